@@ -1,0 +1,115 @@
+-- The books: entries that sum to zero, and documents that never change.
+
+CREATE TABLE account (
+  account text PRIMARY KEY,
+  name    text NOT NULL,
+  type    text NOT NULL CHECK (type IN ('asset', 'liability', 'equity', 'income', 'expense'))
+);
+
+CREATE TABLE journal_entry (
+  entry_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entity_id   text NOT NULL REFERENCES entity,
+  kind        text NOT NULL,
+  natural_key text NOT NULL,
+  revision    int NOT NULL CHECK (revision > 0),
+  booked_for  timestamptz NOT NULL,
+  booked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  customer_id text REFERENCES customer,
+  cut_off_id  bigint NOT NULL REFERENCES cut_off,
+  batch_seq   bigint NOT NULL,
+  description text NOT NULL,
+  UNIQUE (natural_key, revision)
+);
+COMMENT ON TABLE journal_entry IS 'Revision n books the difference between what is true now and what revisions before n booked.';
+CREATE INDEX ON journal_entry (entity_id, booked_for);
+
+CREATE TABLE posting (
+  entry_id    bigint NOT NULL REFERENCES journal_entry,
+  line_no     int NOT NULL,
+  account     text NOT NULL REFERENCES account,
+  amount      amount NOT NULL CHECK (amount <> 0),
+  currency    currency NOT NULL,
+  customer_id text,
+  dimension   text NOT NULL DEFAULT '',
+  PRIMARY KEY (entry_id, line_no)
+);
+COMMENT ON COLUMN posting.amount IS 'Signed: debit positive, credit negative.';
+CREATE INDEX ON posting (account, entry_id);
+
+CREATE FUNCTION refuse_unbalanced() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  wrong record;
+BEGIN
+  SELECT n.entry_id, n.currency, sum(n.amount) AS residual INTO wrong
+    FROM new_postings n GROUP BY n.entry_id, n.currency HAVING sum(n.amount) <> 0 LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'journal entry % does not balance: % % left over', wrong.entry_id, wrong.residual, wrong.currency
+      USING ERRCODE = 'check_violation';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER posting_balances AFTER INSERT ON posting
+  REFERENCING NEW TABLE AS new_postings FOR EACH STATEMENT EXECUTE FUNCTION refuse_unbalanced();
+
+CREATE TABLE invoice_series (
+  entity_id text NOT NULL REFERENCES entity,
+  kind      text NOT NULL,
+  year      int NOT NULL,
+  next_no   bigint NOT NULL,
+  PRIMARY KEY (entity_id, kind, year)
+);
+
+CREATE TABLE invoice (
+  invoice_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entity_id       text NOT NULL REFERENCES entity,
+  customer_id     text NOT NULL REFERENCES customer,
+  subscription_id text NOT NULL,
+  period          tstzrange NOT NULL,
+  run_no          int NOT NULL CHECK (run_no > 0),
+  number          text NOT NULL,
+  currency        currency NOT NULL,
+  exact_total     amount NOT NULL,
+  net_total       amount NOT NULL,
+  tax_total       amount NOT NULL,
+  payable         amount NOT NULL,
+  issued_at       timestamptz NOT NULL,
+  due_on          date NOT NULL,
+  event_cut_off   timestamptz NOT NULL,
+  cut_off_id      bigint NOT NULL REFERENCES cut_off,
+  batch_seq       bigint NOT NULL,
+  snapshot        jsonb NOT NULL,
+  UNIQUE (subscription_id, period, run_no),
+  UNIQUE (entity_id, number),
+  CHECK (payable = net_total + tax_total)
+);
+COMMENT ON COLUMN invoice.snapshot IS 'Parties, terms and prices as they stood at issue.';
+
+CREATE TABLE invoice_line (
+  invoice_id     bigint NOT NULL REFERENCES invoice,
+  line_no        int NOT NULL,
+  customer_id    text NOT NULL,
+  kind           text NOT NULL CHECK (kind IN ('usage', 'adjustment')),
+  service_period tstzrange NOT NULL,
+  model          text NOT NULL,
+  tier           text NOT NULL,
+  adapter        text NOT NULL DEFAULT '',
+  region         text NOT NULL DEFAULT '',
+  context_band   smallint NOT NULL DEFAULT 0,
+  meter          text NOT NULL,
+  price_id       bigint NOT NULL REFERENCES rate_card_price,
+  description    text NOT NULL,
+  quantity       bigint NOT NULL,
+  unit_amount    amount NOT NULL,
+  per            bigint NOT NULL,
+  exact_amount   amount NOT NULL,
+  amount         amount NOT NULL,
+  PRIMARY KEY (invoice_id, line_no)
+);
+
+CREATE TABLE invoice_document (
+  invoice_id bigint NOT NULL REFERENCES invoice,
+  media_type text NOT NULL,
+  sha256     bytea NOT NULL CHECK (length(sha256) = 32),
+  content    bytea NOT NULL,
+  PRIMARY KEY (invoice_id, media_type)
+);

@@ -1,0 +1,94 @@
+-- The stored clock: every batch draws a number, every reader draws a cut-off.
+-- A cut-off never waits for a batch, and no batch can land behind a cut-off already drawn.
+
+CREATE DOMAIN amount AS numeric
+  CHECK (VALUE NOT IN ('NaN', 'Infinity', '-Infinity') AND scale(trim_scale(VALUE)) <= 12);
+COMMENT ON DOMAIN amount IS 'Money or rate: refused, never rounded, beyond twelve decimals.';
+
+CREATE DOMAIN currency AS text CHECK (VALUE ~ '^[A-Z]{3}$');
+
+CREATE SEQUENCE batch_seq AS bigint;
+
+-- Advisory locks: (1, 1) in the two-key space is the gate; a batch number is its own key in the
+-- one-key space. The gate is a session lock because it must be free again before the batch commits.
+CREATE FUNCTION draw_batch_seq() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+  drawn bigint;
+BEGIN
+  PERFORM pg_advisory_lock_shared(1, 1);
+  BEGIN
+    drawn := nextval('batch_seq');
+    PERFORM pg_advisory_xact_lock(drawn);
+  EXCEPTION WHEN query_canceled OR OTHERS THEN
+    PERFORM pg_advisory_unlock_shared(1, 1);
+    RAISE;
+  END;
+  PERFORM pg_advisory_unlock_shared(1, 1);
+  RETURN drawn;
+END $$;
+
+CREATE TABLE cut_off (
+  cut_off_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  batch_seq  bigint NOT NULL CHECK (batch_seq >= 0),
+  purpose    text NOT NULL,
+  drawn_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE cut_off IS 'Everything stored up to and including batch_seq is visible to whoever names this row.';
+
+-- Statements that read facts for a cut-off must start after this function returns.
+CREATE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+  last_drawn bigint;
+  smallest_open bigint;
+  drawn cut_off;
+BEGIN
+  PERFORM pg_advisory_lock(1, 1);
+  BEGIN
+    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_drawn FROM batch_seq s;
+    SELECT min((l.classid::bigint << 32) | l.objid::bigint) INTO smallest_open
+      FROM pg_locks l
+     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.mode = 'ExclusiveLock' AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+  EXCEPTION WHEN query_canceled OR OTHERS THEN
+    PERFORM pg_advisory_unlock(1, 1);
+    RAISE;
+  END;
+  PERFORM pg_advisory_unlock(1, 1);
+  INSERT INTO cut_off (batch_seq, purpose)
+    VALUES (coalesce(smallest_open - 1, last_drawn), purpose)
+    RETURNING * INTO drawn;
+  RETURN drawn;
+END $$;
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% is append-only: a correction is a new row', TG_TABLE_NAME
+    USING ERRCODE = 'restrict_violation';
+END $$;
+
+-- Slow facts are superseded by closing the recorded range; nothing else of a row may change.
+CREATE FUNCTION refuse_change_but_closing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND upper_inf(OLD.recorded) AND lower(NEW.recorded) = lower(OLD.recorded)
+     AND NOT upper_inf(NEW.recorded)
+     AND to_jsonb(NEW) - 'recorded' = to_jsonb(OLD) - 'recorded' THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION '% keeps its history: close a row and add another', TG_TABLE_NAME
+    USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE FUNCTION on_grid(moment timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT moment IS NULL OR moment IN ('infinity', '-infinity')
+      OR mod(extract(epoch FROM moment), 900) = 0
+$$;
+
+CREATE FUNCTION valid_on_grid(valid tstzrange) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT NOT isempty(valid) AND NOT lower_inf(valid)
+     AND lower_inc(valid) AND NOT upper_inc(valid)
+     AND on_grid(lower(valid)) AND on_grid(upper(valid))
+$$;

@@ -1,0 +1,109 @@
+-- What the factory costs: sites, hardware, power prices, and which GPUs serve what.
+-- Slow facts are bitemporal: valid in the world, recorded in the stored order.
+
+CREATE TABLE facility (
+  facility_id text PRIMARY KEY CHECK (facility_id <> ''),
+  entity_id   text NOT NULL REFERENCES entity,
+  name        text NOT NULL,
+  zone        text NOT NULL,
+  batch_seq   bigint NOT NULL
+);
+
+CREATE TABLE facility_pue (
+  pue_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  facility_id     text NOT NULL REFERENCES facility,
+  pue             amount NOT NULL CHECK (pue >= 1),
+  host_mw_per_gpu bigint NOT NULL DEFAULT 0 CHECK (host_mw_per_gpu >= 0),
+  valid           tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded        int8range NOT NULL,
+  EXCLUDE USING gist (facility_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON COLUMN facility_pue.host_mw_per_gpu IS 'Host CPU, memory and fans beside one GPU, in milliwatts.';
+
+CREATE TABLE asset (
+  asset_row_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  asset_id       text NOT NULL CHECK (asset_id <> ''),
+  entity_id      text NOT NULL REFERENCES entity,
+  facility_id    text NOT NULL REFERENCES facility,
+  name           text NOT NULL,
+  terms          text NOT NULL CHECK (terms IN ('owned', 'lease')),
+  gpu_count      int NOT NULL CHECK (gpu_count > 0),
+  currency       currency NOT NULL,
+  purchase_price amount,
+  residual_value amount,
+  in_service     timestamptz,
+  life_months    int CHECK (life_months > 0),
+  gpu_hour_rate  amount CHECK (gpu_hour_rate >= 0),
+  all_in         boolean NOT NULL DEFAULT false,
+  valid          tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded       int8range NOT NULL,
+  CHECK (terms <> 'owned' OR (purchase_price IS NOT NULL AND residual_value IS NOT NULL
+         AND residual_value <= purchase_price AND in_service IS NOT NULL
+         AND life_months IS NOT NULL AND gpu_hour_rate IS NULL AND NOT all_in)),
+  CHECK (terms <> 'lease' OR (gpu_hour_rate IS NOT NULL AND purchase_price IS NULL
+         AND life_months IS NULL)),
+  EXCLUDE USING gist (asset_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON COLUMN asset.all_in IS 'The lease pays for power too, so that no tariff and no energy are asked for.';
+
+CREATE TABLE tariff (
+  tariff_id   text PRIMARY KEY CHECK (tariff_id <> ''),
+  facility_id text NOT NULL REFERENCES facility,
+  name        text NOT NULL,
+  currency    currency NOT NULL,
+  batch_seq   bigint NOT NULL
+);
+
+CREATE TABLE tariff_price (
+  tariff_id     text NOT NULL REFERENCES tariff,
+  facility_id   text NOT NULL REFERENCES facility,
+  period        tstzrange NOT NULL CHECK (NOT isempty(period) AND NOT lower_inf(period) AND NOT upper_inf(period)),
+  price_per_mwh amount NOT NULL,
+  recorded      int8range NOT NULL,
+  EXCLUDE USING gist (facility_id WITH =, period WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE tariff_price IS 'Price of one MWh at a site; negative prices are real.';
+
+CREATE TABLE deployment (
+  deployment_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  deployment_id     text NOT NULL CHECK (deployment_id <> ''),
+  entity_id         text NOT NULL REFERENCES entity,
+  asset_id          text NOT NULL,
+  model             text NOT NULL,
+  tier              text,
+  gpu_count         int NOT NULL CHECK (gpu_count > 0),
+  gpu_uuids         text[] NOT NULL DEFAULT '{}',
+  engine_instances  text[] NOT NULL DEFAULT '{}',
+  weight_version    int NOT NULL DEFAULT 1,
+  weight_uncached   int NOT NULL DEFAULT 1 CHECK (weight_uncached >= 0),
+  weight_cache_read int NOT NULL DEFAULT 0 CHECK (weight_cache_read >= 0),
+  weight_cache_write int NOT NULL DEFAULT 1 CHECK (weight_cache_write >= 0),
+  weight_output     int NOT NULL DEFAULT 5 CHECK (weight_output >= 0),
+  valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded          int8range NOT NULL,
+  CHECK (cardinality(gpu_uuids) IN (0, gpu_count)),
+  EXCLUDE USING gist (deployment_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE deployment IS 'Which GPUs of an asset serve which model, by which engine instances, from when to when, and the declared token weights of that time.';
+COMMENT ON COLUMN deployment.engine_instances IS 'Empty: the deployment takes usage of its model that names no known instance.';
+
+-- One GPU and one engine instance serve one deployment at a time.
+CREATE TABLE deployment_member (
+  deployment_row_id bigint NOT NULL REFERENCES deployment,
+  deployment_id     text NOT NULL,
+  member            text NOT NULL,
+  kind              text NOT NULL CHECK (kind IN ('gpu', 'instance')),
+  valid             tstzrange NOT NULL,
+  recorded          int8range NOT NULL,
+  EXCLUDE USING gist (kind WITH =, member WITH =, valid WITH &&, recorded WITH &&)
+);
+
+CREATE TABLE fx_rate (
+  base     currency NOT NULL,
+  quote    currency NOT NULL,
+  day      date NOT NULL,
+  rate     numeric NOT NULL CHECK (rate > 0 AND rate NOT IN ('NaN', 'Infinity')),
+  source   text NOT NULL,
+  recorded int8range NOT NULL,
+  EXCLUDE USING gist (base WITH =, quote WITH =, day WITH =, recorded WITH &&)
+);

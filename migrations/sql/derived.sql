@@ -1,0 +1,94 @@
+-- What follows from the facts. Each row is natural key + revision + the cut-off it was computed at;
+-- the highest revision stored up to a cut-off is the truth at that cut-off.
+
+CREATE TABLE meter_window (
+  gpu_uuid     text NOT NULL,
+  window_start timestamptz NOT NULL CHECK (on_grid(window_start)),
+  revision     int NOT NULL CHECK (revision > 0),
+  cut_off_id   bigint NOT NULL REFERENCES cut_off,
+  batch_seq    bigint NOT NULL,
+  metered_mj   bigint NOT NULL CHECK (metered_mj >= 0),
+  estimated_mj bigint NOT NULL CHECK (estimated_mj >= 0),
+  covered_s    int NOT NULL CHECK (covered_s BETWEEN 0 AND 900),
+  findings     text[] NOT NULL DEFAULT '{}',
+  PRIMARY KEY (gpu_uuid, window_start, revision)
+);
+COMMENT ON TABLE meter_window IS 'Energy of one GPU in one window, measured and estimated apart.';
+
+-- What a window costs before anybody is charged with it: rounded once, here.
+CREATE TABLE cost_pool (
+  scope        text NOT NULL,
+  window_start timestamptz NOT NULL CHECK (on_grid(window_start)),
+  kind         text NOT NULL CHECK (kind IN ('electricity', 'gpu')),
+  revision     int NOT NULL CHECK (revision > 0),
+  cut_off_id   bigint NOT NULL REFERENCES cut_off,
+  batch_seq    bigint NOT NULL,
+  entity_id    text NOT NULL REFERENCES entity,
+  currency     currency NOT NULL,
+  amount       amount NOT NULL,
+  PRIMARY KEY (scope, window_start, kind, revision)
+);
+COMMENT ON COLUMN cost_pool.scope IS 'deployment:ID, or asset:ID for hardware that serves nothing, or gpu:UUID for a metered GPU nobody deployed.';
+
+CREATE TABLE cost_allocation (
+  scope               text NOT NULL,
+  window_start        timestamptz NOT NULL CHECK (on_grid(window_start)),
+  line                text NOT NULL CHECK (line IN ('usage', 'idle', 'unattributed')),
+  usage_key_id        bigint NOT NULL,
+  revision            int NOT NULL CHECK (revision > 0),
+  cut_off_id          bigint NOT NULL REFERENCES cut_off,
+  batch_seq           bigint NOT NULL,
+  entity_id           text NOT NULL REFERENCES entity,
+  currency            currency NOT NULL,
+  weight_version      int NOT NULL,
+  weight_uncached     int NOT NULL,
+  weight_cache_read   int NOT NULL,
+  weight_cache_write  int NOT NULL,
+  weight_output       int NOT NULL,
+  gpu_terms           text NOT NULL CHECK (gpu_terms IN ('owned', 'lease', 'none')),
+  busy_s              int NOT NULL,
+  device_metered_mj   bigint NOT NULL,
+  device_estimated_mj bigint NOT NULL,
+  host_mj             bigint NOT NULL,
+  overhead_mj         bigint NOT NULL,
+  device_cost         amount NOT NULL,
+  overhead_cost       amount NOT NULL,
+  gpu_cost            amount NOT NULL,
+  PRIMARY KEY (scope, window_start, line, usage_key_id, revision),
+  CHECK ((line = 'usage') = (usage_key_id <> 0))
+);
+COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; host and site uplift are in overhead_cost.';
+CREATE INDEX ON cost_allocation (entity_id, window_start);
+
+CREATE TABLE charge (
+  customer_id     text NOT NULL,
+  usage_key_id    bigint NOT NULL,
+  window_start    timestamptz NOT NULL CHECK (on_grid(window_start)),
+  meter           text NOT NULL,
+  revision        int NOT NULL CHECK (revision > 0),
+  cut_off_id      bigint NOT NULL REFERENCES cut_off,
+  batch_seq       bigint NOT NULL,
+  entity_id       text NOT NULL REFERENCES entity,
+  subscription_id text,
+  quantity        bigint NOT NULL,
+  price_id        bigint REFERENCES rate_card_price,
+  currency        currency,
+  amount          amount,
+  unpriced        text,
+  PRIMARY KEY (customer_id, window_start, usage_key_id, meter, revision),
+  CHECK ((amount IS NULL) = (unpriced IS NOT NULL)),
+  CHECK (amount IS NULL OR (currency IS NOT NULL AND subscription_id IS NOT NULL))
+);
+COMMENT ON COLUMN charge.unpriced IS 'Why there is no price: the usage waits, listed, and is never worth zero.';
+CREATE INDEX ON charge (entity_id, window_start);
+
+CREATE TABLE stage_run (
+  run_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  stage       text NOT NULL,
+  entity_id   text,
+  cut_off_id  bigint NOT NULL REFERENCES cut_off,
+  finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  windows     int NOT NULL,
+  rows        int NOT NULL
+);
+COMMENT ON TABLE stage_run IS 'How far each stage has come: windows touched after its last cut-off are due again.';

@@ -1,0 +1,291 @@
+-- What happened: facts, how each fared, and the sums that rating and allocation read.
+
+CREATE TABLE source (
+  source_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  source    text NOT NULL UNIQUE CHECK (source <> ''),
+  form      text NOT NULL CHECK (form IN ('sequenced', 'keyed')),
+  batch_seq bigint NOT NULL
+);
+COMMENT ON COLUMN source.form IS 'sequenced: numbered batches of a producer; keyed: each event has an id of its own.';
+
+-- One row for every batch that arrived, whatever became of it: the fates add up to what was received.
+CREATE TABLE receipt (
+  batch_seq    bigint NOT NULL,
+  ordinal_from int NOT NULL,
+  source_id    int REFERENCES source,
+  lane         smallint NOT NULL,
+  transport    text NOT NULL CHECK (transport IN ('kafka', 'http', 'file', 'internal')),
+  position     text NOT NULL DEFAULT '',
+  actor        text NOT NULL DEFAULT '',
+  received_at  timestamptz NOT NULL,
+  received     int NOT NULL,
+  counted      int NOT NULL DEFAULT 0,
+  duplicate    int NOT NULL DEFAULT 0,
+  conflict     int NOT NULL DEFAULT 0,
+  quarantined  int NOT NULL DEFAULT 0,
+  superseded   int NOT NULL DEFAULT 0,
+  suspense     int NOT NULL DEFAULT 0,
+  PRIMARY KEY (batch_seq, ordinal_from),
+  CHECK (received = counted + duplicate + conflict + quarantined + superseded + suspense)
+);
+COMMENT ON COLUMN receipt.position IS 'Where it came from: topic/partition/offset, request id, or file line.';
+
+CREATE TABLE ingest_batch (
+  source_id    int NOT NULL REFERENCES source,
+  producer     text NOT NULL,
+  epoch        bigint NOT NULL,
+  sequence     bigint NOT NULL CHECK (sequence >= 0),
+  digest       uuid NOT NULL,
+  batch_seq    bigint NOT NULL,
+  ordinal_from int NOT NULL,
+  events       int NOT NULL,
+  PRIMARY KEY (source_id, producer, epoch, sequence)
+);
+COMMENT ON TABLE ingest_batch IS 'A numbered batch counts once, for ever; an event of it is found by its place, batch_seq and ordinal_from + its own ordinal.';
+
+CREATE TABLE event_key (
+  source_id int NOT NULL,
+  event_id  text COLLATE "C" NOT NULL,
+  digest    uuid NOT NULL,
+  batch_seq bigint NOT NULL,
+  ordinal   int NOT NULL,
+  PRIMARY KEY (source_id, event_id)
+);
+COMMENT ON TABLE event_key IS 'The one structure that grows with keyed events and is never archived.';
+
+CREATE TABLE usage_key (
+  usage_key_id bigint PRIMARY KEY,
+  entity_id    text,
+  customer_id  text,
+  customer_ref text NOT NULL,
+  project_id   text NOT NULL DEFAULT '',
+  api_key_id   text NOT NULL DEFAULT '',
+  agent_id     text NOT NULL DEFAULT '',
+  tier         text NOT NULL,
+  model        text NOT NULL,
+  adapter      text NOT NULL DEFAULT '',
+  region       text NOT NULL DEFAULT '',
+  context_band smallint NOT NULL DEFAULT 0
+);
+COMMENT ON COLUMN usage_key.usage_key_id IS 'Content hash of the other columns; a collision is refused by ingest.';
+COMMENT ON COLUMN usage_key.customer_id IS 'NULL while nobody knows customer_ref: the usage is in suspense.';
+
+CREATE TABLE engine_key (
+  engine_key_id   bigint PRIMARY KEY,
+  engine_instance text NOT NULL,
+  model           text NOT NULL,
+  tier            text NOT NULL
+);
+COMMENT ON TABLE engine_key IS 'Where usage ran, as the event says; deployments claim it by instance, else by model and tier.';
+
+CREATE TABLE usage_fact (
+  stored_day     date NOT NULL,
+  lane           smallint NOT NULL,
+  batch_seq      bigint NOT NULL,
+  ordinal        int NOT NULL,
+  kind           smallint NOT NULL CHECK (kind BETWEEN 1 AND 4),
+  flags          int NOT NULL,
+  source_id      int NOT NULL,
+  usage_key_id   bigint NOT NULL,
+  engine_key_id  bigint NOT NULL,
+  time           timestamptz NOT NULL,
+  started_at     timestamptz,
+  first_token_at timestamptz,
+  ended_at       timestamptz,
+  requests       bigint NOT NULL,
+  uncached       bigint NOT NULL,
+  cache_read     bigint NOT NULL,
+  cache_write    bigint NOT NULL,
+  visible        bigint NOT NULL,
+  reasoning      bigint NOT NULL,
+  event_id       text,
+  agent_run_id   text,
+  end_user       uuid
+) PARTITION BY RANGE (stored_day);
+COMMENT ON COLUMN usage_fact.kind IS '1 original, 2 reversal (counts negative), 3 replacement by a correction, 4 release from suspense.';
+COMMENT ON COLUMN usage_fact.flags IS 'Bits, see ledger/domain/fact.py.';
+COMMENT ON COLUMN usage_fact.end_user IS 'Keyed hash of the end user; the id itself is never stored.';
+CREATE INDEX ON usage_fact USING brin (batch_seq) WITH (pages_per_range = 32);
+
+CREATE TABLE gpu_reading (
+  stored_day date NOT NULL,
+  batch_seq  bigint NOT NULL,
+  ordinal    int NOT NULL,
+  source_id  int NOT NULL,
+  gpu_uuid   text NOT NULL,
+  epoch      text NOT NULL,
+  sampled_at timestamptz NOT NULL,
+  energy_mj  bigint NOT NULL CHECK (energy_mj >= 0),
+  power_mw   bigint,
+  method     text NOT NULL,
+  quality    text NOT NULL
+) PARTITION BY RANGE (stored_day);
+CREATE INDEX ON gpu_reading (gpu_uuid, sampled_at);
+CREATE INDEX ON gpu_reading USING brin (batch_seq);
+
+CREATE TABLE counter_reading (
+  stored_day      date NOT NULL,
+  batch_seq       bigint NOT NULL,
+  ordinal         int NOT NULL,
+  source_id       int NOT NULL,
+  engine          text NOT NULL,
+  engine_instance text NOT NULL,
+  run_id          text NOT NULL,
+  run_started_at  timestamptz,
+  scraped_at      timestamptz NOT NULL,
+  metric          text NOT NULL,
+  labels          jsonb NOT NULL,
+  value           numeric NOT NULL,
+  precision_loss  boolean NOT NULL DEFAULT false
+) PARTITION BY RANGE (stored_day);
+CREATE INDEX ON counter_reading (engine_instance, metric, scraped_at);
+CREATE INDEX ON counter_reading USING brin (batch_seq);
+
+CREATE TABLE provider_claim (
+  batch_seq bigint NOT NULL,
+  ordinal   int NOT NULL,
+  amount    amount NOT NULL,
+  currency  currency NOT NULL,
+  PRIMARY KEY (batch_seq, ordinal)
+);
+COMMENT ON TABLE provider_claim IS 'What a vendor says an attempt cost: kept for reconciliation, never shown to a customer.';
+
+CREATE TABLE correction (
+  source_id      int NOT NULL REFERENCES source,
+  target         text COLLATE "C" NOT NULL,
+  revision       int NOT NULL CHECK (revision > 0),
+  digest         uuid NOT NULL,
+  batch_seq      bigint NOT NULL,
+  ordinal        int NOT NULL,
+  PRIMARY KEY (source_id, target, revision)
+);
+COMMENT ON COLUMN correction.target IS 'The original''s event id, or producer/epoch/sequence/ordinal of a sequenced one; the highest revision stands.';
+
+CREATE TABLE fate_change (
+  batch_seq      bigint NOT NULL,
+  fact_batch_seq bigint NOT NULL,
+  fact_ordinal   int NOT NULL,
+  from_fate      text NOT NULL CHECK (from_fate IN ('counted', 'quarantined', 'superseded', 'suspense')),
+  to_fate        text NOT NULL CHECK (to_fate IN ('counted', 'duplicate', 'conflict', 'quarantined', 'superseded', 'suspense')),
+  reason         text NOT NULL,
+  PRIMARY KEY (batch_seq, fact_batch_seq, fact_ordinal)
+);
+CREATE INDEX ON fate_change (fact_batch_seq, fact_ordinal);
+
+CREATE TABLE conflict (
+  batch_seq        bigint NOT NULL,
+  ordinal          int NOT NULL,
+  source_id        int NOT NULL,
+  event_id         text NOT NULL,
+  stored_digest    uuid NOT NULL,
+  offered_digest   uuid NOT NULL,
+  stored_batch_seq bigint NOT NULL,
+  stored_ordinal   int NOT NULL,
+  PRIMARY KEY (batch_seq, ordinal)
+);
+
+CREATE TABLE quarantine (
+  quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  batch_seq     bigint NOT NULL,
+  ordinal       int NOT NULL,
+  source        text NOT NULL,
+  event_id      text,
+  reason        text NOT NULL,
+  detail        text NOT NULL,
+  received_at   timestamptz NOT NULL,
+  UNIQUE (batch_seq, ordinal)
+);
+-- Raw bytes may hold anything, so they live apart, for operators only, and expire.
+CREATE TABLE quarantine_raw (
+  quarantine_id bigint PRIMARY KEY REFERENCES quarantine,
+  raw           bytea NOT NULL,
+  truncated     boolean NOT NULL,
+  expires_at    timestamptz NOT NULL
+);
+CREATE TABLE quarantine_replay (
+  quarantine_id bigint PRIMARY KEY REFERENCES quarantine,
+  batch_seq     bigint NOT NULL,
+  ordinal       int NOT NULL,
+  fate          text NOT NULL
+);
+
+CREATE TABLE kafka_position (
+  cluster_id  text NOT NULL,
+  topic_id    text NOT NULL,
+  partition   int NOT NULL,
+  topic       text NOT NULL,
+  next_offset bigint NOT NULL CHECK (next_offset >= 0),
+  batch_seq   bigint NOT NULL,
+  PRIMARY KEY (cluster_id, topic_id, partition)
+);
+CREATE TABLE kafka_gap (
+  cluster_id  text NOT NULL,
+  topic_id    text NOT NULL,
+  partition   int NOT NULL,
+  from_offset bigint NOT NULL,
+  to_offset   bigint NOT NULL CHECK (to_offset > from_offset),
+  noticed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (cluster_id, topic_id, partition, from_offset)
+);
+COMMENT ON TABLE kafka_gap IS 'Offsets the broker no longer had when we came for them.';
+
+-- Customer first, for rating. window_start is the quarter hour of the attempt''s end.
+CREATE TABLE usage_delta (
+  customer_id  text,
+  usage_key_id bigint NOT NULL,
+  window_start timestamptz NOT NULL CHECK (on_grid(window_start)),
+  batch_seq    bigint NOT NULL,
+  requests     bigint NOT NULL,
+  uncached     bigint NOT NULL,
+  cache_read   bigint NOT NULL,
+  cache_write  bigint NOT NULL,
+  visible      bigint NOT NULL,
+  reasoning    bigint NOT NULL
+);
+CREATE INDEX ON usage_delta (customer_id, window_start);
+CREATE INDEX ON usage_delta USING brin (batch_seq) WITH (pages_per_range = 16);
+
+-- Engine first, for allocation: tokens where they were worked on, and the seconds in which work ran.
+CREATE TABLE activity_delta (
+  engine_key_id bigint NOT NULL,
+  window_start  timestamptz NOT NULL CHECK (on_grid(window_start)),
+  usage_key_id  bigint NOT NULL,
+  batch_seq     bigint NOT NULL,
+  uncached      bigint NOT NULL,
+  cache_read    bigint NOT NULL,
+  cache_write   bigint NOT NULL,
+  output        bigint NOT NULL
+);
+CREATE INDEX ON activity_delta (window_start, engine_key_id);
+CREATE INDEX ON activity_delta USING brin (batch_seq) WITH (pages_per_range = 16);
+
+CREATE TABLE activity_mask (
+  engine_key_id bigint NOT NULL,
+  window_start  timestamptz NOT NULL CHECK (on_grid(window_start)),
+  batch_seq     bigint NOT NULL,
+  mask          bit(900) NOT NULL
+);
+COMMENT ON COLUMN activity_mask.mask IS 'Bit n is set where an attempt ran in second n of the window; masks of batches merge by OR.';
+CREATE INDEX ON activity_mask (window_start, engine_key_id);
+
+-- Partitions are made days ahead; there is no default partition, so that nothing lands unnoticed.
+CREATE FUNCTION ensure_partitions(first_day date, days int) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+  parent text;
+  day date;
+  made int := 0;
+BEGIN
+  PERFORM pg_advisory_xact_lock(1, 2);
+  FOREACH parent IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading'] LOOP
+    FOR n IN 0 .. days - 1 LOOP
+      day := first_day + n;
+      IF to_regclass(format('public.%I', parent || to_char(day, '_YYYYMMDD'))) IS NULL THEN
+        EXECUTE format('CREATE TABLE public.%I PARTITION OF public.%I FOR VALUES FROM (%L) TO (%L)',
+                       parent || to_char(day, '_YYYYMMDD'), parent, day, day + 1);
+        made := made + 1;
+      END IF;
+    END LOOP;
+  END LOOP;
+  RETURN made;
+END $$;

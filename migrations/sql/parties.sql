@@ -1,0 +1,95 @@
+-- Who we are, who buys from us, who may ask, and who changed what.
+
+CREATE TABLE manual_write (
+  write_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  batch_seq  bigint NOT NULL,
+  written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  actor      text NOT NULL,
+  action     text NOT NULL,
+  subject    text NOT NULL,
+  reason     text NOT NULL CHECK (reason <> ''),
+  request_id text NOT NULL,
+  detail     jsonb NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE manual_write IS 'Every write by hand: which key (actor), why, and under which request id.';
+
+CREATE TABLE entity (
+  entity_id      text PRIMARY KEY CHECK (entity_id <> ''),
+  name           text NOT NULL,
+  address        text NOT NULL DEFAULT '',
+  tax_number     text NOT NULL DEFAULT '',
+  currency       currency NOT NULL,
+  zone           text NOT NULL,
+  rounding       text NOT NULL DEFAULT 'half_up' CHECK (rounding IN ('half_up', 'half_even')),
+  invoice_prefix text NOT NULL,
+  default_tier   text NOT NULL DEFAULT 'standard',
+  payment_days   int NOT NULL DEFAULT 30 CHECK (payment_days >= 0),
+  is_test        boolean NOT NULL DEFAULT false,
+  batch_seq      bigint NOT NULL,
+  UNIQUE (invoice_prefix)
+);
+
+CREATE TABLE customer (
+  customer_id text PRIMARY KEY CHECK (customer_id <> ''),
+  entity_id   text NOT NULL REFERENCES entity,
+  name        text NOT NULL,
+  kind        text NOT NULL DEFAULT 'organization' CHECK (kind IN ('organization', 'person', 'ai_agent')),
+  address     text NOT NULL DEFAULT '',
+  tax_number  text NOT NULL DEFAULT '',
+  email       text NOT NULL DEFAULT '',
+  is_test     boolean NOT NULL DEFAULT false,
+  batch_seq   bigint NOT NULL
+);
+
+CREATE TABLE customer_alias (
+  alias_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  alias       text NOT NULL CHECK (alias <> ''),
+  customer_id text NOT NULL REFERENCES customer,
+  valid       tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded    int8range NOT NULL,
+  EXCLUDE USING gist (alias WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE customer_alias IS 'Names that gateways, CRM or ERP use for a customer, dated.';
+
+CREATE TABLE api_key (
+  key_id      text PRIMARY KEY,
+  key_hash    bytea NOT NULL UNIQUE CHECK (length(key_hash) = 32),
+  role        text NOT NULL CHECK (role IN ('admin', 'finance', 'ingest', 'customer')),
+  name        text NOT NULL DEFAULT '',
+  entity_id   text REFERENCES entity,
+  customer_id text REFERENCES customer,
+  sources     text[] NOT NULL DEFAULT '{}',
+  customers   text[] NOT NULL DEFAULT '{}',
+  tier        text,
+  created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  batch_seq   bigint NOT NULL,
+  CHECK ((role = 'customer') = (customer_id IS NOT NULL)),
+  CHECK (role <> 'ingest' OR cardinality(sources) > 0)
+);
+COMMENT ON COLUMN api_key.sources IS 'An ingest key writes these sources only.';
+COMMENT ON COLUMN api_key.customers IS 'Where not empty, an ingest key writes usage of these customers only.';
+
+CREATE TABLE api_key_revocation (
+  key_id     text PRIMARY KEY REFERENCES api_key,
+  revoked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  batch_seq  bigint NOT NULL
+);
+
+CREATE TABLE idempotency_key (
+  key_id          text NOT NULL REFERENCES api_key,
+  idempotency_key text NOT NULL,
+  request_digest  uuid NOT NULL,
+  status          int NOT NULL,
+  body            bytea NOT NULL,
+  stored_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (key_id, idempotency_key)
+);
+
+-- What ingest caches of the slow facts carries this number; any change of them raises it.
+CREATE SEQUENCE directory_version AS bigint;
+CREATE FUNCTION touch_directory() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+BEGIN
+  PERFORM nextval('directory_version');
+  RETURN NULL;
+END $$;

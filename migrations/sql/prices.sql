@@ -1,0 +1,43 @@
+-- What customers pay: dated cards, and who is on which.
+
+CREATE TABLE rate_card (
+  rate_card_id text PRIMARY KEY CHECK (rate_card_id <> ''),
+  entity_id    text NOT NULL REFERENCES entity,
+  name         text NOT NULL,
+  currency     currency NOT NULL,
+  batch_seq    bigint NOT NULL
+);
+
+CREATE TABLE rate_card_price (
+  price_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  rate_card_id text NOT NULL REFERENCES rate_card,
+  meter        text NOT NULL CHECK (meter IN ('input_uncached', 'input_cache_read', 'input_cache_write',
+                                              'output_visible', 'output_reasoning')),
+  model        text,
+  tier         text,
+  adapter      text,
+  region       text,
+  band_from    bigint,
+  kind         text NOT NULL,
+  params       jsonb NOT NULL,
+  valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded     int8range NOT NULL,
+  EXCLUDE USING gist (
+    rate_card_id WITH =, meter WITH =, coalesce(model, '') WITH =, coalesce(tier, '') WITH =,
+    coalesce(adapter, '') WITH =, coalesce(region, '') WITH =, coalesce(band_from, -1) WITH =,
+    valid WITH &&, recorded WITH &&)
+);
+COMMENT ON COLUMN rate_card_price.params IS 'Parameters of the price model named by kind; rates are decimal text.';
+
+CREATE TABLE subscription (
+  subscription_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  subscription_id     text NOT NULL CHECK (subscription_id <> ''),
+  customer_id         text NOT NULL REFERENCES customer,
+  rate_card_id        text NOT NULL REFERENCES rate_card,
+  zone                text NOT NULL,
+  anchor_day          int NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 28),
+  valid               tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded            int8range NOT NULL,
+  EXCLUDE USING gist (customer_id WITH =, valid WITH &&, recorded WITH &&),
+  EXCLUDE USING gist (subscription_id WITH =, valid WITH &&, recorded WITH &&)
+);

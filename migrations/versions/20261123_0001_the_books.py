@@ -1,0 +1,22 @@
+"""The first floor plan: clock, parties, cost inputs, prices, ingest, derived rows, books, access."""
+
+from migrations.script import run_sql
+
+revision = "20261123_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    for room in (
+        "clock",
+        "parties",
+        "cost_inputs",
+        "prices",
+        "ingest",
+        "derived",
+        "books",
+        "access",
+    ):
+        run_sql(room)
