@@ -1,0 +1,82 @@
+"""The root of every error this project raises, and the errors of what crosses a process border.
+
+TokenledgerError
+└── WireError            something that came from, or goes to, another process is not well formed
+    ├── Rfc3339Error     a time text
+    ├── UnitError        a quantity that has no exact value in the unit asked for
+    ├── BatchHeaderError the tl-* headers of a batch
+    ├── LineError        a line of NDJSON
+    ├── EventTooLargeError  one event that no batch can hold
+    └── EventError       an event; carries every problem found
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FOUND_CHARS_MAX = 80
+
+
+class TokenledgerError(Exception):
+    """Base of every error raised on purpose; its text says what is wrong, where, and what to do."""
+
+
+class WireError(TokenledgerError, ValueError):
+    """Something that crossed a process border is not well formed."""
+
+
+class Rfc3339Error(WireError):
+    """A text is not an RFC 3339 time that names one instant."""
+
+
+class UnitError(WireError):
+    """A quantity has no exact value in the unit asked for."""
+
+
+class BatchHeaderError(WireError):
+    """The tl-* headers of a batch are incomplete or out of range."""
+
+
+class LineError(WireError):
+    """A line of NDJSON is not one JSON object."""
+
+
+class EventTooLargeError(WireError):
+    """One event alone is larger than a batch may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an event: where (dotted field), what was found (shortened), what to do."""
+
+    field: str
+    found: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: found {self.found}; {self.action}"
+
+
+class EventError(WireError):
+    """An event that may not be counted, with every problem found in it, in field order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+def shorten(value: object) -> str:
+    """Show a value in an error without letting a hostile one fill the log."""
+    # A slice first, so that a body of megabytes is never rendered whole.
+    text = repr(value[:FOUND_CHARS_MAX]) if isinstance(value, str | bytes) else repr_small(value)
+    return text if len(text) <= FOUND_CHARS_MAX else text[: FOUND_CHARS_MAX - 1] + "…"
+
+
+def repr_small(value: object) -> str:
+    """Name a container by its kind and size; show anything else as it is."""
+    if isinstance(value, dict):
+        return f"an object of {len(value)} fields"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)

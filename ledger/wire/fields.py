@@ -1,0 +1,99 @@
+"""The field types of events: strict counts, bounded text, instants, exact decimals."""
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from ledger.wire.errors import Rfc3339Error
+from ledger.wire.rfc3339 import parse_rfc3339
+from ledger.wire.units import BLANK_VALUE_MIN
+
+NAME_CHARS_MAX = 256
+COUNT_MAX = 2**63 - 1
+TAGS_MAX = 16
+TAG_KEY_CHARS_MAX = 64
+TAG_VALUE_CHARS_MAX = 256
+DECIMAL_CHARS_MAX = 64
+
+
+class WireModel(BaseModel):
+    """Base of what is read off the wire: strict, unknown fields ignored, unchangeable."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+def problem(action: str) -> PydanticCustomError:
+    """A refusal whose text is what the sender should do; field and value are added when reported."""
+    # The text goes in as a value: braces in it are not placeholders.
+    return PydanticCustomError("tokenledger", "{action}", {"action": action})
+
+
+def problem_at(field: str, found: object, action: str) -> PydanticCustomError:
+    """A refusal by a check over several fields, which names the one to look at."""
+    context = {"action": action, "field": field, "found": found}
+    return PydanticCustomError("tokenledger", "{action}", context)
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise problem("remove the NUL character")
+    return text
+
+
+def _instant(value: Any) -> Any:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise problem("send an aware time")
+        return value
+    if not isinstance(value, str):
+        raise problem("send RFC 3339 text like 2026-08-06T06:31:12.418Z")
+    try:
+        return parse_rfc3339(value)
+    except Rfc3339Error as error:
+        raise problem(str(error)) from error
+
+
+def list_as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return _finite(value)
+    if not isinstance(value, str) or len(value) > DECIMAL_CHARS_MAX or "_" in value:
+        raise problem('send a decimal as text, like "0.00125"')
+    try:
+        return _finite(Decimal(value))
+    except InvalidOperation as error:
+        raise problem('send a decimal as text, like "0.00125"') from error
+
+
+def _finite(value: Decimal) -> Decimal:
+    # An exponent of a million is three bytes on the wire and a megabyte in memory.
+    if not value.is_finite() or abs(value.adjusted()) > DECIMAL_CHARS_MAX:
+        raise problem("send a finite decimal of ordinary size")
+    return value
+
+
+def _energy_mj(value: Any) -> Any:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise problem("send whole millijoules as an integer or as digits")
+    if not 0 <= value < BLANK_VALUE_MIN:
+        raise problem("send a counter in 0..2**62-1; a huge value is a blank reading, not energy")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(_no_nul)]
+Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+DecimalText = Annotated[Decimal, BeforeValidator(_decimal)]
+EnergyMj = Annotated[int, BeforeValidator(_energy_mj)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(list_as_tuple)]
+TagKey = Annotated[str, Field(min_length=1, max_length=TAG_KEY_CHARS_MAX), AfterValidator(_no_nul)]
+TagValue = Annotated[str, Field(max_length=TAG_VALUE_CHARS_MAX), AfterValidator(_no_nul)]
+Tags = Annotated[dict[TagKey, TagValue], Field(max_length=TAGS_MAX)]

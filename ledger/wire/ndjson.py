@@ -1,0 +1,109 @@
+"""Events to NDJSON bytes and back: one JSON object a line, the same bytes for the same events."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from ledger.wire.batch import MAX_BATCH_BYTES, Batch, BatchHeader, place_id
+from ledger.wire.errors import EventTooLargeError, LineError, shorten
+
+EventDict = Mapping[str, Any]
+
+
+def encode_event(event: EventDict) -> bytes:
+    """One event as a line with its newline: keys sorted, no spaces, UTF-8; a float is refused."""
+    refuse_floats(event, "event")
+    text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode() + b"\n"
+
+
+def encode_events(events: Iterable[EventDict]) -> bytes:
+    """All events as one NDJSON body, in the order given."""
+    return b"".join(encode_event(event) for event in events)
+
+
+def split_events(
+    events: Iterable[EventDict], *, max_bytes: int = MAX_BATCH_BYTES
+) -> Iterator[tuple[bytes, int]]:
+    """NDJSON bodies of at most `max_bytes` with the number of events in each, order kept."""
+    lines: list[bytes] = []
+    size = 0
+    for event in events:
+        line = _fitting_line(event, max_bytes)
+        if lines and size + len(line) > max_bytes:
+            yield b"".join(lines), len(lines)
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line)
+    if lines:
+        yield b"".join(lines), len(lines)
+
+
+def batch_events(
+    events: Iterable[EventDict], *, first: BatchHeader, max_bytes: int = MAX_BATCH_BYTES
+) -> Iterator[Batch]:
+    """Sequenced batches counting on from `first`: each event takes its place as id and the source.
+
+    `first` gives source, producer, epoch, encoding and the first sequence; its count is ignored.
+    """
+    header, lines, size = first, list[bytes](), 0
+    for event in events:
+        line = _placed_line(event, header, len(lines), max_bytes)
+        if lines and size + len(line) > max_bytes:
+            yield Batch(replace(header, count=len(lines)), b"".join(lines))
+            header, lines, size = replace(header, sequence=header.sequence + 1), [], 0
+            line = _placed_line(event, header, 0, max_bytes)
+        lines.append(line)
+        size += len(line)
+    if lines:
+        yield Batch(replace(header, count=len(lines)), b"".join(lines))
+
+
+def iter_lines(body: bytes) -> Iterator[bytes]:
+    """The lines of an NDJSON body that are not blank, without their line ends."""
+    for line in body.split(b"\n"):
+        stripped = line.strip(b" \t\r")
+        if stripped:
+            yield stripped
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """One line as an object; refuses anything else, NaN and nesting beyond the parser included."""
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise LineError(f"line {shorten(line)} is not JSON ({error}); send one object") from error
+    if not isinstance(value, dict):
+        raise LineError(f"line {shorten(line)} is JSON but no object; send one event a line")
+    return value
+
+
+def refuse_floats(value: object, where: str) -> None:
+    """Refuse a float at any depth: counts are integers, money and rates are decimal text."""
+    if isinstance(value, float):
+        raise LineError(f"{where}: found float {value!r}; send an integer or decimal text")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            refuse_floats(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            refuse_floats(item, f"{where}[{index}]")
+
+
+def _placed_line(event: EventDict, header: BatchHeader, ordinal: int, max_bytes: int) -> bytes:
+    place = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+    return _fitting_line({**event, "id": place, "source": header.source}, max_bytes)
+
+
+def _fitting_line(event: EventDict, max_bytes: int) -> bytes:
+    line = encode_event(event)
+    if len(line) > max_bytes:
+        raise EventTooLargeError(
+            f"event of {len(line)} bytes exceeds the batch limit of {max_bytes}; send fewer values"
+        )
+    return line
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
