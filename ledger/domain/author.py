@@ -1,0 +1,12 @@
+"""Who writes by hand, why, and under which request."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Kept with every manual write; `actor` is an API key's id, or `cli:USER` on the command line."""
+
+    actor: str
+    reason: str
+    request_id: str

@@ -1,0 +1,65 @@
+"""Settings of the ledger's own processes: `TOKENLEDGER_*` variables, or one TOML file."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Environment first, then the TOML file named by TOKENLEDGER_CONFIG, then these defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="TOKENLEDGER_", extra="forbid")
+
+    owner_url: str | None = Field(
+        None, description="PostgreSQL URL of the owner role (migrations only)"
+    )
+    worker_url: str | None = Field(None, description="PostgreSQL URL of the worker role")
+    api_url: str | None = Field(None, description="PostgreSQL URL of the api role")
+    data_dir: Path = Field(
+        Path.home() / ".local" / "share" / "tokenledger",
+        description="where the embedded database of `up` and `demo` lives",
+    )
+    host: str = Field("127.0.0.1", description="address the API listens on")
+    port: int = Field(8787, description="port the API listens on")
+    kafka_bootstrap: str | None = Field(None, description="Kafka brokers, host:port[,host:port]")
+    kafka_topic: str = Field("tokenledger.events.v1", description="topic the worker reads")
+    kafka_group: str = Field("tokenledger-worker", description="consumer group of the workers")
+    kafka_security_protocol: str = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"
+    )
+    kafka_sasl_mechanism: str | None = Field(
+        None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"
+    )
+    kafka_username: str | None = Field(None, description="SASL user")
+    kafka_password: SecretStr | None = Field(None, description="SASL password")
+    kafka_ca_file: Path | None = Field(None, description="CA certificates for TLS")
+    end_user_secret: SecretStr | None = Field(
+        None,
+        description="key of the hash under which end users are stored; without it they are not",
+    )
+    settle_seconds: int = Field(
+        15, description="pause between background allocation and rating runs"
+    )
+    body_limit_mib: int = Field(16, description="largest request body the API reads, in MiB")
+    quarantine_days: int = Field(30, description="how long raw bytes of unreadable input are kept")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        named = os.environ.get("TOKENLEDGER_CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, Path(named)),) if named else ()
+        return (init_settings, env_settings, *toml)

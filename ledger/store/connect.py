@@ -1,0 +1,66 @@
+"""Connections to PostgreSQL: pools with the ledger's session settings, and the stored clock."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from ledger.store.queries import Connection, load_queries
+
+CLOCK = load_queries("clock")
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """A point in the stored order: everything up to and including `batch_seq` is visible to it."""
+
+    cut_off_id: int
+    batch_seq: int
+    drawn_at: datetime
+
+
+async def prepare(connection: Connection) -> None:
+    """Session settings every connection of ours carries: UTC, and jsonb as Python values."""
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+    )
+
+
+async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """One prepared connection; the caller closes it."""
+    connection = await asyncpg.connect(url, server_settings={"timezone": "UTC"})
+    await prepare(connection)
+    return connection
+
+
+@asynccontextmanager
+async def open_pool(
+    url: str, *, size: int = 8, application: str = "tokenledger"
+) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """A pool of prepared connections, closed on leaving."""
+    settings = {"timezone": "UTC", "application_name": application}
+    async with asyncpg.create_pool(
+        url, min_size=1, max_size=size, init=prepare, server_settings=settings
+    ) as pool:
+        yield pool
+
+
+async def draw_batch_seq(connection: Connection) -> int:
+    """The number of the batch this transaction stores; draw it late, when its rows are ready."""
+    return int(await CLOCK["draw_batch_seq"].value(connection))
+
+
+async def draw_cut_off(connection: Connection, purpose: str) -> CutOff:
+    """Draw and keep a cut-off; read facts for it in statements that start after this returns."""
+    row = await CLOCK["draw_cut_off"].row(connection, purpose=purpose)
+    assert row is not None
+    return CutOff(row["cut_off_id"], row["batch_seq"], row["drawn_at"])
+
+
+async def find_cut_off(connection: Connection, cut_off_id: int) -> CutOff | None:
+    """A cut-off drawn earlier, or None."""
+    row = await CLOCK["find_cut_off"].row(connection, cut_off_id=cut_off_id)
+    return CutOff(row["cut_off_id"], row["batch_seq"], row["drawn_at"]) if row else None

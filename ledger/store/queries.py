@@ -1,0 +1,69 @@
+"""Turns `store/sql/*.sql` into queries that can be awaited; no other file holds SQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import aiosql
+import asyncpg
+from aiosql.adapters.asyncpg import AsyncPGAdapter
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One named query: its text with `$n` places, and the parameter names in that order."""
+
+    name: str
+    sql: str
+    parameters: tuple[str, ...]
+
+    async def rows(self, connection: Connection, **given: Any) -> list[asyncpg.Record]:
+        """All rows."""
+        return await connection.fetch(self.sql, *self._arguments(given))
+
+    async def row(self, connection: Connection, **given: Any) -> asyncpg.Record | None:
+        """The first row, or None."""
+        return await connection.fetchrow(self.sql, *self._arguments(given))
+
+    async def value(self, connection: Connection, **given: Any) -> Any:
+        """The first column of the first row, or None."""
+        return await connection.fetchval(self.sql, *self._arguments(given))
+
+    async def run(self, connection: Connection, **given: Any) -> int:
+        """Execute and return how many rows were written."""
+        status = await connection.execute(self.sql, *self._arguments(given))
+        last = status.rpartition(" ")[2]
+        return int(last) if last.isdigit() else 0
+
+    def _arguments(self, given: Mapping[str, Any]) -> list[Any]:
+        if given.keys() != set(self.parameters):
+            raise TypeError(f"query {self.name} takes {self.parameters}, got {tuple(given)}")
+        return [given[name] for name in self.parameters]
+
+
+class Queries(dict[str, Query]):
+    """The queries of one file, by name: `queries["find_customer"]`."""
+
+
+@cache
+def load_queries(room: str) -> Queries:
+    """Queries of `store/sql/ROOM.sql`; FileNotFoundError where there is no such file."""
+    adapter = AsyncPGAdapter()  # type: ignore[no-untyped-call]
+    with as_file(files("ledger.store") / "sql" / f"{room}.sql") as path:
+        loaded = aiosql.from_path(path, lambda: adapter, attribute=None, mandatory_parameters=False)
+    found = Queries()
+    for name in loaded.available_queries:
+        if name.endswith("_cursor"):
+            continue
+        text = getattr(loaded, name).sql
+        found[name] = Query(name, text, tuple(adapter.var_sorted[name]))
+    return found
