@@ -81,9 +81,9 @@ class BatchHeader:
     def from_headers(
         cls, headers: Iterable[tuple[str, bytes | str | None]] | Mapping[str, str]
     ) -> "BatchHeader | None":
-        """Read Kafka or HTTP headers, names in any case; None when there is no tl-* header at all.
+        """Read Kafka or HTTP headers, names in any case; None when there is no tl-* header.
 
-        A batch with some of the headers, or one of them twice, is refused: half a place is no place.
+        Some of the headers only, or one of them twice, is refused: half a place is no place.
         """
         fields = _tl_fields(headers.items() if isinstance(headers, Mapping) else headers)
         if not fields:
@@ -110,7 +110,7 @@ class Batch:
 
 
 def place_id(*, epoch: int, sequence: int, ordinal: int) -> str:
-    """The id of an event of a sequenced batch: its place, `epoch.sequence.ordinal`, ordinal from 0."""
+    """The id of an event of a sequenced batch, `epoch.sequence.ordinal`, ordinals from 0."""
     return f"{epoch}.{sequence}.{ordinal}"
 
 

@@ -46,7 +46,7 @@ class EventTooLargeError(WireError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an event: where (dotted field), what was found (shortened), what to do."""
+    """One thing wrong with an event: where (dotted field), what was found, what to do."""
 
     field: str
     found: str

@@ -1,10 +1,10 @@
-"""CloudEvents 1.0 as this project sends them: the envelope, the five types and why one is refused."""
+"""CloudEvents 1.0 as sent here: the envelope, the five types and why one is refused."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -32,7 +32,7 @@ RESERVATION = "inference.usage.reservation.v1"
 ENERGY = "gpu.energy.v1"
 COUNTERS = "engine.counters.v1"
 
-# How far ahead of the ledger's clock an event's `time` may lie; the ledger checks it, not the model.
+# How far ahead of the ledger's clock an event's `time` may lie; checked there, not here.
 FUTURE_TOLERANCE = timedelta(minutes=5)
 
 CANONICAL_COUNTERS = (
@@ -192,7 +192,7 @@ class CounterValue(WireModel):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    labels: Annotated[dict[TagKey, TagValue], Field(max_length=LABELS_MAX)] = {}
+    labels: Annotated[dict[TagKey, TagValue], Field(default_factory=dict, max_length=LABELS_MAX)]
     value: Annotated[DecimalText, AfterValidator(_counter_value)]
     raw_name: Name | None = None
     precision_loss: bool = False
@@ -244,7 +244,7 @@ def parse_event(raw: object) -> Event:
     if model is None:
         raise EventError([_type_problem(raw)])
     try:
-        return cast(Event, model.model_validate(raw))
+        return model.model_validate(raw)
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise EventError([_problem(detail) for detail in details]) from error
@@ -275,13 +275,9 @@ def _problem(detail: ErrorDetails) -> Problem:
     if "field" in context:
         # Checks inside `usage` know their place from there on; the rest of the path is pydantic's.
         field = _join(place, str(context["field"]))
-        return Problem(field, _found(context["found"]), str(context["action"]))
-    found = "nothing" if detail["type"] == "missing" else _found(detail["input"])
+        return Problem(field, str(context["found"]), str(context["action"]))
+    found = "nothing" if detail["type"] == "missing" else shorten(detail["input"])
     return Problem(place or "event", found, _action(detail))
-
-
-def _found(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= 80 else shorten(value)
 
 
 def _join(place: str, field: str) -> str:

@@ -26,7 +26,7 @@ class WireModel(BaseModel):
 
 
 def problem(action: str) -> PydanticCustomError:
-    """A refusal whose text is what the sender should do; field and value are added when reported."""
+    """A refusal that says what the sender should do; field and value are added when reported."""
     # The text goes in as a value: braces in it are not placeholders.
     return PydanticCustomError("tokenledger", "{action}", {"action": action})
 

@@ -1,4 +1,4 @@
-"""RFC 3339 text to an aware UTC datetime and back; a time that could mean two instants is refused."""
+"""RFC 3339 text to an aware UTC datetime and back; a time that means two instants is refused."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo

@@ -17,6 +17,7 @@ TOKENS_PER_MILLION = 1_000_000
 # NVML and DCGM leak "blank" readings as integers near 2**63; no meter reaches half of that.
 BLANK_VALUE_MIN = 2**62
 
+_FINEST = Decimal("1E-15")
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 
 
@@ -42,7 +43,8 @@ def joules_from_mj(energy_mj: int) -> Decimal:
 
 def _whole(amount: Decimal, factor: int, unit: str) -> int:
     try:
-        product = _EXACT.multiply(amount, Decimal(factor))
+        # Infinity, NaN and exponents that would fill memory as an integer fail here as well.
+        product = _EXACT.multiply(amount, Decimal(factor)).quantize(_FINEST, context=_EXACT)
         whole = _EXACT.to_integral_exact(product)
     except (Inexact, InvalidOperation) as error:
         message = f"{amount} {unit} is not a whole number of the smaller unit; send fewer digits"

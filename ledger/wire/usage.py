@@ -1,6 +1,7 @@
 """The data of a usage event: who, what, when, disjoint token leaves and where it ran."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -79,7 +80,7 @@ class InputLeaves(WireModel):
         )
 
     def split_unknown(self) -> bool:
-        """Whether cached or written tokens may hide in `uncached`; a TTL leaf answers for writes."""
+        """Whether cached or written tokens may hide in `uncached`; a TTL leaf speaks for writes."""
         writes = (self.cache_write, self.cache_write_5m, self.cache_write_1h)
         return self.cache_read is None or all(write is None for write in writes)
 
@@ -307,7 +308,7 @@ class UsageData(WireModel):
             ("ended_at", self.ended_at),
         )
         known = [(name, instant) for name, instant in named if instant is not None]
-        for (before, early), (after, late) in zip(known, known[1:], strict=False):
+        for (before, early), (after, late) in pairwise(known):
             if late < early:
                 raise problem_at(
                     after, late.isoformat(), f"send a time at or after {before} {early.isoformat()}"
@@ -316,18 +317,20 @@ class UsageData(WireModel):
     def _check_size(self) -> None:
         limit = LEAF_TOKENS_PER_REQUEST_MAX * self.requests
         leaves = self.usage.leaves()
-        for name in (*_INPUT_LEAVES, *_OUTPUT_LEAVES):
+        for side, name in _LEAVES:
             tokens = getattr(leaves, name)
             if tokens is not None and tokens > limit:
                 raise problem_at(
-                    f"usage.{name}",
+                    f"usage.{side}.{name}",
                     tokens,
                     f"send at most {LEAF_TOKENS_PER_REQUEST_MAX} × requests = {limit}",
                 )
 
 
-_INPUT_LEAVES = tuple(InputLeaves.model_fields)
-_OUTPUT_LEAVES = tuple(OutputLeaves.model_fields)
+_LEAVES = (
+    *(("input", name) for name in InputLeaves.model_fields),
+    *(("output", name) for name in OutputLeaves.model_fields),
+)
 _INPUT_NAMES = ("usage.input_total", "usage.input.uncached")
 _OUTPUT_NAMES = ("usage.output_total", "usage.output.visible")
 
