@@ -21,7 +21,7 @@ class RolePasswords:
 
 
 async def bootstrap_roles(superuser_url: str, passwords: RolePasswords | None = None) -> None:
-    """Make the roles and the database `tokenledger`, owned by the owner role; repeating is harmless.
+    """Make the roles and the database `tokenledger`, owned by the owner; repeating is harmless.
 
     `superuser_url` names a database that exists, usually `postgres`.
     """
@@ -50,7 +50,9 @@ async def _make_roles(
     # Passwords travel as settings of this session, quoted by the server, and roles.sql clears them.
     for kind in ("owner", "worker", "api"):
         secret = getattr(passwords, kind)
-        await connection.execute(_sql("role_password"), f"tokenledger.{kind}_password", secret or "")
+        await connection.execute(
+            _sql("role_password"), f"tokenledger.{kind}_password", secret or ""
+        )
     await connection.execute(_sql("roles"))
 
 

@@ -1,0 +1,120 @@
+"""The embedded server: its data outlives it, and nobody else gets in."""
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from ledger.domain.errors import ConflictError, UnavailableError
+from ledger.store.postgres import EmbeddedServer, embedded_server, open_server, running_url
+from ledger.store.roles import API, OWNER, WORKER, RolePasswords, bootstrap_roles
+
+
+def ask(url: str, sql: str) -> object:
+    """The first value of a query's first row."""
+
+    async def query() -> object:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return asyncio.run(query())
+
+
+@pytest.fixture
+def server(durable_server: EmbeddedServer) -> EmbeddedServer:
+    return durable_server
+
+
+def test_what_was_committed_survives_a_power_cut(server: EmbeddedServer) -> None:
+    ask(server.url(database="postgres"), "DROP TABLE IF EXISTS kept")
+    ask(server.url(database="postgres"), "CREATE TABLE kept AS SELECT 42 AS answer")
+    server.stop(immediate=True)
+    server.start()
+    assert ask(server.url(database="postgres"), "SELECT answer FROM kept") == 42
+
+
+def test_durable_server_waits_for_the_disk(server: EmbeddedServer) -> None:
+    assert ask(server.url(database="postgres"), "SHOW fsync") == "on"
+    assert ask(server.url(database="postgres"), "SHOW synchronous_commit") == "on"
+
+
+def test_server_is_postgresql_18_and_listens_on_no_address(server: EmbeddedServer) -> None:
+    assert str(ask(server.url(database="postgres"), "SHOW server_version")).startswith("18.")
+    assert ask(server.url(database="postgres"), "SHOW listen_addresses") == ""
+
+
+def test_socket_lies_in_a_folder_that_only_its_owner_enters(server: EmbeddedServer) -> None:
+    folder = Path(str(ask(server.url(database="postgres"), "SHOW unix_socket_directories")))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_second_process_is_refused_the_same_directory(server: EmbeddedServer) -> None:
+    with pytest.raises(ConflictError, match="Another process runs the database"):
+        open_server(server.pgdata.parent)
+
+
+def test_directory_gives_its_url_while_the_server_runs(server: EmbeddedServer) -> None:
+    assert running_url(server.pgdata.parent, OWNER) == server.url(OWNER)
+
+
+def test_directory_without_a_server_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="No database runs"):
+        running_url(tmp_path)
+
+
+def test_server_left_running_by_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+    killed = open_server(tmp_path, {"fsync": "off"})
+    started = ask(killed.url(database="postgres"), "SELECT pg_postmaster_start_time()")
+    os.close(killed.lock)
+    with embedded_server(tmp_path) as heir:
+        now = ask(heir.url(database="postgres"), "SELECT pg_postmaster_start_time()")
+        assert now == started
+
+
+def test_path_too_long_for_a_socket_still_starts(tmp_path: Path) -> None:
+    with embedded_server(tmp_path / ("long" * 25), {"fsync": "off"}) as server:
+        url = server.url(database="postgres")
+        assert ask(url, "SELECT 1") == 1
+        folder = Path(str(ask(url, "SHOW unix_socket_directories")))
+        assert not folder.is_relative_to(tmp_path)
+    assert not folder.exists()
+
+
+def test_roles_are_made_again_without_change(server: EmbeddedServer) -> None:
+    asyncio.run(bootstrap_roles(server.url(database="postgres")))
+    asyncio.run(bootstrap_roles(server.url(database="postgres")))
+    bypass = """SELECT string_agg(rolname, ',') FROM pg_roles
+                 WHERE rolbypassrls AND rolname LIKE 'tokenledger%'"""
+    assert ask(server.url(), bypass) == WORKER
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'tokenledger'"
+    assert ask(server.url(), owner) == OWNER
+    owned = (
+        f"SELECT count(*) FROM pg_class WHERE relowner IN ('{WORKER}'::regrole, '{API}'::regrole)"
+    )
+    assert ask(server.url(), owned) == 0
+    assert ask(server.url(OWNER), "SELECT count(*) FROM pg_extension WHERE extname = 'btree_gist'")
+
+
+def test_no_role_can_make_tables_but_the_owner(server: EmbeddedServer) -> None:
+    asyncio.run(bootstrap_roles(server.url(database="postgres")))
+    for role in (WORKER, API):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            ask(server.url(role), "CREATE TABLE mine (x int)")
+
+
+def test_password_with_quotes_is_stored_as_given_and_none_keeps_it(server: EmbeddedServer) -> None:
+    superuser = server.url(database="postgres")
+    stored = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{API}'"
+    asyncio.run(bootstrap_roles(superuser, RolePasswords(api='it\'s "$1"; DROP ROLE x; \\')))
+    first = ask(superuser, stored)
+    assert str(first).startswith("SCRAM-SHA-256$")
+    asyncio.run(bootstrap_roles(superuser))
+    assert ask(superuser, stored) == first
+    worker = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{WORKER}'"
+    assert ask(superuser, worker) is None

@@ -1,0 +1,89 @@
+"""One server a session, one database a test: copied from a template that the migrations made."""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+
+from ledger.store.migrate import migrate
+from ledger.store.postgres import EmbeddedServer
+from ledger.store.roles import API, OWNER, SUPERUSER, WORKER, bootstrap_roles, grant_database
+
+TEMPLATE = "tokenledger_template"
+# What a crash could lose does not matter here; tests that claim durability use `durable_server`.
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+}
+
+T = TypeVar("T")
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A migrated database of its own, by role."""
+
+    name: str
+    owner_url: str
+    worker_url: str
+    api_url: str
+    superuser_url: str
+
+
+def run_apart(work: Coroutine[object, object, T]) -> T:
+    """Run a coroutine to its end in a thread, whatever loop this one has."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+async def execute(url: str, sql: str) -> None:
+    """One statement on a connection of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+def urls(server: EmbeddedServer, name: str) -> Database:
+    """The database called `name` on `server`."""
+    roles = (OWNER, WORKER, API, SUPERUSER)
+    return Database(name, *(server.url(role, name) for role in roles))
+
+
+def make_template(server: EmbeddedServer) -> str:
+    """Roles, an empty database, and the migrations run over it as the owner."""
+    superuser = server.url(database="postgres")
+    run_apart(bootstrap_roles(superuser))
+    run_apart(execute(superuser, f"DROP DATABASE IF EXISTS {TEMPLATE}"))
+    run_apart(execute(superuser, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}"))
+    run_apart(grant_database(superuser, TEMPLATE))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(migrate, server.url(OWNER, TEMPLATE)).result()
+    return TEMPLATE
+
+
+@contextmanager
+def fresh_database(server: EmbeddedServer, template: str) -> Iterator[Database]:
+    """A copy of `template`, dropped on leaving whoever is still connected."""
+    name = f"test_{next(_numbers)}"
+    superuser = server.url(database="postgres")
+    run_apart(execute(superuser, f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}"))
+    run_apart(grant_database(superuser, name))
+    yield urls(server, name)
+    run_apart(execute(server.url(database="postgres"), f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def shared_data_folder(configured: str | None, root: Path) -> Path | None:
+    """Where the published data sets lie: as configured, else beside the repository."""
+    folder = Path(configured) if configured else root.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
