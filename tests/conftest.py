@@ -1,14 +1,17 @@
 """What every test may ask for: a migrated database, a broker, the published data."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer, embedded_server
 from ledger.store.queries import Connection
+from tests.support import kafka
 from tests.support.database import (
     FAST,
     Database,
@@ -65,6 +68,60 @@ async def api(database: Database) -> AsyncIterator[Connection]:
     connection = await connect(database.api_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Broker]:
+    """A real broker for the session; a test that stops it starts it again before it ends."""
+    try:
+        broker = kafka.make_broker(tmp_path_factory.mktemp("kafka"))
+    except kafka.BrokerUnavailableError as error:
+        lacking(f"SKIPPED FOR WANT OF A KAFKA BROKER: {error}")
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.close()
+
+
+@pytest.fixture
+def kafka_bootstrap(kafka_broker: kafka.Broker) -> str:
+    """host:port of the running broker, started again if an earlier test left it stopped."""
+    kafka_broker.start()
+    return kafka_broker.bootstrap
+
+
+@pytest.fixture
+def kafka_topic(kafka_bootstrap: str) -> Callable[..., str]:
+    """Makes a fresh topic of `partitions` partitions and returns its name."""
+
+    def make(partitions: int = 1) -> str:
+        name = f"test-{uuid.uuid4().hex}"
+        kafka.create_topic(kafka_bootstrap, name, partitions)
+        return name
+
+    return make
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skip loudly; under CI a check that did not run is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need the broker run in one worker and may wait for it to start; data is marked."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "kafka_broker" in fixtures:
+            item.add_marker("kafka")
+            item.add_marker(pytest.mark.xdist_group("kafka"))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(180))
+        if "shared_data" in fixtures:
+            item.add_marker("shared_data")
 
 
 @pytest.fixture(scope="session")
