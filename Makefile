@@ -1,0 +1,46 @@
+# Every target sets up what it needs on a fresh clone: Python 3.11+, make, glibc and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.set-up
+# Two workers: the database tests wait for their server more than they compute. All Kafka tests share one.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint test demo bench fix golden
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(STAMP) ## make .venv and install everything into it
+
+lint: $(STAMP) ## style, types, import directions and size limits
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest tests/architecture -q
+
+test: $(STAMP) ## every test, on a real PostgreSQL and a real Kafka broker
+	$(BIN)/python -m tests.support.kafka
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+demo: $(STAMP) ## two factories from events to invoices (ARGS=--exit to end instead of serving)
+	$(BIN)/tokenledger demo $(ARGS)
+
+bench: $(STAMP) ## measure (ONLY=name for one)
+	$(BIN)/python -m benchmarks $(ONLY)
+
+fix: $(STAMP) ## format, and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+golden: $(STAMP) ## write the golden samples anew; read the difference before you commit it
+	TOKENLEDGER_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -p no:randomly -k golden
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "tokenledger needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1)." \
+	       "Name another: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(STAMP)
