@@ -1,0 +1,1 @@
+"""The collector daemon: reads devices and servers, spools what it read, and publishes it."""

@@ -1,0 +1,9 @@
+"""The inference servers whose counters can be read; a new one is a file here and a line below."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from collectors.engines import vllm
+from collectors.engines.counters import Engine
+
+ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (vllm.ENGINE,)})

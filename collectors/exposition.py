@@ -1,0 +1,102 @@
+"""Prometheus text to samples that keep each value as the decimal text the server printed.
+
+The official client's parser turns values into floats, which loses counts above 2**53 and hides
+that a server printed six digits only; so this one reads the format itself.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+BAD_LINES_KEPT = 20
+BAD_LINE_CHARS = 120
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,|(?=\}))')
+_LABELS_END = re.compile(r"\s*\}")
+_VALUE = re.compile(
+    r"\s+([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[Ii]nf|NaN))"
+    r"(?:\s+-?\d+(?:\.\d+)?)?(?:\s+#\s.*)?\s*",
+    re.ASCII,
+)
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line: name, labels as printed, value as printed (may be NaN or Inf)."""
+
+    name: str
+    value: str
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no sample: its number from 1 and how it begins."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exposition:
+    """All samples of one scrape in their order, and the first lines that could not be read."""
+
+    samples: tuple[Sample, ...]
+    bad_lines: tuple[BadLine, ...]
+    bad_count: int
+
+
+def parse_exposition(text: str) -> Exposition:
+    """Read the text format; a broken line is reported and skipped, the others stand."""
+    samples: list[Sample] = []
+    bad: list[BadLine] = []
+    bad_count = 0
+    for number, line in _lines(text):
+        sample = parse_sample(line)
+        if sample is not None:
+            samples.append(sample)
+            continue
+        bad_count += 1
+        if len(bad) < BAD_LINES_KEPT:
+            bad.append(BadLine(number, line[:BAD_LINE_CHARS]))
+    return Exposition(tuple(samples), tuple(bad), bad_count)
+
+
+def parse_sample(line: str) -> Sample | None:
+    """Read one sample line; None when it is not one."""
+    name = _NAME.match(line)
+    if name is None:
+        return None
+    labels, end = _labels(line, name.end())
+    if labels is None:
+        return None
+    value = _VALUE.fullmatch(line, end)
+    return None if value is None else Sample(name[0], value[1], labels)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.strip()
+        if line and not line.startswith("#"):
+            yield number, line
+
+
+def _labels(line: str, start: int) -> tuple[Mapping[str, str] | None, int]:
+    if not line.startswith("{", start):
+        return NO_LABELS, start
+    labels: dict[str, str] = {}
+    position = start + 1
+    while (label := _LABEL.match(line, position)) is not None:
+        labels[label[1]] = _ESCAPE.sub(_unescape, label[2]) if "\\" in label[2] else label[2]
+        position = label.end()
+    end = _LABELS_END.match(line, position)
+    return (labels, end.end()) if end is not None else (None, position)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return _ESCAPED.get(match[1], match[0])

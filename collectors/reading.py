@@ -1,0 +1,105 @@
+"""Raw readings of devices and servers, and the CloudEvents they become before they get their place.
+
+The event's `id` and `source` are left out: the spool gives both when it gives the batch its number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from ledger.wire.events import COUNTERS, ENERGY
+from ledger.wire.rfc3339 import format_rfc3339
+
+EventDict = dict[str, Any]
+EnergyMethod = Literal["nvml_counter", "dcgm", "power_integral"]
+EnergyQuality = Literal["good", "estimated", "suspect"]
+EnergyScope = Literal["gpu", "module"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyReading:
+    """A GPU's cumulative energy counter in mJ at one instant, within one life of the counter."""
+
+    gpu_uuid: str
+    epoch: str
+    energy_mj: int
+    sampled_at: datetime
+    power_mw: int | None = None
+    method: EnergyMethod = "nvml_counter"
+    quality: EnergyQuality = "good"
+    scope: EnergyScope = "gpu"
+    mig: bool = False
+
+    def to_event(self, *, recorded_at: datetime) -> EventDict:
+        """The reading as gpu.energy.v1; its time is when it was sampled."""
+        body: dict[str, Any] = {
+            "gpu_uuid": self.gpu_uuid,
+            "epoch": self.epoch,
+            "energy_mj": self.energy_mj,
+            "method": self.method,
+            "quality": self.quality,
+            "scope": self.scope,
+            "mig": self.mig,
+        }
+        if self.power_mw is not None:
+            body["power_mw"] = self.power_mw
+        return _event(ENERGY, body, time=self.sampled_at, recorded_at=recorded_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterReading:
+    """One cumulative counter: canonical name, labels kept from the server, value as printed."""
+
+    name: str
+    value: str
+    raw_name: str
+    labels: Mapping[str, str]
+    precision_loss: bool = False
+
+    def to_value(self) -> dict[str, Any]:
+        """The counter as an entry of `values`; the flag appears only when set."""
+        value: dict[str, Any] = {
+            "name": self.name,
+            "labels": dict(self.labels),
+            "value": self.value,
+            "raw_name": self.raw_name,
+        }
+        if self.precision_loss:
+            value["precision_loss"] = True
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountersReading:
+    """All counters of one engine instance at one scrape, within one run of it."""
+
+    engine: str
+    instance: str
+    run_id: str
+    scraped_at: datetime
+    counters: tuple[CounterReading, ...]
+    run_started_at: datetime | None = None
+
+    def to_event(self, *, recorded_at: datetime) -> EventDict:
+        """The scrape as engine.counters.v1; its time is when it was scraped."""
+        body: dict[str, Any] = {
+            "engine": self.engine,
+            "instance": self.instance,
+            "run_id": self.run_id,
+            "values": [counter.to_value() for counter in self.counters],
+        }
+        if self.run_started_at is not None:
+            body["run_started_at"] = format_rfc3339(self.run_started_at)
+        return _event(COUNTERS, body, time=self.scraped_at, recorded_at=recorded_at)
+
+
+def _event(kind: str, body: dict[str, Any], *, time: datetime, recorded_at: datetime) -> EventDict:
+    return {
+        "specversion": "1.0",
+        "type": kind,
+        "time": format_rfc3339(time),
+        "recordedtime": format_rfc3339(recorded_at),
+        "datacontenttype": "application/json",
+        "data": body,
+    }

@@ -1,0 +1,129 @@
+"""The spool's file format: one batch a record, checksummed, so that a torn tail shows itself.
+
+A record is `TLB1`, the lengths of fields and body (u32 each, big-endian), the CRC-32 of both, then
+the batch header as JSON and the encoded events.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ledger.wire.batch import MAX_BATCH_BYTES, Batch, BatchHeader
+from ledger.wire.errors import BatchHeaderError
+
+_FRAME = struct.Struct(">4sIII")
+_MAGIC = b"TLB1"
+_FIELDS_BYTES_MAX = 4096
+SUFFIX = ".seg"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record lies: which file, from which byte, how many bytes."""
+
+    sequence: int
+    path: Path
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a segment holds: its good records, and how many bytes at its end are not one."""
+
+    places: tuple[Place, ...]
+    good_bytes: int
+    bad_bytes: int
+
+
+def encode_record(batch: Batch) -> bytes:
+    """A batch as the bytes that are kept."""
+    fields = json.dumps(asdict(batch.header), sort_keys=True).encode()
+    checksum = zlib.crc32(batch.body, zlib.crc32(fields))
+    return _FRAME.pack(_MAGIC, len(fields), len(batch.body), checksum) + fields + batch.body
+
+
+def decode_record(record: bytes) -> Batch | None:
+    """The batch of one whole record; None when it is torn or was changed on disk."""
+    if len(record) < _FRAME.size:
+        return None
+    magic, fields_bytes, body_bytes, checksum = _FRAME.unpack_from(record)
+    fields, body = _cut(record, fields_bytes)
+    whole = len(fields) == fields_bytes and len(body) == body_bytes
+    if magic != _MAGIC or not whole or zlib.crc32(body, zlib.crc32(fields)) != checksum:
+        return None
+    try:
+        return Batch(BatchHeader(**json.loads(fields)), body)
+    except (ValueError, TypeError, BatchHeaderError):
+        return None
+
+
+def scan_segment(path: Path) -> Scan:
+    """Find every good record from the start; stop at the first that is not."""
+    places = tuple(_records(path))
+    good = places[-1].offset + places[-1].length if places else 0
+    return Scan(places, good, path.stat().st_size - good)
+
+
+def read_record(place: Place) -> Batch | None:
+    """Read one record again; None when the file no longer holds it."""
+    try:
+        with place.path.open("rb") as file:
+            file.seek(place.offset)
+            return decode_record(file.read(place.length))
+    except FileNotFoundError:
+        return None
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable: a file whose name is lost is lost."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace a small file as a whole, durable before the old one is gone."""
+    draft = path.with_name(path.name + ".new")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_directory(path.parent)
+
+
+def _cut(record: bytes, fields_bytes: int) -> tuple[bytes, bytes]:
+    middle = _FRAME.size + fields_bytes
+    return record[_FRAME.size : middle], record[middle:]
+
+
+def _records(path: Path) -> Iterator[Place]:
+    with path.open("rb") as file:
+        offset = 0
+        while True:
+            frame = file.read(_FRAME.size)
+            rest = _rest_length(frame)
+            if rest is None:
+                return
+            batch = decode_record(frame + file.read(rest))
+            if batch is None:
+                return
+            length = _FRAME.size + rest
+            yield Place(batch.header.sequence, path, offset, length)
+            offset += length
+
+
+def _rest_length(frame: bytes) -> int | None:
+    """How much follows a frame; None when it is not one, so that garbage is never read in."""
+    if len(frame) < _FRAME.size:
+        return None
+    magic, fields_bytes, body_bytes, _ = _FRAME.unpack(frame)
+    plausible = fields_bytes <= _FIELDS_BYTES_MAX and body_bytes <= MAX_BATCH_BYTES
+    return fields_bytes + body_bytes if magic == _MAGIC and plausible else None

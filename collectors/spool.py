@@ -1,0 +1,297 @@
+"""A durable queue of batches on disk: each numbered once and kept until it is confirmed.
+
+A batch keeps its number for ever, so sending it again is a duplicate and never a second fact.
+The producer's epoch is made with the directory: a lost directory never reuses a number.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from collectors.errors import SpoolError
+from collectors.segments import (
+    SUFFIX,
+    Place,
+    encode_record,
+    read_record,
+    scan_segment,
+    sync_directory,
+    write_durably,
+)
+from ledger.wire.batch import FIRST_SEQUENCE, MAX_BATCH_BYTES, Batch, BatchHeader
+from ledger.wire.ndjson import EventDict, batch_events
+
+log = logging.getLogger(__name__)
+
+SPOOL_BYTES_MAX = 1024 * 1024 * 1024
+SEGMENT_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolLimits:
+    """How large a spool may grow, where a segment ends, and how large a batch may be, in bytes."""
+
+    spool_bytes: int = SPOOL_BYTES_MAX
+    segment_bytes: int = SEGMENT_BYTES
+    batch_bytes: int = MAX_BATCH_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolState:
+    """The numbers a log line shows: the gap is what the size limit dropped unsent, for ever."""
+
+    last_sequence: int
+    acked_sequence: int
+    waiting_batches: int
+    waiting_bytes: int
+    dropped_batches: int
+
+
+class Spool:
+    """One writer's queue in one directory; every method may be called from any thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        source: str,
+        producer: str,
+        new_epoch: int,
+        limits: SpoolLimits | None = None,
+    ) -> None:
+        self._directory = directory
+        self._limits = limits or SpoolLimits()
+        self._mutex = threading.Lock()
+        self._waiting: deque[Place] = deque()
+        self._dropped = 0
+        self._acked = FIRST_SEQUENCE - 1
+        self._file: int | None = None
+        self._path = directory
+        self._size = 0
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock_file = _lock(directory)
+        try:
+            epoch = _identity(directory, source=source, producer=producer, new_epoch=new_epoch)
+            self._next = BatchHeader(source, producer, epoch, FIRST_SEQUENCE, 1)
+            self._recover()
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+
+    def append(self, events: Iterable[EventDict]) -> int:
+        """Keep events durably as one or more batches; returns how many batches that made."""
+        with self._mutex:
+            made = list(batch_events(events, first=self._next, max_bytes=self._limits.batch_bytes))
+            if not made:
+                return 0
+            places = self._write(made)
+            self._waiting.extend(places)
+            self._next = replace(self._next, sequence=places[-1].sequence + 1)
+            self._shrink()
+            return len(made)
+
+    def waiting(self, limit: int) -> list[Batch]:
+        """The oldest batches not yet confirmed, in order."""
+        with self._mutex:
+            places = [self._waiting[index] for index in range(min(limit, len(self._waiting)))]
+            return [self._load(place) for place in places]
+
+    def acknowledge(self, sequence: int) -> None:
+        """Forget every batch up to this number: the ledger or the broker has them."""
+        with self._mutex:
+            if sequence <= self._acked:
+                return
+            if sequence >= self._next.sequence:
+                raise SpoolError(
+                    f"batch {sequence} was never spooled in {self._directory}; "
+                    f"the last is {self._next.sequence - 1}"
+                )
+            write_durably(self._directory / "acked", str(sequence))
+            self._acked = sequence
+            self._forget(sequence)
+
+    def state(self) -> SpoolState:
+        """Where the spool stands."""
+        with self._mutex:
+            return SpoolState(
+                last_sequence=self._next.sequence - 1,
+                acked_sequence=self._acked,
+                waiting_batches=len(self._waiting),
+                waiting_bytes=sum(place.length for place in self._waiting),
+                dropped_batches=self._dropped,
+            )
+
+    def close(self) -> None:
+        """Release the files and the directory's lock; nothing is lost by not calling it."""
+        with self._mutex:
+            self._end_segment()
+            os.close(self._lock_file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _recover(self) -> None:
+        """Take up the numbers where they stopped; a torn tail was never confirmed to anyone."""
+        self._acked = _number(self._directory / "acked")
+        last = self._acked
+        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
+            scan = scan_segment(path)
+            if scan.bad_bytes:
+                log.warning("spool: %s ends in %d torn bytes, cut off", path, scan.bad_bytes)
+                os.truncate(path, scan.good_bytes)
+            self._waiting.extend(p for p in scan.places if p.sequence > self._acked)
+            last = max([last, *(place.sequence for place in scan.places)])
+        self._next = replace(self._next, sequence=last + 1)
+        self._forget(self._acked)
+
+    def _write(self, batches: list[Batch]) -> list[Place]:
+        """Write and sync all; on any failure none of them exists."""
+        file = self._segment(batches[0].header.sequence)
+        places, offset = [], self._size
+        try:
+            for batch in batches:
+                record = encode_record(batch)
+                _write_all(file, record)
+                places.append(Place(batch.header.sequence, self._path, offset, len(record)))
+                offset += len(record)
+            os.fdatasync(file)
+        except OSError as error:
+            os.ftruncate(file, self._size)
+            self._end_segment()
+            raise SpoolError(
+                f"cannot write to {self._path}: {error}; free the disk or move the spool"
+            ) from error
+        self._size = offset
+        return places
+
+    def _segment(self, sequence: int) -> int:
+        if self._file is not None and self._size < self._limits.segment_bytes:
+            return self._file
+        self._end_segment()
+        self._path = self._directory / f"{sequence:020d}{SUFFIX}"
+        try:
+            # A number whose write failed may find its own empty segment again.
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+            self._size = os.fstat(self._file).st_size
+            sync_directory(self._directory)
+        except OSError as error:
+            self._end_segment()
+            raise SpoolError(f"cannot open {self._path}: {error}; check the disk") from error
+        return self._file
+
+    def _end_segment(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file, self._size = None, 0
+
+    def _load(self, place: Place) -> Batch:
+        batch = read_record(place)
+        if batch is None:
+            raise SpoolError(
+                f"batch {place.sequence} in {place.path} was damaged on disk; "
+                "restart the collector to cut it off"
+            )
+        return batch
+
+    def _forget(self, sequence: int) -> None:
+        while self._waiting and self._waiting[0].sequence <= sequence:
+            self._waiting.popleft()
+        self._delete_unused()
+
+    def _shrink(self) -> None:
+        """Drop the oldest segment when too large: its numbers stay missing, a visible gap."""
+        total = sum(place.length for place in self._waiting)
+        while total > self._limits.spool_bytes and self._waiting[0].path != self._path:
+            oldest = self._waiting[0].path
+            gone = [place for place in self._waiting if place.path == oldest]
+            for _ in gone:
+                self._waiting.popleft()
+            total -= sum(place.length for place in gone)
+            self._dropped += len(gone)
+            log.error(
+                "spool: over %d bytes, dropped batches %d to %d unsent; the ledger shows the gap",
+                self._limits.spool_bytes,
+                gone[0].sequence,
+                gone[-1].sequence,
+            )
+            self._delete_unused()
+
+    def _delete_unused(self) -> None:
+        used = {place.path for place in self._waiting}
+        for path in self._directory.glob(f"*{SUFFIX}"):
+            if path not in used and (self._file is None or path != self._path):
+                path.unlink()
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _lock(directory: Path) -> int:
+    """Keep a second collector out: two writers would give one number to two batches."""
+    file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        raise SpoolError(
+            f"spool {directory} is in use by another collector; stop it or name another spool"
+        ) from error
+    return file
+
+
+def _identity(directory: Path, *, source: str, producer: str, new_epoch: int) -> int:
+    """The epoch of this directory, made once; a directory keeps the names it was made for."""
+    path = directory / "identity.json"
+    if not path.exists():
+        if any(directory.glob(f"*{SUFFIX}")):
+            raise SpoolError(f"{path} is missing beside segments; move {directory} away")
+        made = {"source": source, "producer": producer, "epoch": new_epoch}
+        write_durably(path, json.dumps(made, sort_keys=True))
+        return new_epoch
+    return _kept_epoch(path, source=source, producer=producer)
+
+
+def _kept_epoch(path: Path, *, source: str, producer: str) -> int:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        names, epoch = (kept["source"], kept["producer"]), kept["epoch"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpoolError(f"{path} is damaged ({error}); move {path.parent} away") from error
+    if names != (source, producer):
+        raise SpoolError(
+            f"spool {path.parent} belongs to source {names[0]}, producer {names[1]}; "
+            "name another spool or the same source and producer"
+        )
+    if not isinstance(epoch, int):
+        raise SpoolError(f"{path} has epoch {epoch!r}; move {path.parent} away")
+    return epoch
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return FIRST_SEQUENCE - 1
+    except ValueError as error:
+        raise SpoolError(
+            f"{path} holds no number; write the last confirmed batch into it"
+        ) from error
