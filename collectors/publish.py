@@ -98,10 +98,15 @@ class HttpPublisher:
             connection.close()
 
     def _post(self, batch: Batch) -> None:
-        connection = self._connected()
-        path = self._url.path.rstrip("/") + INGEST_PATH
-        connection.request("POST", path, body=batch.body, headers=self._headers(batch))
-        reply = connection.getresponse()
+        reused = self._connection is not None
+        try:
+            reply = self._request(batch)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            if not reused:
+                raise
+            # The ledger ended an idle connection; a batch it read after all is a duplicate.
+            self.close()
+            reply = self._request(batch)
         body = reply.read()
         if not 200 <= reply.status < 300:
             self.close()
@@ -110,6 +115,12 @@ class HttpPublisher:
                 f"{reply.status} {reply.reason}: {body[:REPLY_BYTES_SHOWN]!r}",
                 retry_after_s=_retry_after(reply.getheader("Retry-After")),
             )
+
+    def _request(self, batch: Batch) -> http.client.HTTPResponse:
+        connection = self._connected()
+        path = self._url.path.rstrip("/") + INGEST_PATH
+        connection.request("POST", path, body=batch.body, headers=self._headers(batch))
+        return connection.getresponse()
 
     def _headers(self, batch: Batch) -> dict[str, str]:
         return {

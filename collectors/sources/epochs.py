@@ -1,4 +1,4 @@
-"""The life of each energy counter: a name that changes when the counter starts again, and only then.
+"""The life of each energy counter: a name that changes only when the counter starts again.
 
 A counter restarts on reboot (the boot id changes) and on driver reload or GPU reset (it falls). The
 last value seen is kept in a file, so that a fall is noticed across a restart of the collector too;

@@ -34,6 +34,9 @@ ERRORS: Mapping[int, type[SourceError]] = MappingProxyType(
     {
         pynvml.NVML_ERROR_GPU_IS_LOST: BoardLostError,
         pynvml.NVML_ERROR_RESET_REQUIRED: BoardLostError,
+        # A handle goes stale when persistence is switched off on coherent parts; a new one helps.
+        pynvml.NVML_ERROR_INVALID_ARGUMENT: BoardLostError,
+        pynvml.NVML_ERROR_UNINITIALIZED: RestartNeededError,
         pynvml.NVML_ERROR_DRIVER_NOT_LOADED: RestartNeededError,
         pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: RestartNeededError,
     }
@@ -82,7 +85,10 @@ class NvmlSource:
     def __init__(self, epochs: CounterEpochs) -> None:
         self._epochs = epochs
         _call("nvmlInit")
-        self._boards = {board.gpu_uuid: board for board in _boards()}
+        self._boards: dict[str, Board] = {}
+        self._missing = 0
+        self._round = 0
+        self._discover()
 
     @classmethod
     def open(cls, state_path: Path) -> "NvmlSource":
@@ -91,6 +97,9 @@ class NvmlSource:
 
     def sample(self, now: datetime) -> SourceSample:
         """Read every board once; a board that fails is a fault, the others are readings."""
+        self._round += 1
+        if self._missing and self._round % RETRY_ROUNDS == 0:
+            self._discover()
         readings: list[EnergyReading] = []
         faults: list[SourceError] = []
         for board in self._boards.values():
@@ -114,6 +123,13 @@ class NvmlSource:
             _call("nvmlShutdown")
         except SourceError as error:
             log.debug("nvml: %s", error)
+
+    def _discover(self) -> None:
+        """Take up boards not known yet; those known keep their handles and their silence."""
+        count = _call("nvmlDeviceGetCount")
+        for board in _boards(count):
+            self._boards.setdefault(board.gpu_uuid, board)
+        self._missing = max(0, count - len(self._boards))
 
     def _ready(self, board: Board) -> bool:
         """Whether to read the board in this round; a lost one gets a new handle now and then."""
@@ -144,19 +160,14 @@ class NvmlSource:
         )
 
 
-def _boards() -> Iterator[Board]:
-    seen: set[str] = set()
-    for index in range(_call("nvmlDeviceGetCount")):
+def _boards(count: int) -> Iterator[Board]:
+    for index in range(count):
         try:
-            board = _board(_call("nvmlDeviceGetHandleByIndex", index))
+            yield _board(_call("nvmlDeviceGetHandleByIndex", index))
         except RestartNeededError:
             raise
         except SourceError as error:
-            log.warning("nvml: board %d left out: %s", index, error)
-            continue
-        if board.gpu_uuid not in seen:
-            seen.add(board.gpu_uuid)
-            yield board
+            log.warning("nvml: board %d left out for now: %s", index, error)
 
 
 def _board(handle: Any) -> Board:

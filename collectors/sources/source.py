@@ -1,4 +1,4 @@
-"""What every place of hardware numbers gives: readings, and faults beside them instead of a crash."""
+"""What every place of hardware numbers gives: readings, and faults beside them, not a crash."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -42,8 +42,10 @@ def joules_from_mj(energy_mj: int) -> Decimal:
 
 
 def _whole(amount: Decimal, factor: int, unit: str) -> int:
+    if not amount.is_finite():
+        raise UnitError(f"{amount} {unit} is not a whole number; send a finite one")
     try:
-        # Infinity, NaN and exponents that would fill memory as an integer fail here as well.
+        # An exponent that would fill memory as an integer fails here as well.
         product = _EXACT.multiply(amount, Decimal(factor)).quantize(_FINEST, context=_EXACT)
         whole = _EXACT.to_integral_exact(product)
     except (Inexact, InvalidOperation) as error:
