@@ -17,6 +17,7 @@ from tests.support.database import (
     Database,
     fresh_database,
     make_template,
+    server_folder,
     shared_data_folder,
 )
 
@@ -24,17 +25,24 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def server() -> Iterator[EmbeddedServer]:
     """An embedded PostgreSQL for the session: fast, not durable."""
-    with embedded_server(tmp_path_factory.mktemp("pg"), FAST) as running:
+    with server_folder() as folder, embedded_server(folder, FAST) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def durable_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def durable_server() -> Iterator[EmbeddedServer]:
     """An embedded PostgreSQL that waits for the disk, for tests that stop, kill and restart it."""
-    with embedded_server(tmp_path_factory.mktemp("durable")) as running:
+    with server_folder() as folder, embedded_server(folder) as running:
         yield running
+
+
+@pytest.fixture
+def server_dir() -> Iterator[Path]:
+    """An empty data directory for a server of the test's own."""
+    with server_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

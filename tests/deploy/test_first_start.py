@@ -24,8 +24,8 @@ SECRETS = {
 
 
 @pytest.fixture
-def bare_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    with embedded_server(tmp_path / "bare", FAST) as running:
+def bare_server(server_dir: Path) -> Iterator[EmbeddedServer]:
+    with embedded_server(server_dir, FAST) as running:
         yield running
 
 

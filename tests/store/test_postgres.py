@@ -68,21 +68,21 @@ def test_directory_without_a_server_says_so(tmp_path: Path) -> None:
         running_url(tmp_path)
 
 
-def test_server_left_running_by_a_killed_process_is_taken_over(tmp_path: Path) -> None:
-    killed = open_server(tmp_path, {"fsync": "off"})
+def test_server_left_running_by_a_killed_process_is_taken_over(server_dir: Path) -> None:
+    killed = open_server(server_dir, {"fsync": "off"})
     started = ask(killed.url(database="postgres"), "SELECT pg_postmaster_start_time()")
     os.close(killed.lock)
-    with embedded_server(tmp_path) as heir:
+    with embedded_server(server_dir) as heir:
         now = ask(heir.url(database="postgres"), "SELECT pg_postmaster_start_time()")
         assert now == started
 
 
-def test_path_too_long_for_a_socket_still_starts(tmp_path: Path) -> None:
-    with embedded_server(tmp_path / ("long" * 25), {"fsync": "off"}) as server:
+def test_path_too_long_for_a_socket_still_starts(server_dir: Path) -> None:
+    with embedded_server(server_dir / ("long" * 25), {"fsync": "off"}) as server:
         url = server.url(database="postgres")
         assert ask(url, "SELECT 1") == 1
         folder = Path(str(ask(url, "SHOW unix_socket_directories")))
-        assert not folder.is_relative_to(tmp_path)
+        assert not folder.is_relative_to(server_dir)
     assert not folder.exists()
 
 

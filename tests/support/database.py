@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import tempfile
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -58,6 +59,16 @@ def urls(server: EmbeddedServer, name: str) -> Database:
     """The database called `name` on `server`."""
     roles = (OWNER, WORKER, API, SUPERUSER)
     return Database(name, *(server.url(role, name) for role in roles))
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """A data directory outside pytest's own folder.
+
+    Each new session of pytest closes that to other users, and under root the server is another user.
+    """
+    with tempfile.TemporaryDirectory(prefix="tokenledger-test-") as folder:
+        yield Path(folder)
 
 
 def make_template(server: EmbeddedServer) -> str:
