@@ -65,7 +65,7 @@ def urls(server: EmbeddedServer, name: str) -> Database:
 def server_folder() -> Iterator[Path]:
     """A data directory outside pytest's own folder.
 
-    Each new session of pytest closes that to other users, and under root the server is another user.
+    Each new session of pytest closes that to other users, and as root the server is another.
     """
     with tempfile.TemporaryDirectory(prefix="tokenledger-test-") as folder:
         yield Path(folder)
