@@ -1,0 +1,107 @@
+"""An exposition becomes canonical counters and run marks; what is not said stays unsaid."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+import collectors.engines
+from collectors.engines import ENGINES
+from collectors.engines.counters import EngineReading
+from collectors.exposition import parse_exposition
+
+
+def read(engine: str, text: str) -> EngineReading:
+    return ENGINES[engine].read(parse_exposition(text))
+
+
+def totals(reading: EngineReading) -> dict[str, Decimal]:
+    summed: Counter[str] = Counter()
+    for counter in reading.counters:
+        summed[counter.name] += Decimal(counter.value)  # type: ignore[assignment]
+    return {name: Decimal(value) for name, value in summed.items()}
+
+
+def test_vllm_counters_differ_by_the_published_tokens(shared_data: Path) -> None:
+    first, second, restart = (
+        read("vllm", (shared_data / "metrics" / name).read_text(encoding="utf-8"))
+        for name in ("vllm.prom", "vllm-t1.prom", "vllm-t2-restart.prom")
+    )
+    wanted = {"prompt_tokens": 57_004, "prompt_tokens_cached": 18_816, "generation_tokens": 8_883}
+    for name, tokens in wanted.items():
+        assert totals(second)[name] - totals(first)[name] == tokens
+    assert first.marks == second.marks
+    after = totals(restart)
+    assert after["prompt_tokens"] == 9_081
+    assert after["prompt_tokens_cached"] == 4_176
+    assert after["generation_tokens"] == 1_742
+
+
+def test_a_vllm_restart_is_a_new_run_that_began_at_the_latest_start_known(
+    shared_data: Path,
+) -> None:
+    before, after = (
+        read("vllm", (shared_data / "metrics" / name).read_text(encoding="utf-8")).marks
+        for name in ("vllm-t1.prom", "vllm-t2-restart.prom")
+    )
+    assert before.run_id("pod") != after.run_id("pod")
+    assert after.started_at() == datetime.fromtimestamp(1_786_000_095, UTC)
+
+
+def test_data_parallel_engines_are_kept_apart(shared_data: Path) -> None:
+    text = (shared_data / "metrics" / "vllm-dp2.prom").read_text(encoding="utf-8")
+    prompts = [c for c in read("vllm", text).counters if c.name == "prompt_tokens"]
+    assert {c.labels["engine"]: c.value for c in prompts} == {"0": "42166.0", "1": "43679.0"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vllm:prompt_tokens_total",
+        "vllm:prompt_tokens_total_total",
+        "vllm:prompt_tokens",
+        "ray_vllm_prompt_tokens_total",
+        "vllm_prompt_tokens_total",
+    ],
+)
+def test_the_spellings_of_a_counter_are_one_counter(name: str) -> None:
+    (counter,) = read("vllm", f'{name}{{engine="0",model_name="m"}} 5\n').counters
+    assert (counter.name, counter.value, counter.raw_name) == ("prompt_tokens", "5", name)
+    assert dict(counter.labels) == {"engine": "0", "model": "m"}
+
+
+def test_a_counter_printed_under_two_spellings_counts_once() -> None:
+    text = 'vllm:prompt_tokens_total{engine="0"} 5\nvllm:prompt_tokens_total_total{engine="0"} 5\n'
+    assert len(read("vllm", text).counters) == 1
+
+
+def test_what_is_absent_stays_absent_and_what_is_no_count_is_left_out() -> None:
+    text = (
+        "vllm:prompt_tokens_total 5\nvllm:generation_tokens_total NaN\nvllm:num_preemptions -1\n"
+        "vllm:iteration_tokens_total_sum 7\nvllm:prefix_cache_hits_total 3\n"
+    )
+    reading = read("vllm", text)
+    assert [counter.name for counter in reading.counters] == ["prompt_tokens"]
+    assert reading.marks.run_id("pod") == "pod@-+-"
+    assert reading.marks.started_at() is None
+
+
+def test_a_series_made_later_does_not_start_a_new_run() -> None:
+    early = 'vllm:prompt_tokens_created{engine="0"} 100.5\n'
+    late = early + 'vllm:prompt_tokens_created{engine="1"} 2.00e+02\n'
+    assert read("vllm", early).marks == read("vllm", late).marks
+
+
+def test_a_double_that_may_have_been_rounded_says_so() -> None:
+    exact, rounded = 2**53, 2**53 + 2
+    (kept,) = read("vllm", f"vllm:prompt_tokens_total {exact}\n").counters
+    (lossy,) = read("vllm", f"vllm:prompt_tokens_total {rounded}\n").counters
+    assert (kept.precision_loss, lossy.precision_loss) == (False, True)
+
+
+def test_every_file_of_the_folder_is_in_the_table() -> None:
+    folder = Path(collectors.engines.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "counters"}
+    assert files == set(ENGINES)

@@ -1,0 +1,81 @@
+"""Each provider's usage object becomes leaves that the ledger accepts and that add up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import collectors.gateways
+from collectors.errors import GatewayUsageError
+from collectors.gateways import GATEWAYS
+from ledger.wire.events import UsageEvent, parse_event
+from tests.wire.samples import usage_event
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "gateways"
+CASES = [
+    pytest.param(name, case, id=f"{name}: {case['case']}")
+    for name in GATEWAYS
+    for case in json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+]
+COUNTS = st.integers(0, 10_000)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_a_known_usage_object_gives_the_known_leaves(name: str, case: dict[str, Any]) -> None:
+    usage = GATEWAYS[name](case["usage"])
+    assert (usage["input"], usage["output"]) == (case["input"], case["output"])
+    event = parse_event(usage_event(usage=usage))
+    assert isinstance(event, UsageEvent)
+    assert event.data.usage.leaves().split_unknown is case["split_unknown"]
+
+
+@given(COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+def test_openai_leaves_always_add_up_to_the_totals(
+    uncached: int, cached: int, written: int, visible: int, reasoning: int
+) -> None:
+    raw = {
+        "prompt_tokens": uncached + cached + written,
+        "completion_tokens": visible + reasoning,
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }
+    usage = GATEWAYS["openai"](raw)
+    assert usage["input_total"] == raw["prompt_tokens"]
+    assert usage["output_total"] == raw["completion_tokens"]
+    assert usage["input"]["uncached"] == uncached
+    assert usage["output"]["visible"] == visible
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"prompt_tokens": 5},
+        {"prompt_tokens": 5.0, "completion_tokens": 1},
+        {"prompt_tokens": True, "completion_tokens": 1},
+        {"prompt_tokens": -5, "completion_tokens": 1},
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 1,
+            "prompt_tokens_details": {"cached_tokens": 6},
+        },
+        {"prompt_tokens": 5, "completion_tokens": 1, "reasoning_tokens": 2},
+    ],
+)
+def test_a_usage_object_that_contradicts_itself_is_refused(raw: dict[str, Any]) -> None:
+    with pytest.raises(GatewayUsageError, match="usage"):
+        GATEWAYS["openai"](raw)
+
+
+def test_a_count_seen_before_a_break_is_never_final() -> None:
+    usage = GATEWAYS["openai"]({"prompt_tokens": 5, "completion_tokens": 1}, complete=False)
+    assert (usage["source"], usage["complete"]) == ("provider_running", False)
+
+
+def test_every_file_of_the_folder_is_in_the_table() -> None:
+    folder = Path(collectors.gateways.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "fields"}
+    assert files == set(GATEWAYS)
