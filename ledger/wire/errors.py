@@ -7,7 +7,8 @@ TokenledgerError
     ├── BatchHeaderError the tl-* headers of a batch
     ├── LineError        a line of NDJSON
     ├── EventTooLargeError  one event that no batch can hold
-    └── EventError       an event; carries every problem found
+    ├── EventError       an event; carries every problem found
+    └── InputError       something entered by hand; carries every problem found
 """
 
 from collections.abc import Sequence
@@ -58,6 +59,14 @@ class Problem:
 
 class EventError(WireError):
     """An event that may not be counted, with every problem found in it, in field order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class InputError(WireError):
+    """Something entered by API, command line or file, with every problem found in it."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

@@ -1,0 +1,516 @@
+"""What people enter by API, command line or file, as strict models: the slow facts of the ledger.
+
+Decimals come as text or whole numbers, never as floats; times as RFC 3339 with an offset; validity
+starts and ends on quarter hours of UTC. Unknown fields are refused, so that a typo is no default.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType, NoneType
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from ledger.wire.errors import InputError
+from ledger.wire.fields import DecimalText, Instant, Name, Names, list_as_tuple, problem, problem_at
+from ledger.wire.problems import list_problems
+
+SCALE_MAX = 12
+GRID_SECONDS = 900
+METERS = (
+    "input_uncached",
+    "input_cache_read",
+    "input_cache_write",
+    "output_visible",
+    "output_reasoning",
+)
+# The direction is short for the meters that vendors price together; a cache read has its own price.
+METERS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "input": ("input_uncached", "input_cache_write"),
+        "cached_input": ("input_cache_read",),
+        "output": ("output_visible", "output_reasoning"),
+        **{meter: (meter,) for meter in METERS},
+    }
+)
+
+
+def _whole_as_decimal(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    return value
+
+
+def _amount(value: Decimal) -> Decimal:
+    digits = value.normalize().as_tuple().exponent
+    if isinstance(digits, int) and -digits > SCALE_MAX:
+        raise problem(f"send at most {SCALE_MAX} decimal places")
+    return value
+
+
+def _not_negative(value: Decimal) -> Decimal:
+    if value < 0:
+        raise problem("send 0 or more")
+    return value
+
+
+def _currency(text: str) -> str:
+    if not (len(text) == 3 and text.isascii() and text.isalpha() and text.isupper()):
+        raise problem("send a currency of ISO 4217 like EUR")
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise problem("send an IANA time zone like Europe/Copenhagen") from None
+    return name
+
+
+def _on_grid(moment: datetime) -> datetime:
+    if moment.microsecond or int(moment.timestamp()) % GRID_SECONDS:
+        raise problem("send a time on a quarter hour, like 2026-08-06T06:15:00Z")
+    return moment
+
+
+def _meter(name: str) -> str:
+    if name not in METERS_OF:
+        raise problem(f"send one of {', '.join(METERS_OF)}")
+    return name
+
+
+def _power_of_ten(value: int) -> int:
+    if not str(value).rstrip("0") == "1":
+        raise problem("send a power of ten, like 1000000")
+    return value
+
+
+def _day(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise problem("send a day like 2026-08-06") from None
+
+
+Text = Annotated[str, Field(max_length=1_000)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Zone = Annotated[Name, AfterValidator(_zone)]
+Amount = Annotated[DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_amount)]
+Price = Annotated[Amount, AfterValidator(_not_negative)]
+GridInstant = Annotated[Instant, AfterValidator(_on_grid)]
+Day = Annotated[date, BeforeValidator(_day)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class InputModel(BaseModel):
+    """Base of what is entered by hand: strict, unknown fields refused, unchangeable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class DatedInput(InputModel):
+    """Valid in [valid_from, valid_to), both on quarter hours of UTC; without an end it stays."""
+
+    valid_from: GridInstant
+    valid_to: GridInstant | None = None
+
+    @model_validator(mode="after")
+    def _check_period(self) -> Self:
+        if self.valid_to is not None and self.valid_to <= self.valid_from:
+            found = self.valid_to.isoformat()
+            raise problem_at("valid_to", found, f"send a time after {self.valid_from.isoformat()}")
+        return self
+
+
+class NewEntity(InputModel):
+    """A legal entity; invoices are numbered under `invoice_prefix`, by default its id."""
+
+    entity_id: Name
+    name: Name
+    address: Text = ""
+    tax_number: Text = ""
+    currency: Currency
+    zone: Zone
+    rounding: Literal["half_up", "half_even"] = "half_up"
+    invoice_prefix: Name | None = None
+    default_tier: Name = "standard"
+    payment_days: Whole = 30
+    is_test: bool = False
+
+
+class NewCustomer(InputModel):
+    """Who is billed by an entity, under an id that never changes."""
+
+    customer_id: Name
+    entity_id: Name
+    name: Name
+    kind: Literal["organization", "person", "ai_agent"] = "organization"
+    address: Text = ""
+    tax_number: Text = ""
+    email: Text = ""
+    is_test: bool = False
+
+
+class NewAlias(DatedInput):
+    """A name that a gateway, CRM or ERP uses for a customer."""
+
+    alias: Name
+    customer_id: Name
+
+
+class NewFacility(InputModel):
+    """A site of an entity, in its local time zone."""
+
+    facility_id: Name
+    entity_id: Name
+    name: Name
+    zone: Zone
+
+
+def _pue(value: Decimal) -> Decimal:
+    if value < 1:
+        raise problem("send facility energy over IT energy, which is at least 1")
+    return value
+
+
+class NewPue(DatedInput):
+    """What a site adds: facility ÷ IT energy (at least 1), and host power per GPU in milliwatts."""
+
+    facility_id: Name
+    pue: Annotated[Amount, AfterValidator(_pue)]
+    host_mw_per_gpu: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+
+
+class NewAsset(DatedInput):
+    """GPUs that cost money: owned (price, residual, life in months) or leased per GPU-hour.
+
+    An `all_in` lease pays for its power, so no tariff and no energy are asked for.
+    """
+
+    asset_id: Name
+    entity_id: Name
+    facility_id: Name
+    name: Name
+    terms: Literal["owned", "lease"]
+    gpu_count: Positive
+    currency: Currency
+    purchase_price: Price | None = None
+    residual_value: Price | None = None
+    in_service: GridInstant | None = None
+    life_months: Annotated[int, Field(ge=1, le=1_200)] | None = None
+    gpu_hour_rate: Price | None = None
+    all_in: bool = False
+
+    @model_validator(mode="after")
+    def _check_terms(self) -> Self:
+        bought = ("purchase_price", "residual_value", "in_service", "life_months")
+        leased = ("gpu_hour_rate",)
+        wanted, foreign = (bought, leased) if self.terms == "owned" else (leased, bought)
+        for name in wanted:
+            if getattr(self, name) is None:
+                raise problem_at(name, "nothing", f"send it with terms {self.terms}")
+        for name in foreign:
+            if getattr(self, name) is not None:
+                found = getattr(self, name)
+                raise problem_at(name, found, f"leave it out with terms {self.terms}")
+        if self.all_in and self.terms == "owned":
+            raise problem_at("all_in", True, "leave it out with terms owned: we pay the power")
+        return self._check_residual()
+
+    def _check_residual(self) -> Self:
+        price, rest = self.purchase_price, self.residual_value
+        if price is not None and rest is not None and rest > price:
+            raise problem_at("residual_value", rest, f"send at most the purchase price {price}")
+        return self
+
+
+class NewTariff(InputModel):
+    """A contract for electricity at a site; its prices are entered apart."""
+
+    tariff_id: Name
+    facility_id: Name
+    name: Name
+    currency: Currency
+
+
+class TariffPeriod(InputModel):
+    """What energy costs in [start, end); negative prices are real.
+
+    Give `end` or `resolution_minutes`, and one of the two prices.
+    """
+
+    start: Instant
+    end: Instant | None = None
+    resolution_minutes: Annotated[int, Field(ge=1, le=60 * 24 * 366)] | None = None
+    price_per_mwh: Amount | None = None
+    price_per_kwh: Amount | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.end is None) == (self.resolution_minutes is None):
+            raise problem_at("end", self.end, "send either end or resolution_minutes")
+        if self.end is not None and self.end <= self.start:
+            raise problem_at("end", self.end.isoformat(), "send a time after start")
+        if (self.price_per_mwh is None) == (self.price_per_kwh is None):
+            raise problem_at(
+                "price_per_mwh", self.price_per_mwh, "send either price_per_mwh or price_per_kwh"
+            )
+        return self
+
+    @property
+    def until(self) -> datetime:
+        """The end, given or reckoned from the resolution."""
+        if self.end is not None:
+            return self.end
+        assert self.resolution_minutes is not None
+        return self.start + timedelta(minutes=self.resolution_minutes)
+
+    @property
+    def per_mwh(self) -> Decimal:
+        """The price of one MWh, exact."""
+        if self.price_per_mwh is not None:
+            return self.price_per_mwh
+        assert self.price_per_kwh is not None
+        return self.price_per_kwh.scaleb(3)
+
+
+class NewTariffPrices(InputModel):
+    """Prices of a tariff, a year of quarter hours at most in one go."""
+
+    tariff_id: Name
+    prices: Annotated[
+        tuple[TariffPeriod, ...],
+        BeforeValidator(list_as_tuple),
+        Field(min_length=1, max_length=4 * 24 * 366 * 3),
+    ]
+
+
+class NewWeights(InputModel):
+    """How much of a busy second's cost each kind of token takes, relative to each other."""
+
+    version: Positive = 1
+    uncached: Whole = 1
+    cache_read: Whole = 0
+    cache_write: Whole = 1
+    output: Whole = 5
+
+
+class NewDeployment(DatedInput):
+    """Which GPUs of an asset serve a model on a tier (None: any), by which engine instances.
+
+    Where GPUs are named their number is `gpu_count`; without instances the deployment takes usage
+    of its model that names no known one.
+    """
+
+    deployment_id: Name
+    asset_id: Name
+    model: Name
+    tier: Name | None = None
+    gpu_count: Positive | None = None
+    gpu_uuids: Names = ()
+    engine_instances: Names = ()
+    weights: NewWeights = NewWeights()
+
+    @model_validator(mode="after")
+    def _check_gpus(self) -> Self:
+        named = len(self.gpu_uuids)
+        if self.gpu_count is None and not named:
+            raise problem_at("gpu_count", "nothing", "send it, or name the GPUs in gpu_uuids")
+        if self.gpu_count is not None and named and named != self.gpu_count:
+            raise problem_at("gpu_count", self.gpu_count, f"send {named}: so many GPUs are named")
+        for field in ("gpu_uuids", "engine_instances"):
+            names = getattr(self, field)
+            if len(set(names)) != len(names):
+                raise problem_at(field, "a name twice", "send each name once")
+        return self
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs serve."""
+        return self.gpu_count or len(self.gpu_uuids)
+
+
+class PriceTerms(DatedInput):
+    """A price of one meter (or input, cached_input, output) and whose usage it is for.
+
+    A field left out matches any. `band_from` is the context length in tokens from which the price
+    applies. `amount` is for `per` tokens, a power of ten.
+    """
+
+    meter: Annotated[Name, AfterValidator(_meter)]
+    model: Name | None = None
+    tier: Name | None = None
+    adapter: Name | None = None
+    region: Name | None = None
+    band_from: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    amount: Price
+    per: Annotated[int, Field(ge=1, le=10**12), AfterValidator(_power_of_ten)] = 1_000_000
+
+    @model_validator(mode="after")
+    def _check_digits(self) -> Self:
+        exponent = self.amount.normalize().as_tuple().exponent
+        assert isinstance(exponent, int)
+        if max(0, -exponent) + len(str(self.per)) - 1 > SCALE_MAX:
+            action = f"send fewer decimals: one token must have at most {SCALE_MAX}"
+            raise problem_at("amount", str(self.amount), action)
+        return self
+
+    @property
+    def meters(self) -> tuple[str, ...]:
+        """The meters the price is for."""
+        return METERS_OF[self.meter]
+
+
+class NewPrice(PriceTerms):
+    """A price on a rate card."""
+
+    rate_card_id: Name
+
+
+class NewRateCard(InputModel):
+    """A card of an entity, with its first prices or without."""
+
+    rate_card_id: Name
+    entity_id: Name
+    name: Name
+    currency: Currency
+    prices: Annotated[tuple[PriceTerms, ...], BeforeValidator(list_as_tuple)] = ()
+
+
+class NewSubscription(DatedInput):
+    """A customer on a rate card; billing periods start on `anchor_day`, midnight in `zone`.
+
+    Without a zone it is the entity's.
+    """
+
+    subscription_id: Name
+    customer_id: Name
+    rate_card_id: Name
+    zone: Zone | None = None
+    anchor_day: Annotated[int, Field(ge=1, le=28)] = 1
+
+
+def _positive_rate(value: Decimal) -> Decimal:
+    if value <= 0:
+        raise problem("send a rate above 0")
+    return value
+
+
+class FxRate(InputModel):
+    """One unit of `base` costs `rate` units of `quote` on a day, says `source`."""
+
+    base: Currency
+    quote: Currency
+    day: Day
+    rate: Annotated[DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_positive_rate)]
+    source: Name
+
+    @model_validator(mode="after")
+    def _check_pair(self) -> Self:
+        if self.base == self.quote:
+            raise problem_at("quote", self.quote, "send another currency than base")
+        return self
+
+
+class NewFxRates(InputModel):
+    """Exchange rates of some days."""
+
+    rates: Annotated[
+        tuple[FxRate, ...], BeforeValidator(list_as_tuple), Field(min_length=1, max_length=100_000)
+    ]
+
+
+class NewApiKey(InputModel):
+    """A key of one role: ingest keys name their sources, customer keys their customer.
+
+    `tier` is what usage sent under an ingest key was served on where the event does not say.
+    """
+
+    role: Literal["admin", "finance", "ingest", "customer"]
+    name: Text = ""
+    entity_id: Name | None = None
+    customer_id: Name | None = None
+    sources: Names = ()
+    customers: Names = ()
+    tier: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_scope(self) -> Self:
+        if (self.role == "customer") != (self.customer_id is not None):
+            action = "send the customer of a customer key, and of no other"
+            raise problem_at("customer_id", self.customer_id, action)
+        if self.role == "ingest" and not self.sources:
+            raise problem_at("sources", "nothing", "name the sources an ingest key may write")
+        if self.role != "ingest":
+            self._check_not_ingest()
+        return self
+
+    def _check_not_ingest(self) -> None:
+        for field in ("sources", "customers", "tier"):
+            if getattr(self, field):
+                raise problem_at(field, getattr(self, field), "leave it out: only ingest keys have")
+
+
+M = TypeVar("M", bound=InputModel)
+
+
+def read_input(model: type[M], raw: object) -> M:
+    """Read decoded JSON; raises InputError with every problem found."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(list_problems(error)) from error
+
+
+def read_texts(model: type[M], cells: Mapping[str, str]) -> M:
+    """Read a row of CSV; raises InputError.
+
+    An empty cell is a field left out, `;` parts a list, and `weights.output` is a field of a field.
+    """
+    return read_input(model, _typed(model, cells))
+
+
+def _typed(model: type[BaseModel], cells: Mapping[str, str]) -> dict[str, Any]:
+    typed: dict[str, Any] = {}
+    for name, text in cells.items():
+        first, _, rest = name.partition(".")
+        inner = _field_type(model, first)
+        if not text:
+            continue
+        if rest and isinstance(inner, type) and issubclass(inner, BaseModel):
+            typed.setdefault(first, {}).update(_typed(inner, {rest: text}))
+        else:
+            typed[name] = _cell(inner, text)
+    return typed
+
+
+def _field_type(model: type[BaseModel], name: str) -> Any:
+    info = model.model_fields.get(name)
+    if info is None:
+        return None
+    choices = [each for each in get_args(info.annotation) if each is not NoneType]
+    return choices[0] if len(choices) == 1 else info.annotation
+
+
+def _cell(kind: Any, text: str) -> Any:
+    if kind is int and text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
+        return int(text)
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if get_origin(kind) is tuple:
+        return [part.strip() for part in text.split(";") if part.strip()]
+    return text
