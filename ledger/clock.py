@@ -1,4 +1,4 @@
-"""The one place where the ledger reads the wall clock; everything else takes time as an argument."""
+"""The one place where the ledger reads the wall clock; all else takes time as an argument."""
 
 from datetime import UTC, datetime
 

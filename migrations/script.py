@@ -11,7 +11,7 @@ SQL_FOLDER = Path(__file__).parent / "sql"
 def run_sql(name: str) -> None:
     """Execute `migrations/sql/NAME.sql` in the migration's own transaction.
 
-    The driver's simple protocol takes many statements at once; SQLAlchemy's prepared path takes one.
+    The driver's simple protocol takes many statements; SQLAlchemy's prepared path takes one.
     """
     connection = op.get_bind()
     connection.exec_driver_sql("SELECT 1")  # opens the transaction the script belongs to

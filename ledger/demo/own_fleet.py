@@ -1,7 +1,7 @@
 """A fleet of one's own: four owned GPUs, three tiers, a 25-hour day, and the oddities of real life.
 
-Made from a seed; nothing of it was measured. Spot prices are Energinet's day-ahead prices of bidding
-zone DK1 for 27 October 2024, the day the clocks went back (www.energidataservice.dk, CC BY 4.0).
+Made from a seed; nothing of it was measured. Spot prices are Energinet's day-ahead prices of zone
+DK1 for 27 October 2024, the day the clocks went back (www.energidataservice.dk, CC BY 4.0).
 """
 
 import random
@@ -92,11 +92,7 @@ class Attempt:
 def attempts(seed: int) -> list[Attempt]:
     """All attempts of the day, by their end; none runs in the idle hour."""
     rng = random.Random(seed)
-    made = [
-        _attempt(rng, hour)
-        for hour in range(HOURS)
-        for _ in range(LOAD[hour])
-    ]
+    made = [_attempt(rng, hour) for hour in range(HOURS) for _ in range(LOAD[hour])]
     idle_from, idle_to = (IDLE_HOUR - 1) * 3_600_000, IDLE_HOUR * 3_600_000
     kept = [a for a in made if a.end_ms <= idle_from or a.start_ms >= idle_to]
     return sorted(kept, key=lambda a: (a.end_ms, a.start_ms, a.line.customer_id))

@@ -1,14 +1,15 @@
 """A published day of an inference provider, as events whose sums are exactly the published totals.
 
-Source of every figure: DeepSeek, open-infra-index, "Day 6: DeepSeek-V3/R1 Inference System Overview"
-(24 hours to 28 February 2025, 12:00 UTC+8). The node schedule and the hourly shape were read from its
-two charts. Who the customers were is not published: names, agents, tiers and request counts are ours.
+Source of every figure: DeepSeek, open-infra-index, day 6, "DeepSeek-V3/R1 Inference System
+Overview" (24 hours to 28 February 2025, 12:00 UTC+8). The node schedule and the hourly shape were
+read from its two charts. Customers, agents, tiers and request counts are ours.
 """
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from ledger.domain.apportion import apportion
@@ -93,9 +94,7 @@ class Slot:
 def node_periods() -> Iterator[tuple[datetime, datetime, int]]:
     """(start, end, nodes) of each step of the published schedule."""
     marks = [START + timedelta(minutes=minute) for minute, _ in NODE_SCHEDULE] + [END]
-    for (start, end), (_, nodes) in zip(
-        zip(marks, marks[1:], strict=False), NODE_SCHEDULE, strict=True
-    ):
+    for (start, end), (_, nodes) in zip(pairwise(marks), NODE_SCHEDULE, strict=True):
         yield start, end, nodes
 
 

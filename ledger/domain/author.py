@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Kept with every manual write; `actor` is an API key's id, or `cli:USER` on the command line."""
+    """Kept with every manual write; `actor` is an API key's id, or `cli:USER`."""
 
     actor: str
     reason: str

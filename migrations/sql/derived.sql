@@ -29,6 +29,7 @@ CREATE TABLE cost_pool (
   PRIMARY KEY (scope, window_start, kind, revision)
 );
 COMMENT ON COLUMN cost_pool.scope IS 'deployment:ID, or asset:ID for hardware that serves nothing, or gpu:UUID for a metered GPU nobody deployed.';
+CREATE INDEX ON cost_pool (entity_id, window_start);
 
 CREATE TABLE cost_allocation (
   scope               text NOT NULL,

@@ -1,4 +1,4 @@
-"""The first floor plan: clock, parties, cost inputs, prices, ingest, derived rows, books, access."""
+"""The first floor plan: clock, parties, cost inputs, prices, ingest, derived, books, access."""
 
 from migrations.script import run_sql
 
