@@ -1,0 +1,78 @@
+"""Decides which deployments served an attempt: by engine instance, else by model and tier.
+
+Invariant: the answer depends on what keys and deployments say, never on their order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """Where usage ran, as its event says; empty text is unknown."""
+
+    engine_key_id: int
+    engine_instance: str
+    model: str
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """GPUs of an asset that serve a model in [valid_from, valid_to); `valid_to` None is open.
+
+    The weights say how much of a busy second each kind of token takes, as declared under
+    `weight_version`.
+    """
+
+    deployment_id: str
+    entity_id: str
+    asset_id: str
+    model: str
+    tier: str | None
+    gpu_count: int
+    gpu_uuids: tuple[str, ...]
+    engine_instances: tuple[str, ...]
+    valid_from: datetime
+    valid_to: datetime | None
+    weight_version: int = 1
+    weight_uncached: int = 1
+    weight_cache_read: int = 0
+    weight_cache_write: int = 1
+    weight_output: int = 5
+
+    @property
+    def scope(self) -> str:
+        """The name of its cost lines."""
+        return f"deployment:{self.deployment_id}"
+
+    def serves(self, moment: datetime) -> bool:
+        """Whether `moment` is inside its validity."""
+        return self.valid_from <= moment and (self.valid_to is None or moment < self.valid_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The deployments of one moment, ready to be asked who served an attempt."""
+
+    deployments: Sequence[Deployment]
+    by_instance: dict[str, Deployment] = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = {i: d for d in self.deployments for i in d.engine_instances}
+        object.__setattr__(self, "by_instance", named)
+
+    def of(self, key: EngineKey, entity_id: str | None) -> tuple[Deployment, ...]:
+        """Who served usage of an entity's customer that ran at `key`; empty when nobody says so.
+
+        Several deployments of one model that name no instance each share their cost over all of it.
+        """
+        named = self.by_instance.get(key.engine_instance)
+        if named is not None:
+            return (named,)
+        serving = [d for d in self.deployments if not d.engine_instances and d.model == key.model]
+        exact = [d for d in serving if d.tier == key.tier]
+        found = exact or [d for d in serving if d.tier is None]
+        own = [d for d in found if d.entity_id == entity_id]
+        return tuple(sorted(own or found, key=lambda d: d.deployment_id))

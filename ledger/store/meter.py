@@ -1,0 +1,86 @@
+"""Reads what meters and engine counters said, and what was made of the meters."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from ledger.store.queries import Connection, load_queries
+
+METER = load_queries("meter")
+
+
+async def find_readings(
+    connection: Connection,
+    *,
+    gpu_uuids: Sequence[str],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[asyncpg.Record]:
+    """Readings in [since, until) and each GPU's neighbours of it, by GPU and time."""
+    return await METER["find_readings"].rows(
+        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
+    )
+
+
+async def find_touched_readings(
+    connection: Connection, *, since_seq: int, batch_seq: int
+) -> list[tuple[str, datetime, datetime]]:
+    """(GPU, from, to) of every span whose energy readings stored after `since_seq` may change."""
+    rows = await METER["find_touched_readings"].rows(
+        connection, since_seq=since_seq, batch_seq=batch_seq
+    )
+    return [(row["gpu_uuid"], row["first_at"], row["last_at"]) for row in rows]
+
+
+async def find_metered_gpus(
+    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
+) -> list[str]:
+    """GPUs whose readings bracket or fall into [since, until)."""
+    rows = await METER["find_metered_gpus"].rows(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    return [row["gpu_uuid"] for row in rows]
+
+
+async def find_meter_windows(
+    connection: Connection,
+    *,
+    gpu_uuids: Sequence[str],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[asyncpg.Record]:
+    """Energy of GPUs per window as it stood at a cut-off, with its revision."""
+    return await METER["find_meter_windows"].rows(
+        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
+    )
+
+
+async def find_engine_counters(
+    connection: Connection,
+    *,
+    engine_instance: str,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[asyncpg.Record]:
+    """Cumulative counters of one engine in [since, until), each series with its neighbours."""
+    return await METER["find_engine_counters"].rows(
+        connection,
+        engine_instance=engine_instance,
+        since=since,
+        until=until,
+        batch_seq=batch_seq,
+    )
+
+
+async def list_engine_instances(
+    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
+) -> list[str]:
+    """Engine instances that were scraped in [since, until)."""
+    rows = await METER["list_engine_instances"].rows(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    return [row["engine_instance"] for row in rows]

@@ -1,0 +1,165 @@
+-- name: lock_stage
+-- One run of a stage at a time: waits for the other. In the two-key space, which cut-offs do not read.
+SELECT pg_advisory_lock(3, hashtext(:stage));
+
+-- name: unlock_stage
+-- Frees what lock_stage took in this session.
+SELECT pg_advisory_unlock(3, hashtext(:stage));
+
+-- name: list_cost_entities
+-- Entities that own or lease hardware, or run a deployment.
+SELECT e.entity_id, e.currency, e.zone FROM entity e
+ WHERE (:entity_id::text IS NULL OR e.entity_id = :entity_id)
+   AND (EXISTS (SELECT FROM asset a WHERE a.entity_id = e.entity_id)
+     OR EXISTS (SELECT FROM deployment d WHERE d.entity_id = e.entity_id))
+ ORDER BY e.entity_id;
+
+-- name: find_last_run
+-- How far a stage has come for an entity: the stored-order number of its last run's cut-off, or NULL.
+SELECT max(c.batch_seq) FROM stage_run s JOIN cut_off c USING (cut_off_id)
+ WHERE s.stage = :stage AND s.entity_id = :entity_id;
+
+-- name: add_stage_run
+-- How far the stage has come now.
+INSERT INTO stage_run (stage, entity_id, cut_off_id, windows, rows)
+VALUES (:stage, :entity_id, :cut_off_id, :windows, :rows);
+
+-- name: find_assets
+-- Terms of an entity's hardware known at the cut-off and valid somewhere in [since, until).
+SELECT a.asset_id, a.entity_id, a.facility_id, a.name, a.terms, a.gpu_count, a.currency, a.purchase_price,
+       a.residual_value, a.in_service, a.life_months, a.gpu_hour_rate, a.all_in,
+       lower(a.valid) AS valid_from, nullif(upper(a.valid), 'infinity') AS valid_to
+  FROM asset a
+ WHERE a.recorded @> :batch_seq::bigint AND a.valid && tstzrange(:since, :until)
+   AND (a.entity_id = :entity_id OR a.asset_id IN (
+        SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint))
+ ORDER BY a.asset_id, valid_from;
+
+-- name: find_deployments
+-- Deployments of all entities known at the cut-off and valid somewhere in [since, until): who claims an
+-- engine instance is decided between all of them.
+SELECT d.deployment_id, d.entity_id, d.asset_id, d.model, d.tier, d.gpu_count, d.gpu_uuids, d.engine_instances,
+       d.weight_version, d.weight_uncached, d.weight_cache_read, d.weight_cache_write, d.weight_output,
+       lower(d.valid) AS valid_from, nullif(upper(d.valid), 'infinity') AS valid_to
+  FROM deployment d
+ WHERE d.recorded @> :batch_seq::bigint AND d.valid && tstzrange(:since, :until)
+ ORDER BY d.deployment_id, valid_from;
+
+-- name: find_gpu_homes
+-- The entity and asset of every GPU any deployment ever named, known at the cut-off: the latest one stands.
+SELECT DISTINCT ON (named.gpu_uuid) named.gpu_uuid, d.entity_id, d.asset_id
+  FROM deployment d CROSS JOIN LATERAL unnest(d.gpu_uuids) AS named(gpu_uuid)
+ WHERE d.recorded @> :batch_seq::bigint
+ ORDER BY named.gpu_uuid, lower(d.valid) DESC, d.deployment_id;
+
+-- name: find_facilities
+-- The sites an entity uses. Index: primary keys.
+SELECT f.facility_id, f.zone FROM facility f
+ WHERE f.entity_id = :entity_id
+    OR f.facility_id IN (SELECT a.facility_id FROM asset a WHERE a.entity_id = :entity_id)
+ ORDER BY f.facility_id;
+
+-- name: find_pues
+-- Uplifts of sites known at the cut-off and valid somewhere in [since, until).
+SELECT p.facility_id, p.pue, p.host_mw_per_gpu, lower(p.valid) AS valid_from, nullif(upper(p.valid), 'infinity') AS valid_to
+  FROM facility_pue p
+ WHERE p.facility_id = ANY(:facility_ids::text[]) AND p.recorded @> :batch_seq::bigint
+   AND p.valid && tstzrange(:since, :until)
+ ORDER BY p.facility_id, valid_from;
+
+-- name: find_tariff_prices
+-- Prices of power at sites known at the cut-off and valid somewhere in [since, until), with their currency.
+SELECT p.facility_id, p.tariff_id, t.currency, p.price_per_mwh,
+       lower(p.period) AS valid_from, nullif(upper(p.period), 'infinity') AS valid_to
+  FROM tariff_price p JOIN tariff t USING (tariff_id)
+ WHERE p.facility_id = ANY(:facility_ids::text[]) AND p.recorded @> :batch_seq::bigint
+   AND p.period && tstzrange(:since, :until)
+ ORDER BY p.facility_id, valid_from;
+
+-- name: find_changed_inputs
+-- Periods in which a slow fact of an entity became known or ceased to be, in (since_seq, batch_seq].
+WITH sites AS (
+  SELECT f.facility_id FROM facility f WHERE f.entity_id = :entity_id
+  UNION SELECT a.facility_id FROM asset a WHERE a.entity_id = :entity_id
+), changed AS (
+  SELECT a.valid, a.recorded FROM asset a
+   WHERE a.entity_id = :entity_id
+      OR a.asset_id IN (SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id)
+  UNION ALL SELECT d.valid, d.recorded FROM deployment d
+  UNION ALL SELECT p.valid, p.recorded FROM facility_pue p JOIN sites USING (facility_id)
+  UNION ALL SELECT p.period, p.recorded FROM tariff_price p JOIN sites USING (facility_id)
+)
+SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinity') AS valid_to
+  FROM (SELECT unnest(range_agg(c.valid)) AS period FROM changed c
+         WHERE (lower(c.recorded) > :since_seq AND lower(c.recorded) <= :batch_seq)
+            OR (upper(c.recorded) > :since_seq AND upper(c.recorded) <= :batch_seq)) merged
+ ORDER BY valid_from;
+
+-- name: find_hardware_periods
+-- Merged periods in which an entity has hardware or runs a deployment, known at the cut-off.
+SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinity') AS valid_to
+  FROM (SELECT unnest(range_agg(h.valid)) AS period FROM (
+          SELECT a.valid FROM asset a WHERE a.entity_id = :entity_id AND a.recorded @> :batch_seq::bigint
+          UNION ALL
+          SELECT d.valid FROM deployment d WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint) h) merged
+ ORDER BY valid_from;
+
+-- name: find_latest_window
+-- The newest window an entity has cost for, or NULL. Index: cost_allocation (entity_id, window_start).
+SELECT max(c.window_start) FROM cost_allocation c WHERE c.entity_id = :entity_id;
+
+-- name: find_touched_activity
+-- Windows with activity stored in (since_seq, batch_seq]. Index: BRIN (batch_seq) of both tables.
+SELECT a.window_start FROM activity_delta a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
+UNION
+SELECT m.window_start FROM activity_mask m WHERE m.batch_seq > :since_seq AND m.batch_seq <= :batch_seq
+ORDER BY 1;
+
+-- name: find_activity
+-- Tokens worked on per window, engine key and usage key at the cut-off.
+-- Index: activity_delta (window_start, engine_key_id).
+SELECT a.window_start, a.engine_key_id, a.usage_key_id, u.entity_id,
+       sum(a.uncached)::bigint AS uncached, sum(a.cache_read)::bigint AS cache_read,
+       sum(a.cache_write)::bigint AS cache_write, sum(a.output)::bigint AS output
+  FROM activity_delta a JOIN usage_key u USING (usage_key_id)
+ WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.batch_seq <= :batch_seq
+ GROUP BY a.window_start, a.engine_key_id, a.usage_key_id, u.entity_id
+HAVING sum(a.uncached) <> 0 OR sum(a.cache_read) <> 0 OR sum(a.cache_write) <> 0 OR sum(a.output) <> 0
+ ORDER BY a.window_start, a.engine_key_id, a.usage_key_id;
+
+-- name: find_masks
+-- The seconds in which attempts ran, per window and engine key, at the cut-off.
+-- Index: activity_mask (window_start, engine_key_id).
+SELECT m.window_start, m.engine_key_id, bit_or(m.mask) AS mask FROM activity_mask m
+ WHERE m.window_start = ANY(:windows::timestamptz[]) AND m.batch_seq <= :batch_seq
+ GROUP BY m.window_start, m.engine_key_id
+ ORDER BY m.window_start, m.engine_key_id;
+
+-- name: find_engine_keys
+-- Where usage ran, by key. Index: primary key.
+SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k
+ WHERE k.engine_key_id = ANY(:engine_key_ids::bigint[])
+ ORDER BY k.engine_key_id;
+
+-- name: find_usage_ranks
+-- A fixed order of usage keys by what they say, so that no surrogate decides a tie. Index: primary key.
+SELECT u.usage_key_id FROM usage_key u
+ WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[])
+ ORDER BY u.customer_ref COLLATE "C", u.project_id COLLATE "C", u.api_key_id COLLATE "C", u.agent_id COLLATE "C",
+          u.tier COLLATE "C", u.model COLLATE "C", u.adapter COLLATE "C", u.region COLLATE "C", u.context_band,
+          u.customer_id COLLATE "C" NULLS FIRST, u.entity_id COLLATE "C" NULLS FIRST, u.usage_key_id;
+
+-- name: find_pools
+-- Cost pools of an entity's windows as they stand. Index: primary key.
+SELECT DISTINCT ON (p.scope, p.window_start, p.kind)
+       p.scope, p.window_start, p.kind, p.revision, p.currency, p.amount
+  FROM cost_pool p
+ WHERE p.entity_id = :entity_id AND p.window_start = ANY(:windows::timestamptz[])
+ ORDER BY p.scope, p.window_start, p.kind, p.revision DESC;
+
+-- name: find_allocations
+-- Cost lines of an entity's windows as they stand. Index: cost_allocation (entity_id, window_start).
+SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.usage_key_id) c.*
+  FROM cost_allocation c
+ WHERE c.entity_id = :entity_id AND c.window_start = ANY(:windows::timestamptz[])
+ ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC;

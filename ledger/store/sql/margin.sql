@@ -1,0 +1,138 @@
+-- name: sum_cost_lines
+-- Cost and energy of an entity in [since, until) as known at a cut-off, per scope, line and who used it.
+-- Index: cost_allocation (entity_id, window_start).
+WITH lines AS (
+  SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.usage_key_id) c.*
+    FROM cost_allocation c
+   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.batch_seq <= :batch_seq
+   ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC
+)
+SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+       sum(l.busy_s)::bigint AS busy_s,
+       sum(l.device_metered_mj)::bigint AS device_metered_mj, sum(l.device_estimated_mj)::bigint AS device_estimated_mj,
+       sum(l.host_mj)::bigint AS host_mj, sum(l.overhead_mj)::bigint AS overhead_mj,
+       sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
+  FROM lines l LEFT JOIN usage_key u USING (usage_key_id)
+ GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+ ORDER BY l.scope, l.line, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+
+-- name: sum_usage
+-- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until).
+-- Index: usage_delta (customer_id, window_start).
+SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+       sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
+       sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
+       sum(d.visible + d.reasoning)::bigint AS output
+  FROM usage_delta d JOIN usage_key u USING (usage_key_id)
+ WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+   AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND EXISTS (
+        SELECT FROM cost_allocation c
+         WHERE c.entity_id = :entity_id AND c.usage_key_id = d.usage_key_id
+           AND c.window_start >= :since AND c.window_start < :until AND c.batch_seq <= :batch_seq)))
+ GROUP BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+ ORDER BY u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+
+-- name: sum_charges
+-- What an entity's customers owe for [since, until) as known at a cut-off, and what waits for a price.
+-- Index: charge (entity_id, window_start).
+WITH charges AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
+    FROM charge c
+   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.batch_seq <= :batch_seq
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+)
+SELECT c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+       coalesce(sum(c.amount), 0) AS amount,
+       coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0)::bigint AS unpriced_tokens
+  FROM charges c JOIN usage_key u USING (usage_key_id)
+ GROUP BY c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
+ ORDER BY c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+
+-- name: sum_pools
+-- What an entity's windows of [since, until) cost before anybody was charged, per currency and kind.
+-- Index: cost_pool (entity_id, window_start).
+WITH pools AS (
+  SELECT DISTINCT ON (p.scope, p.window_start, p.kind) p.*
+    FROM cost_pool p
+   WHERE p.entity_id = :entity_id AND p.window_start >= :since AND p.window_start < :until
+     AND p.batch_seq <= :batch_seq
+   ORDER BY p.scope, p.window_start, p.kind, p.revision DESC
+)
+SELECT p.currency, p.kind, sum(p.amount) AS amount FROM pools p
+ GROUP BY p.currency, p.kind ORDER BY p.currency, p.kind;
+
+-- name: sum_meter_windows
+-- Energy of meters in [since, until) as known at a cut-off, per GPU. Index: primary key.
+WITH meters AS (
+  SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.*
+    FROM meter_window m
+   WHERE m.window_start >= :since AND m.window_start < :until AND m.batch_seq <= :batch_seq
+   ORDER BY m.gpu_uuid, m.window_start, m.revision DESC
+), owned AS (
+  SELECT m.*, coalesce(serving.entity_id, home.entity_id) AS entity_id, serving.deployment_id
+    FROM meters m
+    LEFT JOIN LATERAL (
+      SELECT d.entity_id, d.deployment_id FROM deployment d
+       WHERE m.gpu_uuid = ANY(d.gpu_uuids) AND d.valid @> m.window_start AND d.recorded @> :batch_seq::bigint
+       ORDER BY d.deployment_id LIMIT 1) serving ON true
+    LEFT JOIN LATERAL (
+      SELECT d.entity_id FROM deployment d
+       WHERE m.gpu_uuid = ANY(d.gpu_uuids) AND d.recorded @> :batch_seq::bigint
+       ORDER BY lower(d.valid) DESC, d.deployment_id LIMIT 1) home ON serving.entity_id IS NULL
+)
+SELECT o.gpu_uuid, o.entity_id, o.deployment_id, sum(o.metered_mj)::bigint AS metered_mj,
+       sum(o.estimated_mj)::bigint AS estimated_mj, sum(o.covered_s)::bigint AS covered_s,
+       count(*)::bigint AS windows
+  FROM owned o
+ GROUP BY o.gpu_uuid, o.entity_id, o.deployment_id
+ ORDER BY o.gpu_uuid, o.entity_id, o.deployment_id;
+
+-- name: find_metered_spans
+-- Merged periods in which a GPU's energy is known, metered or estimated, inside [since, until).
+-- Index: meter_window primary key.
+WITH meters AS (
+  SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.*
+    FROM meter_window m
+   WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
+     AND m.batch_seq <= :batch_seq
+   ORDER BY m.gpu_uuid, m.window_start, m.revision DESC
+), merged AS (
+  SELECT m.gpu_uuid,
+         unnest(range_agg(tstzrange(m.window_start, m.window_start + interval '15 minutes'))) AS span
+    FROM meters m WHERE m.covered_s > 0 OR m.metered_mj > 0 OR m.estimated_mj > 0
+   GROUP BY m.gpu_uuid
+)
+SELECT m.gpu_uuid, lower(m.span) AS valid_from, upper(m.span) AS valid_to
+  FROM merged m ORDER BY m.gpu_uuid, valid_from;
+
+-- name: find_engine_activity
+-- Per engine key and entity of the customer, the first and last window with activity in [since, until), and
+-- its tokens. Index: activity_delta (window_start, engine_key_id).
+SELECT k.engine_key_id, k.engine_instance, k.model, k.tier, u.entity_id, a.window_start,
+       sum(a.uncached + a.cache_read + a.cache_write)::bigint AS input, sum(a.output)::bigint AS output
+  FROM activity_delta a JOIN engine_key k USING (engine_key_id) JOIN usage_key u USING (usage_key_id)
+ WHERE a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq
+ GROUP BY k.engine_key_id, k.engine_instance, k.model, k.tier, u.entity_id, a.window_start
+HAVING sum(a.uncached + a.cache_read + a.cache_write) <> 0 OR sum(a.output) <> 0
+ ORDER BY a.window_start, k.engine_key_id;
+
+-- name: find_fx_rate
+-- The rate of a day as known at a cut-off, or no row.
+SELECT f.rate, f.source FROM fx_rate f
+ WHERE f.base = :base AND f.quote = :quote AND f.day = :day AND f.recorded @> :batch_seq::bigint;
+
+-- name: find_line_evidence
+-- One cost line as it stood at a cut-off.
+SELECT c.* FROM cost_allocation c
+ WHERE c.scope = :scope AND c.window_start = :window_start AND c.line = :line
+   AND c.usage_key_id = :usage_key_id AND c.batch_seq <= :batch_seq
+ ORDER BY c.revision DESC LIMIT 1;
+
+-- name: find_line_pools
+-- The pools a cost line was cut from, as they stood at a cut-off.
+SELECT DISTINCT ON (p.kind) p.* FROM cost_pool p
+ WHERE p.scope = :scope AND p.window_start = :window_start AND p.batch_seq <= :batch_seq
+ ORDER BY p.kind, p.revision DESC;

@@ -1,0 +1,98 @@
+-- name: find_readings
+-- Readings of GPUs inside [since, until), and of each GPU the neighbour on either side, so that the
+-- range's edges can be interpolated; of readings of one instant the first stored stands.
+-- Index: gpu_reading (gpu_uuid, sampled_at).
+SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.epoch)
+       found.gpu_uuid, found.epoch, found.sampled_at, found.energy_mj, found.power_mw, found.method, found.quality
+  FROM (
+    SELECT r.* FROM gpu_reading r
+     WHERE r.gpu_uuid = ANY(:gpu_uuids::text[]) AND r.sampled_at >= :since AND r.sampled_at < :until
+       AND r.batch_seq <= :batch_seq
+    UNION ALL
+    SELECT before.* FROM unnest(:gpu_uuids::text[]) AS named(gpu_uuid), LATERAL (
+      SELECT r.* FROM gpu_reading r
+       WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at < :since AND r.batch_seq <= :batch_seq
+       ORDER BY r.sampled_at DESC LIMIT 1) before
+    UNION ALL
+    SELECT after.* FROM unnest(:gpu_uuids::text[]) AS named(gpu_uuid), LATERAL (
+      SELECT r.* FROM gpu_reading r
+       WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :until AND r.batch_seq <= :batch_seq
+       ORDER BY r.sampled_at LIMIT 1) after
+  ) found
+ ORDER BY found.gpu_uuid, found.sampled_at, found.epoch, found.batch_seq, found.ordinal;
+
+-- name: find_touched_readings
+-- Per GPU the spans whose energy readings stored in (since_seq, batch_seq] can have changed: from the
+-- reading before the first of a window to the reading after its last.
+-- Index: gpu_reading BRIN (batch_seq), gpu_reading (gpu_uuid, sampled_at).
+SELECT touched.gpu_uuid,
+       coalesce(before.sampled_at, touched.first_at) AS first_at,
+       coalesce(after.sampled_at, touched.last_at) AS last_at
+  FROM (
+    SELECT r.gpu_uuid, min(r.sampled_at) AS first_at, max(r.sampled_at) AS last_at
+      FROM gpu_reading r
+     WHERE r.batch_seq > :since_seq AND r.batch_seq <= :batch_seq
+     GROUP BY r.gpu_uuid, date_bin('15 minutes', r.sampled_at, 'epoch'::timestamptz)
+  ) touched
+  LEFT JOIN LATERAL (
+    SELECT r.sampled_at FROM gpu_reading r
+     WHERE r.gpu_uuid = touched.gpu_uuid AND r.sampled_at < touched.first_at AND r.batch_seq <= :batch_seq
+     ORDER BY r.sampled_at DESC LIMIT 1) before ON true
+  LEFT JOIN LATERAL (
+    SELECT r.sampled_at FROM gpu_reading r
+     WHERE r.gpu_uuid = touched.gpu_uuid AND r.sampled_at > touched.last_at AND r.batch_seq <= :batch_seq
+     ORDER BY r.sampled_at LIMIT 1) after ON true
+ ORDER BY touched.gpu_uuid, first_at;
+
+-- name: find_metered_gpus
+-- GPUs that have readings in [since, until) or around it, known at the cut-off.
+-- Index: gpu_reading (gpu_uuid, sampled_at), one probe per GPU.
+WITH RECURSIVE gpus AS (
+  (SELECT r.gpu_uuid FROM gpu_reading r ORDER BY r.gpu_uuid LIMIT 1)
+  UNION ALL
+  SELECT (SELECT r.gpu_uuid FROM gpu_reading r WHERE r.gpu_uuid > gpus.gpu_uuid ORDER BY r.gpu_uuid LIMIT 1)
+    FROM gpus WHERE gpus.gpu_uuid IS NOT NULL
+)
+SELECT gpus.gpu_uuid FROM gpus
+ WHERE gpus.gpu_uuid IS NOT NULL
+   AND EXISTS (SELECT FROM gpu_reading r WHERE r.gpu_uuid = gpus.gpu_uuid AND r.sampled_at < :until
+                 AND r.batch_seq <= :batch_seq)
+   AND EXISTS (SELECT FROM gpu_reading r WHERE r.gpu_uuid = gpus.gpu_uuid AND r.sampled_at >= :since
+                 AND r.batch_seq <= :batch_seq)
+ ORDER BY gpus.gpu_uuid;
+
+-- name: find_meter_windows
+-- The energy of GPUs in [since, until) as it stood at a cut-off. Index: primary key.
+SELECT DISTINCT ON (m.gpu_uuid, m.window_start)
+       m.gpu_uuid, m.window_start, m.revision, m.metered_mj, m.estimated_mj, m.covered_s, m.findings
+  FROM meter_window m
+ WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
+   AND m.batch_seq <= :batch_seq
+ ORDER BY m.gpu_uuid, m.window_start, m.revision DESC;
+
+-- name: find_engine_counters
+-- Cumulative token counters of engines inside [since, until) and the neighbour of each series on either side.
+-- Index: counter_reading (engine_instance, metric, scraped_at).
+WITH inside AS (
+  SELECT c.* FROM counter_reading c
+   WHERE c.engine_instance = :engine_instance AND c.scraped_at >= :since AND c.scraped_at < :until
+     AND c.batch_seq <= :batch_seq
+), before AS (
+  SELECT DISTINCT ON (c.metric, c.labels) c.* FROM counter_reading c
+   WHERE c.engine_instance = :engine_instance AND c.scraped_at < :since AND c.batch_seq <= :batch_seq
+   ORDER BY c.metric, c.labels, c.scraped_at DESC
+), after AS (
+  SELECT DISTINCT ON (c.metric, c.labels) c.* FROM counter_reading c
+   WHERE c.engine_instance = :engine_instance AND c.scraped_at >= :until AND c.batch_seq <= :batch_seq
+   ORDER BY c.metric, c.labels, c.scraped_at
+), found AS (SELECT * FROM before UNION ALL SELECT * FROM inside UNION ALL SELECT * FROM after)
+SELECT found.engine_instance, found.run_id, found.run_started_at, found.scraped_at, found.metric,
+       found.labels::text AS labels, found.value
+  FROM found
+ ORDER BY found.metric, labels, found.scraped_at, found.batch_seq, found.ordinal;
+
+-- name: list_engine_instances
+-- Engine instances with counters in [since, until) known at the cut-off.
+SELECT DISTINCT c.engine_instance FROM counter_reading c
+ WHERE c.scraped_at >= :since AND c.scraped_at < :until AND c.batch_seq <= :batch_seq
+ ORDER BY c.engine_instance;

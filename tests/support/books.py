@@ -1,0 +1,354 @@
+"""Rows as ingest and the inputs by hand leave them, for tests of what comes after."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+from asyncpg import BitString
+
+from ledger.store.connect import draw_batch_seq
+from ledger.store.queries import Connection
+
+
+def content_id(*parts: object) -> int:
+    """A stable 64-bit id of what a key says; never 0."""
+    digest = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True) or 1
+
+
+def seconds_mask(seconds: Iterable[int]) -> BitString:
+    """A busy mask with the named seconds set."""
+    # Bit n is the nth from the left, which is the most significant end.
+    return BitString.from_int(sum(1 << (899 - n) for n in set(seconds)), 900)
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    """Whose usage it is; `customer_id` None is a customer nobody knows."""
+
+    customer_id: str | None = "acme"
+    customer_ref: str = "acme"
+    entity_id: str | None = "factory"
+    tier: str = "standard"
+    model: str = "llama"
+    agent_id: str = ""
+    project_id: str = ""
+
+    @property
+    def usage_key_id(self) -> int:
+        return content_id("usage", *(getattr(self, name) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What was worked on in one window."""
+
+    uncached: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+
+
+class Books:
+    """Writes rows straight into the tables, each call as one stored batch."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def _store(self, sql: str, *rows: tuple[Any, ...]) -> int:
+        async with self.connection.transaction():
+            batch_seq = await draw_batch_seq(self.connection)
+            for row in rows:
+                await self.connection.execute(sql, *row, batch_seq)
+        return batch_seq
+
+    async def entity(
+        self, entity_id: str = "factory", *, currency: str = "EUR", zone: str = "UTC"
+    ) -> None:
+        await self._store(
+            """INSERT INTO entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)
+               VALUES ($1, $1, $2, $3, $1, $4)""",
+            (entity_id, currency, zone),
+        )
+
+    async def customer(self, customer_id: str = "acme", entity_id: str = "factory") -> None:
+        await self._store(
+            """INSERT INTO customer (customer_id, entity_id, name, batch_seq)
+               VALUES ($1, $2, $1, $3)""",
+            (customer_id, entity_id),
+        )
+
+    async def facility(
+        self, facility_id: str = "site", entity_id: str = "factory", *, zone: str = "UTC"
+    ) -> None:
+        await self._store(
+            """INSERT INTO facility (facility_id, entity_id, name, zone, batch_seq)
+               VALUES ($1, $2, $1, $3, $4)""",
+            (facility_id, entity_id, zone),
+        )
+
+    async def pue(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        pue: str = "1.2",
+        host_mw_per_gpu: int = 0,
+        facility_id: str = "site",
+    ) -> None:
+        await self._store(
+            """INSERT INTO facility_pue (facility_id, pue, host_mw_per_gpu, valid, recorded)
+               VALUES ($1, $2, $3, tstzrange($4, $5), int8range($6, NULL))""",
+            (facility_id, Decimal(pue), host_mw_per_gpu, since, until),
+        )
+
+    async def tariff(
+        self,
+        prices: Sequence[tuple[datetime, datetime, str]],
+        *,
+        tariff_id: str = "power",
+        facility_id: str = "site",
+        currency: str = "EUR",
+    ) -> None:
+        """(from, to, price per MWh) of each period."""
+        await self._store(
+            """INSERT INTO tariff (tariff_id, facility_id, name, currency, batch_seq)
+               VALUES ($1, $2, $1, $3, $4) ON CONFLICT DO NOTHING""",
+            (tariff_id, facility_id, currency),
+        )
+        await self._store(
+            """INSERT INTO tariff_price (tariff_id, facility_id, period, price_per_mwh, recorded)
+               VALUES ($1, $2, tstzrange($3, $4), $5, int8range($6, NULL))""",
+            *(
+                (tariff_id, facility_id, since, until, Decimal(price))
+                for since, until, price in prices
+            ),
+        )
+
+    async def lease(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        asset_id: str = "rack",
+        gpu_count: int = 1,
+        rate: str = "2",
+        all_in: bool = True,
+        currency: str = "EUR",
+        entity_id: str = "factory",
+        facility_id: str = "site",
+    ) -> None:
+        await self._store(
+            """INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count,
+                                  currency, gpu_hour_rate, all_in, valid, recorded)
+               VALUES ($1, $2, $3, $1, 'lease', $4, $5, $6, $7,
+                       tstzrange($8, $9), int8range($10, NULL))""",
+            (
+                *(asset_id, entity_id, facility_id, gpu_count, currency, Decimal(rate), all_in),
+                *(since, until),
+            ),
+        )
+
+    async def owned(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        asset_id: str = "rack",
+        gpu_count: int = 1,
+        price: str = "30000",
+        residual: str = "0",
+        life_months: int = 48,
+        currency: str = "EUR",
+        entity_id: str = "factory",
+        facility_id: str = "site",
+    ) -> None:
+        await self._store(
+            """INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count,
+                                  currency, purchase_price, residual_value, life_months,
+                                  in_service, valid, recorded)
+               VALUES ($1, $2, $3, $1, 'owned', $4, $5, $6, $7, $8, $9,
+                       tstzrange($9, $10), int8range($11, NULL))""",
+            (
+                *(asset_id, entity_id, facility_id, gpu_count, currency, Decimal(price)),
+                *(Decimal(residual), life_months, since, until),
+            ),
+        )
+
+    async def deployment(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        deployment_id: str = "chat",
+        asset_id: str = "rack",
+        model: str = "llama",
+        tier: str | None = None,
+        gpus: Sequence[str] = (),
+        gpu_count: int | None = None,
+        instances: Sequence[str] = (),
+        entity_id: str = "factory",
+    ) -> None:
+        await self._store(
+            """WITH d AS (
+                 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier,
+                                         gpu_count, gpu_uuids, engine_instances, valid, recorded)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+                         tstzrange($9, $10), int8range($11, NULL))
+                 RETURNING *)
+               INSERT INTO deployment_member
+                 (deployment_row_id, deployment_id, member, kind, valid, recorded)
+               SELECT deployment_row_id, deployment_id, member, kind, valid, recorded FROM d,
+                 LATERAL (SELECT unnest(gpu_uuids) AS member, 'gpu' AS kind
+                          UNION ALL SELECT unnest(engine_instances), 'instance') members""",
+            (
+                *(deployment_id, entity_id, asset_id, model, tier, gpu_count or len(gpus) or 1),
+                *(list(gpus), list(instances), since, until),
+            ),
+        )
+
+    async def close(self, table: str, condition: str) -> int:
+        """End what is known: rows matching `condition` are recorded up to a new batch only."""
+        return await self._store(
+            f"""UPDATE {table} SET recorded = int8range(lower(recorded), $1)
+                 WHERE upper_inf(recorded) AND {condition}""",
+            (),
+        )
+
+    async def source(self, source: str = "test") -> int:
+        await self._store(
+            """INSERT INTO source (source, form, batch_seq) VALUES ($1, 'keyed', $2)
+               ON CONFLICT DO NOTHING""",
+            (source,),
+        )
+        found = await self.connection.fetchval(
+            "SELECT source_id FROM source WHERE source = $1", source
+        )
+        return int(found)
+
+    async def readings(
+        self, gpu_uuid: str, readings: Sequence[tuple[datetime, int]], *, epoch: str = "boot-1"
+    ) -> int:
+        """(sampled at, counter in mJ) of one GPU."""
+        source_id = await self.source()
+        async with self.connection.transaction():
+            batch_seq = await draw_batch_seq(self.connection)
+            day = await self._stored_day()
+            await self.connection.copy_records_to_table(
+                "gpu_reading",
+                columns=(
+                    *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
+                    *("sampled_at", "energy_mj", "method", "quality"),
+                ),
+                records=[
+                    (day, batch_seq, n, source_id, gpu_uuid, epoch, at, mj, "nvml", "ok")
+                    for n, (at, mj) in enumerate(readings)
+                ],
+            )
+        return batch_seq
+
+    async def _stored_day(self) -> Any:
+        await self.connection.fetchval("SELECT ensure_partitions(current_date, 1)")
+        return await self.connection.fetchval("SELECT current_date")
+
+    async def usage(
+        self,
+        window: datetime,
+        tokens: Tokens,
+        *,
+        buyer: Buyer = Buyer(),
+        instance: str = "",
+        busy: Iterable[int] = range(900),
+    ) -> int:
+        """Work of one buyer in one window, on one engine, busy in the named seconds."""
+        return await self.usages([(window, tokens, buyer)], instance=instance, busy=busy)
+
+    async def usages(
+        self,
+        rows: Sequence[tuple[datetime, Tokens, Buyer]],
+        *,
+        instance: str = "",
+        busy: Iterable[int] = range(900),
+    ) -> int:
+        """Work in one stored batch; every engine and window named is busy in the named seconds."""
+        mask = seconds_mask(busy)
+        engines = {
+            content_id("engine", instance, b.model, b.tier): (instance, b.model, b.tier)
+            for _, _, b in rows
+        }
+        async with self.connection.transaction():
+            batch_seq = await draw_batch_seq(self.connection)
+            await self._keys({b for _, _, b in rows}, engines)
+            await self._deltas(rows, instance, batch_seq)
+            await self._masks(rows, instance, mask, batch_seq)
+        return batch_seq
+
+    async def _masks(
+        self,
+        rows: Sequence[tuple[datetime, Tokens, Buyer]],
+        instance: str,
+        mask: BitString,
+        batch_seq: int,
+    ) -> None:
+        places = {
+            (content_id("engine", instance, b.model, b.tier), window) for window, _, b in rows
+        }
+        await self.connection.copy_records_to_table(
+            "activity_mask",
+            columns=("engine_key_id", "window_start", "batch_seq", "mask"),
+            records=[(key, window, batch_seq, mask) for key, window in sorted(places)],
+        )
+
+    async def _keys(self, buyers: set[Buyer], engines: dict[int, tuple[str, str, str]]) -> None:
+        await self.connection.executemany(
+            """INSERT INTO usage_key (usage_key_id, entity_id, customer_id, customer_ref, tier,
+                                      model, agent_id, project_id)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING""",
+            [
+                (
+                    *(b.usage_key_id, b.entity_id, b.customer_id, b.customer_ref, b.tier),
+                    *(b.model, b.agent_id, b.project_id),
+                )
+                for b in buyers
+            ],
+        )
+        await self.connection.executemany(
+            """INSERT INTO engine_key (engine_key_id, engine_instance, model, tier)
+               VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING""",
+            [(key, *where) for key, where in engines.items()],
+        )
+
+    async def _deltas(
+        self, rows: Sequence[tuple[datetime, Tokens, Buyer]], instance: str, batch_seq: int
+    ) -> None:
+        await self.connection.copy_records_to_table(
+            "activity_delta",
+            columns=(
+                *("engine_key_id", "window_start", "usage_key_id", "batch_seq"),
+                *("uncached", "cache_read", "cache_write", "output"),
+            ),
+            records=[
+                (
+                    *(content_id("engine", instance, b.model, b.tier), window, b.usage_key_id),
+                    *(batch_seq, t.uncached, t.cache_read, t.cache_write, t.output),
+                )
+                for window, t, b in rows
+            ],
+        )
+        await self.connection.copy_records_to_table(
+            "usage_delta",
+            columns=(
+                *("customer_id", "usage_key_id", "window_start", "batch_seq", "requests"),
+                *("uncached", "cache_read", "cache_write", "visible", "reasoning"),
+            ),
+            records=[
+                (
+                    *(b.customer_id, b.usage_key_id, window, batch_seq, 1),
+                    *(t.uncached, t.cache_read, t.cache_write, t.output, 0),
+                )
+                for window, t, b in rows
+            ],
+        )
