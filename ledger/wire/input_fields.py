@@ -1,0 +1,120 @@
+"""The field types of what people enter: amounts, currencies, zones, quarter hours, days."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from ledger.wire.fields import DecimalText, Instant, Name, problem
+
+SCALE_MAX = 12
+GRID_SECONDS = 900
+METERS = (
+    "input_uncached",
+    "input_cache_read",
+    "input_cache_write",
+    "output_visible",
+    "output_reasoning",
+)
+# The direction is short for the meters that vendors price together; a cache read has its own price.
+METERS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "input": ("input_uncached", "input_cache_write"),
+        "cached_input": ("input_cache_read",),
+        "output": ("output_visible", "output_reasoning"),
+        **{meter: (meter,) for meter in METERS},
+    }
+)
+
+
+def _whole_as_decimal(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    return value
+
+
+def _amount(value: Decimal) -> Decimal:
+    digits = value.normalize().as_tuple().exponent
+    if isinstance(digits, int) and -digits > SCALE_MAX:
+        raise problem(f"send at most {SCALE_MAX} decimal places")
+    return value
+
+
+def _not_negative(value: Decimal) -> Decimal:
+    if value < 0:
+        raise problem("send 0 or more")
+    return value
+
+
+def _currency(text: str) -> str:
+    if not (len(text) == 3 and text.isascii() and text.isalpha() and text.isupper()):
+        raise problem("send a currency of ISO 4217 like EUR")
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise problem("send an IANA time zone like Europe/Copenhagen") from None
+    return name
+
+
+def _on_grid(moment: datetime) -> datetime:
+    if moment.microsecond or int(moment.timestamp()) % GRID_SECONDS:
+        raise problem("send a time on a quarter hour, like 2026-08-06T06:15:00Z")
+    return moment
+
+
+def _meter(name: str) -> str:
+    if name not in METERS_OF:
+        raise problem(f"send one of {', '.join(METERS_OF)}")
+    return name
+
+
+def _at_least_one(value: Decimal) -> Decimal:
+    if value < 1:
+        raise problem("send facility energy over IT energy, which is at least 1")
+    return value
+
+
+def _above_zero(value: Decimal) -> Decimal:
+    if value <= 0:
+        raise problem("send a rate above 0")
+    return value
+
+
+def _power_of_ten(value: int) -> int:
+    if not str(value).rstrip("0") == "1":
+        raise problem("send a power of ten, like 1000000")
+    return value
+
+
+def _day(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise problem("send a day like 2026-08-06") from None
+
+
+Text = Annotated[str, Field(max_length=1_000)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Zone = Annotated[Name, AfterValidator(_zone)]
+Amount = Annotated[DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_amount)]
+Price = Annotated[Amount, AfterValidator(_not_negative)]
+Pue = Annotated[Amount, AfterValidator(_at_least_one)]
+PositiveRate = Annotated[
+    DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_above_zero)
+]
+Meter = Annotated[Name, AfterValidator(_meter)]
+PowerOfTen = Annotated[int, Field(ge=1, le=10**12), AfterValidator(_power_of_ten)]
+GridInstant = Annotated[Instant, AfterValidator(_on_grid)]
+Day = Annotated[date, BeforeValidator(_day)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
