@@ -20,7 +20,6 @@ from collectors.reading import EventDict
 from collectors.scrape import Scraper
 from collectors.settings import CollectSettings
 from collectors.sources import SOURCES, Source
-from collectors.sources.nvml import BoardReport, NvmlSource
 from collectors.spool import Spool, SpoolLimits
 
 log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class Agent:
         events: list[EventDict] = []
         for source in self._sources:
             try:
-                sample = source.sample(_now())
+                sample = source.sample(utc_now())
             except RestartNeededError:
                 raise
             except (CollectError, OSError) as error:
@@ -95,7 +94,7 @@ class Agent:
                 continue
             for fault in sample.faults:
                 self._fault(f"source {source.name}", fault)
-            recorded_at = _now()
+            recorded_at = utc_now()
             events += [reading.to_event(recorded_at=recorded_at) for reading in sample.readings]
             self.tally.energy_readings += len(sample.readings)
         return events
@@ -108,8 +107,8 @@ class Agent:
 
     def _scrape(self, scraper: Scraper) -> EventDict:
         timeout_s = float(self._settings.scrape_timeout_s)
-        reading = scraper.scrape(now=_now(), timeout_s=timeout_s)
-        return reading.to_event(recorded_at=_now())
+        reading = scraper.scrape(now=utc_now(), timeout_s=timeout_s)
+        return reading.to_event(recorded_at=utc_now())
 
     def _take_scrapes(self) -> list[EventDict]:
         events: list[EventDict] = []
@@ -129,25 +128,6 @@ class Agent:
         log.warning("%s: %s", where, error)
 
 
-@dataclass(frozen=True, slots=True)
-class TargetReport:
-    """Whether an inference server answered, and which counters it has."""
-
-    url: str
-    engine: str
-    counters: tuple[str, ...]
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeReport:
-    """What this host offers: boards with their counters (or why none), and servers."""
-
-    boards: tuple[BoardReport, ...]
-    nvml_problem: str | None
-    targets: tuple[TargetReport, ...]
-
-
 def run_agent(settings: CollectSettings, *, stop: threading.Event | None = None) -> int:
     """Collect until SIGTERM, SIGINT or `stop`; returns the process's exit status."""
     stopping = stop or threading.Event()
@@ -161,20 +141,6 @@ def run_agent(settings: CollectSettings, *, stop: threading.Event | None = None)
     except CollectError as error:
         log.error("%s", error)
         return EXIT_SETTINGS
-
-
-def probe(settings: CollectSettings) -> ProbeReport:
-    """Look at this host's boards and at the servers named, once, changing nothing."""
-    boards: tuple[BoardReport, ...] = ()
-    nvml_problem: str | None = None
-    try:
-        source = NvmlSource.open(settings.spool_dir / "epochs.json")
-        boards = source.report()
-        source.close()
-    except SourceError as error:
-        nvml_problem = str(error)
-    targets = tuple(_probe_target(settings, index) for index in range(len(settings.targets)))
-    return ProbeReport(boards, nvml_problem, targets)
 
 
 def _run(settings: CollectSettings, stop: threading.Event, stack: ExitStack) -> int:
@@ -246,7 +212,7 @@ def _open_sources(settings: CollectSettings) -> list[Source]:
     opened: list[Source] = []
     for name, opener in SOURCES.items():
         try:
-            source = opener(settings, _now())
+            source = opener(settings, utc_now())
         except RestartNeededError:
             raise
         except SourceError as error:
@@ -263,22 +229,12 @@ def _open_sources(settings: CollectSettings) -> list[Source]:
     return opened
 
 
-def _probe_target(settings: CollectSettings, index: int) -> TargetReport:
-    target = settings.targets[index]
-    try:
-        timeout_s = float(settings.scrape_timeout_s)
-        reading = Scraper.of(target).scrape(now=_now(), timeout_s=timeout_s)
-    except CollectError as error:
-        return TargetReport(target.url, target.engine, (), str(error))
-    names = tuple(sorted({counter.name for counter in reading.counters}))
-    return TargetReport(target.url, target.engine, names, None)
-
-
 def _stop_on_signals(stop: threading.Event) -> None:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
 
 
-def _now() -> datetime:
+def utc_now() -> datetime:
+    """The wall clock, aware, in UTC."""
     return datetime.now(UTC)

@@ -166,7 +166,7 @@ def _kafka_options(settings: KafkaSettings) -> dict[str, Any]:
         "max_block_ms": 10_000,
         "request_timeout_ms": 30_000,
         "delivery_timeout_ms": KAFKA_TIMEOUT_S * 1_000,
-        "bootstrap_timeout_ms": 10_000,
+        "bootstrap_timeout_ms": 5_000,
         "allow_auto_create_topics": False,
         "security_protocol": settings.security_protocol,
         "sasl_mechanism": settings.sasl_mechanism,

@@ -33,11 +33,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a segment holds: its good records, and how many bytes at its end are not one."""
+    """A segment's good records, where the last ends, and the bytes between and after that are none.
+
+    Torn bytes at the end are a write that a crash cut short, never confirmed to anyone; damaged
+    ones before a good record are a batch that was kept and is lost.
+    """
 
     places: tuple[Place, ...]
-    good_bytes: int
-    bad_bytes: int
+    good_end: int
+    damaged_bytes: int
+    torn_bytes: int
 
 
 def encode_record(batch: Batch) -> bytes:
@@ -63,10 +68,12 @@ def decode_record(record: bytes) -> Batch | None:
 
 
 def scan_segment(path: Path) -> Scan:
-    """Find every good record from the start; stop at the first that is not."""
-    places = tuple(_records(path))
-    good = places[-1].offset + places[-1].length if places else 0
-    return Scan(places, good, path.stat().st_size - good)
+    """Find every good record, past a damaged one too, and what follows the last."""
+    data = path.read_bytes()
+    places = tuple(_records(path, data))
+    good_end = places[-1].offset + places[-1].length if places else 0
+    damaged = good_end - sum(place.length for place in places)
+    return Scan(places, good_end, damaged_bytes=damaged, torn_bytes=len(data) - good_end)
 
 
 def read_record(place: Place) -> Batch | None:
@@ -104,26 +111,23 @@ def _cut(record: bytes, fields_bytes: int) -> tuple[bytes, bytes]:
     return record[_FRAME.size : middle], record[middle:]
 
 
-def _records(path: Path) -> Iterator[Place]:
-    with path.open("rb") as file:
-        offset = 0
-        while True:
-            frame = file.read(_FRAME.size)
-            rest = _rest_length(frame)
-            if rest is None:
-                return
-            batch = decode_record(frame + file.read(rest))
-            if batch is None:
-                return
-            length = _FRAME.size + rest
-            yield Place(batch.header.sequence, path, offset, length)
-            offset += length
+def _records(path: Path, data: bytes) -> Iterator[Place]:
+    """Every good record; after a damaged one, whatever good ones follow it."""
+    offset = 0
+    while offset >= 0:
+        length = _record_length(data, offset)
+        batch = decode_record(data[offset : offset + length]) if length else None
+        if batch is None:
+            offset = data.find(_MAGIC, offset + 1)
+            continue
+        yield Place(batch.header.sequence, path, offset, length)
+        offset += length
 
 
-def _rest_length(frame: bytes) -> int | None:
-    """How much follows a frame; None when it is not one, so that garbage is never read in."""
-    if len(frame) < _FRAME.size:
-        return None
-    magic, fields_bytes, body_bytes, _ = _FRAME.unpack(frame)
+def _record_length(data: bytes, offset: int) -> int:
+    """How long the record at this offset says it is; 0 when there is none."""
+    if len(data) - offset < _FRAME.size:
+        return 0
+    magic, fields_bytes, body_bytes, _ = _FRAME.unpack_from(data, offset)
     plausible = fields_bytes <= _FIELDS_BYTES_MAX and body_bytes <= MAX_BATCH_BYTES
-    return fields_bytes + body_bytes if magic == _MAGIC and plausible else None
+    return _FRAME.size + fields_bytes + body_bytes if magic == _MAGIC and plausible else 0

@@ -152,9 +152,11 @@ class Spool:
         last = self._acked
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             scan = scan_segment(path)
-            if scan.bad_bytes:
-                log.warning("spool: %s ends in %d torn bytes, cut off", path, scan.bad_bytes)
-                os.truncate(path, scan.good_bytes)
+            if scan.damaged_bytes:
+                log.error("spool: %s lost %d bytes to damage; a gap", path, scan.damaged_bytes)
+            if scan.torn_bytes:
+                log.warning("spool: %s ends in %d torn bytes, cut off", path, scan.torn_bytes)
+                os.truncate(path, scan.good_end)
             self._waiting.extend(p for p in scan.places if p.sequence > self._acked)
             last = max([last, *(place.sequence for place in scan.places)])
         self._next = replace(self._next, sequence=last + 1)
@@ -205,7 +207,7 @@ class Spool:
         if batch is None:
             raise SpoolError(
                 f"batch {place.sequence} in {place.path} was damaged on disk; "
-                "restart the collector to cut it off"
+                "restart the collector, which leaves it as a gap"
             )
         return batch
 

@@ -2,7 +2,7 @@
 
 Totals there include their parts: input contains cached and written tokens, output contains
 reasoning and rejected predictions. Servers that leave the details out (vLLM without its switch)
-leave the split unknown, which is null here and never zero. SGLang has `reasoning_tokens` at the top.
+leave the split unknown: null here, never zero. SGLang has `reasoning_tokens` at the top.
 """
 
 from collections.abc import Mapping

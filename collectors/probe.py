@@ -1,0 +1,52 @@
+"""What a host offers: boards with their counters, servers that answer, and why not."""
+
+from dataclasses import dataclass
+
+from collectors.agent import utc_now
+from collectors.errors import CollectError, SourceError
+from collectors.scrape import Scraper
+from collectors.settings import CollectSettings, Target
+from collectors.sources.nvml import BoardReport, NvmlSource
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """Whether an inference server answered, and which counters it has."""
+
+    url: str
+    engine: str
+    counters: tuple[str, ...]
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What this host offers: boards with their counters (or why none), and servers."""
+
+    boards: tuple[BoardReport, ...]
+    nvml_problem: str | None
+    targets: tuple[TargetReport, ...]
+
+
+def probe(settings: CollectSettings) -> ProbeReport:
+    """Look at this host's boards and at the servers named, once, changing nothing."""
+    boards: tuple[BoardReport, ...] = ()
+    nvml_problem: str | None = None
+    try:
+        source = NvmlSource.open(settings.spool_dir / "epochs.json")
+        boards = source.report()
+        source.close()
+    except SourceError as error:
+        nvml_problem = str(error)
+    timeout_s = float(settings.scrape_timeout_s)
+    targets = tuple(_probe_target(target, timeout_s) for target in settings.targets)
+    return ProbeReport(boards, nvml_problem, targets)
+
+
+def _probe_target(target: Target, timeout_s: float) -> TargetReport:
+    try:
+        reading = Scraper.of(target).scrape(now=utc_now(), timeout_s=timeout_s)
+    except CollectError as error:
+        return TargetReport(target.url, target.engine, (), str(error))
+    names = tuple(sorted({counter.name for counter in reading.counters}))
+    return TargetReport(target.url, target.engine, names, None)

@@ -1,0 +1,194 @@
+"""The daemon as a process: it reads, spools and sends, stops on SIGTERM and loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.agent import run_agent
+from collectors.errors import CollectSettingsError
+from collectors.probe import probe
+from collectors.settings import CollectSettings, load_settings
+from ledger.wire.events import COUNTERS, ENERGY, explain
+from ledger.wire.ndjson import decode_line, iter_lines
+from tests.collectors.servers import Receiver, serving
+
+ROOT = Path(__file__).parents[2]
+METRICS = 'vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n'
+RUN = "from collectors.agent import run_agent\nfrom collectors.settings import load_settings\n"
+
+
+def recording(folder: Path, rows: int = 5) -> Path:
+    path = folder / "r.csv"
+    lines = [f"GPU-1,e1,{row},{1000 * row}" for row in range(rows)]
+    path.write_text("\n".join(["gpu_uuid,epoch,offset_s,energy_mj", *lines]), encoding="ascii")
+    return path
+
+
+def settings_for(folder: Path, **more: Any) -> CollectSettings:
+    plain: dict[str, Any] = {
+        "source": "/hosts/h",
+        "producer": "h",
+        "spool_dir": folder / "spool",
+        "nvml": "off",
+        "interval_s": "0.05",
+        "scrape_timeout_s": "0.5",
+        "drain_s": "5",
+    }
+    return load_settings(None, **(plain | more))
+
+
+def events_of(receiver: Receiver) -> list[dict[str, Any]]:
+    return [decode_line(line) for batch in receiver.batches for line in iter_lines(batch.body)]
+
+
+def test_a_replay_ends_when_all_of_it_is_delivered(tmp_path: Path) -> None:
+    receiver = Receiver()
+    with serving(receiver.answer) as url:
+        status = run_agent(
+            settings_for(
+                tmp_path,
+                replay_file=recording(tmp_path),
+                replay_start="2026-03-01T00:00:00Z",
+                replay_speed="0",
+                exit_when_done=True,
+                http={"url": url, "api_key": "k"},
+            )
+        )
+    events = events_of(receiver)
+    assert status == 0
+    assert [event["data"]["energy_mj"] for event in events] == [0, 1000, 2000, 3000, 4000]
+    assert all(explain(event) == () for event in events)
+    assert {event["type"] for event in events} == {ENERGY}
+
+
+def test_a_server_that_hangs_or_fails_stops_no_other(tmp_path: Path) -> None:
+    receiver, stop = Receiver(), threading.Event()
+    release = threading.Event()
+    with (
+        serving(lambda _: (200, {}, METRICS.encode())) as good,
+        serving(lambda _: (500, {}, b"no")) as broken,
+        serving(lambda _: (release.wait(5), (200, {}, b""))[1]) as slow,
+        serving(receiver.answer) as url,
+    ):
+        urls = {"good": good, "broken": broken, "slow": slow}
+        targets = [{"engine": "vllm", "url": u, "instance": name} for name, u in urls.items()]
+        settings = settings_for(tmp_path, targets=targets, http={"url": url, "api_key": "k"})
+        agent = threading.Thread(target=run_agent, args=(settings,), kwargs={"stop": stop})
+        agent.start()
+        wait_for(receiver, 3)
+        stop.set()
+        release.set()
+        agent.join(15)
+    events = events_of(receiver)
+    assert {event["data"]["instance"] for event in events} == {"good"}
+    assert {event["type"] for event in events} == {COUNTERS}
+    assert all(explain(event) == () for event in events)
+
+
+def wait_for(receiver: Receiver, count: int) -> None:
+    for _ in range(400):
+        if len(receiver.batches) >= count:
+            return
+        time.sleep(0.025)
+    raise AssertionError(f"{len(receiver.batches)} batches in ten seconds, wanted {count}")
+
+
+def test_sigterm_ends_cleanly_and_a_kill_loses_nothing(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "TOKENLEDGER_COLLECT_SOURCE": "/hosts/h",
+        "TOKENLEDGER_COLLECT_PRODUCER": "h",
+        "TOKENLEDGER_COLLECT_SPOOL_DIR": str(tmp_path / "spool"),
+        "TOKENLEDGER_COLLECT_NVML": "off",
+        "TOKENLEDGER_COLLECT_INTERVAL_S": "0.05",
+        "TOKENLEDGER_COLLECT_DRAIN_S": "5",
+        "TOKENLEDGER_COLLECT_HTTP__API_KEY": "k",
+    }
+    receiver = Receiver()
+    command = [sys.executable, "-c", RUN + "raise SystemExit(run_agent(load_settings()))"]
+    with serving(lambda _: (200, {}, METRICS.encode())) as good, serving(receiver.answer) as url:
+        environment["TOKENLEDGER_COLLECT_HTTP__URL"] = url
+        environment["TOKENLEDGER_COLLECT_TARGETS"] = (
+            f'[{{"engine":"vllm","url":"{good}","instance":"i"}}]'
+        )
+        for how, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
+            seen = len(receiver.batches)
+            with subprocess.Popen(command, env=environment) as process:
+                wait_for(receiver, seen + 3)
+                process.send_signal(how)
+                assert process.wait(20) == status
+    sequences = [batch.header.sequence for batch in receiver.batches]
+    assert set(sequences) == set(range(1, max(sequences) + 1)), "no number is missing"
+    assert len({batch.header.epoch for batch in receiver.batches}) == 1
+    bodies = {batch.header.sequence: batch.body for batch in receiver.batches}
+    assert all(bodies[batch.header.sequence] == batch.body for batch in receiver.batches)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({}, "no destination"),
+        ({"http": {"url": "http://127.0.0.1:9", "api_key": "k"}}, "nothing to collect"),
+        (
+            {
+                "http": {"url": "http://127.0.0.1:9", "api_key": "k"},
+                "targets": [{"engine": "abacus", "url": "http://127.0.0.1:9", "instance": "i"}],
+            },
+            "no engine 'abacus'",
+        ),
+    ],
+)
+def test_settings_that_collect_or_send_nothing_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, more: dict[str, Any], reason: str
+) -> None:
+    assert run_agent(settings_for(tmp_path, **more)) == 2
+    assert reason in caplog.text
+
+
+def test_settings_come_from_one_file_and_variables_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tokenledger.toml"
+    path.write_text(
+        '[collect]\nproducer = "a"\nsource = "/a"\n'
+        '[[collect.targets]]\nengine = "vllm"\nurl = "http://h:8000"\ninstance = "i"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("TOKENLEDGER_COLLECT_PRODUCER", "b")
+    read = load_settings(path)
+    assert (read.source, read.producer, read.targets[0].instance) == ("/a", "b", "i")
+
+
+@pytest.mark.parametrize(
+    "text", ["[collect]\nintervall_s = 1\n", "[collect]\ninterval_s = 0\n", "[collect\n"]
+)
+def test_a_setting_that_is_misspelt_or_out_of_range_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "tokenledger.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CollectSettingsError, match=r"tokenledger\.toml"):
+        load_settings(path)
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, http={"url": "http://h", "api_key": "hush-hush"})
+    assert "hush-hush" not in repr(settings)
+
+
+def test_probe_says_what_a_host_offers_and_why_not(tmp_path: Path) -> None:
+    with serving(lambda _: (200, {}, METRICS.encode())) as good:
+        targets = [
+            {"engine": "vllm", "url": good, "instance": "i"},
+            {"engine": "vllm", "url": "http://127.0.0.1:9", "instance": "j"},
+        ]
+        report = probe(settings_for(tmp_path, targets=targets))
+    assert [target.counters for target in report.targets] == [("prompt_tokens",), ()]
+    assert "127.0.0.1:9" in (report.targets[1].problem or "")
+    assert report.boards or report.nvml_problem
+    assert not (tmp_path / "spool").exists(), "looking changes nothing"

@@ -1,0 +1,129 @@
+"""A batch counts as sent only when the other side has said so."""
+
+import gc
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer
+from pydantic import SecretStr
+
+from collectors.delivery import Delivery
+from collectors.errors import CollectSettingsError, PublishError
+from collectors.publish import HttpPublisher, KafkaPublisher
+from collectors.settings import HttpSettings, KafkaSettings
+from collectors.spool import Spool
+from ledger.wire.batch import Batch, BatchHeader
+from ledger.wire.events import ENERGY
+from tests.collectors.servers import Receiver, serving
+
+
+def batch(sequence: int) -> Batch:
+    header = BatchHeader(source="/s", producer="p", epoch=1, sequence=sequence, count=1)
+    return Batch(header, b'{"a":%d}\n' % sequence)
+
+
+def publisher_to(url: str) -> HttpPublisher:
+    return HttpPublisher(HttpSettings(url=url, api_key=SecretStr("k")))
+
+
+def test_http_sends_each_batch_with_its_place_and_key() -> None:
+    ledger = Receiver()
+    with serving(ledger.answer) as url:
+        publisher = publisher_to(url)
+        publisher.publish([batch(1), batch(2)])
+        publisher.close()
+    assert ledger.batches == [batch(1), batch(2)]
+    assert set(ledger.keys) == {"Bearer k"}
+    assert set(ledger.paths) == {"/v1/events"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait_s"),
+    [
+        ((429, {"Retry-After": "7"}, b""), 7),
+        ((503, {"Retry-After": "99999"}, b""), 300),
+        ((401, {}, b"who?"), None),
+        ((302, {"Location": "/"}, b""), None),
+    ],
+)
+def test_what_is_not_confirmed_is_an_error_with_the_time_asked_for(
+    answer: tuple[int, dict[str, str], bytes], wait_s: int | None
+) -> None:
+    ledger = Receiver(answers=[answer])
+    with serving(ledger.answer) as url, pytest.raises(PublishError) as caught:
+        publisher_to(url).publish([batch(1)])
+    assert caught.value.retry_after_s == wait_s
+    assert str(answer[0]) in str(caught.value)
+
+
+def test_a_ledger_that_is_down_is_an_error() -> None:
+    with pytest.raises(PublishError, match=r"127\.0\.0\.1:9"):
+        publisher_to("http://127.0.0.1:9").publish([batch(1)])
+
+
+def test_a_destination_without_a_host_is_refused() -> None:
+    with pytest.raises(CollectSettingsError, match="http"):
+        publisher_to("ledger:8000")
+
+
+def test_the_spool_is_emptied_only_by_confirmation_and_in_order(tmp_path: Path) -> None:
+    busy = (429, {"Retry-After": "0"}, b"")
+    ledger = Receiver(answers=[busy, busy])
+    with (
+        serving(ledger.answer) as url,
+        Spool(tmp_path, source="/s", producer="p", new_epoch=1) as spool,
+    ):
+        for _ in range(3):
+            spool.append([{"type": ENERGY}])
+        delivery = Delivery(spool, publisher_to(url))
+        delivery.start()
+        wait_until_empty(spool, delivery)
+        delivery.drain(10)
+    assert delivery.failures == 2
+    assert [kept.header.sequence for kept in ledger.batches] == [1, 1, 1, 2, 3]
+    assert len({kept.body for kept in ledger.batches[:3]}) == 1, "sent again as the same batch"
+
+
+def wait_until_empty(spool: Spool, delivery: Delivery) -> None:
+    for _ in range(400):
+        if spool.state().waiting_batches == 0:
+            return
+        delivery.wake()
+        time.sleep(0.025)
+    raise AssertionError("the spool was not emptied in ten seconds")
+
+
+def test_kafka_keeps_the_place_as_headers_and_the_producer_as_key(
+    kafka_bootstrap: str, kafka_topic: Callable[..., str]
+) -> None:
+    topic = kafka_topic()
+    publisher = KafkaPublisher(KafkaSettings(bootstrap=[kafka_bootstrap], topic=topic))
+    publisher.publish([batch(1), batch(2)])
+    publisher.close()
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=kafka_bootstrap,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=10_000,
+        group_id=None,
+    )
+    records = [next(consumer) for _ in range(2)]
+    consumer.close()
+    assert [record.value for record in records] == [batch(1).body, batch(2).body]
+    assert [record.key for record in records] == [b"p", b"p"]
+    assert [BatchHeader.from_headers(r.headers) for r in records] == [
+        batch(1).header,
+        batch(2).header,
+    ]
+
+
+def test_a_broker_that_is_down_is_an_error() -> None:
+    with pytest.raises(PublishError, match="kafka"):
+        KafkaPublisher(KafkaSettings(bootstrap=["127.0.0.1:9"])).publish([batch(1)])
+    # The client leaves the sockets of its failed tries to the garbage collector.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
