@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from collectors.errors import CollectSettingsError, PublishError
 from collectors.settings import CollectSettings, HttpSettings, KafkaSettings
@@ -60,7 +61,7 @@ class KafkaPublisher:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            self._producer = KafkaProducer(**_kafka_options(self._settings))
+            self._producer = _connect(self._settings)
         return self._producer
 
     def _send(self, producer: Any, batch: Batch) -> Any:
@@ -148,6 +149,23 @@ def open_publisher(settings: CollectSettings) -> Publisher:
     if settings.http is not None:
         return HttpPublisher(settings.http)
     raise CollectSettingsError("no destination; set kafka.bootstrap, or http.url and http.api_key")
+
+
+def _connect(settings: KafkaSettings) -> Any:
+    """A producer that has reached a broker; a failed try leaves nothing running behind."""
+    clients: list[Any] = []
+
+    def remembered(**options: Any) -> Any:
+        clients.append(KafkaNetClient(**options))
+        return clients[-1]
+
+    try:
+        return KafkaProducer(kafka_client=remembered, **_kafka_options(settings))
+    except KafkaError:
+        # The constructor drops its client unclosed, with its selector and its wake-up sockets.
+        for client in clients:
+            client.close()
+        raise
 
 
 def _kafka_options(settings: KafkaSettings) -> dict[str, Any]:
