@@ -1,0 +1,138 @@
+"""Turns moments and zones into half-open periods: windows, local hours, days, billing periods.
+
+Invariant: a period is aware, in UTC, starts before it ends, and neighbours share one edge.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ledger.domain.errors import InvalidInputError
+
+WINDOW = timedelta(minutes=15)
+WINDOW_SECONDS = 900
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """[start, end) in UTC; InvalidInputError where it is naive or empty."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise InvalidInputError("A period needs times with an offset.")
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        if self.start >= self.end:
+            raise InvalidInputError(
+                f"The period {self.start.isoformat()} to {self.end.isoformat()} is empty.",
+                "Give an end after the start.",
+            )
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    @property
+    def microseconds(self) -> int:
+        """Length in microseconds."""
+        return (self.end - self.start) // MICROSECOND
+
+    @property
+    def seconds(self) -> int:
+        """Length in whole seconds."""
+        return (self.end - self.start) // timedelta(seconds=1)
+
+
+def intersect(one: Period, other: Period) -> Period | None:
+    """What both cover, or None."""
+    start, end = max(one.start, other.start), min(one.end, other.end)
+    return Period(start, end) if start < end else None
+
+
+def window_start(moment: datetime) -> datetime:
+    """The start of the quarter hour of UTC that holds `moment`."""
+    return moment.astimezone(UTC) - (moment - EPOCH) % WINDOW
+
+
+def window_of(start: datetime) -> Period:
+    """The window that starts at `start`, a moment on the grid."""
+    return Period(start, start + WINDOW)
+
+
+def windows(period: Period) -> Iterator[datetime]:
+    """Starts of all windows that touch `period`."""
+    at = window_start(period.start)
+    while at < period.end:
+        yield at
+        at += WINDOW
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of an IANA name; InvalidInputError where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInputError(
+            f"There is no time zone {name!r}.", "Give an IANA name such as Europe/Copenhagen."
+        ) from error
+
+
+def midnight(day: date, zone_name: str) -> datetime:
+    """The first moment of a local day, in UTC."""
+    return datetime.combine(day, time(), tzinfo=zone(zone_name)).astimezone(UTC)
+
+
+def local_day(day: date, zone_name: str) -> Period:
+    """A local day: 23 or 25 hours long where clocks change."""
+    return Period(midnight(day, zone_name), midnight(day + timedelta(days=1), zone_name))
+
+
+def hour_start(moment: datetime, zone_name: str) -> datetime:
+    """The start, in UTC, of the local clock hour that holds `moment`.
+
+    By the offset in force, so that half-hour zones and repeated hours come out right.
+    """
+    offset = moment.astimezone(zone(zone_name)).utcoffset() or timedelta()
+    local = moment.astimezone(UTC) + offset
+    return local - (local - EPOCH) % timedelta(hours=1) - offset
+
+
+def hours(period: Period, zone_name: str) -> Iterator[Period]:
+    """The local clock hours of `period`, clipped to it."""
+    at = period.start
+    while at < period.end:
+        end = min(hour_start(at, zone_name) + timedelta(hours=1), period.end)
+        yield Period(at, end)
+        at = end
+
+
+def month_start(year: int, month: int, anchor_day: int, zone_name: str) -> datetime:
+    """Where the billing period that starts in this month starts; months may overflow a year."""
+    years, zero_based = divmod(month - 1, 12)
+    return midnight(date(year + years, zero_based + 1, anchor_day), zone_name)
+
+
+def billing_period(
+    moment: datetime, *, anchor_day: int, zone_name: str, clip: Period | None = None
+) -> Period:
+    """The monthly billing period that holds `moment`, from anchor day to anchor day in the zone.
+
+    Clipped to `clip`, the validity of a subscription, which must hold the moment.
+    """
+    if not 1 <= anchor_day <= 28:
+        raise InvalidInputError(f"Anchor day {anchor_day} is not in 1..28.")
+    local = moment.astimezone(zone(zone_name))
+    month = local.month if local.day >= anchor_day else local.month - 1
+    whole = Period(
+        month_start(local.year, month, anchor_day, zone_name),
+        month_start(local.year, month + 1, anchor_day, zone_name),
+    )
+    part = intersect(whole, clip) if clip else whole
+    if part is None or moment not in part:
+        raise InvalidInputError(f"No billing period holds {moment.isoformat()}.")
+    return part
