@@ -144,8 +144,8 @@ def allocate_window(
 ) -> WindowAllocation:
     """Lines of one deployment and window: usage by key, then idle, then unattributed.
 
-    `energy` None is an unmetered or all-in lease: no electricity of ours. `gpu_cost` is the window's
-    hardware cost. A busy part whose tokens weigh nothing is unattributed.
+    `energy` None is an unmetered or all-in lease: no electricity of ours. `gpu_cost` is the whole
+    hardware cost of the window. A busy part whose tokens weigh nothing is unattributed.
     """
     busy, idle, unpriced = Share(), Share(), 0
     if energy is not None:

@@ -1,0 +1,131 @@
+"""Turns exact charges into invoice lines and totals.
+
+Invariant: a line's amount is its exact amount rounded once; totals are sums of lines; the difference
+between exact and rounded is kept. Nothing is rounded twice, nothing before the line.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.domain.money import EXACT, ZERO, round_minor, total
+from ledger.domain.period import Period
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LineKey:
+    """What shares an invoice line: what was used, at which price, in which service period."""
+
+    service_start: datetime
+    service_end: datetime
+    model: str
+    tier: str
+    adapter: str
+    region: str
+    context_band: int
+    meter: str
+    price_id: int
+
+    @property
+    def service_period(self) -> Period:
+        """The period in which it was used."""
+        return Period(self.service_start, self.service_end)
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """A quantity and its exact amount."""
+
+    quantity: int
+    exact: Decimal
+
+    def __add__(self, other: "Billed") -> "Billed":
+        return Billed(self.quantity + other.quantity, EXACT.add(self.exact, other.exact))
+
+    def __sub__(self, other: "Billed") -> "Billed":
+        return Billed(self.quantity - other.quantity, EXACT.subtract(self.exact, other.exact))
+
+
+NOTHING = Billed(0, ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One line; `kind` is `usage`, or `adjustment` for a period an earlier invoice billed."""
+
+    kind: str
+    key: LineKey
+    quantity: int
+    exact_amount: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceTotals:
+    """Sums of an invoice: exact before rounding, net of the rounded lines, tax, what is payable."""
+
+    exact: Decimal
+    net: Decimal
+    tax: Decimal
+
+    @property
+    def payable(self) -> Decimal:
+        """Net and tax."""
+        return EXACT.add(self.net, self.tax)
+
+    @property
+    def rounding(self) -> Decimal:
+        """Exact minus net: booked on the rounding account."""
+        return EXACT.subtract(self.exact, self.net)
+
+
+def summed(items: Iterable[tuple[LineKey, Billed]]) -> dict[LineKey, Billed]:
+    """Quantity and exact amount of each line key."""
+    sums: dict[LineKey, Billed] = defaultdict(lambda: NOTHING)
+    for key, billed in items:
+        sums[key] = sums[key] + billed
+    return dict(sums)
+
+
+def usage_lines(
+    charges: Mapping[LineKey, Billed], currency: str, mode: str = "half_up"
+) -> list[InvoiceLine]:
+    """Lines of the period being billed, in order of key; what is nothing at all has no line."""
+    return [
+        _line("usage", key, billed, currency, mode)
+        for key, billed in sorted(charges.items())
+        if billed != NOTHING
+    ]
+
+
+def adjustment_lines(
+    current: Mapping[LineKey, Billed],
+    billed: Mapping[LineKey, Billed],
+    currency: str,
+    mode: str = "half_up",
+) -> list[InvoiceLine]:
+    """What changed about periods already invoiced: current exact minus billed exact, by line key."""
+    keys = sorted(current.keys() | billed.keys())
+    changes = {key: current.get(key, NOTHING) - billed.get(key, NOTHING) for key in keys}
+    return [replace(line, kind="adjustment") for line in usage_lines(changes, currency, mode)]
+
+
+def totals(lines: Sequence[InvoiceLine], tax: Decimal = ZERO) -> InvoiceTotals:
+    """Sums over the lines."""
+    return InvoiceTotals(
+        exact=total([line.exact_amount for line in lines]),
+        net=total([line.amount for line in lines]),
+        tax=tax,
+    )
+
+
+def _line(kind: str, key: LineKey, billed: Billed, currency: str, mode: str) -> InvoiceLine:
+    return InvoiceLine(
+        kind=kind,
+        key=key,
+        quantity=billed.quantity,
+        exact_amount=billed.exact,
+        amount=round_minor(billed.exact, currency, mode),
+    )

@@ -1,0 +1,43 @@
+"""Turns a customer and a moment into the card and the billing period that apply."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ledger.domain.period import Period, billing_period
+
+FAR = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A customer on a rate card in [valid_from, valid_to), billed monthly from the anchor day."""
+
+    subscription_id: str
+    customer_id: str
+    rate_card_id: str
+    zone: str
+    anchor_day: int
+    valid_from: datetime
+    valid_to: datetime | None
+
+    @property
+    def validity(self) -> Period:
+        """Its validity as a period."""
+        return Period(self.valid_from, self.valid_to or FAR)
+
+    def billing_period(self, moment: datetime) -> Period:
+        """The billing period that holds `moment`, clipped to the subscription's validity."""
+        return billing_period(
+            moment, anchor_day=self.anchor_day, zone_name=self.zone, clip=self.validity
+        )
+
+
+def subscription_at(
+    subscriptions: Sequence[Subscription], customer_id: str, moment: datetime
+) -> Subscription | None:
+    """The subscription of a customer at a moment; the database lets no two overlap."""
+    for one in subscriptions:
+        if one.customer_id == customer_id and moment in one.validity:
+            return one
+    return None
