@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from collectors.engines import vllm
+from collectors.engines import llamacpp, sglang, tgi, triton, vllm
 from collectors.engines.counters import Engine
 
-ENGINES: Mapping[str, Engine] = MappingProxyType({engine.name: engine for engine in (vllm.ENGINE,)})
+ENGINES: Mapping[str, Engine] = MappingProxyType(
+    {
+        "llamacpp": llamacpp.ENGINE,
+        "sglang": sglang.ENGINE,
+        "tgi": tgi.ENGINE,
+        "triton": triton.ENGINE,
+        "vllm": vllm.ENGINE,
+    }
+)

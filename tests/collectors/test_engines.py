@@ -1,5 +1,6 @@
 """An exposition becomes canonical counters and run marks; what is not said stays unsaid."""
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +12,9 @@ import collectors.engines
 from collectors.engines import ENGINES
 from collectors.engines.counters import EngineReading
 from collectors.exposition import parse_exposition
+from ledger.wire.events import CANONICAL_COUNTERS
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "engines"
 
 
 def read(engine: str, text: str) -> EngineReading:
@@ -22,6 +26,27 @@ def totals(reading: EngineReading) -> dict[str, Decimal]:
     for counter in reading.counters:
         summed[counter.name] += Decimal(counter.value)  # type: ignore[assignment]
     return {name: Decimal(value) for name, value in summed.items()}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_golden_sample_gives_the_golden_counters(name: str) -> None:
+    expected = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    reading = read(name, (GOLDEN / f"{name}.prom").read_text(encoding="utf-8"))
+    found = [[c.name, dict(c.labels), c.value, c.precision_loss] for c in reading.counters]
+    assert found == expected["counters"]
+    assert reading.marks.run_id("pod") == expected["run_id"]
+    assert {counter.name for counter in reading.counters} <= set(CANONICAL_COUNTERS)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_server_that_says_nothing_has_no_counters(name: str) -> None:
+    assert read(name, "up 1\n").counters == ()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_published_sample_of_each_server_is_read(shared_data: Path, name: str) -> None:
+    text = (shared_data / "metrics" / f"{name}.prom").read_text(encoding="utf-8")
+    assert "generation_tokens" in totals(read(name, text))
 
 
 def test_vllm_counters_differ_by_the_published_tokens(shared_data: Path) -> None:
