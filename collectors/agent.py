@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from collectors.delivery import Delivery
-from collectors.errors import CollectError, CollectSettingsError, RestartNeededError, SourceError
+from collectors.errors import (
+    CollectError,
+    CollectSettingsError,
+    RestartNeededError,
+    SourceError,
+    SpoolError,
+)
 from collectors.publish import open_publisher
 from collectors.reading import EventDict
 from collectors.scrape import Scraper
@@ -138,9 +144,12 @@ def run_agent(settings: CollectSettings, *, stop: threading.Event | None = None)
     except RestartNeededError as error:
         log.error("%s; the process ends so that a new one loads the new driver", error)
         return EXIT_RESTART
-    except CollectError as error:
+    except (CollectSettingsError, SpoolError, SourceError) as error:
         log.error("%s", error)
         return EXIT_SETTINGS
+    except CollectError as error:
+        log.error("%s", error)
+        return EXIT_RESTART
 
 
 def _run(settings: CollectSettings, stop: threading.Event, stack: ExitStack) -> int:
@@ -170,6 +179,8 @@ def _loop(
             delivery.wake()
         if agent.finished and settings.exit_when_done:
             return
+        if not delivery.alive:
+            raise CollectError("the sending thread ended; what was read is spooled, start again")
         now = time.monotonic()
         if now - logged >= LOG_EVERY_S:
             logged = now

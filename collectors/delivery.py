@@ -27,6 +27,11 @@ class Delivery:
         self.delivered = 0
         self.failures = 0
 
+    @property
+    def alive(self) -> bool:
+        """Whether batches are still being sent; false after an error nobody foresaw."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to send."""
         self._thread.start()
@@ -52,7 +57,7 @@ class Delivery:
                 if self._stop.is_set():
                     return
                 self._rest(IDLE_S)
-            except CollectError as error:
+            except (CollectError, OSError) as error:
                 wait_s = _wait_s(error, retry_s)
                 self.failures += 1
                 log.warning("publish: %s; next try in %d s", error, wait_s)
@@ -79,6 +84,6 @@ class Delivery:
         self._wake.clear()
 
 
-def _wait_s(error: CollectError, retry_s: int) -> int:
+def _wait_s(error: Exception, retry_s: int) -> int:
     asked = error.retry_after_s if isinstance(error, PublishError) else None
     return retry_s if asked is None else asked

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -76,13 +77,17 @@ class Spool:
         self._file: int | None = None
         self._path = directory
         self._size = 0
-        directory.mkdir(parents=True, exist_ok=True)
         self._lock_file = _lock(directory)
         try:
             epoch = _identity(directory, source=source, producer=producer, new_epoch=new_epoch)
             self._next = BatchHeader(source, producer, epoch, FIRST_SEQUENCE, 1)
             self._recover()
-        except BaseException:
+        except OSError as error:
+            os.close(self._lock_file)
+            raise SpoolError(
+                f"spool {directory}: {error}; check the disk and its rights"
+            ) from error
+        except SpoolError:
             os.close(self._lock_file)
             raise
 
@@ -174,7 +179,9 @@ class Spool:
                 offset += len(record)
             os.fdatasync(file)
         except OSError as error:
-            os.ftruncate(file, self._size)
+            # Should even this fail, the torn bytes are cut off at the next start.
+            with suppress(OSError):
+                os.ftruncate(file, self._size)
             self._end_segment()
             raise SpoolError(
                 f"cannot write to {self._path}: {error}; free the disk or move the spool"
@@ -249,7 +256,13 @@ def _write_all(file: int, data: bytes) -> None:
 
 def _lock(directory: Path) -> int:
     """Keep a second collector out: two writers would give one number to two batches."""
-    file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+    except OSError as error:
+        raise SpoolError(
+            f"spool {directory}: {error}; name a folder that can be written"
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

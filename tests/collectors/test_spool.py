@@ -184,6 +184,12 @@ def test_a_second_collector_is_kept_out(tmp_path: Path) -> None:
         open_spool(tmp_path)
 
 
+def test_a_place_that_cannot_hold_a_spool_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolError, match="name a folder"):
+        open_spool(tmp_path / "file" / "spool")
+
+
 def test_a_directory_keeps_the_names_it_was_made_for(tmp_path: Path) -> None:
     open_spool(tmp_path).close()
     with pytest.raises(SpoolError, match="belongs to source /s"):
