@@ -20,13 +20,14 @@ METERS = (
     "output_visible",
     "output_reasoning",
 )
-# The direction is short for the meters that vendors price together; a cache read has its own price.
-METERS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
+# A direction is short for its main meter. Thoughts cost what output costs unless priced apart;
+# cache reads and writes need prices of their own.
+METER_OF: Mapping[str, str] = MappingProxyType(
     {
-        "input": ("input_uncached", "input_cache_write"),
-        "cached_input": ("input_cache_read",),
-        "output": ("output_visible", "output_reasoning"),
-        **{meter: (meter,) for meter in METERS},
+        "input": "input_uncached",
+        "cached_input": "input_cache_read",
+        "output": "output_visible",
+        **{meter: meter for meter in METERS},
     }
 )
 
@@ -71,9 +72,9 @@ def _on_grid(moment: datetime) -> datetime:
 
 
 def _meter(name: str) -> str:
-    if name not in METERS_OF:
-        raise problem(f"send one of {', '.join(METERS_OF)}")
-    return name
+    if name not in METER_OF:
+        raise problem(f"send one of {', '.join(METER_OF)}")
+    return METER_OF[name]
 
 
 def _at_least_one(value: Decimal) -> Decimal:

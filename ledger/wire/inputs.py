@@ -22,7 +22,6 @@ from pydantic import (
 from ledger.wire.errors import InputError
 from ledger.wire.fields import Instant, Name, Names, list_as_tuple, problem_at
 from ledger.wire.input_fields import (
-    METERS_OF,
     SCALE_MAX,
     Amount,
     Currency,
@@ -264,7 +263,7 @@ class NewDeployment(DatedInput):
 
 
 class PriceTerms(DatedInput):
-    """A price of one meter (or input, cached_input, output) and whose usage it is for.
+    """A price of one meter and whose usage it is for; input, cached_input and output name meters.
 
     A field left out matches any. `band_from` is the context length in tokens from which the price
     applies. `amount` is for `per` tokens, a power of ten.
@@ -287,11 +286,6 @@ class PriceTerms(DatedInput):
             action = f"send fewer decimals: one token must have at most {SCALE_MAX}"
             raise problem_at("amount", str(self.amount), action)
         return self
-
-    @property
-    def meters(self) -> tuple[str, ...]:
-        """The meters the price is for."""
-        return METERS_OF[self.meter]
 
 
 class NewPrice(PriceTerms):

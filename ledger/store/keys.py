@@ -1,0 +1,84 @@
+"""API keys by their hashes, and their revocations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from ledger.store.queries import Connection, load_queries
+
+KEYS = load_queries("keys")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key without its secret: whose it is and what it may do.
+
+    An ingest key writes `sources` only, and where `customers` is not empty usage of these only.
+    """
+
+    key_id: str
+    key_hash: bytes
+    role: str
+    name: str
+    entity_id: str | None
+    customer_id: str | None
+    sources: tuple[str, ...]
+    customers: tuple[str, ...]
+    tier: str | None
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+async def insert_api_key(
+    connection: Connection,
+    *,
+    key_id: str,
+    key_hash: bytes,
+    role: str,
+    name: str,
+    entity_id: str | None,
+    customer_id: str | None,
+    sources: Sequence[str],
+    customers: Sequence[str],
+    tier: str | None,
+    batch_seq: int,
+) -> None:
+    """Store a new key."""
+    await KEYS["insert_api_key"].run(
+        connection,
+        key_id=key_id,
+        key_hash=key_hash,
+        role=role,
+        name=name,
+        entity_id=entity_id,
+        customer_id=customer_id,
+        sources=list(sources),
+        customers=list(customers),
+        tier=tier,
+        batch_seq=batch_seq,
+    )
+
+
+async def find_api_key(connection: Connection, key_id: str) -> ApiKey | None:
+    """A key by its id, revoked or not, or None."""
+    row = await KEYS["find_api_key"].row(connection, key_id=key_id)
+    return _from_row(row) if row is not None else None
+
+
+async def list_api_keys(connection: Connection) -> list[ApiKey]:
+    """Every key, oldest first."""
+    return [_from_row(row) for row in await KEYS["list_api_keys"].rows(connection)]
+
+
+async def insert_revocation(connection: Connection, key_id: str, *, batch_seq: int) -> None:
+    """Revoke a key; once revoked it stays so since the first time."""
+    await KEYS["insert_revocation"].run(connection, key_id=key_id, batch_seq=batch_seq)
+
+
+def _from_row(row: asyncpg.Record) -> ApiKey:
+    values = dict(row)
+    values["sources"] = tuple(values["sources"])
+    values["customers"] = tuple(values["customers"])
+    return ApiKey(**values)

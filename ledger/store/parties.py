@@ -1,0 +1,70 @@
+"""Writes entities, customers and their names, and who wrote what by hand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from ledger.domain.author import Author
+from ledger.store.dated import DatedTable
+from ledger.store.queries import Connection, load_queries
+
+PARTIES = load_queries("parties")
+ALIASES = DatedTable(
+    "alias",
+    ("alias",),
+    PARTIES["find_open_aliases"],
+    PARTIES["supersede_aliases"],
+    PARTIES["insert_alias"],
+)
+
+
+async def insert_manual_write(
+    connection: Connection,
+    author: Author,
+    *,
+    batch_seq: int,
+    action: str,
+    subject: str,
+    detail: Mapping[str, Any],
+) -> None:
+    """Keep a write by hand."""
+    await PARTIES["insert_manual_write"].run(
+        connection,
+        batch_seq=batch_seq,
+        actor=author.actor,
+        action=action,
+        subject=subject,
+        reason=author.reason,
+        request_id=author.request_id,
+        detail=dict(detail),
+    )
+
+
+async def count_manual_writes(connection: Connection, request_id: str) -> int:
+    """How many writes by hand one request made."""
+    return int(await PARTIES["count_manual_writes"].value(connection, request_id=request_id))
+
+
+async def find_entity(connection: Connection, entity_id: str) -> asyncpg.Record | None:
+    """An entity, or None."""
+    return await PARTIES["find_entity"].row(connection, entity_id=entity_id)
+
+
+async def insert_entity(
+    connection: Connection, values: Mapping[str, Any], *, batch_seq: int
+) -> None:
+    """Store a new entity."""
+    await PARTIES["insert_entity"].run(connection, **values, batch_seq=batch_seq)
+
+
+async def find_customer(connection: Connection, customer_id: str) -> asyncpg.Record | None:
+    """A customer, or None."""
+    return await PARTIES["find_customer"].row(connection, customer_id=customer_id)
+
+
+async def insert_customer(
+    connection: Connection, values: Mapping[str, Any], *, batch_seq: int
+) -> None:
+    """Store a new customer."""
+    await PARTIES["insert_customer"].run(connection, **values, batch_seq=batch_seq)

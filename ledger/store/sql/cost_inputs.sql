@@ -1,0 +1,181 @@
+-- name: find_facility
+-- A site by its primary key.
+SELECT facility_id, entity_id, name, zone FROM facility WHERE facility_id = :facility_id;
+
+-- name: insert_facility
+-- A new site.
+INSERT INTO facility (facility_id, entity_id, name, zone, batch_seq)
+VALUES (:facility_id, :entity_id, :name, :zone, :batch_seq);
+
+-- name: find_open_pues
+-- PUE rows of a site that overlap; the exclusion constraint's index.
+SELECT pue_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, facility_id, pue,
+       host_mw_per_gpu
+  FROM facility_pue
+ WHERE facility_id = :facility_id AND valid && tstzrange(:valid_from, :valid_to)
+   AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_pues
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE facility_pue SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE pue_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO facility_pue (facility_id, pue, host_mw_per_gpu, valid, recorded)
+SELECT c.facility_id, c.pue, c.host_mw_per_gpu, part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_pue
+-- What a site adds to a GPU; returns its row.
+INSERT INTO facility_pue (facility_id, pue, host_mw_per_gpu, valid, recorded)
+VALUES (:facility_id, :pue, :host_mw_per_gpu, tstzrange(:valid_from, :valid_to),
+        int8range(:batch_seq, NULL))
+RETURNING pue_id;
+
+-- name: find_open_assets
+-- Rows of an asset that overlap; the exclusion constraint's index.
+SELECT asset_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, asset_id,
+       entity_id, facility_id, name, terms, gpu_count, currency, purchase_price, residual_value,
+       in_service, life_months, gpu_hour_rate, all_in
+  FROM asset
+ WHERE asset_id = :asset_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_assets
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE asset SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE asset_row_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
+                   residual_value, in_service, life_months, gpu_hour_rate, all_in, valid, recorded)
+SELECT c.asset_id, c.entity_id, c.facility_id, c.name, c.terms, c.gpu_count, c.currency,
+       c.purchase_price, c.residual_value, c.in_service, c.life_months, c.gpu_hour_rate, c.all_in,
+       part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_asset
+-- Hardware; returns its row.
+INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
+                   residual_value, in_service, life_months, gpu_hour_rate, all_in, valid, recorded)
+VALUES (:asset_id, :entity_id, :facility_id, :name, :terms, :gpu_count, :currency, :purchase_price,
+        :residual_value, :in_service, :life_months, :gpu_hour_rate, :all_in,
+        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+RETURNING asset_row_id;
+
+-- name: find_tariff
+-- A tariff by its primary key.
+SELECT tariff_id, facility_id, name, currency FROM tariff WHERE tariff_id = :tariff_id;
+
+-- name: insert_tariff
+-- A new tariff, still without prices.
+INSERT INTO tariff (tariff_id, facility_id, name, currency, batch_seq)
+VALUES (:tariff_id, :facility_id, :name, :currency, :batch_seq);
+
+-- name: find_open_tariff_prices
+-- For each offered period (by its number, from 1) the prices of the site that it overlaps; the
+-- exclusion constraint's index, once per period.
+SELECT offered.number, t.tariff_id, lower(t.period) AS valid_from, upper(t.period) AS valid_to,
+       t.price_per_mwh
+  FROM unnest(:starts::timestamptz[], :ends::timestamptz[]) WITH ORDINALITY
+         AS offered(start_at, end_at, number)
+  JOIN tariff_price t ON t.facility_id = :facility_id AND upper_inf(t.recorded)
+                     AND t.period && tstzrange(offered.start_at, offered.end_at)
+ ORDER BY offered.number, t.period;
+
+-- name: supersede_tariff_prices
+-- Closes the prices of a site that the offered periods overlap, and enters again what is left of them.
+WITH offered AS (
+  SELECT range_agg(tstzrange(o.start_at, o.end_at)) AS periods
+    FROM unnest(:starts::timestamptz[], :ends::timestamptz[]) AS o(start_at, end_at)),
+closed AS (
+  UPDATE tariff_price t SET recorded = int8range(lower(t.recorded), :batch_seq)
+    FROM offered o
+   WHERE t.facility_id = :facility_id AND upper_inf(t.recorded) AND t.period && o.periods
+  RETURNING t.*)
+INSERT INTO tariff_price (tariff_id, facility_id, period, price_per_mwh, recorded)
+SELECT c.tariff_id, c.facility_id, part, c.price_per_mwh, int8range(:batch_seq, NULL)
+  FROM closed c, offered o, unnest(tstzmultirange(c.period) - o.periods) part;
+
+-- name: find_open_deployments
+-- Rows of a deployment that overlap; the exclusion constraint's index.
+SELECT deployment_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
+       deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,
+       weight_version, weight_uncached, weight_cache_read, weight_cache_write, weight_output
+  FROM deployment
+ WHERE deployment_id = :deployment_id AND valid && tstzrange(:valid_from, :valid_to)
+   AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: list_asset_deployments
+-- Every deployment on an asset that overlaps, as recorded now; a scan, the table is small.
+SELECT deployment_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
+       deployment_id, gpu_count
+  FROM deployment
+ WHERE asset_id = :asset_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY deployment_id, valid;
+
+-- name: supersede_deployments
+-- Closes rows with their members; enters again what is left outside the new validity; primary key.
+WITH closed AS (
+  UPDATE deployment SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE deployment_row_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
+                        engine_instances, weight_version, weight_uncached, weight_cache_read,
+                        weight_cache_write, weight_output, valid, recorded)
+SELECT c.deployment_id, c.entity_id, c.asset_id, c.model, c.tier, c.gpu_count, c.gpu_uuids,
+       c.engine_instances, c.weight_version, c.weight_uncached, c.weight_cache_read,
+       c.weight_cache_write, c.weight_output, part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
+RETURNING deployment_row_id;
+
+-- name: close_members
+-- Closes the members of closed deployments; a scan, the table is small.
+UPDATE deployment_member SET recorded = int8range(lower(recorded), :batch_seq)
+ WHERE deployment_row_id = ANY(:row_ids::bigint[]);
+
+-- name: insert_deployment
+-- Which GPUs serve what; returns its row.
+INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
+                        engine_instances, weight_version, weight_uncached, weight_cache_read,
+                        weight_cache_write, weight_output, valid, recorded)
+VALUES (:deployment_id, :entity_id, :asset_id, :model, :tier, :gpu_count, :gpu_uuids,
+        :engine_instances, :weight_version, :weight_uncached, :weight_cache_read,
+        :weight_cache_write, :weight_output, tstzrange(:valid_from, :valid_to),
+        int8range(:batch_seq, NULL))
+RETURNING deployment_row_id;
+
+-- name: find_open_members
+-- Who else has these GPUs or instances meanwhile; the exclusion constraint's index.
+SELECT m.deployment_row_id AS row_id, lower(m.valid) AS valid_from, upper(m.valid) AS valid_to,
+       m.deployment_id, m.kind, m.member
+  FROM deployment_member m
+ WHERE ((m.kind = 'gpu' AND m.member = ANY(:gpu_uuids::text[]))
+        OR (m.kind = 'instance' AND m.member = ANY(:engine_instances::text[])))
+   AND m.valid && tstzrange(:valid_from, :valid_to) AND upper_inf(m.recorded)
+ ORDER BY m.kind, m.member, m.valid;
+
+-- name: insert_members
+-- The members of these deployments, from their own lists; primary key.
+INSERT INTO deployment_member (deployment_row_id, deployment_id, member, kind, valid, recorded)
+SELECT d.deployment_row_id, d.deployment_id, m.member, m.kind, d.valid, d.recorded
+  FROM deployment d,
+       LATERAL (SELECT g AS member, 'gpu' AS kind FROM unnest(d.gpu_uuids) g
+                UNION ALL SELECT i, 'instance' FROM unnest(d.engine_instances) i) m
+ WHERE d.deployment_row_id = ANY(:row_ids::bigint[]);
+
+-- name: find_open_fx_rates
+-- The rates already there for these pairs and days; the exclusion constraint's index.
+SELECT f.base, f.quote, f.day, f.rate, f.source
+  FROM unnest(:bases::text[], :quotes::text[], :days::date[]) AS offered(base, quote, day)
+  JOIN fx_rate f ON f.base = offered.base AND f.quote = offered.quote AND f.day = offered.day
+                AND upper_inf(f.recorded);
+
+-- name: close_fx_rates
+-- Closes the rates of these pairs and days.
+UPDATE fx_rate f SET recorded = int8range(lower(f.recorded), :batch_seq)
+  FROM unnest(:bases::text[], :quotes::text[], :days::date[]) AS offered(base, quote, day)
+ WHERE f.base = offered.base AND f.quote = offered.quote AND f.day = offered.day
+   AND upper_inf(f.recorded);

@@ -1,0 +1,74 @@
+-- name: find_rate_card
+-- A rate card by its primary key.
+SELECT rate_card_id, entity_id, name, currency FROM rate_card WHERE rate_card_id = :rate_card_id;
+
+-- name: insert_rate_card
+-- A new rate card, still without prices.
+INSERT INTO rate_card (rate_card_id, entity_id, name, currency, batch_seq)
+VALUES (:rate_card_id, :entity_id, :name, :currency, :batch_seq);
+
+-- name: list_open_prices
+-- Every price of a card as recorded now; the exclusion constraint's index by its first column.
+SELECT price_id, meter, model, tier, adapter, region, band_from, kind, params,
+       lower(valid) AS valid_from, upper(valid) AS valid_to
+  FROM rate_card_price WHERE rate_card_id = :rate_card_id AND upper_inf(recorded)
+ ORDER BY price_id;
+
+-- name: find_open_prices
+-- Prices of the same match on the same card that overlap; the exclusion constraint's index.
+SELECT price_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, rate_card_id, meter,
+       model, tier, adapter, region, band_from, kind, params
+  FROM rate_card_price
+ WHERE rate_card_id = :rate_card_id AND meter = :meter AND coalesce(model, '') = coalesce(:model, '')
+   AND coalesce(tier, '') = coalesce(:tier, '') AND coalesce(adapter, '') = coalesce(:adapter, '')
+   AND coalesce(region, '') = coalesce(:region, '')
+   AND coalesce(band_from, -1) = coalesce(:band_from::bigint, -1)
+   AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_prices
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE rate_card_price SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE price_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO rate_card_price (rate_card_id, meter, model, tier, adapter, region, band_from, kind,
+                             params, valid, recorded)
+SELECT c.rate_card_id, c.meter, c.model, c.tier, c.adapter, c.region, c.band_from, c.kind, c.params,
+       part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_price
+-- A price on a card; returns its row.
+INSERT INTO rate_card_price (rate_card_id, meter, model, tier, adapter, region, band_from, kind,
+                             params, valid, recorded)
+VALUES (:rate_card_id, :meter, :model, :tier, :adapter, :region, :band_from, :kind, :params,
+        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+RETURNING price_id;
+
+-- name: find_open_subscriptions
+-- Subscriptions of this customer or of this id that overlap; the exclusion constraints' indexes.
+SELECT subscription_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
+       subscription_id, customer_id, rate_card_id, zone, anchor_day
+  FROM subscription
+ WHERE (customer_id = :customer_id OR subscription_id = :subscription_id)
+   AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_subscriptions
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE subscription SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE subscription_row_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO subscription (subscription_id, customer_id, rate_card_id, zone, anchor_day, valid, recorded)
+SELECT c.subscription_id, c.customer_id, c.rate_card_id, c.zone, c.anchor_day, part,
+       int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_subscription
+-- A customer on a card; returns its row.
+INSERT INTO subscription (subscription_id, customer_id, rate_card_id, zone, anchor_day, valid, recorded)
+VALUES (:subscription_id, :customer_id, :rate_card_id, :zone, :anchor_day,
+        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+RETURNING subscription_row_id;
