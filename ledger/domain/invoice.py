@@ -1,7 +1,7 @@
 """Turns exact charges into invoice lines and totals.
 
-Invariant: a line's amount is its exact amount rounded once; totals are sums of lines; the difference
-between exact and rounded is kept. Nothing is rounded twice, nothing before the line.
+Invariant: a line's amount is its exact amount rounded once; totals are sums of lines; the
+difference between exact and rounded is kept. Nothing is rounded twice, nothing before the line.
 """
 
 from collections import defaultdict
@@ -106,7 +106,7 @@ def adjustment_lines(
     currency: str,
     mode: str = "half_up",
 ) -> list[InvoiceLine]:
-    """What changed about periods already invoiced: current exact minus billed exact, by line key."""
+    """What changed about periods already invoiced: current exact minus billed, by line key."""
     keys = sorted(current.keys() | billed.keys())
     changes = {key: current.get(key, NOTHING) - billed.get(key, NOTHING) for key in keys}
     return [replace(line, kind="adjustment") for line in usage_lines(changes, currency, mode)]

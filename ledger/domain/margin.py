@@ -1,7 +1,7 @@
 """Turns revenue and cost into margins, each named as what it is.
 
-Gross margin is (revenue − cost) ÷ revenue; mark-up is revenue ÷ cost − 1. The two are often confused:
-a mark-up of 545 % is a gross margin of 84.5 %.
+Gross margin is (revenue − cost) ÷ revenue; mark-up is revenue ÷ cost − 1. The two are often
+confused: a mark-up of 545 % is a gross margin of 84.5 %.
 """
 
 from dataclasses import dataclass

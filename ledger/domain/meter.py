@@ -128,9 +128,11 @@ def _pour(span: Span, marks: Sequence[int], slices: list[list[int]]) -> None:
         at = min(marks[0], span.end_us)
         poured = span.energy_mj * (at - span.start_us) // length
     for number in range(first, len(slices)):
+        if at >= span.end_us:
+            break
         until = min(marks[number + 1], span.end_us)
         if until <= at:
-            break
+            continue
         upto = span.energy_mj * (until - span.start_us) // length
         slices[number][column] += upto - poured
         slices[number][2] += until - at

@@ -1,0 +1,217 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.domain.booking import CostTotals, cost_accrued, invoice_issued, usage_accrued
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.invoice import Billed, LineKey, adjustment_lines, totals, usage_lines
+from ledger.domain.journal import JournalEntry, Posting, balance, difference, merged, reversal
+from ledger.domain.margin import Margin, margin_of
+from ledger.domain.money import Money
+from ledger.domain.prices import load_price
+from ledger.domain.prices.per_unit import PerUnit
+from ledger.domain.rate_card import (
+    CardPrice,
+    RateCard,
+    UsageKey,
+    check_card,
+    context_band,
+    find_price,
+)
+from ledger.domain.rating import UsageTotals, rate_window
+
+AT = datetime(2023, 11, 1, tzinfo=UTC)
+KEY = LineKey(AT, AT.replace(month=12), "m", "standard", "", "", 0, "input_uncached", 1)
+
+
+def price(meter: str, amount: str, *, price_id: int = 1, **named: object) -> CardPrice:
+    plain = CardPrice(
+        price_id=price_id,
+        meter=meter,
+        model=None,
+        tier=None,
+        adapter=None,
+        region=None,
+        band_from=None,
+        price=PerUnit(amount=Decimal(amount), per=1_000_000),
+        valid_from=AT,
+        valid_to=None,
+    )
+    return replace(plain, **named)  # type: ignore[arg-type]
+
+
+def card(*prices: CardPrice) -> RateCard:
+    return RateCard("card", "USD", prices)
+
+
+@pytest.mark.parametrize(
+    ("prices", "exact", "lines", "net"),
+    [
+        (("5", "15"), "93.98831", ("90.30", "3.69"), "93.99"),
+        (("2.5", "10"), "47.608895", ("45.15", "2.46"), "47.61"),
+    ],
+)
+def test_the_azure_trace_costs_what_its_tokens_cost(
+    prices: tuple[str, str], exact: str, lines: tuple[str, str], net: str
+) -> None:
+    cards = card(price("input_uncached", prices[0]), price("output_visible", prices[1]))
+    charges = rate_window(UsageTotals(18_059_974, 0, 0, 245_896, 0), UsageKey("m", "t"), cards, AT)
+    billed = {
+        replace(KEY, meter=c.meter): Billed(c.quantity, c.amount) for c in charges if c.amount
+    }
+    made = usage_lines(billed, "USD")
+    assert tuple(str(line.amount) for line in made) == lines
+    assert totals(made).exact == Decimal(exact)
+    assert totals(made).net == Decimal(net)
+
+
+def test_usage_without_a_price_is_listed_and_never_zero() -> None:
+    charges = rate_window(
+        UsageTotals(10, 20, 0, 0, 0), UsageKey("m", "t"), card(price("input_uncached", "1")), AT
+    )
+    assert [c.amount for c in charges] == [Decimal("0.00001"), None]
+    assert "input_cache_read of m, tier t" in (charges[1].unpriced or "")
+    assert rate_window(UsageTotals(1, 0, 0, 0, 0), UsageKey("m", "t"), None, AT)[0].unpriced
+
+
+def test_thoughts_cost_what_output_costs_unless_the_card_says_otherwise() -> None:
+    key = UsageKey("m", "t")
+    base = card(price("output_visible", "8"))
+    found = find_price(base, "output_reasoning", key, AT)
+    assert found is not None
+    assert found.meter == "output_visible"
+    own = card(price("output_visible", "8"), price("output_reasoning", "2", price_id=2))
+    found = find_price(own, "output_reasoning", key, AT)
+    assert found is not None
+    assert found.price_id == 2
+
+
+def test_the_most_specific_price_applies() -> None:
+    prices = card(
+        price("input_uncached", "1"),
+        price("input_uncached", "2", price_id=2, tier="batch"),
+        price("input_uncached", "3", price_id=3, model="m"),
+        price("input_uncached", "4", price_id=4, model="m", band_from=200_000),
+    )
+    assert find_price(prices, "input_uncached", UsageKey("x", "t"), AT).price_id == 1  # type: ignore[union-attr]
+    assert find_price(prices, "input_uncached", UsageKey("x", "batch"), AT).price_id == 2  # type: ignore[union-attr]
+    assert find_price(prices, "input_uncached", UsageKey("m", "batch"), AT).price_id == 3  # type: ignore[union-attr]
+    long = UsageKey("m", "t", context_band=context_band(200_001))
+    assert find_price(prices, "input_uncached", long, AT).price_id == 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "band"),
+    [(0, 0), (1, 0), (128_000, 0), (128_001, 1), (200_000, 1), (200_001, 2)]
+    + [(272_000, 3), (272_001, 4), (10**9, 5)],
+)
+def test_a_band_begins_above_its_edge(tokens: int, band: int) -> None:
+    assert context_band(tokens) == band
+
+
+def test_a_card_with_rivals_or_unknown_words_is_refused() -> None:
+    problems = check_card(
+        [
+            price("input_uncached", "1"),
+            price("input_uncached", "2", price_id=2),
+            price("images", "1", price_id=3),
+            price("output_visible", "1", price_id=4, band_from=7),
+        ]
+    )
+    assert len(problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [("magic", {}), ("per_unit", {"amount": 0.1}), ("per_unit", {"amount": "-1"})]
+    + [("per_unit", {"amount": "1", "per": 7}), ("per_unit", {"amount": "0.1234567"})],
+)
+def test_a_price_that_could_go_wrong_is_refused(kind: str, params: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError):
+        load_price(kind, params)
+
+
+def test_a_price_survives_json() -> None:
+    one = PerUnit(amount=Decimal("0.0000001"), per=10)
+    assert '"0.0000001"' in one.model_dump_json()
+    assert PerUnit.model_validate_json(one.model_dump_json()) == one
+
+
+AMOUNTS = st.decimals(-(10**6), 10**6, places=12)
+
+
+@given(st.lists(AMOUNTS, min_size=1, max_size=12))
+def test_what_rounding_moves_is_less_than_half_a_cent_a_line(amounts: list[Decimal]) -> None:
+    billed = {replace(KEY, price_id=n): Billed(1, a) for n, a in enumerate(amounts)}
+    made = usage_lines(billed, "EUR")
+    found = totals(made)
+    assert found.net == sum(line.amount for line in made)
+    assert abs(found.rounding) <= Decimal("0.005") * len(made)
+    assert found.exact - found.net == found.rounding
+
+
+@given(AMOUNTS, AMOUNTS)
+def test_an_adjustment_brings_what_was_billed_to_what_is_true(
+    before: Decimal, now: Decimal
+) -> None:
+    made = adjustment_lines({KEY: Billed(5, now)}, {KEY: Billed(3, before)}, "EUR")
+    assert [line.kind for line in made] == ["adjustment"]
+    assert made[0].exact_amount == now - before
+    assert adjustment_lines({KEY: Billed(5, now)}, {KEY: Billed(5, now)}, "EUR") == []
+
+
+@given(AMOUNTS, AMOUNTS, AMOUNTS)
+def test_every_event_balances_and_its_difference_corrects_it(
+    one: Decimal, two: Decimal, three: Decimal
+) -> None:
+    lines = [
+        CostTotals(line, terms, one, two, three)
+        for line in ("usage", "idle", "unattributed")
+        for terms in ("owned", "lease", "none")
+    ]
+    booked = cost_accrued(lines, "EUR")
+    revenue = usage_accrued("c", one, "EUR")
+    assert not any(balance(booked).values())
+    assert not any(balance(revenue).values())
+    now = cost_accrued(lines[:5], "EUR")
+    assert merged((*booked, *difference(now, booked))) == now
+    assert difference(booked, booked) == ()
+    assert merged((*booked, *reversal(booked))) == ()
+
+
+def test_the_worked_invoice_books_its_rounding() -> None:
+    postings = invoice_issued(
+        "acme",
+        exact=Decimal("6.61500079"),
+        net=Decimal("6.62"),
+        tax=Decimal("1.66"),
+        currency="EUR",
+    )
+    assert {p.account: p.amount for p in postings} == {
+        "1100": Decimal("8.28"),
+        "1150": Decimal("-6.61500079"),
+        "2300": Decimal("-1.66"),
+        "6100": Decimal("-0.00499921"),
+    }
+
+
+def test_an_entry_that_does_not_balance_cannot_be_made() -> None:
+    with pytest.raises(InvalidInputError, match="1 EUR left over"):
+        JournalEntry("e", "usage", "k", AT, "", (Posting("1150", Decimal(1), "EUR"),))
+
+
+def test_margin_and_markup_are_two_numbers_with_two_names() -> None:
+    day = Margin(Decimal(562_100), Decimal(87_072), "USD")
+    assert (day.gross_margin_pct, day.markup_pct) == (Decimal("84.51"), Decimal("545.56"))
+    published = Margin(Decimal(562_027), Decimal(87_072), "USD")
+    assert published.markup_pct == Decimal("545.47")
+    assert Margin(Decimal(0), Decimal(5), "USD").gross_margin_pct is None
+
+
+def test_a_margin_across_currencies_is_refused_and_names_both() -> None:
+    with pytest.raises(InvalidInputError, match=r"USD.*EUR"):
+        margin_of(Money(Decimal(1), "USD"), Money(Decimal(1), "EUR"))
