@@ -175,10 +175,13 @@ async def find_activity(
 
 async def find_masks(
     connection: Connection, *, windows: Sequence[datetime], batch_seq: int
-) -> dict[tuple[datetime, int], asyncpg.BitString]:
-    """Busy seconds by (window, engine key)."""
+) -> dict[tuple[datetime, int], int]:
+    """Busy seconds by (window, engine key), as masks whose bit n is second n."""
     rows = await COST["find_masks"].rows(connection, windows=list(windows), batch_seq=batch_seq)
-    return {(row["window_start"], row["engine_key_id"]): row["mask"] for row in rows}
+    return {
+        (row["window_start"], row["engine_key_id"]): row["mask"].to_int(bitorder="little")
+        for row in rows
+    }
 
 
 async def find_engine_keys(
@@ -187,14 +190,6 @@ async def find_engine_keys(
     """Where usage ran, by id."""
     rows = await COST["find_engine_keys"].rows(connection, engine_key_ids=list(engine_key_ids))
     return {row["engine_key_id"]: EngineKey(**row) for row in rows}
-
-
-async def find_usage_ranks(
-    connection: Connection, *, usage_key_ids: Iterable[int]
-) -> dict[int, int]:
-    """A fixed order of usage keys by what they say: id to place."""
-    rows = await COST["find_usage_ranks"].rows(connection, usage_key_ids=list(usage_key_ids))
-    return {row["usage_key_id"]: rank for rank, row in enumerate(rows)}
 
 
 async def find_pools(

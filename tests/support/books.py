@@ -244,7 +244,7 @@ class Books:
                     *("sampled_at", "energy_mj", "method", "quality"),
                 ),
                 records=[
-                    (day, batch_seq, n, source_id, gpu_uuid, epoch, at, mj, "nvml", "ok")
+                    (day, batch_seq, n, source_id, gpu_uuid, epoch, at, mj, "nvml_counter", "good")
                     for n, (at, mj) in enumerate(readings)
                 ],
             )

@@ -56,7 +56,8 @@ SELECT DISTINCT ON (named.gpu_uuid) named.gpu_uuid, d.entity_id, d.asset_id
 -- The sites an entity uses. Index: primary keys.
 SELECT f.facility_id, f.zone FROM facility f
  WHERE f.entity_id = :entity_id
-    OR f.facility_id IN (SELECT a.facility_id FROM asset a WHERE a.entity_id = :entity_id)
+    OR f.facility_id IN (SELECT a.facility_id FROM asset a WHERE a.entity_id = :entity_id
+                            OR a.asset_id IN (SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id))
  ORDER BY f.facility_id;
 
 -- name: find_pues
@@ -81,6 +82,7 @@ SELECT p.facility_id, p.tariff_id, t.currency, p.price_per_mwh,
 WITH sites AS (
   SELECT f.facility_id FROM facility f WHERE f.entity_id = :entity_id
   UNION SELECT a.facility_id FROM asset a WHERE a.entity_id = :entity_id
+     OR a.asset_id IN (SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id)
 ), changed AS (
   SELECT a.valid, a.recorded FROM asset a
    WHERE a.entity_id = :entity_id
@@ -140,14 +142,6 @@ SELECT m.window_start, m.engine_key_id, bit_or(m.mask) AS mask FROM activity_mas
 SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k
  WHERE k.engine_key_id = ANY(:engine_key_ids::bigint[])
  ORDER BY k.engine_key_id;
-
--- name: find_usage_ranks
--- A fixed order of usage keys by what they say, so that no surrogate decides a tie. Index: primary key.
-SELECT u.usage_key_id FROM usage_key u
- WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[])
- ORDER BY u.customer_ref COLLATE "C", u.project_id COLLATE "C", u.api_key_id COLLATE "C", u.agent_id COLLATE "C",
-          u.tier COLLATE "C", u.model COLLATE "C", u.adapter COLLATE "C", u.region COLLATE "C", u.context_band,
-          u.customer_id COLLATE "C" NULLS FIRST, u.entity_id COLLATE "C" NULLS FIRST, u.usage_key_id;
 
 -- name: find_pools
 -- Cost pools of an entity's windows as they stand. Index: primary key.

@@ -1,0 +1,186 @@
+"""Allocates: readings, activity and slow facts become meter windows, cost pools and cost lines.
+
+Per entity and chunk of windows one transaction; only what differs from what is stored is appended.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from ledger.domain.allocation import Activity
+from ledger.domain.factory import CostEntity, Factory, GpuHome
+from ledger.domain.meter import EnergyReading, spans
+from ledger.domain.period import WINDOW
+from ledger.domain.window_cost import (
+    GpuSpans,
+    WindowCosts,
+    WindowFacts,
+    WorkedOn,
+    cost_window,
+)
+from ledger.flows.find_due import find_due
+from ledger.flows.stage import StageReport
+from ledger.store import cost, meter
+from ledger.store.connect import CutOff, draw_cut_off
+from ledger.store.cost_rows import append_changes, find_changes
+from ledger.store.factory import load_factory
+from ledger.store.queries import Connection
+
+STAGE = "allocate"
+CHUNK_WINDOWS = 96
+# Called with how many windows are done, and how many there are.
+Progress = Callable[[int, int], None]
+
+
+def no_progress(done: int, of: int) -> None:
+    """Tell nobody."""
+
+
+async def allocate(
+    connection: Connection,
+    *,
+    entity_id: str | None = None,
+    now: datetime,
+    progress: Progress = no_progress,
+) -> StageReport:
+    """Bring the costs of one entity, or of all, up to what is stored now; no window of the future.
+
+    A second run waits for the first, so that cut-offs only move forward.
+    """
+    await cost.lock_stage(connection, stage=STAGE)
+    try:
+        cut_off = await draw_cut_off(connection, STAGE)
+        return await _allocate_entities(connection, entity_id, cut_off, now, progress)
+    finally:
+        await cost.unlock_stage(connection, stage=STAGE)
+
+
+async def _allocate_entities(
+    connection: Connection,
+    entity_id: str | None,
+    cut_off: CutOff,
+    now: datetime,
+    progress: Progress,
+) -> StageReport:
+    everyone = await cost.list_cost_entities(connection, entity_id=None)
+    due = {
+        entity: await find_due(
+            connection, stage=STAGE, entity_id=entity.entity_id, cut_off=cut_off, now=now
+        )
+        for entity in everyone
+        if entity_id in (None, entity.entity_id)
+    }
+    windows = sum(len(found) for found in due.values())
+    done = rows = 0
+    for entity, found in due.items():
+        written = 0
+        for first in range(0, len(found), CHUNK_WINDOWS):
+            chunk = found[first : first + CHUNK_WINDOWS]
+            written += await _allocate_chunk(
+                connection, entity, chunk, cut_off, alone=len(everyone) == 1
+            )
+            done += len(chunk)
+            progress(done, windows)
+        rows += written
+        await cost.add_stage_run(
+            connection,
+            stage=STAGE,
+            entity_id=entity.entity_id,
+            cut_off_id=cut_off.cut_off_id,
+            windows=len(found),
+            rows=written,
+        )
+    return StageReport(STAGE, cut_off, windows, rows)
+
+
+async def _allocate_chunk(
+    connection: Connection,
+    entity: CostEntity,
+    windows: Sequence[datetime],
+    cut_off: CutOff,
+    *,
+    alone: bool,
+) -> int:
+    async with connection.transaction():
+        since, until, seq = windows[0], windows[-1] + WINDOW, cut_off.batch_seq
+        factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
+        metered = await meter.find_metered_gpus(connection, since=since, until=until, batch_seq=seq)
+        factory = _housed(factory, metered, alone=alone)
+        gpus = _own_gpus(factory)
+        facts = await _read_facts(connection, windows, gpus, seq)
+        costs = WindowCosts()
+        for window in windows:
+            costs.add(cost_window(factory, window, facts[window]))
+        changes = await find_changes(
+            connection, costs, entity_id=entity.entity_id, windows=windows, gpu_uuids=gpus
+        )
+        return await append_changes(
+            connection, changes, entity_id=entity.entity_id, cut_off=cut_off
+        )
+
+
+def _housed(factory: Factory, metered: Sequence[str], *, alone: bool) -> Factory:
+    """Meters that no deployment ever named belong to the entity where there is only one."""
+    if alone:
+        mine = factory.entity.entity_id
+        homes = {gpu: GpuHome(gpu, mine, None) for gpu in metered} | dict(factory.homes)
+        return replace(factory, homes=homes)
+    return factory
+
+
+def _own_gpus(factory: Factory) -> list[str]:
+    """GPUs the entity deploys, and those that are its own otherwise."""
+    mine = factory.entity.entity_id
+    deployed = {gpu for d in factory.deployments if d.entity_id == mine for gpu in d.gpu_uuids}
+    home = {gpu for gpu, home in factory.homes.items() if home.entity_id == mine}
+    return sorted(deployed | home)
+
+
+async def _read_facts(
+    connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
+) -> dict[datetime, WindowFacts]:
+    work = await _read_work(connection, windows, batch_seq)
+    masks: dict[datetime, dict[int, int]] = defaultdict(dict)
+    found = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
+    for (window, engine_key_id), mask in found.items():
+        masks[window][engine_key_id] = mask
+    metered = await _read_spans(connection, windows, gpus, batch_seq)
+    return {window: WindowFacts(work[window], masks[window], metered) for window in windows}
+
+
+async def _read_work(
+    connection: Connection, windows: Sequence[datetime], batch_seq: int
+) -> dict[datetime, list[WorkedOn]]:
+    rows = await cost.find_activity(connection, windows=windows, batch_seq=batch_seq)
+    engines = {row["engine_key_id"] for row in rows}
+    keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
+    work: dict[datetime, list[WorkedOn]] = defaultdict(list)
+    for row in rows:
+        activity = Activity(
+            row["usage_key_id"],
+            row["uncached"],
+            row["cache_read"],
+            row["cache_write"],
+            row["output"],
+        )
+        one = WorkedOn(keys[row["engine_key_id"]], row["entity_id"], activity)
+        work[row["window_start"]].append(one)
+    return work
+
+
+async def _read_spans(
+    connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
+) -> dict[str, GpuSpans]:
+    rows = await meter.find_readings(
+        connection,
+        gpu_uuids=gpus,
+        since=windows[0],
+        until=windows[-1] + WINDOW,
+        batch_seq=batch_seq,
+    )
+    readings: dict[str, list[EnergyReading]] = defaultdict(list)
+    for row in rows:
+        reading = EnergyReading(row["sampled_at"], row["epoch"], row["energy_mj"], row["quality"])
+        readings[row["gpu_uuid"]].append(reading)
+    return {gpu: GpuSpans(spans(found)) for gpu, found in readings.items()}

@@ -1,0 +1,102 @@
+"""Finds what an entity's cost lacks, and refuses a margin by naming it."""
+
+from collections import defaultdict
+from collections.abc import Container, Iterable
+from datetime import datetime
+
+from ledger.domain.claim import Claims, EngineKey
+from ledger.domain.errors import MissingInputError
+from ledger.domain.factory import CostEntity, Factory, valid_at
+from ledger.domain.gap import Gap, find_gaps
+from ledger.domain.period import WINDOW
+from ledger.store import cost, margin
+from ledger.store.factory import load_factory
+from ledger.store.queries import Connection
+
+NAMED_MAX = 5
+
+
+async def list_gaps(
+    connection: Connection,
+    entity: CostEntity,
+    *,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[Gap]:
+    """Everything missing in [since, until), as known at a cut-off, in order."""
+    factory = await load_factory(connection, entity, since=since, until=until, batch_seq=batch_seq)
+    gpus = sorted({gpu for d in factory.deployments for gpu in d.gpu_uuids})
+    metered = await margin.find_metered_spans(
+        connection, gpu_uuids=gpus, since=since, until=until, batch_seq=batch_seq
+    )
+    gaps = find_gaps(factory, metered=metered, since=since, until=until)
+    unclaimed = await list_unclaimed(
+        connection,
+        factory,
+        of_entities={entity.entity_id},
+        since=since,
+        until=until,
+        batch_seq=batch_seq,
+    )
+    return gaps + unclaimed + await _never_allocated(connection, entity, since, until)
+
+
+async def list_unclaimed(
+    connection: Connection,
+    factory: Factory,
+    *,
+    of_entities: Container[str | None],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[Gap]:
+    """Usage of customers of the entities named (None: of unknown customers) that nobody served."""
+    rows = await margin.find_engine_activity(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    found: dict[str, list[datetime]] = defaultdict(list)
+    claims: dict[datetime, Claims] = {}
+    for row in rows:
+        if row["entity_id"] not in of_entities:
+            continue
+        window = row["window_start"]
+        if window not in claims:
+            claims[window] = Claims(valid_at(factory.deployments, window))
+        key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])
+        if not claims[window].of(key, row["entity_id"]):
+            found[_place(key)].append(window)
+    remedy = "enter a deployment of this model for that time"
+    return [
+        Gap("deployment", place, min(windows), max(windows) + WINDOW, remedy)
+        for place, windows in sorted(found.items())
+    ]
+
+
+async def _never_allocated(
+    connection: Connection, entity: CostEntity, since: datetime, until: datetime
+) -> list[Gap]:
+    if await cost.find_last_run(connection, stage="allocate", entity_id=entity.entity_id):
+        return []
+    return [Gap("allocation", f"entity {entity.entity_id}", since, until, "run `allocate` first")]
+
+
+def _place(key: EngineKey) -> str:
+    parts = [f"model {key.model}", f"tier {key.tier}"]
+    return ", ".join([*parts, f"engine {key.engine_instance}"] if key.engine_instance else parts)
+
+
+def refuse(gaps: Iterable[Gap], figure: str) -> None:
+    """MissingInputError that names what `figure` lacks; nothing where nothing is missing."""
+    named = list(gaps)
+    if not named:
+        return
+    names = [str(gap) for gap in named[:NAMED_MAX]]
+    if len(named) > NAMED_MAX:
+        names.append(f"and {len(named) - NAMED_MAX} more")
+    remedies = list(dict.fromkeys(gap.remedy for gap in named[:NAMED_MAX]))
+    raise MissingInputError(
+        f"{figure} cannot be said: missing are {'; '.join(names)}.",
+        f"To do: {'; '.join(remedies)}.",
+        where=named[0].subject,
+    )

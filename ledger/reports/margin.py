@@ -1,0 +1,220 @@
+"""Margins: revenue beside cost, before and after a named policy spreads idle cost.
+
+Refused with the names of what is missing where a cost is incomplete, never shown as 100 %.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from ledger.domain.errors import InvalidInputError, MissingInputError
+from ledger.domain.factory import CostEntity
+from ledger.domain.money import multiply, round_cost, total
+from ledger.domain.period import zone
+from ledger.reports.gaps import list_gaps, refuse
+from ledger.reports.margin_rows import (
+    DIMENSIONS,
+    IDLE_POLICY,
+    MarginRow,
+    OwnLine,
+    shape,
+    sum_rows,
+)
+from ledger.store import cost, margin
+from ledger.store.connect import CutOff
+from ledger.store.queries import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """What meters and pools hold beyond the cost lines; both residuals are 0 in true books."""
+
+    metered_mj: int
+    estimated_mj: int
+    lines_mj: int
+    pools: Decimal
+    lines_cost: Decimal
+
+    @property
+    def energy_residual_mj(self) -> int:
+        """Device energy measured or estimated that no line carries, in mJ."""
+        return self.metered_mj + self.estimated_mj - self.lines_mj
+
+    @property
+    def cost_residual(self) -> Decimal:
+        """Cost of pools that no line carries."""
+        return total([self.pools, self.lines_cost.copy_negate()])
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The rate by which revenue came into the currency of cost."""
+
+    base: str
+    quote: str
+    rate: Decimal
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarginReport:
+    """Margins of an entity over [since, until) as known at a cut-off, grouped `by` dimensions."""
+
+    entity_id: str
+    since: datetime
+    until: datetime
+    cut_off: CutOff
+    currency: str
+    by: tuple[str, ...]
+    rows: tuple[MarginRow, ...]
+    own_lines: tuple[OwnLine, ...]
+    total: MarginRow
+    conservation: Conservation
+    conversions: tuple[Conversion, ...] = ()
+    idle_policy: str = IDLE_POLICY
+
+    @property
+    def idle_cost(self) -> Decimal:
+        """All idle cost, before any policy spreads it."""
+        return total([line.cost for line in self.own_lines if line.line == "idle"])
+
+    @property
+    def unattributed_cost(self) -> Decimal:
+        """Cost of meters nobody deployed."""
+        return total([line.cost for line in self.own_lines if line.line == "unattributed"])
+
+    @property
+    def cost(self) -> Decimal:
+        """Everything: attributed, idle and unattributed."""
+        return total([self.total.cost_before_idle, *(line.cost for line in self.own_lines)])
+
+
+async def margin_report(
+    connection: Connection,
+    *,
+    entity_id: str,
+    since: datetime,
+    until: datetime,
+    cut_off: CutOff,
+    by: Sequence[str] = ("tier",),
+) -> MarginReport:
+    """Margins per group; MissingInputError names what a cost or the conversion of it lacks."""
+    _check(since, until, by)
+    entity = await find_entity(connection, entity_id)
+    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
+    refuse(
+        await list_gaps(connection, entity, **within),
+        f"The margin of {entity_id} from {since:%Y-%m-%dT%H:%MZ} to {until:%Y-%m-%dT%H:%MZ}",
+    )
+    lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
+    charges = await margin.sum_charges(connection, entity_id=entity_id, **within)
+    usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
+    currency = _cost_currency(lines, charges, entity)
+    converted, conversions = await _convert(connection, charges, currency, entity, within)
+    shaped = shape(cost=lines, usage=usage, charges=converted, by=by)
+    return MarginReport(
+        entity_id=entity_id,
+        since=since,
+        until=until,
+        cut_off=cut_off,
+        currency=currency,
+        by=tuple(by),
+        rows=shaped.rows,
+        own_lines=shaped.own_lines,
+        total=sum_rows(shaped.rows, ("total",)),
+        conservation=await _conservation(connection, entity_id, lines, within),
+        conversions=conversions,
+    )
+
+
+async def find_entity(connection: Connection, entity_id: str) -> CostEntity:
+    """The entity; MissingInputError where it has neither hardware nor deployment."""
+    found = await cost.list_cost_entities(connection, entity_id=entity_id)
+    if found:
+        return found[0]
+    raise MissingInputError(
+        f"Entity {entity_id!r} has no cost: missing are its assets and deployments.",
+        "Enter what its GPUs cost and which model they serve.",
+        where=entity_id,
+    )
+
+
+def _check(since: datetime, until: datetime, by: Sequence[str]) -> None:
+    if since >= until:
+        raise InvalidInputError(
+            f"The period {since.isoformat()} to {until.isoformat()} is empty.",
+            "Give an end after the start.",
+        )
+    wrong = [name for name in by if name not in DIMENSIONS]
+    if wrong or not by:
+        raise InvalidInputError(
+            f"A margin cannot be grouped by {', '.join(wrong) or 'nothing'}.",
+            f"Group by some of {', '.join(DIMENSIONS)}.",
+        )
+
+
+def _cost_currency(
+    lines: Sequence[Mapping[str, Any]], charges: Sequence[Mapping[str, Any]], entity: CostEntity
+) -> str:
+    found = sorted({row["currency"] for row in lines})
+    if len(found) > 1:
+        raise MissingInputError(
+            f"The costs of {entity.entity_id} are in {' and '.join(found)}.",
+            "Enter its hardware and tariffs in one currency.",
+        )
+    priced = sorted({row["currency"] for row in charges if row["currency"]})
+    return found[0] if found else (priced[0] if len(priced) == 1 else entity.currency)
+
+
+async def _convert(
+    connection: Connection,
+    charges: Sequence[Mapping[str, Any]],
+    currency: str,
+    entity: CostEntity,
+    within: Mapping[str, Any],
+) -> tuple[list[dict[str, Any]], tuple[Conversion, ...]]:
+    day = (within["until"] - timedelta(microseconds=1)).astimezone(zone(entity.zone)).date()
+    foreign = sorted({row["currency"] for row in charges if row["currency"]} - {currency})
+    rates: dict[str, Conversion] = {}
+    for base in foreign:
+        row = await margin.find_fx_rate(
+            connection, base=base, quote=currency, day=day, batch_seq=within["batch_seq"]
+        )
+        if row is None:
+            raise MissingInputError(
+                f"Revenue is in {base} and cost in {currency}: missing is the exchange rate "
+                f"{base}/{currency} of {day.isoformat()}.",
+                f"Enter that rate, or what it costs in {base}.",
+                where=f"{base}/{currency}",
+            )
+        rates[base] = Conversion(base, currency, row["rate"], row["source"])
+    converted = [dict(row) | {"amount": _converted(row, rates)} for row in charges]
+    return converted, tuple(rates.values())
+
+
+def _converted(row: Mapping[str, Any], rates: Mapping[str, Conversion]) -> Decimal:
+    amount: Decimal = row["amount"]
+    rate = rates.get(row["currency"])
+    return round_cost(multiply(amount, rate.rate)) if rate else amount
+
+
+async def _conservation(
+    connection: Connection,
+    entity_id: str,
+    lines: Sequence[Mapping[str, Any]],
+    within: Mapping[str, Any],
+) -> Conservation:
+    pools = await margin.sum_pools(connection, entity_id=entity_id, **within)
+    meters = await margin.sum_meter_windows(connection, **within)
+    own = [row for row in meters if row["entity_id"] == entity_id]
+    return Conservation(
+        metered_mj=sum(row["metered_mj"] for row in own),
+        estimated_mj=sum(row["estimated_mj"] for row in own),
+        lines_mj=sum(row["device_metered_mj"] + row["device_estimated_mj"] for row in lines),
+        pools=total([row["amount"] for row in pools]),
+        lines_cost=total(
+            [row[name] for row in lines for name in ("device_cost", "overhead_cost", "gpu_cost")]
+        ),
+    )

@@ -1,0 +1,202 @@
+"""Turns sums of cost lines, tokens and charges into margin rows, before and after idle.
+
+Policy of idle, by name: idle cost of a deployment is spread over who used that deployment, in
+proportion to the cost attributed to them there. Idle of a scope nobody used stays its own line.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from ledger.domain.apportion import amount_of, apportion, units_of
+from ledger.domain.money import ZERO, total
+
+IDLE_POLICY = "idle of a scope spread in proportion to the cost attributed in the same scope"
+DIMENSIONS = ("tier", "customer", "agent", "model")
+Group: TypeAlias = tuple[str, ...]
+Sums: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MarginRow:
+    """One group's tokens, energy in mJ, cost and revenue; amounts are in the report's currency."""
+
+    group: Group
+    requests: int = 0
+    uncached: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    metered_mj: int = 0
+    estimated_mj: int = 0
+    host_mj: int = 0
+    overhead_mj: int = 0
+    electricity: Decimal = ZERO
+    gpu_cost: Decimal = ZERO
+    idle_share: Decimal = ZERO
+    revenue: Decimal = ZERO
+    unpriced_tokens: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        """All input tokens, cached or not."""
+        return self.uncached + self.cache_read + self.cache_write
+
+    @property
+    def device_mj(self) -> int:
+        """Energy of the GPUs alone, measured and estimated."""
+        return self.metered_mj + self.estimated_mj
+
+    @property
+    def energy_mj(self) -> int:
+        """Energy of the facility: devices, hosts beside them and the site's overhead."""
+        return self.device_mj + self.host_mj + self.overhead_mj
+
+    @property
+    def cost_before_idle(self) -> Decimal:
+        """Cost attributed to the group's own work."""
+        return total([self.electricity, self.gpu_cost])
+
+    @property
+    def cost(self) -> Decimal:
+        """Cost with the share of idle that the policy gives the group."""
+        return total([self.electricity, self.gpu_cost, self.idle_share])
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLine:
+    """Cost of a scope that no usage took, `idle` or `unattributed`; `left` is shared by nobody."""
+
+    line: str
+    scope: str
+    busy_s: int
+    metered_mj: int
+    estimated_mj: int
+    host_mj: int
+    overhead_mj: int
+    electricity: Decimal
+    gpu_cost: Decimal
+    left: Decimal
+
+    @property
+    def energy_mj(self) -> int:
+        """Energy of the facility."""
+        return self.metered_mj + self.estimated_mj + self.host_mj + self.overhead_mj
+
+    @property
+    def cost(self) -> Decimal:
+        """All of its cost."""
+        return total([self.electricity, self.gpu_cost])
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """The rows of the groups, and the lines that are nobody's."""
+
+    rows: tuple[MarginRow, ...]
+    own_lines: tuple[OwnLine, ...]
+
+
+@dataclass(slots=True)
+class _Scope:
+    attributed: dict[Group, Decimal] = field(default_factory=lambda: defaultdict(lambda: ZERO))
+    own: list[Sums] = field(default_factory=list)
+
+
+def group_of(row: Sums, by: Sequence[str]) -> Group:
+    """What the row says for each of `by`; a customer nobody knows is named by its own reference."""
+    unknown = f"(unknown) {row['customer_ref']}"
+    said = {"customer": row["customer_id"] or unknown, "agent": row["agent_id"]}
+    return tuple(str(said[name] if name in said else row[name]) for name in by)
+
+
+def shape(
+    *, cost: Iterable[Sums], usage: Iterable[Sums], charges: Iterable[Sums], by: Sequence[str]
+) -> Shaped:
+    """Margin rows per group, in the order of their names; amounts must share one currency."""
+    rows: dict[Group, MarginRow] = {}
+    scopes: dict[str, _Scope] = defaultdict(_Scope)
+    for sums in usage:
+        _add(rows, group_of(sums, by), **{name: sums[name] for name in _TOKENS})
+    for sums in charges:
+        _add(
+            rows,
+            group_of(sums, by),
+            revenue=sums["amount"],
+            unpriced_tokens=sums["unpriced_tokens"],
+        )
+    for sums in cost:
+        if sums["line"] != "usage":
+            scopes[sums["scope"]].own.append(sums)
+            continue
+        group = group_of(sums, by)
+        _add(rows, group, **_cost_values(sums))
+        spent = total([_electricity(sums), sums["gpu_cost"]])
+        attributed = scopes[sums["scope"]].attributed
+        attributed[group] = total([attributed[group], spent])
+    own = [line for name in sorted(scopes) for line in _spread(rows, name, scopes[name])]
+    return Shaped(tuple(rows[group] for group in sorted(rows)), tuple(own))
+
+
+def sum_rows(rows: Iterable[MarginRow], group: Group) -> MarginRow:
+    """All rows in one."""
+    added: dict[Group, MarginRow] = {group: MarginRow(group)}
+    for row in rows:
+        _add(added, group, **{name: getattr(row, name) for name in _SUMMED})
+    return added[group]
+
+
+_TOKENS = ("requests", "uncached", "cache_read", "cache_write", "output")
+_SUMMED = tuple(name for name in MarginRow.__dataclass_fields__ if name != "group")
+
+
+def _spread(rows: dict[Group, MarginRow], name: str, scope: _Scope) -> Iterable[OwnLine]:
+    groups = sorted(scope.attributed)
+    weights = [units_of(scope.attributed[group]) for group in groups]
+    for sums in sorted(scope.own, key=lambda sums: str(sums["line"])):
+        line = _own_line(name, sums)
+        shared = sums["line"] == "idle" and sum(weights) > 0 and min(weights) >= 0
+        if shared:
+            parts = apportion(units_of(line.cost), weights)
+            for group, part in zip(groups, parts, strict=True):
+                _add(rows, group, idle_share=amount_of(part))
+        yield replace(line, left=ZERO) if shared else line
+
+
+def _own_line(name: str, sums: Sums) -> OwnLine:
+    line = OwnLine(
+        line=sums["line"],
+        scope=name,
+        busy_s=sums["busy_s"],
+        left=ZERO,
+        **_cost_values(sums),
+    )
+    return replace(line, left=line.cost)
+
+
+def _cost_values(sums: Sums) -> dict[str, Any]:
+    return {
+        "metered_mj": sums["device_metered_mj"],
+        "estimated_mj": sums["device_estimated_mj"],
+        "host_mj": sums["host_mj"],
+        "overhead_mj": sums["overhead_mj"],
+        "electricity": _electricity(sums),
+        "gpu_cost": sums["gpu_cost"],
+    }
+
+
+def _electricity(sums: Sums) -> Decimal:
+    return total([sums["device_cost"], sums["overhead_cost"]])
+
+
+def _add(rows: dict[Group, MarginRow], group: Group, **values: Any) -> None:
+    row = rows.get(group, MarginRow(group))
+    added: dict[str, Any] = {
+        name: total([getattr(row, name), value])
+        if isinstance(value, Decimal)
+        else getattr(row, name) + value
+        for name, value in values.items()
+    }
+    rows[group] = replace(row, **added)
