@@ -93,13 +93,23 @@ def _power_gaps(
 ) -> list[Gap]:
     site = asset.facility_id
     uplifts = [clip(u, period) for u in factory.uplifts if u.facility_id == site]
-    prices = [clip(p, period) for p in factory.prices if p.facility_id == site]
+    prices = [
+        clip(price, period)
+        for price in factory.prices
+        if price.facility_id == site and price.currency == asset.currency
+    ]
     gaps = [
         Gap("PUE", f"facility {site}", a, b, "enter the facility's PUE (1 if it has no uplift)")
         for a, b in uncovered(period, uplifts)
     ]
     gaps += [
-        Gap("tariff", f"facility {site}", a, b, "enter or import the facility's power prices")
+        Gap(
+            f"tariff in {asset.currency}",
+            f"facility {site}",
+            a,
+            b,
+            "enter or import the facility's power prices",
+        )
         for a, b in uncovered(period, prices)
     ]
     return gaps + _reading_gaps(deployment, metered, period)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.domain.factory import CostEntity
+from ledger.domain.margin import percent
 from ledger.domain.money import multiply, round_cost, total
 from ledger.domain.period import zone
 from ledger.reports.gaps import list_gaps, refuse
@@ -46,6 +47,12 @@ class Conservation:
     def cost_residual(self) -> Decimal:
         """Cost of pools that no line carries."""
         return total([self.pools, self.lines_cost.copy_negate()])
+
+    @property
+    def metered_pct(self) -> Decimal | None:
+        """How much of the energy was measured; None without energy."""
+        known = self.metered_mj + self.estimated_mj
+        return percent(Decimal(self.metered_mj), Decimal(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,11 @@ class MarginReport:
     def cost(self) -> Decimal:
         """Everything: attributed, idle and unattributed."""
         return total([self.total.cost_before_idle, *(line.cost for line in self.own_lines)])
+
+    @property
+    def energy_mj(self) -> int:
+        """Everything, in mJ of the facility."""
+        return self.total.energy_mj + sum(line.energy_mj for line in self.own_lines)
 
 
 async def margin_report(
@@ -208,7 +220,10 @@ async def _conservation(
 ) -> Conservation:
     pools = await margin.sum_pools(connection, entity_id=entity_id, **within)
     meters = await margin.sum_meter_windows(connection, **within)
-    own = [row for row in meters if row["entity_id"] == entity_id]
+    everyone = await cost.list_cost_entities(connection, entity_id=None)
+    # A meter that no deployment ever named belongs to the entity where there is only one.
+    mine = {entity_id, None} if len(everyone) == 1 else {entity_id}
+    own = [row for row in meters if row["entity_id"] in mine]
     return Conservation(
         metered_mj=sum(row["metered_mj"] for row in own),
         estimated_mj=sum(row["estimated_mj"] for row in own),

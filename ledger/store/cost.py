@@ -215,3 +215,22 @@ async def copy_rows(
     if rows:
         await connection.copy_records_to_table(table, columns=list(columns), records=rows)
     return len(rows)
+
+
+async def find_changed_costs(
+    connection: Connection, *, entity_id: str, since_seq: int, batch_seq: int
+) -> list[datetime]:
+    """Windows whose cost lines were revised after `since_seq`."""
+    rows = await COST["find_changed_costs"].rows(
+        connection, entity_id=entity_id, since_seq=since_seq, batch_seq=batch_seq
+    )
+    return [row["window_start"] for row in rows]
+
+
+async def sum_costs_to_book(
+    connection: Connection, *, entity_id: str, windows: Sequence[datetime], batch_seq: int
+) -> list[asyncpg.Record]:
+    """Cost per window, currency, kind of line and hardware terms."""
+    return await COST["sum_costs_to_book"].rows(
+        connection, entity_id=entity_id, windows=list(windows), batch_seq=batch_seq
+    )

@@ -60,6 +60,7 @@ CREATE TABLE cost_allocation (
 );
 COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; host and site uplift are in overhead_cost.';
 CREATE INDEX ON cost_allocation (entity_id, window_start);
+CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);
 
 CREATE TABLE charge (
   customer_id     text NOT NULL,

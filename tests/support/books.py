@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -351,4 +351,34 @@ class Books:
                 )
                 for window, t, b in rows
             ],
+        )
+
+    async def charge(
+        self,
+        window: datetime,
+        amount: str | None,
+        *,
+        buyer: Buyer = Buyer(),
+        currency: str = "EUR",
+        meter: str = "output_visible",
+        quantity: int = 1,
+    ) -> None:
+        """What a buyer owes for one window; `amount` None waits for a price."""
+        await self._store(
+            """INSERT INTO charge (customer_id, usage_key_id, window_start, meter, revision,
+                                   cut_off_id, entity_id, subscription_id, quantity, currency,
+                                   amount, unpriced, batch_seq)
+               SELECT $1, $2, $3, $4, 1, cut_off_id, $5, 'sub', $6, $7, $8, $9, $10
+                 FROM draw_cut_off('test')""",
+            (
+                *(buyer.customer_id, buyer.usage_key_id, window, meter, buyer.entity_id, quantity),
+                *(currency, amount and Decimal(amount), None if amount else "no price"),
+            ),
+        )
+
+    async def fx(self, base: str, quote: str, day: date, rate: str) -> None:
+        await self._store(
+            """INSERT INTO fx_rate (base, quote, day, rate, source, recorded)
+               VALUES ($1, $2, $3, $4, 'test', int8range($5, NULL))""",
+            (base, quote, day, Decimal(rate)),
         )

@@ -1,0 +1,202 @@
+"""A margin names its parts, keeps idle apart, and is refused where cost is unknown."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from ledger.domain.errors import InvalidInputError, MissingInputError
+from ledger.flows.allocate import allocate
+from ledger.reports.margin import MarginReport, margin_report
+from ledger.reports.margin_text import to_json, to_table
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+from tests.support.books import Books, Buyer, Tokens
+
+START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+END = START + 4 * QUARTER
+LATER = datetime(2026, 3, 3, tzinfo=UTC)
+GPU = "GPU-a"
+REAL_TIME = Buyer(tier="real-time")
+BATCH = Buyer(tier="batch")
+
+
+@pytest.fixture
+async def books(worker: Connection) -> Books:
+    """A leased, all-in GPU at 4 EUR an hour serves one model for an hour."""
+    made = Books(worker)
+    await made.entity()
+    await made.customer()
+    await made.facility()
+    await made.lease(START, END, rate="4")
+    await made.deployment(START, END)
+    return made
+
+
+async def margin(
+    connection: Connection, *, entity_id: str = "factory", by: tuple[str, ...] = ("tier",)
+) -> MarginReport:
+    cut_off = await draw_cut_off(connection, "report")
+    return await margin_report(
+        connection, entity_id=entity_id, since=START, until=END, cut_off=cut_off, by=by
+    )
+
+
+async def test_idle_is_a_line_of_its_own_before_a_named_policy_spreads_it(
+    worker: Connection, books: Books
+) -> None:
+    await books.usage(START, Tokens(output=300), buyer=REAL_TIME, busy=range(450))
+    await books.usage(START, Tokens(output=100), buyer=BATCH, busy=range(450))
+    await books.charge(START, "3", buyer=REAL_TIME)
+    await books.charge(START, "1", buyer=BATCH)
+    await allocate(worker, now=LATER)
+    report = await margin(worker)
+    batch, real_time = report.rows
+    assert [row.group for row in report.rows] == [("batch",), ("real-time",)]
+    assert (batch.cost_before_idle, real_time.cost_before_idle) == (
+        Decimal("0.125"),
+        Decimal("0.375"),
+    )
+    assert report.idle_cost == Decimal("3.5")
+    assert (batch.idle_share, real_time.idle_share) == (Decimal("0.875"), Decimal("2.625"))
+    assert report.cost == Decimal(4)
+    assert "proportion" in report.idle_policy
+
+
+async def test_gross_margin_and_mark_up_are_named_apart(worker: Connection, books: Books) -> None:
+    await books.usages([(START + n * QUARTER, Tokens(output=1), REAL_TIME) for n in range(4)])
+    await books.charge(START, "16", buyer=REAL_TIME)
+    await allocate(worker, now=LATER)
+    row = to_json(await margin(worker))["rows"][0]
+    assert (row["gross_margin_pct"], row["markup_pct"]) == ("75.00", "300.00")
+    assert row["revenue"] == "16"
+
+
+async def test_nothing_is_left_over_of_energy_or_cost(worker: Connection, books: Books) -> None:
+    await books.usage(START, Tokens(output=7), buyer=REAL_TIME)
+    await allocate(worker, now=LATER)
+    kept = (await margin(worker)).conservation
+    assert (kept.energy_residual_mj, kept.cost_residual) == (0, Decimal(0))
+    assert kept.pools == 4
+
+
+async def test_conservation_notices_a_lost_line(owner: Connection, worker: Connection) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.facility()
+    await books.lease(START, END, rate="4")
+    await books.deployment(START, END)
+    await allocate(worker, now=LATER)
+    await owner.execute("ALTER TABLE cost_allocation DISABLE TRIGGER append_only")
+    await owner.execute("DELETE FROM cost_allocation WHERE window_start = $1", START)
+    assert (await margin(worker)).conservation.cost_residual == 1
+
+
+async def test_margin_without_any_cost_is_refused_by_name(worker: Connection) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.usage(START, Tokens(output=7))
+    with pytest.raises(MissingInputError, match="missing are its assets and deployments"):
+        await margin(worker)
+
+
+async def test_usage_that_no_deployment_served_refuses_the_margin(
+    worker: Connection, books: Books
+) -> None:
+    await books.usage(START, Tokens(output=7), buyer=Buyer(model="other"))
+    await allocate(worker, now=LATER)
+    with pytest.raises(MissingInputError, match="deployment of model other"):
+        await margin(worker)
+
+
+async def test_margin_before_allocation_is_refused(worker: Connection, books: Books) -> None:
+    await books.usage(START, Tokens(output=7))
+    with pytest.raises(MissingInputError, match="run `allocate` first"):
+        await margin(worker)
+
+
+async def test_lease_without_power_asks_for_tariff_pue_and_gpus(worker: Connection) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.facility()
+    await books.lease(START, END, all_in=False)
+    await books.deployment(START, END)
+    await allocate(worker, now=LATER)
+    with pytest.raises(MissingInputError) as refused:
+        await margin(worker)
+    for name in ("PUE of facility site", "tariff", "GPUs of deployment chat"):
+        assert name in refused.value.wrong
+
+
+async def test_tariff_that_ends_early_is_missing_from_there(worker: Connection) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.facility()
+    await books.pue(START, END)
+    await books.tariff([(START, START + QUARTER, "100")])
+    await books.lease(START, END, all_in=False)
+    await books.deployment(START, END, gpus=[GPU])
+    await books.readings(
+        GPU, [(START + timedelta(seconds=10 * n), 1_000_000 * n) for n in range(361)]
+    )
+    await allocate(worker, now=LATER)
+    with pytest.raises(
+        MissingInputError, match=r"tariff in EUR .*from 2026-03-02T10:15Z to 2026-03-02T11:00Z"
+    ):
+        await margin(worker)
+
+
+async def test_revenue_in_another_currency_needs_a_rate_and_names_both(
+    worker: Connection, books: Books
+) -> None:
+    await books.usages([(START + n * QUARTER, Tokens(output=1), REAL_TIME) for n in range(4)])
+    await books.charge(START, "10", buyer=REAL_TIME, currency="USD")
+    await allocate(worker, now=LATER)
+    with pytest.raises(MissingInputError, match=r"USD.*EUR.*USD/EUR of 2026-03-02"):
+        await margin(worker)
+    await books.fx("USD", "EUR", date(2026, 3, 2), "0.8")
+    report = await margin(worker)
+    assert report.total.revenue == Decimal(8)
+    assert report.conversions[0].rate == Decimal("0.8")
+
+
+async def test_unknown_customer_carries_its_share_as_a_line_of_its_own(
+    worker: Connection, books: Books
+) -> None:
+    stranger = Buyer(customer_id=None, customer_ref="walk-in", entity_id=None)
+    await books.usages([(START, Tokens(output=30), Buyer()), (START, Tokens(output=10), stranger)])
+    await allocate(worker, now=LATER)
+    rows = {row.group: row for row in (await margin(worker, by=("customer",))).rows}
+    assert rows["(unknown) walk-in",].cost_before_idle == Decimal("0.25")
+    assert rows["(unknown) walk-in",].output == 10
+    assert rows["acme",].cost_before_idle == Decimal("0.75")
+
+
+async def test_report_at_an_old_cut_off_stays_what_it_was(worker: Connection, books: Books) -> None:
+    await books.usage(START, Tokens(output=1), buyer=REAL_TIME)
+    await allocate(worker, now=LATER)
+    before = await margin(worker)
+    await books.usage(START, Tokens(output=9), buyer=BATCH)
+    await allocate(worker, now=LATER)
+    again = await margin_report(
+        worker, entity_id="factory", since=START, until=END, cut_off=before.cut_off
+    )
+    assert to_json(again) == to_json(before)
+    assert len((await margin(worker)).rows) == 2
+
+
+async def test_table_has_one_cell_for_every_header(worker: Connection, books: Books) -> None:
+    await books.usage(START, Tokens(output=1), buyer=REAL_TIME, busy=range(100))
+    await allocate(worker, now=LATER)
+    headers, rows = to_table(await margin(worker, by=("tier", "customer")))
+    assert {len(row) for row in rows} == {len(headers)}
+    assert rows[-1][0] == "total"
+
+
+@pytest.mark.parametrize("by", [(), ("colour",)])
+async def test_grouping_by_nothing_known_is_refused(
+    worker: Connection, books: Books, by: tuple[str, ...]
+) -> None:
+    with pytest.raises(InvalidInputError, match="Group by some of tier, customer, agent, model"):
+        await margin(worker, by=by)
