@@ -167,9 +167,11 @@ CREATE TABLE fate_change (
   fact_ordinal   int NOT NULL,
   from_fate      text NOT NULL CHECK (from_fate IN ('counted', 'quarantined', 'superseded', 'suspense')),
   to_fate        text NOT NULL CHECK (to_fate IN ('counted', 'duplicate', 'conflict', 'quarantined', 'superseded', 'suspense')),
+  ordinal        int,
   reason         text NOT NULL,
   PRIMARY KEY (batch_seq, fact_batch_seq, fact_ordinal)
 );
+COMMENT ON COLUMN fate_change.ordinal IS 'The row of batch_seq that stands for the fact from now on; NULL: none does.';
 CREATE INDEX ON fate_change (fact_batch_seq, fact_ordinal);
 
 CREATE TABLE conflict (

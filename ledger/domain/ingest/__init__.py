@@ -1,0 +1,1 @@
+"""The pure steps between bytes and facts: decode, identify, resolve, spread."""
