@@ -1,5 +1,6 @@
 """What must hold before a slow fact is written, each refusal naming what stands against it."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -33,25 +34,41 @@ async def find_fresh_prices(
     connection: Connection, tariff: asyncpg.Record, offered: Sequence[TariffPeriod], replace: bool
 ) -> list[TariffPeriod]:
     """The prices not recorded already; ConflictError where other ones are, unless `replace`."""
-    starts, ends = [p.start for p in offered], [p.until for p in offered]
     found = await cost_inputs.find_open_tariff_prices(
-        connection, tariff["facility_id"], starts=starts, ends=ends
+        connection,
+        tariff["facility_id"],
+        since=offered[0].start,
+        until=max(price.until for price in offered),
     )
-    known: set[int] = set()
+    known = {tuple(row) for row in found}
+    fresh = [
+        price
+        for price in offered
+        if (tariff["tariff_id"], price.start, price.until, price.per_mwh) not in known
+    ]
+    rival = None if replace else _find_rival(found, fresh)
+    if rival is not None:
+        raise ConflictError(
+            f"Tariff {rival['tariff_id']} already has {rival['price_per_mwh']:f} per MWh"
+            f" {describe_period(rival['valid_from'], rival['valid_to'])} at facility"
+            f" {tariff['facility_id']}.",
+            "Send prices of other times, or replace them for that time.",
+            "prices",
+        )
+    return fresh
+
+
+def _find_rival(
+    found: Sequence[asyncpg.Record], fresh: Sequence[TariffPeriod]
+) -> asyncpg.Record | None:
+    """The first recorded price that a new one overlaps; both are in order and apart."""
+    starts = [price.start for price in fresh]
     for row in found:
-        price = offered[row["number"] - 1]
-        same = (row["tariff_id"], row["valid_from"], row["valid_to"], row["price_per_mwh"])
-        if same == (tariff["tariff_id"], price.start, price.until, price.per_mwh):
-            known.add(row["number"] - 1)
-        elif not replace:
-            raise ConflictError(
-                f"Tariff {row['tariff_id']} already has {row['price_per_mwh']:f} per MWh"
-                f" {describe_period(row['valid_from'], row['valid_to'])} at facility"
-                f" {tariff['facility_id']}.",
-                "Send prices of other times, or replace them for that time.",
-                "prices",
-            )
-    return [price for number, price in enumerate(offered) if number not in known]
+        # Of the new ones only the last that starts before the recorded one's end can overlap it.
+        index = bisect_left(starts, row["valid_to"]) - 1
+        if index >= 0 and fresh[index].until > row["valid_from"]:
+            return row
+    return None
 
 
 async def check_members(connection: Connection, new: NewDeployment) -> None:

@@ -59,15 +59,11 @@ async def insert_tariff(
 
 
 async def find_open_tariff_prices(
-    connection: Connection,
-    facility_id: str,
-    *,
-    starts: Sequence[datetime],
-    ends: Sequence[datetime],
+    connection: Connection, facility_id: str, *, since: datetime, until: datetime
 ) -> list[asyncpg.Record]:
-    """Prices of a site that the offered periods overlap, with the number of each, from 1."""
+    """Prices of a site that overlap [since, until), in order."""
     return await COSTS["find_open_tariff_prices"].rows(
-        connection, facility_id=facility_id, starts=list(starts), ends=list(ends)
+        connection, facility_id=facility_id, since=since, until=until
     )
 
 

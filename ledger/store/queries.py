@@ -1,5 +1,6 @@
 """Turns `store/sql/*.sql` into queries that can be awaited; no other file holds SQL."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
 else:
     Connection = asyncpg.Connection
+
+
+# It warns of every INSERT without an operator of its own dialect; we execute the texts ourselves.
+logging.getLogger("aiosql").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,15 +74,11 @@ INSERT INTO tariff (tariff_id, facility_id, name, currency, batch_seq)
 VALUES (:tariff_id, :facility_id, :name, :currency, :batch_seq);
 
 -- name: find_open_tariff_prices
--- For each offered period (by its number, from 1) the prices of the site that it overlaps; the
--- exclusion constraint's index, once per period.
-SELECT offered.number, t.tariff_id, lower(t.period) AS valid_from, upper(t.period) AS valid_to,
-       t.price_per_mwh
-  FROM unnest(:starts::timestamptz[], :ends::timestamptz[]) WITH ORDINALITY
-         AS offered(start_at, end_at, number)
-  JOIN tariff_price t ON t.facility_id = :facility_id AND upper_inf(t.recorded)
-                     AND t.period && tstzrange(offered.start_at, offered.end_at)
- ORDER BY offered.number, t.period;
+-- Prices of a site that overlap [since, until), in order; the exclusion constraint's index.
+SELECT tariff_id, lower(period) AS valid_from, upper(period) AS valid_to, price_per_mwh
+  FROM tariff_price
+ WHERE facility_id = :facility_id AND period && tstzrange(:since, :until) AND upper_inf(recorded)
+ ORDER BY period;
 
 -- name: supersede_tariff_prices
 -- Closes the prices of a site that the offered periods overlap, and enters again what is left of them.

@@ -1,0 +1,105 @@
+"""The command line: an explicit table of commands, each imported when it is called.
+
+A GPU host installs neither database driver nor web server, and `collect` and `probe` work there.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ledger.wire.errors import TokenledgerError
+
+# name: (module:command, what it is for). The order is the order in which they are shown.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("up:up", "Serve everything in one process, with a database of its own."),
+    "demo": ("demo:demo", "Run two factories from events to invoices and show the books."),
+    "migrate": ("migrate:migrate", "Bring the database to the newest schema."),
+    "api": ("api:api", "Serve the HTTP API."),
+    "worker": ("worker:worker", "Read events from Kafka and keep the books up to date."),
+    "keys": ("keys:keys", "Create, list and revoke API keys."),
+    "import": ("import_tariff:import_", "Enter slow facts from a file."),
+    "backfill": ("backfill:backfill", "Load usage of the past from CSV or NDJSON."),
+    "allocate": ("stages:allocate", "Allocate energy and cost to what was served."),
+    "rate": ("stages:rate", "Price what was used."),
+    "settle": ("stages:settle", "Allocate, rate and book, in order."),
+    "invoice": ("invoice:invoice", "Preview, issue, list and print invoices."),
+    "report": ("report:report", "Margin, energy, usage and coverage."),
+    "export": ("export:export", "Write the books in a format of finance."),
+    "quarantine": ("waiting:quarantine", "What could not be read, and trying it again."),
+    "suspense": ("waiting:suspense", "Usage of customers nobody knows, and releasing it."),
+    "unpriced": ("waiting:unpriced", "Usage that waits for a price."),
+    "status": ("status:status", "Last events, lag, what waits, coverage."),
+    "check": ("check:check", "Recompute usage from the facts and compare."),
+    "collect": ("collect:collect", "Read GPUs and inference servers and send what they say."),
+    "probe": ("collect:probe", "Say what this host offers to the collector."),
+}
+
+
+class Refused(click.ClickException):
+    """An error of ours as one line on stderr, exit status 1."""
+
+    def show(self, file: Any = None) -> None:  # noqa: ARG002
+        click.echo(f"error: {' '.join(self.message.split())}", err=True)
+
+
+class CommandTable(click.Group):
+    """A group that imports a command when it is called, and turns errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        try:
+            found: click.Command = getattr(import_module(f"ledger.commands.{module}"), name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in {"ledger", "collectors"}:
+                raise
+            raise Refused(
+                f"`{cmd_name}` needs {error.name}, which this host does not have. Install it with:"
+                " pip install 'tokenledger[ledger,embedded]'"
+            ) from error
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            raise _refused(error) from error
+
+
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tokenledger")
+def cli() -> None:
+    """The books of a token factory: energy and GPU hours in, tokens out, all with evidence."""
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    cli(prog_name="tokenledger")
+
+
+def _refused(error: Exception) -> Exception:
+    """Our own errors as one line; anything else is a defect and keeps its trace."""
+    if isinstance(error, TokenledgerError):
+        return Refused(str(error))
+    # Only where the ledger part is installed can its errors come.
+    try:
+        from ledger.commands.failures import explain_failure
+    except ModuleNotFoundError:
+        return error
+    explained = explain_failure(error)
+    return Refused(explained) if explained is not None else error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""`tokenledger api`: the HTTP API on one host and port."""
+
+import click
+import uvicorn
+
+from ledger.api.app import create_app
+from ledger.domain.errors import MissingInputError
+from ledger.settings import Settings
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (TOKENLEDGER_HOST).")
+@click.option("--port", type=int, help="Port to listen on (TOKENLEDGER_PORT).")
+def api(host: str | None, port: int | None) -> None:
+    """Serve the HTTP API on TOKENLEDGER_WORKER_URL and TOKENLEDGER_API_URL."""
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings(**given)  # type: ignore[arg-type]
+    for name in ("worker_url", "api_url"):
+        if getattr(settings, name) is None:
+            raise MissingInputError(
+                f"TOKENLEDGER_{name.upper()} is not set.",
+                "Set it, or use `tokenledger up`, which brings its own database.",
+            )
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level.lower(),
+    )

@@ -1,0 +1,174 @@
+"""`tokenledger import`: slow facts from CSV, JSON or NDJSON, a whole file or nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.commands.database import Database, author_of, database_options
+from ledger.commands.rows import Row, check_columns, read_rows
+from ledger.commands.show import json_option, print_json, progress
+from ledger.domain.errors import InvalidInputError
+from ledger.flows import enter
+from ledger.flows.import_rows import Enter, import_rows
+from ledger.wire import inputs
+from ledger.wire.errors import InputError
+
+PROBLEMS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a row of a file is, and how it is entered; a dated one can replace what it overlaps."""
+
+    model: type[inputs.InputModel]
+    enter: Callable[..., Any]
+    dated: bool
+    about: str
+
+
+async def _enter_fx_rate(connection: Any, new: inputs.FxRate, author: Any, **how: bool) -> int:
+    return await enter.enter_fx_rates(connection, inputs.NewFxRates(rates=(new,)), author, **how)
+
+
+# The word on the command line: what its rows are.
+KINDS: Mapping[str, Kind] = {
+    "entities": Kind(inputs.NewEntity, enter.enter_entity, False, "legal entities"),
+    "customers": Kind(inputs.NewCustomer, enter.enter_customer, False, "customers"),
+    "aliases": Kind(inputs.NewAlias, enter.enter_alias, True, "other systems' customer names"),
+    "facilities": Kind(inputs.NewFacility, enter.enter_facility, False, "sites"),
+    "pue": Kind(inputs.NewPue, enter.enter_pue, True, "PUE and host power of sites"),
+    "assets": Kind(inputs.NewAsset, enter.enter_asset, True, "GPUs, owned or leased"),
+    "tariffs": Kind(inputs.NewTariff, enter.enter_tariff, False, "electricity contracts"),
+    "deployments": Kind(
+        inputs.NewDeployment, enter.enter_deployment, True, "which GPUs serve which model"
+    ),
+    "rate-cards": Kind(inputs.NewRateCard, enter.enter_rate_card, False, "rate cards"),
+    "rate-card": Kind(inputs.NewPrice, enter.enter_price, True, "prices of rate cards"),
+    "subscriptions": Kind(
+        inputs.NewSubscription, enter.enter_subscription, True, "who is on which rate card"
+    ),
+    "fx": Kind(inputs.FxRate, _enter_fx_rate, True, "exchange rates by day"),
+}
+
+
+@click.group("import")
+def import_() -> None:
+    """Enter slow facts from a file: CSV, a JSON array or NDJSON, gzip too.
+
+    Columns are named like the fields of the API; --map and --set bring other files into that form.
+    A file is entered whole or not at all, and one entered already changes nothing.
+    """
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """`name=value` options as a mapping."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{option} takes NAME=VALUE, not {text!r}")
+        found[name] = value
+    return found
+
+
+def read_models(
+    path: Path,
+    rows: Sequence[Row],
+    kind: Kind,
+    *,
+    mapped: Mapping[str, str],
+    fixed: Mapping[str, str],
+) -> list[tuple[int, inputs.InputModel]]:
+    """(line, model) of every row; the first problems of the file in one error."""
+    models: list[tuple[int, inputs.InputModel]] = []
+    problems: list[str] = []
+    for row in rows:
+        cells = {field: row.cells.get(column) for field, column in mapped.items()}
+        cells = {**(cells or row.cells), **fixed}
+        try:
+            if row.texts:
+                models.append((row.line, inputs.read_texts(kind.model, _texts(cells))))
+            else:
+                models.append((row.line, inputs.read_input(kind.model, cells)))
+        except InputError as error:
+            problems.append(f"line {row.line}: {error}")
+    if problems:
+        more = len(problems) - PROBLEMS_SHOWN
+        shown = "; ".join(problems[:PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        raise InvalidInputError(f"{path.name}: {shown}.", "Nothing was entered.")
+    return models
+
+
+def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in cells.items() if value is not None}
+
+
+def _command(word: str, kind: Kind) -> click.Command:
+    @click.argument("file", type=click.Path(path_type=Path, exists=True))
+    @click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read.")
+    @click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row.")
+    @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
+    @click.option("--delimiter", default=",", show_default=True, help="Between cells of CSV.")
+    @click.option("--replace", is_flag=True, help="Supersede what it overlaps, for that time.")
+    @click.option("--reason", help="Kept with every row; by default the file's name.")
+    @json_option
+    @database_options
+    def command(
+        database: Database,
+        file: Path,
+        *,
+        mapped: Sequence[str],
+        fixed: Sequence[str],
+        where: Sequence[str],
+        delimiter: str,
+        replace: bool,
+        reason: str | None,
+        as_json: bool,
+    ) -> None:
+        if replace and not kind.dated:
+            raise click.UsageError(f"--replace: {word} are not dated, what is recorded stays")
+        rows = select_rows(file, delimiter=delimiter, where=where)
+        columns = pairs(mapped, "--map")
+        check_columns(file, list(rows[0].cells), list(columns.values()))
+        models = read_models(file, rows, kind, mapped=columns, fixed=pairs(fixed, "--set"))
+        doing: Enter = partial(kind.enter, replace=True) if replace else kind.enter
+        author = author_of(reason or f"import of {file.name}")
+        with progress(f"import {word}", len(models)) as advance:
+            written = database.run(
+                lambda c: import_rows(c, doing, models, author=author, advance=advance)
+            )
+        report(word, read=len(models), written=written, as_json=as_json)
+
+    made = click.command(word, help=f"Enter {kind.about}: {', '.join(kind.model.model_fields)}.")
+    return made(command)
+
+
+def select_rows(file: Path, *, delimiter: str, where: Sequence[str]) -> list[Row]:
+    """Rows that say what `where` asks for; a file without any is an error."""
+    wanted = pairs(where, "--where")
+    rows = read_rows(file, delimiter=delimiter)
+    if rows:
+        check_columns(file, list(rows[0].cells), list(wanted))
+    chosen = [r for r in rows if all(str(r.cells.get(n)) == v for n, v in wanted.items())]
+    if not chosen:
+        asked = f" with {', '.join(where)}" if where else ""
+        raise InvalidInputError(f"{file.name} has no rows{asked}.", "Name a file with rows.")
+    return chosen
+
+
+def report(word: str, *, read: int, written: int, as_json: bool) -> None:
+    """Say how many rows were read and how many were new."""
+    if as_json:
+        print_json({"kind": word, "rows": read, "entered": written})
+    elif not written:
+        click.echo(f"{word}: {read:,} rows read, all of them recorded already.")
+    else:
+        click.echo(f"{word}: {read:,} rows read, {written:,} entered.")
+
+
+for _word, _kind in KINDS.items():
+    import_.add_command(_command(_word, _kind))

@@ -1,0 +1,38 @@
+"""`tokenledger migrate`: the newest schema, and partitions for the days ahead."""
+
+import asyncio
+
+import click
+
+from ledger.commands.database import Database, DatabaseUrls, database_options, open_connection
+from ledger.domain.errors import MissingInputError
+from ledger.store.migrate import migrate as migrate_schema
+from ledger.store.roles import bootstrap_roles
+
+
+@click.command()
+@database_options
+def migrate(database: Database) -> None:
+    """Bring the database to the newest schema, as the owner role."""
+    with database.urls() as urls:
+        migrate_urls(urls)
+    click.echo("The database has the newest schema.")
+
+
+def migrate_urls(urls: DatabaseUrls) -> None:
+    """Roles first where a superuser may make them, then the schema, then partitions."""
+    if urls.superuser is not None:
+        postgres = urls.superuser.replace("/tokenledger?", "/postgres?", 1)
+        asyncio.run(bootstrap_roles(postgres))
+    if urls.owner is None:
+        raise MissingInputError(
+            "The URL of the owner role is not set.", "Set TOKENLEDGER_OWNER_URL."
+        )
+    asyncio.run(_answers(urls.owner))
+    migrate_schema(urls.owner)
+
+
+async def _answers(url: str) -> None:
+    # A wrong URL is said in one line here rather than in a trace of the migration's libraries.
+    connection = await open_connection(url)
+    await connection.close()

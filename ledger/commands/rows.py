@@ -1,0 +1,134 @@
+"""A file into rows: CSV, a JSON array or NDJSON, gzip or plain, told apart by content."""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger.domain.errors import InvalidInputError
+
+GZIP_MAGIC = b"\x1f\x8b"
+BYTES_MAX = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row and where it stands: the line of CSV and NDJSON, the place in an array, from 1."""
+
+    line: int
+    cells: Mapping[str, Any]
+    texts: bool
+
+
+def read_rows(path: Path, *, delimiter: str = ",") -> list[Row]:
+    """All rows; InvalidInputError says what is wrong with the file, and in which line."""
+    text = _decode(path, read_bytes(path))
+    start = text.lstrip()[:1]
+    if start == "[":
+        return _json_array(path, text)
+    if start == "{":
+        return list(_json_lines(path, text))
+    return list(_csv_rows(path, text, delimiter))
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a file holds, unpacked where it is gzip."""
+    try:
+        raw = path.read_bytes()
+    except IsADirectoryError:
+        raise InvalidInputError(f"{path} is a directory.", "Name a file.") from None
+    if not raw.startswith(GZIP_MAGIC):
+        return raw
+    try:
+        with gzip.open(io.BytesIO(raw)) as packed:
+            unpacked = packed.read(BYTES_MAX + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInputError(
+            f"{path} is a broken gzip file: {error}.", "Fetch or pack it again."
+        ) from error
+    if len(unpacked) > BYTES_MAX:
+        raise InvalidInputError(
+            f"{path} unpacks to more than {BYTES_MAX // 2**20} MiB.", "Split it into parts."
+        )
+    return unpacked
+
+
+def check_columns(path: Path, there: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a file that lacks a column, naming those it has."""
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise InvalidInputError(
+            f"{path.name} has no column {', '.join(missing)}.",
+            f"It has {', '.join(there)}. Name one of these, and look at --delimiter.",
+        )
+
+
+def _decode(path: Path, raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InvalidInputError(
+            f"{path.name} line {line} is not UTF-8.", "Save the file as UTF-8."
+        ) from error
+    if not text.strip():
+        raise InvalidInputError(f"{path.name} is empty.", "Name a file with rows.")
+    return text
+
+
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() for name in next(lines)]
+        for cells in lines:
+            # A comma after the last column, in the header as well, is no column.
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise InvalidInputError(
+                    f"{path.name} line {lines.line_num} has {len(cells)} cells, its header"
+                    f" {len(header)}.",
+                    "Look at --delimiter, or mend the line.",
+                )
+            row = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name}
+            yield Row(lines.line_num, row, texts=True)
+    except csv.Error as error:
+        raise InvalidInputError(
+            f"{path.name} line {lines.line_num} is not CSV: {error}.", "Mend the line."
+        ) from error
+
+
+def _json_array(path: Path, text: str) -> list[Row]:
+    try:
+        # Fractions stay the text they are: nothing here passes through a float.
+        found = json.loads(text, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{path.name} is not JSON: {error}.", "Mend it.") from error
+    for number, value in enumerate(found, 1):
+        if not isinstance(value, dict):
+            raise InvalidInputError(
+                f"Item {number} of {path.name} is no object.", "Send a list of objects."
+            )
+    return [Row(number, value, texts=False) for number, value in enumerate(found, 1)]
+
+
+def _json_lines(path: Path, text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line, parse_float=str)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(
+                f"{path.name} line {number} is not JSON: {error}.", "Put one object on each line."
+            ) from error
+        if not isinstance(value, dict):
+            raise InvalidInputError(
+                f"{path.name} line {number} is no object.", "Put one object on each line."
+            )
+        yield Row(number, value, texts=False)

@@ -1,0 +1,34 @@
+"""Rows of a file entered one after the other, all of them or none."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ledger.domain.author import Author
+from ledger.domain.errors import LedgerError
+from ledger.store.parties import count_manual_writes
+from ledger.store.queries import Connection
+from ledger.wire.inputs import InputModel
+
+Enter = Callable[[Connection, Any, Author], Awaitable[object]]
+
+
+async def import_rows(
+    connection: Connection,
+    enter: Enter,
+    rows: Sequence[tuple[int, InputModel]],
+    *,
+    author: Author,
+    advance: Callable[[int], None],
+) -> int:
+    """Enter (line, model) rows in one transaction; returns how many were not recorded already.
+
+    `author.request_id` must be new. The first refusal undoes all and names its line.
+    """
+    async with connection.transaction():
+        for line, row in rows:
+            try:
+                await enter(connection, row, author)
+            except LedgerError as error:
+                raise type(error)(f"Line {line}: {error.wrong}", error.remedy) from error
+            advance(1)
+    return await count_manual_writes(connection, author.request_id)

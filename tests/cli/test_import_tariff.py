@@ -1,0 +1,136 @@
+"""Published day-ahead prices become a tariff, whichever of their columns is read."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+
+from ledger.domain.period import Period
+from ledger.domain.tariff import TariffPoint, cut, energy_cost
+from tests.cli.command_line import CommandLine
+
+COPENHAGEN = ZoneInfo("Europe/Copenhagen")
+MJ_PER_HOUR_AT_10_KW = 10 * 3_600 * 1_000_000
+DK1 = ("--delimiter", ";", "--where", "PriceArea=DK1", "--decimal-comma")
+EUR = ("--price-column", "SpotPriceEUR", "--currency", "EUR", "--unit", "MWh", "--resolution", 60)
+SITE = ("--tariff", "spot", "--facility", "site")
+IN_UTC = ("--time-column", "HourUTC", "--zone", "UTC")
+IN_LOCAL_TIME = ("--time-column", "HourDK", "--zone", "Europe/Copenhagen")
+
+
+def energinet(shared_data: Path) -> Path:
+    return shared_data / "electricity" / "energinet_elspot_2024_DK1_DE.csv.gz"
+
+
+def recorded(command: CommandLine) -> list[TariffPoint]:
+    async def read() -> list[Any]:
+        connection = await asyncpg.connect(command.database.worker_url)
+        try:
+            return await connection.fetch(
+                """SELECT period, price_per_mwh FROM tariff_price WHERE upper_inf(recorded)
+                    ORDER BY period"""
+            )
+        finally:
+            await connection.close()
+
+    rows = asyncio.run(read())
+    return [
+        TariffPoint(Period(row["period"].lower, row["period"].upper), row["price_per_mwh"])
+        for row in rows
+    ]
+
+
+def local_days(first: tuple[int, int, int], last: tuple[int, int, int]) -> Period:
+    start = datetime(*first, tzinfo=COPENHAGEN)
+    end = datetime(*last, tzinfo=COPENHAGEN) + timedelta(days=1)
+    return Period(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def cost_of_10_kw(points: list[TariffPoint], period: Period) -> Decimal:
+    total = Decimal(0)
+    for part in cut(period, points):
+        assert part.price_per_mwh is not None, part.period
+        seconds = part.period.microseconds // 1_000_000
+        total += energy_cost(MJ_PER_HOUR_AT_10_KW * seconds // 3_600, part.price_per_mwh)
+    return total
+
+
+@pytest.mark.parametrize("time", [IN_UTC, IN_LOCAL_TIME], ids=["HourUTC", "HourDK"])
+def test_constant_load_costs_what_was_published(
+    command: CommandLine, tmp_path: Path, shared_data: Path, time: tuple[str, ...]
+) -> None:
+    command.enter_factory(tmp_path)
+    path = energinet(shared_data)
+    done = command.json("import", "tariff", path, *SITE, *time, *DK1, *EUR)
+    points = recorded(command)
+    assert done["rows"] == len(points)
+    spring = local_days((2024, 3, 31), (2024, 3, 31))
+    autumn = local_days((2024, 10, 27), (2024, 10, 27))
+    assert len(cut(spring, points)) == 23
+    assert len(cut(autumn, points)) == 25
+    assert cost_of_10_kw(points, spring) == Decimal("13.73719998")
+    assert cost_of_10_kw(points, autumn) == Decimal("22.21770029")
+    year = local_days((2024, 1, 1), (2024, 12, 31))
+    assert cost_of_10_kw(points, year) == Decimal("6205.40829767")
+
+
+def test_same_file_again_enters_nothing(
+    command: CommandLine, tmp_path: Path, shared_data: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    arguments = ("import", "tariff", energinet(shared_data), *SITE, *IN_UTC, *DK1, *EUR)
+    first = command.json(*arguments)
+    assert first["entered"] == first["rows"] == 8_784
+    assert "recorded already" in command(*arguments).stdout
+    assert len(recorded(command)) == 8_784
+
+
+def test_other_prices_of_the_same_times_are_refused_unless_replaced(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    path = tmp_path / "day.csv"
+    shape = ("--time-column", "at", "--price-column", "price", "--currency", "EUR")
+    path.write_text("at,price\n2024-01-01 00:00,50\n2024-01-01 01:00,60\n")
+    command("import", "tariff", path, *SITE, *shape)
+    path.write_text("at,price\n2024-01-01 01:30,-5.5\n")
+    said = command.refusal("import", "tariff", path, *SITE, *shape)
+    assert "already has 60 per MWh from 2024-01-01T01:00Z until 2024-01-01T02:00Z" in said
+    command("import", "tariff", path, *SITE, *shape, "--resolution", 15, "--replace")
+    prices = [
+        (point.period.start.minute, f"{point.price_per_mwh:f}") for point in recorded(command)
+    ]
+    assert prices == [(0, "50"), (0, "60"), (30, "-5.5"), (45, "60")]
+
+
+def test_price_per_kwh_becomes_one_per_mwh(command: CommandLine, tmp_path: Path) -> None:
+    command.enter_factory(tmp_path)
+    path = tmp_path / "day.csv"
+    path.write_text("at,end,price\n2024-01-01T00:00:00+01:00,2024-01-01T06:00:00+01:00,0.0123\n")
+    shape = ("--time-column", "at", "--end-column", "end", "--price-column", "price")
+    command("import", "tariff", path, *SITE, *shape, "--currency", "EUR", "--unit", "kWh")
+    (point,) = recorded(command)
+    assert point.price_per_mwh == Decimal("12.3")
+    assert point.period.microseconds == 6 * 3_600 * 1_000_000
+
+
+def test_wrong_columns_zone_and_cells_are_named(command: CommandLine, tmp_path: Path) -> None:
+    command.enter_factory(tmp_path)
+    path = tmp_path / "day.csv"
+    path.write_text("at,price\n2024-01-01 00:00,5.0\n")
+    shape = ("--price-column", "price", "--currency", "EUR")
+    said = command.refusal("import", "tariff", path, *SITE, "--time-column", "hour", *shape)
+    assert said.startswith("day.csv has no column hour. It has at, price.")
+    at = ("--time-column", "at")
+    said = command.refusal("import", "tariff", path, *SITE, *at, *shape, "--decimal-comma")
+    assert said.startswith("Line 2: price '5.0' is not a number with a decimal comma")
+    command("import", "tariff", path, *SITE, *at, *shape, "--zone", "Mars", status=2)
+    said = command.refusal(
+        "import", "tariff", path, "--tariff", "new", *at, "--price-column", "price"
+    )
+    assert said == "Tariff new is new. Give --facility and --currency for it."
