@@ -1,18 +1,13 @@
 """Costs follow what was measured, to the last unit, and change only where something changed."""
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from ledger.demo import published_day
 from ledger.flows.allocate import allocate
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
+from tests.support.one_gpu import GPU, LATER, QUARTER, START, lines_of, one_gpu, steady
 
-START = datetime(2026, 3, 2, 10, tzinfo=UTC)
-QUARTER = timedelta(minutes=15)
-LATER = datetime(2026, 3, 3, tzinfo=UTC)
-GPU = "GPU-a"
 HOURLY_USD = [
     *[4448] * 12,
     *(3488, 3128, 2408, 1328, 1088, 1088, 1328, 2528, 3968),
@@ -20,47 +15,21 @@ HOURLY_USD = [
 ]
 
 
-async def one_gpu(books: Books, *, hours: int = 1) -> None:
-    """An owned GPU with a tariff of 100 EUR per MWh, PUE 1.2 and 50 W of host."""
-    end = START + timedelta(hours=hours)
-    await books.entity()
-    await books.customer()
-    await books.facility()
-    await books.pue(START, end, pue="1.2", host_mw_per_gpu=50_000)
-    await books.tariff([(START, end, "100")])
-    await books.owned(START, end)
-    await books.deployment(START, end, gpus=[GPU])
-
-
-def steady(seconds: int, *, power_mw: int, start: datetime = START) -> list[tuple[datetime, int]]:
-    """A counter that grows by a constant power, read every ten seconds."""
-    return [
-        (start + timedelta(seconds=s), 1_000_000 + s * power_mw) for s in range(0, seconds + 1, 10)
-    ]
-
-
-async def current_lines(connection: Connection) -> list[dict[str, Any]]:
-    rows = await connection.fetch(
-        """SELECT DISTINCT ON (scope, window_start, line, usage_key_id) * FROM cost_allocation
-            ORDER BY scope, window_start, line, usage_key_id, revision DESC"""
-    )
-    return [dict(row) for row in rows]
-
-
 async def test_busy_seconds_cost_their_users_and_other_seconds_are_idle(worker: Connection) -> None:
     books = Books(worker)
     await one_gpu(books)
-    await books.readings(GPU, steady(3600, power_mw=400_000))
+    await books.readings(GPU, steady(range(0, 3601, 10)))
     await books.usage(START, Tokens(uncached=100, output=10), busy=range(300))
     await allocate(worker, now=LATER)
-    lines = {r["line"]: r for r in await current_lines(worker) if r["window_start"] == START}
-    assert lines["usage"]["device_metered_mj"] == 300 * 400_000
-    assert lines["idle"]["device_metered_mj"] == 600 * 400_000
-    assert lines["usage"]["busy_s"] == 300
-    assert lines["usage"]["host_mj"] == 300 * 50_000
-    assert lines["usage"]["overhead_mj"] == 300 * 450_000 // 5
+    lines = await lines_of(worker, START)
+    usage, idle = lines["deployment:chat/usage"], lines["deployment:chat/idle"]
+    assert usage["device_metered_mj"] == 300 * 400_000
+    assert idle["device_metered_mj"] == 600 * 400_000
+    assert usage["busy_s"] == 300
+    assert usage["host_mj"] == 300 * 50_000
+    assert usage["overhead_mj"] == 300 * 450_000 // 5
     # 300 s × 450 W × 1.2 = 0.045 kWh, at 0.10 EUR.
-    spent = lines["usage"]["device_cost"] + lines["usage"]["overhead_cost"]
+    spent = usage["device_cost"] + usage["overhead_cost"]
     assert spent == Decimal("0.0045")
 
 
@@ -118,7 +87,7 @@ async def test_running_again_writes_nothing_and_a_late_event_revises_only_its_wi
 ) -> None:
     books = Books(worker)
     await one_gpu(books)
-    await books.readings(GPU, steady(3600, power_mw=400_000))
+    await books.readings(GPU, steady(range(0, 3601, 10)))
     for n in range(4):
         await books.usage(START + n * QUARTER, Tokens(uncached=100, output=10))
     first = await allocate(worker, now=LATER)
