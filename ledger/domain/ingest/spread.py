@@ -1,128 +1,164 @@
-"""Turns attempts into sums on the grid: where they are billed, and where and when worked on.
+"""Turns attempts into window rows: tokens where they were billed, where they were worked on, and
+the seconds in which work ran.
 
-Invariant: an attempt is billed whole in the window of its end; its work telescopes over windows, so
-activity adds up to the same tokens. Input is worked on from the start to the first token, output
-from there to the end; what is not known widens to [started, ended], or to the end's moment.
+Invariant: what is spread adds up to what came in, for any cut (`apportion.cumulative_split` is the
+rule for one attempt), and masks of the same attempts are the same in any order (`busy.mask_of`).
 """
 
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
 
-from ledger.domain.apportion import cumulative_split
-from ledger.domain.busy import mask_of
-from ledger.domain.fact import Tokens
-from ledger.domain.meter import microseconds
-from ledger.domain.period import WINDOW, window_start
+import polars as pl
 
+from ledger.domain.busy import ALL_BUSY
+from ledger.domain.period import WINDOW_SECONDS
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A fact ready to be spread: resolved keys, times and tokens (negative in a reversal)."""
-
-    customer_id: str | None
-    usage_key_id: int
-    engine_key_id: int
-    time: datetime
-    started_at: datetime | None
-    first_token_at: datetime | None
-    ended_at: datetime | None
-    requests: int
-    tokens: Tokens
+WINDOW_US = WINDOW_SECONDS * 1_000_000
+METERS = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
+INPUT_METERS = ("uncached", "cache_read", "cache_write")
+WORK = (*INPUT_METERS, "output")
+# A few attempts over many windows are spread in slices, so that memory stays flat.
+SLICE_ROWS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Deltas:
-    """Sums of one batch by key: usage, activity, and busy seconds."""
-
-    usage: dict[tuple[str | None, int, datetime], tuple[int, ...]]
-    activity: dict[tuple[int, datetime, int], tuple[int, ...]]
-    masks: dict[tuple[int, datetime], int]
+def window_of() -> pl.Expr:
+    """The window of `time` as microseconds of its start."""
+    return _window("time") * WINDOW_US
 
 
-def spread(attempts: Iterable[Attempt]) -> Deltas:
-    """Deltas of a batch; reversals take tokens back but leave the seconds busy."""
-    usage: dict[tuple[str | None, int, datetime], list[int]] = defaultdict(lambda: [0] * 6)
-    activity: dict[tuple[int, datetime, int], list[int]] = defaultdict(lambda: [0] * 4)
-    masks: dict[tuple[int, datetime], int] = defaultdict(int)
-    for attempt in attempts:
-        _bill(attempt, usage)
-        _work(attempt, activity)
-        if attempt.requests > 0:
-            _busy(attempt, masks)
-    return Deltas(
-        {key: tuple(sums) for key, sums in usage.items()},
-        {key: tuple(sums) for key, sums in activity.items() if any(sums)},
-        dict(masks),
+def usage_windows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Signed sums by usage key and billing window; needs `sign`, and windows of `time`."""
+    signed = [pl.col(n) * pl.col("sign") for n in ("requests", *METERS)]
+    return (
+        frame.select("usage_key_id", *signed, window_start=window_of())
+        .group_by("usage_key_id", "window_start")
+        .agg(pl.sum("requests", *METERS))
+        .sort("window_start", "usage_key_id")
     )
 
 
-def _bill(attempt: Attempt, usage: dict[tuple[str | None, int, datetime], list[int]]) -> None:
-    tokens = attempt.tokens
-    sums = usage[attempt.customer_id, attempt.usage_key_id, window_start(attempt.time)]
-    for place, amount in enumerate(
-        (
-            attempt.requests,
-            tokens.uncached,
-            tokens.cache_read,
-            tokens.cache_write,
-            tokens.visible,
-            tokens.reasoning,
+def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Signed sums by engine key, window and usage key, input before the first token, output after."""
+    keys = ("engine_key_id", "usage_key_id", "sign")
+    spans = frame.select(
+        *keys,
+        *INPUT_METERS,
+        output=pl.col("visible") + pl.col("reasoning"),
+        start=_start(),
+        middle=_middle(),
+        end=_end(),
+    )
+    inputs = spans.select(*keys, *INPUT_METERS, "start", end=_leg_end(), output=pl.lit(0))
+    outputs = spans.select(
+        *keys, *(pl.lit(0).alias(n) for n in INPUT_METERS), "end", "output", start=_leg_start()
+    )
+    legs = pl.concat([inputs, outputs.select(inputs.columns)])
+    parts = [_sum_work(_spread(leg)) for leg in _slices(legs)]
+    return _sum_work(pl.concat(parts)).sort("window_start", "engine_key_id", "usage_key_id")
+
+
+def busy_masks(frame: pl.DataFrame) -> list[tuple[int, int, int]]:
+    """(engine key, window start in µs, mask) of the seconds that attempts touch; bit n is second n."""
+    spans = frame.select("engine_key_id", start=_start(), end=_end()).unique()
+    spans = spans.with_columns(last=pl.max_horizontal("start", pl.col("end") - 1))
+    masks: dict[tuple[int, int], int] = {}
+    for part in _slices(spans):
+        for key, window, first, last in _seconds(part).iter_rows():
+            place = (key, window)
+            masks[place] = masks.get(place, 0) | _run(first, last)
+    return [(key, window, mask) for (key, window), mask in sorted(masks.items())]
+
+
+def _run(first: int, last: int) -> int:
+    if last - first == WINDOW_SECONDS - 1:
+        return ALL_BUSY
+    return ((1 << (last - first + 1)) - 1) << first
+
+
+def _seconds(spans: pl.DataFrame) -> pl.DataFrame:
+    exploded = _explode(spans, "last")
+    base = pl.col("window") * WINDOW_US
+    return exploded.select(
+        "engine_key_id",
+        window_start=base,
+        first=(pl.max_horizontal("start", base) - base) // 1_000_000,
+        last=(pl.min_horizontal("last", base + WINDOW_US - 1) - base) // 1_000_000,
+    ).unique()
+
+
+def _start() -> pl.Expr:
+    # Nobody knows when an attempt without a start began: all of it lies at its end.
+    return pl.min_horizontal(pl.coalesce("started_at", "time"), _end())
+
+
+def _end() -> pl.Expr:
+    known = pl.col("started_at").is_not_null()
+    return pl.when(known).then(pl.coalesce("ended_at", "time")).otherwise("time")
+
+
+def _middle() -> pl.Expr:
+    inside = (pl.col("first_token_at") >= _start()) & (pl.col("first_token_at") <= _end())
+    return pl.when(pl.col("started_at").is_not_null() & inside).then("first_token_at")
+
+
+def _leg_end() -> pl.Expr:
+    return pl.coalesce("middle", "end")
+
+
+def _leg_start() -> pl.Expr:
+    return pl.coalesce("middle", "start")
+
+
+def _window(name: str) -> pl.Expr:
+    return pl.col(name) // WINDOW_US
+
+
+def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    sized = frame.with_columns(
+        _part=(_window("end") - _window("start") + 1).cum_sum() // SLICE_ROWS
+    )
+    if sized.height == 0:
+        yield frame
+        return
+    for part in sized.partition_by("_part", maintain_order=True):
+        yield part.drop("_part")
+
+
+def _explode(frame: pl.DataFrame, last: str) -> pl.DataFrame:
+    ranges = pl.int_ranges(_window("start"), _window(last) + 1, dtype=pl.Int64)
+    return frame.with_columns(window=ranges).explode("window")
+
+
+def _spread(legs: pl.DataFrame) -> pl.DataFrame:
+    legs = legs.with_columns(last=pl.max_horizontal("start", pl.col("end") - 1))
+    single = _window("start") == _window("last")
+    whole = legs.filter(single).with_columns(window=_window("start"))
+    cut = _explode(legs.filter(~single), "last").with_columns(
+        length=pl.col("end") - pl.col("start"),
+        since=pl.max_horizontal(pl.col("window") * WINDOW_US - pl.col("start"), 0),
+        until=pl.min_horizontal(pl.col("window") * WINDOW_US + WINDOW_US, "end") - pl.col("start"),
+    )
+    shares = cut.with_columns(*(_share(name).alias(name) for name in WORK))
+    return pl.concat([whole.select(_SPREAD), shares.select(_SPREAD)])
+
+
+_SPREAD = ("engine_key_id", "usage_key_id", "sign", "window", *WORK)
+
+
+def _share(name: str) -> pl.Expr:
+    # Tokens × microseconds outgrow 64 bits.
+    total = pl.col(name).cast(pl.Int128)
+    up_to = [total * pl.col(edge) // pl.col("length") for edge in ("until", "since")]
+    return (up_to[0] - up_to[1]).cast(pl.Int64)
+
+
+def _sum_work(spread: pl.DataFrame) -> pl.DataFrame:
+    signed = "window" in spread.columns
+    if signed:
+        spread = spread.select(
+            "engine_key_id",
+            "usage_key_id",
+            *(pl.col(n) * pl.col("sign") for n in WORK),
+            window_start=pl.col("window") * WINDOW_US,
         )
-    ):
-        sums[place] += amount
-
-
-def _work(attempt: Attempt, activity: dict[tuple[int, datetime, int], list[int]]) -> None:
-    start, first, end = _span(attempt)
-    tokens = attempt.tokens
-    inputs = (tokens.uncached, tokens.cache_read, tokens.cache_write)
-    starts = _window_starts(start, end)
-    edges = [microseconds(at) for at in starts] + [microseconds(starts[-1] + WINDOW)]
-    known = attempt.first_token_at is not None and attempt.started_at is not None
-    input_end, output_start = (first, first) if known else (end, start)
-    for place, (amount, since, until) in enumerate(
-        (*((amount, start, input_end) for amount in inputs), (tokens.output, output_start, end))
-    ):
-        parts = _split(amount, since, until, edges)
-        for at, part in zip(starts, parts, strict=True):
-            if part:
-                activity[attempt.engine_key_id, at, attempt.usage_key_id][place] += part
-
-
-def _split(amount: int, since: datetime, until: datetime, edges: list[int]) -> list[int]:
-    start, end = microseconds(since), microseconds(until)
-    if amount and start < end:
-        sign = -1 if amount < 0 else 1
-        parts = cumulative_split(abs(amount), start=start, end=end, edges=edges)
-        return [sign * part for part in parts]
-    # All at once: in its window, or in the last one where it stands on the very end.
-    parts = [0] * (len(edges) - 1)
-    parts[min(bisect_right(edges, start), len(parts)) - 1] = amount
-    return parts
-
-
-def _busy(attempt: Attempt, masks: dict[tuple[int, datetime], int]) -> None:
-    start, _, end = _span(attempt)
-    for at in _window_starts(start, end):
-        mask = mask_of(start, end, at)
-        if mask:
-            masks[attempt.engine_key_id, at] |= mask
-
-
-def _span(attempt: Attempt) -> tuple[datetime, datetime, datetime]:
-    end = attempt.ended_at or attempt.time
-    start = min(attempt.started_at or end, end)
-    first = attempt.first_token_at or end
-    return start, min(max(first, start), end), end
-
-
-def _window_starts(start: datetime, end: datetime) -> list[datetime]:
-    at = window_start(start)
-    found = [at]
-    while at + WINDOW < end:
-        at += WINDOW
-        found.append(at)
-    return found
+    summed = spread.group_by("engine_key_id", "window_start", "usage_key_id").agg(pl.sum(*WORK))
+    return summed.filter(pl.any_horizontal(pl.col(n) != 0 for n in WORK))
