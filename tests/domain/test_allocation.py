@@ -113,8 +113,12 @@ def test_idle_is_what_no_attempt_covered_to_the_second() -> None:
         gpu_cost=Decimal(9),
     )
     usage, idle = result.lines
-    assert (usage.line, usage.device_metered_mj, usage.gpu_cost) == ("usage", 90_000_000, 3)
-    assert (idle.line, idle.device_metered_mj, idle.gpu_cost) == ("idle", 180_000_000, 6)
+    assert (usage.line, usage.device_metered_mj, usage.gpu_cost) == (
+        "usage",
+        90_000_000,
+        Decimal(3),
+    )
+    assert (idle.line, idle.device_metered_mj, idle.gpu_cost) == ("idle", 180_000_000, Decimal(6))
 
 
 def test_a_busy_second_takes_the_energy_used_at_that_second() -> None:
@@ -139,7 +143,7 @@ def test_busy_time_whose_tokens_weigh_nothing_is_unattributed() -> None:
         weights=Weights(),
         gpu_cost=Decimal(4),
     )
-    assert [(line.line, line.gpu_cost) for line in result.lines] == [("unattributed", 4)]
+    assert [(line.line, line.gpu_cost) for line in result.lines] == [("unattributed", Decimal(4))]
 
 
 def test_a_pool_rounds_once() -> None:

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +16,7 @@ OWNED = OwnedTerms(Decimal("112000.01"), Decimal("11999.99"), BOUGHT, 37)
 def test_a_life_sums_to_its_cost_however_it_is_cut(quarters: list[int]) -> None:
     inner = sorted({BOUGHT + q * timedelta(minutes=15) for q in quarters} | {OWNED.end_of_life})
     edges = [BOUGHT, *inner, OWNED.end_of_life + timedelta(days=3)]
-    parts = [
-        asset_cost(OWNED, Period(start, end))
-        for start, end in zip(edges, edges[1:], strict=False)
-        if start < end
-    ]
+    parts = [asset_cost(OWNED, Period(start, end)) for start, end in pairwise(edges) if start < end]
     assert sum(parts) == Decimal("100000.02")
 
 

@@ -106,8 +106,10 @@ def test_the_most_specific_price_applies() -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "band"),
-    [(0, 0), (1, 0), (128_000, 0), (128_001, 1), (200_000, 1), (200_001, 2)]
-    + [(272_000, 3), (272_001, 4), (10**9, 5)],
+    [
+        *((0, 0), (1, 0), (128_000, 0), (128_001, 1), (200_000, 1), (200_001, 2)),
+        *((272_000, 3), (272_001, 4), (10**9, 5)),
+    ],
 )
 def test_a_band_begins_above_its_edge(tokens: int, band: int) -> None:
     assert context_band(tokens) == band
@@ -127,8 +129,10 @@ def test_a_card_with_rivals_or_unknown_words_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "params"),
-    [("magic", {}), ("per_unit", {"amount": 0.1}), ("per_unit", {"amount": "-1"})]
-    + [("per_unit", {"amount": "1", "per": 7}), ("per_unit", {"amount": "0.1234567"})],
+    [
+        *(("magic", {}), ("per_unit", {"amount": 0.1}), ("per_unit", {"amount": "-1"})),
+        *(("per_unit", {"amount": "1", "per": 7}), ("per_unit", {"amount": "0.1234567"})),
+    ],
 )
 def test_a_price_that_could_go_wrong_is_refused(kind: str, params: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
