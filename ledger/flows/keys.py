@@ -35,19 +35,13 @@ async def create_api_key(connection: Connection, new: NewApiKey, author: Author)
     key_id, secret = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     async with writing(connection):
         batch_seq = await draw_batch_seq(connection)
-        await insert_api_key(
-            connection,
-            key_id=key_id,
-            key_hash=_hash(secret),
-            role=new.role,
-            name=new.name,
-            entity_id=new.entity_id,
-            customer_id=new.customer_id,
-            sources=new.sources,
-            customers=new.customers,
-            tier=new.tier,
-            batch_seq=batch_seq,
-        )
+        values = new.model_dump() | {
+            "key_id": key_id,
+            "key_hash": _hash(secret),
+            "sources": list(new.sources),
+            "customers": list(new.customers),
+        }
+        await insert_api_key(connection, values, batch_seq=batch_seq)
         await keep_write(
             connection,
             author,

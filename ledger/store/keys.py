@@ -1,8 +1,9 @@
 """API keys by their hashes, and their revocations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -32,33 +33,10 @@ class ApiKey:
 
 
 async def insert_api_key(
-    connection: Connection,
-    *,
-    key_id: str,
-    key_hash: bytes,
-    role: str,
-    name: str,
-    entity_id: str | None,
-    customer_id: str | None,
-    sources: Sequence[str],
-    customers: Sequence[str],
-    tier: str | None,
-    batch_seq: int,
+    connection: Connection, values: Mapping[str, Any], *, batch_seq: int
 ) -> None:
     """Store a new key."""
-    await KEYS["insert_api_key"].run(
-        connection,
-        key_id=key_id,
-        key_hash=key_hash,
-        role=role,
-        name=name,
-        entity_id=entity_id,
-        customer_id=customer_id,
-        sources=list(sources),
-        customers=list(customers),
-        tier=tier,
-        batch_seq=batch_seq,
-    )
+    await KEYS["insert_api_key"].run(connection, **values, batch_seq=batch_seq)
 
 
 async def find_api_key(connection: Connection, key_id: str) -> ApiKey | None:

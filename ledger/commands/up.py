@@ -1,0 +1,112 @@
+"""`tokenledger up`: one host in one process, with an embedded database in a directory."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import uvicorn
+
+from ledger.api.app import create_app
+from ledger.commands.background import background
+from ledger.commands.database import DatabaseUrls, author_of
+from ledger.commands.migrate import migrate_urls
+from ledger.domain.errors import UnavailableError
+from ledger.flows.keys import create_api_key
+from ledger.settings import Settings
+from ledger.store.connect import connect
+from ledger.store.keys import list_api_keys
+from ledger.store.postgres import EmbeddedServer, embedded_server
+from ledger.store.roles import API, OWNER, WORKER
+from ledger.wire.inputs import NewApiKey
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: its own way would end the process before the database is stopped."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
+    """Serve everything in one process: database, API, HTTP ingest, allocation and rating.
+
+    The data directory survives restarts. The first start shows an admin key, once.
+    """
+    given = {"data_dir": data_dir, "host": host, "port": port}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = Settings(**chosen)  # type: ignore[arg-type]
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    with _listen(settings) as listening, embedded_server(settings.data_dir) as database:
+        urls = _prepare(database)
+        assert urls.worker is not None
+        _show_first_key(urls.worker)
+        serving = settings.model_copy(update={"worker_url": urls.worker, "api_url": urls.api})
+        with background(urls.worker, settings.settle_seconds):
+            asyncio.run(serve(serving, listening))
+    click.echo("Stopped.", err=True)
+
+
+async def serve(settings: Settings, listening: socket.socket) -> None:
+    """Serve the API on a socket until SIGINT or SIGTERM."""
+    config = uvicorn.Config(
+        create_app(settings), log_level=settings.log_level.lower(), log_config=None
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, lambda: setattr(server, "should_exit", True))
+    host, port = listening.getsockname()[:2]
+    click.echo(f"Serving http://{host}:{port} from {settings.data_dir}. Stop with Ctrl-C.")
+    await server.serve(sockets=[listening])
+
+
+@contextmanager
+def _listen(settings: Settings) -> Iterator[socket.socket]:
+    """Take the port first: a start that cannot serve changes nothing."""
+    try:
+        listening = socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        raise UnavailableError(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.",
+            "Choose another --port.",
+        ) from error
+    with listening:
+        yield listening
+
+
+def _prepare(database: EmbeddedServer) -> DatabaseUrls:
+    urls = DatabaseUrls(
+        database.url(OWNER), database.url(WORKER), database.url(API), database.url()
+    )
+    migrate_urls(urls)
+    return urls
+
+
+def _show_first_key(worker_url: str) -> None:
+    text = asyncio.run(_first_key(worker_url))
+    if text is not None:
+        click.echo(f"Admin key, shown this once: {text}")
+
+
+async def _first_key(worker_url: str) -> str | None:
+    connection = await connect(worker_url)
+    try:
+        if any(key.role == "admin" for key in await list_api_keys(connection)):
+            return None
+        new = NewApiKey(role="admin", name="first key")
+        made = await create_api_key(connection, new, author_of("first start of `tokenledger up`"))
+        return made.text
+    finally:
+        await connection.close()

@@ -1,0 +1,137 @@
+"""Cells of a request log into usage events, each under its line number."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from ledger.domain.errors import InvalidInputError
+from ledger.wire.errors import Rfc3339Error
+from ledger.wire.events import CORRECTION, USAGE
+from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
+
+COUNT, INSTANT, TEXT = "count", "instant", "text"
+# What a column can mean: how it is read, and its place in the event.
+TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "time": (INSTANT, ("time",)),
+    "started_at": (INSTANT, ("data", "started_at")),
+    "first_token_at": (INSTANT, ("data", "first_token_at")),
+    "input": (COUNT, ("data", "usage", "input_total")),
+    "uncached": (COUNT, ("data", "usage", "input", "uncached")),
+    "cache_read": (COUNT, ("data", "usage", "input", "cache_read")),
+    "cache_write": (COUNT, ("data", "usage", "input", "cache_write")),
+    "output": (COUNT, ("data", "usage", "output_total")),
+    "visible": (COUNT, ("data", "usage", "output", "visible")),
+    "reasoning": (COUNT, ("data", "usage", "output", "reasoning")),
+    "requests": (COUNT, ("data", "requests")),
+    "customer": (TEXT, ("data", "customer_id")),
+    "project": (TEXT, ("data", "project_id")),
+    "api_key": (TEXT, ("data", "api_key_id")),
+    "agent": (TEXT, ("data", "agent", "id")),
+    "run": (TEXT, ("data", "agent", "run_id")),
+    "tier": (TEXT, ("data", "service_tier_served")),
+    "model": (TEXT, ("data", "served_model")),
+    "adapter": (TEXT, ("data", "adapter")),
+    "region": (TEXT, ("data", "region")),
+    "instance": (TEXT, ("data", "engine", "instance")),
+}
+TOKENS = ("input", "uncached", "cache_read", "cache_write", "output", "visible", "reasoning")
+
+
+@dataclass(frozen=True, slots=True)
+class RowShape:
+    """What the cells of a row mean, in their order, and what is said of every row."""
+
+    source: str
+    targets: tuple[str, ...]
+    fixed: Mapping[str, str]
+    zone: tzinfo
+
+    def __post_init__(self) -> None:
+        for target in (*self.targets, *self.fixed):
+            if target not in TARGETS:
+                raise InvalidInputError(
+                    f"There is nothing called {target!r} in a request.",
+                    f"Use {', '.join(TARGETS)}.",
+                    "map",
+                )
+        twice = set(self.targets) & set(self.fixed)
+        if twice or len(set(self.targets)) != len(self.targets):
+            raise InvalidInputError(
+                f"{', '.join(sorted(twice)) or 'A field'} is given twice.",
+                "Map or set each field once.",
+                "map",
+            )
+        self._check_present("time", ("time",), "when each request ended")
+        self._check_present("tokens", TOKENS, "how many tokens it used")
+        self._check_present("customer", ("customer",), "who is billed")
+
+    def _check_present(self, name: str, wanted: Sequence[str], what: str) -> None:
+        given = (*self.targets, *self.fixed)
+        if not any(target in given for target in wanted):
+            raise InvalidInputError(
+                f"Nothing says {what}.",
+                f"Give --map {wanted[0]}=COLUMN or --set {wanted[0]}=VALUE.",
+                name,
+            )
+
+
+def usage_event(line: int, cells: Sequence[Any], shape: RowShape) -> dict[str, Any]:
+    """The event of one row; what cannot be read stays as it is, for ingest to refuse by name."""
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": str(line),
+        "source": shape.source,
+        "type": USAGE,
+        "data": {"usage": {}},
+    }
+    for target, value in zip(shape.targets, cells, strict=True):
+        if value is not None and value != "":
+            _put(event, target, value, shape.zone)
+    for target, value in shape.fixed.items():
+        _put(event, target, value, shape.zone)
+    return event
+
+
+def correction_event(event: Mapping[str, Any], *, revision: int, mark: str) -> dict[str, Any]:
+    """The same content as a correction of what is recorded under its line."""
+    return {
+        **event,
+        "id": f"{event['id']}~{mark}",
+        "type": CORRECTION,
+        "data": {**event["data"], "supersedes": event["id"], "revision": revision},
+    }
+
+
+def encode_line(event: Mapping[str, Any]) -> bytes:
+    """An event as a line of NDJSON; its cells hold no floats."""
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def _put(event: dict[str, Any], target: str, value: Any, zone: tzinfo) -> None:
+    kind, place = TARGETS[target]
+    inner = event
+    for name in place[:-1]:
+        inner = inner.setdefault(name, {})
+    inner[place[-1]] = _READ[kind](value, zone)
+
+
+def _count(value: Any, _zone: tzinfo) -> Any:
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit():
+        return int(value) if len(value) < 20 else value
+    return value
+
+
+def _instant(value: Any, zone: tzinfo) -> Any:
+    try:
+        return format_rfc3339(parse_rfc3339(value, zone=zone)) if isinstance(value, str) else value
+    except Rfc3339Error:
+        return value
+
+
+def _text(value: Any, _zone: tzinfo) -> Any:
+    return str(value) if isinstance(value, int) else value
+
+
+_READ = {COUNT: _count, INSTANT: _instant, TEXT: _text}
