@@ -24,7 +24,7 @@ def kwh(energy_mj: int) -> str:
     return plain(exact.quantize(SIX, ROUND_HALF_EVEN, ROUNDING))
 
 
-def joules_per_output_token(energy_mj: int, output_tokens: int) -> str | None:
+def joules_per_output_token(energy_mj: int, output_tokens: int | None) -> str | None:
     """Joules per output token, six decimals; None without output or energy: unknown is not 0."""
     if not output_tokens or not energy_mj:
         return None

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import asyncpg
 
+from ledger.domain.counter import CounterSample
 from ledger.store.queries import Connection, load_queries
 
 METER = load_queries("meter")
@@ -65,14 +66,27 @@ async def find_engine_counters(
     since: datetime,
     until: datetime,
     batch_seq: int,
-) -> list[asyncpg.Record]:
+) -> list[CounterSample]:
     """Cumulative counters of one engine in [since, until), each series with its neighbours."""
-    return await METER["find_engine_counters"].rows(
+    rows = await METER["find_engine_counters"].rows(
         connection,
         engine_instance=engine_instance,
         since=since,
         until=until,
         batch_seq=batch_seq,
+    )
+    return [_counter_sample(row) for row in rows]
+
+
+def _counter_sample(row: asyncpg.Record) -> CounterSample:
+    return CounterSample(
+        instance=row["engine_instance"],
+        metric=row["metric"],
+        labels=tuple(sorted(row["labels"].items())),
+        run_id=row["run_id"],
+        run_started_at=row["run_started_at"],
+        scraped_at=row["scraped_at"],
+        value=row["value"],
     )
 
 

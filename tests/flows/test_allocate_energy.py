@@ -65,7 +65,7 @@ async def test_reading_that_closes_a_gap_later_revises_only_the_windows_around_i
     await one_gpu(books, hours=3)
     await books.readings(GPU, steady([*range(0, 3601, 10), *range(7200, 10_801, 10)]))
     await allocate(worker, now=LATER)
-    await books.readings(GPU, [(at(5400), 1_000_000 + 5400 * 400_000 + 999)])
+    await books.readings(GPU, [(at(5400), 10_000_000 + 5400 * 400_000 + 999)])
     second = await allocate(worker, now=LATER)
     revised = await worker.fetch(
         "SELECT window_start FROM meter_window WHERE cut_off_id = $1 ORDER BY 1",

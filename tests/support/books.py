@@ -382,3 +382,23 @@ class Books:
                VALUES ($1, $2, $3, $4, 'test', int8range($5, NULL))""",
             (base, quote, day, Decimal(rate)),
         )
+
+    async def counters(
+        self,
+        instance: str,
+        values: Sequence[tuple[datetime, str, int]],
+        *,
+        run_id: str = "first",
+    ) -> None:
+        """(scraped at, counter, value) of one engine instance."""
+        source_id = await self.source()
+        day = await self._stored_day()
+        await self._store(
+            """INSERT INTO counter_reading (stored_day, ordinal, source_id, engine, engine_instance,
+                                            run_id, scraped_at, metric, labels, value, batch_seq)
+               VALUES ($1, 0, $2, 'vllm', $3, $4, $5, $6, '{}', $7, $8)""",
+            *(
+                (day, source_id, instance, run_id, at, metric, value)
+                for at, metric, value in values
+            ),
+        )

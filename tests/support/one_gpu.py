@@ -31,7 +31,7 @@ def at(second: int) -> datetime:
 
 
 def steady(
-    seconds: Iterable[int], *, power_mw: int = 400_000, base_mj: int = 1_000_000
+    seconds: Iterable[int], *, power_mw: int = 400_000, base_mj: int = 10_000_000
 ) -> list[tuple[datetime, int]]:
     """A counter that grows by a constant power, read at the named seconds."""
     return [(at(second), base_mj + second * power_mw) for second in seconds]

@@ -125,8 +125,8 @@ SELECT f.rate, f.source FROM fx_rate f
  WHERE f.base = :base AND f.quote = :quote AND f.day = :day AND f.recorded @> :batch_seq::bigint;
 
 -- name: find_line_evidence
--- One cost line as it stood at a cut-off.
-SELECT c.* FROM cost_allocation c
+-- One cost line as it stood at a cut-off, with the stored order its inputs were read up to. Index: primary key.
+SELECT c.*, k.batch_seq AS known_batch_seq FROM cost_allocation c JOIN cut_off k USING (cut_off_id)
  WHERE c.scope = :scope AND c.window_start = :window_start AND c.line = :line
    AND c.usage_key_id = :usage_key_id AND c.batch_seq <= :batch_seq
  ORDER BY c.revision DESC LIMIT 1;

@@ -87,9 +87,9 @@ WITH inside AS (
    ORDER BY c.metric, c.labels, c.scraped_at
 ), found AS (SELECT * FROM before UNION ALL SELECT * FROM inside UNION ALL SELECT * FROM after)
 SELECT found.engine_instance, found.run_id, found.run_started_at, found.scraped_at, found.metric,
-       found.labels::text AS labels, found.value
+       found.labels, found.value
   FROM found
- ORDER BY found.metric, labels, found.scraped_at, found.batch_seq, found.ordinal;
+ ORDER BY found.metric, found.labels, found.scraped_at, found.batch_seq, found.ordinal;
 
 -- name: list_engine_instances
 -- Engine instances with counters in [since, until) known at the cut-off.

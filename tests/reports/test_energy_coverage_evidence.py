@@ -1,0 +1,137 @@
+"""What the books cover is counted, and every cost line leads back to what it came from."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ledger.domain.errors import NotFoundError
+from ledger.flows.allocate import allocate
+from ledger.reports import coverage, energy
+from ledger.reports.coverage import coverage_report
+from ledger.reports.energy import energy_report
+from ledger.reports.evidence import trace_cost_line
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+from tests.support.books import Books, Buyer, Tokens
+from tests.support.one_gpu import GPU, LATER, QUARTER, START, at, one_gpu, steady
+
+
+async def ask(connection: Connection) -> dict[str, Any]:
+    """What a report of the hour is told."""
+    return {
+        "entity_id": "factory",
+        "since": START,
+        "until": at(3600),
+        "cut_off": await draw_cut_off(connection, "report"),
+    }
+
+
+async def test_energy_report_tells_busy_from_idle_by_model_and_scope(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, steady(range(0, 3601, 10)))
+    await books.usage(START, Tokens(output=90_000), busy=range(450))
+    await allocate(worker, now=LATER)
+    report = await energy_report(worker, **await ask(worker))
+    (model,) = report.by_model
+    assert model.name == "llama"
+    assert model.busy_mj == 450 * 450_000 * 6 // 5
+    assert model.idle_mj == 7 * model.busy_mj
+    assert model.idle_permille == 875
+    headers, rows = energy.to_table(report.by_model)
+    # 1,944 kJ for 90,000 tokens.
+    assert dict(zip(headers, rows[0], strict=True))["J/output token"] == "21.600000"
+    assert [row["name"] for row in energy.to_json(report)["by_scope"]] == ["deployment:chat"]
+
+
+async def test_coverage_counts_gpu_seconds_with_readings(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, steady(range(0, 1801, 10)))
+    await allocate(worker, now=LATER)
+    (row,) = (await coverage_report(worker, **await ask(worker))).energy
+    assert (row.deployed_gpu_s, row.covered_gpu_s, row.asked) == (3600, 1800, True)
+
+
+async def test_coverage_lists_usage_that_no_deployment_served(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.usage(START, Tokens(output=30))
+    await books.usage(START, Tokens(output=10), buyer=Buyer(model="mystery"))
+    await allocate(worker, now=LATER)
+    usage = (await coverage_report(worker, **await ask(worker))).usage
+    assert (usage.tokens, usage.claimed_tokens) == (40, 30)
+    assert ["model mystery" in str(gap) for gap in usage.unclaimed] == [True]
+
+
+async def test_engine_counts_stand_beside_what_events_say(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.usage(START, Tokens(uncached=60, cache_read=20, output=10), instance="vllm-0")
+    await books.counters(
+        "vllm-0",
+        [(at(0), "prompt_tokens", 1000), (at(1800), "prompt_tokens", 1100)],
+    )
+    await books.counters("vllm-0", [(at(0), "generation_tokens", 5)])
+    await books.counters("vllm-0", [(at(1800), "generation_tokens", 3)], run_id="second")
+    report = await coverage_report(worker, **await ask(worker))
+    (hour,) = report.engines
+    assert (hour.engine_input, hour.event_input, hour.input_difference) == (100, 80, 20)
+    assert (hour.engine_output, hour.event_output, hour.output_difference) == (3, 10, -7)
+    assert coverage.to_json(report)["engines"][0]["engine_instance"] == "vllm-0"
+
+
+async def test_meter_of_no_entity_is_listed_where_there_are_several(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.entity("second")
+    await books.lease(START, at(3600), asset_id="rack-2", entity_id="second")
+    await books.readings("GPU-stray", steady(range(0, 3601, 10)))
+    await allocate(worker, now=LATER)
+    assert (await coverage_report(worker, **await ask(worker))).stray_gpus == ("GPU-stray",)
+
+
+async def test_cost_line_leads_back_to_readings_and_prices(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    readings = steady(range(-5, 3601, 10))
+    await books.readings(GPU, readings)
+    await books.usage(START, Tokens(uncached=5, output=7), busy=range(300))
+    await allocate(worker, now=LATER)
+    # What became known later is no evidence of what was said then.
+    later = await draw_cut_off(worker, "report")
+    await books.readings(GPU, [(at(12), 1)], epoch="boot-0")
+    found = await trace_cost_line(
+        worker,
+        scope="deployment:chat",
+        window_start=START,
+        line="usage",
+        usage_key_id=Buyer().usage_key_id,
+        cut_off=later,
+    )
+    inside = [(s, mj) for s, mj in readings if s < START + QUARTER]
+    assert len(found.readings) == len(inside) + 1
+    assert found.readings[0]["sampled_at"] == START - timedelta(seconds=5)
+    assert [price.price_per_mwh for price in found.prices] == [Decimal(100)]
+    assert found.uplift is not None
+    assert found.uplift.pue == Decimal("1.2")
+    assert found.asset is not None
+    assert found.asset.purchase_price == 30_000
+    assert [pool["kind"] for pool in found.pools] == ["electricity", "gpu"]
+    assert [row["usage_key_id"] for row in found.activity] == [Buyer().usage_key_id]
+    assert found.meters[0]["metered_mj"] == 900 * 400_000
+    assert found.line["busy_s"] == 300
+
+
+async def test_line_that_was_never_known_has_no_evidence(worker: Connection) -> None:
+    with pytest.raises(NotFoundError, match="No cost line idle of deployment:chat"):
+        await trace_cost_line(
+            worker,
+            scope="deployment:chat",
+            window_start=START,
+            line="idle",
+            usage_key_id=0,
+            cut_off=await draw_cut_off(worker, "report"),
+        )
