@@ -1,0 +1,156 @@
+"""Rates usage: windows touched since the last run become charges, or say why they have no price.
+
+A window whose charges come out equal writes nothing; a changed one writes a new revision.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ledger.domain.money import ZERO
+from ledger.domain.rate_card import RateCard
+from ledger.domain.rating import Charge, rate_window
+from ledger.domain.revision import next_revisions
+from ledger.domain.subscription import Subscription, subscription_at
+from ledger.flows.stage import StageReport
+from ledger.store import cost, rating
+from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
+from ledger.store.queries import Connection
+from ledger.store.rating import ChargeKey, ChargeValue, CustomerWindow, Entity, UsageWindow
+
+STAGE = "rate"
+CHUNK_WINDOWS = 2_000
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """Who is on which card, and what the cards say, as known at one cut-off."""
+
+    subscriptions: Mapping[str, Sequence[Subscription]]
+    cards: Mapping[str, RateCard]
+
+    def find(self, customer_id: str, at: datetime) -> tuple[Subscription | None, RateCard | None]:
+        """The subscription and card of a customer in the window that starts `at`."""
+        found = subscription_at(self.subscriptions.get(customer_id, ()), customer_id, at)
+        return found, self.cards.get(found.rate_card_id) if found else None
+
+
+def no_progress(done: int, of: int) -> None:
+    """Tell nobody."""
+
+
+async def rate(
+    connection: Connection,
+    *,
+    entity_id: str | None = None,
+    now: datetime,
+    progress: Progress = no_progress,
+) -> StageReport:
+    """Bring the charges of one entity, or of all, up to what is stored now.
+
+    A second run waits for the first. `now` bounds nothing: what has been used is charged.
+    """
+    del now
+    await cost.lock_stage(connection, stage=STAGE)
+    try:
+        cut_off = await draw_cut_off(connection, STAGE)
+        windows = rows = 0
+        for entity in await rating.list_entities(connection, entity_id=entity_id):
+            done, written = await _rate_entity(connection, entity, cut_off, progress)
+            windows, rows = windows + done, rows + written
+    finally:
+        await cost.unlock_stage(connection, stage=STAGE)
+    return StageReport(STAGE, cut_off, windows, rows)
+
+
+async def _rate_entity(
+    connection: Connection, entity: Entity, cut_off: CutOff, progress: Progress
+) -> tuple[int, int]:
+    seq, name = cut_off.batch_seq, entity.entity_id
+    since_seq = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
+    due = await rating.find_touched_windows(
+        connection, entity_id=name, since_seq=since_seq, batch_seq=seq
+    )
+    book = PriceBook(
+        await rating.find_subscriptions(connection, entity_id=name, batch_seq=seq),
+        await rating.find_cards(connection, entity_id=name, batch_seq=seq),
+    )
+    rows = 0
+    for first in range(0, len(due), CHUNK_WINDOWS):
+        chunk = due[first : first + CHUNK_WINDOWS]
+        rows += await _rate_chunk(connection, entity, book, chunk, cut_off)
+        progress(first + len(chunk), len(due))
+    await cost.add_stage_run(
+        connection,
+        stage=STAGE,
+        entity_id=name,
+        cut_off_id=cut_off.cut_off_id,
+        windows=len(due),
+        rows=rows,
+    )
+    return len(due), rows
+
+
+async def _rate_chunk(
+    connection: Connection,
+    entity: Entity,
+    book: PriceBook,
+    windows: Sequence[CustomerWindow],
+    cut_off: CutOff,
+) -> int:
+    async with connection.transaction():
+        usage = await rating.sum_usage(connection, windows=windows, batch_seq=cut_off.batch_seq)
+        computed: dict[ChargeKey, ChargeValue] = {}
+        for one in usage:
+            computed.update(_charges(one, book))
+        stored = await rating.find_charges(connection, windows=windows)
+        changes = next_revisions(stored, computed, nothing=_nothing)
+        if changes:
+            batch_seq = await draw_batch_seq(connection)
+            stamp = (cut_off.cut_off_id, batch_seq, entity.entity_id)
+            rows = [_row(key, revision, value, stamp) for key, revision, value in changes]
+            await rating.append_charges(connection, rows)
+        return len(changes)
+
+
+def _charges(usage: UsageWindow, book: PriceBook) -> dict[ChargeKey, ChargeValue]:
+    subscription, card = book.find(usage.customer_id, usage.window_start)
+    charges = rate_window(usage.totals, usage.key, card, usage.window_start)
+    return {
+        (usage.customer_id, usage.usage_key_id, usage.window_start, charge.meter): _value(
+            charge, subscription, card
+        )
+        for charge in charges
+    }
+
+
+def _value(charge: Charge, subscription: Subscription | None, card: RateCard | None) -> ChargeValue:
+    return ChargeValue(
+        subscription_id=subscription.subscription_id if subscription else None,
+        quantity=charge.quantity,
+        price_id=charge.price_id,
+        currency=card.currency if card else None,
+        amount=charge.amount,
+        unpriced=charge.unpriced,
+    )
+
+
+def _nothing(value: ChargeValue) -> ChargeValue:
+    return replace(value, quantity=0, amount=None if value.amount is None else ZERO)
+
+
+def _row(
+    key: ChargeKey, revision: int, value: ChargeValue, stamp: tuple[int, int, str]
+) -> tuple[object, ...]:
+    return (
+        *key,
+        revision,
+        value.subscription_id,
+        value.quantity,
+        value.price_id,
+        value.currency,
+        value.amount,
+        value.unpriced,
+        *stamp,
+    )
