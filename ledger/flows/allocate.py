@@ -9,16 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from ledger.domain.allocation import Activity
+from ledger.domain.cost_line import WindowCosts
 from ledger.domain.factory import CostEntity, Factory, GpuHome
 from ledger.domain.meter import EnergyReading, spans
 from ledger.domain.period import WINDOW
-from ledger.domain.window_cost import (
-    GpuSpans,
-    WindowCosts,
-    WindowFacts,
-    WorkedOn,
-    cost_window,
-)
+from ledger.domain.window_cost import GpuSpans, WindowFacts, WorkedOn, cost_window
 from ledger.flows.find_due import find_due
 from ledger.flows.stage import StageReport
 from ledger.store import cost, meter

@@ -6,10 +6,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from ledger.domain.money import ZERO
-from ledger.domain.period import WINDOW
-from ledger.domain.revision import next_revisions
-from ledger.domain.window_cost import (
+from ledger.domain.cost_line import (
     CostLine,
     CostPool,
     LineKey,
@@ -18,6 +15,9 @@ from ledger.domain.window_cost import (
     PoolKey,
     WindowCosts,
 )
+from ledger.domain.money import ZERO
+from ledger.domain.period import WINDOW
+from ledger.domain.revision import next_revisions
 from ledger.store import cost, meter
 from ledger.store.connect import CutOff, draw_batch_seq
 from ledger.store.queries import Connection
