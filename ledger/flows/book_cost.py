@@ -1,0 +1,114 @@
+"""Books cost: what windows cost becomes one journal entry per entity, local hour and currency.
+
+An hour whose cost changed is booked again by its difference; equal costs book nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ledger.domain.booking import CostTotals, cost_accrued
+from ledger.domain.factory import CostEntity
+from ledger.domain.journal import JournalEntry
+from ledger.domain.period import Period, hour_start, windows
+from ledger.flows.stage import StageReport
+from ledger.store import cost
+from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
+from ledger.store.journal import book_entries
+from ledger.store.queries import Connection
+
+STAGE = "book_cost"
+CHUNK_HOURS = 168
+
+
+async def book_cost(
+    connection: Connection, *, entity_id: str | None = None, now: datetime
+) -> StageReport:
+    """Bring the journal up to the cost lines of one entity, or of all, that began before `now`."""
+    await cost.lock_stage(connection, stage=STAGE)
+    try:
+        cut_off = await draw_cut_off(connection, STAGE)
+        entities = await cost.list_cost_entities(connection, entity_id=entity_id)
+        done = [await _book_entity(connection, entity, cut_off, now) for entity in entities]
+    finally:
+        await cost.unlock_stage(connection, stage=STAGE)
+    return StageReport(
+        STAGE, cut_off, sum(hours for hours, _ in done), sum(rows for _, rows in done)
+    )
+
+
+async def _book_entity(
+    connection: Connection, entity: CostEntity, cut_off: CutOff, now: datetime
+) -> tuple[int, int]:
+    since_seq = await cost.find_last_run(connection, stage=STAGE, entity_id=entity.entity_id)
+    changed = await cost.find_changed_costs(
+        connection,
+        entity_id=entity.entity_id,
+        since_seq=since_seq,
+        batch_seq=cut_off.batch_seq,
+    )
+    due = sorted({hour_start(window, entity.zone) for window in changed if window < now})
+    rows = 0
+    for first in range(0, len(due), CHUNK_HOURS):
+        rows += await _book_hours(connection, entity, due[first : first + CHUNK_HOURS], cut_off)
+    await cost.add_stage_run(
+        connection,
+        stage=STAGE,
+        entity_id=entity.entity_id,
+        cut_off_id=cut_off.cut_off_id,
+        windows=len(due),
+        rows=rows,
+    )
+    return len(due), rows
+
+
+async def _book_hours(
+    connection: Connection, entity: CostEntity, due: Sequence[datetime], cut_off: CutOff
+) -> int:
+    async with connection.transaction():
+        found = await cost.sum_costs_to_book(
+            connection,
+            entity_id=entity.entity_id,
+            windows=_windows_of(due, entity.zone),
+            batch_seq=cut_off.batch_seq,
+        )
+        totals: dict[tuple[datetime, str], list[CostTotals]] = defaultdict(list)
+        for row in found:
+            hour = hour_start(row["window_start"], entity.zone)
+            totals[hour, row["currency"]].append(
+                CostTotals(
+                    line=row["line"],
+                    gpu_terms=row["gpu_terms"],
+                    device_cost=row["device_cost"],
+                    overhead_cost=row["overhead_cost"],
+                    gpu_cost=row["gpu_cost"],
+                )
+            )
+        entries = [
+            _entry(entity, hour, currency, lines) for (hour, currency), lines in totals.items()
+        ]
+        batch_seq = await draw_batch_seq(connection)
+        return await book_entries(connection, entries, cut_off, batch_seq)
+
+
+def _windows_of(due: Sequence[datetime], zone: str) -> list[datetime]:
+    """Every window that lies in one of the local hours."""
+    return [
+        window
+        for hour in due
+        for window in windows(Period(hour, hour + timedelta(hours=1)))
+        if hour_start(window, zone) == hour
+    ]
+
+
+def _entry(
+    entity: CostEntity, hour: datetime, currency: str, lines: Sequence[CostTotals]
+) -> JournalEntry:
+    return JournalEntry(
+        entity_id=entity.entity_id,
+        kind="cost",
+        natural_key=f"cost:{entity.entity_id}:{hour:%Y-%m-%dT%H:%MZ}:{currency}",
+        booked_for=hour,
+        description="Cost of the hour: electricity and hardware",
+        postings=cost_accrued(lines, currency),
+    )
