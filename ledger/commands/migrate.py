@@ -4,8 +4,10 @@ import asyncio
 
 import click
 
+from ledger import clock
 from ledger.commands.database import Database, DatabaseUrls, database_options, open_connection
 from ledger.domain.errors import MissingInputError
+from ledger.flows.prepare_days import prepare_days
 from ledger.store.migrate import migrate as migrate_schema
 from ledger.store.roles import bootstrap_roles
 
@@ -30,6 +32,15 @@ def migrate_urls(urls: DatabaseUrls) -> None:
         )
     asyncio.run(_answers(urls.owner))
     migrate_schema(urls.owner)
+    asyncio.run(_prepare(urls.worker or urls.owner))
+
+
+async def _prepare(url: str) -> None:
+    connection = await open_connection(url)
+    try:
+        await prepare_days(connection, clock.now())
+    finally:
+        await connection.close()
 
 
 async def _answers(url: str) -> None:

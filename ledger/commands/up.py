@@ -11,12 +11,14 @@ from pathlib import Path
 import click
 import uvicorn
 
+from ledger import clock
 from ledger.api.app import create_app
 from ledger.commands.background import background
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.migrate import migrate_urls
 from ledger.domain.errors import UnavailableError
 from ledger.flows.keys import create_api_key
+from ledger.flows.prepare_days import prepare_days
 from ledger.settings import Settings
 from ledger.store.connect import connect
 from ledger.store.keys import list_api_keys
@@ -95,14 +97,16 @@ def _prepare(database: EmbeddedServer) -> DatabaseUrls:
 
 
 def _show_first_key(worker_url: str) -> None:
-    text = asyncio.run(_first_key(worker_url))
+    text = asyncio.run(_open_books(worker_url))
     if text is not None:
         click.echo(f"Admin key, shown this once: {text}")
 
 
-async def _first_key(worker_url: str) -> str | None:
+async def _open_books(worker_url: str) -> str | None:
+    """Make the days ahead, and the first admin key where there is none."""
     connection = await connect(worker_url)
     try:
+        await prepare_days(connection, clock.now())
         if any(key.role == "admin" for key in await list_api_keys(connection)):
             return None
         new = NewApiKey(role="admin", name="first key")

@@ -98,7 +98,7 @@ def correction_event(event: Mapping[str, Any], *, revision: int, mark: str) -> d
     """The same content as a correction of what is recorded under its line."""
     return {
         **event,
-        "id": f"{event['id']}~{mark}",
+        "id": f"{event['id']}~{revision}-{mark}",
         "type": CORRECTION,
         "data": {**event["data"], "supersedes": event["id"], "revision": revision},
     }

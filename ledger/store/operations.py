@@ -1,10 +1,13 @@
 """What a running ledger looks after, and what an operator asks it."""
 
-from datetime import date
+from datetime import date, datetime
+
+import asyncpg
 
 from ledger.store.queries import Connection, load_queries
 
 OPERATIONS = load_queries("operations")
+LAST = 2**63 - 1
 
 
 async def ensure_partitions(connection: Connection, first_day: date, *, days: int) -> int:
@@ -12,3 +15,89 @@ async def ensure_partitions(connection: Connection, first_day: date, *, days: in
     return int(
         await OPERATIONS["ensure_partitions"].value(connection, first_day=first_day, days=days)
     )
+
+
+async def list_source_states(connection: Connection) -> list[asyncpg.Record]:
+    """Each source: what arrived by fate, when last, and its newest event's time."""
+    return await OPERATIONS["list_source_states"].rows(connection)
+
+
+async def sum_receipts(connection: Connection) -> asyncpg.Record:
+    """What arrived in all, by fate."""
+    row = await OPERATIONS["sum_receipts"].row(connection)
+    assert row is not None
+    return row
+
+
+async def list_sequence_gaps(connection: Connection) -> list[asyncpg.Record]:
+    """Batch numbers missing inside what a producer sent."""
+    return await OPERATIONS["list_sequence_gaps"].rows(connection)
+
+
+async def list_kafka_positions(connection: Connection) -> list[asyncpg.Record]:
+    """How far each partition was read."""
+    return await OPERATIONS["list_kafka_positions"].rows(connection)
+
+
+async def list_kafka_gaps(connection: Connection) -> list[asyncpg.Record]:
+    """Offsets the broker no longer had when we came for them."""
+    return await OPERATIONS["list_kafka_gaps"].rows(connection)
+
+
+async def list_stage_states(connection: Connection) -> list[asyncpg.Record]:
+    """The newest run of each stage and how many batches were drawn since its cut-off."""
+    return await OPERATIONS["list_stage_states"].rows(connection)
+
+
+async def count_quarantined(connection: Connection) -> int:
+    """Unreadable events that wait."""
+    return int(await OPERATIONS["count_quarantined"].value(connection))
+
+
+async def list_quarantine(
+    connection: Connection, *, rows: int, before: int = LAST
+) -> list[asyncpg.Record]:
+    """Unreadable events that wait, newest first, with ids below `before`."""
+    return await OPERATIONS["list_quarantine"].rows(connection, rows=rows, before=before)
+
+
+async def find_quarantine_raw(connection: Connection, quarantine_id: int) -> asyncpg.Record | None:
+    """The bytes of one, or None where they expired or never were."""
+    return await OPERATIONS["find_quarantine_raw"].row(connection, quarantine_id=quarantine_id)
+
+
+async def list_suspense(connection: Connection) -> list[asyncpg.Record]:
+    """Usage nobody owns, by the customer its events name."""
+    return await OPERATIONS["list_suspense"].rows(connection)
+
+
+async def sum_usage_windows(
+    connection: Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+    entity_id: str | None = None,
+    customer_id: str | None = None,
+) -> list[asyncpg.Record]:
+    """Usage by window and key in [since, until); None is any entity or customer."""
+    return await OPERATIONS["sum_usage_windows"].rows(
+        connection,
+        since=since,
+        until=until,
+        batch_seq=batch_seq,
+        entity_id=entity_id,
+        customer_id=customer_id,
+    )
+
+
+async def find_window_differences(
+    connection: Connection, *, batch_seq: int
+) -> list[asyncpg.Record]:
+    """Windows whose stored sums are not the sums of their facts; empty in true books."""
+    return await OPERATIONS["find_window_differences"].rows(connection, batch_seq=batch_seq)
+
+
+async def count_usage_facts(connection: Connection, *, batch_seq: int) -> int:
+    """How many facts there are up to a cut-off."""
+    return int(await OPERATIONS["count_usage_facts"].value(connection, batch_seq=batch_seq))

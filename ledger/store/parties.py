@@ -68,3 +68,8 @@ async def insert_customer(
 ) -> None:
     """Store a new customer."""
     await PARTIES["insert_customer"].run(connection, **values, batch_seq=batch_seq)
+
+
+async def list_entities(connection: Connection) -> list[asyncpg.Record]:
+    """Every entity, by id."""
+    return await PARTIES["list_entities"].rows(connection)

@@ -1,3 +1,144 @@
 -- name: ensure_partitions
 -- Makes the partitions of these days where they lack; returns how many it made.
 SELECT ensure_partitions(:first_day, :days);
+
+-- name: list_source_states
+-- Each source: what arrived, by fate, when last, and the time of the newest fact in its last batch;
+-- a scan of receipts, then the facts of one batch a source by BRIN (batch_seq).
+SELECT s.source, s.form, sums.received, sums.counted, sums.duplicate, sums.conflict,
+       sums.quarantined, sums.superseded, sums.suspense, sums.last_received_at, newest.last_event_at
+  FROM source s
+  LEFT JOIN LATERAL (
+    SELECT sum(r.received)::bigint AS received, sum(r.counted)::bigint AS counted,
+           sum(r.duplicate)::bigint AS duplicate, sum(r.conflict)::bigint AS conflict,
+           sum(r.quarantined)::bigint AS quarantined, sum(r.superseded)::bigint AS superseded,
+           sum(r.suspense)::bigint AS suspense, max(r.received_at) AS last_received_at,
+           max(r.batch_seq) FILTER (WHERE r.counted + r.suspense > 0) AS last_batch_seq
+      FROM receipt r WHERE r.source_id = s.source_id) sums ON true
+  LEFT JOIN LATERAL (
+    SELECT max(at) AS last_event_at FROM (
+      SELECT max(f.time) AS at FROM usage_fact f
+       WHERE f.batch_seq = sums.last_batch_seq AND f.source_id = s.source_id
+      UNION ALL
+      SELECT max(g.sampled_at) FROM gpu_reading g
+       WHERE g.batch_seq = sums.last_batch_seq AND g.source_id = s.source_id
+      UNION ALL
+      SELECT max(c.scraped_at) FROM counter_reading c
+       WHERE c.batch_seq = sums.last_batch_seq AND c.source_id = s.source_id) each) newest ON true
+ ORDER BY s.source;
+
+-- name: sum_receipts
+-- What arrived in all, by fate; a scan of receipts.
+SELECT coalesce(sum(received), 0)::bigint AS received, coalesce(sum(counted), 0)::bigint AS counted,
+       coalesce(sum(duplicate), 0)::bigint AS duplicate,
+       coalesce(sum(conflict), 0)::bigint AS conflict,
+       coalesce(sum(quarantined), 0)::bigint AS quarantined,
+       coalesce(sum(superseded), 0)::bigint AS superseded,
+       coalesce(sum(suspense), 0)::bigint AS suspense
+  FROM receipt;
+
+-- name: list_sequence_gaps
+-- Numbers missing between the first and last batch of each producer's epoch; a scan of batches.
+SELECT s.source, b.producer, b.epoch, b.sequence + 1 AS first_missing,
+       b.next_sequence - 1 AS last_missing
+  FROM (SELECT source_id, producer, epoch, sequence,
+               lead(sequence) OVER (PARTITION BY source_id, producer, epoch ORDER BY sequence)
+                 AS next_sequence
+          FROM ingest_batch) b
+  JOIN source s USING (source_id)
+ WHERE b.next_sequence > b.sequence + 1
+ ORDER BY s.source, b.producer, b.epoch, b.sequence;
+
+-- name: list_kafka_positions
+-- How far each partition was read; a scan, there are few.
+SELECT topic, partition, next_offset FROM kafka_position ORDER BY topic, partition;
+
+-- name: list_kafka_gaps
+-- Offsets the broker no longer had; a scan, there are few.
+SELECT p.topic, g.partition, g.from_offset, g.to_offset, g.noticed_at
+  FROM kafka_gap g LEFT JOIN kafka_position p USING (cluster_id, topic_id, partition)
+ ORDER BY p.topic, g.partition, g.from_offset;
+
+-- name: list_stage_states
+-- The newest run of each stage and how many batches were stored since; a scan of runs.
+SELECT r.stage, max(c.batch_seq) AS batch_seq, max(c.drawn_at) AS ran_at,
+       greatest(coalesce(pg_sequence_last_value('batch_seq'), 0) - max(c.batch_seq), 0) AS behind
+  FROM stage_run r JOIN cut_off c USING (cut_off_id)
+ GROUP BY r.stage ORDER BY r.stage;
+
+-- name: count_quarantined
+-- Unreadable events that no replay has taken up; primary keys of both.
+SELECT count(*) FROM quarantine q
+ WHERE NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = q.quarantine_id);
+
+-- name: list_quarantine
+-- Unreadable events not taken up yet, newest first, below a given id; primary key.
+SELECT q.quarantine_id, q.source, q.event_id, q.reason, q.detail, q.received_at
+  FROM quarantine q
+ WHERE q.quarantine_id < :before
+   AND NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = q.quarantine_id)
+ ORDER BY q.quarantine_id DESC LIMIT :rows;
+
+-- name: find_quarantine_raw
+-- The bytes of one that could not be read, where they are still kept; primary key.
+SELECT raw, truncated, expires_at FROM quarantine_raw WHERE quarantine_id = :quarantine_id;
+
+-- name: list_suspense
+-- Usage nobody owns, by the name its events give; usage_delta (customer_id, window_start).
+SELECT k.customer_ref, min(d.window_start) AS first_window, max(d.window_start) AS last_window,
+       sum(d.requests)::bigint AS requests,
+       sum(d.uncached + d.cache_read + d.cache_write)::bigint AS input_tokens,
+       sum(d.visible + d.reasoning)::bigint AS output_tokens
+  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
+ WHERE d.customer_id IS NULL
+ GROUP BY k.customer_ref
+HAVING sum(d.requests) <> 0
+    OR sum(d.uncached + d.cache_read + d.cache_write + d.visible + d.reasoning) <> 0
+ ORDER BY k.customer_ref;
+
+-- name: sum_usage_windows
+-- Usage of a period by window and key as known at a cut-off, of one customer or (NULL) all, of one
+-- entity or (NULL) all; usage_delta (customer_id, window_start).
+SELECT d.window_start, k.entity_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id,
+       k.agent_id, k.tier, k.model, k.adapter, k.region,
+       sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
+       sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
+       sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning
+  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
+ WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+   AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
+   AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
+ GROUP BY d.window_start, k.usage_key_id
+ ORDER BY d.window_start, k.customer_ref, k.model, k.tier, k.usage_key_id;
+
+-- name: find_window_differences
+-- Windows whose stored sums differ from the sum of their facts up to a cut-off; scans both whole.
+SELECT coalesce(f.usage_key_id, d.usage_key_id) AS usage_key_id,
+       coalesce(f.window_start, d.window_start) AS window_start, k.customer_ref, k.model, k.tier,
+       f.requests AS fact_requests, d.requests AS stored_requests,
+       f.uncached AS fact_uncached, d.uncached AS stored_uncached,
+       f.cache_read AS fact_cache_read, d.cache_read AS stored_cache_read,
+       f.cache_write AS fact_cache_write, d.cache_write AS stored_cache_write,
+       f.visible AS fact_visible, d.visible AS stored_visible,
+       f.reasoning AS fact_reasoning, d.reasoning AS stored_reasoning
+  FROM (SELECT usage_key_id, date_bin('15 minutes', time, 'epoch'::timestamptz) AS window_start,
+               sum(requests) AS requests, sum(uncached) AS uncached, sum(cache_read) AS cache_read,
+               sum(cache_write) AS cache_write, sum(visible) AS visible, sum(reasoning) AS reasoning
+          FROM usage_fact WHERE batch_seq <= :batch_seq GROUP BY 1, 2) f
+  FULL JOIN
+       (SELECT usage_key_id, window_start,
+               sum(requests) AS requests, sum(uncached) AS uncached, sum(cache_read) AS cache_read,
+               sum(cache_write) AS cache_write, sum(visible) AS visible, sum(reasoning) AS reasoning
+          FROM usage_delta WHERE batch_seq <= :batch_seq GROUP BY 1, 2) d
+    ON d.usage_key_id = f.usage_key_id AND d.window_start = f.window_start
+  LEFT JOIN usage_key k ON k.usage_key_id = coalesce(f.usage_key_id, d.usage_key_id)
+ WHERE (coalesce(f.requests, 0), coalesce(f.uncached, 0), coalesce(f.cache_read, 0),
+        coalesce(f.cache_write, 0), coalesce(f.visible, 0), coalesce(f.reasoning, 0))
+       IS DISTINCT FROM
+       (coalesce(d.requests, 0), coalesce(d.uncached, 0), coalesce(d.cache_read, 0),
+        coalesce(d.cache_write, 0), coalesce(d.visible, 0), coalesce(d.reasoning, 0))
+ ORDER BY 2, 3, 4, 5;
+
+-- name: count_usage_facts
+-- Facts up to a cut-off; a scan.
+SELECT count(*) FROM usage_fact WHERE batch_seq <= :batch_seq;

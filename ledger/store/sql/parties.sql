@@ -52,3 +52,7 @@ SELECT c.alias, c.customer_id, part, int8range(:batch_seq, NULL)
 INSERT INTO customer_alias (alias, customer_id, valid, recorded)
 VALUES (:alias, :customer_id, tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING alias_id;
+
+-- name: list_entities
+-- Every entity, by id; a scan, there are few.
+SELECT entity_id, name, currency, zone, is_test FROM entity ORDER BY entity_id;

@@ -1,0 +1,135 @@
+"""`tokenledger backfill`: requests of the past from CSV or NDJSON, every row with its outcome."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from ledger import clock
+from ledger.commands.database import Database, author_of, database_options
+from ledger.commands.imports import pairs
+from ledger.commands.show import json_option, print_json, print_table, progress
+from ledger.commands.usage_file import open_usage_file
+from ledger.flows.backfill import (
+    CONFLICT,
+    CORRECTED,
+    CREATED,
+    DUPLICATE,
+    OUTCOMES,
+    BackfillReport,
+    Options,
+)
+from ledger.flows.backfill import backfill as run_backfill
+from ledger.flows.backfill_rows import TARGETS, RowShape
+from ledger.flows.prepare_days import prepare_days
+from ledger.store.queries import Connection
+
+MEANING = {
+    CREATED: "counted",
+    CORRECTED: "counted as corrections",
+    "suspense": "kept for a customer nobody knows",
+    DUPLICATE: "already there",
+    "superseded": "replaced by a correction that came before",
+    CONFLICT: "NOT counted: recorded with other content",
+    "rejected": "NOT counted: could not be read",
+}
+
+
+@click.command(
+    help=f"Load usage of requests from FILE. What columns can mean: {', '.join(TARGETS)}."
+)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--map", "mapped", multiple=True, help="MEANING=COLUMN, like input=ContextTokens.")
+@click.option("--set", "fixed", multiple=True, help="MEANING=VALUE for every row.")
+@click.option("--tz", default="UTC", show_default=True, help="Of times without an offset.")
+@click.option("--source", help="What the file is called; by default its base name.")
+@click.option("--delimiter", default=",", show_default=True, help="Between cells of CSV.")
+@click.option("--correct", is_flag=True, help="Mean it: lines that changed correct what is there.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen and write nothing.")
+@json_option
+@database_options
+@click.pass_context
+def backfill(
+    ctx: click.Context,
+    database: Database,
+    file: Path,
+    *,
+    mapped: Sequence[str],
+    fixed: Sequence[str],
+    tz: str,
+    source: str | None,
+    delimiter: str,
+    correct: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    columns = pairs(mapped, "--map")
+    shape = RowShape(
+        source=source or file.name,
+        targets=tuple(columns),
+        fixed=pairs(fixed, "--set"),
+        zone=_zone(tz),
+    )
+    options = Options(author_of("backfill").actor, correct=correct, dry_run=dry_run)
+
+    async def load(connection: Connection) -> BackfillReport:
+        await prepare_days(connection, clock.now())
+        with (
+            open_usage_file(file, tuple(columns.values()), delimiter=delimiter) as rows,
+            progress(f"backfill {file.name}") as advance,
+        ):
+            return await run_backfill(
+                connection, rows, shape, options=options, now=clock.now(), advance=advance
+            )
+
+    report = database.run(load)
+    if as_json:
+        print_json(_plain(report, dry_run))
+    else:
+        _show(report, dry_run)
+    if report.outcomes[CONFLICT] or report.outcomes["rejected"]:
+        ctx.exit(1)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise click.BadParameter(f"{name!r} is no time zone", param_hint="--tz") from None
+
+
+def _plain(report: BackfillReport, dry_run: bool) -> dict[str, object]:
+    return {
+        "source": report.source,
+        "dry_run": dry_run,
+        "rows": report.rows,
+        **{outcome: report.outcomes[outcome] for outcome in OUTCOMES},
+        "samples": [
+            {"line": line, "outcome": outcome, "detail": detail}
+            for outcome, kept in report.samples.items()
+            for line, detail in kept
+        ],
+    }
+
+
+def _show(report: BackfillReport, dry_run: bool) -> None:
+    rows = [(name, report.outcomes[name], MEANING[name]) for name in OUTCOMES]
+    seen = [(name, count, meaning) for name, count, meaning in rows if count]
+    title = f"{report.source}: {report.rows:,} rows{', nothing written' if dry_run else ''}"
+    print_table(title, ("outcome", "rows", ""), [(n, c, m) for n, c, m in seen])
+    if report.rows and report.outcomes[DUPLICATE] == report.rows:
+        click.echo("Nothing changed: every row was there already.")
+    for outcome, kept in report.samples.items():
+        for line, detail in kept:
+            click.echo(f"line {line}: {outcome}: {detail}", err=True)
+    if report.outcomes[CONFLICT]:
+        click.echo(
+            f"error: {report.outcomes[CONFLICT]:,} lines of {report.source} say something else than"
+            " what is recorded under their numbers. If the file was corrected, say --correct; if it"
+            " is another file, map or zone, give it a --source of its own.",
+            err=True,
+        )
+    if report.outcomes["rejected"]:
+        count = report.outcomes["rejected"]
+        click.echo(f"error: {count:,} lines could not be read and are in quarantine.", err=True)

@@ -1,0 +1,109 @@
+"""Options that say over which period and of which entity, read in the entity's own zone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
+from ledger.domain.period import midnight, month_start, zone
+from ledger.store.parties import find_entity, list_entities
+from ledger.store.queries import Connection
+from ledger.wire.errors import Rfc3339Error
+from ledger.wire.rfc3339 import parse_rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for: an entity (None: the only one), and a month or two ends."""
+
+    entity: str | None
+    month: str | None
+    since: str | None
+    until: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The answer: an entity, its zone, and a period in UTC."""
+
+    entity_id: str
+    zone: str
+    since: datetime
+    until: datetime
+
+
+def period_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--entity`, `--month`, `--from` and `--to`, and its `asked` argument."""
+
+    def wrapped(*args: Any, **given: Any) -> Any:
+        names = ("entity", "month", "since", "until")
+        asked = Asked(**{name: given.pop(name) for name in names})
+        return command(*args, asked=asked, **given)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for decorate in (
+        click.option("--to", "until", help="End, excluded: a day or a time."),
+        click.option("--from", "since", help="Start: a day in the entity's zone, or a time."),
+        click.option("--month", help="A month in the entity's zone, like 2024-10."),
+        click.option("--entity", help="The entity; may be left out where there is one only."),
+    ):
+        wrapped = decorate(wrapped)
+    return wrapped
+
+
+async def find_scope(connection: Connection, asked: Asked, now: datetime) -> Scope:
+    """The entity and the period; the present month where nothing was said."""
+    entity_id, zone_name = await _entity(connection, asked.entity)
+    if asked.month is not None and (asked.since or asked.until):
+        raise InvalidInputError("A month and a period were given.", "Give one of them.", "month")
+    if asked.since is None and asked.until is None:
+        month = asked.month or now.astimezone(zone(zone_name)).strftime("%Y-%m")
+        since, until = _month(month, zone_name)
+    else:
+        if asked.since is None or asked.until is None:
+            raise InvalidInputError("One end of the period is missing.", "Give --from and --to.")
+        since, until = _moment(asked.since, zone_name), _moment(asked.until, zone_name)
+    if since >= until:
+        raise InvalidInputError(f"The period {since} to {until} is empty.", "Swap its ends.")
+    return Scope(entity_id, zone_name, since, until)
+
+
+async def _entity(connection: Connection, asked: str | None) -> tuple[str, str]:
+    if asked is not None:
+        found = await find_entity(connection, asked)
+        if found is None:
+            raise NotFoundError(f"There is no entity {asked}.", "Enter it, or look at its id.")
+        return asked, found["zone"]
+    every = await list_entities(connection)
+    if not every:
+        raise MissingInputError(
+            "There is no entity.", "Enter one: tokenledger import entities FILE."
+        )
+    if len(every) > 1:
+        names = ", ".join(row["entity_id"] for row in every)
+        raise InvalidInputError(f"There are several entities: {names}.", "Name one: --entity.")
+    return every[0]["entity_id"], every[0]["zone"]
+
+
+def _month(text: str, zone_name: str) -> tuple[datetime, datetime]:
+    try:
+        first = date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise InvalidInputError(f"{text!r} is no month.", "Write it like 2024-10.") from None
+    start = month_start(first.year, first.month, 1, zone_name)
+    return start, month_start(first.year, first.month + 1, 1, zone_name)
+
+
+def _moment(text: str, zone_name: str) -> datetime:
+    try:
+        return midnight(date.fromisoformat(text), zone_name)
+    except ValueError:
+        pass
+    try:
+        return parse_rfc3339(text, zone=zone(zone_name))
+    except Rfc3339Error as error:
+        raise InvalidInputError(f"{error}.", "Or give a day like 2024-10-27.") from None

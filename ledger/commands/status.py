@@ -1,0 +1,124 @@
+"""`tokenledger status`: what arrived and when last, what waits, what is covered."""
+
+from typing import Any
+
+import click
+
+from ledger import clock
+from ledger.commands.database import Database, database_options
+from ledger.commands.show import json_option, print_json, print_table
+from ledger.flows.unpriced import list_unpriced
+from ledger.reports.status import Status, read_status
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+
+
+@click.command()
+@json_option
+@database_options
+def status(database: Database, as_json: bool) -> None:
+    """Last event per source, lag, suspense, unpriced, quarantined, gaps, coverage."""
+    found, waiting = database.run(_read)
+    if as_json:
+        print_json({**_plain(found), "unpriced": waiting})
+        return
+    _show_sources(found)
+    _show_stages(found)
+    _show_waiting(found, waiting)
+    _show_gaps(found)
+    _show_coverage(found)
+
+
+async def _read(connection: Connection) -> tuple[Status, list[dict[str, Any]]]:
+    cut_off = await draw_cut_off(connection, "status")
+    found = await read_status(connection, cut_off=cut_off, now=clock.now())
+    return found, await list_unpriced(connection)
+
+
+def _plain(found: Status) -> dict[str, Any]:
+    return {
+        name: getattr(found, name)
+        for name in (
+            *("now", "sources", "fates", "suspense", "quarantined", "sequence_gaps"),
+            *("kafka_positions", "kafka_gaps", "stages", "coverage"),
+        )
+    }
+
+
+def _show_sources(found: Status) -> None:
+    rows = [
+        (
+            *(row["source"], row["form"], row["last_event_at"], _ago(row["silent_s"])),
+            *(row["counted"], row["duplicate"], row["conflict"], row["quarantined"]),
+            row["suspense"],
+        )
+        for row in found.sources
+    ]
+    columns = (
+        *("source", "form", "last event", "last heard of"),
+        *("counted", "duplicate", "conflict", "quarantined", "suspense"),
+    )
+    print_table("Sources", columns, rows, numbers=5)
+    if not rows:
+        click.echo("No source has ever sent anything: nothing here says that usage is zero.")
+
+
+def _ago(silent_s: int | None) -> str:
+    if silent_s is None:
+        return "never"
+    minutes, seconds = divmod(silent_s, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")]
+    shown = [f"{number} {unit}" for number, unit in parts if number][:2]
+    return f"{' '.join(shown) or '0 s'} ago"
+
+
+def _show_stages(found: Status) -> None:
+    rows = [(row["stage"], row["ran_at"], row["behind"]) for row in found.stages]
+    print_table("Stages", ("stage", "last run", "batches drawn since"), rows, numbers=1)
+
+
+def _show_waiting(found: Status, waiting: list[dict[str, Any]]) -> None:
+    suspense = sum(row["requests"] for row in found.suspense)
+    names = ", ".join(row["customer_ref"] or "(no name)" for row in found.suspense)
+    click.echo(f"Suspense: {suspense:,} requests of unknown customers{_of(names)}")
+    click.echo(f"Unpriced: {len(waiting):,} kinds of usage wait for a price")
+    click.echo(f"Quarantined: {found.quarantined:,} events could not be read")
+    click.echo(f"Conflicts: {found.fates['conflict']:,} events contradicted what is recorded")
+
+
+def _of(names: str) -> str:
+    return f": {names}" if names else ""
+
+
+def _show_gaps(found: Status) -> None:
+    for row in found.kafka_positions:
+        click.echo(f"Kafka: {row['topic']}/{row['partition']} read up to {row['next_offset']:,}")
+    for row in found.sequence_gaps:
+        click.echo(
+            f"Gap: {row['source']} of {row['producer']}, epoch {row['epoch']}, lacks batches"
+            f" {row['first_missing']} to {row['last_missing']}"
+        )
+    for row in found.kafka_gaps:
+        click.echo(
+            f"Gap: Kafka {row['topic']}/{row['partition']} lost offsets {row['from_offset']}"
+            f" to {row['to_offset'] - 1}"
+        )
+
+
+def _show_coverage(found: Status) -> None:
+    for entity in found.coverage:
+        name = entity["entity_id"]
+        if "missing" in entity:
+            click.echo(f"Coverage of {name}: {entity['missing']}")
+            continue
+        asked = [row for row in entity["energy"] if row["asked"]]
+        deployed = sum(row["deployed_gpu_s"] for row in asked)
+        covered = sum(row["covered_gpu_s"] for row in asked)
+        usage = entity["usage"]
+        click.echo(
+            f"Coverage of {name}, 24 hours to the newest event: readings for {covered:,} of"
+            f" {deployed:,} GPU-seconds; {usage['claimed_tokens']:,} of {usage['tokens']:,} tokens"
+            " served by a deployment"
+        )

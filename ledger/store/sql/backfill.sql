@@ -1,0 +1,9 @@
+-- name: find_standing_corrections
+-- Of these events of a source the correction that stands, by its own id; primary key of correction.
+SELECT DISTINCT ON (c.target) c.target, c.revision, k.event_id
+  FROM source s
+  JOIN correction c USING (source_id)
+  JOIN event_key k ON k.source_id = c.source_id AND k.batch_seq = c.batch_seq
+                  AND k.ordinal = c.ordinal
+ WHERE s.source = :source AND c.target = ANY(:targets::text[])
+ ORDER BY c.target, c.revision DESC;
