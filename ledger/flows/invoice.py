@@ -1,0 +1,430 @@
+"""Turns a billing period's charges into an invoice that never changes, or shows what it would be.
+
+Late usage does not touch an issued invoice: it is a pending adjustment, and a line of the next.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+import asyncpg
+
+from ledger.documents.invoice import describe, render_pdf
+from ledger.domain.author import Author
+from ledger.domain.booking import invoice_issued
+from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError, NotFoundError
+from ledger.domain.invoice import (
+    InvoiceLine,
+    InvoiceTotals,
+    adjustment_lines,
+    totals,
+    usage_lines,
+)
+from ledger.domain.journal import JournalEntry
+from ledger.domain.money import plain
+from ledger.domain.period import Period, hour_start, zone
+from ledger.domain.prices import PriceModel
+from ledger.domain.subscription import Subscription
+from ledger.flows.book_revenue import book_revenue
+from ledger.flows.rate import rate
+from ledger.flows.supersede import keep_write
+from ledger.store import invoice as store
+from ledger.store import rating
+from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
+from ledger.store.journal import book_entries
+from ledger.store.queries import Connection
+
+LINES_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class IssueRules:
+    """What issuing lets pass: usage that waits for a price, a period not over, a second run."""
+
+    unpriced: bool = False
+    open_period: bool = False
+    supplementary: bool = False
+
+
+NO_EXCEPTION = IssueRules()
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceDraft:
+    """An invoice as it would be issued at a cut-off: everything but its number."""
+
+    parties: asyncpg.Record
+    subscription: Subscription
+    period: Period
+    run_no: int
+    cut_off: CutOff
+    lines: tuple[InvoiceLine, ...]
+    totals: InvoiceTotals
+    prices: dict[int, PriceModel]
+    unpriced: tuple[asyncpg.Record, ...]
+
+    @property
+    def currency(self) -> str:
+        """The currency of its rate card."""
+        return str(self.parties["currency"])
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedInvoice:
+    """What came of issuing."""
+
+    invoice_id: int
+    number: str
+    net_total: Decimal
+    payable: Decimal
+    currency: str
+
+
+async def preview_invoice(
+    connection: Connection, *, subscription_id: str, moment: datetime, now: datetime
+) -> InvoiceDraft:
+    """The invoice of the billing period that holds `moment`, as of now; stores nothing of it.
+
+    NotFoundError where there is no such subscription.
+    """
+    entity_id = await _entity_of(connection, subscription_id)
+    await rate(connection, entity_id=entity_id, now=now)
+    return await _draft(connection, subscription_id, moment)
+
+
+async def issue_invoice(
+    connection: Connection,
+    *,
+    subscription_id: str,
+    moment: datetime,
+    now: datetime,
+    author: Author,
+    allow: IssueRules = NO_EXCEPTION,
+) -> IssuedInvoice:
+    """Issue the invoice of the billing period that holds `moment`.
+
+    ConflictError where it was issued already (a supplementary run bills what is new since), or the
+    period is not over; MissingInputError names usage that waits for a price.
+    """
+    entity_id = await _entity_of(connection, subscription_id)
+    await rate(connection, entity_id=entity_id, now=now)
+    await book_revenue(connection, entity_id=entity_id, now=now)
+    async with connection.transaction():
+        draft = await _draft(connection, subscription_id, moment)
+        _check_period(draft, now, allow)
+        if not allow.unpriced:
+            _check_priced(draft)
+        return await _issue(connection, draft, now, author)
+
+
+async def issue_all(
+    connection: Connection,
+    *,
+    entity_id: str,
+    moment: datetime,
+    now: datetime,
+    author: Author,
+    allow: IssueRules = NO_EXCEPTION,
+) -> list[IssuedInvoice]:
+    """Issue the period's invoice of every subscription of an entity that has something to bill.
+
+    Subscriptions billed already are left alone, so that a broken run can be run again.
+    """
+    issued = []
+    for subscription_id in await store.list_subscriptions(connection, entity_id=entity_id):
+        draft = await preview_invoice(
+            connection, subscription_id=subscription_id, moment=moment, now=now
+        )
+        if draft.lines and draft.run_no == 1:
+            issued.append(
+                await issue_invoice(
+                    connection,
+                    subscription_id=subscription_id,
+                    moment=moment,
+                    now=now,
+                    author=author,
+                    allow=allow,
+                )
+            )
+    return issued
+
+
+async def pending_adjustments(connection: Connection, *, subscription_id: str) -> list[InvoiceLine]:
+    """What changed about invoiced periods since they were billed, as lines of the next invoice."""
+    cut_off = await draw_cut_off(connection, "pending adjustments")
+    rows = await store.find_subscription(
+        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
+    )
+    if not rows:
+        raise NotFoundError(f"There is no subscription {subscription_id!r}.")
+    return await _adjustments(connection, rows[0], cut_off)
+
+
+async def _entity_of(connection: Connection, subscription_id: str) -> str:
+    cut_off = await draw_cut_off(connection, "invoice")
+    rows = await store.find_subscription(
+        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
+    )
+    if not rows:
+        raise NotFoundError(
+            f"There is no subscription {subscription_id!r}.", "List them with the subscriptions."
+        )
+    return str(rows[0]["entity_id"])
+
+
+async def _draft(connection: Connection, subscription_id: str, moment: datetime) -> InvoiceDraft:
+    cut_off = await draw_cut_off(connection, "invoice")
+    rows = await store.find_subscription(
+        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
+    )
+    parties, subscription = _valid_at(rows, moment, subscription_id)
+    period = subscription.billing_period(moment)
+    charges = await store.sum_period_charges(
+        connection,
+        subscription_id=subscription_id,
+        customer_id=subscription.customer_id,
+        period=period,
+        batch_seq=cut_off.batch_seq,
+    )
+    billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
+    runs = [row["run_no"] for row in billed if row["period_start"] == period.start]
+    fresh = {} if runs else charges
+    lines = (
+        *usage_lines(fresh, parties["currency"], parties["rounding"]),
+        *await _adjustments(connection, parties, cut_off),
+    )
+    unpriced = await rating.list_unpriced(
+        connection,
+        entity_id=parties["entity_id"],
+        batch_seq=cut_off.batch_seq,
+        customer_id=subscription.customer_id,
+        since=period.start,
+        until=period.end,
+    )
+    prices = await store.find_line_prices(connection, [line.key.price_id for line in lines])
+    return InvoiceDraft(
+        parties=parties,
+        subscription=subscription,
+        period=period,
+        run_no=max(runs, default=0) + 1,
+        cut_off=cut_off,
+        lines=lines,
+        totals=totals(lines),
+        prices=prices,
+        unpriced=tuple(unpriced),
+    )
+
+
+def _valid_at(
+    rows: Sequence[asyncpg.Record], moment: datetime, subscription_id: str
+) -> tuple[asyncpg.Record, Subscription]:
+    for row in rows:
+        subscription = Subscription(
+            row["subscription_id"],
+            row["customer_id"],
+            row["rate_card_id"],
+            row["zone"],
+            row["anchor_day"],
+            row["valid_from"],
+            row["valid_to"],
+        )
+        if moment in subscription.validity:
+            return row, subscription
+    raise NotFoundError(
+        f"Subscription {subscription_id!r} is not valid at {moment.isoformat()}.",
+        "Name a moment inside its validity.",
+    )
+
+
+async def _adjustments(
+    connection: Connection, parties: asyncpg.Record, cut_off: CutOff
+) -> list[InvoiceLine]:
+    lines: list[InvoiceLine] = []
+    billed = await store.sum_billed(connection, subscription_id=parties["subscription_id"])
+    for row in await store.list_billed_periods(
+        connection, subscription_id=parties["subscription_id"]
+    ):
+        period = Period(row["period_start"], row["period_end"])
+        current = await store.sum_period_charges(
+            connection,
+            subscription_id=parties["subscription_id"],
+            customer_id=parties["customer_id"],
+            period=period,
+            batch_seq=cut_off.batch_seq,
+        )
+        lines += adjustment_lines(
+            current, billed.get(period, {}), parties["currency"], parties["rounding"]
+        )
+    return lines
+
+
+def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None:
+    if draft.run_no > 1 and not (allow.supplementary and draft.lines):
+        raise ConflictError(
+            f"The period of {draft.subscription.subscription_id} from "
+            f"{draft.period.start.isoformat()} is invoiced already.",
+            "Ask for a supplementary invoice to bill what is new."
+            if draft.lines
+            else "Nothing is left to bill.",
+        )
+    if now < draft.period.end and not allow.open_period:
+        raise ConflictError(
+            f"The billing period ends at {draft.period.end.isoformat()}, which is not over.",
+            "Wait for its end, or allow an open period.",
+        )
+    if not draft.lines:
+        raise InvalidInputError(
+            f"There is nothing to bill for {draft.subscription.subscription_id} from "
+            f"{draft.period.start.isoformat()} to {draft.period.end.isoformat()}."
+        )
+    if len(draft.lines) > LINES_MAX:
+        raise InvalidInputError(
+            f"The invoice would have {len(draft.lines)} lines, more than {LINES_MAX}.",
+            "Look at what the usage names as models, tiers and adapters.",
+        )
+
+
+def _check_priced(draft: InvoiceDraft) -> None:
+    if draft.unpriced:
+        waits = draft.unpriced[0]
+        raise MissingInputError(
+            f"{len(draft.unpriced)} kinds of usage of {draft.subscription.customer_id} have no"
+            f" price; the first: {waits['reason']} ({waits['quantity']} tokens).",
+            "Add the price to the rate card, or allow unpriced usage to wait.",
+        )
+
+
+async def _issue(
+    connection: Connection, draft: InvoiceDraft, now: datetime, author: Author
+) -> IssuedInvoice:
+    parties, currency = draft.parties, draft.currency
+    issued_on = now.astimezone(zone(parties["entity_zone"])).date()
+    batch_seq = await draw_batch_seq(connection)
+    lines = [describe(line, draft.prices[line.key.price_id]) for line in draft.lines]
+    number = await _take_number(connection, parties, issued_on)
+    due_on = issued_on + timedelta(days=parties["payment_days"])
+    snapshot = _snapshot(draft, author)
+    invoice_id = await store.insert_invoice(
+        connection,
+        entity_id=parties["entity_id"],
+        customer_id=parties["customer_id"],
+        subscription_id=parties["subscription_id"],
+        period_start=draft.period.start,
+        period_end=draft.period.end,
+        run_no=draft.run_no,
+        number=number,
+        currency=currency,
+        exact_total=draft.totals.exact,
+        net_total=draft.totals.net,
+        tax_total=draft.totals.tax,
+        payable=draft.totals.payable,
+        issued_at=now,
+        due_on=due_on,
+        event_cut_off=draft.period.end,
+        cut_off_id=draft.cut_off.cut_off_id,
+        batch_seq=batch_seq,
+        snapshot=snapshot,
+    )
+    await store.insert_lines(
+        connection, invoice_id=invoice_id, customer_id=parties["customer_id"], lines=lines
+    )
+    pdf = render_pdf(
+        number=number, issued_on=issued_on, due_on=due_on, draft=_document(draft), lines=lines
+    )
+    await store.insert_document(
+        connection,
+        invoice_id=invoice_id,
+        media_type=store.PDF,
+        sha256=sha256(pdf).digest(),
+        content=pdf,
+    )
+    await book_entries(connection, [_entry(draft, number, now)], draft.cut_off, batch_seq)
+    await keep_write(
+        connection,
+        author,
+        batch_seq=batch_seq,
+        action="issue_invoice",
+        subject=number,
+        detail={"subscription_id": parties["subscription_id"]},
+    )
+    return IssuedInvoice(invoice_id, number, draft.totals.net, draft.totals.payable, currency)
+
+
+async def _take_number(connection: Connection, parties: asyncpg.Record, issued_on: date) -> str:
+    number = await store.take_number(
+        connection, entity_id=parties["entity_id"], kind="invoice", year=issued_on.year
+    )
+    return f"{parties['invoice_prefix']}-{issued_on.year}-{number:06d}"
+
+
+def _snapshot(draft: InvoiceDraft, author: Author) -> dict[str, Any]:
+    parties = draft.parties
+    names = ("name", "address", "tax_number")
+    return {
+        "seller": {name: parties[f"entity_{name}"] for name in names},
+        "buyer": {name: parties[f"customer_{name}"] for name in names},
+        "rate_card": {"id": parties["rate_card_id"], "name": parties["card_name"]},
+        "payment_days": parties["payment_days"],
+        "rounding": parties["rounding"],
+        "zone": parties["zone"],
+        "prices": {
+            str(price_id): price.model_dump(mode="json")
+            for price_id, price in sorted(draft.prices.items())
+        },
+        "cut_off": {
+            "events_until": draft.period.end.isoformat(),
+            "batch_seq": draft.cut_off.batch_seq,
+        },
+        "issued_by": author.actor,
+    }
+
+
+def _document(draft: InvoiceDraft) -> dict[str, Any]:
+    parties = draft.parties
+    return {
+        "seller": {
+            "name": parties["entity_name"],
+            "address": parties["entity_address"],
+            "tax_number": parties["entity_tax_number"],
+        },
+        "buyer": {
+            "name": parties["customer_name"],
+            "address": parties["customer_address"],
+            "tax_number": parties["customer_tax_number"],
+            "id": parties["customer_id"],
+        },
+        "period": draft.period,
+        "zone": parties["zone"],
+        "currency": draft.currency,
+        "payment_days": parties["payment_days"],
+        "is_test": parties["entity_is_test"] or parties["customer_is_test"],
+        "exact": plain(draft.totals.exact),
+        "rounding": plain(draft.totals.rounding),
+        "net": plain(draft.totals.net),
+        "tax": plain(draft.totals.tax),
+        "payable": plain(draft.totals.payable),
+        "cut_off": draft.cut_off.batch_seq,
+        "rate_card": parties["card_name"],
+    }
+
+
+def _entry(draft: InvoiceDraft, number: str, now: datetime) -> JournalEntry:
+    parties = draft.parties
+    return JournalEntry(
+        entity_id=parties["entity_id"],
+        kind="invoice",
+        natural_key=f"invoice:{parties['entity_id']}:{number}",
+        booked_for=hour_start(now, parties["entity_zone"]),
+        description=f"Invoice {number}",
+        postings=invoice_issued(
+            parties["customer_id"],
+            exact=draft.totals.exact,
+            net=draft.totals.net,
+            tax=draft.totals.tax,
+            currency=draft.currency,
+        ),
+        customer_id=parties["customer_id"],
+    )

@@ -1,0 +1,139 @@
+-- name: find_subscription
+-- A subscription with its parties, as known at a cut-off; one row for each validity.
+SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
+       lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, r.currency, r.name AS card_name,
+       c.name AS customer_name, c.address AS customer_address, c.tax_number AS customer_tax_number,
+       c.email AS customer_email, c.kind AS customer_kind, c.is_test AS customer_is_test,
+       e.entity_id, e.name AS entity_name, e.address AS entity_address,
+       e.tax_number AS entity_tax_number, e.zone AS entity_zone, e.rounding, e.invoice_prefix,
+       e.payment_days, e.is_test AS entity_is_test
+  FROM subscription s
+  JOIN customer c USING (customer_id)
+  JOIN entity e ON e.entity_id = c.entity_id
+  JOIN rate_card r USING (rate_card_id)
+ WHERE s.subscription_id = :subscription_id AND s.recorded @> :batch_seq::bigint
+ ORDER BY s.valid;
+
+-- name: list_subscriptions
+-- Subscriptions of an entity, with those of them that have charges in a period.
+SELECT DISTINCT s.subscription_id
+  FROM subscription s JOIN customer c USING (customer_id)
+ WHERE c.entity_id = :entity_id AND upper_inf(s.recorded)
+ ORDER BY s.subscription_id;
+
+-- name: sum_period_charges
+-- Priced charges of a subscription by what shares an invoice line, at a cut-off.
+WITH latest AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
+    FROM charge c
+   WHERE c.customer_id = :customer_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.batch_seq <= :batch_seq
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+)
+SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id,
+       sum(l.quantity)::bigint AS quantity, sum(l.amount) AS amount
+  FROM latest l JOIN usage_key k USING (usage_key_id)
+ WHERE l.subscription_id = :subscription_id AND l.amount IS NOT NULL
+ GROUP BY k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id;
+
+-- name: sum_billed
+-- What invoices have billed of a subscription, by service period and line.
+SELECT lower(l.service_period) AS service_start, upper(l.service_period) AS service_end,
+       l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id,
+       sum(l.quantity)::bigint AS quantity, sum(l.exact_amount) AS amount
+  FROM invoice i JOIN invoice_line l USING (invoice_id)
+ WHERE i.subscription_id = :subscription_id
+ GROUP BY l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id;
+
+-- name: list_billed_periods
+-- Periods of a subscription that have an invoice.
+SELECT lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,
+       max(number) AS number
+  FROM invoice WHERE subscription_id = :subscription_id
+ GROUP BY period ORDER BY period;
+
+-- name: find_line_prices
+-- Parameters of the prices that lines name, by primary key.
+SELECT price_id, kind, params FROM rate_card_price WHERE price_id = ANY(:price_ids::bigint[]);
+
+-- name: take_number
+-- The next number of a series; the row stays locked until the invoice is issued or given up.
+INSERT INTO invoice_series (entity_id, kind, year, next_no) VALUES (:entity_id, :kind, :year, 2)
+    ON CONFLICT (entity_id, kind, year) DO UPDATE SET next_no = invoice_series.next_no + 1
+RETURNING next_no - 1 AS number;
+
+-- name: insert_invoice
+-- An issued invoice; nothing of it ever changes.
+INSERT INTO invoice (entity_id, customer_id, subscription_id, period, run_no, number, currency,
+                     exact_total, net_total, tax_total, payable, issued_at, due_on, event_cut_off,
+                     cut_off_id, batch_seq, snapshot)
+VALUES (:entity_id, :customer_id, :subscription_id,
+        tstzrange(:period_start::timestamptz, :period_end::timestamptz), :run_no, :number, :currency,
+        :exact_total, :net_total, :tax_total, :payable, :issued_at, :due_on, :event_cut_off,
+        :cut_off_id, :batch_seq, :snapshot)
+RETURNING invoice_id;
+
+-- name: insert_lines
+-- The lines of an invoice.
+INSERT INTO invoice_line (invoice_id, line_no, customer_id, kind, service_period, model, tier, adapter,
+                          region, context_band, meter, price_id, description, quantity, unit_amount,
+                          per, exact_amount, amount)
+SELECT :invoice_id, l.line_no, :customer_id, l.kind, tstzrange(l.service_start, l.service_end),
+       l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id, l.description,
+       l.quantity, l.unit_amount, l.per, l.exact_amount, l.amount
+  FROM unnest(:line_nos::int[], :kinds::text[], :service_starts::timestamptz[],
+              :service_ends::timestamptz[], :models::text[], :tiers::text[], :adapters::text[],
+              :regions::text[], :bands::smallint[], :meters::text[], :price_ids::bigint[],
+              :descriptions::text[], :quantities::bigint[], :unit_amounts::numeric[], :pers::bigint[],
+              :exact_amounts::numeric[], :amounts::numeric[])
+       AS l (line_no, kind, service_start, service_end, model, tier, adapter, region, context_band,
+             meter, price_id, description, quantity, unit_amount, per, exact_amount, amount);
+
+-- name: insert_document
+-- A rendered document of an invoice, kept as it went out.
+INSERT INTO invoice_document (invoice_id, media_type, sha256, content)
+VALUES (:invoice_id, :media_type, :sha256, :content);
+
+-- name: list_invoices
+-- Invoices, newest first; leads by primary key.
+SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.period) AS period_start,
+       upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.exact_total, i.net_total,
+       i.tax_total, i.payable, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
+       c.batch_seq AS cut_off_seq, i.batch_seq, i.snapshot
+  FROM invoice i JOIN cut_off c USING (cut_off_id)
+ WHERE (:entity_id::text IS NULL OR i.entity_id = :entity_id)
+   AND (:customer_id::text IS NULL OR i.customer_id = :customer_id)
+   AND (:invoice_id::bigint IS NULL OR i.invoice_id = :invoice_id)
+   AND (:before::bigint IS NULL OR i.invoice_id < :before)
+ ORDER BY i.invoice_id DESC
+ LIMIT :limit;
+
+-- name: list_lines
+-- The lines of an invoice.
+SELECT invoice_id, line_no, customer_id, kind, lower(service_period) AS service_start,
+       upper(service_period) AS service_end, model, tier, adapter, region, context_band, meter,
+       price_id, description, quantity, unit_amount, per, exact_amount, amount
+  FROM invoice_line WHERE invoice_id = :invoice_id ORDER BY line_no;
+
+-- name: find_document
+-- A rendered document by its primary key.
+SELECT content, sha256 FROM invoice_document
+ WHERE invoice_id = :invoice_id AND media_type = :media_type;
+
+-- name: trace_events
+-- Facts behind an invoice line: the windows' batches lead to them through the BRIN on batch_seq.
+SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_at, f.first_token_at,
+       f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
+       f.flags, f.agent_run_id
+  FROM usage_key k
+  JOIN usage_fact f USING (usage_key_id)
+  LEFT JOIN source s USING (source_id)
+ WHERE k.customer_id = :customer_id AND k.model = :model AND k.tier = :tier
+   AND k.adapter = :adapter AND k.region = :region AND k.context_band = :context_band
+   AND f.time >= :since AND f.time < :until AND f.batch_seq <= :batch_seq
+   AND f.batch_seq IN (SELECT d.batch_seq FROM usage_delta d
+                        WHERE d.customer_id = :customer_id AND d.usage_key_id = k.usage_key_id
+                          AND d.window_start >= :since AND d.window_start < :until)
+   AND (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
+ ORDER BY f.batch_seq, f.ordinal
+ LIMIT :limit;
