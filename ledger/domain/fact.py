@@ -1,13 +1,71 @@
-"""Facts as they are stored, what kinds there are, and what can become of a received event."""
+"""What a stored fact says beside its counts: kind, flag bits, and the fate of what was received.
 
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from enum import IntFlag, StrEnum
+Invariant: every received item has exactly one fate, and a sum over facts is plain addition, because
+a reversal carries negative counts.
+"""
+
+from enum import IntEnum, IntFlag, StrEnum
+
+
+class Kind(IntEnum):
+    """Why a row of usage_fact exists."""
+
+    ORIGINAL = 1
+    REVERSAL = 2
+    REPLACEMENT = 3
+    RELEASE = 4
+
+
+class TierSource(IntEnum):
+    """Who said which tier an attempt was served on, most trusted first."""
+
+    EVENT = 0
+    KEY = 1
+    DEPLOYMENT = 2
+    ENTITY = 3
+
+
+class Flag(IntFlag):
+    """Bits of usage_fact.flags; bits 8-9 hold the TierSource, bits 12-15 the status."""
+
+    SPLIT_UNKNOWN = 1
+    ESTIMATED = 2
+    INCOMPLETE = 4
+    INPUT_UNKNOWN = 8
+    OUTPUT_UNKNOWN = 16
+    CONTEXT_UNKNOWN = 32
+    STREAM = 64
+    NOT_STREAM = 128
+
+
+TIER_SOURCE_SHIFT = 8
+STATUS_SHIFT = 12
+# Append only: a status is stored as its place in this list, 0 is unknown.
+STATUSES = (
+    "",
+    "ok",
+    "client_aborted",
+    "timeout",
+    "rejected",
+    "provider_error",
+    "engine_error",
+    "content_filtered",
+    "budget_stopped",
+)
+
+
+def tier_source(flags: int) -> TierSource:
+    """Who said the tier of a fact with these flags."""
+    return TierSource(flags >> TIER_SOURCE_SHIFT & 3)
+
+
+def with_tier_source(flags: int, said_by: TierSource) -> int:
+    """The same flags with another source of the tier."""
+    return flags & ~(3 << TIER_SOURCE_SHIFT) | said_by << TIER_SOURCE_SHIFT
 
 
 class Fate(StrEnum):
-    """What became of a received event; every one has exactly one."""
+    """What became of a received item."""
 
     COUNTED = "counted"
     DUPLICATE = "duplicate"
@@ -17,116 +75,28 @@ class Fate(StrEnum):
     SUSPENSE = "suspense"
 
 
-ORIGINAL, REVERSAL, REPLACEMENT, RELEASE = 1, 2, 3, 4
+class Reason(StrEnum):
+    """Why an item was quarantined: the code callers may rely on; the detail names the field."""
 
-
-class Flag(IntFlag):
-    """Bits of `usage_fact.flags`."""
-
-    SPLIT_UNKNOWN = 1
-    INCOMPLETE = 2
-    INPUT_UNKNOWN = 4
-    OUTPUT_UNKNOWN = 8
-    ABORTED = 16
-    FAILED = 32
-    STREAM = 64
-    # Where the tier served comes from; none of the three: the event said it.
-    TIER_FROM_KEY = 256
-    TIER_FROM_DEPLOYMENT = 512
-    TIER_FROM_DEFAULT = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """The five disjoint leaves of a fact, in tokens; negative in a reversal."""
-
-    uncached: int
-    cache_read: int
-    cache_write: int
-    visible: int
-    reasoning: int
-
-    def __neg__(self) -> "Tokens":
-        return Tokens(
-            -self.uncached, -self.cache_read, -self.cache_write, -self.visible, -self.reasoning
-        )
-
-    @property
-    def output(self) -> int:
-        """Visible and reasoning tokens."""
-        return self.visible + self.reasoning
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """One attempt (or `requests` summed ones) as decoded: what the event says, nothing resolved."""
-
-    time: datetime
-    started_at: datetime | None
-    first_token_at: datetime | None
-    ended_at: datetime | None
-    requests: int
-    tokens: Tokens
-    flags: Flag
-    customer_ref: str
-    project_id: str
-    api_key_id: str
-    agent_id: str
-    tier: str
-    model: str
-    adapter: str
-    region: str
-    context_tokens: int
-    engine_instance: str
-    agent_run_id: str
-    end_user_id: str
-    provider_amount: Decimal | None = None
-    provider_currency: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """A usage that replaces the event `target` of `target_source`, as its `revision`."""
-
-    usage: Usage
-    target_source: str
-    target: str
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class GpuReading:
-    """A raw cumulative energy counter in mJ."""
-
-    gpu_uuid: str
-    epoch: str
-    sampled_at: datetime
-    energy_mj: int
-    power_mw: int | None
-    method: str
-    quality: str
-
-
-@dataclass(frozen=True, slots=True)
-class CounterReading:
-    """One raw cumulative counter of an inference server; `labels` sorted."""
-
-    metric: str
-    labels: tuple[tuple[str, str], ...]
-    value: Decimal
-    precision_loss: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Scrape:
-    """All counters of one engine instance at one moment."""
-
-    engine: str
-    engine_instance: str
-    run_id: str
-    run_started_at: datetime | None
-    scraped_at: datetime
-    counters: tuple[CounterReading, ...]
-
-
-Content = Usage | Correction | GpuReading | Scrape
+    NOT_JSON = "not_json"
+    BAD_HEADER = "bad_header"
+    BODY_TOO_LARGE = "body_too_large"
+    COUNT_MISMATCH = "count_mismatch"
+    UNKNOWN_TYPE = "unknown_type"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    MISSING_TIME = "missing_time"
+    FUTURE_TIME = "future_time"
+    TIMES_UNORDERED = "times_unordered"
+    SPAN_TOO_LONG = "span_too_long"
+    INVALID_FIELD = "invalid_field"
+    NEGATIVE_COUNT = "negative_count"
+    ABSURD_COUNT = "absurd_count"
+    SUM_MISMATCH = "sum_mismatch"
+    NO_COUNTS = "no_counts"
+    ESTIMATE_COMPLETE = "estimate_complete"
+    WRONG_SOURCE = "wrong_source"
+    WRONG_PLACE = "wrong_place"
+    WRONG_FORM = "wrong_form"
+    FORBIDDEN_SOURCE = "forbidden_source"
+    FORBIDDEN_CUSTOMER = "forbidden_customer"
+    UNKNOWN_TARGET = "unknown_target"

@@ -153,25 +153,25 @@ COMMENT ON TABLE provider_claim IS 'What a vendor says an attempt cost: kept for
 CREATE TABLE correction (
   source_id      int NOT NULL REFERENCES source,
   target         text COLLATE "C" NOT NULL,
-  revision       int NOT NULL CHECK (revision > 0),
+  revision       int NOT NULL CHECK (revision >= 0),
   digest         uuid NOT NULL,
   batch_seq      bigint NOT NULL,
   ordinal        int NOT NULL,
   PRIMARY KEY (source_id, target, revision)
 );
-COMMENT ON COLUMN correction.target IS 'The original''s event id, or producer/epoch/sequence/ordinal of a sequenced one; the highest revision stands.';
+COMMENT ON COLUMN correction.target IS 'The original''s event id, or producer/epoch/sequence/ordinal of a sequenced one; the highest revision stands. Revision 0 is an original that came after its correction.';
 
 CREATE TABLE fate_change (
   batch_seq      bigint NOT NULL,
+  ordinal        int NOT NULL,
   fact_batch_seq bigint NOT NULL,
   fact_ordinal   int NOT NULL,
   from_fate      text NOT NULL CHECK (from_fate IN ('counted', 'quarantined', 'superseded', 'suspense')),
   to_fate        text NOT NULL CHECK (to_fate IN ('counted', 'duplicate', 'conflict', 'quarantined', 'superseded', 'suspense')),
-  ordinal        int,
   reason         text NOT NULL,
   PRIMARY KEY (batch_seq, fact_batch_seq, fact_ordinal)
 );
-COMMENT ON COLUMN fate_change.ordinal IS 'The row of batch_seq that stands for the fact from now on; NULL: none does.';
+COMMENT ON COLUMN fate_change.ordinal IS 'The row of batch_seq that brought the change, and stands for the fact where one does.';
 CREATE INDEX ON fate_change (fact_batch_seq, fact_ordinal);
 
 CREATE TABLE conflict (

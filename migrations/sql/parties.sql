@@ -90,6 +90,8 @@ CREATE SEQUENCE directory_version AS bigint;
 CREATE FUNCTION touch_directory() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 BEGIN
+  -- Held until the change is visible: a number alone would be seen before what it announces.
+  PERFORM pg_advisory_xact_lock_shared(1, 3);
   PERFORM nextval('directory_version');
   RETURN NULL;
 END $$;

@@ -1,1 +1,1 @@
-"""The pure steps between bytes and facts: decode, identify, resolve, spread."""
+"""From bytes to the rows of a batch, as pure steps on columns."""

@@ -7,7 +7,9 @@ a digest.
 """
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from hashlib import blake2b
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -31,12 +33,19 @@ USAGE_TAGS = {
     "region": "r",
     "engine_instance": "e",
     "requests": "n",
-    "uncached": "iu",
-    "cache_read": "ir",
-    "cache_write": "iw",
-    "visible": "ov",
-    "reasoning": "og",
-    "flags": "f",
+    "main_in": "iu",
+    "in_cache_read": "ir",
+    "in_cache_write": "iw",
+    "in_cache_write_5m": "i5",
+    "in_cache_write_1h": "i1",
+    "in_tool_use": "it",
+    "main_out": "ov",
+    "out_reasoning": "og",
+    "out_rejected_prediction": "oj",
+    "usage_source": "us",
+    "complete": "cp",
+    "stream": "sm",
+    "status": "s",
     "context_tokens": "x",
     "cost_amount": "ca",
     "cost_currency": "cc",
@@ -65,7 +74,8 @@ def canonical(frame: pl.DataFrame, tags: dict[str, str], kind: str) -> pl.Series
 def _part(name: str, tag: str) -> pl.Expr:
     text = pl.col(name).cast(pl.String)
     length = text.str.len_bytes().cast(pl.String)
-    return pl.concat_str(pl.lit(f"{tag}:"), length, pl.lit(":"), text).fill_null("")
+    known = pl.when(text.str.len_bytes() > 0)
+    return known.then(pl.concat_str(pl.lit(f"{tag}:"), length, pl.lit(":"), text)).fill_null("")
 
 
 def digest(text: str | bytes) -> UUID:
@@ -87,3 +97,15 @@ def batch_digest(texts: Sequence[str | bytes]) -> UUID:
         hasher.update(b"%d:" % len(raw))
         hasher.update(raw)
     return UUID(bytes=hasher.digest())
+
+
+def counters_text(scrape: dict[str, Any]) -> str:
+    """The canonical text of a scrape: its values sorted by name and labels, numbers normalised."""
+    names = ("time", "engine", "instance", "run_id", "run_started_at")
+    parts = [str(scrape[name]) for name in names if scrape[name] is not None]
+    values = sorted(
+        (name, sorted(labels.items()), f"{Decimal(value).normalize():f}", lost)
+        for name, value, labels, lost in scrape["values"]
+    )
+    flat = [*parts, *(str(part) for value in values for part in value)]
+    return "counters;" + "".join(f"{len(part.encode())}:{part}" for part in flat)

@@ -32,12 +32,13 @@ def usage_windows(frame: pl.DataFrame) -> pl.DataFrame:
         frame.select("usage_key_id", *signed, window_start=window_of())
         .group_by("usage_key_id", "window_start")
         .agg(pl.sum("requests", *METERS))
+        .filter(pl.any_horizontal(pl.col(n) != 0 for n in ("requests", *METERS)))
         .sort("window_start", "usage_key_id")
     )
 
 
 def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
-    """Signed sums by engine key, window and usage key, input before the first token, output after."""
+    """Signed sums by engine key, window and usage key: input up to the first token, then output."""
     keys = ("engine_key_id", "usage_key_id", "sign")
     spans = frame.select(
         *keys,
@@ -47,9 +48,13 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
         middle=_middle(),
         end=_end(),
     )
-    inputs = spans.select(*keys, *INPUT_METERS, "start", end=_leg_end(), output=pl.lit(0))
+    inputs = spans.select(*keys, *INPUT_METERS, "start", end=_leg_end(), output=pl.lit(0, pl.Int64))
     outputs = spans.select(
-        *keys, *(pl.lit(0).alias(n) for n in INPUT_METERS), "end", "output", start=_leg_start()
+        *keys,
+        *(pl.lit(0, pl.Int64).alias(n) for n in INPUT_METERS),
+        "end",
+        "output",
+        start=_leg_start(),
     )
     legs = pl.concat([inputs, outputs.select(inputs.columns)])
     parts = [_sum_work(_spread(leg)) for leg in _slices(legs)]
@@ -57,7 +62,7 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def busy_masks(frame: pl.DataFrame) -> list[tuple[int, int, int]]:
-    """(engine key, window start in µs, mask) of the seconds that attempts touch; bit n is second n."""
+    """(engine key, window start in µs, mask) of the seconds attempts touch; bit n is second n."""
     spans = frame.select("engine_key_id", start=_start(), end=_end()).unique()
     spans = spans.with_columns(last=pl.max_horizontal("start", pl.col("end") - 1))
     masks: dict[tuple[int, int], int] = {}

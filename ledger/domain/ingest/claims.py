@@ -1,0 +1,186 @@
+"""Tells first occurrences from duplicates and conflicts, by place or by id.
+
+Invariant: of equal identities the first stored counts, within a call as across all time; other
+content under the same identity is a conflict, never summed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from uuid import UUID
+
+from ledger.domain.fact import Fate
+from ledger.domain.ingest.decode import Reject
+
+# Digest of an id that a correction took before its original came.
+AWAITED = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlace:
+    """Where a sequenced batch stands: no two batches have the same."""
+
+    source_id: int
+    producer: str
+    epoch: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """The batch that took a place."""
+
+    digest: UUID
+    batch_seq: int
+    ordinal_from: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """A place to be taken by the batch at `ordinal_from` of the call."""
+
+    place: BatchPlace
+    digest: UUID
+    ordinal_from: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
+    """The id of a keyed event."""
+
+    source_id: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """The event that took an id."""
+
+    digest: UUID
+    batch_seq: int
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventClaim:
+    """An id to be taken by the row at `ordinal` of the call."""
+
+    event: EventId
+    digest: UUID
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An item for quarantine: its place in the call, why, and its raw bytes."""
+
+    ordinal: int
+    reject: Reject
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Other content under an identity that is taken; `stored` None was taken in this very call."""
+
+    ordinal: int
+    source_id: int
+    event_id: str
+    stored_digest: UUID
+    offered_digest: UUID
+    stored_batch_seq: int | None
+    stored_ordinal: int
+
+
+@dataclass(slots=True)
+class Sorted:
+    """What claims of one kind came to: new ones, and the fates of the others by their ordinal."""
+
+    fates: dict[int, Fate] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+
+    def meet(
+        self,
+        taken: StoredEvent | StoredBatch | EventClaim | BatchClaim,
+        offered: EventClaim | BatchClaim,
+    ) -> None:
+        """A claim met one that was there first."""
+        ordinal, name, source_id = _place(offered)
+        if taken.digest == offered.digest:
+            self.fates[ordinal] = Fate.DUPLICATE
+            return
+        self.fates[ordinal] = Fate.CONFLICT
+        stored_seq = taken.batch_seq if isinstance(taken, StoredEvent | StoredBatch) else None
+        self.conflicts.append(
+            Conflict(
+                ordinal=ordinal,
+                source_id=source_id,
+                event_id=name,
+                stored_digest=taken.digest,
+                offered_digest=offered.digest,
+                stored_batch_seq=stored_seq,
+                stored_ordinal=_ordinal(taken),
+            )
+        )
+
+
+def sort_batches(
+    offered: Sequence[BatchClaim], stored: Mapping[BatchPlace, StoredBatch]
+) -> tuple[list[BatchClaim], Sorted]:
+    """New batches, and what became of the others."""
+    first: dict[BatchPlace, BatchClaim] = {}
+    rest = Sorted()
+    for claim in offered:
+        taken = stored.get(claim.place) or first.setdefault(claim.place, claim)
+        if taken is not claim:
+            rest.meet(taken, claim)
+    return list(first.values()), rest
+
+
+def sort_events(
+    offered: Sequence[EventClaim], stored: Mapping[EventId, StoredEvent]
+) -> tuple[list[EventClaim], Sorted]:
+    """New events, and what became of the others; an awaited id is left to the corrections."""
+    first: dict[EventId, EventClaim] = {}
+    rest = Sorted()
+    for claim in offered:
+        taken = stored.get(claim.event) or first.setdefault(claim.event, claim)
+        if taken is not claim and taken.digest != AWAITED:
+            rest.meet(taken, claim)
+    return list(first.values()), rest
+
+
+def _place(claim: EventClaim | BatchClaim) -> tuple[int, str, int]:
+    if isinstance(claim, EventClaim):
+        return claim.ordinal, claim.event.event_id, claim.event.source_id
+    at = claim.place
+    return claim.ordinal_from, f"{at.producer}/{at.epoch}/{at.sequence}", at.source_id
+
+
+def _ordinal(taken: StoredEvent | StoredBatch | EventClaim | BatchClaim) -> int:
+    if isinstance(taken, StoredEvent | EventClaim):
+        return taken.ordinal
+    return taken.ordinal_from
+
+
+CONFLICT_COLUMNS = (
+    *("batch_seq", "ordinal", "source_id", "event_id", "stored_digest", "offered_digest"),
+    *("stored_batch_seq", "stored_ordinal"),
+)
+
+
+def conflict_row(one: Conflict, *, batch_seq: int) -> tuple[object, ...]:
+    """A row of conflict, in the order of CONFLICT_COLUMNS."""
+    stored_seq = batch_seq if one.stored_batch_seq is None else one.stored_batch_seq
+    return (
+        *(batch_seq, one.ordinal, one.source_id, one.event_id, one.stored_digest),
+        *(one.offered_digest, stored_seq, one.stored_ordinal),
+    )
+
+
+def place_lock(place: BatchPlace) -> int:
+    """A number to lock for a place; two places may share one, which costs a wait."""
+    text = f"{place.source_id}/{place.producer}/{place.epoch}/{place.sequence}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big", signed=True)

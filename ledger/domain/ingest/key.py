@@ -1,0 +1,150 @@
+"""Turns who, what and where of an event into two ids: the usage key and the engine key.
+
+Invariant: an id is a hash of the content alone, so that every worker finds the same one; hashes are
+made once per distinct combination, not per row.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import polars as pl
+
+from ledger.domain.fact import TIER_SOURCE_SHIFT
+from ledger.domain.ingest.directory import Directory
+from ledger.domain.ingest.spread import window_of
+
+_WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
+_WHAT = ("service_tier_served", "model", "adapter", "region", "engine_instance")
+_COMBINATION = (*_WHO, *_WHAT, "context_band", "window_start")
+
+
+@dataclass(frozen=True, slots=True)
+class UsageKeyRow:
+    """A row of usage_key; `customer_id` None is suspense."""
+
+    usage_key_id: int
+    entity_id: str | None
+    customer_id: str | None
+    customer_ref: str
+    project_id: str
+    api_key_id: str
+    agent_id: str
+    tier: str
+    model: str
+    adapter: str
+    region: str
+    context_band: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKeyRow:
+    """A row of engine_key."""
+
+    engine_key_id: int
+    engine_instance: str
+    model: str
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A frame with `usage_key_id`, `engine_key_id`, `customer_id` and `flags`, and its keys."""
+
+    frame: pl.DataFrame
+    usage_keys: tuple[UsageKeyRow, ...]
+    engine_keys: tuple[EngineKeyRow, ...]
+
+
+def content_id(parts: Iterable[str | int | None]) -> int:
+    """A positive 63-bit id of a sequence; None, empty text and numbers are told apart."""
+    hasher = blake2b(digest_size=8, person=b"key1")
+    for part in parts:
+        raw = b"" if part is None else str(part).encode()
+        hasher.update(b"%c%d:" % (b"n" if part is None else b"v", len(raw)))
+        hasher.update(raw)
+    return (int.from_bytes(hasher.digest(), "big") >> 1) or 1
+
+
+def usage_key(
+    *,
+    entity_id: str | None,
+    customer_id: str | None,
+    who: tuple[str, str, str, str],
+    tier: str,
+    what: tuple[str, str, str],
+    context_band: int,
+) -> UsageKeyRow:
+    """The key of (ref, project, key, agent), tier and (model, adapter, region)."""
+    parts = (entity_id, customer_id, *who, tier, *what, context_band)
+    return UsageKeyRow(content_id(parts), *parts)
+
+
+def engine_key(engine_instance: str, model: str, tier: str) -> EngineKeyRow:
+    """Where an attempt ran, as far as its event says."""
+    parts = (engine_instance, model, tier)
+    return EngineKeyRow(content_id(parts), *parts)
+
+
+def name_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Adds who is billed (`customer_ref`: the data's customer, else the subject) and the model."""
+    model = pl.coalesce("served_model", "response_model", "request_model")
+    texts = ("project_id", "api_key_id", "agent_id", "adapter", "region", "engine_instance")
+    return frame.with_columns(
+        customer_ref=pl.coalesce("customer_id", "subject").fill_null(""),
+        model=model.fill_null(""),
+        **{name: pl.col(name).fill_null("") for name in (*texts, "service_tier_served")},
+    ).drop("customer_id")
+
+
+def assign_keys(frame: pl.DataFrame, directory: Directory) -> Keyed:
+    """Resolves customer and tier of each row and gives it its two keys."""
+    placed = frame.with_columns(window_start=window_of())
+    distinct = placed.select(_COMBINATION).unique().sort(_COMBINATION)
+    usage: dict[int, UsageKeyRow] = {}
+    engine: dict[int, EngineKeyRow] = {}
+    found = [_resolve(one, directory, usage, engine) for one in distinct.iter_rows()]
+    columns = list(zip(*found, strict=True)) or [(), (), (), ()]
+    resolved = distinct.with_columns(
+        pl.Series("usage_key_id", columns[0], pl.Int64),
+        pl.Series("engine_key_id", columns[1], pl.Int64),
+        pl.Series("customer_id", columns[2], pl.String),
+        pl.Series("tier_flags", columns[3], pl.Int32),
+    )
+    joined = placed.join(resolved, on=list(_COMBINATION), how="left", maintain_order="left")
+    keyed = joined.with_columns(flags=pl.col("flags") + pl.col("tier_flags"))
+    return Keyed(
+        keyed.drop("tier_flags", "window_start"), tuple(usage.values()), tuple(engine.values())
+    )
+
+
+def _resolve(
+    one: tuple[str | int, ...],
+    directory: Directory,
+    usage: dict[int, UsageKeyRow],
+    engine: dict[int, EngineKeyRow],
+) -> tuple[int, int, str | None, int]:
+    said = dict(zip(_COMBINATION, one, strict=True))
+    text = {name: str(said[name]) for name in (*_WHO, *_WHAT)}
+    moment = int(said["window_start"])
+    customer_id = directory.customer_of(text["customer_ref"], moment)
+    entity_id = directory.customers[customer_id] if customer_id is not None else None
+    tier, said_by = directory.tier_of(
+        text["service_tier_served"],
+        api_key_id=text["api_key_id"],
+        instance=text["engine_instance"],
+        model=text["model"],
+        entity=entity_id or "",
+        moment=moment,
+    )
+    row = usage_key(
+        entity_id=entity_id,
+        customer_id=customer_id,
+        who=(text["customer_ref"], text["project_id"], text["api_key_id"], text["agent_id"]),
+        tier=tier,
+        what=(text["model"], text["adapter"], text["region"]),
+        context_band=int(said["context_band"]),
+    )
+    where = engine_key(text["engine_instance"], text["model"], tier)
+    usage[row.usage_key_id], engine[where.engine_key_id] = row, where
+    return row.usage_key_id, where.engine_key_id, customer_id, said_by << TIER_SOURCE_SHIFT

@@ -1,0 +1,86 @@
+"""What is handed to ingest and what comes back: records of items, and a fate for each item."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ledger.domain.fact import Fate, Reason
+from ledger.wire.batch import BatchHeader
+
+# What callers see of a fate, item by item.
+OUTCOMES: Mapping[Fate, str] = {
+    Fate.COUNTED: "created",
+    Fate.SUSPENSE: "suspense",
+    Fate.SUPERSEDED: "superseded",
+    Fate.DUPLICATE: "duplicate",
+    Fate.CONFLICT: "conflict",
+    Fate.QUARANTINED: "rejected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a key may write: these sources, and where not empty usage of these customers only."""
+
+    sources: frozenset[str]
+    customers: frozenset[str] = frozenset()
+
+    def writes(self, source: str) -> bool:
+        """Whether it may write events of `source`."""
+        return source in self.sources
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record, one HTTP body or a piece of a file: items, and where they came from.
+
+    `header` None is keyed: each event has an id of its own. `refusal` says why the header could not
+    be read. `permission` None may write everything. `transport` is kafka, http, file or internal.
+    """
+
+    body: bytes
+    header: BatchHeader | None = None
+    transport: str = "http"
+    position: str = ""
+    actor: str = ""
+    lane: int = 0
+    permission: Permission | None = None
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """What became of one item; `ordinal` is its place in the record, from 0.
+
+    `outcome` is created, suspense, superseded, duplicate, conflict or rejected; the latter with a
+    reason code and a detail that names the field.
+    """
+
+    ordinal: int
+    outcome: str
+    event_id: str | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOutcome:
+    """What became of a record: a count per fate, and every item that was not simply counted."""
+
+    received: int
+    batch_seq: int
+    ordinal_from: int
+    counts: Mapping[Fate, int] = field(default_factory=dict)
+    exceptions: Mapping[int, ItemOutcome] = field(default_factory=dict)
+
+    def items(self) -> Iterator[ItemOutcome]:
+        """The outcome of every item, in order."""
+        for ordinal in range(self.received):
+            yield self.exceptions.get(ordinal) or ItemOutcome(ordinal, OUTCOMES[Fate.COUNTED])
+
+
+def count_fates(received: int, fates: Mapping[int, Fate]) -> dict[Fate, int]:
+    """How many items of a record met each fate; those not named were counted."""
+    counts = Counter(fates.values())
+    named: dict[Fate, int] = {fate: counts[fate] for fate in Fate if fate is not Fate.COUNTED}
+    return {Fate.COUNTED: received - sum(named.values()), **named}

@@ -1,0 +1,123 @@
+"""Turns frames into the rows of tables, in the order their columns are copied.
+
+Invariant: a fact's counts carry its sign, so that a sum over facts is plain addition.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+import polars as pl
+
+from ledger.domain.ingest.spread import METERS, activity_windows, usage_windows
+from ledger.domain.period import EPOCH, MICROSECOND
+
+FACT_COLUMNS = (
+    *("stored_day", "lane", "batch_seq", "ordinal", "kind", "flags", "source_id"),
+    *("usage_key_id", "engine_key_id", "time", "started_at", "first_token_at", "ended_at"),
+    *("requests", *METERS, "event_id", "agent_run_id", "end_user"),
+)
+USAGE_DELTA_COLUMNS = (
+    *("customer_id", "usage_key_id", "window_start", "batch_seq", "requests"),
+    *METERS,
+)
+ACTIVITY_DELTA_COLUMNS = (
+    *("engine_key_id", "window_start", "usage_key_id", "batch_seq"),
+    *("uncached", "cache_read", "cache_write", "output"),
+)
+READING_COLUMNS = (
+    *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
+    *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
+)
+COUNTER_COLUMNS = (
+    *("stored_day", "batch_seq", "ordinal", "source_id", "engine", "engine_instance"),
+    *("run_id", "run_started_at", "scraped_at", "metric", "labels", "value", "precision_loss"),
+)
+CLAIM_COLUMNS = ("batch_seq", "ordinal", "amount", "currency")
+_FACT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
+Rows = list[tuple[Any, ...]]
+
+
+def fact_frame(facts: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
+    """Rows of usage_fact, but for their number in the stored order.
+
+    From a frame with `ordinal`, `kind`, `sign`, `source_id`, `lane`, `event_id`, `end_user`.
+    """
+    signed = [pl.col(name) * pl.col("sign") for name in ("requests", *METERS)]
+    times = [as_time(name) for name in _FACT_TIMES]
+    return facts.with_columns(*signed, *times, stored_day=pl.lit(stored_day))
+
+
+def usage_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
+    """Rows of usage_delta, but for their number in the stored order, from facts with `sign`."""
+    customers = moves.select("usage_key_id", "customer_id").unique()
+    windows = usage_windows(moves).join(customers, on="usage_key_id", how="left")
+    return windows.with_columns(as_time("window_start"))
+
+
+def activity_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
+    """Rows of activity_delta, but for their number in the stored order, from facts with `sign`."""
+    return activity_windows(moves).with_columns(as_time("window_start"))
+
+
+def numbered(frame: pl.DataFrame, columns: Sequence[str], *, batch_seq: int) -> Rows:
+    """The rows of a frame with their number, in the order of `columns`."""
+    return frame.with_columns(batch_seq=pl.lit(batch_seq)).select(columns).rows()
+
+
+def reading_frame(energy: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
+    """Rows of gpu_reading, but for their number in the stored order."""
+    return energy.with_columns(as_time("time").alias("sampled_at"), stored_day=pl.lit(stored_day))
+
+
+def counter_rows(counters: pl.DataFrame, *, batch_seq: int, stored_day: date) -> Rows:
+    """Rows of counter_reading, one a value."""
+    return [
+        (
+            *(stored_day, batch_seq, scrape["ordinal"], scrape["source_id"], scrape["engine"]),
+            *(scrape["instance"], scrape["run_id"], known_moment(scrape["run_started_at"])),
+            *(moment(scrape["time"]), name, labels, Decimal(value), lost),
+        )
+        for scrape in counters.iter_rows(named=True)
+        for name, value, labels, lost in scrape["values"]
+    ]
+
+
+def claim_rows(facts: pl.DataFrame, *, batch_seq: int) -> Rows:
+    """Rows of provider_claim: what vendors say attempts cost."""
+    claimed = facts.filter(pl.col("cost_amount").is_not_null() & (pl.col("sign") > 0))
+    columns = ("ordinal", "cost_amount", "cost_currency")
+    return [
+        (batch_seq, ordinal, Decimal(amount), currency)
+        for ordinal, amount, currency in claimed.select(columns).iter_rows()
+    ]
+
+
+def as_time(name: str) -> pl.Expr:
+    """A column of microseconds as times."""
+    return pl.from_epoch(name, time_unit="us").dt.replace_time_zone("UTC").alias(name)
+
+
+def moment(micros: int) -> datetime:
+    """Microseconds as an aware time."""
+    return EPOCH + micros * MICROSECOND
+
+
+def known_moment(micros: int | None) -> datetime | None:
+    """Microseconds as an aware time, or None."""
+    return None if micros is None else moment(micros)
+
+
+def hash_end_users(users: pl.Series, secret: bytes | None) -> pl.Series:
+    """Hex of a keyed hash of each end user, or null: without a secret nothing is kept."""
+    if secret is None:
+        return pl.Series(users.name, [None] * len(users), pl.String)
+    key = blake2b(secret, digest_size=32).digest()
+    hashed = {
+        user: blake2b(user.encode(), digest_size=16, key=key).hexdigest()
+        for user in users.unique()
+        if user is not None
+    }
+    return pl.Series(users.name, [hashed.get(user) for user in users], pl.String)

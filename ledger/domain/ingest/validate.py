@@ -1,0 +1,183 @@
+"""Finds the rows of a frame that break a rule, and resolves the leaves of those that do not.
+
+Invariant: the rules over several fields are those of `wire.usage`; a row that looks wrong here is
+put to that reference, which decides and explains. Two rules need what the wire cannot know: the
+present moment, and how long a span the ledger spreads.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+
+import polars as pl
+
+from ledger.domain.fact import STATUS_SHIFT, Flag, Kind, Reason
+from ledger.domain.ingest.columns import INPUT, OUTPUT
+from ledger.domain.money import LEDGER_SCALE
+from ledger.domain.period import MICROSECOND
+from ledger.domain.rate_card import BAND_EDGES
+from ledger.wire.events import FUTURE_TOLERANCE
+from ledger.wire.usage import ESTIMATE_SOURCES, LEAF_TOKENS_PER_REQUEST_MAX
+
+# A month of a vendor's bill is one record; longer ones would be spread over windows by guessing.
+SPAN_MAX = timedelta(days=32)
+AMOUNT_PLAIN = r"^-?\d{1,24}(?:\.\d{1,12})?$"
+_JSON = r"(?i)^\s*(?:application/json|[^;]*\+json)\s*(?:;|$)"
+_IN = [f"in_{name}" for name in INPUT]
+_OUT = [f"out_{name}" for name in OUTPUT]
+
+
+def resolve_leaves(frame: pl.DataFrame) -> pl.DataFrame:
+    """Adds `main_in` and `main_out`, the two main leaves, from the leaves or the totals."""
+    return frame.with_columns(
+        _main("in_uncached", _IN[1:], "input_total").alias("main_in"),
+        _main("out_visible", _OUT[1:], "output_total").alias("main_out"),
+    )
+
+
+def suspect_usage(frame: pl.DataFrame) -> pl.Series:
+    """Rows of `resolve_leaves` that a rule of the wire may refuse."""
+    return frame.select(
+        pl.any_horizontal(
+            _suspect_envelope(),
+            _suspect_side("in_uncached", _IN[1:], "input_total"),
+            _suspect_side("out_visible", _OUT[1:], "output_total"),
+            pl.col("main_in").is_null() & pl.col("main_out").is_null(),
+            _absurd(),
+            pl.col("complete") & pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)),
+            pl.col("first_token_at") < pl.col("started_at"),
+            pl.col("ended_at") < pl.col("first_token_at"),
+            pl.col("ended_at") < pl.col("started_at"),
+            (pl.col("kind") == Kind.REPLACEMENT)
+            & (pl.col("supersedes").is_null() | (pl.col("revision") < 1)),
+            ~pl.col("cost_amount").str.contains(AMOUNT_PLAIN),
+        )
+        .fill_null(value=False)
+        .alias("suspect")
+    ).to_series()
+
+
+def suspect_energy(frame: pl.DataFrame) -> pl.Series:
+    """Readings that a rule of the wire may refuse."""
+    return frame.select(
+        pl.any_horizontal(
+            _suspect_envelope(),
+            pl.col("gpu_uuid").str.starts_with("MIG-"),
+            pl.col("sampled_at") != pl.col("time"),
+        )
+        .fill_null(value=False)
+        .alias("suspect")
+    ).to_series()
+
+
+def untimely(frame: pl.DataFrame, *, now: int) -> list[tuple[int, Reason, str]]:
+    """(row, reason, detail) of rows from the future, or over too long a span; `now` in µs."""
+    limit = now + FUTURE_TOLERANCE // MICROSECOND
+    names = [n for n in ("time", "started_at", "first_token_at", "ended_at") if n in frame.columns]
+    start = pl.min_horizontal(names)
+    found = frame.select(
+        "row",
+        *(pl.col(name).alias(name) for name in names),
+        future=pl.any_horizontal(*(pl.col(name) > limit for name in names)).fill_null(value=False),
+        long=pl.max_horizontal(names) - start > SPAN_MAX // MICROSECOND,
+    ).filter(pl.col("future") | pl.col("long"))
+    return [_untimely(one, names, limit) for one in found.iter_rows(named=True)]
+
+
+def _untimely(
+    one: dict[str, int | None], names: Sequence[str], limit: int
+) -> tuple[int, Reason, str]:
+    row = one["row"] or 0
+    if one["future"]:
+        late = next(n for n in names if (one[n] or 0) > limit)
+        where = late if late == "time" else f"data.{late}"
+        return (
+            row,
+            Reason.FUTURE_TIME,
+            (f"{where}: more than 5 minutes in the future; set the sender's clock and resend"),
+        )
+    return (
+        row,
+        Reason.SPAN_TOO_LONG,
+        (f"data.started_at: more than {SPAN_MAX.days} days before the end; send shorter records"),
+    )
+
+
+def count_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The five meters, the flags and the context band of rows that passed; adds columns."""
+    writes = [pl.col(n) for n in _IN[2:5]]
+    hidden_input = (pl.col("main_in") > 0) & (
+        pl.col("in_cache_read").is_null() | pl.all_horizontal(w.is_null() for w in writes)
+    )
+    hidden_output = (pl.col("main_out") > 0) & pl.col("out_reasoning").is_null()
+    zero = {"uncached": "main_in", "visible": "main_out"}
+    counted = frame.with_columns(
+        uncached=_plus(zero["uncached"], "in_tool_use"),
+        cache_read=pl.col("in_cache_read").fill_null(0),
+        cache_write=_plus(*_IN[2:5]),
+        visible=_plus(zero["visible"], "out_rejected_prediction"),
+        reasoning=pl.col("out_reasoning").fill_null(0),
+    )
+    context = pl.coalesce("context_tokens", _single_input())
+    return counted.with_columns(
+        context_band=_band(context),
+        flags=pl.sum_horizontal(
+            _bit(hidden_input | hidden_output, Flag.SPLIT_UNKNOWN),
+            _bit(pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)), Flag.ESTIMATED),
+            _bit(~pl.col("complete"), Flag.INCOMPLETE),
+            _bit(pl.col("main_in").is_null(), Flag.INPUT_UNKNOWN),
+            _bit(pl.col("main_out").is_null(), Flag.OUTPUT_UNKNOWN),
+            _bit(context.is_null(), Flag.CONTEXT_UNKNOWN),
+            _bit(pl.col("stream"), Flag.STREAM),
+            _bit(~pl.col("stream"), Flag.NOT_STREAM),
+            pl.col("status").cast(pl.Int32) * (1 << STATUS_SHIFT),
+        ),
+    )
+
+
+def _single_input() -> pl.Expr:
+    # Of records already summed nobody knows the largest single input.
+    whole = pl.col("uncached") + pl.col("cache_read") + pl.col("cache_write")
+    return pl.when((pl.col("requests") == 1) & pl.col("main_in").is_not_null()).then(whole)
+
+
+def _band(context: pl.Expr) -> pl.Expr:
+    above = pl.sum_horizontal((context > edge).cast(pl.Int16) for edge in BAND_EDGES[1:])
+    return above.fill_null(0).cast(pl.Int16)
+
+
+def _bit(condition: pl.Expr, flag: Flag) -> pl.Expr:
+    return condition.fill_null(value=False).cast(pl.Int32) * int(flag)
+
+
+def _plus(*names: str) -> pl.Expr:
+    return pl.sum_horizontal(pl.col(name).fill_null(0) for name in names)
+
+
+def _suspect_envelope() -> pl.Expr:
+    return pl.col("bad_time") | ~pl.col("datacontenttype").str.contains(_JSON).fill_null(value=True)
+
+
+def _main(main: str, others: Sequence[str], total: str) -> pl.Expr:
+    return pl.coalesce(main, pl.col(total) - _plus(*others))
+
+
+def _suspect_side(main: str, others: Sequence[str], total: str) -> pl.Expr:
+    known = _plus(*others)
+    alone = pl.col(total).is_null() & pl.col(main).is_null()
+    orphan = alone & pl.any_horizontal(pl.col(name).is_not_null() for name in others)
+    differs = pl.col(main).fill_null(0) + known != pl.col(total)
+    return orphan | (pl.col(main).is_not_null() & differs) | (known > pl.col(total))
+
+
+def _absurd() -> pl.Expr:
+    limit = pl.col("requests") * LEAF_TOKENS_PER_REQUEST_MAX
+    leaves = (*_IN, *_OUT, "main_in", "main_out")
+    return pl.any_horizontal(pl.col(name) > limit for name in leaves)
+
+
+def finer_than_amount(text: str) -> bool:
+    """Whether a decimal has more than twelve places, or more digits than an amount may."""
+    number = Decimal(text).normalize()
+    exponent = number.as_tuple().exponent
+    return not isinstance(exponent, int) or -exponent > LEDGER_SCALE

@@ -1,0 +1,38 @@
+"""Keeps a snapshot of the slow facts that ingest needs, and reads it anew when one changes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ledger.domain.ingest.directory import Directory
+from ledger.store.directory import (
+    find_directory_changing,
+    find_directory_version,
+    read_directory,
+)
+from ledger.store.queries import Connection
+
+KNOWN_KEYS_MAX = 1_000_000
+UNSETTLED = -1
+
+
+@dataclass(slots=True)
+class DirectoryCache:
+    """One per process: costs a sequence read a batch while nothing changes."""
+
+    snapshot: Directory | None = None
+    known_keys: set[int] = field(default_factory=set)
+
+    async def read(self, connection: Connection) -> Directory:
+        """The slow facts as they stand."""
+        version = await find_directory_version(connection)
+        if self.snapshot is None or self.snapshot.version != version:
+            # In this order: a change that is not visible yet leaves a mark that matches nothing.
+            changing = await find_directory_changing(connection)
+            self.snapshot = await read_directory(connection, UNSETTLED if changing else version)
+        return self.snapshot
+
+    def remember_keys(self, keys: Iterable[int]) -> None:
+        """Keys that are stored and committed need not be offered again."""
+        if len(self.known_keys) > KNOWN_KEYS_MAX:
+            self.known_keys.clear()
+        self.known_keys.update(keys)

@@ -1,0 +1,338 @@
+"""Stores what was received: one transaction for facts, duplicates, deltas, quarantine and position.
+
+    ingest(connection, records, *, directory, now, limits, moves=()) -> list[RecordOutcome]
+
+`connection` is one of the worker role, not inside a transaction. `records` are `Record`s
+(`ledger.domain.ingest.record`): a body of NDJSON, of one CloudEvent or of a JSON array of them,
+with a `BatchHeader` where the source is sequenced. `directory` is the process's `DirectoryCache`.
+Each `RecordOutcome` has `received`, `counts` per `Fate`, and `items()`: created, suspense,
+superseded, duplicate, conflict or rejected (with reason and detail) for each item, in order.
+Sending the same again is safe. `prepare_storage(connection, now=...)` makes the daily partitions
+and is called once at start and when the day changes.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import asyncpg
+import polars as pl
+
+from ledger.domain.errors import ConflictError, LedgerError, UnavailableError
+from ledger.domain.fact import Fate
+from ledger.domain.ingest.claims import (
+    CONFLICT_COLUMNS,
+    BatchClaim,
+    BatchPlace,
+    Conflict,
+    EventClaim,
+    EventId,
+    Refused,
+    conflict_row,
+    place_lock,
+    sort_batches,
+    sort_events,
+)
+from ledger.domain.ingest.directory import Directory
+from ledger.domain.ingest.judge import (
+    KEYED,
+    claiming_records,
+    identities,
+    new_sources,
+    refuse_customers,
+    refuse_forms,
+    refuse_sources,
+)
+from ledger.domain.ingest.key import Keyed, assign_keys
+from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare
+from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
+from ledger.domain.ingest.record import Record, RecordOutcome
+from ledger.domain.ingest.rows import hash_end_users
+from ledger.flows.directory import DirectoryCache
+from ledger.flows.stored import Stored
+from ledger.store import ingest as store
+from ledger.store.connect import draw_batch_seq
+from ledger.store.positions import PositionMove, move_position
+from ledger.store.queries import Connection
+
+T = TypeVar("T")
+RETRIES = 5
+PARTITION_DAYS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class IngestLimits:
+    """The largest body, how long raw bytes of refused items are kept, and the end users' key."""
+
+    body_bytes_max: int = 16 * 1024 * 1024
+    quarantine_days: int = 30
+    end_user_secret: bytes | None = None
+
+
+class PositionLostError(LedgerError):
+    """Another worker moved the partition on: this one's batch was rolled back and is not lost."""
+
+    title = "Position lost"
+
+
+class KeyCollisionError(ConflictError):
+    """Two different keys have one content hash."""
+
+
+class ClaimLostError(Exception):
+    """Another writer took an id between look-up and claim; the call is tried again."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call between its checks and its writes; `fates` has the rows that were not counted."""
+
+    prepared: Prepared
+    directory: Directory
+    fates: dict[int, Fate] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    batch_claims: list[BatchClaim] = field(default_factory=list)
+    event_claims: list[EventClaim] = field(default_factory=list)
+
+
+async def ingest(
+    connection: Connection,
+    records: Sequence[Record],
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+    moves: Sequence[PositionMove] = (),
+) -> list[RecordOutcome]:
+    """Store the records in one transaction and say what became of each item.
+
+    PositionLostError where a partition of `moves` does not stand where expected; UnavailableError
+    where other writers kept taking the same ids.
+    """
+    prepared = await asyncio.to_thread(
+        prepare, records, now=now, body_bytes_max=limits.body_bytes_max
+    )
+    refuse_sources(prepared)
+    for _ in range(RETRIES):
+        try:
+            return await _store(
+                connection,
+                prepared.fork(),
+                directory=directory,
+                now=now,
+                limits=limits,
+                moves=moves,
+            )
+        except (ClaimLostError, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
+            continue
+    raise UnavailableError("Other writers are storing the same events.", "Send the batch again.")
+
+
+async def prepare_storage(connection: Connection, *, now: datetime) -> int:
+    """Make the daily partitions from the day of `now` a week ahead; returns how many were new."""
+    day = now.astimezone(UTC).date()
+    return await store.ensure_partitions(connection, day, days=PARTITION_DAYS)
+
+
+async def _store(
+    connection: Connection,
+    prepared: Prepared,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+    moves: Sequence[PositionMove],
+) -> list[RecordOutcome]:
+    known = await _register_sources(connection, prepared, directory)
+    refuse_forms(prepared, known)
+    keyed = assign_keys(prepared.usage, known)
+    prepared.usage = keyed.frame
+    refuse_customers(prepared)
+    await _register_keys(connection, keyed, directory)
+    async with connection.transaction():
+        call = _Call(prepared, known)
+        await _sort_batches(connection, call)
+        await _sort_events(connection, call)
+        _suspend(call)
+        stored = _encode(call, now=now, secret=limits.end_user_secret)
+        batch_seq = await draw_batch_seq(connection)
+        await _claim(connection, call, batch_seq)
+        await stored.copy(connection, batch_seq)
+        found = outcomes(prepared, call.fates, batch_seq=batch_seq)
+        await _keep_receipts(connection, call, found, now=now, limits=limits)
+        await _move(connection, moves, batch_seq)
+    return found
+
+
+async def _register_sources(
+    connection: Connection, prepared: Prepared, directory: DirectoryCache
+) -> Directory:
+    """Sources and keys say nothing about usage, so they commit at once and hold up nobody."""
+    known = await directory.read(connection)
+    fresh = new_sources(prepared, known)
+    if not fresh:
+        return known
+    async with connection.transaction():
+        batch_seq = await draw_batch_seq(connection)
+        await store.insert_sources(connection, fresh, batch_seq=batch_seq)
+    return await directory.read(connection)
+
+
+async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
+    usage = {k.usage_key_id: k for k in keyed.usage_keys}
+    engine = {k.engine_key_id: k for k in keyed.engine_keys}
+    new_usage = [usage[n] for n in sorted(usage.keys() - directory.known_keys)]
+    new_engine = [engine[n] for n in sorted(engine.keys() - directory.known_keys)]
+    if new_usage:
+        await store.insert_usage_keys(connection, new_usage)
+        ids = [key.usage_key_id for key in new_usage]
+        _check_keys(usage, await store.find_usage_keys(connection, ids))
+    if new_engine:
+        await store.insert_engine_keys(connection, new_engine)
+        ids = [key.engine_key_id for key in new_engine]
+        _check_keys(engine, await store.find_engine_keys(connection, ids))
+    directory.remember_keys([*usage, *engine])
+
+
+def _check_keys(offered: dict[int, T], stored: dict[int, T]) -> None:
+    for key_id, key in stored.items():
+        if offered[key_id] != key:
+            raise KeyCollisionError(
+                f"Two keys have the hash {key_id}: {key} is stored, {offered[key_id]} was sent.",
+                "Nothing of the batch was stored; rename one of the two.",
+            )
+
+
+async def _sort_batches(connection: Connection, call: _Call) -> None:
+    prepared = call.prepared
+    offered = [_batch_claim(call, n) for n in claiming_records(prepared, call.directory)]
+    if not offered:
+        return
+    await store.lock_places(connection, [place_lock(claim.place) for claim in offered])
+    stored = await store.find_batches(connection, [claim.place for claim in offered])
+    call.batch_claims, rest = sort_batches(offered, stored)
+    sizes = {claim.ordinal_from: claim.events for claim in offered}
+    for first, fate in rest.fates.items():
+        for row in range(first, first + sizes[first]):
+            call.fates[row] = fate
+            # A batch that counted before has had its say about bad events.
+            prepared.rejects.pop(row, None)
+    call.conflicts += rest.conflicts
+    drop_rows(prepared, call.fates)
+
+
+def _batch_claim(call: _Call, record: int) -> BatchClaim:
+    header = call.prepared.records[record].header
+    assert header is not None
+    source = call.directory.sources[header.source]
+    return BatchClaim(
+        place=BatchPlace(source.source_id, header.producer, header.epoch, header.sequence),
+        digest=call.prepared.batches[record],
+        ordinal_from=call.prepared.firsts[record],
+        events=call.prepared.sizes[record],
+    )
+
+
+async def _sort_events(connection: Connection, call: _Call) -> None:
+    rows_ = identities(call.prepared).filter(pl.col("form") == KEYED)
+    offered = [
+        EventClaim(
+            EventId(call.directory.sources[source].source_id, event_id),
+            call.prepared.digest(row),
+            row,
+        )
+        for row, event_id, source in rows_.select("row", "id", "source").iter_rows()
+    ]
+    if not offered:
+        return
+    stored = await store.find_event_keys(connection, [claim.event for claim in offered])
+    call.event_claims, rest = sort_events(offered, stored)
+    call.fates.update(rest.fates)
+    call.conflicts += rest.conflicts
+    drop_rows(call.prepared, rest.fates)
+
+
+def _suspend(call: _Call) -> None:
+    unknown = call.prepared.usage.filter(pl.col("customer_id").is_null())
+    call.fates.update(dict.fromkeys(unknown["row"], Fate.SUSPENSE))
+    call.fates.update(dict.fromkeys(call.prepared.rejects, Fate.QUARANTINED))
+
+
+def _encode(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
+    prepared = call.prepared
+    facts = _placed(call, prepared.usage).with_columns(
+        hash_end_users(prepared.usage["end_user_id"], secret).alias("end_user"),
+        sign=pl.lit(1, pl.Int64),
+    )
+    return Stored.of(
+        facts,
+        moves=facts,
+        worked=facts,
+        energy=_placed(call, prepared.energy),
+        counters=_placed(call, prepared.counters),
+        now=now,
+    )
+
+
+def _placed(call: _Call, frame: pl.DataFrame) -> pl.DataFrame:
+    """Adds what the call knows of its rows: source, lane and ordinal; a place needs no id."""
+    owners = call.prepared.record_of()
+    records = [call.prepared.records[owners[row]] for row in frame["row"]]
+    sources = {name: known.source_id for name, known in call.directory.sources.items()}
+    ids = zip(frame["id"], records, strict=True)
+    return frame.with_columns(
+        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
+        pl.Series("lane", [record.lane for record in records], pl.Int16),
+        pl.Series("event_id", [i if r.header is None else None for i, r in ids], pl.String),
+        ordinal=pl.col("row").cast(pl.Int32),
+    )
+
+
+async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
+    if call.batch_claims:
+        claims = sorted(call.batch_claims, key=lambda c: astuple(c.place))
+        taken = await store.insert_batches(connection, claims, batch_seq=batch_seq)
+        if taken != len(claims):
+            raise ClaimLostError
+    if call.event_claims:
+        taken = await store.insert_event_keys(connection, call.event_claims, batch_seq=batch_seq)
+        if taken != len(call.event_claims):
+            raise ClaimLostError
+
+
+async def _keep_receipts(
+    connection: Connection,
+    call: _Call,
+    found: list[RecordOutcome],
+    *,
+    now: datetime,
+    limits: IngestLimits,
+) -> None:
+    if not found:
+        return
+    batch_seq, prepared = found[0].batch_seq, call.prepared
+    receipts = receipt_rows(prepared, found, call.directory, now=now)
+    await store.copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
+    if prepared.rejects:
+        await store.insert_quarantine(
+            connection,
+            [Refused(row, why, prepared.items[row]) for row, why in prepared.rejects.items()],
+            batch_seq=batch_seq,
+            received_at=now,
+            expires_at=now + timedelta(days=limits.quarantine_days),
+        )
+    if call.conflicts:
+        conflicts = [conflict_row(one, batch_seq=batch_seq) for one in call.conflicts]
+        await store.copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
+
+
+async def _move(connection: Connection, moves: Sequence[PositionMove], batch_seq: int) -> None:
+    for move in sorted(moves, key=lambda m: (m.partition.topic_id, m.partition.partition)):
+        if not await move_position(connection, move, batch_seq=batch_seq):
+            at = move.partition
+            raise PositionLostError(
+                f"Partition {at.partition} of {at.topic} does not stand at {move.expected}.",
+                "Read its position again and go on from there.",
+            )

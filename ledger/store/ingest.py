@@ -1,0 +1,200 @@
+"""Writes what was received: sources, keys, claims, facts, deltas, quarantine, positions."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+
+from asyncpg import BitString
+
+from ledger.domain.ingest.claims import (
+    BatchClaim,
+    BatchPlace,
+    EventClaim,
+    EventId,
+    Refused,
+    StoredBatch,
+    StoredEvent,
+)
+from ledger.domain.ingest.key import EngineKeyRow, UsageKeyRow
+from ledger.domain.period import WINDOW_SECONDS
+from ledger.store.queries import Connection, load_queries
+
+INGEST = load_queries("ingest")
+RAW_BYTES_MAX = 64 * 1024
+
+
+async def ensure_partitions(connection: Connection, first_day: date, *, days: int) -> int:
+    """Make the daily partitions from `first_day` on; returns how many were new."""
+    return int(
+        await INGEST["ensure_partitions"].value(connection, first_day=first_day, days=days) or 0
+    )
+
+
+async def insert_sources(
+    connection: Connection, forms: Sequence[tuple[str, str]], *, batch_seq: int
+) -> None:
+    """Register (source, form) pairs; one already registered keeps its form."""
+    await INGEST["insert_sources"].run(
+        connection,
+        sources=[source for source, _ in forms],
+        forms=[form for _, form in forms],
+        batch_seq=batch_seq,
+    )
+
+
+async def insert_usage_keys(connection: Connection, keys: Sequence[UsageKeyRow]) -> None:
+    """Store keys that are not stored yet."""
+    await INGEST["insert_usage_keys"].run(
+        connection,
+        ids=[key.usage_key_id for key in keys],
+        entities=[key.entity_id for key in keys],
+        customers=[key.customer_id for key in keys],
+        refs=[key.customer_ref for key in keys],
+        projects=[key.project_id for key in keys],
+        api_keys=[key.api_key_id for key in keys],
+        agents=[key.agent_id for key in keys],
+        tiers=[key.tier for key in keys],
+        models=[key.model for key in keys],
+        adapters=[key.adapter for key in keys],
+        regions=[key.region for key in keys],
+        bands=[key.context_band for key in keys],
+    )
+
+
+async def find_usage_keys(connection: Connection, ids: Sequence[int]) -> dict[int, UsageKeyRow]:
+    """Stored keys by id."""
+    rows = await INGEST["find_usage_keys"].rows(connection, ids=list(ids))
+    return {row["usage_key_id"]: UsageKeyRow(**dict(row)) for row in rows}
+
+
+async def insert_engine_keys(connection: Connection, keys: Sequence[EngineKeyRow]) -> None:
+    """Store keys that are not stored yet."""
+    await INGEST["insert_engine_keys"].run(
+        connection,
+        ids=[key.engine_key_id for key in keys],
+        instances=[key.engine_instance for key in keys],
+        models=[key.model for key in keys],
+        tiers=[key.tier for key in keys],
+    )
+
+
+async def find_engine_keys(connection: Connection, ids: Sequence[int]) -> dict[int, EngineKeyRow]:
+    """Stored keys by id."""
+    rows = await INGEST["find_engine_keys"].rows(connection, ids=list(ids))
+    return {row["engine_key_id"]: EngineKeyRow(**dict(row)) for row in rows}
+
+
+async def lock_places(connection: Connection, places: Iterable[int]) -> None:
+    """Wait for whoever stores or corrects the same places; held until the transaction ends."""
+    await INGEST["lock_places"].rows(connection, places=sorted(set(places)))
+
+
+async def find_batches(
+    connection: Connection, places: Sequence[BatchPlace]
+) -> dict[BatchPlace, StoredBatch]:
+    """The batches that took these places."""
+    rows = await INGEST["find_batches"].rows(connection, **_places(places))
+    return {
+        places[row["n"] - 1]: StoredBatch(
+            row["digest"], row["batch_seq"], row["ordinal_from"], row["events"]
+        )
+        for row in rows
+    }
+
+
+async def insert_batches(
+    connection: Connection, claims: Sequence[BatchClaim], *, batch_seq: int
+) -> int:
+    """Claim places; returns how many were free."""
+    return await INGEST["insert_batches"].run(
+        connection,
+        **_places([claim.place for claim in claims]),
+        digests=[claim.digest for claim in claims],
+        ordinals=[claim.ordinal_from for claim in claims],
+        events=[claim.events for claim in claims],
+        batch_seq=batch_seq,
+    )
+
+
+async def find_event_keys(
+    connection: Connection, events: Sequence[EventId]
+) -> dict[EventId, StoredEvent]:
+    """The events that took these ids."""
+    rows = await INGEST["find_event_keys"].rows(
+        connection,
+        source_ids=[event.source_id for event in events],
+        event_ids=[event.event_id for event in events],
+    )
+    return {
+        events[row["n"] - 1]: StoredEvent(row["digest"], row["batch_seq"], row["ordinal"])
+        for row in rows
+    }
+
+
+async def insert_event_keys(
+    connection: Connection, claims: Sequence[EventClaim], *, batch_seq: int
+) -> int:
+    """Claim ids in their order, so that no two writers wait for each other; returns how many."""
+    claims = sorted(claims, key=lambda claim: claim.event)
+    return await INGEST["insert_event_keys"].run(
+        connection,
+        source_ids=[claim.event.source_id for claim in claims],
+        event_ids=[claim.event.event_id for claim in claims],
+        digests=[claim.digest for claim in claims],
+        ordinals=[claim.ordinal for claim in claims],
+        batch_seq=batch_seq,
+    )
+
+
+async def insert_quarantine(
+    connection: Connection,
+    refused: Sequence[Refused],
+    *,
+    batch_seq: int,
+    received_at: datetime,
+    expires_at: datetime,
+) -> None:
+    """Keep what was refused; of its raw bytes the first 64 KiB, until they expire."""
+    await INGEST["insert_quarantine"].run(
+        connection,
+        batch_seq=batch_seq,
+        received_at=received_at,
+        expires_at=expires_at,
+        ordinals=[one.ordinal for one in refused],
+        sources=[one.reject.source for one in refused],
+        event_ids=[one.reject.event_id for one in refused],
+        reasons=[str(one.reject.reason) for one in refused],
+        details=[one.reject.detail for one in refused],
+        raws=[one.raw[:RAW_BYTES_MAX] for one in refused],
+        truncated=[len(one.raw) > RAW_BYTES_MAX for one in refused],
+    )
+
+
+async def copy_rows(
+    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Rows into a table by binary COPY."""
+    await connection.copy_records_to_table(table, columns=list(columns), records=rows)
+
+
+def _places(places: Sequence[BatchPlace]) -> dict[str, list[int] | list[str]]:
+    return {
+        "source_ids": [place.source_id for place in places],
+        "producers": [place.producer for place in places],
+        "epochs": [place.epoch for place in places],
+        "sequences": [place.sequence for place in places],
+    }
+
+
+async def copy_masks(
+    connection: Connection, masks: Iterable[tuple[int, datetime, int]], *, batch_seq: int
+) -> None:
+    """(engine key, window, mask whose bit n is second n) of a batch."""
+    await copy_rows(
+        connection,
+        "activity_mask",
+        ("engine_key_id", "window_start", "batch_seq", "mask"),
+        [
+            (key, window, batch_seq, BitString.from_int(mask, WINDOW_SECONDS, bitorder="little"))
+            for key, window, mask in masks
+        ],
+    )

@@ -1,0 +1,38 @@
+-- name: find_directory_version
+-- The number that any change of a slow fact raises. A sequence: one row, no snapshot.
+SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM directory_version s;
+
+-- name: find_directory_changing
+-- Whether a change is under way that raised the number and is not visible yet.
+SELECT EXISTS (
+  SELECT FROM pg_locks l
+   WHERE l.locktype = 'advisory' AND l.classid = 1 AND l.objid = 3 AND l.objsubid = 2 AND l.granted
+     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
+
+-- name: list_customers
+-- Every customer with its entity. A scan.
+SELECT c.customer_id, c.entity_id FROM customer c;
+
+-- name: list_names
+-- Every dated name of a customer that is recorded now. A scan.
+SELECT a.alias, a.customer_id, lower(a.valid) AS since, nullif(upper(a.valid), 'infinity') AS until
+  FROM customer_alias a WHERE upper_inf(a.recorded) ORDER BY a.alias, lower(a.valid);
+
+-- name: list_key_tiers
+-- The tier of every API key that has one. A scan.
+SELECT k.key_id, k.tier FROM api_key k WHERE k.tier IS NOT NULL;
+
+-- name: list_tier_rules
+-- Every deployment that declares a tier, as recorded now. A scan.
+SELECT d.deployment_id, d.entity_id, d.model, d.tier, d.engine_instances,
+       lower(d.valid) AS since, nullif(upper(d.valid), 'infinity') AS until
+  FROM deployment d WHERE d.tier IS NOT NULL AND upper_inf(d.recorded)
+ ORDER BY d.deployment_id, lower(d.valid);
+
+-- name: list_entity_tiers
+-- The default tier of every entity. A scan.
+SELECT e.entity_id, e.default_tier FROM entity e;
+
+-- name: list_sources
+-- Every source with its number and form. A scan.
+SELECT s.source, s.source_id, s.form FROM source s;

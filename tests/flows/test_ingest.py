@@ -1,0 +1,114 @@
+"""What ingest stores, and that it stores it once."""
+
+import pytest
+
+from ledger.domain.fact import Fate, Reason
+from ledger.domain.ingest.record import Permission, Record
+from ledger.store.queries import Connection
+from tests.support.usage import (
+    SOURCE,
+    Gate,
+    activity,
+    attempt,
+    fates,
+    keyed,
+    open_books,
+    sequenced,
+    text,
+    windows,
+    windows_of_facts,
+)
+from tests.wire.samples import counters_event, energy_event
+
+
+@pytest.fixture
+async def gate(worker: Connection) -> Gate:
+    await open_books(worker)
+    return Gate(worker)
+
+
+async def test_attempts_become_facts_windows_and_activity(gate: Gate) -> None:
+    assert await gate.outcomes(keyed(attempt("a"), attempt("b", tokens=5))) == ["created"] * 2
+    (window,) = await windows(gate.connection)
+    assert window[0] == "acme"
+    assert window[5:8] == (2, 15, 30)
+    assert await windows_of_facts(gate.connection) == [window]
+    ((*_, uncached, output),) = await activity(gate.connection)
+    assert (uncached, output) == (15, 30)
+
+
+async def test_same_event_again_is_a_duplicate_and_other_content_a_conflict(gate: Gate) -> None:
+    await gate.send(keyed(attempt("a")))
+    before = await windows(gate.connection)
+    assert await gate.outcomes(keyed(attempt("a"), attempt("a", tokens=11))) == [
+        "duplicate",
+        "conflict",
+    ]
+    assert await windows(gate.connection) == before
+    assert await fates(gate.connection) == {
+        "received": 3,
+        "counted": 1,
+        "duplicate": 1,
+        "conflict": 1,
+    }
+
+
+async def test_first_of_equal_ids_within_a_call_counts(gate: Gate) -> None:
+    twice = keyed(attempt("a"), attempt("a"), attempt("a", tokens=99))
+    assert await gate.outcomes(twice) == ["created", "duplicate", "conflict"]
+
+
+async def test_a_numbered_batch_counts_once_in_any_order(gate: Gate) -> None:
+    second = sequenced([attempt(), attempt(tokens=3)], sequence=2)
+    first = sequenced([attempt(tokens=4)], sequence=1)
+    assert await gate.outcomes(second, first) == ["created"] * 3
+    assert await gate.outcomes(first, second) == ["duplicate"] * 3
+    other = sequenced([attempt(tokens=5)], sequence=1)
+    assert await gate.outcomes(other) == ["conflict"]
+    assert (await windows(gate.connection))[0][5:7] == (3, 17)
+
+
+async def test_one_bad_event_costs_only_itself(gate: Gate) -> None:
+    bad = attempt("b")
+    del bad["time"]
+    found = await gate.send(keyed(attempt("a"), bad, attempt("c")))
+    items = list(found[0].items())
+    assert [item.outcome for item in items] == ["created", "rejected", "created"]
+    assert items[1].reason is Reason.MISSING_TIME
+    assert items[1].detail.startswith("time: found nothing")
+    rows = await gate.connection.fetch(
+        "SELECT * FROM quarantine JOIN quarantine_raw USING (quarantine_id)"
+    )
+    assert [(r["reason"], r["event_id"], b'"id":"b"' in r["raw"]) for r in rows] == [
+        ("missing_time", "b", True)
+    ]
+    assert await gate.outcomes(keyed(attempt("b"))) == ["created"]
+
+
+async def test_readings_and_counters_are_kept(gate: Gate) -> None:
+    body = text([energy_event(), counters_event() | {"id": "2"}])
+    assert await gate.outcomes(Record(body)) == ["created"] * 2
+    assert await gate.connection.fetchval("SELECT energy_mj FROM gpu_reading") == 123_456_789
+    assert await gate.connection.fetchval("SELECT value FROM counter_reading") == 9081
+
+
+async def test_a_source_keeps_the_form_it_came_in_first(gate: Gate) -> None:
+    await gate.send(keyed(attempt("a") | {"source": "/hosts/a"}))
+    (found,) = await gate.send(sequenced([attempt()]))
+    assert [item.reason for item in found.items()] == [Reason.WRONG_FORM]
+    assert await gate.connection.fetchval("SELECT count(*) FROM ingest_batch") == 0
+
+
+async def test_a_key_writes_its_own_sources_and_customers_only(gate: Gate) -> None:
+    other = attempt("b") | {"source": "/other"}
+    stranger = attempt("c", customer_id="globex")
+    allowed = Permission(frozenset({SOURCE}), frozenset({"acme"}))
+    body = keyed(attempt("a"), other, stranger).body
+    (found,) = await gate.send(Record(body, permission=allowed))
+    assert [item.reason for item in found.items()] == [
+        None,
+        Reason.FORBIDDEN_SOURCE,
+        Reason.FORBIDDEN_CUSTOMER,
+    ]
+    assert found.counts[Fate.COUNTED] == 1
+    assert await gate.connection.fetchval("SELECT count(*) FROM source") == 1
