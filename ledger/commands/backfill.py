@@ -22,7 +22,7 @@ from ledger.flows.backfill import (
 )
 from ledger.flows.backfill import backfill as run_backfill
 from ledger.flows.backfill_rows import TARGETS, RowShape
-from ledger.flows.prepare_days import prepare_days
+from ledger.flows.ingest import prepare_storage
 from ledger.store.queries import Connection
 
 MEANING = {
@@ -74,7 +74,7 @@ def backfill(
     options = Options(author_of("backfill").actor, correct=correct, dry_run=dry_run)
 
     async def load(connection: Connection) -> BackfillReport:
-        await prepare_days(connection, clock.now())
+        await prepare_storage(connection, now=clock.now())
         with (
             open_usage_file(file, tuple(columns.values()), delimiter=delimiter) as rows,
             progress(f"backfill {file.name}") as advance,

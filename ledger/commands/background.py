@@ -10,7 +10,7 @@ import asyncpg
 
 from ledger import clock
 from ledger.domain.errors import LedgerError
-from ledger.flows.prepare_days import prepare_days
+from ledger.flows.ingest import prepare_storage
 from ledger.flows.settle import settle
 from ledger.store.connect import connect
 
@@ -47,7 +47,7 @@ def _run(worker_url: str, every_s: int, stop: threading.Event) -> None:
 async def _round(worker_url: str) -> None:
     connection = await connect(worker_url)
     try:
-        await prepare_days(connection, clock.now())
+        await prepare_storage(connection, now=clock.now())
         for done in await settle(connection, now=clock.now()):
             if done.rows_written:
                 log.info("%s: %d rows written", done.stage, done.rows_written)

@@ -7,7 +7,7 @@ import click
 from ledger import clock
 from ledger.commands.database import Database, DatabaseUrls, database_options, open_connection
 from ledger.domain.errors import MissingInputError
-from ledger.flows.prepare_days import prepare_days
+from ledger.flows.ingest import prepare_storage
 from ledger.store.migrate import migrate as migrate_schema
 from ledger.store.roles import bootstrap_roles
 
@@ -38,7 +38,7 @@ def migrate_urls(urls: DatabaseUrls) -> None:
 async def _prepare(url: str) -> None:
     connection = await open_connection(url)
     try:
-        await prepare_days(connection, clock.now())
+        await prepare_storage(connection, now=clock.now())
     finally:
         await connection.close()
 

@@ -1,5 +1,6 @@
 """`tokenledger status`: what arrived and when last, what waits, what is covered."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -7,8 +8,8 @@ import click
 from ledger import clock
 from ledger.commands.database import Database, database_options
 from ledger.commands.show import json_option, print_json, print_table
-from ledger.flows.unpriced import list_unpriced
 from ledger.reports.status import Status, read_status
+from ledger.reports.waiting import list_all_unpriced
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 
@@ -29,10 +30,10 @@ def status(database: Database, as_json: bool) -> None:
     _show_coverage(found)
 
 
-async def _read(connection: Connection) -> tuple[Status, list[dict[str, Any]]]:
+async def _read(connection: Connection) -> tuple[Status, Sequence[dict[str, Any]]]:
     cut_off = await draw_cut_off(connection, "status")
     found = await read_status(connection, cut_off=cut_off, now=clock.now())
-    return found, await list_unpriced(connection)
+    return found, await list_all_unpriced(connection, cut_off=cut_off)
 
 
 def _plain(found: Status) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _show_stages(found: Status) -> None:
     print_table("Stages", ("stage", "last run", "batches drawn since"), rows, numbers=1)
 
 
-def _show_waiting(found: Status, waiting: list[dict[str, Any]]) -> None:
+def _show_waiting(found: Status, waiting: Sequence[dict[str, Any]]) -> None:
     suspense = sum(row["requests"] for row in found.suspense)
     names = ", ".join(row["customer_ref"] or "(no name)" for row in found.suspense)
     click.echo(f"Suspense: {suspense:,} requests of unknown customers{_of(names)}")

@@ -17,8 +17,8 @@ from ledger.commands.background import background
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.migrate import migrate_urls
 from ledger.domain.errors import UnavailableError
+from ledger.flows.ingest import prepare_storage
 from ledger.flows.keys import create_api_key
-from ledger.flows.prepare_days import prepare_days
 from ledger.settings import Settings
 from ledger.store.connect import connect
 from ledger.store.keys import list_api_keys
@@ -106,7 +106,7 @@ async def _open_books(worker_url: str) -> str | None:
     """Make the days ahead, and the first admin key where there is none."""
     connection = await connect(worker_url)
     try:
-        await prepare_days(connection, clock.now())
+        await prepare_storage(connection, now=clock.now())
         if any(key.role == "admin" for key in await list_api_keys(connection)):
             return None
         new = NewApiKey(role="admin", name="first key")

@@ -1,6 +1,6 @@
 """What a running ledger looks after, and what an operator asks it."""
 
-from datetime import date, datetime
+from datetime import datetime
 
 import asyncpg
 
@@ -8,13 +8,6 @@ from ledger.store.queries import Connection, load_queries
 
 OPERATIONS = load_queries("operations")
 LAST = 2**63 - 1
-
-
-async def ensure_partitions(connection: Connection, first_day: date, *, days: int) -> int:
-    """Make the partitions of `days` days from `first_day`; returns how many were missing."""
-    return int(
-        await OPERATIONS["ensure_partitions"].value(connection, first_day=first_day, days=days)
-    )
 
 
 async def list_source_states(connection: Connection) -> list[asyncpg.Record]:

@@ -1,7 +1,3 @@
--- name: ensure_partitions
--- Makes the partitions of these days where they lack; returns how many it made.
-SELECT ensure_partitions(:first_day, :days);
-
 -- name: list_source_states
 -- Each source: what arrived, by fate, when last, and the time of the newest fact in its last batch;
 -- a scan of receipts, then the facts of one batch a source by BRIN (batch_seq).

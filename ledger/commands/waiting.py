@@ -1,0 +1,144 @@
+"""`tokenledger quarantine`, `suspense` and `unpriced`: what waits, and how it gets on."""
+
+from typing import Any
+
+import click
+
+from ledger import clock
+from ledger.commands.database import Database, author_of, database_options
+from ledger.commands.show import json_option, print_json, print_table
+from ledger.domain.errors import NotFoundError
+from ledger.flows.release import release_suspense
+from ledger.flows.replay import replay_quarantine
+from ledger.reports.waiting import list_all_unpriced
+from ledger.store import operations
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+
+
+@click.group()
+def quarantine() -> None:
+    """Events that could not be read, with the reason; their bytes are kept for a while."""
+
+
+@quarantine.command("list")
+@click.option("--rows", default=100, show_default=True)
+@click.option("--before", default=operations.LAST, help="Only ids below this one.")
+@json_option
+@database_options
+def list_waiting(database: Database, rows: int, before: int, as_json: bool) -> None:
+    """List what waits, newest first."""
+    found = database.run(lambda c: operations.list_quarantine(c, rows=rows, before=before))
+    listed: list[dict[str, Any]] = [dict(row) for row in found]
+    if as_json:
+        print_json(listed)
+        return
+    columns = ("id", "source", "event", "reason", "detail", "received")
+    print_table("Quarantine", columns, [tuple(row.values()) for row in listed])
+
+
+@quarantine.command()
+@click.argument("quarantine_id", type=int)
+@database_options
+def show(database: Database, quarantine_id: int) -> None:
+    """Write the bytes of one event to stdout, as far as they are kept."""
+    row = database.run(lambda c: operations.find_quarantine_raw(c, quarantine_id))
+    if row is None:
+        raise NotFoundError(
+            f"There are no bytes of quarantined event {quarantine_id}.",
+            "They expire; ask the sender for it.",
+        )
+    click.get_binary_stream("stdout").write(row["raw"])
+    if row["truncated"]:
+        click.echo("(cut off here)", err=True)
+
+
+@quarantine.command()
+@click.argument("quarantine_ids", type=int, nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Everything that waits.")
+@json_option
+@database_options
+def replay(
+    database: Database, quarantine_ids: tuple[int, ...], everything: bool, as_json: bool
+) -> None:
+    """Try again to read events, after what was wrong has been mended."""
+    if bool(quarantine_ids) == everything:
+        raise click.UsageError("name events by their ids, or give --all")
+
+    async def work(connection: Connection) -> Any:
+        ids = list(quarantine_ids) or await _waiting_ids(connection)
+        return await replay_quarantine(connection, ids, now=clock.now())
+
+    done = database.run(work)
+    if as_json:
+        print_json(done)
+        return
+    print_table("Replayed", ("id", "outcome", "detail"), done)
+
+
+@click.group()
+def suspense() -> None:
+    """Usage of customers nobody knows; it is kept, carries its cost, and waits."""
+
+
+@suspense.command("list")
+@json_option
+@database_options
+def list_suspense(database: Database, as_json: bool) -> None:
+    """List the unknown names with what waits under each."""
+    listed: list[dict[str, Any]] = [dict(row) for row in database.run(operations.list_suspense)]
+    if as_json:
+        print_json(listed)
+        return
+    columns = ("customer named", "first window", "last window", "requests", "input", "output")
+    print_table("Suspense", columns, [tuple(row.values()) for row in listed], numbers=3)
+
+
+@suspense.command()
+@click.argument("customer_ref")
+@click.option("--reason", default="released on the command line", help="Kept with it.")
+@json_option
+@database_options
+def release(database: Database, customer_ref: str, reason: str, as_json: bool) -> None:
+    """Give what waits under a name to its customer, which must be entered by now."""
+    done = database.run(
+        lambda c: release_suspense(c, customer_ref, author=author_of(reason), now=clock.now())
+    )
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"Released: {done}")
+
+
+@click.group()
+def unpriced() -> None:
+    """Usage that waits for a price: counted, listed, never worth zero."""
+
+
+@unpriced.command("list")
+@click.option("--entity", "entity_id", help="Only of this entity.")
+@json_option
+@database_options
+def list_unpriced(database: Database, entity_id: str | None, as_json: bool) -> None:
+    """List what has no price, and why."""
+
+    async def read(connection: Connection) -> Any:
+        cut_off = await draw_cut_off(connection, "unpriced")
+        return await list_all_unpriced(connection, cut_off=cut_off, entity_id=entity_id)
+
+    listed = database.run(read)
+    if as_json:
+        print_json(listed)
+        return
+    names = ("customer_id", "model", "tier", "meter", "reason", "first_window", "quantity")
+    rows = [tuple(row[name] for name in names) for row in listed]
+    print_table("Unpriced", names, rows, numbers=1)
+
+
+async def _waiting_ids(connection: Connection) -> list[int]:
+    ids: list[int] = []
+    before = operations.LAST
+    while page := await operations.list_quarantine(connection, rows=1_000, before=before):
+        ids += [row["quarantine_id"] for row in page]
+        before = ids[-1]
+    return ids

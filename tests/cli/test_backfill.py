@@ -1,0 +1,184 @@
+"""Requests of the past: a published trace to the last token, and files as they come in practice."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.command_line import CommandLine
+
+AZURE = (
+    *("--map", "input=ContextTokens", "--map", "output=GeneratedTokens"),
+    *("--map", "time=TIMESTAMP", "--set", "customer=acme", "--set", "model=gpt-x"),
+)
+LOG = (
+    *("--map", "time=at", "--map", "input=in", "--map", "output=out"),
+    *("--set", "customer=acme", "--set", "model=gpt-x"),
+)
+HEAD = "at,in,out\n"
+LINES = [
+    "2024-03-01T10:00:00Z,100,10",
+    "2024-03-01T10:00:00Z,100,10",
+    "2024-03-01T10:20:00Z,200,20",
+]
+
+
+@pytest.fixture
+def factory(command: CommandLine, tmp_path: Path) -> CommandLine:
+    command.enter_factory(tmp_path)
+    return command
+
+
+def log(folder: Path, lines: list[str], name: str = "log.csv") -> Path:
+    path = folder / name
+    path.write_text(HEAD + "".join(f"{line}\n" for line in lines))
+    return path
+
+
+def usage(command: CommandLine, *more: object) -> dict[str, Any]:
+    period = ("--from", "2023-01-01", "--to", "2025-01-01")
+    report: dict[str, Any] = command.json("report", "usage", *period, *more)
+    return report
+
+
+def totals(command: CommandLine) -> tuple[int, int, int]:
+    total = usage(command)["total"]
+    return (total["requests"], total["input_tokens"], total["output_tokens"])
+
+
+def test_published_trace_is_loaded_to_the_last_token_and_once(
+    factory: CommandLine, shared_data: Path
+) -> None:
+    path = shared_data / "traces" / "azure_llm_2023_code.csv.gz"
+    done = factory.json("backfill", path, *AZURE)
+    assert (done["source"], done["rows"], done["created"]) == (path.name, 8_819, 8_819)
+    assert totals(factory) == (8_819, 18_059_974, 245_896)
+    hours = [
+        (row["hour"][11:13], row["requests"], row["input_tokens"], row["output_tokens"])
+        for row in usage(factory, "--by", "hour")["rows"]
+    ]
+    assert hours == [("18", 7_717, 15_710_990, 213_958), ("19", 1_102, 2_348_984, 31_938)]
+    again = factory("backfill", path, *AZURE)
+    assert "Nothing changed: every row was there already." in again.stdout
+    assert totals(factory) == (8_819, 18_059_974, 245_896)
+    assert "all equal" in factory("check").stdout
+
+
+def test_equal_rows_stay_two_facts_and_an_appended_file_adds_its_new_lines(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    assert factory.json("backfill", log(tmp_path, LINES), *LOG)["created"] == 3
+    assert totals(factory) == (3, 400, 40)
+    more = log(tmp_path, [*LINES, "2024-03-01T10:40:00Z,7,1"])
+    done = factory.json("backfill", more, *LOG)
+    assert (done["created"], done["duplicate"]) == (1, 3)
+    assert totals(factory) == (4, 407, 41)
+
+
+def test_changed_line_is_a_conflict_until_it_is_meant(factory: CommandLine, tmp_path: Path) -> None:
+    factory("backfill", log(tmp_path, LINES), *LOG)
+    changed = log(tmp_path, [LINES[0], "2024-03-01T10:00:00Z,150,10", LINES[2]])
+    refused = factory("backfill", changed, *LOG, status=1)
+    assert "1 lines of log.csv say something else than what is recorded" in refused.stderr
+    assert "line 3: conflict" in refused.stderr
+    assert totals(factory) == (3, 400, 40)
+    meant = factory.json("backfill", changed, *LOG, "--correct")
+    assert (meant["corrected"], meant["duplicate"], meant["conflict"]) == (1, 2, 0)
+    assert totals(factory) == (3, 450, 40)
+    for again in (("--correct",), ()):
+        done = factory.json("backfill", changed, *LOG, *again)
+        assert done["duplicate"] == 3
+    assert totals(factory) == (3, 450, 40)
+
+
+def test_correction_can_be_taken_back(factory: CommandLine, tmp_path: Path) -> None:
+    factory("backfill", log(tmp_path, LINES), *LOG)
+    changed = [LINES[0], "2024-03-01T10:00:00Z,150,10", LINES[2]]
+    for _ in range(2):
+        factory("backfill", log(tmp_path, changed), *LOG, "--correct")
+        assert totals(factory) == (3, 450, 40)
+        factory("backfill", log(tmp_path, LINES), *LOG, "--correct")
+        assert totals(factory) == (3, 400, 40)
+    assert "all equal" in factory("check").stdout
+
+
+def test_other_zone_or_map_under_the_same_name_is_a_conflict(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    path = log(tmp_path, ["2024-07-01 10:00:00,100,10"])
+    factory("backfill", path, *LOG)
+    factory("backfill", path, *LOG, "--tz", "Europe/Copenhagen", status=1)
+    factory("backfill", path, *LOG, "--tz", "Europe/Copenhagen", "--source", "other")
+    hours = [row["hour"][:16] for row in usage(factory, "--by", "hour")["rows"]]
+    assert hours == ["2024-07-01T08:00", "2024-07-01T10:00"]
+
+
+def test_bad_rows_cost_only_themselves_and_are_named(factory: CommandLine, tmp_path: Path) -> None:
+    bad = ["2024-03-01T10:00:00Z,-5,10", "yesterday,1,1", "2024-03-01T10:00:00Z,,"]
+    path = log(tmp_path, [LINES[0], *bad, "2024-03-01T10:00:00.1234567Z,1,1"])
+    refused = factory("backfill", path, *LOG, status=1)
+    for number in (3, 4, 5):
+        assert f"line {number}: rejected" in refused.stderr
+    assert totals(factory) == (2, 101, 11)
+    assert len(factory.json("quarantine", "list")) == 3
+
+
+def test_dry_run_says_what_would_happen_and_writes_nothing(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    done = factory.json("backfill", log(tmp_path, LINES), *LOG, "--dry-run")
+    assert (done["dry_run"], done["created"]) == (True, 3)
+    assert totals(factory) == (0, 0, 0)
+    assert factory.json("status")["sources"] == []
+    assert factory.json("backfill", log(tmp_path, LINES), *LOG)["created"] == 3
+
+
+def test_ndjson_fields_are_reached_by_their_path(factory: CommandLine, tmp_path: Path) -> None:
+    rows = [
+        {"ts": "2024-03-01T10:00:00Z", "usage": {"prompt": 9, "cached": 4, "completion": 2}},
+        {"ts": "2024-03-01T10:00:01Z", "usage": {"prompt": 1, "completion": 1.5}},
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(gzip.compress("\n".join(json.dumps(row) for row in rows).encode()))
+    mapped = {
+        "time": "ts",
+        "input": "usage.prompt",
+        "cache_read": "usage.cached",
+        "output": "usage.completion",
+    }
+    options = [part for name, at in mapped.items() for part in ("--map", f"{name}={at}")]
+    done = factory.json("backfill", path, *options, "--set", "customer=acme", status=1)
+    assert (done["created"], done["rejected"]) == (1, 1)
+    assert usage(factory)["total"]["cache_read"] == 4
+    assert usage(factory)["total"]["uncached"] == 5
+
+
+def test_customer_nobody_knows_goes_to_suspense(factory: CommandLine, tmp_path: Path) -> None:
+    options = ("--map", "time=at", "--map", "input=in", "--set", "customer=walk-in")
+    done = factory.json("backfill", log(tmp_path, LINES), *options)
+    assert done["suspense"] == 3
+    (waiting,) = factory.json("suspense", "list")
+    assert (waiting["customer_ref"], waiting["input_tokens"]) == ("walk-in", 400)
+    assert "3 requests of unknown customers: walk-in" in factory("status").stdout
+
+
+def test_files_that_cannot_be_read_are_said_in_one_line(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    path = log(tmp_path, LINES)
+    said = factory.refusal("backfill", path, "--map", "time=when", *LOG[2:])
+    assert "log.csv has no column when. It has at, in, out." in said
+    path.write_text(HEAD + "2024-03-01T10:00:00Z,1\n")
+    assert "line 2 has 2 cells, its header 3" in factory.refusal("backfill", path, *LOG)
+    path.write_bytes(gzip.compress(HEAD.encode() * 5000)[:-30])
+    assert "broken gzip" in factory.refusal("backfill", path, *LOG)
+    path.write_text("")
+    assert "is empty" in factory.refusal("backfill", path, *LOG)
+    said = factory.refusal("backfill", path, "--map", "time=at")
+    assert said == (
+        "Nothing says how many tokens it used. (at tokens)"
+        " Give --map input=COLUMN or --set input=VALUE."
+    )
+    assert "called 'promt'" in factory.refusal("backfill", path, "--map", "promt=in")
