@@ -1,0 +1,78 @@
+"""A customer on a card, with usage by the window, for tests of rating and invoices."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from ledger.domain.author import Author
+from ledger.flows.book_revenue import book_revenue
+from ledger.flows.enter import enter_customer, enter_entity, enter_rate_card, enter_subscription
+from ledger.flows.rate import rate
+from ledger.store.queries import Connection
+from ledger.wire.inputs import NewCustomer, NewEntity, NewRateCard, NewSubscription, read_input
+from tests.support.books import Books, Buyer, Tokens
+
+AUTHOR = Author("cli:test", "for a test", "req-1")
+NOVEMBER = datetime(2023, 11, 1, tzinfo=UTC)
+DECEMBER = datetime(2023, 12, 1, tzinfo=UTC)
+JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
+WINDOW = datetime(2023, 11, 16, 18, 15, tzinfo=UTC)
+NOW = datetime(2023, 12, 2, tzinfo=UTC)
+ACME = Buyer()
+
+
+async def subscribed(
+    connection: Connection,
+    *,
+    prices: tuple[str, str] = ("5", "15"),
+    meters: tuple[str, ...] = ("input", "output"),
+    customer_id: str = "acme",
+) -> Books:
+    """A customer of entity `factory`, on a card with input and output prices per million."""
+    books = Books(connection)
+    if await connection.fetchval("SELECT count(*) FROM entity") == 0:
+        entity = {"entity_id": "factory", "name": "Factory", "currency": "USD", "zone": "UTC"}
+        await enter_entity(connection, read_input(NewEntity, entity), AUTHOR)
+    customer = {"customer_id": customer_id, "entity_id": "factory", "name": customer_id.title()}
+    await enter_customer(connection, read_input(NewCustomer, customer), AUTHOR)
+    listed = [
+        {"meter": meter, "amount": amount, "valid_from": "2023-01-01T00:00:00Z"}
+        for meter, amount in zip(meters, prices, strict=False)
+    ]
+    card = {
+        "rate_card_id": f"card-{customer_id}",
+        "entity_id": "factory",
+        "name": "List prices",
+        "currency": "USD",
+        "prices": listed,
+    }
+    await enter_rate_card(connection, read_input(NewRateCard, card), AUTHOR)
+    subscription = {
+        "subscription_id": f"sub-{customer_id}",
+        "customer_id": customer_id,
+        "rate_card_id": f"card-{customer_id}",
+        "valid_from": "2023-01-01T00:00:00Z",
+    }
+    await enter_subscription(connection, read_input(NewSubscription, subscription), AUTHOR)
+    return books
+
+
+async def azure_hours(books: Books) -> None:
+    """The totals of the Azure code trace, by hour."""
+    hour = WINDOW.replace(minute=0)
+    await books.usage(hour, Tokens(uncached=15_710_990, output=213_958))
+    await books.usage(hour.replace(hour=19), Tokens(uncached=2_348_984, output=31_938))
+
+
+async def settled(connection: Connection) -> tuple[int, int]:
+    """Rows that rating and booking wrote."""
+    rated = await rate(connection, now=NOW)
+    booked = await book_revenue(connection, now=NOW)
+    return rated.rows_written, booked.rows_written
+
+
+async def balance_of(connection: Connection, account: str) -> Decimal:
+    """Debit minus credit of an account over everything booked."""
+    found = await connection.fetchval(
+        "SELECT coalesce(sum(amount), 0) FROM posting WHERE account = $1", account
+    )
+    return Decimal(found)

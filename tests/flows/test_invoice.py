@@ -1,0 +1,218 @@
+"""Invoices are issued once, numbered without gaps, and never change."""
+
+import asyncio
+from datetime import datetime
+from decimal import Decimal
+from io import BytesIO
+
+import asyncpg
+import pytest
+from pypdf import PdfReader
+
+from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError, NotFoundError
+from ledger.flows.invoice import (
+    IssuedInvoice,
+    IssueRules,
+    issue_all,
+    issue_invoice,
+    pending_adjustments,
+    preview_invoice,
+)
+from ledger.store import invoice as store
+from ledger.store.connect import connect
+from ledger.store.queries import Connection
+from tests.flows.billing import (
+    AUTHOR,
+    DECEMBER,
+    JANUARY,
+    NOW,
+    WINDOW,
+    azure_hours,
+    balance_of,
+    settled,
+    subscribed,
+)
+from tests.support.books import Buyer, Tokens
+from tests.support.database import Database
+
+
+async def issue(
+    connection: Connection,
+    *,
+    moment: datetime = WINDOW,
+    now: datetime = NOW,
+    customer: str = "acme",
+    allow: IssueRules = IssueRules(),
+) -> IssuedInvoice:
+    return await issue_invoice(
+        connection,
+        subscription_id=f"sub-{customer}",
+        moment=moment,
+        now=now,
+        author=AUTHOR,
+        allow=allow,
+    )
+
+
+@pytest.mark.parametrize(
+    ("prices", "exact", "amounts", "net"),
+    [
+        (("5", "15"), "93.98831", ["90.30", "3.69"], "93.99"),
+        (("2.5", "10"), "47.608895", ["45.15", "2.46"], "47.61"),
+    ],
+)
+async def test_each_line_rounds_once_and_the_difference_is_booked(
+    worker: Connection, prices: tuple[str, str], exact: str, amounts: list[str], net: str
+) -> None:
+    books = await subscribed(worker, prices=prices)
+    await azure_hours(books)
+    issued = await issue(worker)
+    assert (issued.number, issued.net_total) == ("FACTORY-2023-000001", Decimal(net))
+    lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
+    assert [str(line["amount"]) for line in lines] == amounts
+    assert await balance_of(worker, "1100") == Decimal(net)
+    assert await balance_of(worker, "1150") == 0
+    assert await balance_of(worker, "6100") == Decimal(exact) - Decimal(net)
+    assert await worker.fetchval("SELECT sum(amount) FROM posting") == 0
+
+
+async def test_a_preview_shows_what_would_be_issued_and_takes_no_number(
+    worker: Connection,
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    draft = await preview_invoice(worker, subscription_id="sub-acme", moment=WINDOW, now=NOW)
+    assert draft.totals.net == Decimal("93.99")
+    assert await worker.fetchval("SELECT count(*) FROM invoice_series") == 0
+    assert (await issue(worker)).number.endswith("000001")
+
+
+async def test_the_pdf_says_what_the_books_say(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    issued = await issue(worker)
+    pdf = await store.find_document(worker, invoice_id=issued.invoice_id)
+    assert pdf is not None
+    text = PdfReader(BytesIO(pdf)).pages[0].extract_text()
+    for part in (issued.number, "Acme", "90.30", "3.69", "93.99 USD", "2023-11-01 to 2023-12-01"):
+        assert part in text
+
+
+async def test_late_usage_is_an_adjustment_and_the_invoice_stays_as_it_was(
+    worker: Connection,
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    issued = await issue(worker)
+
+    async def everything() -> list[object]:
+        invoices = [dict(row) for row in await store.list_invoices(worker)]
+        lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
+        pdf = await store.find_document(worker, invoice_id=issued.invoice_id)
+        return [invoices, [dict(line) for line in lines], pdf]
+
+    before = await everything()
+    await books.usage(WINDOW.replace(minute=0), Tokens(output=1_000_000))
+    await settled(worker)
+    (pending,) = await pending_adjustments(worker, subscription_id="sub-acme")
+    assert (pending.kind, pending.exact_amount) == ("adjustment", Decimal(15))
+    assert await everything() == before
+
+    await books.usage(DECEMBER, Tokens(uncached=1_000_000))
+    following = await issue(worker, moment=DECEMBER, now=JANUARY)
+    lines = await store.list_lines(worker, invoice_id=following.invoice_id)
+    assert [(line["kind"], line["amount"]) for line in lines] == [
+        ("usage", Decimal("5.00")),
+        ("adjustment", Decimal("15.00")),
+    ]
+    assert await pending_adjustments(worker, subscription_id="sub-acme") == []
+    assert await everything() != before
+    assert (await everything())[1:] == before[1:]
+
+
+async def test_a_period_is_invoiced_once(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await issue(worker)
+    with pytest.raises(ConflictError, match="invoiced already"):
+        await issue(worker)
+    await books.usage(WINDOW, Tokens(uncached=1_000_000))
+    with pytest.raises(ConflictError, match="supplementary"):
+        await issue(worker)
+    second = await issue(worker, allow=IssueRules(supplementary=True))
+    assert second.net_total == Decimal("5.00")
+
+
+async def test_what_cannot_be_invoiced_says_why(worker: Connection) -> None:
+    books = await subscribed(worker, meters=("input",), prices=("5",))
+    with pytest.raises(InvalidInputError, match="nothing to bill"):
+        await issue(worker)
+    await azure_hours(books)
+    with pytest.raises(ConflictError, match="not over"):
+        await issue(worker, now=WINDOW)
+    with pytest.raises(MissingInputError, match="no price for output_visible"):
+        await issue(worker)
+    assert (await issue(worker, allow=IssueRules(unpriced=True))).net_total == Decimal("90.30")
+    with pytest.raises(NotFoundError, match="no subscription"):
+        await issue(worker, customer="nobody")
+
+
+async def test_an_aborted_run_leaves_no_gap_and_two_at_once_no_double(
+    worker: Connection, database: Database
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    for name in ("beta", "gamma", "delta"):
+        await subscribed(worker, customer_id=name)
+        buyer = Buyer(customer_id=name, customer_ref=name)
+        await books.usage(WINDOW, Tokens(uncached=1_000_000), buyer=buyer)
+    await settled(worker)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        async with worker.transaction():
+            await issue(worker)
+            raise RuntimeError("pulled the plug")
+
+    async def issue_apart(name: str) -> str:
+        connection = await connect(database.worker_url)
+        try:
+            return (await issue(connection, customer=name)).number
+        finally:
+            await connection.close()
+
+    names = ("acme", "beta", "gamma", "delta")
+    numbers = await asyncio.gather(*(issue_apart(name) for name in names))
+    assert sorted(numbers) == [f"FACTORY-2023-{n:06d}" for n in range(1, 5)]
+
+
+async def test_all_of_an_entity_are_issued_and_a_second_run_adds_nothing(
+    worker: Connection,
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await subscribed(worker, customer_id="beta")
+    issued = await issue_all(worker, entity_id="factory", moment=WINDOW, now=NOW, author=AUTHOR)
+    assert len(issued) == 1
+    again = await issue_all(worker, entity_id="factory", moment=WINDOW, now=NOW, author=AUTHOR)
+    assert again == []
+
+
+@pytest.mark.parametrize("table", ["invoice", "invoice_line", "invoice_document", "posting"])
+async def test_nobody_can_change_what_was_issued(
+    owner: Connection, worker: Connection, table: str
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await issue(worker)
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await owner.execute(f"DELETE FROM {table}")
+
+
+async def test_an_unbalanced_posting_is_refused_by_the_database_too(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await settled(worker)
+    with pytest.raises(asyncpg.CheckViolationError, match="does not balance"):
+        await worker.execute(
+            "INSERT INTO posting (entry_id, line_no, account, amount, currency)"
+            " SELECT max(entry_id), 99, '4000', 1, 'USD' FROM journal_entry"
+        )
