@@ -96,7 +96,7 @@ def _entry(entity: Entity, place: Place, amount: Decimal) -> JournalEntry:
     return JournalEntry(
         entity_id=entity.entity_id,
         kind="revenue",
-        natural_key=f"revenue:{subscription_id}:{hour:%Y-%m-%dT%H:%MZ}:{currency}",
+        natural_key=f"revenue:{customer_id}:{subscription_id}:{hour:%Y-%m-%dT%H:%MZ}:{currency}",
         booked_for=hour,
         description=f"Usage of {customer_id} in the hour",
         postings=usage_accrued(customer_id, amount, currency),

@@ -105,7 +105,8 @@ async def _rate_chunk(
         for one in usage:
             computed.update(_charges(one, book))
         stored = await rating.find_charges(connection, windows=windows)
-        changes = next_revisions(stored, computed, nothing=_nothing)
+        kept = {key: _same_or_new(stored.get(key), value) for key, value in computed.items()}
+        changes = next_revisions(stored, kept, nothing=_nothing)
         if changes:
             batch_seq = await draw_batch_seq(connection)
             stamp = (cut_off.cut_off_id, batch_seq, entity.entity_id)
@@ -134,6 +135,13 @@ def _value(charge: Charge, subscription: Subscription | None, card: RateCard | N
         amount=charge.amount,
         unpriced=charge.unpriced,
     )
+
+
+def _same_or_new(stored: tuple[int, ChargeValue] | None, value: ChargeValue) -> ChargeValue:
+    # A price entered again with another validity has another id; what it comes to is the same.
+    if stored is not None and replace(value, price_id=stored[1].price_id) == stored[1]:
+        return stored[1]
+    return value
 
 
 def _nothing(value: ChargeValue) -> ChargeValue:
