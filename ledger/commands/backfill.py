@@ -1,6 +1,7 @@
 """`tokenledger backfill`: requests of the past from CSV or NDJSON, every row with its outcome."""
 
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -92,7 +93,9 @@ def backfill(
         ctx.exit(1)
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

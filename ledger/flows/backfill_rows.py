@@ -1,10 +1,12 @@
 """Cells of a request log into usage events, each under its line number."""
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import Any
+
+import msgspec
 
 from ledger.domain.errors import InvalidInputError
 from ledger.wire.errors import Rfc3339Error
@@ -36,6 +38,7 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "region": (TEXT, ("data", "region")),
     "instance": (TEXT, ("data", "engine", "instance")),
 }
+_WITHOUT_OFFSET = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?", re.ASCII)
 TOKENS = ("input", "uncached", "cache_read", "cache_write", "output", "visible", "reasoning")
 
 
@@ -106,7 +109,7 @@ def correction_event(event: Mapping[str, Any], *, revision: int, mark: str) -> d
 
 def encode_line(event: Mapping[str, Any]) -> bytes:
     """An event as a line of NDJSON; its cells hold no floats."""
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    return msgspec.json.encode(event) + b"\n"
 
 
 def _put(event: dict[str, Any], target: str, value: Any, zone: tzinfo) -> None:
@@ -124,6 +127,9 @@ def _count(value: Any, _zone: tzinfo) -> Any:
 
 
 def _instant(value: Any, zone: tzinfo) -> Any:
+    # What names its instant already is left to ingest to read; only local times need the zone.
+    if isinstance(value, str) and zone is UTC and _WITHOUT_OFFSET.fullmatch(value):
+        return f"{value[:10]}T{value[11:]}Z"
     try:
         return format_rfc3339(parse_rfc3339(value, zone=zone)) if isinstance(value, str) else value
     except Rfc3339Error:
