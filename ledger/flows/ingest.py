@@ -49,11 +49,14 @@ from ledger.domain.ingest.key import Keyed, assign_keys
 from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.domain.ingest.rows import hash_end_users
+from ledger.domain.ingest.rows import FACTS, hash_end_users, reverse
+from ledger.domain.ingest.supersede import Target, find_targets
+from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.stored import Stored
 from ledger.store import ingest as store
 from ledger.store.connect import draw_batch_seq
+from ledger.store.correction import copy_fate_changes, insert_corrections
 from ledger.store.positions import PositionMove, move_position
 from ledger.store.queries import Connection
 
@@ -95,6 +98,9 @@ class _Call:
     conflicts: list[Conflict] = field(default_factory=list)
     batch_claims: list[BatchClaim] = field(default_factory=list)
     event_claims: list[EventClaim] = field(default_factory=list)
+    awaited: dict[int, EventId] = field(default_factory=dict)
+    targets: dict[int, Target] = field(default_factory=dict)
+    corrected: Corrected = field(default_factory=Corrected)
 
 
 async def ingest(
@@ -147,14 +153,16 @@ async def _store(
 ) -> list[RecordOutcome]:
     known = await _register_sources(connection, prepared, directory)
     refuse_forms(prepared, known)
+    targets = find_targets(prepared, known)
     keyed = assign_keys(prepared.usage, known)
     prepared.usage = keyed.frame
     refuse_customers(prepared)
     await _register_keys(connection, keyed, directory)
     async with connection.transaction():
-        call = _Call(prepared, known)
+        call = _Call(prepared, known, targets=targets)
         await _sort_batches(connection, call)
         await _sort_events(connection, call)
+        await _correct(connection, call)
         _suspend(call)
         stored = _encode(call, now=now, secret=limits.end_user_secret)
         batch_seq = await draw_batch_seq(connection)
@@ -208,9 +216,12 @@ def _check_keys(offered: dict[int, T], stored: dict[int, T]) -> None:
 async def _sort_batches(connection: Connection, call: _Call) -> None:
     prepared = call.prepared
     offered = [_batch_claim(call, n) for n in claiming_records(prepared, call.directory)]
+    named = [place[0] for target in call.targets.values() if (place := target.place())]
+    places = [claim.place for claim in offered] + named
+    if places:
+        await store.lock_places(connection, [place_lock(place) for place in places])
     if not offered:
         return
-    await store.lock_places(connection, [place_lock(claim.place) for claim in offered])
     stored = await store.find_batches(connection, [claim.place for claim in offered])
     call.batch_claims, rest = sort_batches(offered, stored)
     sizes = {claim.ordinal_from: claim.events for claim in offered}
@@ -251,12 +262,32 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
     call.event_claims, rest = sort_events(offered, stored)
     call.fates.update(rest.fates)
     call.conflicts += rest.conflicts
+    call.awaited = rest.awaited
     drop_rows(call.prepared, rest.fates)
+
+
+async def _correct(connection: Connection, call: _Call) -> None:
+    found = await settle_corrections(
+        connection,
+        call.prepared,
+        targets=call.targets,
+        events=call.event_claims,
+        batches=call.batch_claims,
+        awaited=call.awaited,
+    )
+    call.corrected = found
+    call.fates.update(found.fates)
+    call.conflicts += found.conflicts
+    gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
+    # Neither a duplicate nor a conflict of a revision claims the id it came with.
+    call.event_claims = [c for c in call.event_claims if c.ordinal not in gone] + found.awaited
+    drop_rows(call.prepared, gone)
 
 
 def _suspend(call: _Call) -> None:
     unknown = call.prepared.usage.filter(pl.col("customer_id").is_null())
-    call.fates.update(dict.fromkeys(unknown["row"], Fate.SUSPENSE))
+    for row in unknown["row"]:
+        call.fates.setdefault(row, Fate.SUSPENSE)
     call.fates.update(dict.fromkeys(call.prepared.rejects, Fate.QUARANTINED))
 
 
@@ -266,10 +297,17 @@ def _encode(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
         hash_end_users(prepared.usage["end_user_id"], secret).alias("end_user"),
         sign=pl.lit(1, pl.Int64),
     )
+    superseded = [row for row, fate in call.fates.items() if fate is Fate.SUPERSEDED]
+    is_superseded = pl.col("ordinal").is_in(superseded)
+    standing, reversals = facts.filter(~is_superseded), call.corrected.reversals
+    first = len(prepared.items) + (0 if reversals is None else reversals.height)
+    undone = reverse(facts.filter(is_superseded), first_ordinal=first)
+    stored = [] if reversals is None else [reversals.select(FACTS)]
     return Stored.of(
-        facts,
-        moves=facts,
-        worked=facts,
+        pl.concat([facts.select(FACTS), undone.select(FACTS), *stored]),
+        moves=pl.concat([standing.select(FACTS), *stored]),
+        worked=standing,
+        claims=facts,
         energy=_placed(call, prepared.energy),
         counters=_placed(call, prepared.counters),
         now=now,
@@ -300,6 +338,13 @@ async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
         taken = await store.insert_event_keys(connection, call.event_claims, batch_seq=batch_seq)
         if taken != len(call.event_claims):
             raise ClaimLostError
+    revisions, changes = call.corrected.revisions, call.corrected.changes
+    if revisions:
+        taken = await insert_corrections(connection, revisions, batch_seq=batch_seq)
+        if taken != len(revisions):
+            raise ClaimLostError
+    if changes:
+        await copy_fate_changes(connection, changes, batch_seq=batch_seq)
 
 
 async def _keep_receipts(

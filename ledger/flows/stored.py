@@ -17,13 +17,14 @@ class Stored:
     """A batch's rows, ready but for their number: facts, and the moves of the windows.
 
     `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those that
-    kept an engine busy.
+    kept an engine busy, `claims` those that may carry a vendor's cost.
     """
 
     facts: pl.DataFrame
     usage_windows: pl.DataFrame
     activity_windows: pl.DataFrame
     masks: Sequence[tuple[int, datetime, int]]
+    claims: pl.DataFrame
     energy: pl.DataFrame
     counters: pl.DataFrame
     stored_day: date
@@ -35,6 +36,7 @@ class Stored:
         *,
         moves: pl.DataFrame,
         worked: pl.DataFrame,
+        claims: pl.DataFrame,
         energy: pl.DataFrame,
         counters: pl.DataFrame,
         now: datetime,
@@ -46,6 +48,7 @@ class Stored:
             usage_windows=rows.usage_delta_frame(moves),
             activity_windows=rows.activity_delta_frame(moves),
             masks=[(key, rows.moment(at), mask) for key, at, mask in busy_masks(worked)],
+            claims=claims,
             energy=rows.reading_frame(energy, stored_day=day),
             counters=counters,
             stored_day=day,
@@ -67,6 +70,6 @@ class Stored:
         counters = rows.counter_rows(self.counters, batch_seq=batch_seq, stored_day=self.stored_day)
         if counters:
             await copy_rows(connection, "counter_reading", rows.COUNTER_COLUMNS, counters)
-        claims = rows.claim_rows(self.facts, batch_seq=batch_seq)
+        claims = rows.claim_rows(self.claims, batch_seq=batch_seq)
         if claims:
             await copy_rows(connection, "provider_claim", rows.CLAIM_COLUMNS, claims)

@@ -96,10 +96,14 @@ class Conflict:
 
 @dataclass(slots=True)
 class Sorted:
-    """What claims of one kind came to: new ones, and the fates of the others by their ordinal."""
+    """What claims of one kind came to: new ones, and the fates of the others by their ordinal.
+
+    `awaited` are rows whose ids a correction took before they came.
+    """
 
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
+    awaited: dict[int, EventId] = field(default_factory=dict)
 
     def meet(
         self,
@@ -147,7 +151,9 @@ def sort_events(
     rest = Sorted()
     for claim in offered:
         taken = stored.get(claim.event) or first.setdefault(claim.event, claim)
-        if taken is not claim and taken.digest != AWAITED:
+        if taken.digest == AWAITED:
+            rest.awaited[claim.ordinal] = claim.event
+        elif taken is not claim:
             rest.meet(taken, claim)
     return list(first.values()), rest
 

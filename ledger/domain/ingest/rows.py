@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from ledger.domain.fact import Kind
 from ledger.domain.ingest.spread import METERS, activity_windows, usage_windows
 from ledger.domain.period import EPOCH, MICROSECOND
 
@@ -37,6 +38,12 @@ COUNTER_COLUMNS = (
 )
 CLAIM_COLUMNS = ("batch_seq", "ordinal", "amount", "currency")
 _FACT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
+# What a fact's frame holds before it is encoded: times in microseconds, counts without sign.
+FACTS = (
+    *("ordinal", "lane", "kind", "flags", "source_id", "usage_key_id", "engine_key_id"),
+    *("customer_id", *_FACT_TIMES, "requests", *METERS),
+    *("event_id", "agent_run_id", "end_user", "sign"),
+)
 Rows = list[tuple[Any, ...]]
 
 
@@ -48,6 +55,15 @@ def fact_frame(facts: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
     signed = [pl.col(name) * pl.col("sign") for name in ("requests", *METERS)]
     times = [as_time(name) for name in _FACT_TIMES]
     return facts.with_columns(*signed, *times, stored_day=pl.lit(stored_day))
+
+
+def reverse(facts: pl.DataFrame, *, first_ordinal: int) -> pl.DataFrame:
+    """The reversals of facts, numbered from `first_ordinal`."""
+    return facts.with_columns(
+        ordinal=pl.int_range(first_ordinal, first_ordinal + pl.len(), dtype=pl.Int32),
+        kind=pl.lit(int(Kind.REVERSAL), pl.Int8),
+        sign=-pl.col("sign"),
+    )
 
 
 def usage_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
@@ -87,7 +103,7 @@ def counter_rows(counters: pl.DataFrame, *, batch_seq: int, stored_day: date) ->
 
 def claim_rows(facts: pl.DataFrame, *, batch_seq: int) -> Rows:
     """Rows of provider_claim: what vendors say attempts cost."""
-    claimed = facts.filter(pl.col("cost_amount").is_not_null() & (pl.col("sign") > 0))
+    claimed = facts.filter(pl.col("cost_amount").is_not_null())
     columns = ("ordinal", "cost_amount", "cost_currency")
     return [
         (batch_seq, ordinal, Decimal(amount), currency)

@@ -1,0 +1,40 @@
+-- name: find_corrections
+-- Stored revisions of these targets. Primary key.
+SELECT o.n::int AS n, c.revision, c.digest, c.batch_seq, c.ordinal
+  FROM unnest(:source_ids::int[], :targets::text[]) WITH ORDINALITY AS o(source_id, target, n)
+  JOIN correction c ON c.source_id = o.source_id AND c.target = o.target;
+
+-- name: find_corrected_places
+-- Targets of stored corrections inside these sequenced batches. Primary key, a range a batch.
+SELECT DISTINCT c.source_id, c.target
+  FROM unnest(:source_ids::int[], :prefixes::text[]) AS o(source_id, prefix)
+  JOIN correction c ON c.source_id = o.source_id
+   AND c.target >= o.prefix || '/' COLLATE "C" AND c.target < o.prefix || '0' COLLATE "C";
+
+-- name: insert_corrections
+-- Remembers revisions; one already there is left out of the count.
+INSERT INTO correction (source_id, target, revision, digest, batch_seq, ordinal)
+SELECT o.source_id, o.target, o.revision, o.digest, :batch_seq, o.ordinal
+  FROM unnest(:source_ids::int[], :targets::text[], :revisions::int[], :digests::uuid[], :ordinals::int[])
+       AS o(source_id, target, revision, digest, ordinal)
+ON CONFLICT DO NOTHING;
+
+-- name: find_standing
+-- The fact that stands now for each place, after every change of fate, with its key's customer.
+-- Indexes: fate_change primary key, usage_fact BRIN (batch_seq).
+WITH RECURSIVE chain AS (
+  SELECT o.n, o.batch_seq, o.ordinal
+    FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
+  UNION ALL
+  SELECT c.n, f.batch_seq, f.ordinal
+    FROM chain c JOIN fate_change f ON f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal
+)
+SELECT c.n::int AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.usage_key_id,
+       u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.requests, u.uncached,
+       u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
+       u.end_user::text AS end_user, k.customer_id
+  FROM chain c
+  JOIN usage_fact u ON u.batch_seq = c.batch_seq AND u.ordinal = c.ordinal
+  JOIN usage_key k USING (usage_key_id)
+ WHERE NOT EXISTS (SELECT FROM fate_change f
+                    WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal);
