@@ -1,0 +1,107 @@
+"""From a published trace to an invoice, by the command line alone."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command_line import CommandLine
+from tests.cli.test_backfill import AZURE
+
+
+def enter_card(command: CommandLine, folder: Path, *, amounts: tuple[str, str]) -> None:
+    """A USD card with an input and an output price a million, and acme on it."""
+    since = "2023-01-01T00:00:00Z"
+    prices = [
+        {"meter": meter, "amount": amount, "valid_from": since}
+        for meter, amount in zip(("input", "output"), amounts, strict=True)
+    ]
+    card = {
+        **{"rate_card_id": "list", "entity_id": "factory", "name": "List", "currency": "USD"},
+        "prices": prices,
+    }
+    on_card = {
+        **{"subscription_id": "acme-list", "customer_id": "acme", "rate_card_id": "list"},
+        **{"zone": "UTC", "valid_from": since},
+    }
+    for kind, row in (("rate-cards", card), ("subscriptions", on_card)):
+        path = folder / f"{kind}.json"
+        path.write_text(json.dumps([row]))
+        command("import", kind, path)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "exact", "lines", "total"),
+    [
+        (("5", "15"), "93.98831", ["90.30", "3.69"], "93.99"),
+        (("2.5", "10"), "47.608895", ["45.15", "2.46"], "47.61"),
+    ],
+)
+def test_published_trace_becomes_its_invoice(
+    command: CommandLine,
+    tmp_path: Path,
+    shared_data: Path,
+    amounts: tuple[str, str],
+    exact: str,
+    lines: list[str],
+    total: str,
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=amounts)
+    command("backfill", shared_data / "traces" / "azure_llm_2023_code.csv.gz", *AZURE)
+    period = ("--at", "2023-11-16")
+    draft = command.json("invoice", "preview", "acme-list", *period)
+    assert Decimal(draft["exact_total"]) == Decimal(exact)
+    assert [line["amount"] for line in draft["lines"]] == lines
+    assert draft["payable"] == total
+    (issued,) = command.json("invoice", "issue", "acme-list", *period)
+    assert issued["payable"] == total
+    (listed,) = command.json("invoice", "list")
+    assert (listed["number"], listed["payable"]) == (issued["number"], total)
+    said = command.refusal("invoice", "issue", "acme-list", *period)
+    assert "is invoiced already" in said
+    document = tmp_path / "invoice.pdf"
+    command("invoice", "pdf", issued["number"], "--output", document)
+    assert document.read_bytes().startswith(b"%PDF-")
+    assert "There is no invoice 99" in command.refusal("invoice", "pdf", "99")
+
+
+def test_settling_twice_writes_nothing_the_second_time(
+    command: CommandLine, tmp_path: Path, shared_data: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    command("backfill", shared_data / "traces" / "azure_llm_2023_code.csv.gz", *AZURE)
+    first = {row["stage"]: row["rows_written"] for row in command.json("settle")}
+    assert first["rate"] > 0
+    assert first["book_revenue"] > 0
+    assert all(row["rows_written"] == 0 for row in command.json("settle"))
+    assert "rate" in command("status").stdout
+
+
+def test_unpriced_usage_is_listed_and_billed_once_priced(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    path = tmp_path / "log.csv"
+    path.write_text("at,in,cached,out\n2024-03-01T10:00:00Z,3000000,1000000,1000000\n")
+    options = (
+        *("--map", "time=at", "--map", "input=in", "--map", "cache_read=cached"),
+        *("--map", "output=out", "--set", "customer=acme", "--set", "model=m"),
+    )
+    command("backfill", path, *options)
+    command("settle")
+    (waiting,) = command.json("unpriced", "list")
+    assert (waiting["meter"], waiting["quantity"]) == ("input_cache_read", 1_000_000)
+    period = ("--at", "2024-03-15")
+    assert "price" in command.refusal("invoice", "issue", "acme-list", *period)
+    prices = tmp_path / "prices.csv"
+    prices.write_text(
+        "rate_card_id,meter,amount,valid_from\nlist,cached_input,0.5,2023-01-01T00:00:00Z\n"
+    )
+    command("import", "rate-card", prices)
+    (issued,) = command.json("invoice", "issue", "acme-list", *period)
+    assert issued["payable"] == "25.50"
+    assert command.json("unpriced", "list") == []
