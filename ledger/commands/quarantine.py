@@ -1,4 +1,4 @@
-"""`tokenledger quarantine`, `suspense` and `unpriced`: what waits, and how it gets on."""
+"""`tokenledger quarantine`: what could not be read, and trying it again."""
 
 from typing import Any
 
@@ -8,11 +8,8 @@ from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.errors import NotFoundError
-from ledger.flows.release import release_suspense
 from ledger.flows.replay import replay_quarantine
-from ledger.reports.waiting import list_all_unpriced
 from ledger.store import operations
-from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 
 
@@ -74,65 +71,6 @@ def replay(
         print_json(done)
         return
     print_table("Replayed", ("id", "outcome", "detail"), done)
-
-
-@click.group()
-def suspense() -> None:
-    """Usage of customers nobody knows; it is kept, carries its cost, and waits."""
-
-
-@suspense.command("list")
-@json_option
-@database_options
-def list_suspense(database: Database, as_json: bool) -> None:
-    """List the unknown names with what waits under each."""
-    listed: list[dict[str, Any]] = [dict(row) for row in database.run(operations.list_suspense)]
-    if as_json:
-        print_json(listed)
-        return
-    columns = ("customer named", "first window", "last window", "requests", "input", "output")
-    print_table("Suspense", columns, [tuple(row.values()) for row in listed], numbers=3)
-
-
-@suspense.command()
-@click.argument("customer_ref")
-@click.option("--reason", default="released on the command line", help="Kept with it.")
-@json_option
-@database_options
-def release(database: Database, customer_ref: str, reason: str, as_json: bool) -> None:
-    """Give what waits under a name to its customer, which must be entered by now."""
-    done = database.run(
-        lambda c: release_suspense(c, customer_ref, author=author_of(reason), now=clock.now())
-    )
-    if as_json:
-        print_json(done)
-    else:
-        click.echo(f"Released: {done}")
-
-
-@click.group()
-def unpriced() -> None:
-    """Usage that waits for a price: counted, listed, never worth zero."""
-
-
-@unpriced.command("list")
-@click.option("--entity", "entity_id", help="Only of this entity.")
-@json_option
-@database_options
-def list_unpriced(database: Database, entity_id: str | None, as_json: bool) -> None:
-    """List what has no price, and why."""
-
-    async def read(connection: Connection) -> Any:
-        cut_off = await draw_cut_off(connection, "unpriced")
-        return await list_all_unpriced(connection, cut_off=cut_off, entity_id=entity_id)
-
-    listed = database.run(read)
-    if as_json:
-        print_json(listed)
-        return
-    names = ("customer_id", "model", "tier", "meter", "reason", "first_window", "quantity")
-    rows = [tuple(row[name] for name in names) for row in listed]
-    print_table("Unpriced", names, rows, numbers=1)
 
 
 async def _waiting_ids(connection: Connection) -> list[int]:
