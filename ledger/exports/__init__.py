@@ -1,0 +1,32 @@
+"""Files for finance: one format per file here, one line in EXPORT_FORMATS, one golden sample."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ledger.exports import (
+    beancount,
+    costs,
+    hledger,
+    invoice_lines,
+    invoices,
+    journal_lines,
+    margins,
+    usage,
+)
+from ledger.exports.bundle import ExportFormat
+
+EXPORT_FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            journal_lines.FORMAT,
+            invoices.FORMAT,
+            invoice_lines.FORMAT,
+            usage.FORMAT,
+            costs.FORMAT,
+            margins.FORMAT,
+            beancount.FORMAT,
+            hledger.FORMAT,
+        )
+    }
+)

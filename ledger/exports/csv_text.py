@@ -1,0 +1,84 @@
+"""Turns rows into CSV: UTF-8 without BOM, `\\r\\n`, plain decimals, no cell a spreadsheet runs.
+
+A text that starts like a formula gets a leading apostrophe (CWE-1236); numbers never do.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from ledger.domain.money import EXACT, minor_digits, plain
+from ledger.exports.bundle import ExportBundle, Row
+from ledger.wire.rfc3339 import format_rfc3339
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+Value: TypeAlias = str | int | Decimal | datetime | date | None
+Column: TypeAlias = tuple[str, Callable[[Row], Value]]
+
+
+class Digits(str):
+    """Text that is a number, and may begin with a minus."""
+
+    __slots__ = ()
+
+
+def guard(text: str) -> str:
+    """The text, with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def named(*names: str) -> tuple[Column, ...]:
+    """Columns that are called as the row calls them."""
+    return tuple((name, _getter(name)) for name in names)
+
+
+def exact(value: Decimal) -> Digits:
+    """All digits of a decimal, without trailing zeros or an exponent."""
+    return Digits(plain(value.normalize(EXACT)))
+
+
+def money(value: Decimal, currency: str) -> str:
+    """All digits of an amount, and at least those of the currency's minor unit."""
+    whole, _, fraction = exact(value).partition(".")
+    digits = fraction.ljust(minor_digits(currency), "0")
+    return f"{whole}.{digits}" if digits else whole
+
+
+def write_table(
+    bundle: ExportBundle, columns: Sequence[Column], rows: Iterable[Row]
+) -> Iterator[str]:
+    """A header line, then one line for each row, in the order given."""
+    yield _line([name for name, _ in columns])
+    for row in rows:
+        yield _line([_cell(read(row), row, raw=bundle.raw) for _, read in columns])
+
+
+def _getter(name: str) -> Callable[[Row], Value]:
+    def read(row: Row) -> Value:
+        value: Value = row[name]
+        return value
+
+    return read
+
+
+def _cell(value: Value, row: Row, *, raw: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return money(value, row["currency"])
+    if isinstance(value, datetime):
+        return format_rfc3339(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, int):
+        return str(value)
+    return value if raw or isinstance(value, Digits) else guard(value)
+
+
+def _line(cells: Sequence[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue()
