@@ -1,0 +1,124 @@
+"""What people enter is read strictly: exact decimals, aware times, no field that nobody knows."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.wire.errors import InputError
+from ledger.wire.inputs import (
+    InputModel,
+    NewAsset,
+    NewDeployment,
+    NewEntity,
+    NewFxRates,
+    NewPrice,
+    NewPue,
+    NewTariffPrices,
+    TariffPeriod,
+    read_input,
+    read_texts,
+)
+
+PRICE = {"rate_card_id": "c", "meter": "input", "amount": "5", "valid_from": "2024-01-01T00:00:00Z"}
+PERIOD = {"start": "2024-01-01T00:00:00Z", "resolution_minutes": 15, "price_per_mwh": "1"}
+ENTITY = {"entity_id": "a", "name": "A", "currency": "EUR", "zone": "Europe/Berlin"}
+DEPLOYMENT = {
+    **{"deployment_id": "d", "asset_id": "a", "model": "m", "valid_from": "2024-01-01T00:00:00Z"},
+    "gpu_count": 2,
+}
+ASSET = {
+    **{"asset_id": "a", "entity_id": "e", "facility_id": "f", "name": "A", "gpu_count": 8},
+    **{"currency": "EUR", "valid_from": "2024-01-01T00:00:00Z"},
+}
+OWNED = ASSET | {
+    **{"terms": "owned", "purchase_price": "300000", "residual_value": 0, "life_months": 60},
+    "in_service": "2024-01-01T00:00:00Z",
+}
+LEASED = ASSET | {"terms": "lease", "gpu_hour_rate": "2"}
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "change", "said"),
+    [
+        (NewPrice, PRICE, {"amount": 5.0}, "amount: found 5.0; send a decimal as text"),
+        (NewPrice, PRICE, {"amount": "-1"}, "amount: found '-1'; send 0 or more"),
+        (NewPrice, PRICE, {"amount": "NaN"}, "amount: found 'NaN'; send a finite decimal"),
+        (NewPrice, PRICE, {"amount": "0.1234567"}, "one token must have at most 12"),
+        (NewPrice, PRICE, {"per": 500}, "per: found 500; send a power of ten"),
+        (NewPrice, PRICE, {"meter": "inputs"}, "meter: found 'inputs'; send one of input,"),
+        (NewPrice, PRICE, {"valid_from": "2024-01-01T00:05:00Z"}, "on a quarter hour"),
+        (NewPrice, PRICE, {"valid_from": "2024-01-01T00:00:00"}, "has no offset"),
+        (NewPrice, PRICE, {"valid_to": "2024-01-01T00:00:00Z"}, "valid_to: found"),
+        (NewPrice, PRICE, {"tear": "batch"}, "tear: found 'batch'; leave it out"),
+        (NewEntity, ENTITY, {"currency": "euro"}, "a currency of ISO 4217"),
+        (NewEntity, ENTITY, {"zone": "Europe/Berlinn"}, "an IANA time zone"),
+        (NewEntity, ENTITY, {"name": ""}, "name: found ''; send at least 1 characters"),
+        (NewDeployment, DEPLOYMENT, {"gpu_uuids": ["a"]}, "gpu_count: found 2; send 1"),
+        (NewDeployment, DEPLOYMENT, {"gpu_uuids": ["a", "a"]}, "send each name once"),
+        (NewDeployment, DEPLOYMENT, {"gpu_count": None}, "or name the GPUs"),
+        (NewDeployment, DEPLOYMENT, {"gpu_count": True}, "gpu_count: found True"),
+        (NewAsset, OWNED, {"gpu_hour_rate": "2"}, "leave it out with terms owned"),
+        (NewAsset, OWNED, {"all_in": True}, "all_in: found True"),
+        (NewAsset, OWNED, {"residual_value": "300001"}, "at most the purchase price 300000"),
+        (NewAsset, OWNED, {"life_months": None}, "life_months: found nothing"),
+        (NewAsset, LEASED, {"gpu_hour_rate": None}, "gpu_hour_rate: found nothing"),
+        (NewAsset, LEASED, {"purchase_price": "1"}, "leave it out with terms lease"),
+        (TariffPeriod, PERIOD, {"price_per_kwh": "1"}, "either price_per_mwh or price_per_kwh"),
+        (TariffPeriod, PERIOD, {"end": "2024-01-01T01:00:00Z"}, "either end or resolution"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_to_do(
+    model: type[InputModel], base: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    read_input(model, base)
+    with pytest.raises(InputError) as refused:
+        read_input(model, base | change)
+    assert said in str(refused.value)
+
+
+def test_pue_below_one_and_rate_of_zero_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        read_input(
+            NewPue, {"facility_id": "f", "pue": "0.99", "valid_from": "2024-01-01T00:00:00Z"}
+        )
+    rate = {"base": "EUR", "quote": "USD", "day": "2024-01-01", "rate": "0", "source": "x"}
+    with pytest.raises(InputError, match="a rate above 0"):
+        read_input(NewFxRates, {"rates": [rate]})
+
+
+def test_every_problem_is_named_at_once() -> None:
+    with pytest.raises(InputError) as refused:
+        read_input(NewEntity, {"entity_id": "a", "currency": 1, "zone": "Mars"})
+    assert [problem.field for problem in refused.value.problems] == ["name", "currency", "zone"]
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(0, 9))
+def test_price_per_kwh_is_exactly_a_thousandth_of_one_per_mwh(units: int, places: int) -> None:
+    text = format(Decimal(units).scaleb(-places), "f")
+    period = {name: value for name, value in PERIOD.items() if name != "price_per_mwh"}
+    price = read_input(TariffPeriod, period | {"price_per_kwh": text})
+    assert price.per_mwh == Decimal(units) * 1000 / Decimal(10) ** places
+
+
+def test_row_of_text_means_what_the_same_json_means() -> None:
+    cells = {
+        **{"deployment_id": "d", "asset_id": "a", "model": "m", "gpu_uuids": "GPU-1; GPU-2"},
+        **{"tier": "", "weights.output": "7", "valid_from": "2024-01-01T00:00:00Z"},
+    }
+    raw = {
+        **{"deployment_id": "d", "asset_id": "a", "model": "m", "gpu_uuids": ["GPU-1", "GPU-2"]},
+        **{"weights": {"output": 7}, "valid_from": "2024-01-01T00:00:00Z"},
+    }
+    assert read_texts(NewDeployment, cells) == read_input(NewDeployment, raw)
+    leased = {name: str(value) for name, value in LEASED.items()} | {"all_in": "true"}
+    assert read_texts(NewAsset, leased).all_in is True
+    with pytest.raises(InputError, match="gpu_count: found '8 GPUs'; send a whole number"):
+        read_texts(NewAsset, leased | {"gpu_count": "8 GPUs"})
+
+
+def test_a_tariff_needs_a_price() -> None:
+    with pytest.raises(InputError):
+        read_input(NewTariffPrices, {"tariff_id": "t", "prices": []})
