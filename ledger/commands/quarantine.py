@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ledger import clock
-from ledger.commands.database import Database, author_of, database_options
+from ledger.commands.database import Database, database_options
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.errors import NotFoundError
 from ledger.flows.replay import replay_quarantine

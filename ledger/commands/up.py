@@ -50,6 +50,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     with _listen(settings) as listening, embedded_server(settings.data_dir) as database:
         urls = _prepare(database)
         assert urls.worker is not None

@@ -1,0 +1,42 @@
+"""`tokenledger worker`: events from Kafka into the books, and the stages in the background."""
+
+import asyncio
+import logging
+import signal
+
+import click
+
+from ledger.commands.background import background
+from ledger.domain.errors import MissingInputError
+from ledger.settings import Settings
+from ledger.stream.consumer import run_worker
+
+
+@click.command()
+@click.option("--no-settle", is_flag=True, help="Only store what arrives; settle elsewhere.")
+def worker(no_settle: bool) -> None:
+    """Read events from Kafka, store them, and keep allocation, rating and journal up to date.
+
+    Several workers share the partitions; one of them at least should settle.
+    """
+    settings = Settings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    for name in ("worker_url", "kafka_bootstrap"):
+        if getattr(settings, name) is None:
+            raise MissingInputError(f"TOKENLEDGER_{name.upper()} is not set.", "Set it.")
+    assert settings.worker_url is not None
+    if no_settle:
+        asyncio.run(_until_signal(settings))
+        return
+    with background(settings.worker_url, settings.settle_seconds):
+        asyncio.run(_until_signal(settings))
+
+
+async def _until_signal(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stop.set)
+    await run_worker(settings, stop)
