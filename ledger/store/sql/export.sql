@@ -1,0 +1,61 @@
+-- name: find_entity
+-- What an export says about the entity; primary key.
+SELECT entity_id, name, currency, zone FROM entity WHERE entity_id = :entity_id;
+
+-- name: find_issued_invoices
+-- Invoices of an entity issued in [since, until) and stored up to a cut-off; unique (entity_id, number).
+SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->> 'name' AS customer_name,
+       i.subscription_id, lower(i.period) AS period_start, upper(i.period) AS period_end, i.run_no,
+       i.currency, i.exact_total, i.net_total, i.tax_total, i.payable, i.event_cut_off,
+       c.batch_seq AS ledger_seq_to, encode(d.sha256, 'hex') AS pdf_sha256
+  FROM invoice i
+  JOIN cut_off c USING (cut_off_id)
+  LEFT JOIN invoice_document d ON d.invoice_id = i.invoice_id AND d.media_type = 'application/pdf'
+ WHERE i.entity_id = :entity_id AND i.issued_at >= :since AND i.issued_at < :until
+   AND i.batch_seq <= :batch_seq;
+
+-- name: find_issued_lines
+-- Lines of those invoices; primary keys.
+SELECT i.number, i.issued_at, i.currency, l.line_no, l.customer_id, l.kind,
+       lower(l.service_period) AS service_start, upper(l.service_period) AS service_end, l.model, l.tier,
+       l.adapter, l.region, l.context_band, l.meter, l.description, l.quantity, l.unit_amount, l.per,
+       l.exact_amount, l.amount
+  FROM invoice i JOIN invoice_line l USING (invoice_id)
+ WHERE i.entity_id = :entity_id AND i.issued_at >= :since AND i.issued_at < :until
+   AND i.batch_seq <= :batch_seq;
+
+-- name: find_usage
+-- Tokens of an entity by window and key as known at a cut-off, with those of customers nobody knows
+-- that carry cost of it; usage_delta (customer_id, window_start).
+SELECT d.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id, k.tier,
+       k.model, k.adapter, k.region, k.context_band, sum(d.requests)::bigint AS requests,
+       sum(d.uncached)::bigint AS input_uncached, sum(d.cache_read)::bigint AS input_cache_read,
+       sum(d.cache_write)::bigint AS input_cache_write, sum(d.visible)::bigint AS output_visible,
+       sum(d.reasoning)::bigint AS output_reasoning
+  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
+ WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+   AND (k.entity_id = :entity_id OR (k.entity_id IS NULL AND EXISTS (
+        SELECT FROM cost_allocation a
+         WHERE a.entity_id = :entity_id AND a.usage_key_id = d.usage_key_id
+           AND a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq)))
+ GROUP BY d.window_start, k.usage_key_id
+HAVING sum(d.requests) <> 0 OR sum(d.uncached) <> 0 OR sum(d.cache_read) <> 0
+    OR sum(d.cache_write) <> 0 OR sum(d.visible) <> 0 OR sum(d.reasoning) <> 0;
+
+-- name: find_priced_usage
+-- Charges of an entity in [since, until) as known at a cut-off, by who owes them and for which meter;
+-- charge (entity_id, window_start).
+WITH latest AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
+    FROM charge c
+   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.batch_seq <= :batch_seq
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+)
+SELECT l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency,
+       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0)::bigint AS tokens,
+       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0)::bigint AS unpriced_tokens,
+       coalesce(sum(l.amount), 0) AS amount
+  FROM latest l JOIN usage_key k USING (usage_key_id)
+ GROUP BY l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency
+HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0;

@@ -1,0 +1,207 @@
+"""A small bundle with what makes files go wrong: formulas, quotes, other scripts, many digits."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from ledger.exports.bundle import ExportBundle
+
+OCTOBER = datetime(2024, 9, 30, 22, tzinfo=UTC)
+NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)
+# The repeated hour of the night the clocks went back.
+HOUR = datetime(2024, 10, 27, 1, tzinfo=UTC)
+AGENT = '=HYPERLINK("http://evil")'
+NAME = 'Žluťoučký kůň 株式会社; "Sons", Ltd'
+
+
+def bundle(**changes: Any) -> ExportBundle:
+    """The sample, with some of it changed."""
+    given: dict[str, Any] = {
+        "entity_id": "factory",
+        "entity_name": NAME,
+        "currency": "EUR",
+        "zone": "Europe/Copenhagen",
+        "since": OCTOBER,
+        "until": NOVEMBER,
+        "batch_seq": 40,
+        "parts": {
+            "journal": journal(),
+            "invoices": [invoice()],
+            "invoice_lines": [line(1, "usage", "4.956"), line(2, "adjustment", "-1.65900079")],
+            "usage": [usage("acme"), usage(None)],
+            "costs": [cost("usage", "acme"), cost("idle", None)],
+            "margins": [margin("acme", "6.6"), margin("-beta", "0")],
+        },
+    }
+    return ExportBundle(**(given | changes))
+
+
+def journal() -> list[dict[str, Any]]:
+    """Revenue booked, booked again by its difference, and the invoice."""
+    revenue = "revenue:acme:sub:2024-10-27T01:00Z:EUR"
+    return [
+        *_entry("revenue", revenue, 1, HOUR, [("1150", "4.956"), ("4000", "-4.956")], 30),
+        *_entry("revenue", revenue, 2, HOUR, [("1150", "1.65900079"), ("4000", "-1.65900079")], 35),
+        *_entry(
+            "invoice",
+            "invoice:factory:FA-2024-000001",
+            1,
+            datetime(2024, 10, 31, 22, tzinfo=UTC),
+            [("1100", "6.62"), ("1150", "-6.61500079"), ("6100", "-0.00499921")],
+            38,
+        ),
+    ]
+
+
+NAMES = {
+    "1100": "Assets:Receivable:Trade",
+    "1150": "Assets:Receivable:Unbilled",
+    "4000": "Income:Usage:Tokens",
+    "6100": "Expenses:Rounding",
+}
+
+
+def _entry(
+    kind: str,
+    key: str,
+    revision: int,
+    booked_for: datetime,
+    amounts: list[tuple[str, str]],
+    cut_off: int,
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "entry_id": 7,
+            "line_no": line_no,
+            "kind": kind,
+            "natural_key": key,
+            "revision": revision,
+            "booked_for": booked_for,
+            "account": account,
+            "name": NAMES[account],
+            "amount": Decimal(amount),
+            "currency": "EUR",
+            "customer_id": "acme",
+            "dimension": "",
+            "description": f"{kind} of {NAME}; 2 | 3",
+            "batch_seq": cut_off + 1,
+            "cut_off": cut_off,
+        }
+        for line_no, (account, amount) in enumerate(amounts, start=1)
+    ]
+
+
+def invoice() -> dict[str, Any]:
+    """One issued invoice of a customer with a hostile name."""
+    return {
+        "number": "FA-2024-000001",
+        "issued_at": datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
+        "due_on": date(2024, 11, 30),
+        "customer_id": "acme",
+        "customer_name": f"@{NAME}",
+        "subscription_id": "sub",
+        "period_start": OCTOBER,
+        "period_end": NOVEMBER,
+        "run_no": 1,
+        "currency": "EUR",
+        "exact_total": Decimal("6.61500079"),
+        "net_total": Decimal("6.62"),
+        "tax_total": Decimal(0),
+        "payable": Decimal("6.62"),
+        "event_cut_off": NOVEMBER,
+        "ledger_seq_to": 38,
+        "pdf_sha256": "ab" * 32,
+    }
+
+
+def line(line_no: int, kind: str, exact: str) -> dict[str, Any]:
+    """A line of it."""
+    return {
+        "number": "FA-2024-000001",
+        "issued_at": datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
+        "currency": "EUR",
+        "line_no": line_no,
+        "customer_id": "acme",
+        "kind": kind,
+        "service_start": OCTOBER,
+        "service_end": NOVEMBER,
+        "model": "llama",
+        "tier": "standard",
+        "adapter": "",
+        "region": "",
+        "context_band": 0,
+        "meter": "output_visible",
+        "description": "+Output tokens, llama",
+        "quantity": 2_100_001,
+        "unit_amount": Decimal("0.790000"),
+        "per": 1_000_000,
+        "exact_amount": Decimal(exact),
+        "amount": Decimal(exact).quantize(Decimal("0.01")),
+    }
+
+
+def usage(customer_id: str | None) -> dict[str, Any]:
+    """A window of one customer, or of one that nobody knows."""
+    return {
+        "window_start": HOUR,
+        "customer_id": customer_id,
+        "customer_ref": customer_id or "who?",
+        "project_id": "",
+        "api_key_id": "key-1",
+        "agent_id": AGENT,
+        "tier": "standard",
+        "model": "llama",
+        "adapter": "",
+        "region": "",
+        "context_band": 0,
+        "requests": 3,
+        "input_uncached": 8_400_000,
+        "input_cache_read": 0,
+        "input_cache_write": 0,
+        "output_visible": 2_100_001,
+        "output_reasoning": 0,
+    }
+
+
+def cost(kind: str, customer_id: str | None) -> dict[str, Any]:
+    """A cost line of a deployment."""
+    return {
+        "scope": "deployment:chat",
+        "line": kind,
+        "currency": "EUR",
+        "customer_id": customer_id,
+        "customer_ref": customer_id,
+        "agent_id": AGENT if customer_id else None,
+        "tier": "standard" if customer_id else None,
+        "model": "llama" if customer_id else None,
+        "busy_s": 450,
+        "device_metered_mj": 360_000_000,
+        "device_estimated_mj": 0,
+        "host_mj": 45_000_000,
+        "overhead_mj": 81_000_000,
+        "device_cost": Decimal("0.010000000000"),
+        "overhead_cost": Decimal("0.0035"),
+        "gpu_cost": Decimal("0.5"),
+    }
+
+
+def margin(customer: str, revenue: str) -> dict[str, Any]:
+    """A group's margin; one group has no revenue, one a loss."""
+    return {
+        "customer": customer,
+        "tier": "standard",
+        "model": "llama",
+        "agent": AGENT,
+        "currency": "EUR",
+        "input_tokens": 8_400_000,
+        "input_cache_read": 0,
+        "output_tokens": 2_100_001,
+        "unpriced_tokens": 0,
+        "energy_mj": 486_000_000,
+        "revenue": Decimal(revenue),
+        "electricity": Decimal("0.0135"),
+        "gpu_cost": Decimal("7.5"),
+        "cost_before_idle": Decimal("7.5135"),
+        "idle_share": Decimal("1e-12"),
+        "cost": Decimal("7.513500000001"),
+    }

@@ -1,0 +1,152 @@
+"""Every export format: deterministic, complete in its table, safe to open, exact."""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ledger.exports
+from ledger.exports import EXPORT_FORMATS
+from ledger.exports.csv_text import FORMULA_STARTS, exact, guard, money
+from tests.exports.samples import AGENT, NAME, bundle
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "exports"
+SUPPORT = {"__init__", "bundle", "csv_text"}
+CSV_FORMATS = [name for name, each in EXPORT_FORMATS.items() if each.media_type == "text/csv"]
+DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**9))
+
+
+def table(name: str, **changes: object) -> list[dict[str, str]]:
+    text = EXPORT_FORMATS[name].content(bundle(**changes)).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
+def test_a_format_writes_its_golden_sample(name: str) -> None:
+    path = GOLDEN / name / EXPORT_FORMATS[name].filename
+    content = EXPORT_FORMATS[name].content(bundle())
+    if os.environ.get("TOKENLEDGER_WRITE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert content == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
+def test_the_order_of_rows_read_does_not_show(name: str) -> None:
+    given_rows = bundle()
+    turned = {part: list(reversed(rows)) for part, rows in given_rows.parts.items()}
+    chosen = EXPORT_FORMATS[name]
+    assert chosen.content(bundle(parts=turned)) == chosen.content(given_rows)
+
+
+@pytest.mark.parametrize("name", CSV_FORMATS)
+def test_an_empty_period_is_a_header_alone(name: str) -> None:
+    nothing: dict[str, list[object]] = {part: [] for part in bundle().parts}
+    text = EXPORT_FORMATS[name].content(bundle(parts=nothing)).decode()
+    assert text.count("\r\n") == 1
+    header, *_ = csv.reader(io.StringIO(text))
+    assert len(header) == len(set(header)) > 5
+
+
+def test_every_module_of_the_folder_is_in_the_table() -> None:
+    folder = Path(next(iter(ledger.exports.__path__)))
+    modules = {path.stem for path in folder.glob("*.py")} - SUPPORT
+    assert modules == set(EXPORT_FORMATS)
+
+
+@pytest.mark.parametrize("name", CSV_FORMATS)
+def test_no_cell_starts_a_formula_unless_it_is_a_number(name: str) -> None:
+    cells = [cell for row in table(name) for cell in row.values()]
+    assert any(cell.startswith("'") or name == "journal_lines" for cell in cells)
+    for cell in cells:
+        if cell.startswith(FORMULA_STARTS):
+            assert Decimal(cell) < 0
+
+
+@given(st.text())
+def test_guarded_text_is_the_text_behind_one_apostrophe_at_most(text: str) -> None:
+    guarded = guard(text)
+    assert guarded in (text, f"'{text}")
+    assert not guarded.startswith(FORMULA_STARTS)
+
+
+def test_raw_leaves_text_as_it_is() -> None:
+    assert {row["agent_id"] for row in table("usage", raw=True)} == {AGENT}
+    assert {row["agent_id"] for row in table("usage")} == {f"'{AGENT}"}
+
+
+def test_other_scripts_and_quotes_survive() -> None:
+    assert table("invoices", raw=True)[0]["customer_name"] == f"@{NAME}"
+
+
+@given(DECIMALS)
+def test_money_loses_no_digit_and_has_no_exponent(value: Decimal) -> None:
+    text = money(value, "EUR")
+    assert Decimal(text) == value
+    assert "E" not in text
+    assert len(text.partition(".")[2]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "text"),
+    [("5", "EUR", "5.00"), ("5", "JPY", "5"), ("5.1", "KWD", "5.100"), ("-0.00", "EUR", "0.00")],
+)
+def test_money_shows_the_minor_unit_of_its_currency(value: str, currency: str, text: str) -> None:
+    assert money(Decimal(value), currency) == text
+
+
+def test_a_decimal_is_written_plain() -> None:
+    assert exact(Decimal("1E-12")) == "0.000000000001"
+
+
+def test_debits_are_credits_in_each_entry_and_the_ranges_of_revisions_meet() -> None:
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for row in table("journal_lines"):
+        sums[row["entry_id"]] += Decimal(row["debit"] or 0) - Decimal(row["credit"] or 0)
+    assert set(sums.values()) == {Decimal(0)}
+    ranges = {
+        row["entry_id"]: (row["ledger_seq_from"], row["ledger_seq_to"])
+        for row in table("journal_lines")
+        if row["entry_id"].startswith("revenue:")
+    }
+    assert list(ranges.values()) == [("1", "30"), ("31", "35")]
+
+
+def test_a_margin_without_revenue_has_no_percentage_and_a_loss_is_negative() -> None:
+    loss, nothing = sorted(table("margins"), key=lambda row: row["customer"], reverse=True)
+    assert (nothing["gross_margin_pct"], nothing["markup_pct"]) == ("", "-100.00")
+    assert loss["gross_margin_pct"] == "-13.84"
+
+
+CHECKERS = {
+    "bean-check": ("beancount", ["bean-check"]),
+    "hledger": ("hledger", ["hledger", "check", "--strict", "ordereddates", "-f"]),
+    "ledger": ("hledger", ["ledger", "--pedantic", "--strict", "bal", "-f"]),
+}
+
+
+@pytest.mark.parametrize("program", CHECKERS)
+def test_accounting_programs_accept_a_journal_and_refuse_a_wrong_last_digit(
+    program: str, tmp_path: Path
+) -> None:
+    name, command = CHECKERS[program]
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed: it is an external check of the journal's text")
+    content = EXPORT_FORMATS[name].content(bundle())
+    path = tmp_path / EXPORT_FORMATS[name].filename
+
+    def accepted(text: bytes) -> bool:
+        path.write_bytes(text)
+        done = subprocess.run([*command, str(path)], capture_output=True, check=False)
+        return done.returncode == 0
+
+    assert accepted(content)
+    assert not accepted(content.replace(b"6.620000000000", b"6.620000000001", 1))
