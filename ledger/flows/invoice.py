@@ -306,7 +306,7 @@ async def _issue(
     lines = [describe(line, draft.prices[line.key.price_id]) for line in draft.lines]
     number = await _take_number(connection, parties, issued_on)
     due_on = issued_on + timedelta(days=parties["payment_days"])
-    snapshot = _snapshot(draft, author)
+    snapshot = _snapshot(draft)
     invoice_id = await store.insert_invoice(
         connection,
         entity_id=parties["entity_id"],
@@ -360,7 +360,7 @@ async def _take_number(connection: Connection, parties: asyncpg.Record, issued_o
     return f"{parties['invoice_prefix']}-{issued_on.year}-{number:06d}"
 
 
-def _snapshot(draft: InvoiceDraft, author: Author) -> dict[str, Any]:
+def _snapshot(draft: InvoiceDraft) -> dict[str, Any]:
     parties = draft.parties
     names = ("name", "address", "tax_number")
     return {
@@ -378,7 +378,6 @@ def _snapshot(draft: InvoiceDraft, author: Author) -> dict[str, Any]:
             "events_until": draft.period.end.isoformat(),
             "batch_seq": draft.cut_off.batch_seq,
         },
-        "issued_by": author.actor,
     }
 
 

@@ -56,7 +56,7 @@ BEGIN
       'cost_pool', 'cost_allocation', 'journal_entry', 'posting', 'receipt', 'ingest_batch', 'event_key',
       'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw', 'quarantine_replay',
       'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source',
-      'manual_write', 'stage_run', 'invoice_series', 'api_key_revocation', 'cut_off'] LOOP
+      'manual_write', 'stage_run', 'invoice_series', 'api_key_revocation'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING (sees_all())', name);
   END LOOP;

@@ -1,0 +1,76 @@
+"""Who is asking, and what their role may do: one table that every route has a line in."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from litestar import Request
+
+from ledger.api.problems import UnauthenticatedError
+from ledger.api.state import state_of
+from ledger.domain.author import Author
+from ledger.domain.errors import ForbiddenError
+from ledger.flows.keys import authenticate
+
+PUBLIC = frozenset({"public"})
+ADMIN = frozenset({"admin"})
+HOUSE = frozenset({"admin", "finance"})
+SENDERS = frozenset({"admin", "ingest"})
+READERS = frozenset({"admin", "finance", "customer"})
+REQUEST_ID_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The key behind a request; a customer key has its customer."""
+
+    key_id: str
+    role: str
+    customer_id: str | None
+    sources: tuple[str, ...]
+    customers: tuple[str, ...]
+    tier: str | None
+
+
+async def admit(request: Request[Any, Any, Any]) -> None:
+    """Give the request an id, find its caller, and refuse what the route's roles do not allow."""
+    sent = request.headers.get("x-request-id", "")
+    usable = sent.isascii() and sent.isprintable() and 0 < len(sent) <= REQUEST_ID_MAX
+    request.scope["request_id"] = sent if usable else uuid4().hex  # type: ignore[typeddict-unknown-key]
+    roles = request.route_handler.opt["roles"]
+    if roles is PUBLIC:
+        return
+    caller = await _find_caller(request)
+    if caller.role not in roles:
+        raise ForbiddenError(
+            f"A key of role {caller.role} may not do this.",
+            f"Use a key of role {' or '.join(sorted(roles))}.",
+        )
+    request.scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
+
+
+def caller_of(request: Request[Any, Any, Any]) -> Caller:
+    """The caller of an admitted request."""
+    caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def author_of(request: Request[Any, Any, Any]) -> Author:
+    """Who writes: the key, the `X-Reason` header or what the request does, and its id."""
+    said = request.headers.get("x-reason", "").strip()
+    reason = said or f"{request.method} {request.url.path}"
+    return Author(caller_of(request).key_id, reason, str(request.scope.get("request_id")))
+
+
+async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not text:
+        raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")
+    async with state_of(request).worker.acquire() as connection:
+        key = await authenticate(connection, text.strip())
+    if key is None:
+        raise UnauthenticatedError(
+            "The API key is unknown or revoked.", "Ask an admin for a new one."
+        )
+    return Caller(key.key_id, key.role, key.customer_id, key.sources, key.customers, key.tier)

@@ -1,0 +1,135 @@
+"""POST /v1/events: events of any kind, in any of the bodies people send, an answer per item."""
+
+import zlib
+from typing import Any
+
+from litestar import Request, Response, post
+
+from ledger import clock
+from ledger.api.access import SENDERS, Caller, caller_of
+from ledger.api.answer import answer
+from ledger.api.problems import (
+    BodyTooLargeError,
+    MalformedBodyError,
+    TooManyBodiesError,
+    UnsupportedMediaError,
+)
+from ledger.api.state import State, state_of
+from ledger.domain.ingest.record import Permission, Record, RecordOutcome
+from ledger.flows.ingest import ingest
+from ledger.wire.batch import BatchHeader
+
+MEDIA_TYPES = frozenset(
+    {
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+        "application/x-ndjson",
+        "application/json",
+    }
+)
+BODIES_MAX = 8
+GZIP_WINDOW = zlib.MAX_WBITS | 16
+
+
+@post("/v1/events", roles=SENDERS, status_code=200)
+async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Store events; safe to repeat. One event, a JSON array, or NDJSON; gzip with Content-Encoding.
+
+    With the six tl-* headers the body is a numbered batch of a sequenced source.
+    """
+    state = state_of(request)
+    if state.bodies_in_flight >= BODIES_MAX:
+        raise TooManyBodiesError(
+            "Too many bodies are being stored.", "Send it again after Retry-After seconds."
+        )
+    state.bodies_in_flight += 1
+    try:
+        return await _store(request, state)
+    finally:
+        state.bodies_in_flight -= 1
+
+
+async def _store(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
+    _check_media_type(request.headers.get("content-type", ""))
+    header = BatchHeader.from_headers(dict(request.headers.items()))
+    body = await _read_body(request, state.limits.body_bytes_max)
+    record = Record(
+        body=body,
+        header=header,
+        transport="http",
+        position=str(request.scope.get("request_id", "")),
+        actor=caller_of(request).key_id,
+        permission=_permission(caller_of(request)),
+    )
+    async with state.worker.acquire() as connection:
+        (outcome,) = await ingest(
+            connection,
+            [record],
+            directory=state.directory,
+            now=clock.now(),
+            limits=state.limits,
+        )
+    return answer(_shown(outcome))
+
+
+def _check_media_type(content_type: str) -> None:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in MEDIA_TYPES:
+        raise UnsupportedMediaError(
+            f"Content-Type: found {media_type or 'nothing'}.",
+            f"Send one of {', '.join(sorted(MEDIA_TYPES))}.",
+        )
+
+
+async def _read_body(request: Request[Any, Any, Any], limit: int) -> bytes:
+    body = await request.body()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "gzip":
+        body = _gunzip(body, limit)
+    elif encoding != "identity":
+        raise UnsupportedMediaError(f"Content-Encoding: found {encoding}.", "Send gzip or none.")
+    if len(body) > limit:
+        raise BodyTooLargeError(
+            f"The body has {len(body)} bytes, over the limit of {limit}.", "Send smaller batches."
+        )
+    if not body.strip():
+        raise MalformedBodyError("The body is empty.", "Send at least one event.")
+    return body
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    stream = zlib.decompressobj(GZIP_WINDOW)
+    try:
+        plain = stream.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise MalformedBodyError(f"The body is not gzip: {error}.", "Compress it again.") from error
+    if len(plain) > limit:
+        raise BodyTooLargeError(
+            f"The body holds more than {limit} bytes once decompressed.", "Send smaller batches."
+        )
+    if not stream.eof:
+        raise MalformedBodyError("The gzip body ends too early.", "Send it whole.")
+    return plain
+
+
+def _permission(caller: Caller) -> Permission | None:
+    if caller.role == "admin":
+        return None
+    return Permission(frozenset(caller.sources), frozenset(caller.customers))
+
+
+def _shown(outcome: RecordOutcome) -> dict[str, Any]:
+    return {
+        "received": outcome.received,
+        "batch_seq": outcome.batch_seq,
+        "counts": {str(fate): count for fate, count in outcome.counts.items()},
+        "items": [
+            {
+                "ordinal": item.ordinal,
+                "outcome": item.outcome,
+                **({"id": item.event_id} if item.event_id else {}),
+                **({"reason": str(item.reason), "detail": item.detail} if item.reason else {}),
+            }
+            for item in outcome.items()
+        ],
+    }

@@ -1,0 +1,143 @@
+"""Turns every error into an RFC 9457 problem document; no stack trace ever leaves."""
+
+import json
+import logging
+from typing import Any
+
+import asyncpg
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from ledger.domain.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    LedgerError,
+    MissingInputError,
+    NotFoundError,
+    UnavailableError,
+)
+from ledger.wire.errors import EventError, InputError, WireError
+
+log = logging.getLogger(__name__)
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_S = 2
+TITLES = {
+    400: "Malformed request",
+    401: "Who are you?",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "Invalid input",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Try again later",
+}
+
+
+class UnauthenticatedError(LedgerError):
+    """No key, a wrong key, or a revoked one."""
+
+    title = "Who are you?"
+
+
+class MalformedBodyError(LedgerError):
+    """The body cannot be read at all."""
+
+    title = "Malformed request"
+
+
+class BodyTooLargeError(LedgerError):
+    """The body is over the limit, as sent or once decompressed."""
+
+    title = "Body too large"
+
+
+class UnsupportedMediaError(LedgerError):
+    """The body is of a type this resource does not take."""
+
+    title = "Unsupported media type"
+
+
+class TooManyBodiesError(UnavailableError):
+    """More bodies are being stored than memory should hold."""
+
+    title = "Too many requests"
+
+
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (UnauthenticatedError, 401),
+    (MalformedBodyError, 400),
+    (BodyTooLargeError, 413),
+    (UnsupportedMediaError, 415),
+    (TooManyBodiesError, 429),
+    (InvalidInputError, 422),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (MissingInputError, 409),
+    (ForbiddenError, 403),
+    (UnavailableError, 503),
+    (InputError, 422),
+    (EventError, 422),
+    (WireError, 400),
+)
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of an error; 500 for what nobody foresaw."""
+    if isinstance(error, HTTPException):
+        return error.status_code
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The problem document of an error, with the request id as its instance."""
+    if isinstance(error, asyncpg.CannotConnectNowError | asyncpg.ConnectionDoesNotExistError):
+        error = UnavailableError("The database does not answer.", "Send the request again.")
+    status = status_of(error)
+    request_id = str(request.scope.get("request_id", ""))
+    if status >= 500 and not isinstance(error, LedgerError):
+        log.error("request %s failed", request_id, exc_info=error)
+    body: dict[str, Any] = {
+        "type": f"urn:tokenledger:problem:{_slug(status, error)}",
+        "title": _title(status, error),
+        "status": status,
+        "detail": _detail(status, error),
+        "instance": f"urn:request:{request_id}",
+    }
+    if isinstance(error, LedgerError) and error.where:
+        body["pointer"] = error.where
+    if isinstance(error, InputError | EventError):
+        body["errors"] = [
+            {"pointer": p.field, "found": p.found, "detail": p.action} for p in error.problems
+        ]
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in {429, 503} else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(
+        json.dumps(body, ensure_ascii=False).encode(),
+        status_code=status,
+        media_type=PROBLEM_JSON,
+        headers=headers,
+    )
+
+
+def _slug(status: int, error: Exception) -> str:
+    return _title(status, error).lower().replace(" ", "-").rstrip("?")
+
+
+def _title(status: int, error: Exception) -> str:
+    if isinstance(error, LedgerError):
+        return error.title
+    return TITLES.get(status, "Error")
+
+
+def _detail(status: int, error: Exception) -> str:
+    if isinstance(error, HTTPException):
+        return str(error.detail)
+    if status == 500:
+        return "Something went wrong here; the request id names it in the log."
+    return str(error)

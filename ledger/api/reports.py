@@ -1,0 +1,192 @@
+"""What the books say: usage for customers too; cost, margin and state for the house alone."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from litestar import Request, Response, get
+
+from ledger import clock
+from ledger.api.access import HOUSE, READERS, caller_of
+from ledger.api.answer import answer
+from ledger.api.session import reading, working
+from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.period import WINDOW, hour_start, local_day, zone
+from ledger.reports import coverage, energy, margin, margin_text
+from ledger.reports.status import read_status
+from ledger.store import api_reads
+from ledger.store.connect import draw_cut_off
+from ledger.wire.errors import Rfc3339Error
+from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
+
+COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
+USAGE_NAMES = {
+    "customer": "customer_id",
+    "model": "model",
+    "tier": "tier",
+    "agent": "agent_id",
+    "project": "project_id",
+}
+STEPS = ("window", "hour", "day")
+
+
+def period_of(since: str, until: str) -> tuple[datetime, datetime]:
+    """The period two query parameters name; InvalidInputError says which of them is wrong."""
+    ends = []
+    for name, text in (("since", since), ("until", until)):
+        try:
+            ends.append(parse_rfc3339(text))
+        except Rfc3339Error as error:
+            raise InvalidInputError(f"{name}: {error}.", "Send RFC 3339.", name) from error
+    if ends[0] >= ends[1]:
+        raise InvalidInputError(
+            f"The period {since} to {until} is empty.", "Send until after since.", "until"
+        )
+    return ends[0], ends[1]
+
+
+@get("/v1/usage", roles=READERS)
+async def usage(
+    request: Request[Any, Any, Any],
+    since: str,
+    until: str,
+    by: str = "model,tier",
+    customer: str | None = None,
+    entity: str | None = None,
+    time_zone: str = "UTC",
+) -> Response[bytes]:
+    """Requests and tokens of a period, by dimensions and at most one of window, hour and day."""
+    caller = caller_of(request)
+    if caller.role == "customer" and customer not in (None, caller.customer_id):
+        raise NotFoundError(f"There is no customer {customer!r}.")
+    start, end = period_of(since, until)
+    names = _names(by)
+    zone(time_zone)
+    async with reading(request) as connection:
+        rows = await api_reads.sum_usage(
+            connection, since=start, until=end, customer_id=customer, entity_id=entity
+        )
+    return answer(
+        {"since": start, "until": end, "by": names, "items": _grouped(rows, names, time_zone)}
+    )
+
+
+def _names(by: str) -> list[str]:
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    wrong = [name for name in names if name not in USAGE_NAMES and name not in STEPS]
+    if wrong or sum(name in STEPS for name in names) > 1:
+        raise InvalidInputError(
+            f"by: cannot group by {by!r}.",
+            f"Send some of {', '.join(USAGE_NAMES)} and at most one of {', '.join(STEPS)}.",
+            "by",
+        )
+    return names
+
+
+def _grouped(rows: Sequence[Any], names: Sequence[str], zone_name: str) -> list[dict[str, Any]]:
+    sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(COUNTS))
+    for row in rows:
+        group = sums[tuple(_part(row, name, zone_name) for name in names)]
+        for place, count in enumerate(COUNTS):
+            group[place] += row[count]
+    return [
+        dict(zip(names, group, strict=True)) | dict(zip(COUNTS, counts, strict=True))
+        for group, counts in sorted(sums.items())
+    ]
+
+
+def _part(row: Any, name: str, zone_name: str) -> str:
+    if name in USAGE_NAMES:
+        return str(row[USAGE_NAMES[name]])
+    at = row["window_start"]
+    if name == "hour":
+        at = hour_start(at, zone_name)
+    if name == "day":
+        at = local_day(at.astimezone(zone(zone_name)).date(), zone_name).start
+    return format_rfc3339(at)
+
+
+@get(["/v1/margins", "/v1/costs"], roles=HOUSE)
+async def margins(
+    request: Request[Any, Any, Any], entity: str, since: str, until: str, by: str = "tier"
+) -> Response[bytes]:
+    """Cost beside revenue, before and after idle, by tier, customer, agent or model."""
+    start, end = period_of(since, until)
+    async with working(request) as connection:
+        found = await margin.margin_report(
+            connection,
+            entity_id=entity,
+            since=start,
+            until=end,
+            cut_off=await draw_cut_off(connection, "margin over the API"),
+            by=[name.strip() for name in by.split(",")],
+        )
+    return answer(margin_text.to_json(found))
+
+
+@get("/v1/energy", roles=HOUSE)
+async def energy_of(
+    request: Request[Any, Any, Any], entity: str, since: str, until: str
+) -> Response[bytes]:
+    """Tokens per joule, busy and idle energy, by model and by scope."""
+    start, end = period_of(since, until)
+    async with working(request) as connection:
+        found = await energy.energy_report(
+            connection,
+            entity_id=entity,
+            since=start,
+            until=end,
+            cut_off=await draw_cut_off(connection, "energy over the API"),
+        )
+    return answer(energy.to_json(found))
+
+
+@get("/v1/coverage", roles=HOUSE)
+async def coverage_of(
+    request: Request[Any, Any, Any], entity: str, since: str, until: str
+) -> Response[bytes]:
+    """What meters and deployments cover, and how engines' own counters compare."""
+    start, end = period_of(since, until)
+    async with working(request) as connection:
+        found = await coverage.coverage_report(
+            connection,
+            entity_id=entity,
+            since=start,
+            until=end,
+            cut_off=await draw_cut_off(connection, "coverage over the API"),
+        )
+    return answer(coverage.to_json(found))
+
+
+@get("/v1/hourly", roles=HOUSE)
+async def hourly(
+    request: Request[Any, Any, Any], entity: str, since: str, until: str
+) -> Response[bytes]:
+    """Revenue and cost of each hour, as they stand."""
+    start, end = period_of(since, until)
+    async with reading(request) as connection:
+        rows = await api_reads.sum_hourly(connection, entity_id=entity, since=start, until=end)
+    return answer({"items": rows})
+
+
+@get("/v1/activity", roles=READERS)
+async def activity(request: Request[Any, Any, Any], entity: str | None = None) -> Response[bytes]:
+    """When usage the caller may see began and ended, so that a reader knows where to look."""
+    async with reading(request) as connection:
+        found = await api_reads.latest_activity(connection, entity_id=entity)
+    return answer(
+        {"since": found[0] if found else None, "until": found[1] + WINDOW if found else None}
+    )
+
+
+@get("/v1/status", roles=HOUSE)
+async def status(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """What arrived and when last, what waits, what is covered."""
+    async with working(request) as connection:
+        cut_off = await draw_cut_off(connection, "status over the API")
+        found = await read_status(connection, cut_off=cut_off, now=clock.now())
+    return answer(found)
+
+
+HANDLERS = (usage, margins, energy_of, coverage_of, hourly, activity, status)

@@ -1,0 +1,122 @@
+"""How handlers reach the database: reads as the caller, writes as the worker, safe to repeat."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from hashlib import blake2b
+from typing import Any, TypeVar
+from uuid import UUID
+
+from litestar import Request, Response
+
+from ledger.api.access import author_of, caller_of
+from ledger.api.answer import JSON, encode
+from ledger.api.problems import MalformedBodyError
+from ledger.api.state import state_of
+from ledger.domain.author import Author
+from ledger.domain.errors import ConflictError
+from ledger.store import api_reads
+from ledger.store.queries import Connection
+from ledger.wire.errors import LineError
+from ledger.wire.inputs import InputModel, read_input
+from ledger.wire.ndjson import decode_line
+
+M = TypeVar("M", bound=InputModel)
+Work = Callable[[Connection, Author], Awaitable[Any]]
+KEY_MAX = 200
+
+
+@asynccontextmanager
+async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
+    """A read-only transaction in which row-level security knows who asks."""
+    caller = caller_of(request)
+    pool = state_of(request).api
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        await api_reads.say_who_asks(
+            connection, role=caller.role, customer_id=caller.customer_id or ""
+        )
+        yield connection
+
+
+@asynccontextmanager
+async def working(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
+    """A connection of the worker, for flows and for reports of the house."""
+    async with state_of(request).worker.acquire() as connection:
+        yield connection
+
+
+async def read_body(request: Request[Any, Any, Any], model: type[M]) -> M:
+    """The JSON body as an input model; every problem of it is named."""
+    return read_input(model, await read_object(request))
+
+
+async def read_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """The JSON body as an object."""
+    try:
+        return decode_line(await request.body())
+    except LineError as error:
+        raise MalformedBodyError(f"The body is not a JSON object: {error}") from error
+
+
+async def write(
+    request: Request[Any, Any, Any], work: Work, *, status: int = 201, atomic: bool = True
+) -> Response[bytes]:
+    """Run a write; with an `Idempotency-Key` header, once.
+
+    The same key and body give the stored answer, another body a conflict. `atomic` keeps answer and
+    work in one transaction; a flow that draws cut-offs of its own rows cannot run inside one.
+    """
+    key = request.headers.get("idempotency-key", "")
+    if len(key) > KEY_MAX:
+        raise ConflictError(f"The idempotency key is over {KEY_MAX} characters.", "Send less.")
+    async with working(request) as connection:
+        if not key:
+            return _answer(encode(await work(connection, author_of(request))), status)
+        stored = await _find_stored(request, connection, key)
+        if stored is not None:
+            return stored
+        if not atomic:
+            body = encode(await work(connection, author_of(request)))
+            await _store(request, connection, key, status, body)
+            return _answer(body, status)
+        async with connection.transaction():
+            body = encode(await work(connection, author_of(request)))
+            await _store(request, connection, key, status, body)
+        return _answer(body, status)
+
+
+async def _find_stored(
+    request: Request[Any, Any, Any], connection: Connection, key: str
+) -> Response[bytes] | None:
+    row = await api_reads.find_idempotent(
+        connection, key_id=caller_of(request).key_id, idempotency_key=key
+    )
+    if row is None:
+        return None
+    if row["request_digest"] != await _digest(request):
+        raise ConflictError(
+            f"Idempotency key {key!r} was used for another request.", "Send a new key."
+        )
+    return _answer(bytes(row["body"]), row["status"])
+
+
+async def _store(
+    request: Request[Any, Any, Any], connection: Connection, key: str, status: int, body: bytes
+) -> None:
+    await api_reads.insert_idempotent(
+        connection,
+        key_id=caller_of(request).key_id,
+        idempotency_key=key,
+        request_digest=await _digest(request),
+        status=status,
+        body=body,
+    )
+
+
+async def _digest(request: Request[Any, Any, Any]) -> UUID:
+    hashed = blake2b(f"{request.method} {request.url.path}\n".encode(), digest_size=16)
+    hashed.update(await request.body())
+    return UUID(bytes=hashed.digest())
+
+
+def _answer(body: bytes, status: int) -> Response[bytes]:
+    return Response(body, status_code=status, media_type=JSON)

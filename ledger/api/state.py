@@ -1,0 +1,61 @@
+"""What a serving process holds: two pools, the directory cache, and its limits."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from litestar import Litestar, Request
+
+from ledger.domain.errors import MissingInputError
+from ledger.flows.directory import DirectoryCache
+from ledger.flows.ingest import IngestLimits
+from ledger.settings import Settings
+from ledger.store.connect import open_pool
+
+MIB = 1024 * 1024
+
+
+@dataclass(slots=True)
+class State:
+    """`worker` writes and runs flows; `api` reads under row-level security."""
+
+    worker: "asyncpg.Pool[asyncpg.Record]"
+    api: "asyncpg.Pool[asyncpg.Record]"
+    limits: IngestLimits
+    directory: DirectoryCache = field(default_factory=DirectoryCache)
+    bodies_in_flight: int = 0
+
+
+def state_of(request: Request[Any, Any, Any]) -> State:
+    """The state of the process that serves this request."""
+    state = request.app.state.ledger
+    assert isinstance(state, State)
+    return state
+
+
+def lifespan_of(settings: Settings) -> Any:
+    """Opens the pools when the app starts and closes them when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        if settings.worker_url is None or settings.api_url is None:
+            raise MissingInputError(
+                "The database URLs are not set.",
+                "Set TOKENLEDGER_WORKER_URL and TOKENLEDGER_API_URL.",
+            )
+        secret = settings.end_user_secret
+        limits = IngestLimits(
+            body_bytes_max=settings.body_limit_mib * MIB,
+            quarantine_days=settings.quarantine_days,
+            end_user_secret=secret.get_secret_value().encode() if secret else None,
+        )
+        async with (
+            open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
+            open_pool(settings.api_url, application="tokenledger-api") as api,
+        ):
+            app.state.ledger = State(worker, api, limits)
+            yield
+
+    return lifespan

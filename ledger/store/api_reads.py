@@ -1,0 +1,84 @@
+"""Reads that only the API makes, under row-level security, and what makes its writes repeatable."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from ledger.store.queries import Connection, load_queries
+
+READS = load_queries("api_reads")
+
+
+async def say_who_asks(connection: Connection, *, role: str, customer_id: str) -> None:
+    """Tell row-level security who asks; holds until the transaction ends."""
+    await READS["say_who_asks"].row(connection, role=role, customer_id=customer_id)
+
+
+async def find_idempotent(
+    connection: Connection, *, key_id: str, idempotency_key: str
+) -> asyncpg.Record | None:
+    """request_digest, status and body of an answer given before, or None."""
+    return await READS["find_idempotent"].row(
+        connection, key_id=key_id, idempotency_key=idempotency_key
+    )
+
+
+async def insert_idempotent(
+    connection: Connection,
+    *,
+    key_id: str,
+    idempotency_key: str,
+    request_digest: UUID,
+    status: int,
+    body: bytes,
+) -> None:
+    """Keep the answer of a write."""
+    await READS["insert_idempotent"].run(
+        connection,
+        key_id=key_id,
+        idempotency_key=idempotency_key,
+        request_digest=request_digest,
+        status=status,
+        body=body,
+    )
+
+
+async def is_ready(connection: Connection) -> bool:
+    """Whether the database answers and has its schema."""
+    return bool(await READS["is_ready"].value(connection) == 0)
+
+
+async def list_rows(connection: Connection, name: str, **given: Any) -> list[asyncpg.Record]:
+    """Rows of one of the list queries of this room, as the caller may see them."""
+    return await READS[name].rows(connection, **given)
+
+
+async def sum_usage(
+    connection: Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    customer_id: str | None,
+    entity_id: str | None,
+) -> list[asyncpg.Record]:
+    """Tokens and requests by window and dimensions."""
+    return await READS["sum_usage"].rows(
+        connection, since=since, until=until, customer_id=customer_id, entity_id=entity_id
+    )
+
+
+async def sum_hourly(
+    connection: Connection, *, entity_id: str, since: datetime, until: datetime
+) -> list[asyncpg.Record]:
+    """hour, revenue, cost and the idle part of it."""
+    return await READS["sum_hourly"].rows(connection, entity_id=entity_id, since=since, until=until)
+
+
+async def latest_activity(
+    connection: Connection, *, entity_id: str | None
+) -> tuple[datetime, datetime] | None:
+    """First and last window of an entity's usage, or None."""
+    row = await READS["latest_activity"].row(connection, entity_id=entity_id)
+    return None if row is None or row[0] is None else (row[0], row[1])
