@@ -41,6 +41,7 @@ def find_gaps(
     found = list(
         chain.from_iterable(_deployment_gaps(d, factory, metered, clip(d, whole)) for d in own)
     )
+    found += _loose_gaps(factory, metered)
     return sorted(set(found))
 
 
@@ -80,17 +81,28 @@ def _deployment_gaps(
     for asset in terms:
         part = clip(asset, period)
         if part[0] < part[1] and not asset.all_in:
-            gaps += _power_gaps(deployment, asset, factory, metered, part)
+            gaps += _site_gaps(asset, factory, part)
+            gaps += _reading_gaps(deployment, metered, part)
     return gaps
 
 
-def _power_gaps(
-    deployment: Deployment,
-    asset: AssetTerms,
-    factory: Factory,
-    metered: Mapping[str, Sequence[Interval]],
-    period: Interval,
-) -> list[Gap]:
+def _loose_gaps(factory: Factory, metered: Mapping[str, Sequence[Interval]]) -> list[Gap]:
+    """What prices the energy of the entity's GPUs at times when nobody deployed them."""
+    gaps: list[Gap] = []
+    for gpu, home in factory.homes.items():
+        if home.entity_id != factory.entity.entity_id:
+            continue
+        users = [d for d in factory.deployments if gpu in d.gpu_uuids]
+        terms = [a for a in factory.assets if a.asset_id == home.asset_id and not a.all_in]
+        for span in metered.get(gpu, ()):
+            for part in uncovered(span, [clip(d, span) for d in users]):
+                for asset in terms:
+                    period = clip(asset, part)
+                    gaps += _site_gaps(asset, factory, period) if period[0] < period[1] else []
+    return gaps
+
+
+def _site_gaps(asset: AssetTerms, factory: Factory, period: Interval) -> list[Gap]:
     site = asset.facility_id
     uplifts = [clip(u, period) for u in factory.uplifts if u.facility_id == site]
     prices = [
@@ -112,7 +124,7 @@ def _power_gaps(
         )
         for a, b in uncovered(period, prices)
     ]
-    return gaps + _reading_gaps(deployment, metered, period)
+    return gaps
 
 
 def _reading_gaps(

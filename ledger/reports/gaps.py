@@ -26,7 +26,8 @@ async def list_gaps(
 ) -> list[Gap]:
     """Everything missing in [since, until), as known at a cut-off, in order."""
     factory = await load_factory(connection, entity, since=since, until=until, batch_seq=batch_seq)
-    gpus = sorted({gpu for d in factory.deployments for gpu in d.gpu_uuids})
+    mine = {gpu for gpu, home in factory.homes.items() if home.entity_id == entity.entity_id}
+    gpus = sorted(mine | {gpu for d in factory.deployments for gpu in d.gpu_uuids})
     metered = await margin.find_metered_spans(
         connection, gpu_uuids=gpus, since=since, until=until, batch_seq=batch_seq
     )

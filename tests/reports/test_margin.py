@@ -200,3 +200,27 @@ async def test_grouping_by_nothing_known_is_refused(
 ) -> None:
     with pytest.raises(InvalidInputError, match="Group by some of tier, customer, agent, model"):
         await margin(worker, by=by)
+
+
+async def test_energy_of_a_gpu_nobody_deploys_now_asks_for_its_tariff_too(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    half = START + 2 * QUARTER
+    await books.entity()
+    await books.facility()
+    await books.pue(START, END)
+    await books.tariff([(START, half, "100")])
+    await books.lease(START, END, all_in=False)
+    await books.deployment(START, half, gpus=[GPU])
+    await books.readings(
+        GPU, [(START + timedelta(seconds=10 * n), 1_000_000 * n) for n in range(361)]
+    )
+    await allocate(worker, now=LATER)
+    with pytest.raises(MissingInputError, match=r"tariff in EUR .*from 2026-03-02T10:30Z"):
+        await margin(worker)
+    await books.tariff([(half, END, "100")])
+    await allocate(worker, now=LATER)
+    report = await margin(worker)
+    assert report.unattributed_cost > 0
+    assert report.conservation.energy_residual_mj == 0
