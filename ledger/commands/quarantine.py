@@ -45,7 +45,7 @@ def show(database: Database, quarantine_id: int) -> None:
             f"There are no bytes of quarantined event {quarantine_id}.",
             "They expire; ask the sender for it.",
         )
-    click.get_binary_stream("stdout").write(row["raw"])
+    click.echo(row["raw"], nl=False)
     if row["truncated"]:
         click.echo("(cut off here)", err=True)
 

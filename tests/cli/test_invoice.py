@@ -105,3 +105,21 @@ def test_unpriced_usage_is_listed_and_billed_once_priced(
     (issued,) = command.json("invoice", "issue", "acme-list", *period)
     assert issued["payable"] == "25.50"
     assert command.json("unpriced", "list") == []
+
+
+def test_books_are_exported_and_the_same_again(
+    command: CommandLine, tmp_path: Path, shared_data: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    command("backfill", shared_data / "traces" / "azure_llm_2023_code.csv.gz", *AZURE)
+    command("settle")
+    month = ("--month", "2023-11")
+    folder = tmp_path / "books"
+    command("export", "journal_lines", "usage", *month, "--output", folder)
+    lines = (folder / "usage.csv").read_text().splitlines()
+    assert len(lines) > 2
+    again = command("export", "usage", *month, "--stdout")
+    assert again.stdout_bytes == (folder / "usage.csv").read_bytes()
+    command("export", "usage", "journal_lines", *month, "--stdout", status=2)
+    command("export", "nothing", status=2)
