@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import ZERO, plain, total
+from ledger.domain.money import EXACT, ZERO, plain, total
 from ledger.store import export
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection
@@ -94,11 +94,13 @@ def to_json(report: RevenueReport) -> dict[str, Any]:
                 "currency": row.currency,
                 "tokens": row.tokens,
                 "unpriced_tokens": row.unpriced_tokens,
-                "amount": plain(row.amount),
+                "amount": plain(row.amount.normalize(EXACT)),
             }
             for row in report.rows
         ],
-        "totals": {code: plain(amount) for code, amount in sorted(report.totals.items())},
+        "totals": {
+            code: plain(amount.normalize(EXACT)) for code, amount in sorted(report.totals.items())
+        },
         "unpriced_tokens": report.unpriced_tokens,
     }
 

@@ -1,0 +1,153 @@
+"""Exports of real books: they add up, and the same cut-off gives the same bytes for ever."""
+
+import csv
+import io
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+
+from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
+from ledger.exports import EXPORT_FORMATS
+from ledger.flows.allocate import allocate
+from ledger.flows.invoice import issue_invoice
+from ledger.reports.export import export_files
+from ledger.reports.revenue import revenue_report, to_json, to_table
+from ledger.store.connect import CutOff, draw_cut_off
+from ledger.store.queries import Connection
+from tests.flows.billing import (
+    AUTHOR,
+    DECEMBER,
+    JANUARY,
+    NOVEMBER,
+    NOW,
+    WINDOW,
+    azure_hours,
+    settled,
+    subscribed,
+)
+from tests.support.books import Books, Buyer, Tokens
+
+WITHOUT_COST = ("journal_lines", "invoices", "invoice_lines", "usage", "beancount", "hledger")
+
+
+async def invoiced(connection: Connection) -> Books:
+    books = await subscribed(connection)
+    await azure_hours(books)
+    await settled(connection)
+    await issue_invoice(
+        connection, subscription_id="sub-acme", moment=WINDOW, now=NOW, author=AUTHOR
+    )
+    return books
+
+
+async def exported(
+    connection: Connection,
+    *formats: str,
+    cut_off: CutOff | None = None,
+    since: datetime = NOVEMBER,
+    until: datetime = JANUARY,
+    entity_id: str = "factory",
+) -> dict[str, bytes]:
+    return await export_files(
+        connection,
+        entity_id=entity_id,
+        since=since,
+        until=until,
+        cut_off=cut_off or await draw_cut_off(connection, "export"),
+        formats=formats,
+    )
+
+
+def rows_of(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+async def test_the_files_say_what_the_books_say(worker: Connection) -> None:
+    await invoiced(worker)
+    files = await exported(worker, *WITHOUT_COST)
+    journal = rows_of(files["journal_lines.csv"])
+    revenue = [Decimal(row["credit"]) for row in journal if row["account_code"] == "4000"]
+    assert sum(revenue) == Decimal("93.98831")
+    assert {row["document_no"] for row in journal} == {"", "FACTORY-2023-000001"}
+    (invoice,) = rows_of(files["invoices.csv"])
+    assert (invoice["exact_total"], invoice["payable"]) == ("93.98831", "93.99")
+    assert invoice["rounding"] == "-0.00169"
+    lines = rows_of(files["invoice_lines.csv"])
+    assert [line["amount"] for line in lines] == ["90.30", "3.69"]
+    tokens = rows_of(files["usage.csv"])
+    assert sum(int(row["input_uncached"]) for row in tokens) == 18_059_974
+    assert sum(int(row["output_visible"]) for row in tokens) == 245_896
+
+
+async def test_a_cut_off_gives_the_same_bytes_after_everything_went_on(worker: Connection) -> None:
+    books = await invoiced(worker)
+    cut_off = await draw_cut_off(worker, "export")
+    before = await exported(worker, *WITHOUT_COST, cut_off=cut_off)
+    await books.usage(WINDOW, Tokens(output=1_000_000))
+    await books.usage(DECEMBER, Tokens(output=1_000_000))
+    await settled(worker)
+    await issue_invoice(
+        worker, subscription_id="sub-acme", moment=DECEMBER, now=JANUARY, author=AUTHOR
+    )
+    assert await exported(worker, *WITHOUT_COST, cut_off=cut_off) == before
+    assert await exported(worker, *WITHOUT_COST, until=JANUARY) != before
+
+
+async def test_costs_and_margins_are_exported_too(worker: Connection) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.customer()
+    await books.facility()
+    await books.lease(NOVEMBER, DECEMBER, rate="4")
+    await books.deployment(NOVEMBER, DECEMBER)
+    await books.usage(NOVEMBER, Tokens(output=300), busy=range(450))
+    await books.charge(NOVEMBER, "3")
+    quarter = NOVEMBER.replace(minute=15)
+    with pytest.raises(MissingInputError):
+        await exported(worker, "margins", since=NOVEMBER.replace(month=10))
+    await allocate(worker, now=quarter)
+    files = await exported(worker, "costs", "margins", until=quarter)
+    costs = rows_of(files["costs.csv"])
+    assert {row["line"]: row["cost"] for row in costs} == {"usage": "0.50", "idle": "0.50"}
+    (margin,) = rows_of(files["margins.csv"])
+    assert (margin["cost"], margin["revenue"], margin["gross_margin_pct"]) == (
+        *("1.00", "3.00"),
+        "66.67",
+    )
+
+
+async def test_what_cannot_be_exported_says_why(worker: Connection) -> None:
+    with pytest.raises(NotFoundError, match="no entity"):
+        await exported(worker, "usage")
+    await subscribed(worker)
+    with pytest.raises(InvalidInputError, match=", ".join(EXPORT_FORMATS)):
+        await exported(worker, "excel")
+
+
+async def test_revenue_is_exact_by_whatever_it_is_grouped(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    stranger = Buyer(customer_id="beta", customer_ref="beta", tier="batch", agent_id="bot")
+    await books.customer("beta")
+    await books.usage(WINDOW, Tokens(output=7), buyer=stranger)
+    await settled(worker)
+    cut_off = await draw_cut_off(worker, "report")
+    for by in (("tier",), ("customer", "agent"), ("model",), ("meter", "tier")):
+        report = await revenue_report(
+            worker, entity_id="factory", since=NOVEMBER, until=DECEMBER, cut_off=cut_off, by=by
+        )
+        assert report.totals == {"USD": Decimal("93.98831")}
+        assert report.unpriced_tokens == 7
+        assert to_json(report)["totals"] == {"USD": "93.98831"}
+        headers, rows = to_table(report)
+        assert {len(row) for row in rows} == {len(headers)}
+    with pytest.raises(InvalidInputError, match="grouped by colour"):
+        await revenue_report(
+            worker,
+            entity_id="factory",
+            since=NOVEMBER,
+            until=DECEMBER,
+            cut_off=cut_off,
+            by=("colour",),
+        )
