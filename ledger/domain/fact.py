@@ -26,7 +26,10 @@ class TierSource(IntEnum):
 
 
 class Flag(IntFlag):
-    """Bits of usage_fact.flags; bits 8-9 hold the TierSource, bits 12-15 the status."""
+    """Bits of usage_fact.flags; bits 8-9 hold the TierSource, bits 12-15 the status.
+
+    SUPERSEDED marks a fact that was reversed in the batch that stored it.
+    """
 
     SPLIT_UNKNOWN = 1
     ESTIMATED = 2
@@ -36,6 +39,7 @@ class Flag(IntFlag):
     CONTEXT_UNKNOWN = 32
     STREAM = 64
     NOT_STREAM = 128
+    SUPERSEDED = 1024
 
 
 TIER_SOURCE_SHIFT = 8

@@ -10,20 +10,19 @@ from ledger.domain.fact import Fate, Kind
 from ledger.domain.ingest.claims import (
     AWAITED,
     BatchClaim,
-    BatchPlace,
     Conflict,
     EventClaim,
     EventId,
 )
+from ledger.domain.ingest.place import BatchPlace
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.supersede import (
     Candidate,
     StoredRevision,
-    Target,
     Verdict,
     settle,
-    target_of,
 )
+from ledger.domain.ingest.target import Target, target_of
 from ledger.store.correction import (
     FateChange,
     find_corrected_places,
@@ -54,17 +53,21 @@ async def settle_corrections(
     events: Sequence[EventClaim],
     batches: Sequence[BatchClaim],
     awaited: Mapping[int, EventId],
+    replayed: Mapping[int, Target],
 ) -> Corrected:
     """`targets` of the call's corrections, `events` and `batches` that are new to the ledger.
 
-    `awaited` are rows whose ids a stored correction took before they came.
+    `awaited` are rows whose ids a stored correction took before they came, `replayed` rows that
+    were quarantined when their numbered batch was stored.
     """
     places = [claim.place for claim in batches]
     late = await find_corrected_places(connection, places) if places else []
     late += [Target(event.source_id, event.event_id) for event in awaited.values()]
+    if replayed:
+        late += await find_corrections(connection, sorted(set(replayed.values())))
     if not targets and not late:
         return Corrected()
-    originals = _originals(prepared, events, batches, awaited)
+    originals = _originals(prepared, events, batches, awaited, replayed)
     involved = _candidates(prepared, targets, originals, late)
     names = sorted(involved)
     stored = await find_corrections(connection, names)
@@ -167,11 +170,13 @@ def _originals(
     events: Iterable[EventClaim],
     batches: Iterable[BatchClaim],
     awaited: Mapping[int, EventId],
+    replayed: Mapping[int, Target],
 ) -> dict[Target, list[int]]:
     """Rows of the call that are originals, by what a correction would name them."""
     usage = prepared.usage.filter(pl.col("kind") == Kind.ORIGINAL)
     named = [(Target(c.event.source_id, c.event.event_id), c.ordinal) for c in events]
     named += [(Target(e.source_id, e.event_id), row) for row, e in awaited.items()]
+    named += [(target, row) for row, target in replayed.items()]
     named += [
         (target_of(claim.place, ordinal), claim.ordinal_from + ordinal)
         for claim in batches

@@ -21,17 +21,15 @@ import asyncpg
 import polars as pl
 
 from ledger.domain.errors import ConflictError, LedgerError, UnavailableError
-from ledger.domain.fact import Fate
+from ledger.domain.fact import Fate, Flag
 from ledger.domain.ingest.claims import (
     CONFLICT_COLUMNS,
     BatchClaim,
-    BatchPlace,
     Conflict,
     EventClaim,
     EventId,
     Refused,
     conflict_row,
-    place_lock,
     sort_batches,
     sort_events,
 )
@@ -46,22 +44,25 @@ from ledger.domain.ingest.judge import (
     refuse_sources,
 )
 from ledger.domain.ingest.key import Keyed, assign_keys
+from ledger.domain.ingest.place import BatchPlace, place_lock
 from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.domain.ingest.rows import FACTS, hash_end_users, reverse
-from ledger.domain.ingest.supersede import Target, find_targets
+from ledger.domain.ingest.supersede import find_targets
+from ledger.domain.ingest.target import Target
 from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.stored import Stored
 from ledger.store import ingest as store
 from ledger.store.connect import draw_batch_seq
-from ledger.store.correction import copy_fate_changes, insert_corrections
+from ledger.store.correction import FateChange, copy_fate_changes, insert_corrections
 from ledger.store.positions import PositionMove, move_position
 from ledger.store.queries import Connection
 
 T = TypeVar("T")
 RETRIES = 5
+REPLAY_COLUMNS = ("quarantine_id", "batch_seq", "ordinal", "fate")
 PARTITION_DAYS = 8
 
 
@@ -216,7 +217,8 @@ def _check_keys(offered: dict[int, T], stored: dict[int, T]) -> None:
 async def _sort_batches(connection: Connection, call: _Call) -> None:
     prepared = call.prepared
     offered = [_batch_claim(call, n) for n in claiming_records(prepared, call.directory)]
-    named = [place[0] for target in call.targets.values() if (place := target.place())]
+    pointed = [*call.targets.values(), *_replayed(prepared).values()]
+    named = [place[0] for target in pointed if (place := target.place())]
     places = [claim.place for claim in offered] + named
     if places:
         await store.lock_places(connection, [place_lock(place) for place in places])
@@ -266,6 +268,14 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
     drop_rows(call.prepared, rest.fates)
 
 
+def _replayed(prepared: Prepared) -> dict[int, Target]:
+    return {
+        first: record.replay_of.target
+        for first, record in zip(prepared.firsts, prepared.records, strict=True)
+        if record.replay_of is not None and record.replay_of.target is not None
+    }
+
+
 async def _correct(connection: Connection, call: _Call) -> None:
     found = await settle_corrections(
         connection,
@@ -274,6 +284,7 @@ async def _correct(connection: Connection, call: _Call) -> None:
         events=call.event_claims,
         batches=call.batch_claims,
         awaited=call.awaited,
+        replayed=_replayed(call.prepared),
     )
     call.corrected = found
     call.fates.update(found.fates)
@@ -301,6 +312,9 @@ def _encode(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
     is_superseded = pl.col("ordinal").is_in(superseded)
     standing, reversals = facts.filter(~is_superseded), call.corrected.reversals
     first = len(prepared.items) + (0 if reversals is None else reversals.height)
+    facts = facts.with_columns(
+        flags=pl.col("flags") + pl.when(is_superseded).then(int(Flag.SUPERSEDED)).otherwise(0)
+    )
     undone = reverse(facts.filter(is_superseded), first_ordinal=first)
     stored = [] if reversals is None else [reversals.select(FACTS)]
     return Stored.of(
@@ -323,9 +337,14 @@ def _placed(call: _Call, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
         pl.Series("lane", [record.lane for record in records], pl.Int16),
-        pl.Series("event_id", [i if r.header is None else None for i, r in ids], pl.String),
+        pl.Series("event_id", [i if _has_own_id(r) else None for i, r in ids], pl.String),
         ordinal=pl.col("row").cast(pl.Int32),
     )
+
+
+def _has_own_id(record: Record) -> bool:
+    placed = record.replay_of is not None and record.replay_of.target is not None
+    return record.header is None and not placed
 
 
 async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
@@ -360,10 +379,16 @@ async def _keep_receipts(
     batch_seq, prepared = found[0].batch_seq, call.prepared
     receipts = receipt_rows(prepared, found, call.directory, now=now)
     await store.copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
-    if prepared.rejects:
+    again = await _keep_replays(connection, call, batch_seq)
+    refused = [
+        Refused(row, why, prepared.items[row])
+        for row, why in sorted(prepared.rejects.items())
+        if row not in again
+    ]
+    if refused:
         await store.insert_quarantine(
             connection,
-            [Refused(row, why, prepared.items[row]) for row, why in prepared.rejects.items()],
+            refused,
             batch_seq=batch_seq,
             received_at=now,
             expires_at=now + timedelta(days=limits.quarantine_days),
@@ -371,6 +396,29 @@ async def _keep_receipts(
     if call.conflicts:
         conflicts = [conflict_row(one, batch_seq=batch_seq) for one in call.conflicts]
         await store.copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
+
+
+async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> set[int]:
+    """Replays have been received before: they change a fate, or stay as they are. Their rows."""
+    replays = {
+        first: record.replay_of
+        for first, record in zip(call.prepared.firsts, call.prepared.records, strict=True)
+        if record.replay_of is not None
+    }
+    read = {
+        row: (one, call.fates.get(row, Fate.COUNTED))
+        for row, one in replays.items()
+        if row not in call.prepared.rejects
+    }
+    changes = [
+        FateChange(row, one.batch_seq, one.ordinal, Fate.QUARANTINED, fate, "replayed")
+        for row, (one, fate) in read.items()
+    ]
+    if read:
+        replayed = [(one.quarantine_id, batch_seq, row, fate) for row, (one, fate) in read.items()]
+        await store.copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
+        await copy_fate_changes(connection, changes, batch_seq=batch_seq)
+    return set(replays)
 
 
 async def _move(connection: Connection, moves: Sequence[PositionMove], batch_seq: int) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from ledger.domain.ingest.claims import BatchPlace
-from ledger.domain.ingest.supersede import Candidate, StoredRevision, Target
+from ledger.domain.ingest.place import BatchPlace
+from ledger.domain.ingest.supersede import Candidate, StoredRevision
+from ledger.domain.ingest.target import Target
 from ledger.domain.ingest.times import micros
 from ledger.store.ingest import copy_rows
 from ledger.store.queries import Connection, load_queries

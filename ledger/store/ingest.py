@@ -7,7 +7,6 @@ from asyncpg import BitString
 
 from ledger.domain.ingest.claims import (
     BatchClaim,
-    BatchPlace,
     EventClaim,
     EventId,
     Refused,
@@ -15,6 +14,7 @@ from ledger.domain.ingest.claims import (
     StoredEvent,
 )
 from ledger.domain.ingest.key import EngineKeyRow, UsageKeyRow
+from ledger.domain.ingest.place import BatchPlace
 from ledger.domain.period import WINDOW_SECONDS
 from ledger.store.queries import Connection, load_queries
 

@@ -6,24 +6,14 @@ content under the same identity is a conflict, never summed.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from uuid import UUID
 
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.decode import Reject
+from ledger.domain.ingest.place import BatchPlace
 
 # Digest of an id that a correction took before its original came.
 AWAITED = UUID(int=0)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPlace:
-    """Where a sequenced batch stands: no two batches have the same."""
-
-    source_id: int
-    producer: str
-    epoch: int
-    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +174,3 @@ def conflict_row(one: Conflict, *, batch_seq: int) -> tuple[object, ...]:
         *(batch_seq, one.ordinal, one.source_id, one.event_id, one.stored_digest),
         *(one.offered_digest, stored_seq, one.stored_ordinal),
     )
-
-
-def place_lock(place: BatchPlace) -> int:
-    """A number to lock for a place; two places may share one, which costs a wait."""
-    text = f"{place.source_id}/{place.producer}/{place.epoch}/{place.sequence}"
-    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big", signed=True)

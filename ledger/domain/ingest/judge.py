@@ -27,7 +27,9 @@ def identities(prepared: Prepared) -> pl.DataFrame:
 
 def form_of(prepared: Prepared, record: int) -> str:
     """Sequenced where the record has a place, else keyed."""
-    return KEYED if prepared.records[record].header is None else SEQUENCED
+    one = prepared.records[record]
+    placed = one.replay_of is not None and one.replay_of.target is not None
+    return SEQUENCED if placed or one.header is not None else KEYED
 
 
 def refuse_sources(prepared: Prepared) -> None:

@@ -56,6 +56,8 @@ def receipt_rows(
             *(outcome.counts[fate] for fate in Fate),
         )
         for record, outcome, name in zip(prepared.records, found, sources, strict=True)
+        # What is replayed was received, and counted as received, before.
+        if record.replay_of is None
     ]
 
 

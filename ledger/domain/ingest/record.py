@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ledger.domain.fact import Fate, Reason
+from ledger.domain.ingest.target import Target
 from ledger.wire.batch import BatchHeader
 
 # What callers see of a fate, item by item.
@@ -31,11 +32,25 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayOf:
+    """The quarantined item that a record reads again, and where that was stored.
+
+    `target` names the place it holds in a sequenced batch; None is an event with an id of its own.
+    """
+
+    quarantine_id: int
+    batch_seq: int
+    ordinal: int
+    target: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One Kafka record, one HTTP body or a piece of a file: items, and where they came from.
 
     `header` None is keyed: each event has an id of its own. `refusal` says why the header could not
     be read. `permission` None may write everything. `transport` is kafka, http, file or internal.
+    `replay_of` is set by replays alone.
     """
 
     body: bytes
@@ -46,6 +61,7 @@ class Record:
     lane: int = 0
     permission: Permission | None = None
     refusal: str = ""
+    replay_of: ReplayOf | None = None
 
 
 @dataclass(frozen=True, slots=True)

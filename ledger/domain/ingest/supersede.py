@@ -10,37 +10,14 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from ledger.domain.fact import Fate, Kind, Reason
-from ledger.domain.ingest.claims import BatchPlace
 from ledger.domain.ingest.decode import Reject
 from ledger.domain.ingest.directory import Directory, SourceForm
 from ledger.domain.ingest.judge import KEYED
 from ledger.domain.ingest.prepare import Prepared, drop_rows
+from ledger.domain.ingest.target import Target, target_of
 
 _OWN_PLACE = re.compile(r"(\d{1,19})\.(\d{1,19})\.(\d{1,9})", re.ASCII)
-_PLACE = re.compile(r"(.{1,200})/(\d{1,19})/(\d{1,19})/(\d{1,9})", re.ASCII)
 _INT8_MAX = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Target:
-    """What a correction replaces: an id of a keyed source, or producer/epoch/sequence/ordinal."""
-
-    source_id: int
-    target: str
-
-    def place(self) -> tuple[BatchPlace, int] | None:
-        """Batch and ordinal that a sequenced target names."""
-        match = _PLACE.fullmatch(self.target)
-        if match is None:
-            return None
-        epoch, sequence, ordinal = int(match[2]), int(match[3]), int(match[4])
-        return BatchPlace(self.source_id, match[1], epoch, sequence), ordinal
-
-
-def target_of(place: BatchPlace, ordinal: int) -> Target:
-    """The target that names an event of a sequenced batch."""
-    text = f"{place.producer}/{place.epoch}/{place.sequence}/{ordinal}"
-    return Target(place.source_id, text)
 
 
 @dataclass(frozen=True, slots=True)

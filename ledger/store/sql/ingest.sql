@@ -76,6 +76,7 @@ WITH refused AS (
   SELECT :batch_seq, q.ordinal, q.source, q.event_id, q.reason, q.detail, :received_at
     FROM unnest(:ordinals::int[], :sources::text[], :event_ids::text[], :reasons::text[], :details::text[])
          AS q(ordinal, source, event_id, reason, detail)
+   ORDER BY q.ordinal
   RETURNING quarantine_id, ordinal
 )
 INSERT INTO quarantine_raw (quarantine_id, raw, truncated, expires_at)

@@ -1,0 +1,30 @@
+"""Names what a correction replaces, so that it can be found whichever of the two came first."""
+
+import re
+from dataclasses import dataclass
+
+from ledger.domain.ingest.place import BatchPlace
+
+_PLACE = re.compile(r"(.{1,200})/(\d{1,19})/(\d{1,19})/(\d{1,9})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """What a correction replaces: an id of a keyed source, or producer/epoch/sequence/ordinal."""
+
+    source_id: int
+    target: str
+
+    def place(self) -> tuple[BatchPlace, int] | None:
+        """Batch and ordinal that a sequenced target names."""
+        match = _PLACE.fullmatch(self.target)
+        if match is None:
+            return None
+        epoch, sequence, ordinal = int(match[2]), int(match[3]), int(match[4])
+        return BatchPlace(self.source_id, match[1], epoch, sequence), ordinal
+
+
+def target_of(place: BatchPlace, ordinal: int) -> Target:
+    """The target that names an event of a sequenced batch."""
+    text = f"{place.producer}/{place.epoch}/{place.sequence}/{ordinal}"
+    return Target(place.source_id, text)

@@ -1,0 +1,112 @@
+"""Moves usage out of suspense once somebody knows whose it is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import asyncpg
+import polars as pl
+
+from ledger.domain.errors import UnavailableError
+from ledger.domain.fact import Fate
+from ledger.domain.ingest.directory import Directory
+from ledger.domain.ingest.key import UsageKeyRow
+from ledger.domain.ingest.release import Release, release_facts
+from ledger.flows.directory import DirectoryCache
+from ledger.flows.stored import Stored
+from ledger.store.connect import draw_batch_seq
+from ledger.store.correction import FateChange, copy_fate_changes
+from ledger.store.ingest import insert_usage_keys
+from ledger.store.queries import Connection
+from ledger.store.suspense import find_suspended_facts, find_suspended_keys, list_suspense
+
+PAGE = 50_000
+RETRIES = 5
+
+
+async def release_suspense(
+    connection: Connection,
+    customer_ref: str | None = None,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+) -> int:
+    """Release usage of a reference, or of every one that is known now; returns how many facts.
+
+    Each page of facts is a transaction of its own: reversed under the unknown key, entered under
+    the known one. Facts from before a dated name was valid stay.
+    """
+    refs = [customer_ref] if customer_ref is not None else await _known_refs(connection, directory)
+    released = 0
+    for ref in refs:
+        keys = await find_suspended_keys(connection, ref)
+        released += await _release(connection, keys, directory=directory, now=now)
+    return released
+
+
+async def _known_refs(connection: Connection, directory: DirectoryCache) -> list[str]:
+    known = await directory.read(connection)
+    waiting = [str(row["customer_ref"]) for row in await list_suspense(connection)]
+    return [ref for ref in waiting if ref in known.customers or ref in known.names]
+
+
+async def _release(
+    connection: Connection,
+    keys: Mapping[int, UsageKeyRow],
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+) -> int:
+    after, released, clashes = (0, -1), 0, 0
+    while keys:
+        known = await directory.read(connection)
+        try:
+            page, count = await _release_page(connection, keys, known, after=after, now=now)
+        except asyncpg.UniqueViolationError:
+            # Somebody corrected or released one of them in between; look again.
+            clashes += 1
+            if clashes > RETRIES:
+                raise UnavailableError("Others are changing the same usage.", "Again.") from None
+            continue
+        released += count
+        if page.height < PAGE:
+            break
+        after = page.select("batch_seq", "ordinal").row(-1)
+    return released
+
+
+async def _release_page(
+    connection: Connection,
+    keys: Mapping[int, UsageKeyRow],
+    known: Directory,
+    *,
+    after: tuple[int, int],
+    now: datetime,
+) -> tuple[pl.DataFrame, int]:
+    async with connection.transaction():
+        page = await find_suspended_facts(connection, list(keys), after=after, most=PAGE)
+        release = release_facts(page, keys, known)
+        if release.facts.height:
+            await _write(connection, release, now)
+    return page, release.facts.height // 2
+
+
+async def _write(connection: Connection, release: Release, now: datetime) -> None:
+    nothing = release.facts.head(0)
+    stored = Stored.of(
+        release.facts,
+        moves=release.facts,
+        # The seconds in which it ran are known already.
+        worked=nothing,
+        claims=nothing.with_columns(cost_amount=pl.lit(None, pl.String), cost_currency=None),
+        energy=nothing,
+        counters=nothing,
+        now=now,
+    )
+    batch_seq = await draw_batch_seq(connection)
+    await insert_usage_keys(connection, release.keys)
+    await stored.copy(connection, batch_seq)
+    changes = [
+        FateChange(by, seq, ordinal, Fate.SUSPENSE, Fate.COUNTED, "released")
+        for by, seq, ordinal in release.places
+    ]
+    await copy_fate_changes(connection, changes, batch_seq=batch_seq)

@@ -1,0 +1,58 @@
+-- name: list_suspense
+-- References nobody knows that have usage, with what waits. Index: usage_delta (customer_id, window_start).
+SELECT k.customer_ref, min(d.window_start) AS first_window, max(d.window_start) AS last_window,
+       sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
+       sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
+       sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning
+  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
+ WHERE d.customer_id IS NULL
+ GROUP BY k.customer_ref
+HAVING sum(d.requests) <> 0
+ ORDER BY k.customer_ref;
+
+-- name: find_suspended_keys
+-- Keys of a reference nobody knew.
+SELECT k.usage_key_id, k.entity_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id,
+       k.tier, k.model, k.adapter, k.region, k.context_band
+  FROM usage_key k WHERE k.customer_id IS NULL AND k.customer_ref = :customer_ref;
+
+-- name: find_suspended_facts
+-- Facts of these keys that stand, oldest first, at most `most`.
+SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.usage_key_id,
+       u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.requests, u.uncached,
+       u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
+       u.end_user::text AS end_user, NULL::text AS customer_id, e.engine_instance
+  FROM usage_fact u JOIN engine_key e USING (engine_key_id)
+ WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[]) AND u.kind <> 2
+   AND (u.batch_seq, u.ordinal) > (:after_seq::bigint, :after_ordinal::int)
+   AND NOT EXISTS (SELECT FROM fate_change f
+                    WHERE f.fact_batch_seq = u.batch_seq AND f.fact_ordinal = u.ordinal)
+   AND u.flags & 1024 = 0
+ ORDER BY u.batch_seq, u.ordinal
+ LIMIT :most;
+
+-- name: find_quarantined
+-- Refused items by id with what is left of their raw bytes, and the place of those from numbered batches.
+SELECT q.quarantine_id, q.batch_seq, q.ordinal, q.source, q.reason, r.raw, r.truncated,
+       p.quarantine_id IS NOT NULL AS replayed,
+       b.source_id, b.producer, b.epoch, b.sequence, b.ordinal_from
+  FROM quarantine q
+  LEFT JOIN quarantine_raw r USING (quarantine_id)
+  LEFT JOIN quarantine_replay p USING (quarantine_id)
+  LEFT JOIN ingest_batch b ON b.batch_seq = q.batch_seq
+   AND q.ordinal >= b.ordinal_from AND q.ordinal < b.ordinal_from + b.events
+ WHERE q.quarantine_id = ANY(:quarantine_ids::bigint[])
+ ORDER BY q.quarantine_id;
+
+-- name: list_quarantine
+-- Refused items that wait, newest first, after a page's last id. Primary key.
+SELECT q.quarantine_id, q.batch_seq, q.ordinal, q.source, q.event_id, q.reason, q.detail, q.received_at,
+       r.expires_at, r.truncated
+  FROM quarantine q LEFT JOIN quarantine_raw r USING (quarantine_id)
+ WHERE (:before::bigint IS NULL OR q.quarantine_id < :before)
+   AND NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = q.quarantine_id)
+ ORDER BY q.quarantine_id DESC LIMIT :most;
+
+-- name: expire_raw
+-- Deletes raw bytes whose time is over.
+DELETE FROM quarantine_raw WHERE expires_at <= :now;

@@ -1,0 +1,97 @@
+"""Reads what waits: usage of customers nobody knows, and items that could not be read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+import polars as pl
+
+from ledger.domain.ingest.key import UsageKeyRow
+from ledger.domain.ingest.place import BatchPlace
+from ledger.domain.ingest.target import Target, target_of
+from ledger.store.correction import fact_rows_frame
+from ledger.store.queries import Connection, load_queries
+
+SUSPENSE = load_queries("suspense")
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A refused item; `raw` None has expired, `target` is its place in a numbered batch."""
+
+    quarantine_id: int
+    batch_seq: int
+    ordinal: int
+    source: str
+    reason: str
+    raw: bytes | None
+    truncated: bool
+    replayed: bool
+    target: Target | None
+
+
+async def list_suspense(connection: Connection) -> list[asyncpg.Record]:
+    """References nobody knows that have usage, with what waits, by reference."""
+    return await SUSPENSE["list_suspense"].rows(connection)
+
+
+async def find_suspended_keys(connection: Connection, customer_ref: str) -> dict[int, UsageKeyRow]:
+    """Keys of a reference nobody knew, by id."""
+    rows = await SUSPENSE["find_suspended_keys"].rows(connection, customer_ref=customer_ref)
+    return {row["usage_key_id"]: UsageKeyRow(**dict(row)) for row in rows}
+
+
+async def find_suspended_facts(
+    connection: Connection, usage_key_ids: Sequence[int], *, after: tuple[int, int], most: int
+) -> pl.DataFrame:
+    """Facts of these keys that stand, after a (batch_seq, ordinal), with `engine_instance`."""
+    rows = await SUSPENSE["find_suspended_facts"].rows(
+        connection,
+        usage_key_ids=list(usage_key_ids),
+        after_seq=after[0],
+        after_ordinal=after[1],
+        most=most,
+    )
+    instances = pl.Series("engine_instance", [row["engine_instance"] for row in rows], pl.String)
+    return fact_rows_frame([dict(row) for row in rows]).with_columns(instances)
+
+
+async def find_quarantined(
+    connection: Connection, quarantine_ids: Sequence[int]
+) -> list[Quarantined]:
+    """Refused items by id."""
+    rows = await SUSPENSE["find_quarantined"].rows(connection, quarantine_ids=list(quarantine_ids))
+    return [
+        Quarantined(
+            quarantine_id=row["quarantine_id"],
+            batch_seq=row["batch_seq"],
+            ordinal=row["ordinal"],
+            source=row["source"],
+            reason=row["reason"],
+            raw=row["raw"],
+            truncated=bool(row["truncated"]),
+            replayed=row["replayed"],
+            target=_target(row),
+        )
+        for row in rows
+    ]
+
+
+async def list_quarantine(
+    connection: Connection, *, before: int | None = None, most: int = 100
+) -> list[asyncpg.Record]:
+    """Refused items that wait, newest first, below the id `before`."""
+    return await SUSPENSE["list_quarantine"].rows(connection, before=before, most=most)
+
+
+async def expire_raw(connection: Connection, *, now: datetime) -> int:
+    """Delete raw bytes whose time is over; returns how many items lost theirs."""
+    return await SUSPENSE["expire_raw"].run(connection, now=now)
+
+
+def _target(row: asyncpg.Record) -> Target | None:
+    if row["producer"] is None:
+        return None
+    place = BatchPlace(row["source_id"], row["producer"], row["epoch"], row["sequence"])
+    return target_of(place, row["ordinal"] - row["ordinal_from"])
