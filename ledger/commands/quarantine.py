@@ -1,13 +1,16 @@
 """`tokenledger quarantine`: what could not be read, and trying it again."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from ledger import clock
-from ledger.commands.database import Database, database_options
+from ledger.commands.database import Database, author_of, database_options, ingest_limits
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.errors import NotFoundError
+from ledger.domain.ingest.record import ItemOutcome
+from ledger.flows.directory import DirectoryCache
 from ledger.flows.replay import replay_quarantine
 from ledger.store import operations
 from ledger.store.queries import Connection
@@ -62,15 +65,28 @@ def replay(
     if bool(quarantine_ids) == everything:
         raise click.UsageError("name events by their ids, or give --all")
 
-    async def work(connection: Connection) -> Any:
+    async def work(connection: Connection) -> Mapping[int, ItemOutcome]:
         ids = list(quarantine_ids) or await _waiting_ids(connection)
-        return await replay_quarantine(connection, ids, now=clock.now())
+        return await replay_quarantine(
+            connection,
+            ids,
+            directory=DirectoryCache(),
+            now=clock.now(),
+            limits=ingest_limits(database.settings),
+            actor=author_of("replay").actor,
+        )
 
-    done = database.run(work)
+    done: Mapping[int, ItemOutcome] = database.run(work)
     if as_json:
-        print_json(done)
+        print_json(
+            [
+                {"quarantine_id": number, "outcome": item.outcome, "detail": item.detail}
+                for number, item in done.items()
+            ]
+        )
         return
-    print_table("Replayed", ("id", "outcome", "detail"), done)
+    rows = [(str(number), item.outcome, item.detail) for number, item in done.items()]
+    print_table("Replayed", ("id", "outcome", "detail"), rows)
 
 
 async def _waiting_ids(connection: Connection) -> list[int]:

@@ -7,8 +7,12 @@ import click
 from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.show import json_option, print_json, print_table
+from ledger.flows.directory import DirectoryCache
 from ledger.flows.release import release_suspense
+from ledger.flows.supersede import keep_write, writing
 from ledger.store import operations
+from ledger.store.connect import draw_batch_seq
+from ledger.store.queries import Connection
 
 
 @click.group()
@@ -30,16 +34,37 @@ def list_suspense(database: Database, as_json: bool) -> None:
 
 
 @suspense.command()
-@click.argument("customer_ref")
+@click.argument("customer_ref", required=False)
 @click.option("--reason", default="released on the command line", help="Kept with it.")
 @json_option
 @database_options
-def release(database: Database, customer_ref: str, reason: str, as_json: bool) -> None:
-    """Give what waits under a name to its customer, which must be entered by now."""
-    done = database.run(
-        lambda c: release_suspense(c, customer_ref, author=author_of(reason), now=clock.now())
-    )
+def release(database: Database, customer_ref: str | None, reason: str, as_json: bool) -> None:
+    """Give what waits under a name, or under every known one, to its customer.
+
+    The customer, or an alias of it, must be entered by now.
+    """
+    author = author_of(reason)
+
+    async def work(connection: Connection) -> int:
+        count = await release_suspense(
+            connection, customer_ref, directory=DirectoryCache(), now=clock.now()
+        )
+        if count:
+            async with writing(connection):
+                await keep_write(
+                    connection,
+                    author,
+                    batch_seq=await draw_batch_seq(connection),
+                    action="release suspense",
+                    subject=customer_ref or "every known name",
+                    detail={"facts": count},
+                )
+        return count
+
+    facts = database.run(work)
     if as_json:
-        print_json(done)
+        print_json({"released": facts})
+    elif facts:
+        click.echo(f"{facts:,} facts released; the next settling bills them.")
     else:
-        click.echo(f"Released: {done}")
+        click.echo("Nothing was released: nothing waits there, or nobody knows the name yet.")

@@ -182,3 +182,31 @@ def test_files_that_cannot_be_read_are_said_in_one_line(
         " Give --map input=COLUMN or --set input=VALUE."
     )
     assert "called 'promt'" in factory.refusal("backfill", path, "--map", "promt=in")
+
+
+def test_suspense_is_released_once_the_customer_is_known(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    options = ("--map", "time=at", "--map", "input=in", "--set", "customer=walk-in")
+    factory("backfill", log(tmp_path, LINES), *options)
+    assert "Nothing was released" in factory("suspense", "release", "walk-in").stdout
+    path = tmp_path / "customers.csv"
+    path.write_text("customer_id,entity_id,name\nwalk-in,factory,Walk-in\n")
+    factory("import", "customers", path)
+    assert factory.json("suspense", "release", "walk-in") == {"released": 3}
+    assert factory.json("suspense", "list") == []
+    assert usage(factory, "--customer", "walk-in")["total"]["input_tokens"] == 400
+    assert "all equal" in factory("check").stdout
+
+
+def test_quarantined_row_is_shown_and_refused_again_while_nothing_changed(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    factory("backfill", log(tmp_path, ["2024-03-01T10:00:00Z,-5,10"]), *LOG, status=1)
+    (waiting,) = factory.json("quarantine", "list")
+    shown = json.loads(factory("quarantine", "show", waiting["quarantine_id"]).stdout)
+    assert shown["data"]["usage"]["input_total"] == -5
+    (replayed,) = factory.json("quarantine", "replay", "--all")
+    assert replayed["outcome"] == "rejected"
+    assert "no bytes of quarantined event 999" in factory.refusal("quarantine", "show", 999)
+    factory("quarantine", "replay", status=2)
