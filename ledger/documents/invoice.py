@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from importlib.resources import as_file, files
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import typst
@@ -15,6 +17,11 @@ from ledger.domain.money import plain
 from ledger.domain.prices import PriceModel
 from ledger.domain.rate_card import BAND_EDGES
 
+ATTEMPTS: tuple[tuple[bool, Literal["a-3b", "1.7"]], ...] = (
+    (True, "a-3b"),
+    (False, "a-3b"),
+    (False, "1.7"),
+)
 METER_NAMES: Mapping[str, str] = {
     "input_uncached": "Input tokens",
     "input_cache_read": "Cached input tokens",
@@ -55,7 +62,9 @@ def render_pdf(
     draft: Mapping[str, Any],
     lines: Sequence[Mapping[str, Any]],
 ) -> bytes:
-    """The invoice as PDF/A; no time, random number or font of this machine goes into it."""
+    """The invoice as PDF/A; no time or random number goes into it, and no font of this machine
+    unless a name needs a sign that typst's own fonts lack.
+    """
     period, zone = draft["period"], ZoneInfo(draft["zone"])
     content = {
         **{name: value for name, value in draft.items() if name != "period"},
@@ -71,17 +80,31 @@ def render_pdf(
         "has_tax": Decimal(draft["tax"]) != 0,
         "has_adjustments": any(line["kind"] == "adjustment" for line in lines),
     }
+    written = json.dumps(content, ensure_ascii=False, sort_keys=True)
+    content["digest"] = sha256(written.encode()).hexdigest()
     with as_file(files("ledger.documents") / "invoice.typ") as template:
-        return bytes(
-            typst.compile(
-                str(template),
-                format="pdf",
-                sys_inputs={"invoice": json.dumps(content, ensure_ascii=False)},
-                pdf_standards="a-3b",
-                ignore_system_fonts=True,
-                timestamp=0,
+        return _compile(template, json.dumps(content, ensure_ascii=False))
+
+
+def _compile(template: Path, content: str) -> bytes:
+    # PDF/A shows every sign or is refused. A name in a script that typst's own fonts lack is set in
+    # this machine's fonts; where those lack it too an invoice still goes out, as plain PDF.
+    for ignore_system_fonts, standard in ATTEMPTS:
+        try:
+            return bytes(
+                typst.compile(
+                    str(template),
+                    format="pdf",
+                    sys_inputs={"invoice": content},
+                    pdf_standards=standard,
+                    ignore_system_fonts=ignore_system_fonts,
+                    timestamp=0,
+                )
             )
-        )
+        except typst.TypstError as error:
+            if "could not be displayed" not in str(error):
+                raise
+    raise AssertionError("plain PDF shows a box for what no font has")
 
 
 def group(number: str) -> str:
@@ -124,11 +147,8 @@ def _per(units: int) -> str:
 
 
 def _days(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    return f"{_short(start, zone)} to {_short(end, zone)}"
-
-
-def _short(moment: datetime, zone: ZoneInfo) -> str:
-    local = moment.astimezone(zone)
-    return (
-        f"{local:%Y-%m-%d}" if (local.hour, local.minute) == (0, 0) else f"{local:%Y-%m-%d %H:%M}"
-    )
+    """Both days included where the period is of whole days, as people write it."""
+    first, last = start.astimezone(zone), end.astimezone(zone)
+    if first.time() == last.time() == time():
+        return f"{first:%Y-%m-%d} to {last - timedelta(days=1):%Y-%m-%d}"
+    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"

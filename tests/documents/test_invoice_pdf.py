@@ -1,0 +1,133 @@
+"""An invoice's PDF: the same bytes for the same data, whatever the names are written in."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from io import BytesIO
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+
+from ledger.documents.invoice import describe, group, render_pdf
+from ledger.domain.invoice import InvoiceLine, LineKey
+from ledger.domain.period import Period
+from ledger.domain.prices.per_unit import PerUnit
+
+OCTOBER = datetime(2024, 9, 30, 22, tzinfo=UTC)
+NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)
+METERS = ("input_uncached", "output_visible", "output_reasoning")
+
+
+def party(name: str) -> dict[str, str]:
+    return {
+        "name": name,
+        "address": "Street 1\n1000 Town",
+        "tax_number": "DK12345678",
+        "id": "acme",
+    }
+
+
+def lines(count: int, *, model: str = "llama") -> list[dict[str, Any]]:
+    return [
+        describe(
+            InvoiceLine(
+                "usage" if n < count - 1 or count < 3 else "adjustment",
+                LineKey(
+                    OCTOBER,
+                    NOVEMBER,
+                    model,
+                    "standard",
+                    "lora",
+                    "eu",
+                    n % 3,
+                    METERS[n % 3],
+                    1,
+                ),
+                18_059_974 * (n + 1),
+                Decimal("90.29987"),
+                Decimal("90.30"),
+            ),
+            PerUnit(amount=Decimal(5)),
+        )
+        for n in range(count)
+    ]
+
+
+def rendered(*, buyer: str = "Acme", count: int = 2, **changes: Any) -> bytes:
+    draft = {
+        "seller": party("Žluťoučký Kůň GmbH"),
+        "buyer": party(buyer),
+        "period": Period(OCTOBER, NOVEMBER),
+        "zone": "Europe/Copenhagen",
+        "currency": "EUR",
+        "payment_days": 30,
+        "is_test": False,
+        "exact": "93.98831",
+        "rounding": "-0.00169",
+        "net": "1093.99",
+        "tax": "0",
+        "payable": "1093.99",
+        "cut_off": 4711,
+        "rate_card": "List",
+    }
+    return render_pdf(
+        number="FA-2024-000001",
+        issued_on=date(2024, 11, 2),
+        due_on=date(2024, 12, 2),
+        draft=draft | changes,
+        lines=lines(count),
+    )
+
+
+def text_of(pdf: bytes) -> str:
+    return "\n".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
+
+
+def test_the_same_invoice_gives_the_same_bytes() -> None:
+    assert rendered(count=5) == rendered(count=5)
+
+
+def test_it_says_whole_days_both_included_and_what_it_was_made_from() -> None:
+    text = text_of(rendered())
+    for part in ("FA-2024-000001", "Žluťoučký Kůň GmbH", "2024-10-01 to 2024-10-31", "batch 4711"):
+        assert part in text
+    assert "Tax\n" not in text
+    assert "Digest" in text
+
+
+def test_another_amount_is_another_digest() -> None:
+    digests = {
+        text_of(rendered(net=net)).partition("Digest of this content ")[2].split()[0]
+        for net in ("1093.99", "1094.00")
+    }
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize(
+    "buyer", ["株式会社 例", "شركة", "Ελλάς ΑΕ", "A" * 300, '#"x" \\ $y$ *z* _']
+)
+def test_no_name_keeps_an_invoice_from_going_out(buyer: str) -> None:
+    assert rendered(buyer=buyer).startswith(b"%PDF-1.7")
+
+
+def test_typst_never_reads_a_name_as_its_own_language() -> None:
+    assert '#"x" $y$ *z* _' in text_of(rendered(buyer='#"x" $y$ *z* _'))
+
+
+def test_many_lines_run_over_pages_that_each_have_the_header() -> None:
+    pages = PdfReader(BytesIO(rendered(count=60))).pages
+    assert len(pages) >= 3
+    assert all("Quantity" in page.extract_text() for page in pages[:3])
+    assert "Adjustment" in pages[-1].extract_text()
+
+
+def test_a_test_entity_says_so_on_its_documents() -> None:
+    assert "not a demand for payment" in text_of(rendered(is_test=True))
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [("1234567.99", "1\u2009234\u2009567.99"), ("-0.5", "\u22120.5"), ("0", "0")],
+)
+def test_numbers_are_grouped_by_thin_spaces(number: str, shown: str) -> None:
+    assert group(number) == shown
