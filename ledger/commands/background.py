@@ -11,6 +11,7 @@ import asyncpg
 from ledger import clock
 from ledger.domain.errors import LedgerError
 from ledger.flows.ingest import prepare_storage
+from ledger.flows.replay import expire_quarantine
 from ledger.flows.settle import settle
 from ledger.store.connect import connect
 
@@ -48,6 +49,7 @@ async def _round(worker_url: str) -> None:
     connection = await connect(worker_url)
     try:
         await prepare_storage(connection, now=clock.now())
+        await expire_quarantine(connection, now=clock.now())
         for done in await settle(connection, now=clock.now()):
             if done.rows_written:
                 log.info("%s: %d rows written", done.stage, done.rows_written)
