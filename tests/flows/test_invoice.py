@@ -11,6 +11,7 @@ from pypdf import PdfReader
 
 from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError, NotFoundError
 from ledger.flows.invoice import (
+    NO_EXCEPTION,
     IssuedInvoice,
     IssueRules,
     issue_all,
@@ -42,7 +43,7 @@ async def issue(
     moment: datetime = WINDOW,
     now: datetime = NOW,
     customer: str = "acme",
-    allow: IssueRules = IssueRules(),
+    allow: IssueRules = NO_EXCEPTION,
 ) -> IssuedInvoice:
     return await issue_invoice(
         connection,
@@ -167,10 +168,14 @@ async def test_an_aborted_run_leaves_no_gap_and_two_at_once_no_double(
         buyer = Buyer(customer_id=name, customer_ref=name)
         await books.usage(WINDOW, Tokens(uncached=1_000_000), buyer=buyer)
     await settled(worker)
-    with pytest.raises(RuntimeError, match="pulled the plug"):
+
+    async def issue_and_pull_the_plug() -> None:
         async with worker.transaction():
             await issue(worker)
             raise RuntimeError("pulled the plug")
+
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        await issue_and_pull_the_plug()
 
     async def issue_apart(name: str) -> str:
         connection = await connect(database.worker_url)

@@ -10,8 +10,8 @@ from ledger.domain.money import EXACT, LEDGER_SCALE, multiply, plain, scale_of
 
 
 def _exact(value: object) -> object:
-    if isinstance(value, float | bool):
-        raise ValueError("send a decimal as text, never a float")
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError("send a decimal as text or a whole number")
     return value
 
 
