@@ -1,0 +1,205 @@
+"""The fast decoder agrees with the models of the wire, event by event and field by field."""
+
+import copy
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.domain.fact import Reason
+from ledger.domain.ingest.lines import split_body
+from ledger.domain.ingest.prepare import Prepared, prepare
+from ledger.domain.ingest.record import Record
+from ledger.domain.ingest.times import micros, parse_times
+from ledger.domain.rate_card import BAND_EDGES, context_band
+from ledger.wire.errors import Rfc3339Error
+from ledger.wire.events import CorrectionEvent, EnergyEvent, UsageEvent, explain, parse_event
+from ledger.wire.rfc3339 import parse_rfc3339
+from tests.wire.samples import counters_event, energy_event, usage_event
+
+NOW = datetime(2026, 8, 7, tzinfo=UTC)
+VALUES: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 20_000_000),
+    st.sampled_from([2**63 - 1, 2**63, 2**64, 10**30, 10_000_000, 10_000_001, 0, 1, 5408, 187]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["", "1", "x\0y", "GPU-1", "MIG-1", "1.0", "USD", "ok", "Z" * 257, "ä" * 256]),
+    st.sampled_from(
+        [
+            "2026-08-06T06:31:12Z",
+            "2026-08-06t06:31:12.1234567z",
+            "2026-08-06T08:31:07.902+02:00",
+            "2026-08-06 06:31:08Z",
+            "2026-02-30T00:00:00Z",
+            "2026-08-06T06:31:60Z",
+            "2026-08-06T24:00:00Z",
+            "2026-08-06",
+        ]
+    ),
+    st.just([]),
+    st.just({}),
+    st.just(["a", 1]),
+    st.just({"uncached": 3}),
+    st.just({"amount": "0.12", "currency": "EUR"}),
+    st.just({"amount": "1e-5", "currency": "EUR"}),
+)
+SAMPLES = [
+    usage_event(),
+    usage_event(provider_cost={"amount": "0.1", "currency": "EUR"}, tags={"a": "b"}, stream=True),
+    usage_event(revision=1, supersedes="x") | {"type": "inference.usage.correction.v1"},
+    energy_event(power_mw=3),
+    counters_event(),
+]
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every field, at any depth."""
+    found = [at] if at else []
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            found += places(inner, (*at, key))
+    return found
+
+
+@st.composite
+def bent_events(draw: st.DrawFn) -> dict[str, Any]:
+    """A good event with up to three fields bent, dropped or added."""
+    event: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(SAMPLES)))
+    for _ in range(draw(st.integers(0, 3))):
+        *path, last = draw(st.sampled_from(places(event)))
+        owner: Any = event
+        for step in path:
+            owner = owner[step]
+        if draw(st.booleans()):
+            owner[last] = copy.deepcopy(draw(VALUES))
+        else:
+            owner.pop(last)
+    return event
+
+
+def prepared(*events: Any) -> Prepared:
+    """Items of one keyed record, checked."""
+    body = "\n".join(json.dumps(event) for event in events).encode()
+    return prepare([Record(body)], now=NOW, body_bytes_max=10**7)
+
+
+@given(bent_events())
+def test_an_event_is_accepted_exactly_when_the_model_accepts_it(event: dict[str, Any]) -> None:
+    found = prepared(event)
+    raw = json.loads(json.dumps(event))
+    problems = explain(raw)
+    if problems:
+        assert found.rejects[0].detail == "; ".join(map(str, problems))[:1000]
+    elif not found.rejects:
+        compare(found, parse_event(raw))
+    else:
+        assert found.rejects[0].reason in {
+            Reason.FUTURE_TIME,
+            Reason.SPAN_TOO_LONG,
+            Reason.INVALID_FIELD,
+        }
+
+
+def compare(found: Prepared, model: object) -> None:
+    if isinstance(model, UsageEvent | CorrectionEvent):
+        (row,) = found.usage.to_dicts()
+        leaves = model.data.usage.leaves()
+        counted = row["uncached"] + row["cache_read"] + row["cache_write"]
+        assert counted == (leaves.input_tokens or 0)
+        assert row["visible"] + row["reasoning"] == (leaves.output_tokens or 0)
+        assert row["reasoning"] == (leaves.reasoning or 0)
+        assert bool(row["flags"] & 1) == leaves.split_unknown
+        assert row["time"] == micros(model.time)
+        assert row["customer_ref"] == (model.customer_id or "")
+        assert row["model"] == (model.data.model or "")
+        assert row["requests"] == model.data.requests
+    elif isinstance(model, EnergyEvent):
+        (row,) = found.energy.to_dicts()
+        assert (row["energy_mj"], row["gpu_uuid"]) == (model.data.energy_mj, model.data.gpu_uuid)
+    else:
+        assert found.counters.height == 1
+
+
+@pytest.mark.parametrize("value", [1.5, 1.0, "5", True, 10**20, -1])
+def test_a_count_is_never_coerced(value: object) -> None:
+    event = usage_event()
+    event["data"]["usage"]["input"]["uncached"] = value
+    found = prepared(event, usage_event() | {"id": "good"})
+    assert found.rejects[0].detail.startswith("data.usage.input.uncached: found")
+    assert found.usage["id"].to_list() == ["good"]
+
+
+@given(st.lists(st.text("0123456789-T:.Z+ tz", max_size=30) | st.just("2026-08-06T06:31:12.5Z")))
+def test_times_are_read_as_the_wire_reads_them(texts: list[str]) -> None:
+    import polars as pl
+
+    def read(text: str) -> int | None:
+        try:
+            return micros(parse_rfc3339(text))
+        except Rfc3339Error:
+            return None
+
+    found = parse_times(pl.Series("t", texts, pl.String))
+    assert found.to_list() == [read(text) for text in texts]
+
+
+@given(st.sampled_from(BAND_EDGES), st.integers(-2, 2))
+def test_the_band_is_that_of_the_rate_card(edge: int, beside: int) -> None:
+    tokens = max(edge + beside, 0)
+    event = usage_event()
+    event["data"]["usage"]["context_tokens"] = tokens
+    assert prepared(event).usage["context_band"].to_list() == [context_band(tokens)]
+
+
+def test_every_form_of_a_body_holds_the_same_items() -> None:
+    events = [usage_event(), energy_event()]
+    lines = "\r\n\n".join(json.dumps(event) for event in events).encode()
+    array = json.dumps(events, indent=2).encode()
+    for body in (lines, array):
+        assert [json.loads(item) for item in split_body(body)] == events
+    assert [json.loads(item) for item in split_body(json.dumps(events[0], indent=1).encode())] == [
+        events[0]
+    ]
+    assert split_body(b" \n") == []
+    assert len(split_body(b'[{"a": 1}, {')) == 1
+
+
+@pytest.mark.parametrize(
+    ("bend", "reason"),
+    [
+        ({"type": "inference.usage.v9"}, Reason.UNKNOWN_TYPE),
+        ({"specversion": "0.3"}, Reason.INVALID_FIELD),
+        ({"time": None}, Reason.MISSING_TIME),
+        ({"time": "2026-08-07T00:05:01Z"}, Reason.FUTURE_TIME),
+        ({"data": usage_event(started_at="2026-06-01T00:00:00Z")["data"]}, Reason.SPAN_TOO_LONG),
+        ({"data": usage_event(usage={})["data"]}, Reason.NO_COUNTS),
+        ({"data": usage_event(usage={"input_total": -1})["data"]}, Reason.NEGATIVE_COUNT),
+        ({"data": usage_event(usage={"input_total": 10_000_001})["data"]}, Reason.ABSURD_COUNT),
+        (
+            {"data": usage_event(usage={"input": {"uncached": 3}, "input_total": 4})["data"]},
+            Reason.SUM_MISMATCH,
+        ),
+        (
+            {"data": usage_event(ended_at="2026-08-06T06:31:08.1Z")["data"]},
+            Reason.TIMES_UNORDERED,
+        ),
+        (
+            {
+                "data": usage_event(
+                    usage={"input_total": 4, "source": "char_estimate", "complete": True}
+                )["data"]
+            },
+            Reason.ESTIMATE_COMPLETE,
+        ),
+    ],
+)
+def test_each_rule_has_a_reason_of_its_own(bend: dict[str, Any], reason: Reason) -> None:
+    assert prepared(usage_event() | bend).rejects[0].reason is reason
+
+
+def test_a_time_within_five_minutes_is_no_future() -> None:
+    assert prepared(usage_event() | {"time": "2026-08-07T00:05:00Z"}).rejects == {}

@@ -1,0 +1,72 @@
+"""A digest says what an event says, not how it was written down."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from ledger.domain.ingest.digest import batch_digest
+from tests.domain.ingest.test_decode import prepared
+from tests.wire.samples import counters_event, energy_event, usage_event
+
+
+def digest_of(event: dict[str, Any]) -> UUID:
+    return prepared(event).digest(0)
+
+
+def test_notation_and_transport_leave_no_trace() -> None:
+    event = usage_event()
+    turned = json.loads(json.dumps(event))
+    turned["data"] = dict(reversed(turned["data"].items()))
+    turned |= {
+        "time": "2026-08-06T08:31:12.4180009+02:00",
+        "recordedtime": "2026-08-06T09:00:00Z",
+        "traceparent": "00-1",
+        "id": "another",
+        "source": "/another",
+    }
+    turned["data"]["unheard_of"] = [1.5]
+    turned["data"]["adapter"] = "acme-tone-v2"
+    assert digest_of(turned) == digest_of(event)
+
+
+def test_every_part_of_the_content_counts() -> None:
+    changes: list[dict[str, Any]] = [
+        {"customer_id": "x"},
+        {"project_id": "x"},
+        {"adapter": None},
+        {"service_tier_served": "batch"},
+        {"requests": 2},
+        {"started_at": None},
+        {"status": "ok"},
+        {"stream": True},
+        {"region": "x"},
+        {"usage": usage_event()["data"]["usage"] | {"complete": None}},
+        {"usage": usage_event()["data"]["usage"] | {"output": {"visible": 187, "reasoning": 0}}},
+        {"engine": {"instance": "other"}},
+        {"agent": {"id": "agt_triage", "run_id": "other"}},
+    ]
+    digests = {digest_of(usage_event(**change)) for change in changes}
+    assert len(digests | {digest_of(usage_event())}) == len(changes) + 1
+
+
+def test_an_end_user_cannot_be_guessed_from_a_digest() -> None:
+    assert digest_of(usage_event(end_user_id="mail@example.org")) == digest_of(usage_event())
+
+
+def test_digests_stay_as_they_were() -> None:
+    # Stored digests outlive every version: else old events would conflict with themselves.
+    found = [digest_of(one) for one in (usage_event(), energy_event(), counters_event())]
+    assert [str(one) for one in found] == GOLDEN
+
+
+def test_a_batch_is_its_events_in_order() -> None:
+    assert batch_digest(["ab", "c"]) != batch_digest(["a", "bc"])
+    assert batch_digest(["a", "b"]) != batch_digest(["b", "a"])
+    assert batch_digest(["a", b"b"]) == batch_digest([b"a", "b"])
+
+
+GOLDEN = [
+    "a81f0b10-d080-f2f4-7c8f-334d674ad689",
+    "96b780fe-df37-9fbf-1f15-6baa834d2d9c",
+    "41919209-cb11-fda5-4082-90ba93bf3961",
+]

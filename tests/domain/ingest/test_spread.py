@@ -1,0 +1,127 @@
+"""Spreading on columns is the scalar rule, attempt by attempt."""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.domain.apportion import cumulative_split
+from ledger.domain.busy import mask_of
+from ledger.domain.ingest.rows import moment
+from ledger.domain.ingest.spread import (
+    WINDOW_US,
+    activity_windows,
+    busy_masks,
+    usage_windows,
+)
+
+BASE = 1_785_997_800_000_000
+TIMES = st.integers(BASE - 5 * WINDOW_US, BASE + 5 * WINDOW_US) | st.sampled_from(
+    [BASE, BASE - 1, BASE + 1, BASE + WINDOW_US]
+)
+COUNTS = st.integers(0, 50) | st.just(10**16)
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> dict[str, int | None]:
+    started, first, ended = sorted(draw(st.lists(TIMES, min_size=3, max_size=3)))
+    return {
+        "usage_key_id": draw(st.integers(1, 2)),
+        "engine_key_id": draw(st.integers(1, 2)),
+        "sign": draw(st.sampled_from([1, 1, -1])),
+        "time": ended,
+        "started_at": draw(st.sampled_from([started, None])),
+        "first_token_at": draw(st.sampled_from([first, None])),
+        "ended_at": draw(st.sampled_from([ended, None])),
+        "requests": draw(st.integers(1, 3)),
+        **{name: draw(COUNTS) for name in ("uncached", "cache_read", "cache_write")},
+        **{name: draw(COUNTS) for name in ("visible", "reasoning")},
+    }
+
+
+def frame(rows: list[dict[str, int | None]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=dict.fromkeys(rows[0], pl.Int64))
+
+
+def scalar(one: dict[str, int | None]) -> dict[tuple[int, str], int]:
+    """Window and meter to tokens, by the rule for one attempt."""
+    end = one["time"] or 0
+    start = end if one["started_at"] is None else one["started_at"]
+    middle = one["first_token_at"] if one["started_at"] is not None else None
+    legs = {
+        "uncached": (start, middle or end),
+        "cache_read": (start, middle or end),
+        "cache_write": (start, middle or end),
+        "output": (middle or start, end),
+    }
+    totals = {**one, "output": (one["visible"] or 0) + (one["reasoning"] or 0)}
+    found: dict[tuple[int, str], int] = {}
+    first = start // WINDOW_US
+    edges = [n * WINDOW_US for n in range(first, end // WINDOW_US + 2)]
+    for name, (since, until) in legs.items():
+        parts = cumulative_split(totals[name] or 0, start=since, end=until, edges=edges)
+        for n, part in enumerate(parts):
+            found[first + n, name] = part * (one["sign"] or 0)
+    return found
+
+
+@given(st.lists(attempts(), min_size=1, max_size=6))
+def test_work_is_spread_by_the_rule_for_one_attempt(rows: list[dict[str, int | None]]) -> None:
+    wanted: dict[tuple[object, ...], int] = {}
+    for one in rows:
+        for (window, name), part in scalar(one).items():
+            place = (one["engine_key_id"], window * WINDOW_US, one["usage_key_id"], name)
+            wanted[place] = wanted.get(place, 0) + part
+    found: dict[tuple[object, ...], int] = {}
+    for row in activity_windows(frame(rows)).iter_rows(named=True):
+        for name in ("uncached", "cache_read", "cache_write", "output"):
+            place = (row["engine_key_id"], row["window_start"], row["usage_key_id"], name)
+            found[place] = row[name]
+    assert {p: n for p, n in found.items() if n} == {p: n for p, n in wanted.items() if n}
+
+
+@given(st.lists(attempts(), min_size=1, max_size=6))
+def test_masks_are_those_of_each_attempt_merged(rows: list[dict[str, int | None]]) -> None:
+    wanted: dict[tuple[int, datetime], int] = {}
+    for one in rows:
+        end = moment(one["time"] or 0)
+        start = end if one["started_at"] is None else moment(one["started_at"])
+        at = moment((one["started_at"] or one["time"] or 0) // WINDOW_US * WINDOW_US)
+        while at <= end:
+            place = (one["engine_key_id"] or 0, at)
+            wanted[place] = wanted.get(place, 0) | mask_of(start, end, at)
+            at += timedelta(minutes=15)
+    found = {(key, moment(at)): mask for key, at, mask in busy_masks(frame(rows))}
+    assert found == {place: mask for place, mask in wanted.items() if mask}
+
+
+@given(st.lists(attempts(), min_size=1, max_size=6))
+def test_usage_is_billed_in_the_window_in_which_it_ended(
+    rows: list[dict[str, int | None]],
+) -> None:
+    wanted: dict[tuple[int, int], int] = {}
+    for one in rows:
+        place = (one["usage_key_id"] or 0, (one["time"] or 0) // WINDOW_US * WINDOW_US)
+        tokens = (one["uncached"] or 0) * (one["sign"] or 0)
+        wanted[place] = wanted.get(place, 0) + tokens
+    summed = usage_windows(frame(rows))
+    found = {
+        (row["usage_key_id"], row["window_start"]): row["uncached"]
+        for row in summed.iter_rows(named=True)
+    }
+    assert {p: n for p, n in found.items() if n} == {p: n for p, n in wanted.items() if n}
+
+
+def test_spreading_in_slices_loses_nothing() -> None:
+    one = {
+        **{"usage_key_id": 1, "engine_key_id": 1, "sign": 1, "time": BASE},
+        **{"started_at": BASE - 2_000 * WINDOW_US, "first_token_at": None, "ended_at": BASE},
+        **{"requests": 1, "uncached": 7_777, "cache_read": 0, "cache_write": 0},
+        **{"visible": 0, "reasoning": 9_999},
+    }
+    # A thousand attempts of two thousand windows each: more rows than one slice holds.
+    whole = activity_windows(frame([one] * 1_000))
+    assert whole["uncached"].sum() == 7_777_000
+    assert whole["output"].sum() == 9_999_000
+    assert whole.height == 2_000
