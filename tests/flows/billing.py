@@ -23,7 +23,7 @@ ACME = Buyer()
 async def subscribed(
     connection: Connection,
     *,
-    prices: tuple[str, str] = ("5", "15"),
+    prices: tuple[str, ...] = ("5", "15"),
     meters: tuple[str, ...] = ("input", "output"),
     customer_id: str = "acme",
 ) -> Books:
