@@ -3,7 +3,7 @@
 Late usage does not touch an issued invoice: it is a pending adjustment, and a line of the next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -14,11 +14,21 @@ import asyncpg
 
 from ledger.documents.invoice import describe, render_pdf
 from ledger.domain.author import Author
+from ledger.domain.billing import check_bounds, clear_of, payable_lines, with_same_terms
 from ledger.domain.booking import invoice_issued
-from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError, NotFoundError
+from ledger.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    LedgerError,
+    MissingInputError,
+    NotFoundError,
+)
 from ledger.domain.invoice import (
+    NOTHING,
+    Billed,
     InvoiceLine,
     InvoiceTotals,
+    LineKey,
     adjustment_lines,
     totals,
     usage_lines,
@@ -30,14 +40,12 @@ from ledger.domain.prices import PriceModel
 from ledger.domain.subscription import Subscription
 from ledger.flows.book_revenue import book_revenue
 from ledger.flows.rate import rate
-from ledger.flows.supersede import keep_write
+from ledger.flows.supersede import keep_write, writing
 from ledger.store import invoice as store
 from ledger.store import rating
 from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
 from ledger.store.journal import book_entries
 from ledger.store.queries import Connection
-
-LINES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,7 @@ async def issue_invoice(
     entity_id = await _entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
     await book_revenue(connection, entity_id=entity_id, now=now)
-    async with connection.transaction():
+    async with writing(connection):
         draft = await _draft(connection, subscription_id, moment)
         _check_period(draft, now, allow)
         if not allow.unpriced:
@@ -131,24 +139,35 @@ async def issue_all(
 ) -> list[IssuedInvoice]:
     """Issue the period's invoice of every subscription of an entity that has something to bill.
 
-    Subscriptions billed already are left alone, so that a broken run can be run again.
+    Subscriptions billed already are left alone, so that a broken run can be run again. One that
+    is refused stops no other: ConflictError names them after all others are issued.
     """
-    issued = []
+    issued, refused = [], []
     for subscription_id in await store.list_subscriptions(connection, entity_id=entity_id):
-        draft = await preview_invoice(
-            connection, subscription_id=subscription_id, moment=moment, now=now
-        )
-        if draft.lines and draft.run_no == 1:
-            issued.append(
-                await issue_invoice(
-                    connection,
-                    subscription_id=subscription_id,
-                    moment=moment,
-                    now=now,
-                    author=author,
-                    allow=allow,
-                )
+        try:
+            draft = await preview_invoice(
+                connection, subscription_id=subscription_id, moment=moment, now=now
             )
+            if not draft.lines or draft.run_no > 1:
+                continue
+            one = await issue_invoice(
+                connection,
+                subscription_id=subscription_id,
+                moment=moment,
+                now=now,
+                author=author,
+                allow=allow,
+            )
+            issued.append(one)
+        except NotFoundError:
+            continue  # not valid at the moment: nothing to bill then
+        except LedgerError as error:
+            refused.append(f"{subscription_id}: {error.wrong}")
+    if refused:
+        raise ConflictError(
+            f"{len(issued)} invoices were issued and {len(refused)} refused: {' '.join(refused)}",
+            "Mend those and run it again; what was issued is left alone.",
+        )
     return issued
 
 
@@ -181,7 +200,11 @@ async def _draft(connection: Connection, subscription_id: str, moment: datetime)
         connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
     )
     parties, subscription = _valid_at(rows, moment, subscription_id)
-    period = subscription.billing_period(moment)
+    billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
+    period = clear_of(
+        subscription.billing_period(moment),
+        [Period(row["period_start"], row["period_end"]) for row in billed],
+    )
     charges = await store.sum_period_charges(
         connection,
         subscription_id=subscription_id,
@@ -189,12 +212,11 @@ async def _draft(connection: Connection, subscription_id: str, moment: datetime)
         period=period,
         batch_seq=cut_off.batch_seq,
     )
-    billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
     runs = [row["run_no"] for row in billed if row["period_start"] == period.start]
-    fresh = {} if runs else charges
-    lines = (
-        *usage_lines(fresh, parties["currency"], parties["rounding"]),
-        *await _adjustments(connection, parties, cut_off),
+    fresh = {} if runs else await _merged(connection, charges)
+    lines = payable_lines(
+        usage_lines(fresh, parties["currency"], parties["rounding"]),
+        await _adjustments(connection, parties, cut_off),
     )
     unpriced = await rating.list_unpriced(
         connection,
@@ -242,23 +264,31 @@ def _valid_at(
 async def _adjustments(
     connection: Connection, parties: asyncpg.Record, cut_off: CutOff
 ) -> list[InvoiceLine]:
-    lines: list[InvoiceLine] = []
     billed = await store.sum_billed(connection, subscription_id=parties["subscription_id"])
+    current: dict[LineKey, Billed] = {}
     for row in await store.list_billed_periods(
         connection, subscription_id=parties["subscription_id"]
     ):
-        period = Period(row["period_start"], row["period_end"])
-        current = await store.sum_period_charges(
+        current |= await store.sum_period_charges(
             connection,
             subscription_id=parties["subscription_id"],
             customer_id=parties["customer_id"],
-            period=period,
+            period=Period(row["period_start"], row["period_end"]),
             batch_seq=cut_off.batch_seq,
         )
-        lines += adjustment_lines(
-            current, billed.get(period, {}), parties["currency"], parties["rounding"]
-        )
-    return lines
+    before = {key: sums for lines in billed.values() for key, sums in lines.items()}
+    changed = {
+        key: current.get(key, NOTHING) - before.get(key, NOTHING)
+        for key in current.keys() | before.keys()
+    }
+    return adjustment_lines(
+        await _merged(connection, changed), {}, parties["currency"], parties["rounding"]
+    )
+
+
+async def _merged(connection: Connection, sums: Mapping[LineKey, Billed]) -> dict[LineKey, Billed]:
+    prices = await store.find_line_prices(connection, [key.price_id for key in sums])
+    return with_same_terms(sums, prices)
 
 
 def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None:
@@ -280,11 +310,7 @@ def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None
             f"There is nothing to bill for {draft.subscription.subscription_id} from "
             f"{draft.period.start.isoformat()} to {draft.period.end.isoformat()}."
         )
-    if len(draft.lines) > LINES_MAX:
-        raise InvalidInputError(
-            f"The invoice would have {len(draft.lines)} lines, more than {LINES_MAX}.",
-            "Look at what the usage names as models, tiers and adapters.",
-        )
+    check_bounds(draft.lines, draft.currency)
 
 
 def _check_priced(draft: InvoiceDraft) -> None:
@@ -323,7 +349,7 @@ async def _issue(
         payable=draft.totals.payable,
         issued_at=now,
         due_on=due_on,
-        event_cut_off=draft.period.end,
+        event_cut_off=min(draft.period.end, now),
         cut_off_id=draft.cut_off.cut_off_id,
         batch_seq=batch_seq,
         snapshot=snapshot,
