@@ -13,7 +13,8 @@ from ledger.domain.allocation import (
     allocate_window,
 )
 from ledger.domain.busy import busy_seconds, mask_of, runs
-from ledger.domain.meter import EnergyReading, energy_between, spans
+from ledger.domain.energy import uplift
+from ledger.domain.meter import EnergyReading, Span, energy_between, spans
 from ledger.domain.period import Period
 from ledger.domain.tariff import TariffCut, energy_cost
 
@@ -66,6 +67,21 @@ def check_conserved(result: WindowAllocation, metered: int, estimated: int) -> N
     assert sum((line.gpu_cost for line in lines), Decimal(0)) == result.gpu_pool
 
 
+def check_uplifted(result: WindowAllocation, found: list[Span], energy: EnergyInput) -> None:
+    """Host and overhead of the lines are those of each priced stretch, and so is what costs."""
+    site, host_mj, overhead_mj, pool = energy.site, 0, 0, Decimal(0)
+    for cut in energy.cuts:
+        (device,) = energy_between(found, (cut.period.start, cut.period.end))
+        stretch = uplift(device.total_mj, site.host_mw * cut.period.seconds, site.pue)
+        host_mj += stretch.host_mj
+        overhead_mj += stretch.overhead_mj
+        if cut.price_per_mwh is not None:
+            pool += energy_cost(stretch.total_mj, cut.price_per_mwh)
+    assert sum(line.host_mj for line in result.lines) == host_mj
+    assert sum(line.overhead_mj for line in result.lines) == overhead_mj
+    assert result.electricity_pool == pool
+
+
 @settings(max_examples=60)
 @given(
     power=st.lists(st.integers(0, 700_000), min_size=2, max_size=91),
@@ -89,15 +105,12 @@ def test_nothing_is_lost_or_made(  # every input at once is the claim
 ) -> None:
     found = spans(readings_of(power, epoch_at=epoch_at))
     (energy,) = energy_between(found, (WINDOW.start, WINDOW.end))
+    inputs = EnergyInput((found,), cuts, Site(host_mw, pue))
     result = allocate_window(
-        WINDOW,
-        energy=EnergyInput((found,), cuts, Site(host_mw, pue)),
-        mask=mask,
-        activity=activity,
-        weights=Weights(),
-        gpu_cost=gpu_cost,
+        WINDOW, energy=inputs, mask=mask, activity=activity, weights=Weights(), gpu_cost=gpu_cost
     )
     check_conserved(result, energy.metered_mj, energy.estimated_mj)
+    check_uplifted(result, found, inputs)
     assert result.gpu_pool == gpu_cost
 
 

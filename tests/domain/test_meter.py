@@ -21,8 +21,9 @@ def streams(draw: st.DrawFn) -> list[EnergyReading]:
     readings, second, energy = [], 0, draw(st.integers(0, 10**12))
     for _ in range(draw(st.integers(2, 30))):
         readings.append(at(second, energy))
-        second += draw(st.integers(1, 50))
-        energy += draw(st.integers(0, 700_000 * 50))
+        elapsed = draw(st.integers(1, 50))
+        second += elapsed
+        energy += draw(st.integers(0, 700_000 * elapsed))
     return readings
 
 

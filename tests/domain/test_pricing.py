@@ -69,6 +69,18 @@ def test_the_azure_trace_costs_what_its_tokens_cost(
     assert totals(made).net == Decimal(net)
 
 
+def test_the_worked_invoice_rounds_each_line_once() -> None:
+    cards = card(price("input_uncached", "0.59"), price("output_visible", "0.79", price_id=2))
+    charges = rate_window(UsageTotals(8_400_000, 0, 0, 2_100_001, 0), UsageKey("m", "t"), cards, AT)
+    billed = {
+        replace(KEY, meter=c.meter): Billed(c.quantity, c.amount) for c in charges if c.amount
+    }
+    made = usage_lines(billed, "EUR")
+    assert [str(line.amount) for line in made] == ["4.96", "1.66"]
+    assert totals(made, tax=Decimal("1.66")).exact == Decimal("6.61500079")
+    assert totals(made, tax=Decimal("1.66")).payable == Decimal("8.28")
+
+
 def test_usage_without_a_price_is_listed_and_never_zero() -> None:
     charges = rate_window(
         UsageTotals(10, 20, 0, 0, 0), UsageKey("m", "t"), card(price("input_uncached", "1")), AT
