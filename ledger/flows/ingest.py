@@ -7,6 +7,7 @@
 with a `BatchHeader` where the source is sequenced. `directory` is the process's `DirectoryCache`.
 Each `RecordOutcome` has `received`, `counts` per `Fate`, and `items()`: created, suspense,
 superseded, duplicate, conflict or rejected (with reason and detail) for each item, in order.
+`limits` is an `IngestLimits`; `moves` are the Kafka positions that commit with the batch.
 Sending the same again is safe. `prepare_storage(connection, now=...)` makes the daily partitions
 and is called once at start and when the day changes.
 """

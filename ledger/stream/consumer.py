@@ -290,6 +290,11 @@ def _identify(topic: str, options: Mapping[str, Any]) -> tuple[str, str]:
         (described,) = admin.describe_topics([topic])
     finally:
         admin.close()
+    if described["error_code"]:
+        raise UnavailableError(
+            f"The broker has no topic {topic} to read (error {described['error_code']}).",
+            "Make the topic, or set TOKENLEDGER_KAFKA_TOPIC.",
+        )
     return cluster_id, str(described["topic_id"])
 
 

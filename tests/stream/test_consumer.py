@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,12 +14,16 @@ import asyncpg
 from kafka import KafkaProducer
 
 from ledger.domain.ingest.record import Record
+from ledger.flows.ingest import PositionLostError, ingest
+from ledger.flows.position import start_partition
 from ledger.settings import Settings
 from ledger.store.positions import Partition, PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.consumer import run_worker
 from tests.support.database import Database
+from tests.support.kafka import create_topic
 from tests.support.usage import (
+    NOW,
     Gate,
     activity,
     attempt,
@@ -138,11 +143,45 @@ async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     assert sum(row[6] for row in await windows(worker)) == 5 * sum(range(1, 241))
 
 
-async def test_a_worker_that_lost_its_partition_stores_nothing(worker: Connection) -> None:
-    from ledger.flows.ingest import PositionLostError, ingest
-    from ledger.flows.position import start_partition
-    from tests.support.usage import NOW
+async def test_workers_share_the_partitions_and_lose_nothing_when_they_change_hands(
+    worker: Connection,
+    database: Database,
+    kafka_bootstrap: str,
+    kafka_topic: Callable[..., str],
+) -> None:
+    await open_books(worker)
+    topic = kafka_topic(partitions=3)
+    settings = settings_for(database, kafka_bootstrap, topic)
+    for partition in range(3):
+        sent = [
+            sequenced([attempt(tokens=1)], sequence=n, producer=f"p{partition}")
+            for n in range(1, 61)
+        ]
+        produce(kafka_bootstrap, topic, sent, partition)
+    async with running(settings):
+        await until_received(worker, 1)
+        async with running(settings):
+            await until_received(worker, 100)
+        await until_received(worker, 180)
+    assert await fates(worker) == {"received": 180, "counted": 180}
+    offsets = await worker.fetch("SELECT next_offset FROM kafka_position")
+    assert [row[0] for row in offsets] == [60] * 3
 
+
+async def test_a_topic_that_is_not_there_yet_is_waited_for(
+    worker: Connection, database: Database, kafka_bootstrap: str
+) -> None:
+    await open_books(worker)
+    topic = f"later-{uuid.uuid4().hex}"
+    async with running(settings_for(database, kafka_bootstrap, topic)):
+        await asyncio.sleep(1)
+        create_topic(kafka_bootstrap, topic, 1)
+        produce(kafka_bootstrap, topic, batches(1))
+        await until_received(worker, 5)
+    assert await worker.fetchval("SELECT count(*) FROM kafka_position") == 1
+
+
+async def test_a_worker_that_lost_its_partition_stores_nothing(worker: Connection) -> None:
     await open_books(worker)
     gate = Gate(worker)
     at = Partition("cluster", "topic", 0, "events")
@@ -168,8 +207,6 @@ async def test_a_worker_that_lost_its_partition_stores_nothing(worker: Connectio
 
 
 async def test_a_log_that_starts_past_our_position_is_a_named_gap(worker: Connection) -> None:
-    from ledger.flows.position import start_partition
-
     at = Partition("cluster", "topic", 3, "events")
     assert await start_partition(worker, at, log_start=7) == 7
     assert await start_partition(worker, at, log_start=7) == 7
