@@ -13,7 +13,8 @@ from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.invoice import InvoiceLine
 from ledger.flows import invoice as flow
-from ledger.flows.invoice import InvoiceDraft, IssueRules
+from ledger.flows.draft_invoice import InvoiceDraft
+from ledger.flows.invoice import IssueRules
 from ledger.store import invoice as store
 from ledger.store.queries import Connection
 from ledger.wire.errors import Rfc3339Error

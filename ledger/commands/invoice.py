@@ -16,7 +16,8 @@ from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.invoice import InvoiceLine
 from ledger.domain.period import midnight
 from ledger.flows import invoice as flow
-from ledger.flows.invoice import InvoiceDraft, IssuedInvoice, IssueRules
+from ledger.flows.draft_invoice import InvoiceDraft
+from ledger.flows.invoice import IssuedInvoice, IssueRules
 from ledger.store.invoice import find_document, list_invoices
 from ledger.store.queries import Connection
 from ledger.wire.errors import Rfc3339Error

@@ -3,8 +3,9 @@
 Invariant: no moment lies in two billed periods, and no invoice asks for less than nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 from ledger.domain.errors import InvalidInputError
@@ -18,26 +19,17 @@ LINES_MAX = 10_000
 MINOR_UNITS_MAX = 10**13
 
 
-def clear_of(whole: Period, billed: Iterable[Period]) -> Period:
-    """The billing period, or what is left of it where another that was billed reaches into it.
+def clear_of(whole: Period, moment: datetime, billed: Sequence[Period]) -> Period:
+    """The billing period of `moment`, or what is left of it beside periods billed before.
 
     A billed period stays as it was billed, whatever anchor day or validity came later; what changes
-    inside it is an adjustment. InvalidInputError where nothing is left.
+    inside it is an adjustment. `whole` must hold the moment.
     """
-    start, end = whole.start, whole.end
     for one in billed:
-        if one == whole:
-            return whole
-        if one.start <= start < one.end:
-            start = one.end
-        elif start < one.start < end:
-            end = one.start
-    if start >= end:
-        raise InvalidInputError(
-            f"The period {whole.start.isoformat()} to {whole.end.isoformat()} lies in one that was"
-            " billed already.",
-            "What changed about it is an adjustment of the next invoice.",
-        )
+        if moment in one:
+            return one
+    start = max([whole.start, *(one.end for one in billed if one.end <= moment)])
+    end = min([whole.end, *(one.start for one in billed if one.start > moment)])
     return Period(start, end)
 
 

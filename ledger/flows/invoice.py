@@ -3,7 +3,6 @@
 Late usage does not touch an issued invoice: it is a pending adjustment, and a line of the next.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +13,7 @@ import asyncpg
 
 from ledger.documents.invoice import describe, render_pdf
 from ledger.domain.author import Author
-from ledger.domain.billing import check_bounds, clear_of, payable_lines, with_same_terms
+from ledger.domain.billing import check_bounds
 from ledger.domain.booking import invoice_issued
 from ledger.domain.errors import (
     ConflictError,
@@ -24,26 +23,17 @@ from ledger.domain.errors import (
     NotFoundError,
 )
 from ledger.domain.invoice import (
-    NOTHING,
-    Billed,
     InvoiceLine,
-    InvoiceTotals,
-    LineKey,
-    adjustment_lines,
-    totals,
-    usage_lines,
 )
 from ledger.domain.journal import JournalEntry
 from ledger.domain.money import plain
-from ledger.domain.period import Period, hour_start, zone
-from ledger.domain.prices import PriceModel
-from ledger.domain.subscription import Subscription
+from ledger.domain.period import hour_start, zone
 from ledger.flows.book_revenue import book_revenue
+from ledger.flows.draft_invoice import InvoiceDraft, draft_invoice, entity_of, find_adjustments
 from ledger.flows.rate import rate
 from ledger.flows.supersede import keep_write, writing
 from ledger.store import invoice as store
-from ledger.store import rating
-from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
+from ledger.store.connect import draw_batch_seq, draw_cut_off
 from ledger.store.journal import book_entries
 from ledger.store.queries import Connection
 
@@ -58,26 +48,6 @@ class IssueRules:
 
 
 NO_EXCEPTION = IssueRules()
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceDraft:
-    """An invoice as it would be issued at a cut-off: everything but its number."""
-
-    parties: asyncpg.Record
-    subscription: Subscription
-    period: Period
-    run_no: int
-    cut_off: CutOff
-    lines: tuple[InvoiceLine, ...]
-    totals: InvoiceTotals
-    prices: dict[int, PriceModel]
-    unpriced: tuple[asyncpg.Record, ...]
-
-    @property
-    def currency(self) -> str:
-        """The currency of its rate card."""
-        return str(self.parties["currency"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +68,9 @@ async def preview_invoice(
 
     NotFoundError where there is no such subscription.
     """
-    entity_id = await _entity_of(connection, subscription_id)
+    entity_id = await entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
-    return await _draft(connection, subscription_id, moment)
+    return await draft_invoice(connection, subscription_id, moment)
 
 
 async def issue_invoice(
@@ -117,11 +87,11 @@ async def issue_invoice(
     ConflictError where it was issued already (a supplementary run bills what is new since), or the
     period is not over; MissingInputError names usage that waits for a price.
     """
-    entity_id = await _entity_of(connection, subscription_id)
+    entity_id = await entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
     await book_revenue(connection, entity_id=entity_id, now=now)
     async with writing(connection):
-        draft = await _draft(connection, subscription_id, moment)
+        draft = await draft_invoice(connection, subscription_id, moment)
         _check_period(draft, now, allow)
         if not allow.unpriced:
             _check_priced(draft)
@@ -179,116 +149,7 @@ async def pending_adjustments(connection: Connection, *, subscription_id: str) -
     )
     if not rows:
         raise NotFoundError(f"There is no subscription {subscription_id!r}.")
-    return await _adjustments(connection, rows[0], cut_off)
-
-
-async def _entity_of(connection: Connection, subscription_id: str) -> str:
-    cut_off = await draw_cut_off(connection, "invoice")
-    rows = await store.find_subscription(
-        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
-    )
-    if not rows:
-        raise NotFoundError(
-            f"There is no subscription {subscription_id!r}.", "List them with the subscriptions."
-        )
-    return str(rows[0]["entity_id"])
-
-
-async def _draft(connection: Connection, subscription_id: str, moment: datetime) -> InvoiceDraft:
-    cut_off = await draw_cut_off(connection, "invoice")
-    rows = await store.find_subscription(
-        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
-    )
-    parties, subscription = _valid_at(rows, moment, subscription_id)
-    billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
-    period = clear_of(
-        subscription.billing_period(moment),
-        [Period(row["period_start"], row["period_end"]) for row in billed],
-    )
-    charges = await store.sum_period_charges(
-        connection,
-        subscription_id=subscription_id,
-        customer_id=subscription.customer_id,
-        period=period,
-        batch_seq=cut_off.batch_seq,
-    )
-    runs = [row["run_no"] for row in billed if row["period_start"] == period.start]
-    fresh = {} if runs else await _merged(connection, charges)
-    lines = payable_lines(
-        usage_lines(fresh, parties["currency"], parties["rounding"]),
-        await _adjustments(connection, parties, cut_off),
-    )
-    unpriced = await rating.list_unpriced(
-        connection,
-        entity_id=parties["entity_id"],
-        batch_seq=cut_off.batch_seq,
-        customer_id=subscription.customer_id,
-        since=period.start,
-        until=period.end,
-    )
-    prices = await store.find_line_prices(connection, [line.key.price_id for line in lines])
-    return InvoiceDraft(
-        parties=parties,
-        subscription=subscription,
-        period=period,
-        run_no=max(runs, default=0) + 1,
-        cut_off=cut_off,
-        lines=lines,
-        totals=totals(lines),
-        prices=prices,
-        unpriced=tuple(unpriced),
-    )
-
-
-def _valid_at(
-    rows: Sequence[asyncpg.Record], moment: datetime, subscription_id: str
-) -> tuple[asyncpg.Record, Subscription]:
-    for row in rows:
-        subscription = Subscription(
-            row["subscription_id"],
-            row["customer_id"],
-            row["rate_card_id"],
-            row["zone"],
-            row["anchor_day"],
-            row["valid_from"],
-            row["valid_to"],
-        )
-        if moment in subscription.validity:
-            return row, subscription
-    raise NotFoundError(
-        f"Subscription {subscription_id!r} is not valid at {moment.isoformat()}.",
-        "Name a moment inside its validity.",
-    )
-
-
-async def _adjustments(
-    connection: Connection, parties: asyncpg.Record, cut_off: CutOff
-) -> list[InvoiceLine]:
-    billed = await store.sum_billed(connection, subscription_id=parties["subscription_id"])
-    current: dict[LineKey, Billed] = {}
-    for row in await store.list_billed_periods(
-        connection, subscription_id=parties["subscription_id"]
-    ):
-        current |= await store.sum_period_charges(
-            connection,
-            subscription_id=parties["subscription_id"],
-            customer_id=parties["customer_id"],
-            period=Period(row["period_start"], row["period_end"]),
-            batch_seq=cut_off.batch_seq,
-        )
-    before = {key: sums for lines in billed.values() for key, sums in lines.items()}
-    changed = {
-        key: current.get(key, NOTHING) - before.get(key, NOTHING)
-        for key in current.keys() | before.keys()
-    }
-    return adjustment_lines(
-        await _merged(connection, changed), {}, parties["currency"], parties["rounding"]
-    )
-
-
-async def _merged(connection: Connection, sums: Mapping[LineKey, Billed]) -> dict[LineKey, Billed]:
-    prices = await store.find_line_prices(connection, [key.price_id for key in sums])
-    return with_same_terms(sums, prices)
+    return await find_adjustments(connection, rows[-1], cut_off)
 
 
 def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None:

@@ -1,7 +1,7 @@
 """Usage windows, cards and charges, as they stand at a cut-off."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -151,6 +151,14 @@ async def find_cards(
         if row["price_id"] is not None:
             card.append(_card_price(row))
     return {name: RateCard(name, currency, card) for (name, currency), card in prices.items()}
+
+
+async def find_price_currencies(
+    connection: Connection, *, price_ids: Iterable[int]
+) -> dict[int, str]:
+    """The currency of each price."""
+    rows = await RATING["find_price_currencies"].rows(connection, price_ids=list(price_ids))
+    return {row["price_id"]: row["currency"] for row in rows}
 
 
 async def append_charges(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.domain.errors import ConflictError, InvalidInputError
-from ledger.flows.enter import enter_price, enter_subscription
+from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
+from ledger.flows.enter import enter_price, enter_rate_card, enter_subscription
 from ledger.flows.invoice import (
     NO_EXCEPTION,
     IssuedInvoice,
@@ -18,9 +18,9 @@ from ledger.flows.invoice import (
     preview_invoice,
 )
 from ledger.store import invoice as store
-from ledger.store.connect import connect
+from ledger.store.connect import connect, draw_batch_seq
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewPrice, NewSubscription, read_input
+from ledger.wire.inputs import NewPrice, NewRateCard, NewSubscription, read_input
 from tests.flows.billing import (
     AUTHOR,
     DECEMBER,
@@ -204,3 +204,48 @@ async def test_a_period_is_drafted_the_same_before_and_after_it_is_issued(
     assert issued.payable == draft.totals.payable
     after = await preview_invoice(worker, subscription_id="sub-acme", moment=WINDOW, now=NOW)
     assert (after.lines, after.run_no) == ((), 2)
+
+
+async def test_an_open_batch_makes_an_invoice_wait_and_never_leave_charges_out(
+    worker: Connection, database: Database
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    other = await connect(database.worker_url)
+    try:
+        batch = other.transaction()
+        await batch.start()
+        await draw_batch_seq(other)
+        with pytest.raises(UnavailableError, match="still being stored"):
+            await issue(worker)
+        assert await worker.fetchval("SELECT count(*) FROM invoice_series") == 0
+        waiting = asyncio.create_task(issue(worker))
+        await asyncio.sleep(0.2)
+        await batch.commit()
+        assert (await waiting).net_total == Decimal("93.99")
+    finally:
+        await other.close()
+
+
+async def test_what_was_charged_in_another_currency_is_not_adjusted_in_this_one(
+    worker: Connection,
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await issue(worker)
+    euro = {
+        "rate_card_id": "euro",
+        "entity_id": "factory",
+        "name": "Euro",
+        "currency": "EUR",
+        "prices": [{"meter": "input", "amount": "4", "valid_from": "2023-01-01T00:00:00Z"}],
+    }
+    await enter_rate_card(worker, read_input(NewRateCard, euro), AUTHOR)
+    await resubscribed(worker, rate_card_id="euro", valid_from=DECEMBER.isoformat())
+    await books.usage(HOUR, Tokens(uncached=1_000_000))
+    await books.usage(DECEMBER, Tokens(uncached=1_000_000))
+    december = await issue(worker, moment=DECEMBER, now=JANUARY)
+    assert (december.net_total, december.currency) == (Decimal("4.00"), "EUR")
+    more = await issue(worker, allow=IssueRules(supplementary=True))
+    assert (more.net_total, more.currency) == (Decimal("5.00"), "USD")
+    assert await worker.fetchval("SELECT sum(amount) FROM posting WHERE account = '1150'") == 0

@@ -106,3 +106,8 @@ SELECT l.customer_id, k.model, k.tier, l.meter, l.unpriced AS reason, sum(l.quan
    AND (:until::timestamptz IS NULL OR l.window_start < :until)
  GROUP BY l.customer_id, k.model, k.tier, l.meter, l.unpriced
  ORDER BY l.customer_id, k.model, k.tier, l.meter, l.unpriced;
+
+-- name: find_price_currencies
+-- The currency of each price, which is its card's; primary keys.
+SELECT p.price_id, r.currency FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
+ WHERE p.price_id = ANY(:price_ids::bigint[]);
