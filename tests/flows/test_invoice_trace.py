@@ -1,0 +1,94 @@
+"""An invoice line leads back to the events it came from, and to no others."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger.flows.enter import enter_rate_card, enter_subscription
+from ledger.flows.invoice import issue_invoice, pending_adjustments
+from ledger.flows.rate import rate
+from ledger.store import invoice as store
+from ledger.store.queries import Connection
+from ledger.wire.inputs import NewRateCard, NewSubscription, read_input
+from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced
+
+SEPTEMBER = datetime(2026, 9, 2, tzinfo=UTC)
+AUGUST = datetime(2026, 8, 6, 11, tzinfo=UTC)
+
+
+async def on_a_card(connection: Connection, customer_id: str) -> None:
+    prices = [
+        {"meter": meter, "amount": "5", "valid_from": "2026-01-01T00:00:00Z"}
+        for meter in ("input", "output")
+    ]
+    card = {"rate_card_id": f"card-{customer_id}", "entity_id": "factory", "name": "List"}
+    subscription = {
+        "subscription_id": f"sub-{customer_id}",
+        "customer_id": customer_id,
+        "rate_card_id": f"card-{customer_id}",
+        "valid_from": "2026-01-01T00:00:00Z",
+    }
+    priced = read_input(NewRateCard, card | {"currency": "EUR", "prices": prices})
+    await enter_rate_card(connection, priced, AUTHOR)
+    await enter_subscription(connection, read_input(NewSubscription, subscription), AUTHOR)
+
+
+async def pages(
+    connection: Connection, line: dict[str, Any], batch_seq: int, limit: int
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    after = (0, -1)
+    while True:
+        rows = await store.trace_events(
+            connection, line=line, batch_seq=batch_seq, after=after, limit=limit
+        )
+        if not rows:
+            return found
+        found += [dict(row) for row in rows]
+        after = (rows[-1]["batch_seq"], rows[-1]["ordinal"])
+
+
+async def test_the_events_behind_a_line_add_up_to_it(worker: Connection) -> None:
+    await open_books(worker)
+    gate = Gate(worker)
+    await on_a_card(worker, "acme")
+    ours = [attempt(f"e{n}", minute=n, tokens=10 + n) for n in range(30)]
+    await gate.send(keyed(*ours))
+    await gate.send(sequenced([attempt(minute=40, tokens=100)]))
+    await gate.send(keyed(attempt("other", customer_id="nobody-knows")))
+    issued = await issue_invoice(
+        worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
+    )
+    await gate.send(keyed(correction("c1", of="e1", revision=1, tokens=1)))
+    await rate(worker, now=SEPTEMBER)
+    (invoice,) = await store.list_invoices(worker)
+    cut_off = invoice["snapshot"]["cut_off"]["batch_seq"]
+    lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
+    leaves = {"input_uncached": "uncached", "output_visible": "visible"}
+    assert [line["meter"] for line in lines] == list(leaves)
+    for line in lines:
+        events = await pages(worker, dict(line), cut_off, 7)
+        assert sum(event[leaves[line["meter"]]] for event in events) == line["quantity"]
+        ids = [event["event_id"] for event in events if event["event_id"]]
+        assert sorted(ids) == sorted(event["id"] for event in ours)
+        assert {event["source"] for event in events} == {"/gateways/eu-1", "/hosts/a"}
+
+
+async def test_what_a_correction_changed_is_an_adjustment_of_the_exact_difference(
+    worker: Connection,
+) -> None:
+    await open_books(worker)
+    gate = Gate(worker)
+    await on_a_card(worker, "acme")
+    await gate.send(keyed(attempt("e1", tokens=1_000_000)))
+    await issue_invoice(
+        worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
+    )
+    fixed = correction("c1", of="e1", revision=1, tokens=3_000_000)
+    await gate.send(keyed(fixed))
+    await gate.send(keyed(attempt("e2", tokens=0)))
+    await rate(worker, now=SEPTEMBER)
+    lines = await pending_adjustments(worker, subscription_id="sub-acme")
+    assert [(line.key.meter, line.quantity) for line in lines] == [
+        ("input_uncached", 2_000_000),
+        ("output_visible", 4_000_000),
+    ]
