@@ -94,7 +94,11 @@ def attempts(seed: int) -> list[Attempt]:
     rng = random.Random(seed)
     made = [_attempt(rng, hour) for hour in range(HOURS) for _ in range(LOAD[hour])]
     idle_from, idle_to = (IDLE_HOUR - 1) * 3_600_000, IDLE_HOUR * 3_600_000
-    kept = [a for a in made if a.end_ms <= idle_from or a.start_ms >= idle_to]
+    kept = [
+        a
+        for a in made
+        if a.end_ms <= idle_from or (a.start_ms >= idle_to and a.end_ms < HOURS * 3_600_000)
+    ]
     return sorted(kept, key=lambda a: (a.end_ms, a.start_ms, a.line.customer_id))
 
 
