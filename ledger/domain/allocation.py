@@ -8,13 +8,14 @@ split between busy and idle by what was used at those seconds.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from ledger.domain.apportion import amount_of, apportion, units_of
+from ledger.domain.apportion import amount_of, apportion, cumulative_split, units_of
 from ledger.domain.busy import busy_seconds, runs
-from ledger.domain.energy import uplift
-from ledger.domain.meter import Span, energy_between
+from ledger.domain.energy import host_energy_mj, uplift
+from ledger.domain.meter import Span, energy_between, microseconds
+from ledger.domain.money import EXACT
 from ledger.domain.period import WINDOW_SECONDS, Period, intersect
 from ledger.domain.tariff import TariffCut, energy_cost
 
@@ -119,7 +120,7 @@ class AllocationLine:
     @property
     def electricity_cost(self) -> Decimal:
         """Device and uplift together."""
-        return self.device_cost + self.overhead_cost
+        return EXACT.add(self.device_cost, self.overhead_cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +193,20 @@ def _measure(
     cells: Sequence[tuple[Period, tuple[int, bool]]], energy: EnergyInput
 ) -> dict[tuple[int, bool], Share]:
     found: dict[tuple[int, bool], Share] = defaultdict(Share)
-    for part, where in cells:
-        host_mj = energy.site.host_mw * part.microseconds // 1_000_000
-        found[where] += Share(host_mj=host_mj)
     edges = [cells[0][0].start, *(part.end for part, _ in cells)]
+    for (_, where), host_mj in zip(cells, _host_parts(energy.site, edges), strict=True):
+        found[where] += Share(host_mj=host_mj)
     for spans in energy.gpu_spans:
         for (_, where), slice_ in zip(cells, energy_between(spans, edges), strict=True):
             found[where] += Share(slice_.metered_mj, slice_.estimated_mj)
     return found
+
+
+def _host_parts(site: Site, edges: Sequence[datetime]) -> list[int]:
+    """Host energy between neighbouring edges; all of it, wherever work or prices cut the window."""
+    marks = [microseconds(edge) for edge in edges]
+    whole_mj = host_energy_mj(site.host_mw, Period(edges[0], edges[-1]).seconds)
+    return cumulative_split(whole_mj, start=marks[0], end=marks[-1], edges=marks)
 
 
 def _priced(parts: Sequence[Share], site: Site, price: Decimal | None) -> tuple[Share, Share]:

@@ -47,7 +47,10 @@ CHART: Mapping[str, Account] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CostTotals:
-    """Cost of one line kind (usage, idle, unattributed) and hardware terms, to be booked."""
+    """Cost of one line kind and hardware terms, to be booked.
+
+    Kinds are `usage`, `suspense` (usage of a customer nobody knows yet), `idle`, `unattributed`.
+    """
 
     line: str
     gpu_terms: str
@@ -80,7 +83,8 @@ def invoice_issued(
 def cost_accrued(totals: Iterable[CostTotals], currency: str) -> tuple[Posting, ...]:
     """Electricity against 2100, depreciation against 1590, leases against 2000.
 
-    Unattributed cost of every kind is 5900, whose balance is what nobody was charged with.
+    Unattributed cost of every kind is 5900, whose balance is what nobody was charged with. Cost of
+    usage in suspense is serving cost under a dimension of its own, until its customer is known.
     """
     postings: list[Posting] = []
     for total in totals:
@@ -93,9 +97,9 @@ def _electricity(total: CostTotals, currency: str) -> tuple[Posting, ...]:
     if total.line == "unattributed":
         both = EXACT.add(total.device_cost, total.overhead_cost)
         return _pair("5900", "2100", both, currency, dimension="electricity")
-    device = "5000" if total.line == "usage" else "5010"
+    device = "5010" if total.line == "idle" else "5000"
     return (
-        *_pair(device, "2100", total.device_cost, currency),
+        *_pair(device, "2100", total.device_cost, currency, dimension=_suspense(total)),
         *_pair("5020", "2100", total.overhead_cost, currency, dimension=_use(total)),
     )
 
@@ -106,12 +110,16 @@ def _hardware(total: CostTotals, currency: str) -> tuple[Posting, ...]:
         return _pair("5900", against, total.gpu_cost, currency, dimension="gpu")
     if total.gpu_terms == "lease":
         return _pair("5200", against, total.gpu_cost, currency, dimension=_use(total))
-    account = "5100" if total.line == "usage" else "5110"
-    return _pair(account, against, total.gpu_cost, currency)
+    account = "5110" if total.line == "idle" else "5100"
+    return _pair(account, against, total.gpu_cost, currency, dimension=_suspense(total))
 
 
 def _use(total: CostTotals) -> str:
-    return "serving" if total.line == "usage" else "idle"
+    return "serving" if total.line == "usage" else total.line
+
+
+def _suspense(total: CostTotals) -> str:
+    return "suspense" if total.line == "suspense" else ""
 
 
 def _pair(

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from ledger.domain.money import EXACT
+from ledger.domain.period import EPOCH
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -49,7 +52,7 @@ def counter_deltas(samples: Iterable[CounterSample]) -> list[CounterDelta]:
     First sight is a baseline and yields nothing, unless the run began after the instance's previous
     scrape; a new run yields its value itself; a fall without a new run yields the value, flagged.
     """
-    ordered = sorted(set(samples), key=lambda s: (s.instance, s.metric, s.labels, s.scraped_at))
+    ordered = sorted(set(samples), key=_order)
     scrapes = _scrapes(ordered)
     deltas: list[CounterDelta] = []
     previous: CounterSample | None = None
@@ -58,8 +61,15 @@ def counter_deltas(samples: Iterable[CounterSample]) -> list[CounterDelta]:
         grown = _delta(same, sample, scrapes[sample.instance])
         if grown is not None:
             deltas.append(grown)
-        previous = sample
+        # Of two values of one scrape the lower stands, so that the rest comes with the next one.
+        if same is None or same.scraped_at != sample.scraped_at:
+            previous = sample
     return deltas
+
+
+def _order(sample: CounterSample) -> tuple[object, ...]:
+    began = sample.run_started_at or EPOCH
+    return (*_stream(sample), sample.scraped_at, sample.value, sample.run_id, began)
 
 
 def _stream(sample: CounterSample) -> tuple[str, str, Labels]:
@@ -88,7 +98,7 @@ def _delta(
         return _grown(sample, before.scraped_at, sample.value, "new_run")
     if sample.value < before.value:
         return _grown(sample, before.scraped_at, sample.value, "reset_suspected")
-    return _grown(sample, before.scraped_at, sample.value - before.value, "")
+    return _grown(sample, before.scraped_at, EXACT.subtract(sample.value, before.value), "")
 
 
 def _grown(sample: CounterSample, since: datetime, delta: Decimal, flag: str) -> CounterDelta:

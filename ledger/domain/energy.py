@@ -25,9 +25,9 @@ class FacilityEnergy:
         return self.device_mj + self.host_mj + self.overhead_mj
 
 
-def host_energy_mj(host_mw_per_gpu: int, gpu_count: int, seconds: int) -> int:
-    """Energy of the host beside `gpu_count` GPUs: milliwatts × seconds are millijoules."""
-    return host_mw_per_gpu * gpu_count * seconds
+def host_energy_mj(host_mw: int, seconds: int) -> int:
+    """Declared energy of the hosts beside the GPUs: milliwatts × seconds are millijoules."""
+    return host_mw * seconds
 
 
 def uplift(device_mj: int, host_mj: int, pue: Decimal) -> FacilityEnergy:

@@ -13,6 +13,13 @@ from itertools import pairwise
 from ledger.domain.period import EPOCH, MICROSECOND
 
 MAX_GAP = timedelta(seconds=60)
+# More than any board or module draws. Where nobody knows a board's own limit this one still keeps
+# the whole life of a counter from being booked as the energy of a second, which is what a glitched
+# reading, or a collector that lost its memory of the epoch, would otherwise do.
+POWER_LIMIT_MW = 5_000_000
+# Counters move in steps of 20 to 100 ms, so that two close readings may show a whole step.
+COUNTER_STEP_US = 200_000
+JUMP = "counter_jump"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,8 +56,10 @@ class Span:
     metered: bool
     finding: str | None = None
 
-
-NOTHING = EnergySlice(0, 0, 0)
+    @property
+    def known(self) -> bool:
+        """Whether its energy is believed; of a suspect span nothing is known."""
+        return self.finding != JUMP
 
 
 def microseconds(moment: datetime) -> int:
@@ -62,7 +71,7 @@ def spans(
     readings: Iterable[EnergyReading],
     *,
     max_gap: timedelta = MAX_GAP,
-    power_limit_mw: int | None = None,
+    power_limit_mw: int = POWER_LIMIT_MW,
 ) -> list[Span]:
     """What lies between neighbouring readings, in time order.
 
@@ -98,16 +107,14 @@ def _in_order(readings: Iterable[EnergyReading]) -> list[EnergyReading]:
     return list(kept.values())
 
 
-def _span(
-    one: EnergyReading, other: EnergyReading, max_gap: timedelta, limit_mw: int | None
-) -> Span:
+def _span(one: EnergyReading, other: EnergyReading, max_gap: timedelta, limit_mw: int) -> Span:
     start, end = microseconds(one.sampled_at), microseconds(other.sampled_at)
     energy, finding = other.energy_mj - one.energy_mj, None
     reset = one.epoch != other.epoch or energy < 0
     if reset:
         energy, finding = other.energy_mj, "counter_reset"
-    if limit_mw is not None and energy * 10_000_000 > limit_mw * (end - start) * 11:
-        return Span(start, end, 0, metered=False, finding="counter_jump")
+    if energy * 10_000_000 > limit_mw * (end - start + COUNTER_STEP_US) * 11:
+        return Span(start, end, 0, metered=False, finding=JUMP)
     long = other.sampled_at - one.sampled_at > max_gap
     measured = one.quality == "good" and other.quality == "good"
     return Span(
@@ -135,5 +142,5 @@ def _pour(span: Span, marks: Sequence[int], slices: list[list[int]]) -> None:
             continue
         upto = span.energy_mj * (until - span.start_us) // length
         slices[number][column] += upto - poured
-        slices[number][2] += until - at
+        slices[number][2] += (until - at) * span.known
         poured, at = upto, until

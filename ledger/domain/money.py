@@ -5,7 +5,6 @@ Invariant: nothing loses a digit outside the named rounding functions; floats ar
 
 import decimal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from types import MappingProxyType
@@ -39,7 +38,7 @@ _TWO = (
     "LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO "
     "NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS "
     "SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST "
-    "XCD YER ZAR ZMW ZWG"
+    "XCD XCG YER ZAR ZMW ZWG"
 )
 _THREE = "BHD IQD JOD KWD LYD OMR TND"
 _FOUR = "CLF UYW"
@@ -50,13 +49,6 @@ MINOR_DIGITS: Mapping[str, int] = MappingProxyType(
         for code in codes.split()
     }
 )
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """Decimal arithmetic inside is exact or raises."""
-    with decimal.localcontext(EXACT):
-        yield
 
 
 def check_currency(code: str) -> str:
@@ -90,6 +82,8 @@ def round_minor(value: Decimal, currency: str, mode: str = "half_up") -> Decimal
 
     The absolute value is rounded, so that a credit mirrors its invoice.
     """
+    if mode not in ROUNDING_MODES:
+        raise InvalidInputError(f"{mode!r} is no rounding.", f"Use {' or '.join(ROUNDING_MODES)}.")
     step = Decimal(1).scaleb(-minor_digits(currency))
     return value.quantize(step, ROUNDING_MODES[mode], ROUNDING)
 
@@ -100,8 +94,8 @@ def minor_digits(currency: str) -> int:
 
 
 def multiply(one: Decimal, other: Decimal | int) -> Decimal:
-    """The exact product."""
-    return EXACT.multiply(one, Decimal(other))
+    """The exact product; decimal.FloatOperation where a float slipped in."""
+    return EXACT.multiply(one, EXACT.create_decimal(other))
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:

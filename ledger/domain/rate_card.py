@@ -113,7 +113,9 @@ def _rivals(prices: Sequence[CardPrice]) -> list[str]:
     seen: dict[tuple[object, ...], CardPrice] = {}
     problems = []
     for price in sorted(prices, key=lambda p: p.valid_from):
-        place = (price.meter, price.model, price.tier, price.adapter, price.region, price.band_from)
+        # From the first token on is the same as no band at all.
+        band = price.band_from or 0
+        place = (price.meter, price.model, price.tier, price.adapter, price.region, band)
         rival = seen.get(place)
         if rival and (rival.valid_to is None or price.valid_from < rival.valid_to):
             problems.append(

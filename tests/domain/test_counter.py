@@ -41,6 +41,13 @@ def test_a_fall_without_a_new_run_is_a_suspected_reset() -> None:
     assert (delta.delta, delta.flag) == (Decimal(20), "reset_suspected")
 
 
+def test_two_values_of_one_scrape_lose_nothing() -> None:
+    samples = [sample(0, 0), sample(10, 150), sample(10, 100), sample(20, 200)]
+    deltas = counter_deltas(samples)
+    assert sum(d.delta for d in deltas) == 200
+    assert counter_deltas(samples[::-1]) == deltas
+
+
 def test_order_and_repetition_change_nothing() -> None:
     samples = [sample(30, 1_000), sample(90, 58_004), sample(105, 9_081, "b", started=95)]
     assert counter_deltas(samples[::-1] * 3) == counter_deltas(samples)

@@ -67,6 +67,29 @@ def test_a_jump_above_the_power_limit_is_reported_and_not_booked() -> None:
     assert (span.energy_mj, span.finding) == (0, "counter_jump")
 
 
+def test_of_a_suspect_stretch_nothing_is_known() -> None:
+    found = spans([at(0, 0), at(10, 9_000_000), at(20, 9_001_000)], power_limit_mw=700_000)
+    (energy,) = energy_between(found, moments(0, 20))
+    assert (energy.total_mj, energy.covered_us) == (1_000, 10_000_000)
+
+
+def test_a_new_name_for_an_old_counter_does_not_book_its_whole_life() -> None:
+    lived = 10**12
+    (span,) = spans([at(0, lived), at(1, lived + 700_000, "b")])
+    assert (span.energy_mj, span.finding) == (0, "counter_jump")
+
+
+def test_one_glitched_reading_books_no_more_than_it_shows() -> None:
+    lived = 10**12
+    found = spans([at(0, lived), at(1, 5), at(2, lived + 1_400_000)])
+    assert [(s.energy_mj, s.finding) for s in found] == [(5, "counter_reset"), (0, "counter_jump")]
+
+
+def test_a_whole_step_of_the_counter_may_fall_between_two_close_readings() -> None:
+    found = spans([at(0, 0), EnergyReading(T0 + timedelta(milliseconds=5), "a", 70_000)])
+    assert [(s.energy_mj, s.metered) for s in found] == [(70_000, True)]
+
+
 def test_outside_the_readings_nothing_is_known() -> None:
     before, inside = energy_between(spans([at(100, 0), at(110, 50)]), moments(0, 90, 120))
     assert (before.total_mj, before.covered_us) == (0, 0)

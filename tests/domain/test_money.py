@@ -57,6 +57,16 @@ def test_an_unknown_currency_is_refused() -> None:
         round_minor(Decimal(1), "XXQ")
 
 
+def test_an_unknown_rounding_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="half_up or half_even"):
+        round_minor(Decimal(1), "EUR", "up")
+
+
+def test_a_float_never_becomes_an_amount() -> None:
+    with pytest.raises(decimal.FloatOperation):
+        multiply(Decimal(1), 0.1)  # type: ignore[arg-type]
+
+
 def test_two_currencies_cannot_be_added() -> None:
     with pytest.raises(InvalidInputError, match="EUR and USD"):
         Money(Decimal(1), "EUR") + Money(Decimal(1), "USD")

@@ -139,6 +139,11 @@ def test_a_card_with_rivals_or_unknown_words_is_refused() -> None:
     assert len(problems) == 3
 
 
+def test_a_band_from_the_first_token_rivals_no_band() -> None:
+    both = [price("input_uncached", "1"), price("input_uncached", "2", price_id=2, band_from=0)]
+    assert len(check_card(both)) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "params"),
     [
@@ -186,7 +191,7 @@ def test_every_event_balances_and_its_difference_corrects_it(
 ) -> None:
     lines = [
         CostTotals(line, terms, one, two, three)
-        for line in ("usage", "idle", "unattributed")
+        for line in ("usage", "suspense", "idle", "unattributed")
         for terms in ("owned", "lease", "none")
     ]
     booked = cost_accrued(lines, "EUR")
@@ -197,6 +202,15 @@ def test_every_event_balances_and_its_difference_corrects_it(
     assert merged((*booked, *difference(now, booked))) == now
     assert difference(booked, booked) == ()
     assert merged((*booked, *reversal(booked))) == ()
+
+
+def test_cost_of_usage_in_suspense_is_serving_cost_of_its_own_dimension() -> None:
+    one = Decimal(1)
+    postings = cost_accrued([CostTotals("suspense", "owned", one, one, one)], "EUR")
+    debits = {(p.account, p.dimension) for p in postings if p.amount > 0}
+    assert debits == {("5000", "suspense"), ("5020", "suspense"), ("5100", "suspense")}
+    leased = cost_accrued([CostTotals("suspense", "lease", one, one, one)], "EUR")
+    assert ("5200", "suspense") in {(p.account, p.dimension) for p in leased}
 
 
 def test_the_worked_invoice_books_its_rounding() -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from ledger.flows.allocate import allocate
 from ledger.flows.book_cost import book_cost
 from ledger.store.queries import Connection
-from tests.support.books import Books, Tokens
+from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import GPU, LATER, START, at, one_gpu, steady
 
 
@@ -49,6 +49,19 @@ async def test_lease_is_hosting_by_use_and_owed_to_the_lessor(worker: Connection
     await allocate(worker, now=LATER)
     await book_cost(worker, now=LATER)
     assert await booked(worker) == {("2000", ""): -4, ("5200", "idle"): 3, ("5200", "serving"): 1}
+
+
+async def test_cost_of_an_unknown_customers_usage_stays_apart(worker: Connection) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.facility()
+    await books.lease(START, at(3600), rate="4")
+    await books.deployment(START, at(3600))
+    unknown = Buyer(entity_id=None, customer_id=None, customer_ref="nobody")
+    await books.usage(START, Tokens(output=1), buyer=unknown)
+    await allocate(worker, now=LATER)
+    await book_cost(worker, now=LATER)
+    assert await booked(worker) == {("2000", ""): -4, ("5200", "idle"): 3, ("5200", "suspense"): 1}
 
 
 async def test_booking_again_writes_nothing_and_a_change_books_its_difference(

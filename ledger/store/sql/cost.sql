@@ -165,14 +165,18 @@ SELECT DISTINCT c.window_start FROM cost_allocation c
  ORDER BY c.window_start;
 
 -- name: sum_costs_to_book
--- What an entity's windows cost as known at a cut-off, per kind of line and terms of the hardware.
+-- What an entity's windows cost as known at a cut-off, per kind of line and terms of the hardware;
+-- usage of a customer nobody knows yet is a kind of its own, suspense.
 -- Index: cost_allocation (entity_id, window_start).
-SELECT l.window_start, l.currency, l.line, l.gpu_terms, sum(l.device_cost) AS device_cost,
+SELECT l.window_start, l.currency, l.gpu_terms,
+       CASE WHEN l.line = 'usage' AND u.customer_id IS NULL THEN 'suspense' ELSE l.line END AS line,
+       sum(l.device_cost) AS device_cost,
        sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
   FROM (SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.usage_key_id) c.*
           FROM cost_allocation c
          WHERE c.entity_id = :entity_id AND c.window_start = ANY(:windows::timestamptz[])
            AND c.batch_seq <= :batch_seq
          ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC) l
- GROUP BY l.window_start, l.currency, l.line, l.gpu_terms
- ORDER BY l.window_start, l.currency, l.line, l.gpu_terms;
+  LEFT JOIN usage_key u USING (usage_key_id)
+ GROUP BY l.window_start, l.currency, 4, l.gpu_terms
+ ORDER BY l.window_start, l.currency, 4, l.gpu_terms;

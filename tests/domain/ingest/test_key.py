@@ -1,0 +1,71 @@
+"""Who is billed and on which tier, with who said so."""
+
+from ledger.domain.fact import TierSource, tier_source, with_tier_source
+from ledger.domain.ingest.directory import DatedName, Directory, TierRule
+from ledger.domain.ingest.key import assign_keys, content_id
+from ledger.domain.ingest.times import micros
+from tests.domain.ingest.test_decode import NOW, prepared
+from tests.wire.samples import usage_event
+
+AT = micros(NOW)
+RULE = TierRule("d", "factory", "llama", "batch", ("pod-1",), 0, None)
+DIRECTORY = Directory(
+    customers={"acme": "factory"},
+    names={"crm-7": [DatedName("acme", AT, AT + 10)]},
+    key_tiers={"key-1": "priority"},
+    tier_rules=[RULE],
+    entity_tiers={"factory": "standard", "other": "slow"},
+)
+
+
+def tier(served: str = "", key: str = "", instance: str = "") -> tuple[str, TierSource]:
+    return DIRECTORY.tier_of(
+        served, api_key_id=key, instance=instance, model="x", entity="factory", moment=AT
+    )
+
+
+def test_a_tier_is_taken_from_the_event_then_key_then_deployment_then_entity() -> None:
+    assert tier("gold", "key-1", "pod-1") == ("gold", TierSource.EVENT)
+    assert tier("", "key-1", "pod-1") == ("priority", TierSource.KEY)
+    assert tier("", "key-2", "pod-1") == ("batch", TierSource.DEPLOYMENT)
+    assert tier() == ("standard", TierSource.ENTITY)
+
+
+def test_a_dated_name_holds_from_its_start_to_before_its_end() -> None:
+    found = [DIRECTORY.customer_of("crm-7", AT + n) for n in (-1, 0, 9, 10)]
+    assert found == [None, "acme", "acme", None]
+    assert DIRECTORY.customer_of("acme", 0) == "acme"
+
+
+def test_a_content_id_tells_parts_apart_and_is_never_negative() -> None:
+    parts: list[tuple[str | int | None, ...]] = [
+        ("ab", "c"),
+        ("a", "bc"),
+        (None, "abc"),
+        ("", "abc"),
+        ("abc",),
+    ]
+    ids = {content_id(one) for one in parts}
+    assert len(ids) == len(parts)
+    assert min(ids) > 0
+    # Stored ids outlive every version.
+    assert content_id(("ab", 1, None)) == GOLDEN
+
+
+def test_keys_are_those_of_the_content_and_the_source_of_the_tier_is_kept() -> None:
+    frame = prepared(usage_event(customer_id="acme", service_tier_served=None)).usage
+    keyed = assign_keys(frame, DIRECTORY)
+    (key,) = keyed.usage_keys
+    assert (key.customer_id, key.entity_id, key.tier) == ("acme", "factory", "standard")
+    (row,) = keyed.frame.to_dicts()
+    assert row["usage_key_id"] == key.usage_key_id
+    assert tier_source(row["flags"]) is TierSource.ENTITY
+    assert tier_source(with_tier_source(row["flags"], TierSource.KEY)) is TierSource.KEY
+
+
+def test_the_subject_is_billed_where_the_data_names_nobody() -> None:
+    event = usage_event(customer_id=None) | {"subject": "acme"}
+    assert assign_keys(prepared(event).usage, DIRECTORY).usage_keys[0].customer_id == "acme"
+
+
+GOLDEN = 2995295415999634078
