@@ -66,7 +66,8 @@ async def preview_invoice(
 ) -> InvoiceDraft:
     """The invoice of the billing period that holds `moment`, as of now; stores nothing of it.
 
-    NotFoundError where there is no such subscription.
+    Usage due is rated first, as it would be anyway, so call it outside a transaction. NotFoundError
+    where there is no such subscription.
     """
     entity_id = await entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
@@ -82,9 +83,9 @@ async def issue_invoice(
     author: Author,
     allow: IssueRules = NO_EXCEPTION,
 ) -> IssuedInvoice:
-    """Issue the invoice of the billing period that holds `moment`.
+    """Issue the invoice of the billing period that holds `moment`, in a transaction of its own.
 
-    ConflictError where it was issued already (a supplementary run bills what is new since), or the
+    Usage due is rated and booked first, in others, so call it outside a transaction. ConflictError where it was issued already (a supplementary run bills what is new since), or the
     period is not over; MissingInputError names usage that waits for a price.
     """
     entity_id = await entity_of(connection, subscription_id)

@@ -178,7 +178,10 @@ async def trace_events(
     after: tuple[int, int] = (0, -1),
     limit: int = 1_000,
 ) -> list[asyncpg.Record]:
-    """Facts behind an invoice line, in stored order; `after` is where a page ended."""
+    """Facts behind an invoice line up to a cut-off, in stored order; `after` is where a page ended.
+
+    Of an adjustment: all facts of the windows it is about, of which part was billed before.
+    """
     since: datetime = line["service_start"]
     return await INVOICE["trace_events"].rows(
         connection,
@@ -188,6 +191,9 @@ async def trace_events(
         adapter=line["adapter"],
         region=line["region"],
         context_band=line["context_band"],
+        kind=line["kind"],
+        meter=line["meter"],
+        price_id=line["price_id"],
         since=since,
         until=line["service_end"],
         batch_seq=batch_seq,

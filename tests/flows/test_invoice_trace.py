@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from ledger.flows.enter import enter_rate_card, enter_subscription
+from ledger.flows.enter import enter_price, enter_rate_card, enter_subscription
 from ledger.flows.invoice import issue_invoice, pending_adjustments
 from ledger.flows.rate import rate
 from ledger.store import invoice as store
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewRateCard, NewSubscription, read_input
+from ledger.wire.inputs import NewPrice, NewRateCard, NewSubscription, read_input
 from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced
 
 SEPTEMBER = datetime(2026, 9, 2, tzinfo=UTC)
@@ -92,3 +92,32 @@ async def test_what_a_correction_changed_is_an_adjustment_of_the_exact_differenc
         ("input_uncached", 2_000_000),
         ("output_visible", 4_000_000),
     ]
+
+
+async def test_a_line_leads_only_to_the_events_charged_at_its_price(worker: Connection) -> None:
+    await open_books(worker)
+    gate = Gate(worker)
+    await on_a_card(worker, "acme")
+    await gate.send(keyed(*(attempt(f"e{n}", minute=n, tokens=10) for n in range(30))))
+    dearer = {
+        "rate_card_id": "card-acme",
+        "meter": "output",
+        "amount": "6",
+        "valid_from": "2026-08-06T11:15:00Z",
+    }
+    await enter_price(worker, read_input(NewPrice, dearer), AUTHOR, replace=True)
+    issued = await issue_invoice(
+        worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
+    )
+    (invoice,) = await store.list_invoices(worker)
+    cut_off = invoice["snapshot"]["cut_off"]["batch_seq"]
+    found = {}
+    for line in await store.list_lines(worker, invoice_id=issued.invoice_id):
+        events = await pages(worker, dict(line), cut_off, 100)
+        minutes = [event["time"].minute for event in events]
+        found[line["meter"], line["unit_amount"]] = (len(minutes), min(minutes), max(minutes))
+    assert found == {
+        ("input_uncached", 5): (30, 0, 29),
+        ("output_visible", 5): (15, 0, 14),
+        ("output_visible", 6): (15, 15, 29),
+    }

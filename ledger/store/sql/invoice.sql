@@ -121,18 +121,33 @@ SELECT content, sha256 FROM invoice_document
  WHERE invoice_id = :invoice_id AND media_type = :media_type;
 
 -- name: trace_events
--- Facts behind an invoice line: the windows' batches lead to them through the BRIN on batch_seq.
+-- Facts behind an invoice line: the windows charged at its price (an adjustment: ever charged at it) by
+-- charge (customer_id, window_start); their batches lead to the facts through the BRIN on batch_seq.
+WITH charged AS (
+  SELECT c.usage_key_id, c.window_start, c.price_id,
+         row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
+    FROM charge c JOIN usage_key k USING (usage_key_id)
+   WHERE c.customer_id = :customer_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.meter = :meter AND c.batch_seq <= :batch_seq
+     AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
+     AND k.context_band = :context_band
+), windows AS (
+  SELECT DISTINCT x.usage_key_id, x.window_start
+    FROM charged x
+    JOIN rate_card_price p ON p.price_id = x.price_id
+    JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
+   WHERE x.age = 1 OR :kind::text = 'adjustment'
+)
 SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_at, f.first_token_at,
        f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
        f.flags, f.agent_run_id
-  FROM usage_key k
-  JOIN usage_fact f USING (usage_key_id)
+  FROM windows w
+  JOIN usage_fact f ON f.usage_key_id = w.usage_key_id
+                   AND f.time >= w.window_start AND f.time < w.window_start + interval '15 minutes'
   LEFT JOIN source s USING (source_id)
- WHERE k.customer_id = :customer_id AND k.model = :model AND k.tier = :tier
-   AND k.adapter = :adapter AND k.region = :region AND k.context_band = :context_band
-   AND f.time >= :since AND f.time < :until AND f.batch_seq <= :batch_seq
+ WHERE f.batch_seq <= :batch_seq
    AND f.batch_seq IN (SELECT d.batch_seq FROM usage_delta d
-                        WHERE d.customer_id = :customer_id AND d.usage_key_id = k.usage_key_id
+                        WHERE d.customer_id = :customer_id
                           AND d.window_start >= :since AND d.window_start < :until)
    AND (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
  ORDER BY f.batch_seq, f.ordinal
