@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -273,8 +274,10 @@ def _wait(console: Console, port: int) -> None:
         f"\n  The dashboard is at http://127.0.0.1:{port}/ (a finance and a customer key are in"
         " demo-output/keys.json). Stop with Ctrl-C."
     )
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        console.print("  Stopped.")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    # In short waits, since a signal is only seen between two of them.
+    while not stop.wait(0.5):
+        pass
+    console.print("  Stopped.")

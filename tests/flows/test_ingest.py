@@ -4,11 +4,15 @@ import pytest
 
 from ledger.domain.fact import Fate, Reason
 from ledger.domain.ingest.record import Permission, Record
+from ledger.flows.ingest import IngestLimits
+from ledger.store.connect import connect
 from ledger.store.queries import Connection
+from tests.support.database import Database
 from tests.support.usage import (
     SOURCE,
     Gate,
     activity,
+    add_customer,
     attempt,
     fates,
     keyed,
@@ -112,3 +116,35 @@ async def test_a_key_writes_its_own_sources_and_customers_only(gate: Gate) -> No
     ]
     assert found.counts[Fate.COUNTED] == 1
     assert await gate.connection.fetchval("SELECT count(*) FROM source") == 1
+
+
+async def test_an_end_user_is_kept_as_a_keyed_hash_or_not_at_all(gate: Gate) -> None:
+    event = attempt("a", end_user_id="mail@example.org")
+    await gate.send(keyed(event))
+    named = Gate(gate.connection, IngestLimits(end_user_secret=b"key"))
+    await named.send(keyed(event | {"id": "b"}), keyed(event | {"id": "c"}))
+    rows = await gate.connection.fetch("SELECT end_user FROM usage_fact ORDER BY event_id")
+    none, first, second = (row[0] for row in rows)
+    assert none is None
+    assert first == second is not None
+
+
+async def test_a_customer_entered_between_two_calls_is_known_to_the_second(gate: Gate) -> None:
+    assert await gate.outcomes(keyed(attempt("a", customer_id="globex"))) == ["suspense"]
+    await add_customer(gate.connection, "globex")
+    assert await gate.outcomes(keyed(attempt("b", customer_id="globex"))) == ["created"]
+
+
+async def test_a_directory_read_while_a_change_is_under_way_is_read_again(
+    gate: Gate, database: Database
+) -> None:
+    other = await connect(database.worker_url)
+    try:
+        transaction = other.transaction()
+        await transaction.start()
+        await add_customer(other, "globex")
+        assert await gate.outcomes(keyed(attempt("a", customer_id="globex"))) == ["suspense"]
+        await transaction.commit()
+        assert await gate.outcomes(keyed(attempt("b", customer_id="globex"))) == ["created"]
+    finally:
+        await other.close()
