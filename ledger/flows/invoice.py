@@ -85,8 +85,10 @@ async def issue_invoice(
 ) -> IssuedInvoice:
     """Issue the invoice of the billing period that holds `moment`, in a transaction of its own.
 
-    Usage due is rated and booked first, in others, so call it outside a transaction. ConflictError where it was issued already (a supplementary run bills what is new since), or the
-    period is not over; MissingInputError names usage that waits for a price.
+    Usage due is rated and booked first, in others, so call it outside a transaction. ConflictError
+    where it was issued already (a supplementary run bills what is new since), or the period is not
+    over; MissingInputError names usage that waits for a price; UnavailableError where a batch older
+    than its charges stays open.
     """
     entity_id = await entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
