@@ -1,4 +1,4 @@
-"""A file into rows: CSV, a JSON array or NDJSON, gzip or plain, told apart by content."""
+"""A file into rows: CSV, a JSON array or object, or NDJSON; gzip or plain, told by content."""
 
 import csv
 import gzip
@@ -32,7 +32,8 @@ def read_rows(path: Path, *, delimiter: str = ",") -> list[Row]:
     if start == "[":
         return _json_array(path, text)
     if start == "{":
-        return list(_json_lines(path, text))
+        whole = _json_object(text)
+        return [whole] if whole else list(_json_lines(path, text))
     return list(_csv_rows(path, text, delimiter))
 
 
@@ -101,6 +102,15 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
         raise InvalidInputError(
             f"{path.name} line {lines.line_num} is not CSV: {error}.", "Mend the line."
         ) from error
+
+
+def _json_object(text: str) -> Row | None:
+    """One object over several lines; lines of objects never parse as one value."""
+    try:
+        found = json.loads(text, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return Row(1, found, texts=False) if isinstance(found, dict) else None
 
 
 def _json_array(path: Path, text: str) -> list[Row]:

@@ -1,0 +1,96 @@
+"""README's own commands, run as they stand: a first invoice, and an event from a usage object."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+BIN = Path(sys.executable).parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+def blocks(heading: str, language: str) -> list[str]:
+    """The code blocks of a language under a heading."""
+    section = README.read_text().split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.S)
+
+
+@dataclass
+class Serving:
+    """A `tokenledger up` started as README says, on a port of its own."""
+
+    folder: Path
+    port: int
+    key: str
+
+    def run(self, script: str) -> str:
+        path = f"{BIN}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def serving(server_dir: Path) -> Iterator[Serving]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (up,) = re.findall(r"^(tokenledger up .*?) +#", blocks(FIRST, "sh")[0], re.M)
+    command = [str(BIN / "tokenledger"), *up.split()[1:], "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=server_dir, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        key = re.findall(r"tlk_\S+", process.stdout.readline())[0]
+        wait_for(port)
+        yield Serving(server_dir, port, key)
+    finally:
+        process.terminate()
+        process.wait(20)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+FIRST = "Five minutes to a first invoice"
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the API never answered")
+
+
+def test_five_minutes_end_with_an_invoice_and_an_event_is_created_once(serving: Serving) -> None:
+    _, enter, load = blocks(FIRST, "sh")
+    serving.run(enter)
+    year = time.strftime("%Y", time.gmtime())
+    printed = serving.run(load.replace("-2026-", f"-{year}-"))
+    assert (serving.folder / f"ACME-AI-{year}-000001.pdf").read_bytes().startswith(b"%PDF")
+    assert "0.04" in printed
+
+    (event,) = blocks("An OpenAI-style `usage` object as an event", "python")
+    sent = event.replace("tlk_…", serving.key).replace("8787", str(serving.port))
+    (serving.folder / "event.py").write_text(sent)
+    assert '"outcome":"created"' in serving.run(f"{sys.executable} event.py")
+    assert '"outcome":"duplicate"' in serving.run(f"{sys.executable} event.py")
