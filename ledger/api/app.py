@@ -4,7 +4,7 @@ from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from ledger.api import events, inputs, invoices, operations, page, reports, waiting
+from ledger.api import events, exports, inputs, invoices, operations, page, reports, waiting
 from ledger.api.access import admit
 from ledger.api.problems import to_problem
 from ledger.api.state import MIB, lifespan_of
@@ -17,6 +17,7 @@ HANDLERS = (
     *reports.HANDLERS,
     *invoices.HANDLERS,
     *waiting.HANDLERS,
+    *exports.HANDLERS,
     *page.HANDLERS,
 )
 

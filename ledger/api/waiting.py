@@ -2,15 +2,20 @@
 
 from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Request, Response, get, post
 
+from ledger import clock
 from ledger.api.access import ADMIN, HOUSE
 from ledger.api.answer import answer, check_limit, from_cursor, page
-from ledger.api.session import reading, working
+from ledger.api.session import reading, working, write
+from ledger.api.state import state_of
+from ledger.domain.author import Author
 from ledger.domain.errors import NotFoundError
+from ledger.flows.release import release_by_hand
 from ledger.reports.waiting import list_all_unpriced
 from ledger.store import operations
 from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
 
 
 @get("/v1/suspense", roles=HOUSE)
@@ -19,6 +24,24 @@ async def suspense(request: Request[Any, Any, Any]) -> Response[bytes]:
     async with reading(request) as connection:
         rows = await operations.list_suspense(connection)
     return answer({"items": rows, "next": None})
+
+
+@post("/v1/suspense/{customer_ref:str}/release", roles=HOUSE)
+async def release(request: Request[Any, Any, Any], customer_ref: str) -> Response[bytes]:
+    """Book what waits under a name to the customer it now is; rating bills it then."""
+    state = state_of(request)
+
+    async def work(connection: Connection, author: Author) -> dict[str, Any]:
+        released = await release_by_hand(
+            connection,
+            customer_ref,
+            directory=state.directory,
+            now=clock.now(),
+            author=author,
+        )
+        return {"customer_ref": customer_ref, "released": released}
+
+    return await write(request, work, status=200, atomic=False)
 
 
 @get("/v1/unpriced", roles=HOUSE)
@@ -58,4 +81,4 @@ async def quarantine_raw(request: Request[Any, Any, Any], quarantine_id: int) ->
     return Response(bytes(row["raw"]), media_type="application/octet-stream", headers=headers)
 
 
-HANDLERS = (suspense, unpriced, quarantine, quarantine_raw)
+HANDLERS = (suspense, release, unpriced, quarantine, quarantine_raw)

@@ -8,10 +8,8 @@ from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.release import release_suspense
-from ledger.flows.supersede import keep_write, writing
+from ledger.flows.release import release_by_hand
 from ledger.store import operations
-from ledger.store.connect import draw_batch_seq
 from ledger.store.queries import Connection
 
 
@@ -46,20 +44,9 @@ def release(database: Database, customer_ref: str | None, reason: str, as_json: 
     author = author_of(reason)
 
     async def work(connection: Connection) -> int:
-        count = await release_suspense(
-            connection, customer_ref, directory=DirectoryCache(), now=clock.now()
+        return await release_by_hand(
+            connection, customer_ref, directory=DirectoryCache(), now=clock.now(), author=author
         )
-        if count:
-            async with writing(connection):
-                await keep_write(
-                    connection,
-                    author,
-                    batch_seq=await draw_batch_seq(connection),
-                    action="release suspense",
-                    subject=customer_ref or "every known name",
-                    detail={"facts": count},
-                )
-        return count
 
     facts = database.run(work)
     if as_json:

@@ -6,6 +6,7 @@ from datetime import datetime
 import asyncpg
 import polars as pl
 
+from ledger.domain.author import Author
 from ledger.domain.errors import UnavailableError
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.directory import Directory
@@ -13,6 +14,7 @@ from ledger.domain.ingest.key import UsageKeyRow
 from ledger.domain.ingest.release import Release, release_facts
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.stored import Stored
+from ledger.flows.supersede import keep_write, writing
 from ledger.store.connect import draw_batch_seq
 from ledger.store.correction import FateChange, copy_fate_changes
 from ledger.store.ingest import insert_usage_keys
@@ -40,6 +42,29 @@ async def release_suspense(
     for ref in refs:
         keys = await find_suspended_keys(connection, ref)
         released += await _release(connection, keys, directory=directory, now=now)
+    return released
+
+
+async def release_by_hand(
+    connection: Connection,
+    customer_ref: str | None,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    author: Author,
+) -> int:
+    """`release_suspense`, keeping who did it and why where anything was released."""
+    released = await release_suspense(connection, customer_ref, directory=directory, now=now)
+    if released:
+        async with writing(connection):
+            await keep_write(
+                connection,
+                author,
+                batch_seq=await draw_batch_seq(connection),
+                action="release suspense",
+                subject=customer_ref or "every known name",
+                detail={"facts": released},
+            )
     return released
 
 

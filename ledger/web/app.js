@@ -17,9 +17,14 @@ const group = (text) => {
   const [whole, rest] = String(text).replace("-", "\u2212").split(".");
   return whole.replace(/\B(?=(\d{3})+(?!\d))/g, THIN) + (rest === undefined ? "" : `.${rest}`);
 };
+// Two decimals, half up, on the digits themselves.
 const cents = (text) => {
-  const [whole, rest = ""] = String(text).split(".");
-  return group(`${whole}.${(rest + "00").slice(0, 2)}`);
+  const [whole, rest = ""] = String(text).replace("-", "").split(".");
+  const digits = (rest + "000").slice(0, 3);
+  const units = BigInt(whole + digits.slice(0, 2)) + (digits[2] >= "5" ? 1n : 0n);
+  const shown = units.toString().padStart(3, "0");
+  const sign = String(text).startsWith("-") && units > 0n ? "-" : "";
+  return group(`${sign}${shown.slice(0, -2)}.${shown.slice(-2)}`);
 };
 const kwh = (mj) => group((Number(mj) / 3.6e9).toFixed(3));
 const percent = (text) => (text === null || text === undefined ? "–" : `${group(text)} %`);

@@ -1,0 +1,63 @@
+"""The books as files for finance, one format a request."""
+
+from typing import Any
+
+from litestar import Request, Response, get
+
+from ledger.api.access import HOUSE
+from ledger.api.answer import answer
+from ledger.api.reports import period_of
+from ledger.api.session import working
+from ledger.domain.errors import NotFoundError
+from ledger.exports import EXPORT_FORMATS
+from ledger.reports.export import export_files
+from ledger.store.connect import draw_cut_off
+
+
+@get("/v1/exports", roles=HOUSE)
+async def list_formats() -> Response[bytes]:
+    """The formats there are."""
+    shown = [
+        {"format": each.name, "file": each.filename, "media_type": each.media_type}
+        for each in EXPORT_FORMATS.values()
+    ]
+    return answer({"items": shown, "next": None})
+
+
+@get("/v1/exports/{format_name:str}", roles=HOUSE)
+async def export(
+    request: Request[Any, Any, Any],
+    format_name: str,
+    entity: str,
+    since: str,
+    until: str,
+    raw: bool = False,
+) -> Response[bytes]:
+    """One file of a period. Text that a spreadsheet would take for a formula is guarded.
+
+    `raw` leaves such text as it is, for programs.
+    """
+    found = EXPORT_FORMATS.get(format_name)
+    if found is None:
+        known = ", ".join(EXPORT_FORMATS)
+        raise NotFoundError(f"There is no format {format_name!r}.", f"Ask for one of {known}.")
+    start, end = period_of(since, until)
+    async with working(request) as connection:
+        files = await export_files(
+            connection,
+            entity_id=entity,
+            since=start,
+            until=end,
+            cut_off=await draw_cut_off(connection, "export over the API"),
+            formats=[format_name],
+            raw=raw,
+        )
+    name = f'attachment; filename="{found.filename}"'
+    return Response(
+        files[found.filename],
+        media_type=found.media_type,
+        headers={"Content-Disposition": name},
+    )
+
+
+HANDLERS = (list_formats, export)
