@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from benchmarks.harness import Figure, median
+from ledger import clock
 from ledger.domain.ingest.record import Record
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import IngestLimits, ingest, prepare_storage
@@ -44,7 +45,7 @@ def _database() -> Iterator[tuple[str, str]]:
 async def _measure(worker_url: str, superuser_url: str) -> list[Figure]:
     worker, superuser = await connect(worker_url), await connect(superuser_url)
     try:
-        await prepare_storage(worker, now=datetime.now(UTC))
+        await prepare_storage(worker, now=clock.now())
         rates: dict[str, list[float]] = {}
         for run_no in range(RUNS + 1):
             for form in ("sequenced", "keyed"):
@@ -82,7 +83,7 @@ async def _ingest(connection: Connection, form: str, run_no: int) -> float:
     cache = DirectoryCache()
     began = time.perf_counter()
     outcomes = await ingest(
-        connection, records, directory=cache, now=datetime.now(UTC), limits=IngestLimits()
+        connection, records, directory=cache, now=clock.now(), limits=IngestLimits()
     )
     took = time.perf_counter() - began
     assert sum(outcome.received for outcome in outcomes) == EVENTS
@@ -131,16 +132,11 @@ def _line(source: str, event_id: str, number: int) -> bytes:
 
 async def _yardstick(connection: Connection) -> float:
     """Binary COPY, pre-encoded, into a partitioned logged table without indexes."""
-    await connection.execute("DROP TABLE IF EXISTS yardstick")
-    await connection.execute(
-        "CREATE TABLE yardstick (LIKE usage_fact) PARTITION BY RANGE (stored_day)"
-    )
-    await connection.execute("CREATE TABLE yardstick_all PARTITION OF yardstick DEFAULT")
+    await connection.execute((Path(__file__).parent / "yardstick.sql").read_text())
     path = Path(mkdtemp(prefix="tokenledger-bench-")) / "rows.bin"
-    await connection.copy_from_table(
-        "usage_fact_" + datetime.now(UTC).strftime("%Y%m%d"), output=path, format="binary"
-    )
-    rows = await connection.fetchval("SELECT count(*) FROM usage_fact")
+    today = clock.now().strftime("%Y%m%d")
+    copied = await connection.copy_from_table(f"usage_fact_{today}", output=path, format="binary")
+    rows = int(copied.split()[1])
     began = time.perf_counter()
     await connection.copy_to_table("yardstick", source=path, format="binary")
     return float(rows / (time.perf_counter() - began))

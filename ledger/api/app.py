@@ -36,5 +36,4 @@ def create_app(settings: Settings) -> Litestar:
             path="/schema",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
-        opt={"roles": frozenset({"public"})},
     )

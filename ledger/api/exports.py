@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.params import FromPath, FromQuery
 
 from ledger.api.access import HOUSE
 from ledger.api.answer import answer
@@ -27,11 +28,11 @@ async def list_formats() -> Response[bytes]:
 @get("/v1/exports/{format_name:str}", roles=HOUSE)
 async def export(
     request: Request[Any, Any, Any],
-    format_name: str,
-    entity: str,
-    since: str,
-    until: str,
-    raw: bool = False,
+    format_name: FromPath[str],
+    entity: FromQuery[str],
+    since: FromQuery[str],
+    until: FromQuery[str],
+    raw: FromQuery[bool] = False,
 ) -> Response[bytes]:
     """One file of a period. Text that a spreadsheet would take for a formula is guarded.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
 
 from ledger.api.access import ADMIN, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_cursor, page, to_cursor
@@ -74,7 +75,9 @@ def _routes(resource: Resource) -> tuple[HTTPRouteHandler, HTTPRouteHandler]:
     name = resource.path.replace("-", "_")
 
     @post(f"/v1/{resource.path}", roles=HOUSE, operation_id=f"enter_{name}")
-    async def enter_one(request: Request[Any, Any, Any], replace: bool = False) -> Response[bytes]:
+    async def enter_one(
+        request: Request[Any, Any, Any], replace: FromQuery[bool] = False
+    ) -> Response[bytes]:
         new = await read_body(request, resource.model)
         options = {"replace": replace} if resource.dated else {}
 
@@ -107,9 +110,9 @@ async def enter_customer(request: Request[Any, Any, Any]) -> Response[bytes]:
 @get("/v1/customers", roles=READERS)
 async def list_customers(
     request: Request[Any, Any, Any],
-    entity: str | None = None,
-    limit: int = 100,
-    cursor: str | None = None,
+    entity: FromQuery[str | None] = None,
+    limit: FromQuery[int] = 100,
+    cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Customers by id; a customer key sees itself."""
     place = from_cursor(cursor, str)
@@ -126,7 +129,7 @@ async def list_customers(
 
 @post("/v1/tariffs/{tariff_id:str}/prices", roles=HOUSE)
 async def enter_tariff_prices(
-    request: Request[Any, Any, Any], tariff_id: str, replace: bool = False
+    request: Request[Any, Any, Any], tariff_id: FromPath[str], replace: FromQuery[bool] = False
 ) -> Response[bytes]:
     """Add prices of a tariff, a year of quarter hours at most in one go."""
     body = {**await read_object(request), "tariff_id": tariff_id}
@@ -140,7 +143,10 @@ async def enter_tariff_prices(
 
 @get("/v1/tariffs/{tariff_id:str}/prices", roles=HOUSE)
 async def list_tariff_prices(
-    request: Request[Any, Any, Any], tariff_id: str, limit: int = 100, cursor: str | None = None
+    request: Request[Any, Any, Any],
+    tariff_id: FromPath[str],
+    limit: FromQuery[int] = 100,
+    cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Prices of a tariff, oldest first."""
     place = from_cursor(cursor, str)
@@ -160,7 +166,7 @@ async def list_tariff_prices(
 
 @post("/v1/rate-cards/{rate_card_id:str}/prices", roles=HOUSE)
 async def enter_price(
-    request: Request[Any, Any, Any], rate_card_id: str, replace: bool = False
+    request: Request[Any, Any, Any], rate_card_id: FromPath[str], replace: FromQuery[bool] = False
 ) -> Response[bytes]:
     """Add a price to a card; usage that waited for it is billed by the next rating."""
     new = read_input(models.NewPrice, {**await read_object(request), "rate_card_id": rate_card_id})
@@ -172,7 +178,9 @@ async def enter_price(
 
 
 @get("/v1/rate-cards/{rate_card_id:str}/prices", roles=READERS)
-async def list_prices(request: Request[Any, Any, Any], rate_card_id: str) -> Response[bytes]:
+async def list_prices(
+    request: Request[Any, Any, Any], rate_card_id: FromPath[str]
+) -> Response[bytes]:
     """Prices of a card as recorded now."""
     async with reading(request) as connection:
         rows = await api_reads.list_rows(connection, "list_prices", rate_card_id=rate_card_id)
@@ -208,7 +216,7 @@ async def list_keys(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @post("/v1/keys/{key_id:str}/revocation", roles=ADMIN)
-async def revoke_key(request: Request[Any, Any, Any], key_id: str) -> Response[bytes]:
+async def revoke_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> Response[bytes]:
     """Revoke a key for good."""
 
     async def work(connection: Connection, author: Author) -> dict[str, Any]:

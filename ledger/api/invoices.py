@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath, FromQuery
 
 from ledger import clock
 from ledger.api.access import HOUSE, READERS
@@ -55,10 +56,10 @@ async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
 @get("/v1/invoices", roles=READERS)
 async def list_invoices(
     request: Request[Any, Any, Any],
-    customer: str | None = None,
-    entity: str | None = None,
-    limit: int = 100,
-    cursor: str | None = None,
+    customer: FromQuery[str | None] = None,
+    entity: FromQuery[str | None] = None,
+    limit: FromQuery[int] = 100,
+    cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Invoices, newest first."""
     place = from_cursor(cursor, int)
@@ -74,7 +75,9 @@ async def list_invoices(
 
 
 @get("/v1/invoices/{invoice_id:int}", roles=READERS)
-async def fetch_invoice(request: Request[Any, Any, Any], invoice_id: int) -> Response[bytes]:
+async def fetch_invoice(
+    request: Request[Any, Any, Any], invoice_id: FromPath[int]
+) -> Response[bytes]:
     """An invoice with its lines, as issued; as PDF with `Accept: application/pdf`."""
     if "application/pdf" in request.headers.get("accept", ""):
         return await _document(request, invoice_id)
@@ -85,7 +88,7 @@ async def fetch_invoice(request: Request[Any, Any, Any], invoice_id: int) -> Res
 
 
 @get("/v1/invoices/{invoice_id:int}/pdf", roles=READERS)
-async def fetch_pdf(request: Request[Any, Any, Any], invoice_id: int) -> Response[bytes]:
+async def fetch_pdf(request: Request[Any, Any, Any], invoice_id: FromPath[int]) -> Response[bytes]:
     """The PDF as it went out."""
     return await _document(request, invoice_id)
 
@@ -93,10 +96,10 @@ async def fetch_pdf(request: Request[Any, Any, Any], invoice_id: int) -> Respons
 @get("/v1/invoices/{invoice_id:int}/lines/{line_no:int}/events", roles=READERS)
 async def trace(
     request: Request[Any, Any, Any],
-    invoice_id: int,
-    line_no: int,
-    limit: int = 100,
-    cursor: str | None = None,
+    invoice_id: FromPath[int],
+    line_no: FromPath[int],
+    limit: FromQuery[int] = 100,
+    cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """The events behind a line, in stored order, up to the invoice's cut-off."""
     place = from_cursor(cursor, int, int) or (0, -1)
@@ -119,7 +122,9 @@ async def trace(
 
 
 @get("/v1/subscriptions/{subscription_id:str}/adjustments", roles=HOUSE)
-async def adjustments(request: Request[Any, Any, Any], subscription_id: str) -> Response[bytes]:
+async def adjustments(
+    request: Request[Any, Any, Any], subscription_id: FromPath[str]
+) -> Response[bytes]:
     """What changed about invoiced periods since: lines of the next invoice."""
     async with working(request) as connection:
         lines = await flow.pending_adjustments(connection, subscription_id=subscription_id)

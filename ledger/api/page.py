@@ -3,6 +3,7 @@
 from importlib.resources import files
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from ledger.api.access import PUBLIC
 from ledger.domain.errors import NotFoundError
@@ -24,7 +25,7 @@ async def index() -> Response[bytes]:
 
 
 @get("/web/{name:str}", roles=PUBLIC, include_in_schema=False)
-async def asset(name: str) -> Response[bytes]:
+async def asset(name: FromPath[str]) -> Response[bytes]:
     """Its style and its script."""
     return _file(name)
 

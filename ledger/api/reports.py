@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.params import FromQuery
 
 from ledger import clock
 from ledger.api.access import HOUSE, READERS, caller_of
@@ -49,12 +50,12 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
 @get("/v1/usage", roles=READERS)
 async def usage(
     request: Request[Any, Any, Any],
-    since: str,
-    until: str,
-    by: str = "model,tier",
-    customer: str | None = None,
-    entity: str | None = None,
-    time_zone: str = "UTC",
+    since: FromQuery[str],
+    until: FromQuery[str],
+    by: FromQuery[str] = "model,tier",
+    customer: FromQuery[str | None] = None,
+    entity: FromQuery[str | None] = None,
+    time_zone: FromQuery[str] = "UTC",
 ) -> Response[bytes]:
     """Requests and tokens of a period, by dimensions and at most one of window, hour and day."""
     caller = caller_of(request)
@@ -109,7 +110,11 @@ def _part(row: Any, name: str, zone_name: str) -> str:
 
 @get(["/v1/margins", "/v1/costs"], roles=HOUSE)
 async def margins(
-    request: Request[Any, Any, Any], entity: str, since: str, until: str, by: str = "tier"
+    request: Request[Any, Any, Any],
+    entity: FromQuery[str],
+    since: FromQuery[str],
+    until: FromQuery[str],
+    by: FromQuery[str] = "tier",
 ) -> Response[bytes]:
     """Cost beside revenue, before and after idle, by tier, customer, agent or model."""
     start, end = period_of(since, until)
@@ -127,7 +132,10 @@ async def margins(
 
 @get("/v1/energy", roles=HOUSE)
 async def energy_of(
-    request: Request[Any, Any, Any], entity: str, since: str, until: str
+    request: Request[Any, Any, Any],
+    entity: FromQuery[str],
+    since: FromQuery[str],
+    until: FromQuery[str],
 ) -> Response[bytes]:
     """Tokens per joule, busy and idle energy, by model and by scope."""
     start, end = period_of(since, until)
@@ -144,7 +152,10 @@ async def energy_of(
 
 @get("/v1/coverage", roles=HOUSE)
 async def coverage_of(
-    request: Request[Any, Any, Any], entity: str, since: str, until: str
+    request: Request[Any, Any, Any],
+    entity: FromQuery[str],
+    since: FromQuery[str],
+    until: FromQuery[str],
 ) -> Response[bytes]:
     """What meters and deployments cover, and how engines' own counters compare."""
     start, end = period_of(since, until)
@@ -161,7 +172,10 @@ async def coverage_of(
 
 @get("/v1/hourly", roles=HOUSE)
 async def hourly(
-    request: Request[Any, Any, Any], entity: str, since: str, until: str
+    request: Request[Any, Any, Any],
+    entity: FromQuery[str],
+    since: FromQuery[str],
+    until: FromQuery[str],
 ) -> Response[bytes]:
     """Revenue and cost of each hour, as they stand."""
     start, end = period_of(since, until)
@@ -171,7 +185,9 @@ async def hourly(
 
 
 @get("/v1/activity", roles=READERS)
-async def activity(request: Request[Any, Any, Any], entity: str | None = None) -> Response[bytes]:
+async def activity(
+    request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
+) -> Response[bytes]:
     """When usage the caller may see began and ended, so that a reader knows where to look."""
     async with reading(request) as connection:
         found = await api_reads.latest_activity(connection, entity_id=entity)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath, FromQuery
 
 from ledger import clock
 from ledger.api.access import ADMIN, HOUSE
@@ -27,7 +28,7 @@ async def suspense(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @post("/v1/suspense/{customer_ref:str}/release", roles=HOUSE)
-async def release(request: Request[Any, Any, Any], customer_ref: str) -> Response[bytes]:
+async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) -> Response[bytes]:
     """Book what waits under a name to the customer it now is; rating bills it then."""
     state = state_of(request)
 
@@ -45,7 +46,9 @@ async def release(request: Request[Any, Any, Any], customer_ref: str) -> Respons
 
 
 @get("/v1/unpriced", roles=HOUSE)
-async def unpriced(request: Request[Any, Any, Any], entity: str | None = None) -> Response[bytes]:
+async def unpriced(
+    request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
+) -> Response[bytes]:
     """Usage that waits for a price, with the reason."""
     async with working(request) as connection:
         cut_off = await draw_cut_off(connection, "unpriced over the API")
@@ -55,7 +58,9 @@ async def unpriced(request: Request[Any, Any, Any], entity: str | None = None) -
 
 @get("/v1/quarantine", roles=HOUSE)
 async def quarantine(
-    request: Request[Any, Any, Any], limit: int = 100, cursor: str | None = None
+    request: Request[Any, Any, Any],
+    limit: FromQuery[int] = 100,
+    cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Events that could not be read, newest first; replay them on the command line."""
     place = from_cursor(cursor, int)
@@ -69,7 +74,9 @@ async def quarantine(
 
 
 @get("/v1/quarantine/{quarantine_id:int}/raw", roles=ADMIN)
-async def quarantine_raw(request: Request[Any, Any, Any], quarantine_id: int) -> Response[bytes]:
+async def quarantine_raw(
+    request: Request[Any, Any, Any], quarantine_id: FromPath[int]
+) -> Response[bytes]:
     """The bytes as received, as far as they are kept."""
     async with reading(request) as connection:
         row = await operations.find_quarantine_raw(connection, quarantine_id)

@@ -1,0 +1,130 @@
+"""Every route has its roles, and no customer sees cost or another customer."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from litestar.routes import HTTPRoute
+
+from ledger.api.app import create_app
+from ledger.settings import Settings
+from ledger.store.queries import Connection
+from tests.api.served import ROLES, Served, attempt
+from tests.flows.billing import WINDOW, settled
+from tests.support.books import Buyer, Tokens
+
+
+def routes() -> Iterator[tuple[str, str, frozenset[str]]]:
+    """(method, path, roles) of everything the app answers to, its own schema left out."""
+    app = create_app(Settings())
+    for route in app.routes:
+        if isinstance(route, HTTPRoute) and not route.path.startswith("/schema"):
+            for handler in route.route_handlers:
+                for method in sorted(handler.http_methods - {"OPTIONS"}):
+                    yield method, route.path, handler.opt["roles"]
+
+
+def test_every_route_names_its_roles_itself() -> None:
+    for route in create_app(Settings()).routes:
+        if isinstance(route, HTTPRoute) and not route.path.startswith("/schema"):
+            for handler in route.route_handlers:
+                if handler.http_methods != {"OPTIONS"}:
+                    assert "roles" in handler.opt, f"{route.path} has no roles"
+
+
+async def test_each_route_admits_its_roles_and_nobody_else(served: Served) -> None:
+    for method, template, roles in routes():
+        path = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "x", template))
+        if "public" in roles:
+            assert served.call(method, path, role=None).status_code not in {401, 403}
+            continue
+        assert served.call(method, path, role=None).status_code == 401, path
+        for role in ROLES:
+            status = served.call(method, path, role=role).status_code
+            assert (status == 403) == (role not in roles), f"{role} {method} {path}: {status}"
+            assert status < 500, f"{role} {method} {path}: {status}"
+
+
+@pytest.mark.parametrize("key", ["", "tlk_nothing", "tlk_000000000000_wrong", "Bearer"])
+async def test_a_wrong_key_is_nobody(served: Served, key: str) -> None:
+    answer = served.client.get("/v1/entities", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_revoked_key_is_nobody(served: Served) -> None:
+    key_id = served.keys["finance"].split("_")[1]
+    assert served.get("/v1/entities", role="finance").status_code == 200
+    assert served.post(f"/v1/keys/{key_id}/revocation", {}).status_code == 200
+    assert served.get("/v1/entities", role="finance").status_code == 401
+
+
+async def test_a_customer_sees_its_own_and_nobody_elses(served: Served) -> None:
+    assert served.send(attempt("a"), attempt("b", customer_id="beta")).status_code == 200
+    period = {"since": "2023-11-01T00:00:00Z", "until": "2023-12-01T00:00:00Z", "by": "customer"}
+    for role, own in (("customer", "acme"), ("beta", "beta")):
+        seen = served.get("/v1/usage", role=role, params=period).json()["items"]
+        assert [row["customer"] for row in seen] == [own]
+        assert [
+            c["customer_id"] for c in served.get("/v1/customers", role=role).json()["items"]
+        ] == [own]
+    other = served.get("/v1/usage", role="customer", params={**period, "customer": "beta"})
+    assert other.status_code == 404
+    both = served.get("/v1/usage", params=period).json()["items"]
+    assert len(both) == 2
+
+
+async def test_a_customer_opens_its_own_invoice_only(served: Served) -> None:
+    served.send(attempt("a"), attempt("b", customer_id="beta"))
+    for name in ("acme", "beta"):
+        body = {"subscription_id": f"sub-{name}", "at": "2023-11-16T00:00:00Z"}
+        assert served.post("/v1/invoices", body, role="finance").status_code == 201
+    own = served.get("/v1/invoices", role="customer").json()["items"]
+    assert [row["customer_id"] for row in own] == ["acme"]
+    mine = own[0]["invoice_id"]
+    every = {row["invoice_id"] for row in served.get("/v1/invoices").json()["items"]}
+    (other,) = every - {mine}
+    assert served.get(f"/v1/invoices/{mine}", role="customer").json()["lines"]
+    assert served.get(f"/v1/invoices/{mine}/pdf", role="customer").content.startswith(b"%PDF")
+    events = served.get(f"/v1/invoices/{mine}/lines/1/events", role="customer").json()["items"]
+    assert [event["event_id"] for event in events] == ["a"]
+    for path in (f"/v1/invoices/{other}", f"/v1/invoices/{other}/pdf"):
+        assert served.get(path, role="customer").status_code == 404
+
+
+OWN_ONLY = ("customer", "subscription", "usage_key", "usage_delta", "charge")
+HOUSE_ONLY = ("cost_allocation", "cost_pool", "journal_entry", "posting", "receipt", "asset")
+
+
+async def fill(served: Served, worker: Connection) -> None:
+    books = served.books
+
+    await books.usage(WINDOW, Tokens(uncached=5))
+    await books.usage(WINDOW, Tokens(uncached=7), buyer=Buyer(customer_id="beta", customer_ref="b"))
+    await settled(worker)
+
+
+@pytest.mark.parametrize("table", OWN_ONLY)
+async def test_the_database_itself_hides_other_customers(
+    served: Served, worker: Connection, api: Connection, owner: Connection, table: str
+) -> None:
+    await fill(served, worker)
+    query = f"SELECT DISTINCT customer_id FROM {table}"
+    async with api.transaction():
+        await api.execute("SELECT set_config('tokenledger.role', 'customer', true)")
+        await api.execute("SELECT set_config('tokenledger.customer', 'acme', true)")
+        assert [row[0] for row in await api.fetch(query)] == ["acme"]
+    assert await api.fetch(query) == []
+    assert len(await owner.fetch(query)) == 2
+
+
+@pytest.mark.parametrize("table", HOUSE_ONLY)
+async def test_the_database_itself_hides_cost_from_customers(
+    served: Served, worker: Connection, api: Connection, table: str
+) -> None:
+    await fill(served, worker)
+    async with api.transaction():
+        await api.execute("SELECT set_config('tokenledger.role', 'customer', true)")
+        await api.execute("SELECT set_config('tokenledger.customer', 'acme', true)")
+        assert await api.fetchval(f"SELECT count(*) FROM {table}") == 0
