@@ -1,0 +1,200 @@
+"""Collector and gateway over Kafka, or over HTTP: the same books, to the last posting."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from pydantic import SecretStr
+
+from collectors.agent import run_agent
+from collectors.publish import HttpPublisher, KafkaPublisher
+from collectors.settings import CollectSettings, HttpSettings, KafkaSettings
+from ledger import clock
+from ledger.api.app import create_app
+from ledger.demo import own_fleet
+from ledger.demo.deliver import usage_batches, write_recording
+from ledger.demo.entries import entries
+from ledger.domain.author import Author
+from ledger.flows import enter
+from ledger.flows.ingest import prepare_storage
+from ledger.flows.keys import create_api_key
+from ledger.flows.settle import settle
+from ledger.settings import Settings
+from ledger.store.connect import connect
+from ledger.store.postgres import EmbeddedServer
+from ledger.store.queries import Connection
+from ledger.stream.consumer import run_worker
+from ledger.wire.batch import Batch
+from ledger.wire.inputs import NewApiKey, read_input
+from tests.support.database import Database, fresh_database
+from tests.support.usage import fates
+
+AUTHOR = Author("cli:test", "for a test", "req-1")
+SEED = 7
+HOURS = 3
+
+# Every derived row by its natural key, without surrogate ids, cut-offs or stored numbers.
+BOOKS = {
+    "facts": """SELECT k.customer_ref, k.agent_id, k.tier, k.model, f.time, f.started_at, f.kind,
+                       f.requests, f.uncached, f.cache_read, f.visible, f.reasoning, s.source
+                  FROM usage_fact f
+                  JOIN usage_key k USING (usage_key_id)
+                  JOIN source s USING (source_id)""",
+    "readings": "SELECT gpu_uuid, epoch, sampled_at, energy_mj, quality FROM gpu_reading",
+    "windows": """SELECT customer_id, usage_key_id, window_start, sum(requests), sum(uncached),
+                         sum(cache_read), sum(visible) FROM usage_delta GROUP BY 1, 2, 3""",
+    "masks": """SELECT engine_key_id, window_start, bit_or(mask)::text
+                  FROM activity_mask GROUP BY 1, 2""",
+    "costs": """SELECT DISTINCT ON (scope, window_start, line, usage_key_id)
+                       scope, window_start, line, usage_key_id, device_metered_mj,
+                       device_estimated_mj, host_mj, overhead_mj,
+                       device_cost, overhead_cost, gpu_cost FROM cost_allocation
+                 ORDER BY scope, window_start, line, usage_key_id, revision DESC""",
+    "charges": """SELECT DISTINCT ON (customer_id, window_start, usage_key_id, meter) customer_id,
+                         window_start, usage_key_id, meter, quantity, amount, currency FROM charge
+                   ORDER BY customer_id, window_start, usage_key_id, meter, revision DESC""",
+    "postings": """SELECT regexp_replace(e.natural_key, ':[0-9]+$', ''), p.account, p.currency,
+                          p.customer_id, p.dimension, sum(p.amount)
+                     FROM journal_entry e JOIN posting p USING (entry_id) GROUP BY 1, 2, 3, 4, 5""",
+}
+
+
+async def books(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    return {
+        name: sorted((tuple(row) for row in await connection.fetch(query)), key=repr)
+        for name, query in BOOKS.items()
+    }
+
+
+async def open_factory(connection: Connection) -> None:
+    await prepare_storage(connection, now=clock.now())
+    for model, body in entries():
+        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in model.__name__[3:])
+        await getattr(enter, f"enter{name}")(connection, read_input(model, body), AUTHOR)
+
+
+def sent() -> tuple[list[Batch], list[own_fleet.Attempt]]:
+    """Three hours of attempts, one batch twice and one out of order."""
+    end_ms = HOURS * 3_600_000
+    made = [one for one in own_fleet.attempts(SEED) if one.end_ms < end_ms]
+    batches = usage_batches([*own_fleet.usage_events(made), own_fleet.unknown_customer_event()])
+    return [*batches[::-1], batches[0]], made
+
+
+def collect(folder: Path, made: list[own_fleet.Attempt], **destination: Any) -> None:
+    until = own_fleet.START + timedelta(hours=HOURS)
+    readings = (r for r in own_fleet.energy_readings(made, SEED) if r[1] <= until)
+    folder.mkdir()
+    write_recording(readings, folder / "recording.csv.gz")
+    settings = CollectSettings(
+        source=own_fleet.ENERGY_SOURCE,
+        producer="gpu-host-1",
+        spool_dir=folder / "spool",
+        nvml="off",
+        replay_file=folder / "recording.csv.gz",
+        replay_speed=Decimal(0),
+        exit_when_done=True,
+        drain_s=Decimal(60),
+        **destination,
+    )
+    assert run_agent(settings, stop=threading.Event()) == 0
+
+
+async def by_kafka(
+    database: Database, bootstrap: str, topic: str, folder: Path
+) -> dict[str, list[tuple[object, ...]]]:
+    connection = await connect(database.worker_url)
+    try:
+        await open_factory(connection)
+        kafka = KafkaSettings(bootstrap=[bootstrap], topic=topic)
+        batches, made = sent()
+        await asyncio.to_thread(publish, KafkaPublisher(kafka), batches)
+        await asyncio.to_thread(collect, folder, made, kafka=kafka)
+        settings = Settings(
+            worker_url=database.worker_url,
+            kafka_bootstrap=bootstrap,
+            kafka_topic=topic,
+            kafka_group=f"group-{topic}",
+        )
+        stop = asyncio.Event()
+        task = asyncio.create_task(run_worker(settings, stop))
+        await until_still(connection)
+        stop.set()
+        await asyncio.wait_for(task, 30)
+        await settle(connection, now=clock.now())
+        return await books(connection)
+    finally:
+        await connection.close()
+
+
+async def by_http(database: Database, folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    connection = await connect(database.worker_url)
+    try:
+        await open_factory(connection)
+        sources = (own_fleet.SOURCE, own_fleet.ENERGY_SOURCE)
+        key = await create_api_key(connection, NewApiKey(role="ingest", sources=sources), AUTHOR)
+        batches, made = sent()
+        async with served(database) as url:
+            http = HttpSettings(url=url, api_key=SecretStr(key.text))
+            await asyncio.to_thread(publish, HttpPublisher(http), batches)
+            await asyncio.to_thread(collect, folder, made, http=http)
+        await settle(connection, now=clock.now())
+        return await books(connection)
+    finally:
+        await connection.close()
+
+
+def publish(publisher: KafkaPublisher | HttpPublisher, batches: Sequence[Batch]) -> None:
+    try:
+        publisher.publish(batches)
+    finally:
+        publisher.close()
+
+
+async def until_still(connection: Connection) -> None:
+    """Until something arrived and nothing more has for two seconds."""
+    seen, same = 0, 0
+    async with asyncio.timeout(90):
+        while same < 20 or seen == 0:
+            await asyncio.sleep(0.1)
+            now = (await fates(connection)).get("received", 0)
+            same, seen = (same + 1 if now == seen else 0), now
+
+
+@asynccontextmanager
+async def served(database: Database) -> AsyncIterator[str]:
+    app = create_app(Settings(worker_url=database.worker_url, api_url=database.api_url))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        await asyncio.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await asyncio.to_thread(thread.join)
+
+
+@pytest.mark.slow
+async def test_collector_and_gateway_leave_the_same_books_either_way(
+    server: EmbeddedServer,
+    template: str,
+    kafka_bootstrap: str,
+    kafka_topic: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    with fresh_database(server, template) as one, fresh_database(server, template) as other:
+        streamed = await by_kafka(one, kafka_bootstrap, kafka_topic(), tmp_path / "kafka")
+        posted = await by_http(other, tmp_path / "http")
+    for name in BOOKS:
+        assert streamed[name], f"there are no {name} to compare"
+        assert streamed[name] == posted[name], name
