@@ -94,13 +94,18 @@ def _candidates(
     late: Iterable[Target],
 ) -> dict[Target, list[Candidate]]:
     revisions = dict(prepared.usage.select("row", "revision").iter_rows())
+    firsts = [
+        (name, row)
+        for name in {*targets.values(), *late} & originals.keys()
+        for row in originals[name]
+    ]
+    digests = prepared.digests([*(row for _, row in firsts), *targets])
     involved: dict[Target, list[Candidate]] = defaultdict(list)
-    for name in {*targets.values(), *late} & originals.keys():
-        rows = originals[name]
-        involved[name] += [Candidate(row, 0, prepared.digest(row)) for row in rows]
+    for name, row in firsts:
+        involved[name].append(Candidate(row, 0, digests[row]))
     for row, target in targets.items():
         if row in revisions:
-            involved[target].append(Candidate(row, revisions[row], prepared.digest(row)))
+            involved[target].append(Candidate(row, revisions[row], digests[row]))
     return dict(involved)
 
 

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import asyncpg
+import numpy as np
 import polars as pl
 
 from ledger.domain.errors import ConflictError, LedgerError, UnavailableError
@@ -38,7 +39,8 @@ from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.judge import (
     KEYED,
     claiming_records,
-    identities,
+    form_of,
+    keyed_rows,
     new_sources,
     refuse_customers,
     refuse_forms,
@@ -244,23 +246,21 @@ def _batch_claim(call: _Call, record: int) -> BatchClaim:
     return BatchClaim(
         place=BatchPlace(source.source_id, header.producer, header.epoch, header.sequence),
         digest=call.prepared.batches[record],
-        ordinal_from=call.prepared.firsts[record],
-        events=call.prepared.sizes[record],
+        ordinal_from=int(call.prepared.items.firsts[record]),
+        events=int(call.prepared.items.sizes[record]),
     )
 
 
 async def _sort_events(connection: Connection, call: _Call) -> None:
-    rows_ = identities(call.prepared).filter(pl.col("form") == KEYED)
-    offered = [
-        EventClaim(
-            EventId(call.directory.sources[source].source_id, event_id),
-            call.prepared.digest(row),
-            row,
-        )
-        for row, event_id, source in rows_.select("row", "id", "source").iter_rows()
-    ]
-    if not offered:
+    keyed = keyed_rows(call.prepared)
+    if not keyed.height:
         return
+    digests = call.prepared.digests(keyed["row"])
+    sources = {name: known.source_id for name, known in call.directory.sources.items()}
+    offered = [
+        EventClaim(EventId(sources[source], event_id), digests[row], row)
+        for row, event_id, source in keyed.iter_rows()
+    ]
     stored = await store.find_event_keys(connection, [claim.event for claim in offered])
     call.event_claims, rest = sort_events(offered, stored)
     call.fates.update(rest.fates)
@@ -272,7 +272,7 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
 def _replayed(prepared: Prepared) -> dict[int, Target]:
     return {
         first: record.replay_of.target
-        for first, record in zip(prepared.firsts, prepared.records, strict=True)
+        for first, record in zip(prepared.items.firsts.tolist(), prepared.records, strict=True)
         if record.replay_of is not None and record.replay_of.target is not None
     }
 
@@ -331,21 +331,17 @@ def _encode(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
 
 def _placed(call: _Call, frame: pl.DataFrame) -> pl.DataFrame:
     """Adds what the call knows of its rows: source, lane and ordinal; a place needs no id."""
-    owners = call.prepared.record_of()
-    records = [call.prepared.records[owners[row]] for row in frame["row"]]
+    records = call.prepared.records
+    owners = call.prepared.items.owners[frame["row"].to_numpy()]
+    lanes = np.array([record.lane for record in records], np.int16)
+    own = np.array([form_of(call.prepared, n) == KEYED for n in range(len(records))], np.bool_)
     sources = {name: known.source_id for name, known in call.directory.sources.items()}
-    ids = zip(frame["id"], records, strict=True)
     return frame.with_columns(
         pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
-        pl.Series("lane", [record.lane for record in records], pl.Int16),
-        pl.Series("event_id", [i if _has_own_id(r) else None for i, r in ids], pl.String),
+        pl.Series("lane", lanes[owners]),
+        pl.when(pl.Series(own[owners])).then("id").alias("event_id"),
         ordinal=pl.col("row").cast(pl.Int32),
     )
-
-
-def _has_own_id(record: Record) -> bool:
-    placed = record.replay_of is not None and record.replay_of.target is not None
-    return record.header is None and not placed
 
 
 async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
@@ -403,7 +399,9 @@ async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> 
     """Replays have been received before: they change a fate, or stay as they are. Their rows."""
     replays = {
         first: record.replay_of
-        for first, record in zip(call.prepared.firsts, call.prepared.records, strict=True)
+        for first, record in zip(
+            call.prepared.items.firsts.tolist(), call.prepared.records, strict=True
+        )
         if record.replay_of is not None
     }
     read = {

@@ -25,8 +25,8 @@ from ledger.domain.ingest.times import parse_times
 INPUT = ("uncached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "tool_use")
 OUTPUT = ("visible", "reasoning", "rejected_prediction")
 TIMES = ("time", "started_at", "first_token_at", "ended_at", "recordedtime")
-_USAGE_INTS = ("input_total", "output_total", "context_tokens")
-_DATA_TEXTS = (
+USAGE_INTS = ("input_total", "output_total", "context_tokens")
+DATA_TEXTS = (
     "customer_id",
     "project_id",
     "api_key_id",
@@ -53,11 +53,11 @@ def usage_frame(
         ("row", rows, pl.Int64),
         ("kind", [_kind(event) for event in events], pl.Int8),
         *_envelope(events),
-        *_texts(_DATA_TEXTS, data),
+        *_texts(DATA_TEXTS, data),
         *_ints(("requests", "revision"), data),
         *_ints(INPUT, [one.input or NO_INPUT for one in usage], "in_"),
         *_ints(OUTPUT, [one.output or NO_OUTPUT for one in usage], "out_"),
-        *_ints(_USAGE_INTS, usage),
+        *_ints(USAGE_INTS, usage),
         ("usage_source", [one.source for one in usage], pl.String),
         ("complete", [one.complete for one in usage], pl.Boolean),
         ("stream", [one.stream for one in data], pl.Boolean),

@@ -6,15 +6,23 @@ added later changes no digest already stored. An end user's id is left out: it c
 a digest.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 
+from ledger.domain.ingest.items import Items
+from ledger.domain.ingest.octets import Bools, Ints
+
 VERSION = b"1"
+BATCH_VERSION = b"2"
+COUNTERS = "counters"
 # Tag of each field that is part of what an event says; a tag is never reused.
 USAGE_TAGS = {
     "kind": "k",
@@ -63,11 +71,39 @@ ENERGY_TAGS = {
     "quality": "q",
     "scope": "sc",
 }
+TAGS = {"usage": USAGE_TAGS, "energy": ENERGY_TAGS}
 
 
-def canonical(frame: pl.DataFrame, tags: dict[str, str], kind: str) -> pl.Series:
+def content_digests(decoded: Mapping[str, pl.DataFrame], rows: pl.Series) -> dict[int, UUID]:
+    """The digest of each of these rows that was decoded."""
+    found: dict[int, UUID] = {}
+    for kind, frame in decoded.items():
+        if frame.height == 0:
+            continue
+        wanted = frame if frame["row"].equals(rows) else frame.filter(_among(frame["row"], rows))
+        texts = _texts(wanted, kind)
+        found.update(zip(wanted["row"].to_list(), map(_digest, texts), strict=True))
+    return found
+
+
+def _among(rows: pl.Series, wanted: pl.Series) -> pl.Series:
+    return pl.Series(np.isin(rows.to_numpy(), wanted.to_numpy()))
+
+
+def _texts(frame: pl.DataFrame, kind: str) -> Iterable[str]:
+    if kind == COUNTERS:
+        return [counters_text(one) for one in frame.iter_rows(named=True)]
+    return canonical(frame, TAGS[kind], kind).to_list()
+
+
+def _digest(text: str) -> UUID:
+    return UUID(bytes=blake2b(text.encode(), digest_size=16, person=VERSION).digest())
+
+
+def canonical(frame: pl.DataFrame, tags: Mapping[str, str], kind: str) -> pl.Series:
     """One text a row: tag, length and value of each known field, after the kind of event."""
-    parts = [_part(name, tag) for name, tag in tags.items()]
+    known = {name: tag for name, tag in tags.items() if frame[name].null_count() < frame.height}
+    parts = [_part(name, tag) for name, tag in known.items()]
     return frame.select(pl.concat_str(pl.lit(f"{kind};"), *parts).alias("canonical")).to_series()
 
 
@@ -78,25 +114,133 @@ def _part(name: str, tag: str) -> pl.Expr:
     return known.then(pl.concat_str(pl.lit(f"{tag}:"), length, pl.lit(":"), text)).fill_null("")
 
 
-def digest(text: str | bytes) -> UUID:
-    """The 128-bit digest of one canonical text."""
-    raw = text if isinstance(text, bytes) else text.encode()
-    return UUID(bytes=blake2b(raw, digest_size=16, person=VERSION).digest())
+def batch_digests(decoded: Mapping[str, pl.DataFrame], items: Items) -> dict[int, UUID]:
+    """The digest of each record that is a whole batch.
+
+    It is taken column by column: which rows have a field, and the values of those; then of the
+    items that are no events, in order.
+    """
+    batches = [
+        n
+        for n, record in enumerate(items.records)
+        if record.header is not None and items.sizes[n] == record.header.count
+    ]
+    if not batches:
+        return {}
+    kinds = [_Columns.of(kind, frame) for kind, frame in decoded.items() if frame.height]
+    unread = _unread(decoded, items)
+    return {n: _batch_digest(items, n, kinds, unread) for n in batches}
 
 
-def digests(texts: Iterable[str]) -> list[UUID]:
-    """The digest of each text."""
-    return [digest(text) for text in texts]
+def _unread(decoded: Mapping[str, pl.DataFrame], items: Items) -> Ints:
+    read = np.zeros(len(items), np.bool_)
+    for frame in decoded.values():
+        read[frame["row"].to_numpy()] = True
+    return np.flatnonzero(~read)
 
 
-def batch_digest(texts: Sequence[str | bytes]) -> UUID:
-    """The digest of a batch: of its events' texts in order, each behind its length."""
-    hasher = blake2b(digest_size=16, person=VERSION)
-    for text in texts:
-        raw = text if isinstance(text, bytes) else text.encode()
-        hasher.update(b"%d:" % len(raw))
+def _batch_digest(items: Items, record: int, kinds: Sequence["_Columns"], unread: Ints) -> UUID:
+    first = int(items.firsts[record])
+    until = first + int(items.sizes[record])
+    hasher = blake2b(b"%d;" % (until - first), digest_size=16, person=BATCH_VERSION)
+    for columns in kinds:
+        columns.feed(hasher, first, until)
+    for row in unread[np.searchsorted(unread, first) : np.searchsorted(unread, until)].tolist():
+        raw = plain_item(items[row])
+        hasher.update(b"item;%d;%d;" % (row - first, len(raw)))
         hasher.update(raw)
     return UUID(bytes=hasher.digest())
+
+
+def plain_item(item: bytes) -> bytes:
+    """An item that is no event, the same in every encoding: JSON in one form, else its bytes."""
+    try:
+        value = json.loads(item)
+    except (ValueError, RecursionError):
+        return item
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of a kind of event, ready to be hashed a batch at a time."""
+
+    kind: str
+    rows: Ints
+    columns: Sequence["_Numbers | _Texts"]
+
+    @classmethod
+    def of(cls, kind: str, frame: pl.DataFrame) -> "_Columns":
+        rows = frame["row"].to_numpy()
+        if kind == COUNTERS:
+            texts = pl.Series([counters_text(one) for one in frame.iter_rows(named=True)])
+            return cls(kind, rows, [_Texts.of("", texts)])
+        known = [n for n in TAGS[kind] if frame[n].null_count() < frame.height]
+        columns = [_column(TAGS[kind][name], frame[name]) for name in known]
+        return cls(kind, rows, columns)
+
+    def feed(self, hasher: "blake2b", first: int, until: int) -> None:
+        since, to = np.searchsorted(self.rows, first), np.searchsorted(self.rows, until)
+        if since == to:
+            return
+        hasher.update(f"{self.kind};{to - since};".encode())
+        hasher.update((self.rows[since:to] - first).astype("<i4").tobytes())
+        for column in self.columns:
+            column.feed(hasher, int(since), int(to))
+
+
+def _column(tag: str, series: pl.Series) -> "_Numbers | _Texts":
+    if series.dtype == pl.String:
+        return _Texts.of(tag, series)
+    known = series.is_not_null().to_numpy()
+    return _Numbers(tag, known, series.cast(pl.Int64).fill_null(0).to_numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Whole numbers, and which rows have one."""
+
+    tag: str
+    known: Bools
+    values: Ints
+
+    def feed(self, hasher: "blake2b", since: int, to: int) -> None:
+        known, values = self.known[since:to], self.values[since:to]
+        if _feed_known(hasher, self.tag, known):
+            hasher.update(np.ascontiguousarray(values[known], "<i8"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Texts laid one after the other; an empty one is as good as none."""
+
+    tag: str
+    ends: Ints
+    octets: bytes
+
+    @classmethod
+    def of(cls, tag: str, series: pl.Series) -> "_Texts":
+        lengths = series.str.len_bytes().fill_null(0).cast(pl.Int64).to_numpy()
+        return cls(tag, np.cumsum(lengths), series.str.join("").item().encode())
+
+    def feed(self, hasher: "blake2b", since: int, to: int) -> None:
+        begin = int(self.ends[since - 1]) if since else 0
+        lengths = np.diff(self.ends[since:to], prepend=begin)
+        known = lengths > 0
+        if _feed_known(hasher, self.tag, known):
+            hasher.update(np.ascontiguousarray(lengths[known], "<i4"))
+            hasher.update(memoryview(self.octets)[begin : int(self.ends[to - 1])])
+
+
+def _feed_known(hasher: "blake2b", tag: str, known: Bools) -> bool:
+    """The field and which rows have it; False, and nothing fed, where none has."""
+    count = int(known.sum())
+    if count == 0:
+        return False
+    hasher.update(f"{tag};{count};".encode())
+    if count < known.size:
+        hasher.update(np.packbits(known, bitorder="little"))
+    return True
 
 
 def counters_text(scrape: dict[str, Any]) -> str:

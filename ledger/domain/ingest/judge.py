@@ -5,6 +5,7 @@ Invariant: a refused row claims no id and no place.
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.fact import Reason
@@ -15,16 +16,6 @@ from ledger.domain.ingest.prepare import Prepared, drop_rows
 SEQUENCED, KEYED = "sequenced", "keyed"
 
 
-def identities(prepared: Prepared) -> pl.DataFrame:
-    """Row, id, source, record and form of every row that is still in a frame, in row order."""
-    owners = pl.Series("record", prepared.record_of(), pl.Int64)
-    forms = pl.Series("form", [form_of(prepared, n) for n in range(len(prepared.records))])
-    frames = (prepared.usage, prepared.energy, prepared.counters)
-    rows = pl.concat([frame.select("row", "id", "source") for frame in frames]).sort("row")
-    placed = rows.with_columns(record=owners.gather(rows["row"]))
-    return placed.with_columns(form=forms.cast(pl.String).gather(placed["record"]))
-
-
 def form_of(prepared: Prepared, record: int) -> str:
     """Sequenced where the record has a place, else keyed."""
     one = prepared.records[record]
@@ -32,16 +23,60 @@ def form_of(prepared: Prepared, record: int) -> str:
     return SEQUENCED if placed or one.header is not None else KEYED
 
 
+def keyed_rows(prepared: Prepared) -> pl.DataFrame:
+    """Row, id and source of every row with an id of its own that is still in a frame, in order."""
+    keyed = np.array([form_of(prepared, n) == KEYED for n in range(len(prepared.records))])
+    if not keyed.any():
+        return prepared.usage.select("row", "id", "source").clear()
+    rows = pl.concat(frame.select("row", "id", "source") for frame in _frames(prepared))
+    return rows.filter(pl.Series(keyed[prepared.items.owners[rows["row"].to_numpy()]])).sort("row")
+
+
+def _frames(prepared: Prepared) -> tuple[pl.DataFrame, ...]:
+    return (prepared.usage, prepared.energy, prepared.counters)
+
+
+def senders(prepared: Prepared, *, decoded: bool = False) -> list[tuple[str, int]]:
+    """Each pair of a source and a record that has rows of it, in the order of their first rows.
+
+    `decoded` takes in rows that have been dropped since.
+    """
+    firsts: dict[tuple[str, int], int] = {}
+    for frame in prepared.decoded.values() if decoded else _frames(prepared):
+        pairs = _owned(prepared, frame).group_by("source", "record").agg(pl.min("row"))
+        for source, record, row in pairs.iter_rows():
+            firsts[source, record] = min(row, firsts.get((source, record), row))
+    return sorted(firsts, key=firsts.__getitem__)
+
+
+def _owned(prepared: Prepared, frame: pl.DataFrame) -> pl.DataFrame:
+    owners = pl.Series("record", prepared.items.owners[frame["row"].to_numpy()])
+    return frame.select("row", "source").with_columns(owners)
+
+
+def _refuse(prepared: Prepared, wrong: Sequence[tuple[str, int, str]], reason: Reason) -> None:
+    """Refuse the rows of these sources in these records, each with its detail."""
+    rows: dict[int, tuple[str, str]] = {}
+    for source, record, detail in wrong:
+        for frame in _frames(prepared):
+            mine = _owned(prepared, frame).filter(source=source, record=record)["row"]
+            rows |= dict.fromkeys(mine.to_list(), (source, detail))
+    ids = prepared.ids(rows) if rows else {}
+    for row, (source, detail) in rows.items():
+        prepared.rejects[row] = Reject(reason, detail, ids[row], source)
+    drop_rows(prepared, rows)
+
+
 def refuse_sources(prepared: Prepared) -> None:
     """Refuse rows of sources that the record's key may not write."""
     if all(record.permission is None for record in prepared.records):
         return
-    for row, event_id, source, record, _ in identities(prepared).iter_rows():
-        allowed = prepared.records[record].permission
-        if allowed is not None and not allowed.writes(source):
-            detail = f"source: this key may not write {source}; use a key bound to it"
-            prepared.rejects[row] = Reject(Reason.FORBIDDEN_SOURCE, detail, event_id, source)
-    drop_rows(prepared, prepared.rejects)
+    wrong = [
+        (source, n, f"source: this key may not write {source}; use a key bound to it")
+        for source, n in senders(prepared)
+        if (allowed := prepared.records[n].permission) is not None and not allowed.writes(source)
+    ]
+    _refuse(prepared, wrong, Reason.FORBIDDEN_SOURCE)
 
 
 def refuse_customers(prepared: Prepared) -> None:
@@ -49,21 +84,23 @@ def refuse_customers(prepared: Prepared) -> None:
     bound = [r for r in prepared.records if r.permission is not None and r.permission.customers]
     if not bound:
         return
-    owners = prepared.record_of()
-    columns = ("row", "id", "source", "customer_id", "customer_ref")
-    for row, event_id, source, customer_id, ref in prepared.usage.select(columns).iter_rows():
-        allowed = prepared.records[owners[row]].permission
+    columns = ("row", "source", "customer_id", "customer_ref")
+    wrong: dict[int, tuple[str, str]] = {}
+    for row, source, customer_id, ref in prepared.usage.select(columns).iter_rows():
+        allowed = prepared.records[prepared.items.owners[row]].permission
         if allowed is None or not allowed.customers or customer_id in allowed.customers:
             continue
         detail = f"data.customer_id: this key may not write usage of {ref!r}; use another key"
-        prepared.rejects[row] = Reject(Reason.FORBIDDEN_CUSTOMER, detail, event_id, source)
-    drop_rows(prepared, prepared.rejects)
+        wrong[row] = (source, detail)
+    ids = prepared.ids(wrong) if wrong else {}
+    for row, (source, detail) in wrong.items():
+        prepared.rejects[row] = Reject(Reason.FORBIDDEN_CUSTOMER, detail, ids[row], source)
+    drop_rows(prepared, wrong)
 
 
 def new_sources(prepared: Prepared, directory: Directory) -> list[tuple[str, str]]:
     """(source, form) of sources nobody has registered, by name; the first form of the call wins."""
-    seen = identities(prepared).select("source", "form").unique("source", keep="first")
-    found = [(source, form) for source, form in seen.iter_rows()]
+    found = [(source, form_of(prepared, n)) for source, n in senders(prepared)]
     for n, record in enumerate(prepared.records):
         if record.header is not None and n in prepared.batches and _permitted(prepared, n):
             found.append((record.header.source, SEQUENCED))
@@ -73,18 +110,16 @@ def new_sources(prepared: Prepared, directory: Directory) -> list[tuple[str, str
 
 def refuse_forms(prepared: Prepared, directory: Directory) -> None:
     """Refuse rows of the other form than their source is registered with."""
-    known = identities(prepared).select("source", "form").unique().rows()
-    wrong = {(s, f) for s, f in known if directory.sources[s].form != f}
-    if not wrong:
-        return
-    for row, event_id, source, _, form in identities(prepared).iter_rows():
-        if (source, form) in wrong:
+    wrong = []
+    for source, n in senders(prepared):
+        known, form = directory.sources[source].form, form_of(prepared, n)
+        if form != known:
             detail = (
-                f"source: {source} is registered as {directory.sources[source].form}, and this is"
-                f" {form}; send {form} events under a source of their own"
+                f"source: {source} is registered as {known}, and this is {form};"
+                f" send {form} events under a source of their own"
             )
-            prepared.rejects[row] = Reject(Reason.WRONG_FORM, detail, event_id, source)
-    drop_rows(prepared, prepared.rejects)
+            wrong.append((source, n, detail))
+    _refuse(prepared, wrong, Reason.WRONG_FORM)
 
 
 def claiming_records(prepared: Prepared, directory: Directory) -> Sequence[int]:

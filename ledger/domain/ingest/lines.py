@@ -11,9 +11,18 @@ _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 def split_body(body: bytes) -> list[bytes]:
     """One object, a JSON array of them, or one a line (NDJSON); blank lines are no items."""
-    if body.lstrip(b" \t\r\n")[:1] == b"[":
+    if _is_list(body):
         return _elements(body)
     return [body.strip()] if _is_one_value(body) else _lines(body)
+
+
+def is_lines(body: bytes) -> bool:
+    """Whether a body is read as one item a line."""
+    return not _is_list(body) and not _is_one_value(body)
+
+
+def _is_list(body: bytes) -> bool:
+    return body.lstrip(b" \t\r\n")[:1] == b"["
 
 
 def _elements(body: bytes) -> list[bytes]:

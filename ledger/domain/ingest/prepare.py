@@ -4,27 +4,22 @@ Invariant: each item has one row, counted through all records of the call; a row
 refused, never both, never neither.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.fact import Reason
 from ledger.domain.ingest.columns import counters_frame, energy_frame, usage_frame
 from ledger.domain.ingest.decode import Reject, decode_items, reject
-from ledger.domain.ingest.digest import (
-    ENERGY_TAGS,
-    USAGE_TAGS,
-    batch_digest,
-    canonical,
-    counters_text,
-    digest,
-)
+from ledger.domain.ingest.digest import batch_digests, content_digests
+from ledger.domain.ingest.items import COMPILED_BYTES_MIN, Items, split_records
 from ledger.domain.ingest.key import name_columns
-from ledger.domain.ingest.lines import split_body
+from ledger.domain.ingest.octets import Ints
 from ledger.domain.ingest.record import Record
 from ledger.domain.ingest.structs import CountersEvent, DecodedEvent, EnergyEvent
 from ledger.domain.ingest.times import micros
@@ -36,170 +31,176 @@ from ledger.domain.ingest.validate import (
     suspect_usage,
     untimely,
 )
-from ledger.wire.batch import BatchHeader
-from ledger.wire.events import explain
+from ledger.wire.batch import BatchHeader, place_id
+from ledger.wire.events import ENERGY, explain
 from ledger.wire.ndjson import decode_line
 
 
 @dataclass(slots=True)
 class Prepared:
-    """The items of a call; `firsts` is each record's first row, `sizes` its number of items.
+    """The items of a call, and a frame of what is still to be counted of each kind.
 
-    `texts` has the canonical text of each decoded row, `batches` the digest of each complete
-    sequenced record; `ids` and `sources` are those of decoded rows.
+    `decoded` are the frames before any row was dropped, `batches` the digest of each complete
+    sequenced record.
     """
 
-    records: Sequence[Record]
-    items: list[bytes]
-    firsts: list[int]
-    sizes: list[int]
+    items: Items
     usage: pl.DataFrame
     energy: pl.DataFrame
     counters: pl.DataFrame
     rejects: dict[int, Reject]
-    texts: dict[int, str] = field(default_factory=dict)
+    decoded: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     batches: dict[int, UUID] = field(default_factory=dict)
-    ids: dict[int, str] = field(default_factory=dict)
-    sources: dict[int, str] = field(default_factory=dict)
 
-    def record_of(self) -> list[int]:
-        """The record of each row."""
-        return [n for n, size in enumerate(self.sizes) for _ in range(max(size, 1))]
+    @property
+    def records(self) -> Sequence[Record]:
+        """The records of the call."""
+        return self.items.records
+
+    def header_of(self, row: int) -> BatchHeader | None:
+        """The header of a row's record."""
+        return self.records[self.items.owners[row]].header
 
     def fork(self) -> "Prepared":
         """A copy whose frames and refusals may change."""
         return replace(self, rejects=dict(self.rejects))
 
-    def digest(self, row: int) -> UUID:
-        """The content digest of a decoded row."""
-        return digest(self.texts[row])
+    def digests(self, rows: Iterable[int]) -> dict[int, UUID]:
+        """The content digest of decoded rows."""
+        return content_digests(self.decoded, pl.Series(list(rows), dtype=pl.Int64))
+
+    def ids(self, rows: Iterable[int]) -> dict[int, str]:
+        """The ids of those rows that were decoded; of a sequenced event its place."""
+        wanted = pl.Series(list(rows), dtype=pl.Int64).implode()
+        own: dict[int, str | None] = {}
+        for frame in self.decoded.values():
+            own.update(frame.filter(pl.col("row").is_in(wanted)).select("row", "id").iter_rows())
+        return {row: event_id or self._place(row) for row, event_id in own.items()}
+
+    def _place(self, row: int) -> str:
+        header = self.header_of(row)
+        assert header is not None
+        ordinal = row - int(self.items.firsts[self.items.owners[row]])
+        return place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
 
 
 def prepare(records: Sequence[Record], *, now: datetime, body_bytes_max: int) -> Prepared:
     """Decode and check every item of the records; `now` decides what lies in the future."""
-    items: list[bytes] = []
-    firsts, sizes = [], []
-    decoded: list[DecodedEvent | Reject | None] = []
-    for record in records:
-        own, events = _read(record, body_bytes_max)
-        firsts.append(len(items))
-        sizes.append(len(own))
-        items += own or [b""]
-        decoded += events or [None]
-    prepared = _framed(records, items, firsts, sizes, decoded)
+    items = split_records(records, body_bytes_max=body_bytes_max)
+    prepared = _decode(items)
     _check(prepared, micros(now))
     return prepared
 
 
-def _read(record: Record, limit: int) -> tuple[list[bytes], list[DecodedEvent | Reject]]:
-    if record.refusal:
-        return [record.body], [Reject(Reason.BAD_HEADER, record.refusal)]
-    if len(record.body) > limit:
-        detail = f"body: found {len(record.body)} bytes; send at most {limit}"
-        return [record.body], [Reject(Reason.BODY_TOO_LARGE, detail, None, _source(record))]
-    items = split_body(record.body)
-    header = record.header
-    if header is None:
-        return items, decode_items(items)
-    if header.count != len(items):
-        detail = f"tl-count: found {header.count} beside {len(items)} events; send the whole batch"
-        return [record.body], [Reject(Reason.COUNT_MISMATCH, detail, None, header.source)]
-    return items, [_placed(one, header, n) for n, one in enumerate(decode_items(items))]
+def _decode(items: Items) -> Prepared:
+    rejects = dict(items.rejects)
+    frames, rest = _read_shaped(items)
+    strict = _decode_each(items, rest)
+    rejects.update(strict.rejects)
+    usage = [usage_frame(*strict.usage), *(f for kind, f in frames if kind != ENERGY)]
+    energy = [energy_frame(*strict.energy), *(f for kind, f in frames if kind == ENERGY)]
+    return Prepared(
+        items=items,
+        usage=name_columns(resolve_leaves(_joined(usage))),
+        energy=_joined(energy),
+        counters=counters_frame(*strict.counters),
+        rejects=rejects,
+    )
 
 
-def _source(record: Record) -> str:
-    return record.header.source if record.header else ""
+def _read_shaped(items: Items) -> tuple[Sequence[tuple[str, pl.DataFrame]], Ints]:
+    rows = items.readable()
+    if items.octets.size < COMPILED_BYTES_MIN:
+        return [], rows
+    # Loaded here, because most processes never meet a large body.
+    from ledger.domain.ingest.fast import read_shaped
+
+    shaped = read_shaped(items, rows)
+    return shaped.frames, shaped.rest
 
 
-def _placed(one: DecodedEvent | Reject, header: BatchHeader, ordinal: int) -> DecodedEvent | Reject:
-    if isinstance(one, Reject):
+def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    filled = [frame for frame in frames if frame.height]
+    if len(filled) < 2:
+        return filled[0].select(frames[0].columns) if filled else frames[0]
+    return pl.concat([frame.select(frames[0].columns) for frame in filled]).sort("row")
+
+
+Events = tuple[list[Any], list[int]]
+
+
+@dataclass(slots=True)
+class _Strict:
+    """Rows that were decoded one by one, by their kind."""
+
+    usage: Events = field(default_factory=lambda: ([], []))
+    energy: Events = field(default_factory=lambda: ([], []))
+    counters: Events = field(default_factory=lambda: ([], []))
+    rejects: dict[int, Reject] = field(default_factory=dict)
+
+
+def _decode_each(items: Items, rows: Ints) -> _Strict:
+    found = _Strict()
+    numbers = rows.tolist()
+    for row, one in zip(numbers, decode_items([items[row] for row in numbers]), strict=True):
+        placed = _placed(one, items, row)
+        if isinstance(placed, Reject):
+            found.rejects[row] = placed
+            continue
+        kind = found.usage
+        if isinstance(placed, EnergyEvent | CountersEvent):
+            kind = found.energy if isinstance(placed, EnergyEvent) else found.counters
+        kind[0].append(placed)
+        kind[1].append(row)
+    return found
+
+
+def _placed(one: DecodedEvent | Reject, items: Items, row: int) -> DecodedEvent | Reject:
+    owner = int(items.owners[row])
+    header = items.records[owner].header
+    if isinstance(one, Reject) or header is None:
         return one
     if one.source != header.source:
         detail = f"source: found {one.source}; a batch of {header.source} holds its events only"
         return Reject(Reason.WRONG_SOURCE, detail, one.id, one.source)
-    place = f"{header.epoch}.{header.sequence}.{ordinal}"
+    ordinal = row - int(items.firsts[owner])
+    place = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
     if one.id != place:
         detail = f"id: found {one.id}; the id of this event is its place {place}"
         return Reject(Reason.WRONG_PLACE, detail, one.id, one.source)
     return one
 
 
-def _framed(
-    records: Sequence[Record],
-    items: list[bytes],
-    firsts: list[int],
-    sizes: list[int],
-    decoded: Sequence[DecodedEvent | Reject | None],
-) -> Prepared:
-    usage: tuple[list[int], list[Any]] = ([], [])
-    energy: tuple[list[int], list[Any]] = ([], [])
-    counters: tuple[list[int], list[Any]] = ([], [])
-    rejects: dict[int, Reject] = {}
-    for row, one in enumerate(decoded):
-        if isinstance(one, Reject):
-            rejects[row] = one
-        elif one is not None:
-            kind = (
-                energy
-                if isinstance(one, EnergyEvent)
-                else counters
-                if isinstance(one, CountersEvent)
-                else usage
-            )
-            kind[0].append(row)
-            kind[1].append(one)
-    return Prepared(
-        records=records,
-        items=items,
-        firsts=firsts,
-        sizes=sizes,
-        usage=name_columns(resolve_leaves(usage_frame(usage[1], usage[0]))),
-        energy=energy_frame(energy[1], energy[0]),
-        counters=counters_frame(counters[1], counters[0]),
-        rejects=rejects,
-    )
-
-
 def _check(prepared: Prepared, now: int) -> None:
-    _digest(prepared)
+    prepared.decoded = {
+        "usage": prepared.usage,
+        "energy": prepared.energy,
+        "counters": prepared.counters,
+    }
+    prepared.batches = batch_digests(prepared.decoded, prepared.items)
     _explain(prepared, prepared.usage.filter(suspect_usage(prepared.usage)))
     _explain(prepared, prepared.energy.filter(suspect_energy(prepared.energy)))
     for frame in (prepared.usage, prepared.energy, prepared.counters):
-        names = dict(zip(frame["row"], zip(frame["id"], frame["source"], strict=True), strict=True))
-        for row, reason, detail in untimely(frame, now=now):
-            prepared.rejects.setdefault(row, Reject(reason, detail, *names[row]))
+        late = {row: (reason, detail) for row, reason, detail in untimely(frame, now=now)}
+        names = prepared.ids(late) if late else {}
+        for row, (reason, detail) in late.items():
+            source = frame.filter(pl.col("row") == row)["source"].item()
+            prepared.rejects.setdefault(row, Reject(reason, detail, names[row], source))
     drop_rows(prepared, prepared.rejects)
     prepared.usage = count_columns(prepared.usage)
 
 
 def drop_rows(prepared: Prepared, rows: Iterable[int]) -> None:
     """Take refused rows out of the frames."""
-    gone = pl.Series(list(rows), dtype=pl.Int64)
-    if gone.len():
-        prepared.usage = prepared.usage.filter(~pl.col("row").is_in(gone.implode()))
-        prepared.energy = prepared.energy.filter(~pl.col("row").is_in(gone.implode()))
-        prepared.counters = prepared.counters.filter(~pl.col("row").is_in(gone.implode()))
+    gone = np.fromiter(rows, np.int64)
+    if gone.size:
+        prepared.usage = _without(prepared.usage, gone)
+        prepared.energy = _without(prepared.energy, gone)
+        prepared.counters = _without(prepared.counters, gone)
 
 
-def _digest(prepared: Prepared) -> None:
-    usage = canonical(prepared.usage, USAGE_TAGS, "usage")
-    energy = canonical(prepared.energy, ENERGY_TAGS, "energy")
-    counters = [counters_text(one) for one in prepared.counters.iter_rows(named=True)]
-    for frame, texts in (
-        (prepared.usage, usage),
-        (prepared.energy, energy),
-        (prepared.counters, counters),
-    ):
-        prepared.texts.update(zip(frame["row"], texts, strict=True))
-        prepared.ids.update(zip(frame["row"], frame["id"], strict=True))
-        prepared.sources.update(zip(frame["row"], frame["source"], strict=True))
-    for n, record in enumerate(prepared.records):
-        first, size = prepared.firsts[n], prepared.sizes[n]
-        if record.header is not None and size == record.header.count:
-            rows = range(first, first + size)
-            prepared.batches[n] = batch_digest(
-                [prepared.texts.get(row) or prepared.items[row] for row in rows]
-            )
+def _without(frame: pl.DataFrame, gone: Ints) -> pl.DataFrame:
+    return frame.filter(pl.Series(~np.isin(frame["row"].to_numpy(), gone)))
 
 
 def _explain(prepared: Prepared, suspects: pl.DataFrame) -> None:

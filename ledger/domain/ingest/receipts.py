@@ -9,6 +9,7 @@ from typing import Any
 
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.directory import Directory
+from ledger.domain.ingest.judge import senders
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import OUTCOMES, ItemOutcome, RecordOutcome, count_fates
 
@@ -23,9 +24,13 @@ def outcomes(
 ) -> list[RecordOutcome]:
     """What became of each record; rows without a fate were counted."""
     by_record: list[dict[int, Fate]] = [{} for _ in prepared.records]
-    owners = prepared.record_of()
+    owners = prepared.items.owners
     for row, fate in fates.items():
         by_record[owners[row]][row] = fate
+    ids = prepared.ids(fates) if fates else {}
+    places = zip(
+        prepared.items.firsts.tolist(), prepared.items.sizes.tolist(), by_record, strict=True
+    )
     return [
         RecordOutcome(
             received=size,
@@ -33,11 +38,11 @@ def outcomes(
             ordinal_from=first,
             counts=count_fates(size, own),
             exceptions={
-                row - first: _item(prepared, row - first, row, fate, prepared.ids.get(row))
+                row - first: _item(prepared, row - first, row, fate, ids.get(row))
                 for row, fate in own.items()
             },
         )
-        for first, size, own in zip(prepared.firsts, prepared.sizes, by_record, strict=True)
+        for first, size, own in places
     ]
 
 
@@ -64,9 +69,8 @@ def receipt_rows(
 def _record_sources(prepared: Prepared) -> list[str]:
     """The source of each record: its header's, or the one that all its events name."""
     seen: list[set[str]] = [set() for _ in prepared.records]
-    owners = prepared.record_of()
-    for row, source in prepared.sources.items():
-        seen[owners[row]].add(source)
+    for source, record in senders(prepared, decoded=True):
+        seen[record].add(source)
     return [
         record.header.source if record.header else names.pop() if len(names) == 1 else ""
         for record, names in zip(prepared.records, seen, strict=True)

@@ -73,15 +73,15 @@ def settle(candidates: Sequence[Candidate], stored: Mapping[int, StoredRevision]
 
 def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Target]:
     """What each correction of the call replaces; refuses those that name nothing."""
-    columns = ("row", "id", "source", "supersedes", "supersedes_source")
+    columns = ("row", "source", "supersedes", "supersedes_source")
     corrections = prepared.usage.filter(prepared.usage["kind"] == Kind.REPLACEMENT)
-    owners = prepared.record_of()
+    ids = prepared.ids(corrections["row"]) if corrections.height else {}
     found: dict[int, Target] = {}
-    for row, event_id, source, text, other in corrections.select(columns).iter_rows():
-        header = prepared.records[owners[row]].header
+    for row, source, text, other in corrections.select(columns).iter_rows():
+        event_id, header = ids[row], prepared.header_of(row)
         producer = header.producer if header is not None and not other else ""
         target = _target(text, directory.sources.get(other or source), producer)
-        allowed = prepared.records[owners[row]].permission
+        allowed = prepared.records[prepared.items.owners[row]].permission
         if isinstance(target, str):
             why = Reject(Reason.UNKNOWN_TARGET, target, event_id, source)
             prepared.rejects[row] = why

@@ -4,13 +4,15 @@ import json
 from typing import Any
 from uuid import UUID
 
-from ledger.domain.ingest.digest import batch_digest
-from tests.domain.ingest.test_decode import prepared
+from ledger.domain.ingest.prepare import prepare
+from ledger.domain.ingest.record import Record
+from ledger.wire.batch import BatchHeader
+from tests.domain.ingest.test_decode import NOW, prepared
 from tests.wire.samples import counters_event, energy_event, usage_event
 
 
 def digest_of(event: dict[str, Any]) -> UUID:
-    return prepared(event).digest(0)
+    return prepared(event).digests([0])[0]
 
 
 def test_notation_and_transport_leave_no_trace() -> None:
@@ -59,10 +61,43 @@ def test_digests_stay_as_they_were() -> None:
     assert [str(one) for one in found] == GOLDEN
 
 
+def batch_of(*events: Any) -> UUID:
+    header = BatchHeader("gw", "p", 1, 1, len(events))
+    placed = [
+        one | {"id": f"1.1.{n}", "source": "gw"} if isinstance(one, dict) else one
+        for n, one in enumerate(events)
+    ]
+    body = b"\n".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in placed)
+    return prepare([Record(body, header)], now=NOW, body_bytes_max=10**7).batches[0]
+
+
 def test_a_batch_is_its_events_in_order() -> None:
-    assert batch_digest(["ab", "c"]) != batch_digest(["a", "bc"])
-    assert batch_digest(["a", "b"]) != batch_digest(["b", "a"])
-    assert batch_digest(["a", b"b"]) == batch_digest([b"a", "b"])
+    one, other, energy = usage_event(), usage_event(project_id="x"), energy_event()
+    assert batch_of(one, other) != batch_of(other, one)
+    assert batch_of(one, other) == batch_of(dict(reversed(one.items())), other)
+    assert batch_of(one) != batch_of(one, one)
+    assert batch_of(energy, one) != batch_of(one, energy)
+    assert batch_of(one, b"{nothing") != batch_of(b"{nothing", one)
+    assert batch_of(one, b"{nothing") != batch_of(one, b"{something")
+
+
+def test_what_stands_in_which_row_is_part_of_a_batch() -> None:
+    with_it, without = usage_event(), usage_event(project_id=None)
+    assert batch_of(with_it, without) != batch_of(without, with_it)
+
+
+def test_a_batch_of_many_lines_has_the_digest_of_the_strict_decoder() -> None:
+    # A blank in one line makes it another shape, the number of lines a compiled read.
+    events = [usage_event(project_id=f"project-{n % 3}") for n in range(200)]
+    spaced = [
+        json.dumps(e | {"id": f"1.1.{n}", "source": "gw"}).encode() for n, e in enumerate(events)
+    ]
+    odd = [
+        line.replace(b'"specversion"', b' "specversion"', 1) if n % 50 == 0 else line
+        for n, line in enumerate(spaced)
+    ]
+    escaped = [line.replace(b'"project-1"', b'"project\\u002d1"') for line in odd]
+    assert batch_of(*spaced) == batch_of(*odd) == batch_of(*escaped) == batch_of(*events)
 
 
 GOLDEN = [

@@ -1,0 +1,141 @@
+"""Decodes the lines of a call that share shapes as columns, and says which are left.
+
+Invariant: a row that is read here has the values, and keeps the place, that the strict decoder and
+the checks of one event would give it; whatever they refuse is left to them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ledger.domain.ingest.decode import Reject, decode_items
+from ledger.domain.ingest.flat import Known, flat_frame
+from ledger.domain.ingest.items import Items
+from ledger.domain.ingest.octets import Bools, Ints, Words, padded, words_of
+from ledger.domain.ingest.rules import TextRule
+from ledger.domain.ingest.scan import TEXT, are_ascii, are_places
+from ledger.domain.ingest.shape import Matched, Path, Shape, Slot, Texts, learn, match, read_texts
+from ledger.wire.batch import BatchHeader
+
+# Who sends many shapes at once, or shapes of one line each, is read line by line.
+SHAPES_MAX = 24
+_FEW_LINES = 16
+_ID, _SOURCE = ("id",), ("source",)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A frame for each shape met, its type beside it, and the rows that are left."""
+
+    frames: Sequence[tuple[str, pl.DataFrame]]
+    rest: Ints
+
+
+def read_shaped(items: Items, rows: Ints) -> Shaped:
+    """Read the rows that share shapes; one line of each shape is decoded by the strict decoder."""
+    places = _Places.of(items)
+    frames: list[tuple[str, pl.DataFrame]] = []
+    rest: list[Ints] = []
+    for _ in range(SHAPES_MAX):
+        if rows.size < _FEW_LINES:
+            break
+        shape = _learn(items[int(rows[0])])
+        if shape is None:
+            rest.append(rows[:1])
+            rows = rows[1:]
+            continue
+        matched = match(shape, items.octets, items.words, items.starts[rows], items.ends[rows])
+        frame, left = _read(shape, matched, items, rows, places)
+        frames.append((shape.kind, frame))
+        rest.append(left)
+        rows = rows[~matched.found]
+    return Shaped(frames, np.sort(np.concatenate([*rest, rows])))
+
+
+def _learn(line: bytes) -> Shape | None:
+    if b"\\" in line or isinstance(decode_items([line])[0], Reject):
+        return None
+    return learn(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What ids and sources the batches of a call must have; `headers` None is a keyed record."""
+
+    headers: Sequence[BatchHeader | None]
+    prefixes: Words
+    prefix_ends: Ints
+
+    @classmethod
+    def of(cls, items: Items) -> "_Places":
+        headers = [record.header for record in items.records]
+        texts = [f"{h.epoch}.{h.sequence}.".encode() if h else b"" for h in headers]
+        sizes = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        return cls(headers, words_of(padded(texts)), sizes)
+
+
+def _read(
+    shape: Shape, matched: Matched, items: Items, rows: Ints, places: _Places
+) -> tuple[pl.DataFrame, Ints]:
+    """The frame of the lines of a shape, and those of them that are left after all."""
+    found = np.flatnonzero(matched.found)
+    mine = rows[found]
+    whole = found.size == rows.size
+    values = matched.values if whole else matched.values[:, found]
+    lengths = matched.lengths if whole else matched.lengths[:, found]
+    good = np.ones(found.size, np.bool_)
+    known: dict[Path, Known] = {}
+    for n, slot in enumerate(shape.slots):
+        if slot.kind != TEXT:
+            known[slot.path] = (values[n], None)
+            continue
+        good &= _read_text(slot, (values[n], lengths[n]), items, mine, places, known)
+    frame = flat_frame(shape.kind, mine, known, shape.constants)
+    if good.all():
+        return frame, mine[:0]
+    return frame.filter(pl.Series(good)), mine[~good]
+
+
+def _read_text(
+    slot: Slot,
+    spans: tuple[Ints, Ints],
+    items: Items,
+    rows: Ints,
+    places: _Places,
+    known: dict[Path, Known],
+) -> Bools:
+    """Keeps the texts of a slot by its path; returns which may stand there."""
+    if not isinstance(slot.rule, TextRule):
+        # Nobody reads it, but it has to be text.
+        return are_ascii(items.words, *spans)
+    headed = np.array([header is not None for header in places.headers], np.bool_)
+    owners = items.owners[rows]
+    if slot.path == _ID and headed[owners].all():
+        return _are_places(spans, items, rows, places)
+    texts = read_texts(items.octets, items.words, *spans)
+    known[slot.path] = (texts, None)
+    rule = slot.rule
+    kept = [value is not None and rule.keeps(value) for value in texts.values]
+    keeps = np.array(kept, np.bool_)[texts.codes]
+    if slot.path == _SOURCE:
+        keeps &= _of_batch(texts, places.headers, owners)
+    elif slot.path == _ID:
+        keeps &= ~headed[owners] | _are_places(spans, items, rows, places)
+    return keeps
+
+
+def _are_places(spans: tuple[Ints, Ints], items: Items, rows: Ints, places: _Places) -> Bools:
+    owners = items.owners[rows]
+    ordinals = rows - items.firsts[owners]
+    return are_places(
+        items.octets, items.words, *spans, owners, ordinals, places.prefixes, places.prefix_ends
+    )
+
+
+def _of_batch(texts: Texts, headers: Sequence[BatchHeader | None], owners: Ints) -> Bools:
+    codes: Mapping[str | None, int] = {value: code for code, value in enumerate(texts.values)}
+    wanted = np.array([codes.get(h.source, -1) if h else -2 for h in headers], np.int64)[owners]
+    of_batch: Bools = (wanted == -2) | (texts.codes == wanted)
+    return of_batch

@@ -1,0 +1,142 @@
+"""Lays the bodies of a call one after the other and finds the items in them, a row each.
+
+Invariant: a body that is not blank has at least one item; one unreadable item never hides another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ledger.domain.fact import Reason
+from ledger.domain.ingest.decode import Reject
+from ledger.domain.ingest.lines import is_lines, split_body
+from ledger.domain.ingest.octets import Ints, Octets, Words, padded, words_of
+from ledger.domain.ingest.record import Record
+
+# Below this a body is split in Python: the compiled loops need not be loaded for one event.
+COMPILED_BYTES_MIN = 32 * 1024
+_LINE_BYTES_MIN = 2
+Spans = tuple[Ints, Ints]
+
+
+@dataclass(slots=True)
+class Items:
+    """Every item of a call by its row; `firsts` is each record's first row, `sizes` its items.
+
+    A record without items has a row all the same. `owners` is the record of each row, `rejects`
+    are rows refused unread.
+    """
+
+    records: Sequence[Record]
+    octets: Octets
+    words: Words
+    starts: Ints
+    ends: Ints
+    firsts: Ints
+    sizes: Ints
+    owners: Ints
+    rejects: dict[int, Reject] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.starts.size)
+
+    def __getitem__(self, row: int) -> bytes:
+        return self.octets[self.starts[row] : self.ends[row]].tobytes()
+
+    def readable(self) -> Ints:
+        """The rows to be decoded."""
+        there = self.ends > self.starts
+        there[list(self.rejects)] = False
+        return np.flatnonzero(there)
+
+
+def split_records(records: Sequence[Record], *, body_bytes_max: int) -> Items:
+    """The items of all records; a body that cannot be read as a batch is one item, refused."""
+    pieces = _Pieces()
+    found = [_find(record, pieces, body_bytes_max) for record in records]
+    octets = padded(pieces.parts)
+    words = words_of(octets)
+    spans, rejects, first = [], {}, 0
+    sizes = np.zeros(len(records), np.int64)
+    for n, (record, (whole, items)) in enumerate(zip(records, found, strict=True)):
+        own = _lines(octets, words, whole) if items is None else items
+        wrong = own if isinstance(own, Reject) else _wrong_count(record, own)
+        if wrong is not None:
+            rejects[first] = wrong
+            own = _span([whole])
+        assert not isinstance(own, Reject)
+        sizes[n] = own[0].size
+        spans.append(own if own[0].size else _span([(0, 0)]))
+        first += spans[-1][0].size
+    rows = np.maximum(sizes, 1)
+    return Items(
+        records=records,
+        octets=octets,
+        words=words,
+        starts=np.concatenate([starts for starts, _ in spans] or [_NONE]),
+        ends=np.concatenate([ends for _, ends in spans] or [_NONE]),
+        firsts=np.cumsum(rows) - rows,
+        sizes=sizes,
+        owners=np.repeat(np.arange(len(records)), rows),
+        rejects=rejects,
+    )
+
+
+_NONE = np.empty(0, np.int64)
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """The bytes of a call as they are laid one after the other."""
+
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def lay(self, part: bytes) -> tuple[int, int]:
+        at = self.size
+        self.parts.append(part)
+        self.size += len(part)
+        return at, self.size
+
+
+def _find(
+    record: Record, pieces: _Pieces, limit: int
+) -> tuple[tuple[int, int], Spans | Reject | None]:
+    """The whole body, and its items; None where they are the body's lines."""
+    body = record.body
+    if record.refusal:
+        return pieces.lay(body), Reject(Reason.BAD_HEADER, record.refusal)
+    if len(body) > limit:
+        detail = f"body: found {len(body)} bytes; send at most {limit}"
+        source = record.header.source if record.header else ""
+        return pieces.lay(body), Reject(Reason.BODY_TOO_LARGE, detail, None, source)
+    if len(body) >= COMPILED_BYTES_MIN and is_lines(body):
+        return pieces.lay(body), None
+    whole = pieces.lay(body)
+    return whole, _span([pieces.lay(item) for item in split_body(body)])
+
+
+def _span(spans: Sequence[tuple[int, int]]) -> Spans:
+    edges = np.array(spans, np.int64).reshape(-1, 2)
+    return edges[:, 0], edges[:, 1]
+
+
+def _lines(octets: Octets, words: Words, whole: tuple[int, int]) -> Spans:
+    # Loaded here, because most processes never meet a large body.
+    from ledger.domain.ingest.scan import split_lines
+
+    at, end = whole
+    most = (end - at) // _LINE_BYTES_MIN + 1
+    starts, ends = np.empty(most, np.int64), np.empty(most, np.int64)
+    count = split_lines(octets, words, at, end, starts, ends)
+    return starts[:count].copy(), ends[:count].copy()
+
+
+def _wrong_count(record: Record, items: Spans) -> Reject | None:
+    header = record.header
+    if header is None or header.count == items[0].size:
+        return None
+    found = f"{header.count} beside {items[0].size} events"
+    detail = f"tl-count: found {found}; send the whole batch"
+    return Reject(Reason.COUNT_MISMATCH, detail, None, header.source)

@@ -1,0 +1,117 @@
+"""The compiled reader of many lines agrees with the strict decoder, row by row."""
+
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from ledger.domain.ingest.columns import energy_frame, usage_frame
+from ledger.domain.ingest.decode import Reject, decode_items
+from ledger.domain.ingest.fast import read_shaped
+from ledger.domain.ingest.items import split_records
+from ledger.domain.ingest.record import Record
+from ledger.domain.ingest.structs import CountersEvent, EnergyEvent
+from ledger.wire.batch import BatchHeader
+from ledger.wire.events import ENERGY
+from tests.domain.ingest.test_decode import SAMPLES, VALUES, places
+from tests.wire.samples import usage_event
+
+LINES = 20
+
+
+def read(lines: list[bytes], header: BatchHeader | None = None) -> tuple[dict[str, Any], set[int]]:
+    """The frames of usage and of energy that were read as columns, and the rows that were left."""
+    items = split_records([Record(b"\n".join(lines), header)], body_bytes_max=10**9)
+    shaped = read_shaped(items, items.readable())
+    frames: dict[str, list[pl.DataFrame]] = {"usage": [], "energy": []}
+    for kind, frame in shaped.frames:
+        frames["energy" if kind == ENERGY else "usage"].append(frame)
+    return frames, set(shaped.rest.tolist())
+
+
+def assert_as_strict(lines: list[bytes]) -> int:
+    """Every row that was read equals what the strict decoder reads; returns how many were."""
+    frames, left = read(lines)
+    strict = decode_items(lines)
+    read_rows = 0
+    for kind, parts in frames.items():
+        for part in parts:
+            rows = part["row"].to_list()
+            assert not left & set(rows)
+            events = [strict[row] for row in rows]
+            assert not [one for one in events if isinstance(one, Reject | CountersEvent)]
+            assert all(isinstance(one, EnergyEvent) == (kind == "energy") for one in events)
+            build: Any = energy_frame if kind == "energy" else usage_frame
+            wanted = build(events, rows)
+            assert_frame_equal(part.select(wanted.columns), wanted)
+            read_rows += len(rows)
+    return read_rows
+
+
+@st.composite
+def bent_lines(draw: st.DrawFn) -> list[bytes]:
+    """Many lines of one sample, some of them with one value changed."""
+    sample = draw(st.sampled_from(SAMPLES))
+    path = draw(st.sampled_from(places(sample)))
+    lines = []
+    for n in range(LINES):
+        event = json.loads(json.dumps(sample)) | {"id": f"e-{n}"}
+        if draw(st.booleans()):
+            holder: Any = event
+            for name in path[:-1]:
+                holder = holder[name]
+            holder[path[-1]] = draw(VALUES)
+        lines.append(json.dumps(event, ensure_ascii=draw(st.booleans())).encode("utf-8", "replace"))
+    return lines
+
+
+@settings(deadline=None)  # the first call compiles
+@given(bent_lines())
+def test_what_is_read_as_columns_is_what_the_strict_decoder_reads(lines: list[bytes]) -> None:
+    assert_as_strict(lines)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 600), st.binary(min_size=1, max_size=3), st.integers(0, LINES - 1))
+def test_bytes_out_of_place_are_left_to_the_strict_decoder(
+    at: int, octets: bytes, line: int
+) -> None:
+    lines = [json.dumps(usage_event() | {"id": f"e-{n}"}).encode() for n in range(LINES)]
+    bent = lines[line]
+    lines[line] = bent[: at % len(bent)] + octets.replace(b"\n", b"") + bent[at % len(bent) + 1 :]
+    if lines[line].strip():
+        assert assert_as_strict(lines) >= LINES - 1
+
+
+def test_lines_of_one_shape_are_all_read() -> None:
+    lines = [
+        json.dumps(usage_event(requests=n + 1, project_id=f"p{n}") | {"id": f"e{n}"}).encode()
+        for n in range(500)
+    ]
+    assert assert_as_strict(lines) == 500
+
+
+def test_shapes_may_be_mixed() -> None:
+    lines = [
+        json.dumps(usage_event(stream=[None, True, False][n % 3]) | {"id": f"e{n}"}).encode()
+        for n in range(300)
+    ]
+    frames, left = read(lines)
+    assert sorted(part.height for part in frames["usage"]) == [100, 100, 100]
+    assert left == set()
+
+
+@pytest.mark.parametrize(
+    ("place", "source"), [("1.7.3", "other"), ("1.7.4", "gw"), ("1.7.03", "gw"), ("1.8.3", "gw")]
+)
+def test_a_place_or_source_that_is_not_the_batch_s_is_left(place: str, source: str) -> None:
+    events = [usage_event() | {"id": f"1.7.{n}", "source": "gw"} for n in range(LINES)]
+    events[3] |= {"id": place, "source": source}
+    lines = [json.dumps(event).encode() for event in events]
+    frames, left = read(lines, BatchHeader("gw", "p", 1, 7, LINES))
+    assert left == {3}
+    assert frames["usage"][0].height == LINES - 1
