@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.domain.ingest.directory import Directory
+from ledger.domain.ingest.key import Memory
 from ledger.store.directory import (
     find_directory_changing,
     find_directory_version,
@@ -21,6 +22,7 @@ class DirectoryCache:
 
     snapshot: Directory | None = None
     known_keys: set[int] = field(default_factory=set)
+    resolved: Memory = field(default_factory=dict)
 
     async def read(self, connection: Connection) -> Directory:
         """The slow facts as they stand."""
@@ -29,6 +31,7 @@ class DirectoryCache:
             # In this order: a change that is not visible yet leaves a mark that matches nothing.
             changing = await find_directory_changing(connection)
             self.snapshot = await read_directory(connection, UNSETTLED if changing else version)
+            self.resolved.clear()
         return self.snapshot
 
     def remember_keys(self, keys: Iterable[int]) -> None:

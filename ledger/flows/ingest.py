@@ -158,7 +158,7 @@ async def _store(
     known = await _register_sources(connection, prepared, directory)
     refuse_forms(prepared, known)
     targets = find_targets(prepared, known)
-    keyed = assign_keys(prepared.usage, known)
+    keyed = assign_keys(prepared.usage, known, directory.resolved)
     prepared.usage = keyed.frame
     refuse_customers(prepared)
     await _register_keys(connection, keyed, directory)
@@ -321,7 +321,8 @@ def _encode(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
     return Stored.of(
         pl.concat([facts.select(FACTS), undone.select(FACTS), *stored]),
         moves=pl.concat([standing.select(FACTS), *stored]),
-        worked=standing,
+        # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
+        worked=facts,
         claims=facts,
         energy=_placed(call, prepared.energy),
         counters=_placed(call, prepared.counters),

@@ -8,24 +8,20 @@ import polars as pl
 
 from ledger.domain.ingest import rows
 from ledger.domain.ingest.spread import busy_masks
-from ledger.store.ingest import copy_masks, copy_rows
+from ledger.store.binary import Rows
+from ledger.store.ingest import copy_binary, copy_rows, encode_masks
 from ledger.store.queries import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A batch's rows, ready but for their number: facts, and the moves of the windows.
+    """A batch's rows, encoded but for their number: facts, and the moves of the windows.
 
-    `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those that
-    kept an engine busy, `claims` those that may carry a vendor's cost.
+    `tables` go as they are; scrapes and vendors' claims have values that only Python encodes.
     """
 
-    facts: pl.DataFrame
-    usage_windows: pl.DataFrame
-    activity_windows: pl.DataFrame
-    masks: Sequence[tuple[int, datetime, int]]
+    tables: Sequence[tuple[str, Rows]]
     claims: pl.DataFrame
-    energy: pl.DataFrame
     counters: pl.DataFrame
     stored_day: date
 
@@ -41,32 +37,33 @@ class Stored:
         counters: pl.DataFrame,
         now: datetime,
     ) -> "Stored":
-        """Encode everything that needs no number."""
+        """Encode everything that needs no number.
+
+        `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
+        that kept an engine busy, `claims` those that may carry a vendor's cost.
+        """
         day = now.astimezone(UTC).date()
+        tables = [
+            ("usage_fact", rows.fact_frame(facts, stored_day=day), rows.FACT_COLUMNS),
+            ("usage_delta", rows.usage_delta_frame(moves), rows.USAGE_DELTA_COLUMNS),
+            ("activity_delta", rows.activity_delta_frame(moves), rows.ACTIVITY_DELTA_COLUMNS),
+            ("gpu_reading", rows.reading_frame(energy, stored_day=day), rows.READING_COLUMNS),
+        ]
+        encoded = [(name, Rows.of(frame, columns)) for name, frame, columns in tables if frame.height]
+        if worked.height:
+            encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
-            facts=rows.fact_frame(facts, stored_day=day),
-            usage_windows=rows.usage_delta_frame(moves),
-            activity_windows=rows.activity_delta_frame(moves),
-            masks=[(key, rows.moment(at), mask) for key, at, mask in busy_masks(worked)],
+            tables=encoded,
             claims=claims,
-            energy=rows.reading_frame(energy, stored_day=day),
             counters=counters,
             stored_day=day,
         )
 
     async def copy(self, connection: Connection, batch_seq: int) -> None:
         """Write it under its number."""
-        for table, columns, frame in (
-            ("usage_fact", rows.FACT_COLUMNS, self.facts),
-            ("usage_delta", rows.USAGE_DELTA_COLUMNS, self.usage_windows),
-            ("activity_delta", rows.ACTIVITY_DELTA_COLUMNS, self.activity_windows),
-            ("gpu_reading", rows.READING_COLUMNS, self.energy),
-        ):
-            if frame.height:
-                numbered = rows.numbered(frame, columns, batch_seq=batch_seq)
-                await copy_rows(connection, table, columns, numbered)
-        if self.masks:
-            await copy_masks(connection, self.masks, batch_seq=batch_seq)
+        for name, table in self.tables:
+            table.number(batch_seq)
+            await copy_binary(connection, name, table)
         counters = rows.counter_rows(self.counters, batch_seq=batch_seq, stored_day=self.stored_day)
         if counters:
             await copy_rows(connection, "counter_reading", rows.COUNTER_COLUMNS, counters)

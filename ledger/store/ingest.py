@@ -1,9 +1,9 @@
 """Writes what was received: sources, keys, claims, facts, deltas, quarantine, positions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date, datetime
 
-from asyncpg import BitString
+import polars as pl
 
 from ledger.domain.ingest.claims import (
     BatchClaim,
@@ -15,7 +15,8 @@ from ledger.domain.ingest.claims import (
 )
 from ledger.domain.ingest.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.ingest.place import BatchPlace
-from ledger.domain.period import WINDOW_SECONDS
+from ledger.domain.ingest.spread import Masks
+from ledger.store.binary import Rows, bits, field
 from ledger.store.queries import Connection, load_queries
 
 INGEST = load_queries("ingest")
@@ -185,16 +186,24 @@ def _places(places: Sequence[BatchPlace]) -> dict[str, list[int] | list[str]]:
     }
 
 
-async def copy_masks(
-    connection: Connection, masks: Iterable[tuple[int, datetime, int]], *, batch_seq: int
-) -> None:
-    """(engine key, window, mask whose bit n is second n) of a batch."""
-    await copy_rows(
-        connection,
-        "activity_mask",
-        ("engine_key_id", "window_start", "batch_seq", "mask"),
+def encode_masks(masks: Masks) -> Rows:
+    """Rows of activity_mask, but for their number."""
+    return Rows(
         [
-            (key, window, batch_seq, BitString.from_int(mask, WINDOW_SECONDS, bitorder="little"))
-            for key, window, mask in masks
-        ],
+            field("engine_key_id", pl.Series(masks.engine_key_ids)),
+            field("window_start", pl.Series(masks.windows).cast(pl.Datetime("us"))),
+            bits("mask", masks.seconds),
+        ]
+    )
+
+
+async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None:
+    """Encoded rows into a table."""
+
+    async def stream() -> AsyncIterator[bytes | memoryview]:
+        for chunk in encoded.chunks():
+            yield chunk
+
+    await connection.copy_to_table(
+        table, source=stream(), columns=list(encoded.columns), format="binary"
     )

@@ -4,7 +4,7 @@ Invariant: an id is a hash of the content alone, so that every worker finds the 
 made once per distinct combination, not per row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -17,6 +17,8 @@ from ledger.domain.ingest.spread import window_of
 _WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
 _WHAT = ("service_tier_served", "model", "adapter", "region", "engine_instance")
 _COMBINATION = (*_WHO, *_WHAT, "context_band", "window_start")
+Combination = tuple[str | int, ...]
+REMEMBERED_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +99,52 @@ def name_columns(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop("customer_id")
 
 
-def assign_keys(frame: pl.DataFrame, directory: Directory) -> Keyed:
-    """Resolves customer and tier of each row and gives it its two keys."""
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a combination of names means by a directory: its keys, and who said its tier."""
+
+    usage: UsageKeyRow
+    engine: EngineKeyRow
+    flags: int
+
+
+Memory = MutableMapping[Combination, Resolved]
+
+
+def assign_keys(
+    frame: pl.DataFrame, directory: Directory, memory: Memory | None = None
+) -> Keyed:
+    """Resolves customer and tier of each row and gives it its two keys.
+
+    `memory` holds what this very directory said of combinations met before.
+    """
+    known = {} if memory is None else memory
     placed = frame.with_columns(window_start=window_of())
     distinct = placed.select(_COMBINATION).unique().sort(_COMBINATION)
-    usage: dict[int, UsageKeyRow] = {}
-    engine: dict[int, EngineKeyRow] = {}
-    found = [_resolve(one, directory, usage, engine) for one in distinct.iter_rows()]
-    columns = list(zip(*found, strict=True)) or [(), (), (), ()]
+    found = [known.get(one) or _remember(one, directory, known) for one in distinct.iter_rows()]
     resolved = distinct.with_columns(
-        pl.Series("usage_key_id", columns[0], pl.Int64),
-        pl.Series("engine_key_id", columns[1], pl.Int64),
-        pl.Series("customer_id", columns[2], pl.String),
-        pl.Series("tier_flags", columns[3], pl.Int32),
+        pl.Series("usage_key_id", [one.usage.usage_key_id for one in found], pl.Int64),
+        pl.Series("engine_key_id", [one.engine.engine_key_id for one in found], pl.Int64),
+        pl.Series("customer_id", [one.usage.customer_id for one in found], pl.String),
+        pl.Series("tier_flags", [one.flags for one in found], pl.Int32),
     )
     joined = placed.join(resolved, on=list(_COMBINATION), how="left", maintain_order="left")
     keyed = joined.with_columns(flags=pl.col("flags") + pl.col("tier_flags"))
     return Keyed(
-        keyed.drop("tier_flags", "window_start"), tuple(usage.values()), tuple(engine.values())
+        keyed.drop("tier_flags", "window_start"),
+        tuple({one.usage.usage_key_id: one.usage for one in found}.values()),
+        tuple({one.engine.engine_key_id: one.engine for one in found}.values()),
     )
 
 
-def _resolve(
-    one: tuple[str | int, ...],
-    directory: Directory,
-    usage: dict[int, UsageKeyRow],
-    engine: dict[int, EngineKeyRow],
-) -> tuple[int, int, str | None, int]:
+def _remember(one: Combination, directory: Directory, known: Memory) -> Resolved:
+    if len(known) >= REMEMBERED_MAX:
+        known.clear()
+    known[one] = found = _resolve(one, directory)
+    return found
+
+
+def _resolve(one: Combination, directory: Directory) -> Resolved:
     said = dict(zip(_COMBINATION, one, strict=True))
     text = {name: str(said[name]) for name in (*_WHO, *_WHAT)}
     moment = int(said["window_start"])
@@ -146,5 +167,4 @@ def _resolve(
         context_band=int(said["context_band"]),
     )
     where = engine_key(text["engine_instance"], text["model"], tier)
-    usage[row.usage_key_id], engine[where.engine_key_id] = row, where
-    return row.usage_key_id, where.engine_key_id, customer_id, said_by << TIER_SOURCE_SHIFT
+    return Resolved(row, where, said_by << TIER_SOURCE_SHIFT)

@@ -54,7 +54,8 @@ def fact_frame(facts: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
     """
     signed = [pl.col(name) * pl.col("sign") for name in ("requests", *METERS)]
     times = [as_time(name) for name in _FACT_TIMES]
-    return facts.with_columns(*signed, *times, stored_day=pl.lit(stored_day))
+    end_user = pl.col("end_user").str.replace_all("-", "").str.decode("hex")
+    return facts.with_columns(*signed, *times, end_user, stored_day=pl.lit(stored_day))
 
 
 def reverse(facts: pl.DataFrame, *, first_ordinal: int) -> pl.DataFrame:
@@ -76,11 +77,6 @@ def usage_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
 def activity_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
     """Rows of activity_delta, but for their number in the stored order, from facts with `sign`."""
     return activity_windows(moves).with_columns(as_time("window_start"))
-
-
-def numbered(frame: pl.DataFrame, columns: Sequence[str], *, batch_seq: int) -> Rows:
-    """The rows of a frame with their number, in the order of `columns`."""
-    return frame.with_columns(batch_seq=pl.lit(batch_seq)).select(columns).rows()
 
 
 def reading_frame(energy: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:

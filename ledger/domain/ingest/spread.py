@@ -5,19 +5,22 @@ Invariant: what is spread adds up to what came in, for any cut (`apportion.cumul
 rule for one attempt), and masks of the same attempts are the same in any order (`busy.mask_of`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from ledger.domain.busy import ALL_BUSY
+from ledger.domain.ingest.octets import Bools, Ints
 from ledger.domain.period import WINDOW_SECONDS
 
-WINDOW_US = WINDOW_SECONDS * 1_000_000
+_SECOND_US = 1_000_000
+WINDOW_US = WINDOW_SECONDS * _SECOND_US
 METERS = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 INPUT_METERS = ("uncached", "cache_read", "cache_write")
 WORK = (*INPUT_METERS, "output")
 # A few attempts over many windows are spread in slices, so that memory stays flat.
-SLICE_ROWS = 1_000_000
+SLICE_ROWS = 100_000
 
 
 def window_of() -> pl.Expr:
@@ -48,6 +51,22 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
         middle=_middle(),
         end=_end(),
     )
+    # Most attempts lie in one window, which takes all of them.
+    whole = spans.select(
+        (_window("start") == _window_of_last()) & (_window("start") == _leg_start() // WINDOW_US)
+    ).to_series()
+    parts = [_sum_work(spans.filter(whole).with_columns(window=_window("start")).select(_SPREAD))]
+    if not whole.all():
+        parts += [_sum_work(_spread(leg)) for leg in _slices(_legs(spans.filter(~whole)))]
+    return _sum_work(pl.concat(parts)).sort("window_start", "engine_key_id", "usage_key_id")
+
+
+def _window_of_last() -> pl.Expr:
+    return pl.max_horizontal("start", pl.col("end") - 1) // WINDOW_US
+
+
+def _legs(spans: pl.DataFrame) -> pl.DataFrame:
+    keys = ("engine_key_id", "usage_key_id", "sign")
     inputs = spans.select(*keys, *INPUT_METERS, "start", end=_leg_end(), output=pl.lit(0, pl.Int64))
     outputs = spans.select(
         *keys,
@@ -56,38 +75,69 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
         "output",
         start=_leg_start(),
     )
-    legs = pl.concat([inputs, outputs.select(inputs.columns)])
-    parts = [_sum_work(_spread(leg)) for leg in _slices(legs)]
-    return _sum_work(pl.concat(parts)).sort("window_start", "engine_key_id", "usage_key_id")
+    return pl.concat([inputs, outputs.select(inputs.columns)])
 
 
-def busy_masks(frame: pl.DataFrame) -> list[tuple[int, int, int]]:
-    """(engine key, window start in µs, mask) of the seconds attempts touch; bit n is second n."""
-    spans = frame.select("engine_key_id", start=_start(), end=_end()).unique()
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Busy seconds by engine key and window (start in µs): a row of 900 each, sorted."""
+
+    engine_key_ids: Ints
+    windows: Ints
+    seconds: Bools
+
+
+def busy_masks(frame: pl.DataFrame) -> Masks:
+    """The seconds that attempts touch."""
+    spans = frame.select("engine_key_id", start=_start(), end=_end())
     spans = spans.with_columns(last=pl.max_horizontal("start", pl.col("end") - 1))
-    masks: dict[tuple[int, int], int] = {}
-    for part in _slices(spans):
-        for key, window, first, last in _seconds(part).iter_rows():
-            place = (key, window)
-            masks[place] = masks.get(place, 0) | _run(first, last)
-    return [(key, window, mask) for (key, window), mask in sorted(masks.items())]
+    found = [_touched(part) for part in _slices(spans) if part.height]
+    if not found:
+        none = np.empty(0, np.int64)
+        return Masks(none, none, np.empty((0, WINDOW_SECONDS), np.bool_))
+    return found[0] if len(found) == 1 else _merge(found)
 
 
-def _run(first: int, last: int) -> int:
-    if last - first == WINDOW_SECONDS - 1:
-        return ALL_BUSY
-    return ((1 << (last - first + 1)) - 1) << first
+def _touched(spans: pl.DataFrame) -> Masks:
+    first, last = spans["start"].to_numpy(), spans["last"].to_numpy()
+    windows = first // WINDOW_US
+    counts = last // WINDOW_US - windows + 1
+    keys = spans["engine_key_id"].to_numpy()
+    if (counts > 1).any():
+        ordinals = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        windows = np.repeat(windows, counts) + ordinals
+        first, last, keys = (np.repeat(one, counts) for one in (first, last, keys))
+    base = windows * WINDOW_US
+    since = np.maximum(first - base, 0) // _SECOND_US
+    until = np.minimum(last - base, WINDOW_US - 1) // _SECOND_US + 1
+    cells, codes = _cells(keys, windows)
+    width = WINDOW_SECONDS + 1
+    size = cells[0].size * width
+    begun = np.bincount(codes * width + since, minlength=size)
+    begun -= np.bincount(codes * width + until, minlength=size)
+    seconds = np.cumsum(begun.reshape(-1, width), axis=1)[:, :WINDOW_SECONDS] > 0
+    return Masks(cells[0], cells[1] * WINDOW_US, seconds)
 
 
-def _seconds(spans: pl.DataFrame) -> pl.DataFrame:
-    exploded = _explode(spans, "last")
-    base = pl.col("window") * WINDOW_US
-    return exploded.select(
-        "engine_key_id",
-        window_start=base,
-        first=(pl.max_horizontal("start", base) - base) // 1_000_000,
-        last=(pl.min_horizontal("last", base + WINDOW_US - 1) - base) // 1_000_000,
-    ).unique()
+def _cells(keys: Ints, windows: Ints) -> tuple[tuple[Ints, Ints], Ints]:
+    """Each distinct pair of key and window, in order, and which of them a row has."""
+    names = np.sort(pl.Series(keys).unique().to_numpy())
+    lowest = int(windows.min())
+    span = int(windows.max()) - lowest + 1
+    places = np.searchsorted(names, keys) * span + (windows - lowest)
+    taken = np.sort(pl.Series(places).unique().to_numpy())
+    cells = (names[taken // span], taken % span + lowest)
+    return cells, np.searchsorted(taken, places)
+
+
+def _merge(found: Sequence[Masks]) -> Masks:
+    keys = np.concatenate([one.engine_key_ids for one in found])
+    windows = np.concatenate([one.windows for one in found])
+    cells, codes = _cells(keys, windows // WINDOW_US)
+    order = np.argsort(codes, kind="stable")
+    seconds = np.concatenate([one.seconds for one in found])[order]
+    firsts = np.searchsorted(codes[order], np.arange(cells[0].size))
+    return Masks(cells[0], cells[1] * WINDOW_US, np.logical_or.reduceat(seconds, firsts, axis=0))
 
 
 def _start() -> pl.Expr:

@@ -92,7 +92,10 @@ def test_masks_are_those_of_each_attempt_merged(rows: list[dict[str, int | None]
             place = (one["engine_key_id"] or 0, at)
             wanted[place] = wanted.get(place, 0) | mask_of(start, end, at)
             at += timedelta(minutes=15)
-    found = {(key, moment(at)): mask for key, at, mask in busy_masks(frame(rows))}
+    masks = busy_masks(frame(rows))
+    places = zip(masks.engine_key_ids.tolist(), map(moment, masks.windows.tolist()), strict=True)
+    bits = [sum(1 << n for n, busy in enumerate(row) if busy) for row in masks.seconds]
+    found = dict(zip(places, bits, strict=True))
     assert found == {place: mask for place, mask in wanted.items() if mask}
 
 
