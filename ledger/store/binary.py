@@ -41,6 +41,8 @@ def field(name: str, series: pl.Series) -> Field:
     """A column as its table has it: whole numbers by their width, times, a day, text, bytes."""
     known = series.is_not_null().to_numpy() if series.null_count() else None
     dtype = series.dtype
+    if series.null_count() == len(series):
+        return Field(name, np.zeros(len(series), "V1"), known)
     if dtype in {pl.String, pl.Binary}:
         return _texts(name, series.cast(pl.Binary), known)
     if dtype == pl.Datetime:

@@ -4,6 +4,7 @@ Invariant: no float column exists; null is unknown and stays null.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -130,6 +131,24 @@ def _ints(names: Iterable[str], owners: Sequence[Any], prefix: str = "") -> list
 def _list(name: str, owners: Sequence[Any]) -> list[Any]:
     read: Callable[[Any], Any] = attrgetter(name)
     return list(map(read, owners))
+
+
+@lru_cache
+def no_usage() -> pl.DataFrame:
+    """The frame of no attempts."""
+    return usage_frame([], [])
+
+
+@lru_cache
+def no_energy() -> pl.DataFrame:
+    """The frame of no readings."""
+    return energy_frame([], [])
+
+
+@lru_cache
+def no_counters() -> pl.DataFrame:
+    """The frame of no scrapes."""
+    return counters_frame([], [])
 
 
 def _with_times(columns: Sequence[Column]) -> pl.DataFrame:

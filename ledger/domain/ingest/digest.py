@@ -192,20 +192,27 @@ class _Columns:
 def _column(tag: str, series: pl.Series) -> "_Numbers | _Texts":
     if series.dtype == pl.String:
         return _Texts.of(tag, series)
+    if series.null_count() == 0:
+        return _Numbers(tag, None, series.cast(pl.Int64).to_numpy())
     known = series.is_not_null().to_numpy()
     return _Numbers(tag, known, series.cast(pl.Int64).fill_null(0).to_numpy())
 
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """Whole numbers, and which rows have one."""
+    """Whole numbers, and which rows have one; None is all."""
 
     tag: str
-    known: Bools
+    known: Bools | None
     values: Ints
 
     def feed(self, hasher: "blake2b", since: int, to: int) -> None:
-        known, values = self.known[since:to], self.values[since:to]
+        values = self.values[since:to]
+        if self.known is None:
+            hasher.update(f"{self.tag};{to - since};".encode())
+            hasher.update(np.ascontiguousarray(values, "<i8"))
+            return
+        known = self.known[since:to]
         if _feed_known(hasher, self.tag, known):
             hasher.update(np.ascontiguousarray(values[known], "<i8"))
 

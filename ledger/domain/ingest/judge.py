@@ -41,12 +41,29 @@ def senders(prepared: Prepared, *, decoded: bool = False) -> list[tuple[str, int
 
     `decoded` takes in rows that have been dropped since.
     """
+    frames = list(prepared.decoded.values() if decoded else _frames(prepared))
+    alive = np.zeros(len(prepared.records), np.bool_)
+    for frame in frames:
+        alive[prepared.items.owners[frame["row"].to_numpy()]] = True
+    headers = {n: record.header for n, record in enumerate(prepared.records) if alive[n]}
+    # All rows of a batch have its source: others were refused.
+    found = [(int(prepared.items.firsts[n]), h.source, n) for n, h in headers.items() if h]
+    if len(found) < len(headers):
+        found += _keyed_senders(prepared, frames)
+    return [(source, record) for _, source, record in sorted(found)]
+
+
+def _keyed_senders(
+    prepared: Prepared, frames: Sequence[pl.DataFrame]
+) -> list[tuple[int, str, int]]:
+    keyed = np.array([record.header is None for record in prepared.records], np.bool_)
     firsts: dict[tuple[str, int], int] = {}
-    for frame in prepared.decoded.values() if decoded else _frames(prepared):
-        pairs = _owned(prepared, frame).group_by("source", "record").agg(pl.min("row"))
-        for source, record, row in pairs.iter_rows():
+    for frame in frames:
+        owned = _owned(prepared, frame)
+        mine = owned.filter(pl.Series(keyed[owned["record"].to_numpy()]))
+        for source, record, row in mine.group_by("source", "record").agg(pl.min("row")).iter_rows():
             firsts[source, record] = min(row, firsts.get((source, record), row))
-    return sorted(firsts, key=firsts.__getitem__)
+    return [(row, source, record) for (source, record), row in firsts.items()]
 
 
 def _owned(prepared: Prepared, frame: pl.DataFrame) -> pl.DataFrame:

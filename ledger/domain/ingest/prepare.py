@@ -14,7 +14,14 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.fact import Reason
-from ledger.domain.ingest.columns import counters_frame, energy_frame, usage_frame
+from ledger.domain.ingest.columns import (
+    counters_frame,
+    energy_frame,
+    no_counters,
+    no_energy,
+    no_usage,
+    usage_frame,
+)
 from ledger.domain.ingest.decode import Reject, decode_items, reject
 from ledger.domain.ingest.digest import batch_digests, content_digests
 from ledger.domain.ingest.items import COMPILED_BYTES_MIN, Items, split_records
@@ -97,13 +104,15 @@ def _decode(items: Items) -> Prepared:
     frames, rest = _read_shaped(items)
     strict = _decode_each(items, rest)
     rejects.update(strict.rejects)
-    usage = [usage_frame(*strict.usage), *(f for kind, f in frames if kind != ENERGY)]
-    energy = [energy_frame(*strict.energy), *(f for kind, f in frames if kind == ENERGY)]
+    usage = [usage_frame(*strict.usage) if strict.usage[0] else no_usage()]
+    usage += [frame for kind, frame in frames if kind != ENERGY]
+    energy = [energy_frame(*strict.energy) if strict.energy[0] else no_energy()]
+    energy += [frame for kind, frame in frames if kind == ENERGY]
     return Prepared(
         items=items,
         usage=name_columns(resolve_leaves(_joined(usage))),
         energy=_joined(energy),
-        counters=counters_frame(*strict.counters),
+        counters=counters_frame(*strict.counters) if strict.counters[0] else no_counters(),
         rejects=rejects,
     )
 

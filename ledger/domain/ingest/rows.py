@@ -54,8 +54,10 @@ def fact_frame(facts: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
     """
     signed = [pl.col(name) * pl.col("sign") for name in ("requests", *METERS)]
     times = [as_time(name) for name in _FACT_TIMES]
-    end_user = pl.col("end_user").str.replace_all("-", "").str.decode("hex")
-    return facts.with_columns(*signed, *times, end_user, stored_day=pl.lit(stored_day))
+    users = facts["end_user"]
+    if users.null_count() < len(users):
+        facts = facts.with_columns(pl.col("end_user").str.replace_all("-", "").str.decode("hex"))
+    return facts.with_columns(*signed, *times, stored_day=pl.lit(stored_day))
 
 
 def reverse(facts: pl.DataFrame, *, first_ordinal: int) -> pl.DataFrame:
@@ -124,8 +126,8 @@ def known_moment(micros: int | None) -> datetime | None:
 
 def hash_end_users(users: pl.Series, secret: bytes | None) -> pl.Series:
     """Hex of a keyed hash of each end user, or null: without a secret nothing is kept."""
-    if secret is None:
-        return pl.Series(users.name, [None] * len(users), pl.String)
+    if secret is None or users.null_count() == len(users):
+        return pl.Series(users.name, [None], pl.String).new_from_index(0, len(users))
     key = blake2b(secret, digest_size=32).digest()
     hashed = {
         user: blake2b(user.encode(), digest_size=16, key=key).hexdigest()
