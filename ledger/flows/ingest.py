@@ -19,11 +19,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import asyncpg
-import numpy as np
 import polars as pl
 
-from ledger.domain.errors import ConflictError, LedgerError, UnavailableError
-from ledger.domain.fact import Fate, Flag
+from ledger.domain.errors import LedgerError, UnavailableError
+from ledger.domain.fact import Fate
 from ledger.domain.ingest.claims import (
     CONFLICT_COLUMNS,
     BatchClaim,
@@ -37,25 +36,18 @@ from ledger.domain.ingest.claims import (
 )
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.judge import (
-    KEYED,
     claiming_records,
-    form_of,
     keyed_rows,
-    new_sources,
-    refuse_customers,
-    refuse_forms,
-    refuse_sources,
 )
-from ledger.domain.ingest.key import Keyed, assign_keys
 from ledger.domain.ingest.place import BatchPlace, place_lock
 from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.domain.ingest.rows import FACTS, hash_end_users, reverse
-from ledger.domain.ingest.supersede import find_targets
 from ledger.domain.ingest.target import Target
 from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
+from ledger.flows.encode import encode
+from ledger.flows.resolve import Resolved, resolve
 from ledger.flows.stored import Stored
 from ledger.store import ingest as store
 from ledger.store.connect import draw_batch_seq
@@ -84,10 +76,6 @@ class PositionLostError(LedgerError):
     title = "Position lost"
 
 
-class KeyCollisionError(ConflictError):
-    """Two different keys have one content hash."""
-
-
 class ClaimLostError(Exception):
     """Another writer took an id between look-up and claim; the call is tried again."""
 
@@ -96,15 +84,23 @@ class ClaimLostError(Exception):
 class _Call:
     """A call between its checks and its writes; `fates` has the rows that were not counted."""
 
-    prepared: Prepared
-    directory: Directory
+    resolved: Resolved
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     batch_claims: list[BatchClaim] = field(default_factory=list)
     event_claims: list[EventClaim] = field(default_factory=list)
     awaited: dict[int, EventId] = field(default_factory=dict)
-    targets: dict[int, Target] = field(default_factory=dict)
     corrected: Corrected = field(default_factory=Corrected)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The items and frames of the call."""
+        return self.resolved.prepared
+
+    @property
+    def directory(self) -> Directory:
+        """The slow facts by which it was resolved."""
+        return self.resolved.directory
 
 
 async def ingest(
@@ -121,22 +117,54 @@ async def ingest(
     PositionLostError where a partition of `moves` does not stand where expected; UnavailableError
     where other writers kept taking the same ids.
     """
-    prepared = await asyncio.to_thread(
-        prepare, records, now=now, body_bytes_max=limits.body_bytes_max
+    prepared = await prepare_records(records, now=now, limits=limits)
+    return await store_prepared(
+        connection, prepared, directory=directory, now=now, limits=limits, moves=moves
     )
-    refuse_sources(prepared)
+
+
+async def prepare_records(
+    records: Sequence[Record], *, now: datetime, limits: IngestLimits
+) -> Prepared:
+    """The part of `ingest` that needs no database, beside whatever else goes on."""
+    return await asyncio.to_thread(prepare, records, now=now, body_bytes_max=limits.body_bytes_max)
+
+
+async def resolve_prepared(
+    connection: Connection,
+    prepared: Prepared,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+) -> Resolved:
+    """The part of `ingest` that registers names and encodes rows, before the transaction."""
+    secret = limits.end_user_secret
+    return await resolve(connection, prepared.fork(), directory=directory, now=now, secret=secret)
+
+
+async def store_prepared(
+    connection: Connection,
+    prepared: Prepared,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+    moves: Sequence[PositionMove] = (),
+    resolved: Resolved | None = None,
+) -> list[RecordOutcome]:
+    """The rest of `ingest`; `resolved` is used once, a second try looks at everything again."""
     for _ in range(RETRIES):
         try:
-            return await _store(
-                connection,
-                prepared.fork(),
-                directory=directory,
-                now=now,
-                limits=limits,
-                moves=moves,
+            call = _Call(
+                resolved
+                or await resolve_prepared(
+                    connection, prepared, directory=directory, now=now, limits=limits
+                )
             )
+            return await _store(connection, call, now=now, limits=limits, moves=moves)
         except (ClaimLostError, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
-            continue
+            resolved = None
     raise UnavailableError("Other writers are storing the same events.", "Send the batch again.")
 
 
@@ -148,79 +176,47 @@ async def prepare_storage(connection: Connection, *, now: datetime) -> int:
 
 async def _store(
     connection: Connection,
-    prepared: Prepared,
+    call: _Call,
     *,
-    directory: DirectoryCache,
     now: datetime,
     limits: IngestLimits,
     moves: Sequence[PositionMove],
 ) -> list[RecordOutcome]:
-    known = await _register_sources(connection, prepared, directory)
-    refuse_forms(prepared, known)
-    targets = find_targets(prepared, known)
-    keyed = assign_keys(prepared.usage, known, directory.resolved)
-    prepared.usage = keyed.frame
-    refuse_customers(prepared)
-    await _register_keys(connection, keyed, directory)
     async with connection.transaction():
-        call = _Call(prepared, known, targets=targets)
         await _sort_batches(connection, call)
         await _sort_events(connection, call)
         await _correct(connection, call)
         _suspend(call)
-        stored = _encode(call, now=now, secret=limits.end_user_secret)
+        stored = await _stored(call, now=now, secret=limits.end_user_secret)
         batch_seq = await draw_batch_seq(connection)
         await _claim(connection, call, batch_seq)
         await stored.copy(connection, batch_seq)
-        found = outcomes(prepared, call.fates, batch_seq=batch_seq)
+        found = outcomes(call.prepared, call.fates, batch_seq=batch_seq)
         await _keep_receipts(connection, call, found, now=now, limits=limits)
         await _move(connection, moves, batch_seq)
     return found
 
 
-async def _register_sources(
-    connection: Connection, prepared: Prepared, directory: DirectoryCache
-) -> Directory:
-    """Sources and keys say nothing about usage, so they commit at once and hold up nobody."""
-    known = await directory.read(connection)
-    fresh = new_sources(prepared, known)
-    if not fresh:
-        return known
-    async with connection.transaction():
-        batch_seq = await draw_batch_seq(connection)
-        await store.insert_sources(connection, fresh, batch_seq=batch_seq)
-    return await directory.read(connection)
-
-
-async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
-    usage = {k.usage_key_id: k for k in keyed.usage_keys}
-    engine = {k.engine_key_id: k for k in keyed.engine_keys}
-    new_usage = [usage[n] for n in sorted(usage.keys() - directory.known_keys)]
-    new_engine = [engine[n] for n in sorted(engine.keys() - directory.known_keys)]
-    if new_usage:
-        await store.insert_usage_keys(connection, new_usage)
-        ids = [key.usage_key_id for key in new_usage]
-        _check_keys(usage, await store.find_usage_keys(connection, ids))
-    if new_engine:
-        await store.insert_engine_keys(connection, new_engine)
-        ids = [key.engine_key_id for key in new_engine]
-        _check_keys(engine, await store.find_engine_keys(connection, ids))
-    directory.remember_keys([*usage, *engine])
-
-
-def _check_keys(offered: dict[int, T], stored: dict[int, T]) -> None:
-    for key_id, key in stored.items():
-        if offered[key_id] != key:
-            raise KeyCollisionError(
-                f"Two keys have the hash {key_id}: {key} is stored, {offered[key_id]} was sent.",
-                "Nothing of the batch was stored; rename one of the two.",
-            )
+async def _stored(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
+    superseded = [row for row, fate in call.fates.items() if fate is Fate.SUPERSEDED]
+    reversals = call.corrected.reversals
+    if call.resolved.is_whole() and not superseded and reversals is None:
+        return call.resolved.stored
+    return await asyncio.to_thread(
+        encode,
+        call.prepared,
+        call.directory,
+        now=now,
+        secret=secret,
+        superseded=superseded,
+        reversals=reversals,
+    )
 
 
 async def _sort_batches(connection: Connection, call: _Call) -> None:
     prepared = call.prepared
     offered = [_batch_claim(call, n) for n in claiming_records(prepared, call.directory)]
-    pointed = [*call.targets.values(), *_replayed(prepared).values()]
+    pointed = [*call.resolved.targets.values(), *_replayed(prepared).values()]
     named = [place[0] for target in pointed if (place := target.place())]
     places = [claim.place for claim in offered] + named
     if places:
@@ -281,7 +277,7 @@ async def _correct(connection: Connection, call: _Call) -> None:
     found = await settle_corrections(
         connection,
         call.prepared,
-        targets=call.targets,
+        targets=call.resolved.targets,
         events=call.event_claims,
         batches=call.batch_claims,
         awaited=call.awaited,
@@ -301,48 +297,6 @@ def _suspend(call: _Call) -> None:
     for row in unknown["row"]:
         call.fates.setdefault(row, Fate.SUSPENSE)
     call.fates.update(dict.fromkeys(call.prepared.rejects, Fate.QUARANTINED))
-
-
-def _encode(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
-    prepared = call.prepared
-    facts = _placed(call, prepared.usage).with_columns(
-        hash_end_users(prepared.usage["end_user_id"], secret).alias("end_user"),
-        sign=pl.lit(1, pl.Int64),
-    )
-    superseded = [row for row, fate in call.fates.items() if fate is Fate.SUPERSEDED]
-    is_superseded = pl.col("ordinal").is_in(superseded)
-    standing, reversals = facts.filter(~is_superseded), call.corrected.reversals
-    first = len(prepared.items) + (0 if reversals is None else reversals.height)
-    facts = facts.with_columns(
-        flags=pl.col("flags") + pl.when(is_superseded).then(int(Flag.SUPERSEDED)).otherwise(0)
-    )
-    undone = reverse(facts.filter(is_superseded), first_ordinal=first)
-    stored = [] if reversals is None else [reversals.select(FACTS)]
-    return Stored.of(
-        pl.concat([facts.select(FACTS), undone.select(FACTS), *stored]),
-        moves=pl.concat([standing.select(FACTS), *stored]),
-        # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
-        worked=facts,
-        claims=facts,
-        energy=_placed(call, prepared.energy),
-        counters=_placed(call, prepared.counters),
-        now=now,
-    )
-
-
-def _placed(call: _Call, frame: pl.DataFrame) -> pl.DataFrame:
-    """Adds what the call knows of its rows: source, lane and ordinal; a place needs no id."""
-    records = call.prepared.records
-    owners = call.prepared.items.owners[frame["row"].to_numpy()]
-    lanes = np.array([record.lane for record in records], np.int16)
-    own = np.array([form_of(call.prepared, n) == KEYED for n in range(len(records))], np.bool_)
-    sources = {name: known.source_id for name, known in call.directory.sources.items()}
-    return frame.with_columns(
-        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
-        pl.Series("lane", lanes[owners]),
-        pl.when(pl.Series(own[owners])).then("id").alias("event_id"),
-        ordinal=pl.col("row").cast(pl.Int32),
-    )
 
 
 async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:

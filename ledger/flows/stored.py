@@ -49,7 +49,9 @@ class Stored:
             ("activity_delta", rows.activity_delta_frame(moves), rows.ACTIVITY_DELTA_COLUMNS),
             ("gpu_reading", rows.reading_frame(energy, stored_day=day), rows.READING_COLUMNS),
         ]
-        encoded = [(name, Rows.of(frame, columns)) for name, frame, columns in tables if frame.height]
+        encoded = [
+            (name, Rows.of(frame, columns)) for name, frame, columns in tables if frame.height
+        ]
         if worked.height:
             encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(

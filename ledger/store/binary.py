@@ -93,13 +93,13 @@ class Rows:
         for group in self._groups:
             group[f"v_{NUMBER}"] = batch_seq
 
-    def chunks(self) -> Iterator[bytes | memoryview]:
+    def chunks(self) -> Iterator[bytes]:
         """The stream, in pieces of a size that suits a socket."""
         yield HEADER
         for group in self._groups:
-            octets = memoryview(group.view(np.uint8)).cast("B")
+            octets = group.view(np.uint8).data.cast("B")
             for at in range(0, len(octets), _CHUNK_BYTES):
-                yield octets[at : at + _CHUNK_BYTES]
+                yield octets[at : at + _CHUNK_BYTES]  # type: ignore[misc]  # asyncpg takes any buffer
         yield TRAILER
 
 

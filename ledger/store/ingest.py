@@ -200,7 +200,7 @@ def encode_masks(masks: Masks) -> Rows:
 async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None:
     """Encoded rows into a table."""
 
-    async def stream() -> AsyncIterator[bytes | memoryview]:
+    async def stream() -> AsyncIterator[bytes]:
         for chunk in encoded.chunks():
             yield chunk
 

@@ -6,8 +6,10 @@ its last; the event loop owns the database.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeVar
@@ -19,15 +21,14 @@ from kafka.structs import OffsetAndMetadata
 
 from ledger.clock import now
 from ledger.domain.errors import InvalidInputError, UnavailableError
-from ledger.domain.ingest.record import Record
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, PositionLostError, ingest, prepare_storage
+from ledger.domain.ingest.record import Record, RecordOutcome
+from ledger.flows.ingest import IngestLimits, PositionLostError, prepare_storage
 from ledger.flows.position import start_partition
 from ledger.settings import Settings
 from ledger.store.connect import connect
 from ledger.store.positions import Partition, PositionMove
-from ledger.store.queries import Connection
 from ledger.stream import metrics
+from ledger.stream.pipeline import IN_FLIGHT_MAX, Batch, Pipeline
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
 from ledger.wire.errors import BatchHeaderError
 
@@ -69,16 +70,18 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _run_once(settings: Settings, thread: ThreadPoolExecutor, stop: asyncio.Event) -> None:
     assert settings.worker_url is not None
-    connection = await connect(settings.worker_url)
-    topic = _Topic(settings, thread)
-    try:
+    async with AsyncExitStack() as stack:
+        registrar, writer = await connect(settings.worker_url), await connect(settings.worker_url)
+        for connection in (registrar, writer):
+            stack.push_async_callback(connection.close, timeout=5)
+        topic = _Topic(settings, thread)
+        stack.push_async_callback(topic.close)
         await topic.open()
-        worker = _Worker(settings, connection, topic)
+        worker = _Worker(settings, topic, Pipeline(registrar, writer, _limits(settings)))
+        stack.push_async_callback(worker.abandon)
         while not stop.is_set():
             await worker.step()
-    finally:
-        await topic.close()
-        await connection.close(timeout=5)
+        await worker.finish()
 
 
 async def _pause(stop: asyncio.Event) -> None:
@@ -125,6 +128,8 @@ class _Topic:
             # Every partition is placed by a seek before a record of it is used.
             auto_offset_reset="earliest",
             isolation_level="read_committed",
+            session_timeout_ms=self.settings.kafka_session_timeout_ms,
+            heartbeat_interval_ms=self.settings.kafka_session_timeout_ms // 3,
             allow_auto_create_topics=False,
             max_poll_records=POLL_RECORDS,
             max_partition_fetch_bytes=4 * MAX_BATCH_BYTES,
@@ -137,10 +142,22 @@ class _Topic:
         if self._consumer is not None:
             await self._call(lambda: self._consumer.close(autocommit=False))
 
-    async def poll(self) -> Mapping[int, Sequence[Any]]:
-        """Records by partition."""
-        polled = await self._call(lambda: self._consumer.poll(timeout_ms=POLL_MS))
-        return {at.partition: records for at, records in polled.items()}
+    async def poll(self, stored: Mapping[int, int]) -> Mapping[int, Sequence[Any]]:
+        """Records by partition; tells Kafka, for its tools, how far each was `stored`."""
+
+        def poll() -> Mapping[Any, Sequence[Any]]:
+            if stored:
+                offsets = {self._at(n): OffsetAndMetadata(to, "", -1) for n, to in stored.items()}
+                self._consumer.commit_async(offsets)
+            polled: Mapping[Any, Sequence[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
+            return polled
+
+        return {at.partition: records for at, records in (await self._call(poll)).items()}
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Where the broker's log of each partition ended when it was last read."""
+        found = {n: self._consumer.highwater(self._at(n)) for n in partitions}
+        return {n: end for n, end in found.items() if end is not None}
 
     async def log_starts(self) -> dict[int, int]:
         """The first offset the broker has, of each partition that is ours now."""
@@ -162,19 +179,6 @@ class _Topic:
 
         await self._call(seek)
 
-    async def commit(self, positions: Mapping[int, int]) -> dict[int, int]:
-        """Tell Kafka how far we are, for its tools; returns how far each partition is behind."""
-
-        def commit() -> dict[int, int]:
-            offsets = {
-                self._at(n): OffsetAndMetadata(offset, "", -1) for n, offset in positions.items()
-            }
-            self._consumer.commit_async(offsets)
-            ends = {n: self._consumer.highwater(self._at(n)) for n in positions}
-            return {n: max(end - positions[n], 0) for n, end in ends.items() if end is not None}
-
-        return await self._call(commit)
-
     def _at(self, partition: int) -> Any:
         return TopicPartition(self.settings.kafka_topic, partition)
 
@@ -184,31 +188,52 @@ class _Topic:
 
 @dataclass(slots=True)
 class _Worker:
-    """One stretch of work on one database connection; `positions` are where partitions stand."""
+    """One stretch of work; `positions` are where partitions were read to, `stored` what is new to
+    Kafka, `flying` the batches that are on their way in."""
 
     settings: Settings
-    connection: Connection
     topic: _Topic
-    directory: DirectoryCache = field(default_factory=DirectoryCache)
+    pipeline: Pipeline
     positions: dict[int, int] = field(default_factory=dict)
+    stored: dict[int, int] = field(default_factory=dict)
+    flying: deque[asyncio.Task[list[RecordOutcome]]] = field(default_factory=deque)
+    moves: deque[Sequence[PositionMove]] = field(default_factory=deque)
     day: date | None = None
 
     async def step(self) -> None:
-        """Poll once and store what came."""
+        """Poll once and send on what came."""
         await self._prepare_day()
-        polled = await self.topic.poll()
+        polled = await self.topic.poll(self.stored)
+        self.stored = {}
         if self.topic.notes.changed:
             # What was polled across a change is polled again from where PostgreSQL stands.
+            await self.finish()
             await self._place()
             return
         fresh = {n: self._fresh(n, records) for n, records in polled.items()}
-        if any(fresh.values()):
-            await self._store({n: records for n, records in fresh.items() if records})
+        fresh = {n: records for n, records in fresh.items() if records}
+        if fresh:
+            self._send(fresh)
+        while self.flying and (not fresh or len(self.flying) >= IN_FLIGHT_MAX):
+            await self._land()
+
+    async def finish(self) -> None:
+        """Wait until every batch is stored, or known to be lost to another worker."""
+        while self.flying:
+            await self._land()
+
+    async def abandon(self) -> None:
+        """Give up the batches on their way: they are read again from the stored position."""
+        for task in self.flying:
+            task.cancel()
+        await asyncio.gather(*self.flying, return_exceptions=True)
+        self.flying.clear()
+        self.moves.clear()
 
     async def _prepare_day(self) -> None:
         moment = now()
         if moment.date() != self.day:
-            await prepare_storage(self.connection, now=moment)
+            await prepare_storage(self.pipeline.registrar, now=moment)
             self.day = moment.date()
 
     async def _place(self) -> None:
@@ -218,7 +243,7 @@ class _Worker:
         for partition, log_start in sorted(starts.items()):
             at = self._partition(partition)
             self.positions[partition] = await start_partition(
-                self.connection, at, log_start=log_start
+                self.pipeline.registrar, at, log_start=log_start
             )
         await self.topic.seek(self.positions)
 
@@ -226,30 +251,33 @@ class _Worker:
         stands = self.positions.get(partition)
         return [] if stands is None else [r for r in records if r.offset >= stands]
 
-    async def _store(self, fresh: Mapping[int, Sequence[Any]]) -> None:
+    def _send(self, fresh: Mapping[int, Sequence[Any]]) -> None:
         moves = [
             PositionMove(self._partition(n), self.positions[n], records[-1].offset + 1)
             for n, records in fresh.items()
         ]
+        records = [_record(one) for records in fresh.values() for one in records]
+        batch = Batch(records, moves, now())
+        self.flying.append(asyncio.create_task(self.pipeline.store(batch)))
+        self.moves.append(moves)
+        self.positions |= {move.partition.partition: move.next_offset for move in moves}
+
+    async def _land(self) -> None:
+        """Wait for the oldest batch."""
+        moves = self.moves.popleft()
         try:
-            found = await ingest(
-                self.connection,
-                [_record(one) for records in fresh.values() for one in records],
-                directory=self.directory,
-                now=now(),
-                limits=_limits(self.settings),
-                moves=moves,
-            )
+            found = await self.flying.popleft()
         except PositionLostError as error:
             log.warning("%s", error)
             metrics.LOST_FENCES.inc()
             self.topic.notes.changed = True
+            await self.abandon()
             return
-        moved = {move.partition.partition: move.next_offset for move in moves}
-        self.positions |= moved
+        self.stored |= {move.partition.partition: move.next_offset for move in moves}
         metrics.count_outcomes(found)
         metrics.FRESHNESS.set_to_current_time()
-        for partition, behind in (await self.topic.commit(moved)).items():
+        for partition, end in self.topic.ends(self.stored).items():
+            behind = max(end - self.stored[partition], 0)
             metrics.LAG.labels(str(partition)).set(behind)
 
     def _partition(self, partition: int) -> Partition:

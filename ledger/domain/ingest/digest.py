@@ -210,11 +210,11 @@ class _Numbers:
         values = self.values[since:to]
         if self.known is None:
             hasher.update(f"{self.tag};{to - since};".encode())
-            hasher.update(np.ascontiguousarray(values, "<i8"))
+            hasher.update(np.ascontiguousarray(values, "<i8").data)
             return
         known = self.known[since:to]
         if _feed_known(hasher, self.tag, known):
-            hasher.update(np.ascontiguousarray(values[known], "<i8"))
+            hasher.update(np.ascontiguousarray(values[known], "<i8").data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class _Texts:
         lengths = np.diff(self.ends[since:to], prepend=begin)
         known = lengths > 0
         if _feed_known(hasher, self.tag, known):
-            hasher.update(np.ascontiguousarray(lengths[known], "<i4"))
+            hasher.update(np.ascontiguousarray(lengths[known], "<i4").data)
             hasher.update(memoryview(self.octets)[begin : int(self.ends[to - 1])])
 
 
@@ -246,7 +246,7 @@ def _feed_known(hasher: "blake2b", tag: str, known: Bools) -> bool:
         return False
     hasher.update(f"{tag};{count};".encode())
     if count < known.size:
-        hasher.update(np.packbits(known, bitorder="little"))
+        hasher.update(np.packbits(known, bitorder="little").data)
     return True
 
 

@@ -92,10 +92,7 @@ def _constant(name: str, constants: Mapping[Path, object], path: Path, default: 
 
 def _series(name: str, known: Known, dtype: Any, default: object) -> pl.Series:
     value, valid = known
-    if isinstance(value, Texts):
-        found = _texts(name, value)
-    else:
-        found = pl.Series(name, value, pl.Int64)
+    found = _texts(name, value) if isinstance(value, Texts) else pl.Series(name, value, pl.Int64)
     if valid is not None:
         there = pl.DataFrame({"v": found, "there": pl.Series(valid)})
         found = there.select(pl.when("there").then("v").otherwise(pl.lit(default)).alias(name))[

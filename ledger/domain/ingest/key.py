@@ -111,9 +111,7 @@ class Resolved:
 Memory = MutableMapping[Combination, Resolved]
 
 
-def assign_keys(
-    frame: pl.DataFrame, directory: Directory, memory: Memory | None = None
-) -> Keyed:
+def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None = None) -> Keyed:
     """Resolves customer and tier of each row and gives it its two keys.
 
     `memory` holds what this very directory said of combinations met before.

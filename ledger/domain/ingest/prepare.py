@@ -66,7 +66,7 @@ class Prepared:
 
     def header_of(self, row: int) -> BatchHeader | None:
         """The header of a row's record."""
-        return self.records[self.items.owners[row]].header
+        return self.records[int(self.items.owners[row])].header
 
     def fork(self) -> "Prepared":
         """A copy whose frames and refusals may change."""

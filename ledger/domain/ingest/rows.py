@@ -3,7 +3,6 @@
 Invariant: a fact's counts carry its sign, so that a sum over facts is plain addition.
 """
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b

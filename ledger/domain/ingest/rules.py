@@ -130,5 +130,5 @@ def _text_rule(one: inspect.StrType) -> TextRule:
 def _literal_rule(one: inspect.LiteralType) -> Rule:
     if all(isinstance(value, str) for value in one.values):
         return TextRule(choices=frozenset(str(value) for value in one.values))
-    numbers = [int(value) for value in one.values]
+    numbers = [int(str(value)) for value in one.values]
     return WholeRule(min(numbers), max(numbers))

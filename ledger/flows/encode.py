@@ -1,0 +1,65 @@
+"""Encodes the rows of a batch from its frames: facts, the moves of windows, busy seconds."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from ledger.domain.fact import Flag
+from ledger.domain.ingest.directory import Directory
+from ledger.domain.ingest.judge import KEYED, form_of
+from ledger.domain.ingest.prepare import Prepared
+from ledger.domain.ingest.rows import FACTS, hash_end_users, reverse
+from ledger.flows.stored import Stored
+
+
+def encode(
+    prepared: Prepared,
+    directory: Directory,
+    *,
+    now: datetime,
+    secret: bytes | None,
+    superseded: Collection[int] = (),
+    reversals: pl.DataFrame | None = None,
+) -> Stored:
+    """The rows of what is still in the frames, of `superseded` rows undone again, and reversals."""
+    facts = _placed(prepared, directory, prepared.usage).with_columns(
+        hash_end_users(prepared.usage["end_user_id"], secret).alias("end_user"),
+        sign=pl.lit(1, pl.Int64),
+    )
+    standing, stored = facts, [] if reversals is None else [reversals.select(FACTS)]
+    undone = facts.clear()
+    if superseded:
+        gone = pl.col("ordinal").is_in(list(superseded))
+        facts = facts.with_columns(
+            flags=pl.col("flags") + pl.when(gone).then(int(Flag.SUPERSEDED)).otherwise(0)
+        )
+        standing = facts.filter(~gone)
+        first = len(prepared.items) + (0 if reversals is None else reversals.height)
+        undone = reverse(facts.filter(gone), first_ordinal=first)
+    return Stored.of(
+        pl.concat([facts.select(FACTS), undone.select(FACTS), *stored]),
+        moves=pl.concat([standing.select(FACTS), *stored]),
+        # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
+        worked=facts,
+        claims=facts,
+        energy=_placed(prepared, directory, prepared.energy),
+        counters=_placed(prepared, directory, prepared.counters),
+        now=now,
+    )
+
+
+def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:
+    """Adds what the call knows of its rows: source, lane and ordinal; a place needs no id."""
+    records = prepared.records
+    owners = prepared.items.owners[frame["row"].to_numpy()]
+    lanes = np.array([record.lane for record in records], np.int16)
+    own = np.array([form_of(prepared, n) == KEYED for n in range(len(records))], np.bool_)
+    sources = {name: known.source_id for name, known in directory.sources.items()}
+    return frame.with_columns(
+        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
+        pl.Series("lane", lanes[owners]),
+        pl.when(pl.Series(own[owners])).then("id").alias("event_id"),
+        ordinal=pl.col("row").cast(pl.Int32),
+    )
