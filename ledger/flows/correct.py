@@ -12,6 +12,7 @@ from ledger.domain.ingest.claims import (
     BatchClaim,
     Conflict,
     EventClaim,
+    EventClaims,
     EventId,
 )
 from ledger.domain.ingest.place import BatchPlace
@@ -50,7 +51,7 @@ async def settle_corrections(
     prepared: Prepared,
     *,
     targets: Mapping[int, Target],
-    events: Sequence[EventClaim],
+    events: EventClaims,
     batches: Sequence[BatchClaim],
     awaited: Mapping[int, EventId],
     replayed: Mapping[int, Target],
@@ -67,7 +68,7 @@ async def settle_corrections(
         late += await find_corrections(connection, sorted(set(replayed.values())))
     if not targets and not late:
         return Corrected()
-    originals = _originals(prepared, events, batches, awaited, replayed)
+    originals = _originals(prepared, events.listed(), batches, awaited, replayed)
     involved = _candidates(prepared, targets, originals, late)
     names = sorted(involved)
     stored = await find_corrections(connection, names)

@@ -14,7 +14,7 @@ and is called once at start and when the day changes.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -27,17 +27,17 @@ from ledger.domain.ingest.claims import (
     CONFLICT_COLUMNS,
     BatchClaim,
     Conflict,
-    EventClaim,
+    EventClaims,
     EventId,
     Refused,
     conflict_row,
     sort_batches,
     sort_events,
+    split_doubtful,
 )
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.judge import (
     claiming_records,
-    keyed_rows,
 )
 from ledger.domain.ingest.place import BatchPlace, place_lock
 from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare
@@ -88,7 +88,7 @@ class _Call:
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     batch_claims: list[BatchClaim] = field(default_factory=list)
-    event_claims: list[EventClaim] = field(default_factory=list)
+    event_claims: EventClaims = field(default_factory=EventClaims)
     awaited: dict[int, EventId] = field(default_factory=dict)
     corrected: Corrected = field(default_factory=Corrected)
 
@@ -248,17 +248,13 @@ def _batch_claim(call: _Call, record: int) -> BatchClaim:
 
 
 async def _sort_events(connection: Connection, call: _Call) -> None:
-    keyed = keyed_rows(call.prepared)
+    keyed = call.resolved.keyed
     if not keyed.height:
         return
-    digests = call.prepared.digests(keyed["row"])
-    sources = {name: known.source_id for name, known in call.directory.sources.items()}
-    offered = [
-        EventClaim(EventId(sources[source], event_id), digests[row], row)
-        for row, event_id, source in keyed.iter_rows()
-    ]
-    stored = await store.find_event_keys(connection, [claim.event for claim in offered])
-    call.event_claims, rest = sort_events(offered, stored)
+    stored = await store.find_taken(connection, keyed)
+    plain, doubtful = split_doubtful(keyed, stored)
+    claims, rest = sort_events(doubtful, stored)
+    call.event_claims = EventClaims(plain, claims)
     call.fates.update(rest.fates)
     call.conflicts += rest.conflicts
     call.awaited = rest.awaited
@@ -288,7 +284,8 @@ async def _correct(connection: Connection, call: _Call) -> None:
     call.conflicts += found.conflicts
     gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
     # Neither a duplicate nor a conflict of a revision claims the id it came with.
-    call.event_claims = [c for c in call.event_claims if c.ordinal not in gone] + found.awaited
+    kept = call.event_claims.without(gone)
+    call.event_claims = replace(kept, others=[*kept.others, *found.awaited])
     drop_rows(call.prepared, gone)
 
 
@@ -305,10 +302,9 @@ async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
         taken = await store.insert_batches(connection, claims, batch_seq=batch_seq)
         if taken != len(claims):
             raise ClaimLostError
-    if call.event_claims:
-        taken = await store.insert_event_keys(connection, call.event_claims, batch_seq=batch_seq)
-        if taken != len(call.event_claims):
-            raise ClaimLostError
+    keyed = call.event_claims.framed()
+    if keyed.height:
+        await store.copy_event_keys(connection, keyed, batch_seq=batch_seq)
     revisions, changes = call.corrected.revisions, call.corrected.changes
     if revisions:
         taken = await insert_corrections(connection, revisions, batch_seq=batch_seq)

@@ -9,8 +9,16 @@ from typing import TypeVar
 import polars as pl
 
 from ledger.domain.errors import ConflictError
+from ledger.domain.ingest.claims import KEYED_SCHEMA
+from ledger.domain.ingest.digest import content_digests
 from ledger.domain.ingest.directory import Directory
-from ledger.domain.ingest.judge import new_sources, refuse_customers, refuse_forms, refuse_sources
+from ledger.domain.ingest.judge import (
+    keyed_rows,
+    new_sources,
+    refuse_customers,
+    refuse_forms,
+    refuse_sources,
+)
 from ledger.domain.ingest.key import Keyed, assign_keys
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.supersede import find_targets
@@ -31,11 +39,15 @@ class KeyCollisionError(ConflictError):
 
 @dataclass(slots=True)
 class Resolved:
-    """A call that is ready to be stored; `stored` holds unless the database knows some of it."""
+    """A call that is ready to be stored; `stored` holds unless the database knows some of it.
+
+    `keyed` has the rows with ids of their own, and their digests (KEYED_SCHEMA).
+    """
 
     prepared: Prepared
     directory: Directory
     targets: Mapping[int, Target]
+    keyed: pl.DataFrame
     stored: Stored
     encoded: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
@@ -67,8 +79,21 @@ async def resolve(
     refuse_customers(prepared)
     await _register_keys(connection, keyed, directory)
     stored = await asyncio.to_thread(encode, prepared, known, now=now, secret=secret)
+    own = await asyncio.to_thread(_keyed, prepared, known)
     frames = (prepared.usage, prepared.energy, prepared.counters)
-    return Resolved(prepared, known, targets, stored, frames)
+    return Resolved(prepared, known, targets, own, stored, frames)
+
+
+def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:
+    rows = keyed_rows(prepared)
+    if rows.height == 0:
+        return pl.DataFrame(schema=KEYED_SCHEMA)
+    sources = {name: known.source_id for name, known in directory.sources.items()}
+    named = rows.with_columns(
+        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id")
+    )
+    digests = content_digests(prepared.decoded, rows["row"])
+    return named.join(digests, on="row", maintain_order="left").select(*KEYED_SCHEMA)
 
 
 async def _register_sources(

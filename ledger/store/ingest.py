@@ -7,7 +7,6 @@ import polars as pl
 
 from ledger.domain.ingest.claims import (
     BatchClaim,
-    EventClaim,
     EventId,
     Refused,
     StoredBatch,
@@ -16,7 +15,7 @@ from ledger.domain.ingest.claims import (
 from ledger.domain.ingest.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.ingest.place import BatchPlace
 from ledger.domain.ingest.spread import Masks
-from ledger.store.binary import Rows, bits, field
+from ledger.store.binary import Rows, bits, field, uuids
 from ledger.store.queries import Connection, load_queries
 
 INGEST = load_queries("ingest")
@@ -131,19 +130,33 @@ async def find_event_keys(
     }
 
 
-async def insert_event_keys(
-    connection: Connection, claims: Sequence[EventClaim], *, batch_seq: int
-) -> int:
-    """Claim ids in their order, so that no two writers wait for each other; returns how many."""
-    claims = sorted(claims, key=lambda claim: claim.event)
-    return await INGEST["insert_event_keys"].run(
-        connection,
-        source_ids=[claim.event.source_id for claim in claims],
-        event_ids=[claim.event.event_id for claim in claims],
-        digests=[claim.digest for claim in claims],
-        ordinals=[claim.ordinal for claim in claims],
-        batch_seq=batch_seq,
+async def find_taken(connection: Connection, keyed: pl.DataFrame) -> dict[EventId, StoredEvent]:
+    """Which ids of a frame of KEYED_SCHEMA are taken, and by what.
+
+    An id above the highest of its source needs no look-up: of ids in order that is all of them.
+    """
+    sources = keyed["source_id"].unique().to_list()
+    rows = await INGEST["find_highest_ids"].rows(connection, source_ids=sources)
+    highest = {row["source_id"]: row["event_id"] for row in rows}
+    if not highest:
+        return {}
+    top = pl.col("source_id").replace_strict(highest, default=None, return_dtype=pl.String)
+    asked = keyed.filter(pl.col("id") <= top).select("source_id", "id")
+    return await find_event_keys(connection, [EventId(*one) for one in asked.iter_rows()])
+
+
+async def copy_event_keys(connection: Connection, claims: pl.DataFrame, *, batch_seq: int) -> None:
+    """Take ids in their order; UniqueViolationError where another writer was first."""
+    encoded = Rows(
+        [
+            field("source_id", claims["source_id"]),
+            field("event_id", claims["id"]),
+            uuids("digest", claims["digest"]),
+            field("ordinal", claims["row"].cast(pl.Int32)),
+        ]
     )
+    encoded.number(batch_seq)
+    await copy_binary(connection, "event_key", encoded)
 
 
 async def insert_quarantine(

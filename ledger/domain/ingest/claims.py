@@ -4,9 +4,11 @@ Invariant: of equal identities the first stored counts, within a call as across 
 content under the same identity is a conflict, never summed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
+
+import polars as pl
 
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.decode import Reject
@@ -82,6 +84,58 @@ class Conflict:
     offered_digest: UUID
     stored_batch_seq: int | None
     stored_ordinal: int
+
+
+KEYED_SCHEMA = {"row": pl.Int64, "source_id": pl.Int32, "id": pl.String, "digest": pl.Binary}
+
+
+@dataclass(frozen=True, slots=True)
+class EventClaims:
+    """Ids to be taken: those nobody doubts as a frame of KEYED_SCHEMA, the others one by one."""
+
+    plain: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=KEYED_SCHEMA))
+    others: Sequence[EventClaim] = ()
+
+    def listed(self) -> list[EventClaim]:
+        """All of them, one by one."""
+        return [*(_event_claim(one) for one in self.plain.iter_rows()), *self.others]
+
+    def without(self, rows: Collection[int]) -> "EventClaims":
+        """Those of other rows."""
+        if not rows:
+            return self
+        plain = self.plain.filter(~pl.col("row").is_in(list(rows)))
+        return EventClaims(plain, [one for one in self.others if one.ordinal not in rows])
+
+    def framed(self) -> pl.DataFrame:
+        """All of them by source and id, so that no two writers wait for each other."""
+        others = [
+            (c.ordinal, c.event.source_id, c.event.event_id, c.digest.bytes) for c in self.others
+        ]
+        frame = pl.DataFrame(others, schema=KEYED_SCHEMA, orient="row")
+        return pl.concat([self.plain.select(*KEYED_SCHEMA), frame]).sort("source_id", "id")
+
+
+def split_doubtful(
+    keyed: pl.DataFrame, stored: Collection[EventId]
+) -> tuple[pl.DataFrame, list[EventClaim]]:
+    """Rows of KEYED_SCHEMA whose ids are new and come once, and claims of all the others."""
+    doubtful = keyed.select(pl.struct("source_id", "id").is_duplicated()).to_series()
+    if stored:
+        known = pl.DataFrame(
+            [(event.source_id, event.event_id) for event in stored],
+            schema={"source_id": pl.Int32, "id": pl.String},
+            orient="row",
+        ).with_columns(stored=pl.lit(value=True))
+        met = keyed.join(known, on=["source_id", "id"], how="left", maintain_order="left")
+        doubtful |= met["stored"].fill_null(value=False)
+    rest = keyed.filter(doubtful).select(*KEYED_SCHEMA)
+    return keyed.filter(~doubtful), [_event_claim(one) for one in rest.iter_rows()]
+
+
+def _event_claim(one: tuple[int, int, str, bytes]) -> EventClaim:
+    row, source_id, event_id, digest = one
+    return EventClaim(EventId(source_id, event_id), UUID(bytes=digest), row)
 
 
 @dataclass(slots=True)

@@ -74,16 +74,17 @@ ENERGY_TAGS = {
 TAGS = {"usage": USAGE_TAGS, "energy": ENERGY_TAGS}
 
 
-def content_digests(decoded: Mapping[str, pl.DataFrame], rows: pl.Series) -> dict[int, UUID]:
-    """The digest of each of these rows that was decoded."""
-    found: dict[int, UUID] = {}
+def content_digests(decoded: Mapping[str, pl.DataFrame], rows: pl.Series) -> pl.DataFrame:
+    """`row` and `digest` (sixteen bytes) of each of these rows that was decoded."""
+    parts = [pl.DataFrame(schema={"row": pl.Int64, "digest": pl.Binary})]
     for kind, frame in decoded.items():
         if frame.height == 0:
             continue
         wanted = frame if frame["row"].equals(rows) else frame.filter(_among(frame["row"], rows))
-        texts = _texts(wanted, kind)
-        found.update(zip(wanted["row"].to_list(), map(_digest, texts), strict=True))
-    return found
+        found = [_digest(text) for text in _texts(wanted, kind)]
+        digests = pl.Series("digest", found, pl.Binary)
+        parts.append(wanted.select("row").with_columns(digests))
+    return pl.concat(parts)
 
 
 def _among(rows: pl.Series, wanted: pl.Series) -> pl.Series:
@@ -96,8 +97,8 @@ def _texts(frame: pl.DataFrame, kind: str) -> Iterable[str]:
     return canonical(frame, TAGS[kind], kind).to_list()
 
 
-def _digest(text: str) -> UUID:
-    return UUID(bytes=blake2b(text.encode(), digest_size=16, person=VERSION).digest())
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode(), digest_size=16, person=VERSION).digest()
 
 
 def canonical(frame: pl.DataFrame, tags: Mapping[str, str], kind: str) -> pl.Series:

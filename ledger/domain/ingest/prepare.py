@@ -74,7 +74,8 @@ class Prepared:
 
     def digests(self, rows: Iterable[int]) -> dict[int, UUID]:
         """The content digest of decoded rows."""
-        return content_digests(self.decoded, pl.Series(list(rows), dtype=pl.Int64))
+        found = content_digests(self.decoded, pl.Series(list(rows), dtype=pl.Int64))
+        return {row: UUID(bytes=digest) for row, digest in found.iter_rows()}
 
     def ids(self, rows: Iterable[int]) -> dict[int, str]:
         """The ids of those rows that were decoded; of a sequenced event its place."""

@@ -231,12 +231,12 @@ def code_texts(words: Words, starts: Ints, lengths: Ints, codes: Ints, firsts: I
 
     `codes` gets each text's number, `firsts` the row where each number appeared first.
     """
-    size = 64
+    size, shift = 64, _U64(58)
     table = np.full(size, -1, np.int64)
     count = 0
     for row in range(starts.size):
         start, length = starts[row], lengths[row]
-        place = _hash(words, start, length) & _U64(size - 1)
+        place = _hash(words, start, length) >> shift
         while table[place] >= 0:
             other = firsts[table[place]]
             if lengths[other] == length and _equal(words, start, starts[other], length):
@@ -248,17 +248,17 @@ def code_texts(words: Words, starts: Ints, lengths: Ints, codes: Ints, firsts: I
             count += 1
         codes[row] = table[place]
         if count * 2 > size:
-            size *= 4
-            table = _grow(words, starts, lengths, firsts[:count], size)
+            size, shift = size * 4, shift - _U64(2)
+            table = _grow(words, starts, lengths, firsts[:count], size, shift)
     return count
 
 
 @compiled
-def _grow(words: Words, starts: Ints, lengths: Ints, firsts: Ints, size: int) -> Ints:
+def _grow(words: Words, starts: Ints, lengths: Ints, firsts: Ints, size: int, shift: Any) -> Ints:
     table = np.full(size, -1, np.int64)
     for code in range(firsts.size):
         row = firsts[code]
-        place = _hash(words, starts[row], lengths[row]) & _U64(size - 1)
+        place = _hash(words, starts[row], lengths[row]) >> shift
         while table[place] >= 0:
             place = (place + _U64(1)) & _U64(size - 1)
         table[place] = code
@@ -275,7 +275,9 @@ def _hash(words: Words, start: int, length: int) -> Any:
         n += WORD
     if n < length:
         value = (value ^ _low(words[_U64(start + n)], length - n)) * _MIX
-    return value ^ (value >> _U64(32))
+        value ^= value >> _U64(32)
+    # The top bits depend on all of it.
+    return value * _MIX
 
 
 @inlined

@@ -61,13 +61,12 @@ SELECT o.n::int AS n, k.digest, k.batch_seq, k.ordinal
   FROM unnest(:source_ids::int[], :event_ids::text[]) WITH ORDINALITY AS o(source_id, event_id, n)
   JOIN event_key k USING (source_id, event_id);
 
--- name: insert_event_keys
--- Claims ids, in the order given; those already taken are left out of the count.
-INSERT INTO event_key (source_id, event_id, digest, batch_seq, ordinal)
-SELECT o.source_id, o.event_id, o.digest, :batch_seq, o.ordinal
-  FROM unnest(:source_ids::int[], :event_ids::text[], :digests::uuid[], :ordinals::int[])
-       AS o(source_id, event_id, digest, ordinal)
-ON CONFLICT DO NOTHING;
+-- name: find_highest_ids
+-- The highest id of each source that has any. Primary key, one step a source.
+SELECT s.source_id, k.event_id
+  FROM unnest(:source_ids::int[]) AS s(source_id)
+ CROSS JOIN LATERAL (SELECT e.event_id FROM event_key e WHERE e.source_id = s.source_id
+                      ORDER BY e.event_id DESC LIMIT 1) AS k;
 
 -- name: insert_quarantine
 -- Keeps what was refused, and its raw bytes apart with their expiry.
