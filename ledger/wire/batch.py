@@ -11,8 +11,11 @@ MAX_BATCH_BYTES = 768 * 1024
 MAX_BATCH_EVENTS = 100_000
 
 NDJSON = "ndjson.v1"
+COLUMNAR = "columnar.v1"
 # Encoding name to the media type its HTTP body has. A new encoding is one line here and one codec.
-ENCODINGS: Mapping[str, str] = MappingProxyType({NDJSON: "application/x-ndjson"})
+ENCODINGS: Mapping[str, str] = MappingProxyType(
+    {NDJSON: "application/x-ndjson", COLUMNAR: "application/vnd.tokenledger.columnar"}
+)
 
 HEADER_SOURCE = "tl-source"
 HEADER_PRODUCER = "tl-producer"

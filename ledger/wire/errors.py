@@ -57,6 +57,10 @@ class Problem:
         return f"{self.field}: found {self.found}; {self.action}"
 
 
+class ColumnarError(WireError):
+    """Bytes that are no columnar.v1 body, or events that cannot be written as one."""
+
+
 class EventError(WireError):
     """An event that may not be counted, with every problem found in it, in field order."""
 

@@ -1,0 +1,192 @@
+"""columnar.v1, writing: events to columns of the smallest width that holds their values."""
+
+import json
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ledger.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Batch, BatchHeader, place_id
+from ledger.wire.columnar import (
+    EPOCH,
+    INT64_MAX,
+    INT64_MIN,
+    MAGIC,
+    MICROSECOND,
+    PATH_PARTS_MAX,
+    TYPECODES,
+)
+from ledger.wire.errors import ColumnarError, EventTooLargeError, Rfc3339Error, shorten
+from ledger.wire.ndjson import EventDict, refuse_floats
+from ledger.wire.rfc3339 import parse_rfc3339
+
+_DATA_TIMES = "started_at first_token_at ended_at sampled_at scraped_at run_started_at expires_at"
+TIME_PATHS = frozenset(("time", "recordedtime", *(f"data.{name}" for name in _DATA_TIMES.split())))
+Cells = dict[str, dict[int, Any]]
+
+
+def encode_columnar(events: Sequence[EventDict], header: BatchHeader | None) -> bytes:
+    """The events as one columnar.v1 body; ids that are the header's places are left out."""
+    if not 1 <= len(events) <= MAX_BATCH_EVENTS:
+        raise ColumnarError(f"events: found {len(events)}; send 1 to {MAX_BATCH_EVENTS}")
+    for event in events:
+        refuse_floats(event, "event")
+    cells = _cells(events)
+    places = _ids_are_places(cells.get("id", {}), len(events), header)
+    if places:
+        del cells["id"]
+    columns = [_column(path, found, len(events)) for path, found in cells.items()]
+    ids = "place" if places else "column"
+    head = {"count": len(events), "ids": ids, "columns": [column for column, _ in columns]}
+    try:
+        text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ColumnarError(f"events: {error}; send valid Unicode") from error
+    return b"".join((MAGIC, len(text).to_bytes(4, "little"), text, *(data for _, data in columns)))
+
+
+def batch_columnar_events(
+    events: Sequence[EventDict], *, first: BatchHeader, max_bytes: int = MAX_BATCH_BYTES
+) -> Iterator[Batch]:
+    """Sequenced batches counting on from `first`, halved until each body fits `max_bytes`."""
+    header, start, size = first, 0, min(len(events), MAX_BATCH_EVENTS)
+    while start < len(events):
+        part = events[start : start + size]
+        header = replace(header, count=len(part))
+        placed = [_placed(event, header, ordinal) for ordinal, event in enumerate(part)]
+        body = encode_columnar(placed, header)
+        if len(body) <= max_bytes:
+            yield Batch(header, body)
+            header, start = replace(header, sequence=header.sequence + 1), start + len(part)
+        elif len(part) == 1:
+            raise EventTooLargeError(
+                f"event of {len(body)} bytes exceeds the batch limit of {max_bytes}; "
+                "send fewer values"
+            )
+        else:
+            size = len(part) // 2
+
+
+def _placed(event: EventDict, header: BatchHeader, ordinal: int) -> EventDict:
+    place = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+    return {**event, "id": place, "source": header.source}
+
+
+def _ids_are_places(ids: Mapping[int, Any], count: int, header: BatchHeader | None) -> bool:
+    if header is None or len(ids) != count:
+        return False
+    prefix = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=0)[:-1]
+    return all(value == f"{prefix}{ordinal}" for ordinal, value in ids.items())
+
+
+def _cells(events: Sequence[EventDict]) -> Cells:
+    # A path that is a value in one event and an object in another is JSON in all of them.
+    whole: set[str] = set()
+    while True:
+        cells: Cells = {}
+        for index, event in enumerate(events):
+            _flatten(event, (), index, cells, whole)
+        clashes = {parent for path in cells for parent in _parents(path) if parent in cells}
+        if not clashes:
+            return cells
+        whole |= clashes
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _flatten(
+    node: EventDict, parents: tuple[str, ...], index: int, cells: Cells, whole: set[str]
+) -> None:
+    for name, value in node.items():
+        if value is None:
+            continue
+        if not parents and not _plain(name):
+            raise ColumnarError(f"event {index}: field {shorten(name)}; send names without dots")
+        names = (*parents, name)
+        path = ".".join(names)
+        if isinstance(value, Mapping) and path not in whole and _flattens(value, names):
+            _flatten(value, names, index, cells, whole)
+        else:
+            cells.setdefault(path, {})[index] = value
+
+
+def _flattens(value: EventDict, names: tuple[str, ...]) -> bool:
+    filled = any(item is not None for item in value.values())
+    return filled and len(names) < PATH_PARTS_MAX and all(map(_plain, value))
+
+
+def _plain(name: str) -> bool:
+    return bool(name) and "." not in name and name.isprintable()
+
+
+def _column(path: str, cells: dict[int, Any], count: int) -> tuple[dict[str, Any], bytes]:
+    kind, numbers, values, base = _typed(path, list(cells.values()))
+    top = max(numbers) - base
+    sizes = (0, *TYPECODES)
+    width = next(size for size in sizes if top < 1 << (8 * size))
+    present = len(cells) < count
+    bits = _bitmap(cells, count) if present else b""
+    raw = [number - base for number in numbers]
+    if present and width:
+        spread = [0] * count
+        for index, number in zip(cells, raw, strict=True):
+            spread[index] = number
+        raw = spread
+    head = {"path": path, "kind": kind, "width": width, "base": base}
+    head |= {"values": values, "present": present} if values else {"present": present}
+    return head, bits + _packed(raw, width)
+
+
+def _typed(path: str, values: list[Any]) -> tuple[str, list[int], list[str], int]:
+    kinds = set(map(type, values))
+    if kinds == {bool}:
+        numbers = [int(value) for value in values]
+        return "bool", numbers, [], min(numbers)
+    if kinds == {int} and min(values) >= INT64_MIN and max(values) <= INT64_MAX:
+        return "int", values, [], min(values)
+    if kinds == {str}:
+        times = _times(values) if path in TIME_PATHS else None
+        return ("time", times, [], min(times)) if times else ("text", *_indexed(values), 0)
+    return "json", *_indexed([_json(value) for value in values]), 0
+
+
+def _times(values: list[str]) -> list[int] | None:
+    try:
+        return [(parse_rfc3339(value) - EPOCH) // MICROSECOND for value in values]
+    except Rfc3339Error:
+        return None
+
+
+def _indexed(values: list[str]) -> tuple[list[int], list[str]]:
+    places: dict[str, int] = {}
+    return [places.setdefault(value, len(places)) for value in values], list(places)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_without_nulls(value), separators=(",", ":"), ensure_ascii=False)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def _bitmap(cells: Mapping[int, Any], count: int) -> bytes:
+    bits = bytearray((count + 7) // 8)
+    for index in cells:
+        bits[index >> 3] |= 1 << (index & 7)
+    return bytes(bits)
+
+
+def _packed(raw: list[int], width: int) -> bytes:
+    if not width:
+        return b""
+    packed = array(TYPECODES[width], raw)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
