@@ -17,7 +17,7 @@ from ledger.api.problems import (
 from ledger.api.state import State, state_of
 from ledger.domain.ingest.record import Permission, Record, RecordOutcome
 from ledger.flows.ingest import ingest
-from ledger.wire.batch import BatchHeader
+from ledger.wire.batch import COLUMNAR, ENCODINGS, NDJSON, BatchHeader
 
 MEDIA_TYPES = frozenset(
     {
@@ -25,6 +25,7 @@ MEDIA_TYPES = frozenset(
         "application/cloudevents-batch+json",
         "application/x-ndjson",
         "application/json",
+        ENCODINGS[COLUMNAR],
     }
 )
 BODIES_MAX = 8
@@ -33,7 +34,7 @@ GZIP_WINDOW = zlib.MAX_WBITS | 16
 
 @post("/v1/events", roles=SENDERS, status_code=200)
 async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Store events; safe to repeat. One event, a JSON array, or NDJSON; gzip with Content-Encoding.
+    """Store events; safe to repeat. One event, an array, NDJSON or columns; gzip where it is named.
 
     With the six tl-* headers the body is a numbered batch of a sequenced source.
     """
@@ -50,7 +51,7 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 async def _store(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
-    _check_media_type(request.headers.get("content-type", ""))
+    encoding = _encoding(request.headers.get("content-type", ""))
     header = BatchHeader.from_headers(dict(request.headers.items()))
     body = await _read_body(request, state.limits.body_bytes_max)
     record = Record(
@@ -60,6 +61,7 @@ async def _store(request: Request[Any, Any, Any], state: State) -> Response[byte
         position=str(request.scope.get("request_id", "")),
         actor=caller_of(request).key_id,
         permission=_permission(caller_of(request)),
+        encoding=encoding,
     )
     async with state.worker.acquire() as connection:
         (outcome,) = await ingest(
@@ -72,13 +74,15 @@ async def _store(request: Request[Any, Any, Any], state: State) -> Response[byte
     return answer(_shown(outcome))
 
 
-def _check_media_type(content_type: str) -> None:
+def _encoding(content_type: str) -> str:
+    """What a body without tl-* headers is written in."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMediaError(
             f"Content-Type: found {media_type or 'nothing'}.",
             f"Send one of {', '.join(sorted(MEDIA_TYPES))}.",
         )
+    return COLUMNAR if media_type == ENCODINGS[COLUMNAR] else NDJSON
 
 
 async def _read_body(request: Request[Any, Any, Any], limit: int) -> bytes:

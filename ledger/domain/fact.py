@@ -84,6 +84,7 @@ class Reason(StrEnum):
 
     NOT_JSON = "not_json"
     BAD_HEADER = "bad_header"
+    BAD_COLUMNS = "bad_columns"
     BODY_TOO_LARGE = "body_too_large"
     COUNT_MISMATCH = "count_mismatch"
     UNKNOWN_TYPE = "unknown_type"

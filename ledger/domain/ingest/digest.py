@@ -19,6 +19,9 @@ import polars as pl
 
 from ledger.domain.ingest.items import Items
 from ledger.domain.ingest.octets import Bools, Ints
+from ledger.wire.columnar import event_at, read_columns
+from ledger.wire.columnar_write import encode_columnar
+from ledger.wire.errors import WireError
 
 VERSION = b"1"
 BATCH_VERSION = b"2"
@@ -157,7 +160,8 @@ def plain_item(item: bytes) -> bytes:
     """An item that is no event, the same in every encoding: JSON in one form, else its bytes."""
     try:
         value = json.loads(item)
-    except (ValueError, RecursionError):
+        value = event_at(read_columns(encode_columnar([value], None)), 0, None)
+    except (ValueError, RecursionError, AttributeError, WireError):
         return item
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 

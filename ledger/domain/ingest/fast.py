@@ -13,10 +13,10 @@ import polars as pl
 from ledger.domain.ingest.decode import Reject, decode_items
 from ledger.domain.ingest.flat import Known, flat_frame
 from ledger.domain.ingest.items import Items
-from ledger.domain.ingest.octets import Bools, Ints, Words, padded, words_of
-from ledger.domain.ingest.rules import TextRule
+from ledger.domain.ingest.octets import Bools, Ints, Texts, Words, padded, words_of
+from ledger.domain.ingest.rules import Path, TextRule
 from ledger.domain.ingest.scan import TEXT, are_ascii, are_places
-from ledger.domain.ingest.shape import Matched, Path, Shape, Slot, Texts, learn, match, read_texts
+from ledger.domain.ingest.shape import Matched, Shape, Slot, learn, match, read_texts
 from ledger.wire.batch import BatchHeader
 
 # Who sends many shapes at once, or shapes of one line each, is read line by line.
@@ -118,7 +118,7 @@ def _read_text(
     known[slot.path] = (texts, None)
     rule = slot.rule
     kept = [value is not None and rule.keeps(value) for value in texts.values]
-    keeps = np.array(kept, np.bool_)[texts.codes]
+    keeps: Bools = np.array(kept, np.bool_)[texts.codes]
     if slot.path == _SOURCE:
         keeps &= _of_batch(texts, places.headers, owners)
     elif slot.path == _ID:

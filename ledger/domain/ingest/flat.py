@@ -10,10 +10,9 @@ import polars as pl
 
 from ledger.domain.fact import STATUSES, Kind
 from ledger.domain.ingest.columns import DATA_TEXTS, INPUT, OUTPUT, USAGE_INTS
-from ledger.domain.ingest.octets import Bools, Ints
-from ledger.domain.ingest.shape import Texts
+from ledger.domain.ingest.octets import Bools, Ints, Texts
+from ledger.domain.ingest.rules import Path
 
-Path = tuple[str, ...]
 Value = Ints | Texts
 Known = tuple[Value, Bools | None]
 CORRECTION = "inference.usage.correction.v1"

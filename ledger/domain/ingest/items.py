@@ -13,6 +13,9 @@ from ledger.domain.ingest.decode import Reject
 from ledger.domain.ingest.lines import is_lines, split_body
 from ledger.domain.ingest.octets import Ints, Octets, Words, padded, words_of
 from ledger.domain.ingest.record import Record
+from ledger.wire.columnar import ColumnarBatch, event_at, read_columns
+from ledger.wire.errors import ColumnarError
+from ledger.wire.ndjson import encode_event
 
 # Below this a body is split in Python: the compiled loops need not be loaded for one event.
 COMPILED_BYTES_MIN = 32 * 1024
@@ -37,15 +40,28 @@ class Items:
     sizes: Ints
     owners: Ints
     rejects: dict[int, Reject] = field(default_factory=dict)
+    batches: dict[int, ColumnarBatch] = field(default_factory=dict)
+    _events: dict[int, bytes] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.starts.size)
 
     def __getitem__(self, row: int) -> bytes:
+        owner = int(self.owners[row])
+        if owner in self.batches:
+            return self._event(owner, row)
         return self.octets[self.starts[row] : self.ends[row]].tobytes()
 
+    def _event(self, owner: int, row: int) -> bytes:
+        """An event of a columnar batch as a line."""
+        if row not in self._events:
+            ordinal = row - int(self.firsts[owner])
+            event = event_at(self.batches[owner], ordinal, self.records[owner].header)
+            self._events[row] = encode_event(event).rstrip()
+        return self._events[row]
+
     def readable(self) -> Ints:
-        """The rows to be decoded."""
+        """The rows to be decoded that are bytes."""
         there = self.ends > self.starts
         there[list(self.rejects)] = False
         return np.flatnonzero(there)
@@ -53,7 +69,7 @@ class Items:
 
 def split_records(records: Sequence[Record], *, body_bytes_max: int) -> Items:
     """The items of all records; a body that cannot be read as a batch is one item, refused."""
-    pieces = _Pieces()
+    pieces, batches = _Pieces(), dict[int, ColumnarBatch]()
     found = [_find(record, pieces, body_bytes_max) for record in records]
     octets = padded(pieces.parts)
     words = words_of(octets)
@@ -61,9 +77,12 @@ def split_records(records: Sequence[Record], *, body_bytes_max: int) -> Items:
     sizes = np.zeros(len(records), np.int64)
     for n, (record, (whole, items)) in enumerate(zip(records, found, strict=True)):
         own = _lines(octets, words, whole) if items is None else items
+        if isinstance(own, ColumnarBatch):
+            batches[n], own = own, _span([(0, 0)] * own.count)
         wrong = own if isinstance(own, Reject) else _wrong_count(record, own)
         if wrong is not None:
             rejects[first] = wrong
+            batches.pop(n, None)
             own = _span([whole])
         assert not isinstance(own, Reject)
         sizes[n] = own[0].size
@@ -80,6 +99,7 @@ def split_records(records: Sequence[Record], *, body_bytes_max: int) -> Items:
         sizes=sizes,
         owners=np.repeat(np.arange(len(records)), rows),
         rejects=rejects,
+        batches=batches,
     )
 
 
@@ -102,7 +122,7 @@ class _Pieces:
 
 def _find(
     record: Record, pieces: _Pieces, limit: int
-) -> tuple[tuple[int, int], Spans | Reject | None]:
+) -> tuple[tuple[int, int], Spans | Reject | ColumnarBatch | None]:
     """The whole body, and its items; None where they are the body's lines."""
     body = record.body
     if record.refusal:
@@ -111,10 +131,25 @@ def _find(
         detail = f"body: found {len(body)} bytes; send at most {limit}"
         source = record.header.source if record.header else ""
         return pieces.lay(body), Reject(Reason.BODY_TOO_LARGE, detail, None, source)
+    if record.is_columnar:
+        return pieces.lay(body), _read_columns(record)
     if len(body) >= COMPILED_BYTES_MIN and is_lines(body):
         return pieces.lay(body), None
     whole = pieces.lay(body)
     return whole, _span([pieces.lay(item) for item in split_body(body)])
+
+
+def _read_columns(record: Record) -> ColumnarBatch | Reject:
+    try:
+        return read_columns(record.body, highest=highest)
+    except ColumnarError as error:
+        source = record.header.source if record.header else ""
+        return Reject(Reason.BAD_COLUMNS, str(error), None, source)
+
+
+def highest(data: memoryview, width: int) -> int:
+    """The largest of a column's values as they are stored."""
+    return int(np.frombuffer(data, f"<u{width}").max())
 
 
 def _span(spans: Sequence[tuple[int, int]]) -> Spans:

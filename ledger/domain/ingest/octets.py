@@ -1,6 +1,7 @@
 """Bytes as columns: each byte, and at each place the eight bytes from there on as one word."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,3 +24,11 @@ def words_of(octets: Octets) -> Words:
     found: Any = np.ndarray((octets.size - WORD + 1,), "<u8", octets.data, strides=(1,))
     words: Words = found
     return words
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A column of texts: each row's place among the distinct ones; None is no text."""
+
+    codes: NDArray[Any]
+    values: Sequence[str | None]

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.fact import Reason
+from ledger.domain.ingest.columnar import read_columnar
 from ledger.domain.ingest.columns import (
     counters_frame,
     energy_frame,
@@ -120,13 +121,25 @@ def _decode(items: Items) -> Prepared:
 
 def _read_shaped(items: Items) -> tuple[Sequence[tuple[str, pl.DataFrame]], Ints]:
     rows = items.readable()
-    if items.octets.size < COMPILED_BYTES_MIN:
-        return [], rows
+    frames, rest = _read_columnar(items)
+    if items.octets.size < COMPILED_BYTES_MIN or rows.size == 0:
+        return frames, np.sort(np.concatenate([rows, *rest]))
     # Loaded here, because most processes never meet a large body.
     from ledger.domain.ingest.fast import read_shaped
 
     shaped = read_shaped(items, rows)
-    return shaped.frames, shaped.rest
+    return [*frames, *shaped.frames], np.sort(np.concatenate([shaped.rest, *rest]))
+
+
+def _read_columnar(items: Items) -> tuple[list[tuple[str, pl.DataFrame]], list[Ints]]:
+    frames: list[tuple[str, pl.DataFrame]] = []
+    rest: list[Ints] = []
+    for record, batch in items.batches.items():
+        first = int(items.firsts[record])
+        read = read_columnar(batch, items.records[record].header, first)
+        frames += read.frames
+        rest.append(read.rest + first)
+    return frames, rest
 
 
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

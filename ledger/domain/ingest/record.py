@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ledger.domain.fact import Fate, Reason
 from ledger.domain.ingest.target import Target
-from ledger.wire.batch import BatchHeader
+from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 
 # What callers see of a fate, item by item.
 OUTCOMES: Mapping[Fate, str] = {
@@ -62,6 +62,13 @@ class Record:
     permission: Permission | None = None
     refusal: str = ""
     replay_of: ReplayOf | None = None
+    encoding: str = NDJSON
+
+    @property
+    def is_columnar(self) -> bool:
+        """Whether the body is columns, as its header says or, without one, `encoding`."""
+        encoding = self.encoding if self.header is None else self.header.encoding
+        return encoding == COLUMNAR
 
 
 @dataclass(frozen=True, slots=True)

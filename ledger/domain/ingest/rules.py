@@ -15,6 +15,7 @@ from msgspec import inspect
 from ledger.domain.ingest.columns import TIMES
 from ledger.domain.ingest.structs import CorrectionEvent, EnergyEvent, UsageEvent
 
+Path = tuple[str, ...]
 TYPE = "type"
 KINDS: dict[str, Any] = {
     "inference.usage.v1": UsageEvent,
@@ -71,7 +72,7 @@ ANY = AnyRule()
 
 
 @lru_cache(4096)
-def rule_of(kind: str, path: tuple[str, ...]) -> Rule | None:
+def rule_of(kind: str, path: Path) -> Rule | None:
     """The rule of a leaf of an event of a type, None where only the strict decoder can tell.
 
     `path` names the fields from the envelope down, `ITEM` an element of a list.

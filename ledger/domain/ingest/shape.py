@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ledger.domain.ingest.octets import Bools, Ints, Octets, Words, padded, words_of
+from ledger.domain.ingest.octets import Bools, Ints, Octets, Texts, Words, padded, words_of
 from ledger.domain.ingest.rules import (
     ITEM,
     KINDS,
     TYPE,
     AnyRule,
+    Path,
     Rule,
     TextRule,
     TimeRule,
@@ -26,7 +27,6 @@ from ledger.domain.ingest.rules import (
 )
 from ledger.domain.ingest.scan import NUMBER, TEXT, TIME, code_texts, match_lines
 
-Path = tuple[str, ...]
 Constant = str | bool | None
 _TEXT_TOKEN, _NAME_TOKEN, _MARK_TOKEN = 1, 3, 4
 _INT8_MAX = 2**63 - 1
@@ -205,14 +205,6 @@ def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) 
 
 def _limits(rule: Rule) -> tuple[int, int]:
     return (rule.low, rule.high) if isinstance(rule, WholeRule) else (0, _INT8_MAX)
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """A column of texts: each row's place among the distinct ones."""
-
-    codes: Ints
-    values: list[str | None]
 
 
 def read_texts(octets: Octets, words: Words, starts: Ints, lengths: Ints) -> Texts:
