@@ -1,25 +1,40 @@
-"""`python -m benchmarks [NAME]`: measure, print a table, and keep benchmarks/results.json."""
+"""`python -m benchmarks [NAME ...]`: measure, print a table, keep results.json and RESULTS.md."""
 
 import sys
 from collections.abc import Mapping
 
-from benchmarks import ingest
+from benchmarks import flatness, ingest, latency, over_http, stream
 from benchmarks.harness import Benchmark, save, show
+from benchmarks.server import SHOWN
 
-BENCHMARKS: Mapping[str, Benchmark] = {"ingest": ingest.run}
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "ingest": ingest.run,
+    **{name: stream.benchmark(name) for name in stream.FORMS},
+    "http": over_http.run,
+    "latency": latency.run,
+    **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
+}
+# Several under one name.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "kafka": tuple(stream.FORMS),
+    "flatness": tuple(f"flatness-{form}" for form in flatness.FORMS),
+}
 
 
 def main(arguments: list[str]) -> int:
     """Run the named benchmarks, or all of them."""
-    unknown = [name for name in arguments if name not in BENCHMARKS]
+    names = [name for given in arguments for name in GROUPS.get(given, (given,))]
+    unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        known = ", ".join(BENCHMARKS)
+        known = ", ".join([*BENCHMARKS, *GROUPS])
         sys.stderr.write(f"error: there is no benchmark {unknown[0]}; choose of {known}\n")
         return 2
-    for name in arguments or list(BENCHMARKS):
+    for name in names or list(BENCHMARKS):
         sys.stderr.write(f"measuring {name} …\n")
         figures = BENCHMARKS[name]()
-        save(figures, {"postgresql": "embedded 18, fsync on, defaults of ledger/store/postgres.py"})
+        settings = dict(SHOWN)
+        sys.stderr.write("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        save(figures, settings)
         show(figures)
     return 0
 

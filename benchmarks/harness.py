@@ -3,15 +3,21 @@
 import json
 import platform
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-RESULTS = Path(__file__).parent / "results.json"
+from benchmarks.scale import SCALE
+
+RESULTS = "results.json"
+TABLE = "RESULTS.md"
+HERE = Path(__file__).parent
+# Small measurements, made while writing a benchmark, do not replace the published ones.
+FOLDER = HERE if SCALE == 1 else HERE.parent / ".cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class Figure:
     ratio: float | None = None
     reach: str = ""
     met: bool | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 Benchmark = Callable[[], Sequence[Figure]]
@@ -46,26 +53,59 @@ def machine() -> dict[str, str]:
     return {"cpu": cpu, "system": platform.platform(), "python": platform.python_version()}
 
 
-def save(figures: Sequence[Figure], settings: dict[str, str]) -> None:
-    """Replace the rows of the figures just measured, keep the others."""
-    kept: list[dict[str, object]] = []
-    if RESULTS.exists():
-        kept = json.loads(RESULTS.read_text())["figures"]
+def save(figures: Sequence[Figure], settings: Mapping[str, str], folder: Path = FOLDER) -> None:
+    """Replace the rows of the figures just measured, keep the others; write the table anew."""
+    folder.mkdir(exist_ok=True)
+    results = folder / RESULTS
+    kept: list[dict[str, Any]] = []
+    if results.exists():
+        kept = json.loads(results.read_text())["figures"]
     fresh = {figure.name for figure in figures}
     rows = [row for row in kept if row["name"] not in fresh] + [asdict(f) for f in figures]
     rows.sort(key=lambda row: str(row["name"]))
-    body = {"machine": machine(), "settings": settings, "figures": rows}
-    RESULTS.write_text(json.dumps(body, indent=1) + "\n")
+    body = {"machine": machine(), "settings": dict(settings), "figures": rows}
+    results.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+    (folder / TABLE).write_text(to_markdown(body))
+
+
+def to_markdown(body: Mapping[str, Any]) -> str:
+    """The results as a page: where they were measured, a row a figure, what lies behind each."""
+    measured = {**body["machine"], "scale": SCALE, **body["settings"]}
+    lines = [
+        "# Measured figures",
+        "",
+        "Written by `make bench` from results.json. Each figure is a median; a ratio is to what",
+        "was measured beside it in the same run, on the same server.",
+        "",
+        *(f"- {name}: {value}" for name, value in measured.items()),
+        "",
+        "| figure | median | unit | compared against | ratio | reach | met |",
+        "| --- | ---: | --- | --- | ---: | --- | --- |",
+        *(f"| {' | '.join(_cells(Figure(**row)))} |" for row in body["figures"]),
+    ]
+    for row in body["figures"]:
+        if row.get("details"):
+            lines += ["", f"## {row['name']}, {row['runs']} runs", ""]
+            lines += [f"- {name}: {_short(value)}" for name, value in row["details"].items()]
+    return "\n".join(lines) + "\n"
 
 
 def show(figures: Sequence[Figure]) -> None:
     """Print the figures as a table."""
     table = Table("figure", "median", "unit", "compared against", "ratio", "reach", "met")
     for figure in figures:
-        ratio = "" if figure.ratio is None else f"{figure.ratio:.3f}"
-        met = {None: "", True: "yes", False: "NO"}[figure.met]
-        value = f"{Decimal(str(round(figure.median, 3))):,f}"
-        table.add_row(
-            figure.name, value, figure.unit, figure.compared_against, ratio, figure.reach, met
-        )
+        table.add_row(*_cells(figure))
     Console().print(table)
+
+
+def _cells(figure: Figure) -> list[str]:
+    ratio = "" if figure.ratio is None else f"{figure.ratio:.3f}"
+    met = {None: "", True: "yes", False: "NO"}[figure.met]
+    places = 0 if abs(figure.median) >= 1_000 else 3
+    value = f"{figure.median:,.{places}f}"
+    name, against, reach = figure.name, figure.compared_against, figure.reach
+    return [name, value, figure.unit, against, ratio, reach, met]
+
+
+def _short(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,73 +1,82 @@
-"""Ingest into an embedded PostgreSQL with fsync on, beside a binary COPY of the same rows."""
+"""The ingest flow inside this process, without Kafka: the quick figure to work by."""
 
 import asyncio
-import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import mkdtemp
+from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks import events
+from benchmarks.events import FIRST_TAG, Batch
 from benchmarks.harness import Figure, median
+from benchmarks.scale import RUNS, scaled
+from benchmarks.server import bench_server, yardstick
 from ledger import clock
+from ledger.domain.fact import Fate
 from ledger.domain.ingest.record import Record
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, ingest, prepare_storage
+from ledger.flows.ingest import IngestLimits, ingest
 from ledger.store.connect import connect
-from ledger.store.migrate import migrate
-from ledger.store.postgres import embedded_server
 from ledger.store.queries import Connection
-from ledger.store.roles import OWNER, SUPERUSER, WORKER, bootstrap_roles
-from ledger.wire.batch import BatchHeader
+from tests.support.database import Database
 
-RUNS = 5
-EVENTS = 20_000
-RECORD_EVENTS = 1_000
-START = datetime(2026, 8, 6, tzinfo=UTC)
-SOURCE = "bench/gateway"
+EVENTS = 56_000
+CALL_RECORDS = 16
+TARGETS: dict[str, tuple[Callable[[int], Iterator[Batch]], float]] = {
+    "sequenced": (events.sequenced, 0.35),
+    "keyed by ordered ids": (events.ordered, 0.2),
+}
 
 
 def run() -> list[Figure]:
     """Yardstick, sequenced NDJSON and keyed NDJSON, events a second."""
-    with _database() as (worker_url, superuser_url):
-        return asyncio.run(_measure(worker_url, superuser_url))
+    with bench_server(events.customers()) as bench, bench.fresh() as database:
+        return asyncio.run(_measure(database))
 
 
-@contextmanager
-def _database() -> Iterator[tuple[str, str]]:
-    with embedded_server(Path(mkdtemp(prefix="tokenledger-bench-"))) as server:
-        asyncio.run(bootstrap_roles(server.url(database="postgres")))
-        migrate(server.url(OWNER))
-        yield server.url(WORKER), server.url(SUPERUSER)
+async def store(
+    connection: Connection, batches: Sequence[Batch], directory: DirectoryCache
+) -> float:
+    """Seconds that it took to store these, a call for sixteen of them; all must count."""
+    records = [Record(body=b.body, header=b.header, lane=b.lane) for b in batches]
+    counted, began = 0, time.perf_counter()
+    for at in range(0, len(records), CALL_RECORDS):
+        found = await ingest(
+            connection,
+            records[at : at + CALL_RECORDS],
+            directory=directory,
+            now=clock.now(),
+            limits=IngestLimits(),
+        )
+        counted += sum(one.counts.get(Fate.COUNTED, 0) for one in found)
+    took = time.perf_counter() - began
+    if counted != sum(batch.events for batch in batches):
+        raise ValueError(f"{counted} events counted, not all that were sent.")
+    return took
 
 
-async def _measure(worker_url: str, superuser_url: str) -> list[Figure]:
-    worker, superuser = await connect(worker_url), await connect(superuser_url)
+async def _measure(database: Database) -> list[Figure]:
+    connection, directory = await connect(database.worker_url), DirectoryCache()
+    rates: dict[str, list[float]] = {form: [] for form in TARGETS}
+    copied: list[float] = []
+    made = {form: list(make(scaled(EVENTS))) for form, (make, _) in TARGETS.items()}
     try:
-        await prepare_storage(worker, now=clock.now())
-        rates: dict[str, list[float]] = {}
-        for run_no in range(RUNS + 1):
-            for form in ("sequenced", "keyed"):
-                rate = await _ingest(worker, form, run_no)
-                rates.setdefault(form, []).append(rate)
-        yardstick = [await _yardstick(superuser) for _ in range(RUNS)]
+        for number in range(RUNS + 1):
+            for form, batches in made.items():
+                fresh = [batch.again(FIRST_TAG + number) for batch in batches]
+                took = await store(connection, fresh, directory)
+                rates[form].append(sum(batch.events for batch in fresh) / took)
+            copied.append(await yardstick(database))
     finally:
-        await worker.close()
-        await superuser.close()
-    base = median(yardstick)
+        await connection.close()
     # The first run of each warms caches and connections.
-    return [
-        Figure("yardstick: binary COPY of usage_fact rows", base, "rows/s", RUNS),
-        _figure("ingest NDJSON, sequenced", rates["sequenced"][1:], base, 0.35),
-        _figure("ingest NDJSON, keyed by ordered ids", rates["keyed"][1:], base, 0.20),
-    ]
+    base = median(copied[1:])
+    found = [_figure(form, rates[form][1:], base) for form in TARGETS]
+    return [*found, Figure("yardstick beside the flow alone", base, "rows/s", RUNS)]
 
 
-def _figure(name: str, found: list[float], base: float, reach: float) -> Figure:
-    ratio = median(found) / base
+def _figure(form: str, found: list[float], base: float) -> Figure:
+    ratio, reach = median(found) / base, TARGETS[form][1]
     return Figure(
-        name=name,
+        name=f"flow alone, NDJSON, {form}",
         median=median(found),
         unit="events/s",
         runs=len(found),
@@ -76,67 +85,3 @@ def _figure(name: str, found: list[float], base: float, reach: float) -> Figure:
         reach=f"≥ {reach} of the yardstick",
         met=ratio >= reach,
     )
-
-
-async def _ingest(connection: Connection, form: str, run_no: int) -> float:
-    records = [_record(form, run_no, number) for number in range(EVENTS // RECORD_EVENTS)]
-    cache = DirectoryCache()
-    began = time.perf_counter()
-    outcomes = await ingest(
-        connection, records, directory=cache, now=clock.now(), limits=IngestLimits()
-    )
-    took = time.perf_counter() - began
-    assert sum(outcome.received for outcome in outcomes) == EVENTS
-    return EVENTS / took
-
-
-def _record(form: str, run_no: int, number: int) -> Record:
-    first = number * RECORD_EVENTS
-    source = f"{SOURCE}/{form}"
-    lines = [
-        _line(source, f"{run_no:04d}-{first + n:09d}", first + n) for n in range(RECORD_EVENTS)
-    ]
-    header = None
-    if form == "sequenced":
-        header = BatchHeader(source, "bench", run_no + 1, number + 1, RECORD_EVENTS)
-        place = f"{run_no + 1}.{number + 1}."
-        lines = [_line(source, f"{place}{n}", first + n) for n in range(RECORD_EVENTS)]
-    return Record(body=b"\n".join(lines), header=header)
-
-
-def _line(source: str, event_id: str, number: int) -> bytes:
-    ended = START + timedelta(milliseconds=number * 40)
-    started = ended - timedelta(seconds=3)
-    event = {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": source,
-        "type": "inference.usage.v1",
-        "time": ended.isoformat(),
-        "data": {
-            "customer_id": f"customer-{number % 40}",
-            "served_model": f"model-{number % 3}",
-            "service_tier_served": ("standard", "batch")[number % 2],
-            "started_at": started.isoformat(),
-            "first_token_at": (started + timedelta(milliseconds=300)).isoformat(),
-            "ended_at": ended.isoformat(),
-            "usage": {
-                "input": {"uncached": 900 + number % 700, "cache_read": 128, "cache_write": 0},
-                "output": {"visible": 200 + number % 90, "reasoning": 0},
-            },
-            "engine": {"instance": f"vllm-{number % 4}"},
-        },
-    }
-    return json.dumps(event, separators=(",", ":")).encode()
-
-
-async def _yardstick(connection: Connection) -> float:
-    """Binary COPY, pre-encoded, into a partitioned logged table without indexes."""
-    await connection.execute((Path(__file__).parent / "yardstick.sql").read_text())
-    path = Path(mkdtemp(prefix="tokenledger-bench-")) / "rows.bin"
-    today = clock.now().strftime("%Y%m%d")
-    copied = await connection.copy_from_table(f"usage_fact_{today}", output=path, format="binary")
-    rows = int(copied.split()[1])
-    began = time.perf_counter()
-    await connection.copy_to_table("yardstick", source=path, format="binary")
-    return float(rows / (time.perf_counter() - began))

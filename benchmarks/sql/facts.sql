@@ -1,0 +1,2 @@
+-- The rows that the yardstick copies: all that the run stored.
+TABLE usage_fact

@@ -1,0 +1,62 @@
+-- What the first slice stored, kept aside, and a function that stores it once more as other history: all that
+-- ingest writes grows in the proportions it has in work. A copy has batch numbers and ids of its own, and lies two
+-- hours earlier than the one before.
+CREATE UNLOGGED TABLE warm_usage_fact AS TABLE usage_fact;
+CREATE UNLOGGED TABLE warm_event_key AS TABLE event_key;
+CREATE UNLOGGED TABLE warm_ingest_batch AS TABLE ingest_batch;
+CREATE UNLOGGED TABLE warm_receipt AS TABLE receipt;
+CREATE UNLOGGED TABLE warm_usage_delta AS TABLE usage_delta;
+CREATE UNLOGGED TABLE warm_activity_delta AS TABLE activity_delta;
+CREATE UNLOGGED TABLE warm_activity_mask AS TABLE activity_mask;
+
+CREATE FUNCTION preload(copy bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  base bigint := (SELECT s.last_value FROM batch_seq s);
+  ago interval := copy * interval '2 hours';
+  ids text := '0' || lpad(copy::text, 8, '0');
+BEGIN
+  INSERT INTO usage_fact (
+    stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time, started_at,
+    first_token_at, ended_at, requests, uncached, cache_read, cache_write, visible, reasoning, event_id,
+    agent_run_id, end_user)
+  SELECT
+    w.stored_day, w.lane, base + w.batch_seq, w.ordinal, w.kind, w.flags, w.source_id, w.usage_key_id,
+    w.engine_key_id, w.time - ago, w.started_at - ago, w.first_token_at - ago, w.ended_at - ago, w.requests,
+    w.uncached, w.cache_read, w.cache_write, w.visible, w.reasoning, ids || substr(w.event_id, 10), w.agent_run_id,
+    w.end_user
+    FROM warm_usage_fact w;
+  INSERT INTO event_key (
+    source_id, event_id, digest, batch_seq, ordinal)
+  SELECT
+    w.source_id, ids || substr(w.event_id, 10), w.digest, base + w.batch_seq, w.ordinal
+    FROM warm_event_key w;
+  INSERT INTO ingest_batch (
+    source_id, producer, epoch, sequence, digest, batch_seq, ordinal_from, events)
+  SELECT
+    w.source_id, w.producer, 1000 + copy, w.sequence, w.digest, base + w.batch_seq, w.ordinal_from, w.events
+    FROM warm_ingest_batch w;
+  INSERT INTO receipt (
+    batch_seq, ordinal_from, source_id, lane, transport, received_at, received, counted)
+  SELECT
+    base + w.batch_seq, w.ordinal_from, w.source_id, w.lane, w.transport, w.received_at, w.received, w.counted
+    FROM warm_receipt w;
+  INSERT INTO usage_delta (
+    customer_id, usage_key_id, window_start, batch_seq, requests, uncached, cache_read, cache_write, visible,
+    reasoning)
+  SELECT
+    w.customer_id, w.usage_key_id, w.window_start - ago, base + w.batch_seq, w.requests, w.uncached, w.cache_read,
+    w.cache_write, w.visible, w.reasoning
+    FROM warm_usage_delta w;
+  INSERT INTO activity_delta (
+    engine_key_id, window_start, usage_key_id, batch_seq, uncached, cache_read, cache_write, output)
+  SELECT
+    w.engine_key_id, w.window_start - ago, w.usage_key_id, base + w.batch_seq, w.uncached, w.cache_read,
+    w.cache_write, w.output
+    FROM warm_activity_delta w;
+  INSERT INTO activity_mask (
+    engine_key_id, window_start, batch_seq, mask)
+  SELECT
+    w.engine_key_id, w.window_start - ago, base + w.batch_seq, w.mask
+    FROM warm_activity_mask w;
+  PERFORM setval('batch_seq', base + (SELECT max(w.batch_seq) FROM warm_receipt w));
+END $$;

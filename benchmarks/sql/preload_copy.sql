@@ -1,0 +1,2 @@
+-- One more copy of the warm-up.
+SELECT preload($1)

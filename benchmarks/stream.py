@@ -1,0 +1,219 @@
+"""From a topic to committed facts by one worker process, beside a COPY of the rows it stored.
+
+The topic is filled first. Timing begins with the first commit seen past the warm-up part and ends
+with the last: whole batches lie between the two, so that start-up and the empty pipeline are out.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import asyncpg
+
+from benchmarks import events
+from benchmarks.broker import CODEC, Topic, fill, running_broker
+from benchmarks.harness import Figure, median
+from benchmarks.processes import MIB, Watch, java_seconds, running
+from benchmarks.scale import RUNS, scaled
+from benchmarks.server import Bench, bench_server, cpu_seconds, sql, yardstick
+from tests.support.database import Database
+
+EVENTS = 1_100_000
+SINGLE_EVENTS = 110_000
+WARM_PART = 11
+POLL_S = 0.02
+RUN_SECONDS_MAX = 240
+MEMORY_MIB_MAX = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How events are sent, and what its figure must reach."""
+
+    name: str
+    make: Callable[[int], Iterator[events.Batch]]
+    events: int = EVENTS
+    ratio: float | None = None
+    rate: float | None = None
+
+    @property
+    def reach(self) -> str:
+        """The target in words."""
+        if self.ratio is None:
+            return ""
+        return f"≥ {self.ratio} of the yardstick and ≥ {self.rate:,.0f}/s"
+
+    def met(self, rate: float, ratio: float) -> bool | None:
+        """Whether both halves of the target are reached; None where there is none."""
+        if self.ratio is None or self.rate is None:
+            return None
+        return ratio >= self.ratio and rate >= self.rate
+
+
+FORMS = {
+    "kafka-ndjson": Form("NDJSON, sequenced", events.sequenced, ratio=0.35, rate=200_000),
+    "kafka-columnar": Form("columnar, sequenced", events.columnar, ratio=0.6, rate=350_000),
+    "kafka-ordered": Form("NDJSON, keyed by ordered ids", events.ordered, ratio=0.2, rate=100_000),
+    "kafka-random": Form("NDJSON, keyed by random ids", events.random_ids),
+    "kafka-single": Form("NDJSON, one event a record", events.single, SINGLE_EVENTS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The stretch measured: events committed in it, its ends, and CPU seconds spent in it."""
+
+    events: int
+    first: float
+    last: float
+    worker_s: float
+    postgres_s: float
+    broker_s: float
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / (self.last - self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: what was measured, the worker's resident MiB in it, and the yardstick after it."""
+
+    span: Span
+    memory: Sequence[int]
+    yardstick: float
+
+    def is_flat(self) -> bool:
+        """Whether the second half's peak is within a tenth of the first half's."""
+        half = len(self.memory) // 2
+        return half == 0 or max(self.memory[half:]) <= max(self.memory[:half]) * 1.1
+
+
+def benchmark(name: str) -> Callable[[], list[Figure]]:
+    """The benchmark of one form."""
+    return partial(_measure, FORMS[name])
+
+
+def _measure(form: Form) -> list[Figure]:
+    with bench_server(events.customers()) as bench, running_broker() as bootstrap:
+        topic = fill(bootstrap, form.make(scaled(form.events)))
+        # The first run warms the broker and the disk, and is thrown away.
+        runs = [measure_topic(bench, topic) for _ in range(RUNS + 1)][1:]
+    return [*_rates(form, runs, topic), _memory(form, runs)]
+
+
+def measure_topic(bench: Bench, topic: Topic) -> Run:
+    """One worker from start to the end of the topic, in a database of its own."""
+    with bench.fresh() as database:
+        settings = {"worker_url": database.worker_url, **topic.settings()}
+        with running(["worker", "--no-settle"], settings) as process:
+            watch = Watch(process)
+            try:
+                span = asyncio.run(_span(bench, database, topic, watch))
+            finally:
+                watch.stop()
+        memory = [rss // MIB for rss in watch.between(span.first, span.last)]
+        return Run(span, memory, asyncio.run(_compare(database, topic)))
+
+
+async def _span(bench: Bench, database: Database, topic: Topic, watch: Watch) -> Span:
+    def spent() -> tuple[float, float, float]:
+        return cpu_seconds(watch.process), bench.cpu_seconds(), java_seconds()
+
+    connection = await asyncpg.connect(database.superuser_url)
+    try:
+        async with asyncio.timeout(RUN_SECONDS_MAX):
+            warm, first = await _reach(connection, watch, topic.records // WARM_PART)
+            before = spent()
+            done, last = await _reach(connection, watch, topic.records)
+        after = spent()
+    finally:
+        await connection.close()
+    if done == warm:
+        raise ValueError("One commit held the whole topic: measure more events.")
+    took = [round(b - a, 3) for a, b in zip(before, after, strict=True)]
+    return Span((done - warm) * topic.events // topic.records, first, last, *took)
+
+
+async def _reach(
+    connection: "asyncpg.Connection[asyncpg.Record]", watch: Watch, records: int
+) -> tuple[int, float]:
+    progress = await connection.prepare(sql("progress"))
+    while (done := int(await progress.fetchval())) < max(records, 1):
+        if not watch.process.is_running():
+            raise RuntimeError("The worker ended before the topic did.")
+        await asyncio.sleep(POLL_S)
+    return done, time.perf_counter()
+
+
+async def _compare(database: Database, topic: Topic) -> float:
+    await check_stored(database, topic.events)
+    return await yardstick(database)
+
+
+async def check_stored(database: Database, events_sent: int) -> None:
+    """ValueError unless every event sent was received once and counted."""
+    connection = await asyncpg.connect(database.superuser_url)
+    try:
+        row = await connection.fetchrow(sql("fates"))
+    finally:
+        await connection.close()
+    assert row is not None
+    if (row["received"], row["counted"]) != (events_sent, events_sent):
+        raise ValueError(f"{events_sent} events were sent, and the ledger says {dict(row)}.")
+
+
+def _rates(form: Form, runs: Sequence[Run], topic: Topic) -> list[Figure]:
+    rate = median([run.span.rate for run in runs])
+    base = median([run.yardstick for run in runs])
+    found = Figure(
+        name=f"Kafka to committed, {form.name}",
+        median=rate,
+        unit="events/s",
+        runs=len(runs),
+        compared_against="yardstick",
+        ratio=rate / base,
+        reach=form.reach,
+        met=form.met(rate, rate / base),
+        details=_details(runs, topic),
+    )
+    copied = Figure(f"yardstick beside {form.name}", base, "rows/s", len(runs))
+    return [found, copied]
+
+
+def _details(runs: Sequence[Run], topic: Topic) -> dict[str, object]:
+    def a_million(spent: Callable[[Span], float]) -> float:
+        return round(median([spent(run.span) * 1e6 / run.span.events for run in runs]), 2)
+
+    return {
+        "worker CPU s per 1 M": a_million(lambda span: span.worker_s),
+        "PostgreSQL CPU s per 1 M": a_million(lambda span: span.postgres_s),
+        "broker CPU s per 1 M": a_million(lambda span: span.broker_s),
+        "events": topic.events,
+        "events a record": topic.events // topic.records,
+        "partitions": events.LANES,
+        "producer's codec": CODEC,
+        "rates": [round(run.span.rate) for run in runs],
+        "yardsticks": [round(run.yardstick) for run in runs],
+    }
+
+
+def _memory(form: Form, runs: Sequence[Run]) -> Figure:
+    peaks = [float(max(run.memory, default=0)) for run in runs]
+    return Figure(
+        name=f"worker memory, {form.name}",
+        median=median(peaks),
+        unit="MiB",
+        runs=len(runs),
+        reach=f"< {MEMORY_MIB_MAX} MiB; the second half within 10 % of the first",
+        met=max(peaks) < MEMORY_MIB_MAX and all(run.is_flat() for run in runs),
+        details={
+            "MiB at start, most, end": [
+                [run.memory[0], max(run.memory), run.memory[-1]] for run in runs if run.memory
+            ],
+            "flat": [run.is_flat() for run in runs],
+        },
+    )
