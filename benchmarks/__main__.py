@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from benchmarks import flatness, ingest, latency, over_http, stream
+from benchmarks import flatness, ingest, latency, over_http, profile_ingest, stream
 from benchmarks.harness import Benchmark, save, show
 from benchmarks.server import SHOWN
 
@@ -13,6 +13,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "http": over_http.run,
     "latency": latency.run,
     **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
+    "profile": profile_ingest.run,
 }
 # Several under one name.
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -34,8 +35,9 @@ def main(arguments: list[str]) -> int:
         figures = BENCHMARKS[name]()
         settings = dict(SHOWN)
         sys.stderr.write("".join(f"{name} = {value}\n" for name, value in settings.items()))
-        save(figures, settings)
-        show(figures)
+        if figures:
+            save(figures, settings)
+            show(figures)
     return 0
 
 
