@@ -151,8 +151,8 @@ def _body(source: str, ids: Iterable[str], numbers: range, events: int) -> bytes
 def _who(mixed: int) -> str:
     who = mixed % CUSTOMERS
     return (
-        f'","data":{{"customer_id":"c-{who:03d}","project_id":"p{who}-{mixed & 1}",'
-        f'"api_key_id":"k{who}-{mixed & 1}","agent":{{"id":"a{mixed >> 1 & 1}"}},'
+        f'","data":{{"customer_id":"c-{who:03d}","project_id":"p-{who:03d}",'
+        f'"api_key_id":"k-{who:03d}","agent":{{"id":"a{mixed >> 10 & 1}"}},'
         f'"served_model":"{MODELS[mixed >> 5 & 3]}",'
         f'"service_tier_served":"{TIERS[who & 3]}","started_at":"'
     )
@@ -163,7 +163,8 @@ def _spent(mixed: int) -> str:
         f'","stream":true,"status":"ok","usage":{{"input":{{"uncached":{200 + mixed},'
         f'"cache_read":{mixed & 0x3FF},"cache_write":0}},'
         f'"output":{{"visible":{40 + mixed % 700},"reasoning":0}}}},'
-        f'"engine":{{"instance":"vllm-{mixed >> 9 & 7}"}}}}}}'
+        # An engine serves one model, so a model is found on two of the eight.
+        f'"engine":{{"instance":"vllm-{(mixed >> 5 & 3) * 2 + (mixed >> 9 & 1)}"}}}}}}'
     )
 
 
