@@ -5,16 +5,14 @@ They end in order over two hours, so that a batch reaches one or two windows, as
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
 from uuid import UUID
 
-from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
+from ledger.wire.batch import COLUMNAR, MAX_BATCH_BYTES, NDJSON, BatchHeader
+from ledger.wire.columnar_write import encode_columnar
 
 CUSTOMERS = 100
 MODELS = ("llama-70b", "llama-8b", "qwen-32b", "mixtral")
@@ -24,12 +22,11 @@ VARIETY = 4_096
 LANES = 4
 RECORD_EVENTS = 1_400
 COLUMNAR_EVENTS = 8_000
+COLUMNAR_BODIES = 8
 START = datetime(2026, 8, 6, 11, tzinfo=UTC)
 SPAN_MS = 2 * 3_600_000
 # Epoch of a sequenced run, and how an ordered id begins: three digits, to be replaced in place.
 FIRST_TAG = 100
-COLUMNAR = "ledger.wire.columnar"
-COLUMNAR_ENCODING = "columnar.v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,35 +83,34 @@ def single(events: int) -> Iterator[Batch]:
 
 
 def columnar(events: int) -> Iterator[Batch]:
-    """Columnar batches of four numbered producers, of the same events."""
-    encode = _columnar_encoder()
-    for header, lane, numbers in _places("columnar", events, COLUMNAR_EVENTS):
-        ids = _place_ids(header)
-        lines = _body(header.source, ids, numbers, events).splitlines()
-        body = encode([json.loads(line) for line in lines], header)
-        assert len(body) <= MAX_BATCH_BYTES, f"{len(body)} bytes: lower COLUMNAR_EVENTS"
-        yield Batch(body, header, lane, len(numbers))
+    """Columnar batches of four numbered producers; `events` rounded up to whole batches.
+
+    A body names no place, so a few are encoded and each is sent many times in a row.
+    """
+    size = min(COLUMNAR_EVENTS, events)
+    count = -(-events // size)
+    bodies = [_columnar_body(size, n) for n in range(min(count, COLUMNAR_BODIES))]
+    for number, (header, lane, _) in enumerate(_places("columnar", count * size, size)):
+        yield Batch(bodies[number * len(bodies) // count], header, lane, size)
 
 
-def has_columnar() -> bool:
-    """Whether this ledger speaks the columnar encoding."""
-    return find_spec(COLUMNAR) is not None
-
-
-def _columnar_encoder() -> Callable[[Sequence[dict[str, Any]], BatchHeader], bytes]:
-    encode: Callable[[Sequence[dict[str, Any]], BatchHeader], bytes]
-    encode = import_module(COLUMNAR).encode_columnar
-    return encode
+def _columnar_body(size: int, number: int) -> bytes:
+    numbers = range(number * size, (number + 1) * size)
+    header = BatchHeader("gw/columnar", "gateway-0", FIRST_TAG, 1, size, COLUMNAR)
+    lines = _body(header.source, _place_ids(header), numbers, size * COLUMNAR_BODIES)
+    body = encode_columnar([json.loads(line) for line in lines.splitlines()], header)
+    assert len(body) <= MAX_BATCH_BYTES, f"{len(body)} bytes: lower COLUMNAR_EVENTS"
+    return body
 
 
 def _places(form: str, events: int, record_events: int) -> Iterator[tuple[BatchHeader, int, range]]:
-    encoding = {"encoding": COLUMNAR_ENCODING} if form == "columnar" else {}
+    encoding = COLUMNAR if form == "columnar" else NDJSON
     for number, first in enumerate(range(0, events, record_events)):
         numbers = range(first, min(first + record_events, events))
         lane = number % LANES
         sequence = number // LANES + 1
         header = BatchHeader(
-            f"gw/{form}", f"gateway-{lane}", FIRST_TAG, sequence, len(numbers), **encoding
+            f"gw/{form}", f"gateway-{lane}", FIRST_TAG, sequence, len(numbers), encoding
         )
         yield header, lane, numbers
 

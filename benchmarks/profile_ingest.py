@@ -88,7 +88,7 @@ def run() -> list[Figure]:
     texts = []
     with bench_server(events.customers()) as bench, running_broker() as bootstrap:
         for form in FORMS.values():
-            if form.ratio is not None and form.is_spoken():
+            if form.ratio is not None:
                 topic = fill(bootstrap, form.make(scaled(EVENTS)))
                 texts.append(_profile(bench, topic, form.name))
     (FOLDER / PROFILE).write_text("\n".join(texts))

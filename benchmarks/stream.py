@@ -5,7 +5,6 @@ with the last: whole batches lie between the two, so that start-up and the empty
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,10 +44,6 @@ class Form:
         if self.ratio is None:
             return ""
         return f"≥ {self.ratio} of the yardstick and ≥ {self.rate:,.0f}/s"
-
-    def is_spoken(self) -> bool:
-        """Whether this ledger reads the encoding at all."""
-        return self.make is not events.columnar or events.has_columnar()
 
     def met(self, rate: float, ratio: float) -> bool | None:
         """Whether both halves of the target are reached; None where there is none."""
@@ -107,9 +102,6 @@ def benchmark(name: str) -> Callable[[], list[Figure]]:
 
 
 def _measure(form: Form) -> list[Figure]:
-    if not form.is_spoken():
-        sys.stderr.write(f"{form.name}: this ledger does not read it\n")
-        return []
     with bench_server(events.customers()) as bench, running_broker() as bootstrap:
         topic = fill(bootstrap, form.make(scaled(form.events)))
         # The first run warms the broker and the disk, and is thrown away.

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import events
 from benchmarks.events import Batch
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
+from ledger.wire.columnar import decode_columnar
 from ledger.wire.events import UsageEvent, parse_event
 
 COUNT = 2 * events.RECORD_EVENTS + 7
@@ -78,6 +79,18 @@ def test_events_sent_again_are_new_ones_that_say_the_same(make: Make) -> None:
     assert [len(batch.body) for batch in first] == [len(batch.body) for batch in again]
     for batch in again:
         assert batch.header is None or batch.header.epoch == 107
+
+
+def test_columnar_batches_hold_the_same_events_in_fewer_bytes() -> None:
+    (one,) = events.columnar(500)
+    said = [json.loads(line) for batch in events.sequenced(500) for line in batch.body.splitlines()]
+    assert one.header is not None
+    found = decode_columnar(one.body, one.header)
+    for ordinal, event in enumerate(found):
+        parse_event(event)
+        assert event["id"] == f"{one.header.epoch}.{one.header.sequence}.{ordinal}"
+    assert [event["data"]["usage"] for event in found] == [e["data"]["usage"] for e in said]
+    assert len(one.body) / one.events < 150
 
 
 def test_a_sequenced_event_has_its_place_as_its_id() -> None:
