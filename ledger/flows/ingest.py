@@ -49,6 +49,7 @@ from ledger.flows.directory import DirectoryCache
 from ledger.flows.encode import encode
 from ledger.flows.resolve import Resolved, resolve
 from ledger.flows.stored import Stored
+from ledger.flows.turn import ClaimLostError, Turn
 from ledger.store import ingest as store
 from ledger.store.connect import draw_batch_seq
 from ledger.store.correction import FateChange, copy_fate_changes, insert_corrections
@@ -57,6 +58,7 @@ from ledger.store.queries import Connection
 
 T = TypeVar("T")
 RETRIES = 5
+ALONE = Turn()
 REPLAY_COLUMNS = ("quarantine_id", "batch_seq", "ordinal", "fate")
 PARTITION_DAYS = 8
 
@@ -74,10 +76,6 @@ class PositionLostError(LedgerError):
     """Another worker moved the partition on: this one's batch was rolled back and is not lost."""
 
     title = "Position lost"
-
-
-class ClaimLostError(Exception):
-    """Another writer took an id between look-up and claim; the call is tried again."""
 
 
 @dataclass(slots=True)
@@ -143,7 +141,7 @@ async def resolve_prepared(
     return await resolve(connection, prepared.fork(), directory=directory, now=now, secret=secret)
 
 
-async def store_prepared(
+async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside whom it is stored
     connection: Connection,
     prepared: Prepared,
     *,
@@ -152,6 +150,7 @@ async def store_prepared(
     limits: IngestLimits,
     moves: Sequence[PositionMove] = (),
     resolved: Resolved | None = None,
+    turn: Turn = ALONE,
 ) -> list[RecordOutcome]:
     """The rest of `ingest`; `resolved` is used once, a second try looks at everything again."""
     for _ in range(RETRIES):
@@ -162,9 +161,10 @@ async def store_prepared(
                     connection, prepared, directory=directory, now=now, limits=limits
                 )
             )
-            return await _store(connection, call, now=now, limits=limits, moves=moves)
+            return await _store(connection, call, now=now, limits=limits, moves=moves, turn=turn)
         except (ClaimLostError, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
             resolved = None
+            turn.start_again()
     raise UnavailableError("Other writers are storing the same events.", "Send the batch again.")
 
 
@@ -181,18 +181,21 @@ async def _store(
     now: datetime,
     limits: IngestLimits,
     moves: Sequence[PositionMove],
+    turn: Turn,
 ) -> list[RecordOutcome]:
     async with connection.transaction():
-        await _sort_batches(connection, call)
-        await _sort_events(connection, call)
-        await _correct(connection, call)
-        _suspend(call)
-        stored = await _stored(call, now=now, secret=limits.end_user_secret)
-        batch_seq = await draw_batch_seq(connection)
-        await _claim(connection, call, batch_seq)
+        async with turn.claiming():
+            await _sort_batches(connection, call)
+            await _sort_events(connection, call)
+            await _correct(connection, call)
+            _suspend(call)
+            stored = await _stored(call, now=now, secret=limits.end_user_secret)
+            batch_seq = await draw_batch_seq(connection)
+            await _claim(connection, call, batch_seq)
         await stored.copy(connection, batch_seq)
         found = outcomes(call.prepared, call.fates, batch_seq=batch_seq)
         await _keep_receipts(connection, call, found, now=now, limits=limits)
+        await turn.moving()
         await _move(connection, moves, batch_seq)
     return found
 

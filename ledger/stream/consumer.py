@@ -28,7 +28,7 @@ from ledger.settings import Settings
 from ledger.store.connect import connect
 from ledger.store.positions import Partition, PositionMove
 from ledger.stream import metrics
-from ledger.stream.pipeline import IN_FLIGHT_MAX, Batch, Pipeline
+from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
 from ledger.wire.errors import BatchHeaderError
 
@@ -71,13 +71,14 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 async def _run_once(settings: Settings, thread: ThreadPoolExecutor, stop: asyncio.Event) -> None:
     assert settings.worker_url is not None
     async with AsyncExitStack() as stack:
-        registrar, writer = await connect(settings.worker_url), await connect(settings.worker_url)
-        for connection in (registrar, writer):
+        connections = [await connect(settings.worker_url) for _ in range(1 + WRITERS)]
+        for connection in connections:
             stack.push_async_callback(connection.close, timeout=5)
+        registrar, *writers = connections
         topic = _Topic(settings, thread)
         stack.push_async_callback(topic.close)
         await topic.open()
-        worker = _Worker(settings, topic, Pipeline(registrar, writer, _limits(settings)))
+        worker = _Worker(settings, topic, Pipeline(registrar, writers, _limits(settings)))
         stack.push_async_callback(worker.abandon)
         while not stop.is_set():
             await worker.step()
@@ -258,7 +259,7 @@ class _Worker:
         ]
         records = [_record(one) for records in fresh.values() for one in records]
         batch = Batch(records, moves, now())
-        self.flying.append(asyncio.create_task(self.pipeline.store(batch)))
+        self.flying.append(self.pipeline.send(batch))
         self.moves.append(moves)
         self.positions |= {move.partition.partition: move.next_offset for move in moves}
 

@@ -1,4 +1,4 @@
-"""Batches on their way into the books: while one is stored, the next is encoded and the one after
+"""Batches on their way into the books: while two are stored, the next is encoded and the one after
 it is decoded, each step on a core of its own where there is one."""
 
 import asyncio
@@ -9,10 +9,12 @@ from datetime import datetime
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import IngestLimits, prepare_records, resolve_prepared, store_prepared
+from ledger.flows.turn import TurnAfter
 from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
 
-IN_FLIGHT_MAX = 3
+WRITERS = 2
+IN_FLIGHT_MAX = WRITERS + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +28,38 @@ class Batch:
 
 @dataclass(slots=True)
 class Pipeline:
-    """Two connections: one registers names, the other stores; batches leave as they came."""
+    """One connection registers names, the writers store in turn; batches are committed in order."""
 
     registrar: Connection
-    writer: Connection
+    writers: Sequence[Connection]
     limits: IngestLimits
     directory: DirectoryCache = field(default_factory=DirectoryCache)
     # A lock serves who came first, so that no batch overtakes another between two steps.
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _encoding: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _storing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _writing: list[asyncio.Lock] = field(default_factory=list)
+    _last: TurnAfter | None = None
+    _sent: int = 0
 
-    async def store(self, batch: Batch) -> list[RecordOutcome]:
-        """What became of each record; raises what `ingest` raises, and nothing was stored then."""
+    def __post_init__(self) -> None:
+        self._writing = [asyncio.Lock() for _ in self.writers]
+
+    def send(self, batch: Batch) -> "asyncio.Task[list[RecordOutcome]]":
+        """Start a batch behind those sent before; the task raises what `ingest` raises."""
+        turn = TurnAfter(self._claiming, self._last)
+        self._last, self._sent = turn, self._sent + 1
+        return asyncio.create_task(self._store(batch, turn, self._sent % len(self.writers)))
+
+    async def _store(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
+        try:
+            return await self._pass(batch, turn, writer)
+        finally:
+            turn.done.set()
+            # Else every batch would remember all that came before it.
+            turn.before = None
+
+    async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
         async with self._decoding:
             prepared = await prepare_records(batch.records, now=batch.now, limits=self.limits)
         async with self._encoding:
@@ -49,13 +70,14 @@ class Pipeline:
                 now=batch.now,
                 limits=self.limits,
             )
-        async with self._storing:
+        async with self._writing[writer]:
             return await store_prepared(
-                self.writer,
+                self.writers[writer],
                 prepared,
                 directory=self.directory,
                 now=batch.now,
                 limits=self.limits,
                 moves=batch.moves,
                 resolved=resolved,
+                turn=turn,
             )

@@ -1,0 +1,65 @@
+"""When a batch may take its ids and move its partitions, beside others of the same process.
+
+Two batches may be copied at once. What one of them claims the other may have to wait for, inside
+the database, so claims are made in order: then nobody waits for a batch that comes after it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+class ClaimLostError(Exception):
+    """Another writer took an id between look-up and claim; the call is tried again."""
+
+
+class Turn:
+    """A batch that no other of its process comes before or after."""
+
+    @asynccontextmanager
+    async def claiming(self) -> AsyncIterator[None]:
+        """Held while ids and places are looked up and taken."""
+        yield
+
+    async def moving(self) -> None:
+        """Wait until partitions may be moved; ClaimLostError where the batch has to start again."""
+
+    def start_again(self) -> None:
+        """The batch was rolled back and is tried again."""
+
+
+@dataclass(slots=True)
+class TurnAfter(Turn):
+    """A batch of a row of batches, `before` the one that came before it."""
+
+    lock: asyncio.Lock
+    before: "TurnAfter | None" = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    again: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def claiming(self) -> AsyncIterator[None]:
+        """Held by one batch at a time, in order."""
+        if self.before is not None and self.before.again.is_set():
+            await self.before.done.wait()
+        async with self.lock:
+            yield
+
+    async def moving(self) -> None:
+        """Wait for the batch before: what it moved is where this one begins."""
+        if self.before is None:
+            return
+        waits = [asyncio.ensure_future(e.wait()) for e in (self.before.done, self.before.again)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self.before.done.is_set():
+            # It claims anew, and must not wait for what this one has claimed meanwhile.
+            raise ClaimLostError
+
+    def start_again(self) -> None:
+        """Let the batch behind know."""
+        self.again.set()
