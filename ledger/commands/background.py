@@ -10,6 +10,7 @@ import asyncpg
 
 from ledger import clock
 from ledger.domain.errors import LedgerError
+from ledger.flows.fold import fold_when_due
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.replay import expire_quarantine
 from ledger.flows.settle import settle
@@ -18,6 +19,7 @@ from ledger.store.connect import connect
 log = logging.getLogger(__name__)
 # How long a stage under way may take to end when the process is asked to.
 END_SECONDS = 10
+FOLD_EVERY_S = 3_600
 
 
 @contextmanager
@@ -53,5 +55,8 @@ async def _round(worker_url: str) -> None:
         for done in await settle(connection, now=clock.now()):
             if done.rows_written:
                 log.info("%s: %d rows written", done.stage, done.rows_written)
+        folded = await fold_when_due(connection, now=clock.now(), every_s=FOLD_EVERY_S)
+        if folded is not None and folded.rows_gone:
+            log.info("fold: %d rows became %d", folded.rows_gone, folded.rows_come)
     finally:
         await connection.close()

@@ -122,7 +122,8 @@ SELECT content, sha256 FROM invoice_document
 
 -- name: trace_events
 -- Facts behind an invoice line: the windows charged at its price (an adjustment: ever charged at it) by
--- charge (customer_id, window_start); their batches lead to the facts through the BRIN on batch_seq.
+-- charge (customer_id, window_start); the batches of their deltas, folded or not, lead to the facts
+-- through the BRIN on batch_seq.
 WITH charged AS (
   SELECT c.usage_key_id, c.window_start, c.price_id,
          row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
@@ -137,18 +138,20 @@ WITH charged AS (
     JOIN rate_card_price p ON p.price_id = x.price_id
     JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
    WHERE x.age = 1 OR :kind::text = 'adjustment'
+), batches AS (
+  SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq), d.batch_seq, '[]'))) AS span
+    FROM usage_delta d
+   WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until
 )
 SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_at, f.first_token_at,
        f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
        f.flags, f.agent_run_id
-  FROM windows w
-  JOIN usage_fact f ON f.usage_key_id = w.usage_key_id
-                   AND f.time >= w.window_start AND f.time < w.window_start + interval '15 minutes'
+  FROM batches b
+  JOIN usage_fact f ON f.batch_seq >= lower(b.span) AND f.batch_seq < upper(b.span)
+  JOIN windows w ON f.usage_key_id = w.usage_key_id
+                AND f.time >= w.window_start AND f.time < w.window_start + interval '15 minutes'
   LEFT JOIN source s USING (source_id)
  WHERE f.batch_seq <= :batch_seq
-   AND f.batch_seq IN (SELECT d.batch_seq FROM usage_delta d
-                        WHERE d.customer_id = :customer_id
-                          AND d.window_start >= :since AND d.window_start < :until)
    AND (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
  ORDER BY f.batch_seq, f.ordinal
  LIMIT :limit;
