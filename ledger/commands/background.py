@@ -15,6 +15,7 @@ from ledger.flows.ingest import prepare_storage
 from ledger.flows.replay import expire_quarantine
 from ledger.flows.settle import settle
 from ledger.store.connect import connect
+from ledger.store.retention import close_days
 
 log = logging.getLogger(__name__)
 # How long a stage under way may take to end when the process is asked to.
@@ -52,6 +53,7 @@ async def _round(worker_url: str) -> None:
     try:
         await prepare_storage(connection, now=clock.now())
         await expire_quarantine(connection, now=clock.now())
+        await close_days(connection, today=clock.now().date())
         for done in await settle(connection, now=clock.now()):
             if done.rows_written:
                 log.info("%s: %d rows written", done.stage, done.rows_written)

@@ -155,3 +155,22 @@ SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_a
    AND (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
  ORDER BY f.batch_seq, f.ordinal
  LIMIT :limit;
+
+-- name: trace_windows
+-- The windows behind an invoice line, as trace_events finds them.
+WITH charged AS (
+  SELECT c.usage_key_id, c.window_start, c.price_id,
+         row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
+    FROM charge c JOIN usage_key k USING (usage_key_id)
+   WHERE c.customer_id = :customer_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.meter = :meter AND c.batch_seq <= :batch_seq
+     AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
+     AND k.context_band = :context_band
+), windows AS (
+  SELECT DISTINCT x.usage_key_id, x.window_start
+    FROM charged x
+    JOIN rate_card_price p ON p.price_id = x.price_id
+    JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
+   WHERE x.age = 1 OR :kind::text = 'adjustment'
+)
+SELECT usage_key_id, window_start FROM windows;

@@ -94,3 +94,68 @@ WITH placed AS (
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
+
+-- name: close_days
+-- Indexes and measures every day of facts before one; returns how many were new.
+SELECT close_days(:today::date);
+
+-- name: close_day
+-- Indexes and measures one day of facts, again where that was done before.
+SELECT rows, first_time, last_time, first_batch_seq, last_batch_seq FROM close_day(:day::date);
+
+-- name: list_fact_days
+-- Days before one whose facts are in the database, with what is known of them; the catalogue.
+SELECT d AS stored_day, p.rows
+  FROM list_fact_days() d
+  LEFT JOIN fact_partition p ON p.table_name = 'usage_fact' AND p.stored_day = d
+ WHERE d < :before::date ORDER BY d;
+
+-- name: count_waiting
+-- Facts of a day that stand for a customer nobody knows: releasing them needs them at hand.
+SELECT count(*) FROM usage_fact f JOIN usage_key k USING (usage_key_id)
+ WHERE f.stored_day = :day AND k.customer_id IS NULL AND f.kind <> 2
+   AND NOT EXISTS (SELECT FROM fate_change c
+                    WHERE c.fact_batch_seq = f.batch_seq AND c.fact_ordinal = f.ordinal);
+
+-- name: read_day
+-- Every column of a day's facts, in stored order; one partition.
+SELECT stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time,
+       started_at, first_token_at, ended_at, requests, uncached, cache_read, cache_write, visible,
+       reasoning, event_id, agent_run_id, end_user::text AS end_user
+  FROM usage_fact WHERE stored_day = :day::date ORDER BY batch_seq, ordinal;
+
+-- name: drop_archived_day
+-- Drops a day that lies in a file now and says where; refuses where their rows differ.
+SELECT drop_archived_day(:day::date, :path, :sha256, :rows, :first_batch_seq, :last_batch_seq);
+
+-- name: list_archived
+-- Days in files that may hold facts of these batches and times; NULL is any. A scan, a row a day.
+SELECT stored_day, path, sha256, rows, first_time, last_time, first_batch_seq, last_batch_seq
+  FROM archived_partition
+ WHERE table_name = 'usage_fact'
+   AND (:since_seq::bigint IS NULL OR last_batch_seq >= :since_seq)
+   AND (:until_seq::bigint IS NULL OR first_batch_seq <= :until_seq)
+   AND (:since::timestamptz IS NULL OR last_time >= :since)
+   AND (:until::timestamptz IS NULL OR first_time < :until)
+ ORDER BY stored_day;
+
+-- name: find_standing_places
+-- Where the fact that stands now for each place is, after every change of fate; fate_change index.
+WITH RECURSIVE chain AS (
+  SELECT o.n, o.batch_seq, o.ordinal
+    FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
+  UNION ALL
+  SELECT c.n, f.batch_seq, f.ordinal
+    FROM chain c JOIN fate_change f ON f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal
+)
+SELECT c.n::int - 1 AS n, c.batch_seq, c.ordinal FROM chain c
+ WHERE NOT EXISTS (SELECT FROM fate_change f
+                    WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal);
+
+-- name: find_key_customers
+-- Whose usage these keys are; primary key.
+SELECT usage_key_id, customer_id FROM usage_key WHERE usage_key_id = ANY(:usage_key_ids::bigint[]);
+
+-- name: list_source_names
+-- Names of sources; there are few.
+SELECT source_id, source FROM source;
