@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import asyncpg
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 # How long a stage under way may take to end when the process is asked to.
 END_SECONDS = 10
 FOLD_EVERY_S = 3_600
+# A batch that came before midnight may still be on its way into its day.
+CLOSE_AFTER = timedelta(hours=1)
 
 
 @contextmanager
@@ -53,10 +56,10 @@ async def _round(worker_url: str) -> None:
     try:
         await prepare_storage(connection, now=clock.now())
         await expire_quarantine(connection, now=clock.now())
-        await close_days(connection, today=clock.now().date())
         for done in await settle(connection, now=clock.now()):
             if done.rows_written:
                 log.info("%s: %d rows written", done.stage, done.rows_written)
+        await close_days(connection, today=(clock.now() - CLOSE_AFTER).date())
         folded = await fold_when_due(connection, now=clock.now(), every_s=FOLD_EVERY_S)
         if folded is not None and folded.rows_gone:
             log.info("fold: %d rows became %d", folded.rows_gone, folded.rows_come)

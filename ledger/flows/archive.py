@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 
 from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
+from ledger.store import cost
 from ledger.store.archive_files import day_path, write_day, write_manifest
 from ledger.store.queries import Connection
 from ledger.store.retention import (
@@ -26,6 +27,7 @@ from ledger.store.retention import (
     read_day,
 )
 
+STAGE = "archive"
 PAGE = 50_000
 TRIES = 20
 WAIT_S = 0.5
@@ -60,7 +62,7 @@ async def archive(
     folder: Path,
     progress: Progress = no_progress,
 ) -> ArchiveReport:
-    """Move the facts of every day before `before`, oldest first; `progress` hears of rows read.
+    """Move the facts of every day before `before`, oldest first, after another run is done.
 
     InvalidInputError where `before` is in the future or `folder` cannot hold files.
     """
@@ -71,6 +73,16 @@ async def archive(
             "before",
         )
     _check_folder(folder)
+    await cost.lock_stage(connection, stage=STAGE)
+    try:
+        return await _archive_days(connection, before, folder, progress)
+    finally:
+        await cost.unlock_stage(connection, stage=STAGE)
+
+
+async def _archive_days(
+    connection: Connection, before: date, folder: Path, progress: Progress
+) -> ArchiveReport:
     archived: list[ArchivedDay] = []
     kept: list[KeptDay] = []
     before_this = {one.day.stored_day for one in await list_archived(connection)}

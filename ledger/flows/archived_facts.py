@@ -92,7 +92,9 @@ async def trace_line(
     for day in days:
         facts = _of_windows(scan_archived(day), windows, batch_seq, after).head(limit)
         rows += [_shown(row, names) for row in facts.collect().iter_rows(named=True)]
-    return sorted(rows, key=lambda row: (row["batch_seq"], row["ordinal"]))[:limit]
+    # A day that was dropped between the two reads is in both.
+    each = {(row["batch_seq"], row["ordinal"]): row for row in rows}
+    return [each[place] for place in sorted(each)][:limit]
 
 
 def _windows(rows: Sequence[Any]) -> pl.LazyFrame:

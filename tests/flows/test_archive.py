@@ -153,10 +153,26 @@ async def test_ended_anywhere_every_fact_is_in_one_place(
     await ender.execute("SELECT pg_terminate_backend($1)", other.get_server_pid())
     await ender.close()
     await asyncio.gather(under_way, return_exceptions=True)
+    other.terminate()
     await archive(worker, before=BEFORE, today=TODAY, folder=tmp_path)
     (listed,) = await list_archived(worker)
     assert read_archived(listed).to_dicts() == before
     assert await facts(worker) == []
+
+
+async def test_two_archives_at_once_move_a_day_once(
+    database: Database, worker: Connection, tmp_path: Path
+) -> None:
+    await fill(worker)
+    before = await facts(worker)
+    others = [await connect(database.worker_url) for _ in range(2)]
+    runs = [archive(each, before=BEFORE, today=TODAY, folder=tmp_path) for each in others]
+    done = await asyncio.gather(*runs)
+    assert sorted(len(one.archived) for one in done) == [0, 1]
+    (listed,) = await list_archived(worker)
+    assert read_archived(listed).to_dicts() == before
+    for each in others:
+        await each.close()
 
 
 async def test_a_day_that_changed_under_the_file_is_not_dropped(
@@ -308,6 +324,22 @@ async def test_a_folder_that_cannot_hold_files_is_refused_before_anything_is_don
         with pytest.raises(InvalidInputError, match="cannot be written"):
             await archive(worker, before=BEFORE, today=TODAY, folder=folder)
     assert len(await facts(worker)) == 24
+
+
+async def test_a_day_that_is_being_read_goes_once_the_reader_is_done(
+    database: Database, worker: Connection, tmp_path: Path
+) -> None:
+    await fill(worker)
+    other = await connect(database.worker_url)
+    transaction = other.transaction()
+    await transaction.start()
+    await other.fetchval("SELECT count(*) FROM usage_fact")
+    under_way = asyncio.create_task(moved(worker, tmp_path))
+    await asyncio.sleep(0.5)
+    assert not under_way.done()
+    await transaction.commit()
+    await other.close()
+    assert (await under_way).height == 24
 
 
 async def test_a_day_that_is_not_over_cannot_go(worker: Connection, tmp_path: Path) -> None:
