@@ -123,7 +123,8 @@ SELECT content, sha256 FROM invoice_document
 -- name: trace_events
 -- Facts behind an invoice line: the windows charged at its price (an adjustment: ever charged at it) by
 -- charge (customer_id, window_start); the batches of their deltas, folded or not, lead to the facts
--- through the BRIN on batch_seq.
+-- through the BRIN on batch_seq, one probe for each range of batches; ranges are made coarse, so that
+-- they are few, which finds no other fact: key and time decide.
 WITH charged AS (
   SELECT c.usage_key_id, c.window_start, c.price_id,
          row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
@@ -139,7 +140,8 @@ WITH charged AS (
     JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
    WHERE x.age = 1 OR :kind::text = 'adjustment'
 ), batches AS (
-  SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq), d.batch_seq, '[]'))) AS span
+  SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq) / 256 * 256,
+                                   (d.batch_seq / 256 + 1) * 256))) AS span
     FROM usage_delta d
    WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until
 )
@@ -147,12 +149,13 @@ SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_a
        f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
        f.flags, f.agent_run_id
   FROM batches b
-  JOIN usage_fact f ON f.batch_seq >= lower(b.span) AND f.batch_seq < upper(b.span)
+ CROSS JOIN LATERAL (SELECT * FROM usage_fact u
+                      WHERE u.batch_seq >= lower(b.span) AND u.batch_seq < upper(b.span)
+                        AND u.batch_seq <= :batch_seq AND u.batch_seq >= :after_seq::bigint OFFSET 0) f
   JOIN windows w ON f.usage_key_id = w.usage_key_id
                 AND f.time >= w.window_start AND f.time < w.window_start + interval '15 minutes'
   LEFT JOIN source s USING (source_id)
- WHERE f.batch_seq <= :batch_seq
-   AND (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
+ WHERE (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
  ORDER BY f.batch_seq, f.ordinal
  LIMIT :limit;
 
