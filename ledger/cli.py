@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "unpriced": ("unpriced:unpriced", "Usage that waits for a price."),
     "status": ("status:status", "Last events, lag, what waits, coverage."),
     "check": ("check:check", "Recompute usage from the facts and compare."),
+    "fold": ("fold:fold", "Merge the rows that add up to usage, between kept cut-offs."),
+    "archive": ("archive:archive", "Move the facts of old days to files."),
     "collect": ("collect:collect", "Read GPUs and inference servers and send what they say."),
     "probe": ("collect:probe", "Say what this host offers to the collector."),
 }

@@ -14,6 +14,7 @@ from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.invoice import InvoiceLine
 from ledger.flows import invoice as flow
+from ledger.flows.archived_facts import trace_line
 from ledger.flows.draft_invoice import InvoiceDraft
 from ledger.flows.invoice import IssueRules
 from ledger.store import invoice as store
@@ -109,7 +110,7 @@ async def trace(
         line = next((one for one in lines if one["line_no"] == line_no), None)
         if line is None:
             raise NotFoundError(f"Invoice {invoice['number']} has no line {line_no}.")
-        rows = await store.trace_events(
+        rows = await trace_line(
             connection,
             line=dict(line),
             batch_seq=invoice["snapshot"]["cut_off"]["batch_seq"],

@@ -24,11 +24,11 @@ from ledger.domain.ingest.supersede import (
     settle,
 )
 from ledger.domain.ingest.target import Target, target_of
+from ledger.flows.archived_facts import find_standing_facts
 from ledger.store.correction import (
     FateChange,
     find_corrected_places,
     find_corrections,
-    find_standing,
 )
 from ledger.store.ingest import find_batches, find_event_keys
 from ledger.store.queries import Connection
@@ -158,7 +158,7 @@ async def _reverse(
     if not replaced:
         return
     places = [(one.batch_seq, one.ordinal) for _, one, _ in replaced]
-    standing = await find_standing(connection, places)
+    standing = await find_standing_facts(connection, places)
     for n, batch_seq, ordinal, customer_id in standing.select(
         "n", "batch_seq", "ordinal", "customer_id"
     ).iter_rows():

@@ -40,12 +40,12 @@ async def add_stage_run(
     connection: Connection,
     *,
     stage: str,
-    entity_id: str,
+    entity_id: str | None,
     cut_off_id: int,
     windows: int,
     rows: int,
 ) -> None:
-    """Keep how far a stage has come."""
+    """Keep how far a stage has come; without an entity it is of all of them."""
     await COST["add_stage_run"].run(
         connection,
         stage=stage,

@@ -1,7 +1,6 @@
 """Invoices, their lines and documents, and what they are made of."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -182,25 +181,29 @@ async def trace_events(
 
     Of an adjustment: all facts of the windows it is about, of which part was billed before.
     """
-    since: datetime = line["service_start"]
     return await INVOICE["trace_events"].rows(
         connection,
-        customer_id=line["customer_id"],
-        model=line["model"],
-        tier=line["tier"],
-        adapter=line["adapter"],
-        region=line["region"],
-        context_band=line["context_band"],
-        kind=line["kind"],
-        meter=line["meter"],
-        price_id=line["price_id"],
-        since=since,
-        until=line["service_end"],
+        **_line_windows(line),
         batch_seq=batch_seq,
         after_seq=after[0],
         after_ordinal=after[1],
         limit=limit,
     )
+
+
+async def trace_windows(
+    connection: Connection, *, line: Mapping[str, Any], batch_seq: int
+) -> list[asyncpg.Record]:
+    """The windows and usage keys behind an invoice line."""
+    return await INVOICE["trace_windows"].rows(
+        connection, **_line_windows(line), batch_seq=batch_seq
+    )
+
+
+def _line_windows(line: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("customer_id", "model", "tier", "adapter", "region", "context_band", "kind", "meter")
+    named = {name: line[name] for name in (*names, "price_id")}
+    return named | {"since": line["service_start"], "until": line["service_end"]}
 
 
 def _line_key(row: asyncpg.Record, period: Period) -> LineKey:

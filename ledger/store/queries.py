@@ -1,7 +1,7 @@
 """Turns `store/sql/*.sql` into queries that can be awaited; no other file holds SQL."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -42,6 +42,14 @@ class Query:
     async def value(self, connection: Connection, **given: Any) -> Any:
         """The first column of the first row, or None."""
         return await connection.fetchval(self.sql, *self._arguments(given))
+
+    async def pages(
+        self, connection: Connection, size: int, **given: Any
+    ) -> AsyncIterator[list[asyncpg.Record]]:
+        """All rows, `size` at a time; needs a transaction."""
+        cursor = await connection.cursor(self.sql, *self._arguments(given))
+        while page := await cursor.fetch(size):
+            yield page
 
     async def run(self, connection: Connection, **given: Any) -> int:
         """Execute and return how many rows were written."""

@@ -122,7 +122,45 @@ SELECT content, sha256 FROM invoice_document
 
 -- name: trace_events
 -- Facts behind an invoice line: the windows charged at its price (an adjustment: ever charged at it) by
--- charge (customer_id, window_start); their batches lead to the facts through the BRIN on batch_seq.
+-- charge (customer_id, window_start); the batches of their deltas, folded or not, lead to the facts
+-- through the BRIN on batch_seq, one probe for each range of batches; ranges are made coarse, so that
+-- they are few, which finds no other fact: key and time decide.
+WITH charged AS (
+  SELECT c.usage_key_id, c.window_start, c.price_id,
+         row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
+    FROM charge c JOIN usage_key k USING (usage_key_id)
+   WHERE c.customer_id = :customer_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.meter = :meter AND c.batch_seq <= :batch_seq
+     AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
+     AND k.context_band = :context_band
+), windows AS (
+  SELECT DISTINCT x.usage_key_id, x.window_start
+    FROM charged x
+    JOIN rate_card_price p ON p.price_id = x.price_id
+    JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
+   WHERE x.age = 1 OR :kind::text = 'adjustment'
+), batches AS (
+  SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq) / 256 * 256,
+                                   (d.batch_seq / 256 + 1) * 256))) AS span
+    FROM usage_delta d
+   WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until
+)
+SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_at, f.first_token_at,
+       f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
+       f.flags, f.agent_run_id
+  FROM batches b
+ CROSS JOIN LATERAL (SELECT * FROM usage_fact u
+                      WHERE u.batch_seq >= lower(b.span) AND u.batch_seq < upper(b.span)
+                        AND u.batch_seq <= :batch_seq AND u.batch_seq >= :after_seq::bigint OFFSET 0) f
+  JOIN windows w ON f.usage_key_id = w.usage_key_id
+                AND f.time >= w.window_start AND f.time < w.window_start + interval '15 minutes'
+  LEFT JOIN source s USING (source_id)
+ WHERE (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
+ ORDER BY f.batch_seq, f.ordinal
+ LIMIT :limit;
+
+-- name: trace_windows
+-- The windows behind an invoice line, as trace_events finds them.
 WITH charged AS (
   SELECT c.usage_key_id, c.window_start, c.price_id,
          row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
@@ -138,17 +176,4 @@ WITH charged AS (
     JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
    WHERE x.age = 1 OR :kind::text = 'adjustment'
 )
-SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_at, f.first_token_at,
-       f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
-       f.flags, f.agent_run_id
-  FROM windows w
-  JOIN usage_fact f ON f.usage_key_id = w.usage_key_id
-                   AND f.time >= w.window_start AND f.time < w.window_start + interval '15 minutes'
-  LEFT JOIN source s USING (source_id)
- WHERE f.batch_seq <= :batch_seq
-   AND f.batch_seq IN (SELECT d.batch_seq FROM usage_delta d
-                        WHERE d.customer_id = :customer_id
-                          AND d.window_start >= :since AND d.window_start < :until)
-   AND (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
- ORDER BY f.batch_seq, f.ordinal
- LIMIT :limit;
+SELECT usage_key_id, window_start FROM windows;

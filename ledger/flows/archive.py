@@ -1,0 +1,158 @@
+"""Moves the facts of finished days to files: written, read back, and only then dropped.
+
+A day goes in one transaction, after its file is whole: killed anywhere, the day is in the database
+or in the file that the database names, and running again ends the same.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import asyncpg
+
+from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
+from ledger.store import cost
+from ledger.store.archive_files import day_path, write_day, write_manifest
+from ledger.store.queries import Connection
+from ledger.store.retention import (
+    ArchivedDay,
+    DayOfFacts,
+    close_day,
+    count_waiting,
+    drop_archived_day,
+    list_archived,
+    list_fact_days,
+    read_day,
+)
+
+STAGE = "archive"
+PAGE = 50_000
+TRIES = 20
+WAIT_S = 0.5
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDay:
+    """A day that stays in the database, and why."""
+
+    stored_day: date
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveReport:
+    """Days whose facts are in files now, and days that stay."""
+
+    archived: Sequence[ArchivedDay]
+    kept: Sequence[KeptDay]
+
+
+def no_progress(rows: int, /) -> None:
+    """Tell nobody."""
+
+
+async def archive(
+    connection: Connection,
+    *,
+    before: date,
+    today: date,
+    folder: Path,
+    progress: Progress = no_progress,
+) -> ArchiveReport:
+    """Move the facts of every day before `before`, oldest first, after another run is done.
+
+    InvalidInputError where `before` is in the future or `folder` cannot hold files.
+    """
+    if before > today:
+        raise InvalidInputError(
+            f"The day {before} is not over, and only days before it that are can go.",
+            f"Name {today} or an earlier day.",
+            "before",
+        )
+    _check_folder(folder)
+    await cost.lock_stage(connection, stage=STAGE)
+    try:
+        return await _archive_days(connection, before, folder, progress)
+    finally:
+        await cost.unlock_stage(connection, stage=STAGE)
+
+
+async def _archive_days(
+    connection: Connection, before: date, folder: Path, progress: Progress
+) -> ArchiveReport:
+    archived: list[ArchivedDay] = []
+    kept: list[KeptDay] = []
+    before_this = {one.day.stored_day for one in await list_archived(connection)}
+    for day in await list_fact_days(connection, before=before):
+        if day in before_this:
+            kept.append(KeptDay(day, "it was archived before, and more facts came since"))
+            continue
+        found = await close_day(connection, day)
+        waiting = await count_waiting(connection, day)
+        if waiting:
+            kept.append(KeptDay(day, f"{waiting:,} facts wait in suspense"))
+            continue
+        written = await write_archive(connection, found, folder, progress=progress)
+        await drop_day(connection, written)
+        archived.append(written)
+    return ArchiveReport(archived, kept)
+
+
+async def write_archive(
+    connection: Connection, day: DayOfFacts, folder: Path, *, progress: Progress = no_progress
+) -> ArchivedDay:
+    """The file of a day and its manifest; changes nothing in the database."""
+    path = day_path(folder, day)
+    with write_day(path) as writer:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            async for rows in read_day(connection, day.stored_day, size=PAGE):
+                await asyncio.to_thread(writer.add, rows)
+                progress(len(rows))
+        if writer.tally.rows != day.rows:
+            raise ConflictError(
+                f"The facts of {day.stored_day} were {day.rows:,} and are {writer.tally.rows:,}.",
+                "Something still writes into that day; run again.",
+            )
+        digest = await asyncio.to_thread(writer.finish, path)
+    written = ArchivedDay(day, path, digest)
+    await asyncio.to_thread(write_manifest, written)
+    return written
+
+
+async def drop_day(connection: Connection, archived: ArchivedDay) -> None:
+    """Drop a day whose file is whole; ConflictError where the database holds other rows."""
+    for _ in range(TRIES):
+        try:
+            await drop_archived_day(connection, archived)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            await asyncio.sleep(WAIT_S)
+        except asyncpg.RestrictViolationError as error:
+            raise ConflictError(
+                f"The file does not hold what the day holds: {error}.", "Archive the day again."
+            ) from error
+        except asyncpg.UniqueViolationError as error:
+            raise ConflictError(
+                f"Facts of {archived.day.stored_day} were archived before, and more came since.",
+                "They stay in the database.",
+            ) from error
+        else:
+            return
+    raise UnavailableError(
+        f"The facts of {archived.day.stored_day} are in use without a pause.",
+        "Run again; the day is still in the database.",
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".tokenledger.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InvalidInputError(
+            f"Files cannot be written to {folder}: {error.strerror}.", "Name another --to.", "to"
+        ) from error

@@ -1,0 +1,161 @@
+-- name: find_last_fold
+-- The cut-off of the last finished fold and when it ended; a scan of runs by primary key, newest first.
+SELECT c.batch_seq, s.finished_at FROM stage_run s JOIN cut_off c USING (cut_off_id)
+ WHERE s.stage = 'fold' ORDER BY s.run_id DESC LIMIT 1;
+
+-- name: find_windows_to_fold
+-- Windows stored in (since_seq, batch_seq], of all three tables; BRIN (batch_seq) where there is one.
+SELECT d.window_start FROM usage_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
+UNION
+SELECT a.window_start FROM activity_delta a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
+UNION
+SELECT m.window_start FROM activity_mask m WHERE m.batch_seq > :since_seq AND m.batch_seq <= :batch_seq
+ORDER BY 1;
+
+-- name: try_lock_fold
+-- One step of one fold at a time, and none while a transaction has drawn a cut-off it did not commit.
+SELECT pg_try_advisory_xact_lock(1, 3);
+
+-- name: fold_usage
+-- Merges at most `most` usage rows of some windows; a row goes and comes back in one statement.
+-- A sum of zero stays, because it leads to its facts. Index: usage_delta (customer_id, window_start).
+WITH placed AS (
+  SELECT d.ctid AS place, d.customer_id, d.usage_key_id, d.window_start, first_seen_at(d.batch_seq) AS seen_at
+    FROM usage_delta d
+   WHERE d.window_start = ANY(:windows::timestamptz[]) AND d.batch_seq <= :batch_seq
+), counted AS (
+  SELECT p.*, count(*) OVER (PARTITION BY p.customer_id, p.usage_key_id, p.window_start, p.seen_at) AS alike
+    FROM placed p
+), chosen AS (
+  SELECT c.place, c.seen_at FROM counted c WHERE c.alike > 1
+   ORDER BY c.customer_id, c.usage_key_id, c.window_start, c.seen_at LIMIT :most
+), gone AS (
+  DELETE FROM usage_delta d USING chosen c WHERE d.ctid = c.place
+  RETURNING d.*, c.seen_at
+), come AS (
+  INSERT INTO usage_delta (customer_id, usage_key_id, window_start, batch_seq, requests, uncached,
+                           cache_read, cache_write, visible, reasoning, first_batch_seq)
+  SELECT g.customer_id, g.usage_key_id, g.window_start, max(g.batch_seq), sum(g.requests),
+         sum(g.uncached), sum(g.cache_read), sum(g.cache_write), sum(g.visible), sum(g.reasoning),
+         min(coalesce(g.first_batch_seq, g.batch_seq))
+    FROM gone g GROUP BY g.customer_id, g.usage_key_id, g.window_start, g.seen_at
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
+
+-- name: fold_activity
+-- Merges at most `most` activity rows of some windows; a sum of zero vanishes.
+-- Index: activity_delta (window_start, engine_key_id).
+WITH placed AS (
+  SELECT a.ctid AS place, a.engine_key_id, a.window_start, a.usage_key_id,
+         first_seen_at(a.batch_seq) AS seen_at,
+         (a.uncached, a.cache_read, a.cache_write, a.output) = (0, 0, 0, 0) AS empty
+    FROM activity_delta a
+   WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.batch_seq <= :batch_seq
+), counted AS (
+  SELECT p.*, count(*) OVER (PARTITION BY p.engine_key_id, p.window_start, p.usage_key_id, p.seen_at) AS alike
+    FROM placed p
+), chosen AS (
+  SELECT c.place, c.seen_at FROM counted c WHERE c.alike > 1 OR c.empty
+   ORDER BY c.engine_key_id, c.window_start, c.usage_key_id, c.seen_at LIMIT :most
+), gone AS (
+  DELETE FROM activity_delta a USING chosen c WHERE a.ctid = c.place
+  RETURNING a.*, c.seen_at
+), come AS (
+  INSERT INTO activity_delta (engine_key_id, window_start, usage_key_id, batch_seq, uncached, cache_read,
+                              cache_write, output)
+  SELECT g.engine_key_id, g.window_start, g.usage_key_id, max(g.batch_seq), sum(g.uncached),
+         sum(g.cache_read), sum(g.cache_write), sum(g.output)
+    FROM gone g GROUP BY g.engine_key_id, g.window_start, g.usage_key_id, g.seen_at
+  HAVING sum(g.uncached) <> 0 OR sum(g.cache_read) <> 0 OR sum(g.cache_write) <> 0 OR sum(g.output) <> 0
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
+
+-- name: fold_masks
+-- Merges at most `most` busy masks of some windows. Index: activity_mask (window_start, engine_key_id).
+WITH placed AS (
+  SELECT m.ctid AS place, m.engine_key_id, m.window_start, first_seen_at(m.batch_seq) AS seen_at
+    FROM activity_mask m
+   WHERE m.window_start = ANY(:windows::timestamptz[]) AND m.batch_seq <= :batch_seq
+), counted AS (
+  SELECT p.*, count(*) OVER (PARTITION BY p.engine_key_id, p.window_start, p.seen_at) AS alike
+    FROM placed p
+), chosen AS (
+  SELECT c.place, c.seen_at FROM counted c WHERE c.alike > 1
+   ORDER BY c.engine_key_id, c.window_start, c.seen_at LIMIT :most
+), gone AS (
+  DELETE FROM activity_mask m USING chosen c WHERE m.ctid = c.place
+  RETURNING m.*, c.seen_at
+), come AS (
+  INSERT INTO activity_mask (engine_key_id, window_start, batch_seq, mask)
+  SELECT g.engine_key_id, g.window_start, max(g.batch_seq), bit_or(g.mask)
+    FROM gone g GROUP BY g.engine_key_id, g.window_start, g.seen_at
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
+
+-- name: close_days
+-- Indexes and measures every day of facts before one; returns how many were new.
+SELECT close_days(:today::date);
+
+-- name: close_day
+-- Indexes and measures one day of facts, again where that was done before.
+SELECT rows, first_time, last_time, first_batch_seq, last_batch_seq FROM close_day(:day::date);
+
+-- name: list_fact_days
+-- Days before one whose facts are in the database, with what is known of them; the catalogue.
+SELECT d AS stored_day, p.rows
+  FROM list_fact_days() d
+  LEFT JOIN fact_partition p ON p.table_name = 'usage_fact' AND p.stored_day = d
+ WHERE d < :before::date ORDER BY d;
+
+-- name: count_waiting
+-- Facts of a day that stand for a customer nobody knows: releasing them needs them at hand.
+SELECT count(*) FROM usage_fact f JOIN usage_key k USING (usage_key_id)
+ WHERE f.stored_day = :day AND k.customer_id IS NULL AND f.kind <> 2
+   AND NOT EXISTS (SELECT FROM fate_change c
+                    WHERE c.fact_batch_seq = f.batch_seq AND c.fact_ordinal = f.ordinal);
+
+-- name: read_day
+-- Every column of a day's facts, in stored order; one partition.
+SELECT stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time,
+       started_at, first_token_at, ended_at, requests, uncached, cache_read, cache_write, visible,
+       reasoning, event_id, agent_run_id, end_user::text AS end_user
+  FROM usage_fact WHERE stored_day = :day::date ORDER BY batch_seq, ordinal;
+
+-- name: drop_archived_day
+-- Drops a day that lies in a file now and says where; refuses where their rows differ.
+SELECT drop_archived_day(:day::date, :path, :sha256, :rows, :first_batch_seq, :last_batch_seq);
+
+-- name: list_archived
+-- Days in files that may hold facts of these batches and times; NULL is any. A scan, a row a day.
+SELECT stored_day, path, sha256, rows, first_time, last_time, first_batch_seq, last_batch_seq
+  FROM archived_partition
+ WHERE table_name = 'usage_fact'
+   AND (:since_seq::bigint IS NULL OR last_batch_seq >= :since_seq)
+   AND (:until_seq::bigint IS NULL OR first_batch_seq <= :until_seq)
+   AND (:since::timestamptz IS NULL OR last_time >= :since)
+   AND (:until::timestamptz IS NULL OR first_time < :until)
+ ORDER BY stored_day;
+
+-- name: find_standing_places
+-- Where the fact that stands now for each place is, after every change of fate; fate_change index.
+WITH RECURSIVE chain AS (
+  SELECT o.n, o.batch_seq, o.ordinal
+    FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
+  UNION ALL
+  SELECT c.n, f.batch_seq, f.ordinal
+    FROM chain c JOIN fate_change f ON f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal
+)
+SELECT c.n::int - 1 AS n, c.batch_seq, c.ordinal FROM chain c
+ WHERE NOT EXISTS (SELECT FROM fate_change f
+                    WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal);
+
+-- name: find_key_customers
+-- Whose usage these keys are; primary key.
+SELECT usage_key_id, customer_id FROM usage_key WHERE usage_key_id = ANY(:usage_key_ids::bigint[]);
+
+-- name: list_source_names
+-- Names of sources; there are few.
+SELECT source_id, source FROM source;

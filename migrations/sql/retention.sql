@@ -1,0 +1,161 @@
+-- What keeps a ledger small without losing anything: delta rows merged between kept cut-offs, finished
+-- days indexed and measured, and their facts moved to files.
+
+-- NULL is a row as ingest wrote it: COPY names its columns and knows nothing of folding.
+ALTER TABLE usage_delta ADD COLUMN first_batch_seq bigint CHECK (first_batch_seq <= batch_seq);
+COMMENT ON COLUMN usage_delta.first_batch_seq IS 'Of a folded row: the lowest batch merged into it; batch_seq is the highest.';
+GRANT DELETE ON usage_delta, activity_delta, activity_mask TO tokenledger_worker;
+
+CREATE INDEX ON cut_off (batch_seq);
+
+-- Advisory lock (1, 3) in the two-key space: shared by a transaction that has drawn a cut-off nobody
+-- else sees yet, exclusive for one step of a fold, which would otherwise merge across it.
+CREATE OR REPLACE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+  last_drawn bigint;
+  smallest_open bigint;
+  drawn cut_off;
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(1, 3);
+  PERFORM pg_advisory_lock(1, 1);
+  BEGIN
+    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_drawn FROM batch_seq s;
+    SELECT min((l.classid::bigint << 32) | l.objid::bigint) INTO smallest_open
+      FROM pg_locks l
+     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.mode = 'ExclusiveLock' AND l.granted
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+  EXCEPTION WHEN query_canceled OR OTHERS THEN
+    PERFORM pg_advisory_unlock(1, 1);
+    RAISE;
+  END;
+  PERFORM pg_advisory_unlock(1, 1);
+  INSERT INTO cut_off (batch_seq, purpose)
+    VALUES (coalesce(smallest_open - 1, last_drawn), purpose)
+    RETURNING * INTO drawn;
+  RETURN drawn;
+END $$;
+
+-- Whoever reads at a cut-off may read again later, so every one is kept but those that nobody can ask
+-- for again once they are a day old.
+CREATE FUNCTION is_kept(drawn cut_off) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT drawn.purpose <> 'fold'
+     AND (drawn.purpose NOT IN ('check', 'status', 'status over the API')
+          OR drawn.drawn_at > now() - interval '1 day')
+$$;
+
+-- The first kept cut-off that sees a batch, or NULL: rows of one window may merge where it is equal.
+CREATE FUNCTION first_seen_at(batch bigint) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+  SELECT c.batch_seq FROM cut_off c WHERE c.batch_seq >= batch AND is_kept(c)
+   ORDER BY c.batch_seq LIMIT 1
+$$;
+
+CREATE TABLE fact_partition (
+  table_name      text NOT NULL,
+  stored_day      date NOT NULL,
+  rows            bigint NOT NULL,
+  first_time      timestamptz,
+  last_time       timestamptz,
+  first_batch_seq bigint,
+  last_batch_seq  bigint,
+  closed_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (table_name, stored_day)
+);
+COMMENT ON TABLE fact_partition IS 'What a finished day holds: its range of event times and of the stored order.';
+
+CREATE TABLE archived_partition (
+  table_name      text NOT NULL,
+  stored_day      date NOT NULL,
+  path            text NOT NULL,
+  sha256          bytea NOT NULL CHECK (length(sha256) = 32),
+  rows            bigint NOT NULL,
+  first_time      timestamptz,
+  last_time       timestamptz,
+  first_batch_seq bigint,
+  last_batch_seq  bigint,
+  archived_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (table_name, stored_day)
+);
+COMMENT ON TABLE archived_partition IS 'Facts that live in a file now; the row is written as the partition is dropped.';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON archived_partition
+  FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- Measures one day, again where that was done before, and gives it the index that leads from a window
+-- to its facts. SHARE waits for whoever still writes into this day and lets everybody read.
+CREATE FUNCTION close_day(day date) RETURNS fact_partition
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+  part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
+  measured fact_partition;
+BEGIN
+  EXECUTE format('LOCK TABLE public.%I IN SHARE MODE', part);
+  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON public.%I (usage_key_id, time)', part || '_key_time', part);
+  EXECUTE format('INSERT INTO public.fact_partition AS p
+                    (table_name, stored_day, rows, first_time, last_time, first_batch_seq, last_batch_seq)
+                  SELECT ''usage_fact'', %L, count(*), min(time), max(time), min(batch_seq), max(batch_seq)
+                    FROM public.%I
+                  ON CONFLICT (table_name, stored_day) DO UPDATE
+                     SET rows = excluded.rows, first_time = excluded.first_time,
+                         last_time = excluded.last_time, first_batch_seq = excluded.first_batch_seq,
+                         last_batch_seq = excluded.last_batch_seq, closed_at = clock_timestamp()
+                  RETURNING p.*', day, part) INTO measured;
+  RETURN measured;
+END $$;
+
+CREATE FUNCTION list_fact_days() RETURNS SETOF date
+LANGUAGE sql STABLE AS $$
+  SELECT to_date(right(c.relname, 8), 'YYYYMMDD')
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+   WHERE i.inhparent = 'public.usage_fact'::regclass
+   ORDER BY 1
+$$;
+
+-- Closes every day before `today` that was not closed yet; returns how many.
+CREATE FUNCTION close_days(today date) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+  day date;
+  closed int := 0;
+BEGIN
+  FOR day IN SELECT d FROM list_fact_days() d WHERE d < today AND NOT EXISTS (
+               SELECT FROM fact_partition p WHERE p.table_name = 'usage_fact' AND p.stored_day = d) LOOP
+    PERFORM close_day(day);
+    closed := closed + 1;
+  END LOOP;
+  RETURN closed;
+END $$;
+
+-- Drops a day whose facts are in a file, and says where; refused where the file was made of other rows.
+-- Writers into this day are kept out while it is counted; the parent is locked for an instant only.
+CREATE FUNCTION drop_archived_day(day date, file_path text, file_sha256 bytea, file_rows bigint,
+                                  file_first_batch_seq bigint, file_last_batch_seq bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+  part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
+  found fact_partition;
+BEGIN
+  PERFORM set_config('lock_timeout', '2s', true);
+  EXECUTE format('LOCK TABLE public.%I IN SHARE ROW EXCLUSIVE MODE', part);
+  found := close_day(day);
+  IF (found.rows, found.first_batch_seq, found.last_batch_seq)
+     IS DISTINCT FROM (file_rows, file_first_batch_seq, file_last_batch_seq) THEN
+    RAISE EXCEPTION '% holds % rows (batches % to %), the file % (batches % to %)', part, found.rows,
+      found.first_batch_seq, found.last_batch_seq, file_rows, file_first_batch_seq, file_last_batch_seq
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  INSERT INTO archived_partition (table_name, stored_day, path, sha256, rows, first_time, last_time,
+                                  first_batch_seq, last_batch_seq)
+    VALUES ('usage_fact', day, file_path, file_sha256, found.rows, found.first_time, found.last_time,
+            found.first_batch_seq, found.last_batch_seq);
+  EXECUTE format('ALTER TABLE public.usage_fact DETACH PARTITION public.%I', part);
+  EXECUTE format('DROP TABLE public.%I', part);
+END $$;
+
+REVOKE ALL ON FUNCTION close_day(date), close_days(date),
+  drop_archived_day(date, text, bytea, bigint, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION close_day(date), close_days(date),
+  drop_archived_day(date, text, bytea, bigint, bigint, bigint) TO tokenledger_worker;
+-- Where facts lie is no secret to whoever may see the facts; what they say is filtered by what was charged.
+GRANT SELECT ON fact_partition, archived_partition TO tokenledger_worker, tokenledger_api;

@@ -1,0 +1,91 @@
+"""`tokenledger fold` and `tokenledger archive`, as an operator runs them."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ledger.flows.ingest import prepare_storage
+from ledger.store.connect import connect
+from tests.cli.command_line import CommandLine
+from tests.support.usage import Gate, attempt, keyed, open_books
+
+STORED = datetime(2026, 8, 6, 12, tzinfo=UTC)
+
+
+async def _fill(url: str) -> None:
+    connection = await connect(url)
+    try:
+        await open_books(connection)
+        gate = Gate(connection)
+        for n in range(4):
+            await gate.send(keyed(attempt(f"e{n}", minute=n)))
+        await prepare_storage(connection, now=STORED + timedelta(days=1))
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def filled(command: CommandLine) -> CommandLine:
+    asyncio.run(_fill(command.database.worker_url))
+    return command
+
+
+def test_fold_merges_and_says_how_much(filled: CommandLine) -> None:
+    done = filled.json("fold")
+    assert (done["windows"], done["rows_gone"], done["rows_come"]) == (1, 12, 3)
+    assert filled("fold").stdout == "0 windows looked at: 0 rows became 0.\n"
+    assert filled("fold", "--all").stdout == "1 windows looked at: 0 rows became 0.\n"
+
+
+def test_archive_moves_days_and_says_where(filled: CommandLine, tmp_path: Path) -> None:
+    done = filled.json("archive", "--before", "2026-08-07", "--to", tmp_path)
+    assert done["kept"] == []
+    (day,) = done["archived"]
+    assert (day["stored_day"], day["rows"]) == ("2026-08-06", 4)
+    assert pl.read_parquet(day["path"], hive_partitioning=False).height == 4
+    shown = filled("archive", "--before", "2026-08-07", "--to", tmp_path).stdout
+    assert shown == "0 days archived, 0 stay.\n"
+
+
+def test_archive_shows_each_file(filled: CommandLine, tmp_path: Path) -> None:
+    shown = filled("archive", "--before", "2026-08-07", "--to", tmp_path).stdout
+    assert "2026-08-06" in shown
+    assert shown.endswith("1 days archived, 0 stay.\n")
+
+
+def test_archive_by_age_leaves_younger_days(filled: CommandLine, tmp_path: Path) -> None:
+    assert filled.json("archive", "--days", "100000", "--to", tmp_path)["archived"] == []
+
+
+@pytest.mark.parametrize("given", [(), ("--before", "2026-08-07", "--days", "3")])
+def test_archive_wants_one_way_to_name_days(
+    filled: CommandLine, tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    refused = filled.refusal("archive", *given, "--to", tmp_path)
+    assert "--before DATE or --days N" in refused
+
+
+def test_archive_refuses_the_future_and_a_file_as_folder(
+    filled: CommandLine, tmp_path: Path
+) -> None:
+    assert "not over" in filled.refusal("archive", "--before", "2999-01-01", "--to", tmp_path)
+    (tmp_path / "file").write_text("")
+    refused = filled.refusal("archive", "--before", "2026-08-07", "--to", tmp_path / "file")
+    assert "cannot be written" in refused
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--before", "yesterday"), ("--days", "0"), ("--days", "-1"), ("--days", "many")],
+)
+def test_archive_refuses_what_is_no_day(
+    filled: CommandLine, tmp_path: Path, given: tuple[str, str]
+) -> None:
+    filled("archive", *given, "--to", tmp_path, status=2)
+
+
+def test_archive_needs_a_directory(filled: CommandLine) -> None:
+    filled("archive", "--before", "2026-08-07", status=2)
