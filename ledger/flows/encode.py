@@ -28,8 +28,9 @@ def encode(
         hash_end_users(prepared.usage["end_user_id"], secret).alias("end_user"),
         sign=pl.lit(1, pl.Int64),
     )
-    standing, stored = facts, [] if reversals is None else [reversals.select(FACTS)]
-    undone = facts.clear()
+    standing = facts
+    others = [] if reversals is None else [reversals.select(FACTS)]
+    moved = list(others)
     if superseded:
         gone = pl.col("ordinal").is_in(list(superseded))
         facts = facts.with_columns(
@@ -37,10 +38,10 @@ def encode(
         )
         standing = facts.filter(~gone)
         first = len(prepared.items) + (0 if reversals is None else reversals.height)
-        undone = reverse(facts.filter(gone), first_ordinal=first)
+        others = [reverse(facts.filter(gone), first_ordinal=first).select(FACTS), *others]
     return Stored.of(
-        pl.concat([facts.select(FACTS), undone.select(FACTS), *stored]),
-        moves=pl.concat([standing.select(FACTS), *stored]),
+        pl.concat([facts.select(FACTS), *others]) if others else facts.select(FACTS),
+        moves=pl.concat([standing.select(FACTS), *moved]) if moved else standing.select(FACTS),
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
         claims=facts,

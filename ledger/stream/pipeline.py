@@ -1,5 +1,5 @@
-"""Batches on their way into the books: while two are stored, the next is encoded and the one after
-it is decoded, each step on a core of its own where there is one."""
+"""Batches on their way into the books: while two are stored, the next is decoded and encoded, each
+on a core of its own where there is one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
 
 WRITERS = 2
-IN_FLIGHT_MAX = WRITERS + 2
+IN_FLIGHT_MAX = WRITERS + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What was polled at once, and how far it moves each partition."""
 
-    records: Sequence[Record]
+    records: list[Record]
     moves: Sequence[PositionMove]
     now: datetime
 
@@ -62,6 +62,8 @@ class Pipeline:
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
         async with self._decoding:
             prepared = await prepare_records(batch.records, now=batch.now, limits=self.limits)
+            # What was polled is laid out in `prepared` now.
+            batch.records.clear()
         async with self._encoding:
             resolved = await resolve_prepared(
                 self.registrar,

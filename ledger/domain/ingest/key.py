@@ -126,10 +126,16 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
         pl.Series("customer_id", [one.usage.customer_id for one in found], pl.String),
         pl.Series("tier_flags", [one.flags for one in found], pl.Int32),
     )
-    joined = placed.join(resolved, on=list(_COMBINATION), how="left", maintain_order="left")
-    keyed = joined.with_columns(flags=pl.col("flags") + pl.col("tier_flags"))
+    # Only what the keys depend on is joined: the rest of the frame stays as it is.
+    joined = placed.select(_COMBINATION).join(
+        resolved, on=list(_COMBINATION), how="left", maintain_order="left"
+    )
+    keyed = frame.with_columns(
+        *(joined[name] for name in ("usage_key_id", "engine_key_id", "customer_id")),
+        flags=frame["flags"] + joined["tier_flags"],
+    )
     return Keyed(
-        keyed.drop("tier_flags", "window_start"),
+        keyed,
         tuple({one.usage.usage_key_id: one.usage for one in found}.values()),
         tuple({one.engine.engine_key_id: one.engine for one in found}.values()),
     )

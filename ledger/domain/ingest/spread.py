@@ -55,10 +55,12 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
     whole = spans.select(
         (_window("start") == _window_of_last()) & (_window("start") == _leg_start() // WINDOW_US)
     ).to_series()
-    parts = [_sum_work(spans.filter(whole).with_columns(window=_window("start")).select(_SPREAD))]
-    if not whole.all():
-        parts += [_sum_work(_spread(leg)) for leg in _slices(_legs(spans.filter(~whole)))]
-    return _sum_work(pl.concat(parts)).sort("window_start", "engine_key_id", "usage_key_id")
+    inside = spans if whole.all() else spans.filter(whole)
+    found = _sum_work(inside.with_columns(window=_window("start")).select(_SPREAD))
+    if inside.height < spans.height:
+        parts = [_sum_work(_spread(leg)) for leg in _slices(_legs(spans.filter(~whole)))]
+        found = _sum_work(pl.concat([found, *parts]))
+    return found.sort("window_start", "engine_key_id", "usage_key_id")
 
 
 def _window_of_last() -> pl.Expr:
