@@ -35,7 +35,7 @@ from ledger.wire.errors import BatchHeaderError
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
-POLL_RECORDS = 16
+POLL_RECORDS = 12
 RETRY_S = 1
 # A producer keeps to 768 KiB; what others write is read as well, within reason.
 RECORD_BYTES_MAX = 16 * MAX_BATCH_BYTES
@@ -134,7 +134,7 @@ class _Topic:
             allow_auto_create_topics=False,
             max_poll_records=POLL_RECORDS,
             max_partition_fetch_bytes=4 * MAX_BATCH_BYTES,
-            fetch_max_bytes=16 * MAX_BATCH_BYTES,
+            fetch_max_bytes=12 * MAX_BATCH_BYTES,
         )
         self._consumer.subscribe([self.settings.kafka_topic], listener=self.notes)
 

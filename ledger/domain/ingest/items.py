@@ -27,7 +27,8 @@ Spans = tuple[Ints, Ints]
 class Items:
     """Every item of a call by its row; `firsts` is each record's first row, `sizes` its items.
 
-    `records` have lost their bodies. A record without items has a row all the same. `owners` is the record of each row, `rejects`
+    `records` have lost their bodies. A record without items has a row all the same. `owners` is
+    the record of each row, `rejects`
     are rows refused unread.
     """
 

@@ -34,15 +34,14 @@ SELECT coalesce(sum(received), 0)::bigint AS received, coalesce(sum(counted), 0)
   FROM receipt;
 
 -- name: list_sequence_gaps
--- Numbers missing between the first and last batch of each producer's epoch; a scan of batches.
-SELECT s.source, b.producer, b.epoch, b.sequence + 1 AS first_missing,
-       b.next_sequence - 1 AS last_missing
+-- Numbers missing before the last batch of each producer's epoch, which begins at 1; a scan of batches.
+SELECT s.source, b.producer, b.epoch, b.before + 1 AS first_missing, b.sequence - 1 AS last_missing
   FROM (SELECT source_id, producer, epoch, sequence,
-               lead(sequence) OVER (PARTITION BY source_id, producer, epoch ORDER BY sequence)
-                 AS next_sequence
+               lag(sequence, 1, 0::bigint) OVER (PARTITION BY source_id, producer, epoch
+                                                 ORDER BY sequence) AS before
           FROM ingest_batch) b
   JOIN source s USING (source_id)
- WHERE b.next_sequence > b.sequence + 1
+ WHERE b.sequence > b.before + 1
  ORDER BY s.source, b.producer, b.epoch, b.sequence;
 
 -- name: list_kafka_positions

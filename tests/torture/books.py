@@ -1,0 +1,140 @@
+"""What the database says after a run, in the words of the model, and where the two differ."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+
+from ledger.flows.check import check_windows
+from ledger.store.connect import connect
+from ledger.store.operations import list_sequence_gaps
+from tests.torture.model import WINDOW_S, Delivery, Identity, Truth, contents, work_out
+from tests.torture.sending import KNOWN, SEQUENCED, Sent
+
+FATES = ("counted", "duplicate", "conflict", "quarantined", "superseded", "suspense")
+SHOWN = 3
+METERS = ("requests", "uncached", "cache_read", "visible", "reasoning")
+WORK = ("uncached", "cache_read", "output")
+
+
+async def differences(url: str, sent: Sequence[Sent], missing: set[tuple[str, int]]) -> list[str]:
+    """Where the books are not what the model says; empty is what everybody hopes for."""
+    connection = await connect(url)
+    try:
+        deliveries = [one.said for one in sent]
+        stored = await _stored(connection)
+        first, wrong = _firsts(deliveries, stored)
+        truth = work_out(deliveries, first, KNOWN)
+        wrong += _differ("fate", truth.fates, await _fates(connection))
+        wrong += _differ("fact", Counter(truth.stored), stored)
+        wrong += _differ("usage", truth.usage, await _usage(connection))
+        wrong += _differ("work", truth.work, await _work(connection))
+        wrong += _busy(truth, await _masks(connection))
+        wrong += _differ("gap", Counter(missing), await _gaps(connection))
+        received = await connection.fetchval("SELECT sum(received) FROM receipt")
+        items = sum(len(one.attempts) + one.bad for one in deliveries)
+        wrong += [] if received == items else [f"received {received}, {items} were sent"]
+        report = await check_windows(connection)
+        wrong += [f"check: {one}" for one in list(report.differences)[:SHOWN]]
+    finally:
+        await connection.close()
+    return wrong
+
+
+def _firsts(
+    deliveries: Iterable[Delivery], stored: Mapping[int, int]
+) -> tuple[dict[Identity, tuple[int, ...]], list[str]]:
+    """Which content of each identity was stored; the order in which they came is the machine's."""
+    first, wrong = {}, []
+    for identity, variants in contents(deliveries).items():
+        there = [said for said in variants if all(number in stored for number in said)]
+        if len(there) != 1:
+            wrong.append(f"{identity}: {len(there)} of {len(variants)} contents are stored")
+        first[identity] = (there or variants)[0]
+    return first, wrong
+
+
+def _differ(what: str, wanted: Mapping[object, int], found: Mapping[object, int]) -> list[str]:
+    names = {name for name in {*wanted, *found} if wanted.get(name, 0) != found.get(name, 0)}
+    listed = sorted(names, key=str)
+    shown = [f"{what} {n}: wanted {wanted.get(n, 0)}, found {found.get(n, 0)}" for n in listed]
+    return shown[:SHOWN] + ([f"and {len(listed) - SHOWN} more of {what}"] if listed[SHOWN:] else [])
+
+
+async def _stored(connection: asyncpg.Connection) -> Counter[int]:
+    rows = await connection.fetch("SELECT uncached FROM usage_fact WHERE kind IN (1, 3)")
+    return Counter(int(row["uncached"]) for row in rows)
+
+
+async def _fates(connection: asyncpg.Connection) -> Counter[str]:
+    sums = ", ".join(f"sum({fate}) AS {fate}" for fate in FATES)
+    row = await connection.fetchrow(f"SELECT {sums} FROM receipt")
+    found = Counter({fate: int(row[fate] or 0) for fate in FATES})
+    changes = "SELECT from_fate, to_fate, count(*) AS n FROM fate_change GROUP BY 1, 2"
+    for change in await connection.fetch(changes):
+        found[change["from_fate"]] -= change["n"]
+        found[change["to_fate"]] += change["n"]
+    return +found
+
+
+def _window(moment: datetime) -> int:
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) // WINDOW_S
+
+
+async def _usage(connection: asyncpg.Connection) -> Counter[tuple[object, ...]]:
+    sums = ", ".join(f"sum({meter})::bigint AS {meter}" for meter in METERS)
+    rows = await connection.fetch(
+        f"SELECT k.customer_ref, k.project_id, k.model, k.tier, window_start, {sums}"
+        " FROM usage_delta JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4, 5"
+    )
+    found: Counter[tuple[object, ...]] = Counter()
+    for row in rows:
+        for meter in METERS:
+            found[*tuple(row)[:4], _window(row["window_start"]), meter] += row[meter]
+    return found
+
+
+async def _work(connection: asyncpg.Connection) -> Counter[tuple[object, ...]]:
+    sums = ", ".join(f"sum(a.{meter})::bigint AS {meter}" for meter in WORK)
+    rows = await connection.fetch(
+        "SELECT e.engine_instance, k.customer_ref, k.project_id, k.model, k.tier, window_start,"
+        f" {sums} FROM activity_delta a JOIN usage_key k USING (usage_key_id)"
+        " JOIN engine_key e USING (engine_key_id) GROUP BY 1, 2, 3, 4, 5, 6"
+    )
+    found: Counter[tuple[object, ...]] = Counter()
+    for row in rows:
+        for meter in WORK:
+            found[*tuple(row)[:5], _window(row["window_start"]), meter] += row[meter]
+    return found
+
+
+async def _masks(connection: asyncpg.Connection) -> dict[tuple[str, int], set[int]]:
+    rows = await connection.fetch(
+        "SELECT e.engine_instance, m.window_start, bit_or(m.mask)::text AS mask"
+        " FROM activity_mask m JOIN engine_key e USING (engine_key_id) GROUP BY 1, 2"
+    )
+    return {
+        (row["engine_instance"], _window(row["window_start"])): {
+            second for second, bit in enumerate(row["mask"]) if bit == "1"
+        }
+        for row in rows
+    }
+
+
+def _busy(truth: Truth, found: Mapping[tuple[str, int], set[int]]) -> list[str]:
+    places = {*truth.busy, *found}
+    wrong = [p for p in sorted(places) if truth.busy.get(p, set()) != found.get(p, set())]
+    return [
+        f"busy {p}: {len(truth.busy.get(p, set()) ^ found.get(p, set()))} seconds differ"
+        for p in wrong[:SHOWN]
+    ]
+
+
+async def _gaps(connection: asyncpg.Connection) -> Counter[tuple[str, int]]:
+    return Counter(
+        (row["producer"], number)
+        for row in await list_sequence_gaps(connection)
+        if row["source"] == SEQUENCED
+        for number in range(row["first_missing"], row["last_missing"] + 1)
+    )

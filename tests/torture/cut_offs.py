@@ -1,0 +1,71 @@
+"""Draws cut-offs all the while, and looks in the end whether anything slipped behind one."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
+
+PAUSE_S = 0.1
+SUM = "SELECT count(*), sum(requests), sum(uncached) FROM usage_delta WHERE batch_seq <= $1"
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+@dataclass
+class CutOffs:
+    """What each cut-off saw when it was drawn: it must see the same for ever."""
+
+    url: str
+    seen: dict[int, tuple[object, ...]] = field(default_factory=dict)
+
+    async def watch(self) -> None:
+        """Draw until cancelled; a database that is away is waited for."""
+        while True:
+            try:
+                connection = await connect(self.url)
+                try:
+                    await self._draw(connection)
+                finally:
+                    await connection.close(timeout=1)
+            except AWAY:
+                await asyncio.sleep(PAUSE_S)
+
+    async def _draw(self, connection: asyncpg.Connection) -> None:
+        while True:
+            cut_off = await draw_cut_off(connection, "fold")
+            row = await connection.fetchrow(SUM, cut_off.batch_seq)
+            self.seen.setdefault(cut_off.batch_seq, tuple(row))
+            await asyncio.sleep(PAUSE_S)
+
+    async def slipped(self) -> list[str]:
+        """Cut-offs that see something else by now."""
+        connection = await connect(self.url)
+        try:
+            now = {seq: tuple(await connection.fetchrow(SUM, seq)) for seq in self.seen}
+        finally:
+            await connection.close()
+        return [
+            f"cut-off {seq} saw {then} and now {now[seq]}"
+            for seq, then in self.seen.items()
+            if now[seq] != then
+        ]
+
+
+async def hold_open(url: str, seconds: float) -> list[str]:
+    """A batch that draws its number and stays open while cut-offs are drawn; none may pass it."""
+    holder, drawer = await connect(url), await connect(url)
+    wrong = []
+    try:
+        async with holder.transaction():
+            number = await draw_batch_seq(holder)
+            until = asyncio.get_running_loop().time() + seconds
+            while asyncio.get_running_loop().time() < until:
+                cut_off = await draw_cut_off(drawer, "fold")
+                if cut_off.batch_seq >= number:
+                    wrong.append(f"cut-off {cut_off.batch_seq} passed the open batch {number}")
+                await asyncio.sleep(PAUSE_S)
+    finally:
+        await holder.close()
+        await drawer.close()
+    return wrong

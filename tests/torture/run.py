@@ -1,0 +1,175 @@
+"""One seed: random records, workers and faults, and then the books against the model."""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kafka import KafkaProducer
+
+from ledger.flows.ingest import prepare_storage
+from ledger.store.connect import connect
+from ledger.store.postgres import EmbeddedServer, open_server
+from tests.support.database import Database, fresh_database, make_template, server_folder
+from tests.support.kafka import Broker, create_topic, make_broker
+from tests.torture.books import differences
+from tests.torture.cut_offs import AWAY, CutOffs
+from tests.torture.faults import Scene, faults_of, inflict
+from tests.torture.sending import KEYED, KNOWN, MENDS, SEQUENCED, Sent, make_records, partitions_of
+from tests.torture.workers import Workers
+
+SECONDS_MAX = 90
+# What the machine needs, not what a crash may lose: durable but for the size of its memory.
+SETTINGS = {"shared_buffers": "64MB"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a seed."""
+
+    seed: int
+    faults: Sequence[str]
+    events: int
+    seconds: float
+    wrong: Sequence[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A PostgreSQL and a broker for the seeds of one process."""
+
+    server: EmbeddedServer
+    template: str
+    broker: Broker
+    folder: Path
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """Real parts, started once for many seeds."""
+    with server_folder() as folder, server_folder() as broker_folder:
+        server = open_server(folder, SETTINGS)
+        broker = make_broker(broker_folder)
+        try:
+            broker.start()
+            yield Ground(server, make_template(server), broker, broker_folder)
+        finally:
+            broker.close()
+            server.close()
+
+
+def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> Outcome:
+    """Run a seed; `faults` None are those that the seed draws."""
+    began = time.monotonic()
+    sent, missing = make_records(seed)
+    draw = random.Random(f"faults {seed}")
+    chosen = list(faults_of(draw) if faults is None else faults)
+    topic = f"torture-{seed}-{time.monotonic_ns()}"
+    create_topic(ground.broker.bootstrap, topic, partitions_of(seed))
+    with fresh_database(ground.server, ground.template) as database:
+        log = str(ground.folder / f"{topic}.log")
+        workers = Workers(database.worker_url, ground.broker.bootstrap, topic, log)
+        scene = Scene(draw, ground.server, ground.broker, database, workers, str(ground.folder))
+        try:
+            wrong = asyncio.run(_run(scene, chosen, sent, missing))
+        finally:
+            workers.close()
+    events = sum(len(one.said.attempts) + one.said.bad for one in sent)
+    if wrong:
+        wrong = [*wrong, "log: " + Path(log).read_text(errors="replace")[-2000:]]
+    return Outcome(seed, chosen, events, round(time.monotonic() - began, 1), wrong)
+
+
+async def _run(
+    scene: Scene, faults: Sequence[str], sent: Sequence[Sent], missing: set[tuple[str, int]]
+) -> list[str]:
+    await _open_books(scene.database)
+    cut_offs = CutOffs(scene.database.worker_url)
+    watching = asyncio.create_task(cut_offs.watch())
+    producing = threading.Thread(target=_produce, args=(scene, sent), daemon=True)
+    wrong: list[str] = []
+    try:
+        for _ in range(scene.draw.choice([1, 2, 2])):
+            scene.workers.start()
+        producing.start()
+        for name in faults:
+            wrong += await inflict(name, scene)
+        if not scene.workers.running:
+            scene.workers.start()
+        await asyncio.to_thread(producing.join)
+        wrong += await _until_read(scene.database, len(sent))
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    wrong += await cut_offs.slipped()
+    wrong += await differences(scene.database.worker_url, sent, missing)
+    return wrong
+
+
+async def _open_books(database: Database) -> None:
+    """Customers that are known, and the sources, so that a correction finds their form."""
+    connection = await connect(database.worker_url)
+    try:
+        await prepare_storage(connection, now=datetime.now(UTC))
+        await connection.execute(
+            "INSERT INTO entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)"
+            " VALUES ('e', 'e', 'EUR', 'UTC', 'e', 0)"
+        )
+        await connection.executemany(
+            "INSERT INTO customer (customer_id, entity_id, name, batch_seq)"
+            " VALUES ($1, 'e', $1, 0)",
+            [(name,) for name in sorted(KNOWN)],
+        )
+        await connection.executemany(
+            "INSERT INTO source (source, form, batch_seq) VALUES ($1, $2, 0)",
+            [(SEQUENCED, "sequenced"), (KEYED, "keyed"), (MENDS, "keyed")],
+        )
+    finally:
+        await connection.close()
+
+
+def _produce(scene: Scene, sent: Sequence[Sent]) -> None:
+    producer = KafkaProducer(
+        bootstrap_servers=scene.broker.bootstrap,
+        acks="all",
+        enable_idempotence=True,
+        delivery_timeout_ms=60_000,
+    )
+    draw = random.Random(len(sent))
+    try:
+        for one in sent:
+            producer.send(
+                scene.workers.topic, one.body, headers=one.headers, partition=one.partition
+            )
+            time.sleep(draw.random() * 0.03)
+        producer.flush(60)
+    finally:
+        producer.close()
+
+
+async def _until_read(database: Database, records: int) -> list[str]:
+    """Wait until every record of the topic is behind a committed position."""
+    until = time.monotonic() + SECONDS_MAX
+    done = 0
+    while time.monotonic() < until:
+        try:
+            connection = await connect(database.worker_url)
+            try:
+                done = await connection.fetchval(
+                    "SELECT coalesce(sum(next_offset), 0) FROM kafka_position"
+                )
+            finally:
+                await connection.close()
+        except AWAY:
+            pass
+        if done >= records:
+            return []
+        await asyncio.sleep(0.1)
+    return [f"stuck: {done} of {records} records were read in {SECONDS_MAX} s"]

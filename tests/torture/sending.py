@@ -1,0 +1,214 @@
+"""Random records of a seed: events with duplicates, conflicts, corrections, gaps and poison."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
+from ledger.wire.columnar_write import encode_columnar
+from tests.torture.model import Attempt, Delivery, Identity
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+START_US = 1_786_000_500_000_000
+KNOWN = frozenset({"acme", "globex"})
+CUSTOMERS = ("acme", "acme", "globex", "stranger")
+POISON = (b"{nothing", b'{"id": 1}', b"\xff\xfe\xfd", b"[1, 2", b'{"specversion":"1.0"}')
+KEYED, SEQUENCED, MENDS = "gw/keyed", "gw/sequenced", "gw/mends"
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A Kafka record, and what is in it."""
+
+    body: bytes
+    headers: Headers
+    partition: int
+    said: Delivery
+
+
+@dataclass
+class Sender:
+    """Makes the records of a seed."""
+
+    draw: random.Random
+    partitions: int
+    records: list[Sent] = field(default_factory=list)
+    missing: set[tuple[str, int]] = field(default_factory=set)
+    number: int = 0
+
+    def attempt(self, identity: Identity, like: Attempt | None = None, **said: Any) -> Attempt:
+        """A content that nobody has sent before."""
+        self.number += 1
+        started = START_US + self.draw.randrange(0, 4_000_000_000)
+        first = started + self.draw.choice([0, 1, 400_000, 900_000_000])
+        base = like or Attempt(
+            identity=identity,
+            uncached=0,
+            customer=self.draw.choice(CUSTOMERS),
+            project=self.draw.choice(["p1", "p2"]),
+            model=self.draw.choice(["llama", "qwen"]),
+            tier=self.draw.choice(["standard", "batch"]),
+            engine=self.draw.choice(["vllm-1", "vllm-2"]),
+            started=started,
+            first_token=first,
+            ended=first + self.draw.choice([0, 1, 7_777_777, 1_000_000_000]),
+            cache_read=self.draw.choice([0, 0, 512, 40_000]),
+            visible=self.draw.randrange(500),
+            reasoning=self.draw.choice([0, 33]),
+        )
+        return replace(base, identity=identity, uncached=100 + self.number, **said)
+
+    def send(self, said: Delivery, body: bytes, header: BatchHeader | None, lane: int) -> None:
+        """Add a record."""
+        headers = header.to_headers() if header is not None else []
+        self.records.append(Sent(body, headers, lane % self.partitions, said))
+
+
+def make_records(seed: int, *, size: int = 60) -> tuple[list[Sent], set[tuple[str, int]]]:
+    """The records of a seed in the order they are sent, and the numbers that never come."""
+    draw = random.Random(seed)
+    sender = Sender(draw, partitions=partitions_of(seed))
+    originals: list[Attempt] = []
+    for producer in ("p0", "p1"):
+        originals += _send_batches(sender, producer, size // 4)
+    originals += _send_keyed(sender, size // 2)
+    _send_mends(sender, originals, size // 6)
+    _send_poison(sender, size // 12)
+    records = sender.records
+    # Mostly in order, as a log is, but with stretches of it anywhere.
+    records.sort(key=lambda _: draw.random())
+    return records, sender.missing
+
+
+def partitions_of(seed: int) -> int:
+    """How many partitions the topic of a seed has."""
+    return 3 + seed % 4
+
+
+def _send_batches(sender: Sender, producer: str, count: int) -> list[Attempt]:
+    draw, kept = sender.draw, list[Attempt]()
+    lane = draw.randrange(8)
+    for sequence in range(1, count + 1):
+        if sequence < count and draw.random() < 0.08:
+            sender.missing.add((producer, sequence))
+            continue
+        size = draw.randrange(1, 6)
+        place = (producer, 1, sequence)
+        one = [sender.attempt((*place, n)) for n in range(size)]
+        bad = draw.random() < 0.15
+        sender_record(sender, one, place, bad=bad, lane=lane)
+        if draw.random() < 0.3:
+            # Sent again, as bytes or columns as it comes, perhaps after a rebalance.
+            sender_record(sender, one, place, bad=bad, lane=lane + draw.randrange(2))
+        elif draw.random() < 0.15:
+            other = [sender.attempt(a.identity, a) for a in one]
+            sender_record(sender, other, place, bad=bad, lane=lane)
+        elif not bad:
+            kept += one
+    return kept
+
+
+def sender_record(
+    sender: Sender, said: Sequence[Attempt], place: Identity, *, bad: bool, lane: int
+) -> None:
+    """A numbered batch; a bad one ends in an event that nobody may count."""
+    producer, epoch, sequence = str(place[0]), int(place[1]), int(place[2])
+    columnar = not bad and sender.draw.random() < 0.4
+    count = len(said) + bad
+    encoding = COLUMNAR if columnar else NDJSON
+    header = BatchHeader(SEQUENCED, producer, epoch, sequence, count, encoding)
+    events = [event_of(one, f"{epoch}.{sequence}.{n}", SEQUENCED) for n, one in enumerate(said)]
+    if columnar:
+        body = encode_columnar(events, header)
+    else:
+        lines = [_line(sender.draw, event) for event in events]
+        body = b"\n".join([*lines, b"{broken"] if bad else lines)
+    sender.send(Delivery(tuple(said), int(bad), place), body, header, lane)
+
+
+def _send_keyed(sender: Sender, count: int) -> list[Attempt]:
+    draw, kept = sender.draw, list[Attempt]()
+    for number in range(count):
+        one = [sender.attempt(("k", f"k-{number}-{n}")) for n in range(draw.choice([1, 1, 3]))]
+        bad = [draw.choice(POISON)] if draw.random() < 0.1 else []
+        _keyed_record(sender, one, bad)
+        if draw.random() < 0.3:
+            _keyed_record(sender, one[:2], [])
+        elif draw.random() < 0.2:
+            _keyed_record(sender, [sender.attempt(one[0].identity, one[0])], [])
+            kept += one[1:]
+        else:
+            kept += one
+    return kept
+
+
+def _keyed_record(sender: Sender, said: Sequence[Attempt], bad: Sequence[bytes]) -> None:
+    lines = [_line(sender.draw, event_of(one, str(one.identity[1]), KEYED)) for one in said]
+    body = b"\n".join([*lines, *bad])
+    sender.send(Delivery(tuple(said), len(bad)), body, None, sender.draw.randrange(8))
+
+
+def _send_mends(sender: Sender, originals: Sequence[Attempt], count: int) -> None:
+    draw = sender.draw
+    for number, one in enumerate(draw.sample(list(originals), min(count, len(originals)))):
+        for revision in range(1, draw.choice([2, 2, 3])):
+            identity = ("k", f"mend-{number}-{revision}")
+            mend = sender.attempt(identity, one, target=one.identity, revision=revision)
+            if draw.random() < 0.3:
+                mend = replace(mend, started=mend.started - 60_000_000)
+            line = _line(draw, event_of(mend, str(identity[1]), MENDS))
+            for _ in range(draw.choice([1, 1, 2])):
+                sender.send(Delivery((mend,)), line, None, draw.randrange(8))
+
+
+def _send_poison(sender: Sender, count: int) -> None:
+    for _ in range(count):
+        lane = sender.draw.randrange(8)
+        broken = [("tl-source", b"x"), ("tl-epoch", b"y")]
+        if sender.draw.random() < 0.5:
+            sender.send(Delivery((), 1), sender.draw.choice(POISON), None, lane)
+        else:
+            said = Sent(b"{}", broken, lane % sender.partitions, Delivery((), 1))
+            sender.records.append(said)
+
+
+def event_of(one: Attempt, event_id: str, source: str) -> dict[str, Any]:
+    """An attempt as an event of a source."""
+    data: dict[str, Any] = {
+        "customer_id": one.customer,
+        "project_id": one.project,
+        "served_model": one.model,
+        "service_tier_served": one.tier,
+        "started_at": _time(one.started),
+        "first_token_at": _time(one.first_token),
+        "ended_at": _time(one.ended),
+        "engine": {"instance": one.engine},
+        "usage": {
+            "input": {"uncached": one.uncached, "cache_read": one.cache_read, "cache_write": 0},
+            "output": {"visible": one.visible, "reasoning": one.reasoning},
+        },
+    }
+    kind = "inference.usage.v1"
+    if one.target is not None:
+        kind = "inference.usage.correction.v1"
+        keyed = one.target[0] == "k"
+        data["revision"] = one.revision
+        data["supersedes"] = one.target[1] if keyed else "/".join(map(str, one.target))
+        data["supersedes_source"] = KEYED if keyed else SEQUENCED
+    head = {"specversion": "1.0", "id": event_id, "source": source, "type": kind}
+    return head | {"time": _time(one.ended), "data": data}
+
+
+def _time(micros: int) -> str:
+    return (EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+
+
+def _line(draw: random.Random, event: dict[str, Any]) -> bytes:
+    """An event in one of the many ways it may be written."""
+    if draw.random() < 0.5:
+        event = dict(reversed(event.items()))
+    return json.dumps(event, separators=draw.choice([(",", ":"), (", ", ": ")])).encode()
