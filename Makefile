@@ -6,7 +6,7 @@ STAMP := .venv/.set-up
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test demo bench fix golden
+.PHONY: help setup lint test torture demo bench fix golden
 
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -23,6 +23,10 @@ lint: $(STAMP) ## style, types, import directions and size limits
 test: $(STAMP) ## every test, on a real PostgreSQL and a real Kafka broker
 	$(BIN)/python -m tests.support.kafka
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+torture: $(STAMP) ## 200 seeds of faults against a naive model of the truth (SEEDS=17 for one)
+	$(BIN)/python -m tests.support.kafka
+	$(BIN)/python -m tests.torture --seeds $(or $(SEEDS),1-200 --json benchmarks/torture.json)
 
 demo: $(STAMP) ## two factories from events to invoices (ARGS=--exit to end instead of serving)
 	$(BIN)/tokenledger demo $(ARGS)

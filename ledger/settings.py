@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     kafka_topic: str = Field("tokenledger.events.v1", description="topic the worker reads")
     kafka_group: str = Field("tokenledger-worker", description="consumer group of the workers")
     kafka_session_timeout_ms: int = Field(
-        45_000, ge=6_000, description="how long a silent worker keeps its partitions"
+        45_000, ge=1_000, description="how long a silent worker keeps its partitions"
     )
     kafka_security_protocol: str = Field(
         "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"

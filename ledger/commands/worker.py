@@ -1,6 +1,7 @@
 """`tokenledger worker`: events from Kafka into the books, and the stages in the background."""
 
 import asyncio
+import ctypes
 import logging
 import signal
 
@@ -10,6 +11,9 @@ from ledger.commands.background import background
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
 from ledger.stream.consumer import run_worker
+
+# Of glibc's malloc.h.
+M_ARENA_MAX = -8
 
 
 @click.command()
@@ -27,11 +31,19 @@ def worker(no_settle: bool) -> None:
         if getattr(settings, name) is None:
             raise MissingInputError(f"TOKENLEDGER_{name.upper()} is not set.", "Set it.")
     assert settings.worker_url is not None
+    share_heaps()
     if no_settle:
         asyncio.run(_until_signal(settings))
         return
     with background(settings.worker_url, settings.settle_seconds):
         asyncio.run(_until_signal(settings))
+
+
+def share_heaps() -> None:
+    """Let all threads share two heaps: each of its own would keep what a batch once needed."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_ARENA_MAX, 2)
 
 
 async def _until_signal(settings: Settings) -> None:

@@ -35,6 +35,7 @@ from ledger.wire.errors import BatchHeaderError
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
+# Of full records: more would save little, and three such batches are in memory at once.
 POLL_RECORDS = 12
 RETRY_S = 1
 # A producer keeps to 768 KiB; what others write is read as well, within reason.
@@ -134,7 +135,7 @@ class _Topic:
             allow_auto_create_topics=False,
             max_poll_records=POLL_RECORDS,
             max_partition_fetch_bytes=4 * MAX_BATCH_BYTES,
-            fetch_max_bytes=12 * MAX_BATCH_BYTES,
+            fetch_max_bytes=POLL_RECORDS * MAX_BATCH_BYTES,
         )
         self._consumer.subscribe([self.settings.kafka_topic], listener=self.notes)
 

@@ -35,6 +35,8 @@ SINGLE_NODE = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
+    # Workers that tests kill or freeze are missed soon.
+    "group.min.session.timeout.ms": "1000",
     # A killed broker is let in again once its old session is over.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-
-import asyncpg
+from typing import Any
 
 from ledger.flows.check import check_windows
 from ledger.store.connect import connect
 from ledger.store.operations import list_sequence_gaps
+from ledger.store.queries import Connection
 from tests.torture.model import WINDOW_S, Delivery, Identity, Truth, contents, work_out
 from tests.torture.sending import KNOWN, SEQUENCED, Sent
 
@@ -55,21 +55,21 @@ def _firsts(
     return first, wrong
 
 
-def _differ(what: str, wanted: Mapping[object, int], found: Mapping[object, int]) -> list[str]:
+def _differ(what: str, wanted: Mapping[Any, int], found: Mapping[Any, int]) -> list[str]:
     names = {name for name in {*wanted, *found} if wanted.get(name, 0) != found.get(name, 0)}
     listed = sorted(names, key=str)
     shown = [f"{what} {n}: wanted {wanted.get(n, 0)}, found {found.get(n, 0)}" for n in listed]
     return shown[:SHOWN] + ([f"and {len(listed) - SHOWN} more of {what}"] if listed[SHOWN:] else [])
 
 
-async def _stored(connection: asyncpg.Connection) -> Counter[int]:
+async def _stored(connection: Connection) -> Counter[int]:
     rows = await connection.fetch("SELECT uncached FROM usage_fact WHERE kind IN (1, 3)")
     return Counter(int(row["uncached"]) for row in rows)
 
 
-async def _fates(connection: asyncpg.Connection) -> Counter[str]:
+async def _fates(connection: Connection) -> Counter[str]:
     sums = ", ".join(f"sum({fate}) AS {fate}" for fate in FATES)
-    row = await connection.fetchrow(f"SELECT {sums} FROM receipt")
+    (row,) = await connection.fetch(f"SELECT {sums} FROM receipt")
     found = Counter({fate: int(row[fate] or 0) for fate in FATES})
     changes = "SELECT from_fate, to_fate, count(*) AS n FROM fate_change GROUP BY 1, 2"
     for change in await connection.fetch(changes):
@@ -82,7 +82,7 @@ def _window(moment: datetime) -> int:
     return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) // WINDOW_S
 
 
-async def _usage(connection: asyncpg.Connection) -> Counter[tuple[object, ...]]:
+async def _usage(connection: Connection) -> Counter[tuple[object, ...]]:
     sums = ", ".join(f"sum({meter})::bigint AS {meter}" for meter in METERS)
     rows = await connection.fetch(
         f"SELECT k.customer_ref, k.project_id, k.model, k.tier, window_start, {sums}"
@@ -95,7 +95,7 @@ async def _usage(connection: asyncpg.Connection) -> Counter[tuple[object, ...]]:
     return found
 
 
-async def _work(connection: asyncpg.Connection) -> Counter[tuple[object, ...]]:
+async def _work(connection: Connection) -> Counter[tuple[object, ...]]:
     sums = ", ".join(f"sum(a.{meter})::bigint AS {meter}" for meter in WORK)
     rows = await connection.fetch(
         "SELECT e.engine_instance, k.customer_ref, k.project_id, k.model, k.tier, window_start,"
@@ -109,7 +109,7 @@ async def _work(connection: asyncpg.Connection) -> Counter[tuple[object, ...]]:
     return found
 
 
-async def _masks(connection: asyncpg.Connection) -> dict[tuple[str, int], set[int]]:
+async def _masks(connection: Connection) -> dict[tuple[str, int], set[int]]:
     rows = await connection.fetch(
         "SELECT e.engine_instance, m.window_start, bit_or(m.mask)::text AS mask"
         " FROM activity_mask m JOIN engine_key e USING (engine_key_id) GROUP BY 1, 2"
@@ -131,7 +131,7 @@ def _busy(truth: Truth, found: Mapping[tuple[str, int], set[int]]) -> list[str]:
     ]
 
 
-async def _gaps(connection: asyncpg.Connection) -> Counter[tuple[str, int]]:
+async def _gaps(connection: Connection) -> Counter[tuple[str, int]]:
     return Counter(
         (row["producer"], number)
         for row in await list_sequence_gaps(connection)

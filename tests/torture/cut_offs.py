@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
+from ledger.store.queries import Connection
 
 PAUSE_S = 0.1
 SUM = "SELECT count(*), sum(requests), sum(uncached) FROM usage_delta WHERE batch_seq <= $1"
@@ -31,18 +32,17 @@ class CutOffs:
             except AWAY:
                 await asyncio.sleep(PAUSE_S)
 
-    async def _draw(self, connection: asyncpg.Connection) -> None:
+    async def _draw(self, connection: Connection) -> None:
         while True:
             cut_off = await draw_cut_off(connection, "fold")
-            row = await connection.fetchrow(SUM, cut_off.batch_seq)
-            self.seen.setdefault(cut_off.batch_seq, tuple(row))
+            self.seen.setdefault(cut_off.batch_seq, await _sums(connection, cut_off.batch_seq))
             await asyncio.sleep(PAUSE_S)
 
     async def slipped(self) -> list[str]:
         """Cut-offs that see something else by now."""
         connection = await connect(self.url)
         try:
-            now = {seq: tuple(await connection.fetchrow(SUM, seq)) for seq in self.seen}
+            now = {seq: await _sums(connection, seq) for seq in self.seen}
         finally:
             await connection.close()
         return [
@@ -50,6 +50,11 @@ class CutOffs:
             for seq, then in self.seen.items()
             if now[seq] != then
         ]
+
+
+async def _sums(connection: Connection, batch_seq: int) -> tuple[object, ...]:
+    (row,) = await connection.fetch(SUM, batch_seq)
+    return tuple(row)
 
 
 async def hold_open(url: str, seconds: float) -> list[str]:

@@ -13,9 +13,13 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
-from ledger.flows.ingest import prepare_storage
+from ledger.domain.ingest.record import Record
+from ledger.flows.directory import DirectoryCache
+from ledger.flows.ingest import IngestLimits, ingest, prepare_storage
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer, open_server
+from ledger.wire.batch import BatchHeader
+from ledger.wire.errors import BatchHeaderError
 from tests.support.database import Database, fresh_database, make_template, server_folder
 from tests.support.kafka import Broker, create_topic, make_broker
 from tests.torture.books import differences
@@ -133,6 +137,32 @@ async def _open_books(database: Database) -> None:
         )
     finally:
         await connection.close()
+
+
+async def ingest_all(database: Database, sent: Sequence[Sent]) -> None:
+    """The records one by one, with nothing in their way."""
+    await _open_books(database)
+    connection = await connect(database.worker_url)
+    try:
+        cache = DirectoryCache()
+        for one in sent:
+            await ingest(
+                connection,
+                [record_of(one)],
+                directory=cache,
+                now=datetime.now(UTC),
+                limits=IngestLimits(),
+            )
+    finally:
+        await connection.close()
+
+
+def record_of(one: Sent) -> Record:
+    """A record as the consumer hands it on."""
+    try:
+        return Record(one.body, BatchHeader.from_headers(one.headers))
+    except BatchHeaderError as error:
+        return Record(one.body, refusal=str(error))
 
 
 def _produce(scene: Scene, sent: Sequence[Sent]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-SESSION_MS = 6_000
+SESSION_MS = 2_500
 PATIENCE_S = 3.0
 
 
