@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
+
 from ledger.flows.check import check_windows
+from ledger.store.archive_files import scan_archived
 from ledger.store.connect import connect
 from ledger.store.operations import list_sequence_gaps
 from ledger.store.queries import Connection
+from ledger.store.retention import list_archived
 from tests.torture.model import WINDOW_S, Delivery, Identity, Truth, contents, work_out
 from tests.torture.sending import KNOWN, SEQUENCED, Sent
 
@@ -64,7 +68,11 @@ def _differ(what: str, wanted: Mapping[Any, int], found: Mapping[Any, int]) -> l
 
 async def _stored(connection: Connection) -> Counter[int]:
     rows = await connection.fetch("SELECT uncached FROM usage_fact WHERE kind IN (1, 3)")
-    return Counter(int(row["uncached"]) for row in rows)
+    found = Counter(int(row["uncached"]) for row in rows)
+    for part in await list_archived(connection):
+        archived = scan_archived(part).filter(pl.col("kind").is_in([1, 3])).collect()
+        found.update(archived["uncached"].to_list())
+    return found
 
 
 async def _fates(connection: Connection) -> Counter[str]:

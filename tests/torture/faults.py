@@ -1,6 +1,7 @@
 """The faults of a seed, one after the other while workers read: each returns what it saw wrong."""
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -107,6 +108,18 @@ async def kill_fold(scene: Scene) -> list[str]:
     return []
 
 
+async def kill_archive(scene: Scene) -> list[str]:
+    """The archive is killed half way, and then run again to its end."""
+    command = [sys.executable, "-m", "ledger.cli", "archive", "--days", "1", "--to"]
+    command.append(f"{scene.folder}/{scene.workers.topic}")
+    await _kill_command(scene, command)
+    environment = _environment() | {"TOKENLEDGER_WORKER_URL": scene.database.worker_url}
+    run = subprocess.run
+    done = await asyncio.to_thread(run, command, env=environment, capture_output=True, check=False)
+    said = done.stdout.decode() + done.stderr.decode()
+    return [] if done.returncode == 0 and ", 0 stay" in said else [f"archive: {said}"]
+
+
 async def _kill_command(scene: Scene, command: list[str]) -> None:
     url = {"TOKENLEDGER_WORKER_URL": scene.database.worker_url}
     process = subprocess.Popen(
@@ -123,11 +136,11 @@ async def _kill_command(scene: Scene, command: list[str]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return dict(os.environ)
 
 
+# It needs days that are over: such a seed has a past.
+ARCHIVE = "kill archive"
 Fault = Callable[[Scene], Awaitable[list[str]]]
 FAULTS: Mapping[str, Fault] = {
     "kill": kill_any_time,
@@ -139,16 +152,17 @@ FAULTS: Mapping[str, Fault] = {
     "rebalance": rebalance,
     "open batch": open_batch,
     "kill fold": kill_fold,
+    ARCHIVE: kill_archive,
 }
 # A freeze lasts longer than a session, a broker takes seconds to come back.
-SELDOM = ("freeze in copy", "stop broker")
+SELDOM = ("freeze in copy", "stop broker", ARCHIVE)
 
 
 def faults_of(draw: random.Random) -> list[str]:
     """Two or three faults of a seed; of the slow ones one at most."""
     often = [name for name in FAULTS if name not in SELDOM]
     chosen = [draw.choice(often) for _ in range(draw.choice([1, 2]))]
-    chosen.append(draw.choice(SELDOM) if draw.random() < 0.3 else draw.choice(often))
+    chosen.append(draw.choice(SELDOM) if draw.random() < 0.4 else draw.choice(often))
     draw.shuffle(chosen)
     return chosen
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kafka import KafkaProducer
@@ -24,7 +24,7 @@ from tests.support.database import Database, fresh_database, make_template, serv
 from tests.support.kafka import Broker, create_topic, make_broker
 from tests.torture.books import differences
 from tests.torture.cut_offs import AWAY, CutOffs
-from tests.torture.faults import Scene, faults_of, inflict
+from tests.torture.faults import ARCHIVE, Scene, faults_of, inflict
 from tests.torture.sending import KEYED, KNOWN, MENDS, SEQUENCED, Sent, make_records, partitions_of
 from tests.torture.workers import Workers
 
@@ -93,7 +93,8 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
 async def _run(
     scene: Scene, faults: Sequence[str], sent: Sequence[Sent], missing: set[tuple[str, int]]
 ) -> list[str]:
-    await _open_books(scene.database)
+    old = _past(sent) if ARCHIVE in faults else []
+    await ingest_all(scene.database, old, ago=timedelta(days=3))
     cut_offs = CutOffs(scene.database.worker_url)
     watching = asyncio.create_task(cut_offs.watch())
     producing = threading.Thread(target=_produce, args=(scene, sent), daemon=True)
@@ -113,15 +114,21 @@ async def _run(
         with contextlib.suppress(asyncio.CancelledError):
             await watching
     wrong += await cut_offs.slipped()
-    wrong += await differences(scene.database.worker_url, sent, missing)
+    wrong += await differences(scene.database.worker_url, [*old, *sent], missing)
     return wrong
 
 
-async def _open_books(database: Database) -> None:
+def _past(sent: Sequence[Sent]) -> list[Sent]:
+    """Records that came days ago as well; with usage of strangers a day is not archived."""
+    known = [one for one in sent if all(a.customer in KNOWN for a in one.said.attempts)]
+    return known[:12]
+
+
+async def _open_books(database: Database, now: datetime) -> None:
     """Customers that are known, and the sources, so that a correction finds their form."""
     connection = await connect(database.worker_url)
     try:
-        await prepare_storage(connection, now=datetime.now(UTC))
+        await prepare_storage(connection, now=now)
         await connection.execute(
             "INSERT INTO entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)"
             " VALUES ('e', 'e', 'EUR', 'UTC', 'e', 0)"
@@ -139,9 +146,12 @@ async def _open_books(database: Database) -> None:
         await connection.close()
 
 
-async def ingest_all(database: Database, sent: Sequence[Sent]) -> None:
-    """The records one by one, with nothing in their way."""
-    await _open_books(database)
+async def ingest_all(
+    database: Database, sent: Sequence[Sent], *, ago: timedelta = timedelta()
+) -> None:
+    """Open the books and store these records one by one, with nothing in their way."""
+    now = datetime.now(UTC) - ago
+    await _open_books(database, now)
     connection = await connect(database.worker_url)
     try:
         cache = DirectoryCache()
@@ -150,7 +160,7 @@ async def ingest_all(database: Database, sent: Sequence[Sent]) -> None:
                 connection,
                 [record_of(one)],
                 directory=cache,
-                now=datetime.now(UTC),
+                now=now,
                 limits=IngestLimits(),
             )
     finally:
