@@ -5,18 +5,16 @@ from typing import Any
 
 from litestar import Request, Response, post
 
-from ledger import clock
 from ledger.api.access import SENDERS, Caller, caller_of
 from ledger.api.answer import answer
+from ledger.api.intake import Intake
 from ledger.api.problems import (
     BodyTooLargeError,
     MalformedBodyError,
-    TooManyBodiesError,
     UnsupportedMediaError,
 )
-from ledger.api.state import State, state_of
+from ledger.api.state import state_of
 from ledger.domain.ingest.record import Permission, Record, RecordOutcome
-from ledger.flows.ingest import ingest
 from ledger.wire.batch import COLUMNAR, ENCODINGS, NDJSON, BatchHeader
 
 MEDIA_TYPES = frozenset(
@@ -28,7 +26,6 @@ MEDIA_TYPES = frozenset(
         ENCODINGS[COLUMNAR],
     }
 )
-BODIES_MAX = 8
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 
 
@@ -38,22 +35,22 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
 
     With the six tl-* headers the body is a numbered batch of a sequenced source.
     """
-    state = state_of(request)
-    if state.bodies_in_flight >= BODIES_MAX:
-        raise TooManyBodiesError(
-            "Too many bodies are being stored.", "Send it again after Retry-After seconds."
-        )
-    state.bodies_in_flight += 1
-    try:
-        return await _store(request, state)
-    finally:
-        state.bodies_in_flight -= 1
+    intake = state_of(request).intake
+    with intake.holding(_size(request, intake.limits.body_bytes_max)):
+        return await _store(request, intake)
 
 
-async def _store(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
+def _size(request: Request[Any, Any, Any], limit: int) -> int:
+    """How many bytes a body may come to; who compresses may send as many as one may."""
+    said = request.headers.get("content-length", "")
+    plain = request.headers.get("content-encoding", "identity").strip().lower() == "identity"
+    return min(int(said), limit) if plain and said.isdigit() else limit
+
+
+async def _store(request: Request[Any, Any, Any], intake: Intake) -> Response[bytes]:
     encoding = _encoding(request.headers.get("content-type", ""))
     header = BatchHeader.from_headers(dict(request.headers.items()))
-    body = await _read_body(request, state.limits.body_bytes_max)
+    body = await _read_body(request, intake.limits.body_bytes_max)
     record = Record(
         body=body,
         header=header,
@@ -63,15 +60,7 @@ async def _store(request: Request[Any, Any, Any], state: State) -> Response[byte
         permission=_permission(caller_of(request)),
         encoding=encoding,
     )
-    async with state.worker.acquire() as connection:
-        (outcome,) = await ingest(
-            connection,
-            [record],
-            directory=state.directory,
-            now=clock.now(),
-            limits=state.limits,
-        )
-    return answer(_shown(outcome))
+    return answer(_shown(await intake.store(record)))
 
 
 def _encoding(content_type: str) -> str:

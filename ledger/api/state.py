@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from litestar import Litestar, Request
 
+from ledger.api.intake import Intake
 from ledger.domain.errors import MissingInputError
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import IngestLimits
@@ -19,13 +20,12 @@ MIB = 1024 * 1024
 
 @dataclass(slots=True)
 class State:
-    """`worker` writes and runs flows; `api` reads under row-level security."""
+    """`worker` runs flows, `api` reads under row-level security, `intake` takes events."""
 
     worker: "asyncpg.Pool[asyncpg.Record]"
     api: "asyncpg.Pool[asyncpg.Record]"
     limits: IngestLimits
-    directory: DirectoryCache = field(default_factory=DirectoryCache)
-    bodies_in_flight: int = 0
+    intake: Intake
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:
@@ -55,7 +55,8 @@ def lifespan_of(settings: Settings) -> Any:
             open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
             open_pool(settings.api_url, application="tokenledger-api") as api,
         ):
-            app.state.ledger = State(worker, api, limits)
+            intake = Intake(worker, DirectoryCache(), limits)
+            app.state.ledger = State(worker, api, limits, intake)
             yield
 
     return lifespan

@@ -36,7 +36,7 @@ async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) 
         released = await release_by_hand(
             connection,
             customer_ref,
-            directory=state.directory,
+            directory=state.intake.directory,
             now=clock.now(),
             author=author,
         )

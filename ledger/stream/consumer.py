@@ -35,8 +35,9 @@ from ledger.wire.errors import BatchHeaderError
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
-# Of full records: more would save little, and three such batches are in memory at once.
-POLL_RECORDS = 12
+# More would save little, and three such batches are in memory at once.
+POLL_BYTES = 12 * MAX_BATCH_BYTES
+POLL_RECORDS_MIN, POLL_RECORDS_MAX = 12, 10_000
 RETRY_S = 1
 # A producer keeps to 768 KiB; what others write is read as well, within reason.
 RECORD_BYTES_MAX = 16 * MAX_BATCH_BYTES
@@ -114,6 +115,7 @@ class _Topic:
         self.notes = _Notes()
         self.cluster_id = self.topic_id = ""
         self._thread = thread
+        self._most = POLL_RECORDS_MIN
         self._consumer: Any = None
 
     async def open(self) -> None:
@@ -133,9 +135,8 @@ class _Topic:
             session_timeout_ms=self.settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=self.settings.kafka_session_timeout_ms // 3,
             allow_auto_create_topics=False,
-            max_poll_records=POLL_RECORDS,
             max_partition_fetch_bytes=4 * MAX_BATCH_BYTES,
-            fetch_max_bytes=POLL_RECORDS * MAX_BATCH_BYTES,
+            fetch_max_bytes=POLL_BYTES,
         )
         self._consumer.subscribe([self.settings.kafka_topic], listener=self.notes)
 
@@ -151,10 +152,19 @@ class _Topic:
             if stored:
                 offsets = {self._at(n): OffsetAndMetadata(to, "", -1) for n, to in stored.items()}
                 self._consumer.commit_async(offsets)
-            polled: Mapping[Any, Sequence[Any]] = self._consumer.poll(timeout_ms=POLL_MS)
+            polled: Mapping[Any, Sequence[Any]] = self._consumer.poll(
+                timeout_ms=POLL_MS, max_records=self._most
+            )
+            self._learn([len(one.value or b"") for records in polled.values() for one in records])
             return polled
 
         return {at.partition: records for at, records in (await self._call(poll)).items()}
+
+    def _learn(self, sizes: Sequence[int]) -> None:
+        """As many records make a batch as fill it: many small ones, or a few full ones."""
+        if sizes:
+            fitting = POLL_BYTES * len(sizes) // max(sum(sizes), 1)
+            self._most = min(max(fitting, POLL_RECORDS_MIN), POLL_RECORDS_MAX)
 
     def ends(self, partitions: Iterable[int]) -> dict[int, int]:
         """Where the broker's log of each partition ended when it was last read."""

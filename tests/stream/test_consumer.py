@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -43,12 +44,15 @@ asyncio.run(run_worker(Settings(), asyncio.Event()))
 """
 
 
-def produce(bootstrap: str, topic: str, records: list[Record], partition: int = 0) -> None:
+def produce(
+    bootstrap: str, topic: str, records: list[Record], partition: int = 0, *, pause_s: float = 0
+) -> None:
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
     try:
         for record in records:
             headers = record.header.to_headers() if record.header else []
             producer.send(topic, record.body, headers=headers, partition=partition)
+            time.sleep(pause_s)
         producer.flush(30)
     finally:
         producer.close()
@@ -118,7 +122,9 @@ async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
 ) -> None:
     await open_books(worker)
     topic = kafka_topic()
-    produce(kafka_bootstrap, topic, batches(240))
+    sending = asyncio.create_task(
+        asyncio.to_thread(produce, kafka_bootstrap, topic, batches(240), pause_s=0.01)
+    )
     settings = settings_for(database, kafka_bootstrap, topic)
     environment = os.environ | {
         "TOKENLEDGER_WORKER_URL": database.worker_url,
@@ -133,6 +139,7 @@ async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert (await fates(worker))["received"] < 1200, "killed too late to prove anything"
+    await sending
     # Another group: the dead member holds its partition for a session, and positions are ours.
     again = settings.model_copy(update={"kafka_group": f"again-{topic}"})
     async with running(again):

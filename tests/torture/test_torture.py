@@ -32,7 +32,7 @@ def test_the_model_counts_the_first_content_and_names_the_others() -> None:
     sent = [Delivery((one,)), Delivery((other,)), Delivery((one,), bad=2)]
     assert contents(sent) == {("k", "a"): [(100,), (101,)]}
     truth = work_out(sent, {("k", "a"): (101,)}, KNOWN)
-    assert truth.fates == {"counted": 1, "conflict": 2, "quarantined": 2}
+    assert +truth.fates == {"counted": 1, "conflict": 2, "quarantined": 2}
     assert truth.usage["acme", "p", "m", "t", 1, "uncached"] == 101
 
 
@@ -45,7 +45,7 @@ def test_the_model_lets_the_highest_revision_stand_in_any_order() -> None:
         for order in ((original, *mends), (*reversed(mends), original))
     ]
     assert books[0] == books[1]
-    assert books[0].fates == {"counted": 1, "superseded": 2}
+    assert +books[0].fates == {"counted": 1, "superseded": 2}
     assert books[0].usage["acme", "p", "m", "t", 1, "uncached"] == 102
     # A second is busy when any version says so, the one before the epoch's first window too.
     assert ("e", -1) in books[0].busy

@@ -1,0 +1,110 @@
+"""Bodies on their way into the books: those that wait together are stored together.
+
+Invariant: what becomes of a body does not depend on whom it was stored with; a batch that cannot be
+stored is tried again body by body.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from ledger import clock
+from ledger.api.problems import TooManyBodiesError
+from ledger.domain.errors import LedgerError
+from ledger.domain.ingest.record import Record, RecordOutcome
+from ledger.flows.directory import DirectoryCache
+from ledger.flows.ingest import IngestLimits, ingest
+
+# Bodies are read whole: this is what a process may hold of them, whatever their number.
+HELD_BYTES_MAX = 64 * 1024 * 1024
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+BATCHES_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    record: Record
+    outcome: "asyncio.Future[RecordOutcome]"
+
+
+@dataclass(slots=True)
+class Intake:
+    """One per process; `held_bytes` is what the bodies being read and stored may come to."""
+
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    directory: DirectoryCache
+    limits: IngestLimits
+    held_bytes: int = 0
+    _waiting: deque[_Waiting] = field(default_factory=deque)
+    _running: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Room for a body of at most `size` bytes; TooManyBodiesError where there is none now."""
+        if self.held_bytes and self.held_bytes + size > HELD_BYTES_MAX:
+            raise TooManyBodiesError(
+                "Too many bodies are being stored.", "Send it again after Retry-After seconds."
+            )
+        self.held_bytes += size
+        try:
+            yield
+        finally:
+            self.held_bytes -= size
+
+    async def store(self, record: Record) -> RecordOutcome:
+        """What became of a body; raises what `ingest` raises."""
+        one = _Waiting(record, asyncio.get_running_loop().create_future())
+        self._waiting.append(one)
+        if len(self._running) < BATCHES_MAX:
+            task = asyncio.create_task(self._work())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await one.outcome
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            try:
+                await self._store(batch)
+            except Exception as error:
+                await self._store_each(batch, error)
+
+    def _take(self) -> list[_Waiting]:
+        batch, size = [self._waiting.popleft()], 0
+        while self._waiting and size < BATCH_BYTES_MAX:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1].record.body)
+        return batch
+
+    async def _store(self, batch: Sequence[_Waiting]) -> None:
+        async with self.pool.acquire() as connection:
+            outcomes = await ingest(
+                connection,
+                [one.record for one in batch],
+                directory=self.directory,
+                now=clock.now(),
+                limits=self.limits,
+            )
+        for one, outcome in zip(batch, outcomes, strict=True):
+            if not one.outcome.done():
+                one.outcome.set_result(outcome)
+
+    async def _store_each(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        if len(batch) == 1 or not isinstance(error, LedgerError):
+            _fail(batch, error)
+            return
+        for one in batch:
+            try:
+                await self._store([one])
+            except Exception as own:
+                _fail([one], own)
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for one in batch:
+        if not one.outcome.done():
+            one.outcome.set_exception(error)
