@@ -1,43 +1,204 @@
-"""Checks: usage windows recomputed from the facts and compared with what is stored."""
+"""Checks: every window recomputed from the facts and compared with what is stored.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+All is read from one snapshot, facts in slices over every connection at once; nothing is written but
+the cut-off. Memory grows with the windows, not with the facts.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from ledger.domain.check import FactPart, Windows, add_up, merge
+from ledger.domain.check_compare import Comparison, Difference, compare
+from ledger.store import check as store
 from ledger.store.connect import CutOff, draw_cut_off
-from ledger.store.operations import count_usage_facts, find_window_differences
 from ledger.store.queries import Connection
 
-MEASURES = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
+Progress = Callable[[int], None]
+Decode = Callable[[], FactPart]
+ReadPart = Callable[[Connection], Awaitable[Decode]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSizes:
+    """How much of a day is read at once, after how many windows parts are merged, how many
+    differences are named."""
+
+    slice_pages: int = 2_048
+    merge_rows: int = 500_000
+    named: int = 20
+
+
+DEFAULT_SIZES = CheckSizes()
+MISPLACED = "misplaced"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """How many facts were added up as known at a cut-off, and every window that differs."""
+    """How many facts and windows were compared as known at a cut-off, and what differs.
+
+    `windows` has the number of each table, `differing` that of all differences, `differences` the
+    first of them with their names.
+    """
 
     cut_off: CutOff
     facts: int
+    windows: Mapping[str, int]
+    differing: int
     differences: Sequence[Mapping[str, Any]]
 
 
-async def check_windows(connection: Connection) -> CheckReport:
-    """Add up every fact and compare; writes nothing but the cut-off."""
-    cut_off = await draw_cut_off(connection, "check")
-    rows = await find_window_differences(connection, batch_seq=cut_off.batch_seq)
-    facts = await count_usage_facts(connection, batch_seq=cut_off.batch_seq)
-    return CheckReport(cut_off, facts, [_difference(dict(row)) for row in rows])
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the ledger says, and which of its rows name another customer than their key does."""
+
+    windows: Windows
+    misplaced: Comparison
 
 
-def _difference(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The window and, of each count that differs, (from facts, stored); None is no row at all."""
-    named = ("window_start", "usage_key_id", "customer_ref", "model", "tier")
-    counts = {
-        name: {"facts": _whole(row[f"fact_{name}"]), "stored": _whole(row[f"stored_{name}"])}
-        for name in MEASURES
-        if row[f"fact_{name}"] != row[f"stored_{name}"]
-    }
-    return {name: row[name] for name in named} | {"counts": counts}
+@dataclass(slots=True)
+class _Sums:
+    """What one connection has added up of the parts that all of them take from."""
+
+    parts: deque[ReadPart]
+    merge_rows: int
+    facts: int = 0
+    windows: list[Windows] = field(default_factory=list)
+
+    async def take_all(self, connection: Connection, progress: Progress) -> None:
+        while self.parts:
+            decode = await self.parts.popleft()(connection)
+            progress(await asyncio.to_thread(self._add, decode))
+
+    def _add(self, decode: Decode) -> int:
+        part = decode()
+        self.facts += part.facts
+        self.windows.append(add_up(part))
+        if sum(one.rows for one in self.windows[1:]) > self.merge_rows:
+            self.windows = [merge(self.windows)]
+        return part.facts
 
 
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
+def no_progress(facts: int, /) -> None:
+    """Tell nobody."""
+
+
+async def check_windows(
+    connections: Sequence[Connection],
+    *,
+    progress: Progress = no_progress,
+    sizes: CheckSizes = DEFAULT_SIZES,
+) -> CheckReport:
+    """Add up every fact and compare; nothing else may use the connections meanwhile."""
+    lead = connections[0]
+    cut_off = await draw_cut_off(lead, "check")
+    async with store.one_snapshot(connections):
+        stored, sums = await _read_all(connections, cut_off.batch_seq, progress, sizes)
+        facts = [part for one in sums for part in one.windows]
+        found = await asyncio.to_thread(_compare, facts, stored, sizes.named)
+        first = [difference for table in found.values() for difference in table.first]
+        named = await _with_names(lead, first[: sizes.named])
+    return CheckReport(
+        cut_off=cut_off,
+        facts=sum(one.facts for one in sums),
+        windows={table: one.compared for table, one in found.items() if table != MISPLACED},
+        differing=sum(one.differing for one in found.values()),
+        differences=named,
+    )
+
+
+async def expected_facts(connection: Connection) -> int:
+    """About how many facts there are: from the catalogue, or where it is silent from receipts."""
+    pages = [one for one in await store.list_fact_pages(connection) if one.pages]
+    if all(one.rows is not None for one in pages):
+        return sum(one.rows or 0 for one in pages)
+    return await store.count_received(connection)
+
+
+async def list_parts(connection: Connection, batch_seq: int, slice_pages: int) -> list[ReadPart]:
+    """Wherever facts are, each part by a function that reads it over any of the connections.
+
+    It fetches, and returns what decodes in a thread. Another place of facts adds its parts here.
+    """
+    return [
+        _stored_part(store.FactSlice(one.stored_day, page, page + slice_pages), batch_seq)
+        for one in await store.list_fact_pages(connection)
+        for page in range(0, one.pages, slice_pages)
+    ]
+
+
+def _stored_part(part: store.FactSlice, batch_seq: int) -> ReadPart:
+    async def read(connection: Connection) -> Decode:
+        return (await store.read_facts(connection, part, batch_seq=batch_seq)).read
+
+    return read
+
+
+async def _read_all(
+    connections: Sequence[Connection], batch_seq: int, progress: Progress, sizes: CheckSizes
+) -> tuple[_Stored, list[_Sums]]:
+    lead, *others = connections
+    parts = deque(await list_parts(lead, batch_seq, sizes.slice_pages))
+    sums = [_Sums(parts, sizes.merge_rows) for _ in connections]
+    async with asyncio.TaskGroup() as group:
+        for one, connection in zip(sums[1:], others, strict=True):
+            group.create_task(one.take_all(connection, progress))
+        stored = await _read_stored(lead, batch_seq, sizes.named)
+        await sums[0].take_all(lead, progress)
+    return stored, sums
+
+
+async def _read_stored(connection: Connection, batch_seq: int, most: int) -> _Stored:
+    windows = Windows(
+        await store.read_usage_sums(connection, batch_seq=batch_seq),
+        await store.read_activity_sums(connection, batch_seq=batch_seq),
+        await store.read_busy_seconds(connection, batch_seq=batch_seq),
+    )
+    rows = await store.find_misplaced(connection, batch_seq=batch_seq, most=most)
+    misplaced = [
+        Difference(
+            "usage_delta",
+            row["window_start"],
+            {"usage_key_id": row["usage_key_id"]},
+            {"customer_id": (row["customer_id"], row["stored_customer_id"])},
+        )
+        for row in rows
+    ]
+    return _Stored(windows, Comparison(0, rows[0]["found"] if rows else 0, misplaced))
+
+
+def _compare(facts: Sequence[Windows], stored: _Stored, most: int) -> dict[str, Comparison]:
+    return {MISPLACED: stored.misplaced} | compare(merge(facts), stored.windows, most=most)
+
+
+async def _with_names(
+    connection: Connection, found: Sequence[Difference]
+) -> list[Mapping[str, Any]]:
+    usage = [one.keys["usage_key_id"] for one in found if "usage_key_id" in one.keys]
+    engines = [one.keys["engine_key_id"] for one in found if "engine_key_id" in one.keys]
+    usage_names = await store.find_usage_names(connection, usage)
+    engine_names = await store.find_engine_names(connection, engines)
+    return [
+        {
+            "table": one.table,
+            "window_start": one.window_start,
+            **one.keys,
+            **engine_names.get(one.keys.get("engine_key_id", 0), {}),
+            **usage_names.get(one.keys.get("usage_key_id", 0), {}),
+            "counts": {
+                name: {"facts": facts, "stored": stored}
+                for name, (facts, stored) in one.counts.items()
+            },
+            **_seconds(one),
+        }
+        for one in found
+    ]
+
+
+def _seconds(found: Difference) -> dict[str, Any]:
+    if found.seconds is None:
+        return {}
+    differing, first = found.seconds
+    return {"seconds": {"differing": differing, "first": first}}

@@ -82,15 +82,3 @@ async def sum_usage_windows(
         entity_id=entity_id,
         customer_id=customer_id,
     )
-
-
-async def find_window_differences(
-    connection: Connection, *, batch_seq: int
-) -> list[asyncpg.Record]:
-    """Windows whose stored sums are not the sums of their facts; empty in true books."""
-    return await OPERATIONS["find_window_differences"].rows(connection, batch_seq=batch_seq)
-
-
-async def count_usage_facts(connection: Connection, *, batch_seq: int) -> int:
-    """How many facts there are up to a cut-off."""
-    return int(await OPERATIONS["count_usage_facts"].value(connection, batch_seq=batch_seq))

@@ -105,35 +105,3 @@ SELECT d.window_start, k.entity_id, k.customer_id, k.customer_ref, k.project_id,
    AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
  GROUP BY d.window_start, k.usage_key_id
  ORDER BY d.window_start, k.customer_ref, k.model, k.tier, k.usage_key_id;
-
--- name: find_window_differences
--- Windows whose stored sums differ from the sum of their facts up to a cut-off; scans both whole.
-SELECT coalesce(f.usage_key_id, d.usage_key_id) AS usage_key_id,
-       coalesce(f.window_start, d.window_start) AS window_start, k.customer_ref, k.model, k.tier,
-       f.requests AS fact_requests, d.requests AS stored_requests,
-       f.uncached AS fact_uncached, d.uncached AS stored_uncached,
-       f.cache_read AS fact_cache_read, d.cache_read AS stored_cache_read,
-       f.cache_write AS fact_cache_write, d.cache_write AS stored_cache_write,
-       f.visible AS fact_visible, d.visible AS stored_visible,
-       f.reasoning AS fact_reasoning, d.reasoning AS stored_reasoning
-  FROM (SELECT usage_key_id, date_bin('15 minutes', time, 'epoch'::timestamptz) AS window_start,
-               sum(requests) AS requests, sum(uncached) AS uncached, sum(cache_read) AS cache_read,
-               sum(cache_write) AS cache_write, sum(visible) AS visible, sum(reasoning) AS reasoning
-          FROM usage_fact WHERE batch_seq <= :batch_seq GROUP BY 1, 2) f
-  FULL JOIN
-       (SELECT usage_key_id, window_start,
-               sum(requests) AS requests, sum(uncached) AS uncached, sum(cache_read) AS cache_read,
-               sum(cache_write) AS cache_write, sum(visible) AS visible, sum(reasoning) AS reasoning
-          FROM usage_delta WHERE batch_seq <= :batch_seq GROUP BY 1, 2) d
-    ON d.usage_key_id = f.usage_key_id AND d.window_start = f.window_start
-  LEFT JOIN usage_key k ON k.usage_key_id = coalesce(f.usage_key_id, d.usage_key_id)
- WHERE (coalesce(f.requests, 0), coalesce(f.uncached, 0), coalesce(f.cache_read, 0),
-        coalesce(f.cache_write, 0), coalesce(f.visible, 0), coalesce(f.reasoning, 0))
-       IS DISTINCT FROM
-       (coalesce(d.requests, 0), coalesce(d.uncached, 0), coalesce(d.cache_read, 0),
-        coalesce(d.cache_write, 0), coalesce(d.visible, 0), coalesce(d.reasoning, 0))
- ORDER BY 2, 3, 4, 5;
-
--- name: count_usage_facts
--- Facts up to a cut-off; a scan.
-SELECT count(*) FROM usage_fact WHERE batch_seq <= :batch_seq;

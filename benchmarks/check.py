@@ -1,0 +1,150 @@
+"""`tokenledger check` over facts with all their windows, embedded PostgreSQL with fsync on."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.harness import Figure, median
+from ledger import clock
+from ledger.commands.check import READERS
+from ledger.domain.ingest import rows
+from ledger.domain.ingest.key import UsageKeyRow
+from ledger.domain.ingest.spread import METERS, busy_masks
+from ledger.flows.check import check_windows
+from ledger.flows.ingest import prepare_storage
+from ledger.store.binary import Rows
+from ledger.store.connect import connect, draw_batch_seq
+from ledger.store.ingest import copy_binary, encode_masks, insert_usage_keys
+from ledger.store.migrate import migrate
+from ledger.store.postgres import embedded_server
+from ledger.store.queries import Connection
+from ledger.store.roles import OWNER, WORKER, bootstrap_roles
+
+RUNS = 5
+FACTS = 10_000_000
+BATCH_FACTS = 20_000
+REACH = 1_000_000
+START_US = int(datetime(2026, 8, 6, tzinfo=UTC).timestamp()) * 1_000_000
+EVERY_US = 40_000
+CUSTOMERS, MODELS, TIERS, INSTANCES = 40, 3, 2, 4
+
+
+def run() -> list[Figure]:
+    """Facts checked in a second, from the first cut-off to the last comparison."""
+    folder = Path(mkdtemp(prefix="tokenledger-bench-"))
+    try:
+        with embedded_server(folder) as server:
+            asyncio.run(bootstrap_roles(server.url(database="postgres")))
+            migrate(server.url(OWNER))
+            rates = asyncio.run(_measure(server.url(WORKER)))
+    finally:
+        rmtree(folder, ignore_errors=True)
+    rate = median(rates)
+    return [
+        Figure(
+            name=f"check over {FACTS:,} facts",
+            median=rate,
+            unit="facts/s",
+            runs=RUNS,
+            reach=f"≥ {REACH:,} facts/s",
+            met=rate >= REACH,
+        )
+    ]
+
+
+async def _measure(url: str) -> list[float]:
+    connections = [await connect(url) for _ in range(READERS)]
+    try:
+        await load(connections[0], FACTS)
+        return [await _check(connections) for _ in range(RUNS)]
+    finally:
+        for connection in connections:
+            await connection.close()
+
+
+async def _check(connections: Sequence[Connection]) -> float:
+    began = time.perf_counter()
+    found = await check_windows(connections)
+    took = time.perf_counter() - began
+    assert (found.facts, found.differing) == (FACTS, 0), found.differences
+    return FACTS / took
+
+
+async def load(connection: Connection, facts: int) -> None:
+    """Facts and the windows that ingest would have made of them, batch by batch."""
+    now = clock.now()
+    await prepare_storage(connection, now=now)
+    await insert_usage_keys(connection, [_usage_key(n) for n in range(CUSTOMERS * MODELS * TIERS)])
+    chance = np.random.default_rng(20260806)
+    for first in range(0, facts, BATCH_FACTS):
+        frame = _facts(chance, first, min(BATCH_FACTS, facts - first))
+        async with connection.transaction():
+            batch_seq = await draw_batch_seq(connection)
+            for table, encoded in _tables(frame, now).items():
+                encoded.number(batch_seq)
+                await copy_binary(connection, table, encoded)
+
+
+def _usage_key(number: int) -> UsageKeyRow:
+    what, tier = divmod(number, TIERS)
+    customer, model = divmod(what, MODELS)
+    return UsageKeyRow(
+        usage_key_id=number,
+        entity_id=None,
+        customer_id=f"customer-{customer}",
+        customer_ref=f"customer-{customer}",
+        project_id="",
+        api_key_id="",
+        agent_id="",
+        tier=f"tier-{tier}",
+        model=f"model-{model}",
+        adapter="",
+        region="",
+        context_band=0,
+    )
+
+
+def _tables(frame: pl.DataFrame, now: datetime) -> dict[str, Rows]:
+    facts = rows.fact_frame(frame, stored_day=now.date())
+    usage, activity = rows.usage_delta_frame(frame), rows.activity_delta_frame(frame)
+    return {
+        "usage_fact": Rows.of(facts, rows.FACT_COLUMNS),
+        "usage_delta": Rows.of(usage, rows.USAGE_DELTA_COLUMNS),
+        "activity_delta": Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS),
+        "activity_mask": encode_masks(busy_masks(frame)),
+    }
+
+
+def _facts(chance: np.random.Generator, first: int, count: int) -> pl.DataFrame:
+    """Attempts that end 40 ms apart, after one second to two minutes."""
+    ended = START_US + (first + np.arange(count)) * EVERY_US
+    took = chance.integers(1_000_000, 120_000_000, count)
+    customer, model, tier, instance = (
+        chance.integers(0, most, count) for most in (CUSTOMERS, MODELS, TIERS, INSTANCES)
+    )
+    values: dict[str, Any] = {
+        "ordinal": np.arange(count, dtype=np.int32),
+        "usage_key_id": (customer * MODELS + model) * TIERS + tier,
+        "engine_key_id": (instance * MODELS + model) * TIERS + tier,
+        "time": ended,
+        "started_at": ended - took,
+        "first_token_at": ended - took + took // 10,
+        "ended_at": ended,
+        "requests": np.ones(count, np.int64),
+        **{name: chance.integers(0, 4_000, count) for name in METERS},
+    }
+    fixed = {"lane": pl.Int16, "kind": pl.Int16, "flags": pl.Int32, "source_id": pl.Int32}
+    return pl.DataFrame(values).with_columns(
+        *(pl.lit(1, dtype).alias(name) for name, dtype in fixed.items()),
+        pl.format("customer-{}", pl.Series(customer)).alias("customer_id"),
+        *(pl.lit(None, pl.String).alias(name) for name in ("event_id", "agent_run_id", "end_user")),
+        sign=pl.lit(1, pl.Int64),
+    )

@@ -1,0 +1,105 @@
+-- name: lock_facts
+-- Keeps every partition of facts where it is until the transaction ends; waits for nobody but a drop.
+LOCK TABLE usage_fact IN ACCESS SHARE MODE;
+
+-- name: export_snapshot
+-- What this transaction sees, by a name that another one may take over.
+SELECT pg_export_snapshot();
+
+-- name: take_snapshot
+-- See what the transaction that exported it sees; a utility statement, which takes no parameters.
+SET TRANSACTION SNAPSHOT 'exported';
+
+-- name: allow_memory
+-- Room for the groups of a slice, for this transaction.
+SET LOCAL work_mem = '64MB';
+
+-- name: list_fact_pages
+-- Each partition of facts: its day, pages of 8 KiB, and how many rows it was last seen to have, or NULL.
+SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS stored_day,
+       (pg_relation_size(c.oid) + 8191) / 8192 AS pages,
+       CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS rows
+  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+ WHERE i.inhparent = 'usage_fact'::regclass
+ ORDER BY 1;
+
+-- name: count_received
+-- Events that became facts, and readings with them; a scan of receipts.
+SELECT coalesce(sum(counted + superseded + suspense), 0)::bigint FROM receipt;
+
+-- name: sum_whole_facts
+-- Facts of some pages up to a cut-off that began, worked and ended in the window of their time, added up
+-- by key and window: whatever else is known of them, all of their tokens are there; a TID range scan.
+SELECT usage_key_id, engine_key_id, date_bin('15 minutes', time, 'epoch'::timestamptz) AS window_start,
+       sum(requests)::bigint AS requests, sum(uncached)::bigint AS uncached,
+       sum(cache_read)::bigint AS cache_read, sum(cache_write)::bigint AS cache_write,
+       sum(visible)::bigint AS visible, sum(reasoning)::bigint AS reasoning
+  FROM usage_fact
+ WHERE stored_day = :stored_day::date
+   AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
+   AND coalesce(started_at, time) >= date_bin('15 minutes', time, 'epoch'::timestamptz)
+   AND coalesce(started_at, time) <= coalesce(ended_at, time) AND coalesce(ended_at, time) <= time
+ GROUP BY 1, 2, 3
+
+-- name: read_split_facts
+-- The other facts of these pages, NULL as -infinity so that all rows are of one width; a TID range scan.
+SELECT usage_key_id, engine_key_id, time, coalesce(started_at, '-infinity') AS started_at,
+       coalesce(first_token_at, '-infinity') AS first_token_at,
+       coalesce(ended_at, '-infinity') AS ended_at,
+       requests, uncached, cache_read, cache_write, visible, reasoning, kind
+  FROM usage_fact
+ WHERE stored_day = :stored_day::date
+   AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
+   AND NOT (coalesce(started_at, time) >= date_bin('15 minutes', time, 'epoch'::timestamptz)
+            AND coalesce(started_at, time) <= coalesce(ended_at, time)
+            AND coalesce(ended_at, time) <= time)
+
+-- name: read_spans
+-- When all facts of these pages ran, column by column: arrays cost a fraction of rows, and groups keep
+-- them short; an attempt whose start nobody knows lies at its end; a TID range scan.
+SELECT array_agg(engine_key_id) AS engine_key_id, array_agg(coalesce(started_at, time)) AS started_at,
+       array_agg(CASE WHEN started_at IS NULL THEN time ELSE coalesce(ended_at, time) END) AS ended_at
+  FROM usage_fact
+ WHERE stored_day = :stored_day::date
+   AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
+ GROUP BY usage_key_id & 15
+
+-- name: read_usage_sums
+-- Stored sums of usage windows up to a cut-off; a scan of usage_delta.
+SELECT usage_key_id, window_start, sum(requests)::bigint AS requests,
+       sum(uncached)::bigint AS uncached, sum(cache_read)::bigint AS cache_read,
+       sum(cache_write)::bigint AS cache_write, sum(visible)::bigint AS visible,
+       sum(reasoning)::bigint AS reasoning
+  FROM usage_delta WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2
+
+-- name: read_activity_sums
+-- Stored sums of activity windows up to a cut-off; a scan of activity_delta.
+SELECT engine_key_id, window_start, usage_key_id, sum(uncached)::bigint AS uncached,
+       sum(cache_read)::bigint AS cache_read, sum(cache_write)::bigint AS cache_write,
+       sum(output)::bigint AS output
+  FROM activity_delta WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2, 3
+
+-- name: read_busy_seconds
+-- Stored busy seconds by engine and window up to a cut-off; a scan of activity_mask.
+SELECT engine_key_id, window_start, bit_or(mask) AS mask
+  FROM activity_mask WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2
+
+-- name: find_misplaced
+-- Windows of usage with rows under another customer than their key's, up to a cut-off, the first
+-- `most`, and how many there are; a scan of usage_delta.
+SELECT d.usage_key_id, d.window_start, k.customer_id, d.customer_id AS stored_customer_id,
+       count(*) OVER () AS found
+  FROM usage_delta d LEFT JOIN usage_key k USING (usage_key_id)
+ WHERE d.batch_seq <= :batch_seq AND d.customer_id IS DISTINCT FROM k.customer_id
+ GROUP BY 1, 2, 3, 4
+ ORDER BY 2, 1, 4 LIMIT :most;
+
+-- name: find_usage_names
+-- Who and what keys stand for; primary key.
+SELECT usage_key_id, customer_ref, model, tier FROM usage_key
+ WHERE usage_key_id = ANY(:usage_key_ids::bigint[]);
+
+-- name: find_engine_names
+-- Where engine keys ran; primary key.
+SELECT engine_key_id, engine_instance, model, tier FROM engine_key
+ WHERE engine_key_id = ANY(:engine_key_ids::bigint[]);

@@ -1,0 +1,75 @@
+"""`tokenledger check`: one line where books are true, each difference and status 1 where not."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command_line import CommandLine
+from tests.support.database import Database, execute
+
+LOG = (
+    *("--map", "time=at", "--map", "input=in", "--map", "output=out"),
+    *("--set", "customer=acme", "--set", "model=gpt-x"),
+)
+
+
+@pytest.fixture
+def factory(command: CommandLine, tmp_path: Path) -> CommandLine:
+    command.enter_factory(tmp_path)
+    path = tmp_path / "log.csv"
+    quarters = "".join(f"2024-03-01T{n // 4:02}:{n % 4 * 15:02}:09Z,7,1\n" for n in range(24))
+    path.write_text(f"at,in,out\n{quarters}")
+    command("backfill", path, *LOG)
+    return command
+
+
+def change(database: Database, sql: str) -> None:
+    """Behind the ledger's back."""
+    asyncio.run(execute(database.superuser_url, f"SET session_replication_role = replica; {sql}"))
+
+
+def test_true_books_are_all_equal_and_said_in_one_line(factory: CommandLine) -> None:
+    said = factory("check").stdout
+    assert said.startswith("24 facts added up in ")
+    assert said.endswith("24 usage windows, 24 activity windows, 24 busy masks: all equal.\n")
+    told = factory.json("check")
+    assert (told["facts"], told["differing"], told["differences"]) == (24, 0, [])
+    assert told["windows"] == {"usage_delta": 24, "activity_delta": 24, "activity_mask": 24}
+    assert told["facts_per_second"] == 24_000 // max(told["milliseconds"], 1)
+
+
+def test_a_difference_is_named_and_ends_with_status_one(
+    factory: CommandLine, database: Database
+) -> None:
+    change(database, "DELETE FROM usage_delta WHERE window_start = '2024-03-01T01:15Z'")
+    first, last = factory("check", status=1).stdout.splitlines()
+    assert first == (
+        "usage_delta 2024-03-01 01:15Z acme gpt-x standard: requests: facts 1, stored none,"
+        " uncached: facts 7, stored none, visible: facts 1, stored none"
+    )
+    assert last.endswith("24 busy masks: 1 differ.")
+
+
+def test_a_second_that_differs_is_named(factory: CommandLine, database: Database) -> None:
+    change(
+        database,
+        """UPDATE activity_mask SET mask = set_bit(mask, 11, 1)
+            WHERE window_start = '2024-03-01T01:15Z'""",
+    )
+    (one,) = factory.json("check", status=1)["differences"]
+    assert one["counts"] == {"busy_seconds": {"facts": 1, "stored": 2}}
+    first = factory("check", status=1).stdout.splitlines()[0]
+    assert first.startswith("activity_mask 2024-03-01 01:15Z ")
+    assert first.endswith("busy_seconds: facts 1, stored 2, 1 seconds differ: 11")
+
+
+def test_twenty_differences_are_shown_and_the_rest_counted(
+    factory: CommandLine, database: Database
+) -> None:
+    change(database, "UPDATE activity_delta SET output = 5")
+    lines = factory("check", status=1).stdout.splitlines()
+    assert [line.split()[0] for line in lines[:20]] == ["activity_delta"] * 20
+    assert lines[20] == "and 4 more"
+    told = factory.json("check", status=1)
+    assert (told["differing"], len(told["differences"])) == (24, 20)
