@@ -130,7 +130,15 @@ SELECT hour, coalesce(sum(revenue), 0) AS revenue, sum(cost) AS cost, sum(idle) 
   FROM both_sides GROUP BY hour ORDER BY hour;
 
 -- name: latest_activity
--- When an entity last had usage.
-SELECT min(d.window_start) AS first_window, max(d.window_start) AS last_window
-  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
- WHERE (:entity_id::text IS NULL OR k.entity_id = :entity_id);
+-- First and last window with usage, of an entity or (NULL) all, whom nobody knows included;
+-- usage_delta (customer_id, window_start), two steps a customer.
+WITH ends AS (
+  SELECT (SELECT min(d.window_start) FROM usage_delta d WHERE d.customer_id = c.customer_id) AS first_window,
+         (SELECT max(d.window_start) FROM usage_delta d WHERE d.customer_id = c.customer_id) AS last_window
+    FROM customer c WHERE :entity_id::text IS NULL OR c.entity_id = :entity_id
+  UNION ALL
+  SELECT (SELECT min(d.window_start) FROM usage_delta d WHERE d.customer_id IS NULL),
+         (SELECT max(d.window_start) FROM usage_delta d WHERE d.customer_id IS NULL)
+   WHERE :entity_id::text IS NULL
+)
+SELECT min(first_window) AS first_window, max(last_window) AS last_window FROM ends;

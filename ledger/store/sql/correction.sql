@@ -21,20 +21,29 @@ ON CONFLICT DO NOTHING;
 
 -- name: find_standing
 -- The fact that stands now for each place, after every change of fate, with its key's customer.
--- Indexes: fate_change primary key, usage_fact BRIN (batch_seq).
+-- Indexes: fate_change (fact_batch_seq, fact_ordinal), usage_fact BRIN (batch_seq), one probe a batch; OFFSET 0
+-- holds the planner to them: it cannot know how few places there are.
 WITH RECURSIVE chain AS (
   SELECT o.n, o.batch_seq, o.ordinal
     FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
   UNION ALL
   SELECT c.n, f.batch_seq, f.ordinal
-    FROM chain c JOIN fate_change f ON f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal
+    FROM chain c
+   CROSS JOIN LATERAL (SELECT * FROM fate_change f
+                        WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0) f
+), places AS MATERIALIZED (
+  SELECT c.n, c.batch_seq, c.ordinal FROM chain c
+   WHERE NOT EXISTS (SELECT FROM fate_change f
+                      WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0)
+), facts AS MATERIALIZED (
+  SELECT f.* FROM (SELECT p.batch_seq, array_agg(p.ordinal) AS ordinals FROM places p GROUP BY p.batch_seq) b
+   CROSS JOIN LATERAL (SELECT * FROM usage_fact u
+                        WHERE u.batch_seq = b.batch_seq AND u.ordinal = ANY(b.ordinals) OFFSET 0) f
 )
 SELECT c.n::int AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.usage_key_id,
        u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.requests, u.uncached,
        u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
        u.end_user::text AS end_user, k.customer_id
-  FROM chain c
-  JOIN usage_fact u ON u.batch_seq = c.batch_seq AND u.ordinal = c.ordinal
-  JOIN usage_key k USING (usage_key_id)
- WHERE NOT EXISTS (SELECT FROM fate_change f
-                    WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal);
+  FROM places c
+  JOIN facts u ON u.batch_seq = c.batch_seq AND u.ordinal = c.ordinal
+  JOIN usage_key k USING (usage_key_id);

@@ -122,9 +122,11 @@ SELECT content, sha256 FROM invoice_document
 
 -- name: trace_events
 -- Facts behind an invoice line: the windows charged at its price (an adjustment: ever charged at it) by
--- charge (customer_id, window_start); the batches of their deltas, folded or not, lead to the facts
--- through the BRIN on batch_seq, one probe for each range of batches; ranges are made coarse, so that
--- they are few, which finds no other fact: key and time decide.
+-- charge (customer_id, window_start). In a day that is closed their facts are found by the partition's index
+-- on (usage_key_id, time), one probe for each key and run of windows. An open day has no such index: there
+-- the batches of the windows' deltas, folded or not, lead through the BRIN on batch_seq, one probe for each
+-- range of batches, made coarse so that they are few, and key and window are looked up in a hash.
+-- OFFSET 0 and IS TRUE hold the planner to that: it cannot know how few windows and ranges there are.
 WITH charged AS (
   SELECT c.usage_key_id, c.window_start, c.price_id,
          row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
@@ -133,29 +135,48 @@ WITH charged AS (
      AND c.meter = :meter AND c.batch_seq <= :batch_seq
      AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
      AND k.context_band = :context_band
-), windows AS (
+), windows AS MATERIALIZED (
   SELECT DISTINCT x.usage_key_id, x.window_start
     FROM charged x
     JOIN rate_card_price p ON p.price_id = x.price_id
     JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
    WHERE x.age = 1 OR :kind::text = 'adjustment'
-), batches AS (
+), runs AS MATERIALIZED (
+  SELECT w.usage_key_id,
+         unnest(range_agg(tstzrange(w.window_start, w.window_start + interval '15 minutes'))) AS span
+    FROM windows w GROUP BY w.usage_key_id
+), batches AS MATERIALIZED (
   SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq) / 256 * 256,
                                    (d.batch_seq / 256 + 1) * 256))) AS span
     FROM usage_delta d
    WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until
+), days AS MATERIALIZED (
+  SELECT stored_day, EXISTS (SELECT FROM fact_partition p WHERE p.table_name = 'usage_fact'
+                                AND p.stored_day = d.stored_day) AS is_closed
+    FROM list_fact_days() AS d(stored_day)
+), found AS (
+  SELECT f.*
+    FROM days d CROSS JOIN runs r
+   CROSS JOIN LATERAL (SELECT * FROM usage_fact u
+                        WHERE u.stored_day = d.stored_day AND u.usage_key_id = r.usage_key_id
+                          AND u.time >= lower(r.span) AND u.time < upper(r.span) OFFSET 0) f
+   WHERE d.is_closed
+  UNION ALL
+  SELECT f.*
+    FROM days d CROSS JOIN batches b
+   CROSS JOIN LATERAL (SELECT * FROM usage_fact u
+                        WHERE u.stored_day = d.stored_day
+                          AND u.batch_seq >= lower(b.span) AND u.batch_seq < upper(b.span)
+                          AND u.batch_seq >= :after_seq::bigint
+                          AND ((u.usage_key_id, date_bin('15 minutes', u.time, 'epoch'::timestamptz))
+                               IN (SELECT w.usage_key_id, w.window_start FROM windows w)) IS TRUE OFFSET 0) f
+   WHERE NOT d.is_closed
 )
 SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_at, f.first_token_at,
        f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
        f.flags, f.agent_run_id
-  FROM batches b
- CROSS JOIN LATERAL (SELECT * FROM usage_fact u
-                      WHERE u.batch_seq >= lower(b.span) AND u.batch_seq < upper(b.span)
-                        AND u.batch_seq <= :batch_seq AND u.batch_seq >= :after_seq::bigint OFFSET 0) f
-  JOIN windows w ON f.usage_key_id = w.usage_key_id
-                AND f.time >= w.window_start AND f.time < w.window_start + interval '15 minutes'
-  LEFT JOIN source s USING (source_id)
- WHERE (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
+  FROM found f LEFT JOIN source s USING (source_id)
+ WHERE f.batch_seq <= :batch_seq AND (f.batch_seq, f.ordinal) > (:after_seq::bigint, :after_ordinal::int)
  ORDER BY f.batch_seq, f.ordinal
  LIMIT :limit;
 

@@ -17,14 +17,15 @@ SELECT k.usage_key_id, k.entity_id, k.customer_id, k.customer_ref, k.project_id,
   FROM usage_key k WHERE k.customer_id IS NULL AND k.customer_ref = :customer_ref;
 
 -- name: find_suspended_facts
--- Facts of these keys that stand, oldest first, at most `most`.
+-- Facts of these keys that stand, oldest first, at most `most`; a closed day by (usage_key_id, time), an open
+-- one whole, none that a page before has ended in.
 SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.usage_key_id,
        u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.requests, u.uncached,
        u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
        u.end_user::text AS end_user, NULL::text AS customer_id, e.engine_instance
   FROM usage_fact u JOIN engine_key e USING (engine_key_id)
  WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[]) AND u.kind <> 2
-   AND (u.batch_seq, u.ordinal) > (:after_seq::bigint, :after_ordinal::int)
+   AND u.batch_seq >= :after_seq AND (u.batch_seq, u.ordinal) > (:after_seq::bigint, :after_ordinal::int)
    AND NOT EXISTS (SELECT FROM fate_change f
                     WHERE f.fact_batch_seq = u.batch_seq AND f.fact_ordinal = u.ordinal)
    AND u.flags & 1024 = 0

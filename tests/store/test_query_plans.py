@@ -1,0 +1,220 @@
+"""No hot query reads a partition it need not: what each of them read, of ten stored days."""
+
+from collections.abc import AsyncIterator, Iterator, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger.store.api_reads import say_who_asks
+from ledger.store.connect import connect
+from ledger.store.postgres import EmbeddedServer
+from ledger.store.queries import Connection, Query, load_queries
+from tests.support.database import Database, fresh_database, run_apart
+from tests.support.history import History, make_history
+from tests.support.plans import Plan, explain
+
+# One process makes the ten days, and asks everything.
+pytestmark = [pytest.mark.xdist_group("plans"), pytest.mark.timeout(180)]
+
+HISTORY = History()
+OPEN = HISTORY.days - 1
+FINAL = HISTORY.days * HISTORY.batches
+# A table of more pages than this is never read from end to end.
+LARGE = 100
+# What one probe of a BRIN finds where nothing is: its own pages, and the last of the table's, which
+# it summarises once they are a whole range.
+PROBE = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A hot query, what it is asked, how many pages it may touch, and the days it may read."""
+
+    room: str
+    name: str
+    given: dict[str, Any]
+    pages: int
+    days: Set[int] = frozenset()
+    roles: tuple[str, ...] = ("worker",)
+    title: str = field(default="", kw_only=True)
+    # An open day has no index by key: who asks for all of a key's facts reads it whole.
+    whole: Set[str] = field(default=frozenset(), kw_only=True)
+
+    def __str__(self) -> str:
+        return f"{self.room}.{self.name}{self.title}"
+
+
+def of_day(day: int) -> dict[str, Any]:
+    return {"since": HISTORY.midnight(day), "until": HISTORY.midnight(day + 1)}
+
+
+def line_of(day: int) -> dict[str, Any]:
+    """An invoice line over one day of one customer's usage."""
+    matched = {"model": "m-1", "tier": "standard", "adapter": "", "region": "", "context_band": 0}
+    line = {"customer_id": "c-7", "meter": "input_uncached", "kind": "usage", "price_id": 1}
+    page = {"batch_seq": FINAL, "after_seq": 0, "after_ordinal": -1, "limit": 1_000}
+    return of_day(day) | matched | line | page
+
+
+def partition(day: int) -> str:
+    return f"usage_fact_{HISTORY.midnight(day):%Y%m%d}"
+
+
+def suspended(after_seq: int) -> dict[str, Any]:
+    """A page of what waits for a name, after a batch."""
+    keys = [2 * HISTORY.customers + 1]
+    return {"usage_key_ids": keys, "most": 50_000, "after_seq": after_seq, "after_ordinal": -1}
+
+
+CUSTOMERS = [f"c-{n}" for n in range(1, HISTORY.customers + 1)]
+WINDOWS = [HISTORY.midnight(OPEN) + timedelta(minutes=15 * n) for n in range(4)]
+FACTORY = {"entity_id": "factory"}
+JUST_STORED = {"since_seq": FINAL - 5, "batch_seq": FINAL}
+A_DAY = FACTORY | {"batch_seq": FINAL} | of_day(4)
+DUE = {"customers": CUSTOMERS, "windows": [WINDOWS[0]] * len(CUSTOMERS)}
+DUE_WINDOWS = {"windows": WINDOWS, "batch_seq": FINAL}
+PLACES = {"batch_seqs": [HISTORY.batch_seqs(day)[3] for day in (2, 6)], "ordinals": [0, 7]}
+SENT = [1, 250, 499]
+BATCHES = {"source_ids": [1] * 3, "producers": ["p"] * 3, "epochs": [1] * 3, "sequences": SENT}
+IDS = [f"{seq:09}-{n}" for seq in (1, 501) for n in range(100)]
+HOUSE = ("worker", "finance")
+EVERYONE = ("worker", "finance", "customer")
+ALL_DAYS = set(range(HISTORY.days))
+
+HOT = [
+    Asked("rating", "find_touched_usage", FACTORY | JUST_STORED, 100),
+    Asked("rating", "sum_usage", DUE | {"batch_seq": FINAL}, 900),
+    Asked("rating", "find_charges", DUE, 400),
+    Asked("rating", "find_changed_charges", FACTORY | JUST_STORED, 100),
+    Asked("rating", "sum_charges_to_book", DUE | {"batch_seq": FINAL}, 400),
+    Asked("cost", "find_touched_activity", JUST_STORED, 100),
+    Asked("cost", "find_activity", DUE_WINDOWS, 400),
+    Asked("cost", "find_masks", DUE_WINDOWS, 50),
+    Asked("cost", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
+    Asked("cost", "find_changed_costs", FACTORY | JUST_STORED, 100),
+    Asked("cost", "find_latest_window", FACTORY, 10),
+    Asked("cost", "sum_costs_to_book", FACTORY | DUE_WINDOWS, 800),
+    Asked("retention", "find_windows_to_fold", JUST_STORED, 100),
+    # A customer's day reaches into the next one by what its first batch brought late.
+    Asked("invoice", "trace_events", line_of(4), 1_600, {4, 5}, EVERYONE),
+    Asked("invoice", "trace_events", line_of(OPEN), 1_900, {OPEN}, EVERYONE, title=" open"),
+    Asked("invoice", "sum_period_charges", line_of(4) | {"subscription_id": "s-7"}, 200),
+    Asked("correction", "find_standing", PLACES, 500, {2, 6}),
+    Asked("retention", "find_standing_places", PLACES, 50),
+    Asked("ingest", "find_batches", BATCHES, 50),
+    Asked("ingest", "find_event_keys", {"source_ids": [2] * len(IDS), "event_ids": IDS}, 1_000),
+    Asked("ingest", "find_highest_ids", {"source_ids": [1, 2]}, 20),
+    Asked(
+        "suspense", "find_suspended_facts", suspended(0), 15_000, ALL_DAYS, whole={partition(OPEN)}
+    ),
+    Asked("suspense", "find_suspended_facts", suspended(950), 1_000, {OPEN}, title=" next page"),
+    Asked("margin", "sum_usage", A_DAY, 1_500),
+    Asked("margin", "sum_charges", A_DAY, 800),
+    Asked("margin", "sum_cost_lines", A_DAY, 500),
+    Asked("margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
+    Asked("operations", "sum_usage_windows", A_DAY | {"customer_id": None}, 1_000),
+    Asked("operations", "sum_usage_windows", A_DAY | {"customer_id": "c-7"}, 1_000),
+    Asked("export", "find_usage", A_DAY, 1_500),
+    Asked("export", "find_priced_usage", A_DAY, 800),
+]
+
+
+@pytest.fixture(scope="module")
+def filled(server: EmbeddedServer, template: str) -> Iterator[Database]:
+    with fresh_database(server, template) as database:
+        run_apart(make_history(database, HISTORY))
+        yield database
+
+
+@asynccontextmanager
+async def asking(database: Database, role: str) -> AsyncIterator[Connection]:
+    """A connection that sees what this role sees: the worker all, others by row-level security."""
+    worker = role == "worker"
+    connection = await connect(database.worker_url if worker else database.api_url)
+    try:
+        async with connection.transaction():
+            if not worker:
+                await say_who_asks(connection, role=role, customer_id="c-7")
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def large_tables(database: Database) -> dict[str, int]:
+    """Pages of every table and partition that is large."""
+    async with asking(database, "worker") as connection:
+        rows = await connection.fetch(
+            """SELECT relname, relpages FROM pg_class
+                WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relpages > $1""",
+            LARGE,
+        )
+    return {row["relname"]: row["relpages"] for row in rows}
+
+
+def read_in_vain(plan: Plan, days: Set[int]) -> dict[str, float]:
+    """Partitions of other days of which more was read than a probe finds where nothing is."""
+    expected = {partition(day) for day in days}
+    scans = {node["Relation Name"]: node for node in plan.scans("usage_fact_")}
+    pages = {name: plan.heap_pages(name) / node["Actual Loops"] for name, node in scans.items()}
+    return {name: n for name, n in pages.items() if name not in expected and n > PROBE}
+
+
+CASES = [
+    pytest.param(asked, role, generic, id=f"{asked}-{role}-{'any' if generic else 'these'}")
+    for asked in HOT
+    for role in asked.roles
+    for generic in (False, True)
+]
+
+
+@pytest.mark.parametrize(("asked", "role", "generic"), CASES)
+async def test_a_hot_query_reads_what_it_needs_and_no_more(
+    filled: Database, asked: Asked, role: str, generic: bool
+) -> None:
+    large = await large_tables(filled)
+    query = load_queries(asked.room)[asked.name]
+    async with asking(filled, role) as connection:
+        plan = await explain(connection, query, generic=generic, **asked.given)
+    assert plan.rows > 0, "an empty answer proves nothing"
+    assert plan.sequential("") & large.keys() <= asked.whole
+    assert read_in_vain(plan, asked.days) == {}
+    assert plan.pages <= asked.pages
+
+
+async def test_the_guard_sees_a_table_that_is_read_whole(filled: Database) -> None:
+    whole = Query("whole", "SELECT sum(visible) FROM usage_fact WHERE visible > $1", ("least",))
+    async with asking(filled, "worker") as connection:
+        await connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        plan = await explain(connection, whole, least=0)
+    every = {partition(day) for day in ALL_DAYS}
+    assert plan.sequential("usage_fact_") >= every
+    assert read_in_vain(plan, {4}).keys() == every - {partition(4)}
+    assert plan.pages > 5_000
+
+
+@pytest.mark.parametrize("day", [4, OPEN])
+async def test_what_a_line_leads_to_is_what_reading_every_fact_finds(
+    filled: Database, day: int
+) -> None:
+    trace = load_queries("invoice")["trace_events"]
+    found: list[tuple[int, int]] = []
+    async with asking(filled, "worker") as connection:
+        while True:
+            seq, ordinal = found[-1] if found else (0, -1)
+            page = {"after_seq": seq, "after_ordinal": ordinal, "limit": 70}
+            rows = await trace.rows(connection, **line_of(day) | page)
+            if not rows:
+                break
+            found += [(row["batch_seq"], row["ordinal"]) for row in rows]
+        every = await connection.fetch(
+            """SELECT f.batch_seq, f.ordinal FROM usage_fact f JOIN usage_key k USING (usage_key_id)
+                WHERE k.customer_id = 'c-7' AND k.model = 'm-1' AND f.time >= $1 AND f.time < $2
+                ORDER BY 1, 2""",
+            HISTORY.midnight(day),
+            HISTORY.midnight(day + 1),
+        )
+    assert len(every) > 200
+    assert found == [tuple(row) for row in every]

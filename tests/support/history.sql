@@ -1,0 +1,84 @@
+-- A ledger of many days, made on the server: what ingest, rating and allocation would have left, in the
+-- proportions they leave it in. A day has 96 windows; a batch brings facts of one window and the one before.
+-- Every customer is in every batch, as at a gateway. The last day is open; those before it are closed, and a
+-- week after it is made ahead.
+CREATE FUNCTION make_history(first_day date, days int, batches int, facts int, customers int) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  keys int := customers * 2 + 1;
+  final bigint := days::bigint * batches;
+BEGIN
+  PERFORM set_config('session_replication_role', 'replica', true);
+  PERFORM ensure_partitions(first_day, days + 7);
+  INSERT INTO entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)
+    VALUES ('factory', 'Factory', 'EUR', 'UTC', 'F', 1);
+  INSERT INTO customer (customer_id, entity_id, name, batch_seq)
+    SELECT format('c-%s', n), 'factory', format('c-%s', n), 1 FROM generate_series(1, customers) n;
+  INSERT INTO rate_card (rate_card_id, entity_id, name, currency, batch_seq)
+    VALUES ('list', 'factory', 'List', 'EUR', 1);
+  INSERT INTO rate_card_price (rate_card_id, meter, kind, params, valid, recorded)
+    SELECT 'list', meter, 'per_unit', '{"amount": "1"}', '[2020-01-01 00:00+00,)', '[1,)'
+      FROM unnest(ARRAY['input_uncached', 'output_visible']) meter;
+  INSERT INTO subscription (subscription_id, customer_id, rate_card_id, zone, valid, recorded)
+    SELECT format('s-%s', n), format('c-%s', n), 'list', 'UTC', '[2020-01-01 00:00+00,)', '[1,)'
+      FROM generate_series(1, customers) n;
+  INSERT INTO source (source, form, batch_seq) VALUES ('/hosts/a', 'sequenced', 1), ('/gateways/a', 'keyed', 1);
+  -- The last key belongs to a name nobody knows.
+  INSERT INTO usage_key (usage_key_id, entity_id, customer_id, customer_ref, tier, model)
+    SELECT k, CASE WHEN k < keys THEN 'factory' END, CASE WHEN k < keys THEN format('c-%s', (k + 1) / 2) END,
+           CASE WHEN k < keys THEN format('c-%s', (k + 1) / 2) ELSE 'nobody' END, 'standard', format('m-%s', k % 2)
+      FROM generate_series(1, keys) k;
+  INSERT INTO engine_key (engine_key_id, engine_instance, model, tier)
+    SELECT k, format('pod-%s', k), format('m-%s', k % 2), 'standard' FROM generate_series(1, 8) k;
+  PERFORM setval('batch_seq', final);
+  INSERT INTO cut_off (batch_seq, purpose) VALUES (final, 'rate');
+
+  INSERT INTO usage_fact (stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id,
+                          engine_key_id, time, requests, uncached, cache_read, cache_write, visible,
+                          reasoning, event_id)
+  SELECT first_day + d, b % 4, d * batches + b, o, 1, 0, 1 + b % 2, 1 + (b * facts + o) % keys,
+         1 + (b * facts + o) % keys % 8,
+         (first_day + d)::timestamp AT TIME ZONE 'UTC' + interval '1 day' * b / (batches + 1)
+           + interval '1 second' * (o % 900 - 900),
+         1, 100 + o, 0, 0, 50, 0, CASE WHEN b % 2 = 1 THEN format('%s-%s', lpad((d * batches + b)::text, 9, '0'), o) END
+    FROM generate_series(0, days - 1) d, generate_series(1, batches) b, generate_series(0, facts - 1) o
+   ORDER BY d, b, o;
+
+  INSERT INTO receipt (batch_seq, ordinal_from, source_id, lane, transport, received_at, received, counted)
+    SELECT b, 0, 1 + b % 2, b % 4, 'kafka', now(), facts, facts FROM generate_series(1, final) b;
+  INSERT INTO ingest_batch (source_id, producer, epoch, sequence, digest, batch_seq, ordinal_from, events)
+    SELECT 1, 'p', 1, b / 2, gen_random_uuid(), b, 0, facts FROM generate_series(2, final, 2) b;
+  INSERT INTO event_key (source_id, event_id, digest, batch_seq, ordinal)
+    SELECT 2, event_id, gen_random_uuid(), batch_seq, ordinal FROM usage_fact WHERE event_id IS NOT NULL
+     ORDER BY event_id;
+  INSERT INTO usage_delta (customer_id, usage_key_id, window_start, batch_seq, requests, uncached, cache_read,
+                           cache_write, visible, reasoning)
+    SELECT k.customer_id, f.usage_key_id, date_bin('15 minutes', f.time, 'epoch'), f.batch_seq, sum(requests),
+           sum(uncached), 0, 0, sum(visible), 0
+      FROM usage_fact f JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4 ORDER BY 4, 2, 3;
+  INSERT INTO activity_delta (engine_key_id, window_start, usage_key_id, batch_seq, uncached, cache_read,
+                              cache_write, output)
+    SELECT 1 + usage_key_id % 8, window_start, usage_key_id, batch_seq, uncached, 0, 0, visible
+      FROM usage_delta ORDER BY batch_seq, usage_key_id, window_start;
+  INSERT INTO activity_mask (engine_key_id, window_start, batch_seq, mask)
+    SELECT DISTINCT engine_key_id, window_start, batch_seq, ~repeat('0', 900)::bit(900)
+      FROM activity_delta ORDER BY batch_seq, engine_key_id, window_start;
+  INSERT INTO charge (customer_id, usage_key_id, window_start, meter, revision, cut_off_id, batch_seq, entity_id,
+                      subscription_id, quantity, price_id, currency, amount)
+    SELECT d.customer_id, d.usage_key_id, d.window_start, p.meter, 1, 1, max(d.batch_seq), 'factory',
+           format('s-%s', (d.usage_key_id + 1) / 2), sum(d.uncached), p.price_id, 'EUR', 1
+      FROM usage_delta d CROSS JOIN rate_card_price p WHERE d.customer_id IS NOT NULL
+     GROUP BY d.customer_id, d.usage_key_id, d.window_start, p.meter, p.price_id ORDER BY d.window_start;
+  INSERT INTO cost_allocation (scope, window_start, line, usage_key_id, revision, cut_off_id, batch_seq, entity_id,
+                               currency, weight_version, weight_uncached, weight_cache_read, weight_cache_write,
+                               weight_output, gpu_terms, busy_s, device_metered_mj, device_estimated_mj, host_mj,
+                               overhead_mj, device_cost, overhead_cost, gpu_cost)
+    SELECT 'deployment:d', window_start, 'usage', usage_key_id, 1, 1, max(batch_seq), 'factory', 'EUR', 1, 1, 1,
+           1, 1, 'owned', 900, 1, 0, 0, 0, 1, 1, 1
+      FROM usage_delta GROUP BY window_start, usage_key_id ORDER BY window_start;
+  -- One fact in twenty was replaced by another of its batch.
+  INSERT INTO fate_change (batch_seq, ordinal, fact_batch_seq, fact_ordinal, from_fate, to_fate, reason)
+    SELECT batch_seq, ordinal + 1, batch_seq, ordinal, 'counted', 'superseded', 'corrected'
+      FROM generate_series(1, final) batch_seq, generate_series(0, facts - 1, 20) ordinal;
+  PERFORM close_days(first_day + days - 1);
+END $$;
