@@ -45,10 +45,14 @@ def encode(
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
         claims=facts,
-        energy=_placed(prepared, directory, prepared.energy),
-        counters=_placed(prepared, directory, prepared.counters),
+        energy=_placed_if_any(prepared, directory, prepared.energy),
+        counters=_placed_if_any(prepared, directory, prepared.counters),
         now=now,
     )
+
+
+def _placed_if_any(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:
+    return _placed(prepared, directory, frame) if frame.height else frame
 
 
 def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:

@@ -43,19 +43,21 @@ class Stored:
         that kept an engine busy, `claims` those that may carry a vendor's cost.
         """
         day = now.astimezone(UTC).date()
-        tables = [
-            ("usage_fact", rows.fact_frame(facts, stored_day=day), rows.FACT_COLUMNS),
-            ("usage_delta", rows.usage_delta_frame(moves), rows.USAGE_DELTA_COLUMNS),
-            ("activity_delta", rows.activity_delta_frame(moves), rows.ACTIVITY_DELTA_COLUMNS),
-            ("gpu_reading", rows.reading_frame(energy, stored_day=day), rows.READING_COLUMNS),
-        ]
-        encoded = [
-            (name, Rows.of(frame, columns)) for name, frame, columns in tables if frame.height
-        ]
+        encoded: list[tuple[str, Rows]] = []
+        if facts.height:
+            frame = rows.fact_frame(facts, stored_day=day)
+            encoded.append(("usage_fact", Rows.of(frame, rows.FACT_COLUMNS)))
+        if moves.height:
+            usage, activity = rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
+            encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))
+            encoded.append(("activity_delta", Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS)))
+        if energy.height:
+            frame = rows.reading_frame(energy, stored_day=day)
+            encoded.append(("gpu_reading", Rows.of(frame, rows.READING_COLUMNS)))
         if worked.height:
             encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
-            tables=encoded,
+            tables=[(name, table) for name, table in encoded if table.count],
             claims=claims,
             counters=counters,
             stored_day=day,

@@ -201,9 +201,13 @@ def _check(prepared: Prepared, now: int) -> None:
         "counters": prepared.counters,
     }
     prepared.batches = batch_digests(prepared.decoded, prepared.items)
-    _explain(prepared, prepared.usage.filter(suspect_usage(prepared.usage)))
-    _explain(prepared, prepared.energy.filter(suspect_energy(prepared.energy)))
+    if prepared.usage.height:
+        _explain(prepared, prepared.usage.filter(suspect_usage(prepared.usage)))
+    if prepared.energy.height:
+        _explain(prepared, prepared.energy.filter(suspect_energy(prepared.energy)))
     for frame in (prepared.usage, prepared.energy, prepared.counters):
+        if frame.height == 0:
+            continue
         late = {row: (reason, detail) for row, reason, detail in untimely(frame, now=now)}
         names = prepared.ids(late) if late else {}
         for row, (reason, detail) in late.items():

@@ -100,6 +100,8 @@ def counter_rows(counters: pl.DataFrame, *, batch_seq: int, stored_day: date) ->
 
 def claim_rows(facts: pl.DataFrame, *, batch_seq: int) -> Rows:
     """Rows of provider_claim: what vendors say attempts cost."""
+    if facts["cost_amount"].null_count() == facts.height:
+        return []
     claimed = facts.filter(pl.col("cost_amount").is_not_null())
     columns = ("ordinal", "cost_amount", "cost_currency")
     return [
