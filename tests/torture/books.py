@@ -39,7 +39,7 @@ async def differences(url: str, sent: Sequence[Sent], missing: set[tuple[str, in
         received = await connection.fetchval("SELECT sum(received) FROM receipt")
         items = sum(len(one.attempts) + one.bad for one in deliveries)
         wrong += [] if received == items else [f"received {received}, {items} were sent"]
-        report = await check_windows(connection)
+        report = await check_windows([connection])
         wrong += [f"check: {one}" for one in list(report.differences)[:SHOWN]]
     finally:
         await connection.close()
