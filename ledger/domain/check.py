@@ -25,6 +25,11 @@ USAGE_COUNTS = ("requests", *METERS)
 ACTIVITY_KEYS = ("engine_key_id", "window_start", "usage_key_id")
 ACTIVITY_COUNTS = WORK
 OCTETS = -(-WINDOW_SECONDS // 8)
+WHOLE = ("usage_key_id", "engine_key_id", "window_start", *USAGE_COUNTS)
+
+
+def _no_rows(*columns: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,11 @@ class FactPart:
     split: pl.DataFrame
     spans: pl.DataFrame
 
+    @classmethod
+    def of_rows(cls, rows: pl.DataFrame) -> "FactPart":
+        """Facts that nobody has looked at: keys, kind, four times and counts of each."""
+        return cls(rows.height, _no_rows(*WHOLE), rows, rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -65,10 +75,6 @@ class Windows:
     def rows(self) -> int:
         """How many windows of either kind are held."""
         return self.usage.height + self.activity.height + self.busy.windows.size
-
-
-def _no_rows(*columns: str) -> pl.DataFrame:
-    return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
 
 
 NO_WINDOWS = Windows(

@@ -10,11 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledger.domain.check import FactPart, Windows, add_up, merge
+import polars as pl
+
+from ledger.domain.check import USAGE_COUNTS, FactPart, Windows, add_up, merge
 from ledger.domain.check_compare import Comparison, Difference, compare
 from ledger.store import check as store
+from ledger.store.archive_files import scan_archived
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
+from ledger.store.retention import ArchivedDay, list_archived
 
 Progress = Callable[[int], None]
 Decode = Callable[[], FactPart]
@@ -23,16 +27,18 @@ ReadPart = Callable[[Connection], Awaitable[Decode]]
 
 @dataclass(frozen=True, slots=True)
 class CheckSizes:
-    """How much of a day is read at once, after how many windows parts are merged, how many
-    differences are named."""
+    """How much of a day is read at once, from the database and from a file, after how many
+    windows parts are merged, and how many differences are named."""
 
     slice_pages: int = 2_048
+    slice_rows: int = 250_000
     merge_rows: int = 500_000
     named: int = 20
 
 
 DEFAULT_SIZES = CheckSizes()
 MISPLACED = "misplaced"
+TIMES = ("time", "started_at", "first_token_at", "ended_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +118,28 @@ async def check_windows(
 async def expected_facts(connection: Connection) -> int:
     """About how many facts there are: from the catalogue, or where it is silent from receipts."""
     pages = [one for one in await store.list_fact_pages(connection) if one.pages]
-    if all(one.rows is not None for one in pages):
-        return sum(one.rows or 0 for one in pages)
-    return await store.count_received(connection)
+    if any(one.rows is None for one in pages):
+        return await store.count_received(connection)
+    archived = await list_archived(connection)
+    return sum(one.rows or 0 for one in pages) + sum(one.day.rows for one in archived)
 
 
-async def list_parts(connection: Connection, batch_seq: int, slice_pages: int) -> list[ReadPart]:
+async def list_parts(connection: Connection, batch_seq: int, sizes: CheckSizes) -> list[ReadPart]:
     """Wherever facts are, each part by a function that reads it over any of the connections.
 
-    It fetches, and returns what decodes in a thread. Another place of facts adds its parts here.
+    It fetches, and returns what decodes in a thread.
     """
-    return [
-        _stored_part(store.FactSlice(one.stored_day, page, page + slice_pages), batch_seq)
-        for one in await store.list_fact_pages(connection)
-        for page in range(0, one.pages, slice_pages)
+    archived = [
+        _archived_part(day, first, sizes.slice_rows, batch_seq)
+        for day in await list_archived(connection, until_seq=batch_seq)
+        for first in range(0, day.day.rows, sizes.slice_rows)
     ]
+    stored = [
+        _stored_part(store.FactSlice(one.stored_day, page, page + sizes.slice_pages), batch_seq)
+        for one in await store.list_fact_pages(connection)
+        for page in range(0, one.pages, sizes.slice_pages)
+    ]
+    return archived + stored
 
 
 def _stored_part(part: store.FactSlice, batch_seq: int) -> ReadPart:
@@ -136,17 +149,36 @@ def _stored_part(part: store.FactSlice, batch_seq: int) -> ReadPart:
     return read
 
 
+def _archived_part(archived: ArchivedDay, first: int, rows: int, batch_seq: int) -> ReadPart:
+    def decode() -> FactPart:
+        facts = scan_archived(archived, verify=first == 0).slice(first, rows)
+        known = facts.filter(pl.col("batch_seq") <= batch_seq).select(
+            *("usage_key_id", "engine_key_id", "kind", *USAGE_COUNTS),
+            *(pl.col(name).cast(pl.Int64) for name in TIMES),
+        )
+        return FactPart.of_rows(known.collect())
+
+    async def read(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
+        return decode
+
+    return read
+
+
 async def _read_all(
     connections: Sequence[Connection], batch_seq: int, progress: Progress, sizes: CheckSizes
 ) -> tuple[_Stored, list[_Sums]]:
     lead, *others = connections
-    parts = deque(await list_parts(lead, batch_seq, sizes.slice_pages))
+    parts = deque(await list_parts(lead, batch_seq, sizes))
     sums = [_Sums(parts, sizes.merge_rows) for _ in connections]
-    async with asyncio.TaskGroup() as group:
-        for one, connection in zip(sums[1:], others, strict=True):
-            group.create_task(one.take_all(connection, progress))
-        stored = await _read_stored(lead, batch_seq, sizes.named)
-        await sums[0].take_all(lead, progress)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one, connection in zip(sums[1:], others, strict=True):
+                group.create_task(one.take_all(connection, progress))
+            stored = await _read_stored(lead, batch_seq, sizes.named)
+            await sums[0].take_all(lead, progress)
+    except ExceptionGroup as failed:
+        # The first says what is wrong; the others were stopped by it.
+        raise failed.exceptions[0] from failed
     return stored, sums
 
 
