@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from benchmarks import flatness, ingest, latency, over_http, profile_ingest, stream
+from benchmarks import evidence, flatness, ingest, latency, over_http, profile_ingest, stream
 from benchmarks.harness import Benchmark, save, show
 from benchmarks.server import SHOWN
 
@@ -13,6 +13,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "http": over_http.run,
     "latency": latency.run,
     **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
+    "evidence": evidence.run,
     "profile": profile_ingest.run,
 }
 # Several under one name.
