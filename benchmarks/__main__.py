@@ -3,7 +3,16 @@
 import sys
 from collections.abc import Mapping
 
-from benchmarks import check, flatness, ingest, latency, over_http, profile_ingest, stream
+from benchmarks import (
+    check,
+    evidence,
+    flatness,
+    ingest,
+    latency,
+    over_http,
+    profile_ingest,
+    stream,
+)
 from benchmarks.harness import Benchmark, save, show
 from benchmarks.server import SHOWN
 
@@ -14,6 +23,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "latency": latency.run,
     **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
     "check": check.run,
+    "evidence": evidence.run,
     "profile": profile_ingest.run,
 }
 # Several under one name.
