@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     kafka_username: str | None = Field(None, description="SASL user")
     kafka_password: SecretStr | None = Field(None, description="SASL password")
     kafka_ca_file: Path | None = Field(None, description="CA certificates for TLS")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65_535, description="where a worker serves Prometheus text"
+    )
     end_user_secret: SecretStr | None = Field(
         None,
         description="key of the hash under which end users are stored; without it they are not",

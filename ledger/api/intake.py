@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from ledger import clock
+from ledger import clock, metrics
 from ledger.api.problems import TooManyBodiesError
 from ledger.domain.errors import LedgerError
 from ledger.domain.ingest.record import Record, RecordOutcome
@@ -89,6 +89,7 @@ class Intake:
                 now=clock.now(),
                 limits=self.limits,
             )
+        metrics.count_outcomes(outcomes, "http")
         for one, outcome in zip(batch, outcomes, strict=True):
             if not one.outcome.done():
                 one.outcome.set_result(outcome)

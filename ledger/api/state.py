@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -10,6 +11,7 @@ from litestar import Litestar, Request
 
 from ledger.api.intake import Intake
 from ledger.domain.errors import MissingInputError
+from ledger.domain.period import EPOCH
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import IngestLimits
 from ledger.settings import Settings
@@ -26,6 +28,7 @@ class State:
     api: "asyncpg.Pool[asyncpg.Record]"
     limits: IngestLimits
     intake: Intake
+    measured_at: datetime = EPOCH
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:

@@ -6,9 +6,10 @@ import logging
 import signal
 
 import click
+from prometheus_client import start_http_server
 
 from ledger.commands.background import background
-from ledger.domain.errors import MissingInputError
+from ledger.domain.errors import MissingInputError, UnavailableError
 from ledger.settings import Settings
 from ledger.stream.consumer import run_worker
 
@@ -18,7 +19,8 @@ M_ARENA_MAX = -8
 
 @click.command()
 @click.option("--no-settle", is_flag=True, help="Only store what arrives; settle elsewhere.")
-def worker(no_settle: bool) -> None:
+@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Serve Prometheus text there.")
+def worker(no_settle: bool, metrics_port: int | None) -> None:
     """Read events from Kafka, store them, and keep allocation, rating and journal up to date.
 
     Several workers share the partitions; one of them at least should settle.
@@ -32,11 +34,23 @@ def worker(no_settle: bool) -> None:
             raise MissingInputError(f"TOKENLEDGER_{name.upper()} is not set.", "Set it.")
     assert settings.worker_url is not None
     share_heaps()
+    port = metrics_port or settings.metrics_port
+    if port is not None:
+        _serve_metrics(port)
     if no_settle:
         asyncio.run(_until_signal(settings))
         return
     with background(settings.worker_url, settings.settle_seconds):
         asyncio.run(_until_signal(settings))
+
+
+def _serve_metrics(port: int) -> None:
+    try:
+        start_http_server(port)
+    except OSError as error:
+        raise UnavailableError(
+            f"Port {port} cannot be used for metrics ({error.strerror}).", "Name another."
+        ) from error
 
 
 def share_heaps() -> None:

@@ -12,8 +12,10 @@ from ledger.store.positions import (
 from ledger.store.queries import Connection
 
 
-async def start_partition(connection: Connection, at: Partition, *, log_start: int) -> int:
-    """The offset to read from; a log that starts past our position is kept as a gap.
+async def start_partition(
+    connection: Connection, at: Partition, *, log_start: int
+) -> tuple[int, int]:
+    """The offset to read from, and how many before it are lost: those are kept as a gap.
 
     A partition never seen before stands at 0, so that what was gone before we came is named too.
     """
@@ -27,11 +29,11 @@ async def start_partition(connection: Connection, at: Partition, *, log_start: i
         )
         position = stands[at.partition]
         if position >= log_start:
-            return position
+            return position, 0
         batch_seq = await draw_batch_seq(connection)
         await insert_gap(connection, at, from_offset=position, to_offset=log_start)
         moved = await move_position(
             connection, PositionMove(at, position, log_start), batch_seq=batch_seq
         )
     # Another worker was here in between: what it set is read at the next start.
-    return log_start if moved else position
+    return (log_start, log_start - position) if moved else (position, 0)

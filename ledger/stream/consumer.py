@@ -19,6 +19,7 @@ from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, To
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from ledger import metrics
 from ledger.clock import now
 from ledger.domain.errors import InvalidInputError, UnavailableError
 from ledger.domain.ingest.record import Record, RecordOutcome
@@ -27,7 +28,6 @@ from ledger.flows.position import start_partition
 from ledger.settings import Settings
 from ledger.store.connect import connect
 from ledger.store.positions import Partition, PositionMove
-from ledger.stream import metrics
 from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
 from ledger.wire.errors import BatchHeaderError
@@ -254,9 +254,9 @@ class _Worker:
         self.positions = {}
         for partition, log_start in sorted(starts.items()):
             at = self._partition(partition)
-            self.positions[partition] = await start_partition(
-                self.pipeline.registrar, at, log_start=log_start
-            )
+            begins, lost = await start_partition(self.pipeline.registrar, at, log_start=log_start)
+            self.positions[partition] = begins
+            metrics.LOST_OFFSETS.inc(lost)
         await self.topic.seek(self.positions)
 
     def _fresh(self, partition: int, records: Sequence[Any]) -> list[Any]:
@@ -286,8 +286,7 @@ class _Worker:
             await self.abandon()
             return
         self.stored |= {move.partition.partition: move.next_offset for move in moves}
-        metrics.count_outcomes(found)
-        metrics.FRESHNESS.set_to_current_time()
+        metrics.count_outcomes(found, "kafka")
         for partition, end in self.topic.ends(self.stored).items():
             behind = max(end - self.stored[partition], 0)
             metrics.LAG.labels(str(partition)).set(behind)

@@ -192,7 +192,7 @@ async def test_a_worker_that_lost_its_partition_stores_nothing(worker: Connectio
     await open_books(worker)
     gate = Gate(worker)
     at = Partition("cluster", "topic", 0, "events")
-    assert await start_partition(worker, at, log_start=0) == 0
+    assert await start_partition(worker, at, log_start=0) == (0, 0)
 
     async def store(record: Record, expected: int) -> None:
         move = PositionMove(at, expected, expected + 1)
@@ -215,8 +215,8 @@ async def test_a_worker_that_lost_its_partition_stores_nothing(worker: Connectio
 
 async def test_a_log_that_starts_past_our_position_is_a_named_gap(worker: Connection) -> None:
     at = Partition("cluster", "topic", 3, "events")
-    assert await start_partition(worker, at, log_start=7) == 7
-    assert await start_partition(worker, at, log_start=7) == 7
+    assert await start_partition(worker, at, log_start=7) == (7, 7)
+    assert await start_partition(worker, at, log_start=7) == (7, 0)
     rows = await worker.fetch("SELECT partition, from_offset, to_offset FROM kafka_gap")
     assert [tuple(row) for row in rows] == [(3, 0, 7)]
 

@@ -1,0 +1,90 @@
+"""What a process counts of ingest, and what the ledger knows of its sources, for Prometheus."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from ledger.domain.ingest.record import RecordOutcome
+
+ITEMS = Counter(
+    "tokenledger_ingest_items",
+    "Items stored by this process, by what became of them and how they came",
+    ["fate", "transport"],
+)
+RECORDS = Counter(
+    "tokenledger_ingest_records", "Records or bodies stored by this process", ["transport"]
+)
+BATCH_ITEMS = Histogram(
+    "tokenledger_ingest_batch_items",
+    "Items in one transaction",
+    buckets=(1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
+)
+FRESHNESS = Gauge(
+    "tokenledger_ingest_last_commit_timestamp_seconds", "When this process last committed a batch"
+)
+LOST_FENCES = Counter(
+    "tokenledger_ingest_fences_lost", "Batches rolled back because another worker had moved on"
+)
+LAG = Gauge(
+    "tokenledger_ingest_lag_records", "Records behind the end of a partition", ["partition"]
+)
+LOST_OFFSETS = Counter(
+    "tokenledger_ingest_lost_offsets", "Offsets that the broker no longer had when we came for them"
+)
+SOURCE_RECEIVED = Gauge(
+    "tokenledger_source_last_received_timestamp_seconds",
+    "When something of a source was last stored",
+    ["source"],
+)
+SOURCE_EVENT = Gauge(
+    "tokenledger_source_last_event_timestamp_seconds",
+    "When the newest event in a source's last batch happened",
+    ["source"],
+)
+SOURCE_ITEMS = Gauge(
+    "tokenledger_source_items",
+    "Items of a source in the ledger, by fate on arrival",
+    ["source", "fate"],
+)
+MISSING = Gauge(
+    "tokenledger_missing_batches",
+    "Numbers missing in the batches of a producer",
+    ["source", "producer"],
+)
+QUARANTINED = Gauge("tokenledger_quarantined_items", "Items in quarantine that nobody has replayed")
+FATES = ("counted", "duplicate", "conflict", "quarantined", "superseded", "suspense")
+
+
+def count_outcomes(found: Iterable[RecordOutcome], transport: str) -> None:
+    """Add one transaction's outcomes."""
+    received = 0
+    for outcome in found:
+        RECORDS.labels(transport).inc()
+        received += outcome.received
+        for fate, count in outcome.counts.items():
+            ITEMS.labels(fate, transport).inc(count)
+    BATCH_ITEMS.observe(received)
+    FRESHNESS.set_to_current_time()
+
+
+def show_ledger(
+    sources: Iterable[Mapping[str, Any]], gaps: Iterable[Mapping[str, Any]], quarantined: int
+) -> None:
+    """Set what the ledger knows, whoever stored it."""
+    for row in sources:
+        _set_time(SOURCE_RECEIVED.labels(row["source"]), row["last_received_at"])
+        _set_time(SOURCE_EVENT.labels(row["source"]), row["last_event_at"])
+        for fate in FATES:
+            SOURCE_ITEMS.labels(row["source"], fate).set(row[fate] or 0)
+    MISSING.clear()
+    for row in gaps:
+        missing = row["last_missing"] - row["first_missing"] + 1
+        MISSING.labels(row["source"], row["producer"]).inc(missing)
+    QUARANTINED.set(quarantined)
+
+
+def _set_time(gauge: Gauge, moment: datetime | None) -> None:
+    if moment is not None:
+        gauge.set(int(moment.timestamp()))
