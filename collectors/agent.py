@@ -156,7 +156,7 @@ def _run(settings: CollectSettings, stop: threading.Event, stack: ExitStack) -> 
     publisher = open_publisher(settings)
     spool = stack.enter_context(_open_spool(settings))
     agent = Agent(settings, sources=_open_sources(settings), spool=spool)
-    delivery = Delivery(spool, publisher)
+    delivery = Delivery(spool, publisher, settings.encoding)
     delivery.start()
     stack.callback(lambda: delivery.drain(float(settings.drain_s)))
     stack.callback(agent.close)

@@ -3,9 +3,11 @@
 import logging
 import threading
 
+from collectors.compact import compact
 from collectors.errors import CollectError, PublishError, SpoolError
 from collectors.publish import Publisher
 from collectors.spool import Spool
+from ledger.wire.batch import COLUMNAR, Batch
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +20,10 @@ IDLE_S = 5
 class Delivery:
     """Sends until told to stop; an error waits and tries again, and nothing is skipped."""
 
-    def __init__(self, spool: Spool, publisher: Publisher) -> None:
+    def __init__(self, spool: Spool, publisher: Publisher, encoding: str = COLUMNAR) -> None:
         self._spool = spool
         self._publisher = publisher
+        self._encode = compact if encoding == COLUMNAR else _as_spooled
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
@@ -70,7 +73,7 @@ class Delivery:
         batches = self._spool.waiting(BATCHES_PER_ROUND)
         if not batches:
             return False
-        self._publisher.publish(batches)
+        self._publisher.publish([self._encode(batch) for batch in batches])
         self.delivered += len(batches)
         try:
             self._spool.acknowledge(batches[-1].header.sequence)
@@ -82,6 +85,10 @@ class Delivery:
     def _rest(self, seconds: int) -> None:
         self._wake.wait(seconds)
         self._wake.clear()
+
+
+def _as_spooled(batch: Batch) -> Batch:
+    return batch
 
 
 def _wait_s(error: Exception, retry_s: int) -> int:

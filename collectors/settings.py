@@ -66,6 +66,7 @@ class CollectSettings(BaseSettings):
     spool_dir: Path = Path("/var/lib/tokenledger/spool")
     spool_bytes: int = Field(default=1024**3, ge=1024**2)
     batch_bytes: int = Field(default=MAX_BATCH_BYTES, ge=4096, le=MAX_BATCH_BYTES)
+    encoding: Literal["columnar.v1", "ndjson.v1"] = "columnar.v1"
     interval_s: Decimal = Field(default=Decimal(1), ge=Decimal("0.05"), le=3600)
     scrape_timeout_s: Decimal = Field(default=Decimal(5), gt=0, le=60)
     targets: list[Target] = Field(default_factory=list)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer, embedded_server
@@ -22,6 +23,9 @@ from tests.support.database import (
 )
 
 ROOT = Path(__file__).parent.parent
+# How long an example takes is the machine's matter; pytest's own limit ends what never ends.
+settings.register_profile("ledger", deadline=None)
+settings.load_profile("ledger")
 
 
 @pytest.fixture(scope="session")

@@ -63,3 +63,9 @@ class TurnAfter(Turn):
     def start_again(self) -> None:
         """Let the batch behind know."""
         self.again.set()
+
+    def finish(self) -> None:
+        """It is stored or given up; whoever comes behind may go on, and forgets it."""
+        self.done.set()
+        # Else every batch would remember all that came before it.
+        self.before = None

@@ -49,15 +49,10 @@ class Pipeline:
         """Start a batch behind those sent before; the task raises what `ingest` raises."""
         turn = TurnAfter(self._claiming, self._last)
         self._last, self._sent = turn, self._sent + 1
-        return asyncio.create_task(self._store(batch, turn, self._sent % len(self.writers)))
-
-    async def _store(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
-        try:
-            return await self._pass(batch, turn, writer)
-        finally:
-            turn.done.set()
-            # Else every batch would remember all that came before it.
-            turn.before = None
+        task = asyncio.create_task(self._pass(batch, turn, self._sent % len(self.writers)))
+        # By the task's end, not by its last line: a task cancelled early never has a first one.
+        task.add_done_callback(lambda _: turn.finish())
+        return task
 
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
         async with self._decoding:
