@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.torture.run import Outcome, ground, run_seed
+from tests.torture.scene import MISSED
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,6 +54,7 @@ def _run_share(seeds: Sequence[int]) -> list[Outcome]:
             verdict = "FAILED" if one.wrong else "ok"
             faults = ", ".join(one.faults)
             print(f"seed {seed}: {verdict}, {one.events} events, {one.seconds} s ({faults})")
+            print(f"  {'; '.join(one.met)}")
             for line in one.wrong:
                 print(f"  {line}")
             sys.stdout.flush()
@@ -68,7 +70,10 @@ def _keep(path: Path, outcomes: Sequence[Outcome], minutes: float) -> None:
         "events": sum(one.events for one in outcomes),
         "minutes": round(minutes, 1),
         "faults": dict(sorted(faults.items())),
-        "runs": [[one.seed, one.events, one.seconds, list(one.faults)] for one in outcomes],
+        "missed": [[one.seed, said] for one in outcomes for said in one.met if MISSED in said],
+        "runs": [
+            [one.seed, one.events, one.seconds, list(one.faults), list(one.met)] for one in outcomes
+        ],
     }
     path.write_text(json.dumps(body, indent=1) + "\n")
 

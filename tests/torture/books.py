@@ -46,6 +46,31 @@ async def differences(url: str, sent: Sequence[Sent], missing: set[tuple[str, in
     return wrong
 
 
+async def receipts_of(url: str, sent: Sequence[Sent]) -> list[str]:
+    """Kafka records that were not received once and whole; a partition holds them in order."""
+    wanted: Counter[tuple[int, int, int]] = Counter()
+    ends: Counter[int] = Counter()
+    for one in sent:
+        size = len(one.said.attempts) + one.said.bad
+        wanted[one.partition, ends[one.partition], size] += 1
+        ends[one.partition] += 1
+    connection = await connect(url)
+    try:
+        rows = await connection.fetch(RECEIPTS)
+        positions = await connection.fetch("SELECT partition, next_offset FROM kafka_position")
+    finally:
+        await connection.close()
+    found = Counter(tuple(row) for row in rows)
+    stands = {row["partition"]: row["next_offset"] for row in positions}
+    return _differ("receipt", wanted, found) + _differ("position", ends, stands)
+
+
+RECEIPTS = """
+SELECT split_part(position, '/', 2)::int, split_part(position, '/', 3)::int, received
+  FROM receipt WHERE transport = 'kafka'
+"""
+
+
 def _firsts(
     deliveries: Iterable[Delivery], stored: Mapping[int, int]
 ) -> tuple[dict[Identity, tuple[int, ...]], list[str]]:
@@ -56,7 +81,7 @@ def _firsts(
         if len(there) != 1:
             wrong.append(f"{identity}: {len(there)} of {len(variants)} contents are stored")
         first[identity] = (there or variants)[0]
-    return first, wrong
+    return first, wrong[:SHOWN]
 
 
 def _differ(what: str, wanted: Mapping[Any, int], found: Mapping[Any, int]) -> list[str]:
@@ -141,7 +166,7 @@ def _busy(truth: Truth, found: Mapping[tuple[str, int], set[int]]) -> list[str]:
 
 async def _gaps(connection: Connection) -> Counter[tuple[str, int]]:
     return Counter(
-        (row["producer"], number)
+        (f"{row['producer']}/{row['epoch']}", number)
         for row in await list_sequence_gaps(connection)
         if row["source"] == SEQUENCED
         for number in range(row["first_missing"], row["last_missing"] + 1)

@@ -8,8 +8,18 @@ import asyncpg
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
 
-PAUSE_S = 0.1
-SUM = "SELECT count(*), sum(requests), sum(uncached) FROM usage_delta WHERE batch_seq <= $1"
+PAUSE_S = 0.2
+# A purpose that is kept: a fold must not merge across it.
+PURPOSE = "torture"
+SUM = """
+SELECT (SELECT count(*) FROM receipt WHERE batch_seq <= $1) AS records, sum(requests),
+       sum(uncached), sum(cache_read), sum(visible), sum(reasoning)
+  FROM usage_delta WHERE batch_seq <= $1
+"""
+RECEIPT = """
+INSERT INTO receipt (batch_seq, ordinal_from, lane, transport, received_at, received)
+VALUES ($1, 0, 0, 'internal', now(), 0)
+"""
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
@@ -34,7 +44,7 @@ class CutOffs:
 
     async def _draw(self, connection: Connection) -> None:
         while True:
-            cut_off = await draw_cut_off(connection, "fold")
+            cut_off = await draw_cut_off(connection, PURPOSE)
             self.seen.setdefault(cut_off.batch_seq, await _sums(connection, cut_off.batch_seq))
             await asyncio.sleep(PAUSE_S)
 
@@ -64,9 +74,11 @@ async def hold_open(url: str, seconds: float) -> list[str]:
     try:
         async with holder.transaction():
             number = await draw_batch_seq(holder)
+            # What it stores must be in every cut-off that is not below it.
+            await holder.execute(RECEIPT, number)
             until = asyncio.get_running_loop().time() + seconds
             while asyncio.get_running_loop().time() < until:
-                cut_off = await draw_cut_off(drawer, "fold")
+                cut_off = await draw_cut_off(drawer, PURPOSE)
                 if cut_off.batch_seq >= number:
                     wrong.append(f"cut-off {cut_off.batch_seq} passed the open batch {number}")
                 await asyncio.sleep(PAUSE_S)

@@ -1,40 +1,21 @@
 """The faults of a seed, one after the other while workers read: each returns what it saw wrong."""
 
 import asyncio
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
-from ledger.store.postgres import EmbeddedServer
-from tests.support.database import Database
-from tests.support.kafka import Broker
+from tests.torture.commands import kill_archive, kill_fold
 from tests.torture.cut_offs import AWAY, hold_open
-from tests.torture.workers import SESSION_MS, Workers, seen_doing
-
-
-@dataclass
-class Scene:
-    """All that a fault may lay hands on."""
-
-    draw: random.Random
-    server: EmbeddedServer
-    broker: Broker
-    database: Database
-    workers: Workers
-    folder: str
-
-    def any_worker(self) -> str:
-        """One of the workers that run."""
-        return self.draw.choice(sorted(self.workers.running))
+from tests.torture.freeze import COPIED, freeze_in_copy
+from tests.torture.gates import gate_at, gate_in_commit
+from tests.torture.scene import MISSED, Scene
+from tests.torture.workers import PREFIX
 
 
 async def kill_any_time(scene: Scene) -> list[str]:
     """A worker dies wherever it happens to be."""
+    scene.release()
     await asyncio.sleep(scene.draw.random())
     scene.workers.kill(scene.any_worker())
     scene.workers.start()
@@ -42,45 +23,58 @@ async def kill_any_time(scene: Scene) -> list[str]:
 
 
 async def kill_in_commit(scene: Scene) -> list[str]:
-    """A worker dies while PostgreSQL commits for it, or, met too late, right after."""
-    return await _kill_in(scene, "COMMIT")
-
-
-async def kill_in_copy(scene: Scene) -> list[str]:
-    """A worker dies inside a COPY."""
-    return await _kill_in(scene, "COPY")
-
-
-async def _kill_in(scene: Scene, statement: str) -> list[str]:
-    name = await seen_doing(scene.database.superuser_url, statement)
-    victim = name if name in scene.workers.running else scene.any_worker()
-    scene.workers.kill(victim)
+    """A worker dies inside a COMMIT, and PostgreSQL, by the seed, ends it one way or the other."""
+    stands = scene.draw.random() < 0.5
+    async with gate_in_commit(scene.database.superuser_url) as gate:
+        scene.release()
+        held = await gate.meet(PREFIX, "COMMIT")
+        end = "which stands" if stands else "which is undone"
+        scene.workers.kill(scene.hit(held, f"in COMMIT, {end}"))
+        if held is not None and not stands:
+            await gate.watcher.execute("SELECT pg_terminate_backend($1, 5000)", held.pid)
     scene.workers.start()
     return []
 
 
-async def freeze_in_copy(scene: Scene) -> list[str]:
-    """A worker freezes inside a COPY and past its session; another goes on; then it wakes."""
-    name = await seen_doing(scene.database.superuser_url, "COPY")
-    victim = name if name in scene.workers.running else scene.any_worker()
-    scene.workers.freeze(victim)
-    if len(scene.workers.running) < 2:
-        scene.workers.start()
-    await asyncio.sleep(SESSION_MS / 1000 + 2)
-    scene.workers.wake(victim)
+async def kill_in_copy(scene: Scene) -> list[str]:
+    """A worker dies inside a COPY."""
+    return await _kill_at(scene, scene.draw.choice(COPIED), "COPY")
+
+
+async def kill_before_position(scene: Scene) -> list[str]:
+    """A worker dies when all is written but the position."""
+    return await _kill_at(scene, "kafka_position", "")
+
+
+async def _kill_at(scene: Scene, table: str, statement: str) -> list[str]:
+    async with gate_at(scene.database.superuser_url, table) as gate:
+        scene.release()
+        held = await gate.meet(PREFIX, statement)
+        scene.workers.kill(scene.hit(held, f"in {statement or 'a write'} of {table}"))
+    scene.workers.start()
     return []
 
 
 async def stop_database(scene: Scene) -> list[str]:
-    """PostgreSQL ends as in a power cut, and recovers."""
-    await asyncio.to_thread(scene.server.stop, immediate=True)
-    await asyncio.sleep(scene.draw.random())
-    await asyncio.to_thread(scene.server.start)
+    """PostgreSQL ends as in a power cut in the middle of a batch, and recovers."""
+    table = scene.draw.choice(COPIED)
+    pause = scene.draw.random()
+    try:
+        with suppress(*AWAY):
+            async with gate_at(scene.database.superuser_url, table) as gate:
+                scene.release()
+                scene.hit(await gate.meet(PREFIX), f"power cut in a write of {table}")
+                await asyncio.to_thread(scene.server.stop, immediate=True)
+        await asyncio.sleep(pause)
+    finally:
+        await asyncio.to_thread(scene.server.start)
     return []
 
 
 async def stop_broker(scene: Scene) -> list[str]:
     """The broker dies and comes back."""
+    scene.release()
+    await asyncio.sleep(scene.draw.random() / 5)
     await asyncio.to_thread(scene.broker.kill)
     await asyncio.sleep(scene.draw.random())
     await asyncio.to_thread(scene.broker.start)
@@ -91,62 +85,32 @@ async def rebalance(scene: Scene) -> list[str]:
     """Workers come and go, up to three at once."""
     while len(scene.workers.running) < 3:
         scene.workers.start()
-    await asyncio.sleep(1 + scene.draw.random())
+    scene.met.append("three workers" if await scene.joined() else f"{MISSED} three workers")
+    scene.release()
+    await asyncio.sleep(scene.draw.random())
     await asyncio.to_thread(scene.workers.stop, scene.any_worker())
     return []
 
 
 async def open_batch(scene: Scene) -> list[str]:
     """Somebody holds a batch open; cut-offs and workers go on."""
-    return await hold_open(scene.database.worker_url, 0.5 + scene.draw.random())
+    before = await scene.stored()
+    scene.release()
+    wrong = await hold_open(scene.database.worker_url, 1 + scene.draw.random())
+    more = await scene.stored() - before
+    scene.met.append("others went on" if more > 0 else f"{MISSED} others going on")
+    return wrong
 
 
-async def kill_fold(scene: Scene) -> list[str]:
-    """The fold is killed half way."""
-    command = [sys.executable, "-m", "ledger.cli", "fold", "--all"]
-    await _kill_command(scene, command)
-    return []
-
-
-async def kill_archive(scene: Scene) -> list[str]:
-    """The archive is killed half way, and then run again to its end."""
-    command = [sys.executable, "-m", "ledger.cli", "archive", "--days", "1", "--to"]
-    command.append(f"{scene.folder}/{scene.workers.topic}")
-    await _kill_command(scene, command)
-    environment = _environment() | {"TOKENLEDGER_WORKER_URL": scene.database.worker_url}
-    run = subprocess.run
-    done = await asyncio.to_thread(run, command, env=environment, capture_output=True, check=False)
-    said = done.stdout.decode() + done.stderr.decode()
-    return [] if done.returncode == 0 and ", 0 stay" in said else [f"archive: {said}"]
-
-
-async def _kill_command(scene: Scene, command: list[str]) -> None:
-    url = {"TOKENLEDGER_WORKER_URL": scene.database.worker_url}
-    process = subprocess.Popen(
-        command,
-        env=_environment() | url,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    # Most of its life such a command loads; its work is the end of it.
-    await asyncio.sleep(0.5 + scene.draw.random())
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGKILL)
-    await asyncio.to_thread(process.wait)
-
-
-def _environment() -> dict[str, str]:
-    return dict(os.environ)
-
-
-# It needs days that are over: such a seed has a past.
-ARCHIVE = "kill archive"
+# The first needs days that are over: such a seed has a past. The other needs a batch that is large.
+ARCHIVE, FREEZE = "kill archive", "freeze in copy"
 Fault = Callable[[Scene], Awaitable[list[str]]]
 FAULTS: Mapping[str, Fault] = {
     "kill": kill_any_time,
     "kill in commit": kill_in_commit,
     "kill in copy": kill_in_copy,
-    "freeze in copy": freeze_in_copy,
+    "kill before position": kill_before_position,
+    FREEZE: freeze_in_copy,
     "stop database": stop_database,
     "stop broker": stop_broker,
     "rebalance": rebalance,
@@ -155,7 +119,7 @@ FAULTS: Mapping[str, Fault] = {
     ARCHIVE: kill_archive,
 }
 # A freeze lasts longer than a session, a broker takes seconds to come back.
-SELDOM = ("freeze in copy", "stop broker", ARCHIVE)
+SELDOM = (FREEZE, "stop broker", ARCHIVE)
 
 
 def faults_of(draw: random.Random) -> list[str]:
@@ -171,5 +135,6 @@ async def inflict(name: str, scene: Scene) -> list[str]:
     """One fault; what the database cannot answer meanwhile is no finding."""
     try:
         return await FAULTS[name](scene)
-    except AWAY:
+    except AWAY as error:
+        scene.met.append(f"{MISSED} {name}: {error!r}")
         return []

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from kafka import KafkaProducer
@@ -22,13 +23,24 @@ from ledger.wire.batch import BatchHeader
 from ledger.wire.errors import BatchHeaderError
 from tests.support.database import Database, fresh_database, make_template, server_folder
 from tests.support.kafka import Broker, create_topic, make_broker
-from tests.torture.books import differences
+from tests.torture.books import differences, receipts_of
 from tests.torture.cut_offs import AWAY, CutOffs
-from tests.torture.faults import ARCHIVE, Scene, faults_of, inflict
-from tests.torture.sending import KEYED, KNOWN, MENDS, SEQUENCED, Sent, make_records, partitions_of
+from tests.torture.faults import ARCHIVE, FREEZE, faults_of, inflict
+from tests.torture.scene import Scene
+from tests.torture.sending import (
+    KEYED,
+    KNOWN,
+    MENDS,
+    SEQUENCED,
+    Sent,
+    heavy_record,
+    make_records,
+    partitions_of,
+)
 from tests.torture.workers import Workers
 
 SECONDS_MAX = 90
+PAUSE_S = 0.01
 # What the machine needs, not what a crash may lose: durable but for the size of its memory.
 SETTINGS = {"shared_buffers": "64MB"}
 
@@ -41,6 +53,7 @@ class Outcome:
     faults: Sequence[str]
     events: int
     seconds: float
+    met: Sequence[str] = field(default_factory=list)
     wrong: Sequence[str] = field(default_factory=list)
 
 
@@ -79,7 +92,9 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
     with fresh_database(ground.server, ground.template) as database:
         log = str(ground.folder / f"{topic}.log")
         workers = Workers(database.worker_url, ground.broker.bootstrap, topic, log)
-        scene = Scene(draw, ground.server, ground.broker, database, workers, str(ground.folder))
+        scene = Scene(
+            seed, draw, ground.server, ground.broker, database, workers, str(ground.folder)
+        )
         try:
             wrong = asyncio.run(_run(scene, chosen, sent, missing))
         finally:
@@ -87,7 +102,7 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
     events = sum(len(one.said.attempts) + one.said.bad for one in sent)
     if wrong:
         wrong = [*wrong, "log: " + Path(log).read_text(errors="replace")[-2000:]]
-    return Outcome(seed, chosen, events, round(time.monotonic() - began, 1), wrong)
+    return Outcome(seed, chosen, events, round(time.monotonic() - began, 1), scene.met, wrong)
 
 
 async def _run(
@@ -97,14 +112,22 @@ async def _run(
     await ingest_all(scene.database, old, ago=timedelta(days=3))
     cut_offs = CutOffs(scene.database.worker_url)
     watching = asyncio.create_task(cut_offs.watch())
-    producing = threading.Thread(target=_produce, args=(scene, sent), daemon=True)
+    shares = _shares(scene.draw, sent, len(faults) + 1)
+    if FREEZE in faults:
+        shares.insert(faults.index(FREEZE) + 1, [heavy_record(scene.seed)])
+    sent = [one for share in shares for one in share]
+    producing = threading.Thread(target=_produce, args=(scene, shares), daemon=True)
     wrong: list[str] = []
     try:
         for _ in range(scene.draw.choice([1, 2, 2])):
             scene.workers.start()
         producing.start()
+        scene.release()
+        await scene.until(lambda stored: stored > 0, "SELECT count(*) FROM kafka_position")
         for name in faults:
             wrong += await inflict(name, scene)
+        for _ in shares:
+            scene.release()
         if not scene.workers.running:
             scene.workers.start()
         await asyncio.to_thread(producing.join)
@@ -113,9 +136,18 @@ async def _run(
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+    if wrong:
+        return wrong
     wrong += await cut_offs.slipped()
     wrong += await differences(scene.database.worker_url, [*old, *sent], missing)
+    wrong += await receipts_of(scene.database.worker_url, sent)
     return wrong
+
+
+def _shares(draw: random.Random, sent: Sequence[Sent], count: int) -> list[list[Sent]]:
+    """Cuts the records into shares: each fault meets workers that have one of them to read."""
+    edges = [0, *(n * len(sent) // count + draw.randrange(3) for n in range(1, count)), len(sent)]
+    return [list(sent[since:until]) for since, until in pairwise(edges)]
 
 
 def _past(sent: Sequence[Sent]) -> list[Sent]:
@@ -175,20 +207,21 @@ def record_of(one: Sent) -> Record:
         return Record(one.body, refusal=str(error))
 
 
-def _produce(scene: Scene, sent: Sequence[Sent]) -> None:
+def _produce(scene: Scene, shares: Sequence[Sequence[Sent]]) -> None:
     producer = KafkaProducer(
         bootstrap_servers=scene.broker.bootstrap,
         acks="all",
         enable_idempotence=True,
         delivery_timeout_ms=60_000,
     )
-    draw = random.Random(len(sent))
+    topic = scene.workers.topic
     try:
-        for one in sent:
-            producer.send(
-                scene.workers.topic, one.body, headers=one.headers, partition=one.partition
-            )
-            time.sleep(draw.random() * 0.03)
+        for share in shares:
+            scene.shares.acquire()
+            for one in share:
+                producer.send(topic, one.body, headers=one.headers, partition=one.partition)
+                scene.sent += 1
+                time.sleep(PAUSE_S)
         producer.flush(60)
     finally:
         producer.close()
@@ -212,4 +245,23 @@ async def _until_read(database: Database, records: int) -> list[str]:
         if done >= records:
             return []
         await asyncio.sleep(0.1)
-    return [f"stuck: {done} of {records} records were read in {SECONDS_MAX} s"]
+    return [
+        f"stuck: {done} of {records} records were read in {SECONDS_MAX} s",
+        *await _busy(database),
+    ]
+
+
+async def _busy(database: Database) -> list[str]:
+    """What every connection is at, for whoever has to find out why nothing moves."""
+    connection = await connect(database.superuser_url)
+    try:
+        rows = await connection.fetch(ACTIVITY)
+    finally:
+        await connection.close()
+    return [" ".join(map(str, row)) for row in rows]
+
+
+ACTIVITY = """
+SELECT application_name, pid, state, wait_event, pg_blocking_pids(pid), xact_start, left(query, 80)
+  FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""

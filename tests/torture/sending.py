@@ -17,6 +17,7 @@ KNOWN = frozenset({"acme", "globex"})
 CUSTOMERS = ("acme", "acme", "globex", "stranger")
 POISON = (b"{nothing", b'{"id": 1}', b"\xff\xfe\xfd", b"[1, 2", b'{"specversion":"1.0"}')
 KEYED, SEQUENCED, MENDS = "gw/keyed", "gw/sequenced", "gw/mends"
+HEAVY_EVENTS, HEAVY_FROM = 5_000, 1_000_000
 Headers = list[tuple[str, bytes]]
 
 
@@ -73,8 +74,8 @@ def make_records(seed: int, *, size: int = 60) -> tuple[list[Sent], set[tuple[st
     draw = random.Random(seed)
     sender = Sender(draw, partitions=partitions_of(seed))
     originals: list[Attempt] = []
-    for producer in ("p0", "p1"):
-        originals += _send_batches(sender, producer, size // 4)
+    for producer, epoch in (("p0", 1), ("p0", 2), ("p1", 7)):
+        originals += _send_batches(sender, producer, epoch, size // 6)
     originals += _send_keyed(sender, size // 2)
     _send_mends(sender, originals, size // 6)
     _send_poison(sender, size // 12)
@@ -84,22 +85,37 @@ def make_records(seed: int, *, size: int = 60) -> tuple[list[Sent], set[tuple[st
     return records, sender.missing
 
 
+def heavy_record(seed: int) -> Sent:
+    """A batch larger than what lies between a worker and PostgreSQL: its COPY waits for more."""
+    sender = Sender(random.Random(f"heavy {seed}"), partitions_of(seed), number=HEAVY_FROM)
+    place = ("heavy", 1, 1)
+    said = []
+    for n in range(HEAVY_EVENTS):
+        one = sender.attempt((*place, n))
+        said.append(replace(one, first_token=one.started, ended=one.started + n))
+    header = BatchHeader(SEQUENCED, "heavy", 1, 1, HEAVY_EVENTS, COLUMNAR)
+    events = [event_of(one, f"1.1.{n}", SEQUENCED) for n, one in enumerate(said)]
+    lane = sender.draw.randrange(8)
+    sender.send(Delivery(tuple(said), 0, place), encode_columnar(events, header), header, lane)
+    return sender.records[0]
+
+
 def partitions_of(seed: int) -> int:
     """How many partitions the topic of a seed has."""
     return 3 + seed % 4
 
 
-def _send_batches(sender: Sender, producer: str, count: int) -> list[Attempt]:
+def _send_batches(sender: Sender, producer: str, epoch: int, count: int) -> list[Attempt]:
     draw, kept = sender.draw, list[Attempt]()
     lane = draw.randrange(8)
     for sequence in range(1, count + 1):
         if sequence < count and draw.random() < 0.08:
-            sender.missing.add((producer, sequence))
+            sender.missing.add((f"{producer}/{epoch}", sequence))
             continue
         size = draw.randrange(1, 6)
-        place = (producer, 1, sequence)
+        place = (producer, epoch, sequence)
         one = [sender.attempt((*place, n)) for n in range(size)]
-        bad = draw.random() < 0.15
+        bad = bad_line(draw, (*place, size)) if draw.random() < 0.15 else b""
         sender_record(sender, one, place, bad=bad, lane=lane)
         if draw.random() < 0.3:
             # Sent again, as bytes or columns as it comes, perhaps after a rebalance.
@@ -113,12 +129,12 @@ def _send_batches(sender: Sender, producer: str, count: int) -> list[Attempt]:
 
 
 def sender_record(
-    sender: Sender, said: Sequence[Attempt], place: Identity, *, bad: bool, lane: int
+    sender: Sender, said: Sequence[Attempt], place: Identity, *, bad: bytes, lane: int
 ) -> None:
     """A numbered batch; a bad one ends in an event that nobody may count."""
     producer, epoch, sequence = str(place[0]), int(place[1]), int(place[2])
     columnar = not bad and sender.draw.random() < 0.4
-    count = len(said) + bad
+    count = len(said) + bool(bad)
     encoding = COLUMNAR if columnar else NDJSON
     header = BatchHeader(SEQUENCED, producer, epoch, sequence, count, encoding)
     events = [event_of(one, f"{epoch}.{sequence}.{n}", SEQUENCED) for n, one in enumerate(said)]
@@ -126,15 +142,49 @@ def sender_record(
         body = encode_columnar(events, header)
     else:
         lines = [_line(sender.draw, event) for event in events]
-        body = b"\n".join([*lines, b"{broken"] if bad else lines)
-    sender.send(Delivery(tuple(said), int(bad), place), body, header, lane)
+        body = b"\n".join([*lines, bad] if bad else lines)
+    sender.send(Delivery(tuple(said), int(bool(bad)), place), body, header, lane)
+
+
+def bad_line(draw: random.Random, place: Identity) -> bytes:
+    """What no batch may count: broken, not UTF-8, negative, of another source or another place."""
+    _, epoch, sequence, ordinal = place
+    event_id = f"{epoch}.{sequence}.{ordinal}"
+    event = event_of(Sender(draw, 1).attempt(place), event_id, SEQUENCED)
+    kind = draw.choice(["broken", "bytes", "negative", "source", "place"])
+    if kind == "broken":
+        return b"{broken"
+    if kind == "bytes":
+        return b'{"id": "\xff"}'
+    if kind == "negative":
+        event["data"]["usage"]["input"]["uncached"] = -1
+    elif kind == "source":
+        event["source"] = f"{SEQUENCED}-2"
+    else:
+        event["id"] = f"{epoch}.{sequence}.{int(ordinal) + 1}"
+    return json.dumps(event).encode()
+
+
+def bad_event(draw: random.Random) -> bytes:
+    """What cannot be counted by its id: bytes that are no event, or one that breaks a rule."""
+    event = event_of(Sender(draw, 1).attempt(("k", "bad")), f"bad-{draw.random()}", KEYED)
+    kind = draw.choice(["bytes", "negative", "form", "type", "time"])
+    if kind == "negative":
+        event["data"]["usage"]["output"]["visible"] = -7
+    elif kind == "form":
+        event["source"] = SEQUENCED
+    elif kind == "type":
+        event["type"] = "inference.usage.v9"
+    elif kind == "time":
+        del event["time"]
+    return draw.choice(POISON) if kind == "bytes" else json.dumps(event).encode()
 
 
 def _send_keyed(sender: Sender, count: int) -> list[Attempt]:
     draw, kept = sender.draw, list[Attempt]()
     for number in range(count):
         one = [sender.attempt(("k", f"k-{number}-{n}")) for n in range(draw.choice([1, 1, 3]))]
-        bad = [draw.choice(POISON)] if draw.random() < 0.1 else []
+        bad = [bad_event(draw)] if draw.random() < 0.15 else []
         _keyed_record(sender, one, bad)
         if draw.random() < 0.3:
             _keyed_record(sender, one[:2], [])
@@ -156,21 +206,40 @@ def _send_mends(sender: Sender, originals: Sequence[Attempt], count: int) -> Non
     draw = sender.draw
     for number, one in enumerate(draw.sample(list(originals), min(count, len(originals)))):
         for revision in range(1, draw.choice([2, 2, 3])):
-            identity = ("k", f"mend-{number}-{revision}")
+            identity = ("mend", *one.identity, revision)
             mend = sender.attempt(identity, one, target=one.identity, revision=revision)
             if draw.random() < 0.3:
                 mend = replace(mend, started=mend.started - 60_000_000)
-            line = _line(draw, event_of(mend, str(identity[1]), MENDS))
-            for _ in range(draw.choice([1, 1, 2])):
-                sender.send(Delivery((mend,)), line, None, draw.randrange(8))
+            if draw.random() < 0.3:
+                place = ("mender", 10 * number + revision, 1)
+                for _ in range(draw.choice([1, 1, 2])):
+                    sender_record(sender, [mend], place, bad=b"", lane=draw.randrange(8))
+            else:
+                _send_versions(sender, mend, f"mend-{number}-{revision}")
+
+
+def _send_versions(sender: Sender, mend: Attempt, name: str) -> None:
+    """A correction, perhaps twice or under another id, perhaps with a rival of its revision."""
+    draw = sender.draw
+    rivals = [sender.attempt(mend.identity, mend)] if draw.random() < 0.25 else []
+    for said in (mend, *rivals):
+        for _ in range(draw.choice([1, 1, 2])):
+            event_id = f"{name}-{said.uncached}-{draw.choice('ab')}"
+            line = _line(draw, event_of(said, event_id, MENDS))
+            sender.send(Delivery((said,)), line, None, draw.randrange(8))
 
 
 def _send_poison(sender: Sender, count: int) -> None:
     for _ in range(count):
-        lane = sender.draw.randrange(8)
+        lane, kind = sender.draw.randrange(8), sender.draw.random()
         broken = [("tl-source", b"x"), ("tl-epoch", b"y")]
-        if sender.draw.random() < 0.5:
-            sender.send(Delivery((), 1), sender.draw.choice(POISON), None, lane)
+        if kind < 0.4:
+            sender.send(Delivery((), 1), bad_event(sender.draw), None, lane)
+        elif kind < 0.6:
+            # Cut short, a batch is none and takes no place: whole, it may still come.
+            short = BatchHeader(SEQUENCED, "p0", 1, sender.draw.randrange(1, 9), 3)
+            line = bad_line(sender.draw, ("p0", 1, short.sequence, 0))
+            sender.send(Delivery((), 1), line, short, lane)
         else:
             said = Sent(b"{}", broken, lane % sender.partitions, Delivery((), 1))
             sender.records.append(said)

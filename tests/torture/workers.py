@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 
-import asyncpg
-
 SESSION_MS = 2_500
-PATIENCE_S = 3.0
+PREFIX = "torture-"
+
+
+def named(url: str, name: str) -> str:
+    """The URL by which a process calls itself `name` to PostgreSQL."""
+    return f"{url}{'&' if '?' in url else '?'}application_name={name}"
 
 
 @dataclass
@@ -27,10 +29,9 @@ class Workers:
     def start(self) -> str:
         """One more worker; returns its name."""
         self.started += 1
-        name = f"torture-{self.started}"
-        separator = "&" if "?" in self.worker_url else "?"
+        name = f"{PREFIX}{self.started}"
         environment = os.environ | {
-            "TOKENLEDGER_WORKER_URL": f"{self.worker_url}{separator}application_name={name}",
+            "TOKENLEDGER_WORKER_URL": named(self.worker_url, name),
             "TOKENLEDGER_KAFKA_BOOTSTRAP": self.bootstrap,
             "TOKENLEDGER_KAFKA_TOPIC": self.topic,
             "TOKENLEDGER_KAFKA_GROUP": f"group-{self.topic}",
@@ -75,21 +76,3 @@ class Workers:
         for name in list(self.running):
             self.wake(name)
             self.kill(name)
-
-
-async def seen_doing(superuser_url: str, statement: str) -> str | None:
-    """The name of a worker met inside a statement that begins so; None when none was in time."""
-    connection = await asyncpg.connect(superuser_url)
-    try:
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            name = await connection.fetchval(
-                "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE"
-                " 'torture-%' AND state = 'active' AND query LIKE $1 LIMIT 1",
-                f"{statement}%",
-            )
-            if name is not None:
-                return str(name)
-    finally:
-        await connection.close()
-    return None
