@@ -9,23 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ledger.domain.check_busy import OCTETS, mark_busy
 from ledger.domain.fact import Kind
 from ledger.domain.ingest.octets import Ints, Octets
 from ledger.domain.ingest.spread import (
     METERS,
     WORK,
     activity_windows,
-    busy_masks,
-    usage_windows,
+    window_of,
 )
-from ledger.domain.period import WINDOW_SECONDS
 
 USAGE_KEYS = ("usage_key_id", "window_start")
 USAGE_COUNTS = ("requests", *METERS)
 ACTIVITY_KEYS = ("engine_key_id", "window_start", "usage_key_id")
 ACTIVITY_COUNTS = WORK
-OCTETS = -(-WINDOW_SECONDS // 8)
-WHOLE = ("usage_key_id", "engine_key_id", "window_start", *USAGE_COUNTS)
+KEYS = ("usage_key_id", "engine_key_id")
 
 
 def _no_rows(*columns: str) -> pl.DataFrame:
@@ -36,7 +34,7 @@ def _no_rows(*columns: str) -> pl.DataFrame:
 class BusySeconds:
     """Busy seconds by engine key and window (start in microseconds), 900 bits in 113 octets a row.
 
-    Sorted by key and window, each pair once.
+    Each pair of key and window is there once.
     """
 
     engine_key_ids: Ints
@@ -45,22 +43,38 @@ class BusySeconds:
 
 
 @dataclass(frozen=True, slots=True)
+class Spans:
+    """When attempts ran on engines, a row each; start is end where nobody knows the start."""
+
+    engine_key_ids: Ints
+    starts: Ints
+    ends: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class FactPart:
     """Some facts. Times in microseconds since 1970, counts with their sign.
 
-    `whole` has sums, by key and window, of those that began, worked and ended in one window;
-    `split` the other facts, row by row; `spans` has engine and times of all of them.
+    `grouped` has the sums of all by keys and window of `time`, `spans` when each ran; `split` has,
+    row by row, at least those that worked outside the window of their time.
     """
 
-    facts: int
-    whole: pl.DataFrame
+    grouped: pl.DataFrame
     split: pl.DataFrame
-    spans: pl.DataFrame
+    spans: Spans
+
+    @property
+    def facts(self) -> int:
+        """How many facts these are."""
+        return self.spans.starts.size
 
     @classmethod
     def of_rows(cls, rows: pl.DataFrame) -> "FactPart":
         """Facts that nobody has looked at: keys, kind, four times and counts of each."""
-        return cls(rows.height, _no_rows(*WHOLE), rows, rows)
+        known = pl.col("started_at").is_not_null()
+        ended = pl.when(known).then(pl.coalesce("ended_at", "time")).otherwise("time")
+        times = rows.select("engine_key_id", pl.coalesce("started_at", "time"), ended_at=ended)
+        return cls(_grouped(rows), rows, Spans(*(column.to_numpy() for column in times)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +100,13 @@ NO_WINDOWS = Windows(
 
 def add_up(part: FactPart) -> Windows:
     """The windows of some facts."""
-    split = _signed(part.split)
-    billed, worked = usage_windows(split), activity_windows(split)
-    whole = part.whole.with_columns(output=pl.col("visible") + pl.col("reasoning"))
+    grouped, split = _worked(part.grouped), _worked(_grouped(part.split))
+    elsewhere = split.with_columns(-pl.col(name) for name in ACTIVITY_COUNTS)
+    spread = activity_windows(_signed(part.split))
     return Windows(
-        _sum([billed, whole], USAGE_KEYS, USAGE_COUNTS),
-        _sum([worked, whole], ACTIVITY_KEYS, ACTIVITY_COUNTS),
-        _busy(part.spans),
+        _sum([part.grouped], USAGE_KEYS, USAGE_COUNTS),
+        _sum([grouped, elsewhere, spread], ACTIVITY_KEYS, ACTIVITY_COUNTS),
+        BusySeconds(*mark_busy(part.spans.engine_key_ids, part.spans.starts, part.spans.ends)),
     )
 
 
@@ -113,17 +127,22 @@ def _signed(facts: pl.DataFrame) -> pl.DataFrame:
     return facts.with_columns(*(pl.col(name) * sign for name in USAGE_COUNTS), sign=sign)
 
 
+def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sums by keys and window of `time`."""
+    placed = rows.select(*KEYS, *USAGE_COUNTS, window_start=window_of())
+    return placed.group_by(*KEYS, "window_start").agg(pl.sum(*USAGE_COUNTS))
+
+
+def _worked(grouped: pl.DataFrame) -> pl.DataFrame:
+    """What was worked if all of it was worked in the window of `time`."""
+    return grouped.with_columns(output=pl.col("visible") + pl.col("reasoning"))
+
+
 def _sum(
     frames: Sequence[pl.DataFrame], keys: Sequence[str], counts: Sequence[str]
 ) -> pl.DataFrame:
     rows = pl.concat([frame.select(*keys, *counts) for frame in frames])
     return rows.group_by(keys).agg(pl.sum(*counts))
-
-
-def _busy(spans: pl.DataFrame) -> BusySeconds:
-    found = busy_masks(spans)
-    octets = np.packbits(found.seconds, axis=1)
-    return BusySeconds(found.engine_key_ids, found.windows, octets)
 
 
 def _merge_busy(parts: Sequence[BusySeconds]) -> BusySeconds:

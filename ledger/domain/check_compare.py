@@ -75,7 +75,9 @@ def _compare_counts(
     *,
     most: int,
 ) -> Comparison:
-    both = facts.join(stored, on=list(keys), how="full", coalesce=True, suffix="_stored")
+    both = _held(facts, counts).join(
+        _held(stored, counts), on=list(keys), how="full", coalesce=True, suffix="_stored"
+    )
     unequal = [
         pl.col(name).fill_null(0) != pl.col(f"{name}_stored").fill_null(0) for name in counts
     ]
@@ -83,6 +85,11 @@ def _compare_counts(
     ordered = differing.sort("window_start", *(key for key in keys if key != "window_start"))
     first = [_counted(table, row, keys, counts) for row in ordered.head(most).iter_rows(named=True)]
     return Comparison(both.height, differing.height, first)
+
+
+def _held(windows: pl.DataFrame, counts: Sequence[str]) -> pl.DataFrame:
+    """Windows that hold anything."""
+    return windows.filter(pl.any_horizontal(pl.col(name) != 0 for name in counts))
 
 
 def _counted(

@@ -18,8 +18,9 @@ BITS_900 = "(113,)u1"
 # A moment that PostgreSQL writes as -infinity: what a query gives where it has none.
 NEVER = np.iinfo(np.int64).min
 _WIDTHS = {INT2: 2, INT8: 8, TIME: 8, BITS_900: 117}
-# Before an array's elements: its number of dimensions, flags, type, length and lowest index.
-_ARRAY_HEAD, _COUNT_AT = 20, 16
+
+# Before an array's elements: its length, dimensions, flags, type, number of them, lowest index.
+_ARRAY_HEAD, _COUNT_AT = 24, 16
 _ELEMENT = np.dtype([("size", ">i4"), ("value", ">i8")])
 _NONE = np.empty(0, np.int64)
 
@@ -48,21 +49,33 @@ def read_columns(stream: bytes, layout: Mapping[str, str]) -> dict[str, Any]:
     return {name: _column(rows[f"v_{name}"], kind) for name, kind in layout.items()}
 
 
-def read_arrays(stream: bytes, layout: Mapping[str, str]) -> dict[str, Ints]:
-    """Columns whose values are arrays of 8 bytes an element, none NULL, one after the other."""
-    found: dict[str, list[Ints]] = {name: [] for name in layout}
+def read_spans(stream: bytes) -> tuple[Ints, Ints, Ints]:
+    """Of rows of a number and two arrays of times: number, first and second time of each element.
+
+    UnevenRowsError where a value is NULL or one array is longer than the other.
+    """
+    keys: list[int] = []
+    times: tuple[list[Ints], list[Ints]] = ([], [])
     at = len(HEADER)
     while stream[at : at + 2] != TRAILER:
-        at += 2
-        for name, kind in layout.items():
-            size = int.from_bytes(stream[at : at + 4], "big")
-            count = int.from_bytes(stream[at + _COUNT_AT : at + _COUNT_AT + 4], "big")
-            if size != _ARRAY_HEAD + count * _ELEMENT.itemsize:
-                raise UnevenRowsError(f"{name} is not of one width.", "Is it NULL somewhere?")
-            elements = np.frombuffer(stream, _ELEMENT, count, at + 4 + _ARRAY_HEAD)
-            found[name].append(_native(elements["value"], kind))
-            at += 4 + size
-    return {name: np.concatenate([*parts, _NONE]) for name, parts in found.items()}
+        keys.append(int.from_bytes(stream[at + 6 : at + 14], "big", signed=True))
+        at += 14
+        for found in times:
+            found.append(_array(stream, at))
+            at += _ARRAY_HEAD + found[-1].size * _ELEMENT.itemsize
+        if times[0][-1].size != times[1][-1].size:
+            raise UnevenRowsError("Two arrays of a row are not of one length.")
+    counts = [found.size for found in times[0]]
+    firsts, seconds = (np.concatenate([*found, _NONE]) + EPOCH_US for found in times)
+    return np.repeat(np.array(keys, np.int64), counts), firsts, seconds
+
+
+def _array(stream: bytes, at: int) -> Ints:
+    size = int.from_bytes(stream[at : at + 4], "big")
+    count = int.from_bytes(stream[at + _COUNT_AT : at + _COUNT_AT + 4], "big")
+    if size + 4 != _ARRAY_HEAD + count * _ELEMENT.itemsize:
+        raise UnevenRowsError("An array is not of one width.", "Is an element NULL?")
+    return np.frombuffer(stream, _ELEMENT, count, at + _ARRAY_HEAD)["value"].astype(np.int64)
 
 
 def _record(layout: Mapping[str, str]) -> "np.dtype[np.void]":
@@ -78,10 +91,6 @@ def _record(layout: Mapping[str, str]) -> "np.dtype[np.void]":
 def _column(values: NDArray[np.generic], kind: str) -> Any:
     if kind == BITS_900:
         return np.ascontiguousarray(values)
-    return _native(values, kind)
-
-
-def _native(values: NDArray[np.generic], kind: str) -> Ints:
     native = values.astype(np.int64)
     if kind == TIME:
         native[native != NEVER] += EPOCH_US

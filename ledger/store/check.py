@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 
-from ledger.domain.check import BusySeconds, FactPart
+from ledger.domain.check import BusySeconds, FactPart, Spans
 from ledger.domain.ingest.spread import METERS
 from ledger.store.binary_read import (
     BITS_900,
@@ -17,17 +17,16 @@ from ledger.store.binary_read import (
     INT8,
     NEVER,
     TIME,
-    read_arrays,
     read_columns,
+    read_spans,
 )
 from ledger.store.queries import Connection, load_queries
 
 CHECK = load_queries("check")
-WHOLE_LAYOUT = {
+GROUP_LAYOUT = {
     **{"usage_key_id": INT8, "engine_key_id": INT8, "window_start": TIME},
     **dict.fromkeys(("requests", *METERS), INT8),
 }
-SPAN_LAYOUT = {"engine_key_id": INT8, "started_at": TIME, "ended_at": TIME}
 SPLIT_LAYOUT = {
     **dict.fromkeys(("usage_key_id", "engine_key_id"), INT8),
     **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
@@ -69,22 +68,17 @@ class FactPages:
 class FactStreams:
     """The facts of a slice as COPY gave them: read what they hold beside whatever else goes on."""
 
-    whole: bytes
+    grouped: bytes
     split: bytes
     spans: bytes
 
     def read(self) -> FactPart:
         """The facts."""
-        spans = pl.DataFrame(read_arrays(self.spans, SPAN_LAYOUT))
         split = pl.DataFrame(read_columns(self.split, SPLIT_LAYOUT)).with_columns(
             pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in UNSURE_TIMES
         )
-        return FactPart(
-            facts=spans.height,
-            whole=pl.DataFrame(read_columns(self.whole, WHOLE_LAYOUT)),
-            split=split,
-            spans=spans.with_columns(time="ended_at"),
-        )
+        grouped = pl.DataFrame(read_columns(self.grouped, GROUP_LAYOUT))
+        return FactPart(grouped, split, Spans(*read_spans(self.spans)))
 
 
 @asynccontextmanager
@@ -127,7 +121,7 @@ async def read_facts(connection: Connection, part: FactSlice, *, batch_seq: int)
         "batch_seq": batch_seq,
     }
     return FactStreams(
-        whole=await _copy_out(connection, "sum_whole_facts", **place),
+        grouped=await _copy_out(connection, "sum_facts", **place),
         split=await _copy_out(connection, "read_split_facts", **place),
         spans=await _copy_out(connection, "read_spans", **place),
     )

@@ -1,0 +1,91 @@
+"""Turns times of attempts into busy seconds by engine and window; bit n from the left is second n.
+
+Invariant: the seconds are those of `busy.mask_of`, whatever the order, and memory grows with the
+windows that are touched, not with the attempts.
+"""
+
+import numpy as np
+
+from ledger.domain.ingest.compiled import compiled
+from ledger.domain.ingest.octets import Ints, Octets
+from ledger.domain.period import WINDOW_SECONDS
+
+OCTETS = -(-WINDOW_SECONDS // 8)
+_SECOND_US = 1_000_000
+_WINDOW_US = WINDOW_SECONDS * _SECOND_US
+_KEY_MIX, _WINDOW_MIX = 0x1E3779B97F4A7C15, 0x2545F4914F6CDD1D
+_TABLE_MIN = 1 << 10
+
+
+def mark_busy(keys: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Octets]:
+    """Keys, windows (start) and 113 octets of the seconds that [start, end) touch; microseconds.
+
+    An attempt that ends where or before it starts touches the second of its end.
+    """
+    table = np.full(_TABLE_MIN, -1, np.int64)
+    cells = np.empty((_TABLE_MIN, 2), np.int64)
+    table, cells, count = _find_cells(keys, starts, ends, table, cells)
+    octets = np.zeros((count, OCTETS), np.uint8)
+    _mark(keys, starts, ends, table, cells, octets)
+    return cells[:count, 0].copy(), cells[:count, 1] * _WINDOW_US, octets
+
+
+@compiled
+def _slot(key: int, window: int, table: Ints, cells: Ints) -> int:
+    """Where a cell is in the table, or the free place where it belongs."""
+    mixed = key * _KEY_MIX ^ window * _WINDOW_MIX
+    mixed ^= mixed >> 32
+    at = mixed & (table.size - 1)
+    while table[at] >= 0 and (cells[table[at], 0] != key or cells[table[at], 1] != window):
+        at = (at + 1) & (table.size - 1)
+    return at
+
+
+@compiled
+def _find_cells(
+    keys: Ints, starts: Ints, ends: Ints, table: Ints, cells: Ints
+) -> tuple[Ints, Ints, int]:
+    """Numbers each pair of key and window, in a table that grows to twice as many."""
+    count = 0
+    for n in range(keys.size):
+        start = min(starts[n], ends[n])
+        last = max(start, ends[n] - 1) // _WINDOW_US
+        for window in range(start // _WINDOW_US, last + 1):
+            at = _slot(keys[n], window, table, cells)
+            if table[at] >= 0:
+                continue
+            table[at] = count
+            cells[count, 0], cells[count, 1] = keys[n], window
+            count += 1
+            if 2 * count >= table.size:
+                table, cells = _grown(table, cells, count)
+    return table, cells, count
+
+
+@compiled
+def _grown(table: Ints, cells: Ints, count: int) -> tuple[Ints, Ints]:
+    larger = np.full(4 * table.size, -1, np.int64)
+    room = np.empty((4 * table.size, 2), np.int64)
+    room[:count] = cells[:count]
+    for number in range(count):
+        larger[_slot(room[number, 0], room[number, 1], larger, room)] = number
+    return larger, room
+
+
+@compiled
+def _mark(keys: Ints, starts: Ints, ends: Ints, table: Ints, cells: Ints, octets: Octets) -> None:
+    for n in range(keys.size):
+        start = min(starts[n], ends[n])
+        last = max(start, ends[n] - 1)
+        for window in range(start // _WINDOW_US, last // _WINDOW_US + 1):
+            base = window * _WINDOW_US
+            first = max(start - base, 0) // _SECOND_US
+            final = min(last - base, _WINDOW_US - 1) // _SECOND_US
+            row = octets[table[_slot(keys[n], window, table, cells)]]
+            for octet in range(first >> 3, (final >> 3) + 1):
+                bits = 0xFF
+                if octet == first >> 3:
+                    bits &= 0xFF >> (first & 7)
+                if octet == final >> 3:
+                    bits &= 0xFF << (7 - (final & 7))
+                row[octet] |= bits & 0xFF
