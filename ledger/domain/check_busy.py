@@ -22,12 +22,22 @@ def mark_busy(keys: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Octets]
 
     An attempt that ends where or before it starts touches the second of its end.
     """
-    table = np.full(_TABLE_MIN, -1, np.int64)
-    cells = np.empty((_TABLE_MIN, 2), np.int64)
-    table, cells, count = _find_cells(keys, starts, ends, table, cells)
+    table, cells = _room(_TABLE_MIN)
+    done, count = _find_cells(keys, starts, ends, table, cells, 0, 0)
+    while done < keys.size:
+        found = cells[:count]
+        table, cells = _room(4 * table.size)
+        cells[:count] = found
+        _enter(table, cells, count)
+        done, count = _find_cells(keys, starts, ends, table, cells, done, count)
     octets = np.zeros((count, OCTETS), np.uint8)
     _mark(keys, starts, ends, table, cells, octets)
     return cells[:count, 0].copy(), cells[:count, 1] * _WINDOW_US, octets
+
+
+def _room(size: int) -> tuple[Ints, Ints]:
+    """An empty table, a power of two, and the cells that may be in it before it is half full."""
+    return np.full(size, -1, np.int64), np.empty((size // 2, 2), np.int64)
 
 
 @compiled
@@ -43,33 +53,31 @@ def _slot(key: int, window: int, table: Ints, cells: Ints) -> int:
 
 @compiled
 def _find_cells(
-    keys: Ints, starts: Ints, ends: Ints, table: Ints, cells: Ints
-) -> tuple[Ints, Ints, int]:
-    """Numbers each pair of key and window, in a table that grows to twice as many."""
-    count = 0
-    for n in range(keys.size):
+    keys: Ints, starts: Ints, ends: Ints, table: Ints, cells: Ints, done: int, count: int
+) -> tuple[int, int]:
+    """Numbers each pair of key and window, from attempt `done` on and `count` so far.
+
+    Stops at the attempt where the table is half full: with a larger one it goes on from there.
+    """
+    for n in range(done, keys.size):
         start = min(starts[n], ends[n])
         last = max(start, ends[n] - 1) // _WINDOW_US
         for window in range(start // _WINDOW_US, last + 1):
             at = _slot(keys[n], window, table, cells)
             if table[at] >= 0:
                 continue
+            if 2 * count >= table.size:
+                return n, count
             table[at] = count
             cells[count, 0], cells[count, 1] = keys[n], window
             count += 1
-            if 2 * count >= table.size:
-                table, cells = _grown(table, cells, count)
-    return table, cells, count
+    return keys.size, count
 
 
 @compiled
-def _grown(table: Ints, cells: Ints, count: int) -> tuple[Ints, Ints]:
-    larger = np.full(4 * table.size, -1, np.int64)
-    room = np.empty((4 * table.size, 2), np.int64)
-    room[:count] = cells[:count]
+def _enter(table: Ints, cells: Ints, count: int) -> None:
     for number in range(count):
-        larger[_slot(room[number, 0], room[number, 1], larger, room)] = number
-    return larger, room
+        table[_slot(cells[number, 0], cells[number, 1], table, cells)] = number
 
 
 @compiled

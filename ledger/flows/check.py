@@ -30,7 +30,7 @@ class CheckSizes:
     """How much of a day is read at once, from the database and from a file, after how many
     windows parts are merged, and how many differences are named."""
 
-    slice_pages: int = 2_048
+    slice_pages: int = 4_096
     slice_rows: int = 250_000
     merge_rows: int = 500_000
     named: int = 20
