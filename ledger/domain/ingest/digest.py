@@ -127,7 +127,10 @@ def batch_digests(decoded: Mapping[str, pl.DataFrame], items: Items) -> dict[int
     batches = [
         n
         for n, record in enumerate(items.records)
-        if record.header is not None and items.sizes[n] == record.header.count
+        if record.header is not None
+        and items.sizes[n] == record.header.count
+        # A body that was refused whole is one item, which a batch of one must not be taken for.
+        and int(items.firsts[n]) not in items.rejects
     ]
     if not batches:
         return {}

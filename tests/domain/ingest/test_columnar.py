@@ -126,3 +126,15 @@ def test_a_count_beside_another_number_of_events_is_refused() -> None:
     body = encode_columnar(events, header(COLUMNAR, 1))
     found = prepare([Record(body, header(COLUMNAR, 2))], now=NOW, body_bytes_max=10**7)
     assert [one.reason for one in found.rejects.values()] == [Reason.COUNT_MISMATCH]
+
+
+def test_a_body_that_was_refused_whole_takes_no_place() -> None:
+    bad = [
+        Record(b"nothing of the kind", header(COLUMNAR, 1)),
+        Record(encode_events(placed([usage_event(), usage_event()])), header(NDJSON, 1)),
+        Record(b"x" * 101, header(NDJSON, 1)),
+    ]
+    for record in bad:
+        found = prepare([record], now=NOW, body_bytes_max=100 if record is bad[2] else 10**7)
+        assert len(found.rejects) == 1
+        assert found.batches == {}
