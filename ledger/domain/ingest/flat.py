@@ -103,6 +103,7 @@ def _series(name: str, known: Known, dtype: Any, default: object) -> pl.Series:
 def _texts(name: str, texts: Texts) -> pl.Series:
     values: Sequence[Any] = texts.values
     if name == "status":
-        values = [STATUSES.index(value or "") for value in texts.values]
+        # A value that is none belongs to rows that are left to the strict decoder.
+        values = [STATUSES.index(v) if v in STATUSES else 0 for v in texts.values]
     distinct = pl.Series(name, values)
     return distinct.gather(pl.Series(texts.codes, dtype=pl.UInt32))
