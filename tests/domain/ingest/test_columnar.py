@@ -78,7 +78,17 @@ def test_both_encodings_are_read_alike(events: list[dict[str, Any]]) -> None:
         refuse_floats(events, "events")
     except LineError:
         return
-    assert_same(placed(events))
+    assert_same(placed([known_only(event) for event in events]))
+
+
+def known_only(value: Any) -> Any:
+    """Without nulls: columns have no place for them, and a field that may be null may be left out.
+
+    One that may not is refused as null in a line, and was never in the columns.
+    """
+    if isinstance(value, dict):
+        return {name: known_only(item) for name, item in value.items() if item is not None}
+    return value
 
 
 def test_a_batch_of_one_shape_needs_no_strict_decoder() -> None:
