@@ -88,6 +88,7 @@ class _Call:
     batch_claims: list[BatchClaim] = field(default_factory=list)
     event_claims: EventClaims = field(default_factory=EventClaims)
     awaited: dict[int, EventId] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
     corrected: Corrected = field(default_factory=Corrected)
 
     @property
@@ -260,7 +261,7 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
     call.event_claims = EventClaims(plain, claims)
     call.fates.update(rest.fates)
     call.conflicts += rest.conflicts
-    call.awaited = rest.awaited
+    call.awaited, call.twins = rest.awaited, rest.twins
     drop_rows(call.prepared, rest.fates)
 
 
@@ -284,12 +285,20 @@ async def _correct(connection: Connection, call: _Call) -> None:
     )
     call.corrected = found
     call.fates.update(found.fates)
-    call.conflicts += found.conflicts
+    call.conflicts += found.conflicts + _of_twins(call, found.conflicts)
     gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
     # Neither a duplicate nor a conflict of a revision claims the id it came with.
     kept = call.event_claims.without(gone)
     call.event_claims = replace(kept, others=[*kept.others, *found.awaited])
     drop_rows(call.prepared, gone)
+
+
+def _of_twins(call: _Call, conflicts: Sequence[Conflict]) -> list[Conflict]:
+    """What equals a revision that was refused is refused as well, as it would be on its own."""
+    refused = {one.ordinal: one for one in conflicts}
+    twins = {row: refused[lead] for row, lead in call.twins.items() if lead in refused}
+    call.fates.update(dict.fromkeys(twins, Fate.CONFLICT))
+    return [replace(one, ordinal=row) for row, one in twins.items()]
 
 
 def _suspend(call: _Call) -> None:

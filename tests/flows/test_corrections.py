@@ -60,6 +60,14 @@ async def test_another_correction_of_the_same_revision_is_a_conflict(gate: Gate)
     assert await gate.outcomes(keyed(late)) == ["created"]
 
 
+async def test_a_refused_revision_fares_the_same_sent_together_or_apart(gate: Gate) -> None:
+    await gate.send(keyed(ORIGINAL), keyed(correction("c1", of="a", revision=1, tokens=20)))
+    rival = correction("c2", of="a", revision=1, tokens=30)
+    assert await gate.outcomes(keyed(rival, rival)) == ["conflict", "conflict"]
+    assert await gate.outcomes(keyed(rival)) == ["conflict"]
+    assert (await fates(gate.connection))["conflict"] == 3
+
+
 async def test_a_late_original_counts_once_and_conflicts_once(gate: Gate) -> None:
     await gate.send(keyed(FIRST))
     assert await gate.outcomes(keyed(ORIGINAL)) == ["superseded"]

@@ -142,12 +142,14 @@ def _event_claim(one: tuple[int, int, str, bytes]) -> EventClaim:
 class Sorted:
     """What claims of one kind came to: new ones, and the fates of the others by their ordinal.
 
-    `awaited` are rows whose ids a correction took before they came.
+    `awaited` are rows whose ids a correction took before they came, `twins` rows that are equal to
+    an earlier one of the call, and fare as it does.
     """
 
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     awaited: dict[int, EventId] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
 
     def meet(
         self,
@@ -158,6 +160,8 @@ class Sorted:
         ordinal, name, source_id = _place(offered)
         if taken.digest == offered.digest:
             self.fates[ordinal] = Fate.DUPLICATE
+            if isinstance(taken, EventClaim):
+                self.twins[ordinal] = taken.ordinal
             return
         self.fates[ordinal] = Fate.CONFLICT
         stored_seq = taken.batch_seq if isinstance(taken, StoredEvent | StoredBatch) else None
