@@ -15,6 +15,8 @@ from collectors.agent import run_agent
 from collectors.errors import CollectSettingsError
 from collectors.probe import probe
 from collectors.settings import CollectSettings, load_settings
+from ledger.wire.batch import COLUMNAR, Batch
+from ledger.wire.columnar import decode_columnar
 from ledger.wire.events import COUNTERS, ENERGY, explain
 from ledger.wire.ndjson import decode_line, iter_lines
 from tests.collectors.servers import Receiver, serving
@@ -45,7 +47,14 @@ def settings_for(folder: Path, **more: Any) -> CollectSettings:
 
 
 def events_of(receiver: Receiver) -> list[dict[str, Any]]:
-    return [decode_line(line) for batch in receiver.batches for line in iter_lines(batch.body)]
+    return [event for batch in receiver.batches for event in _events_of(batch)]
+
+
+def _events_of(batch: Batch) -> list[dict[str, Any]]:
+    """The events of a batch, whichever of the two encodings was smaller."""
+    if batch.header.encoding == COLUMNAR:
+        return decode_columnar(batch.body, batch.header)
+    return [decode_line(line) for line in iter_lines(batch.body)]
 
 
 def test_a_replay_ends_when_all_of_it_is_delivered(tmp_path: Path) -> None:
