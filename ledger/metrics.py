@@ -1,7 +1,7 @@
 """What a process counts of ingest, and what the ledger knows of its sources, for Prometheus."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -54,7 +54,25 @@ MISSING = Gauge(
     ["source", "producer"],
 )
 QUARANTINED = Gauge("tokenledger_quarantined_items", "Items in quarantine that nobody has replayed")
+OLDEST_BATCH = Gauge(
+    "tokenledger_oldest_open_batch_seconds",
+    "Age of the oldest batch that is not committed: nothing after it is in any report",
+)
+ENDED_SESSIONS = Counter(
+    "tokenledger_sessions_ended", "Frozen sessions that held a batch number and were ended"
+)
+MEASURED = Gauge(
+    "tokenledger_measured_timestamp_seconds",
+    "When this process last asked the ledger for what it shows of sources, gaps and quarantine",
+)
 FATES = ("counted", "duplicate", "conflict", "quarantined", "superseded", "suspense")
+
+
+def expect(transport: str) -> None:
+    """Show zeros for what may come this way, so that the first of each kind is seen as a rise."""
+    RECORDS.labels(transport)
+    for fate in FATES:
+        ITEMS.labels(fate, transport)
 
 
 def count_outcomes(found: Iterable[RecordOutcome], transport: str) -> None:
@@ -83,6 +101,13 @@ def show_ledger(
         missing = row["last_missing"] - row["first_missing"] + 1
         MISSING.labels(row["source"], row["producer"]).inc(missing)
     QUARANTINED.set(quarantined)
+    MEASURED.set_to_current_time()
+
+
+def show_oldest_batch(began_at: datetime | None, now: datetime) -> None:
+    """Set how old the oldest open batch is; 0 where none is open."""
+    age_s = 0 if began_at is None else max((now - began_at) // timedelta(seconds=1), 0)
+    OLDEST_BATCH.set(age_s)
 
 
 def _set_time(gauge: Gauge, moment: datetime | None) -> None:

@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(
         None, ge=1, le=65_535, description="where a worker serves Prometheus text"
     )
+    metrics_host: str = Field("127.0.0.1", description="address a worker serves it on")
+    frozen_seconds: int = Field(
+        300,
+        ge=1,
+        description="how long a session may hold a batch and do nothing, in seconds",
+    )
     end_user_secret: SecretStr | None = Field(
         None,
         description="key of the hash under which end users are stored; without it they are not",

@@ -86,6 +86,14 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    ConnectionError,
+)
+
+
 def status_of(error: Exception) -> int:
     """The HTTP status of an error; 500 for what nobody foresaw."""
     if isinstance(error, HTTPException):
@@ -95,8 +103,7 @@ def status_of(error: Exception) -> int:
 
 def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The problem document of an error, with the request id as its instance."""
-    if isinstance(error, asyncpg.CannotConnectNowError | asyncpg.ConnectionDoesNotExistError):
-        error = UnavailableError("The database does not answer.", "Send the request again.")
+    error = _of_database(error)
     status = status_of(error)
     request_id = str(request.scope.get("request_id", ""))
     if status >= 500 and not isinstance(error, LedgerError):
@@ -123,6 +130,15 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
         media_type=PROBLEM_JSON,
         headers=headers,
     )
+
+
+def _of_database(error: Exception) -> Exception:
+    """What passes by itself is said as such; anything else is left as it is."""
+    if isinstance(error, _AWAY):
+        return UnavailableError("The database does not answer.", "Send the request again.")
+    if isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError):
+        return UnavailableError("Something else holds it up.", "Send the request again.")
+    return error
 
 
 def _slug(status: int, error: Exception) -> str:

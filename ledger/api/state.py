@@ -3,19 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import asyncpg
 from litestar import Litestar, Request
 
-from ledger.api.intake import Intake
+from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.domain.errors import MissingInputError
-from ledger.domain.period import EPOCH
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import IngestLimits
 from ledger.settings import Settings
-from ledger.store.connect import open_pool
+from ledger.store.connect import WRITING, open_pool
 
 MIB = 1024 * 1024
 
@@ -28,7 +26,6 @@ class State:
     api: "asyncpg.Pool[asyncpg.Record]"
     limits: IngestLimits
     intake: Intake
-    measured_at: datetime = EPOCH
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:
@@ -56,9 +53,15 @@ def lifespan_of(settings: Settings) -> Any:
         )
         async with (
             open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
+            open_pool(
+                settings.worker_url,
+                size=BATCHES_MAX,
+                application="tokenledger-api-ingest",
+                settings=WRITING,
+            ) as writers,
             open_pool(settings.api_url, application="tokenledger-api") as api,
         ):
-            intake = Intake(worker, DirectoryCache(), limits)
+            intake = Intake(writers, DirectoryCache(), limits)
             app.state.ledger = State(worker, api, limits, intake)
             yield
 

@@ -4,6 +4,7 @@ import click
 import uvicorn
 
 from ledger.api.app import create_app
+from ledger.commands.background import watch
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
 
@@ -21,9 +22,11 @@ def api(host: str | None, port: int | None) -> None:
                 f"TOKENLEDGER_{name.upper()} is not set.",
                 "Set it, or use `tokenledger up`, which brings its own database.",
             )
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level.lower(),
-    )
+    assert settings.worker_url is not None
+    with watch(settings.worker_url, frozen_s=settings.frozen_seconds):
+        uvicorn.run(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            log_level=settings.log_level.lower(),
+        )

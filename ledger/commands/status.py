@@ -1,6 +1,6 @@
 """`tokenledger status`: what arrived and when last, what waits, what is covered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -12,6 +12,9 @@ from ledger.reports.status import Status, read_status
 from ledger.reports.waiting import list_all_unpriced
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
+
+# A batch takes moments; one that is open this long is worth a line.
+OPEN_LONG_S = 10
 
 
 @click.command()
@@ -27,6 +30,7 @@ def status(database: Database, as_json: bool) -> None:
     _show_stages(found)
     _show_waiting(found, waiting)
     _show_gaps(found)
+    _show_sessions(found)
     _show_coverage(found)
 
 
@@ -41,7 +45,8 @@ def _plain(found: Status) -> dict[str, Any]:
         name: getattr(found, name)
         for name in (
             *("now", "sources", "fates", "suspense", "quarantined", "sequence_gaps"),
-            *("kafka_positions", "kafka_gaps", "stages", "coverage"),
+            *("kafka_positions", "kafka_gaps", "stages", "open_batches", "ended_sessions"),
+            "coverage",
         )
     }
 
@@ -106,6 +111,24 @@ def _show_gaps(found: Status) -> None:
             f"Gap: Kafka {row['topic']}/{row['partition']} lost offsets {row['from_offset']}"
             f" to {row['to_offset'] - 1}"
         )
+
+
+def _show_sessions(found: Status) -> None:
+    for row in found.open_batches:
+        if (row["open_s"] or 0) >= OPEN_LONG_S:
+            click.echo(
+                f"Open: batch {row['batch_seq']} of {_session(row)} for {row['open_s']:,} s;"
+                " reports and invoices end before it"
+            )
+    for row in found.ended_sessions:
+        click.echo(
+            f"Ended: {_session(row)} at {row['ended_at']:%F %T}, which held batch"
+            f" {row['batch_seq']} and did nothing since {row['quiet_since']:%F %T}"
+        )
+
+
+def _session(row: Mapping[str, Any]) -> str:
+    return f"session {row['pid']} ({row['application'] or 'unnamed'})"
 
 
 def _show_coverage(found: Status) -> None:

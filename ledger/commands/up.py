@@ -13,7 +13,7 @@ import uvicorn
 
 from ledger import clock
 from ledger.api.app import create_app
-from ledger.commands.background import background
+from ledger.commands.background import background, watch
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.migrate import migrate_urls
 from ledger.domain.errors import UnavailableError
@@ -56,7 +56,10 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
         assert urls.worker is not None
         _show_first_key(urls.worker)
         serving = settings.model_copy(update={"worker_url": urls.worker, "api_url": urls.api})
-        with background(urls.worker, settings.settle_seconds):
+        with (
+            watch(urls.worker, frozen_s=settings.frozen_seconds),
+            background(urls.worker, settings.settle_seconds),
+        ):
             asyncio.run(serve(serving, listening))
     click.echo("Stopped.", err=True)
 

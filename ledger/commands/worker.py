@@ -4,11 +4,13 @@ import asyncio
 import ctypes
 import logging
 import signal
+from contextlib import ExitStack
 
 import click
 from prometheus_client import start_http_server
 
-from ledger.commands.background import background
+from ledger import metrics
+from ledger.commands.background import background, watch
 from ledger.domain.errors import MissingInputError, UnavailableError
 from ledger.settings import Settings
 from ledger.stream.consumer import run_worker
@@ -20,7 +22,8 @@ M_ARENA_MAX = -8
 @click.command()
 @click.option("--no-settle", is_flag=True, help="Only store what arrives; settle elsewhere.")
 @click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Serve Prometheus text there.")
-def worker(no_settle: bool, metrics_port: int | None) -> None:
+@click.option("--metrics-host", help="Address to serve it on; this host alone without one.")
+def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) -> None:
     """Read events from Kafka, store them, and keep allocation, rating and journal up to date.
 
     Several workers share the partitions; one of them at least should settle.
@@ -36,20 +39,21 @@ def worker(no_settle: bool, metrics_port: int | None) -> None:
     share_heaps()
     port = metrics_port or settings.metrics_port
     if port is not None:
-        _serve_metrics(port)
-    if no_settle:
-        asyncio.run(_until_signal(settings))
-        return
-    with background(settings.worker_url, settings.settle_seconds):
+        _serve_metrics(metrics_host or settings.metrics_host, port)
+    with ExitStack() as stack:
+        stack.enter_context(watch(settings.worker_url, frozen_s=settings.frozen_seconds))
+        if not no_settle:
+            stack.enter_context(background(settings.worker_url, settings.settle_seconds))
         asyncio.run(_until_signal(settings))
 
 
-def _serve_metrics(port: int) -> None:
+def _serve_metrics(host: str, port: int) -> None:
+    metrics.expect("kafka")
     try:
-        start_http_server(port)
+        start_http_server(port, host)
     except OSError as error:
         raise UnavailableError(
-            f"Port {port} cannot be used for metrics ({error.strerror}).", "Name another."
+            f"{host}:{port} cannot be used for metrics ({error.strerror}).", "Name another."
         ) from error
 
 

@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 
-from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
+from ledger.domain.errors import ConflictError, InvalidInputError
+from ledger.flows.change_tables import changing_tables
 from ledger.store import cost
 from ledger.store.archive_files import day_path, write_day, write_manifest
 from ledger.store.queries import Connection
@@ -29,8 +31,6 @@ from ledger.store.retention import (
 
 STAGE = "archive"
 PAGE = 50_000
-TRIES = 20
-WAIT_S = 0.5
 Progress = Callable[[int], None]
 
 
@@ -90,7 +90,7 @@ async def _archive_days(
         if day in before_this:
             kept.append(KeptDay(day, "it was archived before, and more facts came since"))
             continue
-        found = await close_day(connection, day)
+        found = await changing_tables(partial(close_day, connection, day))
         waiting = await count_waiting(connection, day)
         if waiting:
             kept.append(KeptDay(day, f"{waiting:,} facts wait in suspense"))
@@ -123,27 +123,21 @@ async def write_archive(
 
 
 async def drop_day(connection: Connection, archived: ArchivedDay) -> None:
-    """Drop a day whose file is whole; ConflictError where the database holds other rows."""
-    for _ in range(TRIES):
-        try:
-            await drop_archived_day(connection, archived)
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            await asyncio.sleep(WAIT_S)
-        except asyncpg.RestrictViolationError as error:
-            raise ConflictError(
-                f"The file does not hold what the day holds: {error}.", "Archive the day again."
-            ) from error
-        except asyncpg.UniqueViolationError as error:
-            raise ConflictError(
-                f"Facts of {archived.day.stored_day} were archived before, and more came since.",
-                "They stay in the database.",
-            ) from error
-        else:
-            return
-    raise UnavailableError(
-        f"The facts of {archived.day.stored_day} are in use without a pause.",
-        "Run again; the day is still in the database.",
-    )
+    """Drop a day whose file is whole; ConflictError where the database holds other rows.
+
+    UnavailableError where there is no moment for it.
+    """
+    try:
+        await changing_tables(lambda: drop_archived_day(connection, archived))
+    except asyncpg.RestrictViolationError as error:
+        raise ConflictError(
+            f"The file does not hold what the day holds: {error}.", "Archive the day again."
+        ) from error
+    except asyncpg.UniqueViolationError as error:
+        raise ConflictError(
+            f"Facts of {archived.day.stored_day} were archived before, and more came since.",
+            "They stay in the database.",
+        ) from error
 
 
 def _check_folder(folder: Path) -> None:

@@ -44,6 +44,7 @@ from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.domain.ingest.target import Target
+from ledger.flows.change_tables import changing_tables
 from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.encode import encode
@@ -58,6 +59,13 @@ from ledger.store.queries import Connection
 
 T = TypeVar("T")
 RETRIES = 5
+# What a batch that begins again may not meet again; LockNotAvailableError: it waited too long.
+_AGAIN = (
+    ClaimLostError,
+    asyncpg.UniqueViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
 ALONE = Turn()
 REPLAY_COLUMNS = ("quarantine_id", "batch_seq", "ordinal", "fate")
 PARTITION_DAYS = 8
@@ -163,16 +171,24 @@ async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside wh
                 )
             )
             return await _store(connection, call, now=now, limits=limits, moves=moves, turn=turn)
-        except (ClaimLostError, asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
+        except _AGAIN:
             resolved = None
             turn.start_again()
-    raise UnavailableError("Other writers are storing the same events.", "Send the batch again.")
+    raise UnavailableError(
+        "Other writers are storing the same events, or something holds up all writers.",
+        "Send the batch again.",
+    )
 
 
 async def prepare_storage(connection: Connection, *, now: datetime) -> int:
-    """Make the daily partitions from the day of `now` a week ahead; returns how many were new."""
+    """Make the daily partitions from the day of `now` a week ahead; returns how many were new.
+
+    UnavailableError where something else changes these tables and does not end.
+    """
     day = now.astimezone(UTC).date()
-    return await store.ensure_partitions(connection, day, days=PARTITION_DAYS)
+    return await changing_tables(
+        lambda: store.ensure_partitions(connection, day, days=PARTITION_DAYS)
+    )
 
 
 async def _store(

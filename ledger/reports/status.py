@@ -16,6 +16,7 @@ from ledger.store.queries import Connection
 
 # Coverage is told of this long before the newest event of any source.
 COVERAGE_SPAN = timedelta(hours=24)
+ENDED_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Status:
     kafka_positions: list[dict[str, Any]]
     kafka_gaps: list[dict[str, Any]]
     stages: list[dict[str, Any]]
+    open_batches: list[dict[str, Any]]
+    ended_sessions: list[dict[str, Any]]
     coverage: list[dict[str, Any]]
 
 
@@ -48,6 +51,12 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
         kafka_positions=[dict(row) for row in await operations.list_kafka_positions(connection)],
         kafka_gaps=[dict(row) for row in await operations.list_kafka_gaps(connection)],
         stages=[dict(row) for row in await operations.list_stage_states(connection)],
+        open_batches=[
+            _open(dict(row), now) for row in await operations.list_open_batches(connection)
+        ],
+        ended_sessions=[
+            dict(row) for row in await operations.list_ended_sessions(connection, most=ENDED_MOST)
+        ],
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
     )
 
@@ -56,6 +65,13 @@ def _silent(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     last = row["last_received_at"]
     silent_s = None if last is None else max((now - last) // timedelta(seconds=1), 0)
     return {**row, "silent_s": silent_s}
+
+
+def _open(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """A batch on its way in; what it is of another role is not for us to see, and unknown."""
+    began = row["began_at"]
+    open_s = None if began is None else max((now - began) // timedelta(seconds=1), 0)
+    return {**row, "open_s": open_s}
 
 
 async def _coverage(

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: pools with the ledger's session settings, and the stored clock."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,10 @@ from ledger.store.queries import Connection, load_queries
 CLOCK = load_queries("clock")
 # The planner overrates queries over many partitions: compiling them costs more than it saves.
 SESSION = {"timezone": "UTC", "jit": "off"}
+# Batches of one process wait for one another outside the database, where it sees no deadlock: a
+# writer that waits longer than this gives its batch up and begins again. Our own changes of tables
+# give up sooner, to let writers go on; this is for those of others.
+WRITING = SESSION | {"lock_timeout": "10s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +44,27 @@ def _from_jsonb(data: bytes) -> object:
     return json.loads(data[1:])
 
 
-async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """One prepared connection; the caller closes it."""
-    connection = await asyncpg.connect(url, server_settings=SESSION)
+async def connect(
+    url: str, settings: Mapping[str, str] = SESSION
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """One prepared connection, with SESSION or more than it; the caller closes it."""
+    connection = await asyncpg.connect(url, server_settings=dict(settings))
     await prepare(connection)
     return connection
 
 
 @asynccontextmanager
 async def open_pool(
-    url: str, *, size: int = 8, application: str = "tokenledger"
+    url: str,
+    *,
+    size: int = 8,
+    application: str = "tokenledger",
+    settings: Mapping[str, str] = SESSION,
 ) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
     """A pool of prepared connections, closed on leaving."""
-    settings = SESSION | {"application_name": application}
+    named = {**settings, "application_name": application}
     async with asyncpg.create_pool(
-        url, min_size=1, max_size=size, init=prepare, server_settings=settings
+        url, min_size=1, max_size=size, init=prepare, server_settings=named
     ) as pool:
         yield pool
 

@@ -10,6 +10,27 @@ OPERATIONS = load_queries("operations")
 LAST = 2**63 - 1
 
 
+async def sum_receipts_to_cut_off(connection: Connection) -> int | None:
+    """Sum what arrived up to the last cut-off; None where another process is at it."""
+    summed: int | None = await OPERATIONS["sum_receipts_to_cut_off"].value(connection)
+    return summed
+
+
+async def list_open_batches(connection: Connection) -> list[asyncpg.Record]:
+    """Batch numbers drawn and not yet committed, oldest first, with the session of each."""
+    return await OPERATIONS["list_open_batches"].rows(connection)
+
+
+async def end_frozen_sessions(connection: Connection, *, quiet_s: int) -> list[asyncpg.Record]:
+    """End own sessions that hold a batch number and did nothing for `quiet_s` seconds."""
+    return await OPERATIONS["end_frozen_sessions"].rows(connection, quiet_s=quiet_s)
+
+
+async def list_ended_sessions(connection: Connection, *, most: int) -> list[asyncpg.Record]:
+    """The last sessions that were ended, newest first."""
+    return await OPERATIONS["list_ended_sessions"].rows(connection, most=most)
+
+
 async def list_source_states(connection: Connection) -> list[asyncpg.Record]:
     """Each source: what arrived by fate, when last, and its newest event's time."""
     return await OPERATIONS["list_source_states"].rows(connection)

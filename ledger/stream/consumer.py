@@ -7,7 +7,7 @@ its last; the event loop owns the database.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.ingest import IngestLimits, PositionLostError, prepare_storage
 from ledger.flows.position import start_partition
 from ledger.settings import Settings
-from ledger.store.connect import connect
+from ledger.store.connect import WRITING, connect
 from ledger.store.positions import Partition, PositionMove
 from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
@@ -47,6 +47,7 @@ _DATABASE_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.LockNotAvailableError,
     OSError,
 )
 
@@ -73,7 +74,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 async def _run_once(settings: Settings, thread: ThreadPoolExecutor, stop: asyncio.Event) -> None:
     assert settings.worker_url is not None
     async with AsyncExitStack() as stack:
-        connections = [await connect(settings.worker_url) for _ in range(1 + WRITERS)]
+        connections = [await connect(settings.worker_url, WRITING) for _ in range(1 + WRITERS)]
         for connection in connections:
             stack.push_async_callback(connection.close, timeout=5)
         registrar, *writers = connections
@@ -116,6 +117,7 @@ class _Topic:
         self.cluster_id = self.topic_id = ""
         self._thread = thread
         self._most = POLL_RECORDS_MIN
+        self._ends: Mapping[int, int | None] = {}
         self._consumer: Any = None
 
     async def open(self) -> None:
@@ -155,6 +157,9 @@ class _Topic:
             polled: Mapping[Any, Sequence[Any]] = self._consumer.poll(
                 timeout_ms=POLL_MS, max_records=self._most
             )
+            # Only of partitions that are ours, and only here: the consumer is no other thread's.
+            mine = self._consumer.assignment()
+            self._ends = {at.partition: self._consumer.highwater(at) for at in mine}
             self._learn([len(one.value or b"") for records in polled.values() for one in records])
             return polled
 
@@ -166,10 +171,9 @@ class _Topic:
             fitting = POLL_BYTES * len(sizes) // max(sum(sizes), 1)
             self._most = min(max(fitting, POLL_RECORDS_MIN), POLL_RECORDS_MAX)
 
-    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Where the broker's log of each partition ended when it was last read."""
-        found = {n: self._consumer.highwater(self._at(n)) for n in partitions}
-        return {n: end for n, end in found.items() if end is not None}
+    def ends(self) -> dict[int, int]:
+        """Where the broker's log of each partition that was ours ended when it was last read."""
+        return {n: end for n, end in self._ends.items() if end is not None}
 
     async def log_starts(self) -> dict[int, int]:
         """The first offset the broker has, of each partition that is ours now."""
@@ -250,6 +254,8 @@ class _Worker:
 
     async def _place(self) -> None:
         self.topic.notes.changed = False
+        # What another worker reads now is behind there, not here.
+        metrics.LAG.clear()
         starts = await self.topic.log_starts()
         self.positions = {}
         for partition, log_start in sorted(starts.items()):
@@ -279,17 +285,18 @@ class _Worker:
         moves = self.moves.popleft()
         try:
             found = await self.flying.popleft()
-        except PositionLostError as error:
+        except (PositionLostError, UnavailableError) as error:
             log.warning("%s", error)
-            metrics.LOST_FENCES.inc()
+            if isinstance(error, PositionLostError):
+                metrics.LOST_FENCES.inc()
             self.topic.notes.changed = True
             await self.abandon()
             return
         self.stored |= {move.partition.partition: move.next_offset for move in moves}
         metrics.count_outcomes(found, "kafka")
-        for partition, end in self.topic.ends(self.stored).items():
-            behind = max(end - self.stored[partition], 0)
-            metrics.LAG.labels(str(partition)).set(behind)
+        for partition, end in self.topic.ends().items():
+            if partition in self.stored:
+                metrics.LAG.labels(str(partition)).set(max(end - self.stored[partition], 0))
 
     def _partition(self, partition: int) -> Partition:
         topic = self.topic

@@ -1,48 +1,87 @@
+-- name: sum_receipts_to_cut_off
+-- Sums what arrived up to the last cut-off; NULL where another process is at it. Receipts since the last time.
+SELECT sum_receipts();
+
 -- name: list_source_states
--- Each source: what arrived, by fate, when last, and the time of the newest fact in its last batch;
--- a scan of receipts, then the facts of one batch a source by BRIN (batch_seq).
+-- Each source: what arrived, by fate, when last, and the time of the newest fact in its last batch; sums, the
+-- receipts since them, and the facts of one batch a source, of one stored day by BRIN (batch_seq).
+WITH later AS (
+  SELECT coalesce(r.source_id, 0) AS source_id, sum(r.received)::bigint AS received,
+         sum(r.counted)::bigint AS counted, sum(r.duplicate)::bigint AS duplicate,
+         sum(r.conflict)::bigint AS conflict, sum(r.quarantined)::bigint AS quarantined,
+         sum(r.superseded)::bigint AS superseded, sum(r.suspense)::bigint AS suspense,
+         max(r.received_at) AS last_received_at,
+         max(r.batch_seq) FILTER (WHERE r.counted + r.suspense > 0) AS last_batch_seq
+    FROM receipt r WHERE r.batch_seq > (SELECT m.batch_seq FROM receipt_summed m) GROUP BY 1
+), sums AS (
+  SELECT t.source_id, sum(t.received)::bigint AS received, sum(t.counted)::bigint AS counted,
+         sum(t.duplicate)::bigint AS duplicate, sum(t.conflict)::bigint AS conflict,
+         sum(t.quarantined)::bigint AS quarantined, sum(t.superseded)::bigint AS superseded,
+         sum(t.suspense)::bigint AS suspense, max(t.last_received_at) AS last_received_at,
+         max(t.last_batch_seq) AS last_batch_seq
+    FROM (SELECT * FROM receipt_total UNION ALL SELECT * FROM later) t GROUP BY 1
+)
 SELECT s.source, s.form, sums.received, sums.counted, sums.duplicate, sums.conflict,
        sums.quarantined, sums.superseded, sums.suspense, sums.last_received_at, newest.last_event_at
   FROM source s
+  LEFT JOIN sums USING (source_id)
   LEFT JOIN LATERAL (
-    SELECT sum(r.received)::bigint AS received, sum(r.counted)::bigint AS counted,
-           sum(r.duplicate)::bigint AS duplicate, sum(r.conflict)::bigint AS conflict,
-           sum(r.quarantined)::bigint AS quarantined, sum(r.superseded)::bigint AS superseded,
-           sum(r.suspense)::bigint AS suspense, max(r.received_at) AS last_received_at,
-           max(r.batch_seq) FILTER (WHERE r.counted + r.suspense > 0) AS last_batch_seq
-      FROM receipt r WHERE r.source_id = s.source_id) sums ON true
+    SELECT (max(r.received_at) AT TIME ZONE 'UTC')::date AS day
+      FROM receipt r WHERE r.batch_seq = sums.last_batch_seq) stored ON true
   LEFT JOIN LATERAL (
     SELECT max(at) AS last_event_at FROM (
       SELECT max(f.time) AS at FROM usage_fact f
-       WHERE f.batch_seq = sums.last_batch_seq AND f.source_id = s.source_id
+       WHERE f.stored_day = stored.day AND f.batch_seq = sums.last_batch_seq AND f.source_id = s.source_id
       UNION ALL
       SELECT max(g.sampled_at) FROM gpu_reading g
-       WHERE g.batch_seq = sums.last_batch_seq AND g.source_id = s.source_id
+       WHERE g.stored_day = stored.day AND g.batch_seq = sums.last_batch_seq AND g.source_id = s.source_id
       UNION ALL
       SELECT max(c.scraped_at) FROM counter_reading c
-       WHERE c.batch_seq = sums.last_batch_seq AND c.source_id = s.source_id) each) newest ON true
+       WHERE c.stored_day = stored.day AND c.batch_seq = sums.last_batch_seq AND c.source_id = s.source_id
+    ) each) newest ON true
  ORDER BY s.source;
 
 -- name: sum_receipts
--- What arrived in all, by fate; a scan of receipts.
+-- What arrived in all, by fate; sums, and the receipts since them.
 SELECT coalesce(sum(received), 0)::bigint AS received, coalesce(sum(counted), 0)::bigint AS counted,
        coalesce(sum(duplicate), 0)::bigint AS duplicate,
        coalesce(sum(conflict), 0)::bigint AS conflict,
        coalesce(sum(quarantined), 0)::bigint AS quarantined,
        coalesce(sum(superseded), 0)::bigint AS superseded,
        coalesce(sum(suspense), 0)::bigint AS suspense
-  FROM receipt;
+  FROM (SELECT received, counted, duplicate, conflict, quarantined, superseded, suspense FROM receipt_total
+        UNION ALL
+        SELECT received, counted, duplicate, conflict, quarantined, superseded, suspense FROM receipt
+         WHERE batch_seq > (SELECT m.batch_seq FROM receipt_summed m)) t;
 
 -- name: list_sequence_gaps
--- Numbers missing before the last batch of each producer's epoch, which begins at 1; a scan of batches.
-SELECT s.source, b.producer, b.epoch, b.before + 1 AS first_missing, b.sequence - 1 AS last_missing
-  FROM (SELECT source_id, producer, epoch, sequence,
-               lag(sequence, 1, 0::bigint) OVER (PARTITION BY source_id, producer, epoch
-                                                 ORDER BY sequence) AS before
-          FROM ingest_batch) b
+-- Numbers missing before the last batch of each producer's epoch, which begins at 1; a range or a few for each
+-- epoch, and the batches since those were made by BRIN (batch_seq).
+WITH arrived AS (
+  SELECT t.source_id, t.producer, t.epoch, range_agg(t.arrived) AS arrived
+    FROM (SELECT source_id, producer, epoch, arrived FROM arrived_batch
+          UNION ALL
+          SELECT source_id, producer, epoch, range_agg(int8range(sequence, sequence, '[]')) FROM ingest_batch
+           WHERE batch_seq > (SELECT m.batch_seq FROM receipt_summed m) GROUP BY 1, 2, 3) t
+   GROUP BY 1, 2, 3
+)
+SELECT s.source, a.producer, a.epoch, lower(gap) AS first_missing, upper(gap) - 1 AS last_missing
+  FROM arrived a
   JOIN source s USING (source_id)
- WHERE b.sequence > b.before + 1
- ORDER BY s.source, b.producer, b.epoch, b.sequence;
+ CROSS JOIN LATERAL unnest(int8multirange(int8range(1, greatest(upper(a.arrived), 1))) - a.arrived) gap
+ ORDER BY s.source, a.producer, a.epoch, first_missing;
+
+-- name: list_open_batches
+-- Batch numbers drawn and not yet committed, oldest first: nothing after the first is seen by a cut-off; locks.
+SELECT batch_seq, pid, application, waits_for, quiet_since, began_at FROM list_open_batches() ORDER BY batch_seq;
+
+-- name: end_frozen_sessions
+-- Ends sessions that hold a batch number and did nothing for a while; locks.
+SELECT batch_seq, pid, application, quiet_since, ended_at FROM end_frozen_sessions(make_interval(secs => :quiet_s));
+
+-- name: list_ended_sessions
+-- The last sessions that were ended, newest first; a scan, there are few.
+SELECT batch_seq, pid, application, quiet_since, ended_at FROM ended_session ORDER BY ended_at DESC LIMIT :most;
 
 -- name: list_kafka_positions
 -- How far each partition was read; a scan, there are few.
@@ -62,9 +101,10 @@ SELECT r.stage, max(c.batch_seq) AS batch_seq, max(c.drawn_at) AS ran_at,
  GROUP BY r.stage ORDER BY r.stage;
 
 -- name: count_quarantined
--- Unreadable events that no replay has taken up; primary keys of both.
-SELECT count(*) FROM quarantine q
- WHERE NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = q.quarantine_id);
+-- Unreadable events that no replay has taken up; the sum, those since it by index (batch_seq), and all replays.
+SELECT m.quarantined + (SELECT count(*) FROM quarantine q WHERE q.batch_seq > m.batch_seq)
+     - (SELECT count(*) FROM quarantine_replay)
+  FROM receipt_summed m;
 
 -- name: list_quarantine
 -- Unreadable events not taken up yet, newest first, below a given id; primary key.

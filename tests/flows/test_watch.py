@@ -1,0 +1,212 @@
+"""Sessions that froze are ended, days made, and what arrived is known without reading it all."""
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ledger.flows.ingest import prepare_storage
+from ledger.flows.watch import end_frozen, measure
+from ledger.store import operations
+from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
+from ledger.store.queries import Connection
+from ledger.store.retention import close_day
+from tests.flows.test_cut_off import facts_seen, held_batch
+from tests.support.database import Database
+from tests.support.plans import explain
+from tests.support.usage import NOW, Gate, attempt, fates, keyed, open_books, sequenced
+
+LONG_S = 60
+STATES = """
+SELECT s.source, sum(r.received)::bigint AS received, sum(r.counted)::bigint AS counted,
+       sum(r.duplicate)::bigint AS duplicate, sum(r.conflict)::bigint AS conflict,
+       sum(r.quarantined)::bigint AS quarantined, sum(r.suspense)::bigint AS suspense,
+       max(r.received_at) AS last_received_at
+  FROM source s JOIN receipt r USING (source_id) GROUP BY 1 ORDER BY 1
+"""
+WAITING = """
+SELECT count(*) FROM quarantine q
+ WHERE NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = q.quarantine_id)
+"""
+
+
+async def test_a_frozen_session_is_ended_and_its_batch_is_new_when_sent_again(
+    worker: Connection, database: Database
+) -> None:
+    await open_books(worker)
+    gate = Gate(worker)
+    async with held_batch(database) as frozen:
+        await gate.send(keyed(attempt("after")))
+        early, seen = await facts_seen(worker)
+        assert seen == 0
+        assert await end_frozen(worker, quiet_s=LONG_S) == [], "it may still be at work"
+        assert len(await operations.list_open_batches(worker)) == 1
+        (ended,) = await end_frozen(worker, quiet_s=0)
+        assert (ended.pid, ended.batch_seq) == (frozen.connection.get_server_pid(), early + 1)
+        async with asyncio.timeout(10):
+            while (await facts_seen(worker))[1] == 0:
+                await asyncio.sleep(0.01)
+        assert [row["batch_seq"] for row in await operations.list_ended_sessions(worker, most=9)]
+        frozen.turn.go_on.set()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await frozen.task
+    assert await gate.outcomes(keyed(attempt("slow"), attempt("slower"))) == ["created"] * 2
+    assert await fates(worker) == {"received": 3, "counted": 3}
+
+
+async def test_a_session_at_work_is_left_alone(worker: Connection, database: Database) -> None:
+    busy = await connect(database.worker_url)
+    async with busy.transaction():
+        batch_seq = await draw_batch_seq(busy)
+        working = asyncio.create_task(busy.execute("SELECT pg_sleep(1)"))
+        await asyncio.sleep(0.2)
+        opened = await operations.list_open_batches(worker)
+        assert [row["batch_seq"] for row in opened] == [batch_seq]
+        assert await end_frozen(worker, quiet_s=0) == []
+        await working
+    await busy.close()
+    assert (await measure(worker)).began_at is None
+
+
+async def test_who_owns_nothing_ends_no_session_of_another_role(
+    worker: Connection, database: Database
+) -> None:
+    operator = await connect(database.superuser_url)
+    async with operator.transaction():
+        await draw_batch_seq(operator)
+        assert await end_frozen(worker, quiet_s=0) == []
+    await operator.close()
+    api = await connect(database.api_url)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await end_frozen(api, quiet_s=0)
+    await api.close()
+
+
+async def same_as_reading_all(worker: Connection) -> list[dict[str, Any]]:
+    """Compares what is known with what all receipts say; returns the gaps."""
+    found = await measure(worker)
+    every = [dict(row) for row in await worker.fetch(STATES)]
+    assert [{name: row[name] for name in every[0]} for row in found.sources] == every
+    assert found.quarantined == await worker.fetchval(WAITING)
+    sums = {name: n for name, n in (await operations.sum_receipts(worker)).items() if n}
+    assert sums == await fates(worker)
+    return [dict(gap) for gap in found.gaps]
+
+
+def missing(gaps: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    return [(gap["first_missing"], gap["last_missing"]) for gap in gaps]
+
+
+async def test_what_arrived_is_summed_once_whatever_was_open_when_it_was_summed(
+    worker: Connection, database: Database
+) -> None:
+    await open_books(worker)
+    gate = Gate(worker)
+
+    async def send(*sequences: int) -> None:
+        for n in sequences:
+            await gate.send(sequenced([attempt(), attempt(customer_id="who")], sequence=n))
+
+    await send(2, 3, 7, 3)
+    bad = keyed(attempt("a"), attempt("a"), attempt("a", tokens=3), attempt("b") | {"time": "x"})
+    await gate.send(bad)
+    assert missing(await same_as_reading_all(worker)) == [(1, 1), (4, 6)]
+    await draw_cut_off(worker, "test")
+    assert missing(await same_as_reading_all(worker)) == [(1, 1), (4, 6)]
+    async with held_batch(database) as held:
+        await send(5, 9)
+        await draw_cut_off(worker, "test")
+        # What is behind the open batch is not summed yet, and known all the same.
+        assert missing(await same_as_reading_all(worker)) == [(1, 1), (4, 4), (6, 6), (8, 8)]
+        await held.finish()
+    await send(4, 1, 5)
+    for _ in range(2):
+        assert missing(await same_as_reading_all(worker)) == [(6, 6), (8, 8)]
+        await draw_cut_off(worker, "test")
+    await send(6, 8)
+    assert await same_as_reading_all(worker) == []
+
+
+async def test_two_processes_do_not_sum_the_same_receipts(
+    worker: Connection, database: Database
+) -> None:
+    await open_books(worker)
+    await Gate(worker).send(keyed(attempt("a")))
+    await draw_cut_off(worker, "test")
+    other = await connect(database.worker_url)
+    async with other.transaction():
+        assert await operations.sum_receipts_to_cut_off(other) is not None
+        assert await operations.sum_receipts_to_cut_off(worker) is None
+    await other.close()
+    await same_as_reading_all(worker)
+
+
+HISTORY = """
+INSERT INTO source (source, form, batch_seq) VALUES ('/hosts/a', 'sequenced', 1);
+SELECT setval('batch_seq', 50000);
+INSERT INTO receipt (batch_seq, ordinal_from, source_id, lane, transport, received_at, received,
+                     counted)
+SELECT b, 0, 1, 0, 'kafka', now(), 1, 1 FROM generate_series(1, 50000) b;
+INSERT INTO ingest_batch (source_id, producer, epoch, sequence, digest, batch_seq, ordinal_from,
+                          events)
+SELECT 1, 'p', 1, b, gen_random_uuid(), b, 0, 1 FROM generate_series(1, 50000) b WHERE b <> 77;
+"""
+PAGES_MAX = 100
+
+
+@pytest.mark.parametrize("name", ["list_source_states", "sum_receipts", "list_sequence_gaps"])
+async def test_what_is_asked_every_minute_does_not_grow_with_history(
+    worker: Connection, database: Database, name: str
+) -> None:
+    query = operations.OPERATIONS[name]
+    superuser = await connect(database.superuser_url)
+    await superuser.execute(HISTORY)
+    await superuser.execute("ANALYZE receipt, ingest_batch")
+    before = await explain(worker, query)
+    await draw_cut_off(worker, "test")
+    await operations.sum_receipts_to_cut_off(worker)
+    await superuser.execute("VACUUM ANALYZE receipt, ingest_batch, receipt_summed")
+    await superuser.close()
+    after = await explain(worker, query)
+    assert (before.pages > 3 * PAGES_MAX, after.rows) == (True, 1)
+    assert after.pages < PAGES_MAX
+
+
+async def test_days_are_made_ahead_while_a_batch_is_on_its_way(
+    worker: Connection, database: Database
+) -> None:
+    await open_books(worker)
+    later = NOW + timedelta(days=30)
+    async with held_batch(database) as held:
+        assert await asyncio.wait_for(prepare_storage(worker, now=later), 2) == 3 * 8
+        await held.finish()
+    await Gate(worker).send(keyed(attempt("later")), now=later)
+    part = f"usage_fact_{later:%Y%m%d}"
+    kinds = "SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass"
+    assert await worker.fetchval(kinds, part) == 1
+    owner = await connect(database.owner_url)
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await owner.execute(f"UPDATE {part} SET visible = 0")
+    await owner.close()
+
+
+async def test_closing_a_day_gives_up_rather_than_holding_up_writers(
+    worker: Connection, database: Database
+) -> None:
+    await open_books(worker)
+    gate = Gate(worker)
+    await gate.send(keyed(attempt("before")))
+    async with held_batch(database):
+        closer = await connect(database.worker_url)
+        closing = asyncio.create_task(close_day(closer, NOW.date()))
+        await asyncio.sleep(0.3)
+        # It waits for the batch, and this one behind it: for two seconds, not for ever.
+        await asyncio.wait_for(gate.send(keyed(attempt("after"))), 5)
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await closing
+        await closer.close()
+    with suppress(asyncpg.LockNotAvailableError):
+        assert (await close_day(worker, NOW.date())).rows == 4
