@@ -53,6 +53,7 @@ from ledger.flows.stored import Stored
 from ledger.flows.turn import ClaimLostError, Turn
 from ledger.store import ingest as store
 from ledger.store.connect import draw_batch_seq
+from ledger.store.copying import copy_rows
 from ledger.store.correction import FateChange, copy_fate_changes, insert_corrections
 from ledger.store.positions import PositionMove, move_position
 from ledger.store.queries import Connection
@@ -354,7 +355,7 @@ async def _keep_receipts(
         return
     batch_seq, prepared = found[0].batch_seq, call.prepared
     receipts = receipt_rows(prepared, found, call.directory, now=now)
-    await store.copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
+    await copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
     again = await _keep_replays(connection, call, batch_seq)
     refused = [
         Refused(row, why, prepared.items[row])
@@ -371,7 +372,7 @@ async def _keep_receipts(
         )
     if call.conflicts:
         conflicts = [conflict_row(one, batch_seq=batch_seq) for one in call.conflicts]
-        await store.copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
+        await copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
 
 
 async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> set[int]:
@@ -394,7 +395,7 @@ async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> 
     ]
     if read:
         replayed = [(one.quarantine_id, batch_seq, row, fate) for row, (one, fate) in read.items()]
-        await store.copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
+        await copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
     return set(replays)
 

@@ -9,7 +9,8 @@ import polars as pl
 from ledger.domain.ingest import rows
 from ledger.domain.ingest.spread import busy_masks
 from ledger.store.binary import Rows
-from ledger.store.ingest import copy_binary, copy_rows, encode_masks
+from ledger.store.copying import copy_rows
+from ledger.store.ingest import copy_binary, encode_masks
 from ledger.store.queries import Connection
 
 

@@ -12,7 +12,7 @@ from ledger.domain.ingest.place import BatchPlace
 from ledger.domain.ingest.supersede import Candidate, StoredRevision
 from ledger.domain.ingest.target import Target
 from ledger.domain.ingest.times import micros
-from ledger.store.ingest import copy_rows
+from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
 
 CORRECTION = load_queries("correction")

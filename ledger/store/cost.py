@@ -8,6 +8,7 @@ import asyncpg
 
 from ledger.domain.claim import Deployment, EngineKey
 from ledger.domain.factory import AssetTerms, CostEntity, GpuHome, PowerPrice, SiteUplift
+from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
 
 COST = load_queries("cost")
@@ -208,12 +209,12 @@ async def find_allocations(
     )
 
 
-async def copy_rows(
+async def append_rows(
     connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> int:
     """Append derived rows by COPY; how many."""
     if rows:
-        await connection.copy_records_to_table(table, columns=list(columns), records=rows)
+        await copy_rows(connection, table, columns, rows)
     return len(rows)
 
 

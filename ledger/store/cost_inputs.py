@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from ledger.store.copying import copy_rows
 from ledger.store.dated import DatedRow, DatedTable, dated_row
 from ledger.store.queries import Connection, load_queries
 
@@ -95,10 +96,11 @@ async def copy_tariff_prices(
 ) -> None:
     """Store (from, to, price per MWh) rows by COPY."""
     recorded = asyncpg.Range(batch_seq, None)
-    await connection.copy_records_to_table(
+    await copy_rows(
+        connection,
         "tariff_price",
-        columns=["tariff_id", "facility_id", "period", "price_per_mwh", "recorded"],
-        records=[
+        ["tariff_id", "facility_id", "period", "price_per_mwh", "recorded"],
+        [
             (tariff_id, facility_id, asyncpg.Range(start, end), price, recorded)
             for start, end, price in prices
         ],
@@ -183,8 +185,9 @@ async def copy_fx_rates(
 ) -> None:
     """Store (base, quote, day, rate, source) rows by COPY."""
     recorded = asyncpg.Range(batch_seq, None)
-    await connection.copy_records_to_table(
+    await copy_rows(
+        connection,
         "fx_rate",
-        columns=["base", "quote", "day", "rate", "source", "recorded"],
-        records=[(*rate, recorded) for rate in rates],
+        ["base", "quote", "day", "rate", "source", "recorded"],
+        [(*rate, recorded) for rate in rates],
     )

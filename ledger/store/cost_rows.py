@@ -108,7 +108,7 @@ async def append_changes(
         ("cost_allocation", LINE_COLUMNS, changes.lines, (entity_id,)),
     ):
         stamped = [(*row, *stamp, *more) for row in rows]
-        await cost.copy_rows(connection, table, columns, stamped)
+        await cost.append_rows(connection, table, columns, stamped)
     return len(changes)
 
 

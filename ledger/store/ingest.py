@@ -16,6 +16,7 @@ from ledger.domain.ingest.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.ingest.place import BatchPlace
 from ledger.domain.ingest.spread import Masks
 from ledger.store.binary import Rows, bits, field, uuids
+from ledger.store.copying import while_connected
 from ledger.store.queries import Connection, load_queries
 
 INGEST = load_queries("ingest")
@@ -183,13 +184,6 @@ async def insert_quarantine(
     )
 
 
-async def copy_rows(
-    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
-) -> None:
-    """Rows into a table by binary COPY."""
-    await connection.copy_records_to_table(table, columns=list(columns), records=rows)
-
-
 def _places(places: Sequence[BatchPlace]) -> dict[str, list[int] | list[str]]:
     return {
         "source_ids": [place.source_id for place in places],
@@ -217,6 +211,7 @@ async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None
         for chunk in encoded.chunks():
             yield chunk
 
-    await connection.copy_to_table(
+    copy = connection.copy_to_table(
         table, source=stream(), columns=list(encoded.columns), format="binary"
     )
+    await while_connected(connection, copy)

@@ -13,6 +13,7 @@ from ledger.domain.prices import load_price
 from ledger.domain.rate_card import CardPrice, RateCard, UsageKey
 from ledger.domain.rating import UsageTotals
 from ledger.domain.subscription import Subscription
+from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
 
 RATING = load_queries("rating")
@@ -163,7 +164,7 @@ async def find_price_currencies(
 
 async def append_charges(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
     """Append charge rows, in the order of CHARGE_COLUMNS."""
-    await connection.copy_records_to_table("charge", records=rows, columns=CHARGE_COLUMNS)
+    await copy_rows(connection, "charge", CHARGE_COLUMNS, rows)
 
 
 async def sum_charges_to_book(

@@ -1,0 +1,38 @@
+"""COPY that ends with its connection.
+
+asyncpg waits until it may write again, and a connection that is lost meanwhile never says so.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+import asyncpg
+
+from ledger.store.queries import Connection
+
+
+async def while_connected(connection: Connection, copy: Coroutine[Any, Any, Any]) -> None:
+    """Await a COPY of `connection`; ConnectionDoesNotExistError where the connection is lost."""
+    copying = asyncio.ensure_future(copy)
+
+    def lost(_: object) -> None:
+        copying.cancel()
+
+    connection.add_termination_listener(lost)
+    try:
+        await copying
+    except asyncio.CancelledError as error:
+        if connection.is_closed():
+            raise asyncpg.ConnectionDoesNotExistError("connection was lost in a COPY") from error
+        raise
+    finally:
+        connection.remove_termination_listener(lost)
+
+
+async def copy_rows(
+    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Rows into a table by binary COPY."""
+    copy = connection.copy_records_to_table(table, columns=list(columns), records=rows)
+    await while_connected(connection, copy)
