@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -64,9 +65,17 @@ async def open_pool(
     """A pool of prepared connections, closed on leaving."""
     named = {**settings, "application_name": application}
     async with asyncpg.create_pool(
-        url, min_size=1, max_size=size, init=prepare, server_settings=named
+        url, min_size=1, max_size=size, init=prepare, connect=_reach, server_settings=named
     ) as pool:
         yield pool
+
+
+async def _reach(*where: Any, **how: Any) -> "asyncpg.Connection[asyncpg.Record]":
+    """ConnectionError where the server does not answer, whatever the socket is."""
+    try:
+        return await asyncpg.connect(*where, **how)
+    except OSError as error:
+        raise ConnectionError(f"no connection to the database: {error}") from error
 
 
 async def draw_batch_seq(connection: Connection) -> int:

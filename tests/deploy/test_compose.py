@@ -125,6 +125,13 @@ def test_command_exists(service: str) -> None:
     assert "status" in COMMANDS
 
 
+def test_worker_shows_its_metrics_to_the_network_of_its_services_only() -> None:
+    assert environment("worker")["TOKENLEDGER_METRICS_HOST"] == "0.0.0.0"
+    assert int(environment("worker")["TOKENLEDGER_METRICS_PORT"]) > 0
+    assert "ports" not in SERVICES["worker"]
+    assert Settings.model_fields["metrics_host"].default == "127.0.0.1"
+
+
 def test_worker_listens_where_kafka_answers() -> None:
     advertised = environment("kafka")["KAFKA_ADVERTISED_LISTENERS"]
     assert advertised == f"PLAINTEXT://{environment('worker')['TOKENLEDGER_KAFKA_BOOTSTRAP']}"
