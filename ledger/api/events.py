@@ -1,9 +1,11 @@
 """POST /v1/events: events of any kind, in any of the bodies people send, an answer per item."""
 
 import zlib
+from contextlib import suppress
 from typing import Any
 
 from litestar import Request, Response, post
+from litestar.exceptions import HTTPException
 
 from ledger.api.access import SENDERS, Caller, caller_of
 from ledger.api.answer import answer
@@ -14,8 +16,10 @@ from ledger.api.problems import (
     UnsupportedMediaError,
 )
 from ledger.api.state import state_of
+from ledger.domain.errors import LedgerError
 from ledger.domain.ingest.record import Permission, Record, RecordOutcome
 from ledger.wire.batch import COLUMNAR, ENCODINGS, NDJSON, BatchHeader
+from ledger.wire.errors import WireError
 
 MEDIA_TYPES = frozenset(
     {
@@ -36,8 +40,20 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
     With the six tl-* headers the body is a numbered batch of a sequenced source.
     """
     intake = state_of(request).intake
-    with intake.holding(_size(request, intake.limits.body_bytes_max)):
-        return await _store(request, intake)
+    try:
+        with intake.holding(_size(request, intake.limits.body_bytes_max)):
+            return await _store(request, intake)
+    except (LedgerError, WireError):
+        await _pass_over(request)
+        raise
+
+
+async def _pass_over(request: Request[Any, Any, Any]) -> None:
+    """Let a refused body come in, keeping nothing: who still sends does not read why it is refused,
+    and would take the closed connection for a failure of the network."""
+    with suppress(HTTPException):
+        async for _ in request.stream():
+            pass
 
 
 def _size(request: Request[Any, Any, Any], limit: int) -> int:

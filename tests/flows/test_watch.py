@@ -13,7 +13,7 @@ from ledger.flows.watch import end_frozen, measure
 from ledger.store import operations
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
-from ledger.store.retention import close_day
+from ledger.store.retention import close_day, close_days, list_fact_days
 from tests.flows.test_cut_off import facts_seen, held_batch
 from tests.support.database import Database
 from tests.support.plans import explain
@@ -210,3 +210,10 @@ async def test_closing_a_day_gives_up_rather_than_holding_up_writers(
         await closer.close()
     with suppress(asyncpg.LockNotAvailableError):
         assert (await close_day(worker, NOW.date())).rows == 4
+
+
+async def test_days_are_known_whatever_way_the_planner_takes(worker: Connection) -> None:
+    await open_books(worker)
+    await worker.execute("ANALYZE; SET enable_nestloop = off; SET enable_mergejoin = off")
+    assert await close_days(worker, today=NOW.date() + timedelta(days=2)) == 2
+    assert await list_fact_days(worker, before=NOW.date()) == []
