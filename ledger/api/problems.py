@@ -90,6 +90,8 @@ _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
+    # What is asked of a connection that was told of its end and has not ended yet.
+    asyncpg.InternalClientError,
     ConnectionError,
 )
 

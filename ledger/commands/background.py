@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 END_SECONDS = 10
 FOLD_EVERY_S = 3_600
 WATCH_EVERY_S = 30
+_PASSING = (LedgerError, asyncpg.PostgresError)
 Round = Callable[[Connection], Awaitable[None]]
 # A batch that came before midnight may still be on its way into its day.
 CLOSE_AFTER = timedelta(hours=1)
@@ -76,7 +77,7 @@ def _run(name: str, worker_url: str, every_s: int, work: Round, stop: threading.
     while True:
         try:
             asyncio.run(_round(worker_url, work))
-        except (LedgerError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (*_PASSING, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             # The next round does what this one could not: stages pick up where the books stand.
             if not stop.is_set():
                 log.warning("%s: %s", name, error)
@@ -93,13 +94,31 @@ async def _round(worker_url: str, work: Round) -> None:
 
 
 async def _settle(connection: Connection) -> None:
+    for work in (_make_room, _run_stages, _close_days, _fold):
+        try:
+            await work(connection)
+        except _PASSING as error:
+            # What one of them cannot do now is no reason for the others to wait.
+            log.warning("settle: %s", error)
+
+
+async def _make_room(connection: Connection) -> None:
     await prepare_storage(connection, now=clock.now())
     await expire_quarantine(connection, now=clock.now())
+
+
+async def _run_stages(connection: Connection) -> None:
     for done in await settle(connection, now=clock.now()):
         if done.rows_written:
             log.info("%s: %d rows written", done.stage, done.rows_written)
+
+
+async def _close_days(connection: Connection) -> None:
     over = (clock.now() - CLOSE_AFTER).date()
     await changing_tables(lambda: close_days(connection, today=over))
+
+
+async def _fold(connection: Connection) -> None:
     folded = await fold_when_due(connection, now=clock.now(), every_s=FOLD_EVERY_S)
     if folded is not None and folded.rows_gone:
         log.info("fold: %d rows became %d", folded.rows_gone, folded.rows_come)

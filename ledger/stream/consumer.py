@@ -45,6 +45,8 @@ T = TypeVar("T")
 _DATABASE_ERRORS = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # What is asked of a connection that was told of its end and has not ended yet.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.LockNotAvailableError,

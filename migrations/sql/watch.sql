@@ -118,6 +118,10 @@ INSERT INTO receipt_summed (batch_seq, quarantined) VALUES (0, 0);
 
 CREATE INDEX ON ingest_batch USING brin (batch_seq) WITH (pages_per_range = 16);
 
+-- Stages look for their last run every few seconds, for ever.
+CREATE INDEX ON stage_run (stage, entity_id, run_id);
+CREATE INDEX ON stage_run (stage, run_id);
+
 -- Adds what lies between two cut-offs; returns up to where the sums stand, or NULL where another process is at it.
 CREATE FUNCTION sum_receipts() RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$

@@ -24,6 +24,13 @@ COLUMNS = (
     *("customer_id", "usage_key_id", "window_start", "batch_seq", "requests", "uncached"),
     *("cache_read", "cache_write", "visible", "reasoning"),
 )
+# What a batch of a session that was ended may raise.
+LOST = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 LAST_NUMBER = "SELECT coalesce(pg_sequence_last_value('batch_seq'), 0)"
 FACTS = "SELECT count(*) FROM usage_fact WHERE batch_seq <= $1"
 
@@ -77,7 +84,7 @@ async def held_batch(database: Database) -> AsyncIterator[Held]:
         yield Held(connection, turn, task)
     finally:
         turn.go_on.set()
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with suppress(*LOST):
             await task
         await connection.close(timeout=5)
 
@@ -123,7 +130,7 @@ async def test_ending_a_frozen_session_frees_what_waits_behind_it(
         assert (late > early, seen) == (True, 1)
         # Woken, it finds that it can commit nothing, and its events are new when sent again.
         frozen.turn.go_on.set()
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises(LOST):
             await frozen.task
     assert await gate.outcomes(keyed(attempt("slow"), attempt("slower"))) == ["created"] * 2
 

@@ -12,9 +12,9 @@ from ledger.flows.ingest import prepare_storage
 from ledger.flows.watch import end_frozen, measure
 from ledger.store import operations
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
-from ledger.store.queries import Connection
+from ledger.store.queries import Connection, load_queries
 from ledger.store.retention import close_day, close_days, list_fact_days
-from tests.flows.test_cut_off import facts_seen, held_batch
+from tests.flows.test_cut_off import LOST, facts_seen, held_batch
 from tests.support.database import Database
 from tests.support.plans import explain
 from tests.support.usage import NOW, Gate, attempt, fates, keyed, open_books, sequenced
@@ -51,7 +51,7 @@ async def test_a_frozen_session_is_ended_and_its_batch_is_new_when_sent_again(
                 await asyncio.sleep(0.01)
         assert [row["batch_seq"] for row in await operations.list_ended_sessions(worker, most=9)]
         frozen.turn.go_on.set()
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises(LOST):
             await frozen.task
     assert await gate.outcomes(keyed(attempt("slow"), attempt("slower"))) == ["created"] * 2
     assert await fates(worker) == {"received": 3, "counted": 3}
@@ -217,3 +217,37 @@ async def test_days_are_known_whatever_way_the_planner_takes(worker: Connection)
     await worker.execute("ANALYZE; SET enable_nestloop = off; SET enable_mergejoin = off")
     assert await close_days(worker, today=NOW.date() + timedelta(days=2)) == 2
     assert await list_fact_days(worker, before=NOW.date()) == []
+
+
+RUNS = """
+INSERT INTO cut_off (batch_seq, purpose) SELECT n, 'rate' FROM generate_series(1, 50000) n;
+INSERT INTO stage_run (stage, entity_id, cut_off_id, windows, rows)
+SELECT CASE n % 2 WHEN 0 THEN 'allocate' ELSE 'rate' END, 'factory', cut_off_id, 0, 0
+  FROM cut_off, LATERAL (SELECT batch_seq AS n) each ORDER BY cut_off_id;
+ANALYZE stage_run, cut_off
+"""
+RATE = {"stage": "rate", "entity_id": "factory"}
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "given", "found"),
+    [
+        ("cost", "find_last_run", RATE, [49_999]),
+        ("operations", "list_stage_states", {}, [50_000, 49_999]),
+    ],
+)
+async def test_the_last_run_of_a_stage_is_found_without_reading_the_others(
+    worker: Connection,
+    database: Database,
+    room: str,
+    name: str,
+    given: dict[str, str],
+    found: list[int],
+) -> None:
+    superuser = await connect(database.superuser_url)
+    await superuser.execute(RUNS)
+    await superuser.close()
+    query = load_queries(room)[name]
+    assert [row["batch_seq"] for row in await query.rows(worker, **given)] == found
+    for generic in (False, True):
+        assert (await explain(worker, query, generic=generic, **given)).pages < PAGES_MAX

@@ -15,9 +15,11 @@ SELECT e.entity_id, e.currency, e.zone FROM entity e
  ORDER BY e.entity_id;
 
 -- name: find_last_run
--- How far a stage has come for an entity: the stored-order number of its last run's cut-off, or NULL.
-SELECT max(c.batch_seq) FROM stage_run s JOIN cut_off c USING (cut_off_id)
- WHERE s.stage = :stage AND s.entity_id = :entity_id;
+-- How far a stage has come for an entity: the stored-order number of its last run's cut-off, or none.
+-- Index: stage_run (stage, entity_id, run_id).
+SELECT c.batch_seq FROM stage_run s JOIN cut_off c USING (cut_off_id)
+ WHERE s.stage = :stage AND s.entity_id = :entity_id
+ ORDER BY s.run_id DESC LIMIT 1;
 
 -- name: add_stage_run
 -- How far the stage has come now.

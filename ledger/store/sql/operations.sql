@@ -94,11 +94,20 @@ SELECT p.topic, g.partition, g.from_offset, g.to_offset, g.noticed_at
  ORDER BY p.topic, g.partition, g.from_offset;
 
 -- name: list_stage_states
--- The newest run of each stage and how many batches were stored since; a scan of runs.
-SELECT r.stage, max(c.batch_seq) AS batch_seq, max(c.drawn_at) AS ran_at,
-       greatest(coalesce(pg_sequence_last_value('batch_seq'), 0) - max(c.batch_seq), 0) AS behind
-  FROM stage_run r JOIN cut_off c USING (cut_off_id)
- GROUP BY r.stage ORDER BY r.stage;
+-- The newest run of each stage and how many batches were drawn since; stage_run (stage, run_id), two probes a stage.
+WITH RECURSIVE stages AS (
+  (SELECT r.stage FROM stage_run r ORDER BY r.stage LIMIT 1)
+  UNION ALL
+  SELECT (SELECT r.stage FROM stage_run r WHERE r.stage > s.stage ORDER BY r.stage LIMIT 1)
+    FROM stages s WHERE s.stage IS NOT NULL
+)
+SELECT s.stage, last.batch_seq, last.drawn_at AS ran_at,
+       greatest(coalesce(pg_sequence_last_value('batch_seq'), 0) - last.batch_seq, 0) AS behind
+  FROM stages s
+ CROSS JOIN LATERAL (SELECT c.batch_seq, c.drawn_at FROM stage_run r JOIN cut_off c USING (cut_off_id)
+                      WHERE r.stage = s.stage ORDER BY r.run_id DESC LIMIT 1) last
+ WHERE s.stage IS NOT NULL
+ ORDER BY s.stage;
 
 -- name: count_quarantined
 -- Unreadable events that no replay has taken up; the sum, those since it by index (batch_seq), and all replays.
