@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="address a worker serves it on")
     frozen_seconds: int = Field(
-        300,
+        120,
         ge=1,
         description="how long a session may hold a batch and do nothing, in seconds",
     )
