@@ -5,16 +5,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from kafka import KafkaConsumer
 
 from ledger.store.queries import Connection
 from tests.api.test_metrics import read
-from tests.stream.test_consumer import produce, until_received
+from tests.stream.test_consumer import produce, running, settings_for, until_received
 from tests.support.database import Database
 from tests.support.usage import attempt, keyed, open_books, sequenced
 
@@ -106,3 +109,33 @@ async def test_a_running_worker_shows_every_figure_with_its_number(
     assert time.time() - found["tokenledger_measured_timestamp_seconds"][()] < 60
     assert found["tokenledger_oldest_open_batch_seconds"][()] == 0
     assert closed["tokenledger_source_items"][("counted", "/hosts/a")] == 4
+
+
+async def test_the_consumer_is_asked_on_its_own_thread_and_about_its_own_partitions(
+    worker: Connection,
+    database: Database,
+    kafka_bootstrap: str,
+    kafka_topic: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, bool]] = []
+    highwater = KafkaConsumer.highwater
+
+    def watched(self: Any, at: Any) -> Any:
+        asked.append((threading.current_thread().name, at in self.assignment()))
+        return highwater(self, at)
+
+    monkeypatch.setattr(KafkaConsumer, "highwater", watched)
+    await open_books(worker)
+    topic = kafka_topic(partitions=2)
+    settings = settings_for(database, kafka_bootstrap, topic)
+    for partition in (0, 1):
+        sent = [sequenced([attempt()], sequence=n, producer=f"p{partition}") for n in range(1, 31)]
+        produce(kafka_bootstrap, topic, sent, partition)
+    async with running(settings):
+        await until_received(worker, 1)
+        # Half of what it reads goes to the other while it is on its way in.
+        async with running(settings):
+            await until_received(worker, 60)
+    assert {name.partition("_")[0] for name, _ in asked} == {"kafka"}
+    assert {mine for _, mine in asked} == {True}
