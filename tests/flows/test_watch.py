@@ -251,3 +251,16 @@ async def test_the_last_run_of_a_stage_is_found_without_reading_the_others(
     assert [row["batch_seq"] for row in await query.rows(worker, **given)] == found
     for generic in (False, True):
         assert (await explain(worker, query, generic=generic, **given)).pages < PAGES_MAX
+
+
+@pytest.mark.parametrize("generic", [False, True])
+async def test_engines_of_a_day_are_found_without_reading_the_days_before(
+    worker: Connection, generic: bool
+) -> None:
+    await open_books(worker)
+    since = NOW + timedelta(days=5)
+    span = {"since": since, "until": since + timedelta(days=1), "batch_seq": 2**62}
+    query = load_queries("meter")["list_engine_instances"]
+    plan = await explain(worker, query, generic=generic, **span)
+    read = sorted(node["Relation Name"] for node in plan.scans("counter_reading_"))
+    assert read == [f"counter_reading_{since + timedelta(days=n):%Y%m%d}" for n in (-1, 0, 1, 2)]

@@ -92,7 +92,9 @@ SELECT found.engine_instance, found.run_id, found.run_started_at, found.scraped_
  ORDER BY found.metric, found.labels, found.scraped_at, found.batch_seq, found.ordinal;
 
 -- name: list_engine_instances
--- Engine instances with counters in [since, until) known at the cut-off.
+-- Engine instances with counters in [since, until) known at the cut-off; a scan of the days stored since. A clock
+-- may run ahead of ours by minutes, hence the day before.
 SELECT DISTINCT c.engine_instance FROM counter_reading c
- WHERE c.scraped_at >= :since AND c.scraped_at < :until AND c.batch_seq <= :batch_seq
+ WHERE c.stored_day >= ((:since::timestamptz - interval '1 day') AT TIME ZONE 'UTC')::date
+   AND c.scraped_at >= :since AND c.scraped_at < :until AND c.batch_seq <= :batch_seq
  ORDER BY c.engine_instance;
