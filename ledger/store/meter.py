@@ -67,7 +67,7 @@ async def find_engine_counters(
     until: datetime,
     batch_seq: int,
 ) -> list[CounterSample]:
-    """Cumulative counters of one engine in [since, until), each series with its neighbours."""
+    """Cumulative counters of one engine in [since, until], each series with the one before."""
     rows = await METER["find_engine_counters"].rows(
         connection,
         engine_instance=engine_instance,

@@ -71,21 +71,37 @@ SELECT DISTINCT ON (m.gpu_uuid, m.window_start)
  ORDER BY m.gpu_uuid, m.window_start, m.revision DESC;
 
 -- name: find_engine_counters
--- Cumulative token counters of engines inside [since, until) and the neighbour of each series on either side.
--- Index: counter_reading (engine_instance, metric, scraped_at).
-WITH inside AS (
-  SELECT c.* FROM counter_reading c
-   WHERE c.engine_instance = :engine_instance AND c.scraped_at >= :since AND c.scraped_at < :until
-     AND c.batch_seq <= :batch_seq
-), before AS (
-  SELECT DISTINCT ON (c.metric, c.labels) c.* FROM counter_reading c
-   WHERE c.engine_instance = :engine_instance AND c.scraped_at < :since AND c.batch_seq <= :batch_seq
-   ORDER BY c.metric, c.labels, c.scraped_at DESC
-), after AS (
-  SELECT DISTINCT ON (c.metric, c.labels) c.* FROM counter_reading c
-   WHERE c.engine_instance = :engine_instance AND c.scraped_at >= :until AND c.batch_seq <= :batch_seq
-   ORDER BY c.metric, c.labels, c.scraped_at
-), found AS (SELECT * FROM before UNION ALL SELECT * FROM inside UNION ALL SELECT * FROM after)
+-- Cumulative token counters of an engine in [since, until], and of each series the one before: that of the last scrape
+-- of its metric, or an older one where that scrape lacks the series.
+-- Index: counter_reading (engine_instance, metric, scraped_at), a few probes a metric and day.
+WITH RECURSIVE metrics AS (
+  (SELECT c.metric FROM counter_reading c WHERE c.engine_instance = :engine_instance ORDER BY c.metric LIMIT 1)
+  UNION ALL
+  SELECT (SELECT c.metric FROM counter_reading c
+           WHERE c.engine_instance = :engine_instance AND c.metric > m.metric ORDER BY c.metric LIMIT 1)
+    FROM metrics m WHERE m.metric IS NOT NULL
+), inside AS (
+  SELECT i.* FROM metrics m CROSS JOIN LATERAL (
+    SELECT c.* FROM counter_reading c
+     WHERE c.stored_day >= ((:since::timestamptz - interval '1 day') AT TIME ZONE 'UTC')::date
+       AND c.engine_instance = :engine_instance AND c.metric = m.metric
+       AND c.scraped_at >= :since AND c.scraped_at <= :until AND c.batch_seq <= :batch_seq OFFSET 0) i
+), last AS (
+  SELECT l.* FROM metrics m CROSS JOIN LATERAL (
+    SELECT c.scraped_at FROM counter_reading c
+     WHERE c.engine_instance = :engine_instance AND c.metric = m.metric AND c.scraped_at < :since
+       AND c.batch_seq <= :batch_seq ORDER BY c.scraped_at DESC LIMIT 1) t
+  CROSS JOIN LATERAL (
+    SELECT c.* FROM counter_reading c
+     WHERE c.engine_instance = :engine_instance AND c.metric = m.metric AND c.scraped_at = t.scraped_at
+       AND c.batch_seq <= :batch_seq OFFSET 0) l
+), older AS (
+  SELECT o.* FROM (SELECT i.metric, i.labels FROM inside i EXCEPT SELECT l.metric, l.labels FROM last l) s
+  CROSS JOIN LATERAL (
+    SELECT c.* FROM counter_reading c
+     WHERE c.engine_instance = :engine_instance AND c.metric = s.metric AND c.labels = s.labels
+       AND c.scraped_at < :since AND c.batch_seq <= :batch_seq ORDER BY c.scraped_at DESC LIMIT 1) o
+), found AS (SELECT * FROM last UNION ALL SELECT * FROM older UNION ALL SELECT * FROM inside)
 SELECT found.engine_instance, found.run_id, found.run_started_at, found.scraped_at, found.metric,
        found.labels, found.value
   FROM found
