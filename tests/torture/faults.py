@@ -131,7 +131,7 @@ def faults_of(draw: random.Random) -> list[str]:
     """Two or three faults of a seed; of the slow ones one at most."""
     often = [name for name in FAULTS if name not in SELDOM]
     chosen = [draw.choice(often) for _ in range(draw.choice([1, 2]))]
-    chosen.append(draw.choice(SELDOM) if draw.random() < 0.4 else draw.choice(often))
+    chosen.append(draw.choice(SELDOM) if draw.random() < 0.5 else draw.choice(often))
     draw.shuffle(chosen)
     return chosen
 

@@ -47,7 +47,10 @@ async def freeze_in_copy(scene: Scene) -> list[str]:
     finally:
         scene.workers.wake(victim)
         await watcher.close()
-    return wrong
+    if await scene.joined():
+        scene.note(True, "woken, it works on")
+        return wrong
+    return [*wrong, f"{victim} was woken and did not come back into its group"]
 
 
 async def _while_frozen(scene: Scene, watcher: Connection, held: Held) -> list[str]:
