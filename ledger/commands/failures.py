@@ -22,6 +22,8 @@ _DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
             asyncpg.OperatorInterventionError,
             asyncpg.TooManyConnectionsError,
             asyncpg.InterfaceError,
+            # What is asked of a connection that was told of its end and has not ended yet.
+            asyncpg.InternalClientError,
         ),
         "The connection to the database was lost: {}. Is the server running?",
     ),

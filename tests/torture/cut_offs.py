@@ -21,7 +21,13 @@ RECEIPT = """
 INSERT INTO receipt (batch_seq, ordinal_from, lane, transport, received_at, received)
 VALUES ($1, 0, 0, 'internal', now(), 0)
 """
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+# The last is what a connection says that was told of its end and has not ended yet.
+AWAY = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    asyncpg.InternalClientError,
+)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ledger.domain.ingest.place import BatchPlace
+from ledger.domain.ingest.place import BatchPlace, lock_number, place_lock
 
 _PLACE = re.compile(r"(.{1,200})/(\d{1,19})/(\d{1,19})/(\d{1,9})", re.ASCII)
 
@@ -22,6 +22,11 @@ class Target:
             return None
         epoch, sequence, ordinal = int(match[2]), int(match[3]), int(match[4])
         return BatchPlace(self.source_id, match[1], epoch, sequence), ordinal
+
+    def lock(self) -> int:
+        """The number to lock for whoever replaces it: that of its batch, or one of its own."""
+        named = self.place()
+        return place_lock(named[0]) if named else lock_number(f"{self.source_id}/{self.target}")
 
 
 def target_of(place: BatchPlace, ordinal: int) -> Target:
