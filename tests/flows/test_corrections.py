@@ -54,6 +54,16 @@ async def test_the_highest_revision_stands_in_any_order(
     assert await windows(gate.connection) == found
 
 
+@pytest.mark.parametrize("turned", [False, True])
+async def test_an_id_that_looks_like_a_place_is_an_id(gate: Gate, turned: bool) -> None:
+    sent = [attempt("a/1/2/3", tokens=10), correction("c", of="a/1/2/3", revision=1, tokens=20)]
+    for event in reversed(sent) if turned else sent:
+        await gate.send(keyed(event))
+    (window,) = found = await windows(gate.connection)
+    assert window[5:8] == (1, 20, 40)
+    assert await windows_of_facts(gate.connection) == found
+
+
 @pytest.mark.parametrize("order", [(FIRST, SECOND), (SECOND, FIRST)], ids=["1, 2", "2, 1"])
 async def test_the_highest_revision_stands_when_two_writers_bring_them_at_once(
     gate: Gate, database: Database, order: tuple[dict[str, object], ...]
