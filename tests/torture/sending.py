@@ -192,10 +192,13 @@ def bad_event(draw: random.Random) -> bytes:
     return draw.choice(POISON) if kind == "bytes" else json.dumps(event).encode()
 
 
-def _send_keyed(sender: Sender, count: int) -> list[Attempt]:
+def _send_keyed(sender: Sender, records: int) -> list[Attempt]:
     draw, kept = sender.draw, list[Attempt]()
-    for number in range(count):
-        one = [sender.attempt(("k", f"k-{number}-{n}")) for n in range(draw.choice([1, 1, 3]))]
+    for number in range(records):
+        # Some ids look like places of numbered batches.
+        name = draw.choice(["k-{}-{}", "k/1/{}/{}"])
+        count = draw.choice([1, 1, 3])
+        one = [sender.attempt(("k", name.format(number, n))) for n in range(count)]
         bad = [bad_event(draw)] if draw.random() < 0.15 else []
         _keyed_record(sender, one, bad)
         if draw.random() < 0.3:
