@@ -86,7 +86,7 @@ async def api(database: Database) -> AsyncIterator[Connection]:
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka.Broker]:
     """A real broker for the session; a test that stops it starts it again before it ends."""
     try:
-        broker = kafka.make_broker(tmp_path_factory.mktemp("kafka"))
+        broker = kafka.make_broker(tmp_path_factory.mktemp("kafka"), options=kafka.OFTEN)
     except kafka.BrokerUnavailableError as error:
         lacking(f"SKIPPED FOR WANT OF A KAFKA BROKER: {error}")
     try:

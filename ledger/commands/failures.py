@@ -5,6 +5,34 @@ from pydantic import ValidationError
 
 from ledger.domain.errors import LedgerError
 
+_DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError),
+        "The database has no schema, or an old one. Run `tokenledger migrate` first.",
+    ),
+    (
+        (asyncpg.InvalidAuthorizationSpecificationError,),
+        "The database refused us: {}. Look at the user and password of its URL.",
+    ),
+    ((asyncpg.InvalidCatalogNameError,), "{}. Make it, or look at the database's URL."),
+    # A server that stops under us ends what we do by an operator's intervention, or just closes.
+    (
+        (
+            asyncpg.PostgresConnectionError,
+            asyncpg.OperatorInterventionError,
+            asyncpg.TooManyConnectionsError,
+            asyncpg.InterfaceError,
+            # What is asked of a connection that was told of its end and has not ended yet.
+            asyncpg.InternalClientError,
+        ),
+        "The connection to the database was lost: {}. Is the server running?",
+    ),
+    (
+        (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError),
+        "Others were at the same rows: {}. Nothing of this step was written; run again.",
+    ),
+)
+
 
 def explain_failure(error: Exception) -> str | None:
     """What to print, or None where it is a defect of ours."""
@@ -13,14 +41,9 @@ def explain_failure(error: Exception) -> str | None:
         return f"{error.wrong}{place} {error.remedy}".strip()
     if isinstance(error, ValidationError) and error.title == "Settings":
         return _settings(error)
-    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError):
-        return "The database has no schema, or an old one. Run `tokenledger migrate` first."
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"The database refused us: {error}. Look at the user and password of its URL."
-    if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return f"{error}. Make it, or look at the database's URL."
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError):
-        return f"The connection to the database was lost: {error}. Is the server running?"
+    for errors, what in _DATABASE:
+        if isinstance(error, errors):
+            return what.format(error)
     if isinstance(error, OSError):
         return f"{error}"
     return None

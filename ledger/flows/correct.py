@@ -23,7 +23,7 @@ from ledger.domain.ingest.supersede import (
     Verdict,
     settle,
 )
-from ledger.domain.ingest.target import Target, target_of
+from ledger.domain.ingest.target import Target, event_target, target_of
 from ledger.flows.archived_facts import find_standing_facts
 from ledger.store.correction import (
     FateChange,
@@ -63,7 +63,7 @@ async def settle_corrections(
     """
     places = [claim.place for claim in batches]
     late = await find_corrected_places(connection, places) if places else []
-    late += [Target(event.source_id, event.event_id) for event in awaited.values()]
+    late += [event_target(event) for event in awaited.values()]
     if replayed:
         late += await find_corrections(connection, sorted(set(replayed.values())))
     if not targets and not late:
@@ -180,8 +180,8 @@ def _originals(
 ) -> dict[Target, list[int]]:
     """Rows of the call that are originals, by what a correction would name them."""
     usage = prepared.usage.filter(pl.col("kind") == Kind.ORIGINAL)
-    named = [(Target(c.event.source_id, c.event.event_id), c.ordinal) for c in events]
-    named += [(Target(e.source_id, e.event_id), row) for row, e in awaited.items()]
+    named = [(event_target(c.event), c.ordinal) for c in events]
+    named += [(event_target(e), row) for row, e in awaited.items()]
     named += [(target, row) for row, target in replayed.items()]
     named += [
         (target_of(claim.place, ordinal), claim.ordinal_from + ordinal)

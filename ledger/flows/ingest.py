@@ -238,10 +238,10 @@ async def _sort_batches(connection: Connection, call: _Call) -> None:
     prepared = call.prepared
     offered = [_batch_claim(call, n) for n in claiming_records(prepared, call.directory)]
     pointed = [*call.resolved.targets.values(), *_replayed(prepared).values()]
-    named = [place[0] for target in pointed if (place := target.place())]
-    places = [claim.place for claim in offered] + named
-    if places:
-        await store.lock_places(connection, [place_lock(place) for place in places])
+    # Of two corrections of one event the second has to see the first, whichever revision it is.
+    locks = [place_lock(claim.place) for claim in offered] + [target.lock() for target in pointed]
+    if locks:
+        await store.lock_places(connection, locks)
     if not offered:
         return
     stored = await store.find_batches(connection, [claim.place for claim in offered])

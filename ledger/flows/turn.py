@@ -35,16 +35,22 @@ class TurnAfter(Turn):
 
     lock: asyncio.Lock
     before: "TurnAfter | None" = None
+    claimed: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     again: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def claiming(self) -> AsyncIterator[None]:
-        """Held by one batch at a time, in order."""
-        if self.before is not None and self.before.again.is_set():
-            await self.before.done.wait()
+        """Held by one batch at a time, in order: whoever's transaction begins first may not be the
+        first batch, and would wait to move for one that waits for its claims."""
+        before = self.before
+        if before is not None:
+            await before.claimed.wait()
+            if before.again.is_set():
+                await before.done.wait()
         async with self.lock:
             yield
+        self.claimed.set()
 
     async def moving(self) -> None:
         """Wait for the batch before: what it moved is where this one begins."""
@@ -66,6 +72,7 @@ class TurnAfter(Turn):
 
     def finish(self) -> None:
         """It is stored or given up; whoever comes behind may go on, and forgets it."""
+        self.claimed.set()
         self.done.set()
         # Else every batch would remember all that came before it.
         self.before = None

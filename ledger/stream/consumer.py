@@ -351,6 +351,8 @@ def _options(settings: Settings) -> dict[str, Any]:
     return {
         "bootstrap_servers": (settings.kafka_bootstrap or "").split(","),
         "bootstrap_timeout_ms": 5_000,
+        # A broker that comes back is read again at once; it doubles from a twentieth of a second.
+        "reconnect_backoff_max_ms": 2_000,
         "security_protocol": settings.kafka_security_protocol,
         "sasl_mechanism": settings.kafka_sasl_mechanism,
         "sasl_plain_username": settings.kafka_username,

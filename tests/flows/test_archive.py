@@ -347,6 +347,20 @@ async def test_a_day_that_is_not_over_cannot_go(worker: Connection, tmp_path: Pa
         await archive(worker, before=TODAY + timedelta(days=1), today=TODAY, folder=tmp_path)
 
 
+@pytest.mark.parametrize("join", ["hashjoin", "mergejoin", "nestloop"])
+async def test_days_are_read_off_the_names_of_fact_partitions_only(
+    worker: Connection, join: str
+) -> None:
+    """By every plan: some look at all tables before they know which are partitions."""
+    await prepare_storage(worker, now=NOW)
+    for other in {"hashjoin", "mergejoin", "nestloop"} - {join}:
+        await worker.execute(f"SET enable_{other} = off")
+    for indexes in ("on", "off"):
+        for scan in ("indexscan", "indexonlyscan", "bitmapscan"):
+            await worker.execute(f"SET enable_{scan} = {indexes}")
+        assert await list_fact_days(worker, before=DAY + timedelta(days=1)) == [DAY]
+
+
 async def test_finished_days_are_indexed_and_measured_once(worker: Connection) -> None:
     await fill(worker)
     days = [DAY + timedelta(days=n) for n in range(8)]

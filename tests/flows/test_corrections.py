@@ -1,12 +1,15 @@
 """A correction replaces by revision, whichever of it and its original comes first."""
 
+import asyncio
 from itertools import permutations
 
 import pytest
 
 from ledger.domain.fact import Reason
 from ledger.domain.ingest.record import Record
+from ledger.store.connect import connect
 from ledger.store.queries import Connection
+from tests.support.database import Database
 from tests.support.usage import (
     Gate,
     activity,
@@ -19,6 +22,7 @@ from tests.support.usage import (
     windows,
     windows_of_facts,
 )
+from tests.torture.gates import gate_at
 
 
 @pytest.fixture
@@ -48,6 +52,41 @@ async def test_the_highest_revision_stands_in_any_order(
     for record in sent:
         assert set(await gate.outcomes(record)) == {"duplicate"}
     assert await windows(gate.connection) == found
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_an_id_that_looks_like_a_place_is_an_id(gate: Gate, turned: bool) -> None:
+    sent = [attempt("a/1/2/3", tokens=10), correction("c", of="a/1/2/3", revision=1, tokens=20)]
+    for event in reversed(sent) if turned else sent:
+        await gate.send(keyed(event))
+    (window,) = found = await windows(gate.connection)
+    assert window[5:8] == (1, 20, 40)
+    assert await windows_of_facts(gate.connection) == found
+
+
+@pytest.mark.parametrize("order", [(FIRST, SECOND), (SECOND, FIRST)], ids=["1, 2", "2, 1"])
+async def test_the_highest_revision_stands_when_two_writers_bring_them_at_once(
+    gate: Gate, database: Database, order: tuple[dict[str, object], ...]
+) -> None:
+    await gate.send(keyed(ORIGINAL))
+    writers = [Gate(await connect(database.worker_url)) for _ in order]
+    async with gate_at(database.superuser_url, "receipt") as held:
+        sending = []
+        for writer, event in zip(writers, order, strict=True):
+            sending.append(asyncio.create_task(writer.send(keyed(event))))
+            while not await held.watcher.fetchval(WAITS, writer.connection.get_server_pid()):
+                await asyncio.sleep(0.01)
+    await asyncio.gather(*sending)
+    for writer in writers:
+        await writer.connection.close()
+    (window,) = found = await windows(gate.connection)
+    assert window[5:8] == (1, 30, 60)
+    assert await windows_of_facts(gate.connection) == found
+    replaced = await gate.connection.fetch("SELECT fact_batch_seq, fact_ordinal FROM fate_change")
+    assert len(replaced) == len(set(replaced))
+
+
+WAITS = "SELECT cardinality(pg_blocking_pids($1)) > 0"
 
 
 async def test_another_correction_of_the_same_revision_is_a_conflict(gate: Gate) -> None:

@@ -32,6 +32,28 @@ async def test_a_batch_that_claims_anew_sends_back_the_one_behind_it() -> None:
     await asyncio.wait_for(claiming, 1)
 
 
+async def test_claims_are_made_in_the_order_of_batches_whichever_comes_first() -> None:
+    lock = asyncio.Lock()
+    first = TurnAfter(lock)
+    second = TurnAfter(lock, first)
+    overtaking = asyncio.create_task(_claim(second))
+    await asyncio.sleep(0)
+    assert not overtaking.done()
+    await asyncio.wait_for(_claim(first), 1)
+    await asyncio.wait_for(overtaking, 1)
+
+    third = TurnAfter(lock, second)
+    fourth = TurnAfter(lock, third)
+    overtaking = asyncio.create_task(_claim(fourth))
+    with pytest.raises(ClaimLostError):
+        async with third.claiming():
+            raise ClaimLostError
+    await asyncio.sleep(0)
+    assert not overtaking.done(), "claims that failed are none: the batch comes to claim again"
+    await asyncio.wait_for(_claim(third), 1)
+    await asyncio.wait_for(overtaking, 1)
+
+
 async def test_claims_are_made_one_after_the_other() -> None:
     lock = asyncio.Lock()
     first = TurnAfter(lock)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,8 @@ POM = Path(__file__).parent.parent / "kafka" / "pom.xml"
 CACHE = POM.parent.parent.parent / ".cache"
 JAVA_MIN = 17
 ANSWER_SECONDS_MAX = 60.0
+# What starts often is compiled lightly: it answers in a third of the time.
+OFTEN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 CLUSTER_ID = "dG9rZW5sZWRnZXItdGVzdA"
 SINGLE_NODE = {
     "process.roles": "broker,controller",
@@ -66,13 +68,20 @@ class Broker(Protocol):
 class JavaBroker:
     """Kafka as a process of this machine, over jars that Maven resolved."""
 
-    def __init__(self, jars: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        jars: Path,
+        folder: Path,
+        *,
+        options: Sequence[str] = (),
+        settings: Mapping[str, str] = SINGLE_NODE,
+    ) -> None:
         self._folder = folder
-        self._command = ["java", "-Xms64m", "-Xmx512m", "-cp", f"{jars}/*"]
+        self._command = ["java", *options, "-Xms64m", "-Xmx512m", "-cp", f"{jars}/*"]
         listener, controller = _free_ports(2)
         self.bootstrap = f"127.0.0.1:{listener}"
         self._process: subprocess.Popen[bytes] | None = None
-        self._write_properties(listener, controller)
+        self._write_properties(settings, listener, controller)
         self._format()
 
     def start(self) -> None:
@@ -104,8 +113,9 @@ class JavaBroker:
     def _properties(self) -> Path:
         return self._folder / "server.properties"
 
-    def _write_properties(self, listener: int, controller: int) -> None:
-        settings = SINGLE_NODE | {
+    def _write_properties(self, base: Mapping[str, str], listener: int, controller: int) -> None:
+        settings = {
+            **base,
             "listeners": f"PLAINTEXT://127.0.0.1:{listener},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{listener}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
@@ -142,12 +152,13 @@ class JavaBroker:
 class DockerBroker:
     """Kafka in a container, on one fixed port of this host so that a restart keeps its address."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = SINGLE_NODE) -> None:
         from testcontainers.core.container import DockerContainer
 
         (port,) = _free_ports(1)
         self.bootstrap = f"127.0.0.1:{port}"
-        settings = SINGLE_NODE | {
+        settings = {
+            **settings,
             "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
             "controller.quorum.voters": "1@localhost:9093",
@@ -183,11 +194,16 @@ class DockerBroker:
             self._container.stop()
 
 
-def make_broker(folder: Path) -> Broker:
-    """A broker that is not started yet; BrokerUnavailableError where none can be had."""
+def make_broker(
+    folder: Path, *, options: Sequence[str] = (), settings: Mapping[str, str] = SINGLE_NODE
+) -> Broker:
+    """A broker that is not started yet; BrokerUnavailableError where none can be had.
+
+    `options` are of a local Java machine; a container has its own.
+    """
     if docker_answers():
-        return DockerBroker()
-    return JavaBroker(resolve_jars(), folder)
+        return DockerBroker(settings)
+    return JavaBroker(resolve_jars(), folder, options=options, settings=settings)
 
 
 def docker_answers() -> bool:

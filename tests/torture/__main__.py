@@ -1,42 +1,47 @@
-"""`python -m tests.torture --seeds 1-200 --jobs 2 --json FILE`: every seed, and a word on each."""
+"""`python -m tests.torture --seeds 1-200 --jobs 4 --json FILE`: every seed, and a word on each.
+
+Seeds that FILE holds already, of these very sources, stay in it: a long run may be made in parts.
+"""
 
 import argparse
-import json
+import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from pathlib import Path
 
-from tests.torture.run import Outcome, ground, run_seed
-from tests.torture.scene import MISSED
+from tests.torture.jobs import leave, run_all
+from tests.torture.kept import keep, sources_digest
+from tests.torture.run import Outcome
+
+# Most of a seed is waiting: for a session to end, for a broker to come back.
+JOBS = 4
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the seeds; 1 where one of them failed."""
+    """Run the seeds; 1 where one of them failed, or did not come to its end."""
+    signal.signal(signal.SIGTERM, leave)
     options = _options().parse_args(arguments)
     seeds = list(_seeds(options.seeds))
-    shares = [seeds[n :: options.jobs] for n in range(options.jobs)]
-    began = time.monotonic()
-    outcomes: list[Outcome] = []
-    with ProcessPoolExecutor(options.jobs) as pool:
-        jobs = [pool.submit(_run_share, share) for share in shares if share]
-        for job in as_completed(jobs):
-            outcomes += job.result()
-    failed = sorted(one.seed for one in outcomes if one.wrong)
-    minutes = (time.monotonic() - began) / 60
-    print(f"{len(outcomes)} seeds in {minutes:.1f} minutes, {len(failed)} failed: {failed}")
-    if options.json:
-        _keep(Path(options.json), sorted(outcomes, key=lambda one: one.seed), minutes)
-    return 1 if failed else 0
+    sources = sources_digest()
+    began, outcomes = time.monotonic(), list[Outcome]()
+    try:
+        for one in run_all(seeds, min(options.jobs, len(seeds))):
+            outcomes.append(one)
+            _tell(one)
+    finally:
+        seconds = round(time.monotonic() - began)
+        failed = sorted(one.seed for one in outcomes if one.wrong)
+        print(f"{len(outcomes)} of {len(seeds)} seeds in {seconds} s; failed: {failed or 'none'}")
+        if options.json:
+            keep(Path(options.json), outcomes, sources=sources, seconds=seconds)
+    return 1 if failed or len(outcomes) < len(seeds) else 0
 
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--seeds", default="1-200", help="like 17 or 1-200")
-    parser.add_argument("--jobs", type=int, default=2, help="seeds at once, each on its own parts")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="how many at once")
     parser.add_argument("--json", help="where to keep what the run said")
     return parser
 
@@ -46,36 +51,14 @@ def _seeds(text: str) -> Iterator[int]:
     return iter(range(int(first), int(last or first) + 1))
 
 
-def _run_share(seeds: Sequence[int]) -> list[Outcome]:
-    outcomes = []
-    with ground() as parts:
-        for seed in seeds:
-            one = run_seed(parts, seed)
-            verdict = "FAILED" if one.wrong else "ok"
-            faults = ", ".join(one.faults)
-            print(f"seed {seed}: {verdict}, {one.events} events, {one.seconds} s ({faults})")
-            print(f"  {'; '.join(one.met)}")
-            for line in one.wrong:
-                print(f"  {line}")
-            sys.stdout.flush()
-            outcomes.append(one)
-    return outcomes
-
-
-def _keep(path: Path, outcomes: Sequence[Outcome], minutes: float) -> None:
-    faults = Counter(name for one in outcomes for name in one.faults)
-    body = {
-        "seeds": len(outcomes),
-        "failed": [asdict(one) for one in outcomes if one.wrong],
-        "events": sum(one.events for one in outcomes),
-        "minutes": round(minutes, 1),
-        "faults": dict(sorted(faults.items())),
-        "missed": [[one.seed, said] for one in outcomes for said in one.met if MISSED in said],
-        "runs": [
-            [one.seed, one.events, one.seconds, list(one.faults), list(one.met)] for one in outcomes
-        ],
-    }
-    path.write_text(json.dumps(body, indent=1) + "\n")
+def _tell(one: Outcome) -> None:
+    verdict = "FAILED" if one.wrong else "ok"
+    print(f"seed {one.seed}: {verdict}, {one.kinds.get('events', 0)} events, {one.seconds} s")
+    for met in one.faults:
+        print(f"  {met.fault}: {'; '.join(met.said)}")
+    for line in one.wrong:
+        print(f"  {line}")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ async def differences(url: str, sent: Sequence[Sent], missing: set[tuple[str, in
         items = sum(len(one.attempts) + one.bad for one in deliveries)
         wrong += [] if received == items else [f"received {received}, {items} were sent"]
         report = await check_windows([connection])
-        wrong += [f"check: {one}" for one in list(report.differences)[:SHOWN]]
+        wrong += [f"check: {one['table']}: {one}" for one in list(report.differences)[:SHOWN]]
     finally:
         await connection.close()
     return wrong

@@ -1,4 +1,4 @@
-"""Commands that are killed half way, and then run again to their end."""
+"""Commands that are ended half way, and then run again to their end."""
 
 import asyncio
 import os
@@ -6,42 +6,74 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.torture.cut_offs import AWAY
 from tests.torture.gates import gate_at
-from tests.torture.scene import MISSED, PATIENCE_S, Scene
+from tests.torture.scene import PATIENCE_S, Scene
 from tests.torture.workers import named
 
 NAME = "half-way"
+FOLDED = ("usage_delta", "activity_delta", "activity_mask")
+# Before the file of a day is begun, and when it is whole but the day not yet dropped.
+ARCHIVED = ("fact_partition", "archived_partition")
 
 
 async def kill_fold(scene: Scene) -> list[str]:
-    """The fold is killed when it has rows to replace."""
+    """The fold is ended when it has rows to replace."""
     await scene.until(lambda rows: rows > 0, "SELECT count(*) FROM usage_delta")
     scene.release()
-    return await _kill_half_way(scene, ["fold", "--all"], "usage_delta")
+    return await _end_half_way(scene, ["fold", "--all"], scene.draw.choice(FOLDED))
 
 
 async def kill_archive(scene: Scene) -> list[str]:
-    """The archive is killed between its file and the drop of the day."""
+    """The archive is ended before a day is in its file, or between the file and the drop."""
     scene.release()
     folder = Path(scene.folder) / scene.workers.topic
     command = ["archive", "--days", "1", "--to", str(folder)]
-    return await _kill_half_way(scene, command, "archived_partition")
+    return await _end_half_way(scene, command, scene.draw.choice(ARCHIVED))
 
 
-async def _kill_half_way(scene: Scene, command: list[str], table: str) -> list[str]:
+async def _end_half_way(scene: Scene, command: list[str], table: str) -> list[str]:
     url = scene.database.worker_url
-    async with gate_at(scene.database.superuser_url, table) as gate:
-        process = _start(named(url, NAME), command)
-        held = await gate.meet(NAME, patience_s=PATIENCE_S)
-        process.kill()
-        await asyncio.to_thread(process.communicate)
-    where = f"{command[0]} killed before its write of {table}"
-    scene.met.append(where if held is not None else f"{MISSED} {where}")
+    if scene.draw.random() < 0.3:
+        wrong = await _lose_database(scene, command, table)
+    else:
+        wrong = await _kill(scene, command, table)
     again = _start(url, command)
     said = await asyncio.to_thread(again.communicate)
     told = b"".join(said).decode(errors="replace").strip()
     stays = command[0] == "archive" and ", 0 stay" not in told
-    return [f"{command[0]}: {told}"] if again.returncode or stays else []
+    return wrong + ([f"{command[0]}: {told}"] if again.returncode or stays else [])
+
+
+async def _kill(scene: Scene, command: list[str], table: str) -> list[str]:
+    async with gate_at(scene.database.superuser_url, table) as gate:
+        process = _start(named(scene.database.worker_url, NAME), command)
+        held = await gate.meet(NAME, patience_s=PATIENCE_S)
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+    scene.note(held, f"{command[0]} killed before its write of {table}")
+    return []
+
+
+async def _lose_database(scene: Scene, command: list[str], table: str) -> list[str]:
+    """The database stops under a command, which must say so in one line."""
+    immediate = scene.draw.random() < 0.5
+    process, held = None, None
+    try:
+        async with gate_at(scene.database.superuser_url, table) as gate:
+            process = _start(named(scene.database.worker_url, NAME), command)
+            held = await gate.meet(NAME, patience_s=PATIENCE_S)
+            await asyncio.to_thread(scene.server.stop, immediate=immediate)
+    except AWAY:
+        pass
+    finally:
+        await asyncio.to_thread(scene.server.start)
+    if process is None:
+        return []
+    said = (await asyncio.to_thread(process.communicate))[1].decode(errors="replace")
+    scene.note(held, f"{command[0]} lost its database before its write of {table}")
+    plain = said.startswith("error: ") and said.count("\n") == 1 and process.returncode == 1
+    return [f"{command[0]} without its database: {said}"] if held and not plain else []
 
 
 def _start(url: str, command: list[str]) -> "subprocess.Popen[bytes]":

@@ -1,6 +1,7 @@
 """Draws cut-offs all the while, and looks in the end whether anything slipped behind one."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -20,7 +21,13 @@ RECEIPT = """
 INSERT INTO receipt (batch_seq, ordinal_from, lane, transport, received_at, received)
 VALUES ($1, 0, 0, 'internal', now(), 0)
 """
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+# The last is what a connection says that was told of its end and has not ended yet.
+AWAY = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    asyncpg.InternalClientError,
+)
 
 
 @dataclass
@@ -67,8 +74,11 @@ async def _sums(connection: Connection, batch_seq: int) -> tuple[object, ...]:
     return tuple(row)
 
 
-async def hold_open(url: str, seconds: float) -> list[str]:
-    """A batch that draws its number and stays open while cut-offs are drawn; none may pass it."""
+async def hold_open(
+    url: str, seconds: float, others: Callable[[], Awaitable[bool]]
+) -> tuple[list[str], bool]:
+    """A batch that draws its number and stays open for so long, and until `others` answer: what,
+    is returned. Cut-offs are drawn meanwhile, and none may pass it."""
     holder, drawer = await connect(url), await connect(url)
     wrong = []
     try:
@@ -76,13 +86,14 @@ async def hold_open(url: str, seconds: float) -> list[str]:
             number = await draw_batch_seq(holder)
             # What it stores must be in every cut-off that is not below it.
             await holder.execute(RECEIPT, number)
-            until = asyncio.get_running_loop().time() + seconds
-            while asyncio.get_running_loop().time() < until:
+            open_until = asyncio.gather(asyncio.sleep(seconds), others())
+            while not open_until.done():
                 cut_off = await draw_cut_off(drawer, PURPOSE)
                 if cut_off.batch_seq >= number:
                     wrong.append(f"cut-off {cut_off.batch_seq} passed the open batch {number}")
                 await asyncio.sleep(PAUSE_S)
+            _, went_on = await open_until
     finally:
         await holder.close()
         await drawer.close()
-    return wrong
+    return wrong, went_on

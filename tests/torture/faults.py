@@ -9,7 +9,7 @@ from tests.torture.commands import kill_archive, kill_fold
 from tests.torture.cut_offs import AWAY, hold_open
 from tests.torture.freeze import COPIED, freeze_in_copy
 from tests.torture.gates import gate_at, gate_in_commit
-from tests.torture.scene import MISSED, Scene
+from tests.torture.scene import Met, Scene
 from tests.torture.workers import PREFIX
 
 
@@ -17,6 +17,7 @@ async def kill_any_time(scene: Scene) -> list[str]:
     """A worker dies wherever it happens to be."""
     scene.release()
     await asyncio.sleep(scene.draw.random())
+    scene.note(scene.workers.running, "anywhere")
     scene.workers.kill(scene.any_worker())
     scene.workers.start()
     return []
@@ -56,15 +57,16 @@ async def _kill_at(scene: Scene, table: str, statement: str) -> list[str]:
 
 
 async def stop_database(scene: Scene) -> list[str]:
-    """PostgreSQL ends as in a power cut in the middle of a batch, and recovers."""
-    table = scene.draw.choice(COPIED)
-    pause = scene.draw.random()
+    """PostgreSQL ends in the middle of a batch, by the seed as in a power cut, and starts again."""
+    table, pause = scene.draw.choice(COPIED), scene.draw.random()
+    immediate = scene.draw.random() < 0.6
+    how = "power cut" if immediate else "shutdown"
     try:
         with suppress(*AWAY):
             async with gate_at(scene.database.superuser_url, table) as gate:
                 scene.release()
-                scene.hit(await gate.meet(PREFIX), f"power cut in a write of {table}")
-                await asyncio.to_thread(scene.server.stop, immediate=True)
+                scene.hit(await gate.meet(PREFIX), f"{how} in a write of {table}")
+                await asyncio.to_thread(scene.server.stop, immediate=immediate)
         await asyncio.sleep(pause)
     finally:
         await asyncio.to_thread(scene.server.start)
@@ -72,11 +74,13 @@ async def stop_database(scene: Scene) -> list[str]:
 
 
 async def stop_broker(scene: Scene) -> list[str]:
-    """The broker dies and comes back."""
+    """The broker dies, or is shut down, while records are sent and read, and comes back."""
+    kills, pause = scene.draw.random() < 0.7, scene.draw.random()
     scene.release()
-    await asyncio.sleep(scene.draw.random() / 5)
-    await asyncio.to_thread(scene.broker.kill)
-    await asyncio.sleep(scene.draw.random())
+    await scene.until_sent(scene.due - scene.draw.randrange(2, 12))
+    scene.note(scene.sent < scene.due, "killed" if kills else "shut down")
+    await asyncio.to_thread(scene.broker.kill if kills else scene.broker.stop)
+    await asyncio.sleep(pause)
     await asyncio.to_thread(scene.broker.start)
     return []
 
@@ -85,7 +89,7 @@ async def rebalance(scene: Scene) -> list[str]:
     """Workers come and go, up to three at once."""
     while len(scene.workers.running) < 3:
         scene.workers.start()
-    scene.met.append("three workers" if await scene.joined() else f"{MISSED} three workers")
+    scene.note(await scene.joined(), "three workers share the partitions")
     scene.release()
     await asyncio.sleep(scene.draw.random())
     await asyncio.to_thread(scene.workers.stop, scene.any_worker())
@@ -93,12 +97,13 @@ async def rebalance(scene: Scene) -> list[str]:
 
 
 async def open_batch(scene: Scene) -> list[str]:
-    """Somebody holds a batch open; cut-offs and workers go on."""
+    """Somebody holds a batch open; cut-offs are drawn and workers go on."""
     before = await scene.stored()
     scene.release()
-    wrong = await hold_open(scene.database.worker_url, 1 + scene.draw.random())
-    more = await scene.stored() - before
-    scene.met.append("others went on" if more > 0 else f"{MISSED} others going on")
+    seconds = 0.5 + scene.draw.random()
+    url = scene.database.worker_url
+    wrong, went_on = await hold_open(url, seconds, lambda: scene.stored_more_than(before))
+    scene.note(went_on, "others went on")
     return wrong
 
 
@@ -126,15 +131,18 @@ def faults_of(draw: random.Random) -> list[str]:
     """Two or three faults of a seed; of the slow ones one at most."""
     often = [name for name in FAULTS if name not in SELDOM]
     chosen = [draw.choice(often) for _ in range(draw.choice([1, 2]))]
-    chosen.append(draw.choice(SELDOM) if draw.random() < 0.4 else draw.choice(often))
+    chosen.append(draw.choice(SELDOM) if draw.random() < 0.5 else draw.choice(often))
     draw.shuffle(chosen)
     return chosen
 
 
-async def inflict(name: str, scene: Scene) -> list[str]:
-    """One fault; what the database cannot answer meanwhile is no finding."""
+async def inflict(name: str, nth: int, scene: Scene) -> tuple[Met, list[str]]:
+    """The nth fault of a seed; what the database cannot answer meanwhile is no finding."""
+    # Drawn apart, so that what became of one fault changes nothing about the next.
+    scene.draw, scene.met = random.Random(f"fault {scene.seed} {nth}"), []
+    wrong: list[str] = []
     try:
-        return await FAULTS[name](scene)
+        wrong = await FAULTS[name](scene)
     except AWAY as error:
-        scene.met.append(f"{MISSED} {name}: {error!r}")
-        return []
+        scene.note(None, repr(error))
+    return Met(name, tuple(scene.met)), wrong

@@ -7,7 +7,7 @@ from ledger.store.connect import connect, draw_cut_off
 from ledger.store.queries import Connection
 from tests.torture.cut_offs import PAUSE_S, PURPOSE
 from tests.torture.gates import Held, gate_at, waits_for_client
-from tests.torture.scene import MISSED, PATIENCE_S, Scene
+from tests.torture.scene import PATIENCE_S, Scene
 from tests.torture.workers import PREFIX, SESSION_MS
 
 # Every batch of usage is copied into these, in this order; the first has a row an event.
@@ -47,12 +47,15 @@ async def freeze_in_copy(scene: Scene) -> list[str]:
     finally:
         scene.workers.wake(victim)
         await watcher.close()
-    return wrong
+    if await scene.joined():
+        scene.note(True, "woken, it works on")
+        return wrong
+    return [*wrong, f"{victim} was woken and did not come back into its group"]
 
 
 async def _while_frozen(scene: Scene, watcher: Connection, held: Held) -> list[str]:
     inside = await waits_for_client(watcher, held)
-    scene.met.append("inside its COPY" if inside else f"{MISSED} being inside its COPY")
+    scene.note(inside, "inside its COPY")
     number = await watcher.fetchval(OPEN_BATCH, held.pid)
     wrong, taken = [], False
     before, began = await scene.stored(), time.monotonic()
@@ -61,7 +64,7 @@ async def _while_frozen(scene: Scene, watcher: Connection, held: Held) -> list[s
         past = time.monotonic() > began + SESSION_MS / 1000
         taken = past and await watcher.fetchval(TAKEN, held.pid, held.name, PREFIX) > 0
         await asyncio.sleep(PAUSE_S)
-    scene.met.append("its partition taken" if taken else f"{MISSED} its partition taken")
+    scene.note(taken, "its partition taken")
     more = await scene.stored() - before
     scene.met.append(f"others stored {more} records meanwhile")
     return wrong

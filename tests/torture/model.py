@@ -49,6 +49,12 @@ class Delivery:
     bad: int = 0
     place: Identity | None = None
 
+    def claims(self) -> list[tuple[Identity, tuple[int, ...]]]:
+        """Each identity in it, and what it says under that."""
+        if self.place is not None:
+            return [(self.place, tuple(a.uncached for a in self.attempts))]
+        return [(a.identity, (a.uncached,)) for a in self.attempts]
+
 
 @dataclass
 class Truth:
@@ -65,17 +71,11 @@ def contents(deliveries: Iterable[Delivery]) -> dict[Identity, list[tuple[int, .
     """The different contents sent under each identity: of a batch, those of all its events."""
     found: dict[Identity, list[tuple[int, ...]]] = {}
     for one in deliveries:
-        for identity, said in _claims(one):
+        for identity, said in one.claims():
             variants = found.setdefault(identity, [])
             if said not in variants:
                 variants.append(said)
     return found
-
-
-def _claims(one: Delivery) -> list[tuple[Identity, tuple[int, ...]]]:
-    if one.place is not None:
-        return [(one.place, tuple(a.uncached for a in one.attempts))]
-    return [(a.identity, (a.uncached,)) for a in one.attempts]
 
 
 def work_out(
@@ -89,7 +89,7 @@ def work_out(
     standing: dict[Identity, Attempt] = {}
     stored: list[Attempt] = []
     for one in deliveries:
-        for identity, said in _claims(one):
+        for identity, said in one.claims():
             size = len(said) + (one.bad if one.place is not None else 0)
             if said != first[identity]:
                 truth.fates["conflict"] += size

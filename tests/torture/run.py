@@ -5,9 +5,9 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -22,11 +22,12 @@ from ledger.store.postgres import EmbeddedServer, open_server
 from ledger.wire.batch import BatchHeader
 from ledger.wire.errors import BatchHeaderError
 from tests.support.database import Database, fresh_database, make_template, server_folder
-from tests.support.kafka import Broker, create_topic, make_broker
+from tests.support.kafka import OFTEN, SINGLE_NODE, Broker, create_topic, make_broker
 from tests.torture.books import differences, receipts_of
 from tests.torture.cut_offs import AWAY, CutOffs
 from tests.torture.faults import ARCHIVE, FREEZE, faults_of, inflict
-from tests.torture.scene import Scene
+from tests.torture.kinds import kinds_of
+from tests.torture.scene import Met, Scene
 from tests.torture.sending import (
     KEYED,
     KNOWN,
@@ -43,18 +44,22 @@ SECONDS_MAX = 90
 PAUSE_S = 0.01
 # What the machine needs, not what a crash may lose: durable but for the size of its memory.
 SETTINGS = {"shared_buffers": "64MB"}
+# A broker that was killed is let in again once its old session is over.
+BROKER = SINGLE_NODE | {
+    "broker.session.timeout.ms": "1000",
+    "broker.heartbeat.interval.ms": "200",
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a seed."""
+    """What became of a seed: its faults, what was sent by kind, and what was wrong."""
 
     seed: int
-    faults: Sequence[str]
-    events: int
+    faults: Sequence[Met]
+    kinds: Mapping[str, int]
     seconds: float
-    met: Sequence[str] = field(default_factory=list)
-    wrong: Sequence[str] = field(default_factory=list)
+    wrong: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def ground() -> Iterator[Ground]:
     """Real parts, started once for many seeds."""
     with server_folder() as folder, server_folder() as broker_folder:
         server = open_server(folder, SETTINGS)
-        broker = make_broker(broker_folder)
+        broker = make_broker(broker_folder, options=OFTEN, settings=BROKER)
         try:
             broker.start()
             yield Ground(server, make_template(server), broker, broker_folder)
@@ -87,6 +92,9 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
     sent, missing = make_records(seed)
     draw = random.Random(f"faults {seed}")
     chosen = list(faults_of(draw) if faults is None else faults)
+    # Where a run before this one was cut short, they may be away.
+    ground.server.start(SETTINGS)
+    ground.broker.start()
     topic = f"torture-{seed}-{time.monotonic_ns()}"
     create_topic(ground.broker.bootstrap, topic, partitions_of(seed))
     with fresh_database(ground.server, ground.template) as database:
@@ -96,52 +104,61 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
             seed, draw, ground.server, ground.broker, database, workers, str(ground.folder)
         )
         try:
-            wrong = asyncio.run(_run(scene, chosen, sent, missing))
+            met, wrong = asyncio.run(_run(scene, chosen, sent, missing))
         finally:
             workers.close()
-    events = sum(len(one.said.attempts) + one.said.bad for one in sent)
     if wrong:
         wrong = [*wrong, "log: " + Path(log).read_text(errors="replace")[-2000:]]
-    return Outcome(seed, chosen, events, round(time.monotonic() - began, 1), scene.met, wrong)
+    kinds = kinds_of(sent, missing)
+    return Outcome(seed, met, kinds, round(time.monotonic() - began, 1), wrong)
 
 
 async def _run(
     scene: Scene, faults: Sequence[str], sent: Sequence[Sent], missing: set[tuple[str, int]]
-) -> list[str]:
+) -> tuple[list[Met], list[str]]:
     old = _past(sent) if ARCHIVE in faults else []
     await ingest_all(scene.database, old, ago=timedelta(days=3))
-    cut_offs = CutOffs(scene.database.worker_url)
-    watching = asyncio.create_task(cut_offs.watch())
     shares = _shares(scene.draw, sent, len(faults) + 1)
     if FREEZE in faults:
         shares.insert(faults.index(FREEZE) + 1, [heavy_record(scene.seed)])
     sent = [one for share in shares for one in share]
-    producing = threading.Thread(target=_produce, args=(scene, shares), daemon=True)
-    wrong: list[str] = []
+    cut_offs = CutOffs(scene.database.worker_url)
+    watching = asyncio.create_task(cut_offs.watch())
     try:
-        for _ in range(scene.draw.choice([1, 2, 2])):
-            scene.workers.start()
-        producing.start()
-        scene.release()
-        await scene.until(lambda stored: stored > 0, "SELECT count(*) FROM kafka_position")
-        for name in faults:
-            wrong += await inflict(name, scene)
-        for _ in shares:
-            scene.release()
-        if not scene.workers.running:
-            scene.workers.start()
-        await asyncio.to_thread(producing.join)
-        wrong += await _until_read(scene.database, len(sent))
+        met, wrong = await _inflict_all(scene, faults, shares)
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-    if wrong:
-        return wrong
-    wrong += await cut_offs.slipped()
-    wrong += await differences(scene.database.worker_url, [*old, *sent], missing)
-    wrong += await receipts_of(scene.database.worker_url, sent)
-    return wrong
+    if not wrong:
+        wrong += await cut_offs.slipped()
+        wrong += await differences(scene.database.worker_url, [*old, *sent], missing)
+        wrong += await receipts_of(scene.database.worker_url, sent)
+    return met, wrong
+
+
+async def _inflict_all(
+    scene: Scene, faults: Sequence[str], shares: Sequence[Sequence[Sent]]
+) -> tuple[list[Met], list[str]]:
+    """Send the shares, one more with each fault, and wait until all of it is read."""
+    producing = threading.Thread(target=_produce, args=(scene, shares), daemon=True)
+    scene.shares.extend(len(share) for share in shares)
+    met, wrong = list[Met](), list[str]()
+    for _ in range(scene.draw.choice([1, 2, 2])):
+        scene.workers.start()
+    producing.start()
+    scene.release()
+    await scene.until(lambda stored: stored > 0, "SELECT count(*) FROM kafka_position")
+    for nth, name in enumerate(faults):
+        one, found = await inflict(name, nth, scene)
+        met.append(one)
+        wrong += found
+    for _ in shares:
+        scene.release()
+    if not scene.workers.running:
+        scene.workers.start()
+    await asyncio.to_thread(producing.join)
+    return met, wrong + await _until_read(scene.database, sum(len(share) for share in shares))
 
 
 def _shares(draw: random.Random, sent: Sequence[Sent], count: int) -> list[list[Sent]]:
@@ -213,11 +230,12 @@ def _produce(scene: Scene, shares: Sequence[Sequence[Sent]]) -> None:
         acks="all",
         enable_idempotence=True,
         delivery_timeout_ms=60_000,
+        reconnect_backoff_max_ms=500,
     )
     topic = scene.workers.topic
     try:
         for share in shares:
-            scene.shares.acquire()
+            scene.gate.acquire()
             for one in share:
                 producer.send(topic, one.body, headers=one.headers, partition=one.partition)
                 scene.sent += 1

@@ -4,10 +4,13 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from kafka import KafkaAdminClient
 
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer
@@ -15,18 +18,31 @@ from tests.support.database import Database
 from tests.support.kafka import Broker
 from tests.torture.cut_offs import AWAY
 from tests.torture.gates import Held
-from tests.torture.workers import PREFIX, Workers
+from tests.torture.workers import Workers
 
 PATIENCE_S = 20.0
-# Said of a fault that did not hit where it was meant to: it proves less, and is no failure.
 MISSED = "MISSED"
 LOOK_S = 0.05
-NAMES = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
+STORED = "SELECT count(*) FROM receipt WHERE transport = 'kafka'"
+
+
+@dataclass(frozen=True)
+class Met:
+    """A fault of a run: what it met, and whether that is all that it was meant to meet."""
+
+    fault: str
+    said: Sequence[str]
+
+    @property
+    def missed(self) -> bool:
+        """It hit nothing, or not where it was meant to: then it proves less, and is no failure."""
+        return not self.said or any(MISSED in one for one in self.said)
 
 
 @dataclass
 class Scene:
-    """A run under way. `met` says of each fault whether it hit where it was meant to."""
+    """A run under way. `met` is what its fault said so far of whether it hit; `shares` are how many
+    records come with each release."""
 
     seed: int
     draw: random.Random
@@ -35,13 +51,20 @@ class Scene:
     database: Database
     workers: Workers
     folder: str
-    shares: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    shares: deque[int] = field(default_factory=deque)
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    due: int = 0
     sent: int = 0
     met: list[str] = field(default_factory=list)
 
     def release(self) -> None:
         """Let the next share of the records be sent."""
-        self.shares.release()
+        self.due += self.shares.popleft() if self.shares else 0
+        self.gate.release()
+
+    def note(self, hit: object, what: str) -> None:
+        """A fault was meant to meet this, and did or did not."""
+        self.met.append(what if hit else f"{MISSED} {what}")
 
     def any_worker(self) -> str:
         """One of the workers that run."""
@@ -50,7 +73,7 @@ class Scene:
     def hit(self, held: Held | None, where: str) -> str:
         """The worker held there; where none came it is any, and the fault says that it missed."""
         there = held is not None and held.name in self.workers.running
-        self.met.append(where if there else f"{MISSED} {where}")
+        self.note(there, where)
         return held.name if held is not None and there else self.any_worker()
 
     async def value(self, query: str, *arguments: Any) -> Any:
@@ -72,9 +95,29 @@ class Scene:
         return False
 
     async def joined(self) -> bool:
-        """Wait until every running worker has come to the database."""
-        names = f"SELECT array(SELECT n FROM ({NAMES}) t(n) WHERE starts_with(n, '{PREFIX}'))"
-        return await self.until(lambda found: self.workers.running.keys() <= set(found), names)
+        """Wait until the group is exactly the workers that run, each with partitions of its own."""
+        return await asyncio.to_thread(self._joined)
+
+    def _joined(self) -> bool:
+        end = time.monotonic() + PATIENCE_S
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
+        try:
+            while time.monotonic() < end:
+                described = admin.describe_groups([self.workers.group])[self.workers.group]
+                members = [m for m in described["members"] if _partitions(m)]
+                whole = len(members) == len(described["members"]) == len(self.workers.running)
+                if described["group_state"] == "Stable" and whole:
+                    return True
+                time.sleep(LOOK_S)
+        finally:
+            admin.close()
+        return False
+
+    async def until_sent(self, records: int) -> None:
+        """Wait until so many records of the run are sent."""
+        end = time.monotonic() + PATIENCE_S
+        while self.sent < records and time.monotonic() < end:
+            await asyncio.sleep(LOOK_S / 10)
 
     async def settled(self) -> bool:
         """Wait until all that was sent so far is stored."""
@@ -83,4 +126,13 @@ class Scene:
 
     async def stored(self) -> int:
         """How many records are in the books."""
-        return int(await self.value("SELECT count(*) FROM receipt WHERE transport = 'kafka'"))
+        return int(await self.value(STORED))
+
+    async def stored_more_than(self, before: int) -> bool:
+        """Wait until more records than that are in the books."""
+        return await self.until(lambda found: found > before, STORED)
+
+
+def _partitions(member: Mapping[str, Any]) -> Sequence[Any]:
+    assignment = member["member_assignment"]
+    return assignment["assigned_partitions"] if assignment else ()

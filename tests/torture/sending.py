@@ -80,9 +80,21 @@ def make_records(seed: int, *, size: int = 60) -> tuple[list[Sent], set[tuple[st
     _send_mends(sender, originals, size // 6)
     _send_poison(sender, size // 12)
     records = sender.records
-    # Mostly in order, as a log is, but with stretches of it anywhere.
-    records.sort(key=lambda _: draw.random())
-    return records, sender.missing
+    return _mix(draw, records), sender.missing
+
+
+def _mix(draw: random.Random, records: Sequence[Sent]) -> list[Sent]:
+    """One producer beside the other, each by the seed in order, nearly so, or in none at all."""
+    reach = draw.choice([0.0, 0.1, 1.0])
+    lanes: dict[object, list[Sent]] = {}
+    for one in records:
+        lanes.setdefault(one.said.place and one.said.place[:2], []).append(one)
+    placed = [
+        (n / len(lane) * (1 - reach) + draw.random() * reach, one)
+        for lane in lanes.values()
+        for n, one in enumerate(lane)
+    ]
+    return [one for _, one in sorted(placed, key=lambda at: at[0])]
 
 
 def heavy_record(seed: int) -> Sent:
@@ -180,10 +192,13 @@ def bad_event(draw: random.Random) -> bytes:
     return draw.choice(POISON) if kind == "bytes" else json.dumps(event).encode()
 
 
-def _send_keyed(sender: Sender, count: int) -> list[Attempt]:
+def _send_keyed(sender: Sender, records: int) -> list[Attempt]:
     draw, kept = sender.draw, list[Attempt]()
-    for number in range(count):
-        one = [sender.attempt(("k", f"k-{number}-{n}")) for n in range(draw.choice([1, 1, 3]))]
+    for number in range(records):
+        # Some ids look like places of numbered batches.
+        name = draw.choice(["k-{}-{}", "k/1/{}/{}"])
+        count = draw.choice([1, 1, 3])
+        one = [sender.attempt(("k", name.format(number, n))) for n in range(count)]
         bad = [bad_event(draw)] if draw.random() < 0.15 else []
         _keyed_record(sender, one, bad)
         if draw.random() < 0.3:

@@ -1,6 +1,9 @@
 """A few seeds of the fault run, and proof that it would notice."""
 
 import asyncio
+import json
+import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +13,14 @@ from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer
 from tests.support.database import Database, fresh_database, make_template, server_folder
 from tests.support.kafka import Broker
-from tests.torture.books import differences
+from tests.torture.books import differences, receipts_of
+from tests.torture.cut_offs import CutOffs, hold_open
+from tests.torture.faults import FAULTS, faults_of
+from tests.torture.kept import keep, sources_digest
+from tests.torture.kinds import kinds_of
 from tests.torture.model import Attempt, Delivery, contents, work_out
-from tests.torture.run import Ground, ingest_all, run_seed
-from tests.torture.scene import MISSED
+from tests.torture.run import Ground, Outcome, ingest_all, run_seed
+from tests.torture.scene import MISSED, Met
 from tests.torture.sending import KNOWN, Sent, make_records
 
 MINUTE = 60_000_000
@@ -85,9 +92,8 @@ def test_the_books_stand_whatever_happens_to_those_who_keep_them(
 ) -> None:
     outcome = run_seed(ground, seed, faults)
     assert not outcome.wrong
-    assert not [said for said in outcome.met if MISSED in said], (
-        "a fault that missed proves nothing"
-    )
+    assert [met.fault for met in outcome.faults] == faults
+    assert not [met for met in outcome.faults if met.missed], "a fault that missed proves nothing"
 
 
 @pytest.fixture
@@ -109,6 +115,11 @@ def read(ground: Ground) -> Iterator[tuple[Database, list[Sent], set[tuple[str, 
         ("UPDATE receipt SET counted = counted - 1, conflict = conflict + 1"
          " WHERE counted > 0", "fate"),
         ("UPDATE receipt SET received = received + 1, duplicate = duplicate + 1", "received"),
+        ("DELETE FROM usage_fact WHERE ctid = (SELECT min(ctid) FROM usage_fact)", "fact"),
+        ("INSERT INTO usage_fact SELECT * FROM usage_fact ORDER BY ctid LIMIT 1", "fact"),
+        ("UPDATE usage_delta SET visible = visible + 1", "check: usage_delta"),
+        ("UPDATE usage_fact SET reasoning = reasoning + 1", "check: usage_delta"),
+        ("DELETE FROM activity_mask", "check: activity_mask"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_noticed(
@@ -127,6 +138,136 @@ def test_what_is_wrong_is_noticed(
         return await differences(database.worker_url, sent, missing)
 
     assert any(one.startswith(named) for one in asyncio.run(do_harm()))
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        ("DELETE FROM receipt WHERE ctid = (SELECT min(ctid) FROM receipt)", "receipt"),
+        ("UPDATE receipt SET position = 't/0/0'", "receipt"),
+        ("UPDATE kafka_position SET next_offset = next_offset - 1", "position"),
+    ],
+)
+def test_a_record_that_was_not_received_once_is_noticed(
+    read: tuple[Database, list[Sent], set[tuple[str, int]]], harm: str, named: str
+) -> None:
+    database, sent, _ = read
+
+    async def as_if_by_kafka() -> list[str]:
+        connection = await connect(database.superuser_url)
+        ends: Counter[int] = Counter()
+        try:
+            await connection.execute("SET session_replication_role = replica")
+            seqs = await connection.fetch("SELECT batch_seq FROM receipt ORDER BY batch_seq")
+            for (seq,), one in zip(seqs, sent, strict=True):
+                position = f"t/{one.partition}/{ends[one.partition]}"
+                await connection.execute(BY_KAFKA, seq, position)
+                ends[one.partition] += 1
+            await connection.executemany(STANDS, list(ends.items()))
+            assert await receipts_of(database.worker_url, sent) == []
+            await connection.execute(harm)
+        finally:
+            await connection.close()
+        return await receipts_of(database.worker_url, sent)
+
+    assert any(one.startswith(named) for one in asyncio.run(as_if_by_kafka()))
+
+
+BY_KAFKA = "UPDATE receipt SET transport = 'kafka', position = $2 WHERE batch_seq = $1"
+STANDS = """
+INSERT INTO kafka_position (cluster_id, topic_id, partition, topic, next_offset, batch_seq)
+VALUES ('c', 't', $1, 't', $2, 0)
+"""
+
+
+def test_a_batch_that_slips_behind_a_cut_off_is_noticed(
+    read: tuple[Database, list[Sent], set[tuple[str, int]]],
+) -> None:
+    database, _, _ = read
+    cut_offs = CutOffs(database.worker_url)
+
+    async def slip() -> tuple[list[str], list[str]]:
+        watching = asyncio.create_task(cut_offs.watch())
+        while not cut_offs.seen:
+            await asyncio.sleep(0.01)
+        watching.cancel()
+        before = await cut_offs.slipped()
+        connection = await connect(database.superuser_url)
+        try:
+            await connection.execute(
+                "INSERT INTO usage_delta SELECT * FROM usage_delta ORDER BY ctid LIMIT 1"
+            )
+        finally:
+            await connection.close()
+        return before, await cut_offs.slipped()
+
+    before, after = asyncio.run(slip())
+    assert before == []
+    assert any(one.startswith("cut-off") for one in after)
+
+
+def test_a_cut_off_that_passes_an_open_batch_is_noticed(
+    read: tuple[Database, list[Sent], set[tuple[str, int]]],
+) -> None:
+    database, _, _ = read
+
+    async def others() -> bool:
+        return True
+
+    async def hold() -> list[str]:
+        wrong, went_on = await hold_open(database.worker_url, 0.1, others)
+        assert went_on
+        return wrong
+
+    async def unlock() -> None:
+        connection = await connect(database.owner_url)
+        try:
+            await connection.execute(
+                "CREATE OR REPLACE FUNCTION draw_batch_seq() RETURNS bigint LANGUAGE sql"
+                " SECURITY DEFINER AS $$ SELECT nextval('batch_seq') $$"
+            )
+        finally:
+            await connection.close()
+
+    assert asyncio.run(hold()) == []
+    asyncio.run(unlock())
+    assert any("passed the open batch" in one for one in asyncio.run(hold()))
+
+
+def test_a_fault_that_missed_is_counted_as_missed(tmp_path: Path) -> None:
+    path = tmp_path / "torture.json"
+    hit, missed = Met("kill", ("anywhere",)), Met("kill", (f"{MISSED} anywhere",))
+    first = Outcome(1, (hit, Met("stop broker", ())), {"events": 3}, 1)
+    keep(path, [first], sources=sources_digest(), seconds=60)
+    keep(
+        path,
+        [Outcome(2, (missed,), {"events": 4}, 1, ("x",))],
+        sources=sources_digest(),
+        seconds=60,
+    )
+    kept = json.loads(path.read_text())
+    assert kept["seeds"] == 2
+    assert kept["failed"] == [2]
+    assert kept["faults"] == {
+        "kill": {"met": 1, "missed": 1},
+        "stop broker": {"met": 0, "missed": 1},
+    }
+    assert (kept["kinds"], kept["minutes"]) == ({"events": 7}, 2)
+    # Of other sources, what was said before is no longer said.
+    path.write_text(path.read_text().replace(sources_digest(), "others"))
+    keep(path, [first], sources=sources_digest(), seconds=60)
+    assert json.loads(path.read_text())["seeds"] == 1
+
+
+def test_every_kind_is_sent_and_every_fault_drawn_among_two_hundred_seeds() -> None:
+    kinds: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    for seed in range(1, 201):
+        kinds.update(kinds_of(*make_records(seed)))
+        faults.update(faults_of(random.Random(f"faults {seed}")))
+    assert faults.keys() == FAULTS.keys()
+    assert min(faults.values()) >= 20
+    assert min(kinds.values()) >= 200
 
 
 def test_a_truth_that_is_not_what_was_sent_is_noticed(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
-SESSION_MS = 2_500
+SESSION_MS = 2_000
 PREFIX = "torture-"
 
 
@@ -26,6 +26,11 @@ class Workers:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     started: int = 0
 
+    @property
+    def group(self) -> str:
+        """The consumer group that they are."""
+        return f"group-{self.topic}"
+
     def start(self) -> str:
         """One more worker; returns its name."""
         self.started += 1
@@ -34,7 +39,7 @@ class Workers:
             "TOKENLEDGER_WORKER_URL": named(self.worker_url, name),
             "TOKENLEDGER_KAFKA_BOOTSTRAP": self.bootstrap,
             "TOKENLEDGER_KAFKA_TOPIC": self.topic,
-            "TOKENLEDGER_KAFKA_GROUP": f"group-{self.topic}",
+            "TOKENLEDGER_KAFKA_GROUP": self.group,
             "TOKENLEDGER_KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS),
             "TOKENLEDGER_LOG_LEVEL": "WARNING",
         }

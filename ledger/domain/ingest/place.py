@@ -16,5 +16,9 @@ class BatchPlace:
 
 def place_lock(place: BatchPlace) -> int:
     """A number to lock for a place; two places may share one, which costs a wait."""
-    text = f"{place.source_id}/{place.producer}/{place.epoch}/{place.sequence}"
+    return lock_number(f"{place.source_id}/{place.producer}/{place.epoch}/{place.sequence}")
+
+
+def lock_number(text: str) -> int:
+    """A number of 32 bits, signed, to lock for what `text` names."""
     return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big", signed=True)

@@ -98,7 +98,7 @@ def _target(text: str, known: SourceForm | None, producer: str) -> Target | str:
     if known is None:
         return "data.supersedes_source: no such source has sent anything; send its events first"
     if known.form == KEYED:
-        return Target(known.source_id, text)
+        return Target(known.source_id, text, keyed=True)
     own = _OWN_PLACE.fullmatch(text)
     if own and producer:
         text = f"{producer}/{own[1]}/{own[2]}/{own[3]}"

@@ -1,0 +1,12 @@
+"""A stored item changes its fate once."""
+
+from migrations.script import run_sql
+
+revision = "20261124_0005"
+down_revision = "20261124_0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql("fate_change_once")

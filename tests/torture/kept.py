@@ -1,0 +1,68 @@
+"""What runs of these sources said, in one file: part by part, or all at once."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.torture.run import Outcome
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = ("ledger/**/*.py", "ledger/**/*.sql", "migrations/**/*.sql", "tests/torture/[!t]*.py")
+
+
+def sources_digest() -> str:
+    """Names one state of what is tested and of what tests it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in SOURCES for path in ROOT.glob(pattern)):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def keep(path: Path, outcomes: Iterable[Outcome], *, sources: str, seconds: int) -> None:
+    """Write what was said, beside the other seeds that the file holds of these very sources."""
+    if sources != sources_digest():
+        sources = "changed while it ran"
+    before = _read(path, sources)
+    runs = {run["seed"]: run for run in before.get("runs", [])}
+    runs |= {one.seed: _plain(one) for one in outcomes}
+    ordered = [runs[seed] for seed in sorted(runs)]
+    head = {
+        "sources": sources_digest(),
+        "minutes": before.get("minutes", 0) + round(seconds / 60, 1),
+    }
+    body = head | summary(ordered)
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in body.items()]
+    each = ",\n  ".join(json.dumps(run, separators=(",", ":")) for run in ordered)
+    path.write_text("{\n" + ",\n".join(lines) + f',\n "runs": [\n  {each}\n ]\n}}\n')
+
+
+def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Seeds that failed; how often each fault hit and missed; how much of each kind was sent."""
+    faults: dict[str, Counter[str]] = {}
+    kinds: Counter[str] = Counter()
+    for run in runs:
+        kinds.update(run["kinds"])
+        for fault in run["faults"]:
+            met = faults.setdefault(fault["fault"], Counter(met=0, missed=0))
+            met["missed" if fault["missed"] else "met"] += 1
+    return {
+        "seeds": len(runs),
+        "failed": [run["seed"] for run in runs if run["wrong"]],
+        "faults": {name: dict(met) for name, met in sorted(faults.items())},
+        "kinds": dict(kinds),
+    }
+
+
+def _read(path: Path, sources: str) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    kept: dict[str, Any] = json.loads(path.read_text())
+    return kept if kept.get("sources") == sources else {}
+
+
+def _plain(one: Outcome) -> dict[str, Any]:
+    return asdict(one) | {"faults": [asdict(met) | {"missed": met.missed} for met in one.faults]}

@@ -1,0 +1,66 @@
+"""What a seed sends, counted by kind: what no seed sends, no run has shown to be safe."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ledger.wire.batch import COLUMNAR
+from tests.torture.model import Delivery, Identity
+from tests.torture.sending import Sent
+
+COLUMNS = ("tl-encoding", COLUMNAR.encode())
+
+
+def kinds_of(sent: Sequence[Sent], missing: set[tuple[str, int]]) -> dict[str, int]:
+    """How often each kind is among the records, in the order they are sent."""
+    said = [one.said for one in sent]
+    again, others = _repeats(said)
+    found = {
+        "records": len(sent),
+        "records of columns": sum(
+            ("tl-encoding", COLUMNAR.encode()) in one.headers for one in sent
+        ),
+        "numbered batches": sum(one.place is not None for one in said),
+        "events": sum(len(one.attempts) + one.bad for one in said),
+        "events by id": sum(len(one.attempts) for one in said if one.place is None),
+        "sent again": again,
+        "other content": others,
+        "unreadable": sum(one.bad for one in said),
+        "numbers that never come": len(missing),
+        "batches out of order": _out_of_order(said),
+    }
+    return found | _corrections(said)
+
+
+def _repeats(said: Sequence[Delivery]) -> tuple[int, int]:
+    """Identities sent again as they were, and with other content than when they came first."""
+    first: dict[Identity, tuple[int, ...]] = {}
+    found: Counter[bool] = Counter()
+    for one in said:
+        for identity, content in one.claims():
+            if identity in first:
+                found[first[identity] == content] += 1
+            first.setdefault(identity, content)
+    return found[True], found[False]
+
+
+def _out_of_order(said: Sequence[Delivery]) -> int:
+    highest: dict[Identity, int] = {}
+    late = 0
+    for one in said:
+        if one.place is not None:
+            *lane, sequence = one.place
+            late += int(sequence) < highest.get(tuple(lane), 0)
+            highest[tuple(lane)] = max(int(sequence), highest.get(tuple(lane), 0))
+    return late
+
+
+def _corrections(said: Sequence[Delivery]) -> dict[str, int]:
+    seen: set[Identity] = set()
+    found = Counter({"corrections": 0, "corrections before their original": 0})
+    for one in said:
+        for attempt in one.attempts:
+            if attempt.target is not None:
+                found["corrections"] += 1
+                found["corrections before their original"] += attempt.target not in seen
+            seen.add(attempt.identity)
+    return dict(found)
