@@ -1,4 +1,4 @@
-"""Batches over HTTP by four connections into one API process, beside Kafka in the same run."""
+"""Batches over HTTP by many connections into one API process, beside Kafka in the same run."""
 
 import asyncio
 import http.client
@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks import events
 from benchmarks.broker import Topic, fill, running_broker
-from benchmarks.events import LANES, Batch
+from benchmarks.events import Batch
 from benchmarks.harness import Figure, median
 from benchmarks.processes import MIB, Watch, running
 from benchmarks.scale import RUNS, scaled
@@ -29,6 +29,8 @@ from tests.support.database import Database
 
 EVENTS = 500_000
 BATCH_EVENTS = 1_000
+# Gateways that send at once, each waiting for its answer.
+CONNECTIONS = 32
 # Batches of each connection that are sent before timing begins.
 WARM_BATCHES = 2
 REACH = 0.6
@@ -61,11 +63,11 @@ def _pair(bench: Bench, topic: Topic, batches: Sequence[Batch]) -> tuple[Sent, R
 
 
 def measure_http(bench: Bench, batches: Sequence[Batch]) -> Sent:
-    """Send the batches, each lane on a kept connection, to an API with a database of its own."""
-    lanes = [[batch for batch in batches if batch.lane == lane] for lane in range(LANES)]
+    """Send the batches on kept connections to an API with a database of its own."""
+    lanes = [list(batches[n::CONNECTIONS]) for n in range(CONNECTIONS)]
     with bench.fresh() as database, _api(database) as (url, key, process):
         watch = Watch(process)
-        with ThreadPoolExecutor(LANES) as pool:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
             sending = partial(_send, url, key)
             sum(pool.map(sending, [lane[:WARM_BATCHES] for lane in lanes]))
             rest = [lane[WARM_BATCHES:] for lane in lanes]
@@ -153,7 +155,7 @@ def _figures(sent: Sequence[Sent], kafka: Sequence[Run]) -> list[Figure]:
         "PostgreSQL CPU s per 1 M": round(median([one.postgres_s for one in sent]), 2),
         "API's most memory, MiB": [one.memory_mib for one in sent],
         "answers of 429": [one.pushed_back for one in sent],
-        "connections": LANES,
+        "connections": CONNECTIONS,
         "rates": [round(one.rate) for one in sent],
         "Kafka's rates": [round(one.span.rate) for one in kafka],
     }
