@@ -230,10 +230,14 @@ class _Worker:
             self._send(portion)
             while len(self.flying) >= IN_FLIGHT_MAX:
                 await self._land()
-            if self.topic.notes.changed:
+            if self._is_lost():
                 return
         while self.flying and not fresh:
             await self._land()
+
+    def _is_lost(self) -> bool:
+        """Whether partitions have to be placed anew."""
+        return self.topic.notes.changed
 
     async def finish(self) -> None:
         """Wait until every batch is stored, or known to be lost to another worker."""
