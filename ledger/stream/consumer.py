@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 POLL_MS = 500
 # What a batch holds at most, unless it is one record: three of them are in memory at once. Lines
 # are bounded by their bytes, columns by their events.
-BATCH_BYTES = 12 * MAX_BATCH_BYTES
+BATCH_BYTES = 10 * MAX_BATCH_BYTES
 BATCH_EVENTS = 48_000
 FIRST_RECORDS, POLL_RECORDS_MAX = 4, 10_000
 RETRY_S = 1
