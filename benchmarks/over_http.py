@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks import events
-from benchmarks.broker import Topic, fill, running_broker
+from benchmarks.broker import Topic, fill, shared_broker
 from benchmarks.events import Batch
-from benchmarks.harness import Figure, median
+from benchmarks.harness import Figure, median, say
 from benchmarks.processes import MIB, Watch, running
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import AUTHOR, Bench, bench_server, cpu_seconds
@@ -50,16 +50,18 @@ class Sent:
 
 def run() -> list[Figure]:
     """Events a second over HTTP, as a share of Kafka's."""
-    with bench_server(events.customers()) as bench, running_broker() as bootstrap:
+    with bench_server(events.customers()) as bench:
         batches = list(events.sequenced(scaled(EVENTS, 8_000), record_events=BATCH_EVENTS))
-        topic = fill(bootstrap, events.sequenced(scaled(EVENTS, 8_000)))
+        topic = fill(shared_broker(), events.sequenced(scaled(EVENTS, 8_000)))
         # The first run of each warms broker and disk, and is thrown away.
         pairs = [_pair(bench, topic, batches) for _ in range(RUNS + 1)][1:]
     return _figures([sent for sent, _ in pairs], [kafka for _, kafka in pairs])
 
 
 def _pair(bench: Bench, topic: Topic, batches: Sequence[Batch]) -> tuple[Sent, Run]:
-    return measure_http(bench, batches), measure_topic(bench, topic)
+    sent, kafka = measure_http(bench, batches), measure_topic(bench, topic)
+    say(f"{sent.rate:,.0f} events/s by HTTP, {kafka.span.rate:,.0f} by Kafka")
+    return sent, kafka
 
 
 def measure_http(bench: Bench, batches: Sequence[Batch]) -> Sent:
