@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 POLL_MS = 500
 # What a batch holds at most, unless it is one record: three of them are in memory at once. Lines
 # are bounded by their bytes, columns by their events.
-BATCH_BYTES = 10 * MAX_BATCH_BYTES
+BATCH_BYTES = 8 * MAX_BATCH_BYTES
 BATCH_EVENTS = 48_000
 FIRST_RECORDS, POLL_RECORDS_MAX = 4, 10_000
 RETRY_S = 1
@@ -137,7 +137,7 @@ class _Topic:
             session_timeout_ms=self.settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=self.settings.kafka_session_timeout_ms // 3,
             allow_auto_create_topics=False,
-            max_partition_fetch_bytes=4 * MAX_BATCH_BYTES,
+            max_partition_fetch_bytes=2 * MAX_BATCH_BYTES,
             fetch_max_bytes=BATCH_BYTES,
         )
         self._consumer.subscribe([self.settings.kafka_topic], listener=self.notes)
