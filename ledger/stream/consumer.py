@@ -40,6 +40,7 @@ POLL_MS = 500
 BATCH_BYTES = 8 * MAX_BATCH_BYTES
 BATCH_EVENTS = 48_000
 FIRST_RECORDS, POLL_RECORDS_MAX = 4, 10_000
+_COUNT_DIGITS = 10
 RETRY_S = 1
 # A producer keeps to 768 KiB; what others write is read as well, within reason.
 RECORD_BYTES_MAX = 16 * MAX_BATCH_BYTES
@@ -324,7 +325,7 @@ def _portions(fresh: Mapping[int, Sequence[Any]]) -> Iterator[Mapping[int, Seque
 def _share(one: Any) -> float:
     """How much of a batch a record fills; who sends lines need not say how many events they are."""
     said = dict(one.headers or ()).get(HEADER_COUNT) or b""
-    events = int(said) if said.isdigit() else 1
+    events = int(said) if said.isdigit() and len(said) < _COUNT_DIGITS else 1
     return max(len(one.value or b"") / BATCH_BYTES, events / BATCH_EVENTS)
 
 
