@@ -1,11 +1,13 @@
 """A real broker, and topics filled before anything is timed."""
 
+import atexit
 import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,14 @@ class Topic:
             "kafka_topic": self.name,
             "kafka_group": f"bench-{uuid.uuid4().hex}",
         }
+
+
+@cache
+def shared_broker() -> str:
+    """host:port of the broker of this process, started when first asked for."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(running_broker())
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import json
 import platform
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scale import SCALE
+from ledger import clock
 
 RESULTS = "results.json"
 TABLE = "RESULTS.md"
@@ -38,6 +40,12 @@ class Figure:
 Benchmark = Callable[[], Sequence[Figure]]
 
 
+def say(text: str) -> None:
+    """A line of progress."""
+    sys.stderr.write(f"  {text}\n")
+    sys.stderr.flush()
+
+
 def median(values: Sequence[float]) -> float:
     """The middle value, which every figure quotes: single runs on a shared machine say little."""
     return statistics.median(values)
@@ -54,18 +62,33 @@ def machine() -> dict[str, str]:
 
 
 def save(figures: Sequence[Figure], settings: Mapping[str, str], folder: Path = FOLDER) -> None:
-    """Replace the rows of the figures just measured, keep the others; write the table anew."""
+    """Replace the rows of the figures just measured, keep the others; write the table anew.
+
+    A row that is kept says what was different when it was measured.
+    """
     folder.mkdir(exist_ok=True)
     results = folder / RESULTS
-    kept: list[dict[str, Any]] = []
-    if results.exists():
-        kept = json.loads(results.read_text())["figures"]
+    body: dict[str, Any] = {"machine": machine(), "settings": dict(settings), "figures": []}
+    before = json.loads(results.read_text()) if results.exists() else body
     fresh = {figure.name for figure in figures}
-    rows = [row for row in kept if row["name"] not in fresh] + [asdict(f) for f in figures]
-    rows.sort(key=lambda row: str(row["name"]))
-    body = {"machine": machine(), "settings": dict(settings), "figures": rows}
+    kept = [_kept(row, before, body) for row in before["figures"] if row["name"] not in fresh]
+    today = clock.now().date().isoformat()
+    body["figures"] = sorted(
+        [*kept, *({**asdict(figure), "date": today, "differs": {}} for figure in figures)],
+        key=lambda row: str(row["name"]),
+    )
     results.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
     (folder / TABLE).write_text(to_markdown(body))
+
+
+def _kept(
+    row: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A row measured earlier, with those of its machine and settings that are not today's."""
+    then = {**before["machine"], **before["settings"], **row.get("differs", {})}
+    today = {**now["machine"], **now["settings"]}
+    differs = {name: value for name, value in then.items() if today.get(name) != value}
+    return {**row, "differs": differs}
 
 
 def to_markdown(body: Mapping[str, Any]) -> str:
@@ -81,12 +104,13 @@ def to_markdown(body: Mapping[str, Any]) -> str:
         "",
         "| figure | median | unit | compared against | ratio | reach | met |",
         "| --- | ---: | --- | --- | ---: | --- | --- |",
-        *(f"| {' | '.join(_cells(Figure(**row)))} |" for row in body["figures"]),
+        *(f"| {' | '.join(_cells(_figure(row)))} |" for row in body["figures"]),
     ]
     for row in body["figures"]:
-        if row.get("details"):
+        said = {**row.get("details", {}), **_measured(row)}
+        if row.get("details") or row.get("differs"):
             lines += ["", f"## {row['name']}, {row['runs']} runs", ""]
-            lines += [f"- {name}: {_short(value)}" for name, value in row["details"].items()]
+            lines += [f"- {name}: {_short(value)}" for name, value in said.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +120,16 @@ def show(figures: Sequence[Figure]) -> None:
     for figure in figures:
         table.add_row(*_cells(figure))
     Console().print(table)
+
+
+def _figure(row: Mapping[str, Any]) -> Figure:
+    return Figure(**{one.name: row[one.name] for one in fields(Figure)})
+
+
+def _measured(row: Mapping[str, Any]) -> dict[str, object]:
+    """When, and what was not as it is said above."""
+    found: dict[str, object] = {"measured": row["date"]} if row.get("date") else {}
+    return found | {f"{name}, then": value for name, value in row.get("differs", {}).items()}
 
 
 def _cells(figure: Figure) -> list[str]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import asyncpg
 
 from benchmarks import events
-from benchmarks.broker import Topic, fill, new_topic, producing, running_broker, send
+from benchmarks.broker import Topic, fill, new_topic, producing, send, shared_broker
 from benchmarks.events import Batch
-from benchmarks.harness import Figure, median
+from benchmarks.harness import Figure, median, say
 from benchmarks.processes import running
 from benchmarks.scale import RUNS, SCALE, scaled
 from benchmarks.server import Bench, bench_server, sql
@@ -50,7 +50,8 @@ class Marks:
 def run() -> list[Figure]:
     """The 99th and 50th percentile, each the median over the runs."""
     customers = [*events.customers(), *map(_mark, range(MARKS))]
-    with bench_server(customers) as bench, running_broker() as bootstrap:
+    with bench_server(customers) as bench:
+        bootstrap = shared_broker()
         topic = fill(bootstrap, events.sequenced(scaled(CALIBRATION_EVENTS)))
         top = measure_topic(bench, topic).span.rate
         batches = _batches(top / 2)
@@ -87,6 +88,7 @@ def _measure(bench: Bench, bootstrap: str, batches: Sequence[Batch], rate: float
         with running(["worker", "--no-settle"], settings):
             marks = asyncio.run(_watch(database, topic, batches, rate))
         asyncio.run(check_stored(database, topic.events))
+    say(f"p99 {percentile(marks.latencies(), 99):.3f} s at {rate:,.0f} events/s")
     return marks
 
 

@@ -1,4 +1,4 @@
-"""Batches over HTTP by four connections into one API process, beside Kafka in the same run."""
+"""Batches over HTTP by many connections into one API process, beside Kafka in the same run."""
 
 import asyncio
 import http.client
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks import events
-from benchmarks.broker import Topic, fill, running_broker
-from benchmarks.events import LANES, Batch
-from benchmarks.harness import Figure, median
+from benchmarks.broker import Topic, fill, shared_broker
+from benchmarks.events import Batch
+from benchmarks.harness import Figure, median, say
 from benchmarks.processes import MIB, Watch, running
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import AUTHOR, Bench, bench_server, cpu_seconds
@@ -29,6 +29,8 @@ from tests.support.database import Database
 
 EVENTS = 500_000
 BATCH_EVENTS = 1_000
+# Gateways that send at once, each waiting for its answer.
+CONNECTIONS = 32
 # Batches of each connection that are sent before timing begins.
 WARM_BATCHES = 2
 REACH = 0.6
@@ -48,24 +50,26 @@ class Sent:
 
 def run() -> list[Figure]:
     """Events a second over HTTP, as a share of Kafka's."""
-    with bench_server(events.customers()) as bench, running_broker() as bootstrap:
+    with bench_server(events.customers()) as bench:
         batches = list(events.sequenced(scaled(EVENTS, 8_000), record_events=BATCH_EVENTS))
-        topic = fill(bootstrap, events.sequenced(scaled(EVENTS, 8_000)))
+        topic = fill(shared_broker(), events.sequenced(scaled(EVENTS, 8_000)))
         # The first run of each warms broker and disk, and is thrown away.
         pairs = [_pair(bench, topic, batches) for _ in range(RUNS + 1)][1:]
     return _figures([sent for sent, _ in pairs], [kafka for _, kafka in pairs])
 
 
 def _pair(bench: Bench, topic: Topic, batches: Sequence[Batch]) -> tuple[Sent, Run]:
-    return measure_http(bench, batches), measure_topic(bench, topic)
+    sent, kafka = measure_http(bench, batches), measure_topic(bench, topic)
+    say(f"{sent.rate:,.0f} events/s by HTTP, {kafka.span.rate:,.0f} by Kafka")
+    return sent, kafka
 
 
 def measure_http(bench: Bench, batches: Sequence[Batch]) -> Sent:
-    """Send the batches, each lane on a kept connection, to an API with a database of its own."""
-    lanes = [[batch for batch in batches if batch.lane == lane] for lane in range(LANES)]
+    """Send the batches on kept connections to an API with a database of its own."""
+    lanes = [list(batches[n::CONNECTIONS]) for n in range(CONNECTIONS)]
     with bench.fresh() as database, _api(database) as (url, key, process):
         watch = Watch(process)
-        with ThreadPoolExecutor(LANES) as pool:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
             sending = partial(_send, url, key)
             sum(pool.map(sending, [lane[:WARM_BATCHES] for lane in lanes]))
             rest = [lane[WARM_BATCHES:] for lane in lanes]
@@ -153,7 +157,7 @@ def _figures(sent: Sequence[Sent], kafka: Sequence[Run]) -> list[Figure]:
         "PostgreSQL CPU s per 1 M": round(median([one.postgres_s for one in sent]), 2),
         "API's most memory, MiB": [one.memory_mib for one in sent],
         "answers of 429": [one.pushed_back for one in sent],
-        "connections": LANES,
+        "connections": CONNECTIONS,
         "rates": [round(one.rate) for one in sent],
         "Kafka's rates": [round(one.span.rate) for one in kafka],
     }

@@ -17,7 +17,7 @@ from types import FrameType
 import asyncpg
 
 from benchmarks import events
-from benchmarks.broker import Topic, fill, running_broker
+from benchmarks.broker import Topic, fill, shared_broker
 from benchmarks.harness import FOLDER, Figure
 from benchmarks.scale import scaled
 from benchmarks.server import Bench, bench_server, sql
@@ -86,10 +86,10 @@ class Sampler:
 def run() -> list[Figure]:
     """Write profile.txt for each form that has a target; measures no figure."""
     texts = []
-    with bench_server(events.customers()) as bench, running_broker() as bootstrap:
+    with bench_server(events.customers()) as bench:
         for form in FORMS.values():
             if form.ratio is not None:
-                topic = fill(bootstrap, form.make(scaled(EVENTS)))
+                topic = fill(shared_broker(), form.make(scaled(EVENTS)))
                 texts.append(_profile(bench, topic, form.name))
     (FOLDER / PROFILE).write_text("\n".join(texts))
     return []

@@ -9,9 +9,8 @@ CREATE UNLOGGED TABLE warm_usage_delta AS TABLE usage_delta;
 CREATE UNLOGGED TABLE warm_activity_delta AS TABLE activity_delta;
 CREATE UNLOGGED TABLE warm_activity_mask AS TABLE activity_mask;
 
-CREATE FUNCTION preload(copy bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION preload(copy bigint, base bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  base bigint := (SELECT s.last_value FROM batch_seq s);
   ago interval := copy * interval '2 hours';
   ids text := '0' || lpad(copy::text, 8, '0');
 BEGIN
@@ -58,5 +57,4 @@ BEGIN
   SELECT
     w.engine_key_id, w.window_start - ago, base + w.batch_seq, w.mask
     FROM warm_activity_mask w;
-  PERFORM setval('batch_seq', base + (SELECT max(w.batch_seq) FROM warm_receipt w));
 END $$;

@@ -15,14 +15,15 @@ import asyncpg
 from ledger import clock, metrics
 from ledger.api.problems import TooManyBodiesError
 from ledger.domain.errors import LedgerError
+from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, ingest
+from ledger.flows.ingest import IngestLimits, prepare_records, store_prepared
 
 # Bodies are read whole: this is what a process may hold of them, whatever their number.
 HELD_BYTES_MAX = 64 * 1024 * 1024
 BATCH_BYTES_MAX = 8 * 1024 * 1024
-BATCHES_MAX = 2
+BATCHES_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Intake:
     held_bytes: int = 0
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
+    _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
@@ -67,27 +69,35 @@ class Intake:
 
     async def _work(self) -> None:
         while self._waiting:
-            batch = self._take()
+            # Bodies that come while another batch is decoded are stored together: a batch costs
+            # much and a body in it little.
+            async with self._decoding:
+                batch = self._take()
+                decoding = asyncio.create_task(self._prepare(batch))
+                await asyncio.wait([decoding])
             try:
-                await self._store(batch)
+                await self._store(batch, await decoding)
             except Exception as error:
                 await self._store_each(batch, error)
 
     def _take(self) -> list[_Waiting]:
-        batch, size = [self._waiting.popleft()], 0
+        batch: list[_Waiting] = []
+        size = 0
         while self._waiting and size < BATCH_BYTES_MAX:
             batch.append(self._waiting.popleft())
             size += len(batch[-1].record.body)
         return batch
 
-    async def _store(self, batch: Sequence[_Waiting]) -> None:
+    async def _prepare(self, batch: Sequence[_Waiting]) -> Prepared:
+        records = [one.record for one in batch]
+        return await prepare_records(records, now=clock.now(), limits=self.limits)
+
+    async def _store(self, batch: Sequence[_Waiting], prepared: Prepared) -> None:
+        if not batch:
+            return
         async with self.pool.acquire() as connection:
-            outcomes = await ingest(
-                connection,
-                [one.record for one in batch],
-                directory=self.directory,
-                now=clock.now(),
-                limits=self.limits,
+            outcomes = await store_prepared(
+                connection, prepared, directory=self.directory, now=clock.now(), limits=self.limits
             )
         metrics.count_outcomes(outcomes, "http")
         for one, outcome in zip(batch, outcomes, strict=True):
@@ -100,7 +110,7 @@ class Intake:
             return
         for one in batch:
             try:
-                await self._store([one])
+                await self._store([one], await self._prepare([one]))
             except Exception as own:
                 _fail([one], own)
 

@@ -15,8 +15,10 @@ from ledger.domain.errors import MissingInputError, UnavailableError
 from ledger.settings import Settings
 from ledger.stream.consumer import run_worker
 
-# Of glibc's malloc.h.
-M_ARENA_MAX = -8
+# Of glibc's malloc.h: how much free memory a heap may end with, and from which size on memory is
+# a mapping of its own, which goes back when it is freed.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+KEPT_BYTES_MAX = 4 * 1024 * 1024
 
 
 @click.command()
@@ -58,10 +60,12 @@ def _serve_metrics(host: str, port: int) -> None:
 
 
 def share_heaps() -> None:
-    """Let all threads share two heaps: each of its own would keep what a batch once needed."""
+    """Let all threads share two heaps that give back what a batch needed once it is stored."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_ARENA_MAX, 2)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_MAX)
+        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES_MAX)
 
 
 async def _until_signal(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from ledger.domain.fact import Kind
 from ledger.domain.ingest.octets import Ints, Octets
 from ledger.domain.ingest.spread import (
     METERS,
+    WINDOW_US,
     WORK,
     activity_windows,
     window_of,
@@ -74,7 +75,13 @@ class FactPart:
         known = pl.col("started_at").is_not_null()
         ended = pl.when(known).then(pl.coalesce("ended_at", "time")).otherwise("time")
         times = rows.select("engine_key_id", pl.coalesce("started_at", "time"), ended_at=ended)
-        return cls(_grouped(rows), rows, Spans(*(column.to_numpy() for column in times)))
+        inside = (
+            (times["started_at"] >= rows["time"] // WINDOW_US * WINDOW_US)
+            & (times["started_at"] <= times["ended_at"])
+            & (times["ended_at"] <= rows["time"])
+        )
+        spans = Spans(*(column.to_numpy() for column in times))
+        return cls(_grouped(rows), rows.filter(~inside), spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Keeps a snapshot of the slow facts that ingest needs, and reads it anew when one changes."""
+"""Keeps what a process that ingests remembers: slow facts, keys, and who sends ids again."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.key import Memory
+from ledger.flows.doubt import Doubts
 from ledger.store.directory import (
     find_directory_changing,
     find_directory_version,
@@ -23,6 +24,7 @@ class DirectoryCache:
     snapshot: Directory | None = None
     known_keys: set[int] = field(default_factory=set)
     resolved: Memory = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=Doubts)
 
     async def read(self, connection: Connection) -> Directory:
         """The slow facts as they stand."""

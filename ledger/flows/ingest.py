@@ -47,6 +47,7 @@ from ledger.domain.ingest.target import Target
 from ledger.flows.change_tables import changing_tables
 from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
+from ledger.flows.doubt import Doubts
 from ledger.flows.encode import encode
 from ledger.flows.resolve import Resolved, resolve
 from ledger.flows.stored import Stored
@@ -92,6 +93,7 @@ class _Call:
     """A call between its checks and its writes; `fates` has the rows that were not counted."""
 
     resolved: Resolved
+    doubts: Doubts
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     batch_claims: list[BatchClaim] = field(default_factory=list)
@@ -165,14 +167,14 @@ async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside wh
     """The rest of `ingest`; `resolved` is used once, a second try looks at everything again."""
     for _ in range(RETRIES):
         try:
-            call = _Call(
-                resolved
-                or await resolve_prepared(
-                    connection, prepared, directory=directory, now=now, limits=limits
-                )
+            resolved = resolved or await resolve_prepared(
+                connection, prepared, directory=directory, now=now, limits=limits
             )
+            call = _Call(resolved, directory.doubts)
             return await _store(connection, call, now=now, limits=limits, moves=moves, turn=turn)
         except _AGAIN:
+            if resolved is not None:
+                directory.doubts.raise_for(resolved.keyed["source_id"].unique())
             resolved = None
             turn.start_again()
     raise UnavailableError(
@@ -272,7 +274,9 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
     keyed = call.resolved.keyed
     if not keyed.height:
         return
-    stored = await store.find_taken(connection, keyed)
+    asked = call.doubts.asked(keyed)
+    stored = await store.find_taken(connection, asked) if asked.height else {}
+    call.doubts.learn(asked, stored)
     plain, doubtful = split_doubtful(keyed, stored)
     claims, rest = sort_events(doubtful, stored)
     call.event_claims = EventClaims(plain, claims)

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 
-from ledger.domain.check import BusySeconds, FactPart, Spans
+from ledger.domain.check import BusySeconds, FactPart
 from ledger.domain.ingest.spread import METERS
 from ledger.store.binary_read import (
     BITS_900,
@@ -18,16 +18,11 @@ from ledger.store.binary_read import (
     NEVER,
     TIME,
     read_columns,
-    read_spans,
 )
 from ledger.store.queries import Connection, load_queries
 
 CHECK = load_queries("check")
-GROUP_LAYOUT = {
-    **{"usage_key_id": INT8, "engine_key_id": INT8, "window_start": TIME},
-    **dict.fromkeys(("requests", *METERS), INT8),
-}
-SPLIT_LAYOUT = {
+FACT_LAYOUT = {
     **dict.fromkeys(("usage_key_id", "engine_key_id"), INT8),
     **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
     **dict.fromkeys(("requests", *METERS), INT8),
@@ -65,20 +60,17 @@ class FactPages:
 
 
 @dataclass(frozen=True, slots=True)
-class FactStreams:
-    """The facts of a slice as COPY gave them: read what they hold beside whatever else goes on."""
+class FactStream:
+    """The facts of a slice as COPY gave them: read what it holds beside whatever else goes on."""
 
-    grouped: bytes
-    split: bytes
-    spans: bytes
+    octets: bytes
 
     def read(self) -> FactPart:
         """The facts."""
-        split = pl.DataFrame(read_columns(self.split, SPLIT_LAYOUT)).with_columns(
+        rows = pl.DataFrame(read_columns(self.octets, FACT_LAYOUT)).with_columns(
             pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in UNSURE_TIMES
         )
-        grouped = pl.DataFrame(read_columns(self.grouped, GROUP_LAYOUT))
-        return FactPart(grouped, split, Spans(*read_spans(self.spans)))
+        return FactPart.of_rows(rows)
 
 
 @asynccontextmanager
@@ -112,7 +104,7 @@ async def count_received(connection: Connection) -> int:
     return int(await CHECK["count_received"].value(connection))
 
 
-async def read_facts(connection: Connection, part: FactSlice, *, batch_seq: int) -> FactStreams:
+async def read_facts(connection: Connection, part: FactSlice, *, batch_seq: int) -> FactStream:
     """The facts of a slice up to a cut-off."""
     place = {
         "stored_day": part.stored_day,
@@ -120,11 +112,7 @@ async def read_facts(connection: Connection, part: FactSlice, *, batch_seq: int)
         "end_place": (part.end_page, 0),
         "batch_seq": batch_seq,
     }
-    return FactStreams(
-        grouped=await _copy_out(connection, "sum_facts", **place),
-        split=await _copy_out(connection, "read_split_facts", **place),
-        spans=await _copy_out(connection, "read_spans", **place),
-    )
+    return FactStream(await _copy_out(connection, "read_facts", **place))
 
 
 async def read_usage_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:

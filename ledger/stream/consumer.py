@@ -7,7 +7,7 @@ its last; the event loop owns the database.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -29,15 +29,18 @@ from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
 from ledger.store.positions import Partition, PositionMove
 from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline
-from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
+from ledger.wire.batch import HEADER_COUNT, MAX_BATCH_BYTES, BatchHeader
 from ledger.wire.errors import BatchHeaderError
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
-# More would save little, and three such batches are in memory at once.
-POLL_BYTES = 12 * MAX_BATCH_BYTES
-POLL_RECORDS_MIN, POLL_RECORDS_MAX = 12, 10_000
+# What a batch holds at most, unless it is one record: three of them are in memory at once. Lines
+# are bounded by their bytes, columns by their events.
+BATCH_BYTES = 8 * MAX_BATCH_BYTES
+BATCH_EVENTS = 72_000
+FIRST_RECORDS, POLL_RECORDS_MAX = 4, 10_000
+_COUNT_DIGITS = 10
 RETRY_S = 1
 # A producer keeps to 768 KiB; what others write is read as well, within reason.
 RECORD_BYTES_MAX = 16 * MAX_BATCH_BYTES
@@ -118,7 +121,7 @@ class _Topic:
         self.notes = _Notes()
         self.cluster_id = self.topic_id = ""
         self._thread = thread
-        self._most = POLL_RECORDS_MIN
+        self._most = FIRST_RECORDS
         self._ends: Mapping[int, int | None] = {}
         self._consumer: Any = None
 
@@ -139,8 +142,8 @@ class _Topic:
             session_timeout_ms=self.settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=self.settings.kafka_session_timeout_ms // 3,
             allow_auto_create_topics=False,
-            max_partition_fetch_bytes=4 * MAX_BATCH_BYTES,
-            fetch_max_bytes=POLL_BYTES,
+            max_partition_fetch_bytes=2 * MAX_BATCH_BYTES,
+            fetch_max_bytes=BATCH_BYTES,
         )
         self._consumer.subscribe([self.settings.kafka_topic], listener=self.notes)
 
@@ -162,16 +165,16 @@ class _Topic:
             # Only of partitions that are ours, and only here: the consumer is no other thread's.
             mine = self._consumer.assignment()
             self._ends = {at.partition: self._consumer.highwater(at) for at in mine}
-            self._learn([len(one.value or b"") for records in polled.values() for one in records])
+            self._learn([_share(one) for records in polled.values() for one in records])
             return polled
 
         return {at.partition: records for at, records in (await self._call(poll)).items()}
 
-    def _learn(self, sizes: Sequence[int]) -> None:
+    def _learn(self, shares: Sequence[float]) -> None:
         """As many records make a batch as fill it: many small ones, or a few full ones."""
-        if sizes:
-            fitting = POLL_BYTES * len(sizes) // max(sum(sizes), 1)
-            self._most = min(max(fitting, POLL_RECORDS_MIN), POLL_RECORDS_MAX)
+        if shares:
+            fitting = int(len(shares) / max(sum(shares), 1 / POLL_RECORDS_MAX))
+            self._most = min(max(fitting, 1), POLL_RECORDS_MAX)
 
     def ends(self) -> dict[int, int]:
         """Where the broker's log of each partition that was ours ended when it was last read."""
@@ -230,10 +233,18 @@ class _Worker:
             return
         fresh = {n: self._fresh(n, records) for n, records in polled.items()}
         fresh = {n: records for n, records in fresh.items() if records}
-        if fresh:
-            self._send(fresh)
-        while self.flying and (not fresh or len(self.flying) >= IN_FLIGHT_MAX):
+        for portion in _portions(fresh):
+            self._send(portion)
+            while len(self.flying) >= IN_FLIGHT_MAX:
+                await self._land()
+            if self._is_lost():
+                return
+        while self.flying and not fresh:
             await self._land()
+
+    def _is_lost(self) -> bool:
+        """Whether partitions have to be placed anew."""
+        return self.topic.notes.changed
 
     async def finish(self) -> None:
         """Wait until every batch is stored, or known to be lost to another worker."""
@@ -303,6 +314,28 @@ class _Worker:
     def _partition(self, partition: int) -> Partition:
         topic = self.topic
         return Partition(topic.cluster_id, topic.topic_id, partition, self.settings.kafka_topic)
+
+
+def _portions(fresh: Mapping[int, Sequence[Any]]) -> Iterator[Mapping[int, Sequence[Any]]]:
+    """What was polled, cut where a batch is full: records differ, and a poll goes by the last."""
+    portion, filled = dict[int, list[Any]](), 0.0
+    for partition, records in fresh.items():
+        for one in records:
+            share = _share(one)
+            if portion and filled + share > 1:
+                yield portion
+                portion, filled = {}, 0.0
+            portion.setdefault(partition, []).append(one)
+            filled += share
+    if portion:
+        yield portion
+
+
+def _share(one: Any) -> float:
+    """How much of a batch a record fills; who sends lines need not say how many events they are."""
+    said = dict(one.headers or ()).get(HEADER_COUNT) or b""
+    events = int(said) if said.isdigit() and len(said) < _COUNT_DIGITS else 1
+    return max(len(one.value or b"") / BATCH_BYTES, events / BATCH_EVENTS)
 
 
 def _record(one: Any) -> Record:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import events, ingest
-from benchmarks.harness import Figure, save
+from benchmarks.harness import RESULTS, TABLE, Figure, save
 from benchmarks.latency import percentile
 from benchmarks.scale import scaled
 from benchmarks.server import yardstick
@@ -89,3 +89,13 @@ async def test_the_flow_counts_every_event_and_the_yardstick_copies_what_it_stor
         await superuser.close()
     with pytest.raises(ValueError, match="sent"):
         await check_stored(database, len(known) + 1)
+
+
+def test_a_figure_that_is_kept_says_what_was_different_when_it_was_measured(tmp_path: Path) -> None:
+    save([Figure("a", 1.0, "s", 5)], {"fsync": "on", "shared_buffers": "1GB"}, tmp_path)
+    save([Figure("b", 2.0, "s", 5)], {"fsync": "on", "shared_buffers": "4GB"}, tmp_path)
+    save([Figure("c", 3.0, "s", 5)], {"fsync": "on", "shared_buffers": "4GB"}, tmp_path)
+    rows = json.loads((tmp_path / RESULTS).read_text())["figures"]
+    assert [row["differs"] for row in rows] == [{"shared_buffers": "1GB"}, {}, {}]
+    assert all(row["date"] for row in rows)
+    assert "- shared_buffers, then: 1GB" in (tmp_path / TABLE).read_text()

@@ -1,5 +1,7 @@
 """What ingest stores, and that it stores it once."""
 
+from dataclasses import replace
+
 import pytest
 
 from ledger.domain.fact import Fate, Reason
@@ -116,6 +118,15 @@ async def test_a_key_writes_its_own_sources_and_customers_only(gate: Gate) -> No
     ]
     assert found.counts[Fate.COUNTED] == 1
     assert await gate.connection.fetchval("SELECT count(*) FROM source") == 1
+
+
+async def test_every_event_of_a_source_that_a_key_may_not_write_is_refused(gate: Gate) -> None:
+    other = [attempt(f"e{n}") | {"source": "gw/other"} for n in range(3)]
+    mixed = keyed(attempt("a"), other[0], other[1], attempt("b"), other[2])
+    allowed = replace(mixed, permission=Permission(frozenset({SOURCE})))
+    assert await gate.outcomes(allowed) == [
+        *("created", "rejected", "rejected", "created", "rejected"),
+    ]
 
 
 async def test_an_end_user_is_kept_as_a_keyed_hash_or_not_at_all(gate: Gate) -> None:

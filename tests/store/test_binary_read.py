@@ -13,7 +13,6 @@ from ledger.store.binary_read import (
     TIME,
     UnevenRowsError,
     read_columns,
-    read_spans,
 )
 from ledger.store.queries import Connection
 
@@ -41,8 +40,6 @@ async def test_no_rows_are_no_rows(worker: Connection) -> None:
         read_columns(await copied(worker, "SELECT 1::int8 WHERE false"), {"a": INT8})["a"].tolist()
         == []
     )
-    stream = await copied(worker, "SELECT 1::int8, '{}'::int8[], '{}'::int8[] WHERE false")
-    assert [column.size for column in read_spans(stream)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -57,27 +54,3 @@ async def test_columns_that_only_add_up_to_the_width_are_refused(worker: Connect
     stream = await copied(worker, "SELECT 1::int2, 2::int8")
     with pytest.raises(UnevenRowsError, match="a is not of one width"):
         read_columns(stream, {"a": INT8, "b": INT2})
-
-
-async def test_spans_are_read_by_their_number(worker: Connection) -> None:
-    stream = await copied(
-        worker,
-        """SELECT n::int8, array_agg('1970-01-01Z'::timestamptz + m * interval '1 s'),
-                  array_agg('1970-01-01Z'::timestamptz + m * interval '2 s')
-             FROM unnest('{-5, 8}'::int[]) AS n, generate_series(1, 2) m GROUP BY 1 ORDER BY 1""",
-    )
-    second = 1_000_000
-    assert [column.tolist() for column in read_spans(stream)] == [
-        [-5, -5, 8, 8],
-        [second, 2 * second, second, 2 * second],
-        [2 * second, 4 * second, 2 * second, 4 * second],
-    ]
-
-
-@pytest.mark.parametrize(
-    "arrays", ["'{1,NULL}'::int8[], '{1,2}'::int8[]", "'{1}'::int8[], '{1,2}'"]
-)
-async def test_uneven_spans_are_refused(worker: Connection, arrays: str) -> None:
-    stream = await copied(worker, f"SELECT 1::int8, {arrays}::int8[]")
-    with pytest.raises(UnevenRowsError):
-        read_spans(stream)

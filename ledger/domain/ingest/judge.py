@@ -59,7 +59,7 @@ def _keyed_senders(
     keyed = np.array([record.header is None for record in prepared.records], np.bool_)
     firsts: dict[tuple[str, int], int] = {}
     for frame in frames:
-        owned = _owned(prepared, frame)
+        owned = _begins(_owned(prepared, frame))
         mine = owned.filter(pl.Series(keyed[owned["record"].to_numpy()]))
         for source, record, row in mine.group_by("source", "record").agg(pl.min("row")).iter_rows():
             firsts[source, record] = min(row, firsts.get((source, record), row))
@@ -69,6 +69,15 @@ def _keyed_senders(
 def _owned(prepared: Prepared, frame: pl.DataFrame) -> pl.DataFrame:
     owners = pl.Series("record", prepared.items.owners[frame["row"].to_numpy()])
     return frame.select("row", "source").with_columns(owners)
+
+
+def _begins(owned: pl.DataFrame) -> pl.DataFrame:
+    """The rows where source or record changes: a few of thousands, so that these are grouped."""
+    if owned.height < 2:
+        return owned
+    before, after = owned[:-1], owned[1:]
+    changed = (before["source"] != after["source"]) | (before["record"] != after["record"])
+    return owned.filter(pl.concat([pl.Series([True]), changed]))
 
 
 def _refuse(prepared: Prepared, wrong: Sequence[tuple[str, int, str]], reason: Reason) -> None:

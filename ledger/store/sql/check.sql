@@ -11,7 +11,7 @@ SELECT pg_export_snapshot();
 SET TRANSACTION SNAPSHOT 'exported';
 
 -- name: allow_memory
--- Room for the groups of a slice, for this transaction.
+-- Room for the groups of windows, for this transaction.
 SET LOCAL work_mem = '64MB';
 
 -- name: list_fact_pages
@@ -27,31 +27,9 @@ SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS stored_day,
 -- Events that became facts, and readings with them; a scan of receipts.
 SELECT coalesce(sum(counted + superseded + suspense), 0)::bigint FROM receipt;
 
--- name: sum_facts
--- Facts of some pages up to a cut-off, added up by key and window of their time; a TID range scan of one
--- partition.
-SELECT usage_key_id, engine_key_id, date_bin('15 minutes', time, 'epoch'::timestamptz) AS window_start,
-       sum(requests)::bigint AS requests, sum(uncached)::bigint AS uncached,
-       sum(cache_read)::bigint AS cache_read, sum(cache_write)::bigint AS cache_write,
-       sum(visible)::bigint AS visible, sum(reasoning)::bigint AS reasoning
-  FROM usage_fact
- WHERE stored_day = :stored_day::date
-   AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
- GROUP BY 1, 2, 3
-
--- name: read_spans
--- When each of these facts ran, by engine, as arrays, which cost a fraction of rows; an attempt whose
--- start nobody knows lies at its end. A TID range scan of one partition.
-SELECT engine_key_id, array_agg(coalesce(started_at, time)) AS started_at,
-       array_agg(CASE WHEN started_at IS NULL THEN time ELSE coalesce(ended_at, time) END) AS ended_at
-  FROM usage_fact
- WHERE stored_day = :stored_day::date
-   AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
- GROUP BY 1
-
--- name: read_split_facts
--- Those of these facts that may have worked in another window than that of their time, one by one; NULL
--- as -infinity, so that all rows are of one width. A TID range scan of one partition.
+-- name: read_facts
+-- Facts of some pages up to a cut-off; NULL as -infinity, so that all rows are of one width. Rows cost
+-- less to send than to group here. A TID range scan of one partition.
 SELECT usage_key_id, engine_key_id, time, coalesce(started_at, '-infinity') AS started_at,
        coalesce(first_token_at, '-infinity') AS first_token_at,
        coalesce(ended_at, '-infinity') AS ended_at,
@@ -59,9 +37,6 @@ SELECT usage_key_id, engine_key_id, time, coalesce(started_at, '-infinity') AS s
   FROM usage_fact
  WHERE stored_day = :stored_day::date
    AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
-   AND NOT (coalesce(started_at, time) >= date_bin('15 minutes', time, 'epoch'::timestamptz)
-            AND coalesce(started_at, time) <= coalesce(ended_at, time)
-            AND coalesce(ended_at, time) <= time)
 
 -- name: read_usage_sums
 -- Stored sums of usage windows up to a cut-off; a scan of usage_delta.
