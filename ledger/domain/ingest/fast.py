@@ -13,10 +13,11 @@ import polars as pl
 from ledger.domain.ingest.decode import Reject, decode_items
 from ledger.domain.ingest.flat import Known, flat_frame
 from ledger.domain.ingest.items import Items
-from ledger.domain.ingest.octets import Bools, Ints, Texts, Words, padded, words_of
+from ledger.domain.ingest.octets import Bools, Fixed, Ints, Texts
 from ledger.domain.ingest.rules import Path, TextRule
-from ledger.domain.ingest.scan import TEXT, are_ascii, are_places
+from ledger.domain.ingest.scan import are_ascii
 from ledger.domain.ingest.shape import Matched, Shape, Slot, learn, match, read_texts
+from ledger.domain.ingest.slots import TEXT, are_places
 from ledger.wire.batch import BatchHeader
 
 # Who sends many shapes at once, or shapes of one line each, is read line by line.
@@ -65,15 +66,13 @@ class _Places:
     """What ids and sources the batches of a call must have; `headers` None is a keyed record."""
 
     headers: Sequence[BatchHeader | None]
-    prefixes: Words
-    prefix_ends: Ints
+    prefixes: Fixed
 
     @classmethod
     def of(cls, items: Items) -> "_Places":
         headers = [record.header for record in items.records]
         texts = [f"{h.epoch}.{h.sequence}.".encode() if h else b"" for h in headers]
-        sizes = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        return cls(headers, words_of(padded(texts)), sizes)
+        return cls(headers, Fixed.of(texts))
 
 
 def _read(
@@ -129,8 +128,17 @@ def _read_text(
 def _are_places(spans: tuple[Ints, Ints], items: Items, rows: Ints, places: _Places) -> Bools:
     owners = items.owners[rows]
     ordinals = rows - items.firsts[owners]
+    fixed = places.prefixes
     return are_places(
-        items.octets, items.words, *spans, owners, ordinals, places.prefixes, places.prefix_ends
+        items.octets,
+        items.words,
+        *spans,
+        owners,
+        ordinals,
+        fixed.words,
+        fixed.masks,
+        fixed.ends,
+        fixed.sizes,
     )
 
 

@@ -27,6 +27,28 @@ def words_of(octets: Octets) -> Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Fixed:
+    """Texts as words, of whose bits those of `masks` count: text n has `sizes[n]` bytes, and its
+    words end before `ends[n]`."""
+
+    words: Words
+    masks: Words
+    ends: Ints
+    sizes: Ints
+
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> "Fixed":
+        """The texts, each at a word of its own."""
+        pieces = [text[at : at + WORD] for text in texts for at in range(0, len(text), WORD)]
+        return cls(
+            np.frombuffer(b"".join(piece.ljust(WORD, b"\0") for piece in pieces), "<u8"),
+            np.array([(1 << 8 * len(piece)) - 1 for piece in pieces], np.uint64),
+            np.cumsum([-(-len(text) // WORD) for text in texts], dtype=np.int64),
+            np.array([len(text) for text in texts], np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Texts:
     """A column of texts: each row's place among the distinct ones; None is no text."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ledger.domain.ingest.octets import Bools, Ints, Octets, Texts, Words, padded, words_of
+from ledger.domain.ingest.octets import Bools, Fixed, Ints, Octets, Texts, Words
 from ledger.domain.ingest.rules import (
     ITEM,
     KINDS,
@@ -25,7 +25,8 @@ from ledger.domain.ingest.rules import (
     WholeRule,
     rule_of,
 )
-from ledger.domain.ingest.scan import NUMBER, TEXT, TIME, code_texts, match_lines
+from ledger.domain.ingest.scan import code_texts
+from ledger.domain.ingest.slots import NUMBER, TEXT, TIME, match_lines
 
 Constant = str | bool | None
 _TEXT_TOKEN, _NAME_TOKEN, _MARK_TOKEN = 1, 3, 4
@@ -187,13 +188,16 @@ def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) 
     size = (len(shape.slots), starts.size)
     values, lengths = np.empty(size, np.int64), np.empty(size, np.int64)
     limits = [_limits(slot.rule) for slot in shape.slots]
+    fixed = Fixed.of(shape.fixed)
     found = match_lines(
         octets,
         words,
         starts,
         ends,
-        words_of(padded(shape.fixed)),
-        np.cumsum([len(text) for text in shape.fixed[:-1]], dtype=np.int64),
+        fixed.words,
+        fixed.masks,
+        fixed.ends,
+        fixed.sizes,
         np.array([slot.kind for slot in shape.slots], np.int64),
         np.array([low for low, _ in limits], np.int64),
         np.array([high for _, high in limits], np.int64),
