@@ -41,6 +41,10 @@ DATA_TEXTS = (
     "supersedes",
     "supersedes_source",
 )
+# Who, what and where by the columns as they are sent, and the column that tells rows apart by them:
+# rows with the same number in it are alike in all of these.
+NAMING = frozenset(DATA_TEXTS[:3] + DATA_TEXTS[4:10]) | {"subject", "agent_id", "engine_instance"}
+NAMES = "names"
 Column = tuple[str, Any, Any]
 
 
@@ -66,7 +70,7 @@ def usage_frame(
         *_who_and_where(data),
         *_texts(("started_at", "first_token_at", "ended_at"), data),
     ]
-    return _with_times(columns)
+    return _with_times(columns).with_columns(pl.col("row").alias(NAMES))
 
 
 def energy_frame(events: Sequence[EnergyEvent], rows: Sequence[int]) -> pl.DataFrame:

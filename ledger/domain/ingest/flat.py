@@ -6,10 +6,12 @@ Invariant: a frame made here equals the one that `columns` makes of the same eve
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.fact import STATUSES, Kind
-from ledger.domain.ingest.columns import DATA_TEXTS, INPUT, OUTPUT, USAGE_INTS
+from ledger.domain.ingest.columns import DATA_TEXTS, INPUT, NAMES, NAMING, OUTPUT, USAGE_INTS
+from ledger.domain.ingest.numbering import combined, first_rows
 from ledger.domain.ingest.octets import Bools, Ints, Texts
 from ledger.domain.ingest.rules import Path
 
@@ -61,6 +63,8 @@ def _energy_columns() -> list[tuple[str, Path, Any, object]]:
 
 
 USAGE_COLUMNS, ENERGY_COLUMNS = _usage_columns(), _energy_columns()
+# The fields that say who, what and where.
+_NAMING = tuple(path for name, path, _, _ in USAGE_COLUMNS if name in NAMING)
 
 
 def flat_frame(
@@ -73,6 +77,7 @@ def flat_frame(
     if kind != ENERGY:
         number = Kind.REPLACEMENT if kind == CORRECTION else Kind.ORIGINAL
         scalars.append(pl.lit(int(number), pl.Int8).alias("kind"))
+        series.append(pl.Series(NAMES, _names(rows, known), pl.Int64))
     for name, path, dtype, default in columns:
         if path in known:
             series.append(_series(name, known[path], dtype, default))
@@ -80,6 +85,21 @@ def flat_frame(
             scalars.append(pl.lit(_constant(name, constants, path, default), dtype).alias(name))
     scalars.append(pl.lit(value=False).alias("bad_time"))
     return pl.DataFrame(series).with_columns(scalars)
+
+
+def _names(rows: Ints, known: Mapping[Path, Known]) -> Ints:
+    """For each row the first that names the same who, what and where."""
+    columns = [_codes(known[path]) for path in _NAMING if path in known]
+    codes, count = combined(columns, rows.size)
+    named: Ints = rows[first_rows(codes, count)][codes]
+    return named
+
+
+def _codes(known: Known) -> tuple[Ints, int]:
+    value, valid = known
+    assert isinstance(value, Texts), "what names is text"
+    codes = value.codes.astype(np.int64) + 1
+    return codes if valid is None else codes * valid, len(value.values) + 1
 
 
 def _constant(name: str, constants: Mapping[Path, object], path: Path, default: object) -> object:

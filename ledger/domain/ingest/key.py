@@ -8,15 +8,20 @@ from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.fact import TIER_SOURCE_SHIFT
+from ledger.domain.ingest.columns import NAMES
 from ledger.domain.ingest.directory import Directory
-from ledger.domain.ingest.spread import window_of
+from ledger.domain.ingest.numbering import combined, first_rows
+from ledger.domain.ingest.octets import Ints
+from ledger.domain.ingest.spread import WINDOW_US, window_of
 
-_WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
-_WHAT = ("service_tier_served", "model", "adapter", "region", "engine_instance")
-_COMBINATION = (*_WHO, *_WHAT, "context_band", "window_start")
+# Who, what and where of an event, once resolved as far as it says.
+WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
+WHAT = ("service_tier_served", "model", "adapter", "region", "engine_instance")
+_COMBINATION = (*WHO, *WHAT, "context_band", "window_start")
 Combination = tuple[str | int, ...]
 REMEMBERED_MAX = 100_000
 
@@ -117,28 +122,35 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
     `memory` holds what this very directory said of combinations met before.
     """
     known = {} if memory is None else memory
-    placed = frame.with_columns(window_start=window_of())
-    distinct = placed.select(_COMBINATION).unique().sort(_COMBINATION)
+    windows = frame.select(window_of()).to_series()
+    cells, count = _cells(frame, windows)
+    leads = first_rows(cells, count)
+    distinct = frame.with_columns(window_start=windows)[leads].select(_COMBINATION)
     found = [known.get(one) or _remember(one, directory, known) for one in distinct.iter_rows()]
-    resolved = distinct.with_columns(
-        pl.Series("usage_key_id", [one.usage.usage_key_id for one in found], pl.Int64),
-        pl.Series("engine_key_id", [one.engine.engine_key_id for one in found], pl.Int64),
-        pl.Series("customer_id", [one.usage.customer_id for one in found], pl.String),
-        pl.Series("tier_flags", [one.flags for one in found], pl.Int32),
-    )
-    # Only what the keys depend on is joined: the rest of the frame stays as it is.
-    joined = placed.select(_COMBINATION).join(
-        resolved, on=list(_COMBINATION), how="left", maintain_order="left"
-    )
+    usage = np.array([one.usage.usage_key_id for one in found], np.int64)
+    engine = np.array([one.engine.engine_key_id for one in found], np.int64)
+    flags = np.array([one.flags for one in found], np.int32)
+    customers = pl.Series([one.usage.customer_id for one in found], dtype=pl.String)
     keyed = frame.with_columns(
-        *(joined[name] for name in ("usage_key_id", "engine_key_id", "customer_id")),
-        flags=frame["flags"] + joined["tier_flags"],
+        pl.Series("usage_key_id", usage[cells]),
+        pl.Series("engine_key_id", engine[cells]),
+        customers.gather(cells).alias("customer_id"),
+        pl.col("flags") + pl.Series(flags[cells]),
     )
     return Keyed(
         keyed,
         tuple({one.usage.usage_key_id: one.usage for one in found}.values()),
         tuple({one.engine.engine_key_id: one.engine for one in found}.values()),
     )
+
+
+def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
+    """Numbers of rows, the same where names, band and window are."""
+    if frame.height == 0:
+        return np.empty(0, np.int64), 0
+    columns = (frame[NAMES], frame["context_band"].cast(pl.Int64), windows // WINDOW_US)
+    numbers: list[Ints] = [column.to_numpy() - column.to_numpy().min() for column in columns]
+    return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 
 def _remember(one: Combination, directory: Directory, known: Memory) -> Resolved:
@@ -150,7 +162,7 @@ def _remember(one: Combination, directory: Directory, known: Memory) -> Resolved
 
 def _resolve(one: Combination, directory: Directory) -> Resolved:
     said = dict(zip(_COMBINATION, one, strict=True))
-    text = {name: str(said[name]) for name in (*_WHO, *_WHAT)}
+    text = {name: str(said[name]) for name in (*WHO, *WHAT)}
     moment = int(said["window_start"])
     customer_id = directory.customer_of(text["customer_ref"], moment)
     entity_id = directory.customers[customer_id] if customer_id is not None else None

@@ -3,12 +3,15 @@
 import json
 from typing import Any
 
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ledger.domain.fact import Reason
 from ledger.domain.ingest.columnar import read_columnar
+from ledger.domain.ingest.columns import NAMES
+from ledger.domain.ingest.key import WHAT, WHO
 from ledger.domain.ingest.prepare import Prepared, prepare
 from ledger.domain.ingest.record import Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
@@ -42,9 +45,17 @@ def both(events: list[dict[str, Any]]) -> tuple[Prepared, Prepared]:
     return found[0], found[1]
 
 
+def assert_named(usage: pl.DataFrame) -> None:
+    """Rows with one number in `names` name the same who, what and where."""
+    named = usage.select(NAMES, *WHO, *WHAT).unique()
+    assert named[NAMES].is_unique().all()
+
+
 def assert_same(events: list[dict[str, Any]]) -> Prepared:
     by_line, by_column = both(events)
-    assert_frame_equal(by_line.usage.drop("id"), by_column.usage.drop("id"))
+    for read in (by_line, by_column):
+        assert_named(read.usage)
+    assert_frame_equal(by_line.usage.drop("id", NAMES), by_column.usage.drop("id", NAMES))
     assert_frame_equal(by_line.energy.drop("id"), by_column.energy.drop("id"))
     assert by_line.counters.drop("id").rows() == by_column.counters.drop("id").rows()
     reasons = [

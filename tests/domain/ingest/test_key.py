@@ -1,8 +1,18 @@
 """Who is billed and on which tier, with who said so."""
 
+import random
+
+import numpy as np
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
 from ledger.domain.fact import TierSource, tier_source, with_tier_source
 from ledger.domain.ingest.directory import DatedName, Directory, TierRule
+from ledger.domain.ingest.items import COMPILED_BYTES_MIN
 from ledger.domain.ingest.key import assign_keys, content_id
+from ledger.domain.ingest.numbering import combined, first_rows
 from ledger.domain.ingest.times import micros
 from tests.domain.ingest.test_decode import NOW, prepared
 from tests.wire.samples import usage_event
@@ -66,6 +76,37 @@ def test_keys_are_those_of_the_content_and_the_source_of_the_tier_is_kept() -> N
 def test_the_subject_is_billed_where_the_data_names_nobody() -> None:
     event = usage_event(customer_id=None) | {"subject": "acme"}
     assert assign_keys(prepared(event).usage, DIRECTORY).usage_keys[0].customer_id == "acme"
+
+
+def test_rows_have_the_keys_that_each_has_alone() -> None:
+    draw = random.Random(7)
+    events = [
+        usage_event(
+            customer_id=draw.choice([None, "acme", "crm-7"]),
+            service_tier_served=draw.choice([None, "gold", "batch"]),
+            agent=draw.choice([None, {"id": "a"}, {"id": "b"}]),
+        )
+        | {"id": f"e{n}", "time": f"2026-08-06T06:{draw.choice([14, 31])}:12.418Z"}
+        for n in range(COMPILED_BYTES_MIN // 400)
+    ]
+    together = assign_keys(prepared(*events).usage, DIRECTORY).frame
+    alone = pl.concat([assign_keys(prepared(event).usage, DIRECTORY).frame for event in events])
+    named = ("usage_key_id", "engine_key_id", "customer_id", "flags")
+    assert together["usage_key_id"].n_unique() > 20
+    assert_frame_equal(together.select(named), alone.select(named))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 700), st.integers(0, 900)), min_size=1)
+)
+def test_combined_numbers_tell_apart_what_differs(rows: list[tuple[int, int, int]]) -> None:
+    columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)]
+    codes, count = combined([(c, int(c.max()) + 1) for c in columns], len(rows))
+    numbers: dict[tuple[int, int, int], int] = {}
+    for row, code in zip(rows, codes.tolist(), strict=True):
+        assert numbers.setdefault(row, code) == code
+    assert sorted(numbers.values()) == list(range(count))
+    assert [rows[n] for n in first_rows(codes, count)] == sorted(numbers, key=lambda r: numbers[r])
 
 
 GOLDEN = 2995295415999634078
