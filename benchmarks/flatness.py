@@ -84,7 +84,7 @@ async def _costs(bench: Bench, database: Database, batches: list[Batch]) -> dict
         await superuser.execute(sql("preload"))
         stored, copies, tag = 1, 0, FIRST_TAG
         for mark in MARKS:
-            await _load(database, range(copies + 1, copies + 1 + mark - stored))
+            await load_copies(database, range(copies + 1, copies + 1 + mark - stored))
             copies += mark - stored
             await _settle(superuser)
             await check_stored(database, mark * count)
@@ -113,7 +113,7 @@ async def _slice(
     return found
 
 
-async def _load(database: Database, copies: range) -> None:
+async def load_copies(database: Database, copies: range) -> None:
     """Store copies of the first slice, two at a time."""
     waiting = deque(copies)
     lead = await connect(database.superuser_url)

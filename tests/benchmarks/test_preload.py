@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import events, ingest
 from benchmarks.events import Batch
+from benchmarks.flatness import load_copies
 from benchmarks.server import sql
 from benchmarks.stream import check_stored
 from ledger import clock
@@ -27,6 +28,7 @@ TABLES = (
     "activity_mask",
 )
 COPIES = 3
+BATCHES = "SELECT count(DISTINCT batch_seq) FROM usage_fact"
 
 
 async def counts(connection: Connection) -> dict[str, int]:
@@ -49,14 +51,14 @@ async def test_a_preloaded_copy_grows_every_table_as_ingest_did(
     make = {"sequenced": events.sequenced, "ordered": events.ordered}[form]
     batches, cache = of_one_customer(list(make(600))), DirectoryCache()
     await ingest.store(worker, batches, cache)
-    once = await counts(worker)
+    once, batches_once = await counts(worker), await worker.fetchval(BATCHES)
     superuser = await connect(database.superuser_url)
     try:
         await superuser.execute(sql("preload"))
-        for copy in range(1, COPIES + 1):
-            await superuser.execute(sql("preload_copy"), copy)
+        await load_copies(database, range(1, COPIES + 1))
     finally:
         await superuser.close()
+    assert await worker.fetchval(BATCHES) == batches_once * (COPIES + 1)
     assert await counts(worker) == {name: n * (COPIES + 1) for name, n in once.items()}
     assert await windows(worker) == await windows_of_facts(worker)
     await ingest.store(worker, [batch.again(101) for batch in batches], cache)
