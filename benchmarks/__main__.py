@@ -1,5 +1,6 @@
 """`python -m benchmarks [NAME ...]`: measure, print a table, keep results.json and RESULTS.md."""
 
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -52,4 +53,6 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+# Whoever is told to end stops its servers as well.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 sys.exit(main(sys.argv[1:]))
