@@ -85,6 +85,7 @@ def ground(durable_server: EmbeddedServer, kafka_broker: Broker) -> Iterator[Gro
         (1, ["kill in commit", "kill in copy"]),
         (2, ["rebalance", "stop database"]),
         (3, ["open batch", "freeze in copy"]),
+        (4, ["kill fold", "kill archive"]),
     ],
 )
 def test_the_books_stand_whatever_happens_to_those_who_keep_them(
