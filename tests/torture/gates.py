@@ -11,7 +11,7 @@ import asyncpg
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 LOOK_S = 0.01
 # Two-key advisory locks are none of the numbers that hold back a cut-off.
 GATE = (707, 707)

@@ -40,7 +40,7 @@ from tests.torture.sending import (
 )
 from tests.torture.workers import Workers
 
-SECONDS_MAX = 90
+SECONDS_MAX = 120
 PAUSE_S = 0.01
 # What the machine needs, not what a crash may lose: durable but for the size of its memory.
 SETTINGS = {"shared_buffers": "64MB"}

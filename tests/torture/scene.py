@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer
@@ -20,7 +21,7 @@ from tests.torture.cut_offs import AWAY
 from tests.torture.gates import Held
 from tests.torture.workers import Workers
 
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 MISSED = "MISSED"
 LOOK_S = 0.05
 STORED = "SELECT count(*) FROM receipt WHERE transport = 'kafka'"
@@ -103,15 +104,20 @@ class Scene:
         admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
         try:
             while time.monotonic() < end:
-                described = admin.describe_groups([self.workers.group])[self.workers.group]
-                members = [m for m in described["members"] if _partitions(m)]
-                whole = len(members) == len(described["members"]) == len(self.workers.running)
-                if described["group_state"] == "Stable" and whole:
-                    return True
+                # A broker that has just come back may not know yet who coordinates.
+                with suppress(KafkaError):
+                    if self._whole(admin.describe_groups([self.workers.group])):
+                        return True
                 time.sleep(LOOK_S)
         finally:
             admin.close()
         return False
+
+    def _whole(self, described: Mapping[str, Any]) -> bool:
+        group = described[self.workers.group]
+        members = [member for member in group["members"] if _partitions(member)]
+        whole = len(members) == len(group["members"]) == len(self.workers.running)
+        return whole and group["group_state"] == "Stable"
 
     async def until_sent(self, records: int) -> None:
         """Wait until so many records of the run are sent."""
