@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 POLL_MS = 500
 # What a batch holds at most, unless it is one record: three of them are in memory at once. Lines
 # are bounded by their bytes, columns by their events.
-BATCH_BYTES = 8 * MAX_BATCH_BYTES
+BATCH_BYTES = int(__import__("os").environ.get("XB", "16")) * MAX_BATCH_BYTES
 BATCH_EVENTS = 72_000
 FIRST_RECORDS, POLL_RECORDS_MAX = 4, 10_000
 _COUNT_DIGITS = 10

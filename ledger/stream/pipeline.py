@@ -14,7 +14,7 @@ from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
 
 WRITERS = 2
-IN_FLIGHT_MAX = WRITERS + 1
+IN_FLIGHT_MAX = int(__import__("os").environ.get("XF", "3"))
 
 
 @dataclass(frozen=True, slots=True)
