@@ -8,6 +8,7 @@ import signal
 from contextlib import ExitStack
 
 import click
+import uvloop
 from prometheus_client import start_http_server
 
 from ledger.domain.errors import MissingInputError, UnavailableError
@@ -49,7 +50,7 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
         stack.enter_context(watch(settings.worker_url, frozen_s=settings.frozen_seconds))
         if not no_settle:
             stack.enter_context(background(settings.worker_url, settings.settle_seconds))
-        asyncio.run(_until_signal(settings))
+        uvloop.run(_until_signal(settings))
 
 
 def _serve_metrics(host: str, port: int) -> None:
