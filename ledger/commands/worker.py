@@ -3,22 +3,21 @@
 import asyncio
 import ctypes
 import logging
+import os
 import signal
 from contextlib import ExitStack
 
 import click
+import uvloop
 from prometheus_client import start_http_server
 
-from ledger import metrics
-from ledger.commands.background import background, watch
 from ledger.domain.errors import MissingInputError, UnavailableError
 from ledger.settings import Settings
-from ledger.stream.consumer import run_worker
 
 # Of glibc's malloc.h: how much free memory a heap may end with, and from which size on memory is
-# a mapping of its own, which goes back when it is freed.
+# a mapping of its own, which goes back when it is freed, and costs a fault a page when it is used.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-KEPT_BYTES_MAX = 4 * 1024 * 1024
+KEPT_BYTES_MAX, MAPPED_BYTES_MIN = 8 * 1024 * 1024, 32 * 1024 * 1024
 
 
 @click.command()
@@ -39,6 +38,11 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
             raise MissingInputError(f"TOKENLEDGER_{name.upper()} is not set.", "Set it.")
     assert settings.worker_url is not None
     share_heaps()
+    # A batch's frames are small: threads that share one cost more than they save. Read once, when
+    # polars is loaded, which is why what needs it is imported below.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    from ledger.commands.background import background, watch
+
     port = metrics_port or settings.metrics_port
     if port is not None:
         _serve_metrics(metrics_host or settings.metrics_host, port)
@@ -46,10 +50,12 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
         stack.enter_context(watch(settings.worker_url, frozen_s=settings.frozen_seconds))
         if not no_settle:
             stack.enter_context(background(settings.worker_url, settings.settle_seconds))
-        asyncio.run(_until_signal(settings))
+        uvloop.run(_until_signal(settings))
 
 
 def _serve_metrics(host: str, port: int) -> None:
+    from ledger import metrics
+
     metrics.expect("kafka")
     try:
         start_http_server(port, host)
@@ -65,7 +71,7 @@ def share_heaps() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_ARENA_MAX, 2)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_MAX)
-        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES_MAX)
+        libc.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN)
 
 
 async def _until_signal(settings: Settings) -> None:
@@ -73,4 +79,6 @@ async def _until_signal(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, stop.set)
+    from ledger.stream.consumer import run_worker
+
     await run_worker(settings, stop)

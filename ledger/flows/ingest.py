@@ -36,11 +36,12 @@ from ledger.domain.ingest.claims import (
     split_doubtful,
 )
 from ledger.domain.ingest.directory import Directory
+from ledger.domain.ingest.items import Items, split_records
 from ledger.domain.ingest.judge import (
     claiming_records,
 )
 from ledger.domain.ingest.place import BatchPlace, place_lock
-from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare
+from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare_items
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.domain.ingest.target import Target
@@ -137,7 +138,17 @@ async def prepare_records(
     records: Sequence[Record], *, now: datetime, limits: IngestLimits
 ) -> Prepared:
     """The part of `ingest` that needs no database, beside whatever else goes on."""
-    return await asyncio.to_thread(prepare, records, now=now, body_bytes_max=limits.body_bytes_max)
+    return await prepare_laid_out(await lay_out(records, limits=limits), now=now)
+
+
+async def lay_out(records: Sequence[Record], *, limits: IngestLimits) -> Items:
+    """The first part of `prepare_records`: it copies the bodies, which need not be kept then."""
+    return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
+
+
+async def prepare_laid_out(items: Items, *, now: datetime) -> Prepared:
+    """The second part of `prepare_records`."""
+    return await asyncio.to_thread(prepare_items, items, now=now)
 
 
 async def resolve_prepared(

@@ -35,9 +35,9 @@ from ledger.wire.errors import BatchHeaderError
 log = logging.getLogger(__name__)
 
 POLL_MS = 500
-# What a batch holds at most, unless it is one record: three of them are in memory at once. Lines
+# What a batch holds at most, unless it is one record: two of them are in memory at once. Lines
 # are bounded by their bytes, columns by their events.
-BATCH_BYTES = 8 * MAX_BATCH_BYTES
+BATCH_BYTES = 16 * MAX_BATCH_BYTES
 BATCH_EVENTS = 72_000
 FIRST_RECORDS, POLL_RECORDS_MAX = 4, 10_000
 _COUNT_DIGITS = 10
@@ -232,14 +232,15 @@ class _Worker:
             await self._place()
             return
         fresh = {n: self._fresh(n, records) for n, records in polled.items()}
-        fresh = {n: records for n, records in fresh.items() if records}
-        for portion in _portions(fresh):
-            self._send(portion)
+        portions = deque(_portions({n: records for n, records in fresh.items() if records}))
+        idle = not portions
+        # Bodies are laid out anew when they are decoded: whoever waits here must not keep them.
+        del polled, fresh
+        while portions and not self._is_lost():
+            self._send(portions.popleft())
             while len(self.flying) >= IN_FLIGHT_MAX:
                 await self._land()
-            if self._is_lost():
-                return
-        while self.flying and not fresh:
+        while idle and self.flying:
             await self._land()
 
     def _is_lost(self) -> bool:

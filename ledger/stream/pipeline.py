@@ -1,5 +1,4 @@
-"""Batches on their way into the books: while two are stored, the next is decoded and encoded, each
-on a core of its own where there is one."""
+"""Batches on their way into the books: while one is stored, the next is decoded and encoded."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,13 +7,20 @@ from datetime import datetime
 
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, prepare_records, resolve_prepared, store_prepared
+from ledger.flows.ingest import (
+    IngestLimits,
+    lay_out,
+    prepare_laid_out,
+    resolve_prepared,
+    store_prepared,
+)
 from ledger.flows.turn import TurnAfter
 from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
 
 WRITERS = 2
-IN_FLIGHT_MAX = WRITERS + 1
+# A third would wait for the interpreter, and take memory that larger batches put to better use.
+IN_FLIGHT_MAX = WRITERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,10 @@ class Pipeline:
 
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
         async with self._decoding:
-            prepared = await prepare_records(batch.records, now=batch.now, limits=self.limits)
-            # What was polled is laid out in `prepared` now.
+            items = await lay_out(batch.records, limits=self.limits)
+            # Their bodies are in `items` now.
             batch.records.clear()
+            prepared = await prepare_laid_out(items, now=batch.now)
         async with self._encoding:
             resolved = await resolve_prepared(
                 self.registrar,

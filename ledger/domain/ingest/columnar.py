@@ -115,7 +115,7 @@ def _keeps(column: Column, rule: Rule | None, kind: str, count: int) -> Bools | 
             return np.zeros(count, np.bool_)
         return _all_of([_is_taken(column, value, kind) for value in column.values], column, count)
     if column.kind == "text" and isinstance(rule, TextRule):
-        return _all_of([rule.keeps(value) for value in column.values], column, count)
+        return _all_of(rule.keeps(column.values), column, count)
     if column.kind == "int" and isinstance(rule, WholeRule):
         return _within(column, rule, count)
     return (column.kind == "time" and isinstance(rule, TimeRule)) or (

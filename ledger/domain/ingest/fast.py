@@ -116,7 +116,7 @@ def _read_text(
     texts = read_texts(items.octets, items.words, *spans)
     known[slot.path] = (texts, None)
     rule = slot.rule
-    kept = [value is not None and rule.keeps(value) for value in texts.values]
+    kept = rule.keeps(texts.values)
     keeps: Bools = np.array(kept, np.bool_)[texts.codes]
     if slot.path == _SOURCE:
         keeps &= _of_batch(texts, places.headers, owners)

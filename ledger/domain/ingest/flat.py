@@ -126,4 +126,5 @@ def _texts(name: str, texts: Texts) -> pl.Series:
         # A value that is none belongs to rows that are left to the strict decoder.
         values = [STATUSES.index(v) if v in STATUSES else 0 for v in texts.values]
     distinct = pl.Series(name, values)
-    return distinct.gather(pl.Series(texts.codes, dtype=pl.UInt32))
+    # By index, as `gather` would plan a query for it.
+    return distinct[pl.Series(texts.codes.astype(np.uint32))]

@@ -6,6 +6,7 @@ made once per distinct combination, not per row.
 
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -73,6 +74,7 @@ def content_id(parts: Iterable[str | int | None]) -> int:
     return (int.from_bytes(hasher.digest(), "big") >> 1) or 1
 
 
+@lru_cache(REMEMBERED_MAX)
 def usage_key(
     *,
     entity_id: str | None,
@@ -87,6 +89,7 @@ def usage_key(
     return UsageKeyRow(content_id(parts), *parts)
 
 
+@lru_cache(REMEMBERED_MAX)
 def engine_key(engine_instance: str, model: str, tier: str) -> EngineKeyRow:
     """Where an attempt ran, as far as its event says."""
     parts = (engine_instance, model, tier)
@@ -134,7 +137,7 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
     keyed = frame.with_columns(
         pl.Series("usage_key_id", usage[cells]),
         pl.Series("engine_key_id", engine[cells]),
-        customers.gather(cells).alias("customer_id"),
+        customers[pl.Series(cells.astype(np.uint32))].alias("customer_id"),
         pl.col("flags") + pl.Series(flags[cells]),
     )
     return Keyed(

@@ -95,7 +95,11 @@ class Prepared:
 
 def prepare(records: Sequence[Record], *, now: datetime, body_bytes_max: int) -> Prepared:
     """Decode and check every item of the records; `now` decides what lies in the future."""
-    items = split_records(records, body_bytes_max=body_bytes_max)
+    return prepare_items(split_records(records, body_bytes_max=body_bytes_max), now=now)
+
+
+def prepare_items(items: Items, *, now: datetime) -> Prepared:
+    """The rest of `prepare`, once the bodies are laid out."""
     prepared = _decode(items)
     _check(prepared, micros(now))
     return prepared

@@ -5,6 +5,7 @@ a rule is read by that decoder alone. Fields that no struct names may hold anyth
 """
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,13 +36,20 @@ class TextRule:
     choices: frozenset[str] | None = None
     pattern: Callable[[str], Any] | None = None
 
-    def keeps(self, value: str) -> bool:
-        """Whether the text may stand here."""
-        if len(value) < self.low or (self.high is not None and len(value) > self.high):
-            return False
-        if self.choices is not None and value not in self.choices:
-            return False
-        return self.pattern is None or bool(self.pattern(value))
+    def keeps(self, values: Sequence[str | None]) -> list[bool]:
+        """Of each text whether it may stand here; None may not."""
+        low, high = self.low, sys.maxsize if self.high is None else self.high
+        choices, pattern = self.choices, self.pattern
+        kept = [value is not None and low <= len(value) <= high for value in values]
+        if choices is None and pattern is None:
+            return kept
+        return [
+            one
+            and value is not None
+            and (choices is None or value in choices)
+            and (pattern is None or bool(pattern(value)))
+            for one, value in zip(kept, values, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

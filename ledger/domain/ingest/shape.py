@@ -216,8 +216,15 @@ def read_texts(octets: Octets, words: Words, starts: Ints, lengths: Ints) -> Tex
     codes, firsts = np.empty(starts.size, np.int64), np.empty(starts.size, np.int64)
     count = code_texts(words, starts, lengths, codes, firsts)
     leads = firsts[:count]
+    view = octets.data
     pairs = zip(starts[leads].tolist(), lengths[leads].tolist(), strict=True)
-    return Texts(codes, [_decoded(octets[at : at + size].tobytes()) for at, size in pairs])
+    pieces = [view[at : at + size] for at, size in pairs]
+    try:
+        # A plain text has no control character, so that all are decoded at one go.
+        values: list[str | None] = [*b"\n".join(pieces).decode().split("\n")] if pieces else []
+    except UnicodeDecodeError:
+        values = [_decoded(bytes(piece)) for piece in pieces]
+    return Texts(codes, values)
 
 
 def _decoded(text: bytes) -> str | None:

@@ -5,9 +5,10 @@ put to that reference, which decides and explains. Two rules need what the wire 
 present moment, and how long a span the ledger spreads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
 
 import polars as pl
 
@@ -37,7 +38,13 @@ def resolve_leaves(frame: pl.DataFrame) -> pl.DataFrame:
 
 def suspect_usage(frame: pl.DataFrame) -> pl.Series:
     """Rows of `resolve_leaves` that a rule of the wire may refuse."""
-    return frame.select(
+    return frame.select(_suspicion()).to_series()
+
+
+@cache
+def _suspicion() -> pl.Expr:
+    # Built once: of a small batch, saying what is asked costs as much as the answer.
+    return (
         pl.any_horizontal(
             _suspect_envelope(),
             _suspect_side("in_uncached", _IN[1:], "input_total"),
@@ -54,7 +61,7 @@ def suspect_usage(frame: pl.DataFrame) -> pl.Series:
         )
         .fill_null(value=False)
         .alias("suspect")
-    ).to_series()
+    )
 
 
 def suspect_energy(frame: pl.DataFrame) -> pl.Series:
@@ -105,34 +112,40 @@ def _untimely(
 
 def count_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """The five meters, the flags and the context band of rows that passed; adds columns."""
+    return frame.with_columns(**_counts()).with_columns(**_marks())
+
+
+@cache
+def _counts() -> Mapping[str, pl.Expr]:
+    return {
+        "uncached": _plus("main_in", "in_tool_use"),
+        "cache_read": pl.col("in_cache_read").fill_null(0),
+        "cache_write": _plus(*_IN[2:5]),
+        "visible": _plus("main_out", "out_rejected_prediction"),
+        "reasoning": pl.col("out_reasoning").fill_null(0),
+    }
+
+
+@cache
+def _marks() -> Mapping[str, pl.Expr]:
     writes = [pl.col(n) for n in _IN[2:5]]
     hidden_input = (pl.col("main_in") > 0) & (
         pl.col("in_cache_read").is_null() | pl.all_horizontal(w.is_null() for w in writes)
     )
     hidden_output = (pl.col("main_out") > 0) & pl.col("out_reasoning").is_null()
-    zero = {"uncached": "main_in", "visible": "main_out"}
-    counted = frame.with_columns(
-        uncached=_plus(zero["uncached"], "in_tool_use"),
-        cache_read=pl.col("in_cache_read").fill_null(0),
-        cache_write=_plus(*_IN[2:5]),
-        visible=_plus(zero["visible"], "out_rejected_prediction"),
-        reasoning=pl.col("out_reasoning").fill_null(0),
-    )
     context = pl.coalesce("context_tokens", _single_input())
-    return counted.with_columns(
-        context_band=_band(context),
-        flags=pl.sum_horizontal(
-            _bit(hidden_input | hidden_output, Flag.SPLIT_UNKNOWN),
-            _bit(pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)), Flag.ESTIMATED),
-            _bit(~pl.col("complete"), Flag.INCOMPLETE),
-            _bit(pl.col("main_in").is_null(), Flag.INPUT_UNKNOWN),
-            _bit(pl.col("main_out").is_null(), Flag.OUTPUT_UNKNOWN),
-            _bit(context.is_null(), Flag.CONTEXT_UNKNOWN),
-            _bit(pl.col("stream"), Flag.STREAM),
-            _bit(~pl.col("stream"), Flag.NOT_STREAM),
-            pl.col("status").cast(pl.Int32) * (1 << STATUS_SHIFT),
-        ),
+    flags = pl.sum_horizontal(
+        _bit(hidden_input | hidden_output, Flag.SPLIT_UNKNOWN),
+        _bit(pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)), Flag.ESTIMATED),
+        _bit(~pl.col("complete"), Flag.INCOMPLETE),
+        _bit(pl.col("main_in").is_null(), Flag.INPUT_UNKNOWN),
+        _bit(pl.col("main_out").is_null(), Flag.OUTPUT_UNKNOWN),
+        _bit(context.is_null(), Flag.CONTEXT_UNKNOWN),
+        _bit(pl.col("stream"), Flag.STREAM),
+        _bit(~pl.col("stream"), Flag.NOT_STREAM),
+        pl.col("status").cast(pl.Int32) * (1 << STATUS_SHIFT),
     )
+    return {"context_band": _band(context), "flags": flags}
 
 
 def _single_input() -> pl.Expr:
