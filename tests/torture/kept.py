@@ -32,7 +32,7 @@ def keep(path: Path, outcomes: Iterable[Outcome], *, sources: str, seconds: int)
     ordered = [runs[seed] for seed in sorted(runs)]
     head = {
         "sources": sources_digest(),
-        "minutes": before.get("minutes", 0) + round(seconds / 60, 1),
+        "minutes": round(before.get("minutes", 0) + seconds / 60, 1),
     }
     body = head | summary(ordered)
     lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in body.items()]
