@@ -26,6 +26,7 @@ from ledger.wire.errors import WireError
 VERSION = b"1"
 BATCH_VERSION = b"2"
 COUNTERS = "counters"
+_SLICE_ROWS = 4_096
 # Tag of each field that is part of what an event says; a tag is never reused.
 USAGE_TAGS = {
     "kind": "k",
@@ -84,7 +85,9 @@ def content_digests(decoded: Mapping[str, pl.DataFrame], rows: pl.Series) -> pl.
         if frame.height == 0:
             continue
         wanted = frame if frame["row"].equals(rows) else frame.filter(_among(frame["row"], rows))
-        found = [_digest(text) for text in _texts(wanted, kind)]
+        # Texts are several times as large as what they are made of: a few at a time.
+        slices = wanted.iter_slices(_SLICE_ROWS)
+        found = [_digest(text) for part in slices for text in _texts(part, kind)]
         digests = pl.Series("digest", found, pl.Binary)
         parts.append(wanted.select("row").with_columns(digests))
     return pl.concat(parts)
