@@ -116,3 +116,37 @@ def test_a_place_or_source_that_is_not_the_batch_s_is_left(place: str, source: s
     frames, left = read(lines, BatchHeader("gw", "p", 1, 7, LINES))
     assert left == {3}
     assert frames["usage"][0].height == LINES - 1
+
+
+TIMES = (
+    *("2026-08-06T06:31:12Z", "2026-08-06T06:31:12.4Z", "2026-08-06T06:31:12.418Z"),
+    *("2026-08-06T06:31:12.418123Z", "2026-08-06T06:31:12.4181239Z", "2026-08-06T06:31:12.Z"),
+    *("2026-08-06T06:31:12.418+00:00", "2026-08-06T06:31:12.418+01:00", "2026-08-06T24:00:00Z"),
+    *("2024-02-29T06:31:12Z", "2026-02-29T06:31:12.418Z", "2026-08-06T23:59:60Z", "2026-08-06"),
+    *("2026-08-06t06:31:12.418Z", "2026-08-06 06:31:12.418Z", "2026-08-06T06:31:12.418z", ""),
+    *("2026-08-06T06;31:12.418Z", "2026-08-06T06:31:1:.418Z", "2026-08-0\x00T06:31:12.418Z"),
+    *("0000-00-00T00:00:00.000Z", "\x00" * 11 + "00:00:00.000Z", "2026-08-06T06:31:12.418Zx"),
+)
+NUMBERS = (
+    *("0", "7", "10", "1234567", "12345678", "123456789", "999999999999999999"),
+    *("9999999999999999999", "007", "00", "-1", "1.0", "1e3", "", "1x", "0x10", "12345678x"),
+)
+
+
+@pytest.mark.parametrize("value", TIMES)
+def test_a_time_is_read_as_the_strict_decoder_reads_it(value: str) -> None:
+    assert_bent_as_strict(b"2026-08-06T06:31:12.418Z", value.encode())
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+def test_a_number_is_read_as_the_strict_decoder_reads_it(value: str) -> None:
+    assert_bent_as_strict(b"1011", value.encode())
+
+
+def assert_bent_as_strict(old: bytes, new: bytes) -> None:
+    """One line of many has another value; the others are read as columns."""
+    event = usage_event(requests=1011) | {"time": "2026-08-06T06:31:12.418Z"}
+    lines = [json.dumps(event | {"id": f"e-{n}"}).encode() for n in range(LINES)]
+    assert old in lines[7]
+    lines[7] = lines[7].replace(old, new, 1)
+    assert assert_as_strict(lines) >= LINES - 1
