@@ -41,7 +41,7 @@ from ledger.domain.ingest.judge import (
     claiming_records,
 )
 from ledger.domain.ingest.place import BatchPlace, place_lock
-from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare_items
+from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare, prepare_items
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.domain.ingest.target import Target
@@ -138,11 +138,11 @@ async def prepare_records(
     records: Sequence[Record], *, now: datetime, limits: IngestLimits
 ) -> Prepared:
     """The part of `ingest` that needs no database, beside whatever else goes on."""
-    return await prepare_laid_out(await lay_out(records, limits=limits), now=now)
+    return await asyncio.to_thread(prepare, records, now=now, body_bytes_max=limits.body_bytes_max)
 
 
 async def lay_out(records: Sequence[Record], *, limits: IngestLimits) -> Items:
-    """The first part of `prepare_records`: it copies the bodies, which need not be kept then."""
+    """The first part of `prepare_records`, for who will not keep the bodies once copied."""
     return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
 
 
