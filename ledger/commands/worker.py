@@ -1,7 +1,6 @@
 """`tokenledger worker`: events from Kafka into the books, and the stages in the background."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -13,11 +12,7 @@ from prometheus_client import start_http_server
 
 from ledger.domain.errors import MissingInputError, UnavailableError
 from ledger.settings import Settings
-
-# Of glibc's malloc.h: how much free memory a heap may end with, and from which size on memory is
-# a mapping of its own, which goes back when it is freed, and costs a fault a page when it is used.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-KEPT_BYTES_MAX, MAPPED_BYTES_MIN = 8 * 1024 * 1024, 32 * 1024 * 1024
+from ledger.stream.memory import collect_rarely, share_heaps
 
 
 @click.command()
@@ -41,8 +36,12 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
     # A batch's frames are small: threads that share one cost more than they save. Read once, when
     # polars is loaded, which is why what needs it is imported below.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    import gc
+
     from ledger.commands.background import background, watch
 
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     port = metrics_port or settings.metrics_port
     if port is not None:
         _serve_metrics(metrics_host or settings.metrics_host, port)
@@ -65,15 +64,6 @@ def _serve_metrics(host: str, port: int) -> None:
         ) from error
 
 
-def share_heaps() -> None:
-    """Let all threads share two heaps that give back what a batch needed once it is stored."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(M_ARENA_MAX, 2)
-        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_MAX)
-        libc.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN)
-
-
 async def _until_signal(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -81,4 +71,5 @@ async def _until_signal(settings: Settings) -> None:
         loop.add_signal_handler(signal_number, stop.set)
     from ledger.stream.consumer import run_worker
 
+    collect_rarely()
     await run_worker(settings, stop)

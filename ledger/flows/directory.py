@@ -33,7 +33,8 @@ class DirectoryCache:
             # In this order: a change that is not visible yet leaves a mark that matches nothing.
             changing = await find_directory_changing(connection)
             self.snapshot = await read_directory(connection, UNSETTLED if changing else version)
-            self.resolved.clear()
+            # Not emptied: who still resolves by the directory before goes on filling that one.
+            self.resolved = {}
         return self.snapshot
 
     def remember_keys(self, keys: Iterable[int]) -> None:

@@ -11,6 +11,7 @@ from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.judge import KEYED, form_of
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.rows import FACTS, hash_end_users, reverse
+from ledger.domain.ingest.spread import MOVES, condensed
 from ledger.flows.stored import Stored
 
 
@@ -41,7 +42,7 @@ def encode(
         others = [reverse(facts.filter(gone), first_ordinal=first).select(FACTS), *others]
     return Stored.of(
         pl.concat([facts.select(FACTS), *others]) if others else facts.select(FACTS),
-        moves=pl.concat([standing.select(FACTS), *moved]) if moved else standing.select(FACTS),
+        moves=pl.concat([condensed(standing), *(one.select(MOVES) for one in moved)]),
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
         claims=facts,

@@ -41,6 +41,7 @@ from ledger.domain.ingest.judge import (
     claiming_records,
 )
 from ledger.domain.ingest.place import BatchPlace, place_lock
+from ledger.domain.ingest.portions import join, let_bodies_go
 from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare, prepare_items
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
@@ -146,9 +147,20 @@ async def lay_out(records: Sequence[Record], *, limits: IngestLimits) -> Items:
     return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
 
 
-async def prepare_laid_out(items: Items, *, now: datetime) -> Prepared:
-    """The second part of `prepare_records`."""
-    return await asyncio.to_thread(prepare_items, items, now=now)
+async def prepare_portion(items: Items, *, now: datetime, directory: DirectoryCache) -> Prepared:
+    """The second part of `prepare_records`, for a portion of a batch: its bodies are let go."""
+    return await asyncio.to_thread(_prepare_portion, items, now, directory.snapshot)
+
+
+def _prepare_portion(items: Items, now: datetime, known: Directory | None) -> Prepared:
+    prepared = prepare_items(items, now=now)
+    let_bodies_go(prepared, known)
+    return prepared
+
+
+async def join_portions(portions: Sequence[Prepared]) -> Prepared:
+    """What the portions of a batch are together."""
+    return await asyncio.to_thread(join, portions)
 
 
 async def resolve_prepared(

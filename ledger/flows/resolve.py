@@ -111,6 +111,11 @@ async def _register_sources(
 
 
 async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
+    if all(
+        one.usage_key_id in directory.known_keys and one.engine_key_id in directory.known_keys
+        for one in keyed.found
+    ):
+        return
     usage = {k.usage_key_id: k for k in keyed.usage_keys}
     engine = {k.engine_key_id: k for k in keyed.engine_keys}
     new_usage = [usage[n] for n in sorted(usage.keys() - directory.known_keys)]

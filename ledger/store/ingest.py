@@ -209,7 +209,7 @@ async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None
 
     async def stream() -> AsyncIterator[bytes]:
         for chunk in encoded.chunks():
-            yield chunk
+            yield chunk  # type: ignore[misc]  # asyncpg takes any buffer, and copies it
 
     copy = connection.copy_to_table(
         table, source=stream(), columns=list(encoded.columns), format="binary"

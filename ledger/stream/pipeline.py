@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import (
     IngestLimits,
+    join_portions,
     lay_out,
-    prepare_laid_out,
+    prepare_portion,
     resolve_prepared,
     store_prepared,
 )
@@ -23,13 +25,29 @@ WRITERS = 2
 IN_FLIGHT_MAX = WRITERS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
-    """What was polled at once, and how far it moves each partition."""
+    """What is stored at once: portions that are decoded as they come, and the moves they make."""
 
-    records: list[Record]
-    moves: Sequence[PositionMove]
     now: datetime
+    portions: list["asyncio.Task[Prepared]"] = field(default_factory=list)
+    moves: dict[int, PositionMove] = field(default_factory=dict)
+
+    async def sizes(self) -> list[int]:
+        """How many items each portion has, once all are decoded."""
+        return [len((await one).items) for one in self.portions]
+
+    def cancel(self) -> None:
+        """Give up what is not decoded yet."""
+        for one in self.portions:
+            one.cancel()
+
+    def move(self, moves: Sequence[PositionMove]) -> None:
+        """Move partitions on, from where the batch has moved them."""
+        for move in moves:
+            at = move.partition.partition
+            began = self.moves[at].expected if at in self.moves else move.expected
+            self.moves[at] = PositionMove(move.partition, began, move.next_offset)
 
 
 @dataclass(slots=True)
@@ -51,6 +69,18 @@ class Pipeline:
     def __post_init__(self) -> None:
         self._writing = [asyncio.Lock() for _ in self.writers]
 
+    def add(self, batch: Batch, records: list[Record], moves: Sequence[PositionMove] = ()) -> None:
+        """Begin to decode a portion of a batch; `records` are emptied."""
+        batch.portions.append(asyncio.create_task(self._decode(records, batch.now)))
+        batch.move(moves)
+
+    async def _decode(self, records: list[Record], now: datetime) -> Prepared:
+        async with self._decoding:
+            items = await lay_out(records, limits=self.limits)
+            # Their bodies are in `items` now.
+            records.clear()
+            return await prepare_portion(items, now=now, directory=self.directory)
+
     def send(self, batch: Batch) -> "asyncio.Task[list[RecordOutcome]]":
         """Start a batch behind those sent before; the task raises what `ingest` raises."""
         turn = TurnAfter(self._claiming, self._last)
@@ -61,12 +91,11 @@ class Pipeline:
         return task
 
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
-        async with self._decoding:
-            items = await lay_out(batch.records, limits=self.limits)
-            # Their bodies are in `items` now.
-            batch.records.clear()
-            prepared = await prepare_laid_out(items, now=batch.now)
         async with self._encoding:
+            portions = [await one for one in batch.portions]
+            batch.portions.clear()
+            prepared = await join_portions(portions)
+            del portions
             resolved = await resolve_prepared(
                 self.registrar,
                 prepared,
@@ -81,7 +110,7 @@ class Pipeline:
                 directory=self.directory,
                 now=batch.now,
                 limits=self.limits,
-                moves=batch.moves,
+                moves=list(batch.moves.values()),
                 resolved=resolved,
                 turn=turn,
             )

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger.stream.consumer import BATCH_BYTES, BATCH_EVENTS, _portions
+from ledger.stream.consumer import PORTION_BYTES, BATCH_EVENTS, _portions
 from ledger.wire.batch import HEADER_COUNT
 
 
@@ -26,7 +26,7 @@ def test_records_of_few_bytes_and_many_events_are_cut() -> None:
 
 
 def test_records_of_many_bytes_are_cut() -> None:
-    polled = {0: [Polled(n, bytes(BATCH_BYTES // 4)) for n in range(6)]}
+    polled = {0: [Polled(n, bytes(PORTION_BYTES // 4)) for n in range(6)]}
     assert [len(portion[0]) for portion in _portions(polled)] == [4, 2]
 
 

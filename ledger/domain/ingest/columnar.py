@@ -1,4 +1,4 @@
-"""Reads columnar batches as frames, and says which rows are left.
+"""Reads columnar batches, and says which rows are left.
 
 A row whose fields are those of another one that the strict decoder accepts differs from it in
 values only, each of which is held to its field's rule. Invariant: what is read here is what the
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from ledger.domain.ingest.decode import Reject, decode_items
-from ledger.domain.ingest.flat import ENERGY_COLUMNS, USAGE_COLUMNS, Known, flat_frame
+from ledger.domain.ingest.flat import ENERGY_COLUMNS, USAGE_COLUMNS, Known, Value
 from ledger.domain.ingest.octets import Bools, Ints, Texts
+from ledger.domain.ingest.parts import Part
 from ledger.domain.ingest.rules import (
     KINDS,
     TYPE,
@@ -41,9 +41,9 @@ Raw = NDArray[np.unsignedinteger]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A frame for each type of event met, and the ordinals that are left."""
+    """What was read of each type of event met, and the ordinals that are left."""
 
-    frames: Sequence[tuple[str, pl.DataFrame]]
+    parts: Sequence[Part]
     rest: Ints
 
 
@@ -53,14 +53,14 @@ def read_columnar(batch: ColumnarBatch, header: BatchHeader | None, first_row: i
     if header is not None and not batch.ids_are_places:
         return Read([], ordinals)
     left = np.ones(batch.count, np.bool_)
-    frames = []
+    parts = []
     for kind, of_kind in _kinds(batch):
         good = of_kind & _keep_rules(batch, kind, header)
         good &= _vouched(batch, good, header)
         if good.any():
-            frames.append((kind, _frame(batch, kind, good, first_row)))
+            parts.append(_part(batch, kind, good, first_row))
             left &= ~good
-    return Read(frames, np.flatnonzero(left))
+    return Read(parts, np.flatnonzero(left))
 
 
 def raw_of(column: Column, count: int) -> Raw:
@@ -194,10 +194,9 @@ def _patterns(partial: Sequence[Bools], count: int) -> Ints:
     return numbers.reshape(-1)
 
 
-def _frame(batch: ColumnarBatch, kind: str, good: Bools, first_row: int) -> pl.DataFrame:
+def _part(batch: ColumnarBatch, kind: str, good: Bools, first_row: int) -> Part:
     known: dict[Path, Known] = {}
     constants: dict[Path, object] = {}
-    whole = bool(good.all())
     for column in batch.columns:
         path = tuple(column.path.split("."))
         if column.kind == "json" or isinstance(rule_of(kind, path), AnyRule):
@@ -205,21 +204,12 @@ def _frame(batch: ColumnarBatch, kind: str, good: Bools, first_row: int) -> pl.D
         there = present_of(column, batch.count)
         if column.width == 0 and there is None:
             constants[path] = column.values[0] if column.values else column.base
-            continue
-        value = _value(column, batch.count)
-        if not whole:
-            value = _some(value, good)
-            there = None if there is None else there[good]
-        known[path] = (value, there)
-    rows = np.flatnonzero(good) + first_row
-    return flat_frame(kind, rows, known, constants)
+        else:
+            known[path] = (_value(column, batch.count), there)
+    return Part(kind, np.arange(batch.count) + first_row, known, constants).only(good)
 
 
-def _some(value: Ints | Texts, rows: Bools) -> Ints | Texts:
-    return Texts(value.codes[rows], value.values) if isinstance(value, Texts) else value[rows]
-
-
-def _value(column: Column, count: int) -> Ints | Texts:
+def _value(column: Column, count: int) -> Value:
     raw = raw_of(column, count)
     if column.kind == "text":
         return Texts(raw, list(column.values))

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ledger.domain.ingest.items import Items
 from ledger.domain.ingest.octets import Bools, Ints
@@ -184,8 +185,9 @@ class _Columns:
     def of(cls, kind: str, frame: pl.DataFrame) -> "_Columns":
         rows = frame["row"].to_numpy()
         if kind == COUNTERS:
-            texts = pl.Series([counters_text(one) for one in frame.iter_rows(named=True)])
-            return cls(kind, rows, [_Texts.of("", texts)])
+            texts = [counters_text(one).encode() for one in frame.iter_rows(named=True)]
+            lengths = pl.Series([len(text) for text in texts])
+            return cls(kind, rows, [_Texts.of("", lengths, b"".join(texts))])
         return cls(kind, rows, _read_columns(frame, TAGS[kind]))
 
     def feed(self, hasher: "blake2b", first: int, until: int) -> None:
@@ -199,22 +201,17 @@ class _Columns:
 
 
 def _read_columns(frame: pl.DataFrame, tags: Mapping[str, str]) -> Sequence["_Numbers | _Texts"]:
-    """The columns that any row knows, in the order of their tags; each kind is read at one go."""
+    """The columns that any row knows, in the order of their tags; texts are read at one go."""
     known = [name for name in tags if frame[name].null_count() < frame.height]
     texts = [name for name in known if frame.schema[name] == pl.String]
-    numbers = [name for name in known if name not in texts]
-    lengths = frame.select(pl.col(texts).str.len_bytes().fill_null(0).cast(pl.Int64))
-    joined = frame.select(pl.col(texts).str.join(""))
-    masks = frame.select(pl.col(numbers).is_not_null())
-    values = frame.select(pl.col(numbers).cast(pl.Int64).fill_null(0))
-    found: dict[str, _Numbers | _Texts] = {}
-    for name in texts:
-        ends = np.cumsum(lengths[name].to_numpy())
-        found[name] = _Texts(tags[name], ends, joined[name].item().encode())
-    for name in numbers:
-        mask = masks[name].to_numpy() if frame[name].null_count() else None
-        found[name] = _Numbers(tags[name], mask, values[name].to_numpy())
-    return [found[name] for name in known]
+    lengths = frame.select(pl.col(texts).str.len_bytes())
+    joined = frame.select(pl.col(texts).str.join("").cast(pl.Binary))
+    return [
+        _Texts.of(tags[name], lengths[name], joined[name].item())
+        if name in lengths.columns
+        else _Numbers.of(tags[name], frame[name])
+        for name in known
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +221,13 @@ class _Numbers:
     tag: str
     known: Bools | None
     values: Ints
+
+    @classmethod
+    def of(cls, tag: str, series: pl.Series) -> "_Numbers":
+        whole = series.cast(pl.Int64)
+        if not series.null_count():
+            return cls(tag, None, whole.to_numpy())
+        return cls(tag, series.is_not_null().to_numpy(), whole.fill_null(0).to_numpy())
 
     def feed(self, hasher: "blake2b", since: int, to: int) -> None:
         values = self.values[since:to]
@@ -238,24 +242,33 @@ class _Numbers:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """Texts laid one after the other; an empty one is as good as none."""
+    """Texts laid one after the other; an empty one is as good as none; `known` None is all."""
 
     tag: str
+    known: Bools | None
+    lengths: NDArray[np.int32]
     ends: Ints
     octets: bytes
 
     @classmethod
-    def of(cls, tag: str, series: pl.Series) -> "_Texts":
-        lengths = series.str.len_bytes().fill_null(0).cast(pl.Int64).to_numpy()
-        return cls(tag, np.cumsum(lengths), series.str.join("").item().encode())
+    def of(cls, tag: str, lengths: pl.Series, octets: bytes) -> "_Texts":
+        sizes = lengths.fill_null(0).to_numpy().astype("<i4")
+        known = sizes > 0
+        ends = np.cumsum(sizes, dtype=np.int64)
+        return cls(tag, None if known.all() else known, sizes, ends, octets)
 
     def feed(self, hasher: "blake2b", since: int, to: int) -> None:
+        lengths = self.lengths[since:to]
+        if self.known is None:
+            hasher.update(f"{self.tag};{to - since};".encode())
+        else:
+            known = self.known[since:to]
+            if not _feed_known(hasher, self.tag, known):
+                return
+            lengths = lengths[known]
         begin = int(self.ends[since - 1]) if since else 0
-        lengths = np.diff(self.ends[since:to], prepend=begin)
-        known = lengths > 0
-        if _feed_known(hasher, self.tag, known):
-            hasher.update(np.ascontiguousarray(lengths[known], "<i4").data)
-            hasher.update(memoryview(self.octets)[begin : int(self.ends[to - 1])])
+        hasher.update(lengths.data)
+        hasher.update(memoryview(self.octets)[begin : int(self.ends[to - 1])])
 
 
 def _feed_known(hasher: "blake2b", tag: str, known: Bools) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from ledger.domain.ingest.decode import Reject, decode_items
-from ledger.domain.ingest.flat import Known, flat_frame
+from ledger.domain.ingest.flat import Known
 from ledger.domain.ingest.items import Items
 from ledger.domain.ingest.octets import Bools, Fixed, Ints, Texts
+from ledger.domain.ingest.parts import Part
 from ledger.domain.ingest.rules import Path, TextRule
 from ledger.domain.ingest.scan import are_ascii
 from ledger.domain.ingest.shape import Matched, Shape, Slot, learn, match, read_texts
@@ -28,16 +28,16 @@ _ID, _SOURCE = ("id",), ("source",)
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """A frame for each shape met, its type beside it, and the rows that are left."""
+    """What was read of each shape met, and the rows that are left."""
 
-    frames: Sequence[tuple[str, pl.DataFrame]]
+    parts: Sequence[Part]
     rest: Ints
 
 
 def read_shaped(items: Items, rows: Ints) -> Shaped:
     """Read the rows that share shapes; one line of each shape is decoded by the strict decoder."""
     places = _Places.of(items)
-    frames: list[tuple[str, pl.DataFrame]] = []
+    parts: list[Part] = []
     rest: list[Ints] = []
     for _ in range(SHAPES_MAX):
         if rows.size < _FEW_LINES:
@@ -48,11 +48,11 @@ def read_shaped(items: Items, rows: Ints) -> Shaped:
             rows = rows[1:]
             continue
         matched = match(shape, items.octets, items.words, items.starts[rows], items.ends[rows])
-        frame, left = _read(shape, matched, items, rows, places)
-        frames.append((shape.kind, frame))
+        part, left = _read(shape, matched, items, rows, places)
+        parts.append(part)
         rest.append(left)
         rows = rows[~matched.found]
-    return Shaped(frames, np.sort(np.concatenate([*rest, rows])))
+    return Shaped(parts, np.sort(np.concatenate([*rest, rows])))
 
 
 def _learn(line: bytes) -> Shape | None:
@@ -77,8 +77,8 @@ class _Places:
 
 def _read(
     shape: Shape, matched: Matched, items: Items, rows: Ints, places: _Places
-) -> tuple[pl.DataFrame, Ints]:
-    """The frame of the lines of a shape, and those of them that are left after all."""
+) -> tuple[Part, Ints]:
+    """The lines of a shape, and those of them that are left after all."""
     found = np.flatnonzero(matched.found)
     mine = rows[found]
     whole = found.size == rows.size
@@ -91,10 +91,7 @@ def _read(
             known[slot.path] = (values[n], None)
             continue
         good &= _read_text(slot, (values[n], lengths[n]), items, mine, places, known)
-    frame = flat_frame(shape.kind, mine, known, shape.constants)
-    if good.all():
-        return frame, mine[:0]
-    return frame.filter(pl.Series(good)), mine[~good]
+    return Part(shape.kind, mine, known, shape.constants).only(good), mine[~good]
 
 
 def _read_text(

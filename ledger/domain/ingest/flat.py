@@ -64,7 +64,7 @@ def _energy_columns() -> list[tuple[str, Path, Any, object]]:
 
 USAGE_COLUMNS, ENERGY_COLUMNS = _usage_columns(), _energy_columns()
 # The fields that say who, what and where.
-_NAMING = tuple(path for name, path, _, _ in USAGE_COLUMNS if name in NAMING)
+NAMING_PATHS = tuple(path for name, path, _, _ in USAGE_COLUMNS if name in NAMING)
 
 
 def flat_frame(
@@ -89,7 +89,7 @@ def flat_frame(
 
 def _names(rows: Ints, known: Mapping[Path, Known]) -> Ints:
     """For each row the first that names the same who, what and where."""
-    columns = [_codes(known[path]) for path in _NAMING if path in known]
+    columns = [_codes(known[path]) for path in NAMING_PATHS if path in known]
     codes, count = combined(columns, rows.size)
     named: Ints = rows[first_rows(codes, count)][codes]
     return named

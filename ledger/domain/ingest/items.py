@@ -3,8 +3,10 @@
 Invariant: a body that is not blank has at least one item; one unreadable item never hides another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,16 +22,18 @@ from ledger.wire.ndjson import encode_event
 # Below this a body is split in Python: the compiled loops need not be loaded for one event.
 COMPILED_BYTES_MIN = 32 * 1024
 _LINE_BYTES_MIN = 2
+T = TypeVar("T")
 Spans = tuple[Ints, Ints]
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
 class Items:
     """Every item of a call by its row; `firsts` is each record's first row, `sizes` its items.
 
-    `records` have lost their bodies. A record without items has a row all the same. `owners` is
-    the record of each row, `rejects`
-    are rows refused unread.
+    `records` have lost their bodies. A record without items has a row all the same. `owners` is the
+    record of each row, `rejects` are rows refused unread, `kept` are rows as bytes: of columnar
+    batches those asked for, and once bodies were let go of those that may be asked for again.
     """
 
     records: Sequence[Record]
@@ -42,24 +46,32 @@ class Items:
     owners: Ints
     rejects: dict[int, Reject] = field(default_factory=dict)
     batches: dict[int, ColumnarBatch] = field(default_factory=dict)
-    _events: dict[int, bytes] = field(default_factory=dict)
+    kept: dict[int, bytes] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return int(self.starts.size)
+        return int(self.owners.size)
 
     def __getitem__(self, row: int) -> bytes:
+        if row in self.kept:
+            return self.kept[row]
         owner = int(self.owners[row])
         if owner in self.batches:
-            return self._event(owner, row)
+            self.kept[row] = self._event(owner, row)
+            return self.kept[row]
         return self.octets[self.starts[row] : self.ends[row]].tobytes()
 
     def _event(self, owner: int, row: int) -> bytes:
         """An event of a columnar batch as a line."""
-        if row not in self._events:
-            ordinal = row - int(self.firsts[owner])
-            event = event_at(self.batches[owner], ordinal, self.records[owner].header)
-            self._events[row] = encode_event(event).rstrip()
-        return self._events[row]
+        ordinal = row - int(self.firsts[owner])
+        return encode_event(
+            event_at(self.batches[owner], ordinal, self.records[owner].header)
+        ).rstrip()
+
+    def let_go(self, rows: Iterable[int]) -> None:
+        """Keep the bytes of these rows alone."""
+        self.kept |= {row: self[row] for row in rows}
+        self.octets, self.starts, self.ends = padded([]), _NONE, _NONE
+        self.words = words_of(self.octets)
 
     def readable(self) -> Ints:
         """The rows to be decoded that are bytes."""
@@ -105,7 +117,34 @@ def split_records(records: Sequence[Record], *, body_bytes_max: int) -> Items:
     )
 
 
-_NONE = np.empty(0, np.int64)
+def join_items(portions: Sequence[Items]) -> Items:
+    """Portions one after the other, all of which have let their bodies go."""
+    rows = starts_of([len(one) for one in portions])
+    records = starts_of([len(one.records) for one in portions])
+    octets = padded([])
+    return Items(
+        records=[record for one in portions for record in one.records],
+        octets=octets,
+        words=words_of(octets),
+        starts=_NONE,
+        ends=_NONE,
+        firsts=np.concatenate([p.firsts + row for p, row in zip(portions, rows, strict=True)]),
+        sizes=np.concatenate([one.sizes for one in portions]),
+        owners=np.concatenate([p.owners + n for p, n in zip(portions, records, strict=True)]),
+        rejects=moved([one.rejects for one in portions], rows),
+        batches=moved([one.batches for one in portions], records),
+        kept=moved([one.kept for one in portions], rows),
+    )
+
+
+def starts_of(sizes: Sequence[int]) -> list[int]:
+    """Where each portion begins."""
+    return list(accumulate(sizes, initial=0))[:-1]
+
+
+def moved(portions: Sequence[Mapping[int, T]], by: Sequence[int]) -> dict[int, T]:
+    """What portions say of their rows, or records, by the numbers that these have together."""
+    return {n + first: v for one, first in zip(portions, by, strict=True) for n, v in one.items()}
 
 
 @dataclass(slots=True)

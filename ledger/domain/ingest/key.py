@@ -4,10 +4,11 @@ Invariant: an id is a hash of the content alone, so that every worker finds the 
 made once per distinct combination, not per row.
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -55,13 +56,36 @@ class EngineKeyRow:
     tier: str
 
 
+class Resolved(NamedTuple):
+    """What a combination of names means by a directory: its keys, and who said its tier."""
+
+    usage_key_id: int
+    engine_key_id: int
+    customer_id: str | None
+    flags: int
+    usage: UsageKeyRow
+    engine: EngineKeyRow
+
+
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """A frame with `usage_key_id`, `engine_key_id`, `customer_id` and `flags`, and its keys."""
+    """A frame with `usage_key_id`, `engine_key_id`, `customer_id` and `flags`, and its keys.
+
+    Rows of one `cell` have both keys and the window of `time` in common.
+    """
 
     frame: pl.DataFrame
-    usage_keys: tuple[UsageKeyRow, ...]
-    engine_keys: tuple[EngineKeyRow, ...]
+    found: Sequence[Resolved]
+
+    @property
+    def usage_keys(self) -> tuple[UsageKeyRow, ...]:
+        """Each usage key once."""
+        return tuple({one.usage_key_id: one.usage for one in self.found}.values())
+
+    @property
+    def engine_keys(self) -> tuple[EngineKeyRow, ...]:
+        """Each engine key once."""
+        return tuple({one.engine_key_id: one.engine for one in self.found}.values())
 
 
 def content_id(parts: Iterable[str | int | None]) -> int:
@@ -107,15 +131,6 @@ def name_columns(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop("customer_id")
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a combination of names means by a directory: its keys, and who said its tier."""
-
-    usage: UsageKeyRow
-    engine: EngineKeyRow
-    flags: int
-
-
 Memory = MutableMapping[Combination, Resolved]
 
 
@@ -129,22 +144,16 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
     cells, count = _cells(frame, windows)
     leads = first_rows(cells, count)
     distinct = frame.with_columns(window_start=windows)[leads].select(_COMBINATION)
-    found = [known.get(one) or _remember(one, directory, known) for one in distinct.iter_rows()]
-    usage = np.array([one.usage.usage_key_id for one in found], np.int64)
-    engine = np.array([one.engine.engine_key_id for one in found], np.int64)
-    flags = np.array([one.flags for one in found], np.int32)
-    customers = pl.Series([one.usage.customer_id for one in found], dtype=pl.String)
+    found = [known.get(one) or _remember(one, directory, known) for one in distinct.rows()]
+    usage, engine, customers, flags, *_ = zip(*found, strict=True) if found else ((),) * 4
     keyed = frame.with_columns(
-        pl.Series("usage_key_id", usage[cells]),
-        pl.Series("engine_key_id", engine[cells]),
-        customers[pl.Series(cells.astype(np.uint32))].alias("customer_id"),
-        pl.col("flags") + pl.Series(flags[cells]),
+        pl.Series("cell", cells),
+        pl.Series("usage_key_id", np.array(usage, np.int64)[cells]),
+        pl.Series("engine_key_id", np.array(engine, np.int64)[cells]),
+        pl.Series("customer_id", customers, pl.String)[pl.Series(cells.astype(np.uint32))],
+        pl.col("flags") + pl.Series(np.array(flags, np.int32)[cells]),
     )
-    return Keyed(
-        keyed,
-        tuple({one.usage.usage_key_id: one.usage for one in found}.values()),
-        tuple({one.engine.engine_key_id: one.engine for one in found}.values()),
-    )
+    return Keyed(keyed, found)
 
 
 def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
@@ -186,4 +195,5 @@ def _resolve(one: Combination, directory: Directory) -> Resolved:
         context_band=int(said["context_band"]),
     )
     where = engine_key(text["engine_instance"], text["model"], tier)
-    return Resolved(row, where, said_by << TIER_SOURCE_SHIFT)
+    flags = said_by << TIER_SOURCE_SHIFT
+    return Resolved(row.usage_key_id, where.engine_key_id, customer_id, flags, row, where)

@@ -31,6 +31,12 @@ def first_rows(codes: Ints, count: int) -> Ints:
     return found
 
 
+def first_rows_of(codes: Ints) -> tuple[Ints, Ints]:
+    """The first row of each number that is there, and the rows' numbers without holes."""
+    dense, count = _dense(codes, int(codes.max(initial=-1)) + 1)
+    return first_rows(dense, count), dense
+
+
 def _dense(codes: Ints, bound: int) -> tuple[Ints, int]:
     if bound > _TABLE_MAX:
         there, places = np.unique(codes, return_inverse=True)
@@ -38,4 +44,4 @@ def _dense(codes: Ints, bound: int) -> tuple[Ints, int]:
     seen = np.zeros(bound, np.int64)
     seen[codes] = 1
     numbers = np.cumsum(seen)
-    return numbers[codes] - 1, int(numbers[-1])
+    return numbers[codes] - 1, int(seen.sum())

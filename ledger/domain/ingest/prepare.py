@@ -28,6 +28,7 @@ from ledger.domain.ingest.digest import batch_digests, content_digests
 from ledger.domain.ingest.items import COMPILED_BYTES_MIN, Items, split_records
 from ledger.domain.ingest.key import name_columns
 from ledger.domain.ingest.octets import Ints
+from ledger.domain.ingest.parts import Part, frames_of
 from ledger.domain.ingest.record import Record
 from ledger.domain.ingest.structs import CountersEvent, DecodedEvent, EnergyEvent
 from ledger.domain.ingest.times import micros
@@ -107,7 +108,8 @@ def prepare_items(items: Items, *, now: datetime) -> Prepared:
 
 def _decode(items: Items) -> Prepared:
     rejects = dict(items.rejects)
-    frames, rest = _read_shaped(items)
+    parts, rest = _read_shaped(items)
+    frames = frames_of(parts)
     strict = _decode_each(items, rest)
     rejects.update(strict.rejects)
     usage = [usage_frame(*strict.usage) if strict.usage[0] else no_usage()]
@@ -123,27 +125,27 @@ def _decode(items: Items) -> Prepared:
     )
 
 
-def _read_shaped(items: Items) -> tuple[Sequence[tuple[str, pl.DataFrame]], Ints]:
+def _read_shaped(items: Items) -> tuple[Sequence[Part], Ints]:
     rows = items.readable()
-    frames, rest = _read_columnar(items)
+    parts, rest = _read_columnar(items)
     if items.octets.size < COMPILED_BYTES_MIN or rows.size == 0:
-        return frames, np.sort(np.concatenate([rows, *rest]))
+        return parts, np.sort(np.concatenate([rows, *rest]))
     # Loaded here, because most processes never meet a large body.
     from ledger.domain.ingest.fast import read_shaped
 
     shaped = read_shaped(items, rows)
-    return [*frames, *shaped.frames], np.sort(np.concatenate([shaped.rest, *rest]))
+    return [*parts, *shaped.parts], np.sort(np.concatenate([shaped.rest, *rest]))
 
 
-def _read_columnar(items: Items) -> tuple[list[tuple[str, pl.DataFrame]], list[Ints]]:
-    frames: list[tuple[str, pl.DataFrame]] = []
+def _read_columnar(items: Items) -> tuple[list[Part], list[Ints]]:
+    parts: list[Part] = []
     rest: list[Ints] = []
     for record, batch in items.batches.items():
         first = int(items.firsts[record])
         read = read_columnar(batch, items.records[record].header, first)
-        frames += read.frames
+        parts += read.parts
         rest.append(read.rest + first)
-    return frames, rest
+    return parts, rest
 
 
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

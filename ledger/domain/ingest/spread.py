@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from ledger.domain.ingest.numbering import first_rows_of
 from ledger.domain.ingest.octets import Bools, Ints
 from ledger.domain.period import WINDOW_SECONDS
 
@@ -19,6 +20,10 @@ WINDOW_US = WINDOW_SECONDS * _SECOND_US
 METERS = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 INPUT_METERS = ("uncached", "cache_read", "cache_write")
 WORK = (*INPUT_METERS, "output")
+_COUNTS = ("requests", *METERS)
+_TIMES = ("time", "started_at", "first_token_at", "ended_at")
+# What a window's sums are made of.
+MOVES = ("usage_key_id", "engine_key_id", "customer_id", *_TIMES, *_COUNTS, "sign")
 # A few attempts over many windows are spread in slices, so that memory stays flat.
 SLICE_ROWS = 100_000
 
@@ -28,16 +33,49 @@ def window_of() -> pl.Expr:
     return _window("time") * WINDOW_US
 
 
-def usage_windows(frame: pl.DataFrame) -> pl.DataFrame:
-    """Signed sums by usage key and billing window; needs `sign`, and windows of `time`."""
-    signed = [pl.col(n) * pl.col("sign") for n in ("requests", *METERS)]
+def usage_windows(frame: pl.DataFrame, following: Sequence[str] = ()) -> pl.DataFrame:
+    """Signed sums by usage key and billing window; needs `sign`, and windows of `time`.
+
+    `following` are columns that a usage key decides.
+    """
+    signed = [pl.col(n) * pl.col("sign") for n in _COUNTS]
     return (
-        frame.select("usage_key_id", *signed, window_start=window_of())
+        frame.select("usage_key_id", *following, *signed, window_start=window_of())
         .group_by("usage_key_id", "window_start")
-        .agg(pl.sum("requests", *METERS))
-        .filter(pl.any_horizontal(pl.col(n) != 0 for n in ("requests", *METERS)))
+        .agg(pl.sum(*_COUNTS), *(pl.first(name) for name in following))
+        .filter(pl.any_horizontal(pl.col(n) != 0 for n in _COUNTS))
         .sort("window_start", "usage_key_id")
     )
+
+
+def condensed(frame: pl.DataFrame) -> pl.DataFrame:
+    """What moves the same windows in fewer rows: attempts inside one window, summed by `cell`.
+
+    Rows of a cell have their keys, and the window of `time`, in common.
+    """
+    within = frame.select(
+        pl.min_horizontal(_TIMES) // WINDOW_US == pl.max_horizontal(_TIMES) // WINDOW_US
+    ).to_series()
+    moves = frame.select("cell", *MOVES)
+    inside = moves if within.all() else moves.filter(within)
+    sign = inside["sign"].to_numpy()
+    leads, codes = first_rows_of(inside["cell"].to_numpy())
+    sums = [pl.Series(n, _summed(inside[n].to_numpy() * sign, codes, leads.size)) for n in _COUNTS]
+    found = inside[leads].with_columns(
+        *sums,
+        window_of().alias("time"),
+        *(pl.lit(None, pl.Int64).alias(name) for name in _TIMES[1:]),
+        sign=pl.lit(1, pl.Int64),
+    )
+    rest = () if inside is moves else (moves.filter(~within),)
+    together: pl.DataFrame = pl.concat([found, *rest])
+    return together.select(MOVES)
+
+
+def _summed(values: Ints, codes: Ints, size: int) -> Ints:
+    found = np.zeros(size, np.int64)
+    np.add.at(found, codes, values)
+    return found
 
 
 def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
@@ -170,12 +208,11 @@ def _window(name: str) -> pl.Expr:
 
 
 def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    sized = frame.with_columns(
-        _part=(_window("end") - _window("start") + 1).cum_sum() // SLICE_ROWS
-    )
-    if sized.height == 0:
+    reached = frame.select(_window("end") - _window("start") + 1).to_series()
+    if reached.sum() <= SLICE_ROWS:
         yield frame
         return
+    sized = frame.with_columns((reached.cum_sum() // SLICE_ROWS).alias("_part"))
     for part in sized.partition_by("_part", maintain_order=True):
         yield part.drop("_part")
 

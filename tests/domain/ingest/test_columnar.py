@@ -107,7 +107,7 @@ def test_a_batch_of_one_shape_needs_no_strict_decoder() -> None:
     body = encode_columnar(events, header(COLUMNAR, 500))
     read = read_columnar(read_columns(body), header(COLUMNAR, 500), 0)
     assert read.rest.size == 0
-    assert sum(frame.height for _, frame in read.frames) == 500
+    assert sum(part.rows.size for part in read.parts) == 500
     assert assert_same(events).usage.height == 500
 
 

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from ledger.domain.ingest.columns import NAMES, energy_frame, usage_frame
 from ledger.domain.ingest.decode import Reject, decode_items
 from ledger.domain.ingest.fast import read_shaped
+from ledger.domain.ingest.parts import frames_of
 from ledger.domain.ingest.items import split_records
 from ledger.domain.ingest.record import Record
 from ledger.domain.ingest.structs import CountersEvent, EnergyEvent
@@ -28,7 +29,7 @@ def read(lines: list[bytes], header: BatchHeader | None = None) -> tuple[dict[st
     items = split_records([Record(b"\n".join(lines), header)], body_bytes_max=10**9)
     shaped = read_shaped(items, items.readable())
     frames: dict[str, list[pl.DataFrame]] = {"usage": [], "energy": []}
-    for kind, frame in shaped.frames:
+    for kind, frame in frames_of(shaped.parts):
         frames["energy" if kind == ENERGY else "usage"].append(frame)
     return frames, set(shaped.rest.tolist())
 
@@ -102,7 +103,7 @@ def test_shapes_may_be_mixed() -> None:
         for n in range(300)
     ]
     frames, left = read(lines)
-    assert sorted(part.height for part in frames["usage"]) == [100, 100, 100]
+    assert [part.height for part in frames["usage"]] == [300]
     assert left == set()
 
 
