@@ -2,6 +2,6 @@
 
 import os
 
-# Data frames are kept in a heap that gives back what is free after a tenth of a second: polars reads
-# this when it is loaded, and would keep a heap for each core for ten seconds.
+# Data frames are kept in a heap that gives back at once what is free: polars reads this when it is
+# loaded, and would keep a heap for each core for ten seconds.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:100")

@@ -35,7 +35,8 @@ from ledger.wire.errors import BatchHeaderError
 
 log = logging.getLogger(__name__)
 
-POLL_MS = 500
+# How long new records are waited for, and how long by a batch that could be sent as it is.
+POLL_MS, FILL_MS = 500, 20
 # What is polled and decoded at once holds at most: lines are bounded by their bytes, columns by
 # their events. A batch is stored with as many portions as it takes events; three are in memory.
 PORTION_BYTES = 24 * MAX_BATCH_BYTES
@@ -225,7 +226,7 @@ class _Worker:
     async def step(self) -> None:
         """Poll once and pass on what came."""
         await self._prepare_day()
-        polled = await self.topic.poll(self.stored, 0 if self.filling else POLL_MS)
+        polled = await self.topic.poll(self.stored, FILL_MS if self.filling else POLL_MS)
         self.stored = {}
         if self._is_lost():
             # What was polled across a change is polled again from where PostgreSQL stands.
@@ -240,9 +241,9 @@ class _Worker:
         del polled, fresh
         while portions and not self._is_lost():
             await self._fill(portions.popleft())
-        if idle:
+        if idle and self.filling is None:
             await self.finish()
-        elif self.filling is not None and await self._is_due(self.filling):
+        elif self.filling is not None and (idle or await self._is_due(self.filling)):
             await self._send()
 
     def _is_lost(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ledger.domain.ingest.columns import NAMES
 from ledger.domain.ingest.items import Items
+from ledger.domain.ingest.key import WHAT, WHO
+from ledger.domain.ingest.numbering import first_rows_of
 from ledger.domain.ingest.octets import Bools, Ints
 from ledger.wire.columnar import event_at, read_columns
 from ledger.wire.columnar_write import encode_columnar
@@ -27,7 +31,7 @@ from ledger.wire.errors import WireError
 VERSION = b"1"
 BATCH_VERSION = b"2"
 COUNTERS = "counters"
-_SLICE_ROWS = 4_096
+_SLICE_ROWS = 16_384
 # Tag of each field that is part of what an event says; a tag is never reused.
 USAGE_TAGS = {
     "kind": "k",
@@ -76,6 +80,8 @@ ENERGY_TAGS = {
     "quality": "q",
     "scope": "sc",
 }
+# Fields that are the same wherever `names` is.
+_NAMED = frozenset({*WHO, *WHAT})
 TAGS = {"usage": USAGE_TAGS, "energy": ENERGY_TAGS}
 
 
@@ -98,21 +104,44 @@ def _among(rows: pl.Series, wanted: pl.Series) -> pl.Series:
     return pl.Series(np.isin(rows.to_numpy(), wanted.to_numpy()))
 
 
-def _texts(frame: pl.DataFrame, kind: str) -> Iterable[str]:
+def _texts(frame: pl.DataFrame, kind: str) -> Iterable[bytes]:
     if kind == COUNTERS:
-        return [counters_text(one) for one in frame.iter_rows(named=True)]
-    return canonical(frame, TAGS[kind], kind).to_list()
+        return [counters_text(one).encode() for one in frame.iter_rows(named=True)]
+    return canonical(frame, TAGS[kind], kind).cast(pl.Binary).to_list()
 
 
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode(), digest_size=16, person=VERSION).digest()
+def _digest(text: bytes) -> bytes:
+    return blake2b(text, digest_size=16, person=VERSION).digest()
 
 
 def canonical(frame: pl.DataFrame, tags: Mapping[str, str], kind: str) -> pl.Series:
-    """One text a row: tag, length and value of each known field, after the kind of event."""
-    known = {name: tag for name, tag in tags.items() if frame[name].null_count() < frame.height}
-    parts = [_part(name, tag) for name, tag in known.items()]
-    return frame.select(pl.concat_str(pl.lit(f"{kind};"), *parts).alias("canonical")).to_series()
+    """One text a row: tag, length and value of each known field, after the kind of event.
+
+    What names an event is written once for all that have the same names, and once for all what is
+    the same in all of them.
+    """
+    known = [name for name in tags if frame[name].null_count() < frame.height]
+    parts: list[pl.Expr | pl.Series] = [pl.lit(f"{kind};")]
+    for named, fields in groupby(known, key=lambda name: NAMES in frame.columns and name in _NAMED):
+        if named:
+            parts.append(_of_names(frame, [_part(name, tags[name]) for name in fields]))
+        else:
+            parts += [_part_of(frame[name], tags[name]) for name in fields]
+    return frame.select(pl.concat_str(*parts).alias("canonical")).to_series()
+
+
+def _of_names(frame: pl.DataFrame, parts: Sequence[pl.Expr]) -> pl.Series:
+    names = frame[NAMES].to_numpy()
+    leads, codes = first_rows_of(names - names.min())
+    texts = frame[leads].select(pl.concat_str(*parts)).to_series()
+    return texts[pl.Series(codes.astype(np.uint32))]
+
+
+def _part_of(series: pl.Series, tag: str) -> pl.Expr:
+    if series.dtype.is_integer() and not series.null_count() and series.min() == series.max():
+        text = str(series[0])
+        return pl.lit(f"{tag}:{len(text)}:{text}")
+    return _part(series.name, tag)
 
 
 def _part(name: str, tag: str) -> pl.Expr:

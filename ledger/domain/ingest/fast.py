@@ -16,7 +16,7 @@ from ledger.domain.ingest.octets import Bools, Fixed, Ints, Texts
 from ledger.domain.ingest.parts import Part
 from ledger.domain.ingest.rules import Path, TextRule
 from ledger.domain.ingest.scan import are_ascii
-from ledger.domain.ingest.shape import Matched, Shape, Slot, learn, match, read_texts
+from ledger.domain.ingest.shape import Matched, Shape, Slot, learn, match, read_ids, read_texts
 from ledger.domain.ingest.slots import TEXT, are_places
 from ledger.wire.batch import BatchHeader
 
@@ -110,14 +110,15 @@ def _read_text(
     owners = items.owners[rows]
     if slot.path == _ID and headed[owners].all():
         return _are_places(spans, items, rows, places)
-    texts = read_texts(items.octets, items.words, *spans)
+    own = slot.path == _ID
+    texts = read_ids(items.octets, *spans) if own else read_texts(items.octets, items.words, *spans)
     known[slot.path] = (texts, None)
     rule = slot.rule
     kept = rule.keeps(texts.values)
     keeps: Bools = np.array(kept, np.bool_)[texts.codes]
     if slot.path == _SOURCE:
         keeps &= _of_batch(texts, places.headers, owners)
-    elif slot.path == _ID:
+    elif own:
         keeps &= ~headed[owners] | _are_places(spans, items, rows, places)
     return keeps
 

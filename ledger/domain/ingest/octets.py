@@ -50,7 +50,8 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A column of texts: each row's place among the distinct ones; None is no text."""
+    """A column of texts: each row's place among those there are, where what names an event stands
+    once; None is no text."""
 
     codes: NDArray[Any]
     values: Sequence[str | None]

@@ -91,6 +91,20 @@ def _equal(words: Words, one: int, other: int, length: int) -> bool:
 
 
 @compiled
+def as_lines(octets: Octets, starts: Ints, lengths: Ints) -> Octets:
+    """Texts one after the other, a newline behind each."""
+    found = np.empty(lengths.sum() + lengths.size, np.uint8)
+    at = 0
+    for row in range(starts.size):
+        start, length = starts[row], lengths[row]
+        for n in range(length):
+            found[at + n] = octets[_U64(start + n)]
+        found[at + length] = 10
+        at += length + 1
+    return found
+
+
+@compiled
 def are_ascii(words: Words, starts: Ints, lengths: Ints) -> Bools:
     """Whether each text has nothing but ASCII."""
     found = np.ones(starts.size, np.bool_)

@@ -25,7 +25,7 @@ from ledger.domain.ingest.rules import (
     WholeRule,
     rule_of,
 )
-from ledger.domain.ingest.scan import code_texts
+from ledger.domain.ingest.scan import as_lines, code_texts
 from ledger.domain.ingest.slots import NUMBER, TEXT, TIME, match_lines
 
 Constant = str | bool | None
@@ -214,17 +214,22 @@ def _limits(rule: Rule) -> tuple[int, int]:
 def read_texts(octets: Octets, words: Words, starts: Ints, lengths: Ints) -> Texts:
     """Texts, each distinct one read once; one that is not UTF-8 is None."""
     codes, firsts = np.empty(starts.size, np.int64), np.empty(starts.size, np.int64)
-    count = code_texts(words, starts, lengths, codes, firsts)
-    leads = firsts[:count]
-    view = octets.data
-    pairs = zip(starts[leads].tolist(), lengths[leads].tolist(), strict=True)
-    pieces = [view[at : at + size] for at, size in pairs]
+    leads = firsts[: code_texts(words, starts, lengths, codes, firsts)]
+    return Texts(codes, _texts_at(octets, starts[leads], lengths[leads]))
+
+
+def read_ids(octets: Octets, starts: Ints, lengths: Ints) -> Texts:
+    """As `read_texts`, of texts that hardly come twice: each row has a number of its own."""
+    return Texts(np.arange(starts.size), _texts_at(octets, starts, lengths))
+
+
+def _texts_at(octets: Octets, starts: Ints, lengths: Ints) -> list[str | None]:
+    lines = as_lines(octets, starts, lengths).tobytes()
     try:
         # A plain text has no control character, so that all are decoded at one go.
-        values: list[str | None] = [*b"\n".join(pieces).decode().split("\n")] if pieces else []
+        return [*lines.decode().split("\n")[:-1]]
     except UnicodeDecodeError:
-        values = [_decoded(bytes(piece)) for piece in pieces]
-    return Texts(codes, values)
+        return [_decoded(line) for line in lines.split(b"\n")[:-1]]
 
 
 def _decoded(text: bytes) -> str | None:
