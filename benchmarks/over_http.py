@@ -30,7 +30,7 @@ from tests.support.database import Database
 EVENTS = 500_000
 BATCH_EVENTS = 1_000
 # Gateways that send at once, each waiting for its answer.
-CONNECTIONS = 32
+CONNECTIONS = 64
 # Batches of each connection that are sent before timing begins.
 WARM_BATCHES = 2
 REACH = 0.6

@@ -23,7 +23,7 @@ from ledger.flows.ingest import IngestLimits, prepare_records, store_prepared
 # Bodies are read whole: this is what a process may hold of them, whatever their number.
 HELD_BYTES_MAX = 64 * 1024 * 1024
 BATCH_BYTES_MAX = 8 * 1024 * 1024
-BATCHES_MAX = 3
+BATCHES_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """`tokenledger api`: the HTTP API on one host and port."""
 
+import os
+
 import click
 import uvicorn
 
-from ledger.api.app import create_app
-from ledger.commands.background import watch
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
+from ledger.stream.memory import collect_rarely, share_heaps
 
 
 @click.command()
@@ -23,9 +24,17 @@ def api(host: str | None, port: int | None) -> None:
                 "Set it, or use `tokenledger up`, which brings its own database.",
             )
     assert settings.worker_url is not None
+    share_heaps()
+    # Read once, when polars is loaded, which is why what needs it is imported below.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    from ledger.api.app import create_app
+    from ledger.commands.background import watch
+
+    app = create_app(settings)
+    collect_rarely()
     with watch(settings.worker_url, frozen_s=settings.frozen_seconds):
         uvicorn.run(
-            create_app(settings),
+            app,
             host=settings.host,
             port=settings.port,
             log_level=settings.log_level.lower(),
