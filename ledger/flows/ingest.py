@@ -13,7 +13,7 @@ and is called once at start and when the day changes.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -142,8 +142,8 @@ async def prepare_records(
     return await asyncio.to_thread(prepare, records, now=now, body_bytes_max=limits.body_bytes_max)
 
 
-async def lay_out(records: Sequence[Record], *, limits: IngestLimits) -> Items:
-    """The first part of `prepare_records`, for who will not keep the bodies once copied."""
+async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
+    """The first part of `prepare_records`, for who hands records over and keeps none."""
     return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
 
 

@@ -311,7 +311,7 @@ class _Worker:
             PositionMove(self._partition(n), self.positions[n], records[-1].offset + 1)
             for n, records in fresh.items()
         ]
-        records = [_record(one) for records in fresh.values() for one in records]
+        records = (_record(one) for records in fresh.values() for one in records)
         self.pipeline.add(self.filling, records, moves)
         self.positions |= {move.partition.partition: move.next_offset for move in moves}
 

@@ -1,7 +1,8 @@
 """Batches on their way into the books: while one is stored, the next is decoded and encoded."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -69,16 +70,17 @@ class Pipeline:
     def __post_init__(self) -> None:
         self._writing = [asyncio.Lock() for _ in self.writers]
 
-    def add(self, batch: Batch, records: list[Record], moves: Sequence[PositionMove] = ()) -> None:
-        """Begin to decode a portion of a batch; `records` are emptied."""
-        batch.portions.append(asyncio.create_task(self._decode(records, batch.now)))
+    def add(
+        self, batch: Batch, records: Iterable[Record], moves: Sequence[PositionMove] = ()
+    ) -> None:
+        """Begin to decode a portion of a batch."""
+        waiting = deque(records)
+        batch.portions.append(asyncio.create_task(self._decode(waiting, batch.now)))
         batch.move(moves)
 
-    async def _decode(self, records: list[Record], now: datetime) -> Prepared:
+    async def _decode(self, waiting: deque[Record], now: datetime) -> Prepared:
         async with self._decoding:
-            items = await lay_out(records, limits=self.limits)
-            # Their bodies are in `items` now.
-            records.clear()
+            items = await lay_out(_taken(waiting), limits=self.limits)
             return await prepare_portion(items, now=now, directory=self.directory)
 
     def send(self, batch: Batch) -> "asyncio.Task[list[RecordOutcome]]":
@@ -114,3 +116,9 @@ class Pipeline:
                 resolved=resolved,
                 turn=turn,
             )
+
+
+def _taken(waiting: deque[Record]) -> Iterator[Record]:
+    """Records that nobody keeps: their bodies are laid out anew."""
+    while waiting:
+        yield waiting.popleft()

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger.stream.consumer import PORTION_BYTES, BATCH_EVENTS, _portions
+from ledger.stream.consumer import BATCH_EVENTS, PORTION_BYTES, _portions
 from ledger.wire.batch import HEADER_COUNT
 
 

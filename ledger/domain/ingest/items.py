@@ -3,7 +3,8 @@
 Invariant: a body that is not blank has at least one item; one unreadable item never hides another.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TypeVar
@@ -70,7 +71,7 @@ class Items:
     def let_go(self, rows: Iterable[int]) -> None:
         """Keep the bytes of these rows alone."""
         self.kept |= {row: self[row] for row in rows}
-        self.octets, self.starts, self.ends = padded([]), _NONE, _NONE
+        self.octets, self.starts, self.ends = padded([], 0), _NONE, _NONE
         self.words = words_of(self.octets)
 
     def readable(self) -> Ints:
@@ -80,15 +81,19 @@ class Items:
         return np.flatnonzero(there)
 
 
-def split_records(records: Sequence[Record], *, body_bytes_max: int) -> Items:
+def split_records(records: Iterable[Record], *, body_bytes_max: int) -> Items:
     """The items of all records; a body that cannot be read as a batch is one item, refused."""
     pieces, batches = _Pieces(), dict[int, ColumnarBatch]()
-    found = [_find(record, pieces, body_bytes_max) for record in records]
-    octets = padded(pieces.parts)
+    found, bare = [], []
+    for one in records:
+        found.append(_find(one, pieces, body_bytes_max))
+        # Their bytes are laid out here; kept twice they would be half of a worker's memory.
+        bare.append(replace(one, body=b""))
+    octets = padded(pieces.taken(), pieces.size)
     words = words_of(octets)
     spans, rejects, first = [], {}, 0
-    sizes = np.zeros(len(records), np.int64)
-    for n, (record, (whole, items)) in enumerate(zip(records, found, strict=True)):
+    sizes = np.zeros(len(bare), np.int64)
+    for n, (record, (whole, items)) in enumerate(zip(bare, found, strict=True)):
         own = _lines(octets, words, whole) if items is None else items
         if isinstance(own, ColumnarBatch):
             batches[n], own = own, _span([(0, 0)] * own.count)
@@ -103,15 +108,14 @@ def split_records(records: Sequence[Record], *, body_bytes_max: int) -> Items:
         first += spans[-1][0].size
     rows = np.maximum(sizes, 1)
     return Items(
-        # Their bytes are laid out here; kept twice they would be half of a worker's memory.
-        records=[replace(record, body=b"") for record in records],
+        records=bare,
         octets=octets,
         words=words,
         starts=np.concatenate([starts for starts, _ in spans] or [_NONE]),
         ends=np.concatenate([ends for _, ends in spans] or [_NONE]),
         firsts=np.cumsum(rows) - rows,
         sizes=sizes,
-        owners=np.repeat(np.arange(len(records)), rows),
+        owners=np.repeat(np.arange(len(bare)), rows),
         rejects=rejects,
         batches=batches,
     )
@@ -121,7 +125,7 @@ def join_items(portions: Sequence[Items]) -> Items:
     """Portions one after the other, all of which have let their bodies go."""
     rows = starts_of([len(one) for one in portions])
     records = starts_of([len(one.records) for one in portions])
-    octets = padded([])
+    octets = padded([], 0)
     return Items(
         records=[record for one in portions for record in one.records],
         octets=octets,
@@ -151,7 +155,7 @@ def moved(portions: Sequence[Mapping[int, T]], by: Sequence[int]) -> dict[int, T
 class _Pieces:
     """The bytes of a call as they are laid one after the other."""
 
-    parts: list[bytes] = field(default_factory=list)
+    parts: deque[bytes] = field(default_factory=deque)
     size: int = 0
 
     def lay(self, part: bytes) -> tuple[int, int]:
@@ -159,6 +163,11 @@ class _Pieces:
         self.parts.append(part)
         self.size += len(part)
         return at, self.size
+
+    def taken(self) -> Iterator[bytes]:
+        """The parts in order, each of them let go."""
+        while self.parts:
+            yield self.parts.popleft()
 
 
 def _find(

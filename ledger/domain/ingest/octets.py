@@ -14,9 +14,18 @@ Bools = NDArray[np.bool_]
 WORD = 8
 
 
-def padded(parts: Iterable[bytes]) -> Octets:
-    """The parts one after the other, and eight bytes of padding."""
-    return np.frombuffer(b"".join([*parts, bytes(WORD)]), np.uint8)
+def padded(parts: Iterable[bytes], size: int) -> Octets:
+    """The parts, `size` bytes together, one after the other, and eight bytes of padding.
+
+    Nothing keeps a part that was copied: whoever hands them over one by one has them once.
+    """
+    octets = np.empty(size + WORD, np.uint8)
+    octets[size:] = 0
+    at = 0
+    for part in parts:
+        octets[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    return octets
 
 
 def words_of(octets: Octets) -> Words:

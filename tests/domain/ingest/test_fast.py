@@ -12,8 +12,8 @@ from polars.testing import assert_frame_equal
 from ledger.domain.ingest.columns import NAMES, energy_frame, usage_frame
 from ledger.domain.ingest.decode import Reject, decode_items
 from ledger.domain.ingest.fast import read_shaped
-from ledger.domain.ingest.parts import frames_of
 from ledger.domain.ingest.items import split_records
+from ledger.domain.ingest.parts import frames_of
 from ledger.domain.ingest.record import Record
 from ledger.domain.ingest.structs import CountersEvent, EnergyEvent
 from ledger.wire.batch import BatchHeader

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from ledger.domain.apportion import cumulative_split
 from ledger.domain.busy import mask_of
@@ -13,6 +14,7 @@ from ledger.domain.ingest.spread import (
     WINDOW_US,
     activity_windows,
     busy_masks,
+    condensed,
     usage_windows,
 )
 
@@ -128,3 +130,34 @@ def test_spreading_in_slices_loses_nothing() -> None:
     assert whole["uncached"].sum() == 7_777_000
     assert whole["output"].sum() == 9_999_000
     assert whole.height == 2_000
+
+
+@given(st.lists(attempts(), min_size=1, max_size=6), st.integers(1, 4))
+def test_what_is_condensed_moves_the_same_windows(
+    rows: list[dict[str, int | None]], times: int
+) -> None:
+    facts = frame(rows * times).with_columns(
+        # A cell has both keys and the window of `time` in common.
+        pl.struct("usage_key_id", "engine_key_id", pl.col("time") // WINDOW_US)
+        .rank("dense")
+        .cast(pl.Int64)
+        .alias("cell"),
+        pl.col("usage_key_id").cast(pl.String).alias("customer_id"),
+    )
+    fewer = condensed(facts)
+    assert fewer.height <= facts.height
+    for windows in (usage_windows, activity_windows):
+        assert_frame_equal(windows(fewer), windows(facts))
+
+
+def test_a_thousand_attempts_inside_one_window_are_condensed_to_one() -> None:
+    one: dict[str, int | None] = {
+        **{"cell": 7, "usage_key_id": 1, "engine_key_id": 2, "sign": 1, "time": BASE + 9},
+        **{"started_at": BASE + 1, "first_token_at": BASE + 2, "ended_at": BASE + 9},
+        **{"requests": 1, "uncached": 10**15, "cache_read": 0, "cache_write": 0},
+        **{"visible": 3, "reasoning": 4},
+    }
+    customer = pl.lit("acme").alias("customer_id")
+    (row,) = condensed(frame([one] * 1_000).with_columns(customer)).to_dicts()
+    assert (row["requests"], row["uncached"], row["visible"]) == (1_000, 10**18, 3_000)
+    assert condensed(frame([one]).clear().with_columns(customer)).height == 0
