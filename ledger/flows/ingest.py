@@ -23,6 +23,7 @@ import polars as pl
 
 from ledger.domain.errors import LedgerError, UnavailableError
 from ledger.domain.fact import Fate
+from ledger.domain.ingest.bodies import let_bodies_go
 from ledger.domain.ingest.claims import (
     CONFLICT_COLUMNS,
     BatchClaim,
@@ -37,11 +38,8 @@ from ledger.domain.ingest.claims import (
 )
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.items import Items, split_records
-from ledger.domain.ingest.judge import (
-    claiming_records,
-)
+from ledger.domain.ingest.judge import claiming_records, digest_own
 from ledger.domain.ingest.place import BatchPlace, place_lock
-from ledger.domain.ingest.portions import join, let_bodies_go
 from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare, prepare_items
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
@@ -139,7 +137,13 @@ async def prepare_records(
     records: Sequence[Record], *, now: datetime, limits: IngestLimits
 ) -> Prepared:
     """The part of `ingest` that needs no database, beside whatever else goes on."""
-    return await asyncio.to_thread(prepare, records, now=now, body_bytes_max=limits.body_bytes_max)
+    return await asyncio.to_thread(_prepare, records, now, limits.body_bytes_max)
+
+
+def _prepare(records: Sequence[Record], now: datetime, body_bytes_max: int) -> Prepared:
+    prepared = prepare(records, now=now, body_bytes_max=body_bytes_max)
+    digest_own(prepared)
+    return prepared
 
 
 async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
@@ -147,20 +151,16 @@ async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
     return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
 
 
-async def prepare_portion(items: Items, *, now: datetime, directory: DirectoryCache) -> Prepared:
-    """The second part of `prepare_records`, for a portion of a batch: its bodies are let go."""
-    return await asyncio.to_thread(_prepare_portion, items, now, directory.snapshot)
+async def prepare_laid_out(items: Items, *, now: datetime, directory: DirectoryCache) -> Prepared:
+    """The second part of `prepare_records`; bodies that nobody will ask for are let go."""
+    return await asyncio.to_thread(_prepare_laid_out, items, now, directory.snapshot)
 
 
-def _prepare_portion(items: Items, now: datetime, known: Directory | None) -> Prepared:
+def _prepare_laid_out(items: Items, now: datetime, known: Directory | None) -> Prepared:
     prepared = prepare_items(items, now=now)
+    digest_own(prepared)
     let_bodies_go(prepared, known)
     return prepared
-
-
-async def join_portions(portions: Sequence[Prepared]) -> Prepared:
-    """What the portions of a batch are together."""
-    return await asyncio.to_thread(join, portions)
 
 
 async def resolve_prepared(

@@ -35,11 +35,11 @@ from ledger.wire.errors import BatchHeaderError
 
 log = logging.getLogger(__name__)
 
-# How long new records are waited for, and how long by a batch that could be sent as it is.
-POLL_MS, FILL_MS = 500, 20
-# What is polled and decoded at once holds at most: lines are bounded by their bytes, columns by
-# their events. A batch is stored with as many portions as it takes events; three are in memory.
-PORTION_BYTES = 24 * MAX_BATCH_BYTES
+POLL_MS = 500
+# What a batch holds at most, unless it is one record: three of them are in memory at once, of which
+# one still has its bodies. Lines are bounded by their bytes, columns by their events; events with
+# ids of their own take more than others, an id and a digest each.
+BATCH_BYTES, KEYED_BYTES = 28 * MAX_BATCH_BYTES, 18 * MAX_BATCH_BYTES
 BATCH_EVENTS = 72_000
 FIRST_RECORDS, POLL_RECORDS_MAX = 4, 10_000
 _COUNT_DIGITS = 10
@@ -145,7 +145,7 @@ class _Topic:
             heartbeat_interval_ms=self.settings.kafka_session_timeout_ms // 3,
             allow_auto_create_topics=False,
             max_partition_fetch_bytes=2 * MAX_BATCH_BYTES,
-            fetch_max_bytes=PORTION_BYTES,
+            fetch_max_bytes=BATCH_BYTES,
         )
         self._consumer.subscribe([self.settings.kafka_topic], listener=self.notes)
 
@@ -154,7 +154,7 @@ class _Topic:
         if self._consumer is not None:
             await self._call(lambda: self._consumer.close(autocommit=False))
 
-    async def poll(self, stored: Mapping[int, int], wait_ms: int) -> Mapping[int, Sequence[Any]]:
+    async def poll(self, stored: Mapping[int, int]) -> Mapping[int, Sequence[Any]]:
         """Records by partition; tells Kafka, for its tools, how far each was `stored`."""
 
         def poll() -> Mapping[Any, Sequence[Any]]:
@@ -162,7 +162,7 @@ class _Topic:
                 offsets = {self._at(n): OffsetAndMetadata(to, "", -1) for n, to in stored.items()}
                 self._consumer.commit_async(offsets)
             polled: Mapping[Any, Sequence[Any]] = self._consumer.poll(
-                timeout_ms=wait_ms, max_records=self._most
+                timeout_ms=POLL_MS, max_records=self._most
             )
             # Only of partitions that are ours, and only here: the consumer is no other thread's.
             mine = self._consumer.assignment()
@@ -173,7 +173,7 @@ class _Topic:
         return {at.partition: records for at, records in (await self._call(poll)).items()}
 
     def _learn(self, shares: Sequence[float]) -> None:
-        """As many records make a portion as fill it: many small ones, or a few full ones."""
+        """As many records make a batch as fill it: many small ones, or a few full ones."""
         if shares:
             fitting = int(len(shares) / max(sum(shares), 1 / POLL_RECORDS_MAX))
             self._most = min(max(fitting, 1), POLL_RECORDS_MAX)
@@ -212,25 +212,24 @@ class _Topic:
 @dataclass(slots=True)
 class _Worker:
     """One stretch of work; `positions` are where partitions were read to, `stored` what is new to
-    Kafka, `flying` the batches that are on their way in, `filling` the one that takes more."""
+    Kafka, `flying` the batches that are on their way in."""
 
     settings: Settings
     topic: _Topic
     pipeline: Pipeline
     positions: dict[int, int] = field(default_factory=dict)
     stored: dict[int, int] = field(default_factory=dict)
-    flying: deque[tuple[Batch, asyncio.Task[list[RecordOutcome]]]] = field(default_factory=deque)
-    filling: Batch | None = None
+    flying: deque[asyncio.Task[list[RecordOutcome]]] = field(default_factory=deque)
+    moves: deque[Sequence[PositionMove]] = field(default_factory=deque)
     day: date | None = None
 
     async def step(self) -> None:
-        """Poll once and pass on what came."""
+        """Poll once and send on what came."""
         await self._prepare_day()
-        polled = await self.topic.poll(self.stored, FILL_MS if self.filling else POLL_MS)
+        polled = await self.topic.poll(self.stored)
         self.stored = {}
-        if self._is_lost():
+        if self.topic.notes.changed:
             # What was polled across a change is polled again from where PostgreSQL stands.
-            self._give_up_filling()
             await self.finish()
             await self._place()
             return
@@ -240,42 +239,28 @@ class _Worker:
         # Bodies are laid out anew when they are decoded: whoever waits here must not keep them.
         del polled, fresh
         while portions and not self._is_lost():
-            await self._fill(portions.popleft())
-        if idle and self.filling is None:
-            await self.finish()
-        elif self.filling is not None and (idle or await self._is_due(self.filling)):
-            await self._send()
+            self._send(portions.popleft())
+            while len(self.flying) >= IN_FLIGHT_MAX:
+                await self._land()
+        while idle and self.flying:
+            await self._land()
 
     def _is_lost(self) -> bool:
         """Whether partitions have to be placed anew."""
         return self.topic.notes.changed
 
-    async def _is_due(self, batch: Batch) -> bool:
-        """Whether nothing is under way that a batch could wait for, or it is full."""
-        while self.flying and self.flying[0][1].done():
-            await self._land()
-        return not self.flying or await _is_full(batch)
-
     async def finish(self) -> None:
         """Wait until every batch is stored, or known to be lost to another worker."""
-        while self.flying or self.filling:
-            if self.flying:
-                await self._land()
-            await self._send()
+        while self.flying:
+            await self._land()
 
     async def abandon(self) -> None:
         """Give up the batches on their way: they are read again from the stored position."""
-        self._give_up_filling()
-        for batch, task in self.flying:
+        for task in self.flying:
             task.cancel()
-            batch.cancel()
-        await asyncio.gather(*(task for _, task in self.flying), return_exceptions=True)
+        await asyncio.gather(*self.flying, return_exceptions=True)
         self.flying.clear()
-
-    def _give_up_filling(self) -> None:
-        if self.filling is not None:
-            self.filling.cancel()
-            self.filling = None
+        self.moves.clear()
 
     async def _prepare_day(self) -> None:
         moment = now()
@@ -300,34 +285,22 @@ class _Worker:
         stands = self.positions.get(partition)
         return [] if stands is None else [r for r in records if r.offset >= stands]
 
-    async def _fill(self, fresh: Mapping[int, Sequence[Any]]) -> None:
-        """Begin to decode a portion, once the one before is: bodies of two are in memory."""
-        if self.filling is not None and await _is_full(self.filling):
-            await self._send()
-        if self._is_lost():
-            return
-        self.filling = self.filling or Batch(now())
+    def _send(self, fresh: Mapping[int, Sequence[Any]]) -> None:
         moves = [
             PositionMove(self._partition(n), self.positions[n], records[-1].offset + 1)
             for n, records in fresh.items()
         ]
-        records = (_record(one) for records in fresh.values() for one in records)
-        self.pipeline.add(self.filling, records, moves)
+        records = deque(_record(one) for records in fresh.values() for one in records)
+        batch = Batch(records, moves, now())
+        self.flying.append(self.pipeline.send(batch))
+        self.moves.append(moves)
         self.positions |= {move.partition.partition: move.next_offset for move in moves}
-
-    async def _send(self) -> None:
-        """Send on what was filled, as soon as there is room."""
-        while len(self.flying) >= IN_FLIGHT_MAX:
-            await self._land()
-        if self.filling is not None:
-            batch, self.filling = self.filling, None
-            self.flying.append((batch, self.pipeline.send(batch)))
 
     async def _land(self) -> None:
         """Wait for the oldest batch."""
-        batch, task = self.flying.popleft()
+        moves = self.moves.popleft()
         try:
-            found = await task
+            found = await self.flying.popleft()
         except (PositionLostError, UnavailableError) as error:
             log.warning("%s", error)
             if isinstance(error, PositionLostError):
@@ -335,7 +308,7 @@ class _Worker:
             self.topic.notes.changed = True
             await self.abandon()
             return
-        self.stored |= {n: move.next_offset for n, move in batch.moves.items()}
+        self.stored |= {move.partition.partition: move.next_offset for move in moves}
         give_back_compiler()
         metrics.count_outcomes(found, "kafka")
         for partition, end in self.topic.ends().items():
@@ -347,14 +320,8 @@ class _Worker:
         return Partition(topic.cluster_id, topic.topic_id, partition, self.settings.kafka_topic)
 
 
-async def _is_full(batch: Batch) -> bool:
-    """Whether one more portion like its last would be too many."""
-    sizes = await batch.sizes()
-    return sum(sizes) + sizes[-1] > BATCH_EVENTS
-
-
 def _portions(fresh: Mapping[int, Sequence[Any]]) -> Iterator[Mapping[int, Sequence[Any]]]:
-    """What was polled, cut where a portion is full: records differ, and a poll goes by the last."""
+    """What was polled, cut where a batch is full: records differ, and a poll goes by the last."""
     portion, filled = dict[int, list[Any]](), 0.0
     for partition, records in fresh.items():
         for one in records:
@@ -369,10 +336,11 @@ def _portions(fresh: Mapping[int, Sequence[Any]]) -> Iterator[Mapping[int, Seque
 
 
 def _share(one: Any) -> float:
-    """How much of a portion a record fills; who sends lines need not say how many events."""
+    """How much of a batch a record fills; who sends lines need not say how many events they are."""
     said = dict(one.headers or ()).get(HEADER_COUNT) or b""
     events = int(said) if said.isdigit() and len(said) < _COUNT_DIGITS else 1
-    return max(len(one.value or b"") / PORTION_BYTES, events / BATCH_EVENTS)
+    most = BATCH_BYTES if said else KEYED_BYTES
+    return max(len(one.value or b"") / most, events / BATCH_EVENTS)
 
 
 def _record(one: Any) -> Record:

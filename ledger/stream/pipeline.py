@@ -2,18 +2,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import (
     IngestLimits,
-    join_portions,
     lay_out,
-    prepare_portion,
+    prepare_laid_out,
     resolve_prepared,
     store_prepared,
 )
@@ -22,33 +20,17 @@ from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
 
 WRITERS = 2
-# A third would wait for the interpreter, and take memory that larger batches put to better use.
-IN_FLIGHT_MAX = WRITERS
+# One is decoded, one encoded and one copied; a fourth would only wait, and take memory.
+IN_FLIGHT_MAX = 3
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What is stored at once: portions that are decoded as they come, and the moves they make."""
+    """What was polled at once, and how far it moves each partition."""
 
+    records: deque[Record]
+    moves: Sequence[PositionMove]
     now: datetime
-    portions: list["asyncio.Task[Prepared]"] = field(default_factory=list)
-    moves: dict[int, PositionMove] = field(default_factory=dict)
-
-    async def sizes(self) -> list[int]:
-        """How many items each portion has, once all are decoded."""
-        return [len((await one).items) for one in self.portions]
-
-    def cancel(self) -> None:
-        """Give up what is not decoded yet."""
-        for one in self.portions:
-            one.cancel()
-
-    def move(self, moves: Sequence[PositionMove]) -> None:
-        """Move partitions on, from where the batch has moved them."""
-        for move in moves:
-            at = move.partition.partition
-            began = self.moves[at].expected if at in self.moves else move.expected
-            self.moves[at] = PositionMove(move.partition, began, move.next_offset)
 
 
 @dataclass(slots=True)
@@ -70,19 +52,6 @@ class Pipeline:
     def __post_init__(self) -> None:
         self._writing = [asyncio.Lock() for _ in self.writers]
 
-    def add(
-        self, batch: Batch, records: Iterable[Record], moves: Sequence[PositionMove] = ()
-    ) -> None:
-        """Begin to decode a portion of a batch."""
-        waiting = deque(records)
-        batch.portions.append(asyncio.create_task(self._decode(waiting, batch.now)))
-        batch.move(moves)
-
-    async def _decode(self, waiting: deque[Record], now: datetime) -> Prepared:
-        async with self._decoding:
-            items = await lay_out(_taken(waiting), limits=self.limits)
-            return await prepare_portion(items, now=now, directory=self.directory)
-
     def send(self, batch: Batch) -> "asyncio.Task[list[RecordOutcome]]":
         """Start a batch behind those sent before; the task raises what `ingest` raises."""
         turn = TurnAfter(self._claiming, self._last)
@@ -93,11 +62,10 @@ class Pipeline:
         return task
 
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
+        async with self._decoding:
+            items = await lay_out(_taken(batch.records), limits=self.limits)
+            prepared = await prepare_laid_out(items, now=batch.now, directory=self.directory)
         async with self._encoding:
-            portions = [await one for one in batch.portions]
-            batch.portions.clear()
-            prepared = await join_portions(portions)
-            del portions
             resolved = await resolve_prepared(
                 self.registrar,
                 prepared,
@@ -112,7 +80,7 @@ class Pipeline:
                 directory=self.directory,
                 now=batch.now,
                 limits=self.limits,
-                moves=list(batch.moves.values()),
+                moves=batch.moves,
                 resolved=resolved,
                 turn=turn,
             )

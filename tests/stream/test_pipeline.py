@@ -1,6 +1,7 @@
 """A batch that is given up early holds up nobody behind it."""
 
 import asyncio
+from collections import deque
 
 from ledger.flows.ingest import IngestLimits
 from ledger.store.connect import connect
@@ -10,13 +11,6 @@ from tests.support.database import Database
 from tests.support.usage import NOW, attempt, fates, keyed, open_books
 
 
-def batch_of(pipeline: Pipeline, *ids: str) -> Batch:
-    batch = Batch(NOW)
-    for one in ids:
-        pipeline.add(batch, [keyed(attempt(one))])
-    return batch
-
-
 async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
     worker: Connection, database: Database
 ) -> None:
@@ -24,9 +18,9 @@ async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
     writers = [await connect(database.worker_url) for _ in range(2)]
     try:
         pipeline = Pipeline(worker, writers, IngestLimits())
-        given_up = pipeline.send(batch_of(pipeline, "a"))
+        given_up = pipeline.send(Batch(deque([keyed(attempt("a"))]), [], NOW))
         given_up.cancel()
-        stored = pipeline.send(batch_of(pipeline, "b"))
+        stored = pipeline.send(Batch(deque([keyed(attempt("b"))]), [], NOW))
         await asyncio.wait_for(stored, 10)
         assert await fates(worker) == {"received": 1, "counted": 1}
     finally:

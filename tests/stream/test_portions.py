@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger.stream.consumer import BATCH_EVENTS, PORTION_BYTES, _portions
+from ledger.stream.consumer import BATCH_BYTES, BATCH_EVENTS, KEYED_BYTES, _portions
 from ledger.wire.batch import HEADER_COUNT
 
 
@@ -25,8 +25,11 @@ def test_records_of_few_bytes_and_many_events_are_cut() -> None:
     assert {n: [r.offset for r in found] for n, found in second.items()} == {0: [2], 1: [9]}
 
 
-def test_records_of_many_bytes_are_cut() -> None:
-    polled = {0: [Polled(n, bytes(PORTION_BYTES // 4)) for n in range(6)]}
+@pytest.mark.parametrize(
+    ("most", "headers"), [(KEYED_BYTES, ()), (BATCH_BYTES, ((HEADER_COUNT, b"9"),))]
+)
+def test_records_of_many_bytes_are_cut(most: int, headers: tuple[tuple[str, bytes], ...]) -> None:
+    polled = {0: [Polled(n, bytes(most // 4), headers) for n in range(6)]}
     assert [len(portion[0]) for portion in _portions(polled)] == [4, 2]
 
 

@@ -31,6 +31,7 @@ from ledger.wire.errors import WireError
 VERSION = b"1"
 BATCH_VERSION = b"2"
 COUNTERS = "counters"
+DIGESTS = {"row": pl.Int64, "digest": pl.Binary}
 _SLICE_ROWS = 16_384
 # Tag of each field that is part of what an event says; a tag is never reused.
 USAGE_TAGS = {
@@ -87,7 +88,7 @@ TAGS = {"usage": USAGE_TAGS, "energy": ENERGY_TAGS}
 
 def content_digests(decoded: Mapping[str, pl.DataFrame], rows: pl.Series) -> pl.DataFrame:
     """`row` and `digest` (sixteen bytes) of each of these rows that was decoded."""
-    parts = [pl.DataFrame(schema={"row": pl.Int64, "digest": pl.Binary})]
+    parts = [pl.DataFrame(schema=DIGESTS)]
     for kind, frame in decoded.items():
         if frame.height == 0:
             continue

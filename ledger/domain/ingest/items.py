@@ -4,10 +4,8 @@ Invariant: a body that is not blank has at least one item; one unreadable item n
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
-from typing import TypeVar
 
 import numpy as np
 
@@ -23,7 +21,6 @@ from ledger.wire.ndjson import encode_event
 # Below this a body is split in Python: the compiled loops need not be loaded for one event.
 COMPILED_BYTES_MIN = 32 * 1024
 _LINE_BYTES_MIN = 2
-T = TypeVar("T")
 Spans = tuple[Ints, Ints]
 _NONE = np.empty(0, np.int64)
 
@@ -119,36 +116,6 @@ def split_records(records: Iterable[Record], *, body_bytes_max: int) -> Items:
         rejects=rejects,
         batches=batches,
     )
-
-
-def join_items(portions: Sequence[Items]) -> Items:
-    """Portions one after the other, all of which have let their bodies go."""
-    rows = starts_of([len(one) for one in portions])
-    records = starts_of([len(one.records) for one in portions])
-    octets = padded([], 0)
-    return Items(
-        records=[record for one in portions for record in one.records],
-        octets=octets,
-        words=words_of(octets),
-        starts=_NONE,
-        ends=_NONE,
-        firsts=np.concatenate([p.firsts + row for p, row in zip(portions, rows, strict=True)]),
-        sizes=np.concatenate([one.sizes for one in portions]),
-        owners=np.concatenate([p.owners + n for p, n in zip(portions, records, strict=True)]),
-        rejects=moved([one.rejects for one in portions], rows),
-        batches=moved([one.batches for one in portions], records),
-        kept=moved([one.kept for one in portions], rows),
-    )
-
-
-def starts_of(sizes: Sequence[int]) -> list[int]:
-    """Where each portion begins."""
-    return list(accumulate(sizes, initial=0))[:-1]
-
-
-def moved(portions: Sequence[Mapping[int, T]], by: Sequence[int]) -> dict[int, T]:
-    """What portions say of their rows, or records, by the numbers that these have together."""
-    return {n + first: v for one, first in zip(portions, by, strict=True) for n, v in one.items()}
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import polars as pl
 
 from ledger.domain.fact import Reason
 from ledger.domain.ingest.decode import Reject
+from ledger.domain.ingest.digest import content_digests
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.prepare import Prepared, drop_rows
 
@@ -30,6 +31,13 @@ def keyed_rows(prepared: Prepared) -> pl.DataFrame:
         return prepared.usage.select("row", "id", "source").clear()
     rows = pl.concat(frame.select("row", "id", "source") for frame in _frames(prepared))
     return rows.filter(pl.Series(keyed[prepared.items.owners[rows["row"].to_numpy()]])).sort("row")
+
+
+def digest_own(prepared: Prepared) -> None:
+    """Take the digests by which rows with ids of their own are told from others."""
+    rows = keyed_rows(prepared)
+    if rows.height:
+        prepared.own = content_digests(prepared.decoded, rows["row"])
 
 
 def _frames(prepared: Prepared) -> tuple[pl.DataFrame, ...]:

@@ -24,7 +24,7 @@ from ledger.domain.ingest.columns import (
     usage_frame,
 )
 from ledger.domain.ingest.decode import Reject, decode_items, reject
-from ledger.domain.ingest.digest import batch_digests, content_digests
+from ledger.domain.ingest.digest import DIGESTS, batch_digests, content_digests
 from ledger.domain.ingest.items import COMPILED_BYTES_MIN, Items, split_records
 from ledger.domain.ingest.key import name_columns
 from ledger.domain.ingest.octets import Ints
@@ -50,7 +50,7 @@ class Prepared:
     """The items of a call, and a frame of what is still to be counted of each kind.
 
     `decoded` are the frames before any row was dropped, `batches` the digest of each complete
-    sequenced record.
+    sequenced record, `own` the digests of rows with ids of their own (`row` and `digest`).
     """
 
     items: Items
@@ -60,6 +60,7 @@ class Prepared:
     rejects: dict[int, Reject]
     decoded: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     batches: dict[int, UUID] = field(default_factory=dict)
+    own: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIGESTS))
 
     @property
     def records(self) -> Sequence[Record]:

@@ -1,0 +1,84 @@
+"""What may still be refused keeps its bytes; all else lets them go, and says the same without."""
+
+from typing import Any
+
+import pytest
+
+from ledger.domain.ingest.bodies import let_bodies_go
+from ledger.domain.ingest.directory import Directory, SourceForm
+from ledger.domain.ingest.judge import KEYED, SEQUENCED
+from ledger.domain.ingest.prepare import Prepared, prepare
+from ledger.domain.ingest.record import Permission, Record
+from ledger.wire.batch import COLUMNAR, BatchHeader
+from ledger.wire.columnar_write import encode_columnar
+from ledger.wire.ndjson import encode_events
+from tests.domain.ingest.test_decode import NOW
+from tests.wire.samples import usage_event
+
+FORMS = {"gw": SourceForm(1, SEQUENCED), "keyed": SourceForm(2, KEYED)}
+KNOWN = Directory(sources=FORMS)
+
+
+def ready(*records: Record) -> Prepared:
+    return prepare(records, now=NOW, body_bytes_max=10**7)
+
+
+def own(events: list[dict[str, Any]]) -> Record:
+    named = [e | {"id": f"e{n}", "source": "keyed"} for n, e in enumerate(events)]
+    return Record(encode_events(named))
+
+
+def columns(events: list[dict[str, Any]]) -> Record:
+    header = BatchHeader("gw", "p", 1, 1, len(events), COLUMNAR)
+    placed = [e | {"id": f"1.1.{n}", "source": "gw"} for n, e in enumerate(events)]
+    return Record(encode_columnar(placed, header), header, encoding=COLUMNAR)
+
+
+CORRECTION = usage_event(supersedes="1.1.0", revision=1) | {"type": "inference.usage.correction.v1"}
+DOUBTFUL = {
+    "nothing is known": (own([usage_event()]), None),
+    "a source that nobody has registered": (own([usage_event()]), Directory()),
+    "a source of the other form": (
+        own([usage_event()]),
+        Directory(sources={"keyed": SourceForm(1, SEQUENCED)}),
+    ),
+    "a sender who may not write everything": (
+        Record(own([usage_event()]).body, permission=Permission(frozenset({"keyed"}))),
+        KNOWN,
+    ),
+    "a correction": (own([CORRECTION]), KNOWN),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
+def test_what_may_still_be_refused_keeps_its_bytes(case: str) -> None:
+    record, known = DOUBTFUL[case]
+    prepared = ready(record)
+    before = prepared.items[0]
+    let_bodies_go(prepared, known)
+    assert prepared.items[0] == before
+
+
+def test_what_cannot_be_refused_any_more_lets_its_bytes_go() -> None:
+    prepared = ready(own([usage_event()]))
+    let_bodies_go(prepared, KNOWN)
+    with pytest.raises(IndexError):
+        prepared.items[0]
+    assert prepared.items.octets.size < 16
+
+
+def test_a_refused_line_keeps_its_bytes_beside_those_that_let_go() -> None:
+    body = own([usage_event()]).body + b"no event\n"
+    prepared = ready(Record(body), own([usage_event()]))
+    let_bodies_go(prepared, KNOWN)
+    assert (list(prepared.rejects), prepared.items[1]) == ([1], b"no event")
+    assert len(prepared.items) == 3
+    assert list(prepared.ids([0, 2]).values()) == ["e0", "e0"]
+
+
+def test_an_event_of_a_columnar_batch_can_always_be_written_again() -> None:
+    prepared = ready(columns([usage_event(requests=n + 1) for n in range(3)]))
+    before = [prepared.items[n] for n in range(3)]
+    prepared.items.kept.clear()
+    let_bodies_go(prepared, KNOWN)
+    assert [prepared.items[n] for n in range(3)] == before
