@@ -15,12 +15,13 @@ from pathlib import Path
 # a mapping of its own, which goes back when it is freed, and costs a fault a page when it is used.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 KEPT_BYTES_MAX, MAPPED_BYTES_MIN = 8 * 1024 * 1024, 32 * 1024 * 1024
-# Of Linux's mman.h: take these pages away; whoever needs one again reads it from its file.
-MADV_PAGEOUT = 21
+# Of Linux's mman.h: forget these pages, which is right for code, of which the file has a copy; and
+# take them away if they can be, which leaves what was relocated when it was loaded.
+MADV_DONTNEED, MADV_PAGEOUT = 4, 21
 # Objects made before the youngest are looked at, and how often an older generation is.
 COLLECT_AFTER = (50_000, 20, 100)
 _MAPS, _COMPILER = Path("/proc/self/maps"), "llvmlite"
-_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) .*/libllvmlite\.so$", re.MULTILINE)
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (r[w-][x-])p .*/libllvmlite\.so$", re.MULTILINE)
 
 
 def share_heaps() -> None:
@@ -49,6 +50,7 @@ def give_back_compiler() -> None:
 def _give_back() -> None:
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for since, until in _MAPPING.findall(_MAPS.read_text()):
+    for since, until, access in _MAPPING.findall(_MAPS.read_text()):
         start = int(since, 16)
-        libc.madvise(start, int(until, 16) - start, MADV_PAGEOUT)
+        advice = MADV_DONTNEED if access == "r-x" else MADV_PAGEOUT
+        libc.madvise(start, int(until, 16) - start, advice)

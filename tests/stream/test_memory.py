@@ -55,4 +55,4 @@ def test_the_compiler_is_given_back_and_what_it_made_still_works() -> None:
     )
     before, after = map(int, done.stdout.split())
     assert before > 20_000
-    assert after < before / 4
+    assert after < before / 2
