@@ -21,7 +21,6 @@ from benchmarks.server import Bench, bench_server, cpu_seconds, sql, yardstick
 from tests.support.database import Database
 
 # A batch has 20,000 to 72,000 events, and enough batches have to lie in the stretch that is timed.
-# A yardstick of a million rows would be over in a second, before the server has to write them back.
 EVENTS = 3_300_000
 SINGLE_EVENTS = 66_000
 WARM_PART = 11
