@@ -1,10 +1,13 @@
 """Errors of the ledger and of its database as one line for the terminal."""
 
+import traceback
+
 import asyncpg
 from pydantic import ValidationError
 
 from ledger.domain.errors import LedgerError
 
+_LOST = "The connection to the database was lost: {}. Is the server running?"
 _DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError),
@@ -25,7 +28,7 @@ _DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
             # What is asked of a connection that was told of its end and has not ended yet.
             asyncpg.InternalClientError,
         ),
-        "The connection to the database was lost: {}. Is the server running?",
+        _LOST,
     ),
     (
         (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError),
@@ -44,9 +47,17 @@ def explain_failure(error: Exception) -> str | None:
     for errors, what in _DATABASE:
         if isinstance(error, errors):
             return what.format(error)
+    if isinstance(error, ConnectionError) and _is_of_database(error):
+        return _LOST.format(error)
     if isinstance(error, OSError):
         return f"{error}"
     return None
+
+
+def _is_of_database(error: Exception) -> bool:
+    """Whether a broken pipe is the database's: who reads what we print may have left too."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any("asyncpg" in frame.filename for frame in frames)
 
 
 def _settings(error: ValidationError) -> str:
