@@ -1,13 +1,11 @@
 """`tokenledger api`: the HTTP API on one host and port."""
 
-import os
-
 import click
 import uvicorn
 
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
-from ledger.stream.memory import collect_rarely, share_heaps
+from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
 
 
 @click.command()
@@ -25,8 +23,7 @@ def api(host: str | None, port: int | None) -> None:
             )
     assert settings.worker_url is not None
     share_heaps()
-    # Read once, when polars is loaded, which is why what needs it is imported below.
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    frames_in_one_thread()
     from ledger.api.app import create_app
     from ledger.commands.background import watch
 

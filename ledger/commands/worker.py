@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 from contextlib import ExitStack
 
@@ -12,7 +11,7 @@ from prometheus_client import start_http_server
 
 from ledger.domain.errors import MissingInputError, UnavailableError
 from ledger.settings import Settings
-from ledger.stream.memory import collect_rarely, share_heaps
+from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
 
 
 @click.command()
@@ -33,15 +32,9 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
             raise MissingInputError(f"TOKENLEDGER_{name.upper()} is not set.", "Set it.")
     assert settings.worker_url is not None
     share_heaps()
-    # A batch's frames are small: threads that share one cost more than they save. Read once, when
-    # polars is loaded, which is why what needs it is imported below.
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    import gc
-
+    frames_in_one_thread()
     from ledger.commands.background import background, watch
 
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
     port = metrics_port or settings.metrics_port
     if port is not None:
         _serve_metrics(metrics_host or settings.metrics_host, port)

@@ -1,4 +1,4 @@
-"""What a worker asks of the allocators of its process, so that batches leave little behind.
+"""What a process that ingests asks of its allocators, so that batches leave little behind.
 
 Each setting was found by measuring a worker that reads a full topic; elsewhere than on Linux with
 glibc they are left as they are.
@@ -6,6 +6,7 @@ glibc they are left as they are.
 
 import ctypes
 import gc
+import os
 import re
 import sys
 from functools import cache
@@ -31,6 +32,12 @@ def share_heaps() -> None:
         libc.mallopt(M_ARENA_MAX, 2)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES_MAX)
         libc.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN)
+
+
+def frames_in_one_thread() -> None:
+    """To be called before polars is loaded, which reads it once: a batch's frames are small, and
+    threads that share one cost more than they save."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 
 def collect_rarely() -> None:
