@@ -139,7 +139,9 @@ def test_accounting_programs_accept_a_journal_and_refuse_a_wrong_last_digit(
 ) -> None:
     name, command = CHECKERS[program]
     if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed: it is an external check of the journal's text")
+        pytest.skip(
+            f"{program.upper()} IS NOT INSTALLED: its judgement of the journal was not asked"
+        )
     content = EXPORT_FORMATS[name].content(bundle())
     path = tmp_path / EXPORT_FORMATS[name].filename
 

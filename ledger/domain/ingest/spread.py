@@ -63,7 +63,6 @@ def condensed(frame: pl.DataFrame) -> pl.DataFrame:
     sums = [pl.Series(n, _summed(inside[n].to_numpy() * sign, codes, leads.size)) for n in _COUNTS]
     found = inside[leads].with_columns(
         *sums,
-        window_of().alias("time"),
         *(pl.lit(None, pl.Int64).alias(name) for name in _TIMES[1:]),
         sign=pl.lit(1, pl.Int64),
     )
