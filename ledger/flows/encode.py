@@ -9,6 +9,7 @@ import polars as pl
 from ledger.domain.fact import Flag
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.judge import KEYED, form_of
+from ledger.domain.ingest.octets import Ints
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.rows import FACTS, hash_end_users, reverse
 from ledger.domain.ingest.spread import MOVES, condensed
@@ -62,10 +63,23 @@ def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl
     owners = prepared.items.owners[frame["row"].to_numpy()]
     lanes = np.array([record.lane for record in records], np.int16)
     own = np.array([form_of(prepared, n) == KEYED for n in range(len(records))], np.bool_)
-    sources = {name: known.source_id for name, known in directory.sources.items()}
+    ids = pl.when(pl.Series(own[owners])).then("id") if own.any() else pl.lit(None, pl.String)
     return frame.with_columns(
-        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
+        _source_ids(prepared, directory, frame, owners),
         pl.Series("lane", lanes[owners]),
-        pl.when(pl.Series(own[owners])).then("id").alias("event_id"),
+        ids.alias("event_id"),
         ordinal=pl.col("row").cast(pl.Int32),
     )
+
+
+def _source_ids(
+    prepared: Prepared, directory: Directory, frame: pl.DataFrame, owners: Ints
+) -> pl.Series:
+    known = {name: one.source_id for name, one in directory.sources.items()}
+    headers = [record.header for record in prepared.records]
+    if None in headers:
+        found = frame["source"].replace_strict(known, return_dtype=pl.Int32)
+        return found.alias("source_id")
+    # All rows of a batch have its source: others were refused.
+    ids = [known.get(header.source, 0) for header in headers if header]
+    return pl.Series("source_id", np.array(ids, np.int32)[owners])

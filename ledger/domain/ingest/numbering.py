@@ -1,6 +1,7 @@
 """Numbers that tell rows apart by several columns at once, without a hash of their texts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,6 +36,34 @@ def first_rows_of(codes: Ints) -> tuple[Ints, Ints]:
     """The first row of each number that is there, and the rows' numbers without holes."""
     dense, count = _dense(codes, int(codes.max(initial=-1)) + 1)
     return first_rows(dense, count), dense
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Rows side by side whose keys are the same; each group begins at a place of `order`."""
+
+    order: Ints
+    begins: Ints
+
+    @property
+    def leads(self) -> Ints:
+        """The first row of each group."""
+        return self.order[self.begins]
+
+    def sums(self, values: Ints) -> Ints:
+        """The sum of each group."""
+        found: Ints = np.add.reduceat(values[self.order], self.begins)
+        return found
+
+
+def grouped(keys: Sequence[Ints]) -> Grouped:
+    """Groups in the order of their keys, the first key first; rows of a group stay in order."""
+    order = np.lexsort(keys[::-1])
+    begins = np.ones(order.size, np.bool_)
+    if order.size:
+        ordered = [key[order] for key in keys]
+        begins[1:] = np.any([key[1:] != key[:-1] for key in ordered], axis=0)
+    return Grouped(order, np.flatnonzero(begins))
 
 
 def _dense(codes: Ints, bound: int) -> tuple[Ints, int]:

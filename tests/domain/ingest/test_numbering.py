@@ -1,0 +1,36 @@
+"""Numbers and groups of rows are those that a dictionary of their keys would give."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.domain.ingest.numbering import combined, first_rows, grouped
+
+KEYS = st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 2**62)), max_size=30)
+
+
+@given(KEYS.flatmap(lambda keys: st.lists(st.sampled_from(keys or [(0, 0)]), max_size=40)))
+def test_groups_are_in_the_order_of_their_keys_and_rows_in_theirs(
+    rows: list[tuple[int, int]],
+) -> None:
+    columns = [np.array([row[n] for row in rows], np.int64) for n in (0, 1)]
+    groups = grouped(columns)
+    distinct = sorted(set(rows))
+    order = [n for key in distinct for n, row in enumerate(rows) if row == key]
+    assert groups.order.tolist() == order
+    assert groups.leads.tolist() == [rows.index(key) for key in distinct]
+    values = np.arange(len(rows), dtype=np.int64)
+    sums = [sum(n for n, row in enumerate(rows) if row == key) for key in distinct]
+    assert groups.sums(values).tolist() == sums
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2**40])), min_size=1))
+def test_combined_numbers_have_no_holes_and_follow_the_columns(rows: list[tuple[int, int]]) -> None:
+    columns = [
+        (np.array([row[n] for row in rows], np.int64), bound) for n, bound in ((0, 4), (1, 2**41))
+    ]
+    codes, count = combined(columns, len(rows))
+    distinct = sorted(set(rows))
+    assert count == len(distinct)
+    assert [distinct[code] for code in codes] == rows
+    assert first_rows(codes, count).tolist() == [rows.index(key) for key in distinct]
