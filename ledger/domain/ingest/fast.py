@@ -14,16 +14,16 @@ from ledger.domain.ingest.flat import Known
 from ledger.domain.ingest.items import Items
 from ledger.domain.ingest.octets import Bools, Fixed, Ints, Texts
 from ledger.domain.ingest.parts import Part
-from ledger.domain.ingest.rules import Path, TextRule
+from ledger.domain.ingest.rules import Path, Rule, TextRule
 from ledger.domain.ingest.scan import are_ascii
-from ledger.domain.ingest.shape import Matched, Shape, Slot, learn, match, read_ids, read_texts
+from ledger.domain.ingest.shape import ID, Matched, Shape, learn, match, read_ids
 from ledger.domain.ingest.slots import TEXT, are_places
 from ledger.wire.batch import BatchHeader
 
 # Who sends many shapes at once, or shapes of one line each, is read line by line.
 SHAPES_MAX = 24
 _FEW_LINES = 16
-_ID, _SOURCE = ("id",), ("source",)
+_SOURCE = ("source",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,43 +84,49 @@ def _read(
     whole = found.size == rows.size
     values = matched.values if whole else matched.values[:, found]
     lengths = matched.lengths if whole else matched.lengths[:, found]
+    owners = items.owners[mine]
     good = np.ones(found.size, np.bool_)
     known: dict[Path, Known] = {}
     for n, slot in enumerate(shape.slots):
         if slot.kind != TEXT:
             known[slot.path] = (values[n], None)
-            continue
-        good &= _read_text(slot, (values[n], lengths[n]), items, mine, places, known)
+        elif slot.comes_again:
+            texts = matched.texts(items.octets, n)
+            known[slot.path] = (texts, None)
+            good &= _are_kept(slot.rule, texts)
+            if slot.path == _SOURCE:
+                good &= _of_batch(texts, places.headers, owners)
+        elif slot.path == ID:
+            good &= _read_ids(slot.rule, (values[n], lengths[n]), items, mine, places, known)
+        else:
+            # Nobody reads it, but it has to be text.
+            good &= are_ascii(items.words, values[n], lengths[n])
     return Part(shape.kind, mine, known, shape.constants).only(good), mine[~good]
 
 
-def _read_text(
-    slot: Slot,
+def _are_kept(rule: Rule, texts: Texts) -> Bools:
+    assert isinstance(rule, TextRule), "texts that are read have a rule"
+    kept: Bools = np.array(rule.keeps(texts.values), np.bool_)[texts.codes]
+    return kept
+
+
+def _read_ids(
+    rule: Rule,
     spans: tuple[Ints, Ints],
     items: Items,
     rows: Ints,
     places: _Places,
     known: dict[Path, Known],
 ) -> Bools:
-    """Keeps the texts of a slot by its path; returns which may stand there."""
-    if not isinstance(slot.rule, TextRule):
-        # Nobody reads it, but it has to be text.
-        return are_ascii(items.words, *spans)
-    headed = np.array([header is not None for header in places.headers], np.bool_)
+    """Keeps the ids, unless all are places; returns which may stand where they stand."""
     owners = items.owners[rows]
-    if slot.path == _ID and headed[owners].all():
+    headed = np.array([header is not None for header in places.headers], np.bool_)[owners]
+    if headed.all():
         return _are_places(spans, items, rows, places)
-    own = slot.path == _ID
-    texts = read_ids(items.octets, *spans) if own else read_texts(items.octets, items.words, *spans)
-    known[slot.path] = (texts, None)
-    rule = slot.rule
-    kept = rule.keeps(texts.values)
-    keeps: Bools = np.array(kept, np.bool_)[texts.codes]
-    if slot.path == _SOURCE:
-        keeps &= _of_batch(texts, places.headers, owners)
-    elif own:
-        keeps &= ~headed[owners] | _are_places(spans, items, rows, places)
-    return keeps
+    ids = read_ids(items.octets, *spans)
+    known[ID] = (ids, None)
+    kept: Bools = _are_kept(rule, ids) & (~headed | _are_places(spans, items, rows, places))
+    return kept
 
 
 def _are_places(spans: tuple[Ints, Ints], items: Items, rows: Ints, places: _Places) -> Bools:

@@ -127,4 +127,4 @@ def _texts(name: str, texts: Texts) -> pl.Series:
         values = [STATUSES.index(v) if v in STATUSES else 0 for v in texts.values]
     distinct = pl.Series(name, values)
     # By index, as `gather` would plan a query for it.
-    return distinct[pl.Series(texts.codes.astype(np.uint32))]
+    return distinct[pl.Series(texts.codes.astype(np.uint32, copy=False))]

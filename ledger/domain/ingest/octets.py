@@ -11,6 +11,7 @@ Octets = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Codes = NDArray[np.uint32]
 WORD = 8
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from ledger.domain.ingest.compiled import compiled, inlined
-from ledger.domain.ingest.octets import WORD, Bools, Ints, Octets, Words
+from ledger.domain.ingest.octets import WORD, Bools, Codes, Ints, Octets, Words
 
 _U64 = np.uint64
 _trailing_zeros: Any = trailing_zeros
@@ -26,43 +26,69 @@ def _low(word: Any, count: int) -> Any:
 
 
 @compiled
-def code_texts(words: Words, starts: Ints, lengths: Ints, codes: Ints, firsts: Ints) -> int:
-    """Number texts in order of first appearance; returns how many are distinct.
+def code_texts(
+    words: Words,
+    starts: Ints,
+    lengths: Ints,
+    lines: Bools,
+    slots: Ints,
+    since: int,
+    until: int,
+    tables: Ints,
+    codes: Codes,
+    firsts: Ints,
+    counts: Ints,
+) -> Ints:
+    """Number the texts of some slots (slot × line) in order of first appearance.
 
-    `codes` gets each text's number, `firsts` the row where each number appeared first.
+    Those of `lines` from `since` to before `until` go on where a call before stopped: `tables` is
+    what it returned, a row a slot, -1 at first. Of the n-th of `slots`, `codes[n]` gets each line's
+    number, `firsts[n]` the line where each number appeared first, `counts[n]` how many there are.
     """
-    size, shift = 64, _U64(58)
-    table = np.full(size, -1, np.int64)
-    count = 0
-    for row in range(starts.size):
-        start, length = starts[row], lengths[row]
-        place = _hash(words, start, length) >> shift
-        while table[place] >= 0:
-            other = firsts[table[place]]
-            if lengths[other] == length and _equal(words, start, starts[other], length):
-                break
-            place = (place + _U64(1)) & _U64(size - 1)
-        if table[place] < 0:
-            table[place] = count
-            firsts[count] = row
-            count += 1
-        codes[row] = table[place]
-        if count * 2 > size:
-            size, shift = size * 4, shift - _U64(2)
-            table = _grow(words, starts, lengths, firsts[:count], size, shift)
-    return count
+    for line in range(since, until):
+        if not lines[line]:
+            continue
+        for n in range(slots.size):
+            slot = slots[n]
+            start, length = starts[slot, line], lengths[slot, line]
+            size = tables.shape[1]
+            place = _hash(words, start, length) & _U64(size - 1)
+            while tables[n, place] >= 0:
+                other = firsts[n, tables[n, place]]
+                if lengths[slot, other] == length and _equal(
+                    words, start, starts[slot, other], length
+                ):
+                    break
+                place = (place + _U64(1)) & _U64(size - 1)
+            if tables[n, place] < 0:
+                tables[n, place] = counts[n]
+                firsts[n, counts[n]] = line
+                counts[n] += 1
+            codes[n, line] = tables[n, place]
+            if counts[n] * 2 > size:
+                tables = _grow(words, starts, lengths, slots, size * 4, firsts, counts)
+    return tables
 
 
 @compiled
-def _grow(words: Words, starts: Ints, lengths: Ints, firsts: Ints, size: int, shift: Any) -> Ints:
-    table = np.full(size, -1, np.int64)
-    for code in range(firsts.size):
-        row = firsts[code]
-        place = _hash(words, starts[row], lengths[row]) >> shift
-        while table[place] >= 0:
-            place = (place + _U64(1)) & _U64(size - 1)
-        table[place] = code
-    return table
+def _grow(
+    words: Words,
+    starts: Ints,
+    lengths: Ints,
+    slots: Ints,
+    size: int,
+    firsts: Ints,
+    counts: Ints,
+) -> Ints:
+    tables = np.full((slots.size, size), -1, np.int64)
+    for n in range(slots.size):
+        for code in range(counts[n]):
+            start, length = starts[slots[n], firsts[n, code]], lengths[slots[n], firsts[n, code]]
+            place = _hash(words, start, length) & _U64(size - 1)
+            while tables[n, place] >= 0:
+                place = (place + _U64(1)) & _U64(size - 1)
+            tables[n, place] = code
+    return tables
 
 
 @inlined
@@ -76,8 +102,9 @@ def _hash(words: Words, start: int, length: int) -> Any:
     if n < length:
         value = (value ^ _low(words[_U64(start + n)], length - n)) * _MIX
         value ^= value >> _U64(32)
-    # The top bits depend on all of it.
-    return value * _MIX
+    # The top bits depend on all of it, and are brought down.
+    value *= _MIX
+    return value ^ value >> _U64(32)
 
 
 @inlined

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ledger.domain.ingest.octets import Bools, Fixed, Ints, Octets, Texts, Words
+from ledger.domain.ingest.octets import Bools, Codes, Fixed, Ints, Octets, Texts, Words
 from ledger.domain.ingest.rules import (
     ITEM,
     KINDS,
@@ -25,7 +25,7 @@ from ledger.domain.ingest.rules import (
     WholeRule,
     rule_of,
 )
-from ledger.domain.ingest.scan import as_lines, code_texts
+from ledger.domain.ingest.scan import as_lines
 from ledger.domain.ingest.slots import NUMBER, TEXT, TIME, match_lines
 
 Constant = str | bool | None
@@ -34,6 +34,7 @@ _INT8_MAX = 2**63 - 1
 _TOKEN = re.compile(rb'[ \t]*(?:"([^"]*)"|(-?\d[\d.eE+-]*)|(true|false|null)|([{}\[\],:]))[ \t]*')
 _NAMED = {b"true": True, b"false": False, b"null": None}
 DEPTH_MAX = 16
+ID = ("id",)
 SLOTS_MAX = 128
 
 
@@ -44,6 +45,11 @@ class Slot:
     path: Path
     rule: Rule
     kind: int
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether it is a text that many lines have in common: all but an id, of those read."""
+        return self.kind == TEXT and isinstance(self.rule, TextRule) and self.path != ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +182,34 @@ def _slot_kind(rule: Rule, token: _Token) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Which lines have the shape, and the values and lengths of each slot (slot × line)."""
+    """Which lines have the shape, and the values and lengths of each slot (slot × line).
+
+    Texts that come again have numbers: `codes` of the slots `coded`, which first stood at `leads`.
+    """
 
     found: Bools
     values: Ints
     lengths: Ints
+    coded: Sequence[int]
+    codes: Codes
+    leads: Sequence[Ints]
+
+    def texts(self, octets: Octets, slot: int) -> Texts:
+        """The texts of a coded slot, each distinct one read once; one that is not UTF-8 is None."""
+        n = self.coded.index(slot)
+        codes = self.codes[n] if self.found.all() else self.codes[n][self.found]
+        at = self.leads[n]
+        return Texts(codes, _texts_at(octets, self.values[slot, at], self.lengths[slot, at]))
 
 
 def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) -> Matched:
     """The lines of a shape, values held to their rules but for what a text may say."""
     size = (len(shape.slots), starts.size)
     values, lengths = np.empty(size, np.int64), np.empty(size, np.int64)
+    coded = [n for n, slot in enumerate(shape.slots) if slot.comes_again]
+    codes = np.empty((len(coded), starts.size), np.uint32)
+    firsts = np.empty((len(coded), starts.size), np.int64)
+    counts = np.zeros(len(coded), np.int64)
     limits = [_limits(slot.rule) for slot in shape.slots]
     fixed = Fixed.of(shape.fixed)
     found = match_lines(
@@ -201,25 +224,23 @@ def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) 
         np.array([slot.kind for slot in shape.slots], np.int64),
         np.array([low for low, _ in limits], np.int64),
         np.array([high for _, high in limits], np.int64),
+        np.array(coded, np.int64),
         values,
         lengths,
+        codes,
+        firsts,
+        counts,
     )
-    return Matched(found, values, lengths)
+    leads = [first[:count] for first, count in zip(firsts, counts.tolist(), strict=True)]
+    return Matched(found, values, lengths, coded, codes, leads)
 
 
 def _limits(rule: Rule) -> tuple[int, int]:
     return (rule.low, rule.high) if isinstance(rule, WholeRule) else (0, _INT8_MAX)
 
 
-def read_texts(octets: Octets, words: Words, starts: Ints, lengths: Ints) -> Texts:
-    """Texts, each distinct one read once; one that is not UTF-8 is None."""
-    codes, firsts = np.empty(starts.size, np.int64), np.empty(starts.size, np.int64)
-    leads = firsts[: code_texts(words, starts, lengths, codes, firsts)]
-    return Texts(codes, _texts_at(octets, starts[leads], lengths[leads]))
-
-
 def read_ids(octets: Octets, starts: Ints, lengths: Ints) -> Texts:
-    """As `read_texts`, of texts that hardly come twice: each row has a number of its own."""
+    """Texts that hardly come twice: each row has a number of its own; one not UTF-8 is None."""
     return Texts(np.arange(starts.size), _texts_at(octets, starts, lengths))
 
 

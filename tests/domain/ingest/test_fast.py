@@ -97,6 +97,17 @@ def test_lines_of_one_shape_are_all_read() -> None:
     assert assert_as_strict(lines) == 500
 
 
+def test_texts_keep_their_numbers_from_block_to_block() -> None:
+    # More lines than one block has, more distinct texts than a table begins with, and two shapes.
+    lines = [
+        json.dumps(
+            usage_event(project_id=f"p{n * n % 997}", stream=n % 3 == 0) | {"id": f"e{n}"}
+        ).encode()
+        for n in range(2_000)
+    ]
+    assert assert_as_strict(lines) == 2_000
+
+
 def test_shapes_may_be_mixed() -> None:
     lines = [
         json.dumps(usage_event(stream=[None, True, False][n % 3]) | {"id": f"e{n}"}).encode()
