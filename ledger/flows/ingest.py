@@ -40,7 +40,12 @@ from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.items import Items, split_records
 from ledger.domain.ingest.judge import claiming_records, digest_own
 from ledger.domain.ingest.place import BatchPlace, place_lock
-from ledger.domain.ingest.prepare import Prepared, drop_rows, prepare, prepare_items
+from ledger.domain.ingest.prepare import (
+    Prepared,
+    digest_batches,
+    drop_rows,
+    prepare_items,
+)
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.domain.ingest.target import Target
@@ -141,9 +146,14 @@ async def prepare_records(
 
 
 def _prepare(records: Sequence[Record], now: datetime, body_bytes_max: int) -> Prepared:
-    prepared = prepare(records, now=now, body_bytes_max=body_bytes_max)
-    digest_own(prepared)
+    prepared = prepare_items(split_records(records, body_bytes_max=body_bytes_max), now=now)
+    _digest(prepared)
     return prepared
+
+
+def _digest(prepared: Prepared) -> None:
+    digest_batches(prepared)
+    digest_own(prepared)
 
 
 async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
@@ -158,9 +168,13 @@ async def prepare_laid_out(items: Items, *, now: datetime, directory: DirectoryC
 
 def _prepare_laid_out(items: Items, now: datetime, known: Directory | None) -> Prepared:
     prepared = prepare_items(items, now=now)
-    digest_own(prepared)
     let_bodies_go(prepared, known)
     return prepared
+
+
+async def take_digests(prepared: Prepared) -> None:
+    """The last part of `prepare_records`, which needs no body."""
+    await asyncio.to_thread(_digest, prepared)
 
 
 async def resolve_prepared(

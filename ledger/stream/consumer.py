@@ -28,7 +28,6 @@ from ledger.flows.position import start_partition
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
 from ledger.store.positions import Partition, PositionMove
-from ledger.stream.memory import give_back_compiler
 from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline
 from ledger.wire.batch import HEADER_COUNT, MAX_BATCH_BYTES, BatchHeader
 from ledger.wire.errors import BatchHeaderError
@@ -309,7 +308,6 @@ class _Worker:
             await self.abandon()
             return
         self.stored |= {move.partition.partition: move.next_offset for move in moves}
-        give_back_compiler()
         metrics.count_outcomes(found, "kafka")
         for partition, end in self.topic.ends().items():
             if partition in self.stored:

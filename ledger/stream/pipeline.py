@@ -14,10 +14,12 @@ from ledger.flows.ingest import (
     prepare_laid_out,
     resolve_prepared,
     store_prepared,
+    take_digests,
 )
 from ledger.flows.turn import TurnAfter
 from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
+from ledger.stream.memory import give_back_compiler
 
 WRITERS = 2
 # One is decoded, one encoded and one copied; a fourth would only wait, and take memory.
@@ -65,7 +67,9 @@ class Pipeline:
         async with self._decoding:
             items = await lay_out(_taken(batch.records), limits=self.limits)
             prepared = await prepare_laid_out(items, now=batch.now, directory=self.directory)
+        give_back_compiler()
         async with self._encoding:
+            await take_digests(prepared)
             resolved = await resolve_prepared(
                 self.registrar,
                 prepared,

@@ -97,14 +97,21 @@ class Prepared:
 
 def prepare(records: Sequence[Record], *, now: datetime, body_bytes_max: int) -> Prepared:
     """Decode and check every item of the records; `now` decides what lies in the future."""
-    return prepare_items(split_records(records, body_bytes_max=body_bytes_max), now=now)
+    prepared = prepare_items(split_records(records, body_bytes_max=body_bytes_max), now=now)
+    digest_batches(prepared)
+    return prepared
 
 
 def prepare_items(items: Items, *, now: datetime) -> Prepared:
-    """The rest of `prepare`, once the bodies are laid out."""
+    """The part of `prepare` that reads bodies, once these are laid out."""
     prepared = _decode(items)
     _check(prepared, micros(now))
     return prepared
+
+
+def digest_batches(prepared: Prepared) -> None:
+    """Take the digests by which batches with a place are told from others."""
+    prepared.batches = batch_digests(prepared.decoded, prepared.items)
 
 
 def _decode(items: Items) -> Prepared:
@@ -207,7 +214,6 @@ def _check(prepared: Prepared, now: int) -> None:
         "energy": prepared.energy,
         "counters": prepared.counters,
     }
-    prepared.batches = batch_digests(prepared.decoded, prepared.items)
     if prepared.usage.height:
         _explain(prepared, prepared.usage.filter(suspect_usage(prepared.usage)))
     if prepared.energy.height:
