@@ -47,7 +47,7 @@ asyncio.run(run_worker(Settings(), asyncio.Event()))
 def produce(
     bootstrap: str, topic: str, records: list[Record], partition: int = 0, *, pause_s: float = 0
 ) -> None:
-    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
+    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", compression_type="lz4")
     try:
         for record in records:
             headers = record.header.to_headers() if record.header else []

@@ -94,8 +94,8 @@ async def test_a_worker_frozen_inside_a_copy_is_ended_and_stores_its_batch_once_
     await open_books(worker)
     await prepare_storage(worker, now=clock.now())
     topic = kafka_topic()
-    events = [attempt(tokens=n) for n in range(1, 1_001)]
-    sent = [sequenced(events, sequence=n) for n in range(1, 11)]
+    events = [attempt(tokens=n) for n in range(1, 2_001)]
+    sent = [sequenced(events, sequence=n) for n in range(1, 6)]
     # More than a socket holds: what is sent before the table is open may be all of a small batch.
     produce(kafka_bootstrap, topic, sent)
     with worker_process(environment_of(database, kafka_bootstrap, topic)) as process:

@@ -17,7 +17,7 @@ KNOWN = frozenset({"acme", "globex"})
 CUSTOMERS = ("acme", "acme", "globex", "stranger")
 POISON = (b"{nothing", b'{"id": 1}', b"\xff\xfe\xfd", b"[1, 2", b'{"specversion":"1.0"}')
 KEYED, SEQUENCED, MENDS = "gw/keyed", "gw/sequenced", "gw/mends"
-HEAVY_EVENTS, HEAVY_FROM = 5_000, 1_000_000
+HEAVY_EVENTS, HEAVY_FROM = 8_000, 1_000_000
 Headers = list[tuple[str, bytes]]
 
 
