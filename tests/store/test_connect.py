@@ -1,6 +1,7 @@
 """Connections of ours, alone or from a pool, hand a COPY over at once on their own machine."""
 
 import socket
+from typing import Any
 
 import asyncpg
 import pytest
@@ -9,12 +10,14 @@ from ledger.store.connect import SEND_BYTES, connect, open_pool
 from tests.support.database import Database
 
 
-def socket_of(connection: object) -> socket.socket:
-    found: socket.socket = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+def socket_of(connection: Any) -> socket.socket:
+    found: socket.socket = getattr(connection, "_con", connection)._transport.get_extra_info(
+        "socket"
+    )  # type: ignore[attr-defined]
     return found
 
 
-def takes(connection: object) -> int:
+def takes(connection: Any) -> int:
     return socket_of(connection).getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
 
@@ -30,4 +33,4 @@ async def test_a_socket_on_this_machine_takes_more_than_the_kernel_gives(
     assert takes(alone) >= min(SEND_BYTES, 2 * given)
     await alone.close()
     async with open_pool(database.worker_url, size=1) as pool, pool.acquire() as pooled:
-        assert takes(pooled._con) >= min(SEND_BYTES, 2 * given)
+        assert takes(pooled) >= min(SEND_BYTES, 2 * given)
