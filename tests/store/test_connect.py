@@ -13,7 +13,7 @@ from tests.support.database import Database
 def socket_of(connection: Any) -> socket.socket:
     found: socket.socket = getattr(connection, "_con", connection)._transport.get_extra_info(
         "socket"
-    )  # type: ignore[attr-defined]
+    )
     return found
 
 
