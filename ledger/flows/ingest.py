@@ -44,6 +44,7 @@ from ledger.domain.ingest.prepare import (
     Prepared,
     digest_batches,
     drop_rows,
+    prepare,
     prepare_items,
 )
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
@@ -146,14 +147,9 @@ async def prepare_records(
 
 
 def _prepare(records: Sequence[Record], now: datetime, body_bytes_max: int) -> Prepared:
-    prepared = prepare_items(split_records(records, body_bytes_max=body_bytes_max), now=now)
-    _digest(prepared)
-    return prepared
-
-
-def _digest(prepared: Prepared) -> None:
-    digest_batches(prepared)
+    prepared = prepare(records, now=now, body_bytes_max=body_bytes_max)
     digest_own(prepared)
+    return prepared
 
 
 async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
@@ -175,6 +171,11 @@ def _prepare_laid_out(items: Items, now: datetime, known: Directory | None) -> P
 async def take_digests(prepared: Prepared) -> None:
     """The last part of `prepare_records`, which needs no body."""
     await asyncio.to_thread(_digest, prepared)
+
+
+def _digest(prepared: Prepared) -> None:
+    digest_batches(prepared)
+    digest_own(prepared)
 
 
 async def resolve_prepared(

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import lacking
+
 STUB = Path(__file__).parent / "nvml_stub"
 ROOT = Path(__file__).parents[2]
 A, B = "GPU-aaaa", "GPU-bbbb"
@@ -22,7 +24,7 @@ Run = Callable[..., Rounds]
 def stub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        pytest.skip("NO C COMPILER: the NVML source is not tested on this machine")
+        lacking("NO C COMPILER: the NVML source is not tested on this machine")
     folder = tmp_path_factory.mktemp("nvml")
     library = folder / "libnvidia-ml.so.1"
     command = [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", str(library)]

@@ -7,9 +7,9 @@ import pytest
 from ledger.domain.ingest.bodies import let_bodies_go
 from ledger.domain.ingest.directory import Directory, SourceForm
 from ledger.domain.ingest.judge import KEYED, SEQUENCED
-from ledger.domain.ingest.prepare import Prepared, prepare
+from ledger.domain.ingest.prepare import Prepared, digest_batches, prepare
 from ledger.domain.ingest.record import Permission, Record
-from ledger.wire.batch import COLUMNAR, BatchHeader
+from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.ndjson import encode_events
 from tests.domain.ingest.test_decode import NOW
@@ -74,6 +74,21 @@ def test_a_refused_line_keeps_its_bytes_beside_those_that_let_go() -> None:
     assert (list(prepared.rejects), prepared.items[1]) == ([1], b"no event")
     assert len(prepared.items) == 3
     assert list(prepared.ids([0, 2]).values()) == ["e0", "e0"]
+
+
+@pytest.mark.parametrize("form", [NDJSON, COLUMNAR])
+def test_a_batch_has_the_same_digest_once_its_bodies_are_gone(form: str) -> None:
+    placed = [usage_event() | {"id": f"1.1.{n}", "source": "gw"} for n in range(3)]
+    placed[1] = {"id": "no event"}
+    header = BatchHeader("gw", "p", 1, 1, len(placed), form)
+    encoded = encode_columnar(placed, header) if form == COLUMNAR else encode_events(placed)
+    prepared = ready(Record(encoded, header, encoding=form))
+    before = dict(prepared.batches)
+    assert (list(before), list(prepared.rejects)) == ([0], [1])
+    let_bodies_go(prepared, KNOWN)
+    prepared.batches = {}
+    digest_batches(prepared)
+    assert prepared.batches == before
 
 
 def test_an_event_of_a_columnar_batch_can_always_be_written_again() -> None:
