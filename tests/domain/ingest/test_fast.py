@@ -15,6 +15,7 @@ from ledger.domain.ingest.fast import read_shaped
 from ledger.domain.ingest.items import split_records
 from ledger.domain.ingest.parts import frames_of
 from ledger.domain.ingest.record import Record
+from ledger.domain.ingest.shape import learn, match
 from ledger.domain.ingest.structs import CountersEvent, EnergyEvent
 from ledger.wire.batch import BatchHeader
 from ledger.wire.events import ENERGY
@@ -99,13 +100,21 @@ def test_lines_of_one_shape_are_all_read() -> None:
 
 def test_texts_keep_their_numbers_from_block_to_block() -> None:
     # More lines than one block has, more distinct texts than a table begins with, and two shapes.
+    projects = [f"p{n * n % 997}" for n in range(2_000)]
     lines = [
-        json.dumps(
-            usage_event(project_id=f"p{n * n % 997}", stream=n % 3 == 0) | {"id": f"e{n}"}
-        ).encode()
-        for n in range(2_000)
+        json.dumps(usage_event(project_id=one, stream=n % 3 == 0) | {"id": f"e{n}"}).encode()
+        for n, one in enumerate(projects)
     ]
     assert assert_as_strict(lines) == 2_000
+    items = split_records([Record(b"\n".join(lines), None)], body_bytes_max=10**9)
+    shape = learn(lines[0])
+    assert shape is not None
+    matched = match(shape, items.octets, items.words, items.starts, items.ends)
+    paths = [slot.path for slot in shape.slots]
+    texts = matched.texts(items.octets, paths.index(("data", "project_id")))
+    mine = projects[::3]
+    assert texts.values == list(dict.fromkeys(mine)), "each stands once, by first appearance"
+    assert [texts.values[code] for code in texts.codes] == mine
 
 
 def test_shapes_may_be_mixed() -> None:
