@@ -14,8 +14,7 @@ import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from ledger.domain.ingest.compiled import compiled, inlined
-from ledger.domain.ingest.octets import WORD, Bools, Codes, Ints, Octets, Words
-from ledger.domain.ingest.scan import code_texts
+from ledger.domain.ingest.octets import WORD, Bools, Ints, Octets, Words
 
 # What a slot holds; a text's value is the place where it starts, and `lengths` has its bytes.
 TEXT, NUMBER, TIME = 0, 1, 2
@@ -23,8 +22,6 @@ NUMBER_DIGITS_MAX = 18
 _QUOTE, _BACKSLASH, _SPACE, _POINT, _COLON, _PLUS, _DASH = 34, 92, 32, 46, 58, 43, 45
 _T, _Z = 84, 90
 _ZERO, _NINE = 48, 57
-# As many lines as stay in the processor's cache, and where a table of texts begins.
-_BLOCK_LINES, _TABLE_MIN = 512, 64
 _YEAR_MIN, _YEAR_MAX = 1970, 2200
 # Where the digits of a fraction begin in a time.
 _FRACTION = 20
@@ -44,68 +41,6 @@ _CLOCK, _COLONS = _U64(0x30303A30303A3030), _U64(0x0000FF0000FF0000)
 
 @compiled
 def match_lines(
-    octets: Octets,
-    words: Words,
-    starts: Ints,
-    ends: Ints,
-    fixed: Words,
-    masks: Words,
-    fixed_ends: Ints,
-    sizes: Ints,
-    kinds: Ints,
-    lows: Ints,
-    highs: Ints,
-    coded: Ints,
-    values: Ints,
-    lengths: Ints,
-    codes: Codes,
-    firsts: Ints,
-    counts: Ints,
-) -> Bools:
-    """Which lines have a shape, and what stands in them; texts of the slots `coded` as numbers.
-
-    As `_match_lines`, and `code_texts` beside it while a line is still in the cache.
-    """
-    found = np.zeros(starts.size, np.bool_)
-    tables = np.full((coded.size, _TABLE_MIN), -1, np.int64)
-    for since in range(0, starts.size, _BLOCK_LINES):
-        until = min(since + _BLOCK_LINES, starts.size)
-        _match_lines(
-            octets,
-            words,
-            starts,
-            ends,
-            fixed,
-            masks,
-            fixed_ends,
-            sizes,
-            kinds,
-            lows,
-            highs,
-            since,
-            until,
-            values,
-            lengths,
-            found,
-        )
-        tables = code_texts(
-            words,
-            values,
-            lengths,
-            found,
-            coded,
-            since,
-            until,
-            tables,
-            codes,
-            firsts,
-            counts,
-        )
-    return found
-
-
-@compiled
-def _match_lines(
     octets: Octets,
     words: Words,
     starts: Ints,
