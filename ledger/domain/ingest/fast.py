@@ -132,18 +132,7 @@ def _read_ids(
 def _are_places(spans: tuple[Ints, Ints], items: Items, rows: Ints, places: _Places) -> Bools:
     owners = items.owners[rows]
     ordinals = rows - items.firsts[owners]
-    fixed = places.prefixes
-    return are_places(
-        items.octets,
-        items.words,
-        *spans,
-        owners,
-        ordinals,
-        fixed.words,
-        fixed.masks,
-        fixed.ends,
-        fixed.sizes,
-    )
+    return are_places(items.octets, items.words, *spans, owners, ordinals, places.prefixes)
 
 
 def _of_batch(texts: Texts, headers: Sequence[BatchHeader | None], owners: Ints) -> Bools:

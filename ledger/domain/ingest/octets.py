@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,7 @@ def words_of(octets: Octets) -> Words:
     return words
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(NamedTuple):
     """Texts as words, of whose bits those of `masks` count: text n has `sizes[n]` bytes, and its
     words end before `ends[n]`."""
 

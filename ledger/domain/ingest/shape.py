@@ -25,8 +25,8 @@ from ledger.domain.ingest.rules import (
     WholeRule,
     rule_of,
 )
-from ledger.domain.ingest.scan import as_lines, code_texts
-from ledger.domain.ingest.slots import NUMBER, TEXT, TIME, match_lines
+from ledger.domain.ingest.scan import as_lines
+from ledger.domain.ingest.slots import NUMBER, TEXT, TIME, Numbered, Rules, match_lines
 
 Constant = str | bool | None
 _TEXT_TOKEN, _NAME_TOKEN, _MARK_TOKEN = 1, 3, 4
@@ -36,8 +36,6 @@ _NAMED = {b"true": True, b"false": False, b"null": None}
 DEPTH_MAX = 16
 ID = ("id",)
 SLOTS_MAX = 128
-# As many lines as stay in the processor's cache, and where a table of texts begins.
-_BLOCK_LINES, _TABLE_MIN = 1_024, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,40 +207,26 @@ def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) 
     size = (len(shape.slots), starts.size)
     values, lengths = np.empty(size, np.int64), np.empty(size, np.int64)
     coded = [n for n, slot in enumerate(shape.slots) if slot.comes_again]
-    codes = np.empty((len(coded), starts.size), np.uint32)
-    firsts = np.empty((len(coded), starts.size), np.int64)
-    counts = np.zeros(len(coded), np.int64)
-    numbered = np.array(coded, np.int64)
-    tables = np.full((len(coded), _TABLE_MIN), -1, np.int64)
-    limits = [_limits(slot.rule) for slot in shape.slots]
-    kinds = np.array([slot.kind for slot in shape.slots], np.int64)
-    lows, highs = (np.array(one, np.int64) for one in zip(*limits, strict=True))
-    fixed = Fixed.of(shape.fixed)
-    found = np.zeros(starts.size, np.bool_)
-    for since in range(0, starts.size, _BLOCK_LINES):
-        block = since, min(since + _BLOCK_LINES, starts.size)
-        match_lines(
-            octets,
-            words,
-            starts,
-            ends,
-            fixed.words,
-            fixed.masks,
-            fixed.ends,
-            fixed.sizes,
-            kinds,
-            lows,
-            highs,
-            *block,
-            values,
-            lengths,
-            found,
-        )
-        tables = code_texts(
-            words, values, lengths, found, numbered, *block, tables, codes, firsts, counts
-        )
-    leads = [first[:count] for first, count in zip(firsts, counts.tolist(), strict=True)]
-    return Matched(found, values, lengths, coded, codes, leads)
+    numbered = Numbered(
+        np.array(coded, np.int64),
+        np.empty((len(coded), starts.size), np.uint32),
+        np.empty((len(coded), starts.size), np.int64),
+        np.zeros(len(coded), np.int64),
+    )
+    fixed, rules = Fixed.of(shape.fixed), _rules(shape.slots)
+    found = match_lines(octets, words, starts, ends, fixed, rules, values, lengths, numbered)
+    counts = numbered.counts.tolist()
+    leads = [first[:count] for first, count in zip(numbered.firsts, counts, strict=True)]
+    return Matched(found, values, lengths, coded, numbered.codes, leads)
+
+
+def _rules(slots: Sequence[Slot]) -> Rules:
+    limits = [_limits(slot.rule) for slot in slots]
+    return Rules(
+        np.array([slot.kind for slot in slots], np.int64),
+        np.array([low for low, _ in limits], np.int64),
+        np.array([high for _, high in limits], np.int64),
+    )
 
 
 def _limits(rule: Rule) -> tuple[int, int]:

@@ -8,13 +8,13 @@ Invariant: a value is given only for a line that is accepted, and then it is the
 own readers give; every other line is left to them.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 from ledger.domain.ingest.compiled import compiled, inlined
-from ledger.domain.ingest.octets import WORD, Bools, Ints, Octets, Words
+from ledger.domain.ingest.octets import WORD, Bools, Codes, Fixed, Ints, Octets, Words
 
 # What a slot holds; a text's value is the place where it starts, and `lengths` has its bytes.
 TEXT, NUMBER, TIME = 0, 1, 2
@@ -22,6 +22,8 @@ NUMBER_DIGITS_MAX = 18
 _QUOTE, _BACKSLASH, _SPACE, _POINT, _COLON, _PLUS, _DASH = 34, 92, 32, 46, 58, 43, 45
 _T, _Z = 84, 90
 _ZERO, _NINE = 48, 57
+# As many lines as stay in the processor's cache, and where a table of texts begins.
+_BLOCK_LINES, _TABLE_MIN = 512, 64
 _YEAR_MIN, _YEAR_MAX = 1970, 2200
 # Where the digits of a fraction begin in a time.
 _FRACTION = 20
@@ -32,11 +34,33 @@ _QUOTES = _U64(_QUOTE) * _ONES
 _BACKSLASHES = _U64(_BACKSLASH) * _ONES
 _SPACES = _U64(_SPACE) * _ONES
 _ZEROS = _U64(_ZERO) * _ONES
+_MIX = _U64(0x9E3779B97F4A7C15)
 # What takes a byte above nine to its top bit.
 _ABOVE_NINE = _U64(0x76) * _ONES
 _FIRST, _DAY_AND_T = _U64(0xFF), _U64(0xFFFFFF)
 # "00:00:00", and where its colons stand.
 _CLOCK, _COLONS = _U64(0x30303A30303A3030), _U64(0x0000FF0000FF0000)
+
+
+class Rules(NamedTuple):
+    """What each slot holds: TEXT, NUMBER in [low, high], or TIME in microseconds."""
+
+    kinds: Ints
+    lows: Ints
+    highs: Ints
+
+
+class Numbered(NamedTuple):
+    """Texts of some slots, numbered in order of first appearance.
+
+    Of the n-th of `slots`, `codes[n]` has each line's number, `firsts[n]` the line where each
+    number appeared first, `counts[n]` how many there are.
+    """
+
+    slots: Ints
+    codes: Codes
+    firsts: Ints
+    counts: Ints
 
 
 @compiled
@@ -45,41 +69,58 @@ def match_lines(
     words: Words,
     starts: Ints,
     ends: Ints,
-    fixed: Words,
-    masks: Words,
-    fixed_ends: Ints,
-    sizes: Ints,
-    kinds: Ints,
-    lows: Ints,
-    highs: Ints,
+    fixed: Fixed,
+    rules: Rules,
+    values: Ints,
+    lengths: Ints,
+    numbered: Numbered,
+) -> Bools:
+    """Which lines have a shape; `values`, `lengths` (slot × line) and `numbered` are filled.
+
+    `fixed` are the bytes before each slot, and behind the last. Compiled code keeps what it calls:
+    whatever is called here stands in this file, so that none of it is older than the rest.
+    """
+    found = np.zeros(starts.size, np.bool_)
+    tables = np.full((numbered.slots.size, _TABLE_MIN), -1, np.int64)
+    for since in range(0, starts.size, _BLOCK_LINES):
+        until = min(since + _BLOCK_LINES, starts.size)
+        _match(octets, words, starts, ends, fixed, rules, since, until, values, lengths, found)
+        tables = _code_texts(words, values, lengths, found, since, until, tables, numbered)
+    return found
+
+
+@compiled
+def _match(
+    octets: Octets,
+    words: Words,
+    starts: Ints,
+    ends: Ints,
+    fixed: Fixed,
+    rules: Rules,
     first_line: int,
     until: int,
     values: Ints,
     lengths: Ints,
     found: Bools,
 ) -> None:
-    """Which of some lines have a shape; `values` and `lengths` (slot × line) are filled for those.
-
-    The bytes before each slot, and behind the last, are `sizes` bytes: words of `fixed` up to
-    `fixed_ends`, of which the bits of `masks` count. A slot's kind is TEXT, NUMBER in [low, high]
-    or TIME in microseconds.
-    """
+    """The lines from `first_line` to before `until`."""
+    kinds, lows, highs = rules
     # The date read last, which no text begins with, and its days.
     date, day = ~_U64(0), _U64(0)
     days: Any = np.int64(-1)
     for line in range(first_line, until):
         at, end = starts[line], ends[line]
         since = 0
-        for slot in range(sizes.size):
-            if end - at < sizes[slot]:
+        for slot in range(fixed.sizes.size):
+            if end - at < fixed.sizes[slot]:
                 at = -1
                 break
             differing, place = _U64(0), at
-            for n in range(since, fixed_ends[slot]):
-                differing |= (words[_U64(place)] ^ fixed[_U64(n)]) & masks[_U64(n)]
+            for n in range(since, fixed.ends[slot]):
+                differing |= (words[_U64(place)] ^ fixed.words[_U64(n)]) & fixed.masks[_U64(n)]
                 place += WORD
-            since = fixed_ends[slot]
-            at = at + sizes[slot] if differing == 0 else -1
+            since = fixed.ends[slot]
+            at = at + fixed.sizes[slot] if differing == 0 else -1
             if at < 0 or slot == kinds.size:
                 break
             word, value, to = words[_U64(at)], at, at
@@ -113,6 +154,99 @@ def match_lines(
 
 
 @compiled
+def _code_texts(
+    words: Words,
+    starts: Ints,
+    lengths: Ints,
+    lines: Bools,
+    since: int,
+    until: int,
+    tables: Ints,
+    numbered: Numbered,
+) -> Ints:
+    """Number the texts of those of `lines` from `since` to before `until`, on from a call before.
+
+    `tables` is what that call returned: of each slot the codes, at the place of their text's hash.
+    """
+    slots, codes, firsts, counts = numbered
+    for line in range(since, until):
+        if not lines[line]:
+            continue
+        for n in range(slots.size):
+            slot = slots[n]
+            start, length = starts[slot, line], lengths[slot, line]
+            size = tables.shape[1]
+            place = _hash(words, start, length) & _U64(size - 1)
+            while tables[n, place] >= 0:
+                other = firsts[n, tables[n, place]]
+                if lengths[slot, other] == length and _equal(
+                    words, start, starts[slot, other], length
+                ):
+                    break
+                place = (place + _U64(1)) & _U64(size - 1)
+            if tables[n, place] < 0:
+                tables[n, place] = counts[n]
+                firsts[n, counts[n]] = line
+                counts[n] += 1
+            codes[n, line] = tables[n, place]
+            if counts[n] * 2 > size:
+                tables = _grow(words, starts, lengths, size * 4, numbered)
+    return tables
+
+
+@compiled
+def _grow(
+    words: Words,
+    starts: Ints,
+    lengths: Ints,
+    size: int,
+    numbered: Numbered,
+) -> Ints:
+    slots, _, firsts, counts = numbered
+    tables = np.full((slots.size, size), -1, np.int64)
+    for n in range(slots.size):
+        for code in range(counts[n]):
+            start, length = starts[slots[n], firsts[n, code]], lengths[slots[n], firsts[n, code]]
+            place = _hash(words, start, length) & _U64(size - 1)
+            while tables[n, place] >= 0:
+                place = (place + _U64(1)) & _U64(size - 1)
+            tables[n, place] = code
+    return tables
+
+
+@inlined
+def _hash(words: Words, start: int, length: int) -> Any:
+    value = _U64(length)
+    n = 0
+    while n + WORD <= length:
+        value = (value ^ words[_U64(start + n)]) * _MIX
+        value ^= value >> _U64(32)
+        n += WORD
+    if n < length:
+        value = (value ^ _low(words[_U64(start + n)], length - n)) * _MIX
+        value ^= value >> _U64(32)
+    # The top bits depend on all of it, and are brought down.
+    value *= _MIX
+    return value ^ value >> _U64(32)
+
+
+@inlined
+def _equal(words: Words, one: int, other: int, length: int) -> bool:
+    n = 0
+    while n + WORD <= length:
+        if words[_U64(one + n)] != words[_U64(other + n)]:
+            return False
+        n += WORD
+    return n == length or _low(words[_U64(one + n)] ^ words[_U64(other + n)], length - n) == 0
+
+
+@inlined
+def _low(word: Any, count: int) -> Any:
+    """A word's first `count` < 8 bytes."""
+    return word & ((_U64(1) << _U64(8 * count)) - _U64(1))
+
+
+@compiled
 def are_places(
     octets: Octets,
     words: Words,
@@ -120,22 +254,19 @@ def are_places(
     lengths: Ints,
     batches: Ints,
     ordinals: Ints,
-    prefixes: Words,
-    masks: Words,
-    prefix_ends: Ints,
-    sizes: Ints,
+    prefixes: Fixed,
 ) -> Bools:
     """Whether each text is the prefix of its batch and then its own ordinal."""
     found = np.zeros(starts.size, np.bool_)
     for row in range(starts.size):
         batch = batches[row]
-        since = prefix_ends[batch - 1] if batch else 0
+        since = prefixes.ends[batch - 1] if batch else 0
         start, end = starts[row], starts[row] + lengths[row]
-        differing, at = _U64(end - start < sizes[batch]), start
-        for n in range(since, prefix_ends[batch]):
-            differing |= (words[_U64(at)] ^ prefixes[_U64(n)]) & masks[_U64(n)]
+        differing, at = _U64(end - start < prefixes.sizes[batch]), start
+        for n in range(since, prefixes.ends[batch]):
+            differing |= (words[_U64(at)] ^ prefixes.words[_U64(n)]) & prefixes.masks[_U64(n)]
             at += WORD
-        at = start + sizes[batch]
+        at = start + prefixes.sizes[batch]
         if differing == 0:
             to, number = _read_long(octets, at, end)
             found[row] = to == end and number == ordinals[row]
