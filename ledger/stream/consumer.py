@@ -306,6 +306,7 @@ class _Worker:
                 metrics.LOST_FENCES.inc()
             self.topic.notes.changed = True
             await self.abandon()
+            await self.pipeline.reset()
             return
         self.stored |= {move.partition.partition: move.next_offset for move in moves}
         metrics.count_outcomes(found, "kafka")

@@ -63,6 +63,15 @@ class Pipeline:
         task.add_done_callback(lambda _: turn.finish())
         return task
 
+    async def reset(self) -> None:
+        """End what cancelled batches left open; to be called once they have ended themselves.
+
+        One that was cancelled just as its transaction began has not ended it, and whatever its
+        writer stored next would be part of it, and never committed.
+        """
+        for connection in (self.registrar, *self.writers):
+            await connection.reset()
+
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
         async with self._decoding:
             items = await lay_out(_taken(batch.records), limits=self.limits)

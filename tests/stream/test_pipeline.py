@@ -1,10 +1,11 @@
 """A batch that is given up early holds up nobody behind it."""
 
 import asyncio
+from asyncio import CancelledError
 from collections import deque
 
 from ledger.flows.ingest import IngestLimits
-from ledger.store.connect import connect
+from ledger.store.connect import WRITING, connect
 from ledger.store.queries import Connection
 from ledger.stream.pipeline import Batch, Pipeline
 from tests.support.database import Database
@@ -26,3 +27,22 @@ async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
     finally:
         for connection in writers:
             await connection.close()
+
+
+async def test_a_transaction_cancelled_as_it_began_is_ended_before_the_next_batch(
+    worker: Connection, database: Database
+) -> None:
+    await open_books(worker)
+    writer = await connect(database.worker_url, WRITING)
+    try:
+        pipeline = Pipeline(worker, [writer], IngestLimits())
+        beginning = asyncio.create_task(writer.transaction().__aenter__())
+        await asyncio.sleep(0)
+        beginning.cancel()
+        assert isinstance(*await asyncio.gather(beginning, return_exceptions=True), CancelledError)
+        await pipeline.reset()
+        await pipeline.send(Batch(deque([keyed(attempt("a"))]), [], NOW))
+        assert await fates(worker) == {"received": 1, "counted": 1}
+        assert await writer.fetchval("SHOW lock_timeout") == WRITING["lock_timeout"]
+    finally:
+        await writer.close()
