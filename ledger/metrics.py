@@ -1,11 +1,12 @@
 """What a process counts of ingest, and what the ledger knows of its sources, for Prometheus."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from ledger.domain.fact import Fate
 from ledger.domain.ingest.record import RecordOutcome
 
 ITEMS = Counter(
@@ -65,25 +66,21 @@ MEASURED = Gauge(
     "tokenledger_measured_timestamp_seconds",
     "When this process last asked the ledger for what it shows of sources, gaps and quarantine",
 )
-FATES = ("counted", "duplicate", "conflict", "quarantined", "superseded", "suspense")
 
 
 def expect(transport: str) -> None:
     """Show zeros for what may come this way, so that the first of each kind is seen as a rise."""
     RECORDS.labels(transport)
-    for fate in FATES:
+    for fate in Fate:
         ITEMS.labels(fate, transport)
 
 
-def count_outcomes(found: Iterable[RecordOutcome], transport: str) -> None:
+def count_outcomes(found: Sequence[RecordOutcome], transport: str) -> None:
     """Add one transaction's outcomes."""
-    received = 0
-    for outcome in found:
-        RECORDS.labels(transport).inc()
-        received += outcome.received
-        for fate, count in outcome.counts.items():
-            ITEMS.labels(fate, transport).inc(count)
-    BATCH_ITEMS.observe(received)
+    RECORDS.labels(transport).inc(len(found))
+    for fate, *counts in zip(Fate, *(outcome.tally for outcome in found), strict=True):
+        ITEMS.labels(fate, transport).inc(sum(counts))
+    BATCH_ITEMS.observe(sum(outcome.received for outcome in found))
     FRESHNESS.set_to_current_time()
 
 
@@ -94,7 +91,7 @@ def show_ledger(
     for row in sources:
         _set_time(SOURCE_RECEIVED.labels(row["source"]), row["last_received_at"])
         _set_time(SOURCE_EVENT.labels(row["source"]), row["last_event_at"])
-        for fate in FATES:
+        for fate in Fate:
             SOURCE_ITEMS.labels(row["source"], fate).set(row[fate] or 0)
     MISSING.clear()
     for row in gaps:

@@ -45,7 +45,7 @@ def test_what_was_sent_is_measured_by_fate(served: Served) -> None:
 
 def test_what_the_ledger_knows_is_shown_whoever_stored_it() -> None:
     source = {"source": "s", "last_received_at": None, "last_event_at": None}
-    row = source | dict.fromkeys(metrics.FATES, None) | {"conflict": 3}
+    row = source | dict.fromkeys(Fate, None) | {"conflict": 3}
     gap = {"source": "s", "producer": "p", "first_missing": 2, "last_missing": 4}
     metrics.show_ledger([row], [gap, gap | {"first_missing": 9, "last_missing": 9}], 7)
     found = read(generate_latest().decode())

@@ -36,7 +36,7 @@ def outcomes(
             received=size,
             batch_seq=batch_seq,
             ordinal_from=first,
-            counts=count_fates(size, own),
+            tally=count_fates(size, own),
             exceptions={
                 row - first: _item(prepared, row - first, row, fate, ids.get(row))
                 for row, fate in own.items()
@@ -58,7 +58,7 @@ def receipt_rows(
             source.source_id if (source := directory.sources.get(name)) else None,
             *(record.lane, record.transport, record.position, record.actor, now),
             outcome.received,
-            *(outcome.counts[fate] for fate in Fate),
+            *outcome.tally,
         )
         for record, outcome, name in zip(prepared.records, found, sources, strict=True)
         # What is replayed was received, and counted as received, before.

@@ -1,7 +1,7 @@
 """What is handed to ingest and what comes back: records of items, and a fate for each item."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.domain.fact import Fate, Reason
@@ -17,6 +17,8 @@ OUTCOMES: Mapping[Fate, str] = {
     Fate.CONFLICT: "conflict",
     Fate.QUARANTINED: "rejected",
 }
+# COUNTED comes first; a record of plain events has nothing else.
+_NONE_OF_THE_REST = (0,) * (len(Fate) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,21 @@ class ItemOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
-    """What became of a record: a count per fate, and every item that was not simply counted."""
+    """What became of a record, and every item that was not simply counted.
+
+    `tally` has how many items met each fate, in the order of `Fate`.
+    """
 
     received: int
     batch_seq: int
     ordinal_from: int
-    counts: Mapping[Fate, int] = field(default_factory=dict)
+    tally: Sequence[int]
     exceptions: Mapping[int, ItemOutcome] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[Fate, int]:
+        """The tally by name."""
+        return dict(zip(Fate, self.tally, strict=True))
 
     def items(self) -> Iterator[ItemOutcome]:
         """The outcome of every item, in order."""
@@ -102,8 +112,10 @@ class RecordOutcome:
             yield self.exceptions.get(ordinal) or ItemOutcome(ordinal, OUTCOMES[Fate.COUNTED])
 
 
-def count_fates(received: int, fates: Mapping[int, Fate]) -> dict[Fate, int]:
-    """How many items of a record met each fate; those not named were counted."""
+def count_fates(received: int, fates: Mapping[int, Fate]) -> Sequence[int]:
+    """How many items of a record met each fate, in its order; those not named were counted."""
+    if not fates:
+        return received, *_NONE_OF_THE_REST
     counts = Counter(fates.values())
-    named: dict[Fate, int] = {fate: counts[fate] for fate in Fate if fate is not Fate.COUNTED}
-    return {Fate.COUNTED: received - sum(named.values()), **named}
+    counts[Fate.COUNTED] = received - len(fates) + counts[Fate.COUNTED]
+    return [counts[fate] for fate in Fate]
