@@ -3,10 +3,14 @@
 import asyncio
 from asyncio import CancelledError
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 from ledger.flows.ingest import IngestLimits
+from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
+from ledger.store.positions import Partition, PositionMove
 from ledger.store.queries import Connection
+from ledger.stream.consumer import _Topic, _Worker
 from ledger.stream.pipeline import Batch, Pipeline
 from tests.support.database import Database
 from tests.support.usage import NOW, attempt, fates, keyed, open_books
@@ -29,20 +33,23 @@ async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
             await connection.close()
 
 
-async def test_a_transaction_cancelled_as_it_began_is_ended_before_the_next_batch(
+async def test_a_transaction_cancelled_as_it_began_is_ended_when_the_position_was_lost(
     worker: Connection, database: Database
 ) -> None:
     await open_books(worker)
     writer = await connect(database.worker_url, WRITING)
-    try:
+    with ThreadPoolExecutor(1) as thread:
         pipeline = Pipeline(worker, [writer], IngestLimits())
+        reader = _Worker(Settings(), _Topic(Settings(), thread), pipeline)
         beginning = asyncio.create_task(writer.transaction().__aenter__())
         await asyncio.sleep(0)
         beginning.cancel()
         assert isinstance(*await asyncio.gather(beginning, return_exceptions=True), CancelledError)
-        await pipeline.reset()
+        elsewhere = PositionMove(Partition("c", "t", 0, "topic"), expected=5, next_offset=6)
+        reader.moves.append([elsewhere])
+        reader.flying.append(pipeline.send(Batch(deque(), [elsewhere], NOW)))
+        await reader._land()
         await pipeline.send(Batch(deque([keyed(attempt("a"))]), [], NOW))
         assert await fates(worker) == {"received": 1, "counted": 1}
         assert await writer.fetchval("SHOW lock_timeout") == WRITING["lock_timeout"]
-    finally:
-        await writer.close()
+    await writer.close()
