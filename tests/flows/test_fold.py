@@ -204,9 +204,10 @@ async def test_a_fold_that_is_ended_anywhere_loses_nothing(
     before = await seen(worker, now.batch_seq)
     other = await connect(database.worker_url)
     pid = other.get_server_pid()
+    # Connecting takes as long as the fold may.
+    ender = await connect(database.superuser_url)
     under_way = asyncio.create_task(fold(other, every=True, step=FoldStep(windows=1, rows=4)))
     await asyncio.sleep(delay_ms / 1000)
-    ender = await connect(database.superuser_url)
     await ender.execute("SELECT pg_terminate_backend($1)", pid)
     await ender.close()
     ended = await asyncio.gather(under_way, return_exceptions=True)
