@@ -1,7 +1,8 @@
 """Whether an event costs as much at 50 million stored as at one: five slices timed at each mark.
 
 The first slice is stored by ingest and is the first mark. What it wrote is then repeated on the
-server until the next mark stands, with all indexes, and slices are timed again.
+server until the next mark stands, with all indexes, and slices are timed again. Before each mark
+memory and WAL are brought into one state, so that only what is stored differs.
 """
 
 import asyncio
@@ -13,14 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import asyncpg
-
 from benchmarks import events
 from benchmarks.events import FIRST_TAG, Batch
 from benchmarks.harness import Figure, median, say
 from benchmarks.ingest import store
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import Bench, bench_server, sql
+from benchmarks.steady import PageCache, page_cache, settle
 from benchmarks.stream import check_stored
 from ledger.domain.errors import UnavailableError
 from ledger.flows.directory import DirectoryCache
@@ -59,8 +59,12 @@ def benchmark(form: str) -> Callable[[], list[Figure]]:
 def _measure(form: str) -> list[Figure]:
     size = scaled(SLICE, events.RECORD_EVENTS)
     _require_room((MARKS[-1] + RUNS) * size)
-    with bench_server(events.customers()) as bench, bench.fresh() as database:
-        costs = asyncio.run(_costs(bench, database, list(FORMS[form](size))))
+    with (
+        bench_server(events.customers()) as bench,
+        bench.fresh() as database,
+        page_cache() as cache,
+    ):
+        costs = asyncio.run(_costs(bench, database, cache, list(FORMS[form](size))))
     return [_figure(form, size, costs)]
 
 
@@ -74,7 +78,9 @@ def _require_room(stored: int) -> None:
         )
 
 
-async def _costs(bench: Bench, database: Database, batches: list[Batch]) -> dict[int, list[Cost]]:
+async def _costs(
+    bench: Bench, database: Database, cache: PageCache, batches: list[Batch]
+) -> dict[int, list[Cost]]:
     """What an event of each slice cost, by how many slices were stored when they began."""
     worker, superuser = await connect(database.worker_url), await connect(database.superuser_url)
     directory, costs = DirectoryCache(), dict[int, list[Cost]]()
@@ -86,7 +92,7 @@ async def _costs(bench: Bench, database: Database, batches: list[Batch]) -> dict
         for mark in MARKS:
             await load_copies(database, range(copies + 1, copies + 1 + mark - stored))
             copies += mark - stored
-            await _settle(superuser)
+            await settle(superuser, cache)
             await check_stored(database, mark * count)
             say(f"{mark * count:,} events are stored")
             costs[mark] = []
@@ -133,12 +139,6 @@ async def load_copies(database: Database, copies: range) -> None:
             await connection.close()
 
     await asyncio.gather(*(load() for _ in range(LOADERS)))
-
-
-async def _settle(superuser: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """What loading left to the background is done now, and not within a slice."""
-    await superuser.execute("VACUUM (ANALYZE)")
-    await superuser.execute("CHECKPOINT")
 
 
 def _figure(form: str, size: int, costs: dict[int, list[Cost]]) -> Figure:
