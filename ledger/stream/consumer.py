@@ -106,9 +106,13 @@ class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.changed = True
+        self.consumer: Any = None
 
     def on_partitions_revoked(self, _revoked: object) -> None:
         self.changed = True
+        # kafka-python 3.0.12 forgets a join whose answer comes after its poll has ended when it was
+        # new partitions that led to it: no poll waits for it again, and nothing is ever read.
+        self.consumer._coordinator.request_rejoin()
 
     def on_partitions_assigned(self, _assigned: object) -> None:
         self.changed = True
@@ -117,8 +121,11 @@ class _Notes(ConsumerRebalanceListener):  # type: ignore[misc]
 class _Topic:
     """The consumer, called on its own thread only."""
 
-    def __init__(self, settings: Settings, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, settings: Settings, thread: ThreadPoolExecutor, *, poll_ms: int = POLL_MS
+    ) -> None:
         self.settings = settings
+        self.poll_ms = poll_ms
         self.notes = _Notes()
         self.cluster_id = self.topic_id = ""
         self._thread = thread
@@ -146,6 +153,7 @@ class _Topic:
             max_partition_fetch_bytes=2 * MAX_BATCH_BYTES,
             fetch_max_bytes=BATCH_BYTES,
         )
+        self.notes.consumer = self._consumer
         self._consumer.subscribe([self.settings.kafka_topic], listener=self.notes)
 
     async def close(self) -> None:
@@ -161,7 +169,7 @@ class _Topic:
                 offsets = {self._at(n): OffsetAndMetadata(to, "", -1) for n, to in stored.items()}
                 self._consumer.commit_async(offsets)
             polled: Mapping[Any, Sequence[Any]] = self._consumer.poll(
-                timeout_ms=POLL_MS, max_records=self._most
+                timeout_ms=self.poll_ms, max_records=self._most
             )
             # Only of partitions that are ours, and only here: the consumer is no other thread's.
             mine = self._consumer.assignment()
