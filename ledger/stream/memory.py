@@ -9,6 +9,7 @@ import gc
 import os
 import re
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,10 @@ KEPT_BYTES_MAX, MAPPED_BYTES_MIN = 8 * 1024 * 1024, 32 * 1024 * 1024
 MADV_DONTNEED, MADV_PAGEOUT = 4, 21
 # Objects made before the youngest are looked at, and how often an older generation is.
 COLLECT_AFTER = (50_000, 20, 100)
+# How much must be resident before heaps are asked for what they keep free, and how far above what
+# is left they are asked again: it takes 5 ms, and as long to take the pages anew.
+RESIDENT_BYTES_MIN, GROWTH = 360 * 2**20, 1.15
+_STATM, _PAGE_BYTES = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 _MAPS, _COMPILER = Path("/proc/self/maps"), "llvmlite"
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (r[w-][x-])p .*/libllvmlite\.so$", re.MULTILINE)
 
@@ -45,6 +50,30 @@ def collect_rarely() -> None:
     look at everything that was imported takes as long as storing one."""
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+
+
+@dataclass(slots=True)
+class Heaps:
+    """Asks the heaps for the free pages between those in use, whenever the process has grown by
+    GROWTH since: how much lies there is chance, and can be a quarter of what is resident."""
+
+    resident_bytes_max: float = RESIDENT_BYTES_MIN
+
+    def look(self) -> None:
+        """To be called where a batch has just let something go."""
+        if _STATM.exists() and _resident_bytes() > self.resident_bytes_max:
+            _trim()
+            self.resident_bytes_max = max(RESIDENT_BYTES_MIN, GROWTH * _resident_bytes())
+
+
+def _resident_bytes() -> int:
+    return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+
+
+def _trim() -> None:
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def give_back_compiler() -> None:

@@ -19,7 +19,7 @@ from ledger.flows.ingest import (
 from ledger.flows.turn import TurnAfter
 from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
-from ledger.stream.memory import give_back_compiler
+from ledger.stream.memory import Heaps, give_back_compiler
 
 WRITERS = 2
 # One is decoded, one encoded and one copied; a fourth would only wait, and take memory.
@@ -48,6 +48,7 @@ class Pipeline:
     _encoding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
     _writing: list[asyncio.Lock] = field(default_factory=list)
+    _heaps: Heaps = field(default_factory=Heaps)
     _last: TurnAfter | None = None
     _sent: int = 0
 
@@ -77,6 +78,7 @@ class Pipeline:
             items = await lay_out(_taken(batch.records), limits=self.limits)
             prepared = await prepare_laid_out(items, now=batch.now, directory=self.directory)
         give_back_compiler()
+        self._heaps.look()
         async with self._encoding:
             await take_digests(prepared)
             resolved = await resolve_prepared(
@@ -86,6 +88,7 @@ class Pipeline:
                 now=batch.now,
                 limits=self.limits,
             )
+        self._heaps.look()
         async with self._writing[writer]:
             return await store_prepared(
                 self.writers[writer],

@@ -56,3 +56,36 @@ def test_the_compiler_is_given_back_and_what_it_made_still_works() -> None:
     before, after = map(int, done.stdout.split())
     assert before > 20_000
     assert after < before / 2
+
+
+HOLES = """
+from pathlib import Path
+
+import numpy as np
+
+from ledger.stream.memory import Heaps, share_heaps
+
+share_heaps()
+
+
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) // 256
+
+
+kept = [np.ones(30_000) for _ in range(400)]
+del kept[::2]
+full = resident_mib()
+Heaps().look()
+untouched = resident_mib()
+heaps = Heaps(resident_bytes_max=0)
+heaps.look()
+print(full, untouched, resident_mib(), heaps.resident_bytes_max >> 20)
+"""
+
+
+def test_a_process_that_has_grown_gives_back_what_lies_free_between() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], check=True, capture_output=True, text=True)
+    full, untouched, left, next_at = map(int, done.stdout.split())
+    assert untouched >= full - 2
+    assert left < full - 30
+    assert next_at == 360
