@@ -62,7 +62,7 @@ def test_key_is_shown_once_listed_without_its_secret_and_revoked(command: Comman
     (listed,) = command.json("keys", "list")
     assert listed["role"] == "ingest"
     assert listed["sources"] == ["/gw"]
-    assert text.rpartition("_")[2] not in str(listed)
+    assert text.split("_", 2)[2] not in str(listed)
     command("keys", "revoke", listed["key_id"])
     (listed,) = command.json("keys", "list")
     assert listed["revoked_at"] is not None
