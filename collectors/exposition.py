@@ -14,10 +14,14 @@ BAD_LINES_KEPT = 20
 BAD_LINE_CHARS = 120
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,|(?=\}))')
+_TEXT = r'"((?:[^"\\]|\\.)*)"'
+_OPEN = re.compile(r"\s*\{")
+# A name in quotes may have any character; without a value it is the metric's own (UTF-8 names).
+_QUOTED_NAME = re.compile(rf"\s*{_TEXT}\s*(,|(?=\}}))")
+_LABEL = re.compile(rf"\s*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_TEXT})\s*=\s*{_TEXT}\s*(,|(?=\}}))")
 _LABELS_END = re.compile(r"\s*\}")
 _VALUE = re.compile(
-    r"\s+([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[Ii]nf|NaN))"
+    r"\s*([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[Ii]nf|NaN))"
     r"(?:\s+-?\d+(?:\.\d+)?)?(?:\s+#\s.*)?\s*",
     re.ASCII,
 )
@@ -68,15 +72,23 @@ def parse_exposition(text: str) -> Exposition:
 
 
 def parse_sample(line: str) -> Sample | None:
-    """Read one sample line; None when it is not one."""
-    name = _NAME.match(line)
-    if name is None:
-        return None
-    labels, end = _labels(line, name.end())
-    if labels is None:
+    """Read one sample line; None when it is not one.
+
+    Blanks may stand between all tokens and need not stand after a brace; names may be in quotes.
+    """
+    bare = _NAME.match(line)
+    name, end = (bare[0], bare.end()) if bare is not None else ("", 0)
+    opened = _OPEN.match(line, end)
+    if opened is None:
+        # Only a brace may stand right before a value.
+        labels: Mapping[str, str] | None = NO_LABELS if line[end : end + 1].isspace() else None
+    else:
+        name, start = _inner_name(line, opened.end(), name)
+        labels, end = _labels(line, start)
+    if not name or labels is None:
         return None
     value = _VALUE.fullmatch(line, end)
-    return None if value is None else Sample(name[0], value[1], labels)
+    return None if value is None else Sample(name, value[1], labels)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -86,16 +98,24 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
+def _inner_name(line: str, start: int, outer: str) -> tuple[str, int]:
+    """The metric's name where it is the first thing in the braces, else the one before them."""
+    quoted = _QUOTED_NAME.match(line, start) if not outer else None
+    return (outer, start) if quoted is None else (_unescaped(quoted[1]), quoted.end())
+
+
 def _labels(line: str, start: int) -> tuple[Mapping[str, str] | None, int]:
-    if not line.startswith("{", start):
-        return NO_LABELS, start
     labels: dict[str, str] = {}
-    position = start + 1
+    position = start
     while (label := _LABEL.match(line, position)) is not None:
-        labels[label[1]] = _ESCAPE.sub(_unescape, label[2]) if "\\" in label[2] else label[2]
+        labels[label[1] or _unescaped(label[2])] = _unescaped(label[3])
         position = label.end()
     end = _LABELS_END.match(line, position)
     return (labels, end.end()) if end is not None else (None, position)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(_unescape, text) if "\\" in text else text
 
 
 def _unescape(match: re.Match[str]) -> str:

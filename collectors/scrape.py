@@ -1,28 +1,31 @@
 """One inference server's exposition fetched over HTTP and read by its engine."""
 
 import http.client
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit
 
 from collectors.engines import ENGINES
 from collectors.engines.counters import Engine
 from collectors.errors import CollectSettingsError, ScrapeError
-from collectors.exposition import parse_exposition
+from collectors.exposition import Exposition, parse_exposition
 from collectors.reading import CountersReading
 from collectors.settings import Target
 
 EXPOSITION_BYTES_MAX = 16 * 1024 * 1024
 ACCEPT = "text/plain;version=0.0.4"
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scraper:
     """A target with its engine and its address, checked before the first scrape."""
 
     target: Target
     engine: Engine
     address: SplitResult
+    _named: frozenset[str] = field(default_factory=frozenset)
 
     @classmethod
     def of(cls, target: Target) -> "Scraper":
@@ -42,6 +45,7 @@ class Scraper:
         """Fetch and read once; raises ScrapeError when there is nothing to count."""
         exposition = parse_exposition(self._fetch(timeout_s))
         read = self.engine.read(exposition)
+        self._name_once(exposition, read.left_out)
         if not read.counters:
             raise ScrapeError(
                 f"{self.target.url}: answered {len(exposition.samples)} samples and "
@@ -56,6 +60,14 @@ class Scraper:
             scraped_at=now,
             counters=read.counters,
         )
+
+    def _name_once(self, exposition: Exposition, left_out: tuple[str, ...]) -> None:
+        """Warn of what was not read when it begins, not at every scrape while it lasts."""
+        bad = {f"line cannot be read: {line.text}" for line in exposition.bad_lines}
+        troubles = bad | set(left_out)
+        for trouble in sorted(troubles - self._named):
+            log.warning("%s: %s", self.target.url, trouble)
+        self._named = frozenset(troubles)
 
     def _fetch(self, timeout_s: float) -> str:
         connection = self._connection(timeout_s)

@@ -8,9 +8,12 @@ from types import MappingProxyType
 
 from collectors.exposition import Exposition, Sample
 from collectors.reading import CounterReading
+from ledger.wire.events import LABELS_MAX
+from ledger.wire.fields import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX
 from ledger.wire.units import BLANK_VALUE_MIN
 
 EXACT_INTEGER_MAX = 2**53
+SHOWN_CHARS_MAX = 200
 PROCESS_START = "process_start_time_seconds"
 _NO_RENAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -34,10 +37,14 @@ class RunMarks:
 
 @dataclass(frozen=True, slots=True)
 class EngineReading:
-    """The canonical counters of one scrape, summed over no label, and the marks of their run."""
+    """The canonical counters of one scrape, summed over no label, and the marks of their run.
+
+    `left_out` names the series that could not be taken as they are, each with its reason.
+    """
 
     counters: tuple[CounterReading, ...]
     marks: RunMarks
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +80,54 @@ def read_counters(
 
     `anchor` is the family whose `_created` marks the run: others may be made later, on first use.
     """
-    counters: dict[tuple[str, tuple[tuple[str, str], ...]], CounterReading] = {}
+    series = _Series()
     for sample in exposition.samples:
         base = base_name(sample.name, prefixes)
         for rule in rules.get(base or "", ()):
             reading = _reading(sample, rule, six_digits=six_digits)
             if reading is not None:
-                key = (reading.name, tuple(sorted(reading.labels.items())))
-                counters.setdefault(key, reading)
+                series.add(reading)
     marks = run_marks(exposition.samples, prefixes=prefixes, anchor=anchor)
-    return EngineReading(tuple(counters.values()), marks)
+    return EngineReading(tuple(series.counters.values()), marks, tuple(sorted(series.left_out)))
+
+
+@dataclass(slots=True)
+class _Series:
+    """Counters by name and labels; what a ledger would refuse costs its own series only."""
+
+    counters: dict[tuple[str, tuple[tuple[str, str], ...]], CounterReading] = field(
+        default_factory=dict
+    )
+    left_out: set[str] = field(default_factory=set)
+
+    def add(self, reading: CounterReading) -> None:
+        labels = tuple(sorted(reading.labels.items()))
+        why = _unfit(labels)
+        known = self.counters.get((reading.name, labels))
+        if why is None and known is not None and Decimal(known.value) != Decimal(reading.value):
+            # Nobody can say which of the two counts; the next scrape may have one.
+            del self.counters[reading.name, labels]
+            why = f"given twice, as {known.value} and {reading.value}"
+        said = f"{reading.raw_name}{{{_shown(labels)}}}"
+        if why is None and not any(one.startswith(f"{said}: ") for one in self.left_out):
+            self.counters.setdefault((reading.name, labels), reading)
+        elif why is not None:
+            self.left_out.add(f"{said}: {why}")
+
+
+def _unfit(labels: tuple[tuple[str, str], ...]) -> str | None:
+    if len(labels) > LABELS_MAX:
+        return f"{len(labels)} labels, more than {LABELS_MAX}"
+    for key, value in labels:
+        if len(key) > TAG_KEY_CHARS_MAX or len(value) > TAG_VALUE_CHARS_MAX or not key:
+            return f"label {key[:TAG_KEY_CHARS_MAX]!r} is over-long"
+        if "\0" in key or "\0" in value:
+            return f"label {key!r} has a NUL"
+    return None
+
+
+def _shown(labels: tuple[tuple[str, str], ...]) -> str:
+    return ",".join(f'{key}="{value}"' for key, value in labels)[:SHOWN_CHARS_MAX]
 
 
 def base_name(raw_name: str, prefixes: tuple[str, ...]) -> str | None:

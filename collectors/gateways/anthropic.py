@@ -3,13 +3,32 @@
 In a stream each object is cumulative: pass the last one seen, merged over the one of message_start.
 """
 
-from collectors.gateways.fields import RawUsage, UsageBody, body, count, details, needed, rest
+from collectors.gateways.fields import (
+    RawUsage,
+    UsageBody,
+    body,
+    count,
+    details,
+    needed,
+    rest,
+    unread,
+    writes,
+)
+
+_KNOWN = frozenset(
+    {
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+    }
+)
 
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
     result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
-    other = _other(details(usage, "server_tool_use"))
+    other = _other(details(usage, "server_tool_use")) | unread(usage, _KNOWN)
     return {**result, "other": other} if other else result
 
 
@@ -18,17 +37,8 @@ def _input(usage: RawUsage) -> UsageBody:
         "uncached": needed(usage, "input_tokens"),
         "cache_read": count(usage, "cache_read_input_tokens"),
     }
-    return leaves | _writes(usage)
-
-
-def _writes(usage: RawUsage) -> UsageBody:
-    """Writes by lifetime where the answer splits them: the split replaces the plain count."""
-    split = details(usage, "cache_creation")
-    five = count(split, "ephemeral_5m_input_tokens")
-    hour = count(split, "ephemeral_1h_input_tokens")
-    if five is None and hour is None:
-        return {"cache_write": count(usage, "cache_creation_input_tokens")}
-    return {"cache_write_5m": five or 0, "cache_write_1h": hour or 0}
+    total = count(usage, "cache_creation_input_tokens")
+    return leaves | writes(total, details(usage, "cache_creation"))
 
 
 def _output(usage: RawUsage) -> UsageBody:

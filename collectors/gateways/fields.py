@@ -1,12 +1,13 @@
 """What the gateways share: reading a provider's counts strictly, and the shape of `data.usage`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from collectors.errors import GatewayUsageError
 
 RawUsage = Mapping[str, Any]
 UsageBody = dict[str, Any]
+NAME_MAX = 128
 
 
 def count(usage: RawUsage, name: str) -> int | None:
@@ -28,6 +29,36 @@ def needed(usage: RawUsage, *names: str) -> int:
     raise GatewayUsageError(f"usage.{names[0]}: missing; ask the server for final usage")
 
 
+def agreed(name: str, found: Mapping[str, int | None]) -> int | None:
+    """The one count that several places give; a zero beside a count is a field left unfilled.
+
+    None where no place gives it; refuses places that give different counts.
+    """
+    given = {place: number for place, number in found.items() if number is not None}
+    counted = {place: number for place, number in given.items() if number}
+    if len(set(counted.values())) > 1:
+        said = ", ".join(f"{place} {number}" for place, number in counted.items())
+        raise GatewayUsageError(f"usage: {name} differ: {said}; send one count")
+    return next(iter(counted.values()), 0 if given else None)
+
+
+def counts_at(usage: RawUsage, names: Iterable[str]) -> dict[str, int | None]:
+    """The counts of these names, None for those that are absent."""
+    return {name: count(usage, name) for name in names}
+
+
+def unread(usage: RawUsage, known: frozenset[str]) -> dict[str, int]:
+    """Counts above zero under names that nobody reads here, so that none is passed over."""
+    return {
+        f"unread.{name}"[:NAME_MAX]: value
+        for name, value in usage.items()
+        if name not in known
+        and isinstance(value, int)
+        and not isinstance(value, bool)
+        and value > 0
+    }
+
+
 def details(usage: RawUsage, *names: str) -> RawUsage:
     """The first of these nested objects that is there, else an empty one."""
     for name in names:
@@ -43,6 +74,21 @@ def rest(total: int, known: tuple[int | None, ...], *, name: str) -> int:
     if remaining < 0:
         raise GatewayUsageError(f"usage.{name}: found {total}, less than the parts inside it")
     return remaining
+
+
+def writes(total: int | None, split: RawUsage) -> UsageBody:
+    """Cache writes by lifetime where the answer splits them; what the split leaves out has none.
+
+    A split may be of nothing beside a total, as in answers with web searches.
+    """
+    five = count(split, "ephemeral_5m_input_tokens")
+    hour = count(split, "ephemeral_1h_input_tokens")
+    if five is None and hour is None:
+        return {"cache_write": total}
+    parts = (five or 0, hour or 0)
+    beside = rest(sum(parts) if total is None else total, parts, name="cache_creation_input_tokens")
+    plain: UsageBody = {"cache_write": beside} if beside else {}
+    return plain | {"cache_write_5m": parts[0], "cache_write_1h": parts[1]}
 
 
 def body(*, input_leaves: UsageBody, output_leaves: UsageBody, complete: bool) -> UsageBody:

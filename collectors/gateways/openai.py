@@ -1,54 +1,120 @@
-"""An OpenAI-style `usage` object, of chat completions or of responses, to disjoint token leaves.
+"""An OpenAI-style `usage` object, of chat completions, responses or realtime, to disjoint leaves.
 
 Totals there include their parts: input contains cached and written tokens, output contains
-reasoning and rejected predictions. Servers that leave the details out (vLLM without its switch)
-leave the split unknown: null here, never zero. SGLang has `reasoning_tokens` at the top.
+reasoning and rejected predictions. Servers and relays write the same count in fields of their own:
+every place known is read, and the places have to agree. Servers that leave the details out (vLLM
+without its switch) leave the split unknown: null here, never zero.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from collectors.gateways.fields import RawUsage, UsageBody, body, count, details, needed, rest
+from collectors.errors import GatewayUsageError
+from collectors.gateways.fields import (
+    RawUsage,
+    UsageBody,
+    agreed,
+    body,
+    count,
+    counts_at,
+    details,
+    needed,
+    rest,
+    unread,
+    writes,
+)
 
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+_LIFETIMES = ("cache_creation", "cache_creation_token_details")
+# Chat and responses; LiteLLM's and Bedrock's relays of Anthropic.
+_CACHED_INSIDE = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
+_WRITTEN_INSIDE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+# Moonshot; Codex; DeepSeek; Anthropic's names beside OpenAI's.
+_CACHED = (*_CACHED_INSIDE, "cached_input_tokens", "prompt_cache_hit_tokens")
+_MISSED = "prompt_cache_miss_tokens"
+# SGLang has reasoning at the top, Codex under a name of its own.
+_REASONING = ("reasoning_tokens", "reasoning_output_tokens")
+_TOTALS = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens")
+_KNOWN = frozenset((*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, _MISSED))
 _MODALITIES: Mapping[str, str] = MappingProxyType(
     {"text_tokens": "text", "audio_tokens": "audio", "image_tokens": "image"}
+)
+_KNOWN_INSIDE = frozenset(
+    (
+        *(*_CACHED_INSIDE, *_WRITTEN_INSIDE, *_REASONING, *_MODALITIES),
+        *("accepted_prediction_tokens", "rejected_prediction_tokens"),
+    )
 )
 
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
-    inputs = details(usage, "prompt_tokens_details", "input_tokens_details")
-    outputs = details(usage, "completion_tokens_details", "output_tokens_details")
+    inputs, outputs = details(usage, *_INPUT_DETAILS), details(usage, *_OUTPUT_DETAILS)
     result = body(
         input_leaves=_input(usage, inputs), output_leaves=_output(usage, outputs), complete=complete
     )
     modality = {**_modality("input", inputs), **_modality("output", outputs)}
-    return {**result, "modality": modality} if modality else result
+    other = unread(usage, _KNOWN) | unread({**inputs, **outputs}, _KNOWN_INSIDE)
+    added = {"modality": modality, "other": other}
+    return result | {name: counts for name, counts in added.items() if counts}
 
 
 def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
     total = needed(usage, "prompt_tokens", "input_tokens")
-    cached = count(inner, "cached_tokens")
-    # Models that charge for writes say how many; silence there means that nothing was written.
-    written = count(inner, "cache_write_tokens") or 0
+    cached = agreed("cached tokens", _places(usage, _CACHED, inner, _CACHED_INSIDE))
+    written = agreed("cache writes", _places(usage, _WRITTEN_INSIDE, inner, _WRITTEN_INSIDE))
+    _check_missed(usage, total, cached)
+    if written is None and cached is not None:
+        # Who counts reads and charges for writes counts them; silence there means that none were.
+        written = 0
+    split = details(inner, *_LIFETIMES) or details(usage, *_LIFETIMES)
     return {
         "uncached": rest(total, (cached, written), name="prompt_tokens"),
         "cache_read": cached,
-        "cache_write": written,
+        **writes(written, split),
     }
 
 
 def _output(usage: RawUsage, inner: RawUsage) -> UsageBody:
-    total = needed(usage, "completion_tokens", "output_tokens")
-    reasoning = count(inner, "reasoning_tokens")
-    if reasoning is None:
-        reasoning = count(usage, "reasoning_tokens")
+    reasoning = agreed("reasoning tokens", _places(usage, _REASONING, inner, _REASONING))
+    total = _output_total(usage, reasoning)
     rejected = count(inner, "rejected_prediction_tokens")
     leaves: UsageBody = {
         "visible": rest(total, (reasoning, rejected), name="completion_tokens"),
         "reasoning": reasoning,
     }
     return leaves | ({"rejected_prediction": rejected} if rejected is not None else {})
+
+
+def _output_total(usage: RawUsage, reasoning: int | None) -> int:
+    """Output with reasoning inside; the grand total tells servers that count it beside (xAI)."""
+    prompt = needed(usage, "prompt_tokens", "input_tokens")
+    output = needed(usage, "completion_tokens", "output_tokens")
+    total = count(usage, "total_tokens") or prompt + output
+    beside = total - prompt - output
+    if beside and beside != reasoning:
+        raise GatewayUsageError(
+            f"usage.total_tokens: found {total}, but input and output are {prompt + output}; "
+            "say what the rest is"
+        )
+    return output + beside
+
+
+def _check_missed(usage: RawUsage, total: int, cached: int | None) -> None:
+    missed = count(usage, _MISSED)
+    if missed is not None and missed + (cached or 0) != total:
+        raise GatewayUsageError(
+            f"usage.{_MISSED}: found {missed}, but {total} tokens less {cached or 0} cached are "
+            f"{total - (cached or 0)}"
+        )
+
+
+def _places(
+    usage: RawUsage, names: tuple[str, ...], inner: RawUsage, inside: tuple[str, ...]
+) -> dict[str, int | None]:
+    nested = {f"details.{name}": number for name, number in counts_at(inner, inside).items()}
+    return counts_at(usage, names) | nested
 
 
 def _modality(side: str, inner: RawUsage) -> dict[str, int]:

@@ -130,3 +130,35 @@ def test_every_file_of_the_folder_is_in_the_table() -> None:
     folder = Path(collectors.engines.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "counters"}
     assert files == set(ENGINES)
+
+
+SERIES = 'vllm:prompt_tokens_total{model_name="m",engine="0"'
+
+
+def test_a_series_given_twice_with_two_values_is_named_and_left_out() -> None:
+    other = 'vllm:prompt_tokens_total{model_name="m",engine="1"} 7\n'
+    reading = read("vllm", f"{SERIES}}} 5\n{SERIES}}} 6\n{SERIES}}} 5\n{other}")
+    assert [counter.value for counter in reading.counters] == ["7"]
+    (said,) = {one.rpartition(": ")[2] for one in reading.left_out}
+    assert said == "given twice, as 5 and 6"
+
+
+def test_a_series_printed_twice_alike_counts_once() -> None:
+    reading = read("vllm", f"{SERIES}}} 5\n{SERIES}}} 5.0\n")
+    assert ([counter.value for counter in reading.counters], reading.left_out) == (["5"], ())
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        f'x="{"long" * 100}"',
+        f'{"k" * 65}="1"',
+        ",".join(f'l{number}="1"' for number in range(20)),
+        'x="nul\0"',
+    ],
+)
+def test_labels_that_a_ledger_refuses_cost_their_series_only(labels: str) -> None:
+    text = f"vllm:generation_tokens_total{{{labels}}} 1\n{SERIES}}} 5\n"
+    reading = read("vllm", text)
+    assert [counter.value for counter in reading.counters] == ["5"]
+    assert len(reading.left_out) == 1

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -38,6 +39,56 @@ def test_values_stay_as_printed_and_timestamps_are_dropped() -> None:
         "d": "+Inf",
         "e": "-0.5",
     }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'a:b {x="1",y="2"} 4321.0',
+        'a:b{x="1",y="2"}4321.0',
+        '{"a:b",x="1",y="2"} 4321.0',
+        '{ "a:b" , "x" = "1" , y="2" , } 4321.0 1786000000000',
+        'a:b { x = "1" , y = "2" , }  4321.0 # {trace_id="t"} 1 2.5',
+        'a:b\t{x="1",y="2"}\t4321.0',
+    ],
+)
+def test_blanks_and_quotes_stand_where_the_format_lets_them(line: str) -> None:
+    assert parse_sample(line) == Sample("a:b", "4321.0", {"x": "1", "y": "2"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{x="1"} 1',
+        "{} 1",
+        'a{"b"} 1',
+        "a1.5",
+        'a{x="1"}',
+        'a{x="1" y="2"} 1',
+        '{"a","b"} 1',
+        '"a" 1',
+    ],
+)
+def test_what_names_no_one_metric_is_no_sample(line: str) -> None:
+    assert parse_sample(line) is None
+
+
+SERIES_NAME = st.from_regex(r"[a-z_:][a-z0-9_:]{0,8}", fullmatch=True)
+BLANKS = st.sampled_from(["", " ", "  ", "\t"])
+
+
+@given(
+    SERIES_NAME, st.dictionaries(SERIES_NAME, LABEL_TEXT, max_size=4), st.lists(BLANKS, min_size=6)
+)
+def test_blanks_between_tokens_change_nothing(
+    name: str, labels: dict[str, str], blanks: list[str]
+) -> None:
+    one, two, three, four, five, six = blanks[:6]
+    pairs = f"{four},{five}".join(
+        f'"{key}"{two}={three}"{escaped(value)}"' for key, value in labels.items()
+    )
+    line = f"{name}{one}{{{two}{pairs}{four}}}{six}42"
+    assert parse_sample(line) == Sample(name, "42", labels)
 
 
 def test_broken_lines_are_counted_and_shown_and_the_others_stand() -> None:

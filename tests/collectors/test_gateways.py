@@ -63,11 +63,65 @@ def test_openai_leaves_always_add_up_to_the_totals(
             "prompt_tokens_details": {"cached_tokens": 6},
         },
         {"prompt_tokens": 5, "completion_tokens": 1, "reasoning_tokens": 2},
+        {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 7},
+        {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 5},
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 1,
+            "prompt_cache_hit_tokens": 4,
+            "prompt_cache_miss_tokens": 4,
+        },
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 1,
+            "cached_tokens": 2,
+            "prompt_tokens_details": {"cached_tokens": 3},
+        },
     ],
 )
 def test_a_usage_object_that_contradicts_itself_is_refused(raw: dict[str, Any]) -> None:
     with pytest.raises(GatewayUsageError, match="usage"):
         GATEWAYS["openai"](raw)
+
+
+@given(COUNTS, COUNTS, COUNTS)
+def test_anthropic_writes_are_all_counted_whatever_the_split_says(
+    plain: int, five: int, hour: int
+) -> None:
+    usage = GATEWAYS["anthropic"](
+        {
+            "input_tokens": 1,
+            "output_tokens": 1,
+            "cache_creation_input_tokens": plain + five + hour,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": five,
+                "ephemeral_1h_input_tokens": hour,
+            },
+        }
+    )
+    assert usage["input_total"] == 1 + plain + five + hour
+
+
+def test_a_split_of_more_than_its_total_is_refused() -> None:
+    raw = {
+        "input_tokens": 1,
+        "output_tokens": 1,
+        "cache_creation_input_tokens": 5,
+        "cache_creation": {"ephemeral_5m_input_tokens": 6},
+    }
+    with pytest.raises(GatewayUsageError, match="cache_creation_input_tokens"):
+        GATEWAYS["anthropic"](raw)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_counter_that_nobody_reads_is_handed_on_by_its_name(gateway: str) -> None:
+    raw = {
+        **{"prompt_tokens": 5, "completion_tokens": 1},
+        **{"input_tokens": 5, "output_tokens": 1},
+        "cached_video_tokens": 3,
+        "cost": 0.1,
+    }
+    assert GATEWAYS[gateway](raw)["other"]["unread.cached_video_tokens"] == 3
 
 
 def test_a_count_seen_before_a_break_is_never_final() -> None:
