@@ -10,7 +10,7 @@ from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.imports import import_, report, select_rows
 from ledger.commands.rows import check_columns
 from ledger.commands.show import json_option
-from ledger.commands.tariff_file import TariffColumns, tariff_periods
+from ledger.commands.tariff_file import TariffColumns, price_series
 from ledger.domain.author import Author
 from ledger.domain.errors import MissingInputError
 from ledger.flows.enter import enter_tariff, enter_tariff_prices
@@ -30,6 +30,11 @@ from ledger.wire.inputs import NewTariff, NewTariffPrices, read_input
 @click.option("--resolution", default=60, show_default=True, help="Minutes a price lasts.")
 @click.option("--unit", type=click.Choice(["MWh", "kWh"]), default="MWh", show_default=True)
 @click.option("--zone", default="UTC", show_default=True, help="Of times without an offset.")
+@click.option(
+    "--fold",
+    type=click.Choice(["first", "second"]),
+    help="Which one a local time is that exists twice and stands once in the file.",
+)
 @click.option("--decimal-comma", is_flag=True, help="Prices are written like 12,34.")
 @click.option("--delimiter", default=",", show_default=True, help="Between cells of CSV.")
 @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
@@ -56,13 +61,15 @@ def tariff(
     rows = select_rows(file, delimiter=delimiter, where=where)
     named = [name for name in (shape.time, shape.end, shape.price) if name is not None]
     check_columns(file, list(rows[0].cells), named)
-    periods = tariff_periods(rows, shape)
-    prices = NewTariffPrices(tariff_id=tariff_id, prices=tuple(periods))
+    series = price_series(rows, shape)
+    prices = NewTariffPrices(tariff_id=tariff_id, prices=series.periods)
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
     author = author_of(reason or f"import of {file.name}")
     written = database.run(
         lambda connection: _enter(connection, contract, prices, author=author, replace=replace)
     )
+    for note in series.notes():
+        click.echo(note, err=True)
     report("tariff", read=len(rows), written=written, as_json=as_json)
 
 
@@ -80,6 +87,7 @@ def _columns(given: dict[str, object]) -> TariffColumns:
         per_kwh=given["unit"] == "kWh",
         decimal_comma=bool(given["decimal_comma"]),
         zone=known,
+        fold={"first": 0, "second": 1}.get(str(given["fold"])),
     )
 
 

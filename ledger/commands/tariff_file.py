@@ -1,25 +1,31 @@
 """Rows of a price file into the prices of a tariff, in whatever columns, unit and zone it has."""
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.commands.rows import Row
 from ledger.domain.errors import InvalidInputError
-from ledger.wire.errors import InputError, Rfc3339Error
+from ledger.domain.repeated_time import WAY_OUT, LocalTime, Repeated, tell_apart
+from ledger.wire.errors import Rfc3339Error, shorten
 from ledger.wire.inputs import TariffPeriod, read_input
-from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
+from ledger.wire.rfc3339 import format_rfc3339, possible_instants
 
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 _NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)")
+HOLES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class TariffColumns:
-    """Where a file keeps times and prices, and what they mean; times are starts of periods."""
+    """Where a file keeps times and prices, and what they mean; times are starts of periods.
+
+    `fold` says which pass (0 or 1) a repeated local time is that the file has once.
+    """
 
     time: str
     price: str
@@ -28,33 +34,90 @@ class TariffColumns:
     per_kwh: bool
     decimal_comma: bool
     zone: ZoneInfo
+    fold: int | None = None
 
 
-def tariff_periods(rows: Sequence[Row], columns: TariffColumns) -> list[TariffPeriod]:
-    """The prices of the rows; a repeated local hour is told apart by the order of the file."""
-    folds = _folds(rows, columns.time)
-    return [_period(row, columns, fold) for row, fold in zip(rows, folds, strict=True)]
+@dataclass(frozen=True, slots=True)
+class PriceSeries:
+    """The prices of a file in its order, and what a reader should know: repeated hours, holes."""
+
+    periods: tuple[TariffPeriod, ...]
+    repeated: tuple[Repeated, ...]
+    holes: tuple[tuple[datetime, datetime], ...]
+
+    def notes(self) -> list[str]:
+        """What to say of the file, a line each."""
+        said = [str(stretch) for stretch in self.repeated]
+        if self.holes:
+            shown = ", ".join(f"{_short(a)} to {_short(b)}" for a, b in self.holes[:HOLES_SHOWN])
+            more = len(self.holes) - HOLES_SHOWN
+            said.append(
+                f"Between its first and last price the file has none from {shown}"
+                f"{f' and {more:,} more times' if more > 0 else ''}."
+            )
+        return said
 
 
-def _folds(rows: Sequence[Row], column: str) -> list[Literal[0, 1]]:
-    """Which of two equal local times a row means; a file may run backwards."""
-    times = [str(row.cells.get(column, "")) for row in rows]
-    backwards = len(times) > 1 and times[0] > times[-1]
-    count, seen = Counter(times), Counter[str]()
-    folds: list[Literal[0, 1]] = []
-    for text in times:
-        second = seen[text] == 1
-        folds.append(1 if count[text] > 1 and second != backwards else 0)
-        seen[text] += 1
-    return folds
+def price_series(rows: Sequence[Row], columns: TariffColumns) -> PriceSeries:
+    """The prices of the rows; InvalidInputError names lines, and what to do.
+
+    A repeated local hour is told apart by the order of the rows around it.
+    """
+    times = [_local_time(row, columns.time, columns.zone) for row in rows]
+    instants, repeated = tell_apart(times, lone_fold=columns.fold)
+    periods = [_period(row, start, columns) for row, start in zip(rows, instants, strict=True)]
+    in_order = sorted(zip(periods, rows, strict=True), key=lambda pair: pair[0].start)
+    if columns.end is None:
+        _check_resolution(in_order, columns.resolution_minutes)
+    return PriceSeries(
+        tuple(periods), tuple(repeated), tuple(_holes(period for period, _ in in_order))
+    )
 
 
-def _period(row: Row, columns: TariffColumns, fold: Literal[0, 1]) -> TariffPeriod:
+def _check_resolution(in_order: Sequence[tuple[TariffPeriod, Row]], minutes: int) -> None:
+    """Refuse rows that come at other steps than a price lasts."""
+    lasts = timedelta(minutes=minutes)
+    before = lasts
+    for (one, row), (other, next_row) in pairwise(in_order):
+        step = other.start - one.start
+        if step < lasts or (step > lasts and step == before):
+            raise InvalidInputError(
+                f"Lines {row.line} and {next_row.line} are {step // timedelta(minutes=1)} minutes"
+                f" apart, and a price lasts {minutes}.",
+                "Give --resolution, or --end-column where prices last unlike; choose rows with"
+                " --where where a file holds several series.",
+            )
+        before = step
+
+
+def _holes(in_order: Iterable[TariffPeriod]) -> Iterable[tuple[datetime, datetime]]:
+    for one, other in pairwise(in_order):
+        if one.until < other.start:
+            yield one.until, other.start
+
+
+def _local_time(row: Row, column: str, zone: ZoneInfo) -> LocalTime:
+    if column not in row.cells:
+        raise InvalidInputError(f"Line {row.line} has no {column!r}.", "Mend the row.")
+    text = str(row.cells[column])
+    return LocalTime(row.line, text, _instants(row, text, zone))
+
+
+def _instants(row: Row, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
+    with_seconds = _NO_SECONDS.sub(r"\1:00", text, count=1)
     try:
-        start = _time(row.cells[columns.time], columns.zone, fold)
-        raw: dict[str, Any] = {"start": start}
+        return possible_instants(with_seconds, zone=zone)
+    except Rfc3339Error as error:
+        raise InvalidInputError(
+            f"Line {row.line}: {error}.", f"Mend the row, look at --zone, or: {WAY_OUT}."
+        ) from error
+
+
+def _period(row: Row, start: datetime, columns: TariffColumns) -> TariffPeriod:
+    try:
+        raw: dict[str, Any] = {"start": format_rfc3339(start)}
         if columns.end is not None:
-            raw["end"] = _time(row.cells[columns.end], columns.zone, fold)
+            raw["end"] = format_rfc3339(_end(row, str(row.cells[columns.end]), start, columns.zone))
         else:
             raw["resolution_minutes"] = columns.resolution_minutes
         unit = "price_per_kwh" if columns.per_kwh else "price_per_mwh"
@@ -62,18 +125,23 @@ def _period(row: Row, columns: TariffColumns, fold: Literal[0, 1]) -> TariffPeri
         return read_input(TariffPeriod, raw)
     except KeyError as error:
         raise InvalidInputError(f"Line {row.line} has no {error}.", "Mend the row.") from error
-    except (InputError, Rfc3339Error, InvalidInputError) as error:
+    except ValueError as error:
         raise InvalidInputError(f"Line {row.line}: {error}.", "Mend the row.") from error
 
 
-def _time(text: object, zone: ZoneInfo, fold: Literal[0, 1]) -> str:
-    with_seconds = _NO_SECONDS.sub(r"\1:00", str(text), count=1)
-    return format_rfc3339(parse_rfc3339(with_seconds, zone=zone, fold=fold))
+def _end(row: Row, text: str, start: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant after the start that the text can be: an end is read from its start on."""
+    instants = _instants(row, text, zone)
+    return next((instant for instant in instants if instant > start), instants[-1])
 
 
 def _price(text: object, decimal_comma: bool) -> str:
     if not decimal_comma:
         return str(text)
     if not _COMMA.fullmatch(str(text)):
-        raise InvalidInputError(f"price {text!r} is not a number with a decimal comma")
+        raise ValueError(f"price {shorten(text)} is not a number with a decimal comma")
     return str(text).replace(",", ".")
+
+
+def _short(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%MZ}"

@@ -41,6 +41,12 @@ def parse_rfc3339(
         raise Rfc3339Error(f"time {shorten(text)} lies outside years 1 to 9999 in UTC") from error
 
 
+def possible_instants(text: str, *, zone: tzinfo) -> tuple[datetime, ...]:
+    """The instant a text names, or both, in order, where the clocks of `zone` showed it twice."""
+    first, second = (parse_rfc3339(text, zone=zone, fold=fold) for fold in (0, 1))
+    return (first,) if first == second else (first, second)
+
+
 def format_rfc3339(instant: datetime) -> str:
     """Write an aware datetime in UTC with six fractional digits and Z."""
     if instant.tzinfo is None:

@@ -134,3 +134,28 @@ def test_wrong_columns_zone_and_cells_are_named(command: CommandLine, tmp_path: 
         "import", "tariff", path, "--tariff", "new", *at, "--price-column", "price"
     )
     assert said == "Tariff new is new. Give --facility and --currency for it."
+
+
+def test_a_file_with_the_newest_day_first_keeps_its_repeated_hour(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    path = tmp_path / "october.csv"
+    shape = ("--time-column", "t", "--price-column", "p", "--currency", "EUR")
+    where = ("--zone", "Europe/Brussels", "--resolution", 15)
+    quarters = ["00", "15", "30", "45"]
+    hours = ["26 01", "26 02", "26 02", "26 03", "25 22", "25 23"]
+    times = [f"2025-10-{hour}:{quarter}" for hour in hours for quarter in quarters]
+    rows = "".join(f"{time},{price}\n" for price, time in enumerate(times))
+    path.write_text(f"t,p\n{rows}")
+    done = command("import", "tariff", path, *SITE, *shape, *where)
+    assert "lines 6 to 9 taken as its first pass, lines 10 to 13 as its second" in done.stderr
+    assert "the file has none from 2025-10-25T22:00Z to 2025-10-25T23:00Z" in done.stderr
+    prices = {point.period.start: int(point.price_per_mwh) for point in recorded(command)}
+    assert prices[datetime(2025, 10, 26, 0, 0, tzinfo=UTC)] == 4
+    assert prices[datetime(2025, 10, 26, 1, 45, tzinfo=UTC)] == 11
+    path.write_text(f"t,p\n{times[4]},1\n")
+    said = command.refusal("import", "tariff", path, *SITE, *shape, *where)
+    assert said.startswith("Line 2: the local time 2025-10-26 02:00 exists twice")
+    fixed = ("--fold", "second", "--replace")
+    assert command.json("import", "tariff", path, *SITE, *shape, *where, *fixed)["entered"] == 1
