@@ -14,8 +14,10 @@ from ledger.domain.errors import InvalidInputError
 LEDGER_SCALE = 12
 UNIT = Decimal(1).scaleb(-LEDGER_SCALE)
 ZERO = Decimal(0)
+# An amount of the largest price and the largest count has 46 digits, and 67 in another currency.
+DIGITS = 100
 EXACT = decimal.Context(
-    prec=60,
+    prec=DIGITS,
     traps=[
         decimal.Inexact,
         decimal.FloatOperation,
@@ -25,7 +27,7 @@ EXACT = decimal.Context(
     ],
 )
 ROUNDING = decimal.Context(
-    prec=60, traps=[decimal.FloatOperation, decimal.InvalidOperation, decimal.DivisionByZero]
+    prec=DIGITS, traps=[decimal.FloatOperation, decimal.InvalidOperation, decimal.DivisionByZero]
 )
 ROUNDING_MODES = MappingProxyType({"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN})
 

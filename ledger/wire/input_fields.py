@@ -1,7 +1,11 @@
-"""The field types of what people enter: amounts, currencies, zones, quarter hours, days."""
+"""The field types of what people enter: amounts, currencies, zones, quarter hours, days.
+
+Everything has bounds, which the database holds as well (migrations/sql/bounds.sql): whatever is
+accepted here can be multiplied, added up and dated by every stage behind it.
+"""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -13,6 +17,16 @@ from ledger.wire.fields import DecimalText, Instant, Name, problem
 
 SCALE_MAX = 12
 GRID_SECONDS = 900
+# A larger amount or rate is a slip of the hand in any currency; times the largest count of tokens
+# it still has an exact product.
+AMOUNT_MAX = 10**15
+RATE_MAX = 10**9
+PUE_MAX = 100
+GPUS_MAX = 1_000_000
+PAYMENT_DAYS_MAX = 3_650
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2200, 1, 1)
+FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+LAST_MOMENT = datetime(2200, 1, 1, tzinfo=UTC)
 METERS = (
     "input_uncached",
     "input_cache_read",
@@ -42,6 +56,8 @@ def _amount(value: Decimal) -> Decimal:
     digits = value.normalize().as_tuple().exponent
     if isinstance(digits, int) and -digits > SCALE_MAX:
         raise problem(f"send at most {SCALE_MAX} decimal places")
+    if abs(value) > AMOUNT_MAX:
+        raise problem(f"send at most {AMOUNT_MAX}")
     return value
 
 
@@ -65,6 +81,18 @@ def _zone(name: str) -> str:
     return name
 
 
+def _in_range(moment: datetime) -> datetime:
+    if not FIRST_MOMENT <= moment <= LAST_MOMENT:
+        raise problem(f"send a time from {FIRST_DAY} to {LAST_DAY}")
+    return moment
+
+
+def _day_in_range(day: date) -> date:
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise problem(f"send a day from {FIRST_DAY} to {LAST_DAY}")
+    return day
+
+
 def _on_grid(moment: datetime) -> datetime:
     if moment.microsecond or int(moment.timestamp()) % GRID_SECONDS:
         raise problem("send a time on a quarter hour, like 2026-08-06T06:15:00Z")
@@ -80,12 +108,16 @@ def _meter(name: str) -> str:
 def _at_least_one(value: Decimal) -> Decimal:
     if value < 1:
         raise problem("send facility energy over IT energy, which is at least 1")
+    if value > PUE_MAX:
+        raise problem(f"send facility energy over IT energy, at most {PUE_MAX}")
     return value
 
 
 def _above_zero(value: Decimal) -> Decimal:
     if value <= 0:
         raise problem("send a rate above 0")
+    if value > RATE_MAX:
+        raise problem(f"send a rate of at most {RATE_MAX}")
     return value
 
 
@@ -110,12 +142,14 @@ Zone = Annotated[Name, AfterValidator(_zone)]
 Amount = Annotated[DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_amount)]
 Price = Annotated[Amount, AfterValidator(_not_negative)]
 Pue = Annotated[Amount, AfterValidator(_at_least_one)]
-PositiveRate = Annotated[
-    DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_above_zero)
-]
+PositiveRate = Annotated[Amount, AfterValidator(_above_zero)]
 Meter = Annotated[Name, AfterValidator(_meter)]
 PowerOfTen = Annotated[int, Field(ge=1, le=10**12), AfterValidator(_power_of_ten)]
-GridInstant = Annotated[Instant, AfterValidator(_on_grid)]
-Day = Annotated[date, BeforeValidator(_day)]
+# Every date that a person enters is one of these three.
+DatedInstant = Annotated[Instant, AfterValidator(_in_range)]
+GridInstant = Annotated[DatedInstant, AfterValidator(_on_grid)]
+Day = Annotated[date, BeforeValidator(_day), AfterValidator(_day_in_range)]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Gpus = Annotated[int, Field(ge=1, le=GPUS_MAX)]
+PaymentDays = Annotated[int, Field(ge=0, le=PAYMENT_DAYS_MAX)]

@@ -20,14 +20,20 @@ from pydantic import (
 )
 
 from ledger.wire.errors import InputError
-from ledger.wire.fields import Instant, Name, Names, list_as_tuple, problem_at
+from ledger.wire.fields import Name, Names, list_as_tuple, problem_at
 from ledger.wire.input_fields import (
+    AMOUNT_MAX,
+    LAST_DAY,
+    LAST_MOMENT,
     SCALE_MAX,
     Amount,
     Currency,
+    DatedInstant,
     Day,
+    Gpus,
     GridInstant,
     Meter,
+    PaymentDays,
     Positive,
     PositiveRate,
     PowerOfTen,
@@ -72,7 +78,7 @@ class NewEntity(InputModel):
     rounding: Literal["half_up", "half_even"] = "half_up"
     invoice_prefix: Name | None = None
     default_tier: Name = "standard"
-    payment_days: Whole = 30
+    payment_days: PaymentDays = 30
     is_test: bool = False
 
 
@@ -124,7 +130,7 @@ class NewAsset(DatedInput):
     facility_id: Name
     name: Name
     terms: Literal["owned", "lease"]
-    gpu_count: Positive
+    gpu_count: Gpus
     currency: Currency
     purchase_price: Price | None = None
     residual_value: Price | None = None
@@ -171,8 +177,8 @@ class TariffPeriod(InputModel):
     Give `end` or `resolution_minutes`, and one of the two prices.
     """
 
-    start: Instant
-    end: Instant | None = None
+    start: DatedInstant
+    end: DatedInstant | None = None
     resolution_minutes: Annotated[int, Field(ge=1, le=60 * 24 * 366)] | None = None
     price_per_mwh: Amount | None = None
     price_per_kwh: Amount | None = None
@@ -187,6 +193,11 @@ class TariffPeriod(InputModel):
             raise problem_at(
                 "price_per_mwh", self.price_per_mwh, "send either price_per_mwh or price_per_kwh"
             )
+        if self.until > LAST_MOMENT:
+            raise problem_at("end", self.until.isoformat(), f"send a time up to {LAST_DAY}")
+        if abs(self.per_mwh) > AMOUNT_MAX:
+            action = f"send a price of at most {AMOUNT_MAX} for one MWh"
+            raise problem_at("price_per_kwh", str(self.price_per_kwh), action)
         return self
 
     @property
@@ -238,7 +249,7 @@ class NewDeployment(DatedInput):
     asset_id: Name
     model: Name
     tier: Name | None = None
-    gpu_count: Positive | None = None
+    gpu_count: Gpus | None = None
     gpu_uuids: Names = ()
     engine_instances: Names = ()
     weights: NewWeights = NewWeights()

@@ -14,6 +14,7 @@ def upgrade() -> None:
         "parties",
         "cost_inputs",
         "prices",
+        "bounds",
         "ingest",
         "derived",
         "books",

@@ -1,0 +1,35 @@
+-- The second wall around what people enter: the bounds of ledger/wire/input_fields.py, whoever writes. Within them
+-- every stage can multiply, add up and date what it finds. Plain expressions: a dump restores them before any function.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['customer_alias', 'facility_pue', 'asset', 'deployment', 'deployment_member',
+                              'rate_card_price', 'subscription'] LOOP
+    EXECUTE format('ALTER TABLE public.%I ADD CONSTRAINT valid_in_bounds CHECK (
+      lower(valid) >= ''2000-01-01 00:00Z'' AND (upper(valid) <= ''2200-01-01 00:00Z'' OR upper(valid) = ''infinity''))',
+      name);
+  END LOOP;
+END $$;
+
+ALTER TABLE entity ADD CONSTRAINT payment_days_in_bounds CHECK (payment_days <= 3650);
+ALTER TABLE facility_pue
+  ADD CONSTRAINT pue_in_bounds CHECK (pue <= 100),
+  ADD CONSTRAINT host_in_bounds CHECK (host_mw_per_gpu <= 10000000);
+ALTER TABLE asset
+  ADD CONSTRAINT gpus_in_bounds CHECK (gpu_count <= 1000000),
+  ADD CONSTRAINT life_in_bounds CHECK (life_months <= 1200),
+  ADD CONSTRAINT in_service_in_bounds CHECK (in_service BETWEEN '2000-01-01 00:00Z' AND '2200-01-01 00:00Z'),
+  ADD CONSTRAINT amounts_in_bounds CHECK (
+    purchase_price BETWEEN 0 AND 1e15 AND residual_value BETWEEN 0 AND 1e15 AND gpu_hour_rate BETWEEN 0 AND 1e15);
+ALTER TABLE deployment ADD CONSTRAINT gpus_in_bounds CHECK (gpu_count <= 1000000);
+ALTER TABLE tariff_price
+  ADD CONSTRAINT period_in_bounds CHECK (
+    lower(period) >= '2000-01-01 00:00Z' AND upper(period) <= '2200-01-01 00:00Z'),
+  ADD CONSTRAINT price_in_bounds CHECK (price_per_mwh BETWEEN -1e15 AND 1e15);
+ALTER TABLE fx_rate
+  ADD CONSTRAINT day_in_bounds CHECK (day BETWEEN '2000-01-01' AND '2200-01-01'),
+  ADD CONSTRAINT rate_in_bounds CHECK (rate <= 1e9 AND scale(trim_scale(rate)) <= 12);
+-- A price model whose parameters have no amount of that name holds its own numbers to the same bound.
+ALTER TABLE rate_card_price ADD CONSTRAINT amount_in_bounds CHECK (
+  (params ->> 'amount')::numeric BETWEEN 0 AND 1e15 AND (params ->> 'per')::numeric BETWEEN 1 AND 1e12);
