@@ -49,6 +49,7 @@ async def admit(request: Request[Any, Any, Any]) -> None:
             f"Use a key of role {' or '.join(sorted(roles))}.",
         )
     request.scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
+    request.scope["arriving"].of(caller.key_id)  # type: ignore[typeddict-item]
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

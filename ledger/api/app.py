@@ -6,8 +6,9 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from ledger.api import events, exports, inputs, invoices, operations, page, reports, waiting
 from ledger.api.access import admit
+from ledger.api.arriving import MIB, Entrance
 from ledger.api.problems import to_problem
-from ledger.api.state import MIB, lifespan_of
+from ledger.api.state import lifespan_of
 from ledger.settings import Settings
 
 HANDLERS = (
@@ -27,6 +28,7 @@ def create_app(settings: Settings) -> Litestar:
     return Litestar(
         route_handlers=list(HANDLERS),
         lifespan=[lifespan_of(settings)],
+        middleware=[Entrance],
         before_request=admit,
         exception_handlers={Exception: to_problem},
         request_max_body_size=settings.body_limit_mib * MIB,

@@ -6,22 +6,18 @@ stored is tried again body by body.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
 
 from ledger import clock, metrics
-from ledger.api.problems import TooManyBodiesError
 from ledger.domain.errors import LedgerError
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import IngestLimits, prepare_records, store_prepared
 
-# Bodies are read whole: this is what a process may hold of them, whatever their number.
-HELD_BYTES_MAX = 64 * 1024 * 1024
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 BATCHES_MAX = 2
 
@@ -34,28 +30,14 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Intake:
-    """One per process; `held_bytes` is what the bodies being read and stored may come to."""
+    """One per process."""
 
     pool: "asyncpg.Pool[asyncpg.Record]"
     directory: DirectoryCache
     limits: IngestLimits
-    held_bytes: int = 0
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Room for a body of at most `size` bytes; TooManyBodiesError where there is none now."""
-        if self.held_bytes and self.held_bytes + size > HELD_BYTES_MAX:
-            raise TooManyBodiesError(
-                "Too many bodies are being stored.", "Send it again after Retry-After seconds."
-            )
-        self.held_bytes += size
-        try:
-            yield
-        finally:
-            self.held_bytes -= size
 
     async def store(self, record: Record) -> RecordOutcome:
         """What became of a body; raises what `ingest` raises."""

@@ -28,6 +28,7 @@ TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Body too slow",
     409: "Conflict",
     413: "Body too large",
     415: "Unsupported media type",
@@ -56,6 +57,12 @@ class BodyTooLargeError(LedgerError):
     title = "Body too large"
 
 
+class BodyTooSlowError(LedgerError):
+    """The body stalled, or came at a trickle."""
+
+    title = "Body too slow"
+
+
 class UnsupportedMediaError(LedgerError):
     """The body is of a type this resource does not take."""
 
@@ -71,6 +78,7 @@ class TooManyBodiesError(UnavailableError):
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnauthenticatedError, 401),
     (MalformedBodyError, 400),
+    (BodyTooSlowError, 408),
     (BodyTooLargeError, 413),
     (UnsupportedMediaError, 415),
     (TooManyBodiesError, 429),

@@ -10,6 +10,7 @@ from litestar import Request, Response
 
 from ledger.api.access import author_of, caller_of
 from ledger.api.answer import JSON, encode
+from ledger.api.body import whole_body
 from ledger.api.problems import MalformedBodyError
 from ledger.api.state import state_of
 from ledger.domain.author import Author
@@ -52,7 +53,7 @@ async def read_body(request: Request[Any, Any, Any], model: type[M]) -> M:
 async def read_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The JSON body as an object."""
     try:
-        return decode_line(await request.body())
+        return decode_line(await whole_body(request))
     except LineError as error:
         raise MalformedBodyError(f"The body is not a JSON object: {error}") from error
 
@@ -114,7 +115,7 @@ async def _store(
 
 async def _digest(request: Request[Any, Any, Any]) -> UUID:
     hashed = blake2b(f"{request.method} {request.url.path}\n".encode(), digest_size=16)
-    hashed.update(await request.body())
+    hashed.update(await whole_body(request))
     return UUID(bytes=hashed.digest())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 from litestar import Litestar, Request
 
+from ledger.api.arriving import HELD_BYTES_MAX, MIB, Room
 from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.domain.errors import MissingInputError
 from ledger.flows.directory import DirectoryCache
@@ -15,17 +16,20 @@ from ledger.flows.ingest import IngestLimits
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, open_pool
 
-MIB = 1024 * 1024
+# However large a body may be, there is room for several.
+BODIES_MIN = 4
 
 
 @dataclass(slots=True)
 class State:
-    """`worker` runs flows, `api` reads under row-level security, `intake` takes events."""
+    """`worker` runs flows, `api` reads under row-level security, `intake` takes events;
+    `room` is what bodies may hold."""
 
     worker: "asyncpg.Pool[asyncpg.Record]"
     api: "asyncpg.Pool[asyncpg.Record]"
     limits: IngestLimits
     intake: Intake
+    room: Room
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:
@@ -62,7 +66,8 @@ def lifespan_of(settings: Settings) -> Any:
             open_pool(settings.api_url, application="tokenledger-api") as api,
         ):
             intake = Intake(writers, DirectoryCache(), limits)
-            app.state.ledger = State(worker, api, limits, intake)
+            room = Room(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max))
+            app.state.ledger = State(worker, api, limits, intake, room)
             yield
 
     return lifespan

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ledger import clock
-from ledger.api.intake import HELD_BYTES_MAX, Intake
-from ledger.api.problems import TooManyBodiesError
+from ledger.api.intake import Intake
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.key import usage_key
 from ledger.domain.ingest.record import Record
@@ -61,14 +60,6 @@ async def test_a_body_that_cannot_be_stored_fails_alone(intake: Intake, worker: 
     found = await asyncio.gather(*map(intake.store, bodies), return_exceptions=True)
     assert [type(one) for n, one in enumerate(found) if n == 2] == [KeyCollisionError]
     assert [one for n, one in enumerate(found) if n != 2 and isinstance(one, BaseException)] == []
-
-
-async def test_what_a_process_holds_of_bodies_is_bounded(intake: Intake) -> None:
-    with intake.holding(HELD_BYTES_MAX), pytest.raises(TooManyBodiesError), intake.holding(1):
-        pass
-    with intake.holding(1), intake.holding(1):
-        assert intake.held_bytes == 2
-    assert intake.held_bytes == 0
 
 
 async def _key_of(intake: Intake, worker: Connection) -> "dict[str, str]":

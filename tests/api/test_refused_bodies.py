@@ -14,7 +14,6 @@ from litestar import Litestar
 
 from ledger import clock
 from ledger.api.app import create_app
-from ledger.api.intake import HELD_BYTES_MAX
 from ledger.api.state import State
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.keys import create_api_key
@@ -89,12 +88,15 @@ async def test_who_sends_more_than_is_held_reads_when_to_come_again(
         state = api.app.state.ledger
         assert isinstance(state, State)
         body = large()
-        with state.intake.holding(HELD_BYTES_MAX):
-            refused = await asyncio.to_thread(api.send, body, "application/x-ndjson")
+        for key in ("another", "a third"):
+            state.room.take(key, state.room.most // 2)
+        refused = await asyncio.to_thread(api.send, body, "application/x-ndjson")
+        for key in ("another", "a third"):
+            state.room.give(key, state.room.most // 2)
         assert (refused[0], refused[1]) == (429, "2")
         assert await worker.fetchval("SELECT count(*) FROM receipt") == 0
         status, _, answer = await asyncio.to_thread(api.send, body, "application/x-ndjson")
-        assert (status, answer["received"], state.intake.held_bytes) == (200, EVENTS, 0)
+        assert (status, answer["received"], state.room.held) == (200, EVENTS, 0)
 
 
 async def test_a_body_of_another_kind_is_refused_with_the_reason(
