@@ -12,7 +12,7 @@ CREATE SEQUENCE batch_seq AS bigint;
 -- Advisory locks: (1, 1) in the two-key space is the gate; a batch number is its own key in the
 -- one-key space. The gate is a session lock because it must be free again before the batch commits.
 CREATE FUNCTION draw_batch_seq() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   drawn bigint;
 BEGIN
@@ -38,7 +38,7 @@ COMMENT ON TABLE cut_off IS 'Everything stored up to and including batch_seq is 
 
 -- Statements that read facts for a cut-off must start after this function returns.
 CREATE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   last_drawn bigint;
   smallest_open bigint;

@@ -272,7 +272,7 @@ CREATE INDEX ON activity_mask (window_start, engine_key_id);
 
 -- Partitions are made days ahead; there is no default partition, so that nothing lands unnoticed.
 CREATE FUNCTION ensure_partitions(first_day date, days int) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   parent text;
   day date;

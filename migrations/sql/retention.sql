@@ -11,7 +11,7 @@ CREATE INDEX ON cut_off (batch_seq);
 -- Advisory lock (1, 3) in the two-key space: shared by a transaction that has drawn a cut-off nobody
 -- else sees yet, exclusive for one step of a fold, which would otherwise merge across it.
 CREATE OR REPLACE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   last_drawn bigint;
   smallest_open bigint;
@@ -85,7 +85,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON archived_partition
 -- Measures one day, again where that was done before, and gives it the index that leads from a window
 -- to its facts. SHARE waits for whoever still writes into this day and lets everybody read.
 CREATE FUNCTION close_day(day date) RETURNS fact_partition
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
   measured fact_partition;
@@ -114,7 +114,7 @@ $$;
 
 -- Closes every day before `today` that was not closed yet; returns how many.
 CREATE FUNCTION close_days(today date) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   day date;
   closed int := 0;
@@ -131,7 +131,7 @@ END $$;
 -- Writers into this day are kept out while it is counted; the parent is locked for an instant only.
 CREATE FUNCTION drop_archived_day(day date, file_path text, file_sha256 bytea, file_rows bigint,
                                   file_first_batch_seq bigint, file_last_batch_seq bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
   found fact_partition;

@@ -4,7 +4,7 @@
 -- A partition made beside its parent and attached lets writers go on; made as PARTITION OF it would wait for all of
 -- them, and every other writer for it.
 CREATE OR REPLACE FUNCTION ensure_partitions(first_day date, days int) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
   parent text;
   part text;
@@ -45,7 +45,7 @@ $$;
 -- What other roles do is hidden from all but superusers, and only the worker role draws numbers.
 CREATE FUNCTION list_open_batches()
 RETURNS TABLE (batch_seq bigint, pid int, application text, waits_for text, quiet_since timestamptz, began_at timestamptz)
-LANGUAGE sql STABLE SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
   SELECT (l.classid::bigint << 32) | l.objid::bigint, l.pid, a.application_name, a.wait_event_type,
          greatest(a.query_start, a.state_change), a.xact_start
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
@@ -67,7 +67,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ended_session
 -- Ends sessions that hold a number and have waited for their client, or for a lock, longer than `quiet`. It runs as its
 -- caller: a role may end its own sessions, so nobody needs a right to end those of others.
 CREATE FUNCTION end_frozen_sessions(quiet interval) RETURNS SETOF ended_session
-LANGUAGE sql SET search_path = pg_catalog, public AS $$
+LANGUAGE sql SET search_path = pg_catalog, public, pg_temp AS $$
   -- Chosen first and ended then: conditions of one WHERE have no order.
   WITH frozen AS MATERIALIZED (
     SELECT b.batch_seq, b.pid, b.application, b.quiet_since
@@ -124,7 +124,7 @@ CREATE INDEX ON stage_run (stage, run_id);
 
 -- Adds what lies between two cut-offs; returns up to where the sums stand, or NULL where another process is at it.
 CREATE FUNCTION sum_receipts() RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   since bigint;
   upto bigint;
