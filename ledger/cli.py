@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "api": ("api:api", "Serve the HTTP API."),
     "worker": ("worker:worker", "Read events from Kafka and keep the books up to date."),
     "keys": ("keys:keys", "Create, list and revoke API keys."),
-    "import": ("import_tariff:import_", "Enter slow facts from a file."),
+    "import": ("import_files:import_", "Enter slow facts from a file."),
     "backfill": ("backfill:backfill", "Load usage of the past from CSV or NDJSON."),
     "allocate": ("stages:allocate", "Allocate energy and cost to what was served."),
     "rate": ("stages:rate", "Price what was used."),

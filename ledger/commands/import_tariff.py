@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from ledger.commands.database import Database, author_of, database_options
-from ledger.commands.imports import import_, report, select_rows
+from ledger.commands.imports import report, select_rows
 from ledger.commands.rows import check_columns
 from ledger.commands.show import json_option
 from ledger.commands.tariff_file import TariffColumns, price_series
@@ -19,7 +19,7 @@ from ledger.store.queries import Connection
 from ledger.wire.inputs import NewTariff, NewTariffPrices, read_input
 
 
-@import_.command("tariff")
+@click.command("tariff")
 @click.argument("file", type=click.Path(path_type=Path, exists=True))
 @click.option("--tariff", "tariff_id", required=True, help="Id of the tariff, made if it is new.")
 @click.option("--facility", "facility_id", help="The site of a new tariff.")

@@ -30,10 +30,6 @@ class Kind:
     about: str
 
 
-async def _enter_fx_rate(connection: Any, new: inputs.FxRate, author: Any, **how: bool) -> int:
-    return await enter.enter_fx_rates(connection, inputs.NewFxRates(rates=(new,)), author, **how)
-
-
 # The word on the command line: what its rows are.
 KINDS: Mapping[str, Kind] = {
     "entities": Kind(inputs.NewEntity, enter.enter_entity, False, "legal entities"),
@@ -51,7 +47,6 @@ KINDS: Mapping[str, Kind] = {
     "subscriptions": Kind(
         inputs.NewSubscription, enter.enter_subscription, True, "who is on which rate card"
     ),
-    "fx": Kind(inputs.FxRate, _enter_fx_rate, True, "exchange rates by day"),
 }
 
 
@@ -160,14 +155,20 @@ def select_rows(file: Path, *, delimiter: str, where: Sequence[str]) -> list[Row
     return chosen
 
 
-def report(word: str, *, read: int, written: int, as_json: bool) -> None:
-    """Say how many rows were read and how many were new."""
+def report(
+    word: str, *, read: int, written: int, as_json: bool, skipped: int | None = None
+) -> None:
+    """Say how many rows were read, how many were new, and how many said nothing (None: no such)."""
     if as_json:
-        print_json({"kind": word, "rows": read, "entered": written})
-    elif not written:
-        click.echo(f"{word}: {read:,} rows read, all of them recorded already.")
+        counts = {"kind": word, "rows": read, "entered": written}
+        print_json(counts if skipped is None else counts | {"skipped": skipped})
+        return
+    without = f", {skipped:,} of them without a value" if skipped else ""
+    if written:
+        click.echo(f"{word}: {read:,} rows read{without}, {written:,} entered.")
     else:
-        click.echo(f"{word}: {read:,} rows read, {written:,} entered.")
+        rest = "the rest" if skipped else "all of them"
+        click.echo(f"{word}: {read:,} rows read{without}, {rest} recorded already.")
 
 
 for _word, _kind in KINDS.items():

@@ -5,15 +5,15 @@ Refused with the names of what is missing where a cost is incomplete, never show
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.domain.factory import CostEntity
 from ledger.domain.margin import percent
-from ledger.domain.money import multiply, round_cost, total
-from ledger.domain.period import zone
+from ledger.domain.money import total
+from ledger.reports.exchange import Conversion, convert
 from ledger.reports.gaps import list_gaps, refuse
 from ledger.reports.margin_rows import (
     DIMENSIONS,
@@ -53,16 +53,6 @@ class Conservation:
         """How much of the energy was measured; None without energy."""
         known = self.metered_mj + self.estimated_mj
         return percent(Decimal(self.metered_mj), Decimal(known))
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """The rate by which revenue came into the currency of cost."""
-
-    base: str
-    quote: str
-    rate: Decimal
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +114,7 @@ async def margin_report(
     charges = await margin.sum_charges(connection, entity_id=entity_id, **within)
     usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
     currency = _cost_currency(lines, charges, entity)
-    converted, conversions = await _convert(connection, charges, currency, entity, within)
+    converted, conversions = await convert(connection, charges, currency, entity, within)
     shaped = shape(cost=lines, usage=usage, charges=converted, by=by)
     return MarginReport(
         entity_id=entity_id,
@@ -178,38 +168,6 @@ def _cost_currency(
         )
     priced = sorted({row["currency"] for row in charges if row["currency"]})
     return found[0] if found else (priced[0] if len(priced) == 1 else entity.currency)
-
-
-async def _convert(
-    connection: Connection,
-    charges: Sequence[Mapping[str, Any]],
-    currency: str,
-    entity: CostEntity,
-    within: Mapping[str, Any],
-) -> tuple[list[dict[str, Any]], tuple[Conversion, ...]]:
-    day = (within["until"] - timedelta(microseconds=1)).astimezone(zone(entity.zone)).date()
-    foreign = sorted({row["currency"] for row in charges if row["currency"]} - {currency})
-    rates: dict[str, Conversion] = {}
-    for base in foreign:
-        row = await margin.find_fx_rate(
-            connection, base=base, quote=currency, day=day, batch_seq=within["batch_seq"]
-        )
-        if row is None:
-            raise MissingInputError(
-                f"Revenue is in {base} and cost in {currency}: missing is the exchange rate "
-                f"{base}/{currency} of {day.isoformat()}.",
-                f"Enter that rate, or what it costs in {base}.",
-                where=f"{base}/{currency}",
-            )
-        rates[base] = Conversion(base, currency, row["rate"], row["source"])
-    converted = [dict(row) | {"amount": _converted(row, rates)} for row in charges]
-    return converted, tuple(rates.values())
-
-
-def _converted(row: Mapping[str, Any], rates: Mapping[str, Conversion]) -> Decimal:
-    amount: Decimal = row["amount"]
-    rate = rates.get(row["currency"])
-    return round_cost(multiply(amount, rate.rate)) if rate else amount
 
 
 async def _conservation(

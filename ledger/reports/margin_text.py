@@ -73,8 +73,15 @@ def to_json(report: MarginReport) -> dict[str, Any]:
             "cost_residual": plain(kept.cost_residual),
         },
         "conversions": [
-            {"base": c.base, "quote": c.quote, "rate": plain(c.rate), "source": c.source}
-            for c in report.conversions
+            {
+                "base": rate.base,
+                "quote": rate.quote,
+                "published": rate.published.isoformat(),
+                "multiplier": plain(rate.multiplier),
+                "divisor": plain(rate.divisor),
+                "source": rate.source,
+            }
+            for rate in report.conversions
         ],
     }
 

@@ -44,6 +44,16 @@ async def sum_charges(
     return _plain(rows)
 
 
+async def sum_foreign_charges(
+    connection: Connection, *, home: str, zone: str, entity_id: str, **within: Any
+) -> list[Sums]:
+    """Revenue in other currencies than `home`, by day in a zone, as `sum_charges` says it."""
+    rows = await MARGIN["sum_foreign_charges"].rows(
+        connection, home=home, zone=zone, entity_id=entity_id, **within
+    )
+    return _plain(rows)
+
+
 async def sum_pools(
     connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
 ) -> list[Sums]:
@@ -92,14 +102,24 @@ async def find_engine_activity(
     return _plain(rows)
 
 
-async def find_fx_rate(
-    connection: Connection, *, base: str, quote: str, day: date, batch_seq: int
-) -> Sums | None:
-    """How many `quote` one `base` is worth on a day, with the source of the rate."""
-    row = await MARGIN["find_fx_rate"].row(
-        connection, base=base, quote=quote, day=day, batch_seq=batch_seq
+async def find_fx_rates(
+    connection: Connection,
+    *,
+    asked: Sequence[tuple[str, date]],
+    quote: str,
+    carried_days: int,
+    batch_seq: int,
+) -> list[Sums]:
+    """By which rate each (base, day) becomes `quote`; pairs and days without one are left out."""
+    rows = await MARGIN["find_fx_rates"].rows(
+        connection,
+        bases=[base for base, _ in asked],
+        days=[day for _, day in asked],
+        quote=quote,
+        carried_days=carried_days,
+        batch_seq=batch_seq,
     )
-    return dict(row) if row else None
+    return _plain(rows)
 
 
 async def find_line_evidence(

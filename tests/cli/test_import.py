@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,34 @@ def test_published_fx_rates_are_read_by_a_map(
     done = command.json("import", "fx", path, *mapped, *fixed, "--where", "Date=2024-03-01")
     assert done["entered"] == 1
     assert "has no column Day" in command.refusal("import", "fx", path, "--map", "day=Day", *fixed)
+
+
+def test_a_published_table_of_rates_is_entered_whole_in_a_second_or_two(
+    command: CommandLine, shared_data: Path
+) -> None:
+    path = shared_data / "fx" / "ecb_eurofxref_2022-2026.csv.gz"
+    shape = ("--map", "day=Date", "--set", "base=EUR", "--set", "source=ECB")
+    began = time.monotonic()
+    quotes = ("--quotes", "USD,JPY,GBP,CHF,SEK,HRK")
+    done = command.json("import", "fx", path, *shape, *quotes)
+    assert time.monotonic() - began < 5
+    # HRK was quoted to the end of 2022 only: 257 working days.
+    assert done == {"kind": "fx", "rows": 6 * 1_093, "entered": 5 * 1_093 + 257, "skipped": 836}
+    again = command("import", "fx", path, *shape, *quotes).stdout
+    assert again == (
+        "fx: 6,558 rows read, 836 of them without a value, the rest recorded already.\n"
+    )
+
+
+def test_a_rate_that_was_not_quoted_is_skipped_and_one_that_is_no_number_is_not(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    path = tmp_path / "rates.csv"
+    shape = ("--map", "day=d", "--map", "rate=r", "--set", "base=EUR", "--set", "source=bank")
+    path.write_text("d,r\n2024-03-28,1.08\n2024-03-29,N/A\n2024-03-30,\n2024-04-02,x\n")
+    said = command.refusal("import", "fx", path, *shape, "--set", "quote=USD")
+    assert "line 5: rate: found 'x'" in said
+    path.write_text("d,r\n2024-03-28,1.08\n2024-03-29,N/A\n2024-03-30,\n")
+    done = command.json("import", "fx", path, *shape, "--set", "quote=USD")
+    assert done == {"kind": "fx", "rows": 3, "entered": 1, "skipped": 2}
+    assert "has no column JPY" in command.refusal("import", "fx", path, *shape, "--quotes", "JPY")

@@ -158,7 +158,65 @@ async def test_revenue_in_another_currency_needs_a_rate_and_names_both(
     await books.fx("USD", "EUR", date(2026, 3, 2), "0.8")
     report = await margin(worker)
     assert report.total.revenue == Decimal(8)
-    assert report.conversions[0].rate == Decimal("0.8")
+    assert report.conversions[0].multiplier == Decimal("0.8")
+
+
+async def revenue_over(connection: Connection, since: datetime, until: datetime) -> MarginReport:
+    cut_off = await draw_cut_off(connection, "report")
+    return await margin_report(
+        connection, entity_id="factory", since=since, until=until, cut_off=cut_off
+    )
+
+
+async def test_each_day_of_usage_takes_the_rate_last_published_for_it(
+    worker: Connection, books: Books
+) -> None:
+    await books.usages([(START + n * QUARTER, Tokens(output=1), REAL_TIME) for n in range(4)])
+    friday, days = datetime(2026, 3, 27, 12, tzinfo=UTC), timedelta(days=1)
+    # Palm Sunday's weekend, then Good Friday to Easter Monday: what was published before serves.
+    for day, amount in ((0, "1"), (2, "10"), (3, "100"), (10, "1000")):
+        await books.charge(friday + day * days, amount, buyer=REAL_TIME, currency="USD")
+    await allocate(worker, now=LATER)
+    for published, rate in (
+        (date(2026, 3, 27), "0.5"),
+        (date(2026, 3, 30), "0.25"),
+        (date(2026, 4, 2), "0.125"),
+        (date(2026, 4, 7), "0.75"),
+    ):
+        await books.fx("USD", "EUR", published, rate)
+    report = await revenue_over(worker, START, friday + 12 * days)
+    assert report.total.revenue == Decimal("0.5") + 5 + 25 + 125
+    assert [str(rate.published) for rate in report.conversions] == [
+        *("2026-03-27", "2026-03-30", "2026-04-02"),
+    ]
+    # The rate of the period's last day is not asked for, nor what it would be.
+    await books.charge(friday + 30 * days, "1", buyer=REAL_TIME, currency="USD")
+    with pytest.raises(MissingInputError, match=r"USD/EUR of 2026-04-26, or one of the 10 days"):
+        await revenue_over(worker, START, friday + 31 * days)
+
+
+async def test_rates_quoted_the_other_way_and_by_a_third_currency_serve(
+    worker: Connection, books: Books
+) -> None:
+    await books.usages([(START + n * QUARTER, Tokens(output=1), REAL_TIME) for n in range(4)])
+    await books.charge(START, "10", buyer=REAL_TIME, currency="USD")
+    await allocate(worker, now=LATER)
+    await books.fx("CHF", "EUR", date(2026, 2, 27), "0.5")
+    await books.fx("CHF", "USD", date(2026, 2, 27), "4")
+    assert (await margin(worker)).total.revenue == Decimal("1.25")
+    await books.fx("EUR", "USD", date(2026, 3, 2), "1.1684")
+    report = await margin(worker)
+    assert report.total.revenue == Decimal("8.558712769599")
+    assert to_json(report)["conversions"] == [
+        {
+            "base": "USD",
+            "quote": "EUR",
+            "published": "2026-03-02",
+            "multiplier": "1",
+            "divisor": "1.1684",
+            "source": "test",
+        }
+    ]
 
 
 async def test_unknown_customer_carries_its_share_as_a_line_of_its_own(

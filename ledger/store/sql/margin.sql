@@ -51,6 +51,26 @@ SELECT c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
  ORDER BY c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
 
+-- name: sum_foreign_charges
+-- The charges of an entity for [since, until) in currencies other than `home`, by day in a zone.
+-- Index: charge (entity_id, window_start).
+WITH charges AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
+    FROM charge c
+   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+     AND c.batch_seq <= :batch_seq
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+)
+SELECT (c.window_start AT TIME ZONE :zone)::date AS used_on,
+       c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+       coalesce(sum(c.amount), 0) AS amount,
+       coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0)::bigint AS unpriced_tokens
+  FROM charges c JOIN usage_key u USING (usage_key_id)
+ WHERE c.currency <> :home
+ GROUP BY used_on, c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
+ ORDER BY used_on, c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+
 -- name: sum_pools
 -- What an entity's windows of [since, until) cost before anybody was charged, per currency and kind.
 -- Index: cost_pool (entity_id, window_start).
@@ -119,10 +139,28 @@ SELECT k.engine_key_id, k.engine_instance, k.model, k.tier, u.entity_id, a.windo
 HAVING sum(a.uncached + a.cache_read + a.cache_write) <> 0 OR sum(a.output) <> 0
  ORDER BY a.window_start, k.engine_key_id;
 
--- name: find_fx_rate
--- The rate of a day as known at a cut-off, or no row.
-SELECT f.rate, f.source FROM fx_rate f
- WHERE f.base = :base AND f.quote = :quote AND f.day = :day AND f.recorded @> :batch_seq::bigint;
+-- name: find_fx_rates
+-- What one `base` is worth in `quote` on each day, as known at a cut-off: by the last rate published on or
+-- before it, at most `carried_days` before. A pair quoted the other way is divided by, and two pairs of one
+-- day and source are crossed. Index: the exclusion constraint's (base, quote, day).
+SELECT asked.base, asked.day AS used_on, found.published, found.multiplier, found.divisor, found.source
+  FROM unnest(:bases::text[], :days::date[]) AS asked(base, day)
+ CROSS JOIN LATERAL (
+  SELECT f.day AS published, f.rate AS multiplier, 1::numeric AS divisor, f.source, 1 AS kind
+    FROM fx_rate f
+   WHERE f.base = asked.base AND f.quote = :quote AND f.day <= asked.day
+     AND f.day >= asked.day - :carried_days::int AND f.recorded @> :batch_seq::bigint
+   UNION ALL
+  SELECT f.day, 1, f.rate, f.source, 2 FROM fx_rate f
+   WHERE f.base = :quote AND f.quote = asked.base AND f.day <= asked.day
+     AND f.day >= asked.day - :carried_days::int AND f.recorded @> :batch_seq::bigint
+   UNION ALL
+  SELECT t.day, t.rate, f.rate, f.source, 3 FROM fx_rate f
+    JOIN fx_rate t ON t.base = f.base AND t.quote = :quote AND t.day = f.day AND t.source = f.source
+                  AND t.recorded @> :batch_seq::bigint
+   WHERE f.quote = asked.base AND f.day <= asked.day
+     AND f.day >= asked.day - :carried_days::int AND f.recorded @> :batch_seq::bigint
+   ORDER BY published DESC, kind, source LIMIT 1) AS found;
 
 -- name: find_line_evidence
 -- One cost line as it stood at a cut-off, with the stored order its inputs were read up to. Index: primary key.
