@@ -1,16 +1,23 @@
 -- Three roles: the owner migrates; the worker writes and owns nothing; the api reads under row-level
 -- security, told per transaction who asks (tokenledger.role, tokenledger.customer, tokenledger.entity).
 
-CREATE FUNCTION asking_role() RETURNS text LANGUAGE sql STABLE AS
-  $$ SELECT coalesce(current_setting('tokenledger.role', true), '') $$;
-CREATE FUNCTION asking_customer() RETURNS text LANGUAGE sql STABLE AS
-  $$ SELECT nullif(current_setting('tokenledger.customer', true), '') $$;
-CREATE FUNCTION sees_all() RETURNS boolean LANGUAGE sql STABLE AS
-  $$ SELECT asking_role() IN ('admin', 'finance') $$;
+CREATE FUNCTION asking_role() RETURNS text LANGUAGE sql STABLE
+RETURN coalesce(current_setting('tokenledger.role', true), '');
+CREATE FUNCTION asking_customer() RETURNS text LANGUAGE sql STABLE
+RETURN nullif(current_setting('tokenledger.customer', true), '');
+CREATE FUNCTION sees_all() RETURNS boolean LANGUAGE sql STABLE
+RETURN asking_role() IN ('admin', 'finance');
 
-GRANT USAGE ON SCHEMA public TO tokenledger_worker, tokenledger_api;
-GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO tokenledger_worker;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tokenledger_worker;
+DO $$
+DECLARE
+  home name := current_schema();
+BEGIN
+  EXECUTE format('GRANT USAGE ON SCHEMA %I TO tokenledger_worker, tokenledger_api', home);
+  EXECUTE format('GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA %I TO tokenledger_worker', home);
+  EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO tokenledger_worker', home);
+  EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO tokenledger_api', home);
+  EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM PUBLIC', home);
+END $$;
 GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (recorded) ON customer_alias, facility_pue, asset, tariff_price, deployment,
@@ -19,9 +26,7 @@ GRANT DELETE ON quarantine_raw TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
 
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO tokenledger_api;
 REVOKE SELECT ON api_key, idempotency_key FROM tokenledger_api;
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;
 
 DO $$
 DECLARE

@@ -6,7 +6,7 @@ DECLARE
 BEGIN
   FOREACH name IN ARRAY ARRAY['customer_alias', 'facility_pue', 'asset', 'deployment', 'deployment_member',
                               'rate_card_price', 'subscription'] LOOP
-    EXECUTE format('ALTER TABLE public.%I ADD CONSTRAINT valid_in_bounds CHECK (
+    EXECUTE format('ALTER TABLE %I ADD CONSTRAINT valid_in_bounds CHECK (
       lower(valid) >= ''2000-01-01 00:00Z'' AND (upper(valid) <= ''2200-01-01 00:00Z'' OR upper(valid) = ''infinity''))',
       name);
   END LOOP;

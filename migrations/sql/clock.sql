@@ -12,7 +12,7 @@ CREATE SEQUENCE batch_seq AS bigint;
 -- Advisory locks: (1, 1) in the two-key space is the gate; a batch number is its own key in the
 -- one-key space. The gate is a session lock because it must be free again before the batch commits.
 CREATE FUNCTION draw_batch_seq() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   drawn bigint;
 BEGIN
@@ -38,7 +38,7 @@ COMMENT ON TABLE cut_off IS 'Everything stored up to and including batch_seq is 
 
 -- Statements that read facts for a cut-off must start after this function returns.
 CREATE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   last_drawn bigint;
   smallest_open bigint;
@@ -80,15 +80,15 @@ BEGIN
     USING ERRCODE = 'restrict_violation';
 END $$;
 
+-- A body that is parsed when it is made names its functions by what they are, not by a path of schemas: a
+-- restore, whose path is empty, checks rows with it.
 CREATE FUNCTION on_grid(moment timestamptz) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT moment IS NULL OR moment IN ('infinity', '-infinity')
-      OR mod(extract(epoch FROM moment), 900) = 0
-$$;
+LANGUAGE sql IMMUTABLE
+RETURN moment IS NULL OR moment IN ('infinity', '-infinity')
+    OR mod(extract(epoch FROM moment), 900) = 0;
 
 CREATE FUNCTION valid_on_grid(valid tstzrange) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT NOT isempty(valid) AND NOT lower_inf(valid)
-     AND lower_inc(valid) AND NOT upper_inc(valid)
-     AND on_grid(lower(valid)) AND on_grid(upper(valid))
-$$;
+LANGUAGE sql IMMUTABLE
+RETURN NOT isempty(valid) AND NOT lower_inf(valid)
+   AND lower_inc(valid) AND NOT upper_inc(valid)
+   AND on_grid(lower(valid)) AND on_grid(upper(valid));

@@ -271,20 +271,28 @@ COMMENT ON COLUMN activity_mask.mask IS 'Bit n is set where an attempt ran in se
 CREATE INDEX ON activity_mask (window_start, engine_key_id);
 
 -- Partitions are made days ahead; there is no default partition, so that nothing lands unnoticed.
+-- A partition made beside its parent and attached lets writers go on; made as PARTITION OF it would wait for all of
+-- them, and every other writer for it.
 CREATE FUNCTION ensure_partitions(first_day date, days int) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
 DECLARE
   parent text;
+  part text;
   day date;
   made int := 0;
+  -- Named, because what is made without a schema goes into the first of the path.
+  home name := (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE c.oid = 'usage_fact'::regclass);
 BEGIN
   PERFORM pg_advisory_xact_lock(1, 2);
   FOREACH parent IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading'] LOOP
     FOR n IN 0 .. days - 1 LOOP
       day := first_day + n;
-      IF to_regclass(format('public.%I', parent || to_char(day, '_YYYYMMDD'))) IS NULL THEN
-        EXECUTE format('CREATE TABLE public.%I PARTITION OF public.%I FOR VALUES FROM (%L) TO (%L)',
-                       parent || to_char(day, '_YYYYMMDD'), parent, day, day + 1);
+      part := parent || to_char(day, '_YYYYMMDD');
+      IF to_regclass(format('%I', part)) IS NULL THEN
+        EXECUTE format('CREATE TABLE %I.%I (LIKE %I INCLUDING ALL)', home, part, parent);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                       parent, part, day, day + 1);
         made := made + 1;
       END IF;
     END LOOP;

@@ -88,7 +88,7 @@ CREATE TABLE idempotency_key (
 -- What ingest caches of the slow facts carries this number; any change of them raises it.
 CREATE SEQUENCE directory_version AS bigint;
 CREATE FUNCTION touch_directory() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
   -- Held until the change is visible: a number alone would be seen before what it announces.
   PERFORM pg_advisory_xact_lock_shared(1, 3);

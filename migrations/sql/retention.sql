@@ -11,7 +11,7 @@ CREATE INDEX ON cut_off (batch_seq);
 -- Advisory lock (1, 3) in the two-key space: shared by a transaction that has drawn a cut-off nobody
 -- else sees yet, exclusive for one step of a fold, which would otherwise merge across it.
 CREATE OR REPLACE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   last_drawn bigint;
   smallest_open bigint;
@@ -39,18 +39,18 @@ END $$;
 -- Whoever reads at a cut-off may read again later, so every one is kept but those that nobody can ask
 -- for again once they are a day old.
 CREATE FUNCTION is_kept(drawn cut_off) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-  SELECT drawn.purpose <> 'fold'
-     AND (drawn.purpose NOT IN ('check', 'status', 'status over the API')
-          OR drawn.drawn_at > now() - interval '1 day')
-$$;
+LANGUAGE sql STABLE
+RETURN drawn.purpose <> 'fold'
+   AND (drawn.purpose NOT IN ('check', 'status', 'status over the API')
+        OR drawn.drawn_at > now() - interval '1 day');
 
 -- The first kept cut-off that sees a batch, or NULL: rows of one window may merge where it is equal.
 CREATE FUNCTION first_seen_at(batch bigint) RETURNS bigint
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE
+BEGIN ATOMIC
   SELECT c.batch_seq FROM cut_off c WHERE c.batch_seq >= batch AND is_kept(c)
-   ORDER BY c.batch_seq LIMIT 1
-$$;
+   ORDER BY c.batch_seq LIMIT 1;
+END;
 
 CREATE TABLE fact_partition (
   table_name      text NOT NULL,
@@ -83,19 +83,20 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON archived_partition
   FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
 -- Measures one day, again where that was done before, and gives it the index that leads from a window
--- to its facts. SHARE waits for whoever still writes into this day and lets everybody read.
+-- to its facts. SHARE waits for whoever still writes into this day and lets everybody read; whoever waits for
+-- it makes every later writer wait behind, so it waits for a moment and is tried again.
 CREATE FUNCTION close_day(day date) RETURNS fact_partition
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
 DECLARE
   part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
   measured fact_partition;
 BEGIN
-  EXECUTE format('LOCK TABLE public.%I IN SHARE MODE', part);
-  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON public.%I (usage_key_id, time)', part || '_key_time', part);
-  EXECUTE format('INSERT INTO public.fact_partition AS p
+  EXECUTE format('LOCK TABLE %I IN SHARE MODE', part);
+  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I (usage_key_id, time)', part || '_key_time', part);
+  EXECUTE format('INSERT INTO fact_partition AS p
                     (table_name, stored_day, rows, first_time, last_time, first_batch_seq, last_batch_seq)
                   SELECT ''usage_fact'', %L, count(*), min(time), max(time), min(batch_seq), max(batch_seq)
-                    FROM public.%I
+                    FROM %I
                   ON CONFLICT (table_name, stored_day) DO UPDATE
                      SET rows = excluded.rows, first_time = excluded.first_time,
                          last_time = excluded.last_time, first_batch_seq = excluded.first_batch_seq,
@@ -104,17 +105,21 @@ BEGIN
   RETURN measured;
 END $$;
 
+-- Which tables are meant is settled before their names are read as days: the planner may otherwise read the name of any
+-- table so, and fail.
 CREATE FUNCTION list_fact_days() RETURNS SETOF date
-LANGUAGE sql STABLE AS $$
-  SELECT to_date(right(c.relname, 8), 'YYYYMMDD')
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-   WHERE i.inhparent = 'public.usage_fact'::regclass
-   ORDER BY 1
-$$;
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+  WITH part AS MATERIALIZED (
+    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+     WHERE i.inhparent = 'usage_fact'::regclass
+  )
+  SELECT to_date(right(p.relname, 8), 'YYYYMMDD') FROM part p ORDER BY 1;
+END;
 
 -- Closes every day before `today` that was not closed yet; returns how many.
 CREATE FUNCTION close_days(today date) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   day date;
   closed int := 0;
@@ -131,13 +136,13 @@ END $$;
 -- Writers into this day are kept out while it is counted; the parent is locked for an instant only.
 CREATE FUNCTION drop_archived_day(day date, file_path text, file_sha256 bytea, file_rows bigint,
                                   file_first_batch_seq bigint, file_last_batch_seq bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
   found fact_partition;
 BEGIN
   PERFORM set_config('lock_timeout', '2s', true);
-  EXECUTE format('LOCK TABLE public.%I IN SHARE ROW EXCLUSIVE MODE', part);
+  EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', part);
   found := close_day(day);
   IF (found.rows, found.first_batch_seq, found.last_batch_seq)
      IS DISTINCT FROM (file_rows, file_first_batch_seq, file_last_batch_seq) THEN
@@ -149,8 +154,8 @@ BEGIN
                                   first_batch_seq, last_batch_seq)
     VALUES ('usage_fact', day, file_path, file_sha256, found.rows, found.first_time, found.last_time,
             found.first_batch_seq, found.last_batch_seq);
-  EXECUTE format('ALTER TABLE public.usage_fact DETACH PARTITION public.%I', part);
-  EXECUTE format('DROP TABLE public.%I', part);
+  EXECUTE format('ALTER TABLE usage_fact DETACH PARTITION %I', part);
+  EXECUTE format('DROP TABLE %I', part);
 END $$;
 
 REVOKE ALL ON FUNCTION close_day(date), close_days(date),

@@ -1,51 +1,11 @@
 -- What keeps a running ledger running: changes of tables that hold up nobody, frozen sessions ended, and sums of what
 -- arrived that need not be read from all its receipts.
 
--- A partition made beside its parent and attached lets writers go on; made as PARTITION OF it would wait for all of
--- them, and every other writer for it.
-CREATE OR REPLACE FUNCTION ensure_partitions(first_day date, days int) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '2s' AS $$
-DECLARE
-  parent text;
-  part text;
-  day date;
-  made int := 0;
-BEGIN
-  PERFORM pg_advisory_xact_lock(1, 2);
-  FOREACH parent IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading'] LOOP
-    FOR n IN 0 .. days - 1 LOOP
-      day := first_day + n;
-      part := parent || to_char(day, '_YYYYMMDD');
-      IF to_regclass(format('public.%I', part)) IS NULL THEN
-        EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL)', part, parent);
-        EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
-                       parent, part, day, day + 1);
-        made := made + 1;
-      END IF;
-    END LOOP;
-  END LOOP;
-  RETURN made;
-END $$;
-
--- Who waits for a strong lock makes every later writer wait behind it, so it waits for a moment and is tried again.
-ALTER FUNCTION close_day(date) SET lock_timeout = '2s';
-
--- Which tables are meant is settled before their names are read as days: the planner may otherwise read the name of any
--- table so, and fail.
-CREATE OR REPLACE FUNCTION list_fact_days() RETURNS SETOF date
-LANGUAGE sql STABLE AS $$
-  WITH part AS MATERIALIZED (
-    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-     WHERE i.inhparent = 'public.usage_fact'::regclass
-  )
-  SELECT to_date(right(p.relname, 8), 'YYYYMMDD') FROM part p ORDER BY 1
-$$;
-
 -- Numbers drawn and not yet committed, each with its session; `quiet_since` is when the session was last told anything.
 -- What other roles do is hidden from all but superusers, and only the worker role draws numbers.
 CREATE FUNCTION list_open_batches()
 RETURNS TABLE (batch_seq bigint, pid int, application text, waits_for text, quiet_since timestamptz, began_at timestamptz)
-LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE sql STABLE AS $$
   SELECT (l.classid::bigint << 32) | l.objid::bigint, l.pid, a.application_name, a.wait_event_type,
          greatest(a.query_start, a.state_change), a.xact_start
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
@@ -67,7 +27,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ended_session
 -- Ends sessions that hold a number and have waited for their client, or for a lock, longer than `quiet`. It runs as its
 -- caller: a role may end its own sessions, so nobody needs a right to end those of others.
 CREATE FUNCTION end_frozen_sessions(quiet interval) RETURNS SETOF ended_session
-LANGUAGE sql SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE sql AS $$
   -- Chosen first and ended then: conditions of one WHERE have no order.
   WITH frozen AS MATERIALIZED (
     SELECT b.batch_seq, b.pid, b.application, b.quiet_since
@@ -124,7 +84,7 @@ CREATE INDEX ON stage_run (stage, run_id);
 
 -- Adds what lies between two cut-offs; returns up to where the sums stand, or NULL where another process is at it.
 CREATE FUNCTION sum_receipts() RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
   since bigint;
   upto bigint;
