@@ -44,9 +44,9 @@ class Settings(BaseSettings):
     kafka_password: SecretStr | None = Field(None, description="SASL password")
     kafka_ca_file: Path | None = Field(None, description="CA certificates for TLS")
     metrics_port: int | None = Field(
-        None, ge=1, le=65_535, description="where a worker serves Prometheus text"
+        None, ge=1, le=65_535, description="where a process serves Prometheus text without a key"
     )
-    metrics_host: str = Field("127.0.0.1", description="address a worker serves it on")
+    metrics_host: str = Field("127.0.0.1", description="address it is served on")
     frozen_seconds: int = Field(
         120,
         ge=1,

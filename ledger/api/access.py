@@ -7,7 +7,7 @@ from uuid import uuid4
 from litestar import Request
 
 from ledger.api.problems import UnauthenticatedError
-from ledger.api.state import state_of
+from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ForbiddenError
 from ledger.flows.keys import authenticate
@@ -70,7 +70,7 @@ async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text:
         raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")
-    async with state_of(request).worker.acquire() as connection:
+    async with state_of(request).keys.acquire(timeout=WAIT_S) as connection:
         key = await authenticate(connection, text.strip())
     if key is None:
         raise UnauthenticatedError(

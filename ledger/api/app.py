@@ -7,6 +7,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from ledger.api import events, exports, inputs, invoices, operations, page, reports, waiting
 from ledger.api.access import admit
 from ledger.api.arriving import MIB, Entrance
+from ledger.api.headers import add_headers
 from ledger.api.problems import to_problem
 from ledger.api.state import lifespan_of
 from ledger.settings import Settings
@@ -30,6 +31,7 @@ def create_app(settings: Settings) -> Litestar:
         lifespan=[lifespan_of(settings)],
         middleware=[Entrance],
         before_request=admit,
+        before_send=[add_headers],
         exception_handlers={Exception: to_problem},
         request_max_body_size=settings.body_limit_mib * MIB,
         openapi_config=OpenAPIConfig(

@@ -5,30 +5,33 @@ from typing import Any
 from litestar import Request, Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from ledger.api.access import PUBLIC
+from ledger.api.access import HOUSE, PUBLIC
 from ledger.api.answer import answer
 from ledger.api.state import state_of
-from ledger.store import api_reads
 
 
 @get("/healthz", roles=PUBLIC)
-async def healthz() -> Response[bytes]:
-    """The process answers."""
+async def healthz(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The process answers, and the books can be read."""
+    await state_of(request).health.readable.answered()
     return answer({"status": "ok"})
 
 
 @get("/readyz", roles=PUBLIC)
 async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The database answers too, and has its schema."""
-    async with state_of(request).worker.acquire() as connection:
-        await api_reads.is_ready(connection)
+    """The database has its schema, answers, and has room on its disk."""
+    health = state_of(request).health
+    await health.readable.answered()
+    await health.writable.answered()
     return answer({"status": "ready"})
 
 
-@get("/metrics", roles=PUBLIC)
+@get("/metrics", roles=HOUSE)
 async def show_metrics() -> Response[bytes]:
-    """Prometheus text: what this process did, and what it last learnt of the ledger."""
-    # Nobody is asked: it answers while the database is away, when it is wanted most.
+    """Prometheus text: what this process did, and what it last learnt of the ledger.
+
+    `TOKENLEDGER_METRICS_PORT` serves it on an address of its own, without a key.
+    """
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -6,6 +6,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from ledger.api.access import PUBLIC
+from ledger.api.headers import PAGE_POLICY
 from ledger.domain.errors import NotFoundError
 
 FILES = {
@@ -13,9 +14,6 @@ FILES = {
     "style.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
 }
-POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-src blob:"
-)
 
 
 @get("/", roles=PUBLIC, include_in_schema=False)
@@ -34,7 +32,7 @@ def _file(name: str) -> Response[bytes]:
     if name not in FILES:
         raise NotFoundError(f"There is no file {name!r} here.")
     content = (files("ledger.web") / name).read_bytes()
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    headers = {"Content-Security-Policy": PAGE_POLICY}
     return Response(content, media_type=FILES[name], headers=headers)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 from litestar import Request, Response
@@ -94,14 +96,11 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-_AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
-    # What is asked of a connection that was told of its end and has not ended yet.
-    asyncpg.InternalClientError,
-    ConnectionError,
-)
+# Classes of SQLSTATE that pass by themselves: connections, resources (a full disk among them),
+# an operator's doing, the system below, and transactions undone or left alone for too long.
+_PASSING = ("08", "53", "57", "58", "25P03", "25P04", "40", "55P03")
+# Values that no column can hold, and rows that contradict others.
+_VALUES, _CONTRADICTIONS = "22", "23"
 
 
 def status_of(error: Exception) -> int:
@@ -113,9 +112,11 @@ def status_of(error: Exception) -> int:
 
 def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The problem document of an error, with the request id as its instance."""
-    error = _of_database(error)
+    request_id = str(request.scope.get("request_id") or uuid4().hex)
+    found, error = error, _foreseen(error)
+    if found is not error:
+        log.warning("request %s: %s", request_id, type(found).__name__)
     status = status_of(error)
-    request_id = str(request.scope.get("request_id", ""))
     if status >= 500 and not isinstance(error, LedgerError):
         log.error("request %s failed", request_id, exc_info=error)
     body: dict[str, Any] = {
@@ -142,13 +143,41 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
     )
 
 
-def _of_database(error: Exception) -> Exception:
-    """What passes by itself is said as such; anything else is left as it is."""
-    if isinstance(error, _AWAY):
-        return UnavailableError("The database does not answer.", "Send the request again.")
-    if isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError):
-        return UnavailableError("Something else holds it up.", "Send the request again.")
+def _foreseen(error: Exception) -> Exception:
+    """What the database or Python refused, as an error of ours; anything else is left as it is.
+
+    An error while a transaction ends hides the one that ended it: both are looked at.
+    """
+    if isinstance(error, LedgerError | WireError | HTTPException):
+        return error
+    if any(map(_passes, _chain(error))):
+        return UnavailableError("The database cannot answer now.", "Send the request again.")
+    code = getattr(error, "sqlstate", None) or ""
+    if isinstance(error, UnicodeError | OverflowError | asyncpg.InterfaceError) or code.startswith(
+        _VALUES
+    ):
+        return InvalidInputError("A value is not one that the books can hold.", "Send another.")
+    if code.startswith(_CONTRADICTIONS):
+        return ConflictError("It contradicts what is recorded.", "Look at what is there.")
+    if isinstance(error, RecursionError):
+        return MalformedBodyError("It is nested too deeply.", "Send something flatter.")
     return error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_PASSING)
+    # What is asked of a connection that was told of its end, or of a pool that is closing; what
+    # the client itself finds wrong with a value is a ValueError as well.
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return not isinstance(error, ValueError)
+    return isinstance(error, ConnectionError | TimeoutError)
 
 
 def _slug(status: int, error: Exception) -> str:

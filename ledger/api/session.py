@@ -12,7 +12,7 @@ from ledger.api.access import author_of, caller_of
 from ledger.api.answer import JSON, encode
 from ledger.api.body import whole_body
 from ledger.api.problems import MalformedBodyError
-from ledger.api.state import state_of
+from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.store import api_reads
@@ -31,7 +31,10 @@ async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
     """A read-only transaction in which row-level security knows who asks."""
     caller = caller_of(request)
     pool = state_of(request).api
-    async with pool.acquire() as connection, connection.transaction(readonly=True):
+    async with (
+        pool.acquire(timeout=WAIT_S) as connection,
+        connection.transaction(readonly=True),
+    ):
         await api_reads.say_who_asks(
             connection, role=caller.role, customer_id=caller.customer_id or ""
         )
@@ -41,7 +44,7 @@ async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def working(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
     """A connection of the worker, for flows and for reports of the house."""
-    async with state_of(request).worker.acquire() as connection:
+    async with state_of(request).worker.acquire(timeout=WAIT_S) as connection:
         yield connection
 
 

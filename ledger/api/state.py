@@ -1,14 +1,19 @@
-"""What a serving process holds: two pools, the directory cache, and its limits."""
+"""What a serving process holds: its pools, the directory cache, and its limits.
+
+Nobody shares a pool whom another could keep waiting: finding the caller, taking events, running
+flows, reading, and telling how it is, each have their own.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from litestar import Litestar, Request
 
 from ledger.api.arriving import HELD_BYTES_MAX, MIB, Room
+from ledger.api.health import Health
 from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.domain.errors import MissingInputError
 from ledger.flows.directory import DirectoryCache
@@ -18,18 +23,27 @@ from ledger.store.connect import WRITING, open_pool
 
 # However large a body may be, there is room for several.
 BODIES_MIN = 4
+# Requests look their callers up by primary key, one after another.
+KEYS = 4
+# How long a request waits for a connection before it is told to come again.
+WAIT_S = 10
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 @dataclass(slots=True)
 class State:
-    """`worker` runs flows, `api` reads under row-level security, `intake` takes events;
-    `room` is what bodies may hold."""
+    """`worker` runs flows, `api` reads under row-level security, `keys` finds callers.
 
-    worker: "asyncpg.Pool[asyncpg.Record]"
-    api: "asyncpg.Pool[asyncpg.Record]"
+    `intake` takes events, and `room` is what bodies may hold.
+    """
+
+    worker: Pool
+    api: Pool
+    keys: Pool
     limits: IngestLimits
     intake: Intake
     room: Room
+    health: Health
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:
@@ -57,6 +71,8 @@ def lifespan_of(settings: Settings) -> Any:
         )
         async with (
             open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
+            open_pool(settings.worker_url, size=KEYS, application="tokenledger-api-keys") as keys,
+            open_pool(settings.api_url, size=1, application="tokenledger-api-health") as asking,
             open_pool(
                 settings.worker_url,
                 size=BATCHES_MAX,
@@ -67,7 +83,7 @@ def lifespan_of(settings: Settings) -> Any:
         ):
             intake = Intake(writers, DirectoryCache(), limits)
             room = Room(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max))
-            app.state.ledger = State(worker, api, limits, intake, room)
+            app.state.ledger = State(worker, api, keys, limits, intake, room, Health(asking))
             yield
 
     return lifespan

@@ -26,7 +26,9 @@ def api(host: str | None, port: int | None) -> None:
     frames_in_one_thread()
     from ledger.api.app import create_app
     from ledger.commands.background import watch
+    from ledger.commands.metrics_address import serve_metrics
 
+    serve_metrics(settings, transport="http")
     app = create_app(settings)
     collect_rarely()
     with watch(settings.worker_url, frozen_s=settings.frozen_seconds):

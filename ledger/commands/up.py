@@ -15,6 +15,7 @@ from ledger import clock
 from ledger.api.app import create_app
 from ledger.commands.background import background, watch
 from ledger.commands.database import DatabaseUrls, author_of
+from ledger.commands.metrics_address import serve_metrics
 from ledger.commands.migrate import migrate_urls
 from ledger.domain.errors import UnavailableError
 from ledger.flows.ingest import prepare_storage
@@ -55,6 +56,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
         urls = _prepare(database)
         assert urls.worker is not None
         _show_first_key(urls.worker)
+        serve_metrics(settings, transport="http")
         serving = settings.model_copy(update={"worker_url": urls.worker, "api_url": urls.api})
         with (
             watch(urls.worker, frozen_s=settings.frozen_seconds),

@@ -7,9 +7,8 @@ from contextlib import ExitStack
 
 import click
 import uvloop
-from prometheus_client import start_http_server
 
-from ledger.domain.errors import MissingInputError, UnavailableError
+from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
 
@@ -23,7 +22,8 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
 
     Several workers share the partitions; one of them at least should settle.
     """
-    settings = Settings()
+    given = {"metrics_port": metrics_port, "metrics_host": metrics_host}
+    settings = Settings(**{n: v for n, v in given.items() if v is not None})  # type: ignore[arg-type]
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -34,27 +34,14 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
     share_heaps()
     frames_in_one_thread()
     from ledger.commands.background import background, watch
+    from ledger.commands.metrics_address import serve_metrics
 
-    port = metrics_port or settings.metrics_port
-    if port is not None:
-        _serve_metrics(metrics_host or settings.metrics_host, port)
+    serve_metrics(settings, transport="kafka")
     with ExitStack() as stack:
         stack.enter_context(watch(settings.worker_url, frozen_s=settings.frozen_seconds))
         if not no_settle:
             stack.enter_context(background(settings.worker_url, settings.settle_seconds))
         uvloop.run(_until_signal(settings))
-
-
-def _serve_metrics(host: str, port: int) -> None:
-    from ledger import metrics
-
-    metrics.expect("kafka")
-    try:
-        start_http_server(port, host)
-    except OSError as error:
-        raise UnavailableError(
-            f"{host}:{port} cannot be used for metrics ({error.strerror}).", "Name another."
-        ) from error
 
 
 async def _until_signal(settings: Settings) -> None:

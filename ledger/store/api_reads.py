@@ -50,6 +50,11 @@ async def is_ready(connection: Connection) -> bool:
     return bool(await READS["is_ready"].value(connection) == 0)
 
 
+async def spill(connection: Connection) -> None:
+    """Write a megabyte to the disk of the database, and let it go; DiskFullError."""
+    await READS["spill"].value(connection)
+
+
 async def list_rows(connection: Connection, name: str, **given: Any) -> list[asyncpg.Record]:
     """Rows of one of the list queries of this room, as the caller may see them."""
     return await READS[name].rows(connection, **given)

@@ -94,7 +94,7 @@ function bars(hours) {
     return `<g><title>${title}</title>${bar(x, hour.revenue, "bar-revenue")}${bar(x + step * 0.4, hour.cost, "bar-cost")}${bar(x + step * 0.4, hour.idle, "bar-idle")}${label}</g>`;
   });
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Revenue and cost of each hour">${marks.join("")}${drawn.join("")}</svg>
-    <div class="legend"><span><i style="background:var(--accent)"></i>revenue</span><span><i style="background:var(--cost)"></i>cost</span><span><i style="background:var(--idle)"></i>of it idle</span></div>`;
+    <div class="legend"><span><i class="key-revenue"></i>revenue</span><span><i class="key-cost"></i>cost</span><span><i class="key-idle"></i>of it idle</span></div>`;
 }
 
 function field(moment) { return moment.slice(0, 16); }

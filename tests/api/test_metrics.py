@@ -29,9 +29,9 @@ def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:
 
 def test_what_was_sent_is_measured_by_fate(served: Served) -> None:
     event = attempt("m1") | {"source": SOURCE}
-    before = read(served.get("/metrics", role=None).text)
+    before = read(served.get("/metrics").text)
     served.send(event, event, event | {"time": "2026-08-06T11:01:30Z"}, b"{nothing")
-    after = read(served.get("/metrics", role=None).text)
+    after = read(served.get("/metrics").text)
     assert set(NAMES) <= set(after)
 
     def grown(fate: str) -> float:
@@ -41,6 +41,14 @@ def test_what_was_sent_is_measured_by_fate(served: Served) -> None:
 
     wanted = {"counted": 1, "duplicate": 1, "conflict": 1, "quarantined": 1}
     assert {fate: grown(fate) for fate in wanted} == wanted
+
+
+def test_metrics_are_for_the_house(served: Served) -> None:
+    for role, status in (
+        *((None, 401), ("ingest", 403), ("customer", 403)),
+        *(("finance", 200), ("admin", 200)),
+    ):
+        assert served.get("/metrics", role=role).status_code == status
 
 
 def test_what_the_ledger_knows_is_shown_whoever_stored_it() -> None:

@@ -125,10 +125,11 @@ def test_command_exists(service: str) -> None:
     assert "status" in COMMANDS
 
 
-def test_worker_shows_its_metrics_to_the_network_of_its_services_only() -> None:
-    assert environment("worker")["TOKENLEDGER_METRICS_HOST"] == "0.0.0.0"
-    assert int(environment("worker")["TOKENLEDGER_METRICS_PORT"]) > 0
-    assert "ports" not in SERVICES["worker"]
+def test_metrics_are_shown_to_the_network_of_the_services_only() -> None:
+    for service in ("api", "worker"):
+        assert environment(service)["TOKENLEDGER_METRICS_HOST"] == "0.0.0.0"
+        port = int(environment(service)["TOKENLEDGER_METRICS_PORT"])
+        assert not [one for one in SERVICES[service].get("ports", []) if one.endswith(f":{port}")]
     assert Settings.model_fields["metrics_host"].default == "127.0.0.1"
 
 

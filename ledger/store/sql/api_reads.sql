@@ -16,6 +16,11 @@ VALUES (:key_id, :idempotency_key, :request_digest, :status, :body);
 -- Whether the schema is there.
 SELECT count(*) FROM cut_off WHERE false;
 
+-- name: spill
+-- Writes a megabyte to the database's disk and lets it go, as any role may: it fails where none is free.
+-- Little memory is asked for first, and the series depends on the answer.
+SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), generate_series(length(small.kept), 50000);
+
 -- name: list_entities
 -- Entities the caller may see.
 SELECT entity_id, name, address, tax_number, currency, zone, rounding, invoice_prefix, default_tier,

@@ -1,0 +1,67 @@
+"""Whether the books can be read and written, asked once for all who want to know at a time.
+
+It has a connection of its own: whatever else waits for one, this is answered.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from ledger.domain.errors import UnavailableError
+from ledger.store import api_reads
+
+# A load balancer asks often, and the answer does not change that fast.
+READABLE_FOR_S = 0.25
+ROOM_FOR_S = 5
+ANSWER_S = 2
+
+
+@dataclass(slots=True)
+class Question:
+    """Something asked of the database, whose answer holds for `good_for_s` seconds."""
+
+    ask: Callable[[], Awaitable[None]]
+    good_for_s: float
+    _asked: "asyncio.Task[None] | None" = None
+    _answered_at: float = 0.0
+
+    async def answered(self) -> None:
+        """What `ask` raises; UnavailableError where no answer comes in time."""
+        fresh = time.monotonic() - self._answered_at < self.good_for_s
+        if self._asked is None or (self._asked.done() and not fresh):
+            self._asked = asyncio.create_task(self._ask())
+        # Who gives up does not take the answer from the others, and nobody asks twice meanwhile.
+        await asyncio.wait([self._asked], timeout=ANSWER_S)
+        if not self._asked.done():
+            raise UnavailableError("The database does not answer in time.", "Ask again.")
+        self._asked.result()
+
+    async def _ask(self) -> None:
+        try:
+            await self.ask()
+        finally:
+            self._answered_at = time.monotonic()
+
+
+@dataclass(slots=True)
+class Health:
+    """`readable` is life itself; `writable` tells whether the database's disk has room left."""
+
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    readable: Question = field(init=False)
+    writable: Question = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.readable = Question(self._read, READABLE_FOR_S)
+        self.writable = Question(self._spill, ROOM_FOR_S)
+
+    async def _read(self) -> None:
+        async with self.pool.acquire() as connection:
+            await api_reads.is_ready(connection)
+
+    async def _spill(self) -> None:
+        async with self.pool.acquire() as connection:
+            await api_reads.spill(connection)

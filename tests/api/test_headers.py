@@ -1,0 +1,37 @@
+"""What every answer says to browsers and caches, whatever it is an answer to."""
+
+import re
+from importlib.resources import files
+
+from ledger.api.headers import HEADERS
+from tests.api.served import Served
+
+
+def test_every_answer_carries_them(served: Served) -> None:
+    for status, answer in (
+        (200, served.get("/", role=None)),
+        (200, served.get("/web/app.js", role=None)),
+        (200, served.get("/healthz", role=None)),
+        (200, served.get("/schema/openapi.json", role=None)),
+        (200, served.get("/v1/entities")),
+        (401, served.get("/v1/entities", role=None)),
+        (403, served.get("/v1/keys", role="customer")),
+        (404, served.get("/nowhere")),
+        (405, served.call("DELETE", "/v1/entities")),
+        (415, served.send(b"{}", Content_Type="text/csv")),
+        (422, served.get("/v1/customers?limit=0")),
+    ):
+        assert answer.status_code == status
+        assert {name for name in HEADERS if name not in answer.headers} == set()
+        assert answer.headers["cache-control"] == "no-store"
+        policy = answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+
+
+def test_the_page_needs_nothing_inline() -> None:
+    inline = re.compile(
+        r"<script(?![^>]*\bsrc=)|\sstyle=|<style|\son[a-z]+=|javascript:|setAttribute\(.style"
+    )
+    for name in ("index.html", "app.js"):
+        assert inline.findall((files("ledger.web") / name).read_text()) == []
