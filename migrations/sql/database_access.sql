@@ -9,9 +9,10 @@ BEGIN
   EXECUTE format('GRANT CONNECT ON DATABASE %I TO tokenledger_worker, tokenledger_api', current_database());
   REVOKE CREATE ON SCHEMA public FROM PUBLIC, tokenledger_worker, tokenledger_api;
   -- What PostgreSQL lets everybody do: store bytes past every table, write into the WAL, and hold locks that
-  -- the stored clock waits for. Locks are for those who write.
+  -- the stored clock waits for. Locks are for those who write; letting go of its own is what a pool asks of every
+  -- session it gets back.
   FOR able IN SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-               WHERE n.nspname = 'pg_catalog'
+               WHERE n.nspname = 'pg_catalog' AND p.proname <> 'pg_advisory_unlock_all'
                  AND (p.proname ~ '^(lo_|pg_advisory_|pg_try_advisory_)' OR p.proname IN
                       ('loread', 'lowrite', 'pg_logical_emit_message')) LOOP
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', able);
