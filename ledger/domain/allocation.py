@@ -13,8 +13,9 @@ from decimal import Decimal
 
 from ledger.domain.apportion import amount_of, apportion, cumulative_split, units_of
 from ledger.domain.busy import busy_seconds, runs
+from ledger.domain.counter_course import microseconds
 from ledger.domain.energy import host_energy_mj, uplift
-from ledger.domain.meter import Span, energy_between, microseconds
+from ledger.domain.meter import Span, energy_between
 from ledger.domain.money import EXACT
 from ledger.domain.period import WINDOW_SECONDS, Period, intersect
 from ledger.domain.tariff import TariffCut, energy_cost

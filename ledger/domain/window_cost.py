@@ -4,10 +4,9 @@ Invariant: every GPU of every asset is in one scope, deployed or not, and so is 
 the hardware cost of an asset is split once, between its deployments and what nobody deployed.
 """
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -27,30 +26,13 @@ from ledger.domain.busy import ALL_BUSY
 from ledger.domain.claim import Claims, Deployment, EngineKey
 from ledger.domain.cost_line import CostLine, CostPool, MeterWindow, WindowCosts
 from ledger.domain.factory import AssetTerms, Factory, valid_at
-from ledger.domain.meter import Span, energy_between, findings, microseconds
+from ledger.domain.gpu_spans import GpuSpans
+from ledger.domain.meter import energy_between, findings
 from ledger.domain.money import ZERO
 from ledger.domain.period import Period, window_of
 from ledger.domain.tariff import TariffCut, TariffPoint, cut
 
 NO_WEIGHTS = Weights(0, 0, 0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class GpuSpans:
-    """The energy spans of one GPU in time order, with their starts to find a window's by."""
-
-    spans: Sequence[Span]
-    starts_us: Sequence[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "starts_us", [span.start_us for span in self.spans])
-
-    def within(self, window: Period) -> Sequence[Span]:
-        """Spans that touch the window."""
-        first = max(bisect_right(self.starts_us, microseconds(window.start)) - 1, 0)
-        last = bisect_right(self.starts_us, microseconds(window.end) - 1)
-        begin = microseconds(window.start)
-        return [span for span in self.spans[first:last] if span.end_us > begin]
 
 
 @dataclass(frozen=True, slots=True)

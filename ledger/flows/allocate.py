@@ -10,10 +10,11 @@ from datetime import datetime
 
 from ledger.domain.allocation import Activity
 from ledger.domain.cost_line import WindowCosts
+from ledger.domain.counter_course import AROUND
 from ledger.domain.factory import CostEntity, Factory, GpuHome
-from ledger.domain.meter import EnergyReading, spans
+from ledger.domain.gpu_spans import GpuSpans, spans_by_window
 from ledger.domain.period import WINDOW
-from ledger.domain.window_cost import GpuSpans, WindowFacts, WorkedOn, cost_window
+from ledger.domain.window_cost import WindowFacts, WorkedOn, cost_window
 from ledger.flows.find_due import find_due
 from ledger.flows.stage import StageReport
 from ledger.store import cost, meter
@@ -141,7 +142,7 @@ async def _read_facts(
     for (window, engine_key_id), mask in found.items():
         masks[window][engine_key_id] = mask
     metered = await _read_spans(connection, windows, gpus, batch_seq)
-    return {window: WindowFacts(work[window], masks[window], metered) for window in windows}
+    return {window: WindowFacts(work[window], masks[window], metered[window]) for window in windows}
 
 
 async def _read_work(
@@ -166,16 +167,16 @@ async def _read_work(
 
 async def _read_spans(
     connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
-) -> dict[str, GpuSpans]:
-    rows = await meter.find_readings(
+) -> dict[datetime, dict[str, GpuSpans]]:
+    readings = await meter.find_energy_readings(
         connection,
         gpu_uuids=gpus,
-        since=windows[0],
-        until=windows[-1] + WINDOW,
+        since=windows[0] - AROUND,
+        until=windows[-1] + WINDOW + AROUND,
         batch_seq=batch_seq,
     )
-    readings: dict[str, list[EnergyReading]] = defaultdict(list)
-    for row in rows:
-        reading = EnergyReading(row["sampled_at"], row["epoch"], row["energy_mj"], row["quality"])
-        readings[row["gpu_uuid"]].append(reading)
-    return {gpu: GpuSpans(spans(found)) for gpu, found in readings.items()}
+    found: dict[datetime, dict[str, GpuSpans]] = {window: {} for window in windows}
+    for gpu, of_gpu in readings.items():
+        for window, gpu_spans in spans_by_window(of_gpu, windows).items():
+            found[window][gpu] = gpu_spans
+    return found

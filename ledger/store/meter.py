@@ -1,11 +1,13 @@
 """Reads what meters and engine counters said, and what was made of the meters."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 import asyncpg
 
 from ledger.domain.counter import CounterSample
+from ledger.domain.counter_course import AROUND, EnergyReading
 from ledger.store.queries import Connection, load_queries
 
 METER = load_queries("meter")
@@ -25,14 +27,44 @@ async def find_readings(
     )
 
 
+async def find_energy_readings(
+    connection: Connection,
+    *,
+    gpu_uuids: Sequence[str],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> dict[str, list[EnergyReading]]:
+    """What `find_readings` finds, as readings of each GPU in the order of their times."""
+    rows = await find_readings(
+        connection, gpu_uuids=gpu_uuids, since=since, until=until, batch_seq=batch_seq
+    )
+    found: dict[str, list[EnergyReading]] = defaultdict(list)
+    for row in rows:
+        found[row["gpu_uuid"]].append(
+            EnergyReading(
+                row["sampled_at"],
+                row["epoch"],
+                row["energy_mj"],
+                row["quality"],
+                row["power_mw"],
+                row["source"],
+            )
+        )
+    return found
+
+
 async def find_touched_readings(
     connection: Connection, *, since_seq: int, batch_seq: int
 ) -> list[tuple[str, datetime, datetime]]:
-    """(GPU, from, to) of every span whose energy readings stored after `since_seq` may change."""
+    """(GPU, from, to) of every span whose energy readings stored after `since_seq` may change.
+
+    Readings may decide what others mean that lie up to `AROUND` before or after them.
+    """
     rows = await METER["find_touched_readings"].rows(
         connection, since_seq=since_seq, batch_seq=batch_seq
     )
-    return [(row["gpu_uuid"], row["first_at"], row["last_at"]) for row in rows]
+    return [(row["gpu_uuid"], row["first_at"] - AROUND, row["last_at"] + AROUND) for row in rows]
 
 
 async def find_metered_gpus(

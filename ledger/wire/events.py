@@ -158,8 +158,9 @@ class ReservationEvent(Envelope):
 class EnergyData(WireModel):
     """One raw cumulative reading of a GPU's energy counter in mJ, never a difference.
 
-    `epoch` names the life of the counter (boot and driver load): readings of two epochs are
-    never subtracted. `scope` module means that the counter covers CPU and memory too.
+    `epoch` names the life of the counter (boot and driver load), as its reader knows it: what
+    lies between two epochs is never measured, at most a lower bound of it is booked. `scope`
+    module means that the counter covers CPU and memory too.
     """
 
     gpu_uuid: Annotated[Name, AfterValidator(_parent_uuid)]

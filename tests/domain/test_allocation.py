@@ -13,8 +13,9 @@ from ledger.domain.allocation import (
     allocate_window,
 )
 from ledger.domain.busy import busy_seconds, mask_of, runs
+from ledger.domain.counter_course import EnergyReading
 from ledger.domain.energy import uplift
-from ledger.domain.meter import EnergyReading, Span, energy_between, spans
+from ledger.domain.meter import Span, energy_between, spans
 from ledger.domain.period import Period
 from ledger.domain.tariff import TariffCut, energy_cost
 

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.meter import EnergyReading, energy_between, findings, spans
+from ledger.domain.counter_course import EnergyReading
+from ledger.domain.meter import energy_between, findings, spans
 
 T0 = datetime(2024, 10, 27, tzinfo=UTC)
 
@@ -17,13 +18,13 @@ def moments(*seconds: int) -> list[datetime]:
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> list[EnergyReading]:
+def streams(draw: st.DrawFn, least: int = 1) -> list[EnergyReading]:
     readings, second, energy = [], 0, draw(st.integers(0, 10**12))
     for _ in range(draw(st.integers(2, 30))):
         readings.append(at(second, energy))
         elapsed = draw(st.integers(1, 50))
         second += elapsed
-        energy += draw(st.integers(0, 700_000 * elapsed))
+        energy += draw(st.integers(least, 700_000 * elapsed))
     return readings
 
 
@@ -76,13 +77,14 @@ def test_of_a_suspect_stretch_nothing_is_known() -> None:
 def test_a_new_name_for_an_old_counter_does_not_book_its_whole_life() -> None:
     lived = 10**12
     (span,) = spans([at(0, lived), at(1, lived + 700_000, "b")])
-    assert (span.energy_mj, span.finding) == (0, "counter_jump")
+    assert (span.energy_mj, span.metered, span.finding) == (700_000, False, "epoch_changed")
 
 
-def test_one_glitched_reading_books_no_more_than_it_shows() -> None:
+def test_one_glitched_reading_is_left_out_and_named() -> None:
     lived = 10**12
     found = spans([at(0, lived), at(1, 5), at(2, lived + 1_400_000)])
-    assert [(s.energy_mj, s.finding) for s in found] == [(5, "counter_reset"), (0, "counter_jump")]
+    assert [(s.energy_mj, s.finding) for s in found if s.finding is None] == [(1_400_000, None)]
+    assert findings(found) == ["readings_disagree"]
 
 
 def test_a_whole_step_of_the_counter_may_fall_between_two_close_readings() -> None:

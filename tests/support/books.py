@@ -230,10 +230,16 @@ class Books:
         return int(found)
 
     async def readings(
-        self, gpu_uuid: str, readings: Sequence[tuple[datetime, int]], *, epoch: str = "boot-1"
+        self,
+        gpu_uuid: str,
+        readings: Sequence[tuple[datetime, int]],
+        *,
+        epoch: str = "boot-1",
+        source: str = "test",
+        power_mw: int | None = None,
     ) -> int:
         """(sampled at, counter in mJ) of one GPU."""
-        source_id = await self.source()
+        source_id = await self.source(source)
         async with self.connection.transaction():
             batch_seq = await draw_batch_seq(self.connection)
             day = await self._stored_day()
@@ -241,10 +247,13 @@ class Books:
                 "gpu_reading",
                 columns=(
                     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
-                    *("sampled_at", "energy_mj", "method", "quality"),
+                    *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
                 ),
                 records=[
-                    (day, batch_seq, n, source_id, gpu_uuid, epoch, at, mj, "nvml_counter", "good")
+                    (
+                        *(day, batch_seq, n, source_id, gpu_uuid, epoch),
+                        *(at, mj, power_mw, "nvml_counter", "good"),
+                    )
                     for n, (at, mj) in enumerate(readings)
                 ],
             )

@@ -111,7 +111,8 @@ SELECT o.gpu_uuid, o.entity_id, o.deployment_id, sum(o.metered_mj)::bigint AS me
  ORDER BY o.gpu_uuid, o.entity_id, o.deployment_id;
 
 -- name: find_metered_spans
--- Merged periods in which a GPU's energy is known, metered or estimated, inside [since, until).
+-- Merged periods in which a GPU's energy is known, metered or estimated, inside [since, until): the lower bound that a
+-- suspect counter proves is no knowledge of the time it stands for.
 -- Index: meter_window primary key.
 WITH meters AS (
   SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.*
@@ -122,7 +123,7 @@ WITH meters AS (
 ), merged AS (
   SELECT m.gpu_uuid,
          unnest(range_agg(tstzrange(m.window_start, m.window_start + interval '15 minutes'))) AS span
-    FROM meters m WHERE m.covered_s > 0 OR m.metered_mj > 0 OR m.estimated_mj > 0
+    FROM meters m WHERE m.covered_s > 0 OR m.metered_mj > 0
    GROUP BY m.gpu_uuid
 )
 SELECT m.gpu_uuid, lower(m.span) AS valid_from, upper(m.span) AS valid_to

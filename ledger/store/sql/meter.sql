@@ -1,9 +1,10 @@
 -- name: find_readings
 -- Readings of GPUs inside [since, until), and of each GPU the neighbour on either side, so that the
--- range's edges can be interpolated; of readings of one instant the first stored stands.
+-- range's edges can be interpolated; of equal readings of one reader the first stored stands.
 -- Index: gpu_reading (gpu_uuid, sampled_at).
-SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.epoch)
-       found.gpu_uuid, found.epoch, found.sampled_at, found.energy_mj, found.power_mw, found.method, found.quality
+SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.energy_mj, found.epoch, s.source)
+       found.gpu_uuid, found.epoch, found.sampled_at, found.energy_mj, found.power_mw, found.method, found.quality,
+       s.source
   FROM (
     SELECT r.* FROM gpu_reading r
      WHERE r.gpu_uuid = ANY(:gpu_uuids::text[]) AND r.sampled_at >= :since AND r.sampled_at < :until
@@ -12,14 +13,14 @@ SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.epoch)
     SELECT before.* FROM unnest(:gpu_uuids::text[]) AS named(gpu_uuid), LATERAL (
       SELECT r.* FROM gpu_reading r
        WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at < :since AND r.batch_seq <= :batch_seq
-       ORDER BY r.sampled_at DESC LIMIT 1) before
+       ORDER BY r.sampled_at DESC, r.energy_mj DESC LIMIT 1) before
     UNION ALL
     SELECT after.* FROM unnest(:gpu_uuids::text[]) AS named(gpu_uuid), LATERAL (
       SELECT r.* FROM gpu_reading r
        WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :until AND r.batch_seq <= :batch_seq
-       ORDER BY r.sampled_at LIMIT 1) after
-  ) found
- ORDER BY found.gpu_uuid, found.sampled_at, found.epoch, found.batch_seq, found.ordinal;
+       ORDER BY r.sampled_at, r.energy_mj LIMIT 1) after
+  ) found JOIN source s USING (source_id)
+ ORDER BY found.gpu_uuid, found.sampled_at, found.energy_mj, found.epoch, s.source, found.batch_seq, found.ordinal;
 
 -- name: find_touched_readings
 -- Per GPU the spans whose energy readings stored in (since_seq, batch_seq] can have changed: from the

@@ -1,0 +1,227 @@
+"""Puts the readings of one board's energy counter into courses: stretches in which it ran on.
+
+A reading joins the course that it can continue: the counter did not fall, and did not grow by more
+than a board can draw. What cannot be one counter running on (a reset, a glitch, a clock set back, a
+second collector whose clock differs) falls into courses of its own, by what the counter shows and
+not by what its epoch is called: a name lost with a collector's state is no new counter.
+
+Invariant: courses do not depend on the order or the repetition of readings, and no stretch of time
+is in two of them, but where a clock was set back.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+
+from ledger.domain.period import EPOCH, MICROSECOND
+
+# More than any board or module draws. Where nobody knows a board's own limit this one still keeps
+# the whole life of a counter from being booked as the energy of a second.
+POWER_LIMIT_MW = 5_000_000
+# Counters move in steps of 20 to 100 ms, so that two close readings may show a whole step.
+COUNTER_STEP_US = 200_000
+# What happens this long before or after a stretch may decide what its readings mean.
+AROUND = timedelta(minutes=15)
+# Courses that a reading may continue: glitches and a second clock need two or three.
+OPEN_COURSES = 8
+# By no more than this the clocks of two collectors of one board differ.
+SKEW = timedelta(seconds=10)
+STEP_BACK_READINGS = 3
+PACE_READINGS = 10
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EnergyReading:
+    """A counter of `energy_mj` millijoules at `sampled_at`, in one `epoch` of the counter.
+
+    `power_mw` is what the board said it draws then, None where it did not; `source` is who read it.
+    """
+
+    sampled_at: datetime
+    epoch: str
+    energy_mj: int
+    quality: str = "good"
+    power_mw: int | None = None
+    source: str = ""
+
+    @property
+    def stream(self) -> tuple[str, str]:
+        """Who read it, in which life of the counter as named by the reader."""
+        return self.source, self.epoch
+
+
+Course = list[EnergyReading]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What a board can do: the most it draws, in mW."""
+
+    power_limit_mw: int = POWER_LIMIT_MW
+
+    def can_draw(self, energy_mj: int, since: datetime, until: datetime) -> bool:
+        """Whether so much energy fits into the time, with a tenth and a counter step of margin."""
+        elapsed_us = microseconds(until) - microseconds(since) + COUNTER_STEP_US
+        return energy_mj * 10_000_000 <= self.power_limit_mw * elapsed_us * 11
+
+
+ANY_BOARD = Board()
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, exact."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def runs_on(readings: Sequence[EnergyReading], board: Board = ANY_BOARD) -> bool:
+    """Whether each of these readings, as they are ordered, continues the one before it."""
+    return all(
+        one.sampled_at < other.sampled_at
+        and one.energy_mj <= other.energy_mj
+        and board.can_draw(other.energy_mj - one.energy_mj, one.sampled_at, other.sampled_at)
+        for one, other in pairwise(readings)
+    )
+
+
+def find_courses(
+    readings: Iterable[EnergyReading], board: Board
+) -> tuple[list[Course], list[EnergyReading]]:
+    """The courses of a board in time order, and the readings that fit into none of them."""
+    grown = _grow(sorted(readings, key=_by_time), board)
+    if len(grown) < 2:
+        return grown, []
+    kept: list[Course] = []
+    left_out: list[EnergyReading] = []
+    for course in sorted(grown, key=_longest_first):
+        if any(steps_back(k, course) or steps_back(course, k) for k in kept):
+            kept.append(course)
+            continue
+        inside = [one for one in course if any(_covers(k, one) for k in kept)]
+        left_out += inside
+        kept += _outside(course, kept)
+    kept.sort(key=lambda course: (course[0].sampled_at, course[0].energy_mj))
+    return kept, left_out
+
+
+def steps_back(one: Course, other: Course) -> bool:
+    """Whether `other` continues `one` under a clock that was set back between them.
+
+    Single readings prove nothing, nor does a step larger than the counter's pace.
+    """
+    last, first = one[-1], other[0]
+    if first.sampled_at > last.sampled_at or last.stream != first.stream:
+        return False
+    paces = (paced_mj(one, SKEW), paced_mj(other, SKEW))
+    if min(len(one), len(other)) < STEP_BACK_READINGS or not all(paces):
+        return False
+    return 0 <= first.energy_mj - last.energy_mj <= 2 * max(paces)
+
+
+def _by_time(reading: EnergyReading) -> tuple[datetime, int, str, str]:
+    return reading.sampled_at, reading.energy_mj, *reading.stream
+
+
+def _grow(ordered: Sequence[EnergyReading], board: Board) -> list[Course]:
+    """Every reading to that of the courses it can continue whose pace it keeps best."""
+    growing: list[_Growing] = []
+    closed: list[Course] = []
+    for _, alike in groupby(ordered, key=lambda one: (one.sampled_at, one.energy_mj)):
+        reading = next(alike)
+        able = [one for one in growing if one.can_take(reading, board)]
+        if able:
+            best = able[0] if len(able) == 1 else min(able, key=lambda one: one.misses_by(reading))
+            best.take(reading)
+            continue
+        growing.append(_Growing([reading], reading.sampled_at))
+        if len(growing) > OPEN_COURSES:
+            stale = min(growing, key=lambda one: one.course[-1].sampled_at)
+            growing.remove(stale)
+            closed.append(stale.course)
+    return closed + [one.course for one in growing]
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A course, and since when its counter has shown its present value."""
+
+    course: Course
+    moved_at: datetime
+
+    def can_take(self, reading: EnergyReading, board: Board) -> bool:
+        last = self.course[-1]
+        grown = reading.energy_mj - last.energy_mj
+        return (
+            grown >= 0
+            and last.sampled_at < reading.sampled_at
+            and board.can_draw(
+                grown, max(self.moved_at, reading.sampled_at - AROUND), reading.sampled_at
+            )
+        )
+
+    def misses_by(self, reading: EnergyReading) -> int:
+        """How far in mJ the reading is from what the course's pace leads to."""
+        last = self.course[-1]
+        led_to = last.energy_mj + paced_mj(self.course, reading.sampled_at - last.sampled_at)
+        return abs(reading.energy_mj - led_to)
+
+    def take(self, reading: EnergyReading) -> None:
+        if reading.energy_mj != self.course[-1].energy_mj:
+            self.moved_at = reading.sampled_at
+        self.course.append(reading)
+
+
+def paced_mj(course: Course, length: timedelta) -> int:
+    """What the board uses in so much time at the pace of the course's last readings, in mJ."""
+    one, other = course[-PACE_READINGS:][0], course[-1]
+    elapsed = (other.sampled_at - one.sampled_at) // MICROSECOND
+    grown = other.energy_mj - one.energy_mj
+    return grown * (length // MICROSECOND) // elapsed if elapsed else 0
+
+
+def _longest_first(course: Course) -> tuple[timedelta, int, EnergyReading]:
+    return course[0].sampled_at - course[-1].sampled_at, -len(course), course[0]
+
+
+def _outside(course: Course, kept: Sequence[Course]) -> list[Course]:
+    """The parts of a course outside the time of those kept."""
+    parts = [
+        list(part)
+        for covered, part in groupby(course, key=lambda one: any(_covers(k, one) for k in kept))
+        if not covered
+    ]
+    return [trimmed for part in parts if (trimmed := _trimmed(part, kept))]
+
+
+def _covers(course: Course, reading: EnergyReading) -> bool:
+    return course[0].sampled_at <= reading.sampled_at <= course[-1].sampled_at
+
+
+def _trimmed(part: Course, kept: Sequence[Course]) -> Course:
+    """A part without the readings whose energy a course beside it already has.
+
+    Two readers of one counter differ by what it grows while their clocks do.
+    """
+    before = max(
+        (k for k in kept if k[-1].sampled_at < part[0].sampled_at),
+        key=lambda k: k[-1].sampled_at,
+        default=None,
+    )
+    after = min(
+        (k for k in kept if k[0].sampled_at > part[-1].sampled_at),
+        key=lambda k: k[0].sampled_at,
+        default=None,
+    )
+    low, high = part[0].energy_mj, part[-1].energy_mj
+    if before is not None and is_behind(before, part):
+        low = before[-1].energy_mj
+    if after is not None and is_behind(part, after):
+        high = after[0].energy_mj
+    return [one for one in part if low <= one.energy_mj <= high]
+
+
+def is_behind(one: Course, other: Course) -> bool:
+    """Whether `other`, which comes later, begins below the end of `one` by no more than clocks
+    that differ explain."""
+    behind = one[-1].energy_mj - other[0].energy_mj
+    return 0 < behind <= max(paced_mj(one, SKEW), paced_mj(other, SKEW))

@@ -1,0 +1,169 @@
+"""A board whose true energy is known, read under faults: never more is booked than was used.
+
+The truth is a list of watts by second; what a counter shows is its running sum, and what a fault
+does to the readings is done here, by arithmetic of its own.
+"""
+
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.domain.counter_course import EnergyReading
+from ledger.domain.meter import energy_between, findings, spans
+
+T0 = datetime(2026, 8, 1, 10, tzinfo=UTC)
+LIFE = 10_800_000_000
+
+
+def load(seed: int, seconds: int) -> list[int]:
+    """A board between idle and full load, changing every few seconds."""
+    rng = Random(seed)
+    return [rng.randint(20, 700) if rng.random() < 0.2 else 350 for _ in range(seconds)]
+
+
+WATTS = st.builds(load, st.integers(0, 10**6), st.integers(120, 600))
+
+
+def counter(watts: list[int], *, before: int = 0) -> list[int]:
+    """What the counter shows at each second, in mJ."""
+    return list(accumulate((w * 1_000 for w in watts), initial=before))
+
+
+def read(
+    shown: list[int], seconds: range, *, epoch: str = "a", source: str = "/h", clock_s: int = 0
+) -> list[EnergyReading]:
+    return [
+        EnergyReading(T0 + timedelta(seconds=s + clock_s), epoch, shown[s], "good", None, source)
+        for s in seconds
+    ]
+
+
+def booked(readings: list[EnergyReading]) -> tuple[int, int, list[str]]:
+    found = spans(readings)
+    edges = [T0 - timedelta(days=2), T0 + timedelta(days=2)]
+    (energy,) = energy_between(found, edges)
+    return energy.metered_mj, energy.estimated_mj, findings(found)
+
+
+@given(WATTS, st.sampled_from([0, 3_000_000, LIFE]), st.integers(1, 30))
+def test_a_lost_state_file_changes_no_energy(watts: list[int], before: int, step: int) -> None:
+    shown = counter(watts, before=before)
+    away = len(watts) // 3
+    readings = [
+        *read(shown, range(0, away, step)),
+        *read(shown, range(2 * away, len(watts), step), epoch="b"),
+    ]
+    metered, estimated, found = booked(readings)
+    assert metered + estimated == readings[-1].energy_mj - readings[0].energy_mj
+    assert found == ["epoch_changed"]
+    assert estimated == readings[away and -len(range(2 * away, len(watts), step))].energy_mj - max(
+        one.energy_mj for one in readings if one.epoch == "a"
+    )
+
+
+@given(
+    WATTS,
+    st.sampled_from([0, 3_000_000, LIFE]),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(-3, 3),
+)
+def test_two_collectors_of_one_board_count_its_energy_once(
+    watts: list[int], before: int, one_s: int, other_s: int, skew_s: int
+) -> None:
+    shown = counter(watts, before=before)
+    one = read(shown, range(0, len(watts), one_s), epoch="A", source="/h/a")
+    other = read(shown, range(1, len(watts), other_s), epoch="B", source="/h/b", clock_s=skew_s)
+    metered, estimated, _ = booked(one + other)
+    used = shown[len(watts) - 1] - shown[0]
+    assert metered + estimated <= used
+    # Two clocks differ by `skew_s`, so that as many seconds at either end are open.
+    assert metered + estimated >= used - 700_000 * (2 * abs(skew_s) + 2 * max(one_s, other_s))
+
+
+@given(WATTS, st.sampled_from([0, 3_000_000, LIFE]), st.integers(2, 7_200), st.integers(1, 5))
+def test_a_clock_set_back_changes_no_energy(
+    watts: list[int], before: int, back_s: int, step: int
+) -> None:
+    shown = counter(watts, before=before)
+    half = len(watts) // 2
+    readings = [
+        *read(shown, range(0, half, step)),
+        *read(shown, range(half, len(watts), step), clock_s=-back_s),
+    ]
+    metered, estimated, found = booked(readings)
+    used = readings[-1].energy_mj - readings[0].energy_mj
+    assert metered + estimated <= used
+    if back_s > len(watts):
+        assert metered + estimated == used
+        assert found == ["clock_step"]
+
+
+@given(WATTS, st.sampled_from([0, 3_000_000, LIFE]), st.integers(0, 300))
+def test_a_reset_books_no_more_than_the_new_counter_proves(
+    watts: list[int], before: int, lost_s: int
+) -> None:
+    half = len(watts) // 2
+    old, new = counter(watts[:half], before=before), counter(watts[half:])
+    readings = [
+        *read(old, range(half)),
+        *read(new, range(min(lost_s, len(new) - 1), len(new)), epoch="b", clock_s=half),
+    ]
+    metered, estimated, _ = booked(readings)
+    assert metered + estimated <= sum(watts) * 1_000
+    assert metered <= old[half - 1] - old[0] + new[-1]
+
+
+@given(WATTS, st.sampled_from([3_000_000, LIFE]), st.integers(10, 90), st.sampled_from([0, 2**40]))
+def test_zeros_and_absurd_values_in_between_are_named_and_change_no_energy(
+    watts: list[int], before: int, at_s: int, value: int
+) -> None:
+    shown = counter(watts, before=before)
+    readings = read(shown, range(len(watts)))
+    for s in range(at_s, at_s + 10):
+        readings[s] = EnergyReading(readings[s].sampled_at, "a", value, "good", None, "/h")
+    metered, estimated, found = booked(readings)
+    assert metered + estimated <= shown[len(watts) - 1] - shown[0]
+    assert found
+
+
+def test_a_counter_that_stands_still_is_not_measured_energy() -> None:
+    readings = [
+        EnergyReading(T0 + timedelta(seconds=s), "a", LIFE, "good", 350_000)
+        for s in range(0, 900, 10)
+    ]
+    found = spans(readings)
+    (energy,) = energy_between(found, [T0, T0 + timedelta(minutes=15)])
+    assert (energy.total_mj, energy.covered_us) == (0, 0)
+    assert findings(found) == ["counter_frozen"]
+
+
+def test_a_board_that_says_it_draws_nothing_may_stand_still() -> None:
+    readings = [
+        EnergyReading(T0 + timedelta(seconds=s), "a", LIFE, "good", 0) for s in range(0, 900, 10)
+    ]
+    found = spans(readings)
+    assert findings(found) == []
+    assert energy_between(found, [T0, T0 + timedelta(seconds=890)])[0].covered_us == 890_000_000
+
+
+def test_what_a_frozen_counter_catches_up_is_a_lower_bound() -> None:
+    still = [EnergyReading(T0 + timedelta(seconds=s), "a", LIFE) for s in range(0, 300, 10)]
+    moved = EnergyReading(T0 + timedelta(seconds=300), "a", LIFE + 90_000_000)
+    found = spans([*still, moved])
+    (energy,) = energy_between(found, [T0, T0 + timedelta(minutes=15)])
+    assert (energy.metered_mj, energy.estimated_mj) == (0, 90_000_000)
+    assert findings(found) == ["counter_frozen"]
+
+
+def test_joules_taken_for_millijoules_are_found_by_power() -> None:
+    readings = [
+        EnergyReading(T0 + timedelta(seconds=s), "a", LIFE + s * 350, "good", 350_000)
+        for s in range(0, 100, 10)
+    ]
+    found = spans(readings)
+    assert findings(found) == ["power_disagrees"]
+    assert energy_between(found, [T0, T0 + timedelta(seconds=90)])[0].covered_us == 0
