@@ -105,3 +105,6 @@ class Reason(StrEnum):
     FORBIDDEN_SOURCE = "forbidden_source"
     FORBIDDEN_CUSTOMER = "forbidden_customer"
     UNKNOWN_TARGET = "unknown_target"
+    NOT_AN_ORIGINAL = "not_an_original"
+    FORBIDDEN_TARGET = "forbidden_target"
+    TARGET_AWAY = "target_away"

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from ledger.store.archive_files import scan_archived
-from ledger.store.correction import fact_rows_frame, find_standing
+from ledger.store.correction import FirstFact, fact_rows_frame, find_first, find_standing
 from ledger.store.invoice import trace_events, trace_windows
 from ledger.store.queries import Connection
 from ledger.store.retention import (
@@ -36,6 +36,20 @@ async def find_standing_facts(
     missing = {(seq, ordinal): n for n, seq, ordinal in standing if n not in at_hand}
     rows = await _read_places(connection, missing) if missing else []
     return pl.concat([found, fact_rows_frame(rows)]) if rows else found
+
+
+async def find_first_facts(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> dict[int, FirstFact]:
+    """`find_first` by position, with facts of archived days.
+
+    UnavailableError where the file of a day is not there.
+    """
+    found = dict(enumerate(await find_first(connection, places)))
+    missing = {places[n]: n for n, one in found.items() if not (one.is_usage or one.refused)}
+    for row in await _read_places(connection, missing) if missing else []:
+        found[row["n"]] = FirstFact(True, row["customer_id"], False)
+    return found
 
 
 async def _read_places(

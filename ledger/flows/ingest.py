@@ -13,7 +13,7 @@ and is called once at start and when the day changes.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -36,6 +36,7 @@ from ledger.domain.ingest.claims import (
     sort_events,
     split_doubtful,
 )
+from ledger.domain.ingest.decode import Reject
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.items import Items, split_records
 from ledger.domain.ingest.judge import claiming_records, digest_own
@@ -49,7 +50,7 @@ from ledger.domain.ingest.prepare import (
 )
 from ledger.domain.ingest.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.domain.ingest.target import Target
+from ledger.domain.ingest.target import Target, event_target
 from ledger.flows.change_tables import changing_tables
 from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
@@ -260,6 +261,7 @@ async def _store(
 
 async def _stored(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
     superseded = [row for row, fate in call.fates.items() if fate is Fate.SUPERSEDED]
+    superseded += call.corrected.void
     reversals = call.corrected.reversals
     if call.resolved.is_whole() and not superseded and reversals is None:
         return call.resolved.stored
@@ -321,6 +323,10 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
     call.fates.update(rest.fates)
     call.conflicts += rest.conflicts
     call.awaited, call.twins = rest.awaited, rest.twins
+    if rest.awaited:
+        # What waits for them may be joined by another meanwhile, and has to see who came.
+        locks = {event_target(event).lock() for event in rest.awaited.values()}
+        await store.lock_places(connection, locks)
     drop_rows(call.prepared, rest.fates)
 
 
@@ -345,11 +351,21 @@ async def _correct(connection: Connection, call: _Call) -> None:
     call.corrected = found
     call.fates.update(found.fates)
     call.conflicts += found.conflicts + _of_twins(call, found.conflicts)
-    gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
-    # Neither a duplicate nor a conflict of a revision claims the id it came with.
-    kept = call.event_claims.without(gone)
+    away = found.away | _away_twins(call, found.away)
+    call.prepared.rejects.update(found.void | away)
+    refused = away.keys() | {one.ordinal for one in found.conflicts}
+    # Neither what is refused nor a conflict of a revision claims the id it came with.
+    kept = call.event_claims.without(refused)
     call.event_claims = replace(kept, others=[*kept.others, *found.awaited])
-    drop_rows(call.prepared, gone)
+    gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
+    drop_rows(call.prepared, gone | away.keys())
+
+
+def _away_twins(call: _Call, away: Mapping[int, Reject]) -> dict[int, Reject]:
+    twins = {row: away[lead] for row, lead in call.twins.items() if lead in away}
+    for row in twins:
+        del call.fates[row]
+    return twins
 
 
 def _of_twins(call: _Call, conflicts: Sequence[Conflict]) -> list[Conflict]:
@@ -403,6 +419,11 @@ async def _keep_receipts(
         Refused(row, why, prepared.items[row])
         for row, why in sorted(prepared.rejects.items())
         if row not in again
+    ]
+    names = {one.source_id: name for name, one in call.directory.sources.items()}
+    refused += [
+        Refused(one.ordinal, replace(one.reject, source=names[one.source_id]), None)
+        for one in call.corrected.undone
     ]
     if refused:
         await store.insert_quarantine(

@@ -13,6 +13,8 @@ from ledger.store.suspense import Quarantined, expire_raw, find_quarantined
 
 # What was refused as a whole has lost the header that said where it stood.
 _HEADERLESS = {Reason.BAD_HEADER, Reason.COUNT_MISMATCH, Reason.BODY_TOO_LARGE}
+# What is void stays so, whatever comes: it has taken its id.
+_VOID = {Reason.NOT_AN_ORIGINAL, Reason.FORBIDDEN_TARGET}
 
 
 async def replay_quarantine(
@@ -27,7 +29,7 @@ async def replay_quarantine(
     """What became of each item, by its id, in one transaction; one refused again stays.
 
     NotFoundError for an id that is not there; ConflictError for an item that was replayed already,
-    whose raw bytes have expired or were cut, or that was a whole batch.
+    whose raw bytes have expired or were cut, that was a whole batch, or that is void.
     """
     found = await find_quarantined(connection, sorted(set(quarantine_ids)))
     missing = set(quarantine_ids) - {item.quarantine_id for item in found}
@@ -50,6 +52,11 @@ def _record(item: Quarantined, actor: str) -> Record:
     name = f"Quarantined item {item.quarantine_id}"
     if item.replayed:
         raise ConflictError(f"{name} was replayed already.", "Look at what became of it.")
+    if item.reason in _VOID:
+        raise ConflictError(
+            f"{name} ({item.reason}) names what it cannot replace, and always will.",
+            "Have its producer send a correction of the original, with another id.",
+        )
     if item.raw is None or item.truncated or item.reason in _HEADERLESS:
         raise ConflictError(
             f"{name} ({item.reason}) cannot be replayed: its bytes are not kept in full.",

@@ -20,7 +20,7 @@ from ledger.domain.ingest.judge import (
 )
 from ledger.domain.ingest.key import Keyed, assign_keys
 from ledger.domain.ingest.prepare import Prepared
-from ledger.domain.ingest.supersede import find_targets
+from ledger.domain.ingest.supersede import find_targets, named_sources
 from ledger.domain.ingest.target import Target
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.encode import encode
@@ -101,7 +101,9 @@ async def _register_sources(
 ) -> Directory:
     """Sources and keys say nothing about usage, so they commit at once and hold up nobody."""
     known = await directory.read(connection)
-    fresh = new_sources(prepared, known)
+    fresh: list[tuple[str, str | None]] = [*new_sources(prepared, known)]
+    sent = {source for source, _ in fresh}
+    fresh += [(name, None) for name in named_sources(prepared, known) if name not in sent]
     if not fresh:
         return known
     async with connection.transaction():

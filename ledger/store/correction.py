@@ -47,17 +47,17 @@ class FateChange:
 
 async def find_corrections(
     connection: Connection, targets: Sequence[Target]
-) -> dict[Target, dict[int, StoredRevision]]:
-    """Stored revisions of targets, by target and revision."""
+) -> dict[Target, list[StoredRevision]]:
+    """Stored members of targets."""
     rows = await CORRECTION["find_corrections"].rows(
         connection,
         source_ids=[target.source_id for target in targets],
         targets=[target.target for target in targets],
     )
-    found: dict[Target, dict[int, StoredRevision]] = defaultdict(dict)
+    found: dict[Target, list[StoredRevision]] = defaultdict(list)
     for row in rows:
-        revision = StoredRevision(row["revision"], row["digest"], row["batch_seq"], row["ordinal"])
-        found[targets[row["n"] - 1]][revision.revision] = revision
+        member = dict(row)
+        found[targets[member.pop("n") - 1]].append(StoredRevision(**member))
     return dict(found)
 
 
@@ -77,16 +77,37 @@ async def insert_corrections(
     connection: Connection, revisions: Sequence[tuple[Target, Candidate]], *, batch_seq: int
 ) -> int:
     """Remember revisions; returns how many were new."""
-    revisions = sorted(revisions, key=lambda one: (one[0], one[1].revision))
+    revisions = sorted(revisions, key=lambda one: (one[0], one[1].owner, one[1].revision))
     return await CORRECTION["insert_corrections"].run(
         connection,
         source_ids=[target.source_id for target, _ in revisions],
         targets=[target.target for target, _ in revisions],
+        owners=[one.owner for _, one in revisions],
         revisions=[one.revision for _, one in revisions],
+        originals=[one.original for _, one in revisions],
         digests=[one.digest for _, one in revisions],
         ordinals=[one.row for _, one in revisions],
         batch_seq=batch_seq,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFact:
+    """What came first to a place: usage of a customer, or none; `refused` waits in quarantine."""
+
+    is_usage: bool
+    customer_id: str | None
+    refused: bool
+
+
+async def find_first(connection: Connection, places: Sequence[tuple[int, int]]) -> list[FirstFact]:
+    """What came first to each (batch_seq, ordinal), in their order."""
+    rows = await CORRECTION["find_first"].rows(
+        connection,
+        batch_seqs=[batch_seq for batch_seq, _ in places],
+        ordinals=[ordinal for _, ordinal in places],
+    )
+    return [FirstFact(row["is_usage"], row["customer_id"], row["refused"]) for row in rows]
 
 
 async def find_standing(connection: Connection, places: Sequence[tuple[int, int]]) -> pl.DataFrame:

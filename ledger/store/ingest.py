@@ -31,9 +31,9 @@ async def ensure_partitions(connection: Connection, first_day: date, *, days: in
 
 
 async def insert_sources(
-    connection: Connection, forms: Sequence[tuple[str, str]], *, batch_seq: int
+    connection: Connection, forms: Sequence[tuple[str, str | None]], *, batch_seq: int
 ) -> None:
-    """Register (source, form) pairs; one already registered keeps its form."""
+    """Register (source, form) pairs; one already registered keeps its form, if it has one."""
     await INGEST["insert_sources"].run(
         connection,
         sources=[source for source, _ in forms],
@@ -179,8 +179,8 @@ async def insert_quarantine(
         event_ids=[one.reject.event_id for one in refused],
         reasons=[str(one.reject.reason) for one in refused],
         details=[one.reject.detail for one in refused],
-        raws=[one.raw[:RAW_BYTES_MAX] for one in refused],
-        truncated=[len(one.raw) > RAW_BYTES_MAX for one in refused],
+        raws=[None if one.raw is None else one.raw[:RAW_BYTES_MAX] for one in refused],
+        truncated=[one.raw is not None and len(one.raw) > RAW_BYTES_MAX for one in refused],
     )
 
 

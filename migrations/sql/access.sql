@@ -20,6 +20,7 @@ BEGIN
 END $$;
 GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
+GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (recorded) ON customer_alias, facility_pue, asset, tariff_price, deployment,
   deployment_member, fx_rate, rate_card_price, subscription TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw TO tokenledger_worker;

@@ -3,10 +3,16 @@
 CREATE TABLE source (
   source_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   source    text NOT NULL UNIQUE CHECK (source <> ''),
-  form      text NOT NULL CHECK (form IN ('sequenced', 'keyed')),
+  form      text CHECK (form IN ('sequenced', 'keyed')),
   batch_seq bigint NOT NULL
 );
-COMMENT ON COLUMN source.form IS 'sequenced: numbered batches of a producer; keyed: each event has an id of its own.';
+COMMENT ON COLUMN source.form IS 'sequenced: numbered batches of a producer; keyed: each event has an id of its own; NULL: named by corrections only so far.';
+CREATE FUNCTION refuse_change_of_form() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.form IS NULL THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'a source keeps the form it came in first' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER keeps_form BEFORE UPDATE ON source FOR EACH ROW EXECUTE FUNCTION refuse_change_of_form();
 
 -- One row for every batch that arrived, whatever became of it: the fates add up to what was received.
 CREATE TABLE receipt (
@@ -153,13 +159,16 @@ COMMENT ON TABLE provider_claim IS 'What a vendor says an attempt cost: kept for
 CREATE TABLE correction (
   source_id      int NOT NULL REFERENCES source,
   target         text COLLATE "C" NOT NULL,
+  owner          text COLLATE "C" NOT NULL DEFAULT '',
   revision       int NOT NULL CHECK (revision >= 0),
+  original       boolean NOT NULL,
   digest         uuid NOT NULL,
   batch_seq      bigint NOT NULL,
   ordinal        int NOT NULL,
-  PRIMARY KEY (source_id, target, revision)
+  PRIMARY KEY (source_id, target, owner, revision)
 );
-COMMENT ON COLUMN correction.target IS 'The original''s event id, or producer/epoch/sequence/ordinal of a sequenced one; the highest revision stands. Revision 0 is an original that came after its correction.';
+COMMENT ON COLUMN correction.target IS 'The original''s event id, or producer/epoch/sequence/ordinal of a sequenced one; the highest revision stands. Revision 0 is what came under it: an original, if it came after its correction, or a correction or a reading, which nothing replaces.';
+COMMENT ON COLUMN correction.owner IS 'The customer of a correction whose key is bound to customers: it replaces their usage only. Empty: the house''s.';
 
 CREATE TABLE fate_change (
   batch_seq      bigint NOT NULL,

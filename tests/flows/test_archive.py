@@ -11,12 +11,14 @@ import asyncpg
 import polars as pl
 import pytest
 
-from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
+from ledger.domain.errors import ConflictError, InvalidInputError
+from ledger.domain.fact import Reason
 from ledger.flows.archive import archive, drop_day, write_archive
 from ledger.flows.archived_facts import trace_line
 from ledger.flows.fold import fold
 from ledger.flows.ingest import IngestLimits, prepare_storage
 from ledger.flows.invoice import issue_invoice
+from ledger.flows.replay import replay_quarantine
 from ledger.store import invoice as store
 from ledger.store.archive_files import read_archived, scan_archived
 from ledger.store.connect import connect
@@ -229,21 +231,30 @@ async def test_a_correction_of_an_archived_event_reverses_what_stood(
     assert sorted(kinds) == [2, 3]
 
 
-async def test_a_correction_waits_where_the_file_is_missing(
+async def test_a_correction_goes_aside_where_the_file_is_missing(
     worker: Connection, tmp_path: Path
 ) -> None:
     gate = await fill(worker)
     await moved(worker, tmp_path)
-    before = await windows(worker), await fates(worker)
+    before = await windows(worker)
     path = tmp_path / "usage_fact" / "stored_day=2026-08-06" / "part.parquet"
     path.rename(tmp_path / "elsewhere")
     change = correction("late-fix", of="e3", revision=1, tokens=1_000, minute=3)
-    with pytest.raises(UnavailableError, match="2026-08-06"):
-        await gate.send(keyed(change), now=LATER)
-    assert (await windows(worker), await fates(worker)) == before
+    again = change | {"id": "later-fix"}
+    (found,) = await gate.send(keyed(attempt("beside"), change, change, again), now=LATER)
+    items = list(found.items())
+    assert [item.outcome for item in items] == ["created", "rejected", "rejected", "rejected"]
+    assert {item.reason for item in items[1:]} == {Reason.TARGET_AWAY}
+    assert "2026-08-06" in items[1].detail
     (tmp_path / "elsewhere").rename(path)
-    await gate.send(keyed(change), now=LATER)
-    assert await windows(worker) != before[0]
+    (item,) = await worker.fetch("SELECT min(quarantine_id) AS n FROM quarantine")
+    replayed = await replay_quarantine(
+        worker, [item["n"]], directory=gate.directory, now=LATER, limits=gate.limits
+    )
+    assert replayed[item["n"]].outcome == "created"
+    assert await gate.outcomes(keyed(change), keyed(again)) == ["duplicate", "duplicate"]
+    found_windows = await windows(worker)
+    assert sum(row[6] for row in found_windows) - sum(row[6] for row in before) == 1_000 - 3 + 10
 
 
 async def trace(

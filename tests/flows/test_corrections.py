@@ -1,18 +1,25 @@
 """A correction replaces by revision, whichever of it and its original comes first."""
 
 import asyncio
+from dataclasses import replace
 from itertools import permutations
 
+import asyncpg
 import pytest
 
+from ledger.domain.errors import ConflictError
 from ledger.domain.fact import Reason
-from ledger.domain.ingest.record import Record
+from ledger.domain.ingest.record import Permission
+from ledger.flows.replay import replay_quarantine
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database
 from tests.support.usage import (
+    NOW,
+    SOURCE,
     Gate,
     activity,
+    add_customer,
     attempt,
     correction,
     fates,
@@ -143,8 +150,112 @@ async def test_a_correction_to_another_customer_moves_the_usage(gate: Gate) -> N
     assert [row[:2] for row in await windows(gate.connection)] == [(None, "nobody")]
 
 
-async def test_a_correction_that_names_no_known_source_is_refused(gate: Gate) -> None:
-    lost = correction("a.1", of="a", revision=1, supersedes_source="/nowhere")
-    (found,) = await gate.send(keyed(lost))
-    assert [item.reason for item in found.items()] == [Reason.UNKNOWN_TARGET]
-    assert await gate.outcomes(Record(keyed(FIRST).body)) == ["created"]
+@pytest.mark.parametrize("turned", [False, True])
+async def test_a_correction_waits_for_a_source_that_numbers_its_batches(
+    gate: Gate, turned: bool
+) -> None:
+    mend = correction("m", of="p1/1/1/0", revision=1, tokens=20, supersedes_source="/hosts/a")
+    sent = [keyed(mend), sequenced([attempt(tokens=10)])]
+    for record in reversed(sent) if turned else sent:
+        assert await gate.outcomes(record) in (["created"], ["superseded"])
+    (window,) = found = await windows(gate.connection)
+    assert window[5:7] == (1, 20)
+    assert await windows_of_facts(gate.connection) == found
+    forms = await gate.connection.fetch("SELECT source, form FROM source ORDER BY 1")
+    assert [tuple(row) for row in forms] == [(SOURCE, "keyed"), ("/hosts/a", "sequenced")]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_a_correction_waits_for_a_source_whose_events_have_ids(
+    gate: Gate, turned: bool
+) -> None:
+    mend = correction("m", of="1.1.0", revision=1, tokens=20, supersedes_source="/new")
+    sent = [keyed(mend), keyed(attempt("1.1.0") | {"source": "/new"})]
+    for record in reversed(sent) if turned else sent:
+        await gate.send(record)
+    (window,) = await windows(gate.connection)
+    assert window[5:7] == (1, 20)
+
+
+async def test_a_source_keeps_its_form_against_whoever_may_write(worker: Connection) -> None:
+    await open_books(worker)
+    await Gate(worker).send(keyed(attempt("a")))
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await worker.execute("UPDATE source SET form = 'sequenced'")
+
+
+ACME = Permission(frozenset({SOURCE, "/hosts/a"}), frozenset({"acme"}))
+OF_BETA = attempt("b", tokens=5_000, customer_id="beta")
+THEFT = correction("t", of="b", revision=1, tokens=1)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_what_a_correction_may_not_replace_is_listed_with_the_reason(
+    gate: Gate, turned: bool
+) -> None:
+    await add_customer(gate.connection, "beta")
+    sent = [keyed(OF_BETA), replace(keyed(THEFT), permission=ACME)]
+    outcomes = [await gate.outcomes(one) for one in (reversed(sent) if turned else sent)]
+    assert outcomes == [["created"], ["created" if turned else "rejected"]]
+    rows = await gate.connection.fetch(
+        "SELECT quarantine_id, source, event_id, reason, detail FROM quarantine"
+    )
+    ((quarantine_id, *named, detail),) = (tuple(row) for row in rows)
+    assert named == [SOURCE, "t", "forbidden_target"]
+    assert detail.startswith("data.supersedes: b is not usage of this customer")
+    with pytest.raises(ConflictError, match="names what it cannot replace"):
+        await replay_quarantine(
+            gate.connection,
+            [quarantine_id],
+            directory=gate.directory,
+            now=NOW,
+            limits=gate.limits,
+        )
+    assert await gate.outcomes(*sent) == ["duplicate", "duplicate"]
+    assert [row[:2] + row[6:7] for row in await windows(gate.connection)] == [
+        ("beta", "beta", 5_000)
+    ]
+    changed = await gate.connection.fetch("SELECT from_fate, to_fate, reason FROM fate_change")
+    late = [("counted", "quarantined", "forbidden_target")]
+    assert [tuple(row) for row in changed] == (late if turned else [])
+
+
+async def test_a_circle_in_one_record_costs_only_itself(gate: Gate) -> None:
+    circle = [
+        correction("x", of="y", revision=1),
+        correction("y", of="x", revision=1),
+        correction("z", of="z", revision=1),
+    ]
+    (found,) = await gate.send(keyed(*circle, attempt("a")))
+    assert [item.reason for item in found.items()] == [Reason.NOT_AN_ORIGINAL] * 3 + [None]
+    assert await gate.outcomes(keyed(*circle)) == ["duplicate"] * 3
+    (window,) = await windows(gate.connection)
+    assert window[5:7] == (1, 10)
+    assert await fates(gate.connection) == {
+        "received": 7,
+        "counted": 1,
+        "quarantined": 3,
+        "duplicate": 3,
+    }
+
+
+async def test_corrections_of_one_unseen_event_at_once_see_who_came(
+    gate: Gate, database: Database
+) -> None:
+    await add_customer(gate.connection, "beta")
+    await gate.send(replace(keyed(THEFT), permission=ACME))
+    second = correction("u", of="b", revision=2, tokens=2)
+    writers = [Gate(await connect(database.worker_url)) for _ in range(2)]
+    sent = [keyed(OF_BETA), replace(keyed(second), permission=ACME)]
+    async with gate_at(database.superuser_url, "receipt") as held:
+        sending = []
+        for writer, record in zip(writers, sent, strict=True):
+            sending.append(asyncio.create_task(writer.send(record)))
+            while not await held.watcher.fetchval(WAITS, writer.connection.get_server_pid()):
+                await asyncio.sleep(0.01)
+    await asyncio.gather(*sending)
+    for writer in writers:
+        await writer.connection.close()
+    assert [row[0] for row in await windows(gate.connection)] == ["beta"]
+    waiting = await gate.connection.fetch("SELECT event_id FROM quarantine ORDER BY 1")
+    assert [row[0] for row in waiting] == ["t", "u"]

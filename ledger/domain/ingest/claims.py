@@ -66,11 +66,11 @@ class EventClaim:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An item for quarantine: its place in the call, why, and its raw bytes."""
+    """An item for quarantine: its place in the call, why, and its raw bytes if they are at hand."""
 
     ordinal: int
     reject: Reject
-    raw: bytes
+    raw: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,10 +43,13 @@ class TierRule:
 
 @dataclass(frozen=True, slots=True)
 class SourceForm:
-    """A registered source: its number, and whether it is sequenced or keyed."""
+    """A registered source: its number, and whether it is sequenced or keyed.
+
+    None is a source that corrections have named and that has sent nothing yet.
+    """
 
     source_id: int
-    form: str
+    form: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,12 +133,13 @@ def refuse_customers(prepared: Prepared) -> None:
 
 
 def new_sources(prepared: Prepared, directory: Directory) -> list[tuple[str, str]]:
-    """(source, form) of sources nobody has registered, by name; the first form of the call wins."""
+    """(source, form) of sources whose form nobody knows, by name; the first of the call wins."""
     found = [(source, form_of(prepared, n)) for source, n in senders(prepared)]
     for n, record in enumerate(prepared.records):
         if record.header is not None and n in prepared.batches and _permitted(prepared, n):
             found.append((record.header.source, SEQUENCED))
-    fresh = {source: form for source, form in reversed(found) if source not in directory.sources}
+    known = {source for source, one in directory.sources.items() if one.form is not None}
+    fresh = {source: form for source, form in reversed(found) if source not in known}
     return sorted(fresh.items())
 
 

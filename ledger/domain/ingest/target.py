@@ -13,15 +13,16 @@ _PLACE = re.compile(r"(.{1,200})/(\d{1,19})/(\d{1,19})/(\d{1,9})", re.ASCII)
 class Target:
     """What a correction replaces: an id of a keyed source, or producer/epoch/sequence/ordinal.
 
-    An id may look like a place and names none: `keyed` tells them apart.
+    An id may look like a place and names none: `keyed` tells them apart. None is a source that has
+    sent nothing yet, so that its name may turn out to be either.
     """
 
     source_id: int
     target: str
-    keyed: bool = False
+    keyed: bool | None = False
 
     def place(self) -> tuple[BatchPlace, int] | None:
-        """Batch and ordinal that a sequenced target names."""
+        """Batch and ordinal that a sequenced target names, or may name."""
         match = _PLACE.fullmatch(self.target)
         if self.keyed or match is None:
             return None

@@ -5,5 +5,6 @@ SELECT DISTINCT ON (c.target) c.target, c.revision, k.event_id
   JOIN correction c USING (source_id)
   JOIN event_key k ON k.source_id = c.source_id AND k.batch_seq = c.batch_seq
                   AND k.ordinal = c.ordinal
+   AND c.owner = '' AND c.revision > 0
  WHERE s.source = :source AND c.target = ANY(:targets::text[])
  ORDER BY c.target, c.revision DESC;

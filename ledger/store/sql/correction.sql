@@ -1,6 +1,6 @@
 -- name: find_corrections
 -- Stored revisions of these targets. Primary key.
-SELECT o.n::int AS n, c.revision, c.digest, c.batch_seq, c.ordinal
+SELECT o.n::int AS n, c.owner, c.revision, c.original, c.digest, c.batch_seq, c.ordinal
   FROM unnest(:source_ids::int[], :targets::text[]) WITH ORDINALITY AS o(source_id, target, n)
   JOIN correction c ON c.source_id = o.source_id AND c.target = o.target;
 
@@ -13,11 +13,37 @@ SELECT DISTINCT c.source_id, c.target
 
 -- name: insert_corrections
 -- Remembers revisions; one already there is left out of the count.
-INSERT INTO correction (source_id, target, revision, digest, batch_seq, ordinal)
-SELECT o.source_id, o.target, o.revision, o.digest, :batch_seq, o.ordinal
-  FROM unnest(:source_ids::int[], :targets::text[], :revisions::int[], :digests::uuid[], :ordinals::int[])
-       AS o(source_id, target, revision, digest, ordinal)
+INSERT INTO correction (source_id, target, owner, revision, original, digest, batch_seq, ordinal)
+SELECT o.source_id, o.target, o.owner, o.revision, o.original, o.digest, :batch_seq, o.ordinal
+  FROM unnest(:source_ids::int[], :targets::text[], :owners::text[], :revisions::int[], :originals::boolean[],
+              :digests::uuid[], :ordinals::int[])
+       AS o(source_id, target, owner, revision, original, digest, ordinal)
 ON CONFLICT DO NOTHING;
+
+-- name: find_first
+-- The usage that came first to each place, be it by a replay, with its key's customer; none for a place of a
+-- reading or of what nobody could read, which is `refused`. Indexes as find_standing's, quarantine (batch_seq, ordinal).
+WITH RECURSIVE chain AS (
+  SELECT o.n, o.batch_seq, o.ordinal, 0 AS depth
+    FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
+  UNION ALL
+  SELECT c.n, f.batch_seq, f.ordinal, c.depth + 1
+    FROM chain c
+   CROSS JOIN LATERAL (SELECT * FROM fate_change f
+                        WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0) f
+), places AS MATERIALIZED (
+  SELECT c.batch_seq, array_agg(c.ordinal) AS ordinals FROM chain c GROUP BY c.batch_seq
+), facts AS MATERIALIZED (
+  SELECT f.* FROM places p
+   CROSS JOIN LATERAL (SELECT * FROM usage_fact u
+                        WHERE u.batch_seq = p.batch_seq AND u.ordinal = ANY(p.ordinals) OFFSET 0) f
+)
+SELECT DISTINCT ON (c.n) c.n::int - 1 AS n, u.batch_seq IS NOT NULL AS is_usage, k.customer_id,
+       EXISTS (SELECT FROM quarantine q WHERE q.batch_seq = c.batch_seq AND q.ordinal = c.ordinal) AS refused
+  FROM chain c
+  LEFT JOIN facts u ON u.batch_seq = c.batch_seq AND u.ordinal = c.ordinal
+  LEFT JOIN usage_key k USING (usage_key_id)
+ ORDER BY c.n, u.batch_seq IS NULL, c.depth;
 
 -- name: find_standing
 -- The fact that stands now for each place, after every change of fate, with its key's customer.

@@ -3,11 +3,11 @@
 SELECT ensure_partitions(:first_day, :days);
 
 -- name: insert_sources
--- Registers sources on first sight, in the order given; a form once registered stays.
+-- Registers sources on first sight, in the order given; a form once registered stays, one unknown is filled in.
 INSERT INTO source (source, form, batch_seq)
 SELECT s.source, s.form, :batch_seq
   FROM unnest(:sources::text[], :forms::text[]) WITH ORDINALITY AS s(source, form, place) ORDER BY s.place
-ON CONFLICT (source) DO NOTHING;
+ON CONFLICT (source) DO UPDATE SET form = excluded.form WHERE source.form IS NULL AND excluded.form IS NOT NULL;
 
 -- name: insert_usage_keys
 -- Keys by content, in the order given. Primary key.
@@ -81,7 +81,8 @@ WITH refused AS (
 INSERT INTO quarantine_raw (quarantine_id, raw, truncated, expires_at)
 SELECT r.quarantine_id, o.raw, o.truncated, :expires_at
   FROM refused r
-  JOIN unnest(:ordinals::int[], :raws::bytea[], :truncated::boolean[]) AS o(ordinal, raw, truncated) USING (ordinal);
+  JOIN unnest(:ordinals::int[], :raws::bytea[], :truncated::boolean[]) AS o(ordinal, raw, truncated) USING (ordinal)
+ WHERE o.raw IS NOT NULL;
 
 -- name: insert_position
 -- A partition's first position, unless it has one.
