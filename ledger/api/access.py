@@ -22,7 +22,7 @@ REQUEST_ID_MAX = 128
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The key behind a request; a customer key has its customer."""
+    """The key behind a request; a customer key has its customer, a bound one its entity."""
 
     key_id: str
     role: str
@@ -30,6 +30,7 @@ class Caller:
     sources: tuple[str, ...]
     customers: tuple[str, ...]
     tier: str | None
+    entity_id: str | None
 
 
 async def admit(request: Request[Any, Any, Any]) -> None:
@@ -76,4 +77,12 @@ async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
         raise UnauthenticatedError(
             "The API key is unknown or revoked.", "Ask an admin for a new one."
         )
-    return Caller(key.key_id, key.role, key.customer_id, key.sources, key.customers, key.tier)
+    return Caller(
+        key.key_id,
+        key.role,
+        key.customer_id,
+        key.sources,
+        key.customers,
+        key.tier,
+        key.entity_id,
+    )

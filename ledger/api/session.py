@@ -16,6 +16,7 @@ from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.store import api_reads
+from ledger.store.identity import Identity, say_who_asks
 from ledger.store.queries import Connection
 from ledger.wire.errors import LineError
 from ledger.wire.inputs import InputModel, read_input
@@ -30,14 +31,13 @@ KEY_MAX = 200
 async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
     """A read-only transaction in which row-level security knows who asks."""
     caller = caller_of(request)
-    pool = state_of(request).api
+    state = state_of(request)
     async with (
-        pool.acquire(timeout=WAIT_S) as connection,
+        state.api.acquire(timeout=WAIT_S) as connection,
         connection.transaction(readonly=True),
     ):
-        await api_reads.say_who_asks(
-            connection, role=caller.role, customer_id=caller.customer_id or ""
-        )
+        identity = Identity(caller.role, caller.customer_id, caller.entity_id)
+        await say_who_asks(connection, identity, secret=state.identity_secret)
         yield connection
 
 

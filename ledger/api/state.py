@@ -20,6 +20,7 @@ from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import IngestLimits
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, open_pool
+from ledger.store.identity import find_identity_secret
 
 # However large a body may be, there is room for several.
 BODIES_MIN = 4
@@ -34,7 +35,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 class State:
     """`worker` runs flows, `api` reads under row-level security, `keys` finds callers.
 
-    `intake` takes events, and `room` is what bodies may hold.
+    `intake` takes events, `room` is what bodies may hold, and `identity_secret` signs who asks.
     """
 
     worker: Pool
@@ -44,6 +45,7 @@ class State:
     intake: Intake
     room: Room
     health: Health
+    identity_secret: bytes
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:
@@ -63,11 +65,11 @@ def lifespan_of(settings: Settings) -> Any:
                 "The database URLs are not set.",
                 "Set TOKENLEDGER_WORKER_URL and TOKENLEDGER_API_URL.",
             )
-        secret = settings.end_user_secret
+        hashing = settings.end_user_secret
         limits = IngestLimits(
             body_bytes_max=settings.body_limit_mib * MIB,
             quarantine_days=settings.quarantine_days,
-            end_user_secret=secret.get_secret_value().encode() if secret else None,
+            end_user_secret=hashing.get_secret_value().encode() if hashing else None,
         )
         async with (
             open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
@@ -83,7 +85,11 @@ def lifespan_of(settings: Settings) -> Any:
         ):
             intake = Intake(writers, DirectoryCache(), limits)
             room = Room(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max))
-            app.state.ledger = State(worker, api, keys, limits, intake, room, Health(asking))
+            async with worker.acquire() as connection:
+                secret = await find_identity_secret(connection)
+            app.state.ledger = State(
+                worker, api, keys, limits, intake, room, Health(asking), secret
+            )
             yield
 
     return lifespan

@@ -11,11 +11,6 @@ from ledger.store.queries import Connection, load_queries
 READS = load_queries("api_reads")
 
 
-async def say_who_asks(connection: Connection, *, role: str, customer_id: str) -> None:
-    """Tell row-level security who asks; holds until the transaction ends."""
-    await READS["say_who_asks"].row(connection, role=role, customer_id=customer_id)
-
-
 async def find_idempotent(
     connection: Connection, *, key_id: str, idempotency_key: str
 ) -> asyncpg.Record | None:

@@ -1,12 +1,5 @@
 -- Three roles: the owner migrates; the worker writes and owns nothing; the api reads under row-level
--- security, told per transaction who asks (tokenledger.role, tokenledger.customer, tokenledger.entity).
-
-CREATE FUNCTION asking_role() RETURNS text LANGUAGE sql STABLE
-RETURN coalesce(current_setting('tokenledger.role', true), '');
-CREATE FUNCTION asking_customer() RETURNS text LANGUAGE sql STABLE
-RETURN nullif(current_setting('tokenledger.customer', true), '');
-CREATE FUNCTION sees_all() RETURNS boolean LANGUAGE sql STABLE
-RETURN asking_role() IN ('admin', 'finance');
+-- security, told per transaction who asks (identity.sql). What a policy asks of that is asked once a statement.
 
 DO $$
 DECLARE
@@ -27,44 +20,63 @@ GRANT DELETE ON quarantine_raw TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
 
-REVOKE SELECT ON api_key, idempotency_key FROM tokenledger_api;
+REVOKE SELECT ON api_key, idempotency_key, identity_key FROM tokenledger_api;
+REVOKE INSERT ON identity_key FROM tokenledger_worker;
 
 DO $$
 DECLARE
   name text;
+  parent text;
+  key text;
 BEGIN
-  -- A customer sees rows that carry its own id.
-  FOREACH name IN ARRAY ARRAY['customer', 'customer_alias', 'subscription', 'usage_key', 'usage_delta',
-                              'charge', 'invoice', 'invoice_line'] LOOP
+  -- A customer sees rows that carry its own id; who is bound to an entity, those of its customers.
+  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
-    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING (sees_all() OR
-                    (asking_role() = ''customer'' AND customer_id = asking_customer()))', name);
+    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
+                    customer_id = (SELECT asking_customer()) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
-  -- Facts and documents follow their parent.
-  EXECUTE 'ALTER TABLE usage_fact ENABLE ROW LEVEL SECURITY';
-  EXECUTE 'CREATE POLICY seen_by ON usage_fact FOR SELECT TO tokenledger_api USING (sees_all() OR
-           EXISTS (SELECT FROM usage_key k WHERE k.usage_key_id = usage_fact.usage_key_id))';
-  EXECUTE 'ALTER TABLE invoice_document ENABLE ROW LEVEL SECURITY';
-  EXECUTE 'CREATE POLICY seen_by ON invoice_document FOR SELECT TO tokenledger_api USING (sees_all() OR
-           EXISTS (SELECT FROM invoice i WHERE i.invoice_id = invoice_document.invoice_id))';
-  EXECUTE 'ALTER TABLE rate_card_price ENABLE ROW LEVEL SECURITY';
-  EXECUTE 'CREATE POLICY seen_by ON rate_card_price FOR SELECT TO tokenledger_api USING (sees_all() OR
-           EXISTS (SELECT FROM subscription s WHERE s.rate_card_id = rate_card_price.rate_card_id))';
-  EXECUTE 'ALTER TABLE rate_card ENABLE ROW LEVEL SECURITY';
-  EXECUTE 'CREATE POLICY seen_by ON rate_card FOR SELECT TO tokenledger_api USING (sees_all() OR
-           EXISTS (SELECT FROM subscription s WHERE s.rate_card_id = rate_card.rate_card_id))';
-  EXECUTE 'ALTER TABLE entity ENABLE ROW LEVEL SECURITY';
-  EXECUTE 'CREATE POLICY seen_by ON entity FOR SELECT TO tokenledger_api USING (sees_all() OR
-           EXISTS (SELECT FROM customer c WHERE c.entity_id = entity.entity_id))';
-  -- Cost, the books and operations are for the house alone.
-  FOREACH name IN ARRAY ARRAY['facility', 'facility_pue', 'asset', 'tariff', 'tariff_price', 'deployment',
-      'deployment_member', 'fx_rate', 'gpu_reading', 'counter_reading', 'provider_claim', 'meter_window',
-      'cost_pool', 'cost_allocation', 'journal_entry', 'posting', 'receipt', 'ingest_batch', 'event_key',
-      'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw', 'quarantine_replay',
-      'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source',
-      'manual_write', 'stage_run', 'invoice_series', 'api_key_revocation'] LOOP
+  FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'usage_delta', 'invoice_line'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
-    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING (sees_all())', name);
+    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
+                    customer_id = (SELECT asking_customer()) OR customer_id IN
+                    (SELECT c.customer_id FROM customer c WHERE c.entity_id = (SELECT asking_entity())))', name);
+  END LOOP;
+  -- What belongs to an entity; rate cards and the entity itself are its customers' to see as well.
+  FOREACH name IN ARRAY ARRAY['facility', 'asset', 'deployment', 'cost_pool', 'cost_allocation', 'journal_entry',
+                              'invoice_series', 'stage_run'] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
+                    entity_id = (SELECT asking_entity()))', name);
+  END LOOP;
+  ALTER TABLE entity ENABLE ROW LEVEL SECURITY;
+  CREATE POLICY seen_by ON entity FOR SELECT TO tokenledger_api USING ((SELECT sees_all())
+    OR entity_id = (SELECT asking_entity())
+    OR EXISTS (SELECT FROM customer c WHERE c.entity_id = entity.entity_id AND c.customer_id = (SELECT asking_customer())));
+  ALTER TABLE rate_card ENABLE ROW LEVEL SECURITY;
+  CREATE POLICY seen_by ON rate_card FOR SELECT TO tokenledger_api USING ((SELECT sees_all())
+    OR entity_id = (SELECT asking_entity())
+    OR EXISTS (SELECT FROM subscription s WHERE s.rate_card_id = rate_card.rate_card_id
+                  AND s.customer_id = (SELECT asking_customer())));
+  -- Facts, documents and details follow their parent: whoever may see the parent's row.
+  FOR name, parent, key IN VALUES
+      ('usage_fact', 'usage_key', 'usage_key_id'), ('invoice_document', 'invoice', 'invoice_id'),
+      ('rate_card_price', 'rate_card', 'rate_card_id'), ('facility_pue', 'facility', 'facility_id'),
+      ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
+      ('deployment_member', 'deployment', 'deployment_row_id'), ('posting', 'journal_entry', 'entry_id') LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY seen_by ON %1$I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
+                    EXISTS (SELECT FROM %2$I p WHERE p.%3$I = %1$I.%3$I))', name, parent, key);
+  END LOOP;
+  -- Rates of currencies are nobody's and everybody's in the house.
+  ALTER TABLE fx_rate ENABLE ROW LEVEL SECURITY;
+  CREATE POLICY seen_by ON fx_rate FOR SELECT TO tokenledger_api USING ((SELECT asks_for_the_house()));
+  -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
+  FOREACH name IN ARRAY ARRAY['gpu_reading', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
+      'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
+      'quarantine_replay', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source',
+      'manual_write', 'api_key', 'api_key_revocation', 'idempotency_key', 'identity_key'] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
   -- Append only, for the owner as well.
   FOREACH name IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading', 'provider_claim', 'receipt',

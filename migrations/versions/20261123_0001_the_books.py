@@ -18,6 +18,7 @@ def upgrade() -> None:
         "ingest",
         "derived",
         "books",
+        "identity",
         "access",
     ):
         run_sql(room)

@@ -11,7 +11,9 @@ from ledger.settings import Settings
 from ledger.store.queries import Connection
 from tests.api.served import ROLES, Served, attempt
 from tests.flows.billing import WINDOW, settled
+from tests.support.asking import ask_as
 from tests.support.books import Buyer, Tokens
+from tests.support.database import Database
 
 
 def routes() -> Iterator[tuple[str, str, frozenset[str]]]:
@@ -107,13 +109,17 @@ async def fill(served: Served, worker: Connection) -> None:
 
 @pytest.mark.parametrize("table", OWN_ONLY)
 async def test_the_database_itself_hides_other_customers(
-    served: Served, worker: Connection, api: Connection, owner: Connection, table: str
+    served: Served,
+    worker: Connection,
+    api: Connection,
+    owner: Connection,
+    database: Database,
+    table: str,
 ) -> None:
     await fill(served, worker)
     query = f"SELECT DISTINCT customer_id FROM {table}"
     async with api.transaction():
-        await api.execute("SELECT set_config('tokenledger.role', 'customer', true)")
-        await api.execute("SELECT set_config('tokenledger.customer', 'acme', true)")
+        await ask_as(api, database, "customer", "acme")
         assert [row[0] for row in await api.fetch(query)] == ["acme"]
     assert await api.fetch(query) == []
     assert len(await owner.fetch(query)) == 2
@@ -121,10 +127,9 @@ async def test_the_database_itself_hides_other_customers(
 
 @pytest.mark.parametrize("table", HOUSE_ONLY)
 async def test_the_database_itself_hides_cost_from_customers(
-    served: Served, worker: Connection, api: Connection, table: str
+    served: Served, worker: Connection, api: Connection, database: Database, table: str
 ) -> None:
     await fill(served, worker)
     async with api.transaction():
-        await api.execute("SELECT set_config('tokenledger.role', 'customer', true)")
-        await api.execute("SELECT set_config('tokenledger.customer', 'acme', true)")
+        await ask_as(api, database, "customer", "acme")
         assert await api.fetchval(f"SELECT count(*) FROM {table}") == 0

@@ -26,13 +26,18 @@ async def subscribed(
     prices: tuple[str, ...] = ("5", "15"),
     meters: tuple[str, ...] = ("input", "output"),
     customer_id: str = "acme",
+    entity_id: str = "factory",
 ) -> Books:
-    """A customer of entity `factory`, on a card with input and output prices per million."""
+    """A customer of an entity, on a card with input and output prices per million."""
     books = Books(connection)
-    if await connection.fetchval("SELECT count(*) FROM entity") == 0:
-        entity = {"entity_id": "factory", "name": "Factory", "currency": "USD", "zone": "UTC"}
-        await enter_entity(connection, read_input(NewEntity, entity), AUTHOR)
-    customer = {"customer_id": customer_id, "entity_id": "factory", "name": customer_id.title()}
+    entity = {
+        "entity_id": entity_id,
+        "name": entity_id.title(),
+        "currency": "USD",
+        "zone": "UTC",
+    }
+    await enter_entity(connection, read_input(NewEntity, entity), AUTHOR)
+    customer = {"customer_id": customer_id, "entity_id": entity_id, "name": customer_id.title()}
     await enter_customer(connection, read_input(NewCustomer, customer), AUTHOR)
     listed = [
         {"meter": meter, "amount": amount, "valid_from": "2023-01-01T00:00:00Z"}
@@ -40,7 +45,7 @@ async def subscribed(
     ]
     card = {
         "rate_card_id": f"card-{customer_id}",
-        "entity_id": "factory",
+        "entity_id": entity_id,
         "name": "List prices",
         "currency": "USD",
         "prices": listed,

@@ -13,12 +13,12 @@ from ledger.flows.ingest import (
     resolve_prepared,
     store_prepared,
 )
-from ledger.store.api_reads import say_who_asks
 from ledger.store.connect import connect, draw_batch_seq
 from ledger.store.ingest import INGEST
 from ledger.store.positions import Partition, insert_position
 from ledger.store.queries import Connection, Query
 from tests.flows.billing import WINDOW, settled, subscribed
+from tests.support.asking import ask_as
 from tests.support.books import Buyer, Tokens
 from tests.support.database import Database
 from tests.support.usage import NOW, Gate, attempt, keyed, open_books, sequenced, windows
@@ -135,10 +135,12 @@ OWN_ONLY = ("customer", "subscription", "usage_key", "usage_delta", "usage_fact"
 HOUSE_ONLY = ("cost_allocation", "receipt", "ingest_batch", "event_key", "source", "posting")
 
 
-async def acme_sees_its_own_and_nothing_of_the_house(connection: Connection) -> None:
+async def acme_sees_its_own_and_nothing_of_the_house(
+    connection: Connection, database: Database
+) -> None:
     """The promise of row-level security, asked of the database itself."""
     async with connection.transaction():
-        await say_who_asks(connection, role="customer", customer_id="acme")
+        await ask_as(connection, database, "customer", "acme")
         for table in OWN_ONLY:
             key = "JOIN usage_key USING (usage_key_id)" if table == "usage_fact" else ""
             seen = await connection.fetch(f"SELECT DISTINCT customer_id FROM {table} {key}")
@@ -160,15 +162,18 @@ async def fill_for_two(worker: Connection) -> None:
     await settled(worker)
 
 
-async def test_a_customer_sees_its_own_rows_only(worker: Connection, api: Connection) -> None:
+async def test_a_customer_sees_its_own_rows_only(
+    worker: Connection, api: Connection, database: Database
+) -> None:
     await fill_for_two(worker)
-    await acme_sees_its_own_and_nothing_of_the_house(api)
+    await acme_sees_its_own_and_nothing_of_the_house(api, database)
 
 
 @pytest.mark.parametrize("role", ["owner", "worker"])
 async def test_the_row_level_security_test_fails_when_run_as_owner(
-    worker: Connection, owner: Connection, role: str
+    worker: Connection, owner: Connection, database: Database, role: str
 ) -> None:
+    wrong = {"owner": owner, "worker": worker}[role]
     await fill_for_two(worker)
     with pytest.raises(AssertionError, match="customer"):
-        await acme_sees_its_own_and_nothing_of_the_house({"owner": owner, "worker": worker}[role])
+        await acme_sees_its_own_and_nothing_of_the_house(wrong, database)

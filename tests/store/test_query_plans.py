@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ledger.store.api_reads import say_who_asks
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection, Query, load_queries
+from tests.support.asking import ask_as
 from tests.support.database import Database, fresh_database, run_apart
 from tests.support.history import History, make_history
 from tests.support.plans import Plan, explain
@@ -137,7 +137,7 @@ async def asking(database: Database, role: str) -> AsyncIterator[Connection]:
     try:
         async with connection.transaction():
             if not worker:
-                await say_who_asks(connection, role=role, customer_id="c-7")
+                await ask_as(connection, database, role, "c-7")
             yield connection
     finally:
         await connection.close()

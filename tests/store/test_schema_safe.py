@@ -15,6 +15,7 @@ from ledger.store.queries import Connection
 from ledger.store.retention import close_days
 from ledger.store.roles import API, OWNER, WORKER, grant_database
 from tests.flows.billing import azure_hours, settled, subscribed
+from tests.support.asking import ask_as
 from tests.support.database import Database, execute, fresh_database, run_apart, urls
 from tests.support.usage import NOW, open_books
 
@@ -98,7 +99,7 @@ async def test_the_schema_may_have_any_name(server: EmbeddedServer, elsewhere: D
         assert (await draw_cut_off(worker, "test")).batch_seq == drawn
         assert await worker.fetchval("SELECT count(*) FROM books.customer") == 1
         async with api.transaction():
-            await api.execute("SET LOCAL tokenledger.role = 'finance'")
+            await ask_as(api, elsewhere, "finance")
             assert await api.fetchval("SELECT count(*) FROM entity") == 1
     finally:
         await worker.close()

@@ -1,7 +1,3 @@
--- name: say_who_asks
--- Tells row-level security who asks, for this transaction.
-SELECT set_config('tokenledger.role', :role, true), set_config('tokenledger.customer', :customer_id, true);
-
 -- name: find_idempotent
 -- The stored answer of a write, by primary key.
 SELECT request_digest, status, body FROM idempotency_key

@@ -1,0 +1,149 @@
+"""Row-level security believes who asks only where we signed it, for this transaction."""
+
+import json
+import re
+
+import pytest
+
+from ledger.store.connect import connect
+from ledger.store.queries import Connection
+from tests.flows.billing import WINDOW, settled, subscribed
+from tests.support.asking import ask_as
+from tests.support.books import Buyer, Tokens
+from tests.support.database import Database
+
+# What says nothing of anybody: the order of batches, names of accounts, where facts lie.
+OPEN = {"account", "alembic_version", "archived_partition", "cut_off", "fact_partition"}
+TABLES = """
+SELECT c.relname AS name, c.relrowsecurity AS walled,
+       has_table_privilege('tokenledger_api', c.oid, 'SELECT') AS readable,
+       c.relispartition AS part
+  FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+"""
+
+
+@pytest.fixture
+async def filled(worker: Connection) -> None:
+    """Usage, charges and postings of a customer in each of two entities."""
+    books = await subscribed(worker)
+    await subscribed(worker, customer_id="beta", entity_id="mill")
+    await books.usage(WINDOW, Tokens(uncached=5))
+    beta = Buyer(customer_id="beta", customer_ref="beta", entity_id="mill")
+    await books.usage(WINDOW, Tokens(uncached=7), buyer=beta)
+    await settled(worker)
+
+
+async def readable(owner: Connection) -> list[str]:
+    """Tables that role api may ask at all, the open ones left out."""
+    rows = await owner.fetch(TABLES)
+    return [row["name"] for row in rows if row["readable"] and row["name"] not in OPEN]
+
+
+async def test_every_table_that_the_reader_may_ask_is_walled(owner: Connection) -> None:
+    rows = await owner.fetch(TABLES)
+    bare = {row["name"] for row in rows if row["readable"] and not row["walled"]}
+    assert bare - OPEN == set()
+    # A partition is asked through its parent, or not at all.
+    assert not [row["name"] for row in rows if row["part"] and row["readable"]]
+
+
+async def settings_named(owner: Connection) -> set[str]:
+    """Every setting that any function of the schema reads, and those that one might try."""
+    sources = await owner.fetch(
+        "SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    )
+    found = {name for row in sources for name in re.findall(r"'(tokenledger\.\w+)'", row["prosrc"])}
+    assert "tokenledger.asking_signature" in found
+    return found | {"tokenledger.role", "tokenledger.customer", "tokenledger.entity"}
+
+
+SAID = json.dumps({"role": "admin", "customer": None, "entity": None})
+TRIED = ("admin", SAID, "0" * 64, "", json.dumps({"role": "customer", "customer": "acme"}))
+
+
+@pytest.mark.usefixtures("filled")
+async def test_settings_set_by_hand_show_nothing(owner: Connection, api: Connection) -> None:
+    names = await settings_named(owner)
+    tables = await readable(owner)
+    for value in TRIED:
+        async with api.transaction():
+            for name in names:
+                await api.execute("SELECT set_config($1, $2, true)", name, value)
+            await api.execute("SELECT set_config('tokenledger.asking', $1, true)", SAID)
+            for table in tables:
+                assert await api.fetchval(f'SELECT count(*) FROM "{table}"') == 0, table
+
+
+async def signed(api: Connection) -> tuple[str, str]:
+    """What was said in this transaction, with its signature."""
+    row = await api.fetchrow(
+        "SELECT current_setting('tokenledger.asking'),"
+        " current_setting('tokenledger.asking_signature')"
+    )
+    assert row is not None
+    return row[0], row[1]
+
+
+async def say(api: Connection, said: str, signature: str) -> None:
+    """What a query of the api role can do: any text in any setting."""
+    await api.execute("SELECT set_config('tokenledger.asking', $1, true)", said)
+    await api.execute("SELECT set_config('tokenledger.asking_signature', $1, true)", signature)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_a_signature_holds_for_its_words_its_transaction_and_its_session(
+    database: Database, api: Connection
+) -> None:
+    count = "SELECT count(*) FROM customer"
+    async with api.transaction():
+        await ask_as(api, database, "customer", "acme")
+        assert await api.fetchval(count) == 1
+        said, signature = await signed(api)
+        await say(api, said.replace("acme", "beta"), signature)
+        assert await api.fetchval(count) == 0
+        await say(api, said, signature)
+        assert await api.fetchval(count) == 1
+        other = await connect(database.api_url)
+        async with other.transaction():
+            await say(other, said, signature)
+            assert await other.fetchval(count) == 0
+        await other.close()
+    async with api.transaction():
+        await say(api, said, signature)
+        assert await api.fetchval(count) == 0
+
+
+async def test_the_reader_cannot_read_what_signs(api: Connection) -> None:
+    for table in ("identity_key", "api_key", "idempotency_key"):
+        privilege = f"SELECT has_table_privilege('{table}', 'SELECT')"
+        assert await api.fetchval(privilege) is False
+
+
+OF_AN_ENTITY = """
+SELECT table_name FROM information_schema.columns
+ WHERE table_schema = 'public' AND column_name = 'entity_id' AND table_name <> 'api_key'
+"""
+OF_A_CUSTOMER = ("usage_delta", "subscription", "customer_alias", "invoice_line")
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("role", ["admin", "finance"])
+async def test_who_is_bound_to_an_entity_sees_rows_of_it_alone(
+    database: Database, owner: Connection, api: Connection, role: str
+) -> None:
+    tables = {row[0] for row in await owner.fetch(OF_AN_ENTITY)}
+    assert {"customer", "charge", "invoice", "journal_entry", "rate_card"} <= tables
+    async with api.transaction():
+        await ask_as(api, database, role, entity_id="mill")
+        for table in tables:
+            seen = await api.fetch(f'SELECT DISTINCT entity_id FROM "{table}"')
+            assert [row[0] for row in seen] in ([], ["mill"]), table
+        for table in OF_A_CUSTOMER:
+            seen = await api.fetch(f'SELECT DISTINCT customer_id FROM "{table}"')
+            assert [row[0] for row in seen] in ([], ["beta"]), table
+        own = await api.fetchval("SELECT count(*) FROM posting")
+        assert 0 < own < await owner.fetchval("SELECT count(*) FROM posting")
+        assert await api.fetchval("SELECT count(*) FROM manual_write") == 0
+    async with api.transaction():
+        await ask_as(api, database, role)
+        assert await api.fetchval("SELECT count(*) FROM entity") == 2
