@@ -1,8 +1,8 @@
 """`tokenledger invoice`: preview, issue, list, and the document as it went out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.invoice import InvoiceLine
-from ledger.domain.period import midnight
+from ledger.domain.period import Period, describe_days
 from ledger.flows import invoice as flow
-from ledger.flows.draft_invoice import InvoiceDraft
+from ledger.flows.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.invoice import IssuedInvoice, IssueRules
 from ledger.store.invoice import find_document, list_invoices
 from ledger.store.queries import Connection
@@ -27,7 +27,10 @@ LISTED = (
     *("invoice_id", "number", "customer_id", "subscription_id", "period_start", "period_end"),
     *("issued_at", "due_on", "currency", "net_total", "tax_total", "payable"),
 )
-_at = click.option("--at", help="A day (UTC) or time inside the billing period; by default now.")
+_at = click.option(
+    "--at",
+    help="A day (in the subscription's zone) or a time inside the billing period; by default now.",
+)
 
 
 @click.group()
@@ -120,7 +123,7 @@ def list_(
     if as_json:
         print_json(listed)
         return
-    print_table("Invoices", LISTED, [tuple(row.values()) for row in listed], numbers=3)
+    _show_listed(map(dict, rows))
 
 
 @invoice.command()
@@ -152,7 +155,7 @@ def adjustments(database: Database, subscription_id: str, as_json: bool) -> None
 async def _issue_entity(
     connection: Connection,
     entity_id: str,
-    moment: datetime,
+    moment: Moment,
     author: Author,
     rules: IssueRules,
 ) -> Sequence[IssuedInvoice]:
@@ -177,11 +180,11 @@ async def _document(connection: Connection, number: str) -> bytes:
     raise NotFoundError(f"There is no invoice {number}.", "List them to see their numbers.")
 
 
-def _moment(text: str | None) -> datetime:
+def _moment(text: str | None) -> Moment:
     if text is None:
         return clock.now()
     try:
-        return midnight(date.fromisoformat(text), "UTC")
+        return date.fromisoformat(text)
     except ValueError:
         pass
     try:
@@ -220,9 +223,12 @@ def _line_json(line: InvoiceLine) -> dict[str, Any]:
 
 
 def _show_draft(draft: InvoiceDraft) -> None:
-    since, until = (moment.strftime("%Y-%m-%d %H:%MZ") for moment in _ends(draft))
-    title = f"{draft.subscription.customer_id}, {since} to {until}, {draft.currency}"
+    zone = draft.subscription.zone
+    days = f"{describe_days(draft.period, zone)} ({zone})"
+    title = f"Invoice to {draft.subscription.customer_id}, {days}, amounts in {draft.currency}"
     _show_lines(title, draft.lines)
+    if draft.run_no > 1:
+        click.echo("This period is invoiced already: what is above is new since, and its own run.")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
     click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
     for row in draft.unpriced:
@@ -230,10 +236,6 @@ def _show_draft(draft: InvoiceDraft) -> None:
             f"Waits for a price: {row['quantity']:,} {row['meter']} of {row['model']}, tier"
             f" {row['tier']}: {row['reason']}"
         )
-
-
-def _ends(draft: InvoiceDraft) -> tuple[datetime, datetime]:
-    return draft.period.start, draft.period.end
 
 
 def _show_lines(title: str, lines: Iterable[InvoiceLine]) -> None:
@@ -245,4 +247,23 @@ def _show_lines(title: str, lines: Iterable[InvoiceLine]) -> None:
         for line in lines
     ]
     columns = ("kind", "model", "tier", "meter", "quantity", "exact", "amount")
-    print_table(title, columns, rows, numbers=3)
+    first = ("amount", "meter", "quantity", "model")
+    print_table(title, columns, rows, numbers=3, first=first)
+
+
+def _show_listed(invoices: Iterable[Mapping[str, Any]]) -> None:
+    rows = [
+        (
+            *(row["number"], row["customer_id"], row["subscription_id"]),
+            describe_days(Period(row["period_start"], row["period_end"]), row["snapshot"]["zone"]),
+            *(row["issued_at"], row["due_on"], row["invoice_id"], row["currency"]),
+            *(row["net_total"], row["tax_total"], row["payable"]),
+        )
+        for row in invoices
+    ]
+    columns = (
+        *("number", "customer", "subscription", "usage of", "issued", "due", "id", "currency"),
+        *("net", "tax", "to pay"),
+    )
+    first = ("to pay", "currency", "customer", "usage of", "due", "net", "tax")
+    print_table("Invoices, newest first", columns, rows, numbers=3, first=first)

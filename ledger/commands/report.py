@@ -1,7 +1,6 @@
 """`tokenledger report`: margin, energy, usage and coverage, for people or with --json."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import click
 
@@ -9,6 +8,7 @@ from ledger import clock
 from ledger.commands.database import Database, database_options
 from ledger.commands.periods import Asked, Scope, find_scope, period_options
 from ledger.commands.show import json_option, print_json, print_table
+from ledger.domain.period import Period, describe_days
 from ledger.reports import coverage as coverage_room
 from ledger.reports import energy as energy_room
 from ledger.reports import margin as margin_room
@@ -24,11 +24,8 @@ def report() -> None:
 
 
 def _title(what: str, scope: Scope) -> str:
-    return f"{what} of {scope.entity_id}, {_day(scope.since)} to {_day(scope.until)}"
-
-
-def _day(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%MZ")
+    days = describe_days(Period(scope.since, scope.until), scope.zone)
+    return f"{what} of {scope.entity_id}, {days} ({scope.zone})"
 
 
 async def _start(connection: Connection, asked: Asked, name: str) -> tuple[Scope, CutOff]:
@@ -60,7 +57,9 @@ def margin(database: Database, asked: Asked, by: str, as_json: bool) -> None:
         print_json(margin_text.to_json(found))
         return
     headers, rows = margin_text.to_table(found)
-    print_table(_title("Margin", scope), headers, rows, numbers=len(margin_text.HEADERS))
+    title = f"{_title('Margin', scope)}, amounts in {found.currency}"
+    numbers = len(margin_text.HEADERS)
+    print_table(title, headers, rows, numbers=numbers, first=margin_text.FIRST)
 
 
 @report.command()
@@ -122,7 +121,8 @@ def usage(
         print_json(usage_room.to_json(found))
         return
     headers, rows = usage_room.to_table(found)
-    print_table(_title("Usage", scope), headers, rows, numbers=5)
+    first = (*found.by, "input", "output", "requests")
+    print_table(_title("Usage", scope), headers, rows, numbers=5, first=first)
 
 
 @report.command()

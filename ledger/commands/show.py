@@ -1,24 +1,45 @@
 """What commands print: tables for people, JSON for programs, progress for the patient."""
 
 import json
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import click
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from ledger.reports.table_fit import BESIDE, fit_columns
 from ledger.wire.rfc3339 import format_rfc3339
 
 LINE_EVERY_S = 5
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+WIDE = "ledger.wide"
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def json_option(command: Command) -> Command:
+    """Give a command `--json`, and `--wide` for its tables, which need no argument."""
+    wide = click.option(
+        "--wide",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_wide,
+        help="Print every column, however narrow the terminal is.",
+    )
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(wide(command))
+
+
+def _keep_wide(context: click.Context, _: click.Parameter, given: bool) -> None:
+    context.meta[WIDE] = given
 
 
 class Advance(Protocol):
@@ -50,17 +71,38 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: int = 0
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    numbers: int = 0,
+    first: Sequence[str] = (),
 ) -> None:
-    """A table on stdout; the last `numbers` columns are set to the right."""
+    """A table on stdout; the last `numbers` columns are set to the right.
+
+    What does not fit the terminal is left out and named, the columns named `first` last of all.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
+    right = range(len(columns) - numbers, len(columns))
+    width = None if _wide() else shutil.get_terminal_size((160, 24)).columns
+    fitted = fit_columns(columns, cells, width, first=first, numbers=right)
     table = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        right = index >= len(columns) - numbers
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(table)
+    for index, wide in zip(fitted.shown, fitted.widths, strict=True):
+        justify: JustifyMethod = "right" if index in right else "left"
+        table.add_column(columns[index], justify=justify, overflow="fold", width=wide)
+    for row in cells:
+        table.add_row(*(Text(row[index]) for index in fitted.shown))
+    # A title may be wider than its table.
+    taken = max(sum(each + BESIDE for each in fitted.widths) + 1, width or cell_len(title))
+    Console(width=taken).print(table)
+    if fitted.dropped:
+        left_out = ", ".join(columns[index] or "(no name)" for index in fitted.dropped)
+        click.echo(f"Not shown for want of width: {left_out}. --wide shows all.", err=True)
+
+
+def _wide() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(WIDE))
 
 
 def cell(value: Any) -> str:

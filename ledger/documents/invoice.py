@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import typst
 
 from ledger.domain.invoice import InvoiceLine
 from ledger.domain.money import plain
+from ledger.domain.period import Period, describe_days
 from ledger.domain.prices import PriceModel
 from ledger.domain.rate_card import BAND_EDGES
 
@@ -23,8 +23,8 @@ ATTEMPTS: tuple[tuple[bool, Literal["a-3b", "1.7"]], ...] = (
     (False, "1.7"),
 )
 METER_NAMES: Mapping[str, str] = {
-    "input_uncached": "Input tokens",
-    "input_cache_read": "Cached input tokens",
+    "input_uncached": "Input tokens, not cached",
+    "input_cache_read": "Input tokens read from cache",
     "input_cache_write": "Input tokens written to cache",
     "output_visible": "Output tokens",
     "output_reasoning": "Reasoning tokens",
@@ -65,15 +65,14 @@ def render_pdf(
     """The invoice as PDF/A; no time or random number goes into it, and no font of this machine
     unless a name needs a sign that typst's own fonts lack.
     """
-    period, zone = draft["period"], ZoneInfo(draft["zone"])
     content = {
         **{name: value for name, value in draft.items() if name != "period"},
         "number": number,
         "issued_on": issued_on.isoformat(),
         "issued": [issued_on.year, issued_on.month, issued_on.day],
         "due_on": due_on.isoformat(),
-        "service": _days(period.start, period.end, zone),
-        "lines": [_printed(line, zone) for line in lines],
+        "service": describe_days(draft["period"], draft["zone"]),
+        "lines": [_printed(line, draft["zone"]) for line in lines],
         "net": group(draft["net"]),
         "tax": group(draft["tax"]),
         "payable": group(draft["payable"]),
@@ -127,10 +126,11 @@ def _description(line: InvoiceLine) -> str:
     return ", ".join(parts)
 
 
-def _printed(line: Mapping[str, Any], zone: ZoneInfo) -> dict[str, str]:
+def _printed(line: Mapping[str, Any], zone_name: str) -> dict[str, str]:
     text, _, where = str(line["description"]).partition(", ")
     if line["kind"] == "adjustment":
-        text = f"Adjustment of {_days(line['service_start'], line['service_end'], zone)}: {text}"
+        period = Period(line["service_start"], line["service_end"])
+        text = f"Adjustment of {describe_days(period, zone_name)}: {text}"
     return {
         "what": text,
         "where": where,
@@ -144,11 +144,3 @@ def _printed(line: Mapping[str, Any], zone: ZoneInfo) -> dict[str, str]:
 def _per(units: int) -> str:
     names = {1: "token", 1_000: "1,000 tokens", 1_000_000: "1M tokens"}
     return names.get(units, f"{units:,} tokens")
-
-
-def _days(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    """Both days included where the period is of whole days, as people write it."""
-    first, last = start.astimezone(zone), end.astimezone(zone)
-    if first.time() == last.time() == time():
-        return f"{first:%Y-%m-%d} to {last - timedelta(days=1):%Y-%m-%d}"
-    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"

@@ -92,6 +92,15 @@ def local_day(day: date, zone_name: str) -> Period:
     return Period(midnight(day, zone_name), midnight(day + timedelta(days=1), zone_name))
 
 
+def describe_days(period: Period, zone_name: str) -> str:
+    """The period in local time as people write it; where it is of whole days, both are in it."""
+    first, last = (moment.astimezone(zone(zone_name)) for moment in (period.start, period.end))
+    if first.time() == last.time() == time():
+        until = last.date() - timedelta(days=1)
+        return f"{first:%F} to {until:%F}" if until > first.date() else f"{first:%F}"
+    return f"{first:%F %R} to {last:%F %R}"
+
+
 def hour_start(moment: datetime, zone_name: str) -> datetime:
     """The start, in UTC, of the local clock hour that holds `moment`.
 

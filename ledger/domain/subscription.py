@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from ledger.domain.period import Period, billing_period
+from ledger.domain.period import Period, billing_period, local_day
 
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -25,6 +25,11 @@ class Subscription:
     def validity(self) -> Period:
         """Its validity as a period."""
         return Period(self.valid_from, self.valid_to or FAR)
+
+    def begin_of(self, day: date) -> datetime:
+        """The first moment of a day in its zone, or of its validity where that begins that day."""
+        whole = local_day(day, self.zone)
+        return self.valid_from if self.valid_from in whole else whole.start
 
     def billing_period(self, moment: datetime) -> Period:
         """The billing period that holds `moment`, clipped to the subscription's validity."""

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import TypeAlias
 
 import asyncpg
 
@@ -31,6 +32,8 @@ from ledger.store.queries import Connection
 CUT_OFF_TRIES = 40
 CUT_OFF_WAIT_S = 0.05
 LAST_SEQ = 2**63 - 1
+# A time, or a day in the zone of the subscription.
+Moment: TypeAlias = datetime | date
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +86,13 @@ async def _cut_off_with_charges(connection: Connection, entity_id: str) -> CutOf
     )
 
 
-async def draft_invoice(
-    connection: Connection, subscription_id: str, moment: datetime
-) -> InvoiceDraft:
-    """The invoice of the billing period that holds `moment`, from the charges as they stand."""
+async def draft_invoice(connection: Connection, subscription_id: str, at: Moment) -> InvoiceDraft:
+    """The invoice of the billing period that holds `at`, from the charges as they stand."""
     cut_off = await _cut_off_with_charges(connection, await entity_of(connection, subscription_id))
     rows = await store.find_subscription(
         connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
     )
-    parties, subscription = _valid_at(rows, moment, subscription_id)
+    parties, subscription, moment = _valid_at(rows, at, subscription_id)
     billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
     period = clear_of(
         subscription.billing_period(moment),
@@ -134,8 +135,8 @@ async def draft_invoice(
 
 
 def _valid_at(
-    rows: Sequence[asyncpg.Record], moment: datetime, subscription_id: str
-) -> tuple[asyncpg.Record, Subscription]:
+    rows: Sequence[asyncpg.Record], at: Moment, subscription_id: str
+) -> tuple[asyncpg.Record, Subscription, datetime]:
     for row in rows:
         subscription = Subscription(
             row["subscription_id"],
@@ -146,10 +147,11 @@ def _valid_at(
             row["valid_from"],
             row["valid_to"],
         )
+        moment = at if isinstance(at, datetime) else subscription.begin_of(at)
         if moment in subscription.validity:
-            return row, subscription
+            return row, subscription, moment
     raise NotFoundError(
-        f"Subscription {subscription_id!r} is not valid at {moment.isoformat()}.",
+        f"Subscription {subscription_id!r} is not valid at {at.isoformat()}.",
         "Name a moment inside its validity.",
     )
 

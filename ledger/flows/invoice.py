@@ -29,7 +29,13 @@ from ledger.domain.journal import JournalEntry
 from ledger.domain.money import plain
 from ledger.domain.period import hour_start, zone
 from ledger.flows.book_revenue import book_revenue
-from ledger.flows.draft_invoice import InvoiceDraft, draft_invoice, entity_of, find_adjustments
+from ledger.flows.draft_invoice import (
+    InvoiceDraft,
+    Moment,
+    draft_invoice,
+    entity_of,
+    find_adjustments,
+)
 from ledger.flows.rate import rate
 from ledger.flows.supersede import keep_write, writing
 from ledger.store import invoice as store
@@ -62,7 +68,7 @@ class IssuedInvoice:
 
 
 async def preview_invoice(
-    connection: Connection, *, subscription_id: str, moment: datetime, now: datetime
+    connection: Connection, *, subscription_id: str, moment: Moment, now: datetime
 ) -> InvoiceDraft:
     """The invoice of the billing period that holds `moment`, as of now; stores nothing of it.
 
@@ -78,7 +84,7 @@ async def issue_invoice(
     connection: Connection,
     *,
     subscription_id: str,
-    moment: datetime,
+    moment: Moment,
     now: datetime,
     author: Author,
     allow: IssueRules = NO_EXCEPTION,
@@ -105,7 +111,7 @@ async def issue_all(
     connection: Connection,
     *,
     entity_id: str,
-    moment: datetime,
+    moment: Moment,
     now: datetime,
     author: Author,
     allow: IssueRules = NO_EXCEPTION,

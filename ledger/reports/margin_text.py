@@ -17,6 +17,12 @@ HEADERS = (
     *("gross margin %", "mark-up %"),
 )
 
+# What a narrow terminal shows first.
+FIRST = (
+    *("revenue", "cost", "gross margin %", "margin before idle %", "output tokens"),
+    *("input tokens", "electricity", "GPU cost", "idle share", "kWh"),
+)
+
 
 def kwh(energy_mj: int) -> str:
     """Energy in kWh, six decimals."""

@@ -11,7 +11,7 @@ from ledger.domain.period import hour_start, midnight, zone
 from ledger.store.connect import CutOff
 from ledger.store.operations import sum_usage_windows
 from ledger.store.queries import Connection
-from ledger.wire.rfc3339 import format_rfc3339
+from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
 
 COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
 DIMENSIONS: Mapping[str, str] = {
@@ -63,6 +63,7 @@ class UsageReport:
     by: tuple[str, ...]
     rows: tuple[UsageRow, ...]
     total: UsageRow
+    zone_name: str
 
 
 async def usage_report(
@@ -94,7 +95,7 @@ async def usage_report(
     rows = tuple(UsageRow(group, tuple(counts)) for group, counts in sorted(groups.items()))
     sums = tuple(sum(column) for column in zip(*(row.counts for row in rows), strict=True))
     total = UsageRow(("total",), sums or (0,) * len(COUNTS))
-    return UsageReport(since, until, cut_off, tuple(by), rows, total)
+    return UsageReport(since, until, cut_off, tuple(by), rows, total, zone_name)
 
 
 def to_json(report: UsageReport) -> dict[str, Any]:
@@ -103,6 +104,7 @@ def to_json(report: UsageReport) -> dict[str, Any]:
         "since": format_rfc3339(report.since),
         "until": format_rfc3339(report.until),
         "cut_off_id": report.cut_off.cut_off_id,
+        "zone": report.zone_name,
         "by": list(report.by),
         "rows": [
             dict(zip(report.by, row.group, strict=True)) | _counts(row) for row in report.rows
@@ -115,10 +117,21 @@ def to_table(report: UsageReport) -> tuple[tuple[str, ...], list[tuple[Any, ...]
     """Headers and rows."""
     headers = (*report.by, "requests", "input", "cached", "output", "reasoning")
     blank = ("",) * max(len(report.by) - 1, 0)
-    rows = [(*row.group, *_cells(row)) for row in report.rows]
+    rows = [(*_group(row.group, report), *_cells(row)) for row in report.rows]
     if report.by:
         rows.append(("total", *blank, *_cells(report.total)))
     return headers, rows
+
+
+def _group(group: Sequence[str], report: UsageReport) -> Iterable[str]:
+    """The group with its time, if it has one, in the report's zone."""
+    for name, said in zip(report.by, group, strict=True):
+        if name in STEPS:
+            local = parse_rfc3339(said).astimezone(zone(report.zone_name))
+            # The offset tells the two passes of a repeated hour apart.
+            yield f"{local:%F}" if name == "day" else f"{local.isoformat(' ', 'minutes')}"
+        else:
+            yield said
 
 
 def _check(by: Sequence[str]) -> None:

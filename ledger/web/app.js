@@ -148,7 +148,7 @@ async function showUsage(within) {
   $("table-title").textContent = "Your usage by model and tier";
   $("figures").replaceChildren();
   fill($("tiers"), [["model"], ["tier"], ["requests", "n"], ["input", "n"], ["cached", "n"], ["output", "n"]],
-    items.map((row) => ({ cells: [row.model, row.tier, group(row.requests), group(row.uncached), group(row.cache_read), group(row.visible + row.reasoning)] })),
+    items.map((row) => ({ cells: [row.model, row.tier, group(row.requests), group(row.uncached + row.cache_read + row.cache_write), group(row.cache_read), group(row.visible + row.reasoning)] })),
     "No usage in this period.");
 }
 

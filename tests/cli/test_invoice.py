@@ -123,3 +123,61 @@ def test_books_are_exported_and_the_same_again(
     assert again.stdout_bytes == (folder / "usage.csv").read_bytes()
     command("export", "usage", "journal_lines", *month, "--stdout", status=2)
     command("export", "nothing", status=2)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "first"),
+    [
+        ("America/New_York", "2024-03-01", "2024-03-01T05:00:00.000000Z"),
+        ("Pacific/Auckland", "2024-02-29", "2024-01-31T11:00:00.000000Z"),
+        ("Pacific/Auckland", "2024-03-01T00:00:00Z", "2024-02-29T11:00:00.000000Z"),
+    ],
+)
+def test_a_day_is_of_the_subscription_zone(
+    command: CommandLine, tmp_path: Path, zone: str, day: str, first: str
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    path = tmp_path / "subscriptions.csv"
+    path.write_text(
+        "subscription_id,customer_id,rate_card_id,zone,valid_from\n"
+        f"acme-list,acme,list,{zone},2024-01-01T00:00:00Z\n"
+    )
+    command("import", "subscriptions", path, "--replace")
+    draft = command.json("invoice", "preview", "acme-list", "--at", day)
+    assert draft["period_start"] == first
+    shown = command("invoice", "preview", "acme-list", "--at", day).stdout
+    assert f"({zone}), amounts in USD" in shown.replace("\n", " ")
+
+
+def test_a_day_on_which_a_subscription_begins_is_its_first(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    draft = command.json("invoice", "preview", "acme-list", "--at", "2023-01-01")
+    assert draft["period_start"] == "2023-01-01T00:00:00.000000Z"
+    said = command.refusal("invoice", "preview", "acme-list", "--at", "2022-12-31")
+    assert said.startswith("Subscription 'acme-list' is not valid at 2022-12-31.")
+
+
+def test_a_narrow_terminal_shows_fewer_columns_and_whole_numbers(
+    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    path = tmp_path / "log.csv"
+    path.write_text("at,in,out\n2024-03-01T10:00:00Z,123456789012,987654321098\n")
+    columns = ("--map", "time=at", "--map", "input=in", "--map", "output=out")
+    fixed = ("--set", "customer=acme", "--set", "model=m", "--set", "requests=1000000")
+    command("backfill", path, *columns, *fixed)
+    for width in (40, 60, 80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        done = command("report", "usage", "--month", "2024-03")
+        assert max(map(len, done.stdout.splitlines())) <= width
+        assert ("123,456,789,012" in done.stdout) == (width > 40)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "requests, input, cached" in command("report", "usage", "--month", "2024-03").stderr
+    wide = command("report", "usage", "--month", "2024-03", "--wide")
+    assert "987,654,321,098" in wide.stdout
+    assert "Not shown" not in wide.stderr
