@@ -13,7 +13,8 @@ from ledger import clock
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.record import Record
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, ingest
+from ledger.flows.ingest import ingest
+from ledger.flows.limits import IngestLimits
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

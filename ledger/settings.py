@@ -1,9 +1,10 @@
 """Settings of the ledger's own processes: `TOKENLEDGER_*` variables, or one TOML file."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -61,6 +62,10 @@ class Settings(BaseSettings):
     )
     body_limit_mib: int = Field(16, description="largest request body the API reads, in MiB")
     quarantine_days: int = Field(30, description="how long raw bytes of unreadable input are kept")
+    earliest_event: AwareDatetime = Field(
+        datetime(2015, 1, 1, tzinfo=UTC),
+        description="first moment of an event's times; what lies before goes to quarantine",
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @classmethod

@@ -16,7 +16,8 @@ from ledger.domain.errors import LedgerError
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, prepare_records, store_prepared
+from ledger.flows.ingest import prepare_records, store_prepared
+from ledger.flows.limits import IngestLimits
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 BATCHES_MAX = 2

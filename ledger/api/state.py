@@ -17,7 +17,7 @@ from ledger.api.health import Health
 from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.domain.errors import MissingInputError
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits
+from ledger.flows.limits import IngestLimits
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, open_pool
 from ledger.store.identity import find_identity_secret

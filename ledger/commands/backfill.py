@@ -13,6 +13,7 @@ from ledger.commands.imports import pairs
 from ledger.commands.show import json_option, print_json, print_table, progress
 from ledger.commands.usage_file import open_usage_file
 from ledger.flows.backfill import (
+    BODY_BYTES_MAX,
     CONFLICT,
     CORRECTED,
     CREATED,
@@ -24,6 +25,7 @@ from ledger.flows.backfill import (
 from ledger.flows.backfill import backfill as run_backfill
 from ledger.flows.backfill_rows import TARGETS, RowShape
 from ledger.flows.ingest import prepare_storage
+from ledger.flows.limits import limits_of
 from ledger.store.queries import Connection
 
 MEANING = {
@@ -72,7 +74,12 @@ def backfill(
         fixed=pairs(fixed, "--set"),
         zone=_zone(tz),
     )
-    options = Options(author_of("backfill").actor, correct=correct, dry_run=dry_run)
+    options = Options(
+        author_of("backfill").actor,
+        limits_of(database.settings, body_bytes_max=BODY_BYTES_MAX),
+        correct=correct,
+        dry_run=dry_run,
+    )
 
     async def load(connection: Connection) -> BackfillReport:
         await prepare_storage(connection, now=clock.now())

@@ -14,7 +14,6 @@ import click
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, MissingInputError, UnavailableError
-from ledger.flows.ingest import IngestLimits
 from ledger.settings import Settings
 from ledger.store.connect import connect
 from ledger.store.postgres import embedded_server, running_url
@@ -25,7 +24,6 @@ T = TypeVar("T")
 Command = Callable[..., Any]
 # What a server needs to start; another command may just be starting or stopping it.
 WAIT_SECONDS = 10
-MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +85,6 @@ def database_options(command: Command) -> Command:
 def author_of(reason: str) -> Author:
     """Who writes from this terminal, and why."""
     return Author(f"cli:{getpass.getuser()}", reason, f"cli-{uuid.uuid4().hex}")
-
-
-def ingest_limits(settings: Settings) -> IngestLimits:
-    """What the settings say about bodies, quarantine and end users."""
-    secret = settings.end_user_secret
-    return IngestLimits(
-        body_bytes_max=settings.body_limit_mib * MIB,
-        quarantine_days=settings.quarantine_days,
-        end_user_secret=secret.get_secret_value().encode() if secret is not None else None,
-    )
 
 
 async def _on_connection(url: str | None, work: Callable[[Connection], Awaitable[T]]) -> T:

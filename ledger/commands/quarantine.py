@@ -6,11 +6,12 @@ from typing import Any
 import click
 
 from ledger import clock
-from ledger.commands.database import Database, author_of, database_options, ingest_limits
+from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.errors import NotFoundError
 from ledger.domain.ingest.record import ItemOutcome
 from ledger.flows.directory import DirectoryCache
+from ledger.flows.limits import limits_of
 from ledger.flows.replay import replay_quarantine
 from ledger.store import operations
 from ledger.store.queries import Connection
@@ -72,7 +73,7 @@ def replay(
             ids,
             directory=DirectoryCache(),
             now=clock.now(),
-            limits=ingest_limits(database.settings),
+            limits=limits_of(database.settings),
             actor=author_of("replay").actor,
         )
 

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
+from ledger.wire.strict_json import load_json
 
 GZIP_MAGIC = b"\x1f\x8b"
 BYTES_MAX = 512 * 1024 * 1024
@@ -107,7 +107,7 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
 def _json_object(text: str) -> Row | None:
     """One object over several lines; lines of objects never parse as one value."""
     try:
-        found = json.loads(text, parse_float=str)
+        found = load_json(text, parse_float=str)
     except (ValueError, RecursionError):
         return None
     return Row(1, found, texts=False) if isinstance(found, dict) else None
@@ -116,7 +116,7 @@ def _json_object(text: str) -> Row | None:
 def _json_array(path: Path, text: str) -> list[Row]:
     try:
         # Fractions stay the text they are: nothing here passes through a float.
-        found = json.loads(text, parse_float=str)
+        found = load_json(text, parse_float=str)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path.name} is not JSON: {error}.", "Mend it.") from error
     for number, value in enumerate(found, 1):
@@ -132,7 +132,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line, parse_float=str)
+            value = load_json(line, parse_float=str)
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(
                 f"{path.name} line {number} is not JSON: {error}.", "Put one object on each line."

@@ -6,7 +6,6 @@ CSV or NDJSON, gzip or plain, told apart by content; nothing is held in memory b
 import csv
 import gzip
 import io
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 
 from ledger.commands.rows import GZIP_MAGIC, check_columns
 from ledger.domain.errors import InvalidInputError
+from ledger.wire.strict_json import load_json
 
 Cells = tuple[int, list[Any]]
 
@@ -107,7 +107,7 @@ def _json_rows(path: Path, text: TextIO, columns: Sequence[str]) -> Iterator[Cel
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         # Fractions stay the text they are: nothing here passes through a float.
-        value = json.loads(line, parse_float=str)
+        value = load_json(line, parse_float=str)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"{path.name} line {number} is not JSON: {error}.",

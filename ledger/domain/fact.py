@@ -91,6 +91,7 @@ class Reason(StrEnum):
     UNSUPPORTED_TYPE = "unsupported_type"
     MISSING_TIME = "missing_time"
     FUTURE_TIME = "future_time"
+    PAST_TIME = "past_time"
     TIMES_UNORDERED = "times_unordered"
     SPAN_TOO_LONG = "span_too_long"
     INVALID_FIELD = "invalid_field"

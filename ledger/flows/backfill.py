@@ -15,13 +15,15 @@ from typing import Any
 from ledger.domain.ingest.record import ItemOutcome, Record
 from ledger.flows.backfill_rows import RowShape, correction_event, encode_line, usage_event
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, ingest
+from ledger.flows.ingest import ingest
+from ledger.flows.limits import IngestLimits
 from ledger.store.backfill import find_standing_corrections
 from ledger.store.queries import Connection
 
 BATCH_ROWS = 20_000
 # The rows are ours to cut, so a body of them is never too large.
-LIMITS = IngestLimits(body_bytes_max=2**30)
+BODY_BYTES_MAX = 2**30
+LIMITS = IngestLimits(body_bytes_max=BODY_BYTES_MAX)
 SAMPLES_MAX = 10
 CREATED, DUPLICATE, CONFLICT, CORRECTED = "created", "duplicate", "conflict", "corrected"
 OUTCOMES = (CREATED, CORRECTED, "suspense", DUPLICATE, "superseded", CONFLICT, "rejected")
@@ -33,6 +35,7 @@ class Options:
     """`correct` sends what changed as corrections; `dry_run` writes nothing."""
 
     actor: str
+    limits: IngestLimits = LIMITS
     correct: bool = False
     dry_run: bool = False
 
@@ -94,7 +97,7 @@ async def _send(
         position=f"{events[0]['source']} lines {events[0]['id']} to {events[-1]['id']}",
         actor=options.actor,
     )
-    done = await ingest(connection, [record], directory=directory, now=now, limits=LIMITS)
+    done = await ingest(connection, [record], directory=directory, now=now, limits=options.limits)
     return list(done[0].items())
 
 

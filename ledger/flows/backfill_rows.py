@@ -1,5 +1,6 @@
 """Cells of a request log into usage events, each under its line number."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,11 @@ def correction_event(event: Mapping[str, Any], *, revision: int, mark: str) -> d
 
 def encode_line(event: Mapping[str, Any]) -> bytes:
     """An event as a line of NDJSON; its cells hold no floats."""
-    return msgspec.json.encode(event) + b"\n"
+    try:
+        return msgspec.json.encode(event) + b"\n"
+    except (UnicodeEncodeError, OverflowError):
+        # Escaped, it is still an event that ingest refuses by name, and stops no other row.
+        return json.dumps(event).encode() + b"\n"
 
 
 def _put(event: dict[str, Any], target: str, value: Any, zone: tzinfo) -> None:

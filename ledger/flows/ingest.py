@@ -56,6 +56,7 @@ from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.doubt import Doubts
 from ledger.flows.encode import encode
+from ledger.flows.limits import IngestLimits
 from ledger.flows.resolve import Resolved, resolve
 from ledger.flows.stored import Stored
 from ledger.flows.turn import ClaimLostError, Turn
@@ -78,15 +79,6 @@ _AGAIN = (
 ALONE = Turn()
 REPLAY_COLUMNS = ("quarantine_id", "batch_seq", "ordinal", "fate")
 PARTITION_DAYS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class IngestLimits:
-    """The largest body, how long raw bytes of refused items are kept, and the end users' key."""
-
-    body_bytes_max: int = 16 * 1024 * 1024
-    quarantine_days: int = 30
-    end_user_secret: bytes | None = None
 
 
 class PositionLostError(LedgerError):
@@ -144,11 +136,13 @@ async def prepare_records(
     records: Sequence[Record], *, now: datetime, limits: IngestLimits
 ) -> Prepared:
     """The part of `ingest` that needs no database, beside whatever else goes on."""
-    return await asyncio.to_thread(_prepare, records, now, limits.body_bytes_max)
+    return await asyncio.to_thread(_prepare, records, now, limits)
 
 
-def _prepare(records: Sequence[Record], now: datetime, body_bytes_max: int) -> Prepared:
-    prepared = prepare(records, now=now, body_bytes_max=body_bytes_max)
+def _prepare(records: Sequence[Record], now: datetime, limits: IngestLimits) -> Prepared:
+    prepared = prepare(
+        records, now=now, body_bytes_max=limits.body_bytes_max, earliest=limits.earliest
+    )
     digest_own(prepared)
     return prepared
 
@@ -158,13 +152,17 @@ async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
     return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
 
 
-async def prepare_laid_out(items: Items, *, now: datetime, directory: DirectoryCache) -> Prepared:
+async def prepare_laid_out(
+    items: Items, *, now: datetime, directory: DirectoryCache, limits: IngestLimits
+) -> Prepared:
     """The second part of `prepare_records`; bodies that nobody will ask for are let go."""
-    return await asyncio.to_thread(_prepare_laid_out, items, now, directory.snapshot)
+    return await asyncio.to_thread(_prepare_laid_out, items, now, directory.snapshot, limits)
 
 
-def _prepare_laid_out(items: Items, now: datetime, known: Directory | None) -> Prepared:
-    prepared = prepare_items(items, now=now)
+def _prepare_laid_out(
+    items: Items, now: datetime, known: Directory | None, limits: IngestLimits
+) -> Prepared:
+    prepared = prepare_items(items, now=now, earliest=limits.earliest)
     let_bodies_go(prepared, known)
     return prepared
 

@@ -7,7 +7,8 @@ from ledger.domain.errors import ConflictError, NotFoundError
 from ledger.domain.fact import Reason
 from ledger.domain.ingest.record import ItemOutcome, Record, ReplayOf
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, ingest
+from ledger.flows.ingest import ingest
+from ledger.flows.limits import IngestLimits
 from ledger.store.queries import Connection
 from ledger.store.suspense import Quarantined, expire_raw, find_quarantined
 

@@ -23,7 +23,8 @@ from ledger import metrics
 from ledger.clock import now
 from ledger.domain.errors import InvalidInputError, UnavailableError
 from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.flows.ingest import IngestLimits, PositionLostError, prepare_storage
+from ledger.flows.ingest import PositionLostError, prepare_storage
+from ledger.flows.limits import limits_of
 from ledger.flows.position import start_partition
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
@@ -87,7 +88,8 @@ async def _run_once(settings: Settings, thread: ThreadPoolExecutor, stop: asynci
         topic = _Topic(settings, thread)
         stack.push_async_callback(topic.close)
         await topic.open()
-        worker = _Worker(settings, topic, Pipeline(registrar, writers, _limits(settings)))
+        limits = limits_of(settings, body_bytes_max=RECORD_BYTES_MAX)
+        worker = _Worker(settings, topic, Pipeline(registrar, writers, limits))
         stack.push_async_callback(worker.abandon)
         while not stop.is_set():
             await worker.step()
@@ -363,15 +365,6 @@ def _record(one: Any) -> Record:
         position=f"{one.topic}/{one.partition}/{one.offset}",
         lane=one.partition % 32_768,
         refusal=refusal,
-    )
-
-
-def _limits(settings: Settings) -> IngestLimits:
-    secret = settings.end_user_secret
-    return IngestLimits(
-        body_bytes_max=RECORD_BYTES_MAX,
-        quarantine_days=settings.quarantine_days,
-        end_user_secret=secret.get_secret_value().encode() if secret else None,
     )
 
 

@@ -9,13 +9,13 @@ from datetime import datetime
 from ledger.domain.ingest.record import Record, RecordOutcome
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import (
-    IngestLimits,
     lay_out,
     prepare_laid_out,
     resolve_prepared,
     store_prepared,
     take_digests,
 )
+from ledger.flows.limits import IngestLimits
 from ledger.flows.turn import TurnAfter
 from ledger.store.positions import PositionMove
 from ledger.store.queries import Connection
@@ -76,7 +76,9 @@ class Pipeline:
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
         async with self._decoding:
             items = await lay_out(_taken(batch.records), limits=self.limits)
-            prepared = await prepare_laid_out(items, now=batch.now, directory=self.directory)
+            prepared = await prepare_laid_out(
+                items, now=batch.now, directory=self.directory, limits=self.limits
+            )
         give_back_compiler()
         self._heaps.look()
         async with self._encoding:

@@ -16,6 +16,7 @@ from ledger.wire.batch import MAX_BATCH_EVENTS, BatchHeader, place_id
 from ledger.wire.errors import ColumnarError, LineError, shorten
 from ledger.wire.ndjson import refuse_floats
 from ledger.wire.rfc3339 import format_rfc3339
+from ledger.wire.strict_json import load_json
 
 MAGIC = b"TLC1"
 PREFIX_BYTES = 8
@@ -161,7 +162,7 @@ def _header(body: bytes) -> tuple[dict[str, Any], int]:
 
 def _parsed(text: bytes | str, where: str) -> Any:
     try:
-        value = json.loads(text.decode() if isinstance(text, bytes) else text)
+        value = load_json(text.decode() if isinstance(text, bytes) else text)
         refuse_floats(value, where)
     except (ValueError, RecursionError, LineError) as error:
         raise ColumnarError(f"{where}: {error}; send JSON without floats") from error

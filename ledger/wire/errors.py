@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 FOUND_CHARS_MAX = 80
+PROBLEM_CHARS_MAX = 500
 
 
 class TokenledgerError(Exception):
@@ -47,11 +48,19 @@ class EventTooLargeError(WireError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an event: where (dotted field), what was found, what to do."""
+    """One thing wrong with an event: where (dotted field), what was found, what to do.
+
+    Names that people choose may stand in all three: they are kept as `storable` text.
+    """
 
     field: str
     found: str
     action: str
+
+    def __post_init__(self) -> None:
+        for name in ("field", "found", "action"):
+            text = storable(getattr(self, name), PROBLEM_CHARS_MAX)
+            object.__setattr__(self, name, text)
 
     def __str__(self) -> str:
         return f"{self.field}: found {self.found}; {self.action}"
@@ -75,6 +84,15 @@ class InputError(WireError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+def storable(text: str, chars_max: int) -> str:
+    """Text that a database, a log and JSON can hold: what none of them shows stands as U+FFFD."""
+    if len(text) > chars_max:
+        text = text[: chars_max - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def shorten(value: object) -> str:

@@ -12,7 +12,8 @@ from ledger.wire.rfc3339 import parse_rfc3339
 from ledger.wire.units import BLANK_VALUE_MIN
 
 NAME_CHARS_MAX = 256
-COUNT_MAX = 2**63 - 1
+# Sums of counts stay inside 64 bits, a batch of them in memory as all that is ever stored.
+COUNT_MAX = 10**15
 TAGS_MAX = 16
 TAG_KEY_CHARS_MAX = 64
 TAG_VALUE_CHARS_MAX = 256

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from ledger.wire.batch import MAX_BATCH_BYTES, Batch, BatchHeader, place_id
 from ledger.wire.errors import EventTooLargeError, LineError, shorten
+from ledger.wire.strict_json import load_json
 
 EventDict = Mapping[str, Any]
 
@@ -69,9 +70,10 @@ def iter_lines(body: bytes) -> Iterator[bytes]:
 
 
 def decode_line(line: bytes) -> dict[str, Any]:
-    """One line as an object; refuses anything else, NaN and nesting beyond the parser included."""
+    """One line as an object; refuses anything else, NaN, names that stand twice, and nesting beyond
+    the parser."""
     try:
-        value = json.loads(line, parse_constant=_refuse_constant)
+        value = load_json(line)
     except (ValueError, RecursionError) as error:
         raise LineError(f"line {shorten(line)} is not JSON ({error}); send one object") from error
     if not isinstance(value, dict):
@@ -103,7 +105,3 @@ def _fitting_line(event: EventDict, max_bytes: int) -> bytes:
             f"event of {len(line)} bytes exceeds the batch limit of {max_bytes}; send fewer values"
         )
     return line
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -19,6 +19,8 @@ from ledger.wire.fields import (
 )
 
 LEAF_TOKENS_PER_REQUEST_MAX = 10_000_000
+# Of one record, however many requests it sums: nine million of these fit into 64 bits.
+LEAF_TOKENS_MAX = 10**12
 REQUESTS_MAX = 1_000_000_000
 
 Operation = Literal[
@@ -315,7 +317,7 @@ class UsageData(WireModel):
                 )
 
     def _check_size(self) -> None:
-        limit = LEAF_TOKENS_PER_REQUEST_MAX * self.requests
+        limit = min(LEAF_TOKENS_PER_REQUEST_MAX * self.requests, LEAF_TOKENS_MAX)
         leaves = self.usage.leaves()
         for side, name in _LEAVES:
             tokens = getattr(leaves, name)
@@ -323,7 +325,8 @@ class UsageData(WireModel):
                 raise problem_at(
                     f"usage.{side}.{name}",
                     tokens,
-                    f"send at most {LEAF_TOKENS_PER_REQUEST_MAX} × requests = {limit}",
+                    f"send at most {LEAF_TOKENS_PER_REQUEST_MAX} × requests,"
+                    f" and {LEAF_TOKENS_MAX} at once: {limit}",
                 )
 
 

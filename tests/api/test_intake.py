@@ -12,7 +12,8 @@ from ledger.domain.fact import Fate
 from ledger.domain.ingest.key import usage_key
 from ledger.domain.ingest.record import Record
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, prepare_storage
+from ledger.flows.ingest import prepare_storage
+from ledger.flows.limits import IngestLimits
 from ledger.flows.resolve import KeyCollisionError
 from ledger.store.connect import open_pool
 from ledger.store.ingest import insert_usage_keys

@@ -16,8 +16,9 @@ from ledger.domain.fact import Reason
 from ledger.flows.archive import archive, drop_day, write_archive
 from ledger.flows.archived_facts import trace_line
 from ledger.flows.fold import fold
-from ledger.flows.ingest import IngestLimits, prepare_storage
+from ledger.flows.ingest import prepare_storage
 from ledger.flows.invoice import issue_invoice
+from ledger.flows.limits import IngestLimits
 from ledger.flows.replay import replay_quarantine
 from ledger.store import invoice as store
 from ledger.store.archive_files import read_archived, scan_archived

@@ -14,7 +14,8 @@ from collectors.settings import Target
 from ledger.domain.counter import counter_deltas
 from ledger.domain.ingest.record import Record
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, ingest, prepare_storage
+from ledger.flows.ingest import ingest, prepare_storage
+from ledger.flows.limits import IngestLimits
 from ledger.store.meter import find_engine_counters
 from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader

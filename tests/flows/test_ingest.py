@@ -6,7 +6,7 @@ import pytest
 
 from ledger.domain.fact import Fate, Reason
 from ledger.domain.ingest.record import Permission, Record
-from ledger.flows.ingest import IngestLimits
+from ledger.flows.limits import IngestLimits
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

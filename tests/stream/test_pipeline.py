@@ -5,7 +5,7 @@ from asyncio import CancelledError
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-from ledger.flows.ingest import IngestLimits
+from ledger.flows.limits import IngestLimits
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
 from ledger.store.positions import Partition, PositionMove

@@ -16,7 +16,8 @@ from kafka import KafkaProducer
 
 from ledger.domain.ingest.record import Record
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import IngestLimits, ingest, prepare_storage
+from ledger.flows.ingest import ingest, prepare_storage
+from ledger.flows.limits import IngestLimits
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer, open_server
 from ledger.wire.batch import BatchHeader

@@ -12,23 +12,33 @@ import msgspec
 
 from ledger.domain.fact import Reason
 from ledger.domain.ingest.structs import CANONICAL, FAST, DecodedEvent, FastEvent
-from ledger.wire.errors import EventError, LineError, Problem
+from ledger.wire.errors import EventError, LineError, Problem, storable
 from ledger.wire.events import RESERVATION, parse_event
 from ledger.wire.ndjson import decode_line
+from ledger.wire.strict_json import load_json
 
 DETAIL_CHARS_MAX = 1_000
 ID_CHARS_MAX = 256
-_FAST_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_FAST_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Why an item is quarantined; id and source as far as they could be read."""
+    """Why an item is quarantined; id and source as far as they could be read.
+
+    All of it is `storable` text, whatever was sent: nothing else of a refused item becomes text.
+    """
 
     reason: Reason
     detail: str
     event_id: str | None = None
     source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", storable(self.detail, DETAIL_CHARS_MAX))
+        object.__setattr__(self, "source", storable(self.source, ID_CHARS_MAX))
+        if self.event_id is not None:
+            object.__setattr__(self, "event_id", storable(self.event_id, ID_CHARS_MAX))
 
 
 def decode_items(items: Sequence[bytes]) -> list[DecodedEvent | Reject]:
@@ -37,16 +47,18 @@ def decode_items(items: Sequence[bytes]) -> list[DecodedEvent | Reject]:
 
 
 def _decode(item: bytes) -> DecodedEvent | Reject:
-    if _vouched(item):
+    if _may_be_vouched(item):
         try:
             fast: FastEvent = FAST.decode(item)
+            # The strict decoder takes the last of two values of a name.
+            load_json(item)
             return fast
         except _FAST_ERRORS:
             pass
     return read_slowly(item)
 
 
-def _vouched(item: bytes) -> bool:
+def _may_be_vouched(item: bytes) -> bool:
     # The strict decoder lets NUL pass, and bytes that are not UTF-8 in attributes it skips.
     if b"\\u0000" in item:
         return False
@@ -64,7 +76,7 @@ def read_slowly(item: bytes) -> DecodedEvent | Reject:
     try:
         raw = decode_line(item)
     except LineError as error:
-        return Reject(Reason.NOT_JSON, str(error)[:DETAIL_CHARS_MAX])
+        return Reject(Reason.NOT_JSON, str(error))
     try:
         event = parse_event(raw)
     except EventError as error:
@@ -86,18 +98,14 @@ def reject(
     text = "; ".join(str(problem) for problem in problems) or detail
     return Reject(
         reason or _reason(problems[0]),
-        text[:DETAIL_CHARS_MAX],
+        text,
         _text(raw.get("id")),
         _text(raw.get("source")) or "",
     )
 
 
 def _text(value: object) -> str | None:
-    if not isinstance(value, str):
-        return None
-    # What PostgreSQL cannot hold as text is shown, not stored.
-    printable = value.encode("utf-8", "replace").decode().replace("\0", "?")
-    return printable[:ID_CHARS_MAX]
+    return value if isinstance(value, str) else None
 
 
 def _reason(problem: Problem) -> Reason:

@@ -33,6 +33,7 @@ from ledger.domain.ingest.record import Record
 from ledger.domain.ingest.structs import CountersEvent, DecodedEvent, EnergyEvent
 from ledger.domain.ingest.times import micros
 from ledger.domain.ingest.validate import (
+    EARLIEST,
     count_columns,
     finer_than_amount,
     resolve_leaves,
@@ -95,17 +96,24 @@ class Prepared:
         return place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
 
 
-def prepare(records: Sequence[Record], *, now: datetime, body_bytes_max: int) -> Prepared:
+def prepare(
+    records: Sequence[Record],
+    *,
+    now: datetime,
+    body_bytes_max: int,
+    earliest: datetime = EARLIEST,
+) -> Prepared:
     """Decode and check every item of the records; `now` decides what lies in the future."""
-    prepared = prepare_items(split_records(records, body_bytes_max=body_bytes_max), now=now)
+    items = split_records(records, body_bytes_max=body_bytes_max)
+    prepared = prepare_items(items, now=now, earliest=earliest)
     digest_batches(prepared)
     return prepared
 
 
-def prepare_items(items: Items, *, now: datetime) -> Prepared:
+def prepare_items(items: Items, *, now: datetime, earliest: datetime = EARLIEST) -> Prepared:
     """The part of `prepare` that reads bodies, once these are laid out."""
     prepared = _decode(items)
-    _check(prepared, micros(now))
+    _check(prepared, micros(now), micros(earliest))
     return prepared
 
 
@@ -208,7 +216,7 @@ def _placed(one: DecodedEvent | Reject, items: Items, row: int) -> DecodedEvent 
     return one
 
 
-def _check(prepared: Prepared, now: int) -> None:
+def _check(prepared: Prepared, now: int, earliest: int) -> None:
     prepared.decoded = {
         "usage": prepared.usage,
         "energy": prepared.energy,
@@ -221,11 +229,11 @@ def _check(prepared: Prepared, now: int) -> None:
     for frame in (prepared.usage, prepared.energy, prepared.counters):
         if frame.height == 0:
             continue
-        late = {row: (reason, detail) for row, reason, detail in untimely(frame, now=now)}
-        names = prepared.ids(late) if late else {}
-        for row, (reason, detail) in late.items():
-            source = frame.filter(pl.col("row") == row)["source"].item()
-            prepared.rejects.setdefault(row, Reject(reason, detail, names[row], source))
+        late = untimely(frame, now=now, earliest=earliest)
+        names = prepared.ids(row for row, _, _ in late) if late else {}
+        sources = dict(frame.select("row", "source").iter_rows()) if late else {}
+        for row, reason, detail in late:
+            prepared.rejects.setdefault(row, Reject(reason, detail, names[row], sources[row]))
     drop_rows(prepared, prepared.rejects)
     prepared.usage = count_columns(prepared.usage)
 
@@ -248,7 +256,10 @@ def _explain(prepared: Prepared, suspects: pl.DataFrame) -> None:
         raw = decode_line(prepared.items[row])
         problems = explain(raw)
         if not problems and _claims_too_finely(raw):
-            detail = "data.provider_cost.amount: more than 12 decimals; send fewer digits"
+            detail = (
+                "data.provider_cost.amount: more than 12 decimals, or 24 digits before them;"
+                " send fewer digits"
+            )
             prepared.rejects[row] = reject([], raw, Reason.INVALID_FIELD, detail)
         elif problems:
             prepared.rejects[row] = reject(problems, raw)

@@ -29,7 +29,7 @@ _TIME_FIELDS = {*TIMES, "sampled_at"}
 
 @dataclass(frozen=True, slots=True)
 class TextRule:
-    """A text of so many characters, of these choices or this form where they are named."""
+    """A text of so many characters without NUL, of these choices or this form where named."""
 
     low: int = 0
     high: int | None = None
@@ -40,7 +40,10 @@ class TextRule:
         """Of each text whether it may stand here; None may not."""
         low, high = self.low, sys.maxsize if self.high is None else self.high
         choices, pattern = self.choices, self.pattern
-        kept = [value is not None and low <= len(value) <= high for value in values]
+        kept = [
+            value is not None and low <= len(value) <= high and "\0" not in value
+            for value in values
+        ]
         if choices is None and pattern is None:
             return kept
         return [

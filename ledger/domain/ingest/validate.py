@@ -6,7 +6,7 @@ present moment, and how long a span the ledger spreads.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 
@@ -15,14 +15,23 @@ import polars as pl
 from ledger.domain.fact import STATUS_SHIFT, Flag, Kind, Reason
 from ledger.domain.ingest.columns import INPUT, OUTPUT
 from ledger.domain.money import LEDGER_SCALE
-from ledger.domain.period import MICROSECOND
+from ledger.domain.period import EPOCH, MICROSECOND
 from ledger.domain.rate_card import BAND_EDGES
 from ledger.wire.events import FUTURE_TOLERANCE
-from ledger.wire.usage import ESTIMATE_SOURCES, LEAF_TOKENS_PER_REQUEST_MAX
+from ledger.wire.usage import (
+    ESTIMATE_SOURCES,
+    LEAF_TOKENS_MAX,
+    LEAF_TOKENS_PER_REQUEST_MAX,
+)
 
 # A month of a vendor's bill is one record; longer ones would be spread over windows by guessing.
 SPAN_MAX = timedelta(days=32)
+AMOUNT_DIGITS_MAX = 24
 AMOUNT_PLAIN = r"^-?\d{1,24}(?:\.\d{1,12})?$"
+# Before it nobody ran what is billed here: such a time is a clock that was never set.
+EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
+_ATTEMPT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
+_OTHER_TIMES = ("recordedtime", "sampled_at", "run_started_at")
 _JSON = r"(?i)^\s*(?:application/json|[^;]*\+json)\s*(?:;|$)"
 _IN = [f"in_{name}" for name in INPUT]
 _OUT = [f"out_{name}" for name in OUTPUT]
@@ -77,37 +86,44 @@ def suspect_energy(frame: pl.DataFrame) -> pl.Series:
     ).to_series()
 
 
-def untimely(frame: pl.DataFrame, *, now: int) -> list[tuple[int, Reason, str]]:
-    """(row, reason, detail) of rows from the future, or over too long a span; `now` in µs."""
+def untimely(frame: pl.DataFrame, *, now: int, earliest: int) -> list[tuple[int, Reason, str]]:
+    """(row, reason, detail) of rows with a time that is still to come or lies before `earliest`, or
+    over too long a span; all in µs."""
     limit = now + FUTURE_TOLERANCE // MICROSECOND
-    names = [n for n in ("time", "started_at", "first_token_at", "ended_at") if n in frame.columns]
-    start = pl.min_horizontal(names)
+    names = [name for name in (*_ATTEMPT_TIMES, *_OTHER_TIMES) if name in frame.columns]
+    spanned = [name for name in _ATTEMPT_TIMES if name in names]
+    first, last = pl.min_horizontal(names), pl.max_horizontal(names)
+    length = pl.max_horizontal(spanned) - pl.min_horizontal(spanned)
     found = frame.select(
         "row",
-        *(pl.col(name).alias(name) for name in names),
-        future=pl.any_horizontal(*(pl.col(name) > limit for name in names)).fill_null(value=False),
-        long=pl.max_horizontal(names) - start > SPAN_MAX // MICROSECOND,
-    ).filter(pl.col("future") | pl.col("long"))
-    return [_untimely(one, names, limit) for one in found.iter_rows(named=True)]
+        *names,
+        future=last > limit,
+        past=first < earliest,
+        long=length > SPAN_MAX // MICROSECOND,
+    ).filter(pl.col("future") | pl.col("past") | pl.col("long"))
+    return [_untimely(one, names, limit, earliest) for one in found.iter_rows(named=True)]
 
 
 def _untimely(
-    one: dict[str, int | None], names: Sequence[str], limit: int
+    one: dict[str, int | None], names: Sequence[str], limit: int, earliest: int
 ) -> tuple[int, Reason, str]:
     row = one["row"] or 0
+    times = {name: value for name in names if (value := one[name]) is not None}
     if one["future"]:
-        late = next(n for n in names if (one[n] or 0) > limit)
-        where = late if late == "time" else f"data.{late}"
-        return (
-            row,
-            Reason.FUTURE_TIME,
-            (f"{where}: more than 5 minutes in the future; set the sender's clock and resend"),
-        )
-    return (
-        row,
-        Reason.SPAN_TOO_LONG,
-        (f"data.started_at: more than {SPAN_MAX.days} days before the end; send shorter records"),
-    )
+        where = _field(next(name for name, value in times.items() if value > limit))
+        detail = f"{where}: more than 5 minutes in the future; set the sender's clock and resend"
+        return row, Reason.FUTURE_TIME, detail
+    if one["past"]:
+        where = _field(next(name for name, value in times.items() if value < earliest))
+        since = (EPOCH + earliest * MICROSECOND).date()
+        detail = f"{where}: before {since}; send the real time, or set TOKENLEDGER_EARLIEST_EVENT"
+        return row, Reason.PAST_TIME, detail
+    detail = f"data.started_at: more than {SPAN_MAX.days} days before the end; send shorter records"
+    return row, Reason.SPAN_TOO_LONG, detail
+
+
+def _field(name: str) -> str:
+    return name if name in ("time", "recordedtime") else f"data.{name}"
 
 
 def count_columns(frame: pl.DataFrame) -> pl.DataFrame:
@@ -184,13 +200,19 @@ def _suspect_side(main: str, others: Sequence[str], total: str) -> pl.Expr:
 
 
 def _absurd() -> pl.Expr:
-    limit = pl.col("requests") * LEAF_TOKENS_PER_REQUEST_MAX
+    limit = pl.min_horizontal(
+        pl.col("requests") * LEAF_TOKENS_PER_REQUEST_MAX, pl.lit(LEAF_TOKENS_MAX, pl.Int64)
+    )
     leaves = (*_IN, *_OUT, "main_in", "main_out")
     return pl.any_horizontal(pl.col(name) > limit for name in leaves)
 
 
 def finer_than_amount(text: str) -> bool:
-    """Whether a decimal has more than twelve places, or more digits than an amount may."""
-    number = Decimal(text).normalize()
-    exponent = number.as_tuple().exponent
-    return not isinstance(exponent, int) or -exponent > LEDGER_SCALE
+    """Whether a decimal has more than twelve places, or more digits before them than an amount."""
+    number = Decimal(text)
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        return True
+    # Not by `normalize`, which rounds to the digits of the context first.
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return -(exponent + zeros) > LEDGER_SCALE or number.adjusted() >= AMOUNT_DIGITS_MAX

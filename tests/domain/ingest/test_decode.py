@@ -15,7 +15,7 @@ from ledger.domain.ingest.prepare import Prepared, prepare
 from ledger.domain.ingest.record import Record
 from ledger.domain.ingest.times import micros, parse_times
 from ledger.domain.rate_card import BAND_EDGES, context_band
-from ledger.wire.errors import Rfc3339Error
+from ledger.wire.errors import Rfc3339Error, storable
 from ledger.wire.events import CorrectionEvent, EnergyEvent, UsageEvent, explain, parse_event
 from ledger.wire.rfc3339 import parse_rfc3339
 from tests.wire.samples import counters_event, energy_event, usage_event
@@ -93,12 +93,13 @@ def test_an_event_is_accepted_exactly_when_the_model_accepts_it(event: dict[str,
     raw = json.loads(json.dumps(event))
     problems = explain(raw)
     if problems:
-        assert found.rejects[0].detail == "; ".join(map(str, problems))[:1000]
+        assert found.rejects[0].detail == storable("; ".join(map(str, problems)), 1000)
     elif not found.rejects:
         compare(found, parse_event(raw))
     else:
         assert found.rejects[0].reason in {
             Reason.FUTURE_TIME,
+            Reason.PAST_TIME,
             Reason.SPAN_TOO_LONG,
             Reason.INVALID_FIELD,
         }
@@ -176,6 +177,13 @@ def test_every_form_of_a_body_holds_the_same_items() -> None:
         ({"time": None}, Reason.MISSING_TIME),
         ({"time": "2026-08-07T00:05:01Z"}, Reason.FUTURE_TIME),
         ({"data": usage_event(started_at="2026-06-01T00:00:00Z")["data"]}, Reason.SPAN_TOO_LONG),
+        ({"time": "0001-01-01T00:00:00Z"}, Reason.PAST_TIME),
+        ({"time": "2014-12-31T23:59:59.999999Z"}, Reason.PAST_TIME),
+        ({"recordedtime": "1970-01-01T00:00:00Z"}, Reason.PAST_TIME),
+        ({"recordedtime": "9999-12-31T23:59:59Z"}, Reason.FUTURE_TIME),
+        ({"data": usage_event(started_at="0001-01-01T00:00:00Z")["data"]}, Reason.PAST_TIME),
+        ({"time": "0001-01-01T00:00:00+00:01"}, Reason.INVALID_FIELD),
+        ({"time": "9999-12-31T23:59:59-00:01"}, Reason.INVALID_FIELD),
         ({"data": usage_event(usage={})["data"]}, Reason.NO_COUNTS),
         ({"data": usage_event(usage={"input_total": -1})["data"]}, Reason.NEGATIVE_COUNT),
         ({"data": usage_event(usage={"input_total": 10_000_001})["data"]}, Reason.ABSURD_COUNT),
@@ -203,3 +211,68 @@ def test_each_rule_has_a_reason_of_its_own(bend: dict[str, Any], reason: Reason)
 
 def test_a_time_within_five_minutes_is_no_future() -> None:
     assert prepared(usage_event() | {"time": "2026-08-07T00:05:00Z"}).rejects == {}
+
+
+def test_the_first_moment_an_event_may_have_is_in_and_can_be_set() -> None:
+    event = energy_event(sampled_at="2015-01-01T00:00:00Z") | {"time": "2015-01-01T00:00:00Z"}
+    assert prepared(event).rejects == {}
+    body = json.dumps(event).encode()
+    found = prepare([Record(body)], now=NOW, body_bytes_max=10**7, earliest=NOW)
+    assert found.rejects[0].reason is Reason.PAST_TIME
+    assert "2026-08-07" in found.rejects[0].detail
+
+
+def test_a_scrape_of_a_run_that_began_in_year_one_is_refused() -> None:
+    found = prepared(counters_event(run_started_at="0001-01-01T00:00:00Z"))
+    assert found.rejects[0].reason is Reason.PAST_TIME
+
+
+@pytest.mark.parametrize(("tokens", "fits"), [(10**12, True), (10**12 + 1, False), (10**16, False)])
+def test_a_record_has_so_many_tokens_that_millions_of_them_fit_into_64_bits(
+    tokens: int, fits: bool
+) -> None:
+    usage = {"input_total": tokens, "output_total": 0}
+    found = prepared(usage_event(usage=usage, requests=10**9))
+    assert (found.rejects == {}) is fits
+
+
+def test_leaves_that_overflow_when_added_are_refused() -> None:
+    leaves = dict.fromkeys(("uncached", "cache_read", "cache_write", "cache_write_5m"), 2**62)
+    assert len(prepared(usage_event(usage={"input": leaves})).rejects) == 1
+
+
+@pytest.mark.parametrize(
+    ("amount", "fits"),
+    [
+        ("0.000000000001", True),
+        ("1.5000000000000000000000000000000000000000", True),
+        ("1.0000000000000000000000000000000000000001", False),
+        ("999999999999999999999999", True),
+        ("1e24", False),
+        ("1e64", False),
+    ],
+)
+def test_a_vendors_claim_is_an_amount_that_can_be_stored(amount: str, fits: bool) -> None:
+    claim = {"amount": amount, "currency": "EUR"}
+    assert (prepared(usage_event(provider_cost=claim)).rejects == {}) is fits
+
+
+@pytest.mark.parametrize("name", [b"id", b"usage", b"uncached", b"customer_id"])
+def test_a_name_that_stands_twice_is_refused(name: bytes) -> None:
+    line = json.dumps(usage_event()).encode()
+    twice = line.replace(b'"%s": ' % name, b'"%s": 1, "%s": ' % (name, name), 1)
+    for copies in (1, 100):
+        body = b"\n".join([twice] * copies)
+        found = prepare([Record(body)], now=NOW, body_bytes_max=10**7)
+        assert {one.reason for one in found.rejects.values()} == {Reason.NOT_JSON}
+        assert len(found.rejects) == copies
+        assert "twice" in found.rejects[0].detail
+
+
+@pytest.mark.parametrize("field", ["tags", "identity_source"])
+def test_a_name_no_database_can_hold_is_told_and_not_kept(field: str) -> None:
+    event = usage_event(**{field: {"a\0b\ud800" + "x" * 100_000: "x"}})
+    (found,) = prepared(event).rejects.values()
+    assert found.detail.isprintable()
+    assert len(found.detail) <= 1000
+    assert found.detail.encode()

@@ -1,0 +1,35 @@
+"""JSON that means one thing: a name that stands twice in one object is refused, and so is NaN."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+_NAME_CHARS_MAX = 80
+
+
+def load_json(text: str | bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
+    """The value of a JSON text; ValueError says what is wrong, RecursionError that it is too deep.
+
+    Parsers differ in which of two values of a name they take, so neither is taken.
+    """
+    return json.loads(
+        text,
+        parse_float=parse_float,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_once,
+    )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {name[:_NAME_CHARS_MAX]!r} stands twice in one object")
+            seen.add(name)
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
