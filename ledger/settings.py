@@ -29,6 +29,12 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8787, description="port the API listens on")
+    connections_max: int = Field(1_024, ge=1, description="connections the API holds at once")
+    connections_of_address_max: int = Field(
+        256,
+        ge=1,
+        description="connections of one address; behind a proxy all come from one",
+    )
     kafka_bootstrap: str | None = Field(None, description="Kafka brokers, host:port[,host:port]")
     kafka_topic: str = Field("tokenledger.events.v1", description="topic the worker reads")
     kafka_group: str = Field("tokenledger-worker", description="consumer group of the workers")

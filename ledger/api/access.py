@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from litestar import Request
 
-from ledger.api.problems import UnauthenticatedError
+from ledger.api.problems import TooManyFailuresError, UnauthenticatedError
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ForbiddenError
@@ -71,12 +71,19 @@ async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text:
         raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")
-    async with state_of(request).keys.acquire(timeout=WAIT_S) as connection:
+    state, address = state_of(request), request.client.host if request.client else ""
+    async with (
+        state.failures.turn(address, text),
+        state.keys.acquire(timeout=WAIT_S) as connection,
+    ):
         key = await authenticate(connection, text.strip())
     if key is None:
+        if state.failures.failed(address):
+            raise TooManyFailuresError("Too many keys from here are none.", "Send one that is.")
         raise UnauthenticatedError(
             "The API key is unknown or revoked.", "Ask an admin for a new one."
         )
+    state.failures.succeeded(text)
     return Caller(
         key.key_id,
         key.role,

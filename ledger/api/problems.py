@@ -77,6 +77,12 @@ class TooManyBodiesError(UnavailableError):
     title = "Too many requests"
 
 
+class TooManyFailuresError(UnavailableError):
+    """Too many keys that are none came from one address."""
+
+    title = "Too many requests"
+
+
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnauthenticatedError, 401),
     (MalformedBodyError, 400),
@@ -84,6 +90,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (BodyTooLargeError, 413),
     (UnsupportedMediaError, 415),
     (TooManyBodiesError, 429),
+    (TooManyFailuresError, 429),
     (InvalidInputError, 422),
     (NotFoundError, 404),
     (ConflictError, 409),

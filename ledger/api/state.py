@@ -6,13 +6,14 @@ flows, reading, and telling how it is, each have their own.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import asyncpg
 from litestar import Litestar, Request
 
 from ledger.api.arriving import HELD_BYTES_MAX, MIB, Room
+from ledger.api.failures import Failures
 from ledger.api.health import Health
 from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.domain.errors import MissingInputError
@@ -46,6 +47,7 @@ class State:
     room: Room
     health: Health
     identity_secret: bytes
+    failures: Failures = field(default_factory=Failures)
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:

@@ -1,11 +1,17 @@
 """`tokenledger api`: the HTTP API on one host and port."""
 
+import sys
+from contextlib import suppress
+
 import click
 import uvicorn
 
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
+
+# As uvicorn ends where the application could not start.
+NOT_STARTED = 3
 
 
 @click.command()
@@ -25,6 +31,7 @@ def api(host: str | None, port: int | None) -> None:
     share_heaps()
     frames_in_one_thread()
     from ledger.api.app import create_app
+    from ledger.api.server import server_config
     from ledger.commands.background import watch
     from ledger.commands.metrics_address import serve_metrics
 
@@ -32,9 +39,10 @@ def api(host: str | None, port: int | None) -> None:
     app = create_app(settings)
     collect_rarely()
     with watch(settings.worker_url, frozen_s=settings.frozen_seconds):
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_level=settings.log_level.lower(),
+        server = uvicorn.Server(
+            server_config(app, settings, host=settings.host, port=settings.port)
         )
+        with suppress(KeyboardInterrupt):
+            server.run()
+    if not server.started:
+        sys.exit(NOT_STARTED)

@@ -13,6 +13,7 @@ import uvicorn
 
 from ledger import clock
 from ledger.api.app import create_app
+from ledger.api.server import server_config
 from ledger.commands.background import background, watch
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.metrics_address import serve_metrics
@@ -68,10 +69,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
 
 async def serve(settings: Settings, listening: socket.socket) -> None:
     """Serve the API on a socket until SIGINT or SIGTERM."""
-    config = uvicorn.Config(
-        create_app(settings), log_level=settings.log_level.lower(), log_config=None
-    )
-    server = _Server(config)
+    server = _Server(server_config(create_app(settings), settings, log_config=None))
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, lambda: setattr(server, "should_exit", True))

@@ -1,0 +1,158 @@
+"""The server's side of a connection, with an end to every wait: for a head, and for a reader.
+
+uvicorn ends connections that idle between requests. One that has sent half a head, or that reads no
+answer, it keeps for ever; and it takes as many as there are.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from ledger.api.headers import HEADERS
+
+HEAD_S = 10
+HEAD_BYTES_MAX = 64 * 1024
+# Who reads less than this of an answer in so long does not read it.
+READER_S = 30
+READ_BYTES_MIN = 64 * 1024
+# One that is refused may say the rest before it is closed, unless many do.
+LINGER_S = 1
+LINGERING_MAX = 64
+RETRY_AFTER_S = 2
+DETAILS = {
+    408: ("Request too slow", f"Send the head of a request within {HEAD_S} seconds."),
+    431: ("Head too large", f"Send a head of at most {HEAD_BYTES_MAX} bytes."),
+    503: ("Try again later", "There are too many connections; come again, or use one for more."),
+}
+
+
+@dataclass(slots=True)
+class Connections:
+    """How many connections there may be, in all and from one address, and how many there are."""
+
+    most: int
+    most_of_address: int
+    by_address: "Counter[str]" = field(default_factory=Counter)
+
+    def full(self, address: str) -> bool:
+        """Whether the last one from there was one too many."""
+        return (
+            self.by_address[address] > self.most_of_address or self.by_address.total() > self.most
+        )
+
+    def crowded(self) -> bool:
+        """Whether those that are refused may no longer stay until they have read it."""
+        return self.by_address.total() > self.most + LINGERING_MAX
+
+    def gone(self, address: str) -> None:
+        """One less."""
+        self.by_address[address] -= 1
+        if not self.by_address[address]:
+            del self.by_address[address]
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    connections_of_server: Connections
+    _head: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _reader: asyncio.TimerHandle | None = None
+    _address = ""
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._address = str((self.client or ("",))[0])
+        self.connections_of_server.by_address[self._address] += 1
+        if self.connections_of_server.full(self._address):
+            self._refuse(503)
+        else:
+            self._head = self.loop.call_later(HEAD_S, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.connections_of_server.gone(self._address)
+        self._head_ended()
+        self._reader = _cancelled(self._reader)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        super().data_received(data)
+        asked: RequestResponseCycle | None = self.cycle
+        if asked is not None and not asked.response_complete:
+            self._head_ended()
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(431)
+        elif self._head is None:
+            self._head = self.loop.call_later(HEAD_S, self._give_up)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader(None)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._reader = _cancelled(self._reader)
+
+    def _head_ended(self) -> None:
+        self._head, self._head_bytes = _cancelled(self._head), 0
+
+    def _give_up(self) -> None:
+        self._head = None
+        if self._head_bytes:
+            self._refuse(408)
+        else:
+            self.transport.close()
+
+    def _watch_reader(self, left: int | None) -> None:
+        now = self.transport.get_write_buffer_size()
+        if left is not None and left - now < READ_BYTES_MIN:
+            self.transport.abort()
+        else:
+            self._reader = self.loop.call_later(READER_S, self._watch_reader, now)
+
+    def _refuse(self, status: int) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        title, detail = DETAILS[status]
+        slug = title.lower().replace(" ", "-")
+        problem = {"type": f"urn:tokenledger:problem:{slug}", "title": title}
+        body = json.dumps({**problem, "status": status, "detail": detail}).encode()
+        said = {
+            **HEADERS,
+            "Content-Type": "application/problem+json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **({"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}),
+        }
+        lines = b"".join(f"{name}: {text}\r\n".encode() for name, text in said.items())
+        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
+        self._refused = True
+        if self.connections_of_server.crowded():
+            self.transport.close()
+        else:
+            # Closed over what still comes, the connection would be reset and the answer lost.
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
+
+
+def protocol_of(connections: Connections) -> type[BoundedProtocol]:
+    """The protocol of one server, whose connections are counted together."""
+    return type("Protocol", (BoundedProtocol,), {"connections_of_server": connections})
+
+
+def _cancelled(timer: asyncio.TimerHandle | None) -> Any:
+    if timer is not None:
+        timer.cancel()
