@@ -13,8 +13,8 @@ import psutil
 
 from ledger import clock
 from ledger.domain.author import Author
-from ledger.flows.enter import enter_customer, enter_entity
 from ledger.flows.ingest import prepare_storage
+from ledger.flows.parties import enter_customer, enter_entity
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer, embedded_server
 from ledger.wire.inputs import NewCustomer, NewEntity, read_input

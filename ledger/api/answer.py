@@ -18,6 +18,7 @@ from ledger.wire.rfc3339 import format_rfc3339
 
 JSON = "application/json"
 LIMIT_MAX = 1_000
+ROW_MAX = 2**63
 
 
 def answer(value: Any, status: int = 200) -> Response[bytes]:
@@ -37,6 +38,13 @@ def page(rows: Sequence[Any], limit: int, cursor_of: str) -> dict[str, Any]:
     return {"items": shown, "next": to_cursor(shown[-1][cursor_of]) if more else None}
 
 
+def page_of_places(rows: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """A page of rows that say their own `place`, which is not shown."""
+    last = rows[limit - 1]["place"] if len(rows) > limit else None
+    shown = [{n: v for n, v in row.items() if n != "place"} for row in rows[:limit]]
+    return {"items": shown, "next": to_cursor(*last) if last else None}
+
+
 def to_cursor(*place: Any) -> str:
     """An opaque place in a list."""
     return urlsafe_b64encode(encode(list(place))).decode().rstrip("=")
@@ -44,15 +52,44 @@ def to_cursor(*place: Any) -> str:
 
 def from_cursor(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
     """The place a cursor names; InvalidInputError where it is not one of ours."""
+    place = _decoded(cursor)
+    if cursor is None or place is None:
+        return None
+    if [type(part) for part in place] != list(kinds):
+        raise _not_ours(cursor)
+    return tuple(place)
+
+
+def from_place(cursor: str | None) -> list[str] | None:
+    """The place of a row that says its own; InvalidInputError where it is not one of ours."""
+    place = _decoded(cursor)
+    if cursor is not None and place is not None and not all(isinstance(p, str) for p in place):
+        raise _not_ours(cursor)
+    return place
+
+
+def _decoded(cursor: str | None) -> list[Any] | None:
     if cursor is None:
         return None
     try:
-        place = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if len(place) == len(kinds) and all(map(isinstance, place, kinds)):
-            return tuple(place)
-    except (ValueError, TypeError):
-        pass
-    raise InvalidInputError(
+        text = urlsafe_b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii"))
+        place = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise _not_ours(cursor) from error
+    if not isinstance(place, list) or not place or not all(map(_is_storable, place)):
+        raise _not_ours(cursor)
+    return place
+
+
+def _is_storable(part: object) -> bool:
+    """Whether the database takes it: text without NUL or half a character, 64 bits of a number."""
+    if isinstance(part, str):
+        return "\0" not in part and not any("\ud800" <= c <= "\udfff" for c in part)
+    return type(part) is int and abs(part) < ROW_MAX
+
+
+def _not_ours(cursor: str) -> InvalidInputError:
+    return InvalidInputError(
         f"cursor: found {cursor[:40]!r}.", "Send the `next` of the page before.", "cursor"
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.commands.database import Database, author_of, database_options
-from ledger.commands.imports import Kind, pairs, read_models, report, select_rows
+from ledger.commands.imports import pairs, read_models, report, select_rows
 from ledger.commands.rows import Row, check_columns
 from ledger.commands.show import json_option
 from ledger.flows.enter import enter_fx_rates
@@ -14,7 +14,6 @@ from ledger.wire.inputs import FxRate, NewFxRates
 
 # What publishers write where a currency was not quoted that day.
 NOT_QUOTED = frozenset({"N/A", "ND", "", None})
-KIND = Kind(FxRate, enter_fx_rates, True, "exchange rates by day")
 
 
 @click.command("fx")
@@ -55,7 +54,7 @@ def fx(
         columns = {}
     rate_column = columns.get("rate", "rate")
     quoted = [row for row in rows if row.cells.get(rate_column, "missing") not in NOT_QUOTED]
-    models = read_models(file, quoted, KIND, mapped=columns, fixed=pairs(fixed, "--set"))
+    models = read_models(file, quoted, FxRate, mapped=columns, fixed=pairs(fixed, "--set"))
     author = author_of(reason or f"import of {file.name}")
     rates = tuple(rate for _, rate in models if isinstance(rate, FxRate))
     written = 0

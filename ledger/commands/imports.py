@@ -1,7 +1,6 @@
 """`tokenledger import`: slow facts from CSV, JSON or NDJSON, a whole file or nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,42 +11,12 @@ from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.rows import Row, check_columns, read_rows
 from ledger.commands.show import json_option, print_json, progress
 from ledger.domain.errors import InvalidInputError
-from ledger.flows import enter
 from ledger.flows.import_rows import Enter, import_rows
+from ledger.flows.resources import RESOURCES, Rows
 from ledger.wire import inputs
 from ledger.wire.errors import InputError
 
 PROBLEMS_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a row of a file is, and how it is entered; a dated one can replace what it overlaps."""
-
-    model: type[inputs.InputModel]
-    enter: Callable[..., Any]
-    dated: bool
-    about: str
-
-
-# The word on the command line: what its rows are.
-KINDS: Mapping[str, Kind] = {
-    "entities": Kind(inputs.NewEntity, enter.enter_entity, False, "legal entities"),
-    "customers": Kind(inputs.NewCustomer, enter.enter_customer, False, "customers"),
-    "aliases": Kind(inputs.NewAlias, enter.enter_alias, True, "other systems' customer names"),
-    "facilities": Kind(inputs.NewFacility, enter.enter_facility, False, "sites"),
-    "pue": Kind(inputs.NewPue, enter.enter_pue, True, "PUE and host power of sites"),
-    "assets": Kind(inputs.NewAsset, enter.enter_asset, True, "GPUs, owned or leased"),
-    "tariffs": Kind(inputs.NewTariff, enter.enter_tariff, False, "electricity contracts"),
-    "deployments": Kind(
-        inputs.NewDeployment, enter.enter_deployment, True, "which GPUs serve which model"
-    ),
-    "rate-cards": Kind(inputs.NewRateCard, enter.enter_rate_card, False, "rate cards"),
-    "rate-card": Kind(inputs.NewPrice, enter.enter_price, True, "prices of rate cards"),
-    "subscriptions": Kind(
-        inputs.NewSubscription, enter.enter_subscription, True, "who is on which rate card"
-    ),
-}
 
 
 @click.group("import")
@@ -73,7 +42,7 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
 def read_models(
     path: Path,
     rows: Sequence[Row],
-    kind: Kind,
+    model: type[inputs.InputModel],
     *,
     mapped: Mapping[str, str],
     fixed: Mapping[str, str],
@@ -86,9 +55,9 @@ def read_models(
         cells = {**(cells or row.cells), **fixed}
         try:
             if row.texts:
-                models.append((row.line, inputs.read_texts(kind.model, _texts(cells))))
+                models.append((row.line, inputs.read_texts(model, _texts(cells))))
             else:
-                models.append((row.line, inputs.read_input(kind.model, cells)))
+                models.append((row.line, inputs.read_input(model, cells)))
         except InputError as error:
             problems.append(f"line {row.line}: {error}")
     if problems:
@@ -102,7 +71,7 @@ def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in cells.items() if value is not None}
 
 
-def _command(word: str, kind: Kind) -> click.Command:
+def _command(word: str, about: str, file_rows: Rows, *, dated: bool) -> click.Command:
     @click.argument("file", type=click.Path(path_type=Path, exists=True))
     @click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read.")
     @click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row.")
@@ -124,13 +93,15 @@ def _command(word: str, kind: Kind) -> click.Command:
         reason: str | None,
         as_json: bool,
     ) -> None:
-        if replace and not kind.dated:
+        if replace and not dated:
             raise click.UsageError(f"--replace: {word} are not dated, what is recorded stays")
         rows = select_rows(file, delimiter=delimiter, where=where)
         columns = pairs(mapped, "--map")
         check_columns(file, list(rows[0].cells), list(columns.values()))
-        models = read_models(file, rows, kind, mapped=columns, fixed=pairs(fixed, "--set"))
-        doing: Enter = partial(kind.enter, replace=True) if replace else kind.enter
+        models = read_models(
+            file, rows, file_rows.model, mapped=columns, fixed=pairs(fixed, "--set")
+        )
+        doing: Enter = partial(file_rows.enter, replace=True) if replace else file_rows.enter
         author = author_of(reason or f"import of {file.name}")
         with progress(f"import {word}", len(models)) as advance:
             written = database.run(
@@ -138,8 +109,8 @@ def _command(word: str, kind: Kind) -> click.Command:
             )
         report(word, read=len(models), written=written, as_json=as_json)
 
-    made = click.command(word, help=f"Enter {kind.about}: {', '.join(kind.model.model_fields)}.")
-    return made(command)
+    fields = ", ".join(file_rows.model.model_fields)
+    return click.command(word, help=f"Enter {about}: {fields}.")(command)
 
 
 def select_rows(file: Path, *, delimiter: str, where: Sequence[str]) -> list[Row]:
@@ -171,5 +142,11 @@ def report(
         click.echo(f"{word}: {read:,} rows read{without}, {rest} recorded already.")
 
 
-for _word, _kind in KINDS.items():
-    import_.add_command(_command(_word, _kind))
+for _each in RESOURCES:
+    if (_rows := _each.file_rows) is not None:
+        import_.add_command(_command(_each.file_word, _each.about, _rows, dated=_each.dated))
+    if (_change := _each.change) is not None:
+        _word = f"{_each.noun}-changes"
+        _rows = Rows(_change.model, _change.change)
+        _about = f"what changes of {_each.path} from a day on"
+        import_.add_command(_command(_word, _about, _rows, dated=False))

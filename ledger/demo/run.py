@@ -27,10 +27,10 @@ from ledger.demo.show import Oddities, show
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.domain.money import ZERO, total
-from ledger.flows import enter
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.invoice import issue_all, pending_adjustments
 from ledger.flows.keys import create_api_key
+from ledger.flows.resources import enter_of
 from ledger.flows.settle import settle
 from ledger.reports.export import export_files
 from ledger.settings import Settings
@@ -122,9 +122,7 @@ async def _work(story: Story, settings: Settings, port: int, output: Path) -> No
 
 async def _enter(connection: Connection) -> None:
     for model, body in entries():
-        name = model.__name__.removeprefix("New")
-        verb = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-        await getattr(enter, f"enter{verb}")(connection, read_input(model, body), AUTHOR)
+        await enter_of(model)(connection, read_input(model, body), AUTHOR)
 
 
 async def _open_gates(connection: Connection, port: int, output: Path) -> Ledger:

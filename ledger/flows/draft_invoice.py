@@ -60,7 +60,10 @@ async def entity_of(connection: Connection, subscription_id: str) -> str:
     """The entity that invoices a subscription; NotFoundError without such a subscription."""
     cut_off = await draw_cut_off(connection, "invoice")
     rows = await store.find_subscription(
-        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
+        connection,
+        subscription_id=subscription_id,
+        batch_seq=cut_off.batch_seq,
+        at=cut_off.drawn_at,
     )
     if not rows:
         raise NotFoundError(
@@ -86,11 +89,16 @@ async def _cut_off_with_charges(connection: Connection, entity_id: str) -> CutOf
     )
 
 
-async def draft_invoice(connection: Connection, subscription_id: str, at: Moment) -> InvoiceDraft:
-    """The invoice of the billing period that holds `at`, from the charges as they stand."""
+async def draft_invoice(
+    connection: Connection, subscription_id: str, at: Moment, *, now: datetime
+) -> InvoiceDraft:
+    """The invoice of the billing period that holds `at`, from the charges as they stand.
+
+    Seller and buyer are named and addressed as they are `now`.
+    """
     cut_off = await _cut_off_with_charges(connection, await entity_of(connection, subscription_id))
     rows = await store.find_subscription(
-        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
+        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq, at=now
     )
     parties, subscription, moment = _valid_at(rows, at, subscription_id)
     billed = await store.list_billed_periods(connection, subscription_id=subscription_id)

@@ -35,9 +35,7 @@ from ledger.wire.inputs import (
     DatedInput,
     NewAlias,
     NewAsset,
-    NewCustomer,
     NewDeployment,
-    NewEntity,
     NewFacility,
     NewFxRates,
     NewPrice,
@@ -52,31 +50,6 @@ from ledger.wire.inputs import (
 
 PRICE_KIND = "per_unit"
 _DATES = frozenset({"valid_from", "valid_to"})
-
-
-async def enter_entity(connection: Connection, new: NewEntity, author: Author) -> str:
-    """Record a legal entity; returns its id."""
-    values = new.model_dump()
-    values["invoice_prefix"] = new.invoice_prefix or new.entity_id.upper()
-    async with writing(connection):
-        known = await parties.find_entity(connection, new.entity_id)
-        if not _is_known("entity", new.entity_id, known, values):
-            batch_seq = await draw_batch_seq(connection)
-            await parties.insert_entity(connection, values, batch_seq=batch_seq)
-            await _keep(connection, author, batch_seq, "entity", new.entity_id, values)
-    return new.entity_id
-
-
-async def enter_customer(connection: Connection, new: NewCustomer, author: Author) -> str:
-    """Record a customer of an entity; returns its id."""
-    values = new.model_dump()
-    async with writing(connection):
-        known = await parties.find_customer(connection, new.customer_id)
-        if not _is_known("customer", new.customer_id, known, values):
-            batch_seq = await draw_batch_seq(connection)
-            await parties.insert_customer(connection, values, batch_seq=batch_seq)
-            await _keep(connection, author, batch_seq, "customer", new.customer_id, values)
-    return new.customer_id
 
 
 async def enter_alias(

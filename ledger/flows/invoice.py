@@ -77,7 +77,7 @@ async def preview_invoice(
     """
     entity_id = await entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
-    return await draft_invoice(connection, subscription_id, moment)
+    return await draft_invoice(connection, subscription_id, moment, now=now)
 
 
 async def issue_invoice(
@@ -100,7 +100,7 @@ async def issue_invoice(
     await rate(connection, entity_id=entity_id, now=now)
     await book_revenue(connection, entity_id=entity_id, now=now)
     async with writing(connection):
-        draft = await draft_invoice(connection, subscription_id, moment)
+        draft = await draft_invoice(connection, subscription_id, moment, now=now)
         _check_period(draft, now, allow)
         if not allow.unpriced:
             _check_priced(draft)
@@ -154,7 +154,10 @@ async def pending_adjustments(connection: Connection, *, subscription_id: str) -
     """What changed about invoiced periods since they were billed, as lines of the next invoice."""
     cut_off = await draw_cut_off(connection, "pending adjustments")
     rows = await store.find_subscription(
-        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq
+        connection,
+        subscription_id=subscription_id,
+        batch_seq=cut_off.batch_seq,
+        at=cut_off.drawn_at,
     )
     if not rows:
         raise NotFoundError(f"There is no subscription {subscription_id!r}.")
@@ -258,11 +261,12 @@ async def _take_number(connection: Connection, parties: asyncpg.Record, issued_o
 
 def _snapshot(draft: InvoiceDraft) -> dict[str, Any]:
     parties = draft.parties
-    names = ("name", "address", "tax_number")
+    names = ("name", "address", "tax_number", "email")
     return {
         "seller": {name: parties[f"entity_{name}"] for name in names},
         "buyer": {name: parties[f"customer_{name}"] for name in names},
         "rate_card": {"id": parties["rate_card_id"], "name": parties["card_name"]},
+        "language": parties["language"],
         "payment_days": parties["payment_days"],
         "rounding": parties["rounding"],
         "zone": parties["zone"],

@@ -64,7 +64,7 @@ async def read_bundle(
     raw: bool = False,
 ) -> ExportBundle:
     """The named parts of an entity's books over [since, until)."""
-    entity = await export.find_entity(connection, entity_id=entity_id)
+    entity = await export.find_entity(connection, entity_id=entity_id, at=cut_off.drawn_at)
     if entity is None:
         raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
     within = {"entity_id": entity_id, "since": since, "until": until}

@@ -1,7 +1,6 @@
 """Reads that only the API makes, under row-level security, and what makes its writes repeatable."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -48,11 +47,6 @@ async def is_ready(connection: Connection) -> bool:
 async def spill(connection: Connection) -> None:
     """Write a megabyte to the disk of the database, and let it go; DiskFullError."""
     await READS["spill"].value(connection)
-
-
-async def list_rows(connection: Connection, name: str, **given: Any) -> list[asyncpg.Record]:
-    """Rows of one of the list queries of this room, as the caller may see them."""
-    return await READS[name].rows(connection, **given)
 
 
 async def sum_usage(

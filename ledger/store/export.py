@@ -10,9 +10,11 @@ from ledger.store.queries import Connection, Query, load_queries
 EXPORT = load_queries("export")
 
 
-async def find_entity(connection: Connection, *, entity_id: str) -> asyncpg.Record | None:
+async def find_entity(
+    connection: Connection, *, entity_id: str, at: datetime
+) -> asyncpg.Record | None:
     """entity_id, name, currency and zone, or None."""
-    return await EXPORT["find_entity"].row(connection, entity_id=entity_id)
+    return await EXPORT["find_entity"].row(connection, entity_id=entity_id, at=at)
 
 
 async def find_issued_invoices(

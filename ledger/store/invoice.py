@@ -1,6 +1,7 @@
 """Invoices, their lines and documents, and what they are made of."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -15,11 +16,11 @@ PDF = "application/pdf"
 
 
 async def find_subscription(
-    connection: Connection, *, subscription_id: str, batch_seq: int
+    connection: Connection, *, subscription_id: str, batch_seq: int, at: datetime
 ) -> list[asyncpg.Record]:
-    """A subscription with its parties, one row for each validity; empty where there is none."""
+    """A subscription with its parties as they are at a moment, one row for each validity."""
     return await INVOICE["find_subscription"].rows(
-        connection, subscription_id=subscription_id, batch_seq=batch_seq
+        connection, subscription_id=subscription_id, batch_seq=batch_seq, at=at
     )
 
 

@@ -10,6 +10,20 @@ from ledger.store.dated import DatedTable
 from ledger.store.queries import Connection, load_queries
 
 PARTIES = load_queries("parties")
+ENTITY_DETAILS = DatedTable(
+    "entity",
+    ("entity_id",),
+    PARTIES["find_open_entity_details"],
+    PARTIES["supersede_entity_details"],
+    PARTIES["insert_entity_detail"],
+)
+CUSTOMER_DETAILS = DatedTable(
+    "customer",
+    ("customer_id",),
+    PARTIES["find_open_customer_details"],
+    PARTIES["supersede_customer_details"],
+    PARTIES["insert_customer_detail"],
+)
 ALIASES = DatedTable(
     "alias",
     ("alias",),
@@ -47,7 +61,7 @@ async def count_manual_writes(connection: Connection, request_id: str) -> int:
 
 
 async def find_entity(connection: Connection, entity_id: str) -> asyncpg.Record | None:
-    """An entity, or None."""
+    """What stays of an entity, or None."""
     return await PARTIES["find_entity"].row(connection, entity_id=entity_id)
 
 
@@ -59,7 +73,7 @@ async def insert_entity(
 
 
 async def find_customer(connection: Connection, customer_id: str) -> asyncpg.Record | None:
-    """A customer, or None."""
+    """What stays of a customer, or None."""
     return await PARTIES["find_customer"].row(connection, customer_id=customer_id)
 
 

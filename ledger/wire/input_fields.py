@@ -149,6 +149,7 @@ PowerOfTen = Annotated[int, Field(ge=1, le=10**12), AfterValidator(_power_of_ten
 DatedInstant = Annotated[Instant, AfterValidator(_in_range)]
 GridInstant = Annotated[DatedInstant, AfterValidator(_on_grid)]
 Day = Annotated[date, BeforeValidator(_day), AfterValidator(_day_in_range)]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Gpus = Annotated[int, Field(ge=1, le=GPUS_MAX)]

@@ -32,6 +32,7 @@ from ledger.wire.input_fields import (
     Day,
     Gpus,
     GridInstant,
+    Language,
     Meter,
     PaymentDays,
     Positive,
@@ -73,6 +74,8 @@ class NewEntity(InputModel):
     name: Name
     address: Text = ""
     tax_number: Text = ""
+    email: Text = ""
+    language: Language = "en"
     currency: Currency
     zone: Zone
     rounding: Literal["half_up", "half_even"] = "half_up"
@@ -83,7 +86,10 @@ class NewEntity(InputModel):
 
 
 class NewCustomer(InputModel):
-    """Who is billed by an entity, under an id that never changes."""
+    """Who is billed by an entity, under an id that never changes.
+
+    Without a language or payment days of its own it has the entity's.
+    """
 
     customer_id: Name
     entity_id: Name
@@ -92,6 +98,8 @@ class NewCustomer(InputModel):
     address: Text = ""
     tax_number: Text = ""
     email: Text = ""
+    language: Language | None = None
+    payment_days: PaymentDays | None = None
     is_test: bool = False
 
 
@@ -399,10 +407,11 @@ def read_texts(model: type[M], cells: Mapping[str, str]) -> M:
 
     An empty cell is a field left out, `;` parts a list, and `weights.output` is a field of a field.
     """
-    return read_input(model, _typed(model, cells))
+    return read_input(model, typed_texts(model, cells))
 
 
-def _typed(model: type[BaseModel], cells: Mapping[str, str]) -> dict[str, Any]:
+def typed_texts(model: type[BaseModel], cells: Mapping[str, str]) -> dict[str, Any]:
+    """The cells that are not empty, as values of the kinds their fields take."""
     typed: dict[str, Any] = {}
     for name, text in cells.items():
         first, _, rest = name.partition(".")
@@ -410,7 +419,7 @@ def _typed(model: type[BaseModel], cells: Mapping[str, str]) -> dict[str, Any]:
         if not text:
             continue
         if rest and isinstance(inner, type) and issubclass(inner, BaseModel):
-            typed.setdefault(first, {}).update(_typed(inner, {rest: text}))
+            typed.setdefault(first, {}).update(typed_texts(inner, {rest: text}))
         else:
             typed[name] = _cell(inner, text)
     return typed
@@ -421,7 +430,8 @@ def _field_type(model: type[BaseModel], name: str) -> Any:
     if info is None:
         return None
     choices = [each for each in get_args(info.annotation) if each is not NoneType]
-    return choices[0] if len(choices) == 1 else info.annotation
+    kind = choices[0] if len(choices) == 1 else info.annotation
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _cell(kind: Any, text: str) -> Any:

@@ -14,7 +14,8 @@ END $$;
 GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
-GRANT UPDATE (recorded) ON customer_alias, facility_pue, asset, tariff_price, deployment,
+GRANT UPDATE (recorded) ON entity_detail, customer_detail, customer_alias, facility_pue, asset,
+  tariff_price, deployment,
   deployment_member, fx_rate, rate_card_price, subscription TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
@@ -59,6 +60,7 @@ BEGIN
                   AND s.customer_id = (SELECT asking_customer())));
   -- Facts, documents and details follow their parent: whoever may see the parent's row.
   FOR name, parent, key IN VALUES
+      ('entity_detail', 'entity', 'entity_id'), ('customer_detail', 'customer', 'customer_id'),
       ('usage_fact', 'usage_key', 'usage_key_id'), ('invoice_document', 'invoice', 'invoice_id'),
       ('rate_card_price', 'rate_card', 'rate_card_id'), ('facility_pue', 'facility', 'facility_id'),
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
@@ -87,8 +89,8 @@ BEGIN
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['customer_alias', 'facility_pue', 'asset', 'tariff_price', 'deployment',
-      'deployment_member', 'fx_rate', 'rate_card_price', 'subscription'] LOOP
+  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'asset',
+      'tariff_price', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);
   END LOOP;

@@ -4,15 +4,16 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['customer_alias', 'facility_pue', 'asset', 'deployment', 'deployment_member',
-                              'rate_card_price', 'subscription'] LOOP
+  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'asset', 'deployment',
+                              'deployment_member', 'rate_card_price', 'subscription'] LOOP
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT valid_in_bounds CHECK (
       lower(valid) >= ''2000-01-01 00:00Z'' AND (upper(valid) <= ''2200-01-01 00:00Z'' OR upper(valid) = ''infinity''))',
       name);
   END LOOP;
 END $$;
 
-ALTER TABLE entity ADD CONSTRAINT payment_days_in_bounds CHECK (payment_days <= 3650);
+ALTER TABLE entity_detail ADD CONSTRAINT payment_days_in_bounds CHECK (payment_days <= 3650);
+ALTER TABLE customer_detail ADD CONSTRAINT payment_days_in_bounds CHECK (payment_days <= 3650);
 ALTER TABLE facility_pue
   ADD CONSTRAINT pue_in_bounds CHECK (pue <= 100),
   ADD CONSTRAINT host_in_bounds CHECK (host_mw_per_gpu <= 10000000);

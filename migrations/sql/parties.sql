@@ -15,31 +15,53 @@ COMMENT ON TABLE manual_write IS 'Every write by hand: which key (actor), why, a
 
 CREATE TABLE entity (
   entity_id      text PRIMARY KEY CHECK (entity_id <> ''),
-  name           text NOT NULL,
-  address        text NOT NULL DEFAULT '',
-  tax_number     text NOT NULL DEFAULT '',
   currency       currency NOT NULL,
   zone           text NOT NULL,
   rounding       text NOT NULL DEFAULT 'half_up' CHECK (rounding IN ('half_up', 'half_even')),
   invoice_prefix text NOT NULL,
   default_tier   text NOT NULL DEFAULT 'standard',
-  payment_days   int NOT NULL DEFAULT 30 CHECK (payment_days >= 0),
   is_test        boolean NOT NULL DEFAULT false,
   batch_seq      bigint NOT NULL,
   UNIQUE (invoice_prefix)
 );
 
+CREATE TABLE entity_detail (
+  detail_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entity_id    text NOT NULL REFERENCES entity,
+  name         text NOT NULL,
+  address      text NOT NULL DEFAULT '',
+  tax_number   text NOT NULL DEFAULT '',
+  email        text NOT NULL DEFAULT '',
+  language     text NOT NULL DEFAULT 'en',
+  payment_days int NOT NULL DEFAULT 30 CHECK (payment_days >= 0),
+  valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded     int8range NOT NULL,
+  EXCLUDE USING gist (entity_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE entity_detail IS 'What may change of an entity without making it another one; what an invoice said is in its snapshot.';
+
 CREATE TABLE customer (
   customer_id text PRIMARY KEY CHECK (customer_id <> ''),
   entity_id   text NOT NULL REFERENCES entity,
-  name        text NOT NULL,
   kind        text NOT NULL DEFAULT 'organization' CHECK (kind IN ('organization', 'person', 'ai_agent')),
-  address     text NOT NULL DEFAULT '',
-  tax_number  text NOT NULL DEFAULT '',
-  email       text NOT NULL DEFAULT '',
   is_test     boolean NOT NULL DEFAULT false,
   batch_seq   bigint NOT NULL
 );
+
+CREATE TABLE customer_detail (
+  detail_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  customer_id  text NOT NULL REFERENCES customer,
+  name         text NOT NULL,
+  address      text NOT NULL DEFAULT '',
+  tax_number   text NOT NULL DEFAULT '',
+  email        text NOT NULL DEFAULT '',
+  language     text,
+  payment_days int CHECK (payment_days >= 0),
+  valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded     int8range NOT NULL,
+  EXCLUDE USING gist (customer_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON COLUMN customer_detail.language IS 'NULL, as with payment_days: the entity''s.';
 
 CREATE TABLE customer_alias (
   alias_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

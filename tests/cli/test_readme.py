@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader
 
 README = Path(__file__).parents[2] / "README.md"
 BIN = Path(sys.executable).parent
@@ -86,7 +87,9 @@ def test_five_minutes_end_with_an_invoice_and_an_event_is_created_once(serving: 
     serving.run(enter)
     year = time.strftime("%Y", time.gmtime())
     printed = serving.run(load.replace("-2026-", f"-{year}-"))
-    assert (serving.folder / f"ACME-AI-{year}-000001.pdf").read_bytes().startswith(b"%PDF")
+    page = PdfReader(serving.folder / f"ACME-AI-{year}-000001.pdf").pages[0].extract_text()
+    assert "1 Foundry Lane" in page
+    assert "2 Market Street" in page
     assert "0.04" in printed
 
     (event,) = blocks("An OpenAI-style `usage` object as an event", "python")

@@ -9,15 +9,14 @@ from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.flows.enter import (
     enter_alias,
     enter_asset,
-    enter_customer,
     enter_deployment,
-    enter_entity,
     enter_fx_rates,
     enter_price,
     enter_pue,
     enter_rate_card,
     enter_subscription,
 )
+from ledger.flows.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.inputs import (
     NewAlias,

@@ -69,15 +69,20 @@ class Books:
         self, entity_id: str = "factory", *, currency: str = "EUR", zone: str = "UTC"
     ) -> None:
         await self._store(
-            """INSERT INTO entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)
-               VALUES ($1, $1, $2, $3, $1, $4)""",
+            """WITH detail AS (
+                 INSERT INTO entity_detail (entity_id, name, valid, recorded)
+                 VALUES ($1, $1, '[2000-01-01 00:00+00,)', int8range($4, NULL)))
+               INSERT INTO entity (entity_id, currency, zone, invoice_prefix, batch_seq)
+               VALUES ($1, $2, $3, $1, $4)""",
             (entity_id, currency, zone),
         )
 
     async def customer(self, customer_id: str = "acme", entity_id: str = "factory") -> None:
         await self._store(
-            """INSERT INTO customer (customer_id, entity_id, name, batch_seq)
-               VALUES ($1, $2, $1, $3)""",
+            """WITH detail AS (
+                 INSERT INTO customer_detail (customer_id, name, valid, recorded)
+                 VALUES ($1, $1, '[2000-01-01 00:00+00,)', int8range($3, NULL)))
+               INSERT INTO customer (customer_id, entity_id, batch_seq) VALUES ($1, $2, $3)""",
             (customer_id, entity_id),
         )
 

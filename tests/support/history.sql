@@ -10,10 +10,10 @@ DECLARE
 BEGIN
   PERFORM set_config('session_replication_role', 'replica', true);
   PERFORM ensure_partitions(first_day, days + 7);
-  INSERT INTO entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)
-    VALUES ('factory', 'Factory', 'EUR', 'UTC', 'F', 1) ON CONFLICT DO NOTHING;
-  INSERT INTO customer (customer_id, entity_id, name, batch_seq)
-    SELECT format('c-%s', n), 'factory', format('c-%s', n), 1 FROM generate_series(1, customers) n;
+  INSERT INTO entity (entity_id, currency, zone, invoice_prefix, batch_seq)
+    VALUES ('factory', 'EUR', 'UTC', 'F', 1) ON CONFLICT DO NOTHING;
+  INSERT INTO customer (customer_id, entity_id, batch_seq)
+    SELECT format('c-%s', n), 'factory', 1 FROM generate_series(1, customers) n;
   INSERT INTO rate_card (rate_card_id, entity_id, name, currency, batch_seq)
     VALUES ('list', 'factory', 'List', 'EUR', 1);
   INSERT INTO rate_card_price (rate_card_id, meter, kind, params, valid, recorded)

@@ -180,12 +180,11 @@ async def _open_books(database: Database, now: datetime) -> None:
     try:
         await prepare_storage(connection, now=now)
         await connection.execute(
-            "INSERT INTO entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)"
-            " VALUES ('e', 'e', 'EUR', 'UTC', 'e', 0)"
+            "INSERT INTO entity (entity_id, currency, zone, invoice_prefix, batch_seq)"
+            " VALUES ('e', 'EUR', 'UTC', 'e', 0)"
         )
         await connection.executemany(
-            "INSERT INTO customer (customer_id, entity_id, name, batch_seq)"
-            " VALUES ($1, 'e', $1, 0)",
+            "INSERT INTO customer (customer_id, entity_id, batch_seq) VALUES ($1, 'e', 0)",
             [(name,) for name in sorted(KNOWN)],
         )
         await connection.executemany(

@@ -1,6 +1,8 @@
 -- name: find_entity
--- What an export says about the entity; primary key.
-SELECT entity_id, name, currency, zone FROM entity WHERE entity_id = :entity_id;
+-- What an export says about the entity, its name as it was at a moment; primary key.
+SELECT e.entity_id, d.name, e.currency, e.zone
+  FROM entity e JOIN entity_detail d USING (entity_id)
+ WHERE e.entity_id = :entity_id AND upper_inf(d.recorded) AND d.valid @> :at::timestamptz;
 
 -- name: find_issued_invoices
 -- Invoices of an entity issued in [since, until) and stored up to a cut-off; unique (entity_id, number).

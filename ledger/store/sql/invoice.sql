@@ -1,15 +1,21 @@
 -- name: find_subscription
--- A subscription with its parties, as known at a cut-off; one row for each validity.
+-- A subscription as known at a cut-off, its parties as they are at a moment; one row for each validity.
 SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, r.currency, r.name AS card_name,
-       c.name AS customer_name, c.address AS customer_address, c.tax_number AS customer_tax_number,
-       c.email AS customer_email, c.kind AS customer_kind, c.is_test AS customer_is_test,
-       e.entity_id, e.name AS entity_name, e.address AS entity_address,
-       e.tax_number AS entity_tax_number, e.zone AS entity_zone, e.rounding, e.invoice_prefix,
-       e.payment_days, e.is_test AS entity_is_test
+       c.kind AS customer_kind, c.is_test AS customer_is_test,
+       cd.name AS customer_name, cd.address AS customer_address, cd.tax_number AS customer_tax_number,
+       cd.email AS customer_email, e.entity_id, e.zone AS entity_zone, e.rounding, e.invoice_prefix,
+       e.is_test AS entity_is_test, ed.name AS entity_name, ed.address AS entity_address,
+       ed.tax_number AS entity_tax_number, ed.email AS entity_email,
+       coalesce(cd.language, ed.language) AS language,
+       coalesce(cd.payment_days, ed.payment_days) AS payment_days
   FROM subscription s
   JOIN customer c USING (customer_id)
+  JOIN customer_detail cd ON cd.customer_id = c.customer_id AND cd.recorded @> :batch_seq::bigint
+                         AND cd.valid @> :at::timestamptz
   JOIN entity e ON e.entity_id = c.entity_id
+  JOIN entity_detail ed ON ed.entity_id = e.entity_id AND ed.recorded @> :batch_seq::bigint
+                       AND ed.valid @> :at::timestamptz
   JOIN rate_card r USING (rate_card_id)
  WHERE s.subscription_id = :subscription_id AND s.recorded @> :batch_seq::bigint
  ORDER BY s.valid;

@@ -8,27 +8,82 @@ VALUES (:batch_seq, :actor, :action, :subject, :reason, :request_id, :detail);
 SELECT count(*) FROM manual_write WHERE request_id = :request_id;
 
 -- name: find_entity
--- An entity by its primary key.
-SELECT entity_id, name, address, tax_number, currency, zone, rounding, invoice_prefix, default_tier,
-       payment_days, is_test
+-- What stays of an entity, by its primary key.
+SELECT entity_id, currency, zone, rounding, invoice_prefix, default_tier, is_test
   FROM entity WHERE entity_id = :entity_id;
 
 -- name: insert_entity
 -- A new entity.
-INSERT INTO entity (entity_id, name, address, tax_number, currency, zone, rounding, invoice_prefix,
-                    default_tier, payment_days, is_test, batch_seq)
-VALUES (:entity_id, :name, :address, :tax_number, :currency, :zone, :rounding, :invoice_prefix,
-        :default_tier, :payment_days, :is_test, :batch_seq);
+INSERT INTO entity (entity_id, currency, zone, rounding, invoice_prefix, default_tier, is_test, batch_seq)
+VALUES (:entity_id, :currency, :zone, :rounding, :invoice_prefix, :default_tier, :is_test, :batch_seq);
+
+-- name: find_open_entity_details
+-- Details of an entity that overlap; the exclusion constraint's index.
+SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, entity_id, name,
+       address, tax_number, email, language, payment_days
+  FROM entity_detail
+ WHERE entity_id = :entity_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_entity_details
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE entity_detail SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE detail_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO entity_detail (entity_id, name, address, tax_number, email, language, payment_days, valid,
+                           recorded)
+SELECT c.entity_id, c.name, c.address, c.tax_number, c.email, c.language, c.payment_days, part,
+       int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
+RETURNING detail_id;
+
+-- name: insert_entity_detail
+-- What may change of an entity; returns its row.
+INSERT INTO entity_detail (entity_id, name, address, tax_number, email, language, payment_days, valid,
+                           recorded)
+VALUES (:entity_id, :name, :address, :tax_number, :email, :language, :payment_days,
+        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+RETURNING detail_id;
 
 -- name: find_customer
--- A customer by its primary key.
-SELECT customer_id, entity_id, name, kind, address, tax_number, email, is_test
-  FROM customer WHERE customer_id = :customer_id;
+-- What stays of a customer, by its primary key.
+SELECT customer_id, entity_id, kind, is_test FROM customer WHERE customer_id = :customer_id;
 
 -- name: insert_customer
 -- A new customer.
-INSERT INTO customer (customer_id, entity_id, name, kind, address, tax_number, email, is_test, batch_seq)
-VALUES (:customer_id, :entity_id, :name, :kind, :address, :tax_number, :email, :is_test, :batch_seq);
+INSERT INTO customer (customer_id, entity_id, kind, is_test, batch_seq)
+VALUES (:customer_id, :entity_id, :kind, :is_test, :batch_seq);
+
+-- name: find_open_customer_details
+-- Details of a customer that overlap; the exclusion constraint's index.
+SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, customer_id, name,
+       address, tax_number, email, language, payment_days
+  FROM customer_detail
+ WHERE customer_id = :customer_id AND valid && tstzrange(:valid_from, :valid_to)
+   AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_customer_details
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE customer_detail SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE detail_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO customer_detail (customer_id, name, address, tax_number, email, language, payment_days,
+                             valid, recorded)
+SELECT c.customer_id, c.name, c.address, c.tax_number, c.email, c.language, c.payment_days, part,
+       int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
+RETURNING detail_id;
+
+-- name: insert_customer_detail
+-- What may change of a customer; returns its row.
+INSERT INTO customer_detail (customer_id, name, address, tax_number, email, language, payment_days,
+                             valid, recorded)
+VALUES (:customer_id, :name, :address, :tax_number, :email, :language, :payment_days,
+        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+RETURNING detail_id;
 
 -- name: find_open_aliases
 -- What this name stands for now, where it overlaps; the exclusion constraint's index.
@@ -55,4 +110,4 @@ RETURNING alias_id;
 
 -- name: list_entities
 -- Every entity, by id; a scan, there are few.
-SELECT entity_id, name, currency, zone, is_test FROM entity ORDER BY entity_id;
+SELECT entity_id, currency, zone, is_test FROM entity ORDER BY entity_id;

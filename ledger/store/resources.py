@@ -1,0 +1,35 @@
+"""Reads what was entered, a page at a time, as whoever asks may see it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+
+from ledger.store.queries import Connection, load_queries
+
+RESOURCES = load_queries("resources")
+
+
+def parameters_of(query: str) -> frozenset[str]:
+    """What may be asked of a query of this room."""
+    return frozenset(RESOURCES[query].parameters)
+
+
+async def list_resource(
+    connection: Connection,
+    query: str,
+    *,
+    limit: int,
+    one: str | None = None,
+    entity_id: str | None = None,
+    at: datetime | None = None,
+    after: Sequence[str] | None = None,
+) -> list[asyncpg.Record]:
+    """Rows of one of the queries of this room, in order of `place`.
+
+    `one` is an id, `at` a moment at which they hold, `after` the place of the row before.
+    """
+    asked = {"id": one, "entity_id": entity_id, "at": at, "after": after, "limit": limit}
+    wanted = parameters_of(query)
+    given = {name: value for name, value in asked.items() if name in wanted}
+    return await RESOURCES[query].rows(connection, **given)

@@ -1,0 +1,159 @@
+-- What was entered, one query for each resource. All take the same places: the id of one (NULL: all), the
+-- entity (NULL: all), a moment (NULL: every validity recorded now), and where the page before ended.
+-- The tables are small: each is a scan and a sort.
+
+-- name: list_entities
+-- Entities with their details.
+SELECT e.entity_id, d.name, d.address, d.tax_number, d.email, d.language, e.currency, e.zone, e.rounding,
+       e.invoice_prefix, e.default_tier, d.payment_days, e.is_test, lower(d.valid) AS valid_from,
+       upper(d.valid) AS valid_to, ARRAY[e.entity_id, sortable(lower(d.valid))] AS place
+  FROM entity e JOIN entity_detail d USING (entity_id)
+ WHERE upper_inf(d.recorded) AND (:id::text IS NULL OR e.entity_id = :id)
+   AND (:entity_id::text IS NULL OR e.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR d.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[e.entity_id, sortable(lower(d.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_customers
+-- Customers with their details; without language or payment days they have the entity's.
+SELECT c.customer_id, c.entity_id, d.name, c.kind, d.address, d.tax_number, d.email, d.language,
+       d.payment_days, c.is_test, lower(d.valid) AS valid_from, upper(d.valid) AS valid_to,
+       ARRAY[c.customer_id, sortable(lower(d.valid))] AS place
+  FROM customer c JOIN customer_detail d USING (customer_id)
+ WHERE upper_inf(d.recorded) AND (:id::text IS NULL OR c.customer_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR d.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[c.customer_id, sortable(lower(d.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_aliases
+-- Other systems' names of customers.
+SELECT a.alias, a.customer_id, lower(a.valid) AS valid_from, upper(a.valid) AS valid_to,
+       ARRAY[a.alias, sortable(lower(a.valid))] AS place
+  FROM customer_alias a JOIN customer c USING (customer_id)
+ WHERE upper_inf(a.recorded) AND (:id::text IS NULL OR a.alias = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR a.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[a.alias, sortable(lower(a.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_facilities
+-- Sites.
+SELECT facility_id, entity_id, name, zone, ARRAY[facility_id] AS place
+  FROM facility
+ WHERE (:id::text IS NULL OR facility_id = :id)
+   AND (:entity_id::text IS NULL OR entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[facility_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_pues
+-- PUE and host power of sites.
+SELECT p.facility_id, p.pue, p.host_mw_per_gpu, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to,
+       ARRAY[p.facility_id, sortable(lower(p.valid))] AS place
+  FROM facility_pue p JOIN facility f USING (facility_id)
+ WHERE upper_inf(p.recorded) AND (:id::text IS NULL OR p.facility_id = :id)
+   AND (:entity_id::text IS NULL OR f.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR p.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[p.facility_id, sortable(lower(p.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_assets
+-- Hardware.
+SELECT asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
+       residual_value, in_service, life_months, gpu_hour_rate, all_in, lower(valid) AS valid_from,
+       upper(valid) AS valid_to, ARRAY[asset_id, sortable(lower(valid))] AS place
+  FROM asset
+ WHERE upper_inf(recorded) AND (:id::text IS NULL OR asset_id = :id)
+   AND (:entity_id::text IS NULL OR entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[asset_id, sortable(lower(valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_tariffs
+-- Contracts for electricity.
+SELECT t.tariff_id, t.facility_id, t.name, t.currency, ARRAY[t.tariff_id] AS place
+  FROM tariff t JOIN facility f USING (facility_id)
+ WHERE (:id::text IS NULL OR t.tariff_id = :id)
+   AND (:entity_id::text IS NULL OR f.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[t.tariff_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_tariff_prices
+-- Prices of electricity, of one tariff or all.
+SELECT p.tariff_id, lower(p.period) AS start, upper(p.period) AS end, t.currency, p.price_per_mwh,
+       ARRAY[p.tariff_id, sortable(lower(p.period))] AS place
+  FROM tariff_price p JOIN tariff t USING (tariff_id) JOIN facility f ON f.facility_id = t.facility_id
+ WHERE upper_inf(p.recorded) AND (:id::text IS NULL OR p.tariff_id = :id)
+   AND (:entity_id::text IS NULL OR f.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR p.period @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[p.tariff_id, sortable(lower(p.period))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_deployments
+-- Which GPUs serve what.
+SELECT deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,
+       weight_version, weight_uncached, weight_cache_read, weight_cache_write, weight_output,
+       lower(valid) AS valid_from, upper(valid) AS valid_to,
+       ARRAY[deployment_id, sortable(lower(valid))] AS place
+  FROM deployment
+ WHERE upper_inf(recorded) AND (:id::text IS NULL OR deployment_id = :id)
+   AND (:entity_id::text IS NULL OR entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[deployment_id, sortable(lower(valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_rate_cards
+-- Rate cards.
+SELECT rate_card_id, entity_id, name, currency, ARRAY[rate_card_id] AS place
+  FROM rate_card
+ WHERE (:id::text IS NULL OR rate_card_id = :id)
+   AND (:entity_id::text IS NULL OR entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[rate_card_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_prices
+-- Prices of rate cards, of one card or all.
+SELECT p.price_id, p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.kind,
+       p.params, r.currency, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to,
+       ARRAY[p.rate_card_id, p.meter, coalesce(p.model, ''), coalesce(p.tier, ''),
+             sortable(lower(p.valid)), lpad(p.price_id::text, 20, '0')] AS place
+  FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
+ WHERE upper_inf(p.recorded) AND (:id::text IS NULL OR p.rate_card_id = :id)
+   AND (:entity_id::text IS NULL OR r.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR p.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL
+        OR ARRAY[p.rate_card_id, p.meter, coalesce(p.model, ''), coalesce(p.tier, ''),
+                 sortable(lower(p.valid)), lpad(p.price_id::text, 20, '0')] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_subscriptions
+-- Who is on which rate card.
+SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
+       lower(s.valid) AS valid_from, upper(s.valid) AS valid_to,
+       ARRAY[s.subscription_id, sortable(lower(s.valid))] AS place
+  FROM subscription s JOIN customer c USING (customer_id)
+ WHERE upper_inf(s.recorded) AND (:id::text IS NULL OR s.subscription_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR s.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[s.subscription_id, sortable(lower(s.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_fx_rates
+-- Exchange rates, of one pair like EUR-USD or all.
+SELECT base || '-' || quote AS pair, base, quote, day, rate, source,
+       ARRAY[base || '-' || quote, day::text] AS place
+  FROM fx_rate
+ WHERE upper_inf(recorded) AND (:id::text IS NULL OR base || '-' || quote = :id)
+   AND (:at::timestamptz IS NULL OR day = (:at::timestamptz AT TIME ZONE 'UTC')::date)
+   AND (:after::text[] IS NULL OR ARRAY[base || '-' || quote, day::text] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_keys
+-- API keys without their secrets.
+SELECT k.key_id, k.role, k.name, k.entity_id, k.customer_id, k.sources, k.customers, k.tier,
+       k.created_at, r.revoked_at, ARRAY[sortable(k.created_at), k.key_id] AS place
+  FROM api_key k LEFT JOIN api_key_revocation r USING (key_id)
+ WHERE (:id::text IS NULL OR k.key_id = :id)
+   AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[sortable(k.created_at), k.key_id] > :after::text[])
+ ORDER BY place LIMIT :limit;

@@ -1,0 +1,64 @@
+"""What changes of an entity or a customer from a day on; what is left out stays as it is."""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
+
+from ledger.wire.fields import Name, problem_at
+from ledger.wire.input_fields import Day, Language, PaymentDays, Text
+from ledger.wire.inputs import InputModel
+
+_DAYS = frozenset({"valid_from", "valid_to"})
+
+
+class PartyChange(InputModel):
+    """Details that hold from the midnight that begins `valid_from`, in the entity's zone.
+
+    They hold up to the one that begins `valid_to`, or for good.
+    """
+
+    key: ClassVar[str]
+    may_be_nothing: ClassVar[frozenset[str]] = frozenset()
+
+    valid_from: Day
+    valid_to: Day | None = None
+    name: Name | None = None
+    address: Text | None = None
+    tax_number: Text | None = None
+    email: Text | None = None
+    language: Language | None = None
+    payment_days: PaymentDays | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.valid_to is not None and self.valid_to <= self.valid_from:
+            raise problem_at("valid_to", self.valid_to, f"send a day after {self.valid_from}")
+        if not self.changes:
+            raise problem_at("name", "no change", "send what changes")
+        for field, value in self.changes.items():
+            if value is None and field not in self.may_be_nothing:
+                raise problem_at(field, "null", "send its new value, or leave it out")
+        return self
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The new values of the fields that were sent."""
+        named = self.model_fields_set - _DAYS - {self.key}
+        return {name: getattr(self, name) for name in sorted(named)}
+
+
+class EntityChange(PartyChange):
+    """What changes of a legal entity from a day on."""
+
+    key = "entity_id"
+
+    entity_id: Name
+
+
+class CustomerChange(PartyChange):
+    """What changes of a customer from a day on; no language or payment days are the entity's."""
+
+    key = "customer_id"
+    may_be_nothing = frozenset({"language", "payment_days"})
+
+    customer_id: Name
