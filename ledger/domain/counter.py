@@ -4,13 +4,15 @@ Invariant: within a run the deltas add up to last minus first; nothing that was 
 Rules: reference for counter collectors, one run is one life of the counters.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby, pairwise
 
-from ledger.domain.money import EXACT
+from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import EPOCH
 
 Labels = tuple[tuple[str, str], ...]
@@ -31,9 +33,10 @@ class CounterSample:
 
 @dataclass(frozen=True, slots=True)
 class CounterDelta:
-    """What a counter grew by between two scrapes; `flag` is empty, `new_run` or `reset_suspected`.
+    """What a counter grew by between two scrapes; `flag` is empty, or why that is not certain.
 
-    `since` is the previous scrape, or the run's start for a run first seen here.
+    `new_run`: counted from the run's start, which is `since`. `reset_suspected`: it fell to less
+    than half and stayed there. `fell`: it fell and came back, or fell by little; nothing is new.
     """
 
     instance: str
@@ -49,21 +52,24 @@ class CounterDelta:
 def counter_deltas(samples: Iterable[CounterSample]) -> list[CounterDelta]:
     """Growth of every counter, in (instance, metric, labels, time) order.
 
-    First sight is a baseline and yields nothing, unless the run began after the instance's previous
-    scrape; a new run yields its value itself; a fall without a new run yields the value, flagged.
+    A counter is compared with the same run's own last value: several processes may answer behind
+    one address. First sight of a run is a baseline and yields nothing, unless the run began after
+    the instance's previous scrape; a fall without a new run yields the value where the counter
+    begins again, and nothing where it comes back.
     """
     ordered = sorted(set(samples), key=_order)
     scrapes = _scrapes(ordered)
     deltas: list[CounterDelta] = []
-    previous: CounterSample | None = None
-    for sample in ordered:
-        same = previous if previous and _stream(previous) == _stream(sample) else None
-        grown = _delta(same, sample, scrapes[sample.instance])
-        if grown is not None:
-            deltas.append(grown)
-        # Of two values of one scrape the lower stands, so that the rest comes with the next one.
-        if same is None or same.scraped_at != sample.scraped_at:
-            previous = sample
+    for _, alike in groupby(ordered, key=_stream):
+        runs: dict[str, list[CounterSample]] = defaultdict(list)
+        for sample in alike:
+            runs[sample.run_id].append(sample)
+        of_stream = [
+            delta
+            for run in runs.values()
+            for delta in _run_deltas(_one_a_scrape(run), scrapes[run[0].instance], alone=len(runs))
+        ]
+        deltas += sorted(of_stream, key=lambda delta: (delta.until, delta.run_id))
     return deltas
 
 
@@ -83,22 +89,41 @@ def _scrapes(samples: Iterable[CounterSample]) -> dict[str, list[datetime]]:
     return {instance: sorted(found) for instance, found in moments.items()}
 
 
-def _delta(
-    before: CounterSample | None, sample: CounterSample, scrapes: list[datetime]
-) -> CounterDelta | None:
-    if before is not None and before.scraped_at == sample.scraped_at:
-        return None
-    if before is None:
-        earlier = [moment for moment in scrapes if moment < sample.scraped_at]
-        began = sample.run_started_at
-        if not earlier or began is None or began <= earlier[-1]:
-            return None
-        return _grown(sample, began, sample.value, "new_run")
-    if before.run_id != sample.run_id:
-        return _grown(sample, before.scraped_at, sample.value, "new_run")
-    if sample.value < before.value:
-        return _grown(sample, before.scraped_at, sample.value, "reset_suspected")
-    return _grown(sample, before.scraped_at, EXACT.subtract(sample.value, before.value), "")
+def _one_a_scrape(run: Iterable[CounterSample]) -> list[CounterSample]:
+    """Of two values of one scrape the lower stands, so that the rest comes with the next one."""
+    return [next(alike) for _, alike in groupby(run, key=lambda one: one.scraped_at)]
+
+
+def _run_deltas(
+    run: Sequence[CounterSample], scrapes: Sequence[datetime], *, alone: int
+) -> Iterator[CounterDelta]:
+    first = run[0]
+    earlier = scrapes[: bisect_left(scrapes, first.scraped_at)]
+    if earlier and _began_since(first, earlier[-1], unmarked=alone > 1):
+        yield _grown(first, first.run_started_at or earlier[-1], first.value, "new_run")
+    high = first.value
+    for place, (before, sample) in enumerate(pairwise(run), start=1):
+        if sample.value >= high:
+            yield _grown(sample, before.scraped_at, EXACT.subtract(sample.value, high), "")
+            high = sample.value
+        elif _came_back(run[place + 1 :], high) or sample.value * 2 > high:
+            yield _grown(sample, before.scraped_at, ZERO, "fell")
+        else:
+            yield _grown(sample, before.scraped_at, sample.value, "reset_suspected")
+            high = sample.value
+
+
+def _began_since(first: CounterSample, earlier: datetime, *, unmarked: bool) -> bool:
+    """Whether a run seen for the first time has counted all of its value since that scrape.
+
+    A run that does not say when it began is new where its counter was seen in another run.
+    """
+    began = first.run_started_at
+    return unmarked if began is None else began > earlier
+
+
+def _came_back(later: Sequence[CounterSample], high: Decimal) -> bool:
+    return bool(later) and later[0].value >= high
 
 
 def _grown(sample: CounterSample, since: datetime, delta: Decimal, flag: str) -> CounterDelta:

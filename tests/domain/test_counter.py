@@ -1,6 +1,10 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ledger.domain.counter import CounterSample, counter_deltas
 
 T0 = datetime(2026, 4, 15, tzinfo=UTC)
@@ -51,3 +55,52 @@ def test_two_values_of_one_scrape_lose_nothing() -> None:
 def test_order_and_repetition_change_nothing() -> None:
     samples = [sample(30, 1_000), sample(90, 58_004), sample(105, 9_081, "b", started=95)]
     assert counter_deltas(samples[::-1] * 3) == counter_deltas(samples)
+
+
+def grown(samples: list[CounterSample]) -> tuple[int, set[str]]:
+    deltas = counter_deltas(samples)
+    return int(sum(d.delta for d in deltas)), {d.flag for d in deltas} - {""}
+
+
+def test_two_processes_behind_one_address_are_each_compared_with_themselves() -> None:
+    samples = [
+        sample(n, (5_000 if n % 2 else 900) + n, "b" if n % 2 else "a", started=-1_000)
+        for n in range(0, 100)
+    ]
+    assert grown(samples) == (98 + 98, set())
+
+
+@pytest.mark.parametrize("fallen", [0, 20, 499])
+def test_a_counter_that_falls_and_comes_back_has_counted_nothing_twice(fallen: int) -> None:
+    samples = [sample(0, 500), sample(10, fallen), sample(20, 510), sample(30, 520)]
+    assert grown(samples) == (20, {"fell"})
+
+
+def test_jitter_of_a_server_that_adds_up_processes_is_no_reset() -> None:
+    values = [1_000, 998, 999, 1_003, 1_001, 1_010]
+    assert grown([sample(10 * n, value) for n, value in enumerate(values)]) == (10, {"fell"})
+
+
+def test_a_run_that_was_there_before_is_no_growth_when_it_is_first_seen() -> None:
+    samples = [sample(0, 10, "a", started=-60), sample(10, 9_000, "b", started=-50)]
+    assert grown([*samples, sample(20, 9_005, "b", started=-50)]) == (5, set())
+
+
+def test_a_run_that_does_not_say_when_it_began_is_flagged() -> None:
+    assert grown([sample(0, 10, "a"), sample(10, 40, "b")]) == (40, {"new_run"})
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=40), st.integers(1, 5), st.randoms())
+def test_growth_is_last_minus_first_of_every_run_whoever_answers(
+    steps: list[int], processes: int, rng: object
+) -> None:
+    values = dict.fromkeys(range(processes), 1_000_000)
+    samples: list[CounterSample] = []
+    first: dict[int, int] = {}
+    for second, step in enumerate(steps):
+        process = rng.randrange(processes)  # type: ignore[attr-defined]
+        values[process] += step
+        first.setdefault(process, values[process])
+        samples.append(sample(second, values[process], f"run-{process}", started=-10))
+    used = sum(values[process] - value for process, value in first.items())
+    assert grown(samples) == (used, set())

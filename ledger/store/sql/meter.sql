@@ -73,7 +73,7 @@ SELECT DISTINCT ON (m.gpu_uuid, m.window_start)
 
 -- name: find_engine_counters
 -- Cumulative token counters of an engine in [since, until], and of each series the one before: that of the last scrape
--- of its metric, or an older one where that scrape lacks the series.
+-- of its metric, or an older one of the same run, of the day before, where another process answered that scrape.
 -- Index: counter_reading (engine_instance, metric, scraped_at), a few probes a metric and day.
 WITH RECURSIVE metrics AS (
   (SELECT c.metric FROM counter_reading c WHERE c.engine_instance = :engine_instance ORDER BY c.metric LIMIT 1)
@@ -97,11 +97,13 @@ WITH RECURSIVE metrics AS (
      WHERE c.engine_instance = :engine_instance AND c.metric = m.metric AND c.scraped_at = t.scraped_at
        AND c.batch_seq <= :batch_seq OFFSET 0) l
 ), older AS (
-  SELECT o.* FROM (SELECT i.metric, i.labels FROM inside i EXCEPT SELECT l.metric, l.labels FROM last l) s
+  SELECT o.* FROM (SELECT i.metric, i.labels, i.run_id FROM inside i
+                   EXCEPT SELECT l.metric, l.labels, l.run_id FROM last l) s
   CROSS JOIN LATERAL (
     SELECT c.* FROM counter_reading c
-     WHERE c.engine_instance = :engine_instance AND c.metric = s.metric AND c.labels = s.labels
-       AND c.scraped_at < :since AND c.batch_seq <= :batch_seq ORDER BY c.scraped_at DESC LIMIT 1) o
+     WHERE c.engine_instance = :engine_instance AND c.metric = s.metric AND c.labels = s.labels AND c.run_id = s.run_id
+       AND c.scraped_at >= :since::timestamptz - interval '1 day' AND c.scraped_at < :since AND c.batch_seq <= :batch_seq
+     ORDER BY c.scraped_at DESC LIMIT 1) o
 ), found AS (SELECT * FROM last UNION ALL SELECT * FROM older UNION ALL SELECT * FROM inside)
 SELECT found.engine_instance, found.run_id, found.run_started_at, found.scraped_at, found.metric,
        found.labels, found.value
