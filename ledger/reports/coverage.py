@@ -5,12 +5,12 @@ An outage must not look like zero usage, nor an unread meter like zero energy.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.domain.claim import Claims, EngineKey
-from ledger.domain.counter import counter_deltas
+from ledger.domain.counter import CounterDelta, counter_deltas
 from ledger.domain.factory import Factory, valid_at
 from ledger.domain.gap import Gap, clip
 from ledger.domain.period import hour_start
@@ -45,7 +45,10 @@ class UsageCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What an engine instance counted in an hour beside what events say ran on it."""
+    """What an engine instance counted in an hour beside what events say ran on it.
+
+    `flags` say why the engine's count is not certain (`CounterDelta.flag`), once each, sorted.
+    """
 
     engine_instance: str
     hour: datetime
@@ -53,6 +56,7 @@ class Reconciliation:
     engine_output: int
     event_input: int
     event_output: int
+    flags: tuple[str, ...] = ()
 
     @property
     def input_difference(self) -> int:
@@ -139,6 +143,7 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
                 "event_input": row.event_input,
                 "engine_output": row.engine_output,
                 "event_output": row.event_output,
+                "flags": list(row.flags),
             }
             for row in report.engines
         ],
@@ -184,11 +189,23 @@ def _usage(
     return UsageCoverage(tokens, claimed, tuple(unclaimed))
 
 
+@dataclass(slots=True)
+class _Counted:
+    """Tokens by instance, hour of the scrape that saw them and counter; flags by the first two."""
+
+    tokens: dict[tuple[str, datetime, str], int] = field(default_factory=lambda: defaultdict(int))
+    flags: dict[tuple[str, datetime], set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, instance: str, delta: CounterDelta) -> None:
+        hour = hour_start(delta.until - timedelta(microseconds=1), "UTC")
+        self.tokens[instance, hour, delta.metric] += int(delta.delta)
+        self.flags[instance, hour] |= {delta.flag} - {""}
+
+
 async def _engine_tokens(
     connection: Connection, *, since: datetime, until: datetime, batch_seq: int
-) -> dict[tuple[str, datetime, str], int]:
-    """Tokens by (instance, hour of the scrape that saw them, counter)."""
-    found: dict[tuple[str, datetime, str], int] = defaultdict(int)
+) -> _Counted:
+    found = _Counted()
     instances = await meter.list_engine_instances(
         connection, since=since, until=until, batch_seq=batch_seq
     )
@@ -198,28 +215,29 @@ async def _engine_tokens(
         )
         for delta in counter_deltas(samples):
             if delta.metric in (PROMPT, GENERATION) and since < delta.until <= until:
-                hour = hour_start(delta.until - timedelta(microseconds=1), "UTC")
-                found[instance, hour, delta.metric] += int(delta.delta)
+                found.add(instance, delta)
     return found
 
 
 def _reconcile(
-    counted: Mapping[tuple[str, datetime, str], int], activity: Iterable[Mapping[str, Any]]
+    counted: _Counted, activity: Iterable[Mapping[str, Any]]
 ) -> Iterable[Reconciliation]:
+    tokens = counted.tokens
     events: dict[tuple[str, datetime, str], int] = defaultdict(int)
     for row in activity:
         if row["engine_instance"]:
             place = (row["engine_instance"], hour_start(row["window_start"], "UTC"))
             events[*place, PROMPT] += row["input"]
             events[*place, GENERATION] += row["output"]
-    for instance, hour in sorted({(i, h) for i, h, _ in [*counted, *events]}):
+    for instance, hour in sorted({(i, h) for i, h, _ in [*tokens, *events]}):
         yield Reconciliation(
             engine_instance=instance,
             hour=hour,
-            engine_input=counted.get((instance, hour, PROMPT), 0),
-            engine_output=counted.get((instance, hour, GENERATION), 0),
+            engine_input=tokens.get((instance, hour, PROMPT), 0),
+            engine_output=tokens.get((instance, hour, GENERATION), 0),
             event_input=events.get((instance, hour, PROMPT), 0),
             event_output=events.get((instance, hour, GENERATION), 0),
+            flags=tuple(sorted(counted.flags.get((instance, hour), ()))),
         )
 
 

@@ -80,7 +80,8 @@ async def test_engine_counts_stand_beside_what_events_say(worker: Connection) ->
     (hour,) = report.engines
     assert (hour.engine_input, hour.event_input, hour.input_difference) == (100, 80, 20)
     assert (hour.engine_output, hour.event_output, hour.output_difference) == (3, 10, -7)
-    assert coverage.to_json(report)["engines"][0]["engine_instance"] == "vllm-0"
+    (shown,) = coverage.to_json(report)["engines"]
+    assert (shown["engine_instance"], shown["flags"]) == ("vllm-0", ["new_run"])
 
 
 async def test_meter_of_no_entity_is_listed_where_there_are_several(worker: Connection) -> None:
