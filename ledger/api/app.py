@@ -1,15 +1,19 @@
 """The HTTP application: routes, who may use them, and how errors leave."""
 
-from litestar import Litestar
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, Request
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.response import Stream
 
 from ledger.api import events, exports, inputs, invoices, operations, page, reports, waiting
 from ledger.api.access import admit
 from ledger.api.arriving import MIB, Entrance
 from ledger.api.headers import add_headers
 from ledger.api.problems import to_problem
-from ledger.api.state import lifespan_of
+from ledger.api.state import lifespan_of, state_of
 from ledger.settings import Settings
 
 HANDLERS = (
@@ -24,13 +28,23 @@ HANDLERS = (
 )
 
 
-def create_app(settings: Settings) -> Litestar:
-    """The application; it opens its pools when it starts."""
+async def _enter(request: Request[Any, Any, Any]) -> Stream | None:
+    """Admit a request, and hand on what another process does."""
+    await admit(request)
+    kind, apart = request.route_handler.opt.get("apart"), state_of(request).apart
+    return await apart.ask(request, kind) if kind and apart else None
+
+
+def create_app(settings: Settings, *, apart: Path | None = None) -> Litestar:
+    """The application; it opens its pools when it starts.
+
+    `apart` is the socket of the process that computes reports; without one they run here.
+    """
     return Litestar(
         route_handlers=list(HANDLERS),
-        lifespan=[lifespan_of(settings)],
+        lifespan=[lifespan_of(settings, apart)],
         middleware=[Entrance],
-        before_request=admit,
+        before_request=_enter,
         before_send=[add_headers],
         exception_handlers={Exception: to_problem},
         request_max_body_size=settings.body_limit_mib * MIB,

@@ -78,7 +78,7 @@ class Arriving:
     """One body on its way in; `Room` is taken under the key of its sender."""
 
     def __init__(self, receive: Receive, room: Room, *, most: int) -> None:
-        self._receive, self._room, self._most = receive, room, most
+        self._receive, self._room, self.most = receive, room, most
         self._key, self._held, self._came = "", 0, 0
         self._began: float | None = None
         self.over = self.broken = False
@@ -138,10 +138,10 @@ class Arriving:
             return {"type": "http.request", "body": b"", "more_body": False}
         self._came += len(part["body"])
         self.over = not part.get("more_body", False)
-        if self._came > self._most:
+        if self._came > self.most:
             self.broken = True
             raise BodyTooLargeError(
-                f"The body has more than {self._most} bytes.", "Send smaller batches."
+                f"The body has more than {self.most} bytes.", "Send smaller batches."
             )
         return part
 

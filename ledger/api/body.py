@@ -9,7 +9,6 @@ from litestar import Request
 
 from ledger.api.arriving import Arriving
 from ledger.api.problems import BodyTooLargeError, MalformedBodyError, UnsupportedMediaError
-from ledger.api.state import state_of
 
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 # So much is unpacked before others have their turn.
@@ -37,7 +36,7 @@ async def _read(request: Request[Any, Any, Any]) -> bytes:
         )
     arriving = request.scope["arriving"]  # type: ignore[typeddict-item]
     assert isinstance(arriving, Arriving)
-    return await _unpack(request, arriving, state_of(request).limits.body_bytes_max)
+    return await _unpack(request, arriving, arriving.most)
 
 
 async def _unpack(request: Request[Any, Any, Any], arriving: Arriving, limit: int) -> bytes:

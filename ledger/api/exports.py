@@ -7,6 +7,7 @@ from litestar.params import FromPath, FromQuery
 
 from ledger.api.access import HOUSE
 from ledger.api.answer import answer
+from ledger.api.apart import REPORTS
 from ledger.api.reports import period_of
 from ledger.api.session import working
 from ledger.domain.errors import NotFoundError
@@ -25,7 +26,7 @@ async def list_formats() -> Response[bytes]:
     return answer({"items": shown, "next": None})
 
 
-@get("/v1/exports/{format_name:str}", roles=HOUSE)
+@get("/v1/exports/{format_name:str}", roles=HOUSE, apart=REPORTS)
 async def export(
     request: Request[Any, Any, Any],
     format_name: FromPath[str],

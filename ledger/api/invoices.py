@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery
 from ledger import clock
 from ledger.api.access import HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_cursor, page, to_cursor
+from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.session import read_object, reading, working, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
@@ -25,7 +26,7 @@ from ledger.wire.rfc3339 import parse_rfc3339
 RULES = ("allow_unpriced", "allow_open_period", "supplementary")
 
 
-@post("/v1/invoices/preview", roles=HOUSE, status_code=200)
+@post("/v1/invoices/preview", roles=HOUSE, status_code=200, apart=FLOWS)
 async def preview(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The invoice of the billing period that holds `at`, as it would be issued now."""
     subscription_id, moment, _ = await _asked(request)
@@ -36,7 +37,7 @@ async def preview(request: Request[Any, Any, Any]) -> Response[bytes]:
     return answer(_draft(draft))
 
 
-@post("/v1/invoices", roles=HOUSE)
+@post("/v1/invoices", roles=HOUSE, apart=FLOWS)
 async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Issue the invoice of the billing period that holds `at`."""
     subscription_id, moment, rules = await _asked(request)
@@ -94,7 +95,7 @@ async def fetch_pdf(request: Request[Any, Any, Any], invoice_id: FromPath[int]) 
     return await _document(request, invoice_id)
 
 
-@get("/v1/invoices/{invoice_id:int}/lines/{line_no:int}/events", roles=READERS)
+@get("/v1/invoices/{invoice_id:int}/lines/{line_no:int}/events", roles=READERS, apart=REPORTS)
 async def trace(
     request: Request[Any, Any, Any],
     invoice_id: FromPath[int],
@@ -122,7 +123,7 @@ async def trace(
     return answer({"line": line, "items": shown, "next": after})
 
 
-@get("/v1/subscriptions/{subscription_id:str}/adjustments", roles=HOUSE)
+@get("/v1/subscriptions/{subscription_id:str}/adjustments", roles=HOUSE, apart=REPORTS)
 async def adjustments(
     request: Request[Any, Any, Any], subscription_id: FromPath[str]
 ) -> Response[bytes]:

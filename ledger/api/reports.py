@@ -11,6 +11,7 @@ from litestar.params import FromQuery
 from ledger import clock
 from ledger.api.access import HOUSE, READERS, caller_of
 from ledger.api.answer import answer
+from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.period import WINDOW, hour_start, local_day, zone
@@ -47,7 +48,7 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
     return ends[0], ends[1]
 
 
-@get("/v1/usage", roles=READERS)
+@get("/v1/usage", roles=READERS, apart=REPORTS)
 async def usage(
     request: Request[Any, Any, Any],
     since: FromQuery[str],
@@ -108,7 +109,7 @@ def _part(row: Any, name: str, zone_name: str) -> str:
     return format_rfc3339(at)
 
 
-@get(["/v1/margins", "/v1/costs"], roles=HOUSE)
+@get(["/v1/margins", "/v1/costs"], roles=HOUSE, apart=REPORTS)
 async def margins(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
@@ -130,7 +131,7 @@ async def margins(
     return answer(margin_text.to_json(found))
 
 
-@get("/v1/energy", roles=HOUSE)
+@get("/v1/energy", roles=HOUSE, apart=REPORTS)
 async def energy_of(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
@@ -150,7 +151,7 @@ async def energy_of(
     return answer(energy.to_json(found))
 
 
-@get("/v1/coverage", roles=HOUSE)
+@get("/v1/coverage", roles=HOUSE, apart=REPORTS)
 async def coverage_of(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
@@ -170,7 +171,7 @@ async def coverage_of(
     return answer(coverage.to_json(found))
 
 
-@get("/v1/hourly", roles=HOUSE)
+@get("/v1/hourly", roles=HOUSE, apart=REPORTS)
 async def hourly(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
@@ -196,7 +197,7 @@ async def activity(
     )
 
 
-@get("/v1/status", roles=HOUSE)
+@get("/v1/status", roles=HOUSE, apart=REPORTS)
 async def status(request: Request[Any, Any, Any]) -> Response[bytes]:
     """What arrived and when last, what waits, what is covered."""
     async with working(request) as connection:

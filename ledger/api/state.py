@@ -7,11 +7,13 @@ flows, reading, and telling how it is, each have their own.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
 from litestar import Litestar, Request
 
+from ledger.api.apart import Apart
 from ledger.api.arriving import HELD_BYTES_MAX, MIB, Room
 from ledger.api.failures import Failures
 from ledger.api.health import Health
@@ -47,6 +49,7 @@ class State:
     room: Room
     health: Health
     identity_secret: bytes
+    apart: Apart | None
     failures: Failures = field(default_factory=Failures)
 
 
@@ -57,7 +60,7 @@ def state_of(request: Request[Any, Any, Any]) -> State:
     return state
 
 
-def lifespan_of(settings: Settings) -> Any:
+def lifespan_of(settings: Settings, apart: Path | None) -> Any:
     """Opens the pools when the app starts and closes them when it ends."""
 
     @asynccontextmanager
@@ -90,7 +93,15 @@ def lifespan_of(settings: Settings) -> Any:
             async with worker.acquire() as connection:
                 secret = await find_identity_secret(connection)
             app.state.ledger = State(
-                worker, api, keys, limits, intake, room, Health(asking), secret
+                worker,
+                api,
+                keys,
+                limits,
+                intake,
+                room,
+                Health(asking),
+                secret,
+                Apart(apart) if apart is not None else None,
             )
             yield
 

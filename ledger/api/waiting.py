@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery
 from ledger import clock
 from ledger.api.access import ADMIN, HOUSE
 from ledger.api.answer import answer, check_limit, from_cursor, page
+from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.session import reading, working, write
 from ledger.api.state import state_of
 from ledger.domain.author import Author
@@ -27,7 +28,7 @@ async def suspense(request: Request[Any, Any, Any]) -> Response[bytes]:
     return answer({"items": rows, "next": None})
 
 
-@post("/v1/suspense/{customer_ref:str}/release", roles=HOUSE)
+@post("/v1/suspense/{customer_ref:str}/release", roles=HOUSE, apart=FLOWS)
 async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) -> Response[bytes]:
     """Book what waits under a name to the customer it now is; rating bills it then."""
     state = state_of(request)
@@ -45,7 +46,7 @@ async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) 
     return await write(request, work, status=200, atomic=False)
 
 
-@get("/v1/unpriced", roles=HOUSE)
+@get("/v1/unpriced", roles=HOUSE, apart=REPORTS)
 async def unpriced(
     request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
 ) -> Response[bytes]:

@@ -34,11 +34,15 @@ def api(host: str | None, port: int | None) -> None:
     from ledger.api.server import server_config
     from ledger.commands.background import watch
     from ledger.commands.metrics_address import serve_metrics
+    from ledger.commands.report_process import report_process
 
     serve_metrics(settings, transport="http")
-    app = create_app(settings)
     collect_rarely()
-    with watch(settings.worker_url, frozen_s=settings.frozen_seconds):
+    with (
+        watch(settings.worker_url, frozen_s=settings.frozen_seconds),
+        report_process(settings) as apart,
+    ):
+        app = create_app(settings, apart=apart)
         server = uvicorn.Server(
             server_config(app, settings, host=settings.host, port=settings.port)
         )

@@ -18,6 +18,7 @@ from ledger.commands.background import background, watch
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.metrics_address import serve_metrics
 from ledger.commands.migrate import migrate_urls
+from ledger.commands.report_process import report_process
 from ledger.domain.errors import UnavailableError
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.keys import create_api_key
@@ -62,14 +63,15 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
         with (
             watch(urls.worker, frozen_s=settings.frozen_seconds),
             background(urls.worker, settings.settle_seconds),
+            report_process(serving) as apart,
         ):
-            asyncio.run(serve(serving, listening))
+            asyncio.run(serve(serving, listening, apart))
     click.echo("Stopped.", err=True)
 
 
-async def serve(settings: Settings, listening: socket.socket) -> None:
+async def serve(settings: Settings, listening: socket.socket, apart: Path) -> None:
     """Serve the API on a socket until SIGINT or SIGTERM."""
-    server = _Server(server_config(create_app(settings), settings, log_config=None))
+    server = _Server(server_config(create_app(settings, apart=apart), settings, log_config=None))
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, lambda: setattr(server, "should_exit", True))
