@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check:check", "Recompute usage from the facts and compare."),
     "fold": ("fold:fold", "Merge the rows that add up to usage, between kept cut-offs."),
     "archive": ("archive:archive", "Move the facts of old days to files."),
+    "backup": ("backup:backup", "Copy the books into a folder."),
+    "restore": ("backup:restore", "Bring a backup into an empty database."),
     "collect": ("collect:collect", "Read GPUs and inference servers and send what they say."),
     "probe": ("collect:probe", "Say what this host offers to the collector."),
 }

@@ -1,4 +1,4 @@
-"""A stored item changes its fate once, and every function knows its schema."""
+"""A stored item changes its fate once, archives can move, and every function knows its schema."""
 
 from migrations.script import run_sql
 
@@ -10,4 +10,5 @@ depends_on = None
 
 def upgrade() -> None:
     run_sql("fate_change_once")
+    run_sql("archive_move")
     run_sql("function_paths")

@@ -13,7 +13,14 @@ from tests.support.books import Buyer, Tokens
 from tests.support.database import Database
 
 # What says nothing of anybody: the order of batches, names of accounts, where facts lie.
-OPEN = {"account", "alembic_version", "archived_partition", "cut_off", "fact_partition"}
+OPEN = {
+    "account",
+    "alembic_version",
+    "archive_move",
+    "archived_partition",
+    "cut_off",
+    "fact_partition",
+}
 TABLES = """
 SELECT c.relname AS name, c.relrowsecurity AS walled,
        has_table_privilege('tokenledger_api', c.oid, 'SELECT') AS readable,
