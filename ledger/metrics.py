@@ -55,6 +55,9 @@ MISSING = Gauge(
     ["source", "producer"],
 )
 QUARANTINED = Gauge("tokenledger_quarantined_items", "Items in quarantine that nobody has replayed")
+DEAD_LETTERS = Gauge(
+    "tokenledger_dead_letters", "Records that could not be stored, set aside whole, and wait"
+)
 OLDEST_BATCH = Gauge(
     "tokenledger_oldest_open_batch_seconds",
     "Age of the oldest batch that is not committed: nothing after it is in any report",
@@ -85,7 +88,10 @@ def count_outcomes(found: Sequence[RecordOutcome], transport: str) -> None:
 
 
 def show_ledger(
-    sources: Iterable[Mapping[str, Any]], gaps: Iterable[Mapping[str, Any]], quarantined: int
+    sources: Iterable[Mapping[str, Any]],
+    gaps: Iterable[Mapping[str, Any]],
+    quarantined: int,
+    dead_letters: int,
 ) -> None:
     """Set what the ledger knows, whoever stored it."""
     for row in sources:
@@ -98,6 +104,7 @@ def show_ledger(
         missing = row["last_missing"] - row["first_missing"] + 1
         MISSING.labels(row["source"], row["producer"]).inc(missing)
     QUARANTINED.set(quarantined)
+    DEAD_LETTERS.set(dead_letters)
     MEASURED.set_to_current_time()
 
 

@@ -8,9 +8,10 @@ from litestar import Request, Response, post
 from ledger.api.access import SENDERS, Caller, caller_of
 from ledger.api.answer import JSON, encode
 from ledger.api.body import whole_body
-from ledger.api.problems import MalformedBodyError, UnsupportedMediaError
+from ledger.api.problems import BodyTooLargeError, MalformedBodyError, UnsupportedMediaError
 from ledger.api.state import state_of
 from ledger.domain.fact import Fate
+from ledger.domain.ingest.lines import ITEMS_MAX, too_many_items
 from ledger.domain.ingest.record import OUTCOMES, ItemOutcome, Permission, Record, RecordOutcome
 from ledger.wire.batch import COLUMNAR, ENCODINGS, NDJSON, BatchHeader
 
@@ -38,6 +39,10 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
     body = await whole_body(request)
     if not body.strip():
         raise MalformedBodyError("The body is empty.", "Send at least one event.")
+    if header is None and encoding == NDJSON and too_many_items(body):
+        raise BodyTooLargeError(
+            f"The body has more than {ITEMS_MAX} items.", "Send smaller batches."
+        )
     record = Record(
         body=body,
         header=header,

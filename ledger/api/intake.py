@@ -5,6 +5,7 @@ stored is tried again body by body.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,15 +13,18 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ledger import clock, metrics
-from ledger.domain.errors import LedgerError
+from ledger.domain.ingest.lines import ITEMS_MAX
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import Record, RecordOutcome
+from ledger.flows.aside import is_of_content, refused_whole
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import prepare_records, store_prepared
 from ledger.flows.limits import IngestLimits
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
+BATCH_ITEMS_MAX = ITEMS_MAX
 BATCHES_MAX = 2
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,11 @@ class Intake:
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
-        size = 0
-        while self._waiting and size < BATCH_BYTES_MAX:
+        size = items = 0
+        while self._waiting and size < BATCH_BYTES_MAX and items < BATCH_ITEMS_MAX:
             batch.append(self._waiting.popleft())
             size += len(batch[-1].record.body)
+            items += batch[-1].record.items_guessed()
         return batch
 
     async def _prepare(self, batch: Sequence[_Waiting]) -> Prepared:
@@ -88,14 +93,26 @@ class Intake:
                 one.outcome.set_result(outcome)
 
     async def _store_each(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        if len(batch) == 1 or not isinstance(error, LedgerError):
+        if not is_of_content(error):
             _fail(batch, error)
             return
         for one in batch:
             try:
                 await self._store([one], await self._prepare([one]))
             except Exception as own:
-                _fail([one], own)
+                await self._set_aside(one, own)
+
+    async def _set_aside(self, one: _Waiting, error: Exception) -> None:
+        """Keep a body that cannot be stored, for whoever mends what stops it."""
+        if not is_of_content(error):
+            _fail([one], error)
+            return
+        log.error("a body of %s is set aside", one.record.actor or "nobody", exc_info=error)
+        letter = _Waiting(refused_whole(one.record, error), one.outcome)
+        try:
+            await self._store([letter], await self._prepare([letter]))
+        except Exception as again:
+            _fail([one], again)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

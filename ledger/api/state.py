@@ -14,13 +14,13 @@ import asyncpg
 from litestar import Litestar, Request
 
 from ledger.api.apart import Apart
-from ledger.api.arriving import HELD_BYTES_MAX, MIB, Room
+from ledger.api.arriving import HELD_BYTES_MAX, Room
 from ledger.api.failures import Failures
 from ledger.api.health import Health
 from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.domain.errors import MissingInputError
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.limits import IngestLimits
+from ledger.flows.limits import IngestLimits, limits_of
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, open_pool
 from ledger.store.identity import find_identity_secret
@@ -70,12 +70,7 @@ def lifespan_of(settings: Settings, apart: Path | None) -> Any:
                 "The database URLs are not set.",
                 "Set TOKENLEDGER_WORKER_URL and TOKENLEDGER_API_URL.",
             )
-        hashing = settings.end_user_secret
-        limits = IngestLimits(
-            body_bytes_max=settings.body_limit_mib * MIB,
-            quarantine_days=settings.quarantine_days,
-            end_user_secret=hashing.get_secret_value().encode() if hashing else None,
-        )
+        limits = limits_of(settings)
         async with (
             open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
             open_pool(settings.worker_url, size=KEYS, application="tokenledger-api-keys") as keys,

@@ -52,7 +52,9 @@ def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
             log.warning("%s", ended)
             metrics.ENDED_SESSIONS.inc()
         measured = await measure(connection)
-        metrics.show_ledger(measured.sources, measured.gaps, measured.quarantined)
+        metrics.show_ledger(
+            measured.sources, measured.gaps, measured.quarantined, measured.dead_letters
+        )
         metrics.show_oldest_batch(measured.began_at, clock.now())
 
     with _again_and_again("watch", worker_url, min(WATCH_EVERY_S, frozen_s), look):

@@ -12,7 +12,7 @@ from ledger.domain.errors import NotFoundError
 from ledger.domain.ingest.record import ItemOutcome
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.limits import limits_of
-from ledger.flows.replay import replay_quarantine
+from ledger.flows.replay import dismiss_quarantine, replay_quarantine
 from ledger.store import operations
 from ledger.store.queries import Connection
 
@@ -25,17 +25,24 @@ def quarantine() -> None:
 @quarantine.command("list")
 @click.option("--rows", default=100, show_default=True)
 @click.option("--before", default=operations.LAST, help="Only ids below this one.")
+@click.option("--reason", help="Only of this reason; unstorable are whole records, dead letters.")
 @json_option
 @database_options
-def list_waiting(database: Database, rows: int, before: int, as_json: bool) -> None:
+def list_waiting(
+    database: Database, rows: int, before: int, reason: str | None, as_json: bool
+) -> None:
     """List what waits, newest first."""
-    found = database.run(lambda c: operations.list_quarantine(c, rows=rows, before=before))
+    found = database.run(
+        lambda c: operations.list_quarantine(c, rows=rows, before=before, reason=reason)
+    )
     listed: list[dict[str, Any]] = [dict(row) for row in found]
     if as_json:
         print_json(listed)
         return
-    columns = ("id", "source", "event", "reason", "detail", "received")
-    print_table("Quarantine", columns, [tuple(row.values()) for row in listed])
+    columns = ("id", "source", "event", "reason", "detail", "received", "items")
+    # An id is printed as it is typed: without commas.
+    cells = [(str(row.pop("quarantine_id")), *row.values()) for row in listed]
+    print_table("Quarantine", columns, cells, numbers=1)
 
 
 @quarantine.command()
@@ -75,6 +82,7 @@ def replay(
             now=clock.now(),
             limits=limits_of(database.settings),
             actor=author_of("replay").actor,
+            leave_hopeless=everything,
         )
 
     done: Mapping[int, ItemOutcome] = database.run(work)
@@ -88,6 +96,17 @@ def replay(
         return
     rows = [(str(number), item.outcome, item.detail) for number, item in done.items()]
     print_table("Replayed", ("id", "outcome", "detail"), rows)
+
+
+@quarantine.command()
+@click.argument("quarantine_ids", type=int, nargs=-1, required=True)
+@click.option("--reason", required=True, help="Why nobody waits for it; kept with who says so.")
+@database_options
+def dismiss(database: Database, quarantine_ids: tuple[int, ...], reason: str) -> None:
+    """Take events out of what waits: they stay recorded, and leave status and alarms."""
+    author = author_of(reason)
+    done = database.run(lambda c: dismiss_quarantine(c, quarantine_ids, author, now=clock.now()))
+    click.echo(f"{done:,} dismissed.")
 
 
 async def _waiting_ids(connection: Connection) -> list[int]:

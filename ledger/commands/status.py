@@ -44,7 +44,15 @@ def _plain(found: Status) -> dict[str, Any]:
     return {
         name: getattr(found, name)
         for name in (
-            *("now", "sources", "fates", "suspense", "quarantined", "sequence_gaps"),
+            *(
+                "now",
+                "sources",
+                "fates",
+                "suspense",
+                "quarantined",
+                "dead_letters",
+                "sequence_gaps",
+            ),
             *("kafka_positions", "kafka_gaps", "stages", "open_batches", "ended_sessions"),
             "coverage",
         )
@@ -91,6 +99,11 @@ def _show_waiting(found: Status, waiting: Sequence[dict[str, Any]]) -> None:
     click.echo(f"Suspense: {suspense:,} requests of unknown customers{_of(names)}")
     click.echo(f"Unpriced: {len(waiting):,} kinds of usage wait for a price")
     click.echo(f"Quarantined: {found.quarantined:,} events could not be read")
+    if found.dead_letters:
+        click.echo(
+            f"Dead letters: {found.dead_letters:,} records could not be stored and are set aside;"
+            " see `quarantine list --reason unstorable`"
+        )
     click.echo(f"Conflicts: {found.fates['conflict']:,} events contradicted what is recorded")
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ledger.domain.errors import InvalidInputError
+
 
 @dataclass(frozen=True, slots=True)
 class Author:
@@ -10,3 +12,9 @@ class Author:
     actor: str
     reason: str
     request_id: str
+
+
+def check_reason(author: Author) -> None:
+    """InvalidInputError where nobody said why."""
+    if not author.reason.strip():
+        raise InvalidInputError("No reason is given.", "Say why, for whoever asks later.", "reason")

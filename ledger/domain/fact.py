@@ -86,6 +86,7 @@ class Reason(StrEnum):
     BAD_HEADER = "bad_header"
     BAD_COLUMNS = "bad_columns"
     BODY_TOO_LARGE = "body_too_large"
+    TOO_MANY_ITEMS = "too_many_items"
     COUNT_MISMATCH = "count_mismatch"
     UNKNOWN_TYPE = "unknown_type"
     UNSUPPORTED_TYPE = "unsupported_type"
@@ -109,3 +110,5 @@ class Reason(StrEnum):
     NOT_AN_ORIGINAL = "not_an_original"
     FORBIDDEN_TARGET = "forbidden_target"
     TARGET_AWAY = "target_away"
+    UNSTORABLE = "unstorable"
+    MORE_REFUSED = "more_refused"

@@ -15,7 +15,7 @@ and is called once at start and when the day changes.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import asyncpg
@@ -56,6 +56,7 @@ from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.doubt import Doubts
 from ledger.flows.encode import encode
+from ledger.flows.keep_refused import keep_refused
 from ledger.flows.limits import IngestLimits
 from ledger.flows.resolve import Resolved, resolve
 from ledger.flows.stored import Stored
@@ -413,24 +414,20 @@ async def _keep_receipts(
     receipts = receipt_rows(prepared, found, call.directory, now=now)
     await copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
     again = await _keep_replays(connection, call, batch_seq)
-    refused = [
-        Refused(row, why, prepared.items[row])
-        for row, why in sorted(prepared.rejects.items())
-        if row not in again
-    ]
     names = {one.source_id: name for name, one in call.directory.sources.items()}
-    refused += [
+    undone = [
         Refused(one.ordinal, replace(one.reject, source=names[one.source_id]), None)
         for one in call.corrected.undone
     ]
-    if refused:
-        await store.insert_quarantine(
-            connection,
-            refused,
-            batch_seq=batch_seq,
-            received_at=now,
-            expires_at=now + timedelta(days=limits.quarantine_days),
-        )
+    await keep_refused(
+        connection,
+        prepared,
+        leaving_out=again,
+        undone=undone,
+        batch_seq=batch_seq,
+        now=now,
+        limits=limits,
+    )
     if call.conflicts:
         conflicts = [conflict_row(one, batch_seq=batch_seq) for one in call.conflicts]
         await copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
@@ -448,17 +445,18 @@ async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> 
     read = {
         row: (one, call.fates.get(row, Fate.COUNTED))
         for row, one in replays.items()
-        if row not in call.prepared.rejects
+        if row not in call.prepared.rejects or one.whole
     }
     changes = [
         FateChange(row, one.batch_seq, one.ordinal, Fate.QUARANTINED, fate, "replayed")
         for row, (one, fate) in read.items()
+        if not one.whole
     ]
     if read:
         replayed = [(one.quarantine_id, batch_seq, row, fate) for row, (one, fate) in read.items()]
         await copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
-    return set(replays)
+    return {row for row, one in replays.items() if not one.whole}
 
 
 async def _move(connection: Connection, moves: Sequence[PositionMove], batch_seq: int) -> None:

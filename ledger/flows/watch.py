@@ -34,6 +34,7 @@ class Measured:
     sources: Sequence[dict[str, Any]]
     gaps: Sequence[dict[str, Any]]
     quarantined: int
+    dead_letters: int
     began_at: datetime | None
 
 
@@ -51,5 +52,6 @@ async def measure(connection: Connection) -> Measured:
         [dict(row) for row in await operations.list_source_states(connection)],
         [dict(row) for row in await operations.list_sequence_gaps(connection)],
         await operations.count_quarantined(connection),
+        await operations.count_dead_letters(connection),
         min((row["began_at"] for row in opened if row["began_at"] is not None), default=None),
     )

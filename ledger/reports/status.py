@@ -28,6 +28,7 @@ class Status:
     fates: dict[str, int]
     suspense: list[dict[str, Any]]
     quarantined: int
+    dead_letters: int
     sequence_gaps: list[dict[str, Any]]
     kafka_positions: list[dict[str, Any]]
     kafka_gaps: list[dict[str, Any]]
@@ -47,6 +48,7 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
         fates=dict(await operations.sum_receipts(connection)),
         suspense=[dict(row) for row in await operations.list_suspense(connection)],
         quarantined=await operations.count_quarantined(connection),
+        dead_letters=await operations.count_dead_letters(connection),
         sequence_gaps=[dict(row) for row in await operations.list_sequence_gaps(connection)],
         kafka_positions=[dict(row) for row in await operations.list_kafka_positions(connection)],
         kafka_gaps=[dict(row) for row in await operations.list_kafka_gaps(connection)],

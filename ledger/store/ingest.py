@@ -1,6 +1,6 @@
 """Writes what was received: sources, keys, claims, facts, deltas, quarantine, positions."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import date, datetime
 
 import polars as pl
@@ -21,6 +21,7 @@ from ledger.store.queries import Connection, load_queries
 
 INGEST = load_queries("ingest")
 RAW_BYTES_MAX = 64 * 1024
+LETTER_BYTES_MAX = 16 * 1024 * 1024
 
 
 async def ensure_partitions(connection: Connection, first_day: date, *, days: int) -> int:
@@ -168,7 +169,7 @@ async def insert_quarantine(
     received_at: datetime,
     expires_at: datetime,
 ) -> None:
-    """Keep what was refused; of its raw bytes the first 64 KiB, until they expire."""
+    """Keep what was refused, and for a while 64 KiB of its bytes, of a dead letter 16 MiB."""
     await INGEST["insert_quarantine"].run(
         connection,
         batch_seq=batch_seq,
@@ -179,9 +180,25 @@ async def insert_quarantine(
         event_ids=[one.reject.event_id for one in refused],
         reasons=[str(one.reject.reason) for one in refused],
         details=[one.reject.detail for one in refused],
-        raws=[None if one.raw is None else one.raw[:RAW_BYTES_MAX] for one in refused],
-        truncated=[one.raw is not None and len(one.raw) > RAW_BYTES_MAX for one in refused],
+        items=[one.items for one in refused],
+        raws=[None if one.raw is None else one.raw[: _most(one)] for one in refused],
+        truncated=[one.raw is not None and len(one.raw) > _most(one) for one in refused],
+        sent_as=[one.sent_as for one in refused],
     )
+
+
+def _most(one: Refused) -> int:
+    return RAW_BYTES_MAX if one.sent_as is None else LETTER_BYTES_MAX
+
+
+async def count_kept(
+    connection: Connection, sources: Collection[str], *, since: datetime, most: int
+) -> dict[str, int]:
+    """How many refused items of each source were kept since a moment, `most` at most."""
+    rows = await INGEST["count_kept"].rows(
+        connection, sources=sorted(sources), since=since, most=most
+    )
+    return {row["source"]: row["kept"] for row in rows}
 
 
 def _places(places: Sequence[BatchPlace]) -> dict[str, list[int] | list[str]]:

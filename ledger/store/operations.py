@@ -69,10 +69,17 @@ async def count_quarantined(connection: Connection) -> int:
 
 
 async def list_quarantine(
-    connection: Connection, *, rows: int, before: int = LAST
+    connection: Connection, *, rows: int, before: int = LAST, reason: str | None = None
 ) -> list[asyncpg.Record]:
-    """Unreadable events that wait, newest first, with ids below `before`."""
-    return await OPERATIONS["list_quarantine"].rows(connection, rows=rows, before=before)
+    """Unreadable events that wait, of a reason or any, newest first, with ids below `before`."""
+    return await OPERATIONS["list_quarantine"].rows(
+        connection, rows=rows, before=before, reason=reason
+    )
+
+
+async def count_dead_letters(connection: Connection) -> int:
+    """Whole records that could not be stored and wait."""
+    return int(await OPERATIONS["count_dead_letters"].value(connection))
 
 
 async def find_quarantine_raw(connection: Connection, quarantine_id: int) -> asyncpg.Record | None:

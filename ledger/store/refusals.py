@@ -49,3 +49,20 @@ def _not_found(error: asyncpg.ForeignKeyViolationError) -> NotFoundError:
         f"Enter the {noun} first.",
         match["column"],
     )
+
+
+# What PostgreSQL says of a value it was given, whoever gives it and whenever it is given again.
+_OF_VALUES = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+
+def is_of_values(error: BaseException) -> bool:
+    """Whether the database refused what it was to store, and will refuse it again.
+
+    A day without a partition is no value's fault, though PostgreSQL calls it a violation.
+    """
+    no_room = isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
+    return isinstance(error, _OF_VALUES) and not no_room

@@ -1,12 +1,14 @@
 """Reads what waits: usage of customers nobody knows, and items that could not be read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import polars as pl
 
+from ledger.domain.author import Author
 from ledger.domain.ingest.key import UsageKeyRow
 from ledger.domain.ingest.place import BatchPlace
 from ledger.domain.ingest.target import Target, target_of
@@ -14,11 +16,15 @@ from ledger.store.correction import fact_rows_frame
 from ledger.store.queries import Connection, load_queries
 
 SUSPENSE = load_queries("suspense")
+WAITING = ("requests", "input_tokens", "output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A refused item; `raw` None has expired, `target` is its place in a numbered batch."""
+    """A refused item; `raw` None has expired, `target` is its place in a numbered batch.
+
+    `items` is how many it stands for, `sent_as` what a dead letter is sent with.
+    """
 
     quarantine_id: int
     batch_seq: int
@@ -28,6 +34,9 @@ class Quarantined:
     raw: bytes | None
     truncated: bool
     replayed: bool
+    dismissed: bool
+    items: int
+    sent_as: Mapping[str, Any] | None
     target: Target | None
 
 
@@ -72,17 +81,39 @@ async def find_quarantined(
             raw=row["raw"],
             truncated=bool(row["truncated"]),
             replayed=row["replayed"],
+            dismissed=row["dismissed"],
+            items=row["items"],
+            sent_as=row["sent_as"],
             target=_target(row),
         )
         for row in rows
     ]
 
 
-async def list_quarantine(
-    connection: Connection, *, before: int | None = None, most: int = 100
-) -> list[asyncpg.Record]:
-    """Refused items that wait, newest first, below the id `before`."""
-    return await SUSPENSE["list_quarantine"].rows(connection, before=before, most=most)
+async def dismiss_quarantined(
+    connection: Connection, quarantine_ids: Sequence[int], author: Author, *, now: datetime
+) -> int:
+    """Take refused items out of what waits; returns how many."""
+    return await SUSPENSE["dismiss_quarantined"].run(
+        connection,
+        quarantine_ids=list(quarantine_ids),
+        actor=author.actor,
+        reason=author.reason,
+        dismissed_at=now,
+    )
+
+
+async def dismiss_suspense(
+    connection: Connection, waiting: Mapping[str, Any], author: Author, *, now: datetime
+) -> None:
+    """Take what waits under a name out of what waits, as much as is `waiting`."""
+    await SUSPENSE["dismiss_suspense"].run(
+        connection,
+        **{name: waiting[name] for name in ("customer_ref", *WAITING)},
+        actor=author.actor,
+        reason=author.reason,
+        dismissed_at=now,
+    )
 
 
 async def expire_raw(connection: Connection, *, now: datetime) -> int:

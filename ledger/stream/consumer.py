@@ -22,13 +22,16 @@ from kafka.structs import OffsetAndMetadata
 from ledger import metrics
 from ledger.clock import now
 from ledger.domain.errors import InvalidInputError, UnavailableError
+from ledger.domain.ingest.lines import items_guessed
 from ledger.domain.ingest.record import Record, RecordOutcome
+from ledger.flows.aside import is_of_content
 from ledger.flows.ingest import PositionLostError, prepare_storage
 from ledger.flows.limits import limits_of
 from ledger.flows.position import start_partition
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
 from ledger.store.positions import Partition, PositionMove
+from ledger.stream.isolation import Isolation
 from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline
 from ledger.wire.batch import HEADER_COUNT, MAX_BATCH_BYTES, BatchHeader
 from ledger.wire.errors import BatchHeaderError
@@ -230,6 +233,8 @@ class _Worker:
     stored: dict[int, int] = field(default_factory=dict)
     flying: deque[asyncio.Task[list[RecordOutcome]]] = field(default_factory=deque)
     moves: deque[Sequence[PositionMove]] = field(default_factory=deque)
+    sizes: deque[int] = field(default_factory=deque)
+    isolation: Isolation = field(default_factory=Isolation)
     day: date | None = None
 
     async def step(self) -> None:
@@ -243,10 +248,11 @@ class _Worker:
             await self._place()
             return
         fresh = {n: self._fresh(n, records) for n, records in polled.items()}
-        portions = deque(_portions({n: records for n, records in fresh.items() if records}))
+        filled = {n: records for n, records in fresh.items() if records}
+        portions = deque(_portions(filled, self.isolation))
         idle = not portions
         # Bodies are laid out anew when they are decoded: whoever waits here must not keep them.
-        del polled, fresh
+        del polled, fresh, filled
         while portions and not self._is_lost():
             self._send(portions.popleft())
             while len(self.flying) >= IN_FLIGHT_MAX:
@@ -270,6 +276,7 @@ class _Worker:
         await asyncio.gather(*self.flying, return_exceptions=True)
         self.flying.clear()
         self.moves.clear()
+        self.sizes.clear()
 
     async def _prepare_day(self) -> None:
         moment = now()
@@ -299,7 +306,12 @@ class _Worker:
             PositionMove(self._partition(n), self.positions[n], records[-1].offset + 1)
             for n, records in fresh.items()
         ]
-        records = deque(_record(one) for records in fresh.values() for one in records)
+        records = deque(
+            self.isolation.judged(_record(one), n, one.offset)
+            for n, records in fresh.items()
+            for one in records
+        )
+        self.sizes.append(len(records))
         batch = Batch(records, moves, now())
         self.flying.append(self.pipeline.send(batch))
         self.moves.append(moves)
@@ -307,34 +319,51 @@ class _Worker:
 
     async def _land(self) -> None:
         """Wait for the oldest batch."""
-        moves = self.moves.popleft()
+        moves, size = self.moves.popleft(), self.sizes.popleft()
         try:
             found = await self.flying.popleft()
         except (PositionLostError, UnavailableError) as error:
             log.warning("%s", error)
             if isinstance(error, PositionLostError):
                 metrics.LOST_FENCES.inc()
-            self.topic.notes.changed = True
-            await self.abandon()
-            await self.pipeline.reset()
+            await self._begin_again()
             return
-        self.stored |= {move.partition.partition: move.next_offset for move in moves}
+        except Exception as error:
+            if not is_of_content(error):
+                raise
+            log.error("%s records cannot be stored together", size, exc_info=error)
+            upto = {move.partition.partition: move.next_offset for move in moves}
+            self.isolation.narrow(upto, size, error)
+            await self._begin_again()
+            return
+        for move in moves:
+            self.stored[move.partition.partition] = move.next_offset
+            self.isolation.stored(move.partition.partition, move.next_offset)
         metrics.count_outcomes(found, "kafka")
         for partition, end in self.topic.ends().items():
             if partition in self.stored:
                 metrics.LAG.labels(str(partition)).set(max(end - self.stored[partition], 0))
+
+    async def _begin_again(self) -> None:
+        """Give up what is on its way, and read again from where PostgreSQL stands."""
+        self.topic.notes.changed = True
+        await self.abandon()
+        await self.pipeline.reset()
 
     def _partition(self, partition: int) -> Partition:
         topic = self.topic
         return Partition(topic.cluster_id, topic.topic_id, partition, self.settings.kafka_topic)
 
 
-def _portions(fresh: Mapping[int, Sequence[Any]]) -> Iterator[Mapping[int, Sequence[Any]]]:
+def _portions(
+    fresh: Mapping[int, Sequence[Any]], isolation: Isolation
+) -> Iterator[Mapping[int, Sequence[Any]]]:
     """What was polled, cut where a batch is full: records differ, and a poll goes by the last."""
     portion, filled = dict[int, list[Any]](), 0.0
     for partition, records in fresh.items():
         for one in records:
-            share = _share(one)
+            at_once = isolation.share(partition, one.offset)
+            share = 1 / at_once if at_once else _share(one)
             if portion and filled + share > 1:
                 yield portion
                 portion, filled = {}, 0.0
@@ -346,10 +375,11 @@ def _portions(fresh: Mapping[int, Sequence[Any]]) -> Iterator[Mapping[int, Seque
 
 def _share(one: Any) -> float:
     """How much of a batch a record fills; who sends lines need not say how many events they are."""
-    said = dict(one.headers or ()).get(HEADER_COUNT) or b""
-    events = int(said) if said.isdigit() and len(said) < _COUNT_DIGITS else 1
+    said, value = dict(one.headers or ()).get(HEADER_COUNT) or b"", one.value or b""
+    known = said.isdigit() and len(said) < _COUNT_DIGITS
+    items = int(said) if known else items_guessed(value)
     most = BATCH_BYTES if said else KEYED_BYTES
-    return max(len(one.value or b"") / most, events / BATCH_EVENTS)
+    return max(len(value) / most, items / BATCH_EVENTS)
 
 
 def _record(one: Any) -> Record:

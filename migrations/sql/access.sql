@@ -17,7 +17,7 @@ GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (recorded) ON entity_detail, customer_detail, customer_alias, facility_pue, asset,
   tariff_price, deployment,
   deployment_member, fx_rate, rate_card_price, subscription TO tokenledger_worker;
-GRANT DELETE ON quarantine_raw TO tokenledger_worker;
+GRANT DELETE ON quarantine_raw, conflict_offer TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
 
@@ -75,7 +75,7 @@ BEGIN
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
-      'quarantine_replay', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source',
+      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source',
       'manual_write', 'api_key', 'api_key_revocation', 'idempotency_key', 'identity_key'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
@@ -83,7 +83,8 @@ BEGIN
   -- Append only, for the owner as well.
   FOREACH name IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading', 'provider_claim', 'receipt',
       'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
-      'quarantine', 'meter_window', 'cost_pool', 'cost_allocation', 'charge', 'journal_entry', 'posting',
+      'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
+      'cost_allocation', 'charge', 'journal_entry', 'posting',
       'invoice', 'invoice_line', 'invoice_document', 'manual_write', 'cut_off', 'entity', 'customer',
       'facility', 'tariff', 'rate_card'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I

@@ -184,6 +184,7 @@ COMMENT ON COLUMN fate_change.ordinal IS 'The row of batch_seq that brought the 
 CREATE INDEX ON fate_change (fact_batch_seq, fact_ordinal);
 
 CREATE TABLE conflict (
+  conflict_id      bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
   batch_seq        bigint NOT NULL,
   ordinal          int NOT NULL,
   source_id        int NOT NULL,
@@ -193,6 +194,37 @@ CREATE TABLE conflict (
   stored_batch_seq bigint NOT NULL,
   stored_ordinal   int NOT NULL,
   PRIMARY KEY (batch_seq, ordinal)
+);
+-- What was offered under an identity that was taken: events as the ledger reads them, a line each; it expires.
+CREATE TABLE conflict_offer (
+  batch_seq  bigint NOT NULL,
+  ordinal    int NOT NULL,
+  offered    text NOT NULL,
+  items      int NOT NULL CHECK (items > 0),
+  truncated  boolean NOT NULL,
+  expires_at timestamptz NOT NULL,
+  PRIMARY KEY (batch_seq, ordinal)
+);
+COMMENT ON COLUMN conflict_offer.items IS 'How many events were offered under the one identity: those of a numbered batch, or one.';
+CREATE TABLE conflict_resolution (
+  conflict_id bigint PRIMARY KEY REFERENCES conflict (conflict_id),
+  resolution  text NOT NULL CHECK (resolution IN ('kept', 'corrected', 'resent')),
+  actor       text NOT NULL,
+  reason      text NOT NULL CHECK (reason <> ''),
+  resolved_at timestamptz NOT NULL
+);
+COMMENT ON COLUMN conflict_resolution.resolution IS 'kept: what was stored first stands; corrected: what was offered replaced it; resent: it was stored under an id of its own.';
+
+-- Usage that nobody will ever own, as it stood when somebody said so; what comes later waits again.
+CREATE TABLE suspense_dismissal (
+  customer_ref  text NOT NULL,
+  requests      bigint NOT NULL,
+  input_tokens  bigint NOT NULL,
+  output_tokens bigint NOT NULL,
+  actor         text NOT NULL,
+  reason        text NOT NULL CHECK (reason <> ''),
+  dismissed_at  timestamptz NOT NULL,
+  PRIMARY KEY (customer_ref, dismissed_at)
 );
 
 CREATE TABLE quarantine (
@@ -204,21 +236,35 @@ CREATE TABLE quarantine (
   reason        text NOT NULL,
   detail        text NOT NULL,
   received_at   timestamptz NOT NULL,
+  items         int NOT NULL DEFAULT 1 CHECK (items > 0),
   UNIQUE (batch_seq, ordinal)
 );
+COMMENT ON COLUMN quarantine.items IS 'How many refused items the row stands for: beyond a bound they are counted and not kept.';
+CREATE INDEX ON quarantine (source, received_at);
 -- Raw bytes may hold anything, so they live apart, for operators only, and expire.
 CREATE TABLE quarantine_raw (
   quarantine_id bigint PRIMARY KEY REFERENCES quarantine,
   raw           bytea NOT NULL,
   truncated     boolean NOT NULL,
+  sent_as       jsonb,
   expires_at    timestamptz NOT NULL
 );
+CREATE INDEX ON quarantine_raw (quarantine_id) WHERE sent_as IS NOT NULL;
+COMMENT ON COLUMN quarantine_raw.sent_as IS 'Of a dead letter, which is a whole record: its headers and permission, with which it is tried again.';
 CREATE TABLE quarantine_replay (
   quarantine_id bigint PRIMARY KEY REFERENCES quarantine,
   batch_seq     bigint NOT NULL,
   ordinal       int NOT NULL,
   fate          text NOT NULL
 );
+
+CREATE TABLE quarantine_dismissal (
+  quarantine_id bigint PRIMARY KEY REFERENCES quarantine,
+  actor         text NOT NULL,
+  reason        text NOT NULL CHECK (reason <> ''),
+  dismissed_at  timestamptz NOT NULL
+);
+COMMENT ON TABLE quarantine_dismissal IS 'Refused items that nobody waits for any more, and who said so.';
 
 CREATE TABLE kafka_position (
   cluster_id  text NOT NULL,

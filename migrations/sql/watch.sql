@@ -114,7 +114,7 @@ BEGIN
     FROM ingest_batch b WHERE b.batch_seq > since AND b.batch_seq <= upto GROUP BY 1, 2, 3
   ON CONFLICT (source_id, producer, epoch) DO UPDATE SET arrived = t.arrived + excluded.arrived;
   UPDATE receipt_summed s SET batch_seq = upto, quarantined = s.quarantined
-    + (SELECT count(*) FROM quarantine q WHERE q.batch_seq > since AND q.batch_seq <= upto);
+    + (SELECT coalesce(sum(q.items), 0) FROM quarantine q WHERE q.batch_seq > since AND q.batch_seq <= upto);
   RETURN upto;
 END $$;
 

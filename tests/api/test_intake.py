@@ -8,18 +8,23 @@ import pytest
 
 from ledger import clock
 from ledger.api.intake import Intake
-from ledger.domain.fact import Fate
+from ledger.domain.fact import Fate, Reason
 from ledger.domain.ingest.key import usage_key
-from ledger.domain.ingest.record import Record
+from ledger.domain.ingest.record import ItemOutcome, Permission, Record
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.limits import IngestLimits
+from ledger.flows.replay import replay_quarantine
 from ledger.flows.resolve import KeyCollisionError
 from ledger.store.connect import open_pool
 from ledger.store.ingest import insert_usage_keys
+from ledger.store.operations import count_dead_letters
 from ledger.store.queries import Connection
-from tests.support.database import Database
-from tests.support.usage import attempt, fates, keyed, open_books, windows, windows_of_facts
+from tests.support.database import Database, execute
+from tests.support.usage import SOURCE, attempt, fates, keyed, open_books, windows, windows_of_facts
+
+POISON = "ALTER TABLE usage_key ADD CONSTRAINT poison CHECK (project_id <> 'poison') NOT VALID"
+REASONS = "SELECT reason, count(*) FROM quarantine GROUP BY 1 ORDER BY 1"
 
 
 @pytest.fixture
@@ -58,9 +63,59 @@ async def test_a_body_that_cannot_be_stored_fails_alone(intake: Intake, worker: 
     await insert_usage_keys(worker, [replace(other, model="another")])
     bodies = [keyed(attempt(f"x{n}")) for n in range(6)]
     bodies[2] = keyed(attempt("x2", project_id="collides"))
-    found = await asyncio.gather(*map(intake.store, bodies), return_exceptions=True)
-    assert [type(one) for n, one in enumerate(found) if n == 2] == [KeyCollisionError]
-    assert [one for n, one in enumerate(found) if n != 2 and isinstance(one, BaseException)] == []
+    found = await asyncio.gather(*map(intake.store, bodies))
+    assert [one.counts[Fate.COUNTED] for one in found] == [1, 1, 0, 1, 1, 1]
+    (item,) = found[2].items()
+    assert (item.outcome, item.reason) == ("rejected", Reason.UNSTORABLE)
+    assert KeyCollisionError.__name__ in item.detail
+    assert await count_dead_letters(worker) == 1
+
+
+async def test_what_the_database_refuses_goes_aside_and_comes_back_with_the_rights_it_had(
+    intake: Intake, worker: Connection, database: Database
+) -> None:
+    await intake.store(keyed(attempt("first")))
+    await execute(database.superuser_url, POISON)
+    allowed = Permission(frozenset([SOURCE]))
+    poison = replace(
+        keyed(
+            attempt("p1", project_id="poison"),
+            attempt("p2", project_id="poison") | {"source": "/of/another"},
+        ),
+        permission=allowed,
+    )
+    bodies = [keyed(attempt(f"good{n}")) for n in range(40)]
+    bodies.insert(20, poison)
+    found = await asyncio.gather(*map(intake.store, bodies))
+    assert [one.counts[Fate.COUNTED] for one in found] == [1] * 20 + [0] + [1] * 20
+    assert await fates(worker) == {"received": 42, "counted": 41, "quarantined": 1}
+    row = await worker.fetchrow("SELECT * FROM quarantine")
+    assert row is not None
+    assert (row["reason"], row["source"]) == ("unstorable", "")
+
+    async def replay() -> ItemOutcome:
+        done = await replay_quarantine(
+            worker,
+            [row["quarantine_id"]],
+            directory=DirectoryCache(),
+            now=clock.now(),
+            limits=intake.limits,
+        )
+        return done[row["quarantine_id"]]
+
+    # What stops it is still there: it stays where it is.
+    assert (await replay()).reason == Reason.UNSTORABLE
+    assert await count_dead_letters(worker) == 1
+    await execute(database.superuser_url, "ALTER TABLE usage_key DROP CONSTRAINT poison")
+    assert (await replay()).outcome == "created"
+    assert await count_dead_letters(worker) == 0
+    # The key that sent it may not write the source of its second event.
+    assert [tuple(row) for row in await worker.fetch(REASONS)] == [
+        ("forbidden_source", 1),
+        ("unstorable", 1),
+    ]
+    assert await fates(worker) == {"received": 44, "counted": 42, "quarantined": 2}
+    assert await windows(worker) == await windows_of_facts(worker)
 
 
 async def _key_of(intake: Intake, worker: Connection) -> "dict[str, str]":

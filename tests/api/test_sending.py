@@ -108,6 +108,8 @@ async def test_a_seventh_digit_of_a_time_is_cut_without_complaint(served: Served
     [
         (b"", {}, 400, "empty"),
         (b"x" * (1024 * 1024 + 1), {}, 413, "large"),
+        (b"1\n" * 100_001, {}, 413, "100000 items"),
+        (b"[" + b"1," * 100_001 + b"1]", {}, 413, "100000 items"),
         (b"\x1f\x8bbroken", {"Content-Encoding": "gzip"}, 400, "gzip"),
         (gzip.compress(b"{}" * 10, mtime=0)[:-9], {"Content-Encoding": "gzip"}, 400, "too early"),
         (

@@ -66,11 +66,17 @@ class EventClaim:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An item for quarantine: its place in the call, why, and its raw bytes if they are at hand."""
+    """For quarantine: a place in the call, why, and raw bytes if they are at hand.
+
+    `items` is how many it stands for. `sent_as` is of a record that was refused whole and can be
+    tried again whole: what `Record` says of it beside its bytes.
+    """
 
     ordinal: int
     reject: Reject
     raw: bytes | None
+    items: int = 1
+    sent_as: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,9 +150,13 @@ def _is_taken(column: Column, value: str, kind: str) -> bool:
     """Whether the strict decoder takes a value of several parts in an event that is right."""
     event: dict[str, Any] = json.loads(_LEAST[kind])
     *parents, leaf = column.path.split(".")
-    holder = event
+    holder: Any = event
     for name in parents:
+        if not isinstance(holder, dict):
+            return False
         holder = holder.setdefault(name, {})
+    if not isinstance(holder, dict):
+        return False
     holder[leaf] = json.loads(value)
     return not isinstance(decode_items([encode_event(event)])[0], Reject)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ledger.domain.fact import Reason
 from ledger.domain.ingest.decode import Reject
-from ledger.domain.ingest.lines import is_lines, split_body
+from ledger.domain.ingest.lines import ITEMS_MAX, is_lines, split_body, too_many_items
 from ledger.domain.ingest.octets import Ints, Octets, Words, padded, words_of
 from ledger.domain.ingest.record import Record
 from ledger.wire.columnar import ColumnarBatch, event_at, read_columns
@@ -142,14 +142,17 @@ def _find(
 ) -> tuple[tuple[int, int], Spans | Reject | ColumnarBatch | None]:
     """The whole body, and its items; None where they are the body's lines."""
     body = record.body
+    source = record.header.source if record.header else ""
     if record.refusal:
-        return pieces.lay(body), Reject(Reason.BAD_HEADER, record.refusal)
+        return pieces.lay(body), Reject(record.refused_for, record.refusal, None, source)
     if len(body) > limit:
         detail = f"body: found {len(body)} bytes; send at most {limit}"
-        source = record.header.source if record.header else ""
         return pieces.lay(body), Reject(Reason.BODY_TOO_LARGE, detail, None, source)
     if record.is_columnar:
         return pieces.lay(body), _read_columns(record)
+    if too_many_items(body):
+        detail = f"body: found more than {ITEMS_MAX} items; send at most as many"
+        return pieces.lay(body), Reject(Reason.TOO_MANY_ITEMS, detail, None, source)
     if len(body) >= COMPILED_BYTES_MIN and is_lines(body):
         return pieces.lay(body), None
     whole = pieces.lay(body)
@@ -179,7 +182,7 @@ def _lines(octets: Octets, words: Words, whole: tuple[int, int]) -> Spans:
     from ledger.domain.ingest.scan import split_lines
 
     at, end = whole
-    most = (end - at) // _LINE_BYTES_MIN + 1
+    most = min((end - at) // _LINE_BYTES_MIN + 1, ITEMS_MAX)
     starts, ends = np.empty(most, np.int64), np.empty(most, np.int64)
     count = split_lines(octets, words, at, end, starts, ends)
     return starts[:count].copy(), ends[:count].copy()

@@ -61,8 +61,8 @@ def receipt_rows(
             *outcome.tally,
         )
         for record, outcome, name in zip(prepared.records, found, sources, strict=True)
-        # What is replayed was received, and counted as received, before.
-        if record.replay_of is None
+        # An item that is replayed was received, and counted as received, before.
+        if record.replay_of is None or record.replay_of.whole
     ]
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.domain.fact import Fate, Reason
+from ledger.domain.ingest.lines import items_guessed
 from ledger.domain.ingest.target import Target
-from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
+from ledger.wire.batch import COLUMNAR, MAX_BATCH_EVENTS, NDJSON, BatchHeader
 
 # What callers see of a fate, item by item.
 OUTCOMES: Mapping[Fate, str] = {
@@ -38,21 +39,23 @@ class ReplayOf:
     """The quarantined item that a record reads again, and where that was stored.
 
     `target` names the place it holds in a sequenced batch; None is an event with an id of its own.
+    `whole` is a dead letter: a record that arrives anew, with all its items.
     """
 
     quarantine_id: int
     batch_seq: int
     ordinal: int
     target: Target | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One Kafka record, one HTTP body or a piece of a file: items, and where they came from.
 
-    `header` None is keyed: each event has an id of its own. `refusal` says why the header could not
-    be read. `permission` None may write everything. `transport` is kafka, http, file or internal.
-    `replay_of` is set by replays alone.
+    `header` None is keyed: each event has an id of its own. `refusal` says why it is refused whole
+    and unread, `refused_for` is the code of that reason. `permission` None may write everything.
+    `transport` is kafka, http, file or internal. `replay_of` is set by replays alone.
     """
 
     body: bytes
@@ -63,6 +66,7 @@ class Record:
     lane: int = 0
     permission: Permission | None = None
     refusal: str = ""
+    refused_for: Reason = Reason.BAD_HEADER
     replay_of: ReplayOf | None = None
     encoding: str = NDJSON
 
@@ -71,6 +75,12 @@ class Record:
         """Whether the body is columns, as its header says or, without one, `encoding`."""
         encoding = self.encoding if self.header is None else self.header.encoding
         return encoding == COLUMNAR
+
+    def items_guessed(self) -> int:
+        """About how many items it holds, to share work by."""
+        if self.header is not None:
+            return self.header.count
+        return MAX_BATCH_EVENTS if self.is_columnar else items_guessed(self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,29 @@ def split_lines(octets: Octets, words: Words, at: int, end: int, starts: Ints, e
     return count
 
 
+@compiled
+def count_elements(octets: Octets, most: int) -> int:
+    """The elements of a JSON array, or `most` and one more; of what is none some number."""
+    count, depth = 1, 0
+    inside = escaped = False
+    for n in range(octets.size):
+        octet = octets[_U64(n)]
+        if inside:
+            inside = escaped or octet != 34
+            escaped = octet == 92 and not escaped
+        elif octet == 34:
+            inside = True
+        elif octet in (91, 123):
+            depth += 1
+        elif octet in (93, 125):
+            depth -= 1
+        elif octet == 44 and depth == 1:
+            count += 1
+            if count > most:
+                break
+    return count
+
+
 @inlined
 def _is_blank(octet: int) -> bool:
     return octet in (32, 9, 13)

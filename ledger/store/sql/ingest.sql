@@ -71,18 +71,26 @@ SELECT s.source_id, k.event_id
 -- name: insert_quarantine
 -- Keeps what was refused, and its raw bytes apart with their expiry.
 WITH refused AS (
-  INSERT INTO quarantine (batch_seq, ordinal, source, event_id, reason, detail, received_at)
-  SELECT :batch_seq, q.ordinal, q.source, q.event_id, q.reason, q.detail, :received_at
-    FROM unnest(:ordinals::int[], :sources::text[], :event_ids::text[], :reasons::text[], :details::text[])
-         AS q(ordinal, source, event_id, reason, detail)
+  INSERT INTO quarantine (batch_seq, ordinal, source, event_id, reason, detail, received_at, items)
+  SELECT :batch_seq, q.ordinal, q.source, q.event_id, q.reason, q.detail, :received_at, q.items
+    FROM unnest(:ordinals::int[], :sources::text[], :event_ids::text[], :reasons::text[], :details::text[], :items::int[])
+         AS q(ordinal, source, event_id, reason, detail, items)
    ORDER BY q.ordinal
   RETURNING quarantine_id, ordinal
 )
-INSERT INTO quarantine_raw (quarantine_id, raw, truncated, expires_at)
-SELECT r.quarantine_id, o.raw, o.truncated, :expires_at
+INSERT INTO quarantine_raw (quarantine_id, raw, truncated, sent_as, expires_at)
+SELECT r.quarantine_id, o.raw, o.truncated, o.sent_as, :expires_at
   FROM refused r
-  JOIN unnest(:ordinals::int[], :raws::bytea[], :truncated::boolean[]) AS o(ordinal, raw, truncated) USING (ordinal)
+  JOIN unnest(:ordinals::int[], :raws::bytea[], :truncated::boolean[], :sent_as::jsonb[])
+       AS o(ordinal, raw, truncated, sent_as) USING (ordinal)
  WHERE o.raw IS NOT NULL;
+
+-- name: count_kept
+-- How many refused items of each source were kept since a moment, `most` at most; quarantine (source, received_at).
+SELECT s.source, n.kept
+  FROM unnest(:sources::text[]) AS s(source)
+ CROSS JOIN LATERAL (SELECT count(*) AS kept FROM (
+   SELECT FROM quarantine q WHERE q.source = s.source AND q.received_at > :since LIMIT :most) q) n;
 
 -- name: insert_position
 -- A partition's first position, unless it has one.

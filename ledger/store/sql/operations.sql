@@ -110,17 +110,27 @@ SELECT s.stage, last.batch_seq, last.drawn_at AS ran_at,
  ORDER BY s.stage;
 
 -- name: count_quarantined
--- Unreadable events that no replay has taken up; the sum, those since it by index (batch_seq), and all replays.
-SELECT m.quarantined + (SELECT count(*) FROM quarantine q WHERE q.batch_seq > m.batch_seq)
-     - (SELECT count(*) FROM quarantine_replay)
+-- Unreadable events that were neither replayed nor dismissed; the sum, those since it by index (batch_seq), and all
+-- replays and dismissals by primary key.
+SELECT (m.quarantined + (SELECT coalesce(sum(q.items), 0) FROM quarantine q WHERE q.batch_seq > m.batch_seq)
+     - (SELECT coalesce(sum(q.items), 0) FROM quarantine_replay JOIN quarantine q USING (quarantine_id))
+     - (SELECT coalesce(sum(q.items), 0) FROM quarantine_dismissal JOIN quarantine q USING (quarantine_id)))::bigint
   FROM receipt_summed m;
 
+-- name: count_dead_letters
+-- Whole records that could not be stored and wait; partial index of quarantine_raw.
+SELECT count(*) FROM quarantine_raw r
+ WHERE r.sent_as IS NOT NULL
+   AND NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = r.quarantine_id)
+   AND NOT EXISTS (SELECT FROM quarantine_dismissal d WHERE d.quarantine_id = r.quarantine_id);
+
 -- name: list_quarantine
--- Unreadable events not taken up yet, newest first, below a given id; primary key.
-SELECT q.quarantine_id, q.source, q.event_id, q.reason, q.detail, q.received_at
+-- Unreadable events not taken up yet, of a reason or (NULL) any, newest first, below a given id; primary key.
+SELECT q.quarantine_id, q.source, q.event_id, q.reason, q.detail, q.received_at, q.items
   FROM quarantine q
- WHERE q.quarantine_id < :before
+ WHERE q.quarantine_id < :before AND (:reason::text IS NULL OR q.reason = :reason)
    AND NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = q.quarantine_id)
+   AND NOT EXISTS (SELECT FROM quarantine_dismissal d WHERE d.quarantine_id = q.quarantine_id)
  ORDER BY q.quarantine_id DESC LIMIT :rows;
 
 -- name: find_quarantine_raw

@@ -34,25 +34,28 @@ SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.u
 
 -- name: find_quarantined
 -- Refused items by id with what is left of their raw bytes, and the place of those from numbered batches.
-SELECT q.quarantine_id, q.batch_seq, q.ordinal, q.source, q.reason, r.raw, r.truncated,
-       p.quarantine_id IS NOT NULL AS replayed,
+SELECT q.quarantine_id, q.batch_seq, q.ordinal, q.source, q.reason, q.items, r.raw, r.truncated, r.sent_as,
+       p.quarantine_id IS NOT NULL AS replayed, d.quarantine_id IS NOT NULL AS dismissed,
        b.source_id, b.producer, b.epoch, b.sequence, b.ordinal_from
   FROM quarantine q
   LEFT JOIN quarantine_raw r USING (quarantine_id)
   LEFT JOIN quarantine_replay p USING (quarantine_id)
+  LEFT JOIN quarantine_dismissal d USING (quarantine_id)
   LEFT JOIN ingest_batch b ON b.batch_seq = q.batch_seq
    AND q.ordinal >= b.ordinal_from AND q.ordinal < b.ordinal_from + b.events
  WHERE q.quarantine_id = ANY(:quarantine_ids::bigint[])
  ORDER BY q.quarantine_id;
 
--- name: list_quarantine
--- Refused items that wait, newest first, after a page's last id. Primary key.
-SELECT q.quarantine_id, q.batch_seq, q.ordinal, q.source, q.event_id, q.reason, q.detail, q.received_at,
-       r.expires_at, r.truncated
-  FROM quarantine q LEFT JOIN quarantine_raw r USING (quarantine_id)
- WHERE (:before::bigint IS NULL OR q.quarantine_id < :before)
-   AND NOT EXISTS (SELECT FROM quarantine_replay p WHERE p.quarantine_id = q.quarantine_id)
- ORDER BY q.quarantine_id DESC LIMIT :most;
+-- name: dismiss_quarantined
+-- Says that nobody waits for these any more; one already dismissed stays as it is.
+INSERT INTO quarantine_dismissal (quarantine_id, actor, reason, dismissed_at)
+SELECT d.quarantine_id, :actor, :reason, :dismissed_at FROM unnest(:quarantine_ids::bigint[]) AS d(quarantine_id)
+ON CONFLICT DO NOTHING;
+
+-- name: dismiss_suspense
+-- Says that nobody will ever own what waits under a name, as much as waits now.
+INSERT INTO suspense_dismissal (customer_ref, requests, input_tokens, output_tokens, actor, reason, dismissed_at)
+VALUES (:customer_ref, :requests, :input_tokens, :output_tokens, :actor, :reason, :dismissed_at);
 
 -- name: expire_raw
 -- Deletes raw bytes whose time is over.
