@@ -10,7 +10,7 @@ from ledger import clock
 from ledger.api.access import HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_cursor, page, to_cursor
 from ledger.api.apart import FLOWS, REPORTS
-from ledger.api.session import read_object, reading, working, write
+from ledger.api.session import Seal, read_object, reading, working, write_long
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.invoice import InvoiceLine
@@ -42,7 +42,7 @@ async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Issue the invoice of the billing period that holds `at`."""
     subscription_id, moment, rules = await _asked(request)
 
-    async def work(connection: Connection, author: Author) -> Any:
+    async def work(connection: Connection, author: Author, seal: Seal) -> Any:
         return await flow.issue_invoice(
             connection,
             subscription_id=subscription_id,
@@ -50,9 +50,10 @@ async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
             now=clock.now(),
             author=author,
             allow=rules,
+            seal=seal,
         )
 
-    return await write(request, work, atomic=False)
+    return await write_long(request, work)
 
 
 @get("/v1/invoices", roles=READERS)

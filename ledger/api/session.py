@@ -1,7 +1,7 @@
 """How handlers reach the database: reads as the caller, writes as the worker, safe to repeat."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import blake2b
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,6 +15,7 @@ from ledger.api.problems import MalformedBodyError
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
+from ledger.flows.supersede import writing
 from ledger.store import api_reads
 from ledger.store.identity import Identity, say_who_asks
 from ledger.store.queries import Connection
@@ -24,6 +25,8 @@ from ledger.wire.ndjson import decode_line
 
 M = TypeVar("M", bound=InputModel)
 Work = Callable[[Connection, Author], Awaitable[Any]]
+Seal = Callable[[Any], Awaitable[None]]
+LongWork = Callable[[Connection, Author, Seal], Awaitable[Any]]
 KEY_MAX = 200
 
 
@@ -62,30 +65,49 @@ async def read_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 async def write(
-    request: Request[Any, Any, Any], work: Work, *, status: int = 201, atomic: bool = True
+    request: Request[Any, Any, Any], work: Work, *, status: int = 201
 ) -> Response[bytes]:
-    """Run a write; with an `Idempotency-Key` header, once.
+    """Run a write; with an `Idempotency-Key` header once, in one transaction with its answer.
 
-    The same key and body give the stored answer, another body a conflict. `atomic` keeps answer and
-    work in one transaction; a flow that draws cut-offs of its own rows cannot run inside one.
+    The same key and request give the stored answer, another request a conflict.
     """
-    key = request.headers.get("idempotency-key", "")
+
+    async def whole(connection: Connection, author: Author, seal: Seal) -> Any:
+        async with writing(connection):
+            value = await work(connection, author)
+            await seal(value)
+        return value
+
+    return await write_long(request, whole, status=status)
+
+
+async def write_long(
+    request: Request[Any, Any, Any], work: LongWork, *, status: int = 201
+) -> Response[bytes]:
+    """`write`, for work of several transactions: it calls `seal` with its answer in the last one.
+
+    So what is done and what was answered are kept together or not at all, whoever dies between;
+    who comes with the same key meanwhile waits for the answer.
+    """
+    key, author = request.headers.get("idempotency-key", ""), author_of(request)
     if len(key) > KEY_MAX:
         raise ConflictError(f"The idempotency key is over {KEY_MAX} characters.", "Send less.")
-    async with working(request) as connection:
-        if not key:
-            return _answer(encode(await work(connection, author_of(request))), status)
-        stored = await _find_stored(request, connection, key)
-        if stored is not None:
-            return stored
-        if not atomic:
-            body = encode(await work(connection, author_of(request)))
-            await _store(request, connection, key, status, body)
-            return _answer(body, status)
-        async with connection.transaction():
-            body = encode(await work(connection, author_of(request)))
-            await _store(request, connection, key, status, body)
-        return _answer(body, status)
+
+    async def seal(value: Any) -> None:
+        if key:
+            await _store(request, connection, key, status, encode(value))
+
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(working(request))
+        if key:
+            key_id = caller_of(request).key_id
+            await stack.enter_async_context(
+                api_reads.one_at_a_time(connection, key_id=key_id, idempotency_key=key)
+            )
+            stored = await _find_stored(request, connection, key)
+            if stored is not None:
+                return stored
+        return _answer(encode(await work(connection, author, seal)), status)
 
 
 async def _find_stored(
@@ -117,7 +139,8 @@ async def _store(
 
 
 async def _digest(request: Request[Any, Any, Any]) -> UUID:
-    hashed = blake2b(f"{request.method} {request.url.path}\n".encode(), digest_size=16)
+    asked = f"{request.method} {request.url.path}?{request.url.query}\n"
+    hashed = blake2b(asked.encode(), digest_size=16)
     hashed.update(await whole_body(request))
     return UUID(bytes=hashed.digest())
 

@@ -9,7 +9,7 @@ from ledger import clock
 from ledger.api.access import ADMIN, HOUSE
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
-from ledger.api.session import reading, working, write
+from ledger.api.session import Seal, reading, working, write_long
 from ledger.api.state import state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import NotFoundError
@@ -33,17 +33,21 @@ async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) 
     """Book what waits under a name to the customer it now is; rating bills it then."""
     state = state_of(request)
 
-    async def work(connection: Connection, author: Author) -> dict[str, Any]:
+    def shown(released: int) -> dict[str, Any]:
+        return {"customer_ref": customer_ref, "released": released}
+
+    async def work(connection: Connection, author: Author, seal: Seal) -> dict[str, Any]:
         released = await release_by_hand(
             connection,
             customer_ref,
             directory=state.intake.directory,
             now=clock.now(),
             author=author,
+            seal=lambda count: seal(shown(count)),
         )
-        return {"customer_ref": customer_ref, "released": released}
+        return shown(released)
 
-    return await write(request, work, status=200, atomic=False)
+    return await write_long(request, work, status=200)
 
 
 @get("/v1/unpriced", roles=HOUSE, apart=REPORTS)

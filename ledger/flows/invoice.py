@@ -3,6 +3,7 @@
 Late usage does not touch an issued invoice: it is a pending adjustment, and a line of the next.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -67,6 +68,9 @@ class IssuedInvoice:
     currency: str
 
 
+Seal = Callable[[IssuedInvoice], Awaitable[None]]
+
+
 async def preview_invoice(
     connection: Connection, *, subscription_id: str, moment: Moment, now: datetime
 ) -> InvoiceDraft:
@@ -88,8 +92,10 @@ async def issue_invoice(
     now: datetime,
     author: Author,
     allow: IssueRules = NO_EXCEPTION,
+    seal: Seal | None = None,
 ) -> IssuedInvoice:
-    """Issue the invoice of the billing period that holds `moment`, in a transaction of its own.
+    """Issue the invoice of the billing period that holds `moment`, in a transaction of its own,
+    in which `seal` keeps what came of it for whoever asked.
 
     Usage due is rated and booked first, in others, so call it outside a transaction. ConflictError
     where it was issued already (a supplementary run bills what is new since), or the period is not
@@ -104,7 +110,10 @@ async def issue_invoice(
         _check_period(draft, now, allow)
         if not allow.unpriced:
             _check_priced(draft)
-        return await _issue(connection, draft, now, author)
+        issued = await _issue(connection, draft, now, author)
+        if seal is not None:
+            await seal(issued)
+        return issued
 
 
 async def issue_all(

@@ -1,6 +1,6 @@
 """Moves usage out of suspense once somebody knows whose it is."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 import asyncpg
@@ -52,11 +52,16 @@ async def release_by_hand(
     directory: DirectoryCache,
     now: datetime,
     author: Author,
+    seal: Callable[[int], Awaitable[None]] | None = None,
 ) -> int:
-    """`release_suspense`, keeping who did it and why where anything was released."""
+    """`release_suspense`, keeping who did it and why where anything was released.
+
+    `seal` keeps the count for whoever asked, in the last transaction. Begun again after a crash
+    it counts what was left.
+    """
     released = await release_suspense(connection, customer_ref, directory=directory, now=now)
-    if released:
-        async with writing(connection):
+    async with writing(connection):
+        if released:
             await keep_write(
                 connection,
                 author,
@@ -65,6 +70,8 @@ async def release_by_hand(
                 subject=customer_ref or "every known name",
                 detail={"facts": released},
             )
+        if seal is not None:
+            await seal(released)
     return released
 
 

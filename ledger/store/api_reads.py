@@ -1,5 +1,7 @@
 """Reads that only the API makes, under row-level security, and what makes its writes repeatable."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -17,6 +19,22 @@ async def find_idempotent(
     return await READS["find_idempotent"].row(
         connection, key_id=key_id, idempotency_key=idempotency_key
     )
+
+
+@asynccontextmanager
+async def one_at_a_time(
+    connection: Connection, *, key_id: str, idempotency_key: str
+) -> AsyncIterator[None]:
+    """Wait for whoever writes under the same idempotency key, for as long as a request may wait.
+
+    The lock is the session's: it outlasts transactions and goes with a session that is lost.
+    """
+    given = {"key_id": key_id, "idempotency_key": idempotency_key}
+    await READS["lock_idempotent"].row(connection, **given)
+    try:
+        yield
+    finally:
+        await READS["unlock_idempotent"].row(connection, **given)
 
 
 async def insert_idempotent(

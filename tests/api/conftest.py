@@ -1,7 +1,11 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from litestar.testing import TestClient
 
+from ledger.api.app import create_app
+from ledger.commands.report_process import report_process
+from ledger.settings import Settings
 from ledger.store.queries import Connection
 from tests.api.served import Served, serve
 from tests.support.database import Database
@@ -11,3 +15,14 @@ from tests.support.database import Database
 async def served(database: Database, worker: Connection) -> AsyncIterator[Served]:
     async with serve(database, worker) as found:
         yield found
+
+
+@pytest.fixture
+def apart(served: Served, database: Database) -> Iterator[Served]:
+    """The same books, served by an application whose reports run in a process of their own."""
+    settings = Settings(worker_url=database.worker_url, api_url=database.api_url)
+    with (
+        report_process(settings) as socket,
+        TestClient(create_app(settings, apart=socket), raise_server_exceptions=False) as client,
+    ):
+        yield Served(client, served.keys, served.books)

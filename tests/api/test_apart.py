@@ -7,37 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from httpx import Response
-from litestar.testing import TestClient
 
 from ledger.api.apart import RUNNING_MAX, WAITING_MAX, Gate
-from ledger.api.app import create_app
-from ledger.commands.report_process import report_process
 from ledger.domain.errors import UnavailableError
-from ledger.settings import Settings
 from tests.api.served import Served, attempt
 from tests.support.database import Database
 
 PERIOD = "since=2023-11-16T00:00:00Z&until=2023-11-17T00:00:00Z"
 USAGE = f"/v1/usage?{PERIOD}&by=model"
 BACK_S = 60
-
-
-@pytest.fixture
-def apart(served: Served, database: Database) -> Iterator[Served]:
-    """The same books, served by an application whose reports run elsewhere."""
-    settings = Settings(worker_url=database.worker_url, api_url=database.api_url)
-    with (
-        report_process(settings) as socket,
-        TestClient(create_app(settings, apart=socket)) as client,
-    ):
-        yield Served(client, served.keys, served.books)
 
 
 def test_answers_are_those_of_one_process_and_it_comes_back(served: Served, apart: Served) -> None:
