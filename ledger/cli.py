@@ -3,6 +3,9 @@
 A GPU host installs neither database driver nor web server, and `collect` and `probe` work there.
 """
 
+import io
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -43,11 +46,30 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+CHARS_MAX = 400
+# Of an error that is too long the end is kept: there it says what to do.
+END_KEPT = 160
+
+
 class Refused(click.ClickException):
-    """An error of ours as one line on stderr, exit status 1."""
+    """An error as one line on stderr, exit status 1."""
 
     def show(self, file: Any = None) -> None:  # noqa: ARG002
-        click.echo(f"error: {' '.join(self.message.split())}", err=True)
+        click.echo(one_line(f"error: {self.message}"), err=True)
+
+
+class CalledWrong(Refused):
+    """A command that was not called right, exit status 2."""
+
+    exit_code = 2
+
+
+def one_line(text: str) -> str:
+    """The text in one line of at most 400 characters, with its end kept."""
+    line = " ".join(text.split())
+    if len(line) <= CHARS_MAX:
+        return line
+    return f"{line[: CHARS_MAX - END_KEPT - 3]} … {line[-END_KEPT:]}"
 
 
 class CommandTable(click.Group):
@@ -78,10 +100,24 @@ class CommandTable(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _usage_refused(error) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except BrokenPipeError as error:
+            # Who reads what we print has seen enough.
+            explained = _refused(error)
+            if not isinstance(explained, Refused):
+                raise
+            raise explained from error
         except Exception as error:
             raise _refused(error) from error
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _usage_refused(error) from error
 
 
 @click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,7 +128,35 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the installed command."""
-    cli(prog_name="tokenledger")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows fewer signs than we print shows others for them.
+            stream.reconfigure(errors="replace")
+    try:
+        cli(prog_name="tokenledger")
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left; a full disk is said here, and not by the interpreter's own exit."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What cannot be written stays in the buffer, which would be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            Refused(f"{error.strerror}: the output is not whole.").show()
+        sys.exit(1)
+
+
+def _usage_refused(error: click.UsageError) -> click.ClickException:
+    """Called wrongly: one line with what helps; help itself where nothing was asked."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    said = error.format_message()
+    help_at = f" See `{error.ctx.command_path} --help`." if error.ctx is not None else ""
+    return CalledWrong(f"{said}{'' if said.endswith('.') else '.'}{help_at}")
 
 
 def _refused(error: Exception) -> Exception:

@@ -1,5 +1,6 @@
 """Settings of the ledger's own processes: `TOKENLEDGER_*` variables, or one TOML file."""
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
         description="where the embedded database of `up` and `demo` lives",
     )
     host: str = Field("127.0.0.1", description="address the API listens on")
-    port: int = Field(8787, description="port the API listens on")
+    port: int = Field(8787, ge=0, le=65_535, description="port the API listens on")
     connections_max: int = Field(1_024, ge=1, description="connections the API holds at once")
     connections_of_address_max: int = Field(
         256,
@@ -84,5 +85,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         named = os.environ.get("TOKENLEDGER_CONFIG")
+        if named and not Path(named).is_file():
+            raise FileNotFoundError(errno.ENOENT, "TOKENLEDGER_CONFIG names no file", named)
         toml = (TomlConfigSettingsSource(settings_cls, Path(named)),) if named else ()
         return (init_settings, env_settings, *toml)

@@ -6,6 +6,7 @@ from contextlib import suppress
 import click
 import uvicorn
 
+from ledger.commands.options import PORT
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
@@ -16,7 +17,7 @@ NOT_STARTED = 3
 
 @click.command()
 @click.option("--host", help="Address to listen on (TOKENLEDGER_HOST).")
-@click.option("--port", type=int, help="Port to listen on (TOKENLEDGER_PORT).")
+@click.option("--port", type=PORT, help="Port to listen on (TOKENLEDGER_PORT).")
 def api(host: str | None, port: int | None) -> None:
     """Serve the HTTP API on TOKENLEDGER_WORKER_URL and TOKENLEDGER_API_URL."""
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}

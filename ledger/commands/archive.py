@@ -15,7 +15,7 @@ from ledger.flows.archive import archive as run_archive
 
 @click.command()
 @click.option("--before", type=click.DateTime(["%Y-%m-%d"]), help="Days stored before this one.")
-@click.option("--days", type=click.IntRange(min=1), help="Days older than this many.")
+@click.option("--days", type=click.IntRange(1, 100_000), help="Days older than this many.")
 @click.option(
     "--to",
     "folder",

@@ -10,6 +10,7 @@ import click
 from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.imports import pairs
+from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.show import json_option, print_json, print_table, progress
 from ledger.commands.usage_file import open_usage_file
 from ledger.flows.backfill import (
@@ -42,12 +43,12 @@ MEANING = {
 @click.command(
     help=f"Load usage of requests from FILE. What columns can mean: {', '.join(TARGETS)}."
 )
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=FILE)
 @click.option("--map", "mapped", multiple=True, help="MEANING=COLUMN, like input=ContextTokens.")
 @click.option("--set", "fixed", multiple=True, help="MEANING=VALUE for every row.")
 @click.option("--tz", default="UTC", show_default=True, help="Of times without an offset.")
 @click.option("--source", help="What the file is called; by default its base name.")
-@click.option("--delimiter", default=",", show_default=True, help="Between cells of CSV.")
+@delimiter_option
 @click.option("--correct", is_flag=True, help="Mean it: lines that changed correct what is there.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and write nothing.")
 @json_option

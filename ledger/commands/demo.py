@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ledger.commands.options import PORT
 from ledger.demo.run import run
 
 
@@ -16,7 +17,7 @@ from ledger.demo.run import run
     show_default=True,
     help="Where invoices, CSV files and summary.json go.",
 )
-@click.option("--port", default=8787, show_default=True, help="Of the API afterwards.")
+@click.option("--port", type=PORT, default=8787, show_default=True, help="Of the API afterwards.")
 def demo(exit_when_done: bool, output: Path, port: int) -> None:
     """Run a published day and an own fleet through the ledger and show what the books say."""
     run(output, exit_when_done=exit_when_done, port=port)

@@ -1,5 +1,6 @@
 """Errors of the ledger and of its database as one line for the terminal."""
 
+import tomllib
 import traceback
 
 import asyncpg
@@ -12,6 +13,11 @@ _DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError),
         "The database has no schema, or an old one. Run `tokenledger migrate` first.",
+    ),
+    (
+        (asyncpg.InsufficientPrivilegeError,),
+        "The database's schema is of another version, or its URL of another role: {}. Run"
+        " `tokenledger migrate`, or start `up` again.",
     ),
     (
         (asyncpg.InvalidAuthorizationSpecificationError,),
@@ -30,6 +36,7 @@ _DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         ),
         _LOST,
     ),
+    ((asyncpg.DataError,), "A value that was given is none the books can hold: {}."),
     (
         (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError),
         "Others were at the same rows: {}. Nothing of this step was written; run again.",
@@ -47,11 +54,20 @@ def explain_failure(error: Exception) -> str | None:
     for errors, what in _DATABASE:
         if isinstance(error, errors):
             return what.format(error)
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return f"The file that TOKENLEDGER_CONFIG names is not TOML: {error}."
     if isinstance(error, ConnectionError) and _is_of_database(error):
         return _LOST.format(error)
-    if isinstance(error, OSError):
-        return f"{error}"
-    return None
+    if isinstance(error, UnicodeEncodeError | UnicodeDecodeError):
+        return f"A text that was given is not UTF-8: {error.reason}. Write it in UTF-8."
+    return _os_error(error) if isinstance(error, OSError) else None
+
+
+def _os_error(error: OSError) -> str | None:
+    if isinstance(error, BrokenPipeError):
+        return None
+    place = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{place}."
 
 
 def _is_of_database(error: Exception) -> bool:

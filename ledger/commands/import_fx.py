@@ -7,6 +7,7 @@ import click
 
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.imports import pairs, read_models, report, select_rows
+from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.rows import Row, check_columns
 from ledger.commands.show import json_option
 from ledger.flows.enter import enter_fx_rates
@@ -17,12 +18,12 @@ NOT_QUOTED = frozenset({"N/A", "ND", "", None})
 
 
 @click.command("fx")
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.argument("file", type=FILE)
 @click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read.")
 @click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row.")
 @click.option("--quotes", help="Columns named by their currency hold its rate, like USD,JPY,GBP.")
 @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
-@click.option("--delimiter", default=",", show_default=True, help="Between cells of CSV.")
+@delimiter_option
 @click.option("--replace", is_flag=True, help="Supersede other rates of the same days.")
 @click.option("--reason", help="Kept with the rates; by default the file's name.")
 @json_option

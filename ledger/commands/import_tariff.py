@@ -8,6 +8,7 @@ import click
 
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.imports import report, select_rows
+from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.rows import check_columns
 from ledger.commands.show import json_option
 from ledger.commands.tariff_file import TariffColumns, price_series
@@ -20,14 +21,20 @@ from ledger.wire.inputs import NewTariff, NewTariffPrices, read_input
 
 
 @click.command("tariff")
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.argument("file", type=FILE)
 @click.option("--tariff", "tariff_id", required=True, help="Id of the tariff, made if it is new.")
 @click.option("--facility", "facility_id", help="The site of a new tariff.")
 @click.option("--currency", help="The currency of a new tariff, like EUR.")
 @click.option("--time-column", required=True, help="When a price begins.")
 @click.option("--end-column", help="When it ends; else --resolution says.")
 @click.option("--price-column", required=True, help="The price.")
-@click.option("--resolution", default=60, show_default=True, help="Minutes a price lasts.")
+@click.option(
+    "--resolution",
+    type=click.IntRange(1, 60 * 24 * 366),
+    default=60,
+    show_default=True,
+    help="Minutes a price lasts.",
+)
 @click.option("--unit", type=click.Choice(["MWh", "kWh"]), default="MWh", show_default=True)
 @click.option("--zone", default="UTC", show_default=True, help="Of times without an offset.")
 @click.option(
@@ -36,7 +43,7 @@ from ledger.wire.inputs import NewTariff, NewTariffPrices, read_input
     help="Which one a local time is that exists twice and stands once in the file.",
 )
 @click.option("--decimal-comma", is_flag=True, help="Prices are written like 12,34.")
-@click.option("--delimiter", default=",", show_default=True, help="Between cells of CSV.")
+@delimiter_option
 @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
 @click.option("--replace", is_flag=True, help="Supersede prices of the same times.")
 @click.option("--reason", help="Kept with the prices; by default the file's name.")

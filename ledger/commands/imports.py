@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ledger.commands.database import Database, author_of, database_options
+from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.rows import Row, check_columns, read_rows
 from ledger.commands.show import json_option, print_json, progress
 from ledger.domain.errors import InvalidInputError
@@ -72,11 +73,11 @@ def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _command(word: str, about: str, file_rows: Rows, *, dated: bool) -> click.Command:
-    @click.argument("file", type=click.Path(path_type=Path, exists=True))
+    @click.argument("file", type=FILE)
     @click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read.")
     @click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row.")
     @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
-    @click.option("--delimiter", default=",", show_default=True, help="Between cells of CSV.")
+    @delimiter_option
     @click.option("--replace", is_flag=True, help="Supersede what it overlaps, for that time.")
     @click.option("--reason", help="Kept with every row; by default the file's name.")
     @json_option

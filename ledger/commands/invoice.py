@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ import click
 
 from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
+from ledger.commands.periods import read_moment
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.author import Author
-from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.errors import NotFoundError
 from ledger.domain.invoice import InvoiceLine
 from ledger.domain.period import Period, describe_days
 from ledger.flows import invoice as flow
@@ -20,8 +20,6 @@ from ledger.flows.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.invoice import IssuedInvoice, IssueRules
 from ledger.store.invoice import find_document, list_invoices
 from ledger.store.queries import Connection
-from ledger.wire.errors import Rfc3339Error
-from ledger.wire.rfc3339 import parse_rfc3339
 
 LISTED = (
     *("invoice_id", "number", "customer_id", "subscription_id", "period_start", "period_end"),
@@ -181,16 +179,7 @@ async def _document(connection: Connection, number: str) -> bytes:
 
 
 def _moment(text: str | None) -> Moment:
-    if text is None:
-        return clock.now()
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        pass
-    try:
-        return parse_rfc3339(text)
-    except Rfc3339Error as error:
-        raise InvalidInputError(f"{error}.", "Or give a day like 2024-10-27.", "at") from None
+    return clock.now() if text is None else read_moment(text, None)
 
 
 def _draft_json(draft: InvoiceDraft) -> dict[str, Any]:

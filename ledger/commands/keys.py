@@ -4,7 +4,7 @@ import click
 
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.show import json_option, print_json, print_table
-from ledger.flows.keys import create_api_key, revoke_api_key
+from ledger.flows.keys import create_api_key, id_of, revoke_api_key
 from ledger.store.keys import ApiKey, list_api_keys
 from ledger.wire.inputs import NewApiKey, read_input
 
@@ -60,9 +60,10 @@ def list_(database: Database, as_json: bool) -> None:
 @click.option("--reason", default="revoked on the command line", help="Kept with it.")
 @database_options
 def revoke(database: Database, key_id: str, reason: str) -> None:
-    """Revoke a key for good."""
-    database.run(lambda connection: revoke_api_key(connection, key_id, author_of(reason)))
-    click.echo(f"Key {key_id} is revoked.")
+    """Revoke a key for good, by its id as it is listed; the key's whole text serves too."""
+    named = id_of(key_id)
+    database.run(lambda connection: revoke_api_key(connection, named, author_of(reason)))
+    click.echo(f"Key {named} is revoked.")
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

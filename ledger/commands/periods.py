@@ -12,6 +12,7 @@ from ledger.domain.period import midnight, month_start, zone
 from ledger.store.parties import find_entity, list_entities
 from ledger.store.queries import Connection
 from ledger.wire.errors import Rfc3339Error
+from ledger.wire.input_fields import FIRST_DAY, LAST_DAY
 from ledger.wire.rfc3339 import parse_rfc3339
 
 
@@ -94,16 +95,34 @@ def _month(text: str, zone_name: str) -> tuple[datetime, datetime]:
         first = date.fromisoformat(f"{text}-01")
     except ValueError:
         raise InvalidInputError(f"{text!r} is no month.", "Write it like 2024-10.") from None
+    check_day(first)
     start = month_start(first.year, first.month, 1, zone_name)
     return start, month_start(first.year, first.month + 1, 1, zone_name)
 
 
 def _moment(text: str, zone_name: str) -> datetime:
+    found = read_moment(text, zone_name)
+    return found if isinstance(found, datetime) else midnight(found, zone_name)
+
+
+def read_moment(text: str, zone_name: str | None) -> datetime | date:
+    """A day, or a time: in a zone where it has no offset; InvalidInputError says what is wrong."""
     try:
-        return midnight(date.fromisoformat(text), zone_name)
+        return check_day(date.fromisoformat(text))
     except ValueError:
         pass
     try:
-        return parse_rfc3339(text, zone=zone(zone_name))
+        moment = parse_rfc3339(text, zone=zone(zone_name) if zone_name else None)
     except Rfc3339Error as error:
         raise InvalidInputError(f"{error}.", "Or give a day like 2024-10-27.") from None
+    check_day(moment.date())
+    return moment
+
+
+def check_day(day: date) -> date:
+    """The day itself; InvalidInputError where no books reach."""
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise InvalidInputError(
+            f"{day} is outside {FIRST_DAY} to {LAST_DAY}.", "Give a day the books can hold."
+        )
+    return day

@@ -7,6 +7,7 @@ import click
 
 from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
+from ledger.commands.options import ROW_ID
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.errors import NotFoundError
 from ledger.domain.ingest.record import ItemOutcome
@@ -23,8 +24,8 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@click.option("--rows", default=100, show_default=True)
-@click.option("--before", default=operations.LAST, help="Only ids below this one.")
+@click.option("--rows", type=ROW_ID, default=100, show_default=True)
+@click.option("--before", type=ROW_ID, default=operations.LAST, help="Only ids below this one.")
 @click.option("--reason", help="Only of this reason; unstorable are whole records, dead letters.")
 @json_option
 @database_options
@@ -46,7 +47,7 @@ def list_waiting(
 
 
 @quarantine.command()
-@click.argument("quarantine_id", type=int)
+@click.argument("quarantine_id", type=ROW_ID)
 @database_options
 def show(database: Database, quarantine_id: int) -> None:
     """Write the bytes of one event to stdout, as far as they are kept."""
@@ -62,7 +63,7 @@ def show(database: Database, quarantine_id: int) -> None:
 
 
 @quarantine.command()
-@click.argument("quarantine_ids", type=int, nargs=-1)
+@click.argument("quarantine_ids", type=ROW_ID, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Everything that waits.")
 @json_option
 @database_options

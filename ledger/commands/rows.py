@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
+from ledger.wire.errors import shorten
 from ledger.wire.strict_json import load_json
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -32,7 +34,7 @@ def read_rows(path: Path, *, delimiter: str = ",") -> list[Row]:
     if start == "[":
         return _json_array(path, text)
     if start == "{":
-        whole = _json_object(text)
+        whole = _json_object(path, text)
         return [whole] if whole else list(_json_lines(path, text))
     return list(_csv_rows(path, text, delimiter))
 
@@ -69,6 +71,18 @@ def check_columns(path: Path, there: Sequence[str], wanted: Sequence[str]) -> No
         )
 
 
+def check_header(path: Path, header: Sequence[str]) -> None:
+    """Refuse a header that gives two columns one name: which was meant cannot be told."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(header, 1):
+        if name and name in places:
+            raise InvalidInputError(
+                f"{path.name} has two columns {shorten(name)}: columns {places[name]} and {place}.",
+                "Give each column a name of its own.",
+            )
+        places[name] = place
+
+
 def _decode(path: Path, raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
@@ -86,6 +100,7 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(lines)]
+        check_header(path, header)
         for cells in lines:
             # A comma after the last column, in the header as well, is no column.
             if not cells:
@@ -104,12 +119,14 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
         ) from error
 
 
-def _json_object(text: str) -> Row | None:
+def _json_object(path: Path, text: str) -> Row | None:
     """One object over several lines; lines of objects never parse as one value."""
     try:
         found = load_json(text, parse_float=str)
-    except (ValueError, RecursionError):
+    except json.JSONDecodeError:
         return None
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{path.name} is not JSON: {error}.", "Mend it.") from error
     return Row(1, found, texts=False) if isinstance(found, dict) else None
 
 

@@ -18,6 +18,7 @@ from ledger.commands.background import background, watch
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.metrics_address import serve_metrics
 from ledger.commands.migrate import migrate_urls
+from ledger.commands.options import PORT
 from ledger.commands.report_process import report_process
 from ledger.domain.errors import UnavailableError
 from ledger.flows.ingest import prepare_storage
@@ -41,7 +42,7 @@ class _Server(uvicorn.Server):
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--host", help="Address to listen on.")
-@click.option("--port", type=int, help="Port to listen on.")
+@click.option("--port", type=PORT, help="Port to listen on.")
 def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
     """Serve everything in one process: database, API, HTTP ingest, allocation and rating.
 

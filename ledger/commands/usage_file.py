@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ledger.commands.rows import GZIP_MAGIC, check_columns
+from ledger.commands.rows import GZIP_MAGIC, check_columns, check_header
 from ledger.domain.errors import InvalidInputError
 from ledger.wire.strict_json import load_json
 
@@ -72,6 +72,7 @@ def _csv_rows(path: Path, text: TextIO, columns: Sequence[str], delimiter: str) 
     lines = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(lines)]
+        check_header(path, header)
         check_columns(path, header, columns)
         places = [header.index(name) for name in columns]
         width, line = len(header), lines.line_num + 1

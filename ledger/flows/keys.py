@@ -53,12 +53,19 @@ async def create_api_key(connection: Connection, new: NewApiKey, author: Author)
     return CreatedKey(key_id, f"{PREFIX}_{key_id}_{secret}")
 
 
+def id_of(text: str) -> str:
+    """The id of a key that is named by its id or by all of its text."""
+    prefix, _, rest = text.partition("_")
+    return rest.partition("_")[0] if prefix == PREFIX else text
+
+
 async def revoke_api_key(connection: Connection, key_id: str, author: Author) -> None:
     """Revoke a key; NotFoundError where there is none. Revoking it again changes nothing."""
     async with writing(connection):
         key = await find_api_key(connection, key_id)
         if key is None:
-            raise NotFoundError(f"There is no API key {key_id}.", "List them to see their ids.")
+            # What was given may be the secret itself, and is not repeated.
+            raise NotFoundError("There is no API key of this id.", "List them to see their ids.")
         if key.revoked_at is None:
             batch_seq = await draw_batch_seq(connection)
             await insert_revocation(connection, key_id, batch_seq=batch_seq)

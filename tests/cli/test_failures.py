@@ -16,4 +16,4 @@ def test_a_pipe_to_the_database_is_its_connection_and_another_is_not() -> None:
     lost = explain_failure(broken("/lib/asyncpg/connection.py"))
     assert lost is not None
     assert lost.startswith("The connection to the database was lost")
-    assert explain_failure(broken("/lib/click/utils.py")) == "[Errno 32] Broken pipe"
+    assert explain_failure(broken("/lib/click/utils.py")) is None
