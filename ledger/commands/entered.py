@@ -47,18 +47,15 @@ kind_argument = click.argument("kind", type=_Kind())
 @click.command("list", help=f"List KIND: {', '.join(each.path for each in RESOURCES)}.")
 @kind_argument
 @click.option("--entity", help="Only of this entity.")
-@click.option("--wide", is_flag=True, help="Every column.")
 @json_option
 @database_options
-def list_(
-    database: Database, kind: Resource, *, entity: str | None, wide: bool, as_json: bool
-) -> None:
+def list_(database: Database, kind: Resource, *, entity: str | None, as_json: bool) -> None:
     """List everything of a kind as it is recorded now."""
     rows = database.run(lambda connection: _every(connection, kind, entity))
     if as_json:
         print_json({"items": rows, "next": None})
     else:
-        _print(kind, kind.about.capitalize(), rows, wide=wide)
+        _print(kind, kind.about.capitalize(), rows)
 
 
 @click.command(help="Show one of KIND by its ID: what holds now, and what held or will hold when.")
@@ -79,7 +76,7 @@ def show(database: Database, kind: Resource, one: str, *, as_json: bool) -> None
     if found["now"] is not None:
         print_table(title, ("", "now"), list(found["now"].items()))
     if len(versions) > 1 or found["now"] is None:
-        _print(kind, f"{title}: every validity recorded now", versions, wide=True)
+        _print(kind, f"{title}: every validity recorded now", versions)
 
 
 @click.command(help=f"Change KIND ({' or '.join(CHANGING)}) ID from a day on; the rest stays.")
@@ -126,10 +123,11 @@ async def _every(
         after = page[-1]["place"]
 
 
-def _print(kind: Resource, title: str, rows: Sequence[dict[str, Any]], *, wide: bool) -> None:
-    columns = list(rows[0]) if wide and rows else [kind.key, *kind.columns]
+def _print(kind: Resource, title: str, rows: Sequence[dict[str, Any]]) -> None:
+    first = [kind.key, *kind.columns]
+    columns = [*first, *(name for name in rows[0] if name not in first)] if rows else first
     cells = [[_cell(row[name]) for name in columns] for row in rows]
-    print_table(title, columns, cells)
+    print_table(title, columns, cells, first=first)
 
 
 def _cell(value: Any) -> Any:

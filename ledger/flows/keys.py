@@ -64,8 +64,9 @@ async def revoke_api_key(connection: Connection, key_id: str, author: Author) ->
     async with writing(connection):
         key = await find_api_key(connection, key_id)
         if key is None:
-            # What was given may be the secret itself, and is not repeated.
-            raise NotFoundError("There is no API key of this id.", "List them to see their ids.")
+            # What is longer than an id may be the secret itself, and is not repeated.
+            named = key_id if len(key_id) <= 2 * ID_BYTES else "of this id"
+            raise NotFoundError(f"There is no API key {named}.", "List them to see their ids.")
         if key.revoked_at is None:
             batch_seq = await draw_batch_seq(connection)
             await insert_revocation(connection, key_id, batch_seq=batch_seq)

@@ -25,8 +25,8 @@ def test_commands_folder_holds_nothing_that_the_table_does_not_reach() -> None:
     named = {target.partition(":")[0] for target, _ in COMMANDS.values()}
     shared = {
         *("background", "database", "failures", "imports", "periods", "rows", "show"),
-        *("import_fx", "import_tariff", "metrics_address", "options", "tariff_file"),
-        "usage_file",
+        *("import_fx", "import_tariff", "metrics_address", "options", "report_process"),
+        *("tariff_file", "usage_file"),
     }
     assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == named | shared
 
