@@ -22,6 +22,7 @@ HTTP_TIMEOUT_S = 30
 KAFKA_TIMEOUT_S = 60
 RETRY_AFTER_S_MAX = 300
 REPLY_BYTES_SHOWN = 300
+UNPROCESSABLE = 422
 
 
 class Publisher(Protocol):
@@ -84,7 +85,7 @@ class HttpPublisher:
         self._connection: http.client.HTTPConnection | None = None
 
     def publish(self, batches: Sequence[Batch]) -> None:
-        """Send one after the other; the ledger's 2xx confirms each."""
+        """Send one after the other; each is confirmed by the ledger's 2xx, or its account."""
         for batch in batches:
             try:
                 self._post(batch)
@@ -109,7 +110,9 @@ class HttpPublisher:
             self.close()
             reply = self._request(batch)
         body = reply.read()
-        if not 200 <= reply.status < 300:
+        # 422 with what became of each item: the ledger took the batch, and set all of it aside.
+        taken = reply.status == UNPROCESSABLE and b'"items":' in body
+        if not (200 <= reply.status < 300 or taken):
             self.close()
             raise PublishError(
                 f"{self._url.geturl()}: batch {batch.header.sequence} answered "

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from litestar import Request
 
+from ledger.api.parameters import check_parameters
 from ledger.api.problems import TooManyFailuresError, UnauthenticatedError
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
@@ -42,6 +43,7 @@ async def admit(request: Request[Any, Any, Any]) -> None:
     unsaid = PUBLIC if request.url.path.startswith("/schema") else ADMIN
     roles = request.route_handler.opt.get("roles", unsaid)
     if roles is PUBLIC:
+        check_parameters(request)
         return
     caller = await _find_caller(request)
     if caller.role not in roles:
@@ -51,6 +53,7 @@ async def admit(request: Request[Any, Any, Any]) -> None:
         )
     request.scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
     request.scope["arriving"].of(caller.key_id)  # type: ignore[typeddict-item]
+    check_parameters(request)
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

@@ -8,7 +8,12 @@ from litestar import Request, Response, post
 from ledger.api.access import SENDERS, Caller, caller_of
 from ledger.api.answer import JSON, encode
 from ledger.api.body import whole_body
-from ledger.api.problems import BodyTooLargeError, MalformedBodyError, UnsupportedMediaError
+from ledger.api.problems import (
+    PROBLEM_JSON,
+    BodyTooLargeError,
+    MalformedBodyError,
+    UnsupportedMediaError,
+)
 from ledger.api.state import state_of
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.lines import ITEMS_MAX, too_many_items
@@ -26,13 +31,15 @@ MEDIA_TYPES = frozenset(
 )
 # What is said of items that counted is kept ready, for so many at once.
 STEP = 1_024
+REFUSED = (Fate.QUARANTINED, Fate.CONFLICT)
 
 
 @post("/v1/events", roles=SENDERS, status_code=200)
 async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Store events; safe to repeat. One event, an array, NDJSON or columns; gzip where it is named.
 
-    With the six tl-* headers the body is a numbered batch of a sequenced source.
+    With the six tl-* headers the body is a numbered batch of a sequenced source. Where every item
+    was refused or conflicts, the answer is 422 with the same items; they are kept, do not repeat.
     """
     encoding = _encoding(request.headers.get("content-type", ""))
     header = BatchHeader.from_headers(dict(request.headers.items()))
@@ -52,7 +59,8 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
         permission=_permission(caller_of(request)),
         encoding=encoding,
     )
-    return _shown(await state_of(request).intake.store(record))
+    outcome = await state_of(request).intake.store(record)
+    return _shown(outcome, str(request.scope.get("request_id", "")))
 
 
 def _encoding(content_type: str) -> str:
@@ -72,10 +80,14 @@ def _permission(caller: Caller) -> Permission | None:
     return Permission(frozenset(caller.sources), frozenset(caller.customers))
 
 
-def _shown(outcome: RecordOutcome) -> Response[bytes]:
-    """What became of a body, item by item."""
+def _shown(outcome: RecordOutcome, request_id: str) -> Response[bytes]:
+    """What became of a body, item by item; a problem where nothing of it was taken."""
+    refused = outcome.received > 0 and sum(outcome.counts[fate] for fate in REFUSED) == (
+        outcome.received
+    )
     head = encode(
         {
+            **(_refusal(outcome, request_id) if refused else {}),
             "received": outcome.received,
             "batch_seq": outcome.batch_seq,
             "counts": {str(fate): count for fate, count in outcome.counts.items()},
@@ -85,7 +97,21 @@ def _shown(outcome: RecordOutcome) -> Response[bytes]:
     for ordinal, item in outcome.exceptions.items():
         items[ordinal] = encode(_item(item))
     body = b'%s,"items":[%s]}' % (head[:-1], b",".join(items[: outcome.received]))
+    if refused:
+        return Response(body, status_code=422, media_type=PROBLEM_JSON)
     return Response(body, status_code=200, media_type=JSON)
+
+
+def _refusal(outcome: RecordOutcome, request_id: str) -> dict[str, Any]:
+    first = outcome.exceptions[min(outcome.exceptions)]
+    why = f"{first.reason}: {first.detail}" if first.reason else f"it is a {first.outcome}"
+    return {
+        "type": "urn:tokenledger:problem:nothing-counted",
+        "title": "Nothing counted",
+        "status": 422,
+        "detail": f"None of {outcome.received} items was counted; item {first.ordinal}: {why}.",
+        "instance": f"urn:request:{request_id}",
+    }
 
 
 @lru_cache(256)

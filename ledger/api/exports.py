@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery
 from ledger.api.access import HOUSE
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
+from ledger.api.headers import disposition
 from ledger.api.reports import period_of
 from ledger.api.session import working
 from ledger.domain.errors import NotFoundError
@@ -54,11 +55,10 @@ async def export(
             formats=[format_name],
             raw=raw,
         )
-    name = f'attachment; filename="{found.filename}"'
     return Response(
         files[found.filename],
         media_type=found.media_type,
-        headers={"Content-Disposition": name},
+        headers={"Content-Disposition": disposition("attachment", found.filename)},
     )
 
 

@@ -1,5 +1,7 @@
 """What every answer says of itself to a browser and to caches between."""
 
+from urllib.parse import quote
+
 from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message, Scope
 
@@ -18,6 +20,13 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": POLICY,
 }
+
+
+def disposition(kind: str, filename: str) -> str:
+    """A Content-Disposition of RFC 6266; whatever the name holds, one line."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-") else "_" for c in filename)
+    encoded = quote(filename, safe="", errors="replace")
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
 
 
 async def add_headers(message: Message, _: Scope) -> None:

@@ -10,6 +10,7 @@ from ledger import clock
 from ledger.api.access import HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_cursor, page, to_cursor
 from ledger.api.apart import FLOWS, REPORTS
+from ledger.api.headers import disposition
 from ledger.api.session import Seal, read_object, reading, working, write_long
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
@@ -167,8 +168,8 @@ async def _document(request: Request[Any, Any, Any], invoice_id: int) -> Respons
         content = await store.find_document(connection, invoice_id=invoice_id)
     if content is None:
         raise NotFoundError(f"Invoice {invoice['number']} has no PDF.")
-    name = f'inline; filename="{invoice["number"]}.pdf"'
-    return Response(content, media_type=store.PDF, headers={"Content-Disposition": name})
+    headers = {"Content-Disposition": disposition("inline", f"{invoice['number']}.pdf")}
+    return Response(content, media_type=store.PDF, headers=headers)
 
 
 def _shown(row: Any) -> dict[str, Any]:

@@ -178,11 +178,11 @@ async def hourly(
     since: FromQuery[str],
     until: FromQuery[str],
 ) -> Response[bytes]:
-    """Revenue and cost of each hour, as they stand."""
+    """Revenue and cost of each hour, as they stand, a row for each currency; no cost is unknown."""
     start, end = period_of(since, until)
     async with reading(request) as connection:
         rows = await api_reads.sum_hourly(connection, entity_id=entity, since=start, until=end)
-    return answer({"items": rows})
+    return answer({"items": rows, "next": None})
 
 
 @get("/v1/activity", roles=READERS)

@@ -84,7 +84,7 @@ async def sum_usage(
 async def sum_hourly(
     connection: Connection, *, entity_id: str, since: datetime, until: datetime
 ) -> list[asyncpg.Record]:
-    """hour, revenue, cost and the idle part of it."""
+    """hour, currency, revenue, cost and the idle part of it; cost None is unknown."""
     return await READS["sum_hourly"].rows(connection, entity_id=entity_id, since=since, until=until)
 
 

@@ -74,7 +74,7 @@ function figure(name, value, unit = "") {
   return box;
 }
 
-function bars(hours) {
+function bars(currency, hours) {
   const width = 960, height = 240, left = 58, bottom = 24, top = 8;
   const high = Math.max(...hours.flatMap((h) => [Number(h.revenue), Number(h.cost)]), 1e-9);
   const step = (width - left) / hours.length;
@@ -89,12 +89,12 @@ function bars(hours) {
   const every = Math.ceil(hours.length / 12);
   const drawn = hours.map((hour, place) => {
     const x = left + place * step + step * 0.1;
-    const title = `${hour.hour}: revenue ${cents(hour.revenue)}, cost ${cents(hour.cost)}, of it idle ${cents(hour.idle)}`;
+    const title = `${hour.hour}: revenue ${cents(hour.revenue)} ${currency}, cost ${hour.cost === null ? "unknown" : `${cents(hour.cost)} ${currency}, of it idle ${cents(hour.idle)}`}`;
     const label = place % every ? "" : `<text x="${x}" y="${height - 8}">${hour.hour.slice(11, 16)}</text>`;
     return `<g><title>${title}</title>${bar(x, hour.revenue, "bar-revenue")}${bar(x + step * 0.4, hour.cost, "bar-cost")}${bar(x + step * 0.4, hour.idle, "bar-idle")}${label}</g>`;
   });
-  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Revenue and cost of each hour">${marks.join("")}${drawn.join("")}</svg>
-    <div class="legend"><span><i class="key-revenue"></i>revenue</span><span><i class="key-cost"></i>cost</span><span><i class="key-idle"></i>of it idle</span></div>`;
+  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Revenue and cost of each hour in ${currency}">${marks.join("")}${drawn.join("")}</svg>
+    <div class="legend"><span><i class="key-revenue"></i>revenue</span><span><i class="key-cost"></i>cost</span><span><i class="key-idle"></i>of it idle</span><span>${currency}</span></div>`;
 }
 
 function field(moment) { return moment.slice(0, 16); }
@@ -177,7 +177,10 @@ async function showMargin(within) {
 
 async function showHours(within) {
   const { items } = await call(`/v1/hourly?${query(within)}`);
-  $("chart").innerHTML = items.length ? bars(items) : '<p class="empty">Nothing to draw in this period.</p>';
+  // Amounts of two currencies never share an axis.
+  const currencies = [...new Set(items.map((hour) => hour.currency))];
+  const of = (currency) => bars(currency, items.filter((hour) => hour.currency === currency));
+  $("chart").innerHTML = items.length ? currencies.map(of).join("") : '<p class="empty">Nothing to draw in this period.</p>';
 }
 
 async function showInvoices(entity) {

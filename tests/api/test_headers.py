@@ -3,7 +3,9 @@
 import re
 from importlib.resources import files
 
-from ledger.api.headers import HEADERS
+import pytest
+
+from ledger.api.headers import HEADERS, disposition
 from tests.api.served import Served
 
 
@@ -35,3 +37,17 @@ def test_the_page_needs_nothing_inline() -> None:
     )
     for name in ("index.html", "app.js"):
         assert inline.findall((files("ledger.web") / name).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "encoded"),
+    [
+        ("A-2026-000001.pdf", "A-2026-000001.pdf", "A-2026-000001.pdf"),
+        ('名\r\nX: y".pdf', "___X_ y_.pdf", "%E5%90%8D%0D%0AX%3A%20y%22.pdf"),
+    ],
+)
+def test_the_name_of_a_file_is_one_header_whatever_it_holds(
+    name: str, plain: str, encoded: str
+) -> None:
+    said = f"inline; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+    assert disposition("inline", name) == said

@@ -11,8 +11,23 @@ from tests.api.served import SOURCE, Served, attempt
 
 
 def outcomes(answer: Any) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return [item["outcome"] for item in answer.json()["items"]]
+    found = [item["outcome"] for item in answer.json()["items"]]
+    refused = set(found) <= {"rejected", "conflict"}
+    assert answer.status_code == (422 if refused else 200), answer.text
+    return found
+
+
+async def test_a_body_of_which_nothing_counts_is_a_problem_that_names_its_items(
+    served: Served,
+) -> None:
+    assert outcomes(served.send(attempt("a"))) == ["created"]
+    answer = served.send(attempt("a", served_model="other"), b"{not json")
+    assert outcomes(answer) == ["conflict", "rejected"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["status"], problem["title"]) == (422, "Nothing counted")
+    assert problem["counts"]["quarantined"] == 1
+    assert outcomes(served.send(attempt("a"))) == ["duplicate"]
 
 
 async def test_a_batch_keeps_its_good_items_and_reports_each_bad_one(served: Served) -> None:

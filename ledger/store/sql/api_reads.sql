@@ -40,27 +40,27 @@ SELECT d.customer_id, k.model, k.tier, k.agent_id, k.project_id, d.window_start,
  ORDER BY d.window_start, d.customer_id, k.model, k.tier, k.agent_id, k.project_id;
 
 -- name: sum_hourly
--- Revenue and cost of an entity by hour, as they stand; for the dashboard.
+-- Revenue and cost of an entity by hour and currency, as they stand; cost is NULL where none is known.
 WITH charges AS (
-  SELECT DISTINCT ON (customer_id, window_start, usage_key_id, meter) window_start, amount
+  SELECT DISTINCT ON (customer_id, window_start, usage_key_id, meter) window_start, currency, amount
     FROM charge
    WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
    ORDER BY customer_id, window_start, usage_key_id, meter, revision DESC
 ), lines AS (
-  SELECT DISTINCT ON (scope, window_start, line, usage_key_id) window_start, line,
+  SELECT DISTINCT ON (scope, window_start, line, usage_key_id) window_start, line, currency,
          device_cost + overhead_cost + gpu_cost AS cost
     FROM cost_allocation
    WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
    ORDER BY scope, window_start, line, usage_key_id, revision DESC
 ), both_sides AS (
-  SELECT date_trunc('hour', window_start) AS hour, amount AS revenue, 0::numeric AS cost,
-         0::numeric AS idle FROM charges
+  SELECT date_trunc('hour', window_start) AS hour, currency, amount AS revenue, NULL::numeric AS cost,
+         NULL::numeric AS idle FROM charges WHERE amount IS NOT NULL
   UNION ALL
-  SELECT date_trunc('hour', window_start), 0, cost, CASE WHEN line = 'idle' THEN cost ELSE 0 END
+  SELECT date_trunc('hour', window_start), currency, 0, cost, CASE WHEN line = 'idle' THEN cost ELSE 0 END
     FROM lines
 )
-SELECT hour, coalesce(sum(revenue), 0) AS revenue, sum(cost) AS cost, sum(idle) AS idle
-  FROM both_sides GROUP BY hour ORDER BY hour;
+SELECT hour, currency, sum(revenue) AS revenue, sum(cost) AS cost, sum(idle) AS idle
+  FROM both_sides GROUP BY hour, currency ORDER BY hour, currency;
 
 -- name: latest_activity
 -- First and last window with usage, of an entity or (NULL) all, whom nobody knows included;
