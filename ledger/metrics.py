@@ -9,6 +9,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.record import RecordOutcome
 
+# What goes by entity, in this order.
+STAGES = ("allocate", "rate", "book_cost", "book_revenue")
+
 ITEMS = Counter(
     "tokenledger_ingest_items",
     "Items stored by this process, by what became of them and how they came",
@@ -69,6 +72,19 @@ MEASURED = Gauge(
     "tokenledger_measured_timestamp_seconds",
     "When this process last asked the ledger for what it shows of sources, gaps and quarantine",
 )
+WORK_SUCCEEDED = Gauge(
+    "tokenledger_work_last_success_timestamp_seconds",
+    "When a piece of background work last succeeded: of stages, for the entity that waits longest",
+    ["work"],
+)
+WORK_FAILURES = Gauge(
+    "tokenledger_work_failures",
+    "Failures of a piece of background work since it succeeded",
+    ["work"],
+)
+PARKED = Gauge(
+    "tokenledger_parked", "What a stage could not do, went on without and will try again", ["stage"]
+)
 
 
 def expect(transport: str) -> None:
@@ -106,6 +122,16 @@ def show_ledger(
     QUARANTINED.set(quarantined)
     DEAD_LETTERS.set(dead_letters)
     MEASURED.set_to_current_time()
+
+
+def show_standing(work: Iterable[Mapping[str, Any]], parked: Mapping[str, int]) -> None:
+    """Set when each piece of work last succeeded, how often it failed since, and what is parked."""
+    for row in work:
+        _set_time(WORK_SUCCEEDED.labels(row["work"]), row["succeeded_at"])
+        WORK_FAILURES.labels(row["work"]).set(row["failures"])
+    PARKED.clear()
+    for stage in STAGES:
+        PARKED.labels(stage).set(parked.get(stage, 0))
 
 
 def show_oldest_batch(began_at: datetime | None, now: datetime) -> None:

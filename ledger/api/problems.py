@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from ledger.domain.errors import (
     NotFoundError,
     UnavailableError,
 )
+from ledger.store.passing import passes_by_itself
 from ledger.wire.errors import EventError, InputError, WireError
 
 log = logging.getLogger(__name__)
@@ -103,9 +103,6 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-# Classes of SQLSTATE that pass by themselves: connections, resources (a full disk among them),
-# an operator's doing, the system below, and transactions undone or left alone for too long.
-_PASSING = ("08", "53", "57", "58", "25P03", "25P04", "40", "55P03")
 # Values that no column can hold, and rows that contradict others.
 _VALUES, _CONTRADICTIONS = "22", "23"
 
@@ -151,13 +148,10 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
 
 
 def _foreseen(error: Exception) -> Exception:
-    """What the database or Python refused, as an error of ours; anything else is left as it is.
-
-    An error while a transaction ends hides the one that ended it: both are looked at.
-    """
+    """What the database or Python refused, as an error of ours; anything else is left as it is."""
     if isinstance(error, LedgerError | WireError | HTTPException):
         return error
-    if any(map(_passes, _chain(error))):
+    if passes_by_itself(error):
         return UnavailableError("The database cannot answer now.", "Send the request again.")
     code = getattr(error, "sqlstate", None) or ""
     if isinstance(error, UnicodeError | OverflowError | asyncpg.InterfaceError) or code.startswith(
@@ -169,22 +163,6 @@ def _foreseen(error: Exception) -> Exception:
     if isinstance(error, RecursionError):
         return MalformedBodyError("It is nested too deeply.", "Send something flatter.")
     return error
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _passes(error: BaseException) -> bool:
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(_PASSING)
-    # What is asked of a connection that was told of its end, or of a pool that is closing; what
-    # the client itself finds wrong with a value is a ValueError as well.
-    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
-        return not isinstance(error, ValueError)
-    return isinstance(error, ConnectionError | TimeoutError)
 
 
 def _slug(status: int, error: Exception) -> str:

@@ -9,8 +9,10 @@ from ledger.commands.database import Database, database_options
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.flows.allocate import allocate as run_allocate
 from ledger.flows.rate import rate as run_rate
-from ledger.flows.settle import settle as run_settle
-from ledger.flows.stage import StageReport
+from ledger.flows.settle import SETTLE, run_stages
+from ledger.flows.stage import Stage, StageReport
+from ledger.store.queries import Connection
+from ledger.store.standing import hurry_parked
 
 entity_option = click.option("--entity", "entity_id", help="Only this entity.")
 
@@ -21,8 +23,7 @@ entity_option = click.option("--entity", "entity_id", help="Only this entity.")
 @database_options
 def allocate(database: Database, entity_id: str | None, as_json: bool) -> None:
     """Allocate energy and cost to what was served, idle and unattributed."""
-    done = database.run(lambda c: run_allocate(c, entity_id=entity_id, now=clock.now()))
-    show_stages([done], as_json)
+    show_stages(database.run(lambda c: _now([run_allocate], c, entity_id)), as_json)
 
 
 @click.command()
@@ -31,8 +32,7 @@ def allocate(database: Database, entity_id: str | None, as_json: bool) -> None:
 @database_options
 def rate(database: Database, entity_id: str | None, as_json: bool) -> None:
     """Price what was used by the rate cards of that time."""
-    done = database.run(lambda c: run_rate(c, entity_id=entity_id, now=clock.now()))
-    show_stages([done], as_json)
+    show_stages(database.run(lambda c: _now([run_rate], c, entity_id)), as_json)
 
 
 @click.command()
@@ -41,12 +41,28 @@ def rate(database: Database, entity_id: str | None, as_json: bool) -> None:
 @database_options
 def settle(database: Database, entity_id: str | None, as_json: bool) -> None:
     """Allocate, rate and book, in order; equal results write nothing."""
-    done = database.run(lambda c: run_settle(c, entity_id=entity_id, now=clock.now()))
-    show_stages(done, as_json)
+    show_stages(database.run(lambda c: _now(SETTLE, c, entity_id)), as_json)
+
+
+async def _now(
+    stages: Sequence[Stage], connection: Connection, entity_id: str | None
+) -> list[StageReport]:
+    """Run stages by hand: what is parked is tried again whatever its pause."""
+    await hurry_parked(connection, entity_id=entity_id)
+    return await run_stages(connection, stages, entity_id=entity_id, now=clock.now())
 
 
 def show_stages(done: Sequence[StageReport], as_json: bool) -> None:
-    """What the stages did."""
+    """What the stages did, and what is parked; exit status 1 where anything is."""
+    parked = [one for each in done for one in each.parked]
+    _show_done(done, as_json)
+    for one in parked:
+        click.echo(f"parked: {one}", err=True)
+    if parked:
+        click.get_current_context().exit(1)
+
+
+def _show_done(done: Sequence[StageReport], as_json: bool) -> None:
     if as_json:
         print_json(
             [
@@ -56,11 +72,15 @@ def show_stages(done: Sequence[StageReport], as_json: bool) -> None:
                     "batch_seq": each.cut_off.batch_seq,
                     "windows": each.windows,
                     "rows_written": each.rows_written,
+                    "parked": len(each.parked),
                 }
                 for each in done
             ]
         )
         return
-    rows = [(each.stage, each.cut_off.batch_seq, each.windows, each.rows_written) for each in done]
-    columns = ("stage", "stored up to", "windows looked at", "rows written")
-    print_table("Settled", columns, rows, numbers=3)
+    rows = [
+        (each.stage, each.cut_off.batch_seq, each.windows, each.rows_written, len(each.parked))
+        for each in done
+    ]
+    columns = ("stage", "stored up to", "windows looked at", "rows written", "parked")
+    print_table("Settled", columns, rows, numbers=4)

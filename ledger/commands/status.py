@@ -1,6 +1,7 @@
 """`tokenledger status`: what arrived and when last, what waits, what is covered."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ def status(database: Database, as_json: bool) -> None:
         return
     _show_sources(found)
     _show_stages(found)
+    _show_work(found)
     _show_waiting(found, waiting)
     _show_gaps(found)
     _show_sessions(found)
@@ -41,22 +43,7 @@ async def _read(connection: Connection) -> tuple[Status, Sequence[dict[str, Any]
 
 
 def _plain(found: Status) -> dict[str, Any]:
-    return {
-        name: getattr(found, name)
-        for name in (
-            *(
-                "now",
-                "sources",
-                "fates",
-                "suspense",
-                "quarantined",
-                "dead_letters",
-                "sequence_gaps",
-            ),
-            *("kafka_positions", "kafka_gaps", "stages", "open_batches", "ended_sessions"),
-            "coverage",
-        )
-    }
+    return {one.name: getattr(found, one.name) for one in fields(found)}
 
 
 def _show_sources(found: Status) -> None:
@@ -91,6 +78,22 @@ def _ago(silent_s: int | None) -> str:
 def _show_stages(found: Status) -> None:
     rows = [(row["stage"], row["ran_at"], row["behind"]) for row in found.stages]
     print_table("Stages", ("stage", "last run", "batches drawn since"), rows, numbers=1)
+
+
+def _show_work(found: Status) -> None:
+    rows = [
+        (row["work"], row["entity_id"], row["succeeded_at"], row["failures"], row["failure"])
+        for row in found.work
+    ]
+    columns = ("work", "entity", "last success", "failures since", "why")
+    print_table("Background", columns, rows)
+    for row in found.parked:
+        place = f"{row['entity_id']} {row['customer_id'] or ''}".strip()
+        when = f" {row['since']:%FT%RZ} to {row['until']:%FT%RZ}" if row["since"] else ""
+        click.echo(
+            f"Parked: {row['stage']} of {place}{when}, failed {row['failures']} times since"
+            f" {row['first_failed_at']:%FT%RZ}: {row['reason']}"
+        )
 
 
 def _show_waiting(found: Status, waiting: Sequence[dict[str, Any]]) -> None:

@@ -1,24 +1,57 @@
 """Which windows of an entity must be allocated again: touched by facts, by inputs, or by time.
 
-Invariant: only windows that overlap hardware periods and have begun are due.
+Invariant: only windows that overlap hardware periods and have begun are due, and a window that
+only time or a slow fact touched is due where it can hold anything at all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-from ledger.domain.period import Period, windows
+from ledger.domain.parked import Part
+from ledger.domain.period import MICROSECOND, WINDOW, Period, window_start, windows
 
 Span: TypeAlias = tuple[datetime, datetime | None]
 
 
 def windows_due(spans: Iterable[Span], *, within: Sequence[Span], now: datetime) -> set[datetime]:
     """Starts of windows that overlap one of `spans` and one of `within` and began before `now`."""
-    found: set[datetime] = set()
-    for since, until in spans:
-        for held_from, held_to in within:
-            start = max(since, held_from)
-            end = min(moment for moment in (until, held_to, now) if moment is not None)
-            if start < end:
-                found.update(windows(Period(start, end)))
+    return {
+        at
+        for since, until in overlaps(spans, within)
+        for at in _begun(since, now if until is None else min(until, now))
+    }
+
+
+def begun_since(followed_to: datetime, now: datetime) -> list[Span]:
+    """The windows that began from `followed_to` on and before `now`, as a span or none."""
+    first = window_start(followed_to - MICROSECOND) + WINDOW
+    return [(first, now)] if first < now else []
+
+
+def overlaps(some: Iterable[Span], others: Sequence[Span]) -> list[Span]:
+    """What one of `some` and one of `others` cover both."""
+    found = []
+    for since, until in some:
+        for other_since, other_until in others:
+            start = max(since, other_since)
+            ends = [moment for moment in (until, other_until) if moment is not None]
+            if not ends or start < min(ends):
+                found.append((start, min(ends, default=None)))
     return found
+
+
+def chunks(due: Sequence[Part], *, most: int) -> Iterator[list[Part]]:
+    """Parts sorted by window, in runs no longer than `most` windows from first to last."""
+    chunk: list[Part] = []
+    for part in due:
+        if chunk and part[1] - chunk[0][1] >= most * WINDOW:
+            yield chunk
+            chunk = []
+        chunk.append(part)
+    if chunk:
+        yield chunk
+
+
+def _begun(since: datetime, until: datetime) -> Iterator[datetime]:
+    return windows(Period(since, until)) if since < until else iter(())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.domain.prices import PriceModel
+from ledger.domain.prices import StoredPrice
 
 METERS = (
     "input_uncached",
@@ -51,7 +51,7 @@ class CardPrice:
     adapter: str | None
     region: str | None
     band_from: int | None
-    price: PriceModel
+    price: StoredPrice
     valid_from: datetime
     valid_to: datetime | None
 

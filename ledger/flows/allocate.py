@@ -4,19 +4,23 @@ Per entity and chunk of windows one transaction; only what differs from what is 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeAlias
 
 from ledger.domain.allocation import Activity
 from ledger.domain.cost_line import WindowCosts
 from ledger.domain.counter_course import AROUND
+from ledger.domain.due import chunks
 from ledger.domain.factory import CostEntity, Factory, GpuHome
 from ledger.domain.gpu_spans import GpuSpans, spans_by_window
+from ledger.domain.parked import Part
 from ledger.domain.period import WINDOW
 from ledger.domain.window_cost import WindowFacts, WorkedOn, cost_window
 from ledger.flows.find_due import find_due
-from ledger.flows.stage import StageReport
+from ledger.flows.parts import Progress, StageWork, no_progress, run_parts
+from ledger.flows.stage import StageReport, stage_report
 from ledger.store import cost, meter
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.cost_rows import append_changes, find_changes
@@ -24,13 +28,9 @@ from ledger.store.factory import load_factory
 from ledger.store.queries import Connection
 
 STAGE = "allocate"
+# Whatever lies between the first and the last window of a chunk is read.
 CHUNK_WINDOWS = 96
-# Called with how many windows are done, and how many there are.
-Progress = Callable[[int, int], None]
-
-
-def no_progress(done: int, of: int) -> None:
-    """Tell nobody."""
+Metered: TypeAlias = Mapping[str, tuple[datetime, datetime]]
 
 
 async def allocate(
@@ -44,50 +44,51 @@ async def allocate(
 
     A second run waits for the first, so that cut-offs only move forward.
     """
-    await cost.lock_stage(connection, stage=STAGE)
-    try:
+    async with cost.running(connection, STAGE):
         cut_off = await draw_cut_off(connection, STAGE)
-        return await _allocate_entities(connection, entity_id, cut_off, now, progress)
-    finally:
-        await cost.unlock_stage(connection, stage=STAGE)
+        everyone = await cost.list_cost_entities(connection, entity_id=None)
+        runs = [
+            await run_parts(
+                connection,
+                _work(connection, entity, cut_off, now, alone=len(everyone) == 1),
+                cut_off=cut_off,
+                now=now,
+                progress=progress,
+            )
+            for entity in everyone
+            if entity_id in (None, entity.entity_id)
+        ]
+    return stage_report(STAGE, cut_off, runs)
 
 
-async def _allocate_entities(
-    connection: Connection,
-    entity_id: str | None,
-    cut_off: CutOff,
-    now: datetime,
-    progress: Progress,
-) -> StageReport:
-    everyone = await cost.list_cost_entities(connection, entity_id=None)
-    due = {
-        entity: await find_due(
+def _work(
+    connection: Connection, entity: CostEntity, cut_off: CutOff, now: datetime, *, alone: bool
+) -> StageWork:
+    metered: dict[str, tuple[datetime, datetime]] = {}
+
+    async def find(again: Sequence[Part]) -> list[Part]:
+        due = await find_due(
             connection, stage=STAGE, entity_id=entity.entity_id, cut_off=cut_off, now=now
         )
-        for entity in everyone
-        if entity_id in (None, entity.entity_id)
-    }
-    windows = sum(len(found) for found in due.values())
-    done = rows = 0
-    for entity, found in due.items():
-        written = 0
-        for first in range(0, len(found), CHUNK_WINDOWS):
-            chunk = found[first : first + CHUNK_WINDOWS]
-            written += await _allocate_chunk(
-                connection, entity, chunk, cut_off, alone=len(everyone) == 1
-            )
-            done += len(chunk)
-            progress(done, windows)
-        rows += written
-        await cost.add_stage_run(
-            connection,
-            stage=STAGE,
-            entity_id=entity.entity_id,
-            cut_off_id=cut_off.cut_off_id,
-            windows=len(found),
-            rows=written,
-        )
-    return StageReport(STAGE, cut_off, windows, rows)
+        found = sorted({*due, *(at for _, at in again)})
+        if found:
+            seq = cut_off.batch_seq
+            metered.update(await meter.find_metered_periods(connection, batch_seq=seq))
+        return [("", at) for at in found]
+
+    async def do(chunk: Sequence[Part]) -> int:
+        windows = [at for _, at in chunk]
+        return await _allocate_chunk(connection, entity, windows, cut_off, metered, alone=alone)
+
+    return StageWork(
+        stage=STAGE,
+        entity_id=entity.entity_id,
+        step=WINDOW,
+        find=find,
+        split=lambda parts: chunks(parts, most=CHUNK_WINDOWS),
+        do=do,
+        follows_clock=True,
+    )
 
 
 async def _allocate_chunk(
@@ -95,16 +96,17 @@ async def _allocate_chunk(
     entity: CostEntity,
     windows: Sequence[datetime],
     cut_off: CutOff,
+    metered: Metered,
     *,
     alone: bool,
 ) -> int:
     async with connection.transaction():
         since, until, seq = windows[0], windows[-1] + WINDOW, cut_off.batch_seq
         factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
-        metered = await meter.find_metered_gpus(connection, since=since, until=until, batch_seq=seq)
-        factory = _housed(factory, metered, alone=alone)
+        read = meter.metered_between(metered, since=since, until=until)
+        factory = _housed(factory, read, alone=alone)
         gpus = _own_gpus(factory)
-        facts = await _read_facts(connection, windows, gpus, seq)
+        facts = await _read_facts(connection, windows, sorted({*gpus} & {*read}), seq)
         costs = WindowCosts()
         for window in windows:
             costs.add(cost_window(factory, window, facts[window]))
@@ -116,7 +118,7 @@ async def _allocate_chunk(
         )
 
 
-def _housed(factory: Factory, metered: Sequence[str], *, alone: bool) -> Factory:
+def _housed(factory: Factory, metered: Iterable[str], *, alone: bool) -> Factory:
     """Meters that no deployment ever named belong to the entity where there is only one."""
     if alone:
         mine = factory.entity.entity_id

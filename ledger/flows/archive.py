@@ -73,11 +73,8 @@ async def archive(
             "before",
         )
     _check_folder(folder)
-    await cost.lock_stage(connection, stage=STAGE)
-    try:
+    async with cost.running(connection, STAGE):
         return await _archive_days(connection, before, folder, progress)
-    finally:
-        await cost.unlock_stage(connection, stage=STAGE)
 
 
 async def _archive_days(

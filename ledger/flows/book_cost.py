@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from ledger.domain.booking import CostTotals, cost_accrued
 from ledger.domain.factory import CostEntity
 from ledger.domain.journal import JournalEntry
+from ledger.domain.parked import Part
 from ledger.domain.period import Period, hour_start, windows
-from ledger.flows.stage import StageReport
+from ledger.flows.parts import StageWork, by_count, run_parts
+from ledger.flows.stage import StageReport, stage_report
 from ledger.store import cost
 from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
 from ledger.store.journal import book_entries
@@ -19,47 +21,39 @@ from ledger.store.queries import Connection
 
 STAGE = "book_cost"
 CHUNK_HOURS = 168
+HOUR = timedelta(hours=1)
 
 
 async def book_cost(
     connection: Connection, *, entity_id: str | None = None, now: datetime
 ) -> StageReport:
     """Bring the journal up to the cost lines of one entity, or of all, that began before `now`."""
-    await cost.lock_stage(connection, stage=STAGE)
-    try:
+    async with cost.running(connection, STAGE):
         cut_off = await draw_cut_off(connection, STAGE)
-        entities = await cost.list_cost_entities(connection, entity_id=entity_id)
-        done = [await _book_entity(connection, entity, cut_off, now) for entity in entities]
-    finally:
-        await cost.unlock_stage(connection, stage=STAGE)
-    return StageReport(
-        STAGE, cut_off, sum(hours for hours, _ in done), sum(rows for _, rows in done)
-    )
+        runs = [
+            await run_parts(
+                connection, _work(connection, entity, cut_off, now), cut_off=cut_off, now=now
+            )
+            for entity in await cost.list_cost_entities(connection, entity_id=entity_id)
+        ]
+    return stage_report(STAGE, cut_off, runs)
 
 
-async def _book_entity(
-    connection: Connection, entity: CostEntity, cut_off: CutOff, now: datetime
-) -> tuple[int, int]:
-    since_seq = await cost.find_last_run(connection, stage=STAGE, entity_id=entity.entity_id)
-    changed = await cost.find_changed_costs(
-        connection,
-        entity_id=entity.entity_id,
-        since_seq=since_seq,
-        batch_seq=cut_off.batch_seq,
-    )
-    due = sorted({hour_start(window, entity.zone) for window in changed if window < now})
-    rows = 0
-    for first in range(0, len(due), CHUNK_HOURS):
-        rows += await _book_hours(connection, entity, due[first : first + CHUNK_HOURS], cut_off)
-    await cost.add_stage_run(
-        connection,
-        stage=STAGE,
-        entity_id=entity.entity_id,
-        cut_off_id=cut_off.cut_off_id,
-        windows=len(due),
-        rows=rows,
-    )
-    return len(due), rows
+def _work(connection: Connection, entity: CostEntity, cut_off: CutOff, now: datetime) -> StageWork:
+    name = entity.entity_id
+
+    async def find(again: Sequence[Part]) -> list[Part]:
+        last = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
+        changed = await cost.find_changed_costs(
+            connection, entity_id=name, since_seq=last.batch_seq, batch_seq=cut_off.batch_seq
+        )
+        touched = {window for window in changed if window < now} | {at for _, at in again}
+        return [("", hour) for hour in sorted({hour_start(at, entity.zone) for at in touched})]
+
+    async def do(chunk: Sequence[Part]) -> int:
+        return await _book_hours(connection, entity, [hour for _, hour in chunk], cut_off)
+
+    return StageWork(STAGE, name, HOUR, find, lambda parts: by_count(parts, CHUNK_HOURS), do)
 
 
 async def _book_hours(
@@ -96,7 +90,7 @@ def _windows_of(due: Sequence[datetime], zone: str) -> list[datetime]:
     return [
         window
         for hour in due
-        for window in windows(Period(hour, hour + timedelta(hours=1)))
+        for window in windows(Period(hour, hour + HOUR))
         if hour_start(window, zone) == hour
     ]
 

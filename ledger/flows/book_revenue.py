@@ -12,8 +12,10 @@ from decimal import Decimal
 from ledger.domain.booking import usage_accrued
 from ledger.domain.journal import JournalEntry
 from ledger.domain.money import EXACT, ZERO
+from ledger.domain.parked import Part
 from ledger.domain.period import Period, hour_start, windows
-from ledger.flows.stage import StageReport
+from ledger.flows.parts import StageWork, by_count, run_parts
+from ledger.flows.stage import StageReport, stage_report
 from ledger.store import cost, rating
 from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
 from ledger.store.journal import book_entries
@@ -22,6 +24,7 @@ from ledger.store.rating import CustomerWindow, Entity
 
 STAGE = "book_revenue"
 CHUNK_HOURS = 2_000
+HOUR = timedelta(hours=1)
 Place = tuple[str, str, datetime, str]
 
 
@@ -29,40 +32,32 @@ async def book_revenue(
     connection: Connection, *, entity_id: str | None = None, now: datetime
 ) -> StageReport:
     """Bring the journal up to the charges of one entity, or of all."""
-    del now
-    await cost.lock_stage(connection, stage=STAGE)
-    try:
+    async with cost.running(connection, STAGE):
         cut_off = await draw_cut_off(connection, STAGE)
-        hours = rows = 0
-        for entity in await rating.list_entities(connection, entity_id=entity_id):
-            done, written = await _book_entity(connection, entity, cut_off)
-            hours, rows = hours + done, rows + written
-    finally:
-        await cost.unlock_stage(connection, stage=STAGE)
-    return StageReport(STAGE, cut_off, hours, rows)
+        runs = [
+            await run_parts(
+                connection, _work(connection, entity, cut_off), cut_off=cut_off, now=now
+            )
+            for entity in await rating.list_entities(connection, entity_id=entity_id)
+        ]
+    return stage_report(STAGE, cut_off, runs)
 
 
-async def _book_entity(connection: Connection, entity: Entity, cut_off: CutOff) -> tuple[int, int]:
-    since_seq = await cost.find_last_run(connection, stage=STAGE, entity_id=entity.entity_id)
-    changed = await rating.find_changed_charges(
-        connection,
-        entity_id=entity.entity_id,
-        since_seq=since_seq,
-        batch_seq=cut_off.batch_seq,
-    )
-    due = sorted({(customer, hour_start(at, entity.zone)) for customer, at in changed})
-    rows = 0
-    for first in range(0, len(due), CHUNK_HOURS):
-        rows += await _book_hours(connection, entity, due[first : first + CHUNK_HOURS], cut_off)
-    await cost.add_stage_run(
-        connection,
-        stage=STAGE,
-        entity_id=entity.entity_id,
-        cut_off_id=cut_off.cut_off_id,
-        windows=len(due),
-        rows=rows,
-    )
-    return len(due), rows
+def _work(connection: Connection, entity: Entity, cut_off: CutOff) -> StageWork:
+    name = entity.entity_id
+
+    async def find(again: Sequence[Part]) -> list[Part]:
+        last = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
+        changed = await rating.find_changed_charges(
+            connection, entity_id=name, since_seq=last.batch_seq, batch_seq=cut_off.batch_seq
+        )
+        touched = [*changed, *again]
+        return sorted({(customer, hour_start(at, entity.zone)) for customer, at in touched})
+
+    async def do(chunk: Sequence[Part]) -> int:
+        return await _book_hours(connection, entity, chunk, cut_off)
+
+    return StageWork(STAGE, name, HOUR, find, lambda parts: by_count(parts, CHUNK_HOURS), do)
 
 
 async def _book_hours(
@@ -86,7 +81,7 @@ def _windows_of(due: Sequence[CustomerWindow], zone: str) -> list[CustomerWindow
     return [
         (customer, at)
         for customer, hour in due
-        for at in windows(Period(hour, hour + timedelta(hours=1)))
+        for at in windows(Period(hour, hour + HOUR))
         if hour_start(at, zone) == hour
     ]
 

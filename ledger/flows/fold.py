@@ -64,8 +64,7 @@ async def fold(
 
     UnavailableError where transactions with a cut-off of their own leave no moment for a step.
     """
-    await cost.lock_stage(connection, stage=STAGE)
-    try:
+    async with cost.running(connection, STAGE):
         last = None if every else await find_last_fold(connection)
         cut_off = await draw_cut_off(connection, STAGE)
         windows = await find_windows_to_fold(
@@ -84,8 +83,6 @@ async def fold(
             windows=len(windows),
             rows=folded.gone,
         )
-    finally:
-        await cost.unlock_stage(connection, stage=STAGE)
     return FoldReport(cut_off, len(windows), folded.gone, folded.come)
 
 

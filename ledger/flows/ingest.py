@@ -210,6 +210,13 @@ async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside wh
             )
             call = _Call(resolved, directory.doubts)
             return await _store(connection, call, now=now, limits=limits, moves=moves, turn=turn)
+        except asyncpg.CheckViolationError as error:
+            # Whoever makes the days ahead is ill: the batch makes its own, and comes again.
+            if not store.lacks_partition(error):
+                raise
+            await prepare_storage(connection, now=now)
+            resolved = None
+            turn.start_again()
         except _AGAIN:
             if resolved is not None:
                 directory.doubts.raise_for(resolved.keyed["source_id"].unique())

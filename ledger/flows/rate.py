@@ -3,16 +3,19 @@
 A window whose charges come out equal writes nothing; a changed one writes a new revision.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ledger.domain.money import ZERO
+from ledger.domain.parked import Part
+from ledger.domain.period import WINDOW
 from ledger.domain.rate_card import RateCard
 from ledger.domain.rating import Charge, rate_window
 from ledger.domain.revision import next_revisions
 from ledger.domain.subscription import Subscription, subscription_at
-from ledger.flows.stage import StageReport
+from ledger.flows.parts import Progress, StageWork, by_count, no_progress, run_parts
+from ledger.flows.stage import StageReport, stage_report
 from ledger.store import cost, rating
 from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
@@ -20,7 +23,6 @@ from ledger.store.rating import ChargeKey, ChargeValue, CustomerWindow, Entity, 
 
 STAGE = "rate"
 CHUNK_WINDOWS = 2_000
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,6 @@ class PriceBook:
         return found, self.cards.get(found.rate_card_id) if found else None
 
 
-def no_progress(done: int, of: int) -> None:
-    """Tell nobody."""
-
-
 async def rate(
     connection: Connection,
     *,
@@ -49,47 +47,44 @@ async def rate(
 ) -> StageReport:
     """Bring the charges of one entity, or of all, up to what is stored now.
 
-    A second run waits for the first. `now` bounds nothing: what has been used is charged.
+    A second run waits for the first. `now` bounds no usage: what has been used is charged.
     """
-    del now
-    await cost.lock_stage(connection, stage=STAGE)
-    try:
+    async with cost.running(connection, STAGE):
         cut_off = await draw_cut_off(connection, STAGE)
-        windows = rows = 0
-        for entity in await rating.list_entities(connection, entity_id=entity_id):
-            done, written = await _rate_entity(connection, entity, cut_off, progress)
-            windows, rows = windows + done, rows + written
-    finally:
-        await cost.unlock_stage(connection, stage=STAGE)
-    return StageReport(STAGE, cut_off, windows, rows)
+        runs = [
+            await run_parts(
+                connection,
+                _work(connection, entity, cut_off),
+                cut_off=cut_off,
+                now=now,
+                progress=progress,
+            )
+            for entity in await rating.list_entities(connection, entity_id=entity_id)
+        ]
+    return stage_report(STAGE, cut_off, runs)
 
 
-async def _rate_entity(
-    connection: Connection, entity: Entity, cut_off: CutOff, progress: Progress
-) -> tuple[int, int]:
+def _work(connection: Connection, entity: Entity, cut_off: CutOff) -> StageWork:
     seq, name = cut_off.batch_seq, entity.entity_id
-    since_seq = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
-    due = await rating.find_touched_windows(
-        connection, entity_id=name, since_seq=since_seq, batch_seq=seq
-    )
-    book = PriceBook(
-        await rating.find_subscriptions(connection, entity_id=name, batch_seq=seq),
-        await rating.find_cards(connection, entity_id=name, batch_seq=seq),
-    )
-    rows = 0
-    for first in range(0, len(due), CHUNK_WINDOWS):
-        chunk = due[first : first + CHUNK_WINDOWS]
-        rows += await _rate_chunk(connection, entity, book, chunk, cut_off)
-        progress(first + len(chunk), len(due))
-    await cost.add_stage_run(
-        connection,
-        stage=STAGE,
-        entity_id=name,
-        cut_off_id=cut_off.cut_off_id,
-        windows=len(due),
-        rows=rows,
-    )
-    return len(due), rows
+    book = PriceBook({}, {})
+
+    async def find(again: Sequence[Part]) -> list[Part]:
+        nonlocal book
+        last = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
+        due = await rating.find_touched_windows(
+            connection, entity_id=name, since_seq=last.batch_seq, batch_seq=seq
+        )
+        if due or again:
+            book = PriceBook(
+                await rating.find_subscriptions(connection, entity_id=name, batch_seq=seq),
+                await rating.find_cards(connection, entity_id=name, batch_seq=seq),
+            )
+        return sorted({*due, *again})
+
+    async def do(chunk: Sequence[Part]) -> int:
+        return await _rate_chunk(connection, entity, book, chunk, cut_off)
+
+    return StageWork(STAGE, name, WINDOW, find, lambda parts: by_count(parts, CHUNK_WINDOWS), do)
 
 
 async def _rate_chunk(

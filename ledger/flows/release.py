@@ -13,11 +13,12 @@ from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.key import UsageKeyRow
 from ledger.domain.ingest.release import Release, release_facts
 from ledger.flows.directory import DirectoryCache
+from ledger.flows.ingest import prepare_storage
 from ledger.flows.stored import Stored
 from ledger.flows.supersede import keep_write, writing
 from ledger.store.connect import draw_batch_seq
 from ledger.store.correction import FateChange, copy_fate_changes
-from ledger.store.ingest import insert_usage_keys
+from ledger.store.ingest import insert_usage_keys, lacks_partition
 from ledger.store.queries import Connection
 from ledger.store.suspense import find_suspended_facts, find_suspended_keys, list_suspense
 
@@ -93,6 +94,11 @@ async def _release(
         known = await directory.read(connection)
         try:
             page, count = await _release_page(connection, keys, known, after=after, now=now)
+        except asyncpg.CheckViolationError as error:
+            if not lacks_partition(error):
+                raise
+            await prepare_storage(connection, now=now)
+            continue
         except asyncpg.UniqueViolationError:
             # Somebody corrected or released one of them in between; look again.
             clashes += 1

@@ -7,17 +7,32 @@ from ledger.flows.allocate import allocate
 from ledger.flows.book_cost import book_cost
 from ledger.flows.book_revenue import book_revenue
 from ledger.flows.rate import rate
-from ledger.flows.stage import StageReport
+from ledger.flows.stage import Stage, StageReport
 from ledger.store.queries import Connection
+
+SETTLE: Sequence[Stage] = (allocate, rate, book_cost, book_revenue)
 
 
 async def settle(
     connection: Connection, *, entity_id: str | None = None, now: datetime
-) -> Sequence[StageReport]:
+) -> list[StageReport]:
     """Run the stages for one entity, or all; each has transactions of its own."""
-    return [
-        await allocate(connection, entity_id=entity_id, now=now),
-        await rate(connection, entity_id=entity_id, now=now),
-        await book_cost(connection, entity_id=entity_id, now=now),
-        await book_revenue(connection, entity_id=entity_id, now=now),
-    ]
+    return await run_stages(connection, SETTLE, entity_id=entity_id, now=now)
+
+
+async def run_stages(
+    connection: Connection, stages: Sequence[Stage], *, entity_id: str | None, now: datetime
+) -> list[StageReport]:
+    """Run each stage, also where one before it failed; then that failure is raised."""
+    done: list[StageReport] = []
+    failed: Exception | None = None
+    for stage in stages:
+        try:
+            done.append(await stage(connection, entity_id=entity_id, now=now))
+        except Exception as error:
+            if connection.is_closed():
+                raise
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return done

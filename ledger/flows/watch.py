@@ -1,11 +1,11 @@
 """What a running ledger looks after by itself: sessions that froze, and sums of what arrived."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.store import operations
+from ledger.store import operations, standing
 from ledger.store.queries import Connection
 
 
@@ -36,6 +36,8 @@ class Measured:
     quarantined: int
     dead_letters: int
     began_at: datetime | None
+    work: Sequence[dict[str, Any]]
+    parked: Mapping[str, int]
 
 
 async def end_frozen(connection: Connection, *, quiet_s: int) -> list[EndedSession]:
@@ -54,4 +56,6 @@ async def measure(connection: Connection) -> Measured:
         await operations.count_quarantined(connection),
         await operations.count_dead_letters(connection),
         min((row["began_at"] for row in opened if row["began_at"] is not None), default=None),
+        [dict(row) for row in await standing.sum_work_states(connection)],
+        await standing.count_parked(connection),
     )

@@ -77,7 +77,8 @@ async def list_unclaimed(
 async def _never_allocated(
     connection: Connection, entity: CostEntity, since: datetime, until: datetime
 ) -> list[Gap]:
-    if await cost.find_last_run(connection, stage="allocate", entity_id=entity.entity_id):
+    last = await cost.find_last_run(connection, stage="allocate", entity_id=entity.entity_id)
+    if last.batch_seq:
         return []
     return [Gap("allocation", f"entity {entity.entity_id}", since, until, "run `allocate` first")]
 

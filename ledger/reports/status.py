@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.domain.errors import MissingInputError
+from ledger.domain.parked import Parked
 from ledger.reports import coverage
-from ledger.store import cost, operations
+from ledger.store import cost, operations, standing
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection
 
@@ -33,6 +34,8 @@ class Status:
     kafka_positions: list[dict[str, Any]]
     kafka_gaps: list[dict[str, Any]]
     stages: list[dict[str, Any]]
+    work: list[dict[str, Any]]
+    parked: list[dict[str, Any]]
     open_batches: list[dict[str, Any]]
     ended_sessions: list[dict[str, Any]]
     coverage: list[dict[str, Any]]
@@ -53,6 +56,8 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
         kafka_positions=[dict(row) for row in await operations.list_kafka_positions(connection)],
         kafka_gaps=[dict(row) for row in await operations.list_kafka_gaps(connection)],
         stages=[dict(row) for row in await operations.list_stage_states(connection)],
+        work=[dict(row) for row in await standing.list_work_states(connection)],
+        parked=[_parked(one) for one in await standing.list_parked(connection)],
         open_batches=[
             _open(dict(row), now) for row in await operations.list_open_batches(connection)
         ],
@@ -61,6 +66,20 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
         ],
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
     )
+
+
+def _parked(one: Parked) -> dict[str, Any]:
+    return {
+        "stage": one.stage,
+        "entity_id": one.entity_id,
+        "customer_id": one.what.subject or None,
+        "since": one.what.since,
+        "until": one.what.until,
+        "reason": one.what.reason,
+        "failures": one.failures,
+        "first_failed_at": one.first_failed_at,
+        "next_try_at": one.next_try_at,
+    }
 
 
 def _silent(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Reads what a factory costs and what ran on it, and writes pools and cost lines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -15,14 +17,16 @@ COST = load_queries("cost")
 Span: TypeAlias = tuple[datetime, datetime | None]
 
 
-async def lock_stage(connection: Connection, *, stage: str) -> None:
-    """Wait until no other session runs this stage, and keep others out until `unlock_stage`."""
+@asynccontextmanager
+async def running(connection: Connection, stage: str) -> AsyncIterator[None]:
+    """Wait until no other session runs this stage, and keep others out until left."""
     await COST["lock_stage"].value(connection, stage=stage)
-
-
-async def unlock_stage(connection: Connection, *, stage: str) -> None:
-    """Let other sessions run this stage."""
-    await COST["unlock_stage"].value(connection, stage=stage)
+    try:
+        yield
+    finally:
+        # Of a connection that is gone the lock is gone as well.
+        if not connection.is_closed():
+            await COST["unlock_stage"].value(connection, stage=stage)
 
 
 async def list_cost_entities(connection: Connection, *, entity_id: str | None) -> list[CostEntity]:
@@ -31,10 +35,18 @@ async def list_cost_entities(connection: Connection, *, entity_id: str | None) -
     return [CostEntity(**row) for row in rows]
 
 
-async def find_last_run(connection: Connection, *, stage: str, entity_id: str) -> int:
-    """The stored-order number up to which a stage has come for an entity; 0 before any run."""
-    found = await COST["find_last_run"].value(connection, stage=stage, entity_id=entity_id)
-    return int(found or 0)
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """How far a stage has come: in the stored order (0 before any run), and along the clock."""
+
+    batch_seq: int = 0
+    followed_to: datetime | None = None
+
+
+async def find_last_run(connection: Connection, *, stage: str, entity_id: str) -> LastRun:
+    """How far a stage has come for an entity."""
+    row = await COST["find_last_run"].row(connection, stage=stage, entity_id=entity_id)
+    return LastRun(row["batch_seq"], row["followed_to"]) if row else LastRun()
 
 
 async def add_stage_run(
@@ -45,6 +57,7 @@ async def add_stage_run(
     cut_off_id: int,
     windows: int,
     rows: int,
+    followed_to: datetime | None = None,
 ) -> None:
     """Keep how far a stage has come; without an entity it is of all of them."""
     await COST["add_stage_run"].run(
@@ -52,6 +65,7 @@ async def add_stage_run(
         stage=stage,
         entity_id=entity_id,
         cut_off_id=cut_off_id,
+        followed_to=followed_to,
         windows=windows,
         rows=rows,
     )
@@ -151,10 +165,24 @@ async def find_hardware_periods(
     return [(row["valid_from"], row["valid_to"]) for row in rows]
 
 
-async def find_latest_window(connection: Connection, *, entity_id: str) -> datetime | None:
-    """The newest window an entity has cost for."""
-    found: datetime | None = await COST["find_latest_window"].value(connection, entity_id=entity_id)
-    return found
+async def find_costing_periods(
+    connection: Connection, *, entity_id: str, batch_seq: int
+) -> list[Span]:
+    """Merged periods in which an entity's hardware costs something even while it is silent."""
+    rows = await COST["find_costing_periods"].rows(
+        connection, entity_id=entity_id, batch_seq=batch_seq
+    )
+    return [(row["valid_from"], row["valid_to"]) for row in rows]
+
+
+async def find_eventful_windows(
+    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
+) -> list[datetime]:
+    """Windows of [since, until) in which somebody worked, or the entity has costs that stand."""
+    rows = await COST["find_eventful_windows"].rows(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
+    )
+    return [row["window_start"] for row in rows]
 
 
 async def find_touched_activity(

@@ -1,8 +1,8 @@
 """Reads what meters and engine counters said, and what was made of the meters."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 
 import asyncpg
 
@@ -67,14 +67,29 @@ async def find_touched_readings(
     return [(row["gpu_uuid"], row["first_at"] - AROUND, row["last_at"] + AROUND) for row in rows]
 
 
+async def find_metered_periods(
+    connection: Connection, *, batch_seq: int, stored_since: date = date.min
+) -> dict[str, tuple[datetime, datetime]]:
+    """(first, last) reading of each GPU, of those stored on `stored_since` or later."""
+    rows = await METER["find_metered_periods"].rows(
+        connection, stored_since=stored_since, batch_seq=batch_seq
+    )
+    return {row["gpu_uuid"]: (row["first_at"], row["last_at"]) for row in rows}
+
+
 async def find_metered_gpus(
     connection: Connection, *, since: datetime, until: datetime, batch_seq: int
 ) -> list[str]:
     """GPUs whose readings bracket or fall into [since, until)."""
-    rows = await METER["find_metered_gpus"].rows(
-        connection, since=since, until=until, batch_seq=batch_seq
-    )
-    return [row["gpu_uuid"] for row in rows]
+    found = await find_metered_periods(connection, batch_seq=batch_seq)
+    return metered_between(found, since=since, until=until)
+
+
+def metered_between(
+    periods: Mapping[str, tuple[datetime, datetime]], *, since: datetime, until: datetime
+) -> list[str]:
+    """Those of `find_metered_periods` whose readings bracket or fall into [since, until)."""
+    return [gpu for gpu, (first, last) in periods.items() if first < until and last >= since]
 
 
 async def find_meter_windows(

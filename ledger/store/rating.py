@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from ledger.domain.prices import load_price
+from ledger.domain.prices import load_stored_price
 from ledger.domain.rate_card import CardPrice, RateCard, UsageKey
 from ledger.domain.rating import UsageTotals
 from ledger.domain.subscription import Subscription
@@ -205,7 +205,7 @@ def _card_price(row: asyncpg.Record) -> CardPrice:
         adapter=row["adapter"],
         region=row["region"],
         band_from=row["band_from"],
-        price=load_price(row["kind"], row["params"]),
+        price=load_stored_price(row["kind"], row["params"]),
         valid_from=row["valid_from"],
         valid_to=row["valid_to"],
     )

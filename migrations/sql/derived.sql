@@ -89,8 +89,10 @@ CREATE TABLE stage_run (
   stage       text NOT NULL,
   entity_id   text,
   cut_off_id  bigint NOT NULL REFERENCES cut_off,
+  followed_to timestamptz,
   finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   windows     int NOT NULL,
   rows        int NOT NULL
 );
 COMMENT ON TABLE stage_run IS 'How far each stage has come: windows touched after its last cut-off are due again.';
+COMMENT ON COLUMN stage_run.followed_to IS 'Windows that began before this moment were looked at; NULL for a stage that time alone gives nothing to do.';

@@ -1,4 +1,4 @@
-"""Tables changed without holding up writers, frozen sessions ended, and sums of what arrived."""
+"""Tables changed without holding up writers, frozen sessions ended, sums, and how stages stand."""
 
 from migrations.script import run_sql
 
@@ -10,3 +10,4 @@ depends_on = None
 
 def upgrade() -> None:
     run_sql("watch")
+    run_sql("standing")

@@ -76,6 +76,7 @@ JUST_STORED = {"since_seq": FINAL - 5, "batch_seq": FINAL}
 A_DAY = FACTORY | {"batch_seq": FINAL} | of_day(4)
 DUE = {"customers": CUSTOMERS, "windows": [WINDOWS[0]] * len(CUSTOMERS)}
 DUE_WINDOWS = {"windows": WINDOWS, "batch_seq": FINAL}
+AN_HOUR = {"since": WINDOWS[0], "until": WINDOWS[-1], "batch_seq": FINAL}
 PLACES = {"batch_seqs": [HISTORY.batch_seqs(day)[3] for day in (2, 6)], "ordinals": [0, 7]}
 SENT = [1, 250, 499]
 BATCHES = {"source_ids": [1] * 3, "producers": ["p"] * 3, "epochs": [1] * 3, "sequences": SENT}
@@ -95,7 +96,7 @@ HOT = [
     Asked("cost", "find_masks", DUE_WINDOWS, 50),
     Asked("cost", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
     Asked("cost", "find_changed_costs", FACTORY | JUST_STORED, 100),
-    Asked("cost", "find_latest_window", FACTORY, 10),
+    Asked("cost", "find_eventful_windows", FACTORY | AN_HOUR, 800),
     Asked("cost", "sum_costs_to_book", FACTORY | DUE_WINDOWS, 800),
     Asked("retention", "find_windows_to_fold", JUST_STORED, 100),
     # A customer's day reaches into the next one by what its first batch brought late.

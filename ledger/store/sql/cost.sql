@@ -15,16 +15,16 @@ SELECT e.entity_id, e.currency, e.zone FROM entity e
  ORDER BY e.entity_id;
 
 -- name: find_last_run
--- How far a stage has come for an entity: the stored-order number of its last run's cut-off, or none.
--- Index: stage_run (stage, entity_id, run_id).
-SELECT c.batch_seq FROM stage_run s JOIN cut_off c USING (cut_off_id)
+-- How far a stage has come for an entity: the stored-order number of its last run's cut-off and how far it followed
+-- the clock, or none. Index: stage_run (stage, entity_id, run_id).
+SELECT c.batch_seq, s.followed_to FROM stage_run s JOIN cut_off c USING (cut_off_id)
  WHERE s.stage = :stage AND s.entity_id = :entity_id
  ORDER BY s.run_id DESC LIMIT 1;
 
 -- name: add_stage_run
 -- How far the stage has come now.
-INSERT INTO stage_run (stage, entity_id, cut_off_id, windows, rows)
-VALUES (:stage, :entity_id, :cut_off_id, :windows, :rows);
+INSERT INTO stage_run (stage, entity_id, cut_off_id, followed_to, windows, rows)
+VALUES (:stage, :entity_id, :cut_off_id, :followed_to, :windows, :rows);
 
 -- name: find_assets
 -- Terms of an entity's hardware known at the cut-off and valid somewhere in [since, until).
@@ -108,9 +108,32 @@ SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinit
           SELECT d.valid FROM deployment d WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint) h) merged
  ORDER BY valid_from;
 
--- name: find_latest_window
--- The newest window an entity has cost for, or NULL. Index: cost_allocation (entity_id, window_start).
-SELECT max(c.window_start) FROM cost_allocation c WHERE c.entity_id = :entity_id;
+-- name: find_costing_periods
+-- Merged periods in which hardware that an entity owns or deploys on costs something, whatever happens there.
+SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinity') AS valid_to
+  FROM (SELECT unnest(range_agg(c.period)) AS period FROM (
+          SELECT CASE a.terms WHEN 'lease' THEN a.valid ELSE a.valid *
+                   tstzrange(a.in_service, a.in_service + make_interval(months => a.life_months)) END AS period
+            FROM asset a
+           WHERE a.recorded @> :batch_seq::bigint
+             AND (a.gpu_hour_rate > 0 OR a.purchase_price > a.residual_value)
+             AND (a.entity_id = :entity_id OR a.asset_id IN (
+                  SELECT d.asset_id FROM deployment d
+                   WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint))) c) merged
+ ORDER BY valid_from;
+
+-- name: find_eventful_windows
+-- Windows of [since, until) with work of anybody, or with costs of an entity that stand.
+-- Index: activity_delta and activity_mask (window_start, engine_key_id), cost_allocation (entity_id, window_start).
+SELECT a.window_start FROM activity_delta a
+ WHERE a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq
+UNION
+SELECT m.window_start FROM activity_mask m
+ WHERE m.window_start >= :since AND m.window_start < :until AND m.batch_seq <= :batch_seq
+UNION
+SELECT c.window_start FROM cost_allocation c
+ WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+ORDER BY 1;
 
 -- name: find_touched_activity
 -- Windows with activity stored in (since_seq, batch_seq]. Index: BRIN (batch_seq) of both tables.

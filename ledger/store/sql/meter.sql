@@ -45,21 +45,27 @@ SELECT touched.gpu_uuid,
      ORDER BY r.sampled_at LIMIT 1) after ON true
  ORDER BY touched.gpu_uuid, first_at;
 
--- name: find_metered_gpus
--- GPUs that have readings in [since, until) or around it, known at the cut-off.
--- Index: gpu_reading (gpu_uuid, sampled_at), one probe per GPU.
+-- name: find_metered_periods
+-- Per GPU the time between its first and last reading of those stored since a day. A few probes per GPU and stored day.
+-- Index: gpu_reading (gpu_uuid, sampled_at).
 WITH RECURSIVE gpus AS (
-  (SELECT r.gpu_uuid FROM gpu_reading r ORDER BY r.gpu_uuid LIMIT 1)
+  (SELECT r.gpu_uuid FROM gpu_reading r WHERE r.stored_day >= :stored_since::date ORDER BY r.gpu_uuid LIMIT 1)
   UNION ALL
-  SELECT (SELECT r.gpu_uuid FROM gpu_reading r WHERE r.gpu_uuid > gpus.gpu_uuid ORDER BY r.gpu_uuid LIMIT 1)
+  SELECT (SELECT r.gpu_uuid FROM gpu_reading r
+           WHERE r.stored_day >= :stored_since::date AND r.gpu_uuid > gpus.gpu_uuid ORDER BY r.gpu_uuid LIMIT 1)
     FROM gpus WHERE gpus.gpu_uuid IS NOT NULL
 )
-SELECT gpus.gpu_uuid FROM gpus
+SELECT gpus.gpu_uuid, first.sampled_at AS first_at, last.sampled_at AS last_at
+  FROM gpus
+ CROSS JOIN LATERAL (
+   SELECT r.sampled_at FROM gpu_reading r
+    WHERE r.stored_day >= :stored_since::date AND r.gpu_uuid = gpus.gpu_uuid AND r.batch_seq <= :batch_seq
+    ORDER BY r.sampled_at LIMIT 1) first
+ CROSS JOIN LATERAL (
+   SELECT r.sampled_at FROM gpu_reading r
+    WHERE r.stored_day >= :stored_since::date AND r.gpu_uuid = gpus.gpu_uuid AND r.batch_seq <= :batch_seq
+    ORDER BY r.sampled_at DESC LIMIT 1) last
  WHERE gpus.gpu_uuid IS NOT NULL
-   AND EXISTS (SELECT FROM gpu_reading r WHERE r.gpu_uuid = gpus.gpu_uuid AND r.sampled_at < :until
-                 AND r.batch_seq <= :batch_seq)
-   AND EXISTS (SELECT FROM gpu_reading r WHERE r.gpu_uuid = gpus.gpu_uuid AND r.sampled_at >= :since
-                 AND r.batch_seq <= :batch_seq)
  ORDER BY gpus.gpu_uuid;
 
 -- name: find_meter_windows

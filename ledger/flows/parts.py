@@ -1,0 +1,149 @@
+"""Runs a stage over the parts of an entity, so that what cannot be done stops nothing else.
+
+A part that fails is told from those beside it by halving, parked with its reason, and tried again
+when its pause is over or when something touches it. What fails of itself for a while (a database
+that is away, full or busy) is no part's fault: it ends the run, and the next one begins where it
+was.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ledger.domain.errors import UnavailableError
+from ledger.domain.parked import Failed, Parked, Part, failed_parts, park, reason_of
+from ledger.flows.stage import EntityRun
+from ledger.store import cost, standing
+from ledger.store.connect import CutOff
+from ledger.store.passing import passes_by_itself
+from ledger.store.queries import Connection
+
+# Halvings a run may spend on one entity: where more fails than that, whole chunks are parked.
+HALVINGS_MAX = 128
+# Told after each chunk how many parts are done, and how many there are.
+Progress = Callable[[int, int], None]
+
+
+def no_progress(done: int, of: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageWork:
+    """What a stage does for one entity.
+
+    `find` returns the parts that are due, given those to try again beside them; `split` cuts them
+    into chunks; `do` stores one chunk in a transaction of its own and returns the rows written.
+    A part is `step` long.
+    """
+
+    stage: str
+    entity_id: str
+    step: timedelta
+    find: Callable[[Sequence[Part]], Awaitable[Sequence[Part]]]
+    split: Callable[[Sequence[Part]], Iterable[Sequence[Part]]]
+    do: Callable[[Sequence[Part]], Awaitable[int]]
+    follows_clock: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    work: StageWork
+    now: datetime
+    rows: int = 0
+    halvings: int = 0
+    failed: list[Failed] = field(default_factory=list)
+
+
+async def run_parts(
+    connection: Connection,
+    work: StageWork,
+    *,
+    cut_off: CutOff,
+    now: datetime,
+    progress: Progress = no_progress,
+) -> EntityRun:
+    """Do what is due for the entity; what failed is parked in the end, with how far it came."""
+    known = await standing.list_parked(connection, stage=work.stage, entity_id=work.entity_id)
+    if any(one.what.since is None and not one.is_due(now) for one in known):
+        return EntityRun(0, 0, tuple(known))
+    again = [part for one in known if one.is_due(now) for part in one.parts()]
+    run = _Run(work, now)
+    try:
+        due = await work.find(again)
+    except Exception as error:
+        _raise_if_passing(error)
+        run.failed.append(Failed("", None, None, reason_of(error)))
+        return await _end(connection, run, known, due=(), cut_off=None)
+    done = 0
+    for chunk in work.split(due):
+        await _attempt(run, chunk)
+        done += len(chunk)
+        progress(done, len(due))
+    return await _end(connection, run, known, due=due, cut_off=cut_off)
+
+
+async def _attempt(run: _Run, chunk: Sequence[Part]) -> None:
+    try:
+        run.rows += await run.work.do(chunk)
+    except Exception as error:
+        _raise_if_passing(error)
+        if len(chunk) > 1 and run.halvings < HALVINGS_MAX:
+            run.halvings += 1
+            await _attempt(run, chunk[: len(chunk) // 2])
+            await _attempt(run, chunk[len(chunk) // 2 :])
+            return
+        reason = reason_of(error)
+        run.failed += failed_parts(chunk, step=run.work.step, reason=reason)
+
+
+def _raise_if_passing(error: Exception) -> None:
+    if passes_by_itself(error) or isinstance(error, UnavailableError):
+        raise error
+
+
+async def _end(
+    connection: Connection,
+    run: _Run,
+    known: Sequence[Parked],
+    *,
+    due: Sequence[Part],
+    cut_off: CutOff | None,
+) -> EntityRun:
+    """Keep what failed and how far the stage has come, all or nothing; no cut-off: nowhere."""
+    work, now = run.work, run.now
+    place = {"stage": work.stage, "entity_id": work.entity_id}
+    come = [park(one, known, **place, now=now) for one in run.failed]
+    tried = set(due) if known else set()
+    gone = [one for one in known if cut_off is not None and _is_settled(one, tried, now)]
+    anew = {one.what.place for one in come}
+    left = [one for one in known if one not in gone and one.what.place not in anew]
+    async with connection.transaction():
+        await standing.change_parked(
+            connection, **place, gone=[one.what for one in gone], come=come, now=now
+        )
+        if cut_off is not None:
+            await cost.add_stage_run(
+                connection,
+                **place,
+                cut_off_id=cut_off.cut_off_id,
+                followed_to=now if work.follows_clock else None,
+                windows=len(due),
+                rows=run.rows,
+            )
+        if not (come or left):
+            await standing.note_success(
+                connection, work=work.stage, entity_id=work.entity_id, now=now
+            )
+    return EntityRun(len(due), run.rows, (*left, *come), tuple(come))
+
+
+def _is_settled(one: Parked, tried: Set[Part], now: datetime) -> bool:
+    """Whether all of it was tried in this run: what failed of it is parked anew."""
+    return one.is_due(now) or all(part in tried for part in one.parts())
+
+
+def by_count(parts: Sequence[Part], most: int) -> Iterator[Sequence[Part]]:
+    """Chunks of at most `most` parts."""
+    for first in range(0, len(parts), most):
+        yield parts[first : first + most]

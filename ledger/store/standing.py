@@ -1,0 +1,101 @@
+"""What stages could not do and try again, and when each piece of work last succeeded."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from ledger.domain.parked import Failed, Parked
+from ledger.store.queries import Connection, load_queries
+
+STANDING = load_queries("standing")
+
+
+async def list_parked(
+    connection: Connection, *, stage: str | None = None, entity_id: str | None = None
+) -> list[Parked]:
+    """What is parked, of one stage and entity or of any."""
+    rows = await STANDING["list_parked"].rows(connection, stage=stage, entity_id=entity_id)
+    return [
+        Parked(
+            row["stage"],
+            row["entity_id"],
+            Failed(row["subject"], row["since"], row["until"], row["reason"]),
+            row["failures"],
+            row["first_failed_at"],
+            row["next_try_at"],
+        )
+        for row in rows
+    ]
+
+
+async def count_parked(connection: Connection) -> dict[str, int]:
+    """How much is parked, by stage; stages without anything parked are left out."""
+    rows = await STANDING["count_parked"].rows(connection)
+    return {row["stage"]: row["parked"] for row in rows}
+
+
+async def change_parked(  # a place, and what goes and comes there
+    connection: Connection,
+    *,
+    stage: str,
+    entity_id: str,
+    gone: Sequence[Failed],
+    come: Sequence[Parked],
+    now: datetime,
+) -> None:
+    """Take back what is done, and keep what failed."""
+    place = {"stage": stage, "entity_id": entity_id}
+    if gone:
+        await STANDING["delete_parked"].run(connection, **place, **_places(gone))
+    if come:
+        await STANDING["insert_parked"].run(
+            connection,
+            **place,
+            **_places([one.what for one in come]),
+            now=now,
+            reasons=[one.what.reason for one in come],
+            failures=[one.failures for one in come],
+            first_failed_at=[one.first_failed_at for one in come],
+            next_try_at=[one.next_try_at for one in come],
+        )
+
+
+async def hurry_parked(connection: Connection, *, entity_id: str | None) -> None:
+    """Let the next run try everything again, whatever its pause."""
+    await STANDING["hurry_parked"].run(connection, entity_id=entity_id)
+
+
+async def note_success(
+    connection: Connection, *, work: str, now: datetime, entity_id: str = ""
+) -> None:
+    """Keep that a piece of work succeeded."""
+    await STANDING["note_success"].run(connection, work=work, entity_id=entity_id, now=now)
+
+
+async def note_failure(
+    connection: Connection, *, work: str, now: datetime, failure: str, entity_id: str = ""
+) -> None:
+    """Keep that a piece of work failed once more, and why."""
+    await STANDING["note_failure"].run(
+        connection, work=work, entity_id=entity_id, now=now, failure=failure
+    )
+
+
+async def list_work_states(connection: Connection) -> list[asyncpg.Record]:
+    """work, entity_id ('' for all), succeeded_at, failed_at, failure and failures since."""
+    return await STANDING["list_work_states"].rows(connection)
+
+
+async def sum_work_states(connection: Connection) -> list[asyncpg.Record]:
+    """work, succeeded_at of the entity that waits longest, and failures since."""
+    return await STANDING["sum_work_states"].rows(connection)
+
+
+def _places(found: Sequence[Failed]) -> dict[str, list[Any]]:
+    return {
+        "subjects": [one.subject for one in found],
+        "since": [one.since for one in found],
+        "until": [one.until for one in found],
+    }

@@ -1,0 +1,34 @@
+-- How the stages stand: what they could not do and will try again, and when each piece of work last succeeded.
+
+CREATE TABLE parked (
+  stage           text NOT NULL,
+  entity_id       text NOT NULL REFERENCES entity,
+  subject         text NOT NULL DEFAULT '',
+  windows         tstzrange,
+  reason          text NOT NULL CHECK (reason <> ''),
+  failures        int NOT NULL CHECK (failures > 0),
+  first_failed_at timestamptz NOT NULL,
+  last_failed_at  timestamptz NOT NULL,
+  next_try_at     timestamptz NOT NULL,
+  UNIQUE NULLS NOT DISTINCT (stage, entity_id, subject, windows)
+);
+COMMENT ON TABLE parked IS 'What a stage failed at and goes on without; it is tried again after growing pauses, and the row goes once it is done.';
+COMMENT ON COLUMN parked.windows IS 'NULL: the stage could not even find out what is due for the entity.';
+COMMENT ON COLUMN parked.subject IS 'The customer, for stages that work by customer.';
+
+CREATE TABLE work_state (
+  work         text NOT NULL,
+  entity_id    text NOT NULL DEFAULT '',
+  succeeded_at timestamptz,
+  failed_at    timestamptz,
+  failure      text,
+  failures     int NOT NULL DEFAULT 0 CHECK (failures >= 0),
+  PRIMARY KEY (work, entity_id),
+  CHECK ((failures = 0) = (failure IS NULL))
+);
+COMMENT ON TABLE work_state IS 'When each piece of background work last succeeded, by entity where it goes by entity; failures are those since.';
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON parked TO tokenledger_worker;
+GRANT SELECT, INSERT, UPDATE ON work_state TO tokenledger_worker;
+ALTER TABLE parked ENABLE ROW LEVEL SECURITY;
+ALTER TABLE work_state ENABLE ROW LEVEL SECURITY;
