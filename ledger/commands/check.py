@@ -1,9 +1,10 @@
-"""`tokenledger check`: do the stored windows equal the facts?"""
+"""`tokenledger check`: do the books prove themselves?"""
 
 import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -12,9 +13,23 @@ from ledger.commands.database import Database, database_options, open_connection
 from ledger.commands.show import json_option, print_json, progress
 from ledger.domain.errors import MissingInputError
 from ledger.flows.check import CheckReport, check_windows, expected_facts
+from ledger.flows.check_books import BooksReport, check_books
+from ledger.store.check_books import PROOFS, Disagreement
 
 # One more than cores of a small machine: while one waits for its thread, the database still works.
 READERS = 3
+# What each proof is of, for people.
+SAYS = {
+    "charge": "usage and charges",
+    "price": "charges and prices",
+    "revenue": "charges and journal",
+    "journal_entry": "entries that sum to zero",
+    "posting": "receivables by customer",
+    "invoice": "invoices and lines",
+    "invoice_line": "lines and prices",
+    "billed": "lines and charges",
+    "invoiced": "invoices and journal",
+}
 PER_TABLE = {
     "usage_delta": "usage windows",
     "activity_delta": "activity windows",
@@ -27,22 +42,44 @@ PER_TABLE = {
 @database_options
 @click.pass_context
 def check(ctx: click.Context, database: Database, as_json: bool) -> None:
-    """Recompute every window from the facts and compare; status 1 where any differs."""
+    """Prove the books; status 1 where anything differs.
+
+    Every window is added up again from the facts, and usage, charges, prices, journal, invoices and
+    their lines are held against one another.
+    """
     with database.urls() as urls:
         if urls.worker is None:
             raise MissingInputError(
                 "The URL of the worker role is not set.", "Set TOKENLEDGER_WORKER_URL."
             )
-        found, milliseconds = asyncio.run(_check(urls.worker))
+        found = asyncio.run(_check(urls.worker))
     if as_json:
-        print_json(_as_json(found, milliseconds))
+        print_json(_as_json(found))
     else:
-        _show(found, milliseconds)
+        _show(found)
     if found.differing:
         ctx.exit(1)
 
 
-async def _check(url: str) -> tuple[CheckReport, int]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What every part of a check came to."""
+
+    windows: CheckReport
+    milliseconds: int
+    books: BooksReport
+
+    @property
+    def differing(self) -> int:
+        return self.windows.differing + self.books.differing
+
+    @property
+    def rate(self) -> int:
+        """Facts a second."""
+        return self.windows.facts * 1_000 // max(self.milliseconds, 1)
+
+
+async def _check(url: str) -> _Found:
     async with AsyncExitStack() as stack:
         connections = []
         for _ in range(READERS):
@@ -50,34 +87,70 @@ async def _check(url: str) -> tuple[CheckReport, int]:
             stack.push_async_callback(connections[-1].close)
         began = time.monotonic_ns()
         with progress("facts added up", await expected_facts(connections[0])) as advance:
-            found = await check_windows(connections, progress=advance)
-    return found, (time.monotonic_ns() - began) // 1_000_000
+            windows = await check_windows(connections, progress=advance)
+        milliseconds = (time.monotonic_ns() - began) // 1_000_000
+        with progress("proofs of the books", len(PROOFS)) as advance:
+            books = await check_books(connections[0], progress=advance)
+    return _Found(windows, milliseconds, books)
 
 
-def _as_json(found: CheckReport, milliseconds: int) -> dict[str, Any]:
+def _as_json(found: _Found) -> dict[str, Any]:
     return {
-        "facts": found.facts,
-        "cut_off_id": found.cut_off.cut_off_id,
-        "windows": found.windows,
-        "milliseconds": milliseconds,
-        "facts_per_second": _rate(found.facts, milliseconds),
+        "facts": found.windows.facts,
+        "cut_off_id": found.windows.cut_off.cut_off_id,
+        "windows": found.windows.windows,
+        "milliseconds": found.milliseconds,
+        "facts_per_second": found.rate,
         "differing": found.differing,
-        "differences": found.differences,
+        "differences": [
+            *found.windows.differences,
+            *(_disagreement(one) for one in found.books.differences),
+        ],
+        "proofs": found.books.proofs,
+        "states": found.books.states,
     }
 
 
-def _show(found: CheckReport, milliseconds: int) -> None:
-    for row in found.differences:
+def _disagreement(one: Disagreement) -> dict[str, Any]:
+    return {
+        "table": one.table,
+        "place": one.place,
+        "window_start": one.window_start,
+        "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
+    }
+
+
+def _show(found: _Found) -> None:
+    windows, books = found.windows, found.books
+    for row in windows.differences:
         click.echo(_line(row))
-    if found.differing > len(found.differences):
-        click.echo(f"and {found.differing - len(found.differences):,} more")
-    compared = ", ".join(f"{found.windows[table]:,} {name}" for table, name in PER_TABLE.items())
-    took = f"{milliseconds // 1_000:,}.{milliseconds % 1_000:03}"
-    verdict = f"{found.differing:,} differ" if found.differing else "all equal"
-    rate = _rate(found.facts, milliseconds)
+    for one in books.differences:
+        click.echo(_disagreement_line(one))
+    named = len(windows.differences) + len(books.differences)
+    if found.differing > named:
+        click.echo(f"and {found.differing - named:,} more")
+    compared = ", ".join(f"{windows.windows[table]:,} {name}" for table, name in PER_TABLE.items())
+    took = f"{found.milliseconds // 1_000:,}.{found.milliseconds % 1_000:03}"
     click.echo(
-        f"{found.facts:,} facts added up in {took} s, {rate:,} a second; {compared}: {verdict}."
+        f"{windows.facts:,} facts added up in {took} s, {found.rate:,} a second; {compared}:"
+        f" {_verdict(windows.differing)}."
     )
+    states = ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in books.states.items()
+    )
+    click.echo(f"Usage windows by key: {states}.")
+    wrong = [f"{SAYS[table]}: {count:,} differ" for table, count in books.proofs.items() if count]
+    said = "; ".join(wrong) or f"{len(books.proofs)} proofs, all equal"
+    click.echo(f"Books: {said}.")
+
+
+def _verdict(differing: int) -> str:
+    return f"{differing:,} differ" if differing else "all equal"
+
+
+def _disagreement_line(one: Disagreement) -> str:
+    at = f" {one.window_start:%Y-%m-%d %H:%MZ}" if one.window_start else ""
+    return f"{SAYS[one.table]}:{at} {one.place}: {one.name} must be {one.expected}, is {one.stored}"
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -100,7 +173,3 @@ def _count(value: object) -> str:
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _rate(facts: int, milliseconds: int) -> int:
-    return facts * 1_000 // max(milliseconds, 1)

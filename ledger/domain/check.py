@@ -1,6 +1,7 @@
 """Turns facts into the windows they make, part by part, in any order.
 
-Invariant: parts merged are the windows of all their facts: sums add, and seconds merge by OR.
+Invariant: parts merged are the windows of all their facts: sums add, and seconds merge by OR. Sums
+have 128 bits, so that a sum that wrapped where it was made is not made again here.
 """
 
 from collections.abc import Sequence
@@ -10,16 +11,12 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.check_busy import OCTETS, mark_busy
-from ledger.domain.fact import Kind
+from ledger.domain.check_spread import WIDE, WORK, worked_windows
 from ledger.domain.ingest.octets import Ints, Octets
-from ledger.domain.ingest.spread import (
-    METERS,
-    WINDOW_US,
-    WORK,
-    activity_windows,
-    window_of,
-)
+from ledger.domain.period import WINDOW_SECONDS
 
+WINDOW_US = WINDOW_SECONDS * 1_000_000
+METERS = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 USAGE_KEYS = ("usage_key_id", "window_start")
 USAGE_COUNTS = ("requests", *METERS)
 ACTIVITY_KEYS = ("engine_key_id", "window_start", "usage_key_id")
@@ -27,8 +24,8 @@ ACTIVITY_COUNTS = WORK
 KEYS = ("usage_key_id", "engine_key_id")
 
 
-def _no_rows(*columns: str) -> pl.DataFrame:
-    return pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
+def _no_rows(keys: Sequence[str], counts: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict.fromkeys(keys, pl.Int64) | dict.fromkeys(counts, WIDE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +96,8 @@ class Windows:
 
 
 NO_WINDOWS = Windows(
-    _no_rows(*USAGE_KEYS, *USAGE_COUNTS),
-    _no_rows(*ACTIVITY_KEYS, *ACTIVITY_COUNTS),
+    _no_rows(USAGE_KEYS, USAGE_COUNTS),
+    _no_rows(ACTIVITY_KEYS, ACTIVITY_COUNTS),
     BusySeconds(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, OCTETS), np.uint8)),
 )
 
@@ -108,8 +105,10 @@ NO_WINDOWS = Windows(
 def add_up(part: FactPart) -> Windows:
     """The windows of some facts."""
     grouped, split = _worked(part.grouped), _worked(_grouped(part.split))
-    elsewhere = split.with_columns(-pl.col(name) for name in ACTIVITY_COUNTS)
-    spread = activity_windows(_signed(part.split))
+    elsewhere = split.with_columns(
+        (pl.lit(0, WIDE) - pl.col(name)).alias(name) for name in ACTIVITY_COUNTS
+    )
+    spread = worked_windows(part.split)
     return Windows(
         _sum([part.grouped], USAGE_KEYS, USAGE_COUNTS),
         _sum([grouped, elsewhere, spread], ACTIVITY_KEYS, ACTIVITY_COUNTS),
@@ -128,16 +127,20 @@ def merge(parts: Sequence[Windows]) -> Windows:
     )
 
 
-def _signed(facts: pl.DataFrame) -> pl.DataFrame:
-    """A reversal as ingest wrote it: the counts it takes back, spread as they were, and a sign."""
-    sign = pl.when(pl.col("kind") == int(Kind.REVERSAL)).then(-1).otherwise(1).cast(pl.Int64)
-    return facts.with_columns(*(pl.col(name) * sign for name in USAGE_COUNTS), sign=sign)
-
-
 def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
     """Sums by keys and window of `time`."""
-    placed = rows.select(*KEYS, *USAGE_COUNTS, window_start=window_of())
-    return placed.group_by(*KEYS, "window_start").agg(pl.sum(*USAGE_COUNTS))
+    window = (pl.col("time") // WINDOW_US * WINDOW_US).alias("window_start")
+    grouped = rows.select(*KEYS, window, *_summable(rows)).group_by(*KEYS, "window_start")
+    return grouped.agg(pl.sum(*USAGE_COUNTS)).with_columns(pl.col(*USAGE_COUNTS).cast(WIDE))
+
+
+def _summable(rows: pl.DataFrame) -> list[pl.Expr]:
+    """Counts in which no sum of these rows can wrap: 64 bits are half the work of 128."""
+    if not rows.height:
+        return [pl.col(*USAGE_COUNTS)]
+    edges = rows.select(pl.min(*USAGE_COUNTS)).row(0) + rows.select(pl.max(*USAGE_COUNTS)).row(0)
+    fits = max(abs(int(edge)) for edge in edges) * rows.height < 2**63
+    return [pl.col(*USAGE_COUNTS) if fits else pl.col(*USAGE_COUNTS).cast(WIDE)]
 
 
 def _worked(grouped: pl.DataFrame) -> pl.DataFrame:

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import polars as pl
 
-from ledger.domain.check import BusySeconds, FactPart
-from ledger.domain.ingest.spread import METERS
+from ledger.domain.check import ACTIVITY_COUNTS, METERS, USAGE_COUNTS, BusySeconds, FactPart
+from ledger.domain.check_spread import WIDE
 from ledger.store.binary_read import (
     BITS_900,
     INT2,
@@ -28,15 +28,8 @@ FACT_LAYOUT = {
     **dict.fromkeys(("requests", *METERS), INT8),
     "kind": INT2,
 }
-USAGE_LAYOUT = {
-    "usage_key_id": INT8,
-    "window_start": TIME,
-    **dict.fromkeys(("requests", *METERS), INT8),
-}
-ACTIVITY_LAYOUT = {
-    **{"engine_key_id": INT8, "window_start": TIME, "usage_key_id": INT8},
-    **dict.fromkeys(("uncached", "cache_read", "cache_write", "output"), INT8),
-}
+USAGE_PLACE = {"usage_key_id": INT8, "window_start": TIME}
+ACTIVITY_PLACE = {"engine_key_id": INT8, "window_start": TIME, "usage_key_id": INT8}
 UNSURE_TIMES = ("started_at", "first_token_at", "ended_at")
 MASK_LAYOUT = {"engine_key_id": INT8, "window_start": TIME, "mask": BITS_900}
 
@@ -118,13 +111,13 @@ async def read_facts(connection: Connection, part: FactSlice, *, batch_seq: int)
 async def read_usage_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of each usage window, starts in microseconds."""
     stream = await _copy_out(connection, "read_usage_sums", batch_seq=batch_seq)
-    return pl.DataFrame(read_columns(stream, USAGE_LAYOUT))
+    return _whole_sums(stream, USAGE_PLACE, USAGE_COUNTS)
 
 
 async def read_activity_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of each activity window, starts in microseconds."""
     stream = await _copy_out(connection, "read_activity_sums", batch_seq=batch_seq)
-    return pl.DataFrame(read_columns(stream, ACTIVITY_LAYOUT))
+    return _whole_sums(stream, ACTIVITY_PLACE, ACTIVITY_COUNTS)
 
 
 async def read_busy_seconds(connection: Connection, *, batch_seq: int) -> BusySeconds:
@@ -155,6 +148,17 @@ async def find_engine_names(
     """Engine instance, model and tier by key."""
     rows = await CHECK["find_engine_names"].rows(connection, engine_key_ids=list(engine_key_ids))
     return {row["engine_key_id"]: dict(row) for row in rows}
+
+
+def _whole_sums(stream: bytes, place: Mapping[str, str], counts: Sequence[str]) -> pl.DataFrame:
+    """Sums of 128 bits from halves: the low one may be below zero, as its sum is."""
+    halves = {f"{name}_{half}": INT8 for name in counts for half in ("high", "low")}
+    read = pl.DataFrame(read_columns(stream, {**place, **halves}))
+    whole = [
+        (pl.col(f"{name}_high").cast(WIDE) * 2**32 + pl.col(f"{name}_low")).alias(name)
+        for name in counts
+    ]
+    return read.select(*place, *whole)
 
 
 async def _copy_out(connection: Connection, name: str, **given: Any) -> bytes:

@@ -1,10 +1,12 @@
-"""`tokenledger check`: one line where books are true, each difference and status 1 where not."""
+"""`tokenledger check`: a line a part where books are true, each difference and status 1 else."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
+from ledger.commands.check import SAYS
+from ledger.store.check_books import PROOFS
 from tests.cli.command_line import CommandLine
 from tests.support.database import Database, execute
 
@@ -29,10 +31,12 @@ def change(database: Database, sql: str) -> None:
     asyncio.run(execute(database.superuser_url, f"SET session_replication_role = replica; {sql}"))
 
 
-def test_true_books_are_all_equal_and_said_in_one_line(factory: CommandLine) -> None:
-    said = factory("check").stdout
-    assert said.startswith("24 facts added up in ")
-    assert said.endswith("24 usage windows, 24 activity windows, 24 busy masks: all equal.\n")
+def test_true_books_are_all_equal_and_said_in_three_lines(factory: CommandLine) -> None:
+    first, states, books = factory("check").stdout.splitlines()
+    assert first.startswith("24 facts added up in ")
+    assert first.endswith("24 usage windows, 24 activity windows, 24 busy masks: all equal.")
+    assert states == "Usage windows by key: 0 rated, 0 unpriced, 0 suspense, 24 not yet rated."
+    assert books == "Books: 9 proofs, all equal."
     told = factory.json("check")
     assert (told["facts"], told["differing"], told["differences"]) == (24, 0, [])
     assert told["windows"] == {"usage_delta": 24, "activity_delta": 24, "activity_mask": 24}
@@ -43,7 +47,7 @@ def test_a_difference_is_named_and_ends_with_status_one(
     factory: CommandLine, database: Database
 ) -> None:
     change(database, "DELETE FROM usage_delta WHERE window_start = '2024-03-01T01:15Z'")
-    first, last = factory("check", status=1).stdout.splitlines()
+    first, last, *_ = factory("check", status=1).stdout.splitlines()
     assert first == (
         "usage_delta 2024-03-01 01:15Z acme gpt-x standard: requests: facts 1, stored none,"
         " uncached: facts 7, stored none, visible: facts 1, stored none"
@@ -73,3 +77,20 @@ def test_twenty_differences_are_shown_and_the_rest_counted(
     assert lines[20] == "and 4 more"
     told = factory.json("check", status=1)
     assert (told["differing"], len(told["differences"])) == (24, 20)
+
+
+def test_a_charge_that_was_changed_is_named(factory: CommandLine, database: Database) -> None:
+    factory("settle")
+    change(database, "UPDATE charge SET quantity = 8 WHERE window_start = '2024-03-01T01:15Z'")
+    told = factory.json("check", status=1)
+    assert (told["differing"], told["proofs"]["charge"]) == (2, 2)
+    first, *_, last = factory("check", status=1).stdout.splitlines()
+    assert first == (
+        "usage and charges: 2024-03-01 01:15Z acme gpt-x standard input_uncached:"
+        " quantity must be 7, is 8"
+    )
+    assert last == "Books: usage and charges: 2 differ."
+
+
+def test_every_proof_has_a_name_for_people() -> None:
+    assert SAYS.keys() == PROOFS.keys()

@@ -39,18 +39,24 @@ SELECT usage_key_id, engine_key_id, time, coalesce(started_at, '-infinity') AS s
    AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
 
 -- name: read_usage_sums
--- Stored sums of usage windows up to a cut-off; a scan of usage_delta.
-SELECT usage_key_id, window_start, sum(requests)::bigint AS requests,
-       sum(uncached)::bigint AS uncached, sum(cache_read)::bigint AS cache_read,
-       sum(cache_write)::bigint AS cache_write, sum(visible)::bigint AS visible,
-       sum(reasoning)::bigint AS reasoning
+-- Stored sums of usage windows up to a cut-off, in halves of 32 bits because a sum may be wider than a column of 64;
+-- a scan of usage_delta.
+SELECT usage_key_id, window_start,
+       div(sum(requests), 4294967296)::bigint AS requests_high, mod(sum(requests), 4294967296)::bigint AS requests_low,
+       div(sum(uncached), 4294967296)::bigint AS uncached_high, mod(sum(uncached), 4294967296)::bigint AS uncached_low,
+       div(sum(cache_read), 4294967296)::bigint AS cache_read_high, mod(sum(cache_read), 4294967296)::bigint AS cache_read_low,
+       div(sum(cache_write), 4294967296)::bigint AS cache_write_high, mod(sum(cache_write), 4294967296)::bigint AS cache_write_low,
+       div(sum(visible), 4294967296)::bigint AS visible_high, mod(sum(visible), 4294967296)::bigint AS visible_low,
+       div(sum(reasoning), 4294967296)::bigint AS reasoning_high, mod(sum(reasoning), 4294967296)::bigint AS reasoning_low
   FROM usage_delta WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2
 
 -- name: read_activity_sums
--- Stored sums of activity windows up to a cut-off; a scan of activity_delta.
-SELECT engine_key_id, window_start, usage_key_id, sum(uncached)::bigint AS uncached,
-       sum(cache_read)::bigint AS cache_read, sum(cache_write)::bigint AS cache_write,
-       sum(output)::bigint AS output
+-- Stored sums of activity windows up to a cut-off, in halves of 32 bits; a scan of activity_delta.
+SELECT engine_key_id, window_start, usage_key_id,
+       div(sum(uncached), 4294967296)::bigint AS uncached_high, mod(sum(uncached), 4294967296)::bigint AS uncached_low,
+       div(sum(cache_read), 4294967296)::bigint AS cache_read_high, mod(sum(cache_read), 4294967296)::bigint AS cache_read_low,
+       div(sum(cache_write), 4294967296)::bigint AS cache_write_high, mod(sum(cache_write), 4294967296)::bigint AS cache_write_low,
+       div(sum(output), 4294967296)::bigint AS output_high, mod(sum(output), 4294967296)::bigint AS output_low
   FROM activity_delta WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2, 3
 
 -- name: read_busy_seconds

@@ -1,0 +1,246 @@
+-- Each query finds what is wrong: where (`place`, `window_start`), which figure (`name`), what it must be and what is
+-- stored, the first `most` of `found` in all. Sums are PostgreSQL's numeric, which has no end. All of it reads the
+-- snapshot of the check as it is: what a stage has not come to yet is not wrong, so usage counts up to the cut-off of
+-- the stage's last run, or of what it has written already.
+
+-- name: find_unrated
+-- Usage against charges: every meter of every window of a known customer is charged, or listed as unpriced, with its
+-- quantity; scans of usage_delta and charge.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
+), latest AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter)
+         c.customer_id, c.window_start, c.usage_key_id, c.meter, c.quantity, o.batch_seq AS seen_seq
+    FROM charge c JOIN cut_off o USING (cut_off_id)
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+), seen AS (
+  SELECT customer_id, window_start, max(seen_seq) AS batch_seq FROM latest GROUP BY 1, 2
+), used AS (
+  SELECT d.customer_id, d.window_start, d.usage_key_id, sum(d.uncached) AS uncached,
+         sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
+         sum(d.reasoning) AS reasoning
+    FROM usage_delta d
+    JOIN customer c USING (customer_id)
+    LEFT JOIN run r USING (entity_id)
+    LEFT JOIN seen s ON s.customer_id = d.customer_id AND s.window_start = d.window_start
+   WHERE d.batch_seq <= greatest(r.batch_seq, s.batch_seq)
+   GROUP BY 1, 2, 3
+), metered AS (
+  SELECT u.customer_id, u.window_start, u.usage_key_id, m.meter, m.quantity
+    FROM used u
+   CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
+                              ('input_cache_write', u.cache_write), ('output_visible', u.visible),
+                              ('output_reasoning', u.reasoning)) AS m (meter, quantity)
+)
+SELECT concat_ws(' ', customer_id, k.model, k.tier, meter) AS place, window_start, 'quantity' AS name,
+       coalesce(m.quantity, 0)::text AS expected, coalesce(l.quantity, 0)::text AS stored, count(*) OVER () AS found
+  FROM metered m
+  FULL JOIN latest l USING (customer_id, window_start, usage_key_id, meter)
+  LEFT JOIN (SELECT usage_key_id, model, tier FROM usage_key) k USING (usage_key_id)
+ WHERE coalesce(m.quantity, 0) <> coalesce(l.quantity, 0)
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_wrong_charges
+-- Charges against prices: quantity times the price they name, which must be one for their meter, model, tier and
+-- time; a scan of charge.
+WITH priced AS (
+  SELECT c.customer_id, c.window_start, c.meter, c.revision, c.quantity, c.amount, c.currency, c.price_id, k.model,
+         k.tier, p.price_id AS found_id, p.kind, (p.params ->> 'amount')::numeric AS unit_amount,
+         (p.params ->> 'per')::numeric AS per, r.currency AS card_currency,
+         p.meter IN (c.meter, CASE c.meter WHEN 'output_reasoning' THEN 'output_visible' END)
+           AND (p.model IS NULL OR p.model = k.model) AND (p.tier IS NULL OR p.tier = k.tier)
+           AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region)
+           AND c.window_start <@ p.valid AS applies
+    FROM charge c
+    LEFT JOIN usage_key k USING (usage_key_id)
+    LEFT JOIN rate_card_price p ON p.price_id = c.price_id
+    LEFT JOIN rate_card r USING (rate_card_id)
+   WHERE c.amount IS NOT NULL
+), wrong AS (
+  SELECT p.*, 'amount' AS name, trim_scale(round(p.quantity * p.unit_amount / p.per, 12))::text AS expected,
+         trim_scale(p.amount)::text AS stored
+    FROM priced p WHERE p.kind = 'per_unit' AND p.amount * p.per <> p.quantity * p.unit_amount
+  UNION ALL
+  SELECT p.*, 'currency', p.card_currency, p.currency FROM priced p WHERE p.currency <> p.card_currency
+  UNION ALL
+  SELECT p.*, 'price_id', 'a price that applies', coalesce(p.price_id::text, 'none')
+    FROM priced p WHERE p.quantity <> 0 AND p.applies IS NOT TRUE
+)
+SELECT concat_ws(' ', customer_id, model, tier, meter, 'revision', revision) AS place, window_start, name, expected,
+       stored, count(*) OVER () AS found
+  FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_unbooked_revenue
+-- Charges against the journal: what is booked as revenue of each customer and local hour; scans of charge and of
+-- revenue entries.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
+), booked AS (
+  SELECT e.customer_id, e.booked_for, p.currency, -sum(p.amount) AS amount, max(o.batch_seq) AS batch_seq
+    FROM journal_entry e JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
+   WHERE e.kind = 'revenue' AND p.account = '4000' GROUP BY 1, 2, 3
+), seen AS (
+  SELECT customer_id, booked_for, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
+), latest AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter)
+         c.customer_id, h.booked_for, c.currency, c.amount
+    FROM charge c
+    JOIN entity e USING (entity_id)
+   CROSS JOIN LATERAL (SELECT date_trunc('hour', c.window_start, e.zone) AS booked_for) h
+    LEFT JOIN run r USING (entity_id)
+    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.booked_for = h.booked_for
+   WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+), charged AS (
+  SELECT customer_id, booked_for, currency, sum(amount) AS amount
+    FROM latest WHERE amount IS NOT NULL GROUP BY 1, 2, 3
+)
+SELECT concat_ws(' ', customer_id, currency) AS place, booked_for AS window_start, 'revenue' AS name,
+       trim_scale(coalesce(c.amount, 0))::text AS expected,
+       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
+  FROM charged c FULL JOIN booked b USING (customer_id, booked_for, currency)
+ WHERE coalesce(c.amount, 0) <> coalesce(b.amount, 0)
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_unbalanced
+-- Every entry sums to zero in each currency; a scan of posting.
+WITH wrong AS (
+  SELECT p.entry_id, p.currency, sum(p.amount) AS amount FROM posting p GROUP BY 1, 2 HAVING sum(p.amount) <> 0
+)
+SELECT concat_ws(' ', coalesce(e.natural_key, 'no entry'), 'entry', w.entry_id, w.currency) AS place,
+       e.booked_for AS window_start, 'residual' AS name, '0' AS expected, trim_scale(w.amount)::text AS stored,
+       count(*) OVER () AS found
+  FROM wrong w LEFT JOIN journal_entry e USING (entry_id)
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_without_customer
+-- Receivables are one ledger by customer: every posting of their control accounts names its entry's; an index scan.
+SELECT concat_ws(' ', e.natural_key, 'entry', p.entry_id, 'line', p.line_no) AS place, e.booked_for AS window_start,
+       'customer_id' AS name, coalesce(e.customer_id, 'a customer') AS expected,
+       coalesce(p.customer_id, 'none') AS stored, count(*) OVER () AS found
+  FROM posting p JOIN journal_entry e USING (entry_id)
+ WHERE p.account IN ('1100', '1150') AND (p.customer_id IS NULL OR p.customer_id IS DISTINCT FROM e.customer_id)
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_wrong_invoices
+-- Invoices against their lines and documents; a scan of each.
+WITH summed AS (
+  SELECT i.number, i.issued_at, i.exact_total, i.net_total, i.tax_total, i.payable, coalesce(l.exact, 0) AS exact,
+         coalesce(l.net, 0) AS net
+    FROM invoice i
+    LEFT JOIN (SELECT invoice_id, sum(exact_amount) AS exact, sum(amount) AS net
+                 FROM invoice_line GROUP BY 1) l USING (invoice_id)
+), wrong AS (
+  SELECT number, issued_at, 'exact_total' AS name, exact AS expected, exact_total AS stored FROM summed
+  UNION ALL SELECT number, issued_at, 'net_total', net, net_total FROM summed
+  UNION ALL SELECT number, issued_at, 'payable', net_total + tax_total, payable FROM summed
+), said AS (
+  SELECT number, issued_at, name, trim_scale(expected)::text AS expected, trim_scale(stored)::text AS stored
+    FROM wrong WHERE expected <> stored
+  UNION ALL
+  SELECT i.number, i.issued_at, 'document', encode(d.sha256, 'hex'), encode(sha256(d.content), 'hex')
+    FROM invoice i JOIN invoice_document d USING (invoice_id) WHERE sha256(d.content) <> d.sha256
+)
+SELECT number AS place, issued_at AS window_start, name, expected, stored, count(*) OVER () AS found
+  FROM said ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_wrong_lines
+-- Lines against their own figures: exact is quantity times price, and the amount is exact, rounded once to the
+-- currency's digits; a scan of invoice_line.
+WITH line AS (
+  SELECT i.number, i.issued_at, l.line_no, l.quantity, l.unit_amount, l.per, l.exact_amount, l.amount, c.digits
+    FROM invoice_line l JOIN invoice i USING (invoice_id)
+    JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
+), wrong AS (
+  SELECT l.*, 'exact_amount' AS name, trim_scale(round(l.quantity * l.unit_amount / l.per, 12))::text AS expected,
+         trim_scale(l.exact_amount)::text AS stored
+    FROM line l WHERE l.exact_amount * l.per <> l.quantity * l.unit_amount
+  UNION ALL
+  SELECT l.*, 'amount', round(l.exact_amount, l.digits)::text, trim_scale(l.amount)::text
+    FROM line l WHERE scale(trim_scale(l.amount)) > l.digits
+                   OR abs(l.amount - l.exact_amount) * 2 * 10 ^ l.digits > 1
+)
+SELECT concat_ws(' ', number, 'line', line_no) AS place, issued_at AS window_start, name, expected, stored,
+       count(*) OVER () AS found
+  FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_lines_unlike_charges
+-- The usage lines of a period's first invoice against the charges it was made of; later invoices bill what changed.
+WITH first AS (
+  SELECT i.invoice_id, i.number, i.issued_at, i.subscription_id, i.customer_id, i.period, o.batch_seq
+    FROM invoice i JOIN cut_off o USING (cut_off_id) WHERE i.run_no = 1
+), latest AS (
+  SELECT DISTINCT ON (f.invoice_id, c.window_start, c.usage_key_id, c.meter)
+         f.invoice_id, f.subscription_id AS billed_id, c.subscription_id, c.usage_key_id, c.meter, c.quantity, c.amount
+    FROM first f
+    JOIN charge c ON c.customer_id = f.customer_id AND c.window_start >= lower(f.period)
+                 AND c.window_start < upper(f.period) AND c.batch_seq <= f.batch_seq
+   ORDER BY f.invoice_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+), charged AS (
+  SELECT l.invoice_id, k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, sum(l.quantity) AS quantity,
+         sum(l.amount) AS amount
+    FROM latest l JOIN usage_key k USING (usage_key_id)
+   WHERE l.subscription_id = l.billed_id AND l.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
+), billed AS (
+  SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, sum(l.quantity) AS quantity,
+         sum(l.exact_amount) AS amount
+    FROM invoice_line l JOIN first f USING (invoice_id) WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7
+), wrong AS (
+  SELECT invoice_id, model, tier, meter, n.name, n.expected, n.stored
+    FROM charged c FULL JOIN billed b USING (invoice_id, model, tier, adapter, region, context_band, meter)
+   CROSS JOIN LATERAL (VALUES ('quantity', coalesce(c.quantity, 0), coalesce(b.quantity, 0)),
+                              ('amount', coalesce(c.amount, 0), coalesce(b.amount, 0))) AS n (name, expected, stored)
+   WHERE n.expected <> n.stored
+)
+SELECT concat_ws(' ', f.number, w.model, w.tier, w.meter) AS place, f.issued_at AS window_start, w.name,
+       trim_scale(w.expected)::text AS expected, trim_scale(w.stored)::text AS stored, count(*) OVER () AS found
+  FROM wrong w JOIN first f USING (invoice_id) ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_invoices_unlike_journal
+-- Invoices against the journal, account by account; entries of no invoice too.
+WITH booked AS (
+  SELECT e.natural_key, p.account, p.currency, sum(p.amount) AS amount, min(e.booked_for) AS booked_for
+    FROM journal_entry e JOIN posting p USING (entry_id) WHERE e.kind = 'invoice' GROUP BY 1, 2, 3
+), issued AS (
+  SELECT 'invoice:' || i.entity_id || ':' || i.number AS natural_key, a.account, i.currency::text AS currency, a.amount
+    FROM invoice i
+   CROSS JOIN LATERAL (VALUES ('1100', i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
+                              ('6100', i.exact_total - i.net_total)) AS a (account, amount)
+   WHERE a.amount <> 0
+)
+SELECT concat_ws(' ', natural_key, 'account', account, currency) AS place, b.booked_for AS window_start,
+       'amount' AS name, trim_scale(coalesce(i.amount, 0))::text AS expected,
+       trim_scale(coalesce(b.amount, 0))::text AS stored,
+       count(*) OVER () AS found
+  FROM issued i FULL JOIN booked b USING (natural_key, account, currency)
+ WHERE coalesce(i.amount, 0) <> coalesce(b.amount, 0)
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: count_states
+-- What becomes of usage windows of each key: charged, waiting for a price, in suspense, or not come to yet.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
+), used AS (
+  SELECT d.customer_id, d.window_start, d.usage_key_id, c.entity_id, max(d.batch_seq) AS batch_seq
+    FROM usage_delta d LEFT JOIN customer c USING (customer_id)
+   GROUP BY 1, 2, 3, 4
+  HAVING (sum(d.uncached), sum(d.cache_read), sum(d.cache_write), sum(d.visible), sum(d.reasoning))
+         <> (0, 0, 0, 0, 0)
+), waiting AS (
+  SELECT DISTINCT c.customer_id, c.window_start, c.usage_key_id
+    FROM charge c
+   WHERE c.unpriced IS NOT NULL AND c.quantity <> 0
+     AND NOT EXISTS (SELECT FROM charge n
+                      WHERE n.customer_id = c.customer_id AND n.window_start = c.window_start
+                        AND n.usage_key_id = c.usage_key_id AND n.meter = c.meter AND n.revision > c.revision)
+)
+SELECT count(*) FILTER (WHERE u.customer_id IS NULL) AS suspense,
+       count(*) FILTER (WHERE u.customer_id IS NOT NULL AND u.batch_seq > coalesce(r.batch_seq, 0)) AS not_yet_rated,
+       count(*) FILTER (WHERE u.batch_seq <= r.batch_seq AND w.customer_id IS NOT NULL) AS unpriced,
+       count(*) FILTER (WHERE u.batch_seq <= r.batch_seq AND w.customer_id IS NULL) AS rated
+  FROM used u
+  LEFT JOIN run r USING (entity_id)
+  LEFT JOIN waiting w USING (customer_id, window_start, usage_key_id);

@@ -1,0 +1,280 @@
+"""Each proof of the books passes over true ones, and names what was changed behind their back."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from ledger.domain.prices import PRICE_MODELS
+from ledger.flows.book_revenue import book_revenue
+from ledger.flows.check import check_windows
+from ledger.flows.check_books import check_books
+from ledger.flows.enter import enter_price
+from ledger.flows.invoice import NO_EXCEPTION, IssueRules, issue_invoice
+from ledger.flows.rate import rate
+from ledger.store.check_books import PROOFS
+from ledger.store.connect import connect
+from ledger.store.queries import Connection
+from ledger.wire.inputs import NewPrice, read_input
+from tests.flows.billing import AUTHOR, NOVEMBER, NOW, WINDOW, azure_hours, settled, subscribed
+from tests.support.books import Books, Buyer, Tokens
+from tests.support.database import Database
+from tests.support.usage import Gate, attempt, keyed, open_books
+
+AGAIN = IssueRules(supplementary=True)
+
+
+@pytest.fixture
+async def books(worker: Connection) -> Books:
+    """Usage that was rated, booked, invoiced, repriced and invoiced again."""
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await settled(worker)
+    await issue(worker)
+    price = {"rate_card_id": "card-acme", "meter": "input", "amount": "6"}
+    terms = read_input(NewPrice, price | {"valid_from": WINDOW.replace(minute=0).isoformat()})
+    await enter_price(worker, terms, AUTHOR, replace=True)
+    await books.usage(WINDOW + timedelta(hours=3), Tokens(uncached=7))
+    await issue(worker, AGAIN)
+    await books.usage(WINDOW, Tokens(output=5), buyer=Buyer(customer_id=None, customer_ref="who"))
+    await rate(worker, now=NOW)
+    return books
+
+
+async def issue(connection: Connection, allow: IssueRules = NO_EXCEPTION) -> None:
+    await issue_invoice(
+        connection, subscription_id="sub-acme", moment=NOVEMBER, now=NOW, author=AUTHOR, allow=allow
+    )
+
+
+@pytest.fixture
+async def superuser(database: Database) -> AsyncIterator[Connection]:
+    """Someone whom no trigger holds back."""
+    connection = await connect(database.superuser_url)
+    await connection.execute("SET session_replication_role = replica")
+    yield connection
+    await connection.close()
+
+
+async def test_true_books_agree_in_everything(books: Books) -> None:
+    found = await check_books(books.connection)
+    assert (found.differences, found.differing) == ([], 0)
+    assert found.proofs.keys() == PROOFS.keys()
+    assert found.states == {"rated": 3, "unpriced": 0, "suspense": 1, "not_yet_rated": 0}
+
+
+# What somebody did, and each proof that must say so: table, place, figure, what it must be and is.
+FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a charge is gone": (
+        "DELETE FROM charge WHERE meter = 'output_visible' AND quantity = 213958",
+        ("charge", "acme llama standard output_visible", "quantity", "213958", "0"),
+    ),
+    "a charge was made up": (
+        """INSERT INTO charge
+           SELECT 'acme', usage_key_id, window_start + interval '1 day', meter, 1, cut_off_id,
+                  batch_seq, entity_id, subscription_id, 9, price_id, currency, 0.00009, NULL
+             FROM charge WHERE quantity = 7""",
+        ("charge", "acme llama standard input_uncached", "quantity", "0", "9"),
+    ),
+    "a quantity was changed": (
+        "UPDATE charge SET quantity = 8, amount = 0.000048 WHERE quantity = 7",
+        ("charge", "acme llama standard input_uncached", "quantity", "7", "8"),
+    ),
+    "an amount was changed": (
+        "UPDATE charge SET amount = 1 WHERE quantity = 7",
+        ("price", "acme llama standard input_uncached revision 1", "amount", "0.000042", "1"),
+    ),
+    "a currency was changed": (
+        "UPDATE charge SET currency = 'EUR' WHERE quantity = 7",
+        ("price", "acme llama standard input_uncached revision 1", "currency", "USD", "EUR"),
+    ),
+    "a price was changed": (
+        """UPDATE rate_card_price SET params = jsonb_set(params, '{amount}', '"0.5"')
+            WHERE meter = 'output_visible'""",
+        ("price", "acme llama standard output_visible revision 1", "amount", "0.106979", "3.20937"),
+    ),
+    "the price is another meter's": (
+        """UPDATE charge SET price_id = p.price_id FROM rate_card_price p
+            WHERE quantity = 7 AND p.meter = 'output_visible'""",
+        (
+            "price",
+            "acme llama standard input_uncached revision 1",
+            "price_id",
+            "a price that applies",
+            "*",
+        ),
+    ),
+    "revenue was booked away": (
+        """DELETE FROM posting
+            WHERE entry_id = (SELECT min(entry_id) FROM journal_entry WHERE kind = 'revenue')""",
+        ("revenue", "acme USD", "revenue", "*", "*"),
+    ),
+    "an entry does not balance": (
+        """UPDATE posting SET amount = amount + 1 WHERE line_no = 1 AND entry_id =
+           (SELECT min(entry_id) FROM journal_entry WHERE kind = 'revenue')""",
+        ("journal_entry", "*", "residual", "0", "1"),
+    ),
+    "a receivable belongs to nobody": (
+        "UPDATE posting SET customer_id = NULL WHERE account = '1100'",
+        ("posting", "*", "customer_id", "acme", "none"),
+    ),
+    "a receivable belongs to another": (
+        "UPDATE posting SET customer_id = 'beta' WHERE account = '1150' AND amount < 0",
+        ("posting", "*", "customer_id", "acme", "beta"),
+    ),
+    "an invoice asks for less": (
+        "UPDATE invoice SET net_total = net_total - 1, payable = payable - 1 WHERE run_no = 1",
+        ("invoice", "*", "net_total", "93.99", "92.99"),
+    ),
+    "an invoice lost its exact total": (
+        "UPDATE invoice SET exact_total = 1 WHERE run_no = 1",
+        ("invoice", "*", "exact_total", "93.98831", "1"),
+    ),
+    "a line is gone": (
+        """DELETE FROM invoice_line
+            WHERE line_no = 1 AND invoice_id = (SELECT min(invoice_id) FROM invoice)""",
+        ("billed", "*", "amount", "*", "0"),
+    ),
+    "a line was rounded twice": (
+        "UPDATE invoice_line SET amount = amount + 0.01 WHERE line_no = 1",
+        ("invoice_line", "*", "amount", "*", "*"),
+    ),
+    "a line asks for more than its price": (
+        "UPDATE invoice_line SET unit_amount = unit_amount * 2 WHERE line_no = 1",
+        ("invoice_line", "*", "exact_amount", "*", "*"),
+    ),
+    "a line bills other usage than was charged": (
+        """UPDATE invoice_line SET quantity = quantity * 2, exact_amount = exact_amount * 2,
+                                   amount = amount * 2
+            WHERE line_no = 1 AND kind = 'usage'""",
+        ("billed", "*", "quantity", "*", "*"),
+    ),
+    "a document is another": (
+        "UPDATE invoice_document SET content = 'another'",
+        ("invoice", "*", "document", "*", "*"),
+    ),
+    "an invoice is not in the journal": (
+        "UPDATE journal_entry SET kind = 'other' WHERE kind = 'invoice'",
+        ("invoiced", "*", "amount", "*", "0"),
+    ),
+    "an invoice is gone": (
+        "DELETE FROM invoice WHERE run_no = 2",
+        ("invoiced", "*", "amount", "0", "*"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_was_changed_is_named(books: Books, superuser: Connection, fault: str) -> None:
+    sql, (table, *wanted) = FAULTS[fault]
+    assert not (await superuser.execute(sql)).endswith(" 0")
+    found = await check_books(books.connection)
+    assert found.proofs[table] > 0, found.differences
+    said = [
+        (one.place, one.name, one.expected, one.stored)
+        for one in found.differences
+        if one.table == table
+    ]
+    assert any(all(w in ("*", s) for w, s in zip(wanted, one, strict=True)) for one in said), said
+
+
+def test_every_proof_has_a_fault() -> None:
+    assert {wanted[0] for _, wanted in FAULTS.values()} == PROOFS.keys()
+
+
+def test_every_price_model_is_proved() -> None:
+    # find_wrong_charges multiplies for this kind; another needs its own arithmetic there.
+    assert set(PRICE_MODELS) == {"per_unit"}
+
+
+async def test_what_a_stage_has_not_come_to_is_not_wrong(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    found = await check_books(worker)
+    assert (found.differing, found.states["not_yet_rated"]) == (0, 2)
+    await rate(worker, now=NOW)
+    assert (await check_books(worker)).differing == 0
+    await books.usage(WINDOW, Tokens(uncached=1))
+    await book_revenue(worker, now=NOW)
+    found = await check_books(worker)
+    assert (found.differing, found.states) == (
+        0,
+        {"rated": 2, "unpriced": 0, "suspense": 0, "not_yet_rated": 1},
+    )
+
+
+async def test_a_run_that_was_killed_before_its_end_is_not_wrong(
+    worker: Connection, superuser: Connection
+) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await settled(worker)
+    await books.usage(WINDOW, Tokens(uncached=1))
+    await settled(worker)
+    await superuser.execute("DELETE FROM stage_run WHERE run_id > 2")
+    assert (await check_books(worker)).differing == 0
+
+
+async def test_usage_without_a_price_waits(worker: Connection) -> None:
+    books = await subscribed(worker, prices=("5",), meters=("input",))
+    await azure_hours(books)
+    await settled(worker)
+    found = await check_books(worker)
+    assert (found.differing, found.states["unpriced"]) == (0, 2)
+
+
+async def test_a_counted_fact_that_is_never_charged_is_named(
+    worker: Connection, superuser: Connection
+) -> None:
+    """A time that the stages cannot find again: it is counted, and nobody would pay for it."""
+    books = await subscribed(worker)
+    await azure_hours(books)
+    await settled(worker)
+    await superuser.execute(
+        """INSERT INTO usage_delta
+           SELECT customer_id, usage_key_id, '-infinity', batch_seq, 1, 5, 0, 0, 0, 0
+             FROM usage_delta LIMIT 1"""
+    )
+    found = await check_books(worker)
+    assert [(one.table, one.expected, one.stored) for one in found.differences] == [
+        ("charge", "5", "0")
+    ]
+
+
+async def _wide_facts(connection: Connection, superuser: Connection) -> None:
+    """Thousand attempts of 10^16 tokens, and sums of them that wrapped as 64 bits do."""
+    await open_books(connection)
+    gate = Gate(connection)
+    await gate.send(keyed(*(attempt(f"e{n}", tokens=1) for n in range(1_000))))
+    await superuser.execute("UPDATE usage_fact SET uncached = 10000000000000000")
+    wrapped = 1_000 * 10**16 - 2**64
+    await superuser.execute("UPDATE usage_delta SET uncached = $1", wrapped)
+    await superuser.execute("UPDATE activity_delta SET uncached = $1", wrapped)
+
+
+async def test_a_sum_that_wrapped_is_named(worker: Connection, superuser: Connection) -> None:
+    await _wide_facts(worker, superuser)
+    found = await check_windows([worker])
+    assert [(one["table"], one["counts"]) for one in found.differences] == [
+        (table, {"uncached": {"facts": 10**19, "stored": 10**19 - 2**64}})
+        for table in ("usage_delta", "activity_delta")
+    ]
+
+
+async def test_stored_sums_wider_than_64_bits_are_added_up(
+    worker: Connection, superuser: Connection
+) -> None:
+    await _wide_facts(worker, superuser)
+    await superuser.execute("UPDATE usage_delta SET uncached = 5000000000000000000")
+    await superuser.execute("UPDATE activity_delta SET uncached = 5000000000000000000")
+    await superuser.execute(
+        """INSERT INTO usage_delta
+           SELECT customer_id, usage_key_id, window_start, batch_seq, 0, uncached, 0, 0, 0, 0
+             FROM usage_delta"""
+    )
+    await superuser.execute(
+        """INSERT INTO activity_delta
+           SELECT engine_key_id, window_start, usage_key_id, batch_seq, uncached, 0, 0, 0
+             FROM activity_delta"""
+    )
+    assert (await check_windows([worker])).differing == 0
