@@ -89,7 +89,7 @@ class CommandTable(click.Group):
                 raise
             raise Refused(
                 f"`{cmd_name}` needs {error.name}, which this host does not have. Install it with:"
-                " pip install 'tokenledger[ledger,embedded]'"
+                " pip install 'tokenledger[ledger,documents,embedded]'"
             ) from error
         return found
 

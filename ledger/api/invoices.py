@@ -192,6 +192,9 @@ def _draft(draft: InvoiceDraft) -> dict[str, Any]:
         "rounding": draft.totals.rounding,
         "lines": [_line(line) for line in draft.lines],
         "unpriced": draft.unpriced,
+        "without_font": [
+            {"where": where, "sign": sign} for where, sign in flow.lacking_signs(draft)
+        ],
     }
 
 

@@ -11,6 +11,7 @@ from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.periods import read_moment
 from ledger.commands.show import json_option, print_json, print_table
+from ledger.documents.invoice import no_font_for
 from ledger.domain.author import Author
 from ledger.domain.errors import NotFoundError
 from ledger.domain.invoice import InvoiceLine
@@ -197,6 +198,9 @@ def _draft_json(draft: InvoiceDraft) -> dict[str, Any]:
         "tax_total": draft.totals.tax,
         "payable": draft.totals.payable,
         "unpriced": [dict(row) for row in draft.unpriced],
+        "without_font": [
+            {"where": where, "sign": sign} for where, sign in flow.lacking_signs(draft)
+        ],
     }
 
 
@@ -220,6 +224,9 @@ def _show_draft(draft: InvoiceDraft) -> None:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
     click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
+    lacking = flow.lacking_signs(draft)
+    if lacking:
+        click.echo(f"Cannot be issued so: {no_font_for(lacking)}")
     for row in draft.unpriced:
         click.echo(
             f"Waits for a price: {row['quantity']:,} {row['meter']} of {row['model']}, tier"

@@ -6,25 +6,21 @@ from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import as_file, files
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typst
 
+from ledger.documents.fonts import compile_shown, families, lacked_by
+from ledger.domain.errors import InvalidInputError
 from ledger.domain.invoice import InvoiceLine
 from ledger.domain.money import plain
 from ledger.domain.period import Period, describe_days
 from ledger.domain.prices import PriceModel
 from ledger.domain.rate_card import BAND_EDGES
 
-ATTEMPTS: tuple[tuple[bool, Literal["a-3b", "1.7"]], ...] = (
-    (True, "a-3b"),
-    (False, "a-3b"),
-    (False, "1.7"),
-)
 METER_NAMES: Mapping[str, str] = {
-    "input_uncached": "Input tokens, not cached",
-    "input_cache_read": "Input tokens read from cache",
+    "input_uncached": "Uncached input tokens",
+    "input_cache_read": "Cached input tokens",
     "input_cache_write": "Input tokens written to cache",
     "output_visible": "Output tokens",
     "output_reasoning": "Reasoning tokens",
@@ -63,7 +59,9 @@ def render_pdf(
     lines: Sequence[Mapping[str, Any]],
 ) -> bytes:
     """The invoice as PDF/A; no time or random number goes into it, and no font of this machine
-    unless a name needs a sign that typst's own fonts lack.
+    unless a name needs a sign that the fonts of packages lack.
+
+    InvalidInputError where no font has a sign.
     """
     content = {
         **{name: value for name, value in draft.items() if name != "period"},
@@ -82,28 +80,28 @@ def render_pdf(
     written = json.dumps(content, ensure_ascii=False, sort_keys=True)
     content["digest"] = sha256(written.encode()).hexdigest()
     with as_file(files("ledger.documents") / "invoice.typ") as template:
-        return _compile(template, json.dumps(content, ensure_ascii=False))
+        return _compile(str(template), content)
 
 
-def _compile(template: Path, content: str) -> bytes:
-    # PDF/A shows every sign or is refused. A name in a script that typst's own fonts lack is set in
-    # this machine's fonts; where those lack it too an invoice still goes out, as plain PDF.
-    for ignore_system_fonts, standard in ATTEMPTS:
-        try:
-            return bytes(
-                typst.compile(
-                    str(template),
-                    format="pdf",
-                    sys_inputs={"invoice": content},
-                    pdf_standards=standard,
-                    ignore_system_fonts=ignore_system_fonts,
-                    timestamp=0,
-                )
-            )
-        except typst.TypstError as error:
-            if "could not be displayed" not in str(error):
-                raise
-    raise AssertionError("plain PDF shows a box for what no font has")
+def _compile(template: str, content: Mapping[str, Any]) -> bytes:
+    written = json.dumps(content, ensure_ascii=False)
+    inputs = {"invoice": written, "fonts": json.dumps(families(written))}
+    try:
+        return compile_shown(template, inputs)
+    except typst.TypstError as error:
+        sign = lacked_by(error)
+        if sign is None:
+            raise
+        raise no_font_for([("the invoice", sign)]) from error
+
+
+def no_font_for(lacking: Sequence[tuple[str, str]]) -> InvalidInputError:
+    """The refusal of a document whose signs no font shows: (where, sign) each."""
+    where = ", ".join(f"{sign!r} in {name}" for name, sign in lacking)
+    return InvalidInputError(
+        f"No font here shows {where}, and an invoice with boxes would be one for good.",
+        "Install tokenledger[documents] or a font that has it, or change what is written.",
+    )
 
 
 def group(number: str) -> str:

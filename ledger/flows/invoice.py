@@ -12,7 +12,8 @@ from typing import Any
 
 import asyncpg
 
-from ledger.documents.invoice import describe, render_pdf
+from ledger.documents.fonts import find_lacking
+from ledger.documents.invoice import describe, no_font_for, render_pdf
 from ledger.domain.author import Author
 from ledger.domain.billing import check_bounds
 from ledger.domain.booking import invoice_issued
@@ -110,6 +111,9 @@ async def issue_invoice(
         _check_period(draft, now, allow)
         if not allow.unpriced:
             _check_priced(draft)
+        lacking = lacking_signs(draft)
+        if lacking:
+            raise no_font_for(lacking)
         issued = await _issue(connection, draft, now, author)
         if seal is not None:
             await seal(issued)
@@ -171,6 +175,23 @@ async def pending_adjustments(connection: Connection, *, subscription_id: str) -
     if not rows:
         raise NotFoundError(f"There is no subscription {subscription_id!r}.")
     return await find_adjustments(connection, rows[-1], cut_off)
+
+
+def lacking_signs(draft: InvoiceDraft) -> list[tuple[str, str]]:
+    """(where, sign) of what the draft's document could not show: no font on this host has it."""
+    document = _document(draft)
+    texts = {
+        f"the {title} of the {role}": text
+        for role in ("seller", "buyer")
+        for title, text in document[role].items()
+    }
+    lines = [describe(line, draft.prices[line.key.price_id]) for line in draft.lines]
+    texts |= {
+        "the name of the rate card": document["rate_card"],
+        "the number": draft.parties["invoice_prefix"],
+        "a line": " ".join(line["description"] for line in lines),
+    }
+    return list(find_lacking(texts))
 
 
 def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None:

@@ -181,3 +181,38 @@ def test_a_narrow_terminal_shows_fewer_columns_and_whole_numbers(
     wide = command("report", "usage", "--month", "2024-03", "--wide")
     assert "987,654,321,098" in wide.stdout
     assert "Not shown" not in wide.stderr
+
+
+def test_a_name_no_font_shows_is_refused_before_a_number_is_taken(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    path = tmp_path / "log.csv"
+    path.write_text("at,in,out\n2024-03-01T10:00:00Z,1000000,1000000\n")
+    columns = ("--map", "time=at", "--map", "input=in", "--map", "output=out")
+    command("backfill", path, *columns, "--set", "customer=acme", "--set", "model=m")
+    asked = ("acme-list", "--at", "2024-03-15")
+
+    def call_it(name: str) -> None:
+        command("change", "customer", "acme", "--from", "2024-01-01", "--set", f"name={name}")
+
+    call_it("Acme 🚀")
+    draft = command.json("invoice", "preview", *asked)
+    assert draft["without_font"] == [{"where": "the name of the buyer", "sign": "🚀"}]
+    assert draft["payable"] == "20.00"
+    assert "Cannot be issued so: No font here shows" in command("invoice", "preview", *asked).stdout
+    said = command.refusal("invoice", "issue", *asked)
+    assert "'🚀' in the name of the buyer" in said
+    command(
+        "change",
+        "customer",
+        "acme",
+        "--from",
+        "2024-01-01",
+        "--set",
+        "name=株式会社テスト شركة Żółć",
+    )
+    assert command.json("invoice", "preview", *asked)["without_font"] == []
+    (issued,) = command.json("invoice", "issue", *asked)
+    assert issued["number"].endswith("-000001")

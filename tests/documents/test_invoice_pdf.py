@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
+from ledger.documents.fonts import find_lacking
 from ledger.documents.invoice import describe, group, render_pdf
+from ledger.domain.errors import InvalidInputError
 from ledger.domain.invoice import InvoiceLine, LineKey
 from ledger.domain.period import Period
 from ledger.domain.prices.per_unit import PerUnit
@@ -103,11 +105,39 @@ def test_another_amount_is_another_digest() -> None:
     assert len(digests) == 2
 
 
-@pytest.mark.parametrize(
-    "buyer", ["株式会社 例", "شركة", "Ελλάς ΑΕ", "A" * 300, '#"x" \\ $y$ *z* _']
-)
-def test_no_name_keeps_an_invoice_from_going_out(buyer: str) -> None:
-    assert rendered(buyer=buyer).startswith(b"%PDF-1.7")
+NAMES = {
+    "Japanese": "株式会社テスト 例ﾃｽﾄ",
+    "simplified Chinese": "测试有限公司",
+    "traditional Chinese": "測試股份有限公司",
+    "Korean": "주식회사 테스트",
+    "Arabic": "شركة الاختبار",
+    "Hebrew": "חברה בע״מ",
+    "Devanagari": "परीक्षण लिमिटेड",
+    "Thai": "บริษัท ทดสอบ จำกัด",
+    "Greek": "Ελλάς ΑΕ",
+    "Cyrillic": "ООО «Пример»",
+    "Vietnamese": "Công ty Thử nghiệm",
+    "marks apart": "Z\u0307o\u0301łc\u0301 Z\u0307",
+    "all at once": "株式会社テスト شركة Żółć",
+    "long": "A" * 300,
+    "typst": '#"x" \\ $y$ *z* _',
+}
+
+
+@pytest.mark.parametrize("script", NAMES)
+def test_a_name_is_shown_in_its_script_by_fonts_of_packages_alone(script: str) -> None:
+    pdf = rendered(buyer=NAMES[script])
+    assert pdf.startswith(b"%PDF-1.7")
+    assert b"pdfaid:part>3<" in pdf
+    assert list(find_lacking({"name": NAMES[script]})) == []
+    assert "�" not in text_of(pdf)
+
+
+@pytest.mark.parametrize("sign", ["🚀", "\U00012000", "\U0001f468\u200d\U0001f469"])
+def test_a_sign_no_font_has_is_refused_and_named(sign: str) -> None:
+    assert [name for name, _ in find_lacking({"here": f"Acme {sign}", "there": "Acme"})] == ["here"]
+    with pytest.raises(InvalidInputError, match=r"No font here shows .* change what is written"):
+        rendered(buyer=f"Acme {sign} Ltd")
 
 
 def test_typst_never_reads_a_name_as_its_own_language() -> None:
