@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "invoice": ("invoice:invoice", "Preview, issue, list and print invoices."),
     "report": ("report:report", "Margin, energy, usage and coverage."),
     "export": ("export:export", "Write the books in a format of finance."),
+    "conflicts": ("conflicts:conflicts", "What contradicts what is recorded, and which it was."),
     "quarantine": ("quarantine:quarantine", "What could not be read, and trying it again."),
     "suspense": ("suspense:suspense", "Usage of customers nobody knows, and releasing it."),
     "unpriced": ("unpriced:unpriced", "Usage that waits for a price."),

@@ -1,23 +1,30 @@
 """What waits: usage of unknown customers, usage without a price, events that could not be read."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import ADMIN, HOUSE
+from ledger.api.access import ADMIN, HOUSE, caller_of
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
-from ledger.api.session import Seal, reading, working, write_long
+from ledger.api.session import Seal, read_body, reading, working, write, write_long
 from ledger.api.state import state_of
 from ledger.domain.author import Author
-from ledger.domain.errors import NotFoundError
-from ledger.flows.release import release_by_hand
+from ledger.domain.errors import ForbiddenError, NotFoundError
+from ledger.domain.ingest.record import ItemOutcome
+from ledger.flows.conflicts import resolve_conflict, show_conflict
+from ledger.flows.release import dismiss_suspense, release_by_hand
+from ledger.flows.replay import dismiss_quarantine
 from ledger.reports.waiting import list_all_unpriced
 from ledger.store import operations
+from ledger.store.conflicts import list_conflicts
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
+from ledger.wire.inputs import ConflictResolution, Dismissal, SuspenseDismissal
 
 
 @get("/v1/suspense", roles=HOUSE)
@@ -93,4 +100,107 @@ async def quarantine_raw(
     return Response(bytes(row["raw"]), media_type="application/octet-stream", headers=headers)
 
 
-HANDLERS = (suspense, release, unpriced, quarantine, quarantine_raw)
+@post("/v1/quarantine/{quarantine_id:int}/dismiss", roles=HOUSE)
+async def dismiss(request: Request[Any, Any, Any], quarantine_id: FromPath[int]) -> Response[bytes]:
+    """Take an event that could not be read out of what waits: `reason` says why."""
+    _check_whole_house(request)
+    given = await read_body(request, Dismissal)
+
+    async def work(connection: Connection, author: Author) -> dict[str, Any]:
+        said = replace(author, reason=given.reason)
+        done = await dismiss_quarantine(connection, [quarantine_id], said, now=clock.now())
+        return {"quarantine_id": quarantine_id, "dismissed": done}
+
+    return await write(request, work, status=200)
+
+
+@post("/v1/suspense/dismiss", roles=HOUSE)
+async def dismiss_waiting(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Take what waits under a name, or under none, out of what waits: `reason` says why."""
+    _check_whole_house(request)
+    given = await read_body(request, SuspenseDismissal)
+
+    async def work(connection: Connection, author: Author) -> dict[str, Any]:
+        said = replace(author, reason=given.reason)
+        return await dismiss_suspense(connection, given.customer_ref, said, now=clock.now())
+
+    return await write(request, work, status=200)
+
+
+@get("/v1/conflicts", roles=HOUSE)
+async def conflicts(
+    request: Request[Any, Any, Any],
+    source: FromQuery[str | None] = None,
+    resolved: FromQuery[bool] = False,
+    limit: FromQuery[int] = 100,
+    cursor: FromQuery[str | None] = None,
+) -> Response[bytes]:
+    """Other content under an identity that was taken, newest first; resolved ones if asked for."""
+    place = from_cursor(cursor, int)
+    async with reading(request) as connection:
+        rows = await list_conflicts(
+            connection,
+            rows=check_limit(limit) + 1,
+            before=place[0] if place else operations.LAST,
+            source=source,
+            resolved=resolved,
+        )
+    return answer(page(rows, limit, "conflict_id"))
+
+
+@get("/v1/conflicts/{conflict_id:int}", roles=HOUSE)
+async def conflict(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -> Response[bytes]:
+    """A conflict with what is stored and what was offered, as far as it is kept."""
+    async with reading(request) as connection:
+        shown = await show_conflict(connection, conflict_id)
+    return answer({**shown.conflict, "stored": shown.stored, "offered": shown.offered})
+
+
+@post("/v1/conflicts/{conflict_id:int}/resolve", roles=HOUSE)
+async def resolve(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -> Response[bytes]:
+    """Say which side it was: kept, corrected (by what was offered) or resent (under `id`)."""
+    _check_whole_house(request)
+    given = await read_body(request, ConflictResolution)
+    state = state_of(request)
+
+    def shown(outcomes: Sequence[ItemOutcome]) -> dict[str, Any]:
+        events = [one.outcome for one in outcomes]
+        return {"conflict_id": conflict_id, "resolution": given.resolution, "events": events}
+
+    async def work(connection: Connection, author: Author, seal: Seal) -> dict[str, Any]:
+        outcomes = await resolve_conflict(
+            connection,
+            conflict_id,
+            given.resolution,
+            replace(author, reason=given.reason),
+            event_id=given.id,
+            directory=state.intake.directory,
+            now=clock.now(),
+            limits=state.limits,
+            seal=lambda done: seal(shown(done)),
+        )
+        return shown(outcomes)
+
+    return await write_long(request, work, status=200)
+
+
+def _check_whole_house(request: Request[Any, Any, Any]) -> None:
+    """What was refused or contradicts is of no one entity, and decided for all of them."""
+    if caller_of(request).entity_id is not None:
+        raise ForbiddenError(
+            "A key of one entity may not decide this.", "Use a key that is bound to none."
+        )
+
+
+HANDLERS = (
+    suspense,
+    release,
+    unpriced,
+    quarantine,
+    quarantine_raw,
+    dismiss,
+    dismiss_waiting,
+    conflicts,
+    conflict,
+    resolve,
+)

@@ -107,7 +107,10 @@ def _show_waiting(found: Status, waiting: Sequence[dict[str, Any]]) -> None:
             f"Dead letters: {found.dead_letters:,} records could not be stored and are set aside;"
             " see `quarantine list --reason unstorable`"
         )
-    click.echo(f"Conflicts: {found.fates['conflict']:,} events contradicted what is recorded")
+    click.echo(
+        f"Conflicts: {found.conflicts:,} wait; {found.fates['conflict']:,} events contradicted what"
+        " is recorded"
+    )
 
 
 def _of(names: str) -> str:

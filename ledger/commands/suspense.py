@@ -8,7 +8,7 @@ from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.show import json_option, print_json, print_table
 from ledger.flows.directory import DirectoryCache
-from ledger.flows.release import release_by_hand
+from ledger.flows.release import dismiss_suspense, release_by_hand
 from ledger.store import operations
 from ledger.store.queries import Connection
 
@@ -29,6 +29,25 @@ def list_suspense(database: Database, as_json: bool) -> None:
         return
     columns = ("customer named", "first window", "last window", "requests", "input", "output")
     print_table("Suspense", columns, [tuple(row.values()) for row in listed], numbers=3)
+
+
+@suspense.command()
+@click.argument("customer_ref", required=False)
+@click.option("--nameless", is_flag=True, help="What came without any name.")
+@click.option("--reason", required=True, help="Why nobody will ever own it; kept with who says so.")
+@database_options
+def dismiss(database: Database, customer_ref: str | None, nameless: bool, reason: str) -> None:
+    """Take what waits under a name out of status and alarms; it stays in suspense, at its cost.
+
+    What comes under the name later waits again.
+    """
+    if (customer_ref is not None) == nameless:
+        raise click.UsageError("name what waits, or give --nameless")
+    author = author_of(reason)
+    waited = database.run(
+        lambda c: dismiss_suspense(c, customer_ref or "", author, now=clock.now())
+    )
+    click.echo(f"{waited['requests']:,} requests dismissed.")
 
 
 @suspense.command()

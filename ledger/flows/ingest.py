@@ -56,7 +56,7 @@ from ledger.flows.correct import Corrected, settle_corrections
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.doubt import Doubts
 from ledger.flows.encode import encode
-from ledger.flows.keep_refused import keep_refused
+from ledger.flows.keep_refused import keep_offers, keep_refused
 from ledger.flows.limits import IngestLimits
 from ledger.flows.resolve import Resolved, resolve
 from ledger.flows.stored import Stored
@@ -438,6 +438,9 @@ async def _keep_receipts(
     if call.conflicts:
         conflicts = [conflict_row(one, batch_seq=batch_seq) for one in call.conflicts]
         await copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
+        await keep_offers(
+            connection, prepared, call.conflicts, batch_seq=batch_seq, now=now, limits=limits
+        )
 
 
 async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> set[int]:

@@ -4,15 +4,21 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from ledger.domain.fact import Reason
-from ledger.domain.ingest.claims import Refused
+from ledger.domain.ingest.claims import Conflict, Refused
+from ledger.domain.ingest.offered import offered_lines
 from ledger.domain.ingest.prepare import Prepared
 from ledger.domain.ingest.record import Record
 from ledger.domain.ingest.refusals import KEPT_OF_SOURCE, choose_kept
 from ledger.flows.limits import IngestLimits
+from ledger.store.conflicts import OFFER_COLUMNS
+from ledger.store.copying import copy_rows
 from ledger.store.ingest import count_kept, insert_quarantine
 from ledger.store.queries import Connection
 
 KEPT_WITHIN = timedelta(days=1)
+# Events of a call that are kept of conflicts, and the text of one conflict.
+OFFERED_MAX = 20_000
+OFFER_CHARS_MAX = 1024 * 1024
 
 
 async def keep_refused(
@@ -49,6 +55,31 @@ async def keep_refused(
         received_at=now,
         expires_at=now + timedelta(days=limits.quarantine_days),
     )
+
+
+async def keep_offers(
+    connection: Connection,
+    prepared: Prepared,
+    conflicts: Sequence[Conflict],
+    *,
+    batch_seq: int,
+    now: datetime,
+    limits: IngestLimits,
+) -> None:
+    """Keep what was offered under identities that were taken, of a call up to a bound."""
+    expires_at = now + timedelta(days=limits.quarantine_days)
+    kept, left = [], OFFERED_MAX
+    for one in conflicts:
+        if left <= 0:
+            break
+        rows = range(one.ordinal, one.ordinal + one.items)
+        text = "\n".join(offered_lines(prepared, rows))
+        offered = text[:OFFER_CHARS_MAX]
+        left -= one.items
+        kept.append(
+            (batch_seq, one.ordinal, offered, one.items, len(text) > len(offered), expires_at)
+        )
+    await copy_rows(connection, "conflict_offer", OFFER_COLUMNS, kept)
 
 
 def _sent_as(prepared: Prepared, row: int) -> Mapping[str, object] | None:

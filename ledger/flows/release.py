@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import polars as pl
 
-from ledger.domain.author import Author
-from ledger.domain.errors import UnavailableError
+from ledger.domain.author import Author, check_reason
+from ledger.domain.errors import NotFoundError, UnavailableError
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.directory import Directory
 from ledger.domain.ingest.key import UsageKeyRow
@@ -19,7 +20,9 @@ from ledger.flows.supersede import keep_write, writing
 from ledger.store.connect import draw_batch_seq
 from ledger.store.correction import FateChange, copy_fate_changes
 from ledger.store.ingest import insert_usage_keys, lacks_partition
+from ledger.store.operations import list_suspense as list_waiting
 from ledger.store.queries import Connection
+from ledger.store.suspense import dismiss_suspense as store_dismissal
 from ledger.store.suspense import find_suspended_facts, find_suspended_keys, list_suspense
 
 PAGE = 50_000
@@ -74,6 +77,22 @@ async def release_by_hand(
         if seal is not None:
             await seal(released)
     return released
+
+
+async def dismiss_suspense(
+    connection: Connection, customer_ref: str, author: Author, *, now: datetime
+) -> dict[str, Any]:
+    """Say that nobody will ever own what waits under a name; returns what waited.
+
+    It stays in suspense with its cost, and leaves status and alarms until more comes under it.
+    NotFoundError where nothing waits, InvalidInputError where no reason is given.
+    """
+    check_reason(author)
+    waiting = {row["customer_ref"]: dict(row) for row in await list_waiting(connection)}
+    if customer_ref not in waiting:
+        raise NotFoundError(f"Nothing waits under {customer_ref!r}.", "List what waits.")
+    await store_dismissal(connection, waiting[customer_ref], author, now=now)
+    return waiting[customer_ref]
 
 
 async def _known_refs(connection: Connection, directory: DirectoryCache) -> list[str]:

@@ -13,6 +13,7 @@ from ledger.flows.aside import is_of_content
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import ingest
 from ledger.flows.limits import IngestLimits
+from ledger.store.conflicts import expire_offers
 from ledger.store.queries import Connection
 from ledger.store.suspense import (
     Quarantined,
@@ -108,8 +109,8 @@ async def dismiss_quarantine(
 
 
 async def expire_quarantine(connection: Connection, *, now: datetime) -> int:
-    """Delete the raw bytes whose time is over; returns how many."""
-    return await expire_raw(connection, now=now)
+    """Delete raw bytes and offers of conflicts whose time is over; returns how many."""
+    return await expire_raw(connection, now=now) + await expire_offers(connection, now=now)
 
 
 def _record(item: Quarantined, actor: str) -> Record:

@@ -12,6 +12,7 @@ from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import Parked
 from ledger.reports import coverage
 from ledger.store import cost, operations, standing
+from ledger.store.conflicts import count_conflicts
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection
 
@@ -30,6 +31,7 @@ class Status:
     suspense: list[dict[str, Any]]
     quarantined: int
     dead_letters: int
+    conflicts: int
     sequence_gaps: list[dict[str, Any]]
     kafka_positions: list[dict[str, Any]]
     kafka_gaps: list[dict[str, Any]]
@@ -52,6 +54,7 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
         suspense=[dict(row) for row in await operations.list_suspense(connection)],
         quarantined=await operations.count_quarantined(connection),
         dead_letters=await operations.count_dead_letters(connection),
+        conflicts=await count_conflicts(connection),
         sequence_gaps=[dict(row) for row in await operations.list_sequence_gaps(connection)],
         kafka_positions=[dict(row) for row in await operations.list_kafka_positions(connection)],
         kafka_gaps=[dict(row) for row in await operations.list_kafka_gaps(connection)],

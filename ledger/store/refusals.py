@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from ledger.store.ingest import lacks_partition
 
 _FOREIGN_KEY = re.compile(r"\((?P<column>\w+)\)=\((?P<value>.*)\).*\"(?P<table>\w+)\"")
 
@@ -64,5 +65,5 @@ def is_of_values(error: BaseException) -> bool:
 
     A day without a partition is no value's fault, though PostgreSQL calls it a violation.
     """
-    no_room = isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
+    no_room = isinstance(error, asyncpg.CheckViolationError) and lacks_partition(error)
     return isinstance(error, _OF_VALUES) and not no_room

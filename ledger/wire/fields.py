@@ -38,7 +38,8 @@ def problem_at(field: str, found: object, action: str) -> PydanticCustomError:
     return PydanticCustomError("tokenledger", "{action}", context)
 
 
-def _no_nul(text: str) -> str:
+def no_nul(text: str) -> str:
+    """The text itself; a NUL, which no database holds as text, is refused."""
     if "\0" in text:
         raise problem("remove the NUL character")
     return text
@@ -89,12 +90,12 @@ def _energy_mj(value: Any) -> Any:
     return value
 
 
-Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(_no_nul)]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(no_nul)]
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 DecimalText = Annotated[Decimal, BeforeValidator(_decimal)]
 EnergyMj = Annotated[int, BeforeValidator(_energy_mj)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(list_as_tuple)]
-TagKey = Annotated[str, Field(min_length=1, max_length=TAG_KEY_CHARS_MAX), AfterValidator(_no_nul)]
-TagValue = Annotated[str, Field(max_length=TAG_VALUE_CHARS_MAX), AfterValidator(_no_nul)]
+TagKey = Annotated[str, Field(min_length=1, max_length=TAG_KEY_CHARS_MAX), AfterValidator(no_nul)]
+TagValue = Annotated[str, Field(max_length=TAG_VALUE_CHARS_MAX), AfterValidator(no_nul)]
 Tags = Annotated[dict[TagKey, TagValue], Field(max_length=TAGS_MAX)]

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ledger.wire.fields import DecimalText, Instant, Name, problem
+from ledger.wire.fields import DecimalText, Instant, Name, no_nul, problem
 
 SCALE_MAX = 12
 GRID_SECONDS = 900
@@ -136,7 +136,8 @@ def _day(value: Any) -> Any:
         raise problem("send a day like 2026-08-06") from None
 
 
-Text = Annotated[str, Field(max_length=1_000)]
+Text = Annotated[str, Field(max_length=1_000), AfterValidator(no_nul)]
+Reason = Annotated[Text, Field(min_length=1)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Zone = Annotated[Name, AfterValidator(_zone)]
 Amount = Annotated[DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_amount)]

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from ledger.wire.errors import InputError
-from ledger.wire.fields import Name, Names, list_as_tuple, problem_at
+from ledger.wire.fields import NAME_CHARS_MAX, Name, Names, list_as_tuple, problem_at
 from ledger.wire.input_fields import (
     AMOUNT_MAX,
     LAST_DAY,
@@ -40,6 +40,7 @@ from ledger.wire.input_fields import (
     PowerOfTen,
     Price,
     Pue,
+    Reason,
     Text,
     Whole,
     Zone,
@@ -358,6 +359,27 @@ class NewFxRates(InputModel):
     rates: Annotated[
         tuple[FxRate, ...], BeforeValidator(list_as_tuple), Field(min_length=1, max_length=100_000)
     ]
+
+
+class Dismissal(InputModel):
+    """Why nobody waits any more for something that was refused."""
+
+    reason: Reason
+
+
+class SuspenseDismissal(InputModel):
+    """Why nobody will ever own what waits under a name; the empty text is events without one."""
+
+    customer_ref: Annotated[str, Field(max_length=NAME_CHARS_MAX)]
+    reason: Reason
+
+
+class ConflictResolution(InputModel):
+    """Which side of a conflict it was, and why; `id` is the one it is to have, if sent again."""
+
+    resolution: Literal["kept", "corrected", "resent"]
+    reason: Reason
+    id: Name | None = None
 
 
 class NewApiKey(InputModel):

@@ -81,7 +81,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Other content under an identity that is taken; `stored` None was taken in this very call."""
+    """Other content under an identity that is taken; `stored` None was taken in this very call.
+
+    `items` rows from `ordinal` on were offered: those of a numbered batch, or one.
+    """
 
     ordinal: int
     source_id: int
@@ -90,6 +93,7 @@ class Conflict:
     offered_digest: UUID
     stored_batch_seq: int | None
     stored_ordinal: int
+    items: int = 1
 
 
 KEYED_SCHEMA = {"row": pl.Int64, "source_id": pl.Int32, "id": pl.String, "digest": pl.Binary}
@@ -180,6 +184,7 @@ class Sorted:
                 offered_digest=offered.digest,
                 stored_batch_seq=stored_seq,
                 stored_ordinal=_ordinal(taken),
+                items=offered.events if isinstance(offered, BatchClaim) else 1,
             )
         )
 

@@ -138,17 +138,22 @@ SELECT q.quarantine_id, q.source, q.event_id, q.reason, q.detail, q.received_at,
 SELECT raw, truncated, expires_at FROM quarantine_raw WHERE quarantine_id = :quarantine_id;
 
 -- name: list_suspense
--- Usage nobody owns, by the name its events give; usage_delta (customer_id, window_start).
-SELECT k.customer_ref, min(d.window_start) AS first_window, max(d.window_start) AS last_window,
-       sum(d.requests)::bigint AS requests,
-       sum(d.uncached + d.cache_read + d.cache_write)::bigint AS input_tokens,
-       sum(d.visible + d.reasoning)::bigint AS output_tokens
-  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
- WHERE d.customer_id IS NULL
- GROUP BY k.customer_ref
-HAVING sum(d.requests) <> 0
-    OR sum(d.uncached + d.cache_read + d.cache_write + d.visible + d.reasoning) <> 0
- ORDER BY k.customer_ref;
+-- Usage nobody owns, by the name its events give, but for what was dismissed and stands as it stood then;
+-- usage_delta (customer_id, window_start), suspense_dismissal by primary key.
+SELECT w.* FROM (
+  SELECT k.customer_ref, min(d.window_start) AS first_window, max(d.window_start) AS last_window,
+         sum(d.requests)::bigint AS requests,
+         sum(d.uncached + d.cache_read + d.cache_write)::bigint AS input_tokens,
+         sum(d.visible + d.reasoning)::bigint AS output_tokens
+    FROM usage_delta d JOIN usage_key k USING (usage_key_id)
+   WHERE d.customer_id IS NULL
+   GROUP BY k.customer_ref
+  HAVING sum(d.requests) <> 0
+      OR sum(d.uncached + d.cache_read + d.cache_write + d.visible + d.reasoning) <> 0) w
+ WHERE NOT EXISTS (SELECT FROM suspense_dismissal x
+                    WHERE x.customer_ref = w.customer_ref AND x.requests = w.requests
+                      AND x.input_tokens = w.input_tokens AND x.output_tokens = w.output_tokens)
+ ORDER BY w.customer_ref;
 
 -- name: sum_usage_windows
 -- Usage of a period by window and key as known at a cut-off, of one customer or (NULL) all, of one

@@ -1,0 +1,45 @@
+"""An event that is written again from what was read of it says the same."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given
+
+from ledger.domain.ingest.offered import offered_lines
+from ledger.domain.ingest.prepare import Prepared, prepare
+from ledger.domain.ingest.record import Record
+from tests.domain.ingest.test_decode import SAMPLES, bent_events
+
+NOW = datetime(2026, 8, 7, tzinfo=UTC)
+
+
+def prepared(event: dict[str, Any]) -> Prepared:
+    return prepare([Record(json.dumps(event).encode())], now=NOW, body_bytes_max=10**7)
+
+
+def assert_says_the_same(event: dict[str, Any]) -> None:
+    found = prepared(event)
+    if found.rejects:
+        return
+    (line,) = offered_lines(found, [0])
+    again = prepared(json.loads(line))
+    assert again.rejects == {}
+    assert again.digests([0]) == found.digests([0])
+    assert again.ids([0]) == found.ids([0])
+
+
+def test_the_fullest_of_each_kind_says_the_same() -> None:
+    for event in SAMPLES:
+        assert_says_the_same(event)
+
+
+@given(bent_events())
+def test_any_event_says_the_same(event: dict[str, Any]) -> None:
+    assert_says_the_same(event)
+
+
+def test_an_end_user_is_left_out() -> None:
+    event = json.loads(json.dumps(SAMPLES[0]))
+    event["data"]["end_user_id"] = "ann@example.com"
+    assert "ann" not in offered_lines(prepared(event), [0])[0]
