@@ -20,6 +20,7 @@ from ledger.commands.metrics_address import serve_metrics
 from ledger.commands.migrate import migrate_urls
 from ledger.commands.options import PORT
 from ledger.commands.report_process import report_process
+from ledger.commands.supervise import supervised
 from ledger.domain.errors import UnavailableError
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.keys import create_api_key
@@ -62,6 +63,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
         serve_metrics(settings, transport="http")
         serving = settings.model_copy(update={"worker_url": urls.worker, "api_url": urls.api})
         with (
+            supervised(database),
             watch(urls.worker, frozen_s=settings.frozen_seconds),
             background(urls.worker, settings.settle_seconds),
             report_process(serving) as apart,

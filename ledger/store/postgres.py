@@ -54,6 +54,21 @@ class EmbeddedServer:
         if _is_running(self):
             return
         _write_settings(self, settings or {})
+        self._launch()
+
+    def revive(self) -> bool:
+        """Start it again, as it was set, where it has gone; returns whether it had.
+
+        EmbeddedServerError where it cannot start yet: its disk may be full, or sessions of the one
+        that was killed have not ended.
+        """
+        if _lives(self.pgdata):
+            return False
+        _forget_the_dead(self.pgdata)
+        self._launch()
+        return True
+
+    def _launch(self) -> None:
         log = self.pgdata / "server.log"
         _run(self, "pg_ctl", "-w", "-t", str(START_SECONDS_MAX), "-l", str(log), "start")
 
@@ -231,6 +246,48 @@ def _socket_folder(pgdata: Path) -> Path:
 def _url(pgdata: Path, role: str, database: str) -> str:
     folder = quote(str(_socket_folder(pgdata)), safe="/")
     return f"postgresql://{role}@/{database}?host={folder}&port={PORT}"
+
+
+def _lives(pgdata: Path) -> bool:
+    """Whether the server of the directory's pid file is there, asked without a process."""
+    pid = _pid(pgdata)
+    return pid is not None and _state(pid) not in (None, "Z")
+
+
+def _forget_the_dead(pgdata: Path) -> None:
+    """Take away the pid file of a killed server that nobody has buried: it would stop the next.
+
+    Only once no session of it is left, which PostgreSQL itself could no longer tell.
+    """
+    pid = _pid(pgdata)
+    if pid is not None and _state(pid) == "Z" and not _at_work_in(pgdata):
+        (pgdata / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _pid(pgdata: Path) -> int | None:
+    try:
+        return int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _state(pid: int) -> str | None:
+    """The state letter of a process named postgres, Z for one that is dead and not buried."""
+    try:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return rest.split()[0] if name == "postgres" else None
+
+
+def _at_work_in(pgdata: Path) -> bool:
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if link.readlink() == pgdata:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _is_running(server: EmbeddedServer) -> bool:
