@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ledger.domain.errors import UnavailableError
-from ledger.store import api_reads
+from ledger.store import api_reads, standing
 
 # A load balancer asks often, and the answer does not change that fast.
 READABLE_FOR_S = 0.25
@@ -57,6 +57,19 @@ class Health:
     def __post_init__(self) -> None:
         self.readable = Question(self._read, READABLE_FOR_S)
         self.writable = Question(self._spill, ROOM_FOR_S)
+
+    async def standing(self) -> dict[str, object]:
+        """`work` by name, with `succeeded_at` and `failures`, and what is `parked` by stage."""
+        async with self.pool.acquire() as connection:
+            work = await standing.sum_work_states(connection)
+            parked = await standing.count_parked(connection)
+        return {
+            "work": {
+                row["work"]: {"succeeded_at": row["succeeded_at"], "failures": row["failures"]}
+                for row in work
+            },
+            "parked": parked,
+        }
 
     async def _read(self) -> None:
         async with self.pool.acquire() as connection:

@@ -19,11 +19,15 @@ async def healthz(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 @get("/readyz", roles=PUBLIC)
 async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The database has its schema, answers, and has room on its disk."""
+    """The database has its schema, answers, and has room on its disk.
+
+    Beside that: when each piece of background work last succeeded, how often it failed since, and
+    how much is parked; names of nobody, because anybody may ask.
+    """
     health = state_of(request).health
     await health.readable.answered()
     await health.writable.answered()
-    return answer({"status": "ready"})
+    return answer({"status": "ready", **await health.standing()})
 
 
 @get("/metrics", roles=HOUSE)

@@ -40,7 +40,7 @@ CLOSE_AFTER = timedelta(hours=1)
 @contextmanager
 def background(worker_url: str, every_s: int) -> Iterator[None]:
     """Settle in a thread of its own every `every_s` seconds until left."""
-    with _again_and_again("settle", worker_url, every_s, STAGES):
+    with again_and_again("settle", worker_url, every_s, STAGES):
         yield
 
 
@@ -55,14 +55,14 @@ def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
 
     looks: Mapping[str, Work] = {"frozen sessions": end, "sums": _measure}
     with (
-        _again_and_again("watch", worker_url, min(WATCH_EVERY_S, frozen_s), looks),
-        _again_and_again("partitions", worker_url, PARTITIONS_EVERY_S, {"partitions": _make_room}),
+        again_and_again("watch", worker_url, min(WATCH_EVERY_S, frozen_s), looks),
+        again_and_again("partitions", worker_url, PARTITIONS_EVERY_S, {"partitions": _make_room}),
     ):
         yield
 
 
 @contextmanager
-def _again_and_again(
+def again_and_again(
     name: str, worker_url: str, every_s: int, works: Mapping[str, Work]
 ) -> Iterator[None]:
     stop = threading.Event()

@@ -28,6 +28,15 @@ CREATE TABLE work_state (
 );
 COMMENT ON TABLE work_state IS 'When each piece of background work last succeeded, by entity where it goes by entity; failures are those since.';
 
+-- What anybody may know who asks whether the ledger is ready: names of nobody, and no reasons.
+CREATE VIEW work_standing WITH (security_barrier) AS
+  SELECT w.work, min(w.succeeded_at) AS succeeded_at, sum(w.failures)::bigint AS failures FROM work_state w GROUP BY w.work;
+COMMENT ON VIEW work_standing IS 'Each piece of work: when it last succeeded for the entity that waits longest, and failures since.';
+CREATE VIEW parked_standing WITH (security_barrier) AS
+  SELECT p.stage, count(*) AS parked FROM parked p GROUP BY p.stage;
+COMMENT ON VIEW parked_standing IS 'How much is parked, by stage.';
+GRANT SELECT ON work_standing, parked_standing TO tokenledger_worker, tokenledger_api;
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON parked TO tokenledger_worker;
 GRANT SELECT, INSERT, UPDATE ON work_state TO tokenledger_worker;
 ALTER TABLE parked ENABLE ROW LEVEL SECURITY;

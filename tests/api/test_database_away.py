@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from ledger.api.health import READABLE_FOR_S
+from ledger.domain.parked import Failed, Parked
 from ledger.store.connect import connect
 from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection
+from ledger.store.standing import change_parked, note_success
 from tests.api.served import Served, attempt, serve
 from tests.support.database import Database, execute, fresh_database, make_template
 
@@ -110,3 +113,25 @@ async def test_it_is_not_ready_while_the_disk_of_the_database_has_no_room(
         full = served.get("/readyz", role=None)
         assert (full.status_code, full.headers["retry-after"]) == (503, "2")
         assert served.get("/healthz", role=None).status_code == 200
+
+
+async def test_ready_says_when_work_last_succeeded_and_what_is_parked(
+    served: Served, worker: Connection
+) -> None:
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    await note_success(worker, work="partitions", now=now)
+    await note_success(worker, work="rate", now=now, entity_id="factory")
+    failed = Failed("acme", now, now + timedelta(hours=1), "the secret reason")
+    one = Parked("rate", "factory", failed, 1, now, now)
+    await change_parked(worker, stage="rate", entity_id="factory", gone=[], come=[one], now=now)
+    answer = served.get("/readyz", role=None)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["work"]["partitions"] == {
+        "succeeded_at": "2026-03-02T00:00:00.000000Z",
+        "failures": 0,
+    }
+    assert body["work"]["rate"]["succeeded_at"] == "2026-03-02T00:00:00.000000Z"
+    assert body["parked"] == {"rate": 1}
+    assert "factory" not in answer.text
+    assert "secret" not in answer.text

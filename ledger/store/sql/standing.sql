@@ -8,7 +8,7 @@ SELECT p.stage, p.entity_id, p.subject, lower(p.windows) AS since, upper(p.windo
 
 -- name: count_parked
 -- How much is parked, by stage; a scan, there is little.
-SELECT p.stage, count(*) AS parked FROM parked p GROUP BY p.stage ORDER BY p.stage;
+SELECT p.stage, p.parked FROM parked_standing p ORDER BY p.stage;
 
 -- name: delete_parked
 -- What is done, or failed anew; the unique index.
@@ -52,5 +52,4 @@ SELECT w.work, w.entity_id, w.succeeded_at, w.failed_at, w.failure, w.failures F
 
 -- name: sum_work_states
 -- Each piece of work: when it last succeeded for the entity that waits longest, and failures since; a scan, there are few.
-SELECT w.work, min(w.succeeded_at) AS succeeded_at, sum(w.failures)::bigint AS failures
-  FROM work_state w GROUP BY w.work ORDER BY w.work;
+SELECT w.work, w.succeeded_at, w.failures FROM work_standing w ORDER BY w.work;
