@@ -13,7 +13,7 @@ from ledger.api.reports import period_of
 from ledger.api.session import working
 from ledger.domain.errors import NotFoundError
 from ledger.exports import EXPORT_FORMATS
-from ledger.reports.export import export_files
+from ledger.reports.export import SERVICE, How, export_files
 from ledger.store.connect import draw_cut_off
 
 
@@ -35,10 +35,12 @@ async def export(
     since: FromQuery[str],
     until: FromQuery[str],
     raw: FromQuery[bool] = False,
+    invoices_by: FromQuery[str] = SERVICE,
 ) -> Response[bytes]:
     """One file of a period. Text that a spreadsheet would take for a formula is guarded.
 
-    `raw` leaves such text as it is, for programs.
+    `raw` leaves such text as it is, for programs. Invoices and their lines are of usage in the
+    period, or with `invoices_by=issue` those issued in it.
     """
     found = EXPORT_FORMATS.get(format_name)
     if found is None:
@@ -53,7 +55,7 @@ async def export(
             until=end,
             cut_off=await draw_cut_off(connection, "export over the API"),
             formats=[format_name],
-            raw=raw,
+            how=How(raw, invoices_by),
         )
     return Response(
         files[found.filename],

@@ -1,11 +1,12 @@
 """Reads what an export is made of, all of it at one cut-off, and writes the file."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.exports import EXPORT_FORMATS
 from ledger.exports.bundle import ExportBundle, Row
 from ledger.reports.margin import margin_report
@@ -15,7 +16,30 @@ from ledger.store.queries import Connection
 
 Rows: TypeAlias = Sequence[Row]
 Read: TypeAlias = Callable[..., Awaitable[Rows]]
+SERVICE, ISSUE = "service", "issue"
+INVOICES_BY = (SERVICE, ISSUE)
+OF_INVOICES = ("invoices", "invoice_lines")
 MARGIN_BY = ("customer", "tier", "model", "agent")
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """`raw` leaves text as it is, for programs; `invoices_by` says which are of a period.
+
+    Invoices and their lines are of usage in it (`service`), or were issued in it (`issue`).
+    InvalidInputError where it is neither.
+    """
+
+    raw: bool = False
+    invoices_by: str = SERVICE
+
+    def __post_init__(self) -> None:
+        if self.invoices_by not in INVOICES_BY:
+            raise InvalidInputError(
+                f"Invoices are not chosen by {self.invoices_by!r}.",
+                f"Choose by {' or '.join(INVOICES_BY)}.",
+                "invoices_by",
+            )
 
 
 async def export_files(
@@ -26,7 +50,7 @@ async def export_files(
     until: datetime,
     cut_off: CutOff,
     formats: Sequence[str],
-    raw: bool = False,
+    how: How = How(),
 ) -> dict[str, bytes]:
     """Files by name; the same cut-off gives the same bytes.
 
@@ -48,9 +72,23 @@ async def export_files(
         until=until,
         cut_off=cut_off,
         parts=sorted({each.part for each in chosen}),
-        raw=raw,
+        how=how,
     )
     return {each.filename: each.content(bundle) for each in chosen}
+
+
+async def export_everything(
+    connection: Connection, *, cut_off: CutOff, **asked: Any
+) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Every format that has what it needs, as `export_files` gives it, and why others have not."""
+    files: dict[str, bytes] = {}
+    left_out: dict[str, str] = {}
+    for each in EXPORT_FORMATS.values():
+        try:
+            files |= await export_files(connection, cut_off=cut_off, formats=[each.name], **asked)
+        except MissingInputError as error:
+            left_out[each.filename] = str(error)
+    return files, left_out
 
 
 async def read_bundle(
@@ -61,7 +99,7 @@ async def read_bundle(
     until: datetime,
     cut_off: CutOff,
     parts: Sequence[str],
-    raw: bool = False,
+    how: How = How(),
 ) -> ExportBundle:
     """The named parts of an entity's books over [since, until)."""
     entity = await export.find_entity(connection, entity_id=entity_id, at=cut_off.drawn_at)
@@ -70,7 +108,8 @@ async def read_bundle(
     within = {"entity_id": entity_id, "since": since, "until": until}
     read: dict[str, Rows] = {}
     for part in parts:
-        read[part] = await PARTS[part](connection, **within, cut_off=cut_off)
+        chosen = {"by_service": how.invoices_by == SERVICE} if part in OF_INVOICES else {}
+        read[part] = await PARTS[part](connection, **within, **chosen, cut_off=cut_off)
     return ExportBundle(
         entity_id=entity_id,
         entity_name=entity["name"],
@@ -80,7 +119,7 @@ async def read_bundle(
         until=until,
         batch_seq=cut_off.batch_seq,
         parts=read,
-        raw=raw,
+        raw=how.raw,
     )
 
 

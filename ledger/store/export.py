@@ -18,21 +18,19 @@ async def find_entity(
 
 
 async def find_issued_invoices(
-    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
+    connection: Connection, *, by_service: bool, **within: Any
 ) -> list[dict[str, Any]]:
-    """Invoices issued in [since, until)."""
-    return await _within(
-        EXPORT["find_issued_invoices"], connection, entity_id, since, until, batch_seq
-    )
+    """Invoices of usage in [since, until) (`by_service`), or issued in it."""
+    rows = await EXPORT["find_issued_invoices"].rows(connection, by_service=by_service, **within)
+    return [dict(row) for row in rows]
 
 
 async def find_issued_lines(
-    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
+    connection: Connection, *, by_service: bool, **within: Any
 ) -> list[dict[str, Any]]:
-    """Lines of the invoices issued in [since, until)."""
-    return await _within(
-        EXPORT["find_issued_lines"], connection, entity_id, since, until, batch_seq
-    )
+    """Lines of usage in [since, until) (`by_service`), or of invoices issued in it."""
+    rows = await EXPORT["find_issued_lines"].rows(connection, by_service=by_service, **within)
+    return [dict(row) for row in rows]
 
 
 async def find_usage(

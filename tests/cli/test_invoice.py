@@ -216,3 +216,26 @@ def test_a_name_no_font_shows_is_refused_before_a_number_is_taken(
     assert command.json("invoice", "preview", *asked)["without_font"] == []
     (issued,) = command.json("invoice", "issue", *asked)
     assert issued["number"].endswith("-000001")
+
+
+def test_everything_that_can_be_said_is_exported_and_the_rest_named(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    enter_card(command, tmp_path, amounts=("5", "15"))
+    path = tmp_path / "log.csv"
+    path.write_text("at,in,out\n2024-03-01T10:00:00Z,1000000,1000000\n")
+    columns = ("--map", "time=at", "--map", "input=in", "--map", "output=out")
+    command("backfill", path, *columns, "--set", "customer=acme", "--set", "model=m")
+    command("invoice", "issue", "acme-list", "--at", "2024-03-15")
+    done = command("export", "all", "--month", "2024-03", "--output", tmp_path / "out")
+    assert "Left out margins.csv: Entity 'factory' has no cost" in done.stderr
+    written = {each.name for each in (tmp_path / "out").iterdir()}
+    assert "margins.csv" not in written
+    assert {"invoices.csv", "invoice_lines.csv", "usage.csv", "journal_lines.csv"} <= written
+    assert "invoices.csv, of usage in the period." in done.stdout
+    assert len((tmp_path / "out" / "invoices.csv").read_text().splitlines()) == 2
+    assert len((tmp_path / "out" / "invoice_lines.csv").read_text().splitlines()) == 3
+    by_issue = ("--invoices-by", "issue", "--stdout")
+    assert command("export", "invoices", "--month", "2024-03", *by_issue).stdout.count("\n") == 1
+    assert "has no cost" in command.refusal("export", "margins", "--month", "2024-03")

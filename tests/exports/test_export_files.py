@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,7 +11,7 @@ from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundE
 from ledger.exports import EXPORT_FORMATS
 from ledger.flows.allocate import allocate
 from ledger.flows.invoice import issue_invoice
-from ledger.reports.export import export_files
+from ledger.reports.export import How, export_files
 from ledger.reports.revenue import revenue_report, to_json, to_table
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
@@ -57,6 +57,39 @@ async def exported(
         cut_off=cut_off or await draw_cut_off(connection, "export"),
         formats=formats,
     )
+
+
+async def test_invoices_are_of_usage_in_the_period_or_were_issued_in_it(
+    worker: Connection,
+) -> None:
+    await invoiced(worker)
+    (invoice,) = rows_of((await exported(worker, "invoices"))["invoices.csv"])
+    used = (
+        datetime.fromisoformat(invoice["period_start"]),
+        datetime.fromisoformat(invoice["period_end"]),
+    )
+    issued_on = datetime.fromisoformat(f"{invoice['issued_on']}T12:00:00+00:00")
+    issued = issued_on - timedelta(days=1), issued_on + timedelta(days=1)
+    assert issued[0] >= used[1]
+    for (since, until), by, count in (
+        (used, "service", 1),
+        (used, "issue", 0),
+        (issued, "service", 0),
+        (issued, "issue", 1),
+    ):
+        files = await export_files(
+            worker,
+            entity_id="factory",
+            since=since,
+            until=until,
+            cut_off=await draw_cut_off(worker, "export"),
+            formats=["invoices", "invoice_lines"],
+            how=How(invoices_by=by),
+        )
+        assert len(rows_of(files["invoices.csv"])) == count
+        assert bool(rows_of(files["invoice_lines.csv"])) == bool(count)
+    with pytest.raises(InvalidInputError, match="Choose by service or issue"):
+        How(invoices_by="date")
 
 
 def rows_of(content: bytes) -> list[dict[str, str]]:

@@ -5,7 +5,8 @@ SELECT e.entity_id, d.name, e.currency, e.zone
  WHERE e.entity_id = :entity_id AND upper_inf(d.recorded) AND d.valid @> :at::timestamptz;
 
 -- name: find_issued_invoices
--- Invoices of an entity issued in [since, until) and stored up to a cut-off; unique (entity_id, number).
+-- Invoices of an entity stored up to a cut-off: whose usage is of [since, until), or that were issued in it;
+-- unique (entity_id, number).
 SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->> 'name' AS customer_name,
        i.subscription_id, lower(i.period) AS period_start, upper(i.period) AS period_end, i.run_no,
        i.currency, i.exact_total, i.net_total, i.tax_total, i.payable, i.event_cut_off,
@@ -13,17 +14,21 @@ SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->>
   FROM invoice i
   JOIN cut_off c USING (cut_off_id)
   LEFT JOIN invoice_document d ON d.invoice_id = i.invoice_id AND d.media_type = 'application/pdf'
- WHERE i.entity_id = :entity_id AND i.issued_at >= :since AND i.issued_at < :until
+ WHERE i.entity_id = :entity_id
+   AND (CASE WHEN :by_service::boolean THEN i.period && tstzrange(:since, :until)
+             ELSE i.issued_at >= :since AND i.issued_at < :until END)
    AND i.batch_seq <= :batch_seq;
 
 -- name: find_issued_lines
--- Lines of those invoices; primary keys.
+-- Lines whose usage is of [since, until), or of invoices issued in it; primary keys.
 SELECT i.number, i.issued_at, i.currency, l.line_no, l.customer_id, l.kind,
        lower(l.service_period) AS service_start, upper(l.service_period) AS service_end, l.model, l.tier,
        l.adapter, l.region, l.context_band, l.meter, l.description, l.quantity, l.unit_amount, l.per,
        l.exact_amount, l.amount
   FROM invoice i JOIN invoice_line l USING (invoice_id)
- WHERE i.entity_id = :entity_id AND i.issued_at >= :since AND i.issued_at < :until
+ WHERE i.entity_id = :entity_id
+   AND (CASE WHEN :by_service::boolean THEN l.service_period && tstzrange(:since, :until)
+             ELSE i.issued_at >= :since AND i.issued_at < :until END)
    AND i.batch_seq <= :batch_seq;
 
 -- name: find_usage
