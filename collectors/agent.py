@@ -23,6 +23,7 @@ from collectors.errors import (
 )
 from collectors.publish import open_publisher
 from collectors.reading import EventDict
+from collectors.refused import RefusedEvents
 from collectors.scrape import Scraper
 from collectors.settings import CollectSettings
 from collectors.sources import SOURCES, Source
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 60
 EXIT_OK = 0
+# Something that was read is not in the books: refused, lost on disk, or left at the end.
+EXIT_UNDELIVERED = 1
 EXIT_SETTINGS = 2
 # EX_TEMPFAIL: a supervisor that starts the collector again has solved it.
 EXIT_RESTART = 75
@@ -140,7 +143,8 @@ def run_agent(settings: CollectSettings, *, stop: threading.Event | None = None)
     _stop_on_signals(stopping)
     try:
         with ExitStack() as stack:
-            return _run(settings, stopping, stack)
+            delivery, spool = _run(settings, stopping, stack)
+        return _status(settings, delivery, spool)
     except RestartNeededError as error:
         log.error("%s; the process ends so that a new one loads the new driver", error)
         return EXIT_RESTART
@@ -152,16 +156,32 @@ def run_agent(settings: CollectSettings, *, stop: threading.Event | None = None)
         return EXIT_RESTART
 
 
-def _run(settings: CollectSettings, stop: threading.Event, stack: ExitStack) -> int:
+def _status(settings: CollectSettings, delivery: Delivery, spool: Spool) -> int:
+    state = spool.state()
+    log.info(
+        "collector: ended; delivered=%d refused=%d lost_batches=%d left_batches=%d",
+        delivery.delivered,
+        delivery.refused,
+        state.dropped_batches,
+        state.waiting_batches,
+    )
+    left = settings.exit_when_done and state.waiting_batches
+    return EXIT_UNDELIVERED if delivery.refused or state.dropped_batches or left else EXIT_OK
+
+
+def _run(
+    settings: CollectSettings, stop: threading.Event, stack: ExitStack
+) -> tuple[Delivery, Spool]:
     publisher = open_publisher(settings)
     spool = stack.enter_context(_open_spool(settings))
     agent = Agent(settings, sources=_open_sources(settings), spool=spool)
-    delivery = Delivery(spool, publisher, settings.encoding)
+    refused = RefusedEvents(settings.spool_dir, settings.refused_bytes)
+    delivery = Delivery(spool, publisher, settings.encoding, refused=refused)
     delivery.start()
     stack.callback(lambda: delivery.drain(float(settings.drain_s)))
     stack.callback(agent.close)
     _loop(settings, agent=agent, delivery=delivery, spool=spool, stop=stop)
-    return EXIT_OK
+    return delivery, spool
 
 
 def _loop(
@@ -194,12 +214,13 @@ def _log_state(agent: Agent, delivery: Delivery, spool: Spool) -> None:
     tally, state = agent.tally, spool.state()
     log.info(
         "collector: energy_readings=%d scrapes=%d faults=%d lost_rounds=%d delivered=%d "
-        "publish_failures=%d waiting=%d waiting_bytes=%d dropped=%d sequence=%d",
+        "refused=%d publish_failures=%d waiting=%d waiting_bytes=%d dropped=%d sequence=%d",
         tally.energy_readings,
         tally.scrapes,
         tally.faults,
         tally.lost_rounds,
         delivery.delivered,
+        delivery.refused,
         delivery.failures,
         state.waiting_batches,
         state.waiting_bytes,

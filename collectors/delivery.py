@@ -2,10 +2,12 @@
 
 import logging
 import threading
+import time
 
 from collectors.compact import compact
 from collectors.errors import CollectError, PublishError, SpoolError
 from collectors.publish import Publisher
+from collectors.refused import Refusal, RefusedEvents
 from collectors.spool import Spool
 from ledger.wire.batch import COLUMNAR, Batch
 
@@ -15,17 +17,31 @@ BATCHES_PER_ROUND = 32
 RETRY_S_FIRST = 1
 RETRY_S_MAX = 60
 IDLE_S = 5
+END_S = 2
 
 
 class Delivery:
-    """Sends until told to stop; an error waits and tries again, and nothing is skipped."""
+    """Sends until told to stop; an error waits and tries again, and nothing is skipped.
 
-    def __init__(self, spool: Spool, publisher: Publisher, encoding: str = COLUMNAR) -> None:
+    `delivered` and `refused` are events: what the other side took, and what of it did not count.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        publisher: Publisher,
+        encoding: str = COLUMNAR,
+        *,
+        refused: RefusedEvents,
+    ) -> None:
         self._spool = spool
         self._publisher = publisher
+        self._refused = refused
         self._encode = compact if encoding == COLUMNAR else _as_spooled
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._end = threading.Event()
+        self._ends_at = 0.0
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self.delivered = 0
         self.failures = 0
@@ -34,6 +50,11 @@ class Delivery:
     def alive(self) -> bool:
         """Whether batches are still being sent; false after an error nobody foresaw."""
         return self._thread.is_alive()
+
+    @property
+    def refused(self) -> int:
+        """Events that were read at the other end and will never count."""
+        return self._refused.count
 
     def start(self) -> None:
         """Begin to send."""
@@ -45,12 +66,21 @@ class Delivery:
 
     def drain(self, timeout_s: float) -> None:
         """Stop once the spool is empty or the time is over; the rest stays spooled."""
+        self._ends_at = time.monotonic() + timeout_s
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout_s)
-        self._publisher.close()
+        self._end.set()
+        # The thread closes what it opened; one still waiting for an answer ends with the process.
+        self._thread.join(END_S)
 
     def _run(self) -> None:
+        try:
+            self._send_until_told()
+        finally:
+            self._publisher.close()
+
+    def _send_until_told(self) -> None:
         retry_s = RETRY_S_FIRST
         while True:
             try:
@@ -65,16 +95,28 @@ class Delivery:
                 self.failures += 1
                 log.warning("publish: %s; next try in %d s", error, wait_s)
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
-                if self._stop.is_set():
+                if not self._wait(wait_s):
                     return
-                self._stop.wait(wait_s)
+
+    def _wait(self, seconds: int) -> bool:
+        """Whether there is time for another try, once it has come."""
+        if not self._stop.wait(seconds):
+            return True
+        left_s = self._ends_at - time.monotonic()
+        return left_s > 0 and not self._end.wait(min(seconds, left_s))
 
     def _send_round(self) -> bool:
         batches = self._spool.waiting(BATCHES_PER_ROUND)
         if not batches:
             return False
-        self._publisher.publish([self._encode(batch) for batch in batches])
-        self.delivered += len(batches)
+        by_number = {batch.header.sequence: batch for batch in batches}
+
+        def keep(refusal: Refusal) -> None:
+            self._refused.add(by_number[refusal.sequence], refusal)
+
+        before = self.refused
+        self._publisher.publish([self._encode(batch) for batch in batches], keep)
+        self.delivered += sum(b.header.count for b in batches) - (self.refused - before)
         try:
             self._spool.acknowledge(batches[-1].header.sequence)
         except OSError as error:

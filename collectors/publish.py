@@ -4,8 +4,9 @@ The only file here that imports kafka.
 """
 
 import http.client
+import json
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
 
 from collectors.errors import CollectSettingsError, PublishError
+from collectors.refused import Refusal
 from collectors.settings import CollectSettings, HttpSettings, KafkaSettings
 from ledger.wire.batch import ENCODINGS, MAX_BATCH_BYTES, Batch
 
@@ -22,13 +24,19 @@ HTTP_TIMEOUT_S = 30
 KAFKA_TIMEOUT_S = 60
 RETRY_AFTER_S_MAX = 300
 REPLY_BYTES_SHOWN = 300
-UNPROCESSABLE = 422
+# What a batch is answered with that would be answered so for ever: it goes aside, the next is sent.
+FOR_GOOD = frozenset({400, 409, 413, 415, 422})
+UNCOUNTED = frozenset({"rejected", "conflict"})
+OnRefused = Callable[[Refusal], None]
 
 
 class Publisher(Protocol):
-    """Sends batches in order; returns only when all of them are confirmed, else raises."""
+    """Sends batches in order; returns only when all of them are confirmed, else raises.
 
-    def publish(self, batches: Sequence[Batch]) -> None: ...
+    What the other side confirmed and says that it did not count is handed to `on_refused`.
+    """
+
+    def publish(self, batches: Sequence[Batch], on_refused: OnRefused) -> None: ...
 
     def close(self) -> None: ...
 
@@ -41,8 +49,11 @@ class KafkaPublisher:
         self._settings = settings
         self._producer: Any = None
 
-    def publish(self, batches: Sequence[Batch]) -> None:
-        """Send all, then wait for every one: the broker's in-sync replicas have them."""
+    def publish(self, batches: Sequence[Batch], on_refused: OnRefused) -> None:  # noqa: ARG002
+        """Send all, then wait for every one: the broker's in-sync replicas have them.
+
+        A broker does not read what it keeps, so that it refuses nothing.
+        """
         try:
             producer = self._connected()
             sent = [self._send(producer, batch) for batch in batches]
@@ -84,14 +95,16 @@ class HttpPublisher:
         self._key = settings.api_key.get_secret_value()
         self._connection: http.client.HTTPConnection | None = None
 
-    def publish(self, batches: Sequence[Batch]) -> None:
-        """Send one after the other; each is confirmed by the ledger's 2xx, or its account."""
+    def publish(self, batches: Sequence[Batch], on_refused: OnRefused) -> None:
+        """Send one after the other; each answer confirms a batch, refuses it, or is an error."""
         for batch in batches:
             try:
-                self._post(batch)
+                refusal = self._post(batch)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 raise PublishError(f"{self._url.geturl()}: {error!r}") from error
+            if refusal is not None:
+                on_refused(refusal)
 
     def close(self) -> None:
         """Drop the connection."""
@@ -99,7 +112,7 @@ class HttpPublisher:
         if connection is not None:
             connection.close()
 
-    def _post(self, batch: Batch) -> None:
+    def _post(self, batch: Batch) -> Refusal | None:
         reused = self._connection is not None
         try:
             reply = self._request(batch)
@@ -110,15 +123,15 @@ class HttpPublisher:
             self.close()
             reply = self._request(batch)
         body = reply.read()
-        # 422 with what became of each item: the ledger took the batch, and set all of it aside.
-        taken = reply.status == UNPROCESSABLE and b'"items":' in body
-        if not (200 <= reply.status < 300 or taken):
-            self.close()
-            raise PublishError(
-                f"{self._url.geturl()}: batch {batch.header.sequence} answered "
-                f"{reply.status} {reply.reason}: {body[:REPLY_BYTES_SHOWN]!r}",
-                retry_after_s=_retry_after(reply.getheader("Retry-After")),
-            )
+        said = f"{reply.status} {reply.reason}: {body[:REPLY_BYTES_SHOWN]!r}"
+        taken = 200 <= reply.status < 300
+        if taken or reply.status in FOR_GOOD:
+            return _refusal(batch, body, None if taken else said)
+        self.close()
+        raise PublishError(
+            f"{self._url.geturl()}: batch {batch.header.sequence} answered {said}",
+            retry_after_s=_retry_after(reply.getheader("Retry-After")),
+        )
 
     def _request(self, batch: Batch) -> http.client.HTTPResponse:
         connection = self._connected()
@@ -143,6 +156,23 @@ class HttpPublisher:
             else:
                 self._connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT_S)
         return self._connection
+
+
+def _refusal(batch: Batch, body: bytes, answered: str | None) -> Refusal | None:
+    """What an answer says was not counted; `answered` is said of a batch refused as a whole."""
+    try:
+        items = json.loads(body).get("items", [])
+        reasons = {
+            int(item["ordinal"]): f"{item.get('reason', item['outcome'])}: {item.get('detail', '')}"
+            for item in items
+            if item["outcome"] in UNCOUNTED
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        # A proxy's words, or those of a ledger to come: the status alone decides.
+        reasons = {}
+    if reasons:
+        return Refusal(batch.header.sequence, reasons)
+    return None if answered is None else Refusal(batch.header.sequence, {}, answered)
 
 
 def open_publisher(settings: CollectSettings) -> Publisher:

@@ -33,15 +33,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A segment's good records, where the last ends, and the bytes between and after that are none.
-
-    Torn bytes at the end are a write that a crash cut short, never confirmed to anyone; damaged
-    ones before a good record are a batch that was kept and is lost.
-    """
+    """A segment's good records, where the last ends, and how many bytes follow that are none."""
 
     places: tuple[Place, ...]
     good_end: int
-    damaged_bytes: int
     torn_bytes: int
 
 
@@ -72,8 +67,7 @@ def scan_segment(path: Path) -> Scan:
     data = path.read_bytes()
     places = tuple(_records(path, data))
     good_end = places[-1].offset + places[-1].length if places else 0
-    damaged = good_end - sum(place.length for place in places)
-    return Scan(places, good_end, damaged_bytes=damaged, torn_bytes=len(data) - good_end)
+    return Scan(places, good_end, torn_bytes=len(data) - good_end)
 
 
 def read_record(place: Place) -> Batch | None:

@@ -14,6 +14,7 @@ from pydantic import model_validator as check
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from collectors.errors import CollectSettingsError
+from collectors.refused import KEPT_BYTES
 from ledger.wire.batch import MAX_BATCH_BYTES, TOPIC
 
 ENV_PREFIX = "TOKENLEDGER_COLLECT_"
@@ -53,6 +54,13 @@ class HttpSettings(BaseModel):
     url: str
     api_key: SecretStr
 
+    @check(mode="after")
+    def _key_fits_a_header(self) -> Self:
+        key = self.api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable() and key.strip() == key != ""):
+            raise ValueError("http.api_key has characters that no key has; copy it again")
+        return self
+
 
 class CollectSettings(BaseSettings):
     """Everything the collector is told."""
@@ -65,6 +73,7 @@ class CollectSettings(BaseSettings):
     producer: str = Field(default_factory=socket.gethostname)
     spool_dir: Path = Path("/var/lib/tokenledger/spool")
     spool_bytes: int = Field(default=1024**3, ge=1024**2)
+    refused_bytes: int = Field(default=KEPT_BYTES, ge=0)
     batch_bytes: int = Field(default=MAX_BATCH_BYTES, ge=4096, le=MAX_BATCH_BYTES)
     encoding: Literal["columnar.v1", "ndjson.v1"] = "columnar.v1"
     interval_s: Decimal = Field(default=Decimal(1), ge=Decimal("0.05"), le=3600)
@@ -89,9 +98,18 @@ class CollectSettings(BaseSettings):
 def load_settings(path: Path | None = None, **overrides: Any) -> CollectSettings:
     """Read the file if one is named, then the environment; `overrides` win over both."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("collect", {}) if path else {}
+        table = _table(path) if path else {}
         from_env = CollectSettings().model_dump(exclude_unset=True)
         return CollectSettings(**(table | from_env | overrides))
     except (OSError, ValueError, ValidationError) as error:
         where = f" in {path}" if path else ""
         raise CollectSettingsError(f"collector settings{where}: {error}") from error
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The file's table; ValueError where it has none, because a misspelt one says nothing."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(tables.get("collect"), dict):
+        found = ", ".join(tables) or "nothing"
+        raise ValueError(f"found {found}; write the settings into a table [collect]")
+    return dict(tables["collect"])

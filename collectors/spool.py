@@ -1,7 +1,8 @@
 """A durable queue of batches on disk: each numbered once and kept until it is confirmed.
 
 A batch keeps its number for ever, so sending it again is a duplicate and never a second fact.
-The producer's epoch is made with the directory: a lost directory never reuses a number.
+The producer's epoch is made with the directory: a lost directory never reuses a number. Nor does a
+lost segment or a damaged record: the highest number kept stands in a file of its own as well.
 """
 
 import fcntl
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 SPOOL_BYTES_MAX = 1024 * 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
+HIGHEST = "highest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class SpoolLimits:
 
 @dataclass(frozen=True, slots=True)
 class SpoolState:
-    """The numbers a log line shows: the gap is what the size limit dropped unsent, for ever."""
+    """The numbers a log line shows; `dropped_batches` were kept and are lost: over the size limit,
+    damaged on disk, or in segments that are gone."""
 
     last_sequence: int
     acked_sequence: int
@@ -104,10 +107,22 @@ class Spool:
             return len(made)
 
     def waiting(self, limit: int) -> list[Batch]:
-        """The oldest batches not yet confirmed, in order."""
+        """The oldest batches not yet confirmed, in order, less those damaged meanwhile."""
         with self._mutex:
-            places = [self._waiting[index] for index in range(min(limit, len(self._waiting)))]
-            return [self._load(place) for place in places]
+            found: list[Batch] = []
+            damaged: list[Place] = []
+            for place in self._waiting:
+                if len(found) == limit:
+                    break
+                batch = read_record(place)
+                if batch is None:
+                    damaged.append(place)
+                else:
+                    found.append(batch)
+            for place in damaged:
+                self._waiting.remove(place)
+                self._lose(place.sequence, place.sequence, f"{place.path} is damaged")
+            return found
 
     def acknowledge(self, sequence: int) -> None:
         """Forget every batch up to this number: the ledger or the broker has them."""
@@ -157,15 +172,25 @@ class Spool:
         last = self._acked
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             scan = scan_segment(path)
-            if scan.damaged_bytes:
-                log.error("spool: %s lost %d bytes to damage; a gap", path, scan.damaged_bytes)
             if scan.torn_bytes:
                 log.warning("spool: %s ends in %d torn bytes, cut off", path, scan.torn_bytes)
                 os.truncate(path, scan.good_end)
+            for place in scan.places:
+                if place.sequence > last + 1:
+                    self._lose(last + 1, place.sequence - 1, f"not in any segment before {path}")
+                last = max(last, place.sequence)
             self._waiting.extend(p for p in scan.places if p.sequence > self._acked)
-            last = max([last, *(place.sequence for place in scan.places)])
-        self._next = replace(self._next, sequence=last + 1)
+        highest = _highest(self._directory)
+        if highest > last:
+            self._lose(last + 1, highest, "their segments are gone or damaged")
+        self._next = replace(self._next, sequence=max(last, highest) + 1)
         self._forget(self._acked)
+
+    def _lose(self, first: int, last: int, why: str) -> None:
+        self._dropped += last - first + 1
+        log.error(
+            "spool: batches %d to %d are lost, %s; the ledger shows the gap", first, last, why
+        )
 
     def _write(self, batches: list[Batch]) -> list[Place]:
         """Write and sync all; on any failure none of them exists."""
@@ -178,6 +203,7 @@ class Spool:
                 places.append(Place(batch.header.sequence, self._path, offset, len(record)))
                 offset += len(record)
             os.fdatasync(file)
+            self._note_highest(places[-1].sequence)
         except OSError as error:
             # Should even this fail, the torn bytes are cut off at the next start.
             with suppress(OSError):
@@ -188,6 +214,14 @@ class Spool:
             ) from error
         self._size = offset
         return places
+
+    def _note_highest(self, sequence: int) -> None:
+        """In place and unsynced: it guards against lost files, the segments against power cuts."""
+        file = os.open(self._directory / HIGHEST, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(file, f"{sequence:020d}".encode(), 0)
+        finally:
+            os.close(file)
 
     def _segment(self, sequence: int) -> int:
         if self._file is not None and self._size < self._limits.segment_bytes:
@@ -208,15 +242,6 @@ class Spool:
         if self._file is not None:
             os.close(self._file)
         self._file, self._size = None, 0
-
-    def _load(self, place: Place) -> Batch:
-        batch = read_record(place)
-        if batch is None:
-            raise SpoolError(
-                f"batch {place.sequence} in {place.path} was damaged on disk; "
-                "restart the collector, which leaves it as a gap"
-            )
-        return batch
 
     def _forget(self, sequence: int) -> None:
         while self._waiting and self._waiting[0].sequence <= sequence:
@@ -299,6 +324,15 @@ def _kept_epoch(path: Path, *, source: str, producer: str) -> int:
     if not isinstance(epoch, int):
         raise SpoolError(f"{path} has epoch {epoch!r}; move {path.parent} away")
     return epoch
+
+
+def _highest(directory: Path) -> int:
+    """The highest number kept, as noted beside the segments; nothing where the note is damaged."""
+    try:
+        text = (directory / HIGHEST).read_text(encoding="ascii")
+    except (FileNotFoundError, ValueError):
+        return FIRST_SEQUENCE - 1
+    return int(text) if text.isdigit() and len(text) == 20 else FIRST_SEQUENCE - 1
 
 
 def _number(path: Path) -> int:

@@ -1,5 +1,7 @@
 """The daemon as a process: it reads, spools and sends, stops on SIGTERM and loses nothing."""
 
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +21,7 @@ from ledger.wire.batch import COLUMNAR, Batch
 from ledger.wire.columnar import decode_columnar
 from ledger.wire.events import COUNTERS, ENERGY, explain
 from ledger.wire.ndjson import decode_line, iter_lines
-from tests.collectors.servers import Receiver, serving
+from tests.collectors.servers import Answer, Receiver, serving
 
 ROOT = Path(__file__).parents[2]
 METRICS = 'vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n'
@@ -60,21 +62,79 @@ def _events_of(batch: Batch) -> list[dict[str, Any]]:
 def test_a_replay_ends_when_all_of_it_is_delivered(tmp_path: Path) -> None:
     receiver = Receiver()
     with serving(receiver.answer) as url:
-        status = run_agent(
-            settings_for(
-                tmp_path,
-                replay_file=recording(tmp_path),
-                replay_start="2026-03-01T00:00:00Z",
-                replay_speed="0",
-                exit_when_done=True,
-                http={"url": url, "api_key": "k"},
-            )
-        )
+        status = run_agent(replaying(tmp_path, url))
     events = events_of(receiver)
     assert status == 0
     assert [event["data"]["energy_mj"] for event in events] == [0, 1000, 2000, 3000, 4000]
     assert all(explain(event) == () for event in events)
     assert {event["type"] for event in events} == {ENERGY}
+
+
+@pytest.mark.parametrize("answer", [(401, {}, b"who?"), (503, {}, b""), None])
+def test_a_recording_that_is_not_in_the_books_is_said_by_the_exit_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: Answer | None
+) -> None:
+    caplog.set_level(logging.INFO)
+    with serving(lambda _: answer or (200, {}, b"")) as good:
+        url = "http://127.0.0.1:9" if answer is None else good
+        assert run_agent(replaying(tmp_path, url, drain_s="0.2")) == 1
+    assert "delivered=0 refused=0 lost_batches=0 left_batches=" in caplog.text
+
+
+def test_refused_events_are_said_by_the_exit_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with serving(lambda _: (422, {}, b'{"detail": "no"}')) as url:
+        assert run_agent(replaying(tmp_path, url)) == 1
+    assert "delivered=0 refused=5 lost_batches=0 left_batches=0" in caplog.text
+
+
+def test_the_documented_file_is_one_that_runs(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "collector.md").read_text(encoding="utf-8")
+    receiver = Receiver()
+    with (
+        serving(receiver.answer) as url,
+        serving(lambda _: (200, {}, METRICS.encode())) as engine,
+    ):
+        path = tmp_path / "collector.toml"
+        documented = text.split("```toml\n")[1].split("```")[0]
+        for theirs, ours in {
+            "/var/lib/tokenledger/spool": str(tmp_path / "spool"),
+            "http://127.0.0.1:8000": engine,
+            "http://ledger:8787": url,
+            'interval_s = "1"': 'interval_s = "0.05"',
+        }.items():
+            assert theirs in documented
+            documented = documented.replace(theirs, ours)
+        path.write_text(documented, encoding="utf-8")
+        stop = threading.Event()
+        settings = load_settings(path, nvml="off")
+        agent = threading.Thread(target=run_agent, args=(settings,), kwargs={"stop": stop})
+        agent.start()
+        wait_for(receiver, 1)
+        stop.set()
+        agent.join(15)
+    assert {event["data"]["instance"] for event in events_of(receiver)} == {"gpu-7:8000"}
+
+
+def test_the_documented_events_are_ones_the_ledger_reads() -> None:
+    text = (ROOT / "docs" / "collector.md").read_text(encoding="utf-8")
+    events = [json.loads(part.split("```")[0]) for part in text.split("```json\n")[1:]]
+    assert [event["type"] for event in events] == [ENERGY]
+    assert [explain(event) for event in events] == [()]
+
+
+def replaying(folder: Path, url: str, **more: Any) -> CollectSettings:
+    return settings_for(
+        folder,
+        replay_file=recording(folder),
+        replay_start="2026-03-01T00:00:00Z",
+        replay_speed="0",
+        exit_when_done=True,
+        http={"url": url, "api_key": "k"},
+        **more,
+    )
 
 
 def test_a_server_that_hangs_or_fails_stops_no_other(tmp_path: Path) -> None:
@@ -176,7 +236,15 @@ def test_settings_come_from_one_file_and_variables_win(
 
 
 @pytest.mark.parametrize(
-    "text", ["[collect]\nintervall_s = 1\n", "[collect]\ninterval_s = 0\n", "[collect\n"]
+    "text",
+    [
+        "[collect]\nintervall_s = 1\n",
+        "[collect]\ninterval_s = 0\n",
+        "[collect\n",
+        '[collect.http]\nurl = "http://h"\napi_key = "tlk_…"\n',
+        '[colect]\nproducer = "a"\n',
+        'producer = "a"\n',
+    ],
 )
 def test_a_setting_that_is_misspelt_or_out_of_range_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tokenledger.toml"

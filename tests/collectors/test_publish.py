@@ -1,6 +1,7 @@
 """A batch counts as sent only when the other side has said so."""
 
 import gc
+import json
 import logging
 import time
 import warnings
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 from collectors.delivery import Delivery
 from collectors.errors import CollectSettingsError, PublishError
 from collectors.publish import HttpPublisher, KafkaPublisher
+from collectors.refused import Refusal, RefusedEvents
 from collectors.settings import HttpSettings, KafkaSettings
 from collectors.spool import Spool
 from ledger.wire.batch import Batch, BatchHeader
@@ -30,11 +32,15 @@ def publisher_to(url: str) -> HttpPublisher:
     return HttpPublisher(HttpSettings(url=url, api_key=SecretStr("k")))
 
 
+def never(refusal: Refusal) -> None:
+    raise AssertionError(refusal)
+
+
 def test_http_sends_each_batch_with_its_place_and_key() -> None:
     ledger = Receiver()
     with serving(ledger.answer) as url:
         publisher = publisher_to(url)
-        publisher.publish([batch(1), batch(2)])
+        publisher.publish([batch(1), batch(2)], never)
         publisher.close()
     assert ledger.batches == [batch(1), batch(2)]
     assert set(ledger.keys) == {"Bearer k"}
@@ -55,14 +61,14 @@ def test_what_is_not_confirmed_is_an_error_with_the_time_asked_for(
 ) -> None:
     ledger = Receiver(answers=[answer])
     with serving(ledger.answer) as url, pytest.raises(PublishError) as caught:
-        publisher_to(url).publish([batch(1)])
+        publisher_to(url).publish([batch(1)], never)
     assert caught.value.retry_after_s == wait_s
     assert str(answer[0]) in str(caught.value)
 
 
 def test_a_ledger_that_is_down_is_an_error() -> None:
     with pytest.raises(PublishError, match=r"127\.0\.0\.1:9"):
-        publisher_to("http://127.0.0.1:9").publish([batch(1)])
+        publisher_to("http://127.0.0.1:9").publish([batch(1)], never)
 
 
 def test_a_destination_without_a_host_is_refused() -> None:
@@ -79,13 +85,65 @@ def test_the_spool_is_emptied_only_by_confirmation_and_in_order(tmp_path: Path) 
     ):
         for _ in range(3):
             spool.append([{"type": ENERGY}])
-        delivery = Delivery(spool, publisher_to(url))
+        delivery = Delivery(spool, publisher_to(url), refused=RefusedEvents(tmp_path))
         delivery.start()
         wait_until_empty(spool, delivery)
         delivery.drain(10)
     assert delivery.failures == 2
     assert [kept.header.sequence for kept in ledger.batches] == [1, 1, 1, 2, 3]
     assert len({kept.body for kept in ledger.batches[:3]}) == 1, "sent again as the same batch"
+
+
+ITEMS = [
+    {"ordinal": 0, "outcome": "created"},
+    {"ordinal": 1, "outcome": "rejected", "reason": "forbidden_source", "detail": "not this key's"},
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused", "reason"),
+    [
+        ((200, {}, json.dumps({"items": ITEMS}).encode()), 1, "forbidden_source: not this key's"),
+        ((422, {}, json.dumps({"items": ITEMS[1:]}).encode()), 1, "forbidden_source"),
+        ((413, {}, b"<html>too large</html>"), 2, "413"),
+        ((400, {}, b'{"items": 5}'), 2, "400"),
+    ],
+)
+def test_what_is_refused_for_good_goes_aside_with_its_reason_and_blocks_nothing(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    answer: tuple[int, dict[str, str], bytes],
+    refused: int,
+    reason: str,
+) -> None:
+    ledger = Receiver(answers=[answer])
+    with (
+        serving(ledger.answer) as url,
+        Spool(tmp_path, source="/s", producer="p", new_epoch=1) as spool,
+    ):
+        spool.append([{"type": ENERGY, "n": 0}, {"type": ENERGY, "n": 1}])
+        spool.append([{"type": ENERGY, "n": 2}])
+        delivery = Delivery(spool, publisher_to(url), refused=RefusedEvents(tmp_path))
+        delivery.start()
+        wait_until_empty(spool, delivery)
+        delivery.drain(10)
+    assert (delivery.delivered, delivery.refused) == (3 - refused, refused)
+    kept = [json.loads(line) for line in (tmp_path / "refused.ndjson").read_text().splitlines()]
+    assert [json.loads(one["event"])["n"] for one in kept] == list(range(2 - refused, 2))
+    assert all(one["reason"].startswith(reason) for one in kept)
+    assert reason in caplog.text
+
+
+@pytest.mark.parametrize("bytes_max", [0, 1_000])
+def test_refused_events_are_kept_up_to_a_size_and_counted_beyond(
+    tmp_path: Path, bytes_max: int
+) -> None:
+    refused = RefusedEvents(tmp_path, bytes_max)
+    for number in range(1, 51):
+        refused.add(batch(number), Refusal(number, {}, "no"))
+    assert refused.count == 50
+    path = tmp_path / "refused.ndjson"
+    assert (path.stat().st_size if path.exists() else 0) <= bytes_max
 
 
 def wait_until_empty(spool: Spool, delivery: Delivery) -> None:
@@ -102,7 +160,7 @@ def test_kafka_keeps_the_place_as_headers_and_the_producer_as_key(
 ) -> None:
     topic = kafka_topic()
     publisher = KafkaPublisher(KafkaSettings(bootstrap=[kafka_bootstrap], topic=topic))
-    publisher.publish([batch(1), batch(2)])
+    publisher.publish([batch(1), batch(2)], never)
     publisher.close()
     consumer = KafkaConsumer(
         topic,
@@ -128,7 +186,7 @@ def test_a_broker_that_is_down_is_an_error_that_leaves_no_socket_open(
     caplog.set_level(logging.CRITICAL, logger="kafka")
     before = open_descriptors()
     with pytest.raises(PublishError, match="kafka"):
-        KafkaPublisher(KafkaSettings(bootstrap=["127.0.0.1:9"])).publish([batch(1)])
+        KafkaPublisher(KafkaSettings(bootstrap=["127.0.0.1:9"])).publish([batch(1)], never)
     assert open_descriptors() <= before
 
 

@@ -99,6 +99,8 @@ def test_a_crash_at_any_byte_loses_nothing_confirmed_and_doubles_nothing(tmp_pat
         shutil.copytree(whole, copy)
         with (copy / segment.name).open("r+b") as file:
             file.truncate(cut)
+        # A number is noted once its record is synced, never before.
+        (copy / "highest").write_text(f"{survivors:020d}")
         with open_spool(copy) as spool:
             assert numbers(spool.waiting(10)) == list(range(survivors)), cut
             spool.append([event(9)])
@@ -124,9 +126,50 @@ def test_any_changed_byte_is_noticed_and_never_sent_as_something_else(
     segment.write_bytes(content)
     with open_spool(tmp_path) as spool:
         kept = spool.waiting(10)
-    lost = [batch for batch in original if batch not in kept]
-    assert len(lost) == 1
-    assert kept == [batch for batch in original if batch not in lost]
+        (lost,) = [batch.header.sequence for batch in original if batch not in kept]
+        assert spool.state().dropped_batches == 1
+        spool.append([event(9)])
+        assert sequences(spool.waiting(10)) == sorted({1, 2, 3, 4} - {lost}), "used again"
+    assert kept == [batch for batch in original if batch.header.sequence != lost]
+
+
+def test_a_record_that_is_damaged_while_it_waits_is_named_and_holds_up_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_spool(tmp_path) as spool:
+        for number in range(3):
+            spool.append([event(number)])
+        (segment,) = tmp_path.glob("*.seg")
+        content = bytearray(segment.read_bytes())
+        content[len(content) // 2] ^= 1
+        segment.write_bytes(content)
+        assert numbers(spool.waiting(10)) == [0, 2]
+        assert (spool.state().waiting_batches, spool.state().dropped_batches) == (2, 1)
+    assert "batches 2 to 2 are lost" in caplog.text
+
+
+@pytest.mark.parametrize("confirmed", [0, 1, 4, 5])
+@pytest.mark.parametrize("gone", ["all", "first", "last"])
+def test_numbers_of_segments_that_are_gone_are_named_and_never_used_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, confirmed: int, gone: str
+) -> None:
+    small = SpoolLimits(segment_bytes=1)
+    with open_spool(tmp_path, limits=small) as spool:
+        for number in range(5):
+            spool.append([event(number)])
+        spool.acknowledge(confirmed)
+    segments = sorted(tmp_path.glob("*.seg"))
+    removed = {"all": segments, "first": segments[:1], "last": segments[-1:]}[gone]
+    lost = [number for path in removed if (number := int(path.stem)) > confirmed]
+    for path in removed:
+        path.unlink()
+    with open_spool(tmp_path, limits=small) as spool:
+        assert spool.state().dropped_batches == len(lost)
+        spool.append([event(9)])
+        kept = [n for n in range(confirmed + 1, 6) if n not in lost]
+        assert sequences(spool.waiting(10)) == [*kept, 6]
+    for number in lost:
+        assert any(f"batches {first} to" in caplog.text for first in range(1, number + 1))
 
 
 Steps = st.lists(

@@ -153,7 +153,7 @@ async def by_http(database: Database, folder: Path) -> dict[str, list[tuple[obje
 
 def publish(publisher: KafkaPublisher | HttpPublisher, batches: Sequence[Batch]) -> None:
     try:
-        publisher.publish(batches)
+        publisher.publish(batches, lambda refusal: pytest.fail(str(refusal)))
     finally:
         publisher.close()
 
