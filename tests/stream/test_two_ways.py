@@ -22,9 +22,9 @@ from ledger.demo import own_fleet
 from ledger.demo.deliver import usage_batches, write_recording
 from ledger.demo.entries import entries
 from ledger.domain.author import Author
-from ledger.flows import enter
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.keys import create_api_key
+from ledger.flows.resources import enter_of
 from ledger.flows.settle import settle
 from ledger.settings import Settings
 from ledger.store.connect import connect
@@ -76,8 +76,7 @@ async def books(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
 async def open_factory(connection: Connection) -> None:
     await prepare_storage(connection, now=clock.now())
     for model, body in entries():
-        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in model.__name__[3:])
-        await getattr(enter, f"enter{name}")(connection, read_input(model, body), AUTHOR)
+        await enter_of(model)(connection, read_input(model, body), AUTHOR)
 
 
 def sent() -> tuple[list[Batch], list[own_fleet.Attempt]]:
