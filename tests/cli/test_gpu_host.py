@@ -36,5 +36,5 @@ def test_command_of_the_ledger_says_what_to_install() -> None:
     done = on_gpu_host("status")
     assert done.returncode == 1
     assert done.stderr.startswith("error: `status` needs ")
-    assert "pip install 'tokenledger[ledger,embedded]'" in done.stderr
+    assert "pip install 'tokenledger[ledger,documents,embedded]'" in done.stderr
     assert done.stderr.count("\n") == 1
