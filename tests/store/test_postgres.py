@@ -50,7 +50,9 @@ def test_server_is_postgresql_18_and_listens_on_no_address(server: EmbeddedServe
 
 
 def test_socket_lies_in_a_folder_that_only_its_owner_enters(server: EmbeddedServer) -> None:
-    folder = Path(str(ask(server.url(database="postgres"), "SHOW unix_socket_directories")))
+    said = str(ask(server.url(database="postgres"), "SHOW unix_socket_directories"))
+    folder = server.pgdata / said
+    assert list(folder.glob(".s.PGSQL.*"))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -84,6 +86,24 @@ def test_path_too_long_for_a_socket_still_starts(server_dir: Path) -> None:
         folder = Path(str(ask(url, "SHOW unix_socket_directories")))
         assert not folder.is_relative_to(server_dir)
     assert not folder.exists()
+
+
+def test_nobody_else_reads_what_is_made_nor_gets_further_into_folders_above(
+    server_dir: Path,
+) -> None:
+    outer = server_dir / "closed"
+    outer.mkdir(mode=0o700)
+    above = {folder: folder.stat().st_mode for folder in outer.parents} | {
+        outer: outer.stat().st_mode
+    }
+    with embedded_server(outer / "books", {"fsync": "off"}) as server:
+        server.stop(immediate=True)
+        server.start({"fsync": "off"})
+        assert ask(server.url(database="postgres"), "SELECT 1") == 1
+        made = [outer / "books", *(outer / "books").rglob("*")]
+        lax = [path for path in made if path.lstat().st_mode & 0o077 and not path.is_socket()]
+        assert lax == []
+    assert {folder: folder.stat().st_mode for folder in above} == above
 
 
 def test_roles_are_made_again_without_change(server: EmbeddedServer) -> None:
