@@ -19,6 +19,9 @@ HOUSE = frozenset({"admin", "finance"})
 SENDERS = frozenset({"admin", "ingest"})
 READERS = frozenset({"admin", "finance", "customer"})
 REQUEST_ID_MAX = 128
+# How a route holds a key that is bound to an entity to it; one that does not say refuses such keys.
+# Row-level security does; or `entity` in the query must be its own; or what it names is looked up.
+BY_ROWS, BY_QUERY, BY_NAMES = "rows", "query", "names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,24 @@ async def admit(request: Request[Any, Any, Any]) -> None:
             f"A key of role {caller.role} may not do this.",
             f"Use a key of role {' or '.join(sorted(roles))}.",
         )
+    if caller.entity_id is not None:
+        _hold_to_entity(request, caller.entity_id)
     request.scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
     request.scope["arriving"].of(caller.key_id)  # type: ignore[typeddict-item]
     check_parameters(request)
+
+
+def _hold_to_entity(request: Request[Any, Any, Any], entity_id: str) -> None:
+    held = request.route_handler.opt.get("bound")
+    if held is None:
+        raise ForbiddenError(
+            f"This key is bound to entity {entity_id}, and this concerns others.",
+            "Use a key that is bound to no entity.",
+        )
+    if held == BY_QUERY and request.query_params.getall("entity", []) != [entity_id]:
+        raise ForbiddenError(
+            f"This key is bound to entity {entity_id}.", f"Ask with entity={entity_id}."
+        )
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

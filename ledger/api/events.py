@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Request, Response, post
 
-from ledger.api.access import SENDERS, Caller, caller_of
+from ledger.api.access import BY_NAMES, SENDERS, caller_of
 from ledger.api.answer import JSON, encode
 from ledger.api.body import whole_body
 from ledger.api.problems import (
@@ -14,10 +14,17 @@ from ledger.api.problems import (
     MalformedBodyError,
     UnsupportedMediaError,
 )
-from ledger.api.state import state_of
+from ledger.api.state import WAIT_S, state_of
 from ledger.domain.fact import Fate
 from ledger.domain.ingest.lines import ITEMS_MAX, too_many_items
-from ledger.domain.ingest.record import OUTCOMES, ItemOutcome, Permission, Record, RecordOutcome
+from ledger.domain.ingest.record import (
+    NOBODY,
+    OUTCOMES,
+    ItemOutcome,
+    Permission,
+    Record,
+    RecordOutcome,
+)
 from ledger.wire.batch import COLUMNAR, ENCODINGS, NDJSON, BatchHeader
 
 MEDIA_TYPES = frozenset(
@@ -34,7 +41,7 @@ STEP = 1_024
 REFUSED = (Fate.QUARANTINED, Fate.CONFLICT)
 
 
-@post("/v1/events", roles=SENDERS, status_code=200)
+@post("/v1/events", roles=SENDERS, bound=BY_NAMES, status_code=200)
 async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Store events; safe to repeat. One event, an array, NDJSON or columns; gzip where it is named.
 
@@ -56,7 +63,7 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
         transport="http",
         position=str(request.scope.get("request_id", "")),
         actor=caller_of(request).key_id,
-        permission=_permission(caller_of(request)),
+        permission=await _permission(request),
         encoding=encoding,
     )
     outcome = await state_of(request).intake.store(record)
@@ -74,10 +81,17 @@ def _encoding(content_type: str) -> str:
     return COLUMNAR if media_type == ENCODINGS[COLUMNAR] else NDJSON
 
 
-def _permission(caller: Caller) -> Permission | None:
-    if caller.role == "admin":
-        return None
-    return Permission(frozenset(caller.sources), frozenset(caller.customers))
+async def _permission(request: Request[Any, Any, Any]) -> Permission | None:
+    caller, state = caller_of(request), state_of(request)
+    sources = None if caller.role == "admin" else frozenset(caller.sources)
+    customers = frozenset(caller.customers)
+    if caller.entity_id is None:
+        return None if sources is None else Permission(sources, customers)
+    async with state.keys.acquire(timeout=WAIT_S) as connection:
+        directory = await state.intake.directory.read(connection)
+    reach = directory.reach_of(caller.entity_id)
+    own = customers & reach.customers if customers else reach.customers
+    return Permission(sources, own or NOBODY, reach.foreign)
 
 
 def _shown(outcome: RecordOutcome, request_id: str) -> Response[bytes]:

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.params import FromPath, FromQuery
 
-from ledger.api.access import HOUSE
+from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.headers import disposition
@@ -17,7 +17,7 @@ from ledger.reports.export import SERVICE, How, export_files
 from ledger.store.connect import draw_cut_off
 
 
-@get("/v1/exports", roles=HOUSE)
+@get("/v1/exports", roles=HOUSE, bound=BY_ROWS)
 async def list_formats() -> Response[bytes]:
     """The formats there are."""
     shown = [
@@ -27,7 +27,7 @@ async def list_formats() -> Response[bytes]:
     return answer({"items": shown, "next": None})
 
 
-@get("/v1/exports/{format_name:str}", roles=HOUSE, apart=REPORTS)
+@get("/v1/exports/{format_name:str}", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
 async def export(
     request: Request[Any, Any, Any],
     format_name: FromPath[str],

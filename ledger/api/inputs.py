@@ -8,11 +8,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import ADMIN, HOUSE, READERS
+from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_place, page_of_places
 from ledger.api.session import read_body, read_object, reading, working, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.flows.bound import LEADS_TO_ENTITY
 from ledger.flows.keys import create_api_key, revoke_api_key
 from ledger.flows.resources import RESOURCES, Asked, Change, Enter, Resource, list_page, show_one
 from ledger.store.queries import Connection
@@ -22,6 +23,11 @@ from ledger.wire.inputs import InputModel, read_input
 from ledger.wire.rfc3339 import parse_rfc3339
 
 SEEN_BY: Mapping[str, frozenset[str]] = {"customers": READERS, "house": HOUSE, "admins": ADMIN}
+# What may be shown to whom is settled by row-level security, but for keys, which it does not reach.
+LISTED: Mapping[str, Mapping[str, Any]] = {
+    seen_by: {"roles": roles} | ({} if seen_by == "admins" else {"bound": BY_ROWS})
+    for seen_by, roles in SEEN_BY.items()
+}
 
 
 def _routes(resource: Resource) -> list[HTTPRouteHandler]:
@@ -36,7 +42,7 @@ def _routes(resource: Resource) -> list[HTTPRouteHandler]:
 
 
 def _enter(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRouteHandler:
-    settings: dict[str, Any] = {"roles": HOUSE, "operation_id": f"enter_{_name(resource)}"}
+    settings = {**_entered(model), "operation_id": f"enter_{_name(resource)}"}
     if resource.dated:
 
         @post(f"/v1/{resource.path}", **settings)
@@ -56,7 +62,7 @@ def _enter(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRou
 
 
 def _under(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRouteHandler:
-    @post(_path_under(resource), roles=HOUSE, operation_id=f"enter_{_name(resource)}")
+    @post(_path_under(resource), **_entered(model), operation_id=f"enter_{_name(resource)}")
     async def enter_under(
         request: Request[Any, Any, Any], one: FromPath[str], replace: FromQuery[bool] = False
     ) -> Response[bytes]:
@@ -69,7 +75,7 @@ def _under(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRou
 def _list(resource: Resource) -> HTTPRouteHandler:
     @get(
         f"/v1/{resource.path}",
-        roles=SEEN_BY[resource.seen_by],
+        **LISTED[resource.seen_by],
         operation_id=f"list_{_name(resource)}",
     )
     async def list_all(
@@ -87,7 +93,7 @@ def _list(resource: Resource) -> HTTPRouteHandler:
 def _list_under(resource: Resource) -> HTTPRouteHandler:
     @get(
         _path_under(resource),
-        roles=SEEN_BY[resource.seen_by],
+        **LISTED[resource.seen_by],
         operation_id=f"list_{_name(resource)}",
     )
     async def list_under(
@@ -105,7 +111,7 @@ def _list_under(resource: Resource) -> HTTPRouteHandler:
 def _show(resource: Resource) -> HTTPRouteHandler:
     @get(
         f"/v1/{resource.path}/{{one:str}}",
-        roles=SEEN_BY[resource.seen_by],
+        **LISTED[resource.seen_by],
         operation_id=f"show_{_name(resource)}",
     )
     async def show(request: Request[Any, Any, Any], one: FromPath[str]) -> Response[bytes]:
@@ -122,7 +128,9 @@ def _show(resource: Resource) -> HTTPRouteHandler:
 
 def _change(resource: Resource, what: Change) -> HTTPRouteHandler:
     @patch(
-        f"/v1/{resource.path}/{{one:str}}", roles=HOUSE, operation_id=f"change_{_name(resource)}"
+        f"/v1/{resource.path}/{{one:str}}",
+        **_entered(what.model),
+        operation_id=f"change_{_name(resource)}",
     )
     async def change(request: Request[Any, Any, Any], one: FromPath[str]) -> Response[bytes]:
         new = await _read_of(request, what.model, resource.key, one)
@@ -130,9 +138,15 @@ def _change(resource: Resource, what: Change) -> HTTPRouteHandler:
         async def work(connection: Connection, author: Author) -> dict[str, Any]:
             return {"id": await what.change(connection, new, author)}
 
-        return await write(request, work, status=200)
+        return await write(request, work, concerns=new.model_dump(), status=200)
 
     return change
+
+
+def _entered(model: type[InputModel]) -> dict[str, Any]:
+    """Who may enter it: what leads to no entity is nothing for who is bound to one."""
+    leads = LEADS_TO_ENTITY & model.model_fields.keys()
+    return {"roles": HOUSE} | ({"bound": BY_NAMES} if leads else {})
 
 
 async def _write(
@@ -146,7 +160,7 @@ async def _write(
         written = await enter(connection, new, author, **how)
         return {"added": written} if resource.counted else {"id": getattr(new, resource.key)}
 
-    return await write(request, work)
+    return await write(request, work, concerns=new.model_dump())
 
 
 async def _page(
@@ -208,7 +222,7 @@ async def create_key(request: Request[Any, Any, Any]) -> Response[bytes]:
         made = await create_api_key(connection, new, author)
         return {"key_id": made.key_id, "key": made.text}
 
-    return await write(request, work)
+    return await write(request, work, concerns={})
 
 
 @post("/v1/keys/{key_id:str}/revocation", roles=ADMIN)
@@ -219,7 +233,7 @@ async def revoke_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> 
         await revoke_api_key(connection, key_id, author)
         return {"key_id": key_id, "revoked": True}
 
-    return await write(request, work, status=200)
+    return await write(request, work, concerns={}, status=200)
 
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (

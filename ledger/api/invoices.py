@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import HOUSE, READERS
+from ledger.api.access import BY_NAMES, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_cursor, page, to_cursor
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.headers import disposition
@@ -27,18 +27,18 @@ from ledger.wire.rfc3339 import parse_rfc3339
 RULES = ("allow_unpriced", "allow_open_period", "supplementary")
 
 
-@post("/v1/invoices/preview", roles=HOUSE, status_code=200, apart=FLOWS)
+@post("/v1/invoices/preview", roles=HOUSE, bound=BY_NAMES, status_code=200, apart=FLOWS)
 async def preview(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The invoice of the billing period that holds `at`, as it would be issued now."""
     subscription_id, moment, _ = await _asked(request)
-    async with working(request) as connection:
+    async with working(request, {"subscription_id": subscription_id}) as connection:
         draft = await flow.preview_invoice(
             connection, subscription_id=subscription_id, moment=moment, now=clock.now()
         )
     return answer(_draft(draft))
 
 
-@post("/v1/invoices", roles=HOUSE, apart=FLOWS)
+@post("/v1/invoices", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
 async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Issue the invoice of the billing period that holds `at`."""
     subscription_id, moment, rules = await _asked(request)
@@ -54,10 +54,10 @@ async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
             seal=seal,
         )
 
-    return await write_long(request, work)
+    return await write_long(request, work, concerns={"subscription_id": subscription_id})
 
 
-@get("/v1/invoices", roles=READERS)
+@get("/v1/invoices", roles=READERS, bound=BY_ROWS)
 async def list_invoices(
     request: Request[Any, Any, Any],
     customer: FromQuery[str | None] = None,
@@ -78,7 +78,7 @@ async def list_invoices(
     return answer(page([_shown(row) for row in rows], limit, "invoice_id"))
 
 
-@get("/v1/invoices/{invoice_id:int}", roles=READERS)
+@get("/v1/invoices/{invoice_id:int}", roles=READERS, bound=BY_ROWS)
 async def fetch_invoice(
     request: Request[Any, Any, Any], invoice_id: FromPath[int]
 ) -> Response[bytes]:
@@ -91,13 +91,18 @@ async def fetch_invoice(
     return answer({**_shown(invoice), "snapshot": invoice["snapshot"], "lines": lines})
 
 
-@get("/v1/invoices/{invoice_id:int}/pdf", roles=READERS)
+@get("/v1/invoices/{invoice_id:int}/pdf", roles=READERS, bound=BY_ROWS)
 async def fetch_pdf(request: Request[Any, Any, Any], invoice_id: FromPath[int]) -> Response[bytes]:
     """The PDF as it went out."""
     return await _document(request, invoice_id)
 
 
-@get("/v1/invoices/{invoice_id:int}/lines/{line_no:int}/events", roles=READERS, apart=REPORTS)
+@get(
+    "/v1/invoices/{invoice_id:int}/lines/{line_no:int}/events",
+    roles=READERS,
+    bound=BY_ROWS,
+    apart=REPORTS,
+)
 async def trace(
     request: Request[Any, Any, Any],
     invoice_id: FromPath[int],
@@ -125,12 +130,17 @@ async def trace(
     return answer({"line": line, "items": shown, "next": after})
 
 
-@get("/v1/subscriptions/{subscription_id:str}/adjustments", roles=HOUSE, apart=REPORTS)
+@get(
+    "/v1/subscriptions/{subscription_id:str}/adjustments",
+    roles=HOUSE,
+    bound=BY_NAMES,
+    apart=REPORTS,
+)
 async def adjustments(
     request: Request[Any, Any, Any], subscription_id: FromPath[str]
 ) -> Response[bytes]:
     """What changed about invoiced periods since: lines of the next invoice."""
-    async with working(request) as connection:
+    async with working(request, {"subscription_id": subscription_id}) as connection:
         lines = await flow.pending_adjustments(connection, subscription_id=subscription_id)
     return answer({"items": [_line(line) for line in lines], "next": None})
 

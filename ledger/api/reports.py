@@ -9,7 +9,7 @@ from litestar import Request, Response, get
 from litestar.params import FromQuery
 
 from ledger import clock
-from ledger.api.access import HOUSE, READERS, caller_of
+from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS, caller_of
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
@@ -48,7 +48,7 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
     return ends[0], ends[1]
 
 
-@get("/v1/usage", roles=READERS, apart=REPORTS)
+@get("/v1/usage", roles=READERS, bound=BY_ROWS, apart=REPORTS)
 async def usage(
     request: Request[Any, Any, Any],
     since: FromQuery[str],
@@ -109,7 +109,7 @@ def _part(row: Any, name: str, zone_name: str) -> str:
     return format_rfc3339(at)
 
 
-@get(["/v1/margins", "/v1/costs"], roles=HOUSE, apart=REPORTS)
+@get(["/v1/margins", "/v1/costs"], roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
 async def margins(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
@@ -131,7 +131,7 @@ async def margins(
     return answer(margin_text.to_json(found))
 
 
-@get("/v1/energy", roles=HOUSE, apart=REPORTS)
+@get("/v1/energy", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
 async def energy_of(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
@@ -171,7 +171,7 @@ async def coverage_of(
     return answer(coverage.to_json(found))
 
 
-@get("/v1/hourly", roles=HOUSE, apart=REPORTS)
+@get("/v1/hourly", roles=HOUSE, bound=BY_ROWS, apart=REPORTS)
 async def hourly(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
@@ -185,7 +185,7 @@ async def hourly(
     return answer({"items": rows, "next": None})
 
 
-@get("/v1/activity", roles=READERS)
+@get("/v1/activity", roles=READERS, bound=BY_ROWS)
 async def activity(
     request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
 ) -> Response[bytes]:

@@ -1,6 +1,6 @@
 """How handlers reach the database: reads as the caller, writes as the worker, safe to repeat."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from ledger.api.problems import MalformedBodyError
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
+from ledger.flows.bound import check_bound
 from ledger.flows.supersede import writing
 from ledger.store import api_reads
 from ledger.store.identity import Identity, say_who_asks
@@ -45,9 +46,17 @@ async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def working(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
-    """A connection of the worker, for flows and for reports of the house."""
+async def working(
+    request: Request[Any, Any, Any], concerns: Mapping[str, Any] | None = None
+) -> AsyncIterator[Connection]:
+    """A connection of the worker, for flows and for reports of the house.
+
+    ForbiddenError where a key is bound to an entity and `concerns` names something of another.
+    """
+    bound_to = caller_of(request).entity_id
     async with state_of(request).worker.acquire(timeout=WAIT_S) as connection:
+        if concerns is not None and bound_to is not None:
+            await check_bound(connection, bound_to, concerns)
         yield connection
 
 
@@ -65,11 +74,16 @@ async def read_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 async def write(
-    request: Request[Any, Any, Any], work: Work, *, status: int = 201
+    request: Request[Any, Any, Any],
+    work: Work,
+    *,
+    concerns: Mapping[str, Any],
+    status: int = 201,
 ) -> Response[bytes]:
     """Run a write; with an `Idempotency-Key` header once, in one transaction with its answer.
 
     The same key and request give the stored answer, another request a conflict.
+    `concerns` names what is written, so that a key bound to an entity writes of that entity alone.
     """
 
     async def whole(connection: Connection, author: Author, seal: Seal) -> Any:
@@ -78,11 +92,15 @@ async def write(
             await seal(value)
         return value
 
-    return await write_long(request, whole, status=status)
+    return await write_long(request, whole, concerns=concerns, status=status)
 
 
 async def write_long(
-    request: Request[Any, Any, Any], work: LongWork, *, status: int = 201
+    request: Request[Any, Any, Any],
+    work: LongWork,
+    *,
+    concerns: Mapping[str, Any],
+    status: int = 201,
 ) -> Response[bytes]:
     """`write`, for work of several transactions: it calls `seal` with its answer in the last one.
 
@@ -98,7 +116,7 @@ async def write_long(
             await _store(request, connection, key, status, encode(value))
 
     async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(working(request))
+        connection = await stack.enter_async_context(working(request, concerns))
         if key:
             key_id = caller_of(request).key_id
             await stack.enter_async_context(

@@ -8,13 +8,13 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import ADMIN, HOUSE, caller_of
+from ledger.api.access import ADMIN, BY_QUERY, HOUSE
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.session import Seal, read_body, reading, working, write, write_long
 from ledger.api.state import state_of
 from ledger.domain.author import Author
-from ledger.domain.errors import ForbiddenError, NotFoundError
+from ledger.domain.errors import NotFoundError
 from ledger.domain.ingest.record import ItemOutcome
 from ledger.flows.conflicts import resolve_conflict, show_conflict
 from ledger.flows.release import dismiss_suspense, release_by_hand
@@ -54,10 +54,10 @@ async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) 
         )
         return shown(released)
 
-    return await write_long(request, work, status=200)
+    return await write_long(request, work, concerns={}, status=200)
 
 
-@get("/v1/unpriced", roles=HOUSE, apart=REPORTS)
+@get("/v1/unpriced", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
 async def unpriced(
     request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
 ) -> Response[bytes]:
@@ -103,7 +103,6 @@ async def quarantine_raw(
 @post("/v1/quarantine/{quarantine_id:int}/dismiss", roles=HOUSE)
 async def dismiss(request: Request[Any, Any, Any], quarantine_id: FromPath[int]) -> Response[bytes]:
     """Take an event that could not be read out of what waits: `reason` says why."""
-    _check_whole_house(request)
     given = await read_body(request, Dismissal)
 
     async def work(connection: Connection, author: Author) -> dict[str, Any]:
@@ -111,20 +110,19 @@ async def dismiss(request: Request[Any, Any, Any], quarantine_id: FromPath[int])
         done = await dismiss_quarantine(connection, [quarantine_id], said, now=clock.now())
         return {"quarantine_id": quarantine_id, "dismissed": done}
 
-    return await write(request, work, status=200)
+    return await write(request, work, concerns={}, status=200)
 
 
 @post("/v1/suspense/dismiss", roles=HOUSE)
 async def dismiss_waiting(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Take what waits under a name, or under none, out of what waits: `reason` says why."""
-    _check_whole_house(request)
     given = await read_body(request, SuspenseDismissal)
 
     async def work(connection: Connection, author: Author) -> dict[str, Any]:
         said = replace(author, reason=given.reason)
         return await dismiss_suspense(connection, given.customer_ref, said, now=clock.now())
 
-    return await write(request, work, status=200)
+    return await write(request, work, concerns={}, status=200)
 
 
 @get("/v1/conflicts", roles=HOUSE)
@@ -159,7 +157,6 @@ async def conflict(request: Request[Any, Any, Any], conflict_id: FromPath[int]) 
 @post("/v1/conflicts/{conflict_id:int}/resolve", roles=HOUSE)
 async def resolve(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -> Response[bytes]:
     """Say which side it was: kept, corrected (by what was offered) or resent (under `id`)."""
-    _check_whole_house(request)
     given = await read_body(request, ConflictResolution)
     state = state_of(request)
 
@@ -181,15 +178,7 @@ async def resolve(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -
         )
         return shown(outcomes)
 
-    return await write_long(request, work, status=200)
-
-
-def _check_whole_house(request: Request[Any, Any, Any]) -> None:
-    """What was refused or contradicts is of no one entity, and decided for all of them."""
-    if caller_of(request).entity_id is not None:
-        raise ForbiddenError(
-            "A key of one entity may not decide this.", "Use a key that is bound to none."
-        )
+    return await write_long(request, work, concerns={}, status=200)
 
 
 HANDLERS = (

@@ -96,6 +96,5 @@ def described(record: Record) -> Mapping[str, object]:
         "header": None if record.header is None else record.header.to_fields(),
         "encoding": record.encoding,
         "lane": record.lane,
-        "sources": None if allowed is None else sorted(allowed.sources),
-        "customers": None if allowed is None else sorted(allowed.customers),
+        "permission": None if allowed is None else allowed.to_fields(),
     }

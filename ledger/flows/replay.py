@@ -141,13 +141,11 @@ def _record(item: Quarantined, actor: str) -> Record:
 
 def _as_sent(record: Record, sent_as: Mapping[str, Any]) -> Record:
     """A dead letter with its place, and with no more rights than who sent it had."""
-    allowed = sent_as["sources"] is not None
+    allowed = sent_as["permission"]
     return replace(
         record,
         header=BatchHeader.from_headers(sent_as["header"] or {}),
         encoding=sent_as["encoding"],
         lane=sent_as["lane"],
-        permission=Permission(frozenset(sent_as["sources"]), frozenset(sent_as["customers"]))
-        if allowed
-        else None,
+        permission=None if allowed is None else Permission.from_fields(allowed),
     )

@@ -16,6 +16,7 @@ from ledger.domain.ingest.judge import (
     new_sources,
     refuse_customers,
     refuse_forms,
+    refuse_readings,
     refuse_sources,
 )
 from ledger.domain.ingest.key import Keyed, assign_keys
@@ -70,6 +71,7 @@ async def resolve(
     KeyCollisionError where two keys have one hash. `connection` is not inside a transaction.
     """
     refuse_sources(prepared)
+    refuse_readings(prepared)
     known = await _register_sources(connection, prepared, directory)
     refuse_forms(prepared, known)
     targets = find_targets(prepared, known)

@@ -24,6 +24,7 @@ async def read_directory(connection: Connection, version: int) -> Directory:
     customers = await DIRECTORY["list_customers"].rows(connection)
     tiers = await DIRECTORY["list_entity_tiers"].rows(connection)
     key_tiers = await DIRECTORY["list_key_tiers"].rows(connection)
+    members = await DIRECTORY["list_members"].rows(connection)
     sources = await DIRECTORY["list_sources"].rows(connection)
     return Directory(
         version=version,
@@ -31,6 +32,7 @@ async def read_directory(connection: Connection, version: int) -> Directory:
         names=await _read_names(connection),
         key_tiers={row["key_id"]: row["tier"] for row in key_tiers},
         tier_rules=await _read_tier_rules(connection),
+        members=frozenset((row["member"], row["entity_id"]) for row in members),
         entity_tiers={row["entity_id"]: row["default_tier"] for row in tiers},
         sources={row["source"]: SourceForm(row["source_id"], row["form"]) for row in sources},
     )

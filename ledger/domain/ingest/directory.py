@@ -53,8 +53,17 @@ class SourceForm:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """An entity's customers, and the GPUs and engine instances that only others deployed."""
+
+    customers: frozenset[str]
+    foreign: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
-    """A snapshot of the slow facts, taken at `version`."""
+    """A snapshot of the slow facts, taken at `version`; `members` are pairs of a GPU or engine
+    instance and an entity that deployed it."""
 
     version: int = 0
     customers: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +72,18 @@ class Directory:
     tier_rules: Sequence[TierRule] = ()
     entity_tiers: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, SourceForm] = field(default_factory=dict)
+    members: frozenset[tuple[str, str]] = frozenset()
+    _reaches: dict[str, Reach] = field(default_factory=dict, compare=False)
+
+    def reach_of(self, entity: str) -> Reach:
+        """What a key bound to an entity may write."""
+        if entity not in self._reaches:
+            own = {member for member, of in self.members if of == entity}
+            self._reaches[entity] = Reach(
+                frozenset(name for name, of in self.customers.items() if of == entity),
+                frozenset(member for member, _ in self.members) - own,
+            )
+        return self._reaches[entity]
 
     def customer_of(self, ref: str, moment: int) -> str | None:
         """Our id of a customer named `ref` at `moment`: by id, else by dated name, else None."""

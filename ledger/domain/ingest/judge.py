@@ -3,7 +3,7 @@
 Invariant: a refused row claims no id and no place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -95,10 +95,7 @@ def _refuse(prepared: Prepared, wrong: Sequence[tuple[str, int, str]], reason: R
         for frame in _frames(prepared):
             mine = _owned(prepared, frame).filter(source=source, record=record)["row"]
             rows |= dict.fromkeys(mine.to_list(), (source, detail))
-    ids = prepared.ids(rows) if rows else {}
-    for row, (source, detail) in rows.items():
-        prepared.rejects[row] = Reject(reason, detail, ids[row], source)
-    drop_rows(prepared, rows)
+    _reject(prepared, rows, reason)
 
 
 def refuse_sources(prepared: Prepared) -> None:
@@ -126,9 +123,28 @@ def refuse_customers(prepared: Prepared) -> None:
             continue
         detail = f"data.customer_id: this key may not write usage of {ref!r}; use another key"
         wrong[row] = (source, detail)
+    _reject(prepared, wrong, Reason.FORBIDDEN_CUSTOMER)
+
+
+def refuse_readings(prepared: Prepared) -> None:
+    """Refuse readings of GPUs and engine instances of other entities than the key is bound to."""
+    if not any(r.permission is not None and r.permission.foreign for r in prepared.records):
+        return
+    for frame, column in ((prepared.energy, "gpu_uuid"), (prepared.counters, "instance")):
+        wrong: dict[int, tuple[str, str]] = {}
+        for row, source, name in frame.select("row", "source", column).iter_rows():
+            allowed = prepared.records[prepared.items.owners[row]].permission
+            if allowed is not None and name in allowed.foreign:
+                detail = f"data: this key may not write readings of {name!r}; use another key"
+                wrong[row] = (source, detail)
+        _reject(prepared, wrong, Reason.FORBIDDEN_CUSTOMER)
+
+
+def _reject(prepared: Prepared, wrong: Mapping[int, tuple[str, str]], reason: Reason) -> None:
+    """Refuse rows, each with its source and detail."""
     ids = prepared.ids(wrong) if wrong else {}
     for row, (source, detail) in wrong.items():
-        prepared.rejects[row] = Reject(Reason.FORBIDDEN_CUSTOMER, detail, ids[row], source)
+        prepared.rejects[row] = Reject(reason, detail, ids[row], source)
     drop_rows(prepared, wrong)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from ledger.domain.fact import Fate, Reason
 from ledger.domain.ingest.lines import items_guessed
@@ -22,16 +23,40 @@ OUTCOMES: Mapping[Fate, str] = {
 _NONE_OF_THE_REST = (0,) * (len(Fate) - 1)
 
 
+# No customer has an empty id: who may write usage of these customers only may write nobody's.
+NOBODY = frozenset({""})
+
+
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What a key may write: these sources, and where not empty usage of these customers only."""
+    """What a key may write: these sources (None: any), and where not empty usage of these
+    customers only. `foreign` are GPUs and engine instances of others, whose readings it may not."""
 
-    sources: frozenset[str]
+    sources: frozenset[str] | None
     customers: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
 
     def writes(self, source: str) -> bool:
         """Whether it may write events of `source`."""
-        return source in self.sources
+        return self.sources is None or source in self.sources
+
+    def to_fields(self) -> Mapping[str, Sequence[str] | None]:
+        """It as JSON."""
+        return {
+            "sources": None if self.sources is None else sorted(self.sources),
+            "customers": sorted(self.customers),
+            "foreign": sorted(self.foreign),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Sequence[str] | None]) -> Self:
+        """What `to_fields` gave."""
+        sources = fields["sources"]
+        return cls(
+            None if sources is None else frozenset(sources),
+            frozenset(fields["customers"] or ()),
+            frozenset(fields["foreign"] or ()),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,11 @@ SELECT d.deployment_id, d.entity_id, d.model, d.tier, d.engine_instances,
   FROM deployment d WHERE d.tier IS NOT NULL AND upper_inf(d.recorded)
  ORDER BY d.deployment_id, lower(d.valid);
 
+-- name: list_members
+-- Every GPU and engine instance that a deployment names, with its entity, as recorded now. A scan.
+SELECT DISTINCT m.member, d.entity_id
+  FROM deployment_member m JOIN deployment d USING (deployment_row_id) WHERE upper_inf(m.recorded);
+
 -- name: list_entity_tiers
 -- The default tier of every entity. A scan.
 SELECT e.entity_id, e.default_tier FROM entity e;

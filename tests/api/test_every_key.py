@@ -1,0 +1,373 @@
+"""Every operation by every kind of key: who may not is told so, and nobody sees or changes more.
+
+A route without a line in the table fails, so that whoever adds one says who may use it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pytest
+from litestar.routes import HTTPRoute
+
+from ledger.api.app import create_app
+from ledger.settings import Settings
+from ledger.store.queries import Connection
+from tests.api.served import Served, serve
+from tests.api.two_entities import FOREIGN, FROM, OWN, PERIOD, entered, fill_two, make_keys, used
+from tests.support.database import Database
+
+ALL = frozenset({"admin", "finance", "ingest", "customer"})
+HOUSE, READERS = frozenset({"admin", "finance"}), frozenset({"admin", "finance", "customer"})
+ADMIN, SENDERS = frozenset({"admin"}), frozenset({"admin", "ingest"})
+# Kinds of keys: the role each has, and whether it is bound to an entity.
+KEYS = {
+    "admin": ("admin", False),
+    "bound admin": ("admin", True),
+    "finance": ("finance", False),
+    "bound finance": ("finance", True),
+    "ingest": ("ingest", False),
+    "bound ingest": ("ingest", True),
+    "ingest of customers": ("ingest", False),
+    "customer": ("customer", False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Whose roles may use an operation (None: everybody), and how a bound key is held.
+
+    rows: it sees its own; query: it must name its entity; names: it may name its own only;
+    never: it is refused.
+    """
+
+    roles: frozenset[str] | None
+    held: str = "never"
+
+
+def resource(path: str, readers: frozenset[str], *, enter: str = "names") -> dict[str, Line]:
+    """The operations of what is entered."""
+    return {
+        f"GET /v1/{path}": Line(readers, "rows"),
+        f"GET /v1/{path}/{{}}": Line(readers, "rows"),
+        f"POST /v1/{path}": Line(HOUSE, enter),
+    }
+
+
+OPERATIONS = {
+    "GET /": Line(None),
+    "GET /web/{}": Line(None),
+    "GET /healthz": Line(None),
+    "GET /readyz": Line(None),
+    "GET /metrics": Line(HOUSE),
+    "POST /v1/events": Line(SENDERS, "names"),
+    **resource("entities", READERS),
+    "PATCH /v1/entities/{}": Line(HOUSE, "names"),
+    **resource("customers", READERS),
+    "PATCH /v1/customers/{}": Line(HOUSE, "names"),
+    **resource("aliases", HOUSE),
+    **resource("facilities", HOUSE),
+    **resource("pues", HOUSE),
+    **resource("assets", HOUSE),
+    **resource("tariffs", HOUSE),
+    "GET /v1/tariffs/{}/prices": Line(HOUSE, "rows"),
+    "POST /v1/tariffs/{}/prices": Line(HOUSE, "names"),
+    **resource("deployments", HOUSE),
+    **resource("rate-cards", READERS),
+    "GET /v1/rate-cards/{}/prices": Line(READERS, "rows"),
+    "POST /v1/rate-cards/{}/prices": Line(HOUSE, "names"),
+    **resource("subscriptions", READERS),
+    **resource("fx-rates", HOUSE, enter="never"),
+    "GET /v1/keys": Line(ADMIN),
+    "GET /v1/keys/{}": Line(ADMIN),
+    "POST /v1/keys": Line(ADMIN),
+    "POST /v1/keys/{}/revocation": Line(ADMIN),
+    "GET /v1/usage": Line(READERS, "rows"),
+    "GET /v1/margins": Line(HOUSE, "query"),
+    "GET /v1/costs": Line(HOUSE, "query"),
+    "GET /v1/energy": Line(HOUSE, "query"),
+    "GET /v1/coverage": Line(HOUSE),
+    "GET /v1/hourly": Line(HOUSE, "rows"),
+    "GET /v1/activity": Line(READERS, "rows"),
+    "GET /v1/status": Line(HOUSE),
+    "POST /v1/invoices/preview": Line(HOUSE, "names"),
+    "GET /v1/invoices": Line(READERS, "rows"),
+    "POST /v1/invoices": Line(HOUSE, "names"),
+    "GET /v1/invoices/{}": Line(READERS, "rows"),
+    "GET /v1/invoices/{}/pdf": Line(READERS, "rows"),
+    "GET /v1/invoices/{}/lines/{}/events": Line(READERS, "rows"),
+    "GET /v1/subscriptions/{}/adjustments": Line(HOUSE, "names"),
+    "GET /v1/suspense": Line(HOUSE),
+    "POST /v1/suspense/{}/release": Line(HOUSE),
+    "POST /v1/suspense/dismiss": Line(HOUSE),
+    "POST /v1/quarantine/{}/dismiss": Line(HOUSE),
+    "GET /v1/conflicts": Line(HOUSE),
+    "GET /v1/conflicts/{}": Line(HOUSE),
+    "POST /v1/conflicts/{}/resolve": Line(HOUSE),
+    "GET /v1/unpriced": Line(HOUSE, "query"),
+    "GET /v1/quarantine": Line(HOUSE),
+    "GET /v1/quarantine/{}/raw": Line(ADMIN),
+    "GET /v1/exports": Line(HOUSE, "rows"),
+    "GET /v1/exports/{}": Line(HOUSE, "query"),
+}
+
+
+def served_operations() -> Iterator[str]:
+    """METHOD and path of everything the app answers to, its own schema left out."""
+    for route in create_app(Settings()).routes:
+        if isinstance(route, HTTPRoute) and not route.path.startswith("/schema"):
+            for handler in route.route_handlers:
+                for method in sorted(handler.http_methods - {"OPTIONS"}):
+                    yield f"{method} {re.sub(r'{[^}]*}', '{}', route.path)}"
+
+
+def test_every_operation_has_a_line() -> None:
+    assert sorted(served_operations()) == sorted(OPERATIONS)
+
+
+@pytest.fixture
+async def two(database: Database, worker: Connection) -> Any:
+    async with serve(database, worker) as served:
+        # What every served API has is of a third entity, which nobody here may meet either.
+        await fill_two(served, worker)
+        make_keys(served)
+        yield served
+
+
+def filled(operation: str, entity: str, customer: str, invoice_id: int = 1) -> tuple[str, str]:
+    """METHOD and a path that names what an entity has."""
+    method, path = operation.split(" ")
+    named = {
+        "entities": entity,
+        "customers": customer,
+        "aliases": f"{customer}-crm",
+        "facilities": f"{entity}-site",
+        "pues": f"{entity}-site",
+        "assets": f"{entity}-asset",
+        "tariffs": f"{entity}-tariff",
+        "deployments": f"{entity}-dep",
+        "rate-cards": f"{entity}-card",
+        "subscriptions": f"{customer}-sub",
+        "fx-rates": "EUR-USD",
+        "invoices": str(invoice_id),
+        "suspense": "nobody",
+        "exports": "usage",
+        "quarantine": "1",
+    }
+    for word, name in named.items():
+        path = path.replace(f"/{word}/{{}}", f"/{word}/{name}")
+    return method, path.replace("{}", "1")
+
+
+def asked(entity: str) -> dict[str, str]:
+    """Every query parameter that a report takes."""
+    return {**PERIOD, "entity": entity}
+
+
+async def test_nobody_does_what_its_key_is_not_for(two: Served) -> None:
+    for operation, line in OPERATIONS.items():
+        method, path = filled(operation, *OWN)
+        for key, (role, bound) in KEYS.items():
+            status = two.call(method, path, role=key, json={}).status_code
+            told = f"{operation} by {key}: {status}"
+            if line.roles is None:
+                assert status not in {401, 403}, told
+            elif role not in line.roles or (bound and line.held == "never"):
+                assert status == 403, told
+            elif not bound:
+                assert status not in {401, 403}, told
+            assert status < 500 or operation == "GET /readyz", told
+        for nobody in (None, "revoked"):
+            status = two.call(method, path, role=nobody, json={}).status_code
+            assert (status == 401) == (line.roles is not None), f"{operation}, {nobody}: {status}"
+
+
+def invoice_ids(served: Served) -> dict[str, int]:
+    found = served.get("/v1/invoices").json()["items"]
+    return {row["customer_id"]: row["invoice_id"] for row in found}
+
+
+async def test_what_is_read_is_of_its_own_entity(two: Served) -> None:
+    ids = invoice_ids(two)
+    for key in ("bound admin", "bound finance", "customer"):
+        reads_its_own(two, key, ids)
+
+
+def reads_its_own(two: Served, key: str, ids: dict[str, int]) -> None:
+    """Ask everything with every parameter, and find nothing of anybody else in any answer."""
+    shown = 0
+    for operation, line in OPERATIONS.items():
+        if line.roles is None or not operation.startswith("GET"):
+            continue
+        for entity, customer in (OWN, FOREIGN):
+            method, path = filled(operation, entity, customer, ids[customer])
+            for params in ({}, PERIOD, asked(OWN[0]), asked(FOREIGN[0])):
+                answer = two.call(method, path, role=key, params=params)
+                told = f"{operation} by {key} with {params}: {answer.text[:300]}"
+                if answer.status_code == 200:
+                    said = answer.content.lower()
+                    assert not [word for word in (*FOREIGN, "factory") if word.encode() in said], (
+                        told
+                    )
+                    shown += any(word.encode() in said for word in OWN)
+                if line.held == "query" and key != "customer":
+                    assert (answer.status_code == 403) == (params != asked(OWN[0])), told
+    assert shown > 10
+
+
+async def test_totals_are_of_its_own_entity_alone(two: Served) -> None:
+    for path in ("/v1/usage", "/v1/hourly"):
+        whole = two.get(path, params=asked(OWN[0])).json()["items"]
+        own = two.get(path, role="bound finance", params=asked(OWN[0])).json()["items"]
+        assert own == whole != []
+        assert two.get(path, role="bound finance", params=asked(FOREIGN[0])).json()["items"] == []
+    (row,) = two.get("/v1/usage", role="bound finance", params={**PERIOD, "by": ""}).json()["items"]
+    assert row["uncached"] == 1000
+
+
+TABLES = """
+SELECT table_name FROM information_schema.tables
+ WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+   AND table_name NOT IN (
+       'cut_off', 'receipt', 'quarantine', 'quarantine_raw', 'source', 'usage_key')
+"""
+
+
+async def counts(owner: Connection) -> dict[str, int]:
+    """Rows of every table but of those that say what was refused, and under which names."""
+    names = [row[0] for row in await owner.fetch(TABLES)]
+    each = " UNION ALL ".join(f"""SELECT '{name}', count(*) FROM "{name}" """ for name in names)
+    return {row[0]: row[1] for row in await owner.fetch(each)}
+
+
+def written(entity: str, customer: str) -> dict[str, list[dict[str, Any]]]:
+    """A body of every operation that writes, naming an entity's own."""
+    bodies = {f"POST /v1/{path}": [body] for path, body in entered(entity, customer)}
+    at = {"subscription_id": f"{customer}-sub", "at": "2023-11-16T00:00:00Z"}
+    change = {"valid_from": "2024-01-01", "name": "Renamed"}
+    return bodies | {
+        f"PATCH /v1/entities/{entity}": [change],
+        f"PATCH /v1/customers/{customer}": [change],
+        "POST /v1/invoices/preview": [at],
+        "POST /v1/invoices": [at],
+    }
+
+
+# What is of one's own and reaches for another's all the same.
+REACHING = {
+    "POST /v1/customers": [{"customer_id": "delta", "entity_id": "mill", "name": "Mine now"}],
+    "POST /v1/aliases": [
+        {"alias": "delta-crm", "customer_id": "gamma", **FROM},
+        {"alias": "gamma-erp", "customer_id": "delta", **FROM},
+    ],
+    "POST /v1/facilities": [
+        {"facility_id": "forge-site", "entity_id": "mill", "name": "Mine now", "zone": "UTC"}
+    ],
+    "POST /v1/tariffs": [
+        {"tariff_id": "new", "facility_id": "forge-site", "name": "T", "currency": "USD"}
+    ],
+    "POST /v1/rate-cards": [
+        {"rate_card_id": "forge-card", "entity_id": "mill", "name": "P", "currency": "USD"}
+    ],
+    "POST /v1/subscriptions": [
+        {
+            "subscription_id": "gamma-sub",
+            "customer_id": "gamma",
+            "rate_card_id": "forge-card",
+            **FROM,
+        },
+        {
+            "subscription_id": "delta-sub",
+            "customer_id": "gamma",
+            "rate_card_id": "mill-card",
+            **FROM,
+        },
+    ],
+}
+
+
+def reaching_assets() -> list[tuple[str, dict[str, Any]]]:
+    own = dict(entered(*OWN))
+    asset, deployment = own["assets"], own["deployments"]
+    return [
+        ("assets", {**asset, "asset_id": "forge-asset"}),
+        ("assets", {**asset, "asset_id": "new", "facility_id": "forge-site"}),
+        ("deployments", {**deployment, "deployment_id": "forge-dep"}),
+        ("deployments", {**deployment, "deployment_id": "new", "asset_id": "forge-asset"}),
+    ]
+
+
+async def test_what_is_written_is_of_its_own_entity(two: Served, owner: Connection) -> None:
+    tried = [(op, body) for op, bodies in written(*FOREIGN).items() for body in bodies]
+    tried += [(op, body) for op, bodies in REACHING.items() for body in bodies]
+    tried += [(f"POST /v1/{path}", body) for path, body in reaching_assets()]
+    before = await counts(owner)
+    for operation, body in tried:
+        method, path = operation.split(" ")
+        for key, params in product(("bound admin", "bound finance"), ({}, {"replace": "true"})):
+            answer = two.call(method, path, role=key, json=body, params=params)
+            refused = {403, 422} if params else {403}
+            assert answer.status_code in refused, f"{operation} {body} {params}: {answer.text}"
+            assert "delta" not in answer.text
+    assert await counts(owner) == before
+    for operation, bodies in written(*OWN).items():
+        method, path = operation.split(" ")
+        answer = two.call(method, path, role="bound finance", json=bodies[0])
+        assert answer.status_code not in {401, 403}, f"{operation}: {answer.text}"
+        assert answer.status_code < 300 or operation == "POST /v1/invoices", answer.text
+
+
+def reading(gpu: str) -> dict[str, Any]:
+    data = {"gpu_uuid": gpu, "epoch": "e", "energy_mj": 5}
+    return {
+        **used(*OWN),
+        **{"id": f"energy-{gpu}", "type": "gpu.energy.v1"},
+        "data": data,
+    }
+
+
+async def test_what_is_sent_is_of_its_own_customers(two: Served, owner: Connection) -> None:
+    for key in ("bound admin", "bound ingest", "ingest of customers"):
+        before = await counts(owner)
+        refuses_foreign(two, key)
+        assert await counts(owner) == before
+        fine = two.send({**used(*OWN), "id": f"by {key}"}, reading("GPU-mill"), role=key).json()
+        assert fine["counts"]["counted"] + fine["counts"]["duplicate"] == 2, fine
+
+
+def refuses_foreign(two: Served, key: str) -> None:
+    """Send usage, corrections, ids and readings of others, each alone."""
+    mine, other = used(*OWN), used(*FOREIGN)
+    over = {"supersedes": "delta-event", "revision": 1}
+    tried = [
+        {**other, "id": "new-1"},
+        {**mine, "id": "new-2", "data": {**mine["data"], "customer_id": "delta-crm"}},
+        {**mine, "id": "new-3", "data": {**mine["data"], "customer_id": "unheard-of"}},
+        {**other, "id": "new-4", "data": {**other["data"], **over}},
+        {**other, "id": "delta-event"},
+    ]
+    if key != "ingest of customers":
+        tried.append(reading("GPU-forge"))
+    for event in tried:
+        (item,) = two.send(event, role=key).json()["items"]
+        assert item["outcome"] == "rejected", f"{event}: {item}"
+        assert item["reason"] in {"forbidden_customer", "forbidden_target"}, item
+
+
+async def test_an_answer_given_once_is_kept_for_its_key_alone(two: Served) -> None:
+    body = {"alias": "gamma-new", "customer_id": "gamma", **FROM}
+    first = two.post("/v1/aliases", body, role="bound finance", idempotency_key="k")
+    assert first.status_code == 201
+    again = two.post("/v1/aliases", body, role="bound finance", idempotency_key="k")
+    assert again.content == first.content
+    foreign = {"alias": "delta-new", "customer_id": "delta", **FROM}
+    assert two.post("/v1/aliases", foreign, idempotency_key="k2").status_code == 201
+    refused = two.post("/v1/aliases", foreign, role="bound finance", idempotency_key="k2")
+    assert refused.status_code == 403
+
+
+async def test_a_bound_admin_makes_no_key_that_is_not_bound(two: Served) -> None:
+    refused = two.post("/v1/keys", {"role": "admin"}, role="bound admin")
+    assert refused.status_code == 403

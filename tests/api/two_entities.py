@@ -1,0 +1,113 @@
+"""Two entities with everything there is of each, for tests of who may see and do what."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger.flows.settle import settle
+from ledger.store.queries import Connection
+from tests.api.served import SOURCE, Served, attempt
+
+FROM = {"valid_from": "2023-01-01T00:00:00Z"}
+# Hardware serves for an hour, so that settling it is soon done.
+HOUR = {"valid_from": "2023-11-16T18:00:00Z", "valid_to": "2023-11-16T19:00:00Z"}
+PERIOD = {"since": "2023-11-01T00:00:00Z", "until": "2023-12-01T00:00:00Z"}
+NOW = datetime(2023, 12, 2, tzinfo=UTC)
+# Nothing that one of them has may be seen or named by the other.
+OWN, FOREIGN = ("mill", "gamma"), ("forge", "delta")
+
+
+def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
+    """Everything that is entered of an entity: a path and a body each."""
+    site = {"facility_id": f"{entity}-site", "entity_id": entity, "name": f"{entity} site"}
+    asset = {
+        **{"asset_id": f"{entity}-asset", "entity_id": entity, "facility_id": f"{entity}-site"},
+        **{"name": f"{entity} GPUs", "terms": "lease", "gpu_count": 8, "currency": "USD"},
+        **{"gpu_hour_rate": "2", "all_in": True, **HOUR},
+    }
+    price = {"meter": "input", "amount": "5", **FROM}
+    card = {"rate_card_id": f"{entity}-card", "entity_id": entity, "name": f"{entity} prices"}
+    return [
+        ("entities", {"entity_id": entity, "name": entity, "currency": "USD", "zone": "UTC"}),
+        ("customers", {"customer_id": customer, "entity_id": entity, "name": customer}),
+        ("aliases", {"alias": f"{customer}-crm", "customer_id": customer, **FROM}),
+        ("facilities", {**site, "zone": "UTC"}),
+        ("pues", {"facility_id": f"{entity}-site", "pue": "1.2", **FROM}),
+        ("assets", asset),
+        (
+            "tariffs",
+            {
+                **{"tariff_id": f"{entity}-tariff", "facility_id": f"{entity}-site"},
+                **{"name": f"{entity} power", "currency": "USD"},
+            },
+        ),
+        (
+            f"tariffs/{entity}-tariff/prices",
+            {
+                "prices": [
+                    {"start": "2023-11-01T00:00:00Z", "resolution_minutes": 60}
+                    | {"price_per_mwh": "50"}
+                ]
+            },
+        ),
+        (
+            "deployments",
+            {
+                **{"deployment_id": f"{entity}-dep", "asset_id": f"{entity}-asset", **HOUR},
+                **{"model": f"{entity}-llm", "gpu_uuids": [f"GPU-{entity}"]},
+                "engine_instances": [f"{entity}-engine"],
+            },
+        ),
+        ("rate-cards", {**card, "currency": "USD", "prices": [price]}),
+        (f"rate-cards/{entity}-card/prices", {"meter": "output", "amount": "15", **FROM}),
+        (
+            "subscriptions",
+            {
+                **{"subscription_id": f"{customer}-sub", "customer_id": customer},
+                **{"rate_card_id": f"{entity}-card", **FROM},
+            },
+        ),
+    ]
+
+
+def used(entity: str, customer: str) -> dict[str, Any]:
+    """A usage event of an entity's customer on the entity's own engine."""
+    return attempt(
+        f"{customer}-event",
+        customer_id=customer,
+        served_model=f"{entity}-llm",
+        agent_id=f"{customer}-agent",
+        engine={"name": "vllm", "instance": f"{entity}-engine"},
+    )
+
+
+async def fill_two(served: Served, worker: Connection) -> None:
+    """Enter both, send usage of both, settle, and issue an invoice of each."""
+    for entity, customer in (OWN, FOREIGN):
+        for path, body in entered(entity, customer):
+            answer = served.post(f"/v1/{path}", body)
+            assert answer.status_code == 201, answer.text
+    sent = served.send(used(*OWN), used(*FOREIGN), role="admin")
+    assert sent.json()["counts"]["counted"] == 2, sent.text
+    await settle(worker, now=NOW)
+    for _, customer in (OWN, FOREIGN):
+        body = {"subscription_id": f"{customer}-sub", "at": "2023-11-16T00:00:00Z"}
+        answer = served.post("/v1/invoices", body)
+        assert answer.status_code == 201, answer.text
+
+
+def make_keys(served: Served) -> None:
+    """A key of every kind, beside those that are served already."""
+    wanted = {
+        "bound admin": {"role": "admin", "entity_id": OWN[0]},
+        "bound finance": {"role": "finance", "entity_id": OWN[0]},
+        "bound ingest": {"role": "ingest", "entity_id": OWN[0], "sources": [SOURCE]},
+        "ingest of customers": {"role": "ingest", "sources": [SOURCE], "customers": [OWN[1]]},
+        "customer": {"role": "customer", "customer_id": OWN[1]},
+        "revoked": {"role": "admin"},
+    }
+    for name, body in wanted.items():
+        answer = served.post("/v1/keys", body)
+        assert answer.status_code == 201, answer.text
+        served.keys[name] = answer.json()["key"]
+    revoked = served.keys["revoked"].split("_")[1]
+    assert served.post(f"/v1/keys/{revoked}/revocation", {}).status_code == 200
