@@ -9,22 +9,21 @@ CREATE DOMAIN currency AS text CHECK (VALUE ~ '^[A-Z]{3}$');
 
 CREATE SEQUENCE batch_seq AS bigint;
 
--- Advisory locks: (1, 1) in the two-key space is the gate; a batch number is its own key in the
--- one-key space. The gate is a session lock because it must be free again before the batch commits.
+-- The gate is a session lock (locks.sql) because it must be free again before the batch commits.
 CREATE FUNCTION draw_batch_seq() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   drawn bigint;
 BEGIN
-  PERFORM pg_advisory_lock_shared(1, 1);
+  PERFORM pg_advisory_lock_shared(lock_class('gate'), 0);
   BEGIN
     drawn := nextval('batch_seq');
     PERFORM pg_advisory_xact_lock(drawn);
   EXCEPTION WHEN query_canceled OR OTHERS THEN
-    PERFORM pg_advisory_unlock_shared(1, 1);
+    PERFORM pg_advisory_unlock_shared(lock_class('gate'), 0);
     RAISE;
   END;
-  PERFORM pg_advisory_unlock_shared(1, 1);
+  PERFORM pg_advisory_unlock_shared(lock_class('gate'), 0);
   RETURN drawn;
 END $$;
 
@@ -44,7 +43,7 @@ DECLARE
   smallest_open bigint;
   drawn cut_off;
 BEGIN
-  PERFORM pg_advisory_lock(1, 1);
+  PERFORM pg_advisory_lock(lock_class('gate'), 0);
   BEGIN
     SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_drawn FROM batch_seq s;
     SELECT min((l.classid::bigint << 32) | l.objid::bigint) INTO smallest_open
@@ -52,10 +51,10 @@ BEGIN
      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.mode = 'ExclusiveLock' AND l.granted
        AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
   EXCEPTION WHEN query_canceled OR OTHERS THEN
-    PERFORM pg_advisory_unlock(1, 1);
+    PERFORM pg_advisory_unlock(lock_class('gate'), 0);
     RAISE;
   END;
-  PERFORM pg_advisory_unlock(1, 1);
+  PERFORM pg_advisory_unlock(lock_class('gate'), 0);
   INSERT INTO cut_off (batch_seq, purpose)
     VALUES (coalesce(smallest_open - 1, last_drawn), purpose)
     RETURNING * INTO drawn;

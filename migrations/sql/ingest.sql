@@ -339,7 +339,7 @@ DECLARE
   home name := (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.oid = 'usage_fact'::regclass);
 BEGIN
-  PERFORM pg_advisory_xact_lock(1, 2);
+  PERFORM pg_advisory_xact_lock(lock_class('partitions'), 0);
   FOREACH parent IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading'] LOOP
     FOR n IN 0 .. days - 1 LOOP
       day := first_day + n;

@@ -113,7 +113,7 @@ CREATE FUNCTION touch_directory() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
   -- Held until the change is visible: a number alone would be seen before what it announces.
-  PERFORM pg_advisory_xact_lock_shared(1, 3);
+  PERFORM pg_advisory_xact_lock_shared(lock_class('directory'), 0);
   PERFORM nextval('directory_version');
   RETURN NULL;
 END $$;

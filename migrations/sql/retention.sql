@@ -8,8 +8,8 @@ GRANT DELETE ON usage_delta, activity_delta, activity_mask TO tokenledger_worker
 
 CREATE INDEX ON cut_off (batch_seq);
 
--- Advisory lock (1, 3) in the two-key space: shared by a transaction that has drawn a cut-off nobody
--- else sees yet, exclusive for one step of a fold, which would otherwise merge across it.
+-- The lock of that name is shared by a transaction that has drawn a cut-off nobody else sees yet: one step of a fold,
+-- which would otherwise merge across it, takes it alone.
 CREATE OR REPLACE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -17,8 +17,8 @@ DECLARE
   smallest_open bigint;
   drawn cut_off;
 BEGIN
-  PERFORM pg_advisory_xact_lock_shared(1, 3);
-  PERFORM pg_advisory_lock(1, 1);
+  PERFORM pg_advisory_xact_lock_shared(lock_class('cut_off'), 0);
+  PERFORM pg_advisory_lock(lock_class('gate'), 0);
   BEGIN
     SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_drawn FROM batch_seq s;
     SELECT min((l.classid::bigint << 32) | l.objid::bigint) INTO smallest_open
@@ -26,10 +26,10 @@ BEGIN
      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.mode = 'ExclusiveLock' AND l.granted
        AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
   EXCEPTION WHEN query_canceled OR OTHERS THEN
-    PERFORM pg_advisory_unlock(1, 1);
+    PERFORM pg_advisory_unlock(lock_class('gate'), 0);
     RAISE;
   END;
-  PERFORM pg_advisory_unlock(1, 1);
+  PERFORM pg_advisory_unlock(lock_class('gate'), 0);
   INSERT INTO cut_off (batch_seq, purpose)
     VALUES (coalesce(smallest_open - 1, last_drawn), purpose)
     RETURNING * INTO drawn;

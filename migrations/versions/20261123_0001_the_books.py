@@ -10,6 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     for room in (
+        "locks",
         "clock",
         "parties",
         "cost_inputs",

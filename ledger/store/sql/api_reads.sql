@@ -6,11 +6,11 @@ SELECT request_digest, status, body FROM idempotency_key
 -- name: lock_idempotent
 -- Waits for whoever writes under this key; the lock is the session's, not the transaction's.
 SELECT set_config('lock_timeout', '20s', true),
-       pg_advisory_lock(5, hashtext(:key_id || ' ' || :idempotency_key));
+       pg_advisory_lock(lock_class('request'), hashtext(:key_id || ' ' || :idempotency_key));
 
 -- name: unlock_idempotent
 -- Lets the next one in.
-SELECT pg_advisory_unlock(5, hashtext(:key_id || ' ' || :idempotency_key));
+SELECT pg_advisory_unlock(lock_class('request'), hashtext(:key_id || ' ' || :idempotency_key));
 
 -- name: insert_idempotent
 -- Keeps the answer of a write.

@@ -1,10 +1,10 @@
 -- name: lock_stage
--- One run of a stage at a time: waits for the other. In the two-key space, which cut-offs do not read.
-SELECT pg_advisory_lock(3, hashtext(:stage));
+-- One run of a stage at a time: waits for the other.
+SELECT pg_advisory_lock(lock_class('stage'), hashtext(:stage));
 
 -- name: unlock_stage
 -- Frees what lock_stage took in this session.
-SELECT pg_advisory_unlock(3, hashtext(:stage));
+SELECT pg_advisory_unlock(lock_class('stage'), hashtext(:stage));
 
 -- name: list_cost_entities
 -- Entities that own or lease hardware, or run a deployment.

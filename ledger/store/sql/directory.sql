@@ -6,7 +6,8 @@ SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM directory_version
 -- Whether a change is under way that raised the number and is not visible yet.
 SELECT EXISTS (
   SELECT FROM pg_locks l
-   WHERE l.locktype = 'advisory' AND l.classid = 1 AND l.objid = 3 AND l.objsubid = 2 AND l.granted
+   WHERE l.locktype = 'advisory' AND l.classid = lock_class('directory')::oid
+     AND l.objid = 0 AND l.objsubid = 2 AND l.granted
      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
 
 -- name: list_customers

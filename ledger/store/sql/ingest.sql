@@ -37,7 +37,8 @@ SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k WHE
 -- name: lock_places
 -- Waits, in the order given, for whoever stores or corrects the same places; two keys, so that no
 -- cut-off takes these locks for batch numbers.
-SELECT pg_advisory_xact_lock(4, p.place) FROM unnest(:places::int[]) WITH ORDINALITY AS p(place, n) ORDER BY p.n;
+SELECT pg_advisory_xact_lock(lock_class('place'), p.place)
+  FROM unnest(:places::int[]) WITH ORDINALITY AS p(place, n) ORDER BY p.n;
 
 -- name: find_batches
 -- Which of these places are taken, and by what. Primary key.

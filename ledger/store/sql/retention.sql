@@ -14,7 +14,7 @@ ORDER BY 1;
 
 -- name: try_lock_fold
 -- One step of one fold at a time, and none while a transaction has drawn a cut-off it did not commit.
-SELECT pg_try_advisory_xact_lock(1, 3);
+SELECT pg_try_advisory_xact_lock(lock_class('cut_off'), 0);
 
 -- name: fold_usage
 -- Merges at most `most` usage rows of some windows; a row goes and comes back in one statement.
