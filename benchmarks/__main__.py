@@ -10,6 +10,7 @@ from benchmarks import (
     flatness,
     ingest,
     latency,
+    mixed,
     over_http,
     profile_ingest,
     stream,
@@ -22,6 +23,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     **{name: stream.benchmark(name) for name in stream.FORMS},
     "http": over_http.run,
     "latency": latency.run,
+    "mixed": mixed.run,
     **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
     "check": check.run,
     "evidence": evidence.run,
@@ -53,6 +55,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-# Whoever is told to end stops its servers as well.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-sys.exit(main(sys.argv[1:]))
+# Processes that a measurement starts read this file as well.
+if __name__ == "__main__":
+    # Whoever is told to end stops its servers as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main(sys.argv[1:]))

@@ -67,7 +67,7 @@ def _pair(bench: Bench, topic: Topic, batches: Sequence[Batch]) -> tuple[Sent, R
 def measure_http(bench: Bench, batches: Sequence[Batch]) -> Sent:
     """Send the batches on kept connections to an API with a database of its own."""
     lanes = [list(batches[n::CONNECTIONS]) for n in range(CONNECTIONS)]
-    with bench.fresh() as database, _api(database) as (url, key, process):
+    with bench.fresh() as database, served_api(database) as (url, key, process):
         watch = Watch(process)
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             sending = partial(_send, url, key)
@@ -87,7 +87,8 @@ def measure_http(bench: Bench, batches: Sequence[Batch]) -> Sent:
 
 
 @contextmanager
-def _api(database: Database) -> Iterator[tuple[str, str, psutil.Process]]:
+def served_api(database: Database) -> Iterator[tuple[str, str, psutil.Process]]:
+    """An API process over it: its URL, the key of a sender, and the process."""
     key = asyncio.run(_key(database))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -100,7 +101,7 @@ def _api(database: Database) -> Iterator[tuple[str, str, psutil.Process]]:
 async def _key(database: Database) -> str:
     connection = await connect(database.worker_url)
     try:
-        new = NewApiKey(role="ingest", sources=("gw/sequenced",))
+        new = NewApiKey(role="ingest", sources=("gw/sequenced", "gw/mixed"))
         return (await create_api_key(connection, new, AUTHOR)).text
     finally:
         await connection.close()

@@ -5,6 +5,7 @@ wait for it. Requests that wait for a free place are few too, and the rest come 
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ from ledger.api.body import whole_body
 from ledger.domain.errors import UnavailableError
 
 REPORTS, FLOWS = "reports", "flows"
-# At once, of each kind; and how many may wait, for how long.
-RUNNING_MAX = 2
+# At once, of each kind: they leave half of the machine to events. And how many may wait, how long.
+RUNNING_MAX = max(1, (os.cpu_count() or 1) // 2)
 WAITING_MAX = 16
 WAIT_S = 20
 ANSWER_S = 600

@@ -1,6 +1,10 @@
 """How the application is served: one place for every limit of the server in front of it."""
 
 import resource
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -12,6 +16,30 @@ from ledger.settings import Settings
 FILES_OF_OURS = 128
 # Requests under way when it is asked to end have so long.
 END_S = 10
+
+
+class Server(uvicorn.Server):
+    """Ends when it is told to, and leaves the process to whoever started it.
+
+    uvicorn's own way sends the signal again when it is done: nothing after it would be ended.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM ask it to end while it serves, where they are not ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def server_config(app: Any, settings: Settings, **given: Any) -> uvicorn.Config:

@@ -1,10 +1,8 @@
 """`tokenledger api`: the HTTP API on one host and port."""
 
 import sys
-from contextlib import suppress
 
 import click
-import uvicorn
 
 from ledger.commands.options import PORT
 from ledger.domain.errors import MissingInputError
@@ -32,7 +30,7 @@ def api(host: str | None, port: int | None) -> None:
     share_heaps()
     frames_in_one_thread()
     from ledger.api.app import create_app
-    from ledger.api.server import server_config
+    from ledger.api.server import Server, server_config
     from ledger.commands.background import watch
     from ledger.commands.metrics_address import serve_metrics
     from ledger.commands.report_process import report_process
@@ -44,10 +42,7 @@ def api(host: str | None, port: int | None) -> None:
         report_process(settings) as apart,
     ):
         app = create_app(settings, apart=apart)
-        server = uvicorn.Server(
-            server_config(app, settings, host=settings.host, port=settings.port)
-        )
-        with suppress(KeyboardInterrupt):
-            server.run()
+        server = Server(server_config(app, settings, host=settings.host, port=settings.port))
+        server.run()
     if not server.started:
         sys.exit(NOT_STARTED)

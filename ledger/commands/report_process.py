@@ -6,6 +6,7 @@ It goes when the server goes, however that ends: it reads a pipe whose other end
 import logging
 import multiprocessing
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from ledger.api.server import Server
 from ledger.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,8 @@ def _serve(settings: Settings, socket: str, alive: Connection) -> None:
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     os.nice(NICENESS)
+    # Ctrl-C is sent to both; it ends with the server it belongs to.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from ledger.api.app import create_app
 
     with suppress(FileNotFoundError):
@@ -78,23 +82,12 @@ def _serve(settings: Settings, socket: str, alive: Connection) -> None:
         access_log=False,
         timeout_graceful_shutdown=END_S // 2,
     )
-    server = _Server(config)
+    server = Server(config)
     threading.Thread(target=_end_with, args=(alive, server), daemon=True).start()
     server.run()
 
 
-class _Server(uvicorn.Server):
-    """Ends with the server it belongs to, and not by a signal sent to both."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        import signal
-
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        yield
-
-
-def _end_with(alive: Connection, server: uvicorn.Server) -> None:
+def _end_with(alive: Connection, server: Server) -> None:
     with suppress(EOFError, OSError):
         alive.recv()
     server.should_exit = True

@@ -2,18 +2,16 @@
 
 import asyncio
 import logging
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import uvicorn
 
 from ledger import clock
 from ledger.api.app import create_app
-from ledger.api.server import server_config
+from ledger.api.server import Server, server_config
 from ledger.commands.background import background, watch
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.metrics_address import serve_metrics
@@ -30,14 +28,6 @@ from ledger.store.keys import list_api_keys
 from ledger.store.postgres import EmbeddedServer, embedded_server
 from ledger.store.roles import API, OWNER, WORKER
 from ledger.wire.inputs import NewApiKey
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us: its own way would end the process before the database is stopped."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @click.command()
@@ -74,13 +64,11 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
 
 async def serve(settings: Settings, listening: socket.socket, apart: Path) -> None:
     """Serve the API on a socket until SIGINT or SIGTERM."""
-    server = _Server(server_config(create_app(settings, apart=apart), settings, log_config=None))
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, lambda: setattr(server, "should_exit", True))
+    server = Server(server_config(create_app(settings, apart=apart), settings, log_config=None))
     host, port = listening.getsockname()[:2]
-    click.echo(f"Serving http://{host}:{port} from {settings.data_dir}. Stop with Ctrl-C.")
-    await server.serve(sockets=[listening])
+    with server.capture_signals():
+        click.echo(f"Serving http://{host}:{port} from {settings.data_dir}. Stop with Ctrl-C.")
+        await server.serve(sockets=[listening])
 
 
 @contextmanager
