@@ -171,7 +171,8 @@ class _Answer:
 def _head(request: Request[Any, Any, Any], body: bytes) -> bytes:
     scope = request.scope
     query = scope["query_string"]
-    path = scope.get("raw_path") or scope["path"].encode()
+    # Some servers say the query with the path.
+    path = scope["raw_path"].partition(b"?")[0]
     lines = [
         b"%s %s%s HTTP/1.1" % (request.method.encode(), path, b"?" + query if query else b""),
         b"host: reports",
