@@ -26,6 +26,7 @@ test: $(STAMP) ## every test, on a real PostgreSQL and a real Kafka broker
 
 torture: $(STAMP) ## 200 seeds of faults against a naive model of the truth (SEEDS=17 for one)
 	$(BIN)/python -m tests.support.kafka
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1-20000)
 	$(BIN)/python -m tests.torture --seeds $(or $(SEEDS),1-200 --json benchmarks/torture.json) $(ARGS)
 
 demo: $(STAMP) ## two factories from events to invoices (ARGS=--exit to end instead of serving)

@@ -89,6 +89,15 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file durable as it is read now."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_durably(path: Path, text: str) -> None:
     """Replace a small file as a whole, durable before the old one is gone."""
     draft = path.with_name(path.name + ".new")

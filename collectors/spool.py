@@ -10,15 +10,16 @@ import json
 import logging
 import os
 import threading
+import zlib
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from collectors.errors import SpoolError
+from collectors.numbers import keep_numbers, kept_numbers
 from collectors.segments import (
     SUFFIX,
     Place,
@@ -26,6 +27,7 @@ from collectors.segments import (
     read_record,
     scan_segment,
     sync_directory,
+    sync_file,
     write_durably,
 )
 from ledger.wire.batch import FIRST_SEQUENCE, MAX_BATCH_BYTES, Batch, BatchHeader
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 
 SPOOL_BYTES_MAX = 1024 * 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
-HIGHEST = "highest"
+ACKED, HIGHEST = "acked", "highest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Spool:
                     f"batch {sequence} was never spooled in {self._directory}; "
                     f"the last is {self._next.sequence - 1}"
                 )
-            write_durably(self._directory / "acked", str(sequence))
+            self._keep_acked(sequence, self._next.sequence - 1)
             self._acked = sequence
             self._forget(sequence)
 
@@ -168,23 +170,57 @@ class Spool:
 
     def _recover(self) -> None:
         """Take up the numbers where they stopped; a torn tail was never confirmed to anyone."""
-        self._acked = _number(self._directory / "acked")
-        last = self._acked
+        acked, issued = self._kept_numbers()
+        scanned: list[Place] = []
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             scan = scan_segment(path)
             if scan.torn_bytes:
                 log.warning("spool: %s ends in %d torn bytes, cut off", path, scan.torn_bytes)
                 os.truncate(path, scan.good_end)
-            for place in scan.places:
-                if place.sequence > last + 1:
-                    self._lose(last + 1, place.sequence - 1, f"not in any segment before {path}")
-                last = max(last, place.sequence)
-            self._waiting.extend(p for p in scan.places if p.sequence > self._acked)
-        highest = _highest(self._directory)
-        if highest > last:
-            self._lose(last + 1, highest, "their segments are gone or damaged")
-        self._next = replace(self._next, sequence=max(last, highest) + 1)
+            # What is read now may not be what a crash would leave: a write taken back before.
+            sync_file(path)
+            scanned.extend(scan.places)
+        # Without its number everything found goes out once more: duplicates, each counted once.
+        self._acked = FIRST_SEQUENCE - 1 if acked is None else acked
+        self._waiting.extend(place for place in scanned if place.sequence > self._acked)
+        found = max([self._acked, *(place.sequence for place in scanned)])
+        last = max(found, issued)
+        if last > found or acked is None:
+            # No segment says it any more: it is kept in two places again.
+            self._keep_acked(self._acked, last)
+        if last >= FIRST_SEQUENCE:
+            keep_numbers(self._directory / HIGHEST, last)
+        if acked is not None:
+            self._name_lost(last)
+        self._next = replace(self._next, sequence=last + 1)
         self._forget(self._acked)
+
+    def _keep_acked(self, acked: int, issued: int) -> None:
+        keep_numbers(self._directory / ACKED, acked, issued)
+
+    def _kept_numbers(self) -> tuple[int | None, int]:
+        """The last confirmed number, None where damage took it, and the last one given out."""
+        paths = (self._directory / ACKED, self._directory / HIGHEST)
+        numbers = [kept_numbers(path) for path in paths]
+        damaged = [p for p, n in zip(paths, numbers, strict=True) if not n and p.exists()]
+        for path in damaged:
+            log.error("spool: %s is damaged, and made again", path)
+        if len(damaged) == len(paths):
+            raise SpoolError(f"{ACKED} and {HIGHEST} are damaged; move {self._directory} away")
+        acked: int | None = FIRST_SEQUENCE - 1
+        if paths[0] in damaged:
+            acked = None
+        elif numbers[0]:
+            acked = numbers[0][0]
+        return acked, max([FIRST_SEQUENCE - 1, *numbers[0], *numbers[1]])
+
+    def _name_lost(self, last: int) -> None:
+        """Say which numbers after the last confirmed have no batch on disk: they are not used."""
+        expected = self._acked + 1
+        for sequence in [*sorted(place.sequence for place in self._waiting), last + 1]:
+            if sequence > expected:
+                self._lose(expected, sequence - 1, "their segments are gone or damaged")
+            expected = max(expected, sequence + 1)
 
     def _lose(self, first: int, last: int, why: str) -> None:
         self._dropped += last - first + 1
@@ -194,6 +230,7 @@ class Spool:
 
     def _write(self, batches: list[Batch]) -> list[Place]:
         """Write and sync all; on any failure none of them exists."""
+        last = batches[-1].header.sequence
         file = self._segment(batches[0].header.sequence)
         places, offset = [], self._size
         try:
@@ -203,25 +240,27 @@ class Spool:
                 places.append(Place(batch.header.sequence, self._path, offset, len(record)))
                 offset += len(record)
             os.fdatasync(file)
-            self._note_highest(places[-1].sequence)
+            keep_numbers(self._directory / HIGHEST, last)
         except OSError as error:
-            # Should even this fail, the torn bytes are cut off at the next start.
-            with suppress(OSError):
-                os.ftruncate(file, self._size)
-            self._end_segment()
+            left = self._undo(file, last)
             raise SpoolError(
-                f"cannot write to {self._path}: {error}; free the disk or move the spool"
+                f"cannot write to {self._path}: {error}; free the disk or move the spool{left}"
             ) from error
         self._size = offset
         return places
 
-    def _note_highest(self, sequence: int) -> None:
-        """In place and unsynced: it guards against lost files, the segments against power cuts."""
-        file = os.open(self._directory / HIGHEST, os.O_WRONLY | os.O_CREAT, 0o600)
+    def _undo(self, file: int, last: int) -> str:
+        """Take back what a failed write left; what cannot be taken back keeps its numbers."""
         try:
-            os.pwrite(file, f"{sequence:020d}".encode(), 0)
+            os.ftruncate(file, self._size)
+            # A crash would bring it back, under numbers that others have by then.
+            os.fdatasync(file)
+        except OSError:
+            self._next = replace(self._next, sequence=last + 1)
+            return f"; batches to {last} may turn up again"
         finally:
-            os.close(file)
+            self._end_segment()
+        return ""
 
     def _segment(self, sequence: int) -> int:
         if self._file is not None and self._size < self._limits.segment_bytes:
@@ -270,7 +309,10 @@ class Spool:
         used = {place.path for place in self._waiting}
         for path in self._directory.glob(f"*{SUFFIX}"):
             if path not in used and (self._file is None or path != self._path):
-                path.unlink()
+                try:
+                    path.unlink()
+                except OSError as error:
+                    log.warning("spool: %s is not needed and stays for now: %s", path, error)
 
 
 def _write_all(file: int, data: bytes) -> None:
@@ -302,10 +344,10 @@ def _identity(directory: Path, *, source: str, producer: str, new_epoch: int) ->
     """The epoch of this directory, made once; a directory keeps the names it was made for."""
     path = directory / "identity.json"
     if not path.exists():
-        if any(directory.glob(f"*{SUFFIX}")):
+        if any(directory.glob(f"*{SUFFIX}")) or (directory / HIGHEST).exists():
             raise SpoolError(f"{path} is missing beside segments; move {directory} away")
         made = {"source": source, "producer": producer, "epoch": new_epoch}
-        write_durably(path, json.dumps(made, sort_keys=True))
+        write_durably(path, json.dumps(made | {"crc32": _checksum(made)}, sort_keys=True))
         return new_epoch
     return _kept_epoch(path, source=source, producer=producer)
 
@@ -314,8 +356,11 @@ def _kept_epoch(path: Path, *, source: str, producer: str) -> int:
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         names, epoch = (kept["source"], kept["producer"]), kept["epoch"]
-    except (ValueError, KeyError, TypeError) as error:
+        checksum = kept.pop("crc32")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpoolError(f"{path} is damaged ({error}); move {path.parent} away") from error
+    if checksum != _checksum(kept):
+        raise SpoolError(f"{path} is damaged (its checksum differs); move {path.parent} away")
     if names != (source, producer):
         raise SpoolError(
             f"spool {path.parent} belongs to source {names[0]}, producer {names[1]}; "
@@ -326,21 +371,5 @@ def _kept_epoch(path: Path, *, source: str, producer: str) -> int:
     return epoch
 
 
-def _highest(directory: Path) -> int:
-    """The highest number kept, as noted beside the segments; nothing where the note is damaged."""
-    try:
-        text = (directory / HIGHEST).read_text(encoding="ascii")
-    except (FileNotFoundError, ValueError):
-        return FIRST_SEQUENCE - 1
-    return int(text) if text.isdigit() and len(text) == 20 else FIRST_SEQUENCE - 1
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return FIRST_SEQUENCE - 1
-    except ValueError as error:
-        raise SpoolError(
-            f"{path} holds no number; write the last confirmed batch into it"
-        ) from error
+def _checksum(said: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(said, sort_keys=True).encode())

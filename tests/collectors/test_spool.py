@@ -99,8 +99,8 @@ def test_a_crash_at_any_byte_loses_nothing_confirmed_and_doubles_nothing(tmp_pat
         shutil.copytree(whole, copy)
         with (copy / segment.name).open("r+b") as file:
             file.truncate(cut)
-        # A number is noted once its record is synced, never before.
-        (copy / "highest").write_text(f"{survivors:020d}")
+        # A batch is written before its number is.
+        (copy / "highest").unlink()
         with open_spool(copy) as spool:
             assert numbers(spool.waiting(10)) == list(range(survivors)), cut
             spool.append([event(9)])
@@ -277,3 +277,38 @@ def test_a_disk_that_fills_up_keeps_what_was_there_and_numbers_stay_whole(tmp_pa
         assert sequences(spool.waiting(10)) == [1, 2]
     with open_spool(tmp_path) as spool:
         assert numbers(spool.waiting(10)) == [0, 2]
+
+
+def test_lost_segments_are_a_named_gap_and_their_numbers_are_not_used_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_spool(tmp_path) as spool:
+        for number in range(4):
+            spool.append([event(number)])
+        spool.acknowledge(1)
+    for segment in tmp_path.glob("*.seg"):
+        segment.unlink()
+    for number in (5, 6):
+        with open_spool(tmp_path) as spool:
+            assert "batches 2 to 4 are lost" in caplog.text
+            spool.append([event(number)])
+            assert sequences(spool.waiting(10)) == list(range(5, number + 1))
+        # One of the two places that know the number is enough.
+        (tmp_path / "highest").write_text("damaged")
+
+
+@pytest.mark.parametrize("name", ["acked", "highest", "identity.json"])
+def test_a_flipped_digit_is_no_other_number(tmp_path: Path, name: str) -> None:
+    with open_spool(tmp_path) as spool:
+        for number in range(3):
+            spool.append([event(number)])
+        spool.acknowledge(1)
+    text = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(text.replace("77" if name == "identity.json" else text[0], "9", 1))
+    if name == "identity.json":
+        with pytest.raises(SpoolError, match="checksum"):
+            open_spool(tmp_path)
+        return
+    with open_spool(tmp_path) as spool:
+        spool.append([event(3)])
+        assert sequences(spool.waiting(10))[-3:] == [2, 3, 4]
