@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
+from itertools import chain, islice
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import click
@@ -12,7 +14,7 @@ from ledger.commands.database import Database, author_of, database_options
 from ledger.commands.imports import pairs
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.show import json_option, print_json, print_table, progress
-from ledger.commands.usage_file import open_usage_file
+from ledger.commands.usage_file import digest_of, open_usage_file
 from ledger.flows.backfill import (
     BODY_BYTES_MAX,
     CONFLICT,
@@ -26,9 +28,11 @@ from ledger.flows.backfill import (
 from ledger.flows.backfill import backfill as run_backfill
 from ledger.flows.backfill_rows import TARGETS, RowShape
 from ledger.flows.ingest import prepare_storage
+from ledger.flows.known_file import claim_file
 from ledger.flows.limits import limits_of
 from ledger.store.queries import Connection
 
+FOLDS: dict[str | None, Literal[0, 1]] = {"first": 0, "second": 1}
 MEANING = {
     CREATED: "counted",
     CORRECTED: "counted as corrections",
@@ -47,9 +51,15 @@ MEANING = {
 @click.option("--map", "mapped", multiple=True, help="MEANING=COLUMN, like input=ContextTokens.")
 @click.option("--set", "fixed", multiple=True, help="MEANING=VALUE for every row.")
 @click.option("--tz", default="UTC", show_default=True, help="Of times without an offset.")
+@click.option(
+    "--fold",
+    type=click.Choice(["first", "second"]),
+    help="Which one a time without an offset is that --tz has twice.",
+)
 @click.option("--source", help="What the file is called; by default its base name.")
 @delimiter_option
 @click.option("--correct", is_flag=True, help="Mean it: lines that changed correct what is there.")
+@click.option("--again", is_flag=True, help="Mean it: the same bytes count under a second name.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and write nothing.")
 @json_option
 @database_options
@@ -62,9 +72,11 @@ def backfill(
     mapped: Sequence[str],
     fixed: Sequence[str],
     tz: str,
+    fold: str | None,
     source: str | None,
     delimiter: str,
     correct: bool,
+    again: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -74,6 +86,7 @@ def backfill(
         targets=tuple(columns),
         fixed=pairs(fixed, "--set"),
         zone=_zone(tz),
+        fold=FOLDS.get(fold),
     )
     options = Options(
         author_of("backfill").actor,
@@ -82,14 +95,31 @@ def backfill(
         dry_run=dry_run,
     )
 
+    digest = digest_of(file)
+
     async def load(connection: Connection) -> BackfillReport:
         await prepare_storage(connection, now=clock.now())
         with (
             open_usage_file(file, tuple(columns.values()), delimiter=delimiter) as rows,
             progress(f"backfill {file.name}") as advance,
         ):
+            # A file whose columns are wrong is refused here, and not known yet.
+            head = list(islice(rows, 1))
+            await claim_file(
+                connection,
+                digest,
+                shape.source,
+                actor=options.actor,
+                again=again,
+                dry_run=dry_run,
+            )
             return await run_backfill(
-                connection, rows, shape, options=options, now=clock.now(), advance=advance
+                connection,
+                chain(head, rows),
+                shape,
+                options=options,
+                now=clock.now(),
+                advance=advance,
             )
 
     report = database.run(load)
@@ -138,7 +168,7 @@ def _show(report: BackfillReport, dry_run: bool) -> None:
         click.echo(
             f"error: {report.outcomes[CONFLICT]:,} lines of {report.source} say something else than"
             " what is recorded under their numbers. If the file was corrected, say --correct; if it"
-            " is another file, map or zone, give it a --source of its own.",
+            " is another file, map or zone, give it a --source of its own (and say --again).",
             err=True,
         )
     if report.outcomes["rejected"]:

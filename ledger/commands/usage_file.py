@@ -9,13 +9,15 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from ledger.commands.rows import GZIP_MAGIC, check_columns, check_header
 from ledger.domain.errors import InvalidInputError
 from ledger.wire.strict_json import load_json
 
+BLOCK = 1024 * 1024
 Cells = tuple[int, list[Any]]
 
 
@@ -36,12 +38,30 @@ def open_usage_file(
             yield _explained(path, _csv_rows(path, text, columns, delimiter))
 
 
+def digest_of(path: Path) -> bytes:
+    """SHA-256 of what a file holds, unpacked where it is gzip; InvalidInputError where it broke."""
+    digest = sha256()
+
+    def blocks() -> Iterator[bytes]:
+        with _open_bytes(path) as raw:
+            while block := raw.read(BLOCK):
+                yield block
+
+    for block in _explained(path, blocks()):
+        digest.update(block)
+    return digest.digest()
+
+
 @contextmanager
 def _open_text(path: Path) -> Iterator[TextIO]:
+    with _open_bytes(path) as raw:
+        yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+
+
+def _open_bytes(path: Path) -> BinaryIO:
     with path.open("rb") as probe:
         packed = probe.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    with gzip.open(path, "rb") if packed else path.open("rb") as raw:
-        yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
 
 
 def _first_char(path: Path, text: TextIO) -> str:

@@ -13,7 +13,13 @@ from itertools import islice
 from typing import Any
 
 from ledger.domain.ingest.record import ItemOutcome, Record
-from ledger.flows.backfill_rows import RowShape, correction_event, encode_line, usage_event
+from ledger.flows.backfill_rows import (
+    RowShape,
+    correction_event,
+    encode_line,
+    unread_time,
+    usage_event,
+)
 from ledger.flows.directory import DirectoryCache
 from ledger.flows.ingest import ingest
 from ledger.flows.limits import IngestLimits
@@ -76,8 +82,9 @@ async def backfill(
             await _settle_changed(
                 connection, events, outcomes, options, directory=directory, now=now
             )
-            for event, outcome in zip(events, outcomes, strict=True):
-                report.note(outcome.outcome, event["id"], _detail(outcome))
+            for event, outcome, (_, cells) in zip(events, outcomes, chunk, strict=True):
+                local = unread_time(cells, shape) if outcome.outcome == "rejected" else None
+                report.note(outcome.outcome, event["id"], local or _detail(outcome))
             report.rows += len(events)
             advance(len(events))
     return report

@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
-from typing import Any
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Literal
 
 import msgspec
 
@@ -45,12 +45,16 @@ TOKENS = ("input", "uncached", "cache_read", "cache_write", "output", "visible",
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
-    """What the cells of a row mean, in their order, and what is said of every row."""
+    """What the cells of a row mean, in their order, and what is said of every row.
+
+    `fold` says which one a local time is that the zone has twice; None: such a row is refused.
+    """
 
     source: str
     targets: tuple[str, ...]
     fixed: Mapping[str, str]
     zone: tzinfo
+    fold: Literal[0, 1] | None = None
 
     def __post_init__(self) -> None:
         for target in (*self.targets, *self.fixed):
@@ -92,10 +96,24 @@ def usage_event(line: int, cells: Sequence[Any], shape: RowShape) -> dict[str, A
     }
     for target, value in zip(shape.targets, cells, strict=True):
         if value is not None and value != "":
-            _put(event, target, value, shape.zone)
+            _put(event, target, value, shape)
     for target, value in shape.fixed.items():
-        _put(event, target, value, shape.zone)
+        _put(event, target, value, shape)
     return event
+
+
+def unread_time(cells: Sequence[Any], shape: RowShape) -> str | None:
+    """Why a local time of a row is no instant in the zone, and the way out; None where all are."""
+    for target, value in zip(shape.targets, cells, strict=True):
+        if TARGETS[target][0] != INSTANT or not isinstance(value, str):
+            continue
+        if not _WITHOUT_OFFSET.fullmatch(value):
+            continue
+        try:
+            _parsed(value, shape)
+        except Rfc3339Error as error:
+            return f"{error}, map a column of times with offsets, or say --fold first or second"
+    return None
 
 
 def correction_event(event: Mapping[str, Any], *, revision: int, mark: str) -> dict[str, Any]:
@@ -117,31 +135,35 @@ def encode_line(event: Mapping[str, Any]) -> bytes:
         return json.dumps(event).encode() + b"\n"
 
 
-def _put(event: dict[str, Any], target: str, value: Any, zone: tzinfo) -> None:
+def _put(event: dict[str, Any], target: str, value: Any, shape: RowShape) -> None:
     kind, place = TARGETS[target]
     inner = event
     for name in place[:-1]:
         inner = inner.setdefault(name, {})
-    inner[place[-1]] = _READ[kind](value, zone)
+    inner[place[-1]] = _READ[kind](value, shape)
 
 
-def _count(value: Any, _zone: tzinfo) -> Any:
+def _count(value: Any, _shape: RowShape) -> Any:
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit():
         return int(value) if len(value) < 20 else value
     return value
 
 
-def _instant(value: Any, zone: tzinfo) -> Any:
+def _instant(value: Any, shape: RowShape) -> Any:
     # What names its instant already is left to ingest to read; only local times need the zone.
-    if isinstance(value, str) and zone is UTC and _WITHOUT_OFFSET.fullmatch(value):
+    if isinstance(value, str) and shape.zone is UTC and _WITHOUT_OFFSET.fullmatch(value):
         return f"{value[:10]}T{value[11:]}Z"
     try:
-        return format_rfc3339(parse_rfc3339(value, zone=zone)) if isinstance(value, str) else value
+        return format_rfc3339(_parsed(value, shape)) if isinstance(value, str) else value
     except Rfc3339Error:
         return value
 
 
-def _text(value: Any, _zone: tzinfo) -> Any:
+def _parsed(text: str, shape: RowShape) -> datetime:
+    return parse_rfc3339(text, zone=shape.zone, fold=shape.fold)
+
+
+def _text(value: Any, _shape: RowShape) -> Any:
     return str(value) if isinstance(value, int) else value
 
 

@@ -354,3 +354,11 @@ BEGIN
   END LOOP;
   RETURN made;
 END $$;
+
+CREATE TABLE loaded_file (
+  sha256    bytea PRIMARY KEY CHECK (octet_length(sha256) = 32),
+  source    text NOT NULL,
+  loaded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  actor     text NOT NULL
+);
+COMMENT ON TABLE loaded_file IS 'Files of past requests by their unpacked bytes, and the source they were loaded as first.';

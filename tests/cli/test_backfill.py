@@ -110,7 +110,8 @@ def test_other_zone_or_map_under_the_same_name_is_a_conflict(
     path = log(tmp_path, ["2024-07-01 10:00:00,100,10"])
     factory("backfill", path, *LOG)
     factory("backfill", path, *LOG, "--tz", "Europe/Copenhagen", status=1)
-    factory("backfill", path, *LOG, "--tz", "Europe/Copenhagen", "--source", "other")
+    own = ("--source", "other", "--again")
+    factory("backfill", path, *LOG, "--tz", "Europe/Copenhagen", *own)
     hours = [row["hour"][:16] for row in usage(factory, "--by", "hour")["rows"]]
     assert hours == ["2024-07-01T08:00", "2024-07-01T10:00"]
 
@@ -210,3 +211,51 @@ def test_quarantined_row_is_shown_and_refused_again_while_nothing_changed(
     assert replayed["outcome"] == "rejected"
     assert "no bytes of quarantined event 999" in factory.refusal("quarantine", "show", 999)
     factory("quarantine", "replay", status=2)
+
+
+def test_the_same_bytes_under_a_second_name_are_refused_unless_meant(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    first, second = log(tmp_path, LINES), log(tmp_path, LINES, name="copy.csv")
+    packed = tmp_path / "packed.csv.gz"
+    packed.write_bytes(gzip.compress(first.read_bytes()))
+    assert factory.json("backfill", first, *LOG)["created"] == 3
+    for path in (second, packed):
+        for dry in ((), ("--dry-run",)):
+            said = factory.refusal("backfill", path, *LOG, *dry)
+            assert said.startswith("The same bytes were loaded as log.csv on ")
+            assert said.endswith("say --source log.csv; if they are meant once more say --again.")
+    assert totals(factory)[0] == 3
+    assert factory.json("backfill", second, *LOG, "--source", "log.csv")["duplicate"] == 3
+    assert factory.json("backfill", first, *LOG)["duplicate"] == 3
+    assert factory.json("backfill", second, *LOG, "--again")["created"] == 3
+    assert totals(factory)[0] == 6
+    # One line more is another file.
+    longer = log(tmp_path, [*LINES, LINES[0]], name="longer.csv")
+    assert factory.json("backfill", longer, *LOG)["created"] == 4
+
+
+def test_a_file_that_was_not_read_is_not_known(factory: CommandLine, tmp_path: Path) -> None:
+    path = log(tmp_path, LINES)
+    factory.refusal("backfill", path, "--map", "time=when", *LOG[2:])
+    factory("backfill", path, *LOG, "--dry-run")
+    other = log(tmp_path, LINES, name="other.csv")
+    assert factory.json("backfill", other, *LOG)["created"] == 3
+
+
+def test_local_times_that_are_none_or_two_say_the_way_out(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    twice, never = "2024-10-27 02:30:00,100,10", "2024-03-31 02:30:00,100,10"
+    path = log(tmp_path, [twice, never, "2024-10-27 03:30:00,100,10"])
+    zoned = (*LOG, "--tz", "Europe/Copenhagen")
+    said = factory("backfill", path, *zoned, "--dry-run", status=1).stderr
+    way_out = "map a column of times with offsets, or say --fold first or second"
+    assert f"02:30:00 exists twice in Europe/Copenhagen; send it with its offset, {way_out}" in said
+    assert "02:30:00 does not exist in Europe/Copenhagen" in said
+    for fold, hour in (("first", "00"), ("second", "01")):
+        again = log(tmp_path, [twice], name=f"{fold}.csv")
+        asked = (*zoned, "--fold", fold, "--again")
+        assert factory.json("backfill", again, *asked)["created"] == 1
+        rows = usage(factory, "--by", "window")["rows"]
+        assert f"2024-10-27T{hour}:30:00.000000Z" in [row["window"] for row in rows]
