@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import asyncpg
 
@@ -16,20 +17,24 @@ from ledger.store import api_reads, standing
 # A load balancer asks often, and the answer does not change that fast.
 READABLE_FOR_S = 0.25
 ROOM_FOR_S = 5
+STANDING_FOR_S = 1
 ANSWER_S = 2
 
 
+T = TypeVar("T")
+
+
 @dataclass(slots=True)
-class Question:
+class Question(Generic[T]):
     """Something asked of the database, whose answer holds for `good_for_s` seconds."""
 
-    ask: Callable[[], Awaitable[None]]
+    ask: Callable[[], Awaitable[T]]
     good_for_s: float
-    _asked: "asyncio.Task[None] | None" = None
+    _asked: "asyncio.Task[T] | None" = None
     _answered_at: float = 0.0
 
-    async def answered(self) -> None:
-        """What `ask` raises; UnavailableError where no answer comes in time."""
+    async def answered(self) -> T:
+        """What `ask` gives or raises; UnavailableError where no answer comes in time."""
         fresh = time.monotonic() - self._answered_at < self.good_for_s
         if self._asked is None or (self._asked.done() and not fresh):
             self._asked = asyncio.create_task(self._ask())
@@ -37,29 +42,33 @@ class Question:
         await asyncio.wait([self._asked], timeout=ANSWER_S)
         if not self._asked.done():
             raise UnavailableError("The database does not answer in time.", "Ask again.")
-        self._asked.result()
+        return self._asked.result()
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> T:
         try:
-            await self.ask()
+            return await self.ask()
         finally:
             self._answered_at = time.monotonic()
 
 
 @dataclass(slots=True)
 class Health:
-    """`readable` is life itself; `writable` tells whether the database's disk has room left."""
+    """`readable` is life itself; `writable` tells whether the database's disk has room left.
+
+    `standing` is `work` by name, with `succeeded_at` and `failures`, and what is `parked` by stage.
+    """
 
     pool: "asyncpg.Pool[asyncpg.Record]"
-    readable: Question = field(init=False)
-    writable: Question = field(init=False)
+    readable: Question[None] = field(init=False)
+    writable: Question[None] = field(init=False)
+    standing: Question[dict[str, object]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.readable = Question(self._read, READABLE_FOR_S)
         self.writable = Question(self._spill, ROOM_FOR_S)
+        self.standing = Question(self._stand, STANDING_FOR_S)
 
-    async def standing(self) -> dict[str, object]:
-        """`work` by name, with `succeeded_at` and `failures`, and what is `parked` by stage."""
+    async def _stand(self) -> dict[str, object]:
         async with self.pool.acquire() as connection:
             work = await standing.sum_work_states(connection)
             parked = await standing.count_parked(connection)

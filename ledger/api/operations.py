@@ -27,7 +27,7 @@ async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
     health = state_of(request).health
     await health.readable.answered()
     await health.writable.answered()
-    return answer({"status": "ready", **await health.standing()})
+    return answer({"status": "ready", **await health.standing.answered()})
 
 
 @get("/metrics", roles=HOUSE)

@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,18 +21,21 @@ from ledger.settings import Settings
 
 log = logging.getLogger(__name__)
 # Events go first: they are taken by the other process.
-NICENESS = 10
+NICENESS = 5
 END_S = 10
 AGAIN_S = 1.0
 
 
 @contextmanager
-def report_process(settings: Settings) -> Iterator[Path]:
-    """Keep one running until left; yields the socket it listens on, in a folder of our own."""
+def report_process(settings: Settings, *, settles: bool = False) -> Iterator[Path]:
+    """Keep one running until left; yields the socket it listens on, in a folder of our own.
+
+    `settles` has it run the stages too, which take the interpreter as reports do.
+    """
     with tempfile.TemporaryDirectory(prefix="tokenledger-") as folder:
         socket = Path(folder) / "reports"
         stop = threading.Event()
-        keeper = threading.Thread(target=_keep, args=(settings, socket, stop), daemon=True)
+        keeper = threading.Thread(target=_keep, args=(settings, settles, socket, stop), daemon=True)
         keeper.start()
         try:
             yield socket
@@ -41,12 +44,15 @@ def report_process(settings: Settings) -> Iterator[Path]:
             keeper.join(2 * END_S)
 
 
-def _keep(settings: Settings, socket: Path, stop: threading.Event) -> None:
+def _keep(settings: Settings, settles: bool, socket: Path, stop: threading.Event) -> None:
     starting = multiprocessing.get_context("spawn")
     while not stop.is_set():
         theirs, ours = starting.Pipe(duplex=False)
         process = starting.Process(
-            target=_serve, args=(settings, str(socket), theirs), name="reports", daemon=True
+            target=_serve,
+            args=(settings, settles, str(socket), theirs),
+            name="reports",
+            daemon=True,
         )
         process.start()
         theirs.close()
@@ -62,7 +68,7 @@ def _keep(settings: Settings, socket: Path, stop: threading.Event) -> None:
             stop.wait(AGAIN_S)
 
 
-def _serve(settings: Settings, socket: str, alive: Connection) -> None:
+def _serve(settings: Settings, settles: bool, socket: str, alive: Connection) -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -70,6 +76,7 @@ def _serve(settings: Settings, socket: str, alive: Connection) -> None:
     # Ctrl-C is sent to both; it ends with the server it belongs to.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from ledger.api.app import create_app
+    from ledger.commands.background import background
 
     with suppress(FileNotFoundError):
         os.unlink(socket)
@@ -84,7 +91,10 @@ def _serve(settings: Settings, socket: str, alive: Connection) -> None:
     )
     server = Server(config)
     threading.Thread(target=_end_with, args=(alive, server), daemon=True).start()
-    server.run()
+    with ExitStack() as stack:
+        if settles and settings.worker_url is not None:
+            stack.enter_context(background(settings.worker_url, settings.settle_seconds))
+        server.run()
 
 
 def _end_with(alive: Connection, server: Server) -> None:

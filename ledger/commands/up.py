@@ -1,4 +1,4 @@
-"""`tokenledger up`: one host in one process, with an embedded database in a directory."""
+"""`tokenledger up`: one host and one command, with an embedded database in a directory."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ import click
 from ledger import clock
 from ledger.api.app import create_app
 from ledger.api.server import Server, server_config
-from ledger.commands.background import background, watch
+from ledger.commands.background import watch
 from ledger.commands.database import DatabaseUrls, author_of
 from ledger.commands.metrics_address import serve_metrics
 from ledger.commands.migrate import migrate_urls
@@ -35,7 +35,7 @@ from ledger.wire.inputs import NewApiKey
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=PORT, help="Port to listen on.")
 def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
-    """Serve everything in one process: database, API, HTTP ingest, allocation and rating.
+    """Serve everything on one host: database, API, HTTP ingest, allocation and rating.
 
     The data directory survives restarts. The first start shows an admin key, once.
     """
@@ -55,8 +55,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
         with (
             supervised(database),
             watch(urls.worker, frozen_s=settings.frozen_seconds),
-            background(urls.worker, settings.settle_seconds),
-            report_process(serving) as apart,
+            report_process(serving, settles=True) as apart,
         ):
             asyncio.run(serve(serving, listening, apart))
     click.echo("Stopped.", err=True)
