@@ -4,11 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.response import Stream
 
-from ledger.api import events, exports, inputs, invoices, operations, page, reports, waiting
+from ledger.api import (
+    events,
+    exports,
+    inputs,
+    invoices,
+    openapi,
+    operations,
+    page,
+    reports,
+    waiting,
+)
 from ledger.api.access import admit
 from ledger.api.arriving import MIB, Entrance
 from ledger.api.headers import add_headers
@@ -25,6 +33,7 @@ HANDLERS = (
     *waiting.HANDLERS,
     *exports.HANDLERS,
     *page.HANDLERS,
+    openapi.show_document,
 )
 
 
@@ -48,10 +57,5 @@ def create_app(settings: Settings, *, apart: Path | None = None) -> Litestar:
         before_send=[add_headers],
         exception_handlers={Exception: to_problem},
         request_max_body_size=settings.body_limit_mib * MIB,
-        openapi_config=OpenAPIConfig(
-            title="tokenledger",
-            version="1",
-            path="/schema",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        ),
+        openapi_config=None,
     )

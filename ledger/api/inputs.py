@@ -225,7 +225,7 @@ async def create_key(request: Request[Any, Any, Any]) -> Response[bytes]:
     return await write(request, work, concerns={})
 
 
-@post("/v1/keys/{key_id:str}/revocation", roles=ADMIN)
+@post("/v1/keys/{key_id:str}/revocation", roles=ADMIN, status_code=200)
 async def revoke_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> Response[bytes]:
     """Revoke a key for good."""
 

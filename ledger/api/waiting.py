@@ -35,7 +35,7 @@ async def suspense(request: Request[Any, Any, Any]) -> Response[bytes]:
     return answer({"items": rows, "next": None})
 
 
-@post("/v1/suspense/{customer_ref:str}/release", roles=HOUSE, apart=FLOWS)
+@post("/v1/suspense/{customer_ref:str}/release", roles=HOUSE, status_code=200, apart=FLOWS)
 async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) -> Response[bytes]:
     """Book what waits under a name to the customer it now is; rating bills it then."""
     state = state_of(request)
@@ -100,7 +100,7 @@ async def quarantine_raw(
     return Response(bytes(row["raw"]), media_type="application/octet-stream", headers=headers)
 
 
-@post("/v1/quarantine/{quarantine_id:int}/dismiss", roles=HOUSE)
+@post("/v1/quarantine/{quarantine_id:int}/dismiss", roles=HOUSE, status_code=200)
 async def dismiss(request: Request[Any, Any, Any], quarantine_id: FromPath[int]) -> Response[bytes]:
     """Take an event that could not be read out of what waits: `reason` says why."""
     given = await read_body(request, Dismissal)
@@ -113,7 +113,7 @@ async def dismiss(request: Request[Any, Any, Any], quarantine_id: FromPath[int])
     return await write(request, work, concerns={}, status=200)
 
 
-@post("/v1/suspense/dismiss", roles=HOUSE)
+@post("/v1/suspense/dismiss", roles=HOUSE, status_code=200)
 async def dismiss_waiting(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Take what waits under a name, or under none, out of what waits: `reason` says why."""
     given = await read_body(request, SuspenseDismissal)
@@ -154,7 +154,7 @@ async def conflict(request: Request[Any, Any, Any], conflict_id: FromPath[int]) 
     return answer({**shown.conflict, "stored": shown.stored, "offered": shown.offered})
 
 
-@post("/v1/conflicts/{conflict_id:int}/resolve", roles=HOUSE)
+@post("/v1/conflicts/{conflict_id:int}/resolve", roles=HOUSE, status_code=200)
 async def resolve(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -> Response[bytes]:
     """Say which side it was: kept, corrected (by what was offered) or resent (under `id`)."""
     given = await read_body(request, ConflictResolution)

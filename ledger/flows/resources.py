@@ -9,7 +9,7 @@ from ledger.domain.errors import InvalidInputError
 from ledger.flows import enter, parties
 from ledger.store.queries import Connection
 from ledger.store.resources import list_resource, parameters_of
-from ledger.wire import changes, inputs
+from ledger.wire import answers, changes, inputs
 from ledger.wire.inputs import InputModel
 
 Enter = Callable[..., Awaitable[Any]]
@@ -35,7 +35,8 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of what is entered: `path` in the API, `word` of its files, `key` what names one.
+    """A kind of what is entered: `path` in the API, `word` of its files, `key` what names one,
+    `row` what it looks like.
 
     `dated` ones may replace what is recorded for the same time. With a `parent` they are entered
     under it, and `key` is its id. `now`: a list shows what holds now, not every validity.
@@ -46,6 +47,7 @@ class Resource:
     path: str
     about: str
     key: str
+    row: type[answers.Row]
     columns: tuple[str, ...]
     model: type[InputModel] | None = None
     enter: Enter | None = None
@@ -98,6 +100,7 @@ RESOURCES: Sequence[Resource] = (
         "entities",
         "legal entities",
         "entity_id",
+        answers.Entity,
         ("name", "currency", "zone", "address", "tax_number", "payment_days"),
         inputs.NewEntity,
         parties.enter_entity,
@@ -110,6 +113,7 @@ RESOURCES: Sequence[Resource] = (
         "customers",
         "customers",
         "customer_id",
+        answers.Customer,
         ("entity_id", "name", "kind", "address", "tax_number", "email"),
         inputs.NewCustomer,
         parties.enter_customer,
@@ -122,6 +126,7 @@ RESOURCES: Sequence[Resource] = (
         "aliases",
         "other systems' customer names",
         "alias",
+        answers.Alias,
         ("customer_id", "valid_from", "valid_to"),
         inputs.NewAlias,
         enter.enter_alias,
@@ -132,6 +137,7 @@ RESOURCES: Sequence[Resource] = (
         "facilities",
         "sites",
         "facility_id",
+        answers.Facility,
         ("entity_id", "name", "zone"),
         inputs.NewFacility,
         enter.enter_facility,
@@ -141,6 +147,7 @@ RESOURCES: Sequence[Resource] = (
         "pues",
         "PUE and host power of sites",
         "facility_id",
+        answers.Pue,
         ("pue", "host_mw_per_gpu", "valid_from", "valid_to"),
         inputs.NewPue,
         enter.enter_pue,
@@ -152,6 +159,7 @@ RESOURCES: Sequence[Resource] = (
         "assets",
         "GPUs, owned or leased",
         "asset_id",
+        answers.Asset,
         ("facility_id", "name", "terms", "gpu_count", "currency", "valid_from", "valid_to"),
         inputs.NewAsset,
         enter.enter_asset,
@@ -162,6 +170,7 @@ RESOURCES: Sequence[Resource] = (
         "tariffs",
         "electricity contracts",
         "tariff_id",
+        answers.Tariff,
         ("facility_id", "name", "currency"),
         inputs.NewTariff,
         enter.enter_tariff,
@@ -171,6 +180,7 @@ RESOURCES: Sequence[Resource] = (
         "tariff-prices",
         "prices of electricity",
         "tariff_id",
+        answers.TariffPrice,
         ("start", "end", "currency", "price_per_mwh"),
         inputs.NewTariffPrices,
         enter.enter_tariff_prices,
@@ -183,6 +193,7 @@ RESOURCES: Sequence[Resource] = (
         "deployments",
         "which GPUs serve which model",
         "deployment_id",
+        answers.Deployment,
         ("asset_id", "model", "tier", "gpu_count", "valid_from", "valid_to"),
         inputs.NewDeployment,
         enter.enter_deployment,
@@ -193,6 +204,7 @@ RESOURCES: Sequence[Resource] = (
         "rate-cards",
         "rate cards",
         "rate_card_id",
+        answers.RateCard,
         ("entity_id", "name", "currency"),
         inputs.NewRateCard,
         enter.enter_rate_card,
@@ -203,6 +215,7 @@ RESOURCES: Sequence[Resource] = (
         "prices",
         "prices of rate cards",
         "rate_card_id",
+        answers.Price,
         ("meter", "model", "tier", "params", "currency", "valid_from", "valid_to"),
         inputs.NewPrice,
         enter.enter_price,
@@ -216,6 +229,7 @@ RESOURCES: Sequence[Resource] = (
         "subscriptions",
         "who is on which rate card",
         "subscription_id",
+        answers.Subscription,
         ("customer_id", "rate_card_id", "zone", "anchor_day", "valid_from", "valid_to"),
         inputs.NewSubscription,
         enter.enter_subscription,
@@ -227,6 +241,7 @@ RESOURCES: Sequence[Resource] = (
         "fx-rates",
         "exchange rates by day",
         "pair",
+        answers.ExchangeRate,
         ("day", "rate", "source"),
         inputs.NewFxRates,
         enter.enter_fx_rates,
@@ -239,6 +254,7 @@ RESOURCES: Sequence[Resource] = (
         "keys",
         "API keys, without their secrets",
         "key_id",
+        answers.Key,
         ("role", "name", "entity_id", "customer_id", "sources", "created_at", "revoked_at"),
         seen_by="admins",
     ),

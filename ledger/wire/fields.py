@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from ledger.wire.errors import Rfc3339Error
@@ -18,6 +18,7 @@ TAGS_MAX = 16
 TAG_KEY_CHARS_MAX = 64
 TAG_VALUE_CHARS_MAX = 256
 DECIMAL_CHARS_MAX = 64
+DECIMAL_PATTERN = r"^-?[0-9]{1,15}(\.[0-9]{1,12})?$"
 
 
 class WireModel(BaseModel):
@@ -93,7 +94,13 @@ def _energy_mj(value: Any) -> Any:
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(no_nul)]
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
-DecimalText = Annotated[Decimal, BeforeValidator(_decimal)]
+DecimalText = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": DECIMAL_PATTERN}, {"type": "integer"}]}
+    ),
+]
 EnergyMj = Annotated[int, BeforeValidator(_energy_mj)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(list_as_tuple)]
 TagKey = Annotated[str, Field(min_length=1, max_length=TAG_KEY_CHARS_MAX), AfterValidator(no_nul)]

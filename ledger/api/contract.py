@@ -1,0 +1,98 @@
+"""What each operation takes and answers: the table that the OpenAPI document is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from ledger.api.answer import JSON
+from ledger.flows.resources import RESOURCES, Resource
+from ledger.wire import answers, events, inputs
+from ledger.wire.batch import COLUMNAR, ENCODINGS
+
+PDF = "application/pdf"
+BYTES = "application/octet-stream"
+NDJSON = "application/x-ndjson"
+CLOUDEVENT = "application/cloudevents+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The answer of an operation, one or a page of it (`listed`), or other media; and its body.
+
+    `more` are statuses beyond those that every operation of its kind may answer.
+    """
+
+    answer: type[BaseModel] | None = None
+    listed: bool = False
+    shown: bool = False
+    media: tuple[str, ...] = ()
+    body: type[BaseModel] | None = None
+    bodies: Mapping[str, Any] | None = None
+    without: str | None = None
+    more: tuple[int, ...] = ()
+
+
+def _of_resource(resource: Resource) -> dict[str, Contract]:
+    name = resource.path.replace("-", "_")
+    found = {f"list_{name}": Contract(resource.row, listed=True)}
+    if resource.parent is None:
+        found[f"show_{name}"] = Contract(resource.row, shown=True)
+    if resource.model is not None:
+        entered = answers.Added if resource.counted else answers.Entered
+        key = resource.key if resource.parent else None
+        found[f"enter_{name}"] = Contract(entered, body=resource.model, without=key)
+    if resource.change is not None:
+        model = resource.change.model
+        found[f"change_{name}"] = Contract(answers.Entered, body=model, without=resource.key)
+    return found
+
+
+_EVENT = {"$ref": "#/components/schemas/UsageEvent"}
+_EVENTS: Mapping[str, Any] = {
+    CLOUDEVENT: _EVENT,
+    "application/cloudevents-batch+json": {"type": "array", "items": _EVENT, "minItems": 1},
+    JSON: {"anyOf": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1}]},
+    NDJSON: {"type": "string", "description": "One event a line."},
+    ENCODINGS[COLUMNAR]: {"type": "string", "format": "binary", "description": "docs/batches.md"},
+}
+# Models that bodies refer to without being one themselves.
+REFERRED: tuple[type[BaseModel], ...] = (events.UsageEvent, answers.Problem)
+
+CONTRACTS: Mapping[str, Contract] = {
+    "healthz": Contract(answers.State),
+    "readyz": Contract(answers.Ready),
+    "show_metrics": Contract(media=("text/plain",)),
+    "post_events": Contract(answers.Events, bodies=_EVENTS, more=(415,)),
+    **{name: each for one in RESOURCES for name, each in _of_resource(one).items()},
+    "create_key": Contract(answers.NewKey, body=inputs.NewApiKey),
+    "revoke_key": Contract(answers.RevokedKey),
+    "usage": Contract(answers.UsageReport),
+    "margins": Contract(answers.Margin),
+    "costs": Contract(answers.Margin),
+    "energy_of": Contract(answers.Energy),
+    "coverage_of": Contract(answers.Coverage),
+    "hourly": Contract(answers.Hour, listed=True),
+    "activity": Contract(answers.Activity),
+    "status": Contract(answers.Status),
+    "preview": Contract(answers.Draft, body=answers.InvoiceAsk),
+    "issue": Contract(answers.Issued, body=answers.InvoiceAsk),
+    "list_invoices": Contract(answers.Invoice, listed=True),
+    "fetch_invoice": Contract(answers.WholeInvoice, media=(PDF,)),
+    "fetch_pdf": Contract(media=(PDF,)),
+    "trace": Contract(answers.Trace),
+    "adjustments": Contract(answers.Waiting, listed=True),
+    "suspense": Contract(answers.Waiting, listed=True),
+    "release": Contract(answers.Released),
+    "unpriced": Contract(answers.Waiting, listed=True),
+    "quarantine": Contract(answers.Waiting, listed=True),
+    "quarantine_raw": Contract(media=(BYTES,)),
+    "dismiss": Contract(answers.Dismissed, body=inputs.Dismissal),
+    "dismiss_waiting": Contract(answers.Decided, body=inputs.SuspenseDismissal),
+    "conflicts": Contract(answers.Conflict, listed=True),
+    "conflict": Contract(answers.Conflict),
+    "resolve": Contract(answers.Resolved, body=inputs.ConflictResolution),
+    "list_formats": Contract(answers.Format, listed=True),
+    "export": Contract(media=("text/csv", "text/plain", BYTES)),
+}

@@ -1,0 +1,63 @@
+"""A body of each kind that the OpenAPI document shows; a test sends them all, in this order."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from ledger.wire import answers, changes, events, inputs
+
+SINCE = "2024-01-01T00:00:00Z"
+_SITE = {"entity_id": "acme-ai", "facility_id": "dub-1"}
+
+EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
+    inputs.NewEntity: {
+        **{"entity_id": "acme-ai", "name": "Acme AI", "currency": "EUR", "zone": "Europe/Dublin"},
+        **{"address": "1 Foundry Lane\nDublin D02", "tax_number": "IE 0000000A"},
+    },
+    inputs.NewCustomer: {"customer_id": "shop", "entity_id": "acme-ai", "name": "The Shop"},
+    changes.EntityChange: {"valid_from": "2024-07-01", "address": "2 Foundry Lane\nDublin D02"},
+    changes.CustomerChange: {"valid_from": "2024-07-01", "payment_days": 14},
+    inputs.NewAlias: {"alias": "crm-7", "customer_id": "shop", "valid_from": SINCE},
+    inputs.NewFacility: {**_SITE, "name": "Dublin 1", "zone": "Europe/Dublin"},
+    inputs.NewPue: {"facility_id": "dub-1", "pue": "1.2", "valid_from": SINCE},
+    inputs.NewAsset: {
+        **_SITE,
+        **{"asset_id": "rack-1", "name": "Rack 1", "terms": "lease", "gpu_count": 8},
+        **{"currency": "EUR", "gpu_hour_rate": "2.10", "valid_from": SINCE},
+    },
+    inputs.NewTariff: {
+        **{"tariff_id": "spot", "facility_id": "dub-1", "name": "Day ahead", "currency": "EUR"}
+    },
+    inputs.NewTariffPrices: {
+        "prices": [{"start": SINCE, "resolution_minutes": 60, "price_per_mwh": "81.40"}]
+    },
+    inputs.NewDeployment: {
+        **{"deployment_id": "chat", "asset_id": "rack-1", "model": "llama-70b", "gpu_count": 4},
+        "valid_from": SINCE,
+    },
+    inputs.NewRateCard: {
+        **{"rate_card_id": "list", "entity_id": "acme-ai", "name": "List", "currency": "EUR"},
+        "prices": [{"meter": "input", "amount": "5", "valid_from": SINCE}],
+    },
+    inputs.NewPrice: {"meter": "output", "amount": "15", "valid_from": SINCE},
+    inputs.NewSubscription: {
+        **{"subscription_id": "shop-1", "customer_id": "shop", "rate_card_id": "list"},
+        "valid_from": SINCE,
+    },
+    inputs.NewFxRates: {
+        "rates": [
+            {"base": "EUR", "quote": "USD", "day": "2024-01-02", "rate": "1.0956", "source": "ECB"}
+        ]
+    },
+    inputs.NewApiKey: {"role": "ingest", "name": "gateway", "sources": ["/gateways/eu-1"]},
+    events.UsageEvent: {
+        **{"specversion": "1.0", "type": "inference.usage.v1", "source": "/gateways/eu-1"},
+        **{"id": "chatcmpl-8f1c.1", "time": "2024-06-06T06:31:12.418Z"},
+        "data": {
+            **{"customer_id": "shop", "served_model": "llama-70b"},
+            "usage": {"input": {"uncached": 1312}, "output": {"visible": 187}},
+        },
+    },
+    answers.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
+}

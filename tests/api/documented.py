@@ -1,0 +1,73 @@
+"""The OpenAPI document as readers use it: operations, examples, paths with ids that exist."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from httpx import Response
+
+from ledger.api.app import create_app
+from ledger.api.openapi import document
+from ledger.settings import Settings
+from tests.api.served import Served
+
+DOCUMENT = document(create_app(Settings()))
+IDS = {
+    **{"entities": "acme-ai", "customers": "shop", "aliases": "crm-7", "facilities": "dub-1"},
+    **{"pues": "dub-1", "assets": "rack-1", "tariffs": "spot", "deployments": "chat"},
+    **{"rate-cards": "list", "subscriptions": "shop-1", "fx-rates": "EUR-USD"},
+}
+ASKED = {
+    **{"entity": "acme-ai", "since": "2024-06-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"},
+    "limit": 5,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the document."""
+
+    path: str
+    method: str
+    said: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its id."""
+        return str(self.said["operationId"])
+
+    def asked(self) -> dict[str, Any]:
+        """What it is asked: those of the usual questions that it knows."""
+        known = {each["name"] for each in self.said["parameters"] if each["in"] == "query"}
+        if self.path == "/v1/fx-rates":
+            known.discard("entity")
+        return {name: value for name, value in ASKED.items() if name in known}
+
+
+OPERATIONS = [
+    Operation(path, method, said)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, said in methods.items()
+]
+
+
+def path_of(one: Operation) -> str:
+    """Its path with the ids of the examples."""
+    parts = one.path.strip("/").split("/")
+    group = parts[1] if len(parts) > 1 else ""
+    filled = ["1" if p.endswith(("_id}", "_no}")) else p for p in parts]
+    filled = [IDS.get(group, "x") if p in {"{one}", "{subscription_id}"} else p for p in filled]
+    return "/" + "/".join("invoices" if p == "{format_name}" else p for p in filled)
+
+
+def send_examples(served: Served) -> Iterator[tuple[str, Response]]:
+    """Every example of the document to its operation, the parties first."""
+    written = [one for one in OPERATIONS if one.method in {"post", "patch"}]
+    first = {"enter_entities": 0, "enter_customers": 1, "enter_rate_cards": 2}
+    last = {"post_events": 8, "preview": 9, "issue": 10}
+    for one in sorted(written, key=lambda o: first.get(o.name, last.get(o.name, 5))):
+        for media, content in one.said.get("requestBody", {}).get("content", {}).items():
+            if "example" in content:
+                headers = {"Content-Type": media}
+                given = {"json": content["example"], "headers": headers}
+                yield one.name, served.call(one.method.upper(), path_of(one), **given)
