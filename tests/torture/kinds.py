@@ -56,11 +56,17 @@ def _out_of_order(said: Sequence[Delivery]) -> int:
 
 def _corrections(said: Sequence[Delivery]) -> dict[str, int]:
     seen: set[Identity] = set()
-    found = Counter({"corrections": 0, "corrections before their original": 0})
+    corrections = {a.identity for one in said for a in one.attempts if a.target is not None}
+    found = Counter(
+        dict.fromkeys(
+            ("corrections", "corrections before their original", "corrections of corrections"), 0
+        )
+    )
     for one in said:
         for attempt in one.attempts:
             if attempt.target is not None:
                 found["corrections"] += 1
                 found["corrections before their original"] += attempt.target not in seen
+                found["corrections of corrections"] += attempt.target in corrections
             seen.add(attempt.identity)
     return dict(found)

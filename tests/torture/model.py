@@ -102,7 +102,13 @@ def work_out(
                 truth.fates["quarantined"] += size - len(said)
         if one.place is None:
             truth.fates["quarantined"] += one.bad
+    named = {attempt.identity: attempt for attempt in stored}
     for attempt in stored:
+        other = named.get(attempt.target or ())
+        if other is not None and other.target is not None:
+            # It corrects a correction, itself perhaps: it counts nowhere, whichever came first.
+            truth.fates["quarantined"] += 1
+            continue
         _settle(truth, standing, attempt)
     for attempt in standing.values():
         truth.fates["counted" if attempt.customer in known else "suspense"] += 1

@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
@@ -17,6 +18,8 @@ KNOWN = frozenset({"acme", "globex"})
 CUSTOMERS = ("acme", "acme", "globex", "stranger")
 POISON = (b"{nothing", b'{"id": 1}', b"\xff\xfe\xfd", b"[1, 2", b'{"specversion":"1.0"}')
 KEYED, SEQUENCED, MENDS = "gw/keyed", "gw/sequenced", "gw/mends"
+# By the first word of an identity: whose ids they are. Nobody ever hears of the last.
+SOURCES = {"k": KEYED, "m": MENDS, "u": "gw/unheard"}
 HEAVY_EVENTS, HEAVY_FROM = 8_000, 1_000_000
 Headers = list[tuple[str, bytes]]
 
@@ -78,6 +81,7 @@ def make_records(seed: int, *, size: int = 60) -> tuple[list[Sent], set[tuple[st
         originals += _send_batches(sender, producer, epoch, size // 6)
     originals += _send_keyed(sender, size // 2)
     _send_mends(sender, originals, size // 6)
+    _send_tangles(sender, size // 15)
     _send_poison(sender, size // 12)
     records = sender.records
     return _mix(draw, records), sender.missing
@@ -180,8 +184,13 @@ def bad_line(draw: random.Random, place: Identity) -> bytes:
 def bad_event(draw: random.Random) -> bytes:
     """What cannot be counted by its id: bytes that are no event, or one that breaks a rule."""
     event = event_of(Sender(draw, 1).attempt(("k", "bad")), f"bad-{draw.random()}", KEYED)
-    kind = draw.choice(["bytes", "negative", "form", "type", "time"])
-    if kind == "negative":
+    kind = draw.choice(["bytes", "negative", "form", "type", "time", "text", "overflow"])
+    if kind == "text":
+        return _with_bad_text(draw, event)
+    if kind == "overflow":
+        most = draw.choice([10**15 + 1, 2**53, 2**63 - 1, 2**63, 10**40])
+        event["data"]["usage"]["input"]["uncached"] = most
+    elif kind == "negative":
         event["data"]["usage"]["output"]["visible"] = -7
     elif kind == "form":
         event["source"] = SEQUENCED
@@ -190,6 +199,19 @@ def bad_event(draw: random.Random) -> bytes:
     elif kind == "time":
         del event["time"]
     return draw.choice(POISON) if kind == "bytes" else json.dumps(event).encode()
+
+
+def _with_bad_text(draw: random.Random, event: dict[str, Any]) -> bytes:
+    """NUL or half a character where text is kept, in a value or in a key."""
+    mark = "\u2603"
+    where = draw.choice(["id", "project_id", "tags", "customer_id"])
+    if where == "id":
+        event["id"] += mark
+    elif where == "tags":
+        event["data"]["tags"] = {mark: "x"}
+    else:
+        event["data"][where] += mark
+    return json.dumps(event).replace("\\u2603", draw.choice(["\\u0000", "\\ud800"])).encode()
 
 
 def _send_keyed(sender: Sender, records: int) -> list[Attempt]:
@@ -244,6 +266,31 @@ def _send_versions(sender: Sender, mend: Attempt, name: str) -> None:
             sender.send(Delivery((said,)), line, None, draw.randrange(8))
 
 
+def _send_tangles(sender: Sender, count: int) -> None:
+    """Corrections of corrections, of themselves, in circles, and of what nobody ever hears of."""
+    draw, found = sender.draw, list[Attempt]()
+    for number in range(count):
+        names = [("m", f"tangle-{number}-{n}") for n in range(4)]
+        kind = draw.choice(["chain", "self", "circle", "unheard"])
+        chain = [("u", f"never-{number}"), *names]
+        if kind == "chain":
+            found.append(sender.attempt(names[0]))
+            pairs = list(pairwise(names))
+        elif kind == "self":
+            pairs = [(names[0], names[0])]
+        elif kind == "circle":
+            pairs = list(pairwise([*names, names[0]]))
+        else:
+            pairs = list(pairwise(chain[: draw.randrange(2, 5)]))
+        for of, name in pairs:
+            revision = draw.choice([1, 1, 7])
+            found.append(sender.attempt(name, target=of, revision=revision))
+    again = draw.sample(found, len(found) // 4)
+    for one in draw.sample([*found, *again], len(found) + len(again)):
+        line = _line(draw, event_of(one, str(one.identity[1]), MENDS))
+        sender.send(Delivery((one,)), line, None, draw.randrange(8))
+
+
 def _send_poison(sender: Sender, count: int) -> None:
     for _ in range(count):
         lane, kind = sender.draw.randrange(8), sender.draw.random()
@@ -279,10 +326,10 @@ def event_of(one: Attempt, event_id: str, source: str) -> dict[str, Any]:
     kind = "inference.usage.v1"
     if one.target is not None:
         kind = "inference.usage.correction.v1"
-        keyed = one.target[0] == "k"
+        of = SOURCES.get(str(one.target[0]))
         data["revision"] = one.revision
-        data["supersedes"] = one.target[1] if keyed else "/".join(map(str, one.target))
-        data["supersedes_source"] = KEYED if keyed else SEQUENCED
+        data["supersedes"] = one.target[1] if of else "/".join(map(str, one.target))
+        data["supersedes_source"] = of or SEQUENCED
     head = {"specversion": "1.0", "id": event_id, "source": source, "type": kind}
     return head | {"time": _time(one.ended), "data": data}
 
