@@ -8,11 +8,11 @@ from ledger import clock
 from ledger.commands.database import Database, database_options
 from ledger.commands.periods import Asked, Scope, find_scope, period_options
 from ledger.commands.show import json_option, print_json, print_table
-from ledger.domain.period import Period, describe_days
+from ledger.domain.period import Period, describe_days, zone
 from ledger.reports import coverage as coverage_room
 from ledger.reports import energy as energy_room
+from ledger.reports import findings, margin_text
 from ledger.reports import margin as margin_room
-from ledger.reports import margin_text
 from ledger.reports import usage as usage_room
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
@@ -86,6 +86,8 @@ def energy(database: Database, asked: Asked, by: str, as_json: bool) -> None:
         return
     headers, rows = energy_room.to_table(found.by_scope if by == "scope" else found.by_model)
     print_table(_title("Energy", scope), headers, rows, numbers=len(headers) - 1)
+    for line in findings.to_lines(found.findings):
+        click.echo(line)
 
 
 @report.command()
@@ -158,6 +160,34 @@ def coverage(database: Database, asked: Asked, as_json: bool) -> None:
         click.echo(f"  not served by any: {gap}")
     for gpu in found.stray_gpus:
         click.echo(f"  GPU of no entity: {gpu}")
+    for line in findings.to_lines(found.findings):
+        click.echo(line)
+    _show_engines(scope, found.engines)
+
+
+def _show_engines(scope: Scope, engines: Sequence[coverage_room.Reconciliation]) -> None:
+    rows = [
+        (
+            *(
+                row.engine_instance,
+                f"{row.hour.astimezone(zone(scope.zone)).isoformat(' ', 'minutes')}",
+            ),
+            ", ".join(row.flags) or None,
+            *(row.engine_input, row.event_input, row.input_difference),
+            *(row.engine_output, row.event_output, row.output_difference),
+        )
+        for row in engines
+    ]
+    columns = (
+        *("engine", "hour", "not certain for", "input counted", "of events", "input not reported"),
+        *("output counted", "of events", "output not reported"),
+    )
+    if rows:
+        first = ("hour", "input not reported", "output not reported", "not certain for")
+        title = _title("Engines beside events, tokens,", scope)
+        print_table(title, columns, rows, numbers=6, first=first)
+    else:
+        click.echo("Engines: none sent its counters, so nothing stands beside the events.")
 
 
 def _names(by: str) -> Sequence[str]:

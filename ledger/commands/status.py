@@ -165,3 +165,8 @@ def _show_coverage(found: Status) -> None:
             f" {deployed:,} GPU-seconds; {usage['claimed_tokens']:,} of {usage['tokens']:,} tokens"
             " served by a deployment"
         )
+        for noticed in entity["findings"]:
+            click.echo(
+                f"  noticed at GPU {noticed['gpu_uuid']}: {noticed['reason']} in"
+                f" {noticed['windows']:,} quarter hours"
+            )

@@ -14,6 +14,8 @@ from ledger.domain.counter import CounterDelta, counter_deltas
 from ledger.domain.factory import Factory, valid_at
 from ledger.domain.gap import Gap, clip
 from ledger.domain.period import hour_start
+from ledger.reports.findings import MeterFinding, list_findings
+from ledger.reports.findings import to_json as to_json_findings
 from ledger.reports.gaps import list_unclaimed
 from ledger.reports.margin import find_entity
 from ledger.store import cost, margin, meter
@@ -84,6 +86,7 @@ class CoverageReport:
     usage: UsageCoverage
     engines: tuple[Reconciliation, ...]
     stray_gpus: tuple[str, ...]
+    findings: tuple[MeterFinding, ...]
 
 
 async def coverage_report(
@@ -111,6 +114,7 @@ async def coverage_report(
         usage=_usage(factory, activity, unclaimed),
         engines=tuple(_reconcile(counted, activity)),
         stray_gpus=await _stray(connection, factory, **within),
+        findings=await list_findings(connection, factory, **within),
     )
 
 
@@ -148,6 +152,7 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
             for row in report.engines
         ],
         "stray_gpus": list(report.stray_gpus),
+        "findings": to_json_findings(report.findings),
     }
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ledger.reports.findings import MeterFinding, list_findings
+from ledger.reports.findings import to_json as to_json_findings
 from ledger.reports.margin import find_entity
 from ledger.reports.margin_text import UNKNOWN, joules_per_output_token, kwh
 from ledger.store import margin
@@ -61,6 +63,7 @@ class EnergyReport:
     cut_off: CutOff
     by_model: tuple[EnergyRow, ...]
     by_scope: tuple[EnergyRow, ...]
+    findings: tuple[MeterFinding, ...]
 
 
 async def energy_report(
@@ -93,6 +96,7 @@ async def energy_report(
         cut_off=cut_off,
         by_model=by_model,
         by_scope=_rows(lines, lambda row: row["scope"], None),
+        findings=await list_findings(connection, factory, since=since, until=until, batch_seq=seq),
     )
 
 
@@ -121,6 +125,7 @@ def to_json(report: EnergyReport) -> dict[str, Any]:
         "cut_off_id": report.cut_off.cut_off_id,
         "by_model": [_row_json(row) for row in report.by_model],
         "by_scope": [_row_json(row) for row in report.by_scope],
+        "findings": to_json_findings(report.findings),
     }
 
 

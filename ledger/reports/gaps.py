@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Container, Iterable
 from datetime import datetime
+from typing import Any
 
 from ledger.domain.claim import Claims, EngineKey
 from ledger.domain.errors import MissingInputError
 from ledger.domain.factory import CostEntity, Factory, valid_at
 from ledger.domain.gap import Gap, find_gaps
 from ledger.domain.period import WINDOW
+from ledger.reports.findings import with_reasons
 from ledger.store import cost, margin
 from ledger.store.factory import load_factory
 from ledger.store.queries import Connection
@@ -31,7 +33,9 @@ async def list_gaps(
     metered = await margin.find_metered_spans(
         connection, gpu_uuids=gpus, since=since, until=until, batch_seq=batch_seq
     )
-    gaps = find_gaps(factory, metered=metered, since=since, until=until)
+    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": batch_seq}
+    lacking = find_gaps(factory, metered=metered, since=since, until=until)
+    gaps = await with_reasons(connection, lacking, factory, **within)
     unclaimed = await list_unclaimed(
         connection,
         factory,

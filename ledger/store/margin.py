@@ -92,6 +92,22 @@ async def find_metered_spans(
     return spans
 
 
+async def list_meter_findings(
+    connection: Connection, *, gpu_uuids: Sequence[str], **within: Any
+) -> list[Sums]:
+    """What was noticed about meters: GPU, reason, windows, the first and the last of them."""
+    rows = await MARGIN["list_meter_findings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
+    return _plain(rows)
+
+
+async def count_gpu_readings(
+    connection: Connection, *, gpu_uuids: Sequence[str], **within: Any
+) -> dict[str, int]:
+    """How many readings of each GPU came; one without any is left out."""
+    rows = await MARGIN["count_gpu_readings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
+    return {row["gpu_uuid"]: row["readings"] for row in rows}
+
+
 async def find_engine_activity(
     connection: Connection, *, since: datetime, until: datetime, batch_seq: int
 ) -> list[Sums]:

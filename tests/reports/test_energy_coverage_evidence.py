@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.errors import NotFoundError
+from ledger.domain.errors import MissingInputError, NotFoundError
 from ledger.flows.allocate import allocate
 from ledger.reports import coverage, energy
 from ledger.reports.coverage import coverage_report
 from ledger.reports.energy import energy_report
 from ledger.reports.evidence import trace_cost_line
+from ledger.reports.findings import to_lines
+from ledger.reports.margin import margin_report
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
@@ -136,3 +138,35 @@ async def test_line_that_was_never_known_has_no_evidence(worker: Connection) -> 
             usage_key_id=0,
             cut_off=await draw_cut_off(worker, "report"),
         )
+
+
+async def test_a_meter_that_sent_readings_nobody_believes_is_told_by_its_reasons(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, [(at(5 * n), 7_000) for n in range(721)], power_mw=400_000)
+    await books.usage(START, Tokens(output=90_000), busy=range(450))
+    await allocate(worker, now=LATER)
+    asked = await ask(worker)
+    with pytest.raises(MissingInputError) as refused:
+        await margin_report(worker, **asked)
+    said = str(refused.value)
+    assert "energy of GPU" in said
+    assert "720 readings came in the period; counter_frozen" in said
+    assert "send" not in said
+    assert "look at `report coverage`" in said
+    for report in (await coverage_report(worker, **asked), await energy_report(worker, **asked)):
+        (found,) = report.findings
+        assert (found.gpu_uuid, found.reason, found.windows) == (GPU, "counter_frozen", 4)
+        (line,) = to_lines(report.findings)
+        assert line.startswith(f"Noticed at GPU {GPU}: counter_frozen in 4 quarter hours from ")
+        assert "stood still while the board drew power" in line
+    assert coverage.to_json(await coverage_report(worker, **asked))["findings"][0]["windows"] == 4
+
+
+async def test_a_meter_that_sent_nothing_is_asked_for_readings(worker: Connection) -> None:
+    await one_gpu(Books(worker))
+    await allocate(worker, now=LATER)
+    with pytest.raises(MissingInputError, match=r"send gpu.energy.v1 readings of this GPU"):
+        await margin_report(worker, **await ask(worker))

@@ -129,6 +129,28 @@ WITH meters AS (
 SELECT m.gpu_uuid, lower(m.span) AS valid_from, upper(m.span) AS valid_to
   FROM merged m ORDER BY m.gpu_uuid, valid_from;
 
+-- name: list_meter_findings
+-- What was noticed about meters in [since, until) as known at a cut-off, per GPU and reason. Index: primary key.
+WITH meters AS (
+  SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.*
+    FROM meter_window m
+   WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
+     AND m.batch_seq <= :batch_seq
+   ORDER BY m.gpu_uuid, m.window_start, m.revision DESC
+)
+SELECT m.gpu_uuid, f.reason, count(*)::bigint AS windows, min(m.window_start) AS first_window,
+       max(m.window_start) AS last_window
+  FROM meters m CROSS JOIN LATERAL unnest(m.findings) AS f(reason)
+ GROUP BY m.gpu_uuid, f.reason ORDER BY m.gpu_uuid, f.reason;
+
+-- name: count_gpu_readings
+-- How many readings of GPUs were taken in [since, until), stored up to a cut-off; gpu_reading (gpu_uuid, sampled_at),
+-- of days on which they can have come.
+SELECT r.gpu_uuid, count(*)::bigint AS readings FROM gpu_reading r
+ WHERE r.stored_day >= (:since::timestamptz - interval '1 day')::date AND r.gpu_uuid = ANY(:gpu_uuids::text[])
+   AND r.sampled_at >= :since AND r.sampled_at < :until AND r.batch_seq <= :batch_seq
+ GROUP BY r.gpu_uuid;
+
 -- name: find_engine_activity
 -- Per engine key and entity of the customer, the first and last window with activity in [since, until), and
 -- its tokens. Index: activity_delta (window_start, engine_key_id).
