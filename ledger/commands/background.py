@@ -19,6 +19,7 @@ from ledger.flows.change_tables import changing_tables
 from ledger.flows.fold import fold_when_due
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.replay import expire_quarantine
+from ledger.flows.seal import seal_when_due
 from ledger.flows.settle import settle
 from ledger.flows.watch import end_frozen, measure
 from ledger.store.connect import connect
@@ -32,6 +33,7 @@ END_SECONDS = 10
 FOLD_EVERY_S = 3_600
 WATCH_EVERY_S = 30
 PARTITIONS_EVERY_S = 300
+SEAL_EVERY_S = 600
 Work = Callable[[Connection], Awaitable[None]]
 # A batch that came before midnight may still be on its way into its day.
 CLOSE_AFTER = timedelta(hours=1)
@@ -39,8 +41,11 @@ CLOSE_AFTER = timedelta(hours=1)
 
 @contextmanager
 def background(worker_url: str, every_s: int) -> Iterator[None]:
-    """Settle in a thread of its own every `every_s` seconds until left."""
-    with again_and_again("settle", worker_url, every_s, STAGES):
+    """Settle in a thread of its own every `every_s` seconds until left, and seal in another."""
+    with (
+        again_and_again("settle", worker_url, every_s, STAGES),
+        again_and_again("seal", worker_url, SEAL_EVERY_S, {"seal": _seal}),
+    ):
         yield
 
 
@@ -171,6 +176,12 @@ async def _fold(connection: Connection) -> None:
     folded = await fold_when_due(connection, now=clock.now(), every_s=FOLD_EVERY_S)
     if folded is not None and folded.rows_gone:
         log.info("fold: %d rows became %d", folded.rows_gone, folded.rows_come)
+
+
+async def _seal(connection: Connection) -> None:
+    sealed = await seal_when_due(connection)
+    if sealed is not None:
+        log.info("seal: head of the chain %s", sealed.head)
 
 
 STAGES: Mapping[str, Work] = {

@@ -12,12 +12,16 @@ import click
 from ledger.commands.database import Database, database_options, open_connection
 from ledger.commands.show import json_option, print_json, progress
 from ledger.domain.errors import MissingInputError
+from ledger.domain.seal import Tampering, read_head
 from ledger.flows.check import CheckReport, check_windows, expected_facts
 from ledger.flows.check_books import BooksReport, check_books
+from ledger.flows.check_seals import SealReport, check_seals
+from ledger.flows.seal import seal
 from ledger.store.check_books import PROOFS, Disagreement
 
 # One more than cores of a small machine: while one waits for its thread, the database still works.
 READERS = 3
+TAMPERINGS_NAMED = 20
 # What each proof is of, for people.
 SAYS = {
     "charge": "usage and charges",
@@ -38,21 +42,35 @@ PER_TABLE = {
 
 
 @click.command()
+@click.option("--head", is_flag=True, help="Seal what is stored, print the chain's head, and end.")
+@click.option("--verify-head", metavar="HEAD", help="A head printed before: nothing of it changed.")
 @json_option
 @database_options
 @click.pass_context
-def check(ctx: click.Context, database: Database, as_json: bool) -> None:
+def check(
+    ctx: click.Context,
+    database: Database,
+    head: bool,
+    verify_head: str | None,
+    as_json: bool,
+) -> None:
     """Prove the books; status 1 where anything differs.
 
     Every window is added up again from the facts, and usage, charges, prices, journal, invoices and
-    their lines are held against one another.
+    their lines are held against one another; every sealed row must be what it was. A head printed
+    by --head and kept elsewhere vouches for all that was sealed until then.
     """
+    if verify_head is not None:
+        read_head(verify_head)
     with database.urls() as urls:
         if urls.worker is None:
             raise MissingInputError(
                 "The URL of the worker role is not set.", "Set TOKENLEDGER_WORKER_URL."
             )
-        found = asyncio.run(_check(urls.worker))
+        if head:
+            _show_head(asyncio.run(_seal(urls.worker)), as_json)
+            return
+        found = asyncio.run(_check(urls.worker, verify_head))
     if as_json:
         print_json(_as_json(found))
     else:
@@ -68,10 +86,11 @@ class _Found:
     windows: CheckReport
     milliseconds: int
     books: BooksReport
+    seals: SealReport
 
     @property
     def differing(self) -> int:
-        return self.windows.differing + self.books.differing
+        return self.windows.differing + self.books.differing + len(self.seals.differences)
 
     @property
     def rate(self) -> int:
@@ -79,7 +98,23 @@ class _Found:
         return self.windows.facts * 1_000 // max(self.milliseconds, 1)
 
 
-async def _check(url: str) -> _Found:
+async def _seal(url: str) -> str | None:
+    connection = await open_connection(url)
+    try:
+        last = await seal(connection)
+    finally:
+        await connection.close()
+    return last.head if last else None
+
+
+def _show_head(head: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json({"head": head})
+    else:
+        click.echo(head or "Nothing is stored that could be sealed.")
+
+
+async def _check(url: str, head: str | None) -> _Found:
     async with AsyncExitStack() as stack:
         connections = []
         for _ in range(READERS):
@@ -91,7 +126,9 @@ async def _check(url: str) -> _Found:
         milliseconds = (time.monotonic_ns() - began) // 1_000_000
         with progress("proofs of the books", len(PROOFS)) as advance:
             books = await check_books(connections[0], progress=advance)
-    return _Found(windows, milliseconds, books)
+        with progress("sealed rows read") as advance:
+            seals = await check_seals(connections, head=head, progress=advance)
+    return _Found(windows, milliseconds, books, seals)
 
 
 def _as_json(found: _Found) -> dict[str, Any]:
@@ -105,9 +142,24 @@ def _as_json(found: _Found) -> dict[str, Any]:
         "differences": [
             *found.windows.differences,
             *(_disagreement(one) for one in found.books.differences),
+            *(_tampering(one) for one in found.seals.differences[:TAMPERINGS_NAMED]),
         ],
         "proofs": found.books.proofs,
         "states": found.books.states,
+        "chain": {
+            "head": found.seals.head,
+            "seals": found.seals.seals,
+            "rows": found.seals.rows,
+            "differing": len(found.seals.differences),
+        },
+    }
+
+
+def _tampering(one: Tampering) -> dict[str, Any]:
+    return {
+        "table": one.table,
+        "place": one.place,
+        "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
     }
 
 
@@ -126,7 +178,10 @@ def _show(found: _Found) -> None:
         click.echo(_line(row))
     for one in books.differences:
         click.echo(_disagreement_line(one))
-    named = len(windows.differences) + len(books.differences)
+    tampered = found.seals.differences[:TAMPERINGS_NAMED]
+    for mark in tampered:
+        click.echo(f"{mark.table}, {mark.place}: {mark.name} was {mark.expected}, is {mark.stored}")
+    named = len(windows.differences) + len(books.differences) + len(tampered)
     if found.differing > named:
         click.echo(f"and {found.differing - named:,} more")
     compared = ", ".join(f"{windows.windows[table]:,} {name}" for table, name in PER_TABLE.items())
@@ -142,6 +197,16 @@ def _show(found: _Found) -> None:
     wrong = [f"{SAYS[table]}: {count:,} differ" for table, count in books.proofs.items() if count]
     said = "; ".join(wrong) or f"{len(books.proofs)} proofs, all equal"
     click.echo(f"Books: {said}.")
+    click.echo(_chain_line(found.seals))
+
+
+def _chain_line(seals: SealReport) -> str:
+    if seals.head is None and not seals.differences:
+        return "Chain: nothing is sealed yet."
+    return (
+        f"Chain: {seals.seals:,} seals over {seals.rows:,} rows, head {seals.head}:"
+        f" {_verdict(len(seals.differences))}."
+    )
 
 
 def _verdict(differing: int) -> str:

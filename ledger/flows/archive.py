@@ -15,6 +15,8 @@ import asyncpg
 
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.flows.change_tables import changing_tables
+from ledger.flows.check_seals import check_sealed_day
+from ledger.flows.seal import seal
 from ledger.store import cost
 from ledger.store.archive_files import day_path, write_day, write_manifest
 from ledger.store.queries import Connection
@@ -82,6 +84,9 @@ async def _archive_days(
 ) -> ArchiveReport:
     archived: list[ArchivedDay] = []
     kept: list[KeptDay] = []
+    # What is in a file is sealed no more: the seals of its rows vouch for it from then on.
+    last = await seal(connection)
+    sealed_seq = last.until_seq if last else 0
     before_this = {one.day.stored_day for one in await list_archived(connection)}
     for day in await list_fact_days(connection, before=before):
         if day in before_this:
@@ -91,6 +96,12 @@ async def _archive_days(
         waiting = await count_waiting(connection, day)
         if waiting:
             kept.append(KeptDay(day, f"{waiting:,} facts wait in suspense"))
+            continue
+        if (found.last_batch_seq or 0) > sealed_seq:
+            kept.append(KeptDay(day, "a batch older than its last ones is still being stored"))
+            continue
+        if await check_sealed_day(connection, day):
+            kept.append(KeptDay(day, "its facts are not those that were sealed: see `check`"))
             continue
         written = await write_archive(connection, found, folder, progress=progress)
         await drop_day(connection, written)

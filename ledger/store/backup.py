@@ -49,7 +49,7 @@ async def count_tables(connection: Connection) -> dict[str, int]:
     query = BACKUP["count_rows"].sql
     names = [row["table_name"] for row in await BACKUP["list_tables"].rows(connection)]
     return {
-        name: await connection.fetchval(query.replace("counted", name.replace('"', '""')))
+        name: await connection.fetchval(query.replace("account", name.replace('"', '""')))
         for name in names
     }
 

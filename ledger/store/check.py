@@ -83,6 +83,11 @@ async def one_snapshot(connections: Sequence[Connection]) -> AsyncIterator[None]
 
 async def _begin(stack: AsyncExitStack, connection: Connection) -> None:
     await stack.enter_async_context(connection.transaction(isolation="repeatable_read"))
+    await allow_memory(connection)
+
+
+async def allow_memory(connection: Connection) -> None:
+    """Room to sort and group in, for the transaction."""
     await CHECK["allow_memory"].run(connection)
 
 

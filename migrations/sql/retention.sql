@@ -40,7 +40,7 @@ END $$;
 -- for again once they are a day old.
 CREATE FUNCTION is_kept(drawn cut_off) RETURNS boolean
 LANGUAGE sql STABLE
-RETURN drawn.purpose <> 'fold'
+RETURN drawn.purpose NOT IN ('fold', 'seal')
    AND (drawn.purpose NOT IN ('check', 'status', 'status over the API')
         OR drawn.drawn_at > now() - interval '1 day');
 

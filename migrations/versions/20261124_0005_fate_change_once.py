@@ -11,4 +11,5 @@ depends_on = None
 def upgrade() -> None:
     run_sql("fate_change_once")
     run_sql("archive_move")
+    run_sql("seal")
     run_sql("function_paths")

@@ -31,12 +31,13 @@ def change(database: Database, sql: str) -> None:
     asyncio.run(execute(database.superuser_url, f"SET session_replication_role = replica; {sql}"))
 
 
-def test_true_books_are_all_equal_and_said_in_three_lines(factory: CommandLine) -> None:
-    first, states, books = factory("check").stdout.splitlines()
+def test_true_books_are_all_equal_and_said_in_four_lines(factory: CommandLine) -> None:
+    first, states, books, chain = factory("check").stdout.splitlines()
     assert first.startswith("24 facts added up in ")
     assert first.endswith("24 usage windows, 24 activity windows, 24 busy masks: all equal.")
     assert states == "Usage windows by key: 0 rated, 0 unpriced, 0 suspense, 24 not yet rated."
     assert books == "Books: 9 proofs, all equal."
+    assert chain == "Chain: nothing is sealed yet."
     told = factory.json("check")
     assert (told["facts"], told["differing"], told["differences"]) == (24, 0, [])
     assert told["windows"] == {"usage_delta": 24, "activity_delta": 24, "activity_mask": 24}
@@ -84,7 +85,7 @@ def test_a_charge_that_was_changed_is_named(factory: CommandLine, database: Data
     change(database, "UPDATE charge SET quantity = 8 WHERE window_start = '2024-03-01T01:15Z'")
     told = factory.json("check", status=1)
     assert (told["differing"], told["proofs"]["charge"]) == (2, 2)
-    first, *_, last = factory("check", status=1).stdout.splitlines()
+    first, *_, last, _ = factory("check", status=1).stdout.splitlines()
     assert first == (
         "usage and charges: 2024-03-01 01:15Z acme gpt-x standard input_uncached:"
         " quantity must be 7, is 8"
@@ -94,3 +95,22 @@ def test_a_charge_that_was_changed_is_named(factory: CommandLine, database: Data
 
 def test_every_proof_has_a_name_for_people() -> None:
     assert SAYS.keys() == PROOFS.keys()
+
+
+def test_a_head_vouches_for_what_was_stored_until_then(
+    factory: CommandLine, database: Database
+) -> None:
+    head = factory("check", "--head").stdout.strip()
+    assert head.startswith("1:")
+    assert len(head) == 66
+    factory("check", "--verify-head", head)
+    said = factory("check", "--verify-head", "1:" + "0" * 64, status=1).stdout.splitlines()
+    assert said[0] == f"seal, seal 1: head was {'0' * 64}, is {head[2:]}"
+    assert factory("check").stdout.splitlines()[-1].endswith(f"head {head}: all equal.")
+    assert "is not a head" in factory.refusal("check", "--verify-head", "1:xyz")
+    change(database, "UPDATE receipt SET actor = 'somebody'")
+    told = factory.json("check", status=1)
+    assert (told["differing"], told["chain"]["differing"]) == (1, 1)
+    (one,) = told["differences"]
+    assert (one["table"], one["place"]) == ("receipt", one["place"])
+    assert one["place"].startswith("seal 1, batches the first to ")

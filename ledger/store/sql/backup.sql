@@ -14,8 +14,8 @@ SELECT c.relname::text AS table_name FROM pg_class c
  ORDER BY 1;
 
 -- name: count_rows
--- Rows of one table, whose name takes the place of the word in quotes: a name is no parameter.
-SELECT count(*) FROM "counted";
+-- Rows of one table, whose name takes the place of this one: a name is no parameter.
+SELECT count(*) FROM "account";
 
 -- name: list_archive_roots
 -- Archived files as they were recorded, and where they are now.

@@ -1,7 +1,7 @@
 -- Each query finds what is wrong: where (`place`, `window_start`), which figure (`name`), what it must be and what is
 -- stored, the first `most` of `found` in all. Sums are PostgreSQL's numeric, which has no end. All of it reads the
 -- snapshot of the check as it is: what a stage has not come to yet is not wrong, so usage counts up to the cut-off of
--- the stage's last run, or of what it has written already.
+-- the stage's last run, or of what it has written already, and what it parked waits.
 
 -- name: find_unrated
 -- Usage against charges: every meter of every window of a known customer is charged, or listed as unpriced, with its
@@ -39,6 +39,10 @@ SELECT concat_ws(' ', customer_id, k.model, k.tier, meter) AS place, window_star
   FULL JOIN latest l USING (customer_id, window_start, usage_key_id, meter)
   LEFT JOIN (SELECT usage_key_id, model, tier FROM usage_key) k USING (usage_key_id)
  WHERE coalesce(m.quantity, 0) <> coalesce(l.quantity, 0)
+   AND NOT EXISTS (SELECT FROM parked p JOIN customer c USING (entity_id)
+                    WHERE p.stage = 'rate' AND c.customer_id = coalesce(m.customer_id, l.customer_id)
+                      AND p.subject IN ('', c.customer_id)
+                      AND (p.windows IS NULL OR p.windows @> coalesce(m.window_start, l.window_start)))
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_wrong_charges
@@ -102,6 +106,10 @@ SELECT concat_ws(' ', customer_id, currency) AS place, booked_for AS window_star
        trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
   FROM charged c FULL JOIN booked b USING (customer_id, booked_for, currency)
  WHERE coalesce(c.amount, 0) <> coalesce(b.amount, 0)
+   AND NOT EXISTS (SELECT FROM parked p JOIN customer k USING (entity_id)
+                    WHERE p.stage = 'book_revenue' AND k.customer_id = coalesce(c.customer_id, b.customer_id)
+                      AND p.subject IN ('', k.customer_id)
+                      AND (p.windows IS NULL OR p.windows @> coalesce(c.booked_for, b.booked_for)))
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_unbalanced
@@ -219,7 +227,8 @@ SELECT concat_ws(' ', natural_key, 'account', account, currency) AS place, b.boo
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: count_states
--- What becomes of usage windows of each key: charged, waiting for a price, in suspense, or not come to yet.
+-- What becomes of usage windows of each key: charged, waiting for a price, in suspense, or not come to yet, where what
+-- is parked is too.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
@@ -229,6 +238,12 @@ WITH run AS (
    GROUP BY 1, 2, 3, 4
   HAVING (sum(d.uncached), sum(d.cache_read), sum(d.cache_write), sum(d.visible), sum(d.reasoning))
          <> (0, 0, 0, 0, 0)
+), due AS (
+  SELECT u.*, u.batch_seq > coalesce(r.batch_seq, 0)
+              OR EXISTS (SELECT FROM parked p
+                          WHERE p.stage = 'rate' AND p.entity_id = u.entity_id AND p.subject IN ('', u.customer_id)
+                            AND (p.windows IS NULL OR p.windows @> u.window_start)) AS is_due
+    FROM used u LEFT JOIN run r USING (entity_id)
 ), waiting AS (
   SELECT DISTINCT c.customer_id, c.window_start, c.usage_key_id
     FROM charge c
@@ -238,9 +253,8 @@ WITH run AS (
                         AND n.usage_key_id = c.usage_key_id AND n.meter = c.meter AND n.revision > c.revision)
 )
 SELECT count(*) FILTER (WHERE u.customer_id IS NULL) AS suspense,
-       count(*) FILTER (WHERE u.customer_id IS NOT NULL AND u.batch_seq > coalesce(r.batch_seq, 0)) AS not_yet_rated,
-       count(*) FILTER (WHERE u.batch_seq <= r.batch_seq AND w.customer_id IS NOT NULL) AS unpriced,
-       count(*) FILTER (WHERE u.batch_seq <= r.batch_seq AND w.customer_id IS NULL) AS rated
-  FROM used u
-  LEFT JOIN run r USING (entity_id)
+       count(*) FILTER (WHERE u.customer_id IS NOT NULL AND u.is_due) AS not_yet_rated,
+       count(*) FILTER (WHERE u.customer_id IS NOT NULL AND NOT u.is_due AND w.customer_id IS NOT NULL) AS unpriced,
+       count(*) FILTER (WHERE u.customer_id IS NOT NULL AND NOT u.is_due AND w.customer_id IS NULL) AS rated
+  FROM due u
   LEFT JOIN waiting w USING (customer_id, window_start, usage_key_id);

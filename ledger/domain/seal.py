@@ -1,0 +1,183 @@
+"""Turns digests of rows into a chain: each seal's digest is of its parts and of the seal before.
+
+Invariant: the same parts in any order give the same digest, and nothing of a seal can change
+without changing its digest and every later one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+
+from ledger.domain.errors import InvalidInputError
+
+FIRST = bytes(32)
+Place = tuple[str, date | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SealPart:
+    """Rows of one table (and stored day) in a stretch, and the SHA-256 of what `columns` say."""
+
+    table: str
+    stored_day: date | None
+    rows: int
+    digest: bytes
+    columns: str
+
+    @property
+    def place(self) -> Place:
+        """Table and day."""
+        return self.table, self.stored_day
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BatchDigest:
+    """Rows that one batch stored in one table and day, and their SHA-256; `place` is its number."""
+
+    place: int
+    stored_day: date | None
+    rows: int
+    digest: bytes
+
+
+def summed(batches: Iterable[BatchDigest]) -> dict[date | None, tuple[int, bytes]]:
+    """Rows and digest of each day: the SHA-256 of its batches' digests in stored order."""
+    days: dict[date | None, list[BatchDigest]] = defaultdict(list)
+    for one in sorted(batches, key=lambda batch: batch.place):
+        days[one.stored_day].append(one)
+    return {
+        day: (
+            sum(one.rows for one in each),
+            sha256(b"".join(one.digest for one in each)).digest(),
+        )
+        for day, each in days.items()
+    }
+
+
+def slices(
+    counts: Iterable[tuple[int, int]], since: int, until: int, most: int
+) -> list[tuple[int, int]]:
+    """(since, until] cut behind batches, given as (place, rows), into parts of about `most` rows.
+
+    >>> slices([(1, 5), (2, 5), (7, 3)], 0, 9, 8)
+    [(0, 2), (2, 9)]
+    """
+    found = []
+    rows = 0
+    for place, count in counts:
+        rows += count
+        if rows >= most:
+            found.append((since, place))
+            since, rows = place, 0
+    return [*found, (since, until)] if rows or not found else [*found[:-1], (found[-1][0], until)]
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """One link: batches after the last seal's `until_seq` up to its own, and cut-offs likewise."""
+
+    seal_no: int
+    until_seq: int
+    until_cut_off_id: int
+    previous: bytes
+    digest: bytes
+
+    @property
+    def head(self) -> str:
+        """What vouches for this seal and all before it: its number and digest."""
+        return f"{self.seal_no}:{self.digest.hex()}"
+
+
+def link(previous: Seal | None, until: tuple[int, int], parts: Iterable[SealPart]) -> Seal:
+    """The seal after `previous`, up to (batch, cut-off)."""
+    number = previous.seal_no + 1 if previous else 1
+    before = previous.digest if previous else FIRST
+    return Seal(number, *until, before, seal_digest(number, until, before, parts))
+
+
+def seal_digest(
+    number: int, until: tuple[int, int], previous: bytes, parts: Iterable[SealPart]
+) -> bytes:
+    """The SHA-256 that a seal must have."""
+    lines = sorted(
+        f"{part.table};{part.stored_day or ''};{part.rows};{part.digest.hex()};{part.columns}"
+        for part in parts
+    )
+    said = [previous.hex(), f"{number};{until[0]};{until[1]}", *lines]
+    return sha256("\n".join(said).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Tampering:
+    """What is not as it was sealed: which table, which stretch of batches, and how."""
+
+    table: str
+    place: str
+    name: str
+    expected: str
+    stored: str
+
+
+def broken_links(seals: Sequence[Seal], parts: Mapping[int, Sequence[SealPart]]) -> list[Tampering]:
+    """Seals that are missing, or whose digest is not that of their parts and of the seal before."""
+    found = []
+    before = FIRST
+    for number, seal in enumerate(seals, start=1):
+        if seal.seal_no != number:
+            found.append(
+                Tampering("seal", f"seal {number}", "seal_no", str(number), str(seal.seal_no))
+            )
+            return found
+        until = seal.until_seq, seal.until_cut_off_id
+        wanted = seal_digest(number, until, before, parts.get(number, ()))
+        if wanted != seal.digest or seal.previous != before:
+            found.append(
+                Tampering("seal", f"seal {number}", "digest", wanted.hex(), seal.digest.hex())
+            )
+        before = seal.digest
+    return found
+
+
+def unlike_parts(
+    table: str,
+    stretch: str,
+    sealed: Mapping[date | None, SealPart],
+    stored: Mapping[date | None, tuple[int, bytes]],
+) -> list[Tampering]:
+    """Days of one seal and table whose rows are not those that were sealed."""
+    found = []
+    for day in sorted(sealed.keys() | stored.keys(), key=lambda one: one or date.min):
+        part, (rows, digest) = sealed.get(day), stored.get(day, (0, b""))
+        place = f"{stretch} of {day}" if day else stretch
+        if rows != (part.rows if part else 0):
+            expected = str(part.rows) if part else "0"
+            found.append(Tampering(table, place, "rows", expected, str(rows)))
+        elif part is not None and digest != part.digest:
+            found.append(Tampering(table, place, "digest", part.digest.hex(), digest.hex()))
+    return found
+
+
+def read_head(text: str) -> tuple[int, bytes]:
+    """Number and digest of a head as it was printed; InvalidInputError where it is none."""
+    number, _, digest = text.strip().partition(":")
+    try:
+        read = int(number), bytes.fromhex(digest)
+    except ValueError:
+        read = 0, b""
+    if read[0] < 1 or len(read[1]) != 32:
+        raise InvalidInputError(
+            f"{text[:80]!r} is not a head of the chain.",
+            "Give what `tokenledger check --head` printed: a number, a colon, 64 digits.",
+        )
+    return read
+
+
+def unlike_head(seals: Sequence[Seal], text: str) -> list[Tampering]:
+    """Whether the chain still has a head that was kept elsewhere; nothing where it has."""
+    number, digest = read_head(text)
+    stored = {seal.seal_no: seal.digest.hex() for seal in seals}.get(number, "no such seal")
+    if stored == digest.hex():
+        return []
+    return [Tampering("seal", f"seal {number}", "head", digest.hex(), stored)]

@@ -1,0 +1,214 @@
+"""Checks the chain: every link, and every sealed stretch of rows against what is stored now."""
+
+import asyncio
+from bisect import bisect_left
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+from ledger.domain.seal import (
+    BatchDigest,
+    Seal,
+    SealPart,
+    Tampering,
+    broken_links,
+    slices,
+    summed,
+    unlike_head,
+    unlike_parts,
+)
+from ledger.store import seal as store
+from ledger.store.check import one_snapshot
+from ledger.store.queries import Connection
+from ledger.store.retention import ArchivedDay, list_archived
+from ledger.store.seal import ARCHIVED, LOWEST, SLICE_ROWS, TABLES, Stretch
+
+Progress = Callable[[int], None]
+Parts = Mapping[int, Sequence[SealPart]]
+Stored = dict[date | None, tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class SealReport:
+    """The head of the chain (None before the first seal), rows it vouches for, and what differs."""
+
+    head: str | None
+    seals: int
+    rows: int
+    differences: Sequence[Tampering]
+
+
+@dataclass(slots=True)
+class _Run:
+    """Neighbouring seals of one table that are digested alike, and the batches found of it."""
+
+    seals: Sequence[Seal]
+    edges: Sequence[int]
+    whole: Stretch
+    batches: list[BatchDigest] = field(default_factory=list)
+
+
+def no_progress(rows: int, /) -> None:
+    """Tell nobody."""
+
+
+async def check_seals(
+    connections: Sequence[Connection],
+    *,
+    head: str | None = None,
+    progress: Progress = no_progress,
+    slice_rows: int = SLICE_ROWS,
+) -> SealReport:
+    """Everything sealed, over all connections at once; `head` is one that was kept elsewhere.
+
+    InvalidInputError where `head` is none.
+    """
+    async with one_snapshot(connections):
+        lead = connections[0]
+        seals = await store.list_seals(lead)
+        parts = await store.list_parts(lead)
+        archived = {day.day.stored_day: day for day in await list_archived(lead)}
+        found = broken_links(seals, parts) + (unlike_head(seals, head) if head else [])
+        filed, kept = _apart(seals, parts, archived)
+        found += _unlike_files(filed, archived)
+        found += await _unlike_archived(lead, parts)
+        runs = [run async for run in _runs(lead, seals, kept)]
+        await _digest_all(connections, runs, slice_rows, progress)
+        found += [one for run in runs for one in _compare(run, kept)]
+    rows = sum(part.rows for each in parts.values() for part in each)
+    return SealReport(seals[-1].head if seals else None, len(seals), rows, found)
+
+
+async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]:
+    """What differs of the facts of a day that is still in the database."""
+    seals, parts = await store.list_seals(connection), await store.list_parts(connection)
+    own = {
+        number: [p for p in each if p.place == ("usage_fact", day)]
+        for number, each in parts.items()
+    }
+    touched = [n for n, seal in enumerate(seals) if own.get(seal.seal_no)]
+    if not touched:
+        return []
+    since = seals[touched[0] - 1].until_seq if touched[0] else LOWEST
+    some = seals[touched[0] : touched[-1] + 1]
+    runs = [run async for run in _runs(connection, some, own, ("usage_fact",), since)]
+    await _digest_all([connection], runs, SLICE_ROWS, no_progress)
+    for run in runs:
+        run.batches = [batch for batch in run.batches if batch.stored_day == day]
+    return [one for run in runs for one in _compare(run, own)]
+
+
+def _apart(
+    seals: Sequence[Seal], parts: Parts, archived: Mapping[date, ArchivedDay]
+) -> tuple[dict[date, int], dict[int, list[SealPart]]]:
+    """Rows by day that are in files now, whose digest vouches for them, and parts that are not."""
+    filed: dict[date, int] = defaultdict(int)
+    kept: dict[int, list[SealPart]] = defaultdict(list)
+    since = 0
+    for seal in seals:
+        for part in parts.get(seal.seal_no, ()):
+            day = archived.get(part.stored_day) if part.stored_day else None
+            if part.table == "usage_fact" and day and since < (day.day.last_batch_seq or 0):
+                filed[day.day.stored_day] += part.rows
+            elif part.table != ARCHIVED:
+                kept[seal.seal_no].append(part)
+        since = seal.until_seq
+    return filed, kept
+
+
+def _unlike_files(
+    filed: Mapping[date, int], archived: Mapping[date, ArchivedDay]
+) -> list[Tampering]:
+    return [
+        Tampering("usage_fact", f"file of {day}", "rows", str(rows), str(archived[day].day.rows))
+        for day, rows in filed.items()
+        if rows != archived[day].day.rows
+    ]
+
+
+async def _unlike_archived(connection: Connection, parts: Parts) -> list[Tampering]:
+    found = []
+    sealed = [part for each in parts.values() for part in each if part.table == ARCHIVED]
+    for columns in sorted({part.columns for part in sealed}):
+        stored = await store.digest_archived(connection, columns)
+        for part in sealed:
+            if part.columns == columns and part.stored_day is not None:
+                digest = stored.get(part.stored_day)
+                now: Stored = {part.stored_day: (1, digest)} if digest else {}
+                found += unlike_parts(ARCHIVED, "row", {part.stored_day: part}, now)
+    return found
+
+
+async def _runs(
+    connection: Connection,
+    seals: Sequence[Seal],
+    parts: Parts,
+    tables: Iterable[str] = TABLES,
+    first: int = LOWEST,
+) -> AsyncIterator[_Run]:
+    for name in tables:
+        now = await store.list_columns(connection, name)
+        since = first
+        for columns, run in _alike(name, seals, parts):
+            by_cut_off = TABLES[name].by_cut_off
+            edges = [seal.until_cut_off_id if by_cut_off else seal.until_seq for seal in run]
+            yield _Run(run, edges, Stretch(name, columns or now, since, edges[-1]))
+            since = edges[-1]
+
+
+def _alike(
+    table: str, seals: Sequence[Seal], parts: Parts
+) -> Iterator[tuple[str | None, list[Seal]]]:
+    """Neighbouring seals whose digests are of the same columns; one without rows is of any."""
+    run: list[Seal] = []
+    said: str | None = None
+    for seal in seals:
+        own = [part.columns for part in parts.get(seal.seal_no, ()) if part.table == table]
+        if own and said is not None and own[0] != said:
+            yield said, run
+            run, said = [], None
+        run.append(seal)
+        said = own[0] if own else said
+    if run:
+        yield said, run
+
+
+async def _digest_all(
+    connections: Sequence[Connection], runs: Sequence[_Run], most: int, progress: Progress
+) -> None:
+    tasks: deque[tuple[_Run, Stretch]] = deque()
+    for run in runs:
+        counts = await store.count_batches(connections[0], run.whole)
+        for since, until in slices(counts, run.whole.since, run.whole.until, most):
+            tasks.append((run, replace(run.whole, since=since, until=until)))
+
+    async def take(connection: Connection) -> None:
+        while tasks:
+            run, stretch = tasks.popleft()
+            batches = await store.digest_batches(connection, stretch)
+            run.batches += batches
+            progress(sum(batch.rows for batch in batches))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for connection in connections:
+                group.create_task(take(connection))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+
+
+def _compare(run: _Run, parts: Parts) -> list[Tampering]:
+    stored: dict[int, list[BatchDigest]] = defaultdict(list)
+    for batch in run.batches:
+        stored[bisect_left(run.edges, batch.place)].append(batch)
+    name, since = run.whole.table, run.whole.since
+    unit = "cut-offs" if TABLES[name].by_cut_off else "batches"
+    found = []
+    for n, (seal, edge) in enumerate(zip(run.seals, run.edges, strict=True)):
+        sealed = {p.stored_day: p for p in parts.get(seal.seal_no, ()) if p.table == name}
+        first = "the first" if since == LOWEST else str(since + 1)
+        stretch = f"seal {seal.seal_no}, {unit} {first} to {edge}"
+        found += unlike_parts(name, stretch, sealed, summed(stored.get(n, ())))
+        since = edge
+    return found

@@ -1,0 +1,95 @@
+"""Seals what lies behind a cut-off: a digest of every table's new rows, linked to the last seal.
+
+It reads beside ingest and holds up nobody: what is still being stored lies behind no cut-off, and
+is in the next seal.
+"""
+
+from dataclasses import replace
+from datetime import date
+
+from ledger.domain.seal import BatchDigest, Seal, SealPart, link, slices, summed
+from ledger.store import cost
+from ledger.store import seal as store
+from ledger.store.check import allow_memory
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+from ledger.store.retention import try_lock_fold
+from ledger.store.seal import ARCHIVED, LOWEST, SLICE_ROWS, TABLES, Stretch
+
+STAGE = "seal"
+PURPOSE = "seal"
+
+
+async def seal_when_due(connection: Connection) -> Seal | None:
+    """Seal where a cut-off lies beyond the last seal; None where nothing came since."""
+    last = await store.find_last_seal(connection)
+    if await store.find_latest_cut_off(connection) <= (last.until_seq if last else 0):
+        return None
+    return await seal(connection)
+
+
+async def seal(connection: Connection) -> Seal | None:
+    """The end of the chain once everything behind a new cut-off is in it; None where nothing is.
+
+    A second run waits for the first. Call it outside a transaction.
+    """
+    async with cost.running(connection, STAGE):
+        cut_off = await draw_cut_off(connection, PURPOSE)
+        last = await store.find_last_seal(connection)
+        if cut_off.batch_seq <= (last.until_seq if last else 0):
+            return last
+        async with connection.transaction():
+            await allow_memory(connection)
+            until = cut_off.batch_seq, await _last_cut_off_id(connection, last)
+            parts = await _parts(connection, last, until)
+            new = link(last, until, parts)
+            await store.insert_seal(connection, new, parts)
+        return new
+
+
+async def _last_cut_off_id(connection: Connection, last: Seal | None) -> int:
+    """Cut-offs are numbered before they are seen: only while nobody draws one are all there."""
+    if await try_lock_fold(connection):
+        return await store.find_latest_cut_off_id(connection)
+    return last.until_cut_off_id if last else 0
+
+
+async def _parts(
+    connection: Connection, last: Seal | None, until: tuple[int, int]
+) -> list[SealPart]:
+    since = (last.until_seq, last.until_cut_off_id) if last else (LOWEST, LOWEST)
+    found = []
+    for name, table in TABLES.items():
+        n = int(table.by_cut_off)
+        if until[n] <= since[n]:
+            continue
+        columns = await store.list_columns(connection, name)
+        whole = Stretch(name, columns, since[n], until[n])
+        for day, (rows, digest) in summed(await _digest(connection, whole)).items():
+            found.append(SealPart(name, day, rows, digest, columns))
+    return found + await _archived_parts(connection)
+
+
+async def _digest(connection: Connection, whole: Stretch) -> list[BatchDigest]:
+    counts = await store.count_batches(connection, whole)
+    found = []
+    for since, until in slices(counts, whole.since, whole.until, SLICE_ROWS):
+        part = replace(whole, since=since, until=until)
+        found += await store.digest_batches(connection, part)
+    return found
+
+
+async def _archived_parts(connection: Connection) -> list[SealPart]:
+    """Days that went to files since the last seal, each by itself."""
+    sealed: set[date | None] = {
+        part.stored_day
+        for parts in (await store.list_parts(connection)).values()
+        for part in parts
+        if part.table == ARCHIVED
+    }
+    columns = await store.list_columns(connection, ARCHIVED)
+    return [
+        SealPart(ARCHIVED, day, 1, digest, columns)
+        for day, digest in (await store.digest_archived(connection, columns)).items()
+        if day not in sealed
+    ]

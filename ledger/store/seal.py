@@ -1,0 +1,191 @@
+"""Reads and writes the chain, and takes digests of stretches of rows."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import asyncpg
+
+from ledger.domain.errors import ConflictError
+from ledger.domain.seal import BatchDigest, Seal, SealPart
+from ledger.store.queries import Connection, load_queries
+
+SEAL = load_queries("seal")
+# Types as PostgreSQL names them, and nothing that could be anything else than a list of columns.
+_COLUMN = r't\.(?:[a-z_0-9]+|"[a-z_0-9]+")::[a-z0-9 ()\[\]]+'
+_COLUMNS = re.compile(f"{_COLUMN}(?:, {_COLUMN})*")
+LOWEST = -(2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedTable:
+    """Where rows stand in the stored order; `source` has them as t."""
+
+    source: str
+    place: str = "t.batch_seq"
+    by_day: bool = False
+    by_cut_off: bool = False
+    left_out: tuple[str, ...] = ()
+
+
+def _table(name: str) -> SealedTable:
+    return SealedTable(f"{name} t")
+
+
+def _facts(name: str) -> SealedTable:
+    return SealedTable(f"{name} t", by_day=True)
+
+
+def _part_of(name: str, parent: str, key: str) -> SealedTable:
+    return SealedTable(f"{name} t JOIN {parent} p USING ({key})", "p.batch_seq")
+
+
+def _dated(name: str) -> SealedTable:
+    # What was entered stays; that it was superseded is said later, in `recorded`.
+    return SealedTable(f"{name} t", "lower(t.recorded)", left_out=("recorded",))
+
+
+ARCHIVED = "archived_partition"
+# So many rows are sorted by their bytes at once, in memory.
+SLICE_ROWS = 100_000
+TABLES: Mapping[str, SealedTable] = {
+    "usage_fact": _facts("usage_fact"),
+    "gpu_reading": _facts("gpu_reading"),
+    "counter_reading": _facts("counter_reading"),
+    "receipt": _table("receipt"),
+    "ingest_batch": _table("ingest_batch"),
+    "event_key": _table("event_key"),
+    "correction": _table("correction"),
+    "fate_change": _table("fate_change"),
+    "charge": _table("charge"),
+    "journal_entry": _table("journal_entry"),
+    "posting": _part_of("posting", "journal_entry", "entry_id"),
+    "invoice": _table("invoice"),
+    "invoice_line": _part_of("invoice_line", "invoice", "invoice_id"),
+    "invoice_document": _part_of("invoice_document", "invoice", "invoice_id"),
+    "manual_write": _table("manual_write"),
+    "rate_card_price": _dated("rate_card_price"),
+    "subscription": _dated("subscription"),
+    "cut_off": SealedTable("cut_off t", "t.cut_off_id", by_cut_off=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Rows of one table in (since, until], by batch or by cut-off, and what is digested of them."""
+
+    table: str
+    columns: str
+    since: int
+    until: int
+
+
+async def list_seals(connection: Connection) -> list[Seal]:
+    """The chain."""
+    return [_seal(row) for row in await SEAL["list_seals"].rows(connection)]
+
+
+async def find_last_seal(connection: Connection) -> Seal | None:
+    """The end of the chain, or None before the first."""
+    row = await SEAL["find_last_seal"].row(connection)
+    return _seal(row) if row else None
+
+
+async def list_parts(connection: Connection) -> dict[int, list[SealPart]]:
+    """What each seal holds."""
+    found: dict[int, list[SealPart]] = {}
+    for row in await SEAL["list_parts"].rows(connection):
+        part = SealPart(
+            *(row["table_name"], row["stored_day"], row["rows"], row["digest"], row["columns"])
+        )
+        found.setdefault(row["seal_no"], []).append(part)
+    return found
+
+
+async def find_latest_cut_off(connection: Connection) -> int:
+    """The highest batch behind any cut-off."""
+    return int(await SEAL["find_latest_cut_off"].value(connection))
+
+
+async def find_latest_cut_off_id(connection: Connection) -> int:
+    """The highest cut-off; all below it are there only while nobody may draw one."""
+    return int(await SEAL["find_latest_cut_off_id"].value(connection))
+
+
+async def list_columns(connection: Connection, table: str) -> str:
+    """What a digest of the table is of, as it is now."""
+    left_out = list(TABLES[table].left_out) if table in TABLES else []
+    return str(await SEAL["list_columns"].value(connection, table_name=table, left_out=left_out))
+
+
+async def count_batches(connection: Connection, stretch: Stretch) -> list[tuple[int, int]]:
+    """(place, rows) of each batch of a stretch that has rows, in stored order."""
+    rows = await _fetch(connection, "count_batches", stretch)
+    return [(row["place"], row["rows"]) for row in rows]
+
+
+async def digest_batches(connection: Connection, stretch: Stretch) -> list[BatchDigest]:
+    """Each batch of a stretch that has rows, by day."""
+    rows = await _fetch(connection, "digest_batches", stretch)
+    return [BatchDigest(*row) for row in rows]
+
+
+async def _fetch(connection: Connection, name: str, stretch: Stretch) -> list[asyncpg.Record]:
+    table, query = TABLES[stretch.table], SEAL[name]
+    # The columns come last: they name others.
+    words = {
+        "t.batch_seq": table.place,
+        "receipt t": table.source,
+        "NULL::date": "t.stored_day" if table.by_day else "NULL::date",
+        "t.ordinal_from": _checked(stretch.columns),
+    }
+    given = {"since": stretch.since, "until": stretch.until}
+    values = [given[parameter] for parameter in query.parameters]
+    return await connection.fetch(_filled(query.sql, words), *values)
+
+
+async def digest_archived(connection: Connection, columns: str) -> dict[date, bytes]:
+    """The digest of each row of archived_partition, by day."""
+    text = _filled(SEAL["digest_archived"].sql, {"t.path": _checked(columns)})
+    return {row["stored_day"]: row["digest"] for row in await connection.fetch(text)}
+
+
+async def insert_seal(connection: Connection, seal: Seal, parts: Sequence[SealPart]) -> None:
+    """Add to the chain; UniqueViolationError where another was first."""
+    await SEAL["insert_seal"].run(
+        connection,
+        seal_no=seal.seal_no,
+        until_seq=seal.until_seq,
+        until_cut_off_id=seal.until_cut_off_id,
+        previous=seal.previous,
+        digest=seal.digest,
+    )
+    await SEAL["insert_parts"].run(
+        connection,
+        seal_no=seal.seal_no,
+        tables=[part.table for part in parts],
+        days=[part.stored_day for part in parts],
+        rows=[part.rows for part in parts],
+        digests=[part.digest for part in parts],
+        columns=[part.columns for part in parts],
+    )
+
+
+def _checked(columns: str) -> str:
+    if not _COLUMNS.fullmatch(columns):
+        raise ConflictError(
+            f"A seal names no columns: {columns[:80]!r}.", "Somebody changed seal_part."
+        )
+    return columns
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    for word, meaning in words.items():
+        text = text.replace(word, meaning)
+    return text
+
+
+def _seal(row: asyncpg.Record) -> Seal:
+    names = ("seal_no", "until_seq", "until_cut_off_id", "previous", "digest")
+    return Seal(*(row[name] for name in names))

@@ -1,0 +1,56 @@
+-- name: list_seals
+-- The chain, from its first seal on.
+SELECT seal_no, until_seq, until_cut_off_id, previous, digest, made_at FROM seal ORDER BY seal_no;
+
+-- name: find_last_seal
+-- The last seal of the chain, or no row; primary key.
+SELECT seal_no, until_seq, until_cut_off_id, previous, digest, made_at FROM seal ORDER BY seal_no DESC LIMIT 1;
+
+-- name: list_parts
+-- What every seal holds.
+SELECT seal_no, table_name, stored_day, rows, digest, columns FROM seal_part ORDER BY seal_no, table_name, stored_day;
+
+-- name: find_latest_cut_off
+-- The highest batch behind any cut-off; index.
+SELECT coalesce(max(batch_seq), 0) FROM cut_off;
+
+-- name: find_latest_cut_off_id
+-- The highest cut-off there is; primary key.
+SELECT coalesce(max(cut_off_id), 0) FROM cut_off;
+
+-- name: list_columns
+-- The columns of a table and their types, a domain as what it is of: numbers of domains change with a restore.
+SELECT string_agg(format('t.%I::%s', a.attname,
+                         format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, a.atttypmod)), ', '
+                  ORDER BY a.attnum) AS columns
+  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+ WHERE a.attrelid = to_regclass(:table_name) AND a.attnum > 0 AND NOT a.attisdropped
+   AND a.attname <> ALL(:left_out::text[]);
+
+-- name: count_batches
+-- How many rows each batch of (since, until] has, in stored order. Written for receipts: where another table is meant,
+-- its own words stand for `receipt t`, `t.batch_seq`, `NULL::date` and the columns, because no name is a parameter.
+SELECT t.batch_seq AS place, count(*) AS rows FROM receipt t
+ WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint GROUP BY 1 ORDER BY 1;
+
+-- name: digest_batches
+-- Digests of the rows of each batch of (since, until], by day: of the bytes that PostgreSQL would send, in the order of
+-- those bytes. Written for receipts, as above.
+SELECT r.place, r.stored_day, count(*) AS rows, sha256(string_agg(r.said, ''::bytea ORDER BY r.said)) AS digest
+  FROM (SELECT t.batch_seq AS place, NULL::date AS stored_day, record_send(ROW(t.ordinal_from)) AS said
+          FROM receipt t WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint) r
+ GROUP BY 1, 2;
+
+-- name: digest_archived
+-- The digest of each row that says which file a day is in; the columns stand for `t.path`.
+SELECT t.stored_day, sha256(record_send(ROW(t.path))) AS digest FROM archived_partition t;
+
+-- name: insert_seal
+-- A seal at the end of the chain; refused by its key where another was first.
+INSERT INTO seal (seal_no, until_seq, until_cut_off_id, previous, digest)
+VALUES (:seal_no, :until_seq, :until_cut_off_id, :previous, :digest);
+
+-- name: insert_parts
+-- What a seal holds.
+INSERT INTO seal_part (seal_no, table_name, stored_day, rows, digest, columns)
+SELECT :seal_no, * FROM unnest(:tables::text[], :days::date[], :rows::bigint[], :digests::bytea[], :columns::text[]);

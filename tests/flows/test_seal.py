@@ -1,0 +1,271 @@
+"""What was sealed cannot change unseen, in whatever table, by whoever may do anything."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ledger.domain.errors import ConflictError
+from ledger.flows.archive import archive
+from ledger.flows.check import check_windows
+from ledger.flows.check_seals import check_seals
+from ledger.flows.ingest import prepare_storage
+from ledger.flows.invoice import issue_invoice
+from ledger.flows.seal import seal, seal_when_due
+from ledger.flows.settle import settle
+from ledger.store.archive_files import sha256_of
+from ledger.store.connect import connect, draw_batch_seq
+from ledger.store.queries import Connection
+from ledger.store.retention import list_archived
+from ledger.store.seal import ARCHIVED, TABLES
+from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
+from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
+from tests.support.database import Database
+from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced
+from tests.wire.samples import counters_event, energy_event
+
+
+@pytest.fixture
+async def books(worker: Connection) -> Gate:
+    """Something in every table that is sealed, in two stretches, and something after them."""
+    await open_books(worker)
+    gate = Gate(worker)
+    await on_a_card(worker, "acme")
+    await gate.send(keyed(*(attempt(f"e{n}", minute=n) for n in range(20))))
+    await gate.send(sequenced([attempt(minute=40), attempt(minute=41)]))
+    await gate.send(keyed(energy_event(), counters_event()))
+    await seal(worker)
+    await gate.send(keyed(correction("c9", of="e9", revision=1, tokens=7, minute=9)))
+    await settle(worker, now=SEPTEMBER)
+    await issue_invoice(
+        worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
+    )
+    await seal(worker)
+    await prepare_storage(worker, now=LATER)
+    await gate.send(keyed(attempt("after", minute=50)), now=LATER)
+    return gate
+
+
+@pytest.fixture
+async def superuser(database: Database) -> AsyncIterator[Connection]:
+    """Someone whom no trigger holds back."""
+    connection = await connect(database.superuser_url)
+    await connection.execute("SET session_replication_role = replica")
+    yield connection
+    await connection.close()
+
+
+async def named(connection: Connection) -> list[tuple[str, str, str, str]]:
+    """(table, name, expected, stored) of each difference."""
+    found = await check_seals([connection])
+    return [(one.table, one.name, one.expected, one.stored) for one in found.differences]
+
+
+async def test_what_was_sealed_is_as_it_was(books: Gate) -> None:
+    found = await check_seals([books.connection])
+    assert (found.seals, found.differences) == (2, [])
+    sealed = await books.connection.fetch("SELECT DISTINCT table_name FROM seal_part")
+    assert {row[0] for row in sealed} == TABLES.keys()
+    assert found.head is not None
+    assert found.head.startswith("2:")
+    assert (await check_seals([books.connection], slice_rows=1)).differences == []
+
+
+@asynccontextmanager
+async def put_back(superuser: Connection, table: str) -> AsyncIterator[None]:
+    """The table's rows again as they were, on leaving."""
+    await superuser.execute(f"CREATE TEMPORARY TABLE was AS SELECT * FROM {table}")
+    yield
+    override = "OVERRIDING SYSTEM VALUE" if table in IDENTITY else ""
+    await superuser.execute(f"DELETE FROM {table}")
+    await superuser.execute(f"INSERT INTO {table} {override} SELECT * FROM was; DROP TABLE was")
+
+
+async def test_a_row_that_was_taken_away_is_named_in_every_table(
+    books: Gate, superuser: Connection
+) -> None:
+    for table in TABLES:
+        async with put_back(superuser, table):
+            one = f"(SELECT tableoid, ctid FROM {table} ORDER BY ctid LIMIT 1)"
+            gone = await superuser.execute(f"DELETE FROM {table} WHERE (tableoid, ctid) = {one}")
+            assert gone == "DELETE 1"
+            found = await named(books.connection)
+            # With a parent go its children, which stand in the stored order by it.
+            assert table in {row[0] for row in found}
+            assert {row[1] for row in found} == {"rows"}
+            assert all(int(expected) > int(stored) for *_, expected, stored in found)
+        assert await named(books.connection) == [], table
+
+
+IDENTITY = {
+    "journal_entry",
+    "invoice",
+    "manual_write",
+    "rate_card_price",
+    "subscription",
+    "cut_off",
+}
+CHANGES = {
+    "a token more": (
+        "usage_fact",
+        "UPDATE usage_fact SET visible = visible + 1 WHERE event_id = 'e3'",
+    ),
+    "an unknown time": (
+        "usage_fact",
+        "UPDATE usage_fact SET ended_at = time WHERE event_id = 'e3'",
+    ),
+    "another customer's key": (
+        "usage_fact",
+        "UPDATE usage_fact SET usage_key_id = usage_key_id + 1 WHERE event_id = 'e3'",
+    ),
+    "two that changed places": (
+        "usage_fact",
+        """UPDATE usage_fact SET ordinal = CASE ordinal WHEN 3 THEN 4 ELSE 3 END
+            WHERE event_id IN ('e3', 'e4')""",
+    ),
+    "a reading": ("gpu_reading", "UPDATE gpu_reading SET energy_mj = energy_mj + 1"),
+    "a counter": ("counter_reading", "UPDATE counter_reading SET value = value + 1"),
+    "who sent": ("receipt", "UPDATE receipt SET actor = 'somebody'"),
+    "a claim": ("event_key", "UPDATE event_key SET event_id = 'e3x' WHERE event_id = 'e3'"),
+    "an amount": ("charge", "UPDATE charge SET amount = amount + 0.000000000001"),
+    "trailing zeros of an amount": ("charge", "UPDATE charge SET amount = amount + 0.000000000000"),
+    "a posting's account": (
+        "posting",
+        "UPDATE posting SET account = '6100' WHERE account = '4000'",
+    ),
+    "a day later": (
+        "journal_entry",
+        "UPDATE journal_entry SET booked_for = booked_for + interval '1 d'",
+    ),
+    "an address on an invoice": (
+        "invoice",
+        "UPDATE invoice SET snapshot = jsonb_set(snapshot, '{buyer,name}', '\"Other\"')",
+    ),
+    "a document": ("invoice_document", "UPDATE invoice_document SET content = content || '\\x00'"),
+    "a reason": ("manual_write", "UPDATE manual_write SET reason = 'none'"),
+    "a price": (
+        "rate_card_price",
+        'UPDATE rate_card_price SET params = params || \'{"amount": "1"}\'',
+    ),
+    "a cut-off": ("cut_off", "UPDATE cut_off SET batch_seq = batch_seq + 1 WHERE cut_off_id = 1"),
+}
+
+
+async def test_a_change_is_named_by_table_and_stretch(books: Gate, superuser: Connection) -> None:
+    for change, (table, sql) in CHANGES.items():
+        async with put_back(superuser, table):
+            assert not (await superuser.execute(sql)).endswith(" 0")
+            found = (await check_seals([books.connection])).differences
+            assert {(one.table, one.name) for one in found} == {(table, "digest")}, change
+            assert all(one.place.startswith(("seal 1, ", "seal 2, ")) for one in found)
+    assert await named(books.connection) == []
+
+
+async def test_what_is_put_in_behind_a_seal_is_named(books: Gate, superuser: Connection) -> None:
+    await superuser.execute(
+        """INSERT INTO usage_fact
+           SELECT '2026-08-07', lane, 1, 0, kind, flags, source_id, usage_key_id, engine_key_id,
+                  time, started_at, first_token_at, ended_at, requests, uncached,
+                  cache_read, cache_write, visible, reasoning, 'ghost', agent_run_id, end_user
+             FROM usage_fact WHERE event_id = 'e1'"""
+    )
+    (one,) = (await check_seals([books.connection])).differences
+    assert (one.table, one.name, one.expected, one.stored) == ("usage_fact", "rows", "0", "1")
+    assert one.place.endswith(" of 2026-08-07")
+
+
+async def test_a_chain_made_anew_does_not_have_the_head_that_was_kept(
+    books: Gate, superuser: Connection
+) -> None:
+    head = (await check_seals([books.connection])).head
+    assert head is not None
+    await superuser.execute("UPDATE charge SET amount = 0")
+    await superuser.execute("DELETE FROM seal_part; DELETE FROM seal")
+    await seal(books.connection)
+    await seal(books.connection)
+    assert await named(books.connection) == []
+    found = await check_seals([books.connection], head=head)
+    assert [(one.table, one.name) for one in found.differences] == [("seal", "head")]
+
+
+async def test_a_seal_is_never_edited(books: Gate) -> None:
+    for table in ("seal", "seal_part"):
+        with pytest.raises(Exception, match=r"permission denied|append-only"):
+            await books.connection.execute(f"DELETE FROM {table}")
+
+
+async def test_a_batch_in_flight_is_not_sealed_and_ingest_does_not_wait(
+    books: Gate, database: Database
+) -> None:
+    slow = await connect(database.worker_url)
+    try:
+        async with slow.transaction():
+            drawn = await draw_batch_seq(slow)
+            await books.send(keyed(attempt("later", minute=51)), now=LATER)
+            last = await seal(books.connection)
+            assert last is not None
+            assert last.until_seq < drawn
+        again = await seal(books.connection)
+        assert again is not None
+        assert again.until_seq > drawn
+    finally:
+        await slow.close()
+    assert await named(books.connection) == []
+
+
+async def test_nothing_new_is_not_sealed_again(books: Gate) -> None:
+    last = await seal(books.connection)
+    assert await seal_when_due(books.connection) is None
+    assert await seal(books.connection) == last
+
+
+async def test_two_that_seal_at_once_make_one_chain(books: Gate, database: Database) -> None:
+    other = await connect(database.worker_url)
+    try:
+        await asyncio.gather(seal(books.connection), seal(other))
+    finally:
+        await other.close()
+    assert await named(books.connection) == []
+
+
+async def test_an_archived_day_is_vouched_for_by_its_file(
+    books: Gate, superuser: Connection, tmp_path: Path
+) -> None:
+    done = await archive(books.connection, before=BEFORE, today=TODAY, folder=tmp_path)
+    assert [one.day.stored_day for one in done.archived] == [DAY]
+    assert await named(books.connection) == []
+    await books.send(keyed(attempt("more", minute=52)), now=LATER)
+    await seal(books.connection)
+    assert await named(books.connection) == []
+    sealed = await books.connection.fetchval(
+        "SELECT count(*) FROM seal_part WHERE table_name = $1", ARCHIVED
+    )
+    assert sealed == 1
+    # The file and the row that says what it is, both changed.
+    (day,) = await list_archived(books.connection)
+    pl.read_parquet(day.path).with_columns(visible=pl.col("visible") + 1).write_parquet(day.path)
+    with pytest.raises(ConflictError, match="SHA-256 differs"):
+        await check_windows([books.connection])
+    await superuser.execute("UPDATE archived_partition SET sha256 = $1", sha256_of(day.path))
+    assert [row[:2] for row in await named(books.connection)] == [(ARCHIVED, "digest")]
+    await superuser.execute("UPDATE archived_partition SET rows = rows - 1")
+    assert ("usage_fact", "rows", "24", "23") in await named(books.connection)
+
+
+async def test_a_day_that_is_not_what_was_sealed_stays_in_the_database(
+    books: Gate, superuser: Connection, tmp_path: Path
+) -> None:
+    await superuser.execute("UPDATE usage_fact SET visible = visible + 1 WHERE event_id = 'e3'")
+    done = await archive(books.connection, before=BEFORE, today=TODAY, folder=tmp_path)
+    assert [(one.stored_day, one.reason) for one in done.kept] == [
+        (DAY, "its facts are not those that were sealed: see `check`")
+    ]
+
+
+async def test_digests_are_the_same_in_any_session(books: Gate) -> None:
+    """A restored server, or another host's, formats times and sorts texts in its own way."""
+    await books.connection.execute("SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'")
+    assert await named(books.connection) == []
