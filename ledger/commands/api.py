@@ -32,9 +32,11 @@ def api(host: str | None, port: int | None) -> None:
     from ledger.api.app import create_app
     from ledger.api.server import Server, server_config
     from ledger.commands.background import watch
+    from ledger.commands.database import check_start
     from ledger.commands.metrics_address import serve_metrics
     from ledger.commands.report_process import report_process
 
+    check_start(settings.worker_url)
     serve_metrics(settings, transport="http")
     collect_rarely()
     with (

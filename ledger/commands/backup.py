@@ -21,6 +21,7 @@ from ledger.settings import Settings
 from ledger.store.backup_files import Manifest, read_manifest
 from ledger.store.postgres import embedded_server
 from ledger.store.roles import OWNER, bootstrap_roles
+from ledger.store.schema import known_revisions
 
 folder_type = click.Path(path_type=Path, file_okay=False)
 
@@ -73,6 +74,8 @@ def _show(done: RestoreReport) -> None:
     click.echo(f"{sum(made.rows.values()):,} rows of {len(made.rows):,} tables are back.")
     for name, target in done.archives.items():
         click.echo(f"Archived facts of {made.archives[name]} are in {target}.")
+    if made.revision != known_revisions()[-1]:
+        click.echo("They are of an earlier version: run `tokenledger migrate` first.")
     click.echo("Set passwords and URLs again, then run `tokenledger check`.")
 
 
@@ -113,7 +116,7 @@ async def _back_up(url: str, folder: Path, settings: Settings) -> Manifest:
 
 
 async def _restore(url: str, folder: Path, archive: Path | None) -> RestoreReport:
-    connection = await open_connection(url)
+    connection = await open_connection(url, any_schema=True)
     try:
         with progress("bytes read", 2 * read_manifest(folder).size) as advance:
             return await run_restore(

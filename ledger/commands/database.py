@@ -5,7 +5,7 @@ import getpass
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from ledger.store.connect import connect
 from ledger.store.postgres import embedded_server, running_url
 from ledger.store.queries import Connection
 from ledger.store.roles import API, OWNER, SUPERUSER, WORKER
+from ledger.store.schema import check_schema
 
 T = TypeVar("T")
 Command = Callable[..., Any]
@@ -99,14 +100,34 @@ async def _on_connection(url: str | None, work: Callable[[Connection], Awaitable
         await connection.close()
 
 
-async def open_connection(url: str) -> Connection:
-    """A prepared connection; UnavailableError where the server does not answer."""
+async def open_connection(url: str, *, any_schema: bool = False) -> Connection:
+    """A prepared connection; UnavailableError where the server does not answer.
+
+    ConflictError where the database has another schema than this version needs, unless any will do.
+    """
     try:
-        return await connect(url)
+        connection = await connect(url)
     except (OSError, TimeoutError) as error:
         raise UnavailableError(
             f"The database does not answer: {error}.", "Is it running, and its URL right?"
         ) from error
+    if not any_schema:
+        try:
+            await check_schema(connection)
+        except BaseException:
+            await connection.close()
+            raise
+    return connection
+
+
+def check_start(url: str) -> None:
+    """Refuse to serve a database of another schema; one that does not answer may answer later."""
+    with suppress(UnavailableError):
+        asyncio.run(_open_and_close(url))
+
+
+async def _open_and_close(url: str) -> None:
+    await (await open_connection(url)).close()
 
 
 @contextmanager

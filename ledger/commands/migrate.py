@@ -1,7 +1,9 @@
 """`tokenledger migrate`: the newest schema, and partitions for the days ahead."""
 
 import asyncio
+from contextlib import suppress
 
+import asyncpg
 import click
 
 from ledger import clock
@@ -10,6 +12,7 @@ from ledger.domain.errors import MissingInputError
 from ledger.flows.ingest import prepare_storage
 from ledger.store.migrate import migrate as migrate_schema
 from ledger.store.roles import bootstrap_roles
+from ledger.store.schema import check_revision, find_revision
 
 
 @click.command()
@@ -44,6 +47,11 @@ async def _prepare(url: str) -> None:
 
 
 async def _answers(url: str) -> None:
-    # A wrong URL is said in one line here rather than in a trace of the migration's libraries.
-    connection = await open_connection(url)
-    await connection.close()
+    # A wrong URL, or books of a later version, are said in one line here rather than in a trace of
+    # the migration's libraries.
+    connection = await open_connection(url, any_schema=True)
+    try:
+        with suppress(asyncpg.UndefinedTableError):
+            check_revision(await find_revision(connection), "The database")
+    finally:
+        await connection.close()

@@ -34,8 +34,10 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
     share_heaps()
     frames_in_one_thread()
     from ledger.commands.background import background, watch
+    from ledger.commands.database import check_start
     from ledger.commands.metrics_address import serve_metrics
 
+    check_start(settings.worker_url)
     serve_metrics(settings, transport="kafka")
     with ExitStack() as stack:
         stack.enter_context(watch(settings.worker_url, frozen_s=settings.frozen_seconds))

@@ -22,6 +22,7 @@ from ledger.store.backup_files import (
 )
 from ledger.store.pg_programs import read_program, running_program
 from ledger.store.queries import Connection
+from ledger.store.schema import check_revision
 
 PIECE_BYTES = 1024 * 1024
 Progress = Callable[[int], None]
@@ -49,6 +50,7 @@ async def restore(
     holds other files; `progress` gets bytes, twice those of the backup in all.
     """
     manifest = read_manifest(folder)
+    check_revision(manifest.revision, "The backup")
     if await store.count_tables(connection):
         raise ConflictError(
             "The database is not empty, and a backup is never mixed with other books.",

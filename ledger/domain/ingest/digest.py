@@ -16,6 +16,10 @@ from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.errors import WireError
 
 EVENT, BATCH = b"event2", b"batch3"
+# The first byte of a digest says how it was made; the other fifteen are BLAKE2b's. Whoever changes
+# what a digest is of counts this up: a digest of another version says nothing about content.
+VERSION = 1
+MARK, HASH_BYTES = bytes([VERSION]), 15
 DIGESTS = {"row": pl.Int64, "digest": pl.Binary}
 
 
@@ -36,12 +40,12 @@ def _among(rows: pl.Series, wanted: pl.Series) -> pl.Series:
 
 def _each(events: Contents) -> list[bytes]:
     # A copy costs less than naming size and person again.
-    begun = blake2b(digest_size=16, person=EVENT)
+    begun = blake2b(digest_size=HASH_BYTES, person=EVENT)
     found = []
     for record in events.each():
         hasher = begun.copy()
         hasher.update(record)
-        found.append(hasher.digest())
+        found.append(MARK + hasher.digest())
     return found
 
 
@@ -75,7 +79,7 @@ def _unread(decoded: Mapping[str, pl.DataFrame], items: Items) -> Ints:
 def _batch_digest(items: Items, record: int, kinds: Sequence[Contents], unread: Ints) -> UUID:
     first = int(items.firsts[record])
     until = first + int(items.sizes[record])
-    hasher = blake2b(b"%d;" % (until - first), digest_size=16, person=BATCH)
+    hasher = blake2b(b"%d;" % (until - first), digest_size=HASH_BYTES, person=BATCH)
     for events in kinds:
         rows, records = events.of_rows(first, until)
         if rows.size:
@@ -86,7 +90,7 @@ def _batch_digest(items: Items, record: int, kinds: Sequence[Contents], unread: 
         raw = plain_item(items[row])
         hasher.update(b"item;%d;%d;" % (row - first, len(raw)))
         hasher.update(raw)
-    return UUID(bytes=hasher.digest())
+    return UUID(bytes=MARK + hasher.digest())
 
 
 def plain_item(item: bytes) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger.domain.fact import Fate, Reason
+from ledger.domain.ingest.claims import same_content
 from ledger.domain.ingest.supersede import Candidate, Member, StoredRevision, first_of, settle
 from ledger.domain.ingest.target import Target
 
@@ -68,7 +69,7 @@ def _meet(found: Settled, met: Met) -> dict[int, Fate]:
     lost: dict[int, Fate] = {}
     for name, pairs in met.items():
         for one, taken in pairs:
-            equal = taken.digest == one.digest
+            equal = same_content(taken.digest, one.digest)
             lost[one.row] = Fate.DUPLICATE if equal else Fate.CONFLICT
             found.refused += [] if equal else [(name, one, taken)]
     found.fates.update(lost)
