@@ -17,6 +17,7 @@ from ledger.domain.errors import ConflictError, LedgerError, NotFoundError, Unav
 from ledger.flows.archive import archive
 from ledger.flows.backup import back_up
 from ledger.flows.check import check_windows
+from ledger.flows.check_seals import check_seals
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.invoice import issue_invoice
 from ledger.flows.restore import RestoreReport, restore
@@ -111,6 +112,8 @@ async def test_books_come_back_elsewhere_and_are_the_same(
         assert day.path.is_relative_to(tmp_path / "other")
         found = await check_windows([again])
         assert (found.facts, found.differing) == (21, 0)
+        sealed = await check_seals([again])
+        assert (sealed.seals, sealed.differences) == (1, [])
         # They go on as books do: what was counted is a duplicate, what is new is counted.
         gate = Gate(again)
         late = NOW + timedelta(days=9)
