@@ -1,5 +1,6 @@
 """Facts wherever they are: in the database, or in the files of archived days."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from ledger.store.correction import FirstFact, fact_rows_frame, find_first, find
 from ledger.store.invoice import trace_events, trace_windows
 from ledger.store.queries import Connection
 from ledger.store.retention import (
+    ArchivedDay,
     find_key_customers,
     find_standing_places,
     list_archived,
@@ -60,10 +62,7 @@ async def _read_places(
     rows = [
         row
         for day in days
-        for row in scan_archived(day)
-        .filter(pl.col("batch_seq").is_in(batches))
-        .collect()
-        .iter_rows(named=True)
+        for row in await asyncio.to_thread(_read_batches, day, batches)
         if (row["batch_seq"], row["ordinal"]) in places
     ]
     customers = await find_key_customers(connection, [row["usage_key_id"] for row in rows])
@@ -75,6 +74,11 @@ async def _read_places(
         }
         for row in rows
     ]
+
+
+def _read_batches(day: ArchivedDay, batches: Sequence[int]) -> list[dict[str, Any]]:
+    facts = scan_archived(day).filter(pl.col("batch_seq").is_in(list(batches)))
+    return facts.collect().to_dicts()
 
 
 async def trace_line(
@@ -103,9 +107,13 @@ async def trace_line(
         return rows
     windows = _windows(await trace_windows(connection, line=line, batch_seq=batch_seq))
     names = await list_source_names(connection)
+
+    def read(day: ArchivedDay) -> list[dict[str, Any]]:
+        facts = _of_windows(scan_archived(day), windows, batch_seq, after)
+        return facts.head(limit).collect().to_dicts()
+
     for day in days:
-        facts = _of_windows(scan_archived(day), windows, batch_seq, after).head(limit)
-        rows += [_shown(row, names) for row in facts.collect().iter_rows(named=True)]
+        rows += [_shown(row, names) for row in await asyncio.to_thread(read, day)]
     # A day that was dropped between the two reads is in both.
     each = {(row["batch_seq"], row["ordinal"]): row for row in rows}
     return [each[place] for place in sorted(each)][:limit]

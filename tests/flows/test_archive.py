@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -292,17 +293,26 @@ async def test_an_invoice_line_leads_to_its_events_in_file_and_database(
     assert [await trace(worker, line, cut_off, limit) for line in lines] == before
 
 
-async def test_a_file_that_was_changed_is_refused_when_verified(
+async def test_a_file_is_read_only_while_it_is_the_one_that_was_archived(
     worker: Connection, tmp_path: Path
 ) -> None:
-    await fill(worker)
+    gate = await fill(worker)
     await moved(worker, tmp_path)
     (listed,) = await list_archived(worker)
-    data = bytearray(listed.path.read_bytes())
-    data[len(data) // 2] ^= 1
-    listed.path.write_bytes(bytes(data))
-    with pytest.raises(ConflictError, match="SHA-256"):
-        scan_archived(listed, verify=True)
+    whole = listed.path.read_bytes()
+    assert scan_archived(listed).collect().height == 24
+    times = listed.path.stat().st_atime_ns, listed.path.stat().st_mtime_ns
+    for place in (4, len(whole) // 2, len(whole) - 9):
+        data = bytearray(whole)
+        data[place] ^= 1
+        listed.path.write_bytes(bytes(data))
+        os.utime(listed.path, ns=times)
+        with pytest.raises(ConflictError, match=r"part\.parquet is not the file .* from a copy"):
+            scan_archived(listed)
+    mended = correction("c5", of="e5", revision=1, tokens=70, minute=5)
+    assert await gate.outcomes(keyed(mended)) == ["rejected"]
+    listed.path.write_bytes(whole)
+    assert scan_archived(listed).collect().height == 24
 
 
 async def test_a_day_with_usage_in_suspense_stays(worker: Connection, tmp_path: Path) -> None:
