@@ -202,6 +202,7 @@ def _draft(draft: InvoiceDraft) -> dict[str, Any]:
         "rounding": draft.totals.rounding,
         "lines": [_line(line) for line in draft.lines],
         "unpriced": draft.unpriced,
+        "usage": draft.marks,
         "without_font": [
             {"where": where, "sign": sign} for where, sign in flow.lacking_signs(draft)
         ],

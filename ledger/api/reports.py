@@ -14,7 +14,9 @@ from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.fact import MARKS
 from ledger.domain.period import WINDOW, hour_start, local_day, zone
+from ledger.domain.usage_mark import known_counts
 from ledger.reports import coverage, energy, margin, margin_text
 from ledger.reports.status import read_status
 from ledger.store import api_reads
@@ -22,7 +24,7 @@ from ledger.store.connect import draw_cut_off
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
 
-COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
+COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning", *MARKS)
 USAGE_NAMES = {
     "customer": "customer_id",
     "model": "model",
@@ -93,7 +95,7 @@ def _grouped(rows: Sequence[Any], names: Sequence[str], zone_name: str) -> list[
         for place, count in enumerate(COUNTS):
             group[place] += row[count]
     return [
-        dict(zip(names, group, strict=True)) | dict(zip(COUNTS, counts, strict=True))
+        dict(zip(names, group, strict=True)) | known_counts(dict(zip(COUNTS, counts, strict=True)))
         for group, counts in sorted(sums.items())
     ]
 

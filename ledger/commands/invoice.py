@@ -16,6 +16,7 @@ from ledger.domain.author import Author
 from ledger.domain.errors import NotFoundError
 from ledger.domain.invoice import InvoiceLine
 from ledger.domain.period import Period, describe_days
+from ledger.domain.usage_mark import describe_marks
 from ledger.flows import invoice as flow
 from ledger.flows.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.invoice import IssuedInvoice, IssueRules
@@ -198,6 +199,7 @@ def _draft_json(draft: InvoiceDraft) -> dict[str, Any]:
         "tax_total": draft.totals.tax,
         "payable": draft.totals.payable,
         "unpriced": [dict(row) for row in draft.unpriced],
+        "usage": draft.marks,
         "without_font": [
             {"where": where, "sign": sign} for where, sign in flow.lacking_signs(draft)
         ],
@@ -224,6 +226,9 @@ def _show_draft(draft: InvoiceDraft) -> None:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
     click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
+    marked = describe_marks(draft.marks)
+    if marked:
+        click.echo(f"Not final: {marked}")
     lacking = flow.lacking_signs(draft)
     if lacking:
         click.echo(f"Cannot be issued so: {no_font_for(lacking)}")

@@ -124,7 +124,7 @@ def usage(
         return
     headers, rows = usage_room.to_table(found)
     first = (*found.by, "input", "output", "requests")
-    print_table(_title("Usage", scope), headers, rows, numbers=5, first=first)
+    print_table(_title("Usage", scope), headers, rows, numbers=9, first=first)
 
 
 @report.command()

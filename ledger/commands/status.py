@@ -9,6 +9,7 @@ import click
 from ledger import clock
 from ledger.commands.database import Database, database_options
 from ledger.commands.show import json_option, print_json, print_table
+from ledger.domain.usage_mark import describe_marks
 from ledger.reports.status import Status, read_status
 from ledger.reports.waiting import list_all_unpriced
 from ledger.store.connect import draw_cut_off
@@ -49,7 +50,8 @@ def _plain(found: Status) -> dict[str, Any]:
 def _show_sources(found: Status) -> None:
     rows = [
         (
-            *(row["source"], row["form"], row["last_event_at"], _ago(row["silent_s"])),
+            *(row["source"] or "(names none)", row["form"] or "refused"),
+            *(row["last_event_at"], _ago(row["silent_s"])),
             *(row["counted"], row["duplicate"], row["conflict"], row["quarantined"]),
             row["suspense"],
         )
@@ -107,6 +109,9 @@ def _show_waiting(found: Status, waiting: Sequence[dict[str, Any]]) -> None:
             f"Dead letters: {found.dead_letters:,} records could not be stored and are set aside;"
             " see `quarantine list --reason unstorable`"
         )
+    marked = describe_marks(found.usage)
+    if marked:
+        click.echo(f"Not final: in the last 24 hours {marked}")
     click.echo(
         f"Conflicts: {found.conflicts:,} wait; {found.fates['conflict']:,} events contradicted what"
         " is recorded"

@@ -42,6 +42,13 @@ class Flag(IntFlag):
     SUPERSEDED = 1024
 
 
+# What a count may lack, by the name under which requests that lack it are summed.
+MARKS = {
+    "estimated": Flag.ESTIMATED,
+    "incomplete": Flag.INCOMPLETE,
+    "input_unknown": Flag.INPUT_UNKNOWN,
+    "output_unknown": Flag.OUTPUT_UNKNOWN,
+}
 TIER_SOURCE_SHIFT = 8
 STATUS_SHIFT = 12
 # Append only: a status is stored as its place in this list, 0 is unknown.

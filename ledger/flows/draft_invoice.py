@@ -26,6 +26,7 @@ from ledger.domain.subscription import Subscription
 from ledger.store import invoice as store
 from ledger.store import rating
 from ledger.store.connect import CutOff, draw_cut_off
+from ledger.store.operations import sum_usage_marks
 from ledger.store.queries import Connection
 
 # An open batch is stored within a fraction of a second; a worker that hangs is not waited for.
@@ -49,6 +50,7 @@ class InvoiceDraft:
     totals: InvoiceTotals
     prices: dict[int, PriceModel]
     unpriced: tuple[asyncpg.Record, ...]
+    marks: Mapping[str, int]
 
     @property
     def currency(self) -> str:
@@ -139,6 +141,13 @@ async def draft_invoice(
         totals=totals(lines),
         prices=prices,
         unpriced=tuple(unpriced),
+        marks=await sum_usage_marks(
+            connection,
+            since=period.start,
+            until=period.end,
+            batch_seq=cut_off.batch_seq,
+            customer_id=subscription.customer_id,
+        ),
     )
 
 

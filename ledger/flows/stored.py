@@ -48,6 +48,9 @@ class Stored:
         if facts.height:
             frame = rows.fact_frame(facts, stored_day=day)
             encoded.append(("usage_fact", Rows.of(frame, rows.FACT_COLUMNS)))
+            marks = rows.usage_mark_frame(facts)
+            if marks is not None:
+                encoded.append(("usage_mark", Rows.of(marks, rows.USAGE_MARK_COLUMNS)))
         if moves.height:
             usage, activity = rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
             encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))

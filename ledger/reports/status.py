@@ -41,6 +41,7 @@ class Status:
     open_batches: list[dict[str, Any]]
     ended_sessions: list[dict[str, Any]]
     coverage: list[dict[str, Any]]
+    usage: dict[str, int]
 
 
 async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime) -> Status:
@@ -68,6 +69,12 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
             dict(row) for row in await operations.list_ended_sessions(connection, most=ENDED_MOST)
         ],
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
+        usage=await operations.sum_usage_marks(
+            connection,
+            since=now - COVERAGE_SPAN,
+            until=now,
+            batch_seq=cut_off.batch_seq,
+        ),
     )
 
 

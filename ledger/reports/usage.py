@@ -7,13 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.fact import MARKS
 from ledger.domain.period import hour_start, midnight, zone
+from ledger.domain.usage_mark import known_counts
 from ledger.store.connect import CutOff
 from ledger.store.operations import sum_usage_windows
 from ledger.store.queries import Connection
 from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
 
-COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
+METERS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
+COUNTS = (*METERS, *MARKS)
 DIMENSIONS: Mapping[str, str] = {
     "customer": "customer_ref",
     "project": "project_id",
@@ -25,6 +28,8 @@ DIMENSIONS: Mapping[str, str] = {
     "region": "region",
 }
 STEPS = ("window", "hour", "day")
+UNKNOWN = "unknown"
+MARK_HEADERS = ("estimated", "incomplete", "no input", "no output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,12 @@ class UsageRow:
     @property
     def output_tokens(self) -> int:
         """All output tokens."""
-        return sum(self.counts[4:])
+        return sum(self.counts[4:6])
+
+    def known(self) -> dict[str, int | None]:
+        """Every count by its name, and both sums; None is unknown."""
+        sums = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+        return known_counts(dict(zip(COUNTS, self.counts, strict=True)) | sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +116,14 @@ def to_json(report: UsageReport) -> dict[str, Any]:
         "cut_off_id": report.cut_off.cut_off_id,
         "zone": report.zone_name,
         "by": list(report.by),
-        "rows": [
-            dict(zip(report.by, row.group, strict=True)) | _counts(row) for row in report.rows
-        ],
-        "total": _counts(report.total),
+        "rows": [dict(zip(report.by, row.group, strict=True)) | row.known() for row in report.rows],
+        "total": report.total.known(),
     }
 
 
 def to_table(report: UsageReport) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Headers and rows."""
-    headers = (*report.by, "requests", "input", "cached", "output", "reasoning")
+    headers = (*report.by, "requests", "input", "cached", "output", "reasoning", *MARK_HEADERS)
     blank = ("",) * max(len(report.by) - 1, 0)
     rows = [(*_group(row.group, report), *_cells(row)) for row in report.rows]
     if report.by:
@@ -158,11 +166,8 @@ def _step(window: datetime, step: str, zone_name: str) -> datetime:
     return hour_start(window, zone_name) if step == "hour" else window
 
 
-def _counts(row: UsageRow) -> dict[str, int]:
-    sums = {"input_tokens": row.input_tokens, "output_tokens": row.output_tokens}
-    return dict(zip(COUNTS, row.counts, strict=True)) | sums
-
-
-def _cells(row: UsageRow) -> Iterable[int]:
-    requests, _, cache_read, *_, reasoning = row.counts
-    return (requests, row.input_tokens, cache_read, row.output_tokens, reasoning)
+def _cells(row: UsageRow) -> Iterable[int | str]:
+    known = row.known()
+    names = ("requests", "input_tokens", "cache_read", "output_tokens", "reasoning")
+    cells = [UNKNOWN if known[name] is None else known[name] for name in names]
+    return [cell for cell in cells if cell is not None] + [known[mark] or 0 for mark in MARKS]

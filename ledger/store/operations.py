@@ -92,6 +92,22 @@ async def list_suspense(connection: Connection) -> list[asyncpg.Record]:
     return await OPERATIONS["list_suspense"].rows(connection)
 
 
+async def sum_usage_marks(
+    connection: Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+    customer_id: str | None = None,
+) -> dict[str, int]:
+    """Requests in [since, until), and how many of them lack what, by the names of MARKS."""
+    row = await OPERATIONS["sum_usage_marks"].row(
+        connection, since=since, until=until, batch_seq=batch_seq, customer_id=customer_id
+    )
+    assert row is not None
+    return dict(row)
+
+
 async def sum_usage_windows(
     connection: Connection,
     *,

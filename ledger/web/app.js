@@ -143,12 +143,16 @@ async function show(role) {
   for (const done of await Promise.allSettled(drawn)) if (done.status === "rejected") fail(done.reason);
 }
 
+const known = (...counts) => (counts.includes(null) ? "unknown" : group(counts.reduce((sum, count) => sum + count, 0)));
+const MARKS = { estimated: "estimated", incomplete: "incomplete", input_unknown: "of unknown input", output_unknown: "of unknown output" };
+const marks = (row) => Object.entries(MARKS).filter(([name]) => row[name]).map(([name, text]) => `${group(row[name])} ${text}`).join(", ");
+
 async function showUsage(within) {
   const { items } = await call(`/v1/usage?${query({ since: within.since, until: within.until, by: "model,tier" })}`);
   $("table-title").textContent = "Your usage by model and tier";
   $("figures").replaceChildren();
-  fill($("tiers"), [["model"], ["tier"], ["requests", "n"], ["input", "n"], ["cached", "n"], ["output", "n"]],
-    items.map((row) => ({ cells: [row.model, row.tier, group(row.requests), group(row.uncached + row.cache_read + row.cache_write), group(row.cache_read), group(row.visible + row.reasoning)] })),
+  fill($("tiers"), [["model"], ["tier"], ["requests", "n"], ["input", "n"], ["cached", "n"], ["output", "n"], ["not final"]],
+    items.map((row) => ({ cells: [row.model, row.tier, group(row.requests), known(row.uncached, row.cache_read, row.cache_write), known(row.cache_read), known(row.visible, row.reasoning), marks(row)] })),
     "No usage in this period.");
 }
 

@@ -302,6 +302,21 @@ CREATE TABLE usage_delta (
 CREATE INDEX ON usage_delta (customer_id, window_start);
 CREATE INDEX ON usage_delta USING brin (batch_seq) WITH (pages_per_range = 16);
 
+-- How much of a window's usage is not what a final count says: requests, by what they lack. Rows where there are any.
+CREATE TABLE usage_mark (
+  customer_id    text,
+  usage_key_id   bigint NOT NULL,
+  window_start   timestamptz NOT NULL CHECK (on_grid(window_start)),
+  batch_seq      bigint NOT NULL,
+  estimated      bigint NOT NULL,
+  incomplete     bigint NOT NULL,
+  input_unknown  bigint NOT NULL,
+  output_unknown bigint NOT NULL
+);
+COMMENT ON TABLE usage_mark IS 'Requests of usage_delta that were estimated, cut short, or did not say their input or output; summed as that is.';
+CREATE INDEX ON usage_mark (customer_id, window_start);
+CREATE INDEX ON usage_mark USING brin (batch_seq) WITH (pages_per_range = 16);
+
 -- Engine first, for allocation: tokens where they were worked on, and the seconds in which work ran.
 CREATE TABLE activity_delta (
   engine_key_id bigint NOT NULL,

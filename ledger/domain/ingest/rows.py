@@ -5,13 +5,15 @@ Invariant: a fact's counts carry its sign, so that a sum over facts is plain add
 
 from datetime import date, datetime
 from decimal import Decimal
+from functools import reduce
 from hashlib import blake2b
+from operator import or_
 from typing import Any
 
 import polars as pl
 
-from ledger.domain.fact import Kind
-from ledger.domain.ingest.spread import METERS, activity_windows, usage_windows
+from ledger.domain.fact import MARKS, Kind
+from ledger.domain.ingest.spread import METERS, activity_windows, usage_windows, window_of
 from ledger.domain.period import EPOCH, MICROSECOND
 
 FACT_COLUMNS = (
@@ -23,6 +25,8 @@ USAGE_DELTA_COLUMNS = (
     *("customer_id", "usage_key_id", "window_start", "batch_seq", "requests"),
     *METERS,
 )
+USAGE_MARK_COLUMNS = ("customer_id", "usage_key_id", "window_start", "batch_seq", *MARKS)
+_MARKED = int(reduce(or_, MARKS.values()))
 ACTIVITY_DELTA_COLUMNS = (
     *("engine_key_id", "window_start", "usage_key_id", "batch_seq"),
     *("uncached", "cache_read", "cache_write", "output"),
@@ -71,6 +75,31 @@ def reverse(facts: pl.DataFrame, *, first_ordinal: int) -> pl.DataFrame:
 def usage_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
     """Rows of usage_delta, but for their number in the stored order, from facts with `sign`."""
     return usage_windows(moves, ["customer_id"]).with_columns(as_time("window_start"))
+
+
+def usage_mark_frame(facts: pl.DataFrame) -> pl.DataFrame | None:
+    """Rows of usage_mark, but for their number in the stored order; None where no fact is marked.
+
+    From all facts of a batch with `flags` and `sign`: those undone in it come to nothing.
+    """
+    flags = facts["flags"].to_numpy()
+    if not (flags & _MARKED).any():
+        return None
+    marked = facts.filter(pl.Series(flags & _MARKED != 0))
+    requests = pl.col("requests") * pl.col("sign")
+    sums = {
+        name: pl.when(pl.col("flags") & int(flag) != 0).then(requests).otherwise(0).sum()
+        for name, flag in MARKS.items()
+    }
+    keys = ("customer_id", "usage_key_id", "window_start")
+    found = (
+        marked.with_columns(window_of().alias("window_start"))
+        .group_by(keys)
+        .agg(**sums)
+        .filter(pl.any_horizontal(pl.col(name) != 0 for name in MARKS))
+        .sort("usage_key_id", "window_start")
+    )
+    return found.with_columns(as_time("window_start"))
 
 
 def activity_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:

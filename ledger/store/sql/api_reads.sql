@@ -27,15 +27,27 @@ SELECT count(*) FROM cut_off WHERE false;
 SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), generate_series(length(small.kept), 50000);
 
 -- name: sum_usage
--- Tokens and requests by window and dimensions, of what the caller may see.
+-- Tokens and requests by window and dimensions, of what the caller may see, and how many requests lack what;
+-- usage_delta and usage_mark (customer_id, window_start).
 SELECT d.customer_id, k.model, k.tier, k.agent_id, k.project_id, d.window_start,
        sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
        sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
-       sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning
-  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
- WHERE d.window_start >= :since AND d.window_start < :until AND d.customer_id IS NOT NULL
-   AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
-   AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
+       sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning,
+       sum(d.estimated)::bigint AS estimated, sum(d.incomplete)::bigint AS incomplete,
+       sum(d.input_unknown)::bigint AS input_unknown, sum(d.output_unknown)::bigint AS output_unknown
+  FROM (SELECT customer_id, usage_key_id, window_start, requests, uncached, cache_read, cache_write, visible, reasoning,
+               0 AS estimated, 0 AS incomplete, 0 AS input_unknown, 0 AS output_unknown
+          FROM usage_delta
+         WHERE window_start >= :since AND window_start < :until AND customer_id IS NOT NULL
+           AND (:customer_id::text IS NULL OR customer_id = :customer_id)
+        UNION ALL
+        SELECT customer_id, usage_key_id, window_start, 0, 0, 0, 0, 0, 0,
+               estimated, incomplete, input_unknown, output_unknown
+          FROM usage_mark
+         WHERE window_start >= :since AND window_start < :until AND customer_id IS NOT NULL
+           AND (:customer_id::text IS NULL OR customer_id = :customer_id)) d
+  JOIN usage_key k USING (usage_key_id)
+ WHERE :entity_id::text IS NULL OR k.entity_id = :entity_id
  GROUP BY d.customer_id, k.model, k.tier, k.agent_id, k.project_id, d.window_start
  ORDER BY d.window_start, d.customer_id, k.model, k.tier, k.agent_id, k.project_id;
 

@@ -4,8 +4,17 @@ SELECT sum_receipts();
 
 -- name: list_source_states
 -- Each source: what arrived, by fate, when last, and the time of the newest fact in its last batch; sums, the
--- receipts since them, and the facts of one batch a source, of one stored day by BRIN (batch_seq).
-WITH later AS (
+-- receipts since them, and the facts of one batch a source, of one stored day by BRIN (batch_seq). Then those of which
+-- everything was refused, so that they are no sources yet: quarantine (source, received_at), some steps for each.
+WITH RECURSIVE refused AS (
+  (SELECT q.source FROM quarantine q ORDER BY q.source LIMIT 1)
+  UNION ALL
+  SELECT (SELECT q.source FROM quarantine q WHERE q.source > r.source ORDER BY q.source LIMIT 1)
+    FROM refused r WHERE r.source IS NOT NULL
+), unknown AS (
+  SELECT r.source FROM refused r
+   WHERE r.source IS NOT NULL AND NOT EXISTS (SELECT FROM source s WHERE s.source = r.source) LIMIT 100
+), later AS (
   SELECT coalesce(r.source_id, 0) AS source_id, sum(r.received)::bigint AS received,
          sum(r.counted)::bigint AS counted, sum(r.duplicate)::bigint AS duplicate,
          sum(r.conflict)::bigint AS conflict, sum(r.quarantined)::bigint AS quarantined,
@@ -39,7 +48,12 @@ SELECT s.source, s.form, sums.received, sums.counted, sums.duplicate, sums.confl
       SELECT max(c.scraped_at) FROM counter_reading c
        WHERE c.stored_day = stored.day AND c.batch_seq = sums.last_batch_seq AND c.source_id = s.source_id
     ) each) newest ON true
- ORDER BY s.source;
+UNION ALL
+SELECT u.source, NULL, n.quarantined, 0, 0, 0, n.quarantined, 0, 0, n.last_received_at, NULL
+  FROM unknown u
+ CROSS JOIN LATERAL (SELECT sum(q.items)::bigint AS quarantined, max(q.received_at) AS last_received_at
+                       FROM quarantine q WHERE q.source = u.source) n
+ ORDER BY source;
 
 -- name: sum_receipts
 -- What arrived in all, by fate; sums, and the receipts since them.
@@ -156,16 +170,48 @@ SELECT w.* FROM (
  ORDER BY w.customer_ref;
 
 -- name: sum_usage_windows
--- Usage of a period by window and key as known at a cut-off, of one customer or (NULL) all, of one
--- entity or (NULL) all; usage_delta (customer_id, window_start).
-SELECT d.window_start, k.entity_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id,
+-- Usage of a period by window and key as known at a cut-off, with how many requests lack what, of one customer or (NULL)
+-- all, of one entity or (NULL) all; usage_delta and usage_mark (customer_id, window_start).
+WITH sums AS (
+  SELECT d.window_start, d.usage_key_id, sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
+         sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
+         sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning
+    FROM usage_delta d
+   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
+   GROUP BY 1, 2
+), marks AS (
+  SELECT d.window_start, d.usage_key_id, sum(d.estimated)::bigint AS estimated,
+         sum(d.incomplete)::bigint AS incomplete, sum(d.input_unknown)::bigint AS input_unknown,
+         sum(d.output_unknown)::bigint AS output_unknown
+    FROM usage_mark d
+   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
+   GROUP BY 1, 2
+)
+SELECT s.window_start, k.entity_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id,
        k.agent_id, k.tier, k.model, k.adapter, k.region,
-       sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
-       sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
-       sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning
-  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
- WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-   AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
-   AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
- GROUP BY d.window_start, k.usage_key_id
- ORDER BY d.window_start, k.customer_ref, k.model, k.tier, k.usage_key_id;
+       s.requests, s.uncached, s.cache_read, s.cache_write, s.visible, s.reasoning,
+       coalesce(m.estimated, 0) AS estimated, coalesce(m.incomplete, 0) AS incomplete,
+       coalesce(m.input_unknown, 0) AS input_unknown, coalesce(m.output_unknown, 0) AS output_unknown
+  FROM sums s JOIN usage_key k USING (usage_key_id) LEFT JOIN marks m USING (window_start, usage_key_id)
+ WHERE :entity_id::text IS NULL OR k.entity_id = :entity_id
+ ORDER BY s.window_start, k.customer_ref, k.model, k.tier, k.usage_key_id;
+
+-- name: sum_usage_marks
+-- Requests of a period as known at a cut-off, and how many of them lack what, of one customer or (NULL) all; usage_delta
+-- and usage_mark (customer_id, window_start).
+WITH requests AS (
+  SELECT coalesce(sum(d.requests), 0)::bigint AS requests
+    FROM usage_delta d
+   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
+), marks AS (
+  SELECT coalesce(sum(d.estimated), 0)::bigint AS estimated, coalesce(sum(d.incomplete), 0)::bigint AS incomplete,
+         coalesce(sum(d.input_unknown), 0)::bigint AS input_unknown,
+         coalesce(sum(d.output_unknown), 0)::bigint AS output_unknown
+    FROM usage_mark d
+   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
+)
+SELECT r.requests, m.estimated, m.incomplete, m.input_unknown, m.output_unknown FROM requests r, marks m;

@@ -1,0 +1,139 @@
+"""Usage that is not final is said wherever it is summed, and what nobody counted is unknown."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ledger.domain.fact import MARKS
+from ledger.domain.ingest.record import Record
+from ledger.flows.directory import DirectoryCache
+from ledger.flows.release import release_suspense
+from ledger.reports.status import read_status
+from ledger.reports.usage import to_json, to_table, usage_report
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+from tests.support.usage import (
+    NOW,
+    Event,
+    Gate,
+    add_customer,
+    attempt,
+    correction,
+    keyed,
+    open_books,
+    sequenced,
+)
+
+SINCE, UNTIL = datetime(2026, 8, 6, tzinfo=UTC), datetime(2026, 8, 7, tzinfo=UTC)
+FROM_FACTS = """
+SELECT k.customer_ref, k.model, date_bin('15 minutes', f.time, 'epoch'::timestamptz) AS at,
+       sum(f.requests) FILTER (WHERE f.flags & 2 <> 0) AS estimated,
+       sum(f.requests) FILTER (WHERE f.flags & 4 <> 0) AS incomplete,
+       sum(f.requests) FILTER (WHERE f.flags & 8 <> 0) AS input_unknown,
+       sum(f.requests) FILTER (WHERE f.flags & 16 <> 0) AS output_unknown
+  FROM usage_fact f JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3"""
+FROM_MARKS = """
+SELECT k.customer_ref, k.model, m.window_start AS at, sum(m.estimated) AS estimated,
+       sum(m.incomplete) AS incomplete, sum(m.input_unknown) AS input_unknown,
+       sum(m.output_unknown) AS output_unknown
+  FROM usage_mark m JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3"""
+
+
+def marked(
+    event_id: str, *, source: str | None = None, complete: bool | None = None, **said: Any
+) -> Event:
+    event = attempt(event_id, **said)
+    event["data"]["usage"] |= {"source": source, "complete": complete}
+    return event
+
+
+def one_sided(event_id: str, side: str, **said: Any) -> Event:
+    event = attempt(event_id, **said)
+    del event["data"]["usage"]["output" if side == "input" else "input"]
+    return event
+
+
+async def marks(connection: Connection, query: str) -> set[tuple[Any, ...]]:
+    rows = [tuple(row) for row in await connection.fetch(query)]
+    return {(*row[:3], *(int(n or 0) for n in row[3:])) for row in rows if any(row[3:])}
+
+
+@pytest.fixture
+async def gate(worker: Connection) -> Gate:
+    await open_books(worker)
+    return Gate(worker)
+
+
+async def test_marks_follow_corrections_batches_and_releases(gate: Gate) -> None:
+    await gate.send(
+        keyed(
+            attempt("plain"),
+            marked("est", source="char_estimate", complete=False, requests=7),
+            one_sided("in", "input"),
+            one_sided("out", "output", minute=20),
+            marked("nobody", source="engine_running", complete=False, customer_id="later"),
+        ),
+        sequenced([marked("", complete=False), attempt("")]),
+    )
+    # A correction that is final takes the mark away, and one that comes first keeps it out.
+    early = marked("undone", source="tokenizer_count", complete=False)
+    await gate.send(keyed(correction("undone.1", of="undone", revision=1)))
+    await gate.send(keyed(early), keyed(correction("in.1", of="in", revision=1)))
+    both = marked("both", complete=False), correction("both.1", of="both", revision=1)
+    await gate.send(keyed(*both))
+    found = await marks(gate.connection, FROM_MARKS)
+    assert found == await marks(gate.connection, FROM_FACTS)
+    assert {row[0] for row in found} == {"acme", "later"}
+    await add_customer(gate.connection, "later")
+    await release_suspense(gate.connection, directory=DirectoryCache(), now=NOW)
+    assert await marks(gate.connection, FROM_MARKS) == await marks(gate.connection, FROM_FACTS)
+
+
+async def test_the_report_says_what_is_not_final_and_unknown_is_no_zero(gate: Gate) -> None:
+    await gate.send(
+        keyed(
+            attempt("plain", tokens=10),
+            marked("est", tokens=10, source="char_estimate", complete=False, requests=3),
+            one_sided("in", "input", tokens=5, served_model="embedder"),
+        )
+    )
+    cut_off = await draw_cut_off(gate.connection, "test")
+    report = await usage_report(
+        gate.connection, since=SINCE, until=UNTIL, cut_off=cut_off, by=["model"]
+    )
+    shown = {row["model"]: row for row in to_json(report)["rows"]}
+    assert shown["embedder"]["input_tokens"] == 5
+    assert shown["embedder"]["output_tokens"] is None
+    assert shown["embedder"]["visible"] is None
+    assert shown["llama"]["output_tokens"] == 40
+    assert {name: shown["llama"][name] for name in MARKS} == {
+        "estimated": 3,
+        "incomplete": 3,
+        "input_unknown": 0,
+        "output_unknown": 0,
+    }
+    assert to_json(report)["total"]["output_unknown"] == 1
+    headers, rows = to_table(report)
+    assert dict(zip(headers, rows[0], strict=True))["output"] == "unknown"
+
+
+async def test_status_says_how_much_is_not_final_and_names_a_source_of_refusals(
+    gate: Gate,
+) -> None:
+    refused = [attempt(f"r{n}") | {"source": "/only/refused", "time": None} for n in range(3)]
+    await gate.send(
+        keyed(marked("est", source="char_estimate", complete=False)),
+        keyed(*refused),
+        Record(b"{nothing"),
+    )
+    cut_off = await draw_cut_off(gate.connection, "test")
+    status = await read_status(gate.connection, cut_off=cut_off, now=NOW)
+    assert status.usage == {"requests": 1} | dict.fromkeys(MARKS, 0) | {
+        "estimated": 1,
+        "incomplete": 1,
+    }
+    found = {row["source"]: row for row in status.sources}
+    assert (found["/only/refused"]["received"], found["/only/refused"]["quarantined"]) == (3, 3)
+    assert found["/only/refused"]["last_received_at"] == NOW
+    assert found[""]["quarantined"] == 1
