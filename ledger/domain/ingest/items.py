@@ -150,11 +150,10 @@ def _find(
         return pieces.lay(body), Reject(Reason.BODY_TOO_LARGE, detail, None, source)
     if record.is_columnar:
         return pieces.lay(body), _read_columns(record)
-    if too_many_items(body):
-        detail = f"body: found more than {ITEMS_MAX} items; send at most as many"
-        return pieces.lay(body), Reject(Reason.TOO_MANY_ITEMS, detail, None, source)
     if len(body) >= COMPILED_BYTES_MIN and is_lines(body):
         return pieces.lay(body), None
+    if too_many_items(body):
+        return pieces.lay(body), _too_many(source)
     whole = pieces.lay(body)
     return whole, _span([pieces.lay(item) for item in split_body(body)])
 
@@ -182,14 +181,21 @@ def _lines(octets: Octets, words: Words, whole: tuple[int, int]) -> Spans:
     from ledger.domain.ingest.scan import split_lines
 
     at, end = whole
-    most = min((end - at) // _LINE_BYTES_MIN + 1, ITEMS_MAX)
+    most = min((end - at) // _LINE_BYTES_MIN + 1, ITEMS_MAX + 1)
     starts, ends = np.empty(most, np.int64), np.empty(most, np.int64)
     count = split_lines(octets, words, at, end, starts, ends)
     return starts[:count].copy(), ends[:count].copy()
 
 
+def _too_many(source: str) -> Reject:
+    detail = f"body: found more than {ITEMS_MAX} items; send at most as many"
+    return Reject(Reason.TOO_MANY_ITEMS, detail, None, source)
+
+
 def _wrong_count(record: Record, items: Spans) -> Reject | None:
     header = record.header
+    if items[0].size > ITEMS_MAX:
+        return _too_many(header.source if header else "")
     if header is None or header.count == items[0].size:
         return None
     found = f"{header.count} beside {items[0].size} events"

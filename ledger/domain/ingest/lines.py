@@ -12,6 +12,7 @@ from ledger.wire.batch import MAX_BATCH_EVENTS
 ITEMS_MAX = MAX_BATCH_EVENTS
 # The shortest item with what parts it from the next, and the fewest commas of an event.
 _ITEM_BYTES_MIN, _EVENT_COMMAS_MIN = 2, 6
+_FEW_BYTES = 4096
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -36,7 +37,7 @@ def too_many_items(body: bytes) -> bool:
         return False
     if not _is_list(body):
         return _lines_in(body) > ITEMS_MAX and not _is_one_value(body)
-    if body.count(b",") < ITEMS_MAX:
+    if _count(body, b",") < ITEMS_MAX:
         return False
     # Loaded here, because most processes never meet a large body.
     from ledger.domain.ingest.scan import count_elements
@@ -47,12 +48,19 @@ def too_many_items(body: bytes) -> bool:
 def items_guessed(body: bytes) -> int:
     """About how many items a body has, to share work by; of a list at least as many as events."""
     if _is_list(body):
-        return body.count(b",") // _EVENT_COMMAS_MIN + 1
+        return _count(body, b",") // _EVENT_COMMAS_MIN + 1
     return _lines_in(body)
 
 
 def _lines_in(body: bytes) -> int:
-    return body.count(b"\n") + (not body.endswith(b"\n"))
+    return _count(body, b"\n") + (not body.endswith(b"\n"))
+
+
+def _count(body: bytes, octet: bytes) -> int:
+    if len(body) < _FEW_BYTES:
+        return body.count(octet)
+    # Of bytes that stand often, numpy counts ten times as many a second.
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == octet[0]))
 
 
 def _is_list(body: bytes) -> bool:

@@ -52,9 +52,10 @@ def are_ascii(words: Words, starts: Ints, lengths: Ints) -> Bools:
 
 @compiled
 def split_lines(octets: Octets, words: Words, at: int, end: int, starts: Ints, ends: Ints) -> int:
-    """The lines of [at, end) that are not blank, spaces around them cut off; returns how many."""
+    """The lines of [at, end) that are not blank, spaces around them cut off; returns how many there
+    are, or as many as there is room for."""
     count = 0
-    while at < end:
+    while at < end and count < starts.size:
         to = _line_end(words, at, end)
         first, last = at, to
         while first < last and _is_blank(octets[_U64(first)]):
