@@ -7,7 +7,7 @@ import click
 
 from ledger import clock
 from ledger.commands.database import Database, author_of, database_options
-from ledger.commands.show import json_option, plain, print_json, print_table
+from ledger.commands.show import json_option, print_json, print_table
 from ledger.domain.ingest.record import ItemOutcome
 from ledger.flows.conflicts import (
     RESOLUTIONS,
@@ -21,6 +21,7 @@ from ledger.flows.limits import limits_of
 from ledger.store.conflicts import list_conflicts
 from ledger.store.operations import LAST
 from ledger.store.queries import Connection
+from ledger.wire.plain import plain_value
 
 
 @click.group()
@@ -79,7 +80,9 @@ def show(database: Database, conflict_id: int, as_json: bool) -> None:
 def _say(title: str, events: Sequence[Any], without: str) -> None:
     click.echo(f"{title}:" if events else f"{title}: {without}")
     for event in events:
-        known = {name: value for name, value in plain(event).items() if value not in (None, "")}
+        known = {
+            name: value for name, value in plain_value(event).items() if value not in (None, "")
+        }
         click.echo(f"  {known}")
 
 

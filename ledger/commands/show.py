@@ -4,10 +4,9 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.reports.table_fit import BESIDE, fit_columns
-from ledger.wire.rfc3339 import format_rfc3339
+from ledger.wire.plain import plain_decimal, plain_value
 
 LINE_EVERY_S = 5
 WIDE = "ledger.wide"
@@ -48,26 +47,9 @@ class Advance(Protocol):
     def __call__(self, done: int, /) -> None: ...
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON holds it: decimals and times as text, counts as integers, no floats."""
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, datetime):
-        return format_rfc3339(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return value
-
-
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(plain_value(value), indent=2, ensure_ascii=False))
 
 
 def print_table(
@@ -115,7 +97,7 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    return plain_decimal(value) if isinstance(value, Decimal) else str(value)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 
 from ledger.domain.errors import InvalidInputError
+from ledger.wire.plain import plain_decimal
 
 LEDGER_SCALE = 12
 UNIT = Decimal(1).scaleb(-LEDGER_SCALE)
@@ -112,9 +113,7 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     return quotient + up
 
 
-def plain(value: Decimal) -> str:
-    """Text without exponent: `1E-12` becomes `0.000000000001`; minus zero becomes `0`."""
-    return format(abs(value) if value.is_zero() else value, "f")
+plain = plain_decimal
 
 
 @dataclass(frozen=True, slots=True)

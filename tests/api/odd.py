@@ -30,7 +30,8 @@ RAW_BODIES = (
 
 def odd(random: Random) -> Any:
     """One odd value."""
-    return random.choice(ODD)
+    # A value of its own: what is put into another may be changed there.
+    return deepcopy(random.choice(ODD))
 
 
 def encoded(random: Random, value: Any) -> str:

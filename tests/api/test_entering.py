@@ -109,6 +109,7 @@ async def test_an_invoice_is_previewed_issued_and_exported(served: Served) -> No
     [
         (Decimal("1E-12"), b'"0.000000000001"'),
         (Decimal("1E+3"), b'"1000"'),
+        ([Decimal("-0"), Decimal("-0.00")], b'["0","0.00"]'),
         (2**62, b"4611686018427387904"),
         ({"a": None}, b'{"a":null}'),
     ],

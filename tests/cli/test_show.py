@@ -1,0 +1,30 @@
+"""What commands print as JSON comes from the encoder of the API: no float, no minus zero."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from ledger.api.answer import encode
+from ledger.commands.show import cell, print_json
+
+
+def test_both_print_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"a": [Decimal("-0.0"), Decimal("1E-12")], "at": datetime(2024, 1, 1, tzinfo=UTC)}
+    print_json(value)
+    printed = json.loads(capsys.readouterr().out)
+    assert (
+        printed
+        == json.loads(encode(value))
+        == {
+            "a": ["0.0", "0.000000000001"],
+            "at": "2024-01-01T00:00:00.000000Z",
+        }
+    )
+
+
+def test_a_float_is_not_printed() -> None:
+    with pytest.raises(TypeError, match="float"):
+        print_json({"price": 0.1})
+    assert cell(Decimal("-0.00")) == "0.00"
