@@ -15,6 +15,7 @@ from ledger.api.session import Seal, read_object, reading, working, write_long
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.invoice import InvoiceLine
+from ledger.exports.filenames import file_name
 from ledger.flows import invoice as flow
 from ledger.flows.archived_facts import trace_line
 from ledger.flows.draft_invoice import InvoiceDraft
@@ -178,7 +179,7 @@ async def _document(request: Request[Any, Any, Any], invoice_id: int) -> Respons
         content = await store.find_document(connection, invoice_id=invoice_id)
     if content is None:
         raise NotFoundError(f"Invoice {invoice['number']} has no PDF.")
-    headers = {"Content-Disposition": disposition("inline", f"{invoice['number']}.pdf")}
+    headers = {"Content-Disposition": disposition("inline", file_name(invoice["number"], ".pdf"))}
     return Response(content, media_type=store.PDF, headers=headers)
 
 

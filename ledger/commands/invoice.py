@@ -17,6 +17,7 @@ from ledger.domain.errors import NotFoundError
 from ledger.domain.invoice import InvoiceLine
 from ledger.domain.period import Period, describe_days
 from ledger.domain.usage_mark import describe_marks
+from ledger.exports.filenames import file_name
 from ledger.flows import invoice as flow
 from ledger.flows.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.invoice import IssuedInvoice, IssueRules
@@ -132,7 +133,7 @@ def list_(
 @database_options
 def pdf(database: Database, number: str, output: Path | None) -> None:
     """Write the PDF of an invoice, by its number or id, as it went out."""
-    target = output or Path(f"{number}.pdf")
+    target = output or Path(file_name(number, ".pdf"))
     target.write_bytes(database.run(lambda connection: _document(connection, number)))
     click.echo(f"Wrote {target}.")
 

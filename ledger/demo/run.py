@@ -27,6 +27,7 @@ from ledger.demo.show import Oddities, show
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.domain.money import ZERO, total
+from ledger.exports.filenames import file_name
 from ledger.flows.ingest import prepare_storage
 from ledger.flows.invoice import issue_all, pending_adjustments
 from ledger.flows.keys import create_api_key
@@ -210,7 +211,7 @@ async def _write(connection: Connection, output: Path) -> None:
     for row in await list_invoices(connection):
         pdf = await find_document(connection, invoice_id=row["invoice_id"])
         assert pdf is not None
-        (folder / f"{row['number']}.pdf").write_bytes(pdf)
+        (folder / file_name(row["number"], ".pdf")).write_bytes(pdf)
     for entity, since, until in (
         (published_day.ENTITY, published_day.START, published_day.END),
         (own_fleet.ENTITY, own_fleet.START, own_fleet.END),

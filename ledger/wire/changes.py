@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 from pydantic import model_validator
 
 from ledger.wire.fields import Name, problem_at
-from ledger.wire.input_fields import Day, Language, PaymentDays, Text
+from ledger.wire.input_fields import Day, Identifier, Language, PaymentDays, Text
 from ledger.wire.inputs import InputModel
 
 _DAYS = frozenset({"valid_from", "valid_to"})
@@ -52,7 +52,7 @@ class EntityChange(PartyChange):
 
     key = "entity_id"
 
-    entity_id: Name
+    entity_id: Identifier
 
 
 class CustomerChange(PartyChange):
@@ -61,4 +61,4 @@ class CustomerChange(PartyChange):
     key = "customer_id"
     may_be_nothing = frozenset({"language", "payment_days"})
 
-    customer_id: Name
+    customer_id: Identifier

@@ -4,6 +4,7 @@ Everything has bounds, which the database holds as well (migrations/sql/bounds.s
 accepted here can be multiplied, added up and dated by every stage behind it.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -44,6 +45,22 @@ METER_OF: Mapping[str, str] = MappingProxyType(
         **{meter: meter for meter in METERS},
     }
 )
+
+
+# What names something of ours stands in paths, file names, headers and invoice numbers.
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=~-]*", re.ASCII)
+
+
+def _identifier(text: str) -> str:
+    if not _IDENTIFIER.fullmatch(text):
+        raise problem("send letters, digits and . _ : @ + = ~ - only, a letter or digit first")
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise problem("send one line of printable characters, without blanks at its ends")
+    return text
 
 
 def _whole_as_decimal(value: Any) -> Any:
@@ -136,6 +153,10 @@ def _day(value: Any) -> Any:
         raise problem("send a day like 2026-08-06") from None
 
 
+# Names that we give: entities, customers, hardware, cards, prefixes of numbers.
+Identifier = Annotated[Name, Field(max_length=128), AfterValidator(_identifier)]
+# Names that others give, as events say them: models, tiers, regions, a customer in another system.
+Label = Annotated[Name, AfterValidator(_printable)]
 Text = Annotated[str, Field(max_length=1_000), AfterValidator(no_nul)]
 Reason = Annotated[Text, Field(min_length=1)]
 Currency = Annotated[str, AfterValidator(_currency)]

@@ -32,6 +32,8 @@ from ledger.wire.input_fields import (
     Day,
     Gpus,
     GridInstant,
+    Identifier,
+    Label,
     Language,
     Meter,
     PaymentDays,
@@ -71,7 +73,7 @@ class DatedInput(InputModel):
 class NewEntity(InputModel):
     """A legal entity; invoices are numbered under `invoice_prefix`, by default its id."""
 
-    entity_id: Name
+    entity_id: Identifier
     name: Name
     address: Text = ""
     tax_number: Text = ""
@@ -80,8 +82,8 @@ class NewEntity(InputModel):
     currency: Currency
     zone: Zone
     rounding: Literal["half_up", "half_even"] = "half_up"
-    invoice_prefix: Name | None = None
-    default_tier: Name = "standard"
+    invoice_prefix: Identifier | None = None
+    default_tier: Label = "standard"
     payment_days: PaymentDays = 30
     is_test: bool = False
 
@@ -92,8 +94,8 @@ class NewCustomer(InputModel):
     Without a language or payment days of its own it has the entity's.
     """
 
-    customer_id: Name
-    entity_id: Name
+    customer_id: Identifier
+    entity_id: Identifier
     name: Name
     kind: Literal["organization", "person", "ai_agent"] = "organization"
     address: Text = ""
@@ -107,15 +109,15 @@ class NewCustomer(InputModel):
 class NewAlias(DatedInput):
     """A name that a gateway, CRM or ERP uses for a customer."""
 
-    alias: Name
-    customer_id: Name
+    alias: Label
+    customer_id: Identifier
 
 
 class NewFacility(InputModel):
     """A site of an entity, in its local time zone."""
 
-    facility_id: Name
-    entity_id: Name
+    facility_id: Identifier
+    entity_id: Identifier
     name: Name
     zone: Zone
 
@@ -123,7 +125,7 @@ class NewFacility(InputModel):
 class NewPue(DatedInput):
     """What a site adds: facility ÷ IT energy (at least 1), and host power per GPU in milliwatts."""
 
-    facility_id: Name
+    facility_id: Identifier
     pue: Pue
     host_mw_per_gpu: Annotated[int, Field(ge=0, le=10_000_000)] = 0
 
@@ -134,9 +136,9 @@ class NewAsset(DatedInput):
     An `all_in` lease pays for its power, so no tariff and no energy are asked for.
     """
 
-    asset_id: Name
-    entity_id: Name
-    facility_id: Name
+    asset_id: Identifier
+    entity_id: Identifier
+    facility_id: Identifier
     name: Name
     terms: Literal["owned", "lease"]
     gpu_count: Gpus
@@ -174,8 +176,8 @@ class NewAsset(DatedInput):
 class NewTariff(InputModel):
     """A contract for electricity at a site; its prices are entered apart."""
 
-    tariff_id: Name
-    facility_id: Name
+    tariff_id: Identifier
+    facility_id: Identifier
     name: Name
     currency: Currency
 
@@ -229,7 +231,7 @@ class TariffPeriod(InputModel):
 class NewTariffPrices(InputModel):
     """Prices of a tariff, a year of quarter hours at most in one go."""
 
-    tariff_id: Name
+    tariff_id: Identifier
     prices: Annotated[
         tuple[TariffPeriod, ...],
         BeforeValidator(list_as_tuple),
@@ -254,10 +256,10 @@ class NewDeployment(DatedInput):
     of its model that names no known one.
     """
 
-    deployment_id: Name
-    asset_id: Name
-    model: Name
-    tier: Name | None = None
+    deployment_id: Identifier
+    asset_id: Identifier
+    model: Label
+    tier: Label | None = None
     gpu_count: Gpus | None = None
     gpu_uuids: Names = ()
     engine_instances: Names = ()
@@ -290,10 +292,10 @@ class PriceTerms(DatedInput):
     """
 
     meter: Meter
-    model: Name | None = None
-    tier: Name | None = None
-    adapter: Name | None = None
-    region: Name | None = None
+    model: Label | None = None
+    tier: Label | None = None
+    adapter: Label | None = None
+    region: Label | None = None
     band_from: Annotated[int, Field(ge=0, le=2**62)] | None = None
     amount: Price
     per: PowerOfTen = 1_000_000
@@ -311,14 +313,14 @@ class PriceTerms(DatedInput):
 class NewPrice(PriceTerms):
     """A price on a rate card."""
 
-    rate_card_id: Name
+    rate_card_id: Identifier
 
 
 class NewRateCard(InputModel):
     """A card of an entity, with its first prices or without."""
 
-    rate_card_id: Name
-    entity_id: Name
+    rate_card_id: Identifier
+    entity_id: Identifier
     name: Name
     currency: Currency
     prices: Annotated[tuple[PriceTerms, ...], BeforeValidator(list_as_tuple)] = ()
@@ -330,9 +332,9 @@ class NewSubscription(DatedInput):
     Without a zone it is the entity's.
     """
 
-    subscription_id: Name
-    customer_id: Name
-    rate_card_id: Name
+    subscription_id: Identifier
+    customer_id: Identifier
+    rate_card_id: Identifier
     zone: Zone | None = None
     anchor_day: Annotated[int, Field(ge=1, le=28)] = 1
 
@@ -390,11 +392,11 @@ class NewApiKey(InputModel):
 
     role: Literal["admin", "finance", "ingest", "customer"]
     name: Text = ""
-    entity_id: Name | None = None
-    customer_id: Name | None = None
+    entity_id: Identifier | None = None
+    customer_id: Identifier | None = None
     sources: Names = ()
     customers: Names = ()
-    tier: Name | None = None
+    tier: Label | None = None
 
     @model_validator(mode="after")
     def _check_scope(self) -> Self:

@@ -34,3 +34,18 @@ ALTER TABLE fx_rate
 -- A price model whose parameters have no amount of that name holds its own numbers to the same bound.
 ALTER TABLE rate_card_price ADD CONSTRAINT amount_in_bounds CHECK (
   (params ->> 'amount')::numeric BETWEEN 0 AND 1e15 AND (params ->> 'per')::numeric BETWEEN 1 AND 1e12);
+
+-- What names something of ours stands in paths, file names, headers and invoice numbers: one rule of characters.
+DO $$
+DECLARE
+  named text;
+  field text;
+BEGIN
+  FOR named, field IN VALUES
+      ('entity', 'entity_id'), ('entity', 'invoice_prefix'), ('customer', 'customer_id'), ('facility', 'facility_id'),
+      ('asset', 'asset_id'), ('tariff', 'tariff_id'), ('deployment', 'deployment_id'), ('rate_card', 'rate_card_id'),
+      ('subscription', 'subscription_id') LOOP
+    EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I CHECK (%I ~ ''^[A-Za-z0-9][A-Za-z0-9._:@+=~-]{0,127}$'')',
+                   named, field || '_is_plain', field);
+  END LOOP;
+END $$;

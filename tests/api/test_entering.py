@@ -121,3 +121,12 @@ def test_numbers_leave_exactly(value: object, expected: bytes) -> None:
 def test_a_float_never_leaves() -> None:
     with pytest.raises(TypeError, match="float"):
         encode({"price": 0.1})
+
+
+async def test_a_name_that_is_a_path_or_a_header_is_refused(served: Served) -> None:
+    entity = {"entity_id": "e", "name": "E", "currency": "EUR", "zone": "UTC"}
+    for field in ("entity_id", "invoice_prefix"):
+        for evil in ("../../evil", "a\r\nX-Evil: 1", "/etc/passwd", "ＡＢ"):
+            answer = served.post("/v1/entities", {**entity, field: evil})
+            assert answer.status_code == 422, answer.text
+            assert [one["pointer"] for one in answer.json()["errors"]] == [field]
