@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from collectors.errors import CollectSettingsError
 from collectors.refused import KEPT_BYTES
 from ledger.wire.batch import MAX_BATCH_BYTES, TOPIC
+from ledger.wire.secrets import keep_secret
 
 ENV_PREFIX = "TOKENLEDGER_COLLECT_"
 
@@ -23,7 +24,7 @@ ENV_PREFIX = "TOKENLEDGER_COLLECT_"
 class Target(BaseModel):
     """One inference server to scrape; `instance` is the join key of its usage events."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     engine: str
     url: str
@@ -33,7 +34,7 @@ class Target(BaseModel):
 class KafkaSettings(BaseModel):
     """A broker to publish to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     bootstrap: list[str] = Field(min_length=1)
     topic: str = TOPIC
@@ -49,7 +50,7 @@ class KafkaSettings(BaseModel):
 class HttpSettings(BaseModel):
     """A ledger's HTTP ingest to publish to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: str
     api_key: SecretStr
@@ -66,7 +67,11 @@ class CollectSettings(BaseSettings):
     """Everything the collector is told."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     source: str = Field(default_factory=lambda: f"/hosts/{socket.gethostname()}")
@@ -92,6 +97,15 @@ class CollectSettings(BaseSettings):
     def _one_destination(self) -> Self:
         if self.kafka is not None and self.http is not None:
             raise ValueError("name one destination, kafka or http, not both")
+        return self
+
+    @check(mode="after")
+    def _keep_secrets(self) -> Self:
+        keep_secret(*(target.url for target in self.targets))
+        if self.kafka is not None and self.kafka.sasl_password is not None:
+            keep_secret(self.kafka.sasl_password.get_secret_value())
+        if self.http is not None:
+            keep_secret(self.http.api_key.get_secret_value(), self.http.url)
         return self
 
 

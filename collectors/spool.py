@@ -269,7 +269,7 @@ class Spool:
         self._path = self._directory / f"{sequence:020d}{SUFFIX}"
         try:
             # A number whose write failed may find its own empty segment again.
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             self._size = os.fstat(self._file).st_size
             sync_directory(self._directory)
         except OSError as error:
@@ -325,7 +325,7 @@ def _lock(directory: Path) -> int:
     """Keep a second collector out: two writers would give one number to two batches."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+        file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise SpoolError(
             f"spool {directory}: {error}; name a folder that can be written"

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ledger.wire.errors import TokenledgerError
+from ledger.wire.secrets import scrub, scrub_tracebacks
 
 # name: (module:command, what it is for). The order is the order in which they are shown.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -56,7 +57,7 @@ class Refused(click.ClickException):
     """An error as one line on stderr, exit status 1."""
 
     def show(self, file: Any = None) -> None:  # noqa: ARG002
-        click.echo(one_line(f"error: {self.message}"), err=True)
+        click.echo(one_line(scrub(f"error: {self.message}")), err=True)
 
 
 class CalledWrong(Refused):
@@ -128,7 +129,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point of the installed command."""
+    """Entry point of the installed command; what it makes is its user's alone."""
+    scrub_tracebacks()
+    os.umask(0o077)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that knows fewer signs than we print shows others for them.

@@ -4,8 +4,9 @@ import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
-from pydantic import AwareDatetime, Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -13,17 +14,23 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ledger.wire.secrets import keep_secret
+
 
 class Settings(BaseSettings):
     """Environment first, then the TOML file named by TOKENLEDGER_CONFIG, then these defaults."""
 
-    model_config = SettingsConfigDict(env_prefix="TOKENLEDGER_", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TOKENLEDGER_", extra="forbid", hide_input_in_errors=True
+    )
 
     owner_url: str | None = Field(
-        None, description="PostgreSQL URL of the owner role (migrations only)"
+        None, repr=False, description="PostgreSQL URL of the owner role (migrations only)"
     )
-    worker_url: str | None = Field(None, description="PostgreSQL URL of the worker role")
-    api_url: str | None = Field(None, description="PostgreSQL URL of the api role")
+    worker_url: str | None = Field(
+        None, repr=False, description="PostgreSQL URL of the worker role"
+    )
+    api_url: str | None = Field(None, repr=False, description="PostgreSQL URL of the api role")
     data_dir: Path = Field(
         Path.home() / ".local" / "share" / "tokenledger",
         description="where the embedded database of `up` and `demo` lives",
@@ -74,6 +81,13 @@ class Settings(BaseSettings):
         description="first moment of an event's times; what lies before goes to quarantine",
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @model_validator(mode="after")
+    def _keep_secrets(self) -> Self:
+        hidden = (self.kafka_password, self.end_user_secret)
+        keep_secret(self.owner_url, self.worker_url, self.api_url)
+        keep_secret(*(each.get_secret_value() for each in hidden if each is not None))
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,7 @@ from ledger.domain.errors import (
 )
 from ledger.store.passing import passes_by_itself
 from ledger.wire.errors import EventError, InputError, WireError
+from ledger.wire.secrets import scrub
 
 log = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -140,7 +141,7 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(
-        json.dumps(body, ensure_ascii=False).encode(),
+        scrub(json.dumps(body, ensure_ascii=False)).encode(),
         status_code=status,
         media_type=PROBLEM_JSON,
         headers=headers,

@@ -12,6 +12,7 @@ import click
 from collectors.agent import run_agent
 from collectors.probe import probe as run_probe
 from collectors.settings import load_settings
+from ledger.wire.secrets import log_to_stderr, scrub
 
 _config = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML with a [collect] table."
@@ -35,7 +36,7 @@ def collect(
     exit_when_done: bool,
 ) -> None:
     """Read GPUs and inference servers and send what they say, until stopped."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr(logging.INFO)
     overrides: dict[str, Any] = _pairs(given)
     if replay is not None:
         overrides["replay_file"] = replay
@@ -52,7 +53,7 @@ def probe(config: Path | None, given: Sequence[str], as_json: bool) -> None:
     """Say what this host offers: boards, their counters, servers that answer, and why not."""
     found = run_probe(load_settings(config, **_pairs(given)))
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2, default=str))
+        click.echo(scrub(json.dumps(asdict(found), indent=2, default=str)))
         return
     for board in found.boards:
         click.echo(", ".join(f"{name} {value}" for name, value in asdict(board).items()))
@@ -60,7 +61,7 @@ def probe(config: Path | None, given: Sequence[str], as_json: bool) -> None:
         click.echo(f"GPUs: {found.nvml_problem}")
     for target in found.targets:
         said = target.problem or f"answers with {', '.join(target.counters) or 'no counters'}"
-        click.echo(f"{target.engine} at {target.url}: {said}")
+        click.echo(scrub(f"{target.engine} at {target.url}: {said}"))
     if not found.targets:
         click.echo("Inference servers: none named; add targets to the settings.")
 
@@ -70,6 +71,6 @@ def _pairs(given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"--set takes SETTING=VALUE, not {text!r}")
+            raise click.UsageError("--set takes SETTING=VALUE")
         found[name] = value
     return found

@@ -18,6 +18,7 @@ import uvicorn
 
 from ledger.api.server import Server
 from ledger.settings import Settings
+from ledger.wire.secrets import log_to_stderr
 
 log = logging.getLogger(__name__)
 # Events go first: they are taken by the other process.
@@ -69,9 +70,7 @@ def _keep(settings: Settings, settles: bool, socket: Path, stop: threading.Event
 
 
 def _serve(settings: Settings, settles: bool, socket: str, alive: Connection) -> None:
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    log_to_stderr(settings.log_level)
     os.nice(NICENESS)
     # Ctrl-C is sent to both; it ends with the server it belongs to.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -28,6 +28,7 @@ from ledger.store.keys import list_api_keys
 from ledger.store.postgres import EmbeddedServer, embedded_server
 from ledger.store.roles import API, OWNER, WORKER
 from ledger.wire.inputs import NewApiKey
+from ledger.wire.secrets import log_to_stderr
 
 
 @click.command()
@@ -42,9 +43,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
     given = {"data_dir": data_dir, "host": host, "port": port}
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = Settings(**chosen)  # type: ignore[arg-type]
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    log_to_stderr(settings.log_level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with _listen(settings) as listening, embedded_server(settings.data_dir) as database:
         urls = _prepare(database)

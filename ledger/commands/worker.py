@@ -1,7 +1,6 @@
 """`tokenledger worker`: events from Kafka into the books, and the stages in the background."""
 
 import asyncio
-import logging
 import signal
 from contextlib import ExitStack
 
@@ -11,6 +10,7 @@ import uvloop
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
+from ledger.wire.secrets import log_to_stderr
 
 
 @click.command()
@@ -24,9 +24,7 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
     """
     given = {"metrics_port": metrics_port, "metrics_host": metrics_host}
     settings = Settings(**{n: v for n, v in given.items() if v is not None})  # type: ignore[arg-type]
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    log_to_stderr(settings.log_level)
     for name in ("worker_url", "kafka_bootstrap"):
         if getattr(settings, name) is None:
             raise MissingInputError(f"TOKENLEDGER_{name.upper()} is not set.", "Set it.")
