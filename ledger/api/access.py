@@ -93,9 +93,11 @@ async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
     if scheme.lower() != "bearer" or not text:
         raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")
     state, address = state_of(request), request.client.host if request.client else ""
+    sends = request.route_handler.opt.get("roles") is SENDERS
+    keys = state.sender_keys if sends else state.keys
     async with (
         state.failures.turn(address, text),
-        state.keys.acquire(timeout=WAIT_S) as connection,
+        keys.acquire(timeout=WAIT_S) as connection,
     ):
         key = await authenticate(connection, text.strip())
     if key is None:

@@ -36,14 +36,17 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 @dataclass(slots=True)
 class State:
-    """`worker` runs flows, `api` reads under row-level security, `keys` finds callers.
+    """`worker` runs flows, `api` reads under row-level security.
 
-    `intake` takes events, `room` is what bodies may hold, and `identity_secret` signs who asks.
+    `keys` finds callers, and `sender_keys` those of events: many senders wait for one another, and
+    nobody else for them. `intake` takes events, `room` is what bodies may hold, and
+    `identity_secret` signs who asks.
     """
 
     worker: Pool
     api: Pool
     keys: Pool
+    sender_keys: Pool
     limits: IngestLimits
     intake: Intake
     room: Room
@@ -74,6 +77,9 @@ def lifespan_of(settings: Settings, apart: Path | None) -> Any:
         async with (
             open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
             open_pool(settings.worker_url, size=KEYS, application="tokenledger-api-keys") as keys,
+            open_pool(
+                settings.worker_url, size=KEYS, application="tokenledger-api-sender-keys"
+            ) as sender_keys,
             open_pool(settings.api_url, size=1, application="tokenledger-api-health") as asking,
             open_pool(
                 settings.worker_url,
@@ -91,6 +97,7 @@ def lifespan_of(settings: Settings, apart: Path | None) -> Any:
                 worker,
                 api,
                 keys,
+                sender_keys,
                 limits,
                 intake,
                 room,

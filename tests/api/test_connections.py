@@ -17,7 +17,7 @@ from ledger.api.app import create_app
 from ledger.api.server import server_config
 from ledger.settings import Settings
 from ledger.store.queries import Connection
-from tests.api.served import Served, serve
+from tests.api.served import Served, attempt, serve
 from tests.support.database import Database
 
 HALF_A_HEAD = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -175,9 +175,9 @@ async def test_stalled_uploads_hold_nothing_and_end(
                 for one in stalled:
                     one.sendall(f"{head}Content-Length: 16000000\r\n\r\n".encode() + b"{" * 1000)
                 with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
-                    one.sendall(
-                        f"{head}Connection: close\r\nContent-Length: 2\r\n\r\n{{}}".encode()
-                    )
+                    event = json.dumps(attempt("a"))
+                    length = f"Connection: close\r\nContent-Length: {len(event)}\r\n\r\n"
+                    one.sendall((head + length + event).encode())
                     assert whole(one).startswith(b"HTTP/1.1 200")
                 assert {whole(one).split(b" ", 2)[1] for one in stalled} == {b"408"}
 
