@@ -13,6 +13,7 @@ from benchmarks import (
     mixed,
     over_http,
     profile_ingest,
+    silence,
     stream,
 )
 from benchmarks.harness import Benchmark, save, show
@@ -27,6 +28,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
     "check": check.run,
     "evidence": evidence.run,
+    "silence": silence.run,
     "profile": profile_ingest.run,
 }
 # Several under one name.

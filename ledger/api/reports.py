@@ -119,7 +119,10 @@ async def margins(
     until: FromQuery[str],
     by: FromQuery[str] = "tier",
 ) -> Response[bytes]:
-    """Cost beside revenue, before and after idle, by tier, customer, agent or model."""
+    """Cost beside revenue, before and after idle, by tier, customer, agent or model.
+
+    Where `missing` says what a cost lacks, revenue and usage stand and every cost is null.
+    """
     start, end = period_of(since, until)
     async with working(request) as connection:
         found = await margin.margin_report(
@@ -129,6 +132,7 @@ async def margins(
             until=end,
             cut_off=await draw_cut_off(connection, "margin over the API"),
             by=[name.strip() for name in by.split(",")],
+            without_cost=True,
         )
     return answer(margin_text.to_json(found))
 

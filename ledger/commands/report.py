@@ -39,7 +39,7 @@ async def _start(connection: Connection, asked: Asked, name: str) -> tuple[Scope
 @json_option
 @database_options
 def margin(database: Database, asked: Asked, by: str, as_json: bool) -> None:
-    """Revenue beside cost, before and after idle; refused where a cost is incomplete."""
+    """Revenue beside cost, before and after idle; where a cost is incomplete it is unknown."""
 
     async def read(connection: Connection) -> tuple[Scope, margin_room.MarginReport]:
         scope, cut_off = await _start(connection, asked, "margin")
@@ -50,6 +50,7 @@ def margin(database: Database, asked: Asked, by: str, as_json: bool) -> None:
             until=scope.until,
             cut_off=cut_off,
             by=_names(by),
+            without_cost=True,
         )
 
     scope, found = database.run(read)
@@ -60,6 +61,8 @@ def margin(database: Database, asked: Asked, by: str, as_json: bool) -> None:
     title = f"{_title('Margin', scope)}, amounts in {found.currency}"
     numbers = len(margin_text.HEADERS)
     print_table(title, headers, rows, numbers=numbers, first=margin_text.FIRST)
+    if found.missing is not None:
+        click.echo(f"Cost and margin are unknown. {found.missing}", err=True)
 
 
 @report.command()

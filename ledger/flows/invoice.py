@@ -44,6 +44,7 @@ from ledger.store import invoice as store
 from ledger.store.connect import draw_batch_seq, draw_cut_off
 from ledger.store.journal import book_entries
 from ledger.store.queries import Connection
+from ledger.store.standing import list_parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ async def issue_invoice(
     await book_revenue(connection, entity_id=entity_id, now=now)
     async with writing(connection):
         draft = await draft_invoice(connection, subscription_id, moment, now=now)
+        await _check_rated(connection, draft)
         _check_period(draft, now, allow)
         if not allow.unpriced:
             _check_priced(draft)
@@ -214,6 +216,24 @@ def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None
             f"{draft.period.start.isoformat()} to {draft.period.end.isoformat()}."
         )
     check_bounds(draft.lines, draft.currency)
+
+
+async def _check_rated(connection: Connection, draft: InvoiceDraft) -> None:
+    """Usage that rating failed at is in no line and in no list of what waits for a price."""
+    found = await list_parked(
+        connection,
+        stage="rate",
+        entity_id=str(draft.parties["entity_id"]),
+        since=draft.period.start,
+        until=draft.period.end,
+    )
+    customer_id = draft.subscription.customer_id
+    parked = [one for one in found if one.what.subject in ("", customer_id)]
+    if parked:
+        raise MissingInputError(
+            f"Usage of {customer_id} in the period could not be rated: {parked[0].what.reason}.",
+            "Mend that, and run `tokenledger rate` again.",
+        )
 
 
 def _check_priced(draft: InvoiceDraft) -> None:

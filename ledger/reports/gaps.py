@@ -11,7 +11,7 @@ from ledger.domain.factory import CostEntity, Factory, valid_at
 from ledger.domain.gap import Gap, find_gaps
 from ledger.domain.period import WINDOW
 from ledger.reports.findings import with_reasons
-from ledger.store import cost, margin
+from ledger.store import cost, margin, standing
 from ledger.store.factory import load_factory
 from ledger.store.queries import Connection
 
@@ -44,7 +44,8 @@ async def list_gaps(
         until=until,
         batch_seq=batch_seq,
     )
-    return gaps + unclaimed + await _never_allocated(connection, entity, since, until)
+    waiting = await _not_allocated(connection, entity, since, until)
+    return gaps + unclaimed + waiting
 
 
 async def list_unclaimed(
@@ -78,13 +79,22 @@ async def list_unclaimed(
     ]
 
 
-async def _never_allocated(
+async def _not_allocated(
     connection: Connection, entity: CostEntity, since: datetime, until: datetime
 ) -> list[Gap]:
-    last = await cost.find_last_run(connection, stage="allocate", entity_id=entity.entity_id)
-    if last.batch_seq:
+    place = f"entity {entity.entity_id}"
+    parked = await standing.list_parked(
+        connection, stage="allocate", entity_id=entity.entity_id, since=since, until=until
+    )
+    if parked:
+        what = [(one.what.since or since, one.what.until or until) for one in parked]
+        first, last = min(start for start, _ in what), max(end for _, end in what)
+        remedy = f"mend what keeps it from being allocated: {parked[0].what.reason}"
+        return [Gap("allocation", place, max(first, since), min(last, until), remedy)]
+    run = await cost.find_last_run(connection, stage="allocate", entity_id=entity.entity_id)
+    if run.batch_seq:
         return []
-    return [Gap("allocation", f"entity {entity.entity_id}", since, until, "run `allocate` first")]
+    return [Gap("allocation", place, since, until, "run `allocate` first")]
 
 
 def _place(key: EngineKey) -> str:

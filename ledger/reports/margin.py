@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger.domain.errors import InvalidInputError, MissingInputError
+from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.domain.factory import CostEntity
 from ledger.domain.margin import percent
 from ledger.domain.money import total
@@ -23,7 +23,7 @@ from ledger.reports.margin_rows import (
     shape,
     sum_rows,
 )
-from ledger.store import cost, margin
+from ledger.store import cost, margin, rating
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection
 
@@ -57,7 +57,11 @@ class Conservation:
 
 @dataclass(frozen=True, slots=True)
 class MarginReport:
-    """Margins of an entity over [since, until) as known at a cut-off, grouped `by` dimensions."""
+    """Margins of an entity over [since, until) as known at a cut-off, grouped `by` dimensions.
+
+    Where `missing` says what the cost lacks, only revenue and usage stand: every cost is unknown,
+    and zero here.
+    """
 
     entity_id: str
     since: datetime
@@ -70,6 +74,7 @@ class MarginReport:
     total: MarginRow
     conservation: Conservation
     conversions: tuple[Conversion, ...] = ()
+    missing: str | None = None
     idle_policy: str = IDLE_POLICY
 
     @property
@@ -101,16 +106,22 @@ async def margin_report(
     until: datetime,
     cut_off: CutOff,
     by: Sequence[str] = ("tier",),
+    without_cost: bool = False,
 ) -> MarginReport:
-    """Margins per group; MissingInputError names what a cost or the conversion of it lacks."""
+    """Margins per group; MissingInputError names what a cost or the conversion of it lacks.
+
+    `without_cost`: revenue and usage stand where cost is missing, and the report says so.
+    """
     _check(since, until, by)
-    entity = await find_entity(connection, entity_id)
     within: dict[str, Any] = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
-    refuse(
-        await list_gaps(connection, entity, **within),
-        f"The margin of {entity_id} from {since:%Y-%m-%dT%H:%MZ} to {until:%Y-%m-%dT%H:%MZ}",
-    )
-    lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
+    missing = None
+    try:
+        lines = await _cost_lines(connection, entity_id, within)
+    except MissingInputError as error:
+        if not without_cost:
+            raise
+        lines, missing = [], str(error)
+    entity = await _entity_of(connection, entity_id)
     charges = await margin.sum_charges(connection, entity_id=entity_id, **within)
     usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
     currency = _cost_currency(lines, charges, entity)
@@ -128,7 +139,33 @@ async def margin_report(
         total=sum_rows(shaped.rows, ("total",)),
         conservation=await _conservation(connection, entity_id, lines, within),
         conversions=conversions,
+        missing=missing,
     )
+
+
+async def _cost_lines(
+    connection: Connection, entity_id: str, within: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """All cost lines, in one currency; MissingInputError where the cost is incomplete."""
+    entity = await find_entity(connection, entity_id)
+    period = f"from {within['since']:%Y-%m-%dT%H:%MZ} to {within['until']:%Y-%m-%dT%H:%MZ}"
+    refuse(await list_gaps(connection, entity, **within), f"The margin of {entity_id} {period}")
+    lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
+    found = sorted({row["currency"] for row in lines})
+    if len(found) > 1:
+        raise MissingInputError(
+            f"The costs of {entity_id} are in {' and '.join(found)}.",
+            "Enter its hardware and tariffs in one currency.",
+        )
+    return lines
+
+
+async def _entity_of(connection: Connection, entity_id: str) -> CostEntity:
+    """The entity, whether or not it has a cost; NotFoundError where there is none."""
+    found = await rating.list_entities(connection, entity_id=entity_id)
+    if not found:
+        raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
+    return CostEntity(found[0].entity_id, found[0].currency, found[0].zone)
 
 
 async def find_entity(connection: Connection, entity_id: str) -> CostEntity:
@@ -161,11 +198,6 @@ def _cost_currency(
     lines: Sequence[Mapping[str, Any]], charges: Sequence[Mapping[str, Any]], entity: CostEntity
 ) -> str:
     found = sorted({row["currency"] for row in lines})
-    if len(found) > 1:
-        raise MissingInputError(
-            f"The costs of {entity.entity_id} are in {' and '.join(found)}.",
-            "Enter its hardware and tariffs in one currency.",
-        )
     priced = sorted({row["currency"] for row in charges if row["currency"]})
     return found[0] if found else (priced[0] if len(priced) == 1 else entity.currency)
 

@@ -38,8 +38,31 @@ def joules_per_output_token(energy_mj: int, output_tokens: int | None) -> str | 
     return plain(joules.quantize(SIX, ROUND_HALF_EVEN, ROUNDING))
 
 
+# Of JSON and of the table: what is unknown where cost is missing.
+COSTS = frozenset(
+    {
+        *("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj", "energy_mj"),
+        *("energy_kwh", "joules_per_output_token", "electricity", "gpu_cost", "cost_before_idle"),
+        *("idle_share", "cost", "gross_margin_before_idle_pct", "gross_margin_pct", "markup_pct"),
+        *("idle_cost", "unattributed_cost", "conservation"),
+    }
+)
+STANDING = ("input tokens", "cached", "output tokens", "revenue")
+
+
 def to_table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headers and rows as text: the groups, the lines that are nobody's, the total."""
+    headers, rows = _table(report)
+    if report.missing is None:
+        return headers, rows
+    known = [name in report.by or name in STANDING for name in headers]
+    return headers, [
+        tuple(cell if stands else UNKNOWN for cell, stands in zip(row, known, strict=True))
+        for row in rows
+    ]
+
+
+def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     blank = ("",) * (len(report.by) - 1)
     rows = [(*row.group, *_cells(row, report.currency, row.cost)) for row in report.rows]
     rows += [
@@ -51,7 +74,23 @@ def to_table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 
 def to_json(report: MarginReport) -> dict[str, Any]:
-    """Everything in the report; money as text in plain notation, counts as integers."""
+    """Everything in the report; money as text in plain notation, counts as integers.
+
+    Where `missing` says what the cost lacks, every cost and energy is null.
+    """
+    plain_form = _json(report)
+    if report.missing is None:
+        return plain_form
+    plain_form["rows"] = [_without_costs(row) for row in plain_form["rows"]]
+    plain_form["total"] = _without_costs(plain_form["total"])
+    return _without_costs(plain_form)
+
+
+def _without_costs(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if name in COSTS else value for name, value in found.items()}
+
+
+def _json(report: MarginReport) -> dict[str, Any]:
     kept = report.conservation
     return {
         "entity_id": report.entity_id,
@@ -59,6 +98,7 @@ def to_json(report: MarginReport) -> dict[str, Any]:
         "until": report.until.isoformat(),
         "cut_off_id": report.cut_off.cut_off_id,
         "currency": report.currency,
+        "missing": report.missing,
         "by": list(report.by),
         "rows": [
             dict(zip(report.by, row.group, strict=True)) | _row_json(row, row.cost)

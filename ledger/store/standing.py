@@ -13,10 +13,17 @@ STANDING = load_queries("standing")
 
 
 async def list_parked(
-    connection: Connection, *, stage: str | None = None, entity_id: str | None = None
+    connection: Connection,
+    *,
+    stage: str | None = None,
+    entity_id: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> list[Parked]:
-    """What is parked, of one stage and entity or of any."""
-    rows = await STANDING["list_parked"].rows(connection, stage=stage, entity_id=entity_id)
+    """What is parked, of one stage, entity and period [since, until), or of any."""
+    rows = await STANDING["list_parked"].rows(
+        connection, stage=stage, entity_id=entity_id, since=since, until=until
+    )
     return [
         Parked(
             row["stage"],

@@ -19,6 +19,7 @@ const group = (text) => {
 };
 // Two decimals, half up, on the digits themselves.
 const cents = (text) => {
+  if (text === null || text === undefined) return "–";
   const [whole, rest = ""] = String(text).replace("-", "").split(".");
   const digits = (rest + "000").slice(0, 3);
   const units = BigInt(whole + digits.slice(0, 2)) + (digits[2] >= "5" ? 1n : 0n);
@@ -26,7 +27,7 @@ const cents = (text) => {
   const sign = String(text).startsWith("-") && units > 0n ? "-" : "";
   return group(`${sign}${shown.slice(0, -2)}.${shown.slice(-2)}`);
 };
-const kwh = (mj) => group((Number(mj) / 3.6e9).toFixed(3));
+const kwh = (mj) => mj === null || mj === undefined ? "–" : group((Number(mj) / 3.6e9).toFixed(3));
 const percent = (text) => (text === null || text === undefined ? "–" : `${group(text)} %`);
 
 function cell(text, kind = "") {
@@ -176,7 +177,7 @@ async function showMargin(within) {
   const rows = report.rows.map((row) => ({ cells: line(row, row.tier) }));
   if (rows.length) rows.push({ cells: line(total, "total"), total: true });
   fill($("tiers"), columns, rows, "No usage in this period.");
-  $("policy").textContent = rows.length ? `After idle: ${report.idle_policy}.` : "";
+  $("policy").textContent = report.missing ? `Cost and margin are unknown. ${report.missing}` : rows.length ? `After idle: ${report.idle_policy}.` : "";
 }
 
 async function showHours(within) {

@@ -40,4 +40,7 @@ GRANT SELECT ON work_standing, parked_standing TO tokenledger_worker, tokenledge
 GRANT SELECT, INSERT, UPDATE, DELETE ON parked TO tokenledger_worker;
 GRANT SELECT, INSERT, UPDATE ON work_state TO tokenledger_worker;
 ALTER TABLE parked ENABLE ROW LEVEL SECURITY;
+GRANT SELECT ON parked TO tokenledger_api;
+CREATE POLICY seen_by ON parked FOR SELECT TO tokenledger_api
+  USING (EXISTS (SELECT FROM entity e WHERE e.entity_id = parked.entity_id) AND (SELECT asks_for_the_house()));
 ALTER TABLE work_state ENABLE ROW LEVEL SECURITY;

@@ -81,9 +81,15 @@ async def test_pages_walk_through_everything_once(served: Served) -> None:
 
 async def test_a_margin_without_costs_names_what_is_missing(served: Served) -> None:
     period = {"entity": "factory", "since": "2023-11-01T00:00:00Z", "until": "2023-12-01T00:00:00Z"}
+    served.send(attempt("a"))
     answer = served.get("/v1/margins", params=period)
-    assert answer.status_code == 409
-    assert "assets and deployments" in answer.json()["detail"]
+    assert answer.status_code == 200
+    report = answer.json()
+    assert "assets and deployments" in report["missing"]
+    (row,) = report["rows"]
+    assert (row["requests"], row["revenue"], row["cost"]) == (1, "0", None)
+    assert report["total"]["gross_margin_pct"] is None
+    assert report["conservation"] is None
     upside_down = {**period, "until": "2023-10-01T00:00:00Z"}
     assert served.get("/v1/margins", params=upside_down).status_code == 422
 

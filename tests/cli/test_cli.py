@@ -26,7 +26,7 @@ def test_commands_folder_holds_nothing_that_the_table_does_not_reach() -> None:
     shared = {
         *("background", "database", "failures", "imports", "periods", "rows", "show"),
         *("import_fx", "import_tariff", "metrics_address", "options", "report_process"),
-        *("tariff_file", "usage_file"),
+        *("supervise", "tariff_file", "usage_file"),
     }
     assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == named | shared
 
@@ -93,4 +93,6 @@ def test_report_needs_an_entity_and_a_period_that_exists(
     assert month["until"] == "2024-10-31T23:00:00.000000Z"
     assert "is no month" in command.refusal("report", "usage", "--month", "24-13")
     assert "no entity nobody" in command.refusal("report", "usage", "--entity", "nobody")
-    assert "missing are its assets" in command.refusal("report", "margin")
+    report = command("report", "margin")
+    assert "Cost and margin are unknown. " in report.stderr
+    assert "missing are its assets" in report.stderr

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import LONGEST_PAUSE
+from ledger.flows.invoice import issue_invoice
 from ledger.flows.settle import settle
+from ledger.reports.margin import margin_report
 from ledger.reports.status import read_status
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from ledger.store.standing import list_parked
-from tests.flows.billing import WINDOW, subscribed
+from tests.flows.billing import AUTHOR, WINDOW, subscribed
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import GPU, LATER, QUARTER, START, one_gpu, steady
 from tests.support.poison import POISONS, open_walls, poison, poison_price
@@ -196,3 +199,36 @@ async def test_what_passes_by_itself_ends_the_run_and_parks_nothing(
     assert await list_parked(worker) == []
     await settle(worker, now=LATER)
     assert len(await costs_of(worker, "factory")) == 4
+
+
+async def test_a_margin_with_parked_windows_says_so_and_is_never_too_good(
+    owner: Connection, worker: Connection
+) -> None:
+    await open_walls(owner)
+    books = Books(worker)
+    await good_and_bad(books, "rate")
+    await settle(worker, now=LATER)
+    cut_off = await draw_cut_off(worker, "margin")
+    asked: dict[str, Any] = {
+        **{"entity_id": "bad", "since": START, "until": START + timedelta(hours=1)},
+        "cut_off": cut_off,
+    }
+    with pytest.raises(MissingInputError, match="allocation"):
+        await margin_report(worker, **asked)
+    report = await margin_report(worker, **asked, without_cost=True)
+    assert report.missing is not None
+    assert [row.requests for row in report.rows] == [4]
+
+
+async def test_no_invoice_leaves_out_usage_that_could_not_be_rated(
+    owner: Connection, worker: Connection
+) -> None:
+    await open_walls(owner)
+    books = await subscribed(worker)
+    await books.usage(WINDOW, Tokens(uncached=10, output=12_345))
+    await books.close("rate_card_price", "meter = 'output_visible'")
+    await poison_price(worker, "card-acme", WINDOW)
+    with pytest.raises(MissingInputError, match="could not be rated"):
+        await issue_invoice(
+            worker, subscription_id="sub-acme", moment=WINDOW, now=LATER, author=AUTHOR
+        )

@@ -43,11 +43,12 @@ async def poison(books: Books, kind: str, since: datetime, until: datetime) -> N
 
 async def poison_price(connection: Connection, rate_card_id: str, since: datetime) -> None:
     """A price of output on a card with more digits than a charge can hold."""
-    await connection.execute(
-        """INSERT INTO rate_card_price (rate_card_id, meter, kind, params, valid, recorded)
-           SELECT $1, 'output_visible', 'per_unit', $2, tstzrange($3, NULL),
-                  int8range((draw_cut_off('test')).batch_seq + 1, NULL)""",
-        rate_card_id,
-        {"amount": TOO_MUCH, "per": 1},
-        since,
-    )
+    async with connection.transaction():
+        await connection.execute(
+            """INSERT INTO rate_card_price (rate_card_id, meter, kind, params, valid, recorded)
+               VALUES ($1, 'output_visible', 'per_unit', $2, tstzrange($3, NULL),
+                       int8range(draw_batch_seq(), NULL))""",
+            rate_card_id,
+            {"amount": TOO_MUCH, "per": 1},
+            since,
+        )

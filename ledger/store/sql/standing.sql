@@ -1,9 +1,10 @@
 -- name: list_parked
--- What is parked, of a stage and an entity or (NULL) of any; a scan, there are few.
+-- What is parked, of a stage, an entity and a period, or (NULL) of any; a scan, there are few.
 SELECT p.stage, p.entity_id, p.subject, lower(p.windows) AS since, upper(p.windows) AS until, p.reason, p.failures,
        p.first_failed_at, p.last_failed_at, p.next_try_at
   FROM parked p
  WHERE (:stage::text IS NULL OR p.stage = :stage) AND (:entity_id::text IS NULL OR p.entity_id = :entity_id)
+   AND (p.windows IS NULL OR p.windows && tstzrange(:since, :until))
  ORDER BY p.stage, p.entity_id, p.subject, p.windows NULLS FIRST;
 
 -- name: count_parked
