@@ -23,6 +23,9 @@ async def find_due(
     """Starts of windows touched by facts, inputs or time since the stage's last run."""
     seq = cut_off.batch_seq
     last = await cost.find_last_run(connection, stage=stage, entity_id=entity_id)
+    begun = begun_since(last.followed_to, now) if last.followed_to else []
+    if last.batch_seq == seq and not begun:
+        return []
     held = await cost.find_hardware_periods(connection, entity_id=entity_id, batch_seq=seq)
     changed = await cost.find_changed_inputs(
         connection, entity_id=entity_id, since_seq=last.batch_seq, batch_seq=seq
@@ -31,7 +34,6 @@ async def find_due(
     within = [*held, *changed]
     touched = await _touched_by_facts(connection, last.batch_seq, seq)
     due = windows_due(touched, within=within, now=now)
-    begun = begun_since(last.followed_to, now) if last.followed_to else []
     wide = overlaps([*changed, *begun], within)
     if wide:
         read_since = None if changed or last.followed_to is None else last.followed_to

@@ -71,9 +71,11 @@ def _work(connection: Connection, entity: Entity, cut_off: CutOff) -> StageWork:
     async def find(again: Sequence[Part]) -> list[Part]:
         nonlocal book
         last = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
-        due = await rating.find_touched_windows(
-            connection, entity_id=name, since_seq=last.batch_seq, batch_seq=seq
-        )
+        due: list[CustomerWindow] = []
+        if last.batch_seq != seq:
+            due = await rating.find_touched_windows(
+                connection, entity_id=name, since_seq=last.batch_seq, batch_seq=seq
+            )
         if due or again:
             book = PriceBook(
                 await rating.find_subscriptions(connection, entity_id=name, batch_seq=seq),
