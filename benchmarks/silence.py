@@ -9,9 +9,10 @@ from benchmarks.scale import RUNS
 from benchmarks.server import bench_server
 from ledger.flows.settle import settle
 from ledger.store.connect import connect
+from ledger.store.ingest import ensure_partitions
 from ledger.store.queries import Connection
 from tests.support.books import Books, Tokens
-from tests.support.database import Database, execute
+from tests.support.database import Database
 
 DAYS, DEPLOYMENTS, GPUS_EACH = 365, 4, 25
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -29,12 +30,10 @@ def run() -> list[Figure]:
 
 
 async def _measure(database: Database) -> list[Figure]:
-    # A ledger that ran all that year has made each of its days.
-    await execute(
-        database.superuser_url, f"SELECT ensure_partitions('{START:%Y-%m-%d}', {DAYS + 8})"
-    )
     connection = await connect(database.worker_url)
     try:
+        # A ledger that ran all that year has made each of its days.
+        await ensure_partitions(connection, START.date(), days=DAYS + 8)
         books = Books(connection)
         await _fill(books)
         return await _figures(connection, books)
