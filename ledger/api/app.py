@@ -7,6 +7,7 @@ from litestar import Litestar, Request
 from litestar.response import Stream
 
 from ledger.api import (
+    charges,
     events,
     exports,
     inputs,
@@ -30,6 +31,7 @@ HANDLERS = (
     *inputs.HANDLERS,
     *reports.HANDLERS,
     *invoices.HANDLERS,
+    *charges.HANDLERS,
     *waiting.HANDLERS,
     *exports.HANDLERS,
     *page.HANDLERS,

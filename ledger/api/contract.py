@@ -74,6 +74,8 @@ CONTRACTS: Mapping[str, Contract] = {
     "energy_of": Contract(answers.Energy),
     "coverage_of": Contract(answers.Coverage),
     "hourly": Contract(answers.Hour, listed=True),
+    "charges": Contract(answers.ChargesReport),
+    "coming": Contract(answers.Draft, listed=True),
     "activity": Contract(answers.Activity),
     "status": Contract(answers.Status),
     "preview": Contract(answers.Draft, body=answers.InvoiceAsk),

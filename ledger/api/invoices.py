@@ -36,7 +36,7 @@ async def preview(request: Request[Any, Any, Any]) -> Response[bytes]:
         draft = await flow.preview_invoice(
             connection, subscription_id=subscription_id, moment=moment, now=clock.now()
         )
-    return answer(_draft(draft))
+    return answer(show_draft(draft))
 
 
 @post("/v1/invoices", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
@@ -188,7 +188,8 @@ def _shown(row: Any) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in hidden}
 
 
-def _draft(draft: InvoiceDraft) -> dict[str, Any]:
+def show_draft(draft: InvoiceDraft) -> dict[str, Any]:
+    """A draft as it is shown: period, totals, lines and what waits for a price."""
     return {
         "subscription_id": draft.subscription.subscription_id,
         "customer_id": draft.subscription.customer_id,

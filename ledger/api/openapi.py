@@ -36,6 +36,7 @@ MEANINGS: Mapping[str, str] = {
     "time_zone": "IANA time zone of days and hours.",
     "raw": "Leave text as it is that a spreadsheet would take for a formula.",
     "one": "Its id.",
+    "step": "hour or day.",
 }
 
 

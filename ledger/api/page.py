@@ -1,4 +1,4 @@
-"""The dashboard: three files that ask nobody but this API."""
+"""The dashboard: files that ask nobody but this API; the charts are uPlot's, kept beside them."""
 
 from importlib.resources import files
 
@@ -13,6 +13,11 @@ FILES = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
+    "format.js": "text/javascript; charset=utf-8",
+    "sections.js": "text/javascript; charset=utf-8",
+    "vendor/uPlot.js": "text/javascript; charset=utf-8",
+    "vendor/uPlot.css": "text/css; charset=utf-8",
+    "vendor/uPlot.LICENSE": "text/plain; charset=utf-8",
 }
 
 
@@ -20,6 +25,12 @@ FILES = {
 async def index() -> Response[bytes]:
     """The page."""
     return _file("index.html")
+
+
+@get("/web/vendor/{name:str}", roles=PUBLIC, include_in_schema=False)
+async def vendored(name: FromPath[str]) -> Response[bytes]:
+    """What is another's, as it came."""
+    return _file(f"vendor/{name}")
 
 
 @get("/web/{name:str}", roles=PUBLIC, include_in_schema=False)
@@ -31,9 +42,9 @@ async def asset(name: FromPath[str]) -> Response[bytes]:
 def _file(name: str) -> Response[bytes]:
     if name not in FILES:
         raise NotFoundError(f"There is no file {name!r} here.")
-    content = (files("ledger.web") / name).read_bytes()
+    content = files("ledger.web").joinpath(*name.split("/")).read_bytes()
     headers = {"Content-Security-Policy": PAGE_POLICY}
     return Response(content, media_type=FILES[name], headers=headers)
 
 
-HANDLERS = (index, asset)
+HANDLERS = (index, asset, vendored)

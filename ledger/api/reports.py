@@ -1,7 +1,7 @@
 """What the books say: usage for customers too; cost, margin and state for the house alone."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,8 +31,10 @@ USAGE_NAMES = {
     "tier": "tier",
     "agent": "agent_id",
     "project": "project_id",
+    "api_key": "api_key_id",
 }
 STEPS = ("window", "hour", "day")
+HOURLY_STEPS = ("hour", "day")
 
 
 def period_of(since: str, until: str) -> tuple[datetime, datetime]:
@@ -65,7 +67,7 @@ async def usage(
     if caller.role == "customer" and customer not in (None, caller.customer_id):
         raise NotFoundError(f"There is no customer {customer!r}.")
     start, end = period_of(since, until)
-    names = _names(by)
+    names = names_of(by)
     zone(time_zone)
     async with reading(request) as connection:
         rows = await api_reads.sum_usage(
@@ -76,13 +78,14 @@ async def usage(
     )
 
 
-def _names(by: str) -> list[str]:
+def names_of(by: str, dimensions: Iterable[str] = tuple(USAGE_NAMES)) -> list[str]:
+    """The dimensions and the step that `by` names; InvalidInputError where there is no such one."""
     names = [name.strip() for name in by.split(",") if name.strip()]
-    wrong = [name for name in names if name not in USAGE_NAMES and name not in STEPS]
+    wrong = [name for name in names if name not in dimensions and name not in STEPS]
     if wrong or sum(name in STEPS for name in names) > 1:
         raise InvalidInputError(
             f"by: cannot group by {by!r}.",
-            f"Send some of {', '.join(USAGE_NAMES)} and at most one of {', '.join(STEPS)}.",
+            f"Send some of {', '.join(dimensions)} and at most one of {', '.join(STEPS)}.",
             "by",
         )
     return names
@@ -91,7 +94,7 @@ def _names(by: str) -> list[str]:
 def _grouped(rows: Sequence[Any], names: Sequence[str], zone_name: str) -> list[dict[str, Any]]:
     sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(COUNTS))
     for row in rows:
-        group = sums[tuple(_part(row, name, zone_name) for name in names)]
+        group = sums[tuple(part_of(row, name, zone_name) for name in names)]
         for place, count in enumerate(COUNTS):
             group[place] += row[count]
     return [
@@ -100,9 +103,10 @@ def _grouped(rows: Sequence[Any], names: Sequence[str], zone_name: str) -> list[
     ]
 
 
-def _part(row: Any, name: str, zone_name: str) -> str:
-    if name in USAGE_NAMES:
-        return str(row[USAGE_NAMES[name]])
+def part_of(row: Any, name: str, zone_name: str) -> str:
+    """What a row says under a dimension or a step, as text."""
+    if name not in STEPS:
+        return str(row[USAGE_NAMES.get(name, name)])
     at = row["window_start"]
     if name == "hour":
         at = hour_start(at, zone_name)
@@ -183,11 +187,20 @@ async def hourly(
     entity: FromQuery[str],
     since: FromQuery[str],
     until: FromQuery[str],
+    step: FromQuery[str] = "hour",
+    time_zone: FromQuery[str | None] = None,
 ) -> Response[bytes]:
-    """Revenue and cost of each hour, as they stand, a row for each currency; no cost is unknown."""
+    """Revenue and cost of each hour or day, as they stand, a row for each currency; no cost is
+    unknown. Days are the entity's, unless another zone is named."""
     start, end = period_of(since, until)
+    if step not in HOURLY_STEPS:
+        raise InvalidInputError(f"step: found {step!r}.", "Send hour or day.", "step")
     async with reading(request) as connection:
-        rows = await api_reads.sum_hourly(connection, entity_id=entity, since=start, until=end)
+        found = time_zone or await api_reads.find_entity_zone(connection, entity_id=entity)
+        zone_name = zone(found or "UTC").key
+        rows = await api_reads.sum_hourly(
+            connection, entity_id=entity, since=start, until=end, step=step, zone_name=zone_name
+        )
     return answer({"items": rows, "next": None})
 
 

@@ -86,6 +86,8 @@ async def summarise(connection: Connection, day: Books, fleet: Books) -> dict[st
         entity_id=published_day.ENTITY,
         since=published_day.START,
         until=published_day.END,
+        step="hour",
+        zone_name="UTC",
     )
     fates = dict(await operations.sum_receipts(connection))
     return {

@@ -82,10 +82,49 @@ async def sum_usage(
 
 
 async def sum_hourly(
-    connection: Connection, *, entity_id: str, since: datetime, until: datetime
+    connection: Connection,
+    *,
+    entity_id: str,
+    since: datetime,
+    until: datetime,
+    step: str,
+    zone_name: str,
 ) -> list[asyncpg.Record]:
-    """hour, currency, revenue, cost and the idle part of it; cost None is unknown."""
-    return await READS["sum_hourly"].rows(connection, entity_id=entity_id, since=since, until=until)
+    """hour (or day, by `step`), currency, revenue, cost and the idle part of it; cost None is
+    unknown."""
+    return await READS["sum_hourly"].rows(
+        connection, entity_id=entity_id, since=since, until=until, step=step, zone=zone_name
+    )
+
+
+async def sum_charges(
+    connection: Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    customer_id: str | None,
+    entity_id: str | None,
+) -> list[asyncpg.Record]:
+    """Exact amounts by window and dimensions, and the units that wait for a price."""
+    return await READS["sum_charges"].rows(
+        connection, since=since, until=until, customer_id=customer_id, entity_id=entity_id
+    )
+
+
+async def find_entity_zone(connection: Connection, *, entity_id: str) -> str | None:
+    """The zone of an entity the caller may see, else None."""
+    row = await READS["find_entity_zone"].row(connection, entity_id=entity_id)
+    return None if row is None else str(row[0])
+
+
+async def list_open_subscriptions(
+    connection: Connection, *, customer_id: str, moment: datetime
+) -> list[str]:
+    """Subscriptions of a customer that hold at a moment, by id."""
+    rows = await READS["list_open_subscriptions"].rows(
+        connection, customer_id=customer_id, moment=moment
+    )
+    return [row[0] for row in rows]
 
 
 async def latest_activity(

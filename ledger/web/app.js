@@ -1,9 +1,14 @@
-// The dashboard: reads the REST API with a key that stays in this tab, and draws what it says.
-// Money arrives as text and is only ever shown or drawn, never added up here.
+// The dashboard: reads the REST API with a key that stays in this tab, and shows what it says.
+
+import { cents, dayIn, group, kwh, moment, monthStart, monthsBetween, percent } from "/web/format.js";
+import { chart, figure, make, section, table } from "/web/sections.js";
 
 const $ = (id) => document.getElementById(id);
-const THIN = "\u2009";
+const REFRESH_MS = 60_000;
+const DIMENSIONS = { house: ["tier", "customer", "model", "agent"], customer: ["model", "tier", "api_key", "agent", "project"] };
 let key = sessionStorage.getItem("tokenledger-key");
+let role = "house";
+let zones = {};
 
 async function call(path, accept = "application/json") {
   const reply = await fetch(path, { headers: { Authorization: `Bearer ${key}`, Accept: accept } });
@@ -13,230 +18,249 @@ async function call(path, accept = "application/json") {
 }
 
 const query = (given) => new URLSearchParams(Object.entries(given).filter(([, v]) => v)).toString();
-const group = (text) => {
-  const [whole, rest] = String(text).replace("-", "\u2212").split(".");
-  return whole.replace(/\B(?=(\d{3})+(?!\d))/g, THIN) + (rest === undefined ? "" : `.${rest}`);
-};
-// Two decimals, half up, on the digits themselves.
-const cents = (text) => {
-  if (text === null || text === undefined) return "–";
-  const [whole, rest = ""] = String(text).replace("-", "").split(".");
-  const digits = (rest + "000").slice(0, 3);
-  const units = BigInt(whole + digits.slice(0, 2)) + (digits[2] >= "5" ? 1n : 0n);
-  const shown = units.toString().padStart(3, "0");
-  const sign = String(text).startsWith("-") && units > 0n ? "-" : "";
-  return group(`${sign}${shown.slice(0, -2)}.${shown.slice(-2)}`);
-};
-const kwh = (mj) => mj === null || mj === undefined ? "–" : group((Number(mj) / 3.6e9).toFixed(3));
-const percent = (text) => (text === null || text === undefined ? "–" : `${group(text)} %`);
-
-function cell(text, kind = "") {
-  const td = document.createElement("td");
-  td.className = kind;
-  if (text instanceof Node) td.append(text); else td.textContent = text;
-  return td;
-}
-
-function fill(table, columns, rows, empty) {
-  table.replaceChildren();
-  if (!rows.length) {
-    const note = document.createElement("caption");
-    note.className = "empty";
-    note.textContent = empty;
-    table.append(note);
-    return;
-  }
-  const head = table.createTHead().insertRow();
-  for (const [name, kind] of columns) {
-    const th = document.createElement("th");
-    th.scope = "col";
-    th.textContent = name;
-    th.className = kind || "";
-    head.append(th);
-  }
-  const body = table.createTBody();
-  for (const { cells, total } of rows) {
-    const row = body.insertRow();
-    if (total) row.className = "total";
-    cells.forEach((text, place) => row.append(cell(text, columns[place][1] || "")));
-  }
-}
-
-function figure(name, value, unit = "") {
-  const box = document.createElement("div");
-  box.className = "figure";
-  const label = document.createElement("span");
-  label.textContent = name;
-  const number = document.createElement("b");
-  number.textContent = value;
-  const small = document.createElement("small");
-  small.textContent = unit;
-  box.append(label, number, small);
-  return box;
-}
-
-function bars(currency, hours) {
-  const width = 960, height = 240, left = 58, bottom = 24, top = 8;
-  const high = Math.max(...hours.flatMap((h) => [Number(h.revenue), Number(h.cost)]), 1e-9);
-  const step = (width - left) / hours.length;
-  const y = (value) => top + (height - top - bottom) * (1 - Math.max(Number(value), 0) / high);
-  const base = y(0);
-  const bar = (x, value, kind) =>
-    `<rect class="${kind}" x="${x.toFixed(1)}" width="${(step * 0.36).toFixed(1)}" y="${y(value).toFixed(1)}" height="${(base - y(value)).toFixed(1)}"/>`;
-  const marks = [0, 0.5, 1].map((part) => {
-    const at = y(high * part);
-    return `<line class="grid" x1="${left}" x2="${width}" y1="${at}" y2="${at}"/><text x="${left - 6}" y="${at + 3}" text-anchor="end">${group((high * part).toFixed(high < 20 ? 2 : 0))}</text>`;
-  });
-  const every = Math.ceil(hours.length / 12);
-  const drawn = hours.map((hour, place) => {
-    const x = left + place * step + step * 0.1;
-    const title = `${hour.hour}: revenue ${cents(hour.revenue)} ${currency}, cost ${hour.cost === null ? "unknown" : `${cents(hour.cost)} ${currency}, of it idle ${cents(hour.idle)}`}`;
-    const label = place % every ? "" : `<text x="${x}" y="${height - 8}">${hour.hour.slice(11, 16)}</text>`;
-    return `<g><title>${title}</title>${bar(x, hour.revenue, "bar-revenue")}${bar(x + step * 0.4, hour.cost, "bar-cost")}${bar(x + step * 0.4, hour.idle, "bar-idle")}${label}</g>`;
-  });
-  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Revenue and cost of each hour in ${currency}">${marks.join("")}${drawn.join("")}</svg>
-    <div class="legend"><span><i class="key-revenue"></i>revenue</span><span><i class="key-cost"></i>cost</span><span><i class="key-idle"></i>of it idle</span><span>${currency}</span></div>`;
-}
-
-function field(moment) { return moment.slice(0, 16); }
-function instant(id) { return `${$(id).value}:00Z`; }
 
 async function openBooks() {
-  const role = await findRole();
+  const { items } = await call("/v1/entities?limit=1000");
+  role = await findRole();
+  zones = Object.fromEntries(items.map((each) => [each.entity_id, each.zone]));
+  $("entity").replaceChildren(...items.map((each) => new Option(each.name, each.entity_id)));
+  $("by").replaceChildren(...DIMENSIONS[role].map((name) => new Option(name.replace("_", " "), name)));
   $("door").hidden = true;
   $("books").hidden = $("leave").hidden = $("scope").hidden = false;
-  const { items } = await call("/v1/entities");
-  $("entity").replaceChildren(...items.map((e) => new Option(e.name, e.entity_id)));
-  $("state-card").hidden = $("chart-card").hidden = role === "customer";
-  $("entity").onchange = () => findPeriod().then(() => show(role)).catch(fail);
-  $("scope").onsubmit = (event) => { event.preventDefault(); show(role).catch(fail); };
-  await findPeriod();
-  await show(role);
+  await pickEntity();
 }
 
 async function findRole() {
-  try { await call("/v1/status"); return "house"; } catch (error) {
-    if (error.status === 403) return "customer";
+  try { await call("/v1/invoices/coming"); } catch (error) {
+    // The house has to name a customer; a customer is its own.
+    if (error.status === 422 || error.status === 400) return "house";
     throw error;
   }
+  return "customer";
 }
 
-async function findPeriod() {
+// The months of this entity's usage, in its zone; nothing of the last entity's stays.
+async function pickEntity() {
+  const zone = zones[$("entity").value];
+  $("sections").replaceChildren();
+  $("month").replaceChildren();
+  $("zone").textContent = zone ?? "";
   const { since, until } = await call(`/v1/activity?${query({ entity: $("entity").value })}`);
-  if (since) { $("since").value = field(since); $("until").value = field(until); }
+  const months = since ? monthsBetween(zone, since, new Date(Date.parse(until) - 1).toISOString()) : [];
+  $("month").replaceChildren(...months.map(([year, month]) => new Option(`${year}-${String(month).padStart(2, "0")}`)));
+  await show();
 }
 
-function fail(error) {
-  $("problem").textContent = error.message;
-  $("problem").hidden = false;
+function period() {
+  if (!$("month").value) return null;
+  const zone = zones[$("entity").value];
+  const [year, month] = $("month").value.split("-").map(Number);
+  const since = monthStart(zone, year, month);
+  const until = month === 12 ? monthStart(zone, year + 1, 1) : monthStart(zone, year, month + 1);
+  return { entity: $("entity").value, zone, since, until };
 }
 
-async function show(role) {
-  $("problem").hidden = true;
-  const within = { entity: $("entity").value, since: instant("since"), until: instant("until") };
-  if (!$("since").value) {
-    fail(new Error("There is no usage yet: send events to POST /v1/events."));
-    return;
+async function show() {
+  const asked = period();
+  $("as-of").textContent = asked
+    ? `Days of ${asked.zone}. As of ${new Date().toLocaleTimeString()}, and again every minute.`
+    : "There is no usage yet: send events to POST /v1/events.";
+  if (!asked && role === "customer") return;
+  const work = role === "customer" ? ofCustomer(asked) : ofHouse(asked);
+  await Promise.all(work);
+}
+
+const within = ({ entity, since, until }, more = {}) => query({ entity, since, until, ...more });
+
+function ofHouse(asked) {
+  const holder = $("sections");
+  const drawn = asked ? [
+    section(holder, "figures", "Key figures", () => figures(asked)),
+    section(holder, "days", "Revenue and cost by day", () => days(asked)),
+    section(holder, "groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked)),
+  ] : [];
+  return [...drawn,
+    section(holder, "invoices", "Invoices", () => invoices($("entity").value)),
+    section(holder, "ingest", "State of ingest", ingest)];
+}
+
+function ofCustomer(asked) {
+  const holder = $("sections");
+  const by = $("by").value;
+  return [
+    section(holder, "coming", "Invoice to come", () => coming(asked)),
+    section(holder, "days", "Spend by day", () => spendByDay(asked)),
+    section(holder, "groups", `Usage by ${$("by").selectedOptions[0].text}`, () => usageBy(asked, by, by)),
+    section(holder, "usage-days", "Usage by day", () => usageBy(asked, "day", "day")),
+    section(holder, "invoices", "Invoices", () => invoices($("entity").value)),
+  ];
+}
+
+// The margin where every cost is known; else what is known, and what is missing by its name.
+async function marginOf(asked) {
+  try {
+    return { report: await call(`/v1/margins?${within(asked, { by: $("by").value })}`), missing: null };
+  } catch (error) {
+    if (error.status === 401) throw error;
+    return { report: null, missing: error.message };
   }
-  const drawn = [showInvoices(within.entity)];
-  drawn.push(role === "customer" ? showUsage(within) : showMargin(within));
-  if (role !== "customer") drawn.push(showState(), showHours(within));
-  for (const done of await Promise.allSettled(drawn)) if (done.status === "rejected") fail(done.reason);
 }
 
-const known = (...counts) => (counts.includes(null) ? "unknown" : group(counts.reduce((sum, count) => sum + count, 0)));
-const MARKS = { estimated: "estimated", incomplete: "incomplete", input_unknown: "of unknown input", output_unknown: "of unknown output" };
-const marks = (row) => Object.entries(MARKS).filter(([name]) => row[name]).map(([name, text]) => `${group(row[name])} ${text}`).join(", ");
-
-async function showUsage(within) {
-  const { items } = await call(`/v1/usage?${query({ since: within.since, until: within.until, by: "model,tier" })}`);
-  $("table-title").textContent = "Your usage by model and tier";
-  $("figures").replaceChildren();
-  fill($("tiers"), [["model"], ["tier"], ["requests", "n"], ["input", "n"], ["cached", "n"], ["output", "n"], ["not final"]],
-    items.map((row) => ({ cells: [row.model, row.tier, group(row.requests), known(row.uncached, row.cache_read, row.cache_write), known(row.cache_read), known(row.visible, row.reasoning), marks(row)] })),
-    "No usage in this period.");
-}
-
-async function showMargin(within) {
-  let report;
-  try { report = await call(`/v1/margins?${query({ ...within, by: "tier" })}`); } catch (error) {
-    $("figures").replaceChildren();
-    fill($("tiers"), [], [], "No margin can be shown for this period.");
-    throw error;
+async function figures(asked) {
+  const [{ report, missing }, { items }] = await Promise.all([
+    marginOf(asked), call(`/v1/charges?${within(asked, { by: "," })}`)]);
+  const boxes = items.filter((row) => row.currency).map((row) => figure("Revenue", cents(row.amount), row.currency));
+  const waiting = items.reduce((sum, row) => sum + row.unpriced_quantity, 0);
+  if (waiting) boxes.push(figure("Waits for a price", group(waiting), "units"));
+  if (report) {
+    const { total, currency } = report;
+    boxes.push(
+      figure("Cost, idle included", cents(total.cost), currency), figure("Idle cost", cents(report.idle_cost), currency),
+      figure("Gross margin before idle", percent(total.gross_margin_before_idle_pct)),
+      figure("after idle", percent(total.gross_margin_pct)), figure("Energy", kwh(report.energy_mj), "kWh"));
   }
-  const total = report.total, unit = report.currency;
-  $("figures").replaceChildren(
-    figure("Revenue", cents(total.revenue), unit), figure("Cost, idle included", cents(total.cost), unit),
-    figure("Gross margin before idle", percent(total.gross_margin_before_idle_pct)),
-    figure("after idle", percent(total.gross_margin_pct)),
-    figure("Tokens", group(total.input_tokens + total.output_tokens)),
-    figure("Energy", kwh(report.energy_mj), "kWh"), figure("Idle cost", cents(report.idle_cost), unit));
-  const columns = [["tier"], ["tokens", "n"], ["kWh", "n"], ["electricity", "n"], ["GPU", "n"], ["idle", "n"], ["revenue", "n"], ["before idle", "n"], ["after idle", "n"]];
-  const line = (row, name) => [name, group(row.input_tokens + row.output_tokens), kwh(row.energy_mj), cents(row.electricity), cents(row.gpu_cost), cents(row.idle_share), cents(row.revenue), percent(row.gross_margin_before_idle_pct), percent(row.gross_margin_pct)];
-  $("table-title").textContent = `By tier, ${unit}`;
-  const rows = report.rows.map((row) => ({ cells: line(row, row.tier) }));
-  if (rows.length) rows.push({ cells: line(total, "total"), total: true });
-  fill($("tiers"), columns, rows, "No usage in this period.");
-  $("policy").textContent = report.missing ? `Cost and margin are unknown. ${report.missing}` : rows.length ? `After idle: ${report.idle_policy}.` : "";
+  const nodes = [make("div", { className: "figures" }, ...boxes)];
+  if (!boxes.length) nodes[0] = make("p", { className: "empty", textContent: "Nothing was charged in this month." });
+  if (missing) nodes.push(make("p", { className: "missing", textContent: `Cost and margin are not known: ${missing}` }));
+  return nodes;
 }
 
-async function showHours(within) {
-  const { items } = await call(`/v1/hourly?${query(within)}`);
-  // Amounts of two currencies never share an axis.
-  const currencies = [...new Set(items.map((hour) => hour.currency))];
-  const of = (currency) => bars(currency, items.filter((hour) => hour.currency === currency));
-  $("chart").innerHTML = items.length ? currencies.map(of).join("") : '<p class="empty">Nothing to draw in this period.</p>';
+async function days(asked) {
+  const { items } = await call(`/v1/hourly?${within(asked, { step: "day" })}`);
+  const currencies = [...new Set(items.map((row) => row.currency))];
+  if (!currencies.length) return [make("p", { className: "empty", textContent: "Nothing to draw in this month." })];
+  return currencies.flatMap((currency) => {
+    const rows = items.filter((row) => row.currency === currency).map((row) => ({ ...row, day: dayIn(asked.zone, row.hour) }));
+    const costs = rows.some((row) => row.cost !== null);
+    const series = [{ name: "revenue", of: (row) => row.revenue, side: -1, colour: "--accent" }];
+    if (costs) series.push({ name: "cost", of: (row) => row.cost, side: 1, colour: "--cost" }, { name: "of it idle", of: (row) => row.idle, side: 1, colour: "--idle" });
+    const columns = [{ name: "day", of: (row) => row.day }, { name: `revenue ${currency}`, n: true, of: (row) => cents(row.revenue), raw: (row) => row.revenue },
+      { name: `cost ${currency}`, n: true, of: (row) => cents(row.cost), raw: (row) => row.cost }, { name: `idle ${currency}`, n: true, of: (row) => cents(row.idle), raw: (row) => row.idle }];
+    return [chart(asked, currency, rows, series), folded(table(`days-${currency}`, columns, rows, ""))];
+  });
 }
 
-async function showInvoices(entity) {
-  const { items } = await call(`/v1/invoices?${query({ entity, limit: 12 })}`);
-  fill($("invoices"), [["number"], ["customer"], ["issued"], ["payable", "n"]],
-    items.map((row) => ({ cells: [pdfLink(row), row.customer_id, row.issued_at.slice(0, 10), `${cents(row.payable)} ${row.currency}`] })),
-    "No invoice yet.");
+const folded = (nodes) => make("details", {}, make("summary", { textContent: "as a table" }), ...nodes);
+
+async function groups(asked) {
+  const by = $("by").value;
+  const { report } = await marginOf(asked);
+  if (!report) return chargesBy(asked, by);
+  const unit = report.currency;
+  const money = (name, field) => ({ name: `${name} ${unit}`, n: true, of: (row) => cents(row[field]), raw: (row) => row[field] });
+  const columns = [{ name: by, of: (row) => (row.total ? "total" : row[by] || "–"), raw: (row) => row[by] },
+    { name: "tokens", n: true, of: (row) => group(row.input_tokens + row.output_tokens), raw: (row) => row.input_tokens + row.output_tokens },
+    { name: "kWh", n: true, of: (row) => kwh(row.energy_mj) }, money("electricity", "electricity"), money("GPU", "gpu_cost"), money("idle", "idle_share"), money("revenue", "revenue"),
+    { name: "before idle", n: true, of: (row) => percent(row.gross_margin_before_idle_pct), raw: (row) => row.gross_margin_before_idle_pct },
+    { name: "after idle", n: true, of: (row) => percent(row.gross_margin_pct), raw: (row) => row.gross_margin_pct }];
+  const rows = report.rows.length ? [...report.rows, { ...report.total, total: true }] : [];
+  const note = rows.length ? [make("p", { className: "dim", textContent: `After idle: ${report.idle_policy}.` })] : [];
+  return [...table(`margin-by-${by}`, columns, rows, "No usage in this month."), ...note];
+}
+
+async function chargesBy(asked, by) {
+  const { items } = await call(`/v1/charges?${within(asked, { by })}`);
+  const columns = [{ name: by.replace("_", " "), of: (row) => row[by] || "–", raw: (row) => row[by] },
+    { name: "units", n: true, of: (row) => group(row.quantity), raw: (row) => row.quantity },
+    { name: "wait for a price", n: true, of: (row) => group(row.unpriced_quantity), raw: (row) => row.unpriced_quantity },
+    { name: "revenue", n: true, of: (row) => `${cents(row.amount)} ${row.currency ?? ""}`, raw: (row) => row.amount },
+    { name: "currency", filed: true, of: (row) => row.currency }];
+  return table(`revenue-by-${by}`, columns, items, "Nothing was charged in this month.");
+}
+
+async function coming(asked) {
+  const at = Date.parse(asked.until) <= Date.now() ? new Date(Date.parse(asked.until) - 1000).toISOString() : "";
+  const [{ items }, charged] = await Promise.all([
+    call(`/v1/invoices/coming?${query({ at })}`), call(`/v1/charges?${within(asked, { by: "," })}`)]);
+  const spent = charged.items.filter((row) => row.currency).map((row) => figure("Spend this month so far", cents(row.amount), row.currency));
+  const waiting = charged.items.reduce((sum, row) => sum + row.unpriced_quantity, 0);
+  if (waiting) spent.push(figure("Waits for a price", group(waiting), "units"));
+  const drafts = items.flatMap((draft) => {
+    const columns = [{ name: "model", of: (line) => line.model || "all", raw: (line) => line.model }, { name: "tier", of: (line) => line.tier || "all", raw: (line) => line.tier },
+      { name: "meter", of: (line) => line.meter }, { name: "quantity", n: true, of: (line) => group(line.quantity), raw: (line) => line.quantity },
+      { name: `amount ${draft.currency}`, n: true, of: (line) => cents(line.amount), raw: (line) => line.amount }];
+    const name = draft.run_no > 1 ? "Beyond what was invoiced" : "Invoice to come, as it stands";
+    const until = dayIn(asked.zone, Date.parse(draft.period.to) - 1);
+    const boxes = [figure(name, cents(draft.payable), draft.currency), figure("Billing period", `${dayIn(asked.zone, draft.period.from)} to ${until}`)];
+    return [make("div", { className: "figures" }, ...boxes), ...table(`invoice-to-come-${draft.subscription_id}`, columns, draft.lines, "Nothing to pay yet.")];
+  });
+  if (!items.length) drafts.push(make("p", { className: "empty", textContent: "There is no subscription in this month." }));
+  return [make("div", { className: "figures" }, ...spent), ...drafts];
+}
+
+async function spendByDay(asked) {
+  const { items } = await call(`/v1/charges?${within(asked, { by: "day", time_zone: asked.zone })}`);
+  const currencies = [...new Set(items.filter((row) => row.currency).map((row) => row.currency))];
+  if (!currencies.length) return [make("p", { className: "empty", textContent: "Nothing was charged in this month." })];
+  return currencies.map((currency) => {
+    const rows = items.filter((row) => row.currency === currency).map((row) => ({ ...row, hour: row.day, day: dayIn(asked.zone, row.day) }));
+    return chart(asked, currency, rows, [{ name: "spend", of: (row) => row.amount, colour: "--accent" }]);
+  });
+}
+
+async function usageBy(asked, by, name) {
+  const more = { by, time_zone: asked.zone };
+  const [{ items }, charged] = await Promise.all([call(`/v1/usage?${within(asked, more)}`), call(`/v1/charges?${within(asked, more)}`)]);
+  const spent = Object.groupBy ? Object.groupBy(charged.items, (row) => row[by]) : {};
+  const amounts = (row) => (spent[row[by]] ?? []).filter((each) => each.currency).map((each) => `${cents(each.amount)} ${each.currency}`).join(", ") || "–";
+  const label = (row) => (by === "day" ? dayIn(asked.zone, row.day) : row[by] || "–");
+  const count = (title, of) => ({ name: title, n: true, of: (row) => group(of(row)), raw: of });
+  const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => row.uncached + row.cache_read + row.cache_write),
+    count("cached", (row) => row.cache_read), count("output", (row) => row.visible + row.reasoning), { name: "spend", n: true, of: amounts }];
+  return table(`usage-by-${by}`, columns, items, "No usage in this month.");
+}
+
+async function invoices(entity) {
+  const { items } = await call(`/v1/invoices?${query({ entity, limit: 50 })}`);
+  const columns = [{ name: "number", of: pdfLink, raw: (row) => row.number }, { name: "customer", of: (row) => row.customer_id },
+    { name: "issued", of: (row) => dayIn(zones[entity] ?? "UTC", row.issued_at) },
+    { name: "payable", n: true, of: (row) => `${cents(row.payable)} ${row.currency}`, raw: (row) => row.payable }, { name: "currency", filed: true, of: (row) => row.currency }];
+  return table("invoices", columns, items, "No invoice yet.");
 }
 
 function pdfLink(row) {
-  const link = document.createElement("a");
-  link.href = "#";
-  link.textContent = row.number;
+  const link = make("a", { href: "#", textContent: row.number });
   link.onclick = async (event) => {
     event.preventDefault();
-    const pdf = await call(`/v1/invoices/${row.invoice_id}/pdf`, "application/pdf");
-    window.open(URL.createObjectURL(pdf), "_blank", "noopener");
+    const pdf = await call(`/v1/invoices/${row.invoice_id}/pdf`, "application/pdf").catch((error) => { link.title = error.message; });
+    if (pdf) window.open(URL.createObjectURL(pdf), "_blank", "noopener");
   };
   return link;
 }
 
-async function showState() {
-  const [status, unpriced] = await Promise.all([call("/v1/status"), call("/v1/unpriced")]);
-  const tags = document.createElement("div");
-  tags.className = "tags";
-  for (const [name, count] of [["in suspense", status.suspense.length], ["unpriced", unpriced.items.length], ["quarantined", status.quarantined], ["sequence gaps", status.sequence_gaps.length]]) {
-    const tag = document.createElement("span");
-    tag.className = count ? "tag bad" : "tag";
-    tag.textContent = `${group(count)} ${name}`;
-    tags.append(tag);
+async function ingest() {
+  let status;
+  try { status = await call("/v1/status"); } catch (error) {
+    // A key of one entity sees nothing of the others' sources.
+    if (error.status === 403) return null;
+    throw error;
   }
-  $("waiting").replaceChildren(tags);
-  fill($("sources"), [["source"], ["last event"], ["counted", "n"], ["duplicate", "n"]],
-    status.sources.map((s) => ({ cells: [s.source, (s.last_event_at || "–").slice(0, 16).replace("T", " "), group(s.counted ?? 0), group(s.duplicate ?? 0)] })),
-    "Nothing was ever received.");
+  const counts = { "in suspense": status.suspense.length, quarantined: status.quarantined, "sequence gaps": status.sequence_gaps.length };
+  const tags = Object.entries(counts).map(([name, count]) => make("span", { className: count ? "tag bad" : "tag", textContent: `${group(count)} ${name}` }));
+  const columns = [{ name: "source", of: (row) => row.source }, { name: "last event (UTC)", of: (row) => moment(row.last_event_at), raw: (row) => row.last_event_at },
+    { name: "counted", n: true, of: (row) => group(row.counted ?? 0), raw: (row) => row.counted ?? 0 }, { name: "duplicate", n: true, of: (row) => group(row.duplicate ?? 0), raw: (row) => row.duplicate ?? 0 },
+    { name: "refused", n: true, of: (row) => group(row.quarantined ?? 0), raw: (row) => row.quarantined ?? 0 }];
+  return [make("div", { className: "tags" }, ...tags), ...table("sources", columns, status.sources, "Nothing was ever received.")];
 }
 
+function refuse(error) {
+  sessionStorage.removeItem("tokenledger-key");
+  $("books").hidden = $("leave").hidden = $("scope").hidden = true;
+  $("door").hidden = $("refused").hidden = false;
+  $("refused").textContent = error.message;
+}
+
+const again = (work) => work().catch((error) => { if (error.status === 401) refuse(error); else $("as-of").textContent = error.message; });
+$("entity").onchange = () => again(pickEntity);
+$("month").onchange = $("by").onchange = () => again(show);
+$("scope").onsubmit = (event) => { event.preventDefault(); again(show); };
+$("leave").onclick = () => { sessionStorage.removeItem("tokenledger-key"); location.reload(); };
 $("door").onsubmit = (event) => {
   event.preventDefault();
   key = $("key").value.trim();
   sessionStorage.setItem("tokenledger-key", key);
-  enter();
+  $("refused").hidden = true;
+  openBooks().catch(refuse);
 };
-$("leave").onclick = () => { sessionStorage.removeItem("tokenledger-key"); location.reload(); };
-
-function enter() {
-  openBooks().catch((error) => {
-    if (error.status !== 401) { fail(error); return; }
-    sessionStorage.removeItem("tokenledger-key");
-    $("refused").textContent = error.message;
-    $("refused").hidden = false;
-  });
-}
-if (key) enter();
+setInterval(() => { if (!$("books").hidden && !document.hidden) again(show); }, REFRESH_MS);
+if (key) openBooks().catch(refuse);

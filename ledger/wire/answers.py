@@ -308,8 +308,26 @@ class UsageReport(Report):
     items: list[UsageRow]
 
 
+class ChargeRow(Report):
+    """What one group's usage comes to in one currency; it is named by the dimensions asked for."""
+
+    currency: Currency | None
+    amount: Amount | None
+    quantity: int
+    unpriced_quantity: int
+
+
+class ChargesReport(Report):
+    """Charges of a period by the dimensions asked for."""
+
+    since: Moment
+    until: Moment
+    by: list[str]
+    items: list[ChargeRow]
+
+
 class Hour(Row):
-    """Revenue and cost of an hour in one currency; no cost is unknown."""
+    """Revenue and cost of an hour or day in one currency; no cost is unknown."""
 
     hour: Moment
     currency: Currency

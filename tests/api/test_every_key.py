@@ -59,6 +59,7 @@ def resource(path: str, readers: frozenset[str], *, enter: str = "names") -> dic
 OPERATIONS = {
     "GET /": Line(None),
     "GET /web/{}": Line(None),
+    "GET /web/vendor/{}": Line(None),
     "GET /healthz": Line(None),
     "GET /readyz": Line(None),
     "GET /metrics": Line(HOUSE),
@@ -90,6 +91,8 @@ OPERATIONS = {
     "GET /v1/energy": Line(HOUSE, "query"),
     "GET /v1/coverage": Line(HOUSE),
     "GET /v1/hourly": Line(HOUSE, "rows"),
+    "GET /v1/charges": Line(READERS, "rows"),
+    "GET /v1/invoices/coming": Line(READERS, "rows"),
     "GET /v1/activity": Line(READERS, "rows"),
     "GET /v1/status": Line(HOUSE),
     "POST /v1/invoices/preview": Line(HOUSE, "names"),

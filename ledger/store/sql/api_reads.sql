@@ -29,7 +29,7 @@ SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), genera
 -- name: sum_usage
 -- Tokens and requests by window and dimensions, of what the caller may see, and how many requests lack what;
 -- usage_delta and usage_mark (customer_id, window_start).
-SELECT d.customer_id, k.model, k.tier, k.agent_id, k.project_id, d.window_start,
+SELECT d.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, d.window_start,
        sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
        sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
        sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning,
@@ -48,11 +48,11 @@ SELECT d.customer_id, k.model, k.tier, k.agent_id, k.project_id, d.window_start,
            AND (:customer_id::text IS NULL OR customer_id = :customer_id)) d
   JOIN usage_key k USING (usage_key_id)
  WHERE :entity_id::text IS NULL OR k.entity_id = :entity_id
- GROUP BY d.customer_id, k.model, k.tier, k.agent_id, k.project_id, d.window_start
- ORDER BY d.window_start, d.customer_id, k.model, k.tier, k.agent_id, k.project_id;
+ GROUP BY d.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, d.window_start
+ ORDER BY d.window_start, d.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id;
 
 -- name: sum_hourly
--- Revenue and cost of an entity by hour and currency, as they stand; cost is NULL where none is known.
+-- Revenue and cost of an entity by hour or day of a zone and currency, as they stand; cost is NULL where none is known.
 WITH charges AS (
   SELECT DISTINCT ON (customer_id, window_start, usage_key_id, meter) window_start, currency, amount
     FROM charge
@@ -65,10 +65,10 @@ WITH charges AS (
    WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
    ORDER BY scope, window_start, line, usage_key_id, revision DESC
 ), both_sides AS (
-  SELECT date_trunc('hour', window_start) AS hour, currency, amount AS revenue, NULL::numeric AS cost,
+  SELECT date_trunc(:step, window_start, :zone) AS hour, currency, amount AS revenue, NULL::numeric AS cost,
          NULL::numeric AS idle FROM charges WHERE amount IS NOT NULL
   UNION ALL
-  SELECT date_trunc('hour', window_start), currency, 0, cost, CASE WHEN line = 'idle' THEN cost ELSE 0 END
+  SELECT date_trunc(:step, window_start, :zone), currency, 0, cost, CASE WHEN line = 'idle' THEN cost ELSE 0 END
     FROM lines
 )
 SELECT hour, currency, sum(revenue) AS revenue, sum(cost) AS cost, sum(idle) AS idle
@@ -87,3 +87,33 @@ WITH ends AS (
    WHERE :entity_id::text IS NULL
 )
 SELECT min(first_window) AS first_window, max(last_window) AS last_window FROM ends;
+
+-- name: sum_charges
+-- What usage comes to by window and dimensions, as it stands, of what the caller may see: exact amounts, and the units
+-- that wait for a price. Index: charge (entity_id, window_start), or its primary key for one customer.
+WITH latest AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
+    FROM charge c
+   WHERE c.window_start >= :since AND c.window_start < :until
+     AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+     AND (:customer_id::text IS NULL OR c.customer_id = :customer_id)
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+)
+SELECT l.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, l.meter, l.window_start, l.currency,
+       sum(l.amount) AS amount,
+       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS quantity,
+       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_quantity
+  FROM latest l JOIN usage_key k USING (usage_key_id)
+ GROUP BY l.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, l.meter, l.window_start, l.currency
+HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
+ ORDER BY l.window_start, l.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, l.meter, l.currency;
+
+-- name: find_entity_zone
+-- The zone of an entity, of those the caller may see.
+SELECT zone FROM entity WHERE entity_id = :entity_id;
+
+-- name: list_open_subscriptions
+-- Subscriptions of a customer that hold at a moment, of those the caller may see.
+SELECT subscription_id FROM subscription
+ WHERE customer_id = :customer_id AND valid @> :moment::timestamptz AND upper_inf(recorded)
+ ORDER BY subscription_id;
