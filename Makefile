@@ -22,6 +22,7 @@ lint: $(STAMP) ## style, types, import directions and size limits
 
 test: $(STAMP) ## every test, on a real PostgreSQL and a real Kafka broker
 	$(BIN)/python -m tests.support.kafka
+	$(BIN)/python -m tests.support.browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 torture: $(STAMP) ## an hour of fuzzed requests (SECONDS=60), and 200 seeds of faults against a naive model (SEEDS=17)

@@ -86,9 +86,7 @@ def _customer(request: Request[Any, Any, Any], asked: str | None) -> str | None:
     return caller.customer_id
 
 
-def _grouped(
-    rows: Sequence[Any], names: Sequence[str], zone_name: str
-) -> list[dict[str, Any]]:
+def _grouped(rows: Sequence[Any], names: Sequence[str], zone_name: str) -> list[dict[str, Any]]:
     groups: dict[tuple[tuple[str, ...], str], list[Any]] = defaultdict(list)
     for row in rows:
         group = tuple(part_of(row, name, zone_name) for name in names)

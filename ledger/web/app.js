@@ -13,8 +13,8 @@ let zones = {};
 async function call(path, accept = "application/json") {
   const reply = await fetch(path, { headers: { Authorization: `Bearer ${key}`, Accept: accept } });
   if (reply.ok) return accept === "application/json" ? reply.json() : reply.blob();
-  const problem = await reply.json().catch(() => ({ detail: reply.statusText }));
-  throw Object.assign(new Error(problem.detail), { status: reply.status });
+  const { detail } = await reply.json().catch(() => ({}));
+  throw Object.assign(new Error(detail || `The ledger answered ${reply.status} ${reply.statusText}.`), { status: reply.status });
 }
 
 const query = (given) => new URLSearchParams(Object.entries(given).filter(([, v]) => v)).toString();
