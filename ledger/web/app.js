@@ -60,39 +60,41 @@ function period() {
   return { entity: $("entity").value, zone, since, until };
 }
 
+// What a later round has drawn is not drawn over by an earlier one that took longer.
+let round = 0;
+
 async function show() {
+  const mine = ++round;
   const asked = period();
   $("as-of").textContent = asked
     ? `Days of ${asked.zone}. As of ${new Date().toLocaleTimeString()}, and again every minute.`
     : "There is no usage yet: send events to POST /v1/events.";
   if (!asked && role === "customer") return;
-  const work = role === "customer" ? ofCustomer(asked) : ofHouse(asked);
-  await Promise.all(work);
+  const parts = role === "customer" ? ofCustomer(asked) : ofHouse(asked);
+  await Promise.all(parts.map((part) => section($("sections"), ...part, () => mine === round)));
 }
 
 const within = ({ entity, since, until }, more = {}) => query({ entity, since, until, ...more });
 
 function ofHouse(asked) {
-  const holder = $("sections");
   const drawn = asked ? [
-    section(holder, "figures", "Key figures", () => figures(asked)),
-    section(holder, "days", "Revenue and cost by day", () => days(asked)),
-    section(holder, "groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked)),
+    ["figures", "Key figures", () => figures(asked)],
+    ["days", "Revenue and cost by day", () => days(asked)],
+    ["groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked)],
   ] : [];
   return [...drawn,
-    section(holder, "invoices", "Invoices", () => invoices($("entity").value)),
-    section(holder, "ingest", "State of ingest", ingest)];
+    ["invoices", "Invoices", () => invoices($("entity").value)],
+    ["ingest", "State of ingest", ingest]];
 }
 
 function ofCustomer(asked) {
-  const holder = $("sections");
   const by = $("by").value;
   return [
-    section(holder, "coming", "Invoice to come", () => coming(asked)),
-    section(holder, "days", "Spend by day", () => spendByDay(asked)),
-    section(holder, "groups", `Usage by ${$("by").selectedOptions[0].text}`, () => usageBy(asked, by, by)),
-    section(holder, "usage-days", "Usage by day", () => usageBy(asked, "day", "day")),
-    section(holder, "invoices", "Invoices", () => invoices($("entity").value)),
+    ["coming", "Invoice to come", () => coming(asked)],
+    ["days", "Spend by day", () => spendByDay(asked)],
+    ["groups", `Usage by ${$("by").selectedOptions[0].text}`, () => usageBy(asked, by, by)],
+    ["usage-days", "Usage by day", () => usageBy(asked, "day", "day")],
+    ["invoices", "Invoices", () => invoices($("entity").value)],
   ];
 }
 
@@ -198,15 +200,20 @@ async function spendByDay(asked) {
   });
 }
 
+// A count that nobody knows is unknown, never nothing; what is not final says of how many requests.
+const sum = (...counts) => (counts.includes(null) ? null : counts.reduce((all, count) => all + count, 0));
+const MARKS = { estimated: "estimated", incomplete: "incomplete", input_unknown: "of unknown input", output_unknown: "of unknown output" };
+const marks = (row) => Object.entries(MARKS).filter(([name]) => row[name]).map(([name, text]) => `${group(row[name])} ${text}`).join(", ");
+
 async function usageBy(asked, by, name) {
   const more = { by, time_zone: asked.zone };
   const [{ items }, charged] = await Promise.all([call(`/v1/usage?${within(asked, more)}`), call(`/v1/charges?${within(asked, more)}`)]);
   const spent = Object.groupBy ? Object.groupBy(charged.items, (row) => row[by]) : {};
   const amounts = (row) => (spent[row[by]] ?? []).filter((each) => each.currency).map((each) => `${cents(each.amount)} ${each.currency}`).join(", ") || "–";
   const label = (row) => (by === "day" ? dayIn(asked.zone, row.day) : row[by] || "–");
-  const count = (title, of) => ({ name: title, n: true, of: (row) => group(of(row)), raw: of });
-  const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => row.uncached + row.cache_read + row.cache_write),
-    count("cached", (row) => row.cache_read), count("output", (row) => row.visible + row.reasoning), { name: "spend", n: true, of: amounts }];
+  const count = (title, of) => ({ name: title, n: true, of: (row) => (of(row) === null ? "unknown" : group(of(row))), raw: (row) => of(row) ?? "unknown" });
+  const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => sum(row.uncached, row.cache_read, row.cache_write)),
+    count("cached", (row) => row.cache_read), count("output", (row) => sum(row.visible, row.reasoning)), { name: "not final", of: marks }, { name: "spend", n: true, of: amounts }];
   return table(`usage-by-${by}`, columns, items, "No usage in this month.");
 }
 

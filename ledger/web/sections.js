@@ -12,8 +12,8 @@ export const make = (name, given = {}, ...children) => {
 };
 
 // Draws one section by `work`, which gives its nodes; an error stands where its figures would.
-export async function section(holder, id, title, work) {
-  const card = holder.querySelector(`#${id}`) ?? holder.appendChild(make("section", { id, className: "card" }));
+export async function section(holder, id, title, work, fresh) {
+  const card = holder.querySelector(`#${id}`) ?? holder.appendChild(make("section", { id, className: "card", hidden: true }));
   let nodes;
   try {
     nodes = await work();
@@ -22,6 +22,7 @@ export async function section(holder, id, title, work) {
     nodes = [make("p", { className: "error", textContent: error.message })];
     nodes[0].setAttribute("role", "alert");
   }
+  if (!fresh()) return;
   card.hidden = nodes === null;
   card.replaceChildren(make("h2", { textContent: title }), ...(nodes ?? []));
 }
