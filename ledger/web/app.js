@@ -101,7 +101,8 @@ function ofCustomer(asked) {
 // The margin where every cost is known; else what is known, and what is missing by its name.
 async function marginOf(asked) {
   try {
-    return { report: await call(`/v1/margins?${within(asked, { by: $("by").value })}`), missing: null };
+    const report = await call(`/v1/margins?${within(asked, { by: $("by").value })}`);
+    return report.missing ? { report: null, missing: report.missing } : { report, missing: null };
   } catch (error) {
     if (error.status === 401) throw error;
     return { report: null, missing: error.message };

@@ -150,7 +150,7 @@ async def test_every_table_has_its_file_with_what_it_shows(
             await page.click("#groups button.file")
         await (await loading.value).save_as(tmp_path / "groups.csv")
     (row,) = csv.DictReader(io.StringIO((tmp_path / "groups.csv").read_text(encoding="utf-8")))
-    assert (Decimal(row["revenue"]), row["currency"]) == (8, "USD")
+    assert (Decimal(row["revenue"]), row["currency"]) == (Decimal(8), "USD")
 
 
 async def test_an_error_stands_where_its_figures_would_and_goes_with_them(
