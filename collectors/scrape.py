@@ -2,9 +2,11 @@
 
 import http.client
 import logging
+import zlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from urllib.parse import SplitResult, urlsplit
+from email.message import Message
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from collectors.engines import ENGINES
 from collectors.engines.counters import Engine
@@ -15,6 +17,9 @@ from collectors.settings import Target
 
 EXPOSITION_BYTES_MAX = 16 * 1024 * 1024
 ACCEPT = "text/plain;version=0.0.4"
+SCHEMES = frozenset({"http", "https"})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS_MAX = 3
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +42,7 @@ class Scraper:
                 f"target {target.url}: no engine {target.engine!r}; use one of {known}"
             )
         address = urlsplit(target.url)
-        if address.scheme not in {"http", "https"} or not address.hostname:
+        if address.scheme not in SCHEMES or not address.hostname:
             raise CollectSettingsError(f"target {target.url!r}: write http(s)://host:port[/path]")
         return cls(target, engine, address)
 
@@ -70,31 +75,53 @@ class Scraper:
         self._named = frozenset(troubles)
 
     def _fetch(self, timeout_s: float) -> str:
-        connection = self._connection(timeout_s)
-        try:
-            connection.request("GET", self._path(), headers={"Accept": ACCEPT})
-            reply = connection.getresponse()
-            body = reply.read(EXPOSITION_BYTES_MAX + 1)
-        except (OSError, http.client.HTTPException) as error:
-            raise ScrapeError(f"{self.target.url}: {error!r}; is the server up?") from error
-        finally:
-            connection.close()
-        if reply.status != http.client.OK or len(body) > EXPOSITION_BYTES_MAX:
+        url = self.address._replace(path=self._path())
+        status, headers, body = self._get(url, timeout_s)
+        for _ in range(REDIRECTS_MAX):
+            if status not in REDIRECTS:
+                break
+            url = self._next(url, headers.get("Location", ""))
+            status, headers, body = self._get(url, timeout_s)
+        if status != http.client.OK or len(body) > EXPOSITION_BYTES_MAX:
             raise ScrapeError(
-                f"{self.target.url}: answered {reply.status} with {len(body)} bytes; "
+                f"{self.target.url}: answered {status} with {len(body)} bytes; "
                 "check the path and that metrics are switched on"
             )
         return body.decode("utf-8", errors="replace")
 
-    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
-        host, port = self.address.hostname or "", self.address.port
-        kind = (
-            http.client.HTTPSConnection
-            if self.address.scheme == "https"
-            else http.client.HTTPConnection
-        )
-        return kind(host, port, timeout=timeout_s)
+    def _get(self, url: SplitResult, timeout_s: float) -> tuple[int, Message, bytes]:
+        connection = _connect(url, timeout_s)
+        path = f"{url.path}?{url.query}" if url.query else url.path
+        try:
+            connection.request("GET", path, headers={"Accept": ACCEPT})
+            reply = connection.getresponse()
+            body = reply.read(EXPOSITION_BYTES_MAX + 1)
+            return reply.status, reply.headers, _unpacked(body, reply.headers)
+        except (OSError, http.client.HTTPException, zlib.error) as error:
+            raise ScrapeError(f"{self.target.url}: {error!r}; is the server up?") from error
+        finally:
+            connection.close()
+
+    def _next(self, url: SplitResult, location: str) -> SplitResult:
+        """Where a redirect leads; a server may move its page, not hand us to another host."""
+        there = urlsplit(urljoin(url.geturl(), location))
+        if not location or there.hostname != url.hostname or there.scheme not in SCHEMES:
+            raise ScrapeError(
+                f"{self.target.url}: leads to {location[:100]!r}; name that address as the target"
+            )
+        return there
 
     def _path(self) -> str:
-        path = self.address.path if self.address.path not in {"", "/"} else self.engine.path
-        return f"{path}?{self.address.query}" if self.address.query else path
+        return self.address.path if self.address.path not in {"", "/"} else self.engine.path
+
+
+def _connect(url: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    return kind(url.hostname or "", url.port, timeout=timeout_s)
+
+
+def _unpacked(body: bytes, headers: Message) -> bytes:
+    """A body as it was before it was packed, at most one byte more than may be read."""
+    if headers.get("Content-Encoding", "").strip().lower() not in {"gzip", "x-gzip"}:
+        return body
+    return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, EXPOSITION_BYTES_MAX + 1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from collectors.gateways import anthropic, openai
+from collectors.gateways import anthropic, gemini, openai
 from collectors.gateways.fields import RawUsage, UsageBody
 
 
@@ -15,5 +15,9 @@ class ReadUsage(Protocol):
 
 
 GATEWAYS: Mapping[str, ReadUsage] = MappingProxyType(
-    {"openai": openai.read_usage, "anthropic": anthropic.read_usage}
+    {
+        "openai": openai.read_usage,
+        "anthropic": anthropic.read_usage,
+        "gemini": gemini.read_usage,
+    }
 )

@@ -344,7 +344,7 @@ class Activity(Row):
 
 
 class Margin(Report):
-    """Cost beside revenue, all in `currency`."""
+    """Cost beside revenue, all in `currency`; `missing` says what a cost lacks that is null."""
 
     entity_id: str
     since: Moment
@@ -353,6 +353,7 @@ class Margin(Report):
     by: list[str]
     rows: list[dict[str, Any]]
     total: dict[str, Any]
+    missing: str | None
 
 
 class Energy(Report):

@@ -102,6 +102,12 @@ def test_anthropic_writes_are_all_counted_whatever_the_split_says(
     assert usage["input_total"] == 1 + plain + five + hour
 
 
+def test_a_total_of_gemini_that_its_parts_do_not_make_is_refused() -> None:
+    raw = {"promptTokenCount": 5, "candidatesTokenCount": 1, "totalTokenCount": 9}
+    with pytest.raises(GatewayUsageError, match="totalTokenCount"):
+        GATEWAYS["gemini"](raw)
+
+
 def test_a_split_of_more_than_its_total_is_refused() -> None:
     raw = {
         "input_tokens": 1,
@@ -118,6 +124,7 @@ def test_a_counter_that_nobody_reads_is_handed_on_by_its_name(gateway: str) -> N
     raw = {
         **{"prompt_tokens": 5, "completion_tokens": 1},
         **{"input_tokens": 5, "output_tokens": 1},
+        **{"promptTokenCount": 5, "candidatesTokenCount": 1},
         "cached_video_tokens": 3,
         "cost": 0.1,
     }
