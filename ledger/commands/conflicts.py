@@ -1,6 +1,8 @@
 """`tokenledger conflicts`: what came under an identity that was taken, and which of two it was."""
 
+import json
 from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 import click
@@ -83,7 +85,7 @@ def _say(title: str, events: Sequence[Any], without: str) -> None:
         known = {
             name: value for name, value in plain_value(event).items() if value not in (None, "")
         }
-        click.echo(f"  {known}")
+        click.echo(indent(json.dumps(known, indent=2, ensure_ascii=False), "  "))
 
 
 @conflicts.command()
