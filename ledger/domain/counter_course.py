@@ -21,8 +21,10 @@ from ledger.domain.period import EPOCH, MICROSECOND
 POWER_LIMIT_MW = 5_000_000
 # Counters move in steps of 20 to 100 ms, so that two close readings may show a whole step.
 COUNTER_STEP_US = 200_000
-# What happens this long before or after a stretch may decide what its readings mean.
-AROUND = timedelta(minutes=15)
+# Readings that run on this long before and after a stretch mean what they show. Where they do not,
+# what happens within the longer time decides: a clock that is set back is set back an hour.
+NEAR = timedelta(minutes=15)
+AROUND = timedelta(minutes=75)
 # Courses that a reading may continue: glitches and a second clock need two or three.
 OPEN_COURSES = 8
 # By no more than this the clocks of two collectors of one board differ.
@@ -155,7 +157,7 @@ class _Growing:
             grown >= 0
             and last.sampled_at < reading.sampled_at
             and board.can_draw(
-                grown, max(self.moved_at, reading.sampled_at - AROUND), reading.sampled_at
+                grown, max(self.moved_at, reading.sampled_at - NEAR), reading.sampled_at
             )
         )
 

@@ -7,9 +7,15 @@ Where the readings of a board do not simply run on, what they mean is decided fr
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from ledger.domain.counter_course import AROUND, EnergyReading, microseconds, runs_on
+from ledger.domain.counter_course import (
+    AROUND,
+    NEAR,
+    EnergyReading,
+    microseconds,
+    runs_on,
+)
 from ledger.domain.meter import Span, spans
 from ledger.domain.period import WINDOW, Period
 
@@ -36,19 +42,32 @@ class GpuSpans:
 
 
 def spans_by_window(
-    readings: Sequence[EnergyReading], windows: Sequence[datetime]
+    near: Sequence[EnergyReading],
+    around: Sequence[EnergyReading] | None,
+    windows: Sequence[datetime],
 ) -> Mapping[datetime, GpuSpans]:
-    """Of one GPU: `readings` in time order, with `AROUND` and a neighbour beyond it either side."""
-    if runs_on(readings):
-        shared = GpuSpans(spans(readings))
+    """Of one GPU: readings in time order, `NEAR` and `AROUND` the windows, each with a neighbour
+    beyond either side; `around` is None where those near run on."""
+    if around is None:
+        shared = GpuSpans(spans(near))
         return dict.fromkeys(windows, shared)
-    times = [reading.sampled_at for reading in readings]
-    return {window: GpuSpans(spans(_around(readings, times, window))) for window in windows}
+    return {window: GpuSpans(spans(_readings_of(near, around, window))) for window in windows}
 
 
-def _around(
-    readings: Sequence[EnergyReading], times: Sequence[datetime], window: datetime
+def _readings_of(
+    near: Sequence[EnergyReading], around: Sequence[EnergyReading], window: datetime
 ) -> Sequence[EnergyReading]:
-    first = bisect_left(times, window - AROUND)
-    last = bisect_left(times, window + WINDOW + AROUND)
+    close = _within(near, window, NEAR)
+    return close if runs_on(close) else _within(around, window, AROUND)
+
+
+def _within(
+    readings: Sequence[EnergyReading], window: datetime, reach: timedelta
+) -> Sequence[EnergyReading]:
+    first = bisect_left(readings, window - reach, key=_at)
+    last = bisect_left(readings, window + WINDOW + reach, key=_at)
     return readings[max(first - 1, 0) : last + 1]
+
+
+def _at(reading: EnergyReading) -> datetime:
+    return reading.sampled_at

@@ -6,12 +6,12 @@ Per entity and chunk of windows one transaction; only what differs from what is 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from ledger.domain.allocation import Activity
 from ledger.domain.cost_line import WindowCosts
-from ledger.domain.counter_course import AROUND
+from ledger.domain.counter_course import AROUND, NEAR, EnergyReading, runs_on
 from ledger.domain.due import chunks
 from ledger.domain.factory import CostEntity, Factory, GpuHome
 from ledger.domain.gpu_spans import GpuSpans, spans_by_window
@@ -170,15 +170,27 @@ async def _read_work(
 async def _read_spans(
     connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
 ) -> dict[datetime, dict[str, GpuSpans]]:
-    readings = await meter.find_energy_readings(
-        connection,
-        gpu_uuids=gpus,
-        since=windows[0] - AROUND,
-        until=windows[-1] + WINDOW + AROUND,
-        batch_seq=batch_seq,
-    )
+    near = await _readings(connection, windows, gpus, NEAR, batch_seq)
+    odd = [gpu for gpu, of_gpu in near.items() if not runs_on(of_gpu)]
+    around = await _readings(connection, windows, odd, AROUND, batch_seq) if odd else {}
     found: dict[datetime, dict[str, GpuSpans]] = {window: {} for window in windows}
-    for gpu, of_gpu in readings.items():
-        for window, gpu_spans in spans_by_window(of_gpu, windows).items():
+    for gpu, of_gpu in near.items():
+        for window, gpu_spans in spans_by_window(of_gpu, around.get(gpu), windows).items():
             found[window][gpu] = gpu_spans
     return found
+
+
+async def _readings(
+    connection: Connection,
+    windows: Sequence[datetime],
+    gpus: Sequence[str],
+    reach: timedelta,
+    batch_seq: int,
+) -> dict[str, list[EnergyReading]]:
+    return await meter.find_energy_readings(
+        connection,
+        gpu_uuids=gpus,
+        since=windows[0] - reach,
+        until=windows[-1] + WINDOW + reach,
+        batch_seq=batch_seq,
+    )

@@ -7,7 +7,7 @@ from datetime import date, datetime
 import asyncpg
 
 from ledger.domain.counter import CounterSample
-from ledger.domain.counter_course import AROUND, EnergyReading
+from ledger.domain.counter_course import AROUND, NEAR, EnergyReading
 from ledger.store.queries import Connection, load_queries
 
 METER = load_queries("meter")
@@ -59,12 +59,21 @@ async def find_touched_readings(
 ) -> list[tuple[str, datetime, datetime]]:
     """(GPU, from, to) of every span whose energy readings stored after `since_seq` may change.
 
-    Readings may decide what others mean that lie up to `AROUND` before or after them.
+    Readings may decide what others mean that lie up to `NEAR` before or after them, and up to
+    `AROUND` where the counter falls.
     """
     rows = await METER["find_touched_readings"].rows(
         connection, since_seq=since_seq, batch_seq=batch_seq
     )
-    return [(row["gpu_uuid"], row["first_at"] - AROUND, row["last_at"] + AROUND) for row in rows]
+    reach = {False: NEAR, True: AROUND}
+    return [
+        (
+            row["gpu_uuid"],
+            row["first_at"] - reach[row["falls"]],
+            row["last_at"] + reach[row["falls"]],
+        )
+        for row in rows
+    ]
 
 
 async def find_metered_periods(

@@ -24,23 +24,30 @@ SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.energy_mj, found.epo
 
 -- name: find_touched_readings
 -- Per GPU the spans whose energy readings stored in (since_seq, batch_seq] can have changed: from the
--- reading before the first of a window to the reading after its last.
+-- reading before the first of a window to the reading after its last; and whether the counter falls there, among them or
+-- towards those neighbours.
 -- Index: gpu_reading BRIN (batch_seq), gpu_reading (gpu_uuid, sampled_at).
 SELECT touched.gpu_uuid,
        coalesce(before.sampled_at, touched.first_at) AS first_at,
-       coalesce(after.sampled_at, touched.last_at) AS last_at
+       coalesce(after.sampled_at, touched.last_at) AS last_at,
+       touched.shown_mj[1] < touched.highest_mj AND touched.shown_mj[array_upper(touched.shown_mj, 1)] < touched.highest_mj
+       OR touched.shown_mj[1] > touched.lowest_mj
+       OR coalesce(before.energy_mj > touched.lowest_mj, false)
+       OR coalesce(after.energy_mj < touched.highest_mj, false) AS falls
   FROM (
-    SELECT r.gpu_uuid, min(r.sampled_at) AS first_at, max(r.sampled_at) AS last_at
+    SELECT r.gpu_uuid, min(r.sampled_at) AS first_at, max(r.sampled_at) AS last_at,
+           array_agg(r.energy_mj ORDER BY r.sampled_at) AS shown_mj,
+           min(r.energy_mj) AS lowest_mj, max(r.energy_mj) AS highest_mj
       FROM gpu_reading r
      WHERE r.batch_seq > :since_seq AND r.batch_seq <= :batch_seq
      GROUP BY r.gpu_uuid, date_bin('15 minutes', r.sampled_at, 'epoch'::timestamptz)
   ) touched
   LEFT JOIN LATERAL (
-    SELECT r.sampled_at FROM gpu_reading r
+    SELECT r.sampled_at, r.energy_mj FROM gpu_reading r
      WHERE r.gpu_uuid = touched.gpu_uuid AND r.sampled_at < touched.first_at AND r.batch_seq <= :batch_seq
      ORDER BY r.sampled_at DESC LIMIT 1) before ON true
   LEFT JOIN LATERAL (
-    SELECT r.sampled_at FROM gpu_reading r
+    SELECT r.sampled_at, r.energy_mj FROM gpu_reading r
      WHERE r.gpu_uuid = touched.gpu_uuid AND r.sampled_at > touched.last_at AND r.batch_seq <= :batch_seq
      ORDER BY r.sampled_at LIMIT 1) after ON true
  ORDER BY touched.gpu_uuid, first_at;
