@@ -91,7 +91,7 @@ def run(output: Path, *, exit_when_done: bool, port: int) -> None:
                 asyncio.run(_work(story, settings, listening.getsockname()[1], output))
                 console.print(f"\n  done in {story.elapsed_s():.0f} s; written to {output}/")
                 if not exit_when_done:
-                    _wait(console, listening.getsockname()[1])
+                    _wait(console, listening.getsockname()[1], output / "keys.json")
         finally:
             server.__exit__(None, None, None)
 
@@ -268,10 +268,10 @@ def _serving(settings: Settings, listening: socket.socket) -> Iterator[None]:
         thread.join(10)
 
 
-def _wait(console: Console, port: int) -> None:
+def _wait(console: Console, port: int, keys: Path) -> None:
     console.print(
         f"\n  The dashboard is at http://127.0.0.1:{port}/ (a finance and a customer key are in"
-        " demo-output/keys.json). Stop with Ctrl-C."
+        f" {keys}). Stop with Ctrl-C."
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

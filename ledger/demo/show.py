@@ -16,8 +16,14 @@ from ledger.domain.money import plain
 from ledger.reports.margin import MarginReport
 from ledger.reports.margin_rows import MarginRow
 from ledger.reports.margin_text import joules_per_output_token
+from ledger.reports.table_fit import fit_columns
 
 BARS = " ▁▂▃▄▅▆▇█"
+COLUMNS = (
+    *("", "tokens", "kWh", "J/out tok", "electricity", "GPU", "idle"),
+    *("revenue", "margin", "after idle"),
+)
+KEPT = ("revenue", "after idle", "tokens", "GPU", "margin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def _show_fleet(console: Console, fleet: Books) -> None:
     report = fleet.tiers
     console.rule("[bold]An own fleet[/bold]: four owned GPUs, the 25-hour 27 October 2024, EUR")
     for by, found in fleet.by.items():
-        console.print(_margin_table(by, found))
+        console.print(_margin_table(by, found, console.width))
     held = report.conservation
     console.print(
         f"  energy {kwh(report.energy_mj)} kWh, of device energy {held.metered_pct} % measured; "
@@ -94,15 +100,18 @@ def _show_fleet(console: Console, fleet: Books) -> None:
     )
 
 
-def _margin_table(by: str, report: MarginReport) -> Table:
+def _margin_table(by: str, report: MarginReport, width: int) -> Table:
+    """As many columns as fit the terminal: no number is broken, what says most stays longest."""
+    rows = [_cells(row, row.group[0] or "(none)", report.currency) for row in report.rows]
+    total = _cells(report.total, "total", report.currency)
+    fitted = fit_columns(COLUMNS, [*rows, total], width, first=KEPT, numbers=range(1, len(COLUMNS)))
     table = Table(box=SIMPLE_HEAD, title=f"by {by}", title_justify="left", title_style="dim")
-    columns = ("", "tokens", "kWh", "J/out tok", "electricity", "GPU", "idle", "revenue")
-    for column in (*columns, "margin", "after idle"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for row in report.rows:
-        table.add_row(*_cells(row, row.group[0] or "(none)", report.currency))
+    for place in fitted.shown:
+        table.add_column(COLUMNS[place], justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[place] for place in fitted.shown))
     table.add_section()
-    table.add_row(*_cells(report.total, "total", report.currency))
+    table.add_row(*(total[place] for place in fitted.shown))
     return table
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -63,6 +64,8 @@ def test_the_demo_says_what_was_published_and_loses_nothing(server_dir: Path) ->
     check_published_day(summary["published_day"])
     check_own_fleet(summary["own_fleet"])
     check_events(summary["events"])
+    # No number of a table is cut off, in the eighty columns that a pipe has.
+    assert not re.search(r"\d…", done.stdout)
     for oddity in ("a batch sent twice", "byte for byte the same", "walk-in waits in suspense"):
         assert oddity in done.stdout
     invoices = sorted(path.name for path in (output / "invoices").iterdir())
