@@ -62,7 +62,7 @@ def list_(database: Database, as_json: bool) -> None:
 def revoke(database: Database, key_id: str, reason: str) -> None:
     """Revoke a key for good, by its id as it is listed; the key's whole text serves too."""
     named = id_of(key_id)
-    database.run(lambda connection: revoke_api_key(connection, named, author_of(reason)))
+    database.run(lambda connection: revoke_api_key(connection, key_id, author_of(reason)))
     click.echo(f"Key {named} is revoked.")
 
 

@@ -59,14 +59,18 @@ def id_of(text: str) -> str:
     return rest.partition("_")[0] if prefix == PREFIX else text
 
 
-async def revoke_api_key(connection: Connection, key_id: str, author: Author) -> None:
-    """Revoke a key; NotFoundError where there is none. Revoking it again changes nothing."""
+async def revoke_api_key(connection: Connection, named: str, author: Author) -> None:
+    """Revoke a key named by its id or by all of its text; NotFoundError where there is none.
+
+    Revoking it again changes nothing.
+    """
+    key_id = id_of(named)
     async with writing(connection):
         key = await find_api_key(connection, key_id)
         if key is None:
-            # What is longer than an id may be the secret itself, and is not repeated.
-            named = key_id if len(key_id) <= 2 * ID_BYTES else "of this id"
-            raise NotFoundError(f"There is no API key {named}.", "List them to see their ids.")
+            # What is no id may be the key itself, and nothing of it is repeated.
+            said = named if named == key_id and len(named) <= 2 * ID_BYTES else "of this id"
+            raise NotFoundError(f"There is no API key {said}.", "List them to see their ids.")
         if key.revoked_at is None:
             batch_seq = await draw_batch_seq(connection)
             await insert_revocation(connection, key_id, batch_seq=batch_seq)

@@ -56,7 +56,7 @@ def test_what_is_no_backup_is_refused_in_one_line(command: CommandLine, tmp_path
     (tmp_path / "backup.json").write_text("{}")
     assert "cannot be read" in command.refusal("restore", tmp_path)
     (tmp_path / "file").write_text("")
-    assert command("backup", "--to", tmp_path / "file", status=2).stderr.count("Error:") == 1
+    assert command("backup", "--to", tmp_path / "file", status=2).stderr.count("error:") == 1
     assert "is not empty" in command.refusal("backup", "--to", tmp_path)
 
 

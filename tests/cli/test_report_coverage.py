@@ -44,7 +44,7 @@ def test_findings_and_engines_are_printed(command: CommandLine) -> None:
     cells = [cell.strip() for cell in row.strip("│ ").split("│")]
     assert cells[0] == "vllm-0"
     assert cells[3:6] == ["100", "80", "20"]
-    said = command.refusal("report", "margin", *PERIOD)
+    said = command("report", "margin", *PERIOD).stderr
     assert "720 readings came in the period; counter_frozen" in said
     assert "send" not in said
 

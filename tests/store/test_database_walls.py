@@ -112,8 +112,8 @@ async def test_a_write_that_fires_code_of_the_owner_finds_no_sequence_of_the_wri
     await execute(superuser, f"GRANT TEMPORARY ON DATABASE {database.name} TO {WORKER}")
     await worker.execute(SHADOWS)
     await worker.execute(
-        "INSERT INTO public.entity (entity_id, name, currency, zone, invoice_prefix, batch_seq)"
-        " VALUES ('e', 'E', 'EUR', 'UTC', 'E', 1)"
+        "INSERT INTO public.entity (entity_id, currency, zone, invoice_prefix, batch_seq)"
+        " VALUES ('e', 'EUR', 'UTC', 'E', 1)"
     )
     assert await worker.fetch(USED) == []
 

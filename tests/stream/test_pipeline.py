@@ -47,6 +47,7 @@ async def test_a_transaction_cancelled_as_it_began_is_ended_when_the_position_wa
         assert isinstance(*await asyncio.gather(beginning, return_exceptions=True), CancelledError)
         elsewhere = PositionMove(Partition("c", "t", 0, "topic"), expected=5, next_offset=6)
         reader.moves.append([elsewhere])
+        reader.sizes.append(0)
         reader.flying.append(pipeline.send(Batch(deque(), [elsewhere], NOW)))
         await reader._land()
         await pipeline.send(Batch(deque([keyed(attempt("a"))]), [], NOW))
