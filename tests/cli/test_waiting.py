@@ -20,8 +20,8 @@ async def test_conflicts_are_listed_shown_and_resolved(
     number = str(row["conflict_id"])
     assert number in (await asyncio.to_thread(command, "conflicts", "list")).stdout.split()
     shown = (await asyncio.to_thread(command, "conflicts", "show", number)).stdout
-    assert "'uncached': 10" in shown
-    assert "'uncached': 70" in shown
+    assert '"uncached": 10' in shown
+    assert '"uncached": 70' in shown
     status = (await asyncio.to_thread(command, "status")).stdout
     assert "Conflicts: 1 wait; 1 events contradicted" in status
     await asyncio.to_thread(command, "conflicts", "resolve", number, "kept", status=2)
