@@ -209,8 +209,7 @@ const marks = (row) => Object.entries(MARKS).filter(([name]) => row[name]).map((
 async function usageBy(asked, by, name) {
   const more = { by, time_zone: asked.zone };
   const [{ items }, charged] = await Promise.all([call(`/v1/usage?${within(asked, more)}`), call(`/v1/charges?${within(asked, more)}`)]);
-  const spent = Object.groupBy ? Object.groupBy(charged.items, (row) => row[by]) : {};
-  const amounts = (row) => (spent[row[by]] ?? []).filter((each) => each.currency).map((each) => `${cents(each.amount)} ${each.currency}`).join(", ") || "–";
+  const amounts = (row) => charged.items.filter((each) => each[by] === row[by] && each.currency).map((each) => `${cents(each.amount)} ${each.currency}`).join(", ") || "–";
   const label = (row) => (by === "day" ? dayIn(asked.zone, row.day) : row[by] || "–");
   const count = (title, of) => ({ name: title, n: true, of: (row) => (of(row) === null ? "unknown" : group(of(row))), raw: (row) => of(row) ?? "unknown" });
   const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => sum(row.uncached, row.cache_read, row.cache_write)),
