@@ -13,15 +13,15 @@ from benchmarks.harness import Figure, median, say
 from benchmarks.scale import scaled
 from benchmarks.server import bench_server
 from ledger import clock
-from ledger.commands.check import READERS
-from ledger.domain.ingest import rows
-from ledger.domain.ingest.key import UsageKeyRow
-from ledger.domain.ingest.spread import METERS, busy_masks
-from ledger.flows.check import check_windows
-from ledger.flows.ingest import prepare_storage
+from ledger.commands.review.check import READERS
+from ledger.domain.metering import rows
+from ledger.domain.metering.key import UsageKeyRow
+from ledger.domain.metering.spread import METERS, busy_masks
+from ledger.flows.metering.check import check_windows
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.binary import Rows
 from ledger.store.connect import connect, draw_batch_seq
-from ledger.store.ingest import copy_binary, encode_masks, insert_usage_keys
+from ledger.store.metering.ingest import copy_binary, encode_masks, insert_usage_keys
 from ledger.store.queries import Connection
 
 RUNS = 5

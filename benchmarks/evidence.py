@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.harness import Figure, median
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import bench_server, sql
-from ledger.store import invoice as store
+from ledger.store.billing import invoice as store
 from ledger.store.connect import connect
 from ledger.store.queries import Connection, load_queries
 from tests.support.database import Database

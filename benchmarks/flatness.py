@@ -23,7 +23,7 @@ from benchmarks.server import Bench, bench_server, sql
 from benchmarks.steady import PageCache, page_cache, settle
 from benchmarks.stream import check_stored
 from ledger.domain.errors import UnavailableError
-from ledger.flows.directory import DirectoryCache
+from ledger.flows.metering.directory import DirectoryCache
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

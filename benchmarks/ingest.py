@@ -10,11 +10,11 @@ from benchmarks.harness import Figure, median
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import bench_server, yardstick
 from ledger import clock
-from ledger.domain.fact import Fate
-from ledger.domain.ingest.record import Record
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import ingest
-from ledger.flows.limits import IngestLimits
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import ingest
+from ledger.flows.metering.limits import IngestLimits
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

@@ -25,7 +25,7 @@ from benchmarks.latency import percentile
 from benchmarks.over_http import served_api
 from benchmarks.scale import RUNS, SCALE, scaled
 from benchmarks.server import AUTHOR, bench_server
-from ledger.flows.keys import create_api_key
+from ledger.flows.reference.keys import create_api_key
 from ledger.store.connect import connect
 from ledger.wire.inputs import NewApiKey
 

@@ -21,7 +21,7 @@ from benchmarks.processes import MIB, Watch, running
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import AUTHOR, Bench, bench_server, cpu_seconds
 from benchmarks.stream import Run, check_stored, measure_topic
-from ledger.flows.keys import create_api_key
+from ledger.flows.reference.keys import create_api_key
 from ledger.store.connect import connect
 from ledger.wire.batch import ENCODINGS
 from ledger.wire.inputs import NewApiKey

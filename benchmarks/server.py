@@ -13,10 +13,10 @@ import psutil
 
 from ledger import clock
 from ledger.domain.author import Author
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.parties import enter_customer, enter_entity
+from ledger.embedded.postgres import EmbeddedServer, embedded_server
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer, embedded_server
 from ledger.wire.inputs import NewCustomer, NewEntity, read_input
 from tests.support.database import Database, execute, fresh_database, make_template, urls
 

@@ -9,7 +9,7 @@ from benchmarks.scale import RUNS
 from benchmarks.server import bench_server
 from ledger.flows.settle import settle
 from ledger.store.connect import connect
-from ledger.store.ingest import ensure_partitions
+from ledger.store.metering.ingest import ensure_partitions
 from ledger.store.queries import Connection
 from tests.support.books import Books, Tokens
 from tests.support.database import Database

@@ -6,8 +6,8 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from ledger.domain.fact import Fate
-from ledger.domain.ingest.record import RecordOutcome
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.record import RecordOutcome
 
 # What goes by entity, in this order.
 STAGES = ("allocate", "rate", "book_cost", "book_revenue")

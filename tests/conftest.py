@@ -9,8 +9,8 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
+from ledger.embedded.postgres import EmbeddedServer, embedded_server
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer, embedded_server
 from ledger.store.queries import Connection
 from tests.support import kafka
 from tests.support.database import (

@@ -11,7 +11,7 @@ from ledger.api.problems import TooManyFailuresError, UnauthenticatedError
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ForbiddenError
-from ledger.flows.keys import authenticate
+from ledger.flows.reference.keys import authenticate
 
 PUBLIC = frozenset({"public"})
 ADMIN = frozenset({"admin"})

@@ -18,7 +18,7 @@ from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import total
 from ledger.domain.period import zone
-from ledger.flows.invoice import preview_invoice
+from ledger.flows.billing.invoice import preview_invoice
 from ledger.store import api_reads
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.rfc3339 import parse_rfc3339

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ledger.api.answer import JSON
-from ledger.flows.resources import RESOURCES, Resource
+from ledger.flows.reference.resources import RESOURCES, Resource
 from ledger.wire import answers, events, inputs
 from ledger.wire.batch import COLUMNAR, ENCODINGS
 

@@ -15,9 +15,9 @@ from ledger.api.problems import (
     UnsupportedMediaError,
 )
 from ledger.api.state import WAIT_S, state_of
-from ledger.domain.fact import Fate
-from ledger.domain.ingest.lines import ITEMS_MAX, too_many_items
-from ledger.domain.ingest.record import (
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.ndjson.lines import ITEMS_MAX, too_many_items
+from ledger.domain.metering.record import (
     NOBODY,
     OUTCOMES,
     ItemOutcome,

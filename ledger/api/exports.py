@@ -13,7 +13,7 @@ from ledger.api.reports import period_of
 from ledger.api.session import working
 from ledger.domain.errors import NotFoundError
 from ledger.exports import EXPORT_FORMATS
-from ledger.reports.export import SERVICE, How, export_files
+from ledger.reports.books.export import SERVICE, How, export_files
 from ledger.store.connect import draw_cut_off
 
 

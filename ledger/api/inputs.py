@@ -13,9 +13,17 @@ from ledger.api.answer import answer, check_limit, from_place, page_of_places
 from ledger.api.session import read_body, read_object, reading, working, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.flows.bound import LEADS_TO_ENTITY
-from ledger.flows.keys import create_api_key, revoke_api_key
-from ledger.flows.resources import RESOURCES, Asked, Change, Enter, Resource, list_page, show_one
+from ledger.flows.reference.bound import LEADS_TO_ENTITY
+from ledger.flows.reference.keys import create_api_key, revoke_api_key
+from ledger.flows.reference.resources import (
+    RESOURCES,
+    Asked,
+    Change,
+    Enter,
+    Resource,
+    list_page,
+    show_one,
+)
 from ledger.store.queries import Connection
 from ledger.wire import inputs as models
 from ledger.wire.errors import Rfc3339Error

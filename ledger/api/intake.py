@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ledger import clock, metrics
-from ledger.domain.ingest.lines import ITEMS_MAX
-from ledger.domain.ingest.prepare import Prepared
-from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.flows.aside import is_of_content, refused_whole
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import prepare_records, store_prepared
-from ledger.flows.limits import IngestLimits
+from ledger.domain.metering.ndjson.lines import ITEMS_MAX
+from ledger.domain.metering.prepare import Prepared
+from ledger.domain.metering.record import Record, RecordOutcome
+from ledger.flows.metering.aside import is_of_content, refused_whole
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import prepare_records, store_prepared
+from ledger.flows.metering.limits import IngestLimits
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ITEMS_MAX = ITEMS_MAX

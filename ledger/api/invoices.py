@@ -13,14 +13,14 @@ from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.headers import disposition
 from ledger.api.session import Seal, read_object, reading, working, write_long
 from ledger.domain.author import Author
+from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.domain.invoice import InvoiceLine
 from ledger.exports.filenames import file_name
-from ledger.flows import invoice as flow
-from ledger.flows.archived_facts import trace_line
-from ledger.flows.draft_invoice import InvoiceDraft
-from ledger.flows.invoice import IssueRules
-from ledger.store import invoice as store
+from ledger.flows.billing import invoice as flow
+from ledger.flows.billing.draft_invoice import InvoiceDraft
+from ledger.flows.billing.invoice import IssueRules
+from ledger.flows.metering.archived_facts import trace_line
+from ledger.store.billing import invoice as store
 from ledger.store.queries import Connection
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.rfc3339 import parse_rfc3339

@@ -14,11 +14,13 @@ from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.domain.fact import MARKS
+from ledger.domain.metering.fact import MARKS
+from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.period import WINDOW, hour_start, local_day, zone
-from ledger.domain.usage_mark import known_counts
-from ledger.reports import coverage, energy, margin, margin_text
-from ledger.reports.status import read_status
+from ledger.reports.cost import margin, margin_text
+from ledger.reports.energy import energy
+from ledger.reports.metering import coverage
+from ledger.reports.metering.status import read_status
 from ledger.store import api_reads
 from ledger.store.connect import draw_cut_off
 from ledger.wire.errors import Rfc3339Error

@@ -15,8 +15,8 @@ from ledger.api.problems import MalformedBodyError
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
-from ledger.flows.bound import check_bound
-from ledger.flows.supersede import writing
+from ledger.flows.reference.bound import check_bound
+from ledger.flows.reference.supersede import writing
 from ledger.store import api_reads
 from ledger.store.identity import Identity, say_who_asks
 from ledger.store.queries import Connection

@@ -19,8 +19,8 @@ from ledger.api.failures import Failures
 from ledger.api.health import Health
 from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.domain.errors import MissingInputError
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.limits import IngestLimits, limits_of
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.limits import IngestLimits, limits_of
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, open_pool
 from ledger.store.identity import find_identity_secret

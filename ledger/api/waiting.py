@@ -15,14 +15,14 @@ from ledger.api.session import Seal, read_body, reading, working, write, write_l
 from ledger.api.state import state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import NotFoundError
-from ledger.domain.ingest.record import ItemOutcome
-from ledger.flows.conflicts import resolve_conflict, show_conflict
-from ledger.flows.release import dismiss_suspense, release_by_hand
-from ledger.flows.replay import dismiss_quarantine
-from ledger.reports.waiting import list_all_unpriced
+from ledger.domain.metering.record import ItemOutcome
+from ledger.flows.metering.conflicts import resolve_conflict, show_conflict
+from ledger.flows.metering.release import dismiss_suspense, release_by_hand
+from ledger.flows.metering.replay import dismiss_quarantine
+from ledger.reports.pricing.waiting import list_all_unpriced
 from ledger.store import operations
-from ledger.store.conflicts import list_conflicts
 from ledger.store.connect import draw_cut_off
+from ledger.store.metering.conflicts import list_conflicts
 from ledger.store.queries import Connection
 from ledger.wire.inputs import ConflictResolution, Dismissal, SuspenseDismissal
 

@@ -9,13 +9,13 @@ from typing import Any
 import asyncpg
 
 from ledger.demo import own_fleet, published_day
-from ledger.domain.margin import Margin
+from ledger.domain.cost.margin import Margin
 from ledger.domain.money import ROUNDING, ZERO, plain
-from ledger.reports.margin import MarginReport, margin_report
+from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.store import api_reads, operations
+from ledger.store.billing.invoice import list_invoices
+from ledger.store.books.journal import sum_accounts
 from ledger.store.connect import CutOff, draw_cut_off
-from ledger.store.invoice import list_invoices
-from ledger.store.journal import sum_accounts
 from ledger.store.queries import Connection
 from ledger.wire.units import MJ_PER_KWH
 

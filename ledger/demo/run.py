@@ -27,19 +27,19 @@ from ledger.demo.show import Oddities, show
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.domain.money import ZERO, total
+from ledger.embedded.postgres import embedded_server
 from ledger.exports.filenames import file_name
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.invoice import issue_all, pending_adjustments
-from ledger.flows.keys import create_api_key
-from ledger.flows.resources import enter_of
+from ledger.flows.billing.invoice import issue_all, pending_adjustments
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.reference.keys import create_api_key
+from ledger.flows.reference.resources import enter_of
 from ledger.flows.settle import settle
-from ledger.reports.export import export_files
+from ledger.reports.books.export import export_files
 from ledger.settings import Settings
 from ledger.store import operations
+from ledger.store.billing.invoice import find_document, list_invoices
 from ledger.store.connect import connect, draw_cut_off
-from ledger.store.invoice import find_document, list_invoices
 from ledger.store.migrate import migrate
-from ledger.store.postgres import embedded_server
 from ledger.store.queries import Connection
 from ledger.store.roles import API, OWNER, WORKER, bootstrap_roles
 from ledger.wire.inputs import NewApiKey, read_input

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from ledger.demo import published_day
 from ledger.demo.figures import FATES, Books, cents, kwh
-from ledger.domain.margin import Margin
+from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
-from ledger.reports.margin import MarginReport
-from ledger.reports.margin_rows import MarginRow
-from ledger.reports.margin_text import joules_per_output_token
+from ledger.reports.cost.margin import MarginReport
+from ledger.reports.cost.margin_rows import MarginRow
+from ledger.reports.cost.margin_text import joules_per_output_token
 from ledger.reports.table_fit import fit_columns
 
 BARS = " ▁▂▃▄▅▆▇█"

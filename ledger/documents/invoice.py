@@ -11,12 +11,12 @@ from typing import Any
 import typst
 
 from ledger.documents.fonts import compile_shown, families, lacked_by
+from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.invoice import InvoiceLine
 from ledger.domain.money import plain
 from ledger.domain.period import Period, describe_days
-from ledger.domain.prices import PriceModel
-from ledger.domain.rate_card import BAND_EDGES
+from ledger.domain.pricing.models import PriceModel
+from ledger.domain.pricing.rate_card import BAND_EDGES
 
 METER_NAMES: Mapping[str, str] = {
     "input_uncached": "Uncached input tokens",

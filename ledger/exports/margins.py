@@ -6,7 +6,7 @@ Sorted by those four. A percentage without revenue is empty, never 0 or 100.
 from collections.abc import Iterator
 from decimal import Decimal
 
-from ledger.domain.margin import Margin
+from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
 from ledger.exports.bundle import ExportBundle, ExportFormat, Row
 from ledger.exports.csv_text import Column, Digits, named, write_table

@@ -19,9 +19,9 @@ from ledger.domain.seal import (
     unlike_parts,
 )
 from ledger.store import seal as store
-from ledger.store.check import one_snapshot
+from ledger.store.metering.check import one_snapshot
+from ledger.store.metering.retention import ArchivedDay, list_archived
 from ledger.store.queries import Connection
-from ledger.store.retention import ArchivedDay, list_archived
 from ledger.store.seal import ARCHIVED, LOWEST, SLICE_ROWS, TABLES, Stretch
 
 Progress = Callable[[int], None]

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from ledger.domain.errors import UnavailableError
 from ledger.domain.parked import Failed, Parked, Part, failed_parts, park, reason_of
 from ledger.flows.stage import EntityRun
-from ledger.store import cost, standing
+from ledger.store import standing
 from ledger.store.connect import CutOff
+from ledger.store.cost import cost
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Connection
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ledger.domain.errors import ConflictError, MissingInputError
 from ledger.store import backup as store
-from ledger.store.archive_files import sha256_of
 from ledger.store.backup_files import (
     ARCHIVE,
     DUMP,
@@ -20,6 +19,7 @@ from ledger.store.backup_files import (
     read_manifest,
     verify_files,
 )
+from ledger.store.metering.archive_files import sha256_of
 from ledger.store.pg_programs import read_program, running_program
 from ledger.store.queries import Connection
 from ledger.store.schema import check_revision

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import date
 
 from ledger.domain.seal import BatchDigest, Seal, SealPart, link, slices, summed
-from ledger.store import cost
 from ledger.store import seal as store
-from ledger.store.check import allow_memory
 from ledger.store.connect import draw_cut_off
+from ledger.store.cost import cost
+from ledger.store.metering.check import allow_memory
+from ledger.store.metering.retention import try_lock_fold
 from ledger.store.queries import Connection
-from ledger.store.retention import try_lock_fold
 from ledger.store.seal import ARCHIVED, LOWEST, SLICE_ROWS, TABLES, Stretch
 
 STAGE = "seal"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from ledger.flows.allocate import allocate
-from ledger.flows.book_cost import book_cost
-from ledger.flows.book_revenue import book_revenue
-from ledger.flows.rate import rate
+from ledger.flows.books.book_cost import book_cost
+from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.cost.allocate import allocate
+from ledger.flows.pricing.rate import rate
 from ledger.flows.stage import Stage, StageReport
 from ledger.store.queries import Connection
 

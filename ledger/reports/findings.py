@@ -6,9 +6,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from ledger.domain.factory import Factory
-from ledger.domain.gap import Gap
-from ledger.store import margin
+from ledger.domain.cost.factory import Factory
+from ledger.domain.cost.gap import Gap
+from ledger.store.cost import margin
 from ledger.store.queries import Connection
 
 READINGS = "energy readings"

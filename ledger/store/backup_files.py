@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.store.archive_files import sha256_of
+from ledger.store.metering.archive_files import sha256_of
 
 FORMAT = 1
 MANIFEST, DUMP, SETTINGS, ARCHIVE = "backup.json", "books.dump", "settings.json", "archive"

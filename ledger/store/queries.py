@@ -1,4 +1,4 @@
-"""Turns `store/sql/*.sql` into queries that can be awaited; no other file holds SQL."""
+"""Turns the `.sql` files of the store into queries that can be awaited; no other file holds SQL."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -68,15 +68,15 @@ class Queries(dict[str, Query]):
 
 
 @cache
-def load_queries(room: str) -> Queries:
-    """Queries of `store/sql/ROOM.sql`; FileNotFoundError where there is no such file."""
+def load_queries(name: str) -> Queries:
+    """Queries of `store/NAME.sql`, say `metering/ingest`; FileNotFoundError where it is not."""
     adapter = AsyncPGAdapter()  # type: ignore[no-untyped-call]
-    with as_file(files("ledger.store") / "sql" / f"{room}.sql") as path:
+    with as_file(files("ledger.store") / f"{name}.sql") as path:
         loaded = aiosql.from_path(path, lambda: adapter, attribute=None, mandatory_parameters=False)
     found = Queries()
-    for name in loaded.available_queries:
-        if name.endswith("_cursor"):
+    for query in loaded.available_queries:
+        if query.endswith("_cursor"):
             continue
-        text = getattr(loaded, name).sql
-        found[name] = Query(name, text, tuple(adapter.var_sorted[name]))
+        text = getattr(loaded, query).sql
+        found[query] = Query(query, text, tuple(adapter.var_sorted[query]))
     return found

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.store.ingest import lacks_partition
+from ledger.store.metering.ingest import lacks_partition
 
 _FOREIGN_KEY = re.compile(r"\((?P<column>\w+)\)=\((?P<value>.*)\).*\"(?P<table>\w+)\"")
 

@@ -22,15 +22,15 @@ from kafka.structs import OffsetAndMetadata
 from ledger import metrics
 from ledger.clock import now
 from ledger.domain.errors import InvalidInputError, UnavailableError
-from ledger.domain.ingest.lines import items_guessed
-from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.flows.aside import is_of_content
-from ledger.flows.ingest import PositionLostError, prepare_storage
-from ledger.flows.limits import limits_of
-from ledger.flows.position import start_partition
+from ledger.domain.metering.ndjson.lines import items_guessed
+from ledger.domain.metering.record import Record, RecordOutcome
+from ledger.flows.metering.aside import is_of_content
+from ledger.flows.metering.ingest import PositionLostError, prepare_storage
+from ledger.flows.metering.limits import limits_of
+from ledger.flows.metering.position import start_partition
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
-from ledger.store.positions import Partition, PositionMove
+from ledger.store.metering.positions import Partition, PositionMove
 from ledger.stream.isolation import Isolation
 from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline
 from ledger.wire.batch import HEADER_COUNT, MAX_BATCH_BYTES, BatchHeader

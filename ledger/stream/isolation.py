@@ -6,8 +6,8 @@ Invariant: a record goes aside only after it failed alone; whatever else was in 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ledger.domain.ingest.record import Record
-from ledger.flows.aside import refused_whole
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.aside import refused_whole
 
 # A batch of thousands needs four tries to find one.
 _LESS = 8

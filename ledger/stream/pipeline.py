@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import (
+from ledger.domain.metering.record import Record, RecordOutcome
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import (
     lay_out,
     prepare_laid_out,
     resolve_prepared,
     store_prepared,
     take_digests,
 )
-from ledger.flows.limits import IngestLimits
-from ledger.flows.turn import TurnAfter
-from ledger.store.positions import PositionMove
+from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.metering.turn import TurnAfter
+from ledger.store.metering.positions import PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.memory import Heaps, give_back_compiler
 

@@ -109,7 +109,7 @@ CREATE TABLE usage_fact (
   end_user       uuid
 ) PARTITION BY RANGE (stored_day);
 COMMENT ON COLUMN usage_fact.kind IS '1 original, 2 reversal (counts negative), 3 replacement by a correction, 4 release from suspense.';
-COMMENT ON COLUMN usage_fact.flags IS 'Bits, see ledger/domain/fact.py.';
+COMMENT ON COLUMN usage_fact.flags IS 'Bits, see ledger/domain/metering/fact.py.';
 COMMENT ON COLUMN usage_fact.end_user IS 'Keyed hash of the end user; the id itself is never stored.';
 CREATE INDEX ON usage_fact USING brin (batch_seq) WITH (pages_per_range = 32);
 

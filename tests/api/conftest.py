@@ -4,7 +4,7 @@ import pytest
 from litestar.testing import TestClient
 
 from ledger.api.app import create_app
-from ledger.commands.report_process import report_process
+from ledger.commands.serve.report_process import report_process
 from ledger.settings import Settings
 from ledger.store.queries import Connection
 from tests.api.served import Served, serve

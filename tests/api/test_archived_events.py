@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.flows.archive import archive
+from ledger.flows.metering.archive import archive
 from ledger.store.queries import Connection
 from tests.api.served import Served, attempt
 

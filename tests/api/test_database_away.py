@@ -11,8 +11,8 @@ import pytest
 
 from ledger.api.health import READABLE_FOR_S
 from ledger.domain.parked import Failed, Parked
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection
 from ledger.store.standing import change_parked, note_success
 from tests.api.served import Served, attempt, serve

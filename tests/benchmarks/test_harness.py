@@ -12,8 +12,8 @@ from benchmarks.scale import scaled
 from benchmarks.server import yardstick
 from benchmarks.stream import FORMS, Run, Span, check_stored
 from ledger import clock
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import prepare_storage
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

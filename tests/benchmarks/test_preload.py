@@ -11,8 +11,8 @@ from benchmarks.flatness import load_copies
 from benchmarks.server import sql
 from benchmarks.stream import check_stored
 from ledger import clock
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import prepare_storage
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

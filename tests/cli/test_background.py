@@ -9,7 +9,7 @@ from decimal import Decimal, Inexact, InvalidOperation
 import asyncpg
 import pytest
 
-from ledger.commands.background import again_and_again, background, watch
+from ledger.commands.serve.background import again_and_again, background, watch
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.store.standing import list_work_states

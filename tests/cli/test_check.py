@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.commands.check import SAYS
-from ledger.store.check_books import PROOFS
+from ledger.commands.review.check import SAYS
+from ledger.store.books.check_books import PROOFS
 from tests.cli.command_line import CommandLine
 from tests.support.database import Database, execute
 

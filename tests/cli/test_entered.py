@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.flows.resources import RESOURCES, Resource
+from ledger.flows.reference.resources import RESOURCES, Resource
 from tests.cli.command_line import CommandLine
 
 

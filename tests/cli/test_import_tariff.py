@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
+from ledger.domain.energy.tariff import TariffPoint, cut, energy_cost
 from ledger.domain.period import Period
-from ledger.domain.tariff import TariffPoint, cut, energy_cost
 from tests.cli.command_line import CommandLine
 
 COPENHAGEN = ZoneInfo("Europe/Copenhagen")

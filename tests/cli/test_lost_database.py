@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.flows.ingest import prepare_storage
+from ledger.embedded.postgres import EmbeddedServer
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from tests.cli.command_line import CommandLine
 from tests.support.database import Database, fresh_database, make_template
 from tests.support.usage import Gate, attempt, keyed, open_books

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ledger.flows.allocate import allocate
+from ledger.flows.cost.allocate import allocate
 from ledger.store.connect import connect
 from tests.cli.command_line import CommandLine
 from tests.support.books import Books, Tokens

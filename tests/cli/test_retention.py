@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ledger.flows.ingest import prepare_storage
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect
 from tests.cli.command_line import CommandLine
 from tests.support.usage import Gate, attempt, keyed, open_books

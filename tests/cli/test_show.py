@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ledger.api.answer import encode
-from ledger.commands.show import cell, print_json
+from ledger.commands.data.show import cell, print_json
 
 
 def test_both_print_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ledger.commands import status
+from ledger.commands.review import status
 from ledger.flows.watch import end_frozen
 from ledger.store.connect import connect, draw_batch_seq
 from ledger.store.queries import Connection

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.commands.rows import Row
-from ledger.commands.tariff_file import PriceSeries, TariffColumns, price_series
+from ledger.commands.data.rows import Row
+from ledger.commands.data.tariff_file import PriceSeries, TariffColumns, price_series
 from ledger.domain.errors import InvalidInputError
 
 BRUSSELS = "Europe/Brussels"

@@ -7,7 +7,7 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from ledger.flows.check import check_windows
+from ledger.flows.metering.check import check_windows
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.store.schema import known_revisions

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ledger.domain.ingest.record import Record
+from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
 from tests.cli.command_line import CommandLine
 from tests.support.database import Database, execute

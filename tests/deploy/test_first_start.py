@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from ledger.embedded.postgres import EmbeddedServer, embedded_server
 from ledger.store.migrate import migrate
-from ledger.store.postgres import EmbeddedServer, embedded_server
 from ledger.store.roles import API, OWNER, WORKER
 from tests.support.database import FAST, run_apart
 

@@ -10,10 +10,10 @@ from pypdf import PdfReader
 
 from ledger.documents.fonts import find_lacking
 from ledger.documents.invoice import describe, group, render_pdf
+from ledger.domain.billing.invoice import InvoiceLine, LineKey
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.invoice import InvoiceLine, LineKey
 from ledger.domain.period import Period
-from ledger.domain.prices.per_unit import PerUnit
+from ledger.domain.pricing.models.per_unit import PerUnit
 
 OCTOBER = datetime(2024, 9, 30, 22, tzinfo=UTC)
 NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)

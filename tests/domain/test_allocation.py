@@ -4,7 +4,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.allocation import (
+from ledger.domain.cost.allocation import (
     Activity,
     EnergyInput,
     Site,
@@ -12,12 +12,12 @@ from ledger.domain.allocation import (
     WindowAllocation,
     allocate_window,
 )
-from ledger.domain.busy import busy_seconds, mask_of, runs
-from ledger.domain.counter_course import EnergyReading
-from ledger.domain.energy import uplift
-from ledger.domain.meter import Span, energy_between, spans
+from ledger.domain.energy.counter_course import EnergyReading
+from ledger.domain.energy.facility import uplift
+from ledger.domain.energy.meter import Span, energy_between, spans
+from ledger.domain.energy.tariff import TariffCut, energy_cost
+from ledger.domain.metering.busy import busy_seconds, mask_of, runs
 from ledger.domain.period import Period
-from ledger.domain.tariff import TariffCut, energy_cost
 
 T0 = datetime(2024, 10, 27, tzinfo=UTC)
 WINDOW = Period(T0, T0 + timedelta(minutes=15))

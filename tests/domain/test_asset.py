@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.asset import LeaseTerms, OwnedTerms, asset_cost
+from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost
 from ledger.domain.period import Period
 
 BOUGHT = datetime(2024, 1, 31, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.billing import (
+from ledger.domain.billing.draft import (
     LINES_MAX,
     MINOR_UNITS_MAX,
     check_bounds,
@@ -15,10 +15,10 @@ from ledger.domain.billing import (
     payable_lines,
     with_same_terms,
 )
+from ledger.domain.billing.invoice import Billed, InvoiceLine, LineKey, totals
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.invoice import Billed, InvoiceLine, LineKey, totals
 from ledger.domain.period import Period, intersect
-from ledger.domain.prices.per_unit import PerUnit
+from ledger.domain.pricing.models.per_unit import PerUnit
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

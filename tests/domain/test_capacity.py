@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.capacity import GpuShare, find_shortage
+from ledger.domain.energy.capacity import GpuShare, find_shortage
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOURS = 8

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.busy import mask_of
-from ledger.domain.check import NO_WINDOWS as NOTHING
-from ledger.domain.check import BusySeconds, Windows, merge
-from ledger.domain.check_busy import mark_busy
+from ledger.domain.metering.busy import mask_of
+from ledger.domain.metering.check.busy import mark_busy
+from ledger.domain.metering.check.windows import NO_WINDOWS as NOTHING
+from ledger.domain.metering.check.windows import BusySeconds, Windows, merge
 from ledger.domain.period import EPOCH, MICROSECOND, WINDOW, WINDOW_SECONDS
 
 Masks = dict[tuple[int, int], int]

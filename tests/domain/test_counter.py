@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.counter import CounterSample, counter_deltas
+from ledger.domain.metering.engine_counter import CounterSample, counter_deltas
 
 T0 = datetime(2026, 4, 15, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.counter_course import EnergyReading
-from ledger.domain.meter import energy_between, findings, spans
+from ledger.domain.energy.counter_course import EnergyReading
+from ledger.domain.energy.meter import energy_between, findings, spans
 
 T0 = datetime(2026, 8, 1, 10, tzinfo=UTC)
 LIFE = 10_800_000_000

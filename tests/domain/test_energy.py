@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.energy import uplift
+from ledger.domain.energy.facility import uplift
 from ledger.domain.errors import InvalidInputError
 
 ENERGY = st.integers(0, 10**15)

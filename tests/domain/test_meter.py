@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.counter_course import EnergyReading
-from ledger.domain.meter import energy_between, findings, spans
+from ledger.domain.energy.counter_course import EnergyReading
+from ledger.domain.energy.meter import energy_between, findings, spans
 
 T0 = datetime(2024, 10, 27, tzinfo=UTC)
 

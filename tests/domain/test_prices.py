@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ledger.domain.prices
+import ledger.domain.pricing.models
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import total
-from ledger.domain.prices import PRICE_MODELS, PriceModel, load_price
+from ledger.domain.pricing.models import PRICE_MODELS, PriceModel, load_price
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prices"
 KINDS = pytest.mark.parametrize("kind", PRICE_MODELS)
@@ -68,6 +68,6 @@ def test_a_price_survives_json_without_a_float(kind: str) -> None:
 
 
 def test_every_module_of_the_folder_is_in_the_table() -> None:
-    folder = Path(next(iter(ledger.domain.prices.__path__)))
+    folder = Path(next(iter(ledger.domain.pricing.models.__path__)))
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     assert modules == set(PRICE_MODELS) == {path.stem for path in GOLDEN.glob("*.json")}

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.booking import CostTotals, cost_accrued, invoice_issued, usage_accrued
+from ledger.domain.billing.invoice import Billed, LineKey, adjustment_lines, totals, usage_lines
+from ledger.domain.books.booking import CostTotals, cost_accrued, invoice_issued, usage_accrued
+from ledger.domain.books.journal import JournalEntry, Posting, balance, difference, merged, reversal
+from ledger.domain.cost.margin import Margin, margin_of
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.invoice import Billed, LineKey, adjustment_lines, totals, usage_lines
-from ledger.domain.journal import JournalEntry, Posting, balance, difference, merged, reversal
-from ledger.domain.margin import Margin, margin_of
 from ledger.domain.money import Money
-from ledger.domain.prices import load_price
-from ledger.domain.prices.per_unit import PerUnit
-from ledger.domain.rate_card import (
+from ledger.domain.pricing.models import load_price
+from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.domain.pricing.rate_card import (
     CardPrice,
     RateCard,
     UsageKey,
@@ -22,7 +22,7 @@ from ledger.domain.rate_card import (
     context_band,
     find_price,
 )
-from ledger.domain.rating import UsageTotals, rate_window
+from ledger.domain.pricing.rating import UsageTotals, rate_window
 
 AT = datetime(2023, 11, 1, tzinfo=UTC)
 KEY = LineKey(AT, AT.replace(month=12), "m", "standard", "", "", 0, "input_uncached", 1)

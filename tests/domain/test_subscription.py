@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ledger.domain.billing.subscription import Subscription, subscription_at
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.subscription import Subscription, subscription_at
 
 SIGNED = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MOVED = datetime(2024, 6, 20, tzinfo=UTC)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ledger.domain.energy.tariff import TariffPoint, cut, energy_cost
 from ledger.domain.errors import ConflictError
 from ledger.domain.period import Period, local_day, midnight
-from ledger.domain.tariff import TariffPoint, cut, energy_cost
 
 ZONE = "Europe/Copenhagen"
 TEN_KW_HOUR_MJ = 10_000_000 * 3_600

@@ -9,10 +9,10 @@ import pytest
 
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.exports import EXPORT_FORMATS
-from ledger.flows.allocate import allocate
-from ledger.flows.invoice import issue_invoice
-from ledger.reports.export import How, export_files
-from ledger.reports.revenue import revenue_report, to_json, to_table
+from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.cost.allocate import allocate
+from ledger.reports.billing.revenue import revenue_report, to_json, to_table
+from ledger.reports.books.export import How, export_files
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
 from tests.flows.billing import (

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from ledger.domain.author import Author
-from ledger.flows.book_revenue import book_revenue
-from ledger.flows.enter import enter_rate_card, enter_subscription
-from ledger.flows.parties import enter_customer, enter_entity
-from ledger.flows.rate import rate
+from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.pricing.rate import rate
+from ledger.flows.reference.enter import enter_rate_card, enter_subscription
+from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewCustomer, NewEntity, NewRateCard, NewSubscription, read_input
 from tests.support.books import Books, Buyer, Tokens

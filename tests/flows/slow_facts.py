@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from ledger.domain.author import Author
-from ledger.flows.enter import enter_asset, enter_facility, enter_rate_card, enter_tariff
-from ledger.flows.parties import enter_customer, enter_entity
+from ledger.flows.reference.enter import enter_asset, enter_facility, enter_rate_card, enter_tariff
+from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.inputs import (
     NewAsset,

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from ledger.flows.allocate import allocate
+from ledger.flows.cost.allocate import allocate
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import LATER, QUARTER, START, at

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from ledger.flows.allocate import allocate
-from ledger.store.margin import find_metered_spans
+from ledger.flows.cost.allocate import allocate
+from ledger.store.cost.margin import find_metered_spans
 from ledger.store.queries import Connection
 from tests.support.books import Books
 from tests.support.one_gpu import GPU, LATER, START, at, meters_of, one_gpu, steady

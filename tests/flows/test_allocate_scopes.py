@@ -3,7 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from ledger.flows.allocate import allocate
+from ledger.flows.cost.allocate import allocate
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import (

@@ -13,19 +13,19 @@ import polars as pl
 import pytest
 
 from ledger.domain.errors import ConflictError, InvalidInputError
-from ledger.domain.fact import Reason
-from ledger.flows.archive import archive, drop_day, write_archive
-from ledger.flows.archived_facts import trace_line
-from ledger.flows.fold import fold
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.invoice import issue_invoice
-from ledger.flows.limits import IngestLimits
-from ledger.flows.replay import replay_quarantine
-from ledger.store import invoice as store
-from ledger.store.archive_files import read_archived, scan_archived
+from ledger.domain.metering.fact import Reason
+from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.metering.archive import archive, drop_day, write_archive
+from ledger.flows.metering.archived_facts import trace_line
+from ledger.flows.metering.fold import fold
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.metering.replay import replay_quarantine
+from ledger.store.billing import invoice as store
 from ledger.store.connect import connect
+from ledger.store.metering.archive_files import read_archived, scan_archived
+from ledger.store.metering.retention import close_day, close_days, list_archived, list_fact_days
 from ledger.store.queries import Connection
-from ledger.store.retention import close_day, close_days, list_archived, list_fact_days
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.database import Database
 from tests.support.usage import (

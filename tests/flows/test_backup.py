@@ -14,21 +14,21 @@ from pathlib import Path
 import pytest
 
 from ledger.domain.errors import ConflictError, LedgerError, NotFoundError, UnavailableError
-from ledger.flows.archive import archive
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.backup import back_up
-from ledger.flows.check import check_windows
+from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.check_seals import check_seals
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.invoice import issue_invoice
+from ledger.flows.metering.archive import archive
+from ledger.flows.metering.check import check_windows
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.restore import RestoreReport, restore
 from ledger.flows.settle import settle
 from ledger.store.backup import count_tables
 from ledger.store.backup_files import MANIFEST, Manifest
 from ledger.store.connect import connect
+from ledger.store.metering.retention import list_archived
 from ledger.store.pg_programs import _apart, running_program
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection
-from ledger.store.retention import list_archived
 from tests.flows.test_archive import BEFORE, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.database import Database, fresh_database

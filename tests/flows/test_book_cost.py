@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from ledger.flows.allocate import allocate
-from ledger.flows.book_cost import book_cost
+from ledger.flows.books.book_cost import book_cost
+from ledger.flows.cost.allocate import allocate
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import GPU, LATER, START, at, one_gpu, steady

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from ledger.domain.errors import LedgerError
-from ledger.flows.enter import enter_price
-from ledger.flows.invoice import IssueRules, issue_invoice
+from ledger.flows.billing.invoice import IssueRules, issue_invoice
+from ledger.flows.reference.enter import enter_price
+from ledger.store.books.journal import sum_accounts
 from ledger.store.connect import draw_cut_off
-from ledger.store.journal import sum_accounts
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewPrice, read_input
 from tests.flows.billing import AUTHOR, NOVEMBER, NOW, balance_of, settled, subscribed

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ledger.flows.check import CheckReport, CheckSizes, check_windows
-from ledger.flows.release import release_suspense
+from ledger.flows.metering.check import CheckReport, CheckSizes, check_windows
+from ledger.flows.metering.release import release_suspense
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_order import in_some_order, some_events

@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 from ledger.domain.errors import ConflictError, UnavailableError
-from ledger.flows.archive import archive, write_archive
-from ledger.flows.check import CheckSizes, check_windows
-from ledger.store.check import one_snapshot
+from ledger.flows.metering.archive import archive, write_archive
+from ledger.flows.metering.check import CheckSizes, check_windows
 from ledger.store.connect import connect
+from ledger.store.metering.check import one_snapshot
+from ledger.store.metering.retention import close_day, drop_archived_day, list_archived
 from ledger.store.queries import Connection
-from ledger.store.retention import close_day, drop_archived_day, list_archived
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY, fill
 from tests.support.database import Database
 from tests.support.usage import attempt, correction, keyed

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from ledger.domain.prices import PRICE_MODELS
-from ledger.flows.book_revenue import book_revenue
-from ledger.flows.check import check_windows
-from ledger.flows.check_books import check_books
-from ledger.flows.enter import enter_price
-from ledger.flows.invoice import NO_EXCEPTION, IssueRules, issue_invoice
-from ledger.flows.rate import rate
-from ledger.store.check_books import PROOFS
+from ledger.domain.pricing.models import PRICE_MODELS
+from ledger.flows.billing.invoice import NO_EXCEPTION, IssueRules, issue_invoice
+from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.books.check_books import check_books
+from ledger.flows.metering.check import check_windows
+from ledger.flows.pricing.rate import rate
+from ledger.flows.reference.enter import enter_price
+from ledger.store.books.check_books import PROOFS
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewPrice, read_input

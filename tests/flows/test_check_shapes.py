@@ -7,12 +7,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ledger.domain.ingest import rows
-from ledger.domain.ingest.spread import METERS, WINDOW_US, busy_masks
-from ledger.flows.check import CheckSizes, check_windows
+from ledger.domain.metering import rows
+from ledger.domain.metering.spread import METERS, WINDOW_US, busy_masks
+from ledger.flows.metering.check import CheckSizes, check_windows
 from ledger.store.binary import Rows
 from ledger.store.connect import draw_batch_seq
-from ledger.store.ingest import copy_binary, encode_masks, ensure_partitions
+from ledger.store.metering.ingest import copy_binary, encode_masks, ensure_partitions
 from ledger.store.queries import Connection
 
 DAY = date(2026, 8, 6)

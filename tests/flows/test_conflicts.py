@@ -7,10 +7,10 @@ import pytest
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.domain.ingest.record import Record
-from ledger.flows.conflicts import Resolution, resolve_conflict, show_conflict
-from ledger.flows.replay import expire_quarantine
-from ledger.store.conflicts import count_conflicts, list_conflicts
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.conflicts import Resolution, resolve_conflict, show_conflict
+from ledger.flows.metering.replay import expire_quarantine
+from ledger.store.metering.conflicts import count_conflicts, list_conflicts
 from ledger.store.queries import Connection
 from tests.support.usage import (
     NOW,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.ingest.record import Permission, Record
+from ledger.domain.metering.record import Permission, Record
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_properties import EMPTY, books, tokens_by_customer
 from tests.support.database import Database, execute

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from ledger.domain.errors import ConflictError
-from ledger.domain.fact import Reason
-from ledger.domain.ingest.record import Permission
-from ledger.flows.replay import replay_quarantine
+from ledger.domain.metering.fact import Reason
+from ledger.domain.metering.record import Permission
+from ledger.flows.metering.replay import replay_quarantine
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

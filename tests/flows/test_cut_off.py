@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
-from ledger.domain.ingest.record import RecordOutcome
-from ledger.flows.ingest import prepare_records, store_prepared
-from ledger.flows.turn import Turn
+from ledger.domain.metering.record import RecordOutcome
+from ledger.flows.metering.ingest import prepare_records, store_prepared
+from ledger.flows.metering.turn import Turn
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.database import Database

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ledger.domain.fact import Fate
-from ledger.flows.doubt import DOUBTED_BATCHES
-from ledger.store import ingest as store
+from ledger.domain.metering.fact import Fate
+from ledger.flows.metering.doubt import DOUBTED_BATCHES
+from ledger.store.metering import ingest as store
 from ledger.store.queries import Connection
 from tests.support.usage import Gate, attempt, fates, keyed, open_books
 

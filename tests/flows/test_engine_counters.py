@@ -11,12 +11,12 @@ import pytest
 
 from collectors.scrape import Scraper
 from collectors.settings import Target
-from ledger.domain.counter import counter_deltas
-from ledger.domain.ingest.record import Record
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import ingest, prepare_storage
-from ledger.flows.limits import IngestLimits
-from ledger.store.meter import find_engine_counters
+from ledger.domain.metering.engine_counter import counter_deltas
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import ingest, prepare_storage
+from ledger.flows.metering.limits import IngestLimits
+from ledger.store.energy.meter import find_engine_counters
 from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader
 from ledger.wire.ndjson import batch_events

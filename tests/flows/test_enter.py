@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.flows.enter import (
+from ledger.flows.reference.enter import (
     enter_alias,
     enter_asset,
     enter_deployment,
@@ -16,7 +16,7 @@ from ledger.flows.enter import (
     enter_rate_card,
     enter_subscription,
 )
-from ledger.flows.parties import enter_customer, enter_entity
+from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.inputs import (
     NewAlias,

@@ -6,16 +6,16 @@ from uuid import UUID
 import polars as pl
 import pytest
 
-from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.flows.ingest import (
+from ledger.domain.metering.record import Record, RecordOutcome
+from ledger.flows.metering.ingest import (
     prepare_records,
     prepare_storage,
     resolve_prepared,
     store_prepared,
 )
 from ledger.store.connect import connect, draw_batch_seq
-from ledger.store.ingest import INGEST
-from ledger.store.positions import Partition, insert_position
+from ledger.store.metering.ingest import INGEST
+from ledger.store.metering.positions import Partition, insert_position
 from ledger.store.queries import Connection, Query
 from tests.flows.billing import WINDOW, settled, subscribed
 from tests.support.asking import ask_as

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from ledger.domain.errors import UnavailableError
-from ledger.flows.fold import FoldStep, fold, fold_when_due
-from ledger.flows.invoice import issue_invoice
-from ledger.flows.rate import rate
-from ledger.store import invoice as store
+from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.metering.fold import FoldStep, fold, fold_when_due
+from ledger.flows.pricing.rate import rate
+from ledger.store.billing import invoice as store
 from ledger.store.connect import CutOff, connect, draw_cut_off
+from ledger.store.metering.retention import FOLDS, fold_rows, try_lock_fold
 from ledger.store.queries import Connection
-from ledger.store.retention import FOLDS, fold_rows, try_lock_fold
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card, pages
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.fact import Fate
-from ledger.domain.ingest.record import Record
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader
 from ledger.wire.columnar_write import encode_columnar

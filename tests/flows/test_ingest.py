@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.domain.fact import Fate, Reason
-from ledger.domain.ingest.record import Permission, Record
-from ledger.flows.limits import IngestLimits
+from ledger.domain.metering.fact import Fate, Reason
+from ledger.domain.metering.record import Permission, Record
+from ledger.flows.metering.limits import IngestLimits
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.support.database import Database

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.ingest.record import Record
-from ledger.flows.ingest import ingest
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.ingest import ingest
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.database import Database

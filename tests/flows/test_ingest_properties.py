@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.ingest.record import Record
+from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
 from tests.support.database import Database, execute
 from tests.support.usage import (

@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfReader
 
 from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError, NotFoundError
-from ledger.flows.invoice import (
+from ledger.flows.billing.invoice import (
     NO_EXCEPTION,
     IssuedInvoice,
     IssueRules,
@@ -19,7 +19,7 @@ from ledger.flows.invoice import (
     pending_adjustments,
     preview_invoice,
 )
-from ledger.store import invoice as store
+from ledger.store.billing import invoice as store
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.flows.billing import (

@@ -7,8 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
-from ledger.flows.enter import enter_price, enter_rate_card, enter_subscription
-from ledger.flows.invoice import (
+from ledger.flows.billing.invoice import (
     NO_EXCEPTION,
     IssuedInvoice,
     IssueRules,
@@ -17,7 +16,8 @@ from ledger.flows.invoice import (
     pending_adjustments,
     preview_invoice,
 )
-from ledger.store import invoice as store
+from ledger.flows.reference.enter import enter_price, enter_rate_card, enter_subscription
+from ledger.store.billing import invoice as store
 from ledger.store.connect import connect, draw_batch_seq
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewPrice, NewRateCard, NewSubscription, read_input

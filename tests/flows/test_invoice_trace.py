@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from ledger.flows.enter import enter_price, enter_rate_card, enter_subscription
-from ledger.flows.invoice import issue_invoice, pending_adjustments
-from ledger.flows.rate import rate
-from ledger.store import invoice as store
+from ledger.flows.billing.invoice import issue_invoice, pending_adjustments
+from ledger.flows.pricing.rate import rate
+from ledger.flows.reference.enter import enter_price, enter_rate_card, enter_subscription
+from ledger.store.billing import invoice as store
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewPrice, NewRateCard, NewSubscription, read_input
 from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced

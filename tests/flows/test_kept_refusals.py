@@ -4,11 +4,11 @@ import pytest
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.domain.ingest.record import Record
-from ledger.domain.ingest.refusals import KEPT_OF_BODY
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.limits import IngestLimits
-from ledger.flows.replay import dismiss_quarantine, replay_quarantine
+from ledger.domain.metering.record import Record
+from ledger.domain.metering.refusals import KEPT_OF_BODY
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.metering.replay import dismiss_quarantine, replay_quarantine
 from ledger.store.connect import draw_cut_off
 from ledger.store.operations import count_quarantined, list_quarantine, sum_receipts_to_cut_off
 from ledger.store.queries import Connection

@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.domain.errors import NotFoundError
-from ledger.flows.keys import authenticate, create_api_key, revoke_api_key
+from ledger.flows.reference.keys import authenticate, create_api_key, revoke_api_key
 from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import NewApiKey, read_input

@@ -7,10 +7,10 @@ import pytest
 
 from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import LONGEST_PAUSE
-from ledger.flows.invoice import issue_invoice
+from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.settle import settle
-from ledger.reports.margin import margin_report
-from ledger.reports.status import read_status
+from ledger.reports.cost.margin import margin_report
+from ledger.reports.metering.status import read_status
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from ledger.store.standing import list_parked

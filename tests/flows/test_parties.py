@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.errors import ConflictError, NotFoundError
-from ledger.flows.invoice import issue_invoice, preview_invoice
-from ledger.flows.parties import change_customer, change_entity, enter_customer
-from ledger.flows.resources import BY_WORD, show_one
+from ledger.flows.billing.invoice import issue_invoice, preview_invoice
+from ledger.flows.reference.parties import change_customer, change_entity, enter_customer
+from ledger.flows.reference.resources import BY_WORD, show_one
 from ledger.store.queries import Connection
 from ledger.wire.changes import CustomerChange, EntityChange
 from ledger.wire.errors import InputError

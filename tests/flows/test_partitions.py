@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from ledger.flows.release import release_suspense
+from ledger.flows.metering.release import release_suspense
 from ledger.store.queries import Connection
 from tests.support.usage import NOW, Gate, add_customer, attempt, keyed, open_books
 

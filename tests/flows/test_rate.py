@@ -3,10 +3,10 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from ledger.flows.enter import enter_price
+from ledger.flows.reference.enter import enter_price
 from ledger.store.connect import draw_cut_off
+from ledger.store.pricing.rating import list_unpriced
 from ledger.store.queries import Connection
-from ledger.store.rating import list_unpriced
 from ledger.wire.inputs import NewPrice, read_input
 from tests.flows.billing import AUTHOR, NOW, WINDOW, azure_hours, balance_of, settled, subscribed
 from tests.support.books import Buyer, Tokens

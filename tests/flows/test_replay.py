@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from ledger.domain.errors import ConflictError, NotFoundError
-from ledger.domain.ingest.record import Record
-from ledger.flows.replay import expire_quarantine, replay_quarantine
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.replay import expire_quarantine, replay_quarantine
 from ledger.store.queries import Connection
 from tests.support.usage import (
     NOW,

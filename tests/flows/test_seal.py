@@ -9,17 +9,17 @@ import polars as pl
 import pytest
 
 from ledger.domain.errors import ConflictError
-from ledger.flows.archive import archive
-from ledger.flows.check import check_windows
+from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.check_seals import check_seals
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.invoice import issue_invoice
+from ledger.flows.metering.archive import archive
+from ledger.flows.metering.check import check_windows
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.seal import seal, seal_when_due
 from ledger.flows.settle import settle
-from ledger.store.archive_files import sha256_of
 from ledger.store.connect import connect, draw_batch_seq
+from ledger.store.metering.archive_files import sha256_of
+from ledger.store.metering.retention import list_archived
 from ledger.store.queries import Connection
-from ledger.store.retention import list_archived
 from ledger.store.seal import ARCHIVED, TABLES
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card

@@ -10,9 +10,9 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.settle import settle
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection
 from ledger.store.standing import list_parked
 from tests.flows.billing import subscribed

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ledger.flows.enter import enter_alias
-from ledger.flows.release import release_suspense
+from ledger.flows.metering.release import release_suspense
+from ledger.flows.reference.enter import enter_alias
+from ledger.store.metering.suspense import list_suspense
 from ledger.store.queries import Connection
-from ledger.store.suspense import list_suspense
 from ledger.wire.inputs import NewAlias, read_input
 from tests.support.usage import (
     AUTHOR,

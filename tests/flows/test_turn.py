@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ledger.flows.turn import ClaimLostError, TurnAfter
+from ledger.flows.metering.turn import ClaimLostError, TurnAfter
 
 
 async def test_a_batch_moves_only_when_the_one_before_is_done() -> None:

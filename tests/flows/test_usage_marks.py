@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.fact import MARKS
-from ledger.domain.ingest.record import Record
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.release import release_suspense
-from ledger.reports.status import read_status
-from ledger.reports.usage import to_json, to_table, usage_report
+from ledger.domain.metering.fact import MARKS
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.release import release_suspense
+from ledger.reports.metering.status import read_status
+from ledger.reports.metering.usage import to_json, to_table, usage_report
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.usage import (

@@ -8,12 +8,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ledger.flows.ingest import prepare_storage
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.watch import end_frozen, measure
 from ledger.store import operations
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
+from ledger.store.metering.retention import close_day, close_days, list_fact_days
 from ledger.store.queries import Connection, load_queries
-from ledger.store.retention import close_day, close_days, list_fact_days
 from tests.flows.test_cut_off import LOST, facts_seen, held_batch
 from tests.support.database import Database
 from tests.support.plans import explain

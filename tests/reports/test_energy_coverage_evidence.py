@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from ledger.domain.errors import MissingInputError, NotFoundError
-from ledger.flows.allocate import allocate
-from ledger.reports import coverage, energy
-from ledger.reports.coverage import coverage_report
-from ledger.reports.energy import energy_report
-from ledger.reports.evidence import trace_cost_line
+from ledger.flows.cost.allocate import allocate
+from ledger.reports.cost.evidence import trace_cost_line
+from ledger.reports.cost.margin import margin_report
+from ledger.reports.energy import energy
+from ledger.reports.energy.energy import energy_report
 from ledger.reports.findings import to_lines
-from ledger.reports.margin import margin_report
+from ledger.reports.metering import coverage
+from ledger.reports.metering.coverage import coverage_report
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens

@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from ledger.domain.errors import InvalidInputError, MissingInputError
-from ledger.flows.allocate import allocate
-from ledger.reports.margin import MarginReport, margin_report
-from ledger.reports.margin_text import to_json, to_table
+from ledger.flows.cost.allocate import allocate
+from ledger.reports.cost.margin import MarginReport, margin_report
+from ledger.reports.cost.margin_text import to_json, to_table
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger.domain.counter import CounterDelta, counter_deltas
+from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
 from ledger.store.connect import connect
-from ledger.store.meter import METER, find_engine_counters
+from ledger.store.energy.meter import METER, find_engine_counters
 from ledger.store.queries import Connection
 from tests.support.database import Database
 from tests.support.plans import explain

@@ -9,11 +9,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ledger.flows.parties import enter_customer
-from ledger.store import cost
+from ledger.flows.reference.parties import enter_customer
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
+from ledger.store.cost import cost
+from ledger.store.metering.retention import try_lock_fold
 from ledger.store.queries import Connection
-from ledger.store.retention import try_lock_fold
 from ledger.wire.inputs import NewCustomer, read_input
 from tests.flows.slow_facts import AUTHOR, enter_parties
 from tests.support.database import Database

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from ledger.domain.errors import ConflictError, UnavailableError
-from ledger.store.postgres import EmbeddedServer, embedded_server, open_server, running_url
+from ledger.embedded.postgres import EmbeddedServer, embedded_server, open_server, running_url
 from ledger.store.roles import API, OWNER, WORKER, RolePasswords, bootstrap_roles
 
 

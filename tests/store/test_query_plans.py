@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection, Query, load_queries
 from tests.support.asking import ask_as
 from tests.support.database import Database, fresh_database, run_apart

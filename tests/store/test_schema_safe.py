@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger.flows.ingest import prepare_storage
+from ledger.embedded.postgres import EmbeddedServer
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
+from ledger.store.metering.retention import close_days
 from ledger.store.migrate import migrate_in_thread
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection
-from ledger.store.retention import close_days
 from ledger.store.roles import API, OWNER, WORKER, grant_database
 from tests.flows.billing import azure_hours, settled, subscribed
 from tests.support.asking import ask_as

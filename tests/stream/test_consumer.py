@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 from kafka import KafkaProducer
 
-from ledger.domain.ingest.record import Record
-from ledger.flows.ingest import PositionLostError, ingest
-from ledger.flows.position import start_partition
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.ingest import PositionLostError, ingest
+from ledger.flows.metering.position import start_partition
 from ledger.settings import Settings
-from ledger.store.positions import Partition, PositionMove
+from ledger.store.metering.positions import Partition, PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.consumer import run_worker
 from tests.support.database import Database

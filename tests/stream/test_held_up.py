@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ledger import clock
-from ledger.domain.ingest.record import Record
-from ledger.flows.ingest import prepare_storage
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.watch import end_frozen
 from ledger.store.connect import SESSION, WRITING, connect, draw_cut_off
 from ledger.store.queries import Connection

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ledger.domain.ingest.record import Record
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.limits import IngestLimits
-from ledger.flows.replay import replay_quarantine
+from ledger.domain.metering.record import Record
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.metering.replay import replay_quarantine
 from ledger.store.operations import count_dead_letters
 from ledger.store.queries import Connection
 from ledger.stream.isolation import Isolation

@@ -17,8 +17,8 @@ from pathlib import Path
 from ledger.stream.memory import collect_rarely, give_back_compiler, share_heaps
 
 share_heaps()
-from ledger.domain.ingest.prepare import prepare
-from ledger.domain.ingest.record import Record
+from ledger.domain.metering.prepare import prepare
+from ledger.domain.metering.record import Record
 
 collect_rarely()
 LINE = (

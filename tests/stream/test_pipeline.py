@@ -5,10 +5,10 @@ from asyncio import CancelledError
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-from ledger.flows.limits import IngestLimits
+from ledger.flows.metering.limits import IngestLimits
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
-from ledger.store.positions import Partition, PositionMove
+from ledger.store.metering.positions import Partition, PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.consumer import _Topic, _Worker
 from ledger.stream.pipeline import Batch, Pipeline

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.backup import back_up
-from ledger.flows.check import check_windows
+from ledger.flows.metering.check import check_windows
 from ledger.flows.restore import restore
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection
 from tests.stream.test_consumer import batches, produce, running, settings_for, until_received
 from tests.support.database import Database, fresh_database

@@ -22,13 +22,13 @@ from ledger.demo import own_fleet
 from ledger.demo.deliver import usage_batches, write_recording
 from ledger.demo.entries import entries
 from ledger.domain.author import Author
-from ledger.flows.ingest import prepare_storage
-from ledger.flows.keys import create_api_key
-from ledger.flows.resources import enter_of
+from ledger.embedded.postgres import EmbeddedServer
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.reference.keys import create_api_key
+from ledger.flows.reference.resources import enter_of
 from ledger.flows.settle import settle
 from ledger.settings import Settings
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.queries import Connection
 from ledger.stream.consumer import run_worker
 from ledger.wire.batch import Batch

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import asyncpg
 
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.migrate import migrate
-from ledger.store.postgres import EmbeddedServer
 from ledger.store.roles import API, OWNER, SUPERUSER, WORKER, bootstrap_roles, grant_database
 
 TEMPLATE = "tokenledger_template"

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger.domain.author import Author
-from ledger.domain.ingest.record import Record, RecordOutcome
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import ingest, prepare_storage
-from ledger.flows.limits import IngestLimits
-from ledger.flows.parties import enter_customer, enter_entity
+from ledger.domain.metering.record import Record, RecordOutcome
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import ingest, prepare_storage
+from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader
 from ledger.wire.inputs import NewCustomer, NewEntity, read_input

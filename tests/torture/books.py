@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from ledger.flows.check import check_windows
-from ledger.store.archive_files import scan_archived
+from ledger.flows.metering.check import check_windows
 from ledger.store.connect import connect
+from ledger.store.metering.archive_files import scan_archived
+from ledger.store.metering.retention import list_archived
 from ledger.store.operations import list_sequence_gaps
 from ledger.store.queries import Connection
-from ledger.store.retention import list_archived
 from tests.torture.model import WINDOW_S, Delivery, Identity, Truth, contents, work_out
 from tests.torture.sending import KNOWN, SEQUENCED, Sent
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
-from ledger.domain.ingest.record import Record
-from ledger.flows.directory import DirectoryCache
-from ledger.flows.ingest import ingest, prepare_storage
-from ledger.flows.limits import IngestLimits
+from ledger.domain.metering.record import Record
+from ledger.embedded.postgres import EmbeddedServer, open_server
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import ingest, prepare_storage
+from ledger.flows.metering.limits import IngestLimits
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer, open_server
 from ledger.wire.batch import BatchHeader
 from ledger.wire.errors import BatchHeaderError
 from tests.support.database import Database, fresh_database, make_template, server_folder

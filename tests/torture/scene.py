@@ -13,8 +13,8 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from tests.support.database import Database
 from tests.support.kafka import Broker
 from tests.torture.cut_offs import AWAY

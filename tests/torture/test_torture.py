@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.connect import connect
-from ledger.store.postgres import EmbeddedServer
 from tests.support.database import Database, fresh_database, make_template, server_folder
 from tests.support.kafka import Broker
 from tests.torture.books import differences, receipts_of

@@ -14,8 +14,8 @@ from playwright.async_api import Browser, Page, expect
 from ledger import clock
 from ledger.api.app import create_app
 from ledger.domain.author import Author
-from ledger.flows.keys import create_api_key
-from ledger.flows.rate import rate
+from ledger.flows.pricing.rate import rate
+from ledger.flows.reference.keys import create_api_key
 from ledger.settings import Settings
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewApiKey

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ledger.flows.resources import BY_WORD
+from ledger.flows.reference.resources import BY_WORD
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import FxRate, TariffPeriod, read_input, read_texts
 from tests.support.far_inputs import FAR_INPUTS, FAR_PERIODS, FarInput

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from ledger.domain.ingest.bodies import let_bodies_go
-from ledger.domain.ingest.directory import Directory, SourceForm
-from ledger.domain.ingest.judge import KEYED, SEQUENCED
-from ledger.domain.ingest.prepare import Prepared, digest_batches, prepare
-from ledger.domain.ingest.record import Permission, Record
+from ledger.domain.metering.bodies import let_bodies_go
+from ledger.domain.metering.directory import Directory, SourceForm
+from ledger.domain.metering.judge import KEYED, SEQUENCED
+from ledger.domain.metering.prepare import Prepared, digest_batches, prepare
+from ledger.domain.metering.record import Permission, Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.ndjson import encode_events

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ledger.domain.fact import Reason
-from ledger.domain.ingest.columnar import read_columnar
-from ledger.domain.ingest.columns import NAMES
-from ledger.domain.ingest.key import WHAT, WHO
-from ledger.domain.ingest.prepare import Prepared, prepare
-from ledger.domain.ingest.record import Record
+from ledger.domain.metering.columnar import read_columnar
+from ledger.domain.metering.columns import NAMES
+from ledger.domain.metering.fact import Reason
+from ledger.domain.metering.key import WHAT, WHO
+from ledger.domain.metering.prepare import Prepared, prepare
+from ledger.domain.metering.record import Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar import read_columns
 from ledger.wire.columnar_write import encode_columnar

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.fact import Reason
-from ledger.domain.ingest.lines import split_body
-from ledger.domain.ingest.prepare import Prepared, prepare
-from ledger.domain.ingest.record import Record
-from ledger.domain.ingest.times import micros, parse_times
-from ledger.domain.rate_card import BAND_EDGES, context_band
+from ledger.domain.metering.fact import Reason
+from ledger.domain.metering.ndjson.lines import split_body
+from ledger.domain.metering.prepare import Prepared, prepare
+from ledger.domain.metering.record import Record
+from ledger.domain.metering.times import micros, parse_times
+from ledger.domain.pricing.rate_card import BAND_EDGES, context_band
 from ledger.wire.errors import Rfc3339Error, storable
 from ledger.wire.events import CorrectionEvent, EnergyEvent, UsageEvent, explain, parse_event
 from ledger.wire.rfc3339 import parse_rfc3339

@@ -4,10 +4,10 @@ import json
 from typing import Any
 from uuid import UUID
 
-from ledger.domain.ingest.contents import contents
-from ledger.domain.ingest.octets import WORD
-from ledger.domain.ingest.prepare import prepare
-from ledger.domain.ingest.record import Record
+from ledger.domain.arrays import WORD
+from ledger.domain.metering.contents import contents
+from ledger.domain.metering.prepare import prepare
+from ledger.domain.metering.record import Record
 from ledger.wire.batch import BatchHeader
 from tests.domain.ingest.test_decode import NOW, prepared
 from tests.wire.samples import counters_event, energy_event, usage_event

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ledger.domain.ingest.columns import NAMES, energy_frame, usage_frame
-from ledger.domain.ingest.decode import Reject, decode_items
-from ledger.domain.ingest.fast import read_shaped
-from ledger.domain.ingest.items import split_records
-from ledger.domain.ingest.parts import frames_of
-from ledger.domain.ingest.record import Record
-from ledger.domain.ingest.shape import learn, match
-from ledger.domain.ingest.structs import CountersEvent, EnergyEvent
+from ledger.domain.metering.columns import NAMES, energy_frame, usage_frame
+from ledger.domain.metering.decode import Reject, decode_items
+from ledger.domain.metering.fast import read_shaped
+from ledger.domain.metering.items import split_records
+from ledger.domain.metering.ndjson.shape import learn, match
+from ledger.domain.metering.parts import frames_of
+from ledger.domain.metering.record import Record
+from ledger.domain.metering.structs import CountersEvent, EnergyEvent
 from ledger.wire.batch import BatchHeader
 from ledger.wire.events import ENERGY
 from tests.domain.ingest.test_decode import SAMPLES, VALUES, places

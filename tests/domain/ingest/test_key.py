@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ledger.domain.fact import TierSource, tier_source, with_tier_source
-from ledger.domain.ingest.directory import DatedName, Directory, TierRule
-from ledger.domain.ingest.items import COMPILED_BYTES_MIN
-from ledger.domain.ingest.key import assign_keys, content_id
-from ledger.domain.ingest.numbering import combined, first_rows
-from ledger.domain.ingest.times import micros
+from ledger.domain.metering.directory import DatedName, Directory, TierRule
+from ledger.domain.metering.fact import TierSource, tier_source, with_tier_source
+from ledger.domain.metering.items import COMPILED_BYTES_MIN
+from ledger.domain.metering.key import assign_keys, content_id
+from ledger.domain.metering.numbering import combined, first_rows
+from ledger.domain.metering.times import micros
 from tests.domain.ingest.test_decode import NOW, prepared
 from tests.wire.samples import usage_event
 

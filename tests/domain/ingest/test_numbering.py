@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.ingest.numbering import combined, first_rows, grouped
+from ledger.domain.metering.numbering import combined, first_rows, grouped
 
 KEYS = st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 2**62)), max_size=30)
 

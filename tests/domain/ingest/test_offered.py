@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import given
 
-from ledger.domain.ingest.offered import offered_lines
-from ledger.domain.ingest.prepare import Prepared, prepare
-from ledger.domain.ingest.record import Record
+from ledger.domain.metering.offered import offered_lines
+from ledger.domain.metering.prepare import Prepared, prepare
+from ledger.domain.metering.record import Record
 from tests.domain.ingest.test_decode import SAMPLES, bent_events
 
 NOW = datetime(2026, 8, 7, tzinfo=UTC)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ledger.domain.ingest.columns import NAMES
-from ledger.domain.ingest.digest import content_digests
-from ledger.domain.ingest.items import COMPILED_BYTES_MIN
-from ledger.domain.ingest.prepare import Prepared, prepare
-from ledger.domain.ingest.record import Record
+from ledger.domain.metering.columns import NAMES
+from ledger.domain.metering.digest import content_digests
+from ledger.domain.metering.items import COMPILED_BYTES_MIN
+from ledger.domain.metering.prepare import Prepared, prepare
+from ledger.domain.metering.record import Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.ndjson import encode_events

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.fact import Fate
-from ledger.domain.ingest.record import RecordOutcome, count_fates
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.record import RecordOutcome, count_fates
 
 
 @given(

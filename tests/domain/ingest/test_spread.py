@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ledger.domain.apportion import cumulative_split
-from ledger.domain.busy import mask_of
-from ledger.domain.ingest.rows import moment
-from ledger.domain.ingest.spread import (
+from ledger.domain.metering.busy import mask_of
+from ledger.domain.metering.rows import moment
+from ledger.domain.metering.spread import (
     WINDOW_US,
     activity_windows,
     busy_masks,

@@ -1,0 +1,176 @@
+"""`tokenledger backfill`: requests of the past from CSV or NDJSON, every row with its outcome."""
+
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import click
+
+from ledger import clock
+from ledger.commands.data.imports import pairs
+from ledger.commands.data.show import json_option, print_json, print_table, progress
+from ledger.commands.data.usage_file import digest_of, open_usage_file
+from ledger.commands.options import FILE, delimiter_option
+from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.flows.metering.backfill import (
+    BODY_BYTES_MAX,
+    CONFLICT,
+    CORRECTED,
+    CREATED,
+    DUPLICATE,
+    OUTCOMES,
+    BackfillReport,
+    Options,
+)
+from ledger.flows.metering.backfill import backfill as run_backfill
+from ledger.flows.metering.backfill_rows import TARGETS, RowShape
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.metering.limits import limits_of
+from ledger.flows.reference.known_file import claim_file
+from ledger.store.queries import Connection
+
+FOLDS: dict[str | None, Literal[0, 1]] = {"first": 0, "second": 1}
+MEANING = {
+    CREATED: "counted",
+    CORRECTED: "counted as corrections",
+    "suspense": "kept for a customer nobody knows",
+    DUPLICATE: "already there",
+    "superseded": "replaced by a correction that came before",
+    CONFLICT: "NOT counted: recorded with other content",
+    "rejected": "NOT counted: could not be read",
+}
+
+
+@click.command(
+    help=f"Load usage of requests from FILE. What columns can mean: {', '.join(TARGETS)}."
+)
+@click.argument("file", type=FILE)
+@click.option("--map", "mapped", multiple=True, help="MEANING=COLUMN, like input=ContextTokens.")
+@click.option("--set", "fixed", multiple=True, help="MEANING=VALUE for every row.")
+@click.option("--tz", default="UTC", show_default=True, help="Of times without an offset.")
+@click.option(
+    "--fold",
+    type=click.Choice(["first", "second"]),
+    help="Which one a time without an offset is that --tz has twice.",
+)
+@click.option("--source", help="What the file is called; by default its base name.")
+@delimiter_option
+@click.option("--correct", is_flag=True, help="Mean it: lines that changed correct what is there.")
+@click.option("--again", is_flag=True, help="Mean it: the same bytes count under a second name.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen and write nothing.")
+@json_option
+@database_options
+@click.pass_context
+def backfill(
+    ctx: click.Context,
+    database: Database,
+    file: Path,
+    *,
+    mapped: Sequence[str],
+    fixed: Sequence[str],
+    tz: str,
+    fold: str | None,
+    source: str | None,
+    delimiter: str,
+    correct: bool,
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    columns = pairs(mapped, "--map")
+    shape = RowShape(
+        source=source or file.name,
+        targets=tuple(columns),
+        fixed=pairs(fixed, "--set"),
+        zone=_zone(tz),
+        fold=FOLDS.get(fold),
+    )
+    options = Options(
+        author_of("backfill").actor,
+        limits_of(database.settings, body_bytes_max=BODY_BYTES_MAX),
+        correct=correct,
+        dry_run=dry_run,
+    )
+
+    digest = digest_of(file)
+
+    async def load(connection: Connection) -> BackfillReport:
+        await prepare_storage(connection, now=clock.now())
+        with (
+            open_usage_file(file, tuple(columns.values()), delimiter=delimiter) as rows,
+            progress(f"backfill {file.name}") as advance,
+        ):
+            # A file whose columns are wrong is refused here, and not known yet.
+            head = list(islice(rows, 1))
+            await claim_file(
+                connection,
+                digest,
+                shape.source,
+                actor=options.actor,
+                again=again,
+                dry_run=dry_run,
+            )
+            return await run_backfill(
+                connection,
+                chain(head, rows),
+                shape,
+                options=options,
+                now=clock.now(),
+                advance=advance,
+            )
+
+    report = database.run(load)
+    if as_json:
+        print_json(_plain(report, dry_run))
+    else:
+        _show(report, dry_run)
+    if report.outcomes[CONFLICT] or report.outcomes["rejected"]:
+        ctx.exit(1)
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise click.BadParameter(f"{name!r} is no time zone", param_hint="--tz") from None
+
+
+def _plain(report: BackfillReport, dry_run: bool) -> dict[str, object]:
+    return {
+        "source": report.source,
+        "dry_run": dry_run,
+        "rows": report.rows,
+        **{outcome: report.outcomes[outcome] for outcome in OUTCOMES},
+        "samples": [
+            {"line": line, "outcome": outcome, "detail": detail}
+            for outcome, kept in report.samples.items()
+            for line, detail in kept
+        ],
+    }
+
+
+def _show(report: BackfillReport, dry_run: bool) -> None:
+    rows = [(name, report.outcomes[name], MEANING[name]) for name in OUTCOMES]
+    seen = [(name, count, meaning) for name, count, meaning in rows if count]
+    title = f"{report.source}: {report.rows:,} rows{', nothing written' if dry_run else ''}"
+    print_table(title, ("outcome", "rows", ""), [(n, c, m) for n, c, m in seen])
+    if report.rows and report.outcomes[DUPLICATE] == report.rows:
+        click.echo("Nothing changed: every row was there already.")
+    for outcome, kept in report.samples.items():
+        for line, detail in kept:
+            click.echo(f"line {line}: {outcome}: {detail}", err=True)
+    if report.outcomes[CONFLICT]:
+        click.echo(
+            f"error: {report.outcomes[CONFLICT]:,} lines of {report.source} say something else than"
+            " what is recorded under their numbers. If the file was corrected, say --correct; if it"
+            " is another file, map or zone, give it a --source of its own (and say --again).",
+            err=True,
+        )
+    if report.outcomes["rejected"]:
+        count = report.outcomes["rejected"]
+        click.echo(f"error: {count:,} lines could not be read and are in quarantine.", err=True)

@@ -1,0 +1,138 @@
+"""`tokenledger list`, `show` and `change`: what was entered, whatever its kind."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ledger import clock
+from ledger.commands.data.imports import pairs
+from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.domain.errors import NotFoundError
+from ledger.flows.reference.resources import (
+    BY_WORD,
+    RESOURCES,
+    Asked,
+    Resource,
+    list_page,
+    show_one,
+    without_place,
+)
+from ledger.store.queries import Connection
+from ledger.wire.inputs import read_input, typed_texts
+
+PAGE = 1_000
+CHANGING = [each.noun for each in RESOURCES if each.change is not None]
+
+
+class _Kind(click.ParamType[Resource]):
+    """One of the resources, by any of its words."""
+
+    name = "kind"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Resource:
+        """The resource a word names; a usage error lists them."""
+        found = BY_WORD.get(value.lower())
+        if found is None:
+            self.fail(f"{value!r} is none of {', '.join(e.path for e in RESOURCES)}", param, ctx)
+        return found
+
+
+kind_argument = click.argument("kind", type=_Kind())
+
+
+@click.command("list", help=f"List KIND: {', '.join(each.path for each in RESOURCES)}.")
+@kind_argument
+@click.option("--entity", help="Only of this entity.")
+@json_option
+@database_options
+def list_(database: Database, kind: Resource, *, entity: str | None, as_json: bool) -> None:
+    """List everything of a kind as it is recorded now."""
+    rows = database.run(lambda connection: _every(connection, kind, entity))
+    if as_json:
+        print_json({"items": rows, "next": None})
+    else:
+        _print(kind, kind.about.capitalize(), rows)
+
+
+@click.command(help="Show one of KIND by its ID: what holds now, and what held or will hold when.")
+@kind_argument
+@click.argument("one", metavar="ID")
+@json_option
+@database_options
+def show(database: Database, kind: Resource, one: str, *, as_json: bool) -> None:
+    """Show what is recorded under an id."""
+    found = database.run(lambda connection: show_one(connection, kind, one, now=clock.now()))
+    if found is None:
+        raise NotFoundError(f"There is no {kind.noun} {one}.", f"See tokenledger list {kind.path}.")
+    if as_json:
+        print_json(found)
+        return
+    title = f"{kind.noun} {one}"
+    versions = found["versions"]
+    if found["now"] is not None:
+        print_table(title, ("", "now"), list(found["now"].items()))
+    if len(versions) > 1 or found["now"] is None:
+        _print(kind, f"{title}: every validity recorded now", versions)
+
+
+@click.command(help=f"Change KIND ({' or '.join(CHANGING)}) ID from a day on; the rest stays.")
+@click.argument("kind", type=click.Choice(CHANGING))
+@click.argument("one", metavar="ID")
+@click.option("--from", "valid_from", required=True, help="The first day, in the entity's zone.")
+@click.option("--to", "valid_to", help="The first day on which it no longer holds.")
+@click.option("--set", "fields", multiple=True, required=True, help="FIELD=VALUE; may be empty.")
+@click.option("--reason", default="changed on the command line", help="Kept with the change.")
+@database_options
+def change(
+    database: Database,
+    kind: str,
+    one: str,
+    *,
+    valid_from: str,
+    valid_to: str | None,
+    fields: Sequence[str],
+    reason: str,
+) -> None:
+    """Change details of an entity or a customer."""
+    what = BY_WORD[kind].change
+    assert what is not None
+    said = pairs(fields, "--set")
+    nothing = {n: None if n in what.model.may_be_nothing else "" for n, t in said.items() if not t}
+    cells = {**said, what.model.key: one, "valid_from": valid_from, "valid_to": valid_to or ""}
+    new = read_input(what.model, typed_texts(what.model, cells) | nothing)
+    database.run(lambda connection: what.change(connection, new, author_of(reason)))
+    click.echo(f"{kind} {one} is changed from {valid_from} on.")
+
+
+async def _every(
+    connection: Connection, kind: Resource, entity: str | None
+) -> list[dict[str, Any]]:
+    now = clock.now()
+    rows: list[dict[str, Any]] = []
+    after: Sequence[str] | None = None
+    while True:
+        asked = Asked(limit=PAGE, entity_id=entity, after=after)
+        page = await list_page(connection, kind, asked, now=now)
+        rows += [without_place(row) for row in page]
+        if len(page) < PAGE:
+            return rows
+        after = page[-1]["place"]
+
+
+def _print(kind: Resource, title: str, rows: Sequence[dict[str, Any]]) -> None:
+    first = [kind.key, *kind.columns]
+    columns = [*first, *(name for name in rows[0] if name not in first)] if rows else first
+    cells = [[_cell(row[name]) for name in columns] for row in rows]
+    print_table(title, columns, cells, first=first)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(value) or None
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return value.replace("\n", ", ") if isinstance(value, str) else value

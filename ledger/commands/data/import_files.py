@@ -1,0 +1,10 @@
+"""`tokenledger import` with every kind of file it reads."""
+
+from ledger.commands.data.import_fx import fx
+from ledger.commands.data.import_tariff import tariff
+from ledger.commands.data.imports import import_
+
+__all__ = ["import_"]
+
+import_.add_command(fx)
+import_.add_command(tariff)

@@ -1,0 +1,84 @@
+"""`tokenledger import fx`: exchange rates by day, one pair a row or a column for each currency."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from ledger.commands.data.imports import pairs, read_models, report, select_rows
+from ledger.commands.data.rows import Row, check_columns
+from ledger.commands.data.show import json_option
+from ledger.commands.options import FILE, delimiter_option
+from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.flows.reference.enter import enter_fx_rates
+from ledger.wire.inputs import FxRate, NewFxRates
+
+# What publishers write where a currency was not quoted that day.
+NOT_QUOTED = frozenset({"N/A", "ND", "", None})
+
+
+@click.command("fx")
+@click.argument("file", type=FILE)
+@click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read.")
+@click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row.")
+@click.option("--quotes", help="Columns named by their currency hold its rate, like USD,JPY,GBP.")
+@click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
+@delimiter_option
+@click.option("--replace", is_flag=True, help="Supersede other rates of the same days.")
+@click.option("--reason", help="Kept with the rates; by default the file's name.")
+@json_option
+@database_options
+def fx(
+    database: Database,
+    file: Path,
+    *,
+    mapped: Sequence[str],
+    fixed: Sequence[str],
+    quotes: str | None,
+    where: Sequence[str],
+    delimiter: str,
+    replace: bool,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """Enter exchange rates: one base costs rate quote on a day, says a source.
+
+    A cell that says N/A, or nothing, is skipped and counted. A report takes the last rate published
+    on or before the day of the usage.
+    """
+    rows = select_rows(file, delimiter=delimiter, where=where)
+    columns = pairs(mapped, "--map")
+    currencies = [name.strip() for name in (quotes or "").split(",") if name.strip()]
+    check_columns(file, list(rows[0].cells), [*columns.values(), *currencies])
+    if currencies:
+        rows = _one_pair_a_row(rows, columns, currencies)
+        columns = {}
+    rate_column = columns.get("rate", "rate")
+    quoted = [row for row in rows if row.cells.get(rate_column, "missing") not in NOT_QUOTED]
+    models = read_models(file, quoted, FxRate, mapped=columns, fixed=pairs(fixed, "--set"))
+    author = author_of(reason or f"import of {file.name}")
+    rates = tuple(rate for _, rate in models if isinstance(rate, FxRate))
+    written = 0
+    if rates:
+        new = NewFxRates(rates=rates)
+        written = database.run(lambda c: enter_fx_rates(c, new, author, replace=replace))
+    skipped = len(rows) - len(quoted)
+    report("fx", read=len(rows), written=written, as_json=as_json, skipped=skipped)
+
+
+def _one_pair_a_row(
+    rows: Sequence[Row], columns: Mapping[str, str], currencies: Sequence[str]
+) -> list[Row]:
+    return [
+        Row(
+            row.line,
+            {
+                **{field: row.cells.get(column) for field, column in columns.items()},
+                "quote": currency,
+                "rate": row.cells.get(currency),
+            },
+            row.texts,
+        )
+        for row in rows
+        for currency in currencies
+    ]

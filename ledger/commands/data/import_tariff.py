@@ -1,0 +1,118 @@
+"""`tokenledger import tariff`: electricity prices from a file of any columns, unit and zone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from ledger.commands.data.imports import report, select_rows
+from ledger.commands.data.rows import check_columns
+from ledger.commands.data.show import json_option
+from ledger.commands.data.tariff_file import TariffColumns, price_series
+from ledger.commands.options import FILE, delimiter_option
+from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.domain.author import Author
+from ledger.domain.errors import MissingInputError
+from ledger.flows.reference.enter import enter_tariff, enter_tariff_prices
+from ledger.store.cost.cost_inputs import find_tariff
+from ledger.store.queries import Connection
+from ledger.wire.inputs import NewTariff, NewTariffPrices, read_input
+
+
+@click.command("tariff")
+@click.argument("file", type=FILE)
+@click.option("--tariff", "tariff_id", required=True, help="Id of the tariff, made if it is new.")
+@click.option("--facility", "facility_id", help="The site of a new tariff.")
+@click.option("--currency", help="The currency of a new tariff, like EUR.")
+@click.option("--time-column", required=True, help="When a price begins.")
+@click.option("--end-column", help="When it ends; else --resolution says.")
+@click.option("--price-column", required=True, help="The price.")
+@click.option(
+    "--resolution",
+    type=click.IntRange(1, 60 * 24 * 366),
+    default=60,
+    show_default=True,
+    help="Minutes a price lasts.",
+)
+@click.option("--unit", type=click.Choice(["MWh", "kWh"]), default="MWh", show_default=True)
+@click.option("--zone", default="UTC", show_default=True, help="Of times without an offset.")
+@click.option(
+    "--fold",
+    type=click.Choice(["first", "second"]),
+    help="Which one a local time is that exists twice and stands once in the file.",
+)
+@click.option("--decimal-comma", is_flag=True, help="Prices are written like 12,34.")
+@delimiter_option
+@click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
+@click.option("--replace", is_flag=True, help="Supersede prices of the same times.")
+@click.option("--reason", help="Kept with the prices; by default the file's name.")
+@json_option
+@database_options
+def tariff(
+    database: Database,
+    file: Path,
+    *,
+    tariff_id: str,
+    facility_id: str | None,
+    currency: str | None,
+    delimiter: str,
+    where: Sequence[str],
+    replace: bool,
+    reason: str | None,
+    as_json: bool,
+    **columns: object,
+) -> None:
+    """Enter electricity prices of a tariff, in whatever columns, unit and zone a file has them."""
+    shape = _columns(columns)
+    rows = select_rows(file, delimiter=delimiter, where=where)
+    named = [name for name in (shape.time, shape.end, shape.price) if name is not None]
+    check_columns(file, list(rows[0].cells), named)
+    series = price_series(rows, shape)
+    prices = NewTariffPrices(tariff_id=tariff_id, prices=series.periods)
+    contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
+    author = author_of(reason or f"import of {file.name}")
+    written = database.run(
+        lambda connection: _enter(connection, contract, prices, author=author, replace=replace)
+    )
+    for note in series.notes():
+        click.echo(note, err=True)
+    report("tariff", read=len(rows), written=written, as_json=as_json)
+
+
+def _columns(given: dict[str, object]) -> TariffColumns:
+    zone = str(given["zone"])
+    try:
+        known = ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise click.BadParameter(f"{zone!r} is no time zone", param_hint="--zone") from None
+    return TariffColumns(
+        time=str(given["time_column"]),
+        price=str(given["price_column"]),
+        end=str(given["end_column"]) if given["end_column"] else None,
+        resolution_minutes=int(str(given["resolution"])),
+        per_kwh=given["unit"] == "kWh",
+        decimal_comma=bool(given["decimal_comma"]),
+        zone=known,
+        fold={"first": 0, "second": 1}.get(str(given["fold"])),
+    )
+
+
+async def _enter(
+    connection: Connection,
+    contract: dict[str, str | None],
+    prices: NewTariffPrices,
+    *,
+    author: Author,
+    replace: bool,
+) -> int:
+    async with connection.transaction():
+        if await find_tariff(connection, prices.tariff_id) is None:
+            missing = [name for name in ("facility_id", "currency") if contract[name] is None]
+            if missing:
+                raise MissingInputError(
+                    f"Tariff {prices.tariff_id} is new.", "Give --facility and --currency for it."
+                )
+            new = read_input(NewTariff, {**contract, "name": prices.tariff_id})
+            await enter_tariff(connection, new, author)
+        return await enter_tariff_prices(connection, prices, author, replace=replace)

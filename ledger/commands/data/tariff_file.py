@@ -1,0 +1,147 @@
+"""Rows of a price file into the prices of a tariff, in whatever columns, unit and zone it has."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ledger.commands.data.rows import Row
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.repeated_time import WAY_OUT, LocalTime, Repeated, tell_apart
+from ledger.wire.errors import Rfc3339Error, shorten
+from ledger.wire.inputs import TariffPeriod, read_input
+from ledger.wire.rfc3339 import format_rfc3339, possible_instants
+
+_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)")
+HOLES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TariffColumns:
+    """Where a file keeps times and prices, and what they mean; times are starts of periods.
+
+    `fold` says which pass (0 or 1) a repeated local time is that the file has once.
+    """
+
+    time: str
+    price: str
+    end: str | None
+    resolution_minutes: int
+    per_kwh: bool
+    decimal_comma: bool
+    zone: ZoneInfo
+    fold: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSeries:
+    """The prices of a file in its order, and what a reader should know: repeated hours, holes."""
+
+    periods: tuple[TariffPeriod, ...]
+    repeated: tuple[Repeated, ...]
+    holes: tuple[tuple[datetime, datetime], ...]
+
+    def notes(self) -> list[str]:
+        """What to say of the file, a line each."""
+        said = [str(stretch) for stretch in self.repeated]
+        if self.holes:
+            shown = ", ".join(f"{_short(a)} to {_short(b)}" for a, b in self.holes[:HOLES_SHOWN])
+            more = len(self.holes) - HOLES_SHOWN
+            said.append(
+                f"Between its first and last price the file has none from {shown}"
+                f"{f' and {more:,} more times' if more > 0 else ''}."
+            )
+        return said
+
+
+def price_series(rows: Sequence[Row], columns: TariffColumns) -> PriceSeries:
+    """The prices of the rows; InvalidInputError names lines, and what to do.
+
+    A repeated local hour is told apart by the order of the rows around it.
+    """
+    times = [_local_time(row, columns.time, columns.zone) for row in rows]
+    instants, repeated = tell_apart(times, lone_fold=columns.fold)
+    periods = [_period(row, start, columns) for row, start in zip(rows, instants, strict=True)]
+    in_order = sorted(zip(periods, rows, strict=True), key=lambda pair: pair[0].start)
+    if columns.end is None:
+        _check_resolution(in_order, columns.resolution_minutes)
+    return PriceSeries(
+        tuple(periods), tuple(repeated), tuple(_holes(period for period, _ in in_order))
+    )
+
+
+def _check_resolution(in_order: Sequence[tuple[TariffPeriod, Row]], minutes: int) -> None:
+    """Refuse rows that come at other steps than a price lasts."""
+    lasts = timedelta(minutes=minutes)
+    before = lasts
+    for (one, row), (other, next_row) in pairwise(in_order):
+        step = other.start - one.start
+        if step < lasts or (step > lasts and step == before):
+            raise InvalidInputError(
+                f"Lines {row.line} and {next_row.line} are {step // timedelta(minutes=1)} minutes"
+                f" apart, and a price lasts {minutes}.",
+                "Give --resolution, or --end-column where prices last unlike; choose rows with"
+                " --where where a file holds several series.",
+            )
+        before = step
+
+
+def _holes(in_order: Iterable[TariffPeriod]) -> Iterable[tuple[datetime, datetime]]:
+    for one, other in pairwise(in_order):
+        if one.until < other.start:
+            yield one.until, other.start
+
+
+def _local_time(row: Row, column: str, zone: ZoneInfo) -> LocalTime:
+    if column not in row.cells:
+        raise InvalidInputError(f"Line {row.line} has no {column!r}.", "Mend the row.")
+    text = str(row.cells[column])
+    return LocalTime(row.line, text, _instants(row, text, zone))
+
+
+def _instants(row: Row, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
+    with_seconds = _NO_SECONDS.sub(r"\1:00", text, count=1)
+    try:
+        return possible_instants(with_seconds, zone=zone)
+    except Rfc3339Error as error:
+        raise InvalidInputError(
+            f"Line {row.line}: {error}.", f"Mend the row, look at --zone, or: {WAY_OUT}."
+        ) from error
+
+
+def _period(row: Row, start: datetime, columns: TariffColumns) -> TariffPeriod:
+    try:
+        raw: dict[str, Any] = {"start": format_rfc3339(start)}
+        if columns.end is not None:
+            raw["end"] = format_rfc3339(_end(row, str(row.cells[columns.end]), start, columns.zone))
+        else:
+            raw["resolution_minutes"] = columns.resolution_minutes
+        unit = "price_per_kwh" if columns.per_kwh else "price_per_mwh"
+        raw[unit] = _price(row.cells[columns.price], columns.decimal_comma)
+        return read_input(TariffPeriod, raw)
+    except KeyError as error:
+        raise InvalidInputError(f"Line {row.line} has no {error}.", "Mend the row.") from error
+    except ValueError as error:
+        raise InvalidInputError(f"Line {row.line}: {error}.", "Mend the row.") from error
+
+
+def _end(row: Row, text: str, start: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant after the start that the text can be: an end is read from its start on."""
+    instants = _instants(row, text, zone)
+    return next((instant for instant in instants if instant > start), instants[-1])
+
+
+def _price(text: object, decimal_comma: bool) -> str:
+    if not decimal_comma:
+        return str(text)
+    if not _COMMA.fullmatch(str(text)):
+        raise ValueError(f"price {shorten(text)} is not a number with a decimal comma")
+    return str(text).replace(",", ".")
+
+
+def _short(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%MZ}"

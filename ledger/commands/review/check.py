@@ -1,0 +1,240 @@
+"""`tokenledger check`: do the books prove themselves?"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ledger.commands.data.show import json_option, print_json, progress
+from ledger.commands.serve.database import Database, database_options, open_connection
+from ledger.domain.errors import MissingInputError
+from ledger.domain.seal import Tampering, read_head
+from ledger.flows.books.check_books import BooksReport, check_books
+from ledger.flows.check_seals import SealReport, check_seals
+from ledger.flows.metering.check import CheckReport, check_windows, expected_facts
+from ledger.flows.seal import seal
+from ledger.store.books.check_books import PROOFS, Disagreement
+
+# One more than cores of a small machine: while one waits for its thread, the database still works.
+READERS = 3
+TAMPERINGS_NAMED = 20
+# What each proof is of, for people.
+SAYS = {
+    "charge": "usage and charges",
+    "price": "charges and prices",
+    "revenue": "charges and journal",
+    "journal_entry": "entries that sum to zero",
+    "posting": "receivables by customer",
+    "invoice": "invoices and lines",
+    "invoice_line": "lines and prices",
+    "billed": "lines and charges",
+    "invoiced": "invoices and journal",
+}
+PER_TABLE = {
+    "usage_delta": "usage windows",
+    "activity_delta": "activity windows",
+    "activity_mask": "busy masks",
+}
+
+
+@click.command()
+@click.option("--head", is_flag=True, help="Seal what is stored, print the chain's head, and end.")
+@click.option("--verify-head", metavar="HEAD", help="A head printed before: nothing of it changed.")
+@json_option
+@database_options
+@click.pass_context
+def check(
+    ctx: click.Context,
+    database: Database,
+    head: bool,
+    verify_head: str | None,
+    as_json: bool,
+) -> None:
+    """Prove the books; status 1 where anything differs.
+
+    Every window is added up again from the facts, and usage, charges, prices, journal, invoices and
+    their lines are held against one another; every sealed row must be what it was. A head printed
+    by --head and kept elsewhere vouches for all that was sealed until then.
+    """
+    if verify_head is not None:
+        read_head(verify_head)
+    with database.urls() as urls:
+        if urls.worker is None:
+            raise MissingInputError(
+                "The URL of the worker role is not set.", "Set TOKENLEDGER_WORKER_URL."
+            )
+        if head:
+            _show_head(asyncio.run(_seal(urls.worker)), as_json)
+            return
+        found = asyncio.run(_check(urls.worker, verify_head))
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        _show(found)
+    if found.differing:
+        ctx.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What every part of a check came to."""
+
+    windows: CheckReport
+    milliseconds: int
+    books: BooksReport
+    seals: SealReport
+
+    @property
+    def differing(self) -> int:
+        return self.windows.differing + self.books.differing + len(self.seals.differences)
+
+    @property
+    def rate(self) -> int:
+        """Facts a second."""
+        return self.windows.facts * 1_000 // max(self.milliseconds, 1)
+
+
+async def _seal(url: str) -> str | None:
+    connection = await open_connection(url)
+    try:
+        last = await seal(connection)
+    finally:
+        await connection.close()
+    return last.head if last else None
+
+
+def _show_head(head: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json({"head": head})
+    else:
+        click.echo(head or "Nothing is stored that could be sealed.")
+
+
+async def _check(url: str, head: str | None) -> _Found:
+    async with AsyncExitStack() as stack:
+        connections = []
+        for _ in range(READERS):
+            connections.append(await open_connection(url))
+            stack.push_async_callback(connections[-1].close)
+        began = time.monotonic_ns()
+        with progress("facts added up", await expected_facts(connections[0])) as advance:
+            windows = await check_windows(connections, progress=advance)
+        milliseconds = (time.monotonic_ns() - began) // 1_000_000
+        with progress("proofs of the books", len(PROOFS)) as advance:
+            books = await check_books(connections[0], progress=advance)
+        with progress("sealed rows read") as advance:
+            seals = await check_seals(connections, head=head, progress=advance)
+    return _Found(windows, milliseconds, books, seals)
+
+
+def _as_json(found: _Found) -> dict[str, Any]:
+    return {
+        "facts": found.windows.facts,
+        "cut_off_id": found.windows.cut_off.cut_off_id,
+        "windows": found.windows.windows,
+        "milliseconds": found.milliseconds,
+        "facts_per_second": found.rate,
+        "differing": found.differing,
+        "differences": [
+            *found.windows.differences,
+            *(_disagreement(one) for one in found.books.differences),
+            *(_tampering(one) for one in found.seals.differences[:TAMPERINGS_NAMED]),
+        ],
+        "proofs": found.books.proofs,
+        "states": found.books.states,
+        "chain": {
+            "head": found.seals.head,
+            "seals": found.seals.seals,
+            "rows": found.seals.rows,
+            "differing": len(found.seals.differences),
+        },
+    }
+
+
+def _tampering(one: Tampering) -> dict[str, Any]:
+    return {
+        "table": one.table,
+        "place": one.place,
+        "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
+    }
+
+
+def _disagreement(one: Disagreement) -> dict[str, Any]:
+    return {
+        "table": one.table,
+        "place": one.place,
+        "window_start": one.window_start,
+        "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
+    }
+
+
+def _show(found: _Found) -> None:
+    windows, books = found.windows, found.books
+    for row in windows.differences:
+        click.echo(_line(row))
+    for one in books.differences:
+        click.echo(_disagreement_line(one))
+    tampered = found.seals.differences[:TAMPERINGS_NAMED]
+    for mark in tampered:
+        click.echo(f"{mark.table}, {mark.place}: {mark.name} was {mark.expected}, is {mark.stored}")
+    named = len(windows.differences) + len(books.differences) + len(tampered)
+    if found.differing > named:
+        click.echo(f"and {found.differing - named:,} more")
+    compared = ", ".join(f"{windows.windows[table]:,} {name}" for table, name in PER_TABLE.items())
+    took = f"{found.milliseconds // 1_000:,}.{found.milliseconds % 1_000:03}"
+    click.echo(
+        f"{windows.facts:,} facts added up in {took} s, {found.rate:,} a second; {compared}:"
+        f" {_verdict(windows.differing)}."
+    )
+    states = ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in books.states.items()
+    )
+    click.echo(f"Usage windows by key: {states}.")
+    wrong = [f"{SAYS[table]}: {count:,} differ" for table, count in books.proofs.items() if count]
+    said = "; ".join(wrong) or f"{len(books.proofs)} proofs, all equal"
+    click.echo(f"Books: {said}.")
+    click.echo(_chain_line(found.seals))
+
+
+def _chain_line(seals: SealReport) -> str:
+    if seals.head is None and not seals.differences:
+        return "Chain: nothing is sealed yet."
+    return (
+        f"Chain: {seals.seals:,} seals over {seals.rows:,} rows, head {seals.head}:"
+        f" {_verdict(len(seals.differences))}."
+    )
+
+
+def _verdict(differing: int) -> str:
+    return f"{differing:,} differ" if differing else "all equal"
+
+
+def _disagreement_line(one: Disagreement) -> str:
+    at = f" {one.window_start:%Y-%m-%d %H:%MZ}" if one.window_start else ""
+    return f"{SAYS[one.table]}:{at} {one.place}: {one.name} must be {one.expected}, is {one.stored}"
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    named = ("engine_instance", "customer_ref", "model", "tier")
+    keys = " ".join(str(row[name]) for name in named if row.get(name))
+    unnamed = " ".join(f"{n} {row[n]}" for n in ("engine_key_id", "usage_key_id") if n in row)
+    window = row["window_start"].strftime("%Y-%m-%d %H:%MZ")
+    said = [
+        f"{name}: facts {_count(pair['facts'])}, stored {_count(pair['stored'])}"
+        for name, pair in row["counts"].items()
+    ]
+    if seconds := row.get("seconds"):
+        first = ", ".join(str(second) for second in seconds["first"])
+        more = " …" if seconds["differing"] > len(seconds["first"]) else ""
+        said.append(f"{seconds['differing']:,} seconds differ: {first}{more}")
+    return f"{row['table']} {window} {keys or unnamed}: {', '.join(said)}"
+
+
+def _count(value: object) -> str:
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,76 @@
+"""`tokenledger suspense`: usage of customers nobody knows, and releasing it."""
+
+from typing import Any
+
+import click
+
+from ledger import clock
+from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.release import dismiss_suspense, release_by_hand
+from ledger.store import operations
+from ledger.store.queries import Connection
+
+
+@click.group()
+def suspense() -> None:
+    """Usage of customers nobody knows; it is kept, carries its cost, and waits."""
+
+
+@suspense.command("list")
+@json_option
+@database_options
+def list_suspense(database: Database, as_json: bool) -> None:
+    """List the unknown names with what waits under each."""
+    listed: list[dict[str, Any]] = [dict(row) for row in database.run(operations.list_suspense)]
+    if as_json:
+        print_json(listed)
+        return
+    columns = ("customer named", "first window", "last window", "requests", "input", "output")
+    print_table("Suspense", columns, [tuple(row.values()) for row in listed], numbers=3)
+
+
+@suspense.command()
+@click.argument("customer_ref", required=False)
+@click.option("--nameless", is_flag=True, help="What came without any name.")
+@click.option("--reason", required=True, help="Why nobody will ever own it; kept with who says so.")
+@database_options
+def dismiss(database: Database, customer_ref: str | None, nameless: bool, reason: str) -> None:
+    """Take what waits under a name out of status and alarms; it stays in suspense, at its cost.
+
+    What comes under the name later waits again.
+    """
+    if (customer_ref is not None) == nameless:
+        raise click.UsageError("name what waits, or give --nameless")
+    author = author_of(reason)
+    waited = database.run(
+        lambda c: dismiss_suspense(c, customer_ref or "", author, now=clock.now())
+    )
+    click.echo(f"{waited['requests']:,} requests dismissed.")
+
+
+@suspense.command()
+@click.argument("customer_ref", required=False)
+@click.option("--reason", default="released on the command line", help="Kept with it.")
+@json_option
+@database_options
+def release(database: Database, customer_ref: str | None, reason: str, as_json: bool) -> None:
+    """Give what waits under a name, or under every known one, to its customer.
+
+    The customer, or an alias of it, must be entered by now.
+    """
+    author = author_of(reason)
+
+    async def work(connection: Connection) -> int:
+        return await release_by_hand(
+            connection, customer_ref, directory=DirectoryCache(), now=clock.now(), author=author
+        )
+
+    facts = database.run(work)
+    if as_json:
+        print_json({"released": facts})
+    elif facts:
+        click.echo(f"{facts:,} facts released; the next settling bills them.")
+    else:
+        click.echo("Nothing was released: nothing waits there, or nobody knows the name yet.")

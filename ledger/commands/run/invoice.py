@@ -1,0 +1,271 @@
+"""`tokenledger invoice`: preview, issue, list, and the document as it went out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger import clock
+from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.run.periods import read_moment
+from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.documents.invoice import no_font_for
+from ledger.domain.author import Author
+from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.errors import NotFoundError
+from ledger.domain.metering.usage_mark import describe_marks
+from ledger.domain.period import Period, describe_days
+from ledger.exports.filenames import file_name
+from ledger.flows.billing import invoice as flow
+from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
+from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
+from ledger.store.billing.invoice import find_document, list_invoices
+from ledger.store.queries import Connection
+
+LISTED = (
+    *("invoice_id", "number", "customer_id", "subscription_id", "period_start", "period_end"),
+    *("issued_at", "due_on", "currency", "net_total", "tax_total", "payable"),
+)
+_at = click.option(
+    "--at",
+    help="A day (in the subscription's zone) or a time inside the billing period; by default now.",
+)
+
+
+@click.group()
+def invoice() -> None:
+    """What customers owe, by billing period of their subscription."""
+
+
+@invoice.command()
+@click.argument("subscription_id")
+@_at
+@json_option
+@database_options
+def preview(database: Database, subscription_id: str, at: str | None, as_json: bool) -> None:
+    """Show the invoice of a billing period as it would be issued now."""
+    moment = _moment(at)
+    draft = database.run(
+        lambda connection: flow.preview_invoice(
+            connection, subscription_id=subscription_id, moment=moment, now=clock.now()
+        )
+    )
+    if as_json:
+        print_json(_draft_json(draft))
+    else:
+        _show_draft(draft)
+
+
+@invoice.command()
+@click.argument("subscription_id", required=False)
+@click.option("--entity", "entity_id", help="All subscriptions of an entity, billed ones left out.")
+@_at
+@click.option(
+    "--allow-unpriced", "unpriced", is_flag=True, help="Bill the rest; unpriced usage waits."
+)
+@click.option("--allow-open", "open_period", is_flag=True, help="Bill a period that is not over.")
+@click.option("--supplementary", is_flag=True, help="Bill what is new since the last invoice.")
+@click.option("--reason", default="issued on the command line", help="Kept with the invoice.")
+@json_option
+@database_options
+def issue(
+    database: Database,
+    *,
+    subscription_id: str | None,
+    entity_id: str | None,
+    at: str | None,
+    reason: str,
+    as_json: bool,
+    **allowed: bool,
+) -> None:
+    """Issue the invoice of a billing period; once issued it never changes."""
+    rules = IssueRules(**allowed)
+    if (subscription_id is None) == (entity_id is None):
+        raise click.UsageError("name a subscription, or an entity with --entity")
+    moment, author = _moment(at), author_of(reason)
+
+    async def work(connection: Connection) -> Sequence[IssuedInvoice]:
+        if entity_id is not None:
+            return await _issue_entity(connection, entity_id, moment, author, rules)
+        assert subscription_id is not None
+        done = await flow.issue_invoice(
+            connection,
+            subscription_id=subscription_id,
+            moment=moment,
+            now=clock.now(),
+            author=author,
+            allow=rules,
+        )
+        return [done]
+
+    issued = database.run(work)
+    if as_json:
+        print_json(issued)
+        return
+    rows = [(i.invoice_id, i.number, i.currency, i.net_total, i.payable) for i in issued]
+    print_table("Issued", ("id", "number", "currency", "net", "payable"), rows, numbers=2)
+
+
+@invoice.command("list")
+@click.option("--entity", "entity_id", help="Only of this entity.")
+@click.option("--customer", "customer_id", help="Only of this customer.")
+@json_option
+@database_options
+def list_(
+    database: Database, entity_id: str | None, customer_id: str | None, as_json: bool
+) -> None:
+    """List invoices, newest first."""
+    rows = database.run(
+        lambda connection: list_invoices(connection, entity_id=entity_id, customer_id=customer_id)
+    )
+    listed = [{name: row[name] for name in LISTED} for row in rows]
+    if as_json:
+        print_json(listed)
+        return
+    _show_listed(map(dict, rows))
+
+
+@invoice.command()
+@click.argument("number")
+@click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER.pdf, here.")
+@database_options
+def pdf(database: Database, number: str, output: Path | None) -> None:
+    """Write the PDF of an invoice, by its number or id, as it went out."""
+    target = output or Path(file_name(number, ".pdf"))
+    target.write_bytes(database.run(lambda connection: _document(connection, number)))
+    click.echo(f"Wrote {target}.")
+
+
+@invoice.command()
+@click.argument("subscription_id")
+@json_option
+@database_options
+def adjustments(database: Database, subscription_id: str, as_json: bool) -> None:
+    """Show what changed about invoiced periods since: lines of the next invoice."""
+    lines = database.run(
+        lambda connection: flow.pending_adjustments(connection, subscription_id=subscription_id)
+    )
+    if as_json:
+        print_json([_line_json(line) for line in lines])
+    else:
+        _show_lines("Pending adjustments", lines)
+
+
+async def _issue_entity(
+    connection: Connection,
+    entity_id: str,
+    moment: Moment,
+    author: Author,
+    rules: IssueRules,
+) -> Sequence[IssuedInvoice]:
+    if rules.supplementary:
+        raise click.UsageError("--supplementary is for one subscription")
+    return await flow.issue_all(
+        connection,
+        entity_id=entity_id,
+        moment=moment,
+        now=clock.now(),
+        author=author,
+        allow=rules,
+    )
+
+
+async def _document(connection: Connection, number: str) -> bytes:
+    for row in await list_invoices(connection, limit=1_000_000):
+        if number in (row["number"], str(row["invoice_id"])):
+            content = await find_document(connection, invoice_id=row["invoice_id"])
+            if content is not None:
+                return content
+    raise NotFoundError(f"There is no invoice {number}.", "List them to see their numbers.")
+
+
+def _moment(text: str | None) -> Moment:
+    return clock.now() if text is None else read_moment(text, None)
+
+
+def _draft_json(draft: InvoiceDraft) -> dict[str, Any]:
+    return {
+        "subscription_id": draft.subscription.subscription_id,
+        "customer_id": draft.subscription.customer_id,
+        "period_start": draft.period.start,
+        "period_end": draft.period.end,
+        "run_no": draft.run_no,
+        "cut_off_id": draft.cut_off.cut_off_id,
+        "currency": draft.currency,
+        "lines": [_line_json(line) for line in draft.lines],
+        "exact_total": draft.totals.exact,
+        "net_total": draft.totals.net,
+        "tax_total": draft.totals.tax,
+        "payable": draft.totals.payable,
+        "unpriced": [dict(row) for row in draft.unpriced],
+        "usage": draft.marks,
+        "without_font": [
+            {"where": where, "sign": sign} for where, sign in flow.lacking_signs(draft)
+        ],
+    }
+
+
+def _line_json(line: InvoiceLine) -> dict[str, Any]:
+    key = {each.name: getattr(line.key, each.name) for each in fields(line.key)}
+    return {
+        "kind": line.kind,
+        **key,
+        "quantity": line.quantity,
+        "exact_amount": line.exact_amount,
+        "amount": line.amount,
+    }
+
+
+def _show_draft(draft: InvoiceDraft) -> None:
+    zone = draft.subscription.zone
+    days = f"{describe_days(draft.period, zone)} ({zone})"
+    title = f"Invoice to {draft.subscription.customer_id}, {days}, amounts in {draft.currency}"
+    _show_lines(title, draft.lines)
+    if draft.run_no > 1:
+        click.echo("This period is invoiced already: what is above is new since, and its own run.")
+    click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
+    click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
+    marked = describe_marks(draft.marks)
+    if marked:
+        click.echo(f"Not final: {marked}")
+    lacking = flow.lacking_signs(draft)
+    if lacking:
+        click.echo(f"Cannot be issued so: {no_font_for(lacking)}")
+    for row in draft.unpriced:
+        click.echo(
+            f"Waits for a price: {row['quantity']:,} {row['meter']} of {row['model']}, tier"
+            f" {row['tier']}: {row['reason']}"
+        )
+
+
+def _show_lines(title: str, lines: Iterable[InvoiceLine]) -> None:
+    rows = [
+        (
+            *(line.kind, line.key.model, line.key.tier, line.key.meter),
+            *(line.quantity, line.exact_amount, line.amount),
+        )
+        for line in lines
+    ]
+    columns = ("kind", "model", "tier", "meter", "quantity", "exact", "amount")
+    first = ("amount", "meter", "quantity", "model")
+    print_table(title, columns, rows, numbers=3, first=first)
+
+
+def _show_listed(invoices: Iterable[Mapping[str, Any]]) -> None:
+    rows = [
+        (
+            *(row["number"], row["customer_id"], row["subscription_id"]),
+            describe_days(Period(row["period_start"], row["period_end"]), row["snapshot"]["zone"]),
+            *(row["issued_at"], row["due_on"], row["invoice_id"], row["currency"]),
+            *(row["net_total"], row["tax_total"], row["payable"]),
+        )
+        for row in invoices
+    ]
+    columns = (
+        *("number", "customer", "subscription", "usage of", "issued", "due", "id", "currency"),
+        *("net", "tax", "to pay"),
+    )
+    first = ("to pay", "currency", "customer", "usage of", "due", "net", "tax")
+    print_table("Invoices, newest first", columns, rows, numbers=3, first=first)

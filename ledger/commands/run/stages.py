@@ -1,0 +1,86 @@
+"""`tokenledger allocate`, `rate` and `settle`: run the stages over what is stored now."""
+
+from collections.abc import Sequence
+
+import click
+
+from ledger import clock
+from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.serve.database import Database, database_options
+from ledger.flows.cost.allocate import allocate as run_allocate
+from ledger.flows.pricing.rate import rate as run_rate
+from ledger.flows.settle import SETTLE, run_stages
+from ledger.flows.stage import Stage, StageReport
+from ledger.store.queries import Connection
+from ledger.store.standing import hurry_parked
+
+entity_option = click.option("--entity", "entity_id", help="Only this entity.")
+
+
+@click.command()
+@entity_option
+@json_option
+@database_options
+def allocate(database: Database, entity_id: str | None, as_json: bool) -> None:
+    """Allocate energy and cost to what was served, idle and unattributed."""
+    show_stages(database.run(lambda c: _now([run_allocate], c, entity_id)), as_json)
+
+
+@click.command()
+@entity_option
+@json_option
+@database_options
+def rate(database: Database, entity_id: str | None, as_json: bool) -> None:
+    """Price what was used by the rate cards of that time."""
+    show_stages(database.run(lambda c: _now([run_rate], c, entity_id)), as_json)
+
+
+@click.command()
+@entity_option
+@json_option
+@database_options
+def settle(database: Database, entity_id: str | None, as_json: bool) -> None:
+    """Allocate, rate and book, in order; equal results write nothing."""
+    show_stages(database.run(lambda c: _now(SETTLE, c, entity_id)), as_json)
+
+
+async def _now(
+    stages: Sequence[Stage], connection: Connection, entity_id: str | None
+) -> list[StageReport]:
+    """Run stages by hand: what is parked is tried again whatever its pause."""
+    await hurry_parked(connection, entity_id=entity_id)
+    return await run_stages(connection, stages, entity_id=entity_id, now=clock.now())
+
+
+def show_stages(done: Sequence[StageReport], as_json: bool) -> None:
+    """What the stages did, and what is parked; exit status 1 where anything is."""
+    parked = [one for each in done for one in each.parked]
+    _show_done(done, as_json)
+    for one in parked:
+        click.echo(f"parked: {one}", err=True)
+    if parked:
+        click.get_current_context().exit(1)
+
+
+def _show_done(done: Sequence[StageReport], as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {
+                    "stage": each.stage,
+                    "cut_off_id": each.cut_off.cut_off_id,
+                    "batch_seq": each.cut_off.batch_seq,
+                    "windows": each.windows,
+                    "rows_written": each.rows_written,
+                    "parked": len(each.parked),
+                }
+                for each in done
+            ]
+        )
+        return
+    rows = [
+        (each.stage, each.cut_off.batch_seq, each.windows, each.rows_written, len(each.parked))
+        for each in done
+    ]
+    columns = ("stage", "stored up to", "windows looked at", "rows written", "parked")
+    print_table("Settled", columns, rows, numbers=4)

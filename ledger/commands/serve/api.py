@@ -1,0 +1,50 @@
+"""`tokenledger api`: the HTTP API on one host and port."""
+
+import sys
+
+import click
+
+from ledger.commands.options import PORT
+from ledger.domain.errors import MissingInputError
+from ledger.settings import Settings
+from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
+
+# As uvicorn ends where the application could not start.
+NOT_STARTED = 3
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (TOKENLEDGER_HOST).")
+@click.option("--port", type=PORT, help="Port to listen on (TOKENLEDGER_PORT).")
+def api(host: str | None, port: int | None) -> None:
+    """Serve the HTTP API on TOKENLEDGER_WORKER_URL and TOKENLEDGER_API_URL."""
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings(**given)  # type: ignore[arg-type]
+    for name in ("worker_url", "api_url"):
+        if getattr(settings, name) is None:
+            raise MissingInputError(
+                f"TOKENLEDGER_{name.upper()} is not set.",
+                "Set it, or use `tokenledger up`, which brings its own database.",
+            )
+    assert settings.worker_url is not None
+    share_heaps()
+    frames_in_one_thread()
+    from ledger.api.app import create_app
+    from ledger.api.server import Server, server_config
+    from ledger.commands.serve.background import watch
+    from ledger.commands.serve.database import check_start
+    from ledger.commands.serve.metrics_address import serve_metrics
+    from ledger.commands.serve.report_process import report_process
+
+    check_start(settings.worker_url)
+    serve_metrics(settings, transport="http")
+    collect_rarely()
+    with (
+        watch(settings.worker_url, frozen_s=settings.frozen_seconds),
+        report_process(settings) as apart,
+    ):
+        app = create_app(settings, apart=apart)
+        server = Server(server_config(app, settings, host=settings.host, port=settings.port))
+        server.run()
+    if not server.started:
+        sys.exit(NOT_STARTED)

@@ -1,0 +1,192 @@
+"""The background of a serving process: partitions made ahead, stages run again and again.
+
+Each thread has work that may wait for nothing the others do: beside the stages one makes the days
+ahead, and a watch ends frozen sessions and measures, because a stage may wait for one of those
+sessions, and nobody would be left to end it. Whatever goes wrong is kept, with how often, and the
+thread goes on.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+
+from ledger import clock, metrics
+from ledger.domain.parked import reason_of
+from ledger.flows.metering.change_tables import changing_tables
+from ledger.flows.metering.fold import fold_when_due
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.metering.replay import expire_quarantine
+from ledger.flows.seal import seal_when_due
+from ledger.flows.settle import settle
+from ledger.flows.watch import end_frozen, measure
+from ledger.store.connect import connect
+from ledger.store.metering.retention import close_days
+from ledger.store.queries import Connection
+from ledger.store.standing import note_failure, note_success
+
+log = logging.getLogger(__name__)
+# How long a stage under way may take to end when the process is asked to.
+END_SECONDS = 10
+FOLD_EVERY_S = 3_600
+WATCH_EVERY_S = 30
+PARTITIONS_EVERY_S = 300
+SEAL_EVERY_S = 600
+Work = Callable[[Connection], Awaitable[None]]
+# A batch that came before midnight may still be on its way into its day.
+CLOSE_AFTER = timedelta(hours=1)
+
+
+@contextmanager
+def background(worker_url: str, every_s: int) -> Iterator[None]:
+    """Settle in a thread of its own every `every_s` seconds until left, and seal in another."""
+    with (
+        again_and_again("settle", worker_url, every_s, STAGES),
+        again_and_again("seal", worker_url, SEAL_EVERY_S, {"seal": _seal}),
+    ):
+        yield
+
+
+@contextmanager
+def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
+    """End sessions that are frozen for `frozen_s` seconds, measure, and make days, until left."""
+
+    async def end(connection: Connection) -> None:
+        for ended in await end_frozen(connection, quiet_s=frozen_s):
+            log.warning("%s", ended)
+            metrics.ENDED_SESSIONS.inc()
+
+    looks: Mapping[str, Work] = {"frozen sessions": end, "sums": _measure}
+    with (
+        again_and_again("watch", worker_url, min(WATCH_EVERY_S, frozen_s), looks),
+        again_and_again("partitions", worker_url, PARTITIONS_EVERY_S, {"partitions": _make_room}),
+    ):
+        yield
+
+
+@contextmanager
+def again_and_again(
+    name: str, worker_url: str, every_s: int, works: Mapping[str, Work]
+) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_run, args=(worker_url, every_s, Failures(name, works), stop), name=name, daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(END_SECONDS)
+
+
+class Failures:
+    """The works of one thread, and what each failed at how often since it last succeeded."""
+
+    def __init__(self, thread: str, works: Mapping[str, Work]) -> None:
+        self.thread = thread
+        self.works = works
+        self._last: dict[str, tuple[str, int]] = {}
+
+    def add(self, work: str, error: Exception) -> str:
+        """Count a failure and return it as a line; the log gets the 1st, 2nd, 4th, … alike."""
+        reason = reason_of(error)
+        before, times = self._last.get(work, ("", 0))
+        times = times + 1 if reason == before else 1
+        self._last[work] = (reason, times)
+        if times & (times - 1) == 0:
+            log.warning("%s: failed %d times in a row: %s", work, times, reason)
+        return reason
+
+    def over(self, work: str) -> None:
+        """It succeeded."""
+        if self._last.pop(work, None) is not None:
+            log.warning("%s: succeeds again", work)
+
+
+def _run(worker_url: str, every_s: int, failures: Failures, stop: threading.Event) -> None:
+    while True:
+        try:
+            asyncio.run(_round(worker_url, failures))
+            failures.over(failures.thread)
+        except Exception as error:
+            # The next round does what this one could not: work goes on where the books stand.
+            if not stop.is_set():
+                failures.add(failures.thread, error)
+        if stop.wait(every_s):
+            return
+
+
+async def _round(worker_url: str, failures: Failures) -> None:
+    connection = await connect(worker_url)
+    try:
+        for name, work in failures.works.items():
+            await _try(connection, name, work, failures)
+    finally:
+        await connection.close()
+
+
+async def _try(connection: Connection, name: str, work: Work, failures: Failures) -> None:
+    """One work, whose failure is no reason for the others to wait."""
+    try:
+        await work(connection)
+    except Exception as error:
+        if connection.is_closed():
+            raise
+        reason = failures.add(name, error)
+        await note_failure(connection, work=name, now=clock.now(), failure=reason)
+    else:
+        failures.over(name)
+        await note_success(connection, work=name, now=clock.now())
+
+
+async def _measure(connection: Connection) -> None:
+    measured = await measure(connection)
+    metrics.show_ledger(
+        measured.sources, measured.gaps, measured.quarantined, measured.dead_letters
+    )
+    metrics.show_oldest_batch(measured.began_at, clock.now())
+    metrics.show_standing(measured.work, measured.parked)
+
+
+async def _make_room(connection: Connection) -> None:
+    await prepare_storage(connection, now=clock.now())
+
+
+async def _run_stages(connection: Connection) -> None:
+    for done in await settle(connection, now=clock.now()):
+        if done.rows_written:
+            log.info("%s: %d rows written", done.stage, done.rows_written)
+        for one in done.failed:
+            log.warning("parked: %s", one)
+
+
+async def _close_days(connection: Connection) -> None:
+    over = (clock.now() - CLOSE_AFTER).date()
+    await changing_tables(lambda: close_days(connection, today=over))
+
+
+async def _expire(connection: Connection) -> None:
+    await expire_quarantine(connection, now=clock.now())
+
+
+async def _fold(connection: Connection) -> None:
+    folded = await fold_when_due(connection, now=clock.now(), every_s=FOLD_EVERY_S)
+    if folded is not None and folded.rows_gone:
+        log.info("fold: %d rows became %d", folded.rows_gone, folded.rows_come)
+
+
+async def _seal(connection: Connection) -> None:
+    sealed = await seal_when_due(connection)
+    if sealed is not None:
+        log.info("seal: head of the chain %s", sealed.head)
+
+
+STAGES: Mapping[str, Work] = {
+    "settle": _run_stages,
+    "quarantine expiry": _expire,
+    "closed days": _close_days,
+    "fold": _fold,
+}

@@ -1,0 +1,77 @@
+"""Decides what one invoice may hold: which period, which lines, within which bounds.
+
+Invariant: no moment lies in two billed periods, and no invoice asks for less than nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.domain.billing.invoice import Billed, InvoiceLine, LineKey, summed, totals
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.money import minor_digits, plain
+from ledger.domain.period import Period
+from ledger.domain.pricing.models import PriceModel
+
+# Beyond these an invoice is a mistake somewhere, and is refused rather than sent.
+LINES_MAX = 10_000
+MINOR_UNITS_MAX = 10**13
+
+
+def clear_of(whole: Period, moment: datetime, billed: Sequence[Period]) -> Period:
+    """The billing period of `moment`, or what is left of it beside periods billed before.
+
+    A billed period stays as it was billed, whatever anchor day or validity came later; what changes
+    inside it is an adjustment. `whole` must hold the moment.
+    """
+    for one in billed:
+        if moment in one:
+            return one
+    start = max([whole.start, *(one.end for one in billed if one.end <= moment)])
+    end = min([whole.end, *(one.start for one in billed if one.start > moment)])
+    return Period(start, end)
+
+
+def payable_lines(
+    usage: Sequence[InvoiceLine], adjustments: Sequence[InvoiceLine]
+) -> tuple[InvoiceLine, ...]:
+    """All lines; usage alone where adjustments would take more back than there is to pay.
+
+    Those stay pending: an invoice asks for payment, and a credit is a document of its own.
+    """
+    both = (*usage, *adjustments)
+    return both if totals(both).payable >= 0 else tuple(usage)
+
+
+def with_same_terms(
+    sums: Mapping[LineKey, Billed], prices: Mapping[int, PriceModel]
+) -> dict[LineKey, Billed]:
+    """The sums with prices of equal terms taken as the newest of them.
+
+    Entering a price again splits its validity and gives the parts ids of their own; a line is not
+    split by that, and nothing about it changed.
+    """
+    newest: dict[str, int] = {}
+    terms = {price_id: price.model_dump_json() for price_id, price in prices.items()}
+    for price_id, term in sorted(terms.items()):
+        newest[term] = price_id
+    return summed(
+        (replace(key, price_id=newest[terms[key.price_id]]), billed) for key, billed in sums.items()
+    )
+
+
+def check_bounds(lines: Sequence[InvoiceLine], currency: str) -> None:
+    """InvalidInputError where an invoice has absurdly many lines, or an absurd amount."""
+    if len(lines) > LINES_MAX:
+        raise InvalidInputError(
+            f"The invoice would have {len(lines)} lines, more than {LINES_MAX}.",
+            "Look at what the usage names as models, tiers and adapters.",
+        )
+    most = Decimal(MINOR_UNITS_MAX).scaleb(-minor_digits(currency))
+    for amount in (totals(lines).payable, *(line.amount for line in lines)):
+        if abs(amount) > most:
+            raise InvalidInputError(
+                f"The invoice would say {plain(amount)} {currency}, beyond {plain(most)}.",
+                "Look at the prices and at the counts of the usage.",
+            )

@@ -1,0 +1,139 @@
+"""Turns business events into postings: which accounts, which sign.
+
+Chart and postings follow common practice for usage businesses; codes are ours.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+
+from ledger.domain.books.journal import Posting, merged
+from ledger.domain.money import EXACT
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A place in the chart: `name` is the path finance tools show."""
+
+    account: str
+    name: str
+    type: str
+
+
+CHART: Mapping[str, Account] = MappingProxyType(
+    {
+        code: Account(code, name, kind)
+        for code, name, kind in (
+            ("1100", "Assets:Receivable:Trade", "asset"),
+            ("1150", "Assets:Receivable:Unbilled", "asset"),
+            ("1590", "Assets:Fixed:GPU:Accumulated", "asset"),
+            ("2000", "Liabilities:Payable:Trade", "liability"),
+            ("2100", "Liabilities:Accrued:Electricity", "liability"),
+            ("2300", "Liabilities:Tax:OutputVAT", "liability"),
+            ("4000", "Income:Usage:Tokens", "income"),
+            ("5000", "Expenses:COR:Electricity:Serving", "expense"),
+            ("5010", "Expenses:COR:Electricity:Idle", "expense"),
+            ("5020", "Expenses:COR:Electricity:Overhead", "expense"),
+            ("5100", "Expenses:COR:Depreciation:Serving", "expense"),
+            ("5110", "Expenses:COR:Depreciation:Idle", "expense"),
+            ("5200", "Expenses:COR:Hosting", "expense"),
+            ("5900", "Expenses:COR:Unallocated", "expense"),
+            ("6100", "Expenses:Rounding", "expense"),
+        )
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CostTotals:
+    """Cost of one line kind and hardware terms, to be booked.
+
+    Kinds are `usage`, `suspense` (usage of a customer nobody knows yet), `idle`, `unattributed`.
+    """
+
+    line: str
+    gpu_terms: str
+    device_cost: Decimal
+    overhead_cost: Decimal
+    gpu_cost: Decimal
+
+
+def usage_accrued(customer_id: str, amount: Decimal, currency: str) -> tuple[Posting, ...]:
+    """Revenue when tokens were used, not when they are invoiced: 1150 against 4000."""
+    return _pair("1150", "4000", amount, currency, customer_id)
+
+
+def invoice_issued(
+    customer_id: str, *, exact: Decimal, net: Decimal, tax: Decimal, currency: str
+) -> tuple[Posting, ...]:
+    """Receivable gross against unbilled exact, tax, and the rounding difference on 6100."""
+    rounding = EXACT.subtract(exact, net)
+    gross = EXACT.add(net, tax)
+    return merged(
+        (
+            Posting("1100", gross, currency, customer_id),
+            Posting("1150", EXACT.minus(exact), currency, customer_id),
+            Posting("2300", EXACT.minus(tax), currency, customer_id),
+            Posting("6100", rounding, currency, customer_id),
+        )
+    )
+
+
+def cost_accrued(totals: Iterable[CostTotals], currency: str) -> tuple[Posting, ...]:
+    """Electricity against 2100, depreciation against 1590, leases against 2000.
+
+    Unattributed cost of every kind is 5900, whose balance is what nobody was charged with. Cost of
+    usage in suspense is serving cost under a dimension of its own, until its customer is known.
+    """
+    postings: list[Posting] = []
+    for total in totals:
+        postings += _electricity(total, currency)
+        postings += _hardware(total, currency)
+    return merged(postings)
+
+
+def _electricity(total: CostTotals, currency: str) -> tuple[Posting, ...]:
+    if total.line == "unattributed":
+        both = EXACT.add(total.device_cost, total.overhead_cost)
+        return _pair("5900", "2100", both, currency, dimension="electricity")
+    device = "5010" if total.line == "idle" else "5000"
+    return (
+        *_pair(device, "2100", total.device_cost, currency, dimension=_suspense(total)),
+        *_pair("5020", "2100", total.overhead_cost, currency, dimension=_use(total)),
+    )
+
+
+def _hardware(total: CostTotals, currency: str) -> tuple[Posting, ...]:
+    against = "2000" if total.gpu_terms == "lease" else "1590"
+    if total.line == "unattributed":
+        return _pair("5900", against, total.gpu_cost, currency, dimension="gpu")
+    if total.gpu_terms == "lease":
+        return _pair("5200", against, total.gpu_cost, currency, dimension=_use(total))
+    account = "5110" if total.line == "idle" else "5100"
+    return _pair(account, against, total.gpu_cost, currency, dimension=_suspense(total))
+
+
+def _use(total: CostTotals) -> str:
+    return "serving" if total.line == "usage" else total.line
+
+
+def _suspense(total: CostTotals) -> str:
+    return "suspense" if total.line == "suspense" else ""
+
+
+def _pair(
+    debit: str,
+    credit: str,
+    amount: Decimal,
+    currency: str,
+    customer_id: str | None = None,
+    *,
+    dimension: str = "",
+) -> tuple[Posting, ...]:
+    if amount == 0:
+        return ()
+    return (
+        Posting(debit, amount, currency, customer_id, dimension),
+        Posting(credit, EXACT.minus(amount), currency, customer_id),
+    )

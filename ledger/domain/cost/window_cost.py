@@ -1,0 +1,295 @@
+"""Turns one window of a factory into meter windows, cost pools and cost lines, scope by scope.
+
+Invariant: every GPU of every asset is in one scope, deployed or not, and so is every metered GPU;
+the hardware cost of an asset is split once, between its deployments and what nobody deployed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.domain.apportion import apportion_amount
+from ledger.domain.cost.allocation import (
+    IDLE,
+    Activity,
+    AllocationLine,
+    EnergyInput,
+    Site,
+    Weights,
+    WindowAllocation,
+    allocate_window,
+)
+from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost
+from ledger.domain.cost.cost_line import CostLine, CostPool, MeterWindow, WindowCosts
+from ledger.domain.cost.deployment import Claims, Deployment, EngineKey
+from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
+from ledger.domain.energy.gpu_spans import GpuSpans
+from ledger.domain.energy.meter import energy_between, findings
+from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
+from ledger.domain.metering.busy import ALL_BUSY
+from ledger.domain.money import ZERO
+from ledger.domain.period import Period, window_of
+
+NO_WEIGHTS = Weights(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkedOn:
+    """Tokens of one usage key on one engine key in one window."""
+
+    key: EngineKey
+    entity_id: str | None
+    activity: Activity
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFacts:
+    """What happened in one window: work, busy seconds by engine key, and every GPU's energy."""
+
+    work: Sequence[WorkedOn]
+    masks: Mapping[int, int]
+    gpus: Mapping[str, GpuSpans]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    name: str
+    window: Period
+    asset: AssetTerms | None
+    currency: str
+    weights: Weights
+
+
+def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) -> WindowCosts:
+    """Meters, pools and lines of the entity's deployments, idle hardware and unclaimed meters."""
+    window = window_of(window_start)
+    costs = WindowCosts()
+    deployed = valid_at(factory.deployments, window.start)
+    assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
+    shares = _gpu_costs(assets.values(), deployed, window)
+    work, masks = _claimed(deployed, facts)
+    for deployment in deployed:
+        if deployment.entity_id == factory.entity.entity_id:
+            scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
+            allocated = allocate_window(
+                window,
+                energy=_energy(factory, scope, facts, deployment.gpu_uuids, deployment.gpu_count),
+                mask=masks[deployment.deployment_id],
+                activity=work[deployment.deployment_id],
+                weights=scope.weights,
+                gpu_cost=shares.get(scope.name, ZERO),
+            )
+            _book(costs, scope, allocated)
+            _meter(costs, window, facts, deployment.gpu_uuids)
+    for asset in assets.values():
+        if asset.entity_id == factory.entity.entity_id and shares[asset.scope]:
+            _book_idle_hardware(costs, asset, window, shares[asset.scope])
+    _book_unclaimed_gpus(costs, factory, window, facts, deployed)
+    return costs
+
+
+def terms_of(asset: AssetTerms) -> OwnedTerms | LeaseTerms:
+    """The schedule its cost follows."""
+    if asset.terms == "owned":
+        assert asset.purchase_price is not None
+        assert asset.residual_value is not None
+        assert asset.in_service is not None
+        assert asset.life_months is not None
+        return OwnedTerms(
+            asset.purchase_price, asset.residual_value, asset.in_service, asset.life_months
+        )
+    assert asset.gpu_hour_rate is not None
+    return LeaseTerms(asset.gpu_hour_rate, asset.gpu_count, asset.valid_from)
+
+
+def _gpu_costs(
+    assets: Iterable[AssetTerms], deployed: Sequence[Deployment], window: Period
+) -> dict[str, Decimal]:
+    """Hardware cost of the window by scope: deployments by GPU count, the rest idle."""
+    shares: dict[str, Decimal] = {}
+    for asset in assets:
+        users = sorted(
+            (d for d in deployed if d.asset_id == asset.asset_id), key=lambda d: d.deployment_id
+        )
+        counts = [d.gpu_count for d in users]
+        parts = apportion_amount(
+            asset_cost(terms_of(asset), window), [*counts, max(asset.gpu_count - sum(counts), 0)]
+        )
+        scopes = [*(d.scope for d in users), asset.scope]
+        shares.update(zip(scopes, parts, strict=True))
+    return shares
+
+
+def _claimed(
+    deployed: Sequence[Deployment], facts: WindowFacts
+) -> tuple[dict[str, list[Activity]], dict[str, int]]:
+    claims = Claims(deployed)
+    tokens: dict[tuple[str, int], Activity] = {}
+    masks: dict[str, int] = defaultdict(int)
+    for one in facts.work:
+        for deployment in claims.of(one.key, one.entity_id):
+            place = (deployment.deployment_id, one.activity.usage_key_id)
+            tokens[place] = _add(tokens.get(place), one.activity)
+            masks[deployment.deployment_id] |= facts.masks.get(one.key.engine_key_id, 0)
+    work: dict[str, list[Activity]] = defaultdict(list)
+    for (deployment_id, _), activity in tokens.items():
+        work[deployment_id].append(activity)
+    return work, masks
+
+
+def _add(one: Activity | None, other: Activity) -> Activity:
+    if one is None:
+        return other
+    return Activity(
+        one.usage_key_id,
+        one.uncached + other.uncached,
+        one.cache_read + other.cache_read,
+        one.cache_write + other.cache_write,
+        one.output + other.output,
+    )
+
+
+def _scope(
+    factory: Factory, deployment: Deployment, asset: AssetTerms | None, window: Period
+) -> _Scope:
+    weights = Weights(
+        deployment.weight_version,
+        deployment.weight_uncached,
+        deployment.weight_cache_read,
+        deployment.weight_cache_write,
+        deployment.weight_output,
+    )
+    currency = asset.currency if asset else factory.entity.currency
+    return _Scope(deployment.scope, window, asset, currency, weights)
+
+
+def _energy(
+    factory: Factory,
+    scope: _Scope,
+    facts: WindowFacts,
+    gpu_uuids: Sequence[str],
+    gpu_count: int,
+) -> EnergyInput | None:
+    metered = [facts.gpus[gpu].within(scope.window) for gpu in gpu_uuids if gpu in facts.gpus]
+    if not any(metered):
+        return None
+    site = _site_of(factory, scope.asset)
+    uplifts = [u for u in valid_at(factory.uplifts, scope.window.start) if u.facility_id == site]
+    around = Site(uplifts[0].host_mw_per_gpu * gpu_count, uplifts[0].pue) if uplifts else Site()
+    return EnergyInput(metered, list(_cuts(factory, scope, site)), around)
+
+
+def _site_of(factory: Factory, asset: AssetTerms | None) -> str | None:
+    if asset is not None:
+        return asset.facility_id
+    sites = {a.facility_id for a in factory.assets if a.entity_id == factory.entity.entity_id}
+    return sites.pop() if len(sites) == 1 else None
+
+
+def _cuts(factory: Factory, scope: _Scope, site: str | None) -> Iterator[TariffCut]:
+    if scope.asset is not None and scope.asset.all_in:
+        # The lease pays for power: energy is told, and costs nothing beside the lease.
+        yield TariffCut(scope.window, ZERO)
+        return
+    points = [
+        TariffPoint(Period(price.valid_from, price.valid_to), price.price_per_mwh)
+        for price in factory.prices
+        if price.facility_id == site
+        and price.currency == scope.currency
+        and price.valid_from < scope.window.end
+        and price.valid_to > scope.window.start
+    ]
+    yield from cut(scope.window, points)
+
+
+def _book(costs: WindowCosts, scope: _Scope, allocated: WindowAllocation) -> None:
+    start = scope.window.start
+    all_in = scope.asset is not None and scope.asset.all_in
+    for line in allocated.lines:
+        key = (scope.name, start, line.line, line.usage_key_id)
+        costs.lines[key] = _line(scope, line, allocated.busy_s)
+    if allocated.electricity_pool or not (all_in or allocated.unpriced_mj):
+        amount = allocated.electricity_pool
+        costs.pools[scope.name, start, "electricity"] = CostPool(scope.currency, amount)
+    if scope.asset is not None and allocated.gpu_pool:
+        costs.pools[scope.name, start, "gpu"] = CostPool(scope.currency, allocated.gpu_pool)
+
+
+def _line(scope: _Scope, line: AllocationLine, busy_s: int) -> CostLine:
+    return CostLine(
+        currency=scope.currency,
+        weight_version=scope.weights.version,
+        weight_uncached=scope.weights.uncached,
+        weight_cache_read=scope.weights.cache_read,
+        weight_cache_write=scope.weights.cache_write,
+        weight_output=scope.weights.output,
+        gpu_terms=scope.asset.terms if scope.asset else "none",
+        busy_s=busy_s,
+        device_metered_mj=line.device_metered_mj,
+        device_estimated_mj=line.device_estimated_mj,
+        host_mj=line.host_mj,
+        overhead_mj=line.overhead_mj,
+        device_cost=line.device_cost,
+        overhead_cost=line.overhead_cost,
+        gpu_cost=line.gpu_cost,
+    )
+
+
+def _meter(
+    costs: WindowCosts, window: Period, facts: WindowFacts, gpu_uuids: Iterable[str]
+) -> None:
+    for gpu in gpu_uuids:
+        found = facts.gpus[gpu].within(window) if gpu in facts.gpus else ()
+        if not found:
+            continue
+        (energy,) = energy_between(found, [window.start, window.end])
+        costs.meters[gpu, window.start] = MeterWindow(
+            energy.metered_mj,
+            energy.estimated_mj,
+            energy.covered_us // 1_000_000,
+            tuple(findings(found)),
+        )
+
+
+def _book_idle_hardware(
+    costs: WindowCosts, asset: AssetTerms, window: Period, gpu_cost: Decimal
+) -> None:
+    scope = _Scope(asset.scope, window, asset, asset.currency, NO_WEIGHTS)
+    line = AllocationLine(IDLE, 0, 0, 0, 0, 0, ZERO, ZERO, gpu_cost)
+    costs.lines[scope.name, window.start, IDLE, 0] = _line(scope, line, 0)
+    costs.pools[scope.name, window.start, "gpu"] = CostPool(asset.currency, gpu_cost)
+
+
+def _book_unclaimed_gpus(
+    costs: WindowCosts,
+    factory: Factory,
+    window: Period,
+    facts: WindowFacts,
+    deployed: Sequence[Deployment],
+) -> None:
+    """Meters of the entity's GPUs that nobody deploys now: their energy is unattributed."""
+    taken = {gpu for deployment in deployed for gpu in deployment.gpu_uuids}
+    assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
+    for gpu in sorted(facts.gpus.keys() - taken):
+        home = factory.homes.get(gpu)
+        if home is None or home.entity_id != factory.entity.entity_id:
+            continue
+        asset = assets.get(home.asset_id or "")
+        currency = asset.currency if asset else factory.entity.currency
+        scope = _Scope(f"gpu:{gpu}", window, asset, currency, NO_WEIGHTS)
+        energy = _energy(factory, scope, facts, [gpu], 1)
+        if energy is None:
+            continue
+        # A window whose every second is busy with no tokens is unattributed, not idle.
+        allocated = allocate_window(
+            window,
+            energy=energy,
+            mask=ALL_BUSY,
+            activity=(),
+            weights=NO_WEIGHTS,
+            gpu_cost=ZERO,
+        )
+        _book(costs, scope, replace(allocated, busy_s=0))
+        _meter(costs, window, facts, [gpu])

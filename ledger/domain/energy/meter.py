@@ -1,0 +1,238 @@
+"""Turns raw cumulative readings of one GPU into energy between edges, measured and estimated apart.
+
+Invariant: over any edges inside one unbroken stretch of readings the slices add up to the last
+counter minus the first, whatever the edges; order and repetition of readings change nothing. Where
+the counter does not explain what was used, no more is booked than it proves, and never as measured.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+
+from ledger.domain.energy.counter_course import (
+    POWER_LIMIT_MW,
+    Board,
+    Course,
+    EnergyReading,
+    find_courses,
+    is_behind,
+    microseconds,
+    steps_back,
+)
+
+MAX_GAP = timedelta(seconds=60)
+JUMP = "counter_jump"
+FROZEN = "counter_frozen"
+DISAGREES = "power_disagrees"
+LEFT_OUT = "readings_disagree"
+# Power is an instant's or a second's, energy a stretch's: only what no load explains is a fault.
+POWER_FACTOR = 20
+POWER_CHECK_FROM = timedelta(seconds=1)
+_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT})
+
+
+@dataclass(frozen=True, slots=True)
+class EnergySlice:
+    """Energy between two edges in mJ; `covered_us` is how much of the time anything is known."""
+
+    metered_mj: int
+    estimated_mj: int
+    covered_us: int
+
+    @property
+    def total_mj(self) -> int:
+        """Measured and estimated together, for splitting by second only."""
+        return self.metered_mj + self.estimated_mj
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Energy between two neighbouring readings, spread evenly over the time between them."""
+
+    start_us: int
+    end_us: int
+    energy_mj: int
+    metered: bool
+    finding: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether its energy is believed; of a suspect span at most a lower bound is known."""
+        return self.finding not in _UNBELIEVED
+
+
+def spans(
+    readings: Iterable[EnergyReading],
+    *,
+    max_gap: timedelta = MAX_GAP,
+    power_limit_mw: int = POWER_LIMIT_MW,
+) -> list[Span]:
+    """What lies between neighbouring readings, in time order.
+
+    Inside a course the counter proves the energy; it is estimated where its course in time is
+    (longer than `max_gap`) and where one reader or epoch ends and another begins. Between courses
+    what the later one shows is booked, as estimated, where a reset explains it: a lower bound. More
+    than 1.1 × the power limit is suspect: reported, booked as nothing. A counter that stands still
+    for longer than `max_gap`, though the board is not said to draw nothing, is frozen.
+    """
+    board = Board(power_limit_mw)
+    courses, left_out = find_courses(readings, board)
+    found = [span for course in courses for span in _within(course, max_gap)]
+    found += [*_between(courses, board), *map(_left_out, left_out)]
+    return sorted(found, key=lambda span: (span.start_us, span.end_us))
+
+
+def energy_between(found: Sequence[Span], edges: Sequence[datetime]) -> list[EnergySlice]:
+    """Energy of `found` spans between neighbouring sorted `edges`; one slice fewer than edges."""
+    marks = [microseconds(edge) for edge in edges]
+    slices = [[0, 0, 0] for _ in marks[1:]]
+    known_until = marks[0] if marks else 0
+    for span in found:
+        _pour(span, marks, slices)
+        if span.known and span.end_us > known_until:
+            # Where a clock was set back, two spans lie in one stretch of time.
+            _cover(max(span.start_us, known_until), span.end_us, marks, slices)
+            known_until = span.end_us
+    return [EnergySlice(*parts) for parts in slices]
+
+
+def findings(found: Iterable[Span]) -> list[str]:
+    """What was noticed, once each, sorted."""
+    return sorted({span.finding for span in found if span.finding})
+
+
+def _within(course: Course, max_gap: timedelta) -> Iterator[Span]:
+    # How far anyone who has read up to here goes on to read: a change of readers that nobody saw
+    # from both sides is a border.
+    last = {reading.stream: place for place, reading in enumerate(course)}
+    frozen = _frozen(course, max_gap)
+    reach = 0
+    for place, (one, other) in enumerate(pairwise(course)):
+        reach = max(reach, last[one.stream])
+        if place in frozen:
+            yield _span(one, other, other.energy_mj - one.energy_mj, finding=FROZEN)
+        else:
+            yield _step(one, other, max_gap, border=reach <= place)
+
+
+def _step(one: EnergyReading, other: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
+    energy = other.energy_mj - one.energy_mj
+    against = _against_power(one, other, energy)
+    long = other.sampled_at - one.sampled_at > max_gap
+    if against is not None:
+        # Of two that contradict each other the lesser is all that is sure.
+        return _span(one, other, min(energy, against), finding=DISAGREES)
+    if border:
+        return _span(one, other, energy, finding="epoch_changed")
+    metered = one.quality == "good" and other.quality == "good" and not long
+    return _span(one, other, energy, metered=metered, finding="gap" if long else None)
+
+
+def _against_power(one: EnergyReading, other: EnergyReading, energy_mj: int) -> int | None:
+    """What power says in mJ, where no load explains how far the counter is from it."""
+    if one.power_mw is None or other.power_mw is None:
+        return None
+    elapsed = other.sampled_at - one.sampled_at
+    # An even counter is frozen or rests: that takes more than two readings to tell.
+    if not POWER_CHECK_FROM < elapsed <= MAX_GAP or not energy_mj:
+        return None
+    low, high = sorted((one.power_mw, other.power_mw))
+    elapsed_us = elapsed // timedelta(microseconds=1)
+    least, most = low * elapsed_us // 1_000_000, high * elapsed_us // 1_000_000
+    too_little, too_much = energy_mj * POWER_FACTOR < least, energy_mj > most * POWER_FACTOR
+    return most if (too_little or too_much) and most else None
+
+
+def _frozen(course: Course, max_gap: timedelta) -> set[int]:
+    """Places of a course from which on the counter stood still, up to its next move.
+
+    What it catches up with a move is a lower bound of what was used while it stood.
+    """
+    found: set[int] = set()
+    first = 0
+    for _, alike in groupby(course, key=lambda one: one.energy_mj):
+        stretch = list(alike)
+        still = stretch[-1].sampled_at - stretch[0].sampled_at > max_gap and len(stretch) > 2
+        if still and any(one.power_mw != 0 for one in stretch):
+            found.update(range(first, first + len(stretch)))
+        first += len(stretch)
+    return found
+
+
+def _between(courses: Sequence[Course], board: Board) -> Iterator[Span]:
+    """What is provable between courses that follow each other, and where a clock was set back."""
+    front: Course | None = None
+    for course in courses:
+        for other in courses:
+            if other is not course and steps_back(other, course):
+                yield _clock_step(other, course)
+        after = front is not None and course[0].sampled_at > front[-1].sampled_at
+        if front is not None and after and not steps_back(course, front):
+            yield _border(front, course, board)
+        if front is None or course[-1].sampled_at > front[-1].sampled_at:
+            front = course
+
+
+def _border(before: Course, after: Course, board: Board) -> Span:
+    one, other = before[-1], after[0]
+    grown = other.energy_mj - one.energy_mj
+    if is_behind(before, after):
+        # A young counter that began again, or clocks that differ: nothing is sure to be new.
+        return _span(one, other, 0, finding=LEFT_OUT)
+    energy, finding = (grown, "epoch_changed") if grown >= 0 else (other.energy_mj, "counter_reset")
+    if not board.can_draw(energy, one.sampled_at, other.sampled_at):
+        return _span(one, other, 0, finding=JUMP)
+    return _span(one, other, energy, finding=finding)
+
+
+def _clock_step(one: Course, other: Course) -> Span:
+    """The energy between two courses of one counter, in the time of the second's first step."""
+    first = other[0].sampled_at
+    length = other[1].sampled_at - first if len(other) > 1 else timedelta(seconds=1)
+    start, end = microseconds(first - length), microseconds(first)
+    return Span(start, end, other[0].energy_mj - one[-1].energy_mj, False, "clock_step")
+
+
+def _left_out(reading: EnergyReading) -> Span:
+    """A reading that contradicts those around it adds nothing but the word that it came."""
+    at = microseconds(reading.sampled_at)
+    return Span(at, at + 1, 0, metered=False, finding=LEFT_OUT)
+
+
+def _span(
+    one: EnergyReading,
+    other: EnergyReading,
+    energy_mj: int,
+    *,
+    metered: bool = False,
+    finding: str | None,
+) -> Span:
+    start, end = microseconds(one.sampled_at), microseconds(other.sampled_at)
+    return Span(start, end, energy_mj, metered, finding)
+
+
+def _pour(span: Span, marks: Sequence[int], slices: list[list[int]]) -> None:
+    length = span.end_us - span.start_us
+    column = 0 if span.metered else 1
+    poured = span.energy_mj * max(marks[0] - span.start_us, 0) // length if marks else 0
+    for number, _, until in _parts(span.start_us, span.end_us, marks):
+        upto = span.energy_mj * (until - span.start_us) // length
+        slices[number][column] += upto - poured
+        poured = upto
+
+
+def _cover(start: int, end: int, marks: Sequence[int], slices: list[list[int]]) -> None:
+    for number, since, until in _parts(start, end, marks):
+        slices[number][2] += until - since
+
+
+def _parts(start: int, end: int, marks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """The slices that [start, end) touches: (number, from, to)."""
+    for number in range(max(bisect_right(marks, start) - 1, 0), len(marks) - 1):
+        since, until = max(marks[number], start), min(marks[number + 1], end)
+        if since >= end:
+            return
+        if until > since:
+            yield number, since, until

@@ -1,1 +1,0 @@
-"""From bytes to the rows of a batch, as pure steps on columns."""

@@ -1,0 +1,254 @@
+"""Tells first occurrences from duplicates and conflicts, by place or by id.
+
+Invariant: of equal identities the first stored counts, within a call as across all time; other
+content under the same identity is a conflict, never summed.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import polars as pl
+
+from ledger.domain.metering.decode import Reject
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.place import BatchPlace
+
+# Digest of an id that a correction took before its original came.
+AWAITED = UUID(int=0)
+
+
+def same_content(stored: UUID, offered: UUID) -> bool:
+    """Whether the second of two equal identities is a duplicate, by their digests.
+
+    Digests of two versions cannot differ in content: what was counted before an upgrade and is sent
+    again after it is a duplicate, which is not summed, as a conflict would not be.
+    """
+    return stored == offered or stored.bytes[0] != offered.bytes[0]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """The batch that took a place."""
+
+    digest: UUID
+    batch_seq: int
+    ordinal_from: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """A place to be taken by the batch at `ordinal_from` of the call."""
+
+    place: BatchPlace
+    digest: UUID
+    ordinal_from: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
+    """The id of a keyed event."""
+
+    source_id: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """The event that took an id."""
+
+    digest: UUID
+    batch_seq: int
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventClaim:
+    """An id to be taken by the row at `ordinal` of the call."""
+
+    event: EventId
+    digest: UUID
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """For quarantine: a place in the call, why, and raw bytes if they are at hand.
+
+    `items` is how many it stands for. `sent_as` is of a record that was refused whole and can be
+    tried again whole: what `Record` says of it beside its bytes.
+    """
+
+    ordinal: int
+    reject: Reject
+    raw: bytes | None
+    items: int = 1
+    sent_as: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Other content under an identity that is taken; `stored` None was taken in this very call.
+
+    `items` rows from `ordinal` on were offered: those of a numbered batch, or one.
+    """
+
+    ordinal: int
+    source_id: int
+    event_id: str
+    stored_digest: UUID
+    offered_digest: UUID
+    stored_batch_seq: int | None
+    stored_ordinal: int
+    items: int = 1
+
+
+KEYED_SCHEMA = {"row": pl.Int64, "source_id": pl.Int32, "id": pl.String, "digest": pl.Binary}
+
+
+@dataclass(frozen=True, slots=True)
+class EventClaims:
+    """Ids to be taken: those nobody doubts as a frame of KEYED_SCHEMA, the others one by one."""
+
+    plain: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=KEYED_SCHEMA))
+    others: Sequence[EventClaim] = ()
+
+    def listed(self) -> list[EventClaim]:
+        """All of them, one by one."""
+        return [*(_event_claim(one) for one in self.plain.iter_rows()), *self.others]
+
+    def without(self, rows: Collection[int]) -> "EventClaims":
+        """Those of other rows."""
+        if not rows:
+            return self
+        plain = self.plain.filter(~pl.col("row").is_in(list(rows)))
+        return EventClaims(plain, [one for one in self.others if one.ordinal not in rows])
+
+    def framed(self) -> pl.DataFrame:
+        """All of them by source and id, so that no two writers wait for each other."""
+        others = [
+            (c.ordinal, c.event.source_id, c.event.event_id, c.digest.bytes) for c in self.others
+        ]
+        frame = pl.DataFrame(others, schema=KEYED_SCHEMA, orient="row")
+        return pl.concat([self.plain.select(*KEYED_SCHEMA), frame]).sort("source_id", "id")
+
+
+def split_doubtful(
+    keyed: pl.DataFrame, stored: Collection[EventId]
+) -> tuple[pl.DataFrame, list[EventClaim]]:
+    """Rows of KEYED_SCHEMA whose ids are new and come once, and claims of all the others."""
+    doubtful = keyed.select(pl.struct("source_id", "id").is_duplicated()).to_series()
+    if stored:
+        known = pl.DataFrame(
+            [(event.source_id, event.event_id) for event in stored],
+            schema={"source_id": pl.Int32, "id": pl.String},
+            orient="row",
+        ).with_columns(stored=pl.lit(value=True))
+        met = keyed.join(known, on=["source_id", "id"], how="left", maintain_order="left")
+        doubtful |= met["stored"].fill_null(value=False)
+    rest = keyed.filter(doubtful).select(*KEYED_SCHEMA)
+    return keyed.filter(~doubtful), [_event_claim(one) for one in rest.iter_rows()]
+
+
+def _event_claim(one: tuple[int, int, str, bytes]) -> EventClaim:
+    row, source_id, event_id, digest = one
+    return EventClaim(EventId(source_id, event_id), UUID(bytes=digest), row)
+
+
+@dataclass(slots=True)
+class Sorted:
+    """What claims of one kind came to: new ones, and the fates of the others by their ordinal.
+
+    `awaited` are rows whose ids a correction took before they came, `twins` rows that are equal to
+    an earlier one of the call, and fare as it does.
+    """
+
+    fates: dict[int, Fate] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    awaited: dict[int, EventId] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
+
+    def meet(
+        self,
+        taken: StoredEvent | StoredBatch | EventClaim | BatchClaim,
+        offered: EventClaim | BatchClaim,
+    ) -> None:
+        """A claim met one that was there first."""
+        ordinal, name, source_id = _place(offered)
+        if same_content(taken.digest, offered.digest):
+            self.fates[ordinal] = Fate.DUPLICATE
+            if isinstance(taken, EventClaim):
+                self.twins[ordinal] = taken.ordinal
+            return
+        self.fates[ordinal] = Fate.CONFLICT
+        stored_seq = taken.batch_seq if isinstance(taken, StoredEvent | StoredBatch) else None
+        self.conflicts.append(
+            Conflict(
+                ordinal=ordinal,
+                source_id=source_id,
+                event_id=name,
+                stored_digest=taken.digest,
+                offered_digest=offered.digest,
+                stored_batch_seq=stored_seq,
+                stored_ordinal=_ordinal(taken),
+                items=offered.events if isinstance(offered, BatchClaim) else 1,
+            )
+        )
+
+
+def sort_batches(
+    offered: Sequence[BatchClaim], stored: Mapping[BatchPlace, StoredBatch]
+) -> tuple[list[BatchClaim], Sorted]:
+    """New batches, and what became of the others."""
+    first: dict[BatchPlace, BatchClaim] = {}
+    rest = Sorted()
+    for claim in offered:
+        taken = stored.get(claim.place) or first.setdefault(claim.place, claim)
+        if taken is not claim:
+            rest.meet(taken, claim)
+    return list(first.values()), rest
+
+
+def sort_events(
+    offered: Sequence[EventClaim], stored: Mapping[EventId, StoredEvent]
+) -> tuple[list[EventClaim], Sorted]:
+    """New events, and what became of the others; an awaited id is left to the corrections."""
+    first: dict[EventId, EventClaim] = {}
+    rest = Sorted()
+    for claim in offered:
+        taken = stored.get(claim.event) or first.setdefault(claim.event, claim)
+        if taken.digest == AWAITED:
+            rest.awaited[claim.ordinal] = claim.event
+        elif taken is not claim:
+            rest.meet(taken, claim)
+    return list(first.values()), rest
+
+
+def _place(claim: EventClaim | BatchClaim) -> tuple[int, str, int]:
+    if isinstance(claim, EventClaim):
+        return claim.ordinal, claim.event.event_id, claim.event.source_id
+    at = claim.place
+    return claim.ordinal_from, f"{at.producer}/{at.epoch}/{at.sequence}", at.source_id
+
+
+def _ordinal(taken: StoredEvent | StoredBatch | EventClaim | BatchClaim) -> int:
+    if isinstance(taken, StoredEvent | EventClaim):
+        return taken.ordinal
+    return taken.ordinal_from
+
+
+CONFLICT_COLUMNS = (
+    *("batch_seq", "ordinal", "source_id", "event_id", "stored_digest", "offered_digest"),
+    *("stored_batch_seq", "stored_ordinal"),
+)
+
+
+def conflict_row(one: Conflict, *, batch_seq: int) -> tuple[object, ...]:
+    """A row of conflict, in the order of CONFLICT_COLUMNS."""
+    stored_seq = batch_seq if one.stored_batch_seq is None else one.stored_batch_seq
+    return (
+        *(batch_seq, one.ordinal, one.source_id, one.event_id, one.stored_digest),
+        *(one.offered_digest, stored_seq, one.stored_ordinal),
+    )

@@ -1,0 +1,213 @@
+"""Lays out what events say, a record of bytes an event, of which their digests are made.
+
+A record is made of words of eight bytes, low byte first: which fields the event has, a digest of
+its texts (two words), then its numbers. Invariant: equal content has equal records, whatever bytes,
+encoding or transport it came by, and a record tells where it ends. A field that is not there, or
+says what its absence says, leaves no trace, so that one added later changes no record. An end
+user's id is left out: it could be guessed from a digest.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ledger.domain.arrays import WORD, Bools, Ints, Octets
+from ledger.domain.metering.columns import NAMES
+from ledger.domain.metering.key import WHAT, WHO
+from ledger.domain.metering.numbering import combined, first_rows
+
+COUNTERS = "counters"
+TEXT_DIGEST = b"text1"
+# A field's bit is its place: what is new goes behind the last, and nothing is taken out.
+NUMBERS: Mapping[str, Sequence[str]] = {
+    "usage": (
+        *("time", "started_at", "first_token_at", "ended_at", "requests"),
+        *("main_in", "in_cache_read", "in_cache_write", "in_cache_write_5m", "in_cache_write_1h"),
+        *("in_tool_use", "main_out", "out_reasoning", "out_rejected_prediction"),
+        *("context_tokens", "revision"),
+    ),
+    "energy": ("time", "energy_mj", "power_mw"),
+}
+# Fields of few values stand beside those bits, each from a bit of its own on, so that they take no
+# word; a yes is 2, a no 1 and nothing 0.
+CHOICES: Mapping[str, Mapping[str, int]] = {
+    "usage": {"complete": 62, "stream": 60, "status": 52, "kind": 48},
+    "energy": {},
+}
+# What the absence of a number says.
+ABSENT: Mapping[str, int] = {"requests": 1, "revision": 0}
+# Tag of each text that is part of what an event says; a tag is never reused.
+TEXTS: Mapping[str, Mapping[str, str]] = {
+    "usage": {
+        "customer_ref": "c",
+        "project_id": "p",
+        "api_key_id": "a",
+        "agent_id": "g",
+        "agent_run_id": "gr",
+        "model": "m",
+        "adapter": "ad",
+        "service_tier_served": "st",
+        "region": "r",
+        "engine_instance": "e",
+        "usage_source": "us",
+        "cost_amount": "ca",
+        "cost_currency": "cc",
+        "supersedes": "su",
+        "supersedes_source": "ss",
+    },
+    "energy": {"gpu_uuid": "u", "epoch": "ep", "method": "me", "quality": "q", "scope": "sc"},
+}
+# Texts that are the same wherever `names` is.
+_NAMED = frozenset({*WHO, *WHAT})
+_HEAD = 3
+# Names come back from batch to batch; each takes less than a kilobyte.
+REMEMBERED_MAX = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The records of events of one kind, one after the other; `ends` is where each ends."""
+
+    kind: str
+    rows: Ints
+    octets: Octets
+    ends: Ints
+
+    def of_rows(self, first: int, until: int) -> tuple[Ints, memoryview]:
+        """The rows from `first` to before `until`, and their records."""
+        since, to = np.searchsorted(self.rows, (first, until)).tolist()
+        begin = int(self.ends[since - 1]) if since else 0
+        end = int(self.ends[to - 1]) if to else 0
+        return self.rows[since:to], self.octets.data[begin:end]
+
+    def each(self) -> Iterable[memoryview]:
+        """The records one by one."""
+        octets, begin = self.octets.data, 0
+        for end in self.ends.tolist():
+            yield octets[begin:end]
+            begin = end
+
+
+def contents(kind: str, frame: pl.DataFrame) -> Contents:
+    """What the events of a frame say; columns are those of `prepare`'s frames of this kind."""
+    marks = np.zeros(frame.height, np.uint64)
+    if kind == COUNTERS:
+        texts = [counters_text(one).encode() for one in frame.iter_rows(named=True)]
+        return _laid_out(kind, frame, marks, _words([_digest(text) for text in texts]), [])
+    numbers: list[tuple[Bools | None, Ints]] = []
+    for bit, name in enumerate(NUMBERS[kind]):
+        found = _number(frame[name], ABSENT.get(name))
+        if found is not None:
+            marks |= np.uint64(1 << bit) if found[0] is None else found[0].astype("<u8") << bit
+            numbers.append(found)
+    for name, bit in CHOICES[kind].items():
+        if frame[name].null_count() < frame.height:
+            marks |= _choice(frame[name]) << np.uint64(bit)
+    return _laid_out(kind, frame, marks, _texts(kind, frame), numbers)
+
+
+def _number(series: pl.Series, absent: int | None) -> tuple[Bools | None, Ints] | None:
+    """Which rows have a number, None for all, and the numbers; None where no row has one."""
+    known = None
+    if series.null_count() == len(series):
+        return None
+    if series.null_count():
+        known, series = series.is_not_null().to_numpy(), series.fill_null(absent or 0)
+    values = series.to_numpy()
+    if absent is not None:
+        known = values != absent
+    return None if known is not None and not known.any() else (known, values)
+
+
+def _choice(series: pl.Series) -> NDArray[np.uint64]:
+    if series.dtype == pl.Boolean:
+        series = series.cast(pl.Int8) + 1
+    return series.fill_null(0).cast(pl.UInt64).to_numpy()
+
+
+def _laid_out(
+    kind: str,
+    frame: pl.DataFrame,
+    marks: NDArray[np.uint64],
+    digests: NDArray[np.uint64],
+    numbers: Sequence[tuple[Bools | None, Ints]],
+) -> Contents:
+    laid = np.empty((frame.height, _HEAD + len(numbers)), "<u8")
+    laid[:, 0], laid[:, 1:_HEAD] = marks, digests
+    for place, (_, values) in enumerate(numbers, _HEAD):
+        laid[:, place] = values.view(np.uint64)
+    sizes = np.full(frame.height, laid.shape[1])
+    words = laid.reshape(-1)
+    if any(known is not None and not known.all() for known, _ in numbers):
+        there = np.ones(laid.shape, np.bool_)
+        for place, (known, _) in enumerate(numbers, _HEAD):
+            if known is not None:
+                there[:, place] = known
+        sizes, words = there.sum(axis=1), laid[there]
+    return Contents(kind, frame["row"].to_numpy(), words.view(np.uint8), np.cumsum(sizes) * WORD)
+
+
+def _texts(kind: str, frame: pl.DataFrame) -> NDArray[np.uint64]:
+    """The digest of each row's texts; rows with the same texts are found first."""
+    known = [name for name in TEXTS[kind] if frame[name].null_count() < frame.height]
+    named = NAMES in frame.columns
+    varied = [n for n in known if not (named and n in _NAMED) and not _is_constant(frame[n])]
+    columns = [_numbered(frame.select(varied))] if varied else []
+    if named:
+        numbers = frame[NAMES].to_numpy()
+        numbers = numbers - numbers.min()
+        columns.append((numbers, int(numbers.max()) + 1))
+    codes, count = combined(columns, frame.height)
+    distinct = frame.select(known)[first_rows(codes, count)]
+    tags = tuple(TEXTS[kind][name] for name in known)
+    return _words([_digest_of(kind, tags, one) for one in distinct.rows()])[codes]
+
+
+def _is_constant(series: pl.Series) -> bool:
+    return not series.null_count() and bool((series == series[0]).all())
+
+
+def _numbered(texts: pl.DataFrame) -> tuple[Ints, int]:
+    distinct = texts.unique(maintain_order=True).with_row_index("_number")
+    numbers = texts.join(
+        distinct, on=texts.columns, how="left", nulls_equal=True, maintain_order="left"
+    )["_number"]
+    return numbers.cast(pl.Int64).to_numpy(), distinct.height
+
+
+@lru_cache(REMEMBERED_MAX)
+def _digest_of(kind: str, tags: tuple[str, ...], values: tuple[str | None, ...]) -> bytes:
+    """Of tag, length and value of each known text, after the kind of event."""
+    parts = [kind]
+    for tag, value in zip(tags, values, strict=True):
+        if value:
+            parts.append(f"{tag}:{len(value.encode())}:{value}")
+    return _digest(";".join(parts).encode())
+
+
+def _digest(text: bytes) -> bytes:
+    return blake2b(text, digest_size=16, person=TEXT_DIGEST).digest()
+
+
+def _words(digests: Sequence[bytes]) -> NDArray[np.uint64]:
+    """Two words a digest."""
+    return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
+
+
+def counters_text(scrape: dict[str, Any]) -> str:
+    """The canonical text of a scrape: its values sorted by name and labels, numbers normalised."""
+    names = ("time", "engine", "instance", "run_id", "run_started_at")
+    parts = [str(scrape[name]) for name in names if scrape[name] is not None]
+    values = sorted(
+        (name, sorted(labels.items()), f"{Decimal(value).normalize():f}", lost)
+        for name, value, labels, lost in scrape["values"]
+    )
+    flat = [*parts, *(str(part) for value in values for part in value)]
+    return "counters;" + "".join(f"{len(part.encode())}:{part}" for part in flat)

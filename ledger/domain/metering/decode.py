@@ -1,0 +1,130 @@
+"""Turns raw items into events, or into the reason why one may not be counted.
+
+Invariant: an item becomes an event exactly when `wire.events.parse_event` accepts it, with the
+same values. A strict decoder reads what it can vouch for; whatever it refuses is read again by
+that reference, one by one, so that nothing is coerced and every refusal names its field.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ledger.domain.metering.fact import Reason
+from ledger.domain.metering.structs import CANONICAL, FAST, DecodedEvent, FastEvent
+from ledger.wire.errors import EventError, LineError, Problem, storable
+from ledger.wire.events import RESERVATION, parse_event
+from ledger.wire.ndjson import decode_line
+from ledger.wire.strict_json import load_json
+
+DETAIL_CHARS_MAX = 1_000
+ID_CHARS_MAX = 256
+_FAST_ERRORS = (msgspec.DecodeError, ValueError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why an item is quarantined; id and source as far as they could be read.
+
+    All of it is `storable` text, whatever was sent: nothing else of a refused item becomes text.
+    """
+
+    reason: Reason
+    detail: str
+    event_id: str | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", storable(self.detail, DETAIL_CHARS_MAX))
+        object.__setattr__(self, "source", storable(self.source, ID_CHARS_MAX))
+        if self.event_id is not None:
+            object.__setattr__(self, "event_id", storable(self.event_id, ID_CHARS_MAX))
+
+
+def decode_items(items: Sequence[bytes]) -> list[DecodedEvent | Reject]:
+    """Each item as an event or a refusal, in order."""
+    return [_decode(item) for item in items]
+
+
+def _decode(item: bytes) -> DecodedEvent | Reject:
+    if _may_be_vouched(item):
+        try:
+            fast: FastEvent = FAST.decode(item)
+            # The strict decoder takes the last of two values of a name.
+            load_json(item)
+            return fast
+        except _FAST_ERRORS:
+            pass
+    return read_slowly(item)
+
+
+def _may_be_vouched(item: bytes) -> bool:
+    # The strict decoder lets NUL pass, and bytes that are not UTF-8 in attributes it skips.
+    if b"\\u0000" in item:
+        return False
+    if item.isascii():
+        return True
+    try:
+        item.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_slowly(item: bytes) -> DecodedEvent | Reject:
+    """The reference: the models of the wire decide, and say what is wrong."""
+    try:
+        raw = decode_line(item)
+    except LineError as error:
+        return Reject(Reason.NOT_JSON, str(error))
+    try:
+        event = parse_event(raw)
+    except EventError as error:
+        return reject(error.problems, raw)
+    if event.type == RESERVATION:
+        detail = "type: reservations are read but not kept; send the usage event"
+        return reject([], raw, Reason.UNSUPPORTED_TYPE, detail)
+    slow: DecodedEvent = CANONICAL.decode(event.model_dump_json(exclude_none=True))
+    return slow
+
+
+def reject(
+    problems: Sequence[Problem],
+    raw: dict[str, object],
+    reason: Reason | None = None,
+    detail: str = "",
+) -> Reject:
+    """A refusal with every problem found, under the reason of the first."""
+    text = "; ".join(str(problem) for problem in problems) or detail
+    return Reject(
+        reason or _reason(problems[0]),
+        text,
+        _text(raw.get("id")),
+        _text(raw.get("source")) or "",
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _reason(problem: Problem) -> Reason:
+    if problem.field == "type":
+        return Reason.UNKNOWN_TYPE
+    if problem.field == "time" and problem.found in {"nothing", "None"}:
+        return Reason.MISSING_TIME
+    for start, reason in _BY_ACTION:
+        if problem.action.startswith(start):
+            return reason
+    return Reason.INVALID_FIELD
+
+
+# The wire says what to do in words; these are the words of checks that have a code of their own.
+_BY_ACTION = (
+    ("send 0 or more", Reason.NEGATIVE_COUNT),
+    ("send at most 10000000 × requests", Reason.ABSURD_COUNT),
+    ("send a total equal to", Reason.SUM_MISMATCH),
+    ("send input or output leaves", Reason.NO_COUNTS),
+    ("send a time at or after", Reason.TIMES_UNORDERED),
+    ("send false: a running count", Reason.ESTIMATE_COMPLETE),
+)

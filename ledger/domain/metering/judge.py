@@ -1,0 +1,193 @@
+"""Decides what a call may write: sources and customers of its key, and one form a source.
+
+Invariant: a refused row claims no id and no place.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from ledger.domain.metering.decode import Reject
+from ledger.domain.metering.digest import content_digests
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.fact import Reason
+from ledger.domain.metering.prepare import Prepared, drop_rows
+
+SEQUENCED, KEYED = "sequenced", "keyed"
+
+
+def form_of(prepared: Prepared, record: int) -> str:
+    """Sequenced where the record has a place, else keyed."""
+    one = prepared.records[record]
+    placed = one.replay_of is not None and one.replay_of.target is not None
+    return SEQUENCED if placed or one.header is not None else KEYED
+
+
+def keyed_rows(prepared: Prepared) -> pl.DataFrame:
+    """Row, id and source of every row with an id of its own that is still in a frame, in order."""
+    keyed = np.array([form_of(prepared, n) == KEYED for n in range(len(prepared.records))])
+    if not keyed.any():
+        return prepared.usage.select("row", "id", "source").clear()
+    rows = pl.concat(frame.select("row", "id", "source") for frame in _frames(prepared))
+    return rows.filter(pl.Series(keyed[prepared.items.owners[rows["row"].to_numpy()]])).sort("row")
+
+
+def digest_own(prepared: Prepared) -> None:
+    """Take the digests by which rows with ids of their own are told from others."""
+    rows = keyed_rows(prepared)
+    if rows.height:
+        prepared.own = content_digests(prepared.decoded, rows["row"])
+
+
+def _frames(prepared: Prepared) -> tuple[pl.DataFrame, ...]:
+    return (prepared.usage, prepared.energy, prepared.counters)
+
+
+def senders(prepared: Prepared, *, decoded: bool = False) -> list[tuple[str, int]]:
+    """Each pair of a source and a record that has rows of it, in the order of their first rows.
+
+    `decoded` takes in rows that have been dropped since.
+    """
+    frames = list(prepared.decoded.values() if decoded else _frames(prepared))
+    alive = np.zeros(len(prepared.records), np.bool_)
+    for frame in frames:
+        alive[prepared.items.owners[frame["row"].to_numpy()]] = True
+    headers = {n: record.header for n, record in enumerate(prepared.records) if alive[n]}
+    # All rows of a batch have its source: others were refused.
+    found = [(int(prepared.items.firsts[n]), h.source, n) for n, h in headers.items() if h]
+    if len(found) < len(headers):
+        found += _keyed_senders(prepared, frames)
+    return [(source, record) for _, source, record in sorted(found)]
+
+
+def _keyed_senders(
+    prepared: Prepared, frames: Sequence[pl.DataFrame]
+) -> list[tuple[int, str, int]]:
+    keyed = np.array([record.header is None for record in prepared.records], np.bool_)
+    firsts: dict[tuple[str, int], int] = {}
+    for frame in frames:
+        owned = _begins(_owned(prepared, frame))
+        mine = owned.filter(pl.Series(keyed[owned["record"].to_numpy()]))
+        for source, record, row in mine.group_by("source", "record").agg(pl.min("row")).iter_rows():
+            firsts[source, record] = min(row, firsts.get((source, record), row))
+    return [(row, source, record) for (source, record), row in firsts.items()]
+
+
+def _owned(prepared: Prepared, frame: pl.DataFrame) -> pl.DataFrame:
+    owners = pl.Series("record", prepared.items.owners[frame["row"].to_numpy()])
+    return frame.select("row", "source").with_columns(owners)
+
+
+def _begins(owned: pl.DataFrame) -> pl.DataFrame:
+    """The rows where source or record changes: a few of thousands, so that these are grouped."""
+    if owned.height < 2:
+        return owned
+    before, after = owned[:-1], owned[1:]
+    changed = (before["source"] != after["source"]) | (before["record"] != after["record"])
+    return owned.filter(pl.concat([pl.Series([True]), changed]))
+
+
+def _refuse(prepared: Prepared, wrong: Sequence[tuple[str, int, str]], reason: Reason) -> None:
+    """Refuse the rows of these sources in these records, each with its detail."""
+    rows: dict[int, tuple[str, str]] = {}
+    for source, record, detail in wrong:
+        for frame in _frames(prepared):
+            mine = _owned(prepared, frame).filter(source=source, record=record)["row"]
+            rows |= dict.fromkeys(mine.to_list(), (source, detail))
+    _reject(prepared, rows, reason)
+
+
+def refuse_sources(prepared: Prepared) -> None:
+    """Refuse rows of sources that the record's key may not write."""
+    if all(record.permission is None for record in prepared.records):
+        return
+    wrong = [
+        (source, n, f"source: this key may not write {source}; use a key bound to it")
+        for source, n in senders(prepared)
+        if (allowed := prepared.records[n].permission) is not None and not allowed.writes(source)
+    ]
+    _refuse(prepared, wrong, Reason.FORBIDDEN_SOURCE)
+
+
+def refuse_customers(prepared: Prepared) -> None:
+    """Refuse usage of customers that the record's key may not write; after keys are assigned."""
+    bound = [r for r in prepared.records if r.permission is not None and r.permission.customers]
+    if not bound:
+        return
+    columns = ("row", "source", "customer_id", "customer_ref")
+    wrong: dict[int, tuple[str, str]] = {}
+    for row, source, customer_id, ref in prepared.usage.select(columns).iter_rows():
+        allowed = prepared.records[prepared.items.owners[row]].permission
+        if allowed is None or not allowed.customers or customer_id in allowed.customers:
+            continue
+        detail = f"data.customer_id: this key may not write usage of {ref!r}; use another key"
+        wrong[row] = (source, detail)
+    _reject(prepared, wrong, Reason.FORBIDDEN_CUSTOMER)
+
+
+def refuse_readings(prepared: Prepared) -> None:
+    """Refuse readings of GPUs and engine instances of other entities than the key is bound to."""
+    if not any(r.permission is not None and r.permission.foreign for r in prepared.records):
+        return
+    for frame, column in ((prepared.energy, "gpu_uuid"), (prepared.counters, "instance")):
+        wrong: dict[int, tuple[str, str]] = {}
+        for row, source, name in frame.select("row", "source", column).iter_rows():
+            allowed = prepared.records[prepared.items.owners[row]].permission
+            if allowed is not None and name in allowed.foreign:
+                detail = f"data: this key may not write readings of {name!r}; use another key"
+                wrong[row] = (source, detail)
+        _reject(prepared, wrong, Reason.FORBIDDEN_CUSTOMER)
+
+
+def _reject(prepared: Prepared, wrong: Mapping[int, tuple[str, str]], reason: Reason) -> None:
+    """Refuse rows, each with its source and detail."""
+    ids = prepared.ids(wrong) if wrong else {}
+    for row, (source, detail) in wrong.items():
+        prepared.rejects[row] = Reject(reason, detail, ids[row], source)
+    drop_rows(prepared, wrong)
+
+
+def new_sources(prepared: Prepared, directory: Directory) -> list[tuple[str, str]]:
+    """(source, form) of sources whose form nobody knows, by name; the first of the call wins."""
+    found = [(source, form_of(prepared, n)) for source, n in senders(prepared)]
+    for n, record in enumerate(prepared.records):
+        if record.header is not None and n in prepared.batches and _permitted(prepared, n):
+            found.append((record.header.source, SEQUENCED))
+    known = {source for source, one in directory.sources.items() if one.form is not None}
+    fresh = {source: form for source, form in reversed(found) if source not in known}
+    return sorted(fresh.items())
+
+
+def refuse_forms(prepared: Prepared, directory: Directory) -> None:
+    """Refuse rows of the other form than their source is registered with."""
+    wrong = []
+    for source, n in senders(prepared):
+        known, form = directory.sources[source].form, form_of(prepared, n)
+        if form != known:
+            detail = (
+                f"source: {source} is registered as {known}, and this is {form};"
+                f" send {form} events under a source of their own"
+            )
+            wrong.append((source, n, detail))
+    _refuse(prepared, wrong, Reason.WRONG_FORM)
+
+
+def claiming_records(prepared: Prepared, directory: Directory) -> Sequence[int]:
+    """Records whose place counts: complete, permitted, of a sequenced source."""
+    return [
+        n
+        for n in sorted(prepared.batches)
+        if _permitted(prepared, n) and directory.sources[_source(prepared, n)].form == SEQUENCED
+    ]
+
+
+def _permitted(prepared: Prepared, record: int) -> bool:
+    allowed = prepared.records[record].permission
+    return allowed is None or allowed.writes(_source(prepared, record))
+
+
+def _source(prepared: Prepared, record: int) -> str:
+    header = prepared.records[record].header
+    assert header is not None
+    return header.source

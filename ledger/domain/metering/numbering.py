@@ -1,0 +1,76 @@
+"""Numbers that tell rows apart by several columns at once, without a hash of their texts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ledger.domain.arrays import Ints
+
+# Up to here a table of all numbers costs less than sorting those that are there.
+_TABLE_MAX = 1 << 18
+
+
+def combined(columns: Iterable[tuple[Ints, int]], rows: int) -> tuple[Ints, int]:
+    """Numbers from 0 without holes, the same where all columns are, and how many there are.
+
+    Each column's values lie from 0 to below the bound beside it.
+    """
+    codes, bound = np.zeros(rows, np.int64), 1
+    for values, size in columns:
+        if bound * size > _TABLE_MAX:
+            codes, bound = _dense(codes, bound)
+        codes = codes * size + values
+        bound *= size
+    return _dense(codes, bound)
+
+
+def first_rows(codes: Ints, count: int) -> Ints:
+    """The first row of each number."""
+    found = np.empty(count, np.int64)
+    found[codes[::-1]] = np.arange(codes.size - 1, -1, -1)
+    return found
+
+
+def first_rows_of(codes: Ints) -> tuple[Ints, Ints]:
+    """The first row of each number that is there, and the rows' numbers without holes."""
+    dense, count = _dense(codes, int(codes.max(initial=-1)) + 1)
+    return first_rows(dense, count), dense
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Rows side by side whose keys are the same; each group begins at a place of `order`."""
+
+    order: Ints
+    begins: Ints
+
+    @property
+    def leads(self) -> Ints:
+        """The first row of each group."""
+        return self.order[self.begins]
+
+    def sums(self, values: Ints) -> Ints:
+        """The sum of each group."""
+        found: Ints = np.add.reduceat(values[self.order], self.begins)
+        return found
+
+
+def grouped(keys: Sequence[Ints]) -> Grouped:
+    """Groups in the order of their keys, the first key first; rows of a group stay in order."""
+    order = np.lexsort(keys[::-1])
+    begins = np.ones(order.size, np.bool_)
+    if order.size:
+        ordered = [key[order] for key in keys]
+        begins[1:] = np.any([key[1:] != key[:-1] for key in ordered], axis=0)
+    return Grouped(order, np.flatnonzero(begins))
+
+
+def _dense(codes: Ints, bound: int) -> tuple[Ints, int]:
+    if bound > _TABLE_MAX:
+        there, places = np.unique(codes, return_inverse=True)
+        return places, there.size
+    seen = np.zeros(bound, np.int64)
+    seen[codes] = 1
+    numbers = np.cumsum(seen)
+    return numbers[codes] - 1, int(seen.sum())

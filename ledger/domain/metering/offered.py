@@ -1,0 +1,97 @@
+"""What an event said, as an event again, from what was read of it, for whoever looks at it later.
+
+Invariant: read again it has the content digest of the event it was; end users are left out of both.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from ledger.domain.metering.columns import TIMES
+from ledger.domain.metering.fact import STATUSES, Kind
+from ledger.domain.metering.flat import CORRECTION, ENERGY, ENERGY_COLUMNS, USAGE_COLUMNS
+from ledger.domain.metering.prepare import Prepared
+from ledger.domain.period import EPOCH, MICROSECOND
+from ledger.wire.errors import storable
+from ledger.wire.events import COUNTERS, USAGE
+from ledger.wire.rfc3339 import format_rfc3339
+
+FlatColumn = tuple[str, tuple[str, ...], Any, object]
+_TIMES = {*TIMES, "sampled_at", "run_started_at"}
+_UNREAD_CHARS_MAX = 64 * 1024
+
+
+def offered_lines(prepared: Prepared, rows: Sequence[int]) -> list[str]:
+    """Rows of a call as lines of JSON; one that is no event as text, as far as it is kept."""
+    wanted = pl.Series(rows, dtype=pl.Int64).implode()
+    events: dict[int, dict[str, Any]] = {}
+    for kind, frame in prepared.decoded.items():
+        for one in frame.filter(pl.col("row").is_in(wanted)).iter_rows(named=True):
+            event = _EVENTS[kind](one)
+            # An event of a batch has its place as id.
+            event["id"] = one["id"] or prepared.ids([one["row"]])[one["row"]]
+            events[one["row"]] = event
+    return [
+        json.dumps(events[row], separators=(",", ":")) if row in events else _unread(prepared, row)
+        for row in rows
+    ]
+
+
+def _unread(prepared: Prepared, row: int) -> str:
+    item = prepared.items.kept.get(row, b"")
+    return storable(item.decode("utf-8", "replace"), _UNREAD_CHARS_MAX)
+
+
+def _flat(columns: Sequence[FlatColumn], one: Mapping[str, Any]) -> dict[str, Any]:
+    event: dict[str, Any] = {"specversion": "1.0", "data": {}}
+    for name, path, _, default in columns:
+        value = one.get(name)
+        if name == "end_user_id" or value is None or value in ("", default):
+            continue
+        _put(event, path, _shown(name, value))
+    return event
+
+
+def _put(event: dict[str, Any], path: Sequence[str], value: object) -> None:
+    *parents, leaf = path
+    holder = event
+    for name in parents:
+        holder = holder.setdefault(name, {})
+    holder[leaf] = value
+
+
+def _shown(name: str, value: Any) -> object:
+    if name in _TIMES:
+        return format_rfc3339(EPOCH + value * MICROSECOND)
+    return STATUSES[value] if name == "status" else value
+
+
+def _usage(one: Mapping[str, Any]) -> dict[str, Any]:
+    event = _flat(USAGE_COLUMNS, one)
+    event["type"] = CORRECTION if one["kind"] == Kind.REPLACEMENT else USAGE
+    if one["customer_ref"]:
+        event.pop("subject", None)
+        event["data"]["customer_id"] = one["customer_ref"]
+    return event
+
+
+def _energy(one: Mapping[str, Any]) -> dict[str, Any]:
+    return _flat(ENERGY_COLUMNS, one) | {"type": ENERGY}
+
+
+def _counters(one: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("id", "source", "subject", "datacontenttype", "time", "recordedtime")
+    envelope = [(name, (name,), None, None) for name in names]
+    own = ("engine", "instance", "run_id", "run_started_at")
+    inner = [(name, ("data", name), None, None) for name in own]
+    event = _flat([*envelope, *inner], one)
+    event["data"]["values"] = [
+        {"name": name, "value": value, "labels": labels, "precision_loss": lost}
+        for name, value, labels, lost in one["values"]
+    ]
+    return event | {"type": COUNTERS}
+
+
+_EVENTS = {"usage": _usage, "energy": _energy, "counters": _counters}

@@ -1,0 +1,270 @@
+"""Turns records into checked frames, refusals and digests: all of ingest that needs no database.
+
+Invariant: each item has one row, counted through all records of the call; a row is in one frame or
+refused, never both, never neither.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+
+from ledger.domain.arrays import Ints
+from ledger.domain.metering.columnar import read_columnar
+from ledger.domain.metering.columns import (
+    counters_frame,
+    energy_frame,
+    no_counters,
+    no_energy,
+    no_usage,
+    usage_frame,
+)
+from ledger.domain.metering.decode import Reject, decode_items, reject
+from ledger.domain.metering.digest import DIGESTS, batch_digests, content_digests
+from ledger.domain.metering.fact import Reason
+from ledger.domain.metering.items import COMPILED_BYTES_MIN, Items, split_records
+from ledger.domain.metering.key import name_columns
+from ledger.domain.metering.parts import Part, frames_of
+from ledger.domain.metering.record import Record
+from ledger.domain.metering.structs import CountersEvent, DecodedEvent, EnergyEvent
+from ledger.domain.metering.times import micros
+from ledger.domain.metering.validate import (
+    EARLIEST,
+    count_columns,
+    finer_than_amount,
+    resolve_leaves,
+    suspect_energy,
+    suspect_usage,
+    untimely,
+)
+from ledger.wire.batch import BatchHeader, place_id
+from ledger.wire.events import ENERGY, explain
+from ledger.wire.ndjson import decode_line
+
+
+@dataclass(slots=True)
+class Prepared:
+    """The items of a call, and a frame of what is still to be counted of each kind.
+
+    `decoded` are the frames before any row was dropped, `batches` the digest of each complete
+    sequenced record, `own` the digests of rows with ids of their own (`row` and `digest`).
+    """
+
+    items: Items
+    usage: pl.DataFrame
+    energy: pl.DataFrame
+    counters: pl.DataFrame
+    rejects: dict[int, Reject]
+    decoded: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    batches: dict[int, UUID] = field(default_factory=dict)
+    own: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIGESTS))
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The records of the call."""
+        return self.items.records
+
+    def header_of(self, row: int) -> BatchHeader | None:
+        """The header of a row's record."""
+        return self.records[int(self.items.owners[row])].header
+
+    def fork(self) -> "Prepared":
+        """A copy whose frames and refusals may change."""
+        return replace(self, rejects=dict(self.rejects))
+
+    def digests(self, rows: Iterable[int]) -> dict[int, UUID]:
+        """The content digest of decoded rows."""
+        found = content_digests(self.decoded, pl.Series(list(rows), dtype=pl.Int64))
+        return {row: UUID(bytes=digest) for row, digest in found.iter_rows()}
+
+    def ids(self, rows: Iterable[int]) -> dict[int, str]:
+        """The ids of those rows that were decoded; of a sequenced event its place."""
+        wanted = pl.Series(list(rows), dtype=pl.Int64).implode()
+        own: dict[int, str | None] = {}
+        for frame in self.decoded.values():
+            own.update(frame.filter(pl.col("row").is_in(wanted)).select("row", "id").iter_rows())
+        return {row: event_id or self._place(row) for row, event_id in own.items()}
+
+    def _place(self, row: int) -> str:
+        header = self.header_of(row)
+        assert header is not None
+        ordinal = row - int(self.items.firsts[self.items.owners[row]])
+        return place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+
+
+def prepare(
+    records: Sequence[Record],
+    *,
+    now: datetime,
+    body_bytes_max: int,
+    earliest: datetime = EARLIEST,
+) -> Prepared:
+    """Decode and check every item of the records; `now` decides what lies in the future."""
+    items = split_records(records, body_bytes_max=body_bytes_max)
+    prepared = prepare_items(items, now=now, earliest=earliest)
+    digest_batches(prepared)
+    return prepared
+
+
+def prepare_items(items: Items, *, now: datetime, earliest: datetime = EARLIEST) -> Prepared:
+    """The part of `prepare` that reads bodies, once these are laid out."""
+    prepared = _decode(items)
+    _check(prepared, micros(now), micros(earliest))
+    return prepared
+
+
+def digest_batches(prepared: Prepared) -> None:
+    """Take the digests by which batches with a place are told from others."""
+    prepared.batches = batch_digests(prepared.decoded, prepared.items)
+
+
+def _decode(items: Items) -> Prepared:
+    rejects = dict(items.rejects)
+    parts, rest = _read_shaped(items)
+    frames = frames_of(parts)
+    strict = _decode_each(items, rest)
+    rejects.update(strict.rejects)
+    usage = [usage_frame(*strict.usage) if strict.usage[0] else no_usage()]
+    usage += [frame for kind, frame in frames if kind != ENERGY]
+    energy = [energy_frame(*strict.energy) if strict.energy[0] else no_energy()]
+    energy += [frame for kind, frame in frames if kind == ENERGY]
+    return Prepared(
+        items=items,
+        usage=name_columns(resolve_leaves(_joined(usage))),
+        energy=_joined(energy),
+        counters=counters_frame(*strict.counters) if strict.counters[0] else no_counters(),
+        rejects=rejects,
+    )
+
+
+def _read_shaped(items: Items) -> tuple[Sequence[Part], Ints]:
+    rows = items.readable()
+    parts, rest = _read_columnar(items)
+    if items.octets.size < COMPILED_BYTES_MIN or rows.size == 0:
+        return parts, np.sort(np.concatenate([rows, *rest]))
+    # Loaded here, because most processes never meet a large body.
+    from ledger.domain.metering.fast import read_shaped
+
+    shaped = read_shaped(items, rows)
+    return [*parts, *shaped.parts], np.sort(np.concatenate([shaped.rest, *rest]))
+
+
+def _read_columnar(items: Items) -> tuple[list[Part], list[Ints]]:
+    parts: list[Part] = []
+    rest: list[Ints] = []
+    for record, batch in items.batches.items():
+        first = int(items.firsts[record])
+        read = read_columnar(batch, items.records[record].header, first)
+        parts += read.parts
+        rest.append(read.rest + first)
+    return parts, rest
+
+
+def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    filled = [frame for frame in frames if frame.height]
+    if len(filled) < 2:
+        return filled[0].select(frames[0].columns) if filled else frames[0]
+    return pl.concat([frame.select(frames[0].columns) for frame in filled]).sort("row")
+
+
+Events = tuple[list[Any], list[int]]
+
+
+@dataclass(slots=True)
+class _Strict:
+    """Rows that were decoded one by one, by their kind."""
+
+    usage: Events = field(default_factory=lambda: ([], []))
+    energy: Events = field(default_factory=lambda: ([], []))
+    counters: Events = field(default_factory=lambda: ([], []))
+    rejects: dict[int, Reject] = field(default_factory=dict)
+
+
+def _decode_each(items: Items, rows: Ints) -> _Strict:
+    found = _Strict()
+    numbers = rows.tolist()
+    for row, one in zip(numbers, decode_items([items[row] for row in numbers]), strict=True):
+        placed = _placed(one, items, row)
+        if isinstance(placed, Reject):
+            found.rejects[row] = placed
+            continue
+        kind = found.usage
+        if isinstance(placed, EnergyEvent | CountersEvent):
+            kind = found.energy if isinstance(placed, EnergyEvent) else found.counters
+        kind[0].append(placed)
+        kind[1].append(row)
+    return found
+
+
+def _placed(one: DecodedEvent | Reject, items: Items, row: int) -> DecodedEvent | Reject:
+    owner = int(items.owners[row])
+    header = items.records[owner].header
+    if isinstance(one, Reject) or header is None:
+        return one
+    if one.source != header.source:
+        detail = f"source: found {one.source}; a batch of {header.source} holds its events only"
+        return Reject(Reason.WRONG_SOURCE, detail, one.id, one.source)
+    ordinal = row - int(items.firsts[owner])
+    place = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+    if one.id != place:
+        detail = f"id: found {one.id}; the id of this event is its place {place}"
+        return Reject(Reason.WRONG_PLACE, detail, one.id, one.source)
+    return one
+
+
+def _check(prepared: Prepared, now: int, earliest: int) -> None:
+    prepared.decoded = {
+        "usage": prepared.usage,
+        "energy": prepared.energy,
+        "counters": prepared.counters,
+    }
+    if prepared.usage.height:
+        _explain(prepared, prepared.usage.filter(suspect_usage(prepared.usage)))
+    if prepared.energy.height:
+        _explain(prepared, prepared.energy.filter(suspect_energy(prepared.energy)))
+    for frame in (prepared.usage, prepared.energy, prepared.counters):
+        if frame.height == 0:
+            continue
+        late = untimely(frame, now=now, earliest=earliest)
+        names = prepared.ids(row for row, _, _ in late) if late else {}
+        sources = dict(frame.select("row", "source").iter_rows()) if late else {}
+        for row, reason, detail in late:
+            prepared.rejects.setdefault(row, Reject(reason, detail, names[row], sources[row]))
+    drop_rows(prepared, prepared.rejects)
+    prepared.usage = count_columns(prepared.usage)
+
+
+def drop_rows(prepared: Prepared, rows: Iterable[int]) -> None:
+    """Take refused rows out of the frames."""
+    gone = np.fromiter(rows, np.int64)
+    if gone.size:
+        prepared.usage = _without(prepared.usage, gone)
+        prepared.energy = _without(prepared.energy, gone)
+        prepared.counters = _without(prepared.counters, gone)
+
+
+def _without(frame: pl.DataFrame, gone: Ints) -> pl.DataFrame:
+    return frame.filter(pl.Series(~np.isin(frame["row"].to_numpy(), gone)))
+
+
+def _explain(prepared: Prepared, suspects: pl.DataFrame) -> None:
+    for row in suspects["row"]:
+        raw = decode_line(prepared.items[row])
+        problems = explain(raw)
+        if not problems and _claims_too_finely(raw):
+            detail = (
+                "data.provider_cost.amount: more than 12 decimals, or 24 digits before them;"
+                " send fewer digits"
+            )
+            prepared.rejects[row] = reject([], raw, Reason.INVALID_FIELD, detail)
+        elif problems:
+            prepared.rejects[row] = reject(problems, raw)
+
+
+def _claims_too_finely(raw: dict[str, Any]) -> bool:
+    claim = raw["data"].get("provider_cost")
+    return bool(claim) and finer_than_amount(claim["amount"])

@@ -1,0 +1,88 @@
+"""Turns the fates of a call's rows into receipts and outcomes, a record each.
+
+Invariant: the fates of a record add up to what it brought.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.judge import senders
+from ledger.domain.metering.prepare import Prepared
+from ledger.domain.metering.record import OUTCOMES, ItemOutcome, RecordOutcome, count_fates
+
+RECEIPT_COLUMNS = (
+    *("batch_seq", "ordinal_from", "source_id", "lane", "transport", "position", "actor"),
+    *("received_at", "received", *(str(fate) for fate in Fate)),
+)
+
+
+def outcomes(
+    prepared: Prepared, fates: Mapping[int, Fate], *, batch_seq: int
+) -> list[RecordOutcome]:
+    """What became of each record; rows without a fate were counted."""
+    by_record: list[dict[int, Fate]] = [{} for _ in prepared.records]
+    owners = prepared.items.owners
+    for row, fate in fates.items():
+        by_record[owners[row]][row] = fate
+    ids = prepared.ids(fates) if fates else {}
+    places = zip(
+        prepared.items.firsts.tolist(), prepared.items.sizes.tolist(), by_record, strict=True
+    )
+    return [
+        RecordOutcome(
+            received=size,
+            batch_seq=batch_seq,
+            ordinal_from=first,
+            tally=count_fates(size, own),
+            exceptions={
+                row - first: _item(prepared, row - first, row, fate, ids.get(row))
+                for row, fate in own.items()
+            },
+        )
+        for first, size, own in places
+    ]
+
+
+def receipt_rows(
+    prepared: Prepared, found: list[RecordOutcome], directory: Directory, *, now: datetime
+) -> list[tuple[Any, ...]]:
+    """Rows of receipt, in the order of RECEIPT_COLUMNS."""
+    sources = _record_sources(prepared)
+    return [
+        (
+            outcome.batch_seq,
+            outcome.ordinal_from,
+            source.source_id if (source := directory.sources.get(name)) else None,
+            *(record.lane, record.transport, record.position, record.actor, now),
+            outcome.received,
+            *outcome.tally,
+        )
+        for record, outcome, name in zip(prepared.records, found, sources, strict=True)
+        # An item that is replayed was received, and counted as received, before.
+        if record.replay_of is None or record.replay_of.whole
+    ]
+
+
+def _record_sources(prepared: Prepared) -> list[str]:
+    """The source of each record: its header's, or the one that all its events name."""
+    seen: list[set[str]] = [set() for _ in prepared.records]
+    for source, record in senders(prepared, decoded=True):
+        seen[record].add(source)
+    return [
+        record.header.source if record.header else names.pop() if len(names) == 1 else ""
+        for record, names in zip(prepared.records, seen, strict=True)
+    ]
+
+
+def _item(
+    prepared: Prepared, ordinal: int, row: int, fate: Fate, event_id: str | None
+) -> ItemOutcome:
+    refused = prepared.rejects.get(row)
+    if refused is None:
+        return ItemOutcome(ordinal, OUTCOMES[fate], event_id)
+    return ItemOutcome(
+        ordinal, OUTCOMES[fate], event_id or refused.event_id, refused.reason, refused.detail
+    )

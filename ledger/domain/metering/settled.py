@@ -1,0 +1,93 @@
+"""Settles all targets of a call at once: who holds an id, who is a revision of what, what stands.
+
+Invariant: each row is at most once a revision and once what came under its own id; of both kinds
+the first counts, equal content is a duplicate and other content a conflict, which holds nothing.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ledger.domain.metering.claims import same_content
+from ledger.domain.metering.fact import Fate, Reason
+from ledger.domain.metering.supersede import Candidate, Member, StoredRevision, first_of, settle
+from ledger.domain.metering.target import Target
+
+Lines = Mapping[Target, Sequence[Candidate]]
+Known = Mapping[Target, Sequence[StoredRevision]]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What stood under a target and stands no more, for the row `by`, or because it is void."""
+
+    target: Target
+    stood: StoredRevision
+    by: int
+    reason: Reason | None
+
+
+@dataclass(slots=True)
+class Settled:
+    """What becomes of a call's rows and of what is stored.
+
+    `fates` has the rows that are not counted, but for `void` ones; `refused` are conflicts with
+    what they met; `kept` is to be remembered, `awaited` are targets that nothing came under yet.
+    """
+
+    fates: dict[int, Fate] = field(default_factory=dict)
+    refused: list[tuple[Target, Candidate, Member]] = field(default_factory=list)
+    kept: list[tuple[Target, Candidate]] = field(default_factory=list)
+    void: dict[int, tuple[Reason, Target]] = field(default_factory=dict)
+    replaced: list[Replaced] = field(default_factory=list)
+    awaited: list[tuple[Target, int]] = field(default_factory=list)
+
+
+def settle_all(lines: Lines, known: Known, *, gone: Collection[int] = ()) -> Settled:
+    """The rows of a call by target, in their order, but for those that are `gone`."""
+    found = Settled()
+    alive = {name: [one for one in lines[name] if one.row not in gone] for name in sorted(lines)}
+    for held in (True, False):
+        met = {
+            name: first_of([c for c in line if (c.revision == 0) is held], known.get(name, ()))
+            for name, line in alive.items()
+        }
+        lost = _meet(found, met)
+        # Who is refused holds no id, nor who repeats one; who repeats a revision holds its own.
+        alive = {
+            name: [c for c in line if not _is_lost(c, lost, held)] for name, line in alive.items()
+        }
+    for name, line in alive.items():
+        if line:
+            _settle_one(found, name, line, known.get(name, ()))
+    return found
+
+
+Met = Mapping[Target, Sequence[tuple[Candidate, Member]]]
+
+
+def _meet(found: Settled, met: Met) -> dict[int, Fate]:
+    lost: dict[int, Fate] = {}
+    for name, pairs in met.items():
+        for one, taken in pairs:
+            equal = same_content(taken.digest, one.digest)
+            lost[one.row] = Fate.DUPLICATE if equal else Fate.CONFLICT
+            found.refused += [] if equal else [(name, one, taken)]
+    found.fates.update(lost)
+    return lost
+
+
+def _is_lost(one: Candidate, lost: Mapping[int, Fate], held: bool) -> bool:
+    fate = lost.get(one.row)
+    return fate is not None and (held or one.revision > 0 or fate is Fate.CONFLICT)
+
+
+def _settle_one(
+    found: Settled, name: Target, line: Sequence[Candidate], stored: Sequence[StoredRevision]
+) -> None:
+    verdict = settle(line, stored)
+    found.kept += [(name, one) for one in line]
+    found.fates.update(dict.fromkeys(verdict.superseded, Fate.SUPERSEDED))
+    found.void.update({row: (why, name) for row, why in verdict.void.items()})
+    found.replaced += [Replaced(name, one, verdict.by, why) for one, why in verdict.replaced]
+    if name.keyed is not False and not stored and all(one.revision for one in line):
+        found.awaited.append((name, line[0].row))

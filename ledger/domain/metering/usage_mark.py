@@ -1,0 +1,31 @@
+"""What is said of summed usage that is not what a final count says; unknown is None, never 0."""
+
+from collections.abc import Mapping
+
+from ledger.domain.metering.fact import MARKS
+
+INPUT = ("uncached", "cache_read", "cache_write", "input_tokens")
+OUTPUT = ("visible", "reasoning", "output_tokens")
+
+
+def known_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
+    """Sums with None where no request said the count; `counts` has requests, meters and MARKS."""
+    found: dict[str, int | None] = dict(counts)
+    for mark, names in (("input_unknown", INPUT), ("output_unknown", OUTPUT)):
+        if counts[mark] and counts[mark] >= counts["requests"]:
+            found |= {name: None for name in names if counts.get(name) == 0}
+    return found
+
+
+def describe_marks(counts: Mapping[str, int]) -> str:
+    """How many requests are marked, in words; nothing where none is."""
+    said = [f"{counts[mark]:,} {_WORDS[mark]}" for mark in MARKS if counts[mark]]
+    return f"of {counts['requests']:,} requests {', '.join(said)}" if said else ""
+
+
+_WORDS = {
+    "estimated": "estimated",
+    "incomplete": "incomplete",
+    "input_unknown": "of unknown input",
+    "output_unknown": "of unknown output",
+}

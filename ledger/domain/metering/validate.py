@@ -1,0 +1,218 @@
+"""Finds the rows of a frame that break a rule, and resolves the leaves of those that do not.
+
+Invariant: the rules over several fields are those of `wire.usage`; a row that looks wrong here is
+put to that reference, which decides and explains. Two rules need what the wire cannot know: the
+present moment, and how long a span the ledger spreads.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+
+import polars as pl
+
+from ledger.domain.metering.columns import INPUT, OUTPUT
+from ledger.domain.metering.fact import STATUS_SHIFT, Flag, Kind, Reason
+from ledger.domain.money import LEDGER_SCALE
+from ledger.domain.period import EPOCH, MICROSECOND
+from ledger.domain.pricing.rate_card import BAND_EDGES
+from ledger.wire.events import FUTURE_TOLERANCE
+from ledger.wire.usage import (
+    ESTIMATE_SOURCES,
+    LEAF_TOKENS_MAX,
+    LEAF_TOKENS_PER_REQUEST_MAX,
+)
+
+# A month of a vendor's bill is one record; longer ones would be spread over windows by guessing.
+SPAN_MAX = timedelta(days=32)
+AMOUNT_DIGITS_MAX = 24
+AMOUNT_PLAIN = r"^-?\d{1,24}(?:\.\d{1,12})?$"
+# Before it nobody ran what is billed here: such a time is a clock that was never set.
+EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
+_ATTEMPT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
+_OTHER_TIMES = ("recordedtime", "sampled_at", "run_started_at")
+_JSON = r"(?i)^\s*(?:application/json|[^;]*\+json)\s*(?:;|$)"
+_IN = [f"in_{name}" for name in INPUT]
+_OUT = [f"out_{name}" for name in OUTPUT]
+
+
+def resolve_leaves(frame: pl.DataFrame) -> pl.DataFrame:
+    """Adds `main_in` and `main_out`, the two main leaves, from the leaves or the totals."""
+    return frame.with_columns(
+        _main("in_uncached", _IN[1:], "input_total").alias("main_in"),
+        _main("out_visible", _OUT[1:], "output_total").alias("main_out"),
+    )
+
+
+def suspect_usage(frame: pl.DataFrame) -> pl.Series:
+    """Rows of `resolve_leaves` that a rule of the wire may refuse."""
+    return frame.select(_suspicion()).to_series()
+
+
+@cache
+def _suspicion() -> pl.Expr:
+    # Built once: of a small batch, saying what is asked costs as much as the answer.
+    return (
+        pl.any_horizontal(
+            _suspect_envelope(),
+            _suspect_side("in_uncached", _IN[1:], "input_total"),
+            _suspect_side("out_visible", _OUT[1:], "output_total"),
+            pl.col("main_in").is_null() & pl.col("main_out").is_null(),
+            _absurd(),
+            pl.col("complete") & pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)),
+            pl.col("first_token_at") < pl.col("started_at"),
+            pl.col("ended_at") < pl.col("first_token_at"),
+            pl.col("ended_at") < pl.col("started_at"),
+            (pl.col("kind") == Kind.REPLACEMENT)
+            & (pl.col("supersedes").is_null() | (pl.col("revision") < 1)),
+            ~pl.col("cost_amount").str.contains(AMOUNT_PLAIN),
+        )
+        .fill_null(value=False)
+        .alias("suspect")
+    )
+
+
+def suspect_energy(frame: pl.DataFrame) -> pl.Series:
+    """Readings that a rule of the wire may refuse."""
+    return frame.select(
+        pl.any_horizontal(
+            _suspect_envelope(),
+            pl.col("gpu_uuid").str.starts_with("MIG-"),
+            pl.col("sampled_at") != pl.col("time"),
+        )
+        .fill_null(value=False)
+        .alias("suspect")
+    ).to_series()
+
+
+def untimely(frame: pl.DataFrame, *, now: int, earliest: int) -> list[tuple[int, Reason, str]]:
+    """(row, reason, detail) of rows with a time that is still to come or lies before `earliest`, or
+    over too long a span; all in µs."""
+    limit = now + FUTURE_TOLERANCE // MICROSECOND
+    names = [name for name in (*_ATTEMPT_TIMES, *_OTHER_TIMES) if name in frame.columns]
+    spanned = [name for name in _ATTEMPT_TIMES if name in names]
+    first, last = pl.min_horizontal(names), pl.max_horizontal(names)
+    length = pl.max_horizontal(spanned) - pl.min_horizontal(spanned)
+    found = frame.select(
+        "row",
+        *names,
+        future=last > limit,
+        past=first < earliest,
+        long=length > SPAN_MAX // MICROSECOND,
+    ).filter(pl.col("future") | pl.col("past") | pl.col("long"))
+    return [_untimely(one, names, limit, earliest) for one in found.iter_rows(named=True)]
+
+
+def _untimely(
+    one: dict[str, int | None], names: Sequence[str], limit: int, earliest: int
+) -> tuple[int, Reason, str]:
+    row = one["row"] or 0
+    times = {name: value for name in names if (value := one[name]) is not None}
+    if one["future"]:
+        where = _field(next(name for name, value in times.items() if value > limit))
+        detail = f"{where}: more than 5 minutes in the future; set the sender's clock and resend"
+        return row, Reason.FUTURE_TIME, detail
+    if one["past"]:
+        where = _field(next(name for name, value in times.items() if value < earliest))
+        since = (EPOCH + earliest * MICROSECOND).date()
+        detail = f"{where}: before {since}; send the real time, or set TOKENLEDGER_EARLIEST_EVENT"
+        return row, Reason.PAST_TIME, detail
+    detail = f"data.started_at: more than {SPAN_MAX.days} days before the end; send shorter records"
+    return row, Reason.SPAN_TOO_LONG, detail
+
+
+def _field(name: str) -> str:
+    return name if name in ("time", "recordedtime") else f"data.{name}"
+
+
+def count_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The five meters, the flags and the context band of rows that passed; adds columns."""
+    return frame.with_columns(**_counts()).with_columns(**_marks())
+
+
+@cache
+def _counts() -> Mapping[str, pl.Expr]:
+    return {
+        "uncached": _plus("main_in", "in_tool_use"),
+        "cache_read": pl.col("in_cache_read").fill_null(0),
+        "cache_write": _plus(*_IN[2:5]),
+        "visible": _plus("main_out", "out_rejected_prediction"),
+        "reasoning": pl.col("out_reasoning").fill_null(0),
+    }
+
+
+@cache
+def _marks() -> Mapping[str, pl.Expr]:
+    writes = [pl.col(n) for n in _IN[2:5]]
+    hidden_input = (pl.col("main_in") > 0) & (
+        pl.col("in_cache_read").is_null() | pl.all_horizontal(w.is_null() for w in writes)
+    )
+    hidden_output = (pl.col("main_out") > 0) & pl.col("out_reasoning").is_null()
+    context = pl.coalesce("context_tokens", _single_input())
+    flags = pl.sum_horizontal(
+        _bit(hidden_input | hidden_output, Flag.SPLIT_UNKNOWN),
+        _bit(pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)), Flag.ESTIMATED),
+        _bit(~pl.col("complete"), Flag.INCOMPLETE),
+        _bit(pl.col("main_in").is_null(), Flag.INPUT_UNKNOWN),
+        _bit(pl.col("main_out").is_null(), Flag.OUTPUT_UNKNOWN),
+        _bit(context.is_null(), Flag.CONTEXT_UNKNOWN),
+        _bit(pl.col("stream"), Flag.STREAM),
+        _bit(~pl.col("stream"), Flag.NOT_STREAM),
+        pl.col("status").cast(pl.Int32) * (1 << STATUS_SHIFT),
+    )
+    return {"context_band": _band(context), "flags": flags}
+
+
+def _single_input() -> pl.Expr:
+    # Of records already summed nobody knows the largest single input.
+    whole = pl.col("uncached") + pl.col("cache_read") + pl.col("cache_write")
+    return pl.when((pl.col("requests") == 1) & pl.col("main_in").is_not_null()).then(whole)
+
+
+def _band(context: pl.Expr) -> pl.Expr:
+    above = pl.sum_horizontal((context > edge).cast(pl.Int16) for edge in BAND_EDGES[1:])
+    return above.fill_null(0).cast(pl.Int16)
+
+
+def _bit(condition: pl.Expr, flag: Flag) -> pl.Expr:
+    return condition.fill_null(value=False).cast(pl.Int32) * int(flag)
+
+
+def _plus(*names: str) -> pl.Expr:
+    return pl.sum_horizontal(pl.col(name).fill_null(0) for name in names)
+
+
+def _suspect_envelope() -> pl.Expr:
+    return pl.col("bad_time") | ~pl.col("datacontenttype").str.contains(_JSON).fill_null(value=True)
+
+
+def _main(main: str, others: Sequence[str], total: str) -> pl.Expr:
+    return pl.coalesce(main, pl.col(total) - _plus(*others))
+
+
+def _suspect_side(main: str, others: Sequence[str], total: str) -> pl.Expr:
+    known = _plus(*others)
+    alone = pl.col(total).is_null() & pl.col(main).is_null()
+    orphan = alone & pl.any_horizontal(pl.col(name).is_not_null() for name in others)
+    differs = pl.col(main).fill_null(0) + known != pl.col(total)
+    return orphan | (pl.col(main).is_not_null() & differs) | (known > pl.col(total))
+
+
+def _absurd() -> pl.Expr:
+    limit = pl.min_horizontal(
+        pl.col("requests") * LEAF_TOKENS_PER_REQUEST_MAX, pl.lit(LEAF_TOKENS_MAX, pl.Int64)
+    )
+    leaves = (*_IN, *_OUT, "main_in", "main_out")
+    return pl.any_horizontal(pl.col(name) > limit for name in leaves)
+
+
+def finer_than_amount(text: str) -> bool:
+    """Whether a decimal has more than twelve places, or more digits before them than an amount."""
+    number = Decimal(text)
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        return True
+    # Not by `normalize`, which rounds to the digits of the context first.
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return -(exponent + zeros) > LEDGER_SCALE or number.adjusted() >= AMOUNT_DIGITS_MAX

@@ -1,0 +1,51 @@
+"""Price models: one file each. Parameters are stored as JSON with the kind, amounts as text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, DecimalException
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.pricing.models.per_unit import PerUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stored price that no model can read: whoever needs it fails, and nobody else."""
+
+    reason: str
+
+    def price(self, _quantity: int) -> Decimal:
+        """InvalidInputError, always: usage under it is neither free nor without a price."""
+        raise InvalidInputError(f"A price of the card cannot be read: {self.reason}.")
+
+
+PriceModel = PerUnit
+StoredPrice: TypeAlias = PriceModel | Unreadable
+PRICE_MODELS: Mapping[str, type[PriceModel]] = MappingProxyType({"per_unit": PerUnit})
+
+
+def load_price(kind: str, params: Mapping[str, Any]) -> PriceModel:
+    """The price model of `kind`; InvalidInputError names an unknown kind or a wrong parameter."""
+    model = PRICE_MODELS.get(kind)
+    if model is None:
+        raise InvalidInputError(
+            f"There is no price model {kind!r}.", f"Use one of {', '.join(PRICE_MODELS)}.", "kind"
+        )
+    try:
+        return model.model_validate({"kind": kind, **params})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInputError(f"{where}: {first['msg']}", where=where) from error
+
+
+def load_stored_price(kind: str, params: Mapping[str, Any]) -> StoredPrice:
+    """`load_price` of what is recorded already, which must not hide the prices beside it."""
+    try:
+        return load_price(kind, params)
+    except (InvalidInputError, DecimalException) as error:
+        return Unreadable(f"{error}" or type(error).__name__)

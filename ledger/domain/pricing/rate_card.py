@@ -1,0 +1,126 @@
+"""Turns a dated set of prices into the one price of a quantity, or into the reason there is none.
+
+Invariant: the most specific price applies; two equally specific ones are refused when entered.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.domain.pricing.models import StoredPrice
+
+METERS = (
+    "input_uncached",
+    "input_cache_read",
+    "input_cache_write",
+    "output_visible",
+    "output_reasoning",
+)
+# One global, append-only list: an event's band is an index into it, whatever any card says.
+BAND_EDGES = (0, 128_000, 200_000, 256_000, 272_000, 512_000)
+# A thought costs what output costs where no price of its own says otherwise. Cache reads and writes
+# have no such rule: unknown is neither free nor full price.
+FALLBACK = {"output_reasoning": "output_visible"}
+
+
+def context_band(context_tokens: int) -> int:
+    """Index of the band: the last edge that lies below the tokens (an edge itself is below)."""
+    return max(bisect_right(BAND_EDGES, context_tokens - 1) - 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageKey:
+    """What a price may depend on."""
+
+    model: str
+    tier: str
+    adapter: str = ""
+    region: str = ""
+    context_band: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CardPrice:
+    """One price of a card; None is any. Applies from `band_from` tokens of context upwards."""
+
+    price_id: int
+    meter: str
+    model: str | None
+    tier: str | None
+    adapter: str | None
+    region: str | None
+    band_from: int | None
+    price: StoredPrice
+    valid_from: datetime
+    valid_to: datetime | None
+
+    def matches(self, key: UsageKey, at: datetime) -> bool:
+        """Whether it may price usage of `key` in the window that starts `at`."""
+        named = (self.model, self.tier, self.adapter, self.region)
+        given = (key.model, key.tier, key.adapter, key.region)
+        return (
+            all(want is None or want == have for want, have in zip(named, given, strict=True))
+            and (self.band_from is None or self.band_from <= BAND_EDGES[key.context_band])
+            and self.valid_from <= at
+            and (self.valid_to is None or at < self.valid_to)
+        )
+
+    @property
+    def specificity(self) -> tuple[bool, bool, bool, bool, int]:
+        """Compared left to right: model, adapter, tier, region, then the higher band."""
+        return (
+            self.model is not None,
+            self.adapter is not None,
+            self.tier is not None,
+            self.region is not None,
+            self.band_from or 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """The prices of a card in one currency."""
+
+    rate_card_id: str
+    currency: str
+    prices: Sequence[CardPrice]
+
+
+def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
+    """The most specific price of the meter, else of its fallback, else None."""
+    found = [p for p in card.prices if p.meter == meter and p.matches(key, at)]
+    if found:
+        return max(found, key=lambda p: (p.specificity, -p.price_id))
+    fallback = FALLBACK.get(meter)
+    return find_price(card, fallback, key, at) if fallback else None
+
+
+def check_card(prices: Sequence[CardPrice]) -> list[str]:
+    """Problems of a card: unknown meters, band edges that are not in the list, equal rivals."""
+    problems = [
+        f"price {p.price_id}: no meter {p.meter!r}" for p in prices if p.meter not in METERS
+    ]
+    problems += [
+        f"price {p.price_id}: band_from {p.band_from} is not one of {BAND_EDGES}"
+        for p in prices
+        if p.band_from is not None and p.band_from not in BAND_EDGES
+    ]
+    return problems + _rivals(prices)
+
+
+def _rivals(prices: Sequence[CardPrice]) -> list[str]:
+    seen: dict[tuple[object, ...], CardPrice] = {}
+    problems = []
+    for price in sorted(prices, key=lambda p: p.valid_from):
+        # From the first token on is the same as no band at all.
+        band = price.band_from or 0
+        place = (price.meter, price.model, price.tier, price.adapter, price.region, band)
+        rival = seen.get(place)
+        if rival and (rival.valid_to is None or price.valid_from < rival.valid_to):
+            problems.append(
+                f"prices {rival.price_id} and {price.price_id} both apply to {price.meter}"
+                f" at {price.valid_from.isoformat()}"
+            )
+        seen[place] = price
+    return problems

@@ -1,0 +1,209 @@
+"""Drafts invoices: charges of a billing period, and what changed about those billed before."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TypeAlias
+
+import asyncpg
+
+from ledger.domain.billing.draft import clear_of, payable_lines, with_same_terms
+from ledger.domain.billing.invoice import (
+    NOTHING,
+    Billed,
+    InvoiceLine,
+    InvoiceTotals,
+    LineKey,
+    adjustment_lines,
+    totals,
+    usage_lines,
+)
+from ledger.domain.billing.subscription import Subscription
+from ledger.domain.errors import NotFoundError, UnavailableError
+from ledger.domain.period import Period
+from ledger.domain.pricing.models import PriceModel
+from ledger.store.billing import invoice as store
+from ledger.store.connect import CutOff, draw_cut_off
+from ledger.store.operations import sum_usage_marks
+from ledger.store.pricing import rating
+from ledger.store.queries import Connection
+
+# An open batch is stored within a fraction of a second; a worker that hangs is not waited for.
+CUT_OFF_TRIES = 40
+CUT_OFF_WAIT_S = 0.05
+LAST_SEQ = 2**63 - 1
+# A time, or a day in the zone of the subscription.
+Moment: TypeAlias = datetime | date
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceDraft:
+    """An invoice as it would be issued at a cut-off: everything but its number."""
+
+    parties: asyncpg.Record
+    subscription: Subscription
+    period: Period
+    run_no: int
+    cut_off: CutOff
+    lines: tuple[InvoiceLine, ...]
+    totals: InvoiceTotals
+    prices: dict[int, PriceModel]
+    unpriced: tuple[asyncpg.Record, ...]
+    marks: Mapping[str, int]
+
+    @property
+    def currency(self) -> str:
+        """The currency of its rate card."""
+        return str(self.parties["currency"])
+
+
+async def entity_of(connection: Connection, subscription_id: str) -> str:
+    """The entity that invoices a subscription; NotFoundError without such a subscription."""
+    cut_off = await draw_cut_off(connection, "invoice")
+    rows = await store.find_subscription(
+        connection,
+        subscription_id=subscription_id,
+        batch_seq=cut_off.batch_seq,
+        at=cut_off.drawn_at,
+    )
+    if not rows:
+        raise NotFoundError(
+            f"There is no subscription {subscription_id!r}.", "List them with the subscriptions."
+        )
+    return str(rows[0]["entity_id"])
+
+
+async def _cut_off_with_charges(connection: Connection, entity_id: str) -> CutOff:
+    """A cut-off that no charge of the entity lies behind, as one may while a batch is open."""
+    for _ in range(CUT_OFF_TRIES):
+        cut_off = await draw_cut_off(connection, "invoice")
+        newer = await rating.find_changed_charges(
+            connection, entity_id=entity_id, since_seq=cut_off.batch_seq, batch_seq=LAST_SEQ
+        )
+        if not newer:
+            return cut_off
+        await asyncio.sleep(CUT_OFF_WAIT_S)
+    raise UnavailableError(
+        f"A batch older than charges of {entity_id} is still being stored, and an invoice must not"
+        " leave charges out.",
+        "Try again; if a worker hangs, end its database session.",
+    )
+
+
+async def draft_invoice(
+    connection: Connection, subscription_id: str, at: Moment, *, now: datetime
+) -> InvoiceDraft:
+    """The invoice of the billing period that holds `at`, from the charges as they stand.
+
+    Seller and buyer are named and addressed as they are `now`.
+    """
+    cut_off = await _cut_off_with_charges(connection, await entity_of(connection, subscription_id))
+    rows = await store.find_subscription(
+        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq, at=now
+    )
+    parties, subscription, moment = _valid_at(rows, at, subscription_id)
+    billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
+    period = clear_of(
+        subscription.billing_period(moment),
+        moment,
+        [Period(row["period_start"], row["period_end"]) for row in billed],
+    )
+    charges = await store.sum_period_charges(
+        connection,
+        subscription_id=subscription_id,
+        customer_id=subscription.customer_id,
+        period=period,
+        batch_seq=cut_off.batch_seq,
+    )
+    runs = [row["run_no"] for row in billed if row["period_start"] == period.start]
+    fresh = {} if runs else await _merged(connection, charges)
+    lines = payable_lines(
+        usage_lines(fresh, parties["currency"], parties["rounding"]),
+        await find_adjustments(connection, parties, cut_off),
+    )
+    unpriced = await rating.list_unpriced(
+        connection,
+        entity_id=parties["entity_id"],
+        batch_seq=cut_off.batch_seq,
+        customer_id=subscription.customer_id,
+        since=period.start,
+        until=period.end,
+    )
+    prices = await store.find_line_prices(connection, [line.key.price_id for line in lines])
+    return InvoiceDraft(
+        parties=parties,
+        subscription=subscription,
+        period=period,
+        run_no=max(runs, default=0) + 1,
+        cut_off=cut_off,
+        lines=lines,
+        totals=totals(lines),
+        prices=prices,
+        unpriced=tuple(unpriced),
+        marks=await sum_usage_marks(
+            connection,
+            since=period.start,
+            until=period.end,
+            batch_seq=cut_off.batch_seq,
+            customer_id=subscription.customer_id,
+        ),
+    )
+
+
+def _valid_at(
+    rows: Sequence[asyncpg.Record], at: Moment, subscription_id: str
+) -> tuple[asyncpg.Record, Subscription, datetime]:
+    for row in rows:
+        subscription = Subscription(
+            row["subscription_id"],
+            row["customer_id"],
+            row["rate_card_id"],
+            row["zone"],
+            row["anchor_day"],
+            row["valid_from"],
+            row["valid_to"],
+        )
+        moment = at if isinstance(at, datetime) else subscription.begin_of(at)
+        if moment in subscription.validity:
+            return row, subscription, moment
+    raise NotFoundError(
+        f"Subscription {subscription_id!r} is not valid at {at.isoformat()}.",
+        "Name a moment inside its validity.",
+    )
+
+
+async def find_adjustments(
+    connection: Connection, parties: asyncpg.Record, cut_off: CutOff
+) -> list[InvoiceLine]:
+    """What changed about billed periods of a subscription, in the currency of its card."""
+    billed = await store.sum_billed(connection, subscription_id=parties["subscription_id"])
+    current: dict[LineKey, Billed] = {}
+    for row in await store.list_billed_periods(
+        connection, subscription_id=parties["subscription_id"]
+    ):
+        current |= await store.sum_period_charges(
+            connection,
+            subscription_id=parties["subscription_id"],
+            customer_id=parties["customer_id"],
+            period=Period(row["period_start"], row["period_end"]),
+            batch_seq=cut_off.batch_seq,
+        )
+    before = {key: sums for lines in billed.values() for key, sums in lines.items()}
+    changed = {
+        key: current.get(key, NOTHING) - before.get(key, NOTHING)
+        for key in current.keys() | before.keys()
+    }
+    # What was charged in another currency is not this invoice's to adjust.
+    currencies = await rating.find_price_currencies(
+        connection, price_ids={key.price_id for key in changed}
+    )
+    own = {k: sums for k, sums in changed.items() if currencies[k.price_id] == parties["currency"]}
+    return adjustment_lines(
+        await _merged(connection, own), {}, parties["currency"], parties["rounding"]
+    )
+
+
+async def _merged(connection: Connection, sums: Mapping[LineKey, Billed]) -> dict[LineKey, Billed]:
+    prices = await store.find_line_prices(connection, [key.price_id for key in sums])
+    return with_same_terms(sums, prices)

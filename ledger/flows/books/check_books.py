@@ -1,0 +1,48 @@
+"""Checks the books against one another: usage, charges, prices, journal, invoices and their lines.
+
+All is read from one snapshot, in PostgreSQL's numeric, and nothing is written.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ledger.store.books.check_books import PROOFS, Disagreement, count_states, prove
+from ledger.store.queries import Connection
+
+NAMED = 20
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BooksReport:
+    """How many figures of each proof are wrong, the first of them, and what became of usage.
+
+    `states` counts usage windows: rated, unpriced, suspense, not_yet_rated. There is no other.
+    """
+
+    proofs: Mapping[str, int]
+    differences: Sequence[Disagreement]
+    states: Mapping[str, int]
+
+    @property
+    def differing(self) -> int:
+        """All figures that are wrong."""
+        return sum(self.proofs.values())
+
+
+def no_progress(proofs: int, /) -> None:
+    """Tell nobody."""
+
+
+async def check_books(
+    connection: Connection, *, named: int = NAMED, progress: Progress = no_progress
+) -> BooksReport:
+    """Every proof of PROOFS; nothing else may use the connection meanwhile."""
+    found = {}
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for table in PROOFS:
+            found[table] = await prove(connection, table, most=named)
+            progress(1)
+        states = await count_states(connection)
+    first = [one for proof in found.values() for one in proof.first]
+    return BooksReport({table: one.found for table, one in found.items()}, first[:named], states)

@@ -1,0 +1,197 @@
+"""Allocates: readings, activity and slow facts become meter windows, cost pools and cost lines.
+
+Per entity and chunk of windows one transaction; only what differs from what is stored is appended.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from ledger.domain.cost.allocation import Activity
+from ledger.domain.cost.cost_line import WindowCosts
+from ledger.domain.cost.due import chunks
+from ledger.domain.cost.factory import CostEntity, Factory, GpuHome
+from ledger.domain.cost.window_cost import WindowFacts, WorkedOn, cost_window
+from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
+from ledger.domain.energy.gpu_spans import GpuSpans, spans_by_window
+from ledger.domain.parked import Part
+from ledger.domain.period import WINDOW
+from ledger.flows.cost.find_due import find_due
+from ledger.flows.parts import Progress, StageWork, no_progress, run_parts
+from ledger.flows.stage import StageReport, stage_report
+from ledger.store.connect import CutOff, draw_cut_off
+from ledger.store.cost import cost
+from ledger.store.cost.cost_rows import append_changes, find_changes
+from ledger.store.cost.factory import load_factory
+from ledger.store.energy import meter
+from ledger.store.queries import Connection
+
+STAGE = "allocate"
+# Whatever lies between the first and the last window of a chunk is read.
+CHUNK_WINDOWS = 96
+Metered: TypeAlias = Mapping[str, tuple[datetime, datetime]]
+
+
+async def allocate(
+    connection: Connection,
+    *,
+    entity_id: str | None = None,
+    now: datetime,
+    progress: Progress = no_progress,
+) -> StageReport:
+    """Bring the costs of one entity, or of all, up to what is stored now; no window of the future.
+
+    A second run waits for the first, so that cut-offs only move forward.
+    """
+    async with cost.running(connection, STAGE):
+        cut_off = await draw_cut_off(connection, STAGE)
+        everyone = await cost.list_cost_entities(connection, entity_id=None)
+        runs = [
+            await run_parts(
+                connection,
+                _work(connection, entity, cut_off, now, alone=len(everyone) == 1),
+                cut_off=cut_off,
+                now=now,
+                progress=progress,
+            )
+            for entity in everyone
+            if entity_id in (None, entity.entity_id)
+        ]
+    return stage_report(STAGE, cut_off, runs)
+
+
+def _work(
+    connection: Connection, entity: CostEntity, cut_off: CutOff, now: datetime, *, alone: bool
+) -> StageWork:
+    metered: dict[str, tuple[datetime, datetime]] = {}
+
+    async def find(again: Sequence[Part]) -> list[Part]:
+        due = await find_due(
+            connection, stage=STAGE, entity_id=entity.entity_id, cut_off=cut_off, now=now
+        )
+        found = sorted({*due, *(at for _, at in again)})
+        if found:
+            seq = cut_off.batch_seq
+            metered.update(await meter.find_metered_periods(connection, batch_seq=seq))
+        return [("", at) for at in found]
+
+    async def do(chunk: Sequence[Part]) -> int:
+        windows = [at for _, at in chunk]
+        return await _allocate_chunk(connection, entity, windows, cut_off, metered, alone=alone)
+
+    return StageWork(
+        stage=STAGE,
+        entity_id=entity.entity_id,
+        step=WINDOW,
+        find=find,
+        split=lambda parts: chunks(parts, most=CHUNK_WINDOWS),
+        do=do,
+        follows_clock=True,
+    )
+
+
+async def _allocate_chunk(
+    connection: Connection,
+    entity: CostEntity,
+    windows: Sequence[datetime],
+    cut_off: CutOff,
+    metered: Metered,
+    *,
+    alone: bool,
+) -> int:
+    async with connection.transaction():
+        since, until, seq = windows[0], windows[-1] + WINDOW, cut_off.batch_seq
+        factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
+        read = meter.metered_between(metered, since=since, until=until)
+        factory = _housed(factory, read, alone=alone)
+        gpus = _own_gpus(factory)
+        facts = await _read_facts(connection, windows, sorted({*gpus} & {*read}), seq)
+        costs = WindowCosts()
+        for window in windows:
+            costs.add(cost_window(factory, window, facts[window]))
+        changes = await find_changes(
+            connection, costs, entity_id=entity.entity_id, windows=windows, gpu_uuids=gpus
+        )
+        return await append_changes(
+            connection, changes, entity_id=entity.entity_id, cut_off=cut_off
+        )
+
+
+def _housed(factory: Factory, metered: Iterable[str], *, alone: bool) -> Factory:
+    """Meters that no deployment ever named belong to the entity where there is only one."""
+    if alone:
+        mine = factory.entity.entity_id
+        homes = {gpu: GpuHome(gpu, mine, None) for gpu in metered} | dict(factory.homes)
+        return replace(factory, homes=homes)
+    return factory
+
+
+def _own_gpus(factory: Factory) -> list[str]:
+    """GPUs the entity deploys, and those that are its own otherwise."""
+    mine = factory.entity.entity_id
+    deployed = {gpu for d in factory.deployments if d.entity_id == mine for gpu in d.gpu_uuids}
+    home = {gpu for gpu, home in factory.homes.items() if home.entity_id == mine}
+    return sorted(deployed | home)
+
+
+async def _read_facts(
+    connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
+) -> dict[datetime, WindowFacts]:
+    work = await _read_work(connection, windows, batch_seq)
+    masks: dict[datetime, dict[int, int]] = defaultdict(dict)
+    found = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
+    for (window, engine_key_id), mask in found.items():
+        masks[window][engine_key_id] = mask
+    metered = await _read_spans(connection, windows, gpus, batch_seq)
+    return {window: WindowFacts(work[window], masks[window], metered[window]) for window in windows}
+
+
+async def _read_work(
+    connection: Connection, windows: Sequence[datetime], batch_seq: int
+) -> dict[datetime, list[WorkedOn]]:
+    rows = await cost.find_activity(connection, windows=windows, batch_seq=batch_seq)
+    engines = {row["engine_key_id"] for row in rows}
+    keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
+    work: dict[datetime, list[WorkedOn]] = defaultdict(list)
+    for row in rows:
+        activity = Activity(
+            row["usage_key_id"],
+            row["uncached"],
+            row["cache_read"],
+            row["cache_write"],
+            row["output"],
+        )
+        one = WorkedOn(keys[row["engine_key_id"]], row["entity_id"], activity)
+        work[row["window_start"]].append(one)
+    return work
+
+
+async def _read_spans(
+    connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
+) -> dict[datetime, dict[str, GpuSpans]]:
+    near = await _readings(connection, windows, gpus, NEAR, batch_seq)
+    odd = [gpu for gpu, of_gpu in near.items() if not runs_on(of_gpu)]
+    around = await _readings(connection, windows, odd, AROUND, batch_seq) if odd else {}
+    found: dict[datetime, dict[str, GpuSpans]] = {window: {} for window in windows}
+    for gpu, of_gpu in near.items():
+        for window, gpu_spans in spans_by_window(of_gpu, around.get(gpu), windows).items():
+            found[window][gpu] = gpu_spans
+    return found
+
+
+async def _readings(
+    connection: Connection,
+    windows: Sequence[datetime],
+    gpus: Sequence[str],
+    reach: timedelta,
+    batch_seq: int,
+) -> dict[str, list[EnergyReading]]:
+    return await meter.find_energy_readings(
+        connection,
+        gpu_uuids=gpus,
+        since=windows[0] - reach,
+        until=windows[-1] + WINDOW + reach,
+        batch_seq=batch_seq,
+    )

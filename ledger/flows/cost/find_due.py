@@ -1,0 +1,82 @@
+"""Finds the windows an entity's costs must be computed for, since its last run.
+
+Facts say which windows they touched. Slow facts and the passing of time touch whole years, in most
+of which nothing may have happened: of those only windows are due that can hold anything.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from ledger.domain.cost.due import Span, begun_since, overlaps, windows_due
+from ledger.domain.period import MICROSECOND
+from ledger.store.connect import CutOff
+from ledger.store.cost import cost
+from ledger.store.energy import meter
+from ledger.store.queries import Connection
+
+# A clock that runs ahead of ours may have stored a reading on the day before it was taken.
+AHEAD = timedelta(days=1)
+
+
+async def find_due(
+    connection: Connection, *, stage: str, entity_id: str, cut_off: CutOff, now: datetime
+) -> list[datetime]:
+    """Starts of windows touched by facts, inputs or time since the stage's last run."""
+    seq = cut_off.batch_seq
+    last = await cost.find_last_run(connection, stage=stage, entity_id=entity_id)
+    begun = begun_since(last.followed_to, now) if last.followed_to else []
+    if last.batch_seq == seq and not begun:
+        return []
+    held = await cost.find_hardware_periods(connection, entity_id=entity_id, batch_seq=seq)
+    changed = await cost.find_changed_inputs(
+        connection, entity_id=entity_id, since_seq=last.batch_seq, batch_seq=seq
+    )
+    # What ceased to be known still has rows to take back.
+    within = [*held, *changed]
+    touched = await _touched_by_facts(connection, last.batch_seq, seq)
+    due = windows_due(touched, within=within, now=now)
+    wide = overlaps([*changed, *begun], within)
+    if wide:
+        read_since = None if changed or last.followed_to is None else last.followed_to
+        due |= await _eventful(connection, entity_id, wide, seq, now=now, read_since=read_since)
+    return sorted(due)
+
+
+async def _touched_by_facts(connection: Connection, since_seq: int, batch_seq: int) -> list[Span]:
+    active = await cost.find_touched_activity(connection, since_seq=since_seq, batch_seq=batch_seq)
+    read = await meter.find_touched_readings(connection, since_seq=since_seq, batch_seq=batch_seq)
+    return [
+        *((window, window + MICROSECOND) for window in active),
+        *((first, last + MICROSECOND) for _, first, last in read),
+    ]
+
+
+async def _eventful(
+    connection: Connection,
+    entity_id: str,
+    spans: Sequence[Span],
+    batch_seq: int,
+    *,
+    now: datetime,
+    read_since: datetime | None,
+) -> set[datetime]:
+    """Windows of wide spans in which hardware costs something, a meter ran, or there are rows.
+
+    Where time alone made them due, only readings matter that were taken since, or will have been.
+    """
+    costing = await cost.find_costing_periods(connection, entity_id=entity_id, batch_seq=batch_seq)
+    day = date.min if read_since is None else (read_since.astimezone(UTC) - AHEAD).date()
+    read = await meter.find_metered_periods(connection, stored_since=day, batch_seq=batch_seq)
+    metered: list[Span] = [(first, last + MICROSECOND) for first, last in read.values()]
+    due = windows_due(spans, within=[*costing, *metered], now=now)
+    for since, until in spans:
+        due.update(
+            await cost.find_eventful_windows(
+                connection,
+                entity_id=entity_id,
+                since=since,
+                until=now if until is None else min(until, now),
+                batch_seq=batch_seq,
+            )
+        )
+    return due

@@ -1,0 +1,236 @@
+"""Checks: every window recomputed from the facts and compared with what is stored.
+
+All is read from one snapshot, facts in slices over every connection at once; nothing is written but
+the cut-off. Memory grows with the windows, not with the facts.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from ledger.domain.metering.check.compare import Comparison, Difference, compare
+from ledger.domain.metering.check.windows import USAGE_COUNTS, FactPart, Windows, add_up, merge
+from ledger.store.connect import CutOff, draw_cut_off
+from ledger.store.metering import check as store
+from ledger.store.metering.archive_files import scan_archived
+from ledger.store.metering.retention import ArchivedDay, list_archived
+from ledger.store.queries import Connection
+
+Progress = Callable[[int], None]
+Decode = Callable[[], FactPart]
+ReadPart = Callable[[Connection], Awaitable[Decode]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSizes:
+    """How much of a day is read at once, from the database and from a file, after how many
+    windows parts are merged, and how many differences are named."""
+
+    slice_pages: int = 4_096
+    slice_rows: int = 250_000
+    merge_rows: int = 500_000
+    named: int = 20
+
+
+DEFAULT_SIZES = CheckSizes()
+MISPLACED = "misplaced"
+TIMES = ("time", "started_at", "first_token_at", "ended_at")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """How many facts and windows were compared as known at a cut-off, and what differs.
+
+    `windows` has the number of each table, `differing` that of all differences, `differences` the
+    first of them with their names.
+    """
+
+    cut_off: CutOff
+    facts: int
+    windows: Mapping[str, int]
+    differing: int
+    differences: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the ledger says, and which of its rows name another customer than their key does."""
+
+    windows: Windows
+    misplaced: Comparison
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What one connection has added up of the parts that all of them take from."""
+
+    parts: deque[ReadPart]
+    merge_rows: int
+    facts: int = 0
+    windows: list[Windows] = field(default_factory=list)
+
+    async def take_all(self, connection: Connection, progress: Progress) -> None:
+        while self.parts:
+            decode = await self.parts.popleft()(connection)
+            progress(await asyncio.to_thread(self._add, decode))
+
+    def _add(self, decode: Decode) -> int:
+        part = decode()
+        self.facts += part.facts
+        self.windows.append(add_up(part))
+        if sum(one.rows for one in self.windows[1:]) > self.merge_rows:
+            self.windows = [merge(self.windows)]
+        return part.facts
+
+
+def no_progress(facts: int, /) -> None:
+    """Tell nobody."""
+
+
+async def check_windows(
+    connections: Sequence[Connection],
+    *,
+    progress: Progress = no_progress,
+    sizes: CheckSizes = DEFAULT_SIZES,
+) -> CheckReport:
+    """Add up every fact and compare; nothing else may use the connections meanwhile."""
+    lead = connections[0]
+    cut_off = await draw_cut_off(lead, "check")
+    async with store.one_snapshot(connections):
+        stored, sums = await _read_all(connections, cut_off.batch_seq, progress, sizes)
+        facts = [part for one in sums for part in one.windows]
+        found = await asyncio.to_thread(_compare, facts, stored, sizes.named)
+        first = [difference for table in found.values() for difference in table.first]
+        named = await _with_names(lead, first[: sizes.named])
+    return CheckReport(
+        cut_off=cut_off,
+        facts=sum(one.facts for one in sums),
+        windows={table: one.compared for table, one in found.items() if table != MISPLACED},
+        differing=sum(one.differing for one in found.values()),
+        differences=named,
+    )
+
+
+async def expected_facts(connection: Connection) -> int:
+    """About how many facts there are: from the catalogue, or where it is silent from receipts."""
+    pages = [one for one in await store.list_fact_pages(connection) if one.pages]
+    if any(one.rows is None for one in pages):
+        return await store.count_received(connection)
+    archived = await list_archived(connection)
+    return sum(one.rows or 0 for one in pages) + sum(one.day.rows for one in archived)
+
+
+async def list_parts(connection: Connection, batch_seq: int, sizes: CheckSizes) -> list[ReadPart]:
+    """Wherever facts are, each part by a function that reads it over any of the connections.
+
+    It fetches, and returns what decodes in a thread.
+    """
+    archived = [
+        _archived_part(day, first, sizes.slice_rows, batch_seq)
+        for day in await list_archived(connection, until_seq=batch_seq)
+        for first in range(0, day.day.rows, sizes.slice_rows)
+    ]
+    stored = [
+        _stored_part(store.FactSlice(one.stored_day, page, page + sizes.slice_pages), batch_seq)
+        for one in await store.list_fact_pages(connection)
+        for page in range(0, one.pages, sizes.slice_pages)
+    ]
+    return archived + stored
+
+
+def _stored_part(part: store.FactSlice, batch_seq: int) -> ReadPart:
+    async def read(connection: Connection) -> Decode:
+        return (await store.read_facts(connection, part, batch_seq=batch_seq)).read
+
+    return read
+
+
+def _archived_part(archived: ArchivedDay, first: int, rows: int, batch_seq: int) -> ReadPart:
+    def decode() -> FactPart:
+        facts = scan_archived(archived).slice(first, rows)
+        known = facts.filter(pl.col("batch_seq") <= batch_seq).select(
+            *("usage_key_id", "engine_key_id", "kind", *USAGE_COUNTS),
+            *(pl.col(name).cast(pl.Int64) for name in TIMES),
+        )
+        return FactPart.of_rows(known.collect())
+
+    async def read(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
+        return decode
+
+    return read
+
+
+async def _read_all(
+    connections: Sequence[Connection], batch_seq: int, progress: Progress, sizes: CheckSizes
+) -> tuple[_Stored, list[_Sums]]:
+    lead, *others = connections
+    parts = deque(await list_parts(lead, batch_seq, sizes))
+    sums = [_Sums(parts, sizes.merge_rows) for _ in connections]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one, connection in zip(sums[1:], others, strict=True):
+                group.create_task(one.take_all(connection, progress))
+            stored = await _read_stored(lead, batch_seq, sizes.named)
+            await sums[0].take_all(lead, progress)
+    except ExceptionGroup as failed:
+        # The first says what is wrong; the others were stopped by it.
+        raise failed.exceptions[0] from failed
+    return stored, sums
+
+
+async def _read_stored(connection: Connection, batch_seq: int, most: int) -> _Stored:
+    windows = Windows(
+        await store.read_usage_sums(connection, batch_seq=batch_seq),
+        await store.read_activity_sums(connection, batch_seq=batch_seq),
+        await store.read_busy_seconds(connection, batch_seq=batch_seq),
+    )
+    rows = await store.find_misplaced(connection, batch_seq=batch_seq, most=most)
+    misplaced = [
+        Difference(
+            "usage_delta",
+            row["window_start"],
+            {"usage_key_id": row["usage_key_id"]},
+            {"customer_id": (row["customer_id"], row["stored_customer_id"])},
+        )
+        for row in rows
+    ]
+    return _Stored(windows, Comparison(0, rows[0]["found"] if rows else 0, misplaced))
+
+
+def _compare(facts: Sequence[Windows], stored: _Stored, most: int) -> dict[str, Comparison]:
+    return {MISPLACED: stored.misplaced} | compare(merge(facts), stored.windows, most=most)
+
+
+async def _with_names(
+    connection: Connection, found: Sequence[Difference]
+) -> list[Mapping[str, Any]]:
+    usage = [one.keys["usage_key_id"] for one in found if "usage_key_id" in one.keys]
+    engines = [one.keys["engine_key_id"] for one in found if "engine_key_id" in one.keys]
+    usage_names = await store.find_usage_names(connection, usage)
+    engine_names = await store.find_engine_names(connection, engines)
+    return [
+        {
+            "table": one.table,
+            "window_start": one.window_start,
+            **one.keys,
+            **engine_names.get(one.keys.get("engine_key_id", 0), {}),
+            **usage_names.get(one.keys.get("usage_key_id", 0), {}),
+            "counts": {
+                name: {"facts": facts, "stored": stored}
+                for name, (facts, stored) in one.counts.items()
+            },
+            **_seconds(one),
+        }
+        for one in found
+    ]
+
+
+def _seconds(found: Difference) -> dict[str, Any]:
+    if found.seconds is None:
+        return {}
+    differing, first = found.seconds
+    return {"seconds": {"differing": differing, "first": first}}

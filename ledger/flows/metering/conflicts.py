@@ -1,0 +1,188 @@
+"""Conflicts: what both sides said, and which of them it was."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from ledger.domain.author import Author, check_reason
+from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from ledger.domain.metering.judge import KEYED
+from ledger.domain.metering.record import ItemOutcome, Record
+from ledger.domain.metering.target import Target
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.ingest import ingest
+from ledger.flows.metering.limits import IngestLimits
+from ledger.store.metering.conflicts import find_conflict, insert_resolution, list_stored
+from ledger.store.metering.correction import find_corrections
+from ledger.store.queries import Connection
+from ledger.wire.events import CORRECTION, USAGE
+
+Resolution = Literal["kept", "corrected", "resent"]
+RESOLUTIONS: tuple[Resolution, ...] = ("kept", "corrected", "resent")
+# Of the ledger's own, with ids of their own: a numbered source takes no single events.
+SOURCE = "/tokenledger/conflicts"
+_REVISION = re.compile(r"(.+)@\d+", re.DOTALL)
+_DONE = {"created", "suspense", "superseded", "duplicate"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A conflict, the events that were offered (None is no longer kept) and what is stored."""
+
+    conflict: Mapping[str, Any]
+    offered: Sequence[Mapping[str, Any]] | None
+    stored: Sequence[Mapping[str, Any]]
+
+
+async def show_conflict(connection: Connection, conflict_id: int) -> Shown:
+    """What both sides of a conflict said; NotFoundError where there is none."""
+    row = await find_conflict(connection, conflict_id)
+    if row is None:
+        raise NotFoundError(f"There is no conflict {conflict_id}.", "List them.")
+    found = dict(row)
+    offered = found.pop("offered")
+    stored = await list_stored(
+        connection,
+        batch_seq=found["stored_batch_seq"],
+        first=found["stored_ordinal"],
+        items=found["items"],
+    )
+    return Shown(found, None if offered is None else _events(offered), [dict(r) for r in stored])
+
+
+async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and beside what
+    connection: Connection,
+    conflict_id: int,
+    resolution: Resolution,
+    author: Author,
+    *,
+    event_id: str | None = None,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+    seal: Callable[[Sequence[ItemOutcome]], Awaitable[None]] | None = None,
+) -> Sequence[ItemOutcome]:
+    """Say which side it was: `kept` what is stored, `corrected` by what was offered, or `resent`
+    as another event under `event_id`. Returns what became of events that were sent.
+
+    NotFoundError, ConflictError where it was resolved before, or what was offered is not kept or is
+    refused; InvalidInputError where a reason or an id lacks. Sending again is safe. `seal` is
+    called with what is returned, in the transaction that resolves.
+    """
+    check_reason(author)
+    shown = await show_conflict(connection, conflict_id)
+    if shown.conflict["resolution"] is not None:
+        raise ConflictError(
+            f"Conflict {conflict_id} was resolved as {shown.conflict['resolution']} by"
+            f" {shown.conflict['resolved_by']}.",
+            "Look at it.",
+        )
+    outcomes: Sequence[ItemOutcome] = []
+    if resolution != "kept":
+        events = await _to_send(connection, shown, resolution, event_id)
+        body = b"\n".join(json.dumps(event).encode() for event in events)
+        record = Record(
+            body, transport="internal", position=f"conflict/{conflict_id}", actor=author.actor
+        )
+        (found,) = await ingest(connection, [record], directory=directory, now=now, limits=limits)
+        outcomes = list(found.items())
+        _check_taken(conflict_id, outcomes)
+    async with connection.transaction():
+        await insert_resolution(connection, conflict_id, resolution, author, now=now)
+        if seal is not None:
+            await seal(outcomes)
+    return outcomes
+
+
+def _check_taken(conflict_id: int, outcomes: Sequence[ItemOutcome]) -> None:
+    refused = [one for one in outcomes if one.outcome not in _DONE]
+    if refused:
+        one = refused[0]
+        raise ConflictError(
+            f"Of conflict {conflict_id} {len(refused)} of {len(outcomes)} events were not taken,"
+            f" the first as {one.outcome}: {one.detail or one.event_id}.",
+            "Give another id, or resolve it as kept.",
+        )
+
+
+async def _to_send(
+    connection: Connection, shown: Shown, resolution: Resolution, event_id: str | None
+) -> list[dict[str, Any]]:
+    conflict = shown.conflict
+    if shown.offered is None or conflict["truncated"]:
+        raise ConflictError(
+            f"What was offered in conflict {conflict['conflict_id']} is not kept in full.",
+            "Have its sender send it again under another id, and resolve this one as kept.",
+        )
+    events = [dict(event) for event in shown.offered]
+    if resolution == "resent":
+        return _under(events, conflict, event_id)
+    if any(event.get("type") not in (USAGE, CORRECTION) for event in events):
+        raise ConflictError(
+            "Only usage can be corrected: a reading stays as it was read.", "Resolve it as kept."
+        )
+    return await _corrections(connection, events, conflict)
+
+
+def _under(
+    events: Sequence[dict[str, Any]], conflict: Mapping[str, Any], event_id: str | None
+) -> list[dict[str, Any]]:
+    if not event_id:
+        raise InvalidInputError("No id is given.", "Name the id it is to have.", "id")
+    source = conflict["source"] if conflict["form"] == KEYED else SOURCE
+    several = len(events) > 1
+    return [
+        event | {"id": f"{event_id}.{n}" if several else event_id, "source": source}
+        for n, event in enumerate(events)
+    ]
+
+
+async def _corrections(
+    connection: Connection, events: Sequence[dict[str, Any]], conflict: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    keyed = conflict["form"] == KEYED
+    names = _targets(events, conflict)
+    targets = [Target(conflict["source_id"], name, keyed=keyed) for name in names]
+    standing = await find_corrections(connection, targets)
+    found = []
+    for n, (event, target) in enumerate(zip(events, targets, strict=True)):
+        highest = max((one.revision for one in standing.get(target, [])), default=0)
+        data = event["data"] | {
+            "supersedes": target.target,
+            "supersedes_source": conflict["source"],
+            "revision": highest + 1,
+        }
+        own = {"id": f"conflict-{conflict['conflict_id']}.{n}", "source": SOURCE}
+        found.append(event | own | {"type": CORRECTION, "data": data})
+    return found
+
+
+def _targets(events: Sequence[dict[str, Any]], conflict: Mapping[str, Any]) -> list[str]:
+    """What each offered event says anew: what came under its id, its place, or what it corrects."""
+    name = str(conflict["event_id"])
+    corrects = any(event["type"] == CORRECTION for event in events)
+    revision = _REVISION.fullmatch(name) if corrects and len(events) == 1 else None
+    if revision is not None:
+        return [revision[1]]
+    if corrects:
+        raise ConflictError(
+            "What was offered corrects another event itself.",
+            "Send a correction with a higher revision, and resolve this one as kept.",
+        )
+    place = conflict["form"] != KEYED
+    return [f"{name}/{n}" if place else name for n in range(len(events))]
+
+
+def _events(offered: str) -> list[Mapping[str, Any]]:
+    return [_event(line) for line in offered.split("\n")]
+
+
+def _event(line: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"unread": line}

@@ -1,0 +1,315 @@
+"""Settles corrections against their originals, stored or in the same call, whichever came first."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import polars as pl
+
+from ledger.domain.errors import ConflictError, UnavailableError
+from ledger.domain.metering.claims import (
+    AWAITED,
+    BatchClaim,
+    Conflict,
+    EventClaim,
+    EventClaims,
+    EventId,
+)
+from ledger.domain.metering.decode import Reject
+from ledger.domain.metering.fact import Fate, Kind, Reason
+from ledger.domain.metering.place import BatchPlace
+from ledger.domain.metering.prepare import Prepared
+from ledger.domain.metering.settled import Replaced, Settled, settle_all
+from ledger.domain.metering.supersede import Candidate, Member, StoredRevision
+from ledger.domain.metering.target import Target, event_target, target_of
+from ledger.flows.metering.archived_facts import find_first_facts, find_standing_facts
+from ledger.store.metering.correction import FateChange, find_corrected_places, find_corrections
+from ledger.store.metering.ingest import find_batches, find_event_keys
+from ledger.store.queries import Connection
+
+Lines = dict[Target, list[Candidate]]
+Known = dict[Target, list[StoredRevision]]
+Place = tuple[int, int]
+T = TypeVar("T")
+DETAILS = {
+    Reason.NOT_AN_ORIGINAL: (
+        "data.supersedes: {} is a correction or a reading; name the original, and a higher revision"
+    ),
+    Reason.FORBIDDEN_TARGET: (
+        "data.supersedes: {} is not usage of this customer, and the key is bound to its customers"
+    ),
+    Reason.TARGET_AWAY: "data.supersedes: {} cannot be read now: {}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A stored correction that turned out to be void: the ordinal of its reversal, and why."""
+
+    ordinal: int
+    source_id: int
+    reject: Reject
+
+
+@dataclass(slots=True)
+class Corrected:
+    """What corrections came to: fates of rows, facts to reverse, and what to remember.
+
+    `void` rows are kept with their reversals and take their ids, `undone` are stored ones of the
+    kind; `away` rows need facts that cannot be read now, and take nothing.
+    """
+
+    fates: dict[int, Fate] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    revisions: list[tuple[Target, Candidate]] = field(default_factory=list)
+    awaited: list[EventClaim] = field(default_factory=list)
+    void: dict[int, Reject] = field(default_factory=dict)
+    away: dict[int, Reject] = field(default_factory=dict)
+    undone: list[Undone] = field(default_factory=list)
+    changes: list[FateChange] = field(default_factory=list)
+    reversals: pl.DataFrame | None = None
+
+
+async def settle_corrections(
+    connection: Connection,
+    prepared: Prepared,
+    *,
+    targets: Mapping[int, Target],
+    events: EventClaims,
+    batches: Sequence[BatchClaim],
+    awaited: Mapping[int, EventId],
+    replayed: Mapping[int, Target],
+) -> Corrected:
+    """`targets` of the call's corrections, `events` and `batches` that are new to the ledger.
+
+    `awaited` are rows whose ids a stored correction took before they came, `replayed` rows that
+    were quarantined when their numbered batch was stored.
+    """
+    places = [claim.place for claim in batches]
+    late = await find_corrected_places(connection, places) if places else []
+    late += [event_target(event) for event in awaited.values()]
+    if replayed:
+        late += await find_corrections(connection, sorted(set(replayed.values())))
+    if not targets and not late:
+        return Corrected()
+    lines = _lines(prepared, targets, _named(events.listed(), batches, awaited, replayed), late)
+    known, away = await _find_known(connection, lines)
+    while True:
+        gone = {one.row: name for name in sorted(away) for one in lines[name]}
+        settled = settle_all(lines, known, gone=gone)
+        standing, unread = await _read_standing(connection, settled.replaced)
+        if not unread:
+            break
+        away |= unread
+    found = _corrected(prepared, settled)
+    found.away = _rejects(
+        prepared, {row: (Reason.TARGET_AWAY, name, away[name]) for row, name in gone.items()}
+    )
+    _reverse(found, settled.replaced, standing, first_ordinal=len(prepared.items))
+    return found
+
+
+def _named(
+    events: Iterable[EventClaim],
+    batches: Iterable[BatchClaim],
+    awaited: Mapping[int, EventId],
+    replayed: Mapping[int, Target],
+) -> dict[int, Target]:
+    """What a correction would call each row that is new to the ledger."""
+    named = {claim.ordinal: event_target(claim.event) for claim in events}
+    named |= {row: event_target(event) for row, event in awaited.items()} | dict(replayed)
+    for claim in batches:
+        for ordinal in range(claim.events):
+            named[claim.ordinal_from + ordinal] = target_of(claim.place, ordinal)
+    return named
+
+
+def _lines(
+    prepared: Prepared,
+    targets: Mapping[int, Target],
+    named: Mapping[int, Target],
+    late: Iterable[Target],
+) -> Lines:
+    """The rows of the call under each target: corrections of it, and what came under its id."""
+    usage = prepared.usage.select("row", "kind", "revision", "customer_id")
+    said = {row: rest for row, *rest in usage.iter_rows()}
+    asked = {*targets.values(), *late, *(named[row] for row in targets if row in named)}
+    alive = said.keys() | {row for f in (prepared.energy, prepared.counters) for row in f["row"]}
+    came = [(row, name) for row, name in named.items() if name in asked and row in alive]
+    digests = prepared.digests({*(row for row, _ in came), *targets})
+    lines: Lines = defaultdict(list)
+    for row, name in sorted(came):
+        kind, _, customer_id = said.get(row, (None, 0, None))
+        original = kind == Kind.ORIGINAL
+        lines[name].append(Candidate(row, 0, digests[row], original=original, customer=customer_id))
+    for row, target in sorted(targets.items()):
+        if row in said:
+            _, revision, customer_id = said[row]
+            owner = customer_id if _is_bound(prepared, row) else ""
+            lines[target].append(Candidate(row, revision, digests[row], owner))
+    return dict(lines)
+
+
+def _is_bound(prepared: Prepared, row: int) -> bool:
+    allowed = prepared.records[prepared.items.owners[row]].permission
+    return allowed is not None and bool(allowed.customers)
+
+
+async def _find_known(connection: Connection, lines: Lines) -> tuple[Known, dict[Target, str]]:
+    """What is stored under each target, whose it is, and what cannot be read to say so."""
+    known: Known = await find_corrections(connection, sorted(lines))
+    unnamed = [n for n in lines if all(one.revision for one in (*lines[n], *known.get(n, ())))]
+    firsts = await _find_holders(connection, unnamed)
+    late = [(name, one) for name, members in known.items() for one in members if one.original]
+    firsts |= dict(late)
+    found, away = await _judge(connection, firsts)
+    for name, first in found.items():
+        others = [one for one in known.get(name, ()) if one.revision]
+        known[name] = others if first is None else [*others, first]
+    return known, away
+
+
+async def _find_holders(
+    connection: Connection, names: Sequence[Target]
+) -> dict[Target, StoredRevision]:
+    """What holds each name's id or place, whatever it is."""
+    keyed = {EventId(n.source_id, n.target): n for n in names if n.keyed is not False}
+    events = await find_event_keys(connection, list(keyed)) if keyed else {}
+    found = {
+        keyed[event]: StoredRevision(0, at.digest, at.batch_seq, at.ordinal)
+        for event, at in events.items()
+        if at.digest != AWAITED
+    }
+    placed: list[tuple[Target, BatchPlace, int]] = [
+        (name, *named) for name in names if (named := name.place()) is not None
+    ]
+    batches = await find_batches(connection, [place for _, place, _ in placed]) if placed else {}
+    for name, place, ordinal in placed:
+        at = batches.get(place)
+        if at is not None and ordinal < at.events:
+            found[name] = StoredRevision(0, at.digest, at.batch_seq, at.ordinal_from + ordinal)
+    return found
+
+
+async def _judge(
+    connection: Connection, firsts: Mapping[Target, StoredRevision]
+) -> tuple[dict[Target, StoredRevision | None], dict[Target, str]]:
+    """Whether each is usage, and whose; None is a place of what nobody could read so far."""
+    names = sorted(firsts)
+    places = [(firsts[n].batch_seq, firsts[n].ordinal) for n in names]
+    facts, unread = await _each(find_first_facts, connection, places)
+    found: dict[Target, StoredRevision | None] = {}
+    for n, fact in facts.items():
+        judged = replace(firsts[names[n]], original=fact.is_usage, customer=fact.customer_id)
+        found[names[n]] = judged if fact.is_usage or not fact.refused else None
+    return found, {names[n]: why for n, why in unread.items()}
+
+
+async def _read_standing(
+    connection: Connection, replaced: Sequence[Replaced]
+) -> tuple[dict[int, pl.DataFrame], dict[Target, str]]:
+    places = [(one.stood.batch_seq, one.stood.ordinal) for one in replaced]
+    found, unread = await _each(_find_standing, connection, places)
+    return found, {replaced[n].target: why for n, why in unread.items()}
+
+
+async def _find_standing(
+    connection: Connection, places: Sequence[Place]
+) -> dict[int, pl.DataFrame]:
+    facts = await find_standing_facts(connection, places)
+    return {n: facts.filter(pl.col("n") == n) for n in facts["n"]}
+
+
+async def _each(
+    find: Callable[[Connection, Sequence[Place]], Awaitable[dict[int, T]]],
+    connection: Connection,
+    places: Sequence[Place],
+) -> tuple[dict[int, T], dict[int, str]]:
+    """What is found at each place, all at once; one by one where some of it cannot be read."""
+    if not places:
+        return {}, {}
+    try:
+        return await find(connection, places), {}
+    except (UnavailableError, ConflictError) as error:
+        if len(places) == 1:
+            return {}, {0: str(error)}
+    found: dict[int, T] = {}
+    unread: dict[int, str] = {}
+    for n, place in enumerate(places):
+        one, none = await _each(find, connection, [place])
+        found.update((n, fact) for fact in one.values())
+        unread.update((n, why) for why in none.values())
+    return found, unread
+
+
+def _corrected(prepared: Prepared, settled: Settled) -> Corrected:
+    void = {row: (why, name, "") for row, (why, name) in settled.void.items()}
+    return Corrected(
+        fates=settled.fates,
+        conflicts=[_conflict(name, one, taken) for name, one, taken in settled.refused],
+        revisions=settled.kept,
+        awaited=[
+            EventClaim(EventId(name.source_id, name.target), AWAITED, row)
+            for name, row in settled.awaited
+        ],
+        void=_rejects(prepared, void),
+    )
+
+
+def _conflict(name: Target, offered: Candidate, taken: Member) -> Conflict:
+    stored = taken if isinstance(taken, StoredRevision) else None
+    return Conflict(
+        ordinal=offered.row,
+        source_id=name.source_id,
+        event_id=f"{name.target}@{offered.revision}",
+        stored_digest=taken.digest,
+        offered_digest=offered.digest,
+        stored_batch_seq=stored.batch_seq if stored else None,
+        stored_ordinal=taken.ordinal if isinstance(taken, StoredRevision) else taken.row,
+    )
+
+
+def _rejects(
+    prepared: Prepared, rows: Mapping[int, tuple[Reason, Target, str]]
+) -> dict[int, Reject]:
+    if not rows:
+        return {}
+    ids = prepared.ids(rows)
+    frames = (prepared.usage, prepared.energy, prepared.counters)
+    sources = {row: of for f in frames for row, of in f.select("row", "source").iter_rows()}
+    return {
+        row: Reject(why, DETAILS[why].format(_shown(name), more), ids[row], sources[row])
+        for row, (why, name, more) in rows.items()
+    }
+
+
+def _shown(name: Target) -> str:
+    return name.target[:80]
+
+
+def _reverse(
+    found: Corrected,
+    replaced: Sequence[Replaced],
+    standing: Mapping[int, pl.DataFrame],
+    *,
+    first_ordinal: int,
+) -> None:
+    if not standing:
+        return
+    facts = pl.concat([standing[n] for n in sorted(standing)])
+    places = facts.select("batch_seq", "ordinal", "source_id", "event_id", "customer_id").rows()
+    for ordinal, (n, place) in enumerate(zip(sorted(standing), places, strict=True)):
+        one, (batch_seq, fact_ordinal, source_id, event_id, customer_id) = replaced[n], place
+        fate = Fate.SUSPENSE if customer_id is None else Fate.COUNTED
+        to_fate, why = Fate.SUPERSEDED, "corrected"
+        if one.reason is not None:
+            to_fate, why = Fate.QUARANTINED, str(one.reason)
+            detail = DETAILS[one.reason].format(_shown(one.target))
+            reject = Reject(one.reason, detail, event_id)
+            found.undone.append(Undone(first_ordinal + ordinal, source_id, reject))
+        found.changes.append(FateChange(one.by, batch_seq, fact_ordinal, fate, to_fate, why))
+    ordinals = pl.int_range(first_ordinal, first_ordinal + pl.len(), dtype=pl.Int32)
+    found.reversals = facts.with_columns(
+        ordinal=ordinals, kind=pl.lit(int(Kind.REVERSAL), pl.Int8), sign=pl.lit(-1, pl.Int64)
+    )

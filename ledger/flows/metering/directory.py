@@ -1,0 +1,44 @@
+"""Keeps what a process that ingests remembers: slow facts, keys, and who sends ids again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.key import Memory
+from ledger.flows.metering.doubt import Doubts
+from ledger.store.metering.directory import (
+    find_directory_changing,
+    find_directory_version,
+    read_directory,
+)
+from ledger.store.queries import Connection
+
+KNOWN_KEYS_MAX = 1_000_000
+UNSETTLED = -1
+
+
+@dataclass(slots=True)
+class DirectoryCache:
+    """One per process: costs a sequence read a batch while nothing changes."""
+
+    snapshot: Directory | None = None
+    known_keys: set[int] = field(default_factory=set)
+    resolved: Memory = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=Doubts)
+
+    async def read(self, connection: Connection) -> Directory:
+        """The slow facts as they stand."""
+        version = await find_directory_version(connection)
+        if self.snapshot is None or self.snapshot.version != version:
+            # In this order: a change that is not visible yet leaves a mark that matches nothing.
+            changing = await find_directory_changing(connection)
+            self.snapshot = await read_directory(connection, UNSETTLED if changing else version)
+            # Not emptied: who still resolves by the directory before goes on filling that one.
+            self.resolved = {}
+        return self.snapshot
+
+    def remember_keys(self, keys: Iterable[int]) -> None:
+        """Keys that are stored and committed need not be offered again."""
+        if len(self.known_keys) > KNOWN_KEYS_MAX:
+            self.known_keys.clear()
+        self.known_keys.update(keys)

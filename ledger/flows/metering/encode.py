@@ -1,0 +1,85 @@
+"""Encodes the rows of a batch from its frames: facts, the moves of windows, busy seconds."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from ledger.domain.arrays import Ints
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.fact import Flag
+from ledger.domain.metering.judge import KEYED, form_of
+from ledger.domain.metering.prepare import Prepared
+from ledger.domain.metering.rows import FACTS, hash_end_users, reverse
+from ledger.domain.metering.spread import MOVES, condensed
+from ledger.flows.metering.stored import Stored
+
+
+def encode(
+    prepared: Prepared,
+    directory: Directory,
+    *,
+    now: datetime,
+    secret: bytes | None,
+    superseded: Collection[int] = (),
+    reversals: pl.DataFrame | None = None,
+) -> Stored:
+    """The rows of what is still in the frames, of `superseded` rows undone again, and reversals."""
+    facts = _placed(prepared, directory, prepared.usage).with_columns(
+        hash_end_users(prepared.usage["end_user_id"], secret).alias("end_user"),
+        sign=pl.lit(1, pl.Int64),
+    )
+    standing = facts
+    others = [] if reversals is None else [reversals.select(FACTS)]
+    moved = list(others)
+    if superseded:
+        gone = pl.col("ordinal").is_in(list(superseded))
+        facts = facts.with_columns(
+            flags=pl.col("flags") + pl.when(gone).then(int(Flag.SUPERSEDED)).otherwise(0)
+        )
+        standing = facts.filter(~gone)
+        first = len(prepared.items) + (0 if reversals is None else reversals.height)
+        others = [reverse(facts.filter(gone), first_ordinal=first).select(FACTS), *others]
+    return Stored.of(
+        pl.concat([facts.select(FACTS), *others]) if others else facts.select(FACTS),
+        moves=pl.concat([condensed(standing), *(one.select(MOVES) for one in moved)]),
+        # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
+        worked=facts,
+        claims=facts,
+        energy=_placed_if_any(prepared, directory, prepared.energy),
+        counters=_placed_if_any(prepared, directory, prepared.counters),
+        now=now,
+    )
+
+
+def _placed_if_any(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:
+    return _placed(prepared, directory, frame) if frame.height else frame
+
+
+def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:
+    """Adds what the call knows of its rows: source, lane and ordinal; a place needs no id."""
+    records = prepared.records
+    owners = prepared.items.owners[frame["row"].to_numpy()]
+    lanes = np.array([record.lane for record in records], np.int16)
+    own = np.array([form_of(prepared, n) == KEYED for n in range(len(records))], np.bool_)
+    ids = pl.when(pl.Series(own[owners])).then("id") if own.any() else pl.lit(None, pl.String)
+    return frame.with_columns(
+        _source_ids(prepared, directory, frame, owners),
+        pl.Series("lane", lanes[owners]),
+        ids.alias("event_id"),
+        ordinal=pl.col("row").cast(pl.Int32),
+    )
+
+
+def _source_ids(
+    prepared: Prepared, directory: Directory, frame: pl.DataFrame, owners: Ints
+) -> pl.Series:
+    known = {name: one.source_id for name, one in directory.sources.items()}
+    headers = [record.header for record in prepared.records]
+    if None in headers:
+        found = frame["source"].replace_strict(known, return_dtype=pl.Int32)
+        return found.alias("source_id")
+    # All rows of a batch have its source: others were refused.
+    ids = [known.get(header.source, 0) for header in headers if header]
+    return pl.Series("source_id", np.array(ids, np.int32)[owners])

@@ -1,0 +1,479 @@
+"""Stores what was received: one transaction for facts, duplicates, deltas, quarantine and position.
+
+    ingest(connection, records, *, directory, now, limits, moves=()) -> list[RecordOutcome]
+
+`connection` is one of the worker role, not inside a transaction. `records` are `Record`s
+(`ledger.domain.metering.record`): a body of NDJSON, of one CloudEvent or of a JSON array of them,
+with a `BatchHeader` where the source is sequenced. `directory` is the process's `DirectoryCache`.
+Each `RecordOutcome` has `received`, `counts` per `Fate`, and `items()`: created, suspense,
+superseded, duplicate, conflict or rejected (with reason and detail) for each item, in order.
+`limits` is an `IngestLimits`; `moves` are the Kafka positions that commit with the batch.
+Sending the same again is safe. `prepare_storage(connection, now=...)` makes the daily partitions
+and is called once at start and when the day changes.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import asyncpg
+import polars as pl
+
+from ledger.domain.errors import LedgerError, UnavailableError
+from ledger.domain.metering.bodies import let_bodies_go
+from ledger.domain.metering.claims import (
+    CONFLICT_COLUMNS,
+    BatchClaim,
+    Conflict,
+    EventClaims,
+    EventId,
+    Refused,
+    conflict_row,
+    sort_batches,
+    sort_events,
+    split_doubtful,
+)
+from ledger.domain.metering.decode import Reject
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.items import Items, split_records
+from ledger.domain.metering.judge import claiming_records, digest_own
+from ledger.domain.metering.place import BatchPlace, place_lock
+from ledger.domain.metering.prepare import (
+    Prepared,
+    digest_batches,
+    drop_rows,
+    prepare,
+    prepare_items,
+)
+from ledger.domain.metering.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
+from ledger.domain.metering.record import Record, RecordOutcome
+from ledger.domain.metering.target import Target, event_target
+from ledger.flows.metering.change_tables import changing_tables
+from ledger.flows.metering.correct import Corrected, settle_corrections
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.doubt import Doubts
+from ledger.flows.metering.encode import encode
+from ledger.flows.metering.keep_refused import keep_offers, keep_refused
+from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.metering.resolve import Resolved, resolve
+from ledger.flows.metering.stored import Stored
+from ledger.flows.metering.turn import ClaimLostError, Turn
+from ledger.store.connect import draw_batch_seq
+from ledger.store.copying import copy_rows
+from ledger.store.metering import ingest as store
+from ledger.store.metering.correction import FateChange, copy_fate_changes, insert_corrections
+from ledger.store.metering.positions import PositionMove, move_position
+from ledger.store.queries import Connection
+
+T = TypeVar("T")
+RETRIES = 5
+# What a batch that begins again may not meet again; LockNotAvailableError: it waited too long.
+_AGAIN = (
+    ClaimLostError,
+    asyncpg.UniqueViolationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+ALONE = Turn()
+REPLAY_COLUMNS = ("quarantine_id", "batch_seq", "ordinal", "fate")
+PARTITION_DAYS = 8
+
+
+class PositionLostError(LedgerError):
+    """Another worker moved the partition on: this one's batch was rolled back and is not lost."""
+
+    title = "Position lost"
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call between its checks and its writes; `fates` has the rows that were not counted."""
+
+    resolved: Resolved
+    doubts: Doubts
+    fates: dict[int, Fate] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    batch_claims: list[BatchClaim] = field(default_factory=list)
+    event_claims: EventClaims = field(default_factory=EventClaims)
+    awaited: dict[int, EventId] = field(default_factory=dict)
+    twins: dict[int, int] = field(default_factory=dict)
+    corrected: Corrected = field(default_factory=Corrected)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The items and frames of the call."""
+        return self.resolved.prepared
+
+    @property
+    def directory(self) -> Directory:
+        """The slow facts by which it was resolved."""
+        return self.resolved.directory
+
+
+async def ingest(
+    connection: Connection,
+    records: Sequence[Record],
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+    moves: Sequence[PositionMove] = (),
+) -> list[RecordOutcome]:
+    """Store the records in one transaction and say what became of each item.
+
+    PositionLostError where a partition of `moves` does not stand where expected; UnavailableError
+    where other writers kept taking the same ids.
+    """
+    prepared = await prepare_records(records, now=now, limits=limits)
+    return await store_prepared(
+        connection, prepared, directory=directory, now=now, limits=limits, moves=moves
+    )
+
+
+async def prepare_records(
+    records: Sequence[Record], *, now: datetime, limits: IngestLimits
+) -> Prepared:
+    """The part of `ingest` that needs no database, beside whatever else goes on."""
+    return await asyncio.to_thread(_prepare, records, now, limits)
+
+
+def _prepare(records: Sequence[Record], now: datetime, limits: IngestLimits) -> Prepared:
+    prepared = prepare(
+        records, now=now, body_bytes_max=limits.body_bytes_max, earliest=limits.earliest
+    )
+    digest_own(prepared)
+    return prepared
+
+
+async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
+    """The first part of `prepare_records`, for who hands records over and keeps none."""
+    return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
+
+
+async def prepare_laid_out(
+    items: Items, *, now: datetime, directory: DirectoryCache, limits: IngestLimits
+) -> Prepared:
+    """The second part of `prepare_records`; bodies that nobody will ask for are let go."""
+    return await asyncio.to_thread(_prepare_laid_out, items, now, directory.snapshot, limits)
+
+
+def _prepare_laid_out(
+    items: Items, now: datetime, known: Directory | None, limits: IngestLimits
+) -> Prepared:
+    prepared = prepare_items(items, now=now, earliest=limits.earliest)
+    let_bodies_go(prepared, known)
+    return prepared
+
+
+async def take_digests(prepared: Prepared) -> None:
+    """The last part of `prepare_records`, which needs no body."""
+    await asyncio.to_thread(_digest, prepared)
+
+
+def _digest(prepared: Prepared) -> None:
+    digest_batches(prepared)
+    digest_own(prepared)
+
+
+async def resolve_prepared(
+    connection: Connection,
+    prepared: Prepared,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+) -> Resolved:
+    """The part of `ingest` that registers names and encodes rows, before the transaction."""
+    secret = limits.end_user_secret
+    return await resolve(connection, prepared.fork(), directory=directory, now=now, secret=secret)
+
+
+async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside whom it is stored
+    connection: Connection,
+    prepared: Prepared,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    limits: IngestLimits,
+    moves: Sequence[PositionMove] = (),
+    resolved: Resolved | None = None,
+    turn: Turn = ALONE,
+) -> list[RecordOutcome]:
+    """The rest of `ingest`; `resolved` is used once, a second try looks at everything again."""
+    for _ in range(RETRIES):
+        try:
+            resolved = resolved or await resolve_prepared(
+                connection, prepared, directory=directory, now=now, limits=limits
+            )
+            call = _Call(resolved, directory.doubts)
+            return await _store(connection, call, now=now, limits=limits, moves=moves, turn=turn)
+        except asyncpg.CheckViolationError as error:
+            # Whoever makes the days ahead is ill: the batch makes its own, and comes again.
+            if not store.lacks_partition(error):
+                raise
+            await prepare_storage(connection, now=now)
+            resolved = None
+            turn.start_again()
+        except _AGAIN:
+            if resolved is not None:
+                directory.doubts.raise_for(resolved.keyed["source_id"].unique())
+            resolved = None
+            turn.start_again()
+    raise UnavailableError(
+        "Other writers are storing the same events, or something holds up all writers.",
+        "Send the batch again.",
+    )
+
+
+async def prepare_storage(connection: Connection, *, now: datetime) -> int:
+    """Make the daily partitions from the day of `now` a week ahead; returns how many were new.
+
+    UnavailableError where something else changes these tables and does not end.
+    """
+    day = now.astimezone(UTC).date()
+    return await changing_tables(
+        lambda: store.ensure_partitions(connection, day, days=PARTITION_DAYS)
+    )
+
+
+async def _store(
+    connection: Connection,
+    call: _Call,
+    *,
+    now: datetime,
+    limits: IngestLimits,
+    moves: Sequence[PositionMove],
+    turn: Turn,
+) -> list[RecordOutcome]:
+    async with connection.transaction():
+        async with turn.claiming():
+            await _sort_batches(connection, call)
+            await _sort_events(connection, call)
+            await _correct(connection, call)
+            _suspend(call)
+            stored = await _stored(call, now=now, secret=limits.end_user_secret)
+            batch_seq = await draw_batch_seq(connection)
+            await _claim(connection, call, batch_seq)
+        await stored.copy(connection, batch_seq)
+        found = outcomes(call.prepared, call.fates, batch_seq=batch_seq)
+        await _keep_receipts(connection, call, found, now=now, limits=limits)
+        await turn.moving()
+        await _move(connection, moves, batch_seq)
+    return found
+
+
+async def _stored(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
+    superseded = [row for row, fate in call.fates.items() if fate is Fate.SUPERSEDED]
+    superseded += call.corrected.void
+    reversals = call.corrected.reversals
+    if call.resolved.is_whole() and not superseded and reversals is None:
+        return call.resolved.stored
+    return await asyncio.to_thread(
+        encode,
+        call.prepared,
+        call.directory,
+        now=now,
+        secret=secret,
+        superseded=superseded,
+        reversals=reversals,
+    )
+
+
+async def _sort_batches(connection: Connection, call: _Call) -> None:
+    prepared = call.prepared
+    offered = [_batch_claim(call, n) for n in claiming_records(prepared, call.directory)]
+    pointed = [*call.resolved.targets.values(), *_replayed(prepared).values()]
+    # Of two corrections of one event the second has to see the first, whichever revision it is.
+    locks = [place_lock(claim.place) for claim in offered] + [target.lock() for target in pointed]
+    if locks:
+        await store.lock_places(connection, locks)
+    if not offered:
+        return
+    stored = await store.find_batches(connection, [claim.place for claim in offered])
+    call.batch_claims, rest = sort_batches(offered, stored)
+    sizes = {claim.ordinal_from: claim.events for claim in offered}
+    for first, fate in rest.fates.items():
+        for row in range(first, first + sizes[first]):
+            call.fates[row] = fate
+            # A batch that counted before has had its say about bad events.
+            prepared.rejects.pop(row, None)
+    call.conflicts += rest.conflicts
+    drop_rows(prepared, call.fates)
+
+
+def _batch_claim(call: _Call, record: int) -> BatchClaim:
+    header = call.prepared.records[record].header
+    assert header is not None
+    source = call.directory.sources[header.source]
+    return BatchClaim(
+        place=BatchPlace(source.source_id, header.producer, header.epoch, header.sequence),
+        digest=call.prepared.batches[record],
+        ordinal_from=int(call.prepared.items.firsts[record]),
+        events=int(call.prepared.items.sizes[record]),
+    )
+
+
+async def _sort_events(connection: Connection, call: _Call) -> None:
+    keyed = call.resolved.keyed
+    if not keyed.height:
+        return
+    asked = call.doubts.asked(keyed)
+    stored = await store.find_taken(connection, asked) if asked.height else {}
+    call.doubts.learn(asked, stored)
+    plain, doubtful = split_doubtful(keyed, stored)
+    claims, rest = sort_events(doubtful, stored)
+    call.event_claims = EventClaims(plain, claims)
+    call.fates.update(rest.fates)
+    call.conflicts += rest.conflicts
+    call.awaited, call.twins = rest.awaited, rest.twins
+    if rest.awaited:
+        # What waits for them may be joined by another meanwhile, and has to see who came.
+        locks = {event_target(event).lock() for event in rest.awaited.values()}
+        await store.lock_places(connection, locks)
+    drop_rows(call.prepared, rest.fates)
+
+
+def _replayed(prepared: Prepared) -> dict[int, Target]:
+    return {
+        first: record.replay_of.target
+        for first, record in zip(prepared.items.firsts.tolist(), prepared.records, strict=True)
+        if record.replay_of is not None and record.replay_of.target is not None
+    }
+
+
+async def _correct(connection: Connection, call: _Call) -> None:
+    found = await settle_corrections(
+        connection,
+        call.prepared,
+        targets=call.resolved.targets,
+        events=call.event_claims,
+        batches=call.batch_claims,
+        awaited=call.awaited,
+        replayed=_replayed(call.prepared),
+    )
+    call.corrected = found
+    call.fates.update(found.fates)
+    call.conflicts += found.conflicts + _of_twins(call, found.conflicts)
+    away = found.away | _away_twins(call, found.away)
+    call.prepared.rejects.update(found.void | away)
+    refused = away.keys() | {one.ordinal for one in found.conflicts}
+    # Neither what is refused nor a conflict of a revision claims the id it came with.
+    kept = call.event_claims.without(refused)
+    call.event_claims = replace(kept, others=[*kept.others, *found.awaited])
+    gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
+    drop_rows(call.prepared, gone | away.keys())
+
+
+def _away_twins(call: _Call, away: Mapping[int, Reject]) -> dict[int, Reject]:
+    twins = {row: away[lead] for row, lead in call.twins.items() if lead in away}
+    for row in twins:
+        del call.fates[row]
+    return twins
+
+
+def _of_twins(call: _Call, conflicts: Sequence[Conflict]) -> list[Conflict]:
+    """What equals a revision that was refused is refused as well, as it would be on its own."""
+    refused = {one.ordinal: one for one in conflicts}
+    twins = {row: refused[lead] for row, lead in call.twins.items() if lead in refused}
+    call.fates.update(dict.fromkeys(twins, Fate.CONFLICT))
+    return [replace(one, ordinal=row) for row, one in twins.items()]
+
+
+def _suspend(call: _Call) -> None:
+    unknown = call.prepared.usage.filter(pl.col("customer_id").is_null())
+    for row in unknown["row"]:
+        call.fates.setdefault(row, Fate.SUSPENSE)
+    call.fates.update(dict.fromkeys(call.prepared.rejects, Fate.QUARANTINED))
+
+
+async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
+    if call.batch_claims:
+        claims = sorted(call.batch_claims, key=lambda c: astuple(c.place))
+        taken = await store.insert_batches(connection, claims, batch_seq=batch_seq)
+        if taken != len(claims):
+            raise ClaimLostError
+    keyed = call.event_claims.framed()
+    if keyed.height:
+        await store.copy_event_keys(connection, keyed, batch_seq=batch_seq)
+    revisions, changes = call.corrected.revisions, call.corrected.changes
+    if revisions:
+        taken = await insert_corrections(connection, revisions, batch_seq=batch_seq)
+        if taken != len(revisions):
+            raise ClaimLostError
+    if changes:
+        await copy_fate_changes(connection, changes, batch_seq=batch_seq)
+
+
+async def _keep_receipts(
+    connection: Connection,
+    call: _Call,
+    found: list[RecordOutcome],
+    *,
+    now: datetime,
+    limits: IngestLimits,
+) -> None:
+    if not found:
+        return
+    batch_seq, prepared = found[0].batch_seq, call.prepared
+    receipts = receipt_rows(prepared, found, call.directory, now=now)
+    await copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
+    again = await _keep_replays(connection, call, batch_seq)
+    names = {one.source_id: name for name, one in call.directory.sources.items()}
+    undone = [
+        Refused(one.ordinal, replace(one.reject, source=names[one.source_id]), None)
+        for one in call.corrected.undone
+    ]
+    await keep_refused(
+        connection,
+        prepared,
+        leaving_out=again,
+        undone=undone,
+        batch_seq=batch_seq,
+        now=now,
+        limits=limits,
+    )
+    if call.conflicts:
+        conflicts = [conflict_row(one, batch_seq=batch_seq) for one in call.conflicts]
+        await copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
+        await keep_offers(
+            connection, prepared, call.conflicts, batch_seq=batch_seq, now=now, limits=limits
+        )
+
+
+async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> set[int]:
+    """Replays have been received before: they change a fate, or stay as they are. Their rows."""
+    replays = {
+        first: record.replay_of
+        for first, record in zip(
+            call.prepared.items.firsts.tolist(), call.prepared.records, strict=True
+        )
+        if record.replay_of is not None
+    }
+    read = {
+        row: (one, call.fates.get(row, Fate.COUNTED))
+        for row, one in replays.items()
+        if row not in call.prepared.rejects or one.whole
+    }
+    changes = [
+        FateChange(row, one.batch_seq, one.ordinal, Fate.QUARANTINED, fate, "replayed")
+        for row, (one, fate) in read.items()
+        if not one.whole
+    ]
+    if read:
+        replayed = [(one.quarantine_id, batch_seq, row, fate) for row, (one, fate) in read.items()]
+        await copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
+        await copy_fate_changes(connection, changes, batch_seq=batch_seq)
+    return {row for row, one in replays.items() if not one.whole}
+
+
+async def _move(connection: Connection, moves: Sequence[PositionMove], batch_seq: int) -> None:
+    for move in sorted(moves, key=lambda m: (m.partition.topic_id, m.partition.partition)):
+        if not await move_position(connection, move, batch_seq=batch_seq):
+            at = move.partition
+            raise PositionLostError(
+                f"Partition {at.partition} of {at.topic} does not stand at {move.expected}.",
+                "Read its position again and go on from there.",
+            )

@@ -1,0 +1,31 @@
+"""What ingest takes and keeps, as the settings of a process say."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.domain.metering.validate import EARLIEST
+from ledger.settings import Settings
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class IngestLimits:
+    """The largest body, how long raw bytes of refused items are kept, the end users' key, and the
+    first moment at which an event can have happened."""
+
+    body_bytes_max: int = 16 * MIB
+    quarantine_days: int = 30
+    end_user_secret: bytes | None = None
+    earliest: datetime = EARLIEST
+
+
+def limits_of(settings: Settings, *, body_bytes_max: int | None = None) -> IngestLimits:
+    """The limits that settings name; `body_bytes_max` where another decides how long a body is."""
+    secret = settings.end_user_secret
+    return IngestLimits(
+        body_bytes_max=body_bytes_max or settings.body_limit_mib * MIB,
+        quarantine_days=settings.quarantine_days,
+        end_user_secret=secret.get_secret_value().encode() if secret is not None else None,
+        earliest=settings.earliest_event,
+    )

@@ -1,0 +1,144 @@
+"""Says what the rows of a call mean by the slow facts, and encodes them as if all were new."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import polars as pl
+
+from ledger.domain.errors import ConflictError
+from ledger.domain.metering.claims import KEYED_SCHEMA
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.judge import (
+    keyed_rows,
+    new_sources,
+    refuse_customers,
+    refuse_forms,
+    refuse_readings,
+    refuse_sources,
+)
+from ledger.domain.metering.key import Keyed, assign_keys
+from ledger.domain.metering.prepare import Prepared
+from ledger.domain.metering.supersede import find_targets, named_sources
+from ledger.domain.metering.target import Target
+from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.encode import encode
+from ledger.flows.metering.stored import Stored
+from ledger.store.connect import draw_batch_seq
+from ledger.store.metering import ingest as store
+from ledger.store.queries import Connection
+
+T = TypeVar("T")
+
+
+class KeyCollisionError(ConflictError):
+    """Two different keys have one content hash."""
+
+
+@dataclass(slots=True)
+class Resolved:
+    """A call that is ready to be stored; `stored` holds unless the database knows some of it.
+
+    `keyed` has the rows with ids of their own, and their digests (KEYED_SCHEMA).
+    """
+
+    prepared: Prepared
+    directory: Directory
+    targets: Mapping[int, Target]
+    keyed: pl.DataFrame
+    stored: Stored
+    encoded: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
+
+    def is_whole(self) -> bool:
+        """Whether no row was dropped since it was encoded."""
+        prepared = self.prepared
+        frames = (prepared.usage, prepared.energy, prepared.counters)
+        return all(now is then for now, then in zip(frames, self.encoded, strict=True))
+
+
+async def resolve(
+    connection: Connection,
+    prepared: Prepared,
+    *,
+    directory: DirectoryCache,
+    now: datetime,
+    secret: bytes | None,
+) -> Resolved:
+    """Register what is named for the first time, refuse what may not be, and encode the rest.
+
+    KeyCollisionError where two keys have one hash. `connection` is not inside a transaction.
+    """
+    refuse_sources(prepared)
+    refuse_readings(prepared)
+    known = await _register_sources(connection, prepared, directory)
+    refuse_forms(prepared, known)
+    targets = find_targets(prepared, known)
+    keyed = await asyncio.to_thread(assign_keys, prepared.usage, known, directory.resolved)
+    prepared.usage = keyed.frame
+    refuse_customers(prepared)
+    await _register_keys(connection, keyed, directory)
+    stored = await asyncio.to_thread(encode, prepared, known, now=now, secret=secret)
+    own = await asyncio.to_thread(_keyed, prepared, known)
+    frames = (prepared.usage, prepared.energy, prepared.counters)
+    return Resolved(prepared, known, targets, own, stored, frames)
+
+
+def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:
+    rows = keyed_rows(prepared)
+    if rows.height == 0:
+        return pl.DataFrame(schema=KEYED_SCHEMA)
+    sources = {name: known.source_id for name, known in directory.sources.items()}
+    named = rows.with_columns(
+        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id")
+    )
+    found = named.join(prepared.own, on="row", maintain_order="left").select(*KEYED_SCHEMA)
+    assert found.height == rows.height, "digests are taken before a call is resolved"
+    return found
+
+
+async def _register_sources(
+    connection: Connection, prepared: Prepared, directory: DirectoryCache
+) -> Directory:
+    """Sources and keys say nothing about usage, so they commit at once and hold up nobody."""
+    known = await directory.read(connection)
+    fresh: list[tuple[str, str | None]] = [*new_sources(prepared, known)]
+    sent = {source for source, _ in fresh}
+    fresh += [(name, None) for name in named_sources(prepared, known) if name not in sent]
+    if not fresh:
+        return known
+    async with connection.transaction():
+        batch_seq = await draw_batch_seq(connection)
+        await store.insert_sources(connection, fresh, batch_seq=batch_seq)
+    return await directory.read(connection)
+
+
+async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
+    if all(
+        one.usage_key_id in directory.known_keys and one.engine_key_id in directory.known_keys
+        for one in keyed.found
+    ):
+        return
+    usage = {k.usage_key_id: k for k in keyed.usage_keys}
+    engine = {k.engine_key_id: k for k in keyed.engine_keys}
+    new_usage = [usage[n] for n in sorted(usage.keys() - directory.known_keys)]
+    new_engine = [engine[n] for n in sorted(engine.keys() - directory.known_keys)]
+    if new_usage:
+        await store.insert_usage_keys(connection, new_usage)
+        ids = [key.usage_key_id for key in new_usage]
+        _check_keys(usage, await store.find_usage_keys(connection, ids))
+    if new_engine:
+        await store.insert_engine_keys(connection, new_engine)
+        ids = [key.engine_key_id for key in new_engine]
+        _check_keys(engine, await store.find_engine_keys(connection, ids))
+    directory.remember_keys([*usage, *engine])
+
+
+def _check_keys(offered: dict[int, T], stored: dict[int, T]) -> None:
+    for key_id, key in stored.items():
+        if offered[key_id] != key:
+            raise KeyCollisionError(
+                f"Two keys have the hash {key_id}: {key} is stored, {offered[key_id]} was sent.",
+                "Nothing of the batch was stored; rename one of the two.",
+            )

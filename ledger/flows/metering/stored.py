@@ -1,0 +1,80 @@
+"""Writes the rows of one batch: what was counted, read and claimed, as COPY streams."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import polars as pl
+
+from ledger.domain.metering import rows
+from ledger.domain.metering.spread import busy_masks
+from ledger.store.binary import Rows
+from ledger.store.copying import copy_rows
+from ledger.store.metering.ingest import copy_binary, encode_masks
+from ledger.store.queries import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch's rows, encoded but for their number: facts, and the moves of the windows.
+
+    `tables` go as they are; scrapes and vendors' claims have values that only Python encodes.
+    """
+
+    tables: Sequence[tuple[str, Rows]]
+    claims: pl.DataFrame
+    counters: pl.DataFrame
+    stored_day: date
+
+    @classmethod
+    def of(
+        cls,
+        facts: pl.DataFrame,
+        *,
+        moves: pl.DataFrame,
+        worked: pl.DataFrame,
+        claims: pl.DataFrame,
+        energy: pl.DataFrame,
+        counters: pl.DataFrame,
+        now: datetime,
+    ) -> "Stored":
+        """Encode everything that needs no number.
+
+        `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
+        that kept an engine busy, `claims` those that may carry a vendor's cost.
+        """
+        day = now.astimezone(UTC).date()
+        encoded: list[tuple[str, Rows]] = []
+        if facts.height:
+            frame = rows.fact_frame(facts, stored_day=day)
+            encoded.append(("usage_fact", Rows.of(frame, rows.FACT_COLUMNS)))
+            marks = rows.usage_mark_frame(facts)
+            if marks is not None:
+                encoded.append(("usage_mark", Rows.of(marks, rows.USAGE_MARK_COLUMNS)))
+        if moves.height:
+            usage, activity = rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
+            encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))
+            encoded.append(("activity_delta", Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS)))
+        if energy.height:
+            frame = rows.reading_frame(energy, stored_day=day)
+            encoded.append(("gpu_reading", Rows.of(frame, rows.READING_COLUMNS)))
+        if worked.height:
+            encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
+        return cls(
+            tables=[(name, table) for name, table in encoded if table.count],
+            claims=claims,
+            counters=counters,
+            stored_day=day,
+        )
+
+    async def copy(self, connection: Connection, batch_seq: int) -> None:
+        """Write it under its number."""
+        for name, table in self.tables:
+            table.number(batch_seq)
+            await copy_binary(connection, name, table)
+        counters = rows.counter_rows(self.counters, batch_seq=batch_seq, stored_day=self.stored_day)
+        if counters:
+            await copy_rows(connection, "counter_reading", rows.COUNTER_COLUMNS, counters)
+        claims = rows.claim_rows(self.claims, batch_seq=batch_seq)
+        if claims:
+            await copy_rows(connection, "provider_claim", rows.CLAIM_COLUMNS, claims)

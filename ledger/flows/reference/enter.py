@@ -1,0 +1,339 @@
+"""Slow facts entered by hand into rows: each call one transaction, kept with who did it and why.
+
+Entering exactly what is recorded already writes nothing. A dated row that overlaps another is
+refused, or with `replace` supersedes it for the time they share.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from ledger.domain.author import Author
+from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from ledger.domain.money import plain
+from ledger.domain.pricing.models import load_price
+from ledger.flows.reference.enter_checks import (
+    check_apart,
+    check_capacity,
+    check_days,
+    check_members,
+    check_prices,
+    check_subscriber,
+    find_fresh_prices,
+    find_fresh_rates,
+    pairs,
+)
+from ledger.flows.reference.supersede import describe_period, keep_write, write_dated, writing
+from ledger.store import parties
+from ledger.store.connect import draw_batch_seq
+from ledger.store.cost import cost_inputs
+from ledger.store.dated import DatedTable
+from ledger.store.pricing import prices
+from ledger.store.queries import Connection
+from ledger.wire.inputs import (
+    DatedInput,
+    NewAlias,
+    NewAsset,
+    NewDeployment,
+    NewFacility,
+    NewFxRates,
+    NewPrice,
+    NewPue,
+    NewRateCard,
+    NewSubscription,
+    NewTariff,
+    NewTariffPrices,
+    PriceTerms,
+    TariffPeriod,
+)
+
+PRICE_KIND = "per_unit"
+_DATES = frozenset({"valid_from", "valid_to"})
+
+
+async def enter_alias(
+    connection: Connection, new: NewAlias, author: Author, *, replace: bool = False
+) -> int:
+    """Record a dated name of a customer; returns its row."""
+    async with writing(connection):
+        return await _enter_dated(connection, parties.ALIASES, new, author, replace)
+
+
+async def enter_facility(connection: Connection, new: NewFacility, author: Author) -> str:
+    """Record a site; returns its id."""
+    values = new.model_dump()
+    async with writing(connection):
+        known = await cost_inputs.find_facility(connection, new.facility_id)
+        if not _is_known("facility", new.facility_id, known, values):
+            batch_seq = await draw_batch_seq(connection)
+            await cost_inputs.insert_facility(connection, values, batch_seq=batch_seq)
+            await _keep(connection, author, batch_seq, "facility", new.facility_id, values)
+    return new.facility_id
+
+
+async def enter_pue(
+    connection: Connection, new: NewPue, author: Author, *, replace: bool = False
+) -> int:
+    """Record what a site adds to a GPU; returns its row."""
+    async with writing(connection):
+        return await _enter_dated(connection, cost_inputs.PUES, new, author, replace)
+
+
+async def enter_asset(
+    connection: Connection, new: NewAsset, author: Author, *, replace: bool = False
+) -> str:
+    """Record hardware and what it costs; returns its id.
+
+    Refused where deployments would be left without GPUs.
+    """
+    async with writing(connection):
+        await _enter_dated(connection, cost_inputs.ASSETS, new, author, replace)
+        await check_capacity(connection, new.asset_id, new)
+    return new.asset_id
+
+
+async def enter_tariff(connection: Connection, new: NewTariff, author: Author) -> str:
+    """Record a contract for electricity; returns its id."""
+    values = new.model_dump()
+    async with writing(connection):
+        known = await cost_inputs.find_tariff(connection, new.tariff_id)
+        if not _is_known("tariff", new.tariff_id, known, values):
+            batch_seq = await draw_batch_seq(connection)
+            await cost_inputs.insert_tariff(connection, values, batch_seq=batch_seq)
+            await _keep(connection, author, batch_seq, "tariff", new.tariff_id, values)
+    return new.tariff_id
+
+
+async def enter_tariff_prices(
+    connection: Connection, new: NewTariffPrices, author: Author, *, replace: bool = False
+) -> int:
+    """Record prices of a tariff; returns how many were not recorded already."""
+    offered = sorted(new.prices, key=lambda price: price.start)
+    check_apart(offered)
+    async with writing(connection):
+        tariff = await cost_inputs.find_tariff(connection, new.tariff_id)
+        if tariff is None:
+            raise NotFoundError(f"There is no tariff {new.tariff_id}.", "Enter the tariff first.")
+        fresh = await find_fresh_prices(connection, tariff, offered, replace)
+        if fresh:
+            await _write_tariff_prices(connection, tariff, fresh, author)
+    return len(fresh)
+
+
+async def enter_deployment(
+    connection: Connection, new: NewDeployment, author: Author, *, replace: bool = False
+) -> str:
+    """Record which GPUs serve what; returns its id.
+
+    Refused where a GPU or engine instance serves another deployment, or the asset has too few GPUs.
+    """
+    async with writing(connection):
+        assets = await cost_inputs.ASSETS.find_open(
+            connection,
+            {"asset_id": new.asset_id},
+            valid_from=new.valid_from,
+            valid_to=new.valid_to,
+        )
+        if not assets:
+            period = describe_period(new.valid_from, new.valid_to)
+            raise NotFoundError(f"There is no asset {new.asset_id} {period}.", "Enter it first.")
+        await check_members(connection, new)
+        values = _deployment_values(new, assets[0].values["entity_id"])
+        written = await write_dated(
+            connection, cost_inputs.DEPLOYMENTS, values, valid=new, replace=replace
+        )
+        if written.batch_seq is not None:
+            seq = written.batch_seq
+            await cost_inputs.close_members(connection, written.closed, batch_seq=seq)
+            await cost_inputs.insert_members(connection, [*written.remaining, written.row_id])
+            await _keep(connection, author, seq, "deployment", new.deployment_id, new.model_dump())
+            await check_capacity(connection, new.asset_id, new)
+    return new.deployment_id
+
+
+async def enter_rate_card(connection: Connection, new: NewRateCard, author: Author) -> str:
+    """Record a rate card with the prices it comes with; returns its id."""
+    values = new.model_dump(exclude={"prices"})
+    async with writing(connection):
+        known = await prices.find_rate_card(connection, new.rate_card_id)
+        if not _is_known("rate card", new.rate_card_id, known, values):
+            batch_seq = await draw_batch_seq(connection)
+            await prices.insert_rate_card(connection, values, batch_seq=batch_seq)
+            await _keep(connection, author, batch_seq, "rate card", new.rate_card_id, values)
+        for terms in new.prices:
+            await _enter_price_terms(connection, new.rate_card_id, terms, author, replace=False)
+        await check_prices(connection, new.rate_card_id)
+    return new.rate_card_id
+
+
+async def enter_price(
+    connection: Connection, new: NewPrice, author: Author, *, replace: bool = False
+) -> int:
+    """Record a price on a card; returns its row. One that leaves the card ambiguous is refused."""
+    async with writing(connection):
+        row_id = await _enter_price_terms(
+            connection, new.rate_card_id, new, author, replace=replace
+        )
+        await check_prices(connection, new.rate_card_id)
+    return row_id
+
+
+async def enter_subscription(
+    connection: Connection, new: NewSubscription, author: Author, *, replace: bool = False
+) -> str:
+    """Put a customer on a rate card of its entity; returns the subscription's id."""
+    async with writing(connection):
+        customer = await parties.find_customer(connection, new.customer_id)
+        card = await prices.find_rate_card(connection, new.rate_card_id)
+        if customer is None:
+            raise NotFoundError(f"There is no customer {new.customer_id}.", "Enter it first.")
+        if card is None:
+            raise NotFoundError(f"There is no rate card {new.rate_card_id}.", "Enter it first.")
+        if customer["entity_id"] != card["entity_id"]:
+            raise InvalidInputError(
+                f"Customer {new.customer_id} is billed by entity {customer['entity_id']}, but rate"
+                f" card {new.rate_card_id} is of entity {card['entity_id']}.",
+                "Use a rate card of the customer's entity.",
+                "rate_card_id",
+            )
+        entity = await parties.find_entity(connection, customer["entity_id"])
+        assert entity is not None
+        values = _undated(new) | {"zone": new.zone or entity["zone"]}
+        await check_subscriber(connection, new)
+        written = await write_dated(
+            connection, prices.SUBSCRIPTIONS, values, valid=new, replace=replace
+        )
+        if written.batch_seq is not None:
+            subject, seq = new.subscription_id, written.batch_seq
+            await _keep(connection, author, seq, "subscription", subject, new.model_dump())
+    return new.subscription_id
+
+
+async def enter_fx_rates(
+    connection: Connection, new: NewFxRates, author: Author, *, replace: bool = False
+) -> int:
+    """Record exchange rates; returns how many were not recorded already."""
+    check_days(new.rates)
+    async with writing(connection):
+        fresh = await find_fresh_rates(connection, new.rates, replace)
+        if fresh:
+            batch_seq = await draw_batch_seq(connection)
+            await cost_inputs.close_fx_rates(connection, **pairs(fresh), batch_seq=batch_seq)
+            rows = [(r.base, r.quote, r.day, r.rate, r.source) for r in fresh]
+            await cost_inputs.copy_fx_rates(connection, rows, batch_seq=batch_seq)
+            days = [rate.day for rate in fresh]
+            detail = {"rates": len(fresh), "first_day": min(days), "last_day": max(days)}
+            await _keep(connection, author, batch_seq, "FX rates", fresh[0].source, detail)
+    return len(fresh)
+
+
+async def _keep(
+    connection: Connection,
+    author: Author,
+    batch_seq: int,
+    noun: str,
+    subject: str,
+    detail: Mapping[str, Any],
+) -> None:
+    await keep_write(
+        connection,
+        author,
+        batch_seq=batch_seq,
+        action=f"enter {noun}",
+        subject=subject,
+        detail=detail,
+    )
+
+
+async def _enter_dated(
+    connection: Connection, table: DatedTable, new: DatedInput, author: Author, replace: bool
+) -> int:
+    written = await write_dated(connection, table, _undated(new), valid=new, replace=replace)
+    if written.batch_seq is not None:
+        values = new.model_dump()
+        subject = " / ".join(str(values[key]) for key in table.keys)
+        await _keep(connection, author, written.batch_seq, table.noun, subject, values)
+    return written.row_id
+
+
+def _undated(new: DatedInput) -> dict[str, Any]:
+    return new.model_dump(exclude=set(_DATES))
+
+
+def _is_known(
+    noun: str, name: str, known: asyncpg.Record | None, values: Mapping[str, Any]
+) -> bool:
+    """Whether exactly this is recorded; ConflictError where the id has other content."""
+    if known is None:
+        return False
+    other = [field for field in values if known[field] != values[field]]
+    if other:
+        said = ", ".join(f"{field} {known[field]!r}" for field in other)
+        raise ConflictError(
+            f"The {noun} {name} is already recorded with {said}.",
+            f"Use another id: what is recorded of a {noun} stays.",
+            other[0],
+        )
+    return True
+
+
+async def _write_tariff_prices(
+    connection: Connection, tariff: asyncpg.Record, fresh: Sequence[TariffPeriod], author: Author
+) -> None:
+    batch_seq = await draw_batch_seq(connection)
+    facility_id = tariff["facility_id"]
+    starts, ends = [p.start for p in fresh], [p.until for p in fresh]
+    await cost_inputs.supersede_tariff_prices(
+        connection, facility_id, starts=starts, ends=ends, batch_seq=batch_seq
+    )
+    rows: list[tuple[datetime, datetime, Decimal]] = [(p.start, p.until, p.per_mwh) for p in fresh]
+    await cost_inputs.copy_tariff_prices(
+        connection,
+        rows,
+        tariff_id=tariff["tariff_id"],
+        facility_id=facility_id,
+        batch_seq=batch_seq,
+    )
+    detail = {"prices": len(fresh), "from": starts[0], "to": ends[-1]}
+    await _keep(connection, author, batch_seq, "tariff prices", tariff["tariff_id"], detail)
+
+
+def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:
+    return {
+        "deployment_id": new.deployment_id,
+        "entity_id": entity_id,
+        "asset_id": new.asset_id,
+        "model": new.model,
+        "tier": new.tier,
+        "gpu_count": new.gpus,
+        "gpu_uuids": list(new.gpu_uuids),
+        "engine_instances": list(new.engine_instances),
+        **{f"weight_{name}": weight for name, weight in new.weights.model_dump().items()},
+    }
+
+
+async def _enter_price_terms(
+    connection: Connection, rate_card_id: str, terms: PriceTerms, author: Author, *, replace: bool
+) -> int:
+    values = _price_values(rate_card_id, terms)
+    written = await write_dated(
+        connection, prices.CARD_PRICES, values, valid=terms, replace=replace
+    )
+    if written.batch_seq is not None:
+        subject = f"{rate_card_id} / {terms.meter}"
+        await _keep(connection, author, written.batch_seq, "price", subject, terms.model_dump())
+    return written.row_id
+
+
+def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, Any]:
+    params = {"amount": plain(terms.amount), "per": terms.per}
+    load_price(PRICE_KIND, params)
+    return {
+        "rate_card_id": rate_card_id,
+        **terms.model_dump(include={"meter", "model", "tier", "adapter", "region", "band_from"}),
+        "kind": PRICE_KIND,
+        "params": params,
+    }

@@ -1,0 +1,204 @@
+"""What must hold before a slow fact is written, each refusal naming what stands against it."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+
+from ledger.domain.energy.capacity import GpuShare, find_shortage
+from ledger.domain.errors import ConflictError, InvalidInputError
+from ledger.domain.pricing.models import load_price
+from ledger.domain.pricing.rate_card import CardPrice, check_card
+from ledger.flows.reference.supersede import describe_period, short_time
+from ledger.store.cost import cost_inputs
+from ledger.store.dated import DatedRow
+from ledger.store.pricing import prices
+from ledger.store.queries import Connection
+from ledger.wire.inputs import DatedInput, FxRate, NewDeployment, NewSubscription, TariffPeriod
+
+
+def check_apart(offered: Sequence[TariffPeriod]) -> None:
+    """Refuse two prices of one moment; `offered` is in order of start."""
+    for before, after in pairwise(offered):
+        if after.start < before.until:
+            raise InvalidInputError(
+                f"Two prices overlap: one {describe_period(before.start, before.until)}, the next"
+                f" {describe_period(after.start, after.until)}.",
+                "Send one price for each moment; name the rows you mean where a file has several.",
+                "prices",
+            )
+
+
+async def find_fresh_prices(
+    connection: Connection, tariff: asyncpg.Record, offered: Sequence[TariffPeriod], replace: bool
+) -> list[TariffPeriod]:
+    """The prices not recorded already; ConflictError where other ones are, unless `replace`."""
+    found = await cost_inputs.find_open_tariff_prices(
+        connection,
+        tariff["facility_id"],
+        since=offered[0].start,
+        until=max(price.until for price in offered),
+    )
+    known = {tuple(row) for row in found}
+    fresh = [
+        price
+        for price in offered
+        if (tariff["tariff_id"], price.start, price.until, price.per_mwh) not in known
+    ]
+    rival = None if replace else _find_rival(found, fresh)
+    if rival is not None:
+        raise ConflictError(
+            f"Tariff {rival['tariff_id']} already has {rival['price_per_mwh']:f} per MWh"
+            f" {describe_period(rival['valid_from'], rival['valid_to'])} at facility"
+            f" {tariff['facility_id']}.",
+            "Send prices of other times, or replace them for that time.",
+            "prices",
+        )
+    return fresh
+
+
+def _find_rival(
+    found: Sequence[asyncpg.Record], fresh: Sequence[TariffPeriod]
+) -> asyncpg.Record | None:
+    """The first recorded price that a new one overlaps; both are in order and apart."""
+    starts = [price.start for price in fresh]
+    for row in found:
+        # Of the new ones only the last that starts before the recorded one's end can overlap it.
+        index = bisect_left(starts, row["valid_to"]) - 1
+        if index >= 0 and fresh[index].until > row["valid_from"]:
+            return row
+    return None
+
+
+async def check_members(connection: Connection, new: NewDeployment) -> None:
+    """Refuse GPUs and engine instances that serve another deployment meanwhile."""
+    taken = await cost_inputs.find_open_members(
+        connection,
+        gpu_uuids=new.gpu_uuids,
+        engine_instances=new.engine_instances,
+        valid_from=new.valid_from,
+        valid_to=new.valid_to,
+    )
+    for row in taken:
+        if row.values["deployment_id"] != new.deployment_id:
+            what = "GPU" if row.values["kind"] == "gpu" else "engine instance"
+            raise ConflictError(
+                f"The {what} {row.values['member']} serves deployment"
+                f" {row.values['deployment_id']} {describe_period(row.valid_from, row.valid_to)}.",
+                "End that deployment first, or choose another time.",
+                "gpu_uuids" if row.values["kind"] == "gpu" else "engine_instances",
+            )
+
+
+async def check_capacity(connection: Connection, asset_id: str, valid: DatedInput) -> None:
+    """Refuse more deployed GPUs than an asset has at any moment of a validity."""
+    since, until = valid.valid_from, valid.valid_to
+    owned = await cost_inputs.ASSETS.find_open(
+        connection, {"asset_id": asset_id}, valid_from=since, valid_to=until
+    )
+    deployed = await cost_inputs.list_asset_deployments(
+        connection, asset_id, valid_from=since, valid_to=until
+    )
+    shortage = find_shortage(_shares(owned, valid), _shares(deployed, valid))
+    if shortage is not None:
+        names = sorted({row.values["deployment_id"] for row in deployed})
+        raise ConflictError(
+            f"Asset {asset_id} has {shortage.available} GPUs at {short_time(shortage.moment)}, but"
+            f" {shortage.deployed} would be deployed ({', '.join(names)}).",
+            "Deploy fewer GPUs, or end another deployment first.",
+            "gpu_count",
+        )
+
+
+def _shares(rows: Sequence[DatedRow], within: DatedInput) -> list[GpuShare]:
+    return [_share(row, within) for row in rows]
+
+
+def _share(row: DatedRow, within: DatedInput) -> GpuShare:
+    # Outside the new validity nothing changes, so nothing is looked at.
+    start = max(row.valid_from, within.valid_from)
+    ends = [end for end in (row.valid_to, within.valid_to) if end is not None]
+    return GpuShare(row.values["gpu_count"], start, min(ends) if ends else None)
+
+
+async def check_prices(connection: Connection, rate_card_id: str) -> None:
+    """Refuse a card on which two prices apply alike, or one names an unknown context band."""
+    rows = await prices.list_open_prices(connection, rate_card_id)
+    wrong = check_card([_card_price(row) for row in rows])
+    if wrong:
+        raise InvalidInputError(
+            f"Rate card {rate_card_id} cannot be used: {'; '.join(wrong)}.",
+            "Change the price so that one price applies to each kind of usage.",
+            "prices",
+        )
+
+
+def _card_price(row: asyncpg.Record) -> CardPrice:
+    values = dict(row)
+    price = load_price(values.pop("kind"), values.pop("params"))
+    return CardPrice(**values, price=price)
+
+
+async def check_subscriber(connection: Connection, new: NewSubscription) -> None:
+    """Refuse a subscription id that is another customer's meanwhile."""
+    overlapping = await prices.SUBSCRIPTIONS.find_open(
+        connection,
+        {"subscription_id": new.subscription_id, "customer_id": new.customer_id},
+        valid_from=new.valid_from,
+        valid_to=new.valid_to,
+    )
+    for row in overlapping:
+        if row.values["customer_id"] != new.customer_id:
+            raise ConflictError(
+                f"Subscription {new.subscription_id} is of customer {row.values['customer_id']}"
+                f" {describe_period(row.valid_from, row.valid_to)}.",
+                "Use another subscription id.",
+                "subscription_id",
+            )
+
+
+def check_days(rates: Sequence[FxRate]) -> None:
+    """Refuse two rates of one pair and day."""
+    seen: set[tuple[Any, ...]] = set()
+    for rate in rates:
+        key = (rate.base, rate.quote, rate.day)
+        if key in seen:
+            raise InvalidInputError(
+                f"There are two rates of {rate.base}/{rate.quote} on {rate.day}.",
+                "Send one rate a pair and day.",
+                "rates",
+            )
+        seen.add(key)
+
+
+async def find_fresh_rates(
+    connection: Connection, rates: Sequence[FxRate], replace: bool
+) -> list[FxRate]:
+    """The rates not recorded already; ConflictError where other ones are, unless `replace`."""
+    rows = await cost_inputs.find_open_fx_rates(connection, **pairs(rates))
+    known = {(row["base"], row["quote"], row["day"]): (row["rate"], row["source"]) for row in rows}
+    fresh = []
+    for rate in rates:
+        recorded = known.get((rate.base, rate.quote, rate.day))
+        if recorded == (rate.rate, rate.source):
+            continue
+        if recorded is not None and not replace:
+            raise ConflictError(
+                f"{rate.base}/{rate.quote} of {rate.day} is already recorded as {recorded[0]:f}"
+                f" ({recorded[1]}).",
+                "Leave it out, or replace it.",
+                "rates",
+            )
+        fresh.append(rate)
+    return fresh
+
+
+def pairs(rates: Sequence[FxRate]) -> dict[str, list[Any]]:
+    """The pairs and days of rates, as columns."""
+    return {
+        "bases": [rate.base for rate in rates],
+        "quotes": [rate.quote for rate in rates],
+        "days": [rate.day for rate in rates],
+    }

@@ -1,0 +1,100 @@
+"""API keys: made with a secret shown once, found by it, revoked for good.
+
+A secret is 32 random bytes, so its plain SHA-256 cannot be searched for, and a slow password hash
+would only make every request slow.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from ledger.domain.author import Author
+from ledger.domain.errors import NotFoundError
+from ledger.flows.reference.supersede import keep_write, writing
+from ledger.store.connect import draw_batch_seq
+from ledger.store.keys import ApiKey, find_api_key, insert_api_key, insert_revocation
+from ledger.store.queries import Connection
+from ledger.wire.inputs import NewApiKey
+
+PREFIX = "tlk"
+SECRET_BYTES = 32
+ID_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedKey:
+    """A new key; `text` is what its holder sends, and exists nowhere else."""
+
+    key_id: str
+    text: str
+
+
+async def create_api_key(connection: Connection, new: NewApiKey, author: Author) -> CreatedKey:
+    """Make a key; its customer and entity must exist."""
+    key_id, secret = secrets.token_hex(ID_BYTES), secrets.token_urlsafe(SECRET_BYTES)
+    async with writing(connection):
+        batch_seq = await draw_batch_seq(connection)
+        values = new.model_dump() | {
+            "key_id": key_id,
+            "key_hash": _hash(secret),
+            "sources": list(new.sources),
+            "customers": list(new.customers),
+        }
+        await insert_api_key(connection, values, batch_seq=batch_seq)
+        await keep_write(
+            connection,
+            author,
+            batch_seq=batch_seq,
+            action="create API key",
+            subject=key_id,
+            detail=new.model_dump(),
+        )
+    return CreatedKey(key_id, f"{PREFIX}_{key_id}_{secret}")
+
+
+def id_of(text: str) -> str:
+    """The id of a key that is named by its id or by all of its text."""
+    prefix, _, rest = text.partition("_")
+    return rest.partition("_")[0] if prefix == PREFIX else text
+
+
+async def revoke_api_key(connection: Connection, named: str, author: Author) -> None:
+    """Revoke a key named by its id or by all of its text; NotFoundError where there is none.
+
+    Revoking it again changes nothing.
+    """
+    key_id = id_of(named)
+    async with writing(connection):
+        key = await find_api_key(connection, key_id)
+        if key is None:
+            # What is no id may be the key itself, and nothing of it is repeated.
+            said = named if named == key_id and len(named) <= 2 * ID_BYTES else "of this id"
+            raise NotFoundError(f"There is no API key {said}.", "List them to see their ids.")
+        if key.revoked_at is None:
+            batch_seq = await draw_batch_seq(connection)
+            await insert_revocation(connection, key_id, batch_seq=batch_seq)
+            await keep_write(
+                connection,
+                author,
+                batch_seq=batch_seq,
+                action="revoke API key",
+                subject=key_id,
+                detail={},
+            )
+
+
+async def authenticate(connection: Connection, text: str) -> ApiKey | None:
+    """The key behind what a caller sent, or None where it is unknown, wrong or revoked."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != PREFIX or not key_id or not secret or not text.isascii():
+        return None
+    key = await find_api_key(connection, key_id)
+    if key is None or key.revoked_at is not None:
+        return None
+    return key if hmac.compare_digest(key.key_hash, _hash(secret)) else None
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,316 @@
+"""Everything that is entered, one line a kind: API, command line and files learn of it here."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from ledger.domain.errors import InvalidInputError
+from ledger.flows.reference import enter, parties
+from ledger.store.queries import Connection
+from ledger.store.resources import list_resource, parameters_of
+from ledger.wire import answers, changes, inputs
+from ledger.wire.inputs import InputModel
+
+Enter = Callable[..., Awaitable[Any]]
+# How many validities of one thing are shown at once.
+VERSIONS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What may be changed from a day on."""
+
+    model: type[changes.PartyChange]
+    change: Enter
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a row of a file is, and how it is entered."""
+
+    model: type[InputModel]
+    enter: Enter
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of what is entered: `path` in the API, `word` of its files, `key` what names one,
+    `row` what it looks like.
+
+    `dated` ones may replace what is recorded for the same time. With a `parent` they are entered
+    under it, and `key` is its id. `now`: a list shows what holds now, not every validity.
+    `columns` are those that a narrow table has room for.
+    """
+
+    noun: str
+    path: str
+    about: str
+    key: str
+    row: type[answers.Row]
+    columns: tuple[str, ...]
+    model: type[InputModel] | None = None
+    enter: Enter | None = None
+    seen_by: Literal["customers", "house", "admins"] = "house"
+    word: str | None = None
+    dated: bool = False
+    now: bool = False
+    parent: str | None = None
+    counted: bool = False
+    change: Change | None = None
+
+    @property
+    def query(self) -> str:
+        """The name of the query that lists it."""
+        return f"list_{self.path.replace('-', '_')}"
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What people may call it on the command line."""
+        noun = self.noun.lower()
+        return frozenset({noun, noun.replace(" ", "-"), self.path, self.file_word})
+
+    @property
+    def file_word(self) -> str:
+        """What its files are called."""
+        return self.word or self.path
+
+    @property
+    def file_rows(self) -> Rows | None:
+        """What a row of its files is; None where its files are unlike the others."""
+        if self.counted or self.model is None or self.enter is None:
+            return None
+        return Rows(self.model, self.enter)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which rows of a list: of an entity, of one id, as they hold at a moment, after a place."""
+
+    limit: int
+    one: str | None = None
+    entity_id: str | None = None
+    at: datetime | None = None
+    after: Sequence[str] | None = None
+
+
+RESOURCES: Sequence[Resource] = (
+    Resource(
+        "entity",
+        "entities",
+        "legal entities",
+        "entity_id",
+        answers.Entity,
+        ("name", "currency", "zone", "address", "tax_number", "payment_days"),
+        inputs.NewEntity,
+        parties.enter_entity,
+        seen_by="customers",
+        now=True,
+        change=Change(changes.EntityChange, parties.change_entity),
+    ),
+    Resource(
+        "customer",
+        "customers",
+        "customers",
+        "customer_id",
+        answers.Customer,
+        ("entity_id", "name", "kind", "address", "tax_number", "email"),
+        inputs.NewCustomer,
+        parties.enter_customer,
+        seen_by="customers",
+        now=True,
+        change=Change(changes.CustomerChange, parties.change_customer),
+    ),
+    Resource(
+        "alias",
+        "aliases",
+        "other systems' customer names",
+        "alias",
+        answers.Alias,
+        ("customer_id", "valid_from", "valid_to"),
+        inputs.NewAlias,
+        enter.enter_alias,
+        dated=True,
+    ),
+    Resource(
+        "facility",
+        "facilities",
+        "sites",
+        "facility_id",
+        answers.Facility,
+        ("entity_id", "name", "zone"),
+        inputs.NewFacility,
+        enter.enter_facility,
+    ),
+    Resource(
+        "PUE",
+        "pues",
+        "PUE and host power of sites",
+        "facility_id",
+        answers.Pue,
+        ("pue", "host_mw_per_gpu", "valid_from", "valid_to"),
+        inputs.NewPue,
+        enter.enter_pue,
+        word="pue",
+        dated=True,
+    ),
+    Resource(
+        "asset",
+        "assets",
+        "GPUs, owned or leased",
+        "asset_id",
+        answers.Asset,
+        ("facility_id", "name", "terms", "gpu_count", "currency", "valid_from", "valid_to"),
+        inputs.NewAsset,
+        enter.enter_asset,
+        dated=True,
+    ),
+    Resource(
+        "tariff",
+        "tariffs",
+        "electricity contracts",
+        "tariff_id",
+        answers.Tariff,
+        ("facility_id", "name", "currency"),
+        inputs.NewTariff,
+        enter.enter_tariff,
+    ),
+    Resource(
+        "tariff price",
+        "tariff-prices",
+        "prices of electricity",
+        "tariff_id",
+        answers.TariffPrice,
+        ("start", "end", "currency", "price_per_mwh"),
+        inputs.NewTariffPrices,
+        enter.enter_tariff_prices,
+        dated=True,
+        parent="tariffs",
+        counted=True,
+    ),
+    Resource(
+        "deployment",
+        "deployments",
+        "which GPUs serve which model",
+        "deployment_id",
+        answers.Deployment,
+        ("asset_id", "model", "tier", "gpu_count", "valid_from", "valid_to"),
+        inputs.NewDeployment,
+        enter.enter_deployment,
+        dated=True,
+    ),
+    Resource(
+        "rate card",
+        "rate-cards",
+        "rate cards",
+        "rate_card_id",
+        answers.RateCard,
+        ("entity_id", "name", "currency"),
+        inputs.NewRateCard,
+        enter.enter_rate_card,
+        seen_by="customers",
+    ),
+    Resource(
+        "price",
+        "prices",
+        "prices of rate cards",
+        "rate_card_id",
+        answers.Price,
+        ("meter", "model", "tier", "params", "currency", "valid_from", "valid_to"),
+        inputs.NewPrice,
+        enter.enter_price,
+        seen_by="customers",
+        word="rate-card",
+        dated=True,
+        parent="rate-cards",
+    ),
+    Resource(
+        "subscription",
+        "subscriptions",
+        "who is on which rate card",
+        "subscription_id",
+        answers.Subscription,
+        ("customer_id", "rate_card_id", "zone", "anchor_day", "valid_from", "valid_to"),
+        inputs.NewSubscription,
+        enter.enter_subscription,
+        seen_by="customers",
+        dated=True,
+    ),
+    Resource(
+        "FX rate",
+        "fx-rates",
+        "exchange rates by day",
+        "pair",
+        answers.ExchangeRate,
+        ("day", "rate", "source"),
+        inputs.NewFxRates,
+        enter.enter_fx_rates,
+        word="fx",
+        dated=True,
+        counted=True,
+    ),
+    Resource(
+        "key",
+        "keys",
+        "API keys, without their secrets",
+        "key_id",
+        answers.Key,
+        ("role", "name", "entity_id", "customer_id", "sources", "created_at", "revoked_at"),
+        seen_by="admins",
+    ),
+)
+BY_WORD: Mapping[str, Resource] = {word: each for each in RESOURCES for word in each.words}
+
+
+def enter_of(model: type[InputModel]) -> Enter:
+    """How what a model says is entered."""
+    (found,) = (each.enter for each in RESOURCES if each.model is model and each.enter)
+    return found
+
+
+async def list_page(
+    connection: Connection, resource: Resource, asked: Asked, *, now: datetime
+) -> list[dict[str, Any]]:
+    """Rows with their `place`; parties, unless one is named, as they are at a moment or `now`."""
+    _check_asked(resource, asked)
+    whole = asked.at is None and asked.one is None
+    rows = await list_resource(
+        connection,
+        resource.query,
+        limit=asked.limit,
+        one=asked.one,
+        entity_id=asked.entity_id,
+        at=now if whole and resource.now else asked.at,
+        after=asked.after,
+    )
+    return [dict(row) for row in rows]
+
+
+async def show_one(
+    connection: Connection, resource: Resource, one: str, *, now: datetime
+) -> dict[str, Any] | None:
+    """What is recorded under an id: what holds `now`, and every validity; None where nothing is."""
+    asked = Asked(limit=VERSIONS_MAX, one=one)
+    versions = [without_place(row) for row in await list_page(connection, resource, asked, now=now)]
+    if not versions:
+        return None
+    holding = [row for row in versions if _holds(row, now)]
+    return {"id": one, "now": holding[0] if len(holding) == 1 else None, "versions": versions}
+
+
+def without_place(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it is shown."""
+    return {name: value for name, value in row.items() if name != "place"}
+
+
+def _check_asked(resource: Resource, asked: Asked) -> None:
+    takes = parameters_of(resource.query)
+    if asked.entity_id is not None and "entity_id" not in takes:
+        raise InvalidInputError(f"{resource.path} are of no entity.", "Leave it out.", "entity")
+    if asked.at is not None and "at" not in takes:
+        raise InvalidInputError(f"{resource.path} are not dated.", "Leave it out.", "at")
+
+
+def _holds(row: Mapping[str, Any], now: datetime) -> bool:
+    since, until = row.get("valid_from"), row.get("valid_to")
+    return (since is None or since <= now) and (until is None or now < until)

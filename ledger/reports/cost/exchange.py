@@ -1,0 +1,92 @@
+"""Brings revenue into the currency of cost, each day's by the rate last published for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from ledger.domain.cost.factory import CostEntity
+from ledger.domain.errors import MissingInputError
+from ledger.domain.money import ROUNDING, multiply, round_cost
+from ledger.store.cost import margin
+from ledger.store.queries import Connection
+
+# Rates are published on working days: the longest run of holidays is shorter than this.
+CARRIED_DAYS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A published rate that was used: `base` × `multiplier` ÷ `divisor` is `quote`."""
+
+    base: str
+    quote: str
+    published: date
+    multiplier: Decimal
+    divisor: Decimal
+    source: str
+
+    def of(self, amount: Decimal) -> Decimal:
+        """The amount in `quote`, rounded once to 1e-12."""
+        return round_cost(ROUNDING.divide(multiply(amount, self.multiplier), self.divisor))
+
+
+async def convert(
+    connection: Connection,
+    charges: Sequence[Mapping[str, Any]],
+    currency: str,
+    entity: CostEntity,
+    within: Mapping[str, Any],
+) -> tuple[list[dict[str, Any]], tuple[Conversion, ...]]:
+    """The charges with every amount in `currency`, and the rates used.
+
+    The day of usage, in the entity's zone, decides the rate. MissingInputError names the first
+    pair and day without one.
+    """
+    own = [dict(row) for row in charges if row["currency"] in (None, currency)]
+    if len(own) == len(charges):
+        return own, ()
+    foreign = await margin.sum_foreign_charges(
+        connection, home=currency, zone=entity.zone, entity_id=entity.entity_id, **within
+    )
+    asked = sorted({(row["currency"], row["used_on"]) for row in foreign})
+    found = await margin.find_fx_rates(
+        connection,
+        asked=asked,
+        quote=currency,
+        carried_days=CARRIED_DAYS,
+        batch_seq=within["batch_seq"],
+    )
+    rates = {
+        (row["base"], row["used_on"]): Conversion(
+            row["base"],
+            currency,
+            row["published"],
+            row["multiplier"],
+            row["divisor"],
+            row["source"],
+        )
+        for row in found
+    }
+    _refuse_missing([pair for pair in asked if pair not in rates], currency)
+    converted = [
+        row | {"amount": rates[row["currency"], row["used_on"]].of(row["amount"])}
+        for row in foreign
+    ]
+    used = sorted(set(rates.values()), key=lambda rate: (rate.base, rate.published))
+    return own + converted, tuple(used)
+
+
+def _refuse_missing(missing: Sequence[tuple[str, date]], currency: str) -> None:
+    if not missing:
+        return
+    base, day = missing[0]
+    more = f", and of {len(missing) - 1} days more" if len(missing) > 1 else ""
+    raise MissingInputError(
+        f"Revenue is in {base} and cost in {currency}: missing is the exchange rate"
+        f" {base}/{currency} of {day.isoformat()}, or one of the {CARRIED_DAYS} days before"
+        f"{more}.",
+        "Import the rates of those days: tokenledger import fx FILE.",
+        where=f"{base}/{currency}",
+    )

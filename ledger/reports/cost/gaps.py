@@ -1,0 +1,119 @@
+"""Finds what an entity's cost lacks, and refuses a margin by naming it."""
+
+from collections import defaultdict
+from collections.abc import Container, Iterable
+from datetime import datetime
+from typing import Any
+
+from ledger.domain.cost.deployment import Claims, EngineKey
+from ledger.domain.cost.factory import CostEntity, Factory, valid_at
+from ledger.domain.cost.gap import Gap, find_gaps
+from ledger.domain.errors import MissingInputError
+from ledger.domain.period import WINDOW
+from ledger.reports.findings import with_reasons
+from ledger.store import standing
+from ledger.store.cost import cost, margin
+from ledger.store.cost.factory import load_factory
+from ledger.store.queries import Connection
+
+NAMED_MAX = 5
+
+
+async def list_gaps(
+    connection: Connection,
+    entity: CostEntity,
+    *,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[Gap]:
+    """Everything missing in [since, until), as known at a cut-off, in order."""
+    factory = await load_factory(connection, entity, since=since, until=until, batch_seq=batch_seq)
+    mine = {gpu for gpu, home in factory.homes.items() if home.entity_id == entity.entity_id}
+    gpus = sorted(mine | {gpu for d in factory.deployments for gpu in d.gpu_uuids})
+    metered = await margin.find_metered_spans(
+        connection, gpu_uuids=gpus, since=since, until=until, batch_seq=batch_seq
+    )
+    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": batch_seq}
+    lacking = find_gaps(factory, metered=metered, since=since, until=until)
+    gaps = await with_reasons(connection, lacking, factory, **within)
+    unclaimed = await list_unclaimed(
+        connection,
+        factory,
+        of_entities={entity.entity_id},
+        since=since,
+        until=until,
+        batch_seq=batch_seq,
+    )
+    waiting = await _not_allocated(connection, entity, since, until)
+    return gaps + unclaimed + waiting
+
+
+async def list_unclaimed(
+    connection: Connection,
+    factory: Factory,
+    *,
+    of_entities: Container[str | None],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[Gap]:
+    """Usage of customers of the entities named (None: of unknown customers) that nobody served."""
+    rows = await margin.find_engine_activity(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    found: dict[str, list[datetime]] = defaultdict(list)
+    claims: dict[datetime, Claims] = {}
+    for row in rows:
+        if row["entity_id"] not in of_entities:
+            continue
+        window = row["window_start"]
+        if window not in claims:
+            claims[window] = Claims(valid_at(factory.deployments, window))
+        key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])
+        if not claims[window].of(key, row["entity_id"]):
+            found[_place(key)].append(window)
+    remedy = "enter a deployment of this model for that time"
+    return [
+        Gap("deployment", place, min(windows), max(windows) + WINDOW, remedy)
+        for place, windows in sorted(found.items())
+    ]
+
+
+async def _not_allocated(
+    connection: Connection, entity: CostEntity, since: datetime, until: datetime
+) -> list[Gap]:
+    place = f"entity {entity.entity_id}"
+    parked = await standing.list_parked(
+        connection, stage="allocate", entity_id=entity.entity_id, since=since, until=until
+    )
+    if parked:
+        what = [(one.what.since or since, one.what.until or until) for one in parked]
+        first, last = min(start for start, _ in what), max(end for _, end in what)
+        remedy = f"mend what keeps it from being allocated: {parked[0].what.reason}"
+        return [Gap("allocation", place, max(first, since), min(last, until), remedy)]
+    run = await cost.find_last_run(connection, stage="allocate", entity_id=entity.entity_id)
+    if run.batch_seq:
+        return []
+    return [Gap("allocation", place, since, until, "run `allocate` first")]
+
+
+def _place(key: EngineKey) -> str:
+    parts = [f"model {key.model}", f"tier {key.tier}"]
+    return ", ".join([*parts, f"engine {key.engine_instance}"] if key.engine_instance else parts)
+
+
+def refuse(gaps: Iterable[Gap], figure: str) -> None:
+    """MissingInputError that names what `figure` lacks; nothing where nothing is missing."""
+    named = list(gaps)
+    if not named:
+        return
+    names = [str(gap) for gap in named[:NAMED_MAX]]
+    if len(named) > NAMED_MAX:
+        names.append(f"and {len(named) - NAMED_MAX} more")
+    remedies = list(dict.fromkeys(gap.remedy for gap in named[:NAMED_MAX]))
+    raise MissingInputError(
+        f"{figure} cannot be said: missing are {'; '.join(names)}.",
+        f"To do: {'; '.join(remedies)}.",
+        where=named[0].subject,
+    )

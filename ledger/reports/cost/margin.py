@@ -1,0 +1,226 @@
+"""Margins: revenue beside cost, before and after a named policy spreads idle cost.
+
+Refused with the names of what is missing where a cost is incomplete, never shown as 100 %.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ledger.domain.cost.factory import CostEntity
+from ledger.domain.cost.margin import percent
+from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
+from ledger.domain.money import total
+from ledger.reports.cost.exchange import Conversion, convert
+from ledger.reports.cost.gaps import list_gaps, refuse
+from ledger.reports.cost.margin_rows import (
+    DIMENSIONS,
+    IDLE_POLICY,
+    MarginRow,
+    OwnLine,
+    shape,
+    sum_rows,
+)
+from ledger.store.connect import CutOff
+from ledger.store.cost import cost, margin
+from ledger.store.pricing import rating
+from ledger.store.queries import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Conservation:
+    """What meters and pools hold beyond the cost lines; both residuals are 0 in true books."""
+
+    metered_mj: int
+    estimated_mj: int
+    lines_mj: int
+    pools: Decimal
+    lines_cost: Decimal
+
+    @property
+    def energy_residual_mj(self) -> int:
+        """Device energy measured or estimated that no line carries, in mJ."""
+        return self.metered_mj + self.estimated_mj - self.lines_mj
+
+    @property
+    def cost_residual(self) -> Decimal:
+        """Cost of pools that no line carries."""
+        return total([self.pools, self.lines_cost.copy_negate()])
+
+    @property
+    def metered_pct(self) -> Decimal | None:
+        """How much of the energy was measured; None without energy."""
+        known = self.metered_mj + self.estimated_mj
+        return percent(Decimal(self.metered_mj), Decimal(known))
+
+
+@dataclass(frozen=True, slots=True)
+class MarginReport:
+    """Margins of an entity over [since, until) as known at a cut-off, grouped `by` dimensions.
+
+    Where `missing` says what the cost lacks, only revenue and usage stand: every cost is unknown,
+    and zero here.
+    """
+
+    entity_id: str
+    since: datetime
+    until: datetime
+    cut_off: CutOff
+    currency: str
+    by: tuple[str, ...]
+    rows: tuple[MarginRow, ...]
+    own_lines: tuple[OwnLine, ...]
+    total: MarginRow
+    conservation: Conservation
+    conversions: tuple[Conversion, ...] = ()
+    missing: str | None = None
+    idle_policy: str = IDLE_POLICY
+
+    @property
+    def idle_cost(self) -> Decimal:
+        """All idle cost, before any policy spreads it."""
+        return total([line.cost for line in self.own_lines if line.line == "idle"])
+
+    @property
+    def unattributed_cost(self) -> Decimal:
+        """Cost of meters nobody deployed."""
+        return total([line.cost for line in self.own_lines if line.line == "unattributed"])
+
+    @property
+    def cost(self) -> Decimal:
+        """Everything: attributed, idle and unattributed."""
+        return total([self.total.cost_before_idle, *(line.cost for line in self.own_lines)])
+
+    @property
+    def energy_mj(self) -> int:
+        """Everything, in mJ of the facility."""
+        return self.total.energy_mj + sum(line.energy_mj for line in self.own_lines)
+
+
+async def margin_report(
+    connection: Connection,
+    *,
+    entity_id: str,
+    since: datetime,
+    until: datetime,
+    cut_off: CutOff,
+    by: Sequence[str] = ("tier",),
+    without_cost: bool = False,
+) -> MarginReport:
+    """Margins per group; MissingInputError names what a cost or the conversion of it lacks.
+
+    `without_cost`: revenue and usage stand where cost is missing, and the report says so.
+    """
+    _check(since, until, by)
+    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
+    missing = None
+    try:
+        lines = await _cost_lines(connection, entity_id, within)
+    except MissingInputError as error:
+        if not without_cost:
+            raise
+        lines, missing = [], str(error)
+    entity = await _entity_of(connection, entity_id)
+    charges = await margin.sum_charges(connection, entity_id=entity_id, **within)
+    usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
+    currency = _cost_currency(lines, charges, entity)
+    converted, conversions = await convert(connection, charges, currency, entity, within)
+    shaped = shape(cost=lines, usage=usage, charges=converted, by=by)
+    return MarginReport(
+        entity_id=entity_id,
+        since=since,
+        until=until,
+        cut_off=cut_off,
+        currency=currency,
+        by=tuple(by),
+        rows=shaped.rows,
+        own_lines=shaped.own_lines,
+        total=sum_rows(shaped.rows, ("total",)),
+        conservation=await _conservation(connection, entity_id, lines, within),
+        conversions=conversions,
+        missing=missing,
+    )
+
+
+async def _cost_lines(
+    connection: Connection, entity_id: str, within: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """All cost lines, in one currency; MissingInputError where the cost is incomplete."""
+    entity = await find_entity(connection, entity_id)
+    period = f"from {within['since']:%Y-%m-%dT%H:%MZ} to {within['until']:%Y-%m-%dT%H:%MZ}"
+    refuse(await list_gaps(connection, entity, **within), f"The margin of {entity_id} {period}")
+    lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
+    found = sorted({row["currency"] for row in lines})
+    if len(found) > 1:
+        raise MissingInputError(
+            f"The costs of {entity_id} are in {' and '.join(found)}.",
+            "Enter its hardware and tariffs in one currency.",
+        )
+    return lines
+
+
+async def _entity_of(connection: Connection, entity_id: str) -> CostEntity:
+    """The entity, whether or not it has a cost; NotFoundError where there is none."""
+    found = await rating.list_entities(connection, entity_id=entity_id)
+    if not found:
+        raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
+    return CostEntity(found[0].entity_id, found[0].currency, found[0].zone)
+
+
+async def find_entity(connection: Connection, entity_id: str) -> CostEntity:
+    """The entity; MissingInputError where it has neither hardware nor deployment."""
+    found = await cost.list_cost_entities(connection, entity_id=entity_id)
+    if found:
+        return found[0]
+    raise MissingInputError(
+        f"Entity {entity_id!r} has no cost: missing are its assets and deployments.",
+        "Enter what its GPUs cost and which model they serve.",
+        where=entity_id,
+    )
+
+
+def _check(since: datetime, until: datetime, by: Sequence[str]) -> None:
+    if since >= until:
+        raise InvalidInputError(
+            f"The period {since.isoformat()} to {until.isoformat()} is empty.",
+            "Give an end after the start.",
+        )
+    wrong = [name for name in by if name not in DIMENSIONS]
+    if wrong or not by:
+        raise InvalidInputError(
+            f"A margin cannot be grouped by {', '.join(wrong) or 'nothing'}.",
+            f"Group by some of {', '.join(DIMENSIONS)}.",
+        )
+
+
+def _cost_currency(
+    lines: Sequence[Mapping[str, Any]], charges: Sequence[Mapping[str, Any]], entity: CostEntity
+) -> str:
+    found = sorted({row["currency"] for row in lines})
+    priced = sorted({row["currency"] for row in charges if row["currency"]})
+    return found[0] if found else (priced[0] if len(priced) == 1 else entity.currency)
+
+
+async def _conservation(
+    connection: Connection,
+    entity_id: str,
+    lines: Sequence[Mapping[str, Any]],
+    within: Mapping[str, Any],
+) -> Conservation:
+    pools = await margin.sum_pools(connection, entity_id=entity_id, **within)
+    meters = await margin.sum_meter_windows(connection, **within)
+    everyone = await cost.list_cost_entities(connection, entity_id=None)
+    # A meter that no deployment ever named belongs to the entity where there is only one.
+    mine = {entity_id, None} if len(everyone) == 1 else {entity_id}
+    own = [row for row in meters if row["entity_id"] in mine]
+    return Conservation(
+        metered_mj=sum(row["metered_mj"] for row in own),
+        estimated_mj=sum(row["estimated_mj"] for row in own),
+        lines_mj=sum(row["device_metered_mj"] + row["device_estimated_mj"] for row in lines),
+        pools=total([row["amount"] for row in pools]),
+        lines_cost=total(
+            [row[name] for row in lines for name in ("device_cost", "overhead_cost", "gpu_cost")]
+        ),
+    )

@@ -1,0 +1,211 @@
+"""Turns a margin report into rows for a terminal and into a plain object for JSON."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from ledger.domain.cost.margin import Margin
+from ledger.domain.money import ROUNDING, plain, round_minor
+from ledger.reports.cost.margin import MarginReport
+from ledger.reports.cost.margin_rows import MarginRow, OwnLine
+from ledger.wire.units import MJ_PER_J, MJ_PER_KWH
+
+SIX = Decimal("0.000001")
+UNKNOWN = "–"
+HEADERS = (
+    *("input tokens", "cached", "output tokens", "kWh", "J/output token"),
+    *("electricity", "GPU cost", "margin before idle %", "idle share", "cost", "revenue"),
+    *("gross margin %", "mark-up %"),
+)
+
+# What a narrow terminal shows first.
+FIRST = (
+    *("revenue", "cost", "gross margin %", "margin before idle %", "output tokens"),
+    *("input tokens", "electricity", "GPU cost", "idle share", "kWh"),
+)
+
+
+def kwh(energy_mj: int) -> str:
+    """Energy in kWh, six decimals."""
+    exact = ROUNDING.divide(Decimal(energy_mj), Decimal(MJ_PER_KWH))
+    return plain(exact.quantize(SIX, ROUND_HALF_EVEN, ROUNDING))
+
+
+def joules_per_output_token(energy_mj: int, output_tokens: int | None) -> str | None:
+    """Joules per output token, six decimals; None without output or energy: unknown is not 0."""
+    if not output_tokens or not energy_mj:
+        return None
+    joules = ROUNDING.divide(Decimal(energy_mj), Decimal(output_tokens * MJ_PER_J))
+    return plain(joules.quantize(SIX, ROUND_HALF_EVEN, ROUNDING))
+
+
+# Of JSON and of the table: what is unknown where cost is missing.
+COSTS = frozenset(
+    {
+        *("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj", "energy_mj"),
+        *("energy_kwh", "joules_per_output_token", "electricity", "gpu_cost", "cost_before_idle"),
+        *("idle_share", "cost", "gross_margin_before_idle_pct", "gross_margin_pct", "markup_pct"),
+        *("idle_cost", "unattributed_cost", "conservation"),
+    }
+)
+STANDING = ("input tokens", "cached", "output tokens", "revenue")
+
+
+def to_table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers and rows as text: the groups, the lines that are nobody's, the total."""
+    headers, rows = _table(report)
+    if report.missing is None:
+        return headers, rows
+    known = [name in report.by or name in STANDING for name in headers]
+    return headers, [
+        tuple(cell if stands else UNKNOWN for cell, stands in zip(row, known, strict=True))
+        for row in rows
+    ]
+
+
+def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    blank = ("",) * (len(report.by) - 1)
+    rows = [(*row.group, *_cells(row, report.currency, row.cost)) for row in report.rows]
+    rows += [
+        (f"{line.line} of {line.scope}", *blank, *_own_cells(line, report.currency))
+        for line in report.own_lines
+    ]
+    rows.append(("total", *blank, *_cells(report.total, report.currency, report.cost)))
+    return (*report.by, *HEADERS), rows
+
+
+def to_json(report: MarginReport) -> dict[str, Any]:
+    """Everything in the report; money as text in plain notation, counts as integers.
+
+    Where `missing` says what the cost lacks, every cost and energy is null.
+    """
+    plain_form = _json(report)
+    if report.missing is None:
+        return plain_form
+    plain_form["rows"] = [_without_costs(row) for row in plain_form["rows"]]
+    plain_form["total"] = _without_costs(plain_form["total"])
+    return _without_costs(plain_form)
+
+
+def _without_costs(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if name in COSTS else value for name, value in found.items()}
+
+
+def _json(report: MarginReport) -> dict[str, Any]:
+    kept = report.conservation
+    return {
+        "entity_id": report.entity_id,
+        "since": report.since.isoformat(),
+        "until": report.until.isoformat(),
+        "cut_off_id": report.cut_off.cut_off_id,
+        "currency": report.currency,
+        "missing": report.missing,
+        "by": list(report.by),
+        "rows": [
+            dict(zip(report.by, row.group, strict=True)) | _row_json(row, row.cost)
+            for row in report.rows
+        ],
+        "own_lines": [_own_json(line) for line in report.own_lines],
+        "total": _row_json(report.total, report.cost),
+        "energy_mj": report.energy_mj,
+        "energy_kwh": kwh(report.energy_mj),
+        "idle_policy": report.idle_policy,
+        "idle_cost": plain(report.idle_cost),
+        "unattributed_cost": plain(report.unattributed_cost),
+        "conservation": {
+            "metered_mj": kept.metered_mj,
+            "estimated_mj": kept.estimated_mj,
+            "metered_pct": _text(kept.metered_pct),
+            "energy_residual_mj": kept.energy_residual_mj,
+            "cost_residual": plain(kept.cost_residual),
+        },
+        "conversions": [
+            {
+                "base": rate.base,
+                "quote": rate.quote,
+                "published": rate.published.isoformat(),
+                "multiplier": plain(rate.multiplier),
+                "divisor": plain(rate.divisor),
+                "source": rate.source,
+            }
+            for rate in report.conversions
+        ],
+    }
+
+
+def _row_json(row: MarginRow, cost: Decimal) -> dict[str, Any]:
+    before = Margin(row.revenue, row.cost_before_idle, "").gross_margin_pct
+    margin = Margin(row.revenue, cost, "")
+    return {
+        "requests": row.requests,
+        "input_tokens": row.input_tokens,
+        "input_uncached": row.uncached,
+        "input_cache_read": row.cache_read,
+        "input_cache_write": row.cache_write,
+        "output_tokens": row.output,
+        "device_metered_mj": row.metered_mj,
+        "device_estimated_mj": row.estimated_mj,
+        "host_mj": row.host_mj,
+        "overhead_mj": row.overhead_mj,
+        "energy_mj": row.energy_mj,
+        "energy_kwh": kwh(row.energy_mj),
+        "joules_per_output_token": joules_per_output_token(row.energy_mj, row.output),
+        "electricity": plain(row.electricity),
+        "gpu_cost": plain(row.gpu_cost),
+        "cost_before_idle": plain(row.cost_before_idle),
+        "idle_share": plain(row.idle_share),
+        "cost": plain(cost),
+        "revenue": plain(row.revenue),
+        "unpriced_tokens": row.unpriced_tokens,
+        "gross_margin_before_idle_pct": _text(before),
+        "gross_margin_pct": _text(margin.gross_margin_pct),
+        "markup_pct": _text(margin.markup_pct),
+    }
+
+
+def _own_json(line: OwnLine) -> dict[str, Any]:
+    return {
+        "line": line.line,
+        "scope": line.scope,
+        "device_metered_mj": line.metered_mj,
+        "device_estimated_mj": line.estimated_mj,
+        "energy_mj": line.energy_mj,
+        "energy_kwh": kwh(line.energy_mj),
+        "electricity": plain(line.electricity),
+        "gpu_cost": plain(line.gpu_cost),
+        "cost": plain(line.cost),
+        "shared_by_nobody": plain(line.left),
+    }
+
+
+def _cells(row: MarginRow, currency: str, cost: Decimal) -> tuple[str, ...]:
+    margin = Margin(row.revenue, cost, currency)
+    before = Margin(row.revenue, row.cost_before_idle, "").gross_margin_pct
+    return (
+        f"{row.input_tokens:,}",
+        f"{row.cache_read:,}",
+        f"{row.output:,}",
+        kwh(row.energy_mj),
+        joules_per_output_token(row.energy_mj, row.output) or UNKNOWN,
+        _money(row.electricity, currency),
+        _money(row.gpu_cost, currency),
+        _text(before) or UNKNOWN,
+        _money(row.idle_share, currency),
+        _money(cost, currency),
+        _money(row.revenue, currency),
+        _text(margin.gross_margin_pct) or UNKNOWN,
+        _text(margin.markup_pct) or UNKNOWN,
+    )
+
+
+def _own_cells(line: OwnLine, currency: str) -> tuple[str, ...]:
+    energy = ("", "", "", kwh(line.energy_mj), "")
+    spent = (_money(line.electricity, currency), _money(line.gpu_cost, currency), "", "")
+    return (*energy, *spent, _money(line.cost, currency), "", "", "")
+
+
+def _money(amount: Decimal, currency: str) -> str:
+    return plain(round_minor(amount, currency))
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else plain(value)

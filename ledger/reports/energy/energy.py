@@ -1,0 +1,178 @@
+"""Tokens per joule and idle energy, by model and by scope."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ledger.reports.cost.margin import find_entity
+from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
+from ledger.reports.findings import MeterFinding, list_findings
+from ledger.reports.findings import to_json as to_json_findings
+from ledger.store.connect import CutOff
+from ledger.store.cost import margin
+from ledger.store.cost.factory import load_factory
+from ledger.store.queries import Connection
+
+HEADERS = (
+    *("name", "output tokens", "busy kWh", "idle kWh", "idle %", "estimated %"),
+    "J/output token",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyRow:
+    """Energy of the facility in mJ of one model or one scope, busy and idle apart.
+
+    Output tokens are known by model, not by scope (None).
+    """
+
+    name: str
+    output_tokens: int | None
+    busy_mj: int
+    idle_mj: int
+    unattributed_mj: int
+    device_metered_mj: int
+    device_estimated_mj: int
+
+    @property
+    def energy_mj(self) -> int:
+        """Everything."""
+        return self.busy_mj + self.idle_mj + self.unattributed_mj
+
+    @property
+    def idle_permille(self) -> int | None:
+        """How much of the energy no attempt used, in thousandths; None without energy."""
+        return _permille(self.idle_mj, self.energy_mj)
+
+    @property
+    def estimated_permille(self) -> int | None:
+        """How much of the device energy was inferred, in thousandths; None without energy."""
+        device = self.device_metered_mj + self.device_estimated_mj
+        return _permille(self.device_estimated_mj, device)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """Energy of an entity over [since, until) as known at a cut-off."""
+
+    entity_id: str
+    since: datetime
+    until: datetime
+    cut_off: CutOff
+    by_model: tuple[EnergyRow, ...]
+    by_scope: tuple[EnergyRow, ...]
+    findings: tuple[MeterFinding, ...]
+
+
+async def energy_report(
+    connection: Connection,
+    *,
+    entity_id: str,
+    since: datetime,
+    until: datetime,
+    cut_off: CutOff,
+) -> EnergyReport:
+    """What each model and each scope used; MissingInputError for an entity without hardware."""
+    entity = await find_entity(connection, entity_id)
+    seq = cut_off.batch_seq
+    lines = await margin.sum_cost_lines(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=seq
+    )
+    usage = await margin.sum_usage(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=seq
+    )
+    factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
+    models = {deployment.scope: deployment.model for deployment in factory.deployments}
+    outputs: dict[str, int] = defaultdict(int)
+    for row in usage:
+        outputs[row["model"]] += row["output"]
+    by_model = _rows(lines, lambda row: row["model"] or models.get(row["scope"]), outputs)
+    return EnergyReport(
+        entity_id=entity_id,
+        since=since,
+        until=until,
+        cut_off=cut_off,
+        by_model=by_model,
+        by_scope=_rows(lines, lambda row: row["scope"], None),
+        findings=await list_findings(connection, factory, since=since, until=until, batch_seq=seq),
+    )
+
+
+def to_table(rows: Iterable[EnergyRow]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headers and rows as text."""
+    return HEADERS, [
+        (
+            row.name,
+            UNKNOWN if row.output_tokens is None else f"{row.output_tokens:,}",
+            kwh(row.busy_mj),
+            kwh(row.idle_mj),
+            _percent(row.idle_permille),
+            _percent(row.estimated_permille),
+            joules_per_output_token(row.energy_mj, row.output_tokens) or UNKNOWN,
+        )
+        for row in rows
+    ]
+
+
+def to_json(report: EnergyReport) -> dict[str, Any]:
+    """Everything in the report; energy in integer mJ beside kWh as text."""
+    return {
+        "entity_id": report.entity_id,
+        "since": report.since.isoformat(),
+        "until": report.until.isoformat(),
+        "cut_off_id": report.cut_off.cut_off_id,
+        "by_model": [_row_json(row) for row in report.by_model],
+        "by_scope": [_row_json(row) for row in report.by_scope],
+        "findings": to_json_findings(report.findings),
+    }
+
+
+def _row_json(row: EnergyRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "output_tokens": row.output_tokens,
+        "busy_mj": row.busy_mj,
+        "idle_mj": row.idle_mj,
+        "unattributed_mj": row.unattributed_mj,
+        "energy_mj": row.energy_mj,
+        "energy_kwh": kwh(row.energy_mj),
+        "device_metered_mj": row.device_metered_mj,
+        "device_estimated_mj": row.device_estimated_mj,
+        "joules_per_output_token": joules_per_output_token(row.energy_mj, row.output_tokens),
+    }
+
+
+def _rows(
+    lines: Iterable[Mapping[str, Any]],
+    name: Callable[[Mapping[str, Any]], str | None],
+    outputs: Mapping[str, int] | None,
+) -> tuple[EnergyRow, ...]:
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in lines:
+        one = sums[name(row) or f"({row['scope']})"]
+        device = row["device_metered_mj"] + row["device_estimated_mj"]
+        one[row["line"]] += device + row["host_mj"] + row["overhead_mj"]
+        one["metered"] += row["device_metered_mj"]
+        one["estimated"] += row["device_estimated_mj"]
+    return tuple(
+        EnergyRow(
+            name=each,
+            output_tokens=None if outputs is None else outputs.get(each, 0),
+            busy_mj=one["usage"],
+            idle_mj=one["idle"],
+            unattributed_mj=one["unattributed"],
+            device_metered_mj=one["metered"],
+            device_estimated_mj=one["estimated"],
+        )
+        for each, one in sorted(sums.items())
+    )
+
+
+def _permille(part: int, whole: int) -> int | None:
+    return part * 1000 // whole if whole else None
+
+
+def _percent(permille: int | None) -> str:
+    return UNKNOWN if permille is None else f"{permille // 10}.{permille % 10}"

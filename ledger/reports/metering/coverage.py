@@ -1,0 +1,264 @@
+"""What the books cover: energy of deployed GPUs, usage served by a deployment, engines' own counts.
+
+An outage must not look like zero usage, nor an unread meter like zero energy.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.domain.cost.deployment import Claims, EngineKey
+from ledger.domain.cost.factory import Factory, valid_at
+from ledger.domain.cost.gap import Gap, clip
+from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
+from ledger.domain.period import hour_start
+from ledger.reports.cost.gaps import list_unclaimed
+from ledger.reports.cost.margin import find_entity
+from ledger.reports.findings import MeterFinding, list_findings
+from ledger.reports.findings import to_json as to_json_findings
+from ledger.store.connect import CutOff
+from ledger.store.cost import cost, margin
+from ledger.store.cost.factory import load_factory
+from ledger.store.energy import meter
+from ledger.store.queries import Connection
+
+PROMPT, GENERATION = "prompt_tokens", "generation_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyCoverage:
+    """GPU-seconds a deployment ran in the period, and for how many of them readings exist."""
+
+    deployment_id: str
+    deployed_gpu_s: int
+    covered_gpu_s: int
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCoverage:
+    """Tokens of the entity's customers, those a deployment served, and the usage nobody served."""
+
+    tokens: int
+    claimed_tokens: int
+    unclaimed: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What an engine instance counted in an hour beside what events say ran on it.
+
+    `flags` say why the engine's count is not certain (`CounterDelta.flag`), once each, sorted.
+    """
+
+    engine_instance: str
+    hour: datetime
+    engine_input: int
+    engine_output: int
+    event_input: int
+    event_output: int
+    flags: tuple[str, ...] = ()
+
+    @property
+    def input_difference(self) -> int:
+        """Engine minus events, in tokens: positive is usage nobody reported."""
+        return self.engine_input - self.event_input
+
+    @property
+    def output_difference(self) -> int:
+        """Engine minus events, in tokens: positive is usage nobody reported."""
+        return self.engine_output - self.event_output
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageReport:
+    """Coverage of an entity over [since, until) as known at a cut-off.
+
+    `stray_gpus` are meters that belong to no entity; their energy is in nobody's books.
+    """
+
+    entity_id: str
+    since: datetime
+    until: datetime
+    cut_off: CutOff
+    energy: tuple[EnergyCoverage, ...]
+    usage: UsageCoverage
+    engines: tuple[Reconciliation, ...]
+    stray_gpus: tuple[str, ...]
+    findings: tuple[MeterFinding, ...]
+
+
+async def coverage_report(
+    connection: Connection,
+    *,
+    entity_id: str,
+    since: datetime,
+    until: datetime,
+    cut_off: CutOff,
+) -> CoverageReport:
+    """What is covered and what is not; MissingInputError for an entity without hardware."""
+    entity = await find_entity(connection, entity_id)
+    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
+    factory = await load_factory(connection, entity, **within)
+    meters = await margin.sum_meter_windows(connection, **within)
+    activity = await margin.find_engine_activity(connection, **within)
+    unclaimed = await list_unclaimed(connection, factory, of_entities={entity_id, None}, **within)
+    counted = await _engine_tokens(connection, **within)
+    return CoverageReport(
+        entity_id=entity_id,
+        since=since,
+        until=until,
+        cut_off=cut_off,
+        energy=tuple(_energy(factory, meters, since, until)),
+        usage=_usage(factory, activity, unclaimed),
+        engines=tuple(_reconcile(counted, activity)),
+        stray_gpus=await _stray(connection, factory, **within),
+        findings=await list_findings(connection, factory, **within),
+    )
+
+
+def to_json(report: CoverageReport) -> dict[str, Any]:
+    """Everything in the report; counts are integers."""
+    return {
+        "entity_id": report.entity_id,
+        "since": report.since.isoformat(),
+        "until": report.until.isoformat(),
+        "cut_off_id": report.cut_off.cut_off_id,
+        "energy": [
+            {
+                "deployment_id": row.deployment_id,
+                "deployed_gpu_s": row.deployed_gpu_s,
+                "covered_gpu_s": row.covered_gpu_s,
+                "asked": row.asked,
+            }
+            for row in report.energy
+        ],
+        "usage": {
+            "tokens": report.usage.tokens,
+            "claimed_tokens": report.usage.claimed_tokens,
+            "unclaimed": [str(gap) for gap in report.usage.unclaimed],
+        },
+        "engines": [
+            {
+                "engine_instance": row.engine_instance,
+                "hour": row.hour.isoformat(),
+                "engine_input": row.engine_input,
+                "event_input": row.event_input,
+                "engine_output": row.engine_output,
+                "event_output": row.event_output,
+                "flags": list(row.flags),
+            }
+            for row in report.engines
+        ],
+        "stray_gpus": list(report.stray_gpus),
+        "findings": to_json_findings(report.findings),
+    }
+
+
+def _energy(
+    factory: Factory, meters: Iterable[Mapping[str, Any]], since: datetime, until: datetime
+) -> Iterable[EnergyCoverage]:
+    covered: dict[str, int] = defaultdict(int)
+    for row in meters:
+        covered[row["deployment_id"] or ""] += row["covered_s"]
+    deployed: dict[str, int] = defaultdict(int)
+    asked: dict[str, bool] = defaultdict(bool)
+    for deployment in factory.deployments:
+        if deployment.entity_id != factory.entity.entity_id:
+            continue
+        start, end = clip(deployment, (since, until))
+        name = deployment.deployment_id
+        deployed[name] += max((end - start) // timedelta(seconds=1), 0) * deployment.gpu_count
+        terms = [a for a in factory.assets if a.asset_id == deployment.asset_id]
+        asked[name] |= not all(asset.all_in for asset in terms)
+    for name in sorted(deployed):
+        yield EnergyCoverage(name, deployed[name], covered[name], asked[name])
+
+
+def _usage(
+    factory: Factory, activity: Iterable[Mapping[str, Any]], unclaimed: Sequence[Gap]
+) -> UsageCoverage:
+    tokens = claimed = 0
+    claims: dict[datetime, Claims] = {}
+    for row in activity:
+        if row["entity_id"] not in (factory.entity.entity_id, None):
+            continue
+        window = row["window_start"]
+        if window not in claims:
+            claims[window] = Claims(valid_at(factory.deployments, window))
+        worked_on = row["input"] + row["output"]
+        tokens += worked_on
+        key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])
+        claimed += worked_on if claims[window].of(key, row["entity_id"]) else 0
+    return UsageCoverage(tokens, claimed, tuple(unclaimed))
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Tokens by instance, hour of the scrape that saw them and counter; flags by the first two."""
+
+    tokens: dict[tuple[str, datetime, str], int] = field(default_factory=lambda: defaultdict(int))
+    flags: dict[tuple[str, datetime], set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, instance: str, delta: CounterDelta) -> None:
+        hour = hour_start(delta.until - timedelta(microseconds=1), "UTC")
+        self.tokens[instance, hour, delta.metric] += int(delta.delta)
+        self.flags[instance, hour] |= {delta.flag} - {""}
+
+
+async def _engine_tokens(
+    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
+) -> _Counted:
+    found = _Counted()
+    instances = await meter.list_engine_instances(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    for instance in instances:
+        samples = await meter.find_engine_counters(
+            connection, engine_instance=instance, since=since, until=until, batch_seq=batch_seq
+        )
+        for delta in counter_deltas(samples):
+            if delta.metric in (PROMPT, GENERATION) and since < delta.until <= until:
+                found.add(instance, delta)
+    return found
+
+
+def _reconcile(
+    counted: _Counted, activity: Iterable[Mapping[str, Any]]
+) -> Iterable[Reconciliation]:
+    tokens = counted.tokens
+    events: dict[tuple[str, datetime, str], int] = defaultdict(int)
+    for row in activity:
+        if row["engine_instance"]:
+            place = (row["engine_instance"], hour_start(row["window_start"], "UTC"))
+            events[*place, PROMPT] += row["input"]
+            events[*place, GENERATION] += row["output"]
+    for instance, hour in sorted({(i, h) for i, h, _ in [*tokens, *events]}):
+        yield Reconciliation(
+            engine_instance=instance,
+            hour=hour,
+            engine_input=tokens.get((instance, hour, PROMPT), 0),
+            engine_output=tokens.get((instance, hour, GENERATION), 0),
+            event_input=events.get((instance, hour, PROMPT), 0),
+            event_output=events.get((instance, hour, GENERATION), 0),
+            flags=tuple(sorted(counted.flags.get((instance, hour), ()))),
+        )
+
+
+async def _stray(
+    connection: Connection,
+    factory: Factory,
+    *,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> tuple[str, ...]:
+    everyone = await cost.list_cost_entities(connection, entity_id=None)
+    if len(everyone) == 1:
+        return ()
+    metered = await meter.find_metered_gpus(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    return tuple(gpu for gpu in metered if gpu not in factory.homes)

@@ -1,0 +1,64 @@
+"""Reads what does not agree between usage, charges, journal and invoices."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.domain.money import MINOR_DIGITS
+from ledger.store.queries import Connection, load_queries
+
+BOOKS = load_queries("books/check_books")
+# What is checked, by a name, and the query that finds what is wrong, in the order of the books.
+PROOFS: Mapping[str, str] = {
+    "charge": "find_unrated",
+    "price": "find_wrong_charges",
+    "revenue": "find_unbooked_revenue",
+    "journal_entry": "find_unbalanced",
+    "posting": "find_without_customer",
+    "invoice": "find_wrong_invoices",
+    "invoice_line": "find_wrong_lines",
+    "billed": "find_lines_unlike_charges",
+    "invoiced": "find_invoices_unlike_journal",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One figure of one place that is not what it must be, both as text."""
+
+    table: str
+    place: str
+    window_start: datetime | None
+    name: str
+    expected: str
+    stored: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How many figures of one kind are wrong, and the first of them."""
+
+    found: int
+    first: Sequence[Disagreement]
+
+
+async def prove(connection: Connection, table: str, *, most: int) -> Proof:
+    """One of PROOFS, over what the connection's transaction sees."""
+    given: dict[str, object] = {"most": most}
+    if table == "invoice_line":
+        given |= {"currencies": list(MINOR_DIGITS), "digits": list(MINOR_DIGITS.values())}
+    rows = await BOOKS[PROOFS[table]].rows(connection, **given)
+    first = [
+        Disagreement(
+            table, row["place"], row["window_start"], row["name"], row["expected"], row["stored"]
+        )
+        for row in rows
+    ]
+    return Proof(rows[0]["found"] if rows else 0, first)
+
+
+async def count_states(connection: Connection) -> dict[str, int]:
+    """Usage windows by what became of them: rated, unpriced, suspense, not_yet_rated."""
+    row = await BOOKS["count_states"].row(connection)
+    assert row is not None
+    return {name: int(row[name]) for name in ("rated", "unpriced", "suspense", "not_yet_rated")}

@@ -1,0 +1,124 @@
+"""The journal: entries appended as differences to what earlier revisions booked."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+import asyncpg
+
+from ledger.domain.books.booking import CHART
+from ledger.domain.books.journal import JournalEntry, Posting, difference
+from ledger.store.connect import CutOff
+from ledger.store.queries import Connection, load_queries
+
+JOURNAL = load_queries("books/journal")
+
+
+async def book_entries(
+    connection: Connection, entries: Sequence[JournalEntry], cut_off: CutOff, batch_seq: int
+) -> int:
+    """Append what each natural key lacks to be as given; returns how many entries were written.
+
+    Revision n books the difference to revisions before n; an entry without postings takes all back.
+    """
+    booked, revisions = await _find_booked(connection, [entry.natural_key for entry in entries])
+    changes = [
+        (entry, revisions.get(entry.natural_key, 0) + 1, postings)
+        for entry in entries
+        if (postings := difference(entry.postings, booked[entry.natural_key]))
+    ]
+    if changes:
+        await _insert_accounts(connection)
+        await _append(connection, changes, cut_off, batch_seq)
+    return len(changes)
+
+
+async def sum_accounts(
+    connection: Connection, *, entity_id: str, batch_seq: int
+) -> list[asyncpg.Record]:
+    """Balance of every account: account, name, type, currency, amount (debit positive)."""
+    return await JOURNAL["sum_accounts"].rows(connection, entity_id=entity_id, batch_seq=batch_seq)
+
+
+async def list_journal_lines(
+    connection: Connection,
+    *,
+    entity_id: str,
+    batch_seq: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[asyncpg.Record]:
+    """Postings with their entries, in the order of the journal."""
+    return await JOURNAL["list_journal_lines"].rows(
+        connection, entity_id=entity_id, batch_seq=batch_seq, since=since, until=until
+    )
+
+
+async def _find_booked(
+    connection: Connection, natural_keys: Sequence[str]
+) -> tuple[dict[str, list[Posting]], dict[str, int]]:
+    booked: dict[str, list[Posting]] = defaultdict(list)
+    revisions: dict[str, int] = {}
+    for row in await JOURNAL["find_booked"].rows(connection, natural_keys=list(natural_keys)):
+        key = row["natural_key"]
+        revisions[key] = max(revisions.get(key, 0), row["revision"])
+        if row["account"] is not None:
+            place = (row["account"], row["amount"], row["currency"])
+            booked[key].append(Posting(*place, row["customer_id"], row["dimension"]))
+    return booked, revisions
+
+
+async def _insert_accounts(connection: Connection) -> None:
+    chart = list(CHART.values())
+    await JOURNAL["insert_accounts"].run(
+        connection,
+        accounts=[one.account for one in chart],
+        names=[one.name for one in chart],
+        types=[one.type for one in chart],
+    )
+
+
+async def _append(
+    connection: Connection,
+    changes: Sequence[tuple[JournalEntry, int, tuple[Posting, ...]]],
+    cut_off: CutOff,
+    batch_seq: int,
+) -> None:
+    rows = await JOURNAL["insert_entries"].rows(
+        connection,
+        entities=[entry.entity_id for entry, _, _ in changes],
+        kinds=[entry.kind for entry, _, _ in changes],
+        natural_keys=[entry.natural_key for entry, _, _ in changes],
+        revisions=[revision for _, revision, _ in changes],
+        booked_for=[entry.booked_for for entry, _, _ in changes],
+        customers=[entry.customer_id for entry, _, _ in changes],
+        descriptions=[entry.description for entry, _, _ in changes],
+        cut_off_id=cut_off.cut_off_id,
+        batch_seq=batch_seq,
+    )
+    ids = {row["natural_key"]: row["entry_id"] for row in rows}
+    await _insert_postings(
+        connection,
+        [
+            (ids[entry.natural_key], line_no, posting)
+            for entry, _, postings in changes
+            for line_no, posting in enumerate(postings, start=1)
+        ],
+    )
+
+
+async def _insert_postings(
+    connection: Connection, lines: Sequence[tuple[int, int, Posting]]
+) -> None:
+    amounts: list[Decimal] = [posting.amount for _, _, posting in lines]
+    await JOURNAL["insert_postings"].run(
+        connection,
+        entry_ids=[entry_id for entry_id, _, _ in lines],
+        line_nos=[line_no for _, line_no, _ in lines],
+        accounts=[posting.account for _, _, posting in lines],
+        amounts=amounts,
+        currencies=[posting.currency for _, _, posting in lines],
+        customers=[posting.customer_id for _, _, posting in lines],
+        dimensions=[posting.dimension for _, _, posting in lines],
+    )

@@ -1,0 +1,150 @@
+"""Meter windows, pools and cost lines as they stand, and the revisions to append to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+from ledger.domain.cost.cost_line import (
+    CostLine,
+    CostPool,
+    LineKey,
+    MeterKey,
+    MeterWindow,
+    PoolKey,
+    WindowCosts,
+)
+from ledger.domain.money import ZERO
+from ledger.domain.period import WINDOW
+from ledger.domain.revision import next_revisions
+from ledger.store.connect import CutOff, draw_batch_seq
+from ledger.store.cost import cost
+from ledger.store.energy import meter
+from ledger.store.queries import Connection
+
+STORED_LAST = 2**63 - 1
+LINE_VALUES = tuple(field.name for field in fields(CostLine))
+METER_VALUES = tuple(field.name for field in fields(MeterWindow))
+POOL_VALUES = tuple(field.name for field in fields(CostPool))
+METER_COLUMNS = ("gpu_uuid", "window_start", "revision", *METER_VALUES, "cut_off_id", "batch_seq")
+POOL_COLUMNS = (
+    *("scope", "window_start", "kind", "revision", *POOL_VALUES),
+    *("cut_off_id", "batch_seq", "entity_id"),
+)
+LINE_COLUMNS = (
+    *("scope", "window_start", "line", "usage_key_id", "revision", *LINE_VALUES),
+    *("cut_off_id", "batch_seq", "entity_id"),
+)
+Rows: TypeAlias = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class CostChanges:
+    """Rows to append, each natural key + revision + values, still without their stamp."""
+
+    meters: Rows
+    pools: Rows
+    lines: Rows
+
+    def __len__(self) -> int:
+        return len(self.meters) + len(self.pools) + len(self.lines)
+
+
+async def find_changes(
+    connection: Connection,
+    costs: WindowCosts,
+    *,
+    entity_id: str,
+    windows: Sequence[datetime],
+    gpu_uuids: Sequence[str],
+) -> CostChanges:
+    """What differs from the rows stored for these windows; what ceased to apply becomes zero."""
+    meters = await _stored_meters(connection, windows, gpu_uuids)
+    pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
+    lines = await cost.find_allocations(connection, entity_id=entity_id, windows=windows)
+    stored_pools: dict[PoolKey, tuple[int, CostPool]] = {
+        (row["scope"], row["window_start"], row["kind"]): (row["revision"], _pool(row))
+        for row in pools
+    }
+    stored_lines: dict[LineKey, tuple[int, CostLine]] = {
+        (row["scope"], row["window_start"], row["line"], row["usage_key_id"]): (
+            row["revision"],
+            _line(row),
+        )
+        for row in lines
+    }
+    return CostChanges(
+        meters=[
+            (*key, revision, *_meter_values(value))
+            for key, revision, value in next_revisions(
+                meters, costs.meters, nothing=lambda _: MeterWindow(0, 0, 0)
+            )
+        ],
+        pools=[
+            (*key, revision, *_pool_values(value))
+            for key, revision, value in next_revisions(
+                stored_pools, costs.pools, nothing=lambda pool: replace(pool, amount=ZERO)
+            )
+        ],
+        lines=[
+            (*key, revision, *_line_values(value))
+            for key, revision, value in next_revisions(
+                stored_lines, costs.lines, nothing=CostLine.nothing
+            )
+        ],
+    )
+
+
+async def append_changes(
+    connection: Connection, changes: CostChanges, *, entity_id: str, cut_off: CutOff
+) -> int:
+    """Store the revisions in one batch of this transaction; how many rows."""
+    if not changes:
+        return 0
+    stamp = (cut_off.cut_off_id, await draw_batch_seq(connection))
+    for table, columns, rows, more in (
+        ("meter_window", METER_COLUMNS, changes.meters, ()),
+        ("cost_pool", POOL_COLUMNS, changes.pools, (entity_id,)),
+        ("cost_allocation", LINE_COLUMNS, changes.lines, (entity_id,)),
+    ):
+        stamped = [(*row, *stamp, *more) for row in rows]
+        await cost.append_rows(connection, table, columns, stamped)
+    return len(changes)
+
+
+async def _stored_meters(
+    connection: Connection, windows: Sequence[datetime], gpu_uuids: Sequence[str]
+) -> dict[MeterKey, tuple[int, MeterWindow]]:
+    rows = await meter.find_meter_windows(
+        connection,
+        gpu_uuids=gpu_uuids,
+        since=min(windows),
+        until=max(windows) + WINDOW,
+        batch_seq=STORED_LAST,
+    )
+    due = set(windows)
+    return {
+        (row["gpu_uuid"], row["window_start"]): (row["revision"], _meter(row))
+        for row in rows
+        if row["window_start"] in due
+    }
+
+
+_meter_values = attrgetter(*METER_VALUES)
+_pool_values = attrgetter(*POOL_VALUES)
+_line_values = attrgetter(*LINE_VALUES)
+
+
+def _meter(row: Any) -> MeterWindow:
+    return MeterWindow(
+        row["metered_mj"], row["estimated_mj"], row["covered_s"], tuple(row["findings"])
+    )
+
+
+def _pool(row: Any) -> CostPool:
+    return CostPool(row["currency"], row["amount"])
+
+
+def _line(row: Any) -> CostLine:
+    return CostLine(**{name: row[name] for name in LINE_VALUES})

@@ -1,0 +1,37 @@
+"""Reads everything slow about one entity's factory as it is known at a cut-off."""
+
+from datetime import datetime
+from typing import TypedDict
+
+from ledger.domain.cost.factory import CostEntity, Factory
+from ledger.store.cost import cost
+from ledger.store.queries import Connection
+
+
+class Within(TypedDict):
+    """A stretch of time, and what was known of it."""
+
+    since: datetime
+    until: datetime
+    batch_seq: int
+
+
+async def load_factory(
+    connection: Connection,
+    entity: CostEntity,
+    *,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> Factory:
+    """The slow facts valid somewhere in [since, until)."""
+    within: Within = {"since": since, "until": until, "batch_seq": batch_seq}
+    sites = await cost.find_facilities(connection, entity_id=entity.entity_id)
+    return Factory(
+        entity=entity,
+        assets=await cost.find_assets(connection, entity_id=entity.entity_id, **within),
+        deployments=await cost.find_deployments(connection, **within),
+        uplifts=await cost.find_pues(connection, facility_ids=sites, **within),
+        prices=await cost.find_tariff_prices(connection, facility_ids=sites, **within),
+        homes=await cost.find_gpu_homes(connection, batch_seq=batch_seq),
+    )

@@ -1,0 +1,169 @@
+"""Sums that margin, energy and coverage reports are made of, as known at a cut-off."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any, TypeAlias
+
+from ledger.store.queries import Connection, load_queries
+
+MARGIN = load_queries("cost/margin")
+Sums: TypeAlias = dict[str, Any]
+
+
+def _plain(rows: Iterable[Any]) -> list[Sums]:
+    return [dict(row) for row in rows]
+
+
+async def sum_cost_lines(
+    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
+) -> list[Sums]:
+    """Cost and energy per scope, line and who used it."""
+    rows = await MARGIN["sum_cost_lines"].rows(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
+    )
+    return _plain(rows)
+
+
+async def sum_usage(
+    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
+) -> list[Sums]:
+    """Tokens per who used them."""
+    rows = await MARGIN["sum_usage"].rows(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
+    )
+    return _plain(rows)
+
+
+async def sum_charges(
+    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
+) -> list[Sums]:
+    """Revenue per currency and who owes it, with the tokens that wait for a price."""
+    rows = await MARGIN["sum_charges"].rows(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
+    )
+    return _plain(rows)
+
+
+async def sum_foreign_charges(
+    connection: Connection, *, home: str, zone: str, entity_id: str, **within: Any
+) -> list[Sums]:
+    """Revenue in other currencies than `home`, by day in a zone, as `sum_charges` says it."""
+    rows = await MARGIN["sum_foreign_charges"].rows(
+        connection, home=home, zone=zone, entity_id=entity_id, **within
+    )
+    return _plain(rows)
+
+
+async def sum_pools(
+    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
+) -> list[Sums]:
+    """What windows cost before anybody was charged, per currency and kind."""
+    rows = await MARGIN["sum_pools"].rows(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
+    )
+    return _plain(rows)
+
+
+async def sum_meter_windows(
+    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
+) -> list[Sums]:
+    """Energy per GPU, the entity it belongs to, and the deployment it served (NULL: none)."""
+    rows = await MARGIN["sum_meter_windows"].rows(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    return _plain(rows)
+
+
+async def find_metered_spans(
+    connection: Connection,
+    *,
+    gpu_uuids: Sequence[str],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> dict[str, list[tuple[datetime, datetime]]]:
+    """When each GPU's energy is known."""
+    rows = await MARGIN["find_metered_spans"].rows(
+        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
+    )
+    spans: dict[str, list[tuple[datetime, datetime]]] = {}
+    for row in rows:
+        spans.setdefault(row["gpu_uuid"], []).append((row["valid_from"], row["valid_to"]))
+    return spans
+
+
+async def list_meter_findings(
+    connection: Connection, *, gpu_uuids: Sequence[str], **within: Any
+) -> list[Sums]:
+    """What was noticed about meters: GPU, reason, windows, the first and the last of them."""
+    rows = await MARGIN["list_meter_findings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
+    return _plain(rows)
+
+
+async def count_gpu_readings(
+    connection: Connection, *, gpu_uuids: Sequence[str], **within: Any
+) -> dict[str, int]:
+    """How many readings of each GPU came; one without any is left out."""
+    rows = await MARGIN["count_gpu_readings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
+    return {row["gpu_uuid"]: row["readings"] for row in rows}
+
+
+async def find_engine_activity(
+    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
+) -> list[Sums]:
+    """Tokens per window, engine key and entity of the customer."""
+    rows = await MARGIN["find_engine_activity"].rows(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    return _plain(rows)
+
+
+async def find_fx_rates(
+    connection: Connection,
+    *,
+    asked: Sequence[tuple[str, date]],
+    quote: str,
+    carried_days: int,
+    batch_seq: int,
+) -> list[Sums]:
+    """By which rate each (base, day) becomes `quote`; pairs and days without one are left out."""
+    rows = await MARGIN["find_fx_rates"].rows(
+        connection,
+        bases=[base for base, _ in asked],
+        days=[day for _, day in asked],
+        quote=quote,
+        carried_days=carried_days,
+        batch_seq=batch_seq,
+    )
+    return _plain(rows)
+
+
+async def find_line_evidence(
+    connection: Connection,
+    *,
+    scope: str,
+    window_start: datetime,
+    line: str,
+    usage_key_id: int,
+    batch_seq: int,
+) -> Sums | None:
+    """One cost line as it stood."""
+    row = await MARGIN["find_line_evidence"].row(
+        connection,
+        scope=scope,
+        window_start=window_start,
+        line=line,
+        usage_key_id=usage_key_id,
+        batch_seq=batch_seq,
+    )
+    return dict(row) if row else None
+
+
+async def find_line_pools(
+    connection: Connection, *, scope: str, window_start: datetime, batch_seq: int
+) -> list[Sums]:
+    """The pools a cost line was cut from."""
+    rows = await MARGIN["find_line_pools"].rows(
+        connection, scope=scope, window_start=window_start, batch_seq=batch_seq
+    )
+    return _plain(rows)

@@ -1,0 +1,156 @@
+"""Reads what meters and engine counters said, and what was made of the meters."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+
+import asyncpg
+
+from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading
+from ledger.domain.metering.engine_counter import CounterSample
+from ledger.store.queries import Connection, load_queries
+
+METER = load_queries("energy/meter")
+
+
+async def find_readings(
+    connection: Connection,
+    *,
+    gpu_uuids: Sequence[str],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[asyncpg.Record]:
+    """Readings in [since, until) and each GPU's neighbours of it, by GPU and time."""
+    return await METER["find_readings"].rows(
+        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
+    )
+
+
+async def find_energy_readings(
+    connection: Connection,
+    *,
+    gpu_uuids: Sequence[str],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> dict[str, list[EnergyReading]]:
+    """What `find_readings` finds, as readings of each GPU in the order of their times."""
+    rows = await find_readings(
+        connection, gpu_uuids=gpu_uuids, since=since, until=until, batch_seq=batch_seq
+    )
+    found: dict[str, list[EnergyReading]] = defaultdict(list)
+    for row in rows:
+        found[row["gpu_uuid"]].append(
+            EnergyReading(
+                row["sampled_at"],
+                row["epoch"],
+                row["energy_mj"],
+                row["quality"],
+                row["power_mw"],
+                row["source"],
+            )
+        )
+    return found
+
+
+async def find_touched_readings(
+    connection: Connection, *, since_seq: int, batch_seq: int
+) -> list[tuple[str, datetime, datetime]]:
+    """(GPU, from, to) of every span whose energy readings stored after `since_seq` may change.
+
+    Readings may decide what others mean that lie up to `NEAR` before or after them, and up to
+    `AROUND` where the counter falls.
+    """
+    rows = await METER["find_touched_readings"].rows(
+        connection, since_seq=since_seq, batch_seq=batch_seq
+    )
+    reach = {False: NEAR, True: AROUND}
+    return [
+        (
+            row["gpu_uuid"],
+            row["first_at"] - reach[row["falls"]],
+            row["last_at"] + reach[row["falls"]],
+        )
+        for row in rows
+    ]
+
+
+async def find_metered_periods(
+    connection: Connection, *, batch_seq: int, stored_since: date = date.min
+) -> dict[str, tuple[datetime, datetime]]:
+    """(first, last) reading of each GPU, of those stored on `stored_since` or later."""
+    rows = await METER["find_metered_periods"].rows(
+        connection, stored_since=stored_since, batch_seq=batch_seq
+    )
+    return {row["gpu_uuid"]: (row["first_at"], row["last_at"]) for row in rows}
+
+
+async def find_metered_gpus(
+    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
+) -> list[str]:
+    """GPUs whose readings bracket or fall into [since, until)."""
+    found = await find_metered_periods(connection, batch_seq=batch_seq)
+    return metered_between(found, since=since, until=until)
+
+
+def metered_between(
+    periods: Mapping[str, tuple[datetime, datetime]], *, since: datetime, until: datetime
+) -> list[str]:
+    """Those of `find_metered_periods` whose readings bracket or fall into [since, until)."""
+    return [gpu for gpu, (first, last) in periods.items() if first < until and last >= since]
+
+
+async def find_meter_windows(
+    connection: Connection,
+    *,
+    gpu_uuids: Sequence[str],
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[asyncpg.Record]:
+    """Energy of GPUs per window as it stood at a cut-off, with its revision."""
+    return await METER["find_meter_windows"].rows(
+        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
+    )
+
+
+async def find_engine_counters(
+    connection: Connection,
+    *,
+    engine_instance: str,
+    since: datetime,
+    until: datetime,
+    batch_seq: int,
+) -> list[CounterSample]:
+    """Cumulative counters of one engine in [since, until], each series with the one before."""
+    rows = await METER["find_engine_counters"].rows(
+        connection,
+        engine_instance=engine_instance,
+        since=since,
+        until=until,
+        batch_seq=batch_seq,
+    )
+    return [_counter_sample(row) for row in rows]
+
+
+def _counter_sample(row: asyncpg.Record) -> CounterSample:
+    return CounterSample(
+        instance=row["engine_instance"],
+        metric=row["metric"],
+        labels=tuple(sorted(row["labels"].items())),
+        run_id=row["run_id"],
+        run_started_at=row["run_started_at"],
+        scraped_at=row["scraped_at"],
+        value=row["value"],
+    )
+
+
+async def list_engine_instances(
+    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
+) -> list[str]:
+    """Engine instances that were scraped in [since, until)."""
+    rows = await METER["list_engine_instances"].rows(
+        connection, since=since, until=until, batch_seq=batch_seq
+    )
+    return [row["engine_instance"] for row in rows]

@@ -1,0 +1,202 @@
+"""Files of archived facts: Parquet with every column of usage_fact, and a manifest beside it.
+
+A file counts only once it has its final name; what ends in .tmp was never finished.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ledger.domain.errors import ConflictError, UnavailableError
+from ledger.store.metering.retention import ArchivedDay, DayOfFacts
+
+FORMAT = 1
+TIME = pl.Datetime("us", "UTC")
+SCHEMA: Mapping[str, Any] = {
+    "stored_day": pl.Date,
+    "lane": pl.Int16,
+    "batch_seq": pl.Int64,
+    "ordinal": pl.Int32,
+    "kind": pl.Int16,
+    "flags": pl.Int32,
+    "source_id": pl.Int32,
+    **dict.fromkeys(("usage_key_id", "engine_key_id"), pl.Int64),
+    **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
+    **dict.fromkeys(("requests", "uncached", "cache_read", "cache_write"), pl.Int64),
+    **dict.fromkeys(("visible", "reasoning"), pl.Int64),
+    **dict.fromkeys(("event_id", "agent_run_id", "end_user"), pl.String),
+}
+HASH_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows seen, and a checksum over every column of them that no order of rows changes."""
+
+    rows: int = 0
+    checksum: int = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count these rows too."""
+        self.rows += frame.height
+        hashes = frame.hash_rows(seed=FORMAT).to_numpy()
+        self.checksum = (self.checksum + int(np.add.reduce(hashes, dtype=np.uint64))) % 2**64
+
+
+@dataclass(slots=True)
+class DayWriter:
+    """Takes the rows of a day page by page, and makes one file of them."""
+
+    pages: Path
+    tally: Tally = field(default_factory=Tally)
+    files: list[Path] = field(default_factory=list)
+
+    def add(self, rows: Sequence[Any]) -> None:
+        """The next rows, in stored order."""
+        frame = pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")
+        self.tally.add(frame)
+        path = self.pages / f"{len(self.files):06}.parquet"
+        frame.write_parquet(path, compression="lz4")
+        self.files.append(path)
+
+    def finish(self, path: Path) -> bytes:
+        """Write the pages as one file with its final name; returns its SHA-256."""
+        unfinished = path.with_name(path.name + ".tmp")
+        frame = pl.scan_parquet(self.files) if self.files else pl.LazyFrame(schema=SCHEMA)
+        frame.sink_parquet(unfinished, compression="zstd", maintain_order=True)
+        _sync(unfinished)
+        if _tally(unfinished) != self.tally:
+            raise ConflictError(
+                f"{unfinished} does not read back as it was written.", "Is the disk sound?"
+            )
+        digest = sha256_of(unfinished)
+        unfinished.replace(path)
+        _sync(path.parent)
+        return digest
+
+
+def day_path(folder: Path, day: DayOfFacts) -> Path:
+    """Where the facts of a day lie in an archive."""
+    name = f"stored_day={day.stored_day.isoformat()}"
+    return folder.absolute() / "usage_fact" / name / "part.parquet"
+
+
+@contextmanager
+def write_day(path: Path) -> Iterator[DayWriter]:
+    """A writer of one day; what an earlier attempt left is swept away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pages = path.parent / "pages.tmp"
+    shutil.rmtree(pages, ignore_errors=True)
+    pages.mkdir()
+    try:
+        yield DayWriter(pages)
+    finally:
+        shutil.rmtree(pages, ignore_errors=True)
+
+
+def write_manifest(archived: ArchivedDay) -> None:
+    """Say beside the file what it holds, for whoever has only the file."""
+    day = archived.day
+    said = {
+        "format": FORMAT,
+        "table": "usage_fact",
+        "stored_day": day.stored_day.isoformat(),
+        "file": archived.path.name,
+        "rows": day.rows,
+        "sha256": archived.sha256.hex(),
+        "first_time": _text(day.first_time),
+        "last_time": _text(day.last_time),
+        "first_batch_seq": day.first_batch_seq,
+        "last_batch_seq": day.last_batch_seq,
+        "columns": {
+            name: str(pl.LazyFrame(schema=SCHEMA).collect_schema()[name]) for name in SCHEMA
+        },
+    }
+    path = archived.path.with_name("manifest.json")
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    _sync(unfinished)
+    unfinished.replace(path)
+    _sync(path.parent)
+
+
+def scan_archived(archived: ArchivedDay) -> pl.LazyFrame:
+    """The facts of an archived day, every column, unread until asked; its SHA-256 is checked first.
+
+    UnavailableError where the file is not there, ConflictError where it is not the one recorded.
+    """
+    if not archived.path.is_file():
+        raise UnavailableError(
+            f"The archived facts of {archived.day.stored_day} are not at {archived.path}.",
+            "Make the archive's directory available to this host.",
+        )
+    with _verifying:
+        if not _is_verified(archived) and sha256_of(archived.path) != archived.sha256:
+            raise ConflictError(
+                f"{archived.path} is not the file that was archived: its SHA-256 differs.",
+                "Restore it from a copy.",
+            )
+        _verified[archived.path] = _identity(archived)
+    return pl.scan_parquet(archived.path, hive_partitioning=False)
+
+
+# A file that is still the very one whose digest was right is not read whole again.
+_verified: dict[Path, tuple[object, ...]] = {}
+_verifying = threading.Lock()
+
+
+def _is_verified(archived: ArchivedDay) -> bool:
+    return _verified.get(archived.path) == _identity(archived)
+
+
+def _identity(archived: ArchivedDay) -> tuple[object, ...]:
+    """What no write leaves as it was: `ctime` is the kernel's, and nobody sets it."""
+    now = archived.path.stat()
+    return archived.sha256, now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
+
+
+def read_archived(archived: ArchivedDay) -> pl.DataFrame:
+    """`scan_archived`, read whole."""
+    return scan_archived(archived).collect()
+
+
+def sha256_of(path: Path) -> bytes:
+    """The SHA-256 of a file, read a piece at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(HASH_BYTES):
+            digest.update(piece)
+    return digest.digest()
+
+
+def _tally(path: Path) -> Tally:
+    tally = Tally()
+    frame = pl.scan_parquet(path, hive_partitioning=False)
+    if dict(frame.collect_schema()) != dict(pl.LazyFrame(schema=SCHEMA).collect_schema()):
+        return Tally(rows=-1)
+    for page in frame.collect_batches():
+        tally.add(page)
+    return tally
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,31 @@
+"""What stands of rows that were loaded before."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from ledger.store.queries import Connection, load_queries
+
+BACKFILL = load_queries("metering/backfill")
+
+
+async def find_standing_corrections(
+    connection: Connection, *, source: str, targets: Sequence[str]
+) -> dict[str, tuple[int, str]]:
+    """(revision, event id) of the correction that stands, for each event that has one."""
+    rows = await BACKFILL["find_standing_corrections"].rows(
+        connection, source=source, targets=list(targets)
+    )
+    return {row["target"]: (row["revision"], row["event_id"]) for row in rows}
+
+
+async def insert_loaded_file(
+    connection: Connection, digest: bytes, *, source: str, actor: str
+) -> None:
+    """Keep a file by its SHA-256, where it is not kept already."""
+    await BACKFILL["insert_loaded_file"].run(connection, sha256=digest, source=source, actor=actor)
+
+
+async def find_loaded_file(connection: Connection, digest: bytes) -> asyncpg.Record | None:
+    """The source that bytes of this SHA-256 were loaded as first, and when; or None."""
+    return await BACKFILL["find_loaded_file"].row(connection, sha256=digest)

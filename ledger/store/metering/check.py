@@ -1,0 +1,185 @@
+"""Reads what a check compares: facts a slice at a time, and the sums that are stored."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import asyncpg
+import polars as pl
+
+from ledger.domain.metering.check.spread import WIDE
+from ledger.domain.metering.check.windows import (
+    ACTIVITY_COUNTS,
+    METERS,
+    USAGE_COUNTS,
+    BusySeconds,
+    FactPart,
+)
+from ledger.store.binary_read import (
+    BITS_900,
+    INT2,
+    INT8,
+    NEVER,
+    TIME,
+    read_columns,
+)
+from ledger.store.queries import Connection, load_queries
+
+CHECK = load_queries("metering/check")
+FACT_LAYOUT = {
+    **dict.fromkeys(("usage_key_id", "engine_key_id"), INT8),
+    **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
+    **dict.fromkeys(("requests", *METERS), INT8),
+    "kind": INT2,
+}
+USAGE_PLACE = {"usage_key_id": INT8, "window_start": TIME}
+ACTIVITY_PLACE = {"engine_key_id": INT8, "window_start": TIME, "usage_key_id": INT8}
+UNSURE_TIMES = ("started_at", "first_token_at", "ended_at")
+MASK_LAYOUT = {"engine_key_id": INT8, "window_start": TIME, "mask": BITS_900}
+
+
+@dataclass(frozen=True, slots=True)
+class FactSlice:
+    """Pages [first, end) of the facts stored on a day."""
+
+    stored_day: date
+    first_page: int
+    end_page: int
+
+
+@dataclass(frozen=True, slots=True)
+class FactPages:
+    """A day's partition: how large it is, and its rows as last counted, or None."""
+
+    stored_day: date
+    pages: int
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FactStream:
+    """The facts of a slice as COPY gave them: read what it holds beside whatever else goes on."""
+
+    octets: bytes
+
+    def read(self) -> FactPart:
+        """The facts."""
+        rows = pl.DataFrame(read_columns(self.octets, FACT_LAYOUT)).with_columns(
+            pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in UNSURE_TIMES
+        )
+        return FactPart.of_rows(rows)
+
+
+@asynccontextmanager
+async def one_snapshot(connections: Sequence[Connection]) -> AsyncIterator[None]:
+    """Let all connections read the same state, with every partition of facts kept in its place."""
+    async with AsyncExitStack() as stack:
+        lead, *others = connections
+        await _begin(stack, lead)
+        # Before the first read, so that what was moved away by then is seen as moved.
+        await CHECK["lock_facts"].run(lead)
+        name = str(await CHECK["export_snapshot"].value(lead))
+        for other in others:
+            await _begin(stack, other)
+            await other.execute(CHECK["take_snapshot"].sql.replace("exported", name))
+        yield
+
+
+async def _begin(stack: AsyncExitStack, connection: Connection) -> None:
+    await stack.enter_async_context(connection.transaction(isolation="repeatable_read"))
+    await allow_memory(connection)
+
+
+async def allow_memory(connection: Connection) -> None:
+    """Room to sort and group in, for the transaction."""
+    await CHECK["allow_memory"].run(connection)
+
+
+async def list_fact_pages(connection: Connection) -> list[FactPages]:
+    """The partitions of facts, by day."""
+    rows = await CHECK["list_fact_pages"].rows(connection)
+    return [FactPages(row["stored_day"], row["pages"], row["rows"]) for row in rows]
+
+
+async def count_received(connection: Connection) -> int:
+    """Events that became facts or readings: an estimate of facts where nothing better is known."""
+    return int(await CHECK["count_received"].value(connection))
+
+
+async def read_facts(connection: Connection, part: FactSlice, *, batch_seq: int) -> FactStream:
+    """The facts of a slice up to a cut-off."""
+    place = {
+        "stored_day": part.stored_day,
+        "first_place": (part.first_page, 0),
+        "end_place": (part.end_page, 0),
+        "batch_seq": batch_seq,
+    }
+    return FactStream(await _copy_out(connection, "read_facts", **place))
+
+
+async def read_usage_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
+    """What is stored of each usage window, starts in microseconds."""
+    stream = await _copy_out(connection, "read_usage_sums", batch_seq=batch_seq)
+    return _whole_sums(stream, USAGE_PLACE, USAGE_COUNTS)
+
+
+async def read_activity_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
+    """What is stored of each activity window, starts in microseconds."""
+    stream = await _copy_out(connection, "read_activity_sums", batch_seq=batch_seq)
+    return _whole_sums(stream, ACTIVITY_PLACE, ACTIVITY_COUNTS)
+
+
+async def read_busy_seconds(connection: Connection, *, batch_seq: int) -> BusySeconds:
+    """The busy seconds stored."""
+    stream = await _copy_out(connection, "read_busy_seconds", batch_seq=batch_seq)
+    found = read_columns(stream, MASK_LAYOUT)
+    return BusySeconds(found["engine_key_id"], found["window_start"], found["mask"])
+
+
+async def find_misplaced(
+    connection: Connection, *, batch_seq: int, most: int
+) -> list[asyncpg.Record]:
+    """Usage windows with rows under another customer than their key's, the first `most`."""
+    return await CHECK["find_misplaced"].rows(connection, batch_seq=batch_seq, most=most)
+
+
+async def find_usage_names(
+    connection: Connection, usage_key_ids: Sequence[int]
+) -> dict[int, Mapping[str, Any]]:
+    """Customer reference, model and tier by key."""
+    rows = await CHECK["find_usage_names"].rows(connection, usage_key_ids=list(usage_key_ids))
+    return {row["usage_key_id"]: dict(row) for row in rows}
+
+
+async def find_engine_names(
+    connection: Connection, engine_key_ids: Sequence[int]
+) -> dict[int, Mapping[str, Any]]:
+    """Engine instance, model and tier by key."""
+    rows = await CHECK["find_engine_names"].rows(connection, engine_key_ids=list(engine_key_ids))
+    return {row["engine_key_id"]: dict(row) for row in rows}
+
+
+def _whole_sums(stream: bytes, place: Mapping[str, str], counts: Sequence[str]) -> pl.DataFrame:
+    """Sums of 128 bits from halves: the low one may be below zero, as its sum is."""
+    halves = {f"{name}_{half}": INT8 for name in counts for half in ("high", "low")}
+    read = pl.DataFrame(read_columns(stream, {**place, **halves}))
+    whole = [
+        (pl.col(f"{name}_high").cast(WIDE) * 2**32 + pl.col(f"{name}_low")).alias(name)
+        for name in counts
+    ]
+    return read.select(*place, *whole)
+
+
+async def _copy_out(connection: Connection, name: str, **given: Any) -> bytes:
+    query = CHECK[name]
+    parts: list[bytes] = []
+
+    async def keep(data: bytes) -> None:
+        parts.append(data)
+
+    values = [given[parameter] for parameter in query.parameters]
+    text = query.sql.rstrip().rstrip(";")
+    await connection.copy_from_query(text, *values, output=keep, format="binary")
+    return b"".join(parts)

@@ -1,0 +1,62 @@
+"""Reads the slow facts that ingest needs, as one snapshot."""
+
+from collections import defaultdict
+
+from ledger.domain.metering.directory import DatedName, Directory, SourceForm, TierRule
+from ledger.domain.metering.times import micros
+from ledger.store.queries import Connection, load_queries
+
+DIRECTORY = load_queries("metering/directory")
+
+
+async def find_directory_version(connection: Connection) -> int:
+    """The number that any change of a slow fact raises."""
+    return int(await DIRECTORY["find_directory_version"].value(connection))
+
+
+async def find_directory_changing(connection: Connection) -> bool:
+    """Whether a change is under way whose number is out and whose rows are not."""
+    return bool(await DIRECTORY["find_directory_changing"].value(connection))
+
+
+async def read_directory(connection: Connection, version: int) -> Directory:
+    """Everything ingest must know, marked with the version that was read before it."""
+    customers = await DIRECTORY["list_customers"].rows(connection)
+    tiers = await DIRECTORY["list_entity_tiers"].rows(connection)
+    key_tiers = await DIRECTORY["list_key_tiers"].rows(connection)
+    members = await DIRECTORY["list_members"].rows(connection)
+    sources = await DIRECTORY["list_sources"].rows(connection)
+    return Directory(
+        version=version,
+        customers={row["customer_id"]: row["entity_id"] for row in customers},
+        names=await _read_names(connection),
+        key_tiers={row["key_id"]: row["tier"] for row in key_tiers},
+        tier_rules=await _read_tier_rules(connection),
+        members=frozenset((row["member"], row["entity_id"]) for row in members),
+        entity_tiers={row["entity_id"]: row["default_tier"] for row in tiers},
+        sources={row["source"]: SourceForm(row["source_id"], row["form"]) for row in sources},
+    )
+
+
+async def _read_names(connection: Connection) -> dict[str, list[DatedName]]:
+    names: dict[str, list[DatedName]] = defaultdict(list)
+    for row in await DIRECTORY["list_names"].rows(connection):
+        until = None if row["until"] is None else micros(row["until"])
+        names[row["alias"]].append(DatedName(row["customer_id"], micros(row["since"]), until))
+    return dict(names)
+
+
+async def _read_tier_rules(connection: Connection) -> tuple[TierRule, ...]:
+    rows = await DIRECTORY["list_tier_rules"].rows(connection)
+    return tuple(
+        TierRule(
+            deployment_id=row["deployment_id"],
+            entity_id=row["entity_id"],
+            model=row["model"],
+            tier=row["tier"],
+            instances=tuple(row["engine_instances"]),
+            since=micros(row["since"]),
+            until=None if row["until"] is None else micros(row["until"]),
+        )
+        for row in rows
+    )

@@ -1,0 +1,241 @@
+"""Writes what was received: sources, keys, claims, facts, deltas, quarantine, positions."""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from datetime import date, datetime
+
+import asyncpg
+import polars as pl
+
+from ledger.domain.metering.claims import (
+    BatchClaim,
+    EventId,
+    Refused,
+    StoredBatch,
+    StoredEvent,
+)
+from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
+from ledger.domain.metering.place import BatchPlace
+from ledger.domain.metering.spread import Masks
+from ledger.store.binary import Rows, bits, field, uuids
+from ledger.store.copying import while_connected
+from ledger.store.queries import Connection, load_queries
+
+INGEST = load_queries("metering/ingest")
+RAW_BYTES_MAX = 64 * 1024
+LETTER_BYTES_MAX = 16 * 1024 * 1024
+
+
+async def ensure_partitions(connection: Connection, first_day: date, *, days: int) -> int:
+    """Make the daily partitions from `first_day` on; returns how many were new."""
+    return int(
+        await INGEST["ensure_partitions"].value(connection, first_day=first_day, days=days) or 0
+    )
+
+
+def lacks_partition(error: asyncpg.CheckViolationError) -> bool:
+    """Whether a row was refused because its day has no partition."""
+    # PostgreSQL names a constraint wherever one was broken; here there is none.
+    return error.constraint_name is None and "no partition" in str(error)
+
+
+async def insert_sources(
+    connection: Connection, forms: Sequence[tuple[str, str | None]], *, batch_seq: int
+) -> None:
+    """Register (source, form) pairs; one already registered keeps its form, if it has one."""
+    await INGEST["insert_sources"].run(
+        connection,
+        sources=[source for source, _ in forms],
+        forms=[form for _, form in forms],
+        batch_seq=batch_seq,
+    )
+
+
+async def insert_usage_keys(connection: Connection, keys: Sequence[UsageKeyRow]) -> None:
+    """Store keys that are not stored yet."""
+    await INGEST["insert_usage_keys"].run(
+        connection,
+        ids=[key.usage_key_id for key in keys],
+        entities=[key.entity_id for key in keys],
+        customers=[key.customer_id for key in keys],
+        refs=[key.customer_ref for key in keys],
+        projects=[key.project_id for key in keys],
+        api_keys=[key.api_key_id for key in keys],
+        agents=[key.agent_id for key in keys],
+        tiers=[key.tier for key in keys],
+        models=[key.model for key in keys],
+        adapters=[key.adapter for key in keys],
+        regions=[key.region for key in keys],
+        bands=[key.context_band for key in keys],
+    )
+
+
+async def find_usage_keys(connection: Connection, ids: Sequence[int]) -> dict[int, UsageKeyRow]:
+    """Stored keys by id."""
+    rows = await INGEST["find_usage_keys"].rows(connection, ids=list(ids))
+    return {row["usage_key_id"]: UsageKeyRow(**dict(row)) for row in rows}
+
+
+async def insert_engine_keys(connection: Connection, keys: Sequence[EngineKeyRow]) -> None:
+    """Store keys that are not stored yet."""
+    await INGEST["insert_engine_keys"].run(
+        connection,
+        ids=[key.engine_key_id for key in keys],
+        instances=[key.engine_instance for key in keys],
+        models=[key.model for key in keys],
+        tiers=[key.tier for key in keys],
+    )
+
+
+async def find_engine_keys(connection: Connection, ids: Sequence[int]) -> dict[int, EngineKeyRow]:
+    """Stored keys by id."""
+    rows = await INGEST["find_engine_keys"].rows(connection, ids=list(ids))
+    return {row["engine_key_id"]: EngineKeyRow(**dict(row)) for row in rows}
+
+
+async def lock_places(connection: Connection, places: Iterable[int]) -> None:
+    """Wait for whoever stores or corrects the same places; held until the transaction ends."""
+    await INGEST["lock_places"].rows(connection, places=sorted(set(places)))
+
+
+async def find_batches(
+    connection: Connection, places: Sequence[BatchPlace]
+) -> dict[BatchPlace, StoredBatch]:
+    """The batches that took these places."""
+    rows = await INGEST["find_batches"].rows(connection, **_places(places))
+    return {
+        places[row["n"] - 1]: StoredBatch(
+            row["digest"], row["batch_seq"], row["ordinal_from"], row["events"]
+        )
+        for row in rows
+    }
+
+
+async def insert_batches(
+    connection: Connection, claims: Sequence[BatchClaim], *, batch_seq: int
+) -> int:
+    """Claim places; returns how many were free."""
+    return await INGEST["insert_batches"].run(
+        connection,
+        **_places([claim.place for claim in claims]),
+        digests=[claim.digest for claim in claims],
+        ordinals=[claim.ordinal_from for claim in claims],
+        events=[claim.events for claim in claims],
+        batch_seq=batch_seq,
+    )
+
+
+async def find_event_keys(
+    connection: Connection, events: Sequence[EventId]
+) -> dict[EventId, StoredEvent]:
+    """The events that took these ids."""
+    rows = await INGEST["find_event_keys"].rows(
+        connection,
+        source_ids=[event.source_id for event in events],
+        event_ids=[event.event_id for event in events],
+    )
+    return {
+        events[row["n"] - 1]: StoredEvent(row["digest"], row["batch_seq"], row["ordinal"])
+        for row in rows
+    }
+
+
+async def find_taken(connection: Connection, keyed: pl.DataFrame) -> dict[EventId, StoredEvent]:
+    """Which ids of a frame of KEYED_SCHEMA are taken, and by what.
+
+    An id above the highest of its source needs no look-up: of ids in order that is all of them.
+    """
+    sources = keyed["source_id"].unique().to_list()
+    rows = await INGEST["find_highest_ids"].rows(connection, source_ids=sources)
+    highest = {row["source_id"]: row["event_id"] for row in rows}
+    if not highest:
+        return {}
+    top = pl.col("source_id").replace_strict(highest, default=None, return_dtype=pl.String)
+    asked = keyed.filter(pl.col("id") <= top).select("source_id", "id")
+    return await find_event_keys(connection, [EventId(*one) for one in asked.iter_rows()])
+
+
+async def copy_event_keys(connection: Connection, claims: pl.DataFrame, *, batch_seq: int) -> None:
+    """Take ids in their order; UniqueViolationError where another writer was first."""
+    encoded = Rows(
+        [
+            field("source_id", claims["source_id"]),
+            field("event_id", claims["id"]),
+            uuids("digest", claims["digest"]),
+            field("ordinal", claims["row"].cast(pl.Int32)),
+        ]
+    )
+    encoded.number(batch_seq)
+    await copy_binary(connection, "event_key", encoded)
+
+
+async def insert_quarantine(
+    connection: Connection,
+    refused: Sequence[Refused],
+    *,
+    batch_seq: int,
+    received_at: datetime,
+    expires_at: datetime,
+) -> None:
+    """Keep what was refused, and for a while 64 KiB of its bytes, of a dead letter 16 MiB."""
+    await INGEST["insert_quarantine"].run(
+        connection,
+        batch_seq=batch_seq,
+        received_at=received_at,
+        expires_at=expires_at,
+        ordinals=[one.ordinal for one in refused],
+        sources=[one.reject.source for one in refused],
+        event_ids=[one.reject.event_id for one in refused],
+        reasons=[str(one.reject.reason) for one in refused],
+        details=[one.reject.detail for one in refused],
+        items=[one.items for one in refused],
+        raws=[None if one.raw is None else one.raw[: _most(one)] for one in refused],
+        truncated=[one.raw is not None and len(one.raw) > _most(one) for one in refused],
+        sent_as=[one.sent_as for one in refused],
+    )
+
+
+def _most(one: Refused) -> int:
+    return RAW_BYTES_MAX if one.sent_as is None else LETTER_BYTES_MAX
+
+
+async def count_kept(
+    connection: Connection, sources: Collection[str], *, since: datetime, most: int
+) -> dict[str, int]:
+    """How many refused items of each source were kept since a moment, `most` at most."""
+    rows = await INGEST["count_kept"].rows(
+        connection, sources=sorted(sources), since=since, most=most
+    )
+    return {row["source"]: row["kept"] for row in rows}
+
+
+def _places(places: Sequence[BatchPlace]) -> dict[str, list[int] | list[str]]:
+    return {
+        "source_ids": [place.source_id for place in places],
+        "producers": [place.producer for place in places],
+        "epochs": [place.epoch for place in places],
+        "sequences": [place.sequence for place in places],
+    }
+
+
+def encode_masks(masks: Masks) -> Rows:
+    """Rows of activity_mask, but for their number."""
+    return Rows(
+        [
+            field("engine_key_id", pl.Series(masks.engine_key_ids)),
+            field("window_start", pl.Series(masks.windows).cast(pl.Datetime("us"))),
+            bits("mask", masks.seconds),
+        ]
+    )
+
+
+async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None:
+    """Encoded rows into a table."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        for chunk in encoded.chunks():
+            yield chunk  # type: ignore[misc]  # asyncpg takes any buffer, and copies it
+
+    copy = connection.copy_to_table(
+        table, source=stream(), columns=list(encoded.columns), format="binary"
+    )
+    await while_connected(connection, copy)

@@ -1,0 +1,173 @@
+"""Folding of delta rows, closing of days, and days whose facts moved to files."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from ledger.store.queries import Connection, load_queries
+
+RETENTION = load_queries("metering/retention")
+FOLDS = ("fold_usage", "fold_activity", "fold_masks")
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Rows that went into a merge and rows that came out of it."""
+
+    gone: int = 0
+    come: int = 0
+
+    def __add__(self, other: "Folded") -> "Folded":
+        return Folded(self.gone + other.gone, self.come + other.come)
+
+
+@dataclass(frozen=True, slots=True)
+class LastFold:
+    """Up to where the last finished fold looked, and when it ended."""
+
+    batch_seq: int
+    finished_at: datetime
+
+
+async def find_last_fold(connection: Connection) -> LastFold | None:
+    """The last finished fold, or None before the first."""
+    row = await RETENTION["find_last_fold"].row(connection)
+    return LastFold(row["batch_seq"], row["finished_at"]) if row else None
+
+
+async def find_windows_to_fold(
+    connection: Connection, *, since_seq: int, batch_seq: int
+) -> list[datetime]:
+    """Windows that batches of (since_seq, batch_seq] touched, oldest first."""
+    rows = await RETENTION["find_windows_to_fold"].rows(
+        connection, since_seq=since_seq, batch_seq=batch_seq
+    )
+    return [row["window_start"] for row in rows]
+
+
+async def try_lock_fold(connection: Connection) -> bool:
+    """Keep other folds and new cut-offs out until the transaction ends, or False at once."""
+    return bool(await RETENTION["try_lock_fold"].value(connection))
+
+
+async def fold_rows(
+    connection: Connection, fold: str, *, windows: Sequence[datetime], batch_seq: int, most: int
+) -> Folded:
+    """One step of one of FOLDS over rows up to a cut-off; needs `try_lock_fold`."""
+    row = await RETENTION[fold].row(connection, windows=windows, batch_seq=batch_seq, most=most)
+    assert row is not None
+    return Folded(row["gone"], row["come"])
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfFacts:
+    """What a day of facts holds: rows, and its ranges of event times and of the stored order."""
+
+    stored_day: date
+    rows: int
+    first_time: datetime | None
+    last_time: datetime | None
+    first_batch_seq: int | None
+    last_batch_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedDay:
+    """A day of facts in a file, with the file's digest."""
+
+    day: DayOfFacts
+    path: Path
+    sha256: bytes
+
+
+async def close_days(connection: Connection, *, today: date) -> int:
+    """Index and measure every day of facts before `today`; returns how many were new."""
+    return int(await RETENTION["close_days"].value(connection, today=today))
+
+
+async def close_day(connection: Connection, day: date) -> DayOfFacts:
+    """Index and measure one day of facts, again where that was done before."""
+    row = await RETENTION["close_day"].row(connection, day=day)
+    assert row is not None
+    return DayOfFacts(day, **dict(row))
+
+
+async def list_fact_days(connection: Connection, *, before: date) -> list[date]:
+    """Days before one whose facts are in the database."""
+    rows = await RETENTION["list_fact_days"].rows(connection, before=before)
+    return [row["stored_day"] for row in rows]
+
+
+async def count_waiting(connection: Connection, day: date) -> int:
+    """Facts of a day that stand for a customer nobody knows."""
+    return int(await RETENTION["count_waiting"].value(connection, day=day))
+
+
+def read_day(
+    connection: Connection, day: date, *, size: int
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """The facts of a day in stored order, every column, `size` at a time; needs a transaction."""
+    return RETENTION["read_day"].pages(connection, size, day=day)
+
+
+async def drop_archived_day(connection: Connection, archived: ArchivedDay) -> None:
+    """Drop a day that lies in a file now; RestrictViolationError where their rows differ."""
+    await RETENTION["drop_archived_day"].value(
+        connection,
+        day=archived.day.stored_day,
+        path=str(archived.path),
+        sha256=archived.sha256,
+        rows=archived.day.rows,
+        first_batch_seq=archived.day.first_batch_seq,
+        last_batch_seq=archived.day.last_batch_seq,
+    )
+
+
+async def list_archived(
+    connection: Connection,
+    *,
+    since_seq: int | None = None,
+    until_seq: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[ArchivedDay]:
+    """Days in files that may hold facts of these batches, and of [since, until); None is any."""
+    rows = await RETENTION["list_archived"].rows(
+        connection, since_seq=since_seq, until_seq=until_seq, since=since, until=until
+    )
+    return [_archived(dict(row)) for row in rows]
+
+
+async def find_standing_places(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> list[tuple[int, int, int]]:
+    """(position from 0, batch_seq, ordinal) of the fact that stands now for each place."""
+    rows = await RETENTION["find_standing_places"].rows(
+        connection,
+        batch_seqs=[batch_seq for batch_seq, _ in places],
+        ordinals=[ordinal for _, ordinal in places],
+    )
+    return [(row["n"], row["batch_seq"], row["ordinal"]) for row in rows]
+
+
+async def find_key_customers(
+    connection: Connection, usage_key_ids: Sequence[int]
+) -> dict[int, str | None]:
+    """Whose usage these keys are; None is nobody known."""
+    rows = await RETENTION["find_key_customers"].rows(connection, usage_key_ids=usage_key_ids)
+    return {row["usage_key_id"]: row["customer_id"] for row in rows}
+
+
+async def list_source_names(connection: Connection) -> dict[int, str]:
+    """Names of sources by id."""
+    rows = await RETENTION["list_source_names"].rows(connection)
+    return {row["source_id"]: row["source"] for row in rows}
+
+
+def _archived(row: dict[str, Any]) -> ArchivedDay:
+    path, sha256 = row.pop("path"), row.pop("sha256")
+    return ArchivedDay(DayOfFacts(**row), Path(path), bytes(sha256))

@@ -1,0 +1,128 @@
+"""Reads what waits: usage of customers nobody knows, and items that could not be read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import polars as pl
+
+from ledger.domain.author import Author
+from ledger.domain.metering.key import UsageKeyRow
+from ledger.domain.metering.place import BatchPlace
+from ledger.domain.metering.target import Target, target_of
+from ledger.store.metering.correction import fact_rows_frame
+from ledger.store.queries import Connection, load_queries
+
+SUSPENSE = load_queries("metering/suspense")
+WAITING = ("requests", "input_tokens", "output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A refused item; `raw` None has expired, `target` is its place in a numbered batch.
+
+    `items` is how many it stands for, `sent_as` what a dead letter is sent with.
+    """
+
+    quarantine_id: int
+    batch_seq: int
+    ordinal: int
+    source: str
+    reason: str
+    raw: bytes | None
+    truncated: bool
+    replayed: bool
+    dismissed: bool
+    items: int
+    sent_as: Mapping[str, Any] | None
+    target: Target | None
+
+
+async def list_suspense(connection: Connection) -> list[asyncpg.Record]:
+    """References nobody knows that have usage, with what waits, by reference."""
+    return await SUSPENSE["list_suspense"].rows(connection)
+
+
+async def find_suspended_keys(connection: Connection, customer_ref: str) -> dict[int, UsageKeyRow]:
+    """Keys of a reference nobody knew, by id."""
+    rows = await SUSPENSE["find_suspended_keys"].rows(connection, customer_ref=customer_ref)
+    return {row["usage_key_id"]: UsageKeyRow(**dict(row)) for row in rows}
+
+
+async def find_suspended_facts(
+    connection: Connection, usage_key_ids: Sequence[int], *, after: tuple[int, int], most: int
+) -> pl.DataFrame:
+    """Facts of these keys that stand, after a (batch_seq, ordinal), with `engine_instance`."""
+    rows = await SUSPENSE["find_suspended_facts"].rows(
+        connection,
+        usage_key_ids=list(usage_key_ids),
+        after_seq=after[0],
+        after_ordinal=after[1],
+        most=most,
+    )
+    instances = pl.Series("engine_instance", [row["engine_instance"] for row in rows], pl.String)
+    return fact_rows_frame([dict(row) for row in rows]).with_columns(instances)
+
+
+async def find_quarantined(
+    connection: Connection, quarantine_ids: Sequence[int]
+) -> list[Quarantined]:
+    """Refused items by id."""
+    rows = await SUSPENSE["find_quarantined"].rows(connection, quarantine_ids=list(quarantine_ids))
+    return [
+        Quarantined(
+            quarantine_id=row["quarantine_id"],
+            batch_seq=row["batch_seq"],
+            ordinal=row["ordinal"],
+            source=row["source"],
+            reason=row["reason"],
+            raw=row["raw"],
+            truncated=bool(row["truncated"]),
+            replayed=row["replayed"],
+            dismissed=row["dismissed"],
+            items=row["items"],
+            sent_as=row["sent_as"],
+            target=_target(row),
+        )
+        for row in rows
+    ]
+
+
+async def dismiss_quarantined(
+    connection: Connection, quarantine_ids: Sequence[int], author: Author, *, now: datetime
+) -> int:
+    """Take refused items out of what waits; returns how many."""
+    return await SUSPENSE["dismiss_quarantined"].run(
+        connection,
+        quarantine_ids=list(quarantine_ids),
+        actor=author.actor,
+        reason=author.reason,
+        dismissed_at=now,
+    )
+
+
+async def dismiss_suspense(
+    connection: Connection, waiting: Mapping[str, Any], author: Author, *, now: datetime
+) -> None:
+    """Take what waits under a name out of what waits, as much as is `waiting`."""
+    await SUSPENSE["dismiss_suspense"].run(
+        connection,
+        **{name: waiting[name] for name in ("customer_ref", *WAITING)},
+        actor=author.actor,
+        reason=author.reason,
+        dismissed_at=now,
+    )
+
+
+async def expire_raw(connection: Connection, *, now: datetime) -> int:
+    """Delete raw bytes whose time is over; returns how many items lost theirs."""
+    return await SUSPENSE["expire_raw"].run(connection, now=now)
+
+
+def _target(row: asyncpg.Record) -> Target | None:
+    if row["producer"] is None:
+        return None
+    place = BatchPlace(row["source_id"], row["producer"], row["epoch"], row["sequence"])
+    return target_of(place, row["ordinal"] - row["ordinal_from"])

@@ -1,0 +1,42 @@
+"""Writes and reads rate cards, their prices, and who is on which."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from ledger.store.dated import DatedTable
+from ledger.store.queries import Connection, load_queries
+
+PRICES = load_queries("pricing/prices")
+CARD_PRICES = DatedTable(
+    "price",
+    ("rate_card_id", "meter", "model", "tier", "adapter", "region", "band_from"),
+    PRICES["find_open_prices"],
+    PRICES["supersede_prices"],
+    PRICES["insert_price"],
+)
+SUBSCRIPTIONS = DatedTable(
+    "subscription",
+    ("subscription_id", "customer_id"),
+    PRICES["find_open_subscriptions"],
+    PRICES["supersede_subscriptions"],
+    PRICES["insert_subscription"],
+)
+
+
+async def find_rate_card(connection: Connection, rate_card_id: str) -> asyncpg.Record | None:
+    """A rate card, or None."""
+    return await PRICES["find_rate_card"].row(connection, rate_card_id=rate_card_id)
+
+
+async def insert_rate_card(
+    connection: Connection, values: Mapping[str, Any], *, batch_seq: int
+) -> None:
+    """Store a new rate card."""
+    await PRICES["insert_rate_card"].run(connection, **values, batch_seq=batch_seq)
+
+
+async def list_open_prices(connection: Connection, rate_card_id: str) -> list[asyncpg.Record]:
+    """Every price of a card as recorded now, oldest first."""
+    return await PRICES["list_open_prices"].rows(connection, rate_card_id=rate_card_id)
