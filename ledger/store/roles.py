@@ -6,6 +6,8 @@ from importlib.resources import files
 
 import asyncpg
 
+from ledger.store.scram import scram_verifier
+
 DATABASE = "tokenledger"
 OWNER, WORKER, API = "tokenledger_owner", "tokenledger_worker", "tokenledger_api"
 SUPERUSER = "postgres"
@@ -47,11 +49,14 @@ async def grant_database(superuser_url: str, database: str) -> None:
 async def _make_roles(
     connection: "asyncpg.Connection[asyncpg.Record]", passwords: RolePasswords
 ) -> None:
-    # Passwords travel as settings of this session, quoted by the server, and roles.sql clears them.
+    # Verifiers travel as settings of this session, quoted by the server, and roles.sql clears them:
+    # a password itself would stand in the server's log wherever that keeps statements.
     for kind in ("owner", "worker", "api"):
         secret = getattr(passwords, kind)
         await connection.execute(
-            _sql("role_password"), f"tokenledger.{kind}_password", secret or ""
+            _sql("role_password"),
+            f"tokenledger.{kind}_password",
+            scram_verifier(secret) if secret else "",
         )
     await connection.execute(_sql("roles"))
 

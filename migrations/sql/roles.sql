@@ -1,6 +1,6 @@
 -- Run by a superuser in any database of the server, as often as wished: the three roles.
--- A password is read from the session setting tokenledger.<role>_password; without one it stays as it is, and a
--- new role has none and can enter only where the server trusts the socket.
+-- A password, or the verifier made of it, is read from the session setting tokenledger.<role>_password; without one
+-- it stays as it is, and a new role has none and can enter only where the server trusts the socket.
 DO $$
 DECLARE
   kind text;

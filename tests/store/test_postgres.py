@@ -1,6 +1,7 @@
 """The embedded server: its data outlives it, and nobody else gets in."""
 
 import asyncio
+import base64
 import os
 import stat
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from ledger.domain.errors import ConflictError, UnavailableError
 from ledger.embedded.postgres import EmbeddedServer, embedded_server, open_server, running_url
 from ledger.store.roles import API, OWNER, WORKER, RolePasswords, bootstrap_roles
+from ledger.store.scram import scram_verifier
 
 
 def ask(url: str, sql: str) -> object:
@@ -128,13 +130,82 @@ def test_no_role_can_make_tables_but_the_owner(server: EmbeddedServer) -> None:
             ask(server.url(role), "CREATE TABLE mine (x int)")
 
 
-def test_password_with_quotes_is_stored_as_given_and_none_keeps_it(server: EmbeddedServer) -> None:
+# Quotes, letters that a normal form changes, spaces and signs that SASLprep drops or prohibits.
+PASSWORDS = (
+    'it\'s "$1"; DROP ROLE x; \\',
+    "plain-ascii-password",
+    "pa\u00df\u2460 \ufb01\u00a0x\u00adend",
+    "A\u030angstr\u00f6m \u212b",
+    "\u0627\u0628\u062c",
+    "\u0627mixed\u0628",
+    "zero\u200bwidth",
+    "\u00ad",
+    "unassigned \u0378",
+    "private \ue000",
+)
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_verifier_is_the_one_postgresql_makes(server: EmbeddedServer, password: str) -> None:
     superuser = server.url(database="postgres")
-    stored = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{API}'"
-    asyncio.run(bootstrap_roles(superuser, RolePasswords(api='it\'s "$1"; DROP ROLE x; \\')))
-    first = ask(superuser, stored)
-    assert str(first).startswith("SCRAM-SHA-256$")
+    quoted = password.replace("'", "''")
+    made = "CREATE ROLE with_password; ALTER ROLE with_password PASSWORD"
+    text = f"BEGIN; {made} '{quoted}'"
+
+    async def made_by_server() -> str:
+        connection = await asyncpg.connect(superuser)
+        try:
+            await connection.execute(text)
+            return str(
+                await connection.fetchval(
+                    "SELECT rolpassword FROM pg_authid WHERE rolname = 'with_password'"
+                )
+            )
+        finally:
+            await connection.close()
+
+    expected = asyncio.run(made_by_server())
+    salt = base64.b64decode(expected.split("$")[1].split(":")[1])
+    assert scram_verifier(password, salt=salt) == expected
+
+
+def test_password_opens_the_door_and_is_in_no_statement(server: EmbeddedServer) -> None:
+    superuser = server.url(database="postgres")
     asyncio.run(bootstrap_roles(superuser))
-    assert ask(superuser, stored) == first
-    worker = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{WORKER}'"
-    assert ask(superuser, worker) is None
+    rules = server.pgdata / "pg_hba.conf"
+    before = rules.read_text()
+    try:
+        rules.write_text(f"local all {API} scram-sha-256\n{before}")
+        ask(superuser, "ALTER SYSTEM SET log_statement = 'all'")
+        ask(superuser, "SELECT pg_reload_conf()")
+        for password in PASSWORDS[:4]:
+            asyncio.run(bootstrap_roles(superuser, RolePasswords(api=password)))
+            assert enter(server, password) == API
+            with pytest.raises(asyncpg.InvalidPasswordError):
+                enter(server, f"{password}x")
+        kept = ask(superuser, STORED)
+        asyncio.run(bootstrap_roles(superuser))
+        assert ask(superuser, STORED) == kept
+        assert ask(superuser, STORED.replace(API, WORKER)) is None
+    finally:
+        rules.write_text(before)
+        ask(superuser, "ALTER SYSTEM RESET log_statement")
+        ask(superuser, "SELECT pg_reload_conf()")
+    said = "".join(path.read_text() for path in server.pgdata.rglob("*.log"))
+    assert "ALTER ROLE" in said
+    assert not [password for password in PASSWORDS[:4] if password in said]
+
+
+STORED = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{API}'"
+
+
+def enter(server: EmbeddedServer, password: str) -> object:
+    async def login() -> object:
+        url = server.url(API, "postgres")
+        connection = await asyncpg.connect(url, password=password)
+        try:
+            return await connection.fetchval("SELECT current_user")
+        finally:
+            await connection.close()
+
+    return asyncio.run(login())
