@@ -1,0 +1,1 @@
+"""PostgreSQL to try it with."""

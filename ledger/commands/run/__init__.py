@@ -1,0 +1,1 @@
+"""Commands that do the work of a period."""

@@ -1,0 +1,1 @@
+"""What a customer owes: subscriptions, periods and invoice lines."""

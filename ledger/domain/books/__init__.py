@@ -1,0 +1,1 @@
+"""How it is booked: postings, entries and what stands behind them."""

@@ -1,0 +1,1 @@
+"""Whose cost it is: assets, deployments, splits and what is still lacking."""

@@ -1,0 +1,1 @@
+"""What meters prove: counters into energy, device into facility, energy into power cost."""

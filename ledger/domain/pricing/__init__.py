@@ -1,0 +1,1 @@
+"""What usage is worth: rate cards and the charges they make."""

@@ -1,0 +1,1 @@
+"""Books cost and revenue, and checks the books."""

@@ -1,0 +1,1 @@
+"""Allocates what the factory costs."""

@@ -1,0 +1,1 @@
+"""Takes in, corrects, keeps and checks what was used."""

@@ -1,0 +1,1 @@
+"""Enters what people know: parties, prices, sites, hardware, keys."""

@@ -1,0 +1,1 @@
+"""What it cost, what lacks and where a figure comes from."""

@@ -1,0 +1,1 @@
+"""The factory, pools and cost lines."""

@@ -1,0 +1,1 @@
+"""Usage computed again from the facts, in other arithmetic than what it is compared with."""

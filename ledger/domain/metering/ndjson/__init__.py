@@ -1,0 +1,1 @@
+"""The compiled reader of lines; only its neighbours in metering import from it."""
