@@ -81,7 +81,7 @@ async def _figure(
 
 async def _plan(connection: Connection, given: dict[str, Any], batch_seq: int) -> Plan:
     given = given | {"batch_seq": batch_seq, "after_seq": 0, "after_ordinal": -1, "limit": FACTS}
-    return await explain(connection, load_queries("invoice")["trace_events"], **given)
+    return await explain(connection, load_queries("billing/invoice")["trace_events"], **given)
 
 
 async def _fact_pages(connection: Connection) -> int:

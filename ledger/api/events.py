@@ -16,7 +16,7 @@ from ledger.api.problems import (
 )
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.metering.fact import Fate
-from ledger.domain.metering.ndjson.lines import ITEMS_MAX, too_many_items
+from ledger.domain.metering.lines import ITEMS_MAX, too_many_items
 from ledger.domain.metering.record import (
     NOBODY,
     OUTCOMES,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from ledger import clock, metrics
-from ledger.domain.metering.ndjson.lines import ITEMS_MAX
+from ledger.domain.metering.lines import ITEMS_MAX
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.record import Record, RecordOutcome
 from ledger.flows.metering.aside import is_of_content, refused_whole

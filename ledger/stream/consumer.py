@@ -22,7 +22,7 @@ from kafka.structs import OffsetAndMetadata
 from ledger import metrics
 from ledger.clock import now
 from ledger.domain.errors import InvalidInputError, UnavailableError
-from ledger.domain.metering.ndjson.lines import items_guessed
+from ledger.domain.metering.lines import items_guessed
 from ledger.domain.metering.record import Record, RecordOutcome
 from ledger.flows.metering.aside import is_of_content
 from ledger.flows.metering.ingest import PositionLostError, prepare_storage

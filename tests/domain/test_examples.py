@@ -23,4 +23,10 @@ def test_examples_are_true(module: ModuleType) -> None:
 
 def test_splits_prices_and_costs_have_an_example() -> None:
     shown = {module.__name__.removeprefix("ledger.domain.") for module in WITH_EXAMPLES}
-    assert {"apportion", "money", "energy.tariff", "cost.margin", "pricing.models.per_unit"} <= shown
+    assert {
+        "apportion",
+        "money",
+        "energy.tariff",
+        "cost.margin",
+        "pricing.models.per_unit",
+    } <= shown

@@ -232,7 +232,7 @@ RATE = {"stage": "rate", "entity_id": "factory"}
 @pytest.mark.parametrize(
     ("room", "name", "given", "found"),
     [
-        ("cost", "find_last_run", RATE, [49_999]),
+        ("cost/cost", "find_last_run", RATE, [49_999]),
         ("operations", "list_stage_states", {}, [50_000, 49_999]),
     ],
 )
@@ -260,7 +260,7 @@ async def test_engines_of_a_day_are_found_without_reading_the_days_before(
     await open_books(worker)
     since = NOW + timedelta(days=5)
     span = {"since": since, "until": since + timedelta(days=1), "batch_seq": 2**62}
-    query = load_queries("meter")["list_engine_instances"]
+    query = load_queries("energy/meter")["list_engine_instances"]
     plan = await explain(worker, query, generic=generic, **span)
     read = sorted(node["Relation Name"] for node in plan.scans("counter_reading_"))
     assert read == [f"counter_reading_{since + timedelta(days=n):%Y%m%d}" for n in (-1, 0, 1, 2)]

@@ -86,40 +86,57 @@ EVERYONE = ("worker", "finance", "customer")
 ALL_DAYS = set(range(HISTORY.days))
 
 HOT = [
-    Asked("rating", "find_touched_usage", FACTORY | JUST_STORED, 100),
-    Asked("rating", "sum_usage", DUE | {"batch_seq": FINAL}, 900),
-    Asked("rating", "find_charges", DUE, 400),
-    Asked("rating", "find_changed_charges", FACTORY | JUST_STORED, 100),
-    Asked("rating", "sum_charges_to_book", DUE | {"batch_seq": FINAL}, 400),
-    Asked("cost", "find_touched_activity", JUST_STORED, 100),
-    Asked("cost", "find_activity", DUE_WINDOWS, 400),
-    Asked("cost", "find_masks", DUE_WINDOWS, 50),
-    Asked("cost", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
-    Asked("cost", "find_changed_costs", FACTORY | JUST_STORED, 100),
-    Asked("cost", "find_eventful_windows", FACTORY | AN_HOUR, 800),
-    Asked("cost", "sum_costs_to_book", FACTORY | DUE_WINDOWS, 800),
-    Asked("retention", "find_windows_to_fold", JUST_STORED, 100),
+    Asked("pricing/rating", "find_touched_usage", FACTORY | JUST_STORED, 100),
+    Asked("pricing/rating", "sum_usage", DUE | {"batch_seq": FINAL}, 900),
+    Asked("pricing/rating", "find_charges", DUE, 400),
+    Asked("pricing/rating", "find_changed_charges", FACTORY | JUST_STORED, 100),
+    Asked("pricing/rating", "sum_charges_to_book", DUE | {"batch_seq": FINAL}, 400),
+    Asked("cost/cost", "find_touched_activity", JUST_STORED, 100),
+    Asked("cost/cost", "find_activity", DUE_WINDOWS, 400),
+    Asked("cost/cost", "find_masks", DUE_WINDOWS, 50),
+    Asked("cost/cost", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
+    Asked("cost/cost", "find_changed_costs", FACTORY | JUST_STORED, 100),
+    Asked("cost/cost", "find_eventful_windows", FACTORY | AN_HOUR, 800),
+    Asked("cost/cost", "sum_costs_to_book", FACTORY | DUE_WINDOWS, 800),
+    Asked("metering/retention", "find_windows_to_fold", JUST_STORED, 100),
     # A customer's day reaches into the next one by what its first batch brought late.
-    Asked("invoice", "trace_events", line_of(4), 1_600, {4, 5}, EVERYONE),
-    Asked("invoice", "trace_events", line_of(OPEN), 1_900, {OPEN}, EVERYONE, title=" open"),
-    Asked("invoice", "sum_period_charges", line_of(4) | {"subscription_id": "s-7"}, 200),
-    Asked("correction", "find_standing", PLACES, 500, {2, 6}),
-    Asked("retention", "find_standing_places", PLACES, 50),
-    Asked("ingest", "find_batches", BATCHES, 50),
-    Asked("ingest", "find_event_keys", {"source_ids": [2] * len(IDS), "event_ids": IDS}, 1_000),
-    Asked("ingest", "find_highest_ids", {"source_ids": [1, 2]}, 20),
+    Asked("billing/invoice", "trace_events", line_of(4), 1_600, {4, 5}, EVERYONE),
+    Asked("billing/invoice", "trace_events", line_of(OPEN), 1_900, {OPEN}, EVERYONE, title=" open"),
+    Asked("billing/invoice", "sum_period_charges", line_of(4) | {"subscription_id": "s-7"}, 200),
+    Asked("metering/correction", "find_standing", PLACES, 500, {2, 6}),
+    Asked("metering/retention", "find_standing_places", PLACES, 50),
+    Asked("metering/ingest", "find_batches", BATCHES, 50),
     Asked(
-        "suspense", "find_suspended_facts", suspended(0), 15_000, ALL_DAYS, whole={partition(OPEN)}
+        "metering/ingest",
+        "find_event_keys",
+        {"source_ids": [2] * len(IDS), "event_ids": IDS},
+        1_000,
     ),
-    Asked("suspense", "find_suspended_facts", suspended(950), 1_000, {OPEN}, title=" next page"),
-    Asked("margin", "sum_usage", A_DAY, 1_500),
-    Asked("margin", "sum_charges", A_DAY, 800),
-    Asked("margin", "sum_cost_lines", A_DAY, 500),
-    Asked("margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
+    Asked("metering/ingest", "find_highest_ids", {"source_ids": [1, 2]}, 20),
+    Asked(
+        "metering/suspense",
+        "find_suspended_facts",
+        suspended(0),
+        15_000,
+        ALL_DAYS,
+        whole={partition(OPEN)},
+    ),
+    Asked(
+        "metering/suspense",
+        "find_suspended_facts",
+        suspended(950),
+        1_000,
+        {OPEN},
+        title=" next page",
+    ),
+    Asked("cost/margin", "sum_usage", A_DAY, 1_500),
+    Asked("cost/margin", "sum_charges", A_DAY, 800),
+    Asked("cost/margin", "sum_cost_lines", A_DAY, 500),
+    Asked("cost/margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
     Asked("operations", "sum_usage_windows", A_DAY | {"customer_id": None}, 1_000),
     Asked("operations", "sum_usage_windows", A_DAY | {"customer_id": "c-7"}, 1_000),
-    Asked("export", "find_usage", A_DAY, 1_500),
-    Asked("export", "find_priced_usage", A_DAY, 800),
+    Asked("books/export", "find_usage", A_DAY, 1_500),
+    Asked("books/export", "find_priced_usage", A_DAY, 800),
 ]
 
 
@@ -200,7 +217,7 @@ async def test_the_guard_sees_a_table_that_is_read_whole(filled: Database) -> No
 async def test_what_a_line_leads_to_is_what_reading_every_fact_finds(
     filled: Database, day: int
 ) -> None:
-    trace = load_queries("invoice")["trace_events"]
+    trace = load_queries("billing/invoice")["trace_events"]
     found: list[tuple[int, int]] = []
     async with asking(filled, "worker") as connection:
         while True:

@@ -12,7 +12,7 @@ import numpy as np
 from ledger.domain.arrays import Ints, Octets, Words, padded, words_of
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.fact import Reason
-from ledger.domain.metering.ndjson.lines import ITEMS_MAX, is_lines, split_body, too_many_items
+from ledger.domain.metering.lines import ITEMS_MAX, is_lines, split_body, too_many_items
 from ledger.domain.metering.record import Record
 from ledger.wire.columnar import ColumnarBatch, event_at, read_columns
 from ledger.wire.errors import ColumnarError

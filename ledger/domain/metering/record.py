@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from ledger.domain.metering.fact import Fate, Reason
-from ledger.domain.metering.ndjson.lines import items_guessed
+from ledger.domain.metering.lines import items_guessed
 from ledger.domain.metering.target import Target
 from ledger.wire.batch import COLUMNAR, MAX_BATCH_EVENTS, NDJSON, BatchHeader
 

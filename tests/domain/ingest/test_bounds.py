@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.items import split_records
-from ledger.domain.metering.ndjson.lines import ITEMS_MAX, items_guessed, split_body, too_many_items
+from ledger.domain.metering.lines import ITEMS_MAX, items_guessed, split_body, too_many_items
 from ledger.domain.metering.ndjson.scan import count_elements
 from ledger.domain.metering.record import Record
 from ledger.domain.metering.refusals import KEPT_OF_BODY, KEPT_OF_SOURCE, choose_kept

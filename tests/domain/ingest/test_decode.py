@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.domain.metering.fact import Reason
-from ledger.domain.metering.ndjson.lines import split_body
+from ledger.domain.metering.lines import split_body
 from ledger.domain.metering.prepare import Prepared, prepare
 from ledger.domain.metering.record import Record
 from ledger.domain.metering.times import micros, parse_times
