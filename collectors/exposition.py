@@ -21,7 +21,7 @@ _QUOTED_NAME = re.compile(rf"\s*{_TEXT}\s*(,|(?=\}}))")
 _LABEL = re.compile(rf"\s*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_TEXT})\s*=\s*{_TEXT}\s*(,|(?=\}}))")
 _LABELS_END = re.compile(r"\s*\}")
 _VALUE = re.compile(
-    r"\s*([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[Ii]nf|NaN))"
+    r"\s*([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|nan)))"
     r"(?:\s+-?\d+(?:\.\d+)?)?(?:\s+#\s.*)?\s*",
     re.ASCII,
 )
@@ -108,7 +108,10 @@ def _labels(line: str, start: int) -> tuple[Mapping[str, str] | None, int]:
     labels: dict[str, str] = {}
     position = start
     while (label := _LABEL.match(line, position)) is not None:
-        labels[label[1] or _unescaped(label[2])] = _unescaped(label[3])
+        key = label[1] or _unescaped(label[2])
+        if key in labels:
+            return None, position
+        labels[key] = _unescaped(label[3])
         position = label.end()
     end = _LABELS_END.match(line, position)
     return (labels, end.end()) if end is not None else (None, position)

@@ -86,7 +86,7 @@ def read_counters(
         for rule in rules.get(base or "", ()):
             reading = _reading(sample, rule, six_digits=six_digits)
             if reading is not None:
-                series.add(reading)
+                series.add(reading, countable=_countable(sample.value))
     marks = run_marks(exposition.samples, prefixes=prefixes, anchor=anchor)
     return EngineReading(tuple(series.counters.values()), marks, tuple(sorted(series.left_out)))
 
@@ -100,9 +100,9 @@ class _Series:
     )
     left_out: set[str] = field(default_factory=set)
 
-    def add(self, reading: CounterReading) -> None:
+    def add(self, reading: CounterReading, *, countable: bool) -> None:
         labels = tuple(sorted(reading.labels.items()))
-        why = _unfit(labels)
+        why = _unfit(labels) if countable else f"{reading.value} is no count"
         known = self.counters.get((reading.name, labels))
         if why is None and known is not None and Decimal(known.value) != Decimal(reading.value):
             # Nobody can say which of the two counts; the next scrape may have one.
@@ -160,8 +160,6 @@ def run_marks(samples: Iterable[Sample], *, prefixes: tuple[str, ...], anchor: s
 def _reading(sample: Sample, rule: Rule, *, six_digits: bool) -> CounterReading | None:
     if any(sample.labels.get(key) != wanted for key, wanted in rule.where.items()):
         return None
-    if not _countable(sample.value):
-        return None
     labels = {
         rule.rename.get(key, key): value
         for key, value in sample.labels.items()
@@ -183,6 +181,8 @@ def _countable(text: str) -> bool:
 
 def _inexact(text: str, *, six_digits: bool) -> bool:
     """Whether a double, or a printer of six digits, may have rounded the count."""
+    if not _countable(text):
+        return False
     return Decimal(text) > EXACT_INTEGER_MAX or (six_digits and "e" in text.lower())
 
 

@@ -1,13 +1,18 @@
 """An Anthropic `usage` object to disjoint token leaves: input excludes cache reads and writes.
 
 In a stream each object is cumulative: pass the last one seen, merged over the one of message_start.
+An answer of several turns of the model lists them as `iterations`; what one of them compacted is
+in none of the totals beside them, so that the turns are what counts.
 """
 
+from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
     RawUsage,
     UsageBody,
     body,
+    checked,
     count,
+    counts_at,
     details,
     needed,
     rest,
@@ -15,21 +20,61 @@ from collectors.gateways.fields import (
     writes,
 )
 
-_KNOWN = frozenset(
-    {
-        "input_tokens",
-        "output_tokens",
-        "cache_read_input_tokens",
-        "cache_creation_input_tokens",
-    }
+_TURNS = "iterations"
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
 )
+_LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+_TOOLS = {"web_search_requests": "web_search.requests", "web_fetch_requests": "web_fetch.requests"}
+_THINKING = "thinking_tokens"
+# Objects that are read, and what is read in them.
+_OBJECTS = {
+    "cache_creation": frozenset(_LIFETIMES),
+    "server_tool_use": frozenset(_TOOLS),
+    "output_tokens_details": frozenset({_THINKING}),
+}
+_KNOWN = frozenset((*_COUNTS, *_OBJECTS))
 
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
+    usage = _turns_summed(checked(usage))
     result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
-    other = _other(details(usage, "server_tool_use")) | unread(usage, _KNOWN)
+    other = _other(details(usage, "server_tool_use")) | _unread(usage)
     return {**result, "other": other} if other else result
+
+
+def _turns_summed(usage: RawUsage) -> RawUsage:
+    """The usage with the sums of its turns for its counts; refuses turns of several models."""
+    turns = [checked(turn) for turn in usage.get(_TURNS) or ()]
+    if not turns:
+        return usage
+    models = {turn["model"] for turn in turns if turn.get("model") is not None}
+    if len(models) > 1:
+        named = ", ".join(sorted(map(str, models)))
+        raise GatewayUsageError(f"usage.{_TURNS}: of {named}; send an event for each model")
+    counts = _sums(turns, _COUNTS)
+    for name, tokens in counts_at(usage, _COUNTS).items():
+        if tokens is not None and tokens > (counts.get(name) or 0):
+            raise GatewayUsageError(
+                f"usage.{_TURNS}: their {name} add up to {counts.get(name)}, less than the"
+                f" {tokens} beside them; send every turn"
+            )
+    splits = _sums([details(turn, "cache_creation") for turn in turns], _LIFETIMES)
+    return {**usage, **counts, "cache_creation": splits}
+
+
+def _sums(parts: list[RawUsage], names: tuple[str, ...]) -> dict[str, int]:
+    """What the parts add up to, of the names that any of them gives."""
+    found: dict[str, int] = {}
+    for part in parts:
+        for name, number in counts_at(part, names).items():
+            if number is not None:
+                found[name] = found.get(name, 0) + number
+    return found
 
 
 def _input(usage: RawUsage) -> UsageBody:
@@ -43,14 +88,17 @@ def _input(usage: RawUsage) -> UsageBody:
 
 def _output(usage: RawUsage) -> UsageBody:
     total = needed(usage, "output_tokens")
-    thinking = count(details(usage, "output_tokens_details"), "thinking_tokens")
+    thinking = count(details(usage, "output_tokens_details"), _THINKING)
     return {"visible": rest(total, (thinking,), name="output_tokens"), "reasoning": thinking}
 
 
 def _other(tools: RawUsage) -> dict[str, int]:
-    names = {
-        "web_search_requests": "web_search.requests",
-        "web_fetch_requests": "web_fetch.requests",
-    }
-    counts = {ours: count(tools, theirs) for theirs, ours in names.items()}
+    counts = {ours: count(tools, theirs) for theirs, ours in _TOOLS.items()}
     return {name: number for name, number in counts.items() if number}
+
+
+def _unread(usage: RawUsage) -> dict[str, int]:
+    found = unread(usage, _KNOWN)
+    for name, known in _OBJECTS.items():
+        found |= unread(details(usage, name), known, within=f"unread.{name}")
+    return found

@@ -21,12 +21,11 @@ def count(usage: RawUsage, name: str) -> int | None:
 
 
 def needed(usage: RawUsage, *names: str) -> int:
-    """The first of these counts that is there."""
-    for name in names:
-        value = count(usage, name)
-        if value is not None:
-            return value
-    raise GatewayUsageError(f"usage.{names[0]}: missing; ask the server for final usage")
+    """The count that is under these names, all of which mean the same."""
+    value = agreed(names[0], counts_at(usage, names))
+    if value is None:
+        raise GatewayUsageError(f"usage.{names[0]}: missing; ask the server for final usage")
+    return value
 
 
 def agreed(name: str, found: Mapping[str, int | None]) -> int | None:
@@ -47,25 +46,48 @@ def counts_at(usage: RawUsage, names: Iterable[str]) -> dict[str, int | None]:
     return {name: count(usage, name) for name in names}
 
 
-def unread(usage: RawUsage, known: frozenset[str]) -> dict[str, int]:
-    """Counts above zero under names that nobody reads here, so that none is passed over."""
-    return {
-        f"unread.{name}"[:NAME_MAX]: value
-        for name, value in usage.items()
-        if name not in known
-        and isinstance(value, int)
-        and not isinstance(value, bool)
-        and value > 0
-    }
+def checked(usage: object) -> RawUsage:
+    """A usage object as it came; refuses an answer without one, as of a broken stream."""
+    if not isinstance(usage, Mapping):
+        raise GatewayUsageError(f"usage: found {usage!r}; ask the server for final usage")
+    return usage
+
+
+def unread(usage: RawUsage, known: frozenset[str], *, within: str = "unread") -> dict[str, int]:
+    """Counts above zero under names that nobody reads here, so that none is passed over.
+
+    What stands in objects that nobody reads is named with them, joined by dots.
+    """
+    found: dict[str, int] = {}
+    for name, value in usage.items():
+        if name in known:
+            continue
+        if isinstance(value, Mapping):
+            found |= unread(value, frozenset(), within=f"{within}.{name}")
+        elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            found[f"{within}.{name}"[:NAME_MAX]] = value
+    return found
 
 
 def details(usage: RawUsage, *names: str) -> RawUsage:
-    """The first of these nested objects that is there, else an empty one."""
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, Mapping):
-            return value
-    return {}
+    """What the nested objects of these names say, as one; refuses what is no object.
+
+    Relays fill several of them: a count that two give has to be one.
+    """
+    there = {name: usage[name] for name in names if usage.get(name) is not None}
+    for name, value in there.items():
+        if not isinstance(value, Mapping):
+            raise GatewayUsageError(f"usage.{name}: found {value!r}; send an object of counts")
+    keys = dict.fromkeys(key for value in there.values() for key in value)
+    return {key: _said_once(key, there) for key in keys}
+
+
+def _said_once(key: str, there: Mapping[str, RawUsage]) -> Any:
+    said = {f"{name}.{key}": value[key] for name, value in there.items() if key in value}
+    given = [value for value in said.values() if value is not None]
+    if len(given) > 1 and all(isinstance(value, int) for value in given):
+        return agreed(key, counts_at(said, said))
+    return next(iter(given), None)
 
 
 def rest(total: int, known: tuple[int | None, ...], *, name: str) -> int:

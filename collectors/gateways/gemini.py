@@ -1,29 +1,51 @@
 """Gemini's `usageMetadata` to disjoint token leaves: thoughts stand beside the candidates.
 
 The prompt contains what was cached; what a tool put into the prompt stands beside it. The total is
-prompt + tool use + candidates + thoughts, and is held to that.
+prompt + tool use + candidates + thoughts, and is held to that; where it says that a server counts
+thoughts among the candidates, they are taken out of them.
 """
 
 from collectors.errors import GatewayUsageError
-from collectors.gateways.fields import RawUsage, UsageBody, body, count, needed, rest, unread
+from collectors.gateways.fields import (
+    RawUsage,
+    UsageBody,
+    agreed,
+    body,
+    checked,
+    count,
+    counts_at,
+    needed,
+    rest,
+    unread,
+)
 
 _TOTAL = "totalTokenCount"
+# Of an answer, and of a live session.
+_ANSWER = ("candidatesTokenCount", "responseTokenCount")
 _KNOWN = frozenset(
     {
         "promptTokenCount",
         "cachedContentTokenCount",
         "toolUsePromptTokenCount",
-        "candidatesTokenCount",
+        *_ANSWER,
         "thoughtsTokenCount",
         _TOTAL,
     }
 )
-_MODALITIES = {"promptTokensDetails": "input", "candidatesTokensDetails": "output"}
+_MODALITIES = {
+    "promptTokensDetails": "input",
+    "toolUsePromptTokensDetails": "input",
+    "candidatesTokensDetails": "output",
+    "responseTokensDetails": "output",
+}
 
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
-    result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
+    usage = checked(usage)
+    inputs = _input(usage)
+    outputs = _output(usage, sum(tokens for tokens in inputs.values() if tokens is not None))
+    result = body(input_leaves=inputs, output_leaves=outputs, complete=complete)
     _check_total(usage, result)
     added = {"modality": _modalities(usage), "other": unread(usage, _KNOWN)}
     return result | {name: counts for name, counts in added.items() if counts}
@@ -42,11 +64,12 @@ def _input(usage: RawUsage) -> UsageBody:
     return leaves | ({"tool_use": tools} if tools is not None else {})
 
 
-def _output(usage: RawUsage) -> UsageBody:
-    return {
-        "visible": count(usage, "candidatesTokenCount") or 0,
-        "reasoning": count(usage, "thoughtsTokenCount") or 0,
-    }
+def _output(usage: RawUsage, input_total: int) -> UsageBody:
+    answer = agreed("candidates", counts_at(usage, _ANSWER)) or 0
+    thoughts = count(usage, "thoughtsTokenCount") or 0
+    inside = thoughts and count(usage, _TOTAL) == input_total + answer
+    visible = rest(answer, (thoughts,), name=_ANSWER[0]) if inside else answer
+    return {"visible": visible, "reasoning": thoughts}
 
 
 def _check_total(usage: RawUsage, read: UsageBody) -> None:
@@ -60,8 +83,9 @@ def _check_total(usage: RawUsage, read: UsageBody) -> None:
 def _modalities(usage: RawUsage) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, side in _MODALITIES.items():
-        for one in usage.get(name) or ():
+        for one in map(checked, usage.get(name) or ()):
             tokens = count(one, "tokenCount")
             if tokens is not None:
-                found[f"{side}.{str(one.get('modality', 'unspecified')).lower()}"] = tokens
+                kind = f"{side}.{str(one.get('modality', 'unspecified')).lower()}"
+                found[kind] = found.get(kind, 0) + tokens
     return found

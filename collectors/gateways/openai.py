@@ -15,6 +15,7 @@ from collectors.gateways.fields import (
     UsageBody,
     agreed,
     body,
+    checked,
     count,
     counts_at,
     details,
@@ -35,21 +36,29 @@ _CACHED = (*_CACHED_INSIDE, "cached_input_tokens", "prompt_cache_hit_tokens")
 _MISSED = "prompt_cache_miss_tokens"
 # SGLang has reasoning at the top, Codex under a name of its own.
 _REASONING = ("reasoning_tokens", "reasoning_output_tokens")
-_TOTALS = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens")
-_KNOWN = frozenset((*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, _MISSED))
+_INPUT_TOTALS = ("prompt_tokens", "input_tokens")
+_OUTPUT_TOTALS = ("completion_tokens", "output_tokens")
+_TOTALS = (*_INPUT_TOTALS, *_OUTPUT_TOTALS, "total_tokens")
+_OBJECTS = (*_INPUT_DETAILS, *_OUTPUT_DETAILS, *_LIFETIMES)
+_KNOWN = frozenset((*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, _MISSED, *_OBJECTS))
+# Names of Anthropic's, whose `input_tokens` leaves out what was cached.
+_BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens")
+# Realtime splits what was cached by modality.
+_CACHED_DETAILS = "cached_tokens_details"
 _MODALITIES: Mapping[str, str] = MappingProxyType(
     {"text_tokens": "text", "audio_tokens": "audio", "image_tokens": "image"}
 )
 _KNOWN_INSIDE = frozenset(
     (
-        *(*_CACHED_INSIDE, *_WRITTEN_INSIDE, *_REASONING, *_MODALITIES),
-        *("accepted_prediction_tokens", "rejected_prediction_tokens"),
+        *(*_CACHED_INSIDE, *_WRITTEN_INSIDE, *_REASONING, *_MODALITIES, *_LIFETIMES),
+        *(_CACHED_DETAILS, "accepted_prediction_tokens", "rejected_prediction_tokens"),
     )
 )
 
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
+    usage = checked(usage)
     inputs, outputs = details(usage, *_INPUT_DETAILS), details(usage, *_OUTPUT_DETAILS)
     result = body(
         input_leaves=_input(usage, inputs), output_leaves=_output(usage, outputs), complete=complete
@@ -61,8 +70,11 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 
 
 def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
-    total = needed(usage, "prompt_tokens", "input_tokens")
+    total = needed(usage, *_INPUT_TOTALS)
+    _check_form(usage)
     cached = agreed("cached tokens", _places(usage, _CACHED, inner, _CACHED_INSIDE))
+    if not cached:
+        cached = agreed("cached", {"": cached, "_": _summed(details(inner, _CACHED_DETAILS))})
     written = agreed("cache writes", _places(usage, _WRITTEN_INSIDE, inner, _WRITTEN_INSIDE))
     _check_missed(usage, total, cached)
     if written is None and cached is not None:
@@ -89,9 +101,12 @@ def _output(usage: RawUsage, inner: RawUsage) -> UsageBody:
 
 def _output_total(usage: RawUsage, reasoning: int | None) -> int:
     """Output with reasoning inside; the grand total tells servers that count it beside (xAI)."""
-    prompt = needed(usage, "prompt_tokens", "input_tokens")
-    output = needed(usage, "completion_tokens", "output_tokens")
-    total = count(usage, "total_tokens") or prompt + output
+    prompt, grand = needed(usage, *_INPUT_TOTALS), count(usage, "total_tokens")
+    if grand == prompt and all(usage.get(name) is None for name in _OUTPUT_TOTALS):
+        # Embeddings and reranking have no output, and say nothing of it.
+        return 0
+    output = needed(usage, *_OUTPUT_TOTALS)
+    total = grand or prompt + output
     beside = total - prompt - output
     if beside and beside != reasoning:
         raise GatewayUsageError(
@@ -99,6 +114,23 @@ def _output_total(usage: RawUsage, reasoning: int | None) -> int:
             "say what the rest is"
         )
     return output + beside
+
+
+def _check_form(usage: RawUsage) -> None:
+    """Refuse Anthropic's form under OpenAI's name: its cached tokens lie beside the input."""
+    if usage.get("prompt_tokens") is not None or not any(counts_at(usage, _BESIDE).values()):
+        return
+    made = needed(usage, *_INPUT_TOTALS) + needed(usage, *_OUTPUT_TOTALS)
+    if count(usage, "total_tokens") != made:
+        raise GatewayUsageError(
+            "usage.input_tokens: beside cache_read_input_tokens or cache_creation_input_tokens it"
+            " leaves out what was cached; read it as anthropic"
+        )
+
+
+def _summed(parts: RawUsage) -> int | None:
+    known = [number for number in counts_at(parts, _MODALITIES).values() if number is not None]
+    return sum(known) if known else None
 
 
 def _check_missed(usage: RawUsage, total: int, cached: int | None) -> None:

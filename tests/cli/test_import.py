@@ -134,7 +134,8 @@ def test_a_rate_that_was_not_quoted_is_skipped_and_one_that_is_no_number_is_not(
     path.write_text("d,r\n2024-03-28,1.08\n2024-03-29,N/A\n2024-03-30,\n2024-04-02,x\n")
     said = command.refusal("import", "fx", path, *shape, "--set", "quote=USD")
     assert "line 5: rate: found 'x'" in said
-    path.write_text("d,r\n2024-03-28,1.08\n2024-03-29,N/A\n2024-03-30,\n")
+    unquoted = "2024-03-29,N/A\n2024-03-30,\n2024-03-31,-\n2024-04-01,NaN\n"
+    path.write_text(f"d,r\n2024-03-28,1.08\n{unquoted}")
     done = command.json("import", "fx", path, *shape, "--set", "quote=USD")
-    assert done == {"kind": "fx", "rows": 3, "entered": 1, "skipped": 2}
+    assert done == {"kind": "fx", "rows": 5, "entered": 1, "skipped": 4}
     assert "has no column JPY" in command.refusal("import", "fx", path, *shape, "--quotes", "JPY")

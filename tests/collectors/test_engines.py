@@ -109,8 +109,20 @@ def test_what_is_absent_stays_absent_and_what_is_no_count_is_left_out() -> None:
     )
     reading = read("vllm", text)
     assert [counter.name for counter in reading.counters] == ["prompt_tokens"]
+    assert reading.left_out == (
+        "vllm:generation_tokens_total{}: NaN is no count",
+        "vllm:num_preemptions{}: -1 is no count",
+    )
     assert reading.marks.run_id("pod") == "pod@-+-"
     assert reading.marks.started_at() is None
+
+
+@pytest.mark.parametrize("value", ["nan", "+Inf", "-inf", "-5", "1e400", "9223372036854775794"])
+def test_a_value_that_no_counter_has_costs_its_series_and_is_named(value: str) -> None:
+    reading = read("vllm", f"{SERIES}}} {value}\nvllm:generation_tokens_total 7\n")
+    assert [counter.value for counter in reading.counters] == ["7"]
+    (said,) = reading.left_out
+    assert said.endswith(f": {value} is no count")
 
 
 def test_a_series_made_later_does_not_start_a_new_run() -> None:

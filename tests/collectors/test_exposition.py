@@ -59,6 +59,8 @@ def test_blanks_and_quotes_stand_where_the_format_lets_them(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        'm{a="1",a="2"} 5',
+        'm{a="1","a"="1"} 5',
         '{x="1"} 1',
         "{} 1",
         'a{"b"} 1',

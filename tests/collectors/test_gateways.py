@@ -77,6 +77,20 @@ def test_openai_leaves_always_add_up_to_the_totals(
             "cached_tokens": 2,
             "prompt_tokens_details": {"cached_tokens": 3},
         },
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 1,
+            "prompt_tokens_details": {"cached_tokens": 2},
+            "input_tokens_details": {"cached_tokens": 3},
+        },
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 1,
+            "prompt_tokens_details": [{"cached_tokens": 2}],
+        },
+        {"prompt_tokens": 5, "completion_tokens": 1, "input_tokens": 7},
+        {"prompt_tokens": 5, "total_tokens": 7},
+        {"input_tokens": 30, "output_tokens": 1, "cache_read_input_tokens": 12},
     ],
 )
 def test_a_usage_object_that_contradicts_itself_is_refused(raw: dict[str, Any]) -> None:
@@ -100,6 +114,42 @@ def test_anthropic_writes_are_all_counted_whatever_the_split_says(
         }
     )
     assert usage["input_total"] == 1 + plain + five + hour
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("usage", [None, [], "", 5])
+def test_an_answer_without_a_usage_object_is_refused(gateway: str, usage: Any) -> None:
+    with pytest.raises(GatewayUsageError, match="ask the server for final usage"):
+        GATEWAYS[gateway](usage)
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ([{"model": "m"}, {"model": "n"}], "of m, n"),
+        ([{"input_tokens": 1, "output_tokens": 9}], "less than the 5 beside them"),
+        ([None], "found None"),
+    ],
+)
+def test_turns_that_are_not_all_of_one_model_are_refused(turns: list[Any], said: str) -> None:
+    with pytest.raises(GatewayUsageError, match=said):
+        GATEWAYS["anthropic"]({"input_tokens": 5, "output_tokens": 1, "iterations": turns})
+
+
+def test_a_modality_of_gemini_given_in_parts_is_their_sum() -> None:
+    parts = [{"modality": "TEXT", "tokenCount": 4}, {"modality": "TEXT", "tokenCount": 6}]
+    raw = {"promptTokenCount": 10, "promptTokensDetails": parts}
+    assert GATEWAYS["gemini"](raw)["modality"] == {"input.text": 10}
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_counter_in_an_object_that_nobody_reads_is_handed_on_by_its_name(gateway: str) -> None:
+    raw = {
+        **{"input_tokens": 5, "output_tokens": 1},
+        **{"promptTokenCount": 5, "candidatesTokenCount": 1},
+        "cache": {"read": {"tokens": 3}, "ratio": 0.5},
+    }
+    assert GATEWAYS[gateway](raw)["other"]["unread.cache.read.tokens"] == 3
 
 
 def test_a_total_of_gemini_that_its_parts_do_not_make_is_refused() -> None:

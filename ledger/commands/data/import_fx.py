@@ -13,8 +13,8 @@ from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.reference.enter import enter_fx_rates
 from ledger.wire.inputs import FxRate, NewFxRates
 
-# What publishers write where a currency was not quoted that day.
-NOT_QUOTED = frozenset({"N/A", "ND", "", None})
+# What publishers write where a currency was not quoted that day, in small letters.
+NOT_QUOTED = frozenset({"n/a", "na", "nd", "nan", "null", "-", ".", ""})
 
 
 @click.command("fx")
@@ -43,8 +43,8 @@ def fx(
 ) -> None:
     """Enter exchange rates: one base costs rate quote on a day, says a source.
 
-    A cell that says N/A, or nothing, is skipped and counted. A report takes the last rate published
-    on or before the day of the usage.
+    A cell that says N/A, NaN, a dash or nothing is skipped and counted. A report takes the last
+    rate published on or before the day of the usage.
     """
     rows = select_rows(file, delimiter=delimiter, where=where)
     columns = pairs(mapped, "--map")
@@ -54,7 +54,7 @@ def fx(
         rows = _one_pair_a_row(rows, columns, currencies)
         columns = {}
     rate_column = columns.get("rate", "rate")
-    quoted = [row for row in rows if row.cells.get(rate_column, "missing") not in NOT_QUOTED]
+    quoted = [row for row in rows if _is_quoted(row.cells.get(rate_column, "missing"))]
     models = read_models(file, quoted, FxRate, mapped=columns, fixed=pairs(fixed, "--set"))
     author = author_of(reason or f"import of {file.name}")
     rates = tuple(rate for _, rate in models if isinstance(rate, FxRate))
@@ -64,6 +64,10 @@ def fx(
         written = database.run(lambda c: enter_fx_rates(c, new, author, replace=replace))
     skipped = len(rows) - len(quoted)
     report("fx", read=len(rows), written=written, as_json=as_json, skipped=skipped)
+
+
+def _is_quoted(cell: object) -> bool:
+    return cell is not None and str(cell).casefold() not in NOT_QUOTED
 
 
 def _one_pair_a_row(
