@@ -18,13 +18,13 @@ def moments(*seconds: int) -> list[datetime]:
 
 
 @st.composite
-def streams(draw: st.DrawFn, least: int = 1) -> list[EnergyReading]:
+def streams(draw: st.DrawFn, least: int = 1_000) -> list[EnergyReading]:
     readings, second, energy = [], 0, draw(st.integers(0, 10**12))
     for _ in range(draw(st.integers(2, 30))):
         readings.append(at(second, energy))
         elapsed = draw(st.integers(1, 50))
         second += elapsed
-        energy += draw(st.integers(least, 700_000 * elapsed))
+        energy += draw(st.integers(least * elapsed, 700_000 * elapsed))
     return readings
 
 
@@ -47,9 +47,9 @@ def test_order_and_repetition_change_nothing(readings: list[EnergyReading], rng:
 
 
 def test_a_reset_is_never_subtracted_across_and_its_gap_is_estimated() -> None:
-    found = spans([at(0, 5_000_000), at(10, 5_003_000), at(40, 700, "b"), at(50, 1_700, "b")])
+    found = spans([at(0, 5_000_000), at(10, 5_030_000), at(40, 700, "b"), at(50, 90_700, "b")])
     (energy,) = energy_between(found, moments(0, 50))
-    assert (energy.metered_mj, energy.estimated_mj) == (3_000 + 1_000, 700)
+    assert (energy.metered_mj, energy.estimated_mj) == (30_000 + 90_000, 700)
     assert findings(found) == ["counter_reset"]
 
 
@@ -59,8 +59,8 @@ def test_a_fall_inside_an_epoch_is_an_unnoticed_reset() -> None:
 
 
 def test_a_long_gap_is_estimated_and_keeps_its_energy() -> None:
-    (span,) = spans([at(0, 0), at(61, 6_100)])
-    assert (span.energy_mj, span.metered, span.finding) == (6_100, False, "gap")
+    (span,) = spans([at(0, 0), at(61, 610_000)])
+    assert (span.energy_mj, span.metered, span.finding) == (610_000, False, "gap")
 
 
 def test_a_jump_above_the_power_limit_is_reported_and_not_booked() -> None:
@@ -69,9 +69,9 @@ def test_a_jump_above_the_power_limit_is_reported_and_not_booked() -> None:
 
 
 def test_of_a_suspect_stretch_nothing_is_known() -> None:
-    found = spans([at(0, 0), at(10, 9_000_000), at(20, 9_001_000)], power_limit_mw=700_000)
+    found = spans([at(0, 0), at(10, 9_000_000), at(20, 9_100_000)], power_limit_mw=700_000)
     (energy,) = energy_between(found, moments(0, 20))
-    assert (energy.total_mj, energy.covered_us) == (1_000, 10_000_000)
+    assert (energy.total_mj, energy.covered_us) == (100_000, 10_000_000)
 
 
 def test_a_new_name_for_an_old_counter_does_not_book_its_whole_life() -> None:
@@ -93,6 +93,57 @@ def test_a_whole_step_of_the_counter_may_fall_between_two_close_readings() -> No
 
 
 def test_outside_the_readings_nothing_is_known() -> None:
-    before, inside = energy_between(spans([at(100, 0), at(110, 50)]), moments(0, 90, 120))
+    before, inside = energy_between(spans([at(100, 0), at(110, 50_000)]), moments(0, 90, 120))
     assert (before.total_mj, before.covered_us) == (0, 0)
-    assert (inside.total_mj, inside.covered_us) == (50, 10_000_000)
+    assert (inside.total_mj, inside.covered_us) == (50_000, 10_000_000)
+
+
+def test_a_counter_of_joules_is_no_counter_of_millijoules() -> None:
+    watts = 300
+    millijoules = [at(s, 7_000_000_000 + watts * 1_000 * s) for s in range(0, 60, 10)]
+    joules = [at(s, 7_000_000 + watts * s) for s in range(60, 4_000, 10)]
+    found = spans(millijoules + joules)
+    (energy,) = energy_between(found, moments(0, 4_000))
+    assert energy.metered_mj == 50 * watts * 1_000
+    assert energy.covered_us == 50_000_000
+    assert energy.estimated_mj == 3_930 * watts
+    assert findings(found) == ["counter_too_slow", "unit_changed"]
+
+
+@given(st.integers(0, 10**12), st.integers(1, 1_000), st.integers(2, 3_600))
+def test_slower_than_any_board_is_not_measured(lived: int, power_mw: int, seconds: int) -> None:
+    grown = power_mw * seconds
+    (span,) = spans([at(0, lived), at(seconds, lived + grown)])
+    assert (span.energy_mj, span.metered) == (grown, power_mw == 1_000 and seconds <= 60)
+    assert span.known == (power_mw == 1_000)
+
+
+@given(
+    st.lists(st.integers(20_000, 700_000), min_size=8, max_size=40),
+    st.integers(0, 10**12),
+    st.integers(1, 2),
+    st.integers(701_000, 4_000_000),
+    st.data(),
+)
+def test_readings_too_high_are_left_out_and_the_counter_runs_on(
+    load_mw: list[int], lived: int, wrong: int, leap: int, data: st.DataObject
+) -> None:
+    shown = [lived + sum(load_mw[:second]) for second in range(len(load_mw) + 1)]
+    place = data.draw(st.integers(2, len(shown) - wrong - 3))
+    readings = [at(second, energy) for second, energy in enumerate(shown)]
+    high = shown[place + wrong - 1] + leap
+    readings[place : place + wrong] = [at(place + n, high + n) for n in range(wrong)]
+    (energy,) = energy_between(spans(readings), moments(-10, 100))
+    assert energy.total_mj <= shown[-1] - shown[0]
+
+
+def test_a_reading_too_high_for_the_next_adds_no_energy() -> None:
+    steady = [at(s, 300_000 * s) for s in range(0, 900, 10)]
+    steady[31] = at(310, 300_000 * 310 + 40_000_000, "b")
+    found = spans(steady)
+    (energy,) = energy_between(found, moments(0, 890))
+    assert (energy.metered_mj + energy.estimated_mj, energy.covered_us) == (
+        267_000_000,
+        890_000_000,
+    )
+    assert findings(found) == ["readings_disagree"]

@@ -30,6 +30,8 @@ OPEN_COURSES = 8
 # By no more than this the clocks of two collectors of one board differ.
 SKEW = timedelta(seconds=10)
 STEP_BACK_READINGS = 3
+# So many readings in a row may be too high and yet be a glitch.
+GLITCH_READINGS = 2
 PACE_READINGS = 10
 
 
@@ -90,11 +92,10 @@ def find_courses(
     readings: Iterable[EnergyReading], board: Board
 ) -> tuple[list[Course], list[EnergyReading]]:
     """The courses of a board in time order, and the readings that fit into none of them."""
-    grown = _grow(sorted(readings, key=_by_time), board)
+    grown, left_out = _rejoined(_grow(sorted(readings, key=_by_time), board), board)
     if len(grown) < 2:
-        return grown, []
+        return grown, left_out
     kept: list[Course] = []
-    left_out: list[EnergyReading] = []
     for course in sorted(grown, key=_longest_first):
         if any(steps_back(k, course) or steps_back(course, k) for k in kept):
             kept.append(course)
@@ -141,6 +142,39 @@ def _grow(ordered: Sequence[EnergyReading], board: Board) -> list[Course]:
             growing.remove(stale)
             closed.append(stale.course)
     return closed + [one.course for one in growing]
+
+
+def _rejoined(grown: Iterable[Course], board: Board) -> tuple[list[Course], list[EnergyReading]]:
+    """Courses whole again that readings too high had broken off, and those readings.
+
+    Without them the counter ran on, and what they showed beyond it was never used.
+    """
+    whole: list[Course] = []
+    left_out: list[EnergyReading] = []
+    for course in sorted(grown, key=lambda one: _by_time(one[0])):
+        ended = [one for one in whole if one[-1].sampled_at < course[0].sampled_at]
+        before = max(ended, key=lambda one: one[-1].sampled_at, default=course)
+        above = _readings_above(before, course, board)
+        if above:
+            left_out += before[-above:]
+            before[-above:] = course
+        else:
+            whole.append(course)
+    return whole, left_out
+
+
+def _readings_above(before: Course, after: Course, board: Board) -> int:
+    """How many readings at the end of a course keep the one after it from running on; 0: more."""
+    first = after[0]
+    for above in range(1, min(len(before), len(after), GLITCH_READINGS + 1)):
+        last, leap = before[-1 - above], before[-above]
+        of_one_source = {one.source for one in before[-1 - above :]} == {first.source}
+        # At its own pace it got there by itself: what fell after that is another counter.
+        paced = paced_mj(before[:-above], leap.sampled_at - last.sampled_at)
+        leaps = leap.energy_mj - last.energy_mj > 2 * paced and leap.energy_mj > first.energy_mj
+        if of_one_source and leaps and runs_on([last, first], board):
+            return above
+    return 0
 
 
 @dataclass(slots=True)

@@ -27,10 +27,14 @@ JUMP = "counter_jump"
 FROZEN = "counter_frozen"
 DISAGREES = "power_disagrees"
 LEFT_OUT = "readings_disagree"
+TOO_SLOW = "counter_too_slow"
+UNIT = "unit_changed"
 # Power is an instant's or a second's, energy a stretch's: only what no load explains is a fault.
 POWER_FACTOR = 20
 POWER_CHECK_FROM = timedelta(seconds=1)
-_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT})
+# No board that runs draws less than this. A counter that says so counts joules or stands still.
+POWER_FLOOR_MW = 1_000
+_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ def _step(one: EnergyReading, other: EnergyReading, max_gap: timedelta, *, borde
     if against is not None:
         # Of two that contradict each other the lesser is all that is sure.
         return _span(one, other, min(energy, against), finding=DISAGREES)
+    if _too_slow(one, other, energy):
+        return _span(one, other, energy, finding=TOO_SLOW)
     if border:
         return _span(one, other, energy, finding="epoch_changed")
     metered = one.quality == "good" and other.quality == "good" and not long
@@ -143,6 +149,13 @@ def _against_power(one: EnergyReading, other: EnergyReading, energy_mj: int) -> 
     least, most = low * elapsed_us // 1_000_000, high * elapsed_us // 1_000_000
     too_little, too_much = energy_mj * POWER_FACTOR < least, energy_mj > most * POWER_FACTOR
     return most if (too_little or too_much) and most else None
+
+
+def _too_slow(one: EnergyReading, other: EnergyReading, energy_mj: int) -> bool:
+    elapsed = other.sampled_at - one.sampled_at
+    return elapsed > POWER_CHECK_FROM and 0 < energy_mj * 1_000_000 < POWER_FLOOR_MW * (
+        elapsed // timedelta(microseconds=1)
+    )
 
 
 def _frozen(course: Course, max_gap: timedelta) -> set[int]:
@@ -181,6 +194,9 @@ def _border(before: Course, after: Course, board: Board) -> Span:
     if is_behind(before, after):
         # A young counter that began again, or clocks that differ: nothing is sure to be new.
         return _span(one, other, 0, finding=LEFT_OUT)
+    if abs(one.energy_mj - other.energy_mj * 1_000) * 100 <= one.energy_mj:
+        # Millijoules became joules: what the counter shows is not what was used since a reset.
+        return _span(one, other, 0, finding=UNIT)
     energy, finding = (grown, "epoch_changed") if grown >= 0 else (other.energy_mj, "counter_reset")
     if not board.can_draw(energy, one.sampled_at, other.sampled_at):
         return _span(one, other, 0, finding=JUMP)
