@@ -1,7 +1,8 @@
 """Options that several commands take, each read one way and refused in one line."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -9,6 +10,7 @@ PORT = click.IntRange(0, 65_535)
 FILE: click.Path[Path] = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
 # Row ids are bigints of the database.
 ROW_ID = click.IntRange(0, 2**63 - 1)
+Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMED = {
     "\\t": "\t",
     "tab": "\t",
@@ -43,4 +45,21 @@ delimiter_option = click.option(
     default=",",
     show_default=True,
     help="Between cells of CSV: a character, or tab.",
+)
+
+
+def row_options(command: Command) -> Command:
+    """Give a command that enters rows its file, and what says which of its cells are meant."""
+    for option in reversed(_ROWS):
+        command = option(command)
+    return command
+
+
+_ROWS = (
+    click.argument("file", type=FILE),
+    click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read."),
+    click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row."),
+    click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows."),
+    delimiter_option,
+    click.option("--reason", help="Kept with what is entered; by default the file's name."),
 )

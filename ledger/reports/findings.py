@@ -84,15 +84,15 @@ def _explained(gap: Gap, came: Mapping[str, int], reasons: Mapping[str, Sequence
 
 
 def to_json(found: Sequence[MeterFinding]) -> list[dict[str, Any]]:
-    """Every finding; times in UTC."""
+    """Every finding."""
     return [
         {
             "gpu_uuid": each.gpu_uuid,
             "reason": each.reason,
             "meaning": each.meaning,
             "windows": each.windows,
-            "first_window": each.first_window.isoformat(),
-            "last_window": each.last_window.isoformat(),
+            "first_window": each.first_window,
+            "last_window": each.last_window,
         }
         for each in found
     ]

@@ -55,9 +55,10 @@ async def insert_manual_write(
     )
 
 
-async def count_manual_writes(connection: Connection, request_id: str) -> int:
-    """How many writes by hand one request made."""
-    return int(await PARTIES["count_manual_writes"].value(connection, request_id=request_id))
+async def count_manual_writes(connection: Connection, request_id: str) -> dict[str, int]:
+    """How many writes by hand one request made, by what they did, the first first."""
+    rows = await PARTIES["count_manual_writes"].rows(connection, request_id=request_id)
+    return {row[0]: row[1] for row in rows}
 
 
 async def find_entity(connection: Connection, entity_id: str) -> asyncpg.Record | None:

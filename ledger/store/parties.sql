@@ -4,8 +4,8 @@ INSERT INTO manual_write (batch_seq, actor, action, subject, reason, request_id,
 VALUES (:batch_seq, :actor, :action, :subject, :reason, :request_id, :detail);
 
 -- name: count_manual_writes
--- How many writes one request made; a scan, for reports after an import.
-SELECT count(*) FROM manual_write WHERE request_id = :request_id;
+-- How many writes of each kind one request made; a scan, for reports after an import.
+SELECT action, count(*) FROM manual_write WHERE request_id = :request_id GROUP BY action ORDER BY min(batch_seq);
 
 -- name: find_entity
 -- What stays of an entity, by its primary key.

@@ -3,6 +3,7 @@
 TokenledgerError
 └── WireError            something that came from, or goes to, another process is not well formed
     ├── Rfc3339Error     a time text
+    │   └── RepeatedTimeError  a local time that its zone has twice
     ├── UnitError        a quantity that has no exact value in the unit asked for
     ├── BatchHeaderError the tl-* headers of a batch
     ├── LineError        a line of NDJSON
@@ -28,6 +29,10 @@ class WireError(TokenledgerError, ValueError):
 
 class Rfc3339Error(WireError):
     """A text is not an RFC 3339 time that names one instant."""
+
+
+class RepeatedTimeError(Rfc3339Error):
+    """A local time names two instants of its zone."""
 
 
 class UnitError(WireError):

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Literal
 
-from ledger.wire.errors import Rfc3339Error, shorten
+from ledger.wire.errors import RepeatedTimeError, Rfc3339Error, shorten
 
 _PATTERN = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))?",
@@ -81,7 +81,7 @@ def _in_zone(local: datetime, zone: tzinfo, fold: Literal[0, 1] | None) -> datet
     if first.utcoffset() == second.utcoffset():
         return first.astimezone(UTC)
     if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local:
-        raise Rfc3339Error(f"local time {local} does not exist in {zone}; send it with its offset")
+        raise Rfc3339Error(f"local time {local} does not exist in {zone}, whose clocks skipped it")
     if fold is None:
-        raise Rfc3339Error(f"local time {local} exists twice in {zone}; send it with its offset")
+        raise RepeatedTimeError(f"local time {local} exists twice in {zone}")
     return (second if fold else first).astimezone(UTC)

@@ -250,12 +250,30 @@ def test_local_times_that_are_none_or_two_say_the_way_out(
     path = log(tmp_path, [twice, never, "2024-10-27 03:30:00,100,10"])
     zoned = (*LOG, "--tz", "Europe/Copenhagen")
     said = factory("backfill", path, *zoned, "--dry-run", status=1).stderr
-    way_out = "map a column of times with offsets, or say --fold first or second"
-    assert f"02:30:00 exists twice in Europe/Copenhagen; send it with its offset, {way_out}" in said
-    assert "02:30:00 does not exist in Europe/Copenhagen" in said
+    offsets = "map a column of times with offsets"
+    repeated = (
+        "time: local time 2024-10-27 02:30:00 exists twice in Europe/Copenhagen;"
+        f" say --fold first or --fold second, or {offsets}"
+    )
+    skipped = (
+        "time: local time 2024-03-31 02:30:00 does not exist in Europe/Copenhagen, whose clocks"
+        f" skipped it; look at --tz, or {offsets}"
+    )
+    assert repeated in said
+    assert skipped in said
+    # What waits says the same as what was printed.
+    factory("backfill", path, *zoned, status=1)
+    listed = factory.json("quarantine", "list")
+    assert {row["detail"] for row in listed} == {repeated, skipped}
     for fold, hour in (("first", "00"), ("second", "01")):
         again = log(tmp_path, [twice], name=f"{fold}.csv")
         asked = (*zoned, "--fold", fold, "--again")
+        assert (
+            skipped
+            in factory(
+                "backfill", log(tmp_path, [never], name=f"n{fold}.csv"), *asked, status=1
+            ).stderr
+        )
         assert factory.json("backfill", again, *asked)["created"] == 1
         rows = usage(factory, "--by", "window")["rows"]
         assert f"2024-10-27T{hour}:30:00.000000Z" in [row["window"] for row in rows]

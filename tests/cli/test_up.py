@@ -83,7 +83,7 @@ def test_up_serves_survives_a_restart_and_lets_nobody_else_in(
         assert "Admin key, shown this once: tlk_" in first.said
         assert answers(first.url) == 200
         done = run("import", "entities", entities, "--data-dir", server_dir)
-        assert "1 rows read, 1 entered" in done.stdout
+        assert "1 row read, 1 entity entered" in done.stdout
         second = run("up", "--data-dir", server_dir, "--port", "0")
         assert second.returncode == 1
         assert second.stderr.startswith("error: Another process runs the database in")
@@ -91,7 +91,7 @@ def test_up_serves_survives_a_restart_and_lets_nobody_else_in(
         assert first.process.wait(60) == 0
     # A stopped one is started for the length of a command.
     done = run("import", "entities", entities, "--data-dir", server_dir)
-    assert "all of them recorded already" in done.stdout
+    assert "1 row read, recorded already" in done.stdout
     with up(server_dir) as again:
         assert "Admin key" not in again.said
         assert answers(again.url) == 200

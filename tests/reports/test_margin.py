@@ -211,7 +211,7 @@ async def test_rates_quoted_the_other_way_and_by_a_third_currency_serve(
         {
             "base": "USD",
             "quote": "EUR",
-            "published": "2026-03-02",
+            "published": date(2026, 3, 2),
             "multiplier": "1",
             "divisor": "1.1684",
             "source": "test",

@@ -8,7 +8,7 @@ import click
 from ledger.commands.data.imports import pairs, read_models, report, select_rows
 from ledger.commands.data.rows import Row, check_columns
 from ledger.commands.data.show import json_option
-from ledger.commands.options import FILE, delimiter_option
+from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.reference.enter import enter_fx_rates
 from ledger.wire.inputs import FxRate, NewFxRates
@@ -18,14 +18,9 @@ NOT_QUOTED = frozenset({"n/a", "na", "nd", "nan", "null", "-", ".", ""})
 
 
 @click.command("fx")
-@click.argument("file", type=FILE)
-@click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read.")
-@click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row.")
+@row_options
 @click.option("--quotes", help="Columns named by their currency hold its rate, like USD,JPY,GBP.")
-@click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
-@delimiter_option
 @click.option("--replace", is_flag=True, help="Supersede other rates of the same days.")
-@click.option("--reason", help="Kept with the rates; by default the file's name.")
 @json_option
 @database_options
 def fx(
@@ -47,6 +42,7 @@ def fx(
     rate published on or before the day of the usage.
     """
     rows = select_rows(file, delimiter=delimiter, where=where)
+    read = len(rows)
     columns = pairs(mapped, "--map")
     currencies = [name.strip() for name in (quotes or "").split(",") if name.strip()]
     check_columns(file, list(rows[0].cells), [*columns.values(), *currencies])
@@ -63,7 +59,8 @@ def fx(
         new = NewFxRates(rates=rates)
         written = database.run(lambda c: enter_fx_rates(c, new, author, replace=replace))
     skipped = len(rows) - len(quoted)
-    report("fx", read=len(rows), written=written, as_json=as_json, skipped=skipped)
+    entered = {"FX rate": written}
+    report("fx", rows=read, entered=entered, as_json=as_json, skipped=skipped)
 
 
 def _is_quoted(cell: object) -> bool:

@@ -77,7 +77,7 @@ def tariff(
     )
     for note in series.notes():
         click.echo(note, err=True)
-    report("tariff", read=len(rows), written=written, as_json=as_json)
+    report("tariff", rows=len(rows), entered={"price": written}, as_json=as_json)
 
 
 def _columns(given: dict[str, object]) -> TariffColumns:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from ledger.commands.data.rows import Row, check_columns, read_rows
-from ledger.commands.data.show import json_option, print_json, progress
-from ledger.commands.options import FILE, delimiter_option
+from ledger.commands.data.show import counted, json_option, print_json, progress
+from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.reference.import_rows import Enter, import_rows
@@ -73,13 +73,8 @@ def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _command(word: str, about: str, file_rows: Rows, *, dated: bool) -> click.Command:
-    @click.argument("file", type=FILE)
-    @click.option("--map", "mapped", multiple=True, help="FIELD=COLUMN; then no others are read.")
-    @click.option("--set", "fixed", multiple=True, help="FIELD=VALUE for every row.")
-    @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
-    @delimiter_option
+    @row_options
     @click.option("--replace", is_flag=True, help="Supersede what it overlaps, for that time.")
-    @click.option("--reason", help="Kept with every row; by default the file's name.")
     @json_option
     @database_options
     def command(
@@ -105,10 +100,10 @@ def _command(word: str, about: str, file_rows: Rows, *, dated: bool) -> click.Co
         doing: Enter = partial(file_rows.enter, replace=True) if replace else file_rows.enter
         author = author_of(reason or f"import of {file.name}")
         with progress(f"import {word}", len(models)) as advance:
-            written = database.run(
+            entered = database.run(
                 lambda c: import_rows(c, doing, models, author=author, advance=advance)
             )
-        report(word, read=len(models), written=written, as_json=as_json)
+        report(word, rows=len(models), entered=entered, as_json=as_json)
 
     fields = ", ".join(file_rows.model.model_fields)
     return click.command(word, help=f"Enter {about}: {fields}.")(command)
@@ -128,19 +123,24 @@ def select_rows(file: Path, *, delimiter: str, where: Sequence[str]) -> list[Row
 
 
 def report(
-    word: str, *, read: int, written: int, as_json: bool, skipped: int | None = None
+    word: str,
+    *,
+    rows: int,
+    entered: Mapping[str, int],
+    as_json: bool,
+    skipped: int | None = None,
 ) -> None:
-    """Say how many rows were read, how many were new, and how many said nothing (None: no such)."""
+    """Say how many rows of the file were read, how many things of each noun were new, and how many
+    cells said nothing (None: no such)."""
     if as_json:
-        counts = {"kind": word, "rows": read, "entered": written}
+        counts = {"kind": word, "rows": rows, "entered": sum(entered.values())}
         print_json(counts if skipped is None else counts | {"skipped": skipped})
         return
-    without = f", {skipped:,} of them without a value" if skipped else ""
-    if written:
-        click.echo(f"{word}: {read:,} rows read{without}, {written:,} entered.")
-    else:
-        rest = "the rest" if skipped else "all of them"
-        click.echo(f"{word}: {read:,} rows read{without}, {rest} recorded already.")
+    without = f", {counted(skipped, 'cell')} without a value" if skipped else ""
+    things = [counted(count, noun) for noun, count in entered.items() if count]
+    rest = "the rest recorded already" if skipped else "recorded already"
+    done = f"{' and '.join(things)} entered" if things else rest
+    click.echo(f"{word}: {counted(rows, 'row')} read{without}, {done}.")
 
 
 for _each in RESOURCES:

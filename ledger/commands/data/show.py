@@ -22,6 +22,7 @@ from ledger.wire.plain import plain_decimal, plain_value
 
 LINE_EVERY_S = 5
 WIDE = "ledger.wide"
+_IES = frozenset({"ty", "ry", "cy"})
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -45,6 +46,18 @@ class Advance(Protocol):
     """Says that so much more is done."""
 
     def __call__(self, done: int, /) -> None: ...
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the number it stands in.
+
+    >>> [counted(1, "row"), counted(1200, "rate card"), counted(2, "entity")]
+    ['1 row', '1,200 rate cards', '2 entities']
+    """
+    if count == 1:
+        return f"1 {noun}"
+    plural = noun[:-1] + "ies" if noun[-2:] in _IES else noun + ("es" if noun[-1] in "sxh" else "s")
+    return f"{count:,} {plural}"
 
 
 def print_json(value: Any) -> None:

@@ -234,8 +234,18 @@ def _check(prepared: Prepared, now: int, earliest: int) -> None:
         sources = dict(frame.select("row", "source").iter_rows()) if late else {}
         for row, reason, detail in late:
             prepared.rejects.setdefault(row, Reject(reason, detail, names[row], sources[row]))
+    _say_what_was_unread(prepared)
     drop_rows(prepared, prepared.rejects)
     prepared.usage = count_columns(prepared.usage)
+
+
+def _say_what_was_unread(prepared: Prepared) -> None:
+    """Put refusals in the words of who made the events of something else, where it left some."""
+    for owner, record in enumerate(prepared.records):
+        for ordinal, said in record.unread.items():
+            row = int(prepared.items.firsts[owner]) + ordinal
+            if row in prepared.rejects:
+                prepared.rejects[row] = replace(prepared.rejects[row], detail=said)
 
 
 def drop_rows(prepared: Prepared, rows: Iterable[int]) -> None:

@@ -80,7 +80,8 @@ class Record:
 
     `header` None is keyed: each event has an id of its own. `refusal` says why it is refused whole
     and unread, `refused_for` is the code of that reason. `permission` None may write everything.
-    `transport` is kafka, http, file or internal. `replay_of` is set by replays alone.
+    `transport` is kafka, http, file or internal. `replay_of` is set by replays alone. `unread` says
+    of items, by their place, what their maker could not make of what it read, where that says more.
     """
 
     body: bytes
@@ -94,6 +95,7 @@ class Record:
     refused_for: Reason = Reason.BAD_HEADER
     replay_of: ReplayOf | None = None
     encoding: str = NDJSON
+    unread: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def is_columnar(self) -> bool:

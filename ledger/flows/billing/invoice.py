@@ -45,6 +45,7 @@ from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
 from ledger.store.standing import list_parked
+from ledger.wire.rfc3339 import format_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +326,7 @@ def _snapshot(draft: InvoiceDraft) -> dict[str, Any]:
             for price_id, price in sorted(draft.prices.items())
         },
         "cut_off": {
-            "events_until": draft.period.end.isoformat(),
+            "events_until": format_rfc3339(draft.period.end),
             "batch_seq": draft.cut_off.batch_seq,
         },
     }

@@ -4,7 +4,7 @@ The line number is the event's id: running again counts nothing twice and goes o
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -78,13 +78,16 @@ async def backfill(
     async with _discarding(connection, options.dry_run):
         for chunk in _chunks(rows):
             events = [usage_event(line, cells, shape) for line, cells in chunk]
-            outcomes = await _send(connection, events, options, directory=directory, now=now)
+            said = (unread_time(event, shape) for event in events)
+            unread = {place: why for place, why in enumerate(said) if why is not None}
+            outcomes = await _send(
+                connection, events, options, directory=directory, now=now, unread=unread
+            )
             await _settle_changed(
                 connection, events, outcomes, options, directory=directory, now=now
             )
-            for event, outcome, (_, cells) in zip(events, outcomes, chunk, strict=True):
-                local = unread_time(cells, shape) if outcome.outcome == "rejected" else None
-                report.note(outcome.outcome, event["id"], local or _detail(outcome))
+            for event, outcome in zip(events, outcomes, strict=True):
+                report.note(outcome.outcome, event["id"], _detail(outcome))
             report.rows += len(events)
             advance(len(events))
     return report
@@ -97,12 +100,14 @@ async def _send(
     *,
     directory: DirectoryCache,
     now: datetime,
+    unread: Mapping[int, str] | None = None,
 ) -> list[ItemOutcome]:
     record = Record(
         b"".join(encode_line(event) for event in events),
         transport="file",
         position=f"{events[0]['source']} lines {events[0]['id']} to {events[-1]['id']}",
         actor=options.actor,
+        unread=unread or {},
     )
     done = await ingest(connection, [record], directory=directory, now=now, limits=options.limits)
     return list(done[0].items())

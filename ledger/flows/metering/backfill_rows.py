@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from ledger.domain.errors import InvalidInputError
-from ledger.wire.errors import Rfc3339Error
+from ledger.wire.errors import RepeatedTimeError, Rfc3339Error
 from ledger.wire.events import CORRECTION, USAGE
 from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
 
@@ -102,18 +102,32 @@ def usage_event(line: int, cells: Sequence[Any], shape: RowShape) -> dict[str, A
     return event
 
 
-def unread_time(cells: Sequence[Any], shape: RowShape) -> str | None:
-    """Why a local time of a row is no instant in the zone, and the way out; None where all are."""
-    for target, value in zip(shape.targets, cells, strict=True):
-        if TARGETS[target][0] != INSTANT or not isinstance(value, str):
-            continue
-        if not _WITHOUT_OFFSET.fullmatch(value):
+def unread_time(event: Mapping[str, Any], shape: RowShape) -> str | None:
+    """Why a local time of an event is no instant of its zone, and the way out; else None."""
+    for target in (*shape.targets, *shape.fixed):
+        kind, place = TARGETS[target]
+        value = _found(event, place)
+        if kind != INSTANT or not isinstance(value, str) or not _WITHOUT_OFFSET.fullmatch(value):
             continue
         try:
             _parsed(value, shape)
         except Rfc3339Error as error:
-            return f"{error}, map a column of times with offsets, or say --fold first or second"
+            return f"{target}: {error}; {_way_out(error)}"
     return None
+
+
+def _found(event: Mapping[str, Any], place: Sequence[str]) -> Any:
+    inner: Any = event
+    for name in place:
+        inner = inner.get(name, {})
+    return inner
+
+
+def _way_out(error: Rfc3339Error) -> str:
+    offsets = "map a column of times with offsets"
+    if isinstance(error, RepeatedTimeError):
+        return f"say --fold first or --fold second, or {offsets}"
+    return f"look at --tz, or {offsets}"
 
 
 def correction_event(event: Mapping[str, Any], *, revision: int, mark: str) -> dict[str, Any]:

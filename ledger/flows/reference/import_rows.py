@@ -19,8 +19,8 @@ async def import_rows(
     *,
     author: Author,
     advance: Callable[[int], None],
-) -> int:
-    """Enter (line, model) rows in one transaction; returns how many were not recorded already.
+) -> dict[str, int]:
+    """Enter (line, model) rows in one transaction; returns how many things were new, by noun.
 
     `author.request_id` must be new. The first refusal undoes all and names its line.
     """
@@ -31,4 +31,10 @@ async def import_rows(
             except LedgerError as error:
                 raise type(error)(f"Line {line}: {error.wrong}", error.remedy) from error
             advance(1)
-    return await count_manual_writes(connection, author.request_id)
+    done = await count_manual_writes(connection, author.request_id)
+    return {_noun(action): count for action, count in done.items()}
+
+
+def _noun(action: str) -> str:
+    verb, _, noun = action.partition(" ")
+    return noun if verb == "enter" else f"{noun} {verb}"

@@ -12,7 +12,6 @@ from ledger.domain.money import EXACT, ZERO, plain, total
 from ledger.store.books import export
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection
-from ledger.wire.rfc3339 import format_rfc3339
 
 DIMENSIONS: Mapping[str, str] = {
     "tier": "tier",
@@ -84,8 +83,8 @@ def to_json(report: RevenueReport) -> dict[str, Any]:
     """Everything in the report; money as text, counts as integers."""
     return {
         "entity_id": report.entity_id,
-        "since": format_rfc3339(report.since),
-        "until": format_rfc3339(report.until),
+        "since": report.since,
+        "until": report.until,
         "cut_off_id": report.cut_off.cut_off_id,
         "by": list(report.by),
         "rows": [

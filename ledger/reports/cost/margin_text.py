@@ -94,8 +94,8 @@ def _json(report: MarginReport) -> dict[str, Any]:
     kept = report.conservation
     return {
         "entity_id": report.entity_id,
-        "since": report.since.isoformat(),
-        "until": report.until.isoformat(),
+        "since": report.since,
+        "until": report.until,
         "cut_off_id": report.cut_off.cut_off_id,
         "currency": report.currency,
         "missing": report.missing,
@@ -122,7 +122,7 @@ def _json(report: MarginReport) -> dict[str, Any]:
             {
                 "base": rate.base,
                 "quote": rate.quote,
-                "published": rate.published.isoformat(),
+                "published": rate.published,
                 "multiplier": plain(rate.multiplier),
                 "divisor": plain(rate.divisor),
                 "source": rate.source,

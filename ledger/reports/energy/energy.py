@@ -120,8 +120,8 @@ def to_json(report: EnergyReport) -> dict[str, Any]:
     """Everything in the report; energy in integer mJ beside kWh as text."""
     return {
         "entity_id": report.entity_id,
-        "since": report.since.isoformat(),
-        "until": report.until.isoformat(),
+        "since": report.since,
+        "until": report.until,
         "cut_off_id": report.cut_off.cut_off_id,
         "by_model": [_row_json(row) for row in report.by_model],
         "by_scope": [_row_json(row) for row in report.by_scope],

@@ -123,8 +123,8 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
     """Everything in the report; counts are integers."""
     return {
         "entity_id": report.entity_id,
-        "since": report.since.isoformat(),
-        "until": report.until.isoformat(),
+        "since": report.since,
+        "until": report.until,
         "cut_off_id": report.cut_off.cut_off_id,
         "energy": [
             {
@@ -143,7 +143,7 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
         "engines": [
             {
                 "engine_instance": row.engine_instance,
-                "hour": row.hour.isoformat(),
+                "hour": row.hour,
                 "engine_input": row.engine_input,
                 "event_input": row.event_input,
                 "engine_output": row.engine_output,

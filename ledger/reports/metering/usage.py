@@ -111,8 +111,8 @@ async def usage_report(
 def to_json(report: UsageReport) -> dict[str, Any]:
     """Everything in the report; counts are integers."""
     return {
-        "since": format_rfc3339(report.since),
-        "until": format_rfc3339(report.until),
+        "since": report.since,
+        "until": report.until,
         "cut_off_id": report.cut_off.cut_off_id,
         "zone": report.zone_name,
         "by": list(report.by),
