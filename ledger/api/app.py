@@ -5,6 +5,7 @@ from typing import Any
 
 from litestar import Litestar, Request
 from litestar.response import Stream
+from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from ledger.api import (
     charges,
@@ -21,6 +22,7 @@ from ledger.api import (
 from ledger.api.access import admit
 from ledger.api.arriving import MIB, Entrance
 from ledger.api.headers import add_headers
+from ledger.api.parameters import path_of
 from ledger.api.problems import to_problem
 from ledger.api.state import lifespan_of, state_of
 from ledger.settings import Settings
@@ -46,12 +48,27 @@ async def _enter(request: Request[Any, Any, Any]) -> Stream | None:
     return await apart.ask(request, kind) if kind and apart else None
 
 
+class _Application(Litestar):
+    async def __call__(
+        self,
+        scope: Scope | LifeSpanScope,
+        receive: Receive | LifeSpanReceive,
+        send: Send | LifeSpanSend,
+    ) -> None:
+        """Route by the path as it was sent: a slash inside a name is no border."""
+        raw = scope.get("raw_path")
+        sent = path_of(raw) if isinstance(raw, bytes) else None
+        if sent is not None:
+            scope["path"] = sent  # type: ignore[typeddict-unknown-key]
+        await super().__call__(scope, receive, send)
+
+
 def create_app(settings: Settings, *, apart: Path | None = None) -> Litestar:
     """The application; it opens its pools when it starts.
 
     `apart` is the socket of the process that computes reports; without one they run here.
     """
-    return Litestar(
+    return _Application(
         route_handlers=list(HANDLERS),
         lifespan=[lifespan_of(settings, apart)],
         middleware=[Entrance],

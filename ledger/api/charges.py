@@ -12,9 +12,9 @@ from ledger import clock
 from ledger.api.access import BY_ROWS, READERS, caller_of
 from ledger.api.answer import answer
 from ledger.api.apart import FLOWS, REPORTS
-from ledger.api.invoices import show_draft
 from ledger.api.reports import USAGE_NAMES, names_of, part_of, period_of
 from ledger.api.session import reading, working
+from ledger.api.shapes import show_draft
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import total
 from ledger.domain.period import zone

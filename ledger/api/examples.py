@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ledger.wire import answers, changes, events, inputs
+from ledger.wire import changes, events, inputs
 
 SINCE = "2024-01-01T00:00:00Z"
 _SITE = {"entity_id": "acme-ai", "facility_id": "dub-1"}
@@ -59,5 +59,5 @@ EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
             "usage": {"input": {"uncached": 1312}, "output": {"visible": 187}},
         },
     },
-    answers.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
+    inputs.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
 }

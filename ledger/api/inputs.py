@@ -89,11 +89,12 @@ def _list(resource: Resource) -> HTTPRouteHandler:
     async def list_all(
         request: Request[Any, Any, Any],
         entity: FromQuery[str | None] = None,
+        one: FromQuery[str | None] = None,
         at: FromQuery[str | None] = None,
         limit: FromQuery[int] = 100,
         cursor: FromQuery[str | None] = None,
     ) -> Response[bytes]:
-        return await _page(request, resource, limit, cursor, at, entity_id=entity)
+        return await _page(request, resource, limit, cursor, at, entity_id=entity, one=one)
 
     return list_all
 

@@ -35,7 +35,7 @@ MEANINGS: Mapping[str, str] = {
     "by": "Dimensions, parted by commas.",
     "time_zone": "IANA time zone of days and hours.",
     "raw": "Leave text as it is that a spreadsheet would take for a formula.",
-    "one": "Its id.",
+    "one": "Its id; a slash in it is sent as %2F.",
     "step": "hour or day.",
 }
 
@@ -204,7 +204,8 @@ def _answer_schema(contract: Contract, answer: type[BaseModel]) -> dict[str, Any
 
 
 def _object(**fields: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": fields, "required": sorted(fields)}
+    closed = {"required": sorted(fields), "additionalProperties": False}
+    return {"type": "object", "properties": fields, **closed}
 
 
 def _maybe(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, get_args
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from litestar import Request
 from litestar.handlers import BaseRouteHandler
@@ -16,6 +16,8 @@ from ledger.wire.fields import NAME_CHARS_MAX
 TEXT_CHARS_MAX = 1_000
 ROW_MAX = 2**63 - 1
 FLAGS = ("true", "false")
+# Stands for a slash inside a name while routes are told apart by slashes; no text has this sign.
+_SLASH = "\ufdd0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,24 @@ def parameters_of(handler: BaseRouteHandler) -> tuple[Parameter, ...]:
     )
 
 
+def path_of(raw: bytes) -> str | None:
+    """The path to route by, of one that was encoded: each part decoded once, a slash in it kept
+    apart; None where nothing was."""
+    raw = raw.partition(b"?")[0]
+    if b"%" not in raw:
+        return None
+    parts = raw.decode("latin-1").split("/")
+    return "/".join(unquote(part).replace("/", _SLASH) for part in parts)
+
+
 def check_parameters(request: Request[Any, Any, Any]) -> None:
     """Refuse what the route does not know or cannot mean; InvalidInputError names it."""
     known = {each.name: each for each in parameters_of(request.route_handler)}
     in_path = request.path_params
     for name, value in in_path.items():
         _check_path(name, value)
+        if isinstance(value, str):
+            in_path[name] = value.replace(_SLASH, "/")
     given = _pairs(request.scope["query_string"])
     for name, times in Counter(name for name, _ in given).items():
         if name not in known or name in in_path:

@@ -12,6 +12,7 @@ from ledger.api.access import ADMIN, BY_QUERY, HOUSE
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.session import Seal, read_body, reading, working, write, write_long
+from ledger.api.shapes import show_conflict as shape_conflict
 from ledger.api.state import state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import NotFoundError
@@ -151,7 +152,7 @@ async def conflict(request: Request[Any, Any, Any], conflict_id: FromPath[int]) 
     """A conflict with what is stored and what was offered, as far as it is kept."""
     async with reading(request) as connection:
         shown = await show_conflict(connection, conflict_id)
-    return answer({**shown.conflict, "stored": shown.stored, "offered": shown.offered})
+    return answer(shape_conflict(shown))
 
 
 @post("/v1/conflicts/{conflict_id:int}/resolve", roles=HOUSE, status_code=200)

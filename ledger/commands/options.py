@@ -11,6 +11,8 @@ FILE: click.Path[Path] = click.Path(path_type=Path, exists=True, dir_okay=False,
 # Row ids are bigints of the database.
 ROW_ID = click.IntRange(0, 2**63 - 1)
 Command = TypeVar("Command", bound=Callable[..., Any])
+# Rows of one answer.
+ROWS = click.IntRange(1, 1_000_000)
 _NAMED = {
     "\\t": "\t",
     "tab": "\t",

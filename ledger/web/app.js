@@ -183,8 +183,8 @@ async function coming(asked) {
       { name: "meter", of: (line) => line.meter }, { name: "quantity", n: true, of: (line) => group(line.quantity), raw: (line) => line.quantity },
       { name: `amount ${draft.currency}`, n: true, of: (line) => cents(line.amount), raw: (line) => line.amount }];
     const name = draft.run_no > 1 ? "Beyond what was invoiced" : "Invoice to come, as it stands";
-    const until = dayIn(asked.zone, Date.parse(draft.period.to) - 1);
-    const boxes = [figure(name, cents(draft.payable), draft.currency), figure("Billing period", `${dayIn(asked.zone, draft.period.from)} to ${until}`)];
+    const until = dayIn(asked.zone, Date.parse(draft.period_end) - 1);
+    const boxes = [figure(name, cents(draft.payable), draft.currency), figure("Billing period", `${dayIn(asked.zone, draft.period_start)} to ${until}`)];
     return [make("div", { className: "figures" }, ...boxes), ...table(`invoice-to-come-${draft.subscription_id}`, columns, draft.lines, "Nothing to pay yet.")];
   });
   if (!items.length) drafts.push(make("p", { className: "empty", textContent: "There is no subscription in this month." }));

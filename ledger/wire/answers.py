@@ -1,28 +1,11 @@
-"""The shapes of answers, as the OpenAPI document says them; a test holds what is sent to them.
+"""The shapes of answers about what is entered and sent, as the OpenAPI document says them.
 
-Money and other decimals are text in plain notation, beside a currency; counts are whole numbers.
+Tests hold every answer to them, field by field. Decimals are text in plain notation.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Amount = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$")]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
-
-
-class Row(BaseModel):
-    """A row that has these fields and no others."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Report(BaseModel):
-    """A report that has these fields; later versions may add others."""
-
-    model_config = ConfigDict(extra="allow")
+from ledger.wire.answer_fields import Amount, Currency, Day, Moment, Number, Row
 
 
 class Dated(Row):
@@ -85,7 +68,7 @@ class Pue(Dated):
     """What a site adds to a GPU."""
 
     facility_id: str
-    pue: Amount
+    pue: Number
     host_mw_per_gpu: int
 
 
@@ -186,7 +169,7 @@ class ExchangeRate(Row):
     base: Currency
     quote: Currency
     day: Day
-    rate: Amount
+    rate: Number
     source: str
 
 
@@ -237,12 +220,19 @@ class State(Row):
     status: str
 
 
-class Ready(Report):
-    """That it can serve, when background work last succeeded, and what is parked."""
+class Work(Row):
+    """When background work last succeeded, and how often it failed since."""
+
+    succeeded_at: Moment | None
+    failures: int
+
+
+class Ready(Row):
+    """That it can serve, background work by name, and how much is parked by stage."""
 
     status: str
-    parked: Any
-    work: dict[str, Any]
+    parked: dict[str, int]
+    work: dict[str, Work]
 
 
 class Item(Row):
@@ -272,7 +262,7 @@ class FieldProblem(Row):
     detail: str
 
 
-class Problem(BaseModel):
+class Problem(Row):
     """What went wrong (RFC 9457): `pointer` or `errors` name fields, `items` their fates."""
 
     type: str
@@ -288,200 +278,9 @@ class Problem(BaseModel):
     items: list[Item] | None = None
 
 
-class UsageRow(Report):
-    """Requests and tokens of one group; it is named by the dimensions asked for."""
-
-    requests: int
-    uncached: int
-    cache_read: int
-    cache_write: int
-    visible: int
-    reasoning: int
-
-
-class UsageReport(Report):
-    """Usage of a period by the dimensions asked for."""
-
-    since: Moment
-    until: Moment
-    by: list[str]
-    items: list[UsageRow]
-
-
-class ChargeRow(Report):
-    """What one group's usage comes to in one currency; it is named by the dimensions asked for."""
-
-    currency: Currency | None
-    amount: Amount | None
-    quantity: int
-    unpriced_quantity: int
-
-
-class ChargesReport(Report):
-    """Charges of a period by the dimensions asked for."""
-
-    since: Moment
-    until: Moment
-    by: list[str]
-    items: list[ChargeRow]
-
-
-class Hour(Row):
-    """Revenue and cost of an hour or day in one currency; no cost is unknown."""
-
-    hour: Moment
-    currency: Currency
-    revenue: Amount
-    cost: Amount | None
-    idle: Amount | None
-
-
-class Activity(Row):
-    """When usage began and ended; null where there is none."""
-
-    since: Moment | None
-    until: Moment | None
-
-
-class Margin(Report):
-    """Cost beside revenue, all in `currency`; `missing` says what a cost lacks that is null."""
-
-    entity_id: str
-    since: Moment
-    until: Moment
-    currency: Currency
-    by: list[str]
-    rows: list[dict[str, Any]]
-    total: dict[str, Any]
-    missing: str | None
-
-
-class Energy(Report):
-    """Energy and tokens, by model and by scope."""
-
-    entity_id: str
-
-
-class Coverage(Report):
-    """What meters and deployments cover."""
-
-    entity_id: str
-    energy: list[dict[str, Any]]
-    engines: list[dict[str, Any]]
-
-
-class Status(Report):
-    """How the ledger stands."""
-
-    now: Moment
-    sources: list[dict[str, Any]]
-    fates: dict[str, Any]
-
-
-class InvoiceAsk(Row):
-    """Which invoice: of the billing period that holds `at`, a moment or a day of its zone."""
-
-    subscription_id: str
-    at: str
-    allow_unpriced: bool = False
-    allow_open_period: bool = False
-    supplementary: bool = False
-
-
-class Issued(Report):
-    """An invoice that went out."""
-
-    invoice_id: int
-    number: str
-    net_total: Amount
-    payable: Amount
-    currency: Currency
-
-
-class Invoice(Report):
-    """An invoice as it was issued."""
-
-    invoice_id: int
-    number: str
-    entity_id: str
-    customer_id: str
-    subscription_id: str
-    currency: Currency
-    net_total: Amount
-    tax_total: Amount
-    payable: Amount
-    issued_at: Moment
-    due_on: Day
-
-
-class WholeInvoice(Invoice):
-    """An invoice with its lines and what was true of its parties."""
-
-    snapshot: dict[str, Any]
-    lines: list[dict[str, Any]]
-
-
-class Draft(Report):
-    """An invoice as it would be issued now."""
-
-    subscription_id: str
-    customer_id: str
-    currency: Currency
-    net_total: Amount
-    tax_total: Amount
-    payable: Amount
-    lines: list[dict[str, Any]]
-
-
-class Trace(Report):
-    """A line and a page of the events behind it."""
-
-    line: dict[str, Any]
-    items: list[dict[str, Any]]
-    next: str | None
-
-
-class Released(Report):
-    """How much was booked to the customer a name now is."""
-
-    customer_ref: str
-    released: int
-
-
 class Format(Row):
     """A format of exports."""
 
     format: str
     file: str
     media_type: str
-
-
-class Waiting(Report):
-    """Something that waits; its fields say what and why."""
-
-
-class Conflict(Report):
-    """Other content under an identity that was taken; one alone has `stored` and `offered`."""
-
-    conflict_id: int
-    source: str
-    resolution: str | None
-    reason: str | None
-
-
-class Dismissed(Report):
-    """An event that no longer waits, and what became of it."""
-
-    quarantine_id: int
-
-
-class Decided(Report):
-    """What was decided about what waited; its fields say how much."""
-
-
-class Resolved(Report):
-    """Which side of a conflict it was, and what became of the events that this led to."""
-
-    conflict_id: int
-    resolution: Literal["kept", "corrected", "resent"]
-    events: list[str]

@@ -46,7 +46,8 @@ def no_nul(text: str) -> str:
     return text
 
 
-def _instant(value: Any) -> Any:
+def read_instant(value: Any) -> Any:
+    """An aware time, or RFC 3339 text as one."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise problem("send an aware time")
@@ -93,7 +94,7 @@ def _energy_mj(value: Any) -> Any:
 
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(no_nul)]
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
-Instant = Annotated[datetime, BeforeValidator(_instant)]
+Instant = Annotated[datetime, BeforeValidator(read_instant)]
 DecimalText = Annotated[
     Decimal,
     BeforeValidator(_decimal),

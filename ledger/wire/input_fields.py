@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from ledger.wire.fields import DecimalText, Instant, Name, no_nul, problem
+from ledger.wire.fields import DecimalText, Instant, Name, no_nul, problem, read_instant
 
 SCALE_MAX = 12
 GRID_SECONDS = 900
@@ -153,6 +153,12 @@ def _day(value: Any) -> Any:
         raise problem("send a day like 2026-08-06") from None
 
 
+def _day_or_instant(value: Any) -> Any:
+    if isinstance(value, str) and len(value) == len("2026-08-06"):
+        return _day_in_range(_day(value))
+    return _in_range(read_instant(value))
+
+
 # Names that we give: entities, customers, hardware, cards, prefixes of numbers.
 Identifier = Annotated[Name, Field(max_length=128), AfterValidator(_identifier)]
 # Names that others give, as events say them: models, tiers, regions, a customer in another system.
@@ -171,6 +177,19 @@ PowerOfTen = Annotated[int, Field(ge=1, le=10**12), AfterValidator(_power_of_ten
 DatedInstant = Annotated[Instant, AfterValidator(_in_range)]
 GridInstant = Annotated[DatedInstant, AfterValidator(_on_grid)]
 Day = Annotated[date, BeforeValidator(_day), AfterValidator(_day_in_range)]
+# A day is one of the zone of what it is said of.
+DayOrInstant = Annotated[
+    datetime | date,
+    BeforeValidator(_day_or_instant),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "string", "format": "date"},
+            ]
+        }
+    ),
+]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]

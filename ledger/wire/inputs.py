@@ -30,6 +30,7 @@ from ledger.wire.input_fields import (
     Currency,
     DatedInstant,
     Day,
+    DayOrInstant,
     Gpus,
     GridInstant,
     Identifier,
@@ -382,6 +383,17 @@ class ConflictResolution(InputModel):
     resolution: Literal["kept", "corrected", "resent"]
     reason: Reason
     id: Name | None = None
+
+
+class InvoiceAsk(InputModel):
+    """Which invoice: of the billing period that holds `at`, a moment or a day of its zone; and what
+    issuing it lets pass: usage without a price, a period that is not over, a second run."""
+
+    subscription_id: Identifier
+    at: DayOrInstant
+    allow_unpriced: bool = False
+    allow_open_period: bool = False
+    supplementary: bool = False
 
 
 class NewApiKey(InputModel):

@@ -7,6 +7,7 @@ from ledger.api.app import create_app
 from ledger.commands.serve.report_process import report_process
 from ledger.settings import Settings
 from ledger.store.queries import Connection
+from tests.api.held import hold
 from tests.api.served import Served, serve
 from tests.support.database import Database
 
@@ -25,4 +26,5 @@ def apart(served: Served, database: Database) -> Iterator[Served]:
         report_process(settings) as socket,
         TestClient(create_app(settings, apart=socket), raise_server_exceptions=False) as client,
     ):
+        client.event_hooks = {"request": [], "response": [hold]}
         yield Served(client, served.keys, served.books)

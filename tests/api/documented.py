@@ -6,12 +6,9 @@ from typing import Any
 
 from httpx import Response
 
-from ledger.api.app import create_app
-from ledger.api.openapi import document
-from ledger.settings import Settings
+from tests.api.held import DOCUMENT
 from tests.api.served import Served
 
-DOCUMENT = document(create_app(Settings()))
 IDS = {
     **{"entities": "acme-ai", "customers": "shop", "aliases": "crm-7", "facilities": "dub-1"},
     **{"pues": "dub-1", "assets": "rack-1", "tariffs": "spot", "deployments": "chat"},

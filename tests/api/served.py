@@ -18,6 +18,7 @@ from ledger.flows.reference.keys import create_api_key
 from ledger.settings import Settings
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewApiKey
+from tests.api.held import hold
 from tests.flows.billing import subscribed
 from tests.support.books import Books
 from tests.support.database import Database
@@ -79,6 +80,7 @@ async def serve(database: Database, worker: Connection) -> AsyncIterator[Served]
 def _client(database: Database) -> Iterator[TestClient[Litestar]]:
     settings = Settings(worker_url=database.worker_url, api_url=database.api_url, body_limit_mib=1)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        client.event_hooks = {"request": [], "response": [hold]}
         yield client
 
 

@@ -24,7 +24,8 @@ from schemathesis.specs.openapi.checks import (
 
 from ledger.api.examples import EXAMPLES
 from ledger.wire.events import UsageEvent
-from tests.api.documented import DOCUMENT, OPERATIONS, path_of, send_examples
+from tests.api.documented import OPERATIONS, path_of, send_examples
+from tests.api.held import DOCUMENT
 from tests.api.odd import as_bytes, encoded, mutated, odd, odd_events, odd_query
 from tests.api.served import Served
 

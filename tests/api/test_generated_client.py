@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ledger.wire.batch import COLUMNAR, ENCODINGS
-from tests.api.documented import DOCUMENT
+from tests.api.held import DOCUMENT
 from tests.api.served import Served, attempt
 
 BIN = Path(sys.executable).parent
@@ -72,4 +72,4 @@ async def test_it_enters_changes_lists_and_reads(served: Served, generated: str)
     refused = call("customers.show_customers", one="nobody")
     assert (type(refused).__name__, refused.status) == ("Problem", 404)
     assert served.send(attempt("a")).status_code == 200
-    assert call("status.status").fates["counted"] == 1
+    assert call("status.status").fates.counted == 1

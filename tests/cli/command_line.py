@@ -40,6 +40,12 @@ class CommandLine:
         """What a command prints with --json."""
         return json.loads(self(*arguments, "--json", status=status).stdout)
 
+    def items(self, *arguments: object) -> list[Any]:
+        """The rows a list prints with --json."""
+        page = self.json(*arguments)
+        assert page.keys() == {"items", "next"}
+        return list(page["items"])
+
     def refusal(self, *arguments: object) -> str:
         """The one line a refused command writes to stderr."""
         result = self(*arguments, status=1)

@@ -123,7 +123,7 @@ def test_bad_rows_cost_only_themselves_and_are_named(factory: CommandLine, tmp_p
     for number in (3, 4, 5):
         assert f"line {number}: rejected" in refused.stderr
     assert totals(factory) == (2, 101, 11)
-    assert len(factory.json("quarantine", "list")) == 3
+    assert len(factory.items("quarantine", "list")) == 3
 
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(
@@ -160,7 +160,7 @@ def test_customer_nobody_knows_goes_to_suspense(factory: CommandLine, tmp_path: 
     options = ("--map", "time=at", "--map", "input=in", "--set", "customer=walk-in")
     done = factory.json("backfill", log(tmp_path, LINES), *options)
     assert done["suspense"] == 3
-    (waiting,) = factory.json("suspense", "list")
+    (waiting,) = factory.items("suspense", "list")
     assert (waiting["customer_ref"], waiting["input_tokens"]) == ("walk-in", 400)
     assert "3 requests of unknown customers: walk-in" in factory("status").stdout
 
@@ -195,7 +195,7 @@ def test_suspense_is_released_once_the_customer_is_known(
     path.write_text("customer_id,entity_id,name\nwalk-in,factory,Walk-in\n")
     factory("import", "customers", path)
     assert factory.json("suspense", "release", "walk-in") == {"released": 3}
-    assert factory.json("suspense", "list") == []
+    assert factory.items("suspense", "list") == []
     assert usage(factory, "--customer", "walk-in")["total"]["input_tokens"] == 400
     assert "all equal" in factory("check").stdout
 
@@ -204,7 +204,7 @@ def test_quarantined_row_is_shown_and_refused_again_while_nothing_changed(
     factory: CommandLine, tmp_path: Path
 ) -> None:
     factory("backfill", log(tmp_path, ["2024-03-01T10:00:00Z,-5,10"]), *LOG, status=1)
-    (waiting,) = factory.json("quarantine", "list")
+    (waiting,) = factory.items("quarantine", "list")
     shown = json.loads(factory("quarantine", "show", waiting["quarantine_id"]).stdout)
     assert shown["data"]["usage"]["input_total"] == -5
     (replayed,) = factory.json("quarantine", "replay", "--all")
@@ -263,7 +263,7 @@ def test_local_times_that_are_none_or_two_say_the_way_out(
     assert skipped in said
     # What waits says the same as what was printed.
     factory("backfill", path, *zoned, status=1)
-    listed = factory.json("quarantine", "list")
+    listed = factory.items("quarantine", "list")
     assert {row["detail"] for row in listed} == {repeated, skipped}
     for fold, hour in (("first", "00"), ("second", "01")):
         again = log(tmp_path, [twice], name=f"{fold}.csv")

@@ -63,12 +63,12 @@ def test_key_is_shown_once_listed_without_its_secret_and_revoked(command: Comman
     made = command("keys", "create", "--role", "ingest", "--source", "/gw", "--name", "gateway")
     text = made.stdout.strip()
     assert text.startswith("tlk_")
-    (listed,) = command.json("keys", "list")
+    (listed,) = command.items("keys", "list")
     assert listed["role"] == "ingest"
     assert listed["sources"] == ["/gw"]
     assert text.split("_", 2)[2] not in str(listed)
     command("keys", "revoke", listed["key_id"])
-    (listed,) = command.json("keys", "list")
+    (listed,) = command.items("keys", "list")
     assert listed["revoked_at"] is not None
     assert "no API key zzz" in command.refusal("keys", "revoke", "zzz")
     assert "name the sources" in command.refusal("keys", "create", "--role", "ingest")

@@ -57,7 +57,7 @@ def test_published_trace_becomes_its_invoice(
     assert draft["payable"] == total
     (issued,) = command.json("invoice", "issue", "acme-list", *period)
     assert issued["payable"] == total
-    (listed,) = command.json("invoice", "list")
+    (listed,) = command.items("invoice", "list")
     assert (listed["number"], listed["payable"]) == (issued["number"], total)
     said = command.refusal("invoice", "issue", "acme-list", *period)
     assert "is invoiced already" in said
@@ -93,7 +93,7 @@ def test_unpriced_usage_is_listed_and_billed_once_priced(
     )
     command("backfill", path, *options)
     command("settle")
-    (waiting,) = command.json("unpriced", "list")
+    (waiting,) = command.items("unpriced", "list")
     assert (waiting["meter"], waiting["quantity"]) == ("input_cache_read", 1_000_000)
     period = ("--at", "2024-03-15")
     assert "price" in command.refusal("invoice", "issue", "acme-list", *period)
@@ -104,7 +104,7 @@ def test_unpriced_usage_is_listed_and_billed_once_priced(
     command("import", "rate-card", prices)
     (issued,) = command.json("invoice", "issue", "acme-list", *period)
     assert issued["payable"] == "25.50"
-    assert command.json("unpriced", "list") == []
+    assert command.items("unpriced", "list") == []
 
 
 def test_books_are_exported_and_the_same_again(

@@ -16,7 +16,7 @@ async def test_conflicts_are_listed_shown_and_resolved(
 ) -> None:
     await open_books(worker)
     await Gate(worker).send(keyed(attempt("x", tokens=10)), keyed(attempt("x", tokens=70)))
-    (row,) = await asyncio.to_thread(command.json, "conflicts", "list")
+    (row,) = await asyncio.to_thread(command.items, "conflicts", "list")
     number = str(row["conflict_id"])
     assert number in (await asyncio.to_thread(command, "conflicts", "list")).stdout.split()
     shown = (await asyncio.to_thread(command, "conflicts", "show", number)).stdout
@@ -27,8 +27,8 @@ async def test_conflicts_are_listed_shown_and_resolved(
     await asyncio.to_thread(command, "conflicts", "resolve", number, "kept", status=2)
     why = ("--reason", "sent twice", "--id", "x-2")
     await asyncio.to_thread(command, "conflicts", "resolve", number, "resent", *why)
-    assert await asyncio.to_thread(command.json, "conflicts", "list") == []
-    (row,) = await asyncio.to_thread(command.json, "conflicts", "list", "--all")
+    assert await asyncio.to_thread(command.items, "conflicts", "list") == []
+    (row,) = await asyncio.to_thread(command.items, "conflicts", "list", "--all")
     assert (row["resolution"], row["reason"]) == ("resent", "sent twice")
     assert "Conflicts: 0 wait; 1 events" in (await asyncio.to_thread(command, "status")).stdout
 
@@ -49,14 +49,14 @@ async def test_quarantine_and_nameless_suspense_are_dismissed_with_a_reason(
     )
     shown = (await asyncio.to_thread(command, "status")).stdout
     assert "Quarantined: 0 events" in shown
-    assert "Suspense: 1 requests of unknown customers: (no name)" in shown
+    assert "Suspense: 1 request of unknown customers: (no name)" in shown
     why = ("--reason", "nobody's, and never will be")
     await asyncio.to_thread(command, "suspense", "dismiss", "--nameless", *why)
     shown = (await asyncio.to_thread(command, "status")).stdout
     assert "Suspense: 0 requests" in shown
     # What comes later waits again.
     await Gate(worker).send(keyed(nameless | {"id": "later"}))
-    (row,) = await asyncio.to_thread(command.json, "suspense", "list")
+    (row,) = await asyncio.to_thread(command.items, "suspense", "list")
     assert (row["customer_ref"], row["requests"]) == ("", 2)
     assert "Nothing waits" in await asyncio.to_thread(
         command.refusal, "suspense", "dismiss", "nobody", *why

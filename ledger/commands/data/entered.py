@@ -7,7 +7,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.imports import pairs
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import NotFoundError
 from ledger.flows.reference.resources import (
@@ -53,7 +53,7 @@ def list_(database: Database, kind: Resource, *, entity: str | None, as_json: bo
     """List everything of a kind as it is recorded now."""
     rows = database.run(lambda connection: _every(connection, kind, entity))
     if as_json:
-        print_json({"items": rows, "next": None})
+        print_items(rows)
     else:
         _print(kind, kind.about.capitalize(), rows)
 

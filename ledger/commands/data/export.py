@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json
+from ledger.commands.data.show import json_option, print_items
 from ledger.commands.run.periods import Asked, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
 from ledger.exports import EXPORT_FORMATS
@@ -79,7 +79,7 @@ def export(
         return
     written = _write(output, files)
     if as_json:
-        print_json([{"file": str(path), "bytes": path.stat().st_size} for path in written])
+        print_items([{"file": str(path), "bytes": path.stat().st_size} for path in written])
     else:
         for path in written:
             click.echo(f"Wrote {path}{_chosen(path, invoices_by)}.")

@@ -2,7 +2,7 @@
 
 import click
 
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.reference.keys import create_api_key, id_of, revoke_api_key
 from ledger.store.keys import ApiKey, list_api_keys
@@ -48,7 +48,7 @@ def list_(database: Database, as_json: bool) -> None:
     """List every key, without secrets."""
     found = database.run(list_api_keys)
     if as_json:
-        print_json([_shown(key) for key in found])
+        print_items([_shown(key) for key in found])
         return
     columns = ("key", "role", "name", "scope", "created", "revoked")
     rows = [(k.key_id, k.role, k.name, _scope(k), k.created_at, k.revoked_at) for k in found]

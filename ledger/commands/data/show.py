@@ -65,6 +65,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(plain_value(value), indent=2, ensure_ascii=False))
 
 
+def print_items(rows: Sequence[Any], *, after: Any = None) -> None:
+    """A list as the API answers it; `after` is where the next page begins, None without one."""
+    print_json({"items": [plain_value(row) for row in rows], "next": after})
+
+
 def print_table(
     title: str,
     columns: Sequence[str],

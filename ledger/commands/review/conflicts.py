@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.api.shapes import show_conflict as shape_conflict
+from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.options import ROW_ID, ROWS
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.metering.record import ItemOutcome
 from ledger.flows.metering.conflicts import (
@@ -32,8 +34,8 @@ def conflicts() -> None:
 
 
 @conflicts.command("list")
-@click.option("--rows", default=100, show_default=True)
-@click.option("--before", default=LAST, help="Only ids below this one.")
+@click.option("--rows", type=ROWS, default=100, show_default=True)
+@click.option("--before", type=ROW_ID, default=LAST, help="Only ids below this one.")
 @click.option("--source", help="Only of this source.")
 @click.option("--all", "everything", is_flag=True, help="Those that are resolved as well.")
 @json_option
@@ -51,7 +53,7 @@ def list_waiting(  # its options
         lambda c: list_conflicts(c, rows=rows, before=before, source=source, resolved=everything)
     )
     if as_json:
-        print_json([dict(row) for row in found])
+        print_items(found, after=found[-1]["conflict_id"] if len(found) == rows else None)
         return
     names = ("source", "event_id", "items", "offer_kept", "resolution")
     cells = [(str(row["conflict_id"]), *(row[name] for name in names)) for row in found]
@@ -59,14 +61,14 @@ def list_waiting(  # its options
 
 
 @conflicts.command()
-@click.argument("conflict_id", type=int)
+@click.argument("conflict_id", type=ROW_ID)
 @json_option
 @database_options
 def show(database: Database, conflict_id: int, as_json: bool) -> None:
     """Say what is stored and what was offered."""
     shown: Shown = database.run(lambda c: show_conflict(c, conflict_id))
     if as_json:
-        print_json({**shown.conflict, "stored": shown.stored, "offered": shown.offered})
+        print_json(shape_conflict(shown))
         return
     conflict = shown.conflict
     click.echo(f"Conflict {conflict_id}: {conflict['event_id']} of {conflict['source']}")
@@ -89,7 +91,7 @@ def _say(title: str, events: Sequence[Any], without: str) -> None:
 
 
 @conflicts.command()
-@click.argument("conflict_id", type=int)
+@click.argument("conflict_id", type=ROW_ID)
 @click.argument("resolution", type=click.Choice(RESOLUTIONS))
 @click.option("--reason", required=True, help="Why; kept with who says so.")
 @click.option("--id", "event_id", help="The id it is to have, where it is sent again.")
@@ -123,6 +125,7 @@ def resolve(  # its options
 
     outcomes = database.run(work)
     if as_json:
-        print_json({"conflict_id": conflict_id, "resolution": resolution, "events": outcomes})
+        events = [one.outcome for one in outcomes]
+        print_json({"conflict_id": conflict_id, "resolution": resolution, "events": events})
     else:
         click.echo(f"Conflict {conflict_id} is resolved as {resolution}.")

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table
-from ledger.commands.options import ROW_ID
+from ledger.commands.data.show import json_option, print_items, print_table
+from ledger.commands.options import ROW_ID, ROWS
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import NotFoundError
 from ledger.domain.metering.record import ItemOutcome
@@ -24,7 +24,7 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@click.option("--rows", type=ROW_ID, default=100, show_default=True)
+@click.option("--rows", type=ROWS, default=100, show_default=True)
 @click.option("--before", type=ROW_ID, default=operations.LAST, help="Only ids below this one.")
 @click.option("--reason", help="Only of this reason; unstorable are whole records, dead letters.")
 @json_option
@@ -38,7 +38,7 @@ def list_waiting(
     )
     listed: list[dict[str, Any]] = [dict(row) for row in found]
     if as_json:
-        print_json(listed)
+        print_items(listed, after=listed[-1]["quarantine_id"] if len(listed) == rows else None)
         return
     columns = ("id", "source", "event", "reason", "detail", "received", "items")
     # An id is printed as it is typed: without commas.
@@ -88,7 +88,7 @@ def replay(
 
     done: Mapping[int, ItemOutcome] = database.run(work)
     if as_json:
-        print_json(
+        print_items(
             [
                 {"quarantine_id": number, "outcome": item.outcome, "detail": item.detail}
                 for number, item in done.items()
@@ -100,7 +100,7 @@ def replay(
 
 
 @quarantine.command()
-@click.argument("quarantine_ids", type=int, nargs=-1, required=True)
+@click.argument("quarantine_ids", type=ROW_ID, nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why nobody waits for it; kept with who says so.")
 @database_options
 def dismiss(database: Database, quarantine_ids: tuple[int, ...], reason: str) -> None:

@@ -1,17 +1,15 @@
 """`tokenledger status`: what arrived and when last, what waits, what is covered."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import counted, json_option, print_json, print_table
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.reports.metering.status import Status, read_status
-from ledger.reports.pricing.waiting import list_all_unpriced
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 
@@ -24,27 +22,22 @@ OPEN_LONG_S = 10
 @database_options
 def status(database: Database, as_json: bool) -> None:
     """Last event per source, lag, suspense, unpriced, quarantined, gaps, coverage."""
-    found, waiting = database.run(_read)
+    found = database.run(_read)
     if as_json:
-        print_json({**_plain(found), "unpriced": waiting})
+        print_json(found)
         return
     _show_sources(found)
     _show_stages(found)
     _show_work(found)
-    _show_waiting(found, waiting)
+    _show_waiting(found)
     _show_gaps(found)
     _show_sessions(found)
     _show_coverage(found)
 
 
-async def _read(connection: Connection) -> tuple[Status, Sequence[dict[str, Any]]]:
+async def _read(connection: Connection) -> Status:
     cut_off = await draw_cut_off(connection, "status")
-    found = await read_status(connection, cut_off=cut_off, now=clock.now())
-    return found, await list_all_unpriced(connection, cut_off=cut_off)
-
-
-def _plain(found: Status) -> dict[str, Any]:
-    return {one.name: getattr(found, one.name) for one in fields(found)}
+    return await read_status(connection, cut_off=cut_off, now=clock.now())
 
 
 def _show_sources(found: Status) -> None:
@@ -98,12 +91,12 @@ def _show_work(found: Status) -> None:
         )
 
 
-def _show_waiting(found: Status, waiting: Sequence[dict[str, Any]]) -> None:
+def _show_waiting(found: Status) -> None:
     suspense = sum(row["requests"] for row in found.suspense)
     names = ", ".join(row["customer_ref"] or "(no name)" for row in found.suspense)
-    click.echo(f"Suspense: {suspense:,} requests of unknown customers{_of(names)}")
-    click.echo(f"Unpriced: {len(waiting):,} kinds of usage wait for a price")
-    click.echo(f"Quarantined: {found.quarantined:,} events could not be read")
+    click.echo(f"Suspense: {counted(suspense, 'request')} of unknown customers{_of(names)}")
+    click.echo(f"Unpriced: {counted(len(found.unpriced), 'kind')} of usage without a price")
+    click.echo(f"Quarantined: {counted(found.quarantined, 'event')} could not be read")
     if found.dead_letters:
         click.echo(
             f"Dead letters: {found.dead_letters:,} records could not be stored and are set aside;"

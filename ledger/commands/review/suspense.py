@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.release import dismiss_suspense, release_by_hand
@@ -25,7 +25,7 @@ def list_suspense(database: Database, as_json: bool) -> None:
     """List the unknown names with what waits under each."""
     listed: list[dict[str, Any]] = [dict(row) for row in database.run(operations.list_suspense)]
     if as_json:
-        print_json(listed)
+        print_items(listed)
         return
     columns = ("customer named", "first window", "last window", "requests", "input", "output")
     print_table("Suspense", columns, [tuple(row.values()) for row in listed], numbers=3)

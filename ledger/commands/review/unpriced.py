@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import json_option, print_items, print_table
 from ledger.commands.serve.database import Database, database_options
 from ledger.reports.pricing.waiting import list_all_unpriced
 from ledger.store.connect import draw_cut_off
@@ -29,7 +29,7 @@ def list_unpriced(database: Database, entity_id: str | None, as_json: bool) -> N
 
     listed = database.run(read)
     if as_json:
-        print_json(listed)
+        print_items(listed)
         return
     names = ("customer_id", "model", "tier", "meter", "reason", "first_window", "quantity")
     rows = [tuple(row[name] for name in names) for row in listed]

@@ -1,19 +1,18 @@
 """`tokenledger invoice`: preview, issue, list, and the document as it went out."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.api.shapes import list_adjustments, show_draft, show_invoice
+from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.documents.invoice import no_font_for
 from ledger.domain.author import Author
-from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.errors import NotFoundError
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.period import Period, describe_days
@@ -24,10 +23,6 @@ from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
 from ledger.store.billing.invoice import find_document, list_invoices
 from ledger.store.queries import Connection
 
-LISTED = (
-    *("invoice_id", "number", "customer_id", "subscription_id", "period_start", "period_end"),
-    *("issued_at", "due_on", "currency", "net_total", "tax_total", "payable"),
-)
 _at = click.option(
     "--at",
     help="A day (in the subscription's zone) or a time inside the billing period; by default now.",
@@ -53,7 +48,7 @@ def preview(database: Database, subscription_id: str, at: str | None, as_json: b
         )
     )
     if as_json:
-        print_json(_draft_json(draft))
+        print_json(show_draft(draft))
     else:
         _show_draft(draft)
 
@@ -102,7 +97,7 @@ def issue(
 
     issued = database.run(work)
     if as_json:
-        print_json(issued)
+        print_items(issued)
         return
     rows = [(i.invoice_id, i.number, i.currency, i.net_total, i.payable) for i in issued]
     print_table("Issued", ("id", "number", "currency", "net", "payable"), rows, numbers=2)
@@ -120,9 +115,8 @@ def list_(
     rows = database.run(
         lambda connection: list_invoices(connection, entity_id=entity_id, customer_id=customer_id)
     )
-    listed = [{name: row[name] for name in LISTED} for row in rows]
     if as_json:
-        print_json(listed)
+        print_items([show_invoice(row) for row in rows])
         return
     _show_listed(map(dict, rows))
 
@@ -144,13 +138,12 @@ def pdf(database: Database, number: str, output: Path | None) -> None:
 @database_options
 def adjustments(database: Database, subscription_id: str, as_json: bool) -> None:
     """Show what changed about invoiced periods since: lines of the next invoice."""
-    lines = database.run(
-        lambda connection: flow.pending_adjustments(connection, subscription_id=subscription_id)
-    )
+    rows = database.run(lambda connection: list_adjustments(connection, subscription_id))
     if as_json:
-        print_json([_line_json(line) for line in lines])
-    else:
-        _show_lines("Pending adjustments", lines)
+        print_items(rows)
+        return
+    currencies = sorted({row["currency"] for row in rows})
+    _show_lines(f"Pending adjustments, amounts in {', '.join(currencies) or 'no currency'}", rows)
 
 
 async def _issue_entity(
@@ -185,44 +178,11 @@ def _moment(text: str | None) -> Moment:
     return clock.now() if text is None else read_moment(text, None)
 
 
-def _draft_json(draft: InvoiceDraft) -> dict[str, Any]:
-    return {
-        "subscription_id": draft.subscription.subscription_id,
-        "customer_id": draft.subscription.customer_id,
-        "period_start": draft.period.start,
-        "period_end": draft.period.end,
-        "run_no": draft.run_no,
-        "cut_off_id": draft.cut_off.cut_off_id,
-        "currency": draft.currency,
-        "lines": [_line_json(line) for line in draft.lines],
-        "exact_total": draft.totals.exact,
-        "net_total": draft.totals.net,
-        "tax_total": draft.totals.tax,
-        "payable": draft.totals.payable,
-        "unpriced": [dict(row) for row in draft.unpriced],
-        "usage": draft.marks,
-        "without_font": [
-            {"where": where, "sign": sign} for where, sign in flow.lacking_signs(draft)
-        ],
-    }
-
-
-def _line_json(line: InvoiceLine) -> dict[str, Any]:
-    key = {each.name: getattr(line.key, each.name) for each in fields(line.key)}
-    return {
-        "kind": line.kind,
-        **key,
-        "quantity": line.quantity,
-        "exact_amount": line.exact_amount,
-        "amount": line.amount,
-    }
-
-
 def _show_draft(draft: InvoiceDraft) -> None:
     zone = draft.subscription.zone
     days = f"{describe_days(draft.period, zone)} ({zone})"
     title = f"Invoice to {draft.subscription.customer_id}, {days}, amounts in {draft.currency}"
-    _show_lines(title, draft.lines)
+    _show_lines(title, show_draft(draft)["lines"])
     if draft.run_no > 1:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
@@ -240,14 +200,9 @@ def _show_draft(draft: InvoiceDraft) -> None:
         )
 
 
-def _show_lines(title: str, lines: Iterable[InvoiceLine]) -> None:
-    rows = [
-        (
-            *(line.kind, line.key.model, line.key.tier, line.key.meter),
-            *(line.quantity, line.exact_amount, line.amount),
-        )
-        for line in lines
-    ]
+def _show_lines(title: str, lines: Iterable[Mapping[str, Any]]) -> None:
+    names = ("kind", "model", "tier", "meter", "quantity", "exact_amount", "amount")
+    rows = [tuple(line[name] for name in names) for line in lines]
     columns = ("kind", "model", "tier", "meter", "quantity", "exact", "amount")
     first = ("amount", "meter", "quantity", "model")
     print_table(title, columns, rows, numbers=3, first=first)

@@ -10,6 +10,7 @@ from ledger.flows.reference import enter, parties
 from ledger.store.queries import Connection
 from ledger.store.resources import list_resource, parameters_of
 from ledger.wire import answers, changes, inputs
+from ledger.wire.answer_fields import Row
 from ledger.wire.inputs import InputModel
 
 Enter = Callable[..., Awaitable[Any]]
@@ -47,7 +48,7 @@ class Resource:
     path: str
     about: str
     key: str
-    row: type[answers.Row]
+    row: type[Row]
     columns: tuple[str, ...]
     model: type[InputModel] | None = None
     enter: Enter | None = None

@@ -3,7 +3,7 @@
 An outage must not look like zero usage: a source is silent since a named time, never at zero.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import Parked
 from ledger.reports.metering import coverage
+from ledger.reports.pricing.waiting import list_all_unpriced
 from ledger.store import operations, standing
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost
@@ -30,6 +31,7 @@ class Status:
     sources: list[dict[str, Any]]
     fates: dict[str, int]
     suspense: list[dict[str, Any]]
+    unpriced: Sequence[dict[str, Any]]
     quarantined: int
     dead_letters: int
     conflicts: int
@@ -54,6 +56,7 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
         sources=sources,
         fates=dict(await operations.sum_receipts(connection)),
         suspense=[dict(row) for row in await operations.list_suspense(connection)],
+        unpriced=await list_all_unpriced(connection, cut_off=cut_off),
         quarantined=await operations.count_quarantined(connection),
         dead_letters=await operations.count_dead_letters(connection),
         conflicts=await count_conflicts(connection),

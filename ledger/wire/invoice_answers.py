@@ -1,0 +1,189 @@
+"""The shapes of invoices: as they would be, as they went out, and what is behind a line."""
+
+from typing import Any, Literal
+
+from ledger.wire.answer_fields import Amount, Currency, Day, Moment, Row
+from ledger.wire.report_answers import Marks, Unpriced
+
+
+class Issued(Row):
+    """An invoice that went out."""
+
+    invoice_id: int
+    number: str
+    net_total: Amount
+    payable: Amount
+    currency: Currency
+
+
+class Invoice(Row):
+    """An invoice as it was issued."""
+
+    invoice_id: int
+    number: str
+    entity_id: str
+    customer_id: str
+    subscription_id: str
+    period_start: Moment
+    period_end: Moment
+    run_no: int
+    currency: Currency
+    exact_total: Amount
+    net_total: Amount
+    tax_total: Amount
+    payable: Amount
+    issued_at: Moment
+    due_on: Day
+    event_cut_off: Moment
+    cut_off_id: int
+
+
+class Party(Row):
+    """Who sells or buys, as it was when the invoice went out."""
+
+    name: str
+    address: str
+    tax_number: str
+    email: str
+
+
+class CardName(Row):
+    """The rate card of an invoice."""
+
+    id: str
+    name: str
+
+
+class InvoiceCutOff(Row):
+    """Up to where events were counted: by their own time, and in the stored order."""
+
+    events_until: Moment
+    batch_seq: int
+
+
+class Snapshot(Row):
+    """What was true when an invoice went out; prices by their id, each with its model's terms."""
+
+    seller: Party
+    buyer: Party
+    rate_card: CardName
+    language: str
+    payment_days: int
+    rounding: Literal["half_up", "half_even"]
+    zone: str
+    prices: dict[str, dict[str, Any]]
+    cut_off: InvoiceCutOff
+
+
+class IssuedLine(Row):
+    """A line of an invoice that went out; `unit_amount` is the price of `per` units."""
+
+    invoice_id: int
+    line_no: int
+    customer_id: str
+    kind: Literal["usage", "adjustment"]
+    service_start: Moment
+    service_end: Moment
+    model: str
+    tier: str
+    adapter: str
+    region: str
+    context_band: int
+    meter: str
+    price_id: int
+    description: str
+    quantity: int
+    unit_amount: Amount
+    per: int
+    exact_amount: Amount
+    amount: Amount
+
+
+class WholeInvoice(Invoice):
+    """An invoice with its lines and what was true of its parties."""
+
+    snapshot: Snapshot
+    lines: list[IssuedLine]
+
+
+class DraftLine(Row):
+    """A line of an invoice to come."""
+
+    kind: Literal["usage", "adjustment"]
+    service_start: Moment
+    service_end: Moment
+    model: str
+    tier: str
+    adapter: str
+    region: str
+    context_band: int
+    meter: str
+    price_id: int
+    quantity: int
+    exact_amount: Amount
+    amount: Amount
+
+
+class Adjustment(DraftLine):
+    """What changed about an invoiced period since: a line of the next invoice."""
+
+    currency: Currency
+
+
+class LackedSign(Row):
+    """A sign that no font here shows, and where it stands."""
+
+    where: str
+    sign: str
+
+
+class Draft(Row):
+    """An invoice as it would be issued now."""
+
+    subscription_id: str
+    customer_id: str
+    period_start: Moment
+    period_end: Moment
+    run_no: int
+    cut_off_id: int
+    currency: Currency
+    exact_total: Amount
+    net_total: Amount
+    tax_total: Amount
+    payable: Amount
+    rounding: Amount
+    lines: list[DraftLine]
+    unpriced: list[Unpriced]
+    usage: Marks
+    without_font: list[LackedSign]
+
+
+class TracedEvent(Row):
+    """An event behind a line, as it is stored; an unknown count is null."""
+
+    batch_seq: int
+    ordinal: int
+    kind: int
+    source: str | None
+    event_id: str | None
+    time: Moment
+    started_at: Moment | None
+    first_token_at: Moment | None
+    ended_at: Moment | None
+    requests: int
+    uncached: int | None
+    cache_read: int | None
+    cache_write: int | None
+    visible: int | None
+    reasoning: int | None
+    flags: int
+    agent_run_id: str | None
+
+
+class Trace(Row):
+    """A line, in the invoice's currency, and a page of the events behind it."""
+
+    currency: Currency
+    line: IssuedLine
+    items: list[TracedEvent]
+    next: str | None

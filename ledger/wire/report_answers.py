@@ -1,0 +1,429 @@
+"""The shapes of reports: usage, charges, margin, energy, coverage and how the ledger stands."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ledger.wire.answer_fields import Amount, Currency, Day, Moment, Number, Row
+
+# A field that is not there, where it is not asked for.
+NOT_ASKED: str = Field(default_factory=str)
+
+
+class Marks(Row):
+    """How many of the requests are no final count, by what they lack."""
+
+    requests: int
+    estimated: int
+    incomplete: int
+    input_unknown: int
+    output_unknown: int
+
+
+class Group(Row):
+    """What a row is of: the dimensions that were asked for, and no others."""
+
+    customer: str = NOT_ASKED
+    model: str = NOT_ASKED
+    tier: str = NOT_ASKED
+    agent: str = NOT_ASKED
+    project: str = NOT_ASKED
+    api_key: str = NOT_ASKED
+    meter: str = NOT_ASKED
+    window: Moment = NOT_ASKED
+    hour: Moment = NOT_ASKED
+    day: Moment = NOT_ASKED
+
+
+class UsageRow(Marks, Group):
+    """Requests and tokens of one group; a count that no request said is unknown, null."""
+
+    uncached: int | None
+    cache_read: int | None
+    cache_write: int | None
+    visible: int | None
+    reasoning: int | None
+
+
+class UsageReport(Row):
+    """Usage of a period by the dimensions asked for."""
+
+    since: Moment
+    until: Moment
+    by: list[str]
+    items: list[UsageRow]
+
+
+class ChargeRow(Group):
+    """What one group's usage comes to in one currency; without a price both are null."""
+
+    currency: Currency | None
+    amount: Amount | None
+    quantity: int
+    unpriced_quantity: int
+
+
+class ChargesReport(Row):
+    """Charges of a period by the dimensions asked for."""
+
+    since: Moment
+    until: Moment
+    by: list[str]
+    items: list[ChargeRow]
+
+
+class Hour(Row):
+    """Revenue and cost of an hour or day in one currency; no cost is unknown."""
+
+    hour: Moment
+    currency: Currency
+    revenue: Amount
+    cost: Amount | None
+    idle: Amount | None
+
+
+class Activity(Row):
+    """When usage began and ended; null where there is none."""
+
+    since: Moment | None
+    until: Moment | None
+
+
+class MarginRow(Group):
+    """One group, or the total: usage, energy, cost and revenue; what no cost says is null."""
+
+    requests: int
+    input_tokens: int
+    input_uncached: int
+    input_cache_read: int
+    input_cache_write: int
+    output_tokens: int
+    device_metered_mj: int | None
+    device_estimated_mj: int | None
+    host_mj: int | None
+    overhead_mj: int | None
+    energy_mj: int | None
+    energy_kwh: Number | None
+    joules_per_output_token: Number | None
+    electricity: Amount | None
+    gpu_cost: Amount | None
+    cost_before_idle: Amount | None
+    idle_share: Amount | None
+    cost: Amount | None
+    revenue: Amount
+    unpriced_tokens: int
+    gross_margin_before_idle_pct: Number | None
+    gross_margin_pct: Number | None
+    markup_pct: Number | None
+
+
+class OwnLine(Row):
+    """Energy and cost that are no usage's: idle, or of nobody's hardware."""
+
+    line: str
+    scope: str
+    device_metered_mj: int
+    device_estimated_mj: int
+    energy_mj: int
+    energy_kwh: Number
+    electricity: Amount
+    gpu_cost: Amount
+    cost: Amount
+    shared_by_nobody: Amount
+
+
+class Conservation(Row):
+    """That nothing was lost: both residuals are 0."""
+
+    metered_mj: int
+    estimated_mj: int
+    metered_pct: Number | None
+    energy_residual_mj: int
+    cost_residual: Amount
+
+
+class Conversion(Row):
+    """A published rate that amounts were converted by."""
+
+    base: Currency
+    quote: Currency
+    published: Day
+    multiplier: Number
+    divisor: Number
+    source: str
+
+
+class Margin(Row):
+    """Cost beside revenue, all in `currency`; `missing` says what a cost lacks that is null."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    currency: Currency
+    missing: str | None
+    by: list[str]
+    rows: list[MarginRow]
+    own_lines: list[OwnLine]
+    total: MarginRow
+    energy_mj: int | None
+    energy_kwh: Number | None
+    idle_policy: str
+    idle_cost: Amount | None
+    unattributed_cost: Amount | None
+    conservation: Conservation | None
+    conversions: list[Conversion]
+
+
+class EnergyRow(Row):
+    """Energy of one model or scope; output tokens are known by model."""
+
+    name: str
+    output_tokens: int | None
+    busy_mj: int
+    idle_mj: int
+    unattributed_mj: int
+    energy_mj: int
+    energy_kwh: Number
+    device_metered_mj: int
+    device_estimated_mj: int
+    joules_per_output_token: Number | None
+
+
+class MeterFinding(Row):
+    """What was noticed about a GPU's meter, in how many quarter hours."""
+
+    gpu_uuid: str
+    reason: str
+    meaning: str
+    windows: int
+    first_window: Moment
+    last_window: Moment
+
+
+class Energy(Row):
+    """Energy and tokens, by model and by scope."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    by_model: list[EnergyRow]
+    by_scope: list[EnergyRow]
+    findings: list[MeterFinding]
+
+
+class EnergyCoverage(Row):
+    """GPU-seconds of a deployment, and those with readings; `asked` where its cost needs them."""
+
+    deployment_id: str
+    deployed_gpu_s: int
+    covered_gpu_s: int
+    asked: bool
+
+
+class UsageCoverage(Row):
+    """Tokens, and those that a deployment served; `unclaimed` says which it did not."""
+
+    tokens: int
+    claimed_tokens: int
+    unclaimed: list[str]
+
+
+class Reconciliation(Row):
+    """What an engine counted in an hour beside what events said; `flags` say why it is unsure."""
+
+    engine_instance: str
+    hour: Moment
+    engine_input: int
+    event_input: int
+    engine_output: int
+    event_output: int
+    flags: list[str]
+
+
+class Coverage(Row):
+    """What meters and deployments cover."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    energy: list[EnergyCoverage]
+    usage: UsageCoverage
+    engines: list[Reconciliation]
+    stray_gpus: list[str]
+    findings: list[MeterFinding]
+
+
+class NoCoverage(Row):
+    """An entity whose coverage cannot be said, and what it lacks."""
+
+    entity_id: str
+    missing: str
+
+
+class Fates(Row):
+    """What became of what arrived; the fates add up to `received`."""
+
+    received: int
+    counted: int
+    duplicate: int
+    conflict: int
+    quarantined: int
+    superseded: int
+    suspense: int
+
+
+class SourceState(Row):
+    """A source: what arrived of it by fate, and when last; without a form it was always refused."""
+
+    source: str
+    form: Literal["sequenced", "keyed"] | None
+    received: int | None
+    counted: int | None
+    duplicate: int | None
+    conflict: int | None
+    quarantined: int | None
+    superseded: int | None
+    suspense: int | None
+    last_received_at: Moment | None
+    last_event_at: Moment | None
+    silent_s: int | None
+
+
+class SequenceGap(Row):
+    """Numbers that are missing inside what a producer sent."""
+
+    source: str
+    producer: str
+    epoch: str
+    first_missing: int
+    last_missing: int
+
+
+class KafkaPosition(Row):
+    """How far a partition was read."""
+
+    topic: str
+    partition: int
+    next_offset: int
+
+
+class KafkaGap(Row):
+    """Offsets that the broker no longer had."""
+
+    topic: str | None
+    partition: int
+    from_offset: int
+    to_offset: int
+    noticed_at: Moment
+
+
+class StageState(Row):
+    """When a stage ran last, and how many batches were drawn since."""
+
+    stage: str
+    batch_seq: int
+    ran_at: Moment
+    behind: int
+
+
+class WorkState(Row):
+    """When background work last succeeded, for an entity or ('') for all."""
+
+    work: str
+    entity_id: str
+    succeeded_at: Moment | None
+    failed_at: Moment | None
+    failure: str | None
+    failures: int
+
+
+class Parked(Row):
+    """What a stage could not do, why, and when it is tried again."""
+
+    stage: str
+    entity_id: str
+    customer_id: str | None
+    since: Moment | None
+    until: Moment | None
+    reason: str
+    failures: int
+    first_failed_at: Moment
+    next_try_at: Moment
+
+
+class OpenBatch(Row):
+    """A batch on its way in; what it is of another role is unknown."""
+
+    batch_seq: int
+    pid: int | None
+    application: str | None
+    waits_for: str | None
+    quiet_since: Moment | None
+    began_at: Moment | None
+    open_s: int | None
+
+
+class EndedSession(Row):
+    """A session that held a batch, did nothing, and was ended."""
+
+    batch_seq: int
+    pid: int
+    application: str
+    quiet_since: Moment
+    ended_at: Moment
+
+
+class Unpriced(Row):
+    """Usage that waits for a price, and why."""
+
+    customer_id: str
+    model: str
+    tier: str
+    meter: str
+    reason: str
+    quantity: int
+    first_window: Moment
+    last_window: Moment
+
+
+class UnpricedOfEntity(Unpriced):
+    """Usage of an entity that waits for a price, and why."""
+
+    entity_id: str
+
+
+class Suspended(Row):
+    """What waits under a name that nobody knows."""
+
+    customer_ref: str
+    first_window: Moment
+    last_window: Moment
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Status(Row):
+    """How the ledger stands."""
+
+    now: Moment
+    sources: list[SourceState]
+    fates: Fates
+    suspense: list[Suspended]
+    unpriced: list[UnpricedOfEntity]
+    quarantined: int
+    dead_letters: int
+    conflicts: int
+    sequence_gaps: list[SequenceGap]
+    kafka_positions: list[KafkaPosition]
+    kafka_gaps: list[KafkaGap]
+    stages: list[StageState]
+    work: list[WorkState]
+    parked: list[Parked]
+    open_batches: list[OpenBatch]
+    ended_sessions: list[EndedSession]
+    coverage: list[Coverage | NoCoverage]
+    usage: Marks

@@ -1,0 +1,69 @@
+"""Books in which every list has a row and every report says something, for tests of answers."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ledger.flows.settle import settle
+from ledger.store.queries import Connection
+from tests.api.served import Served, attempt
+
+SINCE = datetime(2023, 11, 16, 18, tzinfo=UTC)
+UNTIL = SINCE + timedelta(hours=1)
+NOW = datetime(2023, 12, 2, tzinfo=UTC)
+PERIOD = {"since": "2023-11-16T18:00:00Z", "until": "2023-11-16T19:00:00Z"}
+ENGINE = {"name": "vllm", "instance": "engine-f"}
+ISSUE = {"subscription_id": "sub-acme", "at": "2023-11-16"}
+RATES = {
+    "rates": [
+        {"base": "EUR", "quote": "USD", "day": "2023-11-16", "rate": "1.0872", "source": "ECB"}
+    ]
+}
+
+
+async def fill(served: Served, worker: Connection) -> None:
+    """Hardware, readings, usage, an invoice, and something of everything that waits."""
+    await _hardware(served)
+    served.post("/v1/aliases", {"alias": "crm/7 ü", "customer_id": "acme", "valid_from": FROM})
+    served.post("/v1/fx-rates", RATES)
+    _send(served, attempt("first", engine=ENGINE), attempt("second", engine=ENGINE))
+    await settle(worker, now=NOW)
+    assert served.post("/v1/invoices", ISSUE).status_code == 201
+    cached = {"input": {"uncached": 5, "cache_read": 7}, "output": {"visible": 1}}
+    _send(
+        served,
+        attempt("late", engine=ENGINE, agent_id="helper", project_id="p"),
+        attempt("without a price", usage=cached),
+        attempt("of nobody", customer_id="walk-in"),
+        attempt("first", usage={"input": {"uncached": 7}}),
+        b"{nothing",
+    )
+    await settle(worker, now=NOW)
+
+
+FROM = "2023-01-01T00:00:00Z"
+
+
+async def _hardware(served: Served) -> None:
+    books = served.books
+    await books.facility()
+    await books.pue(SINCE, UNTIL, host_mw_per_gpu=50_000)
+    await books.tariff([(SINCE, UNTIL, "100")], currency="USD")
+    await books.owned(SINCE, UNTIL, gpu_count=2, currency="USD")
+    await books.deployment(SINCE, UNTIL, gpus=["GPU-a", "GPU-b"], instances=["engine-f"])
+    seconds = range(0, 3_601, 10)
+    for gpu, power_mw in (("GPU-a", 400_000), ("GPU-b", 0)):
+        rises = [(SINCE + timedelta(seconds=n), 10**7 + n * power_mw) for n in seconds]
+        await books.readings(gpu, rises, power_mw=400_000)
+    scraped = [(SINCE, 1_000), (SINCE + timedelta(minutes=30), 3_100)]
+    await books.counters("engine-f", [(at, "prompt_tokens", value) for at, value in scraped])
+
+
+def _send(served: Served, *events: Any) -> None:
+    assert served.send(*events, role="admin").status_code == 200
+
+
+def cursor(*place: Any) -> str:
+    """A cursor as the API makes it."""
+    text = str(list(place)).replace("'", '"')
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
