@@ -47,7 +47,8 @@ async def charges(
             connection, since=start, until=end, customer_id=who, entity_id=entity
         )
     items = _grouped(rows, names, time_zone)
-    return answer({"since": start, "until": end, "by": names, "items": items})
+    asked = {"since": start, "until": end, "zone": time_zone}
+    return answer({**asked, "by": names, "items": items})
 
 
 @get("/v1/invoices/coming", roles=READERS, bound=BY_ROWS, apart=FLOWS)

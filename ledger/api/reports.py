@@ -1,7 +1,6 @@
 """What the books say: usage for customers too; cost, margin and state for the house alone."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,19 +13,17 @@ from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.domain.metering.fact import MARKS
-from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.period import WINDOW, hour_start, local_day, zone
 from ledger.reports.cost import margin, margin_text
 from ledger.reports.energy import energy
 from ledger.reports.metering import coverage
 from ledger.reports.metering.status import read_status
+from ledger.reports.metering.usage import show_groups, sum_groups
 from ledger.store import api_reads
 from ledger.store.connect import draw_cut_off
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
 
-COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning", *MARKS)
 USAGE_NAMES = {
     "customer": "customer_id",
     "model": "model",
@@ -75,9 +72,11 @@ async def usage(
         rows = await api_reads.sum_usage(
             connection, since=start, until=end, customer_id=customer, entity_id=entity
         )
-    return answer(
-        {"since": start, "until": end, "by": names, "items": _grouped(rows, names, time_zone)}
+    groups, total = sum_groups(
+        map(dict, rows), lambda row: tuple(part_of(row, name, time_zone) for name in names)
     )
+    asked = {"since": start, "until": end, "zone": time_zone}
+    return answer(asked | show_groups(names, groups, total))
 
 
 def names_of(by: str, dimensions: Iterable[str] = tuple(USAGE_NAMES)) -> list[str]:
@@ -91,18 +90,6 @@ def names_of(by: str, dimensions: Iterable[str] = tuple(USAGE_NAMES)) -> list[st
             "by",
         )
     return names
-
-
-def _grouped(rows: Sequence[Any], names: Sequence[str], zone_name: str) -> list[dict[str, Any]]:
-    sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(COUNTS))
-    for row in rows:
-        group = sums[tuple(part_of(row, name, zone_name) for name in names)]
-        for place, count in enumerate(COUNTS):
-            group[place] += row[count]
-    return [
-        dict(zip(names, group, strict=True)) | known_counts(dict(zip(COUNTS, counts, strict=True)))
-        for group, counts in sorted(sums.items())
-    ]
 
 
 def part_of(row: Any, name: str, zone_name: str) -> str:

@@ -156,7 +156,7 @@ async function groups(asked) {
     { name: "kWh", n: true, of: (row) => kwh(row.energy_mj) }, money("electricity", "electricity"), money("GPU", "gpu_cost"), money("idle", "idle_share"), money("revenue", "revenue"),
     { name: "before idle", n: true, of: (row) => percent(row.gross_margin_before_idle_pct), raw: (row) => row.gross_margin_before_idle_pct },
     { name: "after idle", n: true, of: (row) => percent(row.gross_margin_pct), raw: (row) => row.gross_margin_pct }];
-  const rows = report.rows.length ? [...report.rows, { ...report.total, total: true }] : [];
+  const rows = report.items.length ? [...report.items, { ...report.total, total: true }] : [];
   const note = rows.length ? [make("p", { className: "dim", textContent: `After idle: ${report.idle_policy}.` })] : [];
   return [...table(`margin-by-${by}`, columns, rows, "No usage in this month."), ...note];
 }

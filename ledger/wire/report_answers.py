@@ -35,9 +35,11 @@ class Group(Row):
     day: Moment = NOT_ASKED
 
 
-class UsageRow(Marks, Group):
-    """Requests and tokens of one group; a count that no request said is unknown, null."""
+class UsageCounts(Marks):
+    """Requests and tokens; a count that no request said is unknown, null."""
 
+    input_tokens: int | None
+    output_tokens: int | None
     uncached: int | None
     cache_read: int | None
     cache_write: int | None
@@ -45,13 +47,19 @@ class UsageRow(Marks, Group):
     reasoning: int | None
 
 
+class UsageRow(UsageCounts, Group):
+    """Requests and tokens of one group."""
+
+
 class UsageReport(Row):
-    """Usage of a period by the dimensions asked for."""
+    """Usage of a period by the dimensions asked for, days and hours in `zone`."""
 
     since: Moment
     until: Moment
+    zone: str
     by: list[str]
     items: list[UsageRow]
+    total: UsageCounts
 
 
 class ChargeRow(Group):
@@ -64,10 +72,11 @@ class ChargeRow(Group):
 
 
 class ChargesReport(Row):
-    """Charges of a period by the dimensions asked for."""
+    """Charges of a period by the dimensions asked for, days and hours in `zone`."""
 
     since: Moment
     until: Moment
+    zone: str
     by: list[str]
     items: list[ChargeRow]
 
@@ -163,7 +172,7 @@ class Margin(Row):
     currency: Currency
     missing: str | None
     by: list[str]
-    rows: list[MarginRow]
+    items: list[MarginRow]
     own_lines: list[OwnLine]
     total: MarginRow
     energy_mj: int | None

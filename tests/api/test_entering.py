@@ -86,7 +86,7 @@ async def test_a_margin_without_costs_names_what_is_missing(served: Served) -> N
     assert answer.status_code == 200
     report = answer.json()
     assert "assets and deployments" in report["missing"]
-    (row,) = report["rows"]
+    (row,) = report["items"]
     assert (row["requests"], row["revenue"], row["cost"]) == (1, "0", None)
     assert report["total"]["gross_margin_pct"] is None
     assert report["conservation"] is None

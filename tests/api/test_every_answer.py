@@ -67,7 +67,7 @@ async def test_reports_by_every_dimension_are_as_the_document_says(
     await fill(served, worker)
     asked_by = {**PERIOD, "entity": "factory", "by": by}
     margin = served.get("/v1/margins", params=asked_by).json()
-    assert margin["rows"]
+    assert margin["items"]
     assert served.get("/v1/charges", params={**asked_by, "by": f"{by},meter,day"}).json()["items"]
     assert served.get("/v1/usage", params={**asked_by, "by": f"{by},hour"}).json()["items"]
 

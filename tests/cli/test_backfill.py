@@ -57,7 +57,7 @@ def test_published_trace_is_loaded_to_the_last_token_and_once(
     assert totals(factory) == (8_819, 18_059_974, 245_896)
     hours = [
         (row["hour"][11:13], row["requests"], row["input_tokens"], row["output_tokens"])
-        for row in usage(factory, "--by", "hour")["rows"]
+        for row in usage(factory, "--by", "hour")["items"]
     ]
     assert hours == [("18", 7_717, 15_710_990, 213_958), ("19", 1_102, 2_348_984, 31_938)]
     again = factory("backfill", path, *AZURE)
@@ -112,7 +112,7 @@ def test_other_zone_or_map_under_the_same_name_is_a_conflict(
     factory("backfill", path, *LOG, "--tz", "Europe/Copenhagen", status=1)
     own = ("--source", "other", "--again")
     factory("backfill", path, *LOG, "--tz", "Europe/Copenhagen", *own)
-    hours = [row["hour"][:16] for row in usage(factory, "--by", "hour")["rows"]]
+    hours = [row["hour"][:16] for row in usage(factory, "--by", "hour")["items"]]
     assert hours == ["2024-07-01T08:00", "2024-07-01T10:00"]
 
 
@@ -207,7 +207,7 @@ def test_quarantined_row_is_shown_and_refused_again_while_nothing_changed(
     (waiting,) = factory.items("quarantine", "list")
     shown = json.loads(factory("quarantine", "show", waiting["quarantine_id"]).stdout)
     assert shown["data"]["usage"]["input_total"] == -5
-    (replayed,) = factory.json("quarantine", "replay", "--all")
+    (replayed,) = factory.items("quarantine", "replay", "--all")
     assert replayed["outcome"] == "rejected"
     assert "no bytes of quarantined event 999" in factory.refusal("quarantine", "show", 999)
     factory("quarantine", "replay", status=2)
@@ -275,5 +275,5 @@ def test_local_times_that_are_none_or_two_say_the_way_out(
             ).stderr
         )
         assert factory.json("backfill", again, *asked)["created"] == 1
-        rows = usage(factory, "--by", "window")["rows"]
+        rows = usage(factory, "--by", "window")["items"]
         assert f"2024-10-27T{hour}:30:00.000000Z" in [row["window"] for row in rows]

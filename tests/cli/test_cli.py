@@ -90,7 +90,7 @@ def test_report_needs_an_entity_and_a_period_that_exists(
 ) -> None:
     assert "There is no entity." in command.refusal("report", "usage")
     command.enter_factory(tmp_path)
-    assert command.json("report", "usage", "--month", "2024-10")["rows"] == []
+    assert command.json("report", "usage", "--month", "2024-10")["items"] == []
     month = command.json("report", "usage", "--month", "2024-10")
     assert month["since"] == "2024-09-30T22:00:00.000000Z"
     assert month["until"] == "2024-10-31T23:00:00.000000Z"

@@ -55,7 +55,7 @@ def test_published_trace_becomes_its_invoice(
     assert Decimal(draft["exact_total"]) == Decimal(exact)
     assert [line["amount"] for line in draft["lines"]] == lines
     assert draft["payable"] == total
-    (issued,) = command.json("invoice", "issue", "acme-list", *period)
+    (issued,) = command.items("invoice", "issue", "acme-list", *period)
     assert issued["payable"] == total
     (listed,) = command.items("invoice", "list")
     assert (listed["number"], listed["payable"]) == (issued["number"], total)
@@ -102,7 +102,7 @@ def test_unpriced_usage_is_listed_and_billed_once_priced(
         "rate_card_id,meter,amount,valid_from\nlist,cached_input,0.5,2023-01-01T00:00:00Z\n"
     )
     command("import", "rate-card", prices)
-    (issued,) = command.json("invoice", "issue", "acme-list", *period)
+    (issued,) = command.items("invoice", "issue", "acme-list", *period)
     assert issued["payable"] == "25.50"
     assert command.items("unpriced", "list") == []
 
@@ -214,7 +214,7 @@ def test_a_name_no_font_shows_is_refused_before_a_number_is_taken(
         "name=株式会社テスト شركة Żółć",
     )
     assert command.json("invoice", "preview", *asked)["without_font"] == []
-    (issued,) = command.json("invoice", "issue", *asked)
+    (issued,) = command.items("invoice", "issue", *asked)
     assert issued["number"].endswith("-000001")
 
 

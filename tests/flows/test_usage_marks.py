@@ -102,7 +102,7 @@ async def test_the_report_says_what_is_not_final_and_unknown_is_no_zero(gate: Ga
     report = await usage_report(
         gate.connection, since=SINCE, until=UNTIL, cut_off=cut_off, by=["model"]
     )
-    shown = {row["model"]: row for row in to_json(report)["rows"]}
+    shown = {row["model"]: row for row in to_json(report)["items"]}
     assert shown["embedder"]["input_tokens"] == 5
     assert shown["embedder"]["output_tokens"] is None
     assert shown["embedder"]["visible"] is None

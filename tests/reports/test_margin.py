@@ -68,7 +68,7 @@ async def test_gross_margin_and_mark_up_are_named_apart(worker: Connection, book
     await books.usages([(START + n * QUARTER, Tokens(output=1), REAL_TIME) for n in range(4)])
     await books.charge(START, "16", buyer=REAL_TIME)
     await allocate(worker, now=LATER)
-    row = to_json(await margin(worker))["rows"][0]
+    row = to_json(await margin(worker))["items"][0]
     assert (row["gross_margin_pct"], row["markup_pct"]) == ("75.00", "300.00")
     assert row["revenue"] == "16"
 

@@ -87,7 +87,7 @@ def to_json(report: RevenueReport) -> dict[str, Any]:
         "until": report.until,
         "cut_off_id": report.cut_off.cut_off_id,
         "by": list(report.by),
-        "rows": [
+        "items": [
             {
                 **dict(zip(report.by, row.group, strict=True)),
                 "currency": row.currency,

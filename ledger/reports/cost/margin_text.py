@@ -81,7 +81,7 @@ def to_json(report: MarginReport) -> dict[str, Any]:
     plain_form = _json(report)
     if report.missing is None:
         return plain_form
-    plain_form["rows"] = [_without_costs(row) for row in plain_form["rows"]]
+    plain_form["items"] = [_without_costs(row) for row in plain_form["items"]]
     plain_form["total"] = _without_costs(plain_form["total"])
     return _without_costs(plain_form)
 
@@ -100,7 +100,7 @@ def _json(report: MarginReport) -> dict[str, Any]:
         "currency": report.currency,
         "missing": report.missing,
         "by": list(report.by),
-        "rows": [
+        "items": [
             dict(zip(report.by, row.group, strict=True)) | _row_json(row, row.cost)
             for row in report.rows
         ],

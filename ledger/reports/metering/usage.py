@@ -1,7 +1,7 @@
 """Usage of a period, grouped as asked: requests and tokens, unknown customers by their own name."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,16 +96,30 @@ async def usage_report(
         entity_id=of.entity_id,
         customer_id=of.customer_id,
     )
+    rows, total = sum_groups(
+        (dict(row) for row in found), lambda row: tuple(_name(row, name, zone_name) for name in by)
+    )
+    return UsageReport(since, until, cut_off, tuple(by), rows, total, zone_name)
+
+
+def sum_groups(
+    found: Iterable[Mapping[str, Any]], group_of: Callable[[Mapping[str, Any]], tuple[str, ...]]
+) -> tuple[tuple[UsageRow, ...], UsageRow]:
+    """Rows that have COUNTS summed by their groups, in order, and the total of all."""
     groups: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(COUNTS))
-    for record in found:
-        row = dict(record)
-        group = groups[tuple(_name(row, dimension, zone_name) for dimension in by)]
+    for row in found:
+        group = groups[group_of(row)]
         for index, count in enumerate(COUNTS):
             group[index] += row[count]
     rows = tuple(UsageRow(group, tuple(counts)) for group, counts in sorted(groups.items()))
     sums = tuple(sum(column) for column in zip(*(row.counts for row in rows), strict=True))
-    total = UsageRow(("total",), sums or (0,) * len(COUNTS))
-    return UsageReport(since, until, cut_off, tuple(by), rows, total, zone_name)
+    return rows, UsageRow(("total",), sums or (0,) * len(COUNTS))
+
+
+def show_groups(by: Sequence[str], rows: Iterable[UsageRow], total: UsageRow) -> dict[str, Any]:
+    """The groups and their total as JSON holds them."""
+    items = [dict(zip(by, row.group, strict=True)) | row.known() for row in rows]
+    return {"by": list(by), "items": items, "total": total.known()}
 
 
 def to_json(report: UsageReport) -> dict[str, Any]:
@@ -115,9 +129,7 @@ def to_json(report: UsageReport) -> dict[str, Any]:
         "until": report.until,
         "cut_off_id": report.cut_off.cut_off_id,
         "zone": report.zone_name,
-        "by": list(report.by),
-        "rows": [dict(zip(report.by, row.group, strict=True)) | row.known() for row in report.rows],
-        "total": report.total.known(),
+        **show_groups(report.by, report.rows, report.total),
     }
 
 
