@@ -97,8 +97,8 @@ def _grouped(rows: Sequence[Any], names: Sequence[str], zone_name: str) -> list[
             **dict(zip(names, group, strict=True)),
             "currency": currency or None,
             "amount": _amount(found),
-            "quantity": int(sum(row["quantity"] for row in found)),
-            "unpriced_quantity": int(sum(row["unpriced_quantity"] for row in found)),
+            "quantity": sum(row["quantity"] for row in found),
+            "unpriced_quantity": sum(row["unpriced_quantity"] for row in found),
         }
         for (group, currency), found in sorted(groups.items())
     ]

@@ -1,22 +1,29 @@
 """Tokens by quarter hour and key as CSV; usage of a customer nobody knows has no customer_id.
 
-Sorted by window_start and then by every column that says who and what.
+The last four columns count requests that were estimated, cut short, or did not say their input or
+output; a count that no request of the line said is `unknown`. Sorted by window_start and then by
+every column that says who and what.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from ledger.exports.bundle import ExportBundle, ExportFormat
-from ledger.exports.csv_text import Column, named, write_table
+from ledger.domain.metering.fact import MARKS
+from ledger.domain.metering.usage_mark import known_counts
+from ledger.exports.bundle import ExportBundle, ExportFormat, Row
+from ledger.exports.csv_text import Column, Value, named, write_table
 
 WHO = (
     *("customer_id", "customer_ref", "project_id", "api_key_id", "agent_id"),
     *("tier", "model", "adapter", "region"),
 )
-COLUMNS: tuple[Column, ...] = named(
-    *("window_start", *WHO, "context_band", "requests"),
-    *("input_uncached", "input_cache_read", "input_cache_write"),
-    *("output_visible", "output_reasoning"),
-)
+METERS = {
+    "input_uncached": "uncached",
+    "input_cache_read": "cache_read",
+    "input_cache_write": "cache_write",
+    "output_visible": "visible",
+    "output_reasoning": "reasoning",
+}
+UNKNOWN = "unknown"
 
 
 def write(bundle: ExportBundle) -> Iterator[str]:
@@ -32,4 +39,18 @@ def write(bundle: ExportBundle) -> Iterator[str]:
     return write_table(bundle, COLUMNS, rows)
 
 
+def _known(name: str) -> Callable[[Row], Value]:
+    def read(row: Row) -> Value:
+        counts = {each: row[each] for each in ("requests", name, *MARKS)}
+        count = known_counts(counts)[name]
+        return UNKNOWN if count is None else count
+
+    return read
+
+
+COLUMNS: tuple[Column, ...] = (
+    *named("window_start", *WHO, "context_band", "requests"),
+    *((column, _known(meter)) for column, meter in METERS.items()),
+    *named(*MARKS),
+)
 FORMAT = ExportFormat("usage", "usage", "text/csv", ".csv", write)

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from ledger.store.queries import Connection, load_queries
+from ledger.store.operations import USAGE_COUNTS
+from ledger.store.queries import Connection, load_queries, with_counts
 
 READS = load_queries("api_reads")
 
@@ -74,11 +76,12 @@ async def sum_usage(
     until: datetime,
     customer_id: str | None,
     entity_id: str | None,
-) -> list[asyncpg.Record]:
-    """Tokens and requests by window and dimensions."""
-    return await READS["sum_usage"].rows(
+) -> list[dict[str, Any]]:
+    """Tokens and requests by window and dimensions, and how many requests lack what."""
+    rows = await READS["sum_usage"].rows(
         connection, since=since, until=until, customer_id=customer_id, entity_id=entity_id
     )
+    return with_counts(rows, USAGE_COUNTS)
 
 
 async def sum_hourly(
@@ -104,11 +107,12 @@ async def sum_charges(
     until: datetime,
     customer_id: str | None,
     entity_id: str | None,
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """Exact amounts by window and dimensions, and the units that wait for a price."""
-    return await READS["sum_charges"].rows(
+    rows = await READS["sum_charges"].rows(
         connection, since=since, until=until, customer_id=customer_id, entity_id=entity_id
     )
+    return with_counts(rows, ("quantity", "unpriced_quantity"))
 
 
 async def find_entity_zone(connection: Connection, *, entity_id: str) -> str | None:

@@ -30,11 +30,11 @@ SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), genera
 -- Tokens and requests by window and dimensions, of what the caller may see, and how many requests lack what;
 -- usage_delta and usage_mark (customer_id, window_start).
 SELECT d.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, d.window_start,
-       sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
-       sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
-       sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning,
-       sum(d.estimated)::bigint AS estimated, sum(d.incomplete)::bigint AS incomplete,
-       sum(d.input_unknown)::bigint AS input_unknown, sum(d.output_unknown)::bigint AS output_unknown
+       sum(d.requests) AS requests, sum(d.uncached) AS uncached,
+       sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
+       sum(d.visible) AS visible, sum(d.reasoning) AS reasoning,
+       sum(d.estimated) AS estimated, sum(d.incomplete) AS incomplete,
+       sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown
   FROM (SELECT customer_id, usage_key_id, window_start, requests, uncached, cache_read, cache_write, visible, reasoning,
                0 AS estimated, 0 AS incomplete, 0 AS input_unknown, 0 AS output_unknown
           FROM usage_delta

@@ -1,12 +1,15 @@
 """What a running ledger looks after, and what an operator asks it."""
 
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
-from ledger.store.queries import Connection, load_queries
+from ledger.domain.metering.fact import MARKS
+from ledger.store.queries import Connection, load_queries, with_counts
 
 OPERATIONS = load_queries("operations")
+USAGE_COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning", *MARKS)
 LAST = 2**63 - 1
 
 
@@ -87,9 +90,10 @@ async def find_quarantine_raw(connection: Connection, quarantine_id: int) -> asy
     return await OPERATIONS["find_quarantine_raw"].row(connection, quarantine_id=quarantine_id)
 
 
-async def list_suspense(connection: Connection) -> list[asyncpg.Record]:
+async def list_suspense(connection: Connection) -> list[dict[str, Any]]:
     """Usage nobody owns, by the customer its events name."""
-    return await OPERATIONS["list_suspense"].rows(connection)
+    rows = await OPERATIONS["list_suspense"].rows(connection)
+    return with_counts(rows, ("requests", "input_tokens", "output_tokens"))
 
 
 async def sum_usage_marks(
@@ -101,11 +105,10 @@ async def sum_usage_marks(
     customer_id: str | None = None,
 ) -> dict[str, int]:
     """Requests in [since, until), and how many of them lack what, by the names of MARKS."""
-    row = await OPERATIONS["sum_usage_marks"].row(
+    rows = await OPERATIONS["sum_usage_marks"].rows(
         connection, since=since, until=until, batch_seq=batch_seq, customer_id=customer_id
     )
-    assert row is not None
-    return dict(row)
+    return with_counts(rows, ("requests", *MARKS))[0]
 
 
 async def sum_usage_windows(
@@ -116,9 +119,9 @@ async def sum_usage_windows(
     batch_seq: int,
     entity_id: str | None = None,
     customer_id: str | None = None,
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """Usage by window and key in [since, until); None is any entity or customer."""
-    return await OPERATIONS["sum_usage_windows"].rows(
+    rows = await OPERATIONS["sum_usage_windows"].rows(
         connection,
         since=since,
         until=until,
@@ -126,3 +129,4 @@ async def sum_usage_windows(
         entity_id=entity_id,
         customer_id=customer_id,
     )
+    return with_counts(rows, USAGE_COUNTS)

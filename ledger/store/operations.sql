@@ -156,14 +156,14 @@ SELECT raw, truncated, expires_at FROM quarantine_raw WHERE quarantine_id = :qua
 -- usage_delta (customer_id, window_start), suspense_dismissal by primary key.
 SELECT w.* FROM (
   SELECT k.customer_ref, min(d.window_start) AS first_window, max(d.window_start) AS last_window,
-         sum(d.requests)::bigint AS requests,
-         sum(d.uncached + d.cache_read + d.cache_write)::bigint AS input_tokens,
-         sum(d.visible + d.reasoning)::bigint AS output_tokens
+         sum(d.requests) AS requests,
+         sum(d.uncached) + sum(d.cache_read) + sum(d.cache_write) AS input_tokens,
+         sum(d.visible) + sum(d.reasoning) AS output_tokens
     FROM usage_delta d JOIN usage_key k USING (usage_key_id)
    WHERE d.customer_id IS NULL
    GROUP BY k.customer_ref
   HAVING sum(d.requests) <> 0
-      OR sum(d.uncached + d.cache_read + d.cache_write + d.visible + d.reasoning) <> 0) w
+      OR sum(d.uncached) + sum(d.cache_read) + sum(d.cache_write) + sum(d.visible) + sum(d.reasoning) <> 0) w
  WHERE NOT EXISTS (SELECT FROM suspense_dismissal x
                     WHERE x.customer_ref = w.customer_ref AND x.requests = w.requests
                       AND x.input_tokens = w.input_tokens AND x.output_tokens = w.output_tokens)
@@ -173,17 +173,17 @@ SELECT w.* FROM (
 -- Usage of a period by window and key as known at a cut-off, with how many requests lack what, of one customer or (NULL)
 -- all, of one entity or (NULL) all; usage_delta and usage_mark (customer_id, window_start).
 WITH sums AS (
-  SELECT d.window_start, d.usage_key_id, sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
-         sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
-         sum(d.visible)::bigint AS visible, sum(d.reasoning)::bigint AS reasoning
+  SELECT d.window_start, d.usage_key_id, sum(d.requests) AS requests, sum(d.uncached) AS uncached,
+         sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
+         sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
     FROM usage_delta d
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
      AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
    GROUP BY 1, 2
 ), marks AS (
-  SELECT d.window_start, d.usage_key_id, sum(d.estimated)::bigint AS estimated,
-         sum(d.incomplete)::bigint AS incomplete, sum(d.input_unknown)::bigint AS input_unknown,
-         sum(d.output_unknown)::bigint AS output_unknown
+  SELECT d.window_start, d.usage_key_id, sum(d.estimated) AS estimated,
+         sum(d.incomplete) AS incomplete, sum(d.input_unknown) AS input_unknown,
+         sum(d.output_unknown) AS output_unknown
     FROM usage_mark d
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
      AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
@@ -202,14 +202,14 @@ SELECT s.window_start, k.entity_id, k.customer_id, k.customer_ref, k.project_id,
 -- Requests of a period as known at a cut-off, and how many of them lack what, of one customer or (NULL) all; usage_delta
 -- and usage_mark (customer_id, window_start).
 WITH requests AS (
-  SELECT coalesce(sum(d.requests), 0)::bigint AS requests
+  SELECT coalesce(sum(d.requests), 0) AS requests
     FROM usage_delta d
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
      AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
 ), marks AS (
-  SELECT coalesce(sum(d.estimated), 0)::bigint AS estimated, coalesce(sum(d.incomplete), 0)::bigint AS incomplete,
-         coalesce(sum(d.input_unknown), 0)::bigint AS input_unknown,
-         coalesce(sum(d.output_unknown), 0)::bigint AS output_unknown
+  SELECT coalesce(sum(d.estimated), 0) AS estimated, coalesce(sum(d.incomplete), 0) AS incomplete,
+         coalesce(sum(d.input_unknown), 0) AS input_unknown,
+         coalesce(sum(d.output_unknown), 0) AS output_unknown
     FROM usage_mark d
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
      AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)

@@ -1,7 +1,7 @@
 """Turns the `.sql` files of the store into queries that can be awaited; no other file holds SQL."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -61,6 +61,12 @@ class Query:
         if given.keys() != set(self.parameters):
             raise TypeError(f"query {self.name} takes {self.parameters}, got {tuple(given)}")
         return [given[name] for name in self.parameters]
+
+
+def with_counts(rows: Iterable[asyncpg.Record], names: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows with these sums as integers: sums of 64 bits are `numeric`, which has no end."""
+    counts = tuple(names)
+    return [dict(row) | {name: int(row[name]) for name in counts} for row in rows]
 
 
 class Queries(dict[str, Query]):

@@ -81,7 +81,7 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
   -- Append only, for the owner as well.
-  FOREACH name IN ARRAY ARRAY['usage_fact', 'usage_mark', 'gpu_reading', 'counter_reading', 'provider_claim', 'receipt',
+  FOREACH name IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading', 'provider_claim', 'receipt',
       'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'charge', 'journal_entry', 'posting',

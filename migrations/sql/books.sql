@@ -98,7 +98,7 @@ CREATE TABLE invoice_line (
   meter          text NOT NULL,
   price_id       bigint NOT NULL REFERENCES rate_card_price,
   description    text NOT NULL,
-  quantity       bigint NOT NULL,
+  quantity       quantity NOT NULL,
   unit_amount    amount NOT NULL,
   per            bigint NOT NULL,
   exact_amount   amount NOT NULL,

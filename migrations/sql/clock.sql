@@ -5,6 +5,9 @@ CREATE DOMAIN amount AS numeric
   CHECK (VALUE NOT IN ('NaN', 'Infinity', '-Infinity') AND scale(trim_scale(VALUE)) <= 12);
 COMMENT ON DOMAIN amount IS 'Money or rate: refused, never rounded, beyond twelve decimals.';
 
+CREATE DOMAIN quantity AS numeric CHECK (VALUE NOT IN ('NaN', 'Infinity', '-Infinity') AND VALUE = trunc(VALUE));
+COMMENT ON DOMAIN quantity IS 'Units added up over windows: whole, and without the end that 64 bits have.';
+
 CREATE DOMAIN currency AS text CHECK (VALUE ~ '^[A-Z]{3}$');
 
 CREATE SEQUENCE batch_seq AS bigint;

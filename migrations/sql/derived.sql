@@ -72,7 +72,7 @@ CREATE TABLE charge (
   batch_seq       bigint NOT NULL,
   entity_id       text NOT NULL REFERENCES entity,
   subscription_id text,
-  quantity        bigint NOT NULL,
+  quantity        quantity NOT NULL,
   price_id        bigint REFERENCES rate_card_price,
   currency        currency,
   amount          amount,

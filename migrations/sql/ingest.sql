@@ -218,9 +218,9 @@ COMMENT ON COLUMN conflict_resolution.resolution IS 'kept: what was stored first
 -- Usage that nobody will ever own, as it stood when somebody said so; what comes later waits again.
 CREATE TABLE suspense_dismissal (
   customer_ref  text NOT NULL,
-  requests      bigint NOT NULL,
-  input_tokens  bigint NOT NULL,
-  output_tokens bigint NOT NULL,
+  requests      quantity NOT NULL,
+  input_tokens  quantity NOT NULL,
+  output_tokens quantity NOT NULL,
   actor         text NOT NULL,
   reason        text NOT NULL CHECK (reason <> ''),
   dismissed_at  timestamptz NOT NULL,

@@ -141,7 +141,7 @@ def line(line_no: int, kind: str, exact: str) -> dict[str, Any]:
 
 
 def usage(customer_id: str | None) -> dict[str, Any]:
-    """A window of one customer, or of one that nobody knows."""
+    """A window of one customer, or of one that nobody knows, whose output nobody said."""
     return {
         "window_start": HOUR,
         "customer_id": customer_id,
@@ -155,11 +155,15 @@ def usage(customer_id: str | None) -> dict[str, Any]:
         "region": "",
         "context_band": 0,
         "requests": 3,
-        "input_uncached": 8_400_000,
-        "input_cache_read": 0,
-        "input_cache_write": 0,
-        "output_visible": 2_100_001,
-        "output_reasoning": 0,
+        "uncached": 8_400_000,
+        "cache_read": 0,
+        "cache_write": 0,
+        "visible": 2_100_001 if customer_id else 0,
+        "reasoning": 0,
+        "estimated": 1,
+        "incomplete": 0,
+        "input_unknown": 0,
+        "output_unknown": 0 if customer_id else 3,
     }
 
 

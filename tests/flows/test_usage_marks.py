@@ -1,5 +1,7 @@
 """Usage that is not final is said wherever it is summed, and what nobody counted is unknown."""
 
+import csv
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +10,9 @@ import pytest
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.record import Record
 from ledger.flows.metering.directory import DirectoryCache
+from ledger.flows.metering.fold import fold
 from ledger.flows.metering.release import release_suspense
+from ledger.reports.books.export import export_files
 from ledger.reports.metering.status import read_status
 from ledger.reports.metering.usage import to_json, to_table, usage_report
 from ledger.store.connect import draw_cut_off
@@ -88,6 +92,54 @@ async def test_marks_follow_corrections_batches_and_releases(gate: Gate) -> None
     await add_customer(gate.connection, "later")
     await release_suspense(gate.connection, directory=DirectoryCache(), now=NOW)
     assert await marks(gate.connection, FROM_MARKS) == await marks(gate.connection, FROM_FACTS)
+
+
+async def test_marks_fold_as_the_sums_beside_them_do(gate: Gate) -> None:
+    async def seen(batch_seq: int) -> set[tuple[Any, ...]]:
+        query = FROM_MARKS.replace("GROUP", f"WHERE m.batch_seq <= {batch_seq} GROUP")
+        return await marks(gate.connection, query)
+
+    kept = {}
+    for n in range(6):
+        await gate.send(keyed(marked(f"e{n}", source="char_estimate", complete=False)))
+        await gate.send(keyed(one_sided(f"o{n}", "output", minute=20)))
+        if n == 3:
+            # The mark goes with its correction; what is left of both is nothing.
+            await gate.send(keyed(correction("e3.1", of="e3", revision=1)))
+        if n in (2, 5):
+            cut_off = await draw_cut_off(gate.connection, "report")
+            kept[cut_off.batch_seq] = await seen(cut_off.batch_seq)
+    rows = "SELECT count(*) FROM usage_mark"
+    assert await gate.connection.fetchval(rows) == 13
+    await fold(gate.connection)
+    # A row for each of both windows and kept cut-offs.
+    assert await gate.connection.fetchval(rows) == 4
+    assert {at: await seen(at) for at in kept} == kept
+    assert await marks(gate.connection, FROM_MARKS) == await marks(gate.connection, FROM_FACTS)
+
+
+async def test_the_export_has_the_marks_and_says_unknown(gate: Gate) -> None:
+    await gate.send(
+        keyed(
+            marked("est", tokens=7, source="char_estimate", complete=False, requests=3),
+            one_sided("in", "input", tokens=5, served_model="embedder"),
+        )
+    )
+    cut_off = await draw_cut_off(gate.connection, "export")
+    within: dict[str, Any] = {
+        "entity_id": "factory",
+        "since": SINCE,
+        "until": UNTIL,
+        "cut_off": cut_off,
+    }
+    files = await export_files(gate.connection, **within, formats=["usage"])
+    shown = {row["model"]: row for row in csv.DictReader(io.StringIO(files["usage.csv"].decode()))}
+    assert [shown["llama"][name] for name in MARKS] == ["3", "3", "0", "0"]
+    assert [shown["embedder"][name] for name in ("input_uncached", "output_visible")] == [
+        "5",
+        "unknown",
+    ]
+    assert shown["embedder"]["output_unknown"] == "1"
 
 
 async def test_the_report_says_what_is_not_final_and_unknown_is_no_zero(gate: Gate) -> None:

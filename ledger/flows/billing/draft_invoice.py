@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -49,7 +49,7 @@ class InvoiceDraft:
     lines: tuple[InvoiceLine, ...]
     totals: InvoiceTotals
     prices: dict[int, PriceModel]
-    unpriced: tuple[asyncpg.Record, ...]
+    unpriced: tuple[Mapping[str, Any], ...]
     marks: Mapping[str, int]
 
     @property

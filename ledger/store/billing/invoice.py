@@ -9,7 +9,7 @@ import asyncpg
 from ledger.domain.billing.invoice import Billed, LineKey
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import PriceModel, load_price
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, load_queries, with_counts
 
 INVOICE = load_queries("billing/invoice")
 PDF = "application/pdf"
@@ -47,7 +47,7 @@ async def sum_period_charges(
         until=period.end,
         batch_seq=batch_seq,
     )
-    return {_line_key(row, period): Billed(row["quantity"], row["amount"]) for row in rows}
+    return {_line_key(row, period): Billed(int(row["quantity"]), row["amount"]) for row in rows}
 
 
 async def sum_billed(
@@ -59,7 +59,7 @@ async def sum_billed(
     for row in rows:
         period = Period(row["service_start"], row["service_end"])
         lines = billed.setdefault(period, {})
-        lines[_line_key(row, period)] = Billed(row["quantity"], row["amount"])
+        lines[_line_key(row, period)] = Billed(int(row["quantity"]), row["amount"])
     return billed
 
 
@@ -155,9 +155,10 @@ async def list_invoices(
     )
 
 
-async def list_lines(connection: Connection, *, invoice_id: int) -> list[asyncpg.Record]:
+async def list_lines(connection: Connection, *, invoice_id: int) -> list[dict[str, Any]]:
     """The lines of an invoice, by number."""
-    return await INVOICE["list_lines"].rows(connection, invoice_id=invoice_id)
+    rows = await INVOICE["list_lines"].rows(connection, invoice_id=invoice_id)
+    return with_counts(rows, ["quantity"])
 
 
 async def find_document(

@@ -37,7 +37,7 @@ WITH latest AS (
    ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
 )
 SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id,
-       sum(l.quantity)::bigint AS quantity, sum(l.amount) AS amount
+       sum(l.quantity) AS quantity, sum(l.amount) AS amount
   FROM latest l JOIN usage_key k USING (usage_key_id)
  WHERE l.subscription_id = :subscription_id AND l.amount IS NOT NULL
  GROUP BY k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id;
@@ -46,7 +46,7 @@ SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id
 -- What invoices have billed of a subscription, by service period and line.
 SELECT lower(l.service_period) AS service_start, upper(l.service_period) AS service_end,
        l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id,
-       sum(l.quantity)::bigint AS quantity, sum(l.exact_amount) AS amount
+       sum(l.quantity) AS quantity, sum(l.exact_amount) AS amount
   FROM invoice i JOIN invoice_line l USING (invoice_id)
  WHERE i.subscription_id = :subscription_id
  GROUP BY l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id;
@@ -90,7 +90,7 @@ SELECT :invoice_id, l.line_no, :customer_id, l.kind, tstzrange(l.service_start, 
   FROM unnest(:line_nos::int[], :kinds::text[], :service_starts::timestamptz[],
               :service_ends::timestamptz[], :models::text[], :tiers::text[], :adapters::text[],
               :regions::text[], :bands::smallint[], :meters::text[], :price_ids::bigint[],
-              :descriptions::text[], :quantities::bigint[], :unit_amounts::numeric[], :pers::bigint[],
+              :descriptions::text[], :quantities::numeric[], :unit_amounts::numeric[], :pers::bigint[],
               :exact_amounts::numeric[], :amounts::numeric[])
        AS l (line_no, kind, service_start, service_end, model, tier, adapter, region, context_band,
              meter, price_id, description, quantity, unit_amount, per, exact_amount, amount);

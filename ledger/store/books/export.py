@@ -5,7 +5,8 @@ from typing import Any
 
 import asyncpg
 
-from ledger.store.queries import Connection, Query, load_queries
+from ledger.store.operations import USAGE_COUNTS
+from ledger.store.queries import Connection, load_queries, with_counts
 
 EXPORT = load_queries("books/export")
 
@@ -30,34 +31,24 @@ async def find_issued_lines(
 ) -> list[dict[str, Any]]:
     """Lines of usage in [since, until) (`by_service`), or of invoices issued in it."""
     rows = await EXPORT["find_issued_lines"].rows(connection, by_service=by_service, **within)
-    return [dict(row) for row in rows]
+    return with_counts(rows, ["quantity"])
 
 
 async def find_usage(
     connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
 ) -> list[dict[str, Any]]:
-    """Tokens by window and who used what."""
-    return await _within(EXPORT["find_usage"], connection, entity_id, since, until, batch_seq)
+    """Tokens by window and who used what, and how many requests lack what."""
+    rows = await EXPORT["find_usage"].rows(
+        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
+    )
+    return with_counts(rows, USAGE_COUNTS)
 
 
 async def find_priced_usage(
     connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
 ) -> list[dict[str, Any]]:
     """Charges by customer, tier, agent, model, meter and currency (None: no card)."""
-    return await _within(
-        EXPORT["find_priced_usage"], connection, entity_id, since, until, batch_seq
-    )
-
-
-async def _within(
-    query: Query,
-    connection: Connection,
-    entity_id: str,
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
-) -> list[dict[str, Any]]:
-    rows = await query.rows(
+    rows = await EXPORT["find_priced_usage"].rows(
         connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
     )
-    return [dict(row) for row in rows]
+    return with_counts(rows, ("tokens", "unpriced_tokens"))

@@ -33,21 +33,31 @@ SELECT i.number, i.issued_at, i.currency, l.line_no, l.customer_id, l.kind,
 
 -- name: find_usage
 -- Tokens of an entity by window and key as known at a cut-off, with those of customers nobody knows
--- that carry cost of it; usage_delta (customer_id, window_start).
-SELECT d.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id, k.tier,
-       k.model, k.adapter, k.region, k.context_band, sum(d.requests)::bigint AS requests,
-       sum(d.uncached)::bigint AS input_uncached, sum(d.cache_read)::bigint AS input_cache_read,
-       sum(d.cache_write)::bigint AS input_cache_write, sum(d.visible)::bigint AS output_visible,
-       sum(d.reasoning)::bigint AS output_reasoning
-  FROM usage_delta d JOIN usage_key k USING (usage_key_id)
- WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-   AND (k.entity_id = :entity_id OR (k.entity_id IS NULL AND EXISTS (
-        SELECT FROM cost_allocation a
-         WHERE a.entity_id = :entity_id AND a.usage_key_id = d.usage_key_id
-           AND a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq)))
- GROUP BY d.window_start, k.usage_key_id
-HAVING sum(d.requests) <> 0 OR sum(d.uncached) <> 0 OR sum(d.cache_read) <> 0
-    OR sum(d.cache_write) <> 0 OR sum(d.visible) <> 0 OR sum(d.reasoning) <> 0;
+-- that carry cost of it, and how many requests lack what; usage_delta and usage_mark (customer_id, window_start).
+WITH sums AS (
+  SELECT d.window_start, k.usage_key_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id,
+         k.tier, k.model, k.adapter, k.region, k.context_band, sum(d.requests) AS requests,
+         sum(d.uncached) AS uncached, sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
+         sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
+    FROM usage_delta d JOIN usage_key k USING (usage_key_id)
+   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+     AND (k.entity_id = :entity_id OR (k.entity_id IS NULL AND EXISTS (
+          SELECT FROM cost_allocation a
+           WHERE a.entity_id = :entity_id AND a.usage_key_id = d.usage_key_id
+             AND a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq)))
+   GROUP BY d.window_start, k.usage_key_id
+  HAVING sum(d.requests) <> 0 OR sum(d.uncached) <> 0 OR sum(d.cache_read) <> 0
+      OR sum(d.cache_write) <> 0 OR sum(d.visible) <> 0 OR sum(d.reasoning) <> 0
+), marks AS (
+  SELECT m.window_start, m.usage_key_id, sum(m.estimated) AS estimated, sum(m.incomplete) AS incomplete,
+         sum(m.input_unknown) AS input_unknown, sum(m.output_unknown) AS output_unknown
+    FROM usage_mark m
+   WHERE m.window_start >= :since AND m.window_start < :until AND m.batch_seq <= :batch_seq
+   GROUP BY m.window_start, m.usage_key_id
+)
+SELECT s.*, coalesce(m.estimated, 0) AS estimated, coalesce(m.incomplete, 0) AS incomplete,
+       coalesce(m.input_unknown, 0) AS input_unknown, coalesce(m.output_unknown, 0) AS output_unknown
+  FROM sums s LEFT JOIN marks m USING (window_start, usage_key_id);
 
 -- name: find_priced_usage
 -- Charges of an entity in [since, until) as known at a cut-off, by who owes them and for which meter;
@@ -60,8 +70,8 @@ WITH latest AS (
    ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
 )
 SELECT l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency,
-       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0)::bigint AS tokens,
-       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0)::bigint AS unpriced_tokens,
+       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS tokens,
+       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_tokens,
        coalesce(sum(l.amount), 0) AS amount
   FROM latest l JOIN usage_key k USING (usage_key_id)
  GROUP BY l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency

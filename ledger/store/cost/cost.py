@@ -11,7 +11,7 @@ import asyncpg
 from ledger.domain.cost.deployment import Deployment, EngineKey
 from ledger.domain.cost.factory import AssetTerms, CostEntity, GpuHome, PowerPrice, SiteUplift
 from ledger.store.copying import copy_rows
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, load_queries, with_counts
 
 COST = load_queries("cost/cost")
 Span: TypeAlias = tuple[datetime, datetime | None]
@@ -197,9 +197,10 @@ async def find_touched_activity(
 
 async def find_activity(
     connection: Connection, *, windows: Sequence[datetime], batch_seq: int
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """Tokens worked on: window_start, engine_key_id, usage_key_id, entity_id and four counts."""
-    return await COST["find_activity"].rows(connection, windows=list(windows), batch_seq=batch_seq)
+    rows = await COST["find_activity"].rows(connection, windows=list(windows), batch_seq=batch_seq)
+    return with_counts(rows, ("uncached", "cache_read", "cache_write", "output"))
 
 
 async def find_masks(

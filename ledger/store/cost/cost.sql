@@ -146,8 +146,8 @@ ORDER BY 1;
 -- Tokens worked on per window, engine key and usage key at the cut-off.
 -- Index: activity_delta (window_start, engine_key_id).
 SELECT a.window_start, a.engine_key_id, a.usage_key_id, u.entity_id,
-       sum(a.uncached)::bigint AS uncached, sum(a.cache_read)::bigint AS cache_read,
-       sum(a.cache_write)::bigint AS cache_write, sum(a.output)::bigint AS output
+       sum(a.uncached) AS uncached, sum(a.cache_read) AS cache_read,
+       sum(a.cache_write) AS cache_write, sum(a.output) AS output
   FROM activity_delta a JOIN usage_key u USING (usage_key_id)
  WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.batch_seq <= :batch_seq
  GROUP BY a.window_start, a.engine_key_id, a.usage_key_id, u.entity_id

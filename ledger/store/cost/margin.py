@@ -4,9 +4,18 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, TypeAlias
 
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, load_queries, with_counts
 
 MARGIN = load_queries("cost/margin")
+_ENERGY = ("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj")
+_COUNTS = {
+    "sum_cost_lines": ("busy_s", *_ENERGY),
+    "sum_usage": ("requests", "uncached", "cache_read", "cache_write", "output"),
+    "sum_charges": ("unpriced_tokens",),
+    "sum_foreign_charges": ("unpriced_tokens",),
+    "sum_meter_windows": ("metered_mj", "estimated_mj", "covered_s"),
+    "find_engine_activity": ("input", "output"),
+}
 Sums: TypeAlias = dict[str, Any]
 
 
@@ -21,7 +30,7 @@ async def sum_cost_lines(
     rows = await MARGIN["sum_cost_lines"].rows(
         connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
     )
-    return _plain(rows)
+    return with_counts(rows, _COUNTS["sum_cost_lines"])
 
 
 async def sum_usage(
@@ -31,7 +40,7 @@ async def sum_usage(
     rows = await MARGIN["sum_usage"].rows(
         connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
     )
-    return _plain(rows)
+    return with_counts(rows, _COUNTS["sum_usage"])
 
 
 async def sum_charges(
@@ -41,7 +50,7 @@ async def sum_charges(
     rows = await MARGIN["sum_charges"].rows(
         connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
     )
-    return _plain(rows)
+    return with_counts(rows, _COUNTS["sum_charges"])
 
 
 async def sum_foreign_charges(
@@ -51,7 +60,7 @@ async def sum_foreign_charges(
     rows = await MARGIN["sum_foreign_charges"].rows(
         connection, home=home, zone=zone, entity_id=entity_id, **within
     )
-    return _plain(rows)
+    return with_counts(rows, _COUNTS["sum_foreign_charges"])
 
 
 async def sum_pools(
@@ -71,7 +80,7 @@ async def sum_meter_windows(
     rows = await MARGIN["sum_meter_windows"].rows(
         connection, since=since, until=until, batch_seq=batch_seq
     )
-    return _plain(rows)
+    return with_counts(rows, _COUNTS["sum_meter_windows"])
 
 
 async def find_metered_spans(
@@ -115,7 +124,7 @@ async def find_engine_activity(
     rows = await MARGIN["find_engine_activity"].rows(
         connection, since=since, until=until, batch_seq=batch_seq
     )
-    return _plain(rows)
+    return with_counts(rows, _COUNTS["find_engine_activity"])
 
 
 async def find_fx_rates(

@@ -9,9 +9,9 @@ WITH lines AS (
    ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC
 )
 SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
-       sum(l.busy_s)::bigint AS busy_s,
-       sum(l.device_metered_mj)::bigint AS device_metered_mj, sum(l.device_estimated_mj)::bigint AS device_estimated_mj,
-       sum(l.host_mj)::bigint AS host_mj, sum(l.overhead_mj)::bigint AS overhead_mj,
+       sum(l.busy_s) AS busy_s,
+       sum(l.device_metered_mj) AS device_metered_mj, sum(l.device_estimated_mj) AS device_estimated_mj,
+       sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
        sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
   FROM lines l LEFT JOIN usage_key u USING (usage_key_id)
  GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
@@ -21,9 +21,9 @@ SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u
 -- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until).
 -- Index: usage_delta (customer_id, window_start).
 SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
-       sum(d.requests)::bigint AS requests, sum(d.uncached)::bigint AS uncached,
-       sum(d.cache_read)::bigint AS cache_read, sum(d.cache_write)::bigint AS cache_write,
-       sum(d.visible + d.reasoning)::bigint AS output
+       sum(d.requests) AS requests, sum(d.uncached) AS uncached,
+       sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
+       sum(d.visible) + sum(d.reasoning) AS output
   FROM usage_delta d JOIN usage_key u USING (usage_key_id)
  WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
    AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND EXISTS (
@@ -45,7 +45,7 @@ WITH charges AS (
 )
 SELECT c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        coalesce(sum(c.amount), 0) AS amount,
-       coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0)::bigint AS unpriced_tokens
+       coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
   FROM charges c JOIN usage_key u USING (usage_key_id)
  GROUP BY c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
@@ -64,7 +64,7 @@ WITH charges AS (
 SELECT (c.window_start AT TIME ZONE :zone)::date AS used_on,
        c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        coalesce(sum(c.amount), 0) AS amount,
-       coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0)::bigint AS unpriced_tokens
+       coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
   FROM charges c JOIN usage_key u USING (usage_key_id)
  WHERE c.currency <> :home
  GROUP BY used_on, c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
@@ -103,8 +103,8 @@ WITH meters AS (
        WHERE m.gpu_uuid = ANY(d.gpu_uuids) AND d.recorded @> :batch_seq::bigint
        ORDER BY lower(d.valid) DESC, d.deployment_id LIMIT 1) home ON serving.entity_id IS NULL
 )
-SELECT o.gpu_uuid, o.entity_id, o.deployment_id, sum(o.metered_mj)::bigint AS metered_mj,
-       sum(o.estimated_mj)::bigint AS estimated_mj, sum(o.covered_s)::bigint AS covered_s,
+SELECT o.gpu_uuid, o.entity_id, o.deployment_id, sum(o.metered_mj) AS metered_mj,
+       sum(o.estimated_mj) AS estimated_mj, sum(o.covered_s) AS covered_s,
        count(*)::bigint AS windows
   FROM owned o
  GROUP BY o.gpu_uuid, o.entity_id, o.deployment_id
@@ -155,11 +155,11 @@ SELECT r.gpu_uuid, count(*)::bigint AS readings FROM gpu_reading r
 -- Per engine key and entity of the customer, the first and last window with activity in [since, until), and
 -- its tokens. Index: activity_delta (window_start, engine_key_id).
 SELECT k.engine_key_id, k.engine_instance, k.model, k.tier, u.entity_id, a.window_start,
-       sum(a.uncached + a.cache_read + a.cache_write)::bigint AS input, sum(a.output)::bigint AS output
+       sum(a.uncached) + sum(a.cache_read) + sum(a.cache_write) AS input, sum(a.output) AS output
   FROM activity_delta a JOIN engine_key k USING (engine_key_id) JOIN usage_key u USING (usage_key_id)
  WHERE a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq
  GROUP BY k.engine_key_id, k.engine_instance, k.model, k.tier, u.entity_id, a.window_start
-HAVING sum(a.uncached + a.cache_read + a.cache_write) <> 0 OR sum(a.output) <> 0
+HAVING sum(a.uncached) <> 0 OR sum(a.cache_read) <> 0 OR sum(a.cache_write) <> 0 OR sum(a.output) <> 0
  ORDER BY a.window_start, k.engine_key_id;
 
 -- name: find_fx_rates

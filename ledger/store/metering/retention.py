@@ -11,7 +11,7 @@ import asyncpg
 from ledger.store.queries import Connection, load_queries
 
 RETENTION = load_queries("metering/retention")
-FOLDS = ("fold_usage", "fold_activity", "fold_masks")
+FOLDS = ("fold_usage", "fold_marks", "fold_activity", "fold_masks")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ SELECT c.batch_seq, s.finished_at FROM stage_run s JOIN cut_off c USING (cut_off
  WHERE s.stage = 'fold' ORDER BY s.run_id DESC LIMIT 1;
 
 -- name: find_windows_to_fold
--- Windows stored in (since_seq, batch_seq], of all three tables; BRIN (batch_seq) where there is one.
+-- Windows stored in (since_seq, batch_seq], of all four tables; BRIN (batch_seq).
 SELECT d.window_start FROM usage_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
+UNION
+SELECT u.window_start FROM usage_mark u WHERE u.batch_seq > :since_seq AND u.batch_seq <= :batch_seq
 UNION
 SELECT a.window_start FROM activity_delta a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
 UNION
@@ -18,16 +20,20 @@ SELECT pg_try_advisory_xact_lock(lock_class('cut_off'), 0);
 
 -- name: fold_usage
 -- Merges at most `most` usage rows of some windows; a row goes and comes back in one statement.
--- A sum of zero stays, because it leads to its facts. Index: usage_delta (customer_id, window_start).
+-- A sum of zero stays, because it leads to its facts; rows whose sum a column of 64 bits might not hold stay apart.
+-- Index: usage_delta (customer_id, window_start).
 WITH placed AS (
-  SELECT d.ctid AS place, d.customer_id, d.usage_key_id, d.window_start, first_seen_at(d.batch_seq) AS seen_at
+  SELECT d.ctid AS place, d.customer_id, d.usage_key_id, d.window_start, first_seen_at(d.batch_seq) AS seen_at,
+         greatest(abs(d.requests), abs(d.uncached), abs(d.cache_read), abs(d.cache_write), abs(d.visible),
+                  abs(d.reasoning)) AS largest
     FROM usage_delta d
    WHERE d.window_start = ANY(:windows::timestamptz[]) AND d.batch_seq <= :batch_seq
 ), counted AS (
-  SELECT p.*, count(*) OVER (PARTITION BY p.customer_id, p.usage_key_id, p.window_start, p.seen_at) AS alike
+  SELECT p.*, count(*) OVER alike AS alike, sum(p.largest) OVER alike AS reach
     FROM placed p
+  WINDOW alike AS (PARTITION BY p.customer_id, p.usage_key_id, p.window_start, p.seen_at)
 ), chosen AS (
-  SELECT c.place, c.seen_at FROM counted c WHERE c.alike > 1
+  SELECT c.place, c.seen_at FROM counted c WHERE c.alike > 1 AND c.reach < 9223372036854775808
    ORDER BY c.customer_id, c.usage_key_id, c.window_start, c.seen_at LIMIT :most
 ), gone AS (
   DELETE FROM usage_delta d USING chosen c WHERE d.ctid = c.place
@@ -44,19 +50,21 @@ WITH placed AS (
 SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
 
 -- name: fold_activity
--- Merges at most `most` activity rows of some windows; a sum of zero vanishes.
--- Index: activity_delta (window_start, engine_key_id).
+-- Merges at most `most` activity rows of some windows; a sum of zero vanishes, one that 64 bits might not hold stays
+-- apart. Index: activity_delta (window_start, engine_key_id).
 WITH placed AS (
   SELECT a.ctid AS place, a.engine_key_id, a.window_start, a.usage_key_id,
          first_seen_at(a.batch_seq) AS seen_at,
-         (a.uncached, a.cache_read, a.cache_write, a.output) = (0, 0, 0, 0) AS empty
+         greatest(abs(a.uncached), abs(a.cache_read), abs(a.cache_write), abs(a.output)) AS largest
     FROM activity_delta a
    WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.batch_seq <= :batch_seq
 ), counted AS (
-  SELECT p.*, count(*) OVER (PARTITION BY p.engine_key_id, p.window_start, p.usage_key_id, p.seen_at) AS alike
+  SELECT p.*, count(*) OVER alike AS alike, sum(p.largest) OVER alike AS reach
     FROM placed p
+  WINDOW alike AS (PARTITION BY p.engine_key_id, p.window_start, p.usage_key_id, p.seen_at)
 ), chosen AS (
-  SELECT c.place, c.seen_at FROM counted c WHERE c.alike > 1 OR c.empty
+  SELECT c.place, c.seen_at FROM counted c
+   WHERE (c.alike > 1 AND c.reach < 9223372036854775808) OR c.largest = 0
    ORDER BY c.engine_key_id, c.window_start, c.usage_key_id, c.seen_at LIMIT :most
 ), gone AS (
   DELETE FROM activity_delta a USING chosen c WHERE a.ctid = c.place
@@ -68,6 +76,36 @@ WITH placed AS (
          sum(g.cache_read), sum(g.cache_write), sum(g.output)
     FROM gone g GROUP BY g.engine_key_id, g.window_start, g.usage_key_id, g.seen_at
   HAVING sum(g.uncached) <> 0 OR sum(g.cache_read) <> 0 OR sum(g.cache_write) <> 0 OR sum(g.output) <> 0
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
+
+-- name: fold_marks
+-- Merges at most `most` rows of marks of some windows, as fold_activity does its own.
+-- Index: usage_mark (customer_id, window_start).
+WITH placed AS (
+  SELECT u.ctid AS place, u.customer_id, u.usage_key_id, u.window_start, first_seen_at(u.batch_seq) AS seen_at,
+         greatest(abs(u.estimated), abs(u.incomplete), abs(u.input_unknown), abs(u.output_unknown)) AS largest
+    FROM usage_mark u
+   WHERE u.window_start = ANY(:windows::timestamptz[]) AND u.batch_seq <= :batch_seq
+), counted AS (
+  SELECT p.*, count(*) OVER alike AS alike, sum(p.largest) OVER alike AS reach
+    FROM placed p
+  WINDOW alike AS (PARTITION BY p.customer_id, p.usage_key_id, p.window_start, p.seen_at)
+), chosen AS (
+  SELECT c.place, c.seen_at FROM counted c
+   WHERE (c.alike > 1 AND c.reach < 9223372036854775808) OR c.largest = 0
+   ORDER BY c.customer_id, c.usage_key_id, c.window_start, c.seen_at LIMIT :most
+), gone AS (
+  DELETE FROM usage_mark u USING chosen c WHERE u.ctid = c.place
+  RETURNING u.*, c.seen_at
+), come AS (
+  INSERT INTO usage_mark (customer_id, usage_key_id, window_start, batch_seq, estimated, incomplete, input_unknown,
+                          output_unknown)
+  SELECT g.customer_id, g.usage_key_id, g.window_start, max(g.batch_seq), sum(g.estimated), sum(g.incomplete),
+         sum(g.input_unknown), sum(g.output_unknown)
+    FROM gone g GROUP BY g.customer_id, g.usage_key_id, g.window_start, g.seen_at
+  HAVING sum(g.estimated) <> 0 OR sum(g.incomplete) <> 0 OR sum(g.input_unknown) <> 0 OR sum(g.output_unknown) <> 0
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -14,7 +14,7 @@ from ledger.domain.pricing.models import load_stored_price
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
 from ledger.domain.pricing.rating import UsageTotals
 from ledger.store.copying import copy_rows
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, load_queries, with_counts
 
 RATING = load_queries("pricing/rating")
 CHARGE_COLUMNS = (
@@ -23,6 +23,7 @@ CHARGE_COLUMNS = (
     *("cut_off_id", "batch_seq", "entity_id"),
 )
 CustomerWindow: TypeAlias = tuple[str, datetime]
+LEAVES = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 ChargeKey: TypeAlias = tuple[str, int, datetime, str]
 
 
@@ -95,13 +96,7 @@ async def sum_usage(
             row["window_start"],
             row["usage_key_id"],
             UsageKey(row["model"], row["tier"], row["adapter"], row["region"], row["context_band"]),
-            UsageTotals(
-                row["uncached"],
-                row["cache_read"],
-                row["cache_write"],
-                row["visible"],
-                row["reasoning"],
-            ),
+            UsageTotals(**{leaf: int(row[leaf]) for leaf in LEAVES}),
         )
         for row in rows
     ]
@@ -117,7 +112,7 @@ async def find_charges(
             row["revision"],
             ChargeValue(
                 row["subscription_id"],
-                row["quantity"],
+                int(row["quantity"]),
                 row["price_id"],
                 row["currency"],
                 row["amount"],
@@ -184,9 +179,9 @@ async def list_unpriced(
     customer_id: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """Usage that waits for a price: customer, model, tier, meter, reason, quantity, windows."""
-    return await RATING["list_unpriced"].rows(
+    rows = await RATING["list_unpriced"].rows(
         connection,
         entity_id=entity_id,
         batch_seq=batch_seq,
@@ -194,6 +189,7 @@ async def list_unpriced(
         since=since,
         until=until,
     )
+    return with_counts(rows, ["quantity"])
 
 
 def _card_price(row: asyncpg.Record) -> CardPrice:

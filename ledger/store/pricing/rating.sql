@@ -31,9 +31,9 @@ SELECT DISTINCT d.customer_id, d.window_start
 -- name: sum_usage
 -- Totals of some customers' windows at a cut-off; leads by (customer_id, window_start).
 SELECT d.customer_id, d.window_start, d.usage_key_id, k.model, k.tier, k.adapter, k.region,
-       k.context_band, sum(d.uncached)::bigint AS uncached, sum(d.cache_read)::bigint AS cache_read,
-       sum(d.cache_write)::bigint AS cache_write, sum(d.visible)::bigint AS visible,
-       sum(d.reasoning)::bigint AS reasoning
+       k.context_band, sum(d.uncached) AS uncached, sum(d.cache_read) AS cache_read,
+       sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
+       sum(d.reasoning) AS reasoning
   FROM unnest(:customers::text[], :windows::timestamptz[]) AS n (customer_id, window_start)
   JOIN usage_delta d ON d.customer_id = n.customer_id AND d.window_start = n.window_start
   JOIN usage_key k USING (usage_key_id)
@@ -97,7 +97,7 @@ WITH latest AS (
    WHERE c.entity_id = :entity_id AND c.batch_seq <= :batch_seq
    ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
 )
-SELECT l.customer_id, k.model, k.tier, l.meter, l.unpriced AS reason, sum(l.quantity)::bigint AS quantity,
+SELECT l.customer_id, k.model, k.tier, l.meter, l.unpriced AS reason, sum(l.quantity) AS quantity,
        min(l.window_start) AS first_window, max(l.window_start) AS last_window
   FROM latest l JOIN usage_key k USING (usage_key_id)
  WHERE l.unpriced IS NOT NULL AND l.quantity <> 0

@@ -1,0 +1,58 @@
+"""No query narrows a sum to 64 bits, but for those that a bound named here keeps within them."""
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+
+from ledger.store.queries import load_queries
+
+ONE_BY_ONE = "a receipt counts items that were read one by one, and nobody reads 2^63 of them"
+# Queries that cast a sum, or add within one, and why neither can pass 2^63.
+BOUNDED = {
+    "list_source_states": ONE_BY_ONE,
+    "sum_receipts": ONE_BY_ONE,
+    "count_quarantined": ONE_BY_ONE,
+    "count_received": ONE_BY_ONE,
+    "read_usage_sums": "halves of 32 bits each: the high one passes 2^63 where the sum passes 2^95",
+    "read_activity_sums": "halves of 32 bits each, as in read_usage_sums",
+}
+NARROW = r"::(?:bigint|int8|integer|int4|int|smallint)\b"
+
+
+def narrowed(sql: str) -> Iterator[str]:
+    """Parts in parentheses that hold a sum and are cast to fewer bits, or add up inside it."""
+    for cast in re.finditer(rf"\){NARROW}", sql):
+        inside = _closed_by(sql, cast.start())
+        if re.search(r"\bsum\s*\(", inside):
+            yield inside
+    for begun in re.finditer(r"\bsum\s*\(", sql):
+        if re.match(r"[^()]*\s[+*]\s", sql[begun.end() :]):
+            yield sql[begun.start() :][:60]
+
+
+def _closed_by(sql: str, end: int) -> str:
+    """What stands before a closing parenthesis, with the name of the function it closes."""
+    depth = 0
+    for at in range(end, -1, -1):
+        depth += {")": 1, "(": -1}.get(sql[at], 0)
+        if depth == 0:
+            name = re.search(r"\w*\s*$", sql[:at])
+            return sql[name.start() if name else at : end + 1]
+    raise AssertionError(f"unbalanced: {sql[:end]}")
+
+
+def test_a_narrowed_sum_is_found() -> None:
+    assert list(narrowed("SELECT coalesce(sum(a) FILTER (WHERE b), 0)::bigint"))
+    assert list(narrowed("SELECT sum(d.a + d.b) AS c"))
+    assert not list(narrowed("SELECT sum(a), sum((p ->> 'x')::numeric), (:n)::bigint"))
+
+
+def test_no_query_narrows_a_sum() -> None:
+    rooms = [path.name for path in (files("ledger.store") / "sql").iterdir()]
+    found = {
+        query.name: parts
+        for room in rooms
+        for query in load_queries(room.removesuffix(".sql")).values()
+        if (parts := list(narrowed(query.sql)))
+    }
+    assert found.keys() == BOUNDED.keys(), found
