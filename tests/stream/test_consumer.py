@@ -15,7 +15,8 @@ import asyncpg
 from kafka import KafkaProducer
 
 from ledger.domain.metering.record import Record
-from ledger.flows.metering.ingest import PositionLostError, ingest
+from ledger.flows.metering.commit import PositionLostError
+from ledger.flows.metering.ingest import ingest
 from ledger.flows.metering.position import start_partition
 from ledger.settings import Settings
 from ledger.store.metering.positions import Partition, PositionMove

@@ -8,6 +8,7 @@ from ledger.domain.metering.record import Record
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.replay import replay_quarantine
+from ledger.store.metering.positions import Partition, PositionMove
 from ledger.store.operations import count_dead_letters
 from ledger.store.queries import Connection
 from ledger.stream.isolation import Isolation
@@ -67,6 +68,11 @@ async def test_two_records_that_cannot_be_stored_hold_up_none_of_a_hundred(
     assert await count_dead_letters(worker) == 0
 
 
+def move(expected: int, next_offset: int) -> PositionMove:
+    """A step of partition 0."""
+    return PositionMove(Partition("cluster", "topic", 0, "events"), expected, next_offset)
+
+
 def test_what_fails_together_is_sent_in_less_until_one_fails_alone() -> None:
     isolation, tries, records, poison = Isolation(), 0, 10_000, 7_777
     start = 0
@@ -74,7 +80,7 @@ def test_what_fails_together_is_sent_in_less_until_one_fails_alone() -> None:
         size = isolation.share(0, start) or records - start
         if start <= poison < start + size:
             tries += 1
-            isolation.narrow({0: min(start + size, records)}, size, ValueError("no"))
+            isolation.narrow([move(start, min(start + size, records))], size, ValueError("no"))
         else:
             start += size
     assert list(isolation.failed) == [(0, poison)]
@@ -82,6 +88,6 @@ def test_what_fails_together_is_sent_in_less_until_one_fails_alone() -> None:
     letter = isolation.judged(Record(b"x"), 0, poison)
     assert "ValueError: no" in letter.refusal
     with pytest.raises(ValueError, match="no"):
-        isolation.narrow({0: poison + 1}, 1, ValueError("no"))
+        isolation.narrow([move(poison, poison + 1)], 1, ValueError("no"))
     isolation.stored(0, poison + 1)
     assert not isolation.failed

@@ -5,12 +5,14 @@ from asyncio import CancelledError
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+from ledger.flows.metering.ingest import Intake
 from ledger.flows.metering.limits import IngestLimits
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, connect
 from ledger.store.metering.positions import Partition, PositionMove
 from ledger.store.queries import Connection
-from ledger.stream.consumer import _Topic, _Worker
+from ledger.stream.consumer import Worker, surroundings
+from ledger.stream.isolation import Isolation
 from ledger.stream.pipeline import Batch, Pipeline
 from tests.support.database import Database
 from tests.support.usage import NOW, attempt, fates, keyed, open_books
@@ -22,7 +24,7 @@ async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
     await open_books(worker)
     writers = [await connect(database.worker_url) for _ in range(2)]
     try:
-        pipeline = Pipeline(worker, writers, IngestLimits())
+        pipeline = Pipeline(worker, writers, Intake(IngestLimits()))
         given_up = pipeline.send(Batch(deque([keyed(attempt("a"))]), [], NOW))
         given_up.cancel()
         stored = pipeline.send(Batch(deque([keyed(attempt("b"))]), [], NOW))
@@ -39,8 +41,9 @@ async def test_a_transaction_cancelled_as_it_began_is_ended_when_the_position_wa
     await open_books(worker)
     writer = await connect(database.worker_url, WRITING)
     with ThreadPoolExecutor(1) as thread:
-        pipeline = Pipeline(worker, [writer], IngestLimits())
-        reader = _Worker(Settings(), _Topic(Settings(), thread), pipeline)
+        pipeline = Pipeline(worker, [writer], Intake(IngestLimits()))
+        around = surroundings(Settings(), thread)
+        reader = Worker(around, around.topic(), pipeline, Isolation())
         beginning = asyncio.create_task(writer.transaction().__aenter__())
         await asyncio.sleep(0)
         beginning.cancel()

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from kafka import KafkaAdminClient
 
 from ledger.settings import Settings
-from ledger.stream.consumer import _Topic
+from ledger.stream.topic import KafkaTopic
 
 
 @asynccontextmanager
-async def reading(bootstrap: str, topic: str) -> AsyncIterator[_Topic]:
+async def reading(bootstrap: str, topic: str) -> AsyncIterator[KafkaTopic]:
     """A reader whose polls end while the broker still thinks about the join."""
     settings = Settings(kafka_bootstrap=bootstrap, kafka_topic=topic, kafka_group=f"group-{topic}")
     with ThreadPoolExecutor(1) as thread:
-        reader = _Topic(settings, thread, poll_ms=1)
+        reader = KafkaTopic(settings, thread, poll_ms=1)
         await reader.open()
         try:
             yield reader
@@ -24,7 +24,7 @@ async def reading(bootstrap: str, topic: str) -> AsyncIterator[_Topic]:
             await reader.close()
 
 
-async def until_ours(reader: _Topic, partitions: int) -> None:
+async def until_ours(reader: KafkaTopic, partitions: int) -> None:
     async with asyncio.timeout(20):
         while len(await reader.log_starts()) < partitions:
             await reader.poll({})

@@ -8,7 +8,7 @@ import polars as pl
 from ledger.domain.errors import LedgerError, UnavailableError
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.record import Record
-from ledger.flows.metering.ingest import PositionLostError
+from ledger.flows.metering.commit import PositionLostError
 from ledger.store.refusals import is_of_values
 from ledger.wire.errors import TokenledgerError
 

@@ -18,10 +18,8 @@ from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import asyncpg
 import polars as pl
 
-from ledger.domain.errors import LedgerError, UnavailableError
 from ledger.domain.metering.bodies import let_bodies_go
 from ledger.domain.metering.claims import (
     CONFLICT_COLUMNS,
@@ -32,8 +30,6 @@ from ledger.domain.metering.claims import (
     Refused,
     conflict_row,
     sort_batches,
-    sort_events,
-    split_doubtful,
 )
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.directory import Directory
@@ -52,40 +48,27 @@ from ledger.domain.metering.receipts import RECEIPT_COLUMNS, outcomes, receipt_r
 from ledger.domain.metering.record import Record, RecordOutcome
 from ledger.domain.metering.target import Target, event_target
 from ledger.flows.metering.change_tables import changing_tables
+from ledger.flows.metering.commit import commit
 from ledger.flows.metering.correct import Corrected, settle_corrections
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.doubt import Doubts
+from ledger.flows.metering.duplicates import claim_events
 from ledger.flows.metering.encode import encode
 from ledger.flows.metering.keep_refused import keep_offers, keep_refused
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.resolve import Resolved, resolve
 from ledger.flows.metering.stored import Stored
-from ledger.flows.metering.turn import ClaimLostError, Turn
+from ledger.flows.metering.turn import ALONE, ClaimLostError, Turn
 from ledger.store.connect import draw_batch_seq
 from ledger.store.copying import copy_rows
 from ledger.store.metering import ingest as store
 from ledger.store.metering.correction import FateChange, copy_fate_changes, insert_corrections
-from ledger.store.metering.positions import PositionMove, move_position
+from ledger.store.metering.positions import PositionMove
 from ledger.store.queries import Connection
 
 T = TypeVar("T")
-RETRIES = 5
-# What a batch that begins again may not meet again; LockNotAvailableError: it waited too long.
-_AGAIN = (
-    ClaimLostError,
-    asyncpg.UniqueViolationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-)
-ALONE = Turn()
 REPLAY_COLUMNS = ("quarantine_id", "batch_seq", "ordinal", "fate")
 PARTITION_DAYS = 8
-
-
-class PositionLostError(LedgerError):
-    """Another worker moved the partition on: this one's batch was rolled back and is not lost."""
-
-    title = "Position lost"
 
 
 @dataclass(slots=True)
@@ -94,6 +77,8 @@ class _Call:
 
     resolved: Resolved
     doubts: Doubts
+    now: datetime
+    limits: IngestLimits
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     batch_claims: list[BatchClaim] = field(default_factory=list)
@@ -101,6 +86,7 @@ class _Call:
     awaited: dict[int, EventId] = field(default_factory=dict)
     twins: dict[int, int] = field(default_factory=dict)
     corrected: Corrected = field(default_factory=Corrected)
+    stored: Stored | None = None
 
     @property
     def prepared(self) -> Prepared:
@@ -111,6 +97,23 @@ class _Call:
     def directory(self) -> Directory:
         """The slow facts by which it was resolved."""
         return self.resolved.directory
+
+    async def claim(self, connection: Connection) -> int:
+        await _sort_batches(connection, self)
+        await _sort_events(connection, self)
+        await _correct(connection, self)
+        _suspend(self)
+        self.stored = await _stored(self)
+        batch_seq = await draw_batch_seq(connection)
+        await _claim(connection, self, batch_seq)
+        return batch_seq
+
+    async def write(self, connection: Connection, batch_seq: int) -> list[RecordOutcome]:
+        assert self.stored is not None, "rows are written after their ids were taken"
+        await self.stored.copy(connection, batch_seq)
+        found = outcomes(self.prepared, self.fates, batch_seq=batch_seq)
+        await _keep_receipts(connection, self, found)
+        return found
 
 
 async def ingest(
@@ -148,36 +151,6 @@ def _prepare(records: Sequence[Record], now: datetime, limits: IngestLimits) -> 
     return prepared
 
 
-async def lay_out(records: Iterable[Record], *, limits: IngestLimits) -> Items:
-    """The first part of `prepare_records`, for who hands records over and keeps none."""
-    return await asyncio.to_thread(split_records, records, body_bytes_max=limits.body_bytes_max)
-
-
-async def prepare_laid_out(
-    items: Items, *, now: datetime, directory: DirectoryCache, limits: IngestLimits
-) -> Prepared:
-    """The second part of `prepare_records`; bodies that nobody will ask for are let go."""
-    return await asyncio.to_thread(_prepare_laid_out, items, now, directory.snapshot, limits)
-
-
-def _prepare_laid_out(
-    items: Items, now: datetime, known: Directory | None, limits: IngestLimits
-) -> Prepared:
-    prepared = prepare_items(items, now=now, earliest=limits.earliest)
-    let_bodies_go(prepared, known)
-    return prepared
-
-
-async def take_digests(prepared: Prepared) -> None:
-    """The last part of `prepare_records`, which needs no body."""
-    await asyncio.to_thread(_digest, prepared)
-
-
-def _digest(prepared: Prepared) -> None:
-    digest_batches(prepared)
-    digest_own(prepared)
-
-
 async def resolve_prepared(
     connection: Connection,
     prepared: Prepared,
@@ -203,29 +176,75 @@ async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside wh
     turn: Turn = ALONE,
 ) -> list[RecordOutcome]:
     """The rest of `ingest`; `resolved` is used once, a second try looks at everything again."""
-    for _ in range(RETRIES):
-        try:
-            resolved = resolved or await resolve_prepared(
-                connection, prepared, directory=directory, now=now, limits=limits
-            )
-            call = _Call(resolved, directory.doubts)
-            return await _store(connection, call, now=now, limits=limits, moves=moves, turn=turn)
-        except asyncpg.CheckViolationError as error:
-            # Whoever makes the days ahead is ill: the batch makes its own, and comes again.
-            if not store.lacks_partition(error):
-                raise
-            await prepare_storage(connection, now=now)
-            resolved = None
-            turn.start_again()
-        except _AGAIN:
-            if resolved is not None:
-                directory.doubts.raise_for(resolved.keyed["source_id"].unique())
-            resolved = None
-            turn.start_again()
-    raise UnavailableError(
-        "Other writers are storing the same events, or something holds up all writers.",
-        "Send the batch again.",
-    )
+    offer = _Offer(prepared, directory, now, limits, resolved)
+    return await commit(connection, offer, moves=moves, turn=turn)
+
+
+@dataclass(slots=True)
+class Intake:
+    """`ingest` in the stages of a pipeline, for who hands records over and keeps none."""
+
+    limits: IngestLimits
+    directory: DirectoryCache = field(default_factory=DirectoryCache)
+
+    async def read(self, records: Iterable[Record], now: datetime) -> Prepared:
+        """The part that needs no database; bodies that nobody will ask for are let go."""
+        limits, known = self.limits, self.directory.snapshot
+        items = await asyncio.to_thread(
+            split_records, records, body_bytes_max=limits.body_bytes_max
+        )
+        return await asyncio.to_thread(_prepare_laid_out, items, now, known, limits)
+
+    async def offer(self, connection: Connection, prepared: Prepared, now: datetime) -> "_Offer":
+        """The part before the transaction, which needs no body."""
+        await asyncio.to_thread(_digest, prepared)
+        resolved = await resolve_prepared(
+            connection, prepared, directory=self.directory, now=now, limits=self.limits
+        )
+        return _Offer(prepared, self.directory, now, self.limits, resolved)
+
+
+def _prepare_laid_out(
+    items: Items, now: datetime, known: Directory | None, limits: IngestLimits
+) -> Prepared:
+    prepared = prepare_items(items, now=now, earliest=limits.earliest)
+    let_bodies_go(prepared, known)
+    return prepared
+
+
+def _digest(prepared: Prepared) -> None:
+    digest_batches(prepared)
+    digest_own(prepared)
+
+
+@dataclass(slots=True)
+class _Offer:
+    """A call that is stored as often as it takes; `resolved` is what its first try begins with."""
+
+    prepared: Prepared
+    directory: DirectoryCache
+    now: datetime
+    limits: IngestLimits
+    resolved: Resolved | None
+    _tried: Resolved | None = None
+
+    async def attempt(self, connection: Connection) -> "_Call":
+        ready, self.resolved, self._tried = self.resolved, None, None
+        self._tried = ready or await resolve_prepared(
+            connection,
+            self.prepared,
+            directory=self.directory,
+            now=self.now,
+            limits=self.limits,
+        )
+        return _Call(self._tried, self.directory.doubts, self.now, self.limits)
+
+    def doubt(self) -> None:
+        if self._tried is not None:
+            self.directory.doubts.raise_for(self._tried.keyed["source_id"].unique())
+
+    async def make_room(self, connection: Connection) -> None:
+        await prepare_storage(connection, now=self.now)
 
 
 async def prepare_storage(connection: Connection, *, now: datetime) -> int:
@@ -239,33 +258,7 @@ async def prepare_storage(connection: Connection, *, now: datetime) -> int:
     )
 
 
-async def _store(
-    connection: Connection,
-    call: _Call,
-    *,
-    now: datetime,
-    limits: IngestLimits,
-    moves: Sequence[PositionMove],
-    turn: Turn,
-) -> list[RecordOutcome]:
-    async with connection.transaction():
-        async with turn.claiming():
-            await _sort_batches(connection, call)
-            await _sort_events(connection, call)
-            await _correct(connection, call)
-            _suspend(call)
-            stored = await _stored(call, now=now, secret=limits.end_user_secret)
-            batch_seq = await draw_batch_seq(connection)
-            await _claim(connection, call, batch_seq)
-        await stored.copy(connection, batch_seq)
-        found = outcomes(call.prepared, call.fates, batch_seq=batch_seq)
-        await _keep_receipts(connection, call, found, now=now, limits=limits)
-        await turn.moving()
-        await _move(connection, moves, batch_seq)
-    return found
-
-
-async def _stored(call: _Call, *, now: datetime, secret: bytes | None) -> Stored:
+async def _stored(call: _Call) -> Stored:
     superseded = [row for row, fate in call.fates.items() if fate is Fate.SUPERSEDED]
     superseded += call.corrected.void
     reversals = call.corrected.reversals
@@ -275,8 +268,8 @@ async def _stored(call: _Call, *, now: datetime, secret: bytes | None) -> Stored
         encode,
         call.prepared,
         call.directory,
-        now=now,
-        secret=secret,
+        now=call.now,
+        secret=call.limits.end_user_secret,
         superseded=superseded,
         reversals=reversals,
     )
@@ -320,12 +313,7 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
     keyed = call.resolved.keyed
     if not keyed.height:
         return
-    asked = call.doubts.asked(keyed)
-    stored = await store.find_taken(connection, asked) if asked.height else {}
-    call.doubts.learn(asked, stored)
-    plain, doubtful = split_doubtful(keyed, stored)
-    claims, rest = sort_events(doubtful, stored)
-    call.event_claims = EventClaims(plain, claims)
+    call.event_claims, rest = await claim_events(connection, keyed, call.doubts)
     call.fates.update(rest.fates)
     call.conflicts += rest.conflicts
     call.awaited, call.twins = rest.awaited, rest.twins
@@ -407,17 +395,10 @@ async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
 
 
-async def _keep_receipts(
-    connection: Connection,
-    call: _Call,
-    found: list[RecordOutcome],
-    *,
-    now: datetime,
-    limits: IngestLimits,
-) -> None:
+async def _keep_receipts(connection: Connection, call: _Call, found: list[RecordOutcome]) -> None:
     if not found:
         return
-    batch_seq, prepared = found[0].batch_seq, call.prepared
+    batch_seq, prepared, now, limits = found[0].batch_seq, call.prepared, call.now, call.limits
     receipts = receipt_rows(prepared, found, call.directory, now=now)
     await copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
     again = await _keep_replays(connection, call, batch_seq)
@@ -467,13 +448,3 @@ async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> 
         await copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
     return {row for row, one in replays.items() if not one.whole}
-
-
-async def _move(connection: Connection, moves: Sequence[PositionMove], batch_seq: int) -> None:
-    for move in sorted(moves, key=lambda m: (m.partition.topic_id, m.partition.partition)):
-        if not await move_position(connection, move, batch_seq=batch_seq):
-            at = move.partition
-            raise PositionLostError(
-                f"Partition {at.partition} of {at.topic} does not stand at {move.expected}.",
-                "Read its position again and go on from there.",
-            )

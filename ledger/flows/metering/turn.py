@@ -29,6 +29,9 @@ class Turn:
         """The batch was rolled back and is tried again."""
 
 
+ALONE = Turn()
+
+
 @dataclass(slots=True)
 class TurnAfter(Turn):
     """A batch of a row of batches, `before` the one that came before it."""
