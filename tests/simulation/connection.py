@@ -166,7 +166,7 @@ class SimulatedConnection:
             if self.database.chance.random() < 0.5:
                 self._busy.cancel()
             raise
-        await self.process.spend(0.01)
+        await self.process.alive()
         return answer
 
     async def _served(self, statement: Callable[[], Any], *, moody: bool) -> Any:

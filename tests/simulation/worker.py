@@ -22,7 +22,7 @@ from tests.simulation.database import OF_KIND, Database
 from tests.simulation.loop import Process, SimulatedLoop, StuckError
 from tests.simulation.records import Stages
 
-TROUBLED_S, QUIET_S = 15, 900
+TROUBLED_S, QUIET_S = 8, 900
 # The ledger's own filter of duplicates takes ten times as long as all else.
 FILTERED_EVERY = 10
 BEGAN = datetime(2026, 8, 6, 23, 59, tzinfo=UTC)
@@ -100,7 +100,7 @@ class Life:
                 at = {n: (database.positions.get(n, 0), due[n]) for n in due}
                 self.wrong.append(f"it stands still at {at}")
                 break
-            await asyncio.sleep(2)
+            await asyncio.sleep(3)
             self.produce(kind="plain")
         for one in self.processes:
             one.stop.set()
