@@ -91,7 +91,8 @@ async def _permission(request: Request[Any, Any, Any]) -> Permission | None:
         directory = await state.intake.directory.read(connection)
     reach = directory.reach_of(caller.entity_id)
     own = customers & reach.customers if customers else reach.customers
-    return Permission(sources, own or NOBODY, reach.foreign)
+    scope = f"{caller.entity_id}/{','.join(sorted(customers))}"
+    return Permission(sources, own or NOBODY, reach.foreign, scope)
 
 
 def _shown(outcome: RecordOutcome, request_id: str) -> Response[bytes]:

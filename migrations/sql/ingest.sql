@@ -45,8 +45,10 @@ CREATE TABLE ingest_batch (
   batch_seq    bigint NOT NULL,
   ordinal_from int NOT NULL,
   events       int NOT NULL,
-  PRIMARY KEY (source_id, producer, epoch, sequence)
+  owner        text COLLATE "C" NOT NULL DEFAULT '',
+  PRIMARY KEY (source_id, producer, epoch, sequence, owner)
 );
+COMMENT ON COLUMN ingest_batch.owner IS 'What the key is bound to that sent it: a place is its owner''s, and taken of nobody else. Empty: the house''s.';
 COMMENT ON TABLE ingest_batch IS 'A numbered batch counts once, for ever; an event of it is found by its place, batch_seq and ordinal_from + its own ordinal.';
 
 CREATE TABLE event_key (
@@ -55,8 +57,10 @@ CREATE TABLE event_key (
   digest    uuid NOT NULL,
   batch_seq bigint NOT NULL,
   ordinal   int NOT NULL,
+  owner     text COLLATE "C",
   PRIMARY KEY (source_id, event_id)
 );
+COMMENT ON COLUMN event_key.owner IS 'What the key is bound to that sent the event which was first; NULL: the house''s. What others send under the id is a revision 0 of theirs in correction.';
 COMMENT ON TABLE event_key IS 'The one structure that grows with keyed events and is never archived.';
 
 CREATE TABLE usage_key (
@@ -168,7 +172,7 @@ CREATE TABLE correction (
   PRIMARY KEY (source_id, target, owner, revision)
 );
 COMMENT ON COLUMN correction.target IS 'The original''s event id, or producer/epoch/sequence/ordinal of a sequenced one; the highest revision stands. Revision 0 is what came under it: an original, if it came after its correction, or a correction or a reading, which nothing replaces.';
-COMMENT ON COLUMN correction.owner IS 'The customer of a correction whose key is bound to customers: it replaces their usage only. Empty: the house''s.';
+COMMENT ON COLUMN correction.owner IS 'The customer of a correction whose key is bound to customers: it replaces their usage only; of a revision 0, what its key is bound to. Empty: the house''s.';
 
 CREATE TABLE fate_change (
   batch_seq      bigint NOT NULL,

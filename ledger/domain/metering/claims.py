@@ -1,7 +1,8 @@
 """Tells first occurrences from duplicates and conflicts, by place or by id.
 
 Invariant: of equal identities the first stored counts, within a call as across all time; other
-content under the same identity is a conflict, never summed.
+content under the same identity is a conflict, never summed. An id or place is its owner's: what a
+key bound to customers claims is apart from what others claim under it, but equal content is one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,6 +36,7 @@ class StoredBatch:
     batch_seq: int
     ordinal_from: int
     events: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class BatchClaim:
     digest: UUID
     ordinal_from: int
     events: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,6 +65,7 @@ class StoredEvent:
     digest: UUID
     batch_seq: int
     ordinal: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class EventClaim:
     event: EventId
     digest: UUID
     ordinal: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,14 @@ class Conflict:
     items: int = 1
 
 
-KEYED_SCHEMA = {"row": pl.Int64, "source_id": pl.Int32, "id": pl.String, "digest": pl.Binary}
+# `owner` is null of what is the house's.
+KEYED_SCHEMA = {
+    "row": pl.Int64,
+    "source_id": pl.Int32,
+    "id": pl.String,
+    "digest": pl.Binary,
+    "owner": pl.String,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +141,8 @@ class EventClaims:
     def framed(self) -> pl.DataFrame:
         """All of them by source and id, so that no two writers wait for each other."""
         others = [
-            (c.ordinal, c.event.source_id, c.event.event_id, c.digest.bytes) for c in self.others
+            (c.ordinal, c.event.source_id, c.event.event_id, c.digest.bytes, c.owner or None)
+            for c in self.others
         ]
         frame = pl.DataFrame(others, schema=KEYED_SCHEMA, orient="row")
         return pl.concat([self.plain.select(*KEYED_SCHEMA), frame]).sort("source_id", "id")
@@ -152,17 +165,17 @@ def split_doubtful(
     return keyed.filter(~doubtful), [_event_claim(one) for one in rest.iter_rows()]
 
 
-def _event_claim(one: tuple[int, int, str, bytes]) -> EventClaim:
-    row, source_id, event_id, digest = one
-    return EventClaim(EventId(source_id, event_id), UUID(bytes=digest), row)
+def _event_claim(one: tuple[int, int, str, bytes, str | None]) -> EventClaim:
+    row, source_id, event_id, digest, owner = one
+    return EventClaim(EventId(source_id, event_id), UUID(bytes=digest), row, owner or "")
 
 
 @dataclass(slots=True)
 class Sorted:
     """What claims of one kind came to: new ones, and the fates of the others by their ordinal.
 
-    `awaited` are rows whose ids a correction took before they came, `twins` rows that are equal to
-    an earlier one of the call, and fare as it does.
+    `awaited` are rows whose ids a correction or another owner took before they came, `twins` rows
+    that are equal to an earlier one of the call, and fare as it does.
     """
 
     fates: dict[int, Fate] = field(default_factory=dict)
@@ -199,27 +212,33 @@ class Sorted:
 
 
 def sort_batches(
-    offered: Sequence[BatchClaim], stored: Mapping[BatchPlace, StoredBatch]
+    offered: Sequence[BatchClaim], stored: Mapping[BatchPlace, Sequence[StoredBatch]]
 ) -> tuple[list[BatchClaim], Sorted]:
     """New batches, and what became of the others."""
-    first: dict[BatchPlace, BatchClaim] = {}
+    new: list[BatchClaim] = []
     rest = Sorted()
     for claim in offered:
-        taken = stored.get(claim.place) or first.setdefault(claim.place, claim)
-        if taken is not claim:
+        at: list[StoredBatch | BatchClaim] = [*stored.get(claim.place, ())]
+        at += [one for one in new if one.place == claim.place]
+        own = [one for one in at if one.owner == claim.owner]
+        taken = next(iter(own or [one for one in at if one.digest == claim.digest]), None)
+        if taken is None:
+            new.append(claim)
+        else:
             rest.meet(taken, claim)
-    return list(first.values()), rest
+    return new, rest
 
 
 def sort_events(
     offered: Sequence[EventClaim], stored: Mapping[EventId, StoredEvent]
 ) -> tuple[list[EventClaim], Sorted]:
-    """New events, and what became of the others; an awaited id is left to the corrections."""
+    """New events, and what became of the others; ids that are awaited or another's are left to
+    the corrections, which know all that came under an id."""
     first: dict[EventId, EventClaim] = {}
     rest = Sorted()
     for claim in offered:
         taken = stored.get(claim.event) or first.setdefault(claim.event, claim)
-        if taken.digest == AWAITED:
+        if taken.digest == AWAITED or taken.owner != claim.owner:
             rest.awaited[claim.ordinal] = claim.event
         elif taken is not claim:
             rest.meet(taken, claim)

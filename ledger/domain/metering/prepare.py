@@ -72,6 +72,11 @@ class Prepared:
         """The header of a row's record."""
         return self.records[int(self.items.owners[row])].header
 
+    def owner_of(self, record: int) -> str:
+        """Whose a record's claims are; empty: the house's."""
+        allowed = self.records[record].permission
+        return "" if allowed is None else allowed.owner
+
     def fork(self) -> "Prepared":
         """A copy whose frames and refusals may change."""
         return replace(self, rejects=dict(self.rejects))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Self
 
 from ledger.domain.metering.fact import Fate, Reason
@@ -27,14 +28,25 @@ _NONE_OF_THE_REST = (0,) * (len(Fate) - 1)
 NOBODY = frozenset({""})
 
 
+OWNER_CHARS_MAX = 200
+
+
 @dataclass(frozen=True, slots=True)
 class Permission:
     """What a key may write: these sources (None: any), and where not empty usage of these
-    customers only. `foreign` are GPUs and engine instances of others, whose readings it may not."""
+    customers only. `foreign` are GPUs and engine instances of others, whose readings it may not;
+    `scope` is what a key bound to an entity says of itself."""
 
     sources: frozenset[str] | None
     customers: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
+    scope: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Whose the ids and places are that it claims; empty: the house's."""
+        said = self.scope or ",".join(sorted(self.customers))
+        return said if len(said) <= OWNER_CHARS_MAX else blake2b(said.encode()).hexdigest()[:32]
 
     def writes(self, source: str) -> bool:
         """Whether it may write events of `source`."""
@@ -46,6 +58,7 @@ class Permission:
             "sources": None if self.sources is None else sorted(self.sources),
             "customers": sorted(self.customers),
             "foreign": sorted(self.foreign),
+            "scope": [self.scope],
         }
 
     @classmethod
@@ -56,6 +69,7 @@ class Permission:
             None if sources is None else frozenset(sources),
             frozenset(fields["customers"] or ()),
             frozenset(fields["foreign"] or ()),
+            "".join(fields["scope"] or ()),
         )
 
 

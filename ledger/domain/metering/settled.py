@@ -88,6 +88,6 @@ def _settle_one(
     found.kept += [(name, one) for one in line]
     found.fates.update(dict.fromkeys(verdict.superseded, Fate.SUPERSEDED))
     found.void.update({row: (why, name) for row, why in verdict.void.items()})
-    found.replaced += [Replaced(name, one, verdict.by, why) for one, why in verdict.replaced]
+    found.replaced += [Replaced(name, one.stood, one.by, one.reason) for one in verdict.replaced]
     if name.keyed is not False and not stored and all(one.revision for one in line):
         found.awaited.append((name, line[0].row))

@@ -4,12 +4,14 @@ Invariant: what counts is a function of the set of what came, never of its order
 an original; one that names a correction, a reading or itself is void, and so is one whose key is
 bound to customers where the original is another's. Void, once known, is for ever; until then it
 waits, and counts for its own customer. Every member that does not count is stored together with its
-reversal, or reversed when it is replaced.
+reversal, or reversed when it is replaced. Keys bound to customers have ids of their own, so that a
+name may be of several originals: a correction of the house is of the house's where there is one.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from uuid import UUID
 
 from ledger.domain.metering.decode import Reject
@@ -27,8 +29,9 @@ _INT8_MAX = 2**63 - 1
 class Candidate:
     """A row of the call under a target: a correction, or as revision 0 what came under its id.
 
-    `owner` is the customer of a correction whose key is bound to customers, else nobody. A
-    revision 0 is `original` if it is usage, of `customer`; a correction or a reading is not.
+    `owner` is the customer of a correction whose key is bound to customers, else nobody; of a
+    revision 0 it is what the key is bound to. A revision 0 is `original` if it is usage, of
+    `customer`; a correction or a reading is not.
     """
 
     row: int
@@ -55,78 +58,142 @@ class StoredRevision:
 Member = Candidate | StoredRevision
 
 
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """What stood and stands no more, `by` a row of the call; a reason is given where nothing took
+    its place because it should never have stood."""
+
+    stood: StoredRevision
+    reason: Reason | None
+    by: int
+
+
 @dataclass(slots=True)
 class Verdict:
-    """What became of a target's candidates, none of them met before.
-
-    `replaced` is what stood before and stands no more, `by` a row of the call; a reason is given
-    where nothing took its place because it should never have stood.
-    """
+    """What became of a target's candidates, none of them met before."""
 
     superseded: list[int] = field(default_factory=list)
     void: dict[int, Reason] = field(default_factory=dict)
-    replaced: list[tuple[StoredRevision, Reason | None]] = field(default_factory=list)
-    by: int = -1
+    replaced: list[Fallen] = field(default_factory=list)
 
 
 def first_of(
     candidates: Iterable[Candidate], stored: Iterable[StoredRevision]
 ) -> list[tuple[Candidate, Member]]:
-    """Candidates that meet another of the same owner and revision, each with that other."""
-    first: dict[tuple[str, int], Member] = {(one.owner, one.revision): one for one in stored}
-    met = [(c, first.setdefault((c.owner, c.revision), c)) for c in candidates]
-    return [(one, taken) for one, taken in met if taken is not one]
+    """Candidates that meet another of the same owner and revision, each with that other.
+
+    What came under an id meets whatever equals it, whoever sent that.
+    """
+    first: dict[object, Member] = {}
+    for one in stored:
+        first[one.owner, one.revision] = one
+        if one.revision == 0:
+            first.setdefault(one.digest, one)
+    met: list[tuple[Candidate, Member]] = []
+    for c in candidates:
+        equal = first.get(c.digest) if c.revision == 0 else None
+        taken = first.get((c.owner, c.revision)) or equal
+        if taken is not None:
+            met.append((c, taken))
+            continue
+        first[c.owner, c.revision] = c
+        if c.revision == 0:
+            first[c.digest] = c
+    return met
+
+
+@dataclass(slots=True)
+class _Line:
+    """What has come under a target so far: `named` under its own name, `standing` what counts."""
+
+    named: list[Member] = field(default_factory=list)
+    standing: list[Member] = field(default_factory=list)
+
+    def add(self, came: Sequence[Member]) -> dict[Member, Reason]:
+        """Take in what comes at once; which of it, or of what stood, is void now.
+
+        What does not stand never stands again.
+        """
+        self.named += [one for one in came if one.revision == 0]
+        there = [*self.standing, *came]
+        void = {one: why for one in there if (why := _void(one, self.named)) is not None}
+        self.standing = _standing([one for one in there if one not in void], self.named)
+        return void
 
 
 def settle(candidates: Sequence[Candidate], stored: Sequence[StoredRevision]) -> Verdict:
     """What candidates of one target change, once those that meet another are gone."""
-    members: list[Member] = [*stored, *candidates]
-    named = next((one for one in members if one.revision == 0), None)
-    before, after = _standing(stored), _standing(members)
+    line = _Line()
+    for _, batch in groupby(sorted(stored, key=_batch_of), key=_batch_of):
+        line.add(list(batch))
+    before = line.standing
+    void = line.add(candidates)
+    after = line.standing
     verdict = Verdict()
     for one in candidates:
-        why = _void(one, named)
-        if why is not None:
-            verdict.void[one.row] = why
+        if one in void:
+            verdict.void[one.row] = void[one]
         elif one not in after and (one.revision or one.original):
             verdict.superseded.append(one.row)
-    verdict.replaced = [
-        (one, _void(one, named))
-        for one in before
-        if isinstance(one, StoredRevision) and one not in after
-    ]
-    came = [one.row for one in (*after, named, *candidates) if isinstance(one, Candidate)]
-    verdict.by = came[0] if came else -1
+    fallen = [one for one in before if isinstance(one, StoredRevision) and one not in after]
+    came = [one for one in (*after, *candidates) if isinstance(one, Candidate)]
+    verdict.replaced = [Fallen(one, void.get(one), _successor(one, came).row) for one in fallen]
     return verdict
 
 
-def _void(one: Member, named: Member | None) -> Reason | None:
+def _batch_of(one: StoredRevision) -> int:
+    return one.batch_seq
+
+
+def _successor(one: Member, came: Sequence[Candidate]) -> Candidate:
+    """Which of these took the place of what stood: its customer's correction, else the house's."""
+    whose = one.owner if one.revision else one.customer
+    corrections = [each for each in came if each.revision]
+    own = [each for each in corrections if each.owner == whose]
+    return next(iter([*own, *(each for each in corrections if not each.owner), *came]))
+
+
+def _meant(one: Member, named: Sequence[Member]) -> Sequence[Member]:
+    """What a correction names: usage of its customer, of the house's its own; else whatever came
+    under the name."""
+    own = [each for each in named if each.original and _is_of(one, each)]
+    return own or named
+
+
+def _is_of(one: Member, original: Member) -> bool:
+    return original.customer == one.owner if one.owner else not original.owner
+
+
+def _void(one: Member, named: Sequence[Member]) -> Reason | None:
     """Why a correction can never take effect, once it is known what it names."""
-    if named is None or one.revision == 0:
+    if not named or one.revision == 0:
         return None
-    if not named.original:
+    originals = [each for each in _meant(one, named) if each.original]
+    if not originals:
         return Reason.NOT_AN_ORIGINAL
-    lawful = one.owner in ("", named.customer)
+    lawful = not one.owner or any(_is_of(one, each) for each in originals)
     return None if lawful else Reason.FORBIDDEN_TARGET
 
 
-def _standing(members: Sequence[Member]) -> Sequence[Member]:
-    """What counts: the highest revision of the house, else of the customer, else the original.
+def _standing(there: Sequence[Member], named: Sequence[Member]) -> list[Member]:
+    """What counts: the house's highest revision in place of what it names, else the customer's
+    in place of their usage, else an original itself.
 
     Until the original comes nobody knows whose it is, and each owner's highest counts.
     """
     heads: dict[str, Member] = {}
-    named: Member | None = None
-    for one in members:
-        if one.revision == 0:
-            named = one
-        elif one.owner not in heads or heads[one.owner].revision < one.revision:
+    for one in there:
+        if one.revision and (one.owner not in heads or heads[one.owner].revision < one.revision):
             heads[one.owner] = one
-    if named is None:
-        return list(heads.values())
-    if not named.original:
-        return []
-    return [heads.get("") or heads.get(named.customer or "") or named]
+    house = heads.pop("", None)
+    replaced = [] if house is None else _meant(house, named)
+    standing = [] if house is None else [house]
+    for customer, head in heads.items():
+        mine = [one for one in named if one.original and one.customer == customer]
+        if not mine or any(one not in replaced for one in mine):
+            standing.append(head)
+    originals = [one for one in there if one.original and one not in replaced]
+    return [*standing, *(one for one in originals if one.customer not in heads)]
 
 
 def named_sources(prepared: Prepared, directory: Directory) -> list[str]:

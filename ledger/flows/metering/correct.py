@@ -142,7 +142,10 @@ def _lines(
     for row, name in sorted(came):
         kind, _, customer_id = said.get(row, (None, 0, None))
         original = kind == Kind.ORIGINAL
-        lines[name].append(Candidate(row, 0, digests[row], original=original, customer=customer_id))
+        owner, whose = prepared.owner_of(int(prepared.items.owners[row])), customer_id
+        lines[name].append(
+            Candidate(row, 0, digests[row], owner, original, whose if original else None)
+        )
     for row, target in sorted(targets.items()):
         if row in said:
             _, revision, customer_id = said[row]
@@ -158,52 +161,53 @@ def _is_bound(prepared: Prepared, row: int) -> bool:
 
 async def _find_known(connection: Connection, lines: Lines) -> tuple[Known, dict[Target, str]]:
     """What is stored under each target, whose it is, and what cannot be read to say so."""
-    known: Known = await find_corrections(connection, sorted(lines))
-    unnamed = [n for n in lines if all(one.revision for one in (*lines[n], *known.get(n, ())))]
-    firsts = await _find_holders(connection, unnamed)
-    late = [(name, one) for name, members in known.items() for one in members if one.original]
-    firsts |= dict(late)
-    found, away = await _judge(connection, firsts)
-    for name, first in found.items():
-        others = [one for one in known.get(name, ()) if one.revision]
-        known[name] = others if first is None else [*others, first]
-    return known, away
+    stored = await find_corrections(connection, sorted(lines))
+    late = [(name, one) for name, members in stored.items() for one in members if one.original]
+    told = {(n, one.owner) for n, members in stored.items() for one in members if not one.revision}
+    holders = await _find_holders(connection, sorted(lines))
+    firsts = [*late, *(each for each in holders if (each[0], each[1].owner) not in told)]
+    judged, away = await _judge(connection, firsts)
+    known: Known = {n: [one for one in stored.get(n, ()) if not one.original] for n in lines}
+    for name, first in judged:
+        known[name].append(first)
+    return {name: members for name, members in known.items() if members}, away
 
 
-async def _find_holders(
-    connection: Connection, names: Sequence[Target]
-) -> dict[Target, StoredRevision]:
-    """What holds each name's id or place, whatever it is."""
+Held = list[tuple[Target, StoredRevision]]
+
+
+async def _find_holders(connection: Connection, names: Sequence[Target]) -> Held:
+    """What holds each name's id or place, whatever it is, of each owner."""
     keyed = {EventId(n.source_id, n.target): n for n in names if n.keyed is not False}
     events = await find_event_keys(connection, list(keyed)) if keyed else {}
-    found = {
-        keyed[event]: StoredRevision(0, at.digest, at.batch_seq, at.ordinal)
+    found = [
+        (keyed[event], StoredRevision(0, at.digest, at.batch_seq, at.ordinal, at.owner))
         for event, at in events.items()
         if at.digest != AWAITED
-    }
+    ]
     placed: list[tuple[Target, BatchPlace, int]] = [
         (name, *named) for name in names if (named := name.place()) is not None
     ]
     batches = await find_batches(connection, [place for _, place, _ in placed]) if placed else {}
     for name, place, ordinal in placed:
-        at = batches.get(place)
-        if at is not None and ordinal < at.events:
-            found[name] = StoredRevision(0, at.digest, at.batch_seq, at.ordinal_from + ordinal)
+        for at in batches.get(place, ()):
+            if ordinal < at.events:
+                row = at.ordinal_from + ordinal
+                found.append((name, StoredRevision(0, at.digest, at.batch_seq, row, at.owner)))
     return found
 
 
-async def _judge(
-    connection: Connection, firsts: Mapping[Target, StoredRevision]
-) -> tuple[dict[Target, StoredRevision | None], dict[Target, str]]:
-    """Whether each is usage, and whose; None is a place of what nobody could read so far."""
-    names = sorted(firsts)
-    places = [(firsts[n].batch_seq, firsts[n].ordinal) for n in names]
+async def _judge(connection: Connection, firsts: Held) -> tuple[Held, dict[Target, str]]:
+    """Whether each is usage, and whose; without places of what nobody could read so far."""
+    places = [(one.batch_seq, one.ordinal) for _, one in firsts]
     facts, unread = await _each(find_first_facts, connection, places)
-    found: dict[Target, StoredRevision | None] = {}
+    found: Held = []
     for n, fact in facts.items():
-        judged = replace(firsts[names[n]], original=fact.is_usage, customer=fact.customer_id)
-        found[names[n]] = judged if fact.is_usage or not fact.refused else None
-    return found, {names[n]: why for n, why in unread.items()}
+        name, first = firsts[n]
+        if fact.is_usage or not fact.refused:
+            judged = replace(first, original=fact.is_usage, customer=fact.customer_id)
+            found.append((name, judged))
+    return found, {firsts[n][0]: why for n, why in unread.items()}
 
 
 async def _read_standing(

@@ -306,6 +306,7 @@ def _batch_claim(call: _Call, record: int) -> BatchClaim:
         digest=call.prepared.batches[record],
         ordinal_from=int(call.prepared.items.firsts[record]),
         events=int(call.prepared.items.sizes[record]),
+        owner=call.prepared.owner_of(record),
     )
 
 
@@ -379,7 +380,7 @@ def _suspend(call: _Call) -> None:
 
 async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
     if call.batch_claims:
-        claims = sorted(call.batch_claims, key=lambda c: astuple(c.place))
+        claims = sorted(call.batch_claims, key=lambda c: (astuple(c.place), c.owner))
         taken = await store.insert_batches(connection, claims, batch_seq=batch_seq)
         if taken != len(claims):
             raise ClaimLostError

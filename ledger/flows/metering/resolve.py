@@ -91,11 +91,20 @@ def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:
         return pl.DataFrame(schema=KEYED_SCHEMA)
     sources = {name: known.source_id for name, known in directory.sources.items()}
     named = rows.with_columns(
-        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id")
+        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
+        _owners(prepared, rows["row"]),
     )
     found = named.join(prepared.own, on="row", maintain_order="left").select(*KEYED_SCHEMA)
     assert found.height == rows.height, "digests are taken before a call is resolved"
     return found
+
+
+def _owners(prepared: Prepared, rows: pl.Series) -> pl.Series:
+    owners = [prepared.owner_of(n) or None for n in range(len(prepared.records))]
+    if not any(owners):
+        return pl.Series("owner", [None], pl.String).new_from_index(0, len(rows))
+    records = pl.Series(prepared.items.owners[rows.to_numpy()])
+    return pl.Series("owner", owners, pl.String).gather(records)
 
 
 async def _register_sources(

@@ -1,5 +1,6 @@
 """Writes what was received: sources, keys, claims, facts, deltas, quarantine, positions."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import date, datetime
 
@@ -98,16 +99,15 @@ async def lock_places(connection: Connection, places: Iterable[int]) -> None:
 
 
 async def find_batches(
-    connection: Connection, places: Sequence[BatchPlace]
-) -> dict[BatchPlace, StoredBatch]:
-    """The batches that took these places."""
-    rows = await INGEST["find_batches"].rows(connection, **_places(places))
-    return {
-        places[row["n"] - 1]: StoredBatch(
-            row["digest"], row["batch_seq"], row["ordinal_from"], row["events"]
-        )
-        for row in rows
-    }
+    connection: Connection, places: Iterable[BatchPlace]
+) -> dict[BatchPlace, list[StoredBatch]]:
+    """The batches that took these places, of each owner one."""
+    found: dict[BatchPlace, list[StoredBatch]] = defaultdict(list)
+    asked = list(dict.fromkeys(places))
+    for row in await INGEST["find_batches"].rows(connection, **_places(asked)):
+        batch = dict(row)
+        found[asked[batch.pop("n") - 1]].append(StoredBatch(**batch))
+    return dict(found)
 
 
 async def insert_batches(
@@ -120,6 +120,7 @@ async def insert_batches(
         digests=[claim.digest for claim in claims],
         ordinals=[claim.ordinal_from for claim in claims],
         events=[claim.events for claim in claims],
+        owners=[claim.owner for claim in claims],
         batch_seq=batch_seq,
     )
 
@@ -134,7 +135,9 @@ async def find_event_keys(
         event_ids=[event.event_id for event in events],
     )
     return {
-        events[row["n"] - 1]: StoredEvent(row["digest"], row["batch_seq"], row["ordinal"])
+        events[row["n"] - 1]: StoredEvent(
+            row["digest"], row["batch_seq"], row["ordinal"], row["owner"] or ""
+        )
         for row in rows
     }
 
@@ -156,14 +159,15 @@ async def find_taken(connection: Connection, keyed: pl.DataFrame) -> dict[EventI
 
 async def copy_event_keys(connection: Connection, claims: pl.DataFrame, *, batch_seq: int) -> None:
     """Take ids in their order; UniqueViolationError where another writer was first."""
-    encoded = Rows(
-        [
-            field("source_id", claims["source_id"]),
-            field("event_id", claims["id"]),
-            uuids("digest", claims["digest"]),
-            field("ordinal", claims["row"].cast(pl.Int32)),
-        ]
-    )
+    columns = [
+        field("source_id", claims["source_id"]),
+        field("event_id", claims["id"]),
+        uuids("digest", claims["digest"]),
+        field("ordinal", claims["row"].cast(pl.Int32)),
+    ]
+    if claims["owner"].null_count() < claims.height:
+        columns.append(field("owner", claims["owner"]))
+    encoded = Rows(columns)
     encoded.number(batch_seq)
     await copy_binary(connection, "event_key", encoded)
 

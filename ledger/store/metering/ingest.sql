@@ -42,23 +42,23 @@ SELECT pg_advisory_xact_lock(lock_class('place'), p.place)
 
 -- name: find_batches
 -- Which of these places are taken, and by what. Primary key.
-SELECT o.n::int AS n, b.digest, b.batch_seq, b.ordinal_from, b.events
+SELECT o.n::int AS n, b.digest, b.batch_seq, b.ordinal_from, b.events, b.owner
   FROM unnest(:source_ids::int[], :producers::text[], :epochs::bigint[], :sequences::bigint[])
        WITH ORDINALITY AS o(source_id, producer, epoch, sequence, n)
   JOIN ingest_batch b USING (source_id, producer, epoch, sequence);
 
 -- name: insert_batches
 -- Claims places; those already taken are left out of the count.
-INSERT INTO ingest_batch (source_id, producer, epoch, sequence, digest, batch_seq, ordinal_from, events)
-SELECT o.source_id, o.producer, o.epoch, o.sequence, o.digest, :batch_seq, o.ordinal_from, o.events
+INSERT INTO ingest_batch (source_id, producer, epoch, sequence, digest, batch_seq, ordinal_from, events, owner)
+SELECT o.source_id, o.producer, o.epoch, o.sequence, o.digest, :batch_seq, o.ordinal_from, o.events, o.owner
   FROM unnest(:source_ids::int[], :producers::text[], :epochs::bigint[], :sequences::bigint[], :digests::uuid[],
-              :ordinals::int[], :events::int[])
-       AS o(source_id, producer, epoch, sequence, digest, ordinal_from, events)
+              :ordinals::int[], :events::int[], :owners::text[])
+       AS o(source_id, producer, epoch, sequence, digest, ordinal_from, events, owner)
 ON CONFLICT DO NOTHING;
 
 -- name: find_event_keys
 -- Which of these ids are taken, and by what. Primary key.
-SELECT o.n::int AS n, k.digest, k.batch_seq, k.ordinal
+SELECT o.n::int AS n, k.digest, k.batch_seq, k.ordinal, k.owner
   FROM unnest(:source_ids::int[], :event_ids::text[]) WITH ORDINALITY AS o(source_id, event_id, n)
   JOIN event_key k USING (source_id, event_id);
 
