@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     settle_seconds: int = Field(
         15, description="pause between background allocation and rating runs"
     )
+    key_requests_a_minute: int = Field(
+        600_000, ge=1, description="requests a minute that one key may make of a process of the API"
+    )
+    key_mib_a_minute: int = Field(
+        16_384, ge=1, description="MiB of bodies a minute that one key may send to a process"
+    )
     body_limit_mib: int = Field(16, description="largest request body the API reads, in MiB")
     quarantine_days: int = Field(30, description="how long raw bytes of unreadable input are kept")
     earliest_event: AwareDatetime = Field(

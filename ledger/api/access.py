@@ -58,6 +58,7 @@ async def admit(request: Request[Any, Any, Any]) -> None:
         _hold_to_entity(request, caller.entity_id)
     request.scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
     request.scope["arriving"].of(caller.key_id)  # type: ignore[typeddict-item]
+    state_of(request).quotas.take(caller.key_id)
     check_parameters(request)
 
 

@@ -79,13 +79,13 @@ class Arriving:
 
     def __init__(self, receive: Receive, room: Room, *, most: int) -> None:
         self._receive, self._room, self.most = receive, room, most
-        self._key, self._held, self._came = "", 0, 0
+        self.key, self._held, self.came = "", 0, 0
         self._began: float | None = None
         self.over = self.broken = False
 
     def of(self, key_id: str) -> None:
         """Whose body it is; said before any of it is read."""
-        self._key = key_id
+        self.key = key_id
 
     async def receive(self) -> HTTPReceiveMessage:
         """The next part; TooManyBodiesError, BodyTooSlowError, BodyTooLargeError, or
@@ -101,9 +101,9 @@ class Arriving:
     def grow(self, size: int) -> None:
         """Take room for `size` bytes more, as of a body that is unpacked; less, where negative."""
         if size > 0:
-            self._room.take(self._key, size)
+            self._room.take(self.key, size)
         elif size < 0:
-            self._room.give(self._key, -size)
+            self._room.give(self.key, -size)
         self._held += size
 
     async def pass_over(self) -> None:
@@ -123,22 +123,22 @@ class Arriving:
     async def _next(self) -> HTTPRequestEvent:
         now = time.monotonic()
         self._began = now if self._began is None else self._began
-        latest = self._began + GRACE_S + self._came / BYTES_A_SECOND_MIN
+        latest = self._began + GRACE_S + self.came / BYTES_A_SECOND_MIN
         try:
             async with asyncio.timeout(min(STALLED_S, max(latest - now, 0))):
                 part = await self._receive()
         except TimeoutError:
             self.broken = True
             raise BodyTooSlowError(
-                f"{self._came} bytes of the body came, and then too little for too long.",
+                f"{self.came} bytes of the body came, and then too little for too long.",
                 f"Send it within {GRACE_S} seconds, or {BYTES_A_SECOND_MIN} bytes a second.",
             ) from None
         if part["type"] != "http.request":
             self.broken = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        self._came += len(part["body"])
+        self.came += len(part["body"])
         self.over = not part.get("more_body", False)
-        if self._came > self.most:
+        if self.came > self.most:
             self.broken = True
             raise BodyTooLargeError(
                 f"The body has more than {self.most} bytes.", "Send smaller batches."
@@ -170,3 +170,5 @@ class Entrance:
             await self.app(scope, arriving.receive, answer)
         finally:
             arriving.end()
+            if arriving.key:
+                state.quotas.spend(arriving.key, arriving.came)

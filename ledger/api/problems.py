@@ -78,6 +78,16 @@ class TooManyBodiesError(UnavailableError):
     title = "Too many requests"
 
 
+class QuotaError(UnavailableError):
+    """A key has used its share of requests or bytes; there is some again in `retry_after_s`."""
+
+    title = "Too many requests"
+
+    def __init__(self, message: str, remedy: str, *, retry_after_s: int) -> None:
+        super().__init__(message, remedy)
+        self.retry_after_s = retry_after_s
+
+
 class TooManyFailuresError(UnavailableError):
     """Too many keys that are none came from one address."""
 
@@ -92,6 +102,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnsupportedMediaError, 415),
     (TooManyBodiesError, 429),
     (TooManyFailuresError, 429),
+    (QuotaError, 429),
     (InvalidInputError, 422),
     (NotFoundError, 404),
     (ConflictError, 409),
@@ -137,7 +148,8 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
         body["errors"] = [
             {"pointer": p.field, "found": p.found, "detail": p.action} for p in error.problems
         ]
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in {429, 503} else {}
+    after = error.retry_after_s if isinstance(error, QuotaError) else RETRY_AFTER_S
+    headers = {"Retry-After": str(after)} if status in {429, 503} else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(

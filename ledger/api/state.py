@@ -18,6 +18,7 @@ from ledger.api.arriving import HELD_BYTES_MAX, Room
 from ledger.api.failures import Failures
 from ledger.api.health import Health
 from ledger.api.intake import BATCHES_MAX, Intake
+from ledger.api.quota import Quotas, quotas_of
 from ledger.domain.errors import MissingInputError
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.limits import IngestLimits, limits_of
@@ -39,8 +40,8 @@ class State:
     """`worker` runs flows, `api` reads under row-level security.
 
     `keys` finds callers, and `sender_keys` those of events: many senders wait for one another, and
-    nobody else for them. `intake` takes events, `room` is what bodies may hold, and
-    `identity_secret` signs who asks.
+    nobody else for them. `intake` takes events, `room` is what bodies may hold, `quotas` what a key
+    may ask for, and `identity_secret` signs who asks.
     """
 
     worker: Pool
@@ -50,6 +51,7 @@ class State:
     limits: IngestLimits
     intake: Intake
     room: Room
+    quotas: Quotas
     health: Health
     identity_secret: bytes
     apart: Apart | None
@@ -101,6 +103,7 @@ def lifespan_of(settings: Settings, apart: Path | None) -> Any:
                 limits,
                 intake,
                 room,
+                quotas_of(settings),
                 Health(asking),
                 secret,
                 Apart(apart) if apart is not None else None,

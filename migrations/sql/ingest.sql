@@ -197,19 +197,23 @@ CREATE TABLE conflict (
   offered_digest   uuid NOT NULL,
   stored_batch_seq bigint NOT NULL,
   stored_ordinal   int NOT NULL,
+  items            int NOT NULL CHECK (items > 0),
   PRIMARY KEY (batch_seq, ordinal)
 );
+COMMENT ON COLUMN conflict.items IS 'How many events were offered under the one identity: those of a numbered batch, or one.';
 -- What was offered under an identity that was taken: events as the ledger reads them, a line each; it expires.
 CREATE TABLE conflict_offer (
   batch_seq  bigint NOT NULL,
   ordinal    int NOT NULL,
+  source_id  int NOT NULL,
   offered    text NOT NULL,
   items      int NOT NULL CHECK (items > 0),
   truncated  boolean NOT NULL,
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (batch_seq, ordinal)
 );
-COMMENT ON COLUMN conflict_offer.items IS 'How many events were offered under the one identity: those of a numbered batch, or one.';
+CREATE INDEX ON conflict_offer (source_id, expires_at);
+COMMENT ON COLUMN conflict_offer.items IS 'Those of its conflict: what counts against the bound of a source and day.';
 CREATE TABLE conflict_resolution (
   conflict_id bigint PRIMARY KEY REFERENCES conflict (conflict_id),
   resolution  text NOT NULL CHECK (resolution IN ('kept', 'corrected', 'resent')),

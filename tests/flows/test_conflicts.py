@@ -9,11 +9,13 @@ from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.metering.record import Record
 from ledger.flows.metering.conflicts import Resolution, resolve_conflict, show_conflict
+from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.replay import expire_quarantine
 from ledger.store.metering.conflicts import count_conflicts, list_conflicts
 from ledger.store.queries import Connection
 from tests.support.usage import (
     NOW,
+    SOURCE,
     Event,
     Gate,
     attempt,
@@ -86,6 +88,26 @@ async def test_both_sides_are_shown_and_one_is_kept(gate: Gate) -> None:
     assert row["reason"] == "the provider used its id twice"
     with pytest.raises(ConflictError, match="resolved as kept"):
         await resolve(gate, conflict_id, "corrected")
+
+
+async def test_of_a_source_and_day_so_much_is_kept_and_the_rest_is_named(
+    worker: Connection,
+) -> None:
+    await open_books(worker)
+    gate = Gate(worker, IngestLimits(offered_of_source=3))
+    await gate.send(keyed(*(attempt(f"x{n}", tokens=1) for n in range(5))))
+    batches = [[attempt(tokens=n + k) for k in range(4)] for n in (1, 2)]
+    for one in batches:
+        await gate.send(sequenced(one))
+    for n in range(5):
+        await gate.send(keyed(attempt(f"x{n}", tokens=2)))
+    rows = await list_conflicts(worker, rows=99)
+    said = [(row["source"], row["items"], row["offer_kept"]) for row in reversed(rows)]
+    assert said == [("/hosts/a", 4, True)] + [(SOURCE, 1, n < 3) for n in range(5)]
+    assert (await show_conflict(worker, rows[0]["conflict_id"])).offered is None
+    tomorrow = NOW + timedelta(days=1, seconds=1)
+    await gate.send(keyed(attempt("x4", tokens=3)), now=tomorrow)
+    assert (await list_conflicts(worker, rows=1))[0]["offer_kept"]
 
 
 async def test_what_was_offered_can_replace_what_is_stored(gate: Gate) -> None:

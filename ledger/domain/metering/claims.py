@@ -260,7 +260,7 @@ def _ordinal(taken: StoredEvent | StoredBatch | EventClaim | BatchClaim) -> int:
 
 CONFLICT_COLUMNS = (
     *("batch_seq", "ordinal", "source_id", "event_id", "stored_digest", "offered_digest"),
-    *("stored_batch_seq", "stored_ordinal"),
+    *("stored_batch_seq", "stored_ordinal", "items"),
 )
 
 
@@ -269,5 +269,5 @@ def conflict_row(one: Conflict, *, batch_seq: int) -> tuple[object, ...]:
     stored_seq = batch_seq if one.stored_batch_seq is None else one.stored_batch_seq
     return (
         *(batch_seq, one.ordinal, one.source_id, one.event_id, one.stored_digest),
-        *(one.offered_digest, stored_seq, one.stored_ordinal),
+        *(one.offered_digest, stored_seq, one.stored_ordinal, one.items),
     )

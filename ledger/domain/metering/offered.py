@@ -26,12 +26,13 @@ _UNREAD_CHARS_MAX = 64 * 1024
 def offered_lines(prepared: Prepared, rows: Sequence[int]) -> list[str]:
     """Rows of a call as lines of JSON; one that is no event as text, as far as it is kept."""
     wanted = pl.Series(rows, dtype=pl.Int64).implode()
+    ids = prepared.ids(rows)
     events: dict[int, dict[str, Any]] = {}
     for kind, frame in prepared.decoded.items():
         for one in frame.filter(pl.col("row").is_in(wanted)).iter_rows(named=True):
             event = _EVENTS[kind](one)
             # An event of a batch has its place as id.
-            event["id"] = one["id"] or prepared.ids([one["row"]])[one["row"]]
+            event["id"] = ids[one["row"]]
             events[one["row"]] = event
     return [
         json.dumps(events[row], separators=(",", ":")) if row in events else _unread(prepared, row)

@@ -1,7 +1,9 @@
 """Keeps what a call refused, item by item up to a bound and beyond it as a number."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from ledger.domain.metering.claims import Conflict, Refused
 from ledger.domain.metering.fact import Reason
@@ -11,13 +13,12 @@ from ledger.domain.metering.record import Record
 from ledger.domain.metering.refusals import KEPT_OF_SOURCE, choose_kept
 from ledger.flows.metering.limits import IngestLimits
 from ledger.store.copying import copy_rows
-from ledger.store.metering.conflicts import OFFER_COLUMNS
+from ledger.store.metering.conflicts import OFFER_COLUMNS, count_offered
 from ledger.store.metering.ingest import count_kept, insert_quarantine
 from ledger.store.queries import Connection
 
 KEPT_WITHIN = timedelta(days=1)
-# Events of a call that are kept of conflicts, and the text of one conflict.
-OFFERED_MAX = 20_000
+# The text of what one conflict offered.
 OFFER_CHARS_MAX = 1024 * 1024
 
 
@@ -66,19 +67,30 @@ async def keep_offers(
     now: datetime,
     limits: IngestLimits,
 ) -> None:
-    """Keep what was offered under identities that were taken, of a call up to a bound."""
+    """Keep what was offered under identities that were taken, of a source and day up to a bound.
+
+    Every conflict is listed with its number of events; of the rest it is said that it is not kept.
+    """
     expires_at = now + timedelta(days=limits.quarantine_days)
-    kept, left = [], OFFERED_MAX
+    most = limits.offered_of_source
+    kept_before = await count_offered(
+        connection, {one.source_id for one in conflicts}, since=expires_at - KEPT_WITHIN, most=most
+    )
+    chosen, offered = [], Counter(kept_before)
     for one in conflicts:
-        if left <= 0:
-            break
-        rows = range(one.ordinal, one.ordinal + one.items)
-        text = "\n".join(offered_lines(prepared, rows))
-        offered = text[:OFFER_CHARS_MAX]
-        left -= one.items
-        kept.append(
-            (batch_seq, one.ordinal, offered, one.items, len(text) > len(offered), expires_at)
+        if offered[one.source_id] < most:
+            offered[one.source_id] += one.items
+            chosen.append(one)
+    rows = [row for one in chosen for row in range(one.ordinal, one.ordinal + one.items)]
+    lines = iter(offered_lines(prepared, rows))
+    texts = ["\n".join(islice(lines, one.items)) for one in chosen]
+    kept = [
+        (
+            *(batch_seq, one.ordinal, one.source_id, text[:OFFER_CHARS_MAX], one.items),
+            *(len(text) > OFFER_CHARS_MAX, expires_at),
         )
+        for one, text in zip(chosen, texts, strict=True)
+    ]
     await copy_rows(connection, "conflict_offer", OFFER_COLUMNS, kept)
 
 

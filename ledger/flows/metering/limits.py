@@ -11,13 +11,15 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class IngestLimits:
-    """The largest body, how long raw bytes of refused items are kept, the end users' key, and the
-    first moment at which an event can have happened."""
+    """The largest body, how long raw bytes of refused items are kept, the end users' key, the first
+    moment at which an event can have happened, and how many events are kept of what conflicts of a
+    source offer in a day."""
 
     body_bytes_max: int = 16 * MIB
     quarantine_days: int = 30
     end_user_secret: bytes | None = None
     earliest: datetime = EARLIEST
+    offered_of_source: int = 20_000
 
 
 def limits_of(settings: Settings, *, body_bytes_max: int | None = None) -> IngestLimits:

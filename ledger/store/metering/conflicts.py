@@ -1,6 +1,6 @@
 """Reads conflicts with what both sides said, and keeps how they were resolved."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -12,7 +12,9 @@ from ledger.store.queries import Connection, load_queries
 CONFLICTS = load_queries("metering/conflicts")
 # Of a batch that is shown.
 STORED_MOST = 1_000
-OFFER_COLUMNS = ("batch_seq", "ordinal", "offered", "items", "truncated", "expires_at")
+OFFER_COLUMNS = (
+    *("batch_seq", "ordinal", "source_id", "offered", "items", "truncated", "expires_at"),
+)
 
 
 async def list_conflicts(
@@ -65,6 +67,16 @@ async def insert_resolution(
         resolved_at=now,
     )
     return kept == 1
+
+
+async def count_offered(
+    connection: Connection, source_ids: Collection[int], *, since: datetime, most: int
+) -> dict[int, int]:
+    """How many events of each source are kept that expire after `since`; `most` or more."""
+    rows = await CONFLICTS["count_offered"].rows(
+        connection, source_ids=sorted(source_ids), since=since, most=most
+    )
+    return {row["source_id"]: row["items"] for row in rows}
 
 
 async def expire_offers(connection: Connection, *, now: datetime) -> int:

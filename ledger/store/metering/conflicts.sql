@@ -1,7 +1,7 @@
 -- name: list_conflicts
 -- Conflicts that nobody has resolved (or all, with `resolved`), newest first, below a given id; conflict (conflict_id),
 -- one probe each of source, offer and resolution.
-SELECT c.conflict_id, s.source, c.event_id, coalesce(o.items, 1) AS items, c.batch_seq, c.ordinal,
+SELECT c.conflict_id, s.source, c.event_id, c.items, c.batch_seq, c.ordinal,
        c.stored_batch_seq, c.stored_ordinal, o.batch_seq IS NOT NULL AS offer_kept, o.expires_at,
        r.resolution, r.actor AS resolved_by, r.reason, r.resolved_at
   FROM conflict c
@@ -14,7 +14,7 @@ SELECT c.conflict_id, s.source, c.event_id, coalesce(o.items, 1) AS items, c.bat
 
 -- name: find_conflict
 -- One conflict with what was offered, as far as it is kept; conflict (conflict_id), a probe each of the others.
-SELECT c.conflict_id, c.source_id, s.source, s.form, c.event_id, coalesce(o.items, 1) AS items, c.batch_seq, c.ordinal,
+SELECT c.conflict_id, c.source_id, s.source, s.form, c.event_id, c.items, c.batch_seq, c.ordinal,
        c.stored_batch_seq, c.stored_ordinal, o.batch_seq IS NOT NULL AS offer_kept, o.offered, o.truncated, o.expires_at,
        r.resolution, r.actor AS resolved_by, r.reason, r.resolved_at
   FROM conflict c
@@ -58,3 +58,11 @@ VALUES (:conflict_id, :resolution, :actor, :reason, :resolved_at) ON CONFLICT DO
 -- name: expire_offers
 -- Deletes what was offered once its time is over.
 DELETE FROM conflict_offer WHERE expires_at <= :now;
+
+-- name: count_offered
+-- How many events of each source are kept that expire after a moment, `most` conflicts at most; conflict_offer
+-- (source_id, expires_at).
+SELECT s.source_id, n.items
+  FROM unnest(:source_ids::int[]) AS s(source_id)
+ CROSS JOIN LATERAL (SELECT coalesce(sum(o.items), 0)::bigint AS items FROM (
+   SELECT f.items FROM conflict_offer f WHERE f.source_id = s.source_id AND f.expires_at > :since LIMIT :most) o) n;
