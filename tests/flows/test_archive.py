@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import asyncpg
 import polars as pl
 import pytest
 
-from ledger.domain.errors import ConflictError, InvalidInputError
+from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from ledger.domain.metering.fact import Reason
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.metering.archive import archive, drop_day, write_archive
@@ -28,6 +28,7 @@ from ledger.store.metering.retention import close_day, close_days, list_archived
 from ledger.store.queries import Connection
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.database import Database
+from tests.support.disks import Disk, small_disk
 from tests.support.usage import (
     AUTHOR,
     NOW,
@@ -67,6 +68,25 @@ async def fill(connection: Connection) -> Gate:
 
 async def facts(connection: Connection, day: date = DAY) -> list[dict[str, Any]]:
     return [dict(row) for row in await connection.fetch(FACTS, day)]
+
+
+@pytest.fixture
+def small_folder(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "small") as disk:
+        yield disk
+
+
+async def test_a_full_disk_is_named_and_the_day_stays_until_there_is_room(
+    worker: Connection, small_folder: Disk
+) -> None:
+    await fill(worker)
+    before = await facts(worker)
+    small_folder.fill()
+    with pytest.raises(UnavailableError, match=r"small/usage_fact\S+ cannot be written: .*again\."):
+        await archive(worker, before=BEFORE, today=TODAY, folder=small_folder.folder)
+    assert (await facts(worker), await list_archived(worker)) == (before, [])
+    small_folder.free()
+    assert (await moved(worker, small_folder.folder)).to_dicts() == before
 
 
 async def moved(connection: Connection, folder: Path) -> pl.DataFrame:

@@ -120,6 +120,23 @@ async def test_a_key_writes_its_own_sources_and_customers_only(gate: Gate) -> No
     assert await gate.connection.fetchval("SELECT count(*) FROM source") == 1
 
 
+@pytest.mark.parametrize("reached", ["usage of another", "nothing that can be read"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_bound_key_takes_no_place_with_what_may_not_count(
+    gate: Gate, reached: str, *, late: bool
+) -> None:
+    await add_customer(gate.connection, "globex")
+    real = sequenced([attempt(customer_id="globex", tokens=5_000)])
+    taken = real if reached == "usage of another" else replace(real, body=b"{nothing")
+    bound = Permission(frozenset({"/hosts/a"}), frozenset({"acme"}))
+    thief = replace(taken, permission=bound)
+    for one in [real, thief] if late else [thief, real]:
+        assert await gate.outcomes(one) == (["created"] if one is real else ["rejected"])
+    assert await gate.outcomes(thief) == ["rejected"]
+    assert await gate.outcomes(real) == ["duplicate"]
+    assert await gate.outcomes(replace(thief, body=sequenced([attempt()]).body)) == ["conflict"]
+
+
 async def test_every_event_of_a_source_that_a_key_may_not_write_is_refused(gate: Gate) -> None:
     other = [attempt(f"e{n}") | {"source": "gw/other"} for n in range(3)]
     mixed = keyed(attempt("a"), other[0], other[1], attempt("b"), other[2])

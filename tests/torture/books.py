@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,11 +23,27 @@ METERS = ("requests", "uncached", "cache_read", "visible", "reasoning")
 WORK = ("uncached", "cache_read", "output")
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Where the books are not what the model says, and how many contents they lack or have more
+    than once."""
+
+    wrong: list[str]
+    lost: int
+    doubled: int
+
+
 async def differences(url: str, sent: Sequence[Sent], missing: set[tuple[str, int]]) -> list[str]:
     """Where the books are not what the model says; empty is what everybody hopes for."""
+    return (await compare(url, [one.said for one in sent], missing)).wrong
+
+
+async def compare(
+    url: str, deliveries: Sequence[Delivery], missing: set[tuple[str, int]]
+) -> Compared:
+    """The books against the model, of all that was delivered."""
     connection = await connect(url)
     try:
-        deliveries = [one.said for one in sent]
         stored = await _stored(connection)
         first, wrong = _firsts(deliveries, stored)
         truth = work_out(deliveries, first, KNOWN)
@@ -43,7 +60,8 @@ async def differences(url: str, sent: Sequence[Sent], missing: set[tuple[str, in
         wrong += [f"check: {one['table']}: {one}" for one in list(report.differences)[:SHOWN]]
     finally:
         await connection.close()
-    return wrong
+    lost = len(truth.stored - stored.keys())
+    return Compared(wrong, lost, sum(n - 1 for n in stored.values() if n > 1))
 
 
 async def receipts_of(url: str, sent: Sequence[Sent]) -> list[str]:

@@ -1,7 +1,8 @@
 """Draws cut-offs all the while, and looks in the end whether anything slipped behind one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -36,6 +37,24 @@ class CutOffs:
 
     url: str
     seen: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    _watching: "asyncio.Task[None] | None" = None
+
+    def begin(self, url: str, seen: Mapping[int, tuple[object, ...]]) -> None:
+        """Watch these books, which have drawn the cut-offs `seen` before."""
+        self.url, self.seen = url, dict(seen)
+        self._watching = asyncio.create_task(self.watch())
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    def mark(self) -> Mapping[int, tuple[object, ...]]:
+        """What was drawn so far."""
+        return dict(self.seen)
 
     async def watch(self) -> None:
         """Draw until cancelled; a database that is away is waited for."""

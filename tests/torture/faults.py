@@ -5,11 +5,15 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
+from tests.torture.archives import damage_archive, fill_archive
+from tests.torture.clocks import step_clock
 from tests.torture.commands import kill_archive, kill_fold
 from tests.torture.cut_offs import AWAY, hold_open
 from tests.torture.freeze import COPIED, freeze_in_copy
 from tests.torture.gates import gate_at, gate_in_commit
+from tests.torture.restores import restore_books
 from tests.torture.scene import Met, Scene
+from tests.torture.spools import damage_spool, fill_spool
 from tests.torture.workers import PREFIX
 
 
@@ -107,8 +111,10 @@ async def open_batch(scene: Scene) -> list[str]:
     return wrong
 
 
-# The first needs days that are over: such a seed has a past. The other needs a batch that is large.
-ARCHIVE, FREEZE = "kill archive", "freeze in copy"
+# The first need days that are over: such a seed has a past, which the second has corrected as well.
+# The last needs a batch that is large.
+KILL_ARCHIVE, DAMAGE_ARCHIVE = "kill archive", "damage archive"
+FILL_ARCHIVE, FREEZE = "fill archive", "freeze in copy"
 Fault = Callable[[Scene], Awaitable[list[str]]]
 FAULTS: Mapping[str, Fault] = {
     "kill": kill_any_time,
@@ -121,17 +127,25 @@ FAULTS: Mapping[str, Fault] = {
     "rebalance": rebalance,
     "open batch": open_batch,
     "kill fold": kill_fold,
-    ARCHIVE: kill_archive,
+    KILL_ARCHIVE: kill_archive,
+    FILL_ARCHIVE: fill_archive,
+    DAMAGE_ARCHIVE: damage_archive,
+    "fill spool": fill_spool,
+    "damage spool": damage_spool,
+    "step clock": step_clock,
+    "restore": restore_books,
 }
-# A freeze lasts longer than a session, a broker takes seconds to come back.
-SELDOM = (FREEZE, "stop broker", ARCHIVE)
+ARCHIVES = frozenset({KILL_ARCHIVE, FILL_ARCHIVE, DAMAGE_ARCHIVE})
+# A freeze lasts longer than a session, a broker takes seconds to come back; of an archive there
+# is one.
+SELDOM = (FREEZE, "stop broker", "restore", *sorted(ARCHIVES))
 
 
 def faults_of(draw: random.Random) -> list[str]:
     """Two or three faults of a seed; of the slow ones one at most."""
     often = [name for name in FAULTS if name not in SELDOM]
     chosen = [draw.choice(often) for _ in range(draw.choice([1, 2]))]
-    chosen.append(draw.choice(SELDOM) if draw.random() < 0.5 else draw.choice(often))
+    chosen.append(draw.choice(SELDOM) if draw.random() < 0.7 else draw.choice(often))
     draw.shuffle(chosen)
     return chosen
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ledger.wire.batch import COLUMNAR
 from tests.torture.model import Delivery, Identity
-from tests.torture.sending import Sent
+from tests.torture.sending import START_US, Sent
 
 COLUMNS = ("tl-encoding", COLUMNAR.encode())
 
@@ -28,7 +28,9 @@ def kinds_of(sent: Sequence[Sent], missing: set[tuple[str, int]]) -> dict[str, i
         "numbers that never come": len(missing),
         "batches out of order": _out_of_order(said),
     }
-    return found | _corrections(said)
+    found["by clocks set back"] = sum(a.ended < START_US for one in said for a in one.attempts)
+    poisons = Counter(f"poison: {kind}" for one in sent for kind in one.poisons)
+    return found | _corrections(said) | dict(sorted(poisons.items()))
 
 
 def _repeats(said: Sequence[Delivery]) -> tuple[int, int]:
@@ -59,7 +61,13 @@ def _corrections(said: Sequence[Delivery]) -> dict[str, int]:
     corrections = {a.identity for one in said for a in one.attempts if a.target is not None}
     found = Counter(
         dict.fromkeys(
-            ("corrections", "corrections before their original", "corrections of corrections"), 0
+            (
+                "corrections",
+                "corrections before their original",
+                "corrections of corrections",
+                "corrections of a source unheard of",
+            ),
+            0,
         )
     )
     for one in said:
@@ -68,5 +76,6 @@ def _corrections(said: Sequence[Delivery]) -> dict[str, int]:
                 found["corrections"] += 1
                 found["corrections before their original"] += attempt.target not in seen
                 found["corrections of corrections"] += attempt.target in corrections
+                found["corrections of a source unheard of"] += attempt.target[0] == "u"
             seen.add(attempt.identity)
     return dict(found)

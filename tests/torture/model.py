@@ -14,7 +14,10 @@ Identity = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One content of one event; `uncached` is a number no other content has. Times in µs."""
+    """One content of one event; `uncached` is a number no other content has. Times in µs.
+
+    `owner` is the customer of a correction whose sender may write usage of its customers only.
+    """
 
     identity: Identity
     uncached: int
@@ -31,6 +34,7 @@ class Attempt:
     reasoning: int
     target: Identity | None = None
     revision: int = 0
+    owner: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -86,7 +90,6 @@ def work_out(
     """The books after all deliveries; `first` says which content of an identity came first."""
     truth = Truth()
     taken: set[Identity] = set()
-    standing: dict[Identity, Attempt] = {}
     stored: list[Attempt] = []
     for one in deliveries:
         for identity, said in one.claims():
@@ -102,15 +105,7 @@ def work_out(
                 truth.fates["quarantined"] += size - len(said)
         if one.place is None:
             truth.fates["quarantined"] += one.bad
-    named = {attempt.identity: attempt for attempt in stored}
-    for attempt in stored:
-        other = named.get(attempt.target or ())
-        if other is not None and other.target is not None:
-            # It corrects a correction, itself perhaps: it counts nowhere, whichever came first.
-            truth.fates["quarantined"] += 1
-            continue
-        _settle(truth, standing, attempt)
-    for attempt in standing.values():
+    for attempt in _standing(truth, stored, known):
         truth.fates["counted" if attempt.customer in known else "suspense"] += 1
         _bill(truth, attempt)
         _spread(truth, attempt)
@@ -120,14 +115,43 @@ def work_out(
     return truth
 
 
-def _settle(truth: Truth, standing: dict[Identity, Attempt], attempt: Attempt) -> None:
-    """Of an original and its corrections the highest revision stands."""
-    target = attempt.target or attempt.identity
-    other = standing.get(target)
-    if other is None or other.revision < attempt.revision:
-        standing[target] = attempt
-    if other is not None:
-        truth.fates["superseded"] += 1
+def _standing(truth: Truth, stored: Iterable[Attempt], known: frozenset[str]) -> list[Attempt]:
+    """What counts of all that is stored; the fates of the rest are added."""
+    named = {attempt.identity: attempt for attempt in stored}
+    corrections: dict[Identity, list[Attempt]] = {}
+    for attempt in stored:
+        if attempt.target is not None:
+            corrections.setdefault(attempt.target, []).append(attempt)
+    standing = [a for a in stored if a.target is None and a.identity not in corrections]
+    for target, line in corrections.items():
+        original = named.get(target)
+        if original is not None and original.target is not None:
+            # They correct a correction, themselves perhaps: whichever came first, none counts.
+            truth.fates["quarantined"] += len(line)
+            continue
+        lawful = [a for a in line if original is None or _may_correct(a, original, known)]
+        truth.fates["quarantined"] += len(line) - len(lawful)
+        stand = _highest(lawful, original)
+        truth.fates["superseded"] += len(lawful) + (original is not None) - len(stand)
+        standing += stand
+    return standing
+
+
+def _may_correct(one: Attempt, original: Attempt, known: frozenset[str]) -> bool:
+    """The house may correct all, a customer's key what is known to be that customer's."""
+    return not one.owner or (one.owner == original.customer and one.owner in known)
+
+
+def _highest(lawful: Iterable[Attempt], original: Attempt | None) -> list[Attempt]:
+    """The house's last word, else the customer's own, else the original; of an original that never
+    came each owner's last word counts."""
+    heads: dict[str, Attempt] = {}
+    for one in lawful:
+        if one.owner not in heads or heads[one.owner].revision < one.revision:
+            heads[one.owner] = one
+    if original is None:
+        return list(heads.values())
+    return [heads.get("") or heads.get(original.customer) or original]
 
 
 def _bill(truth: Truth, one: Attempt) -> None:

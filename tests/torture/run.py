@@ -1,13 +1,12 @@
 """One seed: random records, workers and faults, and then the books against the model."""
 
 import asyncio
-import contextlib
 import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -24,18 +23,21 @@ from ledger.wire.batch import BatchHeader
 from ledger.wire.errors import BatchHeaderError
 from tests.support.database import Database, fresh_database, make_template, server_folder
 from tests.support.kafka import OFTEN, SINGLE_NODE, Broker, create_topic, make_broker
-from tests.torture.books import differences, receipts_of
+from tests.torture.books import compare, receipts_of
 from tests.torture.cut_offs import AWAY, CutOffs
-from tests.torture.faults import ARCHIVE, FREEZE, faults_of, inflict
+from tests.torture.faults import ARCHIVES, DAMAGE_ARCHIVE, FREEZE, faults_of, inflict
 from tests.torture.kinds import kinds_of
+from tests.torture.neighbours import Neighbours, make_keys, make_knocks
 from tests.torture.scene import Met, Scene
 from tests.torture.sending import (
+    ENTITIES,
     KEYED,
     KNOWN,
     MENDS,
     SEQUENCED,
     Sent,
     heavy_record,
+    late_mends,
     make_records,
     partitions_of,
 )
@@ -61,6 +63,8 @@ class Outcome:
     kinds: Mapping[str, int]
     seconds: float
     wrong: Sequence[str] = ()
+    lost: int = 0
+    doubled: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,45 +101,96 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
     ground.server.start(SETTINGS)
     ground.broker.start()
     topic = f"torture-{seed}-{time.monotonic_ns()}"
-    create_topic(ground.broker.bootstrap, topic, partitions_of(seed))
-    with fresh_database(ground.server, ground.template) as database:
+    create_topic(ground.broker.bootstrap, topic, partitions_of(seed) + 1)
+    with ExitStack() as stack:
+        database = stack.enter_context(fresh_database(ground.server, ground.template))
         log = str(ground.folder / f"{topic}.log")
         workers = Workers(database.worker_url, ground.broker.bootstrap, topic, log)
+        # What comes and goes in a run is away after its workers are.
+        things = stack.enter_context(ExitStack())
+        stack.callback(workers.close)
         scene = Scene(
-            seed, draw, ground.server, ground.broker, database, workers, str(ground.folder)
+            seed,
+            draw,
+            ground.server,
+            ground.broker,
+            database,
+            workers,
+            str(ground.folder),
+            partitions_of(seed),
+            CutOffs(database.worker_url),
+            Neighbours(make_knocks(seed, sent)),
+            things,
         )
-        try:
-            met, wrong = asyncio.run(_run(scene, chosen, sent, missing))
-        finally:
-            workers.close()
+        found = asyncio.run(_run(scene, chosen, sent, missing))
+    wrong = found.wrong
     if wrong:
         wrong = [*wrong, "log: " + Path(log).read_text(errors="replace")[-2000:]]
-    kinds = kinds_of(sent, missing)
-    return Outcome(seed, met, kinds, round(time.monotonic() - began, 1), wrong)
+    seconds = round(time.monotonic() - began, 1)
+    return Outcome(seed, found.met, found.kinds, seconds, wrong, found.lost, found.doubled)
+
+
+@dataclass
+class Found:
+    """What a run met and sent, and what of it is wrong, lost or doubled in the end."""
+
+    met: list[Met]
+    wrong: list[str]
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    lost: int = 0
+    doubled: int = 0
 
 
 async def _run(
     scene: Scene, faults: Sequence[str], sent: Sequence[Sent], missing: set[tuple[str, int]]
-) -> tuple[list[Met], list[str]]:
-    old = _past(sent) if ARCHIVE in faults else []
+) -> Found:
+    old = _past(sent) if ARCHIVES.intersection(faults) else []
     await ingest_all(scene.database, old, ago=timedelta(days=3))
+    scene.neighbours.keys = await make_keys(scene.database.worker_url)
     shares = _shares(scene.draw, sent, len(faults) + 1)
+    if DAMAGE_ARCHIVE in faults:
+        shares[faults.index(DAMAGE_ARCHIVE) + 1] += late_mends(scene.seed, old)
     if FREEZE in faults:
         shares.insert(faults.index(FREEZE) + 1, [heavy_record(scene.seed)])
     sent = [one for share in shares for one in share]
-    cut_offs = CutOffs(scene.database.worker_url)
-    watching = asyncio.create_task(cut_offs.watch())
+    scene.cut_offs.begin(scene.database.worker_url, {})
     try:
-        met, wrong = await _inflict_all(scene, faults, shares)
+        await asyncio.to_thread(scene.neighbours.serve, scene.database)
+        scene.neighbours.start()
+        found = Found(*await _inflict_all(scene, faults, shares))
     finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-    if not wrong:
-        wrong += await cut_offs.slipped()
-        wrong += await differences(scene.database.worker_url, [*old, *sent], missing)
-        wrong += await receipts_of(scene.database.worker_url, sent)
-    return met, wrong
+        await asyncio.to_thread(scene.neighbours.close)
+        await scene.cut_offs.stop()
+    if not found.wrong:
+        await _compare(scene, found, old, sent, missing)
+    return found
+
+
+async def _compare(
+    scene: Scene,
+    found: Found,
+    old: Sequence[Sent],
+    sent: Sequence[Sent],
+    missing: set[tuple[str, int]],
+) -> None:
+    """The books in the end against the model, of whatever came by whichever way."""
+    url = scene.database.worker_url
+    if scene.collector is not None:
+        hosted, gaps, wrong = await asyncio.to_thread(scene.collector.sent)
+        sent, missing = [*sent, *hosted], missing | gaps
+        found.wrong += wrong
+    knocked, wrong = await scene.neighbours.received(url)
+    found.wrong += wrong
+    found.wrong += await scene.cut_offs.slipped()
+    compared = await compare(url, [*(one.said for one in [*old, *sent]), *knocked], missing)
+    found.wrong += compared.wrong + await receipts_of(url, sent)
+    found.lost, found.doubled = compared.lost, compared.doubled
+    found.kinds = {
+        **kinds_of(sent, missing),
+        **scene.neighbours.kinds(),
+        "batches of the collector": len(scene.collector.kept) if scene.collector else 0,
+        "appends refused by a full disk": scene.collector.refused if scene.collector else 0,
+    }
 
 
 async def _inflict_all(
@@ -159,7 +214,7 @@ async def _inflict_all(
     if not scene.workers.running:
         scene.workers.start()
     await asyncio.to_thread(producing.join)
-    return met, wrong + await _until_read(scene.database, sum(len(share) for share in shares))
+    return met, wrong + await _until_read(scene, sum(len(share) for share in shares))
 
 
 def _shares(draw: random.Random, sent: Sequence[Sent], count: int) -> list[list[Sent]]:
@@ -179,13 +234,14 @@ async def _open_books(database: Database, now: datetime) -> None:
     connection = await connect(database.worker_url)
     try:
         await prepare_storage(connection, now=now)
-        await connection.execute(
+        await connection.executemany(
             "INSERT INTO entity (entity_id, currency, zone, invoice_prefix, batch_seq)"
-            " VALUES ('e', 'EUR', 'UTC', 'e', 0)"
+            " VALUES ($1, 'EUR', 'UTC', $1, 0)",
+            [(name,) for name in ENTITIES],
         )
         await connection.executemany(
-            "INSERT INTO customer (customer_id, entity_id, batch_seq) VALUES ($1, 'e', 0)",
-            [(name,) for name in sorted(KNOWN)],
+            "INSERT INTO customer (customer_id, entity_id, batch_seq) VALUES ($1, $2, 0)",
+            [(name, entity) for entity, names in ENTITIES.items() for name in names],
         )
         await connection.executemany(
             "INSERT INTO source (source, form, batch_seq) VALUES ($1, $2, 0)",
@@ -245,8 +301,10 @@ def _produce(scene: Scene, shares: Sequence[Sequence[Sent]]) -> None:
         producer.close()
 
 
-async def _until_read(database: Database, records: int) -> list[str]:
+async def _until_read(scene: Scene, records: int) -> list[str]:
     """Wait until every record of the topic is behind a committed position."""
+    database, collector = scene.database, scene.collector
+    records += collector.delivered() if collector is not None else 0
     until = time.monotonic() + SECONDS_MAX
     done = 0
     while time.monotonic() < until:

@@ -6,8 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -16,9 +18,12 @@ from kafka.errors import KafkaError
 from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.connect import connect
 from tests.support.database import Database
+from tests.support.disks import Disk, small_disk
 from tests.support.kafka import Broker
-from tests.torture.cut_offs import AWAY
+from tests.torture.cut_offs import AWAY, CutOffs
 from tests.torture.gates import Held
+from tests.torture.host import Host
+from tests.torture.neighbours import Neighbours
 from tests.torture.workers import Workers
 
 PATIENCE_S = 40.0
@@ -52,11 +57,36 @@ class Scene:
     database: Database
     workers: Workers
     folder: str
+    lanes: int
+    cut_offs: CutOffs
+    neighbours: Neighbours
+    stack: ExitStack
     shares: deque[int] = field(default_factory=deque)
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     due: int = 0
     sent: int = 0
     met: list[str] = field(default_factory=list)
+    stepped: bool = False
+    collector: Host | None = None
+
+    @cached_property
+    def disk(self) -> Disk:
+        """A small disk, for the spool of a host."""
+        return self.stack.enter_context(small_disk(Path(self.folder, f"{self.workers.topic}-disk")))
+
+    def host(self) -> Host:
+        """The host of a collector, whose records have the partition behind all others."""
+        if self.collector is None:
+            self.collector = Host(
+                self.disk.folder / "spool",
+                self.broker.bootstrap,
+                self.workers.topic,
+                self.lanes,
+                self.lanes + 1,
+                random.Random(f"host {self.seed}"),
+            )
+            self.stack.callback(self.collector.end)
+        return self.collector
 
     def release(self) -> None:
         """Let the next share of the records be sent."""
@@ -85,9 +115,15 @@ class Scene:
         finally:
             await connection.close()
 
-    async def until(self, done: Callable[[Any], bool], query: str, *arguments: Any) -> bool:
+    async def until(
+        self,
+        done: Callable[[Any], bool],
+        query: str,
+        *arguments: Any,
+        patience_s: float = PATIENCE_S,
+    ) -> bool:
         """Ask until the answer is `done`; False where it is not in time."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + patience_s
         while time.monotonic() < end:
             with suppress(*AWAY):
                 if done(await self.value(query, *arguments)):
@@ -127,16 +163,16 @@ class Scene:
 
     async def settled(self) -> bool:
         """Wait until all that was sent so far is stored."""
-        done = "SELECT coalesce(sum(next_offset), 0) FROM kafka_position"
-        return await self.until(lambda read: read >= self.sent > 0, done)
+        done = "SELECT coalesce(sum(next_offset), 0) FROM kafka_position WHERE partition < $1"
+        return await self.until(lambda read: read >= self.sent > 0, done, self.lanes)
 
     async def stored(self) -> int:
         """How many records are in the books."""
         return int(await self.value(STORED))
 
-    async def stored_more_than(self, before: int) -> bool:
+    async def stored_more_than(self, before: int, *, patience_s: float = PATIENCE_S) -> bool:
         """Wait until more records than that are in the books."""
-        return await self.until(lambda found: found > before, STORED)
+        return await self.until(lambda found: found > before, STORED, patience_s=patience_s)
 
 
 def _partitions(member: Mapping[str, Any]) -> Sequence[Any]:

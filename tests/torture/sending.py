@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
@@ -14,14 +14,27 @@ from tests.torture.model import Attempt, Delivery, Identity
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START_US = 1_786_000_500_000_000
-KNOWN = frozenset({"acme", "globex"})
-CUSTOMERS = ("acme", "acme", "globex", "stranger")
+# Customers by the entity that bills them; the last of those who are served is no customer of any.
+ENTITIES = {"e": ("acme", "globex"), "other": ("initech",)}
+KNOWN = frozenset(name for names in ENTITIES.values() for name in names)
+CUSTOMERS = ("acme", "acme", "globex", "initech", "stranger")
+# Of those whose clocks were set back or run behind, by how much: seconds, a day, months.
+CLOCKS_US = (0, 0, 0, 0, -90_000_000, -86_400_000_000, -5_000_000_000_000)
 POISON = (b"{nothing", b'{"id": 1}', b"\xff\xfe\xfd", b"[1, 2", b'{"specversion":"1.0"}')
 KEYED, SEQUENCED, MENDS = "gw/keyed", "gw/sequenced", "gw/mends"
 # By the first word of an identity: whose ids they are. Nobody ever hears of the last.
 SOURCES = {"k": KEYED, "m": MENDS, "u": "gw/unheard"}
-HEAVY_EVENTS, HEAVY_FROM = 8_000, 1_000_000
+HEAVY_EVENTS, HEAVY_FROM, LATE_FROM = 8_000, 1_000_000, 4_000_000
 Headers = list[tuple[str, bytes]]
+# Clocks that were never set, and those that run years ahead.
+TIMES = {"before all": "1970-01-01T00:00:07Z", "to come": "2199-12-31T23:59:59Z"}
+
+
+class Bad(NamedTuple):
+    """An item that nobody may count, and of which kind it is."""
+
+    kind: str
+    line: bytes
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class Sent:
     headers: Headers
     partition: int
     said: Delivery
+    poisons: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,7 +61,7 @@ class Sender:
     def attempt(self, identity: Identity, like: Attempt | None = None, **said: Any) -> Attempt:
         """A content that nobody has sent before."""
         self.number += 1
-        started = START_US + self.draw.randrange(0, 4_000_000_000)
+        started = START_US + self.draw.randrange(0, 4_000_000_000) + self.draw.choice(CLOCKS_US)
         first = started + self.draw.choice([0, 1, 400_000, 900_000_000])
         base = like or Attempt(
             identity=identity,
@@ -66,10 +80,17 @@ class Sender:
         )
         return replace(base, identity=identity, uncached=100 + self.number, **said)
 
-    def send(self, said: Delivery, body: bytes, header: BatchHeader | None, lane: int) -> None:
-        """Add a record."""
+    def send(
+        self,
+        said: Delivery,
+        body: bytes,
+        header: BatchHeader | None,
+        lane: int,
+        *poisons: str,
+    ) -> None:
+        """Add a record; `poisons` are the kinds of what nobody may count in it."""
         headers = header.to_headers() if header is not None else []
-        self.records.append(Sent(body, headers, lane % self.partitions, said))
+        self.records.append(Sent(body, headers, lane % self.partitions, said, poisons))
 
 
 def make_records(seed: int, *, size: int = 60) -> tuple[list[Sent], set[tuple[str, int]]]:
@@ -116,6 +137,17 @@ def heavy_record(seed: int) -> Sent:
     return sender.records[0]
 
 
+def late_mends(seed: int, old: Sequence[Sent]) -> list[Sent]:
+    """Corrections of usage that came days ago, of a revision that nobody else has."""
+    sender = Sender(random.Random(f"late {seed}"), partitions_of(seed), number=LATE_FROM)
+    originals = [a for one in old for a in one.said.attempts if a.target is None]
+    for one in sender.draw.sample(originals, 3):
+        mend = sender.attempt(("mend", *one.identity, 5), one, target=one.identity, revision=5)
+        line = line_of(sender.draw, event_of(mend, f"late-{mend.uncached}", MENDS))
+        sender.send(Delivery((mend,)), line, None, sender.draw.randrange(8))
+    return sender.records
+
+
 def partitions_of(seed: int) -> int:
     """How many partitions the topic of a seed has."""
     return 3 + seed % 4
@@ -131,7 +163,7 @@ def _send_batches(sender: Sender, producer: str, epoch: int, count: int) -> list
         size = draw.randrange(1, 6)
         place = (producer, epoch, sequence)
         one = [sender.attempt((*place, n)) for n in range(size)]
-        bad = bad_line(draw, (*place, size)) if draw.random() < 0.15 else b""
+        bad = bad_line(draw, (*place, size)) if draw.random() < 0.15 else None
         sender_record(sender, one, place, bad=bad, lane=lane)
         if draw.random() < 0.3:
             # Sent again, as bytes or columns as it comes, perhaps after a rebalance.
@@ -145,46 +177,52 @@ def _send_batches(sender: Sender, producer: str, epoch: int, count: int) -> list
 
 
 def sender_record(
-    sender: Sender, said: Sequence[Attempt], place: Identity, *, bad: bytes, lane: int
+    sender: Sender, said: Sequence[Attempt], place: Identity, *, bad: Bad | None, lane: int
 ) -> None:
     """A numbered batch; a bad one ends in an event that nobody may count."""
     producer, epoch, sequence = str(place[0]), int(place[1]), int(place[2])
-    columnar = not bad and sender.draw.random() < 0.4
-    count = len(said) + bool(bad)
+    columnar = bad is None and sender.draw.random() < 0.4
+    count = len(said) + (bad is not None)
     encoding = COLUMNAR if columnar else NDJSON
     header = BatchHeader(SEQUENCED, producer, epoch, sequence, count, encoding)
     events = [event_of(one, f"{epoch}.{sequence}.{n}", SEQUENCED) for n, one in enumerate(said)]
     if columnar:
         body = encode_columnar(events, header)
     else:
-        lines = [_line(sender.draw, event) for event in events]
-        body = b"\n".join([*lines, bad] if bad else lines)
-    sender.send(Delivery(tuple(said), int(bool(bad)), place), body, header, lane)
+        lines = [line_of(sender.draw, event) for event in events]
+        body = b"\n".join([*lines, bad.line] if bad else lines)
+    poisons = [bad.kind] if bad else []
+    sender.send(Delivery(tuple(said), len(poisons), place), body, header, lane, *poisons)
 
 
-def bad_line(draw: random.Random, place: Identity) -> bytes:
+def bad_line(draw: random.Random, place: Identity) -> Bad:
     """What no batch may count: broken, not UTF-8, negative, of another source or another place."""
     _, epoch, sequence, ordinal = place
     event_id = f"{epoch}.{sequence}.{ordinal}"
     event = event_of(Sender(draw, 1).attempt(place), event_id, SEQUENCED)
-    kind = draw.choice(["broken", "bytes", "negative", "source", "place"])
+    kind = draw.choice(["broken", "bytes", "negative", "source", "place", *TIMES])
     if kind == "broken":
-        return b"{broken"
+        return Bad(kind, b"{broken")
     if kind == "bytes":
-        return b'{"id": "\xff"}'
+        return Bad(kind, b'{"id": "\xff"}')
     if kind == "negative":
         event["data"]["usage"]["input"]["uncached"] = -1
     elif kind == "source":
         event["source"] = f"{SEQUENCED}-2"
-    else:
+    elif kind == "place":
         event["id"] = f"{epoch}.{sequence}.{int(ordinal) + 1}"
-    return json.dumps(event).encode()
+    else:
+        event |= _at_another_time(event, kind)
+    return Bad(kind, json.dumps(event).encode())
 
 
-def bad_event(draw: random.Random) -> bytes:
+def bad_event(draw: random.Random) -> Bad:
     """What cannot be counted by its id: bytes that are no event, or one that breaks a rule."""
     event = event_of(Sender(draw, 1).attempt(("k", "bad")), f"bad-{draw.random()}", KEYED)
-    kind = draw.choice(["bytes", "negative", "form", "type", "time", "text", "overflow"])
+    kinds = ["bytes", "negative", "form", "type", "no time", "text", "overflow", *TIMES]
+    kind = draw.choice(kinds)
+    if kind == "bytes":
+        return Bad(kind, draw.choice(POISON))
     if kind == "text":
         return _with_bad_text(draw, event)
     if kind == "overflow":
@@ -196,12 +234,20 @@ def bad_event(draw: random.Random) -> bytes:
         event["source"] = SEQUENCED
     elif kind == "type":
         event["type"] = "inference.usage.v9"
-    elif kind == "time":
+    elif kind == "no time":
         del event["time"]
-    return draw.choice(POISON) if kind == "bytes" else json.dumps(event).encode()
+    else:
+        event |= _at_another_time(event, kind)
+    return Bad(kind, json.dumps(event).encode())
 
 
-def _with_bad_text(draw: random.Random, event: dict[str, Any]) -> bytes:
+def _at_another_time(event: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The event of a sender whose clock was never set, or runs years ahead."""
+    times = dict.fromkeys(("started_at", "first_token_at", "ended_at"), TIMES[kind])
+    return {"time": TIMES[kind], "data": event["data"] | times}
+
+
+def _with_bad_text(draw: random.Random, event: dict[str, Any]) -> Bad:
     """NUL or half a character where text is kept, in a value or in a key."""
     mark = "\u2603"
     where = draw.choice(["id", "project_id", "tags", "customer_id"])
@@ -211,7 +257,8 @@ def _with_bad_text(draw: random.Random, event: dict[str, Any]) -> bytes:
         event["data"]["tags"] = {mark: "x"}
     else:
         event["data"][where] += mark
-    return json.dumps(event).replace("\\u2603", draw.choice(["\\u0000", "\\ud800"])).encode()
+    kind, text = draw.choice([("NUL", "\\u0000"), ("half a character", "\\ud800")])
+    return Bad(kind, json.dumps(event).replace("\\u2603", text).encode())
 
 
 def _send_keyed(sender: Sender, records: int) -> list[Attempt]:
@@ -233,10 +280,11 @@ def _send_keyed(sender: Sender, records: int) -> list[Attempt]:
     return kept
 
 
-def _keyed_record(sender: Sender, said: Sequence[Attempt], bad: Sequence[bytes]) -> None:
-    lines = [_line(sender.draw, event_of(one, str(one.identity[1]), KEYED)) for one in said]
-    body = b"\n".join([*lines, *bad])
-    sender.send(Delivery(tuple(said), len(bad)), body, None, sender.draw.randrange(8))
+def _keyed_record(sender: Sender, said: Sequence[Attempt], bad: Sequence[Bad]) -> None:
+    lines = [line_of(sender.draw, event_of(one, str(one.identity[1]), KEYED)) for one in said]
+    body = b"\n".join([*lines, *(one.line for one in bad)])
+    kinds = [one.kind for one in bad]
+    sender.send(Delivery(tuple(said), len(bad)), body, None, sender.draw.randrange(8), *kinds)
 
 
 def _send_mends(sender: Sender, originals: Sequence[Attempt], count: int) -> None:
@@ -250,7 +298,7 @@ def _send_mends(sender: Sender, originals: Sequence[Attempt], count: int) -> Non
             if draw.random() < 0.3:
                 place = ("mender", 10 * number + revision, 1)
                 for _ in range(draw.choice([1, 1, 2])):
-                    sender_record(sender, [mend], place, bad=b"", lane=draw.randrange(8))
+                    sender_record(sender, [mend], place, bad=None, lane=draw.randrange(8))
             else:
                 _send_versions(sender, mend, f"mend-{number}-{revision}")
 
@@ -262,7 +310,7 @@ def _send_versions(sender: Sender, mend: Attempt, name: str) -> None:
     for said in (mend, *rivals):
         for _ in range(draw.choice([1, 1, 2])):
             event_id = f"{name}-{said.uncached}-{draw.choice('ab')}"
-            line = _line(draw, event_of(said, event_id, MENDS))
+            line = line_of(draw, event_of(said, event_id, MENDS))
             sender.send(Delivery((said,)), line, None, draw.randrange(8))
 
 
@@ -287,7 +335,7 @@ def _send_tangles(sender: Sender, count: int) -> None:
             found.append(sender.attempt(name, target=of, revision=revision))
     again = draw.sample(found, len(found) // 4)
     for one in draw.sample([*found, *again], len(found) + len(again)):
-        line = _line(draw, event_of(one, str(one.identity[1]), MENDS))
+        line = line_of(draw, event_of(one, str(one.identity[1]), MENDS))
         sender.send(Delivery((one,)), line, None, draw.randrange(8))
 
 
@@ -296,14 +344,16 @@ def _send_poison(sender: Sender, count: int) -> None:
         lane, kind = sender.draw.randrange(8), sender.draw.random()
         broken = [("tl-source", b"x"), ("tl-epoch", b"y")]
         if kind < 0.4:
-            sender.send(Delivery((), 1), bad_event(sender.draw), None, lane)
+            bad = bad_event(sender.draw)
+            sender.send(Delivery((), 1), bad.line, None, lane, bad.kind)
         elif kind < 0.6:
             # Cut short, a batch is none and takes no place: whole, it may still come.
             short = BatchHeader(SEQUENCED, "p0", 1, sender.draw.randrange(1, 9), 3)
             line = bad_line(sender.draw, ("p0", 1, short.sequence, 0))
-            sender.send(Delivery((), 1), line, short, lane)
+            sender.send(Delivery((), 1), line.line, short, lane, "cut short")
         else:
-            said = Sent(b"{}", broken, lane % sender.partitions, Delivery((), 1))
+            lane %= sender.partitions
+            said = Sent(b"{}", broken, lane, Delivery((), 1), ("bad header",))
             sender.records.append(said)
 
 
@@ -338,7 +388,7 @@ def _time(micros: int) -> str:
     return (EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
 
 
-def _line(draw: random.Random, event: dict[str, Any]) -> bytes:
+def line_of(draw: random.Random, event: dict[str, Any]) -> bytes:
     """An event in one of the many ways it may be written."""
     if draw.random() < 0.5:
         event = dict(reversed(event.items()))

@@ -5,6 +5,10 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from tests.torture.worker import CLOCK
 
 SESSION_MS = 2_000
 PREFIX = "torture-"
@@ -27,6 +31,17 @@ class Workers:
     started: int = 0
 
     @property
+    def clock(self) -> Path:
+        """The file that says by how much the workers' clock is wrong."""
+        return Path(f"{self.log}.clock")
+
+    def step_clock(self, by: timedelta) -> None:
+        """From now on all of them read another time, those that run too."""
+        draft = self.clock.with_suffix(".new")
+        draft.write_text(str(by.total_seconds()))
+        draft.replace(self.clock)
+
+    @property
     def group(self) -> str:
         """The consumer group that they are."""
         return f"group-{self.topic}"
@@ -42,10 +57,11 @@ class Workers:
             "TOKENLEDGER_KAFKA_GROUP": self.group,
             "TOKENLEDGER_KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS),
             "TOKENLEDGER_LOG_LEVEL": "WARNING",
+            CLOCK: str(self.clock),
         }
         with open(self.log, "ab") as log:
             self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", "ledger.cli", "worker", "--no-settle"],
+                [sys.executable, "-m", "tests.torture.worker", "worker", "--no-settle"],
                 env=environment,
                 stdout=log,
                 stderr=log,

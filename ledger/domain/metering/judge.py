@@ -13,6 +13,7 @@ from ledger.domain.metering.digest import content_digests
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.prepare import Prepared, drop_rows
+from ledger.domain.metering.record import Record
 
 SEQUENCED, KEYED = "sequenced", "keyed"
 
@@ -174,12 +175,28 @@ def refuse_forms(prepared: Prepared, directory: Directory) -> None:
 
 
 def claiming_records(prepared: Prepared, directory: Directory) -> Sequence[int]:
-    """Records whose place counts: complete, permitted, of a sequenced source."""
+    """Records whose place counts: complete, permitted, of a sequenced source.
+
+    Where a key is bound, its batch of which nothing may count takes no place: it may be another's.
+    """
+    bound = [n for n in prepared.batches if _is_bound(prepared.records[n])]
+    bare = set(bound) - _alive(prepared) if bound else set()
     return [
         n
-        for n in sorted(prepared.batches)
+        for n in sorted(prepared.batches.keys() - bare)
         if _permitted(prepared, n) and directory.sources[_source(prepared, n)].form == SEQUENCED
     ]
+
+
+def _is_bound(record: Record) -> bool:
+    allowed = record.permission
+    return allowed is not None and bool(allowed.customers or allowed.foreign)
+
+
+def _alive(prepared: Prepared) -> set[int]:
+    """Records of which a row is left."""
+    owners = prepared.items.owners
+    return {int(n) for f in _frames(prepared) for n in np.unique(owners[f["row"].to_numpy()])}
 
 
 def _permitted(prepared: Prepared, record: int) -> bool:

@@ -67,15 +67,17 @@ class DayWriter:
         frame = pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")
         self.tally.add(frame)
         path = self.pages / f"{len(self.files):06}.parquet"
-        frame.write_parquet(path, compression="lz4")
+        with _writing(path):
+            frame.write_parquet(path, compression="lz4")
         self.files.append(path)
 
     def finish(self, path: Path) -> bytes:
         """Write the pages as one file with its final name; returns its SHA-256."""
         unfinished = path.with_name(path.name + ".tmp")
         frame = pl.scan_parquet(self.files) if self.files else pl.LazyFrame(schema=SCHEMA)
-        frame.sink_parquet(unfinished, compression="zstd", maintain_order=True)
-        _sync(unfinished)
+        with _writing(unfinished):
+            frame.sink_parquet(unfinished, compression="zstd", maintain_order=True)
+            _sync(unfinished)
         if _tally(unfinished) != self.tally:
             raise ConflictError(
                 f"{unfinished} does not read back as it was written.", "Is the disk sound?"
@@ -86,6 +88,19 @@ class DayWriter:
         return digest
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say of which file it is that a disk has no room for it, in whoever's words."""
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise UnavailableError(
+            f"{path} cannot be written: {why}. The day stays in the database.",
+            "Make room, or name another folder, and run again.",
+        ) from error
+
+
 def day_path(folder: Path, day: DayOfFacts) -> Path:
     """Where the facts of a day lie in an archive."""
     name = f"stored_day={day.stored_day.isoformat()}"
@@ -94,11 +109,15 @@ def day_path(folder: Path, day: DayOfFacts) -> Path:
 
 @contextmanager
 def write_day(path: Path) -> Iterator[DayWriter]:
-    """A writer of one day; what an earlier attempt left is swept away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A writer of one day; what an earlier attempt left is swept away.
+
+    UnavailableError where there is no room, or no right, to write.
+    """
     pages = path.parent / "pages.tmp"
-    shutil.rmtree(pages, ignore_errors=True)
-    pages.mkdir()
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(pages, ignore_errors=True)
+        pages.mkdir()
     try:
         yield DayWriter(pages)
     finally:
@@ -125,10 +144,11 @@ def write_manifest(archived: ArchivedDay) -> None:
     }
     path = archived.path.with_name("manifest.json")
     unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
-    _sync(unfinished)
-    unfinished.replace(path)
-    _sync(path.parent)
+    with _writing(path):
+        unfinished.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        _sync(unfinished)
+        unfinished.replace(path)
+        _sync(path.parent)
 
 
 def scan_archived(archived: ArchivedDay) -> pl.LazyFrame:

@@ -1,0 +1,28 @@
+"""A worker whose wall clock is wrong by as much as a file says: one of `tokenledger` in all else.
+
+The ledger reads its clock in one place, and that place reads another one here.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ledger import clock
+from ledger.cli import main
+
+CLOCK = "TORTURE_CLOCK"
+
+
+def now() -> datetime:
+    """The present moment, as a machine says whose clock was set anew while it ran."""
+    try:
+        wrong_by = timedelta(seconds=float(Path(os.environ[CLOCK]).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        wrong_by = timedelta()
+    return datetime.now(UTC) + wrong_by
+
+
+if __name__ == "__main__":
+    # Before anything else is imported that keeps it by its name.
+    clock.now = now
+    main()
