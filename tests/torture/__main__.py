@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.torture.jobs import leave, run_all
-from tests.torture.kept import keep, sources_digest
+from tests.torture.kept import keep, never_met, sources_digest
 from tests.torture.run import Outcome
 
 # Most of a seed is waiting: for a session to end, for a broker to come back.
 JOBS = 4
+ENOUGH = 100
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,9 +34,26 @@ def main(arguments: Sequence[str]) -> int:
         seconds = round(time.monotonic() - began)
         failed = sorted(one.seed for one in outcomes if one.wrong)
         print(f"{len(outcomes)} of {len(seeds)} seeds in {seconds} s; failed: {failed or 'none'}")
+        print(_figures(outcomes))
         if options.json:
             keep(Path(options.json), outcomes, sources=sources, seconds=seconds)
-    return 1 if failed or len(outcomes) < len(seeds) else 0
+    # A fault that never hit among so many seeds is a defect of its own.
+    vain = never_met(outcomes) if len(seeds) >= ENOUGH else []
+    if vain:
+        print(f"these faults never hit anything: {', '.join(vain)}")
+    return 1 if failed or vain or len(outcomes) < len(seeds) else 0
+
+
+def _figures(outcomes: Sequence[Outcome]) -> str:
+    faults = [met for one in outcomes for met in one.faults]
+    missed = sum(met.missed for met in faults)
+    items = sum(one.kinds.get("events", 0) for one in outcomes)
+    lost, doubled = sum(one.lost for one in outcomes), sum(one.doubled for one in outcomes)
+    errors = {text for one in outcomes for text in one.errors}
+    return (
+        f"{len(faults)} faults, of which {missed} missed; {items} items,"
+        f" {lost} lost, {doubled} doubled, {len(errors)} distinct answers of 500"
+    )
 
 
 def _options() -> argparse.ArgumentParser:

@@ -11,7 +11,10 @@ from typing import Any
 from tests.torture.run import Outcome
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = ("ledger/**/*.py", "ledger/**/*.sql", "migrations/**/*.sql", "tests/torture/[!t]*.py")
+SOURCES = (
+    *("ledger/**/*.py", "ledger/**/*.sql", "collectors/**/*.py", "migrations/**/*.sql"),
+    *("tests/torture/[!t]*.py", "tests/support/disks.py"),
+)
 
 
 def sources_digest() -> str:
@@ -41,7 +44,8 @@ def keep(path: Path, outcomes: Iterable[Outcome], *, sources: str, seconds: int)
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Seeds that failed; how often each fault hit and missed; how much of each kind was sent."""
+    """Seeds that failed; what was lost, doubled or answered 500; how often each fault hit and
+    missed; how much of each kind was sent."""
     faults: dict[str, Counter[str]] = {}
     kinds: Counter[str] = Counter()
     for run in runs:
@@ -52,9 +56,21 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "seeds": len(runs),
         "failed": [run["seed"] for run in runs if run["wrong"]],
+        "inflicted": sum(len(run["faults"]) for run in runs),
+        "items": kinds["events"],
+        "lost": sum(run["lost"] for run in runs),
+        "doubled": sum(run["doubled"] for run in runs),
+        "distinct_500s": sorted({text for run in runs for text in run["errors"]}),
         "faults": {name: dict(met) for name, met in sorted(faults.items())},
         "kinds": dict(kinds),
     }
+
+
+def never_met(runs: Iterable[Outcome]) -> list[str]:
+    """Faults that were drawn and hit nothing in any of the runs: they prove nothing."""
+    runs = list(runs)
+    drawn = {met.fault for one in runs for met in one.faults}
+    return sorted(drawn - {met.fault for one in runs for met in one.faults if not met.missed})
 
 
 def _read(path: Path, sources: str) -> dict[str, Any]:

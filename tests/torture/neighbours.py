@@ -44,7 +44,7 @@ NEIGHBOURS: Mapping[str, frozenset[str]] = {
     "of an entity": frozenset(ENTITIES["other"]),
 }
 NUMBER_FROM = 2_000_000
-HTTP_OK = (200, 422)
+HTTP_OK, AWAY = (200, 422), 503
 PATIENCE_S, PAUSE_S = 60.0, 0.1
 RECEIVED = """
 SELECT position, count(*) AS n FROM receipt
@@ -185,6 +185,8 @@ class Neighbours:
     answered: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
+    errors: set[str] = field(default_factory=set)
+    allowed: int = 0
     _stack: ExitStack = field(default_factory=ExitStack)
     _client: TestClient[Any] | None = None
     _mutex: threading.Lock = field(default_factory=threading.Lock)
@@ -220,6 +222,10 @@ class Neighbours:
         self._thread = threading.Thread(target=self._send_all, daemon=True)
         self._thread.start()
 
+    def allow(self, share: int) -> None:
+        """Let one of so many shares of the knocks be sent."""
+        self.allowed = min(self.allowed + -(-len(self.knocks) // share), len(self.knocks))
+
     def close(self) -> None:
         """Wait until all was answered, or given up, and end the application."""
         self._last = True
@@ -236,7 +242,8 @@ class Neighbours:
             with self._mutex:
                 number = self._next
                 # What is given up is lost, and said to be.
-                if number < len(self.knocks) and (self._sent(number) or self._is_given_up(number)):
+                due = number < (len(self.knocks) if self._last else self.allowed)
+                if due and (self._sent(number) or self._is_given_up(number)):
                     self._next += 1
             time.sleep(PAUSE_S)
 
@@ -266,8 +273,10 @@ class Neighbours:
         if reply.status_code in HTTP_OK:
             self.answered[number] += 1
             return True
-        if reply.status_code != 503:
-            self.failures.append(f"answered {reply.status_code}: {reply.text[:300]}")
+        if reply.status_code != AWAY:
+            said = f"answered {reply.status_code}: {reply.text[:300]}"
+            self.failures.append(said)
+            self.errors |= {said} if reply.status_code >= 500 else set()
         return False
 
     def kinds(self) -> dict[str, int]:

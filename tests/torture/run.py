@@ -28,6 +28,7 @@ from tests.torture.cut_offs import AWAY, CutOffs
 from tests.torture.faults import ARCHIVES, DAMAGE_ARCHIVE, FREEZE, faults_of, inflict
 from tests.torture.kinds import kinds_of
 from tests.torture.neighbours import Neighbours, make_keys, make_knocks
+from tests.torture.nursery import Nursery
 from tests.torture.scene import Met, Scene
 from tests.torture.sending import (
     ENTITIES,
@@ -65,6 +66,7 @@ class Outcome:
     wrong: Sequence[str] = ()
     lost: int = 0
     doubled: int = 0
+    errors: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Ground:
     template: str
     broker: Broker
     folder: Path
+    nursery: Nursery
 
 
 @contextmanager
@@ -83,10 +86,12 @@ def ground() -> Iterator[Ground]:
     with server_folder() as folder, server_folder() as broker_folder:
         server = open_server(folder, SETTINGS)
         broker = make_broker(broker_folder, options=OFTEN, settings=BROKER)
+        nursery = Nursery()
         try:
             broker.start()
-            yield Ground(server, make_template(server), broker, broker_folder)
+            yield Ground(server, make_template(server), broker, broker_folder, nursery)
         finally:
+            nursery.close()
             broker.close()
             server.close()
 
@@ -105,7 +110,7 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
     with ExitStack() as stack:
         database = stack.enter_context(fresh_database(ground.server, ground.template))
         log = str(ground.folder / f"{topic}.log")
-        workers = Workers(database.worker_url, ground.broker.bootstrap, topic, log)
+        workers = Workers(database.worker_url, ground.broker.bootstrap, topic, log, ground.nursery)
         # What comes and goes in a run is away after its workers are.
         things = stack.enter_context(ExitStack())
         stack.callback(workers.close)
@@ -126,8 +131,16 @@ def run_seed(ground: Ground, seed: int, faults: Sequence[str] | None = None) -> 
     wrong = found.wrong
     if wrong:
         wrong = [*wrong, "log: " + Path(log).read_text(errors="replace")[-2000:]]
-    seconds = round(time.monotonic() - began, 1)
-    return Outcome(seed, found.met, found.kinds, seconds, wrong, found.lost, found.doubled)
+    return Outcome(
+        seed,
+        found.met,
+        found.kinds,
+        round(time.monotonic() - began, 1),
+        wrong,
+        found.lost,
+        found.doubled,
+        sorted(scene.neighbours.errors),
+    )
 
 
 @dataclass
@@ -199,6 +212,7 @@ async def _inflict_all(
     """Send the shares, one more with each fault, and wait until all of it is read."""
     producing = threading.Thread(target=_produce, args=(scene, shares), daemon=True)
     scene.shares.extend(len(share) for share in shares)
+    scene.count = len(shares)
     met, wrong = list[Met](), list[str]()
     for _ in range(scene.draw.choice([1, 2, 2])):
         scene.workers.start()

@@ -63,6 +63,7 @@ class Scene:
     stack: ExitStack
     shares: deque[int] = field(default_factory=deque)
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    count: int = 0
     due: int = 0
     sent: int = 0
     met: list[str] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Scene:
 
     def release(self) -> None:
         """Let the next share of the records be sent."""
+        self.neighbours.allow(max(self.count, 1))
         self.due += self.shares.popleft() if self.shares else 0
         self.gate.release()
 

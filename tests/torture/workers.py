@@ -1,13 +1,11 @@
 """Worker processes that are killed, frozen and started, and who is doing what in the database."""
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from tests.torture.nursery import Nursery, Process
 from tests.torture.worker import CLOCK
 
 SESSION_MS = 2_000
@@ -27,7 +25,8 @@ class Workers:
     bootstrap: str
     topic: str
     log: str
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    nursery: Nursery
+    running: dict[str, Process] = field(default_factory=dict)
     started: int = 0
 
     @property
@@ -50,7 +49,7 @@ class Workers:
         """One more worker; returns its name."""
         self.started += 1
         name = f"{PREFIX}{self.started}"
-        environment = os.environ | {
+        environment = {
             "TOKENLEDGER_WORKER_URL": named(self.worker_url, name),
             "TOKENLEDGER_KAFKA_BOOTSTRAP": self.bootstrap,
             "TOKENLEDGER_KAFKA_TOPIC": self.topic,
@@ -59,30 +58,17 @@ class Workers:
             "TOKENLEDGER_LOG_LEVEL": "WARNING",
             CLOCK: str(self.clock),
         }
-        with open(self.log, "ab") as log:
-            self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.torture.worker", "worker", "--no-settle"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+        arguments = ("worker", "--no-settle")
+        self.running[name] = self.nursery.start(arguments, environment, self.log)
         return name
 
     def kill(self, name: str) -> None:
         """What a crash does."""
-        process = self.running.pop(name)
-        process.kill()
-        process.wait()
+        self.running.pop(name).kill()
 
     def stop(self, name: str) -> None:
         """A clean end: the group is left."""
-        process = self.running.pop(name)
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        self.running.pop(name).stop(20)
 
     def freeze(self, name: str) -> None:
         """Stop it where it is."""
