@@ -62,6 +62,15 @@ def from_place(cursor: str | None) -> list[str] | None:
     return place
 
 
+def from_places(cursor: str) -> tuple[int, list[str]]:
+    """The number and the place that a cursor names; InvalidInputError where it is not ours."""
+    place = _decoded(cursor) or []
+    number, *rest = place
+    if type(number) is not int or not all(isinstance(part, str) for part in rest):
+        raise _not_ours(cursor)
+    return number, rest
+
+
 def _decoded(cursor: str | None) -> list[Any] | None:
     if cursor is None:
         return None

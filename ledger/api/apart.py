@@ -14,9 +14,9 @@ from typing import Any
 
 import httptools
 from litestar import Request
-from litestar.response import Stream
 
 from ledger.api.body import whole_body
+from ledger.api.streaming import Streamed, while_there
 from ledger.domain.errors import UnavailableError
 
 REPORTS, FLOWS = "reports", "flows"
@@ -73,9 +73,12 @@ class Apart:
     socket: Path
     gates: dict[str, Gate] = field(default_factory=lambda: {REPORTS: Gate(), FLOWS: Gate()})
 
-    async def ask(self, request: Request[Any, Any, Any], kind: str) -> Stream:
+    async def ask(self, request: Request[Any, Any, Any], kind: str) -> Streamed:
         """The answer of the other process, as it comes; UnavailableError."""
         head = _head(request, await whole_body(request))
+        return await while_there(request.receive, self._ask(head, kind))
+
+    async def _ask(self, head: bytes, kind: str) -> Streamed:
         # Whoever reads slowly holds no place: it is computed when the head of the answer is here.
         async with self.gates[kind].place():
             answer = await self._answer(head)
@@ -137,11 +140,11 @@ class _Answer:
         while not self._headed:
             await self._read()
 
-    def stream(self) -> Stream:
+    def stream(self) -> Streamed:
         """It as an answer of ours, which reads on as it is read."""
         media_type = self._headers.pop("content-type", "application/octet-stream")
         status = self._parser.get_status_code()
-        return Stream(
+        return Streamed(
             self._body(), status_code=status, media_type=media_type, headers=self._headers
         )
 

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request
-from litestar.response import Stream
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from ledger.api import (
-    charges,
+    coming,
     events,
     exports,
+    grouped,
     inputs,
     invoices,
     openapi,
@@ -25,6 +25,7 @@ from ledger.api.headers import add_headers
 from ledger.api.parameters import path_of
 from ledger.api.problems import to_problem
 from ledger.api.state import lifespan_of, state_of
+from ledger.api.streaming import Streamed
 from ledger.settings import Settings
 
 HANDLERS = (
@@ -33,7 +34,8 @@ HANDLERS = (
     *inputs.HANDLERS,
     *reports.HANDLERS,
     *invoices.HANDLERS,
-    *charges.HANDLERS,
+    *grouped.HANDLERS,
+    *coming.HANDLERS,
     *waiting.HANDLERS,
     *exports.HANDLERS,
     *page.HANDLERS,
@@ -41,7 +43,7 @@ HANDLERS = (
 )
 
 
-async def _enter(request: Request[Any, Any, Any]) -> Stream | None:
+async def _enter(request: Request[Any, Any, Any]) -> Streamed | None:
     """Admit a request, and hand on what another process does."""
     await admit(request)
     kind, apart = request.route_handler.opt.get("apart"), state_of(request).apart

@@ -19,6 +19,7 @@ from ledger.wire import (
 from ledger.wire.batch import COLUMNAR, ENCODINGS
 
 PDF = "application/pdf"
+CSV = "text/csv"
 BYTES = "application/octet-stream"
 NDJSON = "application/x-ndjson"
 CLOUDEVENT = "application/cloudevents+json"
@@ -75,13 +76,13 @@ CONTRACTS: Mapping[str, Contract] = {
     **{name: each for one in RESOURCES for name, each in _of_resource(one).items()},
     "create_key": Contract(answers.NewKey, body=inputs.NewApiKey),
     "revoke_key": Contract(answers.RevokedKey),
-    "usage": Contract(report_answers.UsageReport),
+    "usage": Contract(report_answers.UsageReport, media=(CSV,)),
     "margins": Contract(report_answers.Margin),
     "costs": Contract(report_answers.Margin),
     "energy_of": Contract(report_answers.Energy),
     "coverage_of": Contract(report_answers.Coverage),
     "hourly": Contract(report_answers.Hour, listed=True),
-    "charges": Contract(report_answers.ChargesReport),
+    "charges": Contract(report_answers.ChargesReport, media=(CSV,)),
     "coming": Contract(invoice_answers.Draft, listed=True),
     "activity": Contract(report_answers.Activity),
     "status": Contract(report_answers.Status),
@@ -103,5 +104,5 @@ CONTRACTS: Mapping[str, Contract] = {
     "conflict": Contract(waiting_answers.WholeConflict),
     "resolve": Contract(waiting_answers.Resolved, body=inputs.ConflictResolution),
     "list_formats": Contract(answers.Format, listed=True),
-    "export": Contract(media=("text/csv", "text/plain", BYTES)),
+    "export": Contract(media=(CSV, "text/plain", BYTES)),
 }

@@ -1,5 +1,7 @@
 """The books as files for finance, one format a request."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from litestar import Request, Response, get
@@ -8,12 +10,12 @@ from litestar.params import FromPath, FromQuery
 from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
-from ledger.api.headers import disposition
 from ledger.api.reports import period_of
-from ledger.api.session import working
+from ledger.api.session import sending, working
+from ledger.api.streaming import Streamed, attached
 from ledger.domain.errors import NotFoundError
 from ledger.exports import EXPORT_FORMATS
-from ledger.reports.books.export import SERVICE, How, export_files
+from ledger.reports.books.export import SERVICE, BooksOf, How, export_file
 from ledger.store.connect import draw_cut_off
 
 
@@ -36,7 +38,7 @@ async def export(
     until: FromQuery[str],
     raw: FromQuery[bool] = False,
     invoices_by: FromQuery[str] = SERVICE,
-) -> Response[bytes]:
+) -> Streamed:
     """One file of a period. Text that a spreadsheet would take for a formula is guarded.
 
     `raw` leaves such text as it is, for programs. Invoices and their lines are of usage in the
@@ -47,21 +49,17 @@ async def export(
         known = ", ".join(EXPORT_FORMATS)
         raise NotFoundError(f"There is no format {format_name!r}.", f"Ask for one of {known}.")
     start, end = period_of(since, until)
-    async with working(request) as connection:
-        files = await export_files(
-            connection,
-            entity_id=entity,
-            since=start,
-            until=end,
-            cut_off=await draw_cut_off(connection, "export over the API"),
-            formats=[format_name],
-            how=How(raw, invoices_by),
-        )
-    return Response(
-        files[found.filename],
-        media_type=found.media_type,
-        headers={"Content-Disposition": disposition("attachment", found.filename)},
-    )
+    how = How(raw, invoices_by)
+
+    async def parts() -> AsyncIterator[bytes]:
+        async with sending(request, working(request)) as connection:
+            cut_off = await draw_cut_off(connection, "export over the API")
+            books = BooksOf(entity, start, end, cut_off)
+            async with aclosing(export_file(connection, format_name, books, how)) as file:
+                async for part in file:
+                    yield part
+
+    return attached(parts(), found.media_type, found.filename)
 
 
 HANDLERS = (list_formats, export)

@@ -34,6 +34,7 @@ MEANINGS: Mapping[str, str] = {
     "replace": "Supersede what is recorded of the same time.",
     "by": "Dimensions, parted by commas.",
     "time_zone": "IANA time zone of days and hours.",
+    "csv": "All rows as CSV, instead of a page of them as JSON.",
     "raw": "Leave text as it is that a spreadsheet would take for a formula.",
     "one": "Its id; a slash in it is sent as %2F.",
     "step": "hour or day.",

@@ -88,6 +88,12 @@ class QuotaError(UnavailableError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyReportsError(UnavailableError):
+    """A key has as many reports on their way as it may have."""
+
+    title = "Too many requests"
+
+
 class TooManyFailuresError(UnavailableError):
     """Too many keys that are none came from one address."""
 
@@ -103,6 +109,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (TooManyBodiesError, 429),
     (TooManyFailuresError, 429),
     (QuotaError, 429),
+    (TooManyReportsError, 429),
     (InvalidInputError, 422),
     (NotFoundError, 404),
     (ConflictError, 409),

@@ -1,6 +1,5 @@
 """What the books say: usage for customers too; cost, margin and state for the house alone."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -8,31 +7,21 @@ from litestar import Request, Response, get
 from litestar.params import FromQuery
 
 from ledger import clock
-from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS, caller_of
+from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
-from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.domain.period import WINDOW, hour_start, local_day, zone
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.period import WINDOW, zone
 from ledger.reports.cost import margin, margin_text
 from ledger.reports.energy import energy
 from ledger.reports.metering import coverage
 from ledger.reports.metering.status import read_status
-from ledger.reports.metering.usage import show_groups, sum_groups
 from ledger.store import api_reads
 from ledger.store.connect import draw_cut_off
 from ledger.wire.errors import Rfc3339Error
-from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
+from ledger.wire.rfc3339 import parse_rfc3339
 
-USAGE_NAMES = {
-    "customer": "customer_id",
-    "model": "model",
-    "tier": "tier",
-    "agent": "agent_id",
-    "project": "project_id",
-    "api_key": "api_key_id",
-}
-STEPS = ("window", "hour", "day")
 HOURLY_STEPS = ("hour", "day")
 
 
@@ -49,59 +38,6 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
             f"The period {since} to {until} is empty.", "Send until after since.", "until"
         )
     return ends[0], ends[1]
-
-
-@get("/v1/usage", roles=READERS, bound=BY_ROWS, apart=REPORTS)
-async def usage(
-    request: Request[Any, Any, Any],
-    since: FromQuery[str],
-    until: FromQuery[str],
-    by: FromQuery[str] = "model,tier",
-    customer: FromQuery[str | None] = None,
-    entity: FromQuery[str | None] = None,
-    time_zone: FromQuery[str] = "UTC",
-) -> Response[bytes]:
-    """Requests and tokens of a period, by dimensions and at most one of window, hour and day."""
-    caller = caller_of(request)
-    if caller.role == "customer" and customer not in (None, caller.customer_id):
-        raise NotFoundError(f"There is no customer {customer!r}.")
-    start, end = period_of(since, until)
-    names = names_of(by)
-    zone(time_zone)
-    async with reading(request) as connection:
-        rows = await api_reads.sum_usage(
-            connection, since=start, until=end, customer_id=customer, entity_id=entity
-        )
-    groups, total = sum_groups(
-        map(dict, rows), lambda row: tuple(part_of(row, name, time_zone) for name in names)
-    )
-    asked = {"since": start, "until": end, "zone": time_zone}
-    return answer(asked | show_groups(names, groups, total))
-
-
-def names_of(by: str, dimensions: Iterable[str] = tuple(USAGE_NAMES)) -> list[str]:
-    """The dimensions and the step that `by` names; InvalidInputError where there is no such one."""
-    names = [name.strip() for name in by.split(",") if name.strip()]
-    wrong = [name for name in names if name not in dimensions and name not in STEPS]
-    if wrong or sum(name in STEPS for name in names) > 1:
-        raise InvalidInputError(
-            f"by: cannot group by {by!r}.",
-            f"Send some of {', '.join(dimensions)} and at most one of {', '.join(STEPS)}.",
-            "by",
-        )
-    return names
-
-
-def part_of(row: Any, name: str, zone_name: str) -> str:
-    """What a row says under a dimension or a step, as text."""
-    if name not in STEPS:
-        return str(row[USAGE_NAMES.get(name, name)])
-    at = row["window_start"]
-    if name == "hour":
-        at = hour_start(at, zone_name)
-    if name == "day":
-        at = local_day(at.astimezone(zone(zone_name)).date(), zone_name).start
-    return format_rfc3339(at)
 
 
 @get(["/v1/margins", "/v1/costs"], roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
@@ -214,4 +150,4 @@ async def status(request: Request[Any, Any, Any]) -> Response[bytes]:
     return answer(found)
 
 
-HANDLERS = (usage, margins, energy_of, coverage_of, hourly, activity, status)
+HANDLERS = (margins, energy_of, coverage_of, hourly, activity, status)

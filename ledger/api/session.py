@@ -1,7 +1,7 @@
 """How handlers reach the database: reads as the caller, writes as the worker, safe to repeat."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from hashlib import blake2b
 from typing import Any, TypeVar
 from uuid import UUID
@@ -58,6 +58,16 @@ async def working(
         if concerns is not None and bound_to is not None:
             await check_bound(connection, bound_to, concerns)
         yield connection
+
+
+@asynccontextmanager
+async def sending(
+    request: Request[Any, Any, Any], opening: AbstractAsyncContextManager[Connection]
+) -> AsyncIterator[Connection]:
+    """A connection for an answer that is sent as it is read; there are few such answers at once."""
+    with state_of(request).streams.place(caller_of(request).key_id):
+        async with opening as connection:
+            yield connection
 
 
 async def read_body(request: Request[Any, Any, Any], model: type[M]) -> M:

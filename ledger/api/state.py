@@ -19,6 +19,7 @@ from ledger.api.failures import Failures
 from ledger.api.health import Health
 from ledger.api.intake import BATCHES_MAX, Intake
 from ledger.api.quota import Quotas, quotas_of
+from ledger.api.streaming import Streams
 from ledger.domain.errors import MissingInputError
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.limits import IngestLimits, limits_of
@@ -41,7 +42,7 @@ class State:
 
     `keys` finds callers, and `sender_keys` those of events: many senders wait for one another, and
     nobody else for them. `intake` takes events, `room` is what bodies may hold, `quotas` what a key
-    may ask for, and `identity_secret` signs who asks.
+    may ask for, `identity_secret` signs who asks, and `streams` are the answers on their way.
     """
 
     worker: Pool
@@ -56,6 +57,7 @@ class State:
     identity_secret: bytes
     apart: Apart | None
     failures: Failures = field(default_factory=Failures)
+    streams: Streams = field(default_factory=Streams)
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:

@@ -28,13 +28,14 @@ from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.domain.money import ZERO, total
 from ledger.embedded.postgres import embedded_server
+from ledger.exports import EXPORT_FORMATS
 from ledger.exports.filenames import file_name
 from ledger.flows.billing.invoice import issue_all, pending_adjustments
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.keys import create_api_key
 from ledger.flows.reference.resources import enter_of
 from ledger.flows.settle import settle
-from ledger.reports.books.export import export_files
+from ledger.reports.books.export import BooksOf, export_file
 from ledger.settings import Settings
 from ledger.store import operations
 from ledger.store.billing.invoice import find_document, list_invoices
@@ -216,17 +217,12 @@ async def _write(connection: Connection, output: Path) -> None:
         (published_day.ENTITY, published_day.START, published_day.END),
         (own_fleet.ENTITY, own_fleet.START, own_fleet.END),
     ):
-        files = await export_files(
-            connection,
-            entity_id=entity,
-            since=since,
-            until=until,
-            cut_off=await draw_cut_off(connection, "demo export"),
-            formats=EXPORTS,
-        )
+        books = BooksOf(entity, since, until, await draw_cut_off(connection, "demo export"))
         (output / entity).mkdir()
-        for name, content in files.items():
-            (output / entity / name).write_bytes(content)
+        for name in EXPORTS:
+            with (output / entity / EXPORT_FORMATS[name].filename).open("wb") as file:
+                async for part in export_file(connection, name, books):
+                    file.write(part)
 
 
 def _clear(output: Path) -> None:

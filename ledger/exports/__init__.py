@@ -13,7 +13,7 @@ from ledger.exports import (
     margins,
     usage,
 )
-from ledger.exports.bundle import ExportFormat
+from ledger.exports.form import ExportFormat
 
 EXPORT_FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
     {

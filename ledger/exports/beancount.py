@@ -3,12 +3,11 @@
 Checked by `bean-check`. Sorted as journal_lines; the natural key and revision are metadata.
 """
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 
 from ledger.domain.money import plain
-from ledger.exports.bundle import ExportBundle, ExportFormat, Row
-from ledger.exports.journal_lines import document_no, sorted_postings
+from ledger.exports.form import ExportFormat, ExportScope, Row
+from ledger.exports.journal_lines import document_no
 
 SCALE = 12
 
@@ -25,29 +24,21 @@ def quoted(text: str) -> str:
     return '"' + flat.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def write(bundle: ExportBundle) -> Iterator[str]:
-    """Options, accounts from the first day used, then one transaction for each entry."""
-    postings = sorted_postings(bundle)
-    yield f'option "title" {quoted(bundle.entity_name)}\n'
-    yield f'option "operating_currency" "{bundle.currency}"\n\n'
-    if postings:
-        first = bundle.local_date(postings[0]["booked_for"])
-        for name in sorted({row["name"] for row in postings}):
+def head(scope: ExportScope) -> Iterator[str]:
+    """Options, and accounts from the first day used."""
+    yield f'option "title" {quoted(scope.entity_name)}\n'
+    yield f'option "operating_currency" "{scope.currency}"\n\n'
+    if scope.journal.first is not None:
+        first = scope.local_date(scope.journal.first)
+        for name in scope.journal.accounts:
             yield f"{first.isoformat()} open {name}\n"
-    for _, rows in groupby(postings, key=lambda row: (row["natural_key"], row["revision"])):
-        yield from _transaction(bundle, list(rows))
 
 
-def _transaction(bundle: ExportBundle, rows: list[Row]) -> Iterator[str]:
-    head = rows[0]
-    number = document_no(bundle, head)
-    day = bundle.local_date(head["booked_for"]).isoformat()
-    yield f"\n{day} * {quoted(head['description'])}\n"
-    yield f"  entry: {quoted(head['natural_key'])}\n"
-    yield f"  revision: {head['revision']}\n"
-    if number:
-        yield f"  document: {quoted(number)}\n"
+def lines(scope: ExportScope, rows: Iterable[Row]) -> Iterator[str]:
+    """One transaction for each entry, whose postings follow one another from 1."""
     for row in rows:
+        if row["line_no"] == 1:
+            yield from _begin(scope, row)
         yield f"  {row['name']}  {fixed(row)}\n"
         if row["customer_id"]:
             yield f"    customer: {quoted(row['customer_id'])}\n"
@@ -55,4 +46,14 @@ def _transaction(bundle: ExportBundle, rows: list[Row]) -> Iterator[str]:
             yield f"    dimension: {quoted(row['dimension'])}\n"
 
 
-FORMAT = ExportFormat("beancount", "journal", "text/plain", ".beancount", write)
+def _begin(scope: ExportScope, row: Row) -> Iterator[str]:
+    number = document_no(scope, row)
+    day = scope.local_date(row["booked_for"]).isoformat()
+    yield f"\n{day} * {quoted(row['description'])}\n"
+    yield f"  entry: {quoted(row['natural_key'])}\n"
+    yield f"  revision: {row['revision']}\n"
+    if number:
+        yield f"  document: {quoted(number)}\n"
+
+
+FORMAT = ExportFormat("beancount", "journal", "text/plain", ".beancount", head, lines)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from ledger.domain.money import EXACT, minor_digits, plain
-from ledger.exports.bundle import ExportBundle, Row
+from ledger.exports.form import ExportFormat, ExportScope, Row
 from ledger.wire.rfc3339 import format_rfc3339
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
@@ -47,13 +47,26 @@ def money(value: Decimal, currency: str) -> str:
     return f"{whole}.{digits}" if digits else whole
 
 
-def write_table(
-    bundle: ExportBundle, columns: Sequence[Column], rows: Iterable[Row]
-) -> Iterator[str]:
-    """A header line, then one line for each row, in the order given."""
-    yield _line([name for name, _ in columns])
-    for row in rows:
-        yield _line([_cell(read(row), row, raw=bundle.raw) for _, read in columns])
+def table(name: str, part: str, columns: Callable[[ExportScope], Sequence[Column]]) -> ExportFormat:
+    """A format of a header line and one line for each row, in the order they come."""
+
+    def head(scope: ExportScope) -> Iterator[str]:
+        yield write_lines([[name for name, _ in columns(scope)]])
+
+    def lines(scope: ExportScope, rows: Iterable[Row]) -> Iterator[str]:
+        chosen = columns(scope)
+        yield write_lines(
+            [_cell(read(row), row, raw=scope.raw) for _, read in chosen] for row in rows
+        )
+
+    return ExportFormat(name, part, "text/csv", ".csv", head, lines)
+
+
+def write_lines(cells: Iterable[Sequence[Any]]) -> str:
+    """Lines of cells as they are."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerows(cells)
+    return buffer.getvalue()
 
 
 def _getter(name: str) -> Callable[[Row], Value]:
@@ -76,9 +89,3 @@ def _cell(value: Value, row: Row, *, raw: bool) -> str:
     if isinstance(value, int):
         return str(value)
     return value if raw or isinstance(value, Digits) else guard(value)
-
-
-def _line(cells: Sequence[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
-    return buffer.getvalue()

@@ -3,32 +3,28 @@
 Checked by `hledger check --strict ordereddates` and `ledger --pedantic`. Sorted as journal_lines.
 """
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 
 from ledger.exports.beancount import SCALE, fixed
-from ledger.exports.bundle import ExportBundle, ExportFormat, Row
-from ledger.exports.journal_lines import sorted_postings
+from ledger.exports.form import ExportFormat, ExportScope, Row
 
 
-def write(bundle: ExportBundle) -> Iterator[str]:
-    """Commodities and accounts declared, then one transaction for each entry."""
-    postings = sorted_postings(bundle)
+def head(scope: ExportScope) -> Iterator[str]:
+    """Commodities and accounts declared."""
     # The one form of a commodity that both programs take.
-    for currency in sorted({row["currency"] for row in postings} | {bundle.currency}):
+    for currency in sorted({*scope.journal.currencies, scope.currency}):
         yield f"commodity {currency}\n    format 1,000.{'0' * SCALE} {currency}\n"
-    for name in sorted({row["name"] for row in postings}):
+    for name in scope.journal.accounts:
         yield f"account {name}\n"
-    for _, rows in groupby(postings, key=lambda row: (row["natural_key"], row["revision"])):
-        yield from _transaction(bundle, list(rows))
 
 
-def _transaction(bundle: ExportBundle, rows: list[Row]) -> Iterator[str]:
-    head = rows[0]
-    day = bundle.local_date(head["booked_for"]).isoformat()
-    key = f"{head['natural_key']} revision {head['revision']}"
-    yield f"\n{day} * {_flat(head['description'])} | {_flat(key)}\n"
+def lines(scope: ExportScope, rows: Iterable[Row]) -> Iterator[str]:
+    """One transaction for each entry, whose postings follow one another from 1."""
     for row in rows:
+        if row["line_no"] == 1:
+            day = scope.local_date(row["booked_for"]).isoformat()
+            key = f"{row['natural_key']} revision {row['revision']}"
+            yield f"\n{day} * {_flat(row['description'])} | {_flat(key)}\n"
         yield f"    {row['name']}    {fixed(row)}\n"
 
 
@@ -37,4 +33,4 @@ def _flat(text: str) -> str:
     return " ".join(text.replace(";", ",").replace("|", "/").split())
 
 
-FORMAT = ExportFormat("hledger", "journal", "text/plain", ".journal", write)
+FORMAT = ExportFormat("hledger", "journal", "text/plain", ".journal", head, lines)

@@ -1,9 +1,9 @@
-"""Lines of issued invoices as CSV, sorted by the invoice's time of issue, number and line_no."""
+"""Lines of issued invoices as CSV, sorted by the invoice's time of issue, number and line_no.
 
-from collections.abc import Iterator
+`amount` is `exact_amount` rounded once.
+"""
 
-from ledger.exports.bundle import ExportBundle, ExportFormat
-from ledger.exports.csv_text import Column, exact, named, write_table
+from ledger.exports.csv_text import Column, exact, named, table
 
 COLUMNS: tuple[Column, ...] = (
     *named("number", "line_no", "customer_id", "kind", "service_start", "service_end"),
@@ -13,14 +13,4 @@ COLUMNS: tuple[Column, ...] = (
     *named("per", "currency", "exact_amount", "amount"),
 )
 
-
-def write(bundle: ExportBundle) -> Iterator[str]:
-    """One line for each invoice line; `amount` is `exact_amount` rounded once."""
-    rows = sorted(
-        bundle.parts["invoice_lines"],
-        key=lambda row: (row["issued_at"], row["number"], row["line_no"]),
-    )
-    return write_table(bundle, COLUMNS, rows)
-
-
-FORMAT = ExportFormat("invoice_lines", "invoice_lines", "text/csv", ".csv", write)
+FORMAT = table("invoice_lines", "invoice_lines", lambda _: COLUMNS)

@@ -4,13 +4,14 @@ Sorted by entry_date in UTC, entry_id, line_no. `ledger_seq_from` and `_to` boun
 that the entry took in.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from ledger.domain.money import EXACT
-from ledger.exports.bundle import ExportBundle, ExportFormat, Row
-from ledger.exports.csv_text import Column, named, write_table
+from ledger.exports.csv_text import Column, named, table
+from ledger.exports.form import ExportScope, Row
 
 COLUMNS: tuple[Column, ...] = named(
     *("entry_id", "line_no", "entry_date", "period", "account_code", "account_name"),
@@ -20,36 +21,17 @@ COLUMNS: tuple[Column, ...] = named(
 )
 
 
-def sorted_postings(bundle: ExportBundle) -> Sequence[Row]:
-    """Postings in the order of the journal."""
-    return sorted(
-        bundle.parts["journal"],
-        key=lambda row: (row["booked_for"], row["natural_key"], row["revision"], row["line_no"]),
-    )
-
-
-def document_no(bundle: ExportBundle, row: Row) -> str:
+def document_no(scope: ExportScope, row: Row) -> str:
     """The number of the invoice that an entry books, or nothing."""
     key: str = row["natural_key"]
-    return key.removeprefix(f"invoice:{bundle.entity_id}:") if row["kind"] == "invoice" else ""
+    return key.removeprefix(f"invoice:{scope.entity_id}:") if row["kind"] == "invoice" else ""
 
 
-def write(bundle: ExportBundle) -> Iterator[str]:
-    """One line for each posting."""
-    postings = sorted_postings(bundle)
-    cut_offs = {(row["natural_key"], row["revision"]): row["cut_off"] for row in postings}
-    lines = [
-        _line(bundle, row, cut_offs.get((row["natural_key"], row["revision"] - 1), 0))
-        for row in postings
-    ]
-    return write_table(bundle, COLUMNS, lines)
-
-
-def _line(bundle: ExportBundle, row: Row, booked_seq: int) -> dict[str, Any]:
-    day = bundle.local_date(row["booked_for"])
+def _line(scope: ExportScope, row: Row) -> dict[str, Any]:
+    day = scope.local_date(row["booked_for"])
     amount: Decimal = row["amount"]
     debit, credit = (amount, None) if amount > 0 else (None, EXACT.minus(amount))
-    own = row["currency"] == bundle.currency
+    own = row["currency"] == scope.currency
     return {
         "entry_id": f"{row['natural_key']}#{row['revision']}",
         "line_no": row["line_no"],
@@ -67,12 +49,20 @@ def _line(bundle: ExportBundle, row: Row, booked_seq: int) -> dict[str, Any]:
         "sku": None,
         "tier": None,
         "model": None,
-        "document_no": document_no(bundle, row),
+        "document_no": document_no(scope, row),
         "description": row["description"],
-        "ledger_seq_from": booked_seq + 1,
+        "ledger_seq_from": row["booked_seq"] + 1,
         "ledger_seq_to": row["cut_off"],
         "dimension": row["dimension"],
     }
 
 
-FORMAT = ExportFormat("journal_lines", "journal", "text/csv", ".csv", write)
+_TABLE = table("journal_lines", "journal", lambda _: COLUMNS)
+
+
+def lines(scope: ExportScope, rows: Iterable[Row]) -> Iterator[str]:
+    """One line for each posting."""
+    return _TABLE.lines(scope, (_line(scope, row) for row in rows))
+
+
+FORMAT = replace(_TABLE, lines=lines)

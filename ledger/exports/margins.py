@@ -3,31 +3,27 @@
 Sorted by those four. A percentage without revenue is empty, never 0 or 100.
 """
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
-from ledger.exports.bundle import ExportBundle, ExportFormat, Row
-from ledger.exports.csv_text import Column, Digits, named, write_table
-
-KEY = ("customer", "tier", "model", "agent")
+from ledger.exports.csv_text import Column, Digits, named, table
+from ledger.exports.form import ExportScope, Row
 
 
-def write(bundle: ExportBundle) -> Iterator[str]:
+def columns(scope: ExportScope) -> tuple[Column, ...]:
     """One line for each group; `idle_share` is what the named policy gives it."""
-    columns: tuple[Column, ...] = (
-        ("period_start", lambda _: bundle.since),
-        ("period_end", lambda _: bundle.until),
-        *named(*KEY, "input_tokens", "input_cache_read", "output_tokens", "unpriced_tokens"),
+    return (
+        ("period_start", lambda _: scope.since),
+        ("period_end", lambda _: scope.until),
+        *named("customer", "tier", "model", "agent"),
+        *named("input_tokens", "input_cache_read", "output_tokens", "unpriced_tokens"),
         *named("energy_mj", "currency", "revenue", "electricity", "gpu_cost"),
         *named("cost_before_idle", "idle_share", "cost"),
         ("gross_margin_before_idle_pct", lambda row: _pct(row, "cost_before_idle")),
         ("gross_margin_pct", lambda row: _pct(row, "cost")),
         ("markup_pct", lambda row: _text(Margin(row["revenue"], row["cost"], "").markup_pct)),
     )
-    rows = sorted(bundle.parts["margins"], key=lambda row: tuple(row[name] for name in KEY))
-    return write_table(bundle, columns, rows)
 
 
 def _pct(row: Row, cost: str) -> Digits | None:
@@ -38,4 +34,4 @@ def _text(value: Decimal | None) -> Digits | None:
     return None if value is None else Digits(plain(value))
 
 
-FORMAT = ExportFormat("margins", "margins", "text/csv", ".csv", write)
+FORMAT = table("margins", "margins", columns)

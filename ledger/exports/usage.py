@@ -5,12 +5,12 @@ output; a count that no request of the line said is `unknown`. Sorted by window_
 every column that says who and what.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.usage_mark import known_counts
-from ledger.exports.bundle import ExportBundle, ExportFormat, Row
-from ledger.exports.csv_text import Column, Value, named, write_table
+from ledger.exports.csv_text import Column, Value, named, table
+from ledger.exports.form import Row
 
 WHO = (
     *("customer_id", "customer_ref", "project_id", "api_key_id", "agent_id"),
@@ -24,19 +24,6 @@ METERS = {
     "output_reasoning": "reasoning",
 }
 UNKNOWN = "unknown"
-
-
-def write(bundle: ExportBundle) -> Iterator[str]:
-    """One line for each window and key."""
-    rows = sorted(
-        bundle.parts["usage"],
-        key=lambda row: (
-            row["window_start"],
-            *(row[name] or "" for name in WHO),
-            row["context_band"],
-        ),
-    )
-    return write_table(bundle, COLUMNS, rows)
 
 
 def _known(name: str) -> Callable[[Row], Value]:
@@ -53,4 +40,4 @@ COLUMNS: tuple[Column, ...] = (
     *((column, _known(meter)) for column, meter in METERS.items()),
     *named(*MARKS),
 )
-FORMAT = ExportFormat("usage", "usage", "text/csv", ".csv", write)
+FORMAT = table("usage", "usage", lambda _: COLUMNS)

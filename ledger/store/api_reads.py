@@ -3,13 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from ledger.store.operations import USAGE_COUNTS
-from ledger.store.queries import Connection, load_queries, with_counts
+from ledger.store.queries import Connection, load_queries
 
 READS = load_queries("api_reads")
 
@@ -69,21 +67,6 @@ async def spill(connection: Connection) -> None:
     await READS["spill"].value(connection)
 
 
-async def sum_usage(
-    connection: Connection,
-    *,
-    since: datetime,
-    until: datetime,
-    customer_id: str | None,
-    entity_id: str | None,
-) -> list[dict[str, Any]]:
-    """Tokens and requests by window and dimensions, and how many requests lack what."""
-    rows = await READS["sum_usage"].rows(
-        connection, since=since, until=until, customer_id=customer_id, entity_id=entity_id
-    )
-    return with_counts(rows, USAGE_COUNTS)
-
-
 async def sum_hourly(
     connection: Connection,
     *,
@@ -98,21 +81,6 @@ async def sum_hourly(
     return await READS["sum_hourly"].rows(
         connection, entity_id=entity_id, since=since, until=until, step=step, zone=zone_name
     )
-
-
-async def sum_charges(
-    connection: Connection,
-    *,
-    since: datetime,
-    until: datetime,
-    customer_id: str | None,
-    entity_id: str | None,
-) -> list[dict[str, Any]]:
-    """Exact amounts by window and dimensions, and the units that wait for a price."""
-    rows = await READS["sum_charges"].rows(
-        connection, since=since, until=until, customer_id=customer_id, entity_id=entity_id
-    )
-    return with_counts(rows, ("quantity", "unpriced_quantity"))
 
 
 async def find_entity_zone(connection: Connection, *, entity_id: str) -> str | None:

@@ -26,31 +26,6 @@ SELECT count(*) FROM cut_off WHERE false;
 -- Little memory is asked for first, and the series depends on the answer.
 SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), generate_series(length(small.kept), 50000);
 
--- name: sum_usage
--- Tokens and requests by window and dimensions, of what the caller may see, and how many requests lack what;
--- usage_delta and usage_mark (customer_id, window_start).
-SELECT d.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, d.window_start,
-       sum(d.requests) AS requests, sum(d.uncached) AS uncached,
-       sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
-       sum(d.visible) AS visible, sum(d.reasoning) AS reasoning,
-       sum(d.estimated) AS estimated, sum(d.incomplete) AS incomplete,
-       sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown
-  FROM (SELECT customer_id, usage_key_id, window_start, requests, uncached, cache_read, cache_write, visible, reasoning,
-               0 AS estimated, 0 AS incomplete, 0 AS input_unknown, 0 AS output_unknown
-          FROM usage_delta
-         WHERE window_start >= :since AND window_start < :until AND customer_id IS NOT NULL
-           AND (:customer_id::text IS NULL OR customer_id = :customer_id)
-        UNION ALL
-        SELECT customer_id, usage_key_id, window_start, 0, 0, 0, 0, 0, 0,
-               estimated, incomplete, input_unknown, output_unknown
-          FROM usage_mark
-         WHERE window_start >= :since AND window_start < :until AND customer_id IS NOT NULL
-           AND (:customer_id::text IS NULL OR customer_id = :customer_id)) d
-  JOIN usage_key k USING (usage_key_id)
- WHERE :entity_id::text IS NULL OR k.entity_id = :entity_id
- GROUP BY d.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, d.window_start
- ORDER BY d.window_start, d.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id;
-
 -- name: sum_hourly
 -- Revenue and cost of an entity by hour or day of a zone and currency, as they stand; cost is NULL where none is known.
 WITH charges AS (
@@ -87,26 +62,6 @@ WITH ends AS (
    WHERE :entity_id::text IS NULL
 )
 SELECT min(first_window) AS first_window, max(last_window) AS last_window FROM ends;
-
--- name: sum_charges
--- What usage comes to by window and dimensions, as it stands, of what the caller may see: exact amounts, and the units
--- that wait for a price. Index: charge (entity_id, window_start), or its primary key for one customer.
-WITH latest AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
-    FROM charge c
-   WHERE c.window_start >= :since AND c.window_start < :until
-     AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
-     AND (:customer_id::text IS NULL OR c.customer_id = :customer_id)
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-)
-SELECT l.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, l.meter, l.window_start, l.currency,
-       sum(l.amount) AS amount,
-       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS quantity,
-       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_quantity
-  FROM latest l JOIN usage_key k USING (usage_key_id)
- GROUP BY l.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, l.meter, l.window_start, l.currency
-HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
- ORDER BY l.window_start, l.customer_id, k.model, k.tier, k.agent_id, k.project_id, k.api_key_id, l.meter, l.currency;
 
 -- name: find_entity_zone
 -- The zone of an entity, of those the caller may see.

@@ -109,24 +109,3 @@ async def sum_usage_marks(
         connection, since=since, until=until, batch_seq=batch_seq, customer_id=customer_id
     )
     return with_counts(rows, ("requests", *MARKS))[0]
-
-
-async def sum_usage_windows(
-    connection: Connection,
-    *,
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
-    entity_id: str | None = None,
-    customer_id: str | None = None,
-) -> list[dict[str, Any]]:
-    """Usage by window and key in [since, until); None is any entity or customer."""
-    rows = await OPERATIONS["sum_usage_windows"].rows(
-        connection,
-        since=since,
-        until=until,
-        batch_seq=batch_seq,
-        entity_id=entity_id,
-        customer_id=customer_id,
-    )
-    return with_counts(rows, USAGE_COUNTS)

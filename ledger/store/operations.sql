@@ -169,35 +169,6 @@ SELECT w.* FROM (
                       AND x.input_tokens = w.input_tokens AND x.output_tokens = w.output_tokens)
  ORDER BY w.customer_ref;
 
--- name: sum_usage_windows
--- Usage of a period by window and key as known at a cut-off, with how many requests lack what, of one customer or (NULL)
--- all, of one entity or (NULL) all; usage_delta and usage_mark (customer_id, window_start).
-WITH sums AS (
-  SELECT d.window_start, d.usage_key_id, sum(d.requests) AS requests, sum(d.uncached) AS uncached,
-         sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
-         sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
-    FROM usage_delta d
-   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
-   GROUP BY 1, 2
-), marks AS (
-  SELECT d.window_start, d.usage_key_id, sum(d.estimated) AS estimated,
-         sum(d.incomplete) AS incomplete, sum(d.input_unknown) AS input_unknown,
-         sum(d.output_unknown) AS output_unknown
-    FROM usage_mark d
-   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
-   GROUP BY 1, 2
-)
-SELECT s.window_start, k.entity_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id,
-       k.agent_id, k.tier, k.model, k.adapter, k.region,
-       s.requests, s.uncached, s.cache_read, s.cache_write, s.visible, s.reasoning,
-       coalesce(m.estimated, 0) AS estimated, coalesce(m.incomplete, 0) AS incomplete,
-       coalesce(m.input_unknown, 0) AS input_unknown, coalesce(m.output_unknown, 0) AS output_unknown
-  FROM sums s JOIN usage_key k USING (usage_key_id) LEFT JOIN marks m USING (window_start, usage_key_id)
- WHERE :entity_id::text IS NULL OR k.entity_id = :entity_id
- ORDER BY s.window_start, k.customer_ref, k.model, k.tier, k.usage_key_id;
-
 -- name: sum_usage_marks
 -- Requests of a period as known at a cut-off, and how many of them lack what, of one customer or (NULL) all; usage_delta
 -- and usage_mark (customer_id, window_start).

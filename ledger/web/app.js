@@ -17,6 +17,17 @@ async function call(path, accept = "application/json") {
   throw Object.assign(new Error(detail || `The ledger answered ${reply.status} ${reply.statusText}.`), { status: reply.status });
 }
 
+// All pages of a report, as known when the first was asked for.
+async function every(path) {
+  const items = [];
+  for (let next = ""; next !== null;) {
+    const page = await call(next ? `${path}&cursor=${next}` : path);
+    items.push(...page.items);
+    ({ next } = page);
+  }
+  return { items };
+}
+
 const query = (given) => new URLSearchParams(Object.entries(given).filter(([, v]) => v)).toString();
 
 async function openBooks() {
@@ -111,7 +122,7 @@ async function marginOf(asked) {
 
 async function figures(asked) {
   const [{ report, missing }, { items }] = await Promise.all([
-    marginOf(asked), call(`/v1/charges?${within(asked, { by: "," })}`)]);
+    marginOf(asked), every(`/v1/charges?${within(asked, { by: "," })}`)]);
   const boxes = items.filter((row) => row.currency).map((row) => figure("Revenue", cents(row.amount), row.currency));
   const waiting = items.reduce((sum, row) => sum + row.unpriced_quantity, 0);
   if (waiting) boxes.push(figure("Waits for a price", group(waiting), "units"));
@@ -162,7 +173,7 @@ async function groups(asked) {
 }
 
 async function chargesBy(asked, by) {
-  const { items } = await call(`/v1/charges?${within(asked, { by })}`);
+  const { items } = await every(`/v1/charges?${within(asked, { by })}`);
   const columns = [{ name: by.replace("_", " "), of: (row) => row[by] || "–", raw: (row) => row[by] },
     { name: "units", n: true, of: (row) => group(row.quantity), raw: (row) => row.quantity },
     { name: "wait for a price", n: true, of: (row) => group(row.unpriced_quantity), raw: (row) => row.unpriced_quantity },
@@ -174,7 +185,7 @@ async function chargesBy(asked, by) {
 async function coming(asked) {
   const at = Date.parse(asked.until) <= Date.now() ? new Date(Date.parse(asked.until) - 1000).toISOString() : "";
   const [{ items }, charged] = await Promise.all([
-    call(`/v1/invoices/coming?${query({ at })}`), call(`/v1/charges?${within(asked, { by: "," })}`)]);
+    call(`/v1/invoices/coming?${query({ at })}`), every(`/v1/charges?${within(asked, { by: "," })}`)]);
   const spent = charged.items.filter((row) => row.currency).map((row) => figure("Spend this month so far", cents(row.amount), row.currency));
   const waiting = charged.items.reduce((sum, row) => sum + row.unpriced_quantity, 0);
   if (waiting) spent.push(figure("Waits for a price", group(waiting), "units"));
@@ -192,7 +203,7 @@ async function coming(asked) {
 }
 
 async function spendByDay(asked) {
-  const { items } = await call(`/v1/charges?${within(asked, { by: "day", time_zone: asked.zone })}`);
+  const { items } = await every(`/v1/charges?${within(asked, { by: "day", time_zone: asked.zone })}`);
   const currencies = [...new Set(items.filter((row) => row.currency).map((row) => row.currency))];
   if (!currencies.length) return [make("p", { className: "empty", textContent: "Nothing was charged in this month." })];
   return currencies.map((currency) => {
@@ -208,7 +219,7 @@ const marks = (row) => Object.entries(MARKS).filter(([name]) => row[name]).map((
 
 async function usageBy(asked, by, name) {
   const more = { by, time_zone: asked.zone };
-  const [{ items }, charged] = await Promise.all([call(`/v1/usage?${within(asked, more)}`), call(`/v1/charges?${within(asked, more)}`)]);
+  const [{ items }, charged] = await Promise.all([every(`/v1/usage?${within(asked, more)}`), every(`/v1/charges?${within(asked, more)}`)]);
   const amounts = (row) => charged.items.filter((each) => each[by] === row[by] && each.currency).map((each) => `${cents(each.amount)} ${each.currency}`).join(", ") || "–";
   const label = (row) => (by === "day" ? dayIn(asked.zone, row.day) : row[by] || "–");
   const count = (title, of) => ({ name: title, n: true, of: (row) => (of(row) === null ? "unknown" : group(of(row))), raw: (row) => of(row) ?? "unknown" });

@@ -52,14 +52,16 @@ class UsageRow(UsageCounts, Group):
 
 
 class UsageReport(Row):
-    """Usage of a period by the dimensions asked for, days and hours in `zone`."""
+    """A page of the usage of a period by the dimensions asked for, days and hours in `zone`."""
 
     since: Moment
     until: Moment
     zone: str
+    cut_off_id: int
     by: list[str]
     items: list[UsageRow]
     total: UsageCounts
+    next: str | None
 
 
 class ChargeRow(Group):
@@ -72,13 +74,15 @@ class ChargeRow(Group):
 
 
 class ChargesReport(Row):
-    """Charges of a period by the dimensions asked for, days and hours in `zone`."""
+    """A page of the charges of a period by the dimensions asked for, days and hours in `zone`."""
 
     since: Moment
     until: Moment
     zone: str
+    cut_off_id: int
     by: list[str]
     items: list[ChargeRow]
+    next: str | None
 
 
 class Hour(Row):

@@ -41,7 +41,7 @@ END $$;
 CREATE FUNCTION is_kept(drawn cut_off) RETURNS boolean
 LANGUAGE sql STABLE
 RETURN drawn.purpose NOT IN ('fold', 'seal')
-   AND (drawn.purpose NOT IN ('check', 'status', 'status over the API')
+   AND (drawn.purpose NOT IN ('check', 'status', 'status over the API', 'report over the API')
         OR drawn.drawn_at > now() - interval '1 day');
 
 -- The first kept cut-off that sees a batch, or NULL: rows of one window may merge where it is equal.

@@ -19,7 +19,7 @@ from ledger.flows.metering.release import dismiss_suspense
 from ledger.flows.settle import settle
 from ledger.reports.billing.revenue import revenue_report
 from ledger.reports.billing.revenue import to_json as revenue_json
-from ledger.reports.metering.usage import to_table, usage_report
+from ledger.reports.grouped import REPORTS, Grouping, Totals
 from ledger.store.connect import connect, draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.usage import LEAF_TOKENS_MAX
@@ -108,7 +108,7 @@ async def test_every_page_and_export_shows_them_to_the_unit(wide: Served) -> Non
     charges = {row["customer"]: row for row in _items(wide, "/v1/charges", **PERIOD, by="customer")}
     assert charges["cheap"]["quantity"] == charges["unpriced"]["unpriced_quantity"] == 2 * SUM
     margins = wide.get("/v1/margins", params=PERIOD | {"entity": "factory"}).json()
-    assert margins["rows"][0]["unpriced_tokens"] == 2 * SUM
+    assert margins["items"][0]["unpriced_tokens"] == 2 * SUM
     energy = wide.get("/v1/energy", params=PERIOD | {"entity": "factory"}).json()
     assert energy["by_model"][0]["output_tokens"] == 3 * SUM
     coverage = wide.get("/v1/coverage", params=PERIOD | {"entity": "factory"}).json()
@@ -141,11 +141,14 @@ async def test_reports_of_the_command_line(wide: Served, worker: Connection) -> 
         "until": until,
         "cut_off": await draw_cut_off(worker, "report"),
     }
-    report = await usage_report(worker, **within, by=["model"])
-    assert report.total.input_tokens == 3 * SUM
-    assert to_table(report)[1][-1][2] == 3 * SUM
+    grouping = Grouping(REPORTS["usage"], ("model",), **within)
+    totals = Totals(grouping.report)
+    async with worker.transaction():
+        async for page in grouping.pages(worker):
+            totals.add(page)
+    assert [total["input_tokens"] for total in totals.said()] == [3 * SUM]
     revenue = revenue_json(await revenue_report(worker, entity_id="factory", **within, by=["tier"]))
-    assert revenue["rows"][-1]["tokens"] == 2 * SUM
+    assert revenue["items"][-1]["tokens"] == 2 * SUM
 
 
 async def test_it_is_invoiced_dismissed_and_traced(wide: Served, worker: Connection) -> None:

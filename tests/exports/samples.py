@@ -1,10 +1,10 @@
-"""A small bundle with what makes files go wrong: formulas, quotes, other scripts, many digits."""
+"""Small rows with what makes files go wrong: formulas, quotes, other scripts, many digits."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger.exports.bundle import ExportBundle
+from ledger.exports.form import ExportScope, JournalHead
 
 OCTOBER = datetime(2024, 9, 30, 22, tzinfo=UTC)
 NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)
@@ -14,8 +14,8 @@ AGENT = '=HYPERLINK("http://evil")'
 NAME = 'Žluťoučký kůň 株式会社; "Sons", Ltd'
 
 
-def bundle(**changes: Any) -> ExportBundle:
-    """The sample, with some of it changed."""
+def scope(**changes: Any) -> ExportScope:
+    """Whose sample it is, with some of it changed."""
     given: dict[str, Any] = {
         "entity_id": "factory",
         "entity_name": NAME,
@@ -23,17 +23,21 @@ def bundle(**changes: Any) -> ExportBundle:
         "zone": "Europe/Copenhagen",
         "since": OCTOBER,
         "until": NOVEMBER,
-        "batch_seq": 40,
-        "parts": {
-            "journal": journal(),
-            "invoices": [invoice()],
-            "invoice_lines": [line(1, "usage", "4.956"), line(2, "adjustment", "-1.65900079")],
-            "usage": [usage("acme"), usage(None)],
-            "costs": [cost("usage", "acme"), cost("idle", None)],
-            "margins": [margin("acme", "6.6"), margin("-beta", "0")],
-        },
+        "journal": JournalHead(sorted(NAMES.values()), ["EUR"], HOUR),
     }
-    return ExportBundle(**(given | changes))
+    return ExportScope(**(given | changes))
+
+
+def parts() -> dict[str, list[dict[str, Any]]]:
+    """The rows of every part, in the order of its files."""
+    return {
+        "journal": journal(),
+        "invoices": [invoice()],
+        "invoice_lines": [line(1, "usage", "4.956"), line(2, "adjustment", "-1.65900079")],
+        "usage": [usage(None), usage("acme")],
+        "costs": [cost("idle", None), cost("usage", "acme")],
+        "margins": [margin("-beta", "0"), margin("acme", "6.6")],
+    }
 
 
 def journal() -> list[dict[str, Any]]:
@@ -41,7 +45,9 @@ def journal() -> list[dict[str, Any]]:
     revenue = "revenue:acme:sub:2024-10-27T01:00Z:EUR"
     return [
         *_entry("revenue", revenue, 1, HOUR, [("1150", "4.956"), ("4000", "-4.956")], 30),
-        *_entry("revenue", revenue, 2, HOUR, [("1150", "1.65900079"), ("4000", "-1.65900079")], 35),
+        *_entry(
+            "revenue", revenue, 2, HOUR, [("1150", "1.65900079"), ("4000", "-1.65900079")], 35, 30
+        ),
         *_entry(
             "invoice",
             "invoice:factory:FA-2024-000001",
@@ -68,10 +74,10 @@ def _entry(
     booked_for: datetime,
     amounts: list[tuple[str, str]],
     cut_off: int,
+    booked_seq: int = 0,
 ) -> list[dict[str, Any]]:
     return [
         {
-            "entry_id": 7,
             "line_no": line_no,
             "kind": kind,
             "natural_key": key,
@@ -84,8 +90,8 @@ def _entry(
             "customer_id": "acme",
             "dimension": "",
             "description": f"{kind} of {NAME}; 2 | 3",
-            "batch_seq": cut_off + 1,
             "cut_off": cut_off,
+            "booked_seq": booked_seq,
         }
         for line_no, (account, amount) in enumerate(amounts, start=1)
     ]

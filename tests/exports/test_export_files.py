@@ -11,8 +11,7 @@ from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundE
 from ledger.exports import EXPORT_FORMATS
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.cost.allocate import allocate
-from ledger.reports.billing.revenue import revenue_report, to_json, to_table
-from ledger.reports.books.export import How, export_files
+from ledger.reports.books.export import BooksOf, How, export_file, find_format
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
 from tests.flows.billing import (
@@ -26,7 +25,7 @@ from tests.flows.billing import (
     settled,
     subscribed,
 )
-from tests.support.books import Books, Buyer, Tokens
+from tests.support.books import Books, Tokens
 
 WITHOUT_COST = ("journal_lines", "invoices", "invoice_lines", "usage", "beancount", "hledger")
 
@@ -48,15 +47,14 @@ async def exported(
     since: datetime = NOVEMBER,
     until: datetime = JANUARY,
     entity_id: str = "factory",
+    how: How | None = None,
 ) -> dict[str, bytes]:
-    return await export_files(
-        connection,
-        entity_id=entity_id,
-        since=since,
-        until=until,
-        cut_off=cut_off or await draw_cut_off(connection, "export"),
-        formats=formats,
-    )
+    books = BooksOf(entity_id, since, until, cut_off or await draw_cut_off(connection, "export"))
+    files = {}
+    for name in formats:
+        parts = export_file(connection, name, books, how or How())
+        files[find_format(name).filename] = b"".join([part async for part in parts])
+    return files
 
 
 async def test_invoices_are_of_usage_in_the_period_or_were_issued_in_it(
@@ -77,13 +75,10 @@ async def test_invoices_are_of_usage_in_the_period_or_were_issued_in_it(
         (issued, "service", 0),
         (issued, "issue", 1),
     ):
-        files = await export_files(
-            worker,
-            entity_id="factory",
+        files = await exported(
+            *(worker, "invoices", "invoice_lines"),
             since=since,
             until=until,
-            cut_off=await draw_cut_off(worker, "export"),
-            formats=["invoices", "invoice_lines"],
             how=How(invoices_by=by),
         )
         assert len(rows_of(files["invoices.csv"])) == count
@@ -156,31 +151,3 @@ async def test_what_cannot_be_exported_says_why(worker: Connection) -> None:
     await subscribed(worker)
     with pytest.raises(InvalidInputError, match=", ".join(EXPORT_FORMATS)):
         await exported(worker, "excel")
-
-
-async def test_revenue_is_exact_by_whatever_it_is_grouped(worker: Connection) -> None:
-    books = await subscribed(worker)
-    await azure_hours(books)
-    stranger = Buyer(customer_id="beta", customer_ref="beta", tier="batch", agent_id="bot")
-    await books.customer("beta")
-    await books.usage(WINDOW, Tokens(output=7), buyer=stranger)
-    await settled(worker)
-    cut_off = await draw_cut_off(worker, "report")
-    for by in (("tier",), ("customer", "agent"), ("model",), ("meter", "tier")):
-        report = await revenue_report(
-            worker, entity_id="factory", since=NOVEMBER, until=DECEMBER, cut_off=cut_off, by=by
-        )
-        assert report.totals == {"USD": Decimal("93.98831")}
-        assert report.unpriced_tokens == 7
-        assert to_json(report)["totals"] == {"USD": "93.98831"}
-        headers, rows = to_table(report)
-        assert {len(row) for row in rows} == {len(headers)}
-    with pytest.raises(InvalidInputError, match="grouped by colour"):
-        await revenue_report(
-            worker,
-            entity_id="factory",
-            since=NOVEMBER,
-            until=DECEMBER,
-            cut_off=cut_off,
-            by=("colour",),
-        )

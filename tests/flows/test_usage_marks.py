@@ -12,9 +12,9 @@ from ledger.domain.metering.record import Record
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.fold import fold
 from ledger.flows.metering.release import release_suspense
-from ledger.reports.books.export import export_files
+from ledger.reports.books.export import BooksOf, export_file
+from ledger.reports.grouped import REPORTS, Grouping, Totals
 from ledger.reports.metering.status import read_status
-from ledger.reports.metering.usage import to_json, to_table, usage_report
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.usage import (
@@ -126,14 +126,9 @@ async def test_the_export_has_the_marks_and_says_unknown(gate: Gate) -> None:
         )
     )
     cut_off = await draw_cut_off(gate.connection, "export")
-    within: dict[str, Any] = {
-        "entity_id": "factory",
-        "since": SINCE,
-        "until": UNTIL,
-        "cut_off": cut_off,
-    }
-    files = await export_files(gate.connection, **within, formats=["usage"])
-    shown = {row["model"]: row for row in csv.DictReader(io.StringIO(files["usage.csv"].decode()))}
+    books = BooksOf("factory", SINCE, UNTIL, cut_off)
+    file = b"".join([part async for part in export_file(gate.connection, "usage", books)])
+    shown = {row["model"]: row for row in csv.DictReader(io.StringIO(file.decode()))}
     assert [shown["llama"][name] for name in MARKS] == ["3", "3", "0", "0"]
     assert [shown["embedder"][name] for name in ("input_uncached", "output_visible")] == [
         "5",
@@ -151,10 +146,9 @@ async def test_the_report_says_what_is_not_final_and_unknown_is_no_zero(gate: Ga
         )
     )
     cut_off = await draw_cut_off(gate.connection, "test")
-    report = await usage_report(
-        gate.connection, since=SINCE, until=UNTIL, cut_off=cut_off, by=["model"]
-    )
-    shown = {row["model"]: row for row in to_json(report)["items"]}
+    grouping = Grouping(REPORTS["usage"], ("model",), SINCE, UNTIL, cut_off)
+    rows, _ = await grouping.page(gate.connection, 10)
+    shown = {row["model"]: row for row in rows}
     assert shown["embedder"]["input_tokens"] == 5
     assert shown["embedder"]["output_tokens"] is None
     assert shown["embedder"]["visible"] is None
@@ -165,9 +159,17 @@ async def test_the_report_says_what_is_not_final_and_unknown_is_no_zero(gate: Ga
         "input_unknown": 0,
         "output_unknown": 0,
     }
-    assert to_json(report)["total"]["output_unknown"] == 1
-    headers, rows = to_table(report)
-    assert dict(zip(headers, rows[0], strict=True))["output"] == "unknown"
+    totals = Totals(grouping.report)
+    async with gate.connection.transaction():
+        async for page in grouping.pages(gate.connection):
+            totals.add(page)
+        text = b"".join([part async for part in grouping.csv(gate.connection, raw=False)])
+    assert totals.said()[0]["output_unknown"] == 1
+    assert b"embedder,1," in text
+    (line,) = [
+        each for each in csv.DictReader(text.decode().splitlines()) if each["model"] == "embedder"
+    ]
+    assert (line["input_tokens"], line["output_tokens"]) == ("5", "")
 
 
 async def test_status_says_how_much_is_not_final_and_names_a_source_of_refusals(

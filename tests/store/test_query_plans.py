@@ -74,6 +74,10 @@ WINDOWS = [HISTORY.midnight(OPEN) + timedelta(minutes=15 * n) for n in range(4)]
 FACTORY = {"entity_id": "factory"}
 JUST_STORED = {"since_seq": FINAL - 5, "batch_seq": FINAL}
 A_DAY = FACTORY | {"batch_seq": FINAL} | of_day(4)
+GROUPED = {"before": ["customer"], "step": "hour", "behind": ["model"], "zone": "UTC"}
+GROUPS = A_DAY | GROUPED | {"after": None, "most": 100}
+USED_BY_ALL = {"customer_id": None, "known": True}
+USED_BY_ONE = {"customer_id": "c-7", "known": True}
 DUE = {"customers": CUSTOMERS, "windows": [WINDOWS[0]] * len(CUSTOMERS)}
 DUE_WINDOWS = {"windows": WINDOWS, "batch_seq": FINAL}
 AN_HOUR = {"since": WINDOWS[0], "until": WINDOWS[-1], "batch_seq": FINAL}
@@ -133,10 +137,10 @@ HOT = [
     Asked("cost/margin", "sum_charges", A_DAY, 800),
     Asked("cost/margin", "sum_cost_lines", A_DAY, 500),
     Asked("cost/margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
-    Asked("operations", "sum_usage_windows", A_DAY | {"customer_id": None}, 1_000),
-    Asked("operations", "sum_usage_windows", A_DAY | {"customer_id": "c-7"}, 1_000),
     Asked("books/export", "find_usage", A_DAY, 1_500),
-    Asked("books/export", "find_priced_usage", A_DAY, 800),
+    Asked("grouped", "sum_usage", GROUPS | USED_BY_ALL, 1_500, roles=HOUSE),
+    Asked("grouped", "sum_usage", GROUPS | USED_BY_ONE, 1_000, roles=EVERYONE, title=" of one"),
+    Asked("grouped", "sum_charges", GROUPS | {"customer_id": None}, 1_500),
 ]
 
 

@@ -1,24 +1,20 @@
 """`tokenledger export`: the books of a period as files for finance."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_items
+from ledger.commands.files import whole_file
 from ledger.commands.run.periods import Asked, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
+from ledger.domain.errors import MissingInputError
 from ledger.exports import EXPORT_FORMATS
-from ledger.reports.books.export import (
-    INVOICES_BY,
-    OF_INVOICES,
-    SERVICE,
-    How,
-    export_everything,
-    export_files,
-)
+from ledger.reports.books.export import INVOICES_BY, OF_INVOICES, SERVICE, BooksOf, How, export_file
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 
@@ -61,24 +57,20 @@ def export(
     chosen = tuple(EXPORT_FORMATS) if "all" in formats else tuple(dict.fromkeys(formats))
     if to_stdout and len(chosen) != 1:
         raise click.UsageError("--stdout takes one format")
+    how = How(raw, invoices_by)
 
-    async def read(connection: Connection) -> tuple[dict[str, bytes], dict[str, str]]:
+    async def write(connection: Connection) -> tuple[list[Path], dict[str, str]]:
         scope = await find_scope(connection, asked, clock.now())
-        given: dict[str, Any] = {
-            **{"entity_id": scope.entity_id, "since": scope.since, "until": scope.until},
-            "how": How(raw, invoices_by),
-            "cut_off": await draw_cut_off(connection, "export"),
-        }
-        if "all" in formats:
-            return await export_everything(connection, **given)
-        return await export_files(connection, **given, formats=chosen), {}
+        cut_off = await draw_cut_off(connection, "export")
+        books = BooksOf(scope.entity_id, scope.since, scope.until, cut_off)
+        files = {name: export_file(connection, name, books, how) for name in chosen}
+        if to_stdout:
+            await _write_parts(files[chosen[0]], sys.stdout.buffer)
+            return [], {}
+        return await _write_files(output, files, skip="all" in formats)
 
-    files, left_out = database.run(read)
-    if to_stdout:
-        click.echo(next(iter(files.values())), nl=False)
-        return
-    written = _write(output, files)
-    if as_json:
+    written, left_out = database.run(write)
+    if as_json and not to_stdout:
         print_items([{"file": str(path), "bytes": path.stat().st_size} for path in written])
     else:
         for path in written:
@@ -87,14 +79,33 @@ def export(
         click.echo(f"Left out {name}: {why}", err=True)
 
 
+async def _write_files(
+    folder: Path, files: Mapping[str, AsyncIterator[bytes]], *, skip: bool
+) -> tuple[list[Path], dict[str, str]]:
+    """Every file, and why some were left out: `skip` those that lack what they are made of."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    left_out: dict[str, str] = {}
+    for name, parts in files.items():
+        path = folder / EXPORT_FORMATS[name].filename
+        try:
+            with whole_file(path) as file:
+                await _write_parts(parts, file)
+        except MissingInputError as error:
+            if not skip:
+                raise
+            left_out[path.name] = str(error)
+        else:
+            written.append(path)
+    return written, left_out
+
+
+async def _write_parts(parts: AsyncIterator[bytes], file: IO[bytes]) -> None:
+    async for part in parts:
+        file.write(part)
+
+
 def _chosen(path: Path, invoices_by: str) -> str:
     if path.stem not in OF_INVOICES:
         return ""
     return ", of usage in the period" if invoices_by == SERVICE else ", issued in the period"
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return [folder / name for name in files]

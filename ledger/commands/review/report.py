@@ -1,4 +1,4 @@
-"""`tokenledger report`: margin, energy, usage and coverage, for people or with --json."""
+"""`tokenledger report`: margin, energy, usage, charges and coverage, for people or with --json."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
-from ledger.commands.run.periods import Asked, Scope, find_scope, period_options
+from ledger.commands.review.grouped import charges, usage
+from ledger.commands.run.periods import Asked, Scope, describe, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
-from ledger.domain.period import Period, describe_days, zone
+from ledger.domain.period import zone
 from ledger.reports import findings
 from ledger.reports.cost import margin as margin_room
 from ledger.reports.cost import margin_text
 from ledger.reports.energy import energy as energy_room
 from ledger.reports.metering import coverage as coverage_room
-from ledger.reports.metering import usage as usage_room
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
 
@@ -24,9 +24,8 @@ def report() -> None:
     """What the books say of a period: the present month where nothing is said."""
 
 
-def _title(what: str, scope: Scope) -> str:
-    days = describe_days(Period(scope.since, scope.until), scope.zone)
-    return f"{what} of {scope.entity_id}, {days} ({scope.zone})"
+report.add_command(charges)
+report.add_command(usage)
 
 
 async def _start(connection: Connection, asked: Asked, name: str) -> tuple[Scope, CutOff]:
@@ -59,7 +58,7 @@ def margin(database: Database, asked: Asked, by: str, as_json: bool) -> None:
         print_json(margin_text.to_json(found))
         return
     headers, rows = margin_text.to_table(found)
-    title = f"{_title('Margin', scope)}, amounts in {found.currency}"
+    title = f"{describe('Margin', scope)}, amounts in {found.currency}"
     numbers = len(margin_text.HEADERS)
     print_table(title, headers, rows, numbers=numbers, first=margin_text.FIRST)
     if found.missing is not None:
@@ -89,46 +88,9 @@ def energy(database: Database, asked: Asked, by: str, as_json: bool) -> None:
         print_json(energy_room.to_json(found))
         return
     headers, rows = energy_room.to_table(found.by_scope if by == "scope" else found.by_model)
-    print_table(_title("Energy", scope), headers, rows, numbers=len(headers) - 1)
+    print_table(describe("Energy", scope), headers, rows, numbers=len(headers) - 1)
     for line in findings.to_lines(found.findings):
         click.echo(line)
-
-
-@report.command()
-@period_options
-@click.option(
-    "--by",
-    default="customer,model,tier",
-    show_default=True,
-    help=f"Of {', '.join(usage_room.DIMENSIONS)}; window, hour or day.",
-)
-@click.option("--customer", "customer_id", help="Only this customer.")
-@json_option
-@database_options
-def usage(
-    database: Database, asked: Asked, by: str, customer_id: str | None, as_json: bool
-) -> None:
-    """Requests and tokens, grouped as asked."""
-
-    async def read(connection: Connection) -> tuple[Scope, usage_room.UsageReport]:
-        scope, cut_off = await _start(connection, asked, "usage")
-        return scope, await usage_room.usage_report(
-            connection,
-            since=scope.since,
-            until=scope.until,
-            cut_off=cut_off,
-            by=_names(by),
-            zone_name=scope.zone,
-            of=usage_room.UsageOf(scope.entity_id, customer_id),
-        )
-
-    scope, found = database.run(read)
-    if as_json:
-        print_json(usage_room.to_json(found))
-        return
-    headers, rows = usage_room.to_table(found)
-    first = (*found.by, "input", "output", "requests")
-    print_table(_title("Usage", scope), headers, rows, numbers=9, first=first)
 
 
 @report.command()
@@ -157,7 +119,7 @@ def coverage(database: Database, asked: Asked, as_json: bool) -> None:
         for row in found.energy
     ]
     columns = ("deployment", "energy asked for", "GPU-seconds deployed", "with readings")
-    print_table(_title("Energy coverage", scope), columns, rows, numbers=2)
+    print_table(describe("Energy coverage", scope), columns, rows, numbers=2)
     served = f"{found.usage.claimed_tokens:,} of {found.usage.tokens:,}"
     click.echo(f"Tokens served by a deployment: {served}")
     for gap in found.usage.unclaimed:
@@ -188,7 +150,7 @@ def _show_engines(scope: Scope, engines: Sequence[coverage_room.Reconciliation])
     )
     if rows:
         first = ("hour", "input not reported", "output not reported", "not certain for")
-        title = _title("Engines beside events, tokens,", scope)
+        title = describe("Engines beside events, tokens,", scope)
         print_table(title, columns, rows, numbers=6, first=first)
     else:
         click.echo("Engines: none sent its counters, so nothing stands beside the events.")

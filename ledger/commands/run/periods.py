@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
-from ledger.domain.period import midnight, month_start, zone
+from ledger.domain.period import Period, describe_days, midnight, month_start, zone
 from ledger.store.parties import find_entity, list_entities
 from ledger.store.queries import Connection
 from ledger.wire.errors import Rfc3339Error
@@ -71,6 +71,12 @@ async def find_scope(connection: Connection, asked: Asked, now: datetime) -> Sco
     if since >= until:
         raise InvalidInputError(f"The period {since} to {until} is empty.", "Swap its ends.")
     return Scope(entity_id, zone_name, since, until)
+
+
+def describe(what: str, scope: Scope) -> str:
+    """What is shown, of whom and when, as a title."""
+    days = describe_days(Period(scope.since, scope.until), scope.zone)
+    return f"{what} of {scope.entity_id}, {days} ({scope.zone})"
 
 
 async def _entity(connection: Connection, asked: str | None) -> tuple[str, str]:

@@ -1,25 +1,26 @@
-"""Reads what an export is made of, all of it at one cut-off, and writes the file."""
+"""Reads what an export is made of, all of it at one cut-off, and writes it as it is read."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
-from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
+from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.exports import EXPORT_FORMATS
-from ledger.exports.bundle import ExportBundle, Row
+from ledger.exports.form import ExportFormat, ExportScope, JournalHead, Row
 from ledger.reports.cost.margin import margin_report
-from ledger.store.books import export, journal
+from ledger.reports.cost.margin_rows import MarginRow
+from ledger.reports.stream import PAGE_ROWS, snapshot, written
+from ledger.store.books import export
+from ledger.store.books.export import read_part
 from ledger.store.connect import CutOff
-from ledger.store.cost import margin
 from ledger.store.queries import Connection
 
-Rows: TypeAlias = Sequence[Row]
-Read: TypeAlias = Callable[..., Awaitable[Rows]]
 SERVICE, ISSUE = "service", "issue"
 INVOICES_BY = (SERVICE, ISSUE)
 OF_INVOICES = ("invoices", "invoice_lines")
+JOURNAL, MARGINS = "journal", "margins"
 MARGIN_BY = ("customer", "tier", "model", "agent")
 
 
@@ -43,124 +44,99 @@ class How:
             )
 
 
-async def export_files(
-    connection: Connection,
-    *,
-    entity_id: str,
-    since: datetime,
-    until: datetime,
-    cut_off: CutOff,
-    formats: Sequence[str],
-    how: How = How(),
-) -> dict[str, bytes]:
-    """Files by name; the same cut-off gives the same bytes.
+@dataclass(frozen=True, slots=True)
+class BooksOf:
+    """The books of an entity over [since, until) as known at a cut-off."""
+
+    entity_id: str
+    since: datetime
+    until: datetime
+    cut_off: CutOff
+
+    def within(self) -> dict[str, Any]:
+        """The entity and the period, by their names."""
+        return {"entity_id": self.entity_id, "since": self.since, "until": self.until}
+
+
+async def export_file(
+    connection: Connection, format_name: str, books: BooksOf, how: How = How()
+) -> AsyncGenerator[bytes, None]:
+    """A file in parts, of one snapshot; a cut-off always gives the same bytes.
 
     InvalidInputError names an unknown format, NotFoundError an unknown entity; a margin whose cost
-    is incomplete is refused as the margin report refuses it.
+    is incomplete is refused as the margin report refuses it. All of them come before any part.
     """
-    unknown = [name for name in formats if name not in EXPORT_FORMATS]
-    if unknown:
+    found = find_format(format_name)
+    async with snapshot(connection):
+        scope = await _scope(connection, found.part, books, how)
+        pages = _read(connection, found.part, books, how)
+        rest = written(pages, partial(found.lines, scope))
+        first = await anext(rest, b"")
+        yield "".join(found.head(scope)).encode() + first
+        async for part in rest:
+            yield part
+
+
+def find_format(name: str) -> ExportFormat:
+    """The format of that name; InvalidInputError."""
+    if name not in EXPORT_FORMATS:
         raise InvalidInputError(
-            f"There is no export {', '.join(unknown)}.",
-            f"Use {', '.join(EXPORT_FORMATS)}.",
-            "format",
+            f"There is no export {name}.", f"Use {', '.join(EXPORT_FORMATS)}.", "format"
         )
-    chosen = [EXPORT_FORMATS[name] for name in formats]
-    bundle = await read_bundle(
-        connection,
-        entity_id=entity_id,
-        since=since,
-        until=until,
-        cut_off=cut_off,
-        parts=sorted({each.part for each in chosen}),
-        how=how,
-    )
-    return {each.filename: each.content(bundle) for each in chosen}
+    return EXPORT_FORMATS[name]
 
 
-async def export_everything(
-    connection: Connection, *, cut_off: CutOff, **asked: Any
-) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Every format that has what it needs, as `export_files` gives it, and why others have not."""
-    files: dict[str, bytes] = {}
-    left_out: dict[str, str] = {}
-    for each in EXPORT_FORMATS.values():
-        try:
-            files |= await export_files(connection, cut_off=cut_off, formats=[each.name], **asked)
-        except MissingInputError as error:
-            left_out[each.filename] = str(error)
-    return files, left_out
+def _read(
+    connection: Connection, part: str, books: BooksOf, how: How
+) -> AsyncIterator[Sequence[Row]]:
+    if part == MARGINS:
+        return _margins(connection, books)
+    given = {"by_service": how.invoices_by == SERVICE, "batch_seq": books.cut_off.batch_seq}
+    return read_part(connection, part, PAGE_ROWS, **books.within(), **given)
 
 
-async def read_bundle(
-    connection: Connection,
-    *,
-    entity_id: str,
-    since: datetime,
-    until: datetime,
-    cut_off: CutOff,
-    parts: Sequence[str],
-    how: How = How(),
-) -> ExportBundle:
-    """The named parts of an entity's books over [since, until)."""
+async def _scope(connection: Connection, part: str, books: BooksOf, how: How) -> ExportScope:
+    entity_id, cut_off = books.entity_id, books.cut_off
     entity = await export.find_entity(connection, entity_id=entity_id, at=cut_off.drawn_at)
     if entity is None:
         raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
-    within = {"entity_id": entity_id, "since": since, "until": until}
-    read: dict[str, Rows] = {}
-    for part in parts:
-        chosen = {"by_service": how.invoices_by == SERVICE} if part in OF_INVOICES else {}
-        read[part] = await PARTS[part](connection, **within, **chosen, cut_off=cut_off)
-    return ExportBundle(
+    head = JournalHead()
+    if part == JOURNAL:
+        given = books.within() | {"batch_seq": cut_off.batch_seq}
+        head = JournalHead(**await export.find_journal_head(connection, **given))
+    return ExportScope(
         entity_id=entity_id,
         entity_name=entity["name"],
         currency=entity["currency"],
         zone=entity["zone"],
-        since=since,
-        until=until,
-        batch_seq=cut_off.batch_seq,
-        parts=read,
+        since=books.since,
+        until=books.until,
+        journal=head,
         raw=how.raw,
     )
 
 
-def _at_batch(read: Callable[..., Awaitable[Iterable[Any]]]) -> Read:
-    async def at(connection: Connection, *, cut_off: CutOff, **within: Any) -> Rows:
-        rows = await read(connection, **within, batch_seq=cut_off.batch_seq)
-        return [dict(row) for row in rows]
-
-    return at
-
-
-async def _margins(connection: Connection, *, cut_off: CutOff, **within: Any) -> Rows:
-    report = await margin_report(connection, **within, cut_off=cut_off, by=MARGIN_BY)
-    return [
-        {
-            **dict(zip(MARGIN_BY, row.group, strict=True)),
-            "currency": report.currency,
-            "input_tokens": row.input_tokens,
-            "input_cache_read": row.cache_read,
-            "output_tokens": row.output,
-            "unpriced_tokens": row.unpriced_tokens,
-            "energy_mj": row.energy_mj,
-            "revenue": row.revenue,
-            "electricity": row.electricity,
-            "gpu_cost": row.gpu_cost,
-            "cost_before_idle": row.cost_before_idle,
-            "idle_share": row.idle_share,
-            "cost": row.cost,
-        }
-        for row in report.rows
-    ]
+async def _margins(connection: Connection, books: BooksOf) -> AsyncIterator[Sequence[Row]]:
+    # Idle is spread over all groups at once: these are held, their rows are not.
+    report = await margin_report(connection, **books.within(), cut_off=books.cut_off, by=MARGIN_BY)
+    rows = report.rows
+    for start in range(0, len(rows), PAGE_ROWS):
+        yield [_margin(row, report.currency) for row in rows[start : start + PAGE_ROWS]]
 
 
-PARTS: Mapping[str, Read] = MappingProxyType(
-    {
-        "journal": _at_batch(journal.list_journal_lines),
-        "invoices": _at_batch(export.find_issued_invoices),
-        "invoice_lines": _at_batch(export.find_issued_lines),
-        "usage": _at_batch(export.find_usage),
-        "costs": _at_batch(margin.sum_cost_lines),
-        "margins": _margins,
+def _margin(row: MarginRow, currency: str) -> Row:
+    return {
+        **dict(zip(MARGIN_BY, row.group, strict=True)),
+        "currency": currency,
+        "input_tokens": row.input_tokens,
+        "input_cache_read": row.cache_read,
+        "output_tokens": row.output,
+        "unpriced_tokens": row.unpriced_tokens,
+        "energy_mj": row.energy_mj,
+        "revenue": row.revenue,
+        "electricity": row.electricity,
+        "gpu_cost": row.gpu_cost,
+        "cost_before_idle": row.cost_before_idle,
+        "idle_share": row.idle_share,
+        "cost": row.cost,
     }
-)

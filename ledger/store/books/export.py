@@ -1,14 +1,25 @@
-"""Rows that exports and the revenue report are made of, as known at a cut-off."""
+"""Rows that exports are made of, as known at a cut-off, a page at a time from a cursor."""
 
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
+from ledger.store.books.journal import JOURNAL
+from ledger.store.cost.margin import COST_COUNTS, MARGIN
 from ledger.store.operations import USAGE_COUNTS
-from ledger.store.queries import Connection, load_queries, with_counts
+from ledger.store.queries import Connection, Query, load_queries, with_counts
 
 EXPORT = load_queries("books/export")
+# What each part is read by, and which of its sums are whole numbers without end.
+PARTS: Mapping[str, tuple[Query, tuple[str, ...]]] = {
+    "journal": (JOURNAL["list_journal_lines"], ()),
+    "invoices": (EXPORT["find_issued_invoices"], ()),
+    "invoice_lines": (EXPORT["find_issued_lines"], ("quantity",)),
+    "usage": (EXPORT["find_usage"], USAGE_COUNTS),
+    "costs": (MARGIN["sum_cost_lines"], COST_COUNTS),
+}
 
 
 async def find_entity(
@@ -18,30 +29,24 @@ async def find_entity(
     return await EXPORT["find_entity"].row(connection, entity_id=entity_id, at=at)
 
 
-async def find_issued_invoices(
-    connection: Connection, *, by_service: bool, **within: Any
-) -> list[dict[str, Any]]:
-    """Invoices of usage in [since, until) (`by_service`), or issued in it."""
-    rows = await EXPORT["find_issued_invoices"].rows(connection, by_service=by_service, **within)
-    return [dict(row) for row in rows]
+async def find_journal_head(connection: Connection, **within: Any) -> asyncpg.Record:
+    """accounts, currencies and the moment of the `first` posting of a period."""
+    row = await JOURNAL["find_journal_head"].row(connection, **within)
+    assert row is not None
+    return row
 
 
-async def find_issued_lines(
-    connection: Connection, *, by_service: bool, **within: Any
-) -> list[dict[str, Any]]:
-    """Lines of usage in [since, until) (`by_service`), or of invoices issued in it."""
-    rows = await EXPORT["find_issued_lines"].rows(connection, by_service=by_service, **within)
-    return with_counts(rows, ["quantity"])
+async def read_part(
+    connection: Connection, part: str, size: int, **given: Any
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """A part's rows in the order of its files, `size` at a time; needs a transaction.
 
-
-async def find_usage(
-    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
-) -> list[dict[str, Any]]:
-    """Tokens by window and who used what, and how many requests lack what."""
-    rows = await EXPORT["find_usage"].rows(
-        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
-    )
-    return with_counts(rows, USAGE_COUNTS)
+    `given` says more than some parts ask for.
+    """
+    query, counts = PARTS[part]
+    asked = {name: given[name] for name in query.parameters}
+    async for page in query.pages(connection, size, **asked):
+        yield with_counts(page, counts)
 
 
 async def find_priced_usage(

@@ -17,7 +17,8 @@ SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->>
  WHERE i.entity_id = :entity_id
    AND (CASE WHEN :by_service::boolean THEN i.period && tstzrange(:since, :until)
              ELSE i.issued_at >= :since AND i.issued_at < :until END)
-   AND i.batch_seq <= :batch_seq;
+   AND i.batch_seq <= :batch_seq
+ ORDER BY i.issued_at, i.number COLLATE "C";
 
 -- name: find_issued_lines
 -- Lines whose usage is of [since, until), or of invoices issued in it; primary keys.
@@ -29,35 +30,45 @@ SELECT i.number, i.issued_at, i.currency, l.line_no, l.customer_id, l.kind,
  WHERE i.entity_id = :entity_id
    AND (CASE WHEN :by_service::boolean THEN l.service_period && tstzrange(:since, :until)
              ELSE i.issued_at >= :since AND i.issued_at < :until END)
-   AND i.batch_seq <= :batch_seq;
+   AND i.batch_seq <= :batch_seq
+ ORDER BY i.issued_at, i.number COLLATE "C", l.line_no;
 
 -- name: find_usage
 -- Tokens of an entity by window and key as known at a cut-off, with those of customers nobody knows
--- that carry cost of it, and how many requests lack what; usage_delta and usage_mark (customer_id, window_start).
-WITH sums AS (
-  SELECT d.window_start, k.usage_key_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id,
-         k.tier, k.model, k.adapter, k.region, k.context_band, sum(d.requests) AS requests,
-         sum(d.uncached) AS uncached, sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
-         sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
+-- that carry cost of it, and how many requests lack what; usage_delta and usage_mark (customer_id, window_start). Keys
+-- are put in order once, and then numbers sorted.
+WITH sums AS MATERIALIZED (
+  SELECT d.window_start, d.usage_key_id, sum(d.requests) AS requests, sum(d.uncached) AS uncached,
+         sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
+         sum(d.reasoning) AS reasoning
     FROM usage_delta d JOIN usage_key k USING (usage_key_id)
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
      AND (k.entity_id = :entity_id OR (k.entity_id IS NULL AND EXISTS (
           SELECT FROM cost_allocation a
            WHERE a.entity_id = :entity_id AND a.usage_key_id = d.usage_key_id
              AND a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq)))
-   GROUP BY d.window_start, k.usage_key_id
+   GROUP BY d.window_start, d.usage_key_id
   HAVING sum(d.requests) <> 0 OR sum(d.uncached) <> 0 OR sum(d.cache_read) <> 0
       OR sum(d.cache_write) <> 0 OR sum(d.visible) <> 0 OR sum(d.reasoning) <> 0
-), marks AS (
+), marks AS MATERIALIZED (
   SELECT m.window_start, m.usage_key_id, sum(m.estimated) AS estimated, sum(m.incomplete) AS incomplete,
          sum(m.input_unknown) AS input_unknown, sum(m.output_unknown) AS output_unknown
     FROM usage_mark m
    WHERE m.window_start >= :since AND m.window_start < :until AND m.batch_seq <= :batch_seq
    GROUP BY m.window_start, m.usage_key_id
+), keys AS MATERIALIZED (
+  SELECT k.*, row_number() OVER (ORDER BY coalesce(k.customer_id, '') COLLATE "C", k.customer_ref COLLATE "C",
+                                          k.project_id COLLATE "C", k.api_key_id COLLATE "C", k.agent_id COLLATE "C",
+                                          k.tier COLLATE "C", k.model COLLATE "C", k.adapter COLLATE "C",
+                                          k.region COLLATE "C", k.context_band, k.usage_key_id) AS place
+    FROM usage_key k WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums)
 )
-SELECT s.*, coalesce(m.estimated, 0) AS estimated, coalesce(m.incomplete, 0) AS incomplete,
+SELECT s.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model,
+       k.adapter, k.region, k.context_band, s.requests, s.uncached, s.cache_read, s.cache_write, s.visible, s.reasoning,
+       coalesce(m.estimated, 0) AS estimated, coalesce(m.incomplete, 0) AS incomplete,
        coalesce(m.input_unknown, 0) AS input_unknown, coalesce(m.output_unknown, 0) AS output_unknown
-  FROM sums s LEFT JOIN marks m USING (window_start, usage_key_id);
+  FROM sums s JOIN keys k USING (usage_key_id) LEFT JOIN marks m USING (window_start, usage_key_id)
+ ORDER BY s.window_start, k.place;
 
 -- name: find_priced_usage
 -- Charges of an entity in [since, until) as known at a cut-off, by who owes them and for which meter;

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
 
 import asyncpg
@@ -39,20 +38,6 @@ async def sum_accounts(
 ) -> list[asyncpg.Record]:
     """Balance of every account: account, name, type, currency, amount (debit positive)."""
     return await JOURNAL["sum_accounts"].rows(connection, entity_id=entity_id, batch_seq=batch_seq)
-
-
-async def list_journal_lines(
-    connection: Connection,
-    *,
-    entity_id: str,
-    batch_seq: int,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> list[asyncpg.Record]:
-    """Postings with their entries, in the order of the journal."""
-    return await JOURNAL["list_journal_lines"].rows(
-        connection, entity_id=entity_id, batch_seq=batch_seq, since=since, until=until
-    )
 
 
 async def _find_booked(

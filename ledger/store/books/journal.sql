@@ -36,14 +36,26 @@ SELECT p.account, a.name, a.type, p.currency, sum(p.amount) AS amount
  ORDER BY p.account, p.currency;
 
 -- name: list_journal_lines
--- Every posting of an entity in a period, in the order of the journal.
-SELECT e.entry_id, p.line_no, e.kind, e.natural_key, e.revision, e.booked_for, p.account, a.name,
-       p.amount, p.currency, p.customer_id, p.dimension, e.description, e.batch_seq, c.batch_seq AS cut_off
+-- Every posting of an entity in a period, in the order of the journal, with the cut-offs of its entry and of the
+-- revision before (0: there is none), by journal_entry (natural_key, revision).
+SELECT p.line_no, e.kind, e.natural_key, e.revision, e.booked_for, p.account, a.name, p.amount, p.currency,
+       p.customer_id, p.dimension, e.description, c.batch_seq AS cut_off,
+       CASE WHEN e.revision = 1 THEN 0
+            ELSE coalesce((SELECT k.batch_seq FROM journal_entry b JOIN cut_off k USING (cut_off_id)
+                            WHERE b.natural_key = e.natural_key AND b.revision = e.revision - 1), 0) END AS booked_seq
   FROM journal_entry e
   JOIN posting p USING (entry_id)
   JOIN account a USING (account)
   JOIN cut_off c USING (cut_off_id)
  WHERE e.entity_id = :entity_id AND e.batch_seq <= :batch_seq
-   AND (:since::timestamptz IS NULL OR e.booked_for >= :since)
-   AND (:until::timestamptz IS NULL OR e.booked_for < :until)
- ORDER BY e.booked_for, e.natural_key, e.revision, p.line_no;
+   AND e.booked_for >= :since AND e.booked_for < :until
+ ORDER BY e.booked_for, e.natural_key COLLATE "C", e.revision, p.line_no;
+
+-- name: find_journal_head
+-- What the postings of an entity in a period name, sorted, and when the first was booked for.
+SELECT coalesce(array_agg(DISTINCT a.name COLLATE "C" ORDER BY a.name COLLATE "C"), '{}') AS accounts,
+       coalesce(array_agg(DISTINCT p.currency COLLATE "C" ORDER BY p.currency COLLATE "C"), '{}') AS currencies,
+       min(e.booked_for) AS first
+  FROM journal_entry e JOIN posting p USING (entry_id) JOIN account a USING (account)
+ WHERE e.entity_id = :entity_id AND e.batch_seq <= :batch_seq
+   AND e.booked_for >= :since AND e.booked_for < :until;

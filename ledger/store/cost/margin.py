@@ -8,8 +8,9 @@ from ledger.store.queries import Connection, load_queries, with_counts
 
 MARGIN = load_queries("cost/margin")
 _ENERGY = ("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj")
+COST_COUNTS = ("busy_s", *_ENERGY)
 _COUNTS = {
-    "sum_cost_lines": ("busy_s", *_ENERGY),
+    "sum_cost_lines": COST_COUNTS,
     "sum_usage": ("requests", "uncached", "cache_read", "cache_write", "output"),
     "sum_charges": ("unpriced_tokens",),
     "sum_foreign_charges": ("unpriced_tokens",),

@@ -15,7 +15,8 @@ SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u
        sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
   FROM lines l LEFT JOIN usage_key u USING (usage_key_id)
  GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
- ORDER BY l.scope, l.line, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+ ORDER BY l.scope COLLATE "C", l.line COLLATE "C", l.currency COLLATE "C", u.customer_id COLLATE "C" NULLS FIRST,
+          u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C";
 
 -- name: sum_usage
 -- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until).

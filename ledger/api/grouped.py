@@ -1,0 +1,138 @@
+"""Usage and charges by dimensions: in pages as JSON, or whole as CSV."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.params import FromQuery
+
+from ledger import clock
+from ledger.api.access import BY_ROWS, READERS, caller_of
+from ledger.api.answer import LIMIT_MAX, answer, check_limit, from_places, to_cursor
+from ledger.api.apart import REPORTS as AT_REPORTS
+from ledger.api.reports import period_of
+from ledger.api.session import reading, sending, working
+from ledger.api.streaming import Streamed, attached
+from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.period import zone
+from ledger.reports.grouped import REPORTS, Grouping
+from ledger.store.connect import CutOff, draw_cut_off, find_cut_off
+
+PURPOSE = "report over the API"
+# Cut-offs of that purpose are kept for a day.
+PAGES_FOR = timedelta(hours=23)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a report, as it was sent."""
+
+    since: str
+    until: str
+    by: str
+    customer: str | None
+    entity: str | None
+    time_zone: str
+    limit: int
+    cursor: str | None
+    csv: bool
+
+
+@get("/v1/usage", roles=READERS, bound=BY_ROWS, apart=AT_REPORTS)
+async def usage(
+    request: Request[Any, Any, Any],
+    since: FromQuery[str],
+    until: FromQuery[str],
+    by: FromQuery[str] = "model,tier",
+    customer: FromQuery[str | None] = None,
+    entity: FromQuery[str | None] = None,
+    time_zone: FromQuery[str] = "UTC",
+    limit: FromQuery[int] = LIMIT_MAX,
+    cursor: FromQuery[str | None] = None,
+    csv: FromQuery[bool] = False,
+) -> Response[Any]:
+    """Requests and tokens of a period, by dimensions and at most one of window, hour and day."""
+    asked = Question(since, until, by, customer, entity, time_zone, limit, cursor, csv)
+    return await _answer(request, "usage", asked)
+
+
+@get("/v1/charges", roles=READERS, bound=BY_ROWS, apart=AT_REPORTS)
+async def charges(
+    request: Request[Any, Any, Any],
+    since: FromQuery[str],
+    until: FromQuery[str],
+    by: FromQuery[str] = "tier",
+    customer: FromQuery[str | None] = None,
+    entity: FromQuery[str | None] = None,
+    time_zone: FromQuery[str] = "UTC",
+    limit: FromQuery[int] = LIMIT_MAX,
+    cursor: FromQuery[str | None] = None,
+    csv: FromQuery[bool] = False,
+) -> Response[Any]:
+    """What usage of a period comes to, exact, by dimensions and currency; an amount is null where
+    nothing of the group has a price yet."""
+    asked = Question(since, until, by, customer, entity, time_zone, limit, cursor, csv)
+    return await _answer(request, "charges", asked)
+
+
+def whose(request: Request[Any, Any, Any], asked: str | None) -> str | None:
+    """Whose: a customer key's own, whatever is asked; NotFoundError where that is another's."""
+    caller = caller_of(request)
+    if caller.role != "customer":
+        return asked
+    if asked not in (None, caller.customer_id):
+        raise NotFoundError(f"There is no customer {asked!r}.")
+    return caller.customer_id
+
+
+async def _answer(
+    request: Request[Any, Any, Any], name: str, asked: Question
+) -> Response[bytes] | Streamed:
+    who, limit = whose(request, asked.customer), check_limit(asked.limit)
+    since, until = period_of(asked.since, asked.until)
+    by = REPORTS[name].names(asked.by)
+    zone(asked.time_zone)
+    cut_off, after = await _place(request, asked.cursor)
+    grouping = Grouping(
+        *(REPORTS[name], by, since, until, cut_off),
+        *(asked.entity, who, asked.time_zone),
+        known=True,
+    )
+    if asked.csv:
+        return attached(_csv(request, grouping), "text/csv", f"{name}.csv")
+    async with reading(request) as connection:
+        items, last = await grouping.page(connection, limit, after)
+        total = await grouping.total(connection)
+    more = to_cursor(cut_off.cut_off_id, *last) if last is not None else None
+    return answer(grouping.asked() | {"items": items} | total | {"next": more})
+
+
+async def _csv(request: Request[Any, Any, Any], grouping: Grouping) -> AsyncIterator[bytes]:
+    async with (
+        sending(request, reading(request)) as connection,
+        aclosing(grouping.csv(connection, raw=False)) as parts,
+    ):
+        async for part in parts:
+            yield part
+
+
+async def _place(
+    request: Request[Any, Any, Any], cursor: str | None
+) -> tuple[CutOff, list[str] | None]:
+    """The cut-off that a cursor names and the place behind it, or a new one and none."""
+    async with working(request) as connection:
+        if cursor is None:
+            return await draw_cut_off(connection, PURPOSE), None
+        cut_off_id, after = from_places(cursor)
+        cut_off = await find_cut_off(connection, cut_off_id)
+    if cut_off is None or cut_off.drawn_at < clock.now() - PAGES_FOR:
+        raise InvalidInputError(
+            "cursor: found one of more than a day ago.", "Begin with the first page.", "cursor"
+        )
+    return cut_off, after
+
+
+HANDLERS = (usage, charges)

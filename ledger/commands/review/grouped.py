@@ -1,0 +1,173 @@
+"""`tokenledger report usage` and `report charges`: as many rows as there are, in little memory."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import click
+
+from ledger import clock
+from ledger.commands.data.show import json_option, print_table
+from ledger.commands.run.periods import Asked, Scope, describe, find_scope, period_options
+from ledger.commands.serve.database import Database, database_options
+from ledger.domain.metering.fact import MARKS
+from ledger.domain.period import zone
+from ledger.exports.form import Row
+from ledger.reports.grouped import REPORTS, STEPS, Grouping, Said, Totals
+from ledger.reports.stream import snapshot, written
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+from ledger.wire.plain import plain_value
+from ledger.wire.rfc3339 import parse_rfc3339
+
+# A table for people; programs and spreadsheets get all of it.
+TABLE_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Headers of a report's table, and what stands under each."""
+
+    title: str
+    headers: tuple[str, ...]
+    names: tuple[str, ...]
+    first: tuple[str, ...]
+    absent: str
+
+
+SHOWN: Mapping[str, Shown] = {
+    "usage": Shown(
+        "Usage",
+        (
+            *("requests", "input", "cached", "output", "reasoning"),
+            *("estimated", "incomplete", "no input", "no output"),
+        ),
+        ("requests", "input_tokens", "cache_read", "output_tokens", "reasoning", *MARKS),
+        ("input", "output", "requests"),
+        "unknown",
+    ),
+    "charges": Shown(
+        "Charges",
+        ("currency", "units", "wait for a price", "amount"),
+        ("currency", "quantity", "unpriced_quantity", "amount"),
+        ("amount", "currency", "units"),
+        "–",
+    ),
+}
+
+
+def grouped_report(name: str, about: str, by: str) -> click.Command:
+    """The command of a grouped report."""
+
+    @click.command(name, help=about)
+    @period_options
+    @click.option(
+        "--by",
+        default=by,
+        show_default=True,
+        help=f"Of {', '.join(REPORTS[name].dimensions)}; {', '.join(STEPS)}.",
+    )
+    @click.option("--customer", "customer_id", help="Only this customer.")
+    @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+    @click.option("--raw", is_flag=True, help="Text as it is, for programs.")
+    @json_option
+    @database_options
+    def command(
+        database: Database,
+        *,
+        asked: Asked,
+        by: str,
+        customer_id: str | None,
+        as_csv: bool,
+        raw: bool,
+        as_json: bool,
+    ) -> None:
+        if as_csv and as_json:
+            raise click.UsageError("--csv and --json are two forms of one report")
+
+        async def show(connection: Connection) -> None:
+            scope = await find_scope(connection, asked, clock.now())
+            names = REPORTS[name].names(by)
+            cut_off = await draw_cut_off(connection, f"report {name}")
+            grouping = Grouping(
+                *(REPORTS[name], names, scope.since, scope.until, cut_off),
+                *(scope.entity_id, customer_id, scope.zone),
+            )
+            async with snapshot(connection):
+                if as_csv:
+                    async for part in grouping.csv(connection, raw=raw):
+                        sys.stdout.buffer.write(part)
+                elif as_json:
+                    await _print_json(connection, grouping)
+                else:
+                    await _print_table(connection, grouping, scope, SHOWN[name])
+
+        database.run(show)
+
+    return command
+
+
+async def _print_json(connection: Connection, grouping: Grouping) -> None:
+    totals = Totals(grouping.report)
+    sys.stdout.write(f'{_json(grouping.asked())[:-1]}, "items": [')
+    between = "\n"
+    async for part in written(grouping.pages(connection), partial(_json_lines, grouping, totals)):
+        sys.stdout.write(between + part.decode())
+        between = ",\n"
+    end = ({} if grouping.report.more else {"total": totals.said()[0]}) | {"next": None}
+    sys.stdout.write(f"\n], {_json(end)[1:]}\n")
+
+
+def _json_lines(grouping: Grouping, totals: Totals, page: Sequence[Row]) -> Iterator[str]:
+    totals.add(page)
+    yield ",\n".join(_json(grouping.say(row)) for row in page)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain_value(value), ensure_ascii=False)
+
+
+async def _print_table(
+    connection: Connection, grouping: Grouping, scope: Scope, shown: Shown
+) -> None:
+    totals, count = Totals(grouping.report), 0
+    rows: list[Said] = []
+    async for page in grouping.pages(connection):
+        totals.add(page)
+        count += len(page)
+        rows += [grouping.say(row) for row in islice(page, max(TABLE_ROWS - len(rows), 0))]
+    cells = [(*_group(said, grouping), *_cells(said, shown)) for said in rows]
+    blank = ("",) * max(len(grouping.by) - 1, 0)
+    if grouping.by:
+        cells += [("total", *blank, *_cells(said, shown)) for said in totals.said()]
+    headers = (*grouping.by, *shown.headers)
+    first = (*grouping.by, *shown.first)
+    numbers = len(shown.headers) - len(grouping.report.more)
+    print_table(describe(shown.title, scope), headers, cells, numbers=numbers, first=first)
+    if count > len(rows):
+        click.echo(f"{len(rows):,} of {count:,} rows; --csv and --json print all.", err=True)
+
+
+def _group(said: Said, grouping: Grouping) -> Iterable[str]:
+    """The group with its time, if it has one, in the report's zone."""
+    for name in grouping.by:
+        if name in STEPS:
+            local = parse_rfc3339(said[name]).astimezone(zone(grouping.zone_name))
+            # The offset tells the two passes of a repeated hour apart.
+            yield f"{local:%F}" if name == "day" else f"{local.isoformat(' ', 'minutes')}"
+        else:
+            yield said[name]
+
+
+def _cells(said: Said, shown: Shown) -> Iterable[Any]:
+    return [shown.absent if said[name] is None else said[name] for name in shown.names]
+
+
+usage = grouped_report("usage", "Requests and tokens, grouped as asked.", "customer,model,tier")
+charges = grouped_report(
+    "charges", "What usage comes to, exact and before any invoice, grouped as asked.", "customer"
+)

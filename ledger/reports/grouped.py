@@ -1,0 +1,227 @@
+"""Reports that group sums as asked: a name, its dimensions, how it is read, and what a row says."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.metering.fact import MARKS
+from ledger.domain.metering.usage_mark import known_counts
+from ledger.domain.money import total
+from ledger.domain.period import midnight, zone
+from ledger.exports.csv_text import Digits, guard, write_lines
+from ledger.exports.form import Row
+from ledger.reports.stream import PAGE_ROWS, written
+from ledger.store.connect import CutOff
+from ledger.store.grouped import list_groups, read_groups
+from ledger.store.queries import Connection
+from ledger.wire.plain import plain_value
+from ledger.wire.rfc3339 import format_rfc3339
+
+STEPS = ("window", "hour", "day")
+METERS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
+COUNTS = (*METERS, *MARKS)
+AMOUNTS = ("amount", "quantity", "unpriced_quantity")
+INPUT, OUTPUT = METERS[1:4], METERS[4:]
+# As a customer's name is said, and what a key calls the others.
+KEYS = {
+    "customer": "customer",
+    "project": "project_id",
+    "api_key": "api_key_id",
+    "agent": "agent_id",
+    "tier": "tier",
+    "model": "model",
+    "adapter": "adapter",
+    "region": "region",
+}
+Said: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedReport:
+    """`query` gives `sums` by `dimensions`, whose values are what it calls them.
+
+    A place says `more` behind them; `say` makes the `columns` of a row of sums.
+    """
+
+    query: str
+    dimensions: Mapping[str, str]
+    sums: tuple[str, ...]
+    columns: tuple[str, ...]
+    say: Callable[[Row], Said]
+    more: tuple[str, ...] = ()
+
+    def names(self, by: str) -> tuple[str, ...]:
+        """The dimensions and the step that `by` names; InvalidInputError where there is none."""
+        names = tuple(name.strip() for name in by.split(",") if name.strip())
+        wrong = [name for name in names if name not in self.dimensions and name not in STEPS]
+        if wrong or sum(name in STEPS for name in names) > 1 or len(set(names)) < len(names):
+            known = f"{', '.join(self.dimensions)} and at most one of {', '.join(STEPS)}"
+            raise InvalidInputError(
+                f"by: cannot group by {by!r}.", f"Send some of {known}, each once.", "by"
+            )
+        return names
+
+
+def _say_usage(row: Row) -> Said:
+    counts = {name: row[name] for name in COUNTS}
+    sums = {
+        "input_tokens": sum(row[name] for name in INPUT),
+        "output_tokens": sum(row[name] for name in OUTPUT),
+    }
+    return dict(known_counts(counts | sums))
+
+
+def _say_charge(row: Row) -> Said:
+    return {name: row[name] for name in AMOUNTS}
+
+
+REPORTS: Mapping[str, GroupedReport] = MappingProxyType(
+    {
+        "usage": GroupedReport(
+            "sum_usage", KEYS, COUNTS, (*COUNTS, "input_tokens", "output_tokens"), _say_usage
+        ),
+        "charges": GroupedReport(
+            "sum_charges",
+            KEYS | {"meter": "meter"},
+            AMOUNTS,
+            AMOUNTS,
+            _say_charge,
+            ("currency",),
+        ),
+    }
+)
+
+
+class Totals:
+    """Sums of rows as they come, one for each of what the report says behind its dimensions."""
+
+    def __init__(self, report: GroupedReport) -> None:
+        self._report = report
+        self._sums: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def add(self, page: Iterable[Row]) -> None:
+        """Some more rows; what is None is of no sum."""
+        behind = len(self._report.more)
+        for row in page:
+            place = tuple(row["place"][len(row["place"]) - behind :])
+            sums = self._sums.setdefault(place, dict.fromkeys(self._report.sums))
+            for name in self._report.sums:
+                if row[name] is not None:
+                    sums[name] = row[name] if sums[name] is None else _sum(sums[name], row[name])
+
+    def said(self) -> list[Said]:
+        """What a row would say of each, in order; of nothing, one of zeros where there is one."""
+        if not self._sums and not self._report.more:
+            return [self._report.say(dict.fromkeys(self._report.sums, 0))]
+        return [
+            {name: text or None for name, text in zip(self._report.more, place, strict=True)}
+            | self._report.say(sums)
+            for place, sums in sorted(self._sums.items())
+        ]
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return total([one, other]) if isinstance(one, Decimal) else one + other
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How a report is grouped, over [since, until) as known at a cut-off.
+
+    None is any entity or customer; `known` leaves out customers that nobody knows.
+    """
+
+    report: GroupedReport
+    by: tuple[str, ...]
+    since: datetime
+    until: datetime
+    cut_off: CutOff
+    entity_id: str | None = None
+    customer_id: str | None = None
+    zone_name: str = "UTC"
+    known: bool = False
+
+    def say(self, row: Row) -> Said:
+        """A row by its names; a currency that nothing has is None."""
+        place = dict(zip((*self.by, *self.report.more), row["place"], strict=True))
+        more = {name: place[name] or None for name in self.report.more}
+        if "day" in place:
+            day = date.fromisoformat(place["day"][:10])
+            more["day"] = format_rfc3339(midnight(day, self.zone_name))
+        return place | more | self.report.say(row)
+
+    def _given(self) -> dict[str, Any]:
+        at = next((at for at, name in enumerate(self.by) if name in STEPS), len(self.by))
+        columns = [self.report.dimensions.get(name, "") for name in self.by]
+        given: dict[str, Any] = {
+            "before": columns[:at],
+            "behind": columns[at + 1 :],
+            "step": self.by[at] if at < len(self.by) else "",
+            "zone": zone(self.zone_name).key,
+            "since": self.since,
+            "until": self.until,
+            "batch_seq": self.cut_off.batch_seq,
+            "entity_id": self.entity_id,
+            "customer_id": self.customer_id,
+        }
+        return given | ({"known": self.known} if self.report.query == "sum_usage" else {})
+
+    def asked(self) -> Said:
+        """What it is of, as both ways to ask for it say."""
+        return {
+            "since": self.since,
+            "until": self.until,
+            "cut_off_id": self.cut_off.cut_off_id,
+            "zone": self.zone_name,
+            "by": list(self.by),
+        }
+
+    async def total(self, connection: Connection) -> dict[str, Said]:
+        """What a row of everything says, under its name; nothing where a report has no such row."""
+        if self.report.more:
+            return {}
+        totals = Totals(self.report)
+        given = replace(self, by=())._given() | {"after": None, "most": 1}
+        totals.add(await list_groups(connection, self.report.query, **given))
+        return {"total": totals.said()[0]}
+
+    async def page(
+        self, connection: Connection, most: int, after: Sequence[str] | None = None
+    ) -> tuple[list[Said], list[str] | None]:
+        """So many groups after a place, and the place of the last where more follow."""
+        given = self._given() | {"after": after, "most": most + 1}
+        rows = await list_groups(connection, self.report.query, **given)
+        shown = rows[:most]
+        said = await asyncio.to_thread(lambda: [self.say(row) for row in shown])
+        return said, list(shown[-1]["place"]) if len(rows) > most else None
+
+    def pages(self, connection: Connection) -> AsyncIterator[Sequence[Row]]:
+        """All groups, a page at a time, of one snapshot; needs a transaction."""
+        given = self._given() | {"after": None, "most": None}
+        return read_groups(connection, self.report.query, PAGE_ROWS, **given)
+
+    async def csv(self, connection: Connection, *, raw: bool) -> AsyncGenerator[bytes, None]:
+        """All groups as CSV, whose text is guarded unless it is for programs; in a transaction."""
+        columns = (*self.by, *self.report.more, *self.report.columns)
+        rest = written(self.pages(connection), partial(self._lines, columns, raw))
+        yield write_lines([columns]).encode() + await anext(rest, b"")
+        async for part in rest:
+            yield part
+
+    def _lines(self, columns: Sequence[str], raw: bool, page: Sequence[Row]) -> Iterable[str]:
+        values = (self.say(row) for row in page)
+        yield write_lines([_cell(said[name], raw) for name in columns] for said in values)
+
+
+def _cell(value: Any, raw: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value if raw else guard(value)
+    return Digits(plain_value(value))

@@ -1,0 +1,97 @@
+-- name: sum_usage
+-- Requests and tokens as known at a cut-off, and how many requests lack what, of one customer or entity or (NULL) all
+-- that may be seen, by dimensions (columns of the key; `customer` is its id, or what it calls itself in brackets) before
+-- and behind a step in time (a local day by its date, as if of UTC); groups in order, those after a place. usage_delta and usage_mark (customer_id, window_start).
+WITH sums AS MATERIALIZED (
+  SELECT d.usage_key_id,
+         CASE :step::text WHEN 'window' THEN d.window_start
+                          WHEN 'hour' THEN date_trunc('hour', d.window_start, :zone)
+                          WHEN 'day' THEN date_trunc('day', d.window_start AT TIME ZONE :zone) AT TIME ZONE 'UTC'
+          END AS step,
+         sum(d.requests) AS requests, sum(d.uncached) AS uncached,
+         sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
+         sum(d.visible) AS visible, sum(d.reasoning) AS reasoning,
+         sum(d.estimated) AS estimated, sum(d.incomplete) AS incomplete,
+         sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown
+    FROM (SELECT customer_id, usage_key_id, window_start, requests, uncached, cache_read, cache_write, visible, reasoning,
+                 0 AS estimated, 0 AS incomplete, 0 AS input_unknown, 0 AS output_unknown
+            FROM usage_delta
+           WHERE window_start >= :since AND window_start < :until AND batch_seq <= :batch_seq
+             AND (:customer_id::text IS NULL OR customer_id = :customer_id)
+          UNION ALL
+          SELECT customer_id, usage_key_id, window_start, 0, 0, 0, 0, 0, 0,
+                 estimated, incomplete, input_unknown, output_unknown
+            FROM usage_mark
+           WHERE window_start >= :since AND window_start < :until AND batch_seq <= :batch_seq
+             AND (:customer_id::text IS NULL OR customer_id = :customer_id)) d
+   WHERE d.customer_id IS NOT NULL OR NOT :known::boolean
+   GROUP BY 1, 2
+), keys AS MATERIALIZED (
+  SELECT k.usage_key_id,
+         ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS before,
+         ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS behind
+    FROM usage_key k
+   CROSS JOIN LATERAL (SELECT to_jsonb(k) || jsonb_build_object(
+                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')')) AS said OFFSET 0) j
+   WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums) AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
+), grouped AS (
+  SELECT k.before, s.step, k.behind, sum(s.requests) AS requests, sum(s.uncached) AS uncached,
+         sum(s.cache_read) AS cache_read, sum(s.cache_write) AS cache_write,
+         sum(s.visible) AS visible, sum(s.reasoning) AS reasoning,
+         sum(s.estimated) AS estimated, sum(s.incomplete) AS incomplete,
+         sum(s.input_unknown) AS input_unknown, sum(s.output_unknown) AS output_unknown
+    FROM sums s JOIN keys k USING (usage_key_id) GROUP BY k.before, s.step, k.behind
+), placed AS (
+  SELECT g.before || CASE WHEN g.step IS NULL THEN '{}'::text[]
+                          ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END || g.behind AS place,
+         g.requests, g.uncached, g.cache_read, g.cache_write, g.visible, g.reasoning,
+         g.estimated, g.incomplete, g.input_unknown, g.output_unknown
+    FROM grouped g
+)
+SELECT p.* FROM placed p
+ WHERE :after::text[] IS NULL OR p.place COLLATE "C" > :after::text[]
+ ORDER BY p.place COLLATE "C" LIMIT :most;
+
+-- name: sum_charges
+-- What usage comes to as known at a cut-off: exact amounts, and the units that wait for a price, of one customer or
+-- entity or (NULL) all that may be seen, by dimensions (as for usage, and `meter`) before and behind a step in time, and
+-- last by currency; groups in order, those after a place. charge (entity_id, window_start), or its primary key.
+WITH latest AS MATERIALIZED (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
+    FROM charge c
+   WHERE c.window_start >= :since AND c.window_start < :until AND c.batch_seq <= :batch_seq
+     AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+     AND (:customer_id::text IS NULL OR c.customer_id = :customer_id)
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+), sums AS MATERIALIZED (
+  SELECT l.usage_key_id, l.meter, l.currency,
+         CASE :step::text WHEN 'window' THEN l.window_start
+                          WHEN 'hour' THEN date_trunc('hour', l.window_start, :zone)
+                          WHEN 'day' THEN date_trunc('day', l.window_start AT TIME ZONE :zone) AT TIME ZONE 'UTC'
+          END AS step,
+         sum(l.amount) AS amount, coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS quantity,
+         coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_quantity
+    FROM latest l GROUP BY 1, 2, 3, 4
+  HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
+), keys AS MATERIALIZED (
+  SELECT m.usage_key_id, m.meter,
+         ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS before,
+         ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS behind
+    FROM (SELECT DISTINCT usage_key_id, meter FROM sums) m JOIN usage_key k USING (usage_key_id)
+   CROSS JOIN LATERAL (SELECT to_jsonb(k) || jsonb_build_object(
+                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')'), 'meter', m.meter) AS said
+                       OFFSET 0) j
+), grouped AS (
+  SELECT k.before, s.step, k.behind, s.currency, sum(s.amount) AS amount, sum(s.quantity) AS quantity,
+         sum(s.unpriced_quantity) AS unpriced_quantity
+    FROM sums s JOIN keys k USING (usage_key_id, meter) GROUP BY k.before, s.step, k.behind, s.currency
+), placed AS (
+  SELECT g.before || CASE WHEN g.step IS NULL THEN '{}'::text[]
+                          ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
+                  || g.behind || coalesce(g.currency, '') AS place,
+         g.amount, g.quantity, g.unpriced_quantity
+    FROM grouped g
+)
+SELECT p.* FROM placed p
+ WHERE :after::text[] IS NULL OR p.place COLLATE "C" > :after::text[]
+ ORDER BY p.place COLLATE "C" LIMIT :most;
