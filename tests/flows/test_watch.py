@@ -130,6 +130,25 @@ async def test_what_arrived_is_summed_once_whatever_was_open_when_it_was_summed(
     assert await same_as_reading_all(worker) == []
 
 
+async def test_a_body_of_several_sources_is_heard_from_each_of_them(worker: Connection) -> None:
+    await open_books(worker)
+    body = keyed(
+        attempt("a1") | {"source": "/one"},
+        attempt("b1", customer_id="stranger") | {"source": "/two"},
+        attempt("b2", tokens=-5) | {"source": "/two"},
+        attempt("b3") | {"source": "/two"},
+        attempt("a1") | {"source": "/one"},
+        attempt("c1") | {"source": ""},
+    )
+    await Gate(worker).outcomes(body)
+    became = {"received": 6, "counted": 2, "duplicate": 1, "quarantined": 2, "suspense": 1}
+    assert await fates(worker) == became
+    _, one, two = await operations.list_source_states(worker)
+    shown = ("source", "received", "counted", "duplicate", "quarantined", "suspense")
+    assert [one[name] for name in shown] == ["/one", 2, 1, 1, 0, 0]
+    assert [two[name] for name in shown] == ["/two", 3, 1, 0, 1, 1]
+
+
 async def test_two_processes_do_not_sum_the_same_receipts(
     worker: Connection, database: Database
 ) -> None:

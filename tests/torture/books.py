@@ -84,8 +84,8 @@ async def receipts_of(url: str, sent: Sequence[Sent]) -> list[str]:
 
 
 RECEIPTS = """
-SELECT split_part(position, '/', 2)::int, split_part(position, '/', 3)::int, received
-  FROM receipt WHERE transport = 'kafka'
+SELECT split_part(position, '/', 2)::int, split_part(position, '/', 3)::int, sum(received)::int
+  FROM receipt WHERE transport = 'kafka' GROUP BY 1, 2, batch_seq
 """
 
 

@@ -1,9 +1,10 @@
-"""Turns the fates of a call's rows into receipts and outcomes, a record each.
+"""Turns the fates of a call's rows into outcomes, a record each, and receipts, one a source of it.
 
-Invariant: the fates of a record add up to what it brought.
+Invariant: the fates of a record add up to what it brought, and so do those of its receipts.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,8 @@ RECEIPT_COLUMNS = (
     *("batch_seq", "ordinal_from", "source_id", "lane", "transport", "position", "actor"),
     *("received_at", "received", *(str(fate) for fate in Fate)),
 )
+
+_FATES = {outcome: fate for fate, outcome in OUTCOMES.items()}
 
 
 def outcomes(
@@ -54,27 +57,53 @@ def receipt_rows(
     return [
         (
             outcome.batch_seq,
-            outcome.ordinal_from,
+            ordinal_from,
             source.source_id if (source := directory.sources.get(name)) else None,
             *(record.lane, record.transport, record.position, record.actor, now),
-            outcome.received,
-            *outcome.tally,
+            received,
+            *tally,
         )
-        for record, outcome, name in zip(prepared.records, found, sources, strict=True)
+        for record, outcome, names in zip(prepared.records, found, sources, strict=True)
         # An item that is replayed was received, and counted as received, before.
         if record.replay_of is None or record.replay_of.whole
+        for name, ordinal_from, received, tally in _by_source(prepared, outcome, names)
     ]
 
 
-def _record_sources(prepared: Prepared) -> list[str]:
-    """The source of each record: its header's, or the one that all its events name."""
+def _record_sources(prepared: Prepared) -> list[set[str]]:
+    """The sources of each record: its header's, or those that its events name."""
     seen: list[set[str]] = [set() for _ in prepared.records]
     for source, record in senders(prepared, decoded=True):
         seen[record].add(source)
     return [
-        record.header.source if record.header else names.pop() if len(names) == 1 else ""
+        {record.header.source} if record.header else names
         for record, names in zip(prepared.records, seen, strict=True)
     ]
+
+
+def _by_source(
+    prepared: Prepared, outcome: RecordOutcome, names: set[str]
+) -> Iterator[tuple[str, int, int, Iterable[int]]]:
+    """(source, first ordinal, items, tally) of each source of a record; "" is what named none."""
+    first = outcome.ordinal_from
+    if len(names) < 2:
+        yield next(iter(names), ""), first, outcome.received, outcome.tally
+        return
+    named: dict[int, str] = {}
+    for frame in prepared.decoded.values():
+        rows, sources = frame["row"].to_list(), frame["source"].to_list()
+        named |= dict(zip(rows, sources, strict=True))
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row in range(first, first + outcome.received):
+        refused = prepared.rejects.get(row)
+        rows_of[refused.source if refused else named.get(row, "")].append(row)
+    for name, rows in rows_of.items():
+        fates = {
+            row: _FATES[one.outcome]
+            for row in rows
+            if (one := outcome.exceptions.get(row - first)) is not None
+        }
+        yield name, rows[0], len(rows), count_fates(len(rows), fates)
 
 
 def _item(
