@@ -67,7 +67,9 @@ def list_as_tuple(value: Any) -> Any:
 def _decimal(value: Any) -> Any:
     if isinstance(value, Decimal):
         return _finite(value)
-    if not isinstance(value, str) or len(value) > DECIMAL_CHARS_MAX or "_" in value:
+    # Digits of other scripts are digits to Python, and to nobody who checks an invoice.
+    plain = isinstance(value, str) and value.isascii() and "_" not in value
+    if not plain or len(value) > DECIMAL_CHARS_MAX:
         raise problem('send a decimal as text, like "0.00125"')
     try:
         return _finite(Decimal(value))

@@ -15,6 +15,7 @@ from ledger.flows.reference.enter import (
     enter_pue,
     enter_rate_card,
     enter_subscription,
+    enter_tariff,
 )
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
@@ -29,6 +30,7 @@ from ledger.wire.inputs import (
     NewPue,
     NewRateCard,
     NewSubscription,
+    NewTariff,
     read_input,
 )
 from tests.flows.slow_facts import (
@@ -66,6 +68,24 @@ async def open_prices(connection: Connection) -> list[tuple[str, str, str]]:
              FROM rate_card_price WHERE upper_inf(recorded) ORDER BY valid"""
     )
     return [(row["amount"], f"{row['since']}", f"{row['until']}") for row in rows]
+
+
+@pytest.mark.parametrize("code", ["BTC", "HRK", "XXX"])
+async def test_a_currency_that_is_none_today_is_refused_before_anything_is_in_it(
+    worker: Connection, code: str
+) -> None:
+    await enter_parties(worker)
+    await enter_site(worker)
+    tariff = {"tariff_id": "spot", "facility_id": "site", "name": "Spot"}
+    every = [
+        enter_entity(worker, read_input(NewEntity, ENTITY | {"currency": code}), AUTHOR),
+        enter_rate_card(worker, read_input(NewRateCard, CARD | {"currency": code}), AUTHOR),
+        enter_asset(worker, read_input(NewAsset, ASSET | {"currency": code}), AUTHOR),
+        enter_tariff(worker, read_input(NewTariff, tariff | {"currency": code}), AUTHOR),
+    ]
+    for entering in every:
+        with pytest.raises(InvalidInputError, match=f"'{code}' is not a currency"):
+            await entering
 
 
 async def test_every_write_keeps_who_why_and_the_request(worker: Connection) -> None:

@@ -45,6 +45,7 @@ LEASED = ASSET | {"terms": "lease", "gpu_hour_rate": "2"}
     [
         (NewPrice, PRICE, {"amount": 5.0}, "amount: found 5.0; send a decimal as text"),
         (NewPrice, PRICE, {"amount": "-1"}, "amount: found '-1'; send 0 or more"),
+        (NewPrice, PRICE, {"amount": "٣"}, "amount: found '٣'; send a decimal as text"),
         (NewPrice, PRICE, {"amount": "NaN"}, "amount: found 'NaN'; send a finite decimal"),
         (NewPrice, PRICE, {"amount": "0.1234567"}, "one token must have at most 12"),
         (NewPrice, PRICE, {"per": 500}, "per: found 500; send a power of ten"),

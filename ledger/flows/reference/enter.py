@@ -13,7 +13,7 @@ import asyncpg
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.domain.money import plain
+from ledger.domain.money import check_currency, plain
 from ledger.domain.pricing.models import load_price
 from ledger.flows.reference.enter_checks import (
     check_apart,
@@ -89,6 +89,7 @@ async def enter_asset(
 
     Refused where deployments would be left without GPUs.
     """
+    check_currency(new.currency)
     async with writing(connection):
         await _enter_dated(connection, cost_inputs.ASSETS, new, author, replace)
         await check_capacity(connection, new.asset_id, new)
@@ -97,6 +98,7 @@ async def enter_asset(
 
 async def enter_tariff(connection: Connection, new: NewTariff, author: Author) -> str:
     """Record a contract for electricity; returns its id."""
+    check_currency(new.currency)
     values = new.model_dump()
     async with writing(connection):
         known = await cost_inputs.find_tariff(connection, new.tariff_id)
@@ -156,6 +158,7 @@ async def enter_deployment(
 
 async def enter_rate_card(connection: Connection, new: NewRateCard, author: Author) -> str:
     """Record a rate card with the prices it comes with; returns its id."""
+    check_currency(new.currency)
     values = new.model_dump(exclude={"prices"})
     async with writing(connection):
         known = await prices.find_rate_card(connection, new.rate_card_id)

@@ -8,6 +8,7 @@ import asyncpg
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, NotFoundError
+from ledger.domain.money import check_currency
 from ledger.domain.period import midnight
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store import parties
@@ -25,6 +26,7 @@ Insert = Callable[..., Awaitable[None]]
 
 async def enter_entity(connection: Connection, new: NewEntity, author: Author) -> str:
     """Record a legal entity; returns its id."""
+    check_currency(new.currency)
     values = new.model_dump()
     values["invoice_prefix"] = new.invoice_prefix or new.entity_id.upper()
     async with writing(connection):
