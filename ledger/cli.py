@@ -5,6 +5,7 @@ A GPU host installs neither database driver nor web server, and `collect` and `p
 
 import io
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -69,12 +70,25 @@ class CalledWrong(Refused):
     exit_code = 2
 
 
+class Stopped(Refused):
+    """A command that was stopped by Ctrl-C, with the exit status that shells know it by."""
+
+    exit_code = 128 + signal.SIGINT
+
+
 def one_line(text: str) -> str:
-    """The text in one line of at most 400 characters, with its end kept."""
-    line = " ".join(text.split())
+    """The text in one line of at most 400 characters, with its end kept.
+
+    What is no sign to print is written out: what others named may steer no terminal.
+    """
+    line = "".join(map(_printed, " ".join(text.split())))
     if len(line) <= CHARS_MAX:
         return line
     return f"{line[: CHARS_MAX - END_KEPT - 3]} … {line[-END_KEPT:]}"
+
+
+def _printed(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
 
 
 class CommandTable(click.Group):
@@ -109,6 +123,8 @@ class CommandTable(click.Group):
             raise _usage_refused(error) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt as error:
+            raise Stopped("Stopped. What was not finished is undone; run it again.") from error
         except BrokenPipeError as error:
             # Who reads what we print has seen enough.
             explained = _refused(error)

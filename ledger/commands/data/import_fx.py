@@ -11,7 +11,7 @@ from ledger.commands.data.show import json_option
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.reference.enter import enter_fx_rates
-from ledger.wire.inputs import FxRate, NewFxRates
+from ledger.wire.inputs import FxRate, NewFxRates, read_input
 
 # What publishers write where a currency was not quoted that day, in small letters.
 NOT_QUOTED = frozenset({"n/a", "na", "nd", "nan", "null", "-", ".", ""})
@@ -56,7 +56,7 @@ def fx(
     rates = tuple(rate for _, rate in models if isinstance(rate, FxRate))
     written = 0
     if rates:
-        new = NewFxRates(rates=rates)
+        new = read_input(NewFxRates, {"rates": rates})
         written = database.run(lambda c: enter_fx_rates(c, new, author, replace=replace))
     skipped = len(rows) - len(quoted)
     entered = {"FX rate": written}

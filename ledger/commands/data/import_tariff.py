@@ -69,7 +69,7 @@ def tariff(
     named = [name for name in (shape.time, shape.end, shape.price) if name is not None]
     check_columns(file, list(rows[0].cells), named)
     series = price_series(rows, shape)
-    prices = NewTariffPrices(tariff_id=tariff_id, prices=series.periods)
+    prices = read_input(NewTariffPrices, {"tariff_id": tariff_id, "prices": series.periods})
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
     author = author_of(reason or f"import of {file.name}")
     written = database.run(
