@@ -4,8 +4,10 @@ Nobody shares a pool whom another could keep waiting: finding the caller, taking
 flows, reading, and telling how it is, each have their own.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +28,7 @@ from ledger.flows.metering.limits import IngestLimits, limits_of
 from ledger.settings import Settings
 from ledger.store.connect import WRITING, open_pool
 from ledger.store.identity import find_identity_secret
+from ledger.store.passing import passes_by_itself
 
 # However large a body may be, there is room for several.
 BODIES_MIN = 4
@@ -33,6 +36,10 @@ BODIES_MIN = 4
 KEYS = 4
 # How long a request waits for a connection before it is told to come again.
 WAIT_S = 10
+# A database that is started again takes a few seconds, or as long as its recovery does.
+STARTS_MAX, START_AGAIN_S = 60, 1
+log = logging.getLogger(__name__)
+
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
@@ -68,7 +75,10 @@ def state_of(request: Request[Any, Any, Any]) -> State:
 
 
 def lifespan_of(settings: Settings, apart: Path | None) -> Any:
-    """Opens the pools when the app starts and closes them when it ends."""
+    """Opens the pools when the app starts and closes them when it ends.
+
+    A database that went away since it was found has STARTS_MAX tries to come back.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -77,39 +87,55 @@ def lifespan_of(settings: Settings, apart: Path | None) -> Any:
                 "The database URLs are not set.",
                 "Set TOKENLEDGER_WORKER_URL and TOKENLEDGER_API_URL.",
             )
-        limits = limits_of(settings)
-        async with (
-            open_pool(settings.worker_url, application="tokenledger-api-worker") as worker,
-            open_pool(settings.worker_url, size=KEYS, application="tokenledger-api-keys") as keys,
-            open_pool(
-                settings.worker_url, size=KEYS, application="tokenledger-api-sender-keys"
-            ) as sender_keys,
-            open_pool(settings.api_url, size=1, application="tokenledger-api-health") as asking,
-            open_pool(
-                settings.worker_url,
-                size=BATCHES_MAX,
-                application="tokenledger-api-ingest",
-                settings=WRITING,
-            ) as writers,
-            open_pool(settings.api_url, application="tokenledger-api") as api,
-        ):
-            intake = Intake(writers, DirectoryCache(), limits)
-            room = Room(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max))
-            async with worker.acquire() as connection:
-                secret = await find_identity_secret(connection)
-            app.state.ledger = State(
-                worker,
-                api,
-                keys,
-                sender_keys,
-                limits,
-                intake,
-                room,
-                quotas_of(settings),
-                Health(asking),
-                secret,
-                Apart(apart) if apart is not None else None,
+        urls = settings.worker_url, settings.api_url
+        async with AsyncExitStack() as stack:
+            app.state.ledger = await _reached(
+                lambda: stack.enter_async_context(_opened(*urls, settings, apart))
             )
             yield
 
     return lifespan
+
+
+async def _reached(opening: Callable[[], Awaitable[State]]) -> State:
+    for _ in range(STARTS_MAX - 1):
+        try:
+            return await opening()
+        except Exception as error:
+            if not passes_by_itself(error):
+                raise
+            log.warning("the database does not answer, it is asked again in %s s", START_AGAIN_S)
+            await asyncio.sleep(START_AGAIN_S)
+    return await opening()
+
+
+@asynccontextmanager
+async def _opened(
+    worker_url: str, api_url: str, settings: Settings, apart: Path | None
+) -> AsyncIterator[State]:
+    async with (
+        open_pool(worker_url, application="tokenledger-api-worker") as worker,
+        open_pool(worker_url, size=KEYS, application="tokenledger-api-keys") as keys,
+        open_pool(worker_url, size=KEYS, application="tokenledger-api-sender-keys") as sender_keys,
+        open_pool(api_url, size=1, application="tokenledger-api-health") as asking,
+        open_pool(
+            worker_url, size=BATCHES_MAX, application="tokenledger-api-ingest", settings=WRITING
+        ) as writers,
+        open_pool(api_url, application="tokenledger-api") as api,
+    ):
+        limits = limits_of(settings)
+        async with worker.acquire() as connection:
+            secret = await find_identity_secret(connection)
+        yield State(
+            worker,
+            api,
+            keys,
+            sender_keys,
+            limits,
+            Intake(writers, DirectoryCache(), limits),
+            Room(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max)),
+            quotas_of(settings),
+            Health(asking),
+            secret,
+            Apart(apart) if apart is not None else None,
+        )

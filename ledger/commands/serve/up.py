@@ -56,17 +56,23 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
             watch(urls.worker, frozen_s=settings.frozen_seconds),
             report_process(serving, settles=True) as apart,
         ):
-            asyncio.run(serve(serving, listening, apart))
+            started = asyncio.run(serve(serving, listening, apart))
+    if not started:
+        raise UnavailableError(
+            f"The database in {settings.data_dir} did not answer for as long as it was asked.",
+            "Look at its log in postgres/, then run it again.",
+        )
     click.echo("Stopped.", err=True)
 
 
-async def serve(settings: Settings, listening: socket.socket, apart: Path) -> None:
-    """Serve the API on a socket until SIGINT or SIGTERM."""
+async def serve(settings: Settings, listening: socket.socket, apart: Path) -> bool:
+    """Serve the API on a socket until SIGINT or SIGTERM; whether it came to that."""
     server = Server(server_config(create_app(settings, apart=apart), settings, log_config=None))
     host, port = listening.getsockname()[:2]
     with server.capture_signals():
         click.echo(f"Serving http://{host}:{port} from {settings.data_dir}. Stop with Ctrl-C.")
         await server.serve(sockets=[listening])
+    return server.started
 
 
 @contextmanager

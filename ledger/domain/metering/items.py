@@ -96,7 +96,7 @@ def split_records(records: Iterable[Record], *, body_bytes_max: int) -> Items:
             batches[n], own = own, _span([(0, 0)] * own.count)
         wrong = own if isinstance(own, Reject) else _wrong_count(record, own)
         if wrong is not None:
-            rejects[first] = wrong
+            rejects[first] = _placed(wrong, record)
             batches.pop(n, None)
             own = _span([whole])
         assert not isinstance(own, Reject)
@@ -190,6 +190,13 @@ def _lines(octets: Octets, words: Words, whole: tuple[int, int]) -> Spans:
 def _too_many(source: str) -> Reject:
     detail = f"body: found more than {ITEMS_MAX} items; send at most as many"
     return Reject(Reason.TOO_MANY_ITEMS, detail, None, source)
+
+
+def _placed(wrong: Reject, record: Record) -> Reject:
+    """Names where a record stands in its topic: what is not kept in full is fetched there."""
+    if record.transport != "kafka":
+        return wrong
+    return replace(wrong, detail=f"{wrong.detail} (in Kafka: {record.position})")
 
 
 def _wrong_count(record: Record, items: Spans) -> Reject | None:

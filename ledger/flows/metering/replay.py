@@ -126,7 +126,7 @@ def _record(item: Quarantined, actor: str) -> Record:
     if item.raw is None or item.truncated or item.reason in _HEADERLESS:
         raise ConflictError(
             f"{name} ({item.reason}) cannot be replayed: its bytes are not kept in full.",
-            "Have it sent again by its producer.",
+            "Have it sent again by its producer, or fetch it from where its detail says it stands.",
         )
     whole = item.sent_as is not None
     again = Record(
