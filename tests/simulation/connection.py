@@ -305,14 +305,8 @@ class SimulatedConnection:
         for n, key in enumerate(zip(source_ids, event_ids, strict=True), 1):
             if key in seen:
                 digest, batch_seq, ordinal = seen[key]
-                found.append(
-                    {
-                        "n": n,
-                        "digest": UUID(bytes=digest),
-                        "batch_seq": batch_seq,
-                        "ordinal": ordinal,
-                    }
-                )
+                taken = {"digest": UUID(bytes=digest), "batch_seq": batch_seq, "ordinal": ordinal}
+                found.append({"n": n, "owner": None, **taken})
         return found
 
     def _writing(self) -> Transaction:

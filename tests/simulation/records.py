@@ -138,7 +138,7 @@ class Filtered(Attempt):
     async def claim(self, connection: Any) -> int:
         """Take what is new."""
         named = [
-            (row, source, name, blake2b(name.encode(), digest_size=16).digest())
+            (row, source, name, blake2b(name.encode(), digest_size=16).digest(), None)
             for row, (source, name) in enumerate(self.ids)
         ]
         keyed = pl.DataFrame(named, schema=KEYED_SCHEMA, orient="row")
