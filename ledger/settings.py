@@ -5,8 +5,9 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, Field, SecretStr, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -87,6 +88,15 @@ class Settings(BaseSettings):
         description="first moment of an event's times; what lies before goes to quarantine",
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @field_validator("owner_url", "worker_url", "api_url")
+    @classmethod
+    def _check_address(cls, url: str | None) -> str | None:
+        try:
+            urlsplit(url or "").port  # noqa: B018  # what is no number is refused as it is read
+        except ValueError:
+            raise ValueError("no address; write postgresql://host:port/name") from None
+        return url
 
     @model_validator(mode="after")
     def _keep_secrets(self) -> Self:

@@ -98,6 +98,17 @@ raise RuntimeError(f"{{settings!r}} {{settings.owner_url}}")
     assert CANARY not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("rest", ["@[::1/books", "@host:port/books", "@host:99999/books"])
+def test_an_address_that_is_none_is_refused_in_one_line(rest: str, tmp_path: Path) -> None:
+    environment = {"TOKENLEDGER_WORKER_URL": f"postgresql://me:{CANARY}{rest}"}
+    environment |= {"HOME": str(tmp_path), "TOKENLEDGER_LOG_LEVEL": "DEBUG"}
+    result = CliRunner().invoke(cli, ["status"], env=environment)
+    assert result.exit_code != 0
+    assert len(result.output.splitlines()) == 1, result.output
+    assert "TOKENLEDGER_WORKER_URL is wrong" in result.output
+    assert CANARY not in result.output
+
+
 def test_settings_hide_what_they_were_given() -> None:
     settings = Settings(worker_url=AWAY)
     assert CANARY not in repr(settings) + str(settings)
