@@ -8,10 +8,9 @@ from litestar import Request
 
 from ledger.api.parameters import check_parameters
 from ledger.api.problems import TooManyFailuresError, UnauthenticatedError
-from ledger.api.state import WAIT_S, state_of
+from ledger.api.state import state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ForbiddenError
-from ledger.flows.reference.keys import authenticate
 
 PUBLIC = frozenset({"public"})
 ADMIN = frozenset({"admin"})
@@ -94,13 +93,8 @@ async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
     if scheme.lower() != "bearer" or not text:
         raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")
     state, address = state_of(request), request.client.host if request.client else ""
-    sends = request.route_handler.opt.get("roles") is SENDERS
-    keys = state.sender_keys if sends else state.keys
-    async with (
-        state.failures.turn(address, text),
-        keys.acquire(timeout=WAIT_S) as connection,
-    ):
-        key = await authenticate(connection, text.strip())
+    async with state.failures.turn(address, text):
+        key = await state.keys.find(text.strip())
     if key is None:
         if state.failures.failed(address):
             raise TooManyFailuresError("Too many keys from here are none.", "Send one that is.")

@@ -67,6 +67,7 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
         encoding=encoding,
     )
     outcome = await state_of(request).intake.store(record)
+    await state_of(request).pace.turn()
     return _shown(outcome, str(request.scope.get("request_id", "")))
 
 
@@ -87,8 +88,8 @@ async def _permission(request: Request[Any, Any, Any]) -> Permission | None:
     customers = frozenset(caller.customers)
     if caller.entity_id is None:
         return None if sources is None else Permission(sources, customers)
-    async with state.keys.acquire(timeout=WAIT_S) as connection:
-        directory = await state.intake.directory.read(connection)
+    async with state.keys.pool.acquire(timeout=WAIT_S) as connection:
+        directory = await state.directory.read(connection)
     reach = directory.reach_of(caller.entity_id)
     own = customers & reach.customers if customers else reach.customers
     scope = f"{caller.entity_id}/{','.join(sorted(customers))}"

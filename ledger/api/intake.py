@@ -1,5 +1,8 @@
 """Bodies on their way into the books: those that wait together are stored together.
 
+It has a loop of its own in a thread: what a batch asks of frames is done in many small pieces, and
+whoever else the server answers would wait at each of them.
+
 Invariant: what becomes of a body does not depend on whom it was stored with; a batch that cannot be
 stored is tried again body by body.
 """
@@ -7,12 +10,15 @@ stored is tried again body by body.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
 
 from ledger import clock, metrics
+from ledger.api.own_loop import beside, own_loop
 from ledger.domain.metering.lines import ITEMS_MAX
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.record import Record, RecordOutcome
@@ -20,6 +26,7 @@ from ledger.flows.metering.aside import is_of_content, refused_whole
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import prepare_records, store_prepared
 from ledger.flows.metering.limits import IngestLimits
+from ledger.store.connect import WRITING, open_pool
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ITEMS_MAX = ITEMS_MAX
@@ -30,29 +37,38 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     record: Record
-    outcome: "asyncio.Future[RecordOutcome]"
+    outcome: "Future[RecordOutcome]"
 
 
 @dataclass(slots=True)
 class Intake:
-    """One per process."""
+    """One per process; `loop` is where it works and where `pool` was opened."""
 
     pool: "asyncpg.Pool[asyncpg.Record]"
     directory: DirectoryCache
     limits: IngestLimits
+    loop: asyncio.AbstractEventLoop
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def store(self, record: Record) -> RecordOutcome:
-        """What became of a body; raises what `ingest` raises."""
-        one = _Waiting(record, asyncio.get_running_loop().create_future())
+        """What became of a body; raises what `ingest` raises. Any loop may ask."""
+        one = _Waiting(record, Future())
+        self.loop.call_soon_threadsafe(self._come, one)
+        return await asyncio.wrap_future(one.outcome)
+
+    def _come(self, one: _Waiting) -> None:
         self._waiting.append(one)
         if len(self._running) < BATCHES_MAX:
             task = asyncio.create_task(self._work())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await one.outcome
+
+    async def end(self) -> None:
+        """Wait until what came is stored; of its own loop."""
+        while self._running:
+            await asyncio.wait(self._running)
 
     async def _work(self) -> None:
         while self._waiting:
@@ -71,9 +87,13 @@ class Intake:
         batch: list[_Waiting] = []
         size = items = 0
         while self._waiting and size < BATCH_BYTES_MAX and items < BATCH_ITEMS_MAX:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1].record.body)
-            items += batch[-1].record.items_guessed()
+            one = self._waiting.popleft()
+            # Who gave up before is passed over; from here on nobody can.
+            if not one.outcome.set_running_or_notify_cancel():
+                continue
+            batch.append(one)
+            size += len(one.record.body)
+            items += one.record.items_guessed()
         return batch
 
     async def _prepare(self, batch: Sequence[_Waiting]) -> Prepared:
@@ -89,8 +109,7 @@ class Intake:
             )
         metrics.count_outcomes(outcomes, "http")
         for one, outcome in zip(batch, outcomes, strict=True):
-            if not one.outcome.done():
-                one.outcome.set_result(outcome)
+            one.outcome.set_result(outcome)
 
     async def _store_each(self, batch: Sequence[_Waiting], error: Exception) -> None:
         if not is_of_content(error):
@@ -119,3 +138,20 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for one in batch:
         if not one.outcome.done():
             one.outcome.set_exception(error)
+
+
+@asynccontextmanager
+async def open_intake(url: str, limits: IngestLimits) -> AsyncIterator[Intake]:
+    """An intake with a loop and connections of its own; it ends when what it took is stored."""
+    opened = AsyncExitStack()
+    writers = open_pool(
+        url, size=BATCHES_MAX, application="tokenledger-api-ingest", settings=WRITING
+    )
+    with own_loop("intake") as loop:
+        pool = await beside(loop, opened.enter_async_context(writers))
+        intake = Intake(pool, DirectoryCache(), limits, loop)
+        try:
+            yield intake
+        finally:
+            await beside(loop, intake.end())
+            await beside(loop, opened.aclose())

@@ -1,11 +1,14 @@
 """How handlers reach the database: reads as the caller, writes as the worker, safe to repeat."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from hashlib import blake2b
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
 from litestar import Request, Response
 
 from ledger.api.access import author_of, caller_of
@@ -29,6 +32,7 @@ Work = Callable[[Connection, Author], Awaitable[Any]]
 Seal = Callable[[Any], Awaitable[None]]
 LongWork = Callable[[Connection, Author, Seal], Awaitable[Any]]
 KEY_MAX = 200
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -36,13 +40,25 @@ async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
     """A read-only transaction in which row-level security knows who asks."""
     caller = caller_of(request)
     state = state_of(request)
-    async with (
-        state.api.acquire(timeout=WAIT_S) as connection,
-        connection.transaction(readonly=True),
-    ):
+    session = AsyncExitStack()
+    try:
+        connection = await session.enter_async_context(state.api.acquire(timeout=WAIT_S))
+        await session.enter_async_context(connection.transaction(readonly=True))
         identity = Identity(caller.role, caller.customer_id, caller.entity_id)
         await say_who_asks(connection, identity, secret=state.identity_secret)
         yield connection
+    finally:
+        # Nothing that was read hangs on how the transaction ends: no answer waits for that.
+        ending = asyncio.create_task(_end(session))
+        state.ending.add(ending)
+        ending.add_done_callback(state.ending.discard)
+
+
+async def _end(session: AsyncExitStack) -> None:
+    try:
+        await session.aclose()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        log.debug("a connection was lost after it was read from", exc_info=True)
 
 
 @asynccontextmanager

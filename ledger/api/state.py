@@ -19,21 +19,21 @@ from ledger.api.apart import Apart
 from ledger.api.arriving import HELD_BYTES_MAX, Room
 from ledger.api.failures import Failures
 from ledger.api.health import Health
-from ledger.api.intake import BATCHES_MAX, Intake
+from ledger.api.intake import Intake, open_intake
+from ledger.api.key_finder import LOOK_UPS_MAX, KeyFinder
+from ledger.api.pace import Pace
 from ledger.api.quota import Quotas, quotas_of
 from ledger.api.streaming import Streams
 from ledger.domain.errors import MissingInputError
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.limits import IngestLimits, limits_of
 from ledger.settings import Settings
-from ledger.store.connect import WRITING, open_pool
+from ledger.store.connect import open_pool
 from ledger.store.identity import find_identity_secret
 from ledger.store.passing import passes_by_itself
 
 # However large a body may be, there is room for several.
 BODIES_MIN = 4
-# Requests look their callers up by primary key, one after another.
-KEYS = 4
 # How long a request waits for a connection before it is told to come again.
 WAIT_S = 10
 # A database that is started again takes a few seconds, or as long as its recovery does.
@@ -47,15 +47,16 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 class State:
     """`worker` runs flows, `api` reads under row-level security.
 
-    `keys` finds callers, and `sender_keys` those of events: many senders wait for one another, and
-    nobody else for them. `intake` takes events, `room` is what bodies may hold, `quotas` what a key
-    may ask for, `identity_secret` signs who asks, and `streams` are the answers on their way.
+    `keys` finds callers, `intake` takes events, a few of whose senders go on at a time by `pace`,
+    `room` is what bodies may hold, `quotas` what a key may ask for, `identity_secret` signs who
+    asks, and `streams` are the answers on their way. `directory` is for who does not store:
+    `intake`, which works in another thread, has its own. `ending` are reads that were answered, and
+    whose transactions are being ended.
     """
 
     worker: Pool
     api: Pool
-    keys: Pool
-    sender_keys: Pool
+    keys: KeyFinder
     limits: IngestLimits
     intake: Intake
     room: Room
@@ -65,6 +66,9 @@ class State:
     apart: Apart | None
     failures: Failures = field(default_factory=Failures)
     streams: Streams = field(default_factory=Streams)
+    ending: set["asyncio.Task[None]"] = field(default_factory=set)
+    pace: Pace = field(default_factory=Pace)
+    directory: DirectoryCache = field(default_factory=DirectoryCache)
 
 
 def state_of(request: Request[Any, Any, Any]) -> State:
@@ -113,26 +117,25 @@ async def _reached(opening: Callable[[], Awaitable[State]]) -> State:
 async def _opened(
     worker_url: str, api_url: str, settings: Settings, apart: Path | None
 ) -> AsyncIterator[State]:
+    limits = limits_of(settings)
+    finding = open_pool(
+        worker_url, size=LOOK_UPS_MAX, application="tokenledger-api-keys", leaves_nothing=True
+    )
     async with (
         open_pool(worker_url, application="tokenledger-api-worker") as worker,
-        open_pool(worker_url, size=KEYS, application="tokenledger-api-keys") as keys,
-        open_pool(worker_url, size=KEYS, application="tokenledger-api-sender-keys") as sender_keys,
+        finding as keys,
         open_pool(api_url, size=1, application="tokenledger-api-health") as asking,
-        open_pool(
-            worker_url, size=BATCHES_MAX, application="tokenledger-api-ingest", settings=WRITING
-        ) as writers,
         open_pool(api_url, application="tokenledger-api") as api,
+        open_intake(worker_url, limits) as intake,
     ):
-        limits = limits_of(settings)
         async with worker.acquire() as connection:
             secret = await find_identity_secret(connection)
         yield State(
             worker,
             api,
-            keys,
-            sender_keys,
+            KeyFinder(keys),
             limits,
-            Intake(writers, DirectoryCache(), limits),
+            intake,
             Room(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max)),
             quotas_of(settings),
             Health(asking),

@@ -48,7 +48,7 @@ async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) 
         released = await release_by_hand(
             connection,
             customer_ref,
-            directory=state.intake.directory,
+            directory=state.directory,
             now=clock.now(),
             author=author,
             seal=lambda count: seal(shown(count)),
@@ -172,7 +172,7 @@ async def resolve(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -
             given.resolution,
             replace(author, reason=given.reason),
             event_id=given.id,
-            directory=state.intake.directory,
+            directory=state.directory,
             now=clock.now(),
             limits=state.limits,
             seal=lambda done: seal(shown(done)),

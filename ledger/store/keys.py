@@ -1,6 +1,6 @@
 """API keys by their hashes, and their revocations."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,10 +39,10 @@ async def insert_api_key(
     await KEYS["insert_api_key"].run(connection, **values, batch_seq=batch_seq)
 
 
-async def find_api_key(connection: Connection, key_id: str) -> ApiKey | None:
-    """A key by its id, revoked or not, or None."""
-    row = await KEYS["find_api_key"].row(connection, key_id=key_id)
-    return _from_row(row) if row is not None else None
+async def find_api_keys(connection: Connection, key_ids: Collection[str]) -> dict[str, ApiKey]:
+    """Those of these ids that are keys, revoked or not."""
+    rows = await KEYS["find_api_keys"].rows(connection, key_ids=list(key_ids))
+    return {row["key_id"]: _from_row(row) for row in rows}
 
 
 async def list_api_keys(connection: Connection) -> list[ApiKey]:

@@ -1,13 +1,14 @@
 """Bodies that wait together are stored together, and fare as if they had come alone."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from ledger import clock
-from ledger.api.intake import Intake
+from ledger.api.intake import Intake, open_intake
 from ledger.domain.metering.fact import Fate, Reason
 from ledger.domain.metering.key import usage_key
 from ledger.domain.metering.record import ItemOutcome, Permission, Record
@@ -16,7 +17,6 @@ from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.replay import replay_quarantine
 from ledger.flows.metering.resolve import KeyCollisionError
-from ledger.store.connect import open_pool
 from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.operations import count_dead_letters
 from ledger.store.queries import Connection
@@ -31,8 +31,8 @@ REASONS = "SELECT reason, count(*) FROM quarantine GROUP BY 1 ORDER BY 1"
 async def intake(database: Database, worker: Connection) -> AsyncIterator[Intake]:
     await open_books(worker)
     await prepare_storage(worker, now=clock.now())
-    async with open_pool(database.worker_url, size=4) as pool:
-        yield Intake(pool, DirectoryCache(), IngestLimits())
+    async with open_intake(database.worker_url, IngestLimits()) as opened:
+        yield opened
 
 
 async def test_each_body_has_its_own_outcome(intake: Intake, worker: Connection) -> None:
@@ -47,6 +47,31 @@ async def test_each_body_has_its_own_outcome(intake: Intake, worker: Connection)
     assert await windows(worker) == await windows_of_facts(worker)
     # Far fewer transactions than bodies: those that waited went in together.
     assert await worker.fetchval("SELECT count(DISTINCT batch_seq) FROM receipt") < 10
+
+
+async def test_one_who_gives_up_takes_nobody_along(intake: Intake, worker: Connection) -> None:
+    storing = [asyncio.create_task(intake.store(keyed(attempt(f"e{n}")))) for n in range(20)]
+    await asyncio.sleep(0)
+    for gone in storing[::2]:
+        gone.cancel()
+    found = await asyncio.gather(*storing[1::2])
+    assert [one.counts[Fate.COUNTED] for one in found] == [1] * 10
+    # Of the others some were taken before they gave up.
+    assert 10 <= (await fates(worker))["counted"] <= 20
+
+
+async def test_what_was_taken_is_stored_when_it_ends(
+    database: Database, worker: Connection
+) -> None:
+    await open_books(worker)
+    await prepare_storage(worker, now=clock.now())
+    async with open_intake(database.worker_url, IngestLimits()) as intake:
+        storing = [asyncio.create_task(intake.store(keyed(attempt(f"e{n}")))) for n in range(20)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*storing)
+    assert "intake" not in {thread.name for thread in threading.enumerate()}
+    assert [one.result().received for one in storing] == [1] * 20
+    assert (await fates(worker))["counted"] == 20
 
 
 async def test_a_body_that_cannot_be_stored_fails_alone(intake: Intake, worker: Connection) -> None:

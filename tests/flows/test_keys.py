@@ -14,8 +14,7 @@ async def test_key_opens_by_its_text_and_only_a_hash_is_kept(worker: Connection)
     await enter_parties(worker)
     new = read_input(NewApiKey, {"role": "customer", "customer_id": "acme"})
     made = await create_api_key(worker, new, AUTHOR)
-    key = await authenticate(worker, made.text)
-    assert key is not None
+    key = (await authenticate(worker, [made.text]))[made.text]
     assert (key.key_id, key.role, key.customer_id) == (made.key_id, "customer", "acme")
     stored = await worker.fetchval("SELECT row_to_json(k)::text FROM api_key k")
     assert made.text.split("_", 2)[2] not in stored
@@ -29,9 +28,12 @@ async def test_wrong_foreign_and_malformed_texts_open_nothing(worker: Connection
     made = await create_api_key(worker, read_input(NewApiKey, {"role": "admin"}), AUTHOR)
     other = await create_api_key(worker, read_input(NewApiKey, {"role": "finance"}), AUTHOR)
     swapped = f"tlk_{other.key_id}_{made.text.split('_', 2)[2]}"
-    for text in ("", "tlk", "tlk__", made.text[:-1], made.text + "é", swapped, f"x{made.text}"):
-        assert await authenticate(worker, text) is None, text
-    assert await authenticate(worker, made.text) is not None
+    none = ["", "tlk", "tlk__", made.text[:-1], made.text + "é", made.text + "\0", swapped]
+    none += [f"x{made.text}", f"tlk_{made.key_id}_", "tlk_\0_x"]
+    for text in none:
+        assert await authenticate(worker, [text]) == {}, text
+    # Nor do they beside one that does, and it opens beside them.
+    assert [*await authenticate(worker, [*none, made.text])] == [made.text]
 
 
 async def test_revoked_key_opens_nothing_and_revoking_again_changes_nothing(
@@ -40,7 +42,7 @@ async def test_revoked_key_opens_nothing_and_revoking_again_changes_nothing(
     made = await create_api_key(worker, read_input(NewApiKey, {"role": "admin"}), AUTHOR)
     await revoke_api_key(worker, made.key_id, AUTHOR)
     await revoke_api_key(worker, made.key_id, AUTHOR)
-    assert await authenticate(worker, made.text) is None
+    assert await authenticate(worker, [made.text]) == {}
     assert await worker.fetchval("SELECT count(*) FROM api_key_revocation") == 1
     with pytest.raises(NotFoundError, match="no API key nobody"):
         await revoke_api_key(worker, "nobody", AUTHOR)

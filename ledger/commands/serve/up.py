@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import uvloop
 
 from ledger import clock
 from ledger.api.app import create_app
@@ -56,7 +57,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
             watch(urls.worker, frozen_s=settings.frozen_seconds),
             report_process(serving, settles=True) as apart,
         ):
-            started = asyncio.run(serve(serving, listening, apart))
+            started = uvloop.run(serve(serving, listening, apart))
     if not started:
         raise UnavailableError(
             f"The database in {settings.data_dir} did not answer for as long as it was asked.",

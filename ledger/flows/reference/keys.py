@@ -7,13 +7,14 @@ would only make every request slow.
 import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ledger.domain.author import Author
 from ledger.domain.errors import NotFoundError
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store.connect import draw_batch_seq
-from ledger.store.keys import ApiKey, find_api_key, insert_api_key, insert_revocation
+from ledger.store.keys import ApiKey, find_api_keys, insert_api_key, insert_revocation
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewApiKey
 
@@ -66,7 +67,7 @@ async def revoke_api_key(connection: Connection, named: str, author: Author) -> 
     """
     key_id = id_of(named)
     async with writing(connection):
-        key = await find_api_key(connection, key_id)
+        key = (await find_api_keys(connection, [key_id])).get(key_id)
         if key is None:
             # What is no id may be the key itself, and nothing of it is repeated.
             said = named if named == key_id and len(named) <= 2 * ID_BYTES else "of this id"
@@ -84,16 +85,28 @@ async def revoke_api_key(connection: Connection, named: str, author: Author) -> 
             )
 
 
-async def authenticate(connection: Connection, text: str) -> ApiKey | None:
-    """The key behind what a caller sent, or None where it is unknown, wrong or revoked."""
+async def authenticate(connection: Connection, texts: Collection[str]) -> dict[str, ApiKey]:
+    """The keys behind what callers sent; none for what is unknown, wrong or revoked."""
+    parts = {text: _parts(text) for text in texts}
+    ids = {key_id for key_id, secret in parts.values() if secret}
+    found = await find_api_keys(connection, ids) if ids else {}
+    return {
+        text: found[key_id]
+        for text, (key_id, secret) in parts.items()
+        if key_id in found and _opens(found[key_id], secret)
+    }
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """The id and the secret of a key; nothing where it cannot be one."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
-    if prefix != PREFIX or not key_id or not secret or not text.isascii():
-        return None
-    key = await find_api_key(connection, key_id)
-    if key is None or key.revoked_at is not None:
-        return None
-    return key if hmac.compare_digest(key.key_hash, _hash(secret)) else None
+    usable = prefix == PREFIX and key_id and text.isascii() and text.isprintable()
+    return (key_id, secret) if usable else ("", "")
+
+
+def _opens(key: ApiKey, secret: str) -> bool:
+    return key.revoked_at is None and hmac.compare_digest(key.key_hash, _hash(secret))
 
 
 def _hash(secret: str) -> bytes:
