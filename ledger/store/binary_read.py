@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ledger.domain.errors import LedgerError
 from ledger.store.binary import EPOCH_US, HEADER, TRAILER
 
-INT2, INT8, TIME = ">i2", ">i8", "time"
+INT2, INT4, INT8, TIME = ">i2", ">i4", ">i8", "time"
 BITS_900 = "(113,)u1"
 # A moment that PostgreSQL writes as -infinity: what a query gives where it has none.
 NEVER = np.iinfo(np.int64).min
-_WIDTHS = {INT2: 2, INT8: 8, TIME: 8, BITS_900: 117}
+_WIDTHS = {INT2: 2, INT4: 4, INT8: 8, TIME: 8, BITS_900: 117}
 # So many rows stay in the cache of a core while each of their columns is taken from them.
 _STEP_ROWS = 1_024
 

@@ -57,7 +57,7 @@ def test_marked_seconds_are_those_of_each_attempt(rows: list[tuple[int, int, int
 def test_seconds_marked_apart_and_merged_are_those_marked_together(
     parts: list[list[tuple[int, int, int]]],
 ) -> None:
-    each = [Windows(NOTHING.usage, NOTHING.activity, marked(rows)) for rows in parts]
+    each = [Windows(NOTHING.usage, NOTHING.activity, marked(rows), NOTHING.marks) for rows in parts]
     assert as_masks(merge(each).busy) == wanted([one for rows in parts for one in rows])
 
 

@@ -83,7 +83,10 @@ async def test_whatever_was_ingested_in_whatever_order_is_equal(
         await gate.send(*call)
     await add_customer(worker, "globex")
     assert await release_suspense(worker, None, directory=gate.directory, now=NOW) > 0
-    await gate.send(sequenced([attempt(), attempt(minute=20)]))
+    last = [attempt(), attempt(minute=20)]
+    for event in last:
+        event["data"]["usage"] |= {"complete": False}
+    await gate.send(sequenced(last))
     facts = await worker.fetchval("SELECT count(*) FROM usage_fact")
     found = await check_windows(readers)
     assert is_equal(found, facts)
@@ -93,7 +96,12 @@ async def test_whatever_was_ingested_in_whatever_order_is_equal(
 async def test_a_check_over_one_connection_finds_the_same(books: Gate) -> None:
     found = await check_windows([books.connection])
     assert is_equal(found, 1)
-    assert found.windows == {"usage_delta": 1, "activity_delta": 2, "activity_mask": 2}
+    assert found.windows == {
+        "usage_delta": 1,
+        "activity_delta": 2,
+        "activity_mask": 2,
+        "usage_mark": 0,
+    }
 
 
 async def test_nothing_stored_is_equal(readers: list[Connection]) -> None:
@@ -192,9 +200,37 @@ async def test_a_fact_taken_away_is_named(
     await books.send(keyed(attempt("b", minute=50, tokens=3)))
     await superuser.execute("DELETE FROM usage_fact WHERE event_id = 'b'")
     found = await check_windows(readers)
-    assert {one["table"] for one in found.differences} == set(found.windows)
+    assert {one["table"] for one in found.differences} == set(found.windows) - {"usage_mark"}
     usage = next(one for one in found.differences if one["table"] == "usage_delta")
     assert usage["counts"]["uncached"] == {"facts": None, "stored": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ("UPDATE usage_mark SET estimated = 5", {"estimated": (2, 5)}),
+        ("UPDATE usage_fact SET flags = flags | 8", {"input_unknown": (2, 0)}),
+        ("UPDATE usage_fact SET flags = 0", {"estimated": (None, 2), "incomplete": (None, 2)}),
+        ("DELETE FROM usage_mark", {"estimated": (2, None), "incomplete": (2, None)}),
+    ],
+)
+async def test_marks_that_are_not_those_of_the_facts_are_named(
+    books: Gate,
+    readers: list[Connection],
+    superuser: Connection,
+    change: str,
+    counts: dict[str, tuple[int | None, int | None]],
+) -> None:
+    event = attempt("m", minute=50, requests=2)
+    event["data"]["usage"] |= {"source": "char_estimate", "complete": False}
+    await books.send(keyed(event))
+    assert is_equal(await check_windows(readers), 2)
+    await superuser.execute(change + (" WHERE event_id = 'm'" if "usage_fact" in change else ""))
+    found = await difference(readers)
+    assert (found["table"], found["usage_key_id"] != 0) == ("usage_mark", True)
+    assert found["counts"] == {
+        name: {"facts": facts, "stored": stored} for name, (facts, stored) in counts.items()
+    }
 
 
 async def test_seconds_of_every_version_of_an_attempt_are_busy(

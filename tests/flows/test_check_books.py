@@ -7,8 +7,10 @@ import pytest
 
 from ledger.domain.pricing.models import PRICE_MODELS
 from ledger.flows.billing.invoice import NO_EXCEPTION, IssueRules, issue_invoice
+from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.check_books import check_books
+from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.check import check_windows
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
@@ -19,6 +21,7 @@ from ledger.wire.inputs import NewPrice, read_input
 from tests.flows.billing import AUTHOR, NOVEMBER, NOW, WINDOW, azure_hours, settled, subscribed
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database
+from tests.support.one_gpu import GPU
 from tests.support.usage import Gate, attempt, keyed, open_books
 
 AGAIN = IssueRules(supplementary=True)
@@ -26,10 +29,13 @@ AGAIN = IssueRules(supplementary=True)
 
 @pytest.fixture
 async def books(worker: Connection) -> Books:
-    """Usage that was rated, booked, invoiced, repriced and invoiced again."""
+    """Usage that was rated, costed, booked, invoiced, repriced and invoiced again."""
     books = await subscribed(worker)
+    await one_leased_gpu(books)
     await azure_hours(books)
     await settled(worker)
+    await allocate(worker, now=NOW)
+    await book_cost(worker, now=NOW)
     await issue(worker)
     price = {"rate_card_id": "card-acme", "meter": "input", "amount": "6"}
     terms = read_input(NewPrice, price | {"valid_from": WINDOW.replace(minute=0).isoformat()})
@@ -39,6 +45,19 @@ async def books(worker: Connection) -> Books:
     await books.usage(WINDOW, Tokens(output=5), buyer=Buyer(customer_id=None, customer_ref="who"))
     await rate(worker, now=NOW)
     return books
+
+
+async def one_leased_gpu(books: Books) -> None:
+    """It serves for a quarter of each of two hours, and takes power that is paid for."""
+    since = WINDOW.replace(minute=0)
+    until = since + timedelta(hours=2)
+    await books.facility()
+    await books.pue(since, until)
+    await books.tariff([(since, until, "100")], currency="USD")
+    await books.lease(since, until, all_in=False, currency="USD")
+    await books.deployment(since, until, gpus=[GPU])
+    read = [(since + timedelta(seconds=s), 400_000 * s) for s in range(0, 7_201, 60)]
+    await books.readings(GPU, read)
 
 
 async def issue(connection: Connection, allow: IssueRules = NO_EXCEPTION) -> None:
@@ -108,6 +127,37 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         """DELETE FROM posting
             WHERE entry_id = (SELECT min(entry_id) FROM journal_entry WHERE kind = 'revenue')""",
         ("revenue", "acme USD", "revenue", "*", "*"),
+    ),
+    "electricity was booked away": (
+        """UPDATE posting SET account = '5010' WHERE account = '5000'""",
+        ("cost", "factory account 5000 USD", "amount", "*", "0"),
+    ),
+    "a cost line was changed": (
+        "UPDATE cost_allocation SET gpu_cost = gpu_cost + 1 WHERE line = 'usage'",
+        ("cost", "factory account 2000 USD", "amount", "*", "*"),
+    ),
+    "a cost line is gone": (
+        "DELETE FROM cost_allocation WHERE line = 'idle'",
+        ("cost", "factory account 5200 idle USD", "amount", "0", "*"),
+    ),
+    "a cost was made up": (
+        """INSERT INTO posting SELECT entry_id, n, account, amount, 'USD', NULL, ''
+             FROM (SELECT min(entry_id) AS entry_id FROM journal_entry WHERE kind = 'revenue') e,
+                  (VALUES (91, '5900', 3), (92, '2000', -3)) AS p (n, account, amount)""",
+        ("cost", "factory account 5900 USD", "amount", "0", "3"),
+    ),
+    "a receivable was made up": (
+        """INSERT INTO posting SELECT entry_id, n, account, amount, 'USD', 'acme', ''
+             FROM (SELECT min(entry_id) AS entry_id FROM journal_entry WHERE kind = 'cost') e,
+                  (VALUES (91, '1100', 3), (92, '1150', -3)) AS p (n, account, amount)""",
+        ("control", "acme account 1100 USD", "balance", "*", "*"),
+    ),
+    "an invoice went, and its entry with it": (
+        """WITH gone AS (DELETE FROM invoice WHERE run_no = 2 RETURNING *)
+           UPDATE posting SET account = '4000' FROM journal_entry e, gone g
+            WHERE posting.entry_id = e.entry_id AND posting.account = '1100'
+              AND e.natural_key = 'invoice:' || g.entity_id || ':' || g.number""",
+        ("control", "acme account 4000 USD", "balance", "*", "*"),
     ),
     "an entry does not balance": (
         """UPDATE posting SET amount = amount + 1 WHERE line_no = 1 AND entry_id =

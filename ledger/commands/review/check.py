@@ -27,6 +27,8 @@ SAYS = {
     "charge": "usage and charges",
     "price": "charges and prices",
     "revenue": "charges and journal",
+    "cost": "cost lines and journal",
+    "control": "control accounts and their sub-ledgers",
     "journal_entry": "entries that sum to zero",
     "posting": "receivables by customer",
     "invoice": "invoices and lines",
@@ -38,6 +40,7 @@ PER_TABLE = {
     "usage_delta": "usage windows",
     "activity_delta": "activity windows",
     "activity_mask": "busy masks",
+    "usage_mark": "windows with marks",
 }
 
 

@@ -153,7 +153,7 @@ def _archived_part(archived: ArchivedDay, first: int, rows: int, batch_seq: int)
     def decode() -> FactPart:
         facts = scan_archived(archived).slice(first, rows)
         known = facts.filter(pl.col("batch_seq") <= batch_seq).select(
-            *("usage_key_id", "engine_key_id", "kind", *USAGE_COUNTS),
+            *("usage_key_id", "engine_key_id", "kind", "flags", *USAGE_COUNTS),
             *(pl.col(name).cast(pl.Int64) for name in TIMES),
         )
         return FactPart.of_rows(known.collect())
@@ -187,6 +187,7 @@ async def _read_stored(connection: Connection, batch_seq: int, most: int) -> _St
         await store.read_usage_sums(connection, batch_seq=batch_seq),
         await store.read_activity_sums(connection, batch_seq=batch_seq),
         await store.read_busy_seconds(connection, batch_seq=batch_seq),
+        await store.read_mark_sums(connection, batch_seq=batch_seq),
     )
     rows = await store.find_misplaced(connection, batch_seq=batch_seq, most=most)
     misplaced = [

@@ -13,6 +13,8 @@ PROOFS: Mapping[str, str] = {
     "charge": "find_unrated",
     "price": "find_wrong_charges",
     "revenue": "find_unbooked_revenue",
+    "cost": "find_unbooked_cost",
+    "control": "find_wrong_controls",
     "journal_entry": "find_unbalanced",
     "posting": "find_without_customer",
     "invoice": "find_wrong_invoices",

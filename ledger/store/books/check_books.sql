@@ -112,6 +112,109 @@ SELECT concat_ws(' ', customer_id, currency) AS place, booked_for AS window_star
                       AND (p.windows IS NULL OR p.windows @> coalesce(c.booked_for, b.booked_for)))
  ORDER BY 2, 1 LIMIT :most;
 
+-- name: find_unbooked_cost
+-- Cost lines against the journal: every account of cost, by entity and local hour, whatever the entry that was booked on
+-- it is called; scans of cost_allocation and of postings on these accounts. The chart is said anew: which part of which
+-- line of which hardware is debited where, against what.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_cost' GROUP BY 1
+), chart (line, part, gpu_terms, account, dimension, against) AS (
+  VALUES ('usage', 'device', NULL, '5000', '', '2100'), ('suspense', 'device', NULL, '5000', 'suspense', '2100'),
+         ('idle', 'device', NULL, '5010', '', '2100'), ('unattributed', 'device', NULL, '5900', 'electricity', '2100'),
+         ('usage', 'overhead', NULL, '5020', 'serving', '2100'), ('suspense', 'overhead', NULL, '5020', 'suspense', '2100'),
+         ('idle', 'overhead', NULL, '5020', 'idle', '2100'), ('unattributed', 'overhead', NULL, '5900', 'electricity', '2100'),
+         ('usage', 'gpu', 'owned', '5100', '', '1590'), ('suspense', 'gpu', 'owned', '5100', 'suspense', '1590'),
+         ('idle', 'gpu', 'owned', '5110', '', '1590'), ('unattributed', 'gpu', 'owned', '5900', 'gpu', '1590'),
+         ('usage', 'gpu', 'lease', '5200', 'serving', '2000'), ('suspense', 'gpu', 'lease', '5200', 'suspense', '2000'),
+         ('idle', 'gpu', 'lease', '5200', 'idle', '2000'), ('unattributed', 'gpu', 'lease', '5900', 'gpu', '2000')
+), booked AS (
+  SELECT e.entity_id, e.booked_for, p.account, p.dimension, p.currency::text AS currency, sum(p.amount) AS amount,
+         max(o.batch_seq) AS batch_seq
+    FROM journal_entry e JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
+   WHERE p.account IN (SELECT account FROM chart UNION SELECT against FROM chart) GROUP BY 1, 2, 3, 4, 5
+), seen AS (
+  SELECT entity_id, booked_for, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
+), latest AS (
+  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line, c.usage_key_id)
+         c.entity_id, h.booked_for, c.currency, c.line, c.usage_key_id, c.gpu_terms, c.device_cost, c.overhead_cost,
+         c.gpu_cost
+    FROM cost_allocation c
+    JOIN entity e USING (entity_id)
+   CROSS JOIN LATERAL (SELECT date_trunc('hour', c.window_start, e.zone) AS booked_for) h
+    LEFT JOIN run r USING (entity_id)
+    LEFT JOIN seen s ON s.entity_id = c.entity_id AND s.booked_for = h.booked_for
+   WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
+   ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC
+), summed AS (
+  SELECT l.entity_id, l.booked_for, l.currency::text AS currency,
+         CASE WHEN l.line = 'usage' AND k.customer_id IS NULL THEN 'suspense' ELSE l.line END AS line,
+         l.gpu_terms, sum(l.device_cost) AS device, sum(l.overhead_cost) AS overhead, sum(l.gpu_cost) AS gpu
+    FROM latest l LEFT JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4, 5
+), due AS (
+  SELECT s.entity_id, s.booked_for, a.account, a.dimension, s.currency, sum(a.amount) AS amount
+    FROM summed s
+   CROSS JOIN LATERAL (VALUES ('device', s.device), ('overhead', s.overhead), ('gpu', s.gpu)) AS p (part, amount)
+    JOIN chart c ON c.line = s.line AND c.part = p.part
+                AND coalesce(c.gpu_terms = CASE s.gpu_terms WHEN 'lease' THEN 'lease' ELSE 'owned' END, true)
+   CROSS JOIN LATERAL (VALUES (c.account, c.dimension, p.amount), (c.against, '', -p.amount))
+                   AS a (account, dimension, amount)
+   GROUP BY 1, 2, 3, 4, 5
+)
+SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), currency) AS place,
+       booked_for AS window_start, 'amount' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
+       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
+  FROM due d FULL JOIN booked b USING (entity_id, booked_for, account, dimension, currency)
+ WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
+   AND NOT EXISTS (SELECT FROM parked p
+                    WHERE p.stage = 'book_cost' AND p.entity_id = coalesce(d.entity_id, b.entity_id)
+                      AND (p.windows IS NULL OR p.windows @> coalesce(d.booked_for, b.booked_for)))
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_wrong_controls
+-- Control accounts against their sub-ledgers, by customer: what is unbilled is charges less invoices, what is owed is
+-- what invoices ask for, tax and rounding are theirs, and revenue is charges, by whatever entries these came; scans of
+-- charge, invoice and of postings on these accounts. A customer of whom revenue is parked waits.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
+), seen AS (
+  SELECT e.customer_id, e.booked_for, max(o.batch_seq) AS batch_seq
+    FROM journal_entry e JOIN cut_off o USING (cut_off_id) WHERE e.kind = 'revenue' GROUP BY 1, 2
+), latest AS (
+  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.customer_id, c.currency, c.amount
+    FROM charge c
+    JOIN entity e USING (entity_id)
+    LEFT JOIN run r USING (entity_id)
+    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.booked_for = date_trunc('hour', c.window_start, e.zone)
+   WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
+   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+), moved (customer_id, currency, account, amount) AS (
+  SELECT l.customer_id, l.currency::text, a.account, a.amount FROM (
+    SELECT customer_id, currency, sum(amount) AS amount FROM latest WHERE amount IS NOT NULL GROUP BY 1, 2) l
+   CROSS JOIN LATERAL (VALUES ('1150', l.amount), ('4000', -l.amount)) AS a (account, amount)
+  UNION ALL
+  SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i
+   CROSS JOIN LATERAL (VALUES ('1100', i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
+                              ('6100', i.exact_total - i.net_total)) AS a (account, amount)
+), due AS (
+  SELECT customer_id, currency, account, sum(amount) AS amount FROM moved GROUP BY 1, 2, 3
+), balance AS (
+  SELECT coalesce(p.customer_id, e.customer_id) AS customer_id, p.currency::text AS currency, p.account,
+         sum(p.amount) AS amount
+    FROM posting p JOIN journal_entry e USING (entry_id)
+   WHERE p.account IN ('1100', '1150', '2300', '4000', '6100') GROUP BY 1, 2, 3
+)
+SELECT concat_ws(' ', coalesce(customer_id, 'nobody'), 'account', account, currency) AS place,
+       NULL::timestamptz AS window_start, 'balance' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
+       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
+  FROM due d FULL JOIN balance b USING (customer_id, currency, account)
+ WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
+   AND NOT EXISTS (SELECT FROM parked p JOIN customer c USING (entity_id)
+                    WHERE p.stage = 'book_revenue' AND c.customer_id = coalesce(d.customer_id, b.customer_id)
+                      AND p.subject IN ('', c.customer_id))
+ ORDER BY 1 LIMIT :most;
+
 -- name: find_unbalanced
 -- Every entry sums to zero in each currency; a scan of posting.
 WITH wrong AS (

@@ -12,6 +12,7 @@ import polars as pl
 from ledger.domain.metering.check.spread import WIDE
 from ledger.domain.metering.check.windows import (
     ACTIVITY_COUNTS,
+    MARK_COUNTS,
     METERS,
     USAGE_COUNTS,
     BusySeconds,
@@ -20,6 +21,7 @@ from ledger.domain.metering.check.windows import (
 from ledger.store.binary_read import (
     BITS_900,
     INT2,
+    INT4,
     INT8,
     NEVER,
     TIME,
@@ -33,6 +35,7 @@ FACT_LAYOUT = {
     **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
     **dict.fromkeys(("requests", *METERS), INT8),
     "kind": INT2,
+    "flags": INT4,
 }
 USAGE_PLACE = {"usage_key_id": INT8, "window_start": TIME}
 ACTIVITY_PLACE = {"engine_key_id": INT8, "window_start": TIME, "usage_key_id": INT8}
@@ -129,6 +132,12 @@ async def read_activity_sums(connection: Connection, *, batch_seq: int) -> pl.Da
     """What is stored of each activity window, starts in microseconds."""
     stream = await _copy_out(connection, "read_activity_sums", batch_seq=batch_seq)
     return _whole_sums(stream, ACTIVITY_PLACE, ACTIVITY_COUNTS)
+
+
+async def read_mark_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
+    """What is stored of requests that lack something, by usage window, starts in microseconds."""
+    stream = await _copy_out(connection, "read_mark_sums", batch_seq=batch_seq)
+    return _whole_sums(stream, USAGE_PLACE, MARK_COUNTS)
 
 
 async def read_busy_seconds(connection: Connection, *, batch_seq: int) -> BusySeconds:

@@ -33,7 +33,7 @@ SELECT coalesce(sum(counted + superseded + suspense), 0)::bigint FROM receipt;
 SELECT usage_key_id, engine_key_id, time, coalesce(started_at, '-infinity') AS started_at,
        coalesce(first_token_at, '-infinity') AS first_token_at,
        coalesce(ended_at, '-infinity') AS ended_at,
-       requests, uncached, cache_read, cache_write, visible, reasoning, kind
+       requests, uncached, cache_read, cache_write, visible, reasoning, kind, flags
   FROM usage_fact
  WHERE stored_day = :stored_day::date
    AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
@@ -58,6 +58,17 @@ SELECT engine_key_id, window_start, usage_key_id,
        div(sum(cache_write), 4294967296)::bigint AS cache_write_high, mod(sum(cache_write), 4294967296)::bigint AS cache_write_low,
        div(sum(output), 4294967296)::bigint AS output_high, mod(sum(output), 4294967296)::bigint AS output_low
   FROM activity_delta WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2, 3
+
+-- name: read_mark_sums
+-- Stored sums of marks up to a cut-off, in halves of 32 bits; a scan of usage_mark.
+SELECT usage_key_id, window_start,
+       div(sum(estimated), 4294967296)::bigint AS estimated_high, mod(sum(estimated), 4294967296)::bigint AS estimated_low,
+       div(sum(incomplete), 4294967296)::bigint AS incomplete_high, mod(sum(incomplete), 4294967296)::bigint AS incomplete_low,
+       div(sum(input_unknown), 4294967296)::bigint AS input_unknown_high,
+       mod(sum(input_unknown), 4294967296)::bigint AS input_unknown_low,
+       div(sum(output_unknown), 4294967296)::bigint AS output_unknown_high,
+       mod(sum(output_unknown), 4294967296)::bigint AS output_unknown_low
+  FROM usage_mark WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2
 
 -- name: read_busy_seconds
 -- Stored busy seconds by engine and window up to a cut-off; a scan of activity_mask.

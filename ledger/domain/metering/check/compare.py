@@ -15,6 +15,7 @@ from ledger.domain.arrays import Bools, Octets
 from ledger.domain.metering.check.windows import (
     ACTIVITY_COUNTS,
     ACTIVITY_KEYS,
+    MARK_COUNTS,
     USAGE_COUNTS,
     USAGE_KEYS,
     BusySeconds,
@@ -63,6 +64,9 @@ def compare(facts: Windows, stored: Windows, *, most: int) -> dict[str, Comparis
             most=most,
         ),
         "activity_mask": _compare_seconds(facts.busy, stored.busy, most=most),
+        "usage_mark": _compare_counts(
+            "usage_mark", facts.marks, stored.marks, USAGE_KEYS, MARK_COUNTS, most=most
+        ),
     }
 
 

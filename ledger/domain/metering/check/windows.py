@@ -13,6 +13,7 @@ import polars as pl
 from ledger.domain.arrays import Ints, Octets
 from ledger.domain.metering.check.busy import OCTETS, mark_busy
 from ledger.domain.metering.check.spread import WIDE, WORK, worked_windows
+from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import WINDOW_SECONDS
 
 WINDOW_US = WINDOW_SECONDS * 1_000_000
@@ -22,6 +23,8 @@ USAGE_COUNTS = ("requests", *METERS)
 ACTIVITY_KEYS = ("engine_key_id", "window_start", "usage_key_id")
 ACTIVITY_COUNTS = WORK
 KEYS = ("usage_key_id", "engine_key_id")
+MARK_COUNTS = tuple(MARKS)
+_MARKED = int(sum(MARKS.values()))
 
 
 def _no_rows(keys: Sequence[str], counts: Sequence[str]) -> pl.DataFrame:
@@ -54,12 +57,14 @@ class FactPart:
     """Some facts. Times in microseconds since 1970, counts with their sign.
 
     `grouped` has the sums of all by keys and window of `time`, `spans` when each ran; `split` has,
-    row by row, at least those that worked outside the window of their time.
+    row by row, at least those that worked outside the window of their time; `marks` has requests
+    by what they lack, where they lack anything.
     """
 
     grouped: pl.DataFrame
     split: pl.DataFrame
     spans: Spans
+    marks: pl.DataFrame
 
     @property
     def facts(self) -> int:
@@ -68,7 +73,7 @@ class FactPart:
 
     @classmethod
     def of_rows(cls, rows: pl.DataFrame) -> "FactPart":
-        """Facts that nobody has looked at: keys, kind, four times and counts of each."""
+        """Facts that nobody has looked at: keys, kind, flags, four times and counts of each."""
         known = pl.col("started_at").is_not_null()
         ended = pl.when(known).then(pl.coalesce("ended_at", "time")).otherwise("time")
         times = rows.select("engine_key_id", pl.coalesce("started_at", "time"), ended_at=ended)
@@ -78,27 +83,30 @@ class FactPart:
             & (times["ended_at"] <= rows["time"])
         )
         spans = Spans(*(column.to_numpy() for column in times))
-        return cls(_grouped(rows), rows.filter(~inside), spans)
+        return cls(_grouped(rows), rows.filter(~inside), spans, _marked(rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What facts come to: usage and activity by their keys, and the seconds in which work ran."""
+    """What facts come to: usage, activity and marks by their keys, and when work ran."""
 
     usage: pl.DataFrame
     activity: pl.DataFrame
     busy: BusySeconds
+    marks: pl.DataFrame
 
     @property
     def rows(self) -> int:
         """How many windows of either kind are held."""
-        return self.usage.height + self.activity.height + self.busy.windows.size
+        counted = self.usage.height + self.activity.height + self.marks.height
+        return counted + self.busy.windows.size
 
 
 NO_WINDOWS = Windows(
     _no_rows(USAGE_KEYS, USAGE_COUNTS),
     _no_rows(ACTIVITY_KEYS, ACTIVITY_COUNTS),
     BusySeconds(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, OCTETS), np.uint8)),
+    _no_rows(USAGE_KEYS, MARK_COUNTS),
 )
 
 
@@ -113,6 +121,7 @@ def add_up(part: FactPart) -> Windows:
         _sum([part.grouped], USAGE_KEYS, USAGE_COUNTS),
         _sum([grouped, elsewhere, spread], ACTIVITY_KEYS, ACTIVITY_COUNTS),
         BusySeconds(*mark_busy(part.spans.engine_key_ids, part.spans.starts, part.spans.ends)),
+        part.marks,
     )
 
 
@@ -124,6 +133,7 @@ def merge(parts: Sequence[Windows]) -> Windows:
         _sum([one.usage for one in parts], USAGE_KEYS, USAGE_COUNTS),
         _sum([one.activity for one in parts], ACTIVITY_KEYS, ACTIVITY_COUNTS),
         _merge_busy([one.busy for one in parts]),
+        _sum([one.marks for one in parts], USAGE_KEYS, MARK_COUNTS),
     )
 
 
@@ -132,6 +142,23 @@ def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
     window = (pl.col("time") // WINDOW_US * WINDOW_US).alias("window_start")
     grouped = rows.select(*KEYS, window, *_summable(rows)).group_by(*KEYS, "window_start")
     return grouped.agg(pl.sum(*USAGE_COUNTS)).with_columns(pl.col(*USAGE_COUNTS).cast(WIDE))
+
+
+def _marked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Requests by what they lack, by usage key and window of `time`: most facts lack nothing."""
+    found = rows.filter(pl.col("flags") & _MARKED != 0).select(
+        "usage_key_id",
+        (pl.col("time") // WINDOW_US * WINDOW_US).alias("window_start"),
+        *(
+            pl.when(pl.col("flags") & int(flag) != 0)
+            .then("requests")
+            .otherwise(0)
+            .cast(WIDE)
+            .alias(name)
+            for name, flag in MARKS.items()
+        ),
+    )
+    return _sum([found], USAGE_KEYS, MARK_COUNTS)
 
 
 def _summable(rows: pl.DataFrame) -> list[pl.Expr]:
