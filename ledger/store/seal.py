@@ -47,6 +47,12 @@ def _dated(name: str) -> SealedTable:
 
 
 ARCHIVED = "archived_partition"
+ENTERED = ("entity", "customer", "facility", "tariff", "rate_card", "api_key", "api_key_revocation")
+DATED = (
+    *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "asset"),
+    *("tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
+    "subscription",
+)
 # So many rows are sorted by their bytes at once, in memory.
 SLICE_ROWS = 100_000
 TABLES: Mapping[str, SealedTable] = {
@@ -58,6 +64,15 @@ TABLES: Mapping[str, SealedTable] = {
     "event_key": _table("event_key"),
     "correction": _table("correction"),
     "fate_change": _table("fate_change"),
+    "conflict": _table("conflict"),
+    "quarantine": _table("quarantine"),
+    "quarantine_replay": _table("quarantine_replay"),
+    "provider_claim": _table("provider_claim"),
+    # What a source is called stays; in which form it comes is said with its first event.
+    "source": SealedTable("source t", left_out=("form",)),
+    "meter_window": _table("meter_window"),
+    "cost_pool": _table("cost_pool"),
+    "cost_allocation": _table("cost_allocation"),
     "charge": _table("charge"),
     "journal_entry": _table("journal_entry"),
     "posting": _part_of("posting", "journal_entry", "entry_id"),
@@ -65,8 +80,8 @@ TABLES: Mapping[str, SealedTable] = {
     "invoice_line": _part_of("invoice_line", "invoice", "invoice_id"),
     "invoice_document": _part_of("invoice_document", "invoice", "invoice_id"),
     "manual_write": _table("manual_write"),
-    "rate_card_price": _dated("rate_card_price"),
-    "subscription": _dated("subscription"),
+    **{name: _table(name) for name in ENTERED},
+    **{name: _dated(name) for name in DATED},
     "cut_off": SealedTable("cut_off t", "t.cut_off_id", by_cut_off=True),
 }
 
