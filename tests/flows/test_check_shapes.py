@@ -20,7 +20,7 @@ NOON_US = int(datetime(2026, 8, 6, 12, tzinfo=UTC).timestamp()) * 1_000_000
 # Edges of windows and seconds, and their neighbours to the microsecond.
 STEPS = (0, 1, 999_999, 1_000_000, WINDOW_US - 1, WINDOW_US, WINDOW_US + 1, 3 * WINDOW_US)
 TIMES = ("time", "started_at", "first_token_at", "ended_at")
-FIXED = {"lane": pl.Int16, "flags": pl.Int32, "source_id": pl.Int32}
+FIXED = {"lane": pl.Int16, "source_id": pl.Int32}
 UNKNOWN = ("event_id", "agent_run_id", "end_user", "customer_id")
 
 
@@ -33,11 +33,12 @@ def some_attempt(chance: random.Random, ordinal: int) -> dict[str, Any]:
     }
     keys = {"usage_key_id": chance.choice([-9, 3]), "engine_key_id": chance.choice([-5, 0, 7])}
     counts = {name: chance.choice([0, 1, 7, 10**12]) for name in ("requests", *METERS)}
-    return {"ordinal": ordinal, "kind": chance.choice([1, 3]), **keys, **known, **counts, "sign": 1}
+    said = {"kind": chance.choice([1, 3]), "flags": chance.choice([0, 1, 1024, 2, 6, 8, 24, 30])}
+    return {"ordinal": ordinal, **said, **keys, **known, **counts, "sign": 1}
 
 
 def as_facts(attempts: list[dict[str, Any]]) -> pl.DataFrame:
-    kinds: dict[str, type[pl.DataType]] = {"ordinal": pl.Int32, "kind": pl.Int8}
+    kinds: dict[str, type[pl.DataType]] = {"ordinal": pl.Int32, "kind": pl.Int8, "flags": pl.Int32}
     schema = {name: kinds.get(name, pl.Int64) for name in attempts[0]}
     return pl.DataFrame(attempts, schema=schema).with_columns(
         *(pl.lit(1, dtype).alias(name) for name, dtype in FIXED.items()),
@@ -53,6 +54,8 @@ async def store(connection: Connection, facts: pl.DataFrame) -> None:
         "activity_delta": Rows.of(rows.activity_delta_frame(facts), rows.ACTIVITY_DELTA_COLUMNS),
         "activity_mask": encode_masks(busy_masks(facts)),
     }
+    if (marks := rows.usage_mark_frame(facts)) is not None:
+        tables["usage_mark"] = Rows.of(marks, rows.USAGE_MARK_COLUMNS)
     async with connection.transaction():
         batch_seq = await draw_batch_seq(connection)
         for name, table in tables.items():
