@@ -65,6 +65,8 @@ async def check_seals(
     InvalidInputError where `head` is none.
     """
     async with one_snapshot(connections):
+        for connection in connections:
+            await store.prefer_indexes(connection)
         lead = connections[0]
         seals = await store.list_seals(lead)
         parts = await store.list_parts(lead)

@@ -40,6 +40,7 @@ async def seal(connection: Connection) -> Seal | None:
             return last
         async with connection.transaction():
             await allow_memory(connection)
+            await store.prefer_indexes(connection)
             until = cut_off.batch_seq, await _last_cut_off_id(connection, last)
             parts = await _parts(connection, last, until)
             new = link(last, until, parts)

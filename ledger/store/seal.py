@@ -134,6 +134,11 @@ async def list_columns(connection: Connection, table: str) -> str:
     return str(await SEAL["list_columns"].value(connection, table_name=table, left_out=left_out))
 
 
+async def prefer_indexes(connection: Connection) -> None:
+    """Find stretches by index, for the transaction."""
+    await SEAL["prefer_indexes"].row(connection)
+
+
 async def count_batches(connection: Connection, stretch: Stretch) -> list[tuple[int, int]]:
     """(place, rows) of each batch of a stretch that has rows, in stored order."""
     rows = await _fetch(connection, "count_batches", stretch)

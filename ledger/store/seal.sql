@@ -27,6 +27,11 @@ SELECT string_agg(format('t.%I::%s', a.attname,
  WHERE a.attrelid = to_regclass(:table_name) AND a.attnum > 0 AND NOT a.attisdropped
    AND a.attname <> ALL(:left_out::text[]);
 
+-- name: prefer_indexes
+-- For this transaction: a stretch of the stored order is found by BRIN, where the planner, which knows little of days that
+-- are being filled, would read the whole day again for each of its stretches.
+SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true);
+
 -- name: count_batches
 -- How many rows each batch of (since, until] has, in stored order. Written for receipts: where another table is meant,
 -- its own words stand for `receipt t`, `t.batch_seq`, `NULL::date` and the columns, because no name is a parameter.
