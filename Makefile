@@ -42,7 +42,7 @@ fix: $(STAMP) ## format, and mend what can be mended
 	$(BIN)/ruff format
 
 golden: $(STAMP) ## write the golden samples anew; read the difference before you commit it
-	TOKENLEDGER_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -p no:randomly -k golden
+	TOKENLEDGER_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -p no:randomly -k "golden or document_says"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
