@@ -50,7 +50,7 @@ class Tally:
     lost_rounds: int = 0
 
 
-class Agent:
+class Collector:
     """Reads everything once a round and hands it to the spool."""
 
     def __init__(
@@ -174,7 +174,7 @@ def _run(
 ) -> tuple[Delivery, Spool]:
     publisher = open_publisher(settings)
     spool = stack.enter_context(_open_spool(settings))
-    agent = Agent(settings, sources=_open_sources(settings), spool=spool)
+    agent = Collector(settings, sources=_open_sources(settings), spool=spool)
     refused = RefusedEvents(settings.spool_dir, settings.refused_bytes)
     delivery = Delivery(spool, publisher, settings.encoding, refused=refused)
     delivery.start()
@@ -187,7 +187,7 @@ def _run(
 def _loop(
     settings: CollectSettings,
     *,
-    agent: Agent,
+    agent: Collector,
     delivery: Delivery,
     spool: Spool,
     stop: threading.Event,
@@ -210,7 +210,7 @@ def _loop(
         stop.wait(due - now)
 
 
-def _log_state(agent: Agent, delivery: Delivery, spool: Spool) -> None:
+def _log_state(agent: Collector, delivery: Delivery, spool: Spool) -> None:
     tally, state = agent.tally, spool.state()
     log.info(
         "collector: energy_readings=%d scrapes=%d faults=%d lost_rounds=%d delivered=%d "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from collectors.agent import utc_now
 from collectors.errors import CollectError, SourceError
 from collectors.scrape import Scraper
-from collectors.settings import CollectSettings, Target
+from collectors.settings import CollectSettings, ScrapeTarget
 from collectors.sources.nvml import BoardReport, NvmlSource
 
 
@@ -43,7 +43,7 @@ def probe(settings: CollectSettings) -> ProbeReport:
     return ProbeReport(boards, nvml_problem, targets)
 
 
-def _probe_target(target: Target, timeout_s: float) -> TargetReport:
+def _probe_target(target: ScrapeTarget, timeout_s: float) -> TargetReport:
     try:
         reading = Scraper.of(target).scrape(now=utc_now(), timeout_s=timeout_s)
     except CollectError as error:

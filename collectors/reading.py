@@ -18,7 +18,7 @@ EnergyScope = Literal["gpu", "module"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnergyReading:
+class GpuEnergyReading:
     """A GPU's cumulative energy counter in mJ at one instant, within one life of the counter."""
 
     gpu_uuid: str

@@ -9,11 +9,11 @@ from email.message import Message
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from collectors.engines import ENGINES
-from collectors.engines.counters import Engine
+from collectors.engines.counters import EngineMap
 from collectors.errors import CollectSettingsError, ScrapeError
 from collectors.exposition import Exposition, parse_exposition
 from collectors.reading import CountersReading
-from collectors.settings import Target
+from collectors.settings import ScrapeTarget
 
 EXPOSITION_BYTES_MAX = 16 * 1024 * 1024
 ACCEPT = "text/plain;version=0.0.4"
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 class Scraper:
     """A target with its engine and its address, checked before the first scrape."""
 
-    target: Target
-    engine: Engine
+    target: ScrapeTarget
+    engine: EngineMap
     address: SplitResult
     _named: frozenset[str] = field(default_factory=frozenset)
 
     @classmethod
-    def of(cls, target: Target) -> "Scraper":
+    def of(cls, target: ScrapeTarget) -> "Scraper":
         """Refuse a target that names no known engine or no HTTP address."""
         engine = ENGINES.get(target.engine)
         if engine is None:

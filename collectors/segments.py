@@ -22,7 +22,7 @@ SUFFIX = ".seg"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordPosition:
     """Where a record lies: which file, from which byte, how many bytes."""
 
     sequence: int
@@ -35,7 +35,7 @@ class Place:
 class Scan:
     """A segment's good records, where the last ends, and how many bytes follow that are none."""
 
-    places: tuple[Place, ...]
+    records: tuple[RecordPosition, ...]
     good_end: int
     torn_bytes: int
 
@@ -65,12 +65,12 @@ def decode_record(record: bytes) -> Batch | None:
 def scan_segment(path: Path) -> Scan:
     """Find every good record, past a damaged one too, and what follows the last."""
     data = path.read_bytes()
-    places = tuple(_records(path, data))
-    good_end = places[-1].offset + places[-1].length if places else 0
-    return Scan(places, good_end, torn_bytes=len(data) - good_end)
+    records = tuple(_records(path, data))
+    good_end = records[-1].offset + records[-1].length if records else 0
+    return Scan(records, good_end, torn_bytes=len(data) - good_end)
 
 
-def read_record(place: Place) -> Batch | None:
+def read_record(place: RecordPosition) -> Batch | None:
     """Read one record again; None when the file no longer holds it."""
     try:
         with place.path.open("rb") as file:
@@ -114,7 +114,7 @@ def _cut(record: bytes, fields_bytes: int) -> tuple[bytes, bytes]:
     return record[_FRAME.size : middle], record[middle:]
 
 
-def _records(path: Path, data: bytes) -> Iterator[Place]:
+def _records(path: Path, data: bytes) -> Iterator[RecordPosition]:
     """Every good record; after a damaged one, whatever good ones follow it."""
     offset = 0
     while offset >= 0:
@@ -123,7 +123,7 @@ def _records(path: Path, data: bytes) -> Iterator[Place]:
         if batch is None:
             offset = data.find(_MAGIC, offset + 1)
             continue
-        yield Place(batch.header.sequence, path, offset, length)
+        yield RecordPosition(batch.header.sequence, path, offset, length)
         offset += length
 
 

@@ -21,7 +21,7 @@ from ledger.wire.secrets import keep_secret
 ENV_PREFIX = "TOKENLEDGER_COLLECT_"
 
 
-class Target(BaseModel):
+class ScrapeTarget(BaseModel):
     """One inference server to scrape; `instance` is the join key of its usage events."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -83,7 +83,7 @@ class CollectSettings(BaseSettings):
     encoding: Literal["columnar.v1", "ndjson.v1"] = "columnar.v1"
     interval_s: Decimal = Field(default=Decimal(1), ge=Decimal("0.05"), le=3600)
     scrape_timeout_s: Decimal = Field(default=Decimal(5), gt=0, le=60)
-    targets: list[Target] = Field(default_factory=list)
+    targets: list[ScrapeTarget] = Field(default_factory=list)
     nvml: Literal["on", "off", "auto"] = "auto"
     replay_file: Path | None = None
     replay_start: AwareDatetime | None = None

@@ -22,7 +22,7 @@ from collectors.errors import SpoolError
 from collectors.numbers import keep_numbers, kept_numbers
 from collectors.segments import (
     SUFFIX,
-    Place,
+    RecordPosition,
     encode_record,
     read_record,
     scan_segment,
@@ -76,7 +76,7 @@ class Spool:
         self._directory = directory
         self._limits = limits or SpoolLimits()
         self._mutex = threading.Lock()
-        self._waiting: deque[Place] = deque()
+        self._waiting: deque[RecordPosition] = deque()
         self._dropped = 0
         self._acked = FIRST_SEQUENCE - 1
         self._file: int | None = None
@@ -112,7 +112,7 @@ class Spool:
         """The oldest batches not yet confirmed, in order, less those damaged meanwhile."""
         with self._mutex:
             found: list[Batch] = []
-            damaged: list[Place] = []
+            damaged: list[RecordPosition] = []
             for place in self._waiting:
                 if len(found) == limit:
                     break
@@ -171,7 +171,7 @@ class Spool:
     def _recover(self) -> None:
         """Take up the numbers where they stopped; a torn tail was never confirmed to anyone."""
         acked, issued = self._kept_numbers()
-        scanned: list[Place] = []
+        scanned: list[RecordPosition] = []
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             scan = scan_segment(path)
             if scan.torn_bytes:
@@ -179,7 +179,7 @@ class Spool:
                 os.truncate(path, scan.good_end)
             # What is read now may not be what a crash would leave: a write taken back before.
             sync_file(path)
-            scanned.extend(scan.places)
+            scanned.extend(scan.records)
         # Without its number everything found goes out once more: duplicates, each counted once.
         self._acked = FIRST_SEQUENCE - 1 if acked is None else acked
         self._waiting.extend(place for place in scanned if place.sequence > self._acked)
@@ -228,7 +228,7 @@ class Spool:
             "spool: batches %d to %d are lost, %s; the ledger shows the gap", first, last, why
         )
 
-    def _write(self, batches: list[Batch]) -> list[Place]:
+    def _write(self, batches: list[Batch]) -> list[RecordPosition]:
         """Write and sync all; on any failure none of them exists."""
         last = batches[-1].header.sequence
         file = self._segment(batches[0].header.sequence)
@@ -237,7 +237,9 @@ class Spool:
             for batch in batches:
                 record = encode_record(batch)
                 _write_all(file, record)
-                places.append(Place(batch.header.sequence, self._path, offset, len(record)))
+                places.append(
+                    RecordPosition(batch.header.sequence, self._path, offset, len(record))
+                )
                 offset += len(record)
             os.fdatasync(file)
             keep_numbers(self._directory / HIGHEST, last)

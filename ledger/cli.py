@@ -57,20 +57,20 @@ CHARS_MAX = 400
 END_KEPT = 160
 
 
-class Refused(click.ClickException):
+class RefusedCommand(click.ClickException):
     """An error as one line on stderr, exit status 1."""
 
     def show(self, file: Any = None) -> None:  # noqa: ARG002
         click.echo(one_line(scrub(f"error: {self.message}")), err=True)
 
 
-class CalledWrong(Refused):
+class CalledWrong(RefusedCommand):
     """A command that was not called right, exit status 2."""
 
     exit_code = 2
 
 
-class Stopped(Refused):
+class Stopped(RefusedCommand):
     """A command that was stopped by Ctrl-C, with the exit status that shells know it by."""
 
     exit_code = 128 + signal.SIGINT
@@ -106,7 +106,7 @@ class CommandTable(click.Group):
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] in {"ledger", "collectors"}:
                 raise
-            raise Refused(
+            raise RefusedCommand(
                 f"`{cmd_name}` needs {error.name}, which this host does not have. Install it with:"
                 " pip install 'tokenledger[ledger,documents,embedded]'"
             ) from error
@@ -128,7 +128,7 @@ class CommandTable(click.Group):
         except BrokenPipeError as error:
             # Who reads what we print has seen enough.
             explained = _refused(error)
-            if not isinstance(explained, Refused):
+            if not isinstance(explained, RefusedCommand):
                 raise
             raise explained from error
         except Exception as error:
@@ -169,7 +169,7 @@ def _flush() -> None:
         # What cannot be written stays in the buffer, which would be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            Refused(f"{error.strerror}: the output is not whole.").show()
+            RefusedCommand(f"{error.strerror}: the output is not whole.").show()
         sys.exit(1)
 
 
@@ -185,14 +185,14 @@ def _usage_refused(error: click.UsageError) -> click.ClickException:
 def _refused(error: Exception) -> Exception:
     """Our own errors as one line; anything else is a defect and keeps its trace."""
     if isinstance(error, TokenledgerError):
-        return Refused(str(error))
+        return RefusedCommand(str(error))
     # Only where the ledger part is installed can its errors come.
     try:
         from ledger.commands.failures import explain_failure
     except ModuleNotFoundError:
         return error
     explained = explain_failure(error)
-    return Refused(explained) if explained is not None else error
+    return RefusedCommand(explained) if explained is not None else error
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from collectors.engines import llamacpp, sglang, tgi, triton, vllm
-from collectors.engines.counters import Engine
+from collectors.engines.counters import EngineMap
 
-ENGINES: Mapping[str, Engine] = MappingProxyType(
+ENGINES: Mapping[str, EngineMap] = MappingProxyType(
     {
         "llamacpp": llamacpp.ENGINE,
         "sglang": sglang.ENGINE,

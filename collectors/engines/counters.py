@@ -60,7 +60,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineMap:
     """One inference server: where it answers and how its samples are read."""
 
     name: str

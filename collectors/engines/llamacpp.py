@@ -4,7 +4,7 @@ Its prompt counter holds evaluated tokens only, so it is `prompt_tokens_computed
 requests add no output: a cross-check, never a bill.
 """
 
-from collectors.engines.counters import Engine, EngineReading, Rule, read_counters
+from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
 from collectors.exposition import Exposition
 
 RULES = {
@@ -27,4 +27,4 @@ def read(exposition: Exposition) -> EngineReading:
     )
 
 
-ENGINE = Engine(name="llamacpp", path="/metrics", read=read)
+ENGINE = EngineMap(name="llamacpp", path="/metrics", read=read)

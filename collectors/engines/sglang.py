@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from collectors.engines.counters import Engine, EngineReading, Rule, read_counters
+from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
 from collectors.exposition import Exposition
 from collectors.reading import CounterReading
 
@@ -40,4 +40,4 @@ def _without_source(counter: CounterReading) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(pair for pair in counter.labels.items() if pair[0] != _SOURCE))
 
 
-ENGINE = Engine(name="sglang", path="/metrics", read=read)
+ENGINE = EngineMap(name="sglang", path="/metrics", read=read)

@@ -4,7 +4,7 @@ Input is counted when a request is accepted and output only when it ends well, s
 leaves input without output.
 """
 
-from collectors.engines.counters import Engine, EngineReading, Rule, read_counters
+from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
 from collectors.exposition import Exposition
 
 RULES = {
@@ -19,4 +19,4 @@ def read(exposition: Exposition) -> EngineReading:
     return read_counters(exposition, prefixes=("tgi_",), rules=RULES, anchor="request_input_length")
 
 
-ENGINE = Engine(name="tgi", path="/metrics", read=read)
+ENGINE = EngineMap(name="tgi", path="/metrics", read=read)

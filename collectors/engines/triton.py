@@ -3,7 +3,7 @@
 Requests are left out: an ensemble counts one once for itself and once for each model inside it.
 """
 
-from collectors.engines.counters import Engine, EngineReading, Rule, read_counters
+from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
 from collectors.exposition import Exposition
 
 _KIND = "response_metric_type"
@@ -19,4 +19,4 @@ def read(exposition: Exposition) -> EngineReading:
     return read_counters(exposition, prefixes=("nv_llm_",), rules=RULES, anchor="input_token_len")
 
 
-ENGINE = Engine(name="triton", path="/metrics", read=read)
+ENGINE = EngineMap(name="triton", path="/metrics", read=read)

@@ -3,7 +3,7 @@
 `prefix_cache_hits` is left out on purpose: it rose on every scheduling attempt.
 """
 
-from collectors.engines.counters import Engine, EngineReading, Rule, read_counters
+from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
 from collectors.exposition import Exposition
 
 # As printed by the server, by its port to Ray (which has no colon), and by relays without one.
@@ -29,4 +29,4 @@ def read(exposition: Exposition) -> EngineReading:
     return read_counters(exposition, prefixes=PREFIXES, rules=RULES, anchor="prompt_tokens")
 
 
-ENGINE = Engine(name="vllm", path="/metrics", read=read)
+ENGINE = EngineMap(name="vllm", path="/metrics", read=read)

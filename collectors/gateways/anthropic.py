@@ -41,13 +41,13 @@ _KNOWN = frozenset((*_COUNTS, *_OBJECTS))
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
-    usage = _turns_summed(checked(usage))
+    usage = _rounds_summed(checked(usage))
     result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
     other = _other(details(usage, "server_tool_use")) | _unread(usage)
     return {**result, "other": other} if other else result
 
 
-def _turns_summed(usage: RawUsage) -> RawUsage:
+def _rounds_summed(usage: RawUsage) -> RawUsage:
     """The usage with the sums of its turns for its counts; refuses turns of several models."""
     turns = [checked(turn) for turn in usage.get(_TURNS) or ()]
     if not turns:

@@ -72,10 +72,12 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
     total = needed(usage, *_INPUT_TOTALS)
     _check_form(usage)
-    cached = agreed("cached tokens", _places(usage, _CACHED, inner, _CACHED_INSIDE))
+    cached = agreed("cached tokens", _counts_by_name(usage, _CACHED, inner, _CACHED_INSIDE))
     if not cached:
         cached = agreed("cached", {"": cached, "_": _summed(details(inner, _CACHED_DETAILS))})
-    written = agreed("cache writes", _places(usage, _WRITTEN_INSIDE, inner, _WRITTEN_INSIDE))
+    written = agreed(
+        "cache writes", _counts_by_name(usage, _WRITTEN_INSIDE, inner, _WRITTEN_INSIDE)
+    )
     _check_missed(usage, total, cached)
     if written is None and cached is not None:
         # Who counts reads and charges for writes counts them; silence there means that none were.
@@ -89,7 +91,7 @@ def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
 
 
 def _output(usage: RawUsage, inner: RawUsage) -> UsageBody:
-    reasoning = agreed("reasoning tokens", _places(usage, _REASONING, inner, _REASONING))
+    reasoning = agreed("reasoning tokens", _counts_by_name(usage, _REASONING, inner, _REASONING))
     total = _output_total(usage, reasoning)
     rejected = count(inner, "rejected_prediction_tokens")
     leaves: UsageBody = {
@@ -142,7 +144,7 @@ def _check_missed(usage: RawUsage, total: int, cached: int | None) -> None:
         )
 
 
-def _places(
+def _counts_by_name(
     usage: RawUsage, names: tuple[str, ...], inner: RawUsage, inside: tuple[str, ...]
 ) -> dict[str, int | None]:
     nested = {f"details.{name}": number for name, number in counts_at(inner, inside).items()}

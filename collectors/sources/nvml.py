@@ -15,7 +15,7 @@ from typing import Any
 import pynvml
 
 from collectors.errors import BoardLostError, RestartNeededError, SourceError
-from collectors.reading import EnergyReading, EnergyScope
+from collectors.reading import EnergyScope, GpuEnergyReading
 from collectors.sources.epochs import CounterEpochs, read_boot_id
 from collectors.sources.source import SourceSample
 from ledger.wire.units import BLANK_VALUE_MIN
@@ -52,7 +52,7 @@ _INTEGERS: Mapping[int, str] = MappingProxyType(
 
 
 @dataclass(slots=True)
-class Board:
+class NvmlBoard:
     """One physical GPU; its handle is None while it is lost, until `silent_rounds` are over."""
 
     gpu_uuid: str
@@ -85,7 +85,7 @@ class NvmlSource:
     def __init__(self, epochs: CounterEpochs) -> None:
         self._epochs = epochs
         _call("nvmlInit")
-        self._boards: dict[str, Board] = {}
+        self._boards: dict[str, NvmlBoard] = {}
         self._missing = 0
         self._round = 0
         self._discover()
@@ -100,7 +100,7 @@ class NvmlSource:
         self._round += 1
         if self._missing and self._round % RETRY_ROUNDS == 0:
             self._discover()
-        readings: list[EnergyReading] = []
+        readings: list[GpuEnergyReading] = []
         faults: list[SourceError] = []
         for board in self._boards.values():
             try:
@@ -131,7 +131,7 @@ class NvmlSource:
             self._boards.setdefault(board.gpu_uuid, board)
         self._missing = max(0, count - len(self._boards))
 
-    def _ready(self, board: Board) -> bool:
+    def _ready(self, board: NvmlBoard) -> bool:
         """Whether to read the board in this round; a lost one gets a new handle now and then."""
         if board.handle is not None:
             return True
@@ -142,14 +142,14 @@ class NvmlSource:
         board.handle = _call("nvmlDeviceGetHandleByUUID", board.gpu_uuid)
         return True
 
-    def _read(self, board: Board, now: datetime) -> EnergyReading:
+    def _read(self, board: NvmlBoard, now: datetime) -> GpuEnergyReading:
         try:
             energy_mj, power_mw, field_time = _read_fields(board)
         except BoardLostError:
             board.handle, board.silent_rounds = None, RETRY_ROUNDS
             raise
         sampled_at = _nearest(field_time, now)
-        return EnergyReading(
+        return GpuEnergyReading(
             gpu_uuid=board.gpu_uuid,
             epoch=self._epochs.observe(board.gpu_uuid, energy_mj, now=sampled_at),
             energy_mj=energy_mj,
@@ -160,7 +160,7 @@ class NvmlSource:
         )
 
 
-def _boards(count: int) -> Iterator[Board]:
+def _boards(count: int) -> Iterator[NvmlBoard]:
     for index in range(count):
         try:
             yield _board(_call("nvmlDeviceGetHandleByIndex", index))
@@ -170,12 +170,12 @@ def _boards(count: int) -> Iterator[Board]:
             log.warning("nvml: board %d left out for now: %s", index, error)
 
 
-def _board(handle: Any) -> Board:
+def _board(handle: Any) -> NvmlBoard:
     uuid = str(_call("nvmlDeviceGetUUID", handle))
     if uuid.startswith("MIG-"):
         handle = _call("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
         uuid = str(_call("nvmlDeviceGetUUID", handle))
-    return Board(
+    return NvmlBoard(
         gpu_uuid=uuid,
         model=str(_call("nvmlDeviceGetName", handle)),
         handle=handle,
@@ -199,7 +199,7 @@ def _scope(handle: Any) -> EnergyScope:
     return "module" if any(_integer(value) is not None for value in values) else "gpu"
 
 
-def _read_fields(board: Board) -> tuple[int, int | None, datetime | None]:
+def _read_fields(board: NvmlBoard) -> tuple[int, int | None, datetime | None]:
     power_scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
     wanted = [*((field, 0) for field in ENERGY_FIELDS), *((f, power_scope) for f in POWER_FIELDS)]
     values = _call("nvmlDeviceGetFieldValues", board.handle, wanted)
@@ -221,7 +221,7 @@ def _integer(value: Any) -> int | None:
     return number if 0 <= number < BLANK_VALUE_MIN else None
 
 
-def _field_error(board: Board, values: Any) -> SourceError:
+def _field_error(board: NvmlBoard, values: Any) -> SourceError:
     codes = [int(value.nvmlReturn) for value in values]
     kind = next((ERRORS[code] for code in codes if code in ERRORS), SourceError)
     said = ", ".join(_code_text(code) for code in codes)
@@ -232,7 +232,7 @@ def _code_text(code: int) -> str:
     return "a blank value" if code == pynvml.NVML_SUCCESS else str(pynvml.NVMLError(code))
 
 
-def _report(board: Board) -> BoardReport:
+def _report(board: NvmlBoard) -> BoardReport:
     energy_mj, power_mw, problem = None, None, None
     try:
         energy_mj, power_mw, _ = _read_fields(board)

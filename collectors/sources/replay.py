@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from collectors.errors import SourceError
-from collectors.reading import EnergyReading
+from collectors.reading import GpuEnergyReading
 from collectors.sources.source import SourceSample
 from ledger.wire.rfc3339 import parse_rfc3339
 from ledger.wire.units import US_PER_S
@@ -28,7 +28,7 @@ ROWS_PER_SAMPLE = 10_000
 class ReplayRow:
     """A recorded reading and how long after the start it is due, in microseconds."""
 
-    reading: EnergyReading
+    reading: GpuEnergyReading
     due_us: int
 
 
@@ -57,7 +57,7 @@ class ReplaySource:
         self._next = None
         self._rows.close()
 
-    def _due(self, now: datetime) -> Iterator[EnergyReading]:
+    def _due(self, now: datetime) -> Iterator[GpuEnergyReading]:
         elapsed_us = (now - self._start) // timedelta(microseconds=1)
         limit = elapsed_us * self._speed
         while self._next is not None and (self._speed == 0 or self._next.due_us <= limit):
@@ -103,9 +103,9 @@ def _records(path: Path, file: TextIO) -> Iterator[Mapping[str, Any]]:
             yield json.loads(line)
 
 
-def _reading(fields: Mapping[str, Any], start: datetime) -> EnergyReading:
+def _reading(fields: Mapping[str, Any], start: datetime) -> GpuEnergyReading:
     power_mw = fields.get("power_mw")
-    return EnergyReading(
+    return GpuEnergyReading(
         gpu_uuid=str(fields["gpu_uuid"]),
         epoch=str(fields["epoch"]),
         energy_mj=int(str(fields["energy_mj"])),

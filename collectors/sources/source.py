@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Protocol
 
 from collectors.errors import SourceError
-from collectors.reading import EnergyReading
+from collectors.reading import GpuEnergyReading
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSample:
     """One round of readings; each fault names a device that gave none and why."""
 
-    readings: tuple[EnergyReading, ...]
+    readings: tuple[GpuEnergyReading, ...]
     faults: tuple[SourceError, ...] = ()
 
 

@@ -93,7 +93,7 @@ async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
     if scheme.lower() != "bearer" or not text:
         raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")
     state, address = state_of(request), request.client.host if request.client else ""
-    async with state.failures.turn(address, text):
+    async with state.failures.in_order(address, text):
         key = await state.keys.find(text.strip())
     if key is None:
         if state.failures.failed(address):

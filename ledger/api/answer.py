@@ -32,7 +32,7 @@ def page(rows: Sequence[Any], limit: int, cursor_of: str) -> dict[str, Any]:
     return {"items": shown, "next": to_cursor(shown[-1][cursor_of]) if more else None}
 
 
-def page_of_places(rows: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+def page_after(rows: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
     """A page of rows that say their own `place`, which is not shown."""
     last = rows[limit - 1]["place"] if len(rows) > limit else None
     shown = [{n: v for n, v in row.items() if n != "place"} for row in rows[:limit]]
@@ -54,7 +54,7 @@ def from_cursor(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
     return tuple(place)
 
 
-def from_place(cursor: str | None) -> list[str] | None:
+def from_row_cursor(cursor: str | None) -> list[str] | None:
     """The place of a row that says its own; InvalidInputError where it is not one of ours."""
     place = _decoded(cursor)
     if cursor is not None and place is not None and not all(isinstance(p, str) for p in place):
@@ -62,7 +62,7 @@ def from_place(cursor: str | None) -> list[str] | None:
     return place
 
 
-def from_places(cursor: str) -> tuple[int, list[str]]:
+def from_numbered_cursor(cursor: str) -> tuple[int, list[str]]:
     """The number and the place that a cursor names; InvalidInputError where it is not ours."""
     place = _decoded(cursor) or []
     number, *rest = place

@@ -44,7 +44,7 @@ class Gate:
     waiting: int = 0
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """A place among the running; UnavailableError where too many wait, or too long."""
         if self.waiting >= WAITING_MAX:
             raise self._busy()
@@ -80,7 +80,7 @@ class Apart:
 
     async def _ask(self, head: bytes, kind: str) -> Streamed:
         # Whoever reads slowly holds no place: it is computed when the head of the answer is here.
-        async with self.gates[kind].place():
+        async with self.gates[kind].slot():
             answer = await self._answer(head)
         return answer.stream()
 

@@ -39,7 +39,7 @@ BYTES_A_SECOND_MIN = 16 * 1024
 
 
 @dataclass(slots=True)
-class Room:
+class MemoryReservation:
     """Bytes of the bodies being read and stored in this process, in all and by key.
 
     One key may take three quarters, so that there is room for the others.
@@ -77,7 +77,7 @@ class Room:
 class Arriving:
     """One body on its way in; `Room` is taken under the key of its sender."""
 
-    def __init__(self, receive: Receive, room: Room, *, most: int) -> None:
+    def __init__(self, receive: Receive, room: MemoryReservation, *, most: int) -> None:
         self._receive, self._room, self.most = receive, room, most
         self.key, self._held, self.came = "", 0, 0
         self._began: float | None = None

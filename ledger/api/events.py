@@ -67,7 +67,7 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
         encoding=encoding,
     )
     outcome = await state_of(request).intake.store(record)
-    await state_of(request).pace.turn()
+    await state_of(request).pace.admitted()
     return _shown(outcome, str(request.scope.get("request_id", "")))
 
 

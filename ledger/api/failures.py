@@ -22,7 +22,7 @@ REMEMBERED_MAX = 10_000
 class _Address:
     left: float = FAILURES_MAX
     at: float = field(default_factory=time.monotonic)
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    in_order: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def refill(self) -> None:
         now = time.monotonic()
@@ -38,13 +38,13 @@ class Failures:
     _good: "OrderedDict[bytes, None]" = field(default_factory=OrderedDict)
 
     @asynccontextmanager
-    async def turn(self, address: str, key: str) -> AsyncIterator[None]:
+    async def in_order(self, address: str, key: str) -> AsyncIterator[None]:
         """Wait for one's turn to be looked up, where the address has failed too often."""
         known = self._addresses.get(address)
         if known is None or _name(key) in self._good or not self._spent(known):
             yield
             return
-        async with known.turn:
+        async with known.in_order:
             yield
 
     def failed(self, address: str) -> bool:

@@ -11,7 +11,7 @@ from litestar.params import FromQuery
 
 from ledger import clock
 from ledger.api.access import BY_ROWS, READERS, caller_of
-from ledger.api.answer import LIMIT_MAX, answer, check_limit, from_places, to_cursor
+from ledger.api.answer import LIMIT_MAX, answer, check_limit, from_numbered_cursor, to_cursor
 from ledger.api.apart import REPORTS as AT_REPORTS
 from ledger.api.reports import period_of
 from ledger.api.session import reading, sending, working
@@ -27,7 +27,7 @@ PAGES_FOR = timedelta(hours=23)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GroupedQuery:
     """What is asked of a report, as it was sent."""
 
     since: str
@@ -55,7 +55,7 @@ async def usage(
     csv: FromQuery[bool] = False,
 ) -> Response[Any]:
     """Requests and tokens of a period, by dimensions and at most one of window, hour and day."""
-    asked = Question(since, until, by, customer, entity, time_zone, limit, cursor, csv)
+    asked = GroupedQuery(since, until, by, customer, entity, time_zone, limit, cursor, csv)
     return await _answer(request, "usage", asked)
 
 
@@ -74,7 +74,7 @@ async def charges(
 ) -> Response[Any]:
     """What usage of a period comes to, exact, by dimensions and currency; an amount is null where
     nothing of the group has a price yet."""
-    asked = Question(since, until, by, customer, entity, time_zone, limit, cursor, csv)
+    asked = GroupedQuery(since, until, by, customer, entity, time_zone, limit, cursor, csv)
     return await _answer(request, "charges", asked)
 
 
@@ -89,13 +89,13 @@ def whose(request: Request[Any, Any, Any], asked: str | None) -> str | None:
 
 
 async def _answer(
-    request: Request[Any, Any, Any], name: str, asked: Question
+    request: Request[Any, Any, Any], name: str, asked: GroupedQuery
 ) -> Response[bytes] | Streamed:
     who, limit = whose(request, asked.customer), check_limit(asked.limit)
     since, until = period_of(asked.since, asked.until)
     by = REPORTS[name].names(asked.by)
     zone(asked.time_zone)
-    cut_off, after = await _place(request, asked.cursor)
+    cut_off, after = await _page_after(request, asked.cursor)
     grouping = Grouping(
         *(REPORTS[name], by, since, until, cut_off),
         *(asked.entity, who, asked.time_zone),
@@ -119,14 +119,14 @@ async def _csv(request: Request[Any, Any, Any], grouping: Grouping) -> AsyncIter
             yield part
 
 
-async def _place(
+async def _page_after(
     request: Request[Any, Any, Any], cursor: str | None
 ) -> tuple[CutOff, list[str] | None]:
     """The cut-off that a cursor names and the place behind it, or a new one and none."""
     async with working(request) as connection:
         if cursor is None:
             return await draw_cut_off(connection, PURPOSE), None
-        cut_off_id, after = from_places(cursor)
+        cut_off_id, after = from_numbered_cursor(cursor)
         cut_off = await find_cut_off(connection, cut_off_id)
     if cut_off is None or cut_off.drawn_at < clock.now() - PAGES_FOR:
         raise InvalidInputError(

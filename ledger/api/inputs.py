@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery
 
 from ledger import clock
 from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS
-from ledger.api.answer import answer, check_limit, from_place, page_of_places
+from ledger.api.answer import answer, check_limit, from_row_cursor, page_after
 from ledger.api.session import read_body, read_object, reading, working, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
@@ -17,9 +17,9 @@ from ledger.flows.reference.bound import LEADS_TO_ENTITY
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.reference.resources import (
     RESOURCES,
-    Asked,
     Change,
     Enter,
+    ListQuery,
     Resource,
     list_page,
     show_one,
@@ -181,10 +181,10 @@ async def _page(
     **which: str | None,
 ) -> Response[bytes]:
     moment = moment_of("at", at) if at is not None else None
-    asked = Asked(check_limit(limit) + 1, at=moment, after=from_place(cursor), **which)
+    asked = ListQuery(check_limit(limit) + 1, at=moment, after=from_row_cursor(cursor), **which)
     async with _seeing(request, resource) as connection:
         rows = await list_page(connection, resource, asked, now=clock.now())
-    return answer(page_of_places(rows, limit))
+    return answer(page_after(rows, limit))
 
 
 def moment_of(name: str, text: str) -> Any:

@@ -41,7 +41,7 @@ class _Waiting:
 
 
 @dataclass(slots=True)
-class Intake:
+class IntakeThread:
     """One per process; `loop` is where it works and where `pool` was opened."""
 
     pool: "asyncpg.Pool[asyncpg.Record]"
@@ -141,7 +141,7 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
 
 
 @asynccontextmanager
-async def open_intake(url: str, limits: IngestLimits) -> AsyncIterator[Intake]:
+async def open_intake(url: str, limits: IngestLimits) -> AsyncIterator[IntakeThread]:
     """An intake with a loop and connections of its own; it ends when what it took is stored."""
     opened = AsyncExitStack()
     writers = open_pool(
@@ -149,7 +149,7 @@ async def open_intake(url: str, limits: IngestLimits) -> AsyncIterator[Intake]:
     )
     with own_loop("intake") as loop:
         pool = await beside(loop, opened.enter_async_context(writers))
-        intake = Intake(pool, DirectoryCache(), limits, loop)
+        intake = IntakeThread(pool, DirectoryCache(), limits, loop)
         try:
             yield intake
         finally:

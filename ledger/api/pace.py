@@ -16,7 +16,7 @@ class Pace:
 
     _waiting: "deque[asyncio.Future[None]]" = field(default_factory=deque)
 
-    async def turn(self) -> None:
+    async def admitted(self) -> None:
         """Wait to be among the next few."""
         loop = asyncio.get_running_loop()
         mine = loop.create_future()

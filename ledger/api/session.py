@@ -81,7 +81,7 @@ async def sending(
     request: Request[Any, Any, Any], opening: AbstractAsyncContextManager[Connection]
 ) -> AsyncIterator[Connection]:
     """A connection for an answer that is sent as it is read; there are few such answers at once."""
-    with state_of(request).streams.place(caller_of(request).key_id):
+    with state_of(request).streams.slot(caller_of(request).key_id):
         async with opening as connection:
             yield connection
 

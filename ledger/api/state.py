@@ -16,10 +16,10 @@ import asyncpg
 from litestar import Litestar, Request
 
 from ledger.api.apart import Apart
-from ledger.api.arriving import HELD_BYTES_MAX, Room
+from ledger.api.arriving import HELD_BYTES_MAX, MemoryReservation
 from ledger.api.failures import Failures
 from ledger.api.health import Health
-from ledger.api.intake import Intake, open_intake
+from ledger.api.intake import IntakeThread, open_intake
 from ledger.api.key_finder import LOOK_UPS_MAX, KeyFinder
 from ledger.api.pace import Pace
 from ledger.api.quota import Quotas, quotas_of
@@ -44,7 +44,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 @dataclass(slots=True)
-class State:
+class ApiState:
     """`worker` runs flows, `api` reads under row-level security.
 
     `keys` finds callers, `intake` takes events, a few of whose senders go on at a time by `pace`,
@@ -58,8 +58,8 @@ class State:
     api: Pool
     keys: KeyFinder
     limits: IngestLimits
-    intake: Intake
-    room: Room
+    intake: IntakeThread
+    memory: MemoryReservation
     quotas: Quotas
     health: Health
     identity_secret: bytes
@@ -71,10 +71,10 @@ class State:
     directory: DirectoryCache = field(default_factory=DirectoryCache)
 
 
-def state_of(request: Request[Any, Any, Any]) -> State:
+def state_of(request: Request[Any, Any, Any]) -> ApiState:
     """The state of the process that serves this request."""
     state = request.app.state.ledger
-    assert isinstance(state, State)
+    assert isinstance(state, ApiState)
     return state
 
 
@@ -101,7 +101,7 @@ def lifespan_of(settings: Settings, apart: Path | None) -> Any:
     return lifespan
 
 
-async def _reached(opening: Callable[[], Awaitable[State]]) -> State:
+async def _reached(opening: Callable[[], Awaitable[ApiState]]) -> ApiState:
     for _ in range(STARTS_MAX - 1):
         try:
             return await opening()
@@ -116,7 +116,7 @@ async def _reached(opening: Callable[[], Awaitable[State]]) -> State:
 @asynccontextmanager
 async def _opened(
     worker_url: str, api_url: str, settings: Settings, apart: Path | None
-) -> AsyncIterator[State]:
+) -> AsyncIterator[ApiState]:
     limits = limits_of(settings)
     finding = open_pool(
         worker_url, size=LOOK_UPS_MAX, application="tokenledger-api-keys", leaves_nothing=True
@@ -130,13 +130,13 @@ async def _opened(
     ):
         async with worker.acquire() as connection:
             secret = await find_identity_secret(connection)
-        yield State(
+        yield ApiState(
             worker,
             api,
             KeyFinder(keys),
             limits,
             intake,
-            Room(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max)),
+            MemoryReservation(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max)),
             quotas_of(settings),
             Health(asking),
             secret,

@@ -38,7 +38,7 @@ class Streams:
     by_key: "Counter[str]" = field(default_factory=Counter)
 
     @contextmanager
-    def place(self, key_id: str) -> Iterator[None]:
+    def slot(self, key_id: str) -> Iterator[None]:
         """A place among them; TooManyReportsError where a key has its share, UnavailableError."""
         if self.by_key[key_id] >= STREAMS_OF_KEY_MAX:
             raise TooManyReportsError(

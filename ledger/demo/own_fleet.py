@@ -73,7 +73,7 @@ GPUS_OF = {CHAT[1]: (0, 1), BATCH[1]: (2, 3)}
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class PlannedAttempt:
     """One request as the gateway saw it; seconds and milliseconds count from START."""
 
     line: Line
@@ -89,7 +89,7 @@ class Attempt:
         return self.start_ms + self.duration_ms
 
 
-def attempts(seed: int) -> list[Attempt]:
+def attempts(seed: int) -> list[PlannedAttempt]:
     """All attempts of the day, by their end; none runs in the idle hour."""
     rng = random.Random(seed)
     made = [_attempt(rng, hour) for hour in range(HOURS) for _ in range(LOAD[hour])]
@@ -102,7 +102,7 @@ def attempts(seed: int) -> list[Attempt]:
     return sorted(kept, key=lambda a: (a.end_ms, a.start_ms, a.line.customer_id))
 
 
-def usage_events(made: list[Attempt]) -> list[dict[str, Any]]:
+def usage_events(made: list[PlannedAttempt]) -> list[dict[str, Any]]:
     """The attempts as usage events, in the order given."""
     return [_event(attempt, number) for number, attempt in enumerate(made)]
 
@@ -110,16 +110,18 @@ def usage_events(made: list[Attempt]) -> list[dict[str, Any]]:
 def unknown_customer_event() -> dict[str, Any]:
     """Usage of somebody nobody has entered yet: it waits in suspense and carries its cost."""
     line = Line(UNKNOWN_CUSTOMER, "", "standard", *CHAT, 0, 0, 0)
-    return _event(Attempt(line, 40_000_000, 300, 9_000, 24_000, 0, 1_800), 1_000_001)
+    return _event(PlannedAttempt(line, 40_000_000, 300, 9_000, 24_000, 0, 1_800), 1_000_001)
 
 
 def late_event() -> dict[str, Any]:
     """Usage that reaches the ledger after the invoice of its month was issued."""
     line = Line("fjord-bank", "", "real-time", *CHAT, 0, 0, 0)
-    return _event(Attempt(line, 52_000_000, 250, 8_000, 120_000, 20_000, 6_000), 1_000_002)
+    return _event(PlannedAttempt(line, 52_000_000, 250, 8_000, 120_000, 20_000, 6_000), 1_000_002)
 
 
-def energy_readings(made: list[Attempt], seed: int) -> Iterator[tuple[int, datetime, str, int]]:
+def energy_readings(
+    made: list[PlannedAttempt], seed: int
+) -> Iterator[tuple[int, datetime, str, int]]:
     """(GPU number, sampled at, counter epoch, counter in mJ), as NVML would show it.
 
     One GPU's counter starts again near zero in the afternoon, after half a minute without readings.
@@ -131,13 +133,13 @@ def energy_readings(made: list[Attempt], seed: int) -> Iterator[tuple[int, datet
             yield from _counter(gpu, running[instance], rng)
 
 
-def _attempt(rng: random.Random, hour: int) -> Attempt:
+def _attempt(rng: random.Random, hour: int) -> PlannedAttempt:
     line = rng.choices(LINES, weights=[line.share for line in LINES])[0]
     prompt = line.prompt * rng.randrange(40, 200) // 100
     output = line.output * rng.randrange(30, 210) // 100
     cached = prompt * rng.choice((0, 0, 25, 50, 75)) // 100
     ttft_ms = 120 + (prompt - cached) // 12
-    return Attempt(
+    return PlannedAttempt(
         line=line,
         start_ms=hour * 3_600_000 + rng.randrange(3_600_000),
         ttft_ms=ttft_ms,
@@ -148,7 +150,7 @@ def _attempt(rng: random.Random, hour: int) -> Attempt:
     )
 
 
-def _running(made: list[Attempt], instance: str) -> list[int]:
+def _running(made: list[PlannedAttempt], instance: str) -> list[int]:
     change = [0] * (HOURS * 3600 + 120)
     for attempt in made:
         if attempt.line.instance == instance:
@@ -182,7 +184,7 @@ def _power_mw(running: int, rng: random.Random) -> int:
     return 290_000 + 14_000 * min(running, 24) + rng.randrange(-9_000, 9_001)
 
 
-def _event(attempt: Attempt, number: int) -> dict[str, Any]:
+def _event(attempt: PlannedAttempt, number: int) -> dict[str, Any]:
     line = attempt.line
     ended = _moment(attempt.end_ms)
     data: dict[str, Any] = {

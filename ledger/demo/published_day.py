@@ -81,7 +81,7 @@ BUYERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class BuyerSlot:
     """One aggregated record to be: a quarter hour of one buyer, agent and tier."""
 
     start: datetime
@@ -114,7 +114,7 @@ def events(seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def _slots(rng: random.Random) -> Iterator[Slot]:
+def _slots(rng: random.Random) -> Iterator[BuyerSlot]:
     for quarter in range(96):
         start = START + timedelta(minutes=15 * quarter)
         for buyer in BUYERS:
@@ -122,14 +122,14 @@ def _slots(rng: random.Random) -> Iterator[Slot]:
                 for tier, tier_share in TIERS.items():
                     weight = HOURLY_SHAPE[quarter // 4] * buyer.share * tier_share
                     weight *= rng.randrange(80, 121)
-                    yield Slot(start, buyer, agent, tier, weight // len(buyer.agents))
+                    yield BuyerSlot(start, buyer, agent, tier, weight // len(buyer.agents))
 
 
-def _share_out(rng: random.Random, slots: list[Slot], total: int) -> list[int]:
+def _share_out(rng: random.Random, slots: list[BuyerSlot], total: int) -> list[int]:
     return apportion(total, [slot.weight * rng.randrange(90, 111) for slot in slots])
 
 
-def _event(slot: Slot, *, hit: int, miss: int, output: int, requests: int) -> dict[str, Any]:
+def _event(slot: BuyerSlot, *, hit: int, miss: int, output: int, requests: int) -> dict[str, Any]:
     ended = slot.start + timedelta(minutes=15) - timedelta(milliseconds=1)
     data: dict[str, Any] = {
         "customer_id": slot.buyer.customer_id,

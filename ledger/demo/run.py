@@ -140,7 +140,9 @@ async def _open_gates(connection: Connection, port: int, output: Path) -> Ledger
     return Ledger("127.0.0.1", port, sender.text)
 
 
-def _deliver(story: Story, ledger: Ledger, made: list[own_fleet.Attempt], output: Path) -> int:
+def _deliver(
+    story: Story, ledger: Ledger, made: list[own_fleet.PlannedAttempt], output: Path
+) -> int:
     with story.step("deliver the published day by HTTP"):
         for _ in ledger.send_keyed(published_day.events(SEED)):
             pass

@@ -27,7 +27,7 @@ class Failed:
     reason: str
 
     @property
-    def place(self) -> tuple[str, datetime | None, datetime | None]:
+    def identity(self) -> tuple[str, datetime | None, datetime | None]:
         """What it is that failed, whatever the reason."""
         return self.subject, self.since, self.until
 

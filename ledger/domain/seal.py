@@ -27,16 +27,16 @@ class SealPart:
     columns: str
 
     @property
-    def place(self) -> Place:
+    def table_and_day(self) -> Place:
         """Table and day."""
         return self.table, self.stored_day
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class BatchDigest:
-    """Rows that one batch stored in one table and day, and their SHA-256; `place` is its number."""
+    """Rows that one batch stored in one table and day, and their SHA-256; by its `number`."""
 
-    place: int
+    number: int
     stored_day: date | None
     rows: int
     digest: bytes
@@ -45,7 +45,7 @@ class BatchDigest:
 def summed(batches: Iterable[BatchDigest]) -> dict[date | None, tuple[int, bytes]]:
     """Rows and digest of each day: the SHA-256 of its batches' digests in stored order."""
     days: dict[date | None, list[BatchDigest]] = defaultdict(list)
-    for one in sorted(batches, key=lambda batch: batch.place):
+    for one in sorted(batches, key=lambda batch: batch.number):
         days[one.stored_day].append(one)
     return {
         day: (
@@ -114,7 +114,7 @@ class Tampering:
     """What is not as it was sealed: which table, which stretch of batches, and how."""
 
     table: str
-    place: str
+    where: str
     name: str
     expected: str
     stored: str

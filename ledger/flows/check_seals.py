@@ -86,7 +86,7 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
     """What differs of the facts of a day that is still in the database."""
     seals, parts = await store.list_seals(connection), await store.list_parts(connection)
     own = {
-        number: [p for p in each if p.place == ("usage_fact", day)]
+        number: [p for p in each if p.table_and_day == ("usage_fact", day)]
         for number, each in parts.items()
     }
     touched = [n for n, seal in enumerate(seals) if own.get(seal.seal_no)]
@@ -203,7 +203,7 @@ async def _digest_all(
 def _compare(run: _Run, parts: Parts) -> list[Tampering]:
     stored: dict[int, list[BatchDigest]] = defaultdict(list)
     for batch in run.batches:
-        stored[bisect_left(run.edges, batch.place)].append(batch)
+        stored[bisect_left(run.edges, batch.number)].append(batch)
     name, since = run.whole.table, run.whole.since
     unit = "cut-offs" if TABLES[name].by_cut_off else "batches"
     found = []

@@ -117,8 +117,8 @@ async def _end(
     come = [park(one, known, **place, now=now) for one in run.failed]
     tried = set(due) if known else set()
     gone = [one for one in known if cut_off is not None and _is_settled(one, tried, now)]
-    anew = {one.what.place for one in come}
-    left = [one for one in known if one not in gone and one.what.place not in anew]
+    anew = {one.what.identity for one in come}
+    left = [one for one in known if one not in gone and one.what.identity not in anew]
     async with connection.transaction():
         await standing.change_parked(
             connection, **place, gone=[one.what for one in gone], come=come, now=now

@@ -58,7 +58,7 @@ async def restore(
         )
     targets = _targets(manifest, archive)
     await asyncio.to_thread(verify_files, folder, manifest, progress)
-    await asyncio.to_thread(_place_archive, folder, manifest, targets, progress)
+    await asyncio.to_thread(_lay_archive, folder, manifest, targets, progress)
     await _load(url, folder / DUMP, manifest, progress)
     moves = [(Path(manifest.archives[name]), target) for name, target in targets.items()]
     elsewhere = [(recorded, target) for recorded, target in moves if recorded != target]
@@ -80,7 +80,7 @@ def _targets(manifest: Manifest, archive: Path | None) -> dict[str, Path]:
     return {name: folder / name if several else folder for name in manifest.archives}
 
 
-def _place_archive(
+def _lay_archive(
     folder: Path, manifest: Manifest, targets: Mapping[str, Path], progress: Progress
 ) -> None:
     for name, file in manifest.files.items():

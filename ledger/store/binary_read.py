@@ -39,7 +39,7 @@ def read_columns(stream: bytes, layout: Mapping[str, str]) -> dict[str, Any]:
             f"{size:,} bytes are not whole rows of {record.itemsize}.", "Is a column NULL?"
         )
     rows = np.frombuffer(stream, record, size // record.itemsize, len(HEADER))
-    found = {name: _room(kind, rows.size) for name, kind in layout.items()}
+    found = {name: _empty_column(kind, rows.size) for name, kind in layout.items()}
     for at in range(0, rows.size, _STEP_ROWS):
         step = rows[at : at + _STEP_ROWS]
         for name, kind in layout.items():
@@ -52,7 +52,7 @@ def read_columns(stream: bytes, layout: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _room(kind: str, rows: int) -> NDArray[Any]:
+def _empty_column(kind: str, rows: int) -> NDArray[Any]:
     return np.empty((rows, 113), np.uint8) if kind == BITS_900 else np.empty(rows, np.int64)
 
 

@@ -23,7 +23,7 @@ class SealedTable:
     """Where rows stand in the stored order; `source` has them as t."""
 
     source: str
-    place: str = "t.batch_seq"
+    order: str = "t.batch_seq"
     by_day: bool = False
     by_cut_off: bool = False
     left_out: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ async def _fetch(connection: Connection, name: str, stretch: Stretch) -> list[as
     table, query = TABLES[stretch.table], SEAL[name]
     # The columns come last: they name others.
     words = {
-        "t.batch_seq": table.place,
+        "t.batch_seq": table.order,
         "receipt t": table.source,
         "NULL::date": "t.stored_day" if table.by_day else "NULL::date",
         "t.ordinal_from": _checked(stretch.columns),

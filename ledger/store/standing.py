@@ -55,12 +55,12 @@ async def change_parked(  # a place, and what goes and comes there
     """Take back what is done, and keep what failed."""
     place = {"stage": stage, "entity_id": entity_id}
     if gone:
-        await STANDING["delete_parked"].run(connection, **place, **_places(gone))
+        await STANDING["delete_parked"].run(connection, **place, **_parked_keys(gone))
     if come:
         await STANDING["insert_parked"].run(
             connection,
             **place,
-            **_places([one.what for one in come]),
+            **_parked_keys([one.what for one in come]),
             now=now,
             reasons=[one.what.reason for one in come],
             failures=[one.failures for one in come],
@@ -100,7 +100,7 @@ async def sum_work_states(connection: Connection) -> list[asyncpg.Record]:
     return await STANDING["sum_work_states"].rows(connection)
 
 
-def _places(found: Sequence[Failed]) -> dict[str, list[Any]]:
+def _parked_keys(found: Sequence[Failed]) -> dict[str, list[Any]]:
     return {
         "subjects": [one.subject for one in found],
         "since": [one.since for one in found],

@@ -29,7 +29,7 @@ from ledger.store.connect import WRITING, connect
 from ledger.store.metering.positions import Partition, PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.isolation import Isolation
-from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, Batch, Pipeline, Stages
+from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, PendingBatch, Pipeline, Stages
 from ledger.stream.portions import portions
 from ledger.stream.topic import BROKER_ERRORS, KafkaTopic
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
@@ -193,7 +193,7 @@ class Worker:
         if self._is_lost() or await self._lacks_some(polled):
             # What was polled across a change is polled again from where PostgreSQL stands.
             await self.finish()
-            await self._place()
+            await self._position_of()
             return
         fresh = {n: self._fresh(n, records) for n, records in polled.items()}
         filled = {n: records for n, records in fresh.items() if records}
@@ -244,7 +244,7 @@ class Worker:
             await prepare_storage(self.pipeline.registrar, now=moment)
             self.day = moment.date()
 
-    async def _place(self) -> None:
+    async def _position_of(self) -> None:
         self.topic.changed = self.astray = False
         # What another worker reads now is behind there, not here.
         metrics.LAG.clear()
@@ -273,7 +273,7 @@ class Worker:
             for one in records
         )
         self.sizes.append(len(records))
-        batch = Batch(records, moves, self.around.now())
+        batch = PendingBatch(records, moves, self.around.now())
         self.flying.append(self.pipeline.send(batch))
         self.moves.append(moves)
         self.positions |= {move.partition.partition: move.next_offset for move in moves}
@@ -336,7 +336,7 @@ class Worker:
     async def _would_store(self, record: Record, moves: Sequence[PositionMove]) -> bool:
         # All that is like the one that failed but its content: a partition that cannot be moved is
         # no record's fault.
-        batch = Batch(deque([record]), moves, self.around.now())
+        batch = PendingBatch(deque([record]), moves, self.around.now())
         try:
             found = await self.pipeline.rehearse(batch)
         except Exception as error:

@@ -56,7 +56,7 @@ class Isolation:
         if records > 1:
             self._send_less(moves, records)
             return
-        place = _place(moves[0])
+        place = _offset_of(moves[0])
         if place in self.failed:
             raise why
         self.failed[place] = why
@@ -66,7 +66,7 @@ class Isolation:
         if records > 1:
             self._send_less(moves, records)
             return
-        place = _place(moves[0])
+        place = _offset_of(moves[0])
         if place not in self.failed:
             suspect = self._suspects.setdefault(place, _Suspect(why, moves[0]))
             suspect.why, suspect.move, suspect.unheard = why, moves[0], True
@@ -89,7 +89,7 @@ class Isolation:
 
     def hear(self, moves: Sequence[PositionMove], *, stored: bool) -> None:
         """Another record was tried right after: a suspect fails by itself, or the database does."""
-        for place in map(_place, moves):
+        for place in map(_offset_of, moves):
             suspect = self._suspects[place]
             if suspect.unheard:
                 suspect.witnessed = suspect.witnessed + 1 if stored else 0
@@ -128,5 +128,5 @@ class Isolation:
                     del places[at, offset]
 
 
-def _place(move: PositionMove) -> Place:
+def _offset_of(move: PositionMove) -> Place:
     return move.partition.partition, move.next_offset - 1

@@ -39,7 +39,7 @@ def share_heaps() -> None:
         libc.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN)
 
 
-def frames_in_one_thread() -> None:
+def frames_in_a_thread() -> None:
     """To be called before polars is loaded, which reads it once: a batch's frames are small, and
     threads that share one cost more than they save."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")

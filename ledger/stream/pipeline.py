@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ledger.domain.metering.record import Record, RecordOutcome
 from ledger.flows.metering.commit import Offer, commit, rehearse
-from ledger.flows.metering.turn import TurnAfter
+from ledger.flows.metering.commit_order import CommitAfter
 from ledger.store.metering.positions import PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.memory import Heaps, give_back_compiler
@@ -33,7 +33,7 @@ class Stages(Protocol[Read]):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PendingBatch:
     """What was polled at once, and how far it moves each partition."""
 
     records: deque[Record]
@@ -51,25 +51,25 @@ class Pipeline(Generic[Read]):
     # A lock serves who came first, so that no batch overtakes another between two steps.
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _encoding: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _taking_ids: asyncio.Lock = field(default_factory=asyncio.Lock)
     _writing: list[asyncio.Lock] = field(default_factory=list)
     _heaps: Heaps = field(default_factory=Heaps)
-    _last: TurnAfter | None = None
+    _last: CommitAfter | None = None
     _sent: int = 0
 
     def __post_init__(self) -> None:
         self._writing = [asyncio.Lock() for _ in self.writers]
 
-    def send(self, batch: Batch) -> "asyncio.Task[list[RecordOutcome]]":
+    def send(self, batch: PendingBatch) -> "asyncio.Task[list[RecordOutcome]]":
         """Start a batch behind those sent before; the task raises what `commit` raises."""
-        turn = TurnAfter(self._claiming, self._last)
+        turn = CommitAfter(self._taking_ids, self._last)
         self._last, self._sent = turn, self._sent + 1
         task = asyncio.create_task(self._pass(batch, turn, self._sent % len(self.writers)))
         # By the task's end, not by its last line: a task cancelled early never has a first one.
         task.add_done_callback(lambda _: turn.finish())
         return task
 
-    async def rehearse(self, batch: Batch) -> list[RecordOutcome]:
+    async def rehearse(self, batch: PendingBatch) -> list[RecordOutcome]:
         """What would become of a batch, of which nothing is kept; to be called with none sent."""
         return await rehearse(self.writers[0], await self._offer(batch), moves=batch.moves)
 
@@ -82,12 +82,14 @@ class Pipeline(Generic[Read]):
         for connection in (self.registrar, *self.writers):
             await connection.reset()
 
-    async def _pass(self, batch: Batch, turn: TurnAfter, writer: int) -> list[RecordOutcome]:
+    async def _pass(
+        self, batch: PendingBatch, turn: CommitAfter, writer: int
+    ) -> list[RecordOutcome]:
         offer = await self._offer(batch)
         async with self._writing[writer]:
             return await commit(self.writers[writer], offer, moves=batch.moves, turn=turn)
 
-    async def _offer(self, batch: Batch) -> Offer[list[RecordOutcome]]:
+    async def _offer(self, batch: PendingBatch) -> Offer[list[RecordOutcome]]:
         async with self._decoding:
             read = await self.intake.read(_taken(batch.records), batch.now)
         give_back_compiler()

@@ -22,7 +22,7 @@ Day = Annotated[
 ]
 
 
-class Row(BaseModel):
+class ClosedModel(BaseModel):
     """A row that has these fields and no others."""
 
     model_config = ConfigDict(extra="forbid")

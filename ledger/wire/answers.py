@@ -5,10 +5,10 @@ Tests hold every answer to them, field by field. Decimals are text in plain nota
 
 from typing import Any, Literal
 
-from ledger.wire.answer_fields import Amount, Currency, Day, Moment, Number, Row
+from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 
 
-class Dated(Row):
+class Dated(ClosedModel):
     """Holds from `valid_from` until `valid_to`; null has no end."""
 
     valid_from: Moment
@@ -55,7 +55,7 @@ class Alias(Dated):
     customer_id: str
 
 
-class Facility(Row):
+class Facility(ClosedModel):
     """A site."""
 
     facility_id: str
@@ -90,7 +90,7 @@ class Asset(Dated):
     all_in: bool
 
 
-class Tariff(Row):
+class Tariff(ClosedModel):
     """A contract for electricity."""
 
     tariff_id: str
@@ -99,7 +99,7 @@ class Tariff(Row):
     currency: Currency
 
 
-class TariffPrice(Row):
+class TariffPrice(ClosedModel):
     """What one MWh costs in [start, end)."""
 
     tariff_id: str
@@ -127,7 +127,7 @@ class Deployment(Dated):
     weight_output: int
 
 
-class RateCard(Row):
+class RateCard(ClosedModel):
     """A dated set of prices."""
 
     rate_card_id: str
@@ -162,7 +162,7 @@ class Subscription(Dated):
     anchor_day: int
 
 
-class ExchangeRate(Row):
+class ExchangeRate(ClosedModel):
     """What one unit of base costs in quote on a day."""
 
     pair: str
@@ -173,7 +173,7 @@ class ExchangeRate(Row):
     source: str
 
 
-class Key(Row):
+class Key(ClosedModel):
     """An API key without its secret."""
 
     key_id: str
@@ -188,46 +188,46 @@ class Key(Row):
     revoked_at: Moment | None
 
 
-class NewKey(Row):
+class NewKey(ClosedModel):
     """A key that was made; its text is shown this once."""
 
     key_id: str
     key: str
 
 
-class RevokedKey(Row):
+class RevokedKey(ClosedModel):
     """A key that opens nothing any more."""
 
     key_id: str
     revoked: bool
 
 
-class Entered(Row):
+class Entered(ClosedModel):
     """What was entered or changed, by its id."""
 
     id: str
 
 
-class Added(Row):
+class Added(ClosedModel):
     """How many were not recorded already."""
 
     added: int
 
 
-class State(Row):
+class State(ClosedModel):
     """That it can serve."""
 
     status: str
 
 
-class Work(Row):
+class Work(ClosedModel):
     """When background work last succeeded, and how often it failed since."""
 
     succeeded_at: Moment | None
     failures: int
 
 
-class Ready(Row):
+class Ready(ClosedModel):
     """That it can serve, background work by name, and how much is parked by stage."""
 
     status: str
@@ -235,7 +235,7 @@ class Ready(Row):
     work: dict[str, Work]
 
 
-class Item(Row):
+class Item(ClosedModel):
     """What became of one item; `reason` and `detail` where it was refused."""
 
     ordinal: int
@@ -245,7 +245,7 @@ class Item(Row):
     detail: str | None = None
 
 
-class Events(Row):
+class Events(ClosedModel):
     """What became of a body, in all by fate and item by item."""
 
     received: int
@@ -254,7 +254,7 @@ class Events(Row):
     items: list[Item]
 
 
-class FieldProblem(Row):
+class FieldProblem(ClosedModel):
     """What is wrong with one field."""
 
     pointer: str
@@ -262,7 +262,7 @@ class FieldProblem(Row):
     detail: str
 
 
-class Problem(Row):
+class Problem(ClosedModel):
     """What went wrong (RFC 9457): `pointer` or `errors` name fields, `items` their fates."""
 
     type: str
@@ -278,7 +278,7 @@ class Problem(Row):
     items: list[Item] | None = None
 
 
-class Format(Row):
+class Format(ClosedModel):
     """A format of exports."""
 
     format: str

@@ -112,7 +112,7 @@ class Batch:
     body: bytes
 
 
-def place_id(*, epoch: int, sequence: int, ordinal: int) -> str:
+def ordinal_id(*, epoch: int, sequence: int, ordinal: int) -> str:
     """The id of an event of a sequenced batch, `epoch.sequence.ordinal`, ordinals from 0."""
     return f"{epoch}.{sequence}.{ordinal}"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ledger.wire.batch import MAX_BATCH_EVENTS, BatchHeader, place_id
+from ledger.wire.batch import MAX_BATCH_EVENTS, BatchHeader, ordinal_id
 from ledger.wire.errors import ColumnarError, LineError, shorten
 from ledger.wire.ndjson import refuse_floats
 from ledger.wire.rfc3339 import format_rfc3339
@@ -48,7 +48,7 @@ class ColumnarBatch:
     """The columns of a body; the ids are places when there is no id column."""
 
     count: int
-    ids_are_places: bool
+    ids_are_ordinals: bool
     columns: tuple[Column, ...]
 
 
@@ -85,11 +85,11 @@ def decode_columnar(body: bytes, header: BatchHeader | None) -> list[dict[str, A
     """The events of a body as objects; ids that are places need the batch header."""
     batch = read_columns(body)
     events: list[dict[str, Any]] = [{} for _ in range(batch.count)]
-    if batch.ids_are_places:
+    if batch.ids_are_ordinals:
         if header is None:
             raise ColumnarError("ids: places without batch headers; send the tl-* headers")
         for ordinal, event in enumerate(events):
-            event["id"] = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+            event["id"] = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
     for column in batch.columns:
         *parents, leaf = column.path.split(".")
         for index, value in _values(column, batch.count):
@@ -103,10 +103,10 @@ def decode_columnar(body: bytes, header: BatchHeader | None) -> list[dict[str, A
 def event_at(batch: ColumnarBatch, ordinal: int, header: BatchHeader | None) -> dict[str, Any]:
     """One event of a batch as an object; an id that is its place needs the batch header."""
     event: dict[str, Any] = {}
-    if batch.ids_are_places:
+    if batch.ids_are_ordinals:
         if header is None:
             raise ColumnarError("ids: places without batch headers; send the tl-* headers")
-        event["id"] = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+        event["id"] = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
     for column in batch.columns:
         bits = column.present
         if bits is not None and not bits[ordinal >> 3] >> (ordinal & 7) & 1:

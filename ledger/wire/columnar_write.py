@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ledger.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Batch, BatchHeader, place_id
+from ledger.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Batch, BatchHeader, ordinal_id
 from ledger.wire.columnar import (
     EPOCH,
     INT64_MAX,
@@ -33,7 +33,7 @@ def encode_columnar(events: Sequence[EventDict], header: BatchHeader | None) -> 
     for event in events:
         refuse_floats(event, "event")
     cells = _cells(events)
-    places = _ids_are_places(cells.get("id", {}), len(events), header)
+    places = _are_ordinals(cells.get("id", {}), len(events), header)
     if places:
         del cells["id"]
     columns = [_column(path, found, len(events)) for path, found in cells.items()]
@@ -69,14 +69,14 @@ def batch_columnar_events(
 
 
 def _placed(event: EventDict, header: BatchHeader, ordinal: int) -> EventDict:
-    place = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
     return {**event, "id": place, "source": header.source}
 
 
-def _ids_are_places(ids: Mapping[int, Any], count: int, header: BatchHeader | None) -> bool:
+def _are_ordinals(ids: Mapping[int, Any], count: int, header: BatchHeader | None) -> bool:
     if header is None or len(ids) != count:
         return False
-    prefix = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=0)[:-1]
+    prefix = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=0)[:-1]
     return all(value == f"{prefix}{ordinal}" for ordinal, value in ids.items())
 
 

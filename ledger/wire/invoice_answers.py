@@ -2,11 +2,11 @@
 
 from typing import Any, Literal
 
-from ledger.wire.answer_fields import Amount, Currency, Day, Moment, Row
+from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment
 from ledger.wire.report_answers import Marks, Unpriced
 
 
-class Issued(Row):
+class Issued(ClosedModel):
     """An invoice that went out."""
 
     invoice_id: int
@@ -16,7 +16,7 @@ class Issued(Row):
     currency: Currency
 
 
-class Invoice(Row):
+class Invoice(ClosedModel):
     """An invoice as it was issued."""
 
     invoice_id: int
@@ -38,7 +38,7 @@ class Invoice(Row):
     cut_off_id: int
 
 
-class Party(Row):
+class Party(ClosedModel):
     """Who sells or buys, as it was when the invoice went out."""
 
     name: str
@@ -47,21 +47,21 @@ class Party(Row):
     email: str
 
 
-class CardName(Row):
+class CardName(ClosedModel):
     """The rate card of an invoice."""
 
     id: str
     name: str
 
 
-class InvoiceCutOff(Row):
+class InvoiceCutOff(ClosedModel):
     """Up to where events were counted: by their own time, and in the stored order."""
 
     events_until: Moment
     batch_seq: int
 
 
-class Snapshot(Row):
+class Snapshot(ClosedModel):
     """What was true when an invoice went out; prices by their id, each with its model's terms."""
 
     seller: Party
@@ -75,7 +75,7 @@ class Snapshot(Row):
     cut_off: InvoiceCutOff
 
 
-class IssuedLine(Row):
+class IssuedLine(ClosedModel):
     """A line of an invoice that went out; `unit_amount` is the price of `per` units."""
 
     invoice_id: int
@@ -106,7 +106,7 @@ class WholeInvoice(Invoice):
     lines: list[IssuedLine]
 
 
-class DraftLine(Row):
+class DraftLine(ClosedModel):
     """A line of an invoice to come."""
 
     kind: Literal["usage", "adjustment"]
@@ -130,14 +130,14 @@ class Adjustment(DraftLine):
     currency: Currency
 
 
-class LackedSign(Row):
+class LackedSign(ClosedModel):
     """A sign that no font here shows, and where it stands."""
 
     where: str
     sign: str
 
 
-class Draft(Row):
+class Draft(ClosedModel):
     """An invoice as it would be issued now."""
 
     subscription_id: str
@@ -158,7 +158,7 @@ class Draft(Row):
     without_font: list[LackedSign]
 
 
-class TracedEvent(Row):
+class TracedEvent(ClosedModel):
     """An event behind a line, as it is stored; an unknown count is null."""
 
     batch_seq: int
@@ -180,7 +180,7 @@ class TracedEvent(Row):
     agent_run_id: str | None
 
 
-class Trace(Row):
+class Trace(ClosedModel):
     """A line, in the invoice's currency, and a page of the events behind it."""
 
     currency: Currency

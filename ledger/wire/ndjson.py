@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ledger.wire.batch import MAX_BATCH_BYTES, Batch, BatchHeader, place_id
+from ledger.wire.batch import MAX_BATCH_BYTES, Batch, BatchHeader, ordinal_id
 from ledger.wire.errors import EventTooLargeError, LineError, shorten
 from ledger.wire.strict_json import load_json
 
@@ -94,7 +94,7 @@ def refuse_floats(value: object, where: str) -> None:
 
 
 def _placed_line(event: EventDict, header: BatchHeader, ordinal: int, max_bytes: int) -> bytes:
-    place = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
     return _fitting_line({**event, "id": place, "source": header.source}, max_bytes)
 
 

@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from ledger.wire.answer_fields import Amount, Currency, Day, Moment, Number, Row
+from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 
 # A field that is not there, where it is not asked for.
 NOT_ASKED: str = Field(default_factory=str)
 
 
-class Marks(Row):
+class Marks(ClosedModel):
     """How many of the requests are no final count, by what they lack."""
 
     requests: int
@@ -20,7 +20,7 @@ class Marks(Row):
     output_unknown: int
 
 
-class Group(Row):
+class Group(ClosedModel):
     """What a row is of: the dimensions that were asked for, and no others."""
 
     customer: str = NOT_ASKED
@@ -51,7 +51,7 @@ class UsageRow(UsageCounts, Group):
     """Requests and tokens of one group."""
 
 
-class UsageReport(Row):
+class UsageReport(ClosedModel):
     """A page of the usage of a period by the dimensions asked for, days and hours in `zone`."""
 
     since: Moment
@@ -73,7 +73,7 @@ class ChargeRow(Group):
     unpriced_quantity: int
 
 
-class ChargesReport(Row):
+class ChargesReport(ClosedModel):
     """A page of the charges of a period by the dimensions asked for, days and hours in `zone`."""
 
     since: Moment
@@ -85,7 +85,7 @@ class ChargesReport(Row):
     next: str | None
 
 
-class Hour(Row):
+class Hour(ClosedModel):
     """Revenue and cost of an hour or day in one currency; no cost is unknown."""
 
     hour: Moment
@@ -95,7 +95,7 @@ class Hour(Row):
     idle: Amount | None
 
 
-class Activity(Row):
+class Activity(ClosedModel):
     """When usage began and ended; null where there is none."""
 
     since: Moment | None
@@ -130,7 +130,7 @@ class MarginRow(Group):
     markup_pct: Number | None
 
 
-class OwnLine(Row):
+class OwnLine(ClosedModel):
     """Energy and cost that are no usage's: idle, or of nobody's hardware."""
 
     line: str
@@ -145,7 +145,7 @@ class OwnLine(Row):
     shared_by_nobody: Amount
 
 
-class Conservation(Row):
+class Conservation(ClosedModel):
     """That nothing was lost: both residuals are 0."""
 
     metered_mj: int
@@ -155,7 +155,7 @@ class Conservation(Row):
     cost_residual: Amount
 
 
-class Conversion(Row):
+class Conversion(ClosedModel):
     """A published rate that amounts were converted by."""
 
     base: Currency
@@ -166,7 +166,7 @@ class Conversion(Row):
     source: str
 
 
-class Margin(Row):
+class Margin(ClosedModel):
     """Cost beside revenue, all in `currency`; `missing` says what a cost lacks that is null."""
 
     entity_id: str
@@ -188,7 +188,7 @@ class Margin(Row):
     conversions: list[Conversion]
 
 
-class EnergyRow(Row):
+class EnergyRow(ClosedModel):
     """Energy of one model or scope; output tokens are known by model."""
 
     name: str
@@ -203,7 +203,7 @@ class EnergyRow(Row):
     joules_per_output_token: Number | None
 
 
-class MeterFinding(Row):
+class MeterFinding(ClosedModel):
     """What was noticed about a GPU's meter, in how many quarter hours."""
 
     gpu_uuid: str
@@ -214,7 +214,7 @@ class MeterFinding(Row):
     last_window: Moment
 
 
-class Energy(Row):
+class Energy(ClosedModel):
     """Energy and tokens, by model and by scope."""
 
     entity_id: str
@@ -226,7 +226,7 @@ class Energy(Row):
     findings: list[MeterFinding]
 
 
-class EnergyCoverage(Row):
+class EnergyCoverage(ClosedModel):
     """GPU-seconds of a deployment, and those with readings; `asked` where its cost needs them."""
 
     deployment_id: str
@@ -235,15 +235,15 @@ class EnergyCoverage(Row):
     asked: bool
 
 
-class UsageCoverage(Row):
+class UsageCoverage(ClosedModel):
     """Tokens, and those that a deployment served; `unclaimed` says which it did not."""
 
     tokens: int
-    claimed_tokens: int
+    served_tokens: int
     unclaimed: list[str]
 
 
-class Reconciliation(Row):
+class Reconciliation(ClosedModel):
     """What an engine counted in an hour beside what events said; `flags` say why it is unsure."""
 
     engine_instance: str
@@ -255,7 +255,7 @@ class Reconciliation(Row):
     flags: list[str]
 
 
-class Coverage(Row):
+class Coverage(ClosedModel):
     """What meters and deployments cover."""
 
     entity_id: str
@@ -269,14 +269,14 @@ class Coverage(Row):
     findings: list[MeterFinding]
 
 
-class NoCoverage(Row):
+class NoCoverage(ClosedModel):
     """An entity whose coverage cannot be said, and what it lacks."""
 
     entity_id: str
     missing: str
 
 
-class Fates(Row):
+class Fates(ClosedModel):
     """What became of what arrived; the fates add up to `received`."""
 
     received: int
@@ -288,7 +288,7 @@ class Fates(Row):
     suspense: int
 
 
-class SourceState(Row):
+class SourceState(ClosedModel):
     """A source: what arrived of it by fate, and when last; without a form it was always refused."""
 
     source: str
@@ -305,7 +305,7 @@ class SourceState(Row):
     silent_s: int | None
 
 
-class SequenceGap(Row):
+class SequenceGap(ClosedModel):
     """Numbers that are missing inside what a producer sent."""
 
     source: str
@@ -315,7 +315,7 @@ class SequenceGap(Row):
     last_missing: int
 
 
-class KafkaPosition(Row):
+class KafkaPosition(ClosedModel):
     """How far a partition was read."""
 
     topic: str
@@ -323,7 +323,7 @@ class KafkaPosition(Row):
     next_offset: int
 
 
-class KafkaGap(Row):
+class KafkaGap(ClosedModel):
     """Offsets that the broker no longer had."""
 
     topic: str | None
@@ -333,7 +333,7 @@ class KafkaGap(Row):
     noticed_at: Moment
 
 
-class StageState(Row):
+class StageState(ClosedModel):
     """When a stage ran last, and how many batches were drawn since."""
 
     stage: str
@@ -342,7 +342,7 @@ class StageState(Row):
     behind: int
 
 
-class WorkState(Row):
+class WorkState(ClosedModel):
     """When background work last succeeded, for an entity or ('') for all."""
 
     work: str
@@ -353,7 +353,7 @@ class WorkState(Row):
     failures: int
 
 
-class Parked(Row):
+class Parked(ClosedModel):
     """What a stage could not do, why, and when it is tried again."""
 
     stage: str
@@ -367,7 +367,7 @@ class Parked(Row):
     next_try_at: Moment
 
 
-class OpenBatch(Row):
+class OpenBatch(ClosedModel):
     """A batch on its way in; what it is of another role is unknown."""
 
     batch_seq: int
@@ -379,7 +379,7 @@ class OpenBatch(Row):
     open_s: int | None
 
 
-class EndedSession(Row):
+class EndedSession(ClosedModel):
     """A session that held a batch, did nothing, and was ended."""
 
     batch_seq: int
@@ -389,7 +389,7 @@ class EndedSession(Row):
     ended_at: Moment
 
 
-class Unpriced(Row):
+class Unpriced(ClosedModel):
     """Usage that waits for a price, and why."""
 
     customer_id: str
@@ -408,7 +408,7 @@ class UnpricedOfEntity(Unpriced):
     entity_id: str
 
 
-class Suspended(Row):
+class Suspended(ClosedModel):
     """What waits under a name that nobody knows."""
 
     customer_ref: str
@@ -419,7 +419,7 @@ class Suspended(Row):
     output_tokens: int
 
 
-class Status(Row):
+class Status(ClosedModel):
     """How the ledger stands."""
 
     now: Moment

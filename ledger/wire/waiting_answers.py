@@ -2,11 +2,11 @@
 
 from typing import Any, Literal
 
-from ledger.wire.answer_fields import Moment, Number, Row
+from ledger.wire.answer_fields import ClosedModel, Moment, Number
 from ledger.wire.report_answers import Suspended
 
 
-class Quarantined(Row):
+class Quarantined(ClosedModel):
     """An item that could not be read, and why; `items` is how many it stands for."""
 
     quarantine_id: int
@@ -18,14 +18,14 @@ class Quarantined(Row):
     items: int
 
 
-class Released(Row):
+class Released(ClosedModel):
     """How much was booked to the customer a name now is."""
 
     customer_ref: str
     released: int
 
 
-class Dismissed(Row):
+class Dismissed(ClosedModel):
     """An item that no longer waits."""
 
     quarantine_id: int
@@ -36,7 +36,7 @@ class Decided(Suspended):
     """What waited under a name, and does no longer."""
 
 
-class Conflict(Row):
+class Conflict(ClosedModel):
     """Other content under an identity that was taken, and how it was resolved."""
 
     conflict_id: int
@@ -55,7 +55,7 @@ class Conflict(Row):
     resolved_at: Moment | None
 
 
-class StoredUsage(Row):
+class StoredUsage(ClosedModel):
     """An attempt as it is stored; an unknown count is null."""
 
     batch_seq: int
@@ -82,7 +82,7 @@ class StoredUsage(Row):
     reasoning: int | None
 
 
-class StoredReading(Row):
+class StoredReading(ClosedModel):
     """A reading as it is stored."""
 
     batch_seq: int
@@ -96,7 +96,7 @@ class StoredReading(Row):
     quality: str
 
 
-class StoredCounter(Row):
+class StoredCounter(ClosedModel):
     """A counter of an engine as it is stored."""
 
     batch_seq: int
@@ -119,7 +119,7 @@ class WholeConflict(Conflict):
     offered: list[dict[str, Any]] | None
 
 
-class Resolved(Row):
+class Resolved(ClosedModel):
     """Which side of a conflict it was, and what became of the events that this led to."""
 
     conflict_id: int

@@ -54,7 +54,7 @@ async def test_few_run_and_few_wait() -> None:
     gate, go = Gate(), asyncio.Event()
 
     async def one() -> None:
-        async with gate.place():
+        async with gate.slot():
             await go.wait()
 
     tasks = [asyncio.create_task(one()) for _ in range(RUNNING_MAX + WAITING_MAX)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from litestar.types import HTTPReceiveMessage, Receive
 
 from ledger.api import arriving
-from ledger.api.arriving import Arriving, Room
+from ledger.api.arriving import Arriving, MemoryReservation
 from ledger.api.body import MEMBERS_MAX, PIECE_BYTES, Members
 from ledger.api.problems import (
     BodyTooLargeError,
@@ -87,7 +87,7 @@ def test_what_people_enter_may_be_packed_too(served: Served) -> None:
 
 
 def test_a_key_leaves_room_for_the_others() -> None:
-    room = Room(100)
+    room = MemoryReservation(100)
     room.take("a", 75)
     with pytest.raises(TooManyBodiesError, match="of this key"):
         room.take("a", 1)
@@ -100,7 +100,7 @@ def test_a_key_leaves_room_for_the_others() -> None:
 
 
 async def test_room_is_taken_as_bytes_arrive_and_given_back() -> None:
-    room = Room()
+    room = MemoryReservation()
     body = Arriving(_parts(b"x" * 5_000, b"y" * 3_000), room, most=MIB)
     body.of("a")
     await body.receive()
@@ -112,7 +112,7 @@ async def test_room_is_taken_as_bytes_arrive_and_given_back() -> None:
 
 
 async def test_a_body_over_the_limit_is_refused_when_it_passes_it() -> None:
-    body = Arriving(_parts(b"x" * 600, b"y" * 600, b"z"), Room(), most=1_000)
+    body = Arriving(_parts(b"x" * 600, b"y" * 600, b"z"), MemoryReservation(), most=1_000)
     body.of("a")
     await body.receive()
     with pytest.raises(BodyTooLargeError):
@@ -121,12 +121,12 @@ async def test_a_body_over_the_limit_is_refused_when_it_passes_it() -> None:
 
 async def test_a_body_that_stalls_or_trickles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arriving, "STALLED_S", 0.05)
-    stalled = Arriving(_parts(b"x", pause_s=5), Room(), most=MIB)
+    stalled = Arriving(_parts(b"x", pause_s=5), MemoryReservation(), most=MIB)
     with pytest.raises(BodyTooSlowError):
         await stalled.receive()
     monkeypatch.setattr(arriving, "STALLED_S", 10)
     monkeypatch.setattr(arriving, "GRACE_S", 0.2)
-    trickle = Arriving(_parts(*[b"x"] * 100, pause_s=0.02), Room(), most=MIB)
+    trickle = Arriving(_parts(*[b"x"] * 100, pause_s=0.02), MemoryReservation(), most=MIB)
     with pytest.raises(BodyTooSlowError):
         await _whole(trickle)
     # What is refused is not waited for twice.
@@ -134,7 +134,7 @@ async def test_a_body_that_stalls_or_trickles_is_refused(monkeypatch: pytest.Mon
 
 
 async def test_a_connection_that_ends_early_is_no_fault_of_ours() -> None:
-    body = Arriving(_parts(), Room(), most=MIB)
+    body = Arriving(_parts(), MemoryReservation(), most=MIB)
     with pytest.raises(MalformedBodyError):
         await body.receive()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ledger import clock
-from ledger.api.intake import Intake, open_intake
+from ledger.api.intake import IntakeThread, open_intake
 from ledger.domain.metering.fact import Fate, Reason
 from ledger.domain.metering.key import usage_key
 from ledger.domain.metering.record import ItemOutcome, Permission, Record
@@ -28,14 +28,14 @@ REASONS = "SELECT reason, count(*) FROM quarantine GROUP BY 1 ORDER BY 1"
 
 
 @pytest.fixture
-async def intake(database: Database, worker: Connection) -> AsyncIterator[Intake]:
+async def intake(database: Database, worker: Connection) -> AsyncIterator[IntakeThread]:
     await open_books(worker)
     await prepare_storage(worker, now=clock.now())
     async with open_intake(database.worker_url, IngestLimits()) as opened:
         yield opened
 
 
-async def test_each_body_has_its_own_outcome(intake: Intake, worker: Connection) -> None:
+async def test_each_body_has_its_own_outcome(intake: IntakeThread, worker: Connection) -> None:
     bodies = [keyed(attempt(f"e{n}"), attempt(f"e{n}b")) for n in range(30)]
     bodies[7] = Record(b"{nothing")
     bodies[8] = keyed(attempt("e3"), attempt("new"))
@@ -49,7 +49,9 @@ async def test_each_body_has_its_own_outcome(intake: Intake, worker: Connection)
     assert await worker.fetchval("SELECT count(DISTINCT batch_seq) FROM receipt") < 10
 
 
-async def test_one_who_gives_up_takes_nobody_along(intake: Intake, worker: Connection) -> None:
+async def test_one_who_gives_up_takes_nobody_along(
+    intake: IntakeThread, worker: Connection
+) -> None:
     storing = [asyncio.create_task(intake.store(keyed(attempt(f"e{n}")))) for n in range(20)]
     await asyncio.sleep(0)
     for gone in storing[::2]:
@@ -74,7 +76,9 @@ async def test_what_was_taken_is_stored_when_it_ends(
     assert (await fates(worker))["counted"] == 20
 
 
-async def test_a_body_that_cannot_be_stored_fails_alone(intake: Intake, worker: Connection) -> None:
+async def test_a_body_that_cannot_be_stored_fails_alone(
+    intake: IntakeThread, worker: Connection
+) -> None:
     row = await _key_of(intake, worker)
     other = usage_key(
         entity_id=row["entity_id"],
@@ -97,7 +101,7 @@ async def test_a_body_that_cannot_be_stored_fails_alone(intake: Intake, worker: 
 
 
 async def test_what_the_database_refuses_goes_aside_and_comes_back_with_the_rights_it_had(
-    intake: Intake, worker: Connection, database: Database
+    intake: IntakeThread, worker: Connection, database: Database
 ) -> None:
     await intake.store(keyed(attempt("first")))
     await execute(database.superuser_url, POISON)
@@ -143,7 +147,7 @@ async def test_what_the_database_refuses_goes_aside_and_comes_back_with_the_righ
     assert await windows(worker) == await windows_of_facts(worker)
 
 
-async def _key_of(intake: Intake, worker: Connection) -> "dict[str, str]":
+async def _key_of(intake: IntakeThread, worker: Connection) -> "dict[str, str]":
     await intake.store(keyed(attempt("first")))
     row = await worker.fetchrow("SELECT entity_id, tier FROM usage_key")
     assert row is not None

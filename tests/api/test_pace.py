@@ -11,7 +11,7 @@ async def test_others_go_on_between_senders() -> None:
     pace, went, rounds = Pace(), [], 0
 
     async def send(number: int) -> None:
-        await pace.turn()
+        await pace.admitted()
         went.append(number)
 
     senders = [asyncio.create_task(send(number)) for number in range(SENDERS)]
@@ -28,9 +28,9 @@ async def test_others_go_on_between_senders() -> None:
 
 async def test_one_who_gives_up_holds_up_nobody() -> None:
     pace = Pace()
-    first, *rest = [asyncio.create_task(pace.turn()) for _ in range(10)]
+    first, *rest = [asyncio.create_task(pace.admitted()) for _ in range(10)]
     await asyncio.sleep(0)
     first.cancel()
     async with asyncio.timeout(5):
         await asyncio.gather(*rest)
-        await pace.turn()
+        await pace.admitted()

@@ -14,7 +14,7 @@ from litestar import Litestar
 
 from ledger import clock
 from ledger.api.app import create_app
-from ledger.api.state import State
+from ledger.api.state import ApiState
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.keys import create_api_key
 from ledger.settings import Settings
@@ -86,17 +86,17 @@ async def test_who_sends_more_than_is_held_reads_when_to_come_again(
 ) -> None:
     async with listening(database, worker) as api:
         state = api.app.state.ledger
-        assert isinstance(state, State)
+        assert isinstance(state, ApiState)
         body = large()
         for key in ("another", "a third"):
-            state.room.take(key, state.room.most // 2)
+            state.memory.take(key, state.memory.most // 2)
         refused = await asyncio.to_thread(api.send, body, "application/x-ndjson")
         for key in ("another", "a third"):
-            state.room.give(key, state.room.most // 2)
+            state.memory.give(key, state.memory.most // 2)
         assert (refused[0], refused[1]) == (429, "2")
         assert await worker.fetchval("SELECT count(*) FROM receipt") == 0
         status, _, answer = await asyncio.to_thread(api.send, body, "application/x-ndjson")
-        assert (status, answer["received"], state.room.held) == (200, EVENTS, 0)
+        assert (status, answer["received"], state.memory.held) == (200, EVENTS, 0)
 
 
 async def test_a_body_of_another_kind_is_refused_with_the_reason(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.commands.data.rows import Row
+from ledger.commands.data.rows import InputRow
 from ledger.commands.data.tariff_file import PriceSeries, TariffColumns, price_series
 from ledger.domain.errors import InvalidInputError
 
@@ -37,17 +37,17 @@ def three_days(zone: str, first: tuple[int, int, int], minutes: int) -> list[dat
     return instants
 
 
-def row(line: int, instant: datetime, zone: str, price: int) -> Row:
+def row(line: int, instant: datetime, zone: str, price: int) -> InputRow:
     local = instant.astimezone(ZoneInfo(zone))
-    return Row(line, {"t": f"{local:%Y-%m-%d %H:%M}", "p": str(price)}, texts=True)
+    return InputRow(line, {"t": f"{local:%Y-%m-%d %H:%M}", "p": str(price)}, texts=True)
 
 
-def read(rows: list[Row], zone: str, minutes: int, fold: int | None = None) -> PriceSeries:
+def read(rows: list[InputRow], zone: str, minutes: int, fold: int | None = None) -> PriceSeries:
     columns = TariffColumns("t", "p", None, minutes, False, False, ZoneInfo(zone), fold)
     return price_series(rows, columns)
 
 
-def read_or_refused(rows: list[Row], zone: str, minutes: int) -> PriceSeries | None:
+def read_or_refused(rows: list[InputRow], zone: str, minutes: int) -> PriceSeries | None:
     try:
         return read(rows, zone, minutes)
     except InvalidInputError as refused:
@@ -56,7 +56,7 @@ def read_or_refused(rows: list[Row], zone: str, minutes: int) -> PriceSeries | N
         return None
 
 
-def file_of(instants: list[datetime], order: list[datetime], zone: str) -> list[Row]:
+def file_of(instants: list[datetime], order: list[datetime], zone: str) -> list[InputRow]:
     price = {instant: number for number, instant in enumerate(instants)}
     return [row(line, at, zone, price[at]) for line, at in enumerate(order, 2)]
 
@@ -177,7 +177,7 @@ def test_a_spring_day_is_whole_and_a_time_it_skips_is_refused(zone: str) -> None
     assert as_read(series) == truth(instants)
     assert not series.notes()
     year, month, day = SPRING[zone]
-    skipped = Row(9, {"t": f"{year}-{month:02}-{day + 1:02} 02:00", "p": "1"}, texts=True)
+    skipped = InputRow(9, {"t": f"{year}-{month:02}-{day + 1:02} 02:00", "p": "1"}, texts=True)
     with pytest.raises(InvalidInputError, match=r"Line 9: .* does not exist in .*offset"):
         read([skipped], zone, 30)
 
@@ -202,7 +202,7 @@ def test_an_end_column_is_read_on_from_the_start() -> None:
         {"t": f"2025-10-26 {start}", "e": f"2025-10-26 {end}", "p": str(number)}
         for number, (start, end) in enumerate(pairwise(local))
     ]
-    rows = [Row(line, one, texts=True) for line, one in enumerate(cells, 2)]
+    rows = [InputRow(line, one, texts=True) for line, one in enumerate(cells, 2)]
     series = price_series(rows, columns)
     assert [period.start.hour for period in series.periods] == [23, 0, 1, 2]
     assert not series.holes

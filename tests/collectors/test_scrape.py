@@ -10,7 +10,7 @@ import pytest
 
 from collectors.errors import ScrapeError
 from collectors.scrape import Scraper
-from collectors.settings import Target
+from collectors.settings import ScrapeTarget
 from tests.collectors.servers import Answer, serving
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
@@ -23,7 +23,7 @@ def test_a_line_that_cannot_be_read_is_named_once(caplog: pytest.LogCaptureFixtu
     pages = [READABLE + BROKEN, READABLE + BROKEN, READABLE, READABLE + BROKEN]
 
     with serving(lambda _: (200, {}, pages.pop(0).encode())) as url:
-        scraper = Scraper.of(Target(engine="vllm", url=url, instance="pod"))
+        scraper = Scraper.of(ScrapeTarget(engine="vllm", url=url, instance="pod"))
         for warned in (1, 1, 1, 2):
             reading = scraper.scrape(now=NOW, timeout_s=5)
             assert [counter.value for counter in reading.counters] == ["55"]
@@ -32,7 +32,7 @@ def test_a_line_that_cannot_be_read_is_named_once(caplog: pytest.LogCaptureFixtu
 
 def scraped(answer: Callable[[BaseHTTPRequestHandler], Answer]) -> list[str]:
     with serving(answer) as url:
-        scraper = Scraper.of(Target(engine="vllm", url=url, instance="pod"))
+        scraper = Scraper.of(ScrapeTarget(engine="vllm", url=url, instance="pod"))
         return [one.value for one in scraper.scrape(now=NOW, timeout_s=5).counters]
 
 

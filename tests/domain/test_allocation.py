@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.cost.allocation import (
-    Activity,
     EnergyInput,
+    EngineActivity,
     Site,
     Weights,
     WindowAllocation,
@@ -37,7 +37,7 @@ def readings_of(power_mw: list[int], *, epoch_at: int | None = None) -> list[Ene
 
 ACTIVITY = st.lists(
     st.builds(
-        Activity,
+        EngineActivity,
         st.integers(1, 10**9),
         *(st.integers(0, 10**7) for _ in range(4)),
     ),
@@ -98,7 +98,7 @@ def test_nothing_is_lost_or_made(  # every input at once is the claim
     power: list[int],
     epoch_at: int | None,
     mask: int,
-    activity: list[Activity],
+    activity: list[EngineActivity],
     cuts: tuple[TariffCut, ...],
     host_mw: int,
     pue: Decimal,
@@ -122,7 +122,7 @@ def test_idle_is_what_no_attempt_covered_to_the_second() -> None:
         WINDOW,
         energy=EnergyInput((found,), WHOLE, Site()),
         mask=mask,
-        activity=[Activity(7, 10, 0, 0, 2)],
+        activity=[EngineActivity(7, 10, 0, 0, 2)],
         weights=Weights(),
         gpu_cost=Decimal(9),
     )
@@ -141,7 +141,7 @@ def test_a_busy_second_takes_the_energy_used_at_that_second() -> None:
         WINDOW,
         energy=EnergyInput((found,), WHOLE, Site()),
         mask=mask_of(T0 + timedelta(seconds=450), WINDOW.end, T0),
-        activity=[Activity(7, 1, 0, 0, 0)],
+        activity=[EngineActivity(7, 1, 0, 0, 0)],
         weights=Weights(),
         gpu_cost=Decimal(0),
     )
@@ -153,7 +153,7 @@ def test_busy_time_whose_tokens_weigh_nothing_is_unattributed() -> None:
         WINDOW,
         energy=None,
         mask=mask_of(T0, WINDOW.end, T0),
-        activity=[Activity(7, 0, 500, 0, 0)],
+        activity=[EngineActivity(7, 0, 500, 0, 0)],
         weights=Weights(),
         gpu_cost=Decimal(4),
     )

@@ -42,20 +42,20 @@ def test_a_whole_chain_has_no_broken_link_whatever_the_order_of_parts() -> None:
 def test_a_part_that_changed_breaks_its_link(change: dict[str, object]) -> None:
     seals, parts = chain()
     parts[2] = [replace(parts[2][0], **change)]  # type: ignore[arg-type]
-    assert [one.place for one in broken_links(seals, parts)] == ["seal 2"]
+    assert [one.where for one in broken_links(seals, parts)] == ["seal 2"]
 
 
 def test_a_link_made_anew_breaks_the_next() -> None:
     seals, parts = chain()
     parts[1] = PARTS[:1]
     seals[0] = link(None, (10, 1), parts[1])
-    assert [one.place for one in broken_links(seals, parts)] == ["seal 2"]
+    assert [one.where for one in broken_links(seals, parts)] == ["seal 2"]
 
 
 def test_a_seal_that_is_gone_is_named_or_known_by_a_head_kept_elsewhere() -> None:
     seals, parts = chain()
     assert [one.name for one in broken_links(seals[1:], parts)] == ["seal_no"]
-    assert [one.place for one in broken_links([seals[0], seals[2]], parts)] == ["seal 2"]
+    assert [one.where for one in broken_links([seals[0], seals[2]], parts)] == ["seal 2"]
     head = seals[2].head
     assert unlike_head(seals, head) == []
     assert broken_links(seals[:2], parts) == []

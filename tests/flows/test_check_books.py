@@ -221,7 +221,7 @@ async def test_what_was_changed_is_named(books: Books, superuser: Connection, fa
     found = await check_books(books.connection)
     assert found.proofs[table] > 0, found.differences
     said = [
-        (one.place, one.name, one.expected, one.stored)
+        (one.where, one.name, one.expected, one.stored)
         for one in found.differences
         if one.table == table
     ]

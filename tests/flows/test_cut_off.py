@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from ledger.domain.metering.record import RecordOutcome
+from ledger.flows.metering.commit_order import CommitOrder
 from ledger.flows.metering.ingest import prepare_records, store_prepared
-from ledger.flows.metering.turn import Turn
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.database import Database
@@ -36,7 +36,7 @@ FACTS = "SELECT count(*) FROM usage_fact WHERE batch_seq <= $1"
 
 
 @dataclass
-class HeldTurn(Turn):
+class HeldTurn(CommitOrder):
     """Holds a batch open once its rows are copied, until it may go on."""
 
     copied: asyncio.Event = field(default_factory=asyncio.Event)

@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.domain.metering.fact import Fate
-from ledger.flows.metering.doubt import DOUBTED_BATCHES
+from ledger.flows.metering.duplicate_filter import FILTERED_BATCHES
 from ledger.store.metering import ingest as store
 from ledger.store.queries import Connection
 from tests.support.usage import Gate, attempt, fates, keyed, open_books
@@ -26,15 +26,15 @@ async def test_new_ids_are_taken_without_a_look_up(
 
 async def test_who_sends_again_is_looked_up_until_that_was_long_ago(gate: Gate) -> None:
     await gate.send(keyed(attempt("a")))
-    assert not gate.directory.doubts.left
+    assert not gate.directory.duplicate_filter.left
     (again,) = await gate.send(keyed(attempt("a"), attempt("new")))
     assert (again.counts[Fate.DUPLICATE], again.counts[Fate.COUNTED]) == (1, 1)
-    (source_id,) = gate.directory.doubts.left
-    for n in range(DOUBTED_BATCHES - 1):
+    (source_id,) = gate.directory.duplicate_filter.left
+    for n in range(FILTERED_BATCHES - 1):
         await gate.send(keyed(attempt(f"n{n}")))
-    assert gate.directory.doubts.left == {source_id: 1}
+    assert gate.directory.duplicate_filter.left == {source_id: 1}
     await gate.send(keyed(attempt("last")))
-    assert not gate.directory.doubts.left
+    assert not gate.directory.duplicate_filter.left
 
 
 async def test_a_conflict_behind_trust_is_found(gate: Gate) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collectors.scrape import Scraper
-from collectors.settings import Target
+from collectors.settings import ScrapeTarget
 from ledger.domain.metering.engine_counter import counter_deltas
 from ledger.domain.metering.record import Record
 from ledger.flows.metering.directory import DirectoryCache
@@ -54,7 +54,7 @@ def metrics(shared_data: Path) -> Iterator[str]:
 async def test_a_restart_between_scrapes_loses_no_token_that_was_scraped(
     worker: Connection, metrics: str
 ) -> None:
-    scraper = Scraper.of(Target(engine="vllm", url=metrics, instance=INSTANCE))
+    scraper = Scraper.of(ScrapeTarget(engine="vllm", url=metrics, instance=INSTANCE))
     now = SCRAPED[-1] + timedelta(minutes=1)
     events = [scraper.scrape(now=at, timeout_s=5).to_event(recorded_at=at) for at in SCRAPED]
     first = BatchHeader(source="/hosts/a", producer="a", epoch=1, sequence=1, count=1)

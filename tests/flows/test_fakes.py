@@ -37,7 +37,7 @@ class BlindGate(Gate):
         )
         resolved.keyed = resolved.keyed.with_columns(digest=pl.lit(SAME.bytes))
         # A second try would resolve again, and see: what is stored is looked up at the first.
-        self.directory.doubts.raise_for(resolved.keyed["source_id"].unique())
+        self.directory.duplicate_filter.raise_for(resolved.keyed["source_id"].unique())
         return await store_prepared(
             self.connection,
             prepared,

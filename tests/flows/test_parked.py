@@ -174,7 +174,7 @@ async def test_a_stage_that_cannot_even_look_parks_the_entity(
     done = await settle(worker, now=LATER)
     assert [run.stage for run in done] == ["allocate", "rate", "book_cost", "book_revenue"]
     (one,) = [p for p in done[1].parked if p.entity_id == "bad"]
-    assert one.what.place == ("", None, None)
+    assert one.what.identity == ("", None, None)
     assert "division by zero" in one.what.reason
     again = await settle(worker, now=LATER + timedelta(seconds=1))
     assert [p.failures for p in again[1].parked if p.entity_id == "bad"] == [1]

@@ -219,7 +219,7 @@ async def test_a_change_is_named_by_table_and_stretch(books: Gate, superuser: Co
             assert not (await superuser.execute(sql)).endswith(" 0")
             found = (await check_seals([books.connection])).differences
             assert {(one.table, one.name) for one in found} == {(table, "digest")}, change
-            assert all(one.place.startswith(("seal 1, ", "seal 2, ")) for one in found)
+            assert all(one.where.startswith(("seal 1, ", "seal 2, ")) for one in found)
     assert await named(books.connection) == []
 
 
@@ -233,7 +233,7 @@ async def test_what_is_put_in_behind_a_seal_is_named(books: Gate, superuser: Con
     )
     (one,) = (await check_seals([books.connection])).differences
     assert (one.table, one.name, one.expected, one.stored) == ("usage_fact", "rows", "0", "1")
-    assert one.place.endswith(" of 2026-08-07")
+    assert one.where.endswith(" of 2026-08-07")
 
 
 async def test_a_chain_made_anew_does_not_have_the_head_that_was_kept(

@@ -65,7 +65,7 @@ async def test_coverage_lists_usage_that_no_deployment_served(worker: Connection
     await books.usage(START, Tokens(output=10), buyer=Buyer(model="mystery"))
     await allocate(worker, now=LATER)
     usage = (await coverage_report(worker, **await ask(worker))).usage
-    assert (usage.tokens, usage.claimed_tokens) == (40, 30)
+    assert (usage.tokens, usage.served_tokens) == (40, 30)
     assert ["model mystery" in str(gap) for gap in usage.unclaimed] == [True]
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from ledger.domain.metering.claims import KEYED_SCHEMA
 from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.identities import KEYED_SCHEMA
 from ledger.domain.metering.record import Record, RecordOutcome
-from ledger.flows.metering.doubt import Doubts
-from ledger.flows.metering.duplicates import claim_events
+from ledger.flows.metering.duplicate_filter import DuplicateFilter
+from ledger.flows.metering.duplicates import take_ids
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import draw_batch_seq
 from ledger.store.metering.ingest import copy_event_keys
@@ -40,7 +40,7 @@ class Stages:
 
     process: Process
     filtered: bool
-    doubts: Doubts = field(default_factory=Doubts)
+    duplicate_filter: DuplicateFilter = field(default_factory=DuplicateFilter)
     doubted: bool = False
 
     async def read(self, records: Iterator[Record], now: datetime) -> list[Said]:  # noqa: ARG002
@@ -80,12 +80,12 @@ class Offer:
         own.ids = [(SOURCE_ID, n) for one in self.said if not one.refusal for n in one.ids]
         return own
 
-    def doubt(self) -> None:
+    def look_up_all(self) -> None:
         """Look everything up."""
         self.stages.doubted = True
-        self.stages.doubts.raise_for([SOURCE_ID])
+        self.stages.duplicate_filter.raise_for([SOURCE_ID])
 
-    async def make_room(self, connection: Any) -> None:
+    async def make_partitions(self, connection: Any) -> None:
         """As the worker does."""
         await prepare_storage(connection, now=self.now)
 
@@ -103,7 +103,7 @@ class Attempt:
     ids: list[tuple[int, str]] = field(default_factory=list)
     known: set[int] = field(default_factory=set)
 
-    async def claim(self, connection: Any) -> int:
+    async def take_ids(self, connection: Any) -> int:
         """Take what is new."""
         taken = await connection.taken(self.ids) if self.stages.doubted else set()
         first: dict[tuple[int, str], int] = {}
@@ -135,14 +135,14 @@ class Filtered(Attempt):
 
     __slots__ = ()
 
-    async def claim(self, connection: Any) -> int:
+    async def take_ids(self, connection: Any) -> int:
         """Take what is new."""
         named = [
             (row, source, name, blake2b(name.encode(), digest_size=16).digest(), None)
             for row, (source, name) in enumerate(self.ids)
         ]
         keyed = pl.DataFrame(named, schema=KEYED_SCHEMA, orient="row")
-        claims, rest = await claim_events(connection, keyed, self.stages.doubts)
+        claims, rest = await take_ids(connection, keyed, self.stages.duplicate_filter)
         self.known = set(rest.fates)
         batch_seq = await draw_batch_seq(connection)
         framed = claims.framed()

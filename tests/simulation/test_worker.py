@@ -36,7 +36,7 @@ async def apart(
 ) -> Any:
     """Rows first, and the position in a transaction of its own."""
     async with connection.transaction():
-        async with turn.claiming():
+        async with turn.taking_ids():
             batch_seq = await attempt.claim(connection)
         found = await attempt.write(connection, batch_seq)
         await turn.moving()

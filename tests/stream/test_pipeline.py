@@ -13,7 +13,7 @@ from ledger.store.metering.positions import Partition, PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.consumer import Worker, surroundings
 from ledger.stream.isolation import Isolation
-from ledger.stream.pipeline import Batch, Pipeline
+from ledger.stream.pipeline import PendingBatch, Pipeline
 from tests.support.database import Database
 from tests.support.usage import NOW, attempt, fates, keyed, open_books
 
@@ -25,9 +25,9 @@ async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
     writers = [await connect(database.worker_url) for _ in range(2)]
     try:
         pipeline = Pipeline(worker, writers, Intake(IngestLimits()))
-        given_up = pipeline.send(Batch(deque([keyed(attempt("a"))]), [], NOW))
+        given_up = pipeline.send(PendingBatch(deque([keyed(attempt("a"))]), [], NOW))
         given_up.cancel()
-        stored = pipeline.send(Batch(deque([keyed(attempt("b"))]), [], NOW))
+        stored = pipeline.send(PendingBatch(deque([keyed(attempt("b"))]), [], NOW))
         await asyncio.wait_for(stored, 10)
         assert await fates(worker) == {"received": 1, "counted": 1}
     finally:
@@ -51,9 +51,9 @@ async def test_a_transaction_cancelled_as_it_began_is_ended_when_the_position_wa
         elsewhere = PositionMove(Partition("c", "t", 0, "topic"), expected=5, next_offset=6)
         reader.moves.append([elsewhere])
         reader.sizes.append(0)
-        reader.flying.append(pipeline.send(Batch(deque(), [elsewhere], NOW)))
+        reader.flying.append(pipeline.send(PendingBatch(deque(), [elsewhere], NOW)))
         await reader._land()
-        await pipeline.send(Batch(deque([keyed(attempt("a"))]), [], NOW))
+        await pipeline.send(PendingBatch(deque([keyed(attempt("a"))]), [], NOW))
         assert await fates(worker) == {"received": 1, "counted": 1}
         assert await writer.fetchval("SHOW lock_timeout") == WRITING["lock_timeout"]
     await writer.close()

@@ -79,7 +79,7 @@ async def open_factory(connection: Connection) -> None:
         await enter_of(model)(connection, read_input(model, body), AUTHOR)
 
 
-def sent() -> tuple[list[Batch], list[own_fleet.Attempt]]:
+def sent() -> tuple[list[Batch], list[own_fleet.PlannedAttempt]]:
     """Three hours of attempts, one batch twice and one out of order."""
     end_ms = HOURS * 3_600_000
     made = [one for one in own_fleet.attempts(SEED) if one.end_ms < end_ms]
@@ -87,7 +87,7 @@ def sent() -> tuple[list[Batch], list[own_fleet.Attempt]]:
     return [*batches[::-1], batches[0]], made
 
 
-def collect(folder: Path, made: list[own_fleet.Attempt], **destination: Any) -> None:
+def collect(folder: Path, made: list[own_fleet.PlannedAttempt], **destination: Any) -> None:
     until = own_fleet.START + timedelta(hours=HOURS)
     readings = (r for r in own_fleet.energy_readings(made, SEED) if r[1] <= until)
     folder.mkdir()

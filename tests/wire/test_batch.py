@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.wire.batch import ENCODINGS, HEADERS, Batch, BatchHeader, place_id
+from ledger.wire.batch import ENCODINGS, HEADERS, Batch, BatchHeader, ordinal_id
 from ledger.wire.errors import BatchHeaderError, EventTooLargeError, LineError
 from ledger.wire.ndjson import batch_events, decode_line, encode_event, iter_lines, split_events
 
@@ -108,7 +108,7 @@ def check_places(batch: Batch) -> None:
     sequence = batch.header.sequence
     assert len(lines) == batch.header.count
     for ordinal, line in enumerate(lines):
-        assert line["id"] == place_id(epoch=5, sequence=sequence, ordinal=ordinal)
+        assert line["id"] == ordinal_id(epoch=5, sequence=sequence, ordinal=ordinal)
         assert line["source"] == "/s"
 
 

@@ -51,7 +51,7 @@ def without_nulls_all(events: list[dict[str, Any]]) -> list[Any]:
 def test_a_batch_leaves_out_ids_that_are_its_places_and_is_small() -> None:
     (batch,) = batch_columnar_events([gateway_event(i) for i in range(1000)], first=FIRST)
     events = decode_columnar(batch.body, batch.header)
-    assert read_columns(batch.body).ids_are_places
+    assert read_columns(batch.body).ids_are_ordinals
     assert events[5] == gateway_event(5) | {"id": "7.1.5", "source": "gw"}
     assert len(batch.body) * 4 < len(encode_events(events))
 

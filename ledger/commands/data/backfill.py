@@ -29,7 +29,7 @@ from ledger.flows.metering.backfill import backfill as run_backfill
 from ledger.flows.metering.backfill_rows import TARGETS, RowShape
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import limits_of
-from ledger.flows.reference.known_file import claim_file
+from ledger.flows.reference.known_file import remember_file
 from ledger.store.queries import Connection
 
 FOLDS: dict[str | None, Literal[0, 1]] = {"first": 0, "second": 1}
@@ -105,7 +105,7 @@ def backfill(
         ):
             # A file whose columns are wrong is refused here, and not known yet.
             head = list(islice(rows, 1))
-            await claim_file(
+            await remember_file(
                 connection,
                 digest,
                 shape.source,

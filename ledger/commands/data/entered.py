@@ -13,11 +13,11 @@ from ledger.domain.errors import NotFoundError
 from ledger.flows.reference.resources import (
     BY_WORD,
     RESOURCES,
-    Asked,
+    ListQuery,
     Resource,
     list_page,
     show_one,
-    without_place,
+    without_cursor,
 )
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input, typed_texts
@@ -115,9 +115,9 @@ async def _every(
     rows: list[dict[str, Any]] = []
     after: Sequence[str] | None = None
     while True:
-        asked = Asked(limit=PAGE, entity_id=entity, after=after)
+        asked = ListQuery(limit=PAGE, entity_id=entity, after=after)
         page = await list_page(connection, kind, asked, now=now)
-        rows += [without_place(row) for row in page]
+        rows += [without_cursor(row) for row in page]
         if len(page) < PAGE:
             return rows
         after = page[-1]["place"]

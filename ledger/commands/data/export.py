@@ -10,7 +10,7 @@ import click
 from ledger import clock
 from ledger.commands.data.show import json_option, print_items
 from ledger.commands.files import whole_file
-from ledger.commands.run.periods import Asked, find_scope, period_options
+from ledger.commands.run.periods import AskedPeriod, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import MissingInputError
 from ledger.exports import EXPORT_FORMATS
@@ -42,7 +42,7 @@ from ledger.store.queries import Connection
 def export(
     database: Database,
     *,
-    asked: Asked,
+    asked: AskedPeriod,
     formats: Sequence[str],
     output: Path,
     invoices_by: str,

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.commands.data.imports import pairs, read_models, report, select_rows
-from ledger.commands.data.rows import Row, check_columns
+from ledger.commands.data.rows import InputRow, check_columns
 from ledger.commands.data.show import json_option
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
@@ -68,10 +68,10 @@ def _is_quoted(cell: object) -> bool:
 
 
 def _one_pair_a_row(
-    rows: Sequence[Row], columns: Mapping[str, str], currencies: Sequence[str]
-) -> list[Row]:
+    rows: Sequence[InputRow], columns: Mapping[str, str], currencies: Sequence[str]
+) -> list[InputRow]:
     return [
-        Row(
+        InputRow(
             row.line,
             {
                 **{field: row.cells.get(column) for field, column in columns.items()},

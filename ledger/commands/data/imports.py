@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from ledger.commands.data.rows import Row, check_columns, read_rows
+from ledger.commands.data.rows import InputRow, check_columns, read_rows
 from ledger.commands.data.show import counted, json_option, print_json, progress
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.reference.import_rows import Enter, import_rows
-from ledger.flows.reference.resources import RESOURCES, Rows
+from ledger.flows.reference.resources import RESOURCES, RowKind
 from ledger.wire import inputs
 from ledger.wire.errors import InputError
 
@@ -42,7 +42,7 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
 
 def read_models(
     path: Path,
-    rows: Sequence[Row],
+    rows: Sequence[InputRow],
     model: type[inputs.InputModel],
     *,
     mapped: Mapping[str, str],
@@ -72,7 +72,7 @@ def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in cells.items() if value is not None}
 
 
-def _command(word: str, about: str, file_rows: Rows, *, dated: bool) -> click.Command:
+def _command(word: str, about: str, file_rows: RowKind, *, dated: bool) -> click.Command:
     @row_options
     @click.option("--replace", is_flag=True, help="Supersede what it overlaps, for that time.")
     @json_option
@@ -109,7 +109,7 @@ def _command(word: str, about: str, file_rows: Rows, *, dated: bool) -> click.Co
     return click.command(word, help=f"Enter {about}: {fields}.")(command)
 
 
-def select_rows(file: Path, *, delimiter: str, where: Sequence[str]) -> list[Row]:
+def select_rows(file: Path, *, delimiter: str, where: Sequence[str]) -> list[InputRow]:
     """Rows that say what `where` asks for; a file without any is an error."""
     wanted = pairs(where, "--where")
     rows = read_rows(file, delimiter=delimiter)
@@ -148,6 +148,6 @@ for _each in RESOURCES:
         import_.add_command(_command(_each.file_word, _each.about, _rows, dated=_each.dated))
     if (_change := _each.change) is not None:
         _word = f"{_each.noun}-changes"
-        _rows = Rows(_change.model, _change.change)
+        _rows = RowKind(_change.model, _change.change)
         _about = f"what changes of {_each.path} from a day on"
         import_.add_command(_command(_word, _about, _rows, dated=False))

@@ -19,7 +19,7 @@ BYTES_MAX = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class InputRow:
     """One row and where it stands: the line of CSV and NDJSON, the place in an array, from 1."""
 
     line: int
@@ -27,7 +27,7 @@ class Row:
     texts: bool
 
 
-def read_rows(path: Path, *, delimiter: str = ",") -> list[Row]:
+def read_rows(path: Path, *, delimiter: str = ",") -> list[InputRow]:
     """All rows; InvalidInputError says what is wrong with the file, and in which line."""
     text = _decode(path, read_bytes(path))
     start = text.lstrip()[:1]
@@ -96,7 +96,7 @@ def _decode(path: Path, raw: bytes) -> str:
     return text
 
 
-def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[InputRow]:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(lines)]
@@ -112,14 +112,14 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
                     "Look at --delimiter, or mend the line.",
                 )
             row = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name}
-            yield Row(lines.line_num, row, texts=True)
+            yield InputRow(lines.line_num, row, texts=True)
     except csv.Error as error:
         raise InvalidInputError(
             f"{path.name} line {lines.line_num} is not CSV: {error}.", "Mend the line."
         ) from error
 
 
-def _json_object(path: Path, text: str) -> Row | None:
+def _json_object(path: Path, text: str) -> InputRow | None:
     """One object over several lines; lines of objects never parse as one value."""
     try:
         found = load_json(text, parse_float=str)
@@ -127,10 +127,10 @@ def _json_object(path: Path, text: str) -> Row | None:
         return None
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path.name} is not JSON: {error}.", "Mend it.") from error
-    return Row(1, found, texts=False) if isinstance(found, dict) else None
+    return InputRow(1, found, texts=False) if isinstance(found, dict) else None
 
 
-def _json_array(path: Path, text: str) -> list[Row]:
+def _json_array(path: Path, text: str) -> list[InputRow]:
     try:
         # Fractions stay the text they are: nothing here passes through a float.
         found = load_json(text, parse_float=str)
@@ -141,10 +141,10 @@ def _json_array(path: Path, text: str) -> list[Row]:
             raise InvalidInputError(
                 f"Item {number} of {path.name} is no object.", "Send a list of objects."
             )
-    return [Row(number, value, texts=False) for number, value in enumerate(found, 1)]
+    return [InputRow(number, value, texts=False) for number, value in enumerate(found, 1)]
 
 
-def _json_lines(path: Path, text: str) -> Iterator[Row]:
+def _json_lines(path: Path, text: str) -> Iterator[InputRow]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -158,4 +158,4 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
             raise InvalidInputError(
                 f"{path.name} line {number} is no object.", "Put one object on each line."
             )
-        yield Row(number, value, texts=False)
+        yield InputRow(number, value, texts=False)

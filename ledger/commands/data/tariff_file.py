@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ledger.commands.data.rows import Row
+from ledger.commands.data.rows import InputRow
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.repeated_time import WAY_OUT, LocalTime, Repeated, tell_apart
 from ledger.wire.errors import Rfc3339Error, shorten
@@ -58,7 +58,7 @@ class PriceSeries:
         return said
 
 
-def price_series(rows: Sequence[Row], columns: TariffColumns) -> PriceSeries:
+def price_series(rows: Sequence[InputRow], columns: TariffColumns) -> PriceSeries:
     """The prices of the rows; InvalidInputError names lines, and what to do.
 
     A repeated local hour is told apart by the order of the rows around it.
@@ -74,7 +74,7 @@ def price_series(rows: Sequence[Row], columns: TariffColumns) -> PriceSeries:
     )
 
 
-def _check_resolution(in_order: Sequence[tuple[TariffPeriod, Row]], minutes: int) -> None:
+def _check_resolution(in_order: Sequence[tuple[TariffPeriod, InputRow]], minutes: int) -> None:
     """Refuse rows that come at other steps than a price lasts."""
     lasts = timedelta(minutes=minutes)
     before = lasts
@@ -96,14 +96,14 @@ def _holes(in_order: Iterable[TariffPeriod]) -> Iterable[tuple[datetime, datetim
             yield one.until, other.start
 
 
-def _local_time(row: Row, column: str, zone: ZoneInfo) -> LocalTime:
+def _local_time(row: InputRow, column: str, zone: ZoneInfo) -> LocalTime:
     if column not in row.cells:
         raise InvalidInputError(f"Line {row.line} has no {column!r}.", "Mend the row.")
     text = str(row.cells[column])
     return LocalTime(row.line, text, _instants(row, text, zone))
 
 
-def _instants(row: Row, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
+def _instants(row: InputRow, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
     with_seconds = _NO_SECONDS.sub(r"\1:00", text, count=1)
     try:
         return possible_instants(with_seconds, zone=zone)
@@ -113,7 +113,7 @@ def _instants(row: Row, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
         ) from error
 
 
-def _period(row: Row, start: datetime, columns: TariffColumns) -> TariffPeriod:
+def _period(row: InputRow, start: datetime, columns: TariffColumns) -> TariffPeriod:
     try:
         raw: dict[str, Any] = {"start": format_rfc3339(start)}
         if columns.end is not None:
@@ -129,7 +129,7 @@ def _period(row: Row, start: datetime, columns: TariffColumns) -> TariffPeriod:
         raise InvalidInputError(f"Line {row.line}: {error}.", "Mend the row.") from error
 
 
-def _end(row: Row, text: str, start: datetime, zone: ZoneInfo) -> datetime:
+def _end(row: InputRow, text: str, start: datetime, zone: ZoneInfo) -> datetime:
     """The first instant after the start that the text can be: an end is read from its start on."""
     instants = _instants(row, text, zone)
     return next((instant for instant in instants if instant > start), instants[-1])

@@ -161,7 +161,7 @@ def _as_json(found: _Found) -> dict[str, Any]:
 def _tampering(one: Tampering) -> dict[str, Any]:
     return {
         "table": one.table,
-        "place": one.place,
+        "place": one.where,
         "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
     }
 
@@ -169,7 +169,7 @@ def _tampering(one: Tampering) -> dict[str, Any]:
 def _disagreement(one: Disagreement) -> dict[str, Any]:
     return {
         "table": one.table,
-        "place": one.place,
+        "place": one.where,
         "window_start": one.window_start,
         "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
     }
@@ -183,7 +183,7 @@ def _show(found: _Found) -> None:
         click.echo(_disagreement_line(one))
     tampered = found.seals.differences[:TAMPERINGS_NAMED]
     for mark in tampered:
-        click.echo(f"{mark.table}, {mark.place}: {mark.name} was {mark.expected}, is {mark.stored}")
+        click.echo(f"{mark.table}, {mark.where}: {mark.name} was {mark.expected}, is {mark.stored}")
     named = len(windows.differences) + len(books.differences) + len(tampered)
     if found.differing > named:
         click.echo(f"and {found.differing - named:,} more")
@@ -218,7 +218,7 @@ def _verdict(differing: int) -> str:
 
 def _disagreement_line(one: Disagreement) -> str:
     at = f" {one.window_start:%Y-%m-%d %H:%MZ}" if one.window_start else ""
-    return f"{SAYS[one.table]}:{at} {one.place}: {one.name} must be {one.expected}, is {one.stored}"
+    return f"{SAYS[one.table]}:{at} {one.where}: {one.name} must be {one.expected}, is {one.stored}"
 
 
 def _line(row: Mapping[str, Any]) -> str:

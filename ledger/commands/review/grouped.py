@@ -12,7 +12,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_table
-from ledger.commands.run.periods import Asked, Scope, describe, find_scope, period_options
+from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import zone
@@ -29,7 +29,7 @@ TABLE_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TableShown:
     """Headers of a report's table, and what stands under each."""
 
     title: str
@@ -39,8 +39,8 @@ class Shown:
     absent: str
 
 
-SHOWN: Mapping[str, Shown] = {
-    "usage": Shown(
+SHOWN: Mapping[str, TableShown] = {
+    "usage": TableShown(
         "Usage",
         (
             *("requests", "input", "cached", "output", "reasoning"),
@@ -50,7 +50,7 @@ SHOWN: Mapping[str, Shown] = {
         ("input", "output", "requests"),
         "unknown",
     ),
-    "charges": Shown(
+    "charges": TableShown(
         "Charges",
         ("currency", "units", "wait for a price", "amount"),
         ("currency", "quantity", "unpriced_quantity", "amount"),
@@ -79,7 +79,7 @@ def grouped_report(name: str, about: str, by: str) -> click.Command:
     def command(
         database: Database,
         *,
-        asked: Asked,
+        asked: AskedPeriod,
         by: str,
         customer_id: str | None,
         as_csv: bool,
@@ -132,7 +132,7 @@ def _json(value: Any) -> str:
 
 
 async def _print_table(
-    connection: Connection, grouping: Grouping, scope: Scope, shown: Shown
+    connection: Connection, grouping: Grouping, scope: Scope, shown: TableShown
 ) -> None:
     totals, count = Totals(grouping.report), 0
     rows: list[Said] = []
@@ -163,7 +163,7 @@ def _group(said: Said, grouping: Grouping) -> Iterable[str]:
             yield said[name]
 
 
-def _cells(said: Said, shown: Shown) -> Iterable[Any]:
+def _cells(said: Said, shown: TableShown) -> Iterable[Any]:
     return [shown.absent if said[name] is None else said[name] for name in shown.names]
 
 

@@ -7,7 +7,7 @@ import click
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.review.grouped import charges, usage
-from ledger.commands.run.periods import Asked, Scope, describe, find_scope, period_options
+from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.period import zone
 from ledger.reports import findings
@@ -28,7 +28,7 @@ report.add_command(charges)
 report.add_command(usage)
 
 
-async def _start(connection: Connection, asked: Asked, name: str) -> tuple[Scope, CutOff]:
+async def _start(connection: Connection, asked: AskedPeriod, name: str) -> tuple[Scope, CutOff]:
     scope = await find_scope(connection, asked, clock.now())
     return scope, await draw_cut_off(connection, f"report {name}")
 
@@ -38,7 +38,7 @@ async def _start(connection: Connection, asked: Asked, name: str) -> tuple[Scope
 @click.option("--by", default="tier", show_default=True, help="tier, customer, agent, model.")
 @json_option
 @database_options
-def margin(database: Database, asked: Asked, by: str, as_json: bool) -> None:
+def margin(database: Database, asked: AskedPeriod, by: str, as_json: bool) -> None:
     """Revenue beside cost, before and after idle; where a cost is incomplete it is unknown."""
 
     async def read(connection: Connection) -> tuple[Scope, margin_room.MarginReport]:
@@ -70,7 +70,7 @@ def margin(database: Database, asked: Asked, by: str, as_json: bool) -> None:
 @click.option("--by", default="model", show_default=True, help="model or scope.")
 @json_option
 @database_options
-def energy(database: Database, asked: Asked, by: str, as_json: bool) -> None:
+def energy(database: Database, asked: AskedPeriod, by: str, as_json: bool) -> None:
     """Tokens per joule, busy and idle energy, by model or by scope."""
 
     async def read(connection: Connection) -> tuple[Scope, energy_room.EnergyReport]:
@@ -97,7 +97,7 @@ def energy(database: Database, asked: Asked, by: str, as_json: bool) -> None:
 @period_options
 @json_option
 @database_options
-def coverage(database: Database, asked: Asked, as_json: bool) -> None:
+def coverage(database: Database, asked: AskedPeriod, as_json: bool) -> None:
     """How much energy was measured, what a deployment served, and what engines counted."""
 
     async def read(connection: Connection) -> tuple[Scope, coverage_room.CoverageReport]:
@@ -120,7 +120,7 @@ def coverage(database: Database, asked: Asked, as_json: bool) -> None:
     ]
     columns = ("deployment", "energy asked for", "GPU-seconds deployed", "with readings")
     print_table(describe("Energy coverage", scope), columns, rows, numbers=2)
-    served = f"{found.usage.claimed_tokens:,} of {found.usage.tokens:,}"
+    served = f"{found.usage.served_tokens:,} of {found.usage.tokens:,}"
     click.echo(f"Tokens served by a deployment: {served}")
     for gap in found.usage.unclaimed:
         click.echo(f"  not served by any: {gap}")

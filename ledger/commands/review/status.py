@@ -160,7 +160,7 @@ def _show_coverage(found: Status) -> None:
         usage = entity["usage"]
         click.echo(
             f"Coverage of {name}, 24 hours to the newest event: readings for {covered:,} of"
-            f" {deployed:,} GPU-seconds; {usage['claimed_tokens']:,} of {usage['tokens']:,} tokens"
+            f" {deployed:,} GPU-seconds; {usage['served_tokens']:,} of {usage['tokens']:,} tokens"
             " served by a deployment"
         )
         for noticed in entity["findings"]:

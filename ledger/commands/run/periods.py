@@ -17,7 +17,7 @@ from ledger.wire.rfc3339 import parse_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedPeriod:
     """What was asked for: an entity (None: the only one), and a month or two ends."""
 
     entity: str | None
@@ -41,7 +41,7 @@ def period_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def wrapped(*args: Any, **given: Any) -> Any:
         names = ("entity", "month", "since", "until")
-        asked = Asked(**{name: given.pop(name) for name in names})
+        asked = AskedPeriod(**{name: given.pop(name) for name in names})
         return command(*args, asked=asked, **given)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
@@ -56,7 +56,7 @@ def period_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-async def find_scope(connection: Connection, asked: Asked, now: datetime) -> Scope:
+async def find_scope(connection: Connection, asked: AskedPeriod, now: datetime) -> Scope:
     """The entity and the period; the present month where nothing was said."""
     entity_id, zone_name = await _entity(connection, asked.entity)
     if asked.month is not None and (asked.since or asked.until):

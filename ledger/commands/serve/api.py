@@ -7,7 +7,7 @@ import click
 from ledger.commands.options import PORT
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
-from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
+from ledger.stream.memory import collect_rarely, frames_in_a_thread, share_heaps
 
 # As uvicorn ends where the application could not start.
 NOT_STARTED = 3
@@ -28,7 +28,7 @@ def api(host: str | None, port: int | None) -> None:
             )
     assert settings.worker_url is not None
     share_heaps()
-    frames_in_one_thread()
+    frames_in_a_thread()
     from ledger.api.app import create_app
     from ledger.api.server import Server, server_config
     from ledger.commands.serve.background import watch

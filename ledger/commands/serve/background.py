@@ -61,7 +61,9 @@ def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
     looks: Mapping[str, Work] = {"frozen sessions": end, "sums": _measure}
     with (
         again_and_again("watch", worker_url, min(WATCH_EVERY_S, frozen_s), looks),
-        again_and_again("partitions", worker_url, PARTITIONS_EVERY_S, {"partitions": _make_room}),
+        again_and_again(
+            "partitions", worker_url, PARTITIONS_EVERY_S, {"partitions": _prepare_partitions}
+        ),
     ):
         yield
 
@@ -72,7 +74,10 @@ def again_and_again(
 ) -> Iterator[None]:
     stop = threading.Event()
     thread = threading.Thread(
-        target=_run, args=(worker_url, every_s, Failures(name, works), stop), name=name, daemon=True
+        target=_run,
+        args=(worker_url, every_s, WorkFailures(name, works), stop),
+        name=name,
+        daemon=True,
     )
     thread.start()
     try:
@@ -82,7 +87,7 @@ def again_and_again(
         thread.join(END_SECONDS)
 
 
-class Failures:
+class WorkFailures:
     """The works of one thread, and what each failed at how often since it last succeeded."""
 
     def __init__(self, thread: str, works: Mapping[str, Work]) -> None:
@@ -106,7 +111,7 @@ class Failures:
             log.warning("%s: succeeds again", work)
 
 
-def _run(worker_url: str, every_s: int, failures: Failures, stop: threading.Event) -> None:
+def _run(worker_url: str, every_s: int, failures: WorkFailures, stop: threading.Event) -> None:
     while True:
         try:
             asyncio.run(_round(worker_url, failures))
@@ -119,7 +124,7 @@ def _run(worker_url: str, every_s: int, failures: Failures, stop: threading.Even
             return
 
 
-async def _round(worker_url: str, failures: Failures) -> None:
+async def _round(worker_url: str, failures: WorkFailures) -> None:
     connection = await connect(worker_url)
     try:
         for name, work in failures.works.items():
@@ -128,7 +133,7 @@ async def _round(worker_url: str, failures: Failures) -> None:
         await connection.close()
 
 
-async def _try(connection: Connection, name: str, work: Work, failures: Failures) -> None:
+async def _try(connection: Connection, name: str, work: Work, failures: WorkFailures) -> None:
     """One work, whose failure is no reason for the others to wait."""
     try:
         await work(connection)
@@ -151,7 +156,7 @@ async def _measure(connection: Connection) -> None:
     metrics.show_standing(measured.work, measured.parked)
 
 
-async def _make_room(connection: Connection) -> None:
+async def _prepare_partitions(connection: Connection) -> None:
     await prepare_storage(connection, now=clock.now())
 
 

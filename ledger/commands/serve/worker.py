@@ -9,7 +9,7 @@ import uvloop
 
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
-from ledger.stream.memory import collect_rarely, frames_in_one_thread, share_heaps
+from ledger.stream.memory import collect_rarely, frames_in_a_thread, share_heaps
 from ledger.wire.secrets import log_to_stderr
 
 
@@ -30,7 +30,7 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
             raise MissingInputError(f"TOKENLEDGER_{name.upper()} is not set.", "Set it.")
     assert settings.worker_url is not None
     share_heaps()
-    frames_in_one_thread()
+    frames_in_a_thread()
     from ledger.commands.serve.background import background, watch
     from ledger.commands.serve.database import check_start
     from ledger.commands.serve.metrics_address import serve_metrics

@@ -24,7 +24,7 @@ class Posting:
     dimension: str = ""
 
     @property
-    def place(self) -> tuple[str, str, str | None, str]:
+    def key(self) -> tuple[str, str, str | None, str]:
         """Everything but the amount."""
         return (self.account, self.currency, self.customer_id, self.dimension)
 
@@ -70,7 +70,7 @@ def merged(postings: Iterable[Posting]) -> tuple[Posting, ...]:
     """One posting for each place, in order of place; zeros left out."""
     sums: dict[tuple[str, str, str | None, str], Decimal] = defaultdict(lambda: ZERO)
     for posting in postings:
-        sums[posting.place] = EXACT.add(sums[posting.place], posting.amount)
+        sums[posting.key] = EXACT.add(sums[posting.key], posting.amount)
     return from_sums(sums)
 
 

@@ -35,7 +35,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class EngineActivity:
     """Tokens of one usage key that one deployment worked on in a window."""
 
     usage_key_id: int
@@ -140,7 +140,7 @@ def allocate_window(
     *,
     energy: EnergyInput | None,
     mask: int,
-    activity: Sequence[Activity],
+    activity: Sequence[EngineActivity],
     weights: Weights,
     gpu_cost: Decimal,
 ) -> WindowAllocation:
@@ -229,7 +229,7 @@ def _priced(parts: Sequence[Share], site: Site, price: Decimal | None) -> tuple[
 
 
 def _lines(
-    busy: Share, idle: Share, activity: Sequence[Activity], weights: Weights
+    busy: Share, idle: Share, activity: Sequence[EngineActivity], weights: Weights
 ) -> list[AllocationLine]:
     ordered = sorted(activity, key=lambda a: a.usage_key_id)
     claims = [one.weight(weights) for one in ordered]

@@ -53,7 +53,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class ServingDeployments:
     """The deployments of one moment, ready to be asked who served an attempt."""
 
     deployments: Sequence[Deployment]

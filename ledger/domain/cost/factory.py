@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from ledger.domain.cost.deployment import Deployment
 
 
-class Dated(Protocol):
+class DatedTerms(Protocol):
     """Anything valid in [valid_from, valid_to); `valid_to` None is open."""
 
     @property
@@ -18,7 +18,7 @@ class Dated(Protocol):
     def valid_to(self) -> datetime | None: ...
 
 
-D = TypeVar("D", bound=Dated)
+D = TypeVar("D", bound=DatedTerms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import chain
 
 from ledger.domain.cost.deployment import Deployment
-from ledger.domain.cost.factory import AssetTerms, Dated, Factory
+from ledger.domain.cost.factory import AssetTerms, DatedTerms, Factory
 
 Interval = tuple[datetime, datetime]
 
@@ -45,7 +45,7 @@ def find_gaps(
     return sorted(set(found))
 
 
-def clip(dated: Dated, within: Interval) -> Interval:
+def clip(dated: DatedTerms, within: Interval) -> Interval:
     """The part of its validity inside `within`; empty where the end is not after the start."""
     since, until = within
     end = until if dated.valid_to is None else min(dated.valid_to, until)

@@ -13,9 +13,9 @@ from decimal import Decimal
 from ledger.domain.apportion import apportion_amount
 from ledger.domain.cost.allocation import (
     IDLE,
-    Activity,
     AllocationLine,
     EnergyInput,
+    EngineActivity,
     Site,
     Weights,
     WindowAllocation,
@@ -23,7 +23,7 @@ from ledger.domain.cost.allocation import (
 )
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost
 from ledger.domain.cost.cost_line import CostLine, CostPool, MeterWindow, WindowCosts
-from ledger.domain.cost.deployment import Claims, Deployment, EngineKey
+from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.energy.gpu_spans import GpuSpans
 from ledger.domain.energy.meter import energy_between, findings
@@ -41,7 +41,7 @@ class WorkedOn:
 
     key: EngineKey
     entity_id: str | None
-    activity: Activity
+    activity: EngineActivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +124,25 @@ def _gpu_costs(
 
 def _claimed(
     deployed: Sequence[Deployment], facts: WindowFacts
-) -> tuple[dict[str, list[Activity]], dict[str, int]]:
-    claims = Claims(deployed)
-    tokens: dict[tuple[str, int], Activity] = {}
+) -> tuple[dict[str, list[EngineActivity]], dict[str, int]]:
+    claims = ServingDeployments(deployed)
+    tokens: dict[tuple[str, int], EngineActivity] = {}
     masks: dict[str, int] = defaultdict(int)
     for one in facts.work:
         for deployment in claims.of(one.key, one.entity_id):
             place = (deployment.deployment_id, one.activity.usage_key_id)
             tokens[place] = _add(tokens.get(place), one.activity)
             masks[deployment.deployment_id] |= facts.masks.get(one.key.engine_key_id, 0)
-    work: dict[str, list[Activity]] = defaultdict(list)
+    work: dict[str, list[EngineActivity]] = defaultdict(list)
     for (deployment_id, _), activity in tokens.items():
         work[deployment_id].append(activity)
     return work, masks
 
 
-def _add(one: Activity | None, other: Activity) -> Activity:
+def _add(one: EngineActivity | None, other: EngineActivity) -> EngineActivity:
     if one is None:
         return other
-    return Activity(
+    return EngineActivity(
         one.usage_key_id,
         one.uncached + other.uncached,
         one.cache_read + other.cache_read,

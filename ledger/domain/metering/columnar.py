@@ -50,7 +50,7 @@ class Read:
 def read_columnar(batch: ColumnarBatch, header: BatchHeader | None, first_row: int) -> Read:
     """Read a batch whose rows count from `first_row`; the ordinals left count from 0."""
     ordinals = np.arange(batch.count)
-    if header is not None and not batch.ids_are_places:
+    if header is not None and not batch.ids_are_ordinals:
         return Read([], ordinals)
     left = np.ones(batch.count, np.bool_)
     parts = []

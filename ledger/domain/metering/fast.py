@@ -15,7 +15,7 @@ from ledger.domain.metering.flat import Known
 from ledger.domain.metering.items import Items
 from ledger.domain.metering.ndjson.scan import are_ascii
 from ledger.domain.metering.ndjson.shape import ID, Matched, Shape, learn, match, read_ids
-from ledger.domain.metering.ndjson.slots import TEXT, are_places
+from ledger.domain.metering.ndjson.slots import TEXT, are_ordinals
 from ledger.domain.metering.parts import Part
 from ledger.domain.metering.rules import Path, Rule, TextRule
 from ledger.wire.batch import BatchHeader
@@ -27,16 +27,16 @@ _SOURCE = ("source",)
 
 
 @dataclass(frozen=True, slots=True)
-class Shaped:
+class ShapedLines:
     """What was read of each shape met, and the rows that are left."""
 
     parts: Sequence[Part]
     rest: Ints
 
 
-def read_shaped(items: Items, rows: Ints) -> Shaped:
+def read_shaped(items: Items, rows: Ints) -> ShapedLines:
     """Read the rows that share shapes; one line of each shape is decoded by the strict decoder."""
-    places = _Places.of(items)
+    places = _Expected.of(items)
     parts: list[Part] = []
     rest: list[Ints] = []
     for _ in range(SHAPES_MAX):
@@ -52,7 +52,7 @@ def read_shaped(items: Items, rows: Ints) -> Shaped:
         parts.append(part)
         rest.append(left)
         rows = rows[~matched.found]
-    return Shaped(parts, np.sort(np.concatenate([*rest, rows])))
+    return ShapedLines(parts, np.sort(np.concatenate([*rest, rows])))
 
 
 def _learn(line: bytes) -> Shape | None:
@@ -62,21 +62,21 @@ def _learn(line: bytes) -> Shape | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _Expected:
     """What ids and sources the batches of a call must have; `headers` None is a keyed record."""
 
     headers: Sequence[BatchHeader | None]
     prefixes: Fixed
 
     @classmethod
-    def of(cls, items: Items) -> "_Places":
+    def of(cls, items: Items) -> "_Expected":
         headers = [record.header for record in items.records]
         texts = [f"{h.epoch}.{h.sequence}.".encode() if h else b"" for h in headers]
         return cls(headers, Fixed.of(texts))
 
 
 def _read(
-    shape: Shape, matched: Matched, items: Items, rows: Ints, places: _Places
+    shape: Shape, matched: Matched, items: Items, rows: Ints, places: _Expected
 ) -> tuple[Part, Ints]:
     """The lines of a shape, and those of them that are left after all."""
     found = np.flatnonzero(matched.found)
@@ -115,24 +115,24 @@ def _read_ids(
     spans: tuple[Ints, Ints],
     items: Items,
     rows: Ints,
-    places: _Places,
+    places: _Expected,
     known: dict[Path, Known],
 ) -> Bools:
     """Keeps the ids, unless all are places; returns which may stand where they stand."""
     owners = items.owners[rows]
     headed = np.array([header is not None for header in places.headers], np.bool_)[owners]
     if headed.all():
-        return _are_places(spans, items, rows, places)
+        return _are_ordinals(spans, items, rows, places)
     ids = read_ids(items.octets, *spans)
     known[ID] = (ids, None)
-    kept: Bools = _are_kept(rule, ids) & (~headed | _are_places(spans, items, rows, places))
+    kept: Bools = _are_kept(rule, ids) & (~headed | _are_ordinals(spans, items, rows, places))
     return kept
 
 
-def _are_places(spans: tuple[Ints, Ints], items: Items, rows: Ints, places: _Places) -> Bools:
+def _are_ordinals(spans: tuple[Ints, Ints], items: Items, rows: Ints, places: _Expected) -> Bools:
     owners = items.owners[rows]
     ordinals = rows - items.firsts[owners]
-    return are_places(items.octets, items.words, *spans, owners, ordinals, places.prefixes)
+    return are_ordinals(items.octets, items.words, *spans, owners, ordinals, places.prefixes)
 
 
 def _of_batch(texts: Texts, headers: Sequence[BatchHeader | None], owners: Ints) -> Bools:

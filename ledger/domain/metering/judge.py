@@ -174,7 +174,7 @@ def refuse_forms(prepared: Prepared, directory: Directory) -> None:
     _refuse(prepared, wrong, Reason.WRONG_FORM)
 
 
-def claiming_records(prepared: Prepared, directory: Directory) -> Sequence[int]:
+def records_taking_ids(prepared: Prepared, directory: Directory) -> Sequence[int]:
     """Records whose place counts: complete, permitted, of a sequenced source.
 
     Where a key is bound, its batch of which nothing may count takes no place: it may be another's.

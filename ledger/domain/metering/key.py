@@ -56,7 +56,7 @@ class EngineKeyRow:
     tier: str
 
 
-class Resolved(NamedTuple):
+class KeyedNames(NamedTuple):
     """What a combination of names means by a directory: its keys, and who said its tier."""
 
     usage_key_id: int
@@ -75,7 +75,7 @@ class Keyed:
     """
 
     frame: pl.DataFrame
-    found: Sequence[Resolved]
+    found: Sequence[KeyedNames]
 
     @property
     def usage_keys(self) -> tuple[UsageKeyRow, ...]:
@@ -131,7 +131,7 @@ def name_columns(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop("customer_id")
 
 
-Memory = MutableMapping[Combination, Resolved]
+Memory = MutableMapping[Combination, KeyedNames]
 
 
 def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None = None) -> Keyed:
@@ -165,14 +165,14 @@ def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 
-def _remember(one: Combination, directory: Directory, known: Memory) -> Resolved:
+def _remember(one: Combination, directory: Directory, known: Memory) -> KeyedNames:
     if len(known) >= REMEMBERED_MAX:
         known.clear()
     known[one] = found = _resolve(one, directory)
     return found
 
 
-def _resolve(one: Combination, directory: Directory) -> Resolved:
+def _resolve(one: Combination, directory: Directory) -> KeyedNames:
     said = dict(zip(_COMBINATION, one, strict=True))
     text = {name: str(said[name]) for name in (*WHO, *WHAT)}
     moment = int(said["window_start"])
@@ -196,4 +196,4 @@ def _resolve(one: Combination, directory: Directory) -> Resolved:
     )
     where = engine_key(text["engine_instance"], text["model"], tier)
     flags = said_by << TIER_SOURCE_SHIFT
-    return Resolved(row.usage_key_id, where.engine_key_id, customer_id, flags, row, where)
+    return KeyedNames(row.usage_key_id, where.engine_key_id, customer_id, flags, row, where)

@@ -41,7 +41,7 @@ from ledger.domain.metering.validate import (
     suspect_usage,
     untimely,
 )
-from ledger.wire.batch import BatchHeader, place_id
+from ledger.wire.batch import BatchHeader, ordinal_id
 from ledger.wire.events import ENERGY, explain
 from ledger.wire.ndjson import decode_line
 
@@ -92,13 +92,13 @@ class Prepared:
         own: dict[int, str | None] = {}
         for frame in self.decoded.values():
             own.update(frame.filter(pl.col("row").is_in(wanted)).select("row", "id").iter_rows())
-        return {row: event_id or self._place(row) for row, event_id in own.items()}
+        return {row: event_id or self._identity_of(row) for row, event_id in own.items()}
 
-    def _place(self, row: int) -> str:
+    def _identity_of(self, row: int) -> str:
         header = self.header_of(row)
         assert header is not None
         ordinal = row - int(self.items.firsts[self.items.owners[row]])
-        return place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+        return ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
 
 
 def prepare(
@@ -214,7 +214,7 @@ def _placed(one: DecodedEvent | Reject, items: Items, row: int) -> DecodedEvent 
         detail = f"source: found {one.source}; a batch of {header.source} holds its events only"
         return Reject(Reason.WRONG_SOURCE, detail, one.id, one.source)
     ordinal = row - int(items.firsts[owner])
-    place = place_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
     if one.id != place:
         detail = f"id: found {one.id}; the id of this event is its place {place}"
         return Reject(Reason.WRONG_PLACE, detail, one.id, one.source)
@@ -270,7 +270,7 @@ def _explain(prepared: Prepared, suspects: pl.DataFrame) -> None:
     for row in suspects["row"]:
         raw = decode_line(prepared.items[row])
         problems = explain(raw)
-        if not problems and _claims_too_finely(raw):
+        if not problems and _says_too_finely(raw):
             detail = (
                 "data.provider_cost.amount: more than 12 decimals, or 24 digits before them;"
                 " send fewer digits"
@@ -280,6 +280,6 @@ def _explain(prepared: Prepared, suspects: pl.DataFrame) -> None:
             prepared.rejects[row] = reject(problems, raw)
 
 
-def _claims_too_finely(raw: dict[str, Any]) -> bool:
+def _says_too_finely(raw: dict[str, Any]) -> bool:
     claim = raw["data"].get("provider_cost")
     return bool(claim) and finer_than_amount(claim["amount"])

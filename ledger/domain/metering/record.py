@@ -8,7 +8,7 @@ from typing import Self
 
 from ledger.domain.metering.fact import Fate, Reason
 from ledger.domain.metering.lines import items_guessed
-from ledger.domain.metering.target import Target
+from ledger.domain.metering.target import CorrectionTarget
 from ledger.wire.batch import COLUMNAR, MAX_BATCH_EVENTS, NDJSON, BatchHeader
 
 # What callers see of a fate, item by item.
@@ -84,7 +84,7 @@ class ReplayOf:
     quarantine_id: int
     batch_seq: int
     ordinal: int
-    target: Target | None = None
+    target: CorrectionTarget | None = None
     whole: bool = False
 
 

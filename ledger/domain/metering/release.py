@@ -24,7 +24,7 @@ class Release:
 
     facts: pl.DataFrame
     keys: list[UsageKeyRow]
-    places: list[tuple[int, int, int]]
+    stored_ids: list[tuple[int, int, int]]
 
 
 def release_facts(
@@ -48,11 +48,11 @@ def release_facts(
         kind=pl.lit(int(Kind.RELEASE), pl.Int8),
         sign=pl.lit(1, pl.Int64),
     )
-    places = known.select("batch_seq", "ordinal").rows()
+    stored_ids = known.select("batch_seq", "ordinal").rows()
     return Release(
         facts=pl.concat([reversed_.select(FACTS), entered.select(FACTS)]),
         keys=sorted({key for key, _ in new}, key=lambda key: key.usage_key_id),
-        places=[(count + n, seq, ordinal) for n, (seq, ordinal) in enumerate(places)],
+        stored_ids=[(count + n, seq, ordinal) for n, (seq, ordinal) in enumerate(stored_ids)],
     )
 
 

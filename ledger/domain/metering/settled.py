@@ -7,20 +7,20 @@ the first counts, equal content is a duplicate and other content a conflict, whi
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ledger.domain.metering.claims import same_content
 from ledger.domain.metering.fact import Fate, Reason
+from ledger.domain.metering.identities import same_content
 from ledger.domain.metering.supersede import Candidate, Member, StoredRevision, first_of, settle
-from ledger.domain.metering.target import Target
+from ledger.domain.metering.target import CorrectionTarget
 
-Lines = Mapping[Target, Sequence[Candidate]]
-Known = Mapping[Target, Sequence[StoredRevision]]
+Lines = Mapping[CorrectionTarget, Sequence[Candidate]]
+Known = Mapping[CorrectionTarget, Sequence[StoredRevision]]
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """What stood under a target and stands no more, for the row `by`, or because it is void."""
 
-    target: Target
+    target: CorrectionTarget
     stood: StoredRevision
     by: int
     reason: Reason | None
@@ -35,11 +35,11 @@ class Settled:
     """
 
     fates: dict[int, Fate] = field(default_factory=dict)
-    refused: list[tuple[Target, Candidate, Member]] = field(default_factory=list)
-    kept: list[tuple[Target, Candidate]] = field(default_factory=list)
-    void: dict[int, tuple[Reason, Target]] = field(default_factory=dict)
+    refused: list[tuple[CorrectionTarget, Candidate, Member]] = field(default_factory=list)
+    kept: list[tuple[CorrectionTarget, Candidate]] = field(default_factory=list)
+    void: dict[int, tuple[Reason, CorrectionTarget]] = field(default_factory=dict)
     replaced: list[Replaced] = field(default_factory=list)
-    awaited: list[tuple[Target, int]] = field(default_factory=list)
+    awaited: list[tuple[CorrectionTarget, int]] = field(default_factory=list)
 
 
 def settle_all(lines: Lines, known: Known, *, gone: Collection[int] = ()) -> Settled:
@@ -62,7 +62,7 @@ def settle_all(lines: Lines, known: Known, *, gone: Collection[int] = ()) -> Set
     return found
 
 
-Met = Mapping[Target, Sequence[tuple[Candidate, Member]]]
+Met = Mapping[CorrectionTarget, Sequence[tuple[Candidate, Member]]]
 
 
 def _meet(found: Settled, met: Met) -> dict[int, Fate]:
@@ -82,7 +82,10 @@ def _is_lost(one: Candidate, lost: Mapping[int, Fate], held: bool) -> bool:
 
 
 def _settle_one(
-    found: Settled, name: Target, line: Sequence[Candidate], stored: Sequence[StoredRevision]
+    found: Settled,
+    name: CorrectionTarget,
+    line: Sequence[Candidate],
+    stored: Sequence[StoredRevision],
 ) -> None:
     verdict = settle(line, stored)
     found.kept += [(name, one) for one in line]

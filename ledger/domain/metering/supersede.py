@@ -19,7 +19,7 @@ from ledger.domain.metering.directory import Directory, SourceForm
 from ledger.domain.metering.fact import Kind, Reason
 from ledger.domain.metering.judge import KEYED, SEQUENCED
 from ledger.domain.metering.prepare import Prepared, drop_rows
-from ledger.domain.metering.target import Target, target_of
+from ledger.domain.metering.target import CorrectionTarget, target_of
 
 _OWN_PLACE = re.compile(r"(\d{1,19})\.(\d{1,19})\.(\d{1,9})", re.ASCII)
 _INT8_MAX = 2**63 - 1
@@ -216,12 +216,12 @@ def _may_name(prepared: Prepared, row: int, source: str) -> bool:
     return allowed is None or allowed.writes(source)
 
 
-def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Target]:
+def find_targets(prepared: Prepared, directory: Directory) -> dict[int, CorrectionTarget]:
     """What each correction of the call replaces; refuses those that name nothing."""
     columns = ("row", "source", "supersedes", "supersedes_source")
     corrections = prepared.usage.filter(prepared.usage["kind"] == Kind.REPLACEMENT)
     ids = prepared.ids(corrections["row"]) if corrections.height else {}
-    found: dict[int, Target] = {}
+    found: dict[int, CorrectionTarget] = {}
     for row, source, text, other in corrections.select(columns).iter_rows():
         event_id, header = ids[row], prepared.header_of(row)
         producer = header.producer if header is not None and not other else ""
@@ -237,16 +237,16 @@ def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Target]:
     return found
 
 
-def _target(text: str, known: SourceForm | None, producer: str) -> Target | str:
+def _target(text: str, known: SourceForm | None, producer: str) -> CorrectionTarget | str:
     if known is None:
         return "data.supersedes_source: this source cannot be registered; send its events first"
     if known.form != SEQUENCED:
-        return Target(known.source_id, text, keyed=True if known.form == KEYED else None)
+        return CorrectionTarget(known.source_id, text, keyed=True if known.form == KEYED else None)
     own = _OWN_PLACE.fullmatch(text)
     if own and producer:
         text = f"{producer}/{own[1]}/{own[2]}/{own[3]}"
-    target = Target(known.source_id, text)
-    place = target.place()
+    target = CorrectionTarget(known.source_id, text)
+    place = target.named_batch()
     if place is None or max(place[0].epoch, place[0].sequence) > _INT8_MAX:
         return f"data.supersedes: found {text[:80]}; send producer/epoch/sequence/ordinal"
     at, ordinal = place

@@ -20,7 +20,7 @@ from ledger.store.books.journal import book_entries
 from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
 from ledger.store.cost import cost
 from ledger.store.pricing import rating
-from ledger.store.pricing.rating import CustomerWindow, Entity
+from ledger.store.pricing.rating import CustomerWindow, RatedEntity
 from ledger.store.queries import Connection
 
 STAGE = "book_revenue"
@@ -44,7 +44,7 @@ async def book_revenue(
     return stage_report(STAGE, cut_off, runs)
 
 
-def _work(connection: Connection, entity: Entity, cut_off: CutOff) -> StageWork:
+def _work(connection: Connection, entity: RatedEntity, cut_off: CutOff) -> StageWork:
     name = entity.entity_id
 
     async def find(again: Sequence[Part]) -> list[Part]:
@@ -62,7 +62,7 @@ def _work(connection: Connection, entity: Entity, cut_off: CutOff) -> StageWork:
 
 
 async def _book_hours(
-    connection: Connection, entity: Entity, due: Sequence[CustomerWindow], cut_off: CutOff
+    connection: Connection, entity: RatedEntity, due: Sequence[CustomerWindow], cut_off: CutOff
 ) -> int:
     async with connection.transaction():
         found = await rating.sum_charges_to_book(
@@ -87,7 +87,7 @@ def _windows_of(due: Sequence[CustomerWindow], zone: str) -> list[CustomerWindow
     ]
 
 
-def _entry(entity: Entity, place: Place, amount: Decimal) -> JournalEntry:
+def _entry(entity: RatedEntity, place: Place, amount: Decimal) -> JournalEntry:
     customer_id, subscription_id, hour, currency = place
     return JournalEntry(
         entity_id=entity.entity_id,

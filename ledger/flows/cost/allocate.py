@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from ledger.domain.cost.allocation import Activity
+from ledger.domain.cost.allocation import EngineActivity
 from ledger.domain.cost.cost_line import WindowCosts
 from ledger.domain.cost.due import chunks
 from ledger.domain.cost.factory import CostEntity, Factory, GpuHome
@@ -156,7 +156,7 @@ async def _read_work(
     keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
     work: dict[datetime, list[WorkedOn]] = defaultdict(list)
     for row in rows:
-        activity = Activity(
+        activity = EngineActivity(
             row["usage_key_id"],
             row["uncached"],
             row["cache_read"],

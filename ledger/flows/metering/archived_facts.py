@@ -12,7 +12,7 @@ from ledger.store.metering.correction import FirstFact, fact_rows_frame, find_fi
 from ledger.store.metering.retention import (
     ArchivedDay,
     find_key_customers,
-    find_standing_places,
+    find_standing_ids,
     list_archived,
     list_source_names,
 )
@@ -34,9 +34,9 @@ async def find_standing_facts(
     if found.height == len(places):
         return found
     at_hand = set(found["n"].to_list())
-    standing = await find_standing_places(connection, places)
+    standing = await find_standing_ids(connection, places)
     missing = {(seq, ordinal): n for n, seq, ordinal in standing if n not in at_hand}
-    rows = await _read_places(connection, missing) if missing else []
+    rows = await _read_ids_of(connection, missing) if missing else []
     return pl.concat([found, fact_rows_frame(rows)]) if rows else found
 
 
@@ -49,12 +49,12 @@ async def find_first_facts(
     """
     found = dict(enumerate(await find_first(connection, places)))
     missing = {places[n]: n for n, one in found.items() if not (one.is_usage or one.refused)}
-    for row in await _read_places(connection, missing) if missing else []:
+    for row in await _read_ids_of(connection, missing) if missing else []:
         found[row["n"]] = FirstFact(True, row["customer_id"], False)
     return found
 
 
-async def _read_places(
+async def _read_ids_of(
     connection: Connection, places: Mapping[tuple[int, int], int]
 ) -> list[dict[str, Any]]:
     batches = sorted({batch_seq for batch_seq, _ in places})

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import asyncpg
 
 from ledger.domain.errors import LedgerError, UnavailableError
-from ledger.flows.metering.turn import ALONE, ClaimLostError, Turn
+from ledger.flows.metering.commit_order import ALONE, CommitOrder, IdLostError
 from ledger.store.metering.ingest import lacks_partition
 from ledger.store.metering.positions import PositionMove, move_position
 from ledger.store.queries import Connection
@@ -17,7 +17,7 @@ from ledger.store.queries import Connection
 RETRIES = 5
 # What a batch that begins again may not meet again; LockNotAvailableError: it waited too long.
 _AGAIN = (
-    ClaimLostError,
+    IdLostError,
     asyncpg.UniqueViolationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
@@ -35,7 +35,7 @@ class PositionLostError(LedgerError):
 class Attempt(Protocol[Found_co]):
     """One try to store a batch, inside its transaction."""
 
-    async def claim(self, connection: Connection) -> int:
+    async def take_ids(self, connection: Connection) -> int:
         """Look up what is known of it and take the rest; the number it is stored under."""
 
     async def write(self, connection: Connection, batch_seq: int) -> Found_co:
@@ -48,10 +48,10 @@ class Offer(Protocol[Found_co]):
     async def attempt(self, connection: Connection) -> Attempt[Found_co]:
         """The next try, before its transaction; the first may have been made ready."""
 
-    def doubt(self) -> None:
+    def look_up_all(self) -> None:
         """Another writer was there first: the next try looks everything up."""
 
-    async def make_room(self, connection: Connection) -> None:
+    async def make_partitions(self, connection: Connection) -> None:
         """Make the daily partitions that its rows lack."""
 
 
@@ -60,7 +60,7 @@ async def commit(
     offer: Offer[Found],
     *,
     moves: Sequence[PositionMove] = (),
-    turn: Turn = ALONE,
+    turn: CommitOrder = ALONE,
 ) -> Found:
     """Store the batch and move its partitions; a second try looks at everything again.
 
@@ -75,10 +75,10 @@ async def commit(
             # Whoever makes the days ahead is ill: the batch makes its own, and comes again.
             if not lacks_partition(error):
                 raise
-            await offer.make_room(connection)
+            await offer.make_partitions(connection)
             turn.start_again()
         except _AGAIN:
-            offer.doubt()
+            offer.look_up_all()
             turn.start_again()
     raise UnavailableError(
         "Other writers are storing the same events, or something holds up all writers.",
@@ -97,7 +97,7 @@ async def rehearse(
     transaction = connection.transaction()
     await transaction.start()
     try:
-        batch_seq = await attempt.claim(connection)
+        batch_seq = await attempt.take_ids(connection)
         found = await attempt.write(connection, batch_seq)
         await _move(connection, moves, batch_seq)
         return found
@@ -106,11 +106,15 @@ async def rehearse(
 
 
 async def _store(
-    connection: Connection, attempt: Attempt[Found], *, moves: Sequence[PositionMove], turn: Turn
+    connection: Connection,
+    attempt: Attempt[Found],
+    *,
+    moves: Sequence[PositionMove],
+    turn: CommitOrder,
 ) -> Found:
     async with connection.transaction():
-        async with turn.claiming():
-            batch_seq = await attempt.claim(connection)
+        async with turn.taking_ids():
+            batch_seq = await attempt.take_ids(connection)
         found = await attempt.write(connection, batch_seq)
         await turn.moving()
         await _move(connection, moves, batch_seq)

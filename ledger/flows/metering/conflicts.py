@@ -11,7 +11,7 @@ from ledger.domain.author import Author, check_reason
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.metering.judge import KEYED
 from ledger.domain.metering.record import ItemOutcome, Record
-from ledger.domain.metering.target import Target
+from ledger.domain.metering.target import CorrectionTarget
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import ingest
 from ledger.flows.metering.limits import IngestLimits
@@ -145,7 +145,7 @@ async def _corrections(
 ) -> list[dict[str, Any]]:
     keyed = conflict["form"] == KEYED
     names = _targets(events, conflict)
-    targets = [Target(conflict["source_id"], name, keyed=keyed) for name in names]
+    targets = [CorrectionTarget(conflict["source_id"], name, keyed=keyed) for name in names]
     standing = await find_corrections(connection, targets)
     found = []
     for n, (event, target) in enumerate(zip(events, targets, strict=True)):

@@ -8,28 +8,28 @@ from typing import TypeVar
 import polars as pl
 
 from ledger.domain.errors import ConflictError, UnavailableError
-from ledger.domain.metering.claims import (
-    AWAITED,
-    BatchClaim,
-    Conflict,
-    EventClaim,
-    EventClaims,
-    EventId,
-)
+from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.fact import Fate, Kind, Reason
-from ledger.domain.metering.place import BatchPlace
+from ledger.domain.metering.identities import (
+    AWAITED,
+    Conflict,
+    EventId,
+    NewBatch,
+    NewEvent,
+    NewEvents,
+)
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.settled import Replaced, Settled, settle_all
 from ledger.domain.metering.supersede import Candidate, Member, StoredRevision
-from ledger.domain.metering.target import Target, event_target, target_of
+from ledger.domain.metering.target import CorrectionTarget, event_target, target_of
 from ledger.flows.metering.archived_facts import find_first_facts, find_standing_facts
-from ledger.store.metering.correction import FateChange, find_corrected_places, find_corrections
+from ledger.store.metering.correction import FateChange, find_corrected_ids, find_corrections
 from ledger.store.metering.ingest import find_batches, find_event_keys
 from ledger.store.queries import Connection
 
-Lines = dict[Target, list[Candidate]]
-Known = dict[Target, list[StoredRevision]]
+Lines = dict[CorrectionTarget, list[Candidate]]
+Known = dict[CorrectionTarget, list[StoredRevision]]
 Place = tuple[int, int]
 T = TypeVar("T")
 DETAILS = {
@@ -62,8 +62,8 @@ class Corrected:
 
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
-    revisions: list[tuple[Target, Candidate]] = field(default_factory=list)
-    awaited: list[EventClaim] = field(default_factory=list)
+    revisions: list[tuple[CorrectionTarget, Candidate]] = field(default_factory=list)
+    awaited: list[NewEvent] = field(default_factory=list)
     void: dict[int, Reject] = field(default_factory=dict)
     away: dict[int, Reject] = field(default_factory=dict)
     undone: list[Undone] = field(default_factory=list)
@@ -75,19 +75,19 @@ async def settle_corrections(
     connection: Connection,
     prepared: Prepared,
     *,
-    targets: Mapping[int, Target],
-    events: EventClaims,
-    batches: Sequence[BatchClaim],
+    targets: Mapping[int, CorrectionTarget],
+    events: NewEvents,
+    batches: Sequence[NewBatch],
     awaited: Mapping[int, EventId],
-    replayed: Mapping[int, Target],
+    replayed: Mapping[int, CorrectionTarget],
 ) -> Corrected:
     """`targets` of the call's corrections, `events` and `batches` that are new to the ledger.
 
     `awaited` are rows whose ids a stored correction took before they came, `replayed` rows that
     were quarantined when their numbered batch was stored.
     """
-    places = [claim.place for claim in batches]
-    late = await find_corrected_places(connection, places) if places else []
+    places = [claim.identity for claim in batches]
+    late = await find_corrected_ids(connection, places) if places else []
     late += [event_target(event) for event in awaited.values()]
     if replayed:
         late += await find_corrections(connection, sorted(set(replayed.values())))
@@ -111,25 +111,25 @@ async def settle_corrections(
 
 
 def _named(
-    events: Iterable[EventClaim],
-    batches: Iterable[BatchClaim],
+    events: Iterable[NewEvent],
+    batches: Iterable[NewBatch],
     awaited: Mapping[int, EventId],
-    replayed: Mapping[int, Target],
-) -> dict[int, Target]:
+    replayed: Mapping[int, CorrectionTarget],
+) -> dict[int, CorrectionTarget]:
     """What a correction would call each row that is new to the ledger."""
     named = {claim.ordinal: event_target(claim.event) for claim in events}
     named |= {row: event_target(event) for row, event in awaited.items()} | dict(replayed)
     for claim in batches:
         for ordinal in range(claim.events):
-            named[claim.ordinal_from + ordinal] = target_of(claim.place, ordinal)
+            named[claim.ordinal_from + ordinal] = target_of(claim.identity, ordinal)
     return named
 
 
 def _lines(
     prepared: Prepared,
-    targets: Mapping[int, Target],
-    named: Mapping[int, Target],
-    late: Iterable[Target],
+    targets: Mapping[int, CorrectionTarget],
+    named: Mapping[int, CorrectionTarget],
+    late: Iterable[CorrectionTarget],
 ) -> Lines:
     """The rows of the call under each target: corrections of it, and what came under its id."""
     usage = prepared.usage.select("row", "kind", "revision", "customer_id")
@@ -159,7 +159,9 @@ def _is_bound(prepared: Prepared, row: int) -> bool:
     return allowed is not None and bool(allowed.customers)
 
 
-async def _find_known(connection: Connection, lines: Lines) -> tuple[Known, dict[Target, str]]:
+async def _find_known(
+    connection: Connection, lines: Lines
+) -> tuple[Known, dict[CorrectionTarget, str]]:
     """What is stored under each target, whose it is, and what cannot be read to say so."""
     stored = await find_corrections(connection, sorted(lines))
     late = [(name, one) for name, members in stored.items() for one in members if one.original]
@@ -173,10 +175,10 @@ async def _find_known(connection: Connection, lines: Lines) -> tuple[Known, dict
     return {name: members for name, members in known.items() if members}, away
 
 
-Held = list[tuple[Target, StoredRevision]]
+Held = list[tuple[CorrectionTarget, StoredRevision]]
 
 
-async def _find_holders(connection: Connection, names: Sequence[Target]) -> Held:
+async def _find_holders(connection: Connection, names: Sequence[CorrectionTarget]) -> Held:
     """What holds each name's id or place, whatever it is, of each owner."""
     keyed = {EventId(n.source_id, n.target): n for n in names if n.keyed is not False}
     events = await find_event_keys(connection, list(keyed)) if keyed else {}
@@ -185,8 +187,8 @@ async def _find_holders(connection: Connection, names: Sequence[Target]) -> Held
         for event, at in events.items()
         if at.digest != AWAITED
     ]
-    placed: list[tuple[Target, BatchPlace, int]] = [
-        (name, *named) for name in names if (named := name.place()) is not None
+    placed: list[tuple[CorrectionTarget, BatchIdentity, int]] = [
+        (name, *named) for name in names if (named := name.named_batch()) is not None
     ]
     batches = await find_batches(connection, [place for _, place, _ in placed]) if placed else {}
     for name, place, ordinal in placed:
@@ -197,7 +199,7 @@ async def _find_holders(connection: Connection, names: Sequence[Target]) -> Held
     return found
 
 
-async def _judge(connection: Connection, firsts: Held) -> tuple[Held, dict[Target, str]]:
+async def _judge(connection: Connection, firsts: Held) -> tuple[Held, dict[CorrectionTarget, str]]:
     """Whether each is usage, and whose; without places of what nobody could read so far."""
     places = [(one.batch_seq, one.ordinal) for _, one in firsts]
     facts, unread = await _each(find_first_facts, connection, places)
@@ -212,7 +214,7 @@ async def _judge(connection: Connection, firsts: Held) -> tuple[Held, dict[Targe
 
 async def _read_standing(
     connection: Connection, replaced: Sequence[Replaced]
-) -> tuple[dict[int, pl.DataFrame], dict[Target, str]]:
+) -> tuple[dict[int, pl.DataFrame], dict[CorrectionTarget, str]]:
     places = [(one.stood.batch_seq, one.stood.ordinal) for one in replaced]
     found, unread = await _each(_find_standing, connection, places)
     return found, {replaced[n].target: why for n, why in unread.items()}
@@ -254,14 +256,14 @@ def _corrected(prepared: Prepared, settled: Settled) -> Corrected:
         conflicts=[_conflict(name, one, taken) for name, one, taken in settled.refused],
         revisions=settled.kept,
         awaited=[
-            EventClaim(EventId(name.source_id, name.target), AWAITED, row)
+            NewEvent(EventId(name.source_id, name.target), AWAITED, row)
             for name, row in settled.awaited
         ],
         void=_rejects(prepared, void),
     )
 
 
-def _conflict(name: Target, offered: Candidate, taken: Member) -> Conflict:
+def _conflict(name: CorrectionTarget, offered: Candidate, taken: Member) -> Conflict:
     stored = taken if isinstance(taken, StoredRevision) else None
     return Conflict(
         ordinal=offered.row,
@@ -275,7 +277,7 @@ def _conflict(name: Target, offered: Candidate, taken: Member) -> Conflict:
 
 
 def _rejects(
-    prepared: Prepared, rows: Mapping[int, tuple[Reason, Target, str]]
+    prepared: Prepared, rows: Mapping[int, tuple[Reason, CorrectionTarget, str]]
 ) -> dict[int, Reject]:
     if not rows:
         return {}
@@ -288,7 +290,7 @@ def _rejects(
     }
 
 
-def _shown(name: Target) -> str:
+def _shown(name: CorrectionTarget) -> str:
     return name.target[:80]
 
 

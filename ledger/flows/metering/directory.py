@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.key import Memory
-from ledger.flows.metering.doubt import Doubts
+from ledger.flows.metering.duplicate_filter import DuplicateFilter
 from ledger.store.metering.directory import (
     find_directory_changing,
     find_directory_version,
@@ -24,7 +24,7 @@ class DirectoryCache:
     snapshot: Directory | None = None
     known_keys: set[int] = field(default_factory=set)
     resolved: Memory = field(default_factory=dict)
-    doubts: Doubts = field(default_factory=Doubts)
+    duplicate_filter: DuplicateFilter = field(default_factory=DuplicateFilter)
 
     async def read(self, connection: Connection) -> Directory:
         """The slow facts as they stand."""

@@ -2,22 +2,22 @@
 
 import polars as pl
 
-from ledger.domain.metering.claims import EventClaims, Sorted, sort_events, split_doubtful
-from ledger.flows.metering.doubt import Doubts
+from ledger.domain.metering.identities import NewEvents, Sorted, sort_events, split_doubtful
+from ledger.flows.metering.duplicate_filter import DuplicateFilter
 from ledger.store.metering.ingest import find_taken
 from ledger.store.queries import Connection
 
 
-async def claim_events(
-    connection: Connection, keyed: pl.DataFrame, doubts: Doubts
-) -> tuple[EventClaims, Sorted]:
+async def take_ids(
+    connection: Connection, keyed: pl.DataFrame, duplicate_filter: DuplicateFilter
+) -> tuple[NewEvents, Sorted]:
     """The ids to be taken of a frame of KEYED_SCHEMA, and what became of the other rows.
 
     Whoever is not doubted is not looked up: where an id of theirs is taken, taking it fails.
     """
-    asked = doubts.asked(keyed)
+    asked = duplicate_filter.asked(keyed)
     stored = await find_taken(connection, asked) if asked.height else {}
-    doubts.learn(asked, stored)
+    duplicate_filter.learn(asked, stored)
     plain, doubtful = split_doubtful(keyed, stored)
     claims, rest = sort_events(doubtful, stored)
-    return EventClaims(plain, claims), rest
+    return NewEvents(plain, claims), rest

@@ -20,23 +20,23 @@ from typing import TypeVar
 
 import polars as pl
 
+from ledger.domain.metering.batch_identity import BatchIdentity, identity_lock
 from ledger.domain.metering.bodies import let_bodies_go
-from ledger.domain.metering.claims import (
+from ledger.domain.metering.decode import Reject
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.fact import Fate
+from ledger.domain.metering.identities import (
     CONFLICT_COLUMNS,
-    BatchClaim,
     Conflict,
-    EventClaims,
     EventId,
+    NewBatch,
+    NewEvents,
     Refused,
     conflict_row,
     sort_batches,
 )
-from ledger.domain.metering.decode import Reject
-from ledger.domain.metering.directory import Directory
-from ledger.domain.metering.fact import Fate
 from ledger.domain.metering.items import Items, split_records
-from ledger.domain.metering.judge import claiming_records, digest_own
-from ledger.domain.metering.place import BatchPlace, place_lock
+from ledger.domain.metering.judge import digest_own, records_taking_ids
 from ledger.domain.metering.prepare import (
     Prepared,
     digest_batches,
@@ -46,19 +46,19 @@ from ledger.domain.metering.prepare import (
 )
 from ledger.domain.metering.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.metering.record import Record, RecordOutcome
-from ledger.domain.metering.target import Target, event_target
+from ledger.domain.metering.target import CorrectionTarget, event_target
 from ledger.flows.metering.change_tables import changing_tables
 from ledger.flows.metering.commit import commit
+from ledger.flows.metering.commit_order import ALONE, CommitOrder, IdLostError
 from ledger.flows.metering.correct import Corrected, settle_corrections
 from ledger.flows.metering.directory import DirectoryCache
-from ledger.flows.metering.doubt import Doubts
-from ledger.flows.metering.duplicates import claim_events
+from ledger.flows.metering.duplicate_filter import DuplicateFilter
+from ledger.flows.metering.duplicates import take_ids
 from ledger.flows.metering.encode import encode
 from ledger.flows.metering.keep_refused import keep_offers, keep_refused
 from ledger.flows.metering.limits import IngestLimits
-from ledger.flows.metering.resolve import Resolved, resolve
+from ledger.flows.metering.resolve import ResolvedCall, resolve
 from ledger.flows.metering.stored import Stored
-from ledger.flows.metering.turn import ALONE, ClaimLostError, Turn
 from ledger.store.connect import draw_batch_seq
 from ledger.store.copying import copy_rows
 from ledger.store.metering import ingest as store
@@ -75,14 +75,14 @@ PARTITION_DAYS = 8
 class _Call:
     """A call between its checks and its writes; `fates` has the rows that were not counted."""
 
-    resolved: Resolved
-    doubts: Doubts
+    resolved: ResolvedCall
+    duplicate_filter: DuplicateFilter
     now: datetime
     limits: IngestLimits
     fates: dict[int, Fate] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
-    batch_claims: list[BatchClaim] = field(default_factory=list)
-    event_claims: EventClaims = field(default_factory=EventClaims)
+    new_batches: list[NewBatch] = field(default_factory=list)
+    new_events: NewEvents = field(default_factory=NewEvents)
     awaited: dict[int, EventId] = field(default_factory=dict)
     twins: dict[int, int] = field(default_factory=dict)
     corrected: Corrected = field(default_factory=Corrected)
@@ -98,14 +98,14 @@ class _Call:
         """The slow facts by which it was resolved."""
         return self.resolved.directory
 
-    async def claim(self, connection: Connection) -> int:
+    async def take_ids(self, connection: Connection) -> int:
         await _sort_batches(connection, self)
         await _sort_events(connection, self)
         await _correct(connection, self)
         _suspend(self)
         self.stored = await _stored(self)
         batch_seq = await draw_batch_seq(connection)
-        await _claim(connection, self, batch_seq)
+        await _take_ids(connection, self, batch_seq)
         return batch_seq
 
     async def write(self, connection: Connection, batch_seq: int) -> list[RecordOutcome]:
@@ -158,7 +158,7 @@ async def resolve_prepared(
     directory: DirectoryCache,
     now: datetime,
     limits: IngestLimits,
-) -> Resolved:
+) -> ResolvedCall:
     """The part of `ingest` that registers names and encodes rows, before the transaction."""
     secret = limits.end_user_secret
     return await resolve(connection, prepared.fork(), directory=directory, now=now, secret=secret)
@@ -172,8 +172,8 @@ async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside wh
     now: datetime,
     limits: IngestLimits,
     moves: Sequence[PositionMove] = (),
-    resolved: Resolved | None = None,
-    turn: Turn = ALONE,
+    resolved: ResolvedCall | None = None,
+    turn: CommitOrder = ALONE,
 ) -> list[RecordOutcome]:
     """The rest of `ingest`; `resolved` is used once, a second try looks at everything again."""
     offer = _Offer(prepared, directory, now, limits, resolved)
@@ -225,8 +225,8 @@ class _Offer:
     directory: DirectoryCache
     now: datetime
     limits: IngestLimits
-    resolved: Resolved | None
-    _tried: Resolved | None = None
+    resolved: ResolvedCall | None
+    _tried: ResolvedCall | None = None
 
     async def attempt(self, connection: Connection) -> "_Call":
         ready, self.resolved, self._tried = self.resolved, None, None
@@ -237,13 +237,13 @@ class _Offer:
             now=self.now,
             limits=self.limits,
         )
-        return _Call(self._tried, self.directory.doubts, self.now, self.limits)
+        return _Call(self._tried, self.directory.duplicate_filter, self.now, self.limits)
 
-    def doubt(self) -> None:
+    def look_up_all(self) -> None:
         if self._tried is not None:
-            self.directory.doubts.raise_for(self._tried.keyed["source_id"].unique())
+            self.directory.duplicate_filter.raise_for(self._tried.keyed["source_id"].unique())
 
-    async def make_room(self, connection: Connection) -> None:
+    async def make_partitions(self, connection: Connection) -> None:
         await prepare_storage(connection, now=self.now)
 
 
@@ -277,16 +277,18 @@ async def _stored(call: _Call) -> Stored:
 
 async def _sort_batches(connection: Connection, call: _Call) -> None:
     prepared = call.prepared
-    offered = [_batch_claim(call, n) for n in claiming_records(prepared, call.directory)]
+    offered = [_new_batch(call, n) for n in records_taking_ids(prepared, call.directory)]
     pointed = [*call.resolved.targets.values(), *_replayed(prepared).values()]
     # Of two corrections of one event the second has to see the first, whichever revision it is.
-    locks = [place_lock(claim.place) for claim in offered] + [target.lock() for target in pointed]
+    locks = [identity_lock(claim.identity) for claim in offered] + [
+        target.lock() for target in pointed
+    ]
     if locks:
-        await store.lock_places(connection, locks)
+        await store.lock_identities(connection, locks)
     if not offered:
         return
-    stored = await store.find_batches(connection, [claim.place for claim in offered])
-    call.batch_claims, rest = sort_batches(offered, stored)
+    stored = await store.find_batches(connection, [claim.identity for claim in offered])
+    call.new_batches, rest = sort_batches(offered, stored)
     sizes = {claim.ordinal_from: claim.events for claim in offered}
     for first, fate in rest.fates.items():
         for row in range(first, first + sizes[first]):
@@ -297,12 +299,12 @@ async def _sort_batches(connection: Connection, call: _Call) -> None:
     drop_rows(prepared, call.fates)
 
 
-def _batch_claim(call: _Call, record: int) -> BatchClaim:
+def _new_batch(call: _Call, record: int) -> NewBatch:
     header = call.prepared.records[record].header
     assert header is not None
     source = call.directory.sources[header.source]
-    return BatchClaim(
-        place=BatchPlace(source.source_id, header.producer, header.epoch, header.sequence),
+    return NewBatch(
+        identity=BatchIdentity(source.source_id, header.producer, header.epoch, header.sequence),
         digest=call.prepared.batches[record],
         ordinal_from=int(call.prepared.items.firsts[record]),
         events=int(call.prepared.items.sizes[record]),
@@ -314,18 +316,18 @@ async def _sort_events(connection: Connection, call: _Call) -> None:
     keyed = call.resolved.keyed
     if not keyed.height:
         return
-    call.event_claims, rest = await claim_events(connection, keyed, call.doubts)
+    call.new_events, rest = await take_ids(connection, keyed, call.duplicate_filter)
     call.fates.update(rest.fates)
     call.conflicts += rest.conflicts
     call.awaited, call.twins = rest.awaited, rest.twins
     if rest.awaited:
         # What waits for them may be joined by another meanwhile, and has to see who came.
         locks = {event_target(event).lock() for event in rest.awaited.values()}
-        await store.lock_places(connection, locks)
+        await store.lock_identities(connection, locks)
     drop_rows(call.prepared, rest.fates)
 
 
-def _replayed(prepared: Prepared) -> dict[int, Target]:
+def _replayed(prepared: Prepared) -> dict[int, CorrectionTarget]:
     return {
         first: record.replay_of.target
         for first, record in zip(prepared.items.firsts.tolist(), prepared.records, strict=True)
@@ -338,8 +340,8 @@ async def _correct(connection: Connection, call: _Call) -> None:
         connection,
         call.prepared,
         targets=call.resolved.targets,
-        events=call.event_claims,
-        batches=call.batch_claims,
+        events=call.new_events,
+        batches=call.new_batches,
         awaited=call.awaited,
         replayed=_replayed(call.prepared),
     )
@@ -350,8 +352,8 @@ async def _correct(connection: Connection, call: _Call) -> None:
     call.prepared.rejects.update(found.void | away)
     refused = away.keys() | {one.ordinal for one in found.conflicts}
     # Neither what is refused nor a conflict of a revision claims the id it came with.
-    kept = call.event_claims.without(refused)
-    call.event_claims = replace(kept, others=[*kept.others, *found.awaited])
+    kept = call.new_events.without(refused)
+    call.new_events = replace(kept, others=[*kept.others, *found.awaited])
     gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
     drop_rows(call.prepared, gone | away.keys())
 
@@ -378,20 +380,20 @@ def _suspend(call: _Call) -> None:
     call.fates.update(dict.fromkeys(call.prepared.rejects, Fate.QUARANTINED))
 
 
-async def _claim(connection: Connection, call: _Call, batch_seq: int) -> None:
-    if call.batch_claims:
-        claims = sorted(call.batch_claims, key=lambda c: (astuple(c.place), c.owner))
+async def _take_ids(connection: Connection, call: _Call, batch_seq: int) -> None:
+    if call.new_batches:
+        claims = sorted(call.new_batches, key=lambda c: (astuple(c.identity), c.owner))
         taken = await store.insert_batches(connection, claims, batch_seq=batch_seq)
         if taken != len(claims):
-            raise ClaimLostError
-    keyed = call.event_claims.framed()
+            raise IdLostError
+    keyed = call.new_events.framed()
     if keyed.height:
         await store.copy_event_keys(connection, keyed, batch_seq=batch_seq)
     revisions, changes = call.corrected.revisions, call.corrected.changes
     if revisions:
         taken = await insert_corrections(connection, revisions, batch_seq=batch_seq)
         if taken != len(revisions):
-            raise ClaimLostError
+            raise IdLostError
     if changes:
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
 

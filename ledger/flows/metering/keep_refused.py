@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from ledger.domain.metering.claims import Conflict, Refused
 from ledger.domain.metering.fact import Reason
+from ledger.domain.metering.identities import Conflict, Refused
 from ledger.domain.metering.offered import offered_lines
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.record import Record

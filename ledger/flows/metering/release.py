@@ -154,7 +154,7 @@ async def _write(connection: Connection, release: Release, now: datetime) -> Non
         moves=release.facts,
         # The seconds in which it ran are known already.
         worked=nothing,
-        claims=nothing.with_columns(cost_amount=pl.lit(None, pl.String), cost_currency=None),
+        new_events=nothing.with_columns(cost_amount=pl.lit(None, pl.String), cost_currency=None),
         energy=nothing,
         counters=nothing,
         now=now,
@@ -164,6 +164,6 @@ async def _write(connection: Connection, release: Release, now: datetime) -> Non
     await stored.copy(connection, batch_seq)
     changes = [
         FateChange(by, seq, ordinal, Fate.SUSPENSE, Fate.COUNTED, "released")
-        for by, seq, ordinal in release.places
+        for by, seq, ordinal in release.stored_ids
     ]
     await copy_fate_changes(connection, changes, batch_seq=batch_seq)

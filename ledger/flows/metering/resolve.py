@@ -9,8 +9,8 @@ from typing import TypeVar
 import polars as pl
 
 from ledger.domain.errors import ConflictError
-from ledger.domain.metering.claims import KEYED_SCHEMA
 from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.identities import KEYED_SCHEMA
 from ledger.domain.metering.judge import (
     keyed_rows,
     new_sources,
@@ -22,7 +22,7 @@ from ledger.domain.metering.judge import (
 from ledger.domain.metering.key import Keyed, assign_keys
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.supersede import find_targets, named_sources
-from ledger.domain.metering.target import Target
+from ledger.domain.metering.target import CorrectionTarget
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.encode import encode
 from ledger.flows.metering.stored import Stored
@@ -38,7 +38,7 @@ class KeyCollisionError(ConflictError):
 
 
 @dataclass(slots=True)
-class Resolved:
+class ResolvedCall:
     """A call that is ready to be stored; `stored` holds unless the database knows some of it.
 
     `keyed` has the rows with ids of their own, and their digests (KEYED_SCHEMA).
@@ -46,7 +46,7 @@ class Resolved:
 
     prepared: Prepared
     directory: Directory
-    targets: Mapping[int, Target]
+    targets: Mapping[int, CorrectionTarget]
     keyed: pl.DataFrame
     stored: Stored
     encoded: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
@@ -65,7 +65,7 @@ async def resolve(
     directory: DirectoryCache,
     now: datetime,
     secret: bytes | None,
-) -> Resolved:
+) -> ResolvedCall:
     """Register what is named for the first time, refuse what may not be, and encode the rest.
 
     KeyCollisionError where two keys have one hash. `connection` is not inside a transaction.
@@ -82,7 +82,7 @@ async def resolve(
     stored = await asyncio.to_thread(encode, prepared, known, now=now, secret=secret)
     own = await asyncio.to_thread(_keyed, prepared, known)
     frames = (prepared.usage, prepared.energy, prepared.counters)
-    return Resolved(prepared, known, targets, own, stored, frames)
+    return ResolvedCall(prepared, known, targets, own, stored, frames)
 
 
 def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:

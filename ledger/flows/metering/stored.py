@@ -22,7 +22,7 @@ class Stored:
     """
 
     tables: Sequence[tuple[str, Rows]]
-    claims: pl.DataFrame
+    new_events: pl.DataFrame
     counters: pl.DataFrame
     stored_day: date
 
@@ -33,7 +33,7 @@ class Stored:
         *,
         moves: pl.DataFrame,
         worked: pl.DataFrame,
-        claims: pl.DataFrame,
+        new_events: pl.DataFrame,
         energy: pl.DataFrame,
         counters: pl.DataFrame,
         now: datetime,
@@ -62,7 +62,7 @@ class Stored:
             encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
             tables=[(name, table) for name, table in encoded if table.count],
-            claims=claims,
+            new_events=new_events,
             counters=counters,
             stored_day=day,
         )
@@ -75,6 +75,6 @@ class Stored:
         counters = rows.counter_rows(self.counters, batch_seq=batch_seq, stored_day=self.stored_day)
         if counters:
             await copy_rows(connection, "counter_reading", rows.COUNTER_COLUMNS, counters)
-        claims = rows.claim_rows(self.claims, batch_seq=batch_seq)
-        if claims:
-            await copy_rows(connection, "provider_claim", rows.CLAIM_COLUMNS, claims)
+        new_events = rows.new_event_rows(self.new_events, batch_seq=batch_seq)
+        if new_events:
+            await copy_rows(connection, "provider_claim", rows.CLAIM_COLUMNS, new_events)

@@ -19,7 +19,13 @@ from ledger.flows.stage import StageReport, stage_report
 from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
 from ledger.store.cost import cost
 from ledger.store.pricing import rating
-from ledger.store.pricing.rating import ChargeKey, ChargeValue, CustomerWindow, Entity, UsageWindow
+from ledger.store.pricing.rating import (
+    ChargeKey,
+    ChargeValue,
+    CustomerWindow,
+    RatedEntity,
+    UsageWindow,
+)
 from ledger.store.queries import Connection
 
 STAGE = "rate"
@@ -65,7 +71,7 @@ async def rate(
     return stage_report(STAGE, cut_off, runs)
 
 
-def _work(connection: Connection, entity: Entity, cut_off: CutOff) -> StageWork:
+def _work(connection: Connection, entity: RatedEntity, cut_off: CutOff) -> StageWork:
     seq, name = cut_off.batch_seq, entity.entity_id
     book = PriceBook({}, {})
 
@@ -92,7 +98,7 @@ def _work(connection: Connection, entity: Entity, cut_off: CutOff) -> StageWork:
 
 async def _rate_chunk(
     connection: Connection,
-    entity: Entity,
+    entity: RatedEntity,
     book: PriceBook,
     windows: Sequence[CustomerWindow],
     cut_off: CutOff,

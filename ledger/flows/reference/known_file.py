@@ -5,7 +5,7 @@ from ledger.store.metering.backfill import find_loaded_file, insert_loaded_file
 from ledger.store.queries import Connection
 
 
-async def claim_file(
+async def remember_file(
     connection: Connection, digest: bytes, source: str, *, actor: str, again: bool, dry_run: bool
 ) -> None:
     """Keep that the bytes with this SHA-256 are loaded as `source`.

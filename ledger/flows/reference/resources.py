@@ -10,7 +10,7 @@ from ledger.flows.reference import enter, parties
 from ledger.store.queries import Connection
 from ledger.store.resources import list_resource, parameters_of
 from ledger.wire import answers, changes, inputs
-from ledger.wire.answer_fields import Row
+from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.inputs import InputModel
 
 Enter = Callable[..., Awaitable[Any]]
@@ -27,7 +27,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowKind:
     """What a row of a file is, and how it is entered."""
 
     model: type[InputModel]
@@ -48,7 +48,7 @@ class Resource:
     path: str
     about: str
     key: str
-    row: type[Row]
+    row: type[ClosedModel]
     columns: tuple[str, ...]
     model: type[InputModel] | None = None
     enter: Enter | None = None
@@ -77,15 +77,15 @@ class Resource:
         return self.word or self.path
 
     @property
-    def file_rows(self) -> Rows | None:
+    def file_rows(self) -> RowKind | None:
         """What a row of its files is; None where its files are unlike the others."""
         if self.counted or self.model is None or self.enter is None:
             return None
-        return Rows(self.model, self.enter)
+        return RowKind(self.model, self.enter)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListQuery:
     """Which rows of a list: of an entity, of one id, as they hold at a moment, after a place."""
 
     limit: int
@@ -270,7 +270,7 @@ def enter_of(model: type[InputModel]) -> Enter:
 
 
 async def list_page(
-    connection: Connection, resource: Resource, asked: Asked, *, now: datetime
+    connection: Connection, resource: Resource, asked: ListQuery, *, now: datetime
 ) -> list[dict[str, Any]]:
     """Rows with their `place`; parties, unless one is named, as they are at a moment or `now`."""
     _check_asked(resource, asked)
@@ -291,20 +291,22 @@ async def show_one(
     connection: Connection, resource: Resource, one: str, *, now: datetime
 ) -> dict[str, Any] | None:
     """What is recorded under an id: what holds `now`, and every validity; None where nothing is."""
-    asked = Asked(limit=VERSIONS_MAX, one=one)
-    versions = [without_place(row) for row in await list_page(connection, resource, asked, now=now)]
+    asked = ListQuery(limit=VERSIONS_MAX, one=one)
+    versions = [
+        without_cursor(row) for row in await list_page(connection, resource, asked, now=now)
+    ]
     if not versions:
         return None
     holding = [row for row in versions if _holds(row, now)]
     return {"id": one, "now": holding[0] if len(holding) == 1 else None, "versions": versions}
 
 
-def without_place(row: Mapping[str, Any]) -> dict[str, Any]:
+def without_cursor(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as it is shown."""
     return {name: value for name, value in row.items() if name != "place"}
 
 
-def _check_asked(resource: Resource, asked: Asked) -> None:
+def _check_asked(resource: Resource, asked: ListQuery) -> None:
     takes = parameters_of(resource.query)
     if asked.entity_id is not None and "entity_id" not in takes:
         raise InvalidInputError(f"{resource.path} are of no entity.", "Leave it out.", "entity")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.domain.cost.deployment import Claims, Deployment
+from ledger.domain.cost.deployment import Deployment, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, PowerPrice, SiteUplift, valid_at
 from ledger.domain.cost.gap import clip
 from ledger.domain.errors import NotFoundError
@@ -132,7 +132,7 @@ async def _activity(
     rows = await cost.find_activity(connection, windows=[window_start], batch_seq=batch_seq)
     engines = {row["engine_key_id"] for row in rows}
     keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
-    claims = Claims(valid_at(factory.deployments, window_start))
+    claims = ServingDeployments(valid_at(factory.deployments, window_start))
     return tuple(
         dict(row)
         for row in rows

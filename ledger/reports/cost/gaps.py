@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Any
 
-from ledger.domain.cost.deployment import Claims, EngineKey
+from ledger.domain.cost.deployment import EngineKey, ServingDeployments
 from ledger.domain.cost.factory import CostEntity, Factory, valid_at
 from ledger.domain.cost.gap import Gap, find_gaps
 from ledger.domain.errors import MissingInputError
@@ -63,16 +63,16 @@ async def list_unclaimed(
         connection, since=since, until=until, batch_seq=batch_seq
     )
     found: dict[str, list[datetime]] = defaultdict(list)
-    claims: dict[datetime, Claims] = {}
+    claims: dict[datetime, ServingDeployments] = {}
     for row in rows:
         if row["entity_id"] not in of_entities:
             continue
         window = row["window_start"]
         if window not in claims:
-            claims[window] = Claims(valid_at(factory.deployments, window))
+            claims[window] = ServingDeployments(valid_at(factory.deployments, window))
         key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])
         if not claims[window].of(key, row["entity_id"]):
-            found[_place(key)].append(window)
+            found[_served_as(key)].append(window)
     remedy = "enter a deployment of this model for that time"
     return [
         Gap("deployment", place, min(windows), max(windows) + WINDOW, remedy)
@@ -98,7 +98,7 @@ async def _not_allocated(
     return [Gap("allocation", place, since, until, "run `allocate` first")]
 
 
-def _place(key: EngineKey) -> str:
+def _served_as(key: EngineKey) -> str:
     parts = [f"model {key.model}", f"tier {key.tier}"]
     return ", ".join([*parts, f"engine {key.engine_instance}"] if key.engine_instance else parts)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ledger.domain.cost.deployment import Claims, EngineKey
+from ledger.domain.cost.deployment import EngineKey, ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.gap import Gap, clip
 from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
@@ -42,7 +42,7 @@ class UsageCoverage:
     """Tokens of the entity's customers, those a deployment served, and the usage nobody served."""
 
     tokens: int
-    claimed_tokens: int
+    served_tokens: int
     unclaimed: tuple[Gap, ...]
 
 
@@ -137,7 +137,7 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
         ],
         "usage": {
             "tokens": report.usage.tokens,
-            "claimed_tokens": report.usage.claimed_tokens,
+            "served_tokens": report.usage.served_tokens,
             "unclaimed": [str(gap) for gap in report.usage.unclaimed],
         },
         "engines": [
@@ -181,13 +181,13 @@ def _usage(
     factory: Factory, activity: Iterable[Mapping[str, Any]], unclaimed: Sequence[Gap]
 ) -> UsageCoverage:
     tokens = claimed = 0
-    claims: dict[datetime, Claims] = {}
+    claims: dict[datetime, ServingDeployments] = {}
     for row in activity:
         if row["entity_id"] not in (factory.entity.entity_id, None):
             continue
         window = row["window_start"]
         if window not in claims:
-            claims[window] = Claims(valid_at(factory.deployments, window))
+            claims[window] = ServingDeployments(valid_at(factory.deployments, window))
         worked_on = row["input"] + row["output"]
         tokens += worked_on
         key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])

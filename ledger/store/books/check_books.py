@@ -29,7 +29,7 @@ class Disagreement:
     """One figure of one place that is not what it must be, both as text."""
 
     table: str
-    place: str
+    where: str
     window_start: datetime | None
     name: str
     expected: str

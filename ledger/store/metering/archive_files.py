@@ -41,7 +41,7 @@ HASH_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
-class Tally:
+class FileTally:
     """Rows seen, and a checksum over every column of them that no order of rows changes."""
 
     rows: int = 0
@@ -59,7 +59,7 @@ class DayWriter:
     """Takes the rows of a day page by page, and makes one file of them."""
 
     pages: Path
-    tally: Tally = field(default_factory=Tally)
+    tally: FileTally = field(default_factory=FileTally)
     files: list[Path] = field(default_factory=list)
 
     def add(self, rows: Sequence[Any]) -> None:
@@ -200,11 +200,11 @@ def sha256_of(path: Path) -> bytes:
     return digest.digest()
 
 
-def _tally(path: Path) -> Tally:
-    tally = Tally()
+def _tally(path: Path) -> FileTally:
+    tally = FileTally()
     frame = pl.scan_parquet(path, hive_partitioning=False)
     if dict(frame.collect_schema()) != dict(pl.LazyFrame(schema=SCHEMA).collect_schema()):
-        return Tally(rows=-1)
+        return FileTally(rows=-1)
     for page in frame.collect_batches():
         tally.add(page)
     return tally

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from ledger.domain.metering.place import BatchPlace
+from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.supersede import Candidate, StoredRevision
-from ledger.domain.metering.target import Target
+from ledger.domain.metering.target import CorrectionTarget
 from ledger.domain.metering.times import micros
 from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
@@ -46,35 +46,38 @@ class FateChange:
 
 
 async def find_corrections(
-    connection: Connection, targets: Sequence[Target]
-) -> dict[Target, list[StoredRevision]]:
+    connection: Connection, targets: Sequence[CorrectionTarget]
+) -> dict[CorrectionTarget, list[StoredRevision]]:
     """Stored members of targets."""
     rows = await CORRECTION["find_corrections"].rows(
         connection,
         source_ids=[target.source_id for target in targets],
         targets=[target.target for target in targets],
     )
-    found: dict[Target, list[StoredRevision]] = defaultdict(list)
+    found: dict[CorrectionTarget, list[StoredRevision]] = defaultdict(list)
     for row in rows:
         member = dict(row)
         found[targets[member.pop("n") - 1]].append(StoredRevision(**member))
     return dict(found)
 
 
-async def find_corrected_places(
-    connection: Connection, places: Sequence[BatchPlace]
-) -> list[Target]:
+async def find_corrected_ids(
+    connection: Connection, places: Sequence[BatchIdentity]
+) -> list[CorrectionTarget]:
     """Events of these batches that have been corrected."""
-    rows = await CORRECTION["find_corrected_places"].rows(
+    rows = await CORRECTION["find_corrected_ids"].rows(
         connection,
         source_ids=[place.source_id for place in places],
         prefixes=[f"{place.producer}/{place.epoch}/{place.sequence}" for place in places],
     )
-    return [Target(row["source_id"], row["target"]) for row in rows]
+    return [CorrectionTarget(row["source_id"], row["target"]) for row in rows]
 
 
 async def insert_corrections(
-    connection: Connection, revisions: Sequence[tuple[Target, Candidate]], *, batch_seq: int
+    connection: Connection,
+    revisions: Sequence[tuple[CorrectionTarget, Candidate]],
+    *,
+    batch_seq: int,
 ) -> int:
     """Remember revisions; returns how many were new."""
     revisions = sorted(revisions, key=lambda one: (one[0], one[1].owner, one[1].revision))

@@ -7,15 +7,15 @@ from datetime import date, datetime
 import asyncpg
 import polars as pl
 
-from ledger.domain.metering.claims import (
-    BatchClaim,
+from ledger.domain.metering.batch_identity import BatchIdentity
+from ledger.domain.metering.identities import (
     EventId,
+    NewBatch,
     Refused,
     StoredBatch,
     StoredEvent,
 )
 from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
-from ledger.domain.metering.place import BatchPlace
 from ledger.domain.metering.spread import Masks
 from ledger.store.binary import Rows, bits, field, uuids
 from ledger.store.copying import while_connected
@@ -93,30 +93,30 @@ async def find_engine_keys(connection: Connection, ids: Sequence[int]) -> dict[i
     return {row["engine_key_id"]: EngineKeyRow(**dict(row)) for row in rows}
 
 
-async def lock_places(connection: Connection, places: Iterable[int]) -> None:
+async def lock_identities(connection: Connection, places: Iterable[int]) -> None:
     """Wait for whoever stores or corrects the same places; held until the transaction ends."""
-    await INGEST["lock_places"].rows(connection, places=sorted(set(places)))
+    await INGEST["lock_identities"].rows(connection, places=sorted(set(places)))
 
 
 async def find_batches(
-    connection: Connection, places: Iterable[BatchPlace]
-) -> dict[BatchPlace, list[StoredBatch]]:
+    connection: Connection, places: Iterable[BatchIdentity]
+) -> dict[BatchIdentity, list[StoredBatch]]:
     """The batches that took these places, of each owner one."""
-    found: dict[BatchPlace, list[StoredBatch]] = defaultdict(list)
+    found: dict[BatchIdentity, list[StoredBatch]] = defaultdict(list)
     asked = list(dict.fromkeys(places))
-    for row in await INGEST["find_batches"].rows(connection, **_places(asked)):
+    for row in await INGEST["find_batches"].rows(connection, **_identities(asked)):
         batch = dict(row)
         found[asked[batch.pop("n") - 1]].append(StoredBatch(**batch))
     return dict(found)
 
 
 async def insert_batches(
-    connection: Connection, claims: Sequence[BatchClaim], *, batch_seq: int
+    connection: Connection, claims: Sequence[NewBatch], *, batch_seq: int
 ) -> int:
     """Claim places; returns how many were free."""
     return await INGEST["insert_batches"].run(
         connection,
-        **_places([claim.place for claim in claims]),
+        **_identities([claim.identity for claim in claims]),
         digests=[claim.digest for claim in claims],
         ordinals=[claim.ordinal_from for claim in claims],
         events=[claim.events for claim in claims],
@@ -212,7 +212,7 @@ async def count_kept(
     return {row["source"]: row["kept"] for row in rows}
 
 
-def _places(places: Sequence[BatchPlace]) -> dict[str, list[int] | list[str]]:
+def _identities(places: Sequence[BatchIdentity]) -> dict[str, list[int] | list[str]]:
     return {
         "source_ids": [place.source_id for place in places],
         "producers": [place.producer for place in places],

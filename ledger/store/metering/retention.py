@@ -142,11 +142,11 @@ async def list_archived(
     return [_archived(dict(row)) for row in rows]
 
 
-async def find_standing_places(
+async def find_standing_ids(
     connection: Connection, places: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int, int]]:
     """(position from 0, batch_seq, ordinal) of the fact that stands now for each place."""
-    rows = await RETENTION["find_standing_places"].rows(
+    rows = await RETENTION["find_standing_ids"].rows(
         connection,
         batch_seqs=[batch_seq for batch_seq, _ in places],
         ordinals=[ordinal for _, ordinal in places],

@@ -9,9 +9,9 @@ import asyncpg
 import polars as pl
 
 from ledger.domain.author import Author
+from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.key import UsageKeyRow
-from ledger.domain.metering.place import BatchPlace
-from ledger.domain.metering.target import Target, target_of
+from ledger.domain.metering.target import CorrectionTarget, target_of
 from ledger.store.metering.correction import fact_rows_frame
 from ledger.store.queries import Connection, load_queries
 
@@ -37,7 +37,7 @@ class Quarantined:
     dismissed: bool
     items: int
     sent_as: Mapping[str, Any] | None
-    target: Target | None
+    target: CorrectionTarget | None
 
 
 async def list_suspense(connection: Connection) -> list[asyncpg.Record]:
@@ -121,8 +121,8 @@ async def expire_raw(connection: Connection, *, now: datetime) -> int:
     return await SUSPENSE["expire_raw"].run(connection, now=now)
 
 
-def _target(row: asyncpg.Record) -> Target | None:
+def _target(row: asyncpg.Record) -> CorrectionTarget | None:
     if row["producer"] is None:
         return None
-    place = BatchPlace(row["source_id"], row["producer"], row["epoch"], row["sequence"])
+    place = BatchIdentity(row["source_id"], row["producer"], row["epoch"], row["sequence"])
     return target_of(place, row["ordinal"] - row["ordinal_from"])

@@ -28,7 +28,7 @@ ChargeKey: TypeAlias = tuple[str, int, datetime, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Entity:
+class RatedEntity:
     """A legal entity whose customers are rated."""
 
     entity_id: str
@@ -59,10 +59,10 @@ class ChargeValue:
     unpriced: str | None
 
 
-async def list_entities(connection: Connection, *, entity_id: str | None) -> list[Entity]:
+async def list_entities(connection: Connection, *, entity_id: str | None) -> list[RatedEntity]:
     """Entities, one or all."""
     rows = await RATING["list_entities"].rows(connection, entity_id=entity_id)
-    return [Entity(row["entity_id"], row["currency"], row["zone"]) for row in rows]
+    return [RatedEntity(row["entity_id"], row["currency"], row["zone"]) for row in rows]
 
 
 async def find_touched_windows(

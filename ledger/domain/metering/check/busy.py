@@ -22,11 +22,11 @@ def mark_busy(keys: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Octets]
 
     An attempt that ends where or before it starts touches the second of its end.
     """
-    table, cells = _room(_TABLE_MIN)
+    table, cells = _empty_table(_TABLE_MIN)
     done, count = _find_cells(keys, starts, ends, table, cells, 0, 0)
     while done < keys.size:
         found = cells[:count]
-        table, cells = _room(4 * table.size)
+        table, cells = _empty_table(4 * table.size)
         cells[:count] = found
         _enter(table, cells, count)
         done, count = _find_cells(keys, starts, ends, table, cells, done, count)
@@ -35,7 +35,7 @@ def mark_busy(keys: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Octets]
     return cells[:count, 0].copy(), cells[:count, 1] * _WINDOW_US, octets
 
 
-def _room(size: int) -> tuple[Ints, Ints]:
+def _empty_table(size: int) -> tuple[Ints, Ints]:
     """An empty table, a power of two, and the cells that may be in it before it is half full."""
     return np.full(size, -1, np.int64), np.empty((size // 2, 2), np.int64)
 

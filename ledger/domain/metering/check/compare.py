@@ -110,9 +110,9 @@ def _counted(
 
 def _compare_seconds(facts: BusySeconds, stored: BusySeconds, *, most: int) -> Comparison:
     both = (
-        _places(facts, "facts_row")
+        _cells(facts, "facts_row")
         .join(
-            _places(stored, "stored_row"),
+            _cells(stored, "stored_row"),
             on=["engine_key_id", "window_start"],
             how="full",
             coalesce=True,
@@ -129,7 +129,7 @@ def _compare_seconds(facts: BusySeconds, stored: BusySeconds, *, most: int) -> C
     return Comparison(both.height, differing.size, first)
 
 
-def _places(busy: BusySeconds, row: str) -> pl.DataFrame:
+def _cells(busy: BusySeconds, row: str) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "engine_key_id": busy.engine_key_ids,

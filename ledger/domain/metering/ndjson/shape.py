@@ -39,7 +39,7 @@ SLOTS_MAX = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class ValueSlot:
     """A value of a line: its field and the field's rule."""
 
     path: Path
@@ -60,7 +60,7 @@ class Shape:
     """
 
     kind: str
-    slots: tuple[Slot, ...]
+    slots: tuple[ValueSlot, ...]
     fixed: tuple[bytes, ...]
     constants: dict[Path, Constant] = field(hash=False, compare=False)
 
@@ -170,7 +170,7 @@ def _shape(
     fixed = tuple(line[a:b] for a, b in zip(ends, edges, strict=True))
     if len(found) > SLOTS_MAX:
         raise _UnshapedError
-    slots = [Slot(path, rule, _slot_kind(rule, token)) for path, rule, token in found]
+    slots = [ValueSlot(path, rule, _slot_kind(rule, token)) for path, rule, token in found]
     return Shape(kind, tuple(slots), fixed, constants)
 
 
@@ -220,7 +220,7 @@ def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) 
     return Matched(found, values, lengths, coded, numbered.codes, leads)
 
 
-def _rules(slots: Sequence[Slot]) -> Rules:
+def _rules(slots: Sequence[ValueSlot]) -> Rules:
     limits = [_limits(slot.rule) for slot in slots]
     return Rules(
         np.array([slot.kind for slot in slots], np.int64),

@@ -247,7 +247,7 @@ def _low(word: Any, count: int) -> Any:
 
 
 @compiled
-def are_places(
+def are_ordinals(
     octets: Octets,
     words: Words,
     starts: Ints,

@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from ledger.domain.metering.claims import EventId
+from ledger.domain.metering.identities import EventId
 
 # How many batches without a stored id it takes to be trusted again.
-DOUBTED_BATCHES = 100
+FILTERED_BATCHES = 100
 
 
 @dataclass(slots=True)
-class Doubts:
+class DuplicateFilter:
     """One per process: batches still to be looked up, by source."""
 
     left: dict[int, int] = field(default_factory=dict)
 
     def raise_for(self, source_ids: Iterable[int]) -> None:
         """Look up what these sources send next."""
-        self.left.update(dict.fromkeys(source_ids, DOUBTED_BATCHES))
+        self.left.update(dict.fromkeys(source_ids, FILTERED_BATCHES))
 
     def asked(self, keyed: pl.DataFrame) -> pl.DataFrame:
         """The rows of a frame of KEYED_SCHEMA that have to be looked up."""

@@ -10,50 +10,50 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 
-class ClaimLostError(Exception):
+class IdLostError(Exception):
     """Another writer took an id between look-up and claim; the call is tried again."""
 
 
-class Turn:
+class CommitOrder:
     """A batch that no other of its process comes before or after."""
 
     @asynccontextmanager
-    async def claiming(self) -> AsyncIterator[None]:
+    async def taking_ids(self) -> AsyncIterator[None]:
         """Held while ids and places are looked up and taken."""
         yield
 
     async def moving(self) -> None:
-        """Wait until partitions may be moved; ClaimLostError where the batch has to start again."""
+        """Wait until partitions may be moved; IdLostError where the batch has to start again."""
 
     def start_again(self) -> None:
         """The batch was rolled back and is tried again."""
 
 
-ALONE = Turn()
+ALONE = CommitOrder()
 
 
 @dataclass(slots=True)
-class TurnAfter(Turn):
+class CommitAfter(CommitOrder):
     """A batch of a row of batches, `before` the one that came before it."""
 
     lock: asyncio.Lock
-    before: "TurnAfter | None" = None
-    claimed: asyncio.Event = field(default_factory=asyncio.Event)
+    before: "CommitAfter | None" = None
+    ids_taken: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     again: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
-    async def claiming(self) -> AsyncIterator[None]:
+    async def taking_ids(self) -> AsyncIterator[None]:
         """Held by one batch at a time, in order: whoever's transaction begins first may not be the
         first batch, and would wait to move for one that waits for its claims."""
         before = self.before
         if before is not None:
-            await before.claimed.wait()
+            await before.ids_taken.wait()
             if before.again.is_set():
                 await before.done.wait()
         async with self.lock:
             yield
-        self.claimed.set()
+        self.ids_taken.set()
 
     async def moving(self) -> None:
         """Wait for the batch before: what it moved is where this one begins."""
@@ -67,7 +67,7 @@ class TurnAfter(Turn):
                 wait.cancel()
         if not self.before.done.is_set():
             # It claims anew, and must not wait for what this one has claimed meanwhile.
-            raise ClaimLostError
+            raise IdLostError
 
     def start_again(self) -> None:
         """Let the batch behind know."""
@@ -75,7 +75,7 @@ class TurnAfter(Turn):
 
     def finish(self) -> None:
         """It is stored or given up; whoever comes behind may go on, and forgets it."""
-        self.claimed.set()
+        self.ids_taken.set()
         self.done.set()
         # Else every batch would remember all that came before it.
         self.before = None

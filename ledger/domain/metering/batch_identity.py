@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 
 @dataclass(frozen=True, slots=True)
-class BatchPlace:
+class BatchIdentity:
     """Where a sequenced batch stands: no two batches have the same."""
 
     source_id: int
@@ -14,7 +14,7 @@ class BatchPlace:
     sequence: int
 
 
-def place_lock(place: BatchPlace) -> int:
+def identity_lock(place: BatchIdentity) -> int:
     """A number to lock for a place; two places may share one, which costs a wait."""
     return lock_number(f"{place.source_id}/{place.producer}/{place.epoch}/{place.sequence}")
 

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import polars as pl
 
+from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.fact import Fate
-from ledger.domain.metering.place import BatchPlace
 
 # Digest of an id that a correction took before its original came.
 AWAITED = UUID(int=0)
@@ -40,10 +40,10 @@ class StoredBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchClaim:
+class NewBatch:
     """A place to be taken by the batch at `ordinal_from` of the call."""
 
-    place: BatchPlace
+    identity: BatchIdentity
     digest: UUID
     ordinal_from: int
     events: int
@@ -69,7 +69,7 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class EventClaim:
+class NewEvent:
     """An id to be taken by the row at `ordinal` of the call."""
 
     event: EventId
@@ -121,22 +121,22 @@ KEYED_SCHEMA = {
 
 
 @dataclass(frozen=True, slots=True)
-class EventClaims:
+class NewEvents:
     """Ids to be taken: those nobody doubts as a frame of KEYED_SCHEMA, the others one by one."""
 
     plain: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=KEYED_SCHEMA))
-    others: Sequence[EventClaim] = ()
+    others: Sequence[NewEvent] = ()
 
-    def listed(self) -> list[EventClaim]:
+    def listed(self) -> list[NewEvent]:
         """All of them, one by one."""
-        return [*(_event_claim(one) for one in self.plain.iter_rows()), *self.others]
+        return [*(_new_event(one) for one in self.plain.iter_rows()), *self.others]
 
-    def without(self, rows: Collection[int]) -> "EventClaims":
+    def without(self, rows: Collection[int]) -> "NewEvents":
         """Those of other rows."""
         if not rows:
             return self
         plain = self.plain.filter(~pl.col("row").is_in(list(rows)))
-        return EventClaims(plain, [one for one in self.others if one.ordinal not in rows])
+        return NewEvents(plain, [one for one in self.others if one.ordinal not in rows])
 
     def framed(self) -> pl.DataFrame:
         """All of them by source and id, so that no two writers wait for each other."""
@@ -150,7 +150,7 @@ class EventClaims:
 
 def split_doubtful(
     keyed: pl.DataFrame, stored: Collection[EventId]
-) -> tuple[pl.DataFrame, list[EventClaim]]:
+) -> tuple[pl.DataFrame, list[NewEvent]]:
     """Rows of KEYED_SCHEMA whose ids are new and come once, and claims of all the others."""
     doubtful = keyed.select(pl.struct("source_id", "id").is_duplicated()).to_series()
     if stored:
@@ -162,12 +162,12 @@ def split_doubtful(
         met = keyed.join(known, on=["source_id", "id"], how="left", maintain_order="left")
         doubtful |= met["stored"].fill_null(value=False)
     rest = keyed.filter(doubtful).select(*KEYED_SCHEMA)
-    return keyed.filter(~doubtful), [_event_claim(one) for one in rest.iter_rows()]
+    return keyed.filter(~doubtful), [_new_event(one) for one in rest.iter_rows()]
 
 
-def _event_claim(one: tuple[int, int, str, bytes, str | None]) -> EventClaim:
+def _new_event(one: tuple[int, int, str, bytes, str | None]) -> NewEvent:
     row, source_id, event_id, digest, owner = one
-    return EventClaim(EventId(source_id, event_id), UUID(bytes=digest), row, owner or "")
+    return NewEvent(EventId(source_id, event_id), UUID(bytes=digest), row, owner or "")
 
 
 @dataclass(slots=True)
@@ -185,14 +185,14 @@ class Sorted:
 
     def meet(
         self,
-        taken: StoredEvent | StoredBatch | EventClaim | BatchClaim,
-        offered: EventClaim | BatchClaim,
+        taken: StoredEvent | StoredBatch | NewEvent | NewBatch,
+        offered: NewEvent | NewBatch,
     ) -> None:
         """A claim met one that was there first."""
-        ordinal, name, source_id = _place(offered)
+        ordinal, name, source_id = _identity(offered)
         if same_content(taken.digest, offered.digest):
             self.fates[ordinal] = Fate.DUPLICATE
-            if isinstance(taken, EventClaim):
+            if isinstance(taken, NewEvent):
                 self.twins[ordinal] = taken.ordinal
             return
         self.fates[ordinal] = Fate.CONFLICT
@@ -206,20 +206,20 @@ class Sorted:
                 offered_digest=offered.digest,
                 stored_batch_seq=stored_seq,
                 stored_ordinal=_ordinal(taken),
-                items=offered.events if isinstance(offered, BatchClaim) else 1,
+                items=offered.events if isinstance(offered, NewBatch) else 1,
             )
         )
 
 
 def sort_batches(
-    offered: Sequence[BatchClaim], stored: Mapping[BatchPlace, Sequence[StoredBatch]]
-) -> tuple[list[BatchClaim], Sorted]:
+    offered: Sequence[NewBatch], stored: Mapping[BatchIdentity, Sequence[StoredBatch]]
+) -> tuple[list[NewBatch], Sorted]:
     """New batches, and what became of the others."""
-    new: list[BatchClaim] = []
+    new: list[NewBatch] = []
     rest = Sorted()
     for claim in offered:
-        at: list[StoredBatch | BatchClaim] = [*stored.get(claim.place, ())]
-        at += [one for one in new if one.place == claim.place]
+        at: list[StoredBatch | NewBatch] = [*stored.get(claim.identity, ())]
+        at += [one for one in new if one.identity == claim.identity]
         own = [one for one in at if one.owner == claim.owner]
         taken = next(iter(own or [one for one in at if one.digest == claim.digest]), None)
         if taken is None:
@@ -230,11 +230,11 @@ def sort_batches(
 
 
 def sort_events(
-    offered: Sequence[EventClaim], stored: Mapping[EventId, StoredEvent]
-) -> tuple[list[EventClaim], Sorted]:
+    offered: Sequence[NewEvent], stored: Mapping[EventId, StoredEvent]
+) -> tuple[list[NewEvent], Sorted]:
     """New events, and what became of the others; ids that are awaited or another's are left to
     the corrections, which know all that came under an id."""
-    first: dict[EventId, EventClaim] = {}
+    first: dict[EventId, NewEvent] = {}
     rest = Sorted()
     for claim in offered:
         taken = stored.get(claim.event) or first.setdefault(claim.event, claim)
@@ -245,15 +245,15 @@ def sort_events(
     return list(first.values()), rest
 
 
-def _place(claim: EventClaim | BatchClaim) -> tuple[int, str, int]:
-    if isinstance(claim, EventClaim):
+def _identity(claim: NewEvent | NewBatch) -> tuple[int, str, int]:
+    if isinstance(claim, NewEvent):
         return claim.ordinal, claim.event.event_id, claim.event.source_id
-    at = claim.place
+    at = claim.identity
     return claim.ordinal_from, f"{at.producer}/{at.epoch}/{at.sequence}", at.source_id
 
 
-def _ordinal(taken: StoredEvent | StoredBatch | EventClaim | BatchClaim) -> int:
-    if isinstance(taken, StoredEvent | EventClaim):
+def _ordinal(taken: StoredEvent | StoredBatch | NewEvent | NewBatch) -> int:
+    if isinstance(taken, StoredEvent | NewEvent):
         return taken.ordinal
     return taken.ordinal_from
 
