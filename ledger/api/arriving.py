@@ -154,7 +154,7 @@ class Entrance:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["litestar_app"].state.ledger
-        arriving = Arriving(receive, state.room, most=state.limits.body_bytes_max)
+        arriving = Arriving(receive, state.memory, most=state.limits.body_bytes_max)
         scope["arriving"] = arriving  # type: ignore[typeddict-unknown-key]
 
         async def answer(message: Message) -> None:

@@ -37,7 +37,7 @@ async def apart(
     """Rows first, and the position in a transaction of its own."""
     async with connection.transaction():
         async with turn.taking_ids():
-            batch_seq = await attempt.claim(connection)
+            batch_seq = await attempt.take_ids(connection)
         found = await attempt.write(connection, batch_seq)
         await turn.moving()
     await commit._move(connection, moves, batch_seq)
