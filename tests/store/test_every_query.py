@@ -1,5 +1,6 @@
 """Every query of the store is understood by the schema as it stands."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,3 +25,20 @@ async def test_every_query_of_a_file_prepares_for_the_worker(worker: Connection,
         except Exception as error:
             refused[query.name] = str(error)
     assert refused == {}
+
+
+def test_every_query_that_is_named_is_there() -> None:
+    texts = [path.read_text() for path in STORE.rglob("*.py")]
+    named = {
+        constant: name
+        for text in texts
+        for constant, name in re.findall(r'(\w+) = load_queries\("([^"]+)"\)', text)
+    }
+    asked = [
+        (named[constant], query)
+        for text in texts
+        for constant, query in re.findall(r'\b([A-Z]+)\["(\w+)"\]', text)
+        if constant in named
+    ]
+    assert len(asked) > 100
+    assert [(name, query) for name, query in asked if query not in load_queries(name)] == []

@@ -125,7 +125,7 @@ def counter_rows(counters: pl.DataFrame, *, batch_seq: int, stored_day: date) ->
     ]
 
 
-def new_event_rows(facts: pl.DataFrame, *, batch_seq: int) -> Rows:
+def provider_cost_rows(facts: pl.DataFrame, *, batch_seq: int) -> Rows:
     """Rows of provider_claim: what vendors say attempts cost."""
     if facts["cost_amount"].null_count() == facts.height:
         return []

@@ -46,7 +46,7 @@ def encode(
         moves=pl.concat([condensed(standing), *(one.select(MOVES) for one in moved)]),
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
-        new_events=facts,
+        provider_costs=facts,
         energy=_placed_if_any(prepared, directory, prepared.energy),
         counters=_placed_if_any(prepared, directory, prepared.counters),
         now=now,

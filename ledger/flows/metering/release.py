@@ -154,7 +154,9 @@ async def _write(connection: Connection, release: Release, now: datetime) -> Non
         moves=release.facts,
         # The seconds in which it ran are known already.
         worked=nothing,
-        new_events=nothing.with_columns(cost_amount=pl.lit(None, pl.String), cost_currency=None),
+        provider_costs=nothing.with_columns(
+            cost_amount=pl.lit(None, pl.String), cost_currency=None
+        ),
         energy=nothing,
         counters=nothing,
         now=now,

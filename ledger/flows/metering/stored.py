@@ -22,7 +22,7 @@ class Stored:
     """
 
     tables: Sequence[tuple[str, Rows]]
-    new_events: pl.DataFrame
+    provider_costs: pl.DataFrame
     counters: pl.DataFrame
     stored_day: date
 
@@ -33,7 +33,7 @@ class Stored:
         *,
         moves: pl.DataFrame,
         worked: pl.DataFrame,
-        new_events: pl.DataFrame,
+        provider_costs: pl.DataFrame,
         energy: pl.DataFrame,
         counters: pl.DataFrame,
         now: datetime,
@@ -41,7 +41,7 @@ class Stored:
         """Encode everything that needs no number.
 
         `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
-        that kept an engine busy, `claims` those that may carry a vendor's cost.
+        that kept an engine busy, `provider_costs` those that may carry a vendor's cost.
         """
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
@@ -62,7 +62,7 @@ class Stored:
             encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
             tables=[(name, table) for name, table in encoded if table.count],
-            new_events=new_events,
+            provider_costs=provider_costs,
             counters=counters,
             stored_day=day,
         )
@@ -75,6 +75,6 @@ class Stored:
         counters = rows.counter_rows(self.counters, batch_seq=batch_seq, stored_day=self.stored_day)
         if counters:
             await copy_rows(connection, "counter_reading", rows.COUNTER_COLUMNS, counters)
-        new_events = rows.new_event_rows(self.new_events, batch_seq=batch_seq)
-        if new_events:
-            await copy_rows(connection, "provider_claim", rows.CLAIM_COLUMNS, new_events)
+        provider_costs = rows.provider_cost_rows(self.provider_costs, batch_seq=batch_seq)
+        if provider_costs:
+            await copy_rows(connection, "provider_claim", rows.CLAIM_COLUMNS, provider_costs)

@@ -4,7 +4,7 @@ SELECT o.n::int AS n, c.owner, c.revision, c.original, c.digest, c.batch_seq, c.
   FROM unnest(:source_ids::int[], :targets::text[]) WITH ORDINALITY AS o(source_id, target, n)
   JOIN correction c ON c.source_id = o.source_id AND c.target = o.target;
 
--- name: find_corrected_places
+-- name: find_corrected_ids
 -- Targets of stored corrections inside these sequenced batches. Primary key, a range a batch.
 SELECT DISTINCT c.source_id, c.target
   FROM unnest(:source_ids::int[], :prefixes::text[]) AS o(source_id, prefix)

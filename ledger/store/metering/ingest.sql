@@ -34,7 +34,7 @@ ON CONFLICT (engine_key_id) DO NOTHING;
 -- Keys by their ids. Primary key.
 SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k WHERE k.engine_key_id = ANY(:ids::bigint[]);
 
--- name: lock_places
+-- name: lock_identities
 -- Waits, in the order given, for whoever stores or corrects the same places; two keys, so that no
 -- cut-off takes these locks for batch numbers.
 SELECT pg_advisory_xact_lock(lock_class('place'), p.place)

@@ -177,7 +177,7 @@ SELECT stored_day, archived_path(path) AS path, sha256, rows, first_time, last_t
    AND (:until::timestamptz IS NULL OR first_time < :until)
  ORDER BY stored_day;
 
--- name: find_standing_places
+-- name: find_standing_ids
 -- Where the fact that stands now for each place is, after every change of fate; fate_change index,
 -- which OFFSET 0 holds the planner to: it cannot know how few places there are.
 WITH RECURSIVE chain AS (
