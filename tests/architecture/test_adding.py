@@ -1,0 +1,198 @@
+"""Adding one thing costs what ARCHITECTURE.md says: each is added to a copy, and used there."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT
+
+ENGINE = '''"""A made-up server."""
+
+from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
+from collectors.exposition import Exposition
+
+RULES = {"tokens_out": (Rule("generation_tokens"),)}
+
+
+def read(exposition: Exposition) -> EngineReading:
+    return read_counters(exposition, prefixes=("made_",), rules=RULES, anchor="tokens_out")
+
+
+ENGINE = EngineMap(name="made", path="/metrics", read=read)
+'''
+GATEWAY = '''"""A made-up provider."""
+
+from collectors.gateways.fields import RawUsage, UsageBody
+from collectors.gateways.openai import read_usage as read_openai
+
+
+def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
+    named = {"prompt_tokens": usage["read"], "completion_tokens": usage["written"]}
+    return read_openai(named, complete=complete)
+'''
+EXPORT = '''"""Customers and what they used, as a made-up format."""
+
+from ledger.exports.csv_text import named, table
+from ledger.exports.form import ExportScope
+
+
+def columns(scope: ExportScope) -> tuple:
+    return named("customer_id")
+
+
+FORMAT = table("made", "usage", columns)
+'''
+PRICE = '''"""A made-up price: a fee for any use."""
+
+from decimal import Decimal
+from typing import Literal
+
+from ledger.domain.pricing.models.per_unit import PerUnit
+
+
+class Fee(PerUnit):
+    kind: Literal["fee"] = "fee"
+
+    def price(self, quantity: int) -> Decimal:
+        return self.amount if quantity else Decimal(0)
+'''
+COMMAND = '''"""A made-up command."""
+
+import click
+
+
+@click.command()
+def made() -> None:
+    click.echo("made")
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """One new file, lines of one file that is there, and what proves that it works."""
+
+    path: str
+    text: str
+    table: str
+    lines: Mapping[str, str]
+    proof: str
+    says: object
+
+
+ADDITIONS = {
+    "engine": Addition(
+        "collectors/engines/made.py",
+        ENGINE,
+        "collectors/engines/__init__.py",
+        {
+            "import llamacpp, ": "import llamacpp, made, ",
+            '        "llamacpp":': '        "made": made.ENGINE,\n        "llamacpp":',
+        },
+        "from collectors.engines import ENGINES\n"
+        "from collectors.exposition import parse_exposition as parse\n"
+        "reading = ENGINES['made'].read(parse('made_tokens_out 7\\n'))\n"
+        "said = [[c.name, int(c.value)] for c in reading.counters]",
+        [["generation_tokens", 7]],
+    ),
+    "gateway": Addition(
+        "collectors/gateways/made.py",
+        GATEWAY,
+        "collectors/gateways/__init__.py",
+        {
+            "import anthropic, ": "import anthropic, made, ",
+            '        "openai":': '        "made": made.read_usage,\n        "openai":',
+        },
+        "from collectors.gateways import GATEWAYS\n"
+        "said = GATEWAYS['made']({'read': 5, 'written': 2})['output_total']",
+        2,
+    ),
+    "export": Addition(
+        "ledger/exports/made.py",
+        EXPORT,
+        "ledger/exports/__init__.py",
+        {
+            "    margins,\n    usage": "    made,\n    margins,\n    usage",
+            "            usage.FORMAT": "            made.FORMAT,\n            usage.FORMAT",
+        },
+        "from ledger.exports import EXPORT_FORMATS\n"
+        "from ledger.commands.data.export import export\n"
+        "said = ['made' in EXPORT_FORMATS, EXPORT_FORMATS['made'].filename]",
+        [True, "made.csv"],
+    ),
+    "price model": Addition(
+        "ledger/domain/pricing/models/fee.py",
+        PRICE,
+        "ledger/domain/pricing/models/__init__.py",
+        {
+            "from ledger.domain.pricing.models.per_unit": (
+                "from ledger.domain.pricing.models.fee import Fee\n"
+                "from ledger.domain.pricing.models.per_unit"
+            ),
+            '{"per_unit": PerUnit}': '{"per_unit": PerUnit, "fee": Fee}',
+        },
+        "from ledger.domain.pricing.models import load_stored_price\n"
+        "said = str(load_stored_price('fee', {'amount': '3'}).price(10))",
+        "3",
+    ),
+    "command": Addition(
+        "ledger/commands/review/made.py",
+        COMMAND,
+        "ledger/cli.py",
+        {
+            '    "status": (': (
+                '    "made": ("review.made:made", "A made-up command."),\n    "status": ('
+            )
+        },
+        "from click.testing import CliRunner\n"
+        "from ledger.cli import cli\n"
+        "said = CliRunner().invoke(cli, ['made']).output",
+        "made\n",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("ledger", "collectors"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+def test_one_thing_more_is_one_file_and_one_line(copy: Path, name: str) -> None:
+    added = ADDITIONS[name]
+    table, before = copy / added.table, (copy / added.table).read_text()
+    after = before
+    for old, new in added.lines.items():
+        assert after.count(old) == 1, old
+        after = after.replace(old, new)
+    assert added.path not in {path.relative_to(copy).as_posix() for path in copy.rglob("*.py")}
+    (copy / added.path).write_text(added.text)
+    table.write_text(after)
+    try:
+        assert said(copy, added.proof) == added.says
+        # The line of the table, and its import where the table needs one.
+        more = [line for line in after.splitlines() if line not in before.splitlines()]
+        assert len(more) <= 2
+    finally:
+        (copy / added.path).unlink()
+        table.write_text(before)
+
+
+def said(copy: Path, proof: str) -> object:
+    """What a process that has only the copy says."""
+    program = (
+        f"import json, sys; sys.path.insert(0, {str(copy)!r})\n{proof}\nprint(json.dumps(said))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, cwd=copy, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
