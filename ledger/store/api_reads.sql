@@ -28,20 +28,15 @@ SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), genera
 
 -- name: sum_hourly
 -- Revenue and cost of an entity by hour or day of a zone and currency, as they stand; cost is NULL where none is known.
-WITH charges AS (
-  SELECT DISTINCT ON (customer_id, window_start, usage_key_id, meter) window_start, currency, amount
-    FROM charge
+WITH lines AS (
+  SELECT window_start, line, currency, device_cost + overhead_cost + gpu_cost AS cost
+    FROM cost_lines_at(as_it_stands())
    WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
-   ORDER BY customer_id, window_start, usage_key_id, meter, revision DESC
-), lines AS (
-  SELECT DISTINCT ON (scope, window_start, line, usage_key_id) window_start, line, currency,
-         device_cost + overhead_cost + gpu_cost AS cost
-    FROM cost_allocation
-   WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
-   ORDER BY scope, window_start, line, usage_key_id, revision DESC
 ), both_sides AS (
   SELECT date_trunc(:step, window_start, :zone) AS hour, currency, amount AS revenue, NULL::numeric AS cost,
-         NULL::numeric AS idle FROM charges WHERE amount IS NOT NULL
+         NULL::numeric AS idle
+    FROM charges_at(as_it_stands())
+   WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until AND amount IS NOT NULL
   UNION ALL
   SELECT date_trunc(:step, window_start, :zone), currency, 0, cost, CASE WHEN line = 'idle' THEN cost ELSE 0 END
     FROM lines

@@ -56,14 +56,7 @@ SELECT p.* FROM placed p
 -- What usage comes to as known at a cut-off: exact amounts, and the units that wait for a price, of one customer or
 -- entity or (NULL) all that may be seen, by dimensions (as for usage, and `meter`) before and behind a step in time, and
 -- last by currency; groups in order, those after a place. charge (entity_id, window_start), or its primary key.
-WITH latest AS MATERIALIZED (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
-    FROM charge c
-   WHERE c.window_start >= :since AND c.window_start < :until AND c.batch_seq <= :batch_seq
-     AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
-     AND (:customer_id::text IS NULL OR c.customer_id = :customer_id)
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-), sums AS MATERIALIZED (
+WITH sums AS MATERIALIZED (
   SELECT l.usage_key_id, l.meter, l.currency,
          CASE :step::text WHEN 'window' THEN l.window_start
                           WHEN 'hour' THEN date_trunc('hour', l.window_start, :zone)
@@ -71,7 +64,11 @@ WITH latest AS MATERIALIZED (
           END AS step,
          sum(l.amount) AS amount, coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS quantity,
          coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_quantity
-    FROM latest l GROUP BY 1, 2, 3, 4
+    FROM charges_at(:batch_seq) l
+   WHERE l.window_start >= :since AND l.window_start < :until
+     AND (:entity_id::text IS NULL OR l.entity_id = :entity_id)
+     AND (:customer_id::text IS NULL OR l.customer_id = :customer_id)
+   GROUP BY 1, 2, 3, 4
   HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
 ), keys AS MATERIALIZED (
   SELECT m.usage_key_id, m.meter,

@@ -12,4 +12,5 @@ def upgrade() -> None:
     run_sql("fate_change_once")
     run_sql("archive_move")
     run_sql("seal")
+    run_sql("at_cut_off")
     run_sql("function_paths")

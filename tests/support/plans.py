@@ -41,6 +41,17 @@ class Plan:
         scans = self.scans(table)
         return {node["Relation Name"] for node in scans if "Seq Scan" in node["Node Type"]}
 
+    @property
+    def functions(self) -> set[str]:
+        """Functions that were called for rows: what they do was not made part of the plan."""
+        return {node["Function Name"] for node in _nodes(self.root) if "Function Name" in node}
+
+    @property
+    def late_filters(self) -> str:
+        """What was asked of the rows of a query within only after it had found them."""
+        subqueries = (n for n in _nodes(self.root) if n["Node Type"] == "Subquery Scan")
+        return " ".join(node.get("Filter", "") for node in subqueries)
+
     def read_rows(self, table: str) -> dict[str, int]:
         """By table or partition, how many rows were looked at in it, those thrown away included."""
         found: dict[str, int] = {}

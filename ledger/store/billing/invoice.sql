@@ -29,17 +29,11 @@ SELECT DISTINCT s.subscription_id
 
 -- name: sum_period_charges
 -- Priced charges of a subscription by what shares an invoice line, at a cut-off.
-WITH latest AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
-    FROM charge c
-   WHERE c.customer_id = :customer_id AND c.window_start >= :since AND c.window_start < :until
-     AND c.batch_seq <= :batch_seq
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-)
 SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id,
        sum(l.quantity) AS quantity, sum(l.amount) AS amount
-  FROM latest l JOIN usage_key k USING (usage_key_id)
- WHERE l.subscription_id = :subscription_id AND l.amount IS NOT NULL
+  FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
+ WHERE l.customer_id = :customer_id AND l.window_start >= :since AND l.window_start < :until
+   AND l.subscription_id = :subscription_id AND l.amount IS NOT NULL
  GROUP BY k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id;
 
 -- name: sum_billed

@@ -73,17 +73,11 @@ SELECT s.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id
 -- name: find_priced_usage
 -- Charges of an entity in [since, until) as known at a cut-off, by who owes them and for which meter;
 -- charge (entity_id, window_start).
-WITH latest AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
-    FROM charge c
-   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
-     AND c.batch_seq <= :batch_seq
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-)
 SELECT l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency,
        coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS tokens,
        coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_tokens,
        coalesce(sum(l.amount), 0) AS amount
-  FROM latest l JOIN usage_key k USING (usage_key_id)
+  FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
+ WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until
  GROUP BY l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency
 HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0;

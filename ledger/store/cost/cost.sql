@@ -170,18 +170,16 @@ SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k
 
 -- name: find_pools
 -- Cost pools of an entity's windows as they stand. Index: primary key.
-SELECT DISTINCT ON (p.scope, p.window_start, p.kind)
-       p.scope, p.window_start, p.kind, p.revision, p.currency, p.amount
-  FROM cost_pool p
+SELECT p.scope, p.window_start, p.kind, p.revision, p.currency, p.amount
+  FROM pools_at(as_it_stands()) p
  WHERE p.entity_id = :entity_id AND p.window_start = ANY(:windows::timestamptz[])
- ORDER BY p.scope, p.window_start, p.kind, p.revision DESC;
+ ORDER BY p.scope, p.window_start, p.kind;
 
 -- name: find_allocations
 -- Cost lines of an entity's windows as they stand. Index: cost_allocation (entity_id, window_start).
-SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.usage_key_id) c.*
-  FROM cost_allocation c
+SELECT c.* FROM cost_lines_at(as_it_stands()) c
  WHERE c.entity_id = :entity_id AND c.window_start = ANY(:windows::timestamptz[])
- ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC;
+ ORDER BY c.scope, c.window_start, c.line, c.usage_key_id;
 
 -- name: find_changed_costs
 -- Windows of an entity whose cost lines were revised in (since_seq, batch_seq]. Index: BRIN (batch_seq).
@@ -197,11 +195,7 @@ SELECT l.window_start, l.currency, l.gpu_terms,
        CASE WHEN l.line = 'usage' AND u.customer_id IS NULL THEN 'suspense' ELSE l.line END AS line,
        sum(l.device_cost) AS device_cost,
        sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-  FROM (SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.usage_key_id) c.*
-          FROM cost_allocation c
-         WHERE c.entity_id = :entity_id AND c.window_start = ANY(:windows::timestamptz[])
-           AND c.batch_seq <= :batch_seq
-         ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC) l
-  LEFT JOIN usage_key u USING (usage_key_id)
+  FROM cost_lines_at(:batch_seq) l LEFT JOIN usage_key u USING (usage_key_id)
+ WHERE l.entity_id = :entity_id AND l.window_start = ANY(:windows::timestamptz[])
  GROUP BY l.window_start, l.currency, 4, l.gpu_terms
  ORDER BY l.window_start, l.currency, 4, l.gpu_terms;

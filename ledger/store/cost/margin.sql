@@ -1,19 +1,13 @@
 -- name: sum_cost_lines
 -- Cost and energy of an entity in [since, until) as known at a cut-off, per scope, line and who used it.
 -- Index: cost_allocation (entity_id, window_start).
-WITH lines AS (
-  SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.usage_key_id) c.*
-    FROM cost_allocation c
-   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
-     AND c.batch_seq <= :batch_seq
-   ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC
-)
 SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        sum(l.busy_s) AS busy_s,
        sum(l.device_metered_mj) AS device_metered_mj, sum(l.device_estimated_mj) AS device_estimated_mj,
        sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
        sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-  FROM lines l LEFT JOIN usage_key u USING (usage_key_id)
+  FROM cost_lines_at(:batch_seq) l LEFT JOIN usage_key u USING (usage_key_id)
+ WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until
  GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
  ORDER BY l.scope COLLATE "C", l.line COLLATE "C", l.currency COLLATE "C", u.customer_id COLLATE "C" NULLS FIRST,
           u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C";
@@ -37,17 +31,11 @@ SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
 -- name: sum_charges
 -- What an entity's customers owe for [since, until) as known at a cut-off, and what waits for a price.
 -- Index: charge (entity_id, window_start).
-WITH charges AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
-    FROM charge c
-   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
-     AND c.batch_seq <= :batch_seq
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-)
 SELECT c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        coalesce(sum(c.amount), 0) AS amount,
        coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
-  FROM charges c JOIN usage_key u USING (usage_key_id)
+  FROM charges_at(:batch_seq) c JOIN usage_key u USING (usage_key_id)
+ WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
  GROUP BY c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
  ORDER BY c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
@@ -55,19 +43,12 @@ HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
 -- name: sum_foreign_charges
 -- The charges of an entity for [since, until) in currencies other than `home`, by day in a zone.
 -- Index: charge (entity_id, window_start).
-WITH charges AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
-    FROM charge c
-   WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
-     AND c.batch_seq <= :batch_seq
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-)
 SELECT (c.window_start AT TIME ZONE :zone)::date AS used_on,
        c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        coalesce(sum(c.amount), 0) AS amount,
        coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
-  FROM charges c JOIN usage_key u USING (usage_key_id)
- WHERE c.currency <> :home
+  FROM charges_at(:batch_seq) c JOIN usage_key u USING (usage_key_id)
+ WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until AND c.currency <> :home
  GROUP BY used_on, c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
  ORDER BY used_on, c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
@@ -75,26 +56,15 @@ HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
 -- name: sum_pools
 -- What an entity's windows of [since, until) cost before anybody was charged, per currency and kind.
 -- Index: cost_pool (entity_id, window_start).
-WITH pools AS (
-  SELECT DISTINCT ON (p.scope, p.window_start, p.kind) p.*
-    FROM cost_pool p
-   WHERE p.entity_id = :entity_id AND p.window_start >= :since AND p.window_start < :until
-     AND p.batch_seq <= :batch_seq
-   ORDER BY p.scope, p.window_start, p.kind, p.revision DESC
-)
-SELECT p.currency, p.kind, sum(p.amount) AS amount FROM pools p
+SELECT p.currency, p.kind, sum(p.amount) AS amount FROM pools_at(:batch_seq) p
+ WHERE p.entity_id = :entity_id AND p.window_start >= :since AND p.window_start < :until
  GROUP BY p.currency, p.kind ORDER BY p.currency, p.kind;
 
 -- name: sum_meter_windows
 -- Energy of meters in [since, until) as known at a cut-off, per GPU. Index: primary key.
-WITH meters AS (
-  SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.*
-    FROM meter_window m
-   WHERE m.window_start >= :since AND m.window_start < :until AND m.batch_seq <= :batch_seq
-   ORDER BY m.gpu_uuid, m.window_start, m.revision DESC
-), owned AS (
+WITH owned AS (
   SELECT m.*, coalesce(serving.entity_id, home.entity_id) AS entity_id, serving.deployment_id
-    FROM meters m
+    FROM meters_at(:batch_seq) m
     LEFT JOIN LATERAL (
       SELECT d.entity_id, d.deployment_id FROM deployment d
        WHERE m.gpu_uuid = ANY(d.gpu_uuids) AND d.valid @> m.window_start AND d.recorded @> :batch_seq::bigint
@@ -103,6 +73,7 @@ WITH meters AS (
       SELECT d.entity_id FROM deployment d
        WHERE m.gpu_uuid = ANY(d.gpu_uuids) AND d.recorded @> :batch_seq::bigint
        ORDER BY lower(d.valid) DESC, d.deployment_id LIMIT 1) home ON serving.entity_id IS NULL
+   WHERE m.window_start >= :since AND m.window_start < :until
 )
 SELECT o.gpu_uuid, o.entity_id, o.deployment_id, sum(o.metered_mj) AS metered_mj,
        sum(o.estimated_mj) AS estimated_mj, sum(o.covered_s) AS covered_s,
@@ -115,16 +86,12 @@ SELECT o.gpu_uuid, o.entity_id, o.deployment_id, sum(o.metered_mj) AS metered_mj
 -- Merged periods in which a GPU's energy is known, metered or estimated, inside [since, until): the lower bound that a
 -- suspect counter proves is no knowledge of the time it stands for.
 -- Index: meter_window primary key.
-WITH meters AS (
-  SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.*
-    FROM meter_window m
-   WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
-     AND m.batch_seq <= :batch_seq
-   ORDER BY m.gpu_uuid, m.window_start, m.revision DESC
-), merged AS (
+WITH merged AS (
   SELECT m.gpu_uuid,
          unnest(range_agg(tstzrange(m.window_start, m.window_start + interval '15 minutes'))) AS span
-    FROM meters m WHERE m.covered_s > 0 OR m.metered_mj > 0
+    FROM meters_at(:batch_seq) m
+   WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
+     AND (m.covered_s > 0 OR m.metered_mj > 0)
    GROUP BY m.gpu_uuid
 )
 SELECT m.gpu_uuid, lower(m.span) AS valid_from, upper(m.span) AS valid_to
@@ -132,16 +99,10 @@ SELECT m.gpu_uuid, lower(m.span) AS valid_from, upper(m.span) AS valid_to
 
 -- name: list_meter_findings
 -- What was noticed about meters in [since, until) as known at a cut-off, per GPU and reason. Index: primary key.
-WITH meters AS (
-  SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.*
-    FROM meter_window m
-   WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
-     AND m.batch_seq <= :batch_seq
-   ORDER BY m.gpu_uuid, m.window_start, m.revision DESC
-)
 SELECT m.gpu_uuid, f.reason, count(*)::bigint AS windows, min(m.window_start) AS first_window,
        max(m.window_start) AS last_window
-  FROM meters m CROSS JOIN LATERAL unnest(m.findings) AS f(reason)
+  FROM meters_at(:batch_seq) m CROSS JOIN LATERAL unnest(m.findings) AS f(reason)
+ WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
  GROUP BY m.gpu_uuid, f.reason ORDER BY m.gpu_uuid, f.reason;
 
 -- name: count_gpu_readings
@@ -188,13 +149,11 @@ SELECT asked.base, asked.day AS used_on, found.published, found.multiplier, foun
 
 -- name: find_line_evidence
 -- One cost line as it stood at a cut-off, with the stored order its inputs were read up to. Index: primary key.
-SELECT c.*, k.batch_seq AS known_batch_seq FROM cost_allocation c JOIN cut_off k USING (cut_off_id)
- WHERE c.scope = :scope AND c.window_start = :window_start AND c.line = :line
-   AND c.usage_key_id = :usage_key_id AND c.batch_seq <= :batch_seq
- ORDER BY c.revision DESC LIMIT 1;
+SELECT c.*, k.batch_seq AS known_batch_seq FROM cost_lines_at(:batch_seq) c JOIN cut_off k USING (cut_off_id)
+ WHERE c.scope = :scope AND c.window_start = :window_start AND c.line = :line AND c.usage_key_id = :usage_key_id;
 
 -- name: find_line_pools
 -- The pools a cost line was cut from, as they stood at a cut-off.
-SELECT DISTINCT ON (p.kind) p.* FROM cost_pool p
- WHERE p.scope = :scope AND p.window_start = :window_start AND p.batch_seq <= :batch_seq
- ORDER BY p.kind, p.revision DESC;
+SELECT p.* FROM pools_at(:batch_seq) p
+ WHERE p.scope = :scope AND p.window_start = :window_start
+ ORDER BY p.kind;

@@ -77,12 +77,10 @@ SELECT gpus.gpu_uuid, first.sampled_at AS first_at, last.sampled_at AS last_at
 
 -- name: find_meter_windows
 -- The energy of GPUs in [since, until) as it stood at a cut-off. Index: primary key.
-SELECT DISTINCT ON (m.gpu_uuid, m.window_start)
-       m.gpu_uuid, m.window_start, m.revision, m.metered_mj, m.estimated_mj, m.covered_s, m.findings
-  FROM meter_window m
+SELECT m.gpu_uuid, m.window_start, m.revision, m.metered_mj, m.estimated_mj, m.covered_s, m.findings
+  FROM meters_at(:batch_seq) m
  WHERE m.gpu_uuid = ANY(:gpu_uuids::text[]) AND m.window_start >= :since AND m.window_start < :until
-   AND m.batch_seq <= :batch_seq
- ORDER BY m.gpu_uuid, m.window_start, m.revision DESC;
+ ORDER BY m.gpu_uuid, m.window_start;
 
 -- name: find_engine_counters
 -- Cumulative token counters of an engine in [since, until], and of each series the one before: that of the last scrape

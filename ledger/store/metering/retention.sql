@@ -151,7 +151,7 @@ SELECT d AS stored_day, p.rows
 -- name: count_waiting
 -- Facts of a day that stand for a customer nobody knows: releasing them needs them at hand.
 SELECT count(*) FROM usage_fact f JOIN usage_key k USING (usage_key_id)
- WHERE f.stored_day = :day AND k.customer_id IS NULL AND f.kind <> 2
+ WHERE f.stored_day = :day AND k.customer_id IS NULL AND NOT is_reversal(f.kind)
    AND NOT EXISTS (SELECT FROM fate_change c
                     WHERE c.fact_batch_seq = f.batch_seq AND c.fact_ordinal = f.ordinal);
 

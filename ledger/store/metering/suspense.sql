@@ -24,11 +24,11 @@ SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.u
        u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
        u.end_user::text AS end_user, NULL::text AS customer_id, e.engine_instance
   FROM usage_fact u JOIN engine_key e USING (engine_key_id)
- WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[]) AND u.kind <> 2
+ WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[]) AND NOT is_reversal(u.kind)
    AND u.batch_seq >= :after_seq AND (u.batch_seq, u.ordinal) > (:after_seq::bigint, :after_ordinal::int)
    AND NOT EXISTS (SELECT FROM fate_change f
                     WHERE f.fact_batch_seq = u.batch_seq AND f.fact_ordinal = u.ordinal)
-   AND u.flags & 1024 = 0
+   AND NOT is_superseded(u.flags)
  ORDER BY u.batch_seq, u.ordinal
  LIMIT :most;
 

@@ -42,13 +42,13 @@ SELECT d.customer_id, d.window_start, d.usage_key_id, k.model, k.tier, k.adapter
           k.context_band;
 
 -- name: find_charges
--- The charges of some customers' windows as they stand; leads by primary key.
-SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter)
-       c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision, c.subscription_id,
+-- The charges of some customers' windows as they stand; leads by primary key, to which OFFSET 0 holds the planner: it
+-- asks for each window by itself.
+SELECT c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision, c.subscription_id,
        c.quantity, c.price_id, c.currency, c.amount, c.unpriced
   FROM unnest(:customers::text[], :windows::timestamptz[]) AS n (customer_id, window_start)
-  JOIN charge c ON c.customer_id = n.customer_id AND c.window_start = n.window_start
- ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC;
+ CROSS JOIN LATERAL (SELECT * FROM charges_at(as_it_stands()) s
+                      WHERE s.customer_id = n.customer_id AND s.window_start = n.window_start OFFSET 0) c;
 
 -- name: find_subscriptions
 -- Subscriptions of an entity's customers as known at a cut-off.
@@ -91,16 +91,10 @@ SELECT customer_id, window_start, subscription_id, currency,
 
 -- name: list_unpriced
 -- Usage that waits for a price, by the reason, as it stands at a cut-off.
-WITH latest AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.*
-    FROM charge c
-   WHERE c.entity_id = :entity_id AND c.batch_seq <= :batch_seq
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-)
 SELECT l.customer_id, k.model, k.tier, l.meter, l.unpriced AS reason, sum(l.quantity) AS quantity,
        min(l.window_start) AS first_window, max(l.window_start) AS last_window
-  FROM latest l JOIN usage_key k USING (usage_key_id)
- WHERE l.unpriced IS NOT NULL AND l.quantity <> 0
+  FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
+ WHERE l.entity_id = :entity_id AND l.unpriced IS NOT NULL AND l.quantity <> 0
    AND (:customer_id::text IS NULL OR l.customer_id = :customer_id)
    AND (:since::timestamptz IS NULL OR l.window_start >= :since)
    AND (:until::timestamptz IS NULL OR l.window_start < :until)
