@@ -9,7 +9,6 @@ from tests.api.served import Served
 PERIOD = "since=2023-11-01T00:00:00Z&until=2023-12-01T00:00:00Z"
 BAD = [
     ("/v1/customers?entty=factory", "entty"),
-    ("/v1/customers?one=acme", "one"),
     ("/v1/customers/acme?entity=factory", "entity"),
     ("/v1/customers?limit=1&limit=2", "limit"),
     ("/v1/customers?limit=0", "limit"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from ledger.cli import CHARS_MAX
 from ledger.flows.reference.resources import RESOURCES
 from tests.cli.command_line import FACTORY, CommandLine
+from tests.support.disks import small_disk
 
 LOG = ("--map", "time=at", "--map", "output=out", "--set", "customer=acme", "--set", "model=m")
 WORDS = [each.file_word for each in RESOURCES if each.file_rows is not None]
@@ -133,12 +134,14 @@ def refuse(command: CommandLine, path: Path, name: str) -> None:
 
 def test_books_are_not_written_to_a_full_disk_by_half(command: CommandLine, tmp_path: Path) -> None:
     command.enter_factory(tmp_path)
-    full = tmp_path / "out"
-    full.mkdir()
-    (full / "usage.csv").symlink_to("/dev/full")
     taken = tmp_path / "taken"
     taken.write_text("")
     export = ("export", "usage", "--month", "2024-10", "--output")
-    assert "No space left on device" in said(command, *export, full)
+    with small_disk(tmp_path / "small") as disk:
+        disk.fill()
+        assert re.search(
+            r"No space left on device|File too large", said(command, *export, disk.folder)
+        )
+        assert not list(disk.folder.glob("usage*"))
     assert "is a file" in said(command, *export, taken, status=2)
     said(command, *export, "/proc/nowhere")

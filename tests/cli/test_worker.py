@@ -7,7 +7,7 @@ import pytest
 
 START = """
 import sys
-import ledger.commands.{}
+import ledger.commands.serve.{}
 assert "polars" not in sys.modules, "it reads how many threads it may have when it is loaded"
 """
 
