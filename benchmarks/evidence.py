@@ -7,7 +7,9 @@ from typing import Any
 from benchmarks.harness import Figure, median
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import bench_server, sql
-from ledger.store.billing import invoice as store
+from ledger.domain.billing.invoice import InvoiceLine, LineKey
+from ledger.domain.money import ZERO
+from ledger.store.billing.trace import trace_events
 from ledger.store.connect import connect
 from ledger.store.queries import Connection, load_queries
 from tests.support.database import Database
@@ -18,9 +20,10 @@ FACTS = 10_000_000
 DAYS, BATCHES, CUSTOMERS = 10, 1_000, 100
 # A day that is over has an index by key; of the open one as much is read as was stored on it.
 DAY_KINDS = {"a day that is over": (4, 0.05), "the open day": (DAYS - 1, 0.15)}
-LINE: dict[str, Any] = {
-    **{"customer_id": "c-7", "meter": "input_uncached", "kind": "usage", "price_id": 1},
+CUSTOMER = "c-7"
+KEY: dict[str, Any] = {
     **{"model": "m-1", "tier": "standard", "adapter": "", "region": "", "context_band": 0},
+    **{"meter": "input_uncached", "price_id": 1},
 }
 
 
@@ -49,13 +52,14 @@ async def _figure(
 ) -> Figure:
     last = history.days * history.batches
     since, until = history.midnight(day), history.midnight(day + 1)
-    line = LINE | {"service_start": since, "service_end": until}
+    line = InvoiceLine("usage", LineKey(since, until, **KEY), 0, ZERO, ZERO)
     took = []
     for _ in range(RUNS + 1):
         began = time.perf_counter()
-        await store.trace_events(connection, line=line, batch_seq=last)
+        await trace_events(connection, line=line, customer_id=CUSTOMER, batch_seq=last)
         took.append((time.perf_counter() - began) * 1e3)
-    plan = await _plan(connection, LINE | {"since": since, "until": until}, last)
+    asked = KEY | {"kind": line.kind, "customer_id": CUSTOMER, "since": since, "until": until}
+    plan = await _plan(connection, asked, last)
     whole = await _fact_pages(connection)
     read = plan.heap_pages("usage_fact")
     ratio = read / whole

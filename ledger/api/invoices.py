@@ -11,8 +11,10 @@ from ledger.api.answer import answer, check_limit, from_cursor, page, to_cursor
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.headers import disposition
 from ledger.api.session import Seal, read_body, reading, working, write_long
-from ledger.api.shapes import list_adjustments, show_draft, show_invoice
+from ledger.api.shapes import list_adjustments, show_draft
+from ledger.documents.invoice_json import adjustment_json, invoice_json, issued_line_json
 from ledger.domain.author import Author
+from ledger.domain.billing.issued import StoredInvoice
 from ledger.domain.errors import NotFoundError
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
@@ -72,7 +74,7 @@ async def list_invoices(
             before=place[0] if place else None,
             limit=check_limit(limit) + 1,
         )
-    return answer(page([show_invoice(row) for row in rows], limit, "invoice_id"))
+    return answer(page([invoice_json(row) for row in rows], limit, "invoice_id"))
 
 
 @get("/v1/invoices/{invoice_id:int}", roles=READERS, bound=BY_ROWS)
@@ -85,7 +87,7 @@ async def fetch_invoice(
     async with reading(request) as connection:
         invoice = await _find(connection, invoice_id)
         lines = await store.list_lines(connection, invoice_id=invoice_id)
-    return answer({**show_invoice(invoice), "snapshot": invoice["snapshot"], "lines": lines})
+    return answer(invoice_json(invoice, lines))
 
 
 @get("/v1/invoices/{invoice_id:int}/pdf", roles=READERS, bound=BY_ROWS)
@@ -112,19 +114,26 @@ async def trace(
     async with reading(request) as connection:
         invoice = await _find(connection, invoice_id)
         lines = await store.list_lines(connection, invoice_id=invoice_id)
-        line = next((one for one in lines if one["line_no"] == line_no), None)
+        line = next((one for one in lines if one.line_no == line_no), None)
         if line is None:
-            raise NotFoundError(f"Invoice {invoice['number']} has no line {line_no}.")
-        rows = await trace_line(
+            raise NotFoundError(f"Invoice {invoice.number} has no line {line_no}.")
+        events = await trace_line(
             connection,
-            line=dict(line),
-            batch_seq=invoice["snapshot"]["cut_off"]["batch_seq"],
+            line=line,
+            customer_id=invoice.customer_id,
+            batch_seq=invoice.cut_off_seq,
             after=(place[0], place[1]),
             limit=check_limit(limit) + 1,
         )
-    shown = rows[:limit]
-    after = to_cursor(shown[-1]["batch_seq"], shown[-1]["ordinal"]) if len(rows) > limit else None
-    return answer({"currency": invoice["currency"], "line": line, "items": shown, "next": after})
+    shown = events[:limit]
+    return answer(
+        {
+            "currency": invoice.terms.currency,
+            "line": issued_line_json(invoice, line),
+            "items": shown,
+            "next": to_cursor(*shown[-1].stored_at) if len(events) > limit else None,
+        }
+    )
 
 
 @get(
@@ -138,15 +147,15 @@ async def adjustments(
 ) -> Response[bytes]:
     """What changed about invoiced periods since: lines of the next invoice."""
     async with working(request, {"subscription_id": subscription_id}) as connection:
-        rows = await list_adjustments(connection, subscription_id)
-    return answer({"items": rows, "next": None})
+        found = await list_adjustments(connection, subscription_id)
+    return answer({"items": [adjustment_json(*each) for each in found], "next": None})
 
 
 def _concerns(asked: InvoiceAsk) -> dict[str, Any]:
     return {"subscription_id": asked.subscription_id}
 
 
-async def _find(connection: Connection, invoice_id: int) -> Any:
+async def _find(connection: Connection, invoice_id: int) -> StoredInvoice:
     found = await store.list_invoices(connection, invoice_id=invoice_id, limit=1)
     if not found:
         raise NotFoundError(f"There is no invoice {invoice_id}.", "List them to see their ids.")
@@ -158,8 +167,8 @@ async def _document(request: Request[Any, Any, Any], invoice_id: int) -> Respons
         invoice = await _find(connection, invoice_id)
         content = await store.find_document(connection, invoice_id=invoice_id)
     if content is None:
-        raise NotFoundError(f"Invoice {invoice['number']} has no PDF.")
-    headers = {"Content-Disposition": disposition("inline", file_name(invoice["number"], ".pdf"))}
+        raise NotFoundError(f"Invoice {invoice.number} has no PDF.")
+    headers = {"Content-Disposition": disposition("inline", file_name(invoice.number, ".pdf"))}
     return Response(content, media_type=store.PDF, headers=headers)
 
 

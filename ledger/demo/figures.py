@@ -6,9 +6,8 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-import asyncpg
-
 from ledger.demo import own_fleet, published_day
+from ledger.domain.billing.issued import StoredInvoice
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import ROUNDING, ZERO, plain
 from ledger.reports.cost.margin import MarginReport, margin_report
@@ -31,7 +30,7 @@ class Books:
     entity_id: str
     by: Mapping[str, MarginReport]
     accounts: Mapping[str, Decimal]
-    invoices: list[asyncpg.Record]
+    invoices: list[StoredInvoice]
 
     @property
     def tiers(self) -> MarginReport:
@@ -47,7 +46,7 @@ class Books:
     @property
     def invoiced(self) -> Decimal:
         """Total of the invoices."""
-        return sum((row["payable"] for row in self.invoices), ZERO)
+        return sum((invoice.totals.payable for invoice in self.invoices), ZERO)
 
 
 async def read_books(

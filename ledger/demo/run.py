@@ -187,9 +187,9 @@ async def _be_late(story: Story, connection: Connection, ledger: Ledger, batches
 
 async def _fingerprint(connection: Connection) -> list[str]:
     found = []
-    for row in await list_invoices(connection):
-        pdf = await find_document(connection, invoice_id=row["invoice_id"]) or b""
-        found.append(sha256(repr(dict(row)).encode() + pdf).hexdigest())
+    for invoice in await list_invoices(connection):
+        pdf = await find_document(connection, invoice_id=invoice.invoice_id) or b""
+        found.append(sha256(repr(invoice).encode() + pdf).hexdigest())
     return found
 
 
@@ -211,10 +211,10 @@ def _complete(found: Oddities, fleet: Books) -> Oddities:
 async def _write(connection: Connection, output: Path) -> None:
     folder = output / "invoices"
     folder.mkdir()
-    for row in await list_invoices(connection):
-        pdf = await find_document(connection, invoice_id=row["invoice_id"])
+    for invoice in await list_invoices(connection):
+        pdf = await find_document(connection, invoice_id=invoice.invoice_id)
         assert pdf is not None
-        (folder / file_name(row["number"], ".pdf")).write_bytes(pdf)
+        (folder / file_name(invoice.number, ".pdf")).write_bytes(pdf)
     for entity, since, until in (
         (published_day.ENTITY, published_day.START, published_day.END),
         (own_fleet.ENTITY, own_fleet.START, own_fleet.END),

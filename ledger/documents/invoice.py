@@ -3,18 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import as_file, files
-from typing import Any
 
 import typst
 
 from ledger.documents.fonts import compile_shown, families, lacked_by
+from ledger.domain.billing.agreement import Party
 from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.issued import Invoice, IssuedLine
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import plain
-from ledger.domain.period import Period, describe_days
+from ledger.domain.period import describe_days
 from ledger.domain.pricing.models import PriceModel
 from ledger.domain.pricing.rate_card import BAND_EDGES
 
@@ -27,63 +27,73 @@ METER_NAMES: Mapping[str, str] = {
 }
 
 
-def describe(line: InvoiceLine, price: PriceModel) -> dict[str, Any]:
-    """The columns of an invoice line, with a description a reader understands."""
-    key = line.key
-    return {
-        "kind": line.kind,
-        "service_start": key.service_start,
-        "service_end": key.service_end,
-        "model": key.model,
-        "tier": key.tier,
-        "adapter": key.adapter,
-        "region": key.region,
-        "context_band": key.context_band,
-        "meter": key.meter,
-        "price_id": key.price_id,
-        "description": _description(line),
-        "quantity": line.quantity,
-        "unit_amount": price.amount,
-        "per": price.per,
-        "exact_amount": line.exact_amount,
-        "amount": line.amount,
-    }
+def describe(lines: Sequence[InvoiceLine], prices: Mapping[int, PriceModel]) -> list[IssuedLine]:
+    """The lines, numbered from 1, with words a reader understands and their prices."""
+    return [
+        IssuedLine(
+            kind=line.kind,
+            key=line.key,
+            quantity=line.quantity,
+            exact_amount=line.exact_amount,
+            amount=line.amount,
+            line_no=line_no,
+            description=_description(line),
+            unit_amount=prices[line.key.price_id].amount,
+            per=prices[line.key.price_id].per,
+        )
+        for line_no, line in enumerate(lines, start=1)
+    ]
+
+
+def printed_parties(seller: Party, buyer: Party, customer_id: str) -> dict[str, dict[str, str]]:
+    """What a document says of seller and buyer."""
+    return {"seller": _party(seller), "buyer": {**_party(buyer), "id": customer_id}}
 
 
 def render_pdf(
-    *,
-    number: str,
-    issued_on: date,
-    due_on: date,
-    draft: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
+    invoice: Invoice, lines: Sequence[IssuedLine], *, issued_on: date, is_test: bool
 ) -> bytes:
     """The invoice as PDF/A; no time or random number goes into it, and no font of this machine
     unless a name needs a sign that the fonts of packages lack.
 
     InvalidInputError where no font has a sign.
     """
-    content = {
-        **{name: value for name, value in draft.items() if name != "period"},
-        "number": number,
-        "issued_on": issued_on.isoformat(),
-        "issued": [issued_on.year, issued_on.month, issued_on.day],
-        "due_on": due_on.isoformat(),
-        "service": describe_days(draft["period"], draft["zone"]),
-        "lines": [_printed(line, draft["zone"]) for line in lines],
-        "net": group(draft["net"]),
-        "tax": group(draft["tax"]),
-        "payable": group(draft["payable"]),
-        "has_tax": Decimal(draft["tax"]) != 0,
-        "has_adjustments": any(line["kind"] == "adjustment" for line in lines),
-    }
+    content = _content(invoice, lines, issued_on, is_test)
     written = json.dumps(content, ensure_ascii=False, sort_keys=True)
     content["digest"] = sha256(written.encode()).hexdigest()
     with as_file(files("ledger.documents") / "invoice.typ") as template:
         return _compile(str(template), content)
 
 
-def _compile(template: str, content: Mapping[str, Any]) -> bytes:
+def _content(
+    invoice: Invoice, lines: Sequence[IssuedLine], issued_on: date, is_test: bool
+) -> dict[str, object]:
+    terms, totals = invoice.terms, invoice.totals
+    return {
+        **printed_parties(invoice.seller, invoice.buyer, invoice.customer_id),
+        "zone": terms.zone,
+        "currency": terms.currency,
+        "payment_days": terms.payment_days,
+        "is_test": is_test,
+        "exact": plain(totals.exact),
+        "rounding": plain(totals.rounding),
+        "cut_off": invoice.cut_off_seq,
+        "rate_card": terms.rate_card_name,
+        "number": invoice.number,
+        "issued_on": issued_on.isoformat(),
+        "issued": [issued_on.year, issued_on.month, issued_on.day],
+        "due_on": invoice.due_on.isoformat(),
+        "service": describe_days(invoice.period, terms.zone),
+        "lines": [_printed(line, terms.zone) for line in lines],
+        "net": group(plain(totals.net)),
+        "tax": group(plain(totals.tax)),
+        "payable": group(plain(totals.payable)),
+        "has_tax": totals.tax != 0,
+        "has_adjustments": any(line.kind == "adjustment" for line in lines),
+    }
+
+
+def _compile(template: str, content: Mapping[str, object]) -> bytes:
     written = json.dumps(content, ensure_ascii=False)
     inputs = {"invoice": written, "fonts": json.dumps(families(written))}
     try:
@@ -124,18 +134,21 @@ def _description(line: InvoiceLine) -> str:
     return ", ".join(parts)
 
 
-def _printed(line: Mapping[str, Any], zone_name: str) -> dict[str, str]:
-    text, _, where = str(line["description"]).partition(", ")
-    if line["kind"] == "adjustment":
-        period = Period(line["service_start"], line["service_end"])
-        text = f"Adjustment of {describe_days(period, zone_name)}: {text}"
+def _party(party: Party) -> dict[str, str]:
+    return {"name": party.name, "address": party.address, "tax_number": party.tax_number}
+
+
+def _printed(line: IssuedLine, zone_name: str) -> dict[str, str]:
+    text, _, where = line.description.partition(", ")
+    if line.kind == "adjustment":
+        text = f"Adjustment of {describe_days(line.key.service_period, zone_name)}: {text}"
     return {
         "what": text,
         "where": where,
-        "quantity": group(str(line["quantity"])),
-        "price": group(plain(line["unit_amount"])),
-        "per": _per(line["per"]),
-        "amount": group(plain(line["amount"])),
+        "quantity": group(str(line.quantity)),
+        "price": group(plain(line.unit_amount)),
+        "per": _per(line.per),
+        "amount": group(plain(line.amount)),
     }
 
 

@@ -3,14 +3,15 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import BytesIO
-from typing import Any
 
 import pytest
 from pypdf import PdfReader
 
 from ledger.documents.fonts import find_lacking
 from ledger.documents.invoice import describe, group, render_pdf
-from ledger.domain.billing.invoice import InvoiceLine, LineKey
+from ledger.domain.billing.agreement import Party, Terms
+from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals, LineKey
+from ledger.domain.billing.issued import Invoice, IssuedLine
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import Period
 from ledger.domain.pricing.models.per_unit import PerUnit
@@ -20,65 +21,56 @@ NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)
 METERS = ("input_uncached", "output_visible", "output_reasoning")
 
 
-def party(name: str) -> dict[str, str]:
-    return {
-        "name": name,
-        "address": "Street 1\n1000 Town",
-        "tax_number": "DK12345678",
-        "id": "acme",
-    }
+def party(name: str) -> Party:
+    return Party(name, "Street 1\n1000 Town", "DK12345678", "")
 
 
-def lines(count: int, *, model: str = "llama") -> list[dict[str, Any]]:
-    return [
-        describe(
-            InvoiceLine(
-                "usage" if n < count - 1 or count < 3 else "adjustment",
-                LineKey(
-                    OCTOBER,
-                    NOVEMBER,
-                    model,
-                    "standard",
-                    "lora",
-                    "eu",
-                    n % 3,
-                    METERS[n % 3],
-                    1,
-                ),
-                18_059_974 * (n + 1),
-                Decimal("90.29987"),
-                Decimal("90.30"),
+def lines(count: int, *, model: str = "llama") -> list[IssuedLine]:
+    drafted = [
+        InvoiceLine(
+            "usage" if n < count - 1 or count < 3 else "adjustment",
+            LineKey(
+                OCTOBER,
+                NOVEMBER,
+                model,
+                "standard",
+                "lora",
+                "eu",
+                n % 3,
+                METERS[n % 3],
+                1,
             ),
-            PerUnit(amount=Decimal(5)),
+            18_059_974 * (n + 1),
+            Decimal("90.29987"),
+            Decimal("90.30"),
         )
         for n in range(count)
     ]
+    return describe(drafted, {1: PerUnit(amount=Decimal(5))})
 
 
-def rendered(*, buyer: str = "Acme", count: int = 2, **changes: Any) -> bytes:
-    draft = {
-        "seller": party("Žluťoučký Kůň GmbH"),
-        "buyer": party(buyer),
-        "period": Period(OCTOBER, NOVEMBER),
-        "zone": "Europe/Copenhagen",
-        "currency": "EUR",
-        "payment_days": 30,
-        "is_test": False,
-        "exact": "93.98831",
-        "rounding": "-0.00169",
-        "net": "1093.99",
-        "tax": "0",
-        "payable": "1093.99",
-        "cut_off": 4711,
-        "rate_card": "List",
-    }
-    return render_pdf(
+def rendered(
+    *, buyer: str = "Acme", count: int = 2, net: str = "1093.99", is_test: bool = False
+) -> bytes:
+    invoice = Invoice(
         number="FA-2024-000001",
-        issued_on=date(2024, 11, 2),
+        entity_id="fa",
+        customer_id="acme",
+        subscription_id="acme-list",
+        period=Period(OCTOBER, NOVEMBER),
+        run_no=1,
+        seller=party("Žluťoučký Kůň GmbH"),
+        buyer=party(buyer),
+        terms=Terms("list", "List", "EUR", "en", 30, "half_up", "Europe/Copenhagen"),
+        totals=InvoiceTotals(Decimal("1093.98831"), Decimal(net), Decimal(0)),
+        prices={},
+        issued_at=NOVEMBER,
         due_on=date(2024, 12, 2),
-        draft=draft | changes,
-        lines=lines(count),
+        event_cut_off=NOVEMBER,
+        cut_off_id=1,
+        cut_off_seq=4711,
     )
+    return render_pdf(invoice, lines(count), issued_on=date(2024, 11, 2), is_test=is_test)
 
 
 def text_of(pdf: bytes) -> str:

@@ -12,6 +12,8 @@ import asyncpg
 import polars as pl
 import pytest
 
+from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.traced import TracedEvent
 from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from ledger.domain.metering.fact import Reason
 from ledger.flows.billing.invoice import issue_invoice
@@ -280,15 +282,15 @@ async def test_a_correction_goes_aside_where_the_file_is_missing(
 
 
 async def trace(
-    connection: Connection, line: dict[str, Any], cut_off: int, limit: int
-) -> Sequence[Any]:
-    found: list[Any] = []
+    connection: Connection, line: InvoiceLine, cut_off: int, limit: int
+) -> Sequence[TracedEvent]:
+    found: list[TracedEvent] = []
     after = (0, -1)
     while page := await trace_line(
-        connection, line=line, batch_seq=cut_off, after=after, limit=limit
+        connection, line=line, customer_id="acme", batch_seq=cut_off, after=after, limit=limit
     ):
         found += page
-        after = (page[-1]["batch_seq"], page[-1]["ordinal"])
+        after = page[-1].stored_at
     return found
 
 
@@ -304,8 +306,8 @@ async def test_an_invoice_line_leads_to_its_events_in_file_and_database(
     )
     await gate.send(keyed(correction("c1", of="e1", revision=1, tokens=1)), now=LATER)
     (invoice,) = await store.list_invoices(worker)
-    cut_off = invoice["snapshot"]["cut_off"]["batch_seq"]
-    lines = [dict(line) for line in await store.list_lines(worker, invoice_id=issued.invoice_id)]
+    cut_off = invoice.cut_off_seq
+    lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
     before = [await trace(worker, line, cut_off, limit) for line in lines]
     assert [len(events) for events in before] == [25, 25]
     await fold(worker)

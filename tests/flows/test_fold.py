@@ -249,8 +249,8 @@ async def test_a_line_leads_to_all_its_events_after_a_fold(worker: Connection) -
         worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
     )
     (invoice,) = await store.list_invoices(worker)
-    cut_off = invoice["snapshot"]["cut_off"]["batch_seq"]
-    lines = [dict(line) for line in await store.list_lines(worker, invoice_id=issued.invoice_id)]
+    cut_off = invoice.cut_off_seq
+    lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
     before = [await pages(worker, line, cut_off, 3) for line in lines]
     done = await fold(worker, every=True)
     assert done.rows_gone > done.rows_come

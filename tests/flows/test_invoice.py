@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from pypdf import PdfReader
 
+from ledger.documents.invoice_json import snapshot_json
 from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError, NotFoundError
 from ledger.flows.billing.invoice import (
     NO_EXCEPTION,
@@ -70,7 +71,7 @@ async def test_each_line_rounds_once_and_the_difference_is_booked(
     issued = await issue(worker)
     assert (issued.number, issued.net_total) == ("FACTORY-2023-000001", Decimal(net))
     lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
-    assert [str(line["amount"]) for line in lines] == amounts
+    assert [str(line.amount) for line in lines] == amounts
     assert await balance_of(worker, "1100") == Decimal(net)
     assert await balance_of(worker, "1150") == 0
     assert await balance_of(worker, "6100") == Decimal(exact) - Decimal(net)
@@ -86,6 +87,19 @@ async def test_a_preview_shows_what_would_be_issued_and_takes_no_number(
     assert draft.totals.net == Decimal("93.99")
     assert await worker.fetchval("SELECT count(*) FROM invoice_series") == 0
     assert (await issue(worker)).number.endswith("000001")
+
+
+async def test_an_invoice_read_back_says_what_was_kept_of_it(worker: Connection) -> None:
+    await azure_hours(await subscribed(worker))
+    issued = await issue(worker)
+    (invoice,) = await store.list_invoices(worker)
+    kept = await worker.fetchrow("SELECT snapshot, payable, cut_off_id FROM invoice")
+    assert kept is not None
+    assert snapshot_json(invoice) == kept["snapshot"]
+    assert (invoice.totals.payable, invoice.cut_off_id) == (kept["payable"], kept["cut_off_id"])
+    assert await store.list_invoices(worker, named=issued.number) == [invoice]
+    assert await store.list_invoices(worker, named=str(issued.invoice_id)) == [invoice]
+    assert await store.list_invoices(worker, named="9" * 40) == []
 
 
 async def test_the_pdf_says_what_the_books_say(worker: Connection) -> None:
@@ -107,10 +121,10 @@ async def test_late_usage_is_an_adjustment_and_the_invoice_stays_as_it_was(
     issued = await issue(worker)
 
     async def everything() -> list[object]:
-        invoices = [dict(row) for row in await store.list_invoices(worker)]
+        invoices = await store.list_invoices(worker)
         lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
         pdf = await store.find_document(worker, invoice_id=issued.invoice_id)
-        return [invoices, [dict(line) for line in lines], pdf]
+        return [invoices, lines, pdf]
 
     before = await everything()
     await books.usage(WINDOW.replace(minute=0), Tokens(output=1_000_000))
@@ -122,7 +136,7 @@ async def test_late_usage_is_an_adjustment_and_the_invoice_stays_as_it_was(
     await books.usage(DECEMBER, Tokens(uncached=1_000_000))
     following = await issue(worker, moment=DECEMBER, now=JANUARY)
     lines = await store.list_lines(worker, invoice_id=following.invoice_id)
-    assert [(line["kind"], line["amount"]) for line in lines] == [
+    assert [(line.kind, line.amount) for line in lines] == [
         ("usage", Decimal("5.00")),
         ("adjustment", Decimal("15.00")),
     ]

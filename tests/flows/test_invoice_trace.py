@@ -1,12 +1,14 @@
 """An invoice line leads back to the events it came from, and to no others."""
 
 from datetime import UTC, datetime
-from typing import Any
 
+from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.traced import TracedEvent
 from ledger.flows.billing.invoice import issue_invoice, pending_adjustments
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price, enter_rate_card, enter_subscription
 from ledger.store.billing import invoice as store
+from ledger.store.billing.trace import trace_events
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewPrice, NewRateCard, NewSubscription, read_input
 from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced
@@ -33,18 +35,23 @@ async def on_a_card(connection: Connection, customer_id: str) -> None:
 
 
 async def pages(
-    connection: Connection, line: dict[str, Any], batch_seq: int, limit: int
-) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    connection: Connection, line: InvoiceLine, batch_seq: int, limit: int
+) -> list[TracedEvent]:
+    found: list[TracedEvent] = []
     after = (0, -1)
     while True:
-        rows = await store.trace_events(
-            connection, line=line, batch_seq=batch_seq, after=after, limit=limit
+        events = await trace_events(
+            connection,
+            line=line,
+            customer_id="acme",
+            batch_seq=batch_seq,
+            after=after,
+            limit=limit,
         )
-        if not rows:
+        if not events:
             return found
-        found += [dict(row) for row in rows]
-        after = (rows[-1]["batch_seq"], rows[-1]["ordinal"])
+        found += events
+        after = events[-1].stored_at
 
 
 async def test_the_events_behind_a_line_add_up_to_it(worker: Connection) -> None:
@@ -61,16 +68,16 @@ async def test_the_events_behind_a_line_add_up_to_it(worker: Connection) -> None
     await gate.send(keyed(correction("c1", of="e1", revision=1, tokens=1)))
     await rate(worker, now=SEPTEMBER)
     (invoice,) = await store.list_invoices(worker)
-    cut_off = invoice["snapshot"]["cut_off"]["batch_seq"]
+    cut_off = invoice.cut_off_seq
     lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
     leaves = {"input_uncached": "uncached", "output_visible": "visible"}
-    assert [line["meter"] for line in lines] == list(leaves)
+    assert [line.key.meter for line in lines] == list(leaves)
     for line in lines:
-        events = await pages(worker, dict(line), cut_off, 7)
-        assert sum(event[leaves[line["meter"]]] for event in events) == line["quantity"]
-        ids = [event["event_id"] for event in events if event["event_id"]]
+        events = await pages(worker, line, cut_off, 7)
+        assert sum(getattr(event, leaves[line.key.meter]) for event in events) == line.quantity
+        ids = [event.event_id for event in events if event.event_id]
         assert sorted(ids) == sorted(event["id"] for event in ours)
-        assert {event["source"] for event in events} == {"/gateways/eu-1", "/hosts/a"}
+        assert {event.source for event in events} == {"/gateways/eu-1", "/hosts/a"}
 
 
 async def test_what_a_correction_changed_is_an_adjustment_of_the_exact_difference(
@@ -110,12 +117,12 @@ async def test_a_line_leads_only_to_the_events_charged_at_its_price(worker: Conn
         worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
     )
     (invoice,) = await store.list_invoices(worker)
-    cut_off = invoice["snapshot"]["cut_off"]["batch_seq"]
-    found = {}
+    cut_off = invoice.cut_off_seq
+    found: dict[tuple[str, object], tuple[int, int, int]] = {}
     for line in await store.list_lines(worker, invoice_id=issued.invoice_id):
-        events = await pages(worker, dict(line), cut_off, 100)
-        minutes = [event["time"].minute for event in events]
-        found[line["meter"], line["unit_amount"]] = (len(minutes), min(minutes), max(minutes))
+        events = await pages(worker, line, cut_off, 100)
+        minutes = [event.time.minute for event in events]
+        found[line.key.meter, line.unit_amount] = (len(minutes), min(minutes), max(minutes))
     assert found == {
         ("input_uncached", 5): (30, 0, 29),
         ("output_visible", 5): (15, 0, 14),

@@ -93,8 +93,8 @@ async def test_an_issued_invoice_keeps_its_parties_and_the_next_has_the_new(
         (NOW.replace(2024, 2), ("Acme 2", "Road 9", 14)),
     ):
         draft = await preview_invoice(worker, subscription_id="sub-acme", moment=NOVEMBER, now=now)
-        said = draft.parties
-        assert (said["customer_name"], said["entity_address"], said["payment_days"]) == expected
+        said = draft.agreement
+        assert (said.buyer.name, said.seller.address, said.terms.payment_days) == expected
 
 
 async def test_entering_again_is_known_before_and_after_a_change_and_else_says_how(

@@ -1,21 +1,23 @@
 """`tokenledger invoice`: preview, issue, list, and the document as it went out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ledger import clock
-from ledger.api.shapes import list_adjustments, show_draft, show_invoice
+from ledger.api.shapes import list_adjustments, show_draft
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.documents.invoice import no_font_for
+from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
+from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.issued import StoredInvoice
 from ledger.domain.errors import NotFoundError
 from ledger.domain.metering.usage_mark import describe_marks
-from ledger.domain.period import Period, describe_days
+from ledger.domain.period import describe_days
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
 from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
@@ -116,9 +118,9 @@ def list_(
         lambda connection: list_invoices(connection, entity_id=entity_id, customer_id=customer_id)
     )
     if as_json:
-        print_items([show_invoice(row) for row in rows])
+        print_items([invoice_json(row) for row in rows])
         return
-    _show_listed(map(dict, rows))
+    _show_listed(rows)
 
 
 @invoice.command()
@@ -138,12 +140,15 @@ def pdf(database: Database, number: str, output: Path | None) -> None:
 @database_options
 def adjustments(database: Database, subscription_id: str, as_json: bool) -> None:
     """Show what changed about invoiced periods since: lines of the next invoice."""
-    rows = database.run(lambda connection: list_adjustments(connection, subscription_id))
+    found = database.run(lambda connection: list_adjustments(connection, subscription_id))
     if as_json:
-        print_items(rows)
+        print_items([adjustment_json(*each) for each in found])
         return
-    currencies = sorted({row["currency"] for row in rows})
-    _show_lines(f"Pending adjustments, amounts in {', '.join(currencies) or 'no currency'}", rows)
+    currencies = ", ".join(sorted({currency for _, currency in found}))
+    _show_lines(
+        f"Pending adjustments, amounts in {currencies or 'no currency'}",
+        [line for line, _ in found],
+    )
 
 
 async def _issue_entity(
@@ -166,11 +171,10 @@ async def _issue_entity(
 
 
 async def _document(connection: Connection, number: str) -> bytes:
-    for row in await list_invoices(connection, limit=1_000_000):
-        if number in (row["number"], str(row["invoice_id"])):
-            content = await find_document(connection, invoice_id=row["invoice_id"])
-            if content is not None:
-                return content
+    for invoice in await list_invoices(connection, named=number):
+        content = await find_document(connection, invoice_id=invoice.invoice_id)
+        if content is not None:
+            return content
     raise NotFoundError(f"There is no invoice {number}.", "List them to see their numbers.")
 
 
@@ -182,7 +186,7 @@ def _show_draft(draft: InvoiceDraft) -> None:
     zone = draft.subscription.zone
     days = f"{describe_days(draft.period, zone)} ({zone})"
     title = f"Invoice to {draft.subscription.customer_id}, {days}, amounts in {draft.currency}"
-    _show_lines(title, show_draft(draft)["lines"])
+    _show_lines(title, draft.lines)
     if draft.run_no > 1:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
@@ -200,23 +204,28 @@ def _show_draft(draft: InvoiceDraft) -> None:
         )
 
 
-def _show_lines(title: str, lines: Iterable[Mapping[str, Any]]) -> None:
-    names = ("kind", "model", "tier", "meter", "quantity", "exact_amount", "amount")
-    rows = [tuple(line[name] for name in names) for line in lines]
+def _show_lines(title: str, lines: Iterable[InvoiceLine]) -> None:
+    rows = [
+        (
+            *(line.kind, line.key.model, line.key.tier, line.key.meter),
+            *(line.quantity, line.exact_amount, line.amount),
+        )
+        for line in lines
+    ]
     columns = ("kind", "model", "tier", "meter", "quantity", "exact", "amount")
     first = ("amount", "meter", "quantity", "model")
     print_table(title, columns, rows, numbers=3, first=first)
 
 
-def _show_listed(invoices: Iterable[Mapping[str, Any]]) -> None:
+def _show_listed(invoices: Iterable[StoredInvoice]) -> None:
     rows = [
         (
-            *(row["number"], row["customer_id"], row["subscription_id"]),
-            describe_days(Period(row["period_start"], row["period_end"]), row["snapshot"]["zone"]),
-            *(row["issued_at"], row["due_on"], row["invoice_id"], row["currency"]),
-            *(row["net_total"], row["tax_total"], row["payable"]),
+            *(each.number, each.customer_id, each.subscription_id),
+            describe_days(each.period, each.terms.zone),
+            *(each.issued_at, each.due_on, each.invoice_id, each.terms.currency),
+            *(each.totals.net, each.totals.tax, each.totals.payable),
         )
-        for row in invoices
+        for each in invoices
     ]
     columns = (
         *("number", "customer", "subscription", "usage of", "issued", "due", "id", "currency"),

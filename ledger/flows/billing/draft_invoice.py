@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypeAlias
 
-import asyncpg
-
+from ledger.domain.billing.agreement import Agreement
 from ledger.domain.billing.draft import clear_of, payable_lines, with_same_terms
 from ledger.domain.billing.invoice import (
     NOTHING,
@@ -23,7 +22,7 @@ from ledger.domain.billing.subscription import Subscription
 from ledger.domain.errors import NotFoundError, UnavailableError
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import PriceModel
-from ledger.store.billing import invoice as store
+from ledger.store.billing import draft as store
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.operations import sum_usage_marks
 from ledger.store.pricing import rating
@@ -41,8 +40,7 @@ Moment: TypeAlias = datetime | date
 class InvoiceDraft:
     """An invoice as it would be issued at a cut-off: everything but its number."""
 
-    parties: asyncpg.Record
-    subscription: Subscription
+    agreement: Agreement
     period: Period
     run_no: int
     cut_off: CutOff
@@ -55,23 +53,28 @@ class InvoiceDraft:
     @property
     def currency(self) -> str:
         """The currency of its rate card."""
-        return str(self.parties["currency"])
+        return self.agreement.terms.currency
+
+    @property
+    def subscription(self) -> Subscription:
+        """Whose charges it bills."""
+        return self.agreement.subscription
 
 
 async def entity_of(connection: Connection, subscription_id: str) -> str:
     """The entity that invoices a subscription; NotFoundError without such a subscription."""
     cut_off = await draw_cut_off(connection, "invoice")
-    rows = await store.find_subscription(
+    found = await store.find_agreements(
         connection,
         subscription_id=subscription_id,
         batch_seq=cut_off.batch_seq,
         at=cut_off.drawn_at,
     )
-    if not rows:
+    if not found:
         raise NotFoundError(
             f"There is no subscription {subscription_id!r}.", "List them with the subscriptions."
         )
-    return str(rows[0]["entity_id"])
+    return found[0].entity_id
 
 
 async def _cut_off_with_charges(connection: Connection, entity_id: str) -> CutOff:
@@ -99,15 +102,16 @@ async def draft_invoice(
     Seller and buyer are named and addressed as they are `now`.
     """
     cut_off = await _cut_off_with_charges(connection, await entity_of(connection, subscription_id))
-    rows = await store.find_subscription(
+    agreements = await store.find_agreements(
         connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq, at=now
     )
-    parties, subscription, moment = _valid_at(rows, at, subscription_id)
+    agreement, moment = _valid_at(agreements, at, subscription_id)
+    subscription, terms = agreement.subscription, agreement.terms
     billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
     period = clear_of(
         subscription.billing_period(moment),
         moment,
-        [Period(row["period_start"], row["period_end"]) for row in billed],
+        [one.period for one in billed],
     )
     charges = await store.sum_period_charges(
         connection,
@@ -116,15 +120,15 @@ async def draft_invoice(
         period=period,
         batch_seq=cut_off.batch_seq,
     )
-    runs = [row["run_no"] for row in billed if row["period_start"] == period.start]
+    runs = [one.run_no for one in billed if one.period.start == period.start]
     fresh = {} if runs else await _merged(connection, charges)
     lines = payable_lines(
-        usage_lines(fresh, parties["currency"], parties["rounding"]),
-        await find_adjustments(connection, parties, cut_off),
+        usage_lines(fresh, terms.currency, terms.rounding),
+        await find_adjustments(connection, agreement, cut_off),
     )
     unpriced = await rating.list_unpriced(
         connection,
-        entity_id=parties["entity_id"],
+        entity_id=agreement.entity_id,
         batch_seq=cut_off.batch_seq,
         customer_id=subscription.customer_id,
         since=period.start,
@@ -132,8 +136,7 @@ async def draft_invoice(
     )
     prices = await store.find_line_prices(connection, [line.key.price_id for line in lines])
     return InvoiceDraft(
-        parties=parties,
-        subscription=subscription,
+        agreement=agreement,
         period=period,
         run_no=max(runs, default=0) + 1,
         cut_off=cut_off,
@@ -152,21 +155,13 @@ async def draft_invoice(
 
 
 def _valid_at(
-    rows: Sequence[asyncpg.Record], at: Moment, subscription_id: str
-) -> tuple[asyncpg.Record, Subscription, datetime]:
-    for row in rows:
-        subscription = Subscription(
-            row["subscription_id"],
-            row["customer_id"],
-            row["rate_card_id"],
-            row["zone"],
-            row["anchor_day"],
-            row["valid_from"],
-            row["valid_to"],
-        )
+    agreements: Sequence[Agreement], at: Moment, subscription_id: str
+) -> tuple[Agreement, datetime]:
+    for agreement in agreements:
+        subscription = agreement.subscription
         moment = at if isinstance(at, datetime) else subscription.begin_of(at)
         if moment in subscription.validity:
-            return row, subscription, moment
+            return agreement, moment
     raise NotFoundError(
         f"Subscription {subscription_id!r} is not valid at {at.isoformat()}.",
         "Name a moment inside its validity.",
@@ -174,19 +169,18 @@ def _valid_at(
 
 
 async def find_adjustments(
-    connection: Connection, parties: asyncpg.Record, cut_off: CutOff
+    connection: Connection, agreement: Agreement, cut_off: CutOff
 ) -> list[InvoiceLine]:
     """What changed about billed periods of a subscription, in the currency of its card."""
-    billed = await store.sum_billed(connection, subscription_id=parties["subscription_id"])
+    subscription_id, terms = agreement.subscription.subscription_id, agreement.terms
+    billed = await store.sum_billed(connection, subscription_id=subscription_id)
     current: dict[LineKey, Billed] = {}
-    for row in await store.list_billed_periods(
-        connection, subscription_id=parties["subscription_id"]
-    ):
+    for one in await store.list_billed_periods(connection, subscription_id=subscription_id):
         current |= await store.sum_period_charges(
             connection,
-            subscription_id=parties["subscription_id"],
-            customer_id=parties["customer_id"],
-            period=Period(row["period_start"], row["period_end"]),
+            subscription_id=subscription_id,
+            customer_id=agreement.customer_id,
+            period=one.period,
             batch_seq=cut_off.batch_seq,
         )
     before = {key: sums for lines in billed.values() for key, sums in lines.items()}
@@ -198,10 +192,8 @@ async def find_adjustments(
     currencies = await rating.find_price_currencies(
         connection, price_ids={key.price_id for key in changed}
     )
-    own = {k: sums for k, sums in changed.items() if currencies[k.price_id] == parties["currency"]}
-    return adjustment_lines(
-        await _merged(connection, own), {}, parties["currency"], parties["rounding"]
-    )
+    own = {key: sums for key, sums in changed.items() if currencies[key.price_id] == terms.currency}
+    return adjustment_lines(await _merged(connection, own), {}, terms.currency, terms.rounding)
 
 
 async def _merged(connection: Connection, sums: Mapping[LineKey, Billed]) -> dict[LineKey, Billed]:

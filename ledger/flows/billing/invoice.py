@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
-
-import asyncpg
 
 from ledger.documents.fonts import find_lacking
-from ledger.documents.invoice import describe, no_font_for, render_pdf
+from ledger.documents.invoice import describe, no_font_for, printed_parties, render_pdf
+from ledger.documents.invoice_json import snapshot_json
 from ledger.domain.author import Author
+from ledger.domain.billing.agreement import Agreement
 from ledger.domain.billing.draft import check_bounds
-from ledger.domain.billing.invoice import (
-    InvoiceLine,
-)
+from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.issued import Invoice
 from ledger.domain.books.booking import invoice_issued
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import (
@@ -28,7 +26,6 @@ from ledger.domain.errors import (
     MissingInputError,
     NotFoundError,
 )
-from ledger.domain.money import plain
 from ledger.domain.period import hour_start, zone
 from ledger.flows.billing.draft_invoice import (
     InvoiceDraft,
@@ -40,12 +37,12 @@ from ledger.flows.billing.draft_invoice import (
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
+from ledger.store.billing import draft as billable
 from ledger.store.billing import invoice as store
 from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
 from ledger.store.standing import list_parked
-from ledger.wire.rfc3339 import format_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ async def issue_all(
     is refused stops no other: ConflictError names them after all others are issued.
     """
     issued, refused = [], []
-    for subscription_id in await store.list_subscriptions(connection, entity_id=entity_id):
+    for subscription_id in await billable.list_subscriptions(connection, entity_id=entity_id):
         try:
             draft = await preview_invoice(
                 connection, subscription_id=subscription_id, moment=moment, now=now
@@ -169,30 +166,30 @@ async def issue_all(
 async def pending_adjustments(connection: Connection, *, subscription_id: str) -> list[InvoiceLine]:
     """What changed about invoiced periods since they were billed, as lines of the next invoice."""
     cut_off = await draw_cut_off(connection, "pending adjustments")
-    rows = await store.find_subscription(
+    agreements = await billable.find_agreements(
         connection,
         subscription_id=subscription_id,
         batch_seq=cut_off.batch_seq,
         at=cut_off.drawn_at,
     )
-    if not rows:
+    if not agreements:
         raise NotFoundError(f"There is no subscription {subscription_id!r}.")
-    return await find_adjustments(connection, rows[-1], cut_off)
+    return await find_adjustments(connection, agreements[-1], cut_off)
 
 
 def lacking_signs(draft: InvoiceDraft) -> list[tuple[str, str]]:
     """(where, sign) of what the draft's document could not show: no font on this host has it."""
-    document = _document(draft)
+    agreement = draft.agreement
+    parties = printed_parties(agreement.seller, agreement.buyer, agreement.customer_id)
     texts = {
         f"the {title} of the {role}": text
-        for role in ("seller", "buyer")
-        for title, text in document[role].items()
+        for role, said in parties.items()
+        for title, text in said.items()
     }
-    lines = [describe(line, draft.prices[line.key.price_id]) for line in draft.lines]
     texts |= {
-        "the name of the rate card": document["rate_card"],
-        "the number": draft.parties["invoice_prefix"],
-        "a line": " ".join(line["description"] for line in lines),
+        "the name of the rate card": agreement.terms.rate_card_name,
+        "the number": agreement.invoice_prefix,
+        "a line": " ".join(line.description for line in describe(draft.lines, draft.prices)),
     }
     return list(find_lacking(texts))
 
@@ -224,7 +221,7 @@ async def _check_rated(connection: Connection, draft: InvoiceDraft) -> None:
     found = await list_parked(
         connection,
         stage="rate",
-        entity_id=str(draft.parties["entity_id"]),
+        entity_id=draft.agreement.entity_id,
         since=draft.period.start,
         until=draft.period.end,
     )
@@ -250,40 +247,19 @@ def _check_priced(draft: InvoiceDraft) -> None:
 async def _issue(
     connection: Connection, draft: InvoiceDraft, now: datetime, author: Author
 ) -> IssuedInvoice:
-    parties, currency = draft.parties, draft.currency
-    issued_on = now.astimezone(zone(parties["entity_zone"])).date()
+    agreement = draft.agreement
+    issued_on = now.astimezone(zone(agreement.entity_zone)).date()
     batch_seq = await draw_batch_seq(connection)
-    lines = [describe(line, draft.prices[line.key.price_id]) for line in draft.lines]
-    number = await _take_number(connection, parties, issued_on)
-    due_on = issued_on + timedelta(days=parties["payment_days"])
-    snapshot = _snapshot(draft)
+    number = await _take_number(connection, agreement, issued_on)
+    invoice = _invoice(draft, number, now, issued_on)
+    lines = describe(draft.lines, draft.prices)
     invoice_id = await store.insert_invoice(
-        connection,
-        entity_id=parties["entity_id"],
-        customer_id=parties["customer_id"],
-        subscription_id=parties["subscription_id"],
-        period_start=draft.period.start,
-        period_end=draft.period.end,
-        run_no=draft.run_no,
-        number=number,
-        currency=currency,
-        exact_total=draft.totals.exact,
-        net_total=draft.totals.net,
-        tax_total=draft.totals.tax,
-        payable=draft.totals.payable,
-        issued_at=now,
-        due_on=due_on,
-        event_cut_off=min(draft.period.end, now),
-        cut_off_id=draft.cut_off.cut_off_id,
-        batch_seq=batch_seq,
-        snapshot=snapshot,
+        connection, invoice, snapshot_json(invoice), batch_seq=batch_seq
     )
     await store.insert_lines(
-        connection, invoice_id=invoice_id, customer_id=parties["customer_id"], lines=lines
+        connection, invoice_id=invoice_id, customer_id=invoice.customer_id, lines=lines
     )
-    pdf = render_pdf(
-        number=number, issued_on=issued_on, due_on=due_on, draft=_document(draft), lines=lines
-    )
+    pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=agreement.is_test)
     await store.insert_document(
         connection,
         invoice_id=invoice_id,
@@ -291,90 +267,61 @@ async def _issue(
         sha256=sha256(pdf).digest(),
         content=pdf,
     )
-    await book_entries(connection, [_entry(draft, number, now)], draft.cut_off, batch_seq)
+    entry = _entry(invoice, hour_start(now, agreement.entity_zone))
+    await book_entries(connection, [entry], draft.cut_off, batch_seq)
     await keep_write(
         connection,
         author,
         batch_seq=batch_seq,
         action="issue_invoice",
         subject=number,
-        detail={"subscription_id": parties["subscription_id"]},
+        detail={"subscription_id": invoice.subscription_id},
     )
-    return IssuedInvoice(invoice_id, number, draft.totals.net, draft.totals.payable, currency)
+    return IssuedInvoice(invoice_id, number, draft.totals.net, draft.totals.payable, draft.currency)
 
 
-async def _take_number(connection: Connection, parties: asyncpg.Record, issued_on: date) -> str:
+async def _take_number(connection: Connection, agreement: Agreement, issued_on: date) -> str:
     number = await store.take_number(
-        connection, entity_id=parties["entity_id"], kind="invoice", year=issued_on.year
+        connection, entity_id=agreement.entity_id, kind="invoice", year=issued_on.year
     )
-    return f"{parties['invoice_prefix']}-{issued_on.year}-{number:06d}"
+    return f"{agreement.invoice_prefix}-{issued_on.year}-{number:06d}"
 
 
-def _snapshot(draft: InvoiceDraft) -> dict[str, Any]:
-    parties = draft.parties
-    names = ("name", "address", "tax_number", "email")
-    return {
-        "seller": {name: parties[f"entity_{name}"] for name in names},
-        "buyer": {name: parties[f"customer_{name}"] for name in names},
-        "rate_card": {"id": parties["rate_card_id"], "name": parties["card_name"]},
-        "language": parties["language"],
-        "payment_days": parties["payment_days"],
-        "rounding": parties["rounding"],
-        "zone": parties["zone"],
-        "prices": {
-            str(price_id): price.model_dump(mode="json")
-            for price_id, price in sorted(draft.prices.items())
-        },
-        "cut_off": {
-            "events_until": format_rfc3339(draft.period.end),
-            "batch_seq": draft.cut_off.batch_seq,
-        },
-    }
+def _invoice(draft: InvoiceDraft, number: str, now: datetime, issued_on: date) -> Invoice:
+    agreement = draft.agreement
+    return Invoice(
+        number=number,
+        entity_id=agreement.entity_id,
+        customer_id=agreement.customer_id,
+        subscription_id=draft.subscription.subscription_id,
+        period=draft.period,
+        run_no=draft.run_no,
+        seller=agreement.seller,
+        buyer=agreement.buyer,
+        terms=agreement.terms,
+        totals=draft.totals,
+        prices=draft.prices,
+        issued_at=now,
+        due_on=issued_on + timedelta(days=agreement.terms.payment_days),
+        event_cut_off=min(draft.period.end, now),
+        cut_off_id=draft.cut_off.cut_off_id,
+        cut_off_seq=draft.cut_off.batch_seq,
+    )
 
 
-def _document(draft: InvoiceDraft) -> dict[str, Any]:
-    parties = draft.parties
-    return {
-        "seller": {
-            "name": parties["entity_name"],
-            "address": parties["entity_address"],
-            "tax_number": parties["entity_tax_number"],
-        },
-        "buyer": {
-            "name": parties["customer_name"],
-            "address": parties["customer_address"],
-            "tax_number": parties["customer_tax_number"],
-            "id": parties["customer_id"],
-        },
-        "period": draft.period,
-        "zone": parties["zone"],
-        "currency": draft.currency,
-        "payment_days": parties["payment_days"],
-        "is_test": parties["entity_is_test"] or parties["customer_is_test"],
-        "exact": plain(draft.totals.exact),
-        "rounding": plain(draft.totals.rounding),
-        "net": plain(draft.totals.net),
-        "tax": plain(draft.totals.tax),
-        "payable": plain(draft.totals.payable),
-        "cut_off": draft.cut_off.batch_seq,
-        "rate_card": parties["card_name"],
-    }
-
-
-def _entry(draft: InvoiceDraft, number: str, now: datetime) -> JournalEntry:
-    parties = draft.parties
+def _entry(invoice: Invoice, booked_for: datetime) -> JournalEntry:
     return JournalEntry(
-        entity_id=parties["entity_id"],
+        entity_id=invoice.entity_id,
         kind="invoice",
-        natural_key=f"invoice:{parties['entity_id']}:{number}",
-        booked_for=hour_start(now, parties["entity_zone"]),
-        description=f"Invoice {number}",
+        natural_key=f"invoice:{invoice.entity_id}:{invoice.number}",
+        booked_for=booked_for,
+        description=f"Invoice {invoice.number}",
         postings=invoice_issued(
-            parties["customer_id"],
-            exact=draft.totals.exact,
-            net=draft.totals.net,
-            tax=draft.totals.tax,
-            currency=draft.currency,
+            invoice.customer_id,
+            exact=invoice.totals.exact,
+            net=invoice.totals.net,
+            tax=invoice.totals.tax,
+            currency=invoice.terms.currency,
         ),
-        customer_id=parties["customer_id"],
+        customer_id=invoice.customer_id,
     )

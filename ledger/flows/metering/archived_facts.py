@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from ledger.store.billing.invoice import trace_events, trace_windows
+from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.traced import TracedEvent
+from ledger.store.billing.trace import trace_events, trace_windows
 from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.correction import FirstFact, fact_rows_frame, find_first, find_standing
 from ledger.store.metering.retention import (
@@ -18,12 +22,8 @@ from ledger.store.metering.retention import (
 )
 from ledger.store.queries import Connection
 
-Row = Mapping[str, Any]
-SHOWN = (
-    *("batch_seq", "ordinal", "kind", "source", "event_id", "time", "started_at"),
-    *("first_token_at", "ended_at", "requests", "uncached", "cache_read", "cache_write"),
-    *("visible", "reasoning", "flags", "agent_run_id"),
-)
+# The columns of an archived fact that are shown as they are.
+SHOWN = tuple(each.name for each in fields(TracedEvent) if each.name != "source")
 
 
 async def find_standing_facts(
@@ -84,28 +84,33 @@ def _read_batches(day: ArchivedDay, batches: Sequence[int]) -> list[dict[str, An
 async def trace_line(
     connection: Connection,
     *,
-    line: Row,
+    line: InvoiceLine,
+    customer_id: str,
     batch_seq: int,
     after: tuple[int, int] = (0, -1),
     limit: int = 1_000,
-) -> list[Row]:
+) -> list[TracedEvent]:
     """`trace_events`, with facts of archived days, in stored order."""
-    rows: list[Row] = [
-        dict(row)
-        for row in await trace_events(
-            connection, line=line, batch_seq=batch_seq, after=after, limit=limit
-        )
-    ]
+    found = await trace_events(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        after=after,
+        limit=limit,
+    )
     days = await list_archived(
         connection,
         since_seq=after[0],
         until_seq=batch_seq,
-        since=line["service_start"],
-        until=line["service_end"],
+        since=line.key.service_start,
+        until=line.key.service_end,
     )
     if not days:
-        return rows
-    windows = _windows(await trace_windows(connection, line=line, batch_seq=batch_seq))
+        return found
+    windows = _windows(
+        await trace_windows(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
+    )
     names = await list_source_names(connection)
 
     def read(day: ArchivedDay) -> list[dict[str, Any]]:
@@ -113,18 +118,17 @@ async def trace_line(
         return facts.head(limit).collect().to_dicts()
 
     for day in days:
-        rows += [_shown(row, names) for row in await asyncio.to_thread(read, day)]
+        found += [_traced(row, names) for row in await asyncio.to_thread(read, day)]
     # A day that was dropped between the two reads is in both.
-    each = {(row["batch_seq"], row["ordinal"]): row for row in rows}
-    return [each[place] for place in sorted(each)][:limit]
+    each = {event.stored_at: event for event in found}
+    return [each[at] for at in sorted(each)][:limit]
 
 
-def _windows(rows: Sequence[Any]) -> pl.LazyFrame:
+def _windows(pairs: Sequence[tuple[int, datetime]]) -> pl.LazyFrame:
     schema: Mapping[str, Any] = {
         "usage_key_id": pl.Int64,
         "window_start": pl.Datetime("us", "UTC"),
     }
-    pairs = [(row["usage_key_id"], row["window_start"]) for row in rows]
     return pl.LazyFrame(pairs, schema=schema, orient="row")
 
 
@@ -142,6 +146,6 @@ def _of_windows(
     )
 
 
-def _shown(row: dict[str, Any], names: Mapping[int, str]) -> Row:
-    named = row | {"source": names.get(row["source_id"])}
-    return {name: named[name] for name in SHOWN}
+def _traced(row: Mapping[str, Any], names: Mapping[int, str]) -> TracedEvent:
+    shown = {name: row[name] for name in SHOWN}
+    return TracedEvent(source=names.get(row["source_id"]), **shown)

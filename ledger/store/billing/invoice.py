@@ -1,81 +1,18 @@
-"""Invoices, their lines and documents, and what they are made of."""
+"""Issued invoices, their lines and documents."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
 
 import asyncpg
 
-from ledger.domain.billing.invoice import Billed, LineKey
+from ledger.domain.billing.agreement import Party, Terms
+from ledger.domain.billing.invoice import InvoiceTotals
+from ledger.domain.billing.issued import Invoice, IssuedLine, StoredInvoice
 from ledger.domain.period import Period
-from ledger.domain.pricing.models import PriceModel, load_price
-from ledger.store.queries import Connection, load_queries, with_counts
+from ledger.domain.pricing.models import load_price
+from ledger.store.billing.draft import INVOICE, line_key
+from ledger.store.queries import Connection
 
-INVOICE = load_queries("billing/invoice")
 PDF = "application/pdf"
-
-
-async def find_subscription(
-    connection: Connection, *, subscription_id: str, batch_seq: int, at: datetime
-) -> list[asyncpg.Record]:
-    """A subscription with its parties as they are at a moment, one row for each validity."""
-    return await INVOICE["find_subscription"].rows(
-        connection, subscription_id=subscription_id, batch_seq=batch_seq, at=at
-    )
-
-
-async def list_subscriptions(connection: Connection, *, entity_id: str) -> list[str]:
-    """Ids of an entity's subscriptions."""
-    rows = await INVOICE["list_subscriptions"].rows(connection, entity_id=entity_id)
-    return [row["subscription_id"] for row in rows]
-
-
-async def sum_period_charges(
-    connection: Connection,
-    *,
-    subscription_id: str,
-    customer_id: str,
-    period: Period,
-    batch_seq: int,
-) -> dict[LineKey, Billed]:
-    """Quantity and exact amount by line key of one service period, at a cut-off."""
-    rows = await INVOICE["sum_period_charges"].rows(
-        connection,
-        subscription_id=subscription_id,
-        customer_id=customer_id,
-        since=period.start,
-        until=period.end,
-        batch_seq=batch_seq,
-    )
-    return {_line_key(row, period): Billed(int(row["quantity"]), row["amount"]) for row in rows}
-
-
-async def sum_billed(
-    connection: Connection, *, subscription_id: str
-) -> dict[Period, dict[LineKey, Billed]]:
-    """What invoices have billed, by service period and line key."""
-    billed: dict[Period, dict[LineKey, Billed]] = {}
-    rows = await INVOICE["sum_billed"].rows(connection, subscription_id=subscription_id)
-    for row in rows:
-        period = Period(row["service_start"], row["service_end"])
-        lines = billed.setdefault(period, {})
-        lines[_line_key(row, period)] = Billed(int(row["quantity"]), row["amount"])
-    return billed
-
-
-async def list_billed_periods(
-    connection: Connection, *, subscription_id: str
-) -> list[asyncpg.Record]:
-    """period_start, period_end, run_no and number of the periods that have an invoice."""
-    return await INVOICE["list_billed_periods"].rows(connection, subscription_id=subscription_id)
-
-
-async def find_line_prices(
-    connection: Connection, price_ids: Sequence[int]
-) -> dict[int, PriceModel]:
-    """Price models by id."""
-    rows = await INVOICE["find_line_prices"].rows(connection, price_ids=list(price_ids))
-    return {row["price_id"]: load_price(row["kind"], row["params"]) for row in rows}
 
 
 async def take_number(connection: Connection, *, entity_id: str, kind: str, year: int) -> int:
@@ -85,44 +22,60 @@ async def take_number(connection: Connection, *, entity_id: str, kind: str, year
     )
 
 
-async def insert_invoice(connection: Connection, **columns: Any) -> int:
-    """Store an issued invoice; returns its id."""
-    return int(await INVOICE["insert_invoice"].value(connection, **columns))
+async def insert_invoice(
+    connection: Connection, invoice: Invoice, snapshot: Mapping[str, object], *, batch_seq: int
+) -> int:
+    """Store an issued invoice with the snapshot of what was true then; returns its id."""
+    inserted = await INVOICE["insert_invoice"].value(
+        connection,
+        entity_id=invoice.entity_id,
+        customer_id=invoice.customer_id,
+        subscription_id=invoice.subscription_id,
+        period_start=invoice.period.start,
+        period_end=invoice.period.end,
+        run_no=invoice.run_no,
+        number=invoice.number,
+        currency=invoice.terms.currency,
+        exact_total=invoice.totals.exact,
+        net_total=invoice.totals.net,
+        tax_total=invoice.totals.tax,
+        payable=invoice.totals.payable,
+        issued_at=invoice.issued_at,
+        due_on=invoice.due_on,
+        event_cut_off=invoice.event_cut_off,
+        cut_off_id=invoice.cut_off_id,
+        batch_seq=batch_seq,
+        snapshot=snapshot,
+    )
+    return int(inserted)
 
 
 async def insert_lines(
-    connection: Connection,
-    *,
-    invoice_id: int,
-    customer_id: str,
-    lines: Sequence[Mapping[str, Any]],
+    connection: Connection, *, invoice_id: int, customer_id: str, lines: Sequence[IssuedLine]
 ) -> None:
-    """Store the lines of an invoice, numbered from 1 in the order given."""
-    columns = {
-        "kinds": "kind",
-        "service_starts": "service_start",
-        "service_ends": "service_end",
-        "models": "model",
-        "tiers": "tier",
-        "adapters": "adapter",
-        "regions": "region",
-        "bands": "context_band",
-        "meters": "meter",
-        "price_ids": "price_id",
-        "descriptions": "description",
-        "quantities": "quantity",
-        "unit_amounts": "unit_amount",
-        "pers": "per",
-        "exact_amounts": "exact_amount",
-        "amounts": "amount",
-    }
-    arrays = {array: [line[name] for line in lines] for array, name in columns.items()}
+    """Store the lines of an invoice."""
+    keys = [line.key for line in lines]
     await INVOICE["insert_lines"].run(
         connection,
         invoice_id=invoice_id,
         customer_id=customer_id,
-        line_nos=list(range(1, len(lines) + 1)),
-        **arrays,
+        line_nos=[line.line_no for line in lines],
+        kinds=[line.kind for line in lines],
+        service_starts=[key.service_start for key in keys],
+        service_ends=[key.service_end for key in keys],
+        models=[key.model for key in keys],
+        tiers=[key.tier for key in keys],
+        adapters=[key.adapter for key in keys],
+        regions=[key.region for key in keys],
+        bands=[key.context_band for key in keys],
+        meters=[key.meter for key in keys],
+        price_ids=[key.price_id for key in keys],
+        descriptions=[line.description for line in lines],
+        quantities=[line.quantity for line in lines],
+        unit_amounts=[line.unit_amount for line in lines],
+        pers=[line.per for line in lines],
+        exact_amounts=[line.exact_amount for line in lines],
+        amounts=[line.amount for line in lines],
     )
 
 
@@ -141,24 +94,27 @@ async def list_invoices(
     entity_id: str | None = None,
     customer_id: str | None = None,
     invoice_id: int | None = None,
+    named: str | None = None,
     before: int | None = None,
     limit: int = 1_000,
-) -> list[asyncpg.Record]:
-    """Invoices, newest first; `before` is the id a page ended with."""
-    return await INVOICE["list_invoices"].rows(
+) -> list[StoredInvoice]:
+    """Invoices, newest first; `named` is a number or an id, `before` the id a page ended with."""
+    rows = await INVOICE["list_invoices"].rows(
         connection,
         entity_id=entity_id,
         customer_id=customer_id,
         invoice_id=invoice_id,
+        named=named,
         before=before,
         limit=limit,
     )
+    return [_invoice(row) for row in rows]
 
 
-async def list_lines(connection: Connection, *, invoice_id: int) -> list[dict[str, Any]]:
+async def list_lines(connection: Connection, *, invoice_id: int) -> list[IssuedLine]:
     """The lines of an invoice, by number."""
     rows = await INVOICE["list_lines"].rows(connection, invoice_id=invoice_id)
-    return with_counts(rows, ["quantity"])
+    return [_line(row) for row in rows]
 
 
 async def find_document(
@@ -171,52 +127,46 @@ async def find_document(
     return bytes(row["content"]) if row else None
 
 
-async def trace_events(
-    connection: Connection,
-    *,
-    line: Mapping[str, Any],
-    batch_seq: int,
-    after: tuple[int, int] = (0, -1),
-    limit: int = 1_000,
-) -> list[asyncpg.Record]:
-    """Facts behind an invoice line up to a cut-off, in stored order; `after` is where a page ended.
-
-    Of an adjustment: all facts of the windows it is about, of which part was billed before.
-    """
-    return await INVOICE["trace_events"].rows(
-        connection,
-        **_line_windows(line),
-        batch_seq=batch_seq,
-        after_seq=after[0],
-        after_ordinal=after[1],
-        limit=limit,
+def _invoice(row: asyncpg.Record) -> StoredInvoice:
+    said = row["snapshot"]
+    return StoredInvoice(
+        invoice_id=row["invoice_id"],
+        number=row["number"],
+        entity_id=row["entity_id"],
+        customer_id=row["customer_id"],
+        subscription_id=row["subscription_id"],
+        period=Period(row["period_start"], row["period_end"]),
+        run_no=row["run_no"],
+        seller=Party(**said["seller"]),
+        buyer=Party(**said["buyer"]),
+        terms=Terms(
+            rate_card_id=said["rate_card"]["id"],
+            rate_card_name=said["rate_card"]["name"],
+            currency=row["currency"],
+            language=said["language"],
+            payment_days=said["payment_days"],
+            rounding=said["rounding"],
+            zone=said["zone"],
+        ),
+        totals=InvoiceTotals(row["exact_total"], row["net_total"], row["tax_total"]),
+        prices={int(n): load_price(price["kind"], price) for n, price in said["prices"].items()},
+        issued_at=row["issued_at"],
+        due_on=row["due_on"],
+        event_cut_off=row["event_cut_off"],
+        cut_off_id=row["cut_off_id"],
+        cut_off_seq=row["cut_off_seq"],
     )
 
 
-async def trace_windows(
-    connection: Connection, *, line: Mapping[str, Any], batch_seq: int
-) -> list[asyncpg.Record]:
-    """The windows and usage keys behind an invoice line."""
-    return await INVOICE["trace_windows"].rows(
-        connection, **_line_windows(line), batch_seq=batch_seq
-    )
-
-
-def _line_windows(line: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("customer_id", "model", "tier", "adapter", "region", "context_band", "kind", "meter")
-    named = {name: line[name] for name in (*names, "price_id")}
-    return named | {"since": line["service_start"], "until": line["service_end"]}
-
-
-def _line_key(row: asyncpg.Record, period: Period) -> LineKey:
-    return LineKey(
-        service_start=period.start,
-        service_end=period.end,
-        model=row["model"],
-        tier=row["tier"],
-        adapter=row["adapter"],
-        region=row["region"],
-        context_band=row["context_band"],
-        meter=row["meter"],
-        price_id=row["price_id"],
+def _line(row: asyncpg.Record) -> IssuedLine:
+    return IssuedLine(
+        kind=row["kind"],
+        key=line_key(row, Period(row["service_start"], row["service_end"])),
+        quantity=int(row["quantity"]),
+        exact_amount=row["exact_amount"],
+        amount=row["amount"],
+        line_no=row["line_no"],
+        description=row["description"],
+        unit_amount=row["unit_amount"],
+        per=row["per"],
     )

@@ -1,11 +1,11 @@
--- name: find_subscription
+-- name: find_agreements
 -- A subscription as known at a cut-off, its parties as they are at a moment; one row for each validity.
 SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, r.currency, r.name AS card_name,
-       c.kind AS customer_kind, c.is_test AS customer_is_test,
+       c.is_test OR e.is_test AS is_test,
        cd.name AS customer_name, cd.address AS customer_address, cd.tax_number AS customer_tax_number,
        cd.email AS customer_email, e.entity_id, e.zone AS entity_zone, e.rounding, e.invoice_prefix,
-       e.is_test AS entity_is_test, ed.name AS entity_name, ed.address AS entity_address,
+       ed.name AS entity_name, ed.address AS entity_address,
        ed.tax_number AS entity_tax_number, ed.email AS entity_email,
        coalesce(cd.language, ed.language) AS language,
        coalesce(cd.payment_days, ed.payment_days) AS payment_days
@@ -47,8 +47,7 @@ SELECT lower(l.service_period) AS service_start, upper(l.service_period) AS serv
 
 -- name: list_billed_periods
 -- Periods of a subscription that have an invoice.
-SELECT lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,
-       max(number) AS number
+SELECT lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no
   FROM invoice WHERE subscription_id = :subscription_id
  GROUP BY period ORDER BY period;
 
@@ -98,19 +97,20 @@ VALUES (:invoice_id, :media_type, :sha256, :content);
 -- Invoices, newest first; leads by primary key.
 SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.period) AS period_start,
        upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.exact_total, i.net_total,
-       i.tax_total, i.payable, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
-       c.batch_seq AS cut_off_seq, i.batch_seq, i.snapshot
+       i.tax_total, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
+       c.batch_seq AS cut_off_seq, i.snapshot
   FROM invoice i JOIN cut_off c USING (cut_off_id)
  WHERE (:entity_id::text IS NULL OR i.entity_id = :entity_id)
    AND (:customer_id::text IS NULL OR i.customer_id = :customer_id)
    AND (:invoice_id::bigint IS NULL OR i.invoice_id = :invoice_id)
+   AND (:named::text IS NULL OR :named IN (i.number, i.invoice_id::text))
    AND (:before::bigint IS NULL OR i.invoice_id < :before)
  ORDER BY i.invoice_id DESC
  LIMIT :limit;
 
 -- name: list_lines
 -- The lines of an invoice.
-SELECT invoice_id, line_no, customer_id, kind, lower(service_period) AS service_start,
+SELECT line_no, kind, lower(service_period) AS service_start,
        upper(service_period) AS service_end, model, tier, adapter, region, context_band, meter,
        price_id, description, quantity, unit_amount, per, exact_amount, amount
   FROM invoice_line WHERE invoice_id = :invoice_id ORDER BY line_no;

@@ -1,0 +1,48 @@
+"""Who sells to whom, and on what terms: what an invoice is addressed and reckoned by."""
+
+from dataclasses import dataclass
+
+from ledger.domain.billing.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who sells or buys, as documents name it; what is not known is empty."""
+
+    name: str
+    address: str
+    tax_number: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Card and currency, language, when it is due, how it is rounded, in whose days it is told."""
+
+    rate_card_id: str
+    rate_card_name: str
+    currency: str
+    language: str
+    payment_days: int
+    rounding: str
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A subscription with its parties and terms at a moment; `entity_zone` says on which day it is
+    invoiced, and `is_test` that its documents ask nobody for money."""
+
+    subscription: Subscription
+    seller: Party
+    buyer: Party
+    terms: Terms
+    entity_id: str
+    entity_zone: str
+    invoice_prefix: str
+    is_test: bool
+
+    @property
+    def customer_id(self) -> str:
+        """Who buys."""
+        return self.subscription.customer_id

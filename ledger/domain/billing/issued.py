@@ -1,0 +1,53 @@
+"""An invoice that goes out, and its lines: one value for books, document, API and command line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from ledger.domain.billing.agreement import Party, Terms
+from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
+from ledger.domain.period import Period
+from ledger.domain.pricing.models import PriceModel
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedLine(InvoiceLine):
+    """A numbered line with words for its reader; `unit_amount` is the price of `per` units."""
+
+    line_no: int
+    description: str
+    unit_amount: Decimal
+    per: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A demand for payment: parties, terms and prices as they stood when it was issued.
+
+    It holds what happened before `event_cut_off` and was stored up to `cut_off_seq`.
+    """
+
+    number: str
+    entity_id: str
+    customer_id: str
+    subscription_id: str
+    period: Period
+    run_no: int
+    seller: Party
+    buyer: Party
+    terms: Terms
+    totals: InvoiceTotals
+    prices: Mapping[int, PriceModel]
+    issued_at: datetime
+    due_on: date
+    event_cut_off: datetime
+    cut_off_id: int
+    cut_off_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInvoice(Invoice):
+    """An invoice that went out, by the id it has in the books."""
+
+    invoice_id: int

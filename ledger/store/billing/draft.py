@@ -1,0 +1,140 @@
+"""What invoices are made of: agreements, charges by line, and what was billed before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from ledger.domain.billing.agreement import Agreement, Party, Terms
+from ledger.domain.billing.invoice import Billed, LineKey
+from ledger.domain.billing.subscription import Subscription
+from ledger.domain.period import Period
+from ledger.domain.pricing.models import PriceModel, load_price
+from ledger.store.queries import Connection, load_queries
+
+INVOICE = load_queries("billing/invoice")
+
+
+@dataclass(frozen=True, slots=True)
+class BilledPeriod:
+    """A period that has an invoice, and the number of its last run."""
+
+    period: Period
+    run_no: int
+
+
+async def find_agreements(
+    connection: Connection, *, subscription_id: str, batch_seq: int, at: datetime
+) -> list[Agreement]:
+    """A subscription with its parties as they are at a moment, one for each validity."""
+    rows = await INVOICE["find_agreements"].rows(
+        connection, subscription_id=subscription_id, batch_seq=batch_seq, at=at
+    )
+    return [_agreement(row) for row in rows]
+
+
+async def list_subscriptions(connection: Connection, *, entity_id: str) -> list[str]:
+    """Ids of an entity's subscriptions."""
+    rows = await INVOICE["list_subscriptions"].rows(connection, entity_id=entity_id)
+    return [row["subscription_id"] for row in rows]
+
+
+async def sum_period_charges(
+    connection: Connection,
+    *,
+    subscription_id: str,
+    customer_id: str,
+    period: Period,
+    batch_seq: int,
+) -> dict[LineKey, Billed]:
+    """Quantity and exact amount by line key of one service period, at a cut-off."""
+    rows = await INVOICE["sum_period_charges"].rows(
+        connection,
+        subscription_id=subscription_id,
+        customer_id=customer_id,
+        since=period.start,
+        until=period.end,
+        batch_seq=batch_seq,
+    )
+    return {line_key(row, period): Billed(int(row["quantity"]), row["amount"]) for row in rows}
+
+
+async def sum_billed(
+    connection: Connection, *, subscription_id: str
+) -> dict[Period, dict[LineKey, Billed]]:
+    """What invoices have billed, by service period and line key."""
+    billed: dict[Period, dict[LineKey, Billed]] = {}
+    rows = await INVOICE["sum_billed"].rows(connection, subscription_id=subscription_id)
+    for row in rows:
+        period = Period(row["service_start"], row["service_end"])
+        lines = billed.setdefault(period, {})
+        lines[line_key(row, period)] = Billed(int(row["quantity"]), row["amount"])
+    return billed
+
+
+async def list_billed_periods(
+    connection: Connection, *, subscription_id: str
+) -> list[BilledPeriod]:
+    """The periods that have an invoice, by time."""
+    rows = await INVOICE["list_billed_periods"].rows(connection, subscription_id=subscription_id)
+    return [
+        BilledPeriod(Period(row["period_start"], row["period_end"]), row["run_no"]) for row in rows
+    ]
+
+
+async def find_line_prices(
+    connection: Connection, price_ids: Sequence[int]
+) -> dict[int, PriceModel]:
+    """Price models by id."""
+    rows = await INVOICE["find_line_prices"].rows(connection, price_ids=list(price_ids))
+    return {row["price_id"]: load_price(row["kind"], row["params"]) for row in rows}
+
+
+def line_key(row: asyncpg.Record, period: Period) -> LineKey:
+    """What a row of a line or of charges is about."""
+    return LineKey(
+        service_start=period.start,
+        service_end=period.end,
+        model=row["model"],
+        tier=row["tier"],
+        adapter=row["adapter"],
+        region=row["region"],
+        context_band=row["context_band"],
+        meter=row["meter"],
+        price_id=row["price_id"],
+    )
+
+
+def _agreement(row: asyncpg.Record) -> Agreement:
+    return Agreement(
+        subscription=Subscription(
+            subscription_id=row["subscription_id"],
+            customer_id=row["customer_id"],
+            rate_card_id=row["rate_card_id"],
+            zone=row["zone"],
+            anchor_day=row["anchor_day"],
+            valid_from=row["valid_from"],
+            valid_to=row["valid_to"],
+        ),
+        seller=_party(row, "entity"),
+        buyer=_party(row, "customer"),
+        terms=Terms(
+            rate_card_id=row["rate_card_id"],
+            rate_card_name=row["card_name"],
+            currency=row["currency"],
+            language=row["language"],
+            payment_days=row["payment_days"],
+            rounding=row["rounding"],
+            zone=row["zone"],
+        ),
+        entity_id=row["entity_id"],
+        entity_zone=row["entity_zone"],
+        invoice_prefix=row["invoice_prefix"],
+        is_test=row["is_test"],
+    )
+
+
+def _party(row: asyncpg.Record, role: str) -> Party:
+    names = ("name", "address", "tax_number", "email")
+    return Party(**{name: row[f"{role}_{name}"] for name in names})
