@@ -13,6 +13,8 @@ from ledger.wire.fields import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX
 from ledger.wire.units import BLANK_VALUE_MIN
 
 EXACT_INTEGER_MAX = 2**53
+# C prints so many digits of a number unless told otherwise, and so do relays written in it.
+PRINTED_DIGITS = 6
 SHOWN_CHARS_MAX = 200
 PROCESS_START = "process_start_time_seconds"
 _NO_RENAMES: Mapping[str, str] = MappingProxyType({})
@@ -183,7 +185,15 @@ def _inexact(text: str, *, six_digits: bool) -> bool:
     """Whether a double, or a printer of six digits, may have rounded the count."""
     if not _countable(text):
         return False
-    return Decimal(text) > EXACT_INTEGER_MAX or (six_digits and "e" in text.lower())
+    digits, exponent, _ = text.lower().partition("e")
+    rounded = bool(exponent) and (six_digits or _loses_units(digits, Decimal(text)))
+    return rounded or Decimal(text) > EXACT_INTEGER_MAX
+
+
+def _loses_units(digits: str, value: Decimal) -> bool:
+    """Whether a count is given by so few digits, as printers of six do, that its last are unsaid."""
+    said = len(digits.replace(".", "").strip("+0"))
+    return said == PRINTED_DIGITS and value.adjusted() >= PRINTED_DIGITS
 
 
 def _seconds(text: str) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from collectors.gateways import anthropic, gemini, openai
+from collectors.gateways import anthropic, bedrock, cohere, gemini, ollama, openai
 from collectors.gateways.fields import RawUsage, UsageBody
 
 
@@ -19,5 +19,8 @@ GATEWAYS: Mapping[str, ReadUsage] = MappingProxyType(
         "openai": openai.read_usage,
         "anthropic": anthropic.read_usage,
         "gemini": gemini.read_usage,
+        "bedrock": bedrock.read_usage,
+        "cohere": cohere.read_usage,
+        "ollama": ollama.read_usage,
     }
 )

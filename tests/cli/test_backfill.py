@@ -81,7 +81,7 @@ def test_changed_line_is_a_conflict_until_it_is_meant(factory: CommandLine, tmp_
     factory("backfill", log(tmp_path, LINES), *LOG)
     changed = log(tmp_path, [LINES[0], "2024-03-01T10:00:00Z,150,10", LINES[2]])
     refused = factory("backfill", changed, *LOG, status=1)
-    assert "1 lines of log.csv say something else than what is recorded" in refused.stderr
+    assert "Other content is recorded under the numbers of 1 line of log.csv." in refused.stderr
     assert "line 3: conflict" in refused.stderr
     assert totals(factory) == (3, 400, 40)
     meant = factory.json("backfill", changed, *LOG, "--correct")
@@ -154,6 +154,26 @@ def test_ndjson_fields_are_reached_by_their_path(factory: CommandLine, tmp_path:
     assert (done["created"], done["rejected"]) == (1, 1)
     assert usage(factory)["total"]["cache_read"] == 4
     assert usage(factory)["total"]["uncached"] == 5
+
+
+def test_a_json_array_is_read_like_its_lines(factory: CommandLine, tmp_path: Path) -> None:
+    rows = [{"at": "2024-03-01T10:00:00Z", "in": 100, "out": 7}, {"at": "no", "in": 1, "out": 1}]
+    path = tmp_path / "log.json"
+    for body in (json.dumps(rows, indent=2).encode(), gzip.compress(json.dumps(rows).encode())):
+        path.write_bytes(body)
+        done = factory.json("backfill", path, *LOG, "--again", status=1)
+        assert done["rejected"] == 1 or done["duplicate"] == 2
+    assert usage(factory)["total"]["uncached"] == 100
+    path.write_text('[{"at": "2024-03-01T10:00:00Z"}, 5]')
+    assert "Item 2 of log.json is no object" in factory.refusal("backfill", path, *LOG)
+
+
+def test_one_is_one(factory: CommandLine, tmp_path: Path) -> None:
+    path = log(tmp_path, ["2024-03-01T10:00:00Z,1,1"])
+    assert "log.csv: 1 row, nothing written" in factory("backfill", path, *LOG, "--dry-run").stdout
+    path.write_text(HEAD + "no,1,1\n")
+    said = factory("backfill", path, *LOG, status=1).stderr
+    assert "error: 1 line could not be read" in said
 
 
 def test_customer_nobody_knows_goes_to_suspense(factory: CommandLine, tmp_path: Path) -> None:

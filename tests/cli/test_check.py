@@ -34,7 +34,7 @@ def change(database: Database, sql: str) -> None:
 def test_true_books_are_all_equal_and_said_in_four_lines(factory: CommandLine) -> None:
     first, states, books, chain = factory("check").stdout.splitlines()
     assert first.startswith("24 facts added up in ")
-    compared = "24 usage windows, 24 activity windows, 24 busy masks, 0 windows with marks"
+    compared = "24 usage windows, 24 activity windows, 24 busy masks, 0 marked windows"
     assert first.endswith(f"{compared}: all equal.")
     assert states == "Usage windows by key: 0 rated, 0 unpriced, 0 suspense, 24 not yet rated."
     assert books == "Books: 11 proofs, all equal."
@@ -55,7 +55,7 @@ def test_a_difference_is_named_and_ends_with_status_one(
         "usage_delta 2024-03-01 01:15Z acme gpt-x standard: requests: facts 1, stored none,"
         " uncached: facts 7, stored none, visible: facts 1, stored none"
     )
-    assert last.endswith("24 busy masks, 0 windows with marks: 1 differ.")
+    assert last.endswith("24 busy masks, 0 marked windows: 1 differs.")
 
 
 def test_a_second_that_differs_is_named(factory: CommandLine, database: Database) -> None:

@@ -30,6 +30,7 @@ async def stood_still(books: Books) -> None:
     await books.counters(
         "vllm-0",
         [(at(0), "prompt_tokens", 1_000), (at(1_800), "prompt_tokens", 1_100)],
+        rounded=True,
     )
     await allocate(books.connection, now=LATER)
 
@@ -44,6 +45,9 @@ def test_findings_and_engines_are_printed(command: CommandLine) -> None:
     cells = [cell.strip() for cell in row.strip("│ ").split("│")]
     assert cells[0] == "vllm-0"
     assert cells[3:6] == ["100", "80", "20"]
+    (engine,) = command.json("report", "coverage", *PERIOD)["engines"]
+    assert engine["flags"] == ["precision_loss"]
+    assert "precision_loss" in row
     said = command("report", "margin", *PERIOD).stderr
     assert "720 readings came in the period; counter_frozen" in said
     assert "send" not in said

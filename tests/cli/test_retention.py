@@ -37,7 +37,7 @@ def test_fold_merges_and_says_how_much(filled: CommandLine) -> None:
     done = filled.json("fold")
     assert (done["windows"], done["rows_gone"], done["rows_come"]) == (1, 12, 3)
     assert filled("fold").stdout == "0 windows looked at: 0 rows became 0.\n"
-    assert filled("fold", "--all").stdout == "1 windows looked at: 0 rows became 0.\n"
+    assert filled("fold", "--all").stdout == "1 window looked at: 0 rows became 0.\n"
 
 
 def test_archive_moves_days_and_says_where(filled: CommandLine, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_archive_moves_days_and_says_where(filled: CommandLine, tmp_path: Path) 
 def test_archive_shows_each_file(filled: CommandLine, tmp_path: Path) -> None:
     shown = filled("archive", "--before", "2026-08-07", "--to", tmp_path).stdout
     assert "2026-08-06" in shown
-    assert shown.endswith("1 days archived, 0 stay.\n")
+    assert shown.endswith("1 day archived, 0 stay.\n")
 
 
 def test_archive_by_age_leaves_younger_days(filled: CommandLine, tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ async def test_conflicts_are_listed_shown_and_resolved(
     assert '"uncached": 10' in shown
     assert '"uncached": 70' in shown
     status = (await asyncio.to_thread(command, "status")).stdout
-    assert "Conflicts: 1 wait; 1 events contradicted" in status
+    assert "Conflicts: 1 event to resolve; 1 event contradicted" in status
     await asyncio.to_thread(command, "conflicts", "resolve", number, "kept", status=2)
     why = ("--reason", "sent twice", "--id", "x-2")
     await asyncio.to_thread(command, "conflicts", "resolve", number, "resent", *why)
     assert await asyncio.to_thread(command.items, "conflicts", "list") == []
     (row,) = await asyncio.to_thread(command.items, "conflicts", "list", "--all")
     assert (row["resolution"], row["reason"]) == ("resent", "sent twice")
-    assert "Conflicts: 0 wait; 1 events" in (await asyncio.to_thread(command, "status")).stdout
+    assert "Conflicts: 0 events to resolve; 1 event" in (await asyncio.to_thread(command, "status")).stdout
 
 
 async def test_quarantine_and_nameless_suspense_are_dismissed_with_a_reason(

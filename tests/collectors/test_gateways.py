@@ -21,6 +21,13 @@ CASES = [
     for case in json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
 ]
 COUNTS = st.integers(0, 10_000)
+# What each gateway needs at least, as one object.
+LEAST = {
+    **{"input_tokens": 5, "output_tokens": 1},
+    **{"promptTokenCount": 5, "candidatesTokenCount": 1},
+    **{"inputTokens": 5, "outputTokens": 1, "prompt_eval_count": 5, "eval_count": 1},
+    "billed_units": {"input_tokens": 5, "output_tokens": 1},
+}
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
@@ -145,11 +152,41 @@ def test_a_modality_of_gemini_given_in_parts_is_their_sum() -> None:
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_counter_in_an_object_that_nobody_reads_is_handed_on_by_its_name(gateway: str) -> None:
     raw = {
-        **{"input_tokens": 5, "output_tokens": 1},
-        **{"promptTokenCount": 5, "candidatesTokenCount": 1},
+        **LEAST,
         "cache": {"read": {"tokens": 3}, "ratio": 0.5},
     }
     assert GATEWAYS[gateway](raw)["other"]["unread.cache.read.tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    ("gateway", "raw"),
+    [
+        ("bedrock", {"inputTokens": 5}),
+        ("bedrock", {"inputTokens": 5, "outputTokens": 1, "totalTokens": 9}),
+        ("bedrock", {"inputTokens": 5, "outputTokens": 1.5}),
+        (
+            "bedrock",
+            {
+                **{"inputTokens": 5, "outputTokens": 1, "cacheWriteInputTokens": 2},
+                "cacheDetails": [{"ttl": "5m", "inputTokens": 3}],
+            },
+        ),
+        ("ollama", {"done": False}),
+        ("ollama", {"eval_count": -1}),
+        ("cohere", {"billed_units": {"search_units": 1}}),
+        ("cohere", {"billed_units": 5}),
+    ],
+)
+def test_counts_that_are_none_or_contradict_one_another_are_refused(
+    gateway: str, raw: dict[str, Any]
+) -> None:
+    with pytest.raises(GatewayUsageError, match="usage"):
+        GATEWAYS[gateway](raw)
+
+
+def test_an_answer_of_ollama_that_is_not_done_is_not_final() -> None:
+    usage = GATEWAYS["ollama"]({"eval_count": 3, "done": False})
+    assert (usage["source"], usage["complete"]) == ("provider_running", False)
 
 
 def test_a_total_of_gemini_that_its_parts_do_not_make_is_refused() -> None:
@@ -172,9 +209,7 @@ def test_a_split_of_more_than_its_total_is_refused() -> None:
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_counter_that_nobody_reads_is_handed_on_by_its_name(gateway: str) -> None:
     raw = {
-        **{"prompt_tokens": 5, "completion_tokens": 1},
-        **{"input_tokens": 5, "output_tokens": 1},
-        **{"promptTokenCount": 5, "candidatesTokenCount": 1},
+        **LEAST,
         "cached_video_tokens": 3,
         "cost": 0.1,
     }

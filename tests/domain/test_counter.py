@@ -104,3 +104,35 @@ def test_growth_is_last_minus_first_of_every_run_whoever_answers(
         samples.append(sample(second, values[process], f"run-{process}", started=-10))
     used = sum(values[process] - value for process, value in first.items())
     assert grown(samples) == (used, set())
+
+
+def test_two_processes_of_one_run_count_no_more_than_they_grew_by() -> None:
+    values = [100, 10, 120, 25, 150, 50]
+    assert grown([sample(10 * n, value) for n, value in enumerate(values)]) == (90, {"fell"})
+    stuck = [100, 110, 10, 20, 120, 130, 30, 40]
+    assert grown([sample(10 * n, value) for n, value in enumerate(stuck)]) == (60, {"fell"})
+
+
+def test_a_counter_that_grows_on_after_a_fall_is_counted_on() -> None:
+    values = [500, 20, 35, 90]
+    flagged = (90, {"reset_suspected"})
+    assert grown([sample(10 * n, value) for n, value in enumerate(values)]) == flagged
+
+
+@given(
+    st.lists(st.integers(0, 10_000), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2_000)), max_size=40),
+)
+def test_processes_that_nothing_tells_apart_are_a_lower_bound(
+    starts: list[int], steps: list[tuple[int, int]]
+) -> None:
+    values = sorted(starts, reverse=True)
+    # One that is first seen above all others cannot be told from growth.
+    seen = [*values]
+    for who, step in steps:
+        values[who % len(values)] += step
+        seen.append(values[who % len(values)])
+    # The highest one answers once more: whatever fell before it came back.
+    seen.append(max(values))
+    used = sum(values) - sum(starts)
+    assert grown([sample(n, value) for n, value in enumerate(seen)])[0] <= used

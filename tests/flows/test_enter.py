@@ -289,6 +289,28 @@ async def test_alias_and_pue_are_dated(worker: Connection) -> None:
     assert [row[0] for row in rows] == ["1.3"]
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_rates_that_do_not_come_back_to_one_are_refused(
+    worker: Connection, together: bool
+) -> None:
+    def rates(**by_pair: str) -> NewFxRates:
+        rows = [
+            {"base": pair[:3], "quote": pair[3:], "day": "2024-03-01", "rate": rate, "source": "x"}
+            for pair, rate in by_pair.items()
+        ]
+        return read_input(NewFxRates, {"rates": rows})
+
+    if not together:
+        await enter_fx_rates(worker, rates(EURUSD="1.15"), AUTHOR)
+    offered = rates(EURUSD="1.15", USDEUR="0.8") if together else rates(USDEUR="0.8")
+    for replace in (False, True):
+        with pytest.raises(ConflictError, match="USD/EUR 0.8 |EUR/USD 1.15 and USD/EUR 0.8 "):
+            await enter_fx_rates(worker, offered, AUTHOR, replace=replace)
+    assert await enter_fx_rates(worker, rates(USDEUR="0.8696"), AUTHOR) == 1
+    both = rates(EURUSD="1.25", USDEUR="0.8")
+    await enter_fx_rates(worker, both, AUTHOR, replace=True)
+
+
 async def test_fx_rates_count_what_is_new_and_refuse_other_figures(worker: Connection) -> None:
     rate = {"base": "EUR", "quote": "USD", "day": "2024-03-01", "rate": "1.0826", "source": "ECB"}
     more = {**rate, "day": "2024-03-04", "rate": "1.0846"}

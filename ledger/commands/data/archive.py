@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table, progress
+from ledger.commands.data.show import counted, json_option, print_json, print_table, progress
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.metering.archive import ArchiveReport
@@ -47,7 +47,8 @@ def archive(
         print_table("Archived", ("stored day", "facts", "file"), rows)
     for kept in done.kept:
         click.echo(f"{kept.stored_day} stays: {kept.reason}.")
-    click.echo(f"{len(rows):,} days archived, {len(done.kept):,} stay.")
+    stay = f"{len(done.kept):,} {'stays' if len(done.kept) == 1 else 'stay'}"
+    click.echo(f"{counted(len(rows), 'day')} archived, {stay}.")
 
 
 def _before(before: datetime | None, days: int | None, today: date) -> date:

@@ -1,4 +1,4 @@
-"""`tokenledger backfill`: requests of the past from CSV or NDJSON, every row with its outcome."""
+"""`tokenledger backfill`: requests of the past from CSV or JSON, every row with its outcome."""
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
@@ -11,7 +11,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.imports import pairs
-from ledger.commands.data.show import json_option, print_json, print_table, progress
+from ledger.commands.data.show import counted, json_option, print_json, print_table, progress
 from ledger.commands.data.usage_file import digest_of, open_usage_file
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.serve.database import Database, author_of, database_options
@@ -157,7 +157,7 @@ def _plain(report: BackfillReport, dry_run: bool) -> dict[str, object]:
 def _show(report: BackfillReport, dry_run: bool) -> None:
     rows = [(name, report.outcomes[name], MEANING[name]) for name in OUTCOMES]
     seen = [(name, count, meaning) for name, count, meaning in rows if count]
-    title = f"{report.source}: {report.rows:,} rows{', nothing written' if dry_run else ''}"
+    title = f"{report.source}: {counted(report.rows, 'row')}{', nothing written' if dry_run else ''}"
     print_table(title, ("outcome", "rows", ""), [(n, c, m) for n, c, m in seen])
     if report.rows and report.outcomes[DUPLICATE] == report.rows:
         click.echo("Nothing changed: every row was there already.")
@@ -166,11 +166,11 @@ def _show(report: BackfillReport, dry_run: bool) -> None:
             click.echo(f"line {line}: {outcome}: {detail}", err=True)
     if report.outcomes[CONFLICT]:
         click.echo(
-            f"error: {report.outcomes[CONFLICT]:,} lines of {report.source} say something else than"
-            " what is recorded under their numbers. If the file was corrected, say --correct; if it"
+            "error: Other content is recorded under the numbers of"
+            f" {counted(report.outcomes[CONFLICT], 'line')} of {report.source}. If the file was corrected, say --correct; if it"
             " is another file, map or zone, give it a --source of its own (and say --again).",
             err=True,
         )
     if report.outcomes["rejected"]:
-        count = report.outcomes["rejected"]
-        click.echo(f"error: {count:,} lines could not be read and are in quarantine.", err=True)
+        lines = counted(report.outcomes["rejected"], "line")
+        click.echo(f"error: {lines} could not be read and went to quarantine.", err=True)

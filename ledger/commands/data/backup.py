@@ -11,7 +11,7 @@ import click
 from pydantic import SecretStr
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, progress
+from ledger.commands.data.show import counted, json_option, print_json, progress
 from ledger.commands.serve.database import Database, database_options, open_connection
 from ledger.domain.errors import MissingInputError
 from ledger.embedded.postgres import embedded_server
@@ -42,8 +42,8 @@ def backup(database: Database, folder: Path, as_json: bool) -> None:
         print_json(_plain(folder, made))
         return
     click.echo(
-        f"{sum(made.rows.values()):,} rows of {len(made.rows):,} tables and"
-        f" {len(made.files):,} files, {made.size:,} bytes, are in {folder.absolute()}."
+        f"{_rows_of(made)} and {counted(len(made.files), 'file')}, {counted(made.size, 'byte')},"
+        f" are in {folder.absolute()}."
     )
 
 
@@ -71,12 +71,17 @@ def restore(database: Database, folder: Path, archive: Path | None, as_json: boo
 
 def _show(done: RestoreReport) -> None:
     made = done.manifest
-    click.echo(f"{sum(made.rows.values()):,} rows of {len(made.rows):,} tables are back.")
+    click.echo(f"{_rows_of(made)} are back.")
     for name, target in done.archives.items():
         click.echo(f"Archived facts of {made.archives[name]} are in {target}.")
     if made.revision != known_revisions()[-1]:
         click.echo("They are of an earlier version: run `tokenledger migrate` first.")
     click.echo("Set passwords and URLs again, then run `tokenledger check`.")
+
+
+def _rows_of(made: Manifest) -> str:
+    tables = counted(len(made.rows), "table")
+    return f"{counted(sum(made.rows.values()), 'row')} of {tables}"
 
 
 @contextmanager

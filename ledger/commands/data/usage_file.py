@@ -1,19 +1,20 @@
 """A file of requests, however large, into the cells a backfill asks for, line by line.
 
-CSV or NDJSON, gzip or plain, told apart by content; nothing is held in memory but a line.
+CSV, NDJSON or a JSON array, gzip or plain, told apart by content; nothing is held in memory but a
+line, or an array.
 """
 
 import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
-from ledger.commands.data.rows import GZIP_MAGIC, check_columns, check_header
+from ledger.commands.data.rows import GZIP_MAGIC, check_columns, check_header, read_rows
 from ledger.domain.errors import InvalidInputError
 from ledger.wire.strict_json import load_json
 
@@ -27,13 +28,16 @@ def open_usage_file(
 ) -> Iterator[Iterator[Cells]]:
     """(line number, cells of `columns`) of every row; a cell the row lacks is None or "".
 
-    Lines count from 1, the header of CSV included. InvalidInputError names wrong columns, a broken
+    Lines count from 1, the header of CSV included, and so do the items of an array. InvalidInputError names wrong columns, a broken
     gzip, or the line that is not what the file began as.
     """
     with _open_text(path) as text:
         first = _first_char(path, text)
         if first == "{":
-            yield _explained(path, _json_rows(path, text, columns))
+            yield _explained(path, _json_rows(path, _json_lines(path, text), columns))
+        elif first == "[":
+            items = ((row.line, row.cells) for row in read_rows(path))
+            yield _explained(path, _json_rows(path, items, columns))
         else:
             yield _explained(path, _csv_rows(path, text, columns, delimiter))
 
@@ -112,17 +116,22 @@ def _csv_rows(path: Path, text: TextIO, columns: Sequence[str], delimiter: str) 
         ) from error
 
 
-def _json_rows(path: Path, text: TextIO, columns: Sequence[str]) -> Iterator[Cells]:
+def _json_rows(
+    path: Path, objects: Iterable[tuple[int, Mapping[str, Any]]], columns: Sequence[str]
+) -> Iterator[Cells]:
     checked = False
     paths = [name.split(".") for name in columns]
-    for number, line in enumerate(text, 1):
-        if not line.strip():
-            continue
-        value = _json_object(path, number, line)
+    for number, value in objects:
         if not checked:
             check_columns(path, list(value), [place[0] for place in paths])
             checked = True
         yield number, [_at(value, place) for place in paths]
+
+
+def _json_lines(path: Path, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text, 1):
+        if line.strip():
+            yield number, _json_object(path, number, line)
 
 
 def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ledger.commands.data.show import json_option, print_json, progress
+from ledger.commands.data.show import counted, json_option, print_json, progress
 from ledger.commands.serve.database import Database, database_options, open_connection
 from ledger.domain.errors import MissingInputError
 from ledger.domain.seal import Tampering, read_head
@@ -37,10 +37,10 @@ SAYS = {
     "invoiced": "invoices and journal",
 }
 PER_TABLE = {
-    "usage_delta": "usage windows",
-    "activity_delta": "activity windows",
-    "activity_mask": "busy masks",
-    "usage_mark": "windows with marks",
+    "usage_delta": "usage window",
+    "activity_delta": "activity window",
+    "activity_mask": "busy mask",
+    "usage_mark": "marked window",
 }
 
 
@@ -187,17 +187,17 @@ def _show(found: _Found) -> None:
     named = len(windows.differences) + len(books.differences) + len(tampered)
     if found.differing > named:
         click.echo(f"and {found.differing - named:,} more")
-    compared = ", ".join(f"{windows.windows[table]:,} {name}" for table, name in PER_TABLE.items())
+    compared = ", ".join(counted(windows.windows[table], name) for table, name in PER_TABLE.items())
     took = f"{found.milliseconds // 1_000:,}.{found.milliseconds % 1_000:03}"
     click.echo(
-        f"{windows.facts:,} facts added up in {took} s, {found.rate:,} a second; {compared}:"
+        f"{counted(windows.facts, 'fact')} added up in {took} s, {found.rate:,} a second; {compared}:"
         f" {_verdict(windows.differing)}."
     )
     states = ", ".join(
         f"{count:,} {name.replace('_', ' ')}" for name, count in books.states.items()
     )
     click.echo(f"Usage windows by key: {states}.")
-    wrong = [f"{SAYS[table]}: {count:,} differ" for table, count in books.proofs.items() if count]
+    wrong = [f"{SAYS[table]}: {_verdict(count)}" for table, count in books.proofs.items() if count]
     said = "; ".join(wrong) or f"{len(books.proofs)} proofs, all equal"
     click.echo(f"Books: {said}.")
     click.echo(_chain_line(found.seals))
@@ -207,13 +207,16 @@ def _chain_line(seals: SealReport) -> str:
     if seals.head is None and not seals.differences:
         return "Chain: nothing is sealed yet."
     return (
-        f"Chain: {seals.seals:,} seals over {seals.rows:,} rows, head {seals.head}:"
+        f"Chain: {counted(seals.seals, 'seal')} over {counted(seals.rows, 'row')},"
+        f" head {seals.head}:"
         f" {_verdict(len(seals.differences))}."
     )
 
 
 def _verdict(differing: int) -> str:
-    return f"{differing:,} differ" if differing else "all equal"
+    if not differing:
+        return "all equal"
+    return f"{differing:,} differs" if differing == 1 else f"{differing:,} differ"
 
 
 def _disagreement_line(one: Disagreement) -> str:
@@ -233,7 +236,8 @@ def _line(row: Mapping[str, Any]) -> str:
     if seconds := row.get("seconds"):
         first = ", ".join(str(second) for second in seconds["first"])
         more = " …" if seconds["differing"] > len(seconds["first"]) else ""
-        said.append(f"{seconds['differing']:,} seconds differ: {first}{more}")
+        number = "second differs" if seconds["differing"] == 1 else "seconds differ"
+        said.append(f"{seconds['differing']:,} {number}: {first}{more}")
     return f"{row['table']} {window} {keys or unnamed}: {', '.join(said)}"
 
 

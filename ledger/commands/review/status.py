@@ -86,7 +86,7 @@ def _show_work(found: Status) -> None:
         place = f"{row['entity_id']} {row['customer_id'] or ''}".strip()
         when = f" {row['since']:%FT%RZ} to {row['until']:%FT%RZ}" if row["since"] else ""
         click.echo(
-            f"Parked: {row['stage']} of {place}{when}, failed {row['failures']} times since"
+            f"Parked: {row['stage']} of {place}{when}, failed {counted(row['failures'], 'time')} since"
             f" {row['first_failed_at']:%FT%RZ}: {row['reason']}"
         )
 
@@ -99,15 +99,15 @@ def _show_waiting(found: Status) -> None:
     click.echo(f"Quarantined: {counted(found.quarantined, 'event')} could not be read")
     if found.dead_letters:
         click.echo(
-            f"Dead letters: {found.dead_letters:,} records could not be stored and are set aside;"
+            f"Dead letters: {counted(found.dead_letters, 'record')} could not be stored, set aside;"
             " see `quarantine list --reason unstorable`"
         )
     marked = describe_marks(found.usage)
     if marked:
         click.echo(f"Not final: in the last 24 hours {marked}")
     click.echo(
-        f"Conflicts: {found.conflicts:,} wait; {found.fates['conflict']:,} events contradicted what"
-        " is recorded"
+        f"Conflicts: {counted(found.conflicts, 'event')} to resolve;"
+        f" {counted(found.fates['conflict'], 'event')} contradicted what is recorded"
     )
 
 

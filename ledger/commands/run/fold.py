@@ -2,7 +2,7 @@
 
 import click
 
-from ledger.commands.data.show import json_option, print_json, progress
+from ledger.commands.data.show import counted, json_option, print_json, progress
 from ledger.commands.serve.database import Database, database_options
 from ledger.flows.metering.fold import fold as run_fold
 
@@ -30,5 +30,6 @@ def fold(database: Database, every: bool, as_json: bool) -> None:
         )
         return
     click.echo(
-        f"{done.windows:,} windows looked at: {done.rows_gone:,} rows became {done.rows_come:,}."
+        f"{counted(done.windows, 'window')} looked at: {counted(done.rows_gone, 'row')} became"
+        f" {done.rows_come:,}."
     )

@@ -4,13 +4,13 @@ Invariant: within a run the deltas add up to last minus first; nothing that was 
 Rules: reference for counter collectors, one run is one life of the counters.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import EPOCH
@@ -20,7 +20,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class CounterSample:
-    """One counter of one engine instance at one scrape."""
+    """One counter of one engine instance at one scrape; `inexact` where its server rounded it."""
 
     instance: str
     metric: str
@@ -29,6 +29,7 @@ class CounterSample:
     run_started_at: datetime | None
     scraped_at: datetime
     value: Decimal
+    inexact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class CounterDelta:
 
     `new_run`: counted from the run's start, which is `since`. `reset_suspected`: it fell to less
     than half and stayed there. `fell`: it fell and came back, or fell by little; nothing is new.
+    `inexact` where the value it ends with was rounded by the server that printed it.
     """
 
     instance: str
@@ -47,6 +49,7 @@ class CounterDelta:
     until: datetime
     delta: Decimal
     flag: str = ""
+    inexact: bool = False
 
 
 def counter_deltas(samples: Iterable[CounterSample]) -> list[CounterDelta]:
@@ -55,7 +58,8 @@ def counter_deltas(samples: Iterable[CounterSample]) -> list[CounterDelta]:
     A counter is compared with the same run's own last value: several processes may answer behind
     one address. First sight of a run is a baseline and yields nothing, unless the run began after
     the instance's previous scrape; a fall without a new run yields the value where the counter
-    begins again, and nothing where it comes back.
+    begins again, and nothing where it comes back. Counters of several processes under one run are
+    followed side by side, so that never more is counted than they grew by.
     """
     ordered = sorted(set(samples), key=_order)
     scrapes = _scrapes(ordered)
@@ -75,7 +79,7 @@ def counter_deltas(samples: Iterable[CounterSample]) -> list[CounterDelta]:
 
 def _order(sample: CounterSample) -> tuple[object, ...]:
     began = sample.run_started_at or EPOCH
-    return (*_stream(sample), sample.scraped_at, sample.value, sample.run_id, began)
+    return (*_stream(sample), sample.scraped_at, sample.value, sample.run_id, began, sample.inexact)
 
 
 def _stream(sample: CounterSample) -> tuple[str, str, Labels]:
@@ -101,16 +105,22 @@ def _run_deltas(
     earlier = scrapes[: bisect_left(scrapes, first.scraped_at)]
     if earlier and _began_since(first, earlier[-1], unmarked=alone > 1):
         yield _grown(first, first.run_started_at or earlier[-1], first.value, "new_run")
-    high = first.value
-    for place, (before, sample) in enumerate(pairwise(run), start=1):
-        if sample.value >= high:
-            yield _grown(sample, before.scraped_at, EXACT.subtract(sample.value, high), "")
-            high = sample.value
-        elif _came_back(run[place + 1 :], high) or sample.value * 2 > high:
-            yield _grown(sample, before.scraped_at, ZERO, "fell")
+    # What each counter behind the run last showed, lowest first; one, unless processes share it.
+    shown = [first.value]
+    highest_to_come = _highest_to_come(run)
+    for (before, sample), to_come in zip(pairwise(run), highest_to_come, strict=True):
+        value, place = sample.value, bisect_right(shown, sample.value)
+        flag, grown = "fell", ZERO
+        if place < len(shown) and value * 2 > shown[place]:
+            pass
+        elif place:
+            flag, grown = "", EXACT.subtract(value, shown[place - 1])
+            shown[place - 1] = value
+        elif len(shown) > 1 or to_come >= shown[0]:
+            shown.insert(0, value)
         else:
-            yield _grown(sample, before.scraped_at, sample.value, "reset_suspected")
-            high = sample.value
+            flag, grown, shown = "reset_suspected", value, [value]
+        yield _grown(sample, before.scraped_at, grown, flag)
 
 
 def _began_since(first: CounterSample, earlier: datetime, *, unmarked: bool) -> bool:
@@ -122,8 +132,10 @@ def _began_since(first: CounterSample, earlier: datetime, *, unmarked: bool) -> 
     return unmarked if began is None else began > earlier
 
 
-def _came_back(later: Sequence[CounterSample], high: Decimal) -> bool:
-    return bool(later) and later[0].value >= high
+def _highest_to_come(run: Sequence[CounterSample]) -> list[Decimal]:
+    """After each sample but the first, the highest value of those behind it."""
+    highest = list(accumulate((sample.value for sample in reversed(run[2:])), max))
+    return [*reversed(highest), ZERO][: len(run) - 1]
 
 
 def _grown(sample: CounterSample, since: datetime, delta: Decimal, flag: str) -> CounterDelta:
@@ -136,4 +148,5 @@ def _grown(sample: CounterSample, since: datetime, delta: Decimal, flag: str) ->
         until=sample.scraped_at,
         delta=delta,
         flag=flag,
+        inexact=sample.inexact,
     )

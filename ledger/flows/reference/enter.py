@@ -17,6 +17,7 @@ from ledger.domain.money import check_currency, plain
 from ledger.domain.pricing.models import load_price
 from ledger.flows.reference.enter_checks import (
     check_apart,
+    check_both_ways,
     check_capacity,
     check_days,
     check_members,
@@ -221,6 +222,7 @@ async def enter_fx_rates(
     """Record exchange rates; returns how many were not recorded already."""
     check_days(new.rates)
     async with writing(connection):
+        await check_both_ways(connection, new.rates)
         fresh = await find_fresh_rates(connection, new.rates, replace)
         if fresh:
             batch_seq = await draw_batch_seq(connection)

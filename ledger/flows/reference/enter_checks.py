@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +10,7 @@ import asyncpg
 
 from ledger.domain.energy.capacity import GpuShare, find_shortage
 from ledger.domain.errors import ConflictError, InvalidInputError
+from ledger.domain.money import multiply
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.rate_card import CardPrice, check_card
 from ledger.flows.reference.supersede import describe_period, short_time
@@ -159,6 +161,10 @@ async def check_subscriber(connection: Connection, new: NewSubscription) -> None
             )
 
 
+# Publishers of one day differ by less; who quotes a pair the wrong way round by far more.
+SPREAD_MAX = Decimal("0.01")
+
+
 def check_days(rates: Sequence[FxRate]) -> None:
     """Refuse two rates of one pair and day."""
     seen: set[tuple[Any, ...]] = set()
@@ -193,6 +199,27 @@ async def find_fresh_rates(
             )
         fresh.append(rate)
     return fresh
+
+
+async def check_both_ways(connection: Connection, rates: Sequence[FxRate]) -> None:
+    """ConflictError where one day's rates of a pair, there and back, do not come back to one.
+
+    What is sent is held against what is sent with it, and else against what is recorded.
+    """
+    there = pairs(rates)
+    back = {**there, "bases": there["quotes"], "quotes": there["bases"]}
+    rows = await cost_inputs.find_open_fx_rates(connection, **back)
+    known = {(row["base"], row["quote"], row["day"]): row["rate"] for row in rows}
+    known |= {(rate.base, rate.quote, rate.day): rate.rate for rate in rates}
+    for rate in rates:
+        other = known.get((rate.quote, rate.base, rate.day))
+        if other is not None and abs(multiply(rate.rate, other) - 1) > SPREAD_MAX:
+            raise ConflictError(
+                f"{rate.base}/{rate.quote} {rate.rate:f} and {rate.quote}/{rate.base} {other:f} of"
+                f" {rate.day} contradict each other.",
+                "Leave one out, or send the right one of both and replace.",
+                "rates",
+            )
 
 
 def pairs(rates: Sequence[FxRate]) -> dict[str, list[Any]]:

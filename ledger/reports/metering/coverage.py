@@ -25,6 +25,7 @@ from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
 PROMPT, GENERATION = "prompt_tokens", "generation_tokens"
+PRECISION_LOSS = "precision_loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class UsageCoverage:
 class Reconciliation:
     """What an engine instance counted in an hour beside what events say ran on it.
 
-    `flags` say why the engine's count is not certain (`CounterDelta.flag`), once each, sorted.
+    `flags` say why the engine's count is not certain (`CounterDelta.flag`; `precision_loss`: its
+    server rounded it before printing), once each, sorted.
     """
 
     engine_instance: str
@@ -205,7 +207,8 @@ class _Counted:
     def add(self, instance: str, delta: CounterDelta) -> None:
         hour = hour_start(delta.until - timedelta(microseconds=1), "UTC")
         self.tokens[instance, hour, delta.metric] += int(delta.delta)
-        self.flags[instance, hour] |= {delta.flag} - {""}
+        rounded = PRECISION_LOSS if delta.inexact else ""
+        self.flags[instance, hour] |= {delta.flag, rounded} - {""}
 
 
 async def _engine_tokens(

@@ -143,6 +143,7 @@ def _counter_sample(row: asyncpg.Record) -> CounterSample:
         run_started_at=row["run_started_at"],
         scraped_at=row["scraped_at"],
         value=row["value"],
+        inexact=row["precision_loss"],
     )
 
 

@@ -117,7 +117,7 @@ WITH RECURSIVE metrics AS (
      ORDER BY c.scraped_at DESC LIMIT 1) o
 ), found AS (SELECT * FROM last UNION ALL SELECT * FROM older UNION ALL SELECT * FROM inside)
 SELECT found.engine_instance, found.run_id, found.run_started_at, found.scraped_at, found.metric,
-       found.labels, found.value
+       found.labels, found.value, found.precision_loss
   FROM found
  ORDER BY found.metric, found.labels, found.scraped_at, found.batch_seq, found.ordinal;
 

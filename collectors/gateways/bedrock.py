@@ -1,0 +1,60 @@
+"""A Bedrock Converse `usage` object to disjoint token leaves: input excludes what was cached.
+
+The total is held to its parts; a model without prompt caching says nothing of it, and then nothing
+was read from a cache or written to one.
+"""
+
+from collections import Counter
+
+from collectors.errors import GatewayUsageError
+from collectors.gateways.fields import (
+    RawUsage,
+    UsageBody,
+    agreed,
+    body,
+    checked,
+    count,
+    counts_at,
+    needed,
+    rest,
+    unread,
+)
+
+# Of Converse, and of its streams at first.
+_READ = ("cacheReadInputTokens", "cacheReadInputTokenCount")
+_WRITTEN = ("cacheWriteInputTokens", "cacheWriteInputTokenCount")
+_TOTAL, _SPLIT = "totalTokens", "cacheDetails"
+_KNOWN = frozenset({"inputTokens", "outputTokens", _TOTAL, _SPLIT, *_READ, *_WRITTEN})
+_LIFETIMES = {"5m": "cache_write_5m", "1h": "cache_write_1h"}
+
+
+def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
+    """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
+    usage = checked(usage)
+    written = agreed("cache writes", counts_at(usage, _WRITTEN)) or 0
+    result = body(
+        input_leaves={
+            "uncached": needed(usage, "inputTokens"),
+            "cache_read": agreed("cache reads", counts_at(usage, _READ)) or 0,
+            **_writes(usage, written),
+        },
+        # No model says here how much of its answer was reasoning.
+        output_leaves={"visible": needed(usage, "outputTokens"), "reasoning": None},
+        complete=complete,
+    )
+    total, found = count(usage, _TOTAL), result["input_total"] + result["output_total"]
+    if total is not None and total != found:
+        raise GatewayUsageError(
+            f"usage.{_TOTAL}: found {total}, but its parts are {found}; say what the rest is"
+        )
+    other = unread(usage, _KNOWN)
+    return {**result, "other": other} if other else result
+
+
+def _writes(usage: RawUsage, written: int) -> UsageBody:
+    split: Counter[str] = Counter()
+    for one in map(checked, usage.get(_SPLIT) or ()):
+        name = _LIFETIMES.get(str(one.get("ttl")), "")
+        split[name] += needed(one, "inputTokens") if name else 0
+    parts = {name: split[name] for name in _LIFETIMES.values() if split[name]}
+    return {"cache_write": rest(written, tuple(parts.values()), name=_WRITTEN[0]), **parts}
