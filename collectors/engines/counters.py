@@ -191,7 +191,7 @@ def _inexact(text: str, *, six_digits: bool) -> bool:
 
 
 def _loses_units(digits: str, value: Decimal) -> bool:
-    """Whether a count is given by so few digits, as printers of six do, that its last are unsaid."""
+    """Whether a count is given by six digits, as some printers do, so that its last are unsaid."""
     said = len(digits.replace(".", "").strip("+0"))
     return said == PRINTED_DIGITS and value.adjusted() >= PRINTED_DIGITS
 

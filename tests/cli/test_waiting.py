@@ -30,7 +30,8 @@ async def test_conflicts_are_listed_shown_and_resolved(
     assert await asyncio.to_thread(command.items, "conflicts", "list") == []
     (row,) = await asyncio.to_thread(command.items, "conflicts", "list", "--all")
     assert (row["resolution"], row["reason"]) == ("resent", "sent twice")
-    assert "Conflicts: 0 events to resolve; 1 event" in (await asyncio.to_thread(command, "status")).stdout
+    status = (await asyncio.to_thread(command, "status")).stdout
+    assert "Conflicts: 0 events to resolve; 1 event" in status
 
 
 async def test_quarantine_and_nameless_suspense_are_dismissed_with_a_reason(

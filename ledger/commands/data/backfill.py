@@ -157,7 +157,9 @@ def _plain(report: BackfillReport, dry_run: bool) -> dict[str, object]:
 def _show(report: BackfillReport, dry_run: bool) -> None:
     rows = [(name, report.outcomes[name], MEANING[name]) for name in OUTCOMES]
     seen = [(name, count, meaning) for name, count, meaning in rows if count]
-    title = f"{report.source}: {counted(report.rows, 'row')}{', nothing written' if dry_run else ''}"
+    title = (
+        f"{report.source}: {counted(report.rows, 'row')}{', nothing written' if dry_run else ''}"
+    )
     print_table(title, ("outcome", "rows", ""), [(n, c, m) for n, c, m in seen])
     if report.rows and report.outcomes[DUPLICATE] == report.rows:
         click.echo("Nothing changed: every row was there already.")
@@ -167,8 +169,9 @@ def _show(report: BackfillReport, dry_run: bool) -> None:
     if report.outcomes[CONFLICT]:
         click.echo(
             "error: Other content is recorded under the numbers of"
-            f" {counted(report.outcomes[CONFLICT], 'line')} of {report.source}. If the file was corrected, say --correct; if it"
-            " is another file, map or zone, give it a --source of its own (and say --again).",
+            f" {counted(report.outcomes[CONFLICT], 'line')} of {report.source}. If the file was"
+            " corrected, say --correct; if it is another file, map or zone, give it"
+            " a --source of its own (and say --again).",
             err=True,
         )
     if report.outcomes["rejected"]:

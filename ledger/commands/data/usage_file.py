@@ -28,8 +28,9 @@ def open_usage_file(
 ) -> Iterator[Iterator[Cells]]:
     """(line number, cells of `columns`) of every row; a cell the row lacks is None or "".
 
-    Lines count from 1, the header of CSV included, and so do the items of an array. InvalidInputError names wrong columns, a broken
-    gzip, or the line that is not what the file began as.
+    Lines count from 1, the header of CSV included, and so do the items of an array.
+    InvalidInputError names wrong columns, a broken gzip, or the line that is not what the file
+    began as.
     """
     with _open_text(path) as text:
         first = _first_char(path, text)

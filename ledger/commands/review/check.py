@@ -190,8 +190,8 @@ def _show(found: _Found) -> None:
     compared = ", ".join(counted(windows.windows[table], name) for table, name in PER_TABLE.items())
     took = f"{found.milliseconds // 1_000:,}.{found.milliseconds % 1_000:03}"
     click.echo(
-        f"{counted(windows.facts, 'fact')} added up in {took} s, {found.rate:,} a second; {compared}:"
-        f" {_verdict(windows.differing)}."
+        f"{counted(windows.facts, 'fact')} added up in {took} s, {found.rate:,} a second;"
+        f" {compared}: {_verdict(windows.differing)}."
     )
     states = ", ".join(
         f"{count:,} {name.replace('_', ' ')}" for name, count in books.states.items()

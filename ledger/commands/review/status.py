@@ -86,8 +86,8 @@ def _show_work(found: Status) -> None:
         place = f"{row['entity_id']} {row['customer_id'] or ''}".strip()
         when = f" {row['since']:%FT%RZ} to {row['until']:%FT%RZ}" if row["since"] else ""
         click.echo(
-            f"Parked: {row['stage']} of {place}{when}, failed {counted(row['failures'], 'time')} since"
-            f" {row['first_failed_at']:%FT%RZ}: {row['reason']}"
+            f"Parked: {row['stage']} of {place}{when}, failed {counted(row['failures'], 'time')}"
+            f" since {row['first_failed_at']:%FT%RZ}: {row['reason']}"
         )
 
 
