@@ -118,7 +118,7 @@ def _csv_rows(path: Path, text: TextIO, columns: Sequence[str], delimiter: str) 
 
 
 def _json_rows(
-    path: Path, objects: Iterable[tuple[int, Mapping[str, Any]]], columns: Sequence[str]
+    path: Path, objects: Iterable[tuple[int, Mapping[str, object]]], columns: Sequence[str]
 ) -> Iterator[Cells]:
     checked = False
     paths = [name.split(".") for name in columns]
@@ -129,13 +129,13 @@ def _json_rows(
         yield number, [_at(value, place) for place in paths]
 
 
-def _json_lines(path: Path, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_lines(path: Path, text: TextIO) -> Iterator[tuple[int, Mapping[str, object]]]:
     for number, line in enumerate(text, 1):
         if line.strip():
             yield number, _json_object(path, number, line)
 
 
-def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+def _json_object(path: Path, number: int, line: str) -> dict[str, object]:
     try:
         # Fractions stay the text they are: nothing here passes through a float.
         value = load_json(line, parse_float=str)
