@@ -170,7 +170,7 @@ def test_a_json_array_is_read_like_its_lines(factory: CommandLine, tmp_path: Pat
 
 def test_one_is_one(factory: CommandLine, tmp_path: Path) -> None:
     path = log(tmp_path, ["2024-03-01T10:00:00Z,1,1"])
-    assert "log.csv: 1 row, nothing written" in factory("backfill", path, *LOG, "--dry-run").stdout
+    assert "log.csv: 1 row, nothing" in factory("backfill", path, *LOG, "--dry-run").stdout
     path.write_text(HEAD + "no,1,1\n")
     said = factory("backfill", path, *LOG, status=1).stderr
     assert "error: 1 line could not be read" in said
