@@ -68,7 +68,7 @@ def test_a_second_that_differs_is_named(factory: CommandLine, database: Database
     assert one["counts"] == {"busy_seconds": {"facts": 1, "stored": 2}}
     first = factory("check", status=1).stdout.splitlines()[0]
     assert first.startswith("activity_mask 2024-03-01 01:15Z ")
-    assert first.endswith("busy_seconds: facts 1, stored 2, 1 seconds differ: 11")
+    assert first.endswith("busy_seconds: facts 1, stored 2, 1 second differs: 11")
 
 
 def test_twenty_differences_are_shown_and_the_rest_counted(
