@@ -15,16 +15,11 @@ from ledger.api.problems import (
     UnsupportedMediaError,
 )
 from ledger.api.state import WAIT_S, state_of
+from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Fate
 from ledger.domain.metering.lines import ITEMS_MAX, too_many_items
-from ledger.domain.metering.record import (
-    NOBODY,
-    OUTCOMES,
-    ItemOutcome,
-    Permission,
-    Record,
-    RecordOutcome,
-)
+from ledger.domain.metering.permission import Binding, Permission
+from ledger.domain.metering.record import OUTCOMES, ItemOutcome, Record, RecordOutcome
 from ledger.wire.batch import COLUMNAR, ENCODINGS, NDJSON, BatchHeader
 
 MEDIA_TYPES = frozenset(
@@ -85,15 +80,13 @@ def _encoding(content_type: str) -> str:
 async def _permission(request: Request[Any, Any, Any]) -> Permission | None:
     caller, state = caller_of(request), state_of(request)
     sources = None if caller.role == "admin" else frozenset(caller.sources)
-    customers = frozenset(caller.customers)
+    binding = Binding(sources, frozenset(caller.customers), caller.entity_id or "")
+    if binding == Binding(None):
+        return None
     if caller.entity_id is None:
-        return None if sources is None else Permission(sources, customers)
+        return binding.permission(Directory())
     async with state.keys.pool.acquire(timeout=WAIT_S) as connection:
-        directory = await state.directory.read(connection)
-    reach = directory.reach_of(caller.entity_id)
-    own = customers & reach.customers if customers else reach.customers
-    scope = f"{caller.entity_id}/{','.join(sorted(customers))}"
-    return Permission(sources, own or NOBODY, reach.foreign, scope)
+        return binding.permission(await state.directory.read(connection))
 
 
 def _shown(outcome: RecordOutcome, request_id: str) -> Response[bytes]:

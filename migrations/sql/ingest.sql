@@ -209,10 +209,12 @@ CREATE TABLE conflict_offer (
   offered    text NOT NULL,
   items      int NOT NULL CHECK (items > 0),
   truncated  boolean NOT NULL,
+  binding    jsonb,
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (batch_seq, ordinal)
 );
 CREATE INDEX ON conflict_offer (source_id, expires_at);
+COMMENT ON COLUMN conflict_offer.binding IS 'What the key it was sent with is bound to (NULL: to nothing): whoever resolves it, what is sent again is judged by this.';
 COMMENT ON COLUMN conflict_offer.items IS 'Those of its conflict: what counts against the bound of a source and day.';
 CREATE TABLE conflict_resolution (
   conflict_id bigint PRIMARY KEY REFERENCES conflict (conflict_id),
@@ -254,11 +256,13 @@ CREATE TABLE quarantine_raw (
   quarantine_id bigint PRIMARY KEY REFERENCES quarantine,
   raw           bytea NOT NULL,
   truncated     boolean NOT NULL,
+  binding       jsonb,
   sent_as       jsonb,
   expires_at    timestamptz NOT NULL
 );
 CREATE INDEX ON quarantine_raw (quarantine_id) WHERE sent_as IS NOT NULL;
-COMMENT ON COLUMN quarantine_raw.sent_as IS 'Of a dead letter, which is a whole record: its headers and permission, with which it is tried again.';
+COMMENT ON COLUMN quarantine_raw.sent_as IS 'Of a dead letter, which is a whole record: its headers, with which it is tried again.';
+COMMENT ON COLUMN quarantine_raw.binding IS 'What the key it was sent with is bound to (NULL: to nothing): whoever replays it, it is judged by this.';
 CREATE TABLE quarantine_replay (
   quarantine_id bigint PRIMARY KEY REFERENCES quarantine,
   batch_seq     bigint NOT NULL,

@@ -11,7 +11,7 @@ from ledger import clock
 from ledger.api.intake import IntakeThread, open_intake
 from ledger.domain.metering.fact import Fate, Reason
 from ledger.domain.metering.key import usage_key
-from ledger.domain.metering.record import ItemOutcome, Permission, Record
+from ledger.domain.metering.record import ItemOutcome, Record
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
@@ -21,7 +21,16 @@ from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.operations import count_dead_letters
 from ledger.store.queries import Connection
 from tests.support.database import Database, execute
-from tests.support.usage import SOURCE, attempt, fates, keyed, open_books, windows, windows_of_facts
+from tests.support.usage import (
+    SOURCE,
+    attempt,
+    bound_to,
+    fates,
+    keyed,
+    open_books,
+    windows,
+    windows_of_facts,
+)
 
 POISON = "ALTER TABLE usage_key ADD CONSTRAINT poison CHECK (project_id <> 'poison') NOT VALID"
 REASONS = "SELECT reason, count(*) FROM quarantine GROUP BY 1 ORDER BY 1"
@@ -105,7 +114,7 @@ async def test_what_the_database_refuses_goes_aside_and_comes_back_with_the_righ
 ) -> None:
     await intake.store(keyed(attempt("first")))
     await execute(database.superuser_url, POISON)
-    allowed = Permission(frozenset([SOURCE]))
+    allowed = bound_to([SOURCE])
     poison = replace(
         keyed(
             attempt("p1", project_id="poison"),

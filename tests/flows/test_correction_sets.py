@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.metering.record import Permission, Record
+from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_properties import EMPTY, books, tokens_by_customer
 from tests.support.database import Database, execute
@@ -19,6 +19,7 @@ from tests.support.usage import (
     Gate,
     add_customer,
     attempt,
+    bound_to,
     correction,
     keyed,
     open_books,
@@ -65,7 +66,7 @@ class Fact:
 
     def record(self) -> Record:
         """It alone, by the key that sends it."""
-        bound = Permission(SOURCES, frozenset({self.owner} if self.owner else ()))
+        bound = bound_to(SOURCES, *([self.owner] if self.owner else []))
         event = self.event()
         if isinstance(self.name, str):
             return replace(keyed(event), permission=bound)

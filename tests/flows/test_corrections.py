@@ -9,7 +9,6 @@ import pytest
 
 from ledger.domain.errors import ConflictError
 from ledger.domain.metering.fact import Reason
-from ledger.domain.metering.record import Permission
 from ledger.flows.metering.replay import replay_quarantine
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
@@ -21,6 +20,7 @@ from tests.support.usage import (
     activity,
     add_customer,
     attempt,
+    bound_to,
     correction,
     fates,
     keyed,
@@ -184,7 +184,7 @@ async def test_a_source_keeps_its_form_against_whoever_may_write(worker: Connect
         await worker.execute("UPDATE source SET form = 'sequenced'")
 
 
-ACME = Permission(frozenset({SOURCE, "/hosts/a"}), frozenset({"acme"}))
+ACME = bound_to([SOURCE, "/hosts/a"], "acme")
 OF_BETA = attempt("b", tokens=5_000, customer_id="beta")
 THEFT = correction("t", of="b", revision=1, tokens=1)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ledger.domain.metering.fact import Fate, Reason
-from ledger.domain.metering.record import Permission, Record
+from ledger.domain.metering.record import Record
 from ledger.flows.metering.limits import IngestLimits
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
@@ -16,6 +16,7 @@ from tests.support.usage import (
     activity,
     add_customer,
     attempt,
+    bound_to,
     fates,
     keyed,
     open_books,
@@ -108,7 +109,7 @@ async def test_a_source_keeps_the_form_it_came_in_first(gate: Gate) -> None:
 async def test_a_key_writes_its_own_sources_and_customers_only(gate: Gate) -> None:
     other = attempt("b") | {"source": "/other"}
     stranger = attempt("c", customer_id="globex")
-    allowed = Permission(frozenset({SOURCE}), frozenset({"acme"}))
+    allowed = bound_to([SOURCE], "acme")
     body = keyed(attempt("a"), other, stranger).body
     (found,) = await gate.send(Record(body, permission=allowed))
     assert [item.reason for item in found.items()] == [
@@ -128,7 +129,7 @@ async def test_a_bound_key_takes_no_place_with_what_may_not_count(
     await add_customer(gate.connection, "globex")
     real = sequenced([attempt(customer_id="globex", tokens=5_000)])
     taken = real if reached == "usage of another" else replace(real, body=b"{nothing")
-    bound = Permission(frozenset({"/hosts/a"}), frozenset({"acme"}))
+    bound = bound_to(["/hosts/a"], "acme")
     thief = replace(taken, permission=bound)
     for one in [real, thief] if late else [thief, real]:
         assert await gate.outcomes(one) == (["created"] if one is real else ["rejected"])
@@ -142,7 +143,7 @@ async def test_a_bound_key_takes_no_place_with_what_may_not_count(
 async def test_every_event_of_a_source_that_a_key_may_not_write_is_refused(gate: Gate) -> None:
     other = [attempt(f"e{n}") | {"source": "gw/other"} for n in range(3)]
     mixed = keyed(attempt("a"), other[0], other[1], attempt("b"), other[2])
-    allowed = replace(mixed, permission=Permission(frozenset({SOURCE})))
+    allowed = replace(mixed, permission=bound_to([SOURCE]))
     assert await gate.outcomes(allowed) == [
         *("created", "rejected", "rejected", "created", "rejected"),
     ]

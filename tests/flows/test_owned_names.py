@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.metering.record import Permission, Record
+from ledger.domain.metering.record import Record
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.flows.test_correction_sets import Fact, deliver
@@ -20,6 +20,7 @@ from tests.support.usage import (
     Gate,
     add_customer,
     attempt,
+    bound_to,
     keyed,
     open_books,
     sequenced,
@@ -172,7 +173,7 @@ async def test_a_changed_event_of_the_same_key_is_a_conflict(opened: Connection)
 async def test_at_the_same_time_each_counts_and_equal_ones_once(
     opened: Connection, database: Database
 ) -> None:
-    bound = Permission(frozenset({SOURCE, "/hosts/a"}), frozenset({"acme"}))
+    bound = bound_to([SOURCE, "/hosts/a"], "acme")
     other = await connect(database.worker_url)
     try:
         gates = [Gate(opened), Gate(other)]

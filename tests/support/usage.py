@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger.domain.author import Author
+from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.permission import Binding, Permission
 from ledger.domain.metering.record import Record, RecordOutcome
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import ingest, prepare_storage
@@ -60,6 +62,11 @@ def sequenced(
     ]
     header = BatchHeader("/hosts/a", producer, epoch, sequence, len(events))
     return Record(encode_events(placed), header)
+
+
+def bound_to(sources: Iterable[str], *customers: str) -> Permission:
+    """What a key may write that is bound to these."""
+    return Binding(frozenset(sources), frozenset(customers)).permission(Directory())
 
 
 class Gate:

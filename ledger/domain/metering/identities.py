@@ -82,14 +82,16 @@ class NewEvent:
 class Refused:
     """For quarantine: a place in the call, why, and raw bytes if they are at hand.
 
-    `items` is how many it stands for. `sent_as` is of a record that was refused whole and can be
-    tried again whole: what `Record` says of it beside its bytes.
+    `items` is how many it stands for. `binding` is that of the key it came with, by which it is
+    judged whenever it is read again. `sent_as` is of a dead letter, which is tried again whole:
+    what else `Record` says of it beside its bytes.
     """
 
     ordinal: int
     reject: Reject
     raw: bytes | None
     items: int = 1
+    binding: Mapping[str, object] | None = None
     sent_as: Mapping[str, object] | None = None
 
 

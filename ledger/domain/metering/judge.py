@@ -190,7 +190,7 @@ def records_taking_ids(prepared: Prepared, directory: Directory) -> Sequence[int
 
 def _is_bound(record: Record) -> bool:
     allowed = record.permission
-    return allowed is not None and bool(allowed.customers or allowed.foreign)
+    return allowed is not None and bool(allowed.owner)
 
 
 def _alive(prepared: Prepared) -> set[int]:

@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Self
 
 from ledger.domain.metering.fact import Fate, Reason
 from ledger.domain.metering.lines import items_guessed
+from ledger.domain.metering.permission import Permission
 from ledger.domain.metering.target import CorrectionTarget
 from ledger.wire.batch import COLUMNAR, MAX_BATCH_EVENTS, NDJSON, BatchHeader
 
@@ -22,55 +21,6 @@ OUTCOMES: Mapping[Fate, str] = {
 }
 # COUNTED comes first; a record of plain events has nothing else.
 _NONE_OF_THE_REST = (0,) * (len(Fate) - 1)
-
-
-# No customer has an empty id: who may write usage of these customers only may write nobody's.
-NOBODY = frozenset({""})
-
-
-OWNER_CHARS_MAX = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """What a key may write: these sources (None: any), and where not empty usage of these
-    customers only. `foreign` are GPUs and engine instances of others, whose readings it may not;
-    `scope` is what a key bound to an entity says of itself."""
-
-    sources: frozenset[str] | None
-    customers: frozenset[str] = frozenset()
-    foreign: frozenset[str] = frozenset()
-    scope: str = ""
-
-    @property
-    def owner(self) -> str:
-        """Whose the ids and places are that it claims; empty: the house's."""
-        said = self.scope or ",".join(sorted(self.customers))
-        return said if len(said) <= OWNER_CHARS_MAX else blake2b(said.encode()).hexdigest()[:32]
-
-    def writes(self, source: str) -> bool:
-        """Whether it may write events of `source`."""
-        return self.sources is None or source in self.sources
-
-    def to_fields(self) -> Mapping[str, Sequence[str] | None]:
-        """It as JSON."""
-        return {
-            "sources": None if self.sources is None else sorted(self.sources),
-            "customers": sorted(self.customers),
-            "foreign": sorted(self.foreign),
-            "scope": [self.scope],
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Sequence[str] | None]) -> Self:
-        """What `to_fields` gave."""
-        sources = fields["sources"]
-        return cls(
-            None if sources is None else frozenset(sources),
-            frozenset(fields["customers"] or ()),
-            frozenset(fields["foreign"] or ()),
-            "".join(fields["scope"] or ()),
-        )
 
 
 @dataclass(frozen=True, slots=True)

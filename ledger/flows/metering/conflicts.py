@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from ledger.domain.author import Author, check_reason
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.judge import KEYED
+from ledger.domain.metering.permission import Binding, Permission
 from ledger.domain.metering.record import ItemOutcome, Record
 from ledger.domain.metering.target import CorrectionTarget
 from ledger.flows.metering.directory import DirectoryCache
@@ -30,11 +32,13 @@ _DONE = {"created", "suspense", "superseded", "duplicate"}
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A conflict, the events that were offered (None is no longer kept) and what is stored."""
+    """A conflict, the events that were offered (None is no longer kept) and what is stored;
+    `binding` is that of the key they were offered with."""
 
     conflict: Mapping[str, Any]
     offered: Sequence[Mapping[str, Any]] | None
     stored: Sequence[Mapping[str, Any]]
+    binding: Binding | None
 
 
 async def show_conflict(connection: Connection, conflict_id: int) -> Shown:
@@ -43,14 +47,19 @@ async def show_conflict(connection: Connection, conflict_id: int) -> Shown:
     if row is None:
         raise NotFoundError(f"There is no conflict {conflict_id}.", "List them.")
     found = dict(row)
-    offered = found.pop("offered")
+    offered, bound_to = found.pop("offered"), found.pop("binding")
     stored = await list_stored(
         connection,
         batch_seq=found["stored_batch_seq"],
         first=found["stored_ordinal"],
         items=found["items"],
     )
-    return Shown(found, None if offered is None else _events(offered), [dict(r) for r in stored])
+    return Shown(
+        conflict=found,
+        offered=None if offered is None else _events(offered),
+        stored=[dict(row) for row in stored],
+        binding=None if bound_to is None else Binding.from_fields(bound_to),
+    )
 
 
 async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and beside what
@@ -69,8 +78,9 @@ async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and be
     as another event under `event_id`. Returns what became of events that were sent.
 
     NotFoundError, ConflictError where it was resolved before, or what was offered is not kept or is
-    refused; InvalidInputError where a reason or an id lacks. Sending again is safe. `seal` is
-    called with what is returned, in the transaction that resolves.
+    refused; InvalidInputError where a reason or an id lacks. Sending again is safe, and reaches no
+    further than the key it was offered with. `seal` is called with what is returned, in the
+    transaction that resolves.
     """
     check_reason(author)
     shown = await show_conflict(connection, conflict_id)
@@ -84,8 +94,13 @@ async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and be
     if resolution != "kept":
         events = await _to_send(connection, shown, resolution, event_id)
         body = b"\n".join(json.dumps(event).encode() for event in events)
+        allowed = _permission(shown.binding, await directory.read(connection))
         record = Record(
-            body, transport="internal", position=f"conflict/{conflict_id}", actor=author.actor
+            body,
+            transport="internal",
+            position=f"conflict/{conflict_id}",
+            actor=author.actor,
+            permission=allowed,
         )
         (found,) = await ingest(connection, [record], directory=directory, now=now, limits=limits)
         outcomes = list(found.items())
@@ -95,6 +110,14 @@ async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and be
         if seal is not None:
             await seal(outcomes)
     return outcomes
+
+
+def _permission(binding: Binding | None, known: Directory) -> Permission | None:
+    """What its sender may, and besides speak in the source that corrections by hand have."""
+    if binding is None:
+        return None
+    sources = None if binding.sources is None else binding.sources | {SOURCE}
+    return replace(binding, sources=sources).permission(known)
 
 
 def _check_taken(conflict_id: int, outcomes: Sequence[ItemOutcome]) -> None:

@@ -436,10 +436,12 @@ async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> 
         )
         if record.replay_of is not None
     }
+    # What turns out to be void is decided, and listed anew with that reason.
+    void = call.corrected.void
     read = {
         row: (one, call.fates.get(row, Fate.COUNTED))
         for row, one in replays.items()
-        if row not in call.prepared.rejects or one.whole
+        if row not in call.prepared.rejects or one.whole or row in void
     }
     changes = [
         FateChange(row, one.batch_seq, one.ordinal, Fate.QUARANTINED, fate, "replayed")
@@ -450,4 +452,4 @@ async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> 
         replayed = [(one.quarantine_id, batch_seq, row, fate) for row, (one, fate) in read.items()]
         await copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
-    return {row for row, one in replays.items() if not one.whole}
+    return {row for row, one in replays.items() if not one.whole and row not in void}

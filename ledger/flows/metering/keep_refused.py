@@ -8,6 +8,7 @@ from itertools import islice
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.identities import Conflict, Refused
 from ledger.domain.metering.offered import offered_lines
+from ledger.domain.metering.permission import Fields
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.record import Record
 from ledger.domain.metering.refusals import KEPT_OF_SOURCE, choose_kept
@@ -44,7 +45,13 @@ async def keep_refused(
     )
     kept = choose_kept(rejects, prepared.items.owners, before)
     refused = [
-        Refused(row, rejects[row], prepared.items[row], sent_as=_sent_as(prepared, row))
+        Refused(
+            row,
+            rejects[row],
+            prepared.items[row],
+            binding=_binding_of(prepared, row),
+            sent_as=_sent_as(prepared, row),
+        )
         for row in kept.rows
     ]
     refused += [Refused(row, why, b"", items) for row, (why, items) in kept.more.items()]
@@ -87,11 +94,17 @@ async def keep_offers(
     kept = [
         (
             *(batch_seq, one.ordinal, one.source_id, text[:OFFER_CHARS_MAX], one.items),
-            *(len(text) > OFFER_CHARS_MAX, expires_at),
+            *(len(text) > OFFER_CHARS_MAX, _binding_of(prepared, one.ordinal), expires_at),
         )
         for one, text in zip(chosen, texts, strict=True)
     ]
     await copy_rows(connection, "conflict_offer", OFFER_COLUMNS, kept)
+
+
+def _binding_of(prepared: Prepared, row: int) -> Fields | None:
+    """What the key that a row came with is bound to."""
+    allowed = prepared.records[int(prepared.items.owners[row])].permission
+    return None if allowed is None else allowed.binding.to_fields()
 
 
 def _sent_as(prepared: Prepared, row: int) -> Mapping[str, object] | None:
@@ -102,11 +115,9 @@ def _sent_as(prepared: Prepared, row: int) -> Mapping[str, object] | None:
 
 
 def described(record: Record) -> Mapping[str, object]:
-    """A record but for its body, as JSON."""
-    allowed = record.permission
+    """A record but for its body and whose it is, as JSON."""
     return {
         "header": None if record.header is None else record.header.to_fields(),
         "encoding": record.encoding,
         "lane": record.lane,
-        "permission": None if allowed is None else allowed.to_fields(),
     }

@@ -7,8 +7,10 @@ from typing import Any
 
 from ledger.domain.author import Author, check_reason
 from ledger.domain.errors import ConflictError, NotFoundError
+from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Reason
-from ledger.domain.metering.record import ItemOutcome, Permission, Record, ReplayOf
+from ledger.domain.metering.permission import Binding
+from ledger.domain.metering.record import ItemOutcome, Record, ReplayOf
 from ledger.flows.metering.aside import is_of_content
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import ingest
@@ -47,15 +49,17 @@ async def replay_quarantine(  # what is asked, and beside what it is read
 ) -> dict[int, ItemOutcome]:
     """What became of each item, by its id; one refused again stays, and stops no other.
 
-    NotFoundError for an id that is not there; ConflictError for an item that was replayed or
+    Each is judged by what the key of its sender was bound to, whoever asks. NotFoundError for an
+    id that is not there; ConflictError for an item that was replayed or
     dismissed already, whose raw bytes have expired or were cut, that was a whole batch, or that is
     void; with `leave_hopeless` such an item is passed over.
     """
     found = await _found(connection, quarantine_ids)
+    known = await directory.read(connection)
     records: dict[int, Record] = {}
     for item in found:
         try:
-            records[item.quarantine_id] = _record(item, actor)
+            records[item.quarantine_id] = _record(item, known, actor)
         except ConflictError:
             if not leave_hopeless:
                 raise
@@ -113,7 +117,7 @@ async def expire_quarantine(connection: Connection, *, now: datetime) -> int:
     return await expire_raw(connection, now=now) + await expire_offers(connection, now=now)
 
 
-def _record(item: Quarantined, actor: str) -> Record:
+def _record(item: Quarantined, known: Directory, actor: str) -> Record:
     name = f"Quarantined item {item.quarantine_id}"
     if item.replayed or item.dismissed:
         done = "replayed" if item.replayed else "dismissed"
@@ -129,23 +133,23 @@ def _record(item: Quarantined, actor: str) -> Record:
             "Have it sent again by its producer, or fetch it from where its detail says it stands.",
         )
     whole = item.sent_as is not None
+    binding = None if item.binding is None else Binding.from_fields(item.binding)
     again = Record(
         body=item.raw,
         transport="internal",
         position=f"quarantine/{item.quarantine_id}",
         actor=actor,
+        permission=None if binding is None else binding.permission(known),
         replay_of=ReplayOf(item.quarantine_id, item.batch_seq, item.ordinal, item.target, whole),
     )
     return again if item.sent_as is None else _as_sent(again, item.sent_as)
 
 
 def _as_sent(record: Record, sent_as: Mapping[str, Any]) -> Record:
-    """A dead letter with its place, and with no more rights than who sent it had."""
-    allowed = sent_as["permission"]
+    """A dead letter with its place."""
     return replace(
         record,
         header=BatchHeader.from_headers(sent_as["header"] or {}),
         encoding=sent_as["encoding"],
         lane=sent_as["lane"],
-        permission=None if allowed is None else Permission.from_fields(allowed),
     )

@@ -13,7 +13,8 @@ CONFLICTS = load_queries("metering/conflicts")
 # Of a batch that is shown.
 STORED_MOST = 1_000
 OFFER_COLUMNS = (
-    *("batch_seq", "ordinal", "source_id", "offered", "items", "truncated", "expires_at"),
+    *("batch_seq", "ordinal", "source_id", "offered", "items", "truncated", "binding"),
+    "expires_at",
 )
 
 

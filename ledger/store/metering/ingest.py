@@ -194,6 +194,7 @@ async def insert_quarantine(
         items=[one.items for one in refused],
         raws=[None if one.raw is None else one.raw[: _most(one)] for one in refused],
         truncated=[one.raw is not None and len(one.raw) > _most(one) for one in refused],
+        bindings=[one.binding for one in refused],
         sent_as=[one.sent_as for one in refused],
     )
 

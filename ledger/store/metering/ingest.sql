@@ -79,11 +79,11 @@ WITH refused AS (
    ORDER BY q.ordinal
   RETURNING quarantine_id, ordinal
 )
-INSERT INTO quarantine_raw (quarantine_id, raw, truncated, sent_as, expires_at)
-SELECT r.quarantine_id, o.raw, o.truncated, o.sent_as, :expires_at
+INSERT INTO quarantine_raw (quarantine_id, raw, truncated, binding, sent_as, expires_at)
+SELECT r.quarantine_id, o.raw, o.truncated, o.binding, o.sent_as, :expires_at
   FROM refused r
-  JOIN unnest(:ordinals::int[], :raws::bytea[], :truncated::boolean[], :sent_as::jsonb[])
-       AS o(ordinal, raw, truncated, sent_as) USING (ordinal)
+  JOIN unnest(:ordinals::int[], :raws::bytea[], :truncated::boolean[], :bindings::jsonb[], :sent_as::jsonb[])
+       AS o(ordinal, raw, truncated, binding, sent_as) USING (ordinal)
  WHERE o.raw IS NOT NULL;
 
 -- name: count_kept

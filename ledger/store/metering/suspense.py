@@ -11,6 +11,7 @@ import polars as pl
 from ledger.domain.author import Author
 from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.key import UsageKeyRow
+from ledger.domain.metering.permission import Fields
 from ledger.domain.metering.target import CorrectionTarget, target_of
 from ledger.store.metering.correction import fact_rows_frame
 from ledger.store.queries import Connection, load_queries
@@ -23,7 +24,8 @@ WAITING = ("requests", "input_tokens", "output_tokens")
 class Quarantined:
     """A refused item; `raw` None has expired, `target` is its place in a numbered batch.
 
-    `items` is how many it stands for, `sent_as` what a dead letter is sent with.
+    `items` is how many it stands for, `binding` what its sender's key was bound to, `sent_as` what
+    a dead letter is sent with.
     """
 
     quarantine_id: int
@@ -36,6 +38,7 @@ class Quarantined:
     replayed: bool
     dismissed: bool
     items: int
+    binding: Fields | None
     sent_as: Mapping[str, Any] | None
     target: CorrectionTarget | None
 
@@ -83,6 +86,7 @@ async def find_quarantined(
             replayed=row["replayed"],
             dismissed=row["dismissed"],
             items=row["items"],
+            binding=row["binding"],
             sent_as=row["sent_as"],
             target=_target(row),
         )

@@ -34,7 +34,7 @@ SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.u
 
 -- name: find_quarantined
 -- Refused items by id with what is left of their raw bytes, and the place of those from numbered batches.
-SELECT q.quarantine_id, q.batch_seq, q.ordinal, q.source, q.reason, q.items, r.raw, r.truncated, r.sent_as,
+SELECT q.quarantine_id, q.batch_seq, q.ordinal, q.source, q.reason, q.items, r.raw, r.truncated, r.binding, r.sent_as,
        p.quarantine_id IS NOT NULL AS replayed, d.quarantine_id IS NOT NULL AS dismissed,
        b.source_id, b.producer, b.epoch, b.sequence, b.ordinal_from
   FROM quarantine q

@@ -8,11 +8,12 @@ from ledger.domain.metering.bodies import let_bodies_go
 from ledger.domain.metering.directory import Directory, SourceForm
 from ledger.domain.metering.judge import KEYED, SEQUENCED
 from ledger.domain.metering.prepare import Prepared, digest_batches, prepare
-from ledger.domain.metering.record import Permission, Record
+from ledger.domain.metering.record import Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.ndjson import encode_events
 from tests.domain.ingest.test_decode import NOW
+from tests.support.usage import bound_to
 from tests.wire.samples import usage_event
 
 FORMS = {"gw": SourceForm(1, SEQUENCED), "keyed": SourceForm(2, KEYED)}
@@ -43,7 +44,7 @@ DOUBTFUL = {
         Directory(sources={"keyed": SourceForm(1, SEQUENCED)}),
     ),
     "a sender who may not write everything": (
-        Record(own([usage_event()]).body, permission=Permission(frozenset({"keyed"}))),
+        Record(own([usage_event()]).body, permission=bound_to(["keyed"])),
         KNOWN,
     ),
     "a correction": (own([CORRECTION]), KNOWN),
