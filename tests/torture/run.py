@@ -29,6 +29,7 @@ from tests.torture.faults import ARCHIVES, DAMAGE_ARCHIVE, FREEZE, faults_of, in
 from tests.torture.kinds import kinds_of
 from tests.torture.neighbours import Neighbours, make_keys, make_knocks
 from tests.torture.nursery import Nursery
+from tests.torture.replays import replay_refused
 from tests.torture.scene import Met, Scene
 from tests.torture.sending import (
     ENTITIES,
@@ -195,12 +196,15 @@ async def _compare(
     knocked, wrong = await scene.neighbours.received(url)
     found.wrong += wrong
     found.wrong += await scene.cut_offs.slipped()
+    again, wrong = await replay_refused(url)
+    found.wrong += wrong
     compared = await compare(url, [*(one.said for one in [*old, *sent]), *knocked], missing)
     found.wrong += compared.wrong + await receipts_of(url, sent)
     found.lost, found.doubled = compared.lost, compared.doubled
     found.kinds = {
         **kinds_of(sent, missing),
         **scene.neighbours.kinds(),
+        "refused of bound keys and replayed": again,
         "batches of the collector": len(scene.collector.kept) if scene.collector else 0,
         "appends refused by a full disk": scene.collector.refused if scene.collector else 0,
     }
