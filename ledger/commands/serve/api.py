@@ -8,6 +8,7 @@ from ledger.commands.options import PORT
 from ledger.domain.errors import MissingInputError
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely, frames_in_a_thread, share_heaps
+from ledger.wire.secrets import log_to_stderr
 
 # As uvicorn ends where the application could not start.
 NOT_STARTED = 3
@@ -27,6 +28,7 @@ def api(host: str | None, port: int | None) -> None:
                 "Set it, or use `tokenledger up`, which brings its own database.",
             )
     assert settings.worker_url is not None
+    log_to_stderr(settings.log_level)
     share_heaps()
     frames_in_a_thread()
     from ledger.api.app import create_app
@@ -44,7 +46,10 @@ def api(host: str | None, port: int | None) -> None:
         report_process(settings) as apart,
     ):
         app = create_app(settings, apart=apart)
-        server = Server(server_config(app, settings, host=settings.host, port=settings.port))
+        config = server_config(
+            app, settings, host=settings.host, port=settings.port, log_config=None
+        )
+        server = Server(config)
         server.run()
     if not server.started:
         sys.exit(NOT_STARTED)
