@@ -48,3 +48,29 @@ COMMENT ON FUNCTION is_reversal(smallint) IS 'Whether a fact of this kind takes 
 CREATE FUNCTION is_superseded(flags int) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN flags & 1024 <> 0;
 COMMENT ON FUNCTION is_superseded(int) IS 'Whether a fact of these flags was reversed in the batch that stored it.';
+
+-- OFFSET 0 holds the planner to the index of fate_change: it cannot know how few facts are asked about.
+CREATE FUNCTION fates_of(batch_seqs bigint[], ordinals int[])
+RETURNS TABLE (n bigint, batch_seq bigint, ordinal int, depth int) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  WITH RECURSIVE chain AS (
+    SELECT o.n, o.batch_seq, o.ordinal, 0 AS depth
+      FROM unnest(batch_seqs, ordinals) WITH ORDINALITY AS o(batch_seq, ordinal, n)
+    UNION ALL
+    SELECT c.n, f.batch_seq, f.ordinal, c.depth + 1
+      FROM chain c
+     CROSS JOIN LATERAL (SELECT * FROM fate_change s
+                          WHERE s.fact_batch_seq = c.batch_seq AND s.fact_ordinal = c.ordinal OFFSET 0) f
+  )
+  SELECT c.n, c.batch_seq, c.ordinal, c.depth FROM chain c;
+END;
+COMMENT ON FUNCTION fates_of(bigint[], int[]) IS 'Each fact asked about (the n-th, from 1) and all that came to stand for it, change by change.';
+
+CREATE FUNCTION standing_facts(batch_seqs bigint[], ordinals int[])
+RETURNS TABLE (n bigint, batch_seq bigint, ordinal int) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT c.n, c.batch_seq, c.ordinal FROM fates_of(batch_seqs, ordinals) c
+   WHERE NOT EXISTS (SELECT FROM fate_change f
+                      WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0);
+END;
+COMMENT ON FUNCTION standing_facts(bigint[], int[]) IS 'What stands now for each fact asked about, after every change of fate.';

@@ -23,14 +23,8 @@ ON CONFLICT DO NOTHING;
 -- name: find_first
 -- The usage that came first to each place, be it by a replay, with its key's customer; none for a place of a
 -- reading or of what nobody could read, which is `refused`. Indexes as find_standing's, quarantine (batch_seq, ordinal).
-WITH RECURSIVE chain AS (
-  SELECT o.n, o.batch_seq, o.ordinal, 0 AS depth
-    FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
-  UNION ALL
-  SELECT c.n, f.batch_seq, f.ordinal, c.depth + 1
-    FROM chain c
-   CROSS JOIN LATERAL (SELECT * FROM fate_change f
-                        WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0) f
+WITH chain AS MATERIALIZED (
+  SELECT * FROM fates_of(:batch_seqs::bigint[], :ordinals::int[])
 ), places AS MATERIALIZED (
   SELECT c.batch_seq, array_agg(c.ordinal) AS ordinals FROM chain c GROUP BY c.batch_seq
 ), facts AS MATERIALIZED (
@@ -49,18 +43,8 @@ SELECT DISTINCT ON (c.n) c.n::int - 1 AS n, u.batch_seq IS NOT NULL AS is_usage,
 -- The fact that stands now for each place, after every change of fate, with its key's customer.
 -- Indexes: fate_change (fact_batch_seq, fact_ordinal), usage_fact BRIN (batch_seq), one probe a batch; OFFSET 0
 -- holds the planner to them: it cannot know how few places there are.
-WITH RECURSIVE chain AS (
-  SELECT o.n, o.batch_seq, o.ordinal
-    FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
-  UNION ALL
-  SELECT c.n, f.batch_seq, f.ordinal
-    FROM chain c
-   CROSS JOIN LATERAL (SELECT * FROM fate_change f
-                        WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0) f
-), places AS MATERIALIZED (
-  SELECT c.n, c.batch_seq, c.ordinal FROM chain c
-   WHERE NOT EXISTS (SELECT FROM fate_change f
-                      WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0)
+WITH places AS MATERIALIZED (
+  SELECT * FROM standing_facts(:batch_seqs::bigint[], :ordinals::int[])
 ), facts AS MATERIALIZED (
   SELECT f.* FROM (SELECT p.batch_seq, array_agg(p.ordinal) AS ordinals FROM places p GROUP BY p.batch_seq) b
    CROSS JOIN LATERAL (SELECT * FROM usage_fact u

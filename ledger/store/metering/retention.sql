@@ -178,20 +178,8 @@ SELECT stored_day, archived_path(path) AS path, sha256, rows, first_time, last_t
  ORDER BY stored_day;
 
 -- name: find_standing_ids
--- Where the fact that stands now for each place is, after every change of fate; fate_change index,
--- which OFFSET 0 holds the planner to: it cannot know how few places there are.
-WITH RECURSIVE chain AS (
-  SELECT o.n, o.batch_seq, o.ordinal
-    FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
-  UNION ALL
-  SELECT c.n, f.batch_seq, f.ordinal
-    FROM chain c
-   CROSS JOIN LATERAL (SELECT * FROM fate_change f
-                        WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0) f
-)
-SELECT c.n::int - 1 AS n, c.batch_seq, c.ordinal FROM chain c
- WHERE NOT EXISTS (SELECT FROM fate_change f
-                    WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0);
+-- Where the fact that stands now for each place is, after every change of fate; fate_change index.
+SELECT s.n::int - 1 AS n, s.batch_seq, s.ordinal FROM standing_facts(:batch_seqs::bigint[], :ordinals::int[]) s;
 
 -- name: find_key_customers
 -- Whose usage these keys are; primary key.
