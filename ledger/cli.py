@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "settle": ("run.stages:settle", "Allocate, rate and book, in order."),
     "invoice": ("run.invoice:invoice", "Preview, issue, list and print invoices."),
     "report": ("review.report:report", "Margin, energy, usage and coverage."),
+    "trace": ("review.trace:trace", "Follow an invoice line or a cost to what it came from."),
     "export": ("data.export:export", "Write the books in a format of finance."),
     "conflicts": (
         "review.conflicts:conflicts",

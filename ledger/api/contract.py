@@ -11,6 +11,7 @@ from ledger.flows.reference.resources import RESOURCES, Resource
 from ledger.wire import (
     answers,
     events,
+    evidence_answers,
     inputs,
     invoice_answers,
     report_answers,
@@ -79,6 +80,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "usage": Contract(report_answers.UsageReport, media=(CSV,)),
     "margins": Contract(report_answers.Margin),
     "costs": Contract(report_answers.Margin),
+    "cost_evidence": Contract(evidence_answers.CostEvidence),
     "energy_of": Contract(report_answers.Energy),
     "coverage_of": Contract(report_answers.Coverage),
     "hourly": Contract(report_answers.Hour, listed=True),

@@ -7,19 +7,19 @@ from litestar.params import FromPath, FromQuery
 
 from ledger import clock
 from ledger.api.access import BY_NAMES, BY_ROWS, HOUSE, READERS
-from ledger.api.answer import answer, check_limit, from_cursor, page, to_cursor
+from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.headers import disposition
 from ledger.api.session import Seal, read_body, reading, working, write_long
-from ledger.api.shapes import list_adjustments, show_draft
-from ledger.documents.invoice_json import adjustment_json, invoice_json, issued_line_json
+from ledger.api.shapes import list_adjustments, show_draft, show_trace
+from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
 from ledger.domain.billing.issued import StoredInvoice
 from ledger.domain.errors import NotFoundError
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
 from ledger.flows.billing.invoice import IssueRules
-from ledger.flows.metering.archived_facts import trace_line
+from ledger.reports.billing.trace import FIRST, trace_invoice_line
 from ledger.store.billing import invoice as store
 from ledger.store.queries import Connection
 from ledger.wire.inputs import InvoiceAsk
@@ -110,30 +110,16 @@ async def trace(
     cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """The events behind a line, in stored order, up to the invoice's cut-off."""
-    place = from_cursor(cursor, int, int) or (0, -1)
+    after = from_cursor(cursor, int, int) or FIRST
     async with reading(request) as connection:
-        invoice = await _find(connection, invoice_id)
-        lines = await store.list_lines(connection, invoice_id=invoice_id)
-        line = next((one for one in lines if one.line_no == line_no), None)
-        if line is None:
-            raise NotFoundError(f"Invoice {invoice.number} has no line {line_no}.")
-        events = await trace_line(
+        found = await trace_invoice_line(
             connection,
-            line=line,
-            customer_id=invoice.customer_id,
-            batch_seq=invoice.cut_off_seq,
-            after=(place[0], place[1]),
-            limit=check_limit(limit) + 1,
+            invoice=await _find(connection, invoice_id),
+            line_no=line_no,
+            after=(after[0], after[1]),
+            limit=check_limit(limit),
         )
-    shown = events[:limit]
-    return answer(
-        {
-            "currency": invoice.terms.currency,
-            "line": issued_line_json(invoice, line),
-            "items": shown,
-            "next": to_cursor(*shown[-1].stored_at) if len(events) > limit else None,
-        }
-    )
+    return answer(show_trace(found))
 
 
 @get(

@@ -13,7 +13,7 @@ from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW, zone
-from ledger.reports.cost import margin, margin_text
+from ledger.reports.cost import evidence, margin, margin_text
 from ledger.reports.energy import energy
 from ledger.reports.metering import coverage
 from ledger.reports.metering.status import read_status
@@ -27,17 +27,20 @@ HOURLY_STEPS = ("hour", "day")
 
 def period_of(since: str, until: str) -> tuple[datetime, datetime]:
     """The period two query parameters name; InvalidInputError says which of them is wrong."""
-    ends = []
-    for name, text in (("since", since), ("until", until)):
-        try:
-            ends.append(parse_rfc3339(text))
-        except Rfc3339Error as error:
-            raise InvalidInputError(f"{name}: {error}.", "Send RFC 3339.", name) from error
-    if ends[0] >= ends[1]:
+    start, end = moment_of("since", since), moment_of("until", until)
+    if start >= end:
         raise InvalidInputError(
             f"The period {since} to {until} is empty.", "Send until after since.", "until"
         )
-    return ends[0], ends[1]
+    return start, end
+
+
+def moment_of(name: str, text: str) -> datetime:
+    """The moment a query parameter says; InvalidInputError names the parameter."""
+    try:
+        return parse_rfc3339(text)
+    except Rfc3339Error as error:
+        raise InvalidInputError(f"{name}: {error}.", "Send RFC 3339.", name) from error
 
 
 @get(["/v1/margins", "/v1/costs"], roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
@@ -64,6 +67,28 @@ async def margins(
             without_cost=True,
         )
     return answer(margin_text.to_json(found))
+
+
+@get("/v1/costs/evidence", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
+async def cost_evidence(
+    request: Request[Any, Any, Any],
+    entity: FromQuery[str],
+    cost_scope: FromQuery[str],
+    at: FromQuery[str],
+    line: FromQuery[str | None] = None,
+    usage_key: FromQuery[str | None] = None,
+) -> Response[bytes]:
+    """What a scope's cost in the quarter hour that holds `at` came from: its lines, pools, meters,
+    readings, prices and usage. Scopes are named by `by_scope` of energy and `own_lines` of costs;
+    `line` and `usage_key` narrow the lines to those of one kind or one usage."""
+    asked = evidence.AskedCost(
+        *(entity, cost_scope, moment_of("at", at)),
+        *(evidence.asked_line(line), evidence.asked_usage_key(usage_key)),
+    )
+    async with working(request) as connection:
+        cut_off = await draw_cut_off(connection, "cost evidence over the API")
+        found = await evidence.trace_cost(connection, asked, cut_off=cut_off)
+    return answer(evidence.to_json(found))
 
 
 @get("/v1/energy", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
@@ -150,4 +175,4 @@ async def status(request: Request[Any, Any, Any]) -> Response[bytes]:
     return answer(found)
 
 
-HANDLERS = (margins, energy_of, coverage_of, hourly, activity, status)
+HANDLERS = (margins, cost_evidence, energy_of, coverage_of, hourly, activity, status)

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from ledger.documents.invoice_json import line_json, totals_json
+from ledger.api.answer import to_cursor
+from ledger.documents.invoice_json import issued_line_json, line_json, totals_json
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import lacking_signs, pending_adjustments
 from ledger.flows.metering.conflicts import Shown
+from ledger.reports.billing.trace import LineTrace, event_json
 from ledger.store.pricing.rating import find_price_currencies
 from ledger.store.queries import Connection
 
@@ -39,6 +41,16 @@ async def list_adjustments(
         connection, price_ids={line.key.price_id for line in lines}
     )
     return [(line, currencies[line.key.price_id]) for line in lines]
+
+
+def show_trace(found: LineTrace) -> dict[str, object]:
+    """A line with a page of the events behind it, and the cursor of the next page."""
+    return {
+        "currency": found.invoice.terms.currency,
+        "line": issued_line_json(found.invoice, found.line),
+        "items": [event_json(event) for event in found.events],
+        "next": to_cursor(*found.after) if found.after else None,
+    }
 
 
 def show_conflict(shown: Shown) -> dict[str, Any]:

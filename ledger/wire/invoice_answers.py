@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment
 from ledger.wire.report_answers import Marks, Unpriced
+from ledger.wire.usage import Status
 
 
 class Issued(ClosedModel):
@@ -159,11 +160,15 @@ class Draft(ClosedModel):
 
 
 class TracedEvent(ClosedModel):
-    """An event behind a line, as it is stored; an unknown count is null."""
+    """An event behind a line, as it is stored; a count that it did not say is null.
+
+    A reversal takes back what an event counted, its replacement counts instead; a release is of
+    usage whose customer became known later.
+    """
 
     batch_seq: int
     ordinal: int
-    kind: int
+    kind: Literal["original", "reversal", "replacement", "release"]
     source: str | None
     event_id: str | None
     time: Moment
@@ -176,7 +181,9 @@ class TracedEvent(ClosedModel):
     cache_write: int | None
     visible: int | None
     reasoning: int | None
-    flags: int
+    flags: list[str]
+    tier_source: Literal["event", "key", "deployment", "entity"]
+    status: Status | None
     agent_run_id: str | None
 
 

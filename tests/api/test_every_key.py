@@ -88,6 +88,7 @@ OPERATIONS = {
     "GET /v1/usage": Line(READERS, "rows"),
     "GET /v1/margins": Line(HOUSE, "query"),
     "GET /v1/costs": Line(HOUSE, "query"),
+    "GET /v1/costs/evidence": Line(HOUSE, "query"),
     "GET /v1/energy": Line(HOUSE, "query"),
     "GET /v1/coverage": Line(HOUSE),
     "GET /v1/hourly": Line(HOUSE, "rows"),
@@ -228,6 +229,20 @@ async def test_totals_are_of_its_own_entity_alone(two: Served) -> None:
         assert two.get(path, role="bound finance", params=asked(FOREIGN[0])).json()["items"] == []
     (row,) = two.get("/v1/usage", role="bound finance", params={**PERIOD, "by": ""}).json()["items"]
     assert row["uncached"] == 1000
+
+
+async def test_what_a_cost_came_from_is_of_its_own_entity_alone(two: Served) -> None:
+    of_own = {"entity": OWN[0], "at": "2023-11-16T18:17:00Z"}
+    path, own, foreign = "/v1/costs/evidence", "deployment:mill-dep", "deployment:forge-dep"
+    for key in ("bound admin", "bound finance"):
+        found = two.get(path, role=key, params={**of_own, "cost_scope": own}).json()
+        assert found["deployment"]["deployment_id"] == "mill-dep"
+        assert "usage" in {line["line"] for line in found["lines"]}
+        refused = two.get(path, role=key, params={**of_own, "cost_scope": foreign})
+        assert refused.status_code == 404
+        assert own in refused.json()["detail"]
+        of_foreign = {**of_own, "entity": FOREIGN[0], "cost_scope": foreign}
+        assert two.get(path, role=key, params=of_foreign).status_code == 403
 
 
 TABLES = """

@@ -1,14 +1,15 @@
 """What the books cover is counted, and every cost line leads back to what it came from."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ledger.domain.errors import MissingInputError, NotFoundError
+from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.flows.cost.allocate import allocate
-from ledger.reports.cost.evidence import trace_cost_line
+from ledger.reports.cost.evidence import AskedCost, asked_usage_key, trace_cost
 from ledger.reports.cost.margin import margin_report
 from ledger.reports.energy import energy
 from ledger.reports.energy.energy import energy_report
@@ -107,14 +108,8 @@ async def test_cost_line_leads_back_to_readings_and_prices(worker: Connection) -
     # What became known later is no evidence of what was said then.
     later = await draw_cut_off(worker, "report")
     await books.readings(GPU, [(at(12), 1)], epoch="boot-0")
-    found = await trace_cost_line(
-        worker,
-        scope="deployment:chat",
-        window_start=START,
-        line="usage",
-        usage_key_id=Buyer().usage_key_id,
-        cut_off=later,
-    )
+    asked = AskedCost("factory", "deployment:chat", at(301), "usage", Buyer().usage_key_id)
+    found = await trace_cost(worker, asked, cut_off=later)
     inside = [(s, mj) for s, mj in readings if s < START + QUARTER]
     assert len(found.readings) == len(inside) + 1
     assert found.readings[0]["sampled_at"] == START - timedelta(seconds=5)
@@ -123,22 +118,50 @@ async def test_cost_line_leads_back_to_readings_and_prices(worker: Connection) -
     assert found.uplift.pue == Decimal("1.2")
     assert found.asset is not None
     assert found.asset.purchase_price == 30_000
-    assert [pool["kind"] for pool in found.pools] == ["electricity", "gpu"]
+    assert [pool.kind for pool in found.pools] == ["electricity", "gpu"]
     assert [row["usage_key_id"] for row in found.activity] == [Buyer().usage_key_id]
     assert found.meters[0]["metered_mj"] == 900 * 400_000
-    assert found.line["busy_s"] == 300
+    (line,) = found.lines
+    assert (line.busy_s, line.customer_id) == (300, "acme")
+    whole = await trace_cost(worker, replace(asked, line=None, usage_key_id=None), cut_off=later)
+    assert [line.line for line in whole.lines] == ["idle", "usage"]
+    costs = [line.device_cost + line.overhead_cost + line.gpu_cost for line in whole.lines]
+    assert sum(costs) == sum(pool.amount for pool in whole.pools)
 
 
-async def test_line_that_was_never_known_has_no_evidence(worker: Connection) -> None:
-    with pytest.raises(NotFoundError, match="No cost line idle of deployment:chat"):
-        await trace_cost_line(
-            worker,
-            scope="deployment:chat",
-            window_start=START,
-            line="idle",
-            usage_key_id=0,
-            cut_off=await draw_cut_off(worker, "report"),
-        )
+async def test_what_was_never_known_has_no_evidence_and_what_is_known_is_named(
+    worker: Connection,
+) -> None:
+    asked = AskedCost("factory", "deployment:chat", START)
+
+    async def refused(asked: AskedCost, says: str) -> None:
+        with pytest.raises(NotFoundError, match=says):
+            await trace_cost(worker, asked, cut_off=await draw_cut_off(worker, "report"))
+
+    books = Books(worker)
+    await one_gpu(books)
+    await refused(asked, "No cost of deployment:chat is known at 2026-03-02T10:00Z. Allocate first")
+    await books.readings(GPU, steady(range(-5, 3601, 10)))
+    await books.usage(START, Tokens(output=7), busy=range(300))
+    await allocate(worker, now=LATER)
+    key = Buyer().usage_key_id
+    await refused(replace(asked, line="unattributed"), f"There are: idle, usage of key {key}")
+    await refused(replace(asked, usage_key_id=key + 1), f"There are: idle, usage of key {key}")
+    await refused(replace(asked, scope="deployment:chta"), "There are: deployment:chat")
+    before = START - QUARTER
+    await refused(replace(asked, moment=before), "from 2026-03-02T10:00Z to 2026-03-02T10:45Z")
+    with pytest.raises(MissingInputError, match="Entity 'other' has no cost"):
+        await refused(replace(asked, entity_id="other"), "No cost")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1.5", "٣", "9223372036854775808", "-9223372036854775809"]
+)
+def test_a_usage_key_is_64_bits(text: str) -> None:
+    assert asked_usage_key(None) is None
+    assert asked_usage_key(str(-(2**63))) == -(2**63)
+    with pytest.raises(InvalidInputError, match="usage_key"):
+        asked_usage_key(text)
 
 
 async def test_a_meter_that_sent_readings_nobody_believes_is_told_by_its_reasons(

@@ -1,6 +1,6 @@
 """`tokenledger report`: margin, energy, usage, charges and coverage, for people or with --json."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -13,6 +13,7 @@ from ledger.domain.period import zone
 from ledger.reports import findings
 from ledger.reports.cost import margin as margin_room
 from ledger.reports.cost import margin_text
+from ledger.reports.cost.evidence import how_to_trace
 from ledger.reports.energy import energy as energy_room
 from ledger.reports.metering import coverage as coverage_room
 from ledger.store.connect import CutOff, draw_cut_off
@@ -61,6 +62,7 @@ def margin(database: Database, asked: AskedPeriod, by: str, as_json: bool) -> No
     title = f"{describe('Margin', scope)}, amounts in {found.currency}"
     numbers = len(margin_text.HEADERS)
     print_table(title, headers, rows, numbers=numbers, first=margin_text.FIRST)
+    _say_how_to_trace(line.scope for line in found.own_lines)
     if found.missing is not None:
         click.echo(f"Cost and margin are unknown. {found.missing}", err=True)
 
@@ -89,8 +91,15 @@ def energy(database: Database, asked: AskedPeriod, by: str, as_json: bool) -> No
         return
     headers, rows = energy_room.to_table(found.by_scope if by == "scope" else found.by_model)
     print_table(describe("Energy", scope), headers, rows, numbers=len(headers) - 1)
+    _say_how_to_trace(row.name for row in found.by_scope)
     for line in findings.to_lines(found.findings):
         click.echo(line)
+
+
+def _say_how_to_trace(scopes: Iterable[str]) -> None:
+    how = how_to_trace(scopes)
+    if how is not None:
+        click.echo(how)
 
 
 @report.command()

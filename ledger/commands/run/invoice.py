@@ -22,6 +22,7 @@ from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
 from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
+from ledger.reports.billing.trace import find_invoice
 from ledger.store.billing.invoice import find_document, list_invoices
 from ledger.store.queries import Connection
 
@@ -171,11 +172,11 @@ async def _issue_entity(
 
 
 async def _document(connection: Connection, number: str) -> bytes:
-    for invoice in await list_invoices(connection, named=number):
-        content = await find_document(connection, invoice_id=invoice.invoice_id)
-        if content is not None:
-            return content
-    raise NotFoundError(f"There is no invoice {number}.", "List them to see their numbers.")
+    invoice = await find_invoice(connection, number)
+    content = await find_document(connection, invoice_id=invoice.invoice_id)
+    if content is None:
+        raise NotFoundError(f"Invoice {number} has no PDF.")
+    return content
 
 
 def _moment(text: str | None) -> Moment:

@@ -58,7 +58,7 @@ def period_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 async def find_scope(connection: Connection, asked: AskedPeriod, now: datetime) -> Scope:
     """The entity and the period; the present month where nothing was said."""
-    entity_id, zone_name = await _entity(connection, asked.entity)
+    entity_id, zone_name = await find_asked_entity(connection, asked.entity)
     if asked.month is not None and (asked.since or asked.until):
         raise InvalidInputError("A month and a period were given.", "Give one of them.", "month")
     if asked.since is None and asked.until is None:
@@ -67,7 +67,7 @@ async def find_scope(connection: Connection, asked: AskedPeriod, now: datetime) 
     else:
         if asked.since is None or asked.until is None:
             raise InvalidInputError("One end of the period is missing.", "Give --from and --to.")
-        since, until = _moment(asked.since, zone_name), _moment(asked.until, zone_name)
+        since, until = read_start(asked.since, zone_name), read_start(asked.until, zone_name)
     if since >= until:
         raise InvalidInputError(f"The period {since} to {until} is empty.", "Swap its ends.")
     return Scope(entity_id, zone_name, since, until)
@@ -79,7 +79,8 @@ def describe(what: str, scope: Scope) -> str:
     return f"{what} of {scope.entity_id}, {days} ({scope.zone})"
 
 
-async def _entity(connection: Connection, asked: str | None) -> tuple[str, str]:
+async def find_asked_entity(connection: Connection, asked: str | None) -> tuple[str, str]:
+    """The id and the zone of the entity that was named, or of the only one there is."""
     if asked is not None:
         found = await find_entity(connection, asked)
         if found is None:
@@ -106,7 +107,8 @@ def _month(text: str, zone_name: str) -> tuple[datetime, datetime]:
     return start, month_start(first.year, first.month + 1, 1, zone_name)
 
 
-def _moment(text: str, zone_name: str) -> datetime:
+def read_start(text: str, zone_name: str) -> datetime:
+    """A time, or the first moment of a day, in a zone."""
     found = read_moment(text, zone_name)
     return found if isinstance(found, datetime) else midnight(found, zone_name)
 

@@ -70,6 +70,16 @@ def tier_source(flags: int) -> TierSource:
     return TierSource(flags >> TIER_SOURCE_SHIFT & 3)
 
 
+def flag_names(flags: int) -> list[str]:
+    """The bits that are set of a fact's flags, in words; neither tier source nor status."""
+    return [flag.name.lower() for flag in Flag if flags & flag and flag.name]
+
+
+def status_of(flags: int) -> str | None:
+    """How the attempt ended; None is unknown."""
+    return STATUSES[flags >> STATUS_SHIFT & 15] or None
+
+
 def with_tier_source(flags: int, said_by: TierSource) -> int:
     """The same flags with another source of the tier."""
     return flags & ~(3 << TIER_SOURCE_SHIFT) | said_by << TIER_SOURCE_SHIFT

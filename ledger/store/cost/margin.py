@@ -146,34 +146,3 @@ async def find_fx_rates(
         batch_seq=batch_seq,
     )
     return _plain(rows)
-
-
-async def find_line_evidence(
-    connection: Connection,
-    *,
-    scope: str,
-    window_start: datetime,
-    line: str,
-    usage_key_id: int,
-    batch_seq: int,
-) -> Sums | None:
-    """One cost line as it stood."""
-    row = await MARGIN["find_line_evidence"].row(
-        connection,
-        scope=scope,
-        window_start=window_start,
-        line=line,
-        usage_key_id=usage_key_id,
-        batch_seq=batch_seq,
-    )
-    return dict(row) if row else None
-
-
-async def find_line_pools(
-    connection: Connection, *, scope: str, window_start: datetime, batch_seq: int
-) -> list[Sums]:
-    """The pools a cost line was cut from."""
-    rows = await MARGIN["find_line_pools"].rows(
-        connection, scope=scope, window_start=window_start, batch_seq=batch_seq
-    )
-    return _plain(rows)

@@ -146,14 +146,3 @@ SELECT asked.base, asked.day AS used_on, found.published, found.multiplier, foun
    WHERE f.quote = asked.base AND f.day <= asked.day
      AND f.day >= asked.day - :carried_days::int AND f.recorded @> :batch_seq::bigint
    ORDER BY published DESC, kind, source LIMIT 1) AS found;
-
--- name: find_line_evidence
--- One cost line as it stood at a cut-off, with the stored order its inputs were read up to. Index: primary key.
-SELECT c.*, k.batch_seq AS known_batch_seq FROM cost_lines_at(:batch_seq) c JOIN cut_off k USING (cut_off_id)
- WHERE c.scope = :scope AND c.window_start = :window_start AND c.line = :line AND c.usage_key_id = :usage_key_id;
-
--- name: find_line_pools
--- The pools a cost line was cut from, as they stood at a cut-off.
-SELECT p.* FROM pools_at(:batch_seq) p
- WHERE p.scope = :scope AND p.window_start = :window_start
- ORDER BY p.kind;

@@ -1,0 +1,186 @@
+"""`tokenledger trace`: from an invoice line to its events, from a cost to what it was made of."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from ledger.api.answer import from_cursor, to_cursor
+from ledger.api.shapes import show_trace
+from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.options import ROWS
+from ledger.commands.run.periods import find_asked_entity, read_start
+from ledger.commands.serve.database import Database, database_options
+from ledger.domain.metering.fact import flag_names
+from ledger.domain.money import total
+from ledger.domain.period import zone
+from ledger.reports.billing.trace import (
+    FIRST,
+    LineTrace,
+    event_json,
+    find_invoice,
+    trace_invoice_line,
+)
+from ledger.reports.cost import evidence
+from ledger.reports.cost.evidence import LINES, AskedCost, CostEvidence
+from ledger.store.connect import draw_cut_off
+from ledger.store.cost.evidence import WindowCost
+from ledger.store.queries import Connection
+
+
+@click.group()
+def trace() -> None:
+    """Follow a figure to what it came from: an invoice line, or a cost."""
+
+
+@trace.command()
+@click.argument("number")
+@click.argument("line_no", metavar="LINE", type=click.IntRange(1, 2**31 - 1))
+@click.option("--rows", type=ROWS, default=100, show_default=True)
+@click.option("--after", help="The `next` of the page before.")
+@json_option
+@database_options
+def invoice(
+    database: Database, *, number: str, line_no: int, rows: int, after: str | None, as_json: bool
+) -> None:
+    """Show the events behind LINE of an invoice, named by its number or id."""
+    start = from_cursor(after, int, int) or FIRST
+
+    async def read(connection: Connection) -> LineTrace:
+        return await trace_invoice_line(
+            connection,
+            invoice=await find_invoice(connection, number),
+            line_no=line_no,
+            after=(start[0], start[1]),
+            limit=rows,
+        )
+
+    found = database.run(read)
+    if as_json:
+        print_json(show_trace(found))
+    else:
+        _show_events(f"Events of line {line_no} of invoice {number}", found)
+
+
+@trace.command()
+@click.option("--scope", required=True, help="As `report energy --by scope` says it.")
+@click.option("--at", required=True, help="A time inside the quarter hour, in the entity's zone.")
+@click.option("--line", type=click.Choice(LINES), help="Only lines of this kind.")
+@click.option("--key", help="Only usage of this key, as the lines say it.")
+@click.option("--entity", help="The entity; may be left out where there is one only.")
+@json_option
+@database_options
+def cost(
+    database: Database,
+    *,
+    scope: str,
+    at: str,
+    line: str | None,
+    key: str | None,
+    entity: str | None,
+    as_json: bool,
+) -> None:
+    """Show what a scope's cost in a quarter hour came from."""
+    usage_key_id = evidence.asked_usage_key(key)
+
+    async def read(connection: Connection) -> tuple[str, CostEvidence]:
+        entity_id, zone_name = await find_asked_entity(connection, entity)
+        asked = AskedCost(entity_id, scope, read_start(at, zone_name), line, usage_key_id)
+        cut_off = await draw_cut_off(connection, "trace cost")
+        return zone_name, await evidence.trace_cost(connection, asked, cut_off=cut_off)
+
+    zone_name, found = database.run(read)
+    if as_json:
+        print_json(evidence.to_json(found))
+    else:
+        _show_cost(found, zone_name)
+
+
+def _show_events(title: str, found: LineTrace) -> None:
+    names = (
+        *("time", "event_id", "source", "kind", "flags", "status", "requests"),
+        *("uncached", "cache_read", "cache_write", "visible", "reasoning"),
+    )
+    events = [
+        event_json(event) | {"flags": ", ".join(flag_names(event.flags)) or None}
+        for event in found.events
+    ]
+    columns = ("time", "event", "source", "kind", "marked", "status", *names[6:])
+    line, currency = found.line, found.invoice.terms.currency
+    first = ("event", "time", line.key.meter.partition("_")[2], "kind", "source")
+    rows = [tuple(event[name] for name in names) for event in events]
+    print_table(title, columns, rows, numbers=6, first=first)
+    click.echo(
+        f"{line.key.meter}: {line.quantity:,} for {line.exact_amount:f} {currency},"
+        f" price {line.key.price_id}: {line.unit_amount:f} for {line.per:,}"
+    )
+    if found.after is not None:
+        click.echo(f"There are more: --after {to_cursor(*found.after)}, or --rows.", err=True)
+
+
+def _show_cost(found: CostEvidence, zone_name: str) -> None:
+    start = found.asked.window_start.astimezone(zone(zone_name))
+    title = f"Cost of {found.asked.scope}, 15 minutes from {start.isoformat(' ', 'minutes')}"
+    currency = found.lines[0].currency
+    columns = ("line", "of", "model", "tier", "key", "busy s", "device J", "electricity", "GPU")
+    first = ("line", "cost", "electricity", "GPU", "of", "key")
+    rows = map(_line_cells, found.lines)
+    print_table(f"{title}, amounts in {currency}", (*columns, "cost"), rows, numbers=5, first=first)
+    pools = [(pool.kind, pool.amount) for pool in found.pools]
+    print_table(f"Cut from, amounts in {currency}", ("pool", "amount"), pools, numbers=1)
+    _show_energy(found)
+    work = ("usage_key_id", "engine_instance", "uncached", "cache_read", "cache_write", "output")
+    used = [(str(row["usage_key_id"]), *(row[name] for name in work[1:])) for row in found.activity]
+    headers = ("key", "engine", *work[2:])
+    print_table("Tokens on its engines", headers, used, numbers=4, first=("key", "output"))
+    for told in _terms(found):
+        click.echo(told)
+
+
+def _line_cells(line: WindowCost) -> tuple[Any, ...]:
+    electricity = total([line.device_cost, line.overhead_cost])
+    return (
+        *(line.line, line.customer_id or line.customer_ref, line.model, line.tier),
+        *(str(line.usage_key_id) if line.usage_key_id else None, line.busy_s),
+        (line.device_metered_mj + line.device_estimated_mj) // 1_000,
+        *(electricity, line.gpu_cost, total([electricity, line.gpu_cost])),
+    )
+
+
+def _show_energy(found: CostEvidence) -> None:
+    names = ("gpu_uuid", "findings", "covered_s", "metered_mj", "estimated_mj")
+    meters = [
+        tuple(", ".join(row[n]) or None if n == "findings" else row[n] for n in names)
+        for row in found.meters
+    ]
+    columns = ("GPU", "noticed", "seconds known", "metered mJ", "estimated mJ")
+    print_table("Energy of its meters", columns, meters, numbers=3)
+    shown = ("gpu_uuid", "sampled_at", "source", "method", "quality", "power_mw", "energy_mj")
+    read = [tuple(row[n] for n in shown) for row in found.readings]
+    headers = ("GPU", "read at", "source", "method", "quality", "mW", "counter mJ")
+    print_table("Readings", headers, read, numbers=2, first=("read at", "counter mJ", "GPU"))
+
+
+def _terms(found: CostEvidence) -> Iterable[str]:
+    """The slow facts, one a line."""
+    for price in found.prices:
+        rate = f"{price.price_per_mwh:f} {price.currency}/MWh"
+        yield f"Tariff {price.tariff_id}: {rate} from {price.valid_from:%Y-%m-%d %H:%MZ}"
+    if found.uplift is not None:
+        host = f"host {found.uplift.host_mw_per_gpu:,} mW a GPU"
+        yield f"Site {found.uplift.facility_id}: PUE {found.uplift.pue:f}, {host}"
+    if found.asset is not None:
+        yield f"Asset {found.asset.asset_id}: {_paid(found)}"
+    if found.deployment is not None:
+        d = found.deployment
+        weights = f"{d.weight_uncached} uncached, {d.weight_cache_read} cached, "
+        weights += f"{d.weight_cache_write} written, {d.weight_output} output"
+        yield f"Deployment {d.deployment_id}: {d.gpu_count} GPUs for {d.model}; weights {weights}"
+
+
+def _paid(found: CostEvidence) -> str:
+    asset = found.asset
+    assert asset is not None
+    if asset.gpu_hour_rate is not None:
+        return f"leased at {asset.gpu_hour_rate:f} {asset.currency} a GPU hour"
+    return f"bought for {asset.purchase_price:f} {asset.currency}, {asset.life_months} months"

@@ -1,0 +1,78 @@
+"""Follows an invoice line back to its events, each said in words."""
+
+from dataclasses import asdict, dataclass
+
+from ledger.domain.billing.issued import IssuedLine, StoredInvoice
+from ledger.domain.billing.traced import TracedEvent
+from ledger.domain.errors import NotFoundError
+from ledger.domain.metering.fact import Kind, flag_names, status_of, tier_source
+from ledger.domain.metering.usage_mark import known_leaves
+from ledger.flows.metering.archived_facts import trace_line
+from ledger.store.billing.invoice import list_invoices, list_lines
+from ledger.store.queries import Connection
+
+# Before the first event of all.
+FIRST = (0, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class LineTrace:
+    """A line of an invoice, and a page of its events in stored order.
+
+    `after` is where the next page begins: None where there is none.
+    """
+
+    invoice: StoredInvoice
+    line: IssuedLine
+    events: tuple[TracedEvent, ...]
+    after: tuple[int, int] | None
+
+
+async def find_invoice(connection: Connection, name: str) -> StoredInvoice:
+    """An invoice by its number or id; NotFoundError where there is none."""
+    found = await list_invoices(connection, named=name)
+    if not found:
+        raise NotFoundError(
+            f"There is no invoice {name}.", "See their numbers: tokenledger invoice list."
+        )
+    # What is one's id may be another's number.
+    return next((one for one in found if one.number == name), found[0])
+
+
+async def trace_invoice_line(
+    connection: Connection,
+    *,
+    invoice: StoredInvoice,
+    line_no: int,
+    after: tuple[int, int] = FIRST,
+    limit: int,
+) -> LineTrace:
+    """The events behind a line up to the invoice's cut-off; NotFoundError names what lines are."""
+    lines = await list_lines(connection, invoice_id=invoice.invoice_id)
+    line = next((one for one in lines if one.line_no == line_no), None)
+    if line is None:
+        there = f"It has lines 1 to {len(lines)}." if lines else "It has none."
+        raise NotFoundError(f"Invoice {invoice.number} has no line {line_no}.", there)
+    found = await trace_line(
+        connection,
+        line=line,
+        customer_id=invoice.customer_id,
+        batch_seq=invoice.cut_off_seq,
+        after=after,
+        limit=limit + 1,
+    )
+    shown = tuple(found[:limit])
+    return LineTrace(invoice, line, shown, shown[-1].stored_at if len(found) > limit else None)
+
+
+def event_json(event: TracedEvent) -> dict[str, object]:
+    """An event in words, with None for a count that it did not say."""
+    said = asdict(event)
+    return {
+        **said,
+        **known_leaves(said, event.flags),
+        "kind": Kind(event.kind).name.lower(),
+        "flags": flag_names(event.flags),
+        "tier_source": tier_source(event.flags).name.lower(),
+        "status": status_of(event.flags),
+    }

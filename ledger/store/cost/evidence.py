@@ -1,0 +1,92 @@
+"""Reads one window's cost lines and pools as they stood at a cut-off, and where there are any."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.store.queries import Connection, load_queries
+
+EVIDENCE = load_queries("cost/evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCost:
+    """A cost line of one scope and window; `usage_key_id` 0 is of nobody's usage.
+
+    `known_batch_seq` is the stored order up to which its inputs were read.
+    """
+
+    line: str
+    usage_key_id: int
+    revision: int
+    cut_off_id: int
+    known_batch_seq: int
+    currency: str
+    customer_id: str | None
+    customer_ref: str | None
+    agent_id: str | None
+    tier: str | None
+    model: str | None
+    weight_version: int
+    gpu_terms: str
+    busy_s: int
+    device_metered_mj: int
+    device_estimated_mj: int
+    host_mj: int
+    overhead_mj: int
+    device_cost: Decimal
+    overhead_cost: Decimal
+    gpu_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPool:
+    """What a scope's window cost in one kind, before anybody was charged."""
+
+    kind: str
+    revision: int
+    cut_off_id: int
+    currency: str
+    amount: Decimal
+
+
+async def find_window_costs(
+    connection: Connection, *, entity_id: str, scope: str, window_start: datetime, batch_seq: int
+) -> list[WindowCost]:
+    """Every cost line of an entity's scope in a window, by line and usage key."""
+    rows = await EVIDENCE["find_window_costs"].rows(
+        connection,
+        entity_id=entity_id,
+        scope=scope,
+        window_start=window_start,
+        batch_seq=batch_seq,
+    )
+    return [WindowCost(**row) for row in rows]
+
+
+async def find_window_pools(
+    connection: Connection, *, scope: str, window_start: datetime, batch_seq: int
+) -> list[WindowPool]:
+    """The pools that those lines were cut from, by kind."""
+    rows = await EVIDENCE["find_window_pools"].rows(
+        connection, scope=scope, window_start=window_start, batch_seq=batch_seq
+    )
+    return [WindowPool(**row) for row in rows]
+
+
+async def list_scopes(
+    connection: Connection, *, entity_id: str, window_start: datetime, batch_seq: int
+) -> list[str]:
+    """The scopes of an entity that have cost lines in a window."""
+    rows = await EVIDENCE["list_scopes"].rows(
+        connection, entity_id=entity_id, window_start=window_start, batch_seq=batch_seq
+    )
+    return [row["scope"] for row in rows]
+
+
+async def find_cost_span(
+    connection: Connection, *, entity_id: str, batch_seq: int
+) -> tuple[datetime, datetime] | None:
+    """The first and the last window in which an entity has cost lines; None without any."""
+    row = await EVIDENCE["find_cost_span"].row(connection, entity_id=entity_id, batch_seq=batch_seq)
+    return (row["first_window"], row["last_window"]) if row and row["first_window"] else None

@@ -1,0 +1,157 @@
+"""The shape of what a cost came from: lines, pools, meters, readings, usage, prices and terms."""
+
+from typing import Literal
+
+from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Moment, Number
+
+
+class WindowCost(ClosedModel):
+    """A cost line of the quarter hour; one of nobody's usage has no key and names nobody.
+
+    `cut_off_id` is the cut-off up to which its inputs were read.
+    """
+
+    line: Literal["usage", "idle", "unattributed"]
+    usage_key: str | None
+    customer_id: str | None
+    customer_ref: str | None
+    agent_id: str | None
+    tier: str | None
+    model: str | None
+    revision: int
+    cut_off_id: int
+    weight_version: int
+    gpu_terms: Literal["owned", "lease", "none"]
+    busy_s: int
+    device_metered_mj: int
+    device_estimated_mj: int
+    host_mj: int
+    overhead_mj: int
+    device_cost: Amount
+    overhead_cost: Amount
+    gpu_cost: Amount
+    cost: Amount
+
+
+class WindowPool(ClosedModel):
+    """What the quarter hour cost in one kind, before anybody was charged."""
+
+    kind: Literal["electricity", "gpu"]
+    amount: Amount
+    revision: int
+
+
+class WindowMeter(ClosedModel):
+    """A GPU's energy in the quarter hour, the seconds it is known for, and what was noticed."""
+
+    gpu_uuid: str
+    revision: int
+    metered_mj: int
+    estimated_mj: int
+    covered_s: int
+    findings: list[str]
+
+
+class EnergyReading(ClosedModel):
+    """A reading of a GPU's counter, in the quarter hour or its neighbour on either side."""
+
+    gpu_uuid: str
+    epoch: str
+    sampled_at: Moment
+    energy_mj: int
+    power_mw: int | None
+    method: str
+    quality: str
+    source: str
+
+
+class EngineActivity(ClosedModel):
+    """Tokens that one usage key's work took on the scope's engines."""
+
+    usage_key: str
+    engine_instance: str
+    uncached: int
+    cache_read: int
+    cache_write: int
+    output: int
+
+
+class ServingDeployment(ClosedModel):
+    """GPUs of an asset that served a model, and how much of a busy second each token takes."""
+
+    deployment_id: str
+    entity_id: str
+    asset_id: str
+    model: str
+    tier: str | None
+    gpu_count: int
+    gpu_uuids: list[str]
+    engine_instances: list[str]
+    valid_from: Moment
+    valid_to: Moment | None
+    weight_version: int
+    weight_uncached: int
+    weight_cache_read: int
+    weight_cache_write: int
+    weight_output: int
+
+
+class AssetTerms(ClosedModel):
+    """What the hardware costs: owned (bought, with a life) or leased, in its own currency."""
+
+    asset_id: str
+    entity_id: str
+    facility_id: str
+    name: str
+    terms: str
+    gpu_count: int
+    currency: Currency
+    purchase_price: Amount | None
+    residual_value: Amount | None
+    in_service: Moment | None
+    life_months: int | None
+    gpu_hour_rate: Amount | None
+    all_in: bool
+    valid_from: Moment
+    valid_to: Moment | None
+
+
+class SiteUplift(ClosedModel):
+    """What the site adds to a GPU's energy."""
+
+    facility_id: str
+    pue: Number
+    host_mw_per_gpu: int
+    valid_from: Moment
+    valid_to: Moment | None
+
+
+class PowerPrice(ClosedModel):
+    """What one MWh costs at the site."""
+
+    facility_id: str
+    tariff_id: str
+    currency: Currency
+    price_per_mwh: Amount
+    valid_from: Moment
+    valid_to: Moment
+
+
+class CostEvidence(ClosedModel):
+    """Cost lines of a scope in one quarter hour, and everything they came from."""
+
+    entity_id: str
+    scope: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    currency: Currency
+    lines: list[WindowCost]
+    pools: list[WindowPool]
+    meters: list[WindowMeter]
+    readings: list[EnergyReading]
+    activity: list[EngineActivity]
+    deployment: ServingDeployment | None
+    asset: AssetTerms | None
+    uplift: SiteUplift | None
+    prices: list[PowerPrice]
