@@ -7,7 +7,7 @@ bitmap (when `present`) and count * width bytes, without padding.
 import json
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -81,25 +81,6 @@ def read_columns(
     return ColumnarBatch(count, ids == "place", tuple(columns))
 
 
-def decode_columnar(body: bytes, header: BatchHeader | None) -> list[dict[str, Any]]:
-    """The events of a body as objects; ids that are places need the batch header."""
-    batch = read_columns(body)
-    events: list[dict[str, Any]] = [{} for _ in range(batch.count)]
-    if batch.ids_are_ordinals:
-        if header is None:
-            raise ColumnarError("ids: places without batch headers; send the tl-* headers")
-        for ordinal, event in enumerate(events):
-            event["id"] = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
-    for column in batch.columns:
-        *parents, leaf = column.path.split(".")
-        for index, value in _values(column, batch.count):
-            target = events[index]
-            for name in parents:
-                target = target.setdefault(name, {})
-            target[leaf] = value
-    return events
-
-
 def event_at(batch: ColumnarBatch, ordinal: int, header: BatchHeader | None) -> dict[str, Any]:
     """One event of a batch as an object; an id that is its place needs the batch header."""
     event: dict[str, Any] = {}
@@ -128,13 +109,6 @@ def raw_values(data: memoryview, *, width: int, count: int) -> "array[int] | lis
     if sys.byteorder == "big":
         values.byteswap()
     return values
-
-
-def _values(column: Column, count: int) -> Iterator[tuple[int, Any]]:
-    bits = column.present
-    for index, raw in enumerate(raw_values(column.data, width=column.width, count=count)):
-        if bits is None or bits[index >> 3] >> (index & 7) & 1:
-            yield index, _value(column, raw)
 
 
 def _value(column: Column, raw: int) -> Any:

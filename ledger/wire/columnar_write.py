@@ -3,11 +3,10 @@
 import json
 import sys
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ledger.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Batch, BatchHeader, ordinal_id
+from ledger.wire.batch import MAX_BATCH_EVENTS, BatchHeader, ordinal_id
 from ledger.wire.columnar import (
     EPOCH,
     INT64_MAX,
@@ -17,7 +16,7 @@ from ledger.wire.columnar import (
     PATH_PARTS_MAX,
     TYPECODES,
 )
-from ledger.wire.errors import ColumnarError, EventTooLargeError, Rfc3339Error, shorten
+from ledger.wire.errors import ColumnarError, Rfc3339Error, shorten
 from ledger.wire.ndjson import EventDict, refuse_floats
 from ledger.wire.rfc3339 import parse_rfc3339
 
@@ -44,33 +43,6 @@ def encode_columnar(events: Sequence[EventDict], header: BatchHeader | None) -> 
     except UnicodeEncodeError as error:
         raise ColumnarError(f"events: {error}; send valid Unicode") from error
     return b"".join((MAGIC, len(text).to_bytes(4, "little"), text, *(data for _, data in columns)))
-
-
-def batch_columnar_events(
-    events: Sequence[EventDict], *, first: BatchHeader, max_bytes: int = MAX_BATCH_BYTES
-) -> Iterator[Batch]:
-    """Sequenced batches counting on from `first`, halved until each body fits `max_bytes`."""
-    header, start, size = first, 0, min(len(events), MAX_BATCH_EVENTS)
-    while start < len(events):
-        part = events[start : start + size]
-        header = replace(header, count=len(part))
-        placed = [_placed(event, header, ordinal) for ordinal, event in enumerate(part)]
-        body = encode_columnar(placed, header)
-        if len(body) <= max_bytes:
-            yield Batch(header, body)
-            header, start = replace(header, sequence=header.sequence + 1), start + len(part)
-        elif len(part) == 1:
-            raise EventTooLargeError(
-                f"event of {len(body)} bytes exceeds the batch limit of {max_bytes}; "
-                "send fewer values"
-            )
-        else:
-            size = len(part) // 2
-
-
-def _placed(event: EventDict, header: BatchHeader, ordinal: int) -> EventDict:
-    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
-    return {**event, "id": place, "source": header.source}
 
 
 def _are_ordinals(ids: Mapping[int, Any], count: int, header: BatchHeader | None) -> bool:

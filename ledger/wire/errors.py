@@ -4,7 +4,6 @@ TokenledgerError
 └── WireError            something that came from, or goes to, another process is not well formed
     ├── Rfc3339Error     a time text
     │   └── RepeatedTimeError  a local time that its zone has twice
-    ├── UnitError        a quantity that has no exact value in the unit asked for
     ├── BatchHeaderError the tl-* headers of a batch
     ├── LineError        a line of NDJSON
     ├── EventTooLargeError  one event that no batch can hold
@@ -33,10 +32,6 @@ class Rfc3339Error(WireError):
 
 class RepeatedTimeError(Rfc3339Error):
     """A local time names two instants of its zone."""
-
-
-class UnitError(WireError):
-    """A quantity has no exact value in the unit asked for."""
 
 
 class BatchHeaderError(WireError):

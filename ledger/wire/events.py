@@ -35,16 +35,6 @@ COUNTERS = "engine.counters.v1"
 # How far ahead of the ledger's clock an event's `time` may lie; checked there, not here.
 FUTURE_TOLERANCE = timedelta(minutes=5)
 
-CANONICAL_COUNTERS = (
-    "prompt_tokens",
-    "prompt_tokens_cached",
-    "prompt_tokens_computed",
-    "generation_tokens",
-    "draft_tokens",
-    "accepted_tokens",
-    "requests_finished",
-    "preemptions",
-)
 LABELS_MAX = 16
 VALUES_MAX = 10_000
 EnergyMethod = Literal["nvml_counter", "dcgm", "power_integral"]

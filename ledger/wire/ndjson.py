@@ -19,11 +19,6 @@ def encode_event(event: EventDict) -> bytes:
     return text.encode() + b"\n"
 
 
-def encode_events(events: Iterable[EventDict]) -> bytes:
-    """All events as one NDJSON body, in the order given."""
-    return b"".join(encode_event(event) for event in events)
-
-
 def split_events(
     events: Iterable[EventDict], *, max_bytes: int = MAX_BATCH_BYTES
 ) -> Iterator[tuple[bytes, int]]:

@@ -40,7 +40,8 @@ def asked(one: Operation, served: Served) -> tuple[str, dict[str, Any]]:
         path = path.replace(place, value)
     known = {each["name"] for each in one.said["parameters"] if each["in"] == "query"}
     given = {**PERIOD, "entity": "factory", "customer": "acme", "limit": 5}
-    given |= {"cost_scope": "deployment:chat", "at": PERIOD["since"]}
+    if group == "costs":
+        given |= {"cost_scope": "deployment:chat", "at": PERIOD["since"]}
     if group in {"fx-rates", "keys"}:
         del given["entity"]
     return path, {name: value for name, value in given.items() if name in known}

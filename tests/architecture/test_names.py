@@ -17,6 +17,11 @@ def test_names_are_the_words_of_the_field() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def test_what_is_public_is_used_by_more_than_tests() -> None:
+    found = list(names.only_tests_use(sources(*PRODUCT, "benchmarks", "migrations")))
+    assert not found, "\n" + "\n".join(found)
+
+
 def test_two_classes_of_one_name_are_found() -> None:
     here, there = parse("class Batch: ...", "ledger/a.py"), parse("class Batch: ...", "ledger/b.py")
     assert list(names.classes_of_two_meanings([here, there]))

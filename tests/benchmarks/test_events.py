@@ -9,8 +9,8 @@ import pytest
 from benchmarks import events
 from benchmarks.events import Batch
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
-from ledger.wire.columnar import decode_columnar
 from ledger.wire.events import UsageEvent, parse_event
+from tests.support.encoded import decode_columnar
 
 COUNT = 2 * events.RECORD_EVENTS + 7
 Make = Callable[[int], Iterator[Batch]]

@@ -18,10 +18,10 @@ from collectors.errors import CollectSettingsError
 from collectors.probe import probe
 from collectors.settings import CollectSettings, load_settings
 from ledger.wire.batch import COLUMNAR, Batch
-from ledger.wire.columnar import decode_columnar
 from ledger.wire.events import COUNTERS, ENERGY, explain
 from ledger.wire.ndjson import decode_line, iter_lines
 from tests.collectors.servers import Answer, Receiver, serving
+from tests.support.encoded import decode_columnar
 
 ROOT = Path(__file__).parents[2]
 METRICS = 'vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n'

@@ -4,8 +4,8 @@ from typing import Any
 
 from collectors.compact import compact
 from ledger.wire.batch import COLUMNAR, NDJSON, Batch, BatchHeader
-from ledger.wire.columnar import decode_columnar
-from ledger.wire.ndjson import decode_line, encode_events, iter_lines
+from ledger.wire.ndjson import decode_line, iter_lines
+from tests.support.encoded import decode_columnar, encode_events
 from tests.wire.samples import energy_event
 
 

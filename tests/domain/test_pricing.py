@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from ledger.domain.billing.invoice import Billed, LineKey, adjustment_lines, totals, usage_lines
 from ledger.domain.books.booking import CostTotals, cost_accrued, invoice_issued, usage_accrued
 from ledger.domain.books.journal import JournalEntry, Posting, balance, difference, merged, reversal
-from ledger.domain.cost.margin import Margin, margin_of
+from ledger.domain.cost.margin import Margin
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import Money
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.models.per_unit import PerUnit
 from ledger.domain.pricing.rate_card import (
@@ -240,8 +239,3 @@ def test_margin_and_markup_are_two_numbers_with_two_names() -> None:
     published = Margin(Decimal(562_027), Decimal(87_072), "USD")
     assert published.markup_pct == Decimal("545.47")
     assert Margin(Decimal(0), Decimal(5), "USD").gross_margin_pct is None
-
-
-def test_a_margin_across_currencies_is_refused_and_names_both() -> None:
-    with pytest.raises(InvalidInputError, match=r"USD.*EUR"):
-        margin_of(Money(Decimal(1), "USD"), Money(Decimal(1), "EUR"))

@@ -25,7 +25,7 @@ from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.replay import replay_quarantine
 from ledger.store.billing import invoice as store
 from ledger.store.connect import connect
-from ledger.store.metering.archive_files import read_archived, scan_archived
+from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.retention import close_day, close_days, list_archived, list_fact_days
 from ledger.store.queries import Connection
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
@@ -97,7 +97,7 @@ async def moved(connection: Connection, folder: Path) -> pl.DataFrame:
     assert [one.day.stored_day for one in done.archived] == [DAY]
     (listed,) = await list_archived(connection)
     assert listed == done.archived[0]
-    return read_archived(listed)
+    return scan_archived(listed).collect()
 
 
 async def test_a_file_holds_every_column_of_every_fact_exactly(
@@ -182,7 +182,7 @@ async def test_ended_anywhere_every_fact_is_in_one_place(
     other.terminate()
     await archive(worker, before=BEFORE, today=TODAY, folder=tmp_path)
     (listed,) = await list_archived(worker)
-    assert read_archived(listed).to_dicts() == before
+    assert scan_archived(listed).collect().to_dicts() == before
     assert await facts(worker) == []
 
 
@@ -196,7 +196,7 @@ async def test_two_archives_at_once_move_a_day_once(
     done = await asyncio.gather(*runs)
     assert sorted(len(one.archived) for one in done) == [0, 1]
     (listed,) = await list_archived(worker)
-    assert read_archived(listed).to_dicts() == before
+    assert scan_archived(listed).collect().to_dicts() == before
     for each in others:
         await each.close()
 
@@ -355,7 +355,7 @@ async def test_a_day_that_comes_back_after_it_was_archived_stays(
     done = await archive(worker, before=BEFORE, today=TODAY, folder=tmp_path)
     assert (done.archived, [one.stored_day for one in done.kept]) == ([], [DAY])
     (listed,) = await list_archived(worker)
-    assert read_archived(listed).equals(first)
+    assert scan_archived(listed).collect().equals(first)
     assert len(await facts(worker)) == 1
 
 

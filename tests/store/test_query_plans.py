@@ -80,10 +80,7 @@ USED_BY_ALL = {"customer_id": None, "known": True}
 USED_BY_ONE = {"customer_id": "c-7", "known": True}
 DUE = {"customers": CUSTOMERS, "windows": [WINDOWS[0]] * len(CUSTOMERS)}
 DUE_WINDOWS = {"windows": WINDOWS, "batch_seq": FINAL}
-A_LINE = {"scope": "deployment:d", "window_start": WINDOWS[0], "line": "usage"} | {
-    "usage_key_id": 1,
-    "batch_seq": FINAL,
-}
+A_SCOPE = FACTORY | {"scope": "deployment:d", "window_start": WINDOWS[0], "batch_seq": FINAL}
 AN_OVERVIEW = FACTORY | of_day(4) | {"step": "hour", "zone": "UTC"}
 AN_HOUR = {"since": WINDOWS[0], "until": WINDOWS[-1], "batch_seq": FINAL}
 PLACES = {"batch_seqs": [HISTORY.batch_seqs(day)[3] for day in (2, 6)], "ordinals": [0, 7]}
@@ -146,8 +143,7 @@ HOT = [
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ALL, 1_500, roles=HOUSE),
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ONE, 1_000, roles=EVERYONE, title=" of one"),
     Asked("grouped", "sum_charges", GROUPS | {"customer_id": None}, 1_500),
-    Asked("books/export", "find_priced_usage", A_DAY, 800),
-    Asked("cost/margin", "find_line_evidence", A_LINE, 20),
+    Asked("cost/evidence", "find_window_costs", A_SCOPE, 20),
     Asked("api_reads", "sum_hourly", AN_OVERVIEW, 1_000, roles=HOUSE),
 ]
 

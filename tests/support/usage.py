@@ -16,7 +16,7 @@ from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader
 from ledger.wire.inputs import NewCustomer, NewEntity, read_input
-from ledger.wire.ndjson import encode_events
+from tests.support.encoded import encode_events
 
 NOW = datetime(2026, 8, 6, 12, tzinfo=UTC)
 AUTHOR = Author("cli:test", "for a test", "req-1")

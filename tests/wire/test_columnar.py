@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.wire.batch import COLUMNAR, BatchHeader
-from ledger.wire.columnar import decode_columnar, read_columns
-from ledger.wire.columnar_write import batch_columnar_events, encode_columnar
+from ledger.wire.columnar import read_columns
+from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.errors import ColumnarError, LineError
-from ledger.wire.ndjson import encode_events
+from tests.support.encoded import decode_columnar, encode_events
 
 FIRST = BatchHeader("gw", "gw/1", 7, 1, 1, COLUMNAR)
 NAMES = st.sampled_from(["a", "b", "c.d", "", "time", "data"])
@@ -49,21 +49,11 @@ def without_nulls_all(events: list[dict[str, Any]]) -> list[Any]:
 
 
 def test_a_batch_leaves_out_ids_that_are_its_places_and_is_small() -> None:
-    (batch,) = batch_columnar_events([gateway_event(i) for i in range(1000)], first=FIRST)
-    events = decode_columnar(batch.body, batch.header)
-    assert read_columns(batch.body).ids_are_ordinals
-    assert events[5] == gateway_event(5) | {"id": "7.1.5", "source": "gw"}
-    assert len(batch.body) * 4 < len(encode_events(events))
-
-
-def test_batches_that_do_not_fit_are_split_in_order() -> None:
-    events = [gateway_event(i) for i in range(100)]
-    batches = list(batch_columnar_events(events, first=FIRST, max_bytes=1200))
-    read = [event for batch in batches for event in decode_columnar(batch.body, batch.header)]
-    assert [event["data"] for event in read] == [event["data"] for event in events]
-    assert [batch.header.sequence for batch in batches] == list(range(1, len(batches) + 1))
-    assert len(batches) > 1
-    assert all(len(batch.body) <= 1200 for batch in batches)
+    placed = [gateway_event(n) | {"id": f"7.1.{n}", "source": "gw"} for n in range(1000)]
+    body = encode_columnar(placed, FIRST)
+    assert read_columns(body).ids_are_ordinals
+    assert decode_columnar(body, FIRST) == placed
+    assert len(body) * 4 < len(encode_events(placed))
 
 
 def test_every_truncation_is_refused() -> None:

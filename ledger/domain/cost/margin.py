@@ -7,8 +7,7 @@ confused: a mark-up of 545 % is a gross margin of 84.5 %.
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import EXACT, ROUNDING, Money
+from ledger.domain.money import EXACT, ROUNDING
 
 HUNDREDTH = Decimal("0.01")
 HUNDRED = Decimal(100)
@@ -48,13 +47,3 @@ def percent(part: Decimal, whole: Decimal) -> Decimal | None:
         return None
     ratio = ROUNDING.divide(ROUNDING.multiply(part, HUNDRED), whole)
     return ratio.quantize(HUNDREDTH, ROUND_HALF_UP, ROUNDING)
-
-
-def margin_of(revenue: Money, cost: Money) -> Margin:
-    """The margin of amounts of one currency; InvalidInputError names two that differ."""
-    if revenue.currency != cost.currency:
-        raise InvalidInputError(
-            f"Revenue is in {revenue.currency} and cost in {cost.currency}: no margin across them.",
-            f"Enter a {cost.currency}/{revenue.currency} exchange rate first.",
-        )
-    return Margin(revenue.amount, cost.amount, revenue.currency)

@@ -47,13 +47,3 @@ async def read_part(
     asked = {name: given[name] for name in query.parameters}
     async for page in query.pages(connection, size, **asked):
         yield with_counts(page, counts)
-
-
-async def find_priced_usage(
-    connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
-) -> list[dict[str, Any]]:
-    """Charges by customer, tier, agent, model, meter and currency (None: no card)."""
-    rows = await EXPORT["find_priced_usage"].rows(
-        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
-    )
-    return with_counts(rows, ("tokens", "unpriced_tokens"))

@@ -69,15 +69,3 @@ SELECT s.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id
        coalesce(m.input_unknown, 0) AS input_unknown, coalesce(m.output_unknown, 0) AS output_unknown
   FROM sums s JOIN keys k USING (usage_key_id) LEFT JOIN marks m USING (window_start, usage_key_id)
  ORDER BY s.window_start, k.place;
-
--- name: find_priced_usage
--- Charges of an entity in [since, until) as known at a cut-off, by who owes them and for which meter;
--- charge (entity_id, window_start).
-SELECT l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency,
-       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS tokens,
-       coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_tokens,
-       coalesce(sum(l.amount), 0) AS amount
-  FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
- WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until
- GROUP BY l.customer_id, k.tier, k.agent_id, k.model, l.meter, l.currency
-HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0;

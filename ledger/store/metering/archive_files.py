@@ -186,11 +186,6 @@ def _identity(archived: ArchivedDay) -> tuple[object, ...]:
     return archived.sha256, now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
-def read_archived(archived: ArchivedDay) -> pl.DataFrame:
-    """`scan_archived`, read whole."""
-    return scan_archived(archived).collect()
-
-
 def sha256_of(path: Path) -> bytes:
     """The SHA-256 of a file, read a piece at a time."""
     digest = hashlib.sha256()

@@ -11,8 +11,8 @@ from ledger.domain.metering.prepare import Prepared, digest_batches, prepare
 from ledger.domain.metering.record import Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
-from ledger.wire.ndjson import encode_events
 from tests.domain.ingest.test_decode import NOW
+from tests.support.encoded import encode_events
 from tests.support.usage import bound_to
 from tests.wire.samples import usage_event
 

@@ -18,8 +18,9 @@ from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar import read_columns
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.errors import LineError
-from ledger.wire.ndjson import encode_events, refuse_floats
+from ledger.wire.ndjson import refuse_floats
 from tests.domain.ingest.test_decode import NOW, SAMPLES, VALUES, places
+from tests.support.encoded import encode_events
 from tests.wire.samples import energy_event, usage_event
 
 SIZE = 6

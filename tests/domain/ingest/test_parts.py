@@ -15,9 +15,9 @@ from ledger.domain.metering.prepare import Prepared, prepare
 from ledger.domain.metering.record import Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
-from ledger.wire.ndjson import encode_events
 from tests.domain.ingest.test_columnar import assert_named
 from tests.domain.ingest.test_decode import NOW, SAMPLES
+from tests.support.encoded import encode_events
 from tests.wire.samples import energy_event, usage_event
 
 
