@@ -19,7 +19,7 @@ from ledger.domain.errors import NotFoundError
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
 from ledger.flows.billing.invoice import IssueRules
-from ledger.reports.billing.trace import FIRST, trace_invoice_line
+from ledger.flows.billing.trace import FIRST, trace_invoice_line
 from ledger.store.billing import invoice as store
 from ledger.store.queries import Connection
 from ledger.wire.inputs import InvoiceAsk

@@ -7,8 +7,8 @@ from ledger.documents.invoice_json import issued_line_json, line_json, totals_js
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import lacking_signs, pending_adjustments
+from ledger.flows.billing.trace import LineTrace, event_json
 from ledger.flows.metering.conflicts import Shown
-from ledger.reports.billing.trace import LineTrace, event_json
 from ledger.store.pricing.rating import find_price_currencies
 from ledger.store.queries import Connection
 

@@ -14,7 +14,7 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.fact import flag_names
 from ledger.domain.money import total
 from ledger.domain.period import zone
-from ledger.reports.billing.trace import (
+from ledger.flows.billing.trace import (
     FIRST,
     LineTrace,
     event_json,

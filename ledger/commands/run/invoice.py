@@ -22,7 +22,7 @@ from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
 from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
-from ledger.reports.billing.trace import find_invoice
+from ledger.flows.billing.trace import find_invoice
 from ledger.store.billing.invoice import find_document, list_invoices
 from ledger.store.queries import Connection
 
