@@ -63,7 +63,7 @@ async def read_books(
     return Books(
         entity_id,
         reports,
-        {row["account"]: row["amount"] for row in accounts},
+        {balance.account: balance.amount for balance in accounts},
         await list_invoices(connection, entity_id=entity_id),
     )
 

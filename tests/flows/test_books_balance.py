@@ -58,7 +58,7 @@ async def test_the_trial_balance_is_zero_after_every_step(worker: Connection, se
             continue
         cut_off = await draw_cut_off(worker, "trial balance")
         accounts = await sum_accounts(worker, entity_id="factory", batch_seq=cut_off.batch_seq)
-        assert sum((row["amount"] for row in accounts), Decimal(0)) == 0
+        assert sum((balance.amount for balance in accounts), Decimal(0)) == 0
     await settled(worker)
     charged = await worker.fetchval(
         """SELECT coalesce(sum(amount), 0) FROM

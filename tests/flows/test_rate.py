@@ -46,8 +46,8 @@ async def test_unpriced_usage_waits_listed_and_is_billed_once_priced(worker: Con
     await settled(worker)
     cut_off = await draw_cut_off(worker, "test")
     (waiting,) = await list_unpriced(worker, entity_id="factory", batch_seq=cut_off.batch_seq)
-    assert waiting["quantity"] == 245_896
-    assert "no price for output_visible" in waiting["reason"]
+    assert waiting.quantity == 245_896
+    assert "no price for output_visible" in waiting.reason
     price = {
         "rate_card_id": "card-acme",
         "meter": "output",

@@ -198,10 +198,10 @@ def _show_draft(draft: InvoiceDraft) -> None:
     lacking = flow.lacking_signs(draft)
     if lacking:
         click.echo(f"Cannot be issued so: {no_font_for(lacking)}")
-    for row in draft.unpriced:
+    for waits in draft.unpriced:
         click.echo(
-            f"Waits for a price: {row['quantity']:,} {row['meter']} of {row['model']}, tier"
-            f" {row['tier']}: {row['reason']}"
+            f"Waits for a price: {waits.quantity:,} {waits.meter} of {waits.model}, tier"
+            f" {waits.tier}: {waits.reason}"
         )
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ledger.domain.billing.agreement import Agreement
 from ledger.domain.billing.draft import clear_of, payable_lines, with_same_terms
@@ -47,7 +47,7 @@ class InvoiceDraft:
     lines: tuple[InvoiceLine, ...]
     totals: InvoiceTotals
     prices: dict[int, PriceModel]
-    unpriced: tuple[Mapping[str, Any], ...]
+    unpriced: tuple[rating.UnpricedUsage, ...]
     marks: Mapping[str, int]
 
     @property

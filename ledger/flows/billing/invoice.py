@@ -239,7 +239,7 @@ def _check_priced(draft: InvoiceDraft) -> None:
         waits = draft.unpriced[0]
         raise MissingInputError(
             f"{len(draft.unpriced)} kinds of usage of {draft.subscription.customer_id} have no"
-            f" price; the first: {waits['reason']} ({waits['quantity']} tokens).",
+            f" price; the first: {waits.reason} ({waits.quantity} tokens).",
             "Add the price to the rate card, or allow unpriced usage to wait.",
         )
 

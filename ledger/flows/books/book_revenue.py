@@ -69,10 +69,10 @@ async def _book_hours(
             connection, windows=_windows_of(due, entity.zone), batch_seq=cut_off.batch_seq
         )
         sums: dict[Place, Decimal] = defaultdict(lambda: ZERO)
-        for row in found:
-            hour = hour_start(row["window_start"], entity.zone)
-            place = (row["customer_id"], row["subscription_id"], hour, row["currency"])
-            sums[place] = EXACT.add(sums[place], row["amount"])
+        for charged in found:
+            hour = hour_start(charged.window_start, entity.zone)
+            place = (charged.customer_id, charged.subscription_id, hour, charged.currency)
+            sums[place] = EXACT.add(sums[place], charged.amount)
         entries = [_entry(entity, place, amount) for place, amount in sorted(sums.items())]
         batch_seq = await draw_batch_seq(connection)
         return await book_entries(connection, entries, cut_off, batch_seq)

@@ -11,8 +11,7 @@ import asyncpg
 from ledger.domain.energy.capacity import GpuShare, find_shortage
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.money import multiply
-from ledger.domain.pricing.models import load_price
-from ledger.domain.pricing.rate_card import CardPrice, check_card
+from ledger.domain.pricing.rate_card import check_card
 from ledger.flows.reference.supersede import describe_period, short_time
 from ledger.store.cost import cost_inputs
 from ledger.store.dated import DatedRow
@@ -127,20 +126,13 @@ def _share(row: DatedRow, within: DatedInput) -> GpuShare:
 
 async def check_prices(connection: Connection, rate_card_id: str) -> None:
     """Refuse a card on which two prices apply alike, or one names an unknown context band."""
-    rows = await prices.list_open_prices(connection, rate_card_id)
-    wrong = check_card([_card_price(row) for row in rows])
+    wrong = check_card(await prices.list_open_prices(connection, rate_card_id))
     if wrong:
         raise InvalidInputError(
             f"Rate card {rate_card_id} cannot be used: {'; '.join(wrong)}.",
             "Change the price so that one price applies to each kind of usage.",
             "prices",
         )
-
-
-def _card_price(row: asyncpg.Record) -> CardPrice:
-    values = dict(row)
-    price = load_price(values.pop("kind"), values.pop("params"))
-    return CardPrice(**values, price=price)
 
 
 async def check_subscriber(connection: Connection, new: NewSubscription) -> None:

@@ -106,9 +106,9 @@ async def _scope(connection: Connection, part: str, books: BooksOf, how: How) ->
         head = JournalHead(**await export.find_journal_head(connection, **given))
     return ExportScope(
         entity_id=entity_id,
-        entity_name=entity["name"],
-        currency=entity["currency"],
-        zone=entity["zone"],
+        entity_name=entity.name,
+        currency=entity.currency,
+        zone=entity.zone,
         since=books.since,
         until=books.until,
         journal=head,

@@ -1,6 +1,7 @@
 """What waits for a price, of every entity."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ledger.store.connect import CutOff
@@ -17,5 +18,5 @@ async def list_all_unpriced(
         rows = await rating.list_unpriced(
             connection, entity_id=entity.entity_id, batch_seq=cut_off.batch_seq
         )
-        found += [{"entity_id": entity.entity_id, **row} for row in rows]
+        found += [{"entity_id": entity.entity_id, **asdict(row)} for row in rows]
     return found

@@ -1,6 +1,7 @@
 """Rows that exports are made of, as known at a cut-off, a page at a time from a cursor."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,11 +23,22 @@ PARTS: Mapping[str, tuple[Query, tuple[str, ...]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ExportedEntity:
+    """An entity as its exports name it."""
+
+    entity_id: str
+    name: str
+    currency: str
+    zone: str
+
+
 async def find_entity(
     connection: Connection, *, entity_id: str, at: datetime
-) -> asyncpg.Record | None:
-    """entity_id, name, currency and zone, or None."""
-    return await EXPORT["find_entity"].row(connection, entity_id=entity_id, at=at)
+) -> ExportedEntity | None:
+    """The entity as it is named at a moment, or None."""
+    row = await EXPORT["find_entity"].row(connection, entity_id=entity_id, at=at)
+    return ExportedEntity(**row) if row else None
 
 
 async def find_journal_head(connection: Connection, **within: Any) -> asyncpg.Record:

@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-
-import asyncpg
 
 from ledger.domain.books.booking import CHART
 from ledger.domain.books.journal import JournalEntry, Posting, difference
@@ -12,6 +11,17 @@ from ledger.store.connect import CutOff
 from ledger.store.queries import Connection, load_queries
 
 JOURNAL = load_queries("books/journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What stands on an account in one currency: debit positive."""
+
+    account: str
+    name: str
+    type: str
+    currency: str
+    amount: Decimal
 
 
 async def book_entries(
@@ -33,11 +43,10 @@ async def book_entries(
     return len(changes)
 
 
-async def sum_accounts(
-    connection: Connection, *, entity_id: str, batch_seq: int
-) -> list[asyncpg.Record]:
-    """Balance of every account: account, name, type, currency, amount (debit positive)."""
-    return await JOURNAL["sum_accounts"].rows(connection, entity_id=entity_id, batch_seq=batch_seq)
+async def sum_accounts(connection: Connection, *, entity_id: str, batch_seq: int) -> list[Balance]:
+    """Balance of every account of an entity at a cut-off."""
+    rows = await JOURNAL["sum_accounts"].rows(connection, entity_id=entity_id, batch_seq=batch_seq)
+    return [Balance(**row) for row in rows]
 
 
 async def _find_booked(

@@ -5,6 +5,8 @@ from typing import Any
 
 import asyncpg
 
+from ledger.domain.pricing.models import load_price
+from ledger.domain.pricing.rate_card import CardPrice
 from ledger.store.dated import DatedTable
 from ledger.store.queries import Connection, load_queries
 
@@ -37,6 +39,12 @@ async def insert_rate_card(
     await PRICES["insert_rate_card"].run(connection, **values, batch_seq=batch_seq)
 
 
-async def list_open_prices(connection: Connection, rate_card_id: str) -> list[asyncpg.Record]:
-    """Every price of a card as recorded now, oldest first."""
-    return await PRICES["list_open_prices"].rows(connection, rate_card_id=rate_card_id)
+async def list_open_prices(connection: Connection, rate_card_id: str) -> list[CardPrice]:
+    """Every price of a card as recorded now, oldest first; InvalidInputError where no model reads
+    one."""
+    rows = await PRICES["list_open_prices"].rows(connection, rate_card_id=rate_card_id)
+    return [_card_price(**row) for row in rows]
+
+
+def _card_price(kind: str, params: Mapping[str, object], **values: Any) -> CardPrice:
+    return CardPrice(price=load_price(kind, params), **values)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import asyncpg
 
@@ -57,6 +57,31 @@ class ChargeValue:
     currency: str | None
     amount: Decimal | None
     unpriced: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedWindow:
+    """What a customer was charged in a window on a subscription; zero where it is no more."""
+
+    customer_id: str
+    window_start: datetime
+    subscription_id: str
+    currency: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class UnpricedUsage:
+    """A count of one meter that waits for a price from `first_window` to `last_window`, and why."""
+
+    customer_id: str
+    model: str
+    tier: str
+    meter: str
+    reason: str
+    quantity: int
+    first_window: datetime
+    last_window: datetime
 
 
 async def list_entities(connection: Connection, *, entity_id: str | None) -> list[RatedEntity]:
@@ -164,11 +189,12 @@ async def append_charges(connection: Connection, rows: Sequence[tuple[object, ..
 
 async def sum_charges_to_book(
     connection: Connection, *, windows: Sequence[CustomerWindow], batch_seq: int
-) -> list[asyncpg.Record]:
-    """customer_id, window_start, subscription_id, currency, amount of priced charges."""
-    return await RATING["sum_charges_to_book"].rows(
+) -> list[ChargedWindow]:
+    """Priced charges of some customers' windows at a cut-off."""
+    rows = await RATING["sum_charges_to_book"].rows(
         connection, **_arrays(windows), batch_seq=batch_seq
     )
+    return [ChargedWindow(**row) for row in rows]
 
 
 async def list_unpriced(
@@ -179,8 +205,8 @@ async def list_unpriced(
     customer_id: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> list[dict[str, Any]]:
-    """Usage that waits for a price: customer, model, tier, meter, reason, quantity, windows."""
+) -> list[UnpricedUsage]:
+    """Usage that waits for a price, by customer, model, tier, meter and reason."""
     rows = await RATING["list_unpriced"].rows(
         connection,
         entity_id=entity_id,
@@ -189,7 +215,7 @@ async def list_unpriced(
         since=since,
         until=until,
     )
-    return with_counts(rows, ["quantity"])
+    return [UnpricedUsage(**row) for row in with_counts(rows, ["quantity"])]
 
 
 def _card_price(row: asyncpg.Record) -> CardPrice:
