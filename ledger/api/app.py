@@ -79,4 +79,6 @@ def create_app(settings: Settings, *, apart: Path | None = None) -> Litestar:
         exception_handlers={Exception: to_problem},
         request_max_body_size=settings.body_limit_mib * MIB,
         openapi_config=None,
+        # Its own would take the place of the handler that lets no secret through.
+        logging_config=None,
     )

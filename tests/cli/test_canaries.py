@@ -194,7 +194,9 @@ def test_a_server_says_and_answers_no_key_whatever_comes_as_one(
     for asked, answer in answers:
         assert answer.split(b" ")[1][:1] == b"4", (asked, answer)
         assert CANARY.encode() not in answer, asked
-    assert "DEBUG" in said_by(tmp_path)
+    assert " DEBUG " in said_by(tmp_path), "at the level that was set, in the form without secrets"
+    assert "Invalid HTTP request" in said_by(tmp_path)
+    assert " - uvicorn" not in said_by(tmp_path)
     assert CANARY not in said_by(tmp_path)
 
 
