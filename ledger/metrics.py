@@ -54,8 +54,8 @@ SOURCE_ITEMS = Gauge(
 )
 MISSING = Gauge(
     "tokenledger_missing_batches",
-    "Numbers missing in the batches of a producer",
-    ["source", "producer"],
+    "Numbers missing in the batches of a producer, or of a bound key that names it",
+    ["source", "producer", "owner"],
 )
 QUARANTINED = Gauge("tokenledger_quarantined_items", "Items in quarantine that nobody has replayed")
 DEAD_LETTERS = Gauge(
@@ -118,7 +118,7 @@ def show_ledger(
     MISSING.clear()
     for row in gaps:
         missing = row["last_missing"] - row["first_missing"] + 1
-        MISSING.labels(row["source"], row["producer"]).inc(missing)
+        MISSING.labels(row["source"], row["producer"], row["owner"]).inc(missing)
     QUARANTINED.set(quarantined)
     DEAD_LETTERS.set(dead_letters)
     MEASURED.set_to_current_time()

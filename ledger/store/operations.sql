@@ -69,21 +69,24 @@ SELECT coalesce(sum(received), 0)::bigint AS received, coalesce(sum(counted), 0)
          WHERE batch_seq > (SELECT m.batch_seq FROM receipt_summed m)) t;
 
 -- name: list_sequence_gaps
--- Numbers missing before the last batch of each producer's epoch, which begins at 1; a range or a few for each
--- epoch, and the batches since those were made by BRIN (batch_seq).
+-- Numbers missing before the last batch of each producer's epoch and owner, which begins at 1; a range or a few for each
+-- epoch, and the batches since those were made by BRIN (batch_seq). What the house sent under a number is missed of
+-- nobody: a key may have been bound since.
 WITH arrived AS (
-  SELECT t.source_id, t.producer, t.epoch, range_agg(t.arrived) AS arrived
-    FROM (SELECT source_id, producer, epoch, arrived FROM arrived_batch
+  SELECT t.source_id, t.producer, t.epoch, t.owner, range_agg(t.arrived) AS arrived
+    FROM (SELECT source_id, producer, epoch, owner, arrived FROM arrived_batch
           UNION ALL
-          SELECT source_id, producer, epoch, range_agg(int8range(sequence, sequence, '[]')) FROM ingest_batch
-           WHERE batch_seq > (SELECT m.batch_seq FROM receipt_summed m) GROUP BY 1, 2, 3) t
-   GROUP BY 1, 2, 3
+          SELECT source_id, producer, epoch, owner, range_agg(int8range(sequence, sequence, '[]')) FROM ingest_batch
+           WHERE batch_seq > (SELECT m.batch_seq FROM receipt_summed m) GROUP BY 1, 2, 3, 4) t
+   GROUP BY 1, 2, 3, 4
 )
-SELECT s.source, a.producer, a.epoch, lower(gap) AS first_missing, upper(gap) - 1 AS last_missing
+SELECT s.source, a.producer, a.epoch, a.owner, lower(gap) AS first_missing, upper(gap) - 1 AS last_missing
   FROM arrived a
   JOIN source s USING (source_id)
- CROSS JOIN LATERAL unnest(int8multirange(int8range(1, greatest(upper(a.arrived), 1))) - a.arrived) gap
- ORDER BY s.source, a.producer, a.epoch, first_missing;
+  LEFT JOIN arrived h ON h.source_id = a.source_id AND h.producer = a.producer AND h.epoch = a.epoch AND h.owner = ''
+ CROSS JOIN LATERAL unnest(int8multirange(int8range(1, greatest(upper(a.arrived), 1)))
+                           - a.arrived - coalesce(h.arrived, '{}')) gap
+ ORDER BY s.source, a.producer, a.epoch, a.owner, first_missing;
 
 -- name: list_open_batches
 -- Batch numbers drawn and not yet committed, oldest first: nothing after the first is seen by a cut-off; locks.

@@ -306,11 +306,12 @@ class SourceState(ClosedModel):
 
 
 class SequenceGap(ClosedModel):
-    """Numbers that are missing inside what a producer sent."""
+    """Numbers that are missing inside what a producer sent; with a bound key, of its `owner`."""
 
     source: str
     producer: str
     epoch: str
+    owner: str
     first_missing: int
     last_missing: int
 

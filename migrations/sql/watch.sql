@@ -63,10 +63,11 @@ CREATE TABLE arrived_batch (
   source_id int NOT NULL,
   producer  text NOT NULL,
   epoch     bigint NOT NULL,
+  owner     text COLLATE "C" NOT NULL,
   arrived   int8multirange NOT NULL,
-  PRIMARY KEY (source_id, producer, epoch)
+  PRIMARY KEY (source_id, producer, epoch, owner)
 );
-COMMENT ON TABLE arrived_batch IS 'Which numbers of a producer''s epoch arrived up to receipt_summed: a range, unless there are gaps.';
+COMMENT ON TABLE arrived_batch IS 'Which numbers of a producer''s epoch arrived from an owner (ingest_batch.owner) up to receipt_summed: a range, unless there are gaps.';
 
 CREATE TABLE receipt_summed (
   only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -110,9 +111,9 @@ BEGIN
          last_received_at = greatest(t.last_received_at, excluded.last_received_at),
          last_batch_seq = greatest(t.last_batch_seq, excluded.last_batch_seq);
   INSERT INTO arrived_batch AS t
-  SELECT b.source_id, b.producer, b.epoch, range_agg(int8range(b.sequence, b.sequence, '[]'))
-    FROM ingest_batch b WHERE b.batch_seq > since AND b.batch_seq <= upto GROUP BY 1, 2, 3
-  ON CONFLICT (source_id, producer, epoch) DO UPDATE SET arrived = t.arrived + excluded.arrived;
+  SELECT b.source_id, b.producer, b.epoch, b.owner, range_agg(int8range(b.sequence, b.sequence, '[]'))
+    FROM ingest_batch b WHERE b.batch_seq > since AND b.batch_seq <= upto GROUP BY 1, 2, 3, 4
+  ON CONFLICT (source_id, producer, epoch, owner) DO UPDATE SET arrived = t.arrived + excluded.arrived;
   UPDATE receipt_summed s SET batch_seq = upto, quarantined = s.quarantined
     + (SELECT coalesce(sum(q.items), 0) FROM quarantine q WHERE q.batch_seq > since AND q.batch_seq <= upto);
   RETURN upto;

@@ -54,11 +54,11 @@ def test_metrics_are_for_the_house(served: Served) -> None:
 def test_what_the_ledger_knows_is_shown_whoever_stored_it() -> None:
     source = {"source": "s", "last_received_at": None, "last_event_at": None}
     row = source | dict.fromkeys(Fate, None) | {"conflict": 3}
-    gap = {"source": "s", "producer": "p", "first_missing": 2, "last_missing": 4}
+    gap = {"source": "s", "producer": "p", "owner": "", "first_missing": 2, "last_missing": 4}
     metrics.show_ledger([row], [gap, gap | {"first_missing": 9, "last_missing": 9}], 7, 0)
     found = read(generate_latest().decode())
     assert found["tokenledger_source_items"]["conflict", "s"] == 3
-    assert found["tokenledger_missing_batches"]["p", "s"] == 4
+    assert found["tokenledger_missing_batches"]["", "p", "s"] == 4
     assert found["tokenledger_quarantined_items"][()] == 7
     metrics.show_ledger([row], [], 0, 0)
     assert read(generate_latest().decode())["tokenledger_missing_batches"] == {}

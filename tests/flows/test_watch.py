@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from ledger.store.queries import Connection, load_queries
 from tests.flows.test_cut_off import LOST, facts_seen, held_batch
 from tests.support.database import Database
 from tests.support.plans import explain
-from tests.support.usage import NOW, Gate, attempt, fates, keyed, open_books, sequenced
+from tests.support.usage import NOW, Gate, attempt, bound_to, fates, keyed, open_books, sequenced
 
 LONG_S = 60
 STATES = """
@@ -283,3 +284,18 @@ async def test_engines_of_a_day_are_found_without_reading_the_days_before(
     plan = await explain(worker, query, generic=generic, **span)
     read = sorted(node["Relation Name"] for node in plan.scans("counter_reading_"))
     assert read == [f"counter_reading_{since + timedelta(days=n):%Y%m%d}" for n in (-1, 0, 1, 2)]
+
+
+async def test_a_number_of_a_bound_key_is_a_gap_of_its_own(worker: Connection) -> None:
+    """However high it is: the house lacks nothing, and nothing of the house's is lacking to it."""
+    await open_books(worker)
+    gate = Gate(worker)
+    high = sequenced([attempt("", tokens=9)], sequence=10**15)
+    allowed = bound_to(["/hosts/a"], "acme")
+    await gate.send(sequenced([attempt("")]), sequenced([attempt("")], sequence=2))
+    await gate.send(replace(high, permission=allowed))
+    for _ in range(2):
+        (gap,) = [dict(row) for row in await operations.list_sequence_gaps(worker)]
+        assert (gap["owner"], *missing([gap])) == ("acme", (3, 10**15 - 1))
+        await draw_cut_off(worker, "test")
+        await operations.sum_receipts_to_cut_off(worker)

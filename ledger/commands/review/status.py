@@ -115,12 +115,17 @@ def _of(names: str) -> str:
     return f": {names}" if names else ""
 
 
+def _of_key(owner: str) -> str:
+    return f" (by keys of {owner})" if owner else ""
+
+
 def _show_gaps(found: Status) -> None:
     for row in found.kafka_positions:
         click.echo(f"Kafka: {row['topic']}/{row['partition']} read up to {row['next_offset']:,}")
     for row in found.sequence_gaps:
         click.echo(
-            f"Gap: {row['source']} of {row['producer']}, epoch {row['epoch']}, lacks batches"
+            f"Gap: {row['source']} of {row['producer']}{_of_key(row['owner'])},"
+            f" epoch {row['epoch']}, lacks batches"
             f" {row['first_missing']} to {row['last_missing']}"
         )
     for row in found.kafka_gaps:
