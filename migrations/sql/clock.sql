@@ -38,7 +38,8 @@ CREATE TABLE cut_off (
 );
 COMMENT ON TABLE cut_off IS 'Everything stored up to and including batch_seq is visible to whoever names this row.';
 
--- Statements that read facts for a cut-off must start after this function returns.
+-- Statements that read facts for a cut-off must start after this function returns. Its transaction shares the lock of
+-- its name while nobody else sees the cut-off: one step of a fold, which would merge across it, takes that alone.
 CREATE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -46,6 +47,7 @@ DECLARE
   smallest_open bigint;
   drawn cut_off;
 BEGIN
+  PERFORM pg_advisory_xact_lock_shared(lock_class('cut_off'), 0);
   PERFORM pg_advisory_lock(lock_class('gate'), 0);
   BEGIN
     SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_drawn FROM batch_seq s;

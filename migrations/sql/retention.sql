@@ -8,34 +8,6 @@ GRANT DELETE ON usage_delta, usage_mark, activity_delta, activity_mask TO tokenl
 
 CREATE INDEX ON cut_off (batch_seq);
 
--- The lock of that name is shared by a transaction that has drawn a cut-off nobody else sees yet: one step of a fold,
--- which would otherwise merge across it, takes it alone.
-CREATE OR REPLACE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
-LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-  last_drawn bigint;
-  smallest_open bigint;
-  drawn cut_off;
-BEGIN
-  PERFORM pg_advisory_xact_lock_shared(lock_class('cut_off'), 0);
-  PERFORM pg_advisory_lock(lock_class('gate'), 0);
-  BEGIN
-    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_drawn FROM batch_seq s;
-    SELECT min((l.classid::bigint << 32) | l.objid::bigint) INTO smallest_open
-      FROM pg_locks l
-     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.mode = 'ExclusiveLock' AND l.granted
-       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
-  EXCEPTION WHEN query_canceled OR OTHERS THEN
-    PERFORM pg_advisory_unlock(lock_class('gate'), 0);
-    RAISE;
-  END;
-  PERFORM pg_advisory_unlock(lock_class('gate'), 0);
-  INSERT INTO cut_off (batch_seq, purpose)
-    VALUES (coalesce(smallest_open - 1, last_drawn), purpose)
-    RETURNING * INTO drawn;
-  RETURN drawn;
-END $$;
-
 -- Whoever reads at a cut-off may read again later, so every one is kept but those that nobody can ask
 -- for again once they are a day old.
 CREATE FUNCTION is_kept(drawn cut_off) RETURNS boolean
