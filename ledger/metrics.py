@@ -17,6 +17,11 @@ ITEMS = Counter(
     "Items stored by this process, by what became of them and how they came",
     ["fate", "transport"],
 )
+UNKNOWN = Counter(
+    "tokenledger_ingest_unknown_attributes",
+    "Attributes of events' data that nobody reads and that were dropped, once an event and name",
+    ["transport"],
+)
 RECORDS = Counter(
     "tokenledger_ingest_records", "Records or bodies stored by this process", ["transport"]
 )
@@ -90,6 +95,7 @@ PARKED = Gauge(
 def expect(transport: str) -> None:
     """Show zeros for what may come this way, so that the first of each kind is seen as a rise."""
     RECORDS.labels(transport)
+    UNKNOWN.labels(transport)
     for fate in Fate:
         ITEMS.labels(fate, transport)
 
@@ -99,6 +105,7 @@ def count_outcomes(found: Sequence[RecordOutcome], transport: str) -> None:
     RECORDS.labels(transport).inc(len(found))
     for fate, *counts in zip(Fate, *(outcome.tally for outcome in found), strict=True):
         ITEMS.labels(fate, transport).inc(sum(counts))
+    UNKNOWN.labels(transport).inc(sum(sum(outcome.unknown.values()) for outcome in found))
     BATCH_ITEMS.observe(sum(outcome.received for outcome in found))
     FRESHNESS.set_to_current_time()
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -117,5 +118,8 @@ class Settings(BaseSettings):
         named = os.environ.get("TOKENLEDGER_CONFIG")
         if named and not Path(named).is_file():
             raise FileNotFoundError(errno.ENOENT, "TOKENLEDGER_CONFIG names no file", named)
-        toml = (TomlConfigSettingsSource(settings_cls, Path(named)),) if named else ()
+        try:
+            toml = (TomlConfigSettingsSource(settings_cls, Path(named)),) if named else ()
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise tomllib.TOMLDecodeError(str(error)) from error
         return (init_settings, env_settings, *toml)

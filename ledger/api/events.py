@@ -42,6 +42,8 @@ async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
 
     With the six tl-* headers the body is a numbered batch of a sequenced source. Where every item
     was refused or conflicts, the answer is 422 with the same items; they are kept, do not repeat.
+    `unknown` names attributes of the data that nobody reads: they are dropped, and nothing in them
+    is counted.
     """
     encoding = _encoding(request.headers.get("content-type", ""))
     header = BatchHeader.from_headers(dict(request.headers.items()))
@@ -100,6 +102,7 @@ def _shown(outcome: RecordOutcome, request_id: str) -> Response[bytes]:
             "received": outcome.received,
             "batch_seq": outcome.batch_seq,
             "counts": {str(fate): count for fate, count in outcome.counts.items()},
+            **({"unknown": dict(outcome.unknown)} if outcome.unknown else {}),
         }
     )
     items = [one for n in range(0, outcome.received, STEP) for one in _created(n)]

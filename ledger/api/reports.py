@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from litestar.params import FromQuery
 
 from ledger import clock
-from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS
+from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS, caller_of
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
@@ -111,14 +111,17 @@ async def energy_of(
     return answer(energy.to_json(found))
 
 
-@get("/v1/coverage", roles=HOUSE, apart=REPORTS)
+@get("/v1/coverage", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
 async def coverage_of(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
     since: FromQuery[str],
     until: FromQuery[str],
 ) -> Response[bytes]:
-    """What meters and deployments cover, and how engines' own counters compare."""
+    """What meters and deployments cover, and how engines' own counters compare.
+
+    A key bound to the entity sees what is known to be its own alone.
+    """
     start, end = period_of(since, until)
     async with working(request) as connection:
         found = await coverage.coverage_report(
@@ -127,6 +130,7 @@ async def coverage_of(
             since=start,
             until=end,
             cut_off=await draw_cut_off(connection, "coverage over the API"),
+            alone=caller_of(request).entity_id is not None,
         )
     return answer(coverage.to_json(found))
 

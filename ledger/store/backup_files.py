@@ -122,7 +122,7 @@ def read_manifest(folder: Path) -> Manifest:
             )
         files = {name: BackupFile(**file) for name, file in said.pop("files").items()}
         return Manifest(**said, files=files)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConflictError(f"{path} cannot be read: {error}.", "Take another backup.") from error
 
 

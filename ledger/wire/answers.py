@@ -246,11 +246,15 @@ class Item(ClosedModel):
 
 
 class Events(ClosedModel):
-    """What became of a body, in all by fate and item by item."""
+    """What became of a body, in all by fate and item by item.
+
+    `unknown` counts the events with an attribute that nobody reads, by its name.
+    """
 
     received: int
     batch_seq: int
     counts: dict[str, int]
+    unknown: dict[str, int] | None = None
     items: list[Item]
 
 
@@ -275,6 +279,7 @@ class Problem(ClosedModel):
     received: int | None = None
     batch_seq: int | None = None
     counts: dict[str, int] | None = None
+    unknown: dict[str, int] | None = None
     items: list[Item] | None = None
 
 

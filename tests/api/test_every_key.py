@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 from ledger.api.app import create_app
 from ledger.settings import Settings
 from ledger.store.queries import Connection
-from tests.api.served import Served, serve
+from tests.api.served import Served, attempt, serve
 from tests.api.two_entities import FOREIGN, FROM, OWN, PERIOD, entered, fill_two, make_keys, used
 from tests.support.database import Database
 
@@ -90,7 +90,7 @@ OPERATIONS = {
     "GET /v1/costs": Line(HOUSE, "query"),
     "GET /v1/costs/evidence": Line(HOUSE, "query"),
     "GET /v1/energy": Line(HOUSE, "query"),
-    "GET /v1/coverage": Line(HOUSE),
+    "GET /v1/coverage": Line(HOUSE, "query"),
     "GET /v1/hourly": Line(HOUSE, "rows"),
     "GET /v1/charges": Line(READERS, "rows"),
     "GET /v1/invoices/coming": Line(READERS, "rows"),
@@ -219,6 +219,17 @@ def reads_its_own(two: Served, key: str, ids: dict[str, int]) -> None:
                 if line.held == "query" and key != "customer":
                     assert (answer.status_code == 403) == (params != asked(OWN[0])), told
     assert shown > 10
+
+
+async def test_coverage_is_of_its_own_entity_alone(two: Served) -> None:
+    nobodys = attempt("stray", customer_id="nobody", engine={"instance": "forge-engine"})
+    assert two.send(nobodys, role="admin").json()["counts"]["suspense"] == 1
+    whole = two.get("/v1/coverage", params=asked(OWN[0])).json()
+    own = two.get("/v1/coverage", role="bound finance", params=asked(OWN[0])).json()
+    assert {row["engine_instance"] for row in whole["engines"]} == {"mill-engine", "forge-engine"}
+    assert {row["engine_instance"] for row in own["engines"]} == {"mill-engine"}
+    assert own["usage"]["tokens"] == 1100 < whole["usage"]["tokens"]
+    assert own["energy"] == whole["energy"] != []
 
 
 async def test_totals_are_of_its_own_entity_alone(two: Served) -> None:

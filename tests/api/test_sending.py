@@ -30,6 +30,14 @@ async def test_a_body_of_which_nothing_counts_is_a_problem_that_names_its_items(
     assert outcomes(served.send(attempt("a"))) == ["duplicate"]
 
 
+async def test_what_nobody_reads_is_named(served: Served) -> None:
+    typo = {"input": {"uncached": 5, "cached": 9}, "output": {"visible": 1}}
+    answer = served.send(attempt("a", usage=typo), attempt("b"))
+    assert outcomes(answer) == ["created", "created"]
+    assert answer.json()["unknown"] == {"data.usage.input.cached": 1}
+    assert "unknown" not in served.send(attempt("c")).json()
+
+
 async def test_a_batch_keeps_its_good_items_and_reports_each_bad_one(served: Served) -> None:
     served.send(attempt("a"))
     answer = served.send(

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from ledger.cli import CHARS_MAX
 from ledger.flows.reference.resources import RESOURCES
 from tests.cli.command_line import FACTORY, CommandLine
@@ -70,6 +72,41 @@ def test_a_file_that_is_none_is_refused_at_every_door(command: CommandLine, tmp_
         for door, rest in DOORS:
             if kind != "a header alone" or door != ("backfill",):
                 assert "file" in said(command, *door, path, *rest), (kind, door)
+
+
+# Nothing at all is settings at their defaults.
+NOT_TOML = {kind: body for kind, body in BAD.items() if kind not in {"empty", "blank"}}
+
+
+@pytest.mark.parametrize("kind", NOT_TOML)
+def test_settings_that_are_no_toml_are_refused(
+    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_bytes(NOT_TOML[kind])
+    for door in ("collect", "probe"):
+        assert "settings.toml" in said(command, door, "--config", path)
+    monkeypatch.setenv("TOKENLEDGER_CONFIG", str(path))
+    assert "TOKENLEDGER_" in said(command, "status")
+
+
+def test_settings_that_are_no_file_are_refused(command: CommandLine, tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in (tmp_path, tmp_path / "absent", loop):
+        for door in ("collect", "probe"):
+            done = command(door, "--config", path, status=None)
+            assert done.exit_code in {1, 2}
+            assert re.fullmatch(r"error: [^\n]+\n", done.stderr), done.stderr
+
+
+def test_a_backup_that_is_none_is_refused(command: CommandLine, tmp_path: Path) -> None:
+    for kind, body in BAD.items():
+        (tmp_path / "backup.json").write_bytes(body)
+        assert "backup.json" in said(command, "restore", tmp_path), kind
+    (tmp_path / "backup.json").unlink()
+    assert "not a whole backup" in said(command, "restore", tmp_path)
+    assert "not a whole backup" in said(command, "restore", tmp_path / "absent")
 
 
 def test_what_is_no_file_is_refused_at_every_door(command: CommandLine, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from ledger.domain.metering.rules import (
     TimeRule,
     WholeRule,
     rule_of,
+    unknown_name,
 )
 from ledger.wire.batch import BatchHeader
 from ledger.wire.columnar import Column, ColumnarBatch, event_at
@@ -36,6 +37,7 @@ from ledger.wire.ndjson import encode_event
 
 PATTERNS_MAX = 24
 _SOURCE = ("source",)
+NOWHERE = np.zeros(1, np.bool_)
 Raw = NDArray[np.unsignedinteger]
 
 
@@ -201,8 +203,12 @@ def _patterns(partial: Sequence[Bools], count: int) -> Ints:
 def _part(batch: ColumnarBatch, kind: str, good: Bools, first_row: int) -> Part:
     known: dict[Path, Known] = {}
     constants: dict[Path, object] = {}
+    unknown: dict[str, Bools | None] = {}
     for column in batch.columns:
         path = tuple(column.path.split("."))
+        name = unknown_name(kind, path)
+        if name is not None:
+            unknown[name] = _either(unknown.get(name, NOWHERE), present_of(column, batch.count))
         if column.kind == "json" or isinstance(rule_of(kind, path), AnyRule):
             continue
         there = present_of(column, batch.count)
@@ -210,7 +216,12 @@ def _part(batch: ColumnarBatch, kind: str, good: Bools, first_row: int) -> Part:
             constants[path] = column.values[0] if column.values else column.base
         else:
             known[path] = (_value(column, batch.count), there)
-    return Part(kind, np.arange(batch.count) + first_row, known, constants).only(good)
+    return Part(kind, np.arange(batch.count) + first_row, known, constants, unknown).only(good)
+
+
+def _either(one: Bools | None, other: Bools | None) -> Bools | None:
+    """Where one of two stands; None is everywhere."""
+    return None if one is None or other is None else one | other
 
 
 def _value(column: Column, count: int) -> Value:

@@ -101,7 +101,8 @@ def _read(
         else:
             # Nobody reads it, but it has to be text.
             good &= are_ascii(items.words, values[n], lengths[n])
-    return Part(shape.kind, mine, known, shape.constants).only(good), mine[~good]
+    part = Part(shape.kind, mine, known, shape.constants, dict.fromkeys(shape.unknown))
+    return part.only(good), mine[~good]
 
 
 def _are_kept(rule: Rule, texts: Texts) -> Bools:

@@ -4,7 +4,7 @@ Texts stay numbers of a dictionary until they are one frame's: a dictionary is s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,16 @@ from ledger.domain.metering.rules import Path
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Events of one type with the same fields: their rows, values by path, and constants."""
+    """Events of one type with the same fields: their rows, values by path, and constants.
+
+    `unknown` names the attributes nobody reads and says which rows have them; None is all.
+    """
 
     kind: str
     rows: Ints
     known: Mapping[Path, Known]
     constants: Mapping[Path, object]
+    unknown: Mapping[str, Bools | None] = field(default_factory=dict)
 
     def only(self, kept: Bools) -> "Part":
         """The part of these rows."""
@@ -33,7 +37,10 @@ class Part:
             path: (_some(value, kept), None if valid is None else valid[kept])
             for path, (value, valid) in self.known.items()
         }
-        return Part(self.kind, self.rows[kept], known, self.constants)
+        unknown = {
+            name: None if there is None else there[kept] for name, there in self.unknown.items()
+        }
+        return Part(self.kind, self.rows[kept], known, self.constants, unknown)
 
 
 def _some(value: Value, rows: Bools) -> Value:

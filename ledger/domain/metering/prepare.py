@@ -32,6 +32,7 @@ from ledger.domain.metering.parts import Part, frames_of
 from ledger.domain.metering.record import Record
 from ledger.domain.metering.structs import CountersEvent, DecodedEvent, EnergyEvent
 from ledger.domain.metering.times import micros
+from ledger.domain.metering.unknown import Unknown, count_unknown
 from ledger.domain.metering.validate import (
     EARLIEST,
     count_columns,
@@ -51,7 +52,8 @@ class Prepared:
     """The items of a call, and a frame of what is still to be counted of each kind.
 
     `decoded` are the frames before any row was dropped, `batches` the digest of each complete
-    sequenced record, `own` the digests of rows with ids of their own (`row` and `digest`).
+    sequenced record, `own` the digests of rows with ids of their own (`row` and `digest`),
+    `unknown` the attributes that nobody reads, by record.
     """
 
     items: Items
@@ -61,6 +63,7 @@ class Prepared:
     rejects: dict[int, Reject]
     decoded: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     batches: dict[int, UUID] = field(default_factory=dict)
+    unknown: Unknown = field(default_factory=dict)
     own: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIGESTS))
 
     @property
@@ -143,6 +146,7 @@ def _decode(items: Items) -> Prepared:
         energy=_joined(energy),
         counters=counters_frame(*strict.counters) if strict.counters[0] else no_counters(),
         rejects=rejects,
+        unknown=count_unknown(items, parts, (*strict.usage[1], *strict.energy[1])),
     )
 
 

@@ -44,8 +44,9 @@ def outcomes(
                 row - first: _item(prepared, row - first, row, fate, ids.get(row))
                 for row, fate in own.items()
             },
+            unknown=prepared.unknown.get(record, {}),
         )
-        for first, size, own in places
+        for record, (first, size, own) in enumerate(places)
     ]
 
 

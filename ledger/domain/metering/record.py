@@ -93,7 +93,8 @@ class ItemOutcome:
 class RecordOutcome:
     """What became of a record, and every item that was not simply counted.
 
-    `tally` has how many items met each fate, in the order of `Fate`.
+    `tally` has how many items met each fate, in the order of `Fate`; `unknown` how many events have
+    an attribute that nobody reads, by its name.
     """
 
     received: int
@@ -101,6 +102,7 @@ class RecordOutcome:
     ordinal_from: int
     tally: Sequence[int]
     exceptions: Mapping[int, ItemOutcome] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[Fate, int]:

@@ -18,6 +18,7 @@ from ledger.domain.metering.structs import CorrectionEvent, EnergyEvent, UsageEv
 
 Path = tuple[str, ...]
 TYPE = "type"
+DATA = "data"
 KINDS: dict[str, Any] = {
     "inference.usage.v1": UsageEvent,
     "inference.usage.correction.v1": CorrectionEvent,
@@ -96,6 +97,19 @@ def rule_of(kind: str, path: Path) -> Rule | None:
         if node is None:
             return ANY
     return _leaf_rule(node, path[-1])
+
+
+@lru_cache(4096)
+def unknown_name(kind: str, path: Path) -> str | None:
+    """The attribute of an event's data that nobody reads and that a value lies in, or at; its name
+    without what lies inside."""
+    node: inspect.Type | None = _event_type(kind)
+    for depth, name in enumerate(path, 1):
+        node = _step(node, name)
+        if node is None:
+            # Other attributes of the envelope are extensions, which anybody may add.
+            return ".".join(path[:depth]) if path[0] == DATA else None
+    return None
 
 
 @lru_cache

@@ -99,24 +99,31 @@ async def coverage_report(
     since: datetime,
     until: datetime,
     cut_off: CutOff,
+    alone: bool = False,
 ) -> CoverageReport:
-    """What is covered and what is not; MissingInputError for an entity without hardware."""
+    """What is covered and what is not; MissingInputError for an entity without hardware.
+
+    `alone` leaves out what is not known to be this entity's: usage of unknown customers, meters of
+    nobody, and engines that no deployment of it names, or one of another entity does.
+    """
     entity = await find_entity(connection, entity_id)
     within: dict[str, Any] = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     factory = await load_factory(connection, entity, **within)
     meters = await margin.sum_meter_windows(connection, **within)
     activity = await margin.find_engine_activity(connection, **within)
-    unclaimed = await list_unclaimed(connection, factory, of_entities={entity_id, None}, **within)
-    counted = await _engine_tokens(connection, **within)
+    whose = {entity_id} if alone else {entity_id, None}
+    unclaimed = await list_unclaimed(connection, factory, of_entities=whose, **within)
+    engines = _reconcile(await _engine_tokens(connection, **within), activity)
+    own = _own_engines(factory)
     return CoverageReport(
         entity_id=entity_id,
         since=since,
         until=until,
         cut_off=cut_off,
         energy=tuple(_energy(factory, meters, since, until)),
-        usage=_usage(factory, activity, unclaimed),
-        engines=tuple(_reconcile(counted, activity)),
-        stray_gpus=await _stray(connection, factory, **within),
+        usage=_usage(factory, [row for row in activity if row["entity_id"] in whose], unclaimed),
+        engines=tuple(row for row in engines if not alone or row.engine_instance in own),
+        stray_gpus=() if alone else await _stray(connection, factory, **within),
         findings=await list_findings(connection, factory, **within),
     )
 
@@ -185,8 +192,6 @@ def _usage(
     tokens = claimed = 0
     claims: dict[datetime, ServingDeployments] = {}
     for row in activity:
-        if row["entity_id"] not in (factory.entity.entity_id, None):
-            continue
         window = row["window_start"]
         if window not in claims:
             claims[window] = ServingDeployments(valid_at(factory.deployments, window))
@@ -195,6 +200,15 @@ def _usage(
         key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])
         claimed += worked_on if claims[window].of(key, row["entity_id"]) else 0
     return UsageCoverage(tokens, claimed, tuple(unclaimed))
+
+
+def _own_engines(factory: Factory) -> frozenset[str]:
+    """Engines that only deployments of the entity name."""
+    named: dict[str, set[str]] = defaultdict(set)
+    for deployment in factory.deployments:
+        for instance in deployment.engine_instances:
+            named[instance].add(deployment.entity_id)
+    return frozenset(name for name, of in named.items() if of == {factory.entity.entity_id})
 
 
 @dataclass(slots=True)

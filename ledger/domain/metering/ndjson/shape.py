@@ -26,6 +26,7 @@ from ledger.domain.metering.rules import (
     TimeRule,
     WholeRule,
     rule_of,
+    unknown_name,
 )
 
 Constant = str | bool | None
@@ -56,13 +57,14 @@ class ValueSlot:
 class Shape:
     """`fixed` has the bytes before each slot, and behind the last.
 
-    `constants` are the fields whose values are part of the shape.
+    `constants` are the fields whose values are part of the shape; `unknown` is what nobody reads.
     """
 
     kind: str
     slots: tuple[ValueSlot, ...]
     fixed: tuple[bytes, ...]
     constants: dict[Path, Constant] = field(hash=False, compare=False)
+    unknown: frozenset[str] = field(hash=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,10 @@ def _shape(
     if len(found) > SLOTS_MAX:
         raise _UnshapedError
     slots = [ValueSlot(path, rule, _slot_kind(rule, token)) for path, rule, token in found]
-    return Shape(kind, tuple(slots), fixed, constants)
+    said = [slot.path for slot in slots]
+    said += [path for path, value in constants.items() if value is not None]
+    unknown = {name for path in said if (name := unknown_name(kind, path)) is not None}
+    return Shape(kind, tuple(slots), fixed, constants, frozenset(unknown))
 
 
 def _slot_kind(rule: Rule, token: _Token) -> int:
