@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -28,8 +29,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("data.entered:show", "Show one thing that was entered, with its history."),
     "change": ("data.entered:change", "Change details of an entity or a customer from a day on."),
     "backfill": ("data.backfill:backfill", "Load usage of the past from CSV or NDJSON."),
-    "allocate": ("run.stages:allocate", "Allocate energy and cost to what was served."),
-    "rate": ("run.stages:rate", "Price what was used."),
     "settle": ("run.stages:settle", "Allocate, rate and book, in order."),
     "invoice": ("run.invoice:invoice", "Preview, issue, list and print invoices."),
     "report": ("review.report:report", "Margin, energy, usage and coverage."),
@@ -92,20 +91,40 @@ def _printed(sign: str) -> str:
     return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
 
 
+def _stage_commands() -> Mapping[str, click.Command]:
+    from ledger.commands.run.stages import stage_commands
+
+    return stage_commands()
+
+
+def _known_stages() -> Mapping[str, click.Command]:
+    """A command for each stage; none where the ledger part is not installed."""
+    try:
+        return _stage_commands()
+    except ModuleNotFoundError as error:
+        if _is_own(error):
+            raise
+        return {}
+
+
+def _is_own(error: ModuleNotFoundError) -> bool:
+    return (error.name or "").partition(".")[0] in {"ledger", "collectors"}
+
+
 class CommandTable(click.Group):
     """A group that imports a command when it is called, and turns errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
+        return [*COMMANDS, *_known_stages()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
         try:
+            if cmd_name not in COMMANDS:
+                return _stage_commands().get(cmd_name)
+            module, _, name = COMMANDS[cmd_name][0].partition(":")
             found: click.Command = getattr(import_module(f"ledger.commands.{module}"), name)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] in {"ledger", "collectors"}:
+            if _is_own(error):
                 raise
             raise RefusedCommand(
                 f"`{cmd_name}` needs {error.name}, which this host does not have. Install it with:"
@@ -116,6 +135,9 @@ class CommandTable(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+        if stages := _known_stages():
+            with formatter.section("Stages that `settle` runs"):
+                formatter.write_dl([(name, str(one.help)) for name, one in stages.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

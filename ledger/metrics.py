@@ -8,9 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from ledger.domain.metering.fact import Fate
 from ledger.domain.metering.record import RecordOutcome
-
-# What goes by entity, in this order.
-STAGES = ("allocate", "rate", "book_cost", "book_revenue")
+from ledger.flows.stages import STAGES
 
 ITEMS = Counter(
     "tokenledger_ingest_items",

@@ -13,6 +13,7 @@ from ledger.api.apart import REPORTS
 from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW, zone
+from ledger.flows.stages import STAGES
 from ledger.reports.cost import evidence, margin, margin_text
 from ledger.reports.energy import energy
 from ledger.reports.metering import coverage
@@ -175,7 +176,7 @@ async def status(request: Request[Any, Any, Any]) -> Response[bytes]:
     """What arrived and when last, what waits, what is covered."""
     async with working(request) as connection:
         cut_off = await draw_cut_off(connection, "status over the API")
-        found = await read_status(connection, cut_off=cut_off, now=clock.now())
+        found = await read_status(connection, stages=STAGES, cut_off=cut_off, now=clock.now())
     return answer(found)
 
 

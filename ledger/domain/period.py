@@ -12,6 +12,7 @@ from ledger.domain.errors import InvalidInputError
 
 WINDOW = timedelta(minutes=15)
 WINDOW_SECONDS = 900
+HOUR = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -108,14 +109,20 @@ def hour_start(moment: datetime, zone_name: str) -> datetime:
     """
     offset = moment.astimezone(zone(zone_name)).utcoffset() or timedelta()
     local = moment.astimezone(UTC) + offset
-    return local - (local - EPOCH) % timedelta(hours=1) - offset
+    return local - (local - EPOCH) % HOUR - offset
+
+
+def hour_windows(hour: datetime, zone_name: str) -> list[datetime]:
+    """Starts of the windows that lie in the local clock hour which starts at `hour`."""
+    found = windows(Period(hour, hour + HOUR))
+    return [window for window in found if hour_start(window, zone_name) == hour]
 
 
 def hours(period: Period, zone_name: str) -> Iterator[Period]:
     """The local clock hours of `period`, clipped to it."""
     at = period.start
     while at < period.end:
-        end = min(hour_start(at, zone_name) + timedelta(hours=1), period.end)
+        end = min(hour_start(at, zone_name) + HOUR, period.end)
         yield Period(at, end)
         at = end
 

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from ledger.domain.errors import UnavailableError
 from ledger.domain.parked import Failed, Parked, Part, failed_parts, park, reason_of
-from ledger.flows.stage import EntityRun
 from ledger.store import standing
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost
@@ -30,20 +29,38 @@ def no_progress(done: int, of: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityRun:
+    """Parts of one entity that a stage looked at, rows it wrote, all that is parked and what of it
+    failed just now."""
+
+    windows: int
+    rows: int
+    parked: tuple[Parked, ...]
+    failed: tuple[Parked, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Parts that are due, in order; `store` stores a chunk of them in a transaction of its own and
+    returns how many rows it wrote."""
+
+    parts: Sequence[Part]
+    store: Callable[[Sequence[Part]], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
 class StageWork:
     """What a stage does for one entity.
 
-    `find` returns the parts that are due, given those to try again beside them; `split` cuts them
-    into chunks; `do` stores one chunk in a transaction of its own and returns the rows written.
-    A part is `step` long.
+    `find` says what is due, given the parts to try again; `split` cuts it into chunks. A part is
+    `step` long.
     """
 
     stage: str
     entity_id: str
     step: timedelta
-    find: Callable[[Sequence[Part]], Awaitable[Sequence[Part]]]
+    find: Callable[[Sequence[Part]], Awaitable[Due]]
     split: Callable[[Sequence[Part]], Iterable[Sequence[Part]]]
-    do: Callable[[Sequence[Part]], Awaitable[int]]
     follows_clock: bool = False
 
 
@@ -77,22 +94,22 @@ async def run_parts(
         run.failed.append(Failed("", None, None, reason_of(error)))
         return await _end(connection, run, known, due=(), cut_off=None)
     done = 0
-    for chunk in work.split(due):
-        await _attempt(run, chunk)
+    for chunk in work.split(due.parts):
+        await _attempt(run, due, chunk)
         done += len(chunk)
-        progress(done, len(due))
-    return await _end(connection, run, known, due=due, cut_off=cut_off)
+        progress(done, len(due.parts))
+    return await _end(connection, run, known, due=due.parts, cut_off=cut_off)
 
 
-async def _attempt(run: _Run, chunk: Sequence[Part]) -> None:
+async def _attempt(run: _Run, due: Due, chunk: Sequence[Part]) -> None:
     try:
-        run.rows += await run.work.do(chunk)
+        run.rows += await due.store(chunk)
     except Exception as error:
         _raise_if_passing(error)
         if len(chunk) > 1 and run.halvings < HALVINGS_MAX:
             run.halvings += 1
-            await _attempt(run, chunk[: len(chunk) // 2])
-            await _attempt(run, chunk[len(chunk) // 2 :])
+            await _attempt(run, due, chunk[: len(chunk) // 2])
+            await _attempt(run, due, chunk[len(chunk) // 2 :])
             return
         reason = reason_of(error)
         run.failed += failed_parts(chunk, step=run.work.step, reason=reason)

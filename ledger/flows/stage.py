@@ -1,24 +1,17 @@
-"""What a run of a stage did, and what it could not do."""
+"""What a stage is, and how it is run: for every entity, over the parts of it that are due."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from ledger.domain.parked import Parked
-from ledger.store.connect import CutOff
+from ledger.domain.entity import LegalEntity
+from ledger.domain.parked import Parked, Part
+from ledger.flows.parts import Due, EntityRun, Progress, StageWork, by_count, no_progress, run_parts
+from ledger.store.connect import CutOff, draw_cut_off
+from ledger.store.cost import cost
+from ledger.store.cost.cost import LastRun
 from ledger.store.queries import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class EntityRun:
-    """Parts of one entity that a stage looked at, rows it wrote, all that is parked and what of it
-    failed just now."""
-
-    windows: int
-    rows: int
-    parked: tuple[Parked, ...]
-    failed: tuple[Parked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +27,111 @@ class StageReport:
     failed: tuple[Parked, ...] = ()
 
 
-class Stage(Protocol):
-    """A stage over one entity, or over all."""
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage goes by for one entity: how far it came, and how far it is to come now."""
+
+    connection: Connection
+    entity: LegalEntity
+    last: LastRun
+    cut_off: CutOff
+    now: datetime
+
+
+class ListEntities(Protocol):
+    """The entities that a stage has work for, all or one of them."""
 
     async def __call__(
-        self, connection: Connection, /, *, entity_id: str | None = None, now: datetime
+        self, connection: Connection, /, *, entity_id: str | None
+    ) -> Sequence[LegalEntity]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step from what is stored to rows that follow from it, of each entity by itself.
+
+    `name` names its lock, its cut-offs and its command as well, and `about` says what it is for.
+    A part is `step` long. `find` says which are due, given windows to try again, and what stores
+    them; `split` cuts them into chunks of at most `chunk_parts`. A stage that `follows_clock` has
+    work also where nothing new is stored.
+    """
+
+    name: str
+    about: str
+    step: timedelta
+    chunk_parts: int
+    list_entities: ListEntities
+    find: Callable[[StageContext, Sequence[Part]], Awaitable[Due]]
+    split: Callable[[Sequence[Part], int], Iterable[Sequence[Part]]] = by_count
+    follows_clock: bool = False
+
+    async def __call__(
+        self,
+        connection: Connection,
+        *,
+        entity_id: str | None = None,
+        now: datetime,
+        progress: Progress = no_progress,
     ) -> StageReport:
-        """Bring what the stage writes up to what is stored now."""
+        """Bring what it writes up to what is stored now, for one entity or for all."""
+        return await run_stage(connection, self, entity_id=entity_id, now=now, progress=progress)
 
 
-def stage_report(stage: str, cut_off: CutOff, runs: Iterable[EntityRun]) -> StageReport:
-    """The runs of all entities in one."""
-    done = list(runs)
+async def run_stage(
+    connection: Connection,
+    stage: Stage,
+    *,
+    entity_id: str | None,
+    now: datetime,
+    progress: Progress = no_progress,
+) -> StageReport:
+    """Run a stage over the entities; a second run waits, so that cut-offs only move forward."""
+    async with cost.running(connection, stage.name):
+        cut_off = await draw_cut_off(connection, stage.name)
+        runs = [
+            await run_parts(
+                connection,
+                _work(connection, stage, entity, cut_off, now),
+                cut_off=cut_off,
+                now=now,
+                progress=progress,
+            )
+            for entity in await stage.list_entities(connection, entity_id=entity_id)
+        ]
+    return _report(stage.name, cut_off, runs)
+
+
+def _work(
+    connection: Connection, stage: Stage, entity: LegalEntity, cut_off: CutOff, now: datetime
+) -> StageWork:
+    name = entity.entity_id
+
+    async def find(again: Sequence[Part]) -> Due:
+        last = await cost.find_last_run(connection, stage=stage.name, entity_id=name)
+        if last.batch_seq == cut_off.batch_seq and not (again or stage.follows_clock):
+            return Due((), _store_nothing)
+        return await stage.find(StageContext(connection, entity, last, cut_off, now), again)
+
+    return StageWork(
+        stage=stage.name,
+        entity_id=name,
+        step=stage.step,
+        find=find,
+        split=lambda parts: stage.split(parts, stage.chunk_parts),
+        follows_clock=stage.follows_clock,
+    )
+
+
+async def _store_nothing(_: Sequence[Part]) -> int:
+    return 0
+
+
+def _report(stage: str, cut_off: CutOff, runs: Sequence[EntityRun]) -> StageReport:
     return StageReport(
         stage,
         cut_off,
-        sum(run.windows for run in done),
-        sum(run.rows for run in done),
-        tuple(one for run in done for one in run.parked),
-        tuple(one for run in done for one in run.failed),
+        sum(run.windows for run in runs),
+        sum(run.rows for run in runs),
+        tuple(one for run in runs for one in run.parked),
+        tuple(one for run in runs for one in run.failed),
     )

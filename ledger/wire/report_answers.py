@@ -335,12 +335,12 @@ class KafkaGap(ClosedModel):
 
 
 class StageState(ClosedModel):
-    """When a stage ran last, and how many batches were drawn since."""
+    """When a stage ran last, and how many batches were drawn since; null before it ever ran."""
 
     stage: str
-    batch_seq: int
-    ran_at: Moment
-    behind: int
+    batch_seq: int | None
+    ran_at: Moment | None
+    behind: int | None
 
 
 class WorkState(ClosedModel):

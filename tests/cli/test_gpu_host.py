@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 ABSENT = ("asyncpg", "aiosql", "alembic", "litestar", "msgspec", "polars", "sqlalchemy", "uvicorn")
 START = f"""
 import sys
@@ -32,9 +34,10 @@ def test_collect_without_a_destination_says_so() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_command_of_the_ledger_says_what_to_install() -> None:
-    done = on_gpu_host("status")
+@pytest.mark.parametrize("command", ["status", "allocate"])
+def test_command_of_the_ledger_says_what_to_install(command: str) -> None:
+    done = on_gpu_host(command)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: `status` needs ")
+    assert done.stderr.startswith(f"error: `{command}` needs ")
     assert "pip install 'tokenledger[ledger,documents,embedded]'" in done.stderr
     assert done.stderr.count("\n") == 1

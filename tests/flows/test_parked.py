@@ -9,6 +9,7 @@ from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import LONGEST_PAUSE
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.settle import settle
+from ledger.flows.stages import STAGES
 from ledger.reports.cost.margin import margin_report
 from ledger.reports.metering.status import read_status
 from ledger.store.connect import draw_cut_off
@@ -74,7 +75,7 @@ async def test_a_poisoned_entity_stops_nobody_and_says_why(
     assert {(one.stage, one.entity_id) for one in parked} == {("allocate", "bad")}
     assert all(one.failures == 1 and one.what.reason for one in parked)
     cut_off = await draw_cut_off(worker, "status")
-    status = await read_status(worker, cut_off=cut_off, now=LATER)
+    status = await read_status(worker, stages=STAGES, cut_off=cut_off, now=LATER)
     assert [row["entity_id"] for row in status.parked] == ["bad"] * len(parked)
     succeeded = {(row["work"], row["entity_id"]) for row in status.work if row["succeeded_at"]}
     assert ("allocate", "factory") in succeeded

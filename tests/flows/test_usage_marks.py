@@ -182,7 +182,7 @@ async def test_status_says_how_much_is_not_final_and_names_a_source_of_refusals(
         Record(b"{nothing"),
     )
     cut_off = await draw_cut_off(gate.connection, "test")
-    status = await read_status(gate.connection, cut_off=cut_off, now=NOW)
+    status = await read_status(gate.connection, stages=(), cut_off=cut_off, now=NOW)
     assert status.usage == {"requests": 1} | dict.fromkeys(MARKS, 0) | {
         "estimated": 1,
         "incomplete": 1,

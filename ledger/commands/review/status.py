@@ -9,6 +9,7 @@ from ledger import clock
 from ledger.commands.data.show import counted, json_option, print_json, print_table
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.usage_mark import describe_marks
+from ledger.flows.stages import STAGES
 from ledger.reports.metering.status import Status, read_status
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
@@ -37,7 +38,7 @@ def status(database: Database, as_json: bool) -> None:
 
 async def _read(connection: Connection) -> Status:
     cut_off = await draw_cut_off(connection, "status")
-    return await read_status(connection, cut_off=cut_off, now=clock.now())
+    return await read_status(connection, stages=STAGES, cut_off=cut_off, now=clock.now())
 
 
 def _show_sources(found: Status) -> None:
@@ -71,7 +72,7 @@ def _ago(silent_s: int | None) -> str:
 
 
 def _show_stages(found: Status) -> None:
-    rows = [(row["stage"], row["ran_at"], row["behind"]) for row in found.stages]
+    rows = [(row["stage"], row["ran_at"] or "never", row["behind"]) for row in found.stages]
     print_table("Stages", ("stage", "last run", "batches drawn since"), rows, numbers=1)
 
 

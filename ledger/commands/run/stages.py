@@ -1,38 +1,36 @@
-"""`tokenledger allocate`, `rate` and `settle`: run the stages over what is stored now."""
+"""`tokenledger settle`, and a command for each stage: run them over what is stored now."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.serve.database import Database, database_options
-from ledger.flows.cost.allocate import allocate as run_allocate
-from ledger.flows.pricing.rate import rate as run_rate
-from ledger.flows.settle import SETTLE, run_stages
+from ledger.flows.settle import run_stages
 from ledger.flows.stage import Stage, StageReport
+from ledger.flows.stages import STAGES
 from ledger.store.queries import Connection
 from ledger.store.standing import hurry_parked
 
 entity_option = click.option("--entity", "entity_id", help="Only this entity.")
 
 
-@click.command()
-@entity_option
-@json_option
-@database_options
-def allocate(database: Database, entity_id: str | None, as_json: bool) -> None:
-    """Allocate energy and cost to what was served, idle and unattributed."""
-    show_stages(database.run(lambda c: _now([run_allocate], c, entity_id)), as_json)
+def stage_commands() -> Mapping[str, click.Command]:
+    """A command for each stage, under its name."""
+    commands = (_stage_command(stage) for stage in STAGES.values())
+    return {str(command.name): command for command in commands}
 
 
-@click.command()
-@entity_option
-@json_option
-@database_options
-def rate(database: Database, entity_id: str | None, as_json: bool) -> None:
-    """Price what was used by the rate cards of that time."""
-    show_stages(database.run(lambda c: _now([run_rate], c, entity_id)), as_json)
+def _stage_command(stage: Stage) -> click.Command:
+    @click.command(stage.name.replace("_", "-"), help=stage.about)
+    @entity_option
+    @json_option
+    @database_options
+    def command(database: Database, entity_id: str | None, as_json: bool) -> None:
+        show_stages(database.run(lambda c: _now([stage], c, entity_id)), as_json)
+
+    return command
 
 
 @click.command()
@@ -41,11 +39,11 @@ def rate(database: Database, entity_id: str | None, as_json: bool) -> None:
 @database_options
 def settle(database: Database, entity_id: str | None, as_json: bool) -> None:
     """Allocate, rate and book, in order; equal results write nothing."""
-    show_stages(database.run(lambda c: _now(SETTLE, c, entity_id)), as_json)
+    show_stages(database.run(lambda c: _now(STAGES.values(), c, entity_id)), as_json)
 
 
 async def _now(
-    stages: Sequence[Stage], connection: Connection, entity_id: str | None
+    stages: Iterable[Stage], connection: Connection, entity_id: str | None
 ) -> list[StageReport]:
     """Run stages by hand: what is parked is tried again whatever its pause."""
     await hurry_parked(connection, entity_id=entity_id)

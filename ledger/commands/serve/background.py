@@ -43,7 +43,7 @@ CLOSE_AFTER = timedelta(hours=1)
 def background(worker_url: str, every_s: int) -> Iterator[None]:
     """Settle in a thread of its own every `every_s` seconds until left, and seal in another."""
     with (
-        again_and_again("settle", worker_url, every_s, STAGES),
+        again_and_again("settle", worker_url, every_s, SETTLING),
         again_and_again("seal", worker_url, SEAL_EVERY_S, {"seal": _seal}),
     ):
         yield
@@ -189,7 +189,7 @@ async def _seal(connection: Connection) -> None:
         log.info("seal: head of the chain %s", sealed.head)
 
 
-STAGES: Mapping[str, Work] = {
+SETTLING: Mapping[str, Work] = {
     "settle": _run_stages,
     "quarantine expiry": _expire,
     "closed days": _close_days,

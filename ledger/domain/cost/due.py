@@ -41,7 +41,7 @@ def overlaps(some: Iterable[Span], others: Sequence[Span]) -> list[Span]:
     return found
 
 
-def chunks(due: Sequence[Part], *, most: int) -> Iterator[list[Part]]:
+def chunks(due: Sequence[Part], most: int) -> Iterator[list[Part]]:
     """Parts sorted by window, in runs no longer than `most` windows from first to last."""
     chunk: list[Part] = []
     for part in due:

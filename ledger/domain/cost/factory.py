@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from ledger.domain.cost.deployment import Deployment
+from ledger.domain.entity import LegalEntity
 
 
 class DatedTerms(Protocol):
@@ -19,15 +20,6 @@ class DatedTerms(Protocol):
 
 
 D = TypeVar("D", bound=DatedTerms)
-
-
-@dataclass(frozen=True, slots=True)
-class CostEntity:
-    """A legal entity with hardware or deployments."""
-
-    entity_id: str
-    currency: str
-    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +84,7 @@ class GpuHome:
 class Factory:
     """Slow facts of one entity over some periods; deployments are those of every entity."""
 
-    entity: CostEntity
+    entity: LegalEntity
     assets: Sequence[AssetTerms]
     deployments: Sequence[Deployment]
     uplifts: Sequence[SiteUplift]

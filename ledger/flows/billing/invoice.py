@@ -220,7 +220,7 @@ async def _check_rated(connection: Connection, draft: InvoiceDraft) -> None:
     """Usage that rating failed at is in no line and in no list of what waits for a price."""
     found = await list_parked(
         connection,
-        stage="rate",
+        stage=rate.name,
         entity_id=draft.agreement.entity_id,
         since=draft.period.start,
         until=draft.period.end,

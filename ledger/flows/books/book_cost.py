@@ -5,66 +5,42 @@ An hour whose cost changed is booked again by its difference; equal costs book n
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 
 from ledger.domain.books.booking import CostTotals, cost_accrued
 from ledger.domain.books.journal import JournalEntry
-from ledger.domain.cost.factory import CostEntity
+from ledger.domain.entity import LegalEntity
 from ledger.domain.parked import Part
-from ledger.domain.period import Period, hour_start, windows
-from ledger.flows.parts import StageWork, by_count, run_parts
-from ledger.flows.stage import StageReport, stage_report
+from ledger.domain.period import HOUR, hour_start, hour_windows
+from ledger.flows.parts import Due
+from ledger.flows.stage import Stage, StageContext
 from ledger.store.books.journal import book_entries
-from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
+from ledger.store.connect import draw_batch_seq
 from ledger.store.cost import cost
-from ledger.store.queries import Connection
-
-STAGE = "book_cost"
-CHUNK_HOURS = 168
-HOUR = timedelta(hours=1)
 
 
-async def book_cost(
-    connection: Connection, *, entity_id: str | None = None, now: datetime
-) -> StageReport:
-    """Bring the journal up to the cost lines of one entity, or of all, that began before `now`."""
-    async with cost.running(connection, STAGE):
-        cut_off = await draw_cut_off(connection, STAGE)
-        runs = [
-            await run_parts(
-                connection, _work(connection, entity, cut_off, now), cut_off=cut_off, now=now
-            )
-            for entity in await cost.list_cost_entities(connection, entity_id=entity_id)
-        ]
-    return stage_report(STAGE, cut_off, runs)
+async def _find(context: StageContext, again: Sequence[Part]) -> Due:
+    changed = await cost.find_changed_costs(
+        context.connection,
+        entity_id=context.entity.entity_id,
+        since_seq=context.last.batch_seq,
+        batch_seq=context.cut_off.batch_seq,
+    )
+    touched = [window for window in changed if window < context.now]
+    touched += [moment for _, moment in again]
+    hours = sorted({hour_start(moment, context.entity.zone) for moment in touched})
+    return Due([("", hour) for hour in hours], partial(_book_hours, context))
 
 
-def _work(connection: Connection, entity: CostEntity, cut_off: CutOff, now: datetime) -> StageWork:
-    name = entity.entity_id
-
-    async def find(again: Sequence[Part]) -> list[Part]:
-        last = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
-        changed = await cost.find_changed_costs(
-            connection, entity_id=name, since_seq=last.batch_seq, batch_seq=cut_off.batch_seq
-        )
-        touched = {window for window in changed if window < now} | {at for _, at in again}
-        return [("", hour) for hour in sorted({hour_start(at, entity.zone) for at in touched})]
-
-    async def do(chunk: Sequence[Part]) -> int:
-        return await _book_hours(connection, entity, [hour for _, hour in chunk], cut_off)
-
-    return StageWork(STAGE, name, HOUR, find, lambda parts: by_count(parts, CHUNK_HOURS), do)
-
-
-async def _book_hours(
-    connection: Connection, entity: CostEntity, due: Sequence[datetime], cut_off: CutOff
-) -> int:
+async def _book_hours(context: StageContext, due: Sequence[Part]) -> int:
+    connection, entity = context.connection, context.entity
     async with connection.transaction():
         found = await cost.sum_costs_to_book(
             connection,
             entity_id=entity.entity_id,
-            windows=_windows_of(due, entity.zone),
-            batch_seq=cut_off.batch_seq,
+            windows=[at for _, hour in due for at in hour_windows(hour, entity.zone)],
+            batch_seq=context.cut_off.batch_seq,
         )
         totals: dict[tuple[datetime, str], list[CostTotals]] = defaultdict(list)
         for row in found:
@@ -82,21 +58,11 @@ async def _book_hours(
             _entry(entity, hour, currency, lines) for (hour, currency), lines in totals.items()
         ]
         batch_seq = await draw_batch_seq(connection)
-        return await book_entries(connection, entries, cut_off, batch_seq)
-
-
-def _windows_of(due: Sequence[datetime], zone: str) -> list[datetime]:
-    """Every window that lies in one of the local hours."""
-    return [
-        window
-        for hour in due
-        for window in windows(Period(hour, hour + HOUR))
-        if hour_start(window, zone) == hour
-    ]
+        return await book_entries(connection, entries, context.cut_off, batch_seq)
 
 
 def _entry(
-    entity: CostEntity, hour: datetime, currency: str, lines: Sequence[CostTotals]
+    entity: LegalEntity, hour: datetime, currency: str, lines: Sequence[CostTotals]
 ) -> JournalEntry:
     return JournalEntry(
         entity_id=entity.entity_id,
@@ -106,3 +72,14 @@ def _entry(
         description="Cost of the hour: electricity and hardware",
         postings=cost_accrued(lines, currency),
     )
+
+
+# Cost of windows that have not begun waits: only what began before `now` is booked.
+book_cost = Stage(
+    name="book_cost",
+    about="Book what windows cost into the journal.",
+    step=HOUR,
+    chunk_parts=168,
+    list_entities=cost.list_cost_entities,
+    find=_find,
+)

@@ -6,67 +6,46 @@ is booked again by its difference.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from ledger.domain.books.booking import usage_accrued
 from ledger.domain.books.journal import JournalEntry
+from ledger.domain.entity import LegalEntity
 from ledger.domain.money import EXACT, ZERO
 from ledger.domain.parked import Part
-from ledger.domain.period import Period, hour_start, windows
-from ledger.flows.parts import StageWork, by_count, run_parts
-from ledger.flows.stage import StageReport, stage_report
+from ledger.domain.period import HOUR, hour_start, hour_windows
+from ledger.flows.parts import Due
+from ledger.flows.stage import Stage, StageContext
 from ledger.store.books.journal import book_entries
-from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
-from ledger.store.cost import cost
+from ledger.store.connect import draw_batch_seq
 from ledger.store.pricing import rating
-from ledger.store.pricing.rating import CustomerWindow, RatedEntity
-from ledger.store.queries import Connection
 
-STAGE = "book_revenue"
-CHUNK_HOURS = 2_000
-HOUR = timedelta(hours=1)
 Place = tuple[str, str, datetime, str]
 
 
-async def book_revenue(
-    connection: Connection, *, entity_id: str | None = None, now: datetime
-) -> StageReport:
-    """Bring the journal up to the charges of one entity, or of all."""
-    async with cost.running(connection, STAGE):
-        cut_off = await draw_cut_off(connection, STAGE)
-        runs = [
-            await run_parts(
-                connection, _work(connection, entity, cut_off), cut_off=cut_off, now=now
-            )
-            for entity in await rating.list_entities(connection, entity_id=entity_id)
-        ]
-    return stage_report(STAGE, cut_off, runs)
+async def _find(context: StageContext, again: Sequence[Part]) -> Due:
+    changed = await rating.find_changed_charges(
+        context.connection,
+        entity_id=context.entity.entity_id,
+        since_seq=context.last.batch_seq,
+        batch_seq=context.cut_off.batch_seq,
+    )
+    zone, touched = context.entity.zone, [*changed, *again]
+    hours = sorted({(customer, hour_start(moment, zone)) for customer, moment in touched})
+    return Due(hours, partial(_book_hours, context))
 
 
-def _work(connection: Connection, entity: RatedEntity, cut_off: CutOff) -> StageWork:
-    name = entity.entity_id
-
-    async def find(again: Sequence[Part]) -> list[Part]:
-        last = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
-        changed = await rating.find_changed_charges(
-            connection, entity_id=name, since_seq=last.batch_seq, batch_seq=cut_off.batch_seq
-        )
-        touched = [*changed, *again]
-        return sorted({(customer, hour_start(at, entity.zone)) for customer, at in touched})
-
-    async def do(chunk: Sequence[Part]) -> int:
-        return await _book_hours(connection, entity, chunk, cut_off)
-
-    return StageWork(STAGE, name, HOUR, find, lambda parts: by_count(parts, CHUNK_HOURS), do)
-
-
-async def _book_hours(
-    connection: Connection, entity: RatedEntity, due: Sequence[CustomerWindow], cut_off: CutOff
-) -> int:
+async def _book_hours(context: StageContext, due: Sequence[Part]) -> int:
+    connection, entity = context.connection, context.entity
     async with connection.transaction():
         found = await rating.sum_charges_to_book(
-            connection, windows=_windows_of(due, entity.zone), batch_seq=cut_off.batch_seq
+            connection,
+            windows=[
+                (customer, at) for customer, hour in due for at in hour_windows(hour, entity.zone)
+            ],
+            batch_seq=context.cut_off.batch_seq,
         )
         sums: dict[Place, Decimal] = defaultdict(lambda: ZERO)
         for charged in found:
@@ -75,19 +54,10 @@ async def _book_hours(
             sums[place] = EXACT.add(sums[place], charged.amount)
         entries = [_entry(entity, place, amount) for place, amount in sorted(sums.items())]
         batch_seq = await draw_batch_seq(connection)
-        return await book_entries(connection, entries, cut_off, batch_seq)
+        return await book_entries(connection, entries, context.cut_off, batch_seq)
 
 
-def _windows_of(due: Sequence[CustomerWindow], zone: str) -> list[CustomerWindow]:
-    return [
-        (customer, at)
-        for customer, hour in due
-        for at in windows(Period(hour, hour + HOUR))
-        if hour_start(at, zone) == hour
-    ]
-
-
-def _entry(entity: RatedEntity, place: Place, amount: Decimal) -> JournalEntry:
+def _entry(entity: LegalEntity, place: Place, amount: Decimal) -> JournalEntry:
     customer_id, subscription_id, hour, currency = place
     return JournalEntry(
         entity_id=entity.entity_id,
@@ -98,3 +68,13 @@ def _entry(entity: RatedEntity, place: Place, amount: Decimal) -> JournalEntry:
         postings=usage_accrued(customer_id, amount, currency),
         customer_id=customer_id,
     )
+
+
+book_revenue = Stage(
+    name="book_revenue",
+    about="Book what usage earned into the journal.",
+    step=HOUR,
+    chunk_parts=2_000,
+    list_entities=rating.list_entities,
+    find=_find,
+)

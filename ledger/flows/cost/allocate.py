@@ -7,102 +7,48 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeAlias
 
 from ledger.domain.cost.allocation import EngineActivity
 from ledger.domain.cost.cost_line import WindowCosts
 from ledger.domain.cost.due import chunks
-from ledger.domain.cost.factory import CostEntity, Factory, GpuHome
+from ledger.domain.cost.factory import Factory, GpuHome
 from ledger.domain.cost.window_cost import WindowFacts, WorkedOn, cost_window
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
 from ledger.domain.energy.gpu_spans import GpuSpans, spans_by_window
 from ledger.domain.parked import Part
 from ledger.domain.period import WINDOW
 from ledger.flows.cost.find_due import find_due
-from ledger.flows.parts import Progress, StageWork, no_progress, run_parts
-from ledger.flows.stage import StageReport, stage_report
-from ledger.store.connect import CutOff, draw_cut_off
+from ledger.flows.parts import Due
+from ledger.flows.stage import Stage, StageContext
 from ledger.store.cost import cost
 from ledger.store.cost.cost_rows import append_changes, find_changes
 from ledger.store.cost.factory import load_factory
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
-STAGE = "allocate"
-# Whatever lies between the first and the last window of a chunk is read.
-CHUNK_WINDOWS = 96
 Metered: TypeAlias = Mapping[str, tuple[datetime, datetime]]
 
 
-async def allocate(
-    connection: Connection,
-    *,
-    entity_id: str | None = None,
-    now: datetime,
-    progress: Progress = no_progress,
-) -> StageReport:
-    """Bring the costs of one entity, or of all, up to what is stored now; no window of the future.
-
-    A second run waits for the first, so that cut-offs only move forward.
-    """
-    async with cost.running(connection, STAGE):
-        cut_off = await draw_cut_off(connection, STAGE)
-        everyone = await cost.list_cost_entities(connection, entity_id=None)
-        runs = [
-            await run_parts(
-                connection,
-                _work(connection, entity, cut_off, now, alone=len(everyone) == 1),
-                cut_off=cut_off,
-                now=now,
-                progress=progress,
-            )
-            for entity in everyone
-            if entity_id in (None, entity.entity_id)
-        ]
-    return stage_report(STAGE, cut_off, runs)
+async def _find(context: StageContext, again: Sequence[Part]) -> Due:
+    found = sorted({*await find_due(context), *(moment for _, moment in again)})
+    metered = await _metered_periods(context) if found else {}
+    everyone = await cost.list_cost_entities(context.connection, entity_id=None)
+    store = partial(_allocate_windows, context, metered, alone=len(everyone) == 1)
+    return Due([("", window) for window in found], store)
 
 
-def _work(
-    connection: Connection, entity: CostEntity, cut_off: CutOff, now: datetime, *, alone: bool
-) -> StageWork:
-    metered: dict[str, tuple[datetime, datetime]] = {}
-
-    async def find(again: Sequence[Part]) -> list[Part]:
-        due = await find_due(
-            connection, stage=STAGE, entity_id=entity.entity_id, cut_off=cut_off, now=now
-        )
-        found = sorted({*due, *(at for _, at in again)})
-        if found:
-            seq = cut_off.batch_seq
-            metered.update(await meter.find_metered_periods(connection, batch_seq=seq))
-        return [("", at) for at in found]
-
-    async def do(chunk: Sequence[Part]) -> int:
-        windows = [at for _, at in chunk]
-        return await _allocate_chunk(connection, entity, windows, cut_off, metered, alone=alone)
-
-    return StageWork(
-        stage=STAGE,
-        entity_id=entity.entity_id,
-        step=WINDOW,
-        find=find,
-        split=lambda parts: chunks(parts, most=CHUNK_WINDOWS),
-        do=do,
-        follows_clock=True,
-    )
+async def _metered_periods(context: StageContext) -> Metered:
+    return await meter.find_metered_periods(context.connection, batch_seq=context.cut_off.batch_seq)
 
 
-async def _allocate_chunk(
-    connection: Connection,
-    entity: CostEntity,
-    windows: Sequence[datetime],
-    cut_off: CutOff,
-    metered: Metered,
-    *,
-    alone: bool,
+async def _allocate_windows(
+    context: StageContext, metered: Metered, due: Sequence[Part], *, alone: bool
 ) -> int:
+    connection, entity, windows = context.connection, context.entity, [window for _, window in due]
     async with connection.transaction():
-        since, until, seq = windows[0], windows[-1] + WINDOW, cut_off.batch_seq
+        since, until, seq = windows[0], windows[-1] + WINDOW, context.cut_off.batch_seq
         factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
         read = meter.metered_between(metered, since=since, until=until)
         factory = _housed(factory, read, alone=alone)
@@ -115,7 +61,7 @@ async def _allocate_chunk(
             connection, costs, entity_id=entity.entity_id, windows=windows, gpu_uuids=gpus
         )
         return await append_changes(
-            connection, changes, entity_id=entity.entity_id, cut_off=cut_off
+            connection, changes, entity_id=entity.entity_id, cut_off=context.cut_off
         )
 
 
@@ -195,3 +141,16 @@ async def _readings(
         until=windows[-1] + WINDOW + reach,
         batch_seq=batch_seq,
     )
+
+
+allocate = Stage(
+    name="allocate",
+    about="Allocate energy and cost to what was served, idle and unattributed.",
+    step=WINDOW,
+    # Whatever lies between the first and the last window of a chunk is read.
+    chunk_parts=96,
+    list_entities=cost.list_cost_entities,
+    find=_find,
+    split=chunks,
+    follows_clock=True,
+)

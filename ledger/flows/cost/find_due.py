@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from ledger.domain.cost.due import Span, begun_since, overlaps, windows_due
 from ledger.domain.period import MICROSECOND
-from ledger.store.connect import CutOff
+from ledger.flows.stage import StageContext
 from ledger.store.cost import cost
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
@@ -18,12 +18,10 @@ from ledger.store.queries import Connection
 AHEAD = timedelta(days=1)
 
 
-async def find_due(
-    connection: Connection, *, stage: str, entity_id: str, cut_off: CutOff, now: datetime
-) -> list[datetime]:
+async def find_due(context: StageContext) -> list[datetime]:
     """Starts of windows touched by facts, inputs or time since the stage's last run."""
-    seq = cut_off.batch_seq
-    last = await cost.find_last_run(connection, stage=stage, entity_id=entity_id)
+    connection, entity_id = context.connection, context.entity.entity_id
+    last, seq, now = context.last, context.cut_off.batch_seq, context.now
     begun = begun_since(last.followed_to, now) if last.followed_to else []
     if last.batch_seq == seq and not begun:
         return []

@@ -6,6 +6,7 @@ A window whose charges come out equal writes nothing; a changed one writes a new
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from ledger.domain.billing.subscription import Subscription, subscription_at
 from ledger.domain.money import ZERO
@@ -14,22 +15,16 @@ from ledger.domain.period import WINDOW
 from ledger.domain.pricing.rate_card import RateCard
 from ledger.domain.pricing.rating import Charge, rate_window
 from ledger.domain.revision import next_revisions
-from ledger.flows.parts import Progress, StageWork, by_count, no_progress, run_parts
-from ledger.flows.stage import StageReport, stage_report
-from ledger.store.connect import CutOff, draw_batch_seq, draw_cut_off
-from ledger.store.cost import cost
+from ledger.flows.parts import Due
+from ledger.flows.stage import Stage, StageContext
+from ledger.store.connect import draw_batch_seq
 from ledger.store.pricing import rating
 from ledger.store.pricing.rating import (
     ChargeKey,
     ChargeValue,
     CustomerWindow,
-    RatedEntity,
     UsageWindow,
 )
-from ledger.store.queries import Connection
-
-STAGE = "rate"
-CHUNK_WINDOWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,66 +40,34 @@ class PriceBook:
         return found, self.cards.get(found.rate_card_id) if found else None
 
 
-async def rate(
-    connection: Connection,
-    *,
-    entity_id: str | None = None,
-    now: datetime,
-    progress: Progress = no_progress,
-) -> StageReport:
-    """Bring the charges of one entity, or of all, up to what is stored now.
-
-    A second run waits for the first. `now` bounds no usage: what has been used is charged.
-    """
-    async with cost.running(connection, STAGE):
-        cut_off = await draw_cut_off(connection, STAGE)
-        runs = [
-            await run_parts(
-                connection,
-                _work(connection, entity, cut_off),
-                cut_off=cut_off,
-                now=now,
-                progress=progress,
-            )
-            for entity in await rating.list_entities(connection, entity_id=entity_id)
-        ]
-    return stage_report(STAGE, cut_off, runs)
+async def _find(context: StageContext, again: Sequence[Part]) -> Due:
+    touched = await rating.find_touched_windows(
+        context.connection,
+        entity_id=context.entity.entity_id,
+        since_seq=context.last.batch_seq,
+        batch_seq=context.cut_off.batch_seq,
+    )
+    parts = sorted({*touched, *again})
+    book = await _read_prices(context) if parts else PriceBook({}, {})
+    return Due(parts, partial(_rate_windows, context, book))
 
 
-def _work(connection: Connection, entity: RatedEntity, cut_off: CutOff) -> StageWork:
-    seq, name = cut_off.batch_seq, entity.entity_id
-    book = PriceBook({}, {})
-
-    async def find(again: Sequence[Part]) -> list[Part]:
-        nonlocal book
-        last = await cost.find_last_run(connection, stage=STAGE, entity_id=name)
-        due: list[CustomerWindow] = []
-        if last.batch_seq != seq:
-            due = await rating.find_touched_windows(
-                connection, entity_id=name, since_seq=last.batch_seq, batch_seq=seq
-            )
-        if due or again:
-            book = PriceBook(
-                await rating.find_subscriptions(connection, entity_id=name, batch_seq=seq),
-                await rating.find_cards(connection, entity_id=name, batch_seq=seq),
-            )
-        return sorted({*due, *again})
-
-    async def do(chunk: Sequence[Part]) -> int:
-        return await _rate_chunk(connection, entity, book, chunk, cut_off)
-
-    return StageWork(STAGE, name, WINDOW, find, lambda parts: by_count(parts, CHUNK_WINDOWS), do)
+async def _read_prices(context: StageContext) -> PriceBook:
+    entity_id, seq = context.entity.entity_id, context.cut_off.batch_seq
+    return PriceBook(
+        await rating.find_subscriptions(context.connection, entity_id=entity_id, batch_seq=seq),
+        await rating.find_cards(context.connection, entity_id=entity_id, batch_seq=seq),
+    )
 
 
-async def _rate_chunk(
-    connection: Connection,
-    entity: RatedEntity,
-    book: PriceBook,
-    windows: Sequence[CustomerWindow],
-    cut_off: CutOff,
+async def _rate_windows(
+    context: StageContext, book: PriceBook, windows: Sequence[CustomerWindow]
 ) -> int:
+    connection = context.connection
     async with connection.transaction():
-        usage = await rating.sum_usage(connection, windows=windows, batch_seq=cut_off.batch_seq)
+        usage = await rating.sum_usage(
+            connection, windows=windows, batch_seq=context.cut_off.batch_seq
+        )
         computed: dict[ChargeKey, ChargeValue] = {}
         for one in usage:
             computed.update(_charges(one, book))
@@ -113,7 +76,7 @@ async def _rate_chunk(
         changes = next_revisions(stored, kept, nothing=_nothing)
         if changes:
             batch_seq = await draw_batch_seq(connection)
-            stamp = (cut_off.cut_off_id, batch_seq, entity.entity_id)
+            stamp = (context.cut_off.cut_off_id, batch_seq, context.entity.entity_id)
             rows = [_row(key, revision, value, stamp) for key, revision, value in changes]
             await rating.append_charges(connection, rows)
         return len(changes)
@@ -166,3 +129,14 @@ def _row(
         value.unpriced,
         *stamp,
     )
+
+
+# `now` bounds no usage: what has been used is charged.
+rate = Stage(
+    name="rate",
+    about="Price what was used by the rate cards of that time.",
+    step=WINDOW,
+    chunk_parts=2_000,
+    list_entities=rating.list_entities,
+    find=_find,
+)

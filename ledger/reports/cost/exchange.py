@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ledger.domain.cost.factory import CostEntity
+from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import MissingInputError
 from ledger.domain.money import ROUNDING, multiply, round_cost
 from ledger.store.cost import margin
@@ -36,7 +36,7 @@ async def convert(
     connection: Connection,
     charges: Sequence[Mapping[str, Any]],
     currency: str,
-    entity: CostEntity,
+    entity: LegalEntity,
     within: Mapping[str, Any],
 ) -> tuple[list[dict[str, Any]], tuple[Conversion, ...]]:
     """The charges with every amount in `currency`, and the rates used.

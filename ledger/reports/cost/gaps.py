@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from ledger.domain.cost.deployment import EngineKey, ServingDeployments
-from ledger.domain.cost.factory import CostEntity, Factory, valid_at
+from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.gap import Gap, find_gaps
+from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import MissingInputError
 from ledger.domain.period import WINDOW
 from ledger.reports.findings import with_reasons
@@ -21,7 +22,7 @@ NAMED_MAX = 5
 
 async def list_gaps(
     connection: Connection,
-    entity: CostEntity,
+    entity: LegalEntity,
     *,
     since: datetime,
     until: datetime,
@@ -81,7 +82,7 @@ async def list_unclaimed(
 
 
 async def _not_allocated(
-    connection: Connection, entity: CostEntity, since: datetime, until: datetime
+    connection: Connection, entity: LegalEntity, since: datetime, until: datetime
 ) -> list[Gap]:
     place = f"entity {entity.entity_id}"
     parked = await standing.list_parked(

@@ -9,8 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger.domain.cost.factory import CostEntity
 from ledger.domain.cost.margin import percent
+from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.domain.money import total
 from ledger.reports.cost.exchange import Conversion, convert
@@ -161,15 +161,15 @@ async def _cost_lines(
     return lines
 
 
-async def _entity_of(connection: Connection, entity_id: str) -> CostEntity:
+async def _entity_of(connection: Connection, entity_id: str) -> LegalEntity:
     """The entity, whether or not it has a cost; NotFoundError where there is none."""
     found = await rating.list_entities(connection, entity_id=entity_id)
     if not found:
         raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
-    return CostEntity(found[0].entity_id, found[0].currency, found[0].zone)
+    return found[0]
 
 
-async def find_entity(connection: Connection, entity_id: str) -> CostEntity:
+async def find_entity(connection: Connection, entity_id: str) -> LegalEntity:
     """The entity; MissingInputError where it has neither hardware nor deployment."""
     found = await cost.list_cost_entities(connection, entity_id=entity_id)
     if found:
@@ -196,7 +196,7 @@ def _check(since: datetime, until: datetime, by: Sequence[str]) -> None:
 
 
 def _cost_currency(
-    lines: Sequence[Mapping[str, Any]], charges: Sequence[Mapping[str, Any]], entity: CostEntity
+    lines: Sequence[Mapping[str, Any]], charges: Sequence[Mapping[str, Any]], entity: LegalEntity
 ) -> str:
     found = sorted({row["currency"] for row in lines})
     priced = sorted({row["currency"] for row in charges if row["currency"]})

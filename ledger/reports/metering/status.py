@@ -3,7 +3,7 @@
 An outage must not look like zero usage: a source is silent since a named time, never at zero.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,8 +47,10 @@ class Status:
     usage: dict[str, int]
 
 
-async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime) -> Status:
-    """Everything an operator looks at first."""
+async def read_status(
+    connection: Connection, *, stages: Iterable[str], cut_off: CutOff, now: datetime
+) -> Status:
+    """Everything an operator looks at first; `stages` are told of also before they ever ran."""
     sources = [_silent(dict(row), now) for row in await operations.list_source_states(connection)]
     newest = [row["last_event_at"] for row in sources if row["last_event_at"] is not None]
     return Status(
@@ -63,7 +65,7 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
         sequence_gaps=[dict(row) for row in await operations.list_sequence_gaps(connection)],
         kafka_positions=[dict(row) for row in await operations.list_kafka_positions(connection)],
         kafka_gaps=[dict(row) for row in await operations.list_kafka_gaps(connection)],
-        stages=[dict(row) for row in await operations.list_stage_states(connection)],
+        stages=await _stages(connection, stages),
         work=[dict(row) for row in await standing.list_work_states(connection)],
         parked=[_parked(one) for one in await standing.list_parked(connection)],
         open_batches=[
@@ -80,6 +82,12 @@ async def read_status(connection: Connection, *, cut_off: CutOff, now: datetime)
             batch_seq=cut_off.batch_seq,
         ),
     )
+
+
+async def _stages(connection: Connection, names: Iterable[str]) -> list[dict[str, Any]]:
+    ran = {row["stage"]: dict(row) for row in await operations.list_stage_states(connection)}
+    never = {"batch_seq": None, "ran_at": None, "behind": None}
+    return [ran.get(name) or {"stage": name, **never} for name in dict.fromkeys([*names, *ran])]
 
 
 def _parked(one: Parked) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from ledger.domain.cost.deployment import Deployment, EngineKey
-from ledger.domain.cost.factory import AssetTerms, CostEntity, GpuHome, PowerPrice, SiteUplift
+from ledger.domain.cost.factory import AssetTerms, GpuHome, PowerPrice, SiteUplift
+from ledger.domain.entity import LegalEntity
 from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries, with_counts
 
@@ -29,10 +30,10 @@ async def running(connection: Connection, stage: str) -> AsyncIterator[None]:
             await COST["unlock_stage"].value(connection, stage=stage)
 
 
-async def list_cost_entities(connection: Connection, *, entity_id: str | None) -> list[CostEntity]:
+async def list_cost_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
     """Entities with hardware or deployments, or the one named if it has any."""
     rows = await COST["list_cost_entities"].rows(connection, entity_id=entity_id)
-    return [CostEntity(**row) for row in rows]
+    return [LegalEntity(**row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import TypedDict
 
-from ledger.domain.cost.factory import CostEntity, Factory
+from ledger.domain.cost.factory import Factory
+from ledger.domain.entity import LegalEntity
 from ledger.store.cost import cost
 from ledger.store.queries import Connection
 
@@ -18,7 +19,7 @@ class Within(TypedDict):
 
 async def load_factory(
     connection: Connection,
-    entity: CostEntity,
+    entity: LegalEntity,
     *,
     since: datetime,
     until: datetime,

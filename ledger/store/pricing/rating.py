@@ -10,6 +10,7 @@ from typing import TypeAlias
 import asyncpg
 
 from ledger.domain.billing.subscription import Subscription
+from ledger.domain.entity import LegalEntity
 from ledger.domain.pricing.models import load_stored_price
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
 from ledger.domain.pricing.rating import UsageTotals
@@ -25,15 +26,6 @@ CHARGE_COLUMNS = (
 CustomerWindow: TypeAlias = tuple[str, datetime]
 LEAVES = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 ChargeKey: TypeAlias = tuple[str, int, datetime, str]
-
-
-@dataclass(frozen=True, slots=True)
-class RatedEntity:
-    """A legal entity whose customers are rated."""
-
-    entity_id: str
-    currency: str
-    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +76,10 @@ class UnpricedUsage:
     last_window: datetime
 
 
-async def list_entities(connection: Connection, *, entity_id: str | None) -> list[RatedEntity]:
+async def list_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
     """Entities, one or all."""
     rows = await RATING["list_entities"].rows(connection, entity_id=entity_id)
-    return [RatedEntity(row["entity_id"], row["currency"], row["zone"]) for row in rows]
+    return [LegalEntity(row["entity_id"], row["currency"], row["zone"]) for row in rows]
 
 
 async def find_touched_windows(

@@ -1,0 +1,20 @@
+"""Every stage, in the order in which each follows from those before it.
+
+What runs all of them, the command of each, `status` and metrics go by this table.
+"""
+
+from ledger.flows.books.book_cost import book_cost
+from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.cost.allocate import allocate
+from ledger.flows.pricing.rate import rate
+from ledger.flows.stage import Stage
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        allocate,
+        rate,
+        book_cost,
+        book_revenue,
+    )
+}
