@@ -38,7 +38,7 @@ class Status:
     sequence_gaps: list[dict[str, Any]]
     kafka_positions: list[dict[str, Any]]
     kafka_gaps: list[dict[str, Any]]
-    stages: list[dict[str, Any]]
+    stages: list[dict[str, object]]
     work: list[dict[str, Any]]
     parked: list[dict[str, Any]]
     open_batches: list[dict[str, Any]]
@@ -84,7 +84,7 @@ async def read_status(
     )
 
 
-async def _stages(connection: Connection, names: Iterable[str]) -> list[dict[str, Any]]:
+async def _stages(connection: Connection, names: Iterable[str]) -> list[dict[str, object]]:
     ran = {row["stage"]: dict(row) for row in await operations.list_stage_states(connection)}
     never = {"batch_seq": None, "ran_at": None, "behind": None}
     return [ran.get(name) or {"stage": name, **never} for name in dict.fromkeys([*names, *ran])]
