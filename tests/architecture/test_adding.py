@@ -62,6 +62,27 @@ class Fee(PerUnit):
     def price(self, quantity: int) -> Decimal:
         return self.amount if quantity else Decimal(0)
 '''
+STAGE = '''"""A made-up stage, which finds nothing to do."""
+
+from collections.abc import Sequence
+
+from ledger.domain.parked import Part
+from ledger.domain.period import WINDOW
+from ledger.flows.parts import Due
+from ledger.flows.stage import Stage, StageContext
+from ledger.store.pricing.rating import list_entities
+
+
+async def _store(chunk: Sequence[Part]) -> int:
+    return len(chunk)
+
+
+async def _find(context: StageContext, again: Sequence[Part]) -> Due:
+    return Due(again, _store)
+
+
+made = Stage("made_up", "A made-up stage.", WINDOW, 10, list_entities, _find)
+'''
 COMMAND = '''"""A made-up command."""
 
 import click
@@ -139,6 +160,26 @@ ADDITIONS = {
         "from ledger.domain.pricing.models import load_stored_price\n"
         "said = str(load_stored_price('fee', {'amount': '3'}).price(10))",
         "3",
+    ),
+    "stage": Addition(
+        "ledger/flows/books/made.py",
+        STAGE,
+        "ledger/flows/stages.py",
+        {
+            "from ledger.flows.cost.allocate": (
+                "from ledger.flows.books.made import made\nfrom ledger.flows.cost.allocate"
+            ),
+            "        book_revenue,\n": "        book_revenue,\n        made,\n",
+        },
+        "from click.testing import CliRunner\n"
+        "from ledger.cli import cli\n"
+        "from ledger.metrics import show_standing\n"
+        "from prometheus_client import REGISTRY\n"
+        "show_standing([], {'made_up': 3})\n"
+        "help = CliRunner().invoke(cli, ['--help']).output\n"
+        "made = REGISTRY.get_sample_value('tokenledger_parked', {'stage': 'made_up'})\n"
+        "said = ['made-up ' in help, 'A made-up stage.' in help, made]",
+        [True, True, 3.0],
     ),
     "command": Addition(
         "ledger/commands/review/made.py",
