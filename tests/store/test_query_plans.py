@@ -143,7 +143,7 @@ HOT = [
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ALL, 1_500, roles=HOUSE),
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ONE, 1_000, roles=EVERYONE, title=" of one"),
     Asked("grouped", "sum_charges", GROUPS | {"customer_id": None}, 1_500),
-    Asked("cost/evidence", "find_window_costs", A_SCOPE, 20),
+    Asked("cost/evidence", "find_window_costs", A_SCOPE, 400),
     Asked("api_reads", "sum_hourly", AN_OVERVIEW, 1_000, roles=HOUSE),
 ]
 
