@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery
 
 from ledger import clock
@@ -41,41 +42,27 @@ class GroupedQuery:
     csv: bool
 
 
-@get("/v1/usage", roles=READERS, bound=BY_ROWS, apart=AT_REPORTS)
-async def usage(
-    request: Request[Any, Any, Any],
-    since: FromQuery[str],
-    until: FromQuery[str],
-    by: FromQuery[str] = "model,tier",
-    customer: FromQuery[str | None] = None,
-    entity: FromQuery[str | None] = None,
-    time_zone: FromQuery[str] = "UTC",
-    limit: FromQuery[int] = LIMIT_MAX,
-    cursor: FromQuery[str | None] = None,
-    csv: FromQuery[bool] = False,
-) -> Response[Any]:
-    """Requests and tokens of a period, by dimensions and at most one of window, hour and day."""
-    asked = GroupedQuery(since, until, by, customer, entity, time_zone, limit, cursor, csv)
-    return await _answer(request, "usage", asked)
+def _handler(name: str, default: str, about: str) -> HTTPRouteHandler:
+    """What answers for a grouped report, by `default` where nothing is asked."""
 
+    async def handler(
+        request: Request[Any, Any, Any],
+        since: FromQuery[str],
+        until: FromQuery[str],
+        by: FromQuery[str] = default,
+        customer: FromQuery[str | None] = None,
+        entity: FromQuery[str | None] = None,
+        time_zone: FromQuery[str] = "UTC",
+        limit: FromQuery[int] = LIMIT_MAX,
+        cursor: FromQuery[str | None] = None,
+        csv: FromQuery[bool] = False,
+    ) -> Response[Any]:
+        asked = GroupedQuery(since, until, by, customer, entity, time_zone, limit, cursor, csv)
+        return await _answer(request, name, asked)
 
-@get("/v1/charges", roles=READERS, bound=BY_ROWS, apart=AT_REPORTS)
-async def charges(
-    request: Request[Any, Any, Any],
-    since: FromQuery[str],
-    until: FromQuery[str],
-    by: FromQuery[str] = "tier",
-    customer: FromQuery[str | None] = None,
-    entity: FromQuery[str | None] = None,
-    time_zone: FromQuery[str] = "UTC",
-    limit: FromQuery[int] = LIMIT_MAX,
-    cursor: FromQuery[str | None] = None,
-    csv: FromQuery[bool] = False,
-) -> Response[Any]:
-    """What usage of a period comes to, exact, by dimensions and currency; an amount is null where
-    nothing of the group has a price yet."""
-    asked = GroupedQuery(since, until, by, customer, entity, time_zone, limit, cursor, csv)
-    return await _answer(request, "charges", asked)
+    handler.__doc__ = about
+    route = get(f"/v1/{name}", operation_id=name, roles=READERS, bound=BY_ROWS, apart=AT_REPORTS)
+    return route(handler)
 
 
 def whose(request: Request[Any, Any, Any], asked: str | None) -> str | None:
@@ -135,4 +122,16 @@ async def _page_after(
     return cut_off, after
 
 
-HANDLERS = (usage, charges)
+HANDLERS = (
+    _handler(
+        "usage",
+        "model,tier",
+        "Requests and tokens of a period, by dimensions and at most one of window, hour and day.",
+    ),
+    _handler(
+        "charges",
+        "tier",
+        "What usage of a period comes to, exact, by dimensions and currency.\n\nAn amount is null"
+        " where nothing of the group has a price yet.",
+    ),
+)

@@ -1,7 +1,7 @@
 """What the books say: usage for customers too; cost, margin and state for the house alone."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import Request, Response, get
 from litestar.params import FromQuery
@@ -14,16 +14,17 @@ from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW, zone
 from ledger.flows.stages import STAGES
-from ledger.reports.cost import evidence, margin, margin_text
-from ledger.reports.energy import energy
+from ledger.reports.cost import evidence
 from ledger.reports.metering import coverage
 from ledger.reports.metering.status import read_status
+from ledger.reports.table import ENERGY, MARGIN, PeriodReport
 from ledger.store import api_reads
 from ledger.store.connect import draw_cut_off
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.rfc3339 import parse_rfc3339
 
 HOURLY_STEPS = ("hour", "day")
+R = TypeVar("R")
 
 
 def period_of(since: str, until: str) -> tuple[datetime, datetime]:
@@ -44,30 +45,35 @@ def moment_of(name: str, text: str) -> datetime:
         raise InvalidInputError(f"{name}: {error}.", "Send RFC 3339.", name) from error
 
 
+async def _answer(
+    request: Request[Any, Any, Any],
+    report: PeriodReport[R],
+    entity: str,
+    asked: tuple[str, str],
+    by: str = "",
+) -> Response[bytes]:
+    period = period_of(*asked)
+    async with working(request) as connection:
+        purpose = f"{report.name} over the API"
+        found = await report.at_once(
+            connection, entity_id=entity, period=period, by=by, purpose=purpose
+        )
+    return answer(report.to_json(found))
+
+
 @get(["/v1/margins", "/v1/costs"], roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
 async def margins(
     request: Request[Any, Any, Any],
     entity: FromQuery[str],
     since: FromQuery[str],
     until: FromQuery[str],
-    by: FromQuery[str] = "tier",
+    by: FromQuery[str] = MARGIN.by,
 ) -> Response[bytes]:
     """Cost beside revenue, before and after idle, by tier, customer, agent or model.
 
     Where `missing` says what a cost lacks, revenue and usage stand and every cost is null.
     """
-    start, end = period_of(since, until)
-    async with working(request) as connection:
-        found = await margin.margin_report(
-            connection,
-            entity_id=entity,
-            since=start,
-            until=end,
-            cut_off=await draw_cut_off(connection, "margin over the API"),
-            by=[name.strip() for name in by.split(",")],
-            without_cost=True,
-        )
-    return answer(margin_text.to_json(found))
+    return await _answer(request, MARGIN, entity, (since, until), by)
 
 
 @get("/v1/costs/evidence", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
@@ -100,16 +106,7 @@ async def energy_of(
     until: FromQuery[str],
 ) -> Response[bytes]:
     """Tokens per joule, busy and idle energy, by model and by scope."""
-    start, end = period_of(since, until)
-    async with working(request) as connection:
-        found = await energy.energy_report(
-            connection,
-            entity_id=entity,
-            since=start,
-            until=end,
-            cut_off=await draw_cut_off(connection, "energy over the API"),
-        )
-    return answer(energy.to_json(found))
+    return await _answer(request, ENERGY, entity, (since, until))
 
 
 @get("/v1/coverage", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)

@@ -1,6 +1,7 @@
 """`tokenledger report`: margin, energy, usage, charges and coverage, for people or with --json."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import click
 
@@ -11,13 +12,16 @@ from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.period import zone
 from ledger.reports import findings
-from ledger.reports.cost import margin as margin_room
 from ledger.reports.cost import margin_text
 from ledger.reports.cost.evidence import how_to_trace
-from ledger.reports.energy import energy as energy_room
-from ledger.reports.metering import coverage as coverage_room
-from ledger.store.connect import CutOff, draw_cut_off
+from ledger.reports.cost.margin import MarginReport
+from ledger.reports.energy.energy import EnergyReport
+from ledger.reports.energy.energy import to_table as energy_table
+from ledger.reports.metering.coverage import CoverageReport, Reconciliation
+from ledger.reports.table import COVERAGE, ENERGY, MARGIN, PeriodReport
 from ledger.store.queries import Connection
+
+R = TypeVar("R")
 
 
 @click.group()
@@ -29,35 +33,39 @@ report.add_command(charges)
 report.add_command(usage)
 
 
-async def _start(connection: Connection, asked: AskedPeriod, name: str) -> tuple[Scope, CutOff]:
-    scope = await find_scope(connection, asked, clock.now())
-    return scope, await draw_cut_off(connection, f"report {name}")
+def _add(
+    about: PeriodReport[R], help_text: str, show: Callable[[Scope, R, str], None], by_help: str
+) -> None:
+    """Give `report` the command of a report, which `show` shows to people."""
+
+    @period_options
+    @json_option
+    @database_options
+    def command(
+        database: Database, *, asked: AskedPeriod, as_json: bool, by: str = about.by
+    ) -> None:
+        async def read(connection: Connection) -> tuple[Scope, R]:
+            scope = await find_scope(connection, asked, clock.now())
+            return scope, await about.at_once(
+                connection,
+                entity_id=scope.entity_id,
+                period=(scope.since, scope.until),
+                by=by,
+                purpose=f"report {about.name}",
+            )
+
+        scope, found = database.run(read)
+        if as_json:
+            print_json(about.to_json(found))
+        else:
+            show(scope, found, by)
+
+    if about.by:
+        command = click.option("--by", default=about.by, show_default=True, help=by_help)(command)
+    report.add_command(click.command(about.name, help=help_text)(command))
 
 
-@report.command()
-@period_options
-@click.option("--by", default="tier", show_default=True, help="tier, customer, agent, model.")
-@json_option
-@database_options
-def margin(database: Database, asked: AskedPeriod, by: str, as_json: bool) -> None:
-    """Revenue beside cost, before and after idle; where a cost is incomplete it is unknown."""
-
-    async def read(connection: Connection) -> tuple[Scope, margin_room.MarginReport]:
-        scope, cut_off = await _start(connection, asked, "margin")
-        return scope, await margin_room.margin_report(
-            connection,
-            entity_id=scope.entity_id,
-            since=scope.since,
-            until=scope.until,
-            cut_off=cut_off,
-            by=_names(by),
-            without_cost=True,
-        )
-
-    scope, found = database.run(read)
-    if as_json:
-        print_json(margin_text.to_json(found))
-        return
+def _show_margin(scope: Scope, found: MarginReport, by: str) -> None:  # noqa: ARG001
     headers, rows = margin_text.to_table(found)
     title = f"{describe('Margin', scope)}, amounts in {found.currency}"
     numbers = len(margin_text.HEADERS)
@@ -67,29 +75,8 @@ def margin(database: Database, asked: AskedPeriod, by: str, as_json: bool) -> No
         click.echo(f"Cost and margin are unknown. {found.missing}", err=True)
 
 
-@report.command()
-@period_options
-@click.option("--by", default="model", show_default=True, help="model or scope.")
-@json_option
-@database_options
-def energy(database: Database, asked: AskedPeriod, by: str, as_json: bool) -> None:
-    """Tokens per joule, busy and idle energy, by model or by scope."""
-
-    async def read(connection: Connection) -> tuple[Scope, energy_room.EnergyReport]:
-        scope, cut_off = await _start(connection, asked, "energy")
-        return scope, await energy_room.energy_report(
-            connection,
-            entity_id=scope.entity_id,
-            since=scope.since,
-            until=scope.until,
-            cut_off=cut_off,
-        )
-
-    scope, found = database.run(read)
-    if as_json:
-        print_json(energy_room.to_json(found))
-        return
-    headers, rows = energy_room.to_table(found.by_scope if by == "scope" else found.by_model)
+def _show_energy(scope: Scope, found: EnergyReport, by: str) -> None:
+    headers, rows = energy_table(found.by_scope if by == "scope" else found.by_model)
     print_table(describe("Energy", scope), headers, rows, numbers=len(headers) - 1)
     _say_how_to_trace(row.name for row in found.by_scope)
     for line in findings.to_lines(found.findings):
@@ -102,27 +89,7 @@ def _say_how_to_trace(scopes: Iterable[str]) -> None:
         click.echo(how)
 
 
-@report.command()
-@period_options
-@json_option
-@database_options
-def coverage(database: Database, asked: AskedPeriod, as_json: bool) -> None:
-    """How much energy was measured, what a deployment served, and what engines counted."""
-
-    async def read(connection: Connection) -> tuple[Scope, coverage_room.CoverageReport]:
-        scope, cut_off = await _start(connection, asked, "coverage")
-        return scope, await coverage_room.coverage_report(
-            connection,
-            entity_id=scope.entity_id,
-            since=scope.since,
-            until=scope.until,
-            cut_off=cut_off,
-        )
-
-    scope, found = database.run(read)
-    if as_json:
-        print_json(coverage_room.to_json(found))
-        return
+def _show_coverage(scope: Scope, found: CoverageReport, by: str) -> None:  # noqa: ARG001
     rows = [
         (row.deployment_id, "yes" if row.asked else "no", row.deployed_gpu_s, row.covered_gpu_s)
         for row in found.energy
@@ -140,7 +107,7 @@ def coverage(database: Database, asked: AskedPeriod, as_json: bool) -> None:
     _show_engines(scope, found.engines)
 
 
-def _show_engines(scope: Scope, engines: Sequence[coverage_room.Reconciliation]) -> None:
+def _show_engines(scope: Scope, engines: Sequence[Reconciliation]) -> None:
     rows = [
         (
             *(
@@ -165,5 +132,21 @@ def _show_engines(scope: Scope, engines: Sequence[coverage_room.Reconciliation])
         click.echo("Engines: none sent its counters, so nothing stands beside the events.")
 
 
-def _names(by: str) -> Sequence[str]:
-    return tuple(name.strip() for name in by.split(",") if name.strip())
+_add(
+    MARGIN,
+    "Revenue beside cost, before and after idle; where a cost is incomplete it is unknown.",
+    _show_margin,
+    "tier, customer, agent, model.",
+)
+_add(
+    ENERGY,
+    "Tokens per joule, busy and idle energy, by model or by scope.",
+    _show_energy,
+    "model or scope.",
+)
+_add(
+    COVERAGE,
+    "How much energy was measured, what a deployment served, and what engines counted.",
+    _show_coverage,
+    "",
+)

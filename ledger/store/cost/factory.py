@@ -1,20 +1,12 @@
 """Reads everything slow about one entity's factory as it is known at a cut-off."""
 
 from datetime import datetime
-from typing import TypedDict
 
 from ledger.domain.cost.factory import Factory
 from ledger.domain.entity import LegalEntity
 from ledger.store.cost import cost
+from ledger.store.cost.margin import Within
 from ledger.store.queries import Connection
-
-
-class Within(TypedDict):
-    """A stretch of time, and what was known of it."""
-
-    since: datetime
-    until: datetime
-    batch_seq: int
 
 
 async def load_factory(
