@@ -13,6 +13,7 @@ TokenledgerError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 FOUND_CHARS_MAX = 80
 PROBLEM_CHARS_MAX = 500
@@ -46,9 +47,25 @@ class EventTooLargeError(WireError):
     """One event alone is larger than a batch may be."""
 
 
+# What is wrong with an event, as far as it is more than a field of the wrong form.
+ProblemCode = Literal[
+    "invalid_field",
+    "unknown_type",
+    "missing_time",
+    "negative_count",
+    "absurd_count",
+    "sum_mismatch",
+    "no_counts",
+    "times_unordered",
+    "estimate_complete",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with an event: where (dotted field), what was found, what to do.
+
+    `code` is for programs and never changes; the words beside it are for people.
 
     Names that people choose may stand in all three: they are kept as `storable` text.
     """
@@ -56,6 +73,7 @@ class Problem:
     field: str
     found: str
     action: str
+    code: ProblemCode = "invalid_field"
 
     def __post_init__(self) -> None:
         for name in ("field", "found", "action"):

@@ -256,4 +256,4 @@ def _check_same_time(field: str, inner: datetime | None, time: datetime) -> None
 
 def _type_problem(raw: Mapping[Any, Any]) -> Problem:
     found = shorten(raw["type"]) if "type" in raw else "nothing"
-    return Problem("type", found, f"send one of {', '.join(EVENT_MODELS)}")
+    return Problem("type", found, f"send one of {', '.join(EVENT_MODELS)}", "unknown_type")

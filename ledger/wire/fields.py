@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from ledger.wire.errors import Rfc3339Error
+from ledger.wire.errors import ProblemCode, Rfc3339Error
 from ledger.wire.rfc3339 import parse_rfc3339
 from ledger.wire.units import BLANK_VALUE_MIN
 
@@ -33,9 +33,11 @@ def problem(action: str) -> PydanticCustomError:
     return PydanticCustomError("tokenledger", "{action}", {"action": action})
 
 
-def problem_at(field: str, found: object, action: str) -> PydanticCustomError:
+def problem_at(
+    field: str, found: object, action: str, code: ProblemCode = "invalid_field"
+) -> PydanticCustomError:
     """A refusal by a check over several fields, which names the one to look at."""
-    context = {"action": action, "field": field, "found": found}
+    context = {"action": action, "field": field, "found": found, "code": code}
     return PydanticCustomError("tokenledger", "{action}", context)
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ledger.wire.errors import Problem, shorten
+from ledger.wire.errors import Problem, ProblemCode, shorten
 
 
 def list_problems(error: ValidationError) -> list[Problem]:
@@ -20,9 +20,17 @@ def _problem(detail: ErrorDetails) -> Problem:
     if "field" in context:
         # Checks inside `usage` know their place from there on; the rest of the path is pydantic's.
         field = _join(place, str(context["field"]))
-        return Problem(field, str(context["found"]), str(context["action"]))
+        return Problem(field, str(context["found"]), str(context["action"]), context["code"])
     found = "nothing" if detail["type"] == "missing" else shorten(detail["input"])
-    return Problem(place or "event", found, _action(detail))
+    return Problem(place or "event", found, _action(detail), _code(detail, place))
+
+
+def _code(detail: ErrorDetails, place: str) -> ProblemCode:
+    if place == "time" and (detail["type"] == "missing" or detail["input"] is None):
+        return "missing_time"
+    if detail["type"] == "greater_than_equal" and detail["ctx"]["ge"] == 0:
+        return "negative_count"
+    return "invalid_field"
 
 
 def _join(place: str, field: str) -> str:

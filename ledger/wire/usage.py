@@ -168,12 +168,15 @@ class Usage(WireModel):
     def _check(self) -> Self:
         leaves = self.leaves()
         if leaves.uncached is None and leaves.visible is None:
-            raise problem_at("usage", "no counts", "send input or output leaves, or their totals")
+            raise problem_at(
+                "usage", "no counts", "send input or output leaves, or their totals", "no_counts"
+            )
         if self.complete and self.source in ESTIMATE_SOURCES:
             raise problem_at(
                 "usage.complete",
                 f"true with source {self.source}",
                 "send false: a running count or an estimate is never final",
+                "estimate_complete",
             )
         return self
 
@@ -312,9 +315,8 @@ class UsageData(WireModel):
         known = [(name, instant) for name, instant in named if instant is not None]
         for (before, early), (after, late) in pairwise(known):
             if late < early:
-                raise problem_at(
-                    after, late.isoformat(), f"send a time at or after {before} {early.isoformat()}"
-                )
+                action = f"send a time at or after {before} {early.isoformat()}"
+                raise problem_at(after, late.isoformat(), action, "times_unordered")
 
     def _check_size(self) -> None:
         limit = min(LEAF_TOKENS_PER_REQUEST_MAX * self.requests, LEAF_TOKENS_MAX)
@@ -327,6 +329,7 @@ class UsageData(WireModel):
                     tokens,
                     f"send at most {LEAF_TOKENS_PER_REQUEST_MAX} × requests,"
                     f" and {LEAF_TOKENS_MAX} at once: {limit}",
+                    "absurd_count",
                 )
 
 
@@ -351,7 +354,8 @@ def _main_leaf(
         return total - known
     if main is None or main + known != total:
         found = f"{total} against leaves of {known + (main or 0)}"
-        raise problem_at(total_name, found, "send a total equal to the sum of its disjoint leaves")
+        action = "send a total equal to the sum of its disjoint leaves"
+        raise problem_at(total_name, found, action, "sum_mismatch")
     return main
 
 

@@ -97,7 +97,7 @@ def reject(
     """A refusal with every problem found, under the reason of the first."""
     text = "; ".join(str(problem) for problem in problems) or detail
     return Reject(
-        reason or _reason(problems[0]),
+        reason or Reason(problems[0].code),
         text,
         _text(raw.get("id")),
         _text(raw.get("source")) or "",
@@ -106,25 +106,3 @@ def reject(
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _reason(problem: Problem) -> Reason:
-    if problem.field == "type":
-        return Reason.UNKNOWN_TYPE
-    if problem.field == "time" and problem.found in {"nothing", "None"}:
-        return Reason.MISSING_TIME
-    for start, reason in _BY_ACTION:
-        if problem.action.startswith(start):
-            return reason
-    return Reason.INVALID_FIELD
-
-
-# The wire says what to do in words; these are the words of checks that have a code of their own.
-_BY_ACTION = (
-    ("send 0 or more", Reason.NEGATIVE_COUNT),
-    ("send at most 10000000 × requests", Reason.ABSURD_COUNT),
-    ("send a total equal to", Reason.SUM_MISMATCH),
-    ("send input or output leaves", Reason.NO_COUNTS),
-    ("send a time at or after", Reason.TIMES_UNORDERED),
-    ("send false: a running count", Reason.ESTIMATE_COMPLETE),
-)
