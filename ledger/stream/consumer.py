@@ -98,7 +98,7 @@ class Surroundings:
     topic: Callable[[], Topic]
     connect: Callable[[], Awaitable[Connection]]
     intake: Callable[[], Stages[Any]]
-    now: Callable[[], datetime] = clock.now
+    now: Callable[[], datetime]
     retry_s: float = RETRY_S
 
 
@@ -124,6 +124,7 @@ def surroundings(settings: Settings, thread: ThreadPoolExecutor) -> Surroundings
         topic=lambda: KafkaTopic(settings, thread),
         connect=lambda: connect(settings.worker_url or "", WRITING),
         intake=lambda: Intake(limits),
+        now=clock.now,
     )
 
 

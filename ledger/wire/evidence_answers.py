@@ -96,7 +96,7 @@ class ServingDeployment(ClosedModel):
     weight_output: int
 
 
-class AssetTerms(ClosedModel):
+class AssetEvidence(ClosedModel):
     """What the hardware costs: owned (bought, with a life) or leased, in its own currency."""
 
     asset_id: str
@@ -152,6 +152,6 @@ class CostEvidence(ClosedModel):
     readings: list[EnergyReading]
     activity: list[EngineActivity]
     deployment: ServingDeployment | None
-    asset: AssetTerms | None
+    asset: AssetEvidence | None
     uplift: SiteUplift | None
     prices: list[PowerPrice]

@@ -13,6 +13,7 @@ BOUNDED = {
     "sum_receipts": ONE_BY_ONE,
     "count_quarantined": ONE_BY_ONE,
     "count_received": ONE_BY_ONE,
+    "count_offered": ONE_BY_ONE,
     "read_usage_sums": "halves of 32 bits each: the high one passes 2^63 where the sum passes 2^95",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
     "read_activity_sums": "halves of 32 bits each, as in read_usage_sums",

@@ -102,7 +102,7 @@ async def test_a_running_worker_shows_every_figure_with_its_number(
     wanted = {"counted": 2, "suspense": 1, "duplicate": 2, "conflict": 2, "quarantined": 1}
     assert {fate: n for fate, n in fates.items() if n < 1_000_000} == wanted
     assert found["tokenledger_ingest_batch_items"][("+Inf",)] >= 1
-    assert found[gaps] == {("p1", "/hosts/a"): 3}
+    assert found[gaps] == {("", "p1", "/hosts/a"): 3}
     assert found["tokenledger_ingest_lag_records"] == {("0",): 0}
     assert found["tokenledger_quarantined_items"][()] == 1
     assert time.time() - found["tokenledger_ingest_last_commit_timestamp_seconds"][()] < 60
