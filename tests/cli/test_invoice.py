@@ -231,7 +231,9 @@ def test_everything_that_can_be_said_is_exported_and_the_rest_named(
     done = command("export", "all", "--month", "2024-03", "--output", tmp_path / "out")
     assert "Left out margins.csv: Entity 'factory' has no cost" in done.stderr
     written = {each.name for each in (tmp_path / "out").iterdir()}
-    assert "margins.csv" not in written
+    assert "Left out costs.csv: The period has nothing of it." in done.stderr
+    assert not {"margins.csv", "costs.csv"} & written
+    assert all(len(each.read_text().splitlines()) > 1 for each in (tmp_path / "out").iterdir())
     assert {"invoices.csv", "invoice_lines.csv", "usage.csv", "journal_lines.csv"} <= written
     assert "invoices.csv, of usage in the period." in done.stdout
     assert len((tmp_path / "out" / "invoices.csv").read_text().splitlines()) == 2

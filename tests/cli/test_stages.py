@@ -89,7 +89,7 @@ async def test_a_stage_of_the_table_is_run_commanded_told_of_and_measured(
 def test_a_stage_that_never_ran_is_told_of(command: CommandLine) -> None:
     (row,) = [row for row in command.json("status")["stages"] if row["stage"] == "count_hours"]
     assert row == {"stage": "count_hours", "batch_seq": None, "ran_at": None, "behind": None}
-    assert "never" in command("status").stdout
+    assert "nothing to do yet" in command("status").stdout
 
 
 async def test_a_stage_looks_only_where_something_was_stored_since(worker: Connection) -> None:

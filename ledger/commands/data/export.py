@@ -52,12 +52,12 @@ def export(
 ) -> None:
     """Write the books of a period, all files as known at one cut-off.
 
-    `all` leaves out what cannot be said, as a margin without its cost, and says so.
+    `all` leaves out what cannot be said, as a margin without its cost, or has no row, and says so.
     """
     chosen = tuple(EXPORT_FORMATS) if "all" in formats else tuple(dict.fromkeys(formats))
     if to_stdout and len(chosen) != 1:
         raise click.UsageError("--stdout takes one format")
-    how = How(raw, invoices_by)
+    how = How(raw, invoices_by, empty="all" not in formats)
 
     async def write(connection: Connection) -> tuple[list[Path], dict[str, str]]:
         scope = await find_scope(connection, asked, clock.now())

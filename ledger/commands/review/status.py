@@ -72,7 +72,9 @@ def _ago(silent_s: int | None) -> str:
 
 
 def _show_stages(found: Status) -> None:
-    rows = [(row["stage"], row["ran_at"] or "never", row["behind"]) for row in found.stages]
+    rows = [
+        (row["stage"], row["ran_at"] or "nothing to do yet", row["behind"]) for row in found.stages
+    ]
     print_table("Stages", ("stage", "last run", "batches drawn since"), rows, numbers=1)
 
 

@@ -18,6 +18,7 @@ import uvicorn
 
 from ledger.api.server import Server
 from ledger.settings import Settings
+from ledger.stream.memory import collect_rarely
 from ledger.wire.secrets import log_to_stderr
 
 log = logging.getLogger(__name__)
@@ -85,10 +86,13 @@ def _serve(settings: Settings, settles: bool, socket: str, alive: Connection) ->
         http="httptools",
         ws="none",
         log_config=None,
+        # Whoever asks knows the server in front; this one is part of it.
+        log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=END_S // 2,
     )
     server = Server(config)
+    collect_rarely()
     threading.Thread(target=_end_with, args=(alive, server), daemon=True).start()
     with ExitStack() as stack:
         if settles and settings.worker_url is not None:

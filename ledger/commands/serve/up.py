@@ -28,6 +28,7 @@ from ledger.settings import Settings
 from ledger.store.connect import connect
 from ledger.store.keys import list_api_keys
 from ledger.store.roles import API, OWNER, WORKER
+from ledger.stream.memory import collect_rarely
 from ledger.wire.inputs import NewApiKey
 from ledger.wire.secrets import log_to_stderr
 
@@ -69,6 +70,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
 async def serve(settings: Settings, listening: socket.socket, apart: Path) -> bool:
     """Serve the API on a socket until SIGINT or SIGTERM; whether it came to that."""
     server = Server(server_config(create_app(settings, apart=apart), settings, log_config=None))
+    collect_rarely()
     host, port = listening.getsockname()[:2]
     with server.capture_signals():
         click.echo(f"Serving http://{host}:{port} from {settings.data_dir}. Stop with Ctrl-C.")

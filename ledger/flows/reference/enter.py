@@ -5,9 +5,10 @@ refused, or with `replace` supersedes it for the time they share.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -68,10 +69,8 @@ async def enter_facility(connection: Connection, new: NewFacility, author: Autho
     values = new.model_dump()
     async with writing(connection):
         known = await cost_inputs.find_facility(connection, new.facility_id)
-        if not _is_known("facility", new.facility_id, known, values):
-            batch_seq = await draw_batch_seq(connection)
-            await cost_inputs.insert_facility(connection, values, batch_seq=batch_seq)
-            await _keep(connection, author, batch_seq, "facility", new.facility_id, values)
+        new_one = _Named("facility", new.facility_id, values, cost_inputs.insert_facility)
+        await _enter_once(connection, new_one, known, author)
     return new.facility_id
 
 
@@ -103,10 +102,8 @@ async def enter_tariff(connection: Connection, new: NewTariff, author: Author) -
     values = new.model_dump()
     async with writing(connection):
         known = await cost_inputs.find_tariff(connection, new.tariff_id)
-        if not _is_known("tariff", new.tariff_id, known, values):
-            batch_seq = await draw_batch_seq(connection)
-            await cost_inputs.insert_tariff(connection, values, batch_seq=batch_seq)
-            await _keep(connection, author, batch_seq, "tariff", new.tariff_id, values)
+        new_one = _Named("tariff", new.tariff_id, values, cost_inputs.insert_tariff)
+        await _enter_once(connection, new_one, known, author)
     return new.tariff_id
 
 
@@ -163,10 +160,8 @@ async def enter_rate_card(connection: Connection, new: NewRateCard, author: Auth
     values = new.model_dump(exclude={"prices"})
     async with writing(connection):
         known = await prices.find_rate_card(connection, new.rate_card_id)
-        if not _is_known("rate card", new.rate_card_id, known, values):
-            batch_seq = await draw_batch_seq(connection)
-            await prices.insert_rate_card(connection, values, batch_seq=batch_seq)
-            await _keep(connection, author, batch_seq, "rate card", new.rate_card_id, values)
+        new_one = _Named("rate card", new.rate_card_id, values, prices.insert_rate_card)
+        await _enter_once(connection, new_one, known, author)
         for terms in new.prices:
             await _enter_price_terms(connection, new.rate_card_id, terms, author, replace=False)
         await check_prices(connection, new.rate_card_id)
@@ -268,21 +263,39 @@ def _undated(new: DatedInput) -> dict[str, Any]:
     return new.model_dump(exclude=set(_DATES))
 
 
-def _is_known(
-    noun: str, name: str, known: asyncpg.Record | None, values: Mapping[str, Any]
-) -> bool:
-    """Whether exactly this is recorded; ConflictError where the id has other content."""
+class _Insert(Protocol):
+    async def __call__(
+        self, connection: Connection, values: Mapping[str, object], *, batch_seq: int
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What is recorded once under an id and stays as it is."""
+
+    noun: str
+    name: str
+    values: Mapping[str, object]
+    insert: _Insert
+
+
+async def _enter_once(
+    connection: Connection, new: _Named, known: asyncpg.Record | None, author: Author
+) -> None:
+    """Record it unless exactly this is; ConflictError where the id has other content."""
     if known is None:
-        return False
-    other = [field for field in values if known[field] != values[field]]
+        batch_seq = await draw_batch_seq(connection)
+        await new.insert(connection, new.values, batch_seq=batch_seq)
+        await _keep(connection, author, batch_seq, new.noun, new.name, new.values)
+        return
+    other = [field for field in new.values if known[field] != new.values[field]]
     if other:
         said = ", ".join(f"{field} {known[field]!r}" for field in other)
         raise ConflictError(
-            f"The {noun} {name} is already recorded with {said}.",
-            f"Use another id: what is recorded of a {noun} stays.",
+            f"The {new.noun} {new.name} is already recorded with {said}.",
+            f"Use another id: what is recorded of a {new.noun} stays.",
             other[0],
         )
-    return True
 
 
 async def _write_tariff_prices(

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.exports import EXPORT_FORMATS
 from ledger.exports.form import ExportFormat, ExportScope, JournalHead, Row
 from ledger.reports.cost.margin import margin_report
@@ -29,11 +29,12 @@ class How:
     """`raw` leaves text as it is, for programs; `invoices_by` says which are of a period.
 
     Invoices and their lines are of usage in it (`service`), or were issued in it (`issue`).
-    InvalidInputError where it is neither.
+    InvalidInputError where it is neither. A file without a row is `empty`, or refused.
     """
 
     raw: bool = False
     invoices_by: str = SERVICE
+    empty: bool = True
 
     def __post_init__(self) -> None:
         if self.invoices_by not in INVOICES_BY:
@@ -64,7 +65,8 @@ async def export_file(
     """A file in parts, of one snapshot; a cut-off always gives the same bytes.
 
     InvalidInputError names an unknown format, NotFoundError an unknown entity; a margin whose cost
-    is incomplete is refused as the margin report refuses it. All of them come before any part.
+    is incomplete is refused as the margin report refuses it, MissingInputError where nothing is to
+    be written and that is not wanted. All of them come before any part.
     """
     found = find_format(format_name)
     async with snapshot(connection):
@@ -72,6 +74,8 @@ async def export_file(
         pages = _read(connection, found.part, books, how)
         rest = written(pages, partial(found.lines, scope))
         first = await anext(rest, b"")
+        if not (first or how.empty):
+            raise MissingInputError("The period has nothing of it.", "Look at another period.")
         yield "".join(found.head(scope)).encode() + first
         async for part in rest:
             yield part
