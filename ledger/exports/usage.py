@@ -1,8 +1,8 @@
 """Tokens by quarter hour and key as CSV; usage of a customer nobody knows has no customer_id.
 
-The last four columns count requests that were estimated, cut short, or did not say their input or
-output; a count that no request of the line said is `unknown`. Sorted by window_start and then by
-every column that says who and what.
+The last columns count requests that were estimated, cut short, or did not say their input, output,
+cache reads, cache writes or reasoning; a count that no request of the line said is `unknown`.
+Sorted by window_start and then by every column that says who and what.
 """
 
 from collections.abc import Callable

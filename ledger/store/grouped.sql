@@ -12,15 +12,18 @@ WITH sums AS MATERIALIZED (
          sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
          sum(d.visible) AS visible, sum(d.reasoning) AS reasoning,
          sum(d.estimated) AS estimated, sum(d.incomplete) AS incomplete,
-         sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown
+         sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown,
+         sum(d.cached_unknown) AS cached_unknown, sum(d.written_unknown) AS written_unknown,
+         sum(d.reasoning_unknown) AS reasoning_unknown
     FROM (SELECT customer_id, usage_key_id, window_start, requests, uncached, cache_read, cache_write, visible, reasoning,
-                 0 AS estimated, 0 AS incomplete, 0 AS input_unknown, 0 AS output_unknown
+                 0 AS estimated, 0 AS incomplete, 0 AS input_unknown, 0 AS output_unknown,
+                 0 AS cached_unknown, 0 AS written_unknown, 0 AS reasoning_unknown
             FROM usage_delta
            WHERE window_start >= :since AND window_start < :until AND batch_seq <= :batch_seq
              AND (:customer_id::text IS NULL OR customer_id = :customer_id)
           UNION ALL
           SELECT customer_id, usage_key_id, window_start, 0, 0, 0, 0, 0, 0,
-                 estimated, incomplete, input_unknown, output_unknown
+                 estimated, incomplete, input_unknown, output_unknown, cached_unknown, written_unknown, reasoning_unknown
             FROM usage_mark
            WHERE window_start >= :since AND window_start < :until AND batch_seq <= :batch_seq
              AND (:customer_id::text IS NULL OR customer_id = :customer_id)) d
@@ -39,13 +42,16 @@ WITH sums AS MATERIALIZED (
          sum(s.cache_read) AS cache_read, sum(s.cache_write) AS cache_write,
          sum(s.visible) AS visible, sum(s.reasoning) AS reasoning,
          sum(s.estimated) AS estimated, sum(s.incomplete) AS incomplete,
-         sum(s.input_unknown) AS input_unknown, sum(s.output_unknown) AS output_unknown
+         sum(s.input_unknown) AS input_unknown, sum(s.output_unknown) AS output_unknown,
+         sum(s.cached_unknown) AS cached_unknown, sum(s.written_unknown) AS written_unknown,
+         sum(s.reasoning_unknown) AS reasoning_unknown
     FROM sums s JOIN keys k USING (usage_key_id) GROUP BY k.before, s.step, k.behind
 ), placed AS (
   SELECT g.before || CASE WHEN g.step IS NULL THEN '{}'::text[]
                           ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END || g.behind AS place,
          g.requests, g.uncached, g.cache_read, g.cache_write, g.visible, g.reasoning,
-         g.estimated, g.incomplete, g.input_unknown, g.output_unknown
+         g.estimated, g.incomplete, g.input_unknown, g.output_unknown, g.cached_unknown, g.written_unknown,
+         g.reasoning_unknown
     FROM grouped g
 )
 SELECT p.* FROM placed p

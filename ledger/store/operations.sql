@@ -183,9 +183,14 @@ WITH requests AS (
 ), marks AS (
   SELECT coalesce(sum(d.estimated), 0) AS estimated, coalesce(sum(d.incomplete), 0) AS incomplete,
          coalesce(sum(d.input_unknown), 0) AS input_unknown,
-         coalesce(sum(d.output_unknown), 0) AS output_unknown
+         coalesce(sum(d.output_unknown), 0) AS output_unknown,
+         coalesce(sum(d.cached_unknown), 0) AS cached_unknown,
+         coalesce(sum(d.written_unknown), 0) AS written_unknown,
+         coalesce(sum(d.reasoning_unknown), 0) AS reasoning_unknown
     FROM usage_mark d
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
      AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
 )
-SELECT r.requests, m.estimated, m.incomplete, m.input_unknown, m.output_unknown FROM requests r, marks m;
+SELECT r.requests, m.estimated, m.incomplete, m.input_unknown, m.output_unknown, m.cached_unknown, m.written_unknown,
+       m.reasoning_unknown
+  FROM requests r, marks m;

@@ -213,8 +213,8 @@ async function spendByDay(asked) {
 }
 
 // A count that nobody knows is unknown, never nothing; what is not final says of how many requests.
-const sum = (...counts) => (counts.includes(null) ? null : counts.reduce((all, count) => all + count, 0));
-const MARKS = { estimated: "estimated", incomplete: "incomplete", input_unknown: "of unknown input", output_unknown: "of unknown output" };
+const MARKS = { estimated: "estimated", incomplete: "incomplete", input_unknown: "of unknown input", output_unknown: "of unknown output",
+  cached_unknown: "of unknown cache reads", written_unknown: "of unknown cache writes", reasoning_unknown: "of unknown reasoning" };
 const marks = (row) => Object.entries(MARKS).filter(([name]) => row[name]).map(([name, text]) => `${group(row[name])} ${text}`).join(", ");
 
 async function usageBy(asked, by, name) {
@@ -223,8 +223,8 @@ async function usageBy(asked, by, name) {
   const amounts = (row) => charged.items.filter((each) => each[by] === row[by] && each.currency).map((each) => `${cents(each.amount)} ${each.currency}`).join(", ") || "–";
   const label = (row) => (by === "day" ? dayIn(asked.zone, row.day) : row[by] || "–");
   const count = (title, of) => ({ name: title, n: true, of: (row) => (of(row) === null ? "unknown" : group(of(row))), raw: (row) => of(row) ?? "unknown" });
-  const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => sum(row.uncached, row.cache_read, row.cache_write)),
-    count("cached", (row) => row.cache_read), count("output", (row) => sum(row.visible, row.reasoning)), { name: "not final", of: marks }, { name: "spend", n: true, of: amounts }];
+  const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => row.input_tokens),
+    count("cached", (row) => row.cache_read), count("output", (row) => row.output_tokens), { name: "not final", of: marks }, { name: "spend", n: true, of: amounts }];
   return table(`usage-by-${by}`, columns, items, "No usage in this month.");
 }
 

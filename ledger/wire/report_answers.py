@@ -18,6 +18,9 @@ class Marks(ClosedModel):
     incomplete: int
     input_unknown: int
     output_unknown: int
+    cached_unknown: int
+    written_unknown: int
+    reasoning_unknown: int
 
 
 class Group(ClosedModel):

@@ -323,9 +323,12 @@ CREATE TABLE usage_mark (
   estimated      bigint NOT NULL,
   incomplete     bigint NOT NULL,
   input_unknown  bigint NOT NULL,
-  output_unknown bigint NOT NULL
+  output_unknown bigint NOT NULL,
+  cached_unknown bigint NOT NULL,
+  written_unknown bigint NOT NULL,
+  reasoning_unknown bigint NOT NULL
 );
-COMMENT ON TABLE usage_mark IS 'Requests of usage_delta that were estimated, cut short, or did not say their input or output; summed as that is.';
+COMMENT ON TABLE usage_mark IS 'Requests of usage_delta that were estimated, cut short, or did not say their input, output or a part of either; summed as that is.';
 CREATE INDEX ON usage_mark (customer_id, window_start);
 CREATE INDEX ON usage_mark USING brin (batch_seq) WITH (pages_per_range = 16);
 

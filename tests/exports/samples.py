@@ -170,6 +170,9 @@ def usage(customer_id: str | None) -> dict[str, Any]:
         "incomplete": 0,
         "input_unknown": 0,
         "output_unknown": 0 if customer_id else 3,
+        "cached_unknown": 3,
+        "written_unknown": 0,
+        "reasoning_unknown": 0,
     }
 
 

@@ -35,12 +35,16 @@ SELECT k.customer_ref, k.model, date_bin('15 minutes', f.time, 'epoch'::timestam
        sum(f.requests) FILTER (WHERE f.flags & 2 <> 0) AS estimated,
        sum(f.requests) FILTER (WHERE f.flags & 4 <> 0) AS incomplete,
        sum(f.requests) FILTER (WHERE f.flags & 8 <> 0) AS input_unknown,
-       sum(f.requests) FILTER (WHERE f.flags & 16 <> 0) AS output_unknown
+       sum(f.requests) FILTER (WHERE f.flags & 16 <> 0) AS output_unknown,
+       sum(f.requests) FILTER (WHERE f.flags & 65536 <> 0) AS cached_unknown,
+       sum(f.requests) FILTER (WHERE f.flags & 131072 <> 0) AS written_unknown,
+       sum(f.requests) FILTER (WHERE f.flags & 262144 <> 0) AS reasoning_unknown
   FROM usage_fact f JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3"""
 FROM_MARKS = """
 SELECT k.customer_ref, k.model, m.window_start AS at, sum(m.estimated) AS estimated,
        sum(m.incomplete) AS incomplete, sum(m.input_unknown) AS input_unknown,
-       sum(m.output_unknown) AS output_unknown
+       sum(m.output_unknown) AS output_unknown, sum(m.cached_unknown) AS cached_unknown,
+       sum(m.written_unknown) AS written_unknown, sum(m.reasoning_unknown) AS reasoning_unknown
   FROM usage_mark m JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3"""
 
 
@@ -129,7 +133,7 @@ async def test_the_export_has_the_marks_and_says_unknown(gate: Gate) -> None:
     books = BooksOf("factory", SINCE, UNTIL, cut_off)
     file = b"".join([part async for part in export_file(gate.connection, "usage", books)])
     shown = {row["model"]: row for row in csv.DictReader(io.StringIO(file.decode()))}
-    assert [shown["llama"][name] for name in MARKS] == ["3", "3", "0", "0"]
+    assert [shown["llama"][name] for name in MARKS] == ["3", "3", *"00000"]
     assert [shown["embedder"][name] for name in ("input_uncached", "output_visible")] == [
         "5",
         "unknown",
@@ -156,8 +160,7 @@ async def test_the_report_says_what_is_not_final_and_unknown_is_no_zero(gate: Ga
     assert {name: shown["llama"][name] for name in MARKS} == {
         "estimated": 3,
         "incomplete": 3,
-        "input_unknown": 0,
-        "output_unknown": 0,
+        **dict.fromkeys(list(MARKS)[2:], 0),
     }
     totals = Totals(grouping.report)
     async with gate.connection.transaction():
@@ -191,3 +194,37 @@ async def test_status_says_how_much_is_not_final_and_names_a_source_of_refusals(
     assert (found["/only/refused"]["received"], found["/only/refused"]["quarantined"]) == (3, 3)
     assert found["/only/refused"]["last_received_at"] == NOW
     assert found[""]["quarantined"] == 1
+
+
+async def test_what_hides_in_another_leaf_is_unknown_and_not_none_of_it(gate: Gate) -> None:
+    silent = {"input": {"uncached": 50}, "output": {"visible": 5}}
+    ready = {
+        "input": {"cache_read": 0, "cache_write_5m": 0, "uncached": 50},
+        "output": {"visible": 5},
+    }
+    await gate.send(
+        keyed(
+            attempt("a", served_model="silent", usage=silent),
+            attempt("b", served_model="ready", usage=ready),
+            attempt("c", served_model="both", usage=silent),
+            attempt("d", served_model="both"),
+            one_sided("e", "output", served_model="no input"),
+            attempt("f", served_model="nothing", usage={"input": {"uncached": 0}}),
+        )
+    )
+    cut_off = await draw_cut_off(gate.connection, "test")
+    rows, _ = await Grouping(REPORTS["usage"], ("model",), SINCE, UNTIL, cut_off).page(
+        gate.connection, 10
+    )
+    names = ("input_tokens", "uncached", "cache_read", "cache_write", "output_tokens", "reasoning")
+    assert {row["model"]: tuple(row[name] for name in names) for row in rows} == {
+        "silent": (50, 50, None, None, 5, None),
+        "ready": (50, 50, 0, 0, 5, None),
+        # Of those that said it there were none; how many did not say stands beside.
+        "both": (60, 60, 0, 0, 25, 0),
+        "no input": (None, None, None, None, 20, 0),
+        "nothing": (0, 0, 0, 0, None, None),
+    }
+    (both,) = (row for row in rows if row["model"] == "both")
+    assert [both[name] for name in list(MARKS)[4:]] == [1, 1, 1]
+    assert await marks(gate.connection, FROM_MARKS) == await marks(gate.connection, FROM_FACTS)

@@ -45,6 +45,7 @@ SHOWN: Mapping[str, TableShown] = {
         (
             *("requests", "input", "cached", "output", "reasoning"),
             *("estimated", "incomplete", "no input", "no output"),
+            *("no cached", "no writes", "no reasoning"),
         ),
         ("requests", "input_tokens", "cache_read", "output_tokens", "reasoning", *MARKS),
         ("input", "output", "requests"),

@@ -28,10 +28,10 @@ class TierSource(IntEnum):
 class Flag(IntFlag):
     """Bits of usage_fact.flags; bits 8-9 hold the TierSource, bits 12-15 the status.
 
-    SUPERSEDED marks a fact that was reversed in the batch that stored it.
+    SUPERSEDED marks a fact that was reversed in the batch that stored it. Tokens of a leaf that is
+    CACHED_, WRITTEN_ or REASONING_UNKNOWN may sit in `uncached` or `visible`.
     """
 
-    SPLIT_UNKNOWN = 1
     ESTIMATED = 2
     INCOMPLETE = 4
     INPUT_UNKNOWN = 8
@@ -40,6 +40,9 @@ class Flag(IntFlag):
     STREAM = 64
     NOT_STREAM = 128
     SUPERSEDED = 1024
+    CACHED_UNKNOWN = 1 << 16
+    WRITTEN_UNKNOWN = 1 << 17
+    REASONING_UNKNOWN = 1 << 18
 
 
 # What a count may lack, by the name under which requests that lack it are summed.
@@ -48,6 +51,9 @@ MARKS = {
     "incomplete": Flag.INCOMPLETE,
     "input_unknown": Flag.INPUT_UNKNOWN,
     "output_unknown": Flag.OUTPUT_UNKNOWN,
+    "cached_unknown": Flag.CACHED_UNKNOWN,
+    "written_unknown": Flag.WRITTEN_UNKNOWN,
+    "reasoning_unknown": Flag.REASONING_UNKNOWN,
 }
 TIER_SOURCE_SHIFT = 8
 STATUS_SHIFT = 12

@@ -2,39 +2,33 @@
 
 from collections.abc import Mapping
 
-from ledger.domain.metering.fact import MARKS, Flag
+from ledger.domain.metering.fact import MARKS
 
-INPUT = ("uncached", "cache_read", "cache_write", "input_tokens")
-OUTPUT = ("visible", "reasoning", "output_tokens")
+# Which counts a request did not say, and the mark of the whole side that it may have lacked.
+UNSAID = {
+    "input_unknown": (("uncached", "cache_read", "cache_write", "input_tokens"), ()),
+    "output_unknown": (("visible", "reasoning", "output_tokens"), ()),
+    "cached_unknown": (("cache_read",), ("input_unknown",)),
+    "written_unknown": (("cache_write",), ("input_unknown",)),
+    "reasoning_unknown": (("reasoning",), ("output_unknown",)),
+}
+_LEAVES = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 
 
 def known_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
     """Sums with None where no request said the count; `counts` has requests, meters and MARKS."""
     found: dict[str, int | None] = dict(counts)
-    for mark, names in (("input_unknown", INPUT), ("output_unknown", OUTPUT)):
-        if counts[mark] and counts[mark] >= counts["requests"]:
+    for mark, (names, sides) in UNSAID.items():
+        lacking = sum(counts[each] for each in (mark, *sides))
+        if counts[mark] and lacking >= counts["requests"]:
             found |= {name: None for name in names if counts.get(name) == 0}
     return found
 
 
 def known_leaves(counts: Mapping[str, int], flags: int) -> dict[str, int | None]:
-    """A fact's five counts with None for what its event did not say.
-
-    Beside a main leaf that may hide tokens of others, a zero is no known one.
-    """
-    found: dict[str, int | None] = {name: counts[name] for name in _LEAVES}
-    for mark, (main, *beside) in _SIDES.items():
-        hidden = flags & Flag.SPLIT_UNKNOWN and counts[main]
-        unsaid = [main, *beside] if flags & mark else beside if hidden else []
-        found |= {name: None for name in unsaid if counts[name] == 0}
-    return found
-
-
-_SIDES = {
-    Flag.INPUT_UNKNOWN: ("uncached", "cache_read", "cache_write"),
-    Flag.OUTPUT_UNKNOWN: ("visible", "reasoning"),
-}
-_LEAVES = tuple(name for names in _SIDES.values() for name in names)
+    """A fact's five counts with None for what its event did not say."""
+    unsaid = {name for mark, (names, _) in UNSAID.items() if flags & MARKS[mark] for name in names}
+    return {name: counts[name] or (None if name in unsaid else 0) for name in _LEAVES}
 
 
 def describe_marks(counts: Mapping[str, int]) -> str:
@@ -48,4 +42,7 @@ _WORDS = {
     "incomplete": "incomplete",
     "input_unknown": "of unknown input",
     "output_unknown": "of unknown output",
+    "cached_unknown": "of unknown cache reads",
+    "written_unknown": "of unknown cache writes",
+    "reasoning_unknown": "of unknown reasoning",
 }

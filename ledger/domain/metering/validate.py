@@ -145,13 +145,14 @@ def _counts() -> Mapping[str, pl.Expr]:
 @cache
 def _marks() -> Mapping[str, pl.Expr]:
     writes = [pl.col(n) for n in _IN[2:5]]
-    hidden_input = (pl.col("main_in") > 0) & (
-        pl.col("in_cache_read").is_null() | pl.all_horizontal(w.is_null() for w in writes)
-    )
-    hidden_output = (pl.col("main_out") > 0) & pl.col("out_reasoning").is_null()
+    # The leaf `uncached` of an input of nothing hides nothing.
+    hides_input, hides_output = pl.col("main_in") > 0, pl.col("main_out") > 0
+    no_writes = pl.all_horizontal(w.is_null() for w in writes)
     context = pl.coalesce("context_tokens", _single_input())
     flags = pl.sum_horizontal(
-        _bit(hidden_input | hidden_output, Flag.SPLIT_UNKNOWN),
+        _bit(hides_input & pl.col("in_cache_read").is_null(), Flag.CACHED_UNKNOWN),
+        _bit(hides_input & no_writes, Flag.WRITTEN_UNKNOWN),
+        _bit(hides_output & pl.col("out_reasoning").is_null(), Flag.REASONING_UNKNOWN),
         _bit(pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)), Flag.ESTIMATED),
         _bit(~pl.col("complete"), Flag.INCOMPLETE),
         _bit(pl.col("main_in").is_null(), Flag.INPUT_UNKNOWN),

@@ -52,7 +52,9 @@ WITH sums AS MATERIALIZED (
       OR sum(d.cache_write) <> 0 OR sum(d.visible) <> 0 OR sum(d.reasoning) <> 0
 ), marks AS MATERIALIZED (
   SELECT m.window_start, m.usage_key_id, sum(m.estimated) AS estimated, sum(m.incomplete) AS incomplete,
-         sum(m.input_unknown) AS input_unknown, sum(m.output_unknown) AS output_unknown
+         sum(m.input_unknown) AS input_unknown, sum(m.output_unknown) AS output_unknown,
+         sum(m.cached_unknown) AS cached_unknown, sum(m.written_unknown) AS written_unknown,
+         sum(m.reasoning_unknown) AS reasoning_unknown
     FROM usage_mark m
    WHERE m.window_start >= :since AND m.window_start < :until AND m.batch_seq <= :batch_seq
    GROUP BY m.window_start, m.usage_key_id
@@ -66,6 +68,8 @@ WITH sums AS MATERIALIZED (
 SELECT s.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model,
        k.adapter, k.region, k.context_band, s.requests, s.uncached, s.cache_read, s.cache_write, s.visible, s.reasoning,
        coalesce(m.estimated, 0) AS estimated, coalesce(m.incomplete, 0) AS incomplete,
-       coalesce(m.input_unknown, 0) AS input_unknown, coalesce(m.output_unknown, 0) AS output_unknown
+       coalesce(m.input_unknown, 0) AS input_unknown, coalesce(m.output_unknown, 0) AS output_unknown,
+       coalesce(m.cached_unknown, 0) AS cached_unknown, coalesce(m.written_unknown, 0) AS written_unknown,
+       coalesce(m.reasoning_unknown, 0) AS reasoning_unknown
   FROM sums s JOIN keys k USING (usage_key_id) LEFT JOIN marks m USING (window_start, usage_key_id)
  ORDER BY s.window_start, k.place;

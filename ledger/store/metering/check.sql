@@ -67,7 +67,13 @@ SELECT usage_key_id, window_start,
        div(sum(input_unknown), 4294967296)::bigint AS input_unknown_high,
        mod(sum(input_unknown), 4294967296)::bigint AS input_unknown_low,
        div(sum(output_unknown), 4294967296)::bigint AS output_unknown_high,
-       mod(sum(output_unknown), 4294967296)::bigint AS output_unknown_low
+       mod(sum(output_unknown), 4294967296)::bigint AS output_unknown_low,
+       div(sum(cached_unknown), 4294967296)::bigint AS cached_unknown_high,
+       mod(sum(cached_unknown), 4294967296)::bigint AS cached_unknown_low,
+       div(sum(written_unknown), 4294967296)::bigint AS written_unknown_high,
+       mod(sum(written_unknown), 4294967296)::bigint AS written_unknown_low,
+       div(sum(reasoning_unknown), 4294967296)::bigint AS reasoning_unknown_high,
+       mod(sum(reasoning_unknown), 4294967296)::bigint AS reasoning_unknown_low
   FROM usage_mark WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2
 
 -- name: read_busy_seconds

@@ -85,7 +85,8 @@ SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
 -- Index: usage_mark (customer_id, window_start).
 WITH placed AS (
   SELECT u.ctid AS place, u.customer_id, u.usage_key_id, u.window_start, first_seen_at(u.batch_seq) AS seen_at,
-         greatest(abs(u.estimated), abs(u.incomplete), abs(u.input_unknown), abs(u.output_unknown)) AS largest
+         greatest(abs(u.estimated), abs(u.incomplete), abs(u.input_unknown), abs(u.output_unknown), abs(u.cached_unknown),
+                  abs(u.written_unknown), abs(u.reasoning_unknown)) AS largest
     FROM usage_mark u
    WHERE u.window_start = ANY(:windows::timestamptz[]) AND u.batch_seq <= :batch_seq
 ), counted AS (
@@ -101,11 +102,13 @@ WITH placed AS (
   RETURNING u.*, c.seen_at
 ), come AS (
   INSERT INTO usage_mark (customer_id, usage_key_id, window_start, batch_seq, estimated, incomplete, input_unknown,
-                          output_unknown)
+                          output_unknown, cached_unknown, written_unknown, reasoning_unknown)
   SELECT g.customer_id, g.usage_key_id, g.window_start, max(g.batch_seq), sum(g.estimated), sum(g.incomplete),
-         sum(g.input_unknown), sum(g.output_unknown)
+         sum(g.input_unknown), sum(g.output_unknown), sum(g.cached_unknown), sum(g.written_unknown),
+         sum(g.reasoning_unknown)
     FROM gone g GROUP BY g.customer_id, g.usage_key_id, g.window_start, g.seen_at
   HAVING sum(g.estimated) <> 0 OR sum(g.incomplete) <> 0 OR sum(g.input_unknown) <> 0 OR sum(g.output_unknown) <> 0
+      OR sum(g.cached_unknown) <> 0 OR sum(g.written_unknown) <> 0 OR sum(g.reasoning_unknown) <> 0
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;

@@ -113,7 +113,7 @@ def compare(found: Prepared, model: object) -> None:
         assert counted == (leaves.input_tokens or 0)
         assert row["visible"] + row["reasoning"] == (leaves.output_tokens or 0)
         assert row["reasoning"] == (leaves.reasoning or 0)
-        assert bool(row["flags"] & 1) == leaves.split_unknown
+        assert bool(row["flags"] >> 16 & 7) == leaves.split_unknown
         assert row["time"] == micros(model.time)
         assert row["customer_ref"] == (model.customer_id or "")
         assert row["model"] == (model.data.model or "")
