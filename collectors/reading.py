@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from ledger.wire.events import COUNTERS, ENERGY
+from ledger.wire.limits import COUNTERS, ENERGY
 from ledger.wire.rfc3339 import format_rfc3339
 
 EventDict = dict[str, Any]

@@ -8,8 +8,7 @@ from types import MappingProxyType
 
 from collectors.exposition import Exposition, Sample
 from collectors.reading import CounterReading
-from ledger.wire.events import LABELS_MAX
-from ledger.wire.fields import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX
+from ledger.wire.limits import LABELS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX
 from ledger.wire.units import BLANK_VALUE_MIN
 
 EXACT_INTEGER_MAX = 2**53

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ledger.wire.events import USAGE
+from ledger.wire.limits import USAGE
 
 ENTITY = "own-fleet"
 SOURCE = "demo/gateway"

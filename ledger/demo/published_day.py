@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from ledger.domain.apportion import apportion
-from ledger.wire.events import USAGE
+from ledger.wire.limits import USAGE
 
 SOURCE = "demo/published-day"
 MODEL = "deepseek-v3-r1"

@@ -22,21 +22,22 @@ from ledger.wire.fields import (
     problem,
     problem_at,
 )
+from ledger.wire.limits import (
+    CORRECTION,
+    COUNTERS,
+    ENERGY,
+    LABELS_MAX,
+    RESERVATION,
+    USAGE,
+    VALUES_MAX,
+)
 from ledger.wire.problems import list_problems
 from ledger.wire.units import BLANK_VALUE_MIN
 from ledger.wire.usage import UsageData
 
-USAGE = "inference.usage.v1"
-CORRECTION = "inference.usage.correction.v1"
-RESERVATION = "inference.usage.reservation.v1"
-ENERGY = "gpu.energy.v1"
-COUNTERS = "engine.counters.v1"
-
 # How far ahead of the ledger's clock an event's `time` may lie; checked there, not here.
 FUTURE_TOLERANCE = timedelta(minutes=5)
 
-LABELS_MAX = 16
-VALUES_MAX = 10_000
 EnergyMethod = Literal["nvml_counter", "dcgm", "power_integral"]
 EnergyQuality = Literal["good", "estimated", "suspect"]
 EnergyScope = Literal["gpu", "module"]

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from ledger.wire.errors import ProblemCode, Rfc3339Error
+from ledger.wire.limits import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX
 from ledger.wire.rfc3339 import parse_rfc3339
 from ledger.wire.units import BLANK_VALUE_MIN
 
@@ -15,8 +16,6 @@ NAME_CHARS_MAX = 256
 # Sums of counts stay inside 64 bits, a batch of them in memory as all that is ever stored.
 COUNT_MAX = 10**15
 TAGS_MAX = 16
-TAG_KEY_CHARS_MAX = 64
-TAG_VALUE_CHARS_MAX = 256
 DECIMAL_CHARS_MAX = 64
 DECIMAL_PATTERN = r"^-?[0-9]{1,15}(\.[0-9]{1,12})?$"
 

@@ -116,7 +116,7 @@ def test_share_of_long_functions_counts_the_long() -> None:
 @pytest.mark.parametrize(
     ("library", "folder", "only"),
     [
-        ("kafka", "collectors", "collectors/publish.py"),
+        ("kafka", "collectors", "collectors/to_kafka.py"),
         ("kafka", "ledger", "ledger/stream/topic.py"),
         ("pynvml", "collectors", "collectors/sources/nvml.py"),
         ("pynvml", "ledger", ""),

@@ -5,7 +5,9 @@ import os
 import stat
 import subprocess
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,7 +15,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.settings import CollectSettings
+from collectors.errors import CollectSettingsError
+from collectors.settings import load_settings
 from ledger.cli import cli
 from ledger.settings import Settings
 from ledger.wire.secrets import ScrubbingFormatter, scrub
@@ -113,10 +116,26 @@ def test_an_address_that_is_none_is_refused_in_one_line(rest: str, tmp_path: Pat
 def test_settings_hide_what_they_were_given() -> None:
     settings = Settings(worker_url=AWAY)
     assert CANARY not in repr(settings) + str(settings)
-    for model, wrong in ((Settings, {"port": CANARY}), (CollectSettings, {"http": CANARY})):
-        with pytest.raises(ValueError, match="validation error") as refused:
-            model.model_validate(wrong)
-        assert CANARY not in str(refused.value) + repr(refused.value)
+    with pytest.raises(ValueError, match="validation error") as refused:
+        Settings.model_validate({"port": CANARY})
+    assert CANARY not in str(refused.value) + repr(refused.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"http": CANARY},
+        {"http": {"url": CANARY, "api_key": [CANARY]}},
+        {"interval_s": CANARY},
+        {"targets": [CANARY]},
+        {"kafka": {"bootstrap": ["b"], "sasl_mechanism": CANARY}},
+    ],
+)
+def test_settings_of_the_collector_hide_what_they_were_given(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CollectSettingsError) as refused:
+        load_settings(None, **wrong)
+    shown = "".join(traceback.format_exception(refused.value))
+    assert CANARY not in shown + repr(refused.value)
 
 
 def test_what_a_command_makes_is_its_users_alone(tmp_path: Path) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer
-from pydantic import SecretStr
 
 from collectors.delivery import Delivery
 from collectors.errors import CollectSettingsError, PublishError
-from collectors.publish import HttpPublisher, KafkaPublisher
 from collectors.refused import Refusal, RefusedEvents
 from collectors.settings import HttpSettings, KafkaSettings
 from collectors.spool import Spool
+from collectors.to_http import HttpPublisher
+from collectors.to_kafka import KafkaPublisher
 from ledger.wire.batch import Batch, BatchHeader
-from ledger.wire.events import ENERGY
+from ledger.wire.limits import ENERGY
 from tests.collectors.servers import Receiver, serving
 
 
@@ -29,7 +29,7 @@ def batch(sequence: int) -> Batch:
 
 
 def publisher_to(url: str) -> HttpPublisher:
-    return HttpPublisher(HttpSettings(url=url, api_key=SecretStr("k")))
+    return HttpPublisher(HttpSettings(url=url, api_key="k"))
 
 
 def never(refusal: Refusal) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import uvicorn
-from pydantic import SecretStr
 
 from collectors.agent import run_agent
-from collectors.publish import HttpPublisher, KafkaPublisher
 from collectors.settings import CollectSettings, HttpSettings, KafkaSettings
+from collectors.to_http import HttpPublisher
+from collectors.to_kafka import KafkaPublisher
 from ledger import clock
 from ledger.api.app import create_app
 from ledger.demo import own_fleet
@@ -141,7 +141,7 @@ async def by_http(database: Database, folder: Path) -> dict[str, list[tuple[obje
         key = await create_api_key(connection, NewApiKey(role="ingest", sources=sources), AUTHOR)
         batches, made = sent()
         async with served(database) as url:
-            http = HttpSettings(url=url, api_key=SecretStr(key.text))
+            http = HttpSettings(url=url, api_key=key.text)
             await asyncio.to_thread(publish, HttpPublisher(http), batches)
             await asyncio.to_thread(collect, folder, made, http=http)
         await settle(connection, now=clock.now())

@@ -12,10 +12,10 @@ from kafka.partitioner.default import murmur2
 
 from collectors.delivery import Delivery as Sending
 from collectors.errors import SpoolError
-from collectors.publish import KafkaPublisher
 from collectors.refused import RefusedEvents
 from collectors.settings import KafkaSettings
 from collectors.spool import Spool, SpoolLimits
+from collectors.to_kafka import KafkaPublisher
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.ndjson import decode_line, iter_lines
 from tests.torture.model import Attempt, Delivery

@@ -5,13 +5,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
 from collectors.agent import run_agent
 from collectors.probe import probe as run_probe
 from collectors.settings import load_settings
+from collectors.tables import nested
 from ledger.wire.secrets import log_to_stderr, scrub
 
 _config = click.option(
@@ -37,7 +37,7 @@ def collect(
 ) -> None:
     """Read GPUs and inference servers and send what they say, until stopped."""
     log_to_stderr(logging.INFO)
-    overrides: dict[str, Any] = _pairs(given)
+    overrides = _pairs(given)
     if replay is not None:
         overrides["replay_file"] = replay
     if exit_when_done:
@@ -66,11 +66,11 @@ def probe(config: Path | None, given: Sequence[str], as_json: bool) -> None:
         click.echo("Inference servers: none named; add targets to the settings.")
 
 
-def _pairs(given: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _pairs(given: Sequence[str]) -> dict[str, object]:
+    found: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise click.UsageError("--set takes SETTING=VALUE")
         found[name] = value
-    return found
+    return nested(found, ".")

@@ -32,7 +32,7 @@ from ledger.domain.metering.rules import (
 )
 from ledger.wire.batch import BatchHeader
 from ledger.wire.columnar import Column, ColumnarBatch, event_at
-from ledger.wire.events import ENERGY
+from ledger.wire.limits import ENERGY
 from ledger.wire.ndjson import encode_event
 
 PATTERNS_MAX = 24

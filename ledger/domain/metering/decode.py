@@ -13,7 +13,8 @@ import msgspec
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.structs import CANONICAL, FAST, DecodedEvent, FastEvent
 from ledger.wire.errors import EventError, LineError, Problem, storable
-from ledger.wire.events import RESERVATION, parse_event
+from ledger.wire.events import parse_event
+from ledger.wire.limits import RESERVATION
 from ledger.wire.ndjson import decode_line
 from ledger.wire.strict_json import load_json
 

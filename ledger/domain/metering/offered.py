@@ -15,7 +15,7 @@ from ledger.domain.metering.flat import CORRECTION, ENERGY, ENERGY_COLUMNS, USAG
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.period import EPOCH, MICROSECOND
 from ledger.wire.errors import storable
-from ledger.wire.events import COUNTERS, USAGE
+from ledger.wire.limits import COUNTERS, USAGE
 from ledger.wire.rfc3339 import format_rfc3339
 
 FlatColumn = tuple[str, tuple[str, ...], Any, object]

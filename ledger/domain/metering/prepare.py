@@ -43,7 +43,8 @@ from ledger.domain.metering.validate import (
     untimely,
 )
 from ledger.wire.batch import BatchHeader, ordinal_id
-from ledger.wire.events import ENERGY, explain
+from ledger.wire.events import explain
+from ledger.wire.limits import ENERGY
 from ledger.wire.ndjson import decode_line
 
 

@@ -10,13 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ledger.wire.events import EnergyMethod, EnergyQuality, EnergyScope
-from ledger.wire.fields import (
-    COUNT_MAX,
-    NAME_CHARS_MAX,
-    TAG_KEY_CHARS_MAX,
-    TAG_VALUE_CHARS_MAX,
-    TAGS_MAX,
-)
+from ledger.wire.fields import COUNT_MAX, NAME_CHARS_MAX, TAGS_MAX
+from ledger.wire.limits import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX
 from ledger.wire.units import BLANK_VALUE_MIN
 from ledger.wire.usage import REQUESTS_MAX, EngineRole, Operation, Status, UsageSource
 

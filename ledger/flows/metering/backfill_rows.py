@@ -11,7 +11,7 @@ import msgspec
 
 from ledger.domain.errors import InvalidInputError
 from ledger.wire.errors import RepeatedTimeError, Rfc3339Error
-from ledger.wire.events import CORRECTION, USAGE
+from ledger.wire.limits import CORRECTION, USAGE
 from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
 
 COUNT, INSTANT, TEXT = "count", "instant", "text"

@@ -20,7 +20,7 @@ from ledger.flows.metering.limits import IngestLimits
 from ledger.store.metering.conflicts import find_conflict, insert_resolution, list_stored
 from ledger.store.metering.correction import find_corrections
 from ledger.store.queries import Connection
-from ledger.wire.events import CORRECTION, USAGE
+from ledger.wire.limits import CORRECTION, USAGE
 
 Resolution = Literal["kept", "corrected", "resent"]
 RESOLUTIONS: tuple[Resolution, ...] = ("kept", "corrected", "resent")

@@ -18,7 +18,7 @@ from ledger.domain.metering.parts import frames_of
 from ledger.domain.metering.record import Record
 from ledger.domain.metering.structs import CountersEvent, EnergyEvent
 from ledger.wire.batch import BatchHeader
-from ledger.wire.events import ENERGY
+from ledger.wire.limits import ENERGY
 from tests.domain.ingest.test_decode import SAMPLES, VALUES, places
 from tests.wire.samples import usage_event
 
