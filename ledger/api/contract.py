@@ -67,7 +67,7 @@ _EVENTS: Mapping[str, Any] = {
     ENCODINGS[COLUMNAR]: {"type": "string", "format": "binary", "description": "docs/batches.md"},
 }
 # Models that bodies refer to without being one themselves.
-REFERRED: tuple[type[BaseModel], ...] = (events.UsageEvent, answers.Problem)
+REFERRED: tuple[type, ...] = (events.UsageEvent, answers.Problem)
 
 CONTRACTS: Mapping[str, Contract] = {
     "healthz": Contract(answers.State),

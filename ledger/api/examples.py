@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from ledger.wire import changes, events, inputs
 
 SINCE = "2024-01-01T00:00:00Z"
 _SITE = {"entity_id": "acme-ai", "facility_id": "dub-1"}
 
-EXAMPLES: Mapping[type[BaseModel], Mapping[str, Any]] = {
+EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     inputs.NewEntity: {
         **{"entity_id": "acme-ai", "name": "Acme AI", "currency": "EUR", "zone": "Europe/Dublin"},
         **{"address": "1 Foundry Lane\nDublin D02", "tax_number": "IE 0000000A"},

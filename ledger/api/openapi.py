@@ -6,8 +6,7 @@ from typing import Any
 from litestar import Litestar, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
 
 from ledger.api.access import PUBLIC
 from ledger.api.answer import JSON, encode
@@ -227,13 +226,15 @@ def _statuses(method: str, handler: HTTPRouteHandler, contract: Contract) -> lis
 
 def _schemas(contracts: Iterable[Contract]) -> dict[str, Any]:
     used = list(contracts)
-    models: dict[str, type[BaseModel]] = {each.__name__: each for each in REFERRED}
+    models: dict[str, type] = {each.__name__: each for each in REFERRED}
     for each in used:
         for model in (each.answer, each.body):
             if model is not None:
                 models[model.__name__] = model
-    pairs = [(model, "validation") for model in models.values()]
-    _, found = models_json_schema(pairs, ref_template=REF + "{model}")  # type: ignore[arg-type]
+    _, found = TypeAdapter.json_schemas(
+        [(name, "validation", TypeAdapter(model)) for name, model in models.items()],
+        ref_template=REF + "{model}",
+    )
     schemas: dict[str, Any] = dict(found["$defs"])
     for each in used:
         if each.body is not None and each.without:

@@ -4,7 +4,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from ledger.wire.fields import Name, problem_at
+from ledger.wire.errors import problem_at
+from ledger.wire.fields import Name
 from ledger.wire.input_fields import Day, Identifier, Language, PaymentDays, Text
 from ledger.wire.inputs import InputModel
 

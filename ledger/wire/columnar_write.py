@@ -19,9 +19,9 @@ from ledger.wire.columnar import (
 from ledger.wire.errors import ColumnarError, Rfc3339Error, shorten
 from ledger.wire.ndjson import EventDict, refuse_floats
 from ledger.wire.rfc3339 import parse_rfc3339
+from ledger.wire.schema import time_paths
 
-_DATA_TIMES = "started_at first_token_at ended_at sampled_at scraped_at run_started_at expires_at"
-TIME_PATHS = frozenset(("time", "recordedtime", *(f"data.{name}" for name in _DATA_TIMES.split())))
+TIME_PATHS = time_paths()
 Cells = dict[str, dict[int, Any]]
 
 

@@ -6,6 +6,7 @@ TokenledgerError
     │   └── RepeatedTimeError  a local time that its zone has twice
     ├── BatchHeaderError the tl-* headers of a batch
     ├── LineError        a line of NDJSON
+    ├── FieldError       a value that its field may not have
     ├── EventTooLargeError  one event that no batch can hold
     ├── EventError       an event; carries every problem found
     └── InputError       something entered by hand; carries every problem found
@@ -82,6 +83,30 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.field}: found {self.found}; {self.action}"
+
+
+class FieldError(WireError):
+    """A value that its field may not have: what the sender should do.
+
+    A check over several fields names the one to look at, and what it found there.
+    """
+
+    def __init__(
+        self,
+        action: str,
+        field: str | None = None,
+        found: object = None,
+        code: ProblemCode = "invalid_field",
+    ) -> None:
+        self.action, self.field, self.found, self.code = action, field, found, code
+        super().__init__(action)
+
+
+def problem_at(
+    field: str, found: object, action: str, code: ProblemCode = "invalid_field"
+) -> FieldError:
+    """A refusal by a check over several fields, which names the one to look at."""
+    return FieldError(action, field, found, code)
 
 
 class ColumnarError(WireError):

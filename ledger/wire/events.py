@@ -1,27 +1,18 @@
-"""CloudEvents 1.0 as sent here: the envelope, the five types and why one is refused."""
+"""CloudEvents 1.0 as sent here: the envelope and the five types, field by field.
+
+A field is one line here, or in `wire.usage`: every reader of events, the columns of a batch, the
+OpenAPI document and docs/events.md are made of these (`wire.schema`).
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
-
-from ledger.wire.errors import EventError, Problem, shorten
-from ledger.wire.fields import (
-    Count,
-    DecimalText,
-    EnergyMj,
-    Instant,
-    Name,
-    TagKey,
-    TagValue,
-    WireModel,
-    list_as_tuple,
-    problem,
-    problem_at,
-)
+from ledger.wire.errors import FieldError, problem_at
+from ledger.wire.fields import Count, EnergyMj, Flag, Instant, Name, TagKey, TagValue
 from ledger.wire.limits import (
     CORRECTION,
     COUNTERS,
@@ -31,7 +22,7 @@ from ledger.wire.limits import (
     USAGE,
     VALUES_MAX,
 )
-from ledger.wire.problems import list_problems
+from ledger.wire.rules import About, DecimalRule, SizeRule, TextRule
 from ledger.wire.units import BLANK_VALUE_MIN
 from ledger.wire.usage import UsageData
 
@@ -46,13 +37,13 @@ EnergyScope = Literal["gpu", "module"]
 def _json_type(text: str) -> str:
     media_type = text.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
-        raise problem("send application/json")
+        raise FieldError("send application/json")
     return text
 
 
 def _parent_uuid(text: str) -> str:
     if text.startswith("MIG-"):
-        raise problem(
+        raise FieldError(
             "send the UUID of the parent GPU: a MIG slice has no energy counter of its own"
         )
     return text
@@ -60,26 +51,30 @@ def _parent_uuid(text: str) -> str:
 
 def _counter_value(value: Decimal) -> Decimal:
     if value < 0 or value >= BLANK_VALUE_MIN:
-        raise problem("send a counter in 0..2**62-1")
+        raise FieldError("send a counter in 0..2**62-1")
     return value
 
 
-class Envelope(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
     """The CloudEvents attributes of every event; (source, id) is the idempotency key if keyed."""
 
-    specversion: Literal["1.0"]
-    id: Name
-    source: Name
-    type: Name
-    time: Instant
-    subject: Name | None = None
-    datacontenttype: Annotated[str, AfterValidator(_json_type)] | None = None
-    dataschema: Name | None = None
-    traceparent: Name | None = None
-    partitionkey: Name | None = None
-    recordedtime: Instant | None = None
+    specversion: Annotated[Literal["1.0"], About("The version of CloudEvents.")]
+    id: Annotated[Name, About("Names the event among those of its source, once and for all.")]
+    source: Annotated[Name, About("Who sends it.")]
+    type: Annotated[Name, About("What it is.")]
+    time: Annotated[Instant, About("When it was: of usage its end, which decides the window.")]
+    subject: Annotated[Name | None, About("Who is billed, unless the data says it.")] = None
+    datacontenttype: Annotated[
+        Annotated[str, TextRule(check=_json_type)] | None, About("JSON, if it is said.")
+    ] = None
+    dataschema: Annotated[Name | None, About("Not read.")] = None
+    traceparent: Annotated[Name | None, About("Not read.")] = None
+    partitionkey: Annotated[Name | None, About("Not read.")] = None
+    recordedtime: Annotated[Instant | None, About("When its sender wrote it down.")] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent(Envelope):
     """One attempt's usage; `time` is its end and decides the billing window."""
 
@@ -92,19 +87,18 @@ class UsageEvent(Envelope):
         return self.data.customer_id or self.subject
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectionEvent(Envelope):
     """Full replacement of an earlier usage event, by a higher revision."""
 
     type: Literal["inference.usage.correction.v1"]
     data: UsageData
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def __post_init__(self) -> None:
         if self.data.revision < 1:
             raise problem_at("data.revision", self.data.revision, "send 1 or more in a correction")
         if self.data.supersedes is None:
             raise problem_at("data.supersedes", None, "send the id of the event this one replaces")
-        return self
 
     @property
     def customer_id(self) -> str | None:
@@ -118,22 +112,24 @@ class CorrectionEvent(Envelope):
         return (self.data.supersedes_source or self.source, self.data.supersedes)
 
 
-class ReservationData(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationData:
     """The most an attempt may use, held before it runs and settled by its usage event."""
 
-    request_id: Name
-    customer_id: Name | None = None
-    project_id: Name | None = None
-    api_key_id: Name | None = None
-    agent_id: Name | None = None
-    agent_run_id: Name | None = None
-    request_model: Name | None = None
-    service_tier_requested: Name | None = None
-    input_tokens_max: Count
-    output_tokens_max: Count
-    expires_at: Instant
+    request_id: Annotated[Name, About("The request, as the gateway names it.")]
+    customer_id: Annotated[Name | None, About("Whose budget; without it, the subject's.")] = None
+    project_id: Annotated[Name | None, About("The customer's project.")] = None
+    api_key_id: Annotated[Name | None, About("The customer's key.")] = None
+    agent_id: Annotated[Name | None, About("The agent that asks.")] = None
+    agent_run_id: Annotated[Name | None, About("Which run of it.")] = None
+    request_model: Annotated[Name | None, About("The model that is asked for.")] = None
+    service_tier_requested: Annotated[Name | None, About("The tier that is asked for.")] = None
+    input_tokens_max: Annotated[Count, About("The most input tokens.")]
+    output_tokens_max: Annotated[Count, About("The most output tokens.")]
+    expires_at: Annotated[Instant, About("Until when it is held.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationEvent(Envelope):
     """A hold on a customer's budget until `expires_at`."""
 
@@ -146,7 +142,8 @@ class ReservationEvent(Envelope):
         return self.data.customer_id or self.subject
 
 
-class EnergyData(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyData:
     """One raw cumulative reading of a GPU's energy counter in mJ, never a difference.
 
     `epoch` names the life of the counter (boot and driver load), as its reader knows it: what
@@ -154,70 +151,70 @@ class EnergyData(WireModel):
     module means that the counter covers CPU and memory too.
     """
 
-    gpu_uuid: Annotated[Name, AfterValidator(_parent_uuid)]
-    epoch: Name
-    energy_mj: EnergyMj
-    power_mw: Count | None = None
-    method: EnergyMethod = "nvml_counter"
-    quality: EnergyQuality = "good"
-    scope: EnergyScope = "gpu"
-    mig: bool = False
-    sampled_at: Instant | None = None
+    gpu_uuid: Annotated[str, TextRule(1, 256, check=_parent_uuid), About("The GPU as a whole.")]
+    epoch: Annotated[Name, About("Which life of the counter.")]
+    energy_mj: Annotated[EnergyMj, About("The counter.")]
+    power_mw: Annotated[Count | None, About("The power that the board says it draws.")] = None
+    method: Annotated[EnergyMethod, About("How the counter is read.")] = "nvml_counter"
+    quality: Annotated[EnergyQuality, About("What its reader thinks of it.")] = "good"
+    scope: Annotated[EnergyScope, About("What the counter covers.")] = "gpu"
+    mig: Annotated[Flag, About("Whether the GPU is sliced.")] = False
+    sampled_at: Annotated[Instant | None, About("The event's time, if it is said.")] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyEvent(Envelope):
     """A reading of one GPU's energy counter; `time` is when it was sampled."""
 
     type: Literal["gpu.energy.v1"]
     data: EnergyData
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def __post_init__(self) -> None:
         _check_same_time("data.sampled_at", self.data.sampled_at, self.time)
-        return self
 
 
-class CounterValue(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterValue:
     """One cumulative counter under its canonical name; `value` is exact decimal, at least 0.
 
     `precision_loss` says that the server itself rounded it before printing.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    labels: Annotated[dict[TagKey, TagValue], Field(default_factory=dict, max_length=LABELS_MAX)]
-    value: Annotated[DecimalText, AfterValidator(_counter_value)]
-    raw_name: Name | None = None
-    precision_loss: bool = False
+    name: Annotated[str, TextRule(pattern=r"^[a-z][a-z0-9_]{0,63}$"), About("Its name here.")]
+    labels: Annotated[dict[TagKey, TagValue], SizeRule(LABELS_MAX), About("What it is of.")] = (
+        field(default_factory=dict)
+    )
+    value: Annotated[Decimal, DecimalRule(_counter_value), About("The counter.")]
+    raw_name: Annotated[Name | None, About("Its name at the server.")] = None
+    precision_loss: Annotated[Flag, About("Whether the server rounded it.")] = False
 
 
-class CountersData(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountersData:
     """All token counters of one engine instance at one scrape; `run_id` names one life of them."""
 
-    engine: Name
-    instance: Name
-    run_id: Name
-    run_started_at: Instant | None = None
-    scraped_at: Instant | None = None
-    values: Annotated[
-        tuple[CounterValue, ...], BeforeValidator(list_as_tuple), Field(max_length=VALUES_MAX)
-    ]
+    engine: Annotated[Name, About("Which inference server.")]
+    instance: Annotated[Name, About("Which instance of it.")]
+    run_id: Annotated[Name, About("Which life of its counters.")]
+    run_started_at: Annotated[Instant | None, About("When that began.")] = None
+    scraped_at: Annotated[Instant | None, About("The event's time, if it is said.")] = None
+    values: Annotated[tuple[CounterValue, ...], SizeRule(VALUES_MAX), About("The counters.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CountersEvent(Envelope):
     """A scrape of one inference server; `time` is when it was scraped."""
 
     type: Literal["engine.counters.v1"]
     data: CountersData
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def __post_init__(self) -> None:
         _check_same_time("data.scraped_at", self.data.scraped_at, self.time)
-        return self
 
 
 Event = UsageEvent | CorrectionEvent | ReservationEvent | EnergyEvent | CountersEvent
-# What a new event type needs: its model here, nothing else in this package.
-EVENT_MODELS: Mapping[str, type[Event]] = MappingProxyType(
+# What a new event type needs: its shape here, nothing else in this package.
+EVENT_TYPES: Mapping[str, type[Event]] = MappingProxyType(
     {
         USAGE: UsageEvent,
         CORRECTION: CorrectionEvent,
@@ -228,33 +225,6 @@ EVENT_MODELS: Mapping[str, type[Event]] = MappingProxyType(
 )
 
 
-def parse_event(raw: object) -> Event:
-    """Read one structured CloudEvent; raises EventError with every problem found."""
-    if not isinstance(raw, Mapping):
-        raise EventError([Problem("event", shorten(raw), "send one CloudEvents object")])
-    model = EVENT_MODELS.get(raw.get("type", "")) if isinstance(raw.get("type"), str) else None
-    if model is None:
-        raise EventError([_type_problem(raw)])
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise EventError(list_problems(error)) from error
-
-
-def explain(raw: object) -> tuple[Problem, ...]:
-    """Every reason why an event may not be counted; empty when it may."""
-    try:
-        parse_event(raw)
-    except EventError as error:
-        return error.problems
-    return ()
-
-
-def _check_same_time(field: str, inner: datetime | None, time: datetime) -> None:
+def _check_same_time(name: str, inner: datetime | None, time: datetime) -> None:
     if inner is not None and inner != time:
-        raise problem_at(field, inner.isoformat(), f"send the event's time {time.isoformat()}")
-
-
-def _type_problem(raw: Mapping[Any, Any]) -> Problem:
-    found = shorten(raw["type"]) if "type" in raw else "nothing"
-    return Problem("type", found, f"send one of {', '.join(EVENT_MODELS)}", "unknown_type")
+        raise problem_at(name, inner.isoformat(), f"send the event's time {time.isoformat()}")

@@ -14,7 +14,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from ledger.wire.fields import DecimalText, Instant, Name, no_nul, problem, read_instant
+from ledger.wire.errors import FieldError
+from ledger.wire.fields import DecimalText, Instant, Name
+from ledger.wire.rules import no_nul, read_instant
 
 SCALE_MAX = 12
 GRID_SECONDS = 900
@@ -53,13 +55,13 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=~-]*", re.ASCII)
 
 def _identifier(text: str) -> str:
     if not _IDENTIFIER.fullmatch(text):
-        raise problem("send letters, digits and . _ : @ + = ~ - only, a letter or digit first")
+        raise FieldError("send letters, digits and . _ : @ + = ~ - only, a letter or digit first")
     return text
 
 
 def _printable(text: str) -> str:
     if not text.isprintable() or text != text.strip():
-        raise problem("send one line of printable characters, without blanks at its ends")
+        raise FieldError("send one line of printable characters, without blanks at its ends")
     return text
 
 
@@ -72,21 +74,21 @@ def _whole_as_decimal(value: Any) -> Any:
 def _amount(value: Decimal) -> Decimal:
     digits = value.normalize().as_tuple().exponent
     if isinstance(digits, int) and -digits > SCALE_MAX:
-        raise problem(f"send at most {SCALE_MAX} decimal places")
+        raise FieldError(f"send at most {SCALE_MAX} decimal places")
     if abs(value) > AMOUNT_MAX:
-        raise problem(f"send at most {AMOUNT_MAX}")
+        raise FieldError(f"send at most {AMOUNT_MAX}")
     return value
 
 
 def _not_negative(value: Decimal) -> Decimal:
     if value < 0:
-        raise problem("send 0 or more")
+        raise FieldError("send 0 or more")
     return value
 
 
 def _currency(text: str) -> str:
     if not (len(text) == 3 and text.isascii() and text.isalpha() and text.isupper()):
-        raise problem("send a currency of ISO 4217 like EUR")
+        raise FieldError("send a currency of ISO 4217 like EUR")
     return text
 
 
@@ -94,53 +96,53 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise problem("send an IANA time zone like Europe/Copenhagen") from None
+        raise FieldError("send an IANA time zone like Europe/Copenhagen") from None
     return name
 
 
 def _in_range(moment: datetime) -> datetime:
     if not FIRST_MOMENT <= moment <= LAST_MOMENT:
-        raise problem(f"send a time from {FIRST_DAY} to {LAST_DAY}")
+        raise FieldError(f"send a time from {FIRST_DAY} to {LAST_DAY}")
     return moment
 
 
 def _day_in_range(day: date) -> date:
     if not FIRST_DAY <= day <= LAST_DAY:
-        raise problem(f"send a day from {FIRST_DAY} to {LAST_DAY}")
+        raise FieldError(f"send a day from {FIRST_DAY} to {LAST_DAY}")
     return day
 
 
 def _on_grid(moment: datetime) -> datetime:
     if moment.microsecond or int(moment.timestamp()) % GRID_SECONDS:
-        raise problem("send a time on a quarter hour, like 2026-08-06T06:15:00Z")
+        raise FieldError("send a time on a quarter hour, like 2026-08-06T06:15:00Z")
     return moment
 
 
 def _meter(name: str) -> str:
     if name not in METER_OF:
-        raise problem(f"send one of {', '.join(METER_OF)}")
+        raise FieldError(f"send one of {', '.join(METER_OF)}")
     return METER_OF[name]
 
 
 def _at_least_one(value: Decimal) -> Decimal:
     if value < 1:
-        raise problem("send facility energy over IT energy, which is at least 1")
+        raise FieldError("send facility energy over IT energy, which is at least 1")
     if value > PUE_MAX:
-        raise problem(f"send facility energy over IT energy, at most {PUE_MAX}")
+        raise FieldError(f"send facility energy over IT energy, at most {PUE_MAX}")
     return value
 
 
 def _above_zero(value: Decimal) -> Decimal:
     if value <= 0:
-        raise problem("send a rate above 0")
+        raise FieldError("send a rate above 0")
     if value > RATE_MAX:
-        raise problem(f"send a rate of at most {RATE_MAX}")
+        raise FieldError(f"send a rate of at most {RATE_MAX}")
     return value
 
 
 def _power_of_ten(value: int) -> int:
     if not str(value).rstrip("0") == "1":
-        raise problem("send a power of ten, like 1000000")
+        raise FieldError("send a power of ten, like 1000000")
     return value
 
 
@@ -150,7 +152,7 @@ def _day(value: Any) -> Any:
     try:
         return date.fromisoformat(value)
     except ValueError:
-        raise problem("send a day like 2026-08-06") from None
+        raise FieldError("send a day like 2026-08-06") from None
 
 
 def _day_or_instant(value: Any) -> Any:

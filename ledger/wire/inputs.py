@@ -12,15 +12,14 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
-from ledger.wire.errors import InputError
-from ledger.wire.fields import NAME_CHARS_MAX, Name, Names, list_as_tuple, problem_at
+from ledger.wire.errors import InputError, problem_at
+from ledger.wire.fields import NAME_CHARS_MAX, Name, Names
 from ledger.wire.input_fields import (
     AMOUNT_MAX,
     LAST_DAY,
@@ -49,6 +48,7 @@ from ledger.wire.input_fields import (
     Zone,
 )
 from ledger.wire.problems import list_problems
+from ledger.wire.rules import SizeRule
 
 
 class InputModel(BaseModel):
@@ -235,7 +235,7 @@ class NewTariffPrices(InputModel):
     tariff_id: Identifier
     prices: Annotated[
         tuple[TariffPeriod, ...],
-        BeforeValidator(list_as_tuple),
+        SizeRule(),
         Field(min_length=1, max_length=4 * 24 * 366 * 3),
     ]
 
@@ -324,7 +324,7 @@ class NewRateCard(InputModel):
     entity_id: Identifier
     name: Name
     currency: Currency
-    prices: Annotated[tuple[PriceTerms, ...], BeforeValidator(list_as_tuple)] = ()
+    prices: Annotated[tuple[PriceTerms, ...], SizeRule()] = ()
 
 
 class NewSubscription(DatedInput):
@@ -359,9 +359,7 @@ class FxRate(InputModel):
 class NewFxRates(InputModel):
     """Exchange rates of some days."""
 
-    rates: Annotated[
-        tuple[FxRate, ...], BeforeValidator(list_as_tuple), Field(min_length=1, max_length=100_000)
-    ]
+    rates: Annotated[tuple[FxRate, ...], SizeRule(), Field(min_length=1, max_length=100_000)]
 
 
 class Dismissal(InputModel):

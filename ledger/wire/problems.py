@@ -6,7 +6,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ledger.wire.errors import Problem, ProblemCode, shorten
+from ledger.wire.errors import FieldError, Problem, ProblemCode, shorten
 
 
 def list_problems(error: ValidationError) -> list[Problem]:
@@ -15,30 +15,30 @@ def list_problems(error: ValidationError) -> list[Problem]:
 
 
 def _problem(detail: ErrorDetails) -> Problem:
-    context = detail.get("ctx", {})
-    place = ".".join(str(part) for part in detail["loc"])
-    if "field" in context:
-        # Checks inside `usage` know their place from there on; the rest of the path is pydantic's.
-        field = _join(place, str(context["field"]))
-        return Problem(field, str(context["found"]), str(context["action"]), context["code"])
+    error = detail.get("ctx", {}).get("error")
+    where = ".".join(str(part) for part in detail["loc"])
+    if isinstance(error, FieldError) and error.field is not None:
+        # Checks inside `usage` know where they are from there on; the rest is pydantic's.
+        return Problem(_join(where, error.field), str(error.found), error.action, error.code)
     found = "nothing" if detail["type"] == "missing" else shorten(detail["input"])
-    return Problem(place or "event", found, _action(detail), _code(detail, place))
+    action = error.action if isinstance(error, FieldError) else _action(detail)
+    return Problem(where or "event", found, action, _code(detail, where))
 
 
-def _code(detail: ErrorDetails, place: str) -> ProblemCode:
-    if place == "time" and (detail["type"] == "missing" or detail["input"] is None):
+def _code(detail: ErrorDetails, where: str) -> ProblemCode:
+    if where == "time" and (detail["type"] == "missing" or detail["input"] is None):
         return "missing_time"
     if detail["type"] == "greater_than_equal" and detail["ctx"]["ge"] == 0:
         return "negative_count"
     return "invalid_field"
 
 
-def _join(place: str, field: str) -> str:
-    """Put a check's own field behind the model's place, without naming the shared part twice."""
-    if not place or field.startswith("data."):
+def _join(where: str, field: str) -> str:
+    """Put a check's own field behind that of its model, without naming the shared part twice."""
+    if not where or field.startswith("data."):
         return field
-    last = place.rpartition(".")[2]
-    return place + field.removeprefix(last) if field.startswith(last) else f"{place}.{field}"
+    last = where.rpartition(".")[2]
+    return where + field.removeprefix(last) if field.startswith(last) else f"{where}.{field}"
 
 
 _ACTIONS: Mapping[str, str] = MappingProxyType(
@@ -51,6 +51,7 @@ _ACTIONS: Mapping[str, str] = MappingProxyType(
         "string_type": "send text",
         "string_unicode": "send text that is valid Unicode",
         "dict_type": "send an object",
+        "dataclass_type": "send an object",
         "model_type": "send an object",
         "model_attributes_type": "send an object",
         "tuple_type": "send a list",
@@ -66,8 +67,5 @@ _ACTIONS: Mapping[str, str] = MappingProxyType(
 
 
 def _action(detail: ErrorDetails) -> str:
-    context = detail.get("ctx", {})
-    if "action" in context:
-        return str(context["action"])
     template = _ACTIONS.get(detail["type"])
-    return template.format(**context) if template else detail["msg"]
+    return template.format(**detail.get("ctx", {})) if template else detail["msg"]

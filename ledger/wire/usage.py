@@ -1,28 +1,31 @@
-"""The data of a usage event: who, what, when, disjoint token leaves and where it ran."""
+"""The data of a usage event: who, what, when, disjoint token leaves and where it ran.
 
-from dataclasses import dataclass
+A field is one line here, which all readers of events go by (`wire.schema`).
+"""
+
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
-
+from ledger.wire.errors import problem_at
 from ledger.wire.fields import (
     Count,
+    Currency,
     DecimalText,
+    Flag,
     Instant,
     Name,
     Names,
     Tags,
-    WireModel,
-    list_as_tuple,
-    problem_at,
 )
+from ledger.wire.rules import About, SizeRule, WholeRule
 
 LEAF_TOKENS_PER_REQUEST_MAX = 10_000_000
 # Of one record, however many requests it sums: nine million of these fit into 64 bits.
 LEAF_TOKENS_MAX = 10**12
 REQUESTS_MAX = 1_000_000_000
 
+Requests = Annotated[int, WholeRule(1, REQUESTS_MAX)]
 Operation = Literal[
     "chat",
     "text_completion",
@@ -37,6 +40,7 @@ Operation = Literal[
     "video_generation",
     "moderation",
 ]
+# Append only: the ledger stores the place in this list.
 Status = Literal[
     "ok",
     "client_aborted",
@@ -61,15 +65,21 @@ ESTIMATE_SOURCES = frozenset(
 )
 
 
-class InputLeaves(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputLeaves:
     """Input tokens in disjoint leaves; null is unknown and its tokens sit in `uncached`."""
 
-    uncached: Count | None = None
-    cache_read: Count | None = None
-    cache_write: Count | None = None
-    cache_write_5m: Count | None = None
-    cache_write_1h: Count | None = None
-    tool_use: Count | None = None
+    uncached: Annotated[
+        Count | None,
+        About("Not of a cache; else what a total leaves."),
+    ] = None
+    cache_read: Annotated[Count | None, About("Read from a cache.")] = None
+    cache_write: Annotated[
+        Count | None, About("Written to a cache, for as long as the provider keeps it.")
+    ] = None
+    cache_write_5m: Annotated[Count | None, About("Written to a cache for five minutes.")] = None
+    cache_write_1h: Annotated[Count | None, About("Written to a cache for an hour.")] = None
+    tool_use: Annotated[Count | None, About("Results of tools that the provider ran.")] = None
 
     def beside_main(self) -> tuple[int | None, ...]:
         """Every leaf except `uncached`."""
@@ -87,12 +97,15 @@ class InputLeaves(WireModel):
         return self.cache_read is None or all(write is None for write in writes)
 
 
-class OutputLeaves(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputLeaves:
     """Output tokens in disjoint leaves; null is unknown and its tokens sit in `visible`."""
 
-    visible: Count | None = None
-    reasoning: Count | None = None
-    rejected_prediction: Count | None = None
+    visible: Annotated[Count | None, About("In the answer; else what a total leaves.")] = None
+    reasoning: Annotated[Count | None, About("Thought, and not in the answer.")] = None
+    rejected_prediction: Annotated[
+        Count | None, About("Offered as a prediction and not taken.")
+    ] = None
 
     def beside_main(self) -> tuple[int | None, ...]:
         """Every leaf except `visible`."""
@@ -140,32 +153,45 @@ class TokenLeaves:
         return _side_total(self.visible, self.reasoning, self.rejected_prediction)
 
 
-class UsagePart(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsagePart:
     """A sub-inference of one attempt with a model and leaves of its own."""
 
-    model: Name | None = None
-    kind: Name | None = None
-    input: InputLeaves | None = None
-    output: OutputLeaves | None = None
+    model: Annotated[Name | None, About("The model of this part.")] = None
+    kind: Annotated[Name | None, About("What the part was for.")] = None
+    input: Annotated[InputLeaves | None, About("Its input tokens.")] = None
+    output: Annotated[OutputLeaves | None, About("Its output tokens.")] = None
 
 
-class Usage(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
     """What one attempt used, in tokens; at least one side must be counted."""
 
-    input: InputLeaves | None = None
-    output: OutputLeaves | None = None
-    input_total: Count | None = None
-    output_total: Count | None = None
-    context_tokens: Count | None = None
-    choices: Annotated[int, Field(ge=1, le=REQUESTS_MAX)] | None = None
-    modality: dict[Name, Count | None] | None = None
-    other: dict[Name, Count | None] | None = None
-    parts: Annotated[tuple[UsagePart, ...], BeforeValidator(list_as_tuple)] | None = None
-    source: UsageSource | None = None
-    complete: bool | None = None
+    input: Annotated[InputLeaves | None, About("Input tokens in disjoint leaves.")] = None
+    output: Annotated[OutputLeaves | None, About("Output tokens in disjoint leaves.")] = None
+    input_total: Annotated[Count | None, About("The sum of the input leaves.")] = None
+    output_total: Annotated[Count | None, About("The sum of the output leaves.")] = None
+    context_tokens: Annotated[
+        Count | None, About("The largest single input, which decides the band of a price.")
+    ] = None
+    choices: Annotated[Requests | None, About("How many answers were asked for.")] = None
+    modality: Annotated[
+        dict[Name, Count | None] | None,
+        About("Tokens by kind of content; they are in the leaves already."),
+    ] = None
+    other: Annotated[
+        dict[Name, Count | None] | None, About("Other counts of the provider, by its names.")
+    ] = None
+    parts: Annotated[
+        Annotated[tuple[UsagePart, ...], SizeRule()] | None,
+        About("Sub-inferences with a model of their own; they are in the leaves already."),
+    ] = None
+    source: Annotated[UsageSource | None, About("Who counted.")] = None
+    complete: Annotated[
+        Flag | None, About("Whether the count is final; a running count or an estimate never is.")
+    ] = None
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def __post_init__(self) -> None:
         leaves = self.leaves()
         if leaves.uncached is None and leaves.visible is None:
             raise problem_at(
@@ -178,7 +204,6 @@ class Usage(WireModel):
                 "send false: a running count or an estimate is never final",
                 "estimate_complete",
             )
-        return self
 
     def leaves(self) -> TokenLeaves:
         """Disjoint leaves with the main ones resolved; raises where they contradict a total."""
@@ -206,100 +231,118 @@ class Usage(WireModel):
         )
 
 
-class Agent(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
     """The AI agent on whose behalf the attempt ran, as the gateway names it."""
 
-    id: Name | None = None
-    name: Name | None = None
-    version: Name | None = None
-    parent_id: Name | None = None
-    run_id: Name | None = None
-    step: Count | None = None
+    id: Annotated[Name | None, About("Which agent.")] = None
+    name: Annotated[Name | None, About("Its name.")] = None
+    version: Annotated[Name | None, About("Its version.")] = None
+    parent_id: Annotated[Name | None, About("The agent that called it.")] = None
+    run_id: Annotated[Name | None, About("Which run of it.")] = None
+    step: Annotated[Count | None, About("Which step of the run.")] = None
 
 
-class Engine(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
     """Where the attempt ran: the join key to counters (`instance`) and to energy (`gpu_uuids`)."""
 
-    name: Name | None = None
-    version: Name | None = None
-    instance: Name | None = None
-    index: Count | None = None
-    gpu_uuids: Names | None = None
-    role: EngineRole | None = None
-    draft_tokens: Count | None = None
-    accepted_tokens: Count | None = None
-    preemptions: Count | None = None
-    recomputed_tokens: Count | None = None
-    kv_external_tokens: Count | None = None
+    name: Annotated[Name | None, About("Which inference server.")] = None
+    version: Annotated[Name | None, About("Its version.")] = None
+    instance: Annotated[
+        Name | None, About("Which instance; its counters and its GPUs are found by it.")
+    ] = None
+    index: Annotated[Count | None, About("Which of several engines of the instance.")] = None
+    gpu_uuids: Annotated[Names | None, About("The GPUs that it ran on.")] = None
+    role: Annotated[EngineRole | None, About("What it did of the attempt.")] = None
+    draft_tokens: Annotated[Count | None, About("Tokens drafted.")] = None
+    accepted_tokens: Annotated[Count | None, About("Drafted tokens that were taken.")] = None
+    preemptions: Annotated[Count | None, About("How often it was put back.")] = None
+    recomputed_tokens: Annotated[Count | None, About("Tokens computed again after that.")] = None
+    kv_external_tokens: Annotated[
+        Count | None, About("Tokens whose keys and values came from elsewhere.")
+    ] = None
 
 
-class ProviderCost(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderCost:
     """A provider's own claim of what the attempt cost; for reconciliation, never billed."""
 
-    amount: DecimalText
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    amount: Annotated[DecimalText, About("What the provider says it cost.")]
+    currency: Annotated[Currency, About("In which currency, by ISO 4217.")]
 
 
-class UsageData(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageData:
     """One attempt of one request, or `requests` of them already summed."""
 
-    schema_version: Literal[1] | None = None
-    requests: Annotated[int, Field(ge=1, le=REQUESTS_MAX)] = 1
-    request_id: Name | None = None
-    response_id: Name | None = None
-    operation_key: Name | None = None
-    attempt: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
-    retry_of: Name | None = None
-    hedged: bool | None = None
-    fallback_from: Name | None = None
-    revision: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    supersedes: Name | None = None
-    supersedes_source: Name | None = None
-    operation: Operation | None = None
-    customer_id: Name | None = None
-    project_id: Name | None = None
-    cost_center: Name | None = None
-    api_key_id: Name | None = None
-    end_user_id: Name | None = None
-    plan_tier: Name | None = None
-    agent: Agent | None = None
-    conversation_id: Name | None = None
-    workflow_name: Name | None = None
-    identity_source: dict[Name, Name] | None = None
-    tags: Tags | None = None
-    provider: Name | None = None
-    request_model: Name | None = None
-    response_model: Name | None = None
-    served_model: Name | None = None
-    adapter: Name | None = None
-    service_tier_requested: Name | None = None
-    service_tier_served: Name | None = None
-    speed: Name | None = None
-    region: Name | None = None
-    inference_geo: Name | None = None
-    batch_id: Name | None = None
-    started_at: Instant | None = None
-    first_token_at: Instant | None = None
-    ended_at: Instant | None = None
-    queue_ms: Count | None = None
-    ttft_ms: Count | None = None
-    prefill_ms: Count | None = None
-    decode_ms: Count | None = None
-    duration_ms: Count | None = None
-    stream: bool | None = None
-    status: Status | None = None
-    finish_reasons: Names | None = None
-    http_status: Count | None = None
-    error_type: Name | None = None
-    usage: Usage
-    engine: Engine | None = None
-    provider_cost: ProviderCost | None = None
+    schema_version: Annotated[Literal[1] | None, About("The version of this form.")] = None
+    requests: Annotated[Requests, About("How many requests it sums.")] = 1
+    request_id: Annotated[Name | None, About("The request, as the gateway names it.")] = None
+    response_id: Annotated[Name | None, About("The answer, as the provider names it.")] = None
+    operation_key: Annotated[Name | None, About("What retries of one request have in common.")] = (
+        None
+    )
+    attempt: Annotated[int, WholeRule(1, 2**31 - 1), About("Which attempt of the request.")] = 1
+    retry_of: Annotated[Name | None, About("The attempt that this one repeats.")] = None
+    hedged: Annotated[
+        Flag | None, About("Whether it ran beside another attempt of the same request.")
+    ] = None
+    fallback_from: Annotated[Name | None, About("The model that was to answer first.")] = None
+    revision: Annotated[int, WholeRule(0, 2**31 - 1), About("0, and higher in a correction.")] = 0
+    supersedes: Annotated[Name | None, About("The id of the event that this one replaces.")] = None
+    supersedes_source: Annotated[
+        Name | None, About("The source of that event; without it, this one's.")
+    ] = None
+    operation: Annotated[Operation | None, About("What was asked for.")] = None
+    customer_id: Annotated[Name | None, About("Who is billed; without it, the subject is.")] = None
+    project_id: Annotated[Name | None, About("The customer's project.")] = None
+    cost_center: Annotated[Name | None, About("The customer's cost center.")] = None
+    api_key_id: Annotated[Name | None, About("The customer's key.")] = None
+    end_user_id: Annotated[
+        Name | None, About("The customer's user; kept as a keyed hash, or not at all.")
+    ] = None
+    plan_tier: Annotated[Name | None, About("The customer's plan.")] = None
+    agent: Annotated[Agent | None, About("The agent that asked.")] = None
+    conversation_id: Annotated[Name | None, About("The conversation.")] = None
+    workflow_name: Annotated[Name | None, About("The workflow.")] = None
+    identity_source: Annotated[
+        dict[Name, Name] | None, About("Where each name of who asked was read.")
+    ] = None
+    tags: Annotated[Tags | None, About("The customer's own words.")] = None
+    provider: Annotated[Name | None, About("Who served.")] = None
+    request_model: Annotated[Name | None, About("The model that was asked for.")] = None
+    response_model: Annotated[Name | None, About("The model that the answer names.")] = None
+    served_model: Annotated[
+        Name | None, About("The model that served; it is billed before the other two.")
+    ] = None
+    adapter: Annotated[Name | None, About("The adapter of the model.")] = None
+    service_tier_requested: Annotated[Name | None, About("The tier that was asked for.")] = None
+    service_tier_served: Annotated[Name | None, About("The tier that served.")] = None
+    speed: Annotated[Name | None, About("The provider's speed.")] = None
+    region: Annotated[Name | None, About("Where it was served.")] = None
+    inference_geo: Annotated[Name | None, About("Where it had to be served.")] = None
+    batch_id: Annotated[Name | None, About("The provider's batch.")] = None
+    started_at: Annotated[Instant | None, About("When it began.")] = None
+    first_token_at: Annotated[Instant | None, About("When the first token came.")] = None
+    ended_at: Annotated[Instant | None, About("When it ended.")] = None
+    queue_ms: Annotated[Count | None, About("How long it waited.")] = None
+    ttft_ms: Annotated[Count | None, About("How long until the first token.")] = None
+    prefill_ms: Annotated[Count | None, About("How long it read.")] = None
+    decode_ms: Annotated[Count | None, About("How long it wrote.")] = None
+    duration_ms: Annotated[Count | None, About("How long it took.")] = None
+    stream: Annotated[Flag | None, About("Whether the answer was streamed.")] = None
+    status: Annotated[Status | None, About("How it ended.")] = None
+    finish_reasons: Annotated[Names | None, About("Why each answer ended.")] = None
+    http_status: Annotated[Count | None, About("The provider's status.")] = None
+    error_type: Annotated[Name | None, About("The provider's error.")] = None
+    usage: Annotated[Usage, About("What it used.")]
+    engine: Annotated[Engine | None, About("Where it ran.")] = None
+    provider_cost: Annotated[ProviderCost | None, About("What the provider says it cost.")] = None
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def __post_init__(self) -> None:
         self._check_times()
         self._check_size()
-        return self
 
     @property
     def model(self) -> str | None:
@@ -334,8 +377,8 @@ class UsageData(WireModel):
 
 
 _LEAVES = (
-    *(("input", name) for name in InputLeaves.model_fields),
-    *(("output", name) for name in OutputLeaves.model_fields),
+    *(("input", leaf.name) for leaf in fields(InputLeaves)),
+    *(("output", leaf.name) for leaf in fields(OutputLeaves)),
 )
 _INPUT_NAMES = ("usage.input_total", "usage.input.uncached")
 _OUTPUT_NAMES = ("usage.output_total", "usage.output.visible")

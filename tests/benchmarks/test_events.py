@@ -9,7 +9,8 @@ import pytest
 from benchmarks import events
 from benchmarks.events import Batch
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
-from ledger.wire.events import UsageEvent, parse_event
+from ledger.wire.events import UsageEvent
+from ledger.wire.parse import parse_event
 from tests.support.encoded import decode_columnar
 
 COUNT = 2 * events.RECORD_EVENTS + 7

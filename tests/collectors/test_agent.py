@@ -18,9 +18,9 @@ from collectors.errors import CollectSettingsError
 from collectors.probe import probe
 from collectors.settings import CollectSettings, load_settings
 from ledger.wire.batch import COLUMNAR, Batch
-from ledger.wire.events import explain
 from ledger.wire.limits import COUNTERS, ENERGY
 from ledger.wire.ndjson import decode_line, iter_lines
+from ledger.wire.parse import explain
 from tests.collectors.servers import Answer, Receiver, serving
 from tests.support.encoded import decode_columnar
 

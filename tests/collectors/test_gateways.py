@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import collectors.gateways
 from collectors.errors import GatewayUsageError
 from collectors.gateways import GATEWAYS
-from ledger.wire.events import UsageEvent, parse_event
+from ledger.wire.events import UsageEvent
+from ledger.wire.parse import parse_event
 from tests.wire.samples import usage_event
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gateways"

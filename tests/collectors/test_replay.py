@@ -11,7 +11,7 @@ import pytest
 from collectors.errors import SourceError
 from collectors.sources.epochs import CounterEpochs
 from collectors.sources.replay import ReplaySource
-from ledger.wire.events import explain
+from ledger.wire.parse import explain
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 CSV = "gpu_uuid,epoch,offset_s,energy_mj\n" + "".join(

@@ -9,8 +9,8 @@ import pytest
 
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader
 from ledger.wire.columnar_write import encode_columnar
-from ledger.wire.events import parse_event
 from ledger.wire.ndjson import decode_line, iter_lines
+from ledger.wire.parse import parse_event
 from tests.support.encoded import decode_columnar, encode_events
 from tests.wire.samples import counters_event, energy_event, usage_event
 

@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 
 from ledger.domain.arrays import Bools, Ints, Texts
 from ledger.domain.metering.decode import Reject, decode_items
-from ledger.domain.metering.flat import ENERGY_COLUMNS, USAGE_COLUMNS, Known, Value
+from ledger.domain.metering.flat import Known, Value
+from ledger.domain.metering.kept import COLUMNS
 from ledger.domain.metering.parts import Part
 from ledger.domain.metering.rules import (
     KINDS,
     TYPE,
     AnyRule,
-    BoolRule,
-    Path,
-    Rule,
-    TextRule,
-    TimeRule,
-    WholeRule,
+    ColumnRule,
     rule_of,
     unknown_name,
 )
@@ -34,6 +30,8 @@ from ledger.wire.batch import BatchHeader
 from ledger.wire.columnar import Column, ColumnarBatch, event_at
 from ledger.wire.limits import ENERGY
 from ledger.wire.ndjson import encode_event
+from ledger.wire.rules import BoolRule, TextRule, TimeRule, WholeRule
+from ledger.wire.schema import Path
 
 PATTERNS_MAX = 24
 _SOURCE = ("source",)
@@ -109,7 +107,7 @@ def _keep_rules(batch: ColumnarBatch, kind: str, header: BatchHeader | None) -> 
     return good
 
 
-def _keeps(column: Column, rule: Rule | None, kind: str, count: int) -> Bools | bool:
+def _keeps(column: Column, rule: ColumnRule | None, kind: str, count: int) -> Bools | bool:
     if isinstance(rule, AnyRule):
         return True
     if column.kind == "json":
@@ -128,8 +126,7 @@ def _keeps(column: Column, rule: Rule | None, kind: str, count: int) -> Bools | 
 def _holds_columns(column: Column, kind: str) -> bool:
     """Whether a value of several parts holds some that the ledger keeps."""
     path = tuple(column.path.split("."))
-    kept = ENERGY_COLUMNS if kind == ENERGY else USAGE_COLUMNS
-    return any(one[: len(path)] == path for _, one, _, _ in kept)
+    return any(column.path[: len(path)] == path for column in COLUMNS[kind])
 
 
 def _all_of(kept: Sequence[bool], column: Column, count: int) -> Bools | bool:

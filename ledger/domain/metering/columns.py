@@ -3,138 +3,60 @@
 Invariant: no float column exists; null is unknown and stays null.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
 import polars as pl
 
-from ledger.domain.metering.fact import STATUSES, Kind
-from ledger.domain.metering.structs import (
-    NO_AGENT,
-    NO_ENGINE,
-    NO_INPUT,
-    NO_OUTPUT,
-    CorrectionEvent,
-    CountersEvent,
-    EnergyEvent,
-    UsageEvent,
+from ledger.domain.metering.fact import Kind
+from ledger.domain.metering.kept import (
+    COUNTERS_COLUMNS,
+    ENERGY_COLUMNS,
+    STATUS,
+    USAGE_COLUMNS,
+    KeptColumn,
+    status_number,
 )
+from ledger.domain.metering.structs import CorrectionEvent, DecodedEvent
 from ledger.domain.metering.times import parse_times
+from ledger.wire.schema import Path
 
-INPUT = ("uncached", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "tool_use")
-OUTPUT = ("visible", "reasoning", "rejected_prediction")
-TIMES = ("time", "started_at", "first_token_at", "ended_at", "recordedtime")
-USAGE_INTS = ("input_total", "output_total", "context_tokens")
-DATA_TEXTS = (
-    "customer_id",
-    "project_id",
-    "api_key_id",
-    "end_user_id",
-    "served_model",
-    "response_model",
-    "request_model",
-    "adapter",
-    "service_tier_served",
-    "region",
-    "supersedes",
-    "supersedes_source",
-)
-# Who, what and where by the columns as they are sent, and the column that tells rows apart by them:
-# rows with the same number in it are alike in all of these.
-NAMING = frozenset(DATA_TEXTS[:3] + DATA_TEXTS[4:10]) | {"subject", "agent_id", "engine_instance"}
+# The column that tells rows apart by who, what and where: rows with the same number are alike.
 NAMES = "names"
-Column = tuple[str, Any, Any]
+_ROW = "row"
 
 
-def usage_frame(
-    events: Sequence[UsageEvent | CorrectionEvent], rows: Sequence[int]
-) -> pl.DataFrame:
+class _Absent:
+    """A part of an event that it does not have: nothing in it is known."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+_ABSENT = _Absent()
+
+
+def usage_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:
     """Attempts and corrections: `row` is the place in the call, leaves still as sent."""
-    data = [event.data for event in events]
-    usage = [one.usage for one in data]
-    columns = [
-        ("row", rows, pl.Int64),
-        ("kind", [_kind(event) for event in events], pl.Int8),
-        *_envelope(events),
-        *_texts(DATA_TEXTS, data),
-        *_ints(("requests", "revision"), data),
-        *_ints(INPUT, [one.input or NO_INPUT for one in usage], "in_"),
-        *_ints(OUTPUT, [one.output or NO_OUTPUT for one in usage], "out_"),
-        *_ints(USAGE_INTS, usage),
-        ("usage_source", [one.source for one in usage], pl.String),
-        ("complete", [one.complete for one in usage], pl.Boolean),
-        ("stream", [one.stream for one in data], pl.Boolean),
-        ("status", [STATUSES.index(one.status or "") for one in data], pl.Int8),
-        *_who_and_where(data),
-        *_texts(("started_at", "first_token_at", "ended_at"), data),
-    ]
-    return _with_times(columns).with_columns(pl.col("row").alias(NAMES))
+    kinds = pl.Series("kind", [_kind(event) for event in events], pl.Int8)
+    frame = _frame(events, rows, USAGE_COLUMNS, [kinds])
+    return frame.with_columns(pl.col(_ROW).alias(NAMES))
 
 
-def energy_frame(events: Sequence[EnergyEvent], rows: Sequence[int]) -> pl.DataFrame:
+def energy_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:
     """Raw cumulative readings of GPUs, energy in mJ, power in mW."""
-    data = [event.data for event in events]
-    columns = [
-        ("row", rows, pl.Int64),
-        *_envelope(events),
-        *_texts(("gpu_uuid", "epoch", "method", "quality", "scope", "sampled_at"), data),
-        *_ints(("energy_mj", "power_mw"), data),
-        ("mig", [one.mig for one in data], pl.Boolean),
-    ]
-    return _with_times(columns)
+    return _frame(events, rows, ENERGY_COLUMNS)
 
 
-def counters_frame(events: Sequence[CountersEvent], rows: Sequence[int]) -> pl.DataFrame:
+def counters_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:
     """Scrapes, a row each; `values` is a list of (name, value text, labels, precision loss)."""
-    data = [event.data for event in events]
-    columns = [
-        ("row", rows, pl.Int64),
-        *_envelope(events),
-        *_texts(("engine", "instance", "run_id", "run_started_at"), data),
-        ("values", [_values(event) for event in events], pl.Object),
-    ]
-    return _with_times(columns)
-
-
-def _kind(event: UsageEvent | CorrectionEvent) -> int:
-    return Kind.REPLACEMENT if isinstance(event, CorrectionEvent) else Kind.ORIGINAL
-
-
-def _envelope(events: Sequence[Any]) -> list[Column]:
-    names = ("id", "source", "subject", "datacontenttype", "time", "recordedtime")
-    return _texts(names, events)
-
-
-def _who_and_where(data: Sequence[Any]) -> list[Column]:
-    agents = [one.agent or NO_AGENT for one in data]
-    engines = [one.engine or NO_ENGINE for one in data]
-    claims = [one.provider_cost for one in data]
-    return [
-        ("agent_id", _list("id", agents), pl.String),
-        ("agent_run_id", _list("run_id", agents), pl.String),
-        ("engine_instance", _list("instance", engines), pl.String),
-        ("cost_amount", [c and c.amount for c in claims], pl.String),
-        ("cost_currency", [c and c.currency for c in claims], pl.String),
-    ]
-
-
-def _values(event: CountersEvent) -> tuple[tuple[str, str, dict[str, str], bool], ...]:
-    return tuple((v.name, v.value, v.labels, v.precision_loss) for v in event.data.values)
-
-
-def _texts(names: Iterable[str], owners: Sequence[Any]) -> list[Column]:
-    return [(name, _list(name, owners), pl.String) for name in names]
-
-
-def _ints(names: Iterable[str], owners: Sequence[Any], prefix: str = "") -> list[Column]:
-    return [(prefix + name, _list(name, owners), pl.Int64) for name in names]
-
-
-def _list(name: str, owners: Sequence[Any]) -> list[Any]:
-    read: Callable[[Any], Any] = attrgetter(name)
-    return list(map(read, owners))
+    scraped = _read("values", _read("data", events))
+    values = [tuple((v.name, v.value, v.labels, v.precision_loss) for v in one) for one in scraped]
+    return _frame(events, rows, COUNTERS_COLUMNS, [pl.Series("values", values, pl.Object)])
 
 
 @lru_cache
@@ -155,11 +77,44 @@ def no_counters() -> pl.DataFrame:
     return counters_frame([], [])
 
 
-def _with_times(columns: Sequence[Column]) -> pl.DataFrame:
-    frame = pl.DataFrame([pl.Series(name, values, dtype) for name, values, dtype in columns])
-    found = [name for name in (*TIMES, "sampled_at", "run_started_at") if name in frame.columns]
-    unread = [frame[name].is_not_null() for name in found]
-    parsed = [parse_times(frame[name]) for name in found]
+def _kind(event: DecodedEvent) -> int:
+    return Kind.REPLACEMENT if isinstance(event, CorrectionEvent) else Kind.ORIGINAL
+
+
+def _frame(
+    events: Sequence[DecodedEvent],
+    rows: Sequence[int],
+    columns: Sequence[KeptColumn],
+    more: Sequence[pl.Series] = (),
+) -> pl.DataFrame:
+    owners: dict[Path, Sequence[Any]] = {(): events}
+    series = [_series(column, _owners(column.path[:-1], owners)) for column in columns]
+    times = [column.name for column in columns if column.is_time]
+    return _with_times(pl.DataFrame([pl.Series(_ROW, rows, pl.Int64), *more, *series]), times)
+
+
+def _owners(path: Path, owners: dict[Path, Sequence[Any]]) -> Sequence[Any]:
+    """What has the fields under a path, one an event."""
+    if path not in owners:
+        above = _read(path[-1], _owners(path[:-1], owners))
+        owners[path] = [_ABSENT if one is None else one for one in above]
+    return owners[path]
+
+
+def _series(column: KeptColumn, owners: Sequence[Any]) -> pl.Series:
+    values = _read(column.path[-1], owners)
+    if column.name == STATUS:
+        values = [status_number(value) for value in values]
+    return pl.Series(column.name, values, pl.String if column.is_time else column.dtype)
+
+
+def _read(name: str, owners: Sequence[Any]) -> list[Any]:
+    return list(map(attrgetter(name), owners))
+
+
+def _with_times(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    unread = [frame[name].is_not_null() for name in names]
+    parsed = [parse_times(frame[name]) for name in names]
     bad = [u & p.is_null() for u, p in zip(unread, parsed, strict=True)]
     any_bad = pl.DataFrame(bad).select(pl.any_horizontal(pl.all()).alias("bad_time")).to_series()
     return frame.with_columns(*parsed, any_bad)

@@ -1,6 +1,6 @@
 """Turns raw items into events, or into the reason why one may not be counted.
 
-Invariant: an item becomes an event exactly when `wire.events.parse_event` accepts it, with the
+Invariant: an item becomes an event exactly when `wire.parse.parse_event` accepts it, with the
 same values. A strict decoder reads what it can vouch for; whatever it refuses is read again by
 that reference, one by one, so that nothing is coerced and every refusal names its field.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import msgspec
 
 from ledger.domain.metering.fact import Reason
-from ledger.domain.metering.structs import CANONICAL, FAST, DecodedEvent, FastEvent
+from ledger.domain.metering.structs import CANONICAL, FAST, DecodedEvent
 from ledger.wire.errors import EventError, LineError, Problem, storable
-from ledger.wire.events import parse_event
 from ledger.wire.limits import RESERVATION
 from ledger.wire.ndjson import decode_line
+from ledger.wire.parse import canonical_json, parse_event
 from ledger.wire.strict_json import load_json
 
 DETAIL_CHARS_MAX = 1_000
@@ -50,7 +50,7 @@ def decode_items(items: Sequence[bytes]) -> list[DecodedEvent | Reject]:
 def _decode(item: bytes) -> DecodedEvent | Reject:
     if _may_be_vouched(item):
         try:
-            fast: FastEvent = FAST.decode(item)
+            fast = FAST.decode(item)
             # The strict decoder takes the last of two values of a name.
             load_json(item)
             return fast
@@ -85,8 +85,7 @@ def read_slowly(item: bytes) -> DecodedEvent | Reject:
     if event.type == RESERVATION:
         detail = "type: reservations are read but not kept; send the usage event"
         return reject([], raw, Reason.UNSUPPORTED_TYPE, detail)
-    slow: DecodedEvent = CANONICAL.decode(event.model_dump_json(exclude_none=True))
-    return slow
+    return CANONICAL.decode(canonical_json(event))
 
 
 def reject(

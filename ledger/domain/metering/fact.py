@@ -5,6 +5,9 @@ a reversal carries negative counts.
 """
 
 from enum import IntEnum, IntFlag, StrEnum
+from typing import get_args
+
+from ledger.wire.usage import Status
 
 
 class Kind(IntEnum):
@@ -57,18 +60,8 @@ MARKS = {
 }
 TIER_SOURCE_SHIFT = 8
 STATUS_SHIFT = 12
-# Append only: a status is stored as its place in this list, 0 is unknown.
-STATUSES = (
-    "",
-    "ok",
-    "client_aborted",
-    "timeout",
-    "rejected",
-    "provider_error",
-    "engine_error",
-    "content_filtered",
-    "budget_stopped",
-)
+# A status is stored as its place in this list, 0 is unknown.
+STATUSES = ("", *get_args(Status))
 
 
 def tier_source(flags: int) -> TierSource:

@@ -17,8 +17,10 @@ from ledger.domain.metering.ndjson.scan import are_ascii
 from ledger.domain.metering.ndjson.shape import ID, Matched, Shape, learn, match, read_ids
 from ledger.domain.metering.ndjson.slots import TEXT, are_ordinals
 from ledger.domain.metering.parts import Part
-from ledger.domain.metering.rules import Path, Rule, TextRule
+from ledger.domain.metering.rules import ColumnRule
 from ledger.wire.batch import BatchHeader
+from ledger.wire.rules import TextRule
+from ledger.wire.schema import Path
 
 # Who sends many shapes at once, or shapes of one line each, is read line by line.
 SHAPES_MAX = 24
@@ -105,14 +107,14 @@ def _read(
     return part.only(good), mine[~good]
 
 
-def _are_kept(rule: Rule, texts: Texts) -> Bools:
+def _are_kept(rule: ColumnRule, texts: Texts) -> Bools:
     assert isinstance(rule, TextRule), "texts that are read have a rule"
     kept: Bools = np.array(rule.keeps(texts.values), np.bool_)[texts.codes]
     return kept
 
 
 def _read_ids(
-    rule: Rule,
+    rule: ColumnRule,
     spans: tuple[Ints, Ints],
     items: Items,
     rows: Ints,

@@ -9,17 +9,21 @@ from typing import Any
 
 import polars as pl
 
-from ledger.domain.metering.columns import TIMES
 from ledger.domain.metering.fact import STATUSES, Kind
-from ledger.domain.metering.flat import CORRECTION, ENERGY, ENERGY_COLUMNS, USAGE_COLUMNS
+from ledger.domain.metering.kept import (
+    COUNTERS_COLUMNS,
+    ENERGY_COLUMNS,
+    STATUS,
+    TIMES,
+    USAGE_COLUMNS,
+    KeptColumn,
+)
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.period import EPOCH, MICROSECOND
 from ledger.wire.errors import storable
-from ledger.wire.limits import COUNTERS, USAGE
+from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, USAGE
 from ledger.wire.rfc3339 import format_rfc3339
 
-FlatColumn = tuple[str, tuple[str, ...], Any, object]
-_TIMES = {*TIMES, "sampled_at", "run_started_at"}
 _UNREAD_CHARS_MAX = 64 * 1024
 
 
@@ -45,13 +49,13 @@ def _unread(prepared: Prepared, row: int) -> str:
     return storable(item.decode("utf-8", "replace"), _UNREAD_CHARS_MAX)
 
 
-def _flat(columns: Sequence[FlatColumn], one: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(columns: Sequence[KeptColumn], one: Mapping[str, Any]) -> dict[str, Any]:
     event: dict[str, Any] = {"specversion": "1.0", "data": {}}
-    for name, path, _, default in columns:
-        value = one.get(name)
-        if name == "end_user_id" or value is None or value in ("", default):
+    for column in columns:
+        value = one.get(column.name)
+        if column.name == "end_user_id" or value is None or value in ("", column.default):
             continue
-        _put(event, path, _shown(name, value))
+        _put(event, column.path, _shown(column.name, value))
     return event
 
 
@@ -64,9 +68,9 @@ def _put(event: dict[str, Any], path: Sequence[str], value: object) -> None:
 
 
 def _shown(name: str, value: Any) -> object:
-    if name in _TIMES:
+    if name in TIMES:
         return format_rfc3339(EPOCH + value * MICROSECOND)
-    return STATUSES[value] if name == "status" else value
+    return STATUSES[value] if name == STATUS else value
 
 
 def _usage(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,11 +87,7 @@ def _energy(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counters(one: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("id", "source", "subject", "datacontenttype", "time", "recordedtime")
-    envelope = [(name, (name,), None, None) for name in names]
-    own = ("engine", "instance", "run_id", "run_started_at")
-    inner = [(name, ("data", name), None, None) for name in own]
-    event = _flat([*envelope, *inner], one)
+    event = _flat(COUNTERS_COLUMNS, one)
     event["data"]["values"] = [
         {"name": name, "value": value, "labels": labels, "precision_loss": lost}
         for name, value, labels, lost in one["values"]

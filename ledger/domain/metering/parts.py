@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ledger.domain.arrays import Bools, Ints, Texts
-from ledger.domain.metering.flat import NAMING_PATHS, Known, Value, flat_frame
-from ledger.domain.metering.rules import Path
+from ledger.domain.metering.flat import Known, Value, flat_frame
+from ledger.domain.metering.kept import NAMING_PATHS
+from ledger.wire.schema import Path
 
 
 @dataclass(frozen=True, slots=True)

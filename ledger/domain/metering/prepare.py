@@ -43,9 +43,9 @@ from ledger.domain.metering.validate import (
     untimely,
 )
 from ledger.wire.batch import BatchHeader, ordinal_id
-from ledger.wire.events import explain
 from ledger.wire.limits import ENERGY
 from ledger.wire.ndjson import decode_line
+from ledger.wire.parse import explain
 
 
 @dataclass(slots=True)

@@ -1,241 +1,112 @@
-"""The events as strict structs: what the fast decoder accepts, field for field as `wire.events`.
+"""The events as strict structs, made of their shapes: what the fast decoder accepts.
 
-Invariant: whatever decodes here and passes `validate` is accepted by the models of `wire.events`
-with the same values; the reverse need not hold, because what fails here is read again by them.
+Invariant: whatever decodes here and passes `validate` is accepted by `wire.parse` with the same
+values, times and decimals still text; the reverse need not hold, because what fails here is read
+again by that reference.
 """
 
-from typing import Annotated, Literal
+from functools import cache
+from operator import getitem, or_
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
 
-from ledger.wire.events import EnergyMethod, EnergyQuality, EnergyScope
-from ledger.wire.fields import COUNT_MAX, NAME_CHARS_MAX, TAGS_MAX
-from ledger.wire.limits import TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX
-from ledger.wire.units import BLANK_VALUE_MIN
-from ledger.wire.usage import REQUESTS_MAX, EngineRole, Operation, Status, UsageSource
+from ledger.wire.events import EVENT_TYPES
+from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, USAGE
+from ledger.wire.rules import BoolRule, Rule, SizeRule, TextRule, WholeRule
+from ledger.wire.schema import FieldEntry, Form, fields_of
 
-Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
-Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
-Requests = Annotated[int, Meta(ge=1, le=REQUESTS_MAX)]
-Attempt = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-Revision = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-EnergyMj = Annotated[int, Meta(ge=0, le=BLANK_VALUE_MIN - 1)]
-TagKey = Annotated[str, Meta(min_length=1, max_length=TAG_KEY_CHARS_MAX)]
-TagValue = Annotated[str, Meta(max_length=TAG_VALUE_CHARS_MAX)]
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+TAG = "type"
 
 
-class InputLeaves(Struct, frozen=True, gc=False):
-    """As `wire.usage.InputLeaves`."""
+class DecodedEvent(Protocol):
+    """An event as its struct: what every one of them has; its other fields are the shape's."""
 
-    uncached: Count | None = None
-    cache_read: Count | None = None
-    cache_write: Count | None = None
-    cache_write_5m: Count | None = None
-    cache_write_1h: Count | None = None
-    tool_use: Count | None = None
+    @property
+    def id(self) -> str:
+        """The id."""
 
-
-class OutputLeaves(Struct, frozen=True, gc=False):
-    """As `wire.usage.OutputLeaves`."""
-
-    visible: Count | None = None
-    reasoning: Count | None = None
-    rejected_prediction: Count | None = None
+    @property
+    def source(self) -> str:
+        """The source."""
 
 
-class UsagePart(Struct, frozen=True):
-    """As `wire.usage.UsagePart`."""
-
-    model: Name | None = None
-    kind: Name | None = None
-    input: InputLeaves | None = None
-    output: OutputLeaves | None = None
-
-
-class Usage(Struct, frozen=True):
-    """As `wire.usage.Usage`, without its checks over several fields."""
-
-    input: InputLeaves | None = None
-    output: OutputLeaves | None = None
-    input_total: Count | None = None
-    output_total: Count | None = None
-    context_tokens: Count | None = None
-    choices: Requests | None = None
-    modality: dict[Name, Count | None] | None = None
-    other: dict[Name, Count | None] | None = None
-    parts: list[UsagePart] | None = None
-    source: UsageSource | None = None
-    complete: bool | None = None
+@cache
+def struct_of(shape: type, tag: str | None = None) -> type[Struct]:
+    """The struct of a shape, with the shape's fields and no checks over several of them."""
+    entries = [entry for name, entry in fields_of(shape).items() if tag is None or name != TAG]
+    return msgspec.defstruct(
+        shape.__name__,
+        [_field(entry) for entry in entries],
+        frozen=True,
+        kw_only=True,
+        # What holds no container is in no circle.
+        gc=any(entry.form.shape or entry.form.inner for entry in entries),
+        tag_field=None if tag is None else TAG,
+        tag=tag,
+    )
 
 
-class Agent(Struct, frozen=True):
-    """As `wire.usage.Agent`."""
-
-    id: Name | None = None
-    name: Name | None = None
-    version: Name | None = None
-    parent_id: Name | None = None
-    run_id: Name | None = None
-    step: Count | None = None
+def _field(entry: FieldEntry) -> tuple[str, type] | tuple[str, type, object]:
+    kind = _type(entry.form)
+    if entry.required:
+        return entry.name, kind
+    if entry.default is None and not entry.form.nullable:
+        return entry.name, kind, msgspec.field(default_factory=dict)
+    return entry.name, kind, entry.default
 
 
-class Engine(Struct, frozen=True):
-    """As `wire.usage.Engine`."""
-
-    name: Name | None = None
-    version: Name | None = None
-    instance: Name | None = None
-    index: Count | None = None
-    gpu_uuids: list[Name] | None = None
-    role: EngineRole | None = None
-    draft_tokens: Count | None = None
-    accepted_tokens: Count | None = None
-    preemptions: Count | None = None
-    recomputed_tokens: Count | None = None
-    kv_external_tokens: Count | None = None
+def _type(form: Form) -> type:
+    kind: type = or_(_bare(form), None) if form.nullable else _bare(form)
+    return kind
 
 
-class ProviderCost(Struct, frozen=True):
-    """As `wire.usage.ProviderCost`; the amount is still text."""
-
-    amount: str
-    currency: Currency
-
-
-class UsageData(Struct, frozen=True):
-    """As `wire.usage.UsageData`, times still text."""
-
-    usage: Usage
-    schema_version: Literal[1] | None = None
-    requests: Requests = 1
-    request_id: Name | None = None
-    response_id: Name | None = None
-    operation_key: Name | None = None
-    attempt: Attempt = 1
-    retry_of: Name | None = None
-    hedged: bool | None = None
-    fallback_from: Name | None = None
-    revision: Revision = 0
-    supersedes: Name | None = None
-    supersedes_source: Name | None = None
-    operation: Operation | None = None
-    customer_id: Name | None = None
-    project_id: Name | None = None
-    cost_center: Name | None = None
-    api_key_id: Name | None = None
-    end_user_id: Name | None = None
-    plan_tier: Name | None = None
-    agent: Agent | None = None
-    conversation_id: Name | None = None
-    workflow_name: Name | None = None
-    identity_source: dict[Name, Name] | None = None
-    tags: Annotated[dict[TagKey, TagValue], Meta(max_length=TAGS_MAX)] | None = None
-    provider: Name | None = None
-    request_model: Name | None = None
-    response_model: Name | None = None
-    served_model: Name | None = None
-    adapter: Name | None = None
-    service_tier_requested: Name | None = None
-    service_tier_served: Name | None = None
-    speed: Name | None = None
-    region: Name | None = None
-    inference_geo: Name | None = None
-    batch_id: Name | None = None
-    started_at: str | None = None
-    first_token_at: str | None = None
-    ended_at: str | None = None
-    queue_ms: Count | None = None
-    ttft_ms: Count | None = None
-    prefill_ms: Count | None = None
-    decode_ms: Count | None = None
-    duration_ms: Count | None = None
-    stream: bool | None = None
-    status: Status | None = None
-    finish_reasons: list[Name] | None = None
-    http_status: Count | None = None
-    error_type: Name | None = None
-    engine: Engine | None = None
-    provider_cost: ProviderCost | None = None
+def _bare(form: Form) -> type:
+    if form.shape is not None:
+        return struct_of(form.shape)
+    if form.literal:
+        return _subscribed(Literal, form.literal)
+    if form.inner is None:
+        return _value(form.rule)
+    inner = _type(form.inner)
+    kind = (
+        _subscribed(dict, (_value(form.names), inner)) if form.names else _subscribed(list, inner)
+    )
+    high = form.rule.high if isinstance(form.rule, SizeRule) else None
+    return _subscribed(Annotated, (kind, Meta(max_length=high)))
 
 
-class EnergyData(Struct, frozen=True):
-    """As `wire.events.EnergyData`; a counter sent as digits is left to that model."""
-
-    gpu_uuid: Name
-    epoch: Name
-    energy_mj: EnergyMj
-    power_mw: Count | None = None
-    method: EnergyMethod = "nvml_counter"
-    quality: EnergyQuality = "good"
-    scope: EnergyScope = "gpu"
-    mig: bool = False
-    sampled_at: str | None = None
-
-
-class Envelope(Struct, frozen=True, kw_only=True):
-    """As `wire.events.Envelope`, times still text."""
-
-    specversion: Literal["1.0"]
-    id: Name
-    source: Name
-    time: str
-    subject: Name | None = None
-    datacontenttype: str | None = None
-    dataschema: Name | None = None
-    traceparent: Name | None = None
-    partitionkey: Name | None = None
-    recordedtime: str | None = None
+def _value(rule: Rule | None) -> type:
+    if isinstance(rule, BoolRule):
+        return bool
+    if isinstance(rule, WholeRule):
+        return _subscribed(Annotated, (int, Meta(ge=rule.low, le=rule.high)))
+    if isinstance(rule, TextRule):
+        # To msgspec a $ lets a newline pass behind it.
+        pattern = None if rule.pattern is None else rule.pattern.replace("$", r"\Z")
+        bounds = Meta(min_length=rule.low or None, max_length=rule.high, pattern=pattern)
+        return _subscribed(Annotated, (str, bounds))
+    return str
 
 
-class UsageEvent(Envelope, frozen=True, tag_field="type", tag="inference.usage.v1"):
-    """An attempt."""
-
-    data: UsageData
-
-
-class CorrectionEvent(Envelope, frozen=True, tag_field="type", tag="inference.usage.correction.v1"):
-    """A full replacement."""
-
-    data: UsageData
+def _subscribed(form: object, said: object) -> type:
+    """A type that is made as its form is written, with what stands in its brackets."""
+    made: type = getitem(form, said)  # type: ignore[call-overload]
+    return made
 
 
-class EnergyEvent(Envelope, frozen=True, tag_field="type", tag="gpu.energy.v1"):
-    """A reading of a GPU's counter."""
-
-    data: EnergyData
-
-
-class CounterValue(Struct, frozen=True):
-    """A counter in the canonical form that the model writes."""
-
-    name: str
-    value: str
-    labels: dict[str, str] = {}
-    raw_name: str | None = None
-    precision_loss: bool = False
+def _struct(kind: str) -> type[Struct]:
+    shape: type = EVENT_TYPES[kind]
+    return struct_of(shape, kind)
 
 
-class CountersData(Struct, frozen=True):
-    """A scrape in the canonical form that the model writes."""
-
-    engine: str
-    instance: str
-    run_id: str
-    values: list[CounterValue]
-    run_started_at: str | None = None
-    scraped_at: str | None = None
-
-
-class CountersEvent(Envelope, frozen=True, tag_field="type", tag="engine.counters.v1"):
-    """A scrape; read by the model first, because its values are decimals."""
-
-    data: CountersData
-
-
-FastEvent = UsageEvent | CorrectionEvent | EnergyEvent
-DecodedEvent = FastEvent | CountersEvent
-FAST = msgspec.json.Decoder(FastEvent)
-CANONICAL = msgspec.json.Decoder(DecodedEvent)
-NO_INPUT, NO_OUTPUT, NO_AGENT, NO_ENGINE = InputLeaves(), OutputLeaves(), Agent(), Engine()
+EnergyEvent, CountersEvent = _struct(ENERGY), _struct(COUNTERS)
+CorrectionEvent = _struct(CORRECTION)
+_UsageEvent = _struct(USAGE)
+FAST: msgspec.json.Decoder[DecodedEvent] = msgspec.json.Decoder(
+    _UsageEvent | CorrectionEvent | EnergyEvent
+)
+CANONICAL: msgspec.json.Decoder[DecodedEvent] = msgspec.json.Decoder(
+    _UsageEvent | CorrectionEvent | EnergyEvent | CountersEvent
+)

@@ -12,8 +12,9 @@ import numpy as np
 from ledger.domain.arrays import Ints
 from ledger.domain.metering.items import Items
 from ledger.domain.metering.parts import Part
-from ledger.domain.metering.rules import DATA, ITEM, KINDS, TYPE, Path, unknown_name
+from ledger.domain.metering.rules import DATA, KINDS, TYPE, unknown_name
 from ledger.wire.errors import storable
+from ledger.wire.schema import ITEM, Path
 
 # Of one record; names may be anything, and there may be any number of them.
 NAMES_MAX = 20

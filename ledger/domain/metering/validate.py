@@ -12,8 +12,8 @@ from functools import cache
 
 import polars as pl
 
-from ledger.domain.metering.columns import INPUT, OUTPUT
 from ledger.domain.metering.fact import STATUS_SHIFT, Flag, Kind, Reason
+from ledger.domain.metering.kept import INPUT, OUTPUT
 from ledger.domain.money import LEDGER_SCALE
 from ledger.domain.period import EPOCH, MICROSECOND
 from ledger.domain.pricing.rate_card import BAND_EDGES

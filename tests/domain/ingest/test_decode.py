@@ -16,7 +16,8 @@ from ledger.domain.metering.record import Record
 from ledger.domain.metering.times import micros, parse_times
 from ledger.domain.pricing.rate_card import BAND_EDGES, context_band
 from ledger.wire.errors import Rfc3339Error, storable
-from ledger.wire.events import CorrectionEvent, EnergyEvent, UsageEvent, explain, parse_event
+from ledger.wire.events import CorrectionEvent, EnergyEvent, UsageEvent
+from ledger.wire.parse import explain, parse_event
 from ledger.wire.rfc3339 import parse_rfc3339
 from tests.wire.samples import counters_event, energy_event, usage_event
 

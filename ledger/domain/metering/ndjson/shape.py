@@ -16,18 +16,15 @@ from ledger.domain.arrays import Bools, Codes, Fixed, Ints, Octets, Texts, Words
 from ledger.domain.metering.ndjson.scan import as_lines
 from ledger.domain.metering.ndjson.slots import NUMBER, TEXT, TIME, Numbered, Rules, match_lines
 from ledger.domain.metering.rules import (
-    ITEM,
     KINDS,
     TYPE,
     AnyRule,
-    Path,
-    Rule,
-    TextRule,
-    TimeRule,
-    WholeRule,
+    ColumnRule,
     rule_of,
     unknown_name,
 )
+from ledger.wire.rules import TextRule, TimeRule, WholeRule
+from ledger.wire.schema import ITEM, Path
 
 Constant = str | bool | None
 _TEXT_TOKEN, _NAME_TOKEN, _MARK_TOKEN = 1, 3, 4
@@ -44,7 +41,7 @@ class ValueSlot:
     """A value of a line: its field and the field's rule."""
 
     path: Path
-    rule: Rule
+    rule: ColumnRule
     kind: int
 
     @property
@@ -129,7 +126,7 @@ def _learn(line: bytes) -> Shape:
     if kind not in KINDS or len(set(paths)) != len(paths):
         raise _UnshapedError
     constants: dict[Path, Constant] = {}
-    slots: list[tuple[Path, Rule, _Token]] = []
+    slots: list[tuple[Path, ColumnRule, _Token]] = []
     for path, token in leaves:
         rule = rule_of(kind, path) if token.kind != _NAME_TOKEN else None
         if token.kind == _NAME_TOKEN:
@@ -152,7 +149,7 @@ def _tokens(line: bytes) -> Iterator[_Token]:
         at = match.end()
 
 
-def _fitting(rule: Rule | None, token: _Token) -> Rule:
+def _fitting(rule: ColumnRule | None, token: _Token) -> ColumnRule:
     quoted = token.kind == _TEXT_TOKEN
     if isinstance(rule, AnyRule) or (quoted and isinstance(rule, TextRule | TimeRule)):
         return rule
@@ -164,7 +161,7 @@ def _fitting(rule: Rule | None, token: _Token) -> Rule:
 def _shape(
     line: bytes,
     kind: str,
-    found: Sequence[tuple[Path, Rule, _Token]],
+    found: Sequence[tuple[Path, ColumnRule, _Token]],
     constants: dict[Path, Constant],
 ) -> Shape:
     edges = [token.start for _, _, token in found] + [len(line)]
@@ -179,7 +176,7 @@ def _shape(
     return Shape(kind, tuple(slots), fixed, constants, frozenset(unknown))
 
 
-def _slot_kind(rule: Rule, token: _Token) -> int:
+def _slot_kind(rule: ColumnRule, token: _Token) -> int:
     if token.kind != _TEXT_TOKEN:
         return NUMBER
     return TIME if isinstance(rule, TimeRule) else TEXT
@@ -234,7 +231,7 @@ def _rules(slots: Sequence[ValueSlot]) -> Rules:
     )
 
 
-def _limits(rule: Rule) -> tuple[int, int]:
+def _limits(rule: ColumnRule) -> tuple[int, int]:
     return (rule.low, rule.high) if isinstance(rule, WholeRule) else (0, _INT8_MAX)
 
 
