@@ -61,7 +61,7 @@ class Collector:
         self._spool = spool
         self._scrapers = [Scraper.of(target) for target in settings.targets]
         self._pool = ThreadPoolExecutor(max(1, len(self._scrapers)), "scrape")
-        self._running: dict[int, Future[EventDict]] = {}
+        self._running: dict[int, Future[list[EventDict]]] = {}
         self.tally = Tally()
 
     @property
@@ -90,6 +90,8 @@ class Collector:
             log.error("spool: last scrapes not kept: %s", error)
         for source in self._sources:
             source.close()
+        for scraper in self._scrapers:
+            scraper.close()
 
     def _sample_sources(self) -> list[EventDict]:
         events: list[EventDict] = []
@@ -114,10 +116,12 @@ class Collector:
             if index not in self._running:
                 self._running[index] = self._pool.submit(self._scrape, scraper)
 
-    def _scrape(self, scraper: Scraper) -> EventDict:
+    def _scrape(self, scraper: Scraper) -> list[EventDict]:
         timeout_s = float(self._settings.scrape_timeout_s)
         reading = scraper.scrape(now=utc_now(), timeout_s=timeout_s)
-        return reading.to_event(recorded_at=utc_now())
+        recorded_at = utc_now()
+        parts = reading.parts(self._settings.batch_bytes)
+        return [part.to_event(recorded_at=recorded_at) for part in parts]
 
     def _take_scrapes(self) -> list[EventDict]:
         events: list[EventDict] = []
@@ -126,7 +130,7 @@ class Collector:
                 continue
             del self._running[index]
             try:
-                events.append(future.result())
+                events += future.result()
                 self.tally.scrapes += 1
             except (CollectError, OSError) as error:
                 self._fault("scrape", error)

@@ -21,8 +21,8 @@ _QUOTED_NAME = re.compile(rf"\s*{_TEXT}\s*(,|(?=\}}))")
 _LABEL = re.compile(rf"\s*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_TEXT})\s*=\s*{_TEXT}\s*(,|(?=\}}))")
 _LABELS_END = re.compile(r"\s*\}")
 _VALUE = re.compile(
-    r"\s*([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|nan)))"
-    r"(?:\s+-?\d+(?:\.\d+)?)?(?:\s+#\s.*)?\s*",
+    r"\s*([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?|nan)))"
+    r"(?:\s+[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?(?:\s+#\s.*)?\s*",
     re.ASCII,
 )
 _ESCAPE = re.compile(r"\\(.)")
@@ -93,7 +93,7 @@ def parse_sample(line: str) -> Sample | None:
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip()
+        line = raw.strip(" \t\r")
         if line and not line.startswith("#"):
             yield number, line
 

@@ -1,9 +1,11 @@
 """What a host offers: boards with their counters, servers that answer, and why not."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 from collectors.agent import utc_now
 from collectors.errors import CollectError, SourceError
+from collectors.fetch import shown
 from collectors.scrape import Scraper
 from collectors.settings import CollectSettings, ScrapeTarget
 from collectors.sources.nvml import BoardReport, NvmlSource
@@ -11,12 +13,15 @@ from collectors.sources.nvml import BoardReport, NvmlSource
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """Whether an inference server answered, and which counters it has."""
+    """Whether an inference server answered, which counters it has, of which version its names are,
+    and what of its page could not be read."""
 
     url: str
     engine: str
     counters: tuple[str, ...]
     problem: str | None
+    version: str | None = None
+    troubles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,12 @@ def probe(settings: CollectSettings) -> ProbeReport:
 
 
 def _probe_target(target: ScrapeTarget, timeout_s: float) -> TargetReport:
+    said = shown(target.url)
     try:
-        reading = Scraper.of(target).scrape(now=utc_now(), timeout_s=timeout_s)
+        with closing(Scraper.of(target)) as scraper:
+            reading = scraper.scrape(now=utc_now(), timeout_s=timeout_s)
     except CollectError as error:
-        return TargetReport(target.url, target.engine, (), str(error))
+        return TargetReport(said, target.engine, (), str(error))
     names = tuple(sorted({counter.name for counter in reading.counters}))
-    return TargetReport(target.url, target.engine, names, None)
+    troubles = tuple(sorted(scraper.troubles))
+    return TargetReport(said, target.engine, names, None, scraper.version, troubles)

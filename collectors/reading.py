@@ -4,14 +4,16 @@ The event's `id` and `source` are left out: the spool gives both when it gives t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from ledger.wire.limits import COUNTERS, ENERGY
+from ledger.wire.limits import COUNTERS, ENERGY, VALUES_MAX
 from ledger.wire.rfc3339 import format_rfc3339
 
 EventDict = dict[str, Any]
+# What an entry takes beside its labels, and an event beside its entries, at most.
+ENTRY_BYTES, EVENT_BYTES = 256, 2_048
 EnergyMethod = Literal["nvml_counter", "dcgm", "power_integral"]
 EnergyQuality = Literal["good", "estimated", "suspect"]
 EnergyScope = Literal["gpu", "module"]
@@ -49,7 +51,10 @@ class GpuEnergyReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterReading:
-    """One cumulative counter: canonical name, labels kept from the server, value as printed."""
+    """One cumulative counter: canonical name, labels kept from the server, value as printed.
+
+    `raw_name` is what the server calls it; a reader of events has no use for it.
+    """
 
     name: str
     value: str
@@ -58,16 +63,17 @@ class CounterReading:
     precision_loss: bool = False
 
     def to_value(self) -> dict[str, Any]:
-        """The counter as an entry of `values`; the flag appears only when set."""
-        value: dict[str, Any] = {
-            "name": self.name,
-            "labels": dict(self.labels),
-            "value": self.value,
-            "raw_name": self.raw_name,
-        }
+        """The counter as an entry of `values`; labels and the flag appear where there are any."""
+        value: dict[str, Any] = {"name": self.name, "value": self.value}
+        if self.labels:
+            value["labels"] = dict(self.labels)
         if self.precision_loss:
             value["precision_loss"] = True
         return value
+
+    def bytes_most(self) -> int:
+        """How long the entry is at most, as JSON: a character may take six."""
+        return ENTRY_BYTES + sum(10 + 6 * (len(key) + len(of)) for key, of in self.labels.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,24 @@ class CountersReading:
     scraped_at: datetime
     counters: tuple[CounterReading, ...]
     run_started_at: datetime | None = None
+
+    def parts(self, bytes_max: int) -> list["CountersReading"]:
+        """The scrape in as few parts as fit into events of so many bytes, in its order.
+
+        A counter that no such event holds is in none of them.
+        """
+        parts: list[list[CounterReading]] = [[]]
+        room = 0
+        for counter in self.counters:
+            needed = counter.bytes_most()
+            if needed > bytes_max - EVENT_BYTES:
+                continue
+            if needed > room or len(parts[-1]) == VALUES_MAX:
+                parts.append([])
+                room = bytes_max - EVENT_BYTES
+            parts[-1].append(counter)
+            room -= needed
+        return [replace(self, counters=tuple(part)) for part in parts if part]
 
     def to_event(self, *, recorded_at: datetime) -> EventDict:
         """The scrape as engine.counters.v1; its time is when it was scraped."""

@@ -28,11 +28,19 @@ def _host_source() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapeTarget:
-    """One inference server to scrape; `instance` is the join key of its usage events."""
+    """One inference server to scrape; `instance` is the join key of its usage events.
+
+    `bearer_file` holds the token to show, read at every scrape; `ssl_cafile` is trusted instead of
+    the host's list, and `ssl_certfile` with `ssl_keyfile` are shown to who asks.
+    """
 
     engine: str
     url: str
     instance: str = field(metadata={"low": 1, "high": 120})
+    bearer_file: Path | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
 
     def __post_init__(self) -> None:
         keep_secret(self.url)

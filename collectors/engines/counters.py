@@ -12,11 +12,16 @@ from ledger.wire.limits import LABELS_MAX, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MA
 from ledger.wire.units import BLANK_VALUE_MIN
 
 EXACT_INTEGER_MAX = 2**53
+# Longer than a ledger reads of a decimal is no count.
+VALUE_CHARS_MAX = 64
 # C prints so many digits of a number unless told otherwise, and so do relays written in it.
 PRINTED_DIGITS = 6
 SHOWN_CHARS_MAX = 200
 PROCESS_START = "process_start_time_seconds"
-_NO_RENAMES: Mapping[str, str] = MappingProxyType({})
+CREATED = "_created"
+_PARTS = ("_bucket", "_count", "_sum", CREATED)
+_NONE: Mapping[str, str] = MappingProxyType({})
+Counters = tuple[CounterReading, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,56 +45,105 @@ class RunMarks:
 class EngineReading:
     """The canonical counters of one scrape, summed over no label, and the marks of their run.
 
-    `left_out` names the series that could not be taken as they are, each with its reason.
+    `left_out` names the series that could not be taken as they are, each with its reason, and
+    `contradicted` says that one of them was given twice, with two values;
+    `unknown` the families that count tokens and that the name map does not know; `version` is the
+    newest version of the server whose names were seen, None where none was.
     """
 
-    counters: tuple[CounterReading, ...]
+    counters: Counters
     marks: RunMarks
     left_out: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    version: str | None = None
+    contradicted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How one raw family becomes a canonical counter.
 
-    `where` keeps only series with these labels and drops them; `rename` gives labels our names.
+    `where` keeps only series with these labels and drops them; `rename` gives labels our names;
+    `label` adds what the family's own name says.
     """
 
     name: str
-    where: Mapping[str, str] = field(default_factory=lambda: _NO_RENAMES)
-    rename: Mapping[str, str] = field(default_factory=lambda: _NO_RENAMES)
+    where: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    rename: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    label: Mapping[str, str] = field(default_factory=lambda: _NONE)
+
+
+def _as_they_are(counters: Counters) -> Counters:
+    return counters
 
 
 @dataclass(frozen=True, slots=True)
 class EngineMap:
-    """One inference server: where it answers and how its samples are read."""
+    """One inference server: where it answers, and which of its families are which counters.
+
+    `anchor` is the family whose `_created` marks the run: others may be made later, on first use.
+    `versions` tells versions apart by a family only they print, newest first, as known `as_of`;
+    `aside` are families that count tokens and are not read, because another one counts the same.
+    """
 
     name: str
     path: str
-    read: Callable[[Exposition], EngineReading]
+    prefixes: tuple[str, ...]
+    rules: Mapping[str, tuple[Rule, ...]]
+    anchor: str
+    as_of: str
+    versions: Mapping[str, str]
+    aside: frozenset[str] = frozenset()
+    six_digits: bool = False
+    settle: Callable[[Counters], Counters] = _as_they_are
+
+    def read(self, exposition: Exposition) -> EngineReading:
+        """The counters of one scrape; what the server does not print is absent, never zero."""
+        series, families = _Series(), _Families(self)
+        for sample in exposition.samples:
+            base = families.base_of(sample.name)
+            for rule in self.rules.get(base or "", ()):
+                reading = read_sample(sample, rule, six_digits=self.six_digits)
+                if reading is not None:
+                    series.add(reading, countable=_countable(sample.value))
+        return EngineReading(
+            counters=self.settle(tuple(series.counters.values())),
+            marks=run_marks(exposition.samples, prefixes=self.prefixes, anchor=self.anchor),
+            left_out=tuple(sorted(series.left_out)),
+            unknown=tuple(sorted(families.unknown)),
+            version=families.version(),
+            contradicted=bool(series.twice),
+        )
 
 
-def read_counters(
-    exposition: Exposition,
-    *,
-    prefixes: tuple[str, ...],
-    rules: Mapping[str, tuple[Rule, ...]],
-    anchor: str,
-    six_digits: bool = False,
-) -> EngineReading:
-    """Pick the counters that `rules` name; what the server does not print is absent, never zero.
+class _Families:
+    """Families by the names they are printed under, each looked at once."""
 
-    `anchor` is the family whose `_created` marks the run: others may be made later, on first use.
-    """
-    series = _Series()
-    for sample in exposition.samples:
-        base = base_name(sample.name, prefixes)
-        for rule in rules.get(base or "", ()):
-            reading = _reading(sample, rule, six_digits=six_digits)
-            if reading is not None:
-                series.add(reading, countable=_countable(sample.value))
-    marks = run_marks(exposition.samples, prefixes=prefixes, anchor=anchor)
-    return EngineReading(tuple(series.counters.values()), marks, tuple(sorted(series.left_out)))
+    def __init__(self, engine: EngineMap) -> None:
+        self._engine = engine
+        self._bases: dict[str, str | None] = {}
+        self.unknown: set[str] = set()
+
+    def base_of(self, name: str) -> str | None:
+        """The family's name in the map's words, None where it is another's."""
+        try:
+            return self._bases[name]
+        except KeyError:
+            base = self._bases[name] = base_name(name, self._engine.prefixes)
+            if base is not None and self._is_unknown(base):
+                self.unknown.add(name)
+            return base
+
+    def version(self) -> str | None:
+        seen = {_family(base) for base in self._bases.values() if base is not None}
+        return next((said for mark, said in self._engine.versions.items() if mark in seen), None)
+
+    def _is_unknown(self, base: str) -> bool:
+        family, rules = _family(base), self._engine.rules
+        known = base in rules or family in rules or family in self._engine.aside
+        # Of a histogram the sum alone counts what it is called after.
+        one = not base.endswith(("_bucket", "_count", CREATED))
+        return one and not known and "tokens" in family and f"{family}_sum" not in rules
 
 
 @dataclass(slots=True)
@@ -100,20 +154,22 @@ class _Series:
         default_factory=dict
     )
     left_out: set[str] = field(default_factory=set)
+    twice: set[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=set)
 
     def add(self, reading: CounterReading, *, countable: bool) -> None:
         labels = tuple(sorted(reading.labels.items()))
-        why = _unfit(labels) if countable else f"{reading.value} is no count"
-        known = self.counters.get((reading.name, labels))
-        if why is None and known is not None and Decimal(known.value) != Decimal(reading.value):
+        key, value = (reading.name, labels), reading.value[:VALUE_CHARS_MAX]
+        why = _unfit(labels) if countable else f"{value} is no count"
+        known = self.counters.get(key)
+        if why is None and known is not None and Decimal(known.value) != Decimal(value):
             # Nobody can say which of the two counts; the next scrape may have one.
-            del self.counters[reading.name, labels]
-            why = f"given twice, as {known.value} and {reading.value}"
-        said = f"{reading.raw_name}{{{_shown(labels)}}}"
-        if why is None and not any(one.startswith(f"{said}: ") for one in self.left_out):
-            self.counters.setdefault((reading.name, labels), reading)
-        elif why is not None:
-            self.left_out.add(f"{said}: {why}")
+            del self.counters[key]
+            self.twice.add(key)
+            why = f"given twice, as {known.value} and {value}"
+        if why is not None:
+            self.left_out.add(f"{reading.raw_name[:SHOWN_CHARS_MAX]}{{{_shown(labels)}}}: {why}")
+        elif key not in self.twice:
+            self.counters.setdefault(key, reading)
 
 
 def _unfit(labels: tuple[tuple[str, str], ...]) -> str | None:
@@ -142,23 +198,30 @@ def base_name(raw_name: str, prefixes: tuple[str, ...]) -> str | None:
     return None
 
 
+def _family(base: str) -> str:
+    """The family a sample belongs to: without what is added to the parts of a histogram."""
+    part = next((part for part in _PARTS if base.endswith(part)), "")
+    family = base[: len(base) - len(part)]
+    return family.removesuffix("_total")
+
+
 def run_marks(samples: Iterable[Sample], *, prefixes: tuple[str, ...], anchor: str) -> RunMarks:
     """The earliest creation of the anchor family, and the process start."""
     created: list[str] = []
     started: str | None = None
     for sample in samples:
-        seconds = _seconds(sample.value)
-        if seconds is None:
-            continue
         if sample.name == PROCESS_START:
-            started = seconds
-        elif base_name(sample.name, prefixes) == f"{anchor}_created":
-            created.append(seconds)
+            started = _seconds(sample.value) or started
+        elif sample.name.endswith(CREATED):
+            seconds = _seconds(sample.value)
+            if seconds and base_name(sample.name, prefixes) == anchor + CREATED:
+                created.append(seconds)
     # A second series of the same process may be made later; the earliest one stays.
     return RunMarks(min(created, key=Decimal, default=None), started)
 
 
-def _reading(sample: Sample, rule: Rule, *, six_digits: bool) -> CounterReading | None:
+def read_sample(sample: Sample, rule: Rule, *, six_digits: bool) -> CounterReading | None:
+    """One series as the rule's counter; None where the rule is for other labels."""
     if any(sample.labels.get(key) != wanted for key, wanted in rule.where.items()):
         return None
     labels = {
@@ -170,17 +233,21 @@ def _reading(sample: Sample, rule: Rule, *, six_digits: bool) -> CounterReading 
         name=rule.name,
         value=sample.value,
         raw_name=sample.name,
-        labels=labels,
-        precision_loss=_inexact(sample.value, six_digits=six_digits),
+        labels={**labels, **rule.label},
+        precision_loss=inexact(sample.value, six_digits=six_digits),
     )
 
 
 def _countable(text: str) -> bool:
     """Whether a counter can have this value: NaN, infinity and less than nothing are no counts."""
-    return text[-1:] in "0123456789." and 0 <= Decimal(text) < BLANK_VALUE_MIN
+    if text[-1:] not in "0123456789." or len(text) > VALUE_CHARS_MAX:
+        return False
+    value = Decimal(text)
+    # An exponent that no count has is refused by the ledger, of a zero too.
+    return 0 <= value < BLANK_VALUE_MIN and abs(value.adjusted()) <= VALUE_CHARS_MAX
 
 
-def _inexact(text: str, *, six_digits: bool) -> bool:
+def inexact(text: str, *, six_digits: bool) -> bool:
     """Whether a double, or a printer of six digits, may have rounded the count."""
     if not _countable(text):
         return False

@@ -3,20 +3,27 @@
 Requests are left out: an ensemble counts one once for itself and once for each model inside it.
 """
 
-from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
-from collectors.exposition import Exposition
+from collectors.engines.counters import EngineMap, Rule
 
 _KIND = "response_metric_type"
 
 RULES = {
-    "input_token_len_sum": (Rule("prompt_tokens", where={_KIND: "total_input_tokens"}),),
-    "output_token_len_sum": (Rule("generation_tokens", where={_KIND: "total_output_tokens"}),),
+    "llm_input_token_len_sum": (Rule("prompt_tokens", where={_KIND: "total_input_tokens"}),),
+    "llm_output_token_len_sum": (Rule("generation_tokens", where={_KIND: "total_output_tokens"}),),
+    "trt_llm_general_metrics": (Rule("steps", where={"general_type": "iteration_counter"}),),
+    "trt_llm_request_metrics": (Rule("requests_running", where={"request_type": "active"}),),
+    "trt_llm_kv_cache_block_metrics": (Rule("kv_used", where={"kv_cache_block_type": "fraction"}),),
 }
 
-
-def read(exposition: Exposition) -> EngineReading:
-    """The counters of one scrape."""
-    return read_counters(exposition, prefixes=("nv_llm_",), rules=RULES, anchor="input_token_len")
-
-
-ENGINE = EngineMap(name="triton", path="/metrics", read=read)
+ENGINE = EngineMap(
+    name="triton",
+    path="/metrics",
+    prefixes=("nv_",),
+    rules=RULES,
+    anchor="llm_input_token_len",
+    as_of="2026-05",
+    versions={
+        "llm_input_token_len": "with token histograms",
+        "inference_count": "without token histograms",
+    },
+)

@@ -14,17 +14,17 @@ from tests.architecture.sources import ROOT
 
 ENGINE = '''"""A made-up server."""
 
-from collectors.engines.counters import EngineMap, EngineReading, Rule, read_counters
-from collectors.exposition import Exposition
+from collectors.engines.counters import EngineMap, Rule
 
-RULES = {"tokens_out": (Rule("generation_tokens"),)}
-
-
-def read(exposition: Exposition) -> EngineReading:
-    return read_counters(exposition, prefixes=("made_",), rules=RULES, anchor="tokens_out")
-
-
-ENGINE = EngineMap(name="made", path="/metrics", read=read)
+ENGINE = EngineMap(
+    name="made",
+    path="/metrics",
+    prefixes=("made_",),
+    rules={"tokens_out": (Rule("generation_tokens"),)},
+    anchor="tokens_out",
+    as_of="2026-11",
+    versions={"tokens_out": "the only one"},
+)
 '''
 GATEWAY = '''"""A made-up provider."""
 
@@ -112,7 +112,7 @@ ADDITIONS = {
         ENGINE,
         "collectors/engines/__init__.py",
         {
-            "import llamacpp, ": "import llamacpp, made, ",
+            "lmdeploy, nim": "lmdeploy, made, nim",
             '        "llamacpp":': '        "made": made.ENGINE,\n        "llamacpp":',
         },
         "from collectors.engines import ENGINES\n"

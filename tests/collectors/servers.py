@@ -1,5 +1,6 @@
 """Small real HTTP servers: one answers anything, one keeps the batches it is sent."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 @contextmanager
-def serving(answer: Callable[[BaseHTTPRequestHandler], Answer]) -> Iterator[str]:
-    """Serve until the block ends; gives the server's URL."""
+def serving(
+    answer: Callable[[BaseHTTPRequestHandler], Answer], context: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """Serve until the block ends, over TLS where a context is given; gives the server's URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -35,12 +38,20 @@ def serving(answer: Callable[[BaseHTTPRequestHandler], Answer]) -> Iterator[str]
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Say nothing: a client that is let in nowhere is what some tests want."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

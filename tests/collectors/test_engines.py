@@ -17,7 +17,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "engines"
 # How the counters of every engine are named here.
 COUNTERS = {
     *("prompt_tokens", "prompt_tokens_cached", "prompt_tokens_computed", "generation_tokens"),
-    *("draft_tokens", "accepted_tokens", "requests_finished", "preemptions"),
+    *("draft_tokens", "accepted_tokens", "requests_finished", "preemptions", "migrations"),
+    *("steps", "busy_seconds", "request_seconds", "requests_running", "kv_used"),
 }
 
 
@@ -39,6 +40,7 @@ def test_the_golden_sample_gives_the_golden_counters(name: str) -> None:
     found = [[c.name, dict(c.labels), c.value, c.precision_loss] for c in reading.counters]
     assert found == expected["counters"]
     assert reading.marks.run_id("pod") == expected["run_id"]
+    assert (reading.version, list(reading.unknown)) == (expected["version"], expected["unknown"])
     assert {counter.name for counter in reading.counters} <= COUNTERS
 
 
@@ -47,10 +49,12 @@ def test_a_server_that_says_nothing_has_no_counters(name: str) -> None:
     assert read(name, "up 1\n").counters == ()
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", ["llamacpp", "sglang", "tgi", "triton", "vllm"])
 def test_the_published_sample_of_each_server_is_read(shared_data: Path, name: str) -> None:
     text = (shared_data / "metrics" / f"{name}.prom").read_text(encoding="utf-8")
-    assert "generation_tokens" in totals(read(name, text))
+    reading = read(name, text)
+    assert "generation_tokens" in totals(reading)
+    assert (reading.unknown, reading.left_out) == ((), ())
 
 
 def test_vllm_counters_differ_by_the_published_tokens(shared_data: Path) -> None:
@@ -144,7 +148,7 @@ def test_a_double_that_may_have_been_rounded_says_so() -> None:
 
 def test_every_file_of_the_folder_is_in_the_table() -> None:
     folder = Path(collectors.engines.__file__).parent
-    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "counters"}
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "counters", "reader"}
     assert files == set(ENGINES)
 
 
@@ -178,3 +182,34 @@ def test_labels_that_a_ledger_refuses_cost_their_series_only(labels: str) -> Non
     reading = read("vllm", text)
     assert [counter.value for counter in reading.counters] == ["5"]
     assert len(reading.left_out) == 1
+
+
+def test_an_older_frontend_of_dynamo_counts_output_when_it_ends() -> None:
+    text = 'dynamo_frontend_output_sequence_tokens_sum{model="m"} 7\n'
+    assert totals(read("dynamo", text)) == {"generation_tokens": Decimal(7)}
+
+
+@pytest.mark.parametrize(
+    ("family", "version"),
+    [
+        ("gpu_cache_usage_perc", "of 2025-01"),
+        ("kv_cache_usage_perc", "of 2025-06"),
+        ("num_requests_waiting_by_reason", "of 2026-04 or later"),
+        ("prompt_tokens_cached_total", None),
+    ],
+)
+def test_the_names_of_a_server_tell_its_version(family: str, version: str | None) -> None:
+    assert read("vllm", f"vllm:{family} 1\n").version == version
+
+
+def test_a_family_that_counts_tokens_under_a_new_name_is_named() -> None:
+    text = "vllm:prompt_tokens_total 5\nvllm:vision_tokens_total 3\nother_tokens_total 9\n"
+    reading = read("vllm", text)
+    assert reading.unknown == ("vllm:vision_tokens_total",)
+    assert [counter.name for counter in reading.counters] == ["prompt_tokens"]
+
+
+@pytest.mark.parametrize("value", ["0e999", "1e-99", f"0.{'1' * 90}", f"{'9' * 70}"])
+def test_a_value_that_a_ledger_refuses_costs_its_series(value: str) -> None:
+    reading = read("vllm", f"{SERIES}}} {value}\nvllm:generation_tokens_total 7\n")
+    assert [counter.value for counter in reading.counters] == ["7"]

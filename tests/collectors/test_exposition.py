@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from collectors.exposition import Sample, parse_exposition, parse_sample
@@ -115,6 +118,66 @@ def test_it_agrees_with_the_official_parser_on_every_published_sample(shared_dat
             for sample in parse_exposition(text).samples
         )
         assert ours == theirs, path.name
+
+
+PLAIN_NAME = st.from_regex(r"[a-z_:][a-z0-9_:]{0,8}", fullmatch=True)
+LABEL_NAME = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)
+ANY_NAME = st.text(st.sampled_from('abé東. -/{},=#☃\\"'), min_size=1, max_size=6).filter(
+    lambda name: name.strip() == name
+)
+VALUE = st.one_of(
+    st.integers(0, 2**53).map(str),
+    st.floats(allow_nan=False).map(repr),
+    st.sampled_from(["NaN", "+Inf", "-Inf", "1e6", "1.23457e+06", "0"]),
+)
+TIMES = st.one_of(st.just(""), st.integers(-(10**12), 10**13).map(lambda at: f" {at}"))
+SPACE = st.sampled_from([" ", "  ", "\t", " \t "])
+
+
+@st.composite
+def sample_lines(draw: st.DrawFn) -> str:
+    """A line in any of the forms that the text format lets a server choose."""
+    quoted = draw(st.booleans())
+    name = draw(ANY_NAME if quoted else PLAIN_NAME)
+    labels = draw(st.dictionaries(LABEL_NAME, LABEL_TEXT, max_size=3))
+    pairs = [f'{key}="{escaped(text)}"' for key, text in labels.items()]
+    if quoted:
+        pairs.insert(0, f'"{escaped(name)}"')
+    comma = draw(st.sampled_from([",", ", ", " , "]))
+    inside = comma.join(pairs) + draw(st.sampled_from(["", ","] if pairs else [""]))
+    braces = f"{{{inside}}}" if pairs or draw(st.booleans()) else ""
+    outer = "" if quoted else name + draw(st.sampled_from(["", " "] if braces else [""]))
+    return f"{outer}{braces}{draw(SPACE)}{draw(VALUE)}{draw(TIMES)}"
+
+
+@given(st.lists(st.one_of(sample_lines(), st.sampled_from(["", "# a comment", "# HELP a b"]))))
+def test_it_agrees_with_an_independent_parser_on_any_document(lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    theirs = [
+        comparable(sample.name, sample.labels, float(sample.value))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+    found = parse_exposition(text)
+    ours = [comparable(one.name, one.labels, float(one.value)) for one in found.samples]
+    assert (sorted(ours), found.bad_lines) == (sorted(theirs), ())
+
+
+@given(
+    st.dictionaries(LABEL_NAME, LABEL_TEXT, max_size=3),
+    st.integers(0, 10**9),
+    st.sampled_from(["", " 1786000000", " 1786000000.25"]),
+    st.sampled_from(["", ' # {trace_id="a b"} 0.5', " # {} 1 1786000000.5"]),
+)
+def test_it_agrees_with_an_independent_parser_on_openmetrics(
+    labels: dict[str, str], count: int, at: str, exemplar: str
+) -> None:
+    pairs = ",".join(f'{key}="{escaped(text)}"' for key, text in labels.items())
+    text = f"# TYPE a counter\na_total{{{pairs}}} {count}{at}{exemplar}\n# EOF\n"
+    (family,) = openmetrics_families(text)
+    (theirs,) = family.samples
+    (ours,) = parse_exposition(text).samples
+    assert (ours.name, ours.labels, float(ours.value)) == (theirs.name, theirs.labels, theirs.value)
 
 
 def comparable(

@@ -4,6 +4,7 @@ import http.server
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -54,9 +55,10 @@ def metrics(shared_data: Path) -> Iterator[str]:
 async def test_a_restart_between_scrapes_loses_no_token_that_was_scraped(
     worker: Connection, metrics: str
 ) -> None:
-    scraper = Scraper.of(ScrapeTarget(engine="vllm", url=metrics, instance=INSTANCE))
     now = SCRAPED[-1] + timedelta(minutes=1)
-    events = [scraper.scrape(now=at, timeout_s=5).to_event(recorded_at=at) for at in SCRAPED]
+    target = ScrapeTarget(engine="vllm", url=metrics, instance=INSTANCE)
+    with closing(Scraper.of(target)) as scraper:
+        events = [scraper.scrape(now=at, timeout_s=5).to_event(recorded_at=at) for at in SCRAPED]
     first = BatchHeader(source="/hosts/a", producer="a", epoch=1, sequence=1, count=1)
     records = [Record(batch.body, batch.header) for batch in batch_events(events, first=first)]
     await prepare_storage(worker, now=now)

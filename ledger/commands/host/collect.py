@@ -61,7 +61,10 @@ def probe(config: Path | None, given: Sequence[str], as_json: bool) -> None:
         click.echo(f"GPUs: {found.nvml_problem}")
     for target in found.targets:
         said = target.problem or f"answers with {', '.join(target.counters) or 'no counters'}"
-        click.echo(scrub(f"{target.engine} at {target.url}: {said}"))
+        names = f" (names {target.version})" if target.version else ""
+        click.echo(scrub(f"{target.engine} at {target.url}{names}: {said}"))
+        for trouble in target.troubles:
+            click.echo(scrub(f"  {trouble}"))
     if not found.targets:
         click.echo("Inference servers: none named; add targets to the settings.")
 

@@ -1,0 +1,181 @@
+"""One server's expositions read scrape after scrape: wholly at times, else only the lines wanted.
+
+A page has hundreds of lines and a dozen counters. What a line's series means is learnt when a page
+is read whole; while the same series come, their values alone are read. A series that is new, gone,
+printed twice or no plain count has the page read whole again, so that both ways say the same.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from collectors.engines.counters import (
+    CREATED,
+    PROCESS_START,
+    Counters,
+    EngineMap,
+    EngineReading,
+    base_name,
+    inexact,
+    read_sample,
+    run_marks,
+)
+from collectors.exposition import Exposition, Sample, parse_exposition, parse_sample
+from collectors.reading import CounterReading
+
+# Lines that nobody wants are looked at once in so many scrapes, to name those that cannot be read.
+WHOLE_EVERY = 600
+# The same while something is wrong with the page: it may be mended.
+TROUBLED_EVERY = 30
+_VALUE = r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+
+
+@dataclass(frozen=True, slots=True)
+class PageReading:
+    """What one page says, and what could not be read of it the last time it was read whole."""
+
+    engine: EngineReading
+    samples: int
+    bad_count: int
+    troubles: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Series:
+    """A series as printed: where its counters stand in the page's order, and what they were."""
+
+    places: tuple[int, ...]
+    readings: Counters
+    value: str
+    mark: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A page as it was read whole, and what each series found in it means."""
+
+    page: PageReading
+    series: Mapping[str, _Series]
+
+
+class PageReader:
+    """Reads the pages of one server."""
+
+    def __init__(self, engine: EngineMap) -> None:
+        self._engine = engine
+        self._lines = _wanted_lines(engine)
+        self._known: _Known | None = None
+        self.passing = 0
+
+    def read(self, text: str) -> PageReading:
+        """What a page says; the same as if it had been read whole."""
+        # One more line end, so that the first line begins like every other.
+        found = self._lines.findall("\n" + text)
+        page = self._quick(found)
+        if page is not None:
+            self.passing += 1
+            return page
+        self.passing = 0
+        page = self._whole(text)
+        self._known = self._learn(page, found)
+        return page
+
+    def _quick(self, found: list[tuple[str, str]]) -> PageReading | None:
+        known, values = self._known, dict(found)
+        if known is None or len(values) != len(found) or values.keys() != known.series.keys():
+            return None
+        if self.passing >= (WHOLE_EVERY if not known.page.troubles else TROUBLED_EVERY):
+            return None
+        counters: list[CounterReading | None] = [None] * len(known.page.engine.counters)
+        marks = []
+        for series, value in found:
+            one = known.series[series]
+            for place, reading in zip(one.places, self._readings(one, value), strict=True):
+                before = counters[place]
+                if before is not None and before.value != reading.value:
+                    return None
+                counters[place] = before or reading
+            if one.mark is not None:
+                marks.append(Sample(one.mark, value))
+        engine = replace(
+            known.page.engine,
+            counters=tuple(one for one in counters if one is not None),
+            marks=run_marks(marks, prefixes=self._engine.prefixes, anchor=self._engine.anchor),
+        )
+        return replace(known.page, engine=engine)
+
+    def _readings(self, one: _Series, value: str) -> Counters:
+        if one.value != value:
+            lossy = inexact(value, six_digits=self._engine.six_digits)
+            one.value = value
+            one.readings = tuple(
+                CounterReading(
+                    name=reading.name,
+                    value=value,
+                    raw_name=reading.raw_name,
+                    labels=reading.labels,
+                    precision_loss=lossy,
+                )
+                for reading in one.readings
+            )
+        return one.readings
+
+    def _whole(self, text: str) -> PageReading:
+        exposition = parse_exposition(text)
+        engine = self._engine.read(exposition)
+        return PageReading(
+            engine=engine,
+            samples=len(exposition.samples),
+            bad_count=exposition.bad_count,
+            troubles=_troubles(self._engine, exposition, engine),
+        )
+
+    def _learn(self, page: PageReading, found: list[tuple[str, str]]) -> _Known | None:
+        """What each series found means; None where a counter came by another way than these."""
+        places = {_key(counter): place for place, counter in enumerate(page.engine.counters)}
+        series: dict[str, _Series] = {}
+        for printed, value in found:
+            sample = parse_sample(printed + value)
+            read = () if sample is None else self._counters_of(sample)
+            kept = tuple(one for one in read if _key(one) in places)
+            marks = sample is not None and sample.name.endswith((CREATED, PROCESS_START))
+            series[printed] = _Series(
+                places=tuple(places[_key(one)] for one in kept),
+                readings=kept,
+                value=value,
+                mark=sample.name if sample is not None and marks else None,
+            )
+        learnt = {place for one in series.values() for place in one.places}
+        all_of_them = len(series) == len(found) and len(learnt) == len(places)
+        # Which of two values counts can be plain on the next page.
+        certain = all_of_them and not page.engine.contradicted
+        return _Known(page, series) if certain else None
+
+    def _counters_of(self, sample: Sample) -> Counters:
+        base = base_name(sample.name, self._engine.prefixes)
+        read = (
+            read_sample(sample, rule, six_digits=self._engine.six_digits)
+            for rule in self._engine.rules.get(base or "", ())
+        )
+        return tuple(one for one in read if one is not None)
+
+
+def _wanted_lines(engine: EngineMap) -> re.Pattern[str]:
+    """Lines of the families wanted, in the form in which nearly all servers print them."""
+    prefixes = "|".join(map(re.escape, engine.prefixes))
+    families = "|".join(sorted(map(re.escape, (*engine.rules, f"{engine.anchor}{CREATED}"))))
+    names = rf"(?:{prefixes})(?:{families})(?:_total)*|{PROCESS_START}"
+    return re.compile(rf"\n((?:{names})(?:\{{[^\n]*\}})? +)({_VALUE})(?=\n|\Z)", re.ASCII)
+
+
+def _troubles(engine: EngineMap, exposition: Exposition, reading: EngineReading) -> frozenset[str]:
+    lines = {f"line cannot be read: {line.text}" for line in exposition.bad_lines}
+    unknown = {
+        f"{name} counts tokens and is not known to the names of {engine.name} as of {engine.as_of}"
+        for name in reading.unknown
+    }
+    return frozenset(lines | unknown | set(reading.left_out))
+
+
+def _key(counter: CounterReading) -> tuple[str, object]:
+    return counter.name, tuple(sorted(counter.labels.items()))
