@@ -3,17 +3,21 @@
 import base64
 import http.client
 import io
+import socket
 import ssl
 import time
 import zlib
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from collectors.errors import CollectSettingsError, ScrapeError
 from ledger.wire.secrets import keep_secret
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 ACCEPT = "text/plain;version=0.0.4"
@@ -207,8 +211,14 @@ def _unpacked(body: bytes, headers: Message) -> bytes:
 class _TimedResponse(http.client.HTTPResponse):
     """A response whose reads together may take what the socket's timeout was at its beginning."""
 
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
+    def __init__(
+        self,
+        sock: socket.socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(sock, debuglevel, method, url)
         until = time.monotonic() + (sock.gettimeout() or 0)
         self.fp = io.BufferedReader(_TimedReads(self.fp.detach(), sock, until))
 
@@ -216,19 +226,18 @@ class _TimedResponse(http.client.HTTPResponse):
 class _TimedReads(io.RawIOBase):
     """Bytes of a socket up to a time: each read on its own could begin the waiting anew."""
 
-    def __init__(self, raw: Any, sock: Any, until: float) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, until: float) -> None:
         self._raw, self._sock, self._until = raw, sock, until
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
         left_s = self._until - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("the answer took too long")
         self._sock.settimeout(left_s)
-        read: int | None = self._raw.readinto(buffer)
-        return read
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()

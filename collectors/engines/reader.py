@@ -44,7 +44,7 @@ class PageReading:
 class _Series:
     """A series as printed: where its counters stand in the page's order, and what they were."""
 
-    places: tuple[int, ...]
+    indexes: tuple[int, ...]
     readings: Counters
     value: str
     mark: str | None
@@ -90,11 +90,11 @@ class PageReader:
         marks = []
         for series, value in found:
             one = known.series[series]
-            for place, reading in zip(one.places, self._readings(one, value), strict=True):
-                before = counters[place]
+            for index, reading in zip(one.indexes, self._readings(one, value), strict=True):
+                before = counters[index]
                 if before is not None and before.value != reading.value:
                     return None
-                counters[place] = before or reading
+                counters[index] = before or reading
             if one.mark is not None:
                 marks.append(Sample(one.mark, value))
         engine = replace(
@@ -132,21 +132,21 @@ class PageReader:
 
     def _learn(self, page: PageReading, found: list[tuple[str, str]]) -> _Known | None:
         """What each series found means; None where a counter came by another way than these."""
-        places = {_key(counter): place for place, counter in enumerate(page.engine.counters)}
+        indexes = {_key(counter): index for index, counter in enumerate(page.engine.counters)}
         series: dict[str, _Series] = {}
         for printed, value in found:
             sample = parse_sample(printed + value)
             read = () if sample is None else self._counters_of(sample)
-            kept = tuple(one for one in read if _key(one) in places)
+            kept = tuple(one for one in read if _key(one) in indexes)
             marks = sample is not None and sample.name.endswith((CREATED, PROCESS_START))
             series[printed] = _Series(
-                places=tuple(places[_key(one)] for one in kept),
+                indexes=tuple(indexes[_key(one)] for one in kept),
                 readings=kept,
                 value=value,
                 mark=sample.name if sample is not None and marks else None,
             )
-        learnt = {place for one in series.values() for place in one.places}
-        all_of_them = len(series) == len(found) and len(learnt) == len(places)
+        learnt = {index for one in series.values() for index in one.indexes}
+        all_of_them = len(series) == len(found) and len(learnt) == len(indexes)
         # Which of two values counts can be plain on the next page.
         certain = all_of_them and not page.engine.contradicted
         return _Known(page, series) if certain else None
