@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.wire import changes, events, inputs
+from ledger.wire import changes, events, inputs, tax_inputs
 
 SINCE = "2024-01-01T00:00:00Z"
 _SITE = {"entity_id": "acme-ai", "facility_id": "dub-1"}
@@ -47,6 +47,15 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         "rates": [
             {"base": "EUR", "quote": "USD", "day": "2024-01-02", "rate": "1.0956", "source": "ECB"}
         ]
+    },
+    tax_inputs.NewTaxRate: {"country": "IE", "percent": "23", "valid_from": SINCE},
+    tax_inputs.NewTaxRegistration: {
+        **{"entity_id": "acme-ai", "country": "IE", "tax_number": "IE6433435F"},
+        "valid_from": SINCE,
+    },
+    tax_inputs.NewTaxTreatment: {
+        **{"customer_id": "shop", "country": "IE", "treatment": "standard"},
+        "valid_from": SINCE,
     },
     inputs.NewApiKey: {"role": "ingest", "name": "gateway", "sources": ["/gateways/eu-1"]},
     events.UsageEvent: {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ledger.api.answer import to_cursor
-from ledger.documents.invoice_json import issued_line_json, line_json, totals_json
+from ledger.documents.invoice_json import issued_line_json, line_json, tax_json, totals_json
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import lacking_signs, pending_adjustments
@@ -24,6 +24,8 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "cut_off_id": draft.cut_off.cut_off_id,
         "currency": draft.currency,
         **totals_json(draft.totals),
+        "taxes": [tax_json(line) for line in draft.taxes],
+        "untaxed": draft.untaxed.wrong if draft.untaxed else None,
         "rounding": draft.totals.rounding,
         "lines": [line_json(line) for line in draft.lines],
         "unpriced": draft.unpriced,

@@ -18,13 +18,17 @@ from ledger.wire.inputs import (
     NewTariff,
     NewTariffPrices,
 )
+from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatment
 
 Entry = tuple[type[InputModel], dict[str, Any]]
+# Nobody's number: its check digits alone are right.
+_OWN_NUMBER = "DK10000009"
 OWN_PRICES = {
     "real-time": ("1.50", "0.15", "6.00"),
     "standard": ("0.90", "0.09", "3.60"),
     "batch": ("0.45", "0.045", "1.80"),
 }
+_DENMARK = {"country": "DK", "valid_from": "2024-01-01T00:00:00Z"}
 OWN_NAMES = {
     "fjord-bank": ("Fjord Bank A/S", "organization"),
     "nordic-news": ("Nordic News Ærø ApS", "organization"),
@@ -81,7 +85,7 @@ def _own_fleet() -> Iterator[Entry]:
             "entity_id": fleet.ENTITY,
             "name": "Nordlys Compute ApS",
             "address": "Energivej 7\n7000 Fredericia\nDanmark",
-            "tax_number": "DK 00 00 00 00",
+            "tax_number": _OWN_NUMBER,
             "currency": "EUR",
             "zone": "Europe/Copenhagen",
             "invoice_prefix": "OWN",
@@ -109,9 +113,17 @@ def _own_fleet() -> Iterator[Entry]:
             },
         )
     yield NewRateCard, _card("own-list", fleet.ENTITY, "Own fleet 2024", "EUR", list(_own_prices()))
+    yield from _danish_tax()
     for customer_id, (name, kind) in OWN_NAMES.items():
         yield NewCustomer, _customer(customer_id, fleet.ENTITY, name, kind)
+        yield NewTaxTreatment, {**_DENMARK, "customer_id": customer_id, "treatment": "standard"}
         yield NewSubscription, _subscription(customer_id, "own-list", "2024-09-30T22:00:00Z")
+
+
+def _danish_tax() -> Iterator[Entry]:
+    registered = {"entity_id": own_fleet.ENTITY, "tax_number": _OWN_NUMBER}
+    yield NewTaxRegistration, {**_DENMARK, **registered}
+    yield NewTaxRate, {**_DENMARK, "percent": "25"}
 
 
 def _leased_nodes(start: datetime, end: datetime, nodes: int) -> dict[str, Any]:

@@ -48,7 +48,15 @@ from ledger.wire.inputs import NewApiKey, read_input
 SEED = 20_241_027
 AUTHOR = Author("demo", "the demo's two factories", "demo")
 MARK = "made-by-tokenledger-demo"
-EXPORTS = ("journal_lines", "invoices", "invoice_lines", "usage", "costs", "margins")
+EXPORTS = (
+    "journal_lines",
+    "invoices",
+    "invoice_lines",
+    "invoice_taxes",
+    "usage",
+    "costs",
+    "margins",
+)
 LATE_BUYER = "sub-fjord-bank"
 
 

@@ -12,6 +12,7 @@ from ledger.documents.fonts import compile_shown, families, lacked_by
 from ledger.domain.billing.agreement import Party
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.issued import Invoice, IssuedLine
+from ledger.domain.billing.tax import TaxLine, describe_tax
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import plain
 from ledger.domain.period import describe_days
@@ -88,7 +89,8 @@ def _content(
         "net": group(plain(totals.net)),
         "tax": group(plain(totals.tax)),
         "payable": group(plain(totals.payable)),
-        "has_tax": totals.tax != 0,
+        "taxes": [_printed_tax(line) for line in invoice.taxes],
+        "included": totals.included != 0,
         "has_adjustments": any(line.kind == "adjustment" for line in lines),
     }
 
@@ -149,6 +151,15 @@ def _printed(line: IssuedLine, zone_name: str) -> dict[str, str]:
         "price": group(plain(line.unit_amount)),
         "per": _per(line.per),
         "amount": group(plain(line.amount)),
+    }
+
+
+def _printed_tax(line: TaxLine) -> dict[str, str]:
+    return {
+        "what": describe_tax(line),
+        "base": group(plain(line.base)),
+        "amount": group(plain(line.amount)),
+        "reason": line.key.reason if line.key.percent else "",
     }
 
 

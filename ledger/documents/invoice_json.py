@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.issued import Invoice, IssuedLine, StoredInvoice
+from ledger.domain.billing.tax import TaxLine
 from ledger.wire.rfc3339 import format_rfc3339
 
 
@@ -23,6 +24,7 @@ def invoice_json(
         "number": invoice.number,
         "currency": invoice.terms.currency,
         **totals_json(invoice.totals),
+        "taxes": [tax_json(line) for line in invoice.taxes],
         "issued_at": invoice.issued_at,
         "due_on": invoice.due_on,
         "event_cut_off": invoice.event_cut_off,
@@ -93,8 +95,14 @@ def totals_json(totals: InvoiceTotals) -> dict[str, object]:
         "exact_total": totals.exact,
         "net_total": totals.net,
         "tax_total": totals.tax,
+        "tax_included": totals.included,
         "payable": totals.payable,
     }
+
+
+def tax_json(line: TaxLine) -> dict[str, object]:
+    """A line of tax."""
+    return {**asdict(line.key), "category": line.category, "base": line.base, "amount": line.amount}
 
 
 def _what_json(line: InvoiceLine) -> dict[str, object]:

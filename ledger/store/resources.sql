@@ -138,6 +138,38 @@ SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
    AND (:after::text[] IS NULL OR ARRAY[s.subscription_id, sortable(lower(s.valid))] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_tax_rates
+-- What countries take.
+SELECT r.country, r.kind, r.percent, lower(r.valid) AS valid_from, upper(r.valid) AS valid_to,
+       ARRAY[r.country, r.kind, sortable(lower(r.valid))] AS place
+  FROM tax_rate r
+ WHERE upper_inf(r.recorded) AND (:id::text IS NULL OR r.country = :id)
+   AND (:at::timestamptz IS NULL OR r.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[r.country, r.kind, sortable(lower(r.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_tax_registrations
+-- Where entities pay tax.
+SELECT r.entity_id, r.country, r.tax_number, lower(r.valid) AS valid_from, upper(r.valid) AS valid_to,
+       ARRAY[r.entity_id, r.country, sortable(lower(r.valid))] AS place
+  FROM tax_registration r
+ WHERE upper_inf(r.recorded) AND (:id::text IS NULL OR r.entity_id = :id)
+   AND (:entity_id::text IS NULL OR r.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR r.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[r.entity_id, r.country, sortable(lower(r.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_tax_treatments
+-- How customers are taxed.
+SELECT t.customer_id, t.country, t.treatment, t.included, t.reason, lower(t.valid) AS valid_from,
+       upper(t.valid) AS valid_to, ARRAY[t.customer_id, sortable(lower(t.valid))] AS place
+  FROM tax_treatment t JOIN customer c USING (customer_id)
+ WHERE upper_inf(t.recorded) AND (:id::text IS NULL OR t.customer_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR t.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[t.customer_id, sortable(lower(t.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_fx_rates
 -- Exchange rates, of one pair like EUR-USD or all.
 SELECT base || '-' || quote AS pair, base, quote, day, rate, source,

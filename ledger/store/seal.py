@@ -51,7 +51,7 @@ ENTERED = ("entity", "customer", "facility", "tariff", "rate_card", "api_key", "
 DATED = (
     *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "asset"),
     *("tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
-    "subscription",
+    *("subscription", "tax_rate", "tax_registration", "tax_treatment"),
 )
 # So many rows are sorted by their bytes at once, in memory.
 SLICE_ROWS = 100_000
@@ -78,6 +78,7 @@ TABLES: Mapping[str, SealedTable] = {
     "posting": _part_of("posting", "journal_entry", "entry_id"),
     "invoice": _table("invoice"),
     "invoice_line": _part_of("invoice_line", "invoice", "invoice_id"),
+    "invoice_tax": _part_of("invoice_tax", "invoice", "invoice_id"),
     "invoice_document": _part_of("invoice_document", "invoice", "invoice_id"),
     "manual_write": _table("manual_write"),
     **{name: _table(name) for name in ENTERED},

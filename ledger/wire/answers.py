@@ -6,6 +6,7 @@ Tests hold every answer to them, field by field. Decimals are text in plain nota
 from typing import Any, Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+from ledger.wire.tax_inputs import TreatmentName
 
 
 class Dated(ClosedModel):
@@ -160,6 +161,32 @@ class Subscription(Dated):
     rate_card_id: str
     zone: str
     anchor_day: int
+
+
+class TaxRate(Dated):
+    """What a country takes, in per cent."""
+
+    country: str
+    kind: Literal["standard", "reduced"]
+    percent: Number
+
+
+class TaxRegistration(Dated):
+    """Where an entity pays tax."""
+
+    entity_id: str
+    country: str
+    tax_number: str
+
+
+class TaxTreatment(Dated):
+    """How a customer is taxed; `included` where prices hold the tax already."""
+
+    customer_id: str
+    country: str
+    treatment: TreatmentName
+    included: bool
+    reason: str
 
 
 class ExchangeRate(ClosedModel):

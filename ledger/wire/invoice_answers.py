@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment
+from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 from ledger.wire.report_answers import Marks, Unpriced
+from ledger.wire.tax_inputs import TreatmentName
 from ledger.wire.usage import Status
 
 
@@ -17,8 +18,21 @@ class Issued(ClosedModel):
     currency: Currency
 
 
+class TaxLine(ClosedModel):
+    """Tax of a rate, 0 for none; `base` is without it, `category` a code of UNCL 5305."""
+
+    country: str
+    treatment: TreatmentName
+    percent: Number
+    included: bool
+    reason: str
+    category: Literal["S", "Z", "E", "AE", "G", "O"]
+    base: Amount
+    amount: Amount
+
+
 class Invoice(ClosedModel):
-    """An invoice as it was issued."""
+    """An invoice as it was issued; `tax_included` is the tax that its lines hold already."""
 
     invoice_id: int
     number: str
@@ -32,7 +46,9 @@ class Invoice(ClosedModel):
     exact_total: Amount
     net_total: Amount
     tax_total: Amount
+    tax_included: Amount
     payable: Amount
+    taxes: list[TaxLine]
     issued_at: Moment
     due_on: Day
     event_cut_off: Moment
@@ -151,7 +167,10 @@ class Draft(ClosedModel):
     exact_total: Amount
     net_total: Amount
     tax_total: Amount
+    tax_included: Amount
     payable: Amount
+    taxes: list[TaxLine]
+    untaxed: str | None
     rounding: Amount
     lines: list[DraftLine]
     unpriced: list[Unpriced]

@@ -16,7 +16,7 @@ GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (recorded) ON entity_detail, customer_detail, customer_alias, facility_pue, asset,
   tariff_price, deployment,
-  deployment_member, fx_rate, rate_card_price, subscription TO tokenledger_worker;
+  deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw, conflict_offer TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
@@ -36,7 +36,8 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = (SELECT asking_customer()) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'usage_delta', 'usage_mark', 'invoice_line'] LOOP
+  FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark',
+                              'invoice_line', 'invoice_tax'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = (SELECT asking_customer()) OR customer_id IN
@@ -60,7 +61,8 @@ BEGIN
                   AND s.customer_id = (SELECT asking_customer())));
   -- Facts, documents and details follow their parent: whoever may see the parent's row.
   FOR name, parent, key IN VALUES
-      ('entity_detail', 'entity', 'entity_id'), ('customer_detail', 'customer', 'customer_id'),
+      ('entity_detail', 'entity', 'entity_id'), ('tax_registration', 'entity', 'entity_id'),
+      ('customer_detail', 'customer', 'customer_id'),
       ('usage_fact', 'usage_key', 'usage_key_id'), ('invoice_document', 'invoice', 'invoice_id'),
       ('rate_card_price', 'rate_card', 'rate_card_id'), ('facility_pue', 'facility', 'facility_id'),
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
@@ -69,9 +71,11 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %1$I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     EXISTS (SELECT FROM %2$I p WHERE p.%3$I = %1$I.%3$I))', name, parent, key);
   END LOOP;
-  -- Rates of currencies are nobody's and everybody's in the house.
-  ALTER TABLE fx_rate ENABLE ROW LEVEL SECURITY;
-  CREATE POLICY seen_by ON fx_rate FOR SELECT TO tokenledger_api USING ((SELECT asks_for_the_house()));
+  -- Rates of currencies and of tax are nobody's and everybody's in the house.
+  FOREACH name IN ARRAY ARRAY['fx_rate', 'tax_rate'] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT asks_for_the_house()))', name);
+  END LOOP;
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
@@ -85,13 +89,14 @@ BEGIN
       'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'charge', 'journal_entry', 'posting',
-      'invoice', 'invoice_line', 'invoice_document', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
+      'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
       'facility', 'tariff', 'rate_card'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'asset',
-      'tariff_price', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription'] LOOP
+      'tariff_price', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
+      'tax_registration', 'tax_treatment'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);
   END LOOP;

@@ -71,6 +71,7 @@ CREATE TABLE invoice (
   exact_total     amount NOT NULL,
   net_total       amount NOT NULL,
   tax_total       amount NOT NULL,
+  tax_included    amount NOT NULL,
   payable         amount NOT NULL,
   issued_at       timestamptz NOT NULL,
   due_on          date NOT NULL,
@@ -82,6 +83,7 @@ CREATE TABLE invoice (
   UNIQUE (entity_id, number),
   CHECK (payable = net_total + tax_total)
 );
+COMMENT ON COLUMN invoice.tax_included IS 'The part of tax_total that the amounts of its lines hold already.';
 COMMENT ON COLUMN invoice.snapshot IS 'Parties, terms and prices as they stood at issue.';
 
 CREATE TABLE invoice_line (
@@ -105,6 +107,21 @@ CREATE TABLE invoice_line (
   amount         amount NOT NULL,
   PRIMARY KEY (invoice_id, line_no)
 );
+
+CREATE TABLE invoice_tax (
+  invoice_id  bigint NOT NULL REFERENCES invoice,
+  line_no     int NOT NULL,
+  customer_id text NOT NULL,
+  country     country NOT NULL,
+  treatment   text NOT NULL,
+  percent     amount NOT NULL,
+  included    boolean NOT NULL,
+  reason      text NOT NULL,
+  base        amount NOT NULL,
+  amount      amount NOT NULL,
+  PRIMARY KEY (invoice_id, line_no)
+);
+COMMENT ON COLUMN invoice_tax.base IS 'What is taxed, without the tax.';
 
 CREATE TABLE invoice_document (
   invoice_id bigint NOT NULL REFERENCES invoice,

@@ -13,6 +13,7 @@ def upgrade() -> None:
         "locks",
         "clock",
         "parties",
+        "tax",
         "cost_inputs",
         "prices",
         "bounds",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ledger.domain.metering.fact import MARKS
 from ledger.exports import EXPORT_FORMATS
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.books.check_books import check_books
@@ -35,7 +36,7 @@ WIDENED = {
     "usage_fact": ("requests", "uncached", "visible"),
     "usage_delta": ("requests", "uncached", "visible"),
     "activity_delta": ("uncached", "output"),
-    "usage_mark": ("estimated", "incomplete"),
+    "usage_mark": tuple(MARKS),
 }
 
 

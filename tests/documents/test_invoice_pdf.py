@@ -12,7 +12,9 @@ from ledger.documents.invoice import describe, group, render_pdf
 from ledger.domain.billing.agreement import Party, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals, LineKey
 from ledger.domain.billing.issued import Invoice, IssuedLine
+from ledger.domain.billing.tax import TaxKey, TaxLine, Treatment
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.money import ZERO, total
 from ledger.domain.period import Period
 from ledger.domain.pricing.models.per_unit import PerUnit
 
@@ -50,7 +52,12 @@ def lines(count: int, *, model: str = "llama") -> list[IssuedLine]:
 
 
 def rendered(
-    *, buyer: str = "Acme", count: int = 2, net: str = "1093.99", is_test: bool = False
+    *,
+    buyer: str = "Acme",
+    count: int = 2,
+    net: str = "1093.99",
+    is_test: bool = False,
+    taxes: tuple[TaxLine, ...] = (),
 ) -> bytes:
     invoice = Invoice(
         number="FA-2024-000001",
@@ -62,7 +69,8 @@ def rendered(
         seller=party("Žluťoučký Kůň GmbH"),
         buyer=party(buyer),
         terms=Terms("list", "List", "EUR", "en", 30, "half_up", "Europe/Copenhagen"),
-        totals=InvoiceTotals(Decimal("1093.98831"), Decimal(net), Decimal(0)),
+        totals=InvoiceTotals(Decimal("1093.98831"), Decimal(net), total([t.amount for t in taxes])),
+        taxes=taxes,
         prices={},
         issued_at=NOVEMBER,
         due_on=date(2024, 12, 2),
@@ -87,6 +95,18 @@ def test_it_says_whole_days_both_included_and_what_it_was_made_from() -> None:
         assert part in text
     assert "Tax\n" not in text
     assert "Digest" in text
+
+
+def test_it_says_the_tax_of_each_rate_and_why_there_is_none() -> None:
+    rated = TaxKey("DK", Treatment.STANDARD, Decimal("25.000"), False, "")
+    turned = TaxKey("DK", Treatment.REVERSE_CHARGE, ZERO, False, "Reverse charge")
+    taxes = (
+        TaxLine(rated, Decimal("1000.00"), Decimal("250.00")),
+        TaxLine(turned, Decimal("93.99"), ZERO),
+    )
+    text = text_of(rendered(taxes=taxes))
+    for part in ("VAT DK 25 %", "250.00", "Reverse charge", "93.99"):
+        assert part in text
 
 
 def test_another_amount_is_another_digest() -> None:

@@ -33,6 +33,10 @@ def parts() -> dict[str, list[dict[str, Any]]]:
     return {
         "journal": journal(),
         "invoices": [invoice()],
+        "invoice_taxes": [
+            tax(1, "standard", "25", "1.66", ""),
+            tax(2, "exempt", "0", "0", f"=SUM(1) {NAME}"),
+        ],
         "invoice_lines": [line(1, "usage", "4.956"), line(2, "adjustment", "-1.65900079")],
         "usage": [usage(None), usage("acme")],
         "costs": [cost("idle", None), cost("usage", "acme")],
@@ -112,11 +116,32 @@ def invoice() -> dict[str, Any]:
         "currency": "EUR",
         "exact_total": Decimal("6.61500079"),
         "net_total": Decimal("6.62"),
-        "tax_total": Decimal(0),
-        "payable": Decimal("6.62"),
+        "tax_total": Decimal("1.66"),
+        "tax_included": Decimal(0),
+        "payable": Decimal("8.28"),
         "event_cut_off": NOVEMBER,
         "ledger_seq_to": 38,
         "pdf_sha256": "ab" * 32,
+    }
+
+
+def tax(line_no: int, treatment: str, percent: str, amount: str, reason: str) -> dict[str, Any]:
+    """A line of its tax."""
+    return {
+        "number": "FA-2024-000001",
+        "issued_at": datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
+        "line_no": line_no,
+        "customer_id": "acme",
+        "customer_tax_number": "DK13585628",
+        "seller_tax_number": "+DE136695976",
+        "currency": "EUR",
+        "country": "DK",
+        "treatment": treatment,
+        "percent": Decimal(percent),
+        "included": False,
+        "reason": reason,
+        "base": Decimal("6.62"),
+        "amount": Decimal(amount),
     }
 
 

@@ -7,9 +7,15 @@ from ledger.domain.author import Author
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_rate_card, enter_subscription
+from ledger.flows.reference.enter_tax import (
+    enter_tax_rate,
+    enter_tax_registration,
+    enter_tax_treatment,
+)
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewCustomer, NewEntity, NewRateCard, NewSubscription, read_input
+from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatment
 from tests.support.books import Books, Buyer, Tokens
 
 AUTHOR = Author("cli:test", "for a test", "req-1")
@@ -19,6 +25,8 @@ JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
 WINDOW = datetime(2023, 11, 16, 18, 15, tzinfo=UTC)
 NOW = datetime(2023, 12, 2, tzinfo=UTC)
 ACME = Buyer()
+SINCE = {"valid_from": "2020-01-01T00:00:00Z"}
+DANISH = "DK13585628"
 
 
 async def subscribed(
@@ -60,6 +68,21 @@ async def subscribed(
     }
     await enter_subscription(connection, read_input(NewSubscription, subscription), AUTHOR)
     return books
+
+
+async def registered(connection: Connection) -> None:
+    """The factory pays tax in Denmark, at its standard rate."""
+    said = {"entity_id": "factory", "country": "DK", "tax_number": DANISH, **SINCE}
+    await enter_tax_registration(connection, read_input(NewTaxRegistration, said), AUTHOR)
+    rate = {"country": "DK", "percent": "25", **SINCE}
+    await enter_tax_rate(connection, read_input(NewTaxRate, rate), AUTHOR)
+
+
+async def treated(connection: Connection, treatment: str, *, included: bool = False) -> None:
+    """How acme is taxed by Denmark, whatever was said before."""
+    said = {"customer_id": "acme", "country": "DK", "treatment": treatment, "included": included}
+    new = read_input(NewTaxTreatment, said | SINCE)
+    await enter_tax_treatment(connection, new, AUTHOR, replace=True)
 
 
 async def azure_hours(books: Books) -> None:

@@ -18,7 +18,17 @@ from ledger.store.books.check_books import PROOFS
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewPrice, read_input
-from tests.flows.billing import AUTHOR, NOVEMBER, NOW, WINDOW, azure_hours, settled, subscribed
+from tests.flows.billing import (
+    AUTHOR,
+    NOVEMBER,
+    NOW,
+    WINDOW,
+    azure_hours,
+    registered,
+    settled,
+    subscribed,
+    treated,
+)
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database
 from tests.support.one_gpu import GPU
@@ -31,6 +41,8 @@ AGAIN = IssueRules(supplementary=True)
 async def books(worker: Connection) -> Books:
     """Usage that was rated, costed, booked, invoiced, repriced and invoiced again."""
     books = await subscribed(worker)
+    await registered(worker)
+    await treated(worker, "standard")
     await one_leased_gpu(books)
     await azure_hours(books)
     await settled(worker)
@@ -192,6 +204,18 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a line asks for more than its price": (
         "UPDATE invoice_line SET unit_amount = unit_amount * 2 WHERE line_no = 1",
         ("invoice_line", "*", "exact_amount", "*", "*"),
+    ),
+    "tax is not its share": (
+        "UPDATE invoice_tax SET amount = amount + 1",
+        ("invoice_tax", "*", "amount", "*", "*"),
+    ),
+    "tax was left out": (
+        "DELETE FROM invoice_tax",
+        ("invoice", "*", "tax_total", "0", "*"),
+    ),
+    "tax is of less than was sold": (
+        "UPDATE invoice_tax SET base = base - 1",
+        ("invoice", "*", "base of tax", "*", "*"),
     ),
     "a line bills other usage than was charged": (
         """UPDATE invoice_line SET quantity = quantity * 2, exact_amount = exact_amount * 2,

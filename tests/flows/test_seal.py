@@ -25,6 +25,7 @@ from ledger.store.metering.retention import list_archived
 from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
+from tests.flows.billing import registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.books import Books
@@ -109,6 +110,8 @@ async def everything_entered(connection: Connection) -> None:
     await books.readings(GPU, [(HOUR + timedelta(minutes=n), 24_000_000 * n) for n in range(61)])
     alias = {"alias": "crm-1", "customer_id": "acme", "valid_from": "2026-01-01T00:00:00Z"}
     await enter_alias(connection, read_input(NewAlias, alias), AUTHOR)
+    await registered(connection)
+    await treated(connection, "standard")
     rate = {"base": "USD", "quote": "EUR", "day": "2026-08-06", "rate": "0.9", "source": "ECB"}
     await enter_fx_rates(connection, read_input(NewFxRates, {"rates": [rate]}), AUTHOR)
     key = await create_api_key(connection, read_input(NewApiKey, {"role": "admin"}), AUTHOR)

@@ -33,6 +33,7 @@ SAYS = {
     "posting": "receivables by customer",
     "invoice": "invoices and lines",
     "invoice_line": "lines and prices",
+    "invoice_tax": "tax and rates",
     "billed": "lines and charges",
     "invoiced": "invoices and journal",
 }

@@ -15,6 +15,7 @@ from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.issued import StoredInvoice
+from ledger.domain.billing.tax import describe_tax
 from ledger.domain.errors import NotFoundError
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.period import describe_days
@@ -190,6 +191,10 @@ def _show_draft(draft: InvoiceDraft) -> None:
     _show_lines(title, draft.lines)
     if draft.run_no > 1:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
+    for tax in draft.taxes:
+        click.echo(f"{describe_tax(tax)} on {tax.base:f}: {tax.amount:f}")
+    if draft.untaxed is not None:
+        click.echo(f"Cannot be issued so: {draft.untaxed}")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
     click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
     marked = describe_marks(draft.marks)

@@ -41,7 +41,7 @@ def payable_lines(
     Those stay pending: an invoice asks for payment, and a credit is a document of its own.
     """
     both = (*usage, *adjustments)
-    return both if totals(both).payable >= 0 else tuple(usage)
+    return both if totals(both).net >= 0 else tuple(usage)
 
 
 def with_same_terms(

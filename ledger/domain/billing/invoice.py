@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from ledger.domain.billing.tax import TaxLine
 from ledger.domain.money import EXACT, ZERO, round_minor, total
-from ledger.domain.period import Period
+from ledger.domain.period import MICROSECOND, Period
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,11 +65,13 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTotals:
-    """Sums of an invoice: exact before rounding, net of the rounded lines, tax, what is payable."""
+    """Sums of an invoice: its lines before rounding, what is sold without tax, tax, and the part of
+    the tax that the lines hold already."""
 
     exact: Decimal
     net: Decimal
     tax: Decimal
+    included: Decimal = ZERO
 
     @property
     def payable(self) -> Decimal:
@@ -77,8 +80,8 @@ class InvoiceTotals:
 
     @property
     def rounding(self) -> Decimal:
-        """Exact minus net: booked on the rounding account."""
-        return EXACT.subtract(self.exact, self.net)
+        """Lines before rounding minus after: booked on the rounding account."""
+        return EXACT.subtract(self.exact, EXACT.add(self.net, self.included))
 
 
 def summed(items: Iterable[tuple[LineKey, Billed]]) -> dict[LineKey, Billed]:
@@ -112,12 +115,19 @@ def adjustment_lines(
     return [replace(line, kind="adjustment") for line in usage_lines(changes, currency, mode)]
 
 
-def totals(lines: Sequence[InvoiceLine], tax: Decimal = ZERO) -> InvoiceTotals:
-    """Sums over the lines."""
+def supplied_at(line: InvoiceLine) -> datetime:
+    """The last moment of its service period: tax is what it was when the service was complete."""
+    return line.key.service_end - MICROSECOND
+
+
+def totals(lines: Sequence[InvoiceLine], taxes: Sequence[TaxLine] = ()) -> InvoiceTotals:
+    """Sums over the lines, and their tax."""
+    included = total([tax.amount for tax in taxes if tax.key.included])
     return InvoiceTotals(
         exact=total([line.exact_amount for line in lines]),
-        net=total([line.amount for line in lines]),
-        tax=tax,
+        net=EXACT.subtract(total([line.amount for line in lines]), included),
+        tax=total([tax.amount for tax in taxes]),
+        included=included,
     )
 
 

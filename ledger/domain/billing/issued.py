@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ledger.domain.billing.agreement import Party, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
+from ledger.domain.billing.tax import TaxLine
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import PriceModel
 
@@ -38,6 +39,7 @@ class Invoice:
     buyer: Party
     terms: Terms
     totals: InvoiceTotals
+    taxes: tuple[TaxLine, ...]
     prices: Mapping[int, PriceModel]
     issued_at: datetime
     due_on: date

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
+from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.books.journal import Posting, merged
 from ledger.domain.money import EXACT
 
@@ -64,18 +65,18 @@ def usage_accrued(customer_id: str, amount: Decimal, currency: str) -> tuple[Pos
     return _pair("1150", "4000", amount, currency, customer_id)
 
 
-def invoice_issued(
-    customer_id: str, *, exact: Decimal, net: Decimal, tax: Decimal, currency: str
-) -> tuple[Posting, ...]:
-    """Receivable gross against unbilled exact, tax, and the rounding difference on 6100."""
-    rounding = EXACT.subtract(exact, net)
-    gross = EXACT.add(net, tax)
+def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tuple[Posting, ...]:
+    """Receivable gross against unbilled exact, tax, and the rounding difference on 6100.
+
+    Where prices hold the tax, what was accrued holds it too, and revenue gives it back.
+    """
     return merged(
         (
-            Posting("1100", gross, currency, customer_id),
-            Posting("1150", EXACT.minus(exact), currency, customer_id),
-            Posting("2300", EXACT.minus(tax), currency, customer_id),
-            Posting("6100", rounding, currency, customer_id),
+            Posting("1100", totals.payable, currency, customer_id),
+            Posting("1150", EXACT.minus(totals.exact), currency, customer_id),
+            Posting("2300", EXACT.minus(totals.tax), currency, customer_id),
+            Posting("4000", totals.included, currency, customer_id),
+            Posting("6100", totals.rounding, currency, customer_id),
         )
     )
 

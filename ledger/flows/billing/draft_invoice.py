@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TypeAlias
 
@@ -15,14 +15,23 @@ from ledger.domain.billing.invoice import (
     InvoiceTotals,
     LineKey,
     adjustment_lines,
+    supplied_at,
     totals,
     usage_lines,
 )
 from ledger.domain.billing.subscription import Subscription
-from ledger.domain.errors import NotFoundError, UnavailableError
+from ledger.domain.billing.tax import (
+    Taxable,
+    TaxLine,
+    check_reverse_charge,
+    registered_as,
+    tax_lines,
+)
+from ledger.domain.errors import LedgerError, NotFoundError, UnavailableError
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import PriceModel
 from ledger.store.billing import draft as store
+from ledger.store.billing.tax import find_rules
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.operations import sum_usage_marks
 from ledger.store.pricing import rating
@@ -38,7 +47,10 @@ Moment: TypeAlias = datetime | date
 
 @dataclass(frozen=True, slots=True)
 class InvoiceDraft:
-    """An invoice as it would be issued at a cut-off: everything but its number."""
+    """An invoice as it would be issued at a cut-off: everything but its number.
+
+    `untaxed` is what is missing or wrong about its tax, of which it has none then.
+    """
 
     agreement: Agreement
     period: Period
@@ -46,6 +58,8 @@ class InvoiceDraft:
     cut_off: CutOff
     lines: tuple[InvoiceLine, ...]
     totals: InvoiceTotals
+    taxes: tuple[TaxLine, ...]
+    untaxed: LedgerError | None
     prices: dict[int, PriceModel]
     unpriced: tuple[rating.UnpricedUsage, ...]
     marks: Mapping[str, int]
@@ -135,13 +149,16 @@ async def draft_invoice(
         until=period.end,
     )
     prices = await store.find_line_prices(connection, [line.key.price_id for line in lines])
+    agreement, taxes, untaxed = await _taxed(connection, agreement, lines, cut_off)
     return InvoiceDraft(
         agreement=agreement,
         period=period,
         run_no=max(runs, default=0) + 1,
         cut_off=cut_off,
         lines=lines,
-        totals=totals(lines),
+        totals=totals(lines, taxes),
+        taxes=taxes,
+        untaxed=untaxed,
         prices=prices,
         unpriced=tuple(unpriced),
         marks=await sum_usage_marks(
@@ -152,6 +169,35 @@ async def draft_invoice(
             customer_id=subscription.customer_id,
         ),
     )
+
+
+async def _taxed(
+    connection: Connection, agreement: Agreement, lines: Sequence[InvoiceLine], cut_off: CutOff
+) -> tuple[Agreement, tuple[TaxLine, ...], LedgerError | None]:
+    """The tax of lines, and the seller under its number where they are taxed."""
+    terms = agreement.terms
+    rules = await find_rules(
+        connection,
+        entity_id=agreement.entity_id,
+        customer_id=agreement.customer_id,
+        batch_seq=cut_off.batch_seq,
+    )
+    try:
+        taxes = tax_lines(
+            [Taxable(line.amount, supplied_at(line)) for line in lines],
+            rules,
+            customer_id=agreement.customer_id,
+            currency=terms.currency,
+            mode=terms.rounding,
+        )
+        check_reverse_charge(taxes, agreement.buyer)
+    except LedgerError as error:
+        return agreement, (), error
+    if not taxes:
+        return agreement, (), None
+    number = registered_as(rules, taxes, max(supplied_at(line) for line in lines))
+    seller = replace(agreement.seller, tax_number=number) if number else agreement.seller
+    return replace(agreement, seller=seller), tuple(taxes), None
 
 
 def _valid_at(

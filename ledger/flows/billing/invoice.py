@@ -39,6 +39,7 @@ from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store.billing import draft as billable
 from ledger.store.billing import invoice as store
+from ledger.store.billing.tax import insert_tax_lines
 from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
@@ -111,6 +112,8 @@ async def issue_invoice(
         _check_period(draft, now, allow)
         if not allow.unpriced:
             _check_priced(draft)
+        if draft.untaxed is not None:
+            raise draft.untaxed
         lacking = lacking_signs(draft)
         if lacking:
             raise no_font_for(lacking)
@@ -259,6 +262,9 @@ async def _issue(
     await store.insert_lines(
         connection, invoice_id=invoice_id, customer_id=invoice.customer_id, lines=lines
     )
+    await insert_tax_lines(
+        connection, invoice_id=invoice_id, customer_id=invoice.customer_id, lines=invoice.taxes
+    )
     pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=agreement.is_test)
     await store.insert_document(
         connection,
@@ -300,6 +306,7 @@ def _invoice(draft: InvoiceDraft, number: str, now: datetime, issued_on: date) -
         buyer=agreement.buyer,
         terms=agreement.terms,
         totals=draft.totals,
+        taxes=draft.taxes,
         prices=draft.prices,
         issued_at=now,
         due_on=issued_on + timedelta(days=agreement.terms.payment_days),
@@ -316,12 +323,6 @@ def _entry(invoice: Invoice, booked_for: datetime) -> JournalEntry:
         natural_key=f"invoice:{invoice.entity_id}:{invoice.number}",
         booked_for=booked_for,
         description=f"Invoice {invoice.number}",
-        postings=invoice_issued(
-            invoice.customer_id,
-            exact=invoice.totals.exact,
-            net=invoice.totals.net,
-            tax=invoice.totals.tax,
-            currency=invoice.terms.currency,
-        ),
+        postings=invoice_issued(invoice.customer_id, invoice.totals, invoice.terms.currency),
         customer_id=invoice.customer_id,
     )

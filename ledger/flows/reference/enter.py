@@ -61,7 +61,7 @@ async def enter_alias(
 ) -> int:
     """Record a dated name of a customer; returns its row."""
     async with writing(connection):
-        return await _enter_dated(connection, parties.ALIASES, new, author, replace)
+        return await enter_dated(connection, parties.ALIASES, new, author, replace)
 
 
 async def enter_facility(connection: Connection, new: NewFacility, author: Author) -> str:
@@ -79,7 +79,7 @@ async def enter_pue(
 ) -> int:
     """Record what a site adds to a GPU; returns its row."""
     async with writing(connection):
-        return await _enter_dated(connection, cost_inputs.PUES, new, author, replace)
+        return await enter_dated(connection, cost_inputs.PUES, new, author, replace)
 
 
 async def enter_asset(
@@ -91,7 +91,7 @@ async def enter_asset(
     """
     check_currency(new.currency)
     async with writing(connection):
-        await _enter_dated(connection, cost_inputs.ASSETS, new, author, replace)
+        await enter_dated(connection, cost_inputs.ASSETS, new, author, replace)
         await check_capacity(connection, new.asset_id, new)
     return new.asset_id
 
@@ -248,9 +248,10 @@ async def _keep(
     )
 
 
-async def _enter_dated(
+async def enter_dated(
     connection: Connection, table: DatedTable, new: DatedInput, author: Author, replace: bool
 ) -> int:
+    """Record a row of a dated table as it was sent, and who did it; returns the row."""
     written = await write_dated(connection, table, _undated(new), valid=new, replace=replace)
     if written.batch_seq is not None:
         values = new.model_dump()

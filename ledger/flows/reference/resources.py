@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ledger.domain.errors import InvalidInputError
-from ledger.flows.reference import enter, parties
+from ledger.flows.reference import enter, enter_tax, parties
 from ledger.store.queries import Connection
 from ledger.store.resources import list_resource, parameters_of
-from ledger.wire import answers, changes, inputs
+from ledger.wire import answers, changes, inputs, tax_inputs
 from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.inputs import InputModel
 
@@ -235,6 +235,39 @@ RESOURCES: Sequence[Resource] = (
         inputs.NewSubscription,
         enter.enter_subscription,
         seen_by="customers",
+        dated=True,
+    ),
+    Resource(
+        "tax rate",
+        "tax-rates",
+        "what countries take",
+        "country",
+        answers.TaxRate,
+        ("kind", "percent", "valid_from", "valid_to"),
+        tax_inputs.NewTaxRate,
+        enter_tax.enter_tax_rate,
+        dated=True,
+    ),
+    Resource(
+        "tax registration",
+        "tax-registrations",
+        "where entities pay tax",
+        "entity_id",
+        answers.TaxRegistration,
+        ("country", "tax_number", "valid_from", "valid_to"),
+        tax_inputs.NewTaxRegistration,
+        enter_tax.enter_tax_registration,
+        dated=True,
+    ),
+    Resource(
+        "tax treatment",
+        "tax-treatments",
+        "how customers are taxed",
+        "customer_id",
+        answers.TaxTreatment,
+        ("country", "treatment", "included", "valid_from", "valid_to"),
+        tax_inputs.NewTaxTreatment,
+        enter_tax.enter_tax_treatment,
         dated=True,
     ),
     Resource(

@@ -19,7 +19,7 @@ from ledger.store.queries import Connection
 
 SERVICE, ISSUE = "service", "issue"
 INVOICES_BY = (SERVICE, ISSUE)
-OF_INVOICES = ("invoices", "invoice_lines")
+OF_INVOICES = ("invoices", "invoice_lines", "invoice_taxes")
 JOURNAL, MARGINS = "journal", "margins"
 MARGIN_BY = ("customer", "tier", "model", "agent")
 

@@ -7,9 +7,11 @@ import asyncpg
 from ledger.domain.billing.agreement import Party, Terms
 from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.billing.issued import Invoice, IssuedLine, StoredInvoice
+from ledger.domain.billing.tax import TaxLine
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
 from ledger.store.billing.draft import INVOICE, line_key
+from ledger.store.billing.tax import list_tax_lines
 from ledger.store.queries import Connection
 
 PDF = "application/pdf"
@@ -39,6 +41,7 @@ async def insert_invoice(
         exact_total=invoice.totals.exact,
         net_total=invoice.totals.net,
         tax_total=invoice.totals.tax,
+        tax_included=invoice.totals.included,
         payable=invoice.totals.payable,
         issued_at=invoice.issued_at,
         due_on=invoice.due_on,
@@ -108,7 +111,8 @@ async def list_invoices(
         before=before,
         limit=limit,
     )
-    return [_invoice(row) for row in rows]
+    taxes = await list_tax_lines(connection, [row["invoice_id"] for row in rows])
+    return [_invoice(row, taxes[row["invoice_id"]]) for row in rows]
 
 
 async def list_lines(connection: Connection, *, invoice_id: int) -> list[IssuedLine]:
@@ -127,7 +131,7 @@ async def find_document(
     return bytes(row["content"]) if row else None
 
 
-def _invoice(row: asyncpg.Record) -> StoredInvoice:
+def _invoice(row: asyncpg.Record, taxes: tuple[TaxLine, ...]) -> StoredInvoice:
     said = row["snapshot"]
     return StoredInvoice(
         invoice_id=row["invoice_id"],
@@ -148,7 +152,10 @@ def _invoice(row: asyncpg.Record) -> StoredInvoice:
             rounding=said["rounding"],
             zone=said["zone"],
         ),
-        totals=InvoiceTotals(row["exact_total"], row["net_total"], row["tax_total"]),
+        totals=InvoiceTotals(
+            row["exact_total"], row["net_total"], row["tax_total"], row["tax_included"]
+        ),
+        taxes=taxes,
         prices={int(n): load_price(price["kind"], price) for n, price in said["prices"].items()},
         issued_at=row["issued_at"],
         due_on=row["due_on"],

@@ -64,11 +64,11 @@ RETURNING next_no - 1 AS number;
 -- name: insert_invoice
 -- An issued invoice; nothing of it ever changes.
 INSERT INTO invoice (entity_id, customer_id, subscription_id, period, run_no, number, currency,
-                     exact_total, net_total, tax_total, payable, issued_at, due_on, event_cut_off,
+                     exact_total, net_total, tax_total, tax_included, payable, issued_at, due_on, event_cut_off,
                      cut_off_id, batch_seq, snapshot)
 VALUES (:entity_id, :customer_id, :subscription_id,
         tstzrange(:period_start::timestamptz, :period_end::timestamptz), :run_no, :number, :currency,
-        :exact_total, :net_total, :tax_total, :payable, :issued_at, :due_on, :event_cut_off,
+        :exact_total, :net_total, :tax_total, :tax_included, :payable, :issued_at, :due_on, :event_cut_off,
         :cut_off_id, :batch_seq, :snapshot)
 RETURNING invoice_id;
 
@@ -97,7 +97,7 @@ VALUES (:invoice_id, :media_type, :sha256, :content);
 -- Invoices, newest first; leads by primary key.
 SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.period) AS period_start,
        upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.exact_total, i.net_total,
-       i.tax_total, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
+       i.tax_total, i.tax_included, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
        c.batch_seq AS cut_off_seq, i.snapshot
   FROM invoice i JOIN cut_off c USING (cut_off_id)
  WHERE (:entity_id::text IS NULL OR i.entity_id = :entity_id)

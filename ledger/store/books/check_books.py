@@ -19,6 +19,7 @@ PROOFS: Mapping[str, str] = {
     "posting": "find_without_customer",
     "invoice": "find_wrong_invoices",
     "invoice_line": "find_wrong_lines",
+    "invoice_tax": "find_wrong_taxes",
     "billed": "find_lines_unlike_charges",
     "invoiced": "find_invoices_unlike_journal",
 }
@@ -47,7 +48,7 @@ class Proof:
 async def prove(connection: Connection, table: str, *, most: int) -> Proof:
     """One of PROOFS, over what the connection's transaction sees."""
     given: dict[str, object] = {"most": most}
-    if table == "invoice_line":
+    if table in {"invoice_line", "invoice_tax"}:
         given |= {"currencies": list(MINOR_DIGITS), "digits": list(MINOR_DIGITS.values())}
     rows = await BOOKS[PROOFS[table]].rows(connection, **given)
     first = [

@@ -173,7 +173,7 @@ SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), curr
 
 -- name: find_wrong_controls
 -- Control accounts against their sub-ledgers, by customer: what is unbilled is charges less invoices, what is owed is
--- what invoices ask for, tax and rounding are theirs, and revenue is charges, by whatever entries these came; scans of
+-- what invoices ask for, tax and rounding are theirs, and revenue is charges less the tax in them, by whatever entries; scans of
 -- charge, invoice and of postings on these accounts. A customer of whom revenue is parked waits.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
@@ -196,7 +196,8 @@ WITH run AS (
   UNION ALL
   SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i
    CROSS JOIN LATERAL (VALUES ('1100', i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
-                              ('6100', i.exact_total - i.net_total)) AS a (account, amount)
+                              ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
+                      AS a (account, amount)
 ), due AS (
   SELECT customer_id, currency, account, sum(amount) AS amount FROM moved GROUP BY 1, 2, 3
 ), balance AS (
@@ -236,16 +237,23 @@ SELECT concat_ws(' ', e.natural_key, 'entry', p.entry_id, 'line', p.line_no) AS 
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_wrong_invoices
--- Invoices against their lines and documents; a scan of each.
+-- Invoices against their lines, their tax and documents; a scan of each.
 WITH summed AS (
-  SELECT i.number, i.issued_at, i.exact_total, i.net_total, i.tax_total, i.payable, coalesce(l.exact, 0) AS exact,
-         coalesce(l.net, 0) AS net
+  SELECT i.number, i.issued_at, i.exact_total, i.net_total, i.tax_total, i.tax_included, i.payable,
+         coalesce(l.exact, 0) AS exact, coalesce(l.amount, 0) AS lines, coalesce(t.amount, 0) AS tax,
+         coalesce(t.included, 0) AS included, coalesce(t.base, i.net_total) AS base
     FROM invoice i
-    LEFT JOIN (SELECT invoice_id, sum(exact_amount) AS exact, sum(amount) AS net
+    LEFT JOIN (SELECT invoice_id, sum(exact_amount) AS exact, sum(amount) AS amount
                  FROM invoice_line GROUP BY 1) l USING (invoice_id)
+    LEFT JOIN (SELECT invoice_id, sum(amount) AS amount, sum(CASE WHEN included THEN amount ELSE 0 END) AS included,
+                      sum(base) AS base
+                 FROM invoice_tax GROUP BY 1) t USING (invoice_id)
 ), wrong AS (
   SELECT number, issued_at, 'exact_total' AS name, exact AS expected, exact_total AS stored FROM summed
-  UNION ALL SELECT number, issued_at, 'net_total', net, net_total FROM summed
+  UNION ALL SELECT number, issued_at, 'net_total', lines - tax_included, net_total FROM summed
+  UNION ALL SELECT number, issued_at, 'tax_total', tax, tax_total FROM summed
+  UNION ALL SELECT number, issued_at, 'tax_included', included, tax_included FROM summed
+  UNION ALL SELECT number, issued_at, 'base of tax', net_total, base FROM summed
   UNION ALL SELECT number, issued_at, 'payable', net_total + tax_total, payable FROM summed
 ), said AS (
   SELECT number, issued_at, name, trim_scale(expected)::text AS expected, trim_scale(stored)::text AS stored
@@ -276,6 +284,16 @@ WITH line AS (
 SELECT concat_ws(' ', number, 'line', line_no) AS place, issued_at AS window_start, name, expected, stored,
        count(*) OVER () AS found
   FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_wrong_taxes
+-- Lines of tax against their own figures: base times per cent, rounded once to the currency's digits; a scan of invoice_tax.
+SELECT concat_ws(' ', i.number, 'tax', t.line_no) AS place, i.issued_at AS window_start, 'amount' AS name,
+       round(t.base * t.percent / 100, c.digits)::text AS expected, trim_scale(t.amount)::text AS stored,
+       count(*) OVER () AS found
+  FROM invoice_tax t JOIN invoice i USING (invoice_id)
+  JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
+ WHERE scale(trim_scale(t.amount)) > c.digits OR abs(t.amount * 100 - t.base * t.percent) * 2 * 10 ^ c.digits > 100
+ ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_lines_unlike_charges
 -- The usage lines of a period's first invoice against the charges it was made of; later invoices bill what changed.
@@ -318,7 +336,8 @@ WITH booked AS (
   SELECT 'invoice:' || i.entity_id || ':' || i.number AS natural_key, a.account, i.currency::text AS currency, a.amount
     FROM invoice i
    CROSS JOIN LATERAL (VALUES ('1100', i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
-                              ('6100', i.exact_total - i.net_total)) AS a (account, amount)
+                              ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
+                      AS a (account, amount)
    WHERE a.amount <> 0
 )
 SELECT concat_ws(' ', natural_key, 'account', account, currency) AS place, b.booked_for AS window_start,

@@ -18,6 +18,7 @@ PARTS: Mapping[str, tuple[Query, tuple[str, ...]]] = {
     "journal": (JOURNAL["list_journal_lines"], ()),
     "invoices": (EXPORT["find_issued_invoices"], ()),
     "invoice_lines": (EXPORT["find_issued_lines"], ("quantity",)),
+    "invoice_taxes": (EXPORT["find_issued_taxes"], ()),
     "usage": (EXPORT["find_usage"], USAGE_COUNTS),
     "costs": (MARGIN["sum_cost_lines"], COST_COUNTS),
 }

@@ -9,7 +9,7 @@ SELECT e.entity_id, d.name, e.currency, e.zone
 -- unique (entity_id, number).
 SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->> 'name' AS customer_name,
        i.subscription_id, lower(i.period) AS period_start, upper(i.period) AS period_end, i.run_no,
-       i.currency, i.exact_total, i.net_total, i.tax_total, i.payable, i.event_cut_off,
+       i.currency, i.exact_total, i.net_total, i.tax_total, i.tax_included, i.payable, i.event_cut_off,
        c.batch_seq AS ledger_seq_to, encode(d.sha256, 'hex') AS pdf_sha256
   FROM invoice i
   JOIN cut_off c USING (cut_off_id)
@@ -19,6 +19,18 @@ SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->>
              ELSE i.issued_at >= :since AND i.issued_at < :until END)
    AND i.batch_seq <= :batch_seq
  ORDER BY i.issued_at, i.number COLLATE "C";
+
+-- name: find_issued_taxes
+-- Tax of invoices stored up to a cut-off: whose usage is of [since, until), or that were issued in it; primary keys.
+SELECT i.number, i.issued_at, i.customer_id, i.snapshot -> 'buyer' ->> 'tax_number' AS customer_tax_number,
+       i.snapshot -> 'seller' ->> 'tax_number' AS seller_tax_number, i.currency, t.line_no, t.country, t.treatment,
+       t.percent, t.included, t.reason, t.base, t.amount
+  FROM invoice i JOIN invoice_tax t USING (invoice_id)
+ WHERE i.entity_id = :entity_id
+   AND (CASE WHEN :by_service::boolean THEN i.period && tstzrange(:since, :until)
+             ELSE i.issued_at >= :since AND i.issued_at < :until END)
+   AND i.batch_seq <= :batch_seq
+ ORDER BY i.issued_at, i.number COLLATE "C", t.line_no;
 
 -- name: find_issued_lines
 -- Lines whose usage is of [since, until), or of invoices issued in it; primary keys.
