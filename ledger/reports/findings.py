@@ -1,20 +1,23 @@
-"""What was noticed about an entity's meters, by reason, and what it means."""
+"""What was noticed about an entity's meters and told of them, by reason, and what it means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Unpack
 
 from ledger.domain.cost.factory import Factory
 from ledger.domain.cost.gap import Gap
 from ledger.store.cost import margin
+from ledger.store.cost.margin import Within
 from ledger.store.queries import Connection
+from ledger.wire import meter_reasons
 
 READINGS = "energy readings"
 # A reason without words of its own is shown as it is called.
 MEANINGS: Mapping[str, str] = MappingProxyType(
-    {
+    dict(meter_reasons.MEANINGS)
+    | {
         "counter_reset": "the counter began again; what it showed then is booked as estimated",
         "epoch_changed": "the collector began another epoch of the counter",
         "counter_jump": "the counter rose by more than the board can draw; booked as nothing",
@@ -44,19 +47,50 @@ class MeterFinding:
         return MEANINGS.get(self.reason, self.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class MeterGap:
+    """What a collector told of a meter: why it gave no reading, or another kind, and from when to
+    when; an instant where both are the same."""
+
+    gpu_uuid: str
+    reason: str
+    since: datetime
+    until: datetime
+    detail: str | None = None
+
+    @property
+    def meaning(self) -> str:
+        """The reason in words."""
+        return MEANINGS.get(self.reason, self.reason)
+
+
 async def list_findings(
-    connection: Connection, factory: Factory, **within: Any
+    connection: Connection, factory: Factory, **within: Unpack[Within]
 ) -> tuple[MeterFinding, ...]:
     """What was noticed about the entity's GPUs in [since, until) as known at a cut-off."""
-    entity_id = factory.entity.entity_id
-    own = {gpu for gpu, home in factory.homes.items() if home.entity_id == entity_id}
-    own |= {gpu for d in factory.deployments if d.entity_id == entity_id for gpu in d.gpu_uuids}
-    rows = await margin.list_meter_findings(connection, gpu_uuids=sorted(own), **within)
+    own = _own_gpus(factory)
+    rows = await margin.list_meter_findings(connection, gpu_uuids=own, **within)
     return tuple(MeterFinding(**row) for row in rows)
 
 
+async def list_meter_gaps(
+    connection: Connection, factory: Factory, **within: Unpack[Within]
+) -> tuple[MeterGap, ...]:
+    """What collectors told of the entity's meters in [since, until) as known at a cut-off."""
+    own = _own_gpus(factory)
+    rows = await margin.list_meter_gaps(connection, gpu_uuids=own, **within)
+    return tuple(MeterGap(**row) for row in rows)
+
+
+def _own_gpus(factory: Factory) -> list[str]:
+    entity_id = factory.entity.entity_id
+    own = {gpu for gpu, home in factory.homes.items() if home.entity_id == entity_id}
+    own |= {gpu for d in factory.deployments if d.entity_id == entity_id for gpu in d.gpu_uuids}
+    return sorted(own)
+
+
 async def with_reasons(
-    connection: Connection, gaps: Sequence[Gap], factory: Factory, **within: Any
+    connection: Connection, gaps: Sequence[Gap], factory: Factory, **within: Unpack[Within]
 ) -> list[Gap]:
     """Gaps of readings where some came: why they say no energy, in place of asking for more."""
     lacking = sorted({gap.subject.removeprefix("GPU ") for gap in gaps if gap.kind == READINGS})
@@ -66,24 +100,47 @@ async def with_reasons(
     reasons: dict[str, list[str]] = {}
     for found in await list_findings(connection, factory, **within):
         reasons.setdefault(found.gpu_uuid, []).append(found.reason)
-    return [_explained(gap, came, reasons) for gap in gaps]
+    told: dict[str, list[MeterGap]] = {}
+    for one in await list_meter_gaps(connection, factory, **within):
+        told.setdefault(one.gpu_uuid, []).append(one)
+    return [_explained(gap, came, reasons, told) for gap in gaps]
 
 
-def _explained(gap: Gap, came: Mapping[str, int], reasons: Mapping[str, Sequence[str]]) -> Gap:
+def _explained(
+    gap: Gap,
+    came: Mapping[str, int],
+    reasons: Mapping[str, Sequence[str]],
+    told: Mapping[str, Sequence[MeterGap]],
+) -> Gap:
     gpu = gap.subject.removeprefix("GPU ")
-    if gap.kind != READINGS or not came.get(gpu):
+    if gap.kind != READINGS:
         return gap
-    why = ", ".join(reasons.get(gpu, ())) or "fewer than two that follow each other"
+    then = [one for one in told.get(gpu, ()) if one.since < gap.until and one.until > gap.since]
+    said = {one.reason: one.meaning for one in then}
+    if not came.get(gpu):
+        return _as_told(gap, said)
+    why = ", ".join(dict.fromkeys([*reasons.get(gpu, ()), *said]))
     return Gap(
         "energy",
-        f"GPU {gpu} ({came[gpu]:,} readings came in the period; {why})",
+        f"GPU {gpu} ({came[gpu]:,} readings came in the period;"
+        f" {why or 'fewer than two that follow each other'})",
         gap.since,
         gap.until,
         "look at `report coverage` for what was noticed about the meter, and mend it there",
     )
 
 
-def to_json(found: Sequence[MeterFinding]) -> list[dict[str, Any]]:
+def _as_told(gap: Gap, said: Mapping[str, str]) -> Gap:
+    """A gap without a reading in the period, with the reasons its collector gave."""
+    if not said:
+        return gap
+    remedy = "; ".join(f"{reason}: {meaning}" for reason, meaning in said.items())
+    return replace(
+        gap, subject=f"{gap.subject} ({', '.join(said)})", remedy=f"mend the meter ({remedy})"
+    )
+
+
+def to_json(found: Sequence[MeterFinding]) -> list[dict[str, object]]:
     """Every finding."""
     return [
         {
@@ -106,3 +163,34 @@ def to_lines(found: Sequence[MeterFinding]) -> list[str]:
         + (f": {each.meaning}" if each.meaning != each.reason else "")
         for each in found
     ]
+
+
+def gaps_to_json(told: Sequence[MeterGap]) -> list[dict[str, object]]:
+    """Everything that collectors told."""
+    return [
+        {
+            "gpu_uuid": each.gpu_uuid,
+            "reason": each.reason,
+            "meaning": each.meaning,
+            "since": each.since,
+            "until": each.until,
+            "detail": each.detail,
+        }
+        for each in told
+    ]
+
+
+def gaps_to_lines(told: Sequence[MeterGap]) -> list[str]:
+    """A line for each thing that collectors told."""
+    return [
+        f"Told of GPU {each.gpu_uuid}: {each.reason} {_stretch(each)}"
+        + (f": {each.meaning}" if each.meaning != each.reason else "")
+        for each in told
+    ]
+
+
+def _stretch(told: MeterGap) -> str:
+    since = f"{told.since:%Y-%m-%dT%H:%M:%SZ}"
+    if told.since == told.until:
+        return f"at {since}"
+    return f"from {since} to {told.until:%Y-%m-%dT%H:%M:%SZ}"

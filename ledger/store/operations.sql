@@ -47,6 +47,9 @@ SELECT s.source, s.form, sums.received, sums.counted, sums.duplicate, sums.confl
       UNION ALL
       SELECT max(c.scraped_at) FROM counter_reading c
        WHERE c.stored_day = stored.day AND c.batch_seq = sums.last_batch_seq AND c.source_id = s.source_id
+      UNION ALL
+      SELECT max(m.until) FROM meter_gap m
+       WHERE m.stored_day = stored.day AND m.batch_seq = sums.last_batch_seq AND m.source_id = s.source_id
     ) each) newest ON true
 UNION ALL
 SELECT u.source, NULL, n.quarantined, 0, 0, 0, n.quarantined, 0, 0, n.last_received_at, NULL

@@ -58,6 +58,7 @@ SLICE_ROWS = 100_000
 TABLES: Mapping[str, SealedTable] = {
     "usage_fact": _facts("usage_fact"),
     "gpu_reading": _facts("gpu_reading"),
+    "meter_gap": _facts("meter_gap"),
     "counter_reading": _facts("counter_reading"),
     "receipt": _table("receipt"),
     "ingest_batch": _table("ingest_batch"),

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 as sent here: the envelope and the five types, field by field.
+"""CloudEvents 1.0 as sent here: the envelope and the six types, field by field.
 
 A field is one line here, or in `wire.usage`: every reader of events, the columns of a batch, the
 OpenAPI document and docs/events.md are made of these (`wire.schema`).
@@ -18,6 +18,7 @@ from ledger.wire.limits import (
     COUNTERS,
     ENERGY,
     LABELS_MAX,
+    METER_GAP,
     RESERVATION,
     USAGE,
     VALUES_MAX,
@@ -29,7 +30,9 @@ from ledger.wire.usage import UsageData
 # How far ahead of the ledger's clock an event's `time` may lie; checked there, not here.
 FUTURE_TOLERANCE = timedelta(minutes=5)
 
-EnergyMethod = Literal["nvml_counter", "dcgm", "power_integral"]
+EnergyMethod = Literal[
+    "nvml_counter", "dcgm", "triton", "amd_counter", "rapl", "meter", "power_integral"
+]
 EnergyQuality = Literal["good", "estimated", "suspect"]
 EnergyScope = Literal["gpu", "module"]
 
@@ -146,9 +149,10 @@ class ReservationEvent(Envelope):
 class EnergyData:
     """One raw cumulative reading of a GPU's energy counter in mJ, never a difference.
 
-    `epoch` names the life of the counter (boot and driver load), as its reader knows it: what
-    lies between two epochs is never measured, at most a lower bound of it is booked. `scope`
-    module means that the counter covers CPU and memory too.
+    `epoch` names the life of the counter as its reader knows it. `boot_id` names the boot of the
+    host, `driver_load` the load of the driver in it, and `monotonic_us` is the time since that
+    boot: by these readings are ordered and paired, so that a clock that is set moves no energy.
+    `scope` module means that the counter covers CPU and memory too.
     """
 
     gpu_uuid: Annotated[str, TextRule(1, 256, check=_parent_uuid), About("The GPU as a whole.")]
@@ -160,6 +164,9 @@ class EnergyData:
     scope: Annotated[EnergyScope, About("What the counter covers.")] = "gpu"
     mig: Annotated[Flag, About("Whether the GPU is sliced.")] = False
     sampled_at: Annotated[Instant | None, About("The event's time, if it is said.")] = None
+    boot_id: Annotated[Name | None, About("Which boot of the host.")] = None
+    driver_load: Annotated[Name | None, About("Which load of the driver in that boot.")] = None
+    monotonic_us: Annotated[Count | None, About("Microseconds since that boot.")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +219,38 @@ class CountersEvent(Envelope):
         _check_same_time("data.scraped_at", self.data.scraped_at, self.time)
 
 
-Event = UsageEvent | CorrectionEvent | ReservationEvent | EnergyEvent | CountersEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterGapData:
+    """Why a meter gave no reading one can rely on, from `since` to the event's time.
+
+    `reason` is a code, `detail` what was said with it. The same gap may be told again, longer.
+    """
+
+    gpu_uuid: Annotated[str, TextRule(1, 256, check=_parent_uuid), About("The GPU as a whole.")]
+    reason: Annotated[
+        str, TextRule(1, 64, pattern=r"^[a-z][a-z0-9_]{0,63}$"), About("Why, as a code.")
+    ]
+    since: Annotated[Instant, About("Where it begins.")]
+    detail: Annotated[Name | None, About("What was said with it.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterGapEvent(Envelope):
+    """A stretch of one meter without readings; `time` is where it ends, or how far it has come."""
+
+    type: Literal["meter.gap.v1"]
+    data: MeterGapData
+
+    def __post_init__(self) -> None:
+        if self.data.since > self.time:
+            raise problem_at(
+                "data.since", self.data.since.isoformat(), "send a time before the event's"
+            )
+
+
+Event = (
+    UsageEvent | CorrectionEvent | ReservationEvent | EnergyEvent | CountersEvent | MeterGapEvent
+)
 # What a new event type needs: its shape here, nothing else in this package.
 EVENT_TYPES: Mapping[str, type[Event]] = MappingProxyType(
     {
@@ -221,6 +259,7 @@ EVENT_TYPES: Mapping[str, type[Event]] = MappingProxyType(
         RESERVATION: ReservationEvent,
         ENERGY: EnergyEvent,
         COUNTERS: CountersEvent,
+        METER_GAP: MeterGapEvent,
     }
 )
 

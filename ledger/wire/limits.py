@@ -8,6 +8,7 @@ CORRECTION = "inference.usage.correction.v1"
 RESERVATION = "inference.usage.reservation.v1"
 ENERGY = "gpu.energy.v1"
 COUNTERS = "engine.counters.v1"
+METER_GAP = "meter.gap.v1"
 
 LABELS_MAX = 16
 VALUES_MAX = 10_000

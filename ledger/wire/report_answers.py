@@ -217,6 +217,17 @@ class MeterFinding(ClosedModel):
     last_window: Moment
 
 
+class MeterGap(ClosedModel):
+    """What a collector told of a GPU's meter: why it gave no reading, from when to when."""
+
+    gpu_uuid: str
+    reason: str
+    meaning: str
+    since: Moment
+    until: Moment
+    detail: str | None
+
+
 class Energy(ClosedModel):
     """Energy and tokens, by model and by scope."""
 
@@ -227,6 +238,7 @@ class Energy(ClosedModel):
     by_model: list[EnergyRow]
     by_scope: list[EnergyRow]
     findings: list[MeterFinding]
+    meter_gaps: list[MeterGap]
 
 
 class EnergyCoverage(ClosedModel):
@@ -270,6 +282,7 @@ class Coverage(ClosedModel):
     engines: list[Reconciliation]
     stray_gpus: list[str]
     findings: list[MeterFinding]
+    meter_gaps: list[MeterGap]
 
 
 class NoCoverage(ClosedModel):

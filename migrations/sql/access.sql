@@ -77,7 +77,7 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT asks_for_the_house()))', name);
   END LOOP;
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
-  FOREACH name IN ARRAY ARRAY['gpu_reading', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
+  FOREACH name IN ARRAY ARRAY['gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
       'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source',
       'manual_write', 'loaded_file', 'api_key', 'api_key_revocation', 'idempotency_key', 'identity_key'] LOOP
@@ -85,7 +85,7 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
   -- Append only, for the owner as well.
-  FOREACH name IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading', 'provider_claim', 'receipt',
+  FOREACH name IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
       'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'charge', 'journal_entry', 'posting',

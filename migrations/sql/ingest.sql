@@ -128,10 +128,29 @@ CREATE TABLE gpu_reading (
   energy_mj  bigint NOT NULL CHECK (energy_mj >= 0),
   power_mw   bigint,
   method     text NOT NULL,
-  quality    text NOT NULL
+  quality    text NOT NULL,
+  boot_id      text,
+  driver_load  text,
+  monotonic_us bigint
 ) PARTITION BY RANGE (stored_day);
+COMMENT ON COLUMN gpu_reading.monotonic_us IS 'Since the boot that boot_id names: readings are ordered and paired by both, and driver_load says whose counter ran on.';
 CREATE INDEX ON gpu_reading (gpu_uuid, sampled_at);
 CREATE INDEX ON gpu_reading USING brin (batch_seq);
+
+CREATE TABLE meter_gap (
+  stored_day date NOT NULL,
+  batch_seq  bigint NOT NULL,
+  ordinal    int NOT NULL,
+  source_id  int NOT NULL,
+  gpu_uuid   text NOT NULL,
+  reason     text NOT NULL,
+  since      timestamptz NOT NULL,
+  until      timestamptz NOT NULL CHECK (until >= since),
+  detail     text
+) PARTITION BY RANGE (stored_day);
+COMMENT ON TABLE meter_gap IS 'Why a meter gave no reading from when to when, as its collector says; one told again while it goes on has the same since.';
+CREATE INDEX ON meter_gap (gpu_uuid, until);
+CREATE INDEX ON meter_gap USING brin (batch_seq);
 
 CREATE TABLE counter_reading (
   stored_day      date NOT NULL,
@@ -370,7 +389,7 @@ DECLARE
                  WHERE c.oid = 'usage_fact'::regclass);
 BEGIN
   PERFORM pg_advisory_xact_lock(lock_class('partitions'), 0);
-  FOREACH parent IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'counter_reading'] LOOP
+  FOREACH parent IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'meter_gap', 'counter_reading'] LOOP
     FOR n IN 0 .. days - 1 LOOP
       day := first_day + n;
       part := parent || to_char(day, '_YYYYMMDD');

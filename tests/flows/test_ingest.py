@@ -25,7 +25,7 @@ from tests.support.usage import (
     windows,
     windows_of_facts,
 )
-from tests.wire.samples import counters_event, energy_event
+from tests.wire.samples import counters_event, energy_event, gap_event
 
 
 @pytest.fixture
@@ -97,6 +97,28 @@ async def test_readings_and_counters_are_kept(gate: Gate) -> None:
     assert await gate.outcomes(Record(body)) == ["created"] * 2
     assert await gate.connection.fetchval("SELECT energy_mj FROM gpu_reading") == 123_456_789
     assert await gate.connection.fetchval("SELECT value FROM counter_reading") == 9081
+
+
+async def test_a_meter_without_readings_is_kept_with_its_reason(gate: Gate) -> None:
+    wrong = gap_event(since="2026-08-06T06:32:00Z") | {"id": "2"}
+    found = await gate.send(keyed(gap_event(detail="XID 79"), wrong))
+    items = list(found[0].items())
+    assert [item.outcome for item in items] == ["created", "rejected"]
+    assert items[1].detail.startswith("data.since: found")
+    again = keyed(gap_event(detail="XID 79"), gap_event(detail="XID 80"))
+    assert await gate.outcomes(again) == ["duplicate", "conflict"]
+    row = await gate.connection.fetchrow("SELECT * FROM meter_gap")
+    assert row is not None
+    assert (row["gpu_uuid"], row["reason"], row["detail"]) == ("GPU-c37b02d9", "gpu_lost", "XID 79")
+    assert (row["until"] - row["since"]).seconds == 60
+
+
+async def test_a_reading_keeps_what_orders_it(gate: Gate) -> None:
+    event = energy_event(boot_id="b1", driver_load="d1", monotonic_us=5_000_000)
+    assert await gate.outcomes(keyed(event)) == ["created"]
+    row = await gate.connection.fetchrow("SELECT * FROM gpu_reading")
+    assert row is not None
+    assert (row["boot_id"], row["driver_load"], row["monotonic_us"]) == ("b1", "d1", 5_000_000)
 
 
 async def test_a_source_keeps_the_form_it_came_in_first(gate: Gate) -> None:

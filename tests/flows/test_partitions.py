@@ -23,7 +23,7 @@ async def test_a_batch_that_finds_no_day_makes_it_and_is_stored(worker: Connecti
     gate = Gate(worker)
     (stored,) = await gate.send(keyed(attempt("a")), now=LATER)
     assert [item.outcome for item in stored.items()] == ["created"]
-    for table in ("usage_fact", "gpu_reading", "counter_reading"):
+    for table in ("usage_fact", "gpu_reading", "meter_gap", "counter_reading"):
         assert f"{LATER:%Y%m%d}" in await days_of(worker, table)
     (again,) = await gate.send(keyed(attempt("a")), now=LATER)
     assert [item.outcome for item in again.items()] == ["duplicate"]

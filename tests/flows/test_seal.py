@@ -32,7 +32,7 @@ from tests.support.books import Books
 from tests.support.database import Database
 from tests.support.one_gpu import GPU
 from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced
-from tests.wire.samples import counters_event, energy_event
+from tests.wire.samples import counters_event, energy_event, gap_event
 
 HOUR = datetime(2026, 8, 6, 11, tzinfo=UTC)
 # Tables whose rows no seal vouches for, and why.
@@ -86,7 +86,7 @@ async def books(worker: Connection) -> Gate:
            SELECT quarantine_id, batch_seq, 0, 'quarantined' FROM quarantine"""
     )
     await gate.send(sequenced([attempt(minute=40), attempt(minute=41)]))
-    await gate.send(keyed(energy_event(), counters_event()))
+    await gate.send(keyed(energy_event(), counters_event(), gap_event()))
     await seal(worker)
     await gate.send(keyed(correction("c9", of="e9", revision=1, tokens=7, minute=9)))
     await settle(worker, now=SEPTEMBER)
@@ -190,6 +190,7 @@ CHANGES = {
     ),
     "a reading": ("gpu_reading", "UPDATE gpu_reading SET energy_mj = energy_mj + 1"),
     "a counter": ("counter_reading", "UPDATE counter_reading SET value = value + 1"),
+    "a gap of a meter": ("meter_gap", "UPDATE meter_gap SET reason = 'x'"),
     "who sent": ("receipt", "UPDATE receipt SET actor = 'somebody'"),
     "a claim": ("event_key", "UPDATE event_key SET event_id = 'e3x' WHERE event_id = 'e3'"),
     "an amount": ("charge", "UPDATE charge SET amount = amount + 0.000000000001"),

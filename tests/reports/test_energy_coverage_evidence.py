@@ -13,7 +13,7 @@ from ledger.reports.cost.evidence import AskedCost, asked_usage_key, trace_cost
 from ledger.reports.cost.margin import margin_report
 from ledger.reports.energy import energy
 from ledger.reports.energy.energy import energy_report
-from ledger.reports.findings import to_lines
+from ledger.reports.findings import gaps_to_lines, to_lines
 from ledger.reports.metering import coverage
 from ledger.reports.metering.coverage import coverage_report
 from ledger.store.connect import draw_cut_off
@@ -187,6 +187,38 @@ async def test_a_meter_that_sent_readings_nobody_believes_is_told_by_its_reasons
         assert line.startswith(f"Noticed at GPU {GPU}: counter_frozen in 4 quarter hours from ")
         assert "stood still while the board drew power" in line
     assert coverage.to_json(await coverage_report(worker, **asked))["findings"][0]["windows"] == 4
+
+
+async def test_what_collectors_told_of_a_meter_is_shown_everywhere(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, steady(range(0, 1801, 10)))
+    for until in (at(1_860), at(3_600)):
+        await books.meter_gap(GPU, "gpu_lost", at(1_800), until)
+    await books.meter_gap("GPU-of-another", "gpu_lost", at(0), at(60))
+    await books.usage(START, Tokens(output=90_000), busy=range(450))
+    await allocate(worker, now=LATER)
+    asked = await ask(worker)
+    for report in (await coverage_report(worker, **asked), await energy_report(worker, **asked)):
+        (told,) = report.meter_gaps
+        assert (told.gpu_uuid, told.reason) == (GPU, "gpu_lost")
+        assert (told.since, told.until) == (at(1_800), at(3_600))
+        (line,) = gaps_to_lines(report.meter_gaps)
+        assert line.startswith(f"Told of GPU {GPU}: gpu_lost from 2026-03-02T10:30:00Z to 2026-")
+    (shown,) = coverage.to_json(await coverage_report(worker, **asked))["meter_gaps"]
+    assert shown["meaning"] == "the driver lost the board, or wants it reset"
+    with pytest.raises(MissingInputError) as refused:
+        await margin_report(worker, **asked)
+    assert "181 readings came in the period; gpu_lost" in str(refused.value)
+
+
+async def test_a_meter_that_never_answered_is_missing_with_its_reason(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.meter_gap(GPU, "no_permission", at(0), at(3_600))
+    await allocate(worker, now=LATER)
+    with pytest.raises(MissingInputError, match=r"of GPU GPU-a \(no_permission\) from"):
+        await margin_report(worker, **await ask(worker))
 
 
 async def test_a_meter_that_sent_nothing_is_asked_for_readings(worker: Connection) -> None:

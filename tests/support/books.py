@@ -242,8 +242,10 @@ class Books:
         epoch: str = "boot-1",
         source: str = "test",
         power_mw: int | None = None,
+        boot: tuple[str, str, Sequence[int]] | None = None,
     ) -> int:
-        """(sampled at, counter in mJ) of one GPU."""
+        """(sampled at, counter in mJ) of one GPU; `boot` is its id, the driver's load, and the
+        microseconds of each reading since then."""
         source_id = await self.source(source)
         async with self.connection.transaction():
             batch_seq = await draw_batch_seq(self.connection)
@@ -253,16 +255,30 @@ class Books:
                 columns=(
                     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
                     *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
+                    *("boot_id", "driver_load", "monotonic_us"),
                 ),
                 records=[
                     (
                         *(day, batch_seq, n, source_id, gpu_uuid, epoch),
                         *(at, mj, power_mw, "nvml_counter", "good"),
+                        *((None, None, None) if boot is None else (*boot[:2], boot[2][n])),
                     )
                     for n, (at, mj) in enumerate(readings)
                 ],
             )
         return batch_seq
+
+    async def meter_gap(self, gpu_uuid: str, reason: str, since: datetime, until: datetime) -> None:
+        """What a collector told of a meter that gave no reading."""
+        source_id = await self.source("test")
+        async with self.connection.transaction():
+            batch_seq = await draw_batch_seq(self.connection)
+            await self.connection.execute(
+                """INSERT INTO meter_gap (stored_day, batch_seq, ordinal, source_id, gpu_uuid,
+                                          reason, since, until)
+                   VALUES ($1, $2, 0, $3, $4, $5, $6, $7)""",
+                *(await self._stored_day(), batch_seq, source_id, gpu_uuid, reason, since, until),
+            )
 
     async def _stored_day(self) -> Any:
         await self.connection.fetchval("SELECT ensure_partitions(current_date, 1)")

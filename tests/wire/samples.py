@@ -71,6 +71,19 @@ def energy_event(**data: Any) -> dict[str, Any]:
     }
 
 
+def gap_event(**data: Any) -> dict[str, Any]:
+    """One stretch of a board without readings."""
+    gap = {"gpu_uuid": "GPU-c37b02d9", "reason": "gpu_lost", "since": "2026-08-06T06:30:12.418Z"}
+    return {
+        "specversion": "1.0",
+        "id": "1.1.2",
+        "source": "/hosts/gpu-01",
+        "type": "meter.gap.v1",
+        "time": "2026-08-06T06:31:12.418Z",
+        "data": gap | data,
+    }
+
+
 def counters_event(**data: Any) -> dict[str, Any]:
     """One scrape with one counter."""
     value = {"name": "prompt_tokens", "labels": {"engine": "0"}, "value": "9081.0"}

@@ -79,7 +79,7 @@ def _show_energy(scope: Scope, found: EnergyReport, by: str) -> None:
     headers, rows = energy_table(found.by_scope if by == "scope" else found.by_model)
     print_table(describe("Energy", scope), headers, rows, numbers=len(headers) - 1)
     _say_how_to_trace(row.name for row in found.by_scope)
-    for line in findings.to_lines(found.findings):
+    for line in (*findings.to_lines(found.findings), *findings.gaps_to_lines(found.meter_gaps)):
         click.echo(line)
 
 
@@ -102,7 +102,7 @@ def _show_coverage(scope: Scope, found: CoverageReport, by: str) -> None:  # noq
         click.echo(f"  not served by any: {gap}")
     for gpu in found.stray_gpus:
         click.echo(f"  GPU of no entity: {gpu}")
-    for line in findings.to_lines(found.findings):
+    for line in (*findings.to_lines(found.findings), *findings.gaps_to_lines(found.meter_gaps)):
         click.echo(line)
     _show_engines(scope, found.engines)
 

@@ -176,3 +176,8 @@ def _show_coverage(found: Status) -> None:
                 f"  noticed at GPU {noticed['gpu_uuid']}: {noticed['reason']} in"
                 f" {noticed['windows']:,} quarter hours"
             )
+        for told in entity["meter_gaps"]:
+            click.echo(
+                f"  told of GPU {told['gpu_uuid']}: {told['reason']}, {told['since']:%F %T} to"
+                f" {told['until']:%F %T}"
+            )

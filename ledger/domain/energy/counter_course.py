@@ -40,6 +40,8 @@ class EnergyReading:
     """A counter of `energy_mj` millijoules at `sampled_at`, in one `epoch` of the counter.
 
     `power_mw` is what the board said it draws then, None where it did not; `source` is who read it.
+    `monotonic_us` is the time since the boot that `boot_id` names, `driver_load` the load of the
+    driver that counts. Where `sampled_at` is told by that clock, `billed_at` is the wall's.
     """
 
     sampled_at: datetime
@@ -48,10 +50,21 @@ class EnergyReading:
     quality: str = "good"
     power_mw: int | None = None
     source: str = ""
+    boot_id: str | None = None
+    driver_load: str | None = None
+    monotonic_us: int | None = None
+    billed_at: datetime | None = None
+
+    @property
+    def wall_at(self) -> datetime:
+        """When it was read by the wall clock, which billing periods follow."""
+        return self.sampled_at if self.billed_at is None else self.billed_at
 
     @property
     def stream(self) -> tuple[str, str]:
-        """Who read it, in which life of the counter as named by the reader."""
+        """In which life of the counter: by boot and driver load, else as its reader names it."""
+        if self.boot_id is not None and self.driver_load is not None:
+            return self.boot_id, self.driver_load
         return self.source, self.epoch
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
+from ledger.domain.energy.boot_clock import STEP_KNOWN_US, by_boot, stretch_us
 from ledger.domain.energy.counter_course import (
     POWER_LIMIT_MW,
+    SKEW,
     Board,
     Course,
     EnergyReading,
@@ -21,6 +23,7 @@ from ledger.domain.energy.counter_course import (
     microseconds,
     steps_back,
 )
+from ledger.domain.period import MICROSECOND
 
 MAX_GAP = timedelta(seconds=60)
 JUMP = "counter_jump"
@@ -29,12 +32,16 @@ DISAGREES = "power_disagrees"
 LEFT_OUT = "readings_disagree"
 TOO_SLOW = "counter_too_slow"
 UNIT = "unit_changed"
+CLOCK_STEP = "clock_step"
+CLOCK_LOST = "clock_step_in_a_gap"
+DRIVER_RELOAD = "driver_reload"
+REBOOT = "reboot"
 # Power is an instant's or a second's, energy a stretch's: only what no load explains is a fault.
 POWER_FACTOR = 20
 POWER_CHECK_FROM = timedelta(seconds=1)
 # No board that runs draws less than this. A counter that says so counts joules or stands still.
 POWER_FLOOR_MW = 1_000
-_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT})
+_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT, CLOCK_LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,21 @@ def spans(
     (longer than `max_gap`) and where one reader or epoch ends and another begins. Between courses
     what the later one shows is booked, as estimated, where a reset explains it: a lower bound. More
     than 1.1 × the power limit is suspect: reported, booked as nothing. A counter that stands still
-    for longer than `max_gap`, though the board is not said to draw nothing, is frozen.
+    for longer than `max_gap`, though the board is not said to draw nothing, is frozen. Readings
+    that say the boot of their host are ordered by the time since it, and a driver that was loaded
+    again has a counter that began again.
     """
     board = Board(power_limit_mw)
-    courses, left_out = find_courses(readings, board)
-    found = [span for course in courses for span in _within(course, max_gap)]
-    found += [*_between(courses, board), *map(_left_out, left_out)]
+    found: list[Span] = []
+    before: EnergyReading | None = None
+    for of_boot in by_boot(readings):
+        courses, left_out = find_courses(of_boot, board)
+        for course in courses:
+            found += _within(course, max_gap, board)
+        found += [*_between(courses, board), *map(_left_out, left_out)]
+        if before is not None:
+            found.append(_rebooted(before, courses[0][0], board))
+        before = courses[-1][-1]
     return sorted(found, key=lambda span: (span.start_us, span.end_us))
 
 
@@ -107,7 +123,7 @@ def findings(found: Iterable[Span]) -> list[str]:
     return sorted({span.finding for span in found if span.finding})
 
 
-def _within(course: Course, max_gap: timedelta) -> Iterator[Span]:
+def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
     # How far anyone who has read up to here goes on to read: a change of readers that nobody saw
     # from both sides is a border.
     last = {reading.stream: place for place, reading in enumerate(course)}
@@ -117,6 +133,8 @@ def _within(course: Course, max_gap: timedelta) -> Iterator[Span]:
         reach = max(reach, last[one.stream])
         if place in frozen:
             yield _span(one, other, other.energy_mj - one.energy_mj, finding=FROZEN)
+        elif _is_reloaded(one, other):
+            yield _restart(one, other, board, DRIVER_RELOAD)
         else:
             yield _step(one, other, max_gap, border=reach <= place)
 
@@ -134,6 +152,30 @@ def _step(one: EnergyReading, other: EnergyReading, max_gap: timedelta, *, borde
         return _span(one, other, energy, finding="epoch_changed")
     metered = one.quality == "good" and other.quality == "good" and not long
     return _span(one, other, energy, metered=metered, finding="gap" if long else None)
+
+
+def _is_reloaded(one: EnergyReading, other: EnergyReading) -> bool:
+    loads = (one.driver_load, other.driver_load)
+    return None not in loads and loads[0] != loads[1]
+
+
+def _restart(one: EnergyReading, other: EnergyReading, board: Board, reason: str) -> Span:
+    """What a counter that began again between two readings proves: what it shows, or else what it
+    shows beyond the last value, where that was more than the board can draw."""
+    for energy in (other.energy_mj, other.energy_mj - one.energy_mj):
+        if energy >= 0 and board.can_draw(energy, one.sampled_at, other.sampled_at):
+            return _span(one, other, energy, finding=reason)
+    return _span(one, other, 0, finding=JUMP)
+
+
+def _rebooted(one: EnergyReading, other: EnergyReading, board: Board) -> Span:
+    """As a restart, where the host began again after what was read last: else a clock was wrong,
+    and which came first is not sure."""
+    assert other.monotonic_us is not None
+    began = microseconds(other.wall_at) - other.monotonic_us
+    if began < microseconds(one.wall_at) - SKEW // MICROSECOND:
+        return _span(one, other, 0, finding=JUMP)
+    return _restart(one, other, board, REBOOT)
 
 
 def _against_power(one: EnergyReading, other: EnergyReading, energy_mj: int) -> int | None:
@@ -191,6 +233,8 @@ def _between(courses: Sequence[Course], board: Board) -> Iterator[Span]:
 def _border(before: Course, after: Course, board: Board) -> Span:
     one, other = before[-1], after[0]
     grown = other.energy_mj - one.energy_mj
+    if _is_reloaded(one, other):
+        return _restart(one, other, board, DRIVER_RELOAD)
     if is_behind(before, after):
         # A young counter that began again, or clocks that differ: nothing is sure to be new.
         return _span(one, other, 0, finding=LEFT_OUT)
@@ -208,12 +252,12 @@ def _clock_step(one: Course, other: Course) -> Span:
     first = other[0].sampled_at
     length = other[1].sampled_at - first if len(other) > 1 else timedelta(seconds=1)
     start, end = microseconds(first - length), microseconds(first)
-    return Span(start, end, other[0].energy_mj - one[-1].energy_mj, False, "clock_step")
+    return Span(start, end, other[0].energy_mj - one[-1].energy_mj, False, CLOCK_STEP)
 
 
 def _left_out(reading: EnergyReading) -> Span:
     """A reading that contradicts those around it adds nothing but the word that it came."""
-    at = microseconds(reading.sampled_at)
+    at = microseconds(reading.wall_at)
     return Span(at, at + 1, 0, metered=False, finding=LEFT_OUT)
 
 
@@ -225,8 +269,13 @@ def _span(
     metered: bool = False,
     finding: str | None,
 ) -> Span:
-    start, end = microseconds(one.sampled_at), microseconds(other.sampled_at)
-    return Span(start, end, energy_mj, metered, finding)
+    start, end, step = stretch_us(one, other)
+    if not step:
+        return Span(start, end, energy_mj, metered, finding)
+    if abs(step) > STEP_KNOWN_US and end - start > MAX_GAP // MICROSECOND:
+        # Of so large a step what lies on its other side may not have been read.
+        energy_mj, metered, finding = 0, False, CLOCK_LOST
+    return Span(start, end, energy_mj, metered, finding or CLOCK_STEP)
 
 
 def _pour(span: Span, marks: Sequence[int], slices: list[list[int]]) -> None:

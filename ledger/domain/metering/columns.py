@@ -14,6 +14,7 @@ from ledger.domain.metering.fact import Kind
 from ledger.domain.metering.kept import (
     COUNTERS_COLUMNS,
     ENERGY_COLUMNS,
+    GAPS_COLUMNS,
     STATUS,
     USAGE_COLUMNS,
     KeptColumn,
@@ -59,6 +60,11 @@ def counters_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.Da
     return _frame(events, rows, COUNTERS_COLUMNS, [pl.Series("values", values, pl.Object)])
 
 
+def gaps_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:
+    """Stretches of meters without readings, a row each."""
+    return _frame(events, rows, GAPS_COLUMNS)
+
+
 @lru_cache
 def no_usage() -> pl.DataFrame:
     """The frame of no attempts."""
@@ -75,6 +81,12 @@ def no_energy() -> pl.DataFrame:
 def no_counters() -> pl.DataFrame:
     """The frame of no scrapes."""
     return counters_frame([], [])
+
+
+@lru_cache
+def no_gaps() -> pl.DataFrame:
+    """The frame of no stretches without readings."""
+    return gaps_frame([], [])
 
 
 def _kind(event: DecodedEvent) -> int:

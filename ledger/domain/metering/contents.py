@@ -33,13 +33,15 @@ NUMBERS: Mapping[str, Sequence[str]] = {
         *("in_tool_use", "main_out", "out_reasoning", "out_rejected_prediction"),
         *("context_tokens", "revision"),
     ),
-    "energy": ("time", "energy_mj", "power_mw"),
+    "energy": ("time", "energy_mj", "power_mw", "monotonic_us"),
+    "gaps": ("time", "since"),
 }
 # Fields of few values stand beside those bits, each from a bit of its own on, so that they take no
 # word; a yes is 2, a no 1 and nothing 0.
 CHOICES: Mapping[str, Mapping[str, int]] = {
     "usage": {"complete": 62, "stream": 60, "status": 52, "kind": 48},
     "energy": {},
+    "gaps": {},
 }
 # What the absence of a number says.
 ABSENT: Mapping[str, int] = {"requests": 1, "revision": 0}
@@ -62,7 +64,16 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "supersedes": "su",
         "supersedes_source": "ss",
     },
-    "energy": {"gpu_uuid": "u", "epoch": "ep", "method": "me", "quality": "q", "scope": "sc"},
+    "energy": {
+        "gpu_uuid": "u",
+        "epoch": "ep",
+        "method": "me",
+        "quality": "q",
+        "scope": "sc",
+        "boot_id": "bo",
+        "driver_load": "dl",
+    },
+    "gaps": {"gpu_uuid": "u", "reason": "re", "detail": "de"},
 }
 # Texts that are the same wherever `names` is.
 _NAMED = frozenset({*WHO, *WHAT})

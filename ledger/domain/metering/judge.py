@@ -30,7 +30,7 @@ def keyed_rows(prepared: Prepared) -> pl.DataFrame:
     keyed = np.array([form_of(prepared, n) == KEYED for n in range(len(prepared.records))])
     if not keyed.any():
         return prepared.usage.select("row", "id", "source").clear()
-    rows = pl.concat(frame.select("row", "id", "source") for frame in _frames(prepared))
+    rows = pl.concat(frame.select("row", "id", "source") for frame in prepared.frames)
     return rows.filter(pl.Series(keyed[prepared.items.owners[rows["row"].to_numpy()]])).sort("row")
 
 
@@ -41,16 +41,12 @@ def digest_own(prepared: Prepared) -> None:
         prepared.own = content_digests(prepared.decoded, rows["row"])
 
 
-def _frames(prepared: Prepared) -> tuple[pl.DataFrame, ...]:
-    return (prepared.usage, prepared.energy, prepared.counters)
-
-
 def senders(prepared: Prepared, *, decoded: bool = False) -> list[tuple[str, int]]:
     """Each pair of a source and a record that has rows of it, in the order of their first rows.
 
     `decoded` takes in rows that have been dropped since.
     """
-    frames = list(prepared.decoded.values() if decoded else _frames(prepared))
+    frames = list(prepared.decoded.values() if decoded else prepared.frames)
     alive = np.zeros(len(prepared.records), np.bool_)
     for frame in frames:
         alive[prepared.items.owners[frame["row"].to_numpy()]] = True
@@ -93,7 +89,7 @@ def _refuse(prepared: Prepared, wrong: Sequence[tuple[str, int, str]], reason: R
     """Refuse the rows of these sources in these records, each with its detail."""
     rows: dict[int, tuple[str, str]] = {}
     for source, record, detail in wrong:
-        for frame in _frames(prepared):
+        for frame in prepared.frames:
             mine = _owned(prepared, frame).filter(source=source, record=record)["row"]
             rows |= dict.fromkeys(mine.to_list(), (source, detail))
     _reject(prepared, rows, reason)
@@ -131,7 +127,8 @@ def refuse_readings(prepared: Prepared) -> None:
     """Refuse readings of GPUs and engine instances of other entities than the key is bound to."""
     if not any(r.permission is not None and r.permission.foreign for r in prepared.records):
         return
-    for frame, column in ((prepared.energy, "gpu_uuid"), (prepared.counters, "instance")):
+    meters = ((frame, "gpu_uuid") for frame in (prepared.energy, prepared.gaps))
+    for frame, column in (*meters, (prepared.counters, "instance")):
         wrong: dict[int, tuple[str, str]] = {}
         for row, source, name in frame.select("row", "source", column).iter_rows():
             allowed = prepared.records[prepared.items.owners[row]].permission
@@ -196,7 +193,7 @@ def _is_bound(record: Record) -> bool:
 def _alive(prepared: Prepared) -> set[int]:
     """Records of which a row is left."""
     owners = prepared.items.owners
-    return {int(n) for f in _frames(prepared) for n in np.unique(owners[f["row"].to_numpy()])}
+    return {int(n) for f in prepared.frames for n in np.unique(owners[f["row"].to_numpy()])}
 
 
 def _permitted(prepared: Prepared, record: int) -> bool:

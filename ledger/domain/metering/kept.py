@@ -10,7 +10,7 @@ import polars as pl
 
 from ledger.domain.metering.fact import STATUSES
 from ledger.wire.events import EVENT_TYPES
-from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, USAGE
+from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, METER_GAP, USAGE
 from ledger.wire.rules import BoolRule, TimeRule, WholeRule
 from ledger.wire.schema import Form, Path, fields_of, walk
 from ledger.wire.usage import InputLeaves, OutputLeaves
@@ -61,9 +61,11 @@ _USAGE = {
 _ENERGY = {
     **_ENVELOPE,
     **_at(_DATA, ("gpu_uuid", "epoch", "method", "quality", "scope", "sampled_at")),
-    **_at(_DATA, ("energy_mj", "power_mw", "mig")),
+    **_at(_DATA, ("energy_mj", "power_mw", "mig", "boot_id", "driver_load", "monotonic_us")),
 }
 _COUNTERS = {**_ENVELOPE, **_at(_DATA, ("engine", "instance", "run_id", "run_started_at"))}
+
+_GAPS = {**_ENVELOPE, **_at(_DATA, ("gpu_uuid", "reason", "since", "detail"))}
 
 
 def _columns(kind: str, kept: Mapping[str, Path]) -> Sequence[KeptColumn]:
@@ -87,11 +89,13 @@ def _columns(kind: str, kept: Mapping[str, Path]) -> Sequence[KeptColumn]:
 USAGE_COLUMNS = _columns(USAGE, _USAGE)
 ENERGY_COLUMNS = _columns(ENERGY, _ENERGY)
 COUNTERS_COLUMNS = _columns(COUNTERS, _COUNTERS)
+GAPS_COLUMNS = _columns(METER_GAP, _GAPS)
 COLUMNS = {
     USAGE: USAGE_COLUMNS,
     CORRECTION: USAGE_COLUMNS,
     ENERGY: ENERGY_COLUMNS,
     COUNTERS: COUNTERS_COLUMNS,
+    METER_GAP: GAPS_COLUMNS,
 }
 NAMING_PATHS = tuple(_NAMING.values())
 TIMES = frozenset(each.name for columns in COLUMNS.values() for each in columns if each.is_time)

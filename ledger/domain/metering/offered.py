@@ -13,6 +13,7 @@ from ledger.domain.metering.fact import STATUSES, Kind
 from ledger.domain.metering.kept import (
     COUNTERS_COLUMNS,
     ENERGY_COLUMNS,
+    GAPS_COLUMNS,
     STATUS,
     TIMES,
     USAGE_COLUMNS,
@@ -21,9 +22,11 @@ from ledger.domain.metering.kept import (
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.period import EPOCH, MICROSECOND
 from ledger.wire.errors import storable
-from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, USAGE
+from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, METER_GAP, USAGE
 from ledger.wire.rfc3339 import format_rfc3339
 
+Event = dict[str, Any]
+Row = Mapping[str, Any]
 _UNREAD_CHARS_MAX = 64 * 1024
 
 
@@ -49,7 +52,7 @@ def _unread(prepared: Prepared, row: int) -> str:
     return storable(item.decode("utf-8", "replace"), _UNREAD_CHARS_MAX)
 
 
-def _flat(columns: Sequence[KeptColumn], one: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(columns: Sequence[KeptColumn], one: Row) -> Event:
     event: dict[str, Any] = {"specversion": "1.0", "data": {}}
     for column in columns:
         value = one.get(column.name)
@@ -73,7 +76,7 @@ def _shown(name: str, value: Any) -> object:
     return STATUSES[value] if name == STATUS else value
 
 
-def _usage(one: Mapping[str, Any]) -> dict[str, Any]:
+def _usage(one: Row) -> Event:
     event = _flat(USAGE_COLUMNS, one)
     event["type"] = CORRECTION if one["kind"] == Kind.REPLACEMENT else USAGE
     if one["customer_ref"]:
@@ -82,11 +85,15 @@ def _usage(one: Mapping[str, Any]) -> dict[str, Any]:
     return event
 
 
-def _energy(one: Mapping[str, Any]) -> dict[str, Any]:
+def _energy(one: Row) -> Event:
     return _flat(ENERGY_COLUMNS, one) | {"type": ENERGY}
 
 
-def _counters(one: Mapping[str, Any]) -> dict[str, Any]:
+def _gap(one: Row) -> Event:
+    return _flat(GAPS_COLUMNS, one) | {"type": METER_GAP}
+
+
+def _counters(one: Row) -> Event:
     event = _flat(COUNTERS_COLUMNS, one)
     event["data"]["values"] = [
         {"name": name, "value": value, "labels": labels, "precision_loss": lost}
@@ -95,4 +102,4 @@ def _counters(one: Mapping[str, Any]) -> dict[str, Any]:
     return event | {"type": COUNTERS}
 
 
-_EVENTS = {"usage": _usage, "energy": _energy, "counters": _counters}
+_EVENTS = {"usage": _usage, "energy": _energy, "counters": _counters, "gaps": _gap}

@@ -18,8 +18,10 @@ from ledger.domain.metering.columnar import read_columnar
 from ledger.domain.metering.columns import (
     counters_frame,
     energy_frame,
+    gaps_frame,
     no_counters,
     no_energy,
+    no_gaps,
     no_usage,
     usage_frame,
 )
@@ -30,7 +32,7 @@ from ledger.domain.metering.items import COMPILED_BYTES_MIN, Items, split_record
 from ledger.domain.metering.key import name_columns
 from ledger.domain.metering.parts import Part, frames_of
 from ledger.domain.metering.record import Record
-from ledger.domain.metering.structs import CountersEvent, DecodedEvent, EnergyEvent
+from ledger.domain.metering.structs import CountersEvent, DecodedEvent, EnergyEvent, MeterGapEvent
 from ledger.domain.metering.times import micros
 from ledger.domain.metering.unknown import Unknown, count_unknown
 from ledger.domain.metering.validate import (
@@ -61,11 +63,22 @@ class Prepared:
     usage: pl.DataFrame
     energy: pl.DataFrame
     counters: pl.DataFrame
+    gaps: pl.DataFrame
     rejects: dict[int, Reject]
     decoded: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     batches: dict[int, UUID] = field(default_factory=dict)
     unknown: Unknown = field(default_factory=dict)
     own: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIGESTS))
+
+    @property
+    def frames(self) -> tuple[pl.DataFrame, ...]:
+        """What is still to be counted, a frame of each kind."""
+        return (self.usage, *self.readings.values())
+
+    @property
+    def readings(self) -> Mapping[str, pl.DataFrame]:
+        """Those of them that are no usage, by kind."""
+        return {"energy": self.energy, "counters": self.counters, "gaps": self.gaps}
 
     @property
     def records(self) -> Sequence[Record]:
@@ -146,6 +159,7 @@ def _decode(items: Items) -> Prepared:
         usage=name_columns(resolve_leaves(_joined(usage))),
         energy=_joined(energy),
         counters=counters_frame(*strict.counters) if strict.counters[0] else no_counters(),
+        gaps=gaps_frame(*strict.gaps) if strict.gaps[0] else no_gaps(),
         rejects=rejects,
         unknown=count_unknown(items, parts, (*strict.usage[1], *strict.energy[1])),
     )
@@ -191,7 +205,16 @@ class _Strict:
     usage: Events = field(default_factory=lambda: ([], []))
     energy: Events = field(default_factory=lambda: ([], []))
     counters: Events = field(default_factory=lambda: ([], []))
+    gaps: Events = field(default_factory=lambda: ([], []))
     rejects: dict[int, Reject] = field(default_factory=dict)
+
+    def of(self, event: DecodedEvent) -> Events:
+        """Where an event belongs."""
+        if isinstance(event, EnergyEvent):
+            return self.energy
+        if isinstance(event, CountersEvent):
+            return self.counters
+        return self.gaps if isinstance(event, MeterGapEvent) else self.usage
 
 
 def _decode_each(items: Items, rows: Ints) -> _Strict:
@@ -202,9 +225,7 @@ def _decode_each(items: Items, rows: Ints) -> _Strict:
         if isinstance(placed, Reject):
             found.rejects[row] = placed
             continue
-        kind = found.usage
-        if isinstance(placed, EnergyEvent | CountersEvent):
-            kind = found.energy if isinstance(placed, EnergyEvent) else found.counters
+        kind = found.of(placed)
         kind[0].append(placed)
         kind[1].append(row)
     return found
@@ -227,16 +248,12 @@ def _placed(one: DecodedEvent | Reject, items: Items, row: int) -> DecodedEvent 
 
 
 def _check(prepared: Prepared, now: int, earliest: int) -> None:
-    prepared.decoded = {
-        "usage": prepared.usage,
-        "energy": prepared.energy,
-        "counters": prepared.counters,
-    }
+    prepared.decoded = {"usage": prepared.usage, **prepared.readings}
     if prepared.usage.height:
         _explain(prepared, prepared.usage.filter(suspect_usage(prepared.usage)))
     if prepared.energy.height:
         _explain(prepared, prepared.energy.filter(suspect_energy(prepared.energy)))
-    for frame in (prepared.usage, prepared.energy, prepared.counters):
+    for frame in prepared.frames:
         if frame.height == 0:
             continue
         late = untimely(frame, now=now, earliest=earliest)
@@ -265,6 +282,7 @@ def drop_rows(prepared: Prepared, rows: Iterable[int]) -> None:
         prepared.usage = _without(prepared.usage, gone)
         prepared.energy = _without(prepared.energy, gone)
         prepared.counters = _without(prepared.counters, gone)
+        prepared.gaps = _without(prepared.gaps, gone)
 
 
 def _without(frame: pl.DataFrame, gone: Ints) -> pl.DataFrame:

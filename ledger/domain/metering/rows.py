@@ -34,6 +34,11 @@ ACTIVITY_DELTA_COLUMNS = (
 READING_COLUMNS = (
     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
     *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
+    *("boot_id", "driver_load", "monotonic_us"),
+)
+GAP_COLUMNS = (
+    *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "reason"),
+    *("since", "until", "detail"),
 )
 COUNTER_COLUMNS = (
     *("stored_day", "batch_seq", "ordinal", "source_id", "engine", "engine_instance"),
@@ -110,6 +115,13 @@ def activity_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
 def reading_frame(energy: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
     """Rows of gpu_reading, but for their number in the stored order."""
     return energy.with_columns(as_time("time").alias("sampled_at"), stored_day=pl.lit(stored_day))
+
+
+def gap_frame(gaps: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
+    """Rows of meter_gap, but for their number in the stored order."""
+    return gaps.with_columns(
+        as_time("since"), as_time("time").alias("until"), stored_day=pl.lit(stored_day)
+    )
 
 
 def counter_rows(counters: pl.DataFrame, *, batch_seq: int, stored_day: date) -> Rows:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ledger.wire.events import EVENT_TYPES
-from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, USAGE
+from ledger.wire.limits import CORRECTION, COUNTERS, ENERGY, METER_GAP, USAGE
 from ledger.wire.rules import BoolRule, Rule, SizeRule, TextRule, WholeRule
 from ledger.wire.schema import FieldEntry, Form, fields_of
 
@@ -102,11 +102,12 @@ def _struct(kind: str) -> type[Struct]:
 
 
 EnergyEvent, CountersEvent = _struct(ENERGY), _struct(COUNTERS)
+MeterGapEvent = _struct(METER_GAP)
 CorrectionEvent = _struct(CORRECTION)
 _UsageEvent = _struct(USAGE)
 FAST: msgspec.json.Decoder[DecodedEvent] = msgspec.json.Decoder(
     _UsageEvent | CorrectionEvent | EnergyEvent
 )
 CANONICAL: msgspec.json.Decoder[DecodedEvent] = msgspec.json.Decoder(
-    _UsageEvent | CorrectionEvent | EnergyEvent | CountersEvent
+    _UsageEvent | CorrectionEvent | EnergyEvent | CountersEvent | MeterGapEvent
 )

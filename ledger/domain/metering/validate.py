@@ -31,7 +31,7 @@ AMOUNT_PLAIN = r"^-?\d{1,24}(?:\.\d{1,12})?$"
 # Before it nobody ran what is billed here: such a time is a clock that was never set.
 EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
 _ATTEMPT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
-_OTHER_TIMES = ("recordedtime", "sampled_at", "run_started_at")
+_OTHER_TIMES = ("recordedtime", "sampled_at", "run_started_at", "since")
 _JSON = r"(?i)^\s*(?:application/json|[^;]*\+json)\s*(?:;|$)"
 _IN = [f"in_{name}" for name in INPUT]
 _OUT = [f"out_{name}" for name in OUTPUT]

@@ -135,7 +135,7 @@ def _lines(
     usage = prepared.usage.select("row", "kind", "revision", "customer_id")
     said = {row: rest for row, *rest in usage.iter_rows()}
     asked = {*targets.values(), *late, *(named[row] for row in targets if row in named)}
-    alive = said.keys() | {row for f in (prepared.energy, prepared.counters) for row in f["row"]}
+    alive = said.keys() | {row for f in prepared.readings.values() for row in f["row"]}
     came = [(row, name) for row, name in named.items() if name in asked and row in alive]
     digests = prepared.digests({*(row for row, _ in came), *targets})
     lines: Lines = defaultdict(list)
@@ -282,8 +282,9 @@ def _rejects(
     if not rows:
         return {}
     ids = prepared.ids(rows)
-    frames = (prepared.usage, prepared.energy, prepared.counters)
-    sources = {row: of for f in frames for row, of in f.select("row", "source").iter_rows()}
+    sources = {
+        row: of for f in prepared.frames for row, of in f.select("row", "source").iter_rows()
+    }
     return {
         row: Reject(why, DETAILS[why].format(_shown(name), more), ids[row], sources[row])
         for row, (why, name, more) in rows.items()

@@ -47,14 +47,13 @@ def encode(
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
         provider_costs=facts,
-        energy=_placed_if_any(prepared, directory, prepared.energy),
-        counters=_placed_if_any(prepared, directory, prepared.counters),
+        readings={
+            kind: _placed(prepared, directory, frame)
+            for kind, frame in prepared.readings.items()
+            if frame.height
+        },
         now=now,
     )
-
-
-def _placed_if_any(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:
-    return _placed(prepared, directory, frame) if frame.height else frame
 
 
 def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:

@@ -157,8 +157,7 @@ async def _write(connection: Connection, release: Release, now: datetime) -> Non
         provider_costs=nothing.with_columns(
             cost_amount=pl.lit(None, pl.String), cost_currency=None
         ),
-        energy=nothing,
-        counters=nothing,
+        readings={},
         now=now,
     )
     batch_seq = await draw_batch_seq(connection)

@@ -49,13 +49,13 @@ class ResolvedCall:
     targets: Mapping[int, CorrectionTarget]
     keyed: pl.DataFrame
     stored: Stored
-    encoded: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
+    encoded: tuple[pl.DataFrame, ...]
 
     def is_whole(self) -> bool:
         """Whether no row was dropped since it was encoded."""
-        prepared = self.prepared
-        frames = (prepared.usage, prepared.energy, prepared.counters)
-        return all(now is then for now, then in zip(frames, self.encoded, strict=True))
+        return all(
+            now is then for now, then in zip(self.prepared.frames, self.encoded, strict=True)
+        )
 
 
 async def resolve(
@@ -81,8 +81,7 @@ async def resolve(
     await _register_keys(connection, keyed, directory)
     stored = await asyncio.to_thread(encode, prepared, known, now=now, secret=secret)
     own = await asyncio.to_thread(_keyed, prepared, known)
-    frames = (prepared.usage, prepared.energy, prepared.counters)
-    return ResolvedCall(prepared, known, targets, own, stored, frames)
+    return ResolvedCall(prepared, known, targets, own, stored, prepared.frames)
 
 
 def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:

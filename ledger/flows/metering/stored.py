@@ -1,6 +1,6 @@
 """Writes the rows of one batch: what was counted, read and claimed, as COPY streams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -34,14 +34,14 @@ class Stored:
         moves: pl.DataFrame,
         worked: pl.DataFrame,
         provider_costs: pl.DataFrame,
-        energy: pl.DataFrame,
-        counters: pl.DataFrame,
+        readings: Mapping[str, pl.DataFrame],
         now: datetime,
     ) -> "Stored":
         """Encode everything that needs no number.
 
         `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
         that kept an engine busy, `provider_costs` those that may carry a vendor's cost.
+        `readings` are frames of energy, counters and gaps; one that is not there is empty.
         """
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
@@ -55,15 +55,19 @@ class Stored:
             usage, activity = rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
             encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))
             encoded.append(("activity_delta", Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS)))
+        energy, gaps = (readings.get(kind, facts.clear()) for kind in ("energy", "gaps"))
         if energy.height:
             frame = rows.reading_frame(energy, stored_day=day)
             encoded.append(("gpu_reading", Rows.of(frame, rows.READING_COLUMNS)))
+        if gaps.height:
+            frame = rows.gap_frame(gaps, stored_day=day)
+            encoded.append(("meter_gap", Rows.of(frame, rows.GAP_COLUMNS)))
         if worked.height:
             encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
             tables=[(name, table) for name, table in encoded if table.count],
             provider_costs=provider_costs,
-            counters=counters,
+            counters=readings.get("counters", facts.clear()),
             stored_day=day,
         )
 

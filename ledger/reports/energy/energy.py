@@ -8,7 +8,13 @@ from typing import Any
 
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
-from ledger.reports.findings import MeterFinding, list_findings
+from ledger.reports.findings import (
+    MeterFinding,
+    MeterGap,
+    gaps_to_json,
+    list_findings,
+    list_meter_gaps,
+)
 from ledger.reports.findings import to_json as to_json_findings
 from ledger.store.connect import CutOff
 from ledger.store.cost import margin
@@ -64,6 +70,7 @@ class EnergyReport:
     by_model: tuple[EnergyRow, ...]
     by_scope: tuple[EnergyRow, ...]
     findings: tuple[MeterFinding, ...]
+    meter_gaps: tuple[MeterGap, ...] = ()
 
 
 async def energy_report(
@@ -97,6 +104,9 @@ async def energy_report(
         by_model=by_model,
         by_scope=_rows(lines, lambda row: row["scope"], None),
         findings=await list_findings(connection, factory, since=since, until=until, batch_seq=seq),
+        meter_gaps=await list_meter_gaps(
+            connection, factory, since=since, until=until, batch_seq=seq
+        ),
     )
 
 
@@ -126,6 +136,7 @@ def to_json(report: EnergyReport) -> dict[str, Any]:
         "by_model": [_row_json(row) for row in report.by_model],
         "by_scope": [_row_json(row) for row in report.by_scope],
         "findings": to_json_findings(report.findings),
+        "meter_gaps": gaps_to_json(report.meter_gaps),
     }
 
 

@@ -16,7 +16,13 @@ from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
 from ledger.domain.period import hour_start
 from ledger.reports.cost.gaps import list_unclaimed
 from ledger.reports.cost.margin import find_entity
-from ledger.reports.findings import MeterFinding, list_findings
+from ledger.reports.findings import (
+    MeterFinding,
+    MeterGap,
+    gaps_to_json,
+    list_findings,
+    list_meter_gaps,
+)
 from ledger.reports.findings import to_json as to_json_findings
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
@@ -90,6 +96,7 @@ class CoverageReport:
     engines: tuple[Reconciliation, ...]
     stray_gpus: tuple[str, ...]
     findings: tuple[MeterFinding, ...]
+    meter_gaps: tuple[MeterGap, ...] = ()
 
 
 async def coverage_report(
@@ -125,6 +132,7 @@ async def coverage_report(
         engines=tuple(row for row in engines if not alone or row.engine_instance in own),
         stray_gpus=() if alone else await _stray(connection, factory, **within),
         findings=await list_findings(connection, factory, **within),
+        meter_gaps=await list_meter_gaps(connection, factory, **within),
     )
 
 
@@ -163,6 +171,7 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
         ],
         "stray_gpus": list(report.stray_gpus),
         "findings": to_json_findings(report.findings),
+        "meter_gaps": gaps_to_json(report.meter_gaps),
     }
 
 

@@ -94,6 +94,14 @@ async def list_meter_findings(
     return _plain(rows)
 
 
+async def list_meter_gaps(
+    connection: Connection, *, gpu_uuids: Sequence[str], **within: Unpack[Within]
+) -> list[Sums]:
+    """When meters gave no reading, and why: GPU, reason, since, until, detail."""
+    rows = await MARGIN["list_meter_gaps"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
+    return _plain(rows)
+
+
 async def count_gpu_readings(
     connection: Connection, *, gpu_uuids: Sequence[str], **within: Unpack[Within]
 ) -> dict[str, int]:

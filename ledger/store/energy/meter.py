@@ -49,6 +49,9 @@ async def find_energy_readings(
                 row["quality"],
                 row["power_mw"],
                 row["source"],
+                boot_id=row["boot_id"],
+                driver_load=row["driver_load"],
+                monotonic_us=row["monotonic_us"],
             )
         )
     return found

@@ -4,7 +4,7 @@
 -- Index: gpu_reading (gpu_uuid, sampled_at).
 SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.energy_mj, found.epoch, s.source)
        found.gpu_uuid, found.epoch, found.sampled_at, found.energy_mj, found.power_mw, found.method, found.quality,
-       s.source
+       found.boot_id, found.driver_load, found.monotonic_us, s.source
   FROM (
     SELECT r.* FROM gpu_reading r
      WHERE r.gpu_uuid = ANY(:gpu_uuids::text[]) AND r.sampled_at >= :since AND r.sampled_at < :until

@@ -46,8 +46,8 @@ async def list_stored(
     connection: Connection, *, batch_seq: int, first: int, items: int
 ) -> Sequence[asyncpg.Record]:
     """What is stored of `items` rows of a batch, whatever kind it is; none where it is archived."""
-    for query in ("list_stored_usage", "list_stored_readings", "list_stored_counters"):
-        rows = await CONFLICTS[query].rows(
+    for kind in ("usage", "readings", "counters", "gaps"):
+        rows = await CONFLICTS[f"list_stored_{kind}"].rows(
             connection, batch_seq=batch_seq, first=first, until=first + items, most=STORED_MOST
         )
         if rows:

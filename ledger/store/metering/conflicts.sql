@@ -43,6 +43,13 @@ SELECT g.batch_seq, g.ordinal, g.gpu_uuid, g.epoch, g.sampled_at, g.energy_mj, g
  WHERE g.batch_seq = :batch_seq AND g.ordinal >= :first AND g.ordinal < :until
  ORDER BY g.ordinal LIMIT :most;
 
+-- name: list_stored_gaps
+-- Stretches without readings of a batch from an ordinal on, as they are stored; meter_gap BRIN (batch_seq).
+SELECT g.batch_seq, g.ordinal, g.gpu_uuid, g.reason, g.since, g.until, g.detail
+  FROM meter_gap g
+ WHERE g.batch_seq = :batch_seq AND g.ordinal >= :first AND g.ordinal < :until
+ ORDER BY g.ordinal LIMIT :most;
+
 -- name: list_stored_counters
 -- Counters of a batch from an ordinal on, as they are stored; counter_reading BRIN (batch_seq).
 SELECT c.batch_seq, c.ordinal, c.engine, c.engine_instance, c.run_id, c.scraped_at, c.metric, c.labels, c.value

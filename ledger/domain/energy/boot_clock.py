@@ -1,0 +1,67 @@
+"""Times readings by the clock since their host's boot where its wall clock was set.
+
+Invariant: readings of one boot keep the order and the distances of their time since the boot; the
+wall clock decides only where in a billing period their energy lies.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+from ledger.domain.energy.counter_course import AROUND, EnergyReading, microseconds
+from ledger.domain.period import EPOCH, MICROSECOND
+
+# Two clocks that are read one after the other differ by less.
+STEP_US = 500_000
+STEP_KNOWN_US = AROUND // MICROSECOND
+
+
+def by_boot(readings: Iterable[EnergyReading]) -> list[Sequence[EnergyReading]]:
+    """The readings of each boot of the host, in the order of the boots, each on its boot's clock.
+
+    One group by wall time where a reading does not say its boot, or two boots lie in one time.
+    """
+    everything = list(readings)
+    boots: dict[str, list[EnergyReading]] = defaultdict(list)
+    for one in everything:
+        if one.boot_id is None or one.monotonic_us is None:
+            return [everything]
+        boots[one.boot_id].append(one)
+    if not boots:
+        return []
+    timed = sorted((_timed(of) for of in boots.values()), key=lambda of: of[0].sampled_at)
+    if any(one[-1].sampled_at >= other[0].sampled_at for one, other in pairwise(timed)):
+        return [everything]
+    return timed
+
+
+def _timed(of_boot: Iterable[EnergyReading]) -> Sequence[EnergyReading]:
+    ordered = sorted(of_boot, key=lambda one: (_since_boot(one), one.energy_mj, one.stream))
+    offsets = [microseconds(one.sampled_at) - _since_boot(one) for one in ordered]
+    if all(abs(b - a) <= STEP_US for a, b in pairwise(offsets)):
+        return ordered
+    return [
+        replace(
+            one,
+            sampled_at=EPOCH + timedelta(microseconds=offsets[-1] + _since_boot(one)),
+            billed_at=one.sampled_at,
+        )
+        for one in ordered
+    ]
+
+
+def _since_boot(reading: EnergyReading) -> int:
+    assert reading.monotonic_us is not None
+    return reading.monotonic_us
+
+
+def stretch_us(one: EnergyReading, other: EnergyReading) -> tuple[int, int, int]:
+    """Where what was used between two readings is billed, and how far the clock was set between
+    them, in µs: before the second, for as long as it took."""
+    start, end = microseconds(one.wall_at), microseconds(other.wall_at)
+    lasted = microseconds(other.sampled_at) - microseconds(one.sampled_at)
+    step = end - start - lasted
+    since = start if abs(step) <= STEP_US else end - lasted
+    return min(since, end - 1), end, 0 if since == start else step
