@@ -4,6 +4,7 @@ CollectError
 ├── CollectSettingsError  the settings do not say what to collect or where to send it
 ├── SourceError           a device source gave nothing this time
 │   ├── BoardLostError    one board is gone; the others go on
+│   ├── DriverGoneError   no board answers; the driver is looked for again
 │   └── RestartNeededError  the driver was changed under the process; only a new process helps
 ├── ScrapeError           an inference server gave nothing this time
 ├── GatewayUsageError     a usage object does not add up
@@ -12,6 +13,7 @@ CollectError
 """
 
 from ledger.wire.errors import TokenledgerError
+from ledger.wire.meter_reasons import READ_FAILED
 
 
 class CollectError(TokenledgerError):
@@ -23,11 +25,25 @@ class CollectSettingsError(CollectError):
 
 
 class SourceError(CollectError):
-    """A device source gave nothing this time; the text says which device and why."""
+    """A device source gave nothing this time; the text says which device and why.
+
+    `reason` is the code the ledger is told, `gpu_uuid` the device; None is all of the source.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str = READ_FAILED, gpu_uuid: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.gpu_uuid = gpu_uuid
 
 
 class BoardLostError(SourceError):
     """One board is gone or must be reset; its stream stops and the others go on."""
+
+
+class DriverGoneError(SourceError):
+    """No board answers, because the driver or its library is not there; it is looked for again."""
 
 
 class RestartNeededError(SourceError):

@@ -38,7 +38,8 @@ def probe(settings: CollectSettings) -> ProbeReport:
     boards: tuple[BoardReport, ...] = ()
     nvml_problem: str | None = None
     try:
-        source = NvmlSource.open(settings.spool_dir / "epochs.json")
+        source = NvmlSource()
+        source.open()
         boards = source.report()
         source.close()
     except SourceError as error:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from ledger.wire.limits import COUNTERS, ENERGY, VALUES_MAX
+from ledger.wire.limits import COUNTERS, ENERGY, METER_GAP, VALUES_MAX
 from ledger.wire.rfc3339 import format_rfc3339
 
 EventDict = dict[str, Any]
 # What an entry takes beside its labels, and an event beside its entries, at most.
 ENTRY_BYTES, EVENT_BYTES = 256, 2_048
-EnergyMethod = Literal["nvml_counter", "dcgm", "power_integral"]
+EnergyMethod = Literal[
+    "nvml_counter", "dcgm", "triton", "amd_counter", "rapl", "meter", "power_integral"
+]
 EnergyQuality = Literal["good", "estimated", "suspect"]
 EnergyScope = Literal["gpu", "module"]
 
@@ -32,6 +34,9 @@ class GpuEnergyReading:
     quality: EnergyQuality = "good"
     scope: EnergyScope = "gpu"
     mig: bool = False
+    boot_id: str | None = None
+    driver_load: str | None = None
+    monotonic_us: int | None = None
 
     def to_event(self, *, recorded_at: datetime) -> EventDict:
         """The reading as gpu.energy.v1; its time is when it was sampled."""
@@ -44,9 +49,36 @@ class GpuEnergyReading:
             "scope": self.scope,
             "mig": self.mig,
         }
-        if self.power_mw is not None:
-            body["power_mw"] = self.power_mw
+        for name in ("power_mw", "boot_id", "driver_load", "monotonic_us"):
+            value = getattr(self, name)
+            if value is not None:
+                body[name] = value
         return _event(ENERGY, body, time=self.sampled_at, recorded_at=recorded_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterGapReading:
+    """Why a meter gave no reading, or one of another kind, from when to when."""
+
+    gpu_uuid: str
+    reason: str
+    since: datetime
+    until: datetime
+    detail: str | None = None
+
+    def to_event(self, *, recorded_at: datetime) -> EventDict:
+        """The stretch as meter.gap.v1; its time is how far it has come."""
+        body = {
+            "gpu_uuid": self.gpu_uuid,
+            "reason": self.reason,
+            "since": format_rfc3339(self.since),
+        }
+        if self.detail is not None:
+            body["detail"] = self.detail
+        return _event(METER_GAP, body, time=self.until, recorded_at=recorded_at)
+
+
+Reading = GpuEnergyReading | MeterGapReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from collectors.errors import CollectSettingsError
 from collectors.refused import KEPT_BYTES
+from collectors.source_settings import SourceSettings
 from collectors.tables import Table, closest, merged, nested, read_table
 from ledger.wire.batch import MAX_BATCH_BYTES, TOPIC
 from ledger.wire.secrets import keep_secret
@@ -106,6 +107,8 @@ class CollectSettings:
     )
     targets: list[ScrapeTarget] = field(default_factory=list)
     nvml: Literal["on", "off", "auto"] = "auto"
+    sources: list[SourceSettings] = field(default_factory=list)
+    record_file: Path | None = None
     replay_file: Path | None = None
     replay_start: datetime | None = None
     replay_speed: Decimal = field(default=Decimal(1), metadata={"low": 0})

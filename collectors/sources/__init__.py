@@ -1,22 +1,66 @@
 """The places of hardware numbers; a new one is a file here and a line below."""
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from importlib import import_module
 from types import MappingProxyType
 
+from collectors.errors import CollectSettingsError, SourceError
 from collectors.settings import CollectSettings
-from collectors.sources.nvml import NvmlSource
+from collectors.source_settings import SourceSettings
+from collectors.sources.beside import SourcesBeside
+from collectors.sources.nvml import RETRY_S, NvmlSource
+from collectors.sources.record import Recording
 from collectors.sources.replay import ReplaySource
 from collectors.sources.source import Source, SourceSample
+from collectors.sources.watch import WatchedSource
 
-__all__ = ["SOURCES", "Source", "SourceSample", "open_nvml", "open_replay"]
+__all__ = [
+    "SOURCES",
+    "Source",
+    "SourceSample",
+    "open_named",
+    "open_nvml",
+    "open_replay",
+    "open_source",
+]
+
+log = logging.getLogger(__name__)
 
 SourceOpener = Callable[[CollectSettings, datetime], Source | None]
+# Loaded where the settings name one: a host of boards alone pays for none of them.
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "dcgm": "dcgm.open_dcgm",
+        "triton": "triton.open_triton",
+        "rapl": "rapl.open_rapl",
+        "redfish": "redfish.open_redfish",
+        "ipmi": "commands.open_ipmi",
+        "snmp": "commands.open_snmp",
+        "modbus": "modbus.open_modbus",
+        "amd": "amd.open_amd",
+        "nvidia_smi": "nvidia_smi.open_nvidia_smi",
+    }
+)
+# They name the boards themselves; every other kind reads one meter, which the settings name.
+NAMES_BOARDS = frozenset({"dcgm", "triton", "amd", "nvidia_smi"})
+RECORDINGS = frozenset({"nvidia_smi"})
 
 
 def open_nvml(settings: CollectSettings, _now: datetime) -> Source | None:
     """The boards of this host; None when the settings say off."""
-    return None if settings.nvml == "off" else NvmlSource.open(settings.spool_dir / "epochs.json")
+    if settings.nvml == "off":
+        return None
+    source = NvmlSource()
+    try:
+        source.open()
+    except SourceError as error:
+        if settings.nvml == "on" or not (settings.targets or settings.sources):
+            raise
+        log.info("%s; looked for again every %d s", error, RETRY_S)
+        source.miss(error)
+    return _recorded(settings, WatchedSource(source, settings.spool_dir / "nvml.json"))
 
 
 def open_replay(settings: CollectSettings, now: datetime) -> Source | None:
@@ -27,4 +71,37 @@ def open_replay(settings: CollectSettings, now: datetime) -> Source | None:
     return ReplaySource(settings.replay_file, start=start, speed=settings.replay_speed)
 
 
-SOURCES: Mapping[str, SourceOpener] = MappingProxyType({"nvml": open_nvml, "replay": open_replay})
+def open_named(settings: CollectSettings, _now: datetime) -> Source | None:
+    """The sources named one by one; None where there are none."""
+    if not settings.sources:
+        return None
+    beside = SourcesBeside()
+    for number, one in enumerate(settings.sources):
+        source = open_source(one)
+        if one.kind not in RECORDINGS:
+            source = WatchedSource(source, settings.spool_dir / f"source-{number}.json")
+        beside.add(_recorded(settings, source), float(one.interval_s))
+    return beside
+
+
+def open_source(settings: SourceSettings) -> Source:
+    """One source; CollectSettingsError, SourceError where it is not said whole or not there."""
+    named = KINDS.get(settings.kind)
+    if named is None:
+        raise CollectSettingsError(
+            f"sources: no kind {settings.kind!r}; there are {', '.join(KINDS)}"
+        )
+    if settings.kind not in NAMES_BOARDS and not settings.meter:
+        raise CollectSettingsError(f"source {settings.kind}: name its meter")
+    module, _, opener = named.partition(".")
+    source: Source = getattr(import_module(f"collectors.sources.{module}"), opener)(settings)
+    return source
+
+
+def _recorded(settings: CollectSettings, source: Source) -> Source:
+    return source if settings.record_file is None else Recording(source, settings.record_file)
+
+
+SOURCES: Mapping[str, SourceOpener] = MappingProxyType(
+    {"nvml": open_nvml, "replay": open_replay, "sources": open_named}
+)

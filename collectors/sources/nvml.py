@@ -1,12 +1,15 @@
 """NVIDIA's NVML to energy readings: one batched read a board, each field's own code checked first.
 
 NVML stays open for the process's life, because without any client the driver may unload and the
-counter start again. Boards are known by UUID; a MIG slice has no counter: its parent is read once.
+counter start again; it is opened anew only where a board is lost or another one is there, and then
+the boards that answer are held meanwhile. Boards are known by UUID; a MIG slice has no counter: its
+parent is read once. A board without a counter has its power integrated.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -14,10 +17,12 @@ from typing import Any
 
 import pynvml
 
-from collectors.errors import BoardLostError, RestartNeededError, SourceError
+from collectors.errors import BoardLostError, DriverGoneError, RestartNeededError, SourceError
 from collectors.reading import EnergyScope, GpuEnergyReading
-from collectors.sources.epochs import CounterEpochs, read_boot_id
+from collectors.sources.host_clock import driver_load, read_boot_id, since_boot_us
+from collectors.sources.integral import PowerIntegral
 from collectors.sources.source import SourceSample
+from ledger.wire import meter_reasons as reasons
 from ledger.wire.units import BLANK_VALUE_MIN
 
 log = logging.getLogger(__name__)
@@ -26,19 +31,26 @@ ENERGY_FIELDS = (pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, pynvml.NVML_FI_DEV
 POWER_FIELDS = (pynvml.NVML_FI_DEV_POWER_AVERAGE, pynvml.NVML_FI_DEV_POWER_INSTANT)
 SCOPE_GPU = pynvml.NVML_POWER_SCOPE_GPU
 SCOPE_MODULE = pynvml.NVML_POWER_SCOPE_MODULE
-# A board that is gone is looked for again after this many rounds, not every second.
-RETRY_ROUNDS = 30
+# What is gone is looked for again after so many seconds, however often one reads.
+RETRY_S = 30
 FIELD_TIME_TOLERANCE = timedelta(seconds=5)
+LISTED_GPUS = Path("/proc/driver/nvidia/gpus")
+DEVICES = Path("/dev")
 
-ERRORS: Mapping[int, type[SourceError]] = MappingProxyType(
+ERRORS: Mapping[int, tuple[type[SourceError], str]] = MappingProxyType(
     {
-        pynvml.NVML_ERROR_GPU_IS_LOST: BoardLostError,
-        pynvml.NVML_ERROR_RESET_REQUIRED: BoardLostError,
+        pynvml.NVML_ERROR_GPU_IS_LOST: (BoardLostError, reasons.GPU_LOST),
+        pynvml.NVML_ERROR_RESET_REQUIRED: (BoardLostError, reasons.GPU_LOST),
         # A handle goes stale when persistence is switched off on coherent parts; a new one helps.
-        pynvml.NVML_ERROR_INVALID_ARGUMENT: BoardLostError,
-        pynvml.NVML_ERROR_UNINITIALIZED: RestartNeededError,
-        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: RestartNeededError,
-        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: RestartNeededError,
+        pynvml.NVML_ERROR_INVALID_ARGUMENT: (BoardLostError, reasons.GPU_LOST),
+        pynvml.NVML_ERROR_NOT_FOUND: (BoardLostError, reasons.GPU_LOST),
+        pynvml.NVML_ERROR_UNINITIALIZED: (DriverGoneError, reasons.DRIVER_MISSING),
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: (DriverGoneError, reasons.DRIVER_MISSING),
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: (DriverGoneError, reasons.LIBRARY_MISSING),
+        # A library already loaded cannot be swapped in place.
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (RestartNeededError, reasons.DRIVER_MISSING),
+        pynvml.NVML_ERROR_NO_PERMISSION: (SourceError, reasons.NO_PERMISSION),
+        pynvml.NVML_ERROR_NOT_SUPPORTED: (SourceError, reasons.NOT_SUPPORTED),
     }
 )
 _INTEGERS: Mapping[int, str] = MappingProxyType(
@@ -53,14 +65,23 @@ _INTEGERS: Mapping[int, str] = MappingProxyType(
 
 @dataclass(slots=True)
 class NvmlBoard:
-    """One physical GPU; its handle is None while it is lost, until `silent_rounds` are over."""
+    """One physical GPU; its handle is None while it is lost, and `why` says how it was lost."""
 
     gpu_uuid: str
     model: str
     handle: Any
     scope: EnergyScope
     mig: bool
-    silent_rounds: int = 0
+    falls: int = 0
+    energy_mj: int = 0
+    why: SourceError | None = None
+    integral: PowerIntegral | None = None
+    integral_name: str = ""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another board is in its place, so that nobody waits for it."""
+        return self.why is not None and self.why.reason == reasons.GPU_REPLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,42 +97,73 @@ class BoardReport:
     problem: str | None
 
 
+def list_gpus() -> tuple[str, ...]:
+    """The boards the driver lists, by their places on the bus; none where it lists none."""
+    try:
+        return tuple(sorted(entry.name for entry in LISTED_GPUS.iterdir()))
+    except OSError:
+        return ()
+
+
+@dataclass(slots=True)
 class NvmlSource:
-    """All boards of this host that have an energy counter."""
+    """All boards of this host that say what they use.
 
-    name = "nvml"
-    finished = False
+    `load` names the load of the driver, `listed` the boards that the driver lists, by which one
+    that was added is seen; `clock` is the time since the boot in microseconds.
+    """
 
-    def __init__(self, epochs: CounterEpochs) -> None:
-        self._epochs = epochs
+    boot_id: str | None = field(default_factory=read_boot_id)
+    load: Callable[[], str | None] = lambda: driver_load("nvidia")
+    listed: Callable[[], tuple[str, ...]] = list_gpus
+    clock: Callable[[], int] = since_boot_us
+    name: str = "nvml"
+    finished: bool = False
+    _boards: dict[str, NvmlBoard] = field(default_factory=dict)
+    _seen: tuple[str, ...] = ()
+    _missing: int = 0
+    _down: SourceError | None = None
+    _retry_us: int = 0
+    _ended: RestartNeededError | None = None
+
+    def open(self) -> None:
+        """Open the driver's library and find the boards; SourceError where there is none."""
+        self._down = None
         _call("nvmlInit")
-        self._boards: dict[str, NvmlBoard] = {}
-        self._missing = 0
-        self._round = 0
         self._discover()
-
-    @classmethod
-    def open(cls, state_path: Path) -> "NvmlSource":
-        """Open the driver's library; raises SourceError when there is none."""
-        return cls(CounterEpochs(state_path, boot_id=read_boot_id()))
 
     def sample(self, now: datetime) -> SourceSample:
         """Read every board once; a board that fails is a fault, the others are readings."""
-        self._round += 1
-        if self._missing and self._round % RETRY_ROUNDS == 0:
-            self._discover()
+        if self._ended is not None:
+            raise self._ended
+        at_us = self.clock()
+        self._look_again(at_us)
+        if self._down is not None:
+            return SourceSample((), (self._down,))
+        load = self.load()
         readings: list[GpuEnergyReading] = []
         faults: list[SourceError] = []
         for board in self._boards.values():
             try:
-                if self._ready(board):
-                    readings.append(self._read(board, now))
-            except RestartNeededError:
-                raise
+                if board.handle is not None:
+                    readings.append(self._read(board, now, at_us, load))
+                elif board.why is not None:
+                    faults.append(board.why)
+            except RestartNeededError as error:
+                # What it means is told first; the process ends with the next round.
+                self._ended = error
+                return SourceSample(tuple(readings), (_of_all(error),))
+            except DriverGoneError as error:
+                self._down = _of_all(error)
+                return SourceSample(tuple(readings), (self._down,))
             except SourceError as error:
+                error.gpu_uuid = board.gpu_uuid
                 faults.append(error)
-        self._epochs.save()
         return SourceSample(tuple(readings), tuple(faults))
+
+    def miss(self, why: SourceError) -> None:
+        """Nothing is there yet: look for it again."""
+        self._down = _of_all(why)
 
     def report(self) -> tuple[BoardReport, ...]:
         """What each board offers now, for someone who sets a host up."""
@@ -124,47 +176,115 @@ class NvmlSource:
         except SourceError as error:
             log.debug("nvml: %s", error)
 
+    def _look_again(self, at_us: int) -> None:
+        """Open NVML anew, now and then, where something is gone or the boards are others."""
+        if at_us < self._retry_us:
+            return
+        self._retry_us = at_us + RETRY_S * 1_000_000
+        silent = [one for one in self._boards.values() if one.handle is None and not one.replaced]
+        lost = self._missing or silent
+        if self._down is None and not lost and self.listed() == self._seen:
+            return
+        held = _hold_devices() if self._down is None else []
+        try:
+            self.close()
+            self.open()
+        except RestartNeededError:
+            raise
+        except SourceError as error:
+            self._down = _of_all(error)
+        finally:
+            for device in held:
+                os.close(device)
+
     def _discover(self) -> None:
-        """Take up boards not known yet; those known keep their handles and their silence."""
+        """Take up the boards there are; those known keep what is known of them."""
+        self._seen = self.listed()
         count = _call("nvmlDeviceGetCount")
-        for board in _boards(count):
-            self._boards.setdefault(board.gpu_uuid, board)
-        self._missing = max(0, count - len(self._boards))
+        found = {board.gpu_uuid: board for board in _boards(count)}
+        self._missing = max(0, count - len(found))
+        others = found.keys() - self._boards.keys()
+        for uuid, known in self._boards.items():
+            if uuid in found:
+                known.handle, known.why = found[uuid].handle, None
+                continue
+            if known.replaced:
+                continue
+            reason = reasons.GPU_REPLACED if others else reasons.GPU_LOST
+            _lose(known, BoardLostError(f"nvml: {uuid} is gone", reason=reason, gpu_uuid=uuid))
+        self._boards = found | self._boards
 
-    def _ready(self, board: NvmlBoard) -> bool:
-        """Whether to read the board in this round; a lost one gets a new handle now and then."""
-        if board.handle is not None:
-            return True
-        board.silent_rounds -= 1
-        if board.silent_rounds > 0:
-            return False
-        board.silent_rounds = RETRY_ROUNDS
-        board.handle = _call("nvmlDeviceGetHandleByUUID", board.gpu_uuid)
-        return True
-
-    def _read(self, board: NvmlBoard, now: datetime) -> GpuEnergyReading:
+    def _read(
+        self, board: NvmlBoard, now: datetime, at_us: int, load: str | None
+    ) -> GpuEnergyReading:
         try:
             energy_mj, power_mw, field_time = _read_fields(board)
-        except BoardLostError:
-            board.handle, board.silent_rounds = None, RETRY_ROUNDS
+        except BoardLostError as error:
+            _lose(board, error)
             raise
-        sampled_at = _nearest(field_time, now)
+        except SourceError as error:
+            if error.reason == reasons.NOT_SUPPORTED:
+                return self._integrated(board, now, at_us)
+            raise
+        board.falls += energy_mj < board.energy_mj
+        board.energy_mj = energy_mj
         return GpuEnergyReading(
             gpu_uuid=board.gpu_uuid,
-            epoch=self._epochs.observe(board.gpu_uuid, energy_mj, now=sampled_at),
+            epoch=f"{self.boot_id}.{load}.{board.falls}",
             energy_mj=energy_mj,
             power_mw=power_mw,
-            sampled_at=sampled_at,
+            sampled_at=_nearest(field_time, now),
             scope=board.scope,
             mig=board.mig,
+            boot_id=self.boot_id,
+            driver_load=load,
+            monotonic_us=None if self.boot_id is None else at_us,
         )
+
+    def _integrated(self, board: NvmlBoard, now: datetime, at_us: int) -> GpuEnergyReading:
+        if board.integral is None:
+            board.integral, board.integral_name = PowerIntegral(), f"integral.{at_us}"
+        power_mw, field_time = _read_power(board)
+        return GpuEnergyReading(
+            gpu_uuid=board.gpu_uuid,
+            epoch=f"{self.boot_id}.{board.integral_name}",
+            energy_mj=board.integral.add(power_mw, at_us),
+            power_mw=power_mw,
+            sampled_at=_nearest(field_time, now),
+            method="power_integral",
+            quality="estimated",
+            scope=board.scope,
+            mig=board.mig,
+            boot_id=self.boot_id,
+            driver_load=board.integral_name,
+            monotonic_us=None if self.boot_id is None else at_us,
+        )
+
+
+def _lose(board: NvmlBoard, why: SourceError) -> None:
+    board.handle, board.why = None, why
+
+
+def _of_all(error: SourceError) -> SourceError:
+    return type(error)(str(error), reason=error.reason)
+
+
+def _hold_devices() -> list[int]:
+    """The boards' devices, held open: a driver whose last client goes unloads and forgets."""
+    held: list[int] = []
+    for path in DEVICES.glob("nvidia[0-9]*"):
+        try:
+            held.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        except OSError as error:
+            log.debug("nvml: %s: %s", path, error)
+    return held
 
 
 def _boards(count: int) -> Iterator[NvmlBoard]:
     for index in range(count):
         try:
             yield _board(_call("nvmlDeviceGetHandleByIndex", index))
-        except RestartNeededError:
+        except (RestartNeededError, DriverGoneError):
             raise
         except SourceError as error:
             log.warning("nvml: board %d left out for now: %s", index, error)
@@ -212,6 +332,18 @@ def _read_fields(board: NvmlBoard) -> tuple[int, int | None, datetime | None]:
     raise _field_error(board, energies)
 
 
+def _read_power(board: NvmlBoard) -> tuple[int, datetime | None]:
+    """What the board draws in mW; SourceError where it does not say that either."""
+    scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
+    wanted = [(f, scope) for f in reversed(POWER_FIELDS)]
+    values = _call("nvmlDeviceGetFieldValues", board.handle, wanted)
+    for value in values:
+        power_mw = _integer(value)
+        if power_mw is not None:
+            return power_mw, _time(value.timestamp)
+    raise _field_error(board, values)
+
+
 def _integer(value: Any) -> int | None:
     """A field's integer; None when its own return code is an error or the number is a blank one."""
     attribute = _INTEGERS.get(value.valueType)
@@ -223,9 +355,14 @@ def _integer(value: Any) -> int | None:
 
 def _field_error(board: NvmlBoard, values: Any) -> SourceError:
     codes = [int(value.nvmlReturn) for value in values]
-    kind = next((ERRORS[code] for code in codes if code in ERRORS), SourceError)
+    blank = (SourceError, reasons.BLANK_VALUE)
+    unknown = (SourceError, reasons.READ_FAILED)
+    kinds = [blank if code == pynvml.NVML_SUCCESS else ERRORS.get(code, unknown) for code in codes]
+    # A newer field that an old driver does not know says less than the one it knows.
+    kind, reason = next((one for one in kinds if one[1] != reasons.NOT_SUPPORTED), kinds[0])
     said = ", ".join(_code_text(code) for code in codes)
-    return kind(f"nvml: {board.gpu_uuid} ({board.model}) gave no energy: {said}")
+    text = f"nvml: {board.gpu_uuid} ({board.model}) gave no energy: {said}"
+    return kind(text, reason=reason, gpu_uuid=board.gpu_uuid)
 
 
 def _code_text(code: int) -> str:
@@ -270,5 +407,5 @@ def _call(name: str, *arguments: Any) -> Any:
     try:
         return getattr(pynvml, name)(*arguments)
     except pynvml.NVMLError as error:
-        kind = ERRORS.get(error.value, SourceError)
-        raise kind(f"nvml: {name} failed: {error}") from error
+        kind, reason = ERRORS.get(error.value, (SourceError, reasons.READ_FAILED))
+        raise kind(f"nvml: {name} failed: {error}", reason=reason) from error

@@ -1,7 +1,8 @@
 """A recorded timeline of energy counters, given again at its own pace or all at once.
 
 Rows (CSV with a header, or NDJSON; .gz too) have gpu_uuid, epoch, energy_mj, either `sampled_at`
-(kept as it is) or `offset_s` (counted from the start of the replay), and optionally power_mw.
+(kept as it is) or `offset_s` (counted from the start of the replay), and optionally what else a
+reading says. A row with `gap` is a reason why there was no reading since `since`.
 """
 
 import csv
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from collectors.errors import SourceError
-from collectors.reading import GpuEnergyReading
+from collectors.reading import GpuEnergyReading, MeterGapReading, Reading
 from collectors.sources.source import SourceSample
 from ledger.wire.rfc3339 import parse_rfc3339
 from ledger.wire.units import US_PER_S
@@ -28,7 +29,7 @@ ROWS_PER_SAMPLE = 10_000
 class ReplayRow:
     """A recorded reading and how long after the start it is due, in microseconds."""
 
-    reading: GpuEnergyReading
+    reading: Reading
     due_us: int
 
 
@@ -57,7 +58,7 @@ class ReplaySource:
         self._next = None
         self._rows.close()
 
-    def _due(self, now: datetime) -> Iterator[GpuEnergyReading]:
+    def _due(self, now: datetime) -> Iterator[Reading]:
         elapsed_us = (now - self._start) // timedelta(microseconds=1)
         limit = elapsed_us * self._speed
         while self._next is not None and (self._speed == 0 or self._next.due_us <= limit):
@@ -74,15 +75,16 @@ def _rows(path: Path, start: datetime) -> Generator[ReplayRow, None, None]:
     with _open(path) as file:
         for number, fields in enumerate(_records(path, file), start=1):
             try:
-                reading = _reading(fields, start)
+                at = _sampled_at(fields, start)
+                reading = _gap(fields, at) if fields.get("gap") else _reading(fields, at)
             except (KeyError, ValueError, ArithmeticError, TypeError) as error:
                 raise SourceError(
                     f"replay {path}: row {number} is no reading ({error!r}); "
                     "it needs gpu_uuid, epoch, energy_mj and sampled_at or offset_s"
                 ) from error
-            origin = start if fields.get("offset_s") else (first or reading.sampled_at)
-            first = first or reading.sampled_at
-            yield ReplayRow(reading, (reading.sampled_at - origin) // timedelta(microseconds=1))
+            origin = start if fields.get("offset_s") else (first or at)
+            first = first or at
+            yield ReplayRow(reading, (at - origin) // timedelta(microseconds=1))
 
 
 def _open(path: Path) -> TextIO:
@@ -103,15 +105,35 @@ def _records(path: Path, file: TextIO) -> Iterator[Mapping[str, Any]]:
             yield json.loads(line)
 
 
-def _reading(fields: Mapping[str, Any], start: datetime) -> GpuEnergyReading:
-    power_mw = fields.get("power_mw")
+def _gap(fields: Mapping[str, Any], at: datetime) -> MeterGapReading:
+    return MeterGapReading(
+        gpu_uuid=str(fields["gpu_uuid"]),
+        reason=str(fields["gap"]),
+        since=parse_rfc3339(fields["since"]),
+        until=at,
+        detail=fields.get("detail") or None,
+    )
+
+
+def _reading(fields: Mapping[str, Any], at: datetime) -> GpuEnergyReading:
     return GpuEnergyReading(
         gpu_uuid=str(fields["gpu_uuid"]),
         epoch=str(fields["epoch"]),
         energy_mj=int(str(fields["energy_mj"])),
-        power_mw=int(str(power_mw)) if power_mw not in {None, ""} else None,
-        sampled_at=_sampled_at(fields, start),
+        power_mw=_whole(fields.get("power_mw")),
+        sampled_at=at,
+        method=fields.get("method") or "nvml_counter",
+        quality=fields.get("quality") or "good",
+        scope=fields.get("scope") or "gpu",
+        mig=str(fields.get("mig")).lower() == "true",
+        boot_id=fields.get("boot_id") or None,
+        driver_load=fields.get("driver_load") or None,
+        monotonic_us=_whole(fields.get("monotonic_us")),
     )
+
+
+def _whole(value: object) -> int | None:
+    return None if value in {None, ""} else int(str(value))
 
 
 def _sampled_at(fields: Mapping[str, Any], start: datetime) -> datetime:

@@ -5,15 +5,20 @@ from datetime import datetime
 from typing import Protocol
 
 from collectors.errors import SourceError
-from collectors.reading import GpuEnergyReading
+from collectors.reading import GpuEnergyReading, Reading
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSample:
     """One round of readings; each fault names a device that gave none and why."""
 
-    readings: tuple[GpuEnergyReading, ...]
+    readings: tuple[Reading, ...]
     faults: tuple[SourceError, ...] = ()
+
+    @property
+    def energy(self) -> tuple[GpuEnergyReading, ...]:
+        """The readings of counters, without what is told of gaps."""
+        return tuple(one for one in self.readings if isinstance(one, GpuEnergyReading))
 
 
 class Source(Protocol):

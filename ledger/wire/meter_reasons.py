@@ -26,6 +26,8 @@ MIG_PARENT = "mig_parent"
 MODULE_SCOPE = "module_scope"
 UNIT_CHANGED = "unit_changed"
 SOURCE_SILENT = "source_silent"
+SENSOR_STUCK = "sensor_stuck"
+UNIT_UNKNOWN = "unit_unknown"
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -48,6 +50,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         MIG_PARENT: "sliced by MIG; the counter of the whole board is read once",
         MODULE_SCOPE: "the counter covers CPU and memory of the module too",
         UNIT_CHANGED: "the counter jumped by a factor of 1,000; its unit is in doubt",
+        SENSOR_STUCK: "the sensor showed one number for too long; it is not measured",
+        UNIT_UNKNOWN: "what is read says no unit; no energy is read of it",
         SOURCE_SILENT: "nobody answers where the readings come from",
     }
 )

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from collectors.errors import SourceError
-from collectors.sources.epochs import CounterEpochs
 from collectors.sources.replay import ReplaySource
 from ledger.wire.parse import explain
 
@@ -26,7 +25,7 @@ def write(path: Path, text: str) -> Path:
 
 def energies(source: ReplaySource, seconds: float) -> list[int]:
     sample = source.sample(START + timedelta(seconds=seconds))
-    return [reading.energy_mj for reading in sample.readings]
+    return [reading.energy_mj for reading in sample.energy]
 
 
 def test_readings_come_when_they_are_due(tmp_path: Path) -> None:
@@ -42,7 +41,7 @@ def test_readings_come_when_they_are_due(tmp_path: Path) -> None:
 def test_a_speed_shortens_the_wait_and_not_the_recorded_times(tmp_path: Path) -> None:
     source = ReplaySource(write(tmp_path / "r.csv", CSV), start=START, speed=Decimal(2))
     sample = source.sample(START + timedelta(seconds=1))
-    assert [reading.sampled_at for reading in sample.readings] == [
+    assert [reading.sampled_at for reading in sample.energy] == [
         START + timedelta(seconds=second) for second in range(3)
     ]
 
@@ -67,11 +66,11 @@ def test_recorded_times_are_kept_and_ndjson_and_gzip_are_read(tmp_path: Path) ->
     path = tmp_path / "r.ndjson.gz"
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
     source = ReplaySource(path, start=START)
-    (first,) = source.sample(START).readings
+    (first,) = source.sample(START).energy
     assert first.sampled_at == datetime(2025, 1, 1, tzinfo=UTC)
     assert first.power_mw == 7
     assert explain(first.to_event(recorded_at=START) | {"id": "1.1.0", "source": "/s"}) == ()
-    assert [r.energy_mj for r in source.sample(START + timedelta(seconds=1)).readings] == [5]
+    assert [r.energy_mj for r in source.sample(START + timedelta(seconds=1)).energy] == [5]
 
 
 @pytest.mark.parametrize("row", ["GPU-1,e1,0,1.5", "GPU-1,e1,x,1", "GPU-1,e1,,1", "GPU-1,e1,0,"])
@@ -84,19 +83,3 @@ def test_a_broken_row_is_named(tmp_path: Path, row: str) -> None:
 def test_a_recording_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nowhere"):
         ReplaySource(tmp_path / "nowhere.csv", start=START)
-
-
-def test_a_counters_life_ends_when_it_falls_and_a_lost_file_starts_a_new_one(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "epochs.json"
-    epochs = CounterEpochs(path, boot_id="b")
-    first = epochs.observe("G", 10, now=START)
-    assert epochs.observe("G", 10, now=START + timedelta(seconds=1)) == first
-    fallen = epochs.observe("G", 9, now=START + timedelta(seconds=2))
-    assert fallen != first
-    epochs.save()
-    later = START + timedelta(seconds=3)
-    assert CounterEpochs(path, boot_id="b").observe("G", 9, now=later) == fallen
-    path.write_text("{", encoding="utf-8")
-    assert CounterEpochs(path, boot_id="b").observe("G", 9, now=later) not in {first, fallen}

@@ -26,6 +26,7 @@ _set = click.option(
 @_config
 @_set
 @click.option("--replay", type=click.Path(path_type=Path, exists=True), help="A recording to play.")
+@click.option("--record", type=click.Path(path_type=Path), help="Keep what is read for a replay.")
 @click.option("--exit-when-done", is_flag=True, help="End after the recording has been sent.")
 @click.pass_context
 def collect(
@@ -33,6 +34,7 @@ def collect(
     config: Path | None,
     given: Sequence[str],
     replay: Path | None,
+    record: Path | None,
     exit_when_done: bool,
 ) -> None:
     """Read GPUs and inference servers and send what they say, until stopped."""
@@ -40,6 +42,8 @@ def collect(
     overrides = _pairs(given)
     if replay is not None:
         overrides["replay_file"] = replay
+    if record is not None:
+        overrides["record_file"] = record
     if exit_when_done:
         overrides["exit_when_done"] = True
     ctx.exit(run_agent(load_settings(config, **overrides)))

@@ -5,7 +5,9 @@
  *   lost 0       the board falls off                  back 0      it returns
  *   mig 1        slices are enabled                   module 1    power answers at module scope
  *   code F*1000+C   field F answers with code C       blank 1     energy answers with a blank value
- *   driver C     every call answers with code C
+ *   driver C     every call answers with code C      nolib 0 / lib 0   there is no driver, or one again
+ *   born 0       it is plugged in; from the next start of the library on it is listed
+ *   gone 0       it is pulled out; so long it is lost
  * NVML_STUB_NOW names a file with the present time in milliseconds. Energy moves in 100 ms steps.
  */
 #include <stdio.h>
@@ -23,10 +25,13 @@ typedef struct {
     int value_type, code;
     union { double d; int si; unsigned int ui; unsigned long ul; unsigned long long ull; long long sll; } value;
 } FieldValue;
-typedef struct { long long energy_uj, power, since; int lost, mig, module, blank, driver, code[256]; } State;
+typedef struct { long long energy_uj, power, since; int lost, gone, nolib, mig, module, blank, driver, code[256]; } State;
 
 static Board boards[BOARDS];
-static int board_count = 0, initialized = 0;
+static int board_count = 0, initialized = 0, listed_count = 0;
+static int listed[BOARDS]; /* the boards there were when the library was opened */
+
+static int unborn[BOARDS];
 
 static long long now_ms(void) {
     long long at = 0;
@@ -54,6 +59,9 @@ static void apply(State *state, const char *word, long long number) {
     else if (!strcmp(word, "reset")) state->energy_uj = 0;
     else if (!strcmp(word, "lost")) state->lost = 1;
     else if (!strcmp(word, "back")) state->lost = 0;
+    else if (!strcmp(word, "gone")) state->gone = 1;
+    else if (!strcmp(word, "nolib")) state->nolib = 1;
+    else if (!strcmp(word, "lib")) state->nolib = 0;
     else if (!strcmp(word, "mig")) state->mig = (int)number;
     else if (!strcmp(word, "module")) state->module = (int)number;
     else if (!strcmp(word, "blank")) state->blank = (int)number;
@@ -69,7 +77,11 @@ static State play(const Board *board) {
     FILE *file = fopen(getenv("NVML_STUB_SCRIPT"), "r");
     if (!file) return state;
     while (fscanf(file, "%79s %lld %15s %lld", uuid, &at, word, &number) == 4) {
-        if (!board) board_of(uuid, 1);
+        if (!board) {
+            Board *one = board_of(uuid, 1);
+            if (!strcmp(word, "born") && at > now) unborn[one - boards] = 1;
+            if (!strcmp(word, "gone") && at <= now) unborn[one - boards] = 1;
+        }
         if (!board || strcmp(board->uuid, uuid) || at > now) continue;
         advance(&state, at);
         apply(&state, word, number);
@@ -83,19 +95,40 @@ static int status(const Board *board) {
     if (!initialized) return UNINITIALIZED;
     if (!board) return OK;
     State state = play(board);
-    return state.driver ? state.driver : state.lost ? LOST : OK;
+    return state.driver ? state.driver : state.lost || state.gone ? LOST : OK;
 }
 
-int nvmlInitWithFlags(unsigned int flags) { (void)flags; play(NULL); initialized = 1; return OK; }
+/* One driver for all boards: what the first of them says is so. */
+static int missing(void) {
+    for (int i = 0; i < board_count; i++) {
+        State state = play(&boards[i]);
+        if (state.nolib) return 12;
+        if (state.driver) return state.driver == UNINITIALIZED ? 9 : state.driver;
+    }
+    return OK;
+}
+
+int nvmlInitWithFlags(unsigned int flags) {
+    (void)flags;
+    memset(unborn, 0, sizeof unborn);
+    play(NULL);
+    int code = missing();
+    if (code) return code;
+    listed_count = 0;
+    for (int i = 0; i < board_count; i++)
+        if (!unborn[i]) listed[listed_count++] = i;
+    initialized = 1;
+    return OK;
+}
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 int nvmlShutdown(void) { initialized = 0; return OK; }
 const char *nvmlErrorString(int code) { (void)code; return "scripted error"; }
 
-int nvmlDeviceGetCount_v2(unsigned int *count) { *count = (unsigned)board_count; return status(NULL); }
+int nvmlDeviceGetCount_v2(unsigned int *count) { *count = (unsigned)listed_count; return status(NULL); }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, Board **handle) {
-    if ((int)index >= board_count) return INVALID;
-    *handle = &boards[index];
+    if ((int)index >= listed_count) return INVALID;
+    *handle = &boards[listed[index]];
     return status(*handle);
 }
 

@@ -1,4 +1,4 @@
-"""Runs in a process of its own: samples NvmlSource at each time given and prints what it read."""
+"""Runs in a process of its own: samples a watched NvmlSource at each time given, and prints it."""
 
 import json
 import os
@@ -7,24 +7,35 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from collectors.errors import CollectError
-from collectors.sources.epochs import CounterEpochs
+from collectors.errors import CollectError, SourceError
+from collectors.reading import MeterGapReading
 from collectors.sources.nvml import NvmlSource
+from collectors.sources.watch import WatchedSource
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def set_now(at_ms: int) -> datetime:
-    """Move the stub's clock."""
-    Path(os.environ["NVML_STUB_NOW"]).write_text(str(at_ms), encoding="ascii")
-    return START + timedelta(milliseconds=at_ms)
+class Clock:
+    """The stub's clock, and the wall's beside it."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def set(self, at_ms: int) -> datetime:
+        """Move the stub's clock."""
+        self.now_ms = at_ms
+        Path(os.environ["NVML_STUB_NOW"]).write_text(str(at_ms), encoding="ascii")
+        return START + timedelta(milliseconds=at_ms)
+
+    def since_boot_us(self) -> int:
+        """The time since the stub's boot."""
+        return self.now_ms * 1_000
 
 
-def sample_at(source: NvmlSource, at_ms: int) -> dict[str, Any]:
+def sample_at(source: WatchedSource, now: datetime) -> dict[str, Any]:
     """One round as plain values."""
-    sample = source.sample(set_now(at_ms))
+    sample = source.sample(now)
     return {
-        "at_ms": at_ms,
         "readings": {
             reading.gpu_uuid: {
                 "energy_mj": reading.energy_mj,
@@ -32,10 +43,21 @@ def sample_at(source: NvmlSource, at_ms: int) -> dict[str, Any]:
                 "epoch": reading.epoch,
                 "scope": reading.scope,
                 "mig": reading.mig,
+                "method": reading.method,
                 "sampled_at": reading.sampled_at.isoformat(),
             }
-            for reading in sample.readings
+            for reading in sample.energy
         },
+        "gaps": [
+            [
+                gap.gpu_uuid,
+                gap.reason,
+                (gap.since - START) // timedelta(milliseconds=1),
+                (gap.until - START) // timedelta(milliseconds=1),
+            ]
+            for gap in sample.readings
+            if isinstance(gap, MeterGapReading)
+        ],
         "faults": [f"{type(fault).__name__}: {fault}" for fault in sample.faults],
     }
 
@@ -43,11 +65,22 @@ def sample_at(source: NvmlSource, at_ms: int) -> dict[str, Any]:
 def main(state_path: str, boot_id: str, times: list[int]) -> None:
     """Open once, sample at every time, close."""
     rounds: list[dict[str, Any]] = []
-    set_now(times[0])
+    clock = Clock()
+    clock.set(times[0])
+    source = NvmlSource(
+        boot_id=boot_id,
+        load=lambda: "load-1",
+        listed=lambda: tuple(os.environ.get("NVML_STUB_LISTED", "").split()),
+        clock=clock.since_boot_us,
+    )
+    watched = WatchedSource(source, Path(state_path), clock.since_boot_us, boot_id)
     try:
-        source = NvmlSource(CounterEpochs(Path(state_path), boot_id=boot_id))
-        rounds.extend(sample_at(source, at_ms) for at_ms in times)
-        source.close()
+        try:
+            source.open()
+        except SourceError as error:
+            source.miss(error)
+        rounds.extend(sample_at(watched, clock.set(at_ms)) for at_ms in times)
+        watched.close()
     except CollectError as error:
         rounds.append({"error": type(error).__name__, "text": str(error)})
     print(json.dumps(rounds))  # noqa: T201

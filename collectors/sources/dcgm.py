@@ -1,0 +1,121 @@
+"""dcgm-exporter's page to energy readings; the unit is what the page says it is, never assumed.
+
+Older versions print DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION in mJ; since 4.9 fields have other names
+and base units. A slice of a GPU repeats the whole GPU's counter: it is read once.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from collectors.errors import ScrapeError, SourceError
+from collectors.exposition import Sample, parse_exposition
+from collectors.fetch import Page
+from collectors.reading import GpuEnergyReading
+from collectors.source_settings import SourceSettings
+from collectors.sources.pages import open_page
+from collectors.sources.source import SourceSample
+from ledger.wire import meter_reasons as reasons
+from ledger.wire.units import BLANK_VALUE_MIN
+
+ENERGY = re.compile(r"(?i)dcgm\w*energy\w*|\w*gpu\w*energy\w*")
+POWER = re.compile(r"(?i)dcgm\w*power_usage\w*|\w*gpu\w*power_usage\w*")
+UUID_LABELS = ("UUID", "uuid", "gpu_uuid")
+SLICE_LABELS = ("GPU_I_ID", "gpu_i_id", "gpu_instance_id")
+_SAID = re.compile(r"^#\s+(HELP|UNIT)\s+(\S+)\s+(.*)$", re.MULTILINE)
+_UNITS = (
+    (re.compile(r"(?i)millijoule|_mj(_|$)|\bmJ\b"), Decimal(1)),
+    (re.compile(r"(?i)joule|_j(_|$)|\bJ\b"), Decimal(1000)),
+    (re.compile(r"(?i)milliwatt|_mw(_|$)|\bmW\b"), Decimal(1)),
+    (re.compile(r"(?i)watt|_w(_|$)|\bW\b"), Decimal(1000)),
+)
+
+
+@dataclass(slots=True)
+class DcgmSource:
+    """The GPUs of one dcgm-exporter."""
+
+    page: Page
+    timeout_s: float
+    name: str = "dcgm"
+    finished: bool = False
+
+    def sample(self, now: datetime) -> SourceSample:
+        """Fetch and read once."""
+        try:
+            text = self.page.fetch(self.timeout_s)
+        except ScrapeError as error:
+            raise SourceError(str(error), reason=reasons.SOURCE_SILENT) from error
+        return read_dcgm(text, now)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self.page.close()
+
+
+def open_dcgm(settings: SourceSettings) -> DcgmSource:
+    """The exporter at `url`."""
+    return DcgmSource(open_page(settings, "/metrics"), float(settings.timeout_s))
+
+
+def read_dcgm(text: str, now: datetime) -> SourceSample:
+    """The readings of a page, and a fault where an energy is there whose unit is not said."""
+    scales = _scales(text)
+    energies: dict[str, GpuEnergyReading] = {}
+    faults: list[SourceError] = []
+    samples = parse_exposition(text).samples
+    powers = {uuid: mw for uuid, _, mw in _numbers(samples, POWER, scales) if mw is not None}
+    for uuid, sample, energy_mj in _numbers(samples, ENERGY, scales):
+        if energy_mj is None:
+            why = f"dcgm: {sample.name} of {uuid} says no unit; no energy is read of it"
+            faults.append(SourceError(why, reason=reasons.UNIT_UNKNOWN, gpu_uuid=uuid))
+            continue
+        before = energies.get(uuid)
+        if before is None or before.energy_mj < energy_mj:
+            energies[uuid] = GpuEnergyReading(
+                gpu_uuid=uuid,
+                epoch=sample.name,
+                energy_mj=energy_mj,
+                power_mw=powers.get(uuid),
+                sampled_at=now,
+                method="dcgm",
+                mig=any(sample.labels.get(label) for label in SLICE_LABELS),
+            )
+    if not energies and not faults:
+        raise SourceError("dcgm: the page has no energy of any GPU", reason=reasons.NOT_SUPPORTED)
+    return SourceSample(tuple(energies.values()), tuple(faults))
+
+
+def _numbers(
+    samples: tuple[Sample, ...], wanted: re.Pattern[str], scales: Mapping[str, Decimal]
+) -> Iterator[tuple[str, Sample, int | None]]:
+    """(GPU, sample, number in mJ or mW), None where the unit is not known; blank ones left out."""
+    for sample in samples:
+        uuid = next((sample.labels[n] for n in UUID_LABELS if sample.labels.get(n)), None)
+        if uuid is None or not wanted.fullmatch(sample.name):
+            continue
+        scale = scales.get(sample.name) or _unit(sample.name)
+        value = Decimal(sample.value)
+        if not value.is_finite() or not 0 <= value < BLANK_VALUE_MIN:
+            continue
+        yield uuid, sample, None if scale is None else int(value * scale)
+
+
+def _scales(text: str) -> Mapping[str, Decimal]:
+    """How many mJ, or mW, one of each family is: by its name, else by its UNIT, else its HELP."""
+    said: dict[str, str] = {}
+    for word, name, rest in _SAID.findall(text):
+        said[name] = f"{rest} {said.get(name, '')}" if word == "UNIT" else said.get(name, rest)
+    found: dict[str, Decimal] = {}
+    for name, words in said.items():
+        unit = _unit(name) or _unit(words)
+        if unit is not None:
+            found[name] = unit
+            found[f"{name}_total"] = unit
+    return found
+
+
+def _unit(words: str) -> Decimal | None:
+    return next((scale for pattern, scale in _UNITS if pattern.search(words)), None)

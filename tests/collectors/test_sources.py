@@ -1,0 +1,449 @@
+"""Every other place of energy numbers: each says its unit, and what it does not say is no zero."""
+
+import json
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from collectors.errors import CollectSettingsError, SourceError
+from collectors.reading import GpuEnergyReading, MeterGapReading
+from collectors.settings import load_settings
+from collectors.source_settings import SourceSettings
+from collectors.sources import open_named, open_nvml, open_source
+from collectors.sources.dcgm import read_dcgm
+from collectors.sources.integral import PowerIntegral
+from collectors.sources.modbus import read_value
+from collectors.sources.rapl import Zone, open_rapl
+from collectors.sources.record import Recording
+from collectors.sources.redfish import read_redfish
+from collectors.sources.replay import ReplaySource
+from collectors.sources.source import Source, SourceSample
+from collectors.sources.triton import read_triton
+from collectors.sources.watch import WatchedSource
+from ledger.wire.parse import explain
+from tests.collectors.servers import serving
+
+NOW = datetime(2026, 8, 1, 10, tzinfo=UTC)
+ENERGY = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+LINE = '{name}{{gpu="0",UUID="GPU-1"{more}}} {value}\n'
+
+
+def page(name: str, value: str, said: str = "", more: str = "") -> str:
+    return said + LINE.format(name=name, value=value, more=more)
+
+
+def test_dcgm_says_millijoules_in_its_help() -> None:
+    said = f"# HELP {ENERGY} Total energy consumption since boot (in mJ).\n"
+    power = "# HELP DCGM_FI_DEV_POWER_USAGE Power draw (in W).\n"
+    text = page(ENERGY, "4611203948112", said) + page("DCGM_FI_DEV_POWER_USAGE", "412.5", power)
+    (reading,) = read_dcgm(text, NOW).energy
+    assert (reading.gpu_uuid, reading.energy_mj) == ("GPU-1", 4_611_203_948_112)
+    assert (reading.power_mw, reading.method, reading.mig) == (412_500, "dcgm", False)
+    assert explain(reading.to_event(recorded_at=NOW) | {"id": "1", "source": "/s"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION_JOULES", ""),
+        ("dcgm_gpu_energy_joules_total", ""),
+        (ENERGY, f"# HELP {ENERGY} Total energy consumption (in J).\n"),
+        (ENERGY, f"# HELP {ENERGY} Total energy.\n# UNIT {ENERGY} joules\n"),
+    ],
+)
+def test_dcgm_of_other_names_and_units_is_the_same_energy(name: str, said: str) -> None:
+    (reading,) = read_dcgm(page(name, "4611203948.112", said), NOW).energy
+    assert reading.energy_mj == 4_611_203_948_112
+
+
+def test_an_energy_without_a_unit_is_told_and_not_read() -> None:
+    sample = read_dcgm(page(ENERGY, "4611203948112"), NOW)
+    assert sample.energy == ()
+    assert [(f.gpu_uuid, f.reason) for f in sample.faults] == [("GPU-1", "unit_unknown")]
+
+
+def test_a_gpu_in_slices_is_read_once_and_a_blank_value_never() -> None:
+    said = f"# HELP {ENERGY} Total energy consumption since boot (in mJ).\n"
+    slices = [page(ENERGY, f"18203312044{n}", more=f',GPU_I_ID="{n}"') for n in (17, 19, 18)]
+    text = said + "".join(slices) + page(ENERGY, "9223372036854775794").replace("GPU-1", "GPU-2")
+    (reading,) = read_dcgm(text, NOW).energy
+    assert (reading.energy_mj, reading.mig) == (1_820_331_204_419, True)
+
+
+def test_a_counter_that_becomes_a_thousandth_is_told() -> None:
+    values = [(0, 4_611_203_948_112), (1, 4_611_204_248), (2, 4_611_204_548)]
+    told = [gap.reason for gap in watched([energy(s, mj) for s, mj in values])]
+    assert told == ["unit_changed"]
+
+
+def energy(second: int, energy_mj: int) -> SourceSample:
+    at = NOW + timedelta(seconds=second)
+    reading = GpuEnergyReading(gpu_uuid="GPU-1", epoch="e", energy_mj=energy_mj, sampled_at=at)
+    return SourceSample((reading,))
+
+
+class Scripted:
+    """A source that gives what it is told to give."""
+
+    name, finished = "scripted", False
+
+    def __init__(self, samples: list[SourceSample]) -> None:
+        self.samples = samples
+
+    def sample(self, now: datetime) -> SourceSample:  # noqa: ARG002
+        return self.samples.pop(0)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def watched(samples: list[SourceSample]) -> list[MeterGapReading]:
+    ticks = iter(range(0, len(samples) * 1_000_000, 1_000_000))
+    source = WatchedSource(Scripted(samples), clock=lambda: next(ticks), boot_id="b")
+    found = []
+    for second in range(len(samples)):
+        sample = source.sample(NOW + timedelta(seconds=second))
+        found += [one for one in sample.readings if isinstance(one, MeterGapReading)]
+    return found
+
+
+def test_triton_counts_joules() -> None:
+    text = (
+        'nv_energy_consumption{gpu_uuid="GPU-1"} 5620331.918\n'
+        'nv_gpu_power_usage{gpu_uuid="GPU-1"} 412.5\n'
+        'nv_energy_consumption{gpu_uuid="GPU-2"} NaN\n'
+    )
+    (reading,) = read_triton(text, NOW)
+    assert (reading.energy_mj, reading.power_mw) == (5_620_331_918, 412_500)
+    with pytest.raises(SourceError, match="no energy"):
+        read_triton("up 1\n", NOW)
+
+
+def powercap(folder: Path, zones: dict[str, tuple[str, int]]) -> Path:
+    for place, (name, used) in zones.items():
+        (folder / place).mkdir(exist_ok=True)
+        (folder / place / "name").write_text(name)
+        (folder / place / "energy_uj").write_text(str(used))
+        (folder / place / "max_energy_range_uj").write_text("262143328850")
+    return folder
+
+
+def test_rapl_adds_packages_and_memory_over_the_turn_of_a_counter(tmp_path: Path) -> None:
+    zones = {
+        "intel-rapl:0": ("package-0", 262_143_000_000),
+        "intel-rapl:0:0": ("core", 5),
+        "intel-rapl:1": ("package-1", 0),
+        "intel-rapl:1:0": ("dram", 0),
+    }
+    source = open_rapl(SourceSettings(kind="rapl", meter="host-1", path=powercap(tmp_path, zones)))
+    assert source.sample(NOW, 0).energy[0].energy_mj == 0
+    zones |= {
+        "intel-rapl:0": ("package-0", 100_000_000 - 328_851),
+        "intel-rapl:1": ("package-1", 50_000_000),
+        "intel-rapl:1:0": ("dram", 7_000_000),
+    }
+    powercap(tmp_path, zones)
+    (reading,) = source.sample(NOW, 1_000_000).energy
+    assert reading.energy_mj == 100_000 + 50_000 + 7_000
+    assert (reading.gpu_uuid, reading.method) == ("host-1", "rapl")
+
+
+def test_rapl_after_a_silence_that_may_hide_a_turn_begins_again(tmp_path: Path) -> None:
+    zone = Zone(powercap(tmp_path, {"z": ("package-0", 5)}) / "z", 262_143_328_850)
+    assert zone.grown_uj(0) == 0
+    assert zone.grown_uj(3_600_000_000) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ({"PowerControl": [{"PowerConsumedWatts": 344}]}, (344, None)),
+        ({"PowerWatts": {"Reading": 374}, "EnergykWh": {"Reading": 11}}, (374, 11)),
+        ({"PowerControl": []}, (None, None)),
+        ({"PowerControl": [{"PowerConsumedWatts": None}]}, (None, None)),
+        ([], (None, None)),
+    ],
+)
+def test_redfish_says_power_or_energy_or_nothing(
+    answer: object, found: tuple[int | None, int | None]
+) -> None:
+    assert read_redfish(answer) == found
+
+
+def test_redfish_is_asked_with_its_password(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("p@ss\n")
+    body = json.dumps({"EnergykWh": {"Reading": 1.5}, "PowerWatts": {"Reading": 300}})
+    with serving(lambda _: (200, {}, body.encode())) as url:
+        settings = SourceSettings(
+            kind="redfish", meter="host-1", url=url, user="root", secret_file=secret
+        )
+        source = open_source(settings)
+        (reading,) = source.sample(NOW).energy
+        source.close()
+    assert (reading.energy_mj, reading.power_mw) == (5_400_000_000, 300_000)
+    assert reading.method == "meter"
+
+
+KWH = {"quantity": "energy", "unit_scale": "3600000"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "tool", "prints", "more", "energy_mj"),
+    [
+        ("ipmi", "ipmitool", "    Instantaneous power reading:    220 Watts", {}, 0),
+        ("snmp", "snmpget", "1234.5", KWH, 4_444_200_000_000),
+    ],
+)
+def test_tools_of_the_host_are_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    tool: str,
+    prints: str,
+    more: dict[str, str],
+    energy_mj: int,
+) -> None:
+    (tmp_path / tool).write_text(f"#!/bin/sh\necho '{prints}'\n")
+    (tmp_path / tool).chmod(0o755)
+    (tmp_path / "community").write_text("public")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    extra = {name: Decimal(v) if name == "unit_scale" else v for name, v in more.items()}
+    settings = SourceSettings(
+        kind=kind,
+        meter="host-1",
+        url="pdu:161",
+        oid="1.3.6.1.4.1.1",
+        secret_file=tmp_path / "community",
+        **extra,  # type: ignore[arg-type]
+    )
+    (reading,) = open_source(settings).sample(NOW).energy
+    assert (reading.gpu_uuid, reading.energy_mj) == ("host-1", energy_mj)
+    (tmp_path / tool).write_text("#!/bin/sh\necho No reading\n")
+    with pytest.raises(SourceError, match="no number") as refused:
+        open_source(settings).sample(NOW)
+    assert (refused.value.reason, refused.value.gpu_uuid) == ("source_silent", "host-1")
+
+
+@pytest.mark.parametrize(
+    ("registers", "form", "value"),
+    [
+        ([7], "u16", "7"),
+        ([1, 2], "u32", "65538"),
+        ([0, 0, 1, 0], "u64", "65536"),
+        ([0x43AF, 0x8000], "f32", "351.0"),
+    ],
+)
+def test_registers_are_numbers_high_word_first(registers: list[int], form: str, value: str) -> None:
+    assert read_value(registers, form) == Decimal(value)
+
+
+@pytest.mark.parametrize("registers", [[0x7FC0, 0], [0xC3AF, 0x8000], [1]])
+def test_registers_that_are_no_amount_are_refused(registers: list[int]) -> None:
+    with pytest.raises(SourceError):
+        read_value(registers, "f32")
+
+
+def test_a_meter_over_modbus_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("pymodbus")
+    program = tmp_path / "server.py"
+    program.write_text(SERVER)
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        settings = SourceSettings(
+            kind="modbus", meter="site", url=f"127.0.0.1:{port}", address=10, value_type="u32"
+        )
+        try:
+            source = open_source(settings)
+            (reading,) = source.sample(NOW).energy
+        finally:
+            server.terminate()
+    assert reading.power_mw == 65_538_000
+    with pytest.raises(SourceError, match="no connection"):
+        source.sample(NOW)
+
+
+SERVER = """
+import socket, struct
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    print(listening.getsockname()[1], flush=True)
+    while True:
+        asking, _ = listening.accept()
+        with asking:
+            head = asking.recv(12)
+            if len(head) == 12:
+                transaction, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", head)
+                assert (function, address, count) == (3, 10, 2)
+                asking.sendall(struct.pack(">HHHBBBHH", transaction, 0, 7, unit, 3, 4, 1, 2))
+"""
+
+
+class AmdError(Exception):
+    """As the library's own."""
+
+
+def amd_library(monkeypatch: pytest.MonkeyPatch, counted: dict[str, object]) -> None:
+    smi = ModuleType("amdsmi")
+    functions = {
+        "AmdSmiException": AmdError,
+        "amdsmi_init": lambda: None,
+        "amdsmi_shut_down": lambda: None,
+        "amdsmi_get_processor_handles": lambda: ["h0"],
+        "amdsmi_get_gpu_device_uuid": lambda _: "4aff74a1-0000-1000-80c2-2dc5c9ee0a10",
+        "amdsmi_get_energy_count": lambda _: counted,
+        "amdsmi_get_power_info": lambda _: {"current_socket_power": 350, "socket_power": "N/A"},
+    }
+    for name, value in functions.items():
+        setattr(smi, name, value)
+    monkeypatch.setitem(sys.modules, "amdsmi", smi)
+
+
+def test_amd_counts_steps_of_a_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    amd_library(monkeypatch, {"energy_accumulator": 10_000_000, "counter_resolution": 15.3})
+    (reading,) = open_source(SourceSettings(kind="amd")).sample(NOW).energy
+    assert (reading.energy_mj, reading.power_mw) == (153_000, 350_000)
+    assert reading.method == "amd_counter"
+
+
+def test_amd_without_a_counter_or_a_library_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    amd_library(monkeypatch, {"energy_accumulator": "N/A"})
+    (fault,) = open_source(SourceSettings(kind="amd")).sample(NOW).faults
+    assert fault.reason == "not_supported"
+    monkeypatch.setitem(sys.modules, "amdsmi", None)
+    with pytest.raises(SourceError, match="not installed"):
+        open_source(SourceSettings(kind="amd"))
+
+
+def recording(folder: Path, rows: list[str], columns: str = "timestamp, power.draw [W]") -> Path:
+    path = folder / "smi.csv"
+    path.write_text("\n".join([columns, *rows]), encoding="utf-8")
+    return path
+
+
+def smi(path: Path, zone: str = "UTC") -> Source:
+    return open_source(SourceSettings(kind="nvidia_smi", meter="GPU-1", path=path, zone=zone))
+
+
+def test_a_power_recording_is_integrated_and_its_times_are_of_its_zone(tmp_path: Path) -> None:
+    rows = ["2023/07/14 10:12:46.000, 100.00 W", "2023/07/14 10:12:48.000, 300.00 W"]
+    source = smi(recording(tmp_path, [*rows, "2023/07/14 10:12:49.000, [N/A]"]), "Europe/London")
+    first, last = source.sample(NOW).energy
+    assert (first.energy_mj, last.energy_mj) == (0, 400_000)
+    assert last.sampled_at == datetime(2023, 7, 14, 9, 12, 48, tzinfo=UTC)
+    assert (last.method, last.quality) == ("power_integral", "estimated")
+    assert source.finished
+
+
+def test_a_sensor_that_is_stuck_is_told_and_not_measured(tmp_path: Path) -> None:
+    start = datetime(2023, 12, 18, 17)  # noqa: DTZ001
+    times = [start + timedelta(seconds=n / 2) for n in range(1_000)]
+    rows = [f"{at:%Y/%m/%d %H:%M:%S.%f}, 46.19 W" for at in times]
+    sample = smi(recording(tmp_path, rows)).sample(NOW)
+    first, last = (one for one in sample.readings if isinstance(one, MeterGapReading))
+    assert (first.reason, first.since) == ("sensor_stuck", last.since)
+    assert (last.until - last.since).total_seconds() == 499.5
+    assert sample.energy[-1].energy_mj == 46_190 * 119 // 2
+
+
+@pytest.mark.parametrize("row", ["yesterday, 1 W", ", 1 W"])
+def test_a_row_that_is_none_is_named(tmp_path: Path, row: str) -> None:
+    with pytest.raises(SourceError, match="row 1"):
+        smi(recording(tmp_path, [row])).sample(NOW)
+
+
+def test_the_square_wave_of_an_a100_by_the_trapezoid_rule() -> None:
+    path = Path(__file__).parents[1] / "golden" / "energy" / "nvsmi_a100_square_wave.csv.gz"
+    readings = smi(path, "Europe/London").sample(NOW).energy
+    took = readings[-1].sampled_at - readings[0].sampled_at
+    assert took == timedelta(seconds=12, milliseconds=678)
+    assert abs(readings[-1].energy_mj - 1_308_797) <= 1
+
+
+def test_a_trapezoid_loses_no_part_of_a_millijoule() -> None:
+    integral = PowerIntegral()
+    for n in range(100_001):
+        integral.add(3, n * 1_000)
+    assert integral.energy_mj == 3 * 100
+
+
+def test_what_is_recorded_is_what_replay_reads(tmp_path: Path) -> None:
+    at = NOW
+    reading = GpuEnergyReading(
+        gpu_uuid="GPU-1",
+        epoch="e",
+        energy_mj=5,
+        sampled_at=at,
+        power_mw=7,
+        method="dcgm",
+        quality="estimated",
+        scope="module",
+        mig=True,
+        boot_id="b",
+        driver_load="d",
+        monotonic_us=9,
+    )
+    gap = MeterGapReading(gpu_uuid="GPU-1", reason="gpu_lost", since=at, until=at, detail="XID 79")
+    path = tmp_path / "kept.ndjson"
+    source = Recording(Scripted([SourceSample((reading, gap))]), path)
+    assert source.sample(NOW).readings == (reading, gap)
+    source.close()
+    replayed = ReplaySource(path, start=NOW, speed=Decimal(0))
+    assert replayed.sample(NOW).readings == (reading, gap)
+
+
+def test_sources_are_named_in_the_settings_and_read_beside_each_other(tmp_path: Path) -> None:
+    with serving(lambda _: (200, {}, b'nv_energy_consumption{gpu_uuid="GPU-1"} 1.5\n')) as url:
+        sources = [
+            {"kind": "triton", "url": url},
+            {"kind": "triton", "url": "http://127.0.0.1:9", "meter": "x"},
+        ]
+        settings = load_settings(None, spool_dir=tmp_path, sources=sources, nvml="off")
+        source = open_named(settings, NOW)
+        assert source is not None
+        found: list[object] = []
+        for _ in range(100):
+            sample = source.sample(NOW)
+            found += [*sample.energy, *sample.faults]
+            if len(found) > 1:
+                break
+            threading.Event().wait(0.05)
+        source.close()
+    assert {type(one) for one in found} == {GpuEnergyReading, SourceError}
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({"kind": "dcgn"}, "no kind 'dcgn'; there are dcgm, triton"),
+        ({"kind": "rapl"}, "name its meter"),
+        ({"kind": "snmp", "meter": "m"}, "name url"),
+        ({"kind": "modbus", "meter": "m", "url": "h:x"}, "host:port"),
+        ({"kind": "nvidia_smi"}, "name the path"),
+        ({"kind": "redfish", "meter": "m", "url": "http://h", "user": "u"}, "secret_file"),
+    ],
+)
+def test_a_source_that_is_not_said_whole_is_refused(source: dict[str, str], says: str) -> None:
+    settings = load_settings(None, sources=[source], nvml="off")
+    with pytest.raises(CollectSettingsError, match=says):
+        open_named(settings, NOW)
+
+
+def test_a_host_without_nvml_is_told_unless_something_else_is_collected(tmp_path: Path) -> None:
+    settings = load_settings(None, spool_dir=tmp_path)
+    with pytest.raises(SourceError):
+        open_nvml(settings, NOW)
+    beside = load_settings(None, spool_dir=tmp_path, sources=[{"kind": "amd"}])
+    source = open_nvml(beside, NOW)
+    assert source is not None
+    (gap,) = source.sample(NOW).readings
+    assert isinstance(gap, MeterGapReading)
+    assert (gap.gpu_uuid, gap.reason) == ("source:nvml", "library_missing")
