@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from ledger.domain.metering.fact import Fate
 from ledger.domain.metering.record import RecordOutcome
 from ledger.flows.stages import STAGES
+from ledger.store.operations import SequenceGap, SourceState
+from ledger.store.standing import WorkStanding
 
 ITEMS = Counter(
     "tokenledger_ingest_items",
@@ -109,31 +110,31 @@ def count_outcomes(found: Sequence[RecordOutcome], transport: str) -> None:
 
 
 def show_ledger(
-    sources: Iterable[Mapping[str, Any]],
-    gaps: Iterable[Mapping[str, Any]],
+    sources: Iterable[SourceState],
+    gaps: Iterable[SequenceGap],
     quarantined: int,
     dead_letters: int,
 ) -> None:
     """Set what the ledger knows, whoever stored it."""
-    for row in sources:
-        _set_time(SOURCE_RECEIVED.labels(row["source"]), row["last_received_at"])
-        _set_time(SOURCE_EVENT.labels(row["source"]), row["last_event_at"])
+    for one in sources:
+        _set_time(SOURCE_RECEIVED.labels(one.source), one.last_received_at)
+        _set_time(SOURCE_EVENT.labels(one.source), one.last_event_at)
         for fate in Fate:
-            SOURCE_ITEMS.labels(row["source"], fate).set(row[fate] or 0)
+            SOURCE_ITEMS.labels(one.source, fate).set(getattr(one, fate) or 0)
     MISSING.clear()
-    for row in gaps:
-        missing = row["last_missing"] - row["first_missing"] + 1
-        MISSING.labels(row["source"], row["producer"], row["owner"]).inc(missing)
+    for gap in gaps:
+        missing = gap.last_missing - gap.first_missing + 1
+        MISSING.labels(gap.source, gap.producer, gap.owner).inc(missing)
     QUARANTINED.set(quarantined)
     DEAD_LETTERS.set(dead_letters)
     MEASURED.set_to_current_time()
 
 
-def show_standing(work: Iterable[Mapping[str, Any]], parked: Mapping[str, int]) -> None:
+def show_standing(work: Iterable[WorkStanding], parked: Mapping[str, int]) -> None:
     """Set when each piece of work last succeeded, how often it failed since, and what is parked."""
-    for row in work:
-        _set_time(WORK_SUCCEEDED.labels(row["work"]), row["succeeded_at"])
-        WORK_FAILURES.labels(row["work"]).set(row["failures"])
+    for each in work:
+        _set_time(WORK_SUCCEEDED.labels(each.work), each.succeeded_at)
+        WORK_FAILURES.labels(each.work).set(each.failures)
     PARKED.clear()
     for stage in STAGES:
         PARKED.labels(stage).set(parked.get(stage, 0))

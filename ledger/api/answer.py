@@ -2,21 +2,22 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from litestar import Response
 
 from ledger.domain.errors import InvalidInputError
 from ledger.wire.plain import plain_value
 
+T = TypeVar("T")
 JSON = "application/json"
 LIMIT_MAX = 1_000
 ROW_MAX = 2**63
 
 
 def answer(value: Any, status: int = 200) -> Response[bytes]:
-    """A JSON response of plain values, records and dataclasses."""
+    """A JSON response of plain values, mappings and dataclasses."""
     return Response(encode(value), status_code=status, media_type=JSON)
 
 
@@ -25,11 +26,11 @@ def encode(value: Any) -> bytes:
     return json.dumps(plain_value(value), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def page(rows: Sequence[Any], limit: int, cursor_of: str) -> dict[str, Any]:
-    """A page of rows and the cursor of the next one; `cursor_of` names the column it walks."""
+def page(rows: Sequence[T], limit: int, place_of: Callable[[T], int]) -> dict[str, Any]:
+    """A page of rows and the cursor of the next one; `place_of` says where a row stands."""
     more = len(rows) > limit
     shown = list(rows[:limit])
-    return {"items": shown, "next": to_cursor(shown[-1][cursor_of]) if more else None}
+    return {"items": shown, "next": to_cursor(place_of(shown[-1])) if more else None}
 
 
 def page_after(rows: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import asyncpg
-
 from ledger.domain.errors import UnavailableError
 from ledger.store import api_reads, standing
+from ledger.store.queries import Pool
 
 # A load balancer asks often, and the answer does not change that fast.
 READABLE_FOR_S = 0.25
@@ -58,7 +57,7 @@ class Health:
     `standing` is `work` by name, with `succeeded_at` and `failures`, and what is `parked` by stage.
     """
 
-    pool: "asyncpg.Pool[asyncpg.Record]"
+    pool: Pool
     readable: Question[None] = field(init=False)
     writable: Question[None] = field(init=False)
     standing: Question[dict[str, object]] = field(init=False)
@@ -74,8 +73,8 @@ class Health:
             parked = await standing.count_parked(connection)
         return {
             "work": {
-                row["work"]: {"succeeded_at": row["succeeded_at"], "failures": row["failures"]}
-                for row in work
+                each.work: {"succeeded_at": each.succeeded_at, "failures": each.failures}
+                for each in work
             },
             "parked": parked,
         }

@@ -15,8 +15,6 @@ from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-import asyncpg
-
 from ledger import clock, metrics
 from ledger.api.own_loop import beside, own_loop
 from ledger.domain.metering.lines import ITEMS_MAX
@@ -27,6 +25,7 @@ from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import prepare_records, store_prepared
 from ledger.flows.metering.limits import IngestLimits
 from ledger.store.connect import WRITING, open_pool
+from ledger.store.queries import Pool
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ITEMS_MAX = ITEMS_MAX
@@ -44,7 +43,7 @@ class _Waiting:
 class IntakeThread:
     """One per process; `loop` is where it works and where `pool` was opened."""
 
-    pool: "asyncpg.Pool[asyncpg.Record]"
+    pool: Pool
     directory: DirectoryCache
     limits: IngestLimits
     loop: asyncio.AbstractEventLoop

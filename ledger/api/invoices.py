@@ -1,5 +1,6 @@
 """Invoices: what the next would be, issuing it, and following a line back to its events."""
 
+from operator import itemgetter
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -74,7 +75,7 @@ async def list_invoices(
             before=place[0] if place else None,
             limit=check_limit(limit) + 1,
         )
-    return answer(page([invoice_json(row) for row in rows], limit, "invoice_id"))
+    return answer(page([invoice_json(row) for row in rows], limit, itemgetter("invoice_id")))
 
 
 @get("/v1/invoices/{invoice_id:int}", roles=READERS, bound=BY_ROWS)

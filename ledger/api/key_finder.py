@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import asyncpg
-
 from ledger.flows.reference.keys import authenticate
 from ledger.store.keys import ApiKey
+from ledger.store.queries import Pool
 
 # Look-ups at once, each of everybody who waits for one.
 LOOK_UPS_MAX = 4
@@ -24,7 +23,7 @@ Found: TypeAlias = "asyncio.Future[ApiKey | None]"
 class KeyFinder:
     """One per process."""
 
-    pool: "asyncpg.Pool[asyncpg.Record]"
+    pool: Pool
     _waiting: dict[str, Found] = field(default_factory=dict)
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
 

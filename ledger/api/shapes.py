@@ -1,5 +1,6 @@
 """The shapes of what flows return, for the API and for the command line alike."""
 
+from dataclasses import fields
 from typing import Any
 
 from ledger.api.answer import to_cursor
@@ -9,6 +10,7 @@ from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import lacking_signs, pending_adjustments
 from ledger.flows.billing.trace import LineTrace, event_json
 from ledger.flows.metering.conflicts import Shown
+from ledger.store.metering.conflicts import ConflictState
 from ledger.store.pricing.rating import find_price_currencies
 from ledger.store.queries import Connection
 
@@ -57,5 +59,11 @@ def show_trace(found: LineTrace) -> dict[str, object]:
 
 def show_conflict(shown: Shown) -> dict[str, Any]:
     """A conflict with what is stored and what was offered, as far as it is kept."""
-    said = {name: value for name, value in shown.conflict.items() if name != "source_id"}
-    return {**said, "stored": shown.stored, "offered": shown.offered}
+    conflict = shown.conflict
+    return {
+        **{field.name: getattr(conflict, field.name) for field in fields(ConflictState)},
+        "form": conflict.form,
+        "truncated": conflict.truncated,
+        "stored": shown.stored,
+        "offered": shown.offered,
+    }

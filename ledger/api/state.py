@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import asyncpg
 from litestar import Litestar, Request
 
 from ledger.api.apart import Apart
@@ -31,6 +30,7 @@ from ledger.settings import Settings
 from ledger.store.connect import open_pool
 from ledger.store.identity import find_identity_secret
 from ledger.store.passing import passes_by_itself
+from ledger.store.queries import Pool
 
 # However large a body may be, there is room for several.
 BODIES_MIN = 4
@@ -39,8 +39,6 @@ WAIT_S = 10
 # A database that is started again takes a few seconds, or as long as its recovery does.
 STARTS_MAX, START_AGAIN_S = 60, 1
 log = logging.getLogger(__name__)
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -83,7 +84,7 @@ async def quarantine(
             rows=check_limit(limit) + 1,
             before=place[0] if place else operations.LAST,
         )
-    return answer(page(rows, limit, "quarantine_id"))
+    return answer(page(rows, limit, attrgetter("quarantine_id")))
 
 
 @get("/v1/quarantine/{quarantine_id:int}/raw", roles=ADMIN)
@@ -92,13 +93,13 @@ async def quarantine_raw(
 ) -> Response[bytes]:
     """The bytes as received, as far as they are kept."""
     async with reading(request) as connection:
-        row = await operations.find_quarantine_raw(connection, quarantine_id)
-    if row is None:
+        kept = await operations.find_quarantine_raw(connection, quarantine_id)
+    if kept is None:
         raise NotFoundError(
             f"There are no bytes of quarantined event {quarantine_id}.", "They expire."
         )
-    headers = {"X-Truncated": str(row["truncated"]).lower()}
-    return Response(bytes(row["raw"]), media_type="application/octet-stream", headers=headers)
+    headers = {"X-Truncated": str(kept.truncated).lower()}
+    return Response(kept.raw, media_type="application/octet-stream", headers=headers)
 
 
 @post("/v1/quarantine/{quarantine_id:int}/dismiss", roles=HOUSE, status_code=200)
@@ -119,7 +120,7 @@ async def dismiss_waiting(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Take what waits under a name, or under none, out of what waits: `reason` says why."""
     given = await read_body(request, SuspenseDismissal)
 
-    async def work(connection: Connection, author: Author) -> dict[str, Any]:
+    async def work(connection: Connection, author: Author) -> operations.Suspended:
         said = replace(author, reason=given.reason)
         return await dismiss_suspense(connection, given.customer_ref, said, now=clock.now())
 
@@ -144,7 +145,7 @@ async def conflicts(
             source=source,
             resolved=resolved,
         )
-    return answer(page(rows, limit, "conflict_id"))
+    return answer(page(rows, limit, attrgetter("conflict_id")))
 
 
 @get("/v1/conflicts/{conflict_id:int}", roles=HOUSE)

@@ -88,7 +88,7 @@ async def summarise(connection: Connection, day: Books, fleet: Books) -> dict[st
         step="hour",
         zone_name="UTC",
     )
-    fates = dict(await operations.sum_receipts(connection))
+    fates = await operations.sum_receipts(connection)
     return {
         "published_day": {
             "cost_usd": cents(day.margin.cost),
@@ -100,7 +100,7 @@ async def summarise(connection: Connection, day: Books, fleet: Books) -> dict[st
             "rounding_usd": plain(day.accounts.get("6100", ZERO)),
         },
         "own_fleet": _own_fleet(fleet),
-        "events": {name: fates[name] for name in ("received", *FATES)},
+        "events": {name: getattr(fates, name) for name in ("received", *FATES)},
     }
 
 

@@ -181,13 +181,13 @@ async def _be_late(story: Story, connection: Connection, ledger: Ledger, batches
         await settle(connection, now=clock.now())
         pending = await pending_adjustments(connection, subscription_id=LATE_BUYER)
         after = await _fingerprint(connection)
-    fates = dict(await operations.sum_receipts(connection))
+    fates = await operations.sum_receipts(connection)
     return Oddities(
-        duplicate_events=fates["duplicate"],
+        duplicate_events=fates.duplicate,
         late_amount=total([line.exact_amount for line in pending]),
         late_currency="EUR",
         invoice_unchanged=before == after,
-        suspended=[dict(row) for row in await operations.list_suspense(connection)],
+        suspended=await operations.list_suspense(connection),
         suspense_cost=ZERO,
         estimated_mj=0,
     )

@@ -17,6 +17,7 @@ from ledger.reports.cost.margin import MarginReport
 from ledger.reports.cost.margin_rows import MarginRow
 from ledger.reports.cost.margin_text import joules_per_output_token
 from ledger.reports.table_fit import fit_columns
+from ledger.store.operations import Suspended
 
 BARS = " ▁▂▃▄▅▆▇█"
 COLUMNS = (
@@ -34,7 +35,7 @@ class Oddities:
     late_amount: Decimal
     late_currency: str
     invoice_unchanged: bool
-    suspended: Sequence[Mapping[str, Any]]
+    suspended: Sequence[Suspended]
     suspense_cost: Decimal
     estimated_mj: int
 
@@ -140,7 +141,7 @@ def _joules(row: MarginRow) -> str:
 def _show_oddities(console: Console, found: Oddities) -> None:
     console.rule("What went wrong that day, and where it shows")
     unchanged = "byte for byte the same" if found.invoice_unchanged else "CHANGED"
-    waiting = ", ".join(str(row["customer_ref"]) for row in found.suspended)
+    waiting = ", ".join(each.customer_ref for each in found.suspended)
     for name, text in (
         ("a batch sent twice", f"{found.duplicate_events:,} events are duplicates, counted once"),
         (

@@ -155,7 +155,7 @@ SELECT q.quarantine_id, q.source, q.event_id, q.reason, q.detail, q.received_at,
 
 -- name: find_quarantine_raw
 -- The bytes of one that could not be read, where they are still kept; primary key.
-SELECT raw, truncated, expires_at FROM quarantine_raw WHERE quarantine_id = :quarantine_id;
+SELECT raw, truncated FROM quarantine_raw WHERE quarantine_id = :quarantine_id;
 
 -- name: list_suspense
 -- Usage nobody owns, by the name its events give, but for what was dismissed and stands as it stood then;

@@ -1,7 +1,7 @@
 """Turns the `.sql` files of the store into queries that can be awaited; no other file holds SQL."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -11,12 +11,15 @@ import aiosql
 import asyncpg
 from aiosql.adapters.asyncpg import AsyncPGAdapter
 
+from ledger.store.values import Value, values_of
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:
-    Connection = asyncpg.Connection
+    Connection, Pool = asyncpg.Connection, asyncpg.Pool
 
 
 # It warns of every INSERT without an operator of its own dialect; we execute the texts ourselves.
@@ -38,6 +41,26 @@ class Query:
     async def row(self, connection: Connection, **given: Any) -> asyncpg.Record | None:
         """The first row, or None."""
         return await connection.fetchrow(self.sql, *self._arguments(given))
+
+    async def values(
+        self, connection: Connection, kind: Callable[..., Value], **given: Any
+    ) -> list[Value]:
+        """All rows as values, as `values_of` makes them."""
+        return values_of(kind, await self.rows(connection, **given))
+
+    async def first(
+        self, connection: Connection, kind: Callable[..., Value], **given: Any
+    ) -> Value | None:
+        """The first row as a value, or None."""
+        row = await self.row(connection, **given)
+        return None if row is None else values_of(kind, [row])[0]
+
+    async def value_pages(
+        self, connection: Connection, kind: Callable[..., Value], size: int, **given: Any
+    ) -> AsyncIterator[list[Value]]:
+        """All rows as values, `size` at a time; needs a transaction."""
+        async for page in self.pages(connection, size, **given):
+            yield values_of(kind, page)
 
     async def value(self, connection: Connection, **given: Any) -> Any:
         """The first column of the first row, or None."""

@@ -1,15 +1,35 @@
 """What stages could not do and try again, and when each piece of work last succeeded."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-import asyncpg
 
 from ledger.domain.parked import Failed, Parked
 from ledger.store.queries import Connection, load_queries
 
 STANDING = load_queries("standing")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkState:
+    """When background work last succeeded, for an entity or ('') for all, and failures since."""
+
+    work: str
+    entity_id: str
+    succeeded_at: datetime | None
+    failed_at: datetime | None
+    failure: str | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkStanding:
+    """When work last succeeded for the entity that waits longest, and failures since."""
+
+    work: str
+    succeeded_at: datetime | None
+    failures: int
 
 
 async def list_parked(
@@ -90,14 +110,14 @@ async def note_failure(
     )
 
 
-async def list_work_states(connection: Connection) -> list[asyncpg.Record]:
-    """work, entity_id ('' for all), succeeded_at, failed_at, failure and failures since."""
-    return await STANDING["list_work_states"].rows(connection)
+async def list_work_states(connection: Connection) -> list[WorkState]:
+    """Each piece of work, by entity."""
+    return await STANDING["list_work_states"].values(connection, WorkState)
 
 
-async def sum_work_states(connection: Connection) -> list[asyncpg.Record]:
-    """work, succeeded_at of the entity that waits longest, and failures since."""
-    return await STANDING["sum_work_states"].rows(connection)
+async def sum_work_states(connection: Connection) -> list[WorkStanding]:
+    """Each piece of work, over all entities."""
+    return await STANDING["sum_work_states"].values(connection, WorkStanding)
 
 
 def _parked_keys(found: Sequence[Failed]) -> dict[str, list[Any]]:

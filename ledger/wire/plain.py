@@ -19,11 +19,10 @@ def plain_decimal(value: Decimal) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """A value, record or dataclass as JSON holds it."""
+    """A value, mapping or dataclass as JSON holds it."""
     if value is None or isinstance(value, bool | int | str):
         return value
-    # A database's record has items and is no Mapping.
-    if isinstance(value, Mapping) or hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {str(name): plain_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain_value(item) for item in value]

@@ -110,12 +110,24 @@ class StoredCounter(ClosedModel):
     value: Number
 
 
+class StoredGap(ClosedModel):
+    """A stretch without readings as it is stored, and why."""
+
+    batch_seq: int
+    ordinal: int
+    gpu_uuid: str
+    reason: str
+    since: Moment
+    until: Moment
+    detail: str | None
+
+
 class WholeConflict(Conflict):
     """A conflict with what is stored, and what was offered as it came (null: no longer kept)."""
 
     form: Literal["sequenced", "keyed"]
     truncated: bool | None
-    stored: list[StoredUsage | StoredReading | StoredCounter]
+    stored: list[StoredUsage | StoredReading | StoredCounter | StoredGap]
     offered: list[dict[str, Any]] | None
 
 

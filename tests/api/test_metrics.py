@@ -1,11 +1,14 @@
 """What an operator watches: every figure is there, with its number."""
 
+from dataclasses import replace
+
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledger import metrics
 from ledger.domain.metering.fact import Fate
 from ledger.domain.metering.record import RecordOutcome, count_fates
+from ledger.store.operations import SequenceGap, SourceState
 from tests.api.served import SOURCE, Served
 from tests.support.usage import attempt
 
@@ -52,10 +55,9 @@ def test_metrics_are_for_the_house(served: Served) -> None:
 
 
 def test_what_the_ledger_knows_is_shown_whoever_stored_it() -> None:
-    source = {"source": "s", "last_received_at": None, "last_event_at": None}
-    row = source | dict.fromkeys(Fate, None) | {"conflict": 3}
-    gap = {"source": "s", "producer": "p", "owner": "", "first_missing": 2, "last_missing": 4}
-    metrics.show_ledger([row], [gap, gap | {"first_missing": 9, "last_missing": 9}], 7, 0)
+    row = replace(SourceState("s", *[None] * 10), conflict=3)
+    gap = SequenceGap("s", "p", "", "", 2, 4)
+    metrics.show_ledger([row], [gap, replace(gap, first_missing=9, last_missing=9)], 7, 0)
     found = read(generate_latest().decode())
     assert found["tokenledger_source_items"]["conflict", "s"] == 3
     assert found["tokenledger_missing_batches"]["", "p", "s"] == 4

@@ -31,7 +31,7 @@ async def states(url: str) -> dict[str, tuple[bool, int, str | None]]:
     connection = await connect(url)
     try:
         return {
-            row["work"]: (row["succeeded_at"] is not None, row["failures"], row["failure"])
+            row.work: (row.succeeded_at is not None, row.failures, row.failure)
             for row in await list_work_states(connection)
         }
     finally:

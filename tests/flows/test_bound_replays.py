@@ -230,7 +230,7 @@ async def test_a_conflict_of_a_bound_key_reaches_no_further_than_its_key(
     with pytest.raises(ConflictError, match="were not taken"):
         await resolve_conflict(
             gate.connection,
-            conflict["conflict_id"],
+            conflict.conflict_id,
             how,
             AUTHOR,
             event_id="again",

@@ -11,7 +11,12 @@ from ledger.domain.metering.record import Record
 from ledger.flows.metering.conflicts import Resolution, resolve_conflict, show_conflict
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.replay import expire_quarantine
-from ledger.store.metering.conflicts import count_conflicts, list_conflicts
+from ledger.store.metering.conflicts import (
+    StoredReading,
+    StoredUsage,
+    count_conflicts,
+    list_conflicts,
+)
 from ledger.store.queries import Connection
 from tests.support.usage import (
     NOW,
@@ -38,7 +43,7 @@ async def gate(worker: Connection) -> Gate:
 
 
 async def waiting(gate: Gate) -> list[int]:
-    return [row["conflict_id"] for row in await list_conflicts(gate.connection, rows=99)]
+    return [row.conflict_id for row in await list_conflicts(gate.connection, rows=99)]
 
 
 async def resolve(
@@ -75,7 +80,8 @@ async def test_both_sides_are_shown_and_one_is_kept(gate: Gate) -> None:
     conflict_id = await conflict_of(gate, keyed(other))
     shown = await show_conflict(gate.connection, conflict_id)
     (stored,), (offered,) = shown.stored, shown.offered or ()
-    assert (stored["event_id"], stored["model"], stored["uncached"]) == ("x", "llama", 10)
+    assert isinstance(stored, StoredUsage)
+    assert (stored.event_id, stored.model, stored.uncached) == ("x", "llama", 10)
     assert offered["data"]["served_model"] == "other"
     assert offered["data"]["usage"]["input"]["uncached"] == 70
     assert offered["time"] == "2026-08-06T11:09:30.000000Z"
@@ -84,8 +90,8 @@ async def test_both_sides_are_shown_and_one_is_kept(gate: Gate) -> None:
     assert (await waiting(gate), await count_conflicts(gate.connection)) == ([], 0)
     assert await uncached(gate) == 10
     (row,) = await list_conflicts(gate.connection, rows=9, resolved=True)
-    assert (row["resolution"], row["resolved_by"]) == ("kept", "cli:ann")
-    assert row["reason"] == "the provider used its id twice"
+    assert (row.resolution, row.resolved_by) == ("kept", "cli:ann")
+    assert row.reason == "the provider used its id twice"
     with pytest.raises(ConflictError, match="resolved as kept"):
         await resolve(gate, conflict_id, "corrected")
 
@@ -102,12 +108,12 @@ async def test_of_a_source_and_day_so_much_is_kept_and_the_rest_is_named(
     for n in range(5):
         await gate.send(keyed(attempt(f"x{n}", tokens=2)))
     rows = await list_conflicts(worker, rows=99)
-    said = [(row["source"], row["items"], row["offer_kept"]) for row in reversed(rows)]
+    said = [(row.source, row.items, row.offer_kept) for row in reversed(rows)]
     assert said == [("/hosts/a", 4, True)] + [(SOURCE, 1, n < 3) for n in range(5)]
-    assert (await show_conflict(worker, rows[0]["conflict_id"])).offered is None
+    assert (await show_conflict(worker, rows[0].conflict_id)).offered is None
     tomorrow = NOW + timedelta(days=1, seconds=1)
     await gate.send(keyed(attempt("x4", tokens=3)), now=tomorrow)
-    assert (await list_conflicts(worker, rows=1))[0]["offer_kept"]
+    assert (await list_conflicts(worker, rows=1))[0].offer_kept
 
 
 async def test_what_was_offered_can_replace_what_is_stored(gate: Gate) -> None:
@@ -143,9 +149,9 @@ async def test_a_numbered_batch_is_resolved_event_by_event(
     await gate.send(batch(1, 2))
     conflict_id = await conflict_of(gate, batch(10, 20))
     shown = await show_conflict(gate.connection, conflict_id)
-    assert [row["uncached"] for row in shown.stored] == [1, 2]
+    assert [each.uncached for each in shown.stored if isinstance(each, StoredUsage)] == [1, 2]
     assert [_tokens(event) for event in shown.offered or ()] == [10, 20]
-    assert shown.conflict["items"] == 2
+    assert shown.conflict.items == 2
     await resolve(gate, conflict_id, how, event_id=event_id)
     assert await uncached(gate) == total
 
@@ -163,7 +169,8 @@ async def test_a_reading_can_be_shown_and_kept_and_not_corrected(gate: Gate) -> 
     await gate.send(keyed(energy_event()))
     conflict_id = await conflict_of(gate, keyed(energy_event(energy_mj=5)))
     shown = await show_conflict(gate.connection, conflict_id)
-    assert shown.stored[0]["energy_mj"] == 123_456_789
+    assert isinstance(shown.stored[0], StoredReading)
+    assert shown.stored[0].energy_mj == 123_456_789
     assert (shown.offered or ())[0]["data"]["energy_mj"] == 5
     with pytest.raises(ConflictError, match="usage"):
         await resolve(gate, conflict_id, "corrected")

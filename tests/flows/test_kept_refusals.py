@@ -28,10 +28,10 @@ async def test_of_thousands_refused_in_a_body_some_are_kept_and_all_counted(
     assert await fates(worker) == {"received": BAD + 1, "counted": 1, "quarantined": BAD}
     rows = await list_quarantine(worker, rows=10_000)
     assert len(rows) == KEPT_OF_BODY + 1
-    assert (rows[0]["reason"], rows[0]["items"]) == ("more_refused", BAD - KEPT_OF_BODY)
+    assert (rows[0].reason, rows[0].items) == ("more_refused", BAD - KEPT_OF_BODY)
     assert await count_quarantined(worker) == BAD
     # What stands for many cannot be tried again, and may be dismissed like the others.
-    ids = [row["quarantine_id"] for row in rows]
+    ids = [row.quarantine_id for row in rows]
     with pytest.raises(ConflictError):
         await replay(worker, ids[0])
     assert await dismiss_quarantine(worker, ids[:1], AUTHOR, now=NOW) == 1
@@ -47,14 +47,14 @@ async def test_who_dismisses_says_why_and_nothing_is_dismissed_or_replayed_twice
 ) -> None:
     await open_books(worker)
     await Gate(worker).send(Record(b"{nothing"), Record(b"{more"))
-    first, second = [row["quarantine_id"] for row in await list_quarantine(worker, rows=9)]
+    first, second = [row.quarantine_id for row in await list_quarantine(worker, rows=9)]
     with pytest.raises(InvalidInputError):
         await dismiss_quarantine(worker, [first], Author("a", " ", "r"), now=NOW)
     with pytest.raises(NotFoundError):
         await dismiss_quarantine(worker, [first, 99], AUTHOR, now=NOW)
     assert await dismiss_quarantine(worker, [first], AUTHOR, now=NOW) == 1
     assert await dismiss_quarantine(worker, [first], AUTHOR, now=NOW) == 0
-    assert [row["quarantine_id"] for row in await list_quarantine(worker, rows=9)] == [second]
+    assert [row.quarantine_id for row in await list_quarantine(worker, rows=9)] == [second]
     assert await count_quarantined(worker) == 1
     kept = await worker.fetchrow("SELECT actor, reason FROM quarantine_dismissal")
     assert kept is not None
@@ -68,7 +68,7 @@ async def test_one_that_is_hopeless_stops_no_other_when_all_are_replayed(
 ) -> None:
     await open_books(worker)
     await Gate(worker).send(Record(b"{nothing"), Record(b"{}", refusal="tl-count: missing"))
-    ids = [row["quarantine_id"] for row in await list_quarantine(worker, rows=9)]
+    ids = [row.quarantine_id for row in await list_quarantine(worker, rows=9)]
     done = await replay_quarantine(
         worker, ids, directory=DirectoryCache(), now=NOW, limits=IngestLimits(), leave_hopeless=True
     )

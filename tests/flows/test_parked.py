@@ -76,8 +76,8 @@ async def test_a_poisoned_entity_stops_nobody_and_says_why(
     assert all(one.failures == 1 and one.what.reason for one in parked)
     cut_off = await draw_cut_off(worker, "status")
     status = await read_status(worker, stages=STAGES, cut_off=cut_off, now=LATER)
-    assert [row["entity_id"] for row in status.parked] == ["bad"] * len(parked)
-    succeeded = {(row["work"], row["entity_id"]) for row in status.work if row["succeeded_at"]}
+    assert [row.entity_id for row in status.parked] == ["bad"] * len(parked)
+    succeeded = {(row.work, row.entity_id) for row in status.work if row.succeeded_at}
     assert ("allocate", "factory") in succeeded
     assert ("allocate", "bad") not in succeeded
     assert ("rate", "bad") in succeeded

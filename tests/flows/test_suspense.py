@@ -4,7 +4,7 @@ import pytest
 
 from ledger.flows.metering.release import release_suspense
 from ledger.flows.reference.enter import enter_alias
-from ledger.store.metering.suspense import list_suspense
+from ledger.store.metering.suspense import list_suspended_refs
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewAlias, read_input
 from tests.support.usage import (
@@ -47,7 +47,7 @@ async def test_suspense_is_released_once_the_customer_is_known(gate: Gate) -> No
     assert await windows_of_facts(gate.connection) == found
     assert [row[4:] for row in await activity(gate.connection)] == [("globex", 20, 40)]
     assert await gate.connection.fetch("SELECT * FROM activity_mask") == masks
-    assert await list_suspense(gate.connection) == []
+    assert await list_suspended_refs(gate.connection) == []
     changes = await gate.connection.fetch("SELECT from_fate, to_fate FROM fate_change")
     assert [tuple(row) for row in changes] == [("suspense", "counted")] * 2
 

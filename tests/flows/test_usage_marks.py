@@ -190,10 +190,10 @@ async def test_status_says_how_much_is_not_final_and_names_a_source_of_refusals(
         "estimated": 1,
         "incomplete": 1,
     }
-    found = {row["source"]: row for row in status.sources}
-    assert (found["/only/refused"]["received"], found["/only/refused"]["quarantined"]) == (3, 3)
-    assert found["/only/refused"]["last_received_at"] == NOW
-    assert found[""]["quarantined"] == 1
+    found = {row.source: row for row in status.sources}
+    assert (found["/only/refused"].received, found["/only/refused"].quarantined) == (3, 3)
+    assert found["/only/refused"].last_received_at == NOW
+    assert found[""].quarantined == 1
 
 
 async def test_what_hides_in_another_leaf_is_unknown_and_not_none_of_it(gate: Gate) -> None:

@@ -1,10 +1,10 @@
 """Sessions that froze are ended, days made, and what arrived is known without reading it all."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import Any
 
 import asyncpg
 import pytest
@@ -14,6 +14,7 @@ from ledger.flows.watch import end_frozen, measure
 from ledger.store import operations
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.metering.retention import close_day, close_days, list_fact_days
+from ledger.store.operations import SequenceGap
 from ledger.store.queries import Connection, load_queries
 from tests.flows.test_cut_off import LOST, facts_seen, held_batch
 from tests.support.database import Database
@@ -50,7 +51,7 @@ async def test_a_frozen_session_is_ended_and_its_batch_is_new_when_sent_again(
         async with asyncio.timeout(10):
             while (await facts_seen(worker))[1] == 0:
                 await asyncio.sleep(0.01)
-        assert [row["batch_seq"] for row in await operations.list_ended_sessions(worker, most=9)]
+        assert [row.batch_seq for row in await operations.list_ended_sessions(worker, most=9)]
         frozen.turn.go_on.set()
         with pytest.raises(LOST):
             await frozen.task
@@ -65,7 +66,7 @@ async def test_a_session_at_work_is_left_alone(worker: Connection, database: Dat
         working = asyncio.create_task(busy.execute("SELECT pg_sleep(1)"))
         await asyncio.sleep(0.2)
         opened = await operations.list_open_batches(worker)
-        assert [row["batch_seq"] for row in opened] == [batch_seq]
+        assert [row.batch_seq for row in opened] == [batch_seq]
         assert await end_frozen(worker, quiet_s=0) == []
         await working
     await busy.close()
@@ -86,19 +87,19 @@ async def test_who_owns_nothing_ends_no_session_of_another_role(
     await api.close()
 
 
-async def same_as_reading_all(worker: Connection) -> list[dict[str, Any]]:
+async def same_as_reading_all(worker: Connection) -> Sequence[SequenceGap]:
     """Compares what is known with what all receipts say; returns the gaps."""
     found = await measure(worker)
     every = [dict(row) for row in await worker.fetch(STATES)]
-    assert [{name: row[name] for name in every[0]} for row in found.sources] == every
+    assert [{name: getattr(one, name) for name in every[0]} for one in found.sources] == every
     assert found.quarantined == await worker.fetchval(WAITING)
-    sums = {name: n for name, n in (await operations.sum_receipts(worker)).items() if n}
+    sums = {name: n for name, n in asdict(await operations.sum_receipts(worker)).items() if n}
     assert sums == await fates(worker)
-    return [dict(gap) for gap in found.gaps]
+    return found.gaps
 
 
-def missing(gaps: list[dict[str, Any]]) -> list[tuple[int, int]]:
-    return [(gap["first_missing"], gap["last_missing"]) for gap in gaps]
+def missing(gaps: Sequence[SequenceGap]) -> list[tuple[int, int]]:
+    return [(gap.first_missing, gap.last_missing) for gap in gaps]
 
 
 async def test_what_arrived_is_summed_once_whatever_was_open_when_it_was_summed(
@@ -146,8 +147,8 @@ async def test_a_body_of_several_sources_is_heard_from_each_of_them(worker: Conn
     assert await fates(worker) == became
     _, one, two = await operations.list_source_states(worker)
     shown = ("source", "received", "counted", "duplicate", "quarantined", "suspense")
-    assert [one[name] for name in shown] == ["/one", 2, 1, 1, 0, 0]
-    assert [two[name] for name in shown] == ["/two", 3, 1, 0, 1, 1]
+    assert [getattr(one, name) for name in shown] == ["/one", 2, 1, 1, 0, 0]
+    assert [getattr(two, name) for name in shown] == ["/two", 3, 1, 0, 1, 1]
 
 
 async def test_two_processes_do_not_sum_the_same_receipts(
@@ -295,7 +296,7 @@ async def test_a_number_of_a_bound_key_is_a_gap_of_its_own(worker: Connection) -
     await gate.send(sequenced([attempt("")]), sequenced([attempt("")], sequence=2))
     await gate.send(replace(high, permission=allowed))
     for _ in range(2):
-        (gap,) = [dict(row) for row in await operations.list_sequence_gaps(worker)]
-        assert (gap["owner"], *missing([gap])) == ("acme", (3, 10**15 - 1))
+        (gap,) = await operations.list_sequence_gaps(worker)
+        assert (gap.owner, *missing([gap])) == ("acme", (3, 10**15 - 1))
         await draw_cut_off(worker, "test")
         await operations.sum_receipts_to_cut_off(worker)

@@ -184,8 +184,8 @@ def _busy(truth: Truth, found: Mapping[tuple[str, int], set[int]]) -> list[str]:
 
 async def _gaps(connection: Connection) -> Counter[tuple[str, int]]:
     return Counter(
-        (f"{row['producer']}/{row['epoch']}", number)
+        (f"{row.producer}/{row.epoch}", number)
         for row in await list_sequence_gaps(connection)
-        if row["source"] == SEQUENCED
-        for number in range(row["first_missing"], row["last_missing"] + 1)
+        if row.source == SEQUENCED
+        for number in range(row.first_missing, row.last_missing + 1)
     )

@@ -53,10 +53,12 @@ def list_waiting(  # its options
         lambda c: list_conflicts(c, rows=rows, before=before, source=source, resolved=everything)
     )
     if as_json:
-        print_items(found, after=found[-1]["conflict_id"] if len(found) == rows else None)
+        print_items(found, after=found[-1].conflict_id if len(found) == rows else None)
         return
-    names = ("source", "event_id", "items", "offer_kept", "resolution")
-    cells = [(str(row["conflict_id"]), *(row[name] for name in names)) for row in found]
+    cells = [
+        (str(one.conflict_id), one.source, one.event_id, one.items, one.offer_kept, one.resolution)
+        for one in found
+    ]
     print_table("Conflicts", ("id", "source", "event", "items", "kept", "resolved as"), cells)
 
 
@@ -71,11 +73,10 @@ def show(database: Database, conflict_id: int, as_json: bool) -> None:
         print_json(shape_conflict(shown))
         return
     conflict = shown.conflict
-    click.echo(f"Conflict {conflict_id}: {conflict['event_id']} of {conflict['source']}")
-    if conflict["resolution"] is not None:
+    click.echo(f"Conflict {conflict_id}: {conflict.event_id} of {conflict.source}")
+    if conflict.resolution is not None:
         click.echo(
-            f"Resolved as {conflict['resolution']} by {conflict['resolved_by']}:"
-            f" {conflict['reason']}"
+            f"Resolved as {conflict.resolution} by {conflict.resolved_by}: {conflict.reason}"
         )
     _say("Stored", shown.stored, "nothing here: its day is archived, or it never counted")
     _say("Offered", shown.offered or (), "no longer kept")

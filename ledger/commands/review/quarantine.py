@@ -1,7 +1,7 @@
 """`tokenledger quarantine`: what could not be read, and trying it again."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import astuple
 
 import click
 
@@ -36,13 +36,12 @@ def list_waiting(
     found = database.run(
         lambda c: operations.list_quarantine(c, rows=rows, before=before, reason=reason)
     )
-    listed: list[dict[str, Any]] = [dict(row) for row in found]
     if as_json:
-        print_items(listed, after=listed[-1]["quarantine_id"] if len(listed) == rows else None)
+        print_items(found, after=found[-1].quarantine_id if len(found) == rows else None)
         return
     columns = ("id", "source", "event", "reason", "detail", "received", "items")
     # An id is printed as it is typed: without commas.
-    cells = [(str(row.pop("quarantine_id")), *row.values()) for row in listed]
+    cells = [(str(each.quarantine_id), *astuple(each)[1:]) for each in found]
     print_table("Quarantine", columns, cells, numbers=1)
 
 
@@ -51,14 +50,14 @@ def list_waiting(
 @database_options
 def show(database: Database, quarantine_id: int) -> None:
     """Write the bytes of one event to stdout, as far as they are kept."""
-    row = database.run(lambda c: operations.find_quarantine_raw(c, quarantine_id))
-    if row is None:
+    kept = database.run(lambda c: operations.find_quarantine_raw(c, quarantine_id))
+    if kept is None:
         raise NotFoundError(
             f"There are no bytes of quarantined event {quarantine_id}.",
             "They expire; ask the sender for it.",
         )
-    click.echo(row["raw"], nl=False)
-    if row["truncated"]:
+    click.echo(kept.raw, nl=False)
+    if kept.truncated:
         click.echo("(cut off here)", err=True)
 
 
@@ -114,6 +113,6 @@ async def _waiting_ids(connection: Connection) -> list[int]:
     ids: list[int] = []
     before = operations.LAST
     while page := await operations.list_quarantine(connection, rows=1_000, before=before):
-        ids += [row["quarantine_id"] for row in page]
+        ids += [each.quarantine_id for each in page]
         before = ids[-1]
     return ids

@@ -1,8 +1,5 @@
 """`tokenledger status`: what arrived and when last, what waits, what is covered."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
 from ledger import clock
@@ -12,6 +9,7 @@ from ledger.domain.metering.usage_mark import describe_marks
 from ledger.flows.stages import STAGES
 from ledger.reports.metering.status import Status, read_status
 from ledger.store.connect import draw_cut_off
+from ledger.store.operations import EndedSession, OpenBatch
 from ledger.store.queries import Connection
 
 # A batch takes moments; one that is open this long is worth a line.
@@ -44,10 +42,10 @@ async def _read(connection: Connection) -> Status:
 def _show_sources(found: Status) -> None:
     rows = [
         (
-            *(row["source"] or "(names none)", row["form"] or "refused"),
-            *(row["last_event_at"], _ago(row["silent_s"])),
-            *(row["counted"], row["duplicate"], row["conflict"], row["quarantined"]),
-            row["suspense"],
+            *(row.source or "(names none)", row.form or "refused"),
+            *(row.last_event_at, _ago(row.silent_s)),
+            *(row.counted, row.duplicate, row.conflict, row.quarantined),
+            row.suspense,
         )
         for row in found.sources
     ]
@@ -72,31 +70,28 @@ def _ago(silent_s: int | None) -> str:
 
 
 def _show_stages(found: Status) -> None:
-    rows = [
-        (row["stage"], row["ran_at"] or "nothing to do yet", row["behind"]) for row in found.stages
-    ]
+    rows = [(row.stage, row.ran_at or "nothing to do yet", row.behind) for row in found.stages]
     print_table("Stages", ("stage", "last run", "batches drawn since"), rows, numbers=1)
 
 
 def _show_work(found: Status) -> None:
     rows = [
-        (row["work"], row["entity_id"], row["succeeded_at"], row["failures"], row["failure"])
-        for row in found.work
+        (row.work, row.entity_id, row.succeeded_at, row.failures, row.failure) for row in found.work
     ]
     columns = ("work", "entity", "last success", "failures since", "why")
     print_table("Background", columns, rows)
     for row in found.parked:
-        place = f"{row['entity_id']} {row['customer_id'] or ''}".strip()
-        when = f" {row['since']:%FT%RZ} to {row['until']:%FT%RZ}" if row["since"] else ""
+        place = f"{row.entity_id} {row.customer_id or ''}".strip()
+        when = f" {row.since:%FT%RZ} to {row.until:%FT%RZ}" if row.since else ""
         click.echo(
-            f"Parked: {row['stage']} of {place}{when}, failed {counted(row['failures'], 'time')}"
-            f" since {row['first_failed_at']:%FT%RZ}: {row['reason']}"
+            f"Parked: {row.stage} of {place}{when}, failed {counted(row.failures, 'time')}"
+            f" since {row.first_failed_at:%FT%RZ}: {row.reason}"
         )
 
 
 def _show_waiting(found: Status) -> None:
-    suspense = sum(row["requests"] for row in found.suspense)
-    names = ", ".join(row["customer_ref"] or "(no name)" for row in found.suspense)
+    suspense = sum(row.requests for row in found.suspense)
+    names = ", ".join(row.customer_ref or "(no name)" for row in found.suspense)
     click.echo(f"Suspense: {counted(suspense, 'request')} of unknown customers{_of(names)}")
     click.echo(f"Unpriced: {counted(len(found.unpriced), 'kind')} of usage without a price")
     click.echo(f"Quarantined: {counted(found.quarantined, 'event')} could not be read")
@@ -110,7 +105,7 @@ def _show_waiting(found: Status) -> None:
         click.echo(f"Not final: in the last 24 hours {marked}")
     click.echo(
         f"Conflicts: {counted(found.conflicts, 'event')} to resolve;"
-        f" {counted(found.fates['conflict'], 'event')} contradicted what is recorded"
+        f" {counted(found.fates.conflict, 'event')} contradicted what is recorded"
     )
 
 
@@ -124,36 +119,36 @@ def _of_key(owner: str) -> str:
 
 def _show_gaps(found: Status) -> None:
     for row in found.kafka_positions:
-        click.echo(f"Kafka: {row['topic']}/{row['partition']} read up to {row['next_offset']:,}")
-    for row in found.sequence_gaps:
+        click.echo(f"Kafka: {row.topic}/{row.partition} read up to {row.next_offset:,}")
+    for gap in found.sequence_gaps:
         click.echo(
-            f"Gap: {row['source']} of {row['producer']}{_of_key(row['owner'])},"
-            f" epoch {row['epoch']}, lacks batches"
-            f" {row['first_missing']} to {row['last_missing']}"
+            f"Gap: {gap.source} of {gap.producer}{_of_key(gap.owner)},"
+            f" epoch {gap.epoch}, lacks batches"
+            f" {gap.first_missing} to {gap.last_missing}"
         )
-    for row in found.kafka_gaps:
+    for lost in found.kafka_gaps:
         click.echo(
-            f"Gap: Kafka {row['topic']}/{row['partition']} lost offsets {row['from_offset']}"
-            f" to {row['to_offset'] - 1}"
+            f"Gap: Kafka {lost.topic}/{lost.partition} lost offsets {lost.from_offset}"
+            f" to {lost.to_offset - 1}"
         )
 
 
 def _show_sessions(found: Status) -> None:
     for row in found.open_batches:
-        if (row["open_s"] or 0) >= OPEN_LONG_S:
+        if (row.open_s or 0) >= OPEN_LONG_S:
             click.echo(
-                f"Open: batch {row['batch_seq']} of {_session(row)} for {row['open_s']:,} s;"
+                f"Open: batch {row.batch_seq} of {_session(row)} for {row.open_s:,} s;"
                 " reports and invoices end before it"
             )
-    for row in found.ended_sessions:
+    for ended in found.ended_sessions:
         click.echo(
-            f"Ended: {_session(row)} at {row['ended_at']:%F %T}, which held batch"
-            f" {row['batch_seq']} and did nothing since {row['quiet_since']:%F %T}"
+            f"Ended: {_session(ended)} at {ended.ended_at:%F %T}, which held batch"
+            f" {ended.batch_seq} and did nothing since {ended.quiet_since:%F %T}"
         )
 
 
-def _session(row: Mapping[str, Any]) -> str:
-    return f"session {row['pid']} ({row['application'] or 'unnamed'})"
+def _session(row: OpenBatch | EndedSession) -> str:
+    return f"session {row.pid} ({row.application or 'unnamed'})"
 
 
 def _show_coverage(found: Status) -> None:

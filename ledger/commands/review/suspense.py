@@ -1,6 +1,6 @@
 """`tokenledger suspense`: usage of customers nobody knows, and releasing it."""
 
-from typing import Any
+from dataclasses import astuple
 
 import click
 
@@ -23,12 +23,12 @@ def suspense() -> None:
 @database_options
 def list_suspense(database: Database, as_json: bool) -> None:
     """List the unknown names with what waits under each."""
-    listed: list[dict[str, Any]] = [dict(row) for row in database.run(operations.list_suspense)]
+    listed = database.run(operations.list_suspense)
     if as_json:
         print_items(listed)
         return
     columns = ("customer named", "first window", "last window", "requests", "input", "output")
-    print_table("Suspense", columns, [tuple(row.values()) for row in listed], numbers=3)
+    print_table("Suspense", columns, [astuple(each) for each in listed], numbers=3)
 
 
 @suspense.command()
@@ -47,7 +47,7 @@ def dismiss(database: Database, customer_ref: str | None, nameless: bool, reason
     waited = database.run(
         lambda c: dismiss_suspense(c, customer_ref or "", author, now=clock.now())
     )
-    click.echo(f"{waited['requests']:,} requests dismissed.")
+    click.echo(f"{waited.requests:,} requests dismissed.")
 
 
 @suspense.command()

@@ -11,13 +11,19 @@ from ledger.domain.author import Author, check_reason
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.judge import KEYED
-from ledger.domain.metering.permission import Binding, Permission
+from ledger.domain.metering.permission import Binding, Fields, Permission
 from ledger.domain.metering.record import ItemOutcome, Record
 from ledger.domain.metering.target import CorrectionTarget
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import ingest
 from ledger.flows.metering.limits import IngestLimits
-from ledger.store.metering.conflicts import find_conflict, insert_resolution, list_stored
+from ledger.store.metering.conflicts import (
+    FoundConflict,
+    StoredItem,
+    find_conflict,
+    insert_resolution,
+    list_stored,
+)
 from ledger.store.metering.correction import find_corrections
 from ledger.store.queries import Connection
 from ledger.wire.limits import CORRECTION, USAGE
@@ -32,34 +38,26 @@ _DONE = {"created", "suspense", "superseded", "duplicate"}
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A conflict, the events that were offered (None is no longer kept) and what is stored;
-    `binding` is that of the key they were offered with."""
+    """A conflict, the events that were offered (None is no longer kept) and what is stored."""
 
-    conflict: Mapping[str, Any]
+    conflict: FoundConflict
     offered: Sequence[Mapping[str, Any]] | None
-    stored: Sequence[Mapping[str, Any]]
-    binding: Binding | None
+    stored: Sequence[StoredItem]
 
 
 async def show_conflict(connection: Connection, conflict_id: int) -> Shown:
     """What both sides of a conflict said; NotFoundError where there is none."""
-    row = await find_conflict(connection, conflict_id)
-    if row is None:
+    found = await find_conflict(connection, conflict_id)
+    if found is None:
         raise NotFoundError(f"There is no conflict {conflict_id}.", "List them.")
-    found = dict(row)
-    offered, bound_to = found.pop("offered"), found.pop("binding")
     stored = await list_stored(
         connection,
-        batch_seq=found["stored_batch_seq"],
-        first=found["stored_ordinal"],
-        items=found["items"],
+        batch_seq=found.stored_batch_seq,
+        first=found.stored_ordinal,
+        items=found.items,
     )
-    return Shown(
-        conflict=found,
-        offered=None if offered is None else _events(offered),
-        stored=[dict(row) for row in stored],
-        binding=None if bound_to is None else Binding.from_fields(bound_to),
-    )
+    offered = None if found.offered is None else _events(found.offered)
+    return Shown(found, offered, stored)
 
 
 async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and beside what
@@ -84,17 +82,17 @@ async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and be
     """
     check_reason(author)
     shown = await show_conflict(connection, conflict_id)
-    if shown.conflict["resolution"] is not None:
+    if shown.conflict.resolution is not None:
         raise ConflictError(
-            f"Conflict {conflict_id} was resolved as {shown.conflict['resolution']} by"
-            f" {shown.conflict['resolved_by']}.",
+            f"Conflict {conflict_id} was resolved as {shown.conflict.resolution} by"
+            f" {shown.conflict.resolved_by}.",
             "Look at it.",
         )
     outcomes: Sequence[ItemOutcome] = []
     if resolution != "kept":
         events = await _to_send(connection, shown, resolution, event_id)
         body = b"\n".join(json.dumps(event).encode() for event in events)
-        allowed = _permission(shown.binding, await directory.read(connection))
+        allowed = _permission(shown.conflict.binding, await directory.read(connection))
         record = Record(
             body,
             transport="internal",
@@ -112,10 +110,11 @@ async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and be
     return outcomes
 
 
-def _permission(binding: Binding | None, known: Directory) -> Permission | None:
+def _permission(bound_to: Fields | None, known: Directory) -> Permission | None:
     """What its sender may, and besides speak in the source that corrections by hand have."""
-    if binding is None:
+    if bound_to is None:
         return None
+    binding = Binding.from_fields(bound_to)
     sources = None if binding.sources is None else binding.sources | {SOURCE}
     return replace(binding, sources=sources).permission(known)
 
@@ -135,9 +134,9 @@ async def _to_send(
     connection: Connection, shown: Shown, resolution: Resolution, event_id: str | None
 ) -> list[dict[str, Any]]:
     conflict = shown.conflict
-    if shown.offered is None or conflict["truncated"]:
+    if shown.offered is None or conflict.truncated:
         raise ConflictError(
-            f"What was offered in conflict {conflict['conflict_id']} is not kept in full.",
+            f"What was offered in conflict {conflict.conflict_id} is not kept in full.",
             "Have its sender send it again under another id, and resolve this one as kept.",
         )
     events = [dict(event) for event in shown.offered]
@@ -151,11 +150,11 @@ async def _to_send(
 
 
 def _under(
-    events: Sequence[dict[str, Any]], conflict: Mapping[str, Any], event_id: str | None
+    events: Sequence[dict[str, Any]], conflict: FoundConflict, event_id: str | None
 ) -> list[dict[str, Any]]:
     if not event_id:
         raise InvalidInputError("No id is given.", "Name the id it is to have.", "id")
-    source = conflict["source"] if conflict["form"] == KEYED else SOURCE
+    source = conflict.source if conflict.form == KEYED else SOURCE
     several = len(events) > 1
     return [
         event | {"id": f"{event_id}.{n}" if several else event_id, "source": source}
@@ -164,28 +163,28 @@ def _under(
 
 
 async def _corrections(
-    connection: Connection, events: Sequence[dict[str, Any]], conflict: Mapping[str, Any]
+    connection: Connection, events: Sequence[dict[str, Any]], conflict: FoundConflict
 ) -> list[dict[str, Any]]:
-    keyed = conflict["form"] == KEYED
+    keyed = conflict.form == KEYED
     names = _targets(events, conflict)
-    targets = [CorrectionTarget(conflict["source_id"], name, keyed=keyed) for name in names]
+    targets = [CorrectionTarget(conflict.source_id, name, keyed=keyed) for name in names]
     standing = await find_corrections(connection, targets)
     found = []
     for n, (event, target) in enumerate(zip(events, targets, strict=True)):
         highest = max((one.revision for one in standing.get(target, [])), default=0)
         data = event["data"] | {
             "supersedes": target.target,
-            "supersedes_source": conflict["source"],
+            "supersedes_source": conflict.source,
             "revision": highest + 1,
         }
-        own = {"id": f"conflict-{conflict['conflict_id']}.{n}", "source": SOURCE}
+        own = {"id": f"conflict-{conflict.conflict_id}.{n}", "source": SOURCE}
         found.append(event | own | {"type": CORRECTION, "data": data})
     return found
 
 
-def _targets(events: Sequence[dict[str, Any]], conflict: Mapping[str, Any]) -> list[str]:
+def _targets(events: Sequence[dict[str, Any]], conflict: FoundConflict) -> list[str]:
     """What each offered event says anew: what came under its id, its place, or what it corrects."""
-    name = str(conflict["event_id"])
+    name = conflict.event_id
     corrects = any(event["type"] == CORRECTION for event in events)
     revision = _REVISION.fullmatch(name) if corrects and len(events) == 1 else None
     if revision is not None:
@@ -195,7 +194,7 @@ def _targets(events: Sequence[dict[str, Any]], conflict: Mapping[str, Any]) -> l
             "What was offered corrects another event itself.",
             "Send a correction with a higher revision, and resolve this one as kept.",
         )
-    place = conflict["form"] != KEYED
+    place = conflict.form != KEYED
     return [f"{name}/{n}" if place else name for n in range(len(events))]
 
 

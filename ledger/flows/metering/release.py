@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 import polars as pl
@@ -21,8 +20,12 @@ from ledger.store.connect import draw_batch_seq
 from ledger.store.metering.correction import FateChange, copy_fate_changes
 from ledger.store.metering.ingest import insert_usage_keys, lacks_partition
 from ledger.store.metering.suspense import dismiss_suspense as store_dismissal
-from ledger.store.metering.suspense import find_suspended_facts, find_suspended_keys, list_suspense
-from ledger.store.operations import list_suspense as list_waiting
+from ledger.store.metering.suspense import (
+    find_suspended_facts,
+    find_suspended_keys,
+    list_suspended_refs,
+)
+from ledger.store.operations import Suspended, list_suspense
 from ledger.store.queries import Connection
 
 PAGE = 50_000
@@ -81,14 +84,14 @@ async def release_by_hand(
 
 async def dismiss_suspense(
     connection: Connection, customer_ref: str, author: Author, *, now: datetime
-) -> dict[str, Any]:
+) -> Suspended:
     """Say that nobody will ever own what waits under a name; returns what waited.
 
     It stays in suspense with its cost, and leaves status and alarms until more comes under it.
     NotFoundError where nothing waits, InvalidInputError where no reason is given.
     """
     check_reason(author)
-    waiting = {row["customer_ref"]: dict(row) for row in await list_waiting(connection)}
+    waiting = {each.customer_ref: each for each in await list_suspense(connection)}
     if customer_ref not in waiting:
         raise NotFoundError(f"Nothing waits under {customer_ref!r}.", "List what waits.")
     await store_dismissal(connection, waiting[customer_ref], author, now=now)
@@ -97,7 +100,7 @@ async def dismiss_suspense(
 
 async def _known_refs(connection: Connection, directory: DirectoryCache) -> list[str]:
     known = await directory.read(connection)
-    waiting = [str(row["customer_ref"]) for row in await list_suspense(connection)]
+    waiting = await list_suspended_refs(connection)
     return [ref for ref in waiting if ref in known.customers or ref in known.names]
 
 

@@ -4,7 +4,7 @@ An outage must not look like zero usage: a source is silent since a named time, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,56 +24,87 @@ ENDED_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
+class HeardSource(operations.SourceState):
+    """A source, and for how long nothing came of it; None is never."""
+
+    silent_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgedBatch(operations.OpenBatch):
+    """A batch on its way in, and for how long; None is unknown."""
+
+    open_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedWork:
+    """What a stage could not do, why, and when it is tried again."""
+
+    stage: str
+    entity_id: str
+    customer_id: str | None
+    since: datetime | None
+    until: datetime | None
+    reason: str
+    failures: int
+    first_failed_at: datetime
+    next_try_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """Plain rows, ready to be printed; times are aware, counts integers, unknown is None."""
+    """Ready to be printed; times are aware, counts integers, unknown is None."""
 
     now: datetime
-    sources: list[dict[str, Any]]
-    fates: dict[str, int]
-    suspense: list[dict[str, Any]]
+    sources: Sequence[HeardSource]
+    fates: operations.Fates
+    suspense: Sequence[operations.Suspended]
     unpriced: Sequence[dict[str, Any]]
     quarantined: int
     dead_letters: int
     conflicts: int
-    sequence_gaps: list[dict[str, Any]]
-    kafka_positions: list[dict[str, Any]]
-    kafka_gaps: list[dict[str, Any]]
-    stages: list[dict[str, object]]
-    work: list[dict[str, Any]]
-    parked: list[dict[str, Any]]
-    open_batches: list[dict[str, Any]]
-    ended_sessions: list[dict[str, Any]]
+    sequence_gaps: Sequence[operations.SequenceGap]
+    kafka_positions: Sequence[operations.KafkaPosition]
+    kafka_gaps: Sequence[operations.KafkaGap]
+    stages: Sequence[operations.StageState]
+    work: Sequence[standing.WorkState]
+    parked: Sequence[ParkedWork]
+    open_batches: Sequence[AgedBatch]
+    ended_sessions: Sequence[operations.EndedSession]
     coverage: list[dict[str, Any]]
-    usage: dict[str, int]
+    usage: Mapping[str, int]
 
 
 async def read_status(
     connection: Connection, *, stages: Iterable[str], cut_off: CutOff, now: datetime
 ) -> Status:
     """Everything an operator looks at first; `stages` are told of also before they ever ran."""
-    sources = [_silent(dict(row), now) for row in await operations.list_source_states(connection)]
-    newest = [row["last_event_at"] for row in sources if row["last_event_at"] is not None]
+    sources = [
+        HeardSource(**asdict(one), silent_s=_seconds(one.last_received_at, now))
+        for one in await operations.list_source_states(connection)
+    ]
+    newest = [one.last_event_at for one in sources if one.last_event_at is not None]
     return Status(
         now=now,
         sources=sources,
-        fates=dict(await operations.sum_receipts(connection)),
-        suspense=[dict(row) for row in await operations.list_suspense(connection)],
+        fates=await operations.sum_receipts(connection),
+        suspense=await operations.list_suspense(connection),
         unpriced=await list_all_unpriced(connection, cut_off=cut_off),
         quarantined=await operations.count_quarantined(connection),
         dead_letters=await operations.count_dead_letters(connection),
         conflicts=await count_conflicts(connection),
-        sequence_gaps=[dict(row) for row in await operations.list_sequence_gaps(connection)],
-        kafka_positions=[dict(row) for row in await operations.list_kafka_positions(connection)],
-        kafka_gaps=[dict(row) for row in await operations.list_kafka_gaps(connection)],
+        sequence_gaps=await operations.list_sequence_gaps(connection),
+        kafka_positions=await operations.list_kafka_positions(connection),
+        kafka_gaps=await operations.list_kafka_gaps(connection),
         stages=await _stages(connection, stages),
-        work=[dict(row) for row in await standing.list_work_states(connection)],
+        work=await standing.list_work_states(connection),
         parked=[_parked(one) for one in await standing.list_parked(connection)],
         open_batches=[
-            _open(dict(row), now) for row in await operations.list_open_batches(connection)
+            AgedBatch(**asdict(one), open_s=_seconds(one.began_at, now))
+            for one in await operations.list_open_batches(connection)
         ],
-        ended_sessions=[
-            dict(row) for row in await operations.list_ended_sessions(connection, most=ENDED_MOST)
-        ],
+        ended_sessions=await operations.list_ended_sessions(connection, most=ENDED_MOST),
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
         usage=await operations.sum_usage_marks(
             connection,
@@ -84,37 +115,27 @@ async def read_status(
     )
 
 
-async def _stages(connection: Connection, names: Iterable[str]) -> list[dict[str, object]]:
-    ran = {row["stage"]: dict(row) for row in await operations.list_stage_states(connection)}
-    never = {"batch_seq": None, "ran_at": None, "behind": None}
-    return [ran.get(name) or {"stage": name, **never} for name in dict.fromkeys([*names, *ran])]
+async def _stages(connection: Connection, names: Iterable[str]) -> list[operations.StageState]:
+    ran = {each.stage: each for each in await operations.list_stage_states(connection)}
+    return [ran.get(name) or operations.StageState(name) for name in dict.fromkeys([*names, *ran])]
 
 
-def _parked(one: Parked) -> dict[str, Any]:
-    return {
-        "stage": one.stage,
-        "entity_id": one.entity_id,
-        "customer_id": one.what.subject or None,
-        "since": one.what.since,
-        "until": one.what.until,
-        "reason": one.what.reason,
-        "failures": one.failures,
-        "first_failed_at": one.first_failed_at,
-        "next_try_at": one.next_try_at,
-    }
+def _parked(one: Parked) -> ParkedWork:
+    return ParkedWork(
+        stage=one.stage,
+        entity_id=one.entity_id,
+        customer_id=one.what.subject or None,
+        since=one.what.since,
+        until=one.what.until,
+        reason=one.what.reason,
+        failures=one.failures,
+        first_failed_at=one.first_failed_at,
+        next_try_at=one.next_try_at,
+    )
 
 
-def _silent(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    last = row["last_received_at"]
-    silent_s = None if last is None else max((now - last) // timedelta(seconds=1), 0)
-    return {**row, "silent_s": silent_s}
-
-
-def _open(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """A batch on its way in; what it is of another role is not for us to see, and unknown."""
-    began = row["began_at"]
-    open_s = None if began is None else max((now - began) // timedelta(seconds=1), 0)
-    return {**row, "open_s": open_s}
+def _seconds(since: datetime | None, now: datetime) -> int | None:
+    return None if since is None else max((now - since) // timedelta(seconds=1), 0)
 
 
 async def _coverage(

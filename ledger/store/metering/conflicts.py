@@ -1,11 +1,13 @@
 """Reads conflicts with what both sides said, and keeps how they were resolved."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-
-import asyncpg
+from decimal import Decimal
+from typing import TypeAlias
 
 from ledger.domain.author import Author
+from ledger.domain.metering.permission import Fields
 from ledger.store.operations import LAST
 from ledger.store.queries import Connection, load_queries
 
@@ -18,6 +20,118 @@ OFFER_COLUMNS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ConflictState:
+    """Other content under an identity that was taken, and how it was resolved."""
+
+    conflict_id: int
+    source: str
+    event_id: str
+    items: int
+    batch_seq: int
+    ordinal: int
+    stored_batch_seq: int
+    stored_ordinal: int
+    offer_kept: bool
+    expires_at: datetime | None
+    resolution: str | None
+    resolved_by: str | None
+    reason: str | None
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundConflict(ConflictState):
+    """A conflict with what was offered, a line an event, and the binding of the key it was offered
+    with; None is no longer kept."""
+
+    source_id: int
+    form: str | None
+    offered: str | None
+    truncated: bool | None
+    binding: Fields | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUsage:
+    """An attempt as it is stored, with who and what it names."""
+
+    batch_seq: int
+    ordinal: int
+    event_id: str | None
+    time: datetime
+    started_at: datetime | None
+    first_token_at: datetime | None
+    ended_at: datetime | None
+    customer_ref: str
+    project_id: str
+    api_key_id: str
+    agent_id: str
+    tier: str
+    model: str
+    adapter: str
+    region: str
+    engine_instance: str
+    requests: int
+    uncached: int
+    cache_read: int
+    cache_write: int
+    visible: int
+    reasoning: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """A reading as it is stored."""
+
+    batch_seq: int
+    ordinal: int
+    gpu_uuid: str
+    epoch: str
+    sampled_at: datetime
+    energy_mj: int
+    power_mw: int | None
+    method: str
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCounter:
+    """A counter of an engine as it is stored."""
+
+    batch_seq: int
+    ordinal: int
+    engine: str
+    engine_instance: str
+    run_id: str
+    scraped_at: datetime
+    metric: str
+    labels: Mapping[str, str]
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGap:
+    """A stretch without readings as it is stored."""
+
+    batch_seq: int
+    ordinal: int
+    gpu_uuid: str
+    reason: str
+    since: datetime
+    until: datetime
+    detail: str | None
+
+
+StoredItem: TypeAlias = StoredUsage | StoredReading | StoredCounter | StoredGap
+STORED: Mapping[str, Callable[..., StoredItem]] = {
+    "list_stored_usage": StoredUsage,
+    "list_stored_readings": StoredReading,
+    "list_stored_counters": StoredCounter,
+    "list_stored_gaps": StoredGap,
+}
+
+
 async def list_conflicts(
     connection: Connection,
     *,
@@ -25,16 +139,18 @@ async def list_conflicts(
     before: int = LAST,
     source: str | None = None,
     resolved: bool = False,
-) -> list[asyncpg.Record]:
+) -> list[ConflictState]:
     """Conflicts that wait, or with `resolved` all of them, newest first, ids below `before`."""
-    return await CONFLICTS["list_conflicts"].rows(
-        connection, rows=rows, before=before, source=source, resolved=resolved
+    return await CONFLICTS["list_conflicts"].values(
+        connection, ConflictState, rows=rows, before=before, source=source, resolved=resolved
     )
 
 
-async def find_conflict(connection: Connection, conflict_id: int) -> asyncpg.Record | None:
+async def find_conflict(connection: Connection, conflict_id: int) -> FoundConflict | None:
     """One conflict, with what was offered as far as it is kept."""
-    return await CONFLICTS["find_conflict"].row(connection, conflict_id=conflict_id)
+    return await CONFLICTS["find_conflict"].first(
+        connection, FoundConflict, conflict_id=conflict_id
+    )
 
 
 async def count_conflicts(connection: Connection) -> int:
@@ -44,14 +160,13 @@ async def count_conflicts(connection: Connection) -> int:
 
 async def list_stored(
     connection: Connection, *, batch_seq: int, first: int, items: int
-) -> Sequence[asyncpg.Record]:
+) -> Sequence[StoredItem]:
     """What is stored of `items` rows of a batch, whatever kind it is; none where it is archived."""
-    for kind in ("usage", "readings", "counters", "gaps"):
-        rows = await CONFLICTS[f"list_stored_{kind}"].rows(
-            connection, batch_seq=batch_seq, first=first, until=first + items, most=STORED_MOST
-        )
-        if rows:
-            return rows
+    within = {"batch_seq": batch_seq, "first": first, "until": first + items, "most": STORED_MOST}
+    for query, kind in STORED.items():
+        stored = await CONFLICTS[query].values(connection, kind, **within)
+        if stored:
+            return stored
     return []
 
 

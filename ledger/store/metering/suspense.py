@@ -14,10 +14,10 @@ from ledger.domain.metering.key import UsageKeyRow
 from ledger.domain.metering.permission import Fields
 from ledger.domain.metering.target import CorrectionTarget, target_of
 from ledger.store.metering.correction import fact_rows_frame
+from ledger.store.operations import Suspended
 from ledger.store.queries import Connection, load_queries
 
 SUSPENSE = load_queries("metering/suspense")
-WAITING = ("requests", "input_tokens", "output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,10 @@ class Quarantined:
     target: CorrectionTarget | None
 
 
-async def list_suspense(connection: Connection) -> list[asyncpg.Record]:
-    """References nobody knows that have usage, with what waits, by reference."""
-    return await SUSPENSE["list_suspense"].rows(connection)
+async def list_suspended_refs(connection: Connection) -> list[str]:
+    """References nobody knows that have usage."""
+    rows = await SUSPENSE["list_suspended_refs"].rows(connection)
+    return [row["customer_ref"] for row in rows]
 
 
 async def find_suspended_keys(connection: Connection, customer_ref: str) -> dict[int, UsageKeyRow]:
@@ -108,12 +109,15 @@ async def dismiss_quarantined(
 
 
 async def dismiss_suspense(
-    connection: Connection, waiting: Mapping[str, Any], author: Author, *, now: datetime
+    connection: Connection, waiting: Suspended, author: Author, *, now: datetime
 ) -> None:
     """Take what waits under a name out of what waits, as much as is `waiting`."""
     await SUSPENSE["dismiss_suspense"].run(
         connection,
-        **{name: waiting[name] for name in ("customer_ref", *WAITING)},
+        customer_ref=waiting.customer_ref,
+        requests=waiting.requests,
+        input_tokens=waiting.input_tokens,
+        output_tokens=waiting.output_tokens,
         actor=author.actor,
         reason=author.reason,
         dismissed_at=now,

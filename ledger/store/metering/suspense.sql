@@ -1,9 +1,6 @@
--- name: list_suspense
--- References nobody knows that have usage, with what waits. Index: usage_delta (customer_id, window_start).
-SELECT k.customer_ref, min(d.window_start) AS first_window, max(d.window_start) AS last_window,
-       sum(d.requests) AS requests, sum(d.uncached) AS uncached,
-       sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
-       sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
+-- name: list_suspended_refs
+-- References nobody knows that have usage. Index: usage_delta (customer_id, window_start).
+SELECT k.customer_ref
   FROM usage_delta d JOIN usage_key k USING (usage_key_id)
  WHERE d.customer_id IS NULL
  GROUP BY k.customer_ref
