@@ -2,12 +2,13 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from litestar import Response
 
 from ledger.domain.errors import InvalidInputError
+from ledger.store.resources import ListedRow
 from ledger.wire.plain import plain_value
 
 T = TypeVar("T")
@@ -33,10 +34,10 @@ def page(rows: Sequence[T], limit: int, place_of: Callable[[T], int]) -> dict[st
     return {"items": shown, "next": to_cursor(place_of(shown[-1])) if more else None}
 
 
-def page_after(rows: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
-    """A page of rows that say their own `place`, which is not shown."""
-    last = rows[limit - 1]["place"] if len(rows) > limit else None
-    shown = [{n: v for n, v in row.items() if n != "place"} for row in rows[:limit]]
+def page_after(rows: Sequence[ListedRow], limit: int) -> dict[str, Any]:
+    """A page of rows that say their own place."""
+    last = rows[limit - 1].position if len(rows) > limit else None
+    shown = [row.values for row in rows[:limit]]
     return {"items": shown, "next": to_cursor(*last) if last else None}
 
 

@@ -157,16 +157,16 @@ async def write_long(
 async def _find_stored(
     request: Request[Any, Any, Any], connection: Connection, key: str
 ) -> Response[bytes] | None:
-    row = await api_reads.find_idempotent(
+    given = await api_reads.find_idempotent(
         connection, key_id=caller_of(request).key_id, idempotency_key=key
     )
-    if row is None:
+    if given is None:
         return None
-    if row["request_digest"] != await _digest(request):
+    if given.request_digest != await _digest(request):
         raise ConflictError(
             f"Idempotency key {key!r} was used for another request.", "Send a new key."
         )
-    return _answer(bytes(row["body"]), row["status"])
+    return _answer(given.body, given.status)
 
 
 async def _store(

@@ -95,7 +95,7 @@ async def summarise(connection: Connection, day: Books, fleet: Books) -> dict[st
             "revenue_usd": cents(day.margin.revenue),
             "gross_margin_pct": str(day.margin.gross_margin_pct),
             "markup_pct": str(day.margin.markup_pct),
-            "hourly_cost_usd": [cents(row["cost"]) for row in hourly],
+            "hourly_cost_usd": [cents(each.cost) for each in hourly if each.cost is not None],
             "invoiced_usd": cents(day.invoiced),
             "rounding_usd": plain(day.accounts.get("6100", ZERO)),
         },

@@ -2,22 +2,43 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
-
-import asyncpg
 
 from ledger.store.queries import Connection, load_queries
 
 READS = load_queries("api_reads")
 
 
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """What was answered to a request before."""
+
+    request_digest: UUID
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HourlySum:
+    """Revenue and cost of an hour (or day) in a currency, and the idle part of the cost; a cost of
+    None is unknown."""
+
+    hour: datetime
+    currency: str
+    revenue: Decimal
+    cost: Decimal | None
+    idle: Decimal | None
+
+
 async def find_idempotent(
     connection: Connection, *, key_id: str, idempotency_key: str
-) -> asyncpg.Record | None:
-    """request_digest, status and body of an answer given before, or None."""
-    return await READS["find_idempotent"].row(
-        connection, key_id=key_id, idempotency_key=idempotency_key
+) -> GivenAnswer | None:
+    """The answer given before under a key, or None."""
+    return await READS["find_idempotent"].first(
+        connection, GivenAnswer, key_id=key_id, idempotency_key=idempotency_key
     )
 
 
@@ -75,11 +96,16 @@ async def sum_hourly(
     until: datetime,
     step: str,
     zone_name: str,
-) -> list[asyncpg.Record]:
-    """hour (or day, by `step`), currency, revenue, cost and the idle part of it; cost None is
-    unknown."""
-    return await READS["sum_hourly"].rows(
-        connection, entity_id=entity_id, since=since, until=until, step=step, zone=zone_name
+) -> list[HourlySum]:
+    """Revenue and cost of each hour, or day, by `step`."""
+    return await READS["sum_hourly"].values(
+        connection,
+        HourlySum,
+        entity_id=entity_id,
+        since=since,
+        until=until,
+        step=step,
+        zone=zone_name,
     )
 
 

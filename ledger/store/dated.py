@@ -1,6 +1,6 @@
 """Rows of slow facts as the store gives them: what they say, and from when to when."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,9 +34,9 @@ class DatedTable:
 
     noun: str
     keys: tuple[str, ...]
-    find: Query
-    supersede: Query
-    insert: Query
+    _find: Query
+    _supersede: Query
+    _insert: Query
 
     async def find_open(
         self,
@@ -48,5 +48,28 @@ class DatedTable:
     ) -> list[DatedRow]:
         """Open rows of the same keys that overlap [valid_from, valid_to), locked."""
         keys = {key: values[key] for key in self.keys}
-        rows = await self.find.rows(connection, **keys, valid_from=valid_from, valid_to=valid_to)
+        rows = await self._find.rows(connection, **keys, valid_from=valid_from, valid_to=valid_to)
         return [dated_row(row) for row in rows]
+
+    async def supersede(
+        self,
+        connection: Connection,
+        *,
+        row_ids: Sequence[int],
+        valid_from: datetime,
+        valid_to: datetime | None,
+        batch_seq: int,
+    ) -> list[int]:
+        """Close rows for [valid_from, valid_to); returns the rows so entered, where they count."""
+        rows = await self._supersede.rows(
+            connection,
+            row_ids=row_ids,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            batch_seq=batch_seq,
+        )
+        return [row[0] for row in rows]
+
+    async def insert(self, connection: Connection, **values: Any) -> int:
+        """Store a row, with its validity and `batch_seq`; returns it."""
+        return int(await self._insert.value(connection, **values))

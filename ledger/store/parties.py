@@ -1,11 +1,11 @@
 """Writes entities, customers and their names, and who wrote what by hand."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-
 from ledger.domain.author import Author
+from ledger.domain.entity import LegalEntity
 from ledger.store.dated import DatedTable
 from ledger.store.queries import Connection, load_queries
 
@@ -31,6 +31,29 @@ ALIASES = DatedTable(
     PARTIES["supersede_aliases"],
     PARTIES["insert_alias"],
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What stays of an entity."""
+
+    entity_id: str
+    currency: str
+    zone: str
+    rounding: str
+    invoice_prefix: str
+    default_tier: str
+    is_test: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """What stays of a customer."""
+
+    customer_id: str
+    entity_id: str
+    kind: str
+    is_test: bool
 
 
 async def insert_manual_write(
@@ -61,9 +84,9 @@ async def count_manual_writes(connection: Connection, request_id: str) -> dict[s
     return {row[0]: row[1] for row in rows}
 
 
-async def find_entity(connection: Connection, entity_id: str) -> asyncpg.Record | None:
+async def find_entity(connection: Connection, entity_id: str) -> Entity | None:
     """What stays of an entity, or None."""
-    return await PARTIES["find_entity"].row(connection, entity_id=entity_id)
+    return await PARTIES["find_entity"].first(connection, Entity, entity_id=entity_id)
 
 
 async def insert_entity(
@@ -73,9 +96,9 @@ async def insert_entity(
     await PARTIES["insert_entity"].run(connection, **values, batch_seq=batch_seq)
 
 
-async def find_customer(connection: Connection, customer_id: str) -> asyncpg.Record | None:
+async def find_customer(connection: Connection, customer_id: str) -> Customer | None:
     """What stays of a customer, or None."""
-    return await PARTIES["find_customer"].row(connection, customer_id=customer_id)
+    return await PARTIES["find_customer"].first(connection, Customer, customer_id=customer_id)
 
 
 async def insert_customer(
@@ -85,6 +108,6 @@ async def insert_customer(
     await PARTIES["insert_customer"].run(connection, **values, batch_seq=batch_seq)
 
 
-async def list_entities(connection: Connection) -> list[asyncpg.Record]:
+async def list_entities(connection: Connection) -> list[LegalEntity]:
     """Every entity, by id."""
-    return await PARTIES["list_entities"].rows(connection)
+    return await PARTIES["list_entities"].values(connection, LegalEntity)

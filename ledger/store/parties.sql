@@ -110,4 +110,4 @@ RETURNING alias_id;
 
 -- name: list_entities
 -- Every entity, by id; a scan, there are few.
-SELECT entity_id, currency, zone, is_test FROM entity ORDER BY entity_id;
+SELECT entity_id, currency, zone FROM entity ORDER BY entity_id;

@@ -1,13 +1,20 @@
 """Reads what was entered, a page at a time, as whoever asks may see it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-
-import asyncpg
 
 from ledger.store.queries import Connection, load_queries
 
 RESOURCES = load_queries("resources")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """A row of one of the lists: what its resource says, and where it stands in the list."""
+
+    values: Mapping[str, object]
+    position: Sequence[str]
 
 
 def parameters_of(query: str) -> frozenset[str]:
@@ -24,7 +31,7 @@ async def list_resource(
     entity_id: str | None = None,
     at: datetime | None = None,
     after: Sequence[str] | None = None,
-) -> list[asyncpg.Record]:
+) -> list[ListedRow]:
     """Rows of one of the queries of this room, in order of `place`.
 
     `one` is an id, `at` a moment at which they hold, `after` the place of the row before.
@@ -32,4 +39,9 @@ async def list_resource(
     asked = {"id": one, "entity_id": entity_id, "at": at, "after": after, "limit": limit}
     wanted = parameters_of(query)
     given = {name: value for name, value in asked.items() if name in wanted}
-    return await RESOURCES[query].rows(connection, **given)
+    rows = await RESOURCES[query].rows(connection, **given)
+    return [_listed(**row) for row in rows]
+
+
+def _listed(place: Sequence[str], **values: object) -> ListedRow:
+    return ListedRow(values, place)

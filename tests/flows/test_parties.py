@@ -42,7 +42,7 @@ def customer_change(**changes: Any) -> CustomerChange:
 async def versions(connection: Connection, kind: str, one: str) -> list[dict[str, Any]]:
     found = await show_one(connection, BY_WORD[kind], one, now=NOW)
     assert found is not None
-    return list(found["versions"])
+    return [dict(each) for each in found.versions]
 
 
 async def test_a_change_holds_from_the_entitys_midnight_and_leaves_the_rest(

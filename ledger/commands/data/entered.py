@@ -1,6 +1,6 @@
 """`tokenledger list`, `show` and `change`: what was entered, whatever its kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,7 +17,6 @@ from ledger.flows.reference.resources import (
     Resource,
     list_page,
     show_one,
-    without_cursor,
 )
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input, typed_texts
@@ -72,10 +71,10 @@ def show(database: Database, kind: Resource, one: str, *, as_json: bool) -> None
         print_json(found)
         return
     title = f"{kind.noun} {one}"
-    versions = found["versions"]
-    if found["now"] is not None:
-        print_table(title, ("", "now"), list(found["now"].items()))
-    if len(versions) > 1 or found["now"] is None:
+    versions = found.versions
+    if found.now is not None:
+        print_table(title, ("", "now"), list(found.now.items()))
+    if len(versions) > 1 or found.now is None:
         _print(kind, f"{title}: every validity recorded now", versions)
 
 
@@ -110,20 +109,20 @@ def change(
 
 async def _every(
     connection: Connection, kind: Resource, entity: str | None
-) -> list[dict[str, Any]]:
+) -> list[Mapping[str, object]]:
     now = clock.now()
-    rows: list[dict[str, Any]] = []
+    rows: list[Mapping[str, object]] = []
     after: Sequence[str] | None = None
     while True:
         asked = ListQuery(limit=PAGE, entity_id=entity, after=after)
         page = await list_page(connection, kind, asked, now=now)
-        rows += [without_cursor(row) for row in page]
+        rows += [row.values for row in page]
         if len(page) < PAGE:
             return rows
-        after = page[-1]["place"]
+        after = page[-1].position
 
 
-def _print(kind: Resource, title: str, rows: Sequence[dict[str, Any]]) -> None:
+def _print(kind: Resource, title: str, rows: Sequence[Mapping[str, object]]) -> None:
     first = [kind.key, *kind.columns]
     columns = [*first, *(name for name in rows[0] if name not in first)] if rows else first
     cells = [[_cell(row[name]) for name in columns] for row in rows]

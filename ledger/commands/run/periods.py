@@ -85,16 +85,16 @@ async def find_asked_entity(connection: Connection, asked: str | None) -> tuple[
         found = await find_entity(connection, asked)
         if found is None:
             raise NotFoundError(f"There is no entity {asked}.", "Enter it, or look at its id.")
-        return asked, found["zone"]
+        return asked, found.zone
     every = await list_entities(connection)
     if not every:
         raise MissingInputError(
             "There is no entity.", "Enter one: tokenledger import entities FILE."
         )
     if len(every) > 1:
-        names = ", ".join(row["entity_id"] for row in every)
+        names = ", ".join(each.entity_id for each in every)
         raise InvalidInputError(f"There are several entities: {names}.", "Name one: --entity.")
-    return every[0]["entity_id"], every[0]["zone"]
+    return every[0].entity_id, every[0].zone
 
 
 def _month(text: str, zone_name: str) -> tuple[datetime, datetime]:

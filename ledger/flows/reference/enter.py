@@ -5,12 +5,10 @@ refused, or with `replace` supersedes it for the time they share.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
-
-import asyncpg
+from typing import Any, Protocol, TypeAlias
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
@@ -54,6 +52,7 @@ from ledger.wire.inputs import (
 
 PRICE_KIND = "per_unit"
 _DATES = frozenset({"valid_from", "valid_to"})
+Known: TypeAlias = cost_inputs.Facility | cost_inputs.Tariff | prices.RateCardTerms
 
 
 async def enter_alias(
@@ -191,16 +190,16 @@ async def enter_subscription(
             raise NotFoundError(f"There is no customer {new.customer_id}.", "Enter it first.")
         if card is None:
             raise NotFoundError(f"There is no rate card {new.rate_card_id}.", "Enter it first.")
-        if customer["entity_id"] != card["entity_id"]:
+        if customer.entity_id != card.entity_id:
             raise InvalidInputError(
-                f"Customer {new.customer_id} is billed by entity {customer['entity_id']}, but rate"
-                f" card {new.rate_card_id} is of entity {card['entity_id']}.",
+                f"Customer {new.customer_id} is billed by entity {customer.entity_id}, but rate"
+                f" card {new.rate_card_id} is of entity {card.entity_id}.",
                 "Use a rate card of the customer's entity.",
                 "rate_card_id",
             )
-        entity = await parties.find_entity(connection, customer["entity_id"])
+        entity = await parties.find_entity(connection, customer.entity_id)
         assert entity is not None
-        values = _undated(new) | {"zone": new.zone or entity["zone"]}
+        values = _undated(new) | {"zone": new.zone or entity.zone}
         await check_subscriber(connection, new)
         written = await write_dated(
             connection, prices.SUBSCRIPTIONS, values, valid=new, replace=replace
@@ -281,7 +280,7 @@ class _Named:
 
 
 async def _enter_once(
-    connection: Connection, new: _Named, known: asyncpg.Record | None, author: Author
+    connection: Connection, new: _Named, known: Known | None, author: Author
 ) -> None:
     """Record it unless exactly this is; ConflictError where the id has other content."""
     if known is None:
@@ -289,9 +288,10 @@ async def _enter_once(
         await new.insert(connection, new.values, batch_seq=batch_seq)
         await _keep(connection, author, batch_seq, new.noun, new.name, new.values)
         return
-    other = [field for field in new.values if known[field] != new.values[field]]
+    recorded = asdict(known)
+    other = [field for field in new.values if recorded[field] != new.values[field]]
     if other:
-        said = ", ".join(f"{field} {known[field]!r}" for field in other)
+        said = ", ".join(f"{field} {recorded[field]!r}" for field in other)
         raise ConflictError(
             f"The {new.noun} {new.name} is already recorded with {said}.",
             f"Use another id: what is recorded of a {new.noun} stays.",
@@ -300,10 +300,13 @@ async def _enter_once(
 
 
 async def _write_tariff_prices(
-    connection: Connection, tariff: asyncpg.Record, fresh: Sequence[TariffPeriod], author: Author
+    connection: Connection,
+    tariff: cost_inputs.Tariff,
+    fresh: Sequence[TariffPeriod],
+    author: Author,
 ) -> None:
     batch_seq = await draw_batch_seq(connection)
-    facility_id = tariff["facility_id"]
+    facility_id = tariff.facility_id
     starts, ends = [p.start for p in fresh], [p.until for p in fresh]
     await cost_inputs.supersede_tariff_prices(
         connection, facility_id, starts=starts, ends=ends, batch_seq=batch_seq
@@ -312,12 +315,12 @@ async def _write_tariff_prices(
     await cost_inputs.copy_tariff_prices(
         connection,
         rows,
-        tariff_id=tariff["tariff_id"],
+        tariff_id=tariff.tariff_id,
         facility_id=facility_id,
         batch_seq=batch_seq,
     )
     detail = {"prices": len(fresh), "from": starts[0], "to": ends[-1]}
-    await _keep(connection, author, batch_seq, "tariff prices", tariff["tariff_id"], detail)
+    await _keep(connection, author, batch_seq, "tariff prices", tariff.tariff_id, detail)
 
 
 def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-import asyncpg
-
 from ledger.domain.energy.capacity import GpuShare, find_shortage
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.money import multiply
@@ -33,27 +31,30 @@ def check_apart(offered: Sequence[TariffPeriod]) -> None:
 
 
 async def find_fresh_prices(
-    connection: Connection, tariff: asyncpg.Record, offered: Sequence[TariffPeriod], replace: bool
+    connection: Connection,
+    tariff: cost_inputs.Tariff,
+    offered: Sequence[TariffPeriod],
+    replace: bool,
 ) -> list[TariffPeriod]:
     """The prices not recorded already; ConflictError where other ones are, unless `replace`."""
     found = await cost_inputs.find_open_tariff_prices(
         connection,
-        tariff["facility_id"],
+        tariff.facility_id,
         since=offered[0].start,
         until=max(price.until for price in offered),
     )
-    known = {tuple(row) for row in found}
+    known = set(found)
     fresh = [
         price
         for price in offered
-        if (tariff["tariff_id"], price.start, price.until, price.per_mwh) not in known
+        if (tariff.tariff_id, price.start, price.until, price.per_mwh) not in known
     ]
     rival = None if replace else _find_rival(found, fresh)
     if rival is not None:
         raise ConflictError(
-            f"Tariff {rival['tariff_id']} already has {rival['price_per_mwh']:f} per MWh"
-            f" {describe_period(rival['valid_from'], rival['valid_to'])} at facility"
-            f" {tariff['facility_id']}.",
+            f"Tariff {rival.tariff_id} already has {rival.price_per_mwh:f} per MWh"
+            f" {describe_period(rival.valid_from, rival.valid_to)} at facility"
+            f" {tariff.facility_id}.",
             "Send prices of other times, or replace them for that time.",
             "prices",
         )
@@ -61,15 +62,15 @@ async def find_fresh_prices(
 
 
 def _find_rival(
-    found: Sequence[asyncpg.Record], fresh: Sequence[TariffPeriod]
-) -> asyncpg.Record | None:
+    found: Sequence[cost_inputs.TariffPrice], fresh: Sequence[TariffPeriod]
+) -> cost_inputs.TariffPrice | None:
     """The first recorded price that a new one overlaps; both are in order and apart."""
     starts = [price.start for price in fresh]
-    for row in found:
+    for price in found:
         # Of the new ones only the last that starts before the recorded one's end can overlap it.
-        index = bisect_left(starts, row["valid_to"]) - 1
-        if index >= 0 and fresh[index].until > row["valid_from"]:
-            return row
+        index = bisect_left(starts, price.valid_to) - 1
+        if index >= 0 and fresh[index].until > price.valid_from:
+            return price
     return None
 
 
@@ -175,8 +176,8 @@ async def find_fresh_rates(
     connection: Connection, rates: Sequence[FxRate], replace: bool
 ) -> list[FxRate]:
     """The rates not recorded already; ConflictError where other ones are, unless `replace`."""
-    rows = await cost_inputs.find_open_fx_rates(connection, **pairs(rates))
-    known = {(row["base"], row["quote"], row["day"]): (row["rate"], row["source"]) for row in rows}
+    found = await cost_inputs.find_open_fx_rates(connection, **pairs(rates))
+    known = {(each.base, each.quote, each.day): (each.rate, each.source) for each in found}
     fresh = []
     for rate in rates:
         recorded = known.get((rate.base, rate.quote, rate.day))
@@ -200,8 +201,8 @@ async def check_both_ways(connection: Connection, rates: Sequence[FxRate]) -> No
     """
     there = pairs(rates)
     back = {**there, "bases": there["quotes"], "quotes": there["bases"]}
-    rows = await cost_inputs.find_open_fx_rates(connection, **back)
-    known = {(row["base"], row["quote"], row["day"]): row["rate"] for row in rows}
+    found = await cost_inputs.find_open_fx_rates(connection, **back)
+    known = {(each.base, each.quote, each.day): each.rate for each in found}
     known |= {(rate.base, rate.quote, rate.day): rate.rate for rate in rates}
     for rate in rates:
         other = known.get((rate.quote, rate.base, rate.day))

@@ -15,11 +15,11 @@ async def remember_file(
     if not dry_run:
         await insert_loaded_file(connection, digest, source=source, actor=actor)
     known = await find_loaded_file(connection, digest)
-    if known is None or known["source"] == source or again:
+    if known is None or known.source == source or again:
         return
-    first = known["source"]
+    first = known.source
     raise ConflictError(
-        f"The same bytes were loaded as {first} on {known['loaded_at']:%F %R}Z: loaded as {source},"
+        f"The same bytes were loaded as {first} on {known.loaded_at:%F %R}Z: loaded as {source},"
         " every request in them would count twice.",
         f"To go on with that load say --source {first}; if they are meant once more say --again.",
     )

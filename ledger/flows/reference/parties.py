@@ -1,10 +1,9 @@
 """Entities and customers: what stays of them, and what may change from a day on."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
-
-import asyncpg
+from typing import Any, TypeAlias
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, NotFoundError
@@ -22,6 +21,7 @@ from ledger.wire.inputs import NewCustomer, NewEntity
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 DETAILS = ("name", "address", "tax_number", "email", "language", "payment_days")
 Insert = Callable[..., Awaitable[None]]
+Known: TypeAlias = parties.Entity | parties.Customer
 
 
 async def enter_entity(connection: Connection, new: NewEntity, author: Author) -> str:
@@ -58,7 +58,7 @@ async def change_entity(connection: Connection, change: EntityChange, author: Au
         entity = await parties.find_entity(connection, change.entity_id)
         if entity is None:
             raise NotFoundError(f"There is no entity {change.entity_id}.", "Enter it first.")
-        await _change(connection, author, parties.ENTITY_DETAILS, change, entity["zone"])
+        await _change(connection, author, parties.ENTITY_DETAILS, change, entity.zone)
     return change.entity_id
 
 
@@ -68,9 +68,9 @@ async def change_customer(connection: Connection, change: CustomerChange, author
         customer = await parties.find_customer(connection, change.customer_id)
         if customer is None:
             raise NotFoundError(f"There is no customer {change.customer_id}.", "Enter it first.")
-        entity = await parties.find_entity(connection, customer["entity_id"])
+        entity = await parties.find_entity(connection, customer.entity_id)
         assert entity is not None
-        await _change(connection, author, parties.CUSTOMER_DETAILS, change, entity["zone"])
+        await _change(connection, author, parties.CUSTOMER_DETAILS, change, entity.zone)
     return change.customer_id
 
 
@@ -79,7 +79,7 @@ async def _enter(
     author: Author,
     table: DatedTable,
     insert: Insert,
-    known: asyncpg.Record | None,
+    known: Known | None,
     values: Mapping[str, Any],
 ) -> None:
     (key,) = table.keys
@@ -87,11 +87,11 @@ async def _enter(
     stays = {name: value for name, value in values.items() if name not in DETAILS}
     if known is not None:
         found = await table.find_open(connection, details, valid_from=BEGINNING, valid_to=None)
-        _check_known(table.noun, values, known, found)
+        _check_known(table, values, known, found)
         return
     batch_seq = await draw_batch_seq(connection)
     await insert(connection, stays, batch_seq=batch_seq)
-    await table.insert.value(
+    await table.insert(
         connection, **details, valid_from=BEGINNING, valid_to=None, batch_seq=batch_seq
     )
     await keep_write(
@@ -105,17 +105,19 @@ async def _enter(
 
 
 def _check_known(
-    noun: str,
+    table: DatedTable,
     values: Mapping[str, Any],
-    known: asyncpg.Record,
+    known: Known,
     details: list[DatedRow],
 ) -> None:
     """ConflictError unless exactly this is recorded, or was before it changed."""
-    stays = [name for name in known.keys() if known[name] != values[name]]  # noqa: SIM118
+    (key,), noun = table.keys, table.noun
+    recorded = asdict(known)
+    stays = [name for name in recorded if recorded[name] != values[name]]
     if stays:
-        said = ", ".join(f"{name} {known[name]!r}" for name in stays)
+        said = ", ".join(f"{name} {recorded[name]!r}" for name in stays)
         raise ConflictError(
-            f"The {noun} {known[0]} is already recorded with {said}.",
+            f"The {noun} {recorded[key]} is already recorded with {said}.",
             f"Use another id: this stays of a {noun}.",
             stays[0],
         )
@@ -124,7 +126,7 @@ def _check_known(
         last = details[-1].values
         said = ", ".join(f"{name} {last[name]!r}" for name in changed[-1])
         raise ConflictError(
-            f"The {noun} {known[0]} is already recorded with {said}.",
+            f"The {noun} {recorded[key]} is already recorded with {said}.",
             f"Say from which day it changes: PATCH it, or `tokenledger change {noun}`.",
             changed[-1][0],
         )
@@ -149,11 +151,11 @@ async def _change(
     for row in stale:
         start = max(row.valid_from, since)
         end = min((end for end in (row.valid_to, until) if end is not None), default=None)
-        await table.supersede.rows(
+        await table.supersede(
             connection, row_ids=[row.row_id], valid_from=start, valid_to=end, batch_seq=batch_seq
         )
         values = {**row.values, **change.changes}
-        await table.insert.value(
+        await table.insert(
             connection, **values, valid_from=start, valid_to=end, batch_seq=batch_seq
         )
     await keep_write(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.reference import enter, enter_tax, parties
 from ledger.store.queries import Connection
-from ledger.store.resources import list_resource, parameters_of
+from ledger.store.resources import ListedRow, list_resource, parameters_of
 from ledger.wire import answers, changes, inputs, tax_inputs
 from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.inputs import InputModel
@@ -93,6 +93,15 @@ class ListQuery:
     entity_id: str | None = None
     at: datetime | None = None
     after: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validities:
+    """What is recorded under an id: what holds now, where that is one thing, and every validity."""
+
+    id: str
+    now: Mapping[str, object] | None
+    versions: Sequence[Mapping[str, object]]
 
 
 RESOURCES: Sequence[Resource] = (
@@ -304,11 +313,11 @@ def enter_of(model: type[InputModel]) -> Enter:
 
 async def list_page(
     connection: Connection, resource: Resource, asked: ListQuery, *, now: datetime
-) -> list[dict[str, Any]]:
-    """Rows with their `place`; parties, unless one is named, as they are at a moment or `now`."""
+) -> list[ListedRow]:
+    """Rows with their places; parties, unless one is named, as they are at a moment or `now`."""
     _check_asked(resource, asked)
     whole = asked.at is None and asked.one is None
-    rows = await list_resource(
+    return await list_resource(
         connection,
         resource.query,
         limit=asked.limit,
@@ -317,26 +326,18 @@ async def list_page(
         at=now if whole and resource.now else asked.at,
         after=asked.after,
     )
-    return [dict(row) for row in rows]
 
 
 async def show_one(
     connection: Connection, resource: Resource, one: str, *, now: datetime
-) -> dict[str, Any] | None:
+) -> Validities | None:
     """What is recorded under an id: what holds `now`, and every validity; None where nothing is."""
     asked = ListQuery(limit=VERSIONS_MAX, one=one)
-    versions = [
-        without_cursor(row) for row in await list_page(connection, resource, asked, now=now)
-    ]
+    versions = [row.values for row in await list_page(connection, resource, asked, now=now)]
     if not versions:
         return None
     holding = [row for row in versions if _holds(row, now)]
-    return {"id": one, "now": holding[0] if len(holding) == 1 else None, "versions": versions}
-
-
-def without_cursor(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as it is shown."""
-    return {name: value for name, value in row.items() if name != "place"}
+    return Validities(one, holding[0] if len(holding) == 1 else None, versions)
 
 
 def _check_asked(resource: Resource, asked: ListQuery) -> None:

@@ -59,11 +59,10 @@ async def write_dated(
     closed = [row.row_id for row in overlapping]
     remaining: list[int] = []
     if closed:
-        rows = await table.supersede.rows(
+        remaining = await table.supersede(
             connection, row_ids=closed, valid_from=since, valid_to=until, batch_seq=batch_seq
         )
-        remaining = [row[0] for row in rows]
-    row_id = await table.insert.value(
+    row_id = await table.insert(
         connection, **values, valid_from=since, valid_to=until, batch_seq=batch_seq
     )
     return Written(row_id, batch_seq, closed, remaining)

@@ -1,9 +1,10 @@
 """Writes and reads what the factory costs: sites, hardware, power prices, deployments, FX."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -35,9 +36,48 @@ DEPLOYMENTS = DatedTable(
 )
 
 
-async def find_facility(connection: Connection, facility_id: str) -> asyncpg.Record | None:
+@dataclass(frozen=True, slots=True)
+class Facility:
+    """A site."""
+
+    facility_id: str
+    entity_id: str
+    name: str
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """A contract for electricity."""
+
+    tariff_id: str
+    facility_id: str
+    name: str
+    currency: str
+
+
+class TariffPrice(NamedTuple):
+    """What a MWh costs by a tariff in [valid_from, valid_to)."""
+
+    tariff_id: str
+    valid_from: datetime
+    valid_to: datetime
+    price_per_mwh: Decimal
+
+
+class RecordedRate(NamedTuple):
+    """An exchange rate of a day, and who published it."""
+
+    base: str
+    quote: str
+    day: date
+    rate: Decimal
+    source: str
+
+
+async def find_facility(connection: Connection, facility_id: str) -> Facility | None:
     """A site, or None."""
-    return await COSTS["find_facility"].row(connection, facility_id=facility_id)
+    return await COSTS["find_facility"].first(connection, Facility, facility_id=facility_id)
 
 
 async def insert_facility(
@@ -47,9 +87,9 @@ async def insert_facility(
     await COSTS["insert_facility"].run(connection, **values, batch_seq=batch_seq)
 
 
-async def find_tariff(connection: Connection, tariff_id: str) -> asyncpg.Record | None:
+async def find_tariff(connection: Connection, tariff_id: str) -> Tariff | None:
     """A tariff, or None."""
-    return await COSTS["find_tariff"].row(connection, tariff_id=tariff_id)
+    return await COSTS["find_tariff"].first(connection, Tariff, tariff_id=tariff_id)
 
 
 async def insert_tariff(
@@ -61,10 +101,10 @@ async def insert_tariff(
 
 async def find_open_tariff_prices(
     connection: Connection, facility_id: str, *, since: datetime, until: datetime
-) -> list[asyncpg.Record]:
+) -> list[TariffPrice]:
     """Prices of a site that overlap [since, until), in order."""
-    return await COSTS["find_open_tariff_prices"].rows(
-        connection, facility_id=facility_id, since=since, until=until
+    return await COSTS["find_open_tariff_prices"].values(
+        connection, TariffPrice, facility_id=facility_id, since=since, until=until
     )
 
 
@@ -152,10 +192,10 @@ async def find_open_fx_rates(
     bases: Sequence[str],
     quotes: Sequence[str],
     days: Sequence[date],
-) -> list[asyncpg.Record]:
+) -> list[RecordedRate]:
     """The rates already there for these pairs and days."""
-    return await COSTS["find_open_fx_rates"].rows(
-        connection, bases=list(bases), quotes=list(quotes), days=list(days)
+    return await COSTS["find_open_fx_rates"].values(
+        connection, RecordedRate, bases=list(bases), quotes=list(quotes), days=list(days)
     )
 
 

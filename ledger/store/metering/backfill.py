@@ -1,12 +1,20 @@
 """What stands of rows that were loaded before."""
 
 from collections.abc import Sequence
-
-import asyncpg
+from dataclasses import dataclass
+from datetime import datetime
 
 from ledger.store.queries import Connection, load_queries
 
 BACKFILL = load_queries("metering/backfill")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """The source that a file was loaded as first, and when."""
+
+    source: str
+    loaded_at: datetime
 
 
 async def find_standing_corrections(
@@ -26,6 +34,6 @@ async def insert_loaded_file(
     await BACKFILL["insert_loaded_file"].run(connection, sha256=digest, source=source, actor=actor)
 
 
-async def find_loaded_file(connection: Connection, digest: bytes) -> asyncpg.Record | None:
-    """The source that bytes of this SHA-256 were loaded as first, and when; or None."""
-    return await BACKFILL["find_loaded_file"].row(connection, sha256=digest)
+async def find_loaded_file(connection: Connection, digest: bytes) -> LoadedFile | None:
+    """What bytes of this SHA-256 were loaded as first, or None."""
+    return await BACKFILL["find_loaded_file"].first(connection, LoadedFile, sha256=digest)

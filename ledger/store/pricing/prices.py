@@ -1,9 +1,8 @@
 """Writes and reads rate cards, their prices, and who is on which."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import asyncpg
 
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.rate_card import CardPrice
@@ -27,9 +26,21 @@ SUBSCRIPTIONS = DatedTable(
 )
 
 
-async def find_rate_card(connection: Connection, rate_card_id: str) -> asyncpg.Record | None:
+@dataclass(frozen=True, slots=True)
+class RateCardTerms:
+    """Whose a rate card is, and in which currency its prices are."""
+
+    rate_card_id: str
+    entity_id: str
+    name: str
+    currency: str
+
+
+async def find_rate_card(connection: Connection, rate_card_id: str) -> RateCardTerms | None:
     """A rate card, or None."""
-    return await PRICES["find_rate_card"].row(connection, rate_card_id=rate_card_id)
+    return await PRICES["find_rate_card"].first(
+        connection, RateCardTerms, rate_card_id=rate_card_id
+    )
 
 
 async def insert_rate_card(
