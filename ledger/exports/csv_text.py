@@ -8,15 +8,17 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from ledger.domain.money import EXACT, minor_digits, plain
-from ledger.exports.form import ExportFormat, ExportScope, Row
+from ledger.exports.form import ExportFormat, ExportScope
 from ledger.wire.rfc3339 import format_rfc3339
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
 Value: TypeAlias = str | int | Decimal | datetime | date | None
-Column: TypeAlias = tuple[str, Callable[[Row], Value]]
+# What a column is called, and how it is read of a row.
+Column: TypeAlias = tuple[str, Callable[[Any], Value]]
 
 
 class Digits(str):
@@ -32,7 +34,7 @@ def guard(text: str) -> str:
 
 def named(*names: str) -> tuple[Column, ...]:
     """Columns that are called as the row calls them."""
-    return tuple((name, _getter(name)) for name in names)
+    return tuple((name, attrgetter(name)) for name in names)
 
 
 def exact(value: Decimal) -> Digits:
@@ -53,7 +55,7 @@ def table(name: str, part: str, columns: Callable[[ExportScope], Sequence[Column
     def head(scope: ExportScope) -> Iterator[str]:
         yield write_lines([[name for name, _ in columns(scope)]])
 
-    def lines(scope: ExportScope, rows: Iterable[Row]) -> Iterator[str]:
+    def lines(scope: ExportScope, rows: Iterable[Any]) -> Iterator[str]:
         chosen = columns(scope)
         yield write_lines(
             [_cell(read(row), row, raw=scope.raw) for _, read in chosen] for row in rows
@@ -69,19 +71,11 @@ def write_lines(cells: Iterable[Sequence[Any]]) -> str:
     return buffer.getvalue()
 
 
-def _getter(name: str) -> Callable[[Row], Value]:
-    def read(row: Row) -> Value:
-        value: Value = row[name]
-        return value
-
-    return read
-
-
-def _cell(value: Value, row: Row, *, raw: bool) -> str:
+def _cell(value: Value, row: Any, *, raw: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return money(value, row["currency"])
+        return money(value, row.currency)
     if isinstance(value, datetime):
         return format_rfc3339(value)
     if isinstance(value, date):

@@ -1,27 +1,12 @@
 """What an export is: a pure form that rows of an entity and period are written in, one by one."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any
 
+from ledger.domain.books.exported import JournalHead
 from ledger.domain.period import zone
-
-
-class Row(Protocol):
-    """Values by name, as of a mapping or of a record of the database."""
-
-    def __getitem__(self, name: str, /) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class JournalHead:
-    """What the postings of a period name before the first of them: accounts and currencies, each
-    once and sorted, and when the first was booked for (None: there is none)."""
-
-    accounts: Sequence[str] = ()
-    currencies: Sequence[str] = ()
-    first: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +20,7 @@ class ExportScope:
     zone: str
     since: datetime
     until: datetime
-    journal: JournalHead = JournalHead()
+    journal: JournalHead = field(default_factory=JournalHead)
     raw: bool = False
 
     def local_date(self, moment: datetime) -> date:
@@ -56,7 +41,7 @@ class ExportFormat:
     media_type: str
     suffix: str
     head: Callable[[ExportScope], Iterator[str]]
-    lines: Callable[[ExportScope, Iterable[Row]], Iterator[str]]
+    lines: Callable[[ExportScope, Iterable[Any]], Iterator[str]]
 
     @property
     def filename(self) -> str:

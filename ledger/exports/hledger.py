@@ -5,8 +5,9 @@ Checked by `hledger check --strict ordereddates` and `ledger --pedantic`. Sorted
 
 from collections.abc import Iterable, Iterator
 
+from ledger.domain.books.exported import JournalLine
 from ledger.exports.beancount import SCALE, fixed
-from ledger.exports.form import ExportFormat, ExportScope, Row
+from ledger.exports.form import ExportFormat, ExportScope
 
 
 def head(scope: ExportScope) -> Iterator[str]:
@@ -18,14 +19,14 @@ def head(scope: ExportScope) -> Iterator[str]:
         yield f"account {name}\n"
 
 
-def lines(scope: ExportScope, rows: Iterable[Row]) -> Iterator[str]:
+def lines(scope: ExportScope, rows: Iterable[JournalLine]) -> Iterator[str]:
     """One transaction for each entry, whose postings follow one another from 1."""
     for row in rows:
-        if row["line_no"] == 1:
-            day = scope.local_date(row["booked_for"]).isoformat()
-            key = f"{row['natural_key']} revision {row['revision']}"
-            yield f"\n{day} * {_flat(row['description'])} | {_flat(key)}\n"
-        yield f"    {row['name']}    {fixed(row)}\n"
+        if row.line_no == 1:
+            day = scope.local_date(row.booked_for).isoformat()
+            key = f"{row.natural_key} revision {row.revision}"
+            yield f"\n{day} * {_flat(row.description)} | {_flat(key)}\n"
+        yield f"    {row.name}    {fixed(row)}\n"
 
 
 def _flat(text: str) -> str:

@@ -3,13 +3,19 @@
 `amount` is `exact_amount` rounded once.
 """
 
-from ledger.exports.csv_text import Column, exact, named, table
+from ledger.domain.books.exported import ExportedLine
+from ledger.exports.csv_text import Column, Digits, exact, named, table
+
+
+def _unit_amount(line: ExportedLine) -> Digits:
+    return exact(line.unit_amount)
+
 
 COLUMNS: tuple[Column, ...] = (
     *named("number", "line_no", "customer_id", "kind", "service_start", "service_end"),
     *named("model", "tier", "adapter", "region", "context_band", "meter", "description"),
     *named("quantity"),
-    ("unit_amount", lambda row: exact(row["unit_amount"])),
+    ("unit_amount", _unit_amount),
     *named("per", "currency", "exact_amount", "amount"),
 )
 

@@ -5,10 +5,11 @@ Sorted by those four. A percentage without revenue is empty, never 0 or 100.
 
 from decimal import Decimal
 
+from ledger.domain.books.exported import ExportedMargin
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
 from ledger.exports.csv_text import Column, Digits, named, table
-from ledger.exports.form import ExportScope, Row
+from ledger.exports.form import ExportScope
 
 
 def columns(scope: ExportScope) -> tuple[Column, ...]:
@@ -20,14 +21,18 @@ def columns(scope: ExportScope) -> tuple[Column, ...]:
         *named("input_tokens", "input_cache_read", "output_tokens", "unpriced_tokens"),
         *named("energy_mj", "currency", "revenue", "electricity", "gpu_cost"),
         *named("cost_before_idle", "idle_share", "cost"),
-        ("gross_margin_before_idle_pct", lambda row: _pct(row, "cost_before_idle")),
-        ("gross_margin_pct", lambda row: _pct(row, "cost")),
-        ("markup_pct", lambda row: _text(Margin(row["revenue"], row["cost"], "").markup_pct)),
+        ("gross_margin_before_idle_pct", _before_idle_pct),
+        ("gross_margin_pct", lambda row: _text(_margin(row).gross_margin_pct)),
+        ("markup_pct", lambda row: _text(_margin(row).markup_pct)),
     )
 
 
-def _pct(row: Row, cost: str) -> Digits | None:
-    return _text(Margin(row["revenue"], row[cost], "").gross_margin_pct)
+def _before_idle_pct(row: ExportedMargin) -> Digits | None:
+    return _text(Margin(row.revenue, row.cost_before_idle, "").gross_margin_pct)
+
+
+def _margin(row: ExportedMargin) -> Margin:
+    return Margin(row.revenue, row.cost, "")
 
 
 def _text(value: Decimal | None) -> Digits | None:

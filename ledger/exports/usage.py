@@ -6,11 +6,12 @@ Sorted by window_start and then by every column that says who and what.
 """
 
 from collections.abc import Callable
+from operator import attrgetter
 
+from ledger.domain.books.exported import ExportedUsage
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.usage_mark import known_counts
 from ledger.exports.csv_text import Column, Value, named, table
-from ledger.exports.form import Row
 
 WHO = (
     *("customer_id", "customer_ref", "project_id", "api_key_id", "agent_id"),
@@ -26,10 +27,12 @@ METERS = {
 UNKNOWN = "unknown"
 
 
-def _known(name: str) -> Callable[[Row], Value]:
-    def read(row: Row) -> Value:
-        counts = {each: row[each] for each in ("requests", name, *MARKS)}
-        count = known_counts(counts)[name]
+def _known(name: str) -> Callable[[ExportedUsage], Value]:
+    names = ("requests", name, *MARKS)
+    counts_of = attrgetter(*names)
+
+    def read(row: ExportedUsage) -> Value:
+        count = known_counts(dict(zip(names, counts_of(row), strict=True)))[name]
         return UNKNOWN if count is None else count
 
     return read

@@ -1,67 +1,17 @@
 """What was noticed about an entity's meters and told of them, by reason, and what it means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Unpack
 
 from ledger.domain.cost.factory import Factory
 from ledger.domain.cost.gap import Gap
+from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.store.cost import margin
 from ledger.store.cost.margin import Within
 from ledger.store.queries import Connection
-from ledger.wire import meter_reasons
 
 READINGS = "energy readings"
-# A reason without words of its own is shown as it is called.
-MEANINGS: Mapping[str, str] = MappingProxyType(
-    dict(meter_reasons.MEANINGS)
-    | {
-        "counter_reset": "the counter began again; what it showed then is booked as estimated",
-        "epoch_changed": "the collector began another epoch of the counter",
-        "counter_jump": "the counter rose by more than the board can draw; booked as nothing",
-        "counter_frozen": "the counter stood still while the board drew power",
-        "power_disagrees": "the counter rose by what the board's own power does not explain",
-        "counter_too_slow": "the counter rose by less than any board draws; does it count joules?",
-        "unit_changed": "the counter fell to a thousandth: joules for millijoules; not booked",
-        "readings_disagree": "readings that contradict the others of their GPU; left out",
-        "gap": "too long between two readings; estimated",
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class MeterFinding:
-    """A reason that was noticed in so many quarter hours of a GPU, from the first to the last."""
-
-    gpu_uuid: str
-    reason: str
-    windows: int
-    first_window: datetime
-    last_window: datetime
-
-    @property
-    def meaning(self) -> str:
-        """The reason in words."""
-        return MEANINGS.get(self.reason, self.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class MeterGap:
-    """What a collector told of a meter: why it gave no reading, or another kind, and from when to
-    when; an instant where both are the same."""
-
-    gpu_uuid: str
-    reason: str
-    since: datetime
-    until: datetime
-    detail: str | None = None
-
-    @property
-    def meaning(self) -> str:
-        """The reason in words."""
-        return MEANINGS.get(self.reason, self.reason)
 
 
 async def list_findings(
@@ -69,8 +19,7 @@ async def list_findings(
 ) -> tuple[MeterFinding, ...]:
     """What was noticed about the entity's GPUs in [since, until) as known at a cut-off."""
     own = _own_gpus(factory)
-    rows = await margin.list_meter_findings(connection, gpu_uuids=own, **within)
-    return tuple(MeterFinding(**row) for row in rows)
+    return tuple(await margin.list_meter_findings(connection, gpu_uuids=own, **within))
 
 
 async def list_meter_gaps(
@@ -78,8 +27,7 @@ async def list_meter_gaps(
 ) -> tuple[MeterGap, ...]:
     """What collectors told of the entity's meters in [since, until) as known at a cut-off."""
     own = _own_gpus(factory)
-    rows = await margin.list_meter_gaps(connection, gpu_uuids=own, **within)
-    return tuple(MeterGap(**row) for row in rows)
+    return tuple(await margin.list_meter_gaps(connection, gpu_uuids=own, **within))
 
 
 def _own_gpus(factory: Factory) -> list[str]:

@@ -15,10 +15,9 @@ from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import total
 from ledger.domain.period import midnight, zone
 from ledger.exports.csv_text import Digits, guard, write_lines
-from ledger.exports.form import Row
 from ledger.reports.stream import PAGE_ROWS, written
 from ledger.store.connect import CutOff
-from ledger.store.grouped import list_groups, read_groups
+from ledger.store.grouped import Group, list_groups, read_groups
 from ledger.store.queries import Connection
 from ledger.wire.plain import plain_value
 from ledger.wire.rfc3339 import format_rfc3339
@@ -40,20 +39,21 @@ KEYS = {
     "region": "region",
 }
 Said: TypeAlias = dict[str, Any]
+Sums: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class GroupedReport:
     """`query` gives `sums` by `dimensions`, whose values are what it calls them.
 
-    A place says `more` behind them; `say` makes the `columns` of a row of sums.
+    A position says `more` behind them; `say` makes the `columns` of a row of sums.
     """
 
     query: str
     dimensions: Mapping[str, str]
     sums: tuple[str, ...]
     columns: tuple[str, ...]
-    say: Callable[[Row], Said]
+    say: Callable[[Sums], Said]
     more: tuple[str, ...] = ()
 
     def names(self, by: str) -> tuple[str, ...]:
@@ -68,17 +68,17 @@ class GroupedReport:
         return names
 
 
-def _say_usage(row: Row) -> Said:
-    counts = {name: row[name] for name in COUNTS}
-    sums = {
-        "input_tokens": sum(row[name] for name in INPUT),
-        "output_tokens": sum(row[name] for name in OUTPUT),
+def _say_usage(sums: Sums) -> Said:
+    counts = {name: sums[name] for name in COUNTS}
+    tokens = {
+        "input_tokens": sum(sums[name] for name in INPUT),
+        "output_tokens": sum(sums[name] for name in OUTPUT),
     }
-    return dict(known_counts(counts | sums))
+    return dict(known_counts(counts | tokens))
 
 
-def _say_charge(row: Row) -> Said:
-    return {name: row[name] for name in AMOUNTS}
+def _say_charge(sums: Sums) -> Said:
+    return {name: sums[name] for name in AMOUNTS}
 
 
 REPORTS: Mapping[str, GroupedReport] = MappingProxyType(
@@ -105,15 +105,16 @@ class Totals:
         self._report = report
         self._sums: dict[tuple[str, ...], dict[str, Any]] = {}
 
-    def add(self, page: Iterable[Row]) -> None:
+    def add(self, page: Iterable[Group]) -> None:
         """Some more rows; what is None is of no sum."""
         behind = len(self._report.more)
-        for row in page:
-            place = tuple(row["place"][len(row["place"]) - behind :])
+        for group in page:
+            place = tuple(group.position[len(group.position) - behind :])
             sums = self._sums.setdefault(place, dict.fromkeys(self._report.sums))
             for name in self._report.sums:
-                if row[name] is not None:
-                    sums[name] = row[name] if sums[name] is None else _sum(sums[name], row[name])
+                more = group.sums[name]
+                if more is not None:
+                    sums[name] = more if sums[name] is None else _sum(sums[name], more)
 
     def said(self) -> list[Said]:
         """What a row would say of each, in order; of nothing, one of zeros where there is one."""
@@ -147,14 +148,14 @@ class Grouping:
     zone_name: str = "UTC"
     known: bool = False
 
-    def say(self, row: Row) -> Said:
+    def say(self, group: Group) -> Said:
         """A row by its names; a currency that nothing has is None."""
-        place = dict(zip((*self.by, *self.report.more), row["place"], strict=True))
+        place = dict(zip((*self.by, *self.report.more), group.position, strict=True))
         more = {name: place[name] or None for name in self.report.more}
         if "day" in place:
             day = date.fromisoformat(place["day"][:10])
             more["day"] = format_rfc3339(midnight(day, self.zone_name))
-        return place | more | self.report.say(row)
+        return place | more | self.report.say(group.sums)
 
     def _given(self) -> dict[str, Any]:
         at = next((at for at, name in enumerate(self.by) if name in STEPS), len(self.by))
@@ -199,9 +200,9 @@ class Grouping:
         rows = await list_groups(connection, self.report.query, **given)
         shown = rows[:most]
         said = await asyncio.to_thread(lambda: [self.say(row) for row in shown])
-        return said, list(shown[-1]["place"]) if len(rows) > most else None
+        return said, list(shown[-1].position) if len(rows) > most else None
 
-    def pages(self, connection: Connection) -> AsyncIterator[Sequence[Row]]:
+    def pages(self, connection: Connection) -> AsyncIterator[Sequence[Group]]:
         """All groups, a page at a time, of one snapshot; needs a transaction."""
         given = self._given() | {"after": None, "most": None}
         return read_groups(connection, self.report.query, PAGE_ROWS, **given)
@@ -214,7 +215,7 @@ class Grouping:
         async for part in rest:
             yield part
 
-    def _lines(self, columns: Sequence[str], raw: bool, page: Sequence[Row]) -> Iterable[str]:
+    def _lines(self, columns: Sequence[str], raw: bool, page: Sequence[Group]) -> Iterable[str]:
         values = (self.say(row) for row in page)
         yield write_lines([_cell(said[name], raw) for name in columns] for said in values)
 

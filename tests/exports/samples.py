@@ -1,10 +1,22 @@
 """Small rows with what makes files go wrong: formulas, quotes, other scripts, many digits."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger.exports.form import ExportScope, JournalHead
+from ledger.domain.books.exported import (
+    ExportedInvoice,
+    ExportedLine,
+    ExportedMargin,
+    ExportedRow,
+    ExportedTax,
+    ExportedUsage,
+    JournalHead,
+    JournalLine,
+)
+from ledger.domain.cost.cost_sum import CostSum
+from ledger.exports.form import ExportScope
 
 OCTOBER = datetime(2024, 9, 30, 22, tzinfo=UTC)
 NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)
@@ -28,7 +40,7 @@ def scope(**changes: Any) -> ExportScope:
     return ExportScope(**(given | changes))
 
 
-def parts() -> dict[str, list[dict[str, Any]]]:
+def parts() -> Mapping[str, Sequence[ExportedRow]]:
     """The rows of every part, in the order of its files."""
     return {
         "journal": journal(),
@@ -44,7 +56,7 @@ def parts() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def journal() -> list[dict[str, Any]]:
+def journal() -> list[JournalLine]:
     """Revenue booked, booked again by its difference, and the invoice."""
     revenue = "revenue:acme:sub:2024-10-27T01:00Z:EUR"
     return [
@@ -79,167 +91,167 @@ def _entry(
     amounts: list[tuple[str, str]],
     cut_off: int,
     booked_seq: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[JournalLine]:
     return [
-        {
-            "line_no": line_no,
-            "kind": kind,
-            "natural_key": key,
-            "revision": revision,
-            "booked_for": booked_for,
-            "account": account,
-            "name": NAMES[account],
-            "amount": Decimal(amount),
-            "currency": "EUR",
-            "customer_id": "acme",
-            "dimension": "",
-            "description": f"{kind} of {NAME}; 2 | 3",
-            "cut_off": cut_off,
-            "booked_seq": booked_seq,
-        }
+        JournalLine(
+            line_no=line_no,
+            kind=kind,
+            natural_key=key,
+            revision=revision,
+            booked_for=booked_for,
+            account=account,
+            name=NAMES[account],
+            amount=Decimal(amount),
+            currency="EUR",
+            customer_id="acme",
+            dimension="",
+            description=f"{kind} of {NAME}; 2 | 3",
+            cut_off=cut_off,
+            booked_seq=booked_seq,
+        )
         for line_no, (account, amount) in enumerate(amounts, start=1)
     ]
 
 
-def invoice() -> dict[str, Any]:
+def invoice() -> ExportedInvoice:
     """One issued invoice of a customer with a hostile name."""
-    return {
-        "number": "FA-2024-000001",
-        "issued_at": datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
-        "due_on": date(2024, 11, 30),
-        "customer_id": "acme",
-        "customer_name": f"@{NAME}",
-        "subscription_id": "sub",
-        "period_start": OCTOBER,
-        "period_end": NOVEMBER,
-        "run_no": 1,
-        "currency": "EUR",
-        "exact_total": Decimal("6.61500079"),
-        "net_total": Decimal("6.62"),
-        "tax_total": Decimal("1.66"),
-        "tax_included": Decimal(0),
-        "payable": Decimal("8.28"),
-        "event_cut_off": NOVEMBER,
-        "ledger_seq_to": 38,
-        "pdf_sha256": "ab" * 32,
-    }
+    return ExportedInvoice(
+        number="FA-2024-000001",
+        issued_at=datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
+        due_on=date(2024, 11, 30),
+        customer_id="acme",
+        customer_name=f"@{NAME}",
+        subscription_id="sub",
+        period_start=OCTOBER,
+        period_end=NOVEMBER,
+        run_no=1,
+        currency="EUR",
+        exact_total=Decimal("6.61500079"),
+        net_total=Decimal("6.62"),
+        tax_total=Decimal("1.66"),
+        tax_included=Decimal(0),
+        payable=Decimal("8.28"),
+        event_cut_off=NOVEMBER,
+        ledger_seq_to=38,
+        pdf_sha256="ab" * 32,
+    )
 
 
-def tax(line_no: int, treatment: str, percent: str, amount: str, reason: str) -> dict[str, Any]:
+def tax(line_no: int, treatment: str, percent: str, amount: str, reason: str) -> ExportedTax:
     """A line of its tax."""
-    return {
-        "number": "FA-2024-000001",
-        "issued_at": datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
-        "line_no": line_no,
-        "customer_id": "acme",
-        "customer_tax_number": "DK13585628",
-        "seller_tax_number": "+DE136695976",
-        "currency": "EUR",
-        "country": "DK",
-        "treatment": treatment,
-        "percent": Decimal(percent),
-        "included": False,
-        "reason": reason,
-        "base": Decimal("6.62"),
-        "amount": Decimal(amount),
-    }
+    return ExportedTax(
+        number="FA-2024-000001",
+        issued_at=datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
+        line_no=line_no,
+        customer_id="acme",
+        customer_tax_number="DK13585628",
+        seller_tax_number="+DE136695976",
+        currency="EUR",
+        country="DK",
+        treatment=treatment,
+        percent=Decimal(percent),
+        included=False,
+        reason=reason,
+        base=Decimal("6.62"),
+        amount=Decimal(amount),
+    )
 
 
-def line(line_no: int, kind: str, exact: str) -> dict[str, Any]:
+def line(line_no: int, kind: str, exact: str) -> ExportedLine:
     """A line of it."""
-    return {
-        "number": "FA-2024-000001",
-        "issued_at": datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
-        "currency": "EUR",
-        "line_no": line_no,
-        "customer_id": "acme",
-        "kind": kind,
-        "service_start": OCTOBER,
-        "service_end": NOVEMBER,
-        "model": "llama",
-        "tier": "standard",
-        "adapter": "",
-        "region": "",
-        "context_band": 0,
-        "meter": "output_visible",
-        "description": "+Output tokens, llama",
-        "quantity": 2_100_001,
-        "unit_amount": Decimal("0.790000"),
-        "per": 1_000_000,
-        "exact_amount": Decimal(exact),
-        "amount": Decimal(exact).quantize(Decimal("0.01")),
-    }
+    return ExportedLine(
+        number="FA-2024-000001",
+        issued_at=datetime(2024, 10, 31, 22, 30, tzinfo=UTC),
+        currency="EUR",
+        line_no=line_no,
+        customer_id="acme",
+        kind=kind,
+        service_start=OCTOBER,
+        service_end=NOVEMBER,
+        model="llama",
+        tier="standard",
+        adapter="",
+        region="",
+        context_band=0,
+        meter="output_visible",
+        description="+Output tokens, llama",
+        quantity=2_100_001,
+        unit_amount=Decimal("0.790000"),
+        per=1_000_000,
+        exact_amount=Decimal(exact),
+        amount=Decimal(exact).quantize(Decimal("0.01")),
+    )
 
 
-def usage(customer_id: str | None) -> dict[str, Any]:
+def usage(customer_id: str | None) -> ExportedUsage:
     """A window of one customer, or of one that nobody knows, whose output nobody said."""
-    return {
-        "window_start": HOUR,
-        "customer_id": customer_id,
-        "customer_ref": customer_id or "who?",
-        "project_id": "",
-        "api_key_id": "key-1",
-        "agent_id": AGENT,
-        "tier": "standard",
-        "model": "llama",
-        "adapter": "",
-        "region": "",
-        "context_band": 0,
-        "requests": 3,
-        "uncached": 8_400_000,
-        "cache_read": 0,
-        "cache_write": 0,
-        "visible": 2_100_001 if customer_id else 0,
-        "reasoning": 0,
-        "estimated": 1,
-        "incomplete": 0,
-        "input_unknown": 0,
-        "output_unknown": 0 if customer_id else 3,
-        "cached_unknown": 3,
-        "written_unknown": 0,
-        "reasoning_unknown": 0,
-    }
+    return ExportedUsage(
+        window_start=HOUR,
+        customer_id=customer_id,
+        customer_ref=customer_id or "who?",
+        project_id="",
+        api_key_id="key-1",
+        agent_id=AGENT,
+        tier="standard",
+        model="llama",
+        adapter="",
+        region="",
+        context_band=0,
+        requests=3,
+        uncached=8_400_000,
+        cache_read=0,
+        cache_write=0,
+        visible=2_100_001 if customer_id else 0,
+        reasoning=0,
+        estimated=1,
+        incomplete=0,
+        input_unknown=0,
+        output_unknown=0 if customer_id else 3,
+        cached_unknown=3,
+        written_unknown=0,
+        reasoning_unknown=0,
+    )
 
 
-def cost(kind: str, customer_id: str | None) -> dict[str, Any]:
+def cost(kind: str, customer_id: str | None) -> CostSum:
     """A cost line of a deployment."""
-    return {
-        "scope": "deployment:chat",
-        "line": kind,
-        "currency": "EUR",
-        "customer_id": customer_id,
-        "customer_ref": customer_id,
-        "agent_id": AGENT if customer_id else None,
-        "tier": "standard" if customer_id else None,
-        "model": "llama" if customer_id else None,
-        "busy_s": 450,
-        "device_metered_mj": 360_000_000,
-        "device_estimated_mj": 0,
-        "host_mj": 45_000_000,
-        "overhead_mj": 81_000_000,
-        "device_cost": Decimal("0.010000000000"),
-        "overhead_cost": Decimal("0.0035"),
-        "gpu_cost": Decimal("0.5"),
-    }
+    return CostSum(
+        scope="deployment:chat",
+        line=kind,
+        currency="EUR",
+        customer_id=customer_id,
+        customer_ref=customer_id,
+        agent_id=AGENT if customer_id else None,
+        tier="standard" if customer_id else None,
+        model="llama" if customer_id else None,
+        busy_s=450,
+        device_metered_mj=360_000_000,
+        device_estimated_mj=0,
+        host_mj=45_000_000,
+        overhead_mj=81_000_000,
+        device_cost=Decimal("0.010000000000"),
+        overhead_cost=Decimal("0.0035"),
+        gpu_cost=Decimal("0.5"),
+    )
 
 
-def margin(customer: str, revenue: str) -> dict[str, Any]:
+def margin(customer: str, revenue: str) -> ExportedMargin:
     """A group's margin; one group has no revenue, one a loss."""
-    return {
-        "customer": customer,
-        "tier": "standard",
-        "model": "llama",
-        "agent": AGENT,
-        "currency": "EUR",
-        "input_tokens": 8_400_000,
-        "input_cache_read": 0,
-        "output_tokens": 2_100_001,
-        "unpriced_tokens": 0,
-        "energy_mj": 486_000_000,
-        "revenue": Decimal(revenue),
-        "electricity": Decimal("0.0135"),
-        "gpu_cost": Decimal("7.5"),
-        "cost_before_idle": Decimal("7.5135"),
-        "idle_share": Decimal("1e-12"),
-        "cost": Decimal("7.513500000001"),
-    }
+    return ExportedMargin(
+        customer=customer,
+        tier="standard",
+        model="llama",
+        agent=AGENT,
+        currency="EUR",
+        input_tokens=8_400_000,
+        input_cache_read=0,
+        output_tokens=2_100_001,
+        unpriced_tokens=0,
+        energy_mj=486_000_000,
+        revenue=Decimal(revenue),
+        electricity=Decimal("0.0135"),
+        gpu_cost=Decimal("7.5"),
+        cost_before_idle=Decimal("7.5135"),
+        idle_share=Decimal("1e-12"),
+        cost=Decimal("7.513500000001"),
+    )

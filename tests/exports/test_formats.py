@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ledger.exports
+from ledger.domain.books.exported import ExportedRow
 from ledger.exports import EXPORT_FORMATS
 from ledger.exports.csv_text import FORMULA_STARTS, exact, guard, money
-from ledger.exports.form import Row
 from tests.exports.samples import AGENT, NAME, parts, scope
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "exports"
@@ -27,7 +27,7 @@ CSV_FORMATS = [name for name, each in EXPORT_FORMATS.items() if each.media_type 
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**9))
 
 
-def content(name: str, rows: Sequence[Row] | None = None, **changes: Any) -> bytes:
+def content(name: str, rows: Sequence[ExportedRow] | None = None, **changes: Any) -> bytes:
     """The whole file of a format, its rows written one page after the other."""
     found, whose = EXPORT_FORMATS[name], scope(**changes)
     rows = parts()[found.part] if rows is None else rows

@@ -112,15 +112,15 @@ async def test_cost_line_leads_back_to_readings_and_prices(worker: Connection) -
     found = await trace_cost(worker, asked, cut_off=later)
     inside = [(s, mj) for s, mj in readings if s < START + QUARTER]
     assert len(found.readings) == len(inside) + 1
-    assert found.readings[0]["sampled_at"] == START - timedelta(seconds=5)
+    assert found.readings[0].sampled_at == START - timedelta(seconds=5)
     assert [price.price_per_mwh for price in found.prices] == [Decimal(100)]
     assert found.uplift is not None
     assert found.uplift.pue == Decimal("1.2")
     assert found.asset is not None
     assert found.asset.purchase_price == 30_000
     assert [pool.kind for pool in found.pools] == ["electricity", "gpu"]
-    assert [row["usage_key_id"] for row in found.activity] == [Buyer().usage_key_id]
-    assert found.meters[0]["metered_mj"] == 900 * 400_000
+    assert [one.activity.usage_key_id for one in found.activity] == [Buyer().usage_key_id]
+    assert found.meters[0].metered_mj == 900 * 400_000
     (line,) = found.lines
     assert (line.busy_s, line.customer_id) == (300, "acme")
     whole = await trace_cost(worker, replace(asked, line=None, usage_key_id=None), cut_off=later)

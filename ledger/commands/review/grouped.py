@@ -16,10 +16,10 @@ from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import zone
-from ledger.exports.form import Row
 from ledger.reports.grouped import REPORTS, STEPS, Grouping, Said, Totals
 from ledger.reports.stream import snapshot, written
 from ledger.store.connect import draw_cut_off
+from ledger.store.grouped import Group
 from ledger.store.queries import Connection
 from ledger.wire.plain import plain_value
 from ledger.wire.rfc3339 import parse_rfc3339
@@ -123,7 +123,7 @@ async def _print_json(connection: Connection, grouping: Grouping) -> None:
     sys.stdout.write(f"\n], {_json(end)[1:]}\n")
 
 
-def _json_lines(grouping: Grouping, totals: Totals, page: Sequence[Row]) -> Iterator[str]:
+def _json_lines(grouping: Grouping, totals: Totals, page: Sequence[Group]) -> Iterator[str]:
     totals.add(page)
     yield ",\n".join(_json(grouping.say(row)) for row in page)
 

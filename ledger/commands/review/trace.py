@@ -1,6 +1,7 @@
 """`tokenledger trace`: from an invoice line to its events, from a cost to what it was made of."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from ledger.flows.billing.trace import (
 from ledger.reports.cost import evidence
 from ledger.reports.cost.evidence import LINES, AskedCost, CostEvidence
 from ledger.store.connect import draw_cut_off
+from ledger.store.cost.cost import WindowActivity
 from ledger.store.cost.evidence import WindowCost
 from ledger.store.queries import Connection
 
@@ -129,9 +131,11 @@ def _show_cost(found: CostEvidence, zone_name: str) -> None:
     pools = [(pool.kind, pool.amount) for pool in found.pools]
     print_table(f"Cut from, amounts in {currency}", ("pool", "amount"), pools, numbers=1)
     _show_energy(found)
-    work = ("usage_key_id", "engine_instance", "uncached", "cache_read", "cache_write", "output")
-    used = [(str(row["usage_key_id"]), *(row[name] for name in work[1:])) for row in found.activity]
-    headers = ("key", "engine", *work[2:])
+    used = [
+        (str(one.activity.usage_key_id), one.engine_instance, *one.activity[-4:])
+        for one in found.activity
+    ]
+    headers = ("key", "engine", *WindowActivity._fields[-4:])
     print_table("Tokens on its engines", headers, used, numbers=4, first=("key", "output"))
     for told in _terms(found):
         click.echo(told)
@@ -148,15 +152,19 @@ def _line_cells(line: WindowCost) -> tuple[Any, ...]:
 
 
 def _show_energy(found: CostEvidence) -> None:
-    names = ("gpu_uuid", "findings", "covered_s", "metered_mj", "estimated_mj")
     meters = [
-        tuple(", ".join(row[n]) or None if n == "findings" else row[n] for n in names)
-        for row in found.meters
+        (
+            *(one.gpu_uuid, ", ".join(one.findings) or None, one.covered_s),
+            *(one.metered_mj, one.estimated_mj),
+        )
+        for one in found.meters
     ]
     columns = ("GPU", "noticed", "seconds known", "metered mJ", "estimated mJ")
     print_table("Energy of its meters", columns, meters, numbers=3)
-    shown = ("gpu_uuid", "sampled_at", "source", "method", "quality", "power_mw", "energy_mj")
-    read = [tuple(row[n] for n in shown) for row in found.readings]
+    shown = attrgetter(
+        *("gpu_uuid", "sampled_at", "source", "method", "quality", "power_mw", "energy_mj")
+    )
+    read = [shown(reading) for reading in found.readings]
     headers = ("GPU", "read at", "source", "method", "quality", "mW", "counter mJ")
     print_table("Readings", headers, read, numbers=2, first=("read at", "counter mJ", "GPU"))
 

@@ -43,17 +43,9 @@ async def _book_hours(context: StageContext, due: Sequence[Part]) -> int:
             batch_seq=context.cut_off.batch_seq,
         )
         totals: dict[tuple[datetime, str], list[CostTotals]] = defaultdict(list)
-        for row in found:
-            hour = hour_start(row["window_start"], entity.zone)
-            totals[hour, row["currency"]].append(
-                CostTotals(
-                    line=row["line"],
-                    gpu_terms=row["gpu_terms"],
-                    device_cost=row["device_cost"],
-                    overhead_cost=row["overhead_cost"],
-                    gpu_cost=row["gpu_cost"],
-                )
-            )
+        for one in found:
+            hour = hour_start(one.window_start, entity.zone)
+            totals[hour, one.currency].append(one.totals)
         entries = [
             _entry(entity, hour, currency, lines) for (hour, currency), lines in totals.items()
         ]

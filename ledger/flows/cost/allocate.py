@@ -98,19 +98,15 @@ async def _read_work(
     connection: Connection, windows: Sequence[datetime], batch_seq: int
 ) -> dict[datetime, list[WorkedOn]]:
     rows = await cost.find_activity(connection, windows=windows, batch_seq=batch_seq)
-    engines = {row["engine_key_id"] for row in rows}
+    engines = {row.engine_key_id for row in rows}
     keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
     work: dict[datetime, list[WorkedOn]] = defaultdict(list)
     for row in rows:
         activity = EngineActivity(
-            row["usage_key_id"],
-            row["uncached"],
-            row["cache_read"],
-            row["cache_write"],
-            row["output"],
+            row.usage_key_id, row.uncached, row.cache_read, row.cache_write, row.output
         )
-        one = WorkedOn(keys[row["engine_key_id"]], row["entity_id"], activity)
-        work[row["window_start"]].append(one)
+        one = WorkedOn(keys[row.engine_key_id], row.entity_id, activity)
+        work[row.window_start].append(one)
     return work
 
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from ledger.domain.books.exported import ExportedMargin, ExportedRow, JournalHead
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.exports import EXPORT_FORMATS
-from ledger.exports.form import ExportFormat, ExportScope, JournalHead, Row
+from ledger.exports.form import ExportFormat, ExportScope
 from ledger.reports.cost.margin import margin_report
 from ledger.reports.cost.margin_rows import MarginRow
 from ledger.reports.stream import PAGE_ROWS, snapshot, written
@@ -92,7 +93,7 @@ def find_format(name: str) -> ExportFormat:
 
 def _read(
     connection: Connection, part: str, books: BooksOf, how: How
-) -> AsyncIterator[Sequence[Row]]:
+) -> AsyncIterator[Sequence[ExportedRow]]:
     if part == MARGINS:
         return _margins(connection, books)
     given = {"by_service": how.invoices_by == SERVICE, "batch_seq": books.cut_off.batch_seq}
@@ -107,7 +108,7 @@ async def _scope(connection: Connection, part: str, books: BooksOf, how: How) ->
     head = JournalHead()
     if part == JOURNAL:
         given = books.within() | {"batch_seq": cut_off.batch_seq}
-        head = JournalHead(**await export.find_journal_head(connection, **given))
+        head = await export.find_journal_head(connection, **given)
     return ExportScope(
         entity_id=entity_id,
         entity_name=entity.name,
@@ -120,7 +121,9 @@ async def _scope(connection: Connection, part: str, books: BooksOf, how: How) ->
     )
 
 
-async def _margins(connection: Connection, books: BooksOf) -> AsyncIterator[Sequence[Row]]:
+async def _margins(
+    connection: Connection, books: BooksOf
+) -> AsyncIterator[Sequence[ExportedMargin]]:
     # Idle is spread over all groups at once: these are held, their rows are not.
     report = await margin_report(connection, **books.within(), cut_off=books.cut_off, by=MARGIN_BY)
     rows = report.rows
@@ -128,19 +131,23 @@ async def _margins(connection: Connection, books: BooksOf) -> AsyncIterator[Sequ
         yield [_margin(row, report.currency) for row in rows[start : start + PAGE_ROWS]]
 
 
-def _margin(row: MarginRow, currency: str) -> Row:
-    return {
-        **dict(zip(MARGIN_BY, row.group, strict=True)),
-        "currency": currency,
-        "input_tokens": row.input_tokens,
-        "input_cache_read": row.cache_read,
-        "output_tokens": row.output,
-        "unpriced_tokens": row.unpriced_tokens,
-        "energy_mj": row.energy_mj,
-        "revenue": row.revenue,
-        "electricity": row.electricity,
-        "gpu_cost": row.gpu_cost,
-        "cost_before_idle": row.cost_before_idle,
-        "idle_share": row.idle_share,
-        "cost": row.cost,
-    }
+def _margin(row: MarginRow, currency: str) -> ExportedMargin:
+    customer, tier, model, agent = row.group
+    return ExportedMargin(
+        customer=customer,
+        tier=tier,
+        model=model,
+        agent=agent,
+        currency=currency,
+        input_tokens=row.input_tokens,
+        input_cache_read=row.cache_read,
+        output_tokens=row.output,
+        unpriced_tokens=row.unpriced_tokens,
+        energy_mj=row.energy_mj,
+        revenue=row.revenue,
+        electricity=row.electricity,
+        gpu_cost=row.gpu_cost,
+        cost_before_idle=row.cost_before_idle,
+        idle_share=row.idle_share,
+        cost=row.cost,
+    )

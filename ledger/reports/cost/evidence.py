@@ -1,7 +1,7 @@
 """Follows cost lines back to the pools, meters, readings, prices and usage they came from."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -20,7 +20,6 @@ from ledger.store.cost.factory import load_factory
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
-Row = Mapping[str, Any]
 LINES = ("usage", "idle", "unattributed")
 USAGE_KEY_MAX = 2**63
 NAMED_MAX = 5
@@ -59,6 +58,14 @@ class ServedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedWork:
+    """Tokens of a usage key that shared a scope's window, and where they were worked on."""
+
+    engine_instance: str
+    activity: cost.WindowActivity
+
+
+@dataclass(frozen=True, slots=True)
 class CostEvidence:
     """Cost lines of one scope and window and everything they came from, known at a cut-off.
 
@@ -69,9 +76,9 @@ class CostEvidence:
     cut_off: CutOff
     lines: tuple[WindowCost, ...]
     pools: tuple[WindowPool, ...]
-    meters: tuple[Row, ...]
-    readings: tuple[Row, ...]
-    activity: tuple[Row, ...]
+    meters: Sequence[meter.GpuWindow]
+    readings: Sequence[meter.GpuReading]
+    activity: Sequence[SharedWork]
     deployment: Deployment | None
     asset: AssetTerms | None
     uplift: SiteUplift | None
@@ -140,8 +147,8 @@ async def trace_cost(connection: Connection, asked: AskedCost, *, cut_off: CutOf
         cut_off=cut_off,
         lines=tuple(lines),
         pools=tuple(pools),
-        meters=tuple(dict(one) for one in meters),
-        readings=tuple(dict(one) for one in readings),
+        meters=meters,
+        readings=readings,
         activity=await _activity(connection, factory, served.deployment, since, known),
         deployment=served.deployment,
         asset=served.asset,
@@ -213,18 +220,18 @@ async def _activity(
     deployment: Deployment | None,
     since: datetime,
     batch_seq: int,
-) -> tuple[Row, ...]:
+) -> Sequence[SharedWork]:
     if deployment is None:
         return ()
     rows = await cost.find_activity(connection, windows=[since], batch_seq=batch_seq)
-    engines = {row["engine_key_id"] for row in rows}
+    engines = {row.engine_key_id for row in rows}
     keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
     serving = ServingDeployments(valid_at(factory.deployments, since))
-    return tuple(
-        dict(row) | {"engine_instance": keys[row["engine_key_id"]].engine_instance}
+    return [
+        SharedWork(keys[row.engine_key_id].engine_instance, row)
         for row in rows
-        if deployment in serving.of(keys[row["engine_key_id"]], row["entity_id"])
-    )
+        if deployment in serving.of(keys[row.engine_key_id], row.entity_id)
+    ]
 
 
 def to_json(found: CostEvidence) -> dict[str, Any]:
@@ -241,13 +248,9 @@ def to_json(found: CostEvidence) -> dict[str, Any]:
             {"kind": pool.kind, "amount": pool.amount, "revision": pool.revision}
             for pool in found.pools
         ],
-        "meters": [_without(row, "window_start") for row in found.meters],
+        "meters": [_meter_json(one) for one in found.meters],
         "readings": found.readings,
-        "activity": [
-            {"usage_key": str(row["usage_key_id"])}
-            | _without(row, "usage_key_id", "window_start", "engine_key_id", "entity_id")
-            for row in found.activity
-        ],
+        "activity": [_work_json(one) for one in found.activity],
         "deployment": found.deployment,
         "asset": found.asset,
         "uplift": found.uplift,
@@ -280,5 +283,17 @@ def _line_json(line: WindowCost) -> dict[str, Any]:
     }
 
 
-def _without(row: Row, *names: str) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in names}
+def _meter_json(one: meter.GpuWindow) -> dict[str, Any]:
+    return {name: value for name, value in one._asdict().items() if name != "window_start"}
+
+
+def _work_json(one: SharedWork) -> dict[str, Any]:
+    activity = one.activity
+    return {
+        "usage_key": str(activity.usage_key_id),
+        "uncached": activity.uncached,
+        "cache_read": activity.cache_read,
+        "cache_write": activity.cache_write,
+        "output": activity.output,
+        "engine_instance": one.engine_instance,
+    }

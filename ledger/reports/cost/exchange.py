@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from ledger.domain.cost.cost_sum import ChargeSum
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import MissingInputError
 from ledger.domain.money import ROUNDING, multiply, round_cost
@@ -34,23 +35,23 @@ class Conversion:
 
 async def convert(
     connection: Connection,
-    charges: Sequence[Mapping[str, Any]],
+    charges: Sequence[ChargeSum],
     currency: str,
     entity: LegalEntity,
     within: Mapping[str, Any],
-) -> tuple[list[dict[str, Any]], tuple[Conversion, ...]]:
+) -> tuple[list[ChargeSum], tuple[Conversion, ...]]:
     """The charges with every amount in `currency`, and the rates used.
 
     The day of usage, in the entity's zone, decides the rate. MissingInputError names the first
     pair and day without one.
     """
-    own = [dict(row) for row in charges if row["currency"] in (None, currency)]
+    own = [charge for charge in charges if charge.currency in (None, currency)]
     if len(own) == len(charges):
         return own, ()
     foreign = await margin.sum_foreign_charges(
         connection, home=currency, zone=entity.zone, entity_id=entity.entity_id, **within
     )
-    asked = sorted({(row["currency"], row["used_on"]) for row in foreign})
+    asked = sorted({(each.currency, each.used_on) for each in foreign})
     found = await margin.find_fx_rates(
         connection,
         asked=asked,
@@ -59,20 +60,15 @@ async def convert(
         batch_seq=within["batch_seq"],
     )
     rates = {
-        (row["base"], row["used_on"]): Conversion(
-            row["base"],
-            currency,
-            row["published"],
-            row["multiplier"],
-            row["divisor"],
-            row["source"],
+        (rate.base, rate.used_on): Conversion(
+            rate.base, currency, rate.published, rate.multiplier, rate.divisor, rate.source
         )
-        for row in found
+        for rate in found
     }
     _refuse_missing([pair for pair in asked if pair not in rates], currency)
     converted = [
-        row | {"amount": rates[row["currency"], row["used_on"]].of(row["amount"])}
-        for row in foreign
+        each.charge._replace(amount=rates[each.currency, each.used_on].of(each.amount))
+        for each in foreign
     ]
     used = sorted(set(rates.values()), key=lambda rate: (rate.base, rate.published))
     return own + converted, tuple(used)

@@ -60,20 +60,19 @@ async def list_unclaimed(
     batch_seq: int,
 ) -> list[Gap]:
     """Usage of customers of the entities named (None: of unknown customers) that nobody served."""
-    rows = await margin.find_engine_activity(
+    activity = await margin.find_engine_activity(
         connection, since=since, until=until, batch_seq=batch_seq
     )
     found: dict[str, list[datetime]] = defaultdict(list)
     claims: dict[datetime, ServingDeployments] = {}
-    for row in rows:
-        if row["entity_id"] not in of_entities:
+    for work in activity:
+        if work.entity_id not in of_entities:
             continue
-        window = row["window_start"]
+        window = work.window_start
         if window not in claims:
             claims[window] = ServingDeployments(valid_at(factory.deployments, window))
-        key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])
-        if not claims[window].of(key, row["entity_id"]):
-            found[_served_as(key)].append(window)
+        if not claims[window].of(work.key, work.entity_id):
+            found[_served_as(work.key)].append(window)
     remedy = "enter a deployment of this model for that time"
     return [
         Gap("deployment", place, min(windows), max(windows) + WINDOW, remedy)

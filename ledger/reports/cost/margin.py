@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ledger.domain.cost.cost_sum import ChargeSum, CostSum
 from ledger.domain.cost.margin import percent
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
@@ -146,13 +147,13 @@ async def margin_report(
 
 async def _cost_lines(
     connection: Connection, entity_id: str, within: dict[str, Any]
-) -> list[dict[str, Any]]:
+) -> list[CostSum]:
     """All cost lines, in one currency; MissingInputError where the cost is incomplete."""
     entity = await find_entity(connection, entity_id)
     period = f"from {within['since']:%Y-%m-%dT%H:%MZ} to {within['until']:%Y-%m-%dT%H:%MZ}"
     refuse(await list_gaps(connection, entity, **within), f"The margin of {entity_id} {period}")
     lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
-    found = sorted({row["currency"] for row in lines})
+    found = sorted({line.currency for line in lines})
     if len(found) > 1:
         raise MissingInputError(
             f"The costs of {entity_id} are in {' and '.join(found)}.",
@@ -196,17 +197,17 @@ def _check(since: datetime, until: datetime, by: Sequence[str]) -> None:
 
 
 def _cost_currency(
-    lines: Sequence[Mapping[str, Any]], charges: Sequence[Mapping[str, Any]], entity: LegalEntity
+    lines: Sequence[CostSum], charges: Sequence[ChargeSum], entity: LegalEntity
 ) -> str:
-    found = sorted({row["currency"] for row in lines})
-    priced = sorted({row["currency"] for row in charges if row["currency"]})
+    found = sorted({line.currency for line in lines})
+    priced = sorted({charge.currency for charge in charges if charge.currency})
     return found[0] if found else (priced[0] if len(priced) == 1 else entity.currency)
 
 
 async def _conservation(
     connection: Connection,
     entity_id: str,
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[CostSum],
     within: Mapping[str, Any],
 ) -> Conservation:
     pools = await margin.sum_pools(connection, entity_id=entity_id, **within)
@@ -214,13 +215,17 @@ async def _conservation(
     everyone = await cost.list_cost_entities(connection, entity_id=None)
     # A meter that no deployment ever named belongs to the entity where there is only one.
     mine = {entity_id, None} if len(everyone) == 1 else {entity_id}
-    own = [row for row in meters if row["entity_id"] in mine]
+    own = [each for each in meters if each.entity_id in mine]
     return Conservation(
-        metered_mj=sum(row["metered_mj"] for row in own),
-        estimated_mj=sum(row["estimated_mj"] for row in own),
-        lines_mj=sum(row["device_metered_mj"] + row["device_estimated_mj"] for row in lines),
-        pools=total([row["amount"] for row in pools]),
+        metered_mj=sum(each.metered_mj for each in own),
+        estimated_mj=sum(each.estimated_mj for each in own),
+        lines_mj=sum(line.device_metered_mj + line.device_estimated_mj for line in lines),
+        pools=total([pool.amount for pool in pools]),
         lines_cost=total(
-            [row[name] for row in lines for name in ("device_cost", "overhead_cost", "gpu_cost")]
+            [
+                amount
+                for line in lines
+                for amount in (line.device_cost, line.overhead_cost, line.gpu_cost)
+            ]
         ),
     )

@@ -5,18 +5,19 @@ proportion to the cost attributed to them there. Idle of a scope nobody used sta
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from ledger.domain.apportion import amount_of, apportion, units_of
+from ledger.domain.cost.cost_sum import ChargeSum, CostSum, TokenSum
 from ledger.domain.money import ZERO, total
 
 IDLE_POLICY = "idle of a scope spread in proportion to the cost attributed in the same scope"
 DIMENSIONS = ("tier", "customer", "agent", "model")
 Group: TypeAlias = tuple[str, ...]
-Sums: TypeAlias = Mapping[str, Any]
+OfUser: TypeAlias = CostSum | TokenSum | ChargeSum
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,39 +103,47 @@ class Shaped:
 @dataclass(slots=True)
 class _Scope:
     attributed: dict[Group, Decimal] = field(default_factory=lambda: defaultdict(lambda: ZERO))
-    own: list[Sums] = field(default_factory=list)
+    own: list[CostSum] = field(default_factory=list)
 
 
-def group_of(row: Sums, by: Sequence[str]) -> Group:
-    """What the row says for each of `by`; a customer nobody knows is named by its own reference."""
-    unknown = f"(unknown) {row['customer_ref']}"
-    said = {"customer": row["customer_id"] or unknown, "agent": row["agent_id"]}
-    return tuple(str(said[name] if name in said else row[name]) for name in by)
+def group_of(sums: OfUser, by: Sequence[str]) -> Group:
+    """What sums say for each of `by`; a customer nobody knows is named by its own reference."""
+    said = {
+        "customer": sums.customer_id or f"(unknown) {sums.customer_ref}",
+        "agent": sums.agent_id,
+        "tier": sums.tier,
+        "model": sums.model,
+    }
+    return tuple(str(said[name]) for name in by)
 
 
 def shape(
-    *, cost: Iterable[Sums], usage: Iterable[Sums], charges: Iterable[Sums], by: Sequence[str]
+    *,
+    cost: Iterable[CostSum],
+    usage: Iterable[TokenSum],
+    charges: Iterable[ChargeSum],
+    by: Sequence[str],
 ) -> Shaped:
     """Margin rows per group, in the order of their names; amounts must share one currency."""
     rows: dict[Group, MarginRow] = {}
     scopes: dict[str, _Scope] = defaultdict(_Scope)
-    for sums in usage:
-        _add(rows, group_of(sums, by), **{name: sums[name] for name in _TOKENS})
-    for sums in charges:
+    for tokens in usage:
+        _add(rows, group_of(tokens, by), **{name: getattr(tokens, name) for name in _TOKENS})
+    for charge in charges:
         _add(
             rows,
-            group_of(sums, by),
-            revenue=sums["amount"],
-            unpriced_tokens=sums["unpriced_tokens"],
+            group_of(charge, by),
+            revenue=charge.amount,
+            unpriced_tokens=charge.unpriced_tokens,
         )
     for sums in cost:
-        if sums["line"] != "usage":
-            scopes[sums["scope"]].own.append(sums)
+        if sums.line != "usage":
+            scopes[sums.scope].own.append(sums)
             continue
         group = group_of(sums, by)
         _add(rows, group, **_cost_values(sums))
-        spent = total([_electricity(sums), sums["gpu_cost"]])
-        attributed = scopes[sums["scope"]].attributed
+        spent = total([_electricity(sums), sums.gpu_cost])
+        attributed = scopes[sums.scope].attributed
         attributed[group] = total([attributed[group], spent])
     own = [line for name in sorted(scopes) for line in _spread(rows, name, scopes[name])]
     return Shaped(tuple(rows[group] for group in sorted(rows)), tuple(own))
@@ -155,9 +164,9 @@ _SUMMED = tuple(name for name in MarginRow.__dataclass_fields__ if name != "grou
 def _spread(rows: dict[Group, MarginRow], name: str, scope: _Scope) -> Iterable[OwnLine]:
     groups = sorted(scope.attributed)
     weights = [units_of(scope.attributed[group]) for group in groups]
-    for sums in sorted(scope.own, key=lambda sums: str(sums["line"])):
+    for sums in sorted(scope.own, key=lambda sums: sums.line):
         line = _own_line(name, sums)
-        shared = sums["line"] == "idle" and sum(weights) > 0 and min(weights) >= 0
+        shared = sums.line == "idle" and sum(weights) > 0 and min(weights) >= 0
         if shared:
             parts = apportion(units_of(line.cost), weights)
             for group, part in zip(groups, parts, strict=True):
@@ -165,30 +174,30 @@ def _spread(rows: dict[Group, MarginRow], name: str, scope: _Scope) -> Iterable[
         yield replace(line, left=ZERO) if shared else line
 
 
-def _own_line(name: str, sums: Sums) -> OwnLine:
+def _own_line(name: str, sums: CostSum) -> OwnLine:
     line = OwnLine(
-        line=sums["line"],
+        line=sums.line,
         scope=name,
-        busy_s=sums["busy_s"],
+        busy_s=sums.busy_s,
         left=ZERO,
         **_cost_values(sums),
     )
     return replace(line, left=line.cost)
 
 
-def _cost_values(sums: Sums) -> dict[str, Any]:
+def _cost_values(sums: CostSum) -> dict[str, Any]:
     return {
-        "metered_mj": sums["device_metered_mj"],
-        "estimated_mj": sums["device_estimated_mj"],
-        "host_mj": sums["host_mj"],
-        "overhead_mj": sums["overhead_mj"],
+        "metered_mj": sums.device_metered_mj,
+        "estimated_mj": sums.device_estimated_mj,
+        "host_mj": sums.host_mj,
+        "overhead_mj": sums.overhead_mj,
         "electricity": _electricity(sums),
-        "gpu_cost": sums["gpu_cost"],
+        "gpu_cost": sums.gpu_cost,
     }
 
 
-def _electricity(sums: Sums) -> Decimal:
-    return total([sums["device_cost"], sums["overhead_cost"]])
+def _electricity(sums: CostSum) -> Decimal:
+    return total([sums.device_cost, sums.overhead_cost])
 
 
 def _add(rows: dict[Group, MarginRow], group: Group, **values: Any) -> None:

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ledger.domain.cost.cost_sum import CostSum
+from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
-from ledger.reports.findings import (
-    MeterFinding,
-    MeterGap,
-    gaps_to_json,
-    list_findings,
-    list_meter_gaps,
-)
+from ledger.reports.findings import gaps_to_json, list_findings, list_meter_gaps
 from ledger.reports.findings import to_json as to_json_findings
 from ledger.store.connect import CutOff
 from ledger.store.cost import margin
@@ -94,15 +90,15 @@ async def energy_report(
     models = {deployment.scope: deployment.model for deployment in factory.deployments}
     outputs: dict[str, int] = defaultdict(int)
     for row in usage:
-        outputs[row["model"]] += row["output"]
-    by_model = _rows(lines, lambda row: row["model"] or models.get(row["scope"]), outputs)
+        outputs[row.model] += row.output
+    by_model = _rows(lines, lambda line: line.model or models.get(line.scope), outputs)
     return EnergyReport(
         entity_id=entity_id,
         since=since,
         until=until,
         cut_off=cut_off,
         by_model=by_model,
-        by_scope=_rows(lines, lambda row: row["scope"], None),
+        by_scope=_rows(lines, lambda line: line.scope, None),
         findings=await list_findings(connection, factory, since=since, until=until, batch_seq=seq),
         meter_gaps=await list_meter_gaps(
             connection, factory, since=since, until=until, batch_seq=seq
@@ -156,17 +152,17 @@ def _row_json(row: EnergyRow) -> dict[str, Any]:
 
 
 def _rows(
-    lines: Iterable[Mapping[str, Any]],
-    name: Callable[[Mapping[str, Any]], str | None],
+    lines: Iterable[CostSum],
+    name: Callable[[CostSum], str | None],
     outputs: Mapping[str, int] | None,
 ) -> tuple[EnergyRow, ...]:
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for row in lines:
-        one = sums[name(row) or f"({row['scope']})"]
-        device = row["device_metered_mj"] + row["device_estimated_mj"]
-        one[row["line"]] += device + row["host_mj"] + row["overhead_mj"]
-        one["metered"] += row["device_metered_mj"]
-        one["estimated"] += row["device_estimated_mj"]
+    for line in lines:
+        one = sums[name(line) or f"({line.scope})"]
+        device = line.device_metered_mj + line.device_estimated_mj
+        one[line.line] += device + line.host_mj + line.overhead_mj
+        one["metered"] += line.device_metered_mj
+        one["estimated"] += line.device_estimated_mj
     return tuple(
         EnergyRow(
             name=each,

@@ -4,25 +4,20 @@ An outage must not look like zero usage, nor an unread meter like zero energy.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ledger.domain.cost.deployment import EngineKey, ServingDeployments
+from ledger.domain.cost.deployment import ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.gap import Gap, clip
+from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
 from ledger.domain.period import hour_start
 from ledger.reports.cost.gaps import list_unclaimed
 from ledger.reports.cost.margin import find_entity
-from ledger.reports.findings import (
-    MeterFinding,
-    MeterGap,
-    gaps_to_json,
-    list_findings,
-    list_meter_gaps,
-)
+from ledger.reports.findings import gaps_to_json, list_findings, list_meter_gaps
 from ledger.reports.findings import to_json as to_json_findings
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
@@ -128,7 +123,7 @@ async def coverage_report(
         until=until,
         cut_off=cut_off,
         energy=tuple(_energy(factory, meters, since, until)),
-        usage=_usage(factory, [row for row in activity if row["entity_id"] in whose], unclaimed),
+        usage=_usage(factory, [work for work in activity if work.entity_id in whose], unclaimed),
         engines=tuple(row for row in engines if not alone or row.engine_instance in own),
         stray_gpus=() if alone else await _stray(connection, factory, **within),
         findings=await list_findings(connection, factory, **within),
@@ -176,11 +171,11 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
 
 
 def _energy(
-    factory: Factory, meters: Iterable[Mapping[str, Any]], since: datetime, until: datetime
+    factory: Factory, meters: Iterable[margin.MeterSum], since: datetime, until: datetime
 ) -> Iterable[EnergyCoverage]:
     covered: dict[str, int] = defaultdict(int)
-    for row in meters:
-        covered[row["deployment_id"] or ""] += row["covered_s"]
+    for meter_sum in meters:
+        covered[meter_sum.deployment_id or ""] += meter_sum.covered_s
     deployed: dict[str, int] = defaultdict(int)
     asked: dict[str, bool] = defaultdict(bool)
     for deployment in factory.deployments:
@@ -196,18 +191,17 @@ def _energy(
 
 
 def _usage(
-    factory: Factory, activity: Iterable[Mapping[str, Any]], unclaimed: Sequence[Gap]
+    factory: Factory, activity: Iterable[margin.EngineWork], unclaimed: Sequence[Gap]
 ) -> UsageCoverage:
     tokens = claimed = 0
     claims: dict[datetime, ServingDeployments] = {}
-    for row in activity:
-        window = row["window_start"]
+    for work in activity:
+        window = work.window_start
         if window not in claims:
             claims[window] = ServingDeployments(valid_at(factory.deployments, window))
-        worked_on = row["input"] + row["output"]
+        worked_on = work.input + work.output
         tokens += worked_on
-        key = EngineKey(row["engine_key_id"], row["engine_instance"], row["model"], row["tier"])
-        claimed += worked_on if claims[window].of(key, row["entity_id"]) else 0
+        claimed += worked_on if claims[window].of(work.key, work.entity_id) else 0
     return UsageCoverage(tokens, claimed, tuple(unclaimed))
 
 
@@ -252,15 +246,15 @@ async def _engine_tokens(
 
 
 def _reconcile(
-    counted: _Counted, activity: Iterable[Mapping[str, Any]]
+    counted: _Counted, activity: Iterable[margin.EngineWork]
 ) -> Iterable[Reconciliation]:
     tokens = counted.tokens
     events: dict[tuple[str, datetime, str], int] = defaultdict(int)
-    for row in activity:
-        if row["engine_instance"]:
-            place = (row["engine_instance"], hour_start(row["window_start"], "UTC"))
-            events[*place, PROMPT] += row["input"]
-            events[*place, GENERATION] += row["output"]
+    for work in activity:
+        if work.engine_instance:
+            place = (work.engine_instance, hour_start(work.window_start, "UTC"))
+            events[*place, PROMPT] += work.input
+            events[*place, GENERATION] += work.output
     for instance, hour in sorted({(i, h) for i, h, _ in [*tokens, *events]}):
         yield Reconciliation(
             engine_instance=instance,

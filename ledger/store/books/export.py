@@ -1,62 +1,56 @@
 """Rows that exports are made of, as known at a cut-off, a page at a time from a cursor."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
+from ledger.domain.books.exported import (
+    ExportedEntity,
+    ExportedInvoice,
+    ExportedLine,
+    ExportedRow,
+    ExportedTax,
+    ExportedUsage,
+    JournalHead,
+    JournalLine,
+)
+from ledger.domain.cost.cost_sum import CostSum
 from ledger.store.books.journal import JOURNAL
-from ledger.store.cost.margin import COST_COUNTS, MARGIN
-from ledger.store.operations import USAGE_COUNTS
-from ledger.store.queries import Connection, Query, load_queries, with_counts
+from ledger.store.cost.margin import MARGIN
+from ledger.store.queries import Connection, Query, load_queries
 
 EXPORT = load_queries("books/export")
-# What each part is read by, and which of its sums are whole numbers without end.
-PARTS: Mapping[str, tuple[Query, tuple[str, ...]]] = {
-    "journal": (JOURNAL["list_journal_lines"], ()),
-    "invoices": (EXPORT["find_issued_invoices"], ()),
-    "invoice_lines": (EXPORT["find_issued_lines"], ("quantity",)),
-    "invoice_taxes": (EXPORT["find_issued_taxes"], ()),
-    "usage": (EXPORT["find_usage"], USAGE_COUNTS),
-    "costs": (MARGIN["sum_cost_lines"], COST_COUNTS),
+# What each part is read by, and what its lines are.
+PARTS: Mapping[str, tuple[Query, type[ExportedRow]]] = {
+    "journal": (JOURNAL["list_journal_lines"], JournalLine),
+    "invoices": (EXPORT["find_issued_invoices"], ExportedInvoice),
+    "invoice_lines": (EXPORT["find_issued_lines"], ExportedLine),
+    "invoice_taxes": (EXPORT["find_issued_taxes"], ExportedTax),
+    "usage": (EXPORT["find_usage"], ExportedUsage),
+    "costs": (MARGIN["sum_cost_lines"], CostSum),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedEntity:
-    """An entity as its exports name it."""
-
-    entity_id: str
-    name: str
-    currency: str
-    zone: str
 
 
 async def find_entity(
     connection: Connection, *, entity_id: str, at: datetime
 ) -> ExportedEntity | None:
     """The entity as it is named at a moment, or None."""
-    row = await EXPORT["find_entity"].row(connection, entity_id=entity_id, at=at)
-    return ExportedEntity(**row) if row else None
+    return await EXPORT["find_entity"].first(connection, ExportedEntity, entity_id=entity_id, at=at)
 
 
-async def find_journal_head(connection: Connection, **within: Any) -> asyncpg.Record:
-    """accounts, currencies and the moment of the `first` posting of a period."""
-    row = await JOURNAL["find_journal_head"].row(connection, **within)
-    assert row is not None
-    return row
+async def find_journal_head(connection: Connection, **within: Any) -> JournalHead:
+    """What the postings of a period name."""
+    (head,) = await JOURNAL["find_journal_head"].values(connection, JournalHead, **within)
+    return head
 
 
-async def read_part(
+def read_part(
     connection: Connection, part: str, size: int, **given: Any
-) -> AsyncIterator[list[dict[str, Any]]]:
+) -> AsyncIterator[Sequence[ExportedRow]]:
     """A part's rows in the order of its files, `size` at a time; needs a transaction.
 
     `given` says more than some parts ask for.
     """
-    query, counts = PARTS[part]
+    query, kind = PARTS[part]
     asked = {name: given[name] for name in query.parameters}
-    async for page in query.pages(connection, size, **asked):
-        yield with_counts(page, counts)
+    return query.value_pages(connection, kind, size, **asked)

@@ -2,20 +2,42 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
-import asyncpg
-
+from ledger.domain.books.booking import CostTotals
+from ledger.domain.cost.cost_line import CostLine, CostPool, LineKey, PoolKey
 from ledger.domain.cost.deployment import Deployment, EngineKey
 from ledger.domain.cost.factory import AssetTerms, GpuHome, PowerPrice, SiteUplift
 from ledger.domain.entity import LegalEntity
 from ledger.store.copying import copy_rows
-from ledger.store.queries import Connection, load_queries, with_counts
+from ledger.store.queries import Connection, load_queries
 
 COST = load_queries("cost/cost")
 Span: TypeAlias = tuple[datetime, datetime | None]
+
+
+class WindowActivity(NamedTuple):
+    """Tokens of one usage key that one engine key worked on in a window."""
+
+    window_start: datetime
+    engine_key_id: int
+    usage_key_id: int
+    entity_id: str | None
+    uncached: int
+    cache_read: int
+    cache_write: int
+    output: int
+
+
+class CostToBook(NamedTuple):
+    """What a window cost in a currency, of one kind of line and terms of the hardware."""
+
+    window_start: datetime
+    currency: str
+    totals: CostTotals
 
 
 @asynccontextmanager
@@ -32,8 +54,7 @@ async def running(connection: Connection, stage: str) -> AsyncIterator[None]:
 
 async def list_cost_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
     """Entities with hardware or deployments, or the one named if it has any."""
-    rows = await COST["list_cost_entities"].rows(connection, entity_id=entity_id)
-    return [LegalEntity(**row) for row in rows]
+    return await COST["list_cost_entities"].values(connection, LegalEntity, entity_id=entity_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +102,24 @@ async def find_assets(
     batch_seq: int,
 ) -> list[AssetTerms]:
     """Terms of the hardware an entity has or deploys on."""
-    rows = await COST["find_assets"].rows(
-        connection, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
+    return await COST["find_assets"].values(
+        connection, AssetTerms, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
     )
-    return [AssetTerms(**row) for row in rows]
 
 
 async def find_deployments(
     connection: Connection, *, since: datetime, until: datetime, batch_seq: int
 ) -> list[Deployment]:
     """Deployments of every entity."""
-    rows = await COST["find_deployments"].rows(
-        connection, since=since, until=until, batch_seq=batch_seq
+    return await COST["find_deployments"].values(
+        connection, Deployment, since=since, until=until, batch_seq=batch_seq
     )
-    return [_deployment(row) for row in rows]
-
-
-def _deployment(row: asyncpg.Record) -> Deployment:
-    values = dict(row)
-    values["gpu_uuids"] = tuple(row["gpu_uuids"])
-    values["engine_instances"] = tuple(row["engine_instances"])
-    return Deployment(**values)
 
 
 async def find_gpu_homes(connection: Connection, *, batch_seq: int) -> dict[str, GpuHome]:
     """Whose each GPU is that any deployment ever named."""
-    rows = await COST["find_gpu_homes"].rows(connection, batch_seq=batch_seq)
-    return {row["gpu_uuid"]: GpuHome(**row) for row in rows}
+    homes = await COST["find_gpu_homes"].values(connection, GpuHome, batch_seq=batch_seq)
+    return {home.gpu_uuid: home for home in homes}
 
 
 async def find_facilities(connection: Connection, *, entity_id: str) -> dict[str, str]:
@@ -125,10 +137,10 @@ async def find_pues(
     batch_seq: int,
 ) -> list[SiteUplift]:
     """Host power and PUE of sites."""
-    rows = await COST["find_pues"].rows(
-        connection, facility_ids=list(facility_ids), since=since, until=until, batch_seq=batch_seq
+    within = {"since": since, "until": until, "batch_seq": batch_seq}
+    return await COST["find_pues"].values(
+        connection, SiteUplift, facility_ids=list(facility_ids), **within
     )
-    return [SiteUplift(**row) for row in rows]
 
 
 async def find_tariff_prices(
@@ -140,10 +152,10 @@ async def find_tariff_prices(
     batch_seq: int,
 ) -> list[PowerPrice]:
     """Prices of power at sites, by site and time."""
-    rows = await COST["find_tariff_prices"].rows(
-        connection, facility_ids=list(facility_ids), since=since, until=until, batch_seq=batch_seq
+    within = {"since": since, "until": until, "batch_seq": batch_seq}
+    return await COST["find_tariff_prices"].values(
+        connection, PowerPrice, facility_ids=list(facility_ids), **within
     )
-    return [PowerPrice(**row) for row in rows]
 
 
 async def find_changed_inputs(
@@ -198,10 +210,11 @@ async def find_touched_activity(
 
 async def find_activity(
     connection: Connection, *, windows: Sequence[datetime], batch_seq: int
-) -> list[dict[str, Any]]:
-    """Tokens worked on: window_start, engine_key_id, usage_key_id, entity_id and four counts."""
-    rows = await COST["find_activity"].rows(connection, windows=list(windows), batch_seq=batch_seq)
-    return with_counts(rows, ("uncached", "cache_read", "cache_write", "output"))
+) -> list[WindowActivity]:
+    """Tokens worked on, by window, engine key and usage key."""
+    return await COST["find_activity"].values(
+        connection, WindowActivity, windows=list(windows), batch_seq=batch_seq
+    )
 
 
 async def find_masks(
@@ -219,24 +232,43 @@ async def find_engine_keys(
     connection: Connection, *, engine_key_ids: Iterable[int]
 ) -> dict[int, EngineKey]:
     """Where usage ran, by id."""
-    rows = await COST["find_engine_keys"].rows(connection, engine_key_ids=list(engine_key_ids))
-    return {row["engine_key_id"]: EngineKey(**row) for row in rows}
+    keys = await COST["find_engine_keys"].values(
+        connection, EngineKey, engine_key_ids=list(engine_key_ids)
+    )
+    return {key.engine_key_id: key for key in keys}
 
 
 async def find_pools(
     connection: Connection, *, entity_id: str, windows: Sequence[datetime]
-) -> list[asyncpg.Record]:
-    """Cost pools as they stand, with their revision."""
-    return await COST["find_pools"].rows(connection, entity_id=entity_id, windows=list(windows))
+) -> dict[PoolKey, tuple[int, CostPool]]:
+    """(revision, value) of cost pools as they stand."""
+    rows = await COST["find_pools"].rows(connection, entity_id=entity_id, windows=list(windows))
+    return {
+        (row["scope"], row["window_start"], row["kind"]): (
+            row["revision"],
+            CostPool(row["currency"], row["amount"]),
+        )
+        for row in rows
+    }
 
 
 async def find_allocations(
     connection: Connection, *, entity_id: str, windows: Sequence[datetime]
-) -> list[asyncpg.Record]:
-    """Cost lines as they stand, with their revision."""
-    return await COST["find_allocations"].rows(
+) -> dict[LineKey, tuple[int, CostLine]]:
+    """(revision, value) of cost lines as they stand."""
+    rows = await COST["find_allocations"].rows(
         connection, entity_id=entity_id, windows=list(windows)
     )
+    return {
+        (row["scope"], row["window_start"], row["line"], row["usage_key_id"]): (
+            row["revision"],
+            CostLine(*_line_values(row)),
+        )
+        for row in rows
+    }
+
+
+_line_values = itemgetter(*(field.name for field in fields(CostLine)))
 
 
 async def append_rows(
@@ -260,8 +292,15 @@ async def find_changed_costs(
 
 async def sum_costs_to_book(
     connection: Connection, *, entity_id: str, windows: Sequence[datetime], batch_seq: int
-) -> list[asyncpg.Record]:
+) -> list[CostToBook]:
     """Cost per window, currency, kind of line and hardware terms."""
-    return await COST["sum_costs_to_book"].rows(
+    rows = await COST["sum_costs_to_book"].rows(
         connection, entity_id=entity_id, windows=list(windows), batch_seq=batch_seq
     )
+    return [
+        CostToBook(row["window_start"], row["currency"], CostTotals(*_total_values(row)))
+        for row in rows
+    ]
+
+
+_total_values = itemgetter(*(field.name for field in fields(CostTotals)))

@@ -9,10 +9,8 @@ from typing import Any, TypeAlias
 from ledger.domain.cost.cost_line import (
     CostLine,
     CostPool,
-    LineKey,
     MeterKey,
     MeterWindow,
-    PoolKey,
     WindowCosts,
 )
 from ledger.domain.money import ZERO
@@ -61,19 +59,8 @@ async def find_changes(
 ) -> CostChanges:
     """What differs from the rows stored for these windows; what ceased to apply becomes zero."""
     meters = await _stored_meters(connection, windows, gpu_uuids)
-    pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
-    lines = await cost.find_allocations(connection, entity_id=entity_id, windows=windows)
-    stored_pools: dict[PoolKey, tuple[int, CostPool]] = {
-        (row["scope"], row["window_start"], row["kind"]): (row["revision"], _pool(row))
-        for row in pools
-    }
-    stored_lines: dict[LineKey, tuple[int, CostLine]] = {
-        (row["scope"], row["window_start"], row["line"], row["usage_key_id"]): (
-            row["revision"],
-            _line(row),
-        )
-        for row in lines
-    }
+    stored_pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
+    stored_lines = await cost.find_allocations(connection, entity_id=entity_id, windows=windows)
     return CostChanges(
         meters=[
             (*key, revision, *_meter_values(value))
@@ -116,7 +103,7 @@ async def append_changes(
 async def _stored_meters(
     connection: Connection, windows: Sequence[datetime], gpu_uuids: Sequence[str]
 ) -> dict[MeterKey, tuple[int, MeterWindow]]:
-    rows = await meter.find_meter_windows(
+    found = await meter.find_meter_windows(
         connection,
         gpu_uuids=gpu_uuids,
         since=min(windows),
@@ -125,26 +112,15 @@ async def _stored_meters(
     )
     due = set(windows)
     return {
-        (row["gpu_uuid"], row["window_start"]): (row["revision"], _meter(row))
-        for row in rows
-        if row["window_start"] in due
+        (one.gpu_uuid, one.window_start): (
+            one.revision,
+            MeterWindow(one.metered_mj, one.estimated_mj, one.covered_s, one.findings),
+        )
+        for one in found
+        if one.window_start in due
     }
 
 
 _meter_values = attrgetter(*METER_VALUES)
 _pool_values = attrgetter(*POOL_VALUES)
 _line_values = attrgetter(*LINE_VALUES)
-
-
-def _meter(row: Any) -> MeterWindow:
-    return MeterWindow(
-        row["metered_mj"], row["estimated_mj"], row["covered_s"], tuple(row["findings"])
-    )
-
-
-def _pool(row: Any) -> CostPool:
-    return CostPool(row["currency"], row["amount"])
-
-
-def _line(row: Any) -> CostLine:
-    return CostLine(**{name: row[name] for name in LINE_VALUES})

@@ -54,24 +54,23 @@ async def find_window_costs(
     connection: Connection, *, entity_id: str, scope: str, window_start: datetime, batch_seq: int
 ) -> list[WindowCost]:
     """Every cost line of an entity's scope in a window, by line and usage key."""
-    rows = await EVIDENCE["find_window_costs"].rows(
+    return await EVIDENCE["find_window_costs"].values(
         connection,
+        WindowCost,
         entity_id=entity_id,
         scope=scope,
         window_start=window_start,
         batch_seq=batch_seq,
     )
-    return [WindowCost(**row) for row in rows]
 
 
 async def find_window_pools(
     connection: Connection, *, scope: str, window_start: datetime, batch_seq: int
 ) -> list[WindowPool]:
     """The pools that those lines were cut from, by kind."""
-    rows = await EVIDENCE["find_window_pools"].rows(
-        connection, scope=scope, window_start=window_start, batch_seq=batch_seq
+    return await EVIDENCE["find_window_pools"].values(
+        connection, WindowPool, scope=scope, window_start=window_start, batch_seq=batch_seq
     )
-    return [WindowPool(**row) for row in rows]
 
 
 async def list_scopes(

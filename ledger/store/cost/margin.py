@@ -1,23 +1,65 @@
 """Sums that margin, energy and coverage reports are made of, as known at a cut-off."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, TypeAlias, TypedDict, Unpack
+from decimal import Decimal
+from typing import NamedTuple, TypedDict, Unpack
 
-from ledger.store.queries import Connection, Query, load_queries, with_counts
+from ledger.domain.cost.cost_sum import ChargeSum, CostSum, ForeignCharge, TokenSum
+from ledger.domain.cost.deployment import EngineKey
+from ledger.domain.energy.finding import MeterFinding, MeterGap
+from ledger.store.queries import Connection, load_queries
 
 MARGIN = load_queries("cost/margin")
-_ENERGY = ("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj")
-COST_COUNTS = ("busy_s", *_ENERGY)
-_COUNTS = {
-    "sum_cost_lines": COST_COUNTS,
-    "sum_usage": ("requests", "uncached", "cache_read", "cache_write", "output"),
-    "sum_charges": ("unpriced_tokens",),
-    "sum_foreign_charges": ("unpriced_tokens",),
-    "sum_meter_windows": ("metered_mj", "estimated_mj", "covered_s"),
-    "find_engine_activity": ("input", "output"),
-}
-Sums: TypeAlias = dict[str, Any]
+
+
+class PoolSum(NamedTuple):
+    """What windows cost in a currency and kind, before anybody was charged."""
+
+    currency: str
+    kind: str
+    amount: Decimal
+
+
+class MeterSum(NamedTuple):
+    """Energy of a GPU, the entity it belongs to, and the deployment it served (None: none)."""
+
+    gpu_uuid: str
+    entity_id: str | None
+    deployment_id: str | None
+    metered_mj: int
+    estimated_mj: int
+    covered_s: int
+    windows: int
+
+
+class EngineWork(NamedTuple):
+    """Tokens of an entity's customers in a window, and where they were worked on."""
+
+    engine_key_id: int
+    engine_instance: str
+    model: str
+    tier: str
+    entity_id: str | None
+    window_start: datetime
+    input: int
+    output: int
+
+    @property
+    def key(self) -> EngineKey:
+        """Where it ran."""
+        return EngineKey(self.engine_key_id, self.engine_instance, self.model, self.tier)
+
+
+class DayRate(NamedTuple):
+    """The published rate by which amounts of a day are converted from `base`."""
+
+    base: str
+    used_on: date
+    published: date
+    multiplier: Decimal
+    divisor: Decimal
+    source: str
 
 
 class Within(TypedDict):
@@ -34,45 +76,38 @@ class OfEntity(Within):
     entity_id: str
 
 
-def _plain(rows: Iterable[Any]) -> list[Sums]:
-    return [dict(row) for row in rows]
-
-
-async def _sums(connection: Connection, query: Query, **asked: object) -> list[Sums]:
-    rows = await query.rows(connection, **asked)
-    return with_counts(rows, _COUNTS.get(query.name, ()))
-
-
-async def sum_cost_lines(connection: Connection, **asked: Unpack[OfEntity]) -> list[Sums]:
+async def sum_cost_lines(connection: Connection, **asked: Unpack[OfEntity]) -> list[CostSum]:
     """Cost and energy per scope, line and who used it."""
-    return await _sums(connection, MARGIN["sum_cost_lines"], **asked)
+    return await MARGIN["sum_cost_lines"].values(connection, CostSum, **asked)
 
 
-async def sum_usage(connection: Connection, **asked: Unpack[OfEntity]) -> list[Sums]:
+async def sum_usage(connection: Connection, **asked: Unpack[OfEntity]) -> list[TokenSum]:
     """Tokens per who used them."""
-    return await _sums(connection, MARGIN["sum_usage"], **asked)
+    return await MARGIN["sum_usage"].values(connection, TokenSum, **asked)
 
 
-async def sum_charges(connection: Connection, **asked: Unpack[OfEntity]) -> list[Sums]:
+async def sum_charges(connection: Connection, **asked: Unpack[OfEntity]) -> list[ChargeSum]:
     """Revenue per currency and who owes it, with the tokens that wait for a price."""
-    return await _sums(connection, MARGIN["sum_charges"], **asked)
+    return await MARGIN["sum_charges"].values(connection, ChargeSum, **asked)
 
 
 async def sum_foreign_charges(
     connection: Connection, *, home: str, zone: str, **asked: Unpack[OfEntity]
-) -> list[Sums]:
+) -> list[ForeignCharge]:
     """Revenue in other currencies than `home`, by day in a zone, as `sum_charges` says it."""
-    return await _sums(connection, MARGIN["sum_foreign_charges"], home=home, zone=zone, **asked)
+    return await MARGIN["sum_foreign_charges"].values(
+        connection, ForeignCharge, home=home, zone=zone, **asked
+    )
 
 
-async def sum_pools(connection: Connection, **asked: Unpack[OfEntity]) -> list[Sums]:
+async def sum_pools(connection: Connection, **asked: Unpack[OfEntity]) -> list[PoolSum]:
     """What windows cost before anybody was charged, per currency and kind."""
-    return await _sums(connection, MARGIN["sum_pools"], **asked)
+    return await MARGIN["sum_pools"].values(connection, PoolSum, **asked)
 
 
-async def sum_meter_windows(connection: Connection, **asked: Unpack[Within]) -> list[Sums]:
+async def sum_meter_windows(connection: Connection, **asked: Unpack[Within]) -> list[MeterSum]:
     """Energy per GPU, the entity it belongs to, and the deployment it served (NULL: none)."""
-    return await _sums(connection, MARGIN["sum_meter_windows"], **asked)
+    return await MARGIN["sum_meter_windows"].values(connection, MeterSum, **asked)
 
 
 async def find_metered_spans(
@@ -88,18 +123,20 @@ async def find_metered_spans(
 
 async def list_meter_findings(
     connection: Connection, *, gpu_uuids: Sequence[str], **within: Unpack[Within]
-) -> list[Sums]:
+) -> list[MeterFinding]:
     """What was noticed about meters: GPU, reason, windows, the first and the last of them."""
-    rows = await MARGIN["list_meter_findings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
-    return _plain(rows)
+    return await MARGIN["list_meter_findings"].values(
+        connection, MeterFinding, gpu_uuids=list(gpu_uuids), **within
+    )
 
 
 async def list_meter_gaps(
     connection: Connection, *, gpu_uuids: Sequence[str], **within: Unpack[Within]
-) -> list[Sums]:
-    """When meters gave no reading, and why: GPU, reason, since, until, detail."""
-    rows = await MARGIN["list_meter_gaps"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
-    return _plain(rows)
+) -> list[MeterGap]:
+    """When meters gave no reading, and why."""
+    return await MARGIN["list_meter_gaps"].values(
+        connection, MeterGap, gpu_uuids=list(gpu_uuids), **within
+    )
 
 
 async def count_gpu_readings(
@@ -110,9 +147,9 @@ async def count_gpu_readings(
     return {row["gpu_uuid"]: row["readings"] for row in rows}
 
 
-async def find_engine_activity(connection: Connection, **asked: Unpack[Within]) -> list[Sums]:
+async def find_engine_activity(connection: Connection, **asked: Unpack[Within]) -> list[EngineWork]:
     """Tokens per window, engine key and entity of the customer."""
-    return await _sums(connection, MARGIN["find_engine_activity"], **asked)
+    return await MARGIN["find_engine_activity"].values(connection, EngineWork, **asked)
 
 
 async def find_fx_rates(
@@ -122,14 +159,14 @@ async def find_fx_rates(
     quote: str,
     carried_days: int,
     batch_seq: int,
-) -> list[Sums]:
+) -> list[DayRate]:
     """By which rate each (base, day) becomes `quote`; pairs and days without one are left out."""
-    rows = await MARGIN["find_fx_rates"].rows(
+    return await MARGIN["find_fx_rates"].values(
         connection,
+        DayRate,
         bases=[base for base, _ in asked],
         days=[day for _, day in asked],
         quote=quote,
         carried_days=carried_days,
         batch_seq=batch_seq,
     )
-    return _plain(rows)

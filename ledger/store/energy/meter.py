@@ -2,15 +2,41 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-
-import asyncpg
+from typing import NamedTuple
 
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading
 from ledger.domain.metering.engine_counter import CounterSample
 from ledger.store.queries import Connection, load_queries
 
 METER = load_queries("energy/meter")
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """A counter of a GPU as it was read."""
+
+    gpu_uuid: str
+    epoch: str
+    sampled_at: datetime
+    energy_mj: int
+    power_mw: int | None
+    method: str
+    quality: str
+    source: str
+
+
+class GpuWindow(NamedTuple):
+    """Energy of a GPU in a window, as it stood at a cut-off."""
+
+    gpu_uuid: str
+    window_start: datetime
+    revision: int
+    metered_mj: int
+    estimated_mj: int
+    covered_s: int
+    findings: tuple[str, ...]
 
 
 async def find_readings(
@@ -20,10 +46,15 @@ async def find_readings(
     since: datetime,
     until: datetime,
     batch_seq: int,
-) -> list[asyncpg.Record]:
+) -> list[GpuReading]:
     """Readings in [since, until) and each GPU's neighbours of it, by GPU and time."""
-    return await METER["find_readings"].rows(
-        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
+    return await METER["find_readings"].values(
+        connection,
+        GpuReading,
+        gpu_uuids=list(gpu_uuids),
+        since=since,
+        until=until,
+        batch_seq=batch_seq,
     )
 
 
@@ -36,8 +67,8 @@ async def find_energy_readings(
     batch_seq: int,
 ) -> dict[str, list[EnergyReading]]:
     """What `find_readings` finds, as readings of each GPU in the order of their times."""
-    rows = await find_readings(
-        connection, gpu_uuids=gpu_uuids, since=since, until=until, batch_seq=batch_seq
+    rows = await METER["find_readings"].rows(
+        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
     )
     found: dict[str, list[EnergyReading]] = defaultdict(list)
     for row in rows:
@@ -111,10 +142,15 @@ async def find_meter_windows(
     since: datetime,
     until: datetime,
     batch_seq: int,
-) -> list[asyncpg.Record]:
+) -> list[GpuWindow]:
     """Energy of GPUs per window as it stood at a cut-off, with its revision."""
-    return await METER["find_meter_windows"].rows(
-        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
+    return await METER["find_meter_windows"].values(
+        connection,
+        GpuWindow,
+        gpu_uuids=list(gpu_uuids),
+        since=since,
+        until=until,
+        batch_seq=batch_seq,
     )
 
 
@@ -134,20 +170,19 @@ async def find_engine_counters(
         until=until,
         batch_seq=batch_seq,
     )
-    return [_counter_sample(row) for row in rows]
-
-
-def _counter_sample(row: asyncpg.Record) -> CounterSample:
-    return CounterSample(
-        instance=row["engine_instance"],
-        metric=row["metric"],
-        labels=tuple(sorted(row["labels"].items())),
-        run_id=row["run_id"],
-        run_started_at=row["run_started_at"],
-        scraped_at=row["scraped_at"],
-        value=row["value"],
-        inexact=row["precision_loss"],
-    )
+    return [
+        CounterSample(
+            instance=row["engine_instance"],
+            metric=row["metric"],
+            labels=tuple(sorted(row["labels"].items())),
+            run_id=row["run_id"],
+            run_started_at=row["run_started_at"],
+            scraped_at=row["scraped_at"],
+            value=row["value"],
+            inexact=row["precision_loss"],
+        )
+        for row in rows
+    ]
 
 
 async def list_engine_instances(
