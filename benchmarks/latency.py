@@ -17,6 +17,7 @@ from benchmarks.processes import running
 from benchmarks.scale import RUNS, SCALE, scaled
 from benchmarks.server import Bench, bench_server, sql
 from benchmarks.stream import check_stored, measure_topic
+from ledger.store.queries import OwnConnection
 from tests.support.database import Database
 
 CALIBRATION_EVENTS = 550_000
@@ -108,13 +109,13 @@ async def _watch(database: Database, topic: Topic, batches: Sequence[Batch], rat
     return marks
 
 
-async def _until(connection: "asyncpg.Connection[asyncpg.Record]", records: int) -> None:
+async def _until(connection: OwnConnection, records: int) -> None:
     async with asyncio.timeout(WAIT_SECONDS_MAX):
         while await connection.fetchval(sql("progress")) < records:
             await asyncio.sleep(POLL_S)
 
 
-async def _see(connection: "asyncpg.Connection[asyncpg.Record]", marks: Marks) -> None:
+async def _see(connection: OwnConnection, marks: Marks) -> None:
     query = await connection.prepare(sql("marks"))
     async with asyncio.timeout(SECONDS + WAIT_SECONDS_MAX):
         while len(marks.seen) < MARKS:

@@ -23,6 +23,7 @@ from benchmarks.scale import scaled
 from benchmarks.server import Bench, bench_server, sql
 from benchmarks.stream import FORMS
 from ledger.settings import Settings
+from ledger.store.queries import OwnConnection
 from ledger.stream.consumer import run_worker
 
 EVENTS = 550_000
@@ -120,7 +121,7 @@ async def _work(settings: Settings, url: str, topic: Topic, sampler: Sampler) ->
         await connection.close()
 
 
-async def _until(connection: "asyncpg.Connection[asyncpg.Record]", records: int) -> None:
+async def _until(connection: OwnConnection, records: int) -> None:
     while await connection.fetchval(sql("progress")) < records:
         await asyncio.sleep(0.05)
 

@@ -17,6 +17,7 @@ from ledger.embedded.postgres import EmbeddedServer, embedded_server
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.connect import connect
+from ledger.store.queries import OwnConnection
 from ledger.wire.inputs import NewCustomer, NewEntity, read_input
 from tests.support.database import Database, execute, fresh_database, make_template, urls
 
@@ -98,7 +99,7 @@ async def yardstick(database: Database) -> float:
         await connection.close()
 
 
-async def _copy(connection: "asyncpg.Connection[asyncpg.Record]", body: bytes) -> float:
+async def _copy(connection: OwnConnection, body: bytes) -> float:
     chunks = [body[at : at + 2**20] for at in range(0, len(body), 2**20)]
 
     async def stream() -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from benchmarks.harness import Figure, median, say
 from benchmarks.processes import MIB, Watch, java_seconds, running
 from benchmarks.scale import RUNS, scaled
 from benchmarks.server import Bench, bench_server, cpu_seconds, sql, yardstick
+from ledger.store.queries import OwnConnection
 from tests.support.database import Database
 
 # A batch has 20,000 to 72,000 events, and enough batches have to lie in the stretch that is timed.
@@ -151,9 +152,7 @@ async def _span(bench: Bench, database: Database, topic: Topic, watch: Watch) ->
     return Span((done - warm) * topic.events // topic.records, first, last, *took)
 
 
-async def _reach(
-    connection: "asyncpg.Connection[asyncpg.Record]", watch: Watch, records: int
-) -> tuple[int, float]:
+async def _reach(connection: OwnConnection, watch: Watch, records: int) -> tuple[int, float]:
     progress = await connection.prepare(sql("progress"))
     while (done := int(await progress.fetchval())) < max(records, 1):
         if not watch.process.is_running():

@@ -39,9 +39,8 @@ async def export_snapshot(connection: Connection) -> str:
 
 async def find_home(connection: Connection) -> Home:
     """Where the books are; UndefinedTableError where there are none."""
-    row = await BACKUP["find_home"].row(connection)
-    assert row is not None
-    return Home(**dict(row))
+    (home,) = await BACKUP["find_home"].values(connection, Home)
+    return home
 
 
 async def count_tables(connection: Connection) -> dict[str, int]:

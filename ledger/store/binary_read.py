@@ -27,7 +27,7 @@ class UnevenRowsError(LedgerError):
     title = "Uneven rows"
 
 
-def read_columns(stream: bytes, layout: Mapping[str, str]) -> dict[str, Any]:
+def read_columns(stream: bytes, layout: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """Columns by name: whole numbers, and times as microseconds since 1970 or NEVER.
 
     Bits come as octets, 113 a row.

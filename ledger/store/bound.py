@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from ledger.store.queries import Connection, load_queries
 
 BOUND = load_queries("bound")
+# What may name something that leads to an entity.
+NAMED = BOUND["find_entities_named"].parameters
 
 
 async def find_entities_named(connection: Connection, names: Mapping[str, str | None]) -> set[str]:

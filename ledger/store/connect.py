@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, OwnConnection, Pool, load_queries
 
 CLOCK = load_queries("clock")
 # The planner overrates queries over many partitions: compiling them costs more than it saves.
@@ -64,9 +64,7 @@ class _WideConnection(asyncpg.Connection):
             reached.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
-async def connect(
-    url: str, settings: Mapping[str, str] = SESSION
-) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(url: str, settings: Mapping[str, str] = SESSION) -> OwnConnection:
     """One prepared connection, with SESSION or more than it; the caller closes it."""
     connection = await asyncpg.connect(
         url, server_settings=dict(settings), connection_class=_WideConnection
@@ -83,7 +81,7 @@ async def open_pool(
     application: str = "tokenledger",
     settings: Mapping[str, str] = SESSION,
     leaves_nothing: bool = False,
-) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+) -> AsyncIterator[Pool]:
     """A pool of prepared connections, closed on leaving.
 
     Where its users leave nothing in a session but for an open transaction, which is rolled back,
@@ -107,7 +105,7 @@ async def _as_it_is(_: Connection) -> None:
     """What asyncpg does of itself is enough: it rolls back what was not ended."""
 
 
-async def _reach(*where: Any, **how: Any) -> "asyncpg.Connection[asyncpg.Record]":
+async def _reach(*where: Any, **how: Any) -> OwnConnection:
     """ConnectionError where the server does not answer, whatever the socket is."""
     try:
         return await asyncpg.connect(*where, **how)
@@ -122,12 +120,10 @@ async def draw_batch_seq(connection: Connection) -> int:
 
 async def draw_cut_off(connection: Connection, purpose: str) -> CutOff:
     """Draw and keep a cut-off; read facts for it in statements that start after this returns."""
-    row = await CLOCK["draw_cut_off"].row(connection, purpose=purpose)
-    assert row is not None
-    return CutOff(row["cut_off_id"], row["batch_seq"], row["drawn_at"])
+    (drawn,) = await CLOCK["draw_cut_off"].values(connection, CutOff, purpose=purpose)
+    return drawn
 
 
 async def find_cut_off(connection: Connection, cut_off_id: int) -> CutOff | None:
     """A cut-off drawn earlier, or None."""
-    row = await CLOCK["find_cut_off"].row(connection, cut_off_id=cut_off_id)
-    return CutOff(row["cut_off_id"], row["batch_seq"], row["drawn_at"]) if row else None
+    return await CLOCK["find_cut_off"].first(connection, CutOff, cut_off_id=cut_off_id)

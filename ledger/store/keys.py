@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from ledger.store.queries import Connection, load_queries
 
 KEYS = load_queries("keys")
@@ -41,22 +39,15 @@ async def insert_api_key(
 
 async def find_api_keys(connection: Connection, key_ids: Collection[str]) -> dict[str, ApiKey]:
     """Those of these ids that are keys, revoked or not."""
-    rows = await KEYS["find_api_keys"].rows(connection, key_ids=list(key_ids))
-    return {row["key_id"]: _from_row(row) for row in rows}
+    keys = await KEYS["find_api_keys"].values(connection, ApiKey, key_ids=list(key_ids))
+    return {key.key_id: key for key in keys}
 
 
 async def list_api_keys(connection: Connection) -> list[ApiKey]:
     """Every key, oldest first."""
-    return [_from_row(row) for row in await KEYS["list_api_keys"].rows(connection)]
+    return await KEYS["list_api_keys"].values(connection, ApiKey)
 
 
 async def insert_revocation(connection: Connection, key_id: str, *, batch_seq: int) -> None:
     """Revoke a key; once revoked it stays so since the first time."""
     await KEYS["insert_revocation"].run(connection, key_id=key_id, batch_seq=batch_seq)
-
-
-def _from_row(row: asyncpg.Record) -> ApiKey:
-    values = dict(row)
-    values["sources"] = tuple(values["sources"])
-    values["customers"] = tuple(values["customers"])
-    return ApiKey(**values)

@@ -1,7 +1,7 @@
 """Turns the `.sql` files of the store into queries that can be awaited; no other file holds SQL."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -16,10 +16,13 @@ from ledger.store.values import Value, values_of
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    # One that is of no pool, one of either kind, and a pool.
+    OwnConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Connection: TypeAlias = OwnConnection | PoolConnectionProxy[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:
-    Connection, Pool = asyncpg.Connection, asyncpg.Pool
+    OwnConnection = Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
 
 
 # It warns of every INSERT without an operator of its own dialect; we execute the texts ourselves.
@@ -84,12 +87,6 @@ class Query:
         if given.keys() != set(self.parameters):
             raise TypeError(f"query {self.name} takes {self.parameters}, got {tuple(given)}")
         return [given[name] for name in self.parameters]
-
-
-def with_counts(rows: Iterable[asyncpg.Record], names: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows with these sums as integers: sums of 64 bits are `numeric`, which has no end."""
-    counts = tuple(names)
-    return [dict(row) | {name: int(row[name]) for name in counts} for row in rows]
 
 
 class Queries(dict[str, Query]):

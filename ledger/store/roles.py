@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import asyncpg
 
+from ledger.store.queries import Connection
 from ledger.store.scram import scram_verifier
 
 DATABASE = "tokenledger"
@@ -46,9 +47,7 @@ async def grant_database(superuser_url: str, database: str) -> None:
         await connection.close()
 
 
-async def _make_roles(
-    connection: "asyncpg.Connection[asyncpg.Record]", passwords: RolePasswords
-) -> None:
+async def _make_roles(connection: Connection, passwords: RolePasswords) -> None:
     # Verifiers travel as settings of this session, quoted by the server, and roles.sql clears them:
     # a password itself would stand in the server's log wherever that keeps statements.
     for kind in ("owner", "worker", "api"):

@@ -5,22 +5,26 @@ import re
 from collections.abc import Iterable
 from statistics import median, quantiles
 
+from tests.architecture.rows import STORE
 from tests.architecture.sources import SHIPPED, Source, length, sources
 
 # What types do not say: each may only become fewer.
 LOOSE = {
     "Any": re.compile(r"\bAny\b"),
-    "Record": re.compile(r"\b(asyncpg\.)?Record\b"),
+    "Record": re.compile(r"\basyncpg\.Record\b"),
     "cast": re.compile(r"\bcast\("),
     "ignore": re.compile(r"# type: ignore"),
 }
 
 
 def count_loose(shipped: Iterable[Source]) -> dict[str, int]:
-    """How often what types do not say stands in these sources, imports not counted."""
+    """How often what types do not say stands in these sources, imports not counted; rows of the
+    database outside the store."""
     counts = dict.fromkeys(LOOSE, 0)
     for source in shipped:
         for name, words in LOOSE.items():
+            if name == "Record" and source.path.startswith(STORE):
+                continue
             counts[name] += sum(len(words.findall(line)) for line in _code(source))
     return counts
 

@@ -6,7 +6,7 @@ from tests.architecture.figures import LOOSE, count_loose
 from tests.architecture.sources import SHIPPED, parse, sources
 
 # Lower a number when it has fallen; none is ever raised.
-MOST = {"Any": 779, "Record": 113, "cast": 39, "ignore": 20}
+MOST = {"Any": 735, "Record": 0, "cast": 39, "ignore": 20}
 
 
 @pytest.mark.parametrize("name", LOOSE)
@@ -18,7 +18,7 @@ def test_no_more_of_what_types_do_not_say(name: str) -> None:
     ("name", "text"),
     [
         ("Any", "def f(x: dict[str, Any]) -> Any: ..."),
-        ("Record", "def f(x: asyncpg.Record) -> list[Record]: ..."),
+        ("Record", "def f(x: asyncpg.Record) -> list[asyncpg.Record]: ..."),
         ("cast", "x = cast(int, y)"),
         ("ignore", "x = y  # type: ignore[misc]"),
     ],

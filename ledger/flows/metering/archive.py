@@ -116,9 +116,9 @@ async def write_archive(
     path = day_path(folder, day)
     with write_day(path) as writer:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            async for rows in read_day(connection, day.stored_day, size=PAGE):
-                await asyncio.to_thread(writer.add, rows)
-                progress(len(rows))
+            async for facts in read_day(connection, day.stored_day, size=PAGE):
+                await asyncio.to_thread(writer.add, facts)
+                progress(facts.height)
         if writer.tally.rows != day.rows:
             raise ConflictError(
                 f"The facts of {day.stored_day} were {day.rows:,} and are {writer.tally.rows:,}.",

@@ -7,13 +7,14 @@ the cut-off. Memory grows with the windows, not with the facts.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
 
 from ledger.domain.metering.check.compare import Comparison, Difference, compare
 from ledger.domain.metering.check.windows import USAGE_COUNTS, FactPart, Windows, add_up, merge
+from ledger.domain.metering.key import EngineKeyRow
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.metering import check as store
 from ledger.store.metering.archive_files import scan_archived
@@ -189,17 +190,17 @@ async def _read_stored(connection: Connection, batch_seq: int, most: int) -> _St
         await store.read_busy_seconds(connection, batch_seq=batch_seq),
         await store.read_mark_sums(connection, batch_seq=batch_seq),
     )
-    rows = await store.find_misplaced(connection, batch_seq=batch_seq, most=most)
+    found = await store.find_misplaced(connection, batch_seq=batch_seq, most=most)
     misplaced = [
         Difference(
             "usage_delta",
-            row["window_start"],
-            {"usage_key_id": row["usage_key_id"]},
-            {"customer_id": (row["customer_id"], row["stored_customer_id"])},
+            one.window_start,
+            {"usage_key_id": one.usage_key_id},
+            {"customer_id": (one.customer_id, one.stored_customer_id)},
         )
-        for row in rows
+        for one in found
     ]
-    return _Stored(windows, Comparison(0, rows[0]["found"] if rows else 0, misplaced))
+    return _Stored(windows, Comparison(0, found[0].found if found else 0, misplaced))
 
 
 def _compare(facts: Sequence[Windows], stored: _Stored, most: int) -> dict[str, Comparison]:
@@ -218,8 +219,8 @@ async def _with_names(
             "table": one.table,
             "window_start": one.window_start,
             **one.keys,
-            **engine_names.get(one.keys.get("engine_key_id", 0), {}),
-            **usage_names.get(one.keys.get("usage_key_id", 0), {}),
+            **_names(engine_names.get(one.keys.get("engine_key_id", 0))),
+            **_names(usage_names.get(one.keys.get("usage_key_id", 0))),
             "counts": {
                 name: {"facts": facts, "stored": stored}
                 for name, (facts, stored) in one.counts.items()
@@ -228,6 +229,10 @@ async def _with_names(
         }
         for one in found
     ]
+
+
+def _names(of: store.UsageNames | EngineKeyRow | None) -> dict[str, Any]:
+    return {} if of is None else asdict(of)
 
 
 def _seconds(found: Difference) -> dict[str, Any]:

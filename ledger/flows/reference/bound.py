@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.domain.errors import ForbiddenError
-from ledger.store.bound import BOUND, find_entities_named
+from ledger.store.bound import NAMED, find_entities_named
 from ledger.store.queries import Connection
 
-NAMED = BOUND["find_entities_named"].parameters
 LEADS_TO_ENTITY = frozenset({"entity_id", *NAMED})
 
 

@@ -22,15 +22,15 @@ async def trace_events(
 
     Of an adjustment: all facts of the windows it is about, of which part was billed before.
     """
-    rows = await INVOICE["trace_events"].rows(
+    return await INVOICE["trace_events"].values(
         connection,
+        TracedEvent,
         **_line_windows(line, customer_id),
         batch_seq=batch_seq,
         after_seq=after[0],
         after_ordinal=after[1],
         limit=limit,
     )
-    return [TracedEvent(**row) for row in rows]
 
 
 async def trace_windows(

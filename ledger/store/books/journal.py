@@ -45,8 +45,9 @@ async def book_entries(
 
 async def sum_accounts(connection: Connection, *, entity_id: str, batch_seq: int) -> list[Balance]:
     """Balance of every account of an entity at a cut-off."""
-    rows = await JOURNAL["sum_accounts"].rows(connection, entity_id=entity_id, batch_seq=batch_seq)
-    return [Balance(**row) for row in rows]
+    return await JOURNAL["sum_accounts"].values(
+        connection, Balance, entity_id=entity_id, batch_seq=batch_seq
+    )
 
 
 async def _find_booked(

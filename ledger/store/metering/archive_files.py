@@ -8,35 +8,20 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ledger.domain.errors import ConflictError, UnavailableError
+from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.metering.retention import ArchivedDay, DayOfFacts
 
 FORMAT = 1
-TIME = pl.Datetime("us", "UTC")
-SCHEMA: Mapping[str, Any] = {
-    "stored_day": pl.Date,
-    "lane": pl.Int16,
-    "batch_seq": pl.Int64,
-    "ordinal": pl.Int32,
-    "kind": pl.Int16,
-    "flags": pl.Int32,
-    "source_id": pl.Int32,
-    **dict.fromkeys(("usage_key_id", "engine_key_id"), pl.Int64),
-    **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
-    **dict.fromkeys(("requests", "uncached", "cache_read", "cache_write"), pl.Int64),
-    **dict.fromkeys(("visible", "reasoning"), pl.Int64),
-    **dict.fromkeys(("event_id", "agent_run_id", "end_user"), pl.String),
-}
 HASH_BYTES = 1024 * 1024
 
 
@@ -62,9 +47,8 @@ class DayWriter:
     tally: FileTally = field(default_factory=FileTally)
     files: list[Path] = field(default_factory=list)
 
-    def add(self, rows: Sequence[Any]) -> None:
-        """The next rows, in stored order."""
-        frame = pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")
+    def add(self, frame: pl.DataFrame) -> None:
+        """The next facts, in stored order."""
         self.tally.add(frame)
         path = self.pages / f"{len(self.files):06}.parquet"
         with _writing(path):

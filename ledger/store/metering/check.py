@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
-import asyncpg
 import polars as pl
 
 from ledger.domain.metering.check.spread import WIDE
@@ -18,6 +17,7 @@ from ledger.domain.metering.check.windows import (
     BusySeconds,
     FactPart,
 )
+from ledger.domain.metering.key import EngineKeyRow
 from ledger.store.binary_read import (
     BITS_900,
     INT2,
@@ -62,6 +62,27 @@ class FactPages:
 
 
 @dataclass(frozen=True, slots=True)
+class MisplacedUsage:
+    """A usage window with rows under another customer than its key's, of `found` in all."""
+
+    usage_key_id: int
+    window_start: datetime
+    customer_id: str | None
+    stored_customer_id: str | None
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageNames:
+    """Who and what a usage key stands for."""
+
+    usage_key_id: int
+    customer_ref: str
+    model: str
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
 class FactStream:
     """The facts of a slice as COPY gave them: read what it holds beside whatever else goes on."""
 
@@ -102,8 +123,7 @@ async def allow_memory(connection: Connection) -> None:
 
 async def list_fact_pages(connection: Connection) -> list[FactPages]:
     """The partitions of facts, by day."""
-    rows = await CHECK["list_fact_pages"].rows(connection)
-    return [FactPages(row["stored_day"], row["pages"], row["rows"]) for row in rows]
+    return await CHECK["list_fact_pages"].values(connection, FactPages)
 
 
 async def count_received(connection: Connection) -> int:
@@ -149,25 +169,31 @@ async def read_busy_seconds(connection: Connection, *, batch_seq: int) -> BusySe
 
 async def find_misplaced(
     connection: Connection, *, batch_seq: int, most: int
-) -> list[asyncpg.Record]:
+) -> list[MisplacedUsage]:
     """Usage windows with rows under another customer than their key's, the first `most`."""
-    return await CHECK["find_misplaced"].rows(connection, batch_seq=batch_seq, most=most)
+    return await CHECK["find_misplaced"].values(
+        connection, MisplacedUsage, batch_seq=batch_seq, most=most
+    )
 
 
 async def find_usage_names(
     connection: Connection, usage_key_ids: Sequence[int]
-) -> dict[int, Mapping[str, Any]]:
-    """Customer reference, model and tier by key."""
-    rows = await CHECK["find_usage_names"].rows(connection, usage_key_ids=list(usage_key_ids))
-    return {row["usage_key_id"]: dict(row) for row in rows}
+) -> dict[int, UsageNames]:
+    """What keys stand for, by key."""
+    names = await CHECK["find_usage_names"].values(
+        connection, UsageNames, usage_key_ids=list(usage_key_ids)
+    )
+    return {each.usage_key_id: each for each in names}
 
 
 async def find_engine_names(
     connection: Connection, engine_key_ids: Sequence[int]
-) -> dict[int, Mapping[str, Any]]:
-    """Engine instance, model and tier by key."""
-    rows = await CHECK["find_engine_names"].rows(connection, engine_key_ids=list(engine_key_ids))
-    return {row["engine_key_id"]: dict(row) for row in rows}
+) -> dict[int, EngineKeyRow]:
+    """Where keys ran, by key."""
+    names = await CHECK["find_engine_names"].values(
+        connection, EngineKeyRow, engine_key_ids=list(engine_key_ids)
+    )
+    return {each.engine_key_id: each for each in names}
 
 
 def _whole_sums(stream: bytes, place: Mapping[str, str], counts: Sequence[str]) -> pl.DataFrame:

@@ -72,8 +72,8 @@ async def insert_usage_keys(connection: Connection, keys: Sequence[UsageKeyRow])
 
 async def find_usage_keys(connection: Connection, ids: Sequence[int]) -> dict[int, UsageKeyRow]:
     """Stored keys by id."""
-    rows = await INGEST["find_usage_keys"].rows(connection, ids=list(ids))
-    return {row["usage_key_id"]: UsageKeyRow(**dict(row)) for row in rows}
+    keys = await INGEST["find_usage_keys"].values(connection, UsageKeyRow, ids=list(ids))
+    return {key.usage_key_id: key for key in keys}
 
 
 async def insert_engine_keys(connection: Connection, keys: Sequence[EngineKeyRow]) -> None:
@@ -89,8 +89,8 @@ async def insert_engine_keys(connection: Connection, keys: Sequence[EngineKeyRow
 
 async def find_engine_keys(connection: Connection, ids: Sequence[int]) -> dict[int, EngineKeyRow]:
     """Stored keys by id."""
-    rows = await INGEST["find_engine_keys"].rows(connection, ids=list(ids))
-    return {row["engine_key_id"]: EngineKeyRow(**dict(row)) for row in rows}
+    keys = await INGEST["find_engine_keys"].values(connection, EngineKeyRow, ids=list(ids))
+    return {key.engine_key_id: key for key in keys}
 
 
 async def lock_identities(connection: Connection, places: Iterable[int]) -> None:

@@ -1,13 +1,16 @@
 """Folding of delta rows, closing of days, and days whose facts moved to files."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import polars as pl
 
+from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.queries import Connection, load_queries
 
 RETENTION = load_queries("metering/retention")
@@ -35,8 +38,7 @@ class LastFold:
 
 async def find_last_fold(connection: Connection) -> LastFold | None:
     """The last finished fold, or None before the first."""
-    row = await RETENTION["find_last_fold"].row(connection)
-    return LastFold(row["batch_seq"], row["finished_at"]) if row else None
+    return await RETENTION["find_last_fold"].first(connection, LastFold)
 
 
 async def find_windows_to_fold(
@@ -58,9 +60,10 @@ async def fold_rows(
     connection: Connection, fold: str, *, windows: Sequence[datetime], batch_seq: int, most: int
 ) -> Folded:
     """One step of one of FOLDS over rows up to a cut-off; needs `try_lock_fold`."""
-    row = await RETENTION[fold].row(connection, windows=windows, batch_seq=batch_seq, most=most)
-    assert row is not None
-    return Folded(row["gone"], row["come"])
+    (folded,) = await RETENTION[fold].values(
+        connection, Folded, windows=windows, batch_seq=batch_seq, most=most
+    )
+    return folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,14 @@ async def count_waiting(connection: Connection, day: date) -> int:
     return int(await RETENTION["count_waiting"].value(connection, day=day))
 
 
-def read_day(
-    connection: Connection, day: date, *, size: int
-) -> AsyncIterator[list[asyncpg.Record]]:
+async def read_day(connection: Connection, day: date, *, size: int) -> AsyncIterator[pl.DataFrame]:
     """The facts of a day in stored order, every column, `size` at a time; needs a transaction."""
-    return RETENTION["read_day"].pages(connection, size, day=day)
+    async for page in RETENTION["read_day"].pages(connection, size, day=day):
+        yield await asyncio.to_thread(_fact_frame, page)
+
+
+def _fact_frame(rows: Iterable[asyncpg.Record]) -> pl.DataFrame:
+    return pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")
 
 
 async def drop_archived_day(connection: Connection, archived: ArchivedDay) -> None:

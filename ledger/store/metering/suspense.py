@@ -51,8 +51,10 @@ async def list_suspended_refs(connection: Connection) -> list[str]:
 
 async def find_suspended_keys(connection: Connection, customer_ref: str) -> dict[int, UsageKeyRow]:
     """Keys of a reference nobody knew, by id."""
-    rows = await SUSPENSE["find_suspended_keys"].rows(connection, customer_ref=customer_ref)
-    return {row["usage_key_id"]: UsageKeyRow(**dict(row)) for row in rows}
+    keys = await SUSPENSE["find_suspended_keys"].values(
+        connection, UsageKeyRow, customer_ref=customer_ref
+    )
+    return {key.usage_key_id: key for key in keys}
 
 
 async def find_suspended_facts(

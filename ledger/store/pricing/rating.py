@@ -15,7 +15,7 @@ from ledger.domain.pricing.models import load_stored_price
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
 from ledger.domain.pricing.rating import UsageTotals
 from ledger.store.copying import copy_rows
-from ledger.store.queries import Connection, load_queries, with_counts
+from ledger.store.queries import Connection, load_queries
 
 RATING = load_queries("pricing/rating")
 CHARGE_COLUMNS = (
@@ -78,8 +78,7 @@ class UnpricedUsage:
 
 async def list_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
     """Entities, one or all."""
-    rows = await RATING["list_entities"].rows(connection, entity_id=entity_id)
-    return [LegalEntity(row["entity_id"], row["currency"], row["zone"]) for row in rows]
+    return await RATING["list_entities"].values(connection, LegalEntity, entity_id=entity_id)
 
 
 async def find_touched_windows(
@@ -144,12 +143,12 @@ async def find_subscriptions(
     connection: Connection, *, entity_id: str, batch_seq: int
 ) -> dict[str, list[Subscription]]:
     """Subscriptions of each customer as known at a cut-off."""
-    rows = await RATING["find_subscriptions"].rows(
-        connection, entity_id=entity_id, batch_seq=batch_seq
+    subscriptions = await RATING["find_subscriptions"].values(
+        connection, Subscription, entity_id=entity_id, batch_seq=batch_seq
     )
     found: dict[str, list[Subscription]] = defaultdict(list)
-    for row in rows:
-        found[row["customer_id"]].append(Subscription(**dict(row)))
+    for one in subscriptions:
+        found[one.customer_id].append(one)
     return found
 
 
@@ -183,10 +182,9 @@ async def sum_charges_to_book(
     connection: Connection, *, windows: Sequence[CustomerWindow], batch_seq: int
 ) -> list[ChargedWindow]:
     """Priced charges of some customers' windows at a cut-off."""
-    rows = await RATING["sum_charges_to_book"].rows(
-        connection, **_arrays(windows), batch_seq=batch_seq
+    return await RATING["sum_charges_to_book"].values(
+        connection, ChargedWindow, **_arrays(windows), batch_seq=batch_seq
     )
-    return [ChargedWindow(**row) for row in rows]
 
 
 async def list_unpriced(
@@ -199,15 +197,15 @@ async def list_unpriced(
     until: datetime | None = None,
 ) -> list[UnpricedUsage]:
     """Usage that waits for a price, by customer, model, tier, meter and reason."""
-    rows = await RATING["list_unpriced"].rows(
+    return await RATING["list_unpriced"].values(
         connection,
+        UnpricedUsage,
         entity_id=entity_id,
         batch_seq=batch_seq,
         customer_id=customer_id,
         since=since,
         until=until,
     )
-    return [UnpricedUsage(**row) for row in with_counts(rows, ["quantity"])]
 
 
 def _card_price(row: asyncpg.Record) -> CardPrice:
