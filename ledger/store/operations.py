@@ -78,7 +78,7 @@ class SequenceGap:
 
     source: str
     producer: str
-    epoch: str
+    epoch: int
     owner: str
     first_missing: int
     last_missing: int

@@ -3,16 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import asyncpg
 
 Value = TypeVar("Value")
 # What PostgreSQL has in another form: sums of 64 bits are `numeric`, which has no end, and arrays.
-FORMS: Mapping[Any, Callable[[Any], Any]] = MappingProxyType(
-    {int: int, tuple: tuple, frozenset: frozenset}
-)
+FORMS = frozenset({int, tuple, frozenset})
 
 
 def values_of(kind: Callable[..., Value], rows: Sequence[asyncpg.Record]) -> list[Value]:
@@ -24,13 +21,26 @@ def values_of(kind: Callable[..., Value], rows: Sequence[asyncpg.Record]) -> lis
     if sorted(names) != sorted(forms):
         raise TypeError(f"{kind.__name__} has {', '.join(forms)}, the row {', '.join(names)}")
     order = [names.index(name) for name in forms]
-    changed = [(at, form) for at, form in enumerate(forms.values()) if form is not None]
+    changed = _changed(rows, order, list(forms.values()))
+    if not changed and order == sorted(order):
+        return [kind(*row) for row in rows]
     return [kind(*_formed([row[at] for at in order], changed)) for row in rows]
 
 
-def _formed(
-    values: list[Any], changed: Sequence[tuple[int, Callable[[Any], Any]]]
-) -> Sequence[Any]:
+def _changed(
+    rows: Sequence[asyncpg.Record], order: Sequence[int], forms: Sequence[type | None]
+) -> list[tuple[int, type]]:
+    """Which values have another form than their fields': those of a column are all of one type."""
+    changed = []
+    for place, (at, form) in enumerate(zip(order, forms, strict=True)):
+        if form is not None:
+            known = next((row[at] for row in rows if row[at] is not None), None)
+            if known is not None and not isinstance(known, form):
+                changed.append((place, form))
+    return changed
+
+
+def _formed(values: list[Any], changed: Sequence[tuple[int, type]]) -> Sequence[Any]:
     for at, form in changed:
         if values[at] is not None:
             values[at] = form(values[at])
@@ -38,15 +48,16 @@ def _formed(
 
 
 @cache
-def _forms(kind: Any) -> Mapping[str, Callable[[Any], Any] | None]:
+def _forms(kind: Any) -> Mapping[str, type | None]:
     """What each field's value is made with, in the order of the fields; None is as it comes."""
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)] if is_dataclass(kind) else kind._fields
     return {name: _form(hints[name]) for name in names}
 
 
-def _form(hint: Any) -> Callable[[Any], Any] | None:
+def _form(hint: Any) -> type | None:
     for each in (hint, *get_args(hint)) if type(None) in get_args(hint) else (hint,):
-        if form := FORMS.get(get_origin(each) or each):
+        form: type = get_origin(each) or each
+        if form in FORMS:
             return form
     return None

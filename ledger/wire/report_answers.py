@@ -326,7 +326,7 @@ class SequenceGap(ClosedModel):
 
     source: str
     producer: str
-    epoch: str
+    epoch: int
     owner: str
     first_missing: int
     last_missing: int

@@ -56,7 +56,7 @@ def test_metrics_are_for_the_house(served: Served) -> None:
 
 def test_what_the_ledger_knows_is_shown_whoever_stored_it() -> None:
     row = replace(SourceState("s", *[None] * 10), conflict=3)
-    gap = SequenceGap("s", "p", "", "", 2, 4)
+    gap = SequenceGap("s", "p", 1, "", 2, 4)
     metrics.show_ledger([row], [gap, replace(gap, first_missing=9, last_missing=9)], 7, 0)
     found = read(generate_latest().decode())
     assert found["tokenledger_source_items"]["conflict", "s"] == 3
