@@ -46,20 +46,20 @@ class Query:
         return await connection.fetchrow(self.sql, *self._arguments(given))
 
     async def values(
-        self, connection: Connection, kind: Callable[..., Value], **given: Any
+        self, connection: Connection, kind: Callable[..., Value], /, **given: Any
     ) -> list[Value]:
         """All rows as values, as `values_of` makes them."""
         return values_of(kind, await self.rows(connection, **given))
 
     async def first(
-        self, connection: Connection, kind: Callable[..., Value], **given: Any
+        self, connection: Connection, kind: Callable[..., Value], /, **given: Any
     ) -> Value | None:
         """The first row as a value, or None."""
         row = await self.row(connection, **given)
         return None if row is None else values_of(kind, [row])[0]
 
     async def value_pages(
-        self, connection: Connection, kind: Callable[..., Value], size: int, **given: Any
+        self, connection: Connection, kind: Callable[..., Value], size: int, /, **given: Any
     ) -> AsyncIterator[list[Value]]:
         """All rows as values, `size` at a time; needs a transaction."""
         async for page in self.pages(connection, size, **given):
