@@ -15,7 +15,7 @@ def test_what_leaves_the_store_is_a_value() -> None:
 
 
 def test_nobody_else_has_rows() -> None:
-    others = sources("ledger", "collectors")
+    others = sources("ledger")
     found = [finding for source in others for finding in rows_that_are_taken(source)]
     assert not found, "\n" + "\n".join(found)
 
