@@ -62,6 +62,9 @@ class EnergyReading(ClosedModel):
     power_mw: int | None
     method: str
     quality: str
+    boot_id: str | None
+    driver_load: str | None
+    monotonic_us: int | None
     source: str
 
 

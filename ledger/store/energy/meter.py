@@ -15,7 +15,7 @@ METER = load_queries("energy/meter")
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """A counter of a GPU as it was read."""
+    """A counter of a GPU as it was read, `monotonic_us` after the boot it names."""
 
     gpu_uuid: str
     epoch: str
@@ -24,6 +24,9 @@ class GpuReading:
     power_mw: int | None
     method: str
     quality: str
+    boot_id: str | None
+    driver_load: str | None
+    monotonic_us: int | None
     source: str
 
 
