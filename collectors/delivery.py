@@ -6,6 +6,7 @@ import time
 
 from collectors.compact import compact
 from collectors.errors import CollectError, PublishError, SpoolError
+from collectors.ongoing import Ongoing
 from collectors.publish import Publisher
 from collectors.refused import Refusal, RefusedEvents
 from collectors.spool import Spool
@@ -45,6 +46,8 @@ class Delivery:
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self.delivered = 0
         self.failures = 0
+        self.confirmed_at: float | None = None
+        self.troubles = Ongoing(log)
 
     @property
     def alive(self) -> bool:
@@ -55,6 +58,12 @@ class Delivery:
     def refused(self) -> int:
         """Events that were read at the other end and will never count."""
         return self._refused.count
+
+    def go_on_from(self, before: "Delivery") -> None:
+        """Count on from one whose place this takes."""
+        self.delivered, self.failures = before.delivered, before.failures
+        self.confirmed_at = before.confirmed_at
+        self._refused.count += before.refused
 
     def start(self) -> None:
         """Begin to send."""
@@ -82,7 +91,7 @@ class Delivery:
 
     def _send_until_told(self) -> None:
         retry_s = RETRY_S_FIRST
-        while True:
+        while not self._end.is_set():
             try:
                 if self._send_round():
                     retry_s = RETRY_S_FIRST
@@ -93,7 +102,7 @@ class Delivery:
             except (CollectError, OSError) as error:
                 wait_s = _wait_s(error, retry_s)
                 self.failures += 1
-                log.warning("publish: %s; next try in %d s", error, wait_s)
+                self.troubles.tell("publish", f"{error}; next try in {wait_s} s")
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
                 if not self._wait(wait_s):
                     return
@@ -116,6 +125,7 @@ class Delivery:
 
         before = self.refused
         self._publisher.publish([self._encode(batch) for batch in batches], keep)
+        self.confirmed_at = time.monotonic()
         self.delivered += sum(b.header.count for b in batches) - (self.refused - before)
         try:
             self._spool.acknowledge(batches[-1].header.sequence)

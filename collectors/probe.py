@@ -3,7 +3,7 @@
 from contextlib import closing
 from dataclasses import dataclass
 
-from collectors.agent import utc_now
+from collectors.clock import utc_now
 from collectors.errors import CollectError, SourceError
 from collectors.fetch import shown
 from collectors.scrape import Scraper

@@ -1,7 +1,7 @@
 """The spool's file format: one batch a record, checksummed, so that a torn tail shows itself.
 
-A record is `TLB1`, the lengths of fields and body (u32 each, big-endian), the CRC-32 of both, then
-the batch header as JSON and the encoded events.
+A record is `TLB2`, the lengths of fields and body (u32 each, big-endian), the CRC-32 of both, then
+the batch header as JSON and the encoded events, deflated: readings of one host are much alike.
 """
 
 import json
@@ -16,8 +16,12 @@ from ledger.wire.batch import MAX_BATCH_BYTES, Batch, BatchHeader
 from ledger.wire.errors import BatchHeaderError
 
 _FRAME = struct.Struct(">4sIII")
-_MAGIC = b"TLB1"
+_MAGIC = b"TLB2"
 _FIELDS_BYTES_MAX = 4096
+# The fastest: it makes a tenth of a batch, and stronger ones not much less.
+_DEFLATE = 1
+# What cannot be deflated grows, by less than this.
+_GROWTH_BYTES = 1024
 SUFFIX = ".seg"
 
 
@@ -43,8 +47,9 @@ class Scan:
 def encode_record(batch: Batch) -> bytes:
     """A batch as the bytes that are kept."""
     fields = json.dumps(asdict(batch.header), sort_keys=True).encode()
-    checksum = zlib.crc32(batch.body, zlib.crc32(fields))
-    return _FRAME.pack(_MAGIC, len(fields), len(batch.body), checksum) + fields + batch.body
+    body = zlib.compress(batch.body, _DEFLATE)
+    checksum = zlib.crc32(body, zlib.crc32(fields))
+    return _FRAME.pack(_MAGIC, len(fields), len(body), checksum) + fields + body
 
 
 def decode_record(record: bytes) -> Batch | None:
@@ -57,8 +62,8 @@ def decode_record(record: bytes) -> Batch | None:
     if magic != _MAGIC or not whole or zlib.crc32(body, zlib.crc32(fields)) != checksum:
         return None
     try:
-        return Batch(BatchHeader(**json.loads(fields)), body)
-    except (ValueError, TypeError, BatchHeaderError):
+        return Batch(BatchHeader(**json.loads(fields)), zlib.decompress(body))
+    except (ValueError, TypeError, BatchHeaderError, zlib.error):
         return None
 
 
@@ -132,5 +137,5 @@ def _record_length(data: bytes, offset: int) -> int:
     if len(data) - offset < _FRAME.size:
         return 0
     magic, fields_bytes, body_bytes, _ = _FRAME.unpack_from(data, offset)
-    plausible = fields_bytes <= _FIELDS_BYTES_MAX and body_bytes <= MAX_BATCH_BYTES
+    plausible = fields_bytes <= _FIELDS_BYTES_MAX and body_bytes <= MAX_BATCH_BYTES + _GROWTH_BYTES
     return _FRAME.size + fields_bytes + body_bytes if magic == _MAGIC and plausible else 0

@@ -100,8 +100,12 @@ class CollectSettings:
     batch_bytes: int = field(
         default=MAX_BATCH_BYTES, metadata={"low": 4096, "high": MAX_BATCH_BYTES}
     )
-    encoding: Literal["columnar.v1", "ndjson.v1"] = "columnar.v1"
+    batch_s: Decimal = field(default=Decimal(10), metadata={"low": 0, "high": 600})
+    encoding: Literal["columnar.v1", "ndjson.v1"] = "ndjson.v1"
     interval_s: Decimal = field(default=Decimal(1), metadata={"low": Decimal("0.05"), "high": 3600})
+    scrape_interval_s: Decimal = field(
+        default=Decimal(1), metadata={"low": Decimal("0.05"), "high": 3600}
+    )
     scrape_timeout_s: Decimal = field(
         default=Decimal(5), metadata={"low": Decimal("0.001"), "high": 60}
     )
@@ -114,6 +118,8 @@ class CollectSettings:
     replay_speed: Decimal = field(default=Decimal(1), metadata={"low": 0})
     exit_when_done: bool = False
     drain_s: Decimal = field(default=Decimal(10), metadata={"low": 0, "high": 600})
+    metrics_port: int | None = field(default=None, metadata={"low": 0, "high": 65_535})
+    metrics_host: str = "127.0.0.1"
     kafka: KafkaSettings | None = None
     http: HttpSettings | None = None
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Iterable
@@ -31,22 +32,25 @@ from collectors.segments import (
     write_durably,
 )
 from ledger.wire.batch import FIRST_SEQUENCE, MAX_BATCH_BYTES, Batch, BatchHeader
-from ledger.wire.ndjson import EventDict, batch_events
+from ledger.wire.ndjson import EventDict, batch_lines, encode_bare
 
 log = logging.getLogger(__name__)
 
 SPOOL_BYTES_MAX = 1024 * 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
+SETTLE_S = 60
 ACKED, HIGHEST = "acked", "highest"
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolLimits:
-    """How large a spool may grow, where a segment ends, and how large a batch may be, in bytes."""
+    """How large a spool may grow, where a segment ends, how large a batch may be, in bytes; and how
+    many seconds what was confirmed need not be on disk: sent again, it is a duplicate."""
 
     spool_bytes: int = SPOOL_BYTES_MAX
     segment_bytes: int = SEGMENT_BYTES
     batch_bytes: int = MAX_BATCH_BYTES
+    settle_s: int = SETTLE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class Spool:
         self._mutex = threading.Lock()
         self._waiting: deque[RecordPosition] = deque()
         self._dropped = 0
-        self._acked = FIRST_SEQUENCE - 1
+        self._acked = self._settled = FIRST_SEQUENCE - 1
+        self._settled_at = time.monotonic()
         self._file: int | None = None
         self._path = directory
         self._size = 0
@@ -98,8 +103,12 @@ class Spool:
 
     def append(self, events: Iterable[EventDict]) -> int:
         """Keep events durably as one or more batches; returns how many batches that made."""
+        return self.append_lines(map(encode_bare, events))
+
+    def append_lines(self, bare: Iterable[bytes]) -> int:
+        """`append` of events that are encoded already."""
         with self._mutex:
-            made = list(batch_events(events, first=self._next, max_bytes=self._limits.batch_bytes))
+            made = list(batch_lines(bare, first=self._next, max_bytes=self._limits.batch_bytes))
             if not made:
                 return 0
             places = self._write(made)
@@ -136,9 +145,12 @@ class Spool:
                     f"batch {sequence} was never spooled in {self._directory}; "
                     f"the last is {self._next.sequence - 1}"
                 )
-            self._keep_acked(sequence, self._next.sequence - 1)
             self._acked = sequence
-            self._forget(sequence)
+            while self._waiting and self._waiting[0].sequence <= sequence:
+                self._waiting.popleft()
+            late = time.monotonic() - self._settled_at >= self._limits.settle_s
+            if late or self._unused():
+                self._settle()
 
     def state(self) -> SpoolState:
         """Where the spool stands."""
@@ -155,6 +167,10 @@ class Spool:
         """Release the files and the directory's lock; nothing is lost by not calling it."""
         with self._mutex:
             self._end_segment()
+            try:
+                self._settle()
+            except OSError as error:
+                log.warning("spool: what was confirmed goes out once more: %s", error)
             os.close(self._lock_file)
 
     def __enter__(self) -> Self:
@@ -192,8 +208,9 @@ class Spool:
             keep_numbers(self._directory / HIGHEST, last)
         if acked is not None:
             self._name_lost(last)
+        self._settled = self._acked
         self._next = replace(self._next, sequence=last + 1)
-        self._forget(self._acked)
+        self._delete_unused()
 
     def _keep_acked(self, acked: int, issued: int) -> None:
         keep_numbers(self._directory / ACKED, acked, issued)
@@ -284,9 +301,12 @@ class Spool:
             os.close(self._file)
         self._file, self._size = None, 0
 
-    def _forget(self, sequence: int) -> None:
-        while self._waiting and self._waiting[0].sequence <= sequence:
-            self._waiting.popleft()
+    def _settle(self) -> None:
+        """Note on disk what was confirmed, and only then let go of its segments."""
+        if self._settled != self._acked:
+            self._keep_acked(self._acked, self._next.sequence - 1)
+            self._settled = self._acked
+        self._settled_at = time.monotonic()
         self._delete_unused()
 
     def _shrink(self) -> None:
@@ -305,16 +325,25 @@ class Spool:
                 gone[0].sequence,
                 gone[-1].sequence,
             )
-            self._delete_unused()
+            try:
+                self._settle()
+            except OSError:
+                # A full disk is emptied all the same; at worst what was confirmed is called lost.
+                self._delete_unused()
+
+    def _unused(self) -> list[Path]:
+        """Segments of which nothing waits any more."""
+        used = {place.path for place in self._waiting}
+        if self._file is not None:
+            used.add(self._path)
+        return [path for path in self._directory.glob(f"*{SUFFIX}") if path not in used]
 
     def _delete_unused(self) -> None:
-        used = {place.path for place in self._waiting}
-        for path in self._directory.glob(f"*{SUFFIX}"):
-            if path not in used and (self._file is None or path != self._path):
-                try:
-                    path.unlink()
-                except OSError as error:
-                    log.warning("spool: %s is not needed and stays for now: %s", path, error)
+        for path in self._unused():
+            try:
+                path.unlink()
+            except OSError as error:
+                log.warning("spool: %s is not needed and stays for now: %s", path, error)
 
 
 def _write_all(file: int, data: bytes) -> None:

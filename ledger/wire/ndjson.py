@@ -10,6 +10,8 @@ from ledger.wire.errors import EventTooLargeError, LineError, shorten
 from ledger.wire.strict_json import load_json
 
 EventDict = Mapping[str, Any]
+# What a batch gives each of its events.
+PLACE = frozenset({"id", "source"})
 
 
 def encode_event(event: EventDict) -> bytes:
@@ -43,8 +45,21 @@ def batch_events(
 
     `first` gives source, producer, epoch, encoding and the first sequence; its count is ignored.
     """
+    bare = (encode_bare(event) for event in events)
+    return batch_lines(bare, first=first, max_bytes=max_bytes)
+
+
+def encode_bare(event: EventDict) -> bytes:
+    """One event as a line that `batch_lines` gives its place: without id and source."""
+    return encode_event({name: event[name] for name in event if name not in PLACE})
+
+
+def batch_lines(
+    bare: Iterable[bytes], *, first: BatchHeader, max_bytes: int = MAX_BATCH_BYTES
+) -> Iterator[Batch]:
+    """`batch_events` of events that are encoded already, by `encode_bare`."""
     header, lines, size = first, list[bytes](), 0
-    for event in events:
+    for event in bare:
         line = _placed_line(event, header, len(lines), max_bytes)
         if lines and size + len(line) > max_bytes:
             yield Batch(replace(header, count=len(lines)), b"".join(lines))
@@ -88,13 +103,20 @@ def refuse_floats(value: object, where: str) -> None:
             refuse_floats(item, f"{where}[{index}]")
 
 
-def _placed_line(event: EventDict, header: BatchHeader, ordinal: int, max_bytes: int) -> bytes:
+def _placed_line(bare: bytes, header: BatchHeader, ordinal: int, max_bytes: int) -> bytes:
     place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
-    return _fitting_line({**event, "id": place, "source": header.source}, max_bytes)
+    # The place goes in front of what is encoded: nothing is encoded twice for it.
+    head = json.dumps({"id": place, "source": header.source}, separators=(",", ":"))
+    rest = bare[1:]
+    comma = b"" if rest.startswith(b"}") else b","
+    return _fitting(head[:-1].encode() + comma + rest, max_bytes)
 
 
 def _fitting_line(event: EventDict, max_bytes: int) -> bytes:
-    line = encode_event(event)
+    return _fitting(encode_event(event), max_bytes)
+
+
+def _fitting(line: bytes, max_bytes: int) -> bytes:
     if len(line) > max_bytes:
         raise EventTooLargeError(
             f"event of {len(line)} bytes exceeds the batch limit of {max_bytes}; send fewer values"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from collectors.agent import run_agent
+from collectors.daemon import run_agent
 from collectors.errors import CollectSettingsError
 from collectors.probe import probe
 from collectors.settings import CollectSettings, load_settings
@@ -26,7 +26,7 @@ from tests.support.encoded import decode_columnar
 
 ROOT = Path(__file__).parents[2]
 METRICS = 'vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n'
-RUN = "from collectors.agent import run_agent\nfrom collectors.settings import load_settings\n"
+RUN = "from collectors.daemon import run_agent\nfrom collectors.settings import load_settings\n"
 
 
 def recording(folder: Path, rows: int = 5) -> Path:
@@ -45,6 +45,8 @@ def settings_for(folder: Path, **more: Any) -> CollectSettings:
         "interval_s": "0.05",
         "scrape_timeout_s": "0.5",
         "drain_s": "5",
+        "batch_s": "0.05",
+        "scrape_interval_s": "0.05",
     }
     return load_settings(None, **(plain | more))
 
@@ -105,6 +107,7 @@ def test_the_documented_file_is_one_that_runs(tmp_path: Path) -> None:
             "http://127.0.0.1:8000": engine,
             "http://ledger:8787": url,
             'interval_s = "1"': 'interval_s = "0.05"',
+            'batch_s = "10"': 'batch_s = "0"',
         }.items():
             assert theirs in documented
             documented = documented.replace(theirs, ours)
@@ -178,6 +181,8 @@ def test_sigterm_ends_cleanly_and_a_kill_loses_nothing(tmp_path: Path) -> None:
         "TOKENLEDGER_COLLECT_SPOOL_DIR": str(tmp_path / "spool"),
         "TOKENLEDGER_COLLECT_NVML": "off",
         "TOKENLEDGER_COLLECT_INTERVAL_S": "0.05",
+        "TOKENLEDGER_COLLECT_BATCH_S": "0.05",
+        "TOKENLEDGER_COLLECT_SCRAPE_INTERVAL_S": "0.05",
         "TOKENLEDGER_COLLECT_DRAIN_S": "5",
         "TOKENLEDGER_COLLECT_HTTP__API_KEY": "k",
     }

@@ -26,7 +26,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["collectors.agent", "collectors.probe"])
+@pytest.mark.parametrize("module", ["collectors.daemon", "collectors.probe"])
 def test_the_daemon_loads_nothing_that_the_ledger_needs(module: str) -> None:
     assert loaded_by(f"import {module}") & (HEAVY | {"kafka"}) == set()
 

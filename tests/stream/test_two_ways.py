@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from collectors.agent import run_agent
+from collectors.daemon import run_agent
 from collectors.settings import CollectSettings, HttpSettings, KafkaSettings
 from collectors.to_http import HttpPublisher
 from collectors.to_kafka import KafkaPublisher

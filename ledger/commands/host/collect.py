@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from collectors.agent import run_agent
+from collectors.daemon import run_agent
 from collectors.probe import probe as run_probe
-from collectors.settings import load_settings
+from collectors.settings import CollectSettings, load_settings
 from collectors.tables import nested
 from ledger.wire.secrets import log_to_stderr, scrub
 
@@ -46,7 +46,11 @@ def collect(
         overrides["record_file"] = record
     if exit_when_done:
         overrides["exit_when_done"] = True
-    ctx.exit(run_agent(load_settings(config, **overrides)))
+
+    def load() -> CollectSettings:
+        return load_settings(config, **overrides)
+
+    ctx.exit(run_agent(load(), load=load, path=config))
 
 
 @click.command()

@@ -1,0 +1,136 @@
+"""Rounds of reading, held until they make one batch; a file beside the spool outlives a kill.
+
+The file is one stream of zlib, flushed after each round, so that a page of disk holds many of them.
+Its first line is the number that the batch will have: what was spooled under it already is not
+spooled again. It is not synced: a power cut takes what no one was promised, and counters go on.
+"""
+
+import logging
+import os
+import zlib
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from collectors.errors import SpoolError
+from collectors.reading import EventDict
+from ledger.wire.errors import WireError
+from ledger.wire.ndjson import encode_bare
+
+log = logging.getLogger(__name__)
+
+FILE = "rounds.z"
+HELD_BYTES_MAX = 4 * 1024 * 1024
+
+
+class HeldRounds:
+    """Events of the rounds since the last batch, encoded; at most a batch or two of them."""
+
+    def __init__(self, directory: Path, *, batch_bytes: int, next_sequence: int) -> None:
+        self._path = directory / FILE
+        self._batch_bytes = batch_bytes
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self._file: int | None = None
+        self._deflate = zlib.compressobj(1)
+        self.unfit = 0
+        for line in self._left_by_a_kill(next_sequence):
+            self._hold(line)
+        self._begin(next_sequence, self._lines)
+
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """What is held, in order."""
+        return self._lines
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time for a batch, however recent the last one is."""
+        return self._bytes >= self._batch_bytes
+
+    @property
+    def overflows(self) -> bool:
+        """Whether no more can be held, because no batch could be kept for long."""
+        return self._bytes >= HELD_BYTES_MAX
+
+    def add(self, events: Sequence[EventDict]) -> None:
+        """Hold one round; an event that no batch can carry is named and left out."""
+        lines = [line for event in events if (line := self._encoded(event)) is not None]
+        for line in lines:
+            self._hold(line)
+        self._write(b"".join(map(_sealed, lines)))
+
+    def clear(self, next_sequence: int) -> None:
+        """What was held is in the spool, or nowhere: begin anew."""
+        self._lines, self._bytes = [], 0
+        self._begin(next_sequence, ())
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
+
+    def _hold(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._bytes += len(line)
+
+    def _encoded(self, event: EventDict) -> bytes | None:
+        try:
+            line = encode_bare(event)
+        except (WireError, ValueError) as error:
+            line, why = b"", str(error)
+        else:
+            # Its place comes on top, and a batch holds one event at least.
+            why = f"{len(line)} bytes" if len(line) + 1024 > self._batch_bytes else ""
+        if why:
+            self.unfit += 1
+            log.error("spool: a %s fits no batch and is left out: %s", event.get("type"), why)
+            return None
+        return line
+
+    def _begin(self, next_sequence: int, lines: Sequence[bytes]) -> None:
+        self._deflate = zlib.compressobj(1)
+        try:
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                self._file = os.open(self._path, flags, 0o600)
+            os.ftruncate(self._file, 0)
+        except OSError as error:
+            raise SpoolError(f"cannot hold rounds in {self._path}: {error}") from error
+        self._write(b"%d\n" % next_sequence + b"".join(map(_sealed, lines)))
+
+    def _write(self, text: bytes) -> None:
+        if self._file is None or not text:
+            return
+        packed = self._deflate.compress(text) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        try:
+            os.write(self._file, packed)
+        except OSError as error:
+            # They are held in memory all the same; the next batch tells whether the disk is full.
+            log.warning("spool: %s: %s; a kill would lose this round", self._path, error)
+
+    def _left_by_a_kill(self, next_sequence: int) -> list[bytes]:
+        """Whole lines of rounds that no batch has; a torn end was no round yet."""
+        try:
+            packed = self._path.read_bytes()
+            text = zlib.decompressobj().decompress(packed, HELD_BYTES_MAX)
+        except FileNotFoundError:
+            return []
+        except (OSError, zlib.error) as error:
+            log.warning("spool: %s is damaged, its rounds are lost: %s", self._path, error)
+            return []
+        number, *lines = text.split(b"\n")[:-1] or [b""]
+        if number != b"%d" % next_sequence:
+            return []
+        return list(takewhile(bool, map(_checked, lines)))
+
+
+def _sealed(line: bytes) -> bytes:
+    return b"%08x " % zlib.crc32(line) + line
+
+
+def _checked(sealed: bytes) -> bytes:
+    """The line as it was encoded; nothing where it was changed on disk."""
+    line = sealed[9:] + b"\n"
+    return line if _sealed(line) == sealed + b"\n" else b""
