@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
-from collectors.compact import compact
 from collectors.errors import CollectError, PublishError, SpoolError
 from collectors.ongoing import Ongoing
 from collectors.publish import Publisher
@@ -38,7 +38,7 @@ class Delivery:
         self._spool = spool
         self._publisher = publisher
         self._refused = refused
-        self._encode = compact if encoding == COLUMNAR else _as_spooled
+        self._encode = _columns() if encoding == COLUMNAR else _as_spooled
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._end = threading.Event()
@@ -75,6 +75,9 @@ class Delivery:
 
     def drain(self, timeout_s: float) -> None:
         """Stop once the spool is empty or the time is over; the rest stays spooled."""
+        if self._thread.ident is None:
+            self._publisher.close()
+            return
         self._ends_at = time.monotonic() + timeout_s
         self._stop.set()
         self._wake.set()
@@ -137,6 +140,13 @@ class Delivery:
     def _rest(self, seconds: int) -> None:
         self._wake.wait(seconds)
         self._wake.clear()
+
+
+def _columns() -> Callable[[Batch], Batch]:
+    """Imported where it is asked for: it needs the schema of all events, which readers do not."""
+    from collectors.compact import compact
+
+    return compact
 
 
 def _as_spooled(batch: Batch) -> Batch:

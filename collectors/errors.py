@@ -1,6 +1,7 @@
 """What can go wrong between a device and the ledger.
 
 CollectError
+├── CalledWrongError      the command line of the daemon is not one
 ├── CollectSettingsError  the settings do not say what to collect or where to send it
 ├── SourceError           a device source gave nothing this time
 │   ├── BoardLostError    one board is gone; the others go on
@@ -18,6 +19,10 @@ from ledger.wire.meter_reasons import READ_FAILED
 
 class CollectError(TokenledgerError):
     """Base of every error of the collector."""
+
+
+class CalledWrongError(CollectError):
+    """The command line of the daemon is not one."""
 
 
 class CollectSettingsError(CollectError):

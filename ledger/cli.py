@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from ledger.wire.errors import TokenledgerError
+from ledger.wire.one_line import one_line
 from ledger.wire.secrets import scrub, scrub_tracebacks
 
 # name: (module:command, what it is for). The order is the order in which they are shown.
@@ -52,11 +53,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-CHARS_MAX = 400
-# Of an error that is too long the end is kept: there it says what to do.
-END_KEPT = 160
-
-
 class RefusedCommand(click.ClickException):
     """An error as one line on stderr, exit status 1."""
 
@@ -74,21 +70,6 @@ class Stopped(RefusedCommand):
     """A command that was stopped by Ctrl-C, with the exit status that shells know it by."""
 
     exit_code = 128 + signal.SIGINT
-
-
-def one_line(text: str) -> str:
-    """The text in one line of at most 400 characters, with its end kept.
-
-    What is no sign to print is written out: what others named may steer no terminal.
-    """
-    line = "".join(map(_printed, " ".join(text.split())))
-    if len(line) <= CHARS_MAX:
-        return line
-    return f"{line[: CHARS_MAX - END_KEPT - 3]} … {line[-END_KEPT:]}"
-
-
-def _printed(sign: str) -> str:
-    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
 
 
 def _stage_commands() -> Mapping[str, click.Command]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.cli import CHARS_MAX, one_line
+from ledger.wire.one_line import CHARS_MAX, one_line
 from tests.cli.command_line import CommandLine
 
 LOG = ("--map", "time=at", "--map", "output=out", "--set", "customer=acme", "--set", "model=m")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.cli import CHARS_MAX
 from ledger.flows.reference.resources import RESOURCES
+from ledger.wire.one_line import CHARS_MAX
 from tests.cli.command_line import FACTORY, CommandLine
 from tests.support.disks import small_disk
 

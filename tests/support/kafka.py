@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from kafka.admin import KafkaAdminClient
@@ -66,7 +67,10 @@ class Broker(Protocol):
 
 
 class JavaBroker:
-    """Kafka as a process of this machine, over jars that Maven resolved."""
+    """Kafka as a process of this machine, over jars that Maven resolved.
+
+    `listeners` are more of them, by name the protocol each speaks; `listening` is where.
+    """
 
     def __init__(
         self,
@@ -75,14 +79,21 @@ class JavaBroker:
         *,
         options: Sequence[str] = (),
         settings: Mapping[str, str] = SINGLE_NODE,
+        listeners: Mapping[str, str] = MappingProxyType({}),
+        scram: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._command = ["java", *options, "-Xms64m", "-Xmx512m", "-cp", f"{jars}/*"]
-        listener, controller = _free_ports(2)
+        listener, controller, *others = _free_ports(2 + len(listeners))
         self.bootstrap = f"127.0.0.1:{listener}"
+        self.listening = {
+            name: f"127.0.0.1:{port}" for name, port in zip(listeners, others, strict=True)
+        }
         self._process: subprocess.Popen[bytes] | None = None
-        self._write_properties(settings, listener, controller)
-        self._format()
+        self._write_properties(
+            {**settings, **self._more(settings, listeners)}, listener, controller
+        )
+        self._format(scram)
 
     def start(self) -> None:
         """Start and wait until it answers; harmless when it runs."""
@@ -113,11 +124,22 @@ class JavaBroker:
     def _properties(self) -> Path:
         return self._folder / "server.properties"
 
+    def _more(self, settings: Mapping[str, str], listeners: Mapping[str, str]) -> dict[str, str]:
+        known = settings["listener.security.protocol.map"]
+        protocols = [known, *(f"{name}:{protocol}" for name, protocol in listeners.items())]
+        return {"listener.security.protocol.map": ",".join(protocols)}
+
     def _write_properties(self, base: Mapping[str, str], listener: int, controller: int) -> None:
+        ours = ",".join(
+            [
+                f"PLAINTEXT://127.0.0.1:{listener}",
+                *(f"{name}://{where}" for name, where in self.listening.items()),
+            ]
+        )
         settings = {
             **base,
-            "listeners": f"PLAINTEXT://127.0.0.1:{listener},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{listener}",
+            "listeners": f"{ours},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": ours,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(self._folder / "log"),
         }
@@ -125,8 +147,9 @@ class JavaBroker:
             "".join(f"{name}={value}\n" for name, value in settings.items())
         )
 
-    def _format(self) -> None:
+    def _format(self, scram: Sequence[str]) -> None:
         tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties)]
+        tool += [word for each in scram for word in ("--add-scram", each)]
         done = subprocess.run([*self._command, *tool], capture_output=True, text=True, check=False)
         if done.returncode:
             raise BrokerFailedError(f"StorageTool format failed: {done.stdout}{done.stderr}")

@@ -1,18 +1,18 @@
 """`tokenledger collect` and `tokenledger probe`: the daemon of a GPU host, and what it has."""
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from collectors.daemon import run_agent
+from collectors.command import collect as run_collect
+from collectors.command import pairs
+from collectors.errors import CalledWrongError
 from collectors.probe import probe as run_probe
-from collectors.settings import CollectSettings, load_settings
-from collectors.tables import nested
-from ledger.wire.secrets import log_to_stderr, scrub
+from collectors.settings import load_settings
+from ledger.wire.secrets import scrub
 
 _config = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML with a [collect] table."
@@ -22,35 +22,18 @@ _set = click.option(
 )
 
 
-@click.command()
-@_config
-@_set
-@click.option("--replay", type=click.Path(path_type=Path, exists=True), help="A recording to play.")
-@click.option("--record", type=click.Path(path_type=Path), help="Keep what is read for a replay.")
-@click.option("--exit-when-done", is_flag=True, help="End after the recording has been sent.")
+@click.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
-def collect(
-    ctx: click.Context,
-    config: Path | None,
-    given: Sequence[str],
-    replay: Path | None,
-    record: Path | None,
-    exit_when_done: bool,
-) -> None:
+def collect(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     """Read GPUs and inference servers and send what they say, until stopped."""
-    log_to_stderr(logging.INFO)
-    overrides = _pairs(given)
-    if replay is not None:
-        overrides["replay_file"] = replay
-    if record is not None:
-        overrides["record_file"] = record
-    if exit_when_done:
-        overrides["exit_when_done"] = True
-
-    def load() -> CollectSettings:
-        return load_settings(config, **overrides)
-
-    ctx.exit(run_agent(load(), load=load, path=config))
+    try:
+        ctx.exit(run_collect(arguments))
+    except CalledWrongError as error:
+        raise click.UsageError(str(error), ctx) from error
 
 
 @click.command()
@@ -78,10 +61,7 @@ def probe(config: Path | None, given: Sequence[str], as_json: bool) -> None:
 
 
 def _pairs(given: Sequence[str]) -> dict[str, object]:
-    found: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise click.UsageError("--set takes SETTING=VALUE")
-        found[name] = value
-    return nested(found, ".")
+    try:
+        return pairs(given)
+    except CalledWrongError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,20 @@
+"""What others named, as one line that steers no terminal."""
+
+CHARS_MAX = 400
+# Of an error that is too long the end is kept: there it says what to do.
+END_KEPT = 160
+
+
+def one_line(text: str) -> str:
+    """The text in one line of at most 400 characters, with its end kept.
+
+    What is no sign to print is written out: what others named may steer no terminal.
+    """
+    line = "".join(map(_printed, " ".join(text.split())))
+    if len(line) <= CHARS_MAX:
+        return line
+    return f"{line[: CHARS_MAX - END_KEPT - 3]} … {line[-END_KEPT:]}"
+
+
+def _printed(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
