@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery
 from ledger import clock
 from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_row_cursor, page_after
+from ledger.api.parameters import moment_of
 from ledger.api.session import read_body, read_object, reading, working, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
@@ -26,9 +27,7 @@ from ledger.flows.reference.resources import (
 )
 from ledger.store.queries import Connection
 from ledger.wire import inputs as models
-from ledger.wire.errors import Rfc3339Error
 from ledger.wire.inputs import InputModel, read_input
-from ledger.wire.rfc3339 import parse_rfc3339
 
 SEEN_BY: Mapping[str, frozenset[str]] = {"customers": READERS, "house": HOUSE, "admins": ADMIN}
 # What may be shown to whom is settled by row-level security, but for keys, which it does not reach.
@@ -185,14 +184,6 @@ async def _page(
     async with _seeing(request, resource) as connection:
         rows = await list_page(connection, resource, asked, now=clock.now())
     return answer(page_after(rows, limit))
-
-
-def moment_of(name: str, text: str) -> Any:
-    """The moment a query parameter names; InvalidInputError says what is wrong with it."""
-    try:
-        return parse_rfc3339(text)
-    except Rfc3339Error as error:
-        raise InvalidInputError(f"{name}: {error}.", "Send RFC 3339.", name) from error
 
 
 async def _read_of(

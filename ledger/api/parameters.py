@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, get_args
 from urllib.parse import unquote, unquote_to_bytes
@@ -11,7 +12,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Empty
 
 from ledger.domain.errors import InvalidInputError
+from ledger.wire.errors import Rfc3339Error
 from ledger.wire.fields import NAME_CHARS_MAX
+from ledger.wire.rfc3339 import parse_rfc3339
 
 TEXT_CHARS_MAX = 1_000
 ROW_MAX = 2**63 - 1
@@ -118,3 +121,11 @@ def _check_query(parameter: Parameter, text: str) -> None:
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdigit() and len(digits) < len(str(ROW_MAX))):
             raise InvalidInputError(f"{name}: found {shown!r}.", "Send a whole number.", name)
+
+
+def moment_of(name: str, text: str) -> datetime:
+    """The moment a query parameter says; InvalidInputError names the parameter."""
+    try:
+        return parse_rfc3339(text)
+    except Rfc3339Error as error:
+        raise InvalidInputError(f"{name}: {error}.", "Send RFC 3339.", name) from error

@@ -10,6 +10,7 @@ from ledger import clock
 from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS, caller_of
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
+from ledger.api.parameters import moment_of
 from ledger.api.session import reading, working
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW, zone
@@ -20,8 +21,6 @@ from ledger.reports.metering.status import read_status
 from ledger.reports.table import ENERGY, MARGIN, PeriodReport
 from ledger.store import api_reads
 from ledger.store.connect import draw_cut_off
-from ledger.wire.errors import Rfc3339Error
-from ledger.wire.rfc3339 import parse_rfc3339
 
 HOURLY_STEPS = ("hour", "day")
 R = TypeVar("R")
@@ -35,14 +34,6 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
             f"The period {since} to {until} is empty.", "Send until after since.", "until"
         )
     return start, end
-
-
-def moment_of(name: str, text: str) -> datetime:
-    """The moment a query parameter says; InvalidInputError names the parameter."""
-    try:
-        return parse_rfc3339(text)
-    except Rfc3339Error as error:
-        raise InvalidInputError(f"{name}: {error}.", "Send RFC 3339.", name) from error
 
 
 async def _answer(

@@ -8,8 +8,8 @@ from ledger.domain.cost.factory import Factory
 from ledger.domain.cost.gap import Gap
 from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.store.cost import margin
-from ledger.store.cost.margin import Within
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 READINGS = "energy readings"
 

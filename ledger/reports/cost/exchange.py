@@ -1,10 +1,9 @@
 """Brings revenue into the currency of cost, each day's by the rate last published for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from ledger.domain.cost.cost_sum import ChargeSum
 from ledger.domain.entity import LegalEntity
@@ -12,6 +11,7 @@ from ledger.domain.errors import MissingInputError
 from ledger.domain.money import ROUNDING, multiply, round_cost
 from ledger.store.cost import margin
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 # Rates are published on working days: the longest run of holidays is shorter than this.
 CARRIED_DAYS = 10
@@ -38,7 +38,7 @@ async def convert(
     charges: Sequence[ChargeSum],
     currency: str,
     entity: LegalEntity,
-    within: Mapping[str, Any],
+    within: Within,
 ) -> tuple[list[ChargeSum], tuple[Conversion, ...]]:
     """The charges with every amount in `currency`, and the rates used.
 

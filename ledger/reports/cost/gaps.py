@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Container, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Unpack
 
 from ledger.domain.cost.deployment import EngineKey, ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
@@ -16,36 +16,24 @@ from ledger.store import standing
 from ledger.store.cost import cost, margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 NAMED_MAX = 5
 
 
 async def list_gaps(
-    connection: Connection,
-    entity: LegalEntity,
-    *,
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    connection: Connection, entity: LegalEntity, **within: Unpack[Within]
 ) -> list[Gap]:
     """Everything missing in [since, until), as known at a cut-off, in order."""
-    factory = await load_factory(connection, entity, since=since, until=until, batch_seq=batch_seq)
+    since, until = within["since"], within["until"]
+    factory = await load_factory(connection, entity, **within)
     mine = {gpu for gpu, home in factory.homes.items() if home.entity_id == entity.entity_id}
     gpus = sorted(mine | {gpu for d in factory.deployments for gpu in d.gpu_uuids})
-    metered = await margin.find_metered_spans(
-        connection, gpu_uuids=gpus, since=since, until=until, batch_seq=batch_seq
-    )
-    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": batch_seq}
+    metered = await margin.find_metered_spans(connection, gpu_uuids=gpus, **within)
     lacking = find_gaps(factory, metered=metered, since=since, until=until)
     gaps = await with_reasons(connection, lacking, factory, **within)
-    unclaimed = await list_unclaimed(
-        connection,
-        factory,
-        of_entities={entity.entity_id},
-        since=since,
-        until=until,
-        batch_seq=batch_seq,
-    )
+    whose = {entity.entity_id}
+    unclaimed = await list_unclaimed(connection, factory, of_entities=whose, **within)
     waiting = await _not_allocated(connection, entity, since, until)
     return gaps + unclaimed + waiting
 
@@ -55,14 +43,10 @@ async def list_unclaimed(
     factory: Factory,
     *,
     of_entities: Container[str | None],
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    **within: Unpack[Within],
 ) -> list[Gap]:
     """Usage of customers of the entities named (None: of unknown customers) that nobody served."""
-    activity = await margin.find_engine_activity(
-        connection, since=since, until=until, batch_seq=batch_seq
-    )
+    activity = await margin.find_engine_activity(connection, **within)
     found: dict[str, list[datetime]] = defaultdict(list)
     claims: dict[datetime, ServingDeployments] = {}
     for work in activity:

@@ -3,11 +3,10 @@
 Refused with the names of what is missing where a cost is incomplete, never shown as 100 %.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum
 from ledger.domain.cost.margin import percent
@@ -28,6 +27,7 @@ from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
 from ledger.store.pricing import rating
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ async def margin_report(
     `without_cost`: revenue and usage stand where cost is missing, and the report says so.
     """
     _check(since, until, by)
-    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
+    within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     missing = None
     try:
         lines = await _cost_lines(connection, entity_id, within)
@@ -145,9 +145,7 @@ async def margin_report(
     )
 
 
-async def _cost_lines(
-    connection: Connection, entity_id: str, within: dict[str, Any]
-) -> list[CostSum]:
+async def _cost_lines(connection: Connection, entity_id: str, within: Within) -> list[CostSum]:
     """All cost lines, in one currency; MissingInputError where the cost is incomplete."""
     entity = await find_entity(connection, entity_id)
     period = f"from {within['since']:%Y-%m-%dT%H:%MZ} to {within['until']:%Y-%m-%dT%H:%MZ}"
@@ -208,7 +206,7 @@ async def _conservation(
     connection: Connection,
     entity_id: str,
     lines: Sequence[CostSum],
-    within: Mapping[str, Any],
+    within: Within,
 ) -> Conservation:
     pools = await margin.sum_pools(connection, entity_id=entity_id, **within)
     meters = await margin.sum_meter_windows(connection, **within)

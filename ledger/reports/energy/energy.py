@@ -16,6 +16,7 @@ from ledger.store.connect import CutOff
 from ledger.store.cost import margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 HEADERS = (
     *("name", "output tokens", "busy kWh", "idle kWh", "idle %", "estimated %"),
@@ -79,14 +80,10 @@ async def energy_report(
 ) -> EnergyReport:
     """What each model and each scope used; MissingInputError for an entity without hardware."""
     entity = await find_entity(connection, entity_id)
-    seq = cut_off.batch_seq
-    lines = await margin.sum_cost_lines(
-        connection, entity_id=entity_id, since=since, until=until, batch_seq=seq
-    )
-    usage = await margin.sum_usage(
-        connection, entity_id=entity_id, since=since, until=until, batch_seq=seq
-    )
-    factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
+    within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
+    lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
+    usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
+    factory = await load_factory(connection, entity, **within)
     models = {deployment.scope: deployment.model for deployment in factory.deployments}
     outputs: dict[str, int] = defaultdict(int)
     for row in usage:
@@ -99,10 +96,8 @@ async def energy_report(
         cut_off=cut_off,
         by_model=by_model,
         by_scope=_rows(lines, lambda line: line.scope, None),
-        findings=await list_findings(connection, factory, since=since, until=until, batch_seq=seq),
-        meter_gaps=await list_meter_gaps(
-            connection, factory, since=since, until=until, batch_seq=seq
-        ),
+        findings=await list_findings(connection, factory, **within),
+        meter_gaps=await list_meter_gaps(connection, factory, **within),
     )
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from ledger.domain.cost.deployment import ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
@@ -24,6 +24,7 @@ from ledger.store.cost import cost, margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 PROMPT, GENERATION = "prompt_tokens", "generation_tokens"
 PRECISION_LOSS = "precision_loss"
@@ -109,7 +110,7 @@ async def coverage_report(
     nobody, and engines that no deployment of it names, or one of another entity does.
     """
     entity = await find_entity(connection, entity_id)
-    within: dict[str, Any] = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
+    within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     factory = await load_factory(connection, entity, **within)
     meters = await margin.sum_meter_windows(connection, **within)
     activity = await margin.find_engine_activity(connection, **within)
@@ -228,17 +229,11 @@ class _Counted:
         self.flags[instance, hour] |= {delta.flag, rounded} - {""}
 
 
-async def _engine_tokens(
-    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
-) -> _Counted:
-    found = _Counted()
-    instances = await meter.list_engine_instances(
-        connection, since=since, until=until, batch_seq=batch_seq
-    )
+async def _engine_tokens(connection: Connection, **within: Unpack[Within]) -> _Counted:
+    found, since, until = _Counted(), within["since"], within["until"]
+    instances = await meter.list_engine_instances(connection, **within)
     for instance in instances:
-        samples = await meter.find_engine_counters(
-            connection, engine_instance=instance, since=since, until=until, batch_seq=batch_seq
-        )
+        samples = await meter.find_engine_counters(connection, engine_instance=instance, **within)
         for delta in counter_deltas(samples):
             if delta.metric in (PROMPT, GENERATION) and since < delta.until <= until:
                 found.add(instance, delta)
@@ -268,17 +263,10 @@ def _reconcile(
 
 
 async def _stray(
-    connection: Connection,
-    factory: Factory,
-    *,
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    connection: Connection, factory: Factory, **within: Unpack[Within]
 ) -> tuple[str, ...]:
     everyone = await cost.list_cost_entities(connection, entity_id=None)
     if len(everyone) == 1:
         return ()
-    metered = await meter.find_metered_gpus(
-        connection, since=since, until=until, batch_seq=batch_seq
-    )
+    metered = await meter.find_metered_gpus(connection, **within)
     return tuple(gpu for gpu in metered if gpu not in factory.homes)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, Unpack
 
 from ledger.domain.books.booking import CostTotals
 from ledger.domain.cost.cost_line import CostLine, CostPool, LineKey, PoolKey
@@ -14,6 +14,7 @@ from ledger.domain.cost.factory import AssetTerms, GpuHome, PowerPrice, SiteUpli
 from ledger.domain.entity import LegalEntity
 from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
+from ledger.store.within import OfEntity, Within
 
 COST = load_queries("cost/cost")
 Span: TypeAlias = tuple[datetime, datetime | None]
@@ -93,27 +94,14 @@ async def add_stage_run(
     )
 
 
-async def find_assets(
-    connection: Connection,
-    *,
-    entity_id: str,
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
-) -> list[AssetTerms]:
+async def find_assets(connection: Connection, **asked: Unpack[OfEntity]) -> list[AssetTerms]:
     """Terms of the hardware an entity has or deploys on."""
-    return await COST["find_assets"].values(
-        connection, AssetTerms, entity_id=entity_id, since=since, until=until, batch_seq=batch_seq
-    )
+    return await COST["find_assets"].values(connection, AssetTerms, **asked)
 
 
-async def find_deployments(
-    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
-) -> list[Deployment]:
+async def find_deployments(connection: Connection, **within: Unpack[Within]) -> list[Deployment]:
     """Deployments of every entity."""
-    return await COST["find_deployments"].values(
-        connection, Deployment, since=since, until=until, batch_seq=batch_seq
-    )
+    return await COST["find_deployments"].values(connection, Deployment, **within)
 
 
 async def find_gpu_homes(connection: Connection, *, batch_seq: int) -> dict[str, GpuHome]:
@@ -132,12 +120,9 @@ async def find_pues(
     connection: Connection,
     *,
     facility_ids: Iterable[str],
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    **within: Unpack[Within],
 ) -> list[SiteUplift]:
     """Host power and PUE of sites."""
-    within = {"since": since, "until": until, "batch_seq": batch_seq}
     return await COST["find_pues"].values(
         connection, SiteUplift, facility_ids=list(facility_ids), **within
     )
@@ -147,12 +132,9 @@ async def find_tariff_prices(
     connection: Connection,
     *,
     facility_ids: Iterable[str],
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    **within: Unpack[Within],
 ) -> list[PowerPrice]:
     """Prices of power at sites, by site and time."""
-    within = {"since": since, "until": until, "batch_seq": batch_seq}
     return await COST["find_tariff_prices"].values(
         connection, PowerPrice, facility_ids=list(facility_ids), **within
     )

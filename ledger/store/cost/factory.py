@@ -1,24 +1,18 @@
 """Reads everything slow about one entity's factory as it is known at a cut-off."""
 
-from datetime import datetime
+from typing import Unpack
 
 from ledger.domain.cost.factory import Factory
 from ledger.domain.entity import LegalEntity
 from ledger.store.cost import cost
-from ledger.store.cost.margin import Within
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 
 async def load_factory(
-    connection: Connection,
-    entity: LegalEntity,
-    *,
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    connection: Connection, entity: LegalEntity, **within: Unpack[Within]
 ) -> Factory:
     """The slow facts valid somewhere in [since, until)."""
-    within: Within = {"since": since, "until": until, "batch_seq": batch_seq}
     sites = await cost.find_facilities(connection, entity_id=entity.entity_id)
     return Factory(
         entity=entity,
@@ -26,5 +20,5 @@ async def load_factory(
         deployments=await cost.find_deployments(connection, **within),
         uplifts=await cost.find_pues(connection, facility_ids=sites, **within),
         prices=await cost.find_tariff_prices(connection, facility_ids=sites, **within),
-        homes=await cost.find_gpu_homes(connection, batch_seq=batch_seq),
+        homes=await cost.find_gpu_homes(connection, batch_seq=within["batch_seq"]),
     )

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple, TypedDict, Unpack
+from typing import NamedTuple, Unpack
 
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, ForeignCharge, TokenSum
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.store.queries import Connection, load_queries
+from ledger.store.within import OfEntity, Within
 
 MARGIN = load_queries("cost/margin")
 
@@ -60,20 +61,6 @@ class DayRate(NamedTuple):
     multiplier: Decimal
     divisor: Decimal
     source: str
-
-
-class Within(TypedDict):
-    """Over [since, until), as known at a cut-off."""
-
-    since: datetime
-    until: datetime
-    batch_seq: int
-
-
-class OfEntity(Within):
-    """The same, of one entity."""
-
-    entity_id: str
 
 
 async def sum_cost_lines(connection: Connection, **asked: Unpack[OfEntity]) -> list[CostSum]:

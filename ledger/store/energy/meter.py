@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading
 from ledger.domain.metering.engine_counter import CounterSample
 from ledger.store.queries import Connection, load_queries
+from ledger.store.within import Within
 
 METER = load_queries("energy/meter")
 
@@ -46,18 +47,14 @@ async def find_readings(
     connection: Connection,
     *,
     gpu_uuids: Sequence[str],
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    **within: Unpack[Within],
 ) -> list[GpuReading]:
     """Readings in [since, until) and each GPU's neighbours of it, by GPU and time."""
     return await METER["find_readings"].values(
         connection,
         GpuReading,
         gpu_uuids=list(gpu_uuids),
-        since=since,
-        until=until,
-        batch_seq=batch_seq,
+        **within,
     )
 
 
@@ -65,14 +62,10 @@ async def find_energy_readings(
     connection: Connection,
     *,
     gpu_uuids: Sequence[str],
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    **within: Unpack[Within],
 ) -> dict[str, list[EnergyReading]]:
     """What `find_readings` finds, as readings of each GPU in the order of their times."""
-    rows = await METER["find_readings"].rows(
-        connection, gpu_uuids=list(gpu_uuids), since=since, until=until, batch_seq=batch_seq
-    )
+    rows = await METER["find_readings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
     found: dict[str, list[EnergyReading]] = defaultdict(list)
     for row in rows:
         found[row["gpu_uuid"]].append(
@@ -142,18 +135,14 @@ async def find_meter_windows(
     connection: Connection,
     *,
     gpu_uuids: Sequence[str],
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    **within: Unpack[Within],
 ) -> list[GpuWindow]:
     """Energy of GPUs per window as it stood at a cut-off, with its revision."""
     return await METER["find_meter_windows"].values(
         connection,
         GpuWindow,
         gpu_uuids=list(gpu_uuids),
-        since=since,
-        until=until,
-        batch_seq=batch_seq,
+        **within,
     )
 
 
@@ -161,17 +150,13 @@ async def find_engine_counters(
     connection: Connection,
     *,
     engine_instance: str,
-    since: datetime,
-    until: datetime,
-    batch_seq: int,
+    **within: Unpack[Within],
 ) -> list[CounterSample]:
     """Cumulative counters of one engine in [since, until], each series with the one before."""
     rows = await METER["find_engine_counters"].rows(
         connection,
         engine_instance=engine_instance,
-        since=since,
-        until=until,
-        batch_seq=batch_seq,
+        **within,
     )
     return [
         CounterSample(
@@ -188,11 +173,7 @@ async def find_engine_counters(
     ]
 
 
-async def list_engine_instances(
-    connection: Connection, *, since: datetime, until: datetime, batch_seq: int
-) -> list[str]:
+async def list_engine_instances(connection: Connection, **within: Unpack[Within]) -> list[str]:
     """Engine instances that were scraped in [since, until)."""
-    rows = await METER["list_engine_instances"].rows(
-        connection, since=since, until=until, batch_seq=batch_seq
-    )
+    rows = await METER["list_engine_instances"].rows(connection, **within)
     return [row["engine_instance"] for row in rows]
