@@ -19,6 +19,12 @@ RATES = {
         {"base": "EUR", "quote": "USD", "day": "2023-11-16", "rate": "1.0872", "source": "ECB"}
     ]
 }
+# Of a time to come, in which nothing here is used or invoiced.
+TAX = {
+    "/v1/tax-rates": {"percent": "23"},
+    "/v1/tax-registrations": {"entity_id": "factory", "tax_number": "IE6433435F"},
+    "/v1/tax-treatments": {"customer_id": "acme", "treatment": "standard"},
+}
 
 
 async def fill(served: Served, worker: Connection) -> None:
@@ -39,6 +45,9 @@ async def fill(served: Served, worker: Connection) -> None:
         b"{nothing",
     )
     await settle(worker, now=NOW)
+    for path, said in TAX.items():
+        answer = served.post(path, {**said, "country": "IE", "valid_from": "2030-01-01T00:00:00Z"})
+        assert answer.status_code == 201, answer.text
 
 
 FROM = "2023-01-01T00:00:00Z"

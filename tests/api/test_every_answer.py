@@ -18,7 +18,8 @@ ONE = {
     **{"entities": "factory", "customers": "acme", "aliases": "crm%2F7%20%C3%BC"},
     **{"facilities": "site", "pues": "site", "assets": "rack", "tariffs": "power"},
     **{"deployments": "chat", "rate-cards": "card-acme", "subscriptions": "sub-acme"},
-    **{"fx-rates": "EUR-USD", "exports": "journal_lines"},
+    **{"fx-rates": "EUR-USD", "exports": "journal_lines", "tax-rates": "IE"},
+    **{"tax-registrations": "factory", "tax-treatments": "acme"},
 }
 # What nothing in these books can have: a coming invoice is of a period that is not over.
 EMPTY = {"coming"}
@@ -42,7 +43,7 @@ def asked(one: Operation, served: Served) -> tuple[str, dict[str, Any]]:
     given = {**PERIOD, "entity": "factory", "customer": "acme", "limit": 5}
     if group == "costs":
         given |= {"cost_scope": "deployment:chat", "at": PERIOD["since"]}
-    if group in {"fx-rates", "keys"}:
+    if group in {"fx-rates", "tax-rates", "keys"}:
         del given["entity"]
     return path, {name: value for name, value in given.items() if name in known}
 
