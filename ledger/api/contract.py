@@ -7,7 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from ledger.api.answer import JSON
-from ledger.flows.reference.resources import RESOURCES, Resource
+from ledger.flows.reference.resource import Resource
+from ledger.flows.reference.resources import RESOURCES
+from ledger.reports.grouped import GroupedReport
+from ledger.reports.report import PeriodReport
+from ledger.reports.table import REPORTS
 from ledger.wire import (
     answers,
     events,
@@ -58,6 +62,13 @@ def _of_resource(resource: Resource) -> dict[str, Contract]:
     return found
 
 
+def _of_report(report: PeriodReport[Any] | GroupedReport) -> dict[str, Contract]:
+    if isinstance(report, GroupedReport):
+        return {report.name: Contract(report.answer, media=(CSV,))}
+    names = [path.rpartition("/")[2] for path in report.paths]
+    return {name: Contract(report.answer, listed=report.listed) for name in names}
+
+
 _EVENT = {"$ref": "#/components/schemas/UsageEvent"}
 _EVENTS: Mapping[str, Any] = {
     CLOUDEVENT: _EVENT,
@@ -77,14 +88,8 @@ CONTRACTS: Mapping[str, Contract] = {
     **{name: each for one in RESOURCES for name, each in _of_resource(one).items()},
     "create_key": Contract(answers.NewKey, body=inputs.NewApiKey),
     "revoke_key": Contract(answers.RevokedKey),
-    "usage": Contract(report_answers.UsageReport, media=(CSV,)),
-    "margins": Contract(report_answers.Margin),
-    "costs": Contract(report_answers.Margin),
+    **{name: each for report in REPORTS for name, each in _of_report(report).items()},
     "cost_evidence": Contract(evidence_answers.CostEvidence),
-    "energy_of": Contract(report_answers.Energy),
-    "coverage_of": Contract(report_answers.Coverage),
-    "hourly": Contract(report_answers.Hour, listed=True),
-    "charges": Contract(report_answers.ChargesReport, media=(CSV,)),
     "coming": Contract(invoice_answers.Draft, listed=True),
     "activity": Contract(report_answers.Activity),
     "status": Contract(report_answers.Status),

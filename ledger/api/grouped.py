@@ -19,7 +19,8 @@ from ledger.api.session import reading, sending, working
 from ledger.api.streaming import Streamed, attached
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.period import zone
-from ledger.reports.grouped import REPORTS, Grouping
+from ledger.reports.grouped import GroupedReport, Grouping
+from ledger.reports.table import REPORTS
 from ledger.store.connect import CutOff, draw_cut_off, find_cut_off
 
 PURPOSE = "report over the API"
@@ -42,14 +43,14 @@ class GroupedQuery:
     csv: bool
 
 
-def _handler(name: str, default: str, about: str) -> HTTPRouteHandler:
-    """What answers for a grouped report, by `default` where nothing is asked."""
+def _handler(report: GroupedReport) -> HTTPRouteHandler:
+    """What answers for a grouped report."""
 
     async def handler(
         request: Request[Any, Any, Any],
         since: FromQuery[str],
         until: FromQuery[str],
-        by: FromQuery[str] = default,
+        by: FromQuery[str] = report.by,
         customer: FromQuery[str | None] = None,
         entity: FromQuery[str | None] = None,
         time_zone: FromQuery[str] = "UTC",
@@ -58,10 +59,16 @@ def _handler(name: str, default: str, about: str) -> HTTPRouteHandler:
         csv: FromQuery[bool] = False,
     ) -> Response[Any]:
         asked = GroupedQuery(since, until, by, customer, entity, time_zone, limit, cursor, csv)
-        return await _answer(request, name, asked)
+        return await _answer(request, report, asked)
 
-    handler.__doc__ = about
-    route = get(f"/v1/{name}", operation_id=name, roles=READERS, bound=BY_ROWS, apart=AT_REPORTS)
+    handler.__doc__ = report.about
+    route = get(
+        f"/v1/{report.name}",
+        operation_id=report.name,
+        roles=READERS,
+        bound=BY_ROWS,
+        apart=AT_REPORTS,
+    )
     return route(handler)
 
 
@@ -76,20 +83,20 @@ def whose(request: Request[Any, Any, Any], asked: str | None) -> str | None:
 
 
 async def _answer(
-    request: Request[Any, Any, Any], name: str, asked: GroupedQuery
+    request: Request[Any, Any, Any], report: GroupedReport, asked: GroupedQuery
 ) -> Response[bytes] | Streamed:
     who, limit = whose(request, asked.customer), check_limit(asked.limit)
     since, until = period_of(asked.since, asked.until)
-    by = REPORTS[name].names(asked.by)
+    by = report.names(asked.by)
     zone(asked.time_zone)
     cut_off, after = await _page_after(request, asked.cursor)
     grouping = Grouping(
-        *(REPORTS[name], by, since, until, cut_off),
+        *(report, by, since, until, cut_off),
         *(asked.entity, who, asked.time_zone),
         known=True,
     )
     if asked.csv:
-        return attached(_csv(request, grouping), "text/csv", f"{name}.csv")
+        return attached(_csv(request, grouping), "text/csv", f"{report.name}.csv")
     async with reading(request) as connection:
         items, last = await grouping.page(connection, limit, after)
         total = await grouping.total(connection)
@@ -122,16 +129,4 @@ async def _page_after(
     return cut_off, after
 
 
-HANDLERS = (
-    _handler(
-        "usage",
-        "model,tier",
-        "Requests and tokens of a period, by dimensions and at most one of window, hour and day.",
-    ),
-    _handler(
-        "charges",
-        "tier",
-        "What usage of a period comes to, exact, by dimensions and currency.\n\nAn amount is null"
-        " where nothing of the group has a price yet.",
-    ),
-)
+HANDLERS = tuple(_handler(each) for each in REPORTS if isinstance(each, GroupedReport))

@@ -16,15 +16,8 @@ from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.flows.reference.bound import LEADS_TO_ENTITY
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
-from ledger.flows.reference.resources import (
-    RESOURCES,
-    Change,
-    Enter,
-    ListQuery,
-    Resource,
-    list_page,
-    show_one,
-)
+from ledger.flows.reference.resource import Change, Enter, Resource
+from ledger.flows.reference.resources import RESOURCES, ListQuery, list_page, show_one
 from ledger.store.queries import Connection
 from ledger.wire import inputs as models
 from ledger.wire.inputs import InputModel, read_input

@@ -15,6 +15,8 @@ from ledger.domain.money import EXACT, minor_digits, plain
 from ledger.exports.form import ExportFormat, ExportScope
 from ledger.wire.rfc3339 import format_rfc3339
 
+# What no request of a line said, where 0 would say that nothing was.
+UNKNOWN = "unknown"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
 Value: TypeAlias = str | int | Decimal | datetime | date | None
 # What a column is called, and how it is read of a row.

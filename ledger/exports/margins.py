@@ -1,14 +1,17 @@
 """Revenue beside cost by customer, tier, model and agent as CSV, before and after idle.
 
-Sorted by those four. A percentage without revenue is empty, never 0 or 100.
+Sorted by those four. A percentage without revenue is empty, never 0 or 100; a count that no request
+of a line said is `unknown`.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
+from operator import attrgetter
 
 from ledger.domain.books.exported import ExportedMargin
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
-from ledger.exports.csv_text import Column, Digits, named, table
+from ledger.exports.csv_text import UNKNOWN, Column, Digits, Value, named, table
 from ledger.exports.form import ExportScope
 
 
@@ -18,13 +21,23 @@ def columns(scope: ExportScope) -> tuple[Column, ...]:
         ("period_start", lambda _: scope.since),
         ("period_end", lambda _: scope.until),
         *named("customer", "tier", "model", "agent"),
-        *named("input_tokens", "input_cache_read", "output_tokens", "unpriced_tokens"),
-        *named("energy_mj", "currency", "revenue", "electricity", "gpu_cost"),
+        *((name, _count(name)) for name in ("input_tokens", "input_cache_read", "output_tokens")),
+        *named("unpriced_tokens", "energy_mj", "currency", "revenue", "electricity", "gpu_cost"),
         *named("cost_before_idle", "idle_share", "cost"),
         ("gross_margin_before_idle_pct", _before_idle_pct),
         ("gross_margin_pct", lambda row: _text(_margin(row).gross_margin_pct)),
         ("markup_pct", lambda row: _text(_margin(row).markup_pct)),
     )
+
+
+def _count(name: str) -> Callable[[ExportedMargin], Value]:
+    count_of = attrgetter(name)
+
+    def read(row: ExportedMargin) -> Value:
+        count: int | None = count_of(row)
+        return UNKNOWN if count is None else count
+
+    return read
 
 
 def _before_idle_pct(row: ExportedMargin) -> Digits | None:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from ledger.domain.books.exported import ExportedUsage
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.usage_mark import known_counts
-from ledger.exports.csv_text import Column, Value, named, table
+from ledger.exports.csv_text import UNKNOWN, Column, Value, named, table
 
 WHO = (
     *("customer_id", "customer_ref", "project_id", "api_key_id", "agent_id"),
@@ -24,7 +24,6 @@ METERS = {
     "output_visible": "visible",
     "output_reasoning": "reasoning",
 }
-UNKNOWN = "unknown"
 
 
 def _known(name: str) -> Callable[[ExportedUsage], Value]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ledger.domain.errors import InvalidInputError
@@ -19,7 +18,9 @@ from ledger.reports.stream import PAGE_ROWS, written
 from ledger.store.connect import CutOff
 from ledger.store.grouped import Group, list_groups, read_groups
 from ledger.store.queries import Connection
+from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.plain import plain_value
+from ledger.wire.report_answers import ChargesReport, UsageReport
 from ledger.wire.rfc3339 import format_rfc3339
 
 STEPS = ("window", "hour", "day")
@@ -43,17 +44,35 @@ Sums: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class GroupedReport:
-    """`query` gives `sums` by `dimensions`, whose values are what it calls them.
+class GroupedTable:
+    """Headers of a report's table, and what stands under each; `absent` where nothing is known."""
 
-    A position says `more` behind them; `say` makes the `columns` of a row of sums.
+    title: str
+    headers: tuple[str, ...]
+    names: tuple[str, ...]
+    first: tuple[str, ...]
+    absent: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedReport:
+    """`query` gives `sums` by `dimensions`, whose values are what it calls them; `by` where nothing
+    is asked.
+
+    A group says `more` behind them; `say` makes the `columns` of a row of sums, `shown` those that
+    people see.
     """
 
+    name: str
+    about: str
+    answer: type[ClosedModel]
+    by: str
     query: str
     dimensions: Mapping[str, str]
     sums: tuple[str, ...]
     columns: tuple[str, ...]
     say: Callable[[Sums], Said]
+    shown: GroupedTable
     more: tuple[str, ...] = ()
 
     def names(self, by: str) -> tuple[str, ...]:
@@ -81,20 +100,47 @@ def _say_charge(sums: Sums) -> Said:
     return {name: sums[name] for name in AMOUNTS}
 
 
-REPORTS: Mapping[str, GroupedReport] = MappingProxyType(
-    {
-        "usage": GroupedReport(
-            "sum_usage", KEYS, COUNTS, (*COUNTS, "input_tokens", "output_tokens"), _say_usage
+USAGE = GroupedReport(
+    "usage",
+    "Requests and tokens of a period, by dimensions and at most one of window, hour and day.",
+    UsageReport,
+    "customer,model,tier",
+    "sum_usage",
+    KEYS,
+    COUNTS,
+    (*COUNTS, "input_tokens", "output_tokens"),
+    _say_usage,
+    GroupedTable(
+        "Usage",
+        (
+            *("requests", "input", "cached", "output", "reasoning"),
+            *("estimated", "incomplete", "no input", "no output"),
+            *("no cached", "no writes", "no reasoning"),
         ),
-        "charges": GroupedReport(
-            "sum_charges",
-            KEYS | {"meter": "meter"},
-            AMOUNTS,
-            AMOUNTS,
-            _say_charge,
-            ("currency",),
-        ),
-    }
+        ("requests", "input_tokens", "cache_read", "output_tokens", "reasoning", *MARKS),
+        ("input", "output", "requests"),
+        "unknown",
+    ),
+)
+CHARGES = GroupedReport(
+    "charges",
+    "What usage of a period comes to, exact and before any invoice, by dimensions and currency."
+    "\n\nAn amount is null where nothing of the group has a price yet.",
+    ChargesReport,
+    "customer",
+    "sum_charges",
+    KEYS | {"meter": "meter"},
+    AMOUNTS,
+    AMOUNTS,
+    _say_charge,
+    GroupedTable(
+        "Charges",
+        ("currency", "units", "wait for a price", "amount"),
+        ("currency", "quantity", "unpriced_quantity", "amount"),
+        ("amount", "currency", "units"),
+        "–",
+    ),
+    ("currency",),
 )
 
 

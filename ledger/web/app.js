@@ -156,6 +156,8 @@ async function days(asked) {
 
 const folded = (nodes) => make("details", {}, make("summary", { textContent: "as a table" }), ...nodes);
 
+const tokens = (row) => (row.input_tokens === null || row.output_tokens === null ? null : row.input_tokens + row.output_tokens);
+
 async function groups(asked) {
   const by = $("by").value;
   const { report } = await marginOf(asked);
@@ -163,7 +165,7 @@ async function groups(asked) {
   const unit = report.currency;
   const money = (name, field) => ({ name: `${name} ${unit}`, n: true, of: (row) => cents(row[field]), raw: (row) => row[field] });
   const columns = [{ name: by, of: (row) => (row.total ? "total" : row[by] || "–"), raw: (row) => row[by] },
-    { name: "tokens", n: true, of: (row) => group(row.input_tokens + row.output_tokens), raw: (row) => row.input_tokens + row.output_tokens },
+    { name: "tokens", n: true, of: (row) => (tokens(row) === null ? "unknown" : group(tokens(row))), raw: (row) => tokens(row) ?? "unknown" },
     { name: "kWh", n: true, of: (row) => kwh(row.energy_mj) }, money("electricity", "electricity"), money("GPU", "gpu_cost"), money("idle", "idle_share"), money("revenue", "revenue"),
     { name: "before idle", n: true, of: (row) => percent(row.gross_margin_before_idle_pct), raw: (row) => row.gross_margin_before_idle_pct },
     { name: "after idle", n: true, of: (row) => percent(row.gross_margin_pct), raw: (row) => row.gross_margin_pct }];

@@ -109,11 +109,11 @@ class MarginRow(Group):
     """One group, or the total: usage, energy, cost and revenue; what no cost says is null."""
 
     requests: int
-    input_tokens: int
-    input_uncached: int
-    input_cache_read: int
-    input_cache_write: int
-    output_tokens: int
+    input_tokens: int | None
+    input_uncached: int | None
+    input_cache_read: int | None
+    input_cache_write: int | None
+    output_tokens: int | None
     device_metered_mj: int | None
     device_estimated_mj: int | None
     host_mj: int | None

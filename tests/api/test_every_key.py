@@ -91,7 +91,8 @@ OPERATIONS = {
     "GET /v1/costs/evidence": Line(HOUSE, "query"),
     "GET /v1/energy": Line(HOUSE, "query"),
     "GET /v1/coverage": Line(HOUSE, "query"),
-    "GET /v1/hourly": Line(HOUSE, "rows"),
+    "GET /v1/hourly": Line(HOUSE, "query"),
+    "GET /v1/findings": Line(HOUSE, "query"),
     "GET /v1/charges": Line(READERS, "rows"),
     "GET /v1/invoices/coming": Line(READERS, "rows"),
     "GET /v1/activity": Line(READERS, "rows"),
@@ -237,7 +238,9 @@ async def test_totals_are_of_its_own_entity_alone(two: Served) -> None:
         whole = two.get(path, params=asked(OWN[0])).json()["items"]
         own = two.get(path, role="bound finance", params=asked(OWN[0])).json()["items"]
         assert own == whole != []
-        assert two.get(path, role="bound finance", params=asked(FOREIGN[0])).json()["items"] == []
+    foreign = two.get("/v1/usage", role="bound finance", params=asked(FOREIGN[0]))
+    assert foreign.json()["items"] == []
+    assert two.get("/v1/hourly", role="bound finance", params=asked(FOREIGN[0])).status_code == 403
     (row,) = two.get("/v1/usage", role="bound finance", params={**PERIOD, "by": ""}).json()["items"]
     assert row["uncached"] == 1000
 

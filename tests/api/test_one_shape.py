@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ledger.flows.reference.resources import RESOURCES, Resource
+from ledger.flows.reference.resource import Resource
+from ledger.flows.reference.resources import RESOURCES
 from ledger.store.queries import Connection
 from tests.api.full_books import ISSUE, PERIOD, fill
 from tests.api.held import DOCUMENT
@@ -31,7 +32,7 @@ ONES: dict[str, tuple[str, ...]] = {
     "/v1/margins": ("report", "margin", *OF_PERIOD, "--by", "tier"),
     "/v1/energy": ("report", "energy", *OF_PERIOD),
     "/v1/coverage": ("report", "coverage", *OF_PERIOD),
-    "/v1/usage": ("report", "usage", *OF_PERIOD, "--by", "model,tier"),
+    "/v1/usage": ("report", "usage", *OF_PERIOD),
 }
 # What a row says of itself in other words than the body that entered it.
 TOLD_OTHERWISE = {

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ledger.flows.reference.resources import RESOURCES, Resource
+from ledger.flows.reference.resource import Resource
+from ledger.flows.reference.resources import RESOURCES
 from ledger.store.queries import Connection
 from tests.api.served import Served
 from tests.flows.slow_facts import day

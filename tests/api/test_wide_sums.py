@@ -18,7 +18,7 @@ from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.fold import fold
 from ledger.flows.metering.release import dismiss_suspense
 from ledger.flows.settle import settle
-from ledger.reports.grouped import REPORTS, Grouping, Totals
+from ledger.reports.grouped import USAGE, Grouping, Totals
 from ledger.store.connect import connect, draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.usage import LEAF_TOKENS_MAX
@@ -140,7 +140,7 @@ async def test_reports_of_the_command_line(wide: Served, worker: Connection) -> 
         "until": until,
         "cut_off": await draw_cut_off(worker, "report"),
     }
-    grouping = Grouping(REPORTS["usage"], ("model",), **within)
+    grouping = Grouping(USAGE, ("model",), **within)
     totals = Totals(grouping.report)
     async with worker.transaction():
         async for page in grouping.pages(worker):

@@ -4,7 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -251,34 +252,21 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ADDITIONS)
 def test_one_thing_more_is_one_file_and_one_line(copy: Path, name: str) -> None:
     added = ADDITIONS[name]
-    table, before = copy / added.table, (copy / added.table).read_text()
-    after = before
-    for old, new in added.lines.items():
-        assert after.count(old) == 1, old
-        after = after.replace(old, new)
-    assert added.path not in {path.relative_to(copy).as_posix() for path in copy.rglob("*.py")}
-    (copy / added.path).write_text(added.text)
-    table.write_text(after)
-    try:
+    assert not (copy / added.path).exists()
+    with (
+        replaced(copy / added.path, {}, added.text),
+        replaced(copy / added.table, added.lines) as more,
+    ):
         assert said(copy, added.proof) == added.says
         # The line of the table, and its import where the table needs one.
-        more = [line for line in after.splitlines() if line not in before.splitlines()]
-        assert len(more) <= 2
-    finally:
-        (copy / added.path).unlink()
-        table.write_text(before)
+        assert more <= 2
 
 
 def test_a_field_more_is_one_entry_that_all_readers_go_by(copy: Path) -> None:
-    shape, entry = copy / "ledger/wire/usage.py", FIELD
-    before = shape.read_text()
-    assert before.count(entry) == 1
     nobody = said(copy, FIELD_PROOF)
-    shape.write_text(before.replace(entry, NEW_FIELD + entry))
-    try:
+    with replaced(copy / "ledger/wire/usage.py", {FIELD: NEW_FIELD + FIELD}) as more:
+        assert more == 1
         read = said(copy, FIELD_PROOF)
-    finally:
-        shape.write_text(before)
     name = "data.steps_taken"
     assert nobody == {
         "one by one": [None, False],
@@ -294,6 +282,25 @@ def test_a_field_more_is_one_entry_that_all_readers_go_by(copy: Path) -> None:
         "explained": [name],
         "in OpenAPI": True,
     }
+
+
+@contextmanager
+def replaced(path: Path, lines: Mapping[str, str], more: str = "") -> Iterator[int]:
+    """A file with other lines, and more behind them, while inside; gives how many lines are new."""
+    before = path.read_text() if path.exists() else None
+    after = before or ""
+    for old, new in lines.items():
+        assert after.count(old) == 1, old
+        after = after.replace(old, new)
+    path.write_text(after + more)
+    try:
+        known = (before or "").splitlines()
+        yield len([line for line in after.splitlines() if line not in known])
+    finally:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before)
 
 
 def said(copy: Path, proof: str) -> object:

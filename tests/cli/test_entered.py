@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.flows.reference.resources import RESOURCES, Resource
+from ledger.flows.reference.resource import Resource
+from ledger.flows.reference.resources import RESOURCES
 from tests.cli.command_line import CommandLine
 
 

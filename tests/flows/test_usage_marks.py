@@ -13,7 +13,9 @@ from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.fold import fold
 from ledger.flows.metering.release import release_suspense
 from ledger.reports.books.export import BooksOf, export_file
-from ledger.reports.grouped import REPORTS, Grouping, Totals
+from ledger.reports.cost import margin_text
+from ledger.reports.cost.margin import margin_report
+from ledger.reports.grouped import USAGE, Grouping, Totals
 from ledger.reports.metering.status import read_status
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
@@ -150,7 +152,7 @@ async def test_the_report_says_what_is_not_final_and_unknown_is_no_zero(gate: Ga
         )
     )
     cut_off = await draw_cut_off(gate.connection, "test")
-    grouping = Grouping(REPORTS["usage"], ("model",), SINCE, UNTIL, cut_off)
+    grouping = Grouping(USAGE, ("model",), SINCE, UNTIL, cut_off)
     rows, _ = await grouping.page(gate.connection, 10)
     shown = {row["model"]: row for row in rows}
     assert shown["embedder"]["input_tokens"] == 5
@@ -213,9 +215,7 @@ async def test_what_hides_in_another_leaf_is_unknown_and_not_none_of_it(gate: Ga
         )
     )
     cut_off = await draw_cut_off(gate.connection, "test")
-    rows, _ = await Grouping(REPORTS["usage"], ("model",), SINCE, UNTIL, cut_off).page(
-        gate.connection, 10
-    )
+    rows, _ = await Grouping(USAGE, ("model",), SINCE, UNTIL, cut_off).page(gate.connection, 10)
     names = ("input_tokens", "uncached", "cache_read", "cache_write", "output_tokens", "reasoning")
     assert {row["model"]: tuple(row[name] for name in names) for row in rows} == {
         "silent": (50, 50, None, None, 5, None),
@@ -224,6 +224,29 @@ async def test_what_hides_in_another_leaf_is_unknown_and_not_none_of_it(gate: Ga
         "both": (60, 60, 0, 0, 25, 0),
         "no input": (None, None, None, None, 20, 0),
         "nothing": (0, 0, 0, 0, None, None),
+    }
+    report = await margin_report(
+        gate.connection,
+        entity_id="factory",
+        since=SINCE,
+        until=UNTIL,
+        cut_off=cut_off,
+        by=("model",),
+        without_cost=True,
+    )
+    found = margin_text.to_json(report)
+    assert {
+        row["model"]: (
+            *(row["input_tokens"], row["input_uncached"], row["input_cache_read"]),
+            *(row["input_cache_write"], row["output_tokens"]),
+        )
+        for row in found["items"]
+    } == {row["model"]: tuple(row[name] for name in names[:5]) for row in rows}
+    headers, table = margin_text.to_table(report)
+    cached = {row[0]: row[headers.index("cached")] for row in table}
+    assert cached == {
+        **{"silent": "unknown", "no input": "unknown"},
+        **dict.fromkeys(("ready", "both", "nothing", "total"), "0"),
     }
     (both,) = (row for row in rows if row["model"] == "both")
     assert [both[name] for name in list(MARKS)[4:]] == [1, 1, 1]

@@ -14,7 +14,7 @@ from ledger.reports.cost.margin import margin_report
 from ledger.reports.energy import energy
 from ledger.reports.energy.energy import energy_report
 from ledger.reports.findings import gaps_to_lines, to_lines
-from ledger.reports.metering import coverage
+from ledger.reports.metering import coverage_text
 from ledger.reports.metering.coverage import coverage_report
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
@@ -44,7 +44,7 @@ async def test_energy_report_tells_busy_from_idle_by_model_and_scope(worker: Con
     assert model.busy_mj == 450 * 450_000 * 6 // 5
     assert model.idle_mj == 7 * model.busy_mj
     assert model.idle_permille == 875
-    headers, rows = energy.to_table(report.by_model)
+    headers, rows = energy.HEADERS, energy.to_rows(report.by_model)
     # 1,944 kJ for 90,000 tokens.
     assert dict(zip(headers, rows[0], strict=True))["J/output token"] == "21.600000"
     assert [row["name"] for row in energy.to_json(report)["by_scope"]] == ["deployment:chat"]
@@ -84,7 +84,7 @@ async def test_engine_counts_stand_beside_what_events_say(worker: Connection) ->
     (hour,) = report.engines
     assert (hour.engine_input, hour.event_input, hour.input_difference) == (100, 80, 20)
     assert (hour.engine_output, hour.event_output, hour.output_difference) == (3, 10, -7)
-    (shown,) = coverage.to_json(report)["engines"]
+    (shown,) = coverage_text.to_json(report)["engines"]
     assert (shown["engine_instance"], shown["flags"]) == ("vllm-0", ["new_run"])
 
 
@@ -186,7 +186,9 @@ async def test_a_meter_that_sent_readings_nobody_believes_is_told_by_its_reasons
         (line,) = to_lines(report.findings)
         assert line.startswith(f"Noticed at GPU {GPU}: counter_frozen in 4 quarter hours from ")
         assert "stood still while the board drew power" in line
-    assert coverage.to_json(await coverage_report(worker, **asked))["findings"][0]["windows"] == 4
+    assert (
+        coverage_text.to_json(await coverage_report(worker, **asked))["findings"][0]["windows"] == 4
+    )
 
 
 async def test_what_collectors_told_of_a_meter_is_shown_everywhere(worker: Connection) -> None:
@@ -205,7 +207,7 @@ async def test_what_collectors_told_of_a_meter_is_shown_everywhere(worker: Conne
         assert (told.since, told.until) == (at(1_800), at(3_600))
         (line,) = gaps_to_lines(report.meter_gaps)
         assert line.startswith(f"Told of GPU {GPU}: gpu_lost from 2026-03-02T10:30:00Z to 2026-")
-    (shown,) = coverage.to_json(await coverage_report(worker, **asked))["meter_gaps"]
+    (shown,) = coverage_text.to_json(await coverage_report(worker, **asked))["meter_gaps"]
     assert shown["meaning"] == "the driver lost the board, or wants it reset"
     with pytest.raises(MissingInputError) as refused:
         await margin_report(worker, **asked)

@@ -10,11 +10,11 @@ from ledger.commands.data.imports import pairs
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import NotFoundError
+from ledger.flows.reference.resource import Resource
 from ledger.flows.reference.resources import (
     BY_WORD,
     RESOURCES,
     ListQuery,
-    Resource,
     list_page,
     show_one,
 )

@@ -13,7 +13,8 @@ from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.reference.import_rows import Enter, import_rows
-from ledger.flows.reference.resources import RESOURCES, RowKind
+from ledger.flows.reference.resource import RowKind
+from ledger.flows.reference.resources import RESOURCES
 from ledger.wire import inputs
 from ledger.wire.errors import InputError
 

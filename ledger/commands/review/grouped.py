@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -14,9 +13,8 @@ from ledger import clock
 from ledger.commands.data.show import json_option, print_table
 from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
-from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import zone
-from ledger.reports.grouped import REPORTS, STEPS, Grouping, Said, Totals
+from ledger.reports.grouped import STEPS, GroupedReport, GroupedTable, Grouping, Said, Totals
 from ledger.reports.stream import snapshot, written
 from ledger.store.connect import draw_cut_off
 from ledger.store.grouped import Group
@@ -28,49 +26,16 @@ from ledger.wire.rfc3339 import parse_rfc3339
 TABLE_ROWS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class TableShown:
-    """Headers of a report's table, and what stands under each."""
-
-    title: str
-    headers: tuple[str, ...]
-    names: tuple[str, ...]
-    first: tuple[str, ...]
-    absent: str
-
-
-SHOWN: Mapping[str, TableShown] = {
-    "usage": TableShown(
-        "Usage",
-        (
-            *("requests", "input", "cached", "output", "reasoning"),
-            *("estimated", "incomplete", "no input", "no output"),
-            *("no cached", "no writes", "no reasoning"),
-        ),
-        ("requests", "input_tokens", "cache_read", "output_tokens", "reasoning", *MARKS),
-        ("input", "output", "requests"),
-        "unknown",
-    ),
-    "charges": TableShown(
-        "Charges",
-        ("currency", "units", "wait for a price", "amount"),
-        ("currency", "quantity", "unpriced_quantity", "amount"),
-        ("amount", "currency", "units"),
-        "–",
-    ),
-}
-
-
-def grouped_report(name: str, about: str, by: str) -> click.Command:
+def grouped_command(report: GroupedReport) -> click.Command:
     """The command of a grouped report."""
 
-    @click.command(name, help=about)
+    @click.command(report.name, help=report.about)
     @period_options
     @click.option(
         "--by",
-        default=by,
+        default=report.by,
         show_default=True,
-        help=f"Of {', '.join(REPORTS[name].dimensions)}; {', '.join(STEPS)}.",
+        help=f"Of {', '.join(report.dimensions)}; {', '.join(STEPS)}.",
     )
     @click.option("--customer", "customer_id", help="Only this customer.")
     @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
@@ -92,10 +57,10 @@ def grouped_report(name: str, about: str, by: str) -> click.Command:
 
         async def show(connection: Connection) -> None:
             scope = await find_scope(connection, asked, clock.now())
-            names = REPORTS[name].names(by)
-            cut_off = await draw_cut_off(connection, f"report {name}")
+            names = report.names(by)
+            cut_off = await draw_cut_off(connection, f"report {report.name}")
             grouping = Grouping(
-                *(REPORTS[name], names, scope.since, scope.until, cut_off),
+                *(report, names, scope.since, scope.until, cut_off),
                 *(scope.entity_id, customer_id, scope.zone),
             )
             async with snapshot(connection):
@@ -105,7 +70,7 @@ def grouped_report(name: str, about: str, by: str) -> click.Command:
                 elif as_json:
                     await _print_json(connection, grouping)
                 else:
-                    await _print_table(connection, grouping, scope, SHOWN[name])
+                    await _print_table(connection, grouping, scope)
 
         database.run(show)
 
@@ -132,10 +97,8 @@ def _json(value: Any) -> str:
     return json.dumps(plain_value(value), ensure_ascii=False)
 
 
-async def _print_table(
-    connection: Connection, grouping: Grouping, scope: Scope, shown: TableShown
-) -> None:
-    totals, count = Totals(grouping.report), 0
+async def _print_table(connection: Connection, grouping: Grouping, scope: Scope) -> None:
+    shown, totals, count = grouping.report.shown, Totals(grouping.report), 0
     rows: list[Said] = []
     async for page in grouping.pages(connection):
         totals.add(page)
@@ -164,11 +127,5 @@ def _group(said: Said, grouping: Grouping) -> Iterable[str]:
             yield said[name]
 
 
-def _cells(said: Said, shown: TableShown) -> Iterable[Any]:
+def _cells(said: Said, shown: GroupedTable) -> Iterable[Any]:
     return [shown.absent if said[name] is None else said[name] for name in shown.names]
-
-
-usage = grouped_report("usage", "Requests and tokens, grouped as asked.", "customer,model,tier")
-charges = grouped_report(
-    "charges", "What usage comes to, exact and before any invoice, grouped as asked.", "customer"
-)

@@ -145,16 +145,16 @@ class ExportedUsage(NamedTuple):
 
 
 class ExportedMargin(NamedTuple):
-    """Revenue beside cost of a group, before and after idle; energy in mJ."""
+    """Revenue beside cost of a group, before and after idle; energy in mJ, unknown tokens None."""
 
     customer: str
     tier: str
     model: str
     agent: str
     currency: str
-    input_tokens: int
-    input_cache_read: int
-    output_tokens: int
+    input_tokens: int | None
+    input_cache_read: int | None
+    output_tokens: int | None
     unpriced_tokens: int
     energy_mj: int
     revenue: Decimal

@@ -27,7 +27,7 @@ class CostSum(NamedTuple):
 
 
 class TokenSum(NamedTuple):
-    """Requests and tokens of one user."""
+    """Requests and tokens of one user, and how many requests did not say which."""
 
     customer_id: str | None
     customer_ref: str
@@ -39,6 +39,10 @@ class TokenSum(NamedTuple):
     cache_read: int
     cache_write: int
     output: int
+    input_unknown: int
+    output_unknown: int
+    cached_unknown: int
+    written_unknown: int
 
 
 class ChargeSum(NamedTuple):

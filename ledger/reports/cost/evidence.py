@@ -1,7 +1,7 @@
 """Follows cost lines back to the pools, meters, readings, prices and usage they came from."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -85,13 +85,13 @@ class CostEvidence:
     prices: tuple[PowerPrice, ...]
 
 
-def how_to_trace(scopes: Iterable[str]) -> str | None:
-    """What to type to follow the cost of one of these scopes; None where there is none."""
+def how_to_trace(scopes: Iterable[str]) -> Iterator[str]:
+    """A line of what to type to follow the cost of one of these scopes, if there is one."""
     names = sorted(set(scopes))
     if not names:
-        return None
+        return
     others = f" {_there_are(names)}" if len(names) > 1 else ""
-    return f"Behind a cost: tokenledger trace cost --scope {names[0]} --at TIME.{others}"
+    yield f"Behind a cost: tokenledger trace cost --scope {names[0]} --at TIME.{others}"
 
 
 def asked_line(name: str | None) -> str | None:

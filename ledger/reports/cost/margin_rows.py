@@ -5,13 +5,14 @@ proportion to the cost attributed to them there. Idle of a scope nobody used sta
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from ledger.domain.apportion import amount_of, apportion, units_of
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, TokenSum
+from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import ZERO, total
 
 IDLE_POLICY = "idle of a scope spread in proportion to the cost attributed in the same scope"
@@ -22,7 +23,10 @@ OfUser: TypeAlias = CostSum | TokenSum | ChargeSum
 
 @dataclass(frozen=True, slots=True)
 class MarginRow:
-    """One group's tokens, energy in mJ, cost and revenue; amounts are in the report's currency."""
+    """One group's tokens, energy in mJ, cost and revenue; amounts are in the report's currency.
+
+    `input_unknown` and the like are how many requests did not say it.
+    """
 
     group: Group
     requests: int = 0
@@ -30,6 +34,10 @@ class MarginRow:
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
+    input_unknown: int = 0
+    output_unknown: int = 0
+    cached_unknown: int = 0
+    written_unknown: int = 0
     metered_mj: int = 0
     estimated_mj: int = 0
     host_mj: int = 0
@@ -44,6 +52,24 @@ class MarginRow:
     def input_tokens(self) -> int:
         """All input tokens, cached or not."""
         return self.uncached + self.cache_read + self.cache_write
+
+    @property
+    def known(self) -> Mapping[str, int | None]:
+        """Token counts by name, None where no request said one: unknown is not 0."""
+        return known_counts(
+            {
+                "requests": self.requests,
+                "uncached": self.uncached,
+                "cache_read": self.cache_read,
+                "cache_write": self.cache_write,
+                "input_tokens": self.input_tokens,
+                "output_tokens": self.output,
+                "input_unknown": self.input_unknown,
+                "output_unknown": self.output_unknown,
+                "cached_unknown": self.cached_unknown,
+                "written_unknown": self.written_unknown,
+            }
+        )
 
     @property
     def device_mj(self) -> int:
@@ -157,7 +183,10 @@ def sum_rows(rows: Iterable[MarginRow], group: Group) -> MarginRow:
     return added[group]
 
 
-_TOKENS = ("requests", "uncached", "cache_read", "cache_write", "output")
+_TOKENS = (
+    *("requests", "uncached", "cache_read", "cache_write", "output"),
+    *("input_unknown", "output_unknown", "cached_unknown", "written_unknown"),
+)
 _SUMMED = tuple(name for name in MarginRow.__dataclass_fields__ if name != "group")
 
 

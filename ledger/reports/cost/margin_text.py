@@ -1,12 +1,26 @@
-"""Turns a margin report into rows for a terminal and into a plain object for JSON."""
+"""The margin report as people and programs get it: rows for a terminal, a plain object as JSON."""
 
+from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import ROUNDING, plain, round_minor
-from ledger.reports.cost.margin import MarginReport
+from ledger.reports.cost.evidence import how_to_trace
+from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.reports.cost.margin_rows import MarginRow, OwnLine
+from ledger.reports.report import (
+    Asked,
+    PeriodReport,
+    ReportOption,
+    ReportScope,
+    ReportTable,
+    Shown,
+    Warned,
+    names_of,
+)
+from ledger.store.queries import Connection
+from ledger.wire.report_answers import Margin as MarginAnswer
 from ledger.wire.units import MJ_PER_J, MJ_PER_KWH
 
 SIX = Decimal("0.000001")
@@ -137,11 +151,11 @@ def _row_json(row: MarginRow, cost: Decimal) -> dict[str, Any]:
     margin = Margin(row.revenue, cost, "")
     return {
         "requests": row.requests,
-        "input_tokens": row.input_tokens,
-        "input_uncached": row.uncached,
-        "input_cache_read": row.cache_read,
-        "input_cache_write": row.cache_write,
-        "output_tokens": row.output,
+        "input_tokens": row.known["input_tokens"],
+        "input_uncached": row.known["uncached"],
+        "input_cache_read": row.known["cache_read"],
+        "input_cache_write": row.known["cache_write"],
+        "output_tokens": row.known["output_tokens"],
         "device_metered_mj": row.metered_mj,
         "device_estimated_mj": row.estimated_mj,
         "host_mj": row.host_mj,
@@ -181,9 +195,7 @@ def _cells(row: MarginRow, currency: str, cost: Decimal) -> tuple[str, ...]:
     margin = Margin(row.revenue, cost, currency)
     before = Margin(row.revenue, row.cost_before_idle, "").gross_margin_pct
     return (
-        f"{row.input_tokens:,}",
-        f"{row.cache_read:,}",
-        f"{row.output:,}",
+        *(_count(row.known[name]) for name in ("input_tokens", "cache_read", "output_tokens")),
         kwh(row.energy_mj),
         joules_per_output_token(row.energy_mj, row.output) or UNKNOWN,
         _money(row.electricity, currency),
@@ -203,9 +215,41 @@ def _own_cells(line: OwnLine, currency: str) -> tuple[str, ...]:
     return (*energy, *spent, _money(line.cost, currency), "", "", "")
 
 
+def _count(tokens: int | None) -> str:
+    return "unknown" if tokens is None else f"{tokens:,}"
+
+
 def _money(amount: Decimal, currency: str) -> str:
     return plain(round_minor(amount, currency))
 
 
 def _text(value: Decimal | None) -> str | None:
     return None if value is None else plain(value)
+
+
+async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> MarginReport:
+    by = names_of(asked.options["by"])
+    return await margin_report(connection, **scope, by=by, without_cost=True)
+
+
+def _show(found: MarginReport, _asked: Asked) -> Iterator[Shown]:
+    headers, rows = to_table(found)
+    currency = f", amounts in {found.currency}"
+    yield ReportTable("Margin", headers, rows, len(HEADERS), FIRST, currency)
+    yield from how_to_trace(line.scope for line in found.own_lines)
+    if found.missing is not None:
+        yield Warned(f"Cost and margin are unknown. {found.missing}")
+
+
+MARGIN = PeriodReport(
+    "margin",
+    ("/v1/margins", "/v1/costs"),
+    "Revenue beside cost, before and after idle, by tier, customer, agent or model.\n\n"
+    "Where a cost is incomplete it is unknown: `missing` says what it lacks, revenue and usage"
+    " stand and every cost is null.",
+    MarginAnswer,
+    _read,
+    to_json,
+    _show,
+    (ReportOption("by", "tier", "tier, customer, agent, model."),),
+)

@@ -1,22 +1,38 @@
 """Tokens per joule and idle energy, by model and by scope."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ledger.domain.cost.cost_sum import CostSum
 from ledger.domain.energy.finding import MeterFinding, MeterGap
+from ledger.reports.cost.evidence import how_to_trace
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
-from ledger.reports.findings import gaps_to_json, list_findings, list_meter_gaps
+from ledger.reports.findings import (
+    gaps_to_json,
+    gaps_to_lines,
+    list_findings,
+    list_meter_gaps,
+)
 from ledger.reports.findings import to_json as to_json_findings
+from ledger.reports.findings import to_lines as to_lines_findings
+from ledger.reports.report import (
+    Asked,
+    PeriodReport,
+    ReportOption,
+    ReportScope,
+    ReportTable,
+    Shown,
+)
 from ledger.store.connect import CutOff
 from ledger.store.cost import margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.queries import Connection
 from ledger.store.within import Within
+from ledger.wire.report_answers import Energy
 
 HEADERS = (
     *("name", "output tokens", "busy kWh", "idle kWh", "idle %", "estimated %"),
@@ -101,9 +117,9 @@ async def energy_report(
     )
 
 
-def to_table(rows: Iterable[EnergyRow]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Headers and rows as text."""
-    return HEADERS, [
+def to_rows(rows: Iterable[EnergyRow]) -> list[tuple[str, ...]]:
+    """Rows as text, under HEADERS."""
+    return [
         (
             row.name,
             UNKNOWN if row.output_tokens is None else f"{row.output_tokens:,}",
@@ -178,3 +194,28 @@ def _permille(part: int, whole: int) -> int | None:
 
 def _percent(permille: int | None) -> str:
     return UNKNOWN if permille is None else f"{permille // 10}.{permille % 10}"
+
+
+async def _read(connection: Connection, scope: ReportScope, _asked: Asked) -> EnergyReport:
+    # By model and by scope at once: what is shown of them is chosen afterwards.
+    return await energy_report(connection, **scope)
+
+
+def _show(found: EnergyReport, asked: Asked) -> Iterator[Shown]:
+    rows = found.by_scope if asked.options["by"] == "scope" else found.by_model
+    yield ReportTable("Energy", HEADERS, to_rows(rows), numbers=len(HEADERS) - 1)
+    yield from how_to_trace(row.name for row in found.by_scope)
+    yield from to_lines_findings(found.findings)
+    yield from gaps_to_lines(found.meter_gaps)
+
+
+ENERGY = PeriodReport(
+    "energy",
+    ("/v1/energy",),
+    "Tokens per joule, busy and idle energy, by model and by scope.",
+    Energy,
+    _read,
+    to_json,
+    _show,
+    (ReportOption("by", "model", "model or scope.", shown_only=True),),
+)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Unpack
+from typing import Unpack
 
 from ledger.domain.cost.deployment import ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
@@ -17,8 +17,7 @@ from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
 from ledger.domain.period import hour_start
 from ledger.reports.cost.gaps import list_unclaimed
 from ledger.reports.cost.margin import find_entity
-from ledger.reports.findings import gaps_to_json, list_findings, list_meter_gaps
-from ledger.reports.findings import to_json as to_json_findings
+from ledger.reports.findings import list_findings, list_meter_gaps
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
 from ledger.store.cost.factory import load_factory
@@ -130,45 +129,6 @@ async def coverage_report(
         findings=await list_findings(connection, factory, **within),
         meter_gaps=await list_meter_gaps(connection, factory, **within),
     )
-
-
-def to_json(report: CoverageReport) -> dict[str, Any]:
-    """Everything in the report; counts are integers."""
-    return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
-        "energy": [
-            {
-                "deployment_id": row.deployment_id,
-                "deployed_gpu_s": row.deployed_gpu_s,
-                "covered_gpu_s": row.covered_gpu_s,
-                "asked": row.asked,
-            }
-            for row in report.energy
-        ],
-        "usage": {
-            "tokens": report.usage.tokens,
-            "served_tokens": report.usage.served_tokens,
-            "unclaimed": [str(gap) for gap in report.usage.unclaimed],
-        },
-        "engines": [
-            {
-                "engine_instance": row.engine_instance,
-                "hour": row.hour,
-                "engine_input": row.engine_input,
-                "event_input": row.event_input,
-                "engine_output": row.engine_output,
-                "event_output": row.event_output,
-                "flags": list(row.flags),
-            }
-            for row in report.engines
-        ],
-        "stray_gpus": list(report.stray_gpus),
-        "findings": to_json_findings(report.findings),
-        "meter_gaps": gaps_to_json(report.meter_gaps),
-    }
 
 
 def _energy(

@@ -10,7 +10,8 @@ from typing import Any
 
 from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import Parked
-from ledger.reports.metering import coverage
+from ledger.reports.metering import coverage_text
+from ledger.reports.metering.coverage import coverage_report
 from ledger.reports.pricing.waiting import list_all_unpriced
 from ledger.store import operations, standing
 from ledger.store.connect import CutOff
@@ -145,7 +146,7 @@ async def _coverage(
     since, until = newest - COVERAGE_SPAN, newest
     for entity in await cost.list_cost_entities(connection, entity_id=None):
         try:
-            report = await coverage.coverage_report(
+            report = await coverage_report(
                 connection,
                 entity_id=entity.entity_id,
                 since=since,
@@ -155,5 +156,5 @@ async def _coverage(
         except MissingInputError as error:
             found.append({"entity_id": entity.entity_id, "missing": str(error)})
             continue
-        found.append(coverage.to_json(report))
+        found.append(coverage_text.to_json(report))
     return found

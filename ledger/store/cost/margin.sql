@@ -13,13 +13,23 @@ SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u
           u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C";
 
 -- name: sum_usage
--- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until).
--- Index: usage_delta (customer_id, window_start).
+-- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until), and how many
+-- requests did not say which.
+-- Index: usage_delta and usage_mark (customer_id, window_start).
 SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        sum(d.requests) AS requests, sum(d.uncached) AS uncached,
-       sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write,
-       sum(d.visible) + sum(d.reasoning) AS output
-  FROM usage_delta d JOIN usage_key u USING (usage_key_id)
+       sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.output) AS output,
+       sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown,
+       sum(d.cached_unknown) AS cached_unknown, sum(d.written_unknown) AS written_unknown
+  FROM (SELECT usage_key_id, window_start, batch_seq, requests, uncached, cache_read, cache_write,
+               visible + reasoning AS output,
+               0 AS input_unknown, 0 AS output_unknown, 0 AS cached_unknown, 0 AS written_unknown
+          FROM usage_delta
+        UNION ALL
+        SELECT usage_key_id, window_start, batch_seq, 0, 0, 0, 0, 0,
+               input_unknown, output_unknown, cached_unknown, written_unknown
+          FROM usage_mark) d
+  JOIN usage_key u USING (usage_key_id)
  WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
    AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND EXISTS (
         SELECT FROM cost_allocation c
