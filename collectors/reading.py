@@ -125,16 +125,16 @@ class CountersReading:
         A counter that no such event holds is in none of them.
         """
         parts: list[list[CounterReading]] = [[]]
-        room = 0
+        bytes_left = 0
         for counter in self.counters:
             needed = counter.bytes_most()
             if needed > bytes_max - EVENT_BYTES:
                 continue
-            if needed > room or len(parts[-1]) == VALUES_MAX:
+            if needed > bytes_left or len(parts[-1]) == VALUES_MAX:
                 parts.append([])
-                room = bytes_max - EVENT_BYTES
+                bytes_left = bytes_max - EVENT_BYTES
             parts[-1].append(counter)
-            room -= needed
+            bytes_left -= needed
         return [replace(self, counters=tuple(part)) for part in parts if part]
 
     def to_event(self, *, recorded_at: datetime) -> EventDict:

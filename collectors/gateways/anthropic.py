@@ -20,7 +20,7 @@ from collectors.gateways.fields import (
     writes,
 )
 
-_TURNS = "iterations"
+_ITERATIONS = "iterations"
 _COUNTS = (
     "input_tokens",
     "output_tokens",
@@ -49,21 +49,21 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 
 def _rounds_summed(usage: RawUsage) -> RawUsage:
     """The usage with the sums of its turns for its counts; refuses turns of several models."""
-    turns = [checked(turn) for turn in usage.get(_TURNS) or ()]
-    if not turns:
+    iterations = [checked(iteration) for iteration in usage.get(_ITERATIONS) or ()]
+    if not iterations:
         return usage
-    models = {turn["model"] for turn in turns if turn.get("model") is not None}
+    models = {iteration["model"] for iteration in iterations if iteration.get("model") is not None}
     if len(models) > 1:
         named = ", ".join(sorted(map(str, models)))
-        raise GatewayUsageError(f"usage.{_TURNS}: of {named}; send an event for each model")
-    counts = _sums(turns, _COUNTS)
+        raise GatewayUsageError(f"usage.{_ITERATIONS}: of {named}; send an event for each model")
+    counts = _sums(iterations, _COUNTS)
     for name, tokens in counts_at(usage, _COUNTS).items():
         if tokens is not None and tokens > (counts.get(name) or 0):
             raise GatewayUsageError(
-                f"usage.{_TURNS}: their {name} add up to {counts.get(name)}, less than the"
+                f"usage.{_ITERATIONS}: their {name} add up to {counts.get(name)}, less than the"
                 f" {tokens} beside them; send every turn"
             )
-    splits = _sums([details(turn, "cache_creation") for turn in turns], _LIFETIMES)
+    splits = _sums([details(iteration, "cache_creation") for iteration in iterations], _LIFETIMES)
     return {**usage, **counts, "cache_creation": splits}
 
 

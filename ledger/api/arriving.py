@@ -77,8 +77,8 @@ class MemoryReservation:
 class Arriving:
     """One body on its way in; `Room` is taken under the key of its sender."""
 
-    def __init__(self, receive: Receive, room: MemoryReservation, *, most: int) -> None:
-        self._receive, self._room, self.most = receive, room, most
+    def __init__(self, receive: Receive, memory: MemoryReservation, *, most: int) -> None:
+        self._receive, self._memory, self.most = receive, memory, most
         self.key, self._held, self.came = "", 0, 0
         self._began: float | None = None
         self.over = self.broken = False
@@ -101,9 +101,9 @@ class Arriving:
     def grow(self, size: int) -> None:
         """Take room for `size` bytes more, as of a body that is unpacked; less, where negative."""
         if size > 0:
-            self._room.take(self.key, size)
+            self._memory.take(self.key, size)
         elif size < 0:
-            self._room.give(self.key, -size)
+            self._memory.give(self.key, -size)
         self._held += size
 
     async def pass_over(self) -> None:

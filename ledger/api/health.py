@@ -15,7 +15,7 @@ from ledger.store.queries import Pool
 
 # A load balancer asks often, and the answer does not change that fast.
 READABLE_FOR_S = 0.25
-ROOM_FOR_S = 5
+SPILLED_FOR_S = 5
 STANDING_FOR_S = 1
 ANSWER_S = 2
 
@@ -64,7 +64,7 @@ class Health:
 
     def __post_init__(self) -> None:
         self.readable = Question(self._read, READABLE_FOR_S)
-        self.writable = Question(self._spill, ROOM_FOR_S)
+        self.writable = Question(self._spill, SPILLED_FOR_S)
         self.standing = Question(self._stand, STANDING_FOR_S)
 
     async def _stand(self) -> dict[str, object]:

@@ -84,8 +84,8 @@ def _lay_archive(
     folder: Path, manifest: Manifest, targets: Mapping[str, Path], progress: Progress
 ) -> None:
     for name, file in manifest.files.items():
-        room, _, rest = name.partition("/")
-        if room != ARCHIVE:
+        kind, _, rest = name.partition("/")
+        if kind != ARCHIVE:
             continue
         number, _, path = rest.partition("/")
         target = targets[number] / path

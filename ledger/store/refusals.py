@@ -65,5 +65,5 @@ def is_of_values(error: BaseException) -> bool:
 
     A day without a partition is no value's fault, though PostgreSQL calls it a violation.
     """
-    no_room = isinstance(error, asyncpg.CheckViolationError) and lacks_partition(error)
-    return isinstance(error, _OF_VALUES) and not no_room
+    no_partition = isinstance(error, asyncpg.CheckViolationError) and lacks_partition(error)
+    return isinstance(error, _OF_VALUES) and not no_partition

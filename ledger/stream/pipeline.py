@@ -62,11 +62,11 @@ class Pipeline(Generic[Read]):
 
     def send(self, batch: PendingBatch) -> "asyncio.Task[list[RecordOutcome]]":
         """Start a batch behind those sent before; the task raises what `commit` raises."""
-        turn = CommitAfter(self._taking_ids, self._last)
-        self._last, self._sent = turn, self._sent + 1
-        task = asyncio.create_task(self._pass(batch, turn, self._sent % len(self.writers)))
+        order = CommitAfter(self._taking_ids, self._last)
+        self._last, self._sent = order, self._sent + 1
+        task = asyncio.create_task(self._pass(batch, order, self._sent % len(self.writers)))
         # By the task's end, not by its last line: a task cancelled early never has a first one.
-        task.add_done_callback(lambda _: turn.finish())
+        task.add_done_callback(lambda _: order.finish())
         return task
 
     async def rehearse(self, batch: PendingBatch) -> list[RecordOutcome]:
@@ -83,11 +83,11 @@ class Pipeline(Generic[Read]):
             await connection.reset()
 
     async def _pass(
-        self, batch: PendingBatch, turn: CommitAfter, writer: int
+        self, batch: PendingBatch, order: CommitAfter, writer: int
     ) -> list[RecordOutcome]:
         offer = await self._offer(batch)
         async with self._writing[writer]:
-            return await commit(self.writers[writer], offer, moves=batch.moves, turn=turn)
+            return await commit(self.writers[writer], offer, moves=batch.moves, order=order)
 
     async def _offer(self, batch: PendingBatch) -> Offer[list[RecordOutcome]]:
         async with self._decoding:

@@ -9,8 +9,16 @@ from tests.architecture.sources import Source
 
 # Words that say nothing of metering, energy, cost, pricing, billing or books.
 FORBIDDEN = frozenset({"place", "claim", "room", "turn", "doubt"})
+# What parameters and variables may not be called either, nor what SQL gives a name to.
+FORBIDDEN_INSIDE = FORBIDDEN - {"place"}
+# Words that parameters and variables still have; how many only falls.
+VAGUE = ("place", "one", "found")
+# What a provider says that it cost is a claim.
+CLAIMED = frozenset({"provider_claim"})
 # The same things in other forms: what is sent as an answer, and what lines are read into.
 FORMS = re.compile(r"ledger/wire/(\w+_)?answers\.py|ledger/domain/metering/structs\.py")
+# Comments and texts, in which words are prose.
+SQL_PROSE = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
 WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
@@ -33,6 +41,29 @@ def forbidden_words(source: Source) -> Iterator[str]:
     for node, name in _named(source.tree):
         if found := _words(name) & FORBIDDEN:
             yield source.at(node, f"{', '.join(sorted(found))} in {name}")
+
+
+def forbidden_inside(source: Source) -> Iterator[str]:
+    """Parameters and variables that are named by a word of no field."""
+    for node, name in _bound(source.tree):
+        if found := _words(name) & FORBIDDEN_INSIDE:
+            yield source.at(node, f"{', '.join(sorted(found))} in {name}")
+
+
+def forbidden_in_sql(path: str, text: str) -> Iterator[str]:
+    """Tables, columns and aliases of SQL that are named by a word of no field."""
+    for name in sorted(set(re.findall(r"[a-z_]+", SQL_PROSE.sub("", text))) - CLAIMED):
+        if found := _words(name) & FORBIDDEN_INSIDE:
+            yield f"{path}: {', '.join(sorted(found))} in {name}"
+
+
+def count_vague(shipped: Iterable[Source]) -> Counter[str]:
+    """How many names of parameters and variables, of a file each, have a word that says little."""
+    counts = Counter[str]()
+    for source in shipped:
+        for name in {name for _, name in _bound(source.tree)}:
+            counts.update(_words(name) & set(VAGUE))
+    return counts
 
 
 def only_tests_use(shipped: Iterable[Source]) -> Iterator[str]:
@@ -58,6 +89,14 @@ def _named(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
             for field in node.body:
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                     yield field, field.target.id
+
+
+def _bound(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.arg, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node, node.arg
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node, node.id
 
 
 def _defined(node: ast.stmt) -> list[str]:

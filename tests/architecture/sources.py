@@ -30,7 +30,7 @@ class Source:
             if isinstance(node, Function):
                 yield node
 
-    def at(self, node: ast.expr | ast.stmt, what: str) -> str:
+    def at(self, node: ast.expr | ast.stmt | ast.arg, what: str) -> str:
         """A finding, with its place."""
         return f"{self.path}:{node.lineno}: {what}"
 

@@ -76,7 +76,7 @@ async def held_batch(database: Database) -> AsyncIterator[Held]:
             directory=gate.directory,
             now=NOW,
             limits=gate.limits,
-            turn=turn,
+            order=turn,
         )
     )
     try:

@@ -232,11 +232,11 @@ def _lines(
     busy: Share, idle: Share, activity: Sequence[EngineActivity], weights: Weights
 ) -> list[AllocationLine]:
     ordered = sorted(activity, key=lambda a: a.usage_key_id)
-    claims = [one.weight(weights) for one in ordered]
+    weighed = [one.weight(weights) for one in ordered]
     lines: list[AllocationLine] = []
     nobody = busy
-    if sum(claims) > 0:
-        shares = busy.split(claims)
+    if sum(weighed) > 0:
+        shares = busy.split(weighed)
         lines = [_line(USAGE, a.usage_key_id, s) for a, s in zip(ordered, shares, strict=True)]
         nobody = Share()
     lines.append(_line(IDLE, 0, idle))

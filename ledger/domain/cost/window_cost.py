@@ -125,11 +125,11 @@ def _gpu_costs(
 def _claimed(
     deployed: Sequence[Deployment], facts: WindowFacts
 ) -> tuple[dict[str, list[EngineActivity]], dict[str, int]]:
-    claims = ServingDeployments(deployed)
+    serving = ServingDeployments(deployed)
     tokens: dict[tuple[str, int], EngineActivity] = {}
     masks: dict[str, int] = defaultdict(int)
     for one in facts.work:
-        for deployment in claims.of(one.key, one.entity_id):
+        for deployment in serving.of(one.key, one.entity_id):
             place = (deployment.deployment_id, one.activity.usage_key_id)
             tokens[place] = _add(tokens.get(place), one.activity)
             masks[deployment.deployment_id] |= facts.masks.get(one.key.engine_key_id, 0)

@@ -219,15 +219,15 @@ def sort_batches(
     """New batches, and what became of the others."""
     new: list[NewBatch] = []
     rest = Sorted()
-    for claim in offered:
-        at: list[StoredBatch | NewBatch] = [*stored.get(claim.identity, ())]
-        at += [one for one in new if one.identity == claim.identity]
-        own = [one for one in at if one.owner == claim.owner]
-        taken = next(iter(own or [one for one in at if one.digest == claim.digest]), None)
+    for offer in offered:
+        at: list[StoredBatch | NewBatch] = [*stored.get(offer.identity, ())]
+        at += [one for one in new if one.identity == offer.identity]
+        own = [one for one in at if one.owner == offer.owner]
+        taken = next(iter(own or [one for one in at if one.digest == offer.digest]), None)
         if taken is None:
-            new.append(claim)
+            new.append(offer)
         else:
-            rest.meet(taken, claim)
+            rest.meet(taken, offer)
     return new, rest
 
 
@@ -238,20 +238,20 @@ def sort_events(
     the corrections, which know all that came under an id."""
     first: dict[EventId, NewEvent] = {}
     rest = Sorted()
-    for claim in offered:
-        taken = stored.get(claim.event) or first.setdefault(claim.event, claim)
-        if taken.digest == AWAITED or taken.owner != claim.owner:
-            rest.awaited[claim.ordinal] = claim.event
-        elif taken is not claim:
-            rest.meet(taken, claim)
+    for offer in offered:
+        taken = stored.get(offer.event) or first.setdefault(offer.event, offer)
+        if taken.digest == AWAITED or taken.owner != offer.owner:
+            rest.awaited[offer.ordinal] = offer.event
+        elif taken is not offer:
+            rest.meet(taken, offer)
     return list(first.values()), rest
 
 
-def _identity(claim: NewEvent | NewBatch) -> tuple[int, str, int]:
-    if isinstance(claim, NewEvent):
-        return claim.ordinal, claim.event.event_id, claim.event.source_id
-    at = claim.identity
-    return claim.ordinal_from, f"{at.producer}/{at.epoch}/{at.sequence}", at.source_id
+def _identity(offer: NewEvent | NewBatch) -> tuple[int, str, int]:
+    if isinstance(offer, NewEvent):
+        return offer.ordinal, offer.event.event_id, offer.event.source_id
+    at = offer.identity
+    return offer.ordinal_from, f"{at.producer}/{at.epoch}/{at.sequence}", at.source_id
 
 
 def _ordinal(taken: StoredEvent | StoredBatch | NewEvent | NewBatch) -> int:

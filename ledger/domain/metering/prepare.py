@@ -304,5 +304,5 @@ def _explain(prepared: Prepared, suspects: pl.DataFrame) -> None:
 
 
 def _says_too_finely(raw: dict[str, Any]) -> bool:
-    claim = raw["data"].get("provider_cost")
-    return bool(claim) and finer_than_amount(claim["amount"])
+    cost = raw["data"].get("provider_cost")
+    return bool(cost) and finer_than_amount(cost["amount"])

@@ -44,7 +44,7 @@ COUNTER_COLUMNS = (
     *("stored_day", "batch_seq", "ordinal", "source_id", "engine", "engine_instance"),
     *("run_id", "run_started_at", "scraped_at", "metric", "labels", "value", "precision_loss"),
 )
-CLAIM_COLUMNS = ("batch_seq", "ordinal", "amount", "currency")
+PROVIDER_COST_COLUMNS = ("batch_seq", "ordinal", "amount", "currency")
 _FACT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
 # What a fact's frame holds before it is encoded: times in microseconds, counts without sign.
 FACTS = (

@@ -60,7 +60,7 @@ async def commit(
     offer: Offer[Found],
     *,
     moves: Sequence[PositionMove] = (),
-    turn: CommitOrder = ALONE,
+    order: CommitOrder = ALONE,
 ) -> Found:
     """Store the batch and move its partitions; a second try looks at everything again.
 
@@ -70,16 +70,16 @@ async def commit(
     for _ in range(RETRIES):
         try:
             attempt = await offer.attempt(connection)
-            return await _store(connection, attempt, moves=moves, turn=turn)
+            return await _store(connection, attempt, moves=moves, order=order)
         except asyncpg.CheckViolationError as error:
             # Whoever makes the days ahead is ill: the batch makes its own, and comes again.
             if not lacks_partition(error):
                 raise
             await offer.make_partitions(connection)
-            turn.start_again()
+            order.start_again()
         except _AGAIN:
             offer.look_up_all()
-            turn.start_again()
+            order.start_again()
     raise UnavailableError(
         "Other writers are storing the same events, or something holds up all writers.",
         "Send the batch again.",
@@ -110,13 +110,13 @@ async def _store(
     attempt: Attempt[Found],
     *,
     moves: Sequence[PositionMove],
-    turn: CommitOrder,
+    order: CommitOrder,
 ) -> Found:
     async with connection.transaction():
-        async with turn.taking_ids():
+        async with order.taking_ids():
             batch_seq = await attempt.take_ids(connection)
         found = await attempt.write(connection, batch_seq)
-        await turn.moving()
+        await order.moving()
         await _move(connection, moves, batch_seq)
     return found
 

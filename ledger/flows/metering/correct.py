@@ -86,7 +86,7 @@ async def settle_corrections(
     `awaited` are rows whose ids a stored correction took before they came, `replayed` rows that
     were quarantined when their numbered batch was stored.
     """
-    places = [claim.identity for claim in batches]
+    places = [batch.identity for batch in batches]
     late = await find_corrected_ids(connection, places) if places else []
     late += [event_target(event) for event in awaited.values()]
     if replayed:
@@ -117,11 +117,11 @@ def _named(
     replayed: Mapping[int, CorrectionTarget],
 ) -> dict[int, CorrectionTarget]:
     """What a correction would call each row that is new to the ledger."""
-    named = {claim.ordinal: event_target(claim.event) for claim in events}
+    named = {event.ordinal: event_target(event.event) for event in events}
     named |= {row: event_target(event) for row, event in awaited.items()} | dict(replayed)
-    for claim in batches:
-        for ordinal in range(claim.events):
-            named[claim.ordinal_from + ordinal] = target_of(claim.identity, ordinal)
+    for batch in batches:
+        for ordinal in range(batch.events):
+            named[batch.ordinal_from + ordinal] = target_of(batch.identity, ordinal)
     return named
 
 

@@ -19,5 +19,5 @@ async def take_ids(
     stored = await find_taken(connection, asked) if asked.height else {}
     duplicate_filter.learn(asked, stored)
     plain, doubtful = split_doubtful(keyed, stored)
-    claims, rest = sort_events(doubtful, stored)
-    return NewEvents(plain, claims), rest
+    new, rest = sort_events(doubtful, stored)
+    return NewEvents(plain, new), rest

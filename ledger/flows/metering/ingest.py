@@ -173,11 +173,11 @@ async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside wh
     limits: IngestLimits,
     moves: Sequence[PositionMove] = (),
     resolved: ResolvedCall | None = None,
-    turn: CommitOrder = ALONE,
+    order: CommitOrder = ALONE,
 ) -> list[RecordOutcome]:
     """The rest of `ingest`; `resolved` is used once, a second try looks at everything again."""
     offer = _Offer(prepared, directory, now, limits, resolved)
-    return await commit(connection, offer, moves=moves, turn=turn)
+    return await commit(connection, offer, moves=moves, order=order)
 
 
 @dataclass(slots=True)
@@ -280,16 +280,16 @@ async def _sort_batches(connection: Connection, call: _Call) -> None:
     offered = [_new_batch(call, n) for n in records_taking_ids(prepared, call.directory)]
     pointed = [*call.resolved.targets.values(), *_replayed(prepared).values()]
     # Of two corrections of one event the second has to see the first, whichever revision it is.
-    locks = [identity_lock(claim.identity) for claim in offered] + [
+    locks = [identity_lock(batch.identity) for batch in offered] + [
         target.lock() for target in pointed
     ]
     if locks:
         await store.lock_identities(connection, locks)
     if not offered:
         return
-    stored = await store.find_batches(connection, [claim.identity for claim in offered])
+    stored = await store.find_batches(connection, [batch.identity for batch in offered])
     call.new_batches, rest = sort_batches(offered, stored)
-    sizes = {claim.ordinal_from: claim.events for claim in offered}
+    sizes = {batch.ordinal_from: batch.events for batch in offered}
     for first, fate in rest.fates.items():
         for row in range(first, first + sizes[first]):
             call.fates[row] = fate
@@ -382,9 +382,9 @@ def _suspend(call: _Call) -> None:
 
 async def _take_ids(connection: Connection, call: _Call, batch_seq: int) -> None:
     if call.new_batches:
-        claims = sorted(call.new_batches, key=lambda c: (astuple(c.identity), c.owner))
-        taken = await store.insert_batches(connection, claims, batch_seq=batch_seq)
-        if taken != len(claims):
+        batches = sorted(call.new_batches, key=lambda c: (astuple(c.identity), c.owner))
+        taken = await store.insert_batches(connection, batches, batch_seq=batch_seq)
+        if taken != len(batches):
             raise IdLostError
     keyed = call.new_events.framed()
     if keyed.height:

@@ -81,4 +81,6 @@ class Stored:
             await copy_rows(connection, "counter_reading", rows.COUNTER_COLUMNS, counters)
         provider_costs = rows.provider_cost_rows(self.provider_costs, batch_seq=batch_seq)
         if provider_costs:
-            await copy_rows(connection, "provider_claim", rows.CLAIM_COLUMNS, provider_costs)
+            await copy_rows(
+                connection, "provider_claim", rows.PROVIDER_COST_COLUMNS, provider_costs
+            )

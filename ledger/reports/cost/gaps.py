@@ -48,14 +48,14 @@ async def list_unclaimed(
     """Usage of customers of the entities named (None: of unknown customers) that nobody served."""
     activity = await margin.find_engine_activity(connection, **within)
     found: dict[str, list[datetime]] = defaultdict(list)
-    claims: dict[datetime, ServingDeployments] = {}
+    serving: dict[datetime, ServingDeployments] = {}
     for work in activity:
         if work.entity_id not in of_entities:
             continue
         window = work.window_start
-        if window not in claims:
-            claims[window] = ServingDeployments(valid_at(factory.deployments, window))
-        if not claims[window].of(work.key, work.entity_id):
+        if window not in serving:
+            serving[window] = ServingDeployments(valid_at(factory.deployments, window))
+        if not serving[window].of(work.key, work.entity_id):
             found[_served_as(work.key)].append(window)
     remedy = "enter a deployment of this model for that time"
     return [

@@ -155,14 +155,14 @@ def _usage(
     factory: Factory, activity: Iterable[margin.EngineWork], unclaimed: Sequence[Gap]
 ) -> UsageCoverage:
     tokens = claimed = 0
-    claims: dict[datetime, ServingDeployments] = {}
+    serving: dict[datetime, ServingDeployments] = {}
     for work in activity:
         window = work.window_start
-        if window not in claims:
-            claims[window] = ServingDeployments(valid_at(factory.deployments, window))
+        if window not in serving:
+            serving[window] = ServingDeployments(valid_at(factory.deployments, window))
         worked_on = work.input + work.output
         tokens += worked_on
-        claimed += worked_on if claims[window].of(work.key, work.entity_id) else 0
+        claimed += worked_on if serving[window].of(work.key, work.entity_id) else 0
     return UsageCoverage(tokens, claimed, tuple(unclaimed))
 
 

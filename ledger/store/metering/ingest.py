@@ -111,16 +111,16 @@ async def find_batches(
 
 
 async def insert_batches(
-    connection: Connection, claims: Sequence[NewBatch], *, batch_seq: int
+    connection: Connection, batches: Sequence[NewBatch], *, batch_seq: int
 ) -> int:
     """Claim places; returns how many were free."""
     return await INGEST["insert_batches"].run(
         connection,
-        **_identities([claim.identity for claim in claims]),
-        digests=[claim.digest for claim in claims],
-        ordinals=[claim.ordinal_from for claim in claims],
-        events=[claim.events for claim in claims],
-        owners=[claim.owner for claim in claims],
+        **_identities([batch.identity for batch in batches]),
+        digests=[batch.digest for batch in batches],
+        ordinals=[batch.ordinal_from for batch in batches],
+        events=[batch.events for batch in batches],
+        owners=[batch.owner for batch in batches],
         batch_seq=batch_seq,
     )
 
@@ -157,16 +157,16 @@ async def find_taken(connection: Connection, keyed: pl.DataFrame) -> dict[EventI
     return await find_event_keys(connection, [EventId(*one) for one in asked.iter_rows()])
 
 
-async def copy_event_keys(connection: Connection, claims: pl.DataFrame, *, batch_seq: int) -> None:
+async def copy_event_keys(connection: Connection, keyed: pl.DataFrame, *, batch_seq: int) -> None:
     """Take ids in their order; UniqueViolationError where another writer was first."""
     columns = [
-        field("source_id", claims["source_id"]),
-        field("event_id", claims["id"]),
-        uuids("digest", claims["digest"]),
-        field("ordinal", claims["row"].cast(pl.Int32)),
+        field("source_id", keyed["source_id"]),
+        field("event_id", keyed["id"]),
+        uuids("digest", keyed["digest"]),
+        field("ordinal", keyed["row"].cast(pl.Int32)),
     ]
-    if claims["owner"].null_count() < claims.height:
-        columns.append(field("owner", claims["owner"]))
+    if keyed["owner"].null_count() < keyed.height:
+        columns.append(field("owner", keyed["owner"]))
     encoded = Rows(columns)
     encoded.number(batch_seq)
     await copy_binary(connection, "event_key", encoded)
