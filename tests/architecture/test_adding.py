@@ -199,48 +199,6 @@ ADDITIONS = {
 }
 
 
-FIELD = "    conversation_id:"
-NEW_FIELD = '    steps_taken: Annotated[Count | None, About("Made up.")] = None\n'
-# What each reader of events says of the new field, with a value it may have and one it may not;
-# what the reader of lines has learnt of a line is all that its compiled loops know.
-FIELD_PROOF = """
-import json
-from ledger.api.app import create_app
-from ledger.api.openapi import document
-from ledger.domain.metering.columnar import read_columnar
-from ledger.domain.metering.decode import Reject, decode_items
-from ledger.domain.metering.items import highest
-from ledger.domain.metering.ndjson.shape import learn
-from ledger.settings import Settings
-from ledger.wire.columnar import read_columns
-from ledger.wire.columnar_write import encode_columnar
-from ledger.wire.parse import explain
-from tests.wire.samples import usage_event
-
-def event(steps):
-    return usage_event(steps_taken=steps) | {'id': 'a'}
-
-def unread(parts):
-    return sorted({name for part in parts for name in part.unknown})
-
-good, bad = event(3), event(-1)
-lines = [json.dumps(one).encode() for one in (good, bad)]
-strict, refused = decode_items(lines)
-shape = learn(lines[0])
-(slot,) = (slot for slot in shape.slots if slot.path[-1] == 'steps_taken')
-batches = [read_columns(encode_columnar([one] * 40, None), highest=highest) for one in (good, bad)]
-columns = [read_columnar(batch, None, 0) for batch in batches]
-shapes = document(create_app(Settings()))['components']['schemas']
-said = {
-    'one by one': [getattr(strict.data, 'steps_taken', None), isinstance(refused, Reject)],
-    'as lines': [sorted(shape.unknown), type(slot.rule).__name__],
-    'as columns': [unread(columns[0].parts), columns[0].rest.size, columns[1].rest.size],
-    'explained': [problem.field for problem in explain(bad)],
-    'in OpenAPI': 'steps_taken' in shapes['UsageData']['properties'],
-}
-"""
-
-
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("copy")
@@ -260,28 +218,6 @@ def test_one_thing_more_is_one_file_and_one_line(copy: Path, name: str) -> None:
         assert said(copy, added.proof) == added.says
         # The line of the table, and its import where the table needs one.
         assert more <= 2
-
-
-def test_a_field_more_is_one_entry_that_all_readers_go_by(copy: Path) -> None:
-    nobody = said(copy, FIELD_PROOF)
-    with replaced(copy / "ledger/wire/usage.py", {FIELD: NEW_FIELD + FIELD}) as more:
-        assert more == 1
-        read = said(copy, FIELD_PROOF)
-    name = "data.steps_taken"
-    assert nobody == {
-        "one by one": [None, False],
-        "as lines": [[name], "AnyRule"],
-        "as columns": [[name], 0, 0],
-        "explained": [],
-        "in OpenAPI": False,
-    }
-    assert read == {
-        "one by one": [3, True],
-        "as lines": [[], "WholeRule"],
-        "as columns": [[], 0, 40],
-        "explained": [name],
-        "in OpenAPI": True,
-    }
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A report and a resource cost what ARCHITECTURE.md says; each is asked for over API and CLI."""
+"""A field, a report and a resource cost what ARCHITECTURE.md says; each is tried in a copy.
+
+They need more than the rules about code do: a database, and everything that the API imports.
+"""
 
 import json
 import os
@@ -7,10 +10,52 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.architecture.test_adding import copy, replaced
+from tests.architecture.test_adding import copy, replaced, said
 from tests.support.database import Database
 
 __all__ = ["copy"]
+
+FIELD = "    conversation_id:"
+NEW_FIELD = '    steps_taken: Annotated[Count | None, About("Made up.")] = None\n'
+# What each reader of events says of the new field, with a value it may have and one it may not;
+# what the reader of lines has learnt of a line is all that its compiled loops know.
+FIELD_PROOF = """
+import json
+from ledger.api.app import create_app
+from ledger.api.openapi import document
+from ledger.domain.metering.columnar import read_columnar
+from ledger.domain.metering.decode import Reject, decode_items
+from ledger.domain.metering.items import highest
+from ledger.domain.metering.ndjson.shape import learn
+from ledger.settings import Settings
+from ledger.wire.columnar import read_columns
+from ledger.wire.columnar_write import encode_columnar
+from ledger.wire.parse import explain
+from tests.wire.samples import usage_event
+
+def event(steps):
+    return usage_event(steps_taken=steps) | {'id': 'a'}
+
+def unread(parts):
+    return sorted({name for part in parts for name in part.unknown})
+
+good, bad = event(3), event(-1)
+lines = [json.dumps(one).encode() for one in (good, bad)]
+strict, refused = decode_items(lines)
+shape = learn(lines[0])
+(slot,) = (slot for slot in shape.slots if slot.path[-1] == 'steps_taken')
+batches = [read_columns(encode_columnar([one] * 40, None), highest=highest) for one in (good, bad)]
+columns = [read_columnar(batch, None, 0) for batch in batches]
+shapes = document(create_app(Settings()))['components']['schemas']
+said = {
+    'one by one': [getattr(strict.data, 'steps_taken', None), isinstance(refused, Reject)],
+    'as lines': [sorted(shape.unknown), type(slot.rule).__name__],
+    'as columns': [unread(columns[0].parts), columns[0].rest.size, columns[1].rest.size],
+    'explained': [problem.field for problem in explain(bad)],
+    'in OpenAPI': 'steps_taken' in shapes['UsageData']['properties'],
+}
+"""
+
 
 REPORT = '''"""A made-up report."""
 
@@ -135,6 +180,28 @@ said = [
     '/v1/halls' in document['paths'],
 ]
 """
+
+
+def test_a_field_more_is_one_entry_that_all_readers_go_by(copy: Path) -> None:
+    nobody = said(copy, FIELD_PROOF)
+    with replaced(copy / "ledger/wire/usage.py", {FIELD: NEW_FIELD + FIELD}) as more:
+        assert more == 1
+        read = said(copy, FIELD_PROOF)
+    name = "data.steps_taken"
+    assert nobody == {
+        "one by one": [None, False],
+        "as lines": [[name], "AnyRule"],
+        "as columns": [[name], 0, 0],
+        "explained": [],
+        "in OpenAPI": False,
+    }
+    assert read == {
+        "one by one": [3, True],
+        "as lines": [[], "WholeRule"],
+        "as columns": [[], 0, 40],
+        "explained": [name],
+        "in OpenAPI": True,
+    }
 
 
 def test_a_report_more_is_one_file_and_one_line(copy: Path, database: Database) -> None:
