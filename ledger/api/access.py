@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from litestar import Request
 
+from ledger.api.key_finder import KeyFinder
 from ledger.api.parameters import check_parameters
 from ledger.api.problems import TooManyFailuresError, UnauthenticatedError
 from ledger.api.state import state_of
@@ -47,7 +48,8 @@ async def admit(request: Request[Any, Any, Any]) -> None:
     if roles is PUBLIC:
         check_parameters(request)
         return
-    caller = await _find_caller(request)
+    state = state_of(request)
+    caller = await _find_caller(request, state.sender_keys if roles is SENDERS else state.keys)
     if caller.role not in roles:
         raise ForbiddenError(
             f"A key of role {caller.role} may not do this.",
@@ -57,7 +59,7 @@ async def admit(request: Request[Any, Any, Any]) -> None:
         _hold_to_entity(request, caller.entity_id)
     request.scope["caller"] = caller  # type: ignore[typeddict-unknown-key]
     request.scope["arriving"].of(caller.key_id)  # type: ignore[typeddict-item]
-    state_of(request).quotas.take(caller.key_id)
+    state.quotas.take(caller.key_id)
     check_parameters(request)
 
 
@@ -88,13 +90,13 @@ def author_of(request: Request[Any, Any, Any]) -> Author:
     return Author(caller_of(request).key_id, reason, str(request.scope.get("request_id")))
 
 
-async def _find_caller(request: Request[Any, Any, Any]) -> Caller:
+async def _find_caller(request: Request[Any, Any, Any], keys: KeyFinder) -> Caller:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text:
         raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")
     state, address = state_of(request), request.client.host if request.client else ""
     async with state.failures.in_order(address, text):
-        key = await state.keys.find(text.strip())
+        key = await keys.find(text.strip())
     if key is None:
         if state.failures.failed(address):
             raise TooManyFailuresError("Too many keys from here are none.", "Send one that is.")

@@ -1,6 +1,5 @@
 """The HTTP application: routes, who may use them, and how errors leave."""
 
-from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request
@@ -24,7 +23,7 @@ from ledger.api.arriving import MIB, Entrance
 from ledger.api.headers import add_headers
 from ledger.api.parameters import path_of
 from ledger.api.problems import to_problem
-from ledger.api.state import lifespan_of, state_of
+from ledger.api.state import Beside, lifespan_of, state_of
 from ledger.api.streaming import Streamed
 from ledger.settings import Settings
 
@@ -41,6 +40,8 @@ HANDLERS = (
     *page.HANDLERS,
     openapi.show_document,
 )
+
+ALONE = Beside()
 
 
 async def _enter(request: Request[Any, Any, Any]) -> Streamed | None:
@@ -65,14 +66,11 @@ class _Application(Litestar):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, *, apart: Path | None = None) -> Litestar:
-    """The application; it opens its pools when it starts.
-
-    `apart` is the socket of the process that computes reports; without one they run here.
-    """
+def create_app(settings: Settings, *, beside: Beside = ALONE) -> Litestar:
+    """The application; it opens its pools when it starts."""
     return _Application(
         route_handlers=list(HANDLERS),
-        lifespan=[lifespan_of(settings, apart)],
+        lifespan=[lifespan_of(settings, beside)],
         middleware=[Entrance],
         before_request=_enter,
         before_send=[add_headers],

@@ -1,7 +1,7 @@
 """Bodies on their way into the books: those that wait together are stored together.
 
-It has a loop of its own in a thread: what a batch asks of frames is done in many small pieces, and
-whoever else the server answers would wait at each of them.
+A server has it in a process of its own (`far_intake`): what a batch asks of frames is done in many
+small pieces, and whoever else is answered would wait for the interpreter at each of them.
 
 Invariant: what becomes of a body does not depend on whom it was stored with; a batch that cannot be
 stored is tried again body by body.
@@ -11,12 +11,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Future
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from ledger import clock, metrics
-from ledger.api.own_loop import beside, own_loop
 from ledger.domain.metering.lines import ITEMS_MAX
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.record import Record, RecordOutcome
@@ -30,42 +28,51 @@ from ledger.store.queries import Pool
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 BATCH_ITEMS_MAX = ITEMS_MAX
 BATCHES_MAX = 2
+# A batch costs what so many items do: fewer wait for the one under way, and are stored together.
+SEVERAL_ITEMS = 1_000
+# Whoever was just answered may send the next within so long, to be stored with those that wait.
+GATHER_S, LOOK_S = 0.01, 0.002
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     record: Record
-    outcome: "Future[RecordOutcome]"
+    outcome: "asyncio.Future[RecordOutcome]"
 
 
 @dataclass(slots=True)
-class IntakeThread:
-    """One per process; `loop` is where it works and where `pool` was opened."""
+class BodyIntake:
+    """One per process that stores."""
 
     pool: Pool
-    directory: DirectoryCache
     limits: IngestLimits
-    loop: asyncio.AbstractEventLoop
+    directory: DirectoryCache = field(default_factory=DirectoryCache)
     _waiting: deque[_Waiting] = field(default_factory=deque)
+    _items: int = 0
+    # One that has ended is among the running until its callback runs, and no longer at work.
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
+    _at_work: int = 0
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def store(self, record: Record) -> RecordOutcome:
-        """What became of a body; raises what `ingest` raises. Any loop may ask."""
-        one = _Waiting(record, Future())
-        self.loop.call_soon_threadsafe(self._come, one)
-        return await asyncio.wrap_future(one.outcome)
-
-    def _come(self, one: _Waiting) -> None:
+        """What became of a body; raises what `ingest` raises."""
+        one = _Waiting(record, asyncio.get_running_loop().create_future())
         self._waiting.append(one)
-        if len(self._running) < BATCHES_MAX:
+        self._items += record.items_guessed()
+        several = self._items >= SEVERAL_ITEMS
+        if not self._at_work or (several and self._at_work < BATCHES_MAX):
+            self._at_work += 1
             task = asyncio.create_task(self._work())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+        return await one.outcome
+
+    async def ready(self) -> None:
+        """Whoever can ask is answered."""
 
     async def end(self) -> None:
-        """Wait until what came is stored; of its own loop."""
+        """Wait until what came is stored."""
         while self._running:
             await asyncio.wait(self._running)
 
@@ -81,18 +88,29 @@ class IntakeThread:
                 await self._store(batch, await decoding)
             except Exception as error:
                 await self._store_each(batch, error)
+            await self._gather(len(self._waiting) + len(batch))
+        self._at_work -= 1
+
+    async def _gather(self, senders: int) -> None:
+        """Let those that were answered join those that wait."""
+        for _ in range(round(GATHER_S / LOOK_S)):
+            if not 0 < len(self._waiting) < senders or self._items >= SEVERAL_ITEMS:
+                return
+            await asyncio.sleep(LOOK_S)
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         size = items = 0
         while self._waiting and size < BATCH_BYTES_MAX and items < BATCH_ITEMS_MAX:
             one = self._waiting.popleft()
-            # Who gave up before is passed over; from here on nobody can.
-            if not one.outcome.set_running_or_notify_cancel():
+            guessed = one.record.items_guessed()
+            self._items -= guessed
+            # Who gave up before is passed over.
+            if one.outcome.done():
                 continue
             batch.append(one)
             size += len(one.record.body)
-            items += one.record.items_guessed()
+            items += guessed
         return batch
 
     async def _prepare(self, batch: Sequence[_Waiting]) -> Prepared:
@@ -108,7 +126,8 @@ class IntakeThread:
             )
         metrics.count_outcomes(outcomes, "http")
         for one, outcome in zip(batch, outcomes, strict=True):
-            one.outcome.set_result(outcome)
+            if not one.outcome.done():
+                one.outcome.set_result(outcome)
 
     async def _store_each(self, batch: Sequence[_Waiting], error: Exception) -> None:
         if not is_of_content(error):
@@ -140,17 +159,14 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
 
 
 @asynccontextmanager
-async def open_intake(url: str, limits: IngestLimits) -> AsyncIterator[IntakeThread]:
-    """An intake with a loop and connections of its own; it ends when what it took is stored."""
-    opened = AsyncExitStack()
+async def open_intake(url: str, limits: IngestLimits) -> AsyncIterator[BodyIntake]:
+    """An intake with connections of its own; it ends when what it took is stored."""
     writers = open_pool(
         url, size=BATCHES_MAX, application="tokenledger-api-ingest", settings=WRITING
     )
-    with own_loop("intake") as loop:
-        pool = await beside(loop, opened.enter_async_context(writers))
-        intake = IntakeThread(pool, DirectoryCache(), limits, loop)
+    async with writers as pool:
+        intake = BodyIntake(pool, limits)
         try:
             yield intake
         finally:
-            await beside(loop, intake.end())
-            await beside(loop, opened.aclose())
+            await intake.end()

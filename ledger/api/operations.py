@@ -19,12 +19,14 @@ async def healthz(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 @get("/readyz", roles=PUBLIC)
 async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The database has its schema, answers, and has room on its disk.
+    """The database has its schema, answers, and has room on its disk; events can be stored.
 
     Beside that: when each piece of background work last succeeded, how often it failed since, and
     how much is parked; names of nobody, because anybody may ask.
     """
-    health = state_of(request).health
+    state = state_of(request)
+    health = state.health
+    await state.intake.ready()
     await health.readable.answered()
     await health.writable.answered()
     return answer({"status": "ready", **await health.standing.answered()})

@@ -17,9 +17,10 @@ from litestar import Litestar, Request
 from ledger.api.apart import Apart
 from ledger.api.arriving import HELD_BYTES_MAX, MemoryReservation
 from ledger.api.failures import Failures
+from ledger.api.far_intake import FarIntake, far_intake
 from ledger.api.health import Health
-from ledger.api.intake import IntakeThread, open_intake
-from ledger.api.key_finder import LOOK_UPS_MAX, KeyFinder
+from ledger.api.intake import BodyIntake, open_intake
+from ledger.api.key_finder import LOOK_UPS_MAX, SENDERS_LOOK_UPS_MAX, KeyFinder
 from ledger.api.pace import Pace
 from ledger.api.quota import Quotas, quotas_of
 from ledger.api.streaming import Streams
@@ -45,18 +46,19 @@ log = logging.getLogger(__name__)
 class ApiState:
     """`worker` runs flows, `api` reads under row-level security.
 
-    `keys` finds callers, `intake` takes events, a few of whose senders go on at a time by `pace`,
-    `room` is what bodies may hold, `quotas` what a key may ask for, `identity_secret` signs who
-    asks, and `streams` are the answers on their way. `directory` is for who does not store:
-    `intake`, which works in another thread, has its own. `ending` are reads that were answered, and
-    whose transactions are being ended.
+    `keys` finds callers and `sender_keys` those that send events; `intake` takes events, a few of
+    whose senders go on at a time by `pace`; `room` is what bodies may hold, `quotas` what a key may
+    ask for, `identity_secret` signs who asks, and `streams` are the answers on their way.
+    `directory` is for who does not store: `intake` has its own. `ending` are reads that were
+    answered, and whose transactions are being ended.
     """
 
     worker: Pool
     api: Pool
     keys: KeyFinder
+    sender_keys: KeyFinder
     limits: IngestLimits
-    intake: IntakeThread
+    intake: BodyIntake | FarIntake
     memory: MemoryReservation
     quotas: Quotas
     health: Health
@@ -76,7 +78,15 @@ def state_of(request: Request[Any, Any, Any]) -> ApiState:
     return state
 
 
-def lifespan_of(settings: Settings, apart: Path | None) -> Any:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Sockets of the processes beside a server, None where it does their work itself."""
+
+    reports: Path | None = None
+    intake: Path | None = None
+
+
+def lifespan_of(settings: Settings, beside: Beside) -> Any:
     """Opens the pools when the app starts and closes them when it ends.
 
     A database that went away since it was found has STARTS_MAX tries to come back.
@@ -92,7 +102,7 @@ def lifespan_of(settings: Settings, apart: Path | None) -> Any:
         urls = settings.worker_url, settings.api_url
         async with AsyncExitStack() as stack:
             app.state.ledger = await _reached(
-                lambda: stack.enter_async_context(_opened(*urls, settings, apart))
+                lambda: stack.enter_async_context(_opened(*urls, settings, beside))
             )
             yield
 
@@ -113,18 +123,22 @@ async def _reached(opening: Callable[[], Awaitable[ApiState]]) -> ApiState:
 
 @asynccontextmanager
 async def _opened(
-    worker_url: str, api_url: str, settings: Settings, apart: Path | None
+    worker_url: str, api_url: str, settings: Settings, beside: Beside
 ) -> AsyncIterator[ApiState]:
     limits = limits_of(settings)
     finding = open_pool(
-        worker_url, size=LOOK_UPS_MAX, application="tokenledger-api-keys", leaves_nothing=True
+        worker_url,
+        size=SENDERS_LOOK_UPS_MAX + LOOK_UPS_MAX,
+        application="tokenledger-api-keys",
+        leaves_nothing=True,
     )
+    taking = far_intake(beside.intake) if beside.intake else open_intake(worker_url, limits)
     async with (
         open_pool(worker_url, application="tokenledger-api-worker") as worker,
         finding as keys,
         open_pool(api_url, size=1, application="tokenledger-api-health") as asking,
         open_pool(api_url, application="tokenledger-api") as api,
-        open_intake(worker_url, limits) as intake,
+        taking as intake,
     ):
         async with worker.acquire() as connection:
             secret = await find_identity_secret(connection)
@@ -132,11 +146,12 @@ async def _opened(
             worker,
             api,
             KeyFinder(keys),
+            KeyFinder(keys, SENDERS_LOOK_UPS_MAX),
             limits,
             intake,
             MemoryReservation(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max)),
             quotas_of(settings),
             Health(asking),
             secret,
-            Apart(apart) if apart is not None else None,
+            Apart(beside.reports) if beside.reports is not None else None,
         )

@@ -4,6 +4,8 @@ import pytest
 from litestar.testing import TestClient
 
 from ledger.api.app import create_app
+from ledger.api.state import Beside
+from ledger.commands.serve.intake_process import intake_process
 from ledger.commands.serve.report_process import report_process
 from ledger.settings import Settings
 from ledger.store.queries import Connection
@@ -20,11 +22,14 @@ async def served(database: Database, worker: Connection) -> AsyncIterator[Served
 
 @pytest.fixture
 def apart(served: Served, database: Database) -> Iterator[Served]:
-    """The same books, served by an application whose reports run in a process of their own."""
+    """The same books, served by an application with the processes of a server beside it."""
     settings = Settings(worker_url=database.worker_url, api_url=database.api_url)
     with (
-        report_process(settings) as socket,
-        TestClient(create_app(settings, apart=socket), raise_server_exceptions=False) as client,
+        intake_process(settings) as intake,
+        report_process(settings) as reports,
+        TestClient(
+            create_app(settings, beside=Beside(reports, intake)), raise_server_exceptions=False
+        ) as client,
     ):
         client.event_hooks = {"request": [], "response": [hold]}
         yield Served(client, served.keys, served.books)

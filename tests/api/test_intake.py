@@ -1,14 +1,13 @@
 """Bodies that wait together are stored together, and fare as if they had come alone."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from ledger import clock
-from ledger.api.intake import IntakeThread, open_intake
+from ledger.api.intake import BodyIntake, open_intake
 from ledger.domain.metering.fact import Fate, Reason
 from ledger.domain.metering.key import usage_key
 from ledger.domain.metering.record import ItemOutcome, Record
@@ -37,14 +36,14 @@ REASONS = "SELECT reason, count(*) FROM quarantine GROUP BY 1 ORDER BY 1"
 
 
 @pytest.fixture
-async def intake(database: Database, worker: Connection) -> AsyncIterator[IntakeThread]:
+async def intake(database: Database, worker: Connection) -> AsyncIterator[BodyIntake]:
     await open_books(worker)
     await prepare_storage(worker, now=clock.now())
     async with open_intake(database.worker_url, IngestLimits()) as opened:
         yield opened
 
 
-async def test_each_body_has_its_own_outcome(intake: IntakeThread, worker: Connection) -> None:
+async def test_each_body_has_its_own_outcome(intake: BodyIntake, worker: Connection) -> None:
     bodies = [keyed(attempt(f"e{n}"), attempt(f"e{n}b")) for n in range(30)]
     bodies[7] = Record(b"{nothing")
     bodies[8] = keyed(attempt("e3"), attempt("new"))
@@ -58,9 +57,23 @@ async def test_each_body_has_its_own_outcome(intake: IntakeThread, worker: Conne
     assert await worker.fetchval("SELECT count(DISTINCT batch_seq) FROM receipt") < 10
 
 
-async def test_one_who_gives_up_takes_nobody_along(
-    intake: IntakeThread, worker: Connection
-) -> None:
+async def test_who_comes_as_a_batch_ends_is_stored(intake: BodyIntake, worker: Connection) -> None:
+    async with asyncio.timeout(30):
+        for n in range(30):
+            assert (await intake.store(keyed(attempt(f"e{n}")))).counts[Fate.COUNTED] == 1
+
+    async def one_after_another(sender: int) -> None:
+        for n in range(10):
+            await intake.store(keyed(attempt(f"s{sender}-{n}")))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*map(one_after_another, range(5)))
+    assert await fates(worker) == {"received": 80, "counted": 80}
+    # Whoever was just answered is stored with those that waited meanwhile.
+    assert await worker.fetchval("SELECT count(DISTINCT batch_seq) FROM receipt") < 30 + 40
+
+
+async def test_one_who_gives_up_takes_nobody_along(intake: BodyIntake, worker: Connection) -> None:
     storing = [asyncio.create_task(intake.store(keyed(attempt(f"e{n}")))) for n in range(20)]
     await asyncio.sleep(0)
     for gone in storing[::2]:
@@ -80,13 +93,12 @@ async def test_what_was_taken_is_stored_when_it_ends(
         storing = [asyncio.create_task(intake.store(keyed(attempt(f"e{n}")))) for n in range(20)]
         await asyncio.sleep(0)
     await asyncio.gather(*storing)
-    assert "intake" not in {thread.name for thread in threading.enumerate()}
     assert [one.result().received for one in storing] == [1] * 20
     assert (await fates(worker))["counted"] == 20
 
 
 async def test_a_body_that_cannot_be_stored_fails_alone(
-    intake: IntakeThread, worker: Connection
+    intake: BodyIntake, worker: Connection
 ) -> None:
     row = await _key_of(intake, worker)
     other = usage_key(
@@ -110,7 +122,7 @@ async def test_a_body_that_cannot_be_stored_fails_alone(
 
 
 async def test_what_the_database_refuses_goes_aside_and_comes_back_with_the_rights_it_had(
-    intake: IntakeThread, worker: Connection, database: Database
+    intake: BodyIntake, worker: Connection, database: Database
 ) -> None:
     await intake.store(keyed(attempt("first")))
     await execute(database.superuser_url, POISON)
@@ -156,7 +168,7 @@ async def test_what_the_database_refuses_goes_aside_and_comes_back_with_the_righ
     assert await windows(worker) == await windows_of_facts(worker)
 
 
-async def _key_of(intake: IntakeThread, worker: Connection) -> "dict[str, str]":
+async def _key_of(intake: BodyIntake, worker: Connection) -> "dict[str, str]":
     await intake.store(keyed(attempt("first")))
     row = await worker.fetchrow("SELECT entity_id, tier FROM usage_key")
     assert row is not None

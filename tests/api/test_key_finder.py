@@ -70,3 +70,13 @@ async def test_one_who_gives_up_takes_it_from_nobody(finder: KeyFinder, worker: 
     assert await second is not None
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_who_comes_as_a_look_up_ends_is_looked_up(
+    finder: KeyFinder, worker: Connection
+) -> None:
+    _, text = await make(worker)
+    one_at_a_time = KeyFinder(finder.pool, 1)
+    async with asyncio.timeout(8):
+        for _ in range(50):
+            assert await one_at_a_time.find(text) is not None

@@ -27,7 +27,7 @@ def test_commands_folder_holds_nothing_that_the_table_does_not_reach() -> None:
         *("failures", "files", "options", "data.imports", "data.import_fx", "data.import_tariff"),
         *("data.rows", "data.show", "data.tariff_file", "data.usage_file", "run.periods"),
         *("serve.background", "serve.database", "serve.metrics_address", "serve.report_process"),
-        *("serve.supervise", "review.grouped"),
+        *("serve.intake_process", "serve.process_beside", "serve.supervise", "review.grouped"),
     }
     files = (path.relative_to(folder) for path in folder.rglob("*.py"))
     held = {".".join(path.with_suffix("").parts) for path in files if path.stem != "__init__"}

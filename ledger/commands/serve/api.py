@@ -33,8 +33,10 @@ def api(host: str | None, port: int | None) -> None:
     frames_in_a_thread()
     from ledger.api.app import create_app
     from ledger.api.server import Server, server_config
+    from ledger.api.state import Beside
     from ledger.commands.serve.background import watch
     from ledger.commands.serve.database import check_start
+    from ledger.commands.serve.intake_process import intake_process
     from ledger.commands.serve.metrics_address import serve_metrics
     from ledger.commands.serve.report_process import report_process
 
@@ -43,9 +45,10 @@ def api(host: str | None, port: int | None) -> None:
     collect_rarely()
     with (
         watch(settings.worker_url, frozen_s=settings.frozen_seconds),
-        report_process(settings) as apart,
+        intake_process(settings) as intake,
+        report_process(settings) as reports,
     ):
-        app = create_app(settings, apart=apart)
+        app = create_app(settings, beside=Beside(reports, intake))
         config = server_config(
             app, settings, host=settings.host, port=settings.port, log_config=None
         )

@@ -13,9 +13,11 @@ import uvloop
 from ledger import clock
 from ledger.api.app import create_app
 from ledger.api.server import Server, server_config
+from ledger.api.state import Beside
 from ledger.commands.options import PORT
 from ledger.commands.serve.background import watch
 from ledger.commands.serve.database import DatabaseUrls, author_of
+from ledger.commands.serve.intake_process import intake_process
 from ledger.commands.serve.metrics_address import serve_metrics
 from ledger.commands.serve.migrate import migrate_urls
 from ledger.commands.serve.report_process import report_process
@@ -56,9 +58,10 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
         with (
             supervised(database),
             watch(urls.worker, frozen_s=settings.frozen_seconds),
-            report_process(serving, settles=True) as apart,
+            intake_process(serving) as intake,
+            report_process(serving, settles=True) as reports,
         ):
-            started = uvloop.run(serve(serving, listening, apart))
+            started = uvloop.run(serve(serving, listening, Beside(reports, intake)))
     if not started:
         raise UnavailableError(
             f"The database in {settings.data_dir} did not answer for as long as it was asked.",
@@ -67,9 +70,9 @@ def up(data_dir: Path | None, host: str | None, port: int | None) -> None:
     click.echo("Stopped.", err=True)
 
 
-async def serve(settings: Settings, listening: socket.socket, apart: Path) -> bool:
+async def serve(settings: Settings, listening: socket.socket, beside: Beside) -> bool:
     """Serve the API on a socket until SIGINT or SIGTERM; whether it came to that."""
-    server = Server(server_config(create_app(settings, apart=apart), settings, log_config=None))
+    server = Server(server_config(create_app(settings, beside=beside), settings, log_config=None))
     collect_rarely()
     host, port = listening.getsockname()[:2]
     with server.capture_signals():

@@ -1,0 +1,229 @@
+"""Bodies handed to the process that stores them, and what became of each, over one connection.
+
+Those that come in one round of the loop go in one frame, and what became of them comes back as they
+are stored. Where the process ends, whoever waits is told to send again: what was stored is a
+duplicate then.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from ledger import metrics
+from ledger.domain.errors import UnavailableError
+from ledger.domain.metering.record import Record, RecordOutcome
+from ledger.store.passing import passes_by_itself
+
+# It may be starting, for the first time or again.
+START_S = 15
+RETRY_S = 0.1
+LENGTH_BYTES = 4
+AGAIN = "Send it again: what was stored is not stored twice."
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Asked(msgspec.Struct, array_like=True):
+    """A body to be stored, under a number that its answer comes back with."""
+
+    number: int
+    record: Record
+
+
+class Answered(msgspec.Struct, array_like=True):
+    """What became of a body; else why it was not stored, where that `passes` or another knows."""
+
+    number: int
+    outcome: RecordOutcome | None = None
+    wrong: str = ""
+    passes: bool = False
+
+
+class StoringError(Exception):
+    """A body was not stored, for a reason that the log of the other process has."""
+
+
+class Store(Protocol):
+    """Whatever stores bodies."""
+
+    async def store(self, record: Record) -> RecordOutcome:
+        """What became of a body; raises what `ingest` raises."""
+
+
+@dataclass(slots=True)
+class FarIntake:
+    """Asks the process that listens on `socket`."""
+
+    socket: Path
+    _numbers: int = 0
+    _asked: dict[int, "asyncio.Future[RecordOutcome]"] = field(default_factory=dict)
+    _coming: list[Asked] = field(default_factory=list)
+    _writer: asyncio.StreamWriter | None = None
+    _reading: "asyncio.Task[None] | None" = None
+    _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def store(self, record: Record) -> RecordOutcome:
+        """What became of a body; UnavailableError where the other process ended or is away."""
+        await self._connected(START_S)
+        loop = asyncio.get_running_loop()
+        self._numbers += 1
+        outcome: asyncio.Future[RecordOutcome] = loop.create_future()
+        self._asked[self._numbers] = outcome
+        if not self._coming:
+            loop.call_soon(self._send)
+        self._coming.append(Asked(self._numbers, record))
+        return await outcome
+
+    async def ready(self) -> None:
+        """UnavailableError where the other process cannot be reached."""
+        await self._connected(0)
+
+    async def close(self) -> None:
+        """Let the connection go; nobody waits for an answer."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
+    async def _connected(self, wait_s: float) -> None:
+        async with self._connecting:
+            if self._writer is None:
+                reader, self._writer = await self._reach(wait_s)
+                self._reading = asyncio.create_task(self._read(reader, self._writer))
+
+    async def _reach(self, wait_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for _ in range(round(wait_s / RETRY_S) + 1):
+            try:
+                return await asyncio.open_unix_connection(str(self.socket))
+            except OSError:
+                await asyncio.sleep(RETRY_S)
+        raise UnavailableError("The process that stores events does not answer.", AGAIN)
+
+    def _send(self) -> None:
+        coming, self._coming = self._coming, []
+        if self._writer is not None:
+            self._writer.write(_framed(coming))
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async for answers in _frames(reader, list[Answered]):
+                self._answer(answers)
+        except OSError:
+            log.debug("the connection to the process that stores events broke", exc_info=True)
+        finally:
+            writer.close()
+            self._writer = None
+            waiting, self._asked = self._asked, {}
+            for outcome in waiting.values():
+                if not outcome.done():
+                    outcome.set_exception(
+                        UnavailableError("The process that stores events ended.", AGAIN)
+                    )
+
+    def _answer(self, answers: Iterable[Answered]) -> None:
+        found = [one.outcome for one in answers if one.outcome is not None]
+        if found:
+            metrics.count_outcomes(found, "http")
+        for one in answers:
+            waiting = self._asked.pop(one.number, None)
+            if waiting is None or waiting.done():
+                continue
+            if one.outcome is not None:
+                waiting.set_result(one.outcome)
+            elif one.passes:
+                waiting.set_exception(UnavailableError(one.wrong, "Send the request again."))
+            else:
+                waiting.set_exception(StoringError(one.wrong))
+
+
+@asynccontextmanager
+async def far_intake(socket: Path) -> AsyncIterator[FarIntake]:
+    """An intake that hands everything to the process that listens there."""
+    intake = FarIntake(socket)
+    try:
+        yield intake
+    finally:
+        await intake.close()
+
+
+@dataclass(slots=True)
+class _Asking:
+    """One connection, as the process that stores sees it."""
+
+    store: Store
+    writer: asyncio.StreamWriter
+    tasks: set["asyncio.Task[None]"]
+    _done: list[Answered] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader) -> None:
+        async for asked in _frames(reader, list[Asked]):
+            for one in asked:
+                task = asyncio.create_task(self._answer(one))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+
+    async def _answer(self, asked: Asked) -> None:
+        try:
+            found = Answered(asked.number, await self.store.store(asked.record))
+        except Exception as error:
+            found = Answered(asked.number, None, *_why(error))
+        if not self._done:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._done.append(found)
+
+    def _send(self) -> None:
+        done, self._done = self._done, []
+        if not self.writer.is_closing():
+            self.writer.write(_framed(done))
+
+
+async def serve_intake(store: Store, socket: Path, ended: asyncio.Event) -> None:
+    """Store what comes over the socket until told to end; what was taken is answered first."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await _Asking(store, writer, tasks).serve(reader)
+        except OSError:
+            log.debug("a connection broke", exc_info=True)
+        finally:
+            writer.close()
+
+    socket.unlink(missing_ok=True)
+    listening = await asyncio.start_unix_server(serve, str(socket))
+    try:
+        await ended.wait()
+        if tasks:
+            await asyncio.wait(tasks)
+    finally:
+        listening.close()
+
+
+def _why(error: Exception) -> tuple[str, bool]:
+    if isinstance(error, UnavailableError):
+        return error.wrong, True
+    if passes_by_itself(error):
+        return "The database cannot answer now.", True
+    log.error("a body was not stored", exc_info=error)
+    return f"{type(error).__name__} while a body was stored", False
+
+
+def _framed(value: object) -> bytes:
+    packed = msgspec.msgpack.encode(value)
+    return len(packed).to_bytes(LENGTH_BYTES, "big") + packed
+
+
+async def _frames(reader: asyncio.StreamReader, kind: type[T]) -> AsyncIterator[T]:
+    decoder = msgspec.msgpack.Decoder(kind)
+    while True:
+        try:
+            length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
+            packed = await reader.readexactly(length)
+        except asyncio.IncompleteReadError:
+            return
+        yield decoder.decode(packed)
