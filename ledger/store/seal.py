@@ -71,6 +71,7 @@ TABLES: Mapping[str, SealedTable] = {
     "provider_claim": _table("provider_claim"),
     # What a source is called stays; in which form it comes is said with its first event.
     "source": SealedTable("source t", left_out=("form",)),
+    "source_form": _table("source_form"),
     "meter_window": _table("meter_window"),
     "cost_pool": _table("cost_pool"),
     "cost_allocation": _table("cost_allocation"),

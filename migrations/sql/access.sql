@@ -79,14 +79,14 @@ BEGIN
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
-      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source',
+      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source', 'source_form',
       'manual_write', 'loaded_file', 'api_key', 'api_key_revocation', 'idempotency_key', 'identity_key'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
   -- Append only, for the owner as well.
   FOREACH name IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
-      'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
+      'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'charge', 'journal_entry', 'posting',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
@@ -100,7 +100,7 @@ BEGIN
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['entity', 'customer', 'customer_alias', 'deployment', 'api_key', 'source'] LOOP
+  FOREACH name IN ARRAY ARRAY['entity', 'customer', 'customer_alias', 'deployment', 'api_key', 'source', 'source_form'] LOOP
     EXECUTE format('CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE ON %I
                     FOR EACH STATEMENT EXECUTE FUNCTION touch_directory()', name);
   END LOOP;

@@ -6,13 +6,23 @@ CREATE TABLE source (
   form      text CHECK (form IN ('sequenced', 'keyed')),
   batch_seq bigint NOT NULL
 );
-COMMENT ON COLUMN source.form IS 'sequenced: numbered batches of a producer; keyed: each event has an id of its own; NULL: named by corrections only so far.';
+COMMENT ON COLUMN source.form IS 'sequenced: numbered batches of a producer; keyed: each event has an id of its own; NULL: nobody sent any yet but with a bound key.';
 CREATE FUNCTION refuse_change_of_form() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF OLD.form IS NULL THEN RETURN NEW; END IF;
   RAISE EXCEPTION 'a source keeps the form it came in first' USING ERRCODE = 'restrict_violation';
 END $$;
 CREATE TRIGGER keeps_form BEFORE UPDATE ON source FOR EACH ROW EXECUTE FUNCTION refuse_change_of_form();
+
+-- What a bound key sends has names of its own, and a form of its own: it decides nothing for others.
+CREATE TABLE source_form (
+  source_id int NOT NULL REFERENCES source,
+  owner     text COLLATE "C" NOT NULL CHECK (owner <> ''),
+  form      text NOT NULL CHECK (form IN ('sequenced', 'keyed')),
+  batch_seq bigint NOT NULL,
+  PRIMARY KEY (source_id, owner)
+);
+COMMENT ON TABLE source_form IS 'The form in which senders with a bound key (ingest_batch.owner) came first to a source; source.form is that of all others.';
 
 -- One row for every batch that arrived, whatever became of it: the fates add up to what was received.
 CREATE TABLE receipt (

@@ -6,17 +6,22 @@ import pytest
 
 from ledger.domain.metering.fact import Fate, Reason
 from ledger.domain.metering.record import Record
+from ledger.flows.metering.conflicts import Resolution, resolve_conflict
 from ledger.flows.metering.limits import IngestLimits
 from ledger.store.connect import connect
+from ledger.store.metering.conflicts import list_conflicts
 from ledger.store.queries import Connection
 from tests.support.database import Database
 from tests.support.usage import (
+    AUTHOR,
+    NOW,
     SOURCE,
     Gate,
     activity,
     add_customer,
     attempt,
     bound_to,
+    correction,
     fates,
     keyed,
     open_books,
@@ -26,6 +31,8 @@ from tests.support.usage import (
     windows_of_facts,
 )
 from tests.wire.samples import counters_event, energy_event, gap_event
+
+SUM = "SELECT sum(uncached)::bigint FROM usage_delta"
 
 
 @pytest.fixture
@@ -126,6 +133,62 @@ async def test_a_source_keeps_the_form_it_came_in_first(gate: Gate) -> None:
     (found,) = await gate.send(sequenced([attempt()]))
     assert [item.reason for item in found.items()] == [Reason.WRONG_FORM]
     assert await gate.connection.fetchval("SELECT count(*) FROM ingest_batch") == 0
+
+
+@pytest.mark.parametrize("bound_first", [True, False])
+@pytest.mark.parametrize("house_sequenced", [True, False])
+async def test_a_bound_key_decides_no_form_for_others(
+    gate: Gate, *, bound_first: bool, house_sequenced: bool
+) -> None:
+    single = keyed(*(attempt(f"e{n}", tokens=3) | {"source": "/hosts/a"} for n in range(2)))
+    batch = sequenced([attempt(tokens=50), attempt(tokens=50)])
+    of_house, of_bound = (batch, single) if house_sequenced else (single, batch)
+    of_bound = replace(of_bound, permission=bound_to(["/hosts/a"], "acme"))
+    sent = [of_bound, of_house] if bound_first else [of_house, of_bound]
+    for record in (*sent, *sent):
+        (found,) = await gate.send(record)
+        assert {item.reason for item in found.items()} == {None}
+    assert await fates(gate.connection) == {"received": 8, "counted": 4, "duplicate": 4}
+    assert await gate.connection.fetchval("SELECT form FROM source") == (
+        "sequenced" if house_sequenced else "keyed"
+    )
+    # Each keeps its own form, and may mend what it sent.
+    (other,) = await gate.send(replace(of_house, permission=of_bound.permission))
+    assert {item.reason for item in other.items()} == {Reason.WRONG_FORM}
+    (other,) = await gate.send(replace(of_bound, permission=None))
+    assert {item.reason for item in other.items()} == {Reason.WRONG_FORM}
+    mends = [
+        correction("c1", of="e0", revision=1, tokens=1, supersedes_source="/hosts/a"),
+        correction("c2", of="p1/1/1/0", revision=1, tokens=7, supersedes_source="/hosts/a"),
+    ]
+    (mended,) = await gate.send(keyed(*mends))
+    assert {item.reason for item in mended.items()} == {None}
+    assert await gate.connection.fetchval(SUM) == 1 + 3 + 7 + 50
+    assert await windows(gate.connection) == await windows_of_facts(gate.connection)
+
+
+@pytest.mark.parametrize("resolution", ["corrected", "resent"])
+async def test_a_conflict_of_a_bound_key_has_the_form_of_its_sender(
+    gate: Gate, resolution: Resolution
+) -> None:
+    await gate.send(sequenced([attempt(tokens=50)]))
+    allowed = bound_to(["/hosts/a"], "acme")
+    for tokens in (3, 4):
+        offer = keyed(attempt("e1", tokens=tokens) | {"source": "/hosts/a"})
+        await gate.send(replace(offer, permission=allowed))
+    (conflict,) = await list_conflicts(gate.connection, rows=9)
+    done = await resolve_conflict(
+        gate.connection,
+        conflict["conflict_id"],
+        resolution,
+        AUTHOR,
+        event_id="e2",
+        directory=gate.directory,
+        now=NOW,
+        limits=gate.limits,
+    )
+    assert [one.outcome for one in done] == ["created"]
+    assert await gate.connection.fetchval(SUM) == {"corrected": 54, "resent": 57}[resolution]
 
 
 async def test_a_key_writes_its_own_sources_and_customers_only(gate: Gate) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +32,17 @@ from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.books import Books
 from tests.support.database import Database
 from tests.support.one_gpu import GPU
-from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced
+from tests.support.usage import (
+    AUTHOR,
+    SOURCE,
+    Gate,
+    attempt,
+    bound_to,
+    correction,
+    keyed,
+    open_books,
+    sequenced,
+)
 from tests.wire.samples import counters_event, energy_event, gap_event
 
 HOUR = datetime(2026, 8, 6, 11, tzinfo=UTC)
@@ -86,6 +97,8 @@ async def books(worker: Connection) -> Gate:
            SELECT quarantine_id, batch_seq, 0, 'quarantined' FROM quarantine"""
     )
     await gate.send(sequenced([attempt(minute=40), attempt(minute=41)]))
+    bound = keyed(attempt("bound", minute=42))
+    await gate.send(replace(bound, permission=bound_to([SOURCE], "acme")))
     await gate.send(keyed(energy_event(), counters_event(), gap_event()))
     await seal(worker)
     await gate.send(keyed(correction("c9", of="e9", revision=1, tokens=7, minute=9)))
@@ -315,7 +328,7 @@ async def test_an_archived_day_is_vouched_for_by_its_file(
     await superuser.execute("UPDATE archived_partition SET sha256 = $1", sha256_of(day.path))
     assert [row[:2] for row in await named(books.connection)] == [(ARCHIVED, "digest")]
     await superuser.execute("UPDATE archived_partition SET rows = rows - 1")
-    assert ("usage_fact", "rows", "24", "23") in await named(books.connection)
+    assert ("usage_fact", "rows", "25", "24") in await named(books.connection)
 
 
 async def test_a_day_that_is_not_what_was_sealed_stays_in_the_database(

@@ -45,11 +45,21 @@ class TierRule:
 class SourceForm:
     """A registered source: its number, and whether it is sequenced or keyed.
 
-    None is a source that corrections have named and that has sent nothing yet.
+    None is a source that nobody has sent yet but with a bound key; `of_bound` has the forms of
+    these, by what the key is bound to.
     """
 
     source_id: int
     form: str | None
+    of_bound: Mapping[str, str] = field(default_factory=dict)
+
+    def form_of(self, owner: str) -> str | None:
+        """The form of what an owner sends; empty: the house. None where it has sent nothing."""
+        return self.of_bound.get(owner) if owner else self.form
+
+    def forms(self) -> frozenset[str]:
+        """Every form that somebody sends."""
+        return frozenset(one for one in (self.form, *self.of_bound.values()) if one is not None)
 
 
 @dataclass(frozen=True, slots=True)

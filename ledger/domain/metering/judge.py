@@ -146,22 +146,34 @@ def _reject(prepared: Prepared, wrong: Mapping[int, tuple[str, str]], reason: Re
     drop_rows(prepared, wrong)
 
 
-def new_sources(prepared: Prepared, directory: Directory) -> list[tuple[str, str]]:
-    """(source, form) of sources whose form nobody knows, by name; the first of the call wins."""
-    found = [(source, form_of(prepared, n)) for source, n in senders(prepared)]
+def new_forms(prepared: Prepared, directory: Directory) -> list[tuple[str, str, str]]:
+    """(source, owner, form) where nobody knows the form, by name; the first of the call wins.
+
+    A form is its owner's, as ids and places are: no key that is bound decides for others.
+    """
+    found = [(source, n) for source, n in senders(prepared)]
     for n, record in enumerate(prepared.records):
         if record.header is not None and n in prepared.batches and _permitted(prepared, n):
-            found.append((record.header.source, SEQUENCED))
-    known = {source for source, one in directory.sources.items() if one.form is not None}
-    fresh = {source: form for source, form in reversed(found) if source not in known}
-    return sorted(fresh.items())
+            found.append((record.header.source, n))
+    fresh = {
+        (source, prepared.owner_of(n)): form_of(prepared, n)
+        for source, n in reversed(found)
+        if _known_form(directory, source, prepared.owner_of(n)) is None
+    }
+    return sorted((source, owner, form) for (source, owner), form in fresh.items())
+
+
+def _known_form(directory: Directory, source: str, owner: str) -> str | None:
+    known = directory.sources.get(source)
+    return None if known is None else known.form_of(owner)
 
 
 def refuse_forms(prepared: Prepared, directory: Directory) -> None:
     """Refuse rows of the other form than their source is registered with."""
     wrong = []
     for source, n in senders(prepared):
-        known, form = directory.sources[source].form, form_of(prepared, n)
+        form = form_of(prepared, n)
+        known = _known_form(directory, source, prepared.owner_of(n))
         if form != known:
             detail = (
                 f"source: {source} is registered as {known}, and this is {form};"
@@ -181,7 +193,8 @@ def records_taking_ids(prepared: Prepared, directory: Directory) -> Sequence[int
     return [
         n
         for n in sorted(prepared.batches.keys() - bare)
-        if _permitted(prepared, n) and directory.sources[_source(prepared, n)].form == SEQUENCED
+        if _permitted(prepared, n)
+        and _known_form(directory, _source(prepared, n), prepared.owner_of(n)) == SEQUENCED
     ]
 
 

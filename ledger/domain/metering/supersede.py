@@ -240,11 +240,14 @@ def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Correcti
 def _target(text: str, known: SourceForm | None, producer: str) -> CorrectionTarget | str:
     if known is None:
         return "data.supersedes_source: this source cannot be registered; send its events first"
-    if known.form != SEQUENCED:
-        return CorrectionTarget(known.source_id, text, keyed=True if known.form == KEYED else None)
+    forms = known.forms()
+    if SEQUENCED not in forms:
+        return CorrectionTarget(known.source_id, text, keyed=True if KEYED in forms else None)
     own = _OWN_PLACE.fullmatch(text)
     if own and producer:
         text = f"{producer}/{own[1]}/{own[2]}/{own[3]}"
+    elif KEYED in forms:
+        return CorrectionTarget(known.source_id, text, keyed=None)
     target = CorrectionTarget(known.source_id, text)
     place = target.named_batch()
     if place is None or max(place[0].epoch, place[0].sequence) > _INT8_MAX:

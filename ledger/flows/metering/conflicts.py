@@ -56,6 +56,9 @@ async def show_conflict(connection: Connection, conflict_id: int) -> Shown:
         first=found.stored_ordinal,
         items=found.items,
     )
+    owner = "" if found.binding is None else Binding.from_fields(found.binding).owner
+    if owner:
+        found = replace(found, form=(found.of_bound or {}).get(owner))
     offered = None if found.offered is None else _events(found.offered)
     return Shown(found, offered, stored)
 

@@ -13,7 +13,7 @@ from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.identities import KEYED_SCHEMA
 from ledger.domain.metering.judge import (
     keyed_rows,
-    new_sources,
+    new_forms,
     refuse_customers,
     refuse_forms,
     refuse_readings,
@@ -111,14 +111,20 @@ async def _register_sources(
 ) -> Directory:
     """Sources and keys say nothing about usage, so they commit at once and hold up nobody."""
     known = await directory.read(connection)
-    fresh: list[tuple[str, str | None]] = [*new_sources(prepared, known)]
-    sent = {source for source, _ in fresh}
-    fresh += [(name, None) for name in named_sources(prepared, known) if name not in sent]
-    if not fresh:
+    forms = new_forms(prepared, known)
+    named = named_sources(prepared, known)
+    if not forms and not named:
         return known
+    of_house = {source: form for source, owner, form in forms if not owner}
+    of_bound = [one for one in forms if one[1]]
+    nameless = {source for source, _, _ in of_bound} - known.sources.keys()
+    fresh = [(name, of_house.get(name)) for name in sorted({*of_house, *nameless, *named})]
     async with connection.transaction():
         batch_seq = await draw_batch_seq(connection)
-        await store.insert_sources(connection, fresh, batch_seq=batch_seq)
+        if fresh:
+            await store.insert_sources(connection, fresh, batch_seq=batch_seq)
+        if of_bound:
+            await store.insert_source_forms(connection, of_bound, batch_seq=batch_seq)
     return await directory.read(connection)
 
 

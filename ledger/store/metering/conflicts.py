@@ -43,10 +43,11 @@ class ConflictState:
 @dataclass(frozen=True, slots=True)
 class FoundConflict(ConflictState):
     """A conflict with what was offered, a line an event, and the binding of the key it was offered
-    with; None is no longer kept."""
+    with; None is no longer kept. `of_bound` has the forms of bound keys, by what they are bound to."""
 
     source_id: int
     form: str | None
+    of_bound: Mapping[str, str] | None
     offered: str | None
     truncated: bool | None
     binding: Fields | None

@@ -14,7 +14,8 @@ SELECT c.conflict_id, s.source, c.event_id, c.items, c.batch_seq, c.ordinal,
 
 -- name: find_conflict
 -- One conflict with what was offered, as far as it is kept; conflict (conflict_id), a probe each of the others.
-SELECT c.conflict_id, c.source_id, s.source, s.form, c.event_id, c.items, c.batch_seq, c.ordinal,
+SELECT c.conflict_id, c.source_id, s.source, s.form,
+       (SELECT jsonb_object_agg(f.owner, f.form) FROM source_form f WHERE f.source_id = c.source_id) AS of_bound, c.event_id, c.items, c.batch_seq, c.ordinal,
        c.stored_batch_seq, c.stored_ordinal, o.batch_seq IS NOT NULL AS offer_kept, o.offered, o.truncated, o.binding, o.expires_at,
        r.resolution, r.actor AS resolved_by, r.reason, r.resolved_at
   FROM conflict c

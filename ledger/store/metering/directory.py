@@ -25,6 +25,9 @@ async def read_directory(connection: Connection, version: int) -> Directory:
     tiers = await DIRECTORY["list_entity_tiers"].rows(connection)
     key_tiers = await DIRECTORY["list_key_tiers"].rows(connection)
     members = await DIRECTORY["list_members"].rows(connection)
+    of_bound: dict[int, dict[str, str]] = defaultdict(dict)
+    for row in await DIRECTORY["list_source_forms"].rows(connection):
+        of_bound[row["source_id"]][row["owner"]] = row["form"]
     sources = await DIRECTORY["list_sources"].rows(connection)
     return Directory(
         version=version,
@@ -34,7 +37,12 @@ async def read_directory(connection: Connection, version: int) -> Directory:
         tier_rules=await _read_tier_rules(connection),
         members=frozenset((row["member"], row["entity_id"]) for row in members),
         entity_tiers={row["entity_id"]: row["default_tier"] for row in tiers},
-        sources={row["source"]: SourceForm(row["source_id"], row["form"]) for row in sources},
+        sources={
+            row["source"]: SourceForm(
+                row["source_id"], row["form"], of_bound.get(row["source_id"], {})
+            )
+            for row in sources
+        },
     )
 
 

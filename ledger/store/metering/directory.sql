@@ -42,3 +42,7 @@ SELECT e.entity_id, e.default_tier FROM entity e;
 -- name: list_sources
 -- Every source with its number and form. A scan.
 SELECT s.source, s.source_id, s.form FROM source s;
+
+-- name: list_source_forms
+-- The form in which each owner of a bound key comes to each source. A scan.
+SELECT f.source_id, f.owner, f.form FROM source_form f;

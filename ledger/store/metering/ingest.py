@@ -51,6 +51,19 @@ async def insert_sources(
     )
 
 
+async def insert_source_forms(
+    connection: Connection, forms: Sequence[tuple[str, str, str]], *, batch_seq: int
+) -> None:
+    """Keep (source, owner, form) of bound keys, of sources that are registered; the first stays."""
+    await INGEST["insert_source_forms"].run(
+        connection,
+        sources=[source for source, _, _ in forms],
+        owners=[owner for _, owner, _ in forms],
+        forms=[form for _, _, form in forms],
+        batch_seq=batch_seq,
+    )
+
+
 async def insert_usage_keys(connection: Connection, keys: Sequence[UsageKeyRow]) -> None:
     """Store keys that are not stored yet."""
     await INGEST["insert_usage_keys"].run(

@@ -9,6 +9,15 @@ SELECT s.source, s.form, :batch_seq
   FROM unnest(:sources::text[], :forms::text[]) WITH ORDINALITY AS s(source, form, place) ORDER BY s.place
 ON CONFLICT (source) DO UPDATE SET form = excluded.form WHERE source.form IS NULL AND excluded.form IS NOT NULL;
 
+-- name: insert_source_forms
+-- The forms in which owners of bound keys come to sources, in the order given; the first stays.
+INSERT INTO source_form (source_id, owner, form, batch_seq)
+SELECT s.source_id, f.owner, f.form, :batch_seq
+  FROM unnest(:sources::text[], :owners::text[], :forms::text[]) WITH ORDINALITY AS f(source, owner, form, place)
+  JOIN source s USING (source)
+ ORDER BY f.place
+ON CONFLICT (source_id, owner) DO NOTHING;
+
 -- name: insert_usage_keys
 -- Keys by content, in the order given. Primary key.
 INSERT INTO usage_key (usage_key_id, entity_id, customer_id, customer_ref, project_id, api_key_id, agent_id,
