@@ -6,7 +6,7 @@ answer, it keeps for ever; and it takes as many as there are.
 
 import asyncio
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ LINGER_S = 1
 LINGERING_MAX = 64
 RETRY_AFTER_S = 2
 DETAILS = {
+    400: ("Malformed request", "This is not HTTP/1.1."),
     408: ("Request too slow", f"Send the head of a request within {HEAD_S} seconds."),
     431: ("Head too large", f"Send a head of at most {HEAD_BYTES_MAX} bytes."),
     503: ("Try again later", "There are too many connections; come again, or use one for more."),
@@ -41,6 +42,10 @@ class Connections:
     most: int
     most_of_address: int
     by_address: "Counter[str]" = field(default_factory=Counter)
+    # Those without a request, by address: who has waited longest comes first.
+    waiting: "defaultdict[str, dict[BoundedProtocol, None]]" = field(
+        default_factory=lambda: defaultdict(dict)
+    )
 
     def full(self, address: str) -> bool:
         """Whether the last one from there was one too many."""
@@ -52,17 +57,32 @@ class Connections:
         """Whether those that are refused may no longer stay until they have read it."""
         return self.by_address.total() > self.most + LINGERING_MAX
 
+    def make_room(self, address: str) -> bool:
+        """Whether one without a request gave way to the last one from there.
+
+        One that never sent a whole head goes first; one that asks nothing more next.
+        """
+        if self.by_address[address] <= self.most_of_address:
+            ((address, _),) = self.by_address.most_common(1)
+        there = [one for one in self.waiting[address] if one.is_idle()]
+        one = next((one for one in there if not one.asked), next(iter(there), None))
+        if one is not None:
+            one.give_up()
+        return one is not None
+
     def gone(self, address: str) -> None:
         """One less."""
         self.by_address[address] -= 1
         if not self.by_address[address]:
             del self.by_address[address]
+            self.waiting.pop(address, None)
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
     connections_of_server: Connections
+    asked = False
     _head: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _reader: asyncio.TimerHandle | None = None
@@ -72,16 +92,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._address = str((self.client or ("",))[0])
-        self.connections_of_server.by_address[self._address] += 1
-        if self.connections_of_server.full(self._address):
+        there = self.connections_of_server
+        there.by_address[self._address] += 1
+        if there.full(self._address) and not there.make_room(self._address):
             self._refuse(503)
         else:
-            self._head = self.loop.call_later(HEAD_S, self._give_up)
+            self._waits()
+            self._head = self.loop.call_later(HEAD_S, self.give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.connections_of_server.gone(self._address)
         self._head_ended()
+        self.connections_of_server.gone(self._address)
         self._reader = _cancelled(self._reader)
 
     def data_received(self, data: bytes) -> None:
@@ -96,7 +118,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(431)
         elif self._head is None:
-            self._head = self.loop.call_later(HEAD_S, self._give_up)
+            self._head = self.loop.call_later(HEAD_S, self.give_up)
+
+    def on_response_complete(self) -> None:
+        self.asked = True
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self._waits()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words are not ours
+        self._refuse(400)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -106,11 +138,21 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._reader = _cancelled(self._reader)
 
+    def _waits(self) -> None:
+        self.connections_of_server.waiting[self._address][self] = None
+
     def _head_ended(self) -> None:
+        self.connections_of_server.waiting[self._address].pop(self, None)
         self._head, self._head_bytes = _cancelled(self._head), 0
 
-    def _give_up(self) -> None:
-        self._head = None
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way to it."""
+        return not self.transport.get_write_buffer_size()
+
+    def give_up(self) -> None:
+        """Wait for its head no longer."""
+        self.connections_of_server.waiting[self._address].pop(self, None)
+        self._head = _cancelled(self._head)
         if self._head_bytes:
             self._refuse(408)
         else:

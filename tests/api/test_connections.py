@@ -14,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from ledger.api import arriving, protocol
 from ledger.api.app import create_app
+from ledger.api.headers import HEADERS
 from ledger.api.server import server_config
 from ledger.settings import Settings
 from ledger.store.queries import Connection
@@ -97,6 +98,24 @@ def test_a_head_without_end_is_refused() -> None:
         assert whole(one).startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(b"garbage\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        *(b"GET /\x00 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"),
+        b"GET / HTTP/1.1\r\nBad Header\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_answered_like_everything_else(sent: bytes) -> None:
+    with listening(plain) as port, socket.create_connection(("127.0.0.1", port)) as one:
+        one.settimeout(20)
+        one.sendall(sent)
+        head, _, body = whole(one).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert {name for name in HEADERS if name.encode() not in head} == set()
+    assert json.loads(body)["type"] == "urn:tokenledger:problem:malformed-request"
+
+
 def test_a_kept_connection_may_wait_and_ask_again() -> None:
     with listening(plain) as port, socket.create_connection(("127.0.0.1", port)) as one:
         one.settimeout(20)
@@ -113,6 +132,9 @@ def test_connections_are_counted_by_address_and_those_beyond_hear_so() -> None:
         open_ones = [
             stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(4)
         ]
+        for one in open_ones:
+            one.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert one.recv(1)
         head, _, body = ask(port).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: " in head
@@ -120,6 +142,39 @@ def test_connections_are_counted_by_address_and_those_beyond_hear_so() -> None:
         assert json.loads(body)["status"] == 503
         open_ones[0].close()
         assert _soon(lambda: ask(port).startswith(b"HTTP/1.1 200"))
+
+
+def test_half_sent_heads_from_one_address_make_room_for_who_comes() -> None:
+    with (
+        listening(plain, connections_max=300, connections_of_address_max=16) as port,
+        ExitStack() as stack,
+    ):
+        half = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            for _ in range(100)
+        ]
+        for one in half:
+            with suppress(ConnectionError):
+                one.sendall(HALF_A_HEAD)
+        for _ in range(10):
+            assert ask(port).startswith(b"HTTP/1.1 200")
+        # Whoever has asked keeps its place before those that have not.
+        kept = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+        for _ in range(3):
+            kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert kept.recv(65_536).startswith(b"HTTP/1.1 200")
+            assert ask(port).startswith(b"HTTP/1.1 200")
+
+
+def test_kept_connections_of_many_make_room_for_another() -> None:
+    with listening(plain, connections_max=8, connections_of_address_max=8) as port:
+        with ExitStack() as stack:
+            for _ in range(8):
+                one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+                one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert one.recv(65_536).startswith(b"HTTP/1.1 200")
+            assert ask(port).startswith(b"HTTP/1.1 200")
+        assert ask(port).startswith(b"HTTP/1.1 200")
 
 
 def test_who_reads_no_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ async def test_a_conflict_of_a_bound_key_has_the_form_of_its_sender(
     (conflict,) = await list_conflicts(gate.connection, rows=9)
     done = await resolve_conflict(
         gate.connection,
-        conflict["conflict_id"],
+        conflict.conflict_id,
         resolution,
         AUTHOR,
         event_id="e2",

@@ -43,7 +43,9 @@ class ConflictState:
 @dataclass(frozen=True, slots=True)
 class FoundConflict(ConflictState):
     """A conflict with what was offered, a line an event, and the binding of the key it was offered
-    with; None is no longer kept. `of_bound` has the forms of bound keys, by what they are bound to."""
+    with; None is no longer kept.
+
+    `of_bound` has the forms of the source's bound keys, by what they are bound to."""
 
     source_id: int
     form: str | None
