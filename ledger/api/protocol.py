@@ -57,7 +57,7 @@ class Connections:
         """Whether those that are refused may no longer stay until they have read it."""
         return self.by_address.total() > self.most + LINGERING_MAX
 
-    def make_room(self, address: str) -> bool:
+    def evict_idle(self, address: str) -> bool:
         """Whether one without a request gave way to the last one from there.
 
         One that never sent a whole head goes first; one that asks nothing more next.
@@ -94,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address = str((self.client or ("",))[0])
         there = self.connections_of_server
         there.by_address[self._address] += 1
-        if there.full(self._address) and not there.make_room(self._address):
+        if there.full(self._address) and not there.evict_idle(self._address):
             self._refuse(503)
         else:
             self._waits()

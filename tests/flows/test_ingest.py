@@ -152,13 +152,20 @@ async def test_a_bound_key_decides_no_form_for_others(
     assert await gate.connection.fetchval("SELECT form FROM source") == (
         "sequenced" if house_sequenced else "keyed"
     )
+    for record in sent:
+        mend = correction("again", of="e0", revision=1, tokens=3)
+        if record.header is None:
+            again = keyed(mend | {"source": "/hosts/a"})
+            body = b"\n".join([*record.body.split(b"\n"), again.body])
+            (found,) = await gate.send(replace(record, body=body))
+            assert [item.outcome for item in found.items()][2:] == ["created"]
     # Each keeps its own form, and may mend what it sent.
     (other,) = await gate.send(replace(of_house, permission=of_bound.permission))
     assert {item.reason for item in other.items()} == {Reason.WRONG_FORM}
     (other,) = await gate.send(replace(of_bound, permission=None))
     assert {item.reason for item in other.items()} == {Reason.WRONG_FORM}
     mends = [
-        correction("c1", of="e0", revision=1, tokens=1, supersedes_source="/hosts/a"),
+        correction("c1", of="e0", revision=2, tokens=1, supersedes_source="/hosts/a"),
         correction("c2", of="p1/1/1/0", revision=1, tokens=7, supersedes_source="/hosts/a"),
     ]
     (mended,) = await gate.send(keyed(*mends))

@@ -225,7 +225,8 @@ def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Correcti
     for row, source, text, other in corrections.select(columns).iter_rows():
         event_id, header = ids[row], prepared.header_of(row)
         producer = header.producer if header is not None and not other else ""
-        target = _target(text, directory.sources.get(other or source), producer)
+        owner = prepared.owner_of(int(prepared.items.owners[row]))
+        target = _target(text, directory.sources.get(other or source), producer, owner)
         if not _may_name(prepared, row, other or source):
             detail = f"data.supersedes_source: this key may not write {other}; use its own key"
             prepared.rejects[row] = Reject(Reason.FORBIDDEN_SOURCE, detail, event_id, source)
@@ -237,20 +238,22 @@ def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Correcti
     return found
 
 
-def _target(text: str, known: SourceForm | None, producer: str) -> CorrectionTarget | str:
+def _target(
+    text: str, known: SourceForm | None, producer: str, owner: str
+) -> CorrectionTarget | str:
+    """What a correction means by its form, where others may send the same source in another."""
     if known is None:
         return "data.supersedes_source: this source cannot be registered; send its events first"
-    forms = known.forms()
-    if SEQUENCED not in forms:
-        return CorrectionTarget(known.source_id, text, keyed=True if KEYED in forms else None)
-    own = _OWN_PLACE.fullmatch(text)
-    if own and producer:
-        text = f"{producer}/{own[1]}/{own[2]}/{own[3]}"
-    elif KEYED in forms:
-        return CorrectionTarget(known.source_id, text, keyed=None)
-    target = CorrectionTarget(known.source_id, text)
-    place = target.named_batch()
-    if place is None or max(place[0].epoch, place[0].sequence) > _INT8_MAX:
-        return f"data.supersedes: found {text[:80]}; send producer/epoch/sequence/ordinal"
-    at, ordinal = place
-    return target_of(at, ordinal)
+    forms, form = known.forms(), known.form_of(owner) or known.form
+    if SEQUENCED in forms:
+        own = _OWN_PLACE.fullmatch(text)
+        if own and producer:
+            text = f"{producer}/{own[1]}/{own[2]}/{own[3]}"
+        place = CorrectionTarget(known.source_id, text).named_batch()
+        if place is not None and max(place[0].epoch, place[0].sequence) <= _INT8_MAX:
+            return target_of(*place)
+        if form == SEQUENCED and KEYED not in forms:
+            return f"data.supersedes: found {text[:80]}; send producer/epoch/sequence/ordinal"
+    # Where its sender has sent nothing yet, its name may turn out to be either.
+    sure = form is not None and KEYED in forms
+    return CorrectionTarget(known.source_id, text, keyed=True if sure else None)
