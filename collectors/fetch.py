@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 ACCEPT = "text/plain;version=0.0.4"
 OPENMETRICS = "application/openmetrics-text"
+PROCESS_START = "Process-Start-Time-Unix"
 SCHEMES = frozenset({"http", "https"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
@@ -51,11 +52,15 @@ def read_address(url: str) -> SplitResult:
 
 @dataclass(slots=True)
 class Page:
-    """Where a page is, who asks for it, and the connection that is kept between two times."""
+    """Where a page is, who asks for it, and the connection that is kept between two times.
+
+    `process_started` is what the last answer's header said of the server's start (llama.cpp).
+    """
 
     address: SplitResult
     context: ssl.SSLContext | None = None
     bearer_file: Path | None = None
+    process_started: str | None = None
     _open: http.client.HTTPConnection | None = None
     _opened: tuple[str, str] = ("", "")
 
@@ -75,6 +80,7 @@ class Page:
                 f"{self}: answered {status} with {len(body)} bytes; "
                 "check the path and that metrics are switched on"
             )
+        self.process_started = answered.get(PROCESS_START)
         return self._text(body, answered)
 
     def close(self) -> None:

@@ -71,11 +71,12 @@ class Scraper:
                 f"{read.bad_count} bad lines, no counter of {self.engine.name}; "
                 "check the engine's name and that its metrics are switched on"
             )
+        marks = read.engine.marks.or_started(self.page.process_started)
         return CountersReading(
             engine=self.engine.name,
             instance=self.target.instance,
-            run_id=read.engine.marks.run_id(self.target.instance),
-            run_started_at=read.engine.marks.started_at(),
+            run_id=marks.run_id(self.target.instance),
+            run_started_at=marks.started_at(),
             scraped_at=now,
             counters=read.engine.counters,
         )

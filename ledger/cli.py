@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "archive": ("data.archive:archive", "Move the facts of old days to files."),
     "backup": ("data.backup:backup", "Copy the books into a folder."),
     "restore": ("data.backup:restore", "Bring a backup into an empty database."),
+    "usage": ("review.usage:usage", "What a provider's usage object is counted as."),
     "collect": ("host.collect:collect", "Read GPUs and inference servers and send what they say."),
     "probe": ("host.collect:probe", "Say what this host offers to the collector."),
 }

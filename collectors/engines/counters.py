@@ -1,5 +1,6 @@
 """What the engines share: samples to canonical counters by a table, and the run they count in."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ SHOWN_CHARS_MAX = 200
 PROCESS_START = "process_start_time_seconds"
 CREATED = "_created"
 _PARTS = ("_bucket", "_count", "_sum", CREATED)
+_PLAIN_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _NONE: Mapping[str, str] = MappingProxyType({})
 Counters = tuple[CounterReading, ...]
 
@@ -30,6 +32,11 @@ class RunMarks:
 
     created: str | None
     process_started: str | None
+
+    def or_started(self, seconds: str | None) -> "RunMarks":
+        """With the process's start as told beside the page, where the page says nothing of it."""
+        said = _seconds(seconds) if seconds and _PLAIN_SECONDS.fullmatch(seconds) else None
+        return RunMarks(self.created, self.process_started or said)
 
     def run_id(self, instance: str) -> str:
         """The run's identity: it changes when any mark does."""

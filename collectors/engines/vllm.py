@@ -25,6 +25,9 @@ RULES = {
     "request_decode_time_seconds_sum": (
         Rule("request_seconds", rename=MODEL, label={"phase": "decode"}),
     ),
+    # What requests that ended had; what the counters have beside it ran on, or was aborted.
+    "request_prompt_tokens_sum": (Rule("prompt_tokens_finished", rename=MODEL),),
+    "request_generation_tokens_sum": (Rule("generation_tokens_finished", rename=MODEL),),
     "num_requests_running": (Rule("requests_running", rename=MODEL),),
     "kv_cache_usage_perc": (Rule("kv_used", rename=MODEL),),
     # Its name until the middle of 2025.

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from collectors.gateways import anthropic, bedrock, cohere, gemini, ollama, openai
+from collectors.gateways import (
+    anthropic,
+    bedrock,
+    cohere,
+    gemini,
+    llamacpp,
+    ollama,
+    openai,
+    otel,
+)
 from collectors.gateways.fields import RawUsage, UsageBody
 
 
@@ -22,5 +31,7 @@ GATEWAYS: Mapping[str, ReadUsage] = MappingProxyType(
         "bedrock": bedrock.read_usage,
         "cohere": cohere.read_usage,
         "ollama": ollama.read_usage,
+        "llamacpp": llamacpp.read_usage,
+        "otel": otel.read_usage,
     }
 )

@@ -49,7 +49,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 
 def _rounds_summed(usage: RawUsage) -> RawUsage:
     """The usage with the sums of its turns for its counts; refuses turns of several models."""
-    iterations = [checked(iteration) for iteration in usage.get(_ITERATIONS) or ()]
+    iterations = [_with_writes(checked(one)) for one in usage.get(_ITERATIONS) or ()]
     if not iterations:
         return usage
     models = {iteration["model"] for iteration in iterations if iteration.get("model") is not None}
@@ -65,6 +65,15 @@ def _rounds_summed(usage: RawUsage) -> RawUsage:
             )
     splits = _sums([details(iteration, "cache_creation") for iteration in iterations], _LIFETIMES)
     return {**usage, **counts, "cache_creation": splits}
+
+
+def _with_writes(iteration: RawUsage) -> RawUsage:
+    """A turn with the total of its cache writes, where it gives their split alone."""
+    split = counts_at(details(iteration, "cache_creation"), _LIFETIMES)
+    written = sum(tokens for tokens in split.values() if tokens is not None)
+    if not written or count(iteration, "cache_creation_input_tokens"):
+        return iteration
+    return {**iteration, "cache_creation_input_tokens": written}
 
 
 def _sums(parts: list[RawUsage], names: tuple[str, ...]) -> dict[str, int]:

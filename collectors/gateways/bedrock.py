@@ -23,8 +23,11 @@ from collectors.gateways.fields import (
 # Of Converse, and of its streams at first.
 _READ = ("cacheReadInputTokens", "cacheReadInputTokenCount")
 _WRITTEN = ("cacheWriteInputTokens", "cacheWriteInputTokenCount")
+# Of Converse, and of the metrics that end a stream of InvokeModel.
+_INPUT, _OUTPUT = ("inputTokens", "inputTokenCount"), ("outputTokens", "outputTokenCount")
 _TOTAL, _SPLIT = "totalTokens", "cacheDetails"
-_KNOWN = frozenset({"inputTokens", "outputTokens", _TOTAL, _SPLIT, *_READ, *_WRITTEN})
+_TIMES = ("invocationLatency", "firstByteLatency")
+_KNOWN = frozenset({*_INPUT, *_OUTPUT, _TOTAL, _SPLIT, *_READ, *_WRITTEN, *_TIMES})
 _LIFETIMES = {"5m": "cache_write_5m", "1h": "cache_write_1h"}
 
 
@@ -34,16 +37,17 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     written = agreed("cache writes", counts_at(usage, _WRITTEN)) or 0
     result = body(
         input_leaves={
-            "uncached": needed(usage, "inputTokens"),
+            "uncached": needed(usage, *_INPUT),
             "cache_read": agreed("cache reads", counts_at(usage, _READ)) or 0,
             **_writes(usage, written),
         },
         # No model says here how much of its answer was reasoning.
-        output_leaves={"visible": needed(usage, "outputTokens"), "reasoning": None},
+        output_leaves={"visible": needed(usage, *_OUTPUT), "reasoning": None},
         complete=complete,
     )
     total, found = count(usage, _TOTAL), result["input_total"] + result["output_total"]
-    if total is not None and total != found:
+    # Some models count in their total what was cached, and some leave it out.
+    if total not in {None, found, needed(usage, *_INPUT) + result["output_total"]}:
         raise GatewayUsageError(
             f"usage.{_TOTAL}: found {total}, but its parts are {found}; say what the rest is"
         )

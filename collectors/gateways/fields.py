@@ -101,14 +101,15 @@ def rest(total: int, known: tuple[int | None, ...], *, name: str) -> int:
 def writes(total: int | None, split: RawUsage) -> UsageBody:
     """Cache writes by lifetime where the answer splits them; what the split leaves out has none.
 
-    A split may be of nothing beside a total, as in answers with web searches.
+    A split may be of nothing beside a total, as in answers with web searches; a total of nothing
+    beside a split is a field left unfilled.
     """
     five = count(split, "ephemeral_5m_input_tokens")
     hour = count(split, "ephemeral_1h_input_tokens")
     if five is None and hour is None:
         return {"cache_write": total}
     parts = (five or 0, hour or 0)
-    beside = rest(sum(parts) if total is None else total, parts, name="cache_creation_input_tokens")
+    beside = rest(total or sum(parts), parts, name="cache_creation_input_tokens")
     plain: UsageBody = {"cache_write": beside} if beside else {}
     return plain | {"cache_write_5m": parts[0], "cache_write_1h": parts[1]}
 

@@ -40,9 +40,20 @@ _MODALITIES = {
 }
 
 
+# Names of the interactions API; the client's own are those of answers in another case.
+_INTERACTIONS = {
+    "total_input_tokens": "promptTokenCount",
+    "total_cached_tokens": "cachedContentTokenCount",
+    "total_tool_use_tokens": "toolUsePromptTokenCount",
+    "total_output_tokens": "candidatesTokenCount",
+    "total_thought_tokens": "thoughtsTokenCount",
+    "total_tokens": _TOTAL,
+}
+
+
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
-    usage = checked(usage)
+    usage = _named(checked(usage))
     inputs = _input(usage)
     outputs = _output(usage, sum(tokens for tokens in inputs.values() if tokens is not None))
     result = body(input_leaves=inputs, output_leaves=outputs, complete=complete)
@@ -51,8 +62,21 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     return result | {name: counts for name, counts in added.items() if counts}
 
 
+def _named(usage: RawUsage) -> RawUsage:
+    """The same under the names that answers have."""
+    return {_INTERACTIONS.get(name, _camel(name)): value for name, value in usage.items()}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    known = first + "".join(map(str.capitalize, others))
+    return known if known in _KNOWN or known in _MODALITIES else name
+
+
 def _input(usage: RawUsage) -> UsageBody:
-    prompt = needed(usage, "promptTokenCount")
+    # A count of nothing is left out; the total tells that this one is.
+    unsaid = count(usage, _TOTAL) is not None and usage.get("promptTokenCount") is None
+    prompt = 0 if unsaid else needed(usage, "promptTokenCount")
     cached = count(usage, "cachedContentTokenCount")
     leaves: UsageBody = {
         "uncached": rest(prompt, (cached,), name="promptTokenCount"),
@@ -84,7 +108,7 @@ def _modalities(usage: RawUsage) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, side in _MODALITIES.items():
         for one in map(checked, usage.get(name) or ()):
-            tokens = count(one, "tokenCount")
+            tokens = agreed("tokens", counts_at(one, ("tokenCount", "token_count")))
             if tokens is not None:
                 kind = f"{side}.{str(one.get('modality', 'unspecified')).lower()}"
                 found[kind] = found.get(kind, 0) + tokens

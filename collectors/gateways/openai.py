@@ -25,14 +25,27 @@ from collectors.gateways.fields import (
     writes,
 )
 
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+# In the plural, and as realtime and Mistral write them.
+_INPUT_DETAILS = (
+    *("prompt_tokens_details", "input_tokens_details"),
+    *("input_token_details", "prompt_token_details"),
+)
+_OUTPUT_DETAILS = (
+    *("completion_tokens_details", "output_tokens_details"),
+    *("output_token_details", "completion_token_details"),
+)
+# A transcription that is charged by its length has no tokens.
+_BY_DURATION = "duration"
+SECONDS_MAX = 10**9
 _LIFETIMES = ("cache_creation", "cache_creation_token_details")
 # Chat and responses; LiteLLM's and Bedrock's relays of Anthropic.
 _CACHED_INSIDE = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
 _WRITTEN_INSIDE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
-# Moonshot; Codex; DeepSeek; Anthropic's names beside OpenAI's.
-_CACHED = (*_CACHED_INSIDE, "cached_input_tokens", "prompt_cache_hit_tokens")
+# Moonshot; Codex; DeepSeek; Mistral; agents' own records; Anthropic's names beside OpenAI's.
+_CACHED = (
+    *(*_CACHED_INSIDE, "cached_input_tokens", "prompt_cache_hit_tokens"),
+    *("num_cached_tokens", "prompt_cached_tokens", "cached_prompt_tokens"),
+)
 _MISSED = "prompt_cache_miss_tokens"
 # SGLang has reasoning at the top, Codex under a name of its own.
 _REASONING = ("reasoning_tokens", "reasoning_output_tokens")
@@ -40,7 +53,11 @@ _INPUT_TOTALS = ("prompt_tokens", "input_tokens")
 _OUTPUT_TOTALS = ("completion_tokens", "output_tokens")
 _TOTALS = (*_INPUT_TOTALS, *_OUTPUT_TOTALS, "total_tokens")
 _OBJECTS = (*_INPUT_DETAILS, *_OUTPUT_DETAILS, *_LIFETIMES)
-_KNOWN = frozenset((*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, _MISSED, *_OBJECTS))
+# What was heard, of transcriptions and of Mistral's prompts.
+_SECONDS = ("seconds", "prompt_audio_seconds")
+_KNOWN = frozenset(
+    (*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, _MISSED, *_OBJECTS, *_SECONDS)
+)
 # Names of Anthropic's, whose `input_tokens` leaves out what was cached.
 _BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens")
 # Realtime splits what was cached by modality.
@@ -59,14 +76,29 @@ _KNOWN_INSIDE = frozenset(
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
     usage = checked(usage)
+    heard = _heard(usage)
+    if usage.get("type") == _BY_DURATION and heard:
+        none: UsageBody = {"uncached": 0, "cache_read": 0, "cache_write": 0}
+        silent: UsageBody = {"visible": 0, "reasoning": 0}
+        return body(input_leaves=none, output_leaves=silent, complete=complete) | {"other": heard}
     inputs, outputs = details(usage, *_INPUT_DETAILS), details(usage, *_OUTPUT_DETAILS)
     result = body(
         input_leaves=_input(usage, inputs), output_leaves=_output(usage, outputs), complete=complete
     )
     modality = {**_modality("input", inputs), **_modality("output", outputs)}
-    other = unread(usage, _KNOWN) | unread({**inputs, **outputs}, _KNOWN_INSIDE)
+    other = heard | unread(usage, _KNOWN) | unread({**inputs, **outputs}, _KNOWN_INSIDE)
     added = {"modality": modality, "other": other}
     return result | {name: counts for name, counts in added.items() if counts}
+
+
+def _heard(usage: RawUsage) -> dict[str, int]:
+    """Seconds of audio, where they are whole; milliseconds where they are not."""
+    said = next((usage[name] for name in _SECONDS if usage.get(name)), None)
+    if isinstance(said, float) and not said.is_integer() and 0 < said < SECONDS_MAX:
+        return {"audio.milliseconds": round(said * 1000)}
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < SECONDS_MAX:
+        return {}
+    return {"audio.seconds": int(said)}
 
 
 def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
@@ -78,7 +110,7 @@ def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
     written = agreed(
         "cache writes", _counts_by_name(usage, _WRITTEN_INSIDE, inner, _WRITTEN_INSIDE)
     )
-    _check_missed(usage, total, cached)
+    cached = _but_missed(usage, total, cached)
     if written is None and cached is not None:
         # Who counts reads and charges for writes counts them; silence there means that none were.
         written = 0
@@ -135,13 +167,17 @@ def _summed(parts: RawUsage) -> int | None:
     return sum(known) if known else None
 
 
-def _check_missed(usage: RawUsage, total: int, cached: int | None) -> None:
+def _but_missed(usage: RawUsage, total: int, cached: int | None) -> int | None:
+    """What the cache had; where that is not said, all but what is said to have missed it."""
     missed = count(usage, _MISSED)
+    if missed is not None and cached is None:
+        return rest(total, (missed,), name="prompt_tokens")
     if missed is not None and missed + (cached or 0) != total:
         raise GatewayUsageError(
             f"usage.{_MISSED}: found {missed}, but {total} tokens less {cached or 0} cached are "
             f"{total - (cached or 0)}"
         )
+    return cached
 
 
 def _counts_by_name(

@@ -9,6 +9,7 @@ from ledger.reports.energy.energy import ENERGY
 from ledger.reports.energy.findings import FINDINGS
 from ledger.reports.grouped import CHARGES, USAGE, GroupedReport
 from ledger.reports.metering.coverage_text import COVERAGE
+from ledger.reports.metering.engines_text import ENGINES
 from ledger.reports.report import PeriodReport
 
 REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
@@ -17,6 +18,7 @@ REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     USAGE,
     CHARGES,
     COVERAGE,
+    ENGINES,
     FINDINGS,
     HOURLY,
 )

@@ -258,16 +258,51 @@ class UsageCoverage(ClosedModel):
     unclaimed: list[str]
 
 
-class Reconciliation(ClosedModel):
-    """What an engine counted in an hour beside what events said; `flags` say why it is unsure."""
+class EngineHour(ClosedModel):
+    """What an engine counted in an hour beside what events said; `flags` say why it is unsure, and
+    null is a counter that it did not show."""
 
     engine_instance: str
     hour: Moment
-    engine_input: int
+    engine_input: int | None
     event_input: int
-    engine_output: int
+    engine_output: int | None
     event_output: int
     flags: list[str]
+
+
+class ReconciledSide(ClosedModel):
+    """Tokens in or out: what at most each cause makes of the difference, null where its size is
+    unknown, and what is left when all have taken their most."""
+
+    engine: int | None
+    events: int
+    difference: int | None
+    causes: dict[str, int | None]
+    unexplained: int | None
+    over: bool
+
+
+class ReconciledHour(ClosedModel):
+    """An engine in an hour beside events, with requests as each of both counts them."""
+
+    engine_instance: str
+    hour: Moment
+    input: ReconciledSide
+    output: ReconciledSide
+    requests: int | None
+    event_requests: int
+    flags: list[str]
+
+
+class Engines(ClosedModel):
+    """Engines beside events."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    engines: list[ReconciledHour]
 
 
 class Coverage(ClosedModel):
@@ -279,7 +314,7 @@ class Coverage(ClosedModel):
     cut_off_id: int
     energy: list[EnergyCoverage]
     usage: UsageCoverage
-    engines: list[Reconciliation]
+    engines: list[EngineHour]
     stray_gpus: list[str]
     findings: list[MeterFinding]
     meter_gaps: list[MeterGap]

@@ -91,6 +91,7 @@ OPERATIONS = {
     "GET /v1/costs/evidence": Line(HOUSE, "query"),
     "GET /v1/energy": Line(HOUSE, "query"),
     "GET /v1/coverage": Line(HOUSE, "query"),
+    "GET /v1/engines": Line(HOUSE, "query"),
     "GET /v1/hourly": Line(HOUSE, "query"),
     "GET /v1/findings": Line(HOUSE, "query"),
     "GET /v1/charges": Line(READERS, "rows"),

@@ -32,6 +32,7 @@ ONES: dict[str, tuple[str, ...]] = {
     "/v1/margins": ("report", "margin", *OF_PERIOD, "--by", "tier"),
     "/v1/energy": ("report", "energy", *OF_PERIOD),
     "/v1/coverage": ("report", "coverage", *OF_PERIOD),
+    "/v1/engines": ("report", "engines", *OF_PERIOD),
     "/v1/usage": ("report", "usage", *OF_PERIOD),
 }
 # What a row says of itself in other words than the body that entered it.
@@ -56,7 +57,7 @@ async def test_lists_and_reports_are_printed_as_they_are_answered(
         assert printed.keys() == {"items", "next"}
         assert printed["items"], path
     for path, arguments in ONES.items():
-        of_period = "margins" in path or "energy" in path or "cover" in path or "usage" in path
+        of_period = "report" in arguments
         asked = {**PERIOD, "entity": "factory"} if of_period else {}
         answered = served.get(path, params=asked).json()
         printed = await asyncio.to_thread(command.json, *arguments)

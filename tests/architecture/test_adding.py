@@ -127,7 +127,7 @@ ADDITIONS = {
         GATEWAY,
         "collectors/gateways/__init__.py",
         {
-            "import anthropic, ": "import anthropic, made, ",
+            "    llamacpp,\n": "    llamacpp,\n    made,\n",
             '        "openai":': '        "made": made.read_usage,\n        "openai":',
         },
         "from collectors.gateways import GATEWAYS\n"

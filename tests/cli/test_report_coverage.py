@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ledger.flows.cost.allocate import allocate
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect
 from tests.cli.command_line import CommandLine
 from tests.support.books import Books, Tokens
 from tests.support.one_gpu import GPU, LATER, START, at, one_gpu
+from tests.support.usage import Gate, attempt, keyed
 
 PERIOD = ("--from", "2026-03-02T10:00:00Z", "--to", "2026-03-02T11:00:00Z")
 
@@ -33,6 +35,10 @@ async def stood_still(books: Books) -> None:
         rounded=True,
     )
     await allocate(books.connection, now=LATER)
+    # Status tells of the day before the newest event of any source.
+    await prepare_storage(books.connection, now=LATER)
+    newest = attempt() | {"time": "2026-03-02T11:00:00Z"}
+    await Gate(books.connection).send(keyed(newest), now=LATER)
 
 
 def test_findings_and_engines_are_printed(command: CommandLine) -> None:
@@ -48,6 +54,14 @@ def test_findings_and_engines_are_printed(command: CommandLine) -> None:
     (engine,) = command.json("report", "coverage", *PERIOD)["engines"]
     assert engine["flags"] == ["precision_loss"]
     assert "precision_loss" in row
+    assert "not certain of engine vllm-0: precision_loss" in command("status").stdout
+    beside = command("report", "engines", *PERIOD, "--wide").stdout
+    row, unknown = [line for line in beside.splitlines() if "vllm-0" in line and "│" in line]
+    cells = [cell.strip() for cell in row.strip("│ ").split("│")]
+    assert (cells[2:4], cells[5:]) == (["input", "precision_loss"], ["100", "80", "20", "20"])
+    # Its output was not scraped: not known, and no zero.
+    assert unknown.strip("│ ").split("│")[5].strip() == "–"
+    assert "More than 1 % has no cause: vllm-0, 2026-03-02 10:00" in beside
     said = command("report", "margin", *PERIOD).stderr
     assert "720 readings came in the period; counter_frozen" in said
     assert "send" not in said

@@ -18,6 +18,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "engines"
 COUNTERS = {
     *("prompt_tokens", "prompt_tokens_cached", "prompt_tokens_computed", "generation_tokens"),
     *("draft_tokens", "accepted_tokens", "requests_finished", "preemptions", "migrations"),
+    *("prompt_tokens_finished", "generation_tokens_finished"),
     *("steps", "busy_seconds", "request_seconds", "requests_running", "kv_used"),
 }
 

@@ -28,7 +28,11 @@ LEAST = {
     **{"promptTokenCount": 5, "candidatesTokenCount": 1},
     **{"inputTokens": 5, "outputTokens": 1, "prompt_eval_count": 5, "eval_count": 1},
     "billed_units": {"input_tokens": 5, "output_tokens": 1},
+    **{"prompt_n": 5, "predicted_n": 1},
+    **{"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 1},
 }
+# Attributes of a span that are not of its usage are no counts.
+UNREAD = {"otel": "gen_ai.usage.cached_video_tokens"}
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
@@ -155,8 +159,10 @@ def test_a_counter_in_an_object_that_nobody_reads_is_handed_on_by_its_name(gatew
     raw = {
         **LEAST,
         "cache": {"read": {"tokens": 3}, "ratio": 0.5},
+        "gen_ai.usage.cache": {"read": {"tokens": 3}},
     }
-    assert GATEWAYS[gateway](raw)["other"]["unread.cache.read.tokens"] == 3
+    name = "gen_ai.usage.cache" if gateway == "otel" else "cache"
+    assert GATEWAYS[gateway](raw)["other"][f"unread.{name}.read.tokens"] == 3
 
 
 @pytest.mark.parametrize(
@@ -172,6 +178,13 @@ def test_a_counter_in_an_object_that_nobody_reads_is_handed_on_by_its_name(gatew
                 "cacheDetails": [{"ttl": "5m", "inputTokens": 3}],
             },
         ),
+        ("gemini", {"candidatesTokenCount": 4}),
+        ("gemini", {"candidatesTokenCount": 4, "totalTokenCount": 9}),
+        ("otel", {**LEAST, "gen_ai.operation.name": "invoke_agent"}),
+        ("otel", {**LEAST, "gen_ai.usage.cache_read.input_tokens": 6}),
+        ("llamacpp", {"prompt_n": 5}),
+        ("openai", {"type": "duration", "seconds": -1}),
+        ("openai", {"type": "duration"}),
         ("ollama", {"done": False}),
         ("ollama", {"eval_count": -1}),
         ("cohere", {"billed_units": {"search_units": 1}}),
@@ -183,6 +196,13 @@ def test_counts_that_are_none_or_contradict_one_another_are_refused(
 ) -> None:
     with pytest.raises(GatewayUsageError, match="usage"):
         GATEWAYS[gateway](raw)
+
+
+def test_what_was_heard_is_counted_in_its_own_unit() -> None:
+    heard = {"type": "duration", "seconds": 27.5}
+    assert GATEWAYS["openai"](heard)["other"] == {"audio.milliseconds": 27_500}
+    spoken = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_audio_seconds": 3}
+    assert GATEWAYS["openai"](spoken)["other"] == {"audio.seconds": 3}
 
 
 def test_an_answer_of_ollama_that_is_not_done_is_not_final() -> None:
@@ -211,10 +231,11 @@ def test_a_split_of_more_than_its_total_is_refused() -> None:
 def test_a_counter_that_nobody_reads_is_handed_on_by_its_name(gateway: str) -> None:
     raw = {
         **LEAST,
-        "cached_video_tokens": 3,
+        UNREAD.get(gateway, "cached_video_tokens"): 3,
         "cost": 0.1,
     }
-    assert GATEWAYS[gateway](raw)["other"]["unread.cached_video_tokens"] == 3
+    name = UNREAD.get(gateway, "cached_video_tokens")
+    assert GATEWAYS[gateway](raw)["other"][f"unread.{name}"] == 3
 
 
 def test_a_count_seen_before_a_break_is_never_final() -> None:

@@ -3,6 +3,7 @@ shows what it should to whom it should; and no server holds a scrape up, nor fil
 
 import base64
 import gzip
+import json
 import logging
 import socket
 import threading
@@ -104,6 +105,42 @@ def test_what_leads_nowhere_or_cannot_be_unpacked_is_named(
 
 def test_an_openmetrics_page_that_ends_is_read() -> None:
     assert answered(lambda _: (200, OPENMETRICS, f"{READABLE}# EOF\n".encode())) == ["55"]
+
+
+@pytest.mark.parametrize(
+    ("said", "run"),
+    [("1786000000", "pod@-+1786000000"), ("soon", "pod@-+-"), ("9" * 40, "pod@-+-")],
+)
+def test_a_start_told_beside_the_page_marks_the_run(said: str, run: str) -> None:
+    head = {"Process-Start-Time-Unix": said}
+    with (
+        serving(lambda _: (200, head, READABLE.encode())) as url,
+        closing(scraper_of(url)) as scraper,
+    ):
+        assert scraper.scrape(now=NOW, timeout_s=5).run_id == run
+
+
+def test_a_page_too_large_for_an_event_is_several_of_one_time() -> None:
+    long = "x" * 250
+    lines = [
+        f'vllm:generation_tokens_total{{model_name="{n}",customer="{long}"}} {n}\n'
+        for n in range(500)
+    ]
+    with (
+        serving(lambda _: (200, {}, "".join(lines).encode())) as url,
+        closing(scraper_of(url)) as scraper,
+    ):
+        reading = scraper.scrape(now=NOW, timeout_s=5)
+    parts = reading.parts(64 * 1024)
+    events = [part.to_event(recorded_at=NOW) for part in parts]
+    assert max(len(json.dumps(event)) for event in events) < 64 * 1024
+    assert {(event["time"], event["data"]["run_id"]) for event in events} == {
+        ("2026-08-01T00:00:00.000000Z", reading.run_id)
+    }
+    assert [one["value"] for event in events for one in event["data"]["values"]] == [
+        str(n) for n in range(500)
+    ]
+    assert reading.parts(2_200) == []
 
 
 def test_one_connection_serves_scrape_after_scrape() -> None:

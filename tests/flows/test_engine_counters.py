@@ -13,6 +13,7 @@ import pytest
 from collectors.scrape import Scraper
 from collectors.settings import ScrapeTarget
 from ledger.domain.metering.engine_counter import counter_deltas
+from ledger.domain.metering.reconcile import METRICS
 from ledger.domain.metering.record import Record
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import ingest, prepare_storage
@@ -71,6 +72,7 @@ async def test_a_restart_between_scrapes_loses_no_token_that_was_scraped(
     samples = await find_engine_counters(
         worker,
         engine_instance=INSTANCE,
+        metrics=METRICS,
         since=SCRAPED[0] - timedelta(hours=1),
         until=now,
         batch_seq=2**62,

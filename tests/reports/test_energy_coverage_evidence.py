@@ -82,8 +82,8 @@ async def test_engine_counts_stand_beside_what_events_say(worker: Connection) ->
     await books.counters("vllm-0", [(at(1800), "generation_tokens", 3)], run_id="second")
     report = await coverage_report(worker, **await ask(worker))
     (hour,) = report.engines
-    assert (hour.engine_input, hour.event_input, hour.input_difference) == (100, 80, 20)
-    assert (hour.engine_output, hour.event_output, hour.output_difference) == (3, 10, -7)
+    assert (hour.input.engine, hour.input.events, hour.input.difference) == (100, 80, 20)
+    assert (hour.output.engine, hour.output.events, hour.output.difference) == (3, 10, -7)
     (shown,) = coverage_text.to_json(report)["engines"]
     assert (shown["engine_instance"], shown["flags"]) == ("vllm-0", ["new_run"])
 

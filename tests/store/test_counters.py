@@ -32,6 +32,9 @@ SELECT $1, n, 0, 1, 'vllm', 'pod', 'r', $2::timestamptz + n * interval '15 s', '
 """
 
 
+METRICS = ("prompt_tokens", "generation_tokens")
+
+
 async def scrape(worker: Connection, draw: random.Random) -> list[datetime]:
     """Thirty scrapes, a run anew now and then, with series that come and go; when they were."""
     moments = [NOW + timedelta(minutes=n) for n in range(30)]
@@ -41,7 +44,7 @@ async def scrape(worker: Connection, draw: random.Random) -> list[datetime]:
         if draw.random() < 0.2:
             run, value, began = run + 1, 0, at - timedelta(seconds=draw.choice([5, 90]))
         value += draw.randrange(50)
-        for metric in ("prompt_tokens", "generation_tokens"):
+        for metric in METRICS:
             for label in draw.sample("abc", draw.randrange(4)):
                 labels = json.dumps({"model": label})
                 rows.append((n + 1, f"r{run}", began, at, metric, labels, value))
@@ -56,6 +59,7 @@ async def grown(
     samples = await find_engine_counters(
         worker,
         engine_instance="pod",
+        metrics=METRICS,
         since=since - reach,
         until=until,
         batch_seq=batch_seq,
@@ -93,5 +97,6 @@ async def test_a_span_does_not_read_what_was_scraped_before_and_after(
     span = {"since": since, "until": since + timedelta(minutes=10), "batch_seq": ALL}
     query = METER["find_engine_counters"]
     for generic in (False, True):
-        plan = await explain(worker, query, generic=generic, engine_instance="pod", **span)
+        asked = {"engine_instance": "pod", "metrics": list(METRICS), **span}
+        plan = await explain(worker, query, generic=generic, **asked)
         assert (plan.rows, plan.pages < 300) == (42, True), plan.pages

@@ -1,5 +1,8 @@
 """`tokenledger status`: what arrived and when last, what waits, what is covered."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import click
 
 from ledger import clock
@@ -176,3 +179,14 @@ def _show_coverage(found: Status) -> None:
                 f"  told of GPU {told['gpu_uuid']}: {told['reason']}, {told['since']:%F %T} to"
                 f" {told['until']:%F %T}"
             )
+        for name, flags in _uncertain(entity["engines"]).items():
+            click.echo(f"  not certain of engine {name}: {', '.join(flags)}")
+
+
+def _uncertain(engines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Why the counts of engines are not certain, of those whose are not."""
+    found: dict[str, set[str]] = {}
+    for row in engines:
+        if row["flags"]:
+            found.setdefault(row["engine_instance"], set()).update(row["flags"])
+    return {name: sorted(flags) for name, flags in found.items()}

@@ -7,8 +7,8 @@ Rules: reference for counter collectors, one run is one life of the counters.
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate, groupby, pairwise
 
@@ -16,6 +16,8 @@ from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import EPOCH
 
 Labels = tuple[tuple[str, str], ...]
+# A server that works out its start from the host's clock gives another one after a step of it.
+START_JITTER = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,11 @@ class CounterSample:
 class CounterDelta:
     """What a counter grew by between two scrapes; `flag` is empty, or why that is not certain.
 
-    `new_run`: counted from the run's start, which is `since`. `reset_suspected`: it fell to less
-    than half and stayed there. `fell`: it fell and came back, or fell by little; nothing is new.
+    `new_run`: counted from the run's start, which is `since`. `first_seen`: the run was there at
+    the scrape before, the counter was not; what it counted until now is left out.
+    `reset_suspected`: it fell to less than half and stayed there. `fell`: it fell and came back, or
+    fell by little, or jumped to where another process's counter is known to be; nothing is new.
+    `start_moved`: its run says another start, too near for another process that counts on.
     `inexact` where the value it ends with was rounded by the server that printed it.
     """
 
@@ -65,12 +70,10 @@ def counter_deltas(samples: Iterable[CounterSample]) -> list[CounterDelta]:
     scrapes = _scrapes(ordered)
     deltas: list[CounterDelta] = []
     for _, alike in groupby(ordered, key=_stream):
-        runs: dict[str, list[CounterSample]] = defaultdict(list)
-        for sample in alike:
-            runs[sample.run_id].append(sample)
+        runs = _runs(alike)
         of_stream = [
             delta
-            for run in runs.values()
+            for run in runs
             for delta in _run_deltas(_one_a_scrape(run), scrapes[run[0].instance], alone=len(runs))
         ]
         deltas += sorted(of_stream, key=lambda delta: (delta.until, delta.run_id))
@@ -93,6 +96,32 @@ def _scrapes(samples: Iterable[CounterSample]) -> dict[str, list[datetime]]:
     return {instance: sorted(found) for instance, found in moments.items()}
 
 
+def _runs(samples: Iterable[CounterSample]) -> list[list[CounterSample]]:
+    """Samples of each run in their order; runs whose starts differ by jitter alone are one."""
+    by_id: dict[str, list[CounterSample]] = defaultdict(list)
+    for sample in samples:
+        by_id[sample.run_id].append(sample)
+    near: list[list[list[CounterSample]]] = []
+    for run in sorted(by_id.values(), key=lambda run: run[0].run_started_at or EPOCH):
+        if near and _near(near[-1][-1][0], run[0]):
+            near[-1].append(run)
+        else:
+            near.append([run])
+    return [run for alike in near for run in _joined(alike)]
+
+
+def _joined(runs: list[list[CounterSample]]) -> list[list[CounterSample]]:
+    """Runs that began together as one, where one counter can have shown all of their values."""
+    whole = sorted((sample for run in runs for sample in run), key=_order)
+    one = all(before.value <= after.value for before, after in pairwise(whole))
+    return [whole] if one else runs
+
+
+def _near(one: CounterSample, other: CounterSample) -> bool:
+    starts = (one.run_started_at, other.run_started_at)
+    return starts[0] is not None and starts[1] is not None and starts[1] - starts[0] <= START_JITTER
+
+
 def _one_a_scrape(run: Iterable[CounterSample]) -> list[CounterSample]:
     """Of two values of one scrape the lower stands, so that the rest comes with the next one."""
     return [next(alike) for _, alike in groupby(run, key=lambda one: one.scraped_at)]
@@ -105,22 +134,9 @@ def _run_deltas(
     earlier = scrapes[: bisect_left(scrapes, first.scraped_at)]
     if earlier and _began_since(first, earlier[-1], unmarked=alone > 1):
         yield _grown(first, first.run_started_at or earlier[-1], first.value, "new_run")
-    # What each counter behind the run last showed, lowest first; one, unless processes share it.
-    shown = [first.value]
-    highest_to_come = _highest_to_come(run)
-    for (before, sample), to_come in zip(pairwise(run), highest_to_come, strict=True):
-        value, place = sample.value, bisect_right(shown, sample.value)
-        flag, grown = "fell", ZERO
-        if place < len(shown) and value * 2 > shown[place]:
-            pass
-        elif place:
-            flag, grown = "", EXACT.subtract(value, shown[place - 1])
-            shown[place - 1] = value
-        elif len(shown) > 1 or to_come >= shown[0]:
-            shown.insert(0, value)
-        else:
-            flag, grown, shown = "reset_suspected", value, [value]
-        yield _grown(sample, before.scraped_at, grown, flag)
+    elif earlier:
+        yield _grown(first, earlier[-1], ZERO, "first_seen")
+    yield from _followed(run)
 
 
 def _began_since(first: CounterSample, earlier: datetime, *, unmarked: bool) -> bool:
@@ -130,6 +146,49 @@ def _began_since(first: CounterSample, earlier: datetime, *, unmarked: bool) -> 
     """
     began = first.run_started_at
     return unmarked if began is None else began > earlier
+
+
+def _followed(run: Sequence[CounterSample]) -> list[CounterDelta]:
+    """Growth from scrape to scrape of the counters behind a run; one, unless processes share it."""
+    # What each of them last showed, lowest first.
+    shown = [run[0].value]
+    deltas: list[CounterDelta] = []
+    steps: list[tuple[Decimal, Decimal]] = []
+    for (before, sample), to_come in zip(pairwise(run), _highest_to_come(run), strict=True):
+        value, index = sample.value, bisect_right(shown, sample.value)
+        flag, grown = "fell", ZERO
+        step = (value, value)
+        if index < len(shown) and value * 2 > shown[index]:
+            pass
+        elif index:
+            flag, grown = "", EXACT.subtract(value, shown[index - 1])
+            step, shown[index - 1] = (shown[index - 1], value), value
+        elif len(shown) > 1 or to_come >= shown[0]:
+            shown.insert(0, value)
+            grown = _take_back(deltas, steps, value)
+        else:
+            flag, grown, shown = "reset_suspected", value, [value]
+        if not flag and before.run_id != sample.run_id:
+            flag = "start_moved"
+        deltas.append(_grown(sample, before.scraped_at, grown, flag))
+        steps.append(step)
+    return deltas
+
+
+def _take_back(
+    deltas: list[CounterDelta], steps: Sequence[tuple[Decimal, Decimal]], value: Decimal
+) -> Decimal:
+    """What a second counter, found at this value, grew by since it was last taken for the first.
+
+    The step from the one to the other, counted as growth, is taken back: of the steps over this
+    value the widest. A counter at zero says nothing of where it was before.
+    """
+    over = [n for n, (low, high) in enumerate(steps) if low <= value < high]
+    if not value or not over:
+        return ZERO
+    widest = max(over, key=lambda n: steps[n][1])
+    deltas[widest] = replace(deltas[widest], delta=ZERO, flag="fell")
+    return EXACT.subtract(value, steps[widest][0])
 
 
 def _highest_to_come(run: Sequence[CounterSample]) -> list[Decimal]:

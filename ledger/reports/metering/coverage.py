@@ -5,7 +5,7 @@ An outage must not look like zero usage, nor an unread meter like zero energy.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Unpack
 
@@ -13,20 +13,17 @@ from ledger.domain.cost.deployment import ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.gap import Gap, clip
 from ledger.domain.energy.finding import MeterFinding, MeterGap
-from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
-from ledger.domain.period import hour_start
+from ledger.domain.metering.reconcile import Reconciliation
 from ledger.reports.cost.gaps import list_unclaimed
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.findings import list_findings, list_meter_gaps
+from ledger.reports.metering.engines import count_hours, own_engines
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 from ledger.store.within import Within
-
-PROMPT, GENERATION = "prompt_tokens", "generation_tokens"
-PRECISION_LOSS = "precision_loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +43,6 @@ class UsageCoverage:
     tokens: int
     served_tokens: int
     unclaimed: tuple[Gap, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """What an engine instance counted in an hour beside what events say ran on it.
-
-    `flags` say why the engine's count is not certain (`CounterDelta.flag`; `precision_loss`: its
-    server rounded it before printing), once each, sorted.
-    """
-
-    engine_instance: str
-    hour: datetime
-    engine_input: int
-    engine_output: int
-    event_input: int
-    event_output: int
-    flags: tuple[str, ...] = ()
-
-    @property
-    def input_difference(self) -> int:
-        """Engine minus events, in tokens: positive is usage nobody reported."""
-        return self.engine_input - self.event_input
-
-    @property
-    def output_difference(self) -> int:
-        """Engine minus events, in tokens: positive is usage nobody reported."""
-        return self.engine_output - self.event_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +85,8 @@ async def coverage_report(
     activity = await margin.find_engine_activity(connection, **within)
     whose = {entity_id} if alone else {entity_id, None}
     unclaimed = await list_unclaimed(connection, factory, of_entities=whose, **within)
-    engines = _reconcile(await _engine_tokens(connection, **within), activity)
-    own = _own_engines(factory)
+    hours = await count_hours(connection, activity, **within)
+    own = own_engines(factory)
     return CoverageReport(
         entity_id=entity_id,
         since=since,
@@ -124,7 +94,7 @@ async def coverage_report(
         cut_off=cut_off,
         energy=tuple(_energy(factory, meters, since, until)),
         usage=_usage(factory, [work for work in activity if work.entity_id in whose], unclaimed),
-        engines=tuple(row for row in engines if not alone or row.engine_instance in own),
+        engines=tuple(row for row in hours.reconcile() if not alone or row.engine_instance in own),
         stray_gpus=() if alone else await _stray(connection, factory, **within),
         findings=await list_findings(connection, factory, **within),
         meter_gaps=await list_meter_gaps(connection, factory, **within),
@@ -164,62 +134,6 @@ def _usage(
         tokens += worked_on
         claimed += worked_on if serving[window].of(work.key, work.entity_id) else 0
     return UsageCoverage(tokens, claimed, tuple(unclaimed))
-
-
-def _own_engines(factory: Factory) -> frozenset[str]:
-    """Engines that only deployments of the entity name."""
-    named: dict[str, set[str]] = defaultdict(set)
-    for deployment in factory.deployments:
-        for instance in deployment.engine_instances:
-            named[instance].add(deployment.entity_id)
-    return frozenset(name for name, of in named.items() if of == {factory.entity.entity_id})
-
-
-@dataclass(slots=True)
-class _Counted:
-    """Tokens by instance, hour of the scrape that saw them and counter; flags by the first two."""
-
-    tokens: dict[tuple[str, datetime, str], int] = field(default_factory=lambda: defaultdict(int))
-    flags: dict[tuple[str, datetime], set[str]] = field(default_factory=lambda: defaultdict(set))
-
-    def add(self, instance: str, delta: CounterDelta) -> None:
-        hour = hour_start(delta.until - timedelta(microseconds=1), "UTC")
-        self.tokens[instance, hour, delta.metric] += int(delta.delta)
-        rounded = PRECISION_LOSS if delta.inexact else ""
-        self.flags[instance, hour] |= {delta.flag, rounded} - {""}
-
-
-async def _engine_tokens(connection: Connection, **within: Unpack[Within]) -> _Counted:
-    found, since, until = _Counted(), within["since"], within["until"]
-    instances = await meter.list_engine_instances(connection, **within)
-    for instance in instances:
-        samples = await meter.find_engine_counters(connection, engine_instance=instance, **within)
-        for delta in counter_deltas(samples):
-            if delta.metric in (PROMPT, GENERATION) and since < delta.until <= until:
-                found.add(instance, delta)
-    return found
-
-
-def _reconcile(
-    counted: _Counted, activity: Iterable[margin.EngineWork]
-) -> Iterable[Reconciliation]:
-    tokens = counted.tokens
-    events: dict[tuple[str, datetime, str], int] = defaultdict(int)
-    for work in activity:
-        if work.engine_instance:
-            place = (work.engine_instance, hour_start(work.window_start, "UTC"))
-            events[*place, PROMPT] += work.input
-            events[*place, GENERATION] += work.output
-    for instance, hour in sorted({(i, h) for i, h, _ in [*tokens, *events]}):
-        yield Reconciliation(
-            engine_instance=instance,
-            hour=hour,
-            engine_input=tokens.get((instance, hour, PROMPT), 0),
-            engine_output=tokens.get((instance, hour, GENERATION), 0),
-            event_input=events.get((instance, hour, PROMPT), 0),
-            event_output=events.get((instance, hour, GENERATION), 0),
-            flags=tuple(sorted(counted.flags.get((instance, hour), ()))),
-        )
 
 
 async def _stray(

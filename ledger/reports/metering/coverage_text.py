@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ledger.domain.metering.reconcile import Reconciliation
 from ledger.domain.period import zone
 from ledger.reports import findings
-from ledger.reports.metering.coverage import CoverageReport, Reconciliation, coverage_report
+from ledger.reports.metering.coverage import CoverageReport, coverage_report
 from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, Shown
 from ledger.store.queries import Connection
 from ledger.wire.report_answers import Coverage
@@ -47,10 +48,10 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
             {
                 "engine_instance": row.engine_instance,
                 "hour": row.hour,
-                "engine_input": row.engine_input,
-                "event_input": row.event_input,
-                "engine_output": row.engine_output,
-                "event_output": row.event_output,
+                "engine_input": row.input.engine,
+                "event_input": row.input.events,
+                "engine_output": row.output.engine,
+                "event_output": row.output.events,
                 "flags": list(row.flags),
             }
             for row in report.engines
@@ -86,8 +87,8 @@ def _engines(engines: Sequence[Reconciliation], zone_name: str) -> Shown:
             row.engine_instance,
             f"{row.hour.astimezone(zone(zone_name)).isoformat(' ', 'minutes')}",
             ", ".join(row.flags) or None,
-            *(row.engine_input, row.event_input, row.input_difference),
-            *(row.engine_output, row.event_output, row.output_difference),
+            *(row.input.engine, row.input.events, row.input.difference),
+            *(row.output.engine, row.output.events, row.output.difference),
         )
         for row in engines
     ]

@@ -150,12 +150,14 @@ async def find_engine_counters(
     connection: Connection,
     *,
     engine_instance: str,
+    metrics: Sequence[str],
     **within: Unpack[Within],
 ) -> list[CounterSample]:
-    """Cumulative counters of one engine in [since, until], each series with the one before."""
+    """These counters of one engine in [since, until], each series with the one before."""
     rows = await METER["find_engine_counters"].rows(
         connection,
         engine_instance=engine_instance,
+        metrics=list(metrics),
         **within,
     )
     return [

@@ -86,12 +86,8 @@ SELECT m.gpu_uuid, m.window_start, m.revision, m.metered_mj, m.estimated_mj, m.c
 -- Cumulative token counters of an engine in [since, until], and of each series the one before: that of the last scrape
 -- of its metric, or an older one of the same run, of the day before, where another process answered that scrape.
 -- Index: counter_reading (engine_instance, metric, scraped_at), a few probes a metric and day.
-WITH RECURSIVE metrics AS (
-  (SELECT c.metric FROM counter_reading c WHERE c.engine_instance = :engine_instance ORDER BY c.metric LIMIT 1)
-  UNION ALL
-  SELECT (SELECT c.metric FROM counter_reading c
-           WHERE c.engine_instance = :engine_instance AND c.metric > m.metric ORDER BY c.metric LIMIT 1)
-    FROM metrics m WHERE m.metric IS NOT NULL
+WITH metrics AS (
+  SELECT unnest(:metrics::text[]) AS metric
 ), inside AS (
   SELECT i.* FROM metrics m CROSS JOIN LATERAL (
     SELECT c.* FROM counter_reading c

@@ -1,0 +1,72 @@
+"""Attributes of an OpenTelemetry span of generative AI to disjoint leaves, in every spelling.
+
+Input contains what a cache had and took, output contains reasoning. A span of an agent or a
+workflow repeats what its model calls used, and is refused.
+"""
+
+from collectors.errors import GatewayUsageError
+from collectors.gateways.fields import (
+    RawUsage,
+    UsageBody,
+    agreed,
+    body,
+    checked,
+    counts_at,
+    needed,
+    rest,
+    unread,
+)
+
+_PREFIX = "gen_ai.usage."
+_INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
+_OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
+_READ = ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens")
+_WRITTEN = (
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.cache_creation_input_tokens",
+    "gen_ai.usage.cache_write.input_tokens",
+)
+_REASONING = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
+_MODALITY = {
+    f"{_PREFIX}{kind}.{side}_tokens": f"{side}.{kind}"
+    for kind in ("text", "image", "audio", "video")
+    for side in ("input", "output")
+}
+_KNOWN = frozenset((*_INPUT, *_OUTPUT, *_READ, *_WRITTEN, *_REASONING, *_MODALITY))
+_OPERATION = "gen_ai.operation.name"
+# What one of these used, spans of model calls below it say too.
+_REPEATING = frozenset(
+    {"invoke_agent", "invoke_workflow", "execute_tool", "fetch_response", "plan"}
+)
+
+
+def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
+    """`data.usage` of one span's attributes; `complete` is false for a span that did not end."""
+    usage = checked(usage)
+    if usage.get(_OPERATION) in _REPEATING:
+        raise GatewayUsageError(
+            f"usage.{_OPERATION}: {usage[_OPERATION]} repeats the model calls in it; send those"
+        )
+    read = agreed("cache reads", counts_at(usage, _READ))
+    written = agreed("cache writes", counts_at(usage, _WRITTEN))
+    reasoning = agreed("reasoning tokens", counts_at(usage, _REASONING))
+    result = body(
+        input_leaves={
+            "uncached": rest(needed(usage, *_INPUT), (read, written), name=_INPUT[0]),
+            "cache_read": read,
+            "cache_write": written,
+        },
+        output_leaves={
+            "visible": rest(needed(usage, *_OUTPUT), (reasoning,), name=_OUTPUT[0]),
+            "reasoning": reasoning,
+        },
+        complete=complete,
+    )
+    modality = {
+        ours: tokens
+        for theirs, ours in _MODALITY.items()
+        if (tokens := counts_at(usage, [theirs])[theirs]) is not None
+    }
+    own = {name: value for name, value in usage.items() if name.startswith(_PREFIX)}
+    added = {"modality": modality, "other": unread(own, _KNOWN)}
+    return result | {name: counts for name, counts in added.items() if counts}
