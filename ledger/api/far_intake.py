@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Asked(msgspec.Struct, array_like=True):
+class HandedOver(msgspec.Struct, array_like=True):
     """A body to be stored, under a number that its answer comes back with."""
 
     number: int
     record: Record
 
 
-class Answered(msgspec.Struct, array_like=True):
+class HandedBack(msgspec.Struct, array_like=True):
     """What became of a body; else why it was not stored, where that `passes` or another knows."""
 
     number: int
@@ -63,7 +63,7 @@ class FarIntake:
     socket: Path
     _numbers: int = 0
     _asked: dict[int, "asyncio.Future[RecordOutcome]"] = field(default_factory=dict)
-    _coming: list[Asked] = field(default_factory=list)
+    _coming: list[HandedOver] = field(default_factory=list)
     _writer: asyncio.StreamWriter | None = None
     _reading: "asyncio.Task[None] | None" = None
     _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -77,7 +77,7 @@ class FarIntake:
         self._asked[self._numbers] = outcome
         if not self._coming:
             loop.call_soon(self._send)
-        self._coming.append(Asked(self._numbers, record))
+        self._coming.append(HandedOver(self._numbers, record))
         return await outcome
 
     async def ready(self) -> None:
@@ -111,7 +111,7 @@ class FarIntake:
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async for answers in _frames(reader, list[Answered]):
+            async for answers in _frames(reader, list[HandedBack]):
                 self._answer(answers)
         except OSError:
             log.debug("the connection to the process that stores events broke", exc_info=True)
@@ -125,7 +125,7 @@ class FarIntake:
                         UnavailableError("The process that stores events ended.", AGAIN)
                     )
 
-    def _answer(self, answers: Iterable[Answered]) -> None:
+    def _answer(self, answers: Iterable[HandedBack]) -> None:
         found = [one.outcome for one in answers if one.outcome is not None]
         if found:
             metrics.count_outcomes(found, "http")
@@ -158,20 +158,20 @@ class _Asking:
     store: Store
     writer: asyncio.StreamWriter
     tasks: set["asyncio.Task[None]"]
-    _done: list[Answered] = field(default_factory=list)
+    _done: list[HandedBack] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
-        async for asked in _frames(reader, list[Asked]):
+        async for asked in _frames(reader, list[HandedOver]):
             for one in asked:
                 task = asyncio.create_task(self._answer(one))
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
 
-    async def _answer(self, asked: Asked) -> None:
+    async def _answer(self, asked: HandedOver) -> None:
         try:
-            found = Answered(asked.number, await self.store.store(asked.record))
+            found = HandedBack(asked.number, await self.store.store(asked.record))
         except Exception as error:
-            found = Answered(asked.number, None, *_why(error))
+            found = HandedBack(asked.number, None, *_why(error))
         if not self._done:
             asyncio.get_running_loop().call_soon(self._send)
         self._done.append(found)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ledger import clock
-from ledger.api.far_intake import Answered, Asked, FarIntake, StoringError, far_intake
+from ledger.api.far_intake import FarIntake, HandedBack, HandedOver, StoringError, far_intake
 from ledger.api.intake import open_intake
 from ledger.commands.serve.intake_process import intake_process
 from ledger.domain.errors import UnavailableError
@@ -88,11 +88,11 @@ def test_all_that_can_be_said_of_a_body_crosses() -> None:
         (1, 0, 0, 1, 0, 0),
         {1: ItemOutcome(1, "rejected", "e", Reason.WRONG_FORM, "id: …")},
     )
-    asked, answered = Asked(1, record), Answered(1, replace(outcome, unknown={"x": 1}))
+    asked, answered = HandedOver(1, record), HandedBack(1, replace(outcome, unknown={"x": 1}))
     plain = {field.name: field.default for field in fields(Record)}
     assert all(getattr(record, name) != plain[name] for name in plain if name != "transport")
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(asked), type=Asked) == asked
-    back = msgspec.msgpack.decode(msgspec.msgpack.encode(answered), type=Answered).outcome
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(asked), type=HandedOver) == asked
+    back = msgspec.msgpack.decode(msgspec.msgpack.encode(answered), type=HandedBack).outcome
     assert back is not None
     assert replace(back, tally=tuple(back.tally)) == answered.outcome
 
