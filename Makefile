@@ -6,7 +6,7 @@ STAMP := .venv/.set-up
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test torture demo bench fix golden
+.PHONY: help setup lint test torture demo bench gpu fix golden
 
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,6 +36,9 @@ demo: $(STAMP) ## two factories from events to invoices (ARGS=--exit to end inst
 
 bench: $(STAMP) ## measure (ONLY=name for one)
 	$(BIN)/python -m benchmarks $(ONLY)
+
+gpu: $(STAMP) ## measure this machine's NVIDIA GPU, idle and under a transformer, and keep the recordings
+	$(BIN)/python -m benchmarks.gpu
 
 fix: $(STAMP) ## format, and mend what can be mended
 	$(BIN)/ruff check --fix

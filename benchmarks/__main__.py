@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from benchmarks import (
     check,
+    collector,
     evidence,
     flatness,
     ingest,
@@ -29,6 +30,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "check": check.run,
     "evidence": evidence.run,
     "silence": silence.run,
+    "collector": collector.run,
     "profile": profile_ingest.run,
 }
 # Several under one name.

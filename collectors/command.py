@@ -1,6 +1,5 @@
 """`tokenledger collect`, without a library for command lines: that would stay in memory."""
 
-import ctypes
 import getopt
 import logging
 import os
@@ -64,9 +63,7 @@ def collect(arguments: Sequence[str]) -> int:
     def load() -> CollectSettings:
         return load_settings(path, **overrides)
 
-    settings = load()
-    _give_back_memory()
-    return run_agent(settings, load=load, path=path)
+    return run_agent(load(), load=load, path=path)
 
 
 def pairs(given: Sequence[str]) -> dict[str, object]:
@@ -91,13 +88,6 @@ def _read(arguments: Sequence[str]) -> dict[str, list[str]]:
     for name, value in options:
         found.setdefault("help" if name == "-h" else name.removeprefix("--"), []).append(value)
     return found
-
-
-def _give_back_memory() -> None:
-    """Importing leaves holes in the heap; where the C library can, it returns them."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _say(text: str) -> None:

@@ -1,14 +1,18 @@
 """What a host offers: boards with their counters, servers that answer, and why not."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from collectors.advice import HostFinding, find_lacking, nvml_finding
 from collectors.clock import utc_now
 from collectors.errors import CollectError, SourceError
 from collectors.fetch import shown
 from collectors.scrape import Scraper
 from collectors.settings import CollectSettings, ScrapeTarget
 from collectors.sources.nvml import BoardReport, NvmlSource
+
+TROUBLES_SAID = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +30,13 @@ class TargetReport:
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """What this host offers: boards with their counters (or why none), and servers."""
+    """What this host offers: boards with their counters (or why none), and servers; and each of
+    these, and what else collecting needs, with what to do where it is missing."""
 
     boards: tuple[BoardReport, ...]
     nvml_problem: str | None
     targets: tuple[TargetReport, ...]
+    findings: tuple[HostFinding, ...] = ()
 
 
 def probe(settings: CollectSettings) -> ProbeReport:
@@ -46,7 +52,36 @@ def probe(settings: CollectSettings) -> ProbeReport:
         nvml_problem = str(error)
     timeout_s = float(settings.scrape_timeout_s)
     targets = tuple(_probe_target(target, timeout_s) for target in settings.targets)
-    return ProbeReport(boards, nvml_problem, targets)
+    findings = (*_of_boards(settings, boards, nvml_problem), *map(_of_target, targets))
+    return ProbeReport(boards, nvml_problem, targets, (*findings, *find_lacking(settings)))
+
+
+def _of_boards(
+    settings: CollectSettings, boards: tuple[BoardReport, ...], problem: str | None
+) -> Iterator[HostFinding]:
+    if problem is not None and settings.nvml != "off":
+        yield nvml_finding("GPUs", problem)
+    for board in boards:
+        if board.problem is not None:
+            yield nvml_finding(board.gpu_uuid, board.problem)
+            continue
+        slices = ", MIG: the parent is read" if board.mig else ""
+        watts = f", {board.power_mw / 1_000:.0f} W" if board.power_mw is not None else ""
+        said = f"{board.model}: {board.scope} counter at {board.energy_mj} mJ{watts}{slices}"
+        yield HostFinding(board.gpu_uuid, "ok", said)
+
+
+def _of_target(target: TargetReport) -> HostFinding:
+    what = f"{target.engine} at {target.url}"
+    if target.problem is not None:
+        do = "start the server with its metrics on, or correct the target's engine and url"
+        return HostFinding(what, "trouble", target.problem, do)
+    names = f" (names {target.version})" if target.version else ""
+    said = f"answers{names} with {', '.join(target.counters)}"
+    if target.troubles:
+        left = "; ".join(target.troubles[:TROUBLES_SAID])
+        return HostFinding(what, "trouble", said, f"not read: {left}")
+    return HostFinding(what, "ok", said)
 
 
 def _probe_target(target: ScrapeTarget, timeout_s: float) -> TargetReport:

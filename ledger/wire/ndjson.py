@@ -12,13 +12,13 @@ from ledger.wire.strict_json import load_json
 EventDict = Mapping[str, Any]
 # What a batch gives each of its events.
 PLACE = frozenset({"id", "source"})
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def encode_event(event: EventDict) -> bytes:
     """One event as a line with its newline: keys sorted, no spaces, UTF-8; a float is refused."""
     refuse_floats(event, "event")
-    text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode() + b"\n"
+    return _ENCODER.encode(event).encode() + b"\n"
 
 
 def split_events(

@@ -25,7 +25,7 @@ def test_help_and_probe_work_without_the_ledger_part() -> None:
     assert "Say what this host offers" in on_gpu_host("--help").stdout
     done = on_gpu_host("probe", "--json")
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) == {"boards", "nvml_problem", "targets"}
+    assert set(json.loads(done.stdout)) == {"boards", "nvml_problem", "targets", "findings"}
 
 
 def test_collect_without_a_destination_says_so() -> None:

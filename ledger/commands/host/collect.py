@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from collectors.advice import as_table
 from collectors.command import collect as run_collect
 from collectors.command import pairs
 from collectors.errors import CalledWrongError
@@ -46,16 +47,7 @@ def probe(config: Path | None, given: Sequence[str], as_json: bool) -> None:
     if as_json:
         click.echo(scrub(json.dumps(asdict(found), indent=2, default=str)))
         return
-    for board in found.boards:
-        click.echo(", ".join(f"{name} {value}" for name, value in asdict(board).items()))
-    if found.nvml_problem:
-        click.echo(f"GPUs: {found.nvml_problem}")
-    for target in found.targets:
-        said = target.problem or f"answers with {', '.join(target.counters) or 'no counters'}"
-        names = f" (names {target.version})" if target.version else ""
-        click.echo(scrub(f"{target.engine} at {target.url}{names}: {said}"))
-        for trouble in target.troubles:
-            click.echo(scrub(f"  {trouble}"))
+    click.echo(scrub(as_table(found.findings)))
     if not found.targets:
         click.echo("Inference servers: none named; add targets to the settings.")
 
