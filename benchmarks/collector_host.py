@@ -151,20 +151,20 @@ class Cost:
 def cost_of(pid: int, *, warm_s: float, seconds: float) -> Cost:
     """Watch a process for so long after it has warmed up; processor time, not the clock's."""
     time.sleep(warm_s)
-    cpu, written, began = _cpu_ns(pid), _written(pid), time.monotonic()
+    cpu, written, began = _cpu_s(pid), _written(pid), time.monotonic()
     time.sleep(seconds)
-    cpu, written = _cpu_ns(pid) - cpu, _written(pid) - written
+    cpu, written = _cpu_s(pid) - cpu, _written(pid) - written
     took = time.monotonic() - began
-    return Cost(cpu / 1e9 / took * 100, _rss(pid) / MIB, written / took * 86_400 / 2**30)
+    return Cost(cpu / took * 100, _rss(pid) / MIB, written / took * 86_400 / 2**30)
 
 
-def _cpu_ns(pid: int) -> int:
-    """Nanoseconds on a processor of all threads, children included: clock ticks are too coarse."""
-    return sum(
-        int((task / "schedstat").read_text().split()[0])
-        for each in _family_of(pid)
-        for task in Path(f"/proc/{each}/task").iterdir()
-    )
+def _cpu_s(pid: int) -> float:
+    """Seconds on a processor, of threads and children that have ended too."""
+    ticks = 0
+    for each in _family_of(pid):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _written(pid: int) -> int:

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY_S = 60
 REVIEW_EVERY_S = 600
 FILE_CHECK_S = 2
+SHOWN_EVERY_S = 1
 EXIT_OK = 0
 # Something that was read is not in the books: refused, lost on disk, or left at the end.
 EXIT_UNDELIVERED = 1
@@ -168,7 +169,7 @@ class _Daemon:
         self._parts = Parts(settings)
         self._shown = DaemonFigures()
         self._due = self._logged = self._reviewed = self._flushed = time.monotonic()
-        self._looked = time.monotonic()
+        self._looked = self._shown_at = time.monotonic()
         self._stamp = _stamp(path)
 
     def run(self) -> int:
@@ -188,7 +189,9 @@ class _Daemon:
             parts.agent.collect_round()
             if parts.agent.due or now - self._flushed >= parts.settings.batch_s:
                 self._flush(now)
-            self._show()
+            if now - self._shown_at >= SHOWN_EVERY_S:
+                self._shown_at = now
+                self._show()
             if parts.agent.finished and parts.settings.exit_when_done:
                 return
             if not parts.delivery.alive:

@@ -59,12 +59,13 @@ def batch_lines(
 ) -> Iterator[Batch]:
     """`batch_events` of events that are encoded already, by `encode_bare`."""
     header, lines, size = first, list[bytes](), 0
+    source = json.dumps(first.source).encode()
     for event in bare:
-        line = _placed_line(event, header, len(lines), max_bytes)
+        line = _placed_line(event, header, source, len(lines), max_bytes)
         if lines and size + len(line) > max_bytes:
             yield Batch(replace(header, count=len(lines)), b"".join(lines))
             header, lines, size = replace(header, sequence=header.sequence + 1), [], 0
-            line = _placed_line(event, header, 0, max_bytes)
+            line = _placed_line(event, header, source, 0, max_bytes)
         lines.append(line)
         size += len(line)
     if lines:
@@ -93,23 +94,39 @@ def decode_line(line: bytes) -> dict[str, Any]:
 
 def refuse_floats(value: object, where: str) -> None:
     """Refuse a float at any depth: counts are integers, money and rates are decimal text."""
+    # Where it is costs more to say than that it is there, and it seldom is.
+    if _holds_float(value):
+        _name_float(value, where)
+
+
+def _holds_float(value: object) -> bool:
+    if isinstance(value, str | int):
+        return False
+    if isinstance(value, Mapping):
+        return any(map(_holds_float, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_float, value))
+    return isinstance(value, float)
+
+
+def _name_float(value: object, where: str) -> None:
     if isinstance(value, float):
         raise LineError(f"{where}: found float {value!r}; send an integer or decimal text")
     if isinstance(value, Mapping):
         for key, item in value.items():
-            refuse_floats(item, f"{where}.{key}")
+            _name_float(item, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            refuse_floats(item, f"{where}[{index}]")
+            _name_float(item, f"{where}[{index}]")
 
 
-def _placed_line(bare: bytes, header: BatchHeader, ordinal: int, max_bytes: int) -> bytes:
-    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+def _placed_line(
+    bare: bytes, header: BatchHeader, source: bytes, ordinal: int, max_bytes: int
+) -> bytes:
+    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal).encode()
     # The place goes in front of what is encoded: nothing is encoded twice for it.
-    head = json.dumps({"id": place, "source": header.source}, separators=(",", ":"))
-    rest = bare[1:]
-    comma = b"" if rest.startswith(b"}") else b","
-    return _fitting(head[:-1].encode() + comma + rest, max_bytes)
+    rest = bare[1:] if bare.startswith(b"{}") else b"," + bare[1:]
+    return _fitting(b'{"id":"%b","source":%b%b' % (place, source, rest), max_bytes)
 
 
 def _fitting_line(event: EventDict, max_bytes: int) -> bytes:
