@@ -12,7 +12,6 @@ from collectors.source_settings import SourceSettings
 from collectors.sources.beside import SourcesBeside
 from collectors.sources.nvml import RETRY_S, NvmlSource
 from collectors.sources.record import Recording
-from collectors.sources.replay import ReplaySource
 from collectors.sources.source import Source, SourceSample
 from collectors.sources.watch import WatchedSource
 
@@ -67,6 +66,8 @@ def open_replay(settings: CollectSettings, now: datetime) -> Source | None:
     """The recording named in the settings, starting now unless a start is given."""
     if settings.replay_file is None:
         return None
+    from collectors.sources.replay import ReplaySource
+
     start = settings.replay_start or now
     return ReplaySource(settings.replay_file, start=start, speed=settings.replay_speed)
 
