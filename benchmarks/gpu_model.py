@@ -7,7 +7,13 @@ that a real model of its size would.
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Cache = list[tuple[Tensor, Tensor]]
 
 LAYERS, WIDTH, HEADS, WORDS = 24, 2_048, 16, 32_000
 PROMPT, BATCHES, PHASE_S = 1_024, (1, 8, 32), 15.0
@@ -18,7 +24,7 @@ CONTEXT_MAX = 4_096
 class Model:
     """Weights and a cache of keys and values, on one device."""
 
-    torch: Any
+    torch: ModuleType
     device: str
     layers: int = LAYERS
     width: int = WIDTH
@@ -28,7 +34,7 @@ class Model:
     def __post_init__(self) -> None:
         kind = self.torch.bfloat16 if self.device == "cuda" else self.torch.float32
 
-        def weights(*shape: int) -> Any:
+        def weights(*shape: int) -> "Tensor":
             return self.torch.randn(*shape, device=self.device, dtype=kind) * 0.02
 
         self.embedding = weights(self.words, self.width)
@@ -42,7 +48,7 @@ class Model:
             for _ in range(self.layers)
         ]
 
-    def forward(self, words: Any, cache: list[tuple[Any, Any]] | None) -> tuple[Any, Any]:
+    def forward(self, words: "Tensor", cache: "Cache | None") -> "tuple[Tensor, Cache]":
         """The next word of each sequence, and the cache with these words in it."""
         functional = self.torch.nn.functional
         x, kept = self.embedding[words], []
@@ -60,10 +66,10 @@ class Model:
             x = x + functional.gelu(inner) @ block["down"]
         return (x[:, -1] @ self.embedding.T).argmax(dim=-1, keepdim=True), kept
 
-    def _by_head(self, part: Any, batch: int, length: int) -> Any:
+    def _by_head(self, part: "Tensor", batch: int, length: int) -> "Tensor":
         return part.view(batch, length, self.heads, -1).transpose(1, 2)
 
-    def prompt(self, batch: int, length: int) -> Any:
+    def prompt(self, batch: int, length: int) -> "Tensor":
         """Words of no meaning."""
         return self.torch.randint(self.words, (batch, length), device=self.device)
 
