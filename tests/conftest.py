@@ -1,6 +1,8 @@
 """What every test may ask for: a migrated database, a broker, the published data."""
 
 import os
+import shutil
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.support.database import (
 )
 
 ROOT = Path(__file__).parent.parent
+NVML_STUB = ROOT / "tests" / "collectors" / "nvml_stub" / "nvml_stub.c"
 # How long an example takes is the machine's matter; pytest's own limit ends what never ends.
 settings.register_profile("ledger", deadline=None)
 settings.load_profile("ledger")
@@ -144,4 +147,17 @@ def shared_data() -> Path:
         pytest.skip(
             "SKIPPED FOR WANT OF DATA: set TOKENLEDGER_TEST_DATA to the published data sets"
         )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scripted libnvidia-ml.so.1."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        lacking("NO C COMPILER: the NVML source is not tested on this machine")
+    folder = tmp_path_factory.mktemp("nvml")
+    library = folder / "libnvidia-ml.so.1"
+    command = [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", str(library)]
+    subprocess.run([*command, str(NVML_STUB)], check=True)
     return folder

@@ -10,6 +10,7 @@ from collectors.errors import CollectSettingsError, SourceError
 from collectors.settings import CollectSettings
 from collectors.source_settings import SourceSettings
 from collectors.sources.beside import SourcesBeside
+from collectors.sources.host_clock import silence_of
 from collectors.sources.nvml import RETRY_S, NvmlSource
 from collectors.sources.record import Recording
 from collectors.sources.source import Source, SourceSample
@@ -51,7 +52,8 @@ def open_nvml(settings: CollectSettings, _now: datetime) -> Source | None:
     """The boards of this host; None when the settings say off."""
     if settings.nvml == "off":
         return None
-    source = NvmlSource()
+    silence_us = silence_of(settings.interval_s)
+    source = NvmlSource(silence_us=silence_us)
     try:
         source.open()
     except SourceError as error:
@@ -59,7 +61,9 @@ def open_nvml(settings: CollectSettings, _now: datetime) -> Source | None:
             raise
         log.info("%s; looked for again every %d s", error, RETRY_S)
         source.miss(error)
-    return _recorded(settings, WatchedSource(source, settings.spool_dir / "nvml.json"))
+    return _recorded(
+        settings, WatchedSource(source, settings.spool_dir / "nvml.json", silence_us=silence_us)
+    )
 
 
 def open_replay(settings: CollectSettings, now: datetime) -> Source | None:
@@ -80,7 +84,8 @@ def open_named(settings: CollectSettings, _now: datetime) -> Source | None:
     for number, one in enumerate(settings.sources):
         source = open_source(one)
         if one.kind not in RECORDINGS:
-            source = WatchedSource(source, settings.spool_dir / f"source-{number}.json")
+            path = settings.spool_dir / f"source-{number}.json"
+            source = WatchedSource(source, path, silence_us=silence_of(one.interval_s))
         beside.add(_recorded(settings, source), float(one.interval_s))
     return beside
 

@@ -73,7 +73,7 @@ def open_ipmi(settings: SourceSettings) -> CommandSource:
         "ipmi",
         ("ipmitool", "dcmi", "power", "reading"),
         DCMI,
-        MeterReadings(settings.meter),
+        MeterReadings.of(settings),
         float(settings.timeout_s),
     )
 
@@ -92,7 +92,7 @@ def open_snmp(settings: SourceSettings) -> CommandSource:
         "snmp",
         ("snmpget", "-Oqv", settings.url, settings.oid),
         NUMBER,
-        MeterReadings(settings.meter),
+        MeterReadings.of(settings),
         float(settings.timeout_s),
         settings.quantity,
         settings.unit_scale,

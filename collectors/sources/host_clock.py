@@ -1,10 +1,18 @@
 """What orders readings on one host: its boot, the time since then, and the load of a driver."""
 
 import time
+from decimal import Decimal
 from pathlib import Path
 
 BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_CHARS = 13
+# Readings further apart than this, or than three of their rounds, are a silence.
+SILENCE_US = 10_000_000
+
+
+def silence_of(interval_s: Decimal) -> int:
+    """How far apart readings that are taken so often may lie, in microseconds."""
+    return max(SILENCE_US, int(3 * interval_s * 1_000_000))
 
 
 def read_boot_id(path: Path = BOOT_ID_PATH) -> str | None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from collectors.reading import EnergyMethod, GpuEnergyReading
-from collectors.sources.host_clock import since_boot_us
+from collectors.source_settings import SourceSettings
+from collectors.sources.host_clock import silence_of, since_boot_us
 from collectors.sources.integral import PowerIntegral
 
 
@@ -13,8 +14,13 @@ class MeterReadings:
     """The life of one meter in this process; one that only says power is integrated, estimated."""
 
     meter: str
+    integral: PowerIntegral
     began_us: int = field(default_factory=since_boot_us)
-    _integral: PowerIntegral = field(default_factory=PowerIntegral)
+
+    @classmethod
+    def of(cls, settings: SourceSettings) -> "MeterReadings":
+        """The meter that a source's settings name, read as often as they say."""
+        return cls(settings.meter, PowerIntegral(silence_of(settings.interval_s)))
 
     def counter(
         self, energy_mj: int, now: datetime, *, method: EnergyMethod, power_mw: int | None = None
@@ -34,7 +40,7 @@ class MeterReadings:
         return GpuEnergyReading(
             gpu_uuid=self.meter,
             epoch=f"integral.{self.began_us}",
-            energy_mj=self._integral.add(power_mw, at_us),
+            energy_mj=self.integral.add(power_mw, at_us),
             power_mw=power_mw,
             sampled_at=now,
             method="power_integral",

@@ -82,7 +82,7 @@ def open_modbus(settings: SourceSettings) -> ModbusSource:
     host, _, port = settings.url.partition(":")
     if not host or (port and not port.isdecimal()):
         raise CollectSettingsError("source modbus: write url as host or host:port")
-    readings = MeterReadings(settings.meter)
+    readings = MeterReadings.of(settings)
     return ModbusSource(library, settings, host, int(port or DEFAULT_PORT), readings)
 
 

@@ -19,7 +19,7 @@ import pynvml
 
 from collectors.errors import BoardLostError, DriverGoneError, RestartNeededError, SourceError
 from collectors.reading import EnergyScope, GpuEnergyReading
-from collectors.sources.host_clock import driver_load, read_boot_id, since_boot_us
+from collectors.sources.host_clock import SILENCE_US, driver_load, read_boot_id, since_boot_us
 from collectors.sources.integral import PowerIntegral
 from collectors.sources.source import SourceSample
 from ledger.wire import meter_reasons as reasons
@@ -117,6 +117,7 @@ class NvmlSource:
     load: Callable[[], str | None] = lambda: driver_load("nvidia")
     listed: Callable[[], tuple[str, ...]] = list_gpus
     clock: Callable[[], int] = since_boot_us
+    silence_us: int = SILENCE_US
     name: str = "nvml"
     finished: bool = False
     _boards: dict[str, NvmlBoard] = field(default_factory=dict)
@@ -243,7 +244,8 @@ class NvmlSource:
 
     def _integrated(self, board: NvmlBoard, now: datetime, at_us: int) -> GpuEnergyReading:
         if board.integral is None:
-            board.integral, board.integral_name = PowerIntegral(), f"integral.{at_us}"
+            board.integral = PowerIntegral(self.silence_us)
+            board.integral_name = f"integral.{at_us}"
         power_mw, field_time = _read_power(board)
         return GpuEnergyReading(
             gpu_uuid=board.gpu_uuid,

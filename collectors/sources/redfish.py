@@ -55,7 +55,7 @@ class RedfishSource:
 def open_redfish(settings: SourceSettings) -> RedfishSource:
     """The resource at `url`, asked as `user` with the password in `secret_file`."""
     return RedfishSource(
-        open_page(settings, PATH), float(settings.timeout_s), MeterReadings(settings.meter)
+        open_page(settings, PATH), float(settings.timeout_s), MeterReadings.of(settings)
     )
 
 

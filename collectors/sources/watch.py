@@ -14,7 +14,7 @@ from pathlib import Path
 
 from collectors.errors import RestartNeededError, SourceError
 from collectors.reading import GpuEnergyReading, MeterGapReading, Reading
-from collectors.sources.host_clock import read_boot_id, since_boot_us
+from collectors.sources.host_clock import SILENCE_US, read_boot_id, since_boot_us
 from collectors.sources.source import Source, SourceSample
 from ledger.wire import meter_reasons as reasons
 from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
@@ -25,8 +25,6 @@ Kept = Mapping[str, str]
 
 TELL_EVERY_US = 60_000_000
 KEEP_EVERY_US = 60_000_000
-# Readings further apart than this are a silence, whoever was silent.
-SILENCE_US = 10_000_000
 STEP = timedelta(milliseconds=500)
 FACTOR = 1_000
 DETAIL_CHARS = 200
@@ -50,6 +48,7 @@ class WatchedSource:
     state_path: Path | None = None
     clock: Callable[[], int] = since_boot_us
     boot_id: str | None = field(default_factory=read_boot_id)
+    silence_us: int = SILENCE_US
     _meters: dict[str, Watched] = field(default_factory=dict)
     _began: bool = False
     _kept_us: int | None = None
@@ -130,8 +129,8 @@ class WatchedSource:
         for reason in _restarts(before.reading, reading):
             yield _gap(before.reading, reading, reason)
         same_boot = before.reading.boot_id == self.boot_id
-        silent_us = at_us - before.since_boot_us if same_boot else SILENCE_US + 1
-        if before.gap is None and silent_us > SILENCE_US:
+        silent_us = at_us - before.since_boot_us if same_boot else self.silence_us + 1
+        if before.gap is None and silent_us > self.silence_us:
             down = reasons.SUSPENDED if self._began else reasons.COLLECTOR_DOWN
             yield _gap(before.reading, reading, down)
 
@@ -157,7 +156,7 @@ class WatchedSource:
     ) -> Iterator[MeterGapReading]:
         gap = meter.gap
         if fault is None and gap is None:
-            if at_us - meter.since_boot_us <= SILENCE_US:
+            if at_us - meter.since_boot_us <= self.silence_us:
                 return
             fault = SourceError("no reading came", reason=reasons.SOURCE_SILENT)
         if fault is not None and (gap is None or gap.reason != fault.reason):

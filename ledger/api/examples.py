@@ -19,6 +19,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     inputs.NewAlias: {"alias": "crm-7", "customer_id": "shop", "valid_from": SINCE},
     inputs.NewFacility: {**_SITE, "name": "Dublin 1", "zone": "Europe/Dublin"},
     inputs.NewPue: {"facility_id": "dub-1", "pue": "1.2", "valid_from": SINCE},
+    inputs.NewEnergyMeter: {
+        **{"meter": "rack-1-host", "facility_id": "dub-1", "measures": "host"},
+        **{"gpu_uuids": ["GPU-2b1f"], "gain": "1.02", "valid_from": SINCE},
+    },
     inputs.NewAsset: {
         **_SITE,
         **{"asset_id": "rack-1", "name": "Rack 1", "terms": "lease", "gpu_count": 8},

@@ -10,6 +10,7 @@ from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.store.cost import margin
 from ledger.store.queries import Connection
 from ledger.store.within import Within
+from ledger.wire.meter_reasons import SOURCES
 
 READINGS = "energy readings"
 
@@ -23,11 +24,13 @@ async def list_findings(
 
 
 async def list_meter_gaps(
-    connection: Connection, factory: Factory, **within: Unpack[Within]
+    connection: Connection, factory: Factory, *, alone: bool = False, **within: Unpack[Within]
 ) -> tuple[MeterGap, ...]:
-    """What collectors told of the entity's meters in [since, until) as known at a cut-off."""
-    own = _own_gpus(factory)
-    return tuple(await margin.list_meter_gaps(connection, gpu_uuids=own, **within))
+    """What collectors told of the entity's meters in [since, until) as known at a cut-off, and of
+    sources that named no meter, which may be anybody's, unless it is asked `alone`."""
+    asked = [*_own_gpus(factory), *sorted(factory.beside)]
+    asked += () if alone else SOURCES
+    return tuple(await margin.list_meter_gaps(connection, gpu_uuids=asked, **within))
 
 
 def _own_gpus(factory: Factory) -> list[str]:
@@ -123,6 +126,7 @@ def gaps_to_json(told: Sequence[MeterGap]) -> list[dict[str, object]]:
             "since": each.since,
             "until": each.until,
             "detail": each.detail,
+            "source": each.source,
         }
         for each in told
     ]
@@ -131,7 +135,7 @@ def gaps_to_json(told: Sequence[MeterGap]) -> list[dict[str, object]]:
 def gaps_to_lines(told: Sequence[MeterGap]) -> list[str]:
     """A line for each thing that collectors told."""
     return [
-        f"Told of GPU {each.gpu_uuid}: {each.reason} {_stretch(each)}"
+        f"Told of GPU {each.gpu_uuid} by {each.source}: {each.reason} {_stretch(each)}"
         + (f": {each.meaning}" if each.meaning != each.reason else "")
         for each in told
     ]

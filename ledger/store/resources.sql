@@ -57,6 +57,18 @@ SELECT p.facility_id, p.pue, p.host_mw_per_gpu, lower(p.valid) AS valid_from, up
    AND (:after::text[] IS NULL OR ARRAY[p.facility_id, sortable(lower(p.valid))] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_energy_meters
+-- What meters measure, and their calibration.
+SELECT m.meter, m.facility_id, m.measures, m.gpu_uuids, m.gain, m.offset_mw,
+       lower(m.valid) AS valid_from, upper(m.valid) AS valid_to,
+       ARRAY[m.meter, sortable(lower(m.valid))] AS place
+  FROM energy_meter m JOIN facility f USING (facility_id)
+ WHERE upper_inf(m.recorded) AND (:id::text IS NULL OR m.meter = :id)
+   AND (:entity_id::text IS NULL OR f.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR m.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[m.meter, sortable(lower(m.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_assets
 -- Hardware.
 SELECT asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,

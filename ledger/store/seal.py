@@ -49,8 +49,8 @@ def _dated(name: str) -> SealedTable:
 ARCHIVED = "archived_partition"
 ENTERED = ("entity", "customer", "facility", "tariff", "rate_card", "api_key", "api_key_revocation")
 DATED = (
-    *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "asset"),
-    *("tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
+    *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "energy_meter"),
+    *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
     *("subscription", "tax_rate", "tax_registration", "tax_treatment"),
 )
 # So many rows are sorted by their bytes at once, in memory.

@@ -73,6 +73,17 @@ class Pue(Dated):
     host_mw_per_gpu: int
 
 
+class EnergyMeter(Dated):
+    """What a meter measures, and its calibration."""
+
+    meter: str
+    facility_id: str
+    measures: str
+    gpu_uuids: list[str]
+    gain: Number
+    offset_mw: int
+
+
 class Asset(Dated):
     """GPUs, owned or leased."""
 

@@ -25,6 +25,7 @@ GRID_SECONDS = 900
 AMOUNT_MAX = 10**15
 RATE_MAX = 10**9
 PUE_MAX = 100
+GAIN_MAX = 10
 GPUS_MAX = 1_000_000
 PAYMENT_DAYS_MAX = 3_650
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2200, 1, 1)
@@ -124,6 +125,12 @@ def _meter(name: str) -> str:
     return METER_OF[name]
 
 
+def _gain(value: Decimal) -> Decimal:
+    if not 0 < value <= GAIN_MAX:
+        raise FieldError(f"send a number above 0, up to {GAIN_MAX}")
+    return value
+
+
 def _at_least_one(value: Decimal) -> Decimal:
     if value < 1:
         raise FieldError("send facility energy over IT energy, which is at least 1")
@@ -172,6 +179,7 @@ Zone = Annotated[Name, AfterValidator(_zone)]
 Amount = Annotated[DecimalText, BeforeValidator(_whole_as_decimal), AfterValidator(_amount)]
 Price = Annotated[Amount, AfterValidator(_not_negative)]
 Pue = Annotated[Amount, AfterValidator(_at_least_one)]
+Gain = Annotated[Amount, AfterValidator(_gain)]
 PositiveRate = Annotated[Amount, AfterValidator(_above_zero)]
 Meter = Annotated[Name, AfterValidator(_meter)]
 PowerOfTen = Annotated[int, Field(ge=1, le=10**12), AfterValidator(_power_of_ten)]

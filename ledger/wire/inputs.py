@@ -30,6 +30,7 @@ from ledger.wire.input_fields import (
     DatedInstant,
     Day,
     DayOrInstant,
+    Gain,
     Gpus,
     GridInstant,
     Identifier,
@@ -129,6 +130,24 @@ class NewPue(DatedInput):
     facility_id: Identifier
     pue: Pue
     host_mw_per_gpu: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+
+
+class NewEnergyMeter(DatedInput):
+    """What a meter measures (a GPU, the host of `gpu_uuids`, a site's IT load or all), and its
+    calibration: true is `gain` times what the counter grew, and `offset_mw` all the while."""
+
+    meter: Identifier
+    facility_id: Identifier
+    measures: Literal["gpu", "host", "it", "facility"] = "gpu"
+    gpu_uuids: Names = ()
+    gain: Gain = Decimal(1)
+    offset_mw: Annotated[int, Field(ge=-10_000_000, le=10_000_000)] = 0
+
+    @model_validator(mode="after")
+    def _host_has_gpus(self) -> Self:
+        if self.measures == "host" and not self.gpu_uuids:
+            raise problem_at("gpu_uuids", [], "name the GPUs of the host")
+        return self
 
 
 class NewAsset(DatedInput):

@@ -6,6 +6,12 @@ A collector sends them in `meter.gap.v1`; what it never heard of here is shown a
 from collections.abc import Mapping
 from types import MappingProxyType
 
+# What is told of a source that never named a meter is told of the source.
+SOURCES = tuple(
+    f"source:{kind}"
+    for kind in ("nvml", "dcgm", "triton", "rapl", "redfish", "ipmi", "snmp", "modbus", "amd")
+)
+
 GPU_LOST = "gpu_lost"
 GPU_RECOVERED = "gpu_recovered"
 GPU_ADDED = "gpu_added"

@@ -226,6 +226,7 @@ class MeterGap(ClosedModel):
     since: Moment
     until: Moment
     detail: str | None
+    source: str
 
 
 class Energy(ClosedModel):

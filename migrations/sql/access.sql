@@ -14,7 +14,7 @@ END $$;
 GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
-GRANT UPDATE (recorded) ON entity_detail, customer_detail, customer_alias, facility_pue, asset,
+GRANT UPDATE (recorded) ON entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
   tariff_price, deployment,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw, conflict_offer TO tokenledger_worker;
@@ -65,6 +65,7 @@ BEGIN
       ('customer_detail', 'customer', 'customer_id'),
       ('usage_fact', 'usage_key', 'usage_key_id'), ('invoice_document', 'invoice', 'invoice_id'),
       ('rate_card_price', 'rate_card', 'rate_card_id'), ('facility_pue', 'facility', 'facility_id'),
+      ('energy_meter', 'facility', 'facility_id'),
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
       ('deployment_member', 'deployment', 'deployment_row_id'), ('posting', 'journal_entry', 'entry_id') LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
@@ -94,7 +95,7 @@ BEGIN
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'asset',
+  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset',
       'tariff_price', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
       'tax_registration', 'tax_treatment'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I

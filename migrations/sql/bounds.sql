@@ -4,7 +4,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'asset', 'deployment',
+  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset', 'deployment',
                               'deployment_member', 'rate_card_price', 'subscription', 'tax_rate', 'tax_registration',
                               'tax_treatment'] LOOP
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT valid_in_bounds CHECK (
@@ -18,6 +18,8 @@ ALTER TABLE customer_detail ADD CONSTRAINT payment_days_in_bounds CHECK (payment
 ALTER TABLE facility_pue
   ADD CONSTRAINT pue_in_bounds CHECK (pue <= 100),
   ADD CONSTRAINT host_in_bounds CHECK (host_mw_per_gpu <= 10000000);
+ALTER TABLE energy_meter ADD CONSTRAINT calibration_in_bounds CHECK (
+  gain <= 10 AND offset_mw BETWEEN -10000000 AND 10000000);
 ALTER TABLE asset
   ADD CONSTRAINT gpus_in_bounds CHECK (gpu_count <= 1000000),
   ADD CONSTRAINT life_in_bounds CHECK (life_months <= 1200),

@@ -20,6 +20,21 @@ CREATE TABLE facility_pue (
 );
 COMMENT ON COLUMN facility_pue.host_mw_per_gpu IS 'Host CPU, memory and fans beside one GPU, in milliwatts.';
 
+CREATE TABLE energy_meter (
+  energy_meter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  meter           text NOT NULL CHECK (meter <> ''),
+  facility_id     text NOT NULL REFERENCES facility,
+  measures        text NOT NULL CHECK (measures IN ('gpu', 'host', 'it', 'facility')),
+  gpu_uuids       text[] NOT NULL DEFAULT '{}',
+  gain            amount NOT NULL DEFAULT 1 CHECK (gain > 0),
+  offset_mw       bigint NOT NULL DEFAULT 0,
+  valid           tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded        int8range NOT NULL,
+  CHECK (measures <> 'host' OR cardinality(gpu_uuids) > 0),
+  EXCLUDE USING gist (meter WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE energy_meter IS 'What a meter measures, and its calibration: true is gain times what its counter grew, and offset_mw all the while. The raw counter stays the fact.';
+
 CREATE TABLE asset (
   asset_row_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   asset_id       text NOT NULL CHECK (asset_id <> ''),

@@ -11,7 +11,13 @@ from tests.api.served import Served
 
 IDS = {
     **{"entities": "acme-ai", "customers": "shop", "aliases": "crm-7", "facilities": "dub-1"},
-    **{"pues": "dub-1", "assets": "rack-1", "tariffs": "spot", "deployments": "chat"},
+    **{
+        "pues": "dub-1",
+        "energy-meters": "rack-1-host",
+        "assets": "rack-1",
+        "tariffs": "spot",
+        "deployments": "chat",
+    },
     **{"rate-cards": "list", "subscriptions": "shop-1", "fx-rates": "EUR-USD"},
 }
 ASKED = {

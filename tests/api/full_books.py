@@ -57,6 +57,7 @@ async def _hardware(served: Served) -> None:
     books = served.books
     await books.facility()
     await books.pue(SINCE, UNTIL, host_mw_per_gpu=50_000)
+    await books.energy_meter("GPU-a", SINCE, UNTIL)
     await books.tariff([(SINCE, UNTIL, "100")], currency="USD")
     await books.owned(SINCE, UNTIL, gpu_count=2, currency="USD")
     await books.deployment(SINCE, UNTIL, gpus=["GPU-a", "GPU-b"], instances=["engine-f"])

@@ -16,7 +16,13 @@ from tests.api.served import Served
 
 ONE = {
     **{"entities": "factory", "customers": "acme", "aliases": "crm%2F7%20%C3%BC"},
-    **{"facilities": "site", "pues": "site", "assets": "rack", "tariffs": "power"},
+    **{
+        "facilities": "site",
+        "pues": "site",
+        "energy-meters": "GPU-a",
+        "assets": "rack",
+        "tariffs": "power",
+    },
     **{"deployments": "chat", "rate-cards": "card-acme", "subscriptions": "sub-acme"},
     **{"fx-rates": "EUR-USD", "exports": "journal_lines", "tax-rates": "IE"},
     **{"tax-registrations": "factory", "tax-treatments": "acme"},

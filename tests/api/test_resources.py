@@ -17,6 +17,7 @@ BODIES: dict[str, Any] = {
     "aliases": {"alias": "crm-7", "customer_id": "acme", "valid_from": day(0)},
     "facilities": {"facility_id": "site", "entity_id": "factory", "name": "Site", "zone": "UTC"},
     "pues": {"facility_id": "site", "pue": "1.2", "valid_from": day(0)},
+    "energy-meters": {"meter": "GPU-a", "facility_id": "site", "valid_from": day(0)},
     "assets": {
         **{"asset_id": "rack", "entity_id": "factory", "facility_id": "site", "name": "Rack"},
         **{"terms": "lease", "gpu_count": 8, "currency": "USD", "gpu_hour_rate": "2"},

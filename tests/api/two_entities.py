@@ -32,6 +32,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
         ("aliases", {"alias": f"{customer}-crm", "customer_id": customer, **FROM}),
         ("facilities", {**site, "zone": "UTC"}),
         ("pues", {"facility_id": f"{entity}-site", "pue": "1.2", **FROM}),
+        ("energy-meters", {"meter": f"{entity}-host", "facility_id": f"{entity}-site", **FROM}),
         ("assets", asset),
         (
             "tariffs",

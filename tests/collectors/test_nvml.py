@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,25 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import lacking
-
 STUB = Path(__file__).parent / "nvml_stub"
 ROOT = Path(__file__).parents[2]
 A, B = "GPU-aaaa", "GPU-bbbb"
 Rounds = list[dict[str, Any]]
 Run = Callable[..., Rounds]
-
-
-@pytest.fixture(scope="session")
-def stub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        lacking("NO C COMPILER: the NVML source is not tested on this machine")
-    folder = tmp_path_factory.mktemp("nvml")
-    library = folder / "libnvidia-ml.so.1"
-    command = [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", str(library)]
-    subprocess.run([*command, str(STUB / "nvml_stub.c")], check=True)
-    return folder
 
 
 @pytest.fixture

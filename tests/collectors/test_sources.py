@@ -18,6 +18,7 @@ from collectors.source_settings import SourceSettings
 from collectors.sources import open_named, open_nvml, open_source
 from collectors.sources.dcgm import read_dcgm
 from collectors.sources.integral import PowerIntegral
+from collectors.sources.metered import MeterReadings
 from collectors.sources.modbus import read_value
 from collectors.sources.rapl import Zone, open_rapl
 from collectors.sources.record import Recording
@@ -111,6 +112,19 @@ def watched(samples: list[SourceSample]) -> list[MeterGapReading]:
         sample = source.sample(NOW + timedelta(seconds=second))
         found += [one for one in sample.readings if isinstance(one, MeterGapReading)]
     return found
+
+
+def test_a_meter_read_each_minute_is_no_silence_and_is_integrated() -> None:
+    settings = SourceSettings(kind="ipmi", meter="host-1", interval_s=Decimal(60))
+    read = MeterReadings.of(settings)
+    samples = [SourceSample((read.power(200_000, NOW, n * 60_000_000),)) for n in range(3)]
+    ticks = iter((0, 60_000_000, 120_000_000))
+    source = WatchedSource(
+        Scripted(samples), clock=lambda: next(ticks), boot_id="b", silence_us=180_000_000
+    )
+    taken = [source.sample(NOW + timedelta(minutes=n)) for n in range(3)]
+    assert [len(one.readings) - len(one.energy) for one in taken] == [1, 0, 0]
+    assert taken[-1].energy[0].energy_mj == 120 * 200_000
 
 
 def test_triton_counts_joules() -> None:

@@ -196,7 +196,7 @@ def test_a_driver_reload_that_passed_the_old_value_is_a_lower_bound() -> None:
     host.run(40)
     host.read()
     found = spans(host.readings)
-    assert booked(found) == (10 * 300_000, 40 * 300_000)
+    assert booked(found) == (10 * 300_000, 30 * 300_000), "some counters run on all the same"
     assert findings(found) == ["driver_reload"]
 
 

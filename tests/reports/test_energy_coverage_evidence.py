@@ -198,16 +198,20 @@ async def test_what_collectors_told_of_a_meter_is_shown_everywhere(worker: Conne
     for until in (at(1_860), at(3_600)):
         await books.meter_gap(GPU, "gpu_lost", at(1_800), until)
     await books.meter_gap("GPU-of-another", "gpu_lost", at(0), at(60))
+    await books.meter_gap("source:nvml", "library_missing", at(0), at(60))
     await books.usage(START, Tokens(output=90_000), busy=range(450))
     await allocate(worker, now=LATER)
     asked = await ask(worker)
-    for report in (await coverage_report(worker, **asked), await energy_report(worker, **asked)):
+    everything = await coverage_report(worker, **asked)
+    assert [told.gpu_uuid for told in everything.meter_gaps] == [GPU, "source:nvml"]
+    own = await coverage_report(worker, **asked, alone=True)
+    for report in (own, await energy_report(worker, **asked)):
         (told,) = report.meter_gaps
         assert (told.gpu_uuid, told.reason) == (GPU, "gpu_lost")
         assert (told.since, told.until) == (at(1_800), at(3_600))
         (line,) = gaps_to_lines(report.meter_gaps)
-        assert line.startswith(f"Told of GPU {GPU}: gpu_lost from 2026-03-02T10:30:00Z to 2026-")
-    (shown,) = coverage_text.to_json(await coverage_report(worker, **asked))["meter_gaps"]
+        assert line.startswith(f"Told of GPU {GPU} by test: gpu_lost from 2026-03-02T10:30:00Z to")
+    (shown,) = coverage_text.to_json(own)["meter_gaps"]
     assert shown["meaning"] == "the driver lost the board, or wants it reset"
     with pytest.raises(MissingInputError) as refused:
         await margin_report(worker, **asked)

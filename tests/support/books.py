@@ -268,6 +268,25 @@ class Books:
             )
         return batch_seq
 
+    async def energy_meter(
+        self,
+        meter: str,
+        since: datetime,
+        until: datetime,
+        *,
+        measures: str = "gpu",
+        gpus: Sequence[str] = (),
+        gain: str = "1",
+        offset_mw: int = 0,
+    ) -> None:
+        """What a meter of the site measures, and its calibration."""
+        await self._store(
+            """INSERT INTO energy_meter (meter, facility_id, measures, gpu_uuids, gain, offset_mw,
+                                         valid, recorded)
+               VALUES ($1, 'site', $2, $3, $4, $5, tstzrange($6, $7), int8range($8, NULL))""",
+            (meter, measures, list(gpus), Decimal(gain), offset_mw, since, until),
+        )
+
     async def meter_gap(self, gpu_uuid: str, reason: str, since: datetime, until: datetime) -> None:
         """What a collector told of a meter that gave no reading."""
         source_id = await self.source("test")

@@ -176,8 +176,8 @@ def _show_coverage(found: Status) -> None:
             )
         for told in entity["meter_gaps"]:
             click.echo(
-                f"  told of GPU {told['gpu_uuid']}: {told['reason']}, {told['since']:%F %T} to"
-                f" {told['until']:%F %T}"
+                f"  told of GPU {told['gpu_uuid']} by {told['source']}: {told['reason']},"
+                f" {told['since']:%F %T} to {told['until']:%F %T}"
             )
         for name, flags in _uncertain(entity["engines"]).items():
             click.echo(f"  not certain of engine {name}: {', '.join(flags)}")

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger.domain.apportion import amount_of, apportion, cumulative_split, units_of
+from ledger.domain.cost.site_meters import HostShare
 from ledger.domain.energy.counter_course import microseconds
 from ledger.domain.energy.facility import host_energy_mj, uplift
 from ledger.domain.energy.meter import Span, energy_between
@@ -60,6 +61,7 @@ class Site:
 
     host_mw: int = 0
     pue: Decimal = Decimal(1)
+    hosts: Sequence[HostShare] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,11 @@ def _host_parts(site: Site, edges: Sequence[datetime]) -> list[int]:
     """Host energy between neighbouring edges; all of it, wherever work or prices cut the window."""
     marks = [microseconds(edge) for edge in edges]
     whole_mj = host_energy_mj(site.host_mw, Period(edges[0], edges[-1]).seconds)
-    return cumulative_split(whole_mj, start=marks[0], end=marks[-1], edges=marks)
+    parts = cumulative_split(whole_mj, start=marks[0], end=marks[-1], edges=marks)
+    for host in site.hosts:
+        measured = energy_between(host.spans, edges)
+        parts = [mj + host.part_of(one.total_mj) for mj, one in zip(parts, measured, strict=True)]
+    return parts
 
 
 def _priced(parts: Sequence[Share], site: Site, price: Decimal | None) -> tuple[Share, Share]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from ledger.domain.cost.deployment import Deployment
+from ledger.domain.energy.calibration import Calibration
 from ledger.domain.entity import LegalEntity
 
 
@@ -60,6 +61,26 @@ class SiteUplift:
 
 
 @dataclass(frozen=True, slots=True)
+class EnergyMeter:
+    """What a meter measures at a site (gpu, host, it, facility) and its calibration: true is `gain`
+    times what its counter grew, and `offset_mw` all the while. A host's is beside `gpu_uuids`."""
+
+    meter: str
+    facility_id: str
+    measures: str
+    gpu_uuids: Sequence[str]
+    gain: Decimal
+    offset_mw: int
+    valid_from: datetime
+    valid_to: datetime | None
+
+    @property
+    def calibration(self) -> Calibration:
+        """What makes true energy of its counter's."""
+        return Calibration(self.gain, self.offset_mw, self.valid_from, self.valid_to)
+
+
+@dataclass(frozen=True, slots=True)
 class PowerPrice:
     """What one MWh costs at a site in [valid_from, valid_to)."""
 
@@ -90,6 +111,12 @@ class Factory:
     uplifts: Sequence[SiteUplift]
     prices: Sequence[PowerPrice]
     homes: Mapping[str, GpuHome]
+    meters: Sequence[EnergyMeter] = ()
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """Meters of hosts and sites: no GPU is behind them."""
+        return frozenset(one.meter for one in self.meters if one.measures != "gpu")
 
 
 def valid_at(dated: Iterable[D], moment: datetime) -> list[D]:

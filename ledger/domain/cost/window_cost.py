@@ -25,6 +25,7 @@ from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost
 from ledger.domain.cost.cost_line import CostLine, CostPool, MeterWindow, WindowCosts
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
+from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.energy.gpu_spans import GpuSpans
 from ledger.domain.energy.meter import energy_between, findings
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
@@ -177,7 +178,14 @@ def _energy(
         return None
     site = _site_of(factory, scope.asset)
     uplifts = [u for u in valid_at(factory.uplifts, scope.window.start) if u.facility_id == site]
-    around = Site(uplifts[0].host_mw_per_gpu * gpu_count, uplifts[0].pue) if uplifts else Site()
+    beside = SiteMeters.of(factory.meters, scope.window, site, facts.gpus)
+    hosts = beside.hosts_of(gpu_uuids)
+    declared = gpu_count - sum(host.gpus for host in hosts)
+    if not uplifts:
+        return EnergyInput(metered, list(_cuts(factory, scope, site)), Site(hosts=hosts))
+    around = Site(
+        uplifts[0].host_mw_per_gpu * declared, beside.measured_pue() or uplifts[0].pue, hosts
+    )
     return EnergyInput(metered, list(_cuts(factory, scope, site)), around)
 
 

@@ -49,7 +49,8 @@ class MeterGap:
     reason: str
     since: datetime
     until: datetime
-    detail: str | None = None
+    detail: str | None
+    source: str
 
     @property
     def meaning(self) -> str:

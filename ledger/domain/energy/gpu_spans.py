@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ledger.domain.energy.calibration import Calibration, calibrated
 from ledger.domain.energy.counter_course import (
     AROUND,
     NEAR,
@@ -45,13 +46,17 @@ def spans_by_window(
     near: Sequence[EnergyReading],
     around: Sequence[EnergyReading] | None,
     windows: Sequence[datetime],
+    calibrations: Sequence[Calibration] = (),
 ) -> Mapping[datetime, GpuSpans]:
     """Of one GPU: readings in time order, `NEAR` and `AROUND` the windows, each with a neighbour
     beyond either side; `around` is None where those near run on."""
     if around is None:
-        shared = GpuSpans(spans(near))
+        shared = GpuSpans(calibrated(spans(near), calibrations))
         return dict.fromkeys(windows, shared)
-    return {window: GpuSpans(spans(_readings_of(near, around, window))) for window in windows}
+    return {
+        window: GpuSpans(calibrated(spans(_readings_of(near, around, window)), calibrations))
+        for window in windows
+    }
 
 
 def _readings_of(

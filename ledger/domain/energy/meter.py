@@ -160,11 +160,12 @@ def _is_reloaded(one: EnergyReading, other: EnergyReading) -> bool:
 
 
 def _restart(one: EnergyReading, other: EnergyReading, board: Board, reason: str) -> Span:
-    """What a counter that began again between two readings proves: what it shows, or else what it
-    shows beyond the last value, where that was more than the board can draw."""
-    for energy in (other.energy_mj, other.energy_mj - one.energy_mj):
-        if energy >= 0 and board.can_draw(energy, one.sampled_at, other.sampled_at):
-            return _span(one, other, energy, finding=reason)
+    """What a counter that is said to have begun again between two readings proves: what it shows,
+    or what it shows beyond the last value where that is less, because some run on all the same."""
+    grown = other.energy_mj - one.energy_mj
+    energy = grown if grown >= 0 else other.energy_mj
+    if board.can_draw(energy, one.sampled_at, other.sampled_at):
+        return _span(one, other, energy, finding=reason)
     return _span(one, other, 0, finding=JUMP)
 
 

@@ -53,7 +53,8 @@ async def _allocate_windows(
         read = meter.metered_between(metered, since=since, until=until)
         factory = _housed(factory, read, alone=alone)
         gpus = _own_gpus(factory)
-        facts = await _read_facts(connection, windows, sorted({*gpus} & {*read}), seq)
+        asked = {*gpus} | factory.beside
+        facts = await _read_facts(connection, windows, factory, sorted(asked & {*read}), seq)
         costs = WindowCosts()
         for window in windows:
             costs.add(cost_window(factory, window, facts[window]))
@@ -69,7 +70,8 @@ def _housed(factory: Factory, metered: Iterable[str], *, alone: bool) -> Factory
     """Meters that no deployment ever named belong to the entity where there is only one."""
     if alone:
         mine = factory.entity.entity_id
-        homes = {gpu: GpuHome(gpu, mine, None) for gpu in metered} | dict(factory.homes)
+        gpus = {*metered} - factory.beside
+        homes = {gpu: GpuHome(gpu, mine, None) for gpu in gpus} | dict(factory.homes)
         return replace(factory, homes=homes)
     return factory
 
@@ -83,14 +85,18 @@ def _own_gpus(factory: Factory) -> list[str]:
 
 
 async def _read_facts(
-    connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
+    connection: Connection,
+    windows: Sequence[datetime],
+    factory: Factory,
+    gpus: Sequence[str],
+    batch_seq: int,
 ) -> dict[datetime, WindowFacts]:
     work = await _read_work(connection, windows, batch_seq)
     masks: dict[datetime, dict[int, int]] = defaultdict(dict)
     found = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
     for (window, engine_key_id), mask in found.items():
         masks[window][engine_key_id] = mask
-    metered = await _read_spans(connection, windows, gpus, batch_seq)
+    metered = await _read_spans(connection, windows, factory, gpus, batch_seq)
     return {window: WindowFacts(work[window], masks[window], metered[window]) for window in windows}
 
 
@@ -111,14 +117,19 @@ async def _read_work(
 
 
 async def _read_spans(
-    connection: Connection, windows: Sequence[datetime], gpus: Sequence[str], batch_seq: int
+    connection: Connection,
+    windows: Sequence[datetime],
+    factory: Factory,
+    gpus: Sequence[str],
+    batch_seq: int,
 ) -> dict[datetime, dict[str, GpuSpans]]:
     near = await _readings(connection, windows, gpus, NEAR, batch_seq)
     odd = [gpu for gpu, of_gpu in near.items() if not runs_on(of_gpu)]
     around = await _readings(connection, windows, odd, AROUND, batch_seq) if odd else {}
     found: dict[datetime, dict[str, GpuSpans]] = {window: {} for window in windows}
     for gpu, of_gpu in near.items():
-        for window, gpu_spans in spans_by_window(of_gpu, around.get(gpu), windows).items():
+        true = [one.calibration for one in factory.meters if one.meter == gpu]
+        for window, gpu_spans in spans_by_window(of_gpu, around.get(gpu), windows, true).items():
             found[window][gpu] = gpu_spans
     return found
 

@@ -38,6 +38,7 @@ from ledger.wire.inputs import (
     NewAlias,
     NewAsset,
     NewDeployment,
+    NewEnergyMeter,
     NewFacility,
     NewFxRates,
     NewPrice,
@@ -79,6 +80,14 @@ async def enter_pue(
     """Record what a site adds to a GPU; returns its row."""
     async with writing(connection):
         return await enter_dated(connection, cost_inputs.PUES, new, author, replace)
+
+
+async def enter_energy_meter(
+    connection: Connection, new: NewEnergyMeter, author: Author, *, replace: bool = False
+) -> int:
+    """Record what a meter measures, and its calibration; returns its row."""
+    async with writing(connection):
+        return await enter_dated(connection, cost_inputs.ENERGY_METERS, new, author, replace)
 
 
 async def enter_asset(

@@ -98,6 +98,17 @@ RESOURCES: Sequence[Resource] = (
         dated=True,
     ),
     Resource(
+        "energy meter",
+        "energy-meters",
+        "what meters measure, and their calibration",
+        "meter",
+        answers.EnergyMeter,
+        ("facility_id", "measures", "gain", "offset_mw", "valid_from", "valid_to"),
+        inputs.NewEnergyMeter,
+        enter.enter_energy_meter,
+        dated=True,
+    ),
+    Resource(
         "asset",
         "assets",
         "GPUs, owned or leased",

@@ -113,7 +113,7 @@ async def energy_report(
         by_model=by_model,
         by_scope=_rows(lines, lambda line: line.scope, None),
         findings=await list_findings(connection, factory, **within),
-        meter_gaps=await list_meter_gaps(connection, factory, **within),
+        meter_gaps=await list_meter_gaps(connection, factory, alone=True, **within),
     )
 
 

@@ -97,7 +97,7 @@ async def coverage_report(
         engines=tuple(row for row in hours.reconcile() if not alone or row.engine_instance in own),
         stray_gpus=() if alone else await _stray(connection, factory, **within),
         findings=await list_findings(connection, factory, **within),
-        meter_gaps=await list_meter_gaps(connection, factory, **within),
+        meter_gaps=await list_meter_gaps(connection, factory, alone=alone, **within),
     )
 
 
@@ -143,4 +143,5 @@ async def _stray(
     if len(everyone) == 1:
         return ()
     metered = await meter.find_metered_gpus(connection, **within)
-    return tuple(gpu for gpu in metered if gpu not in factory.homes)
+    known = factory.homes.keys() | factory.beside
+    return tuple(gpu for gpu in metered if gpu not in known)

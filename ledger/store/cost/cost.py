@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, Unpack
 from ledger.domain.books.booking import CostTotals
 from ledger.domain.cost.cost_line import CostLine, CostPool, LineKey, PoolKey
 from ledger.domain.cost.deployment import Deployment, EngineKey
-from ledger.domain.cost.factory import AssetTerms, GpuHome, PowerPrice, SiteUplift
+from ledger.domain.cost.factory import AssetTerms, EnergyMeter, GpuHome, PowerPrice, SiteUplift
 from ledger.domain.entity import LegalEntity
 from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
@@ -125,6 +125,15 @@ async def find_pues(
     """Host power and PUE of sites."""
     return await COST["find_pues"].values(
         connection, SiteUplift, facility_ids=list(facility_ids), **within
+    )
+
+
+async def find_energy_meters(
+    connection: Connection, *, facility_ids: Iterable[str], **within: Unpack[Within]
+) -> list[EnergyMeter]:
+    """What meters of sites measure, and their calibration."""
+    return await COST["find_energy_meters"].values(
+        connection, EnergyMeter, facility_ids=list(facility_ids), **within
     )
 
 

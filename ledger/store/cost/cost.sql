@@ -70,6 +70,15 @@ SELECT p.facility_id, p.pue, p.host_mw_per_gpu, lower(p.valid) AS valid_from, nu
    AND p.valid && tstzrange(:since, :until)
  ORDER BY p.facility_id, valid_from;
 
+-- name: find_energy_meters
+-- What meters of sites measure and their calibration, known at the cut-off and valid somewhere in [since, until).
+SELECT m.meter, m.facility_id, m.measures, m.gpu_uuids, m.gain, m.offset_mw,
+       lower(m.valid) AS valid_from, nullif(upper(m.valid), 'infinity') AS valid_to
+  FROM energy_meter m
+ WHERE m.facility_id = ANY(:facility_ids::text[]) AND m.recorded @> :batch_seq::bigint
+   AND m.valid && tstzrange(:since, :until)
+ ORDER BY m.meter, valid_from;
+
 -- name: find_tariff_prices
 -- Prices of power at sites known at the cut-off and valid somewhere in [since, until), with their currency.
 SELECT p.facility_id, p.tariff_id, t.currency, p.price_per_mwh,
@@ -91,6 +100,7 @@ WITH sites AS (
       OR a.asset_id IN (SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id)
   UNION ALL SELECT d.valid, d.recorded FROM deployment d
   UNION ALL SELECT p.valid, p.recorded FROM facility_pue p JOIN sites USING (facility_id)
+  UNION ALL SELECT m.valid, m.recorded FROM energy_meter m JOIN sites USING (facility_id)
   UNION ALL SELECT p.period, p.recorded FROM tariff_price p JOIN sites USING (facility_id)
 )
 SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinity') AS valid_to

@@ -20,6 +20,13 @@ PUES = DatedTable(
     COSTS["supersede_pues"],
     COSTS["insert_pue"],
 )
+ENERGY_METERS = DatedTable(
+    "energy meter",
+    ("meter",),
+    COSTS["find_open_energy_meters"],
+    COSTS["supersede_energy_meters"],
+    COSTS["insert_energy_meter"],
+)
 ASSETS = DatedTable(
     "asset",
     ("asset_id",),

@@ -33,6 +33,31 @@ VALUES (:facility_id, :pue, :host_mw_per_gpu, tstzrange(:valid_from, :valid_to),
         int8range(:batch_seq, NULL))
 RETURNING pue_id;
 
+-- name: find_open_energy_meters
+-- What a meter measures, as far as it overlaps; the exclusion constraint's index.
+SELECT energy_meter_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, meter, facility_id,
+       measures, gpu_uuids, gain, offset_mw
+  FROM energy_meter
+ WHERE meter = :meter AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_energy_meters
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE energy_meter SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE energy_meter_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO energy_meter (meter, facility_id, measures, gpu_uuids, gain, offset_mw, valid, recorded)
+SELECT c.meter, c.facility_id, c.measures, c.gpu_uuids, c.gain, c.offset_mw, part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_energy_meter
+-- What a meter measures, and its calibration; returns its row.
+INSERT INTO energy_meter (meter, facility_id, measures, gpu_uuids, gain, offset_mw, valid, recorded)
+VALUES (:meter, :facility_id, :measures, :gpu_uuids::text[], :gain, :offset_mw,
+        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+RETURNING energy_meter_id;
+
 -- name: find_open_assets
 -- Rows of an asset that overlap; the exclusion constraint's index.
 SELECT asset_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, asset_id,

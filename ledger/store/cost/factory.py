@@ -20,5 +20,6 @@ async def load_factory(
         deployments=await cost.find_deployments(connection, **within),
         uplifts=await cost.find_pues(connection, facility_ids=sites, **within),
         prices=await cost.find_tariff_prices(connection, facility_ids=sites, **within),
+        meters=await cost.find_energy_meters(connection, facility_ids=sites, **within),
         homes=await cost.find_gpu_homes(connection, batch_seq=within["batch_seq"]),
     )

@@ -118,10 +118,10 @@ SELECT m.gpu_uuid, f.reason, count(*)::bigint AS windows, min(m.window_start) AS
 -- name: list_meter_gaps
 -- When meters gave no reading in [since, until) and why, as collectors said up to a cut-off; told again it is one.
 -- Index: meter_gap (gpu_uuid, until).
-SELECT g.gpu_uuid, g.reason, g.since, max(g.until) AS until, max(g.detail) AS detail
-  FROM meter_gap g
+SELECT g.gpu_uuid, g.reason, g.since, max(g.until) AS until, max(g.detail) AS detail, s.source
+  FROM meter_gap g JOIN source s USING (source_id)
  WHERE g.gpu_uuid = ANY(:gpu_uuids::text[]) AND g.until >= :since AND g.since < :until AND g.batch_seq <= :batch_seq
- GROUP BY g.gpu_uuid, g.reason, g.since ORDER BY g.gpu_uuid, g.since, g.reason;
+ GROUP BY g.gpu_uuid, g.reason, g.since, s.source ORDER BY g.gpu_uuid, g.since, g.reason, s.source;
 
 -- name: count_gpu_readings
 -- How many readings of GPUs were taken in [since, until), stored up to a cut-off; gpu_reading (gpu_uuid, sampled_at),

@@ -8,11 +8,14 @@
  *   driver C     every call answers with code C      nolib 0 / lib 0   there is no driver, or one again
  *   born 0       it is plugged in; from the next start of the library on it is listed
  *   gone 0       it is pulled out; so long it is lost
- * NVML_STUB_NOW names a file with the present time in milliseconds. Energy moves in 100 ms steps.
+ *   zeros 0 / stand 0   the counter shows 0, or stands still, until move 0
+ * NVML_STUB_NOW names a file with the present time in milliseconds; without it time runs, and is 0 at
+ * NVML_STUB_START_MS. Energy moves in 100 ms steps.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define BOARDS 8
 #define STEP_MS 100
@@ -25,7 +28,7 @@ typedef struct {
     int value_type, code;
     union { double d; int si; unsigned int ui; unsigned long ul; unsigned long long ull; long long sll; } value;
 } FieldValue;
-typedef struct { long long energy_uj, power, since; int lost, gone, nolib, mig, module, blank, driver, code[256]; } State;
+typedef struct { long long energy_uj, shown_uj, power, since; int lost, gone, nolib, stands, mig, module, blank, driver, code[256]; } State;
 
 static Board boards[BOARDS];
 static int board_count = 0, initialized = 0, listed_count = 0;
@@ -35,6 +38,11 @@ static int unborn[BOARDS];
 
 static long long now_ms(void) {
     long long at = 0;
+    if (!getenv("NVML_STUB_NOW")) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        return now.tv_sec * 1000LL + now.tv_nsec / 1000000 - atoll(getenv("NVML_STUB_START_MS"));
+    }
     FILE *file = fopen(getenv("NVML_STUB_NOW"), "r");
     if (file) { if (fscanf(file, "%lld", &at) != 1) at = 0; fclose(file); }
     return at;
@@ -62,6 +70,9 @@ static void apply(State *state, const char *word, long long number) {
     else if (!strcmp(word, "gone")) state->gone = 1;
     else if (!strcmp(word, "nolib")) state->nolib = 1;
     else if (!strcmp(word, "lib")) state->nolib = 0;
+    else if (!strcmp(word, "zeros")) { state->stands = 1; state->shown_uj = 0; }
+    else if (!strcmp(word, "stand")) { state->stands = 1; state->shown_uj = state->energy_uj; }
+    else if (!strcmp(word, "move")) state->stands = 0;
     else if (!strcmp(word, "mig")) state->mig = (int)number;
     else if (!strcmp(word, "module")) state->module = (int)number;
     else if (!strcmp(word, "blank")) state->blank = (int)number;
@@ -165,7 +176,7 @@ static void answer(const State *state, FieldValue *value, long long now) {
     value->value.ull = 0xDEAD; /* must not be read when the code is an error */
     if (value->code) return;
     if (value->field == 83 || value->field == 191) {
-        value->value.ull = (unsigned long long)(state->energy_uj / 1000);
+        value->value.ull = (unsigned long long)((state->stands ? state->shown_uj : state->energy_uj) / 1000);
         if (state->blank) value->value.ull = 9223372036854775794ULL;
     } else if (value->field == 185 || value->field == 186) {
         value->value_type = 1;

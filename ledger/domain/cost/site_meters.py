@@ -1,0 +1,89 @@
+"""Hosts and sites that are metered: measured host energy and PUE, where else they are declared.
+
+Invariant: a host's energy is shared by its GPUs to the last millijoule, whoever deploys them. A
+meter that does not cover a whole window measures none of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from ledger.domain.cost.factory import EnergyMeter, valid_at
+from ledger.domain.energy.gpu_spans import GpuSpans
+from ledger.domain.energy.meter import Span, energy_between
+from ledger.domain.money import ROUNDING
+from ledger.domain.period import MICROSECOND, WINDOW, Period
+
+PUE_PLACES = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class HostShare:
+    """A measured host's energy, and which of its `whole` GPUs share it, by their ordinals."""
+
+    spans: Sequence[Span]
+    ordinals: tuple[int, ...]
+    whole: int
+
+    @property
+    def gpus(self) -> int:
+        """How many of them share it."""
+        return len(self.ordinals)
+
+    def part_of(self, energy_mj: int) -> int:
+        """What these GPUs share of an energy."""
+        return sum(
+            energy_mj * (ordinal + 1) // self.whole - energy_mj * ordinal // self.whole
+            for ordinal in self.ordinals
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SiteMeters:
+    """The meters of a site that cover one window, with what they counted in it."""
+
+    window: Period
+    covering: Sequence[tuple[EnergyMeter, Sequence[Span], int]]
+
+    @classmethod
+    def of(
+        cls,
+        meters: Iterable[EnergyMeter],
+        window: Period,
+        site: str | None,
+        spans: Mapping[str, GpuSpans],
+    ) -> "SiteMeters":
+        """Those of the site that have readings for all of the window."""
+        covering = []
+        for meter in valid_at(meters, window.start):
+            if meter.measures == "gpu" or meter.facility_id != site or meter.meter not in spans:
+                continue
+            found = spans[meter.meter].within(window)
+            (counted,) = energy_between(found, [window.start, window.end])
+            if counted.covered_us == WINDOW // MICROSECOND:
+                covering.append((meter, found, counted.total_mj))
+        return cls(window, covering)
+
+    def hosts_of(self, gpu_uuids: Sequence[str]) -> tuple[HostShare, ...]:
+        """What hosts of these GPUs used beside them; a GPU has one host."""
+        shares: list[HostShare] = []
+        left = set(gpu_uuids)
+        for meter, found, _ in self.covering:
+            if meter.measures == "host":
+                named = sorted(set(meter.gpu_uuids))
+                ordinals = tuple(n for n, gpu in enumerate(named) if gpu in left)
+                left -= set(named)
+                if ordinals:
+                    shares.append(HostShare(found, ordinals, len(named)))
+        return tuple(shares)
+
+    def measured_pue(self) -> Decimal | None:
+        """Facility energy over IT energy, at least 1; None where either is not measured."""
+        facility, load = (
+            sum(mj for meter, _, mj in self.covering if meter.measures == what)
+            for what in ("facility", "it")
+        )
+        if not load or facility < load:
+            return None
+        ratio = ROUNDING.divide(Decimal(facility), Decimal(load))
+        return ratio.quantize(PUE_PLACES, ROUND_HALF_EVEN, ROUNDING)
