@@ -18,6 +18,7 @@ from ledger.wire import (
     evidence_answers,
     inputs,
     invoice_answers,
+    receivable_inputs,
     report_answers,
     waiting_answers,
 )
@@ -95,6 +96,9 @@ CONTRACTS: Mapping[str, Contract] = {
     "status": Contract(report_answers.Status),
     "preview": Contract(invoice_answers.Draft, body=inputs.InvoiceAsk),
     "issue": Contract(invoice_answers.Issued, body=inputs.InvoiceAsk),
+    "receivables": Contract(invoice_answers.Receivables),
+    "credit": Contract(invoice_answers.IssuedCredit, body=receivable_inputs.CreditAsk),
+    "fetch_credit_pdf": Contract(media=(PDF,)),
     "list_invoices": Contract(invoice_answers.Invoice, listed=True),
     "fetch_invoice": Contract(invoice_answers.WholeInvoice, media=(PDF,)),
     "fetch_pdf": Contract(media=(PDF,)),

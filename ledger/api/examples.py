@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.wire import changes, events, inputs, tax_inputs
+from ledger.wire import changes, events, inputs, receivable_inputs, tax_inputs
 
 SINCE = "2024-01-01T00:00:00Z"
 _SITE = {"entity_id": "acme-ai", "facility_id": "dub-1"}
@@ -61,6 +61,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         **{"customer_id": "shop", "country": "IE", "treatment": "standard"},
         "valid_from": SINCE,
     },
+    receivable_inputs.NewPayment: {
+        **{"entity_id": "acme-ai", "payment_id": "bank-4711", "customer_id": "shop"},
+        **{"paid_on": "2024-07-20", "currency": "EUR", "amount": "12.50"},
+    },
     inputs.NewApiKey: {"role": "ingest", "name": "gateway", "sources": ["/gateways/eu-1"]},
     events.UsageEvent: {
         **{"specversion": "1.0", "type": "inference.usage.v1", "source": "/gateways/eu-1"},
@@ -69,6 +73,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
             **{"customer_id": "shop", "served_model": "llama-70b"},
             "usage": {"input": {"uncached": 1312}, "output": {"visible": 187}},
         },
+    },
+    receivable_inputs.CreditAsk: {
+        "reason": "a slow afternoon",
+        "lines": [{"line_no": 1, "amount": "0.01"}],
     },
     inputs.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
 }

@@ -1,5 +1,6 @@
 """Invoices: what the next would be, issuing it, and following a line back to its events."""
 
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -7,7 +8,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import BY_NAMES, BY_ROWS, HOUSE, READERS
+from ledger.api.access import BY_NAMES, BY_QUERY, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.headers import disposition
@@ -17,13 +18,20 @@ from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
 from ledger.domain.billing.issued import StoredInvoice
 from ledger.domain.errors import NotFoundError
+from ledger.domain.period import zone
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
+from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.invoice import IssueRules
 from ledger.flows.billing.trace import FIRST, trace_invoice_line
+from ledger.reports.billing.receivables import receivables_report
+from ledger.reports.billing.receivables import to_json as receivables_json
 from ledger.store.billing import invoice as store
+from ledger.store.billing.receivables import find_credit_document
+from ledger.store.parties import find_entity
 from ledger.store.queries import Connection
 from ledger.wire.inputs import InvoiceAsk
+from ledger.wire.receivable_inputs import CreditAsk
 
 
 @post("/v1/invoices/preview", roles=HOUSE, bound=BY_NAMES, status_code=200, apart=FLOWS)
@@ -97,6 +105,52 @@ async def fetch_pdf(request: Request[Any, Any, Any], invoice_id: FromPath[int]) 
     return await _document(request, invoice_id)
 
 
+@post("/v1/invoices/{invoice_id:int}/credit-notes", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
+async def credit(request: Request[Any, Any, Any], invoice_id: FromPath[int]) -> Response[bytes]:
+    """Credit some or all of an invoice by a document of its own."""
+    asked = await read_body(request, CreditAsk)
+    lines = {line.line_no: line.amount for line in asked.lines} or None
+    async with reading(request) as connection:
+        invoice = await _find(connection, invoice_id)
+
+    async def work(connection: Connection, author: Author, seal: Seal) -> Any:
+        return await credit_invoice(
+            connection,
+            named=str(invoice_id),
+            lines=lines,
+            now=clock.now(),
+            author=replace(author, reason=asked.reason),
+            seal=seal,
+        )
+
+    return await write_long(request, work, concerns={"entity_id": invoice.entity_id})
+
+
+@get("/v1/receivables", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
+async def receivables(request: Request[Any, Any, Any], entity: FromQuery[str]) -> Response[bytes]:
+    """What is open of an entity's invoices, by customer and age, and one by one."""
+    async with working(request) as connection:
+        found = await find_entity(connection, entity)
+        if found is None:
+            raise NotFoundError(f"There is no entity {entity}.", "List them to see their ids.")
+        today = clock.now().astimezone(zone(found["zone"])).date()
+        report = await receivables_report(connection, entity_id=entity, today=today)
+    return answer(receivables_json(report))
+
+
+@get("/v1/credit-notes/{number:str}/pdf", roles=READERS, bound=BY_ROWS)
+async def fetch_credit_pdf(
+    request: Request[Any, Any, Any], number: FromPath[str]
+) -> Response[bytes]:
+    """The PDF of a credit note as it went out."""
+    async with reading(request) as connection:
+        content = await find_credit_document(connection, named=number, media_type=store.PDF)
+    if content is None:
+        raise NotFoundError(f"There is no credit note {number}.", "List them to see their numbers.")
+    headers = {"Content-Disposition": disposition("inline", file_name(number, ".pdf"))}
+    return Response(content, media_type=store.PDF, headers=headers)
+
+
 @get(
     "/v1/invoices/{invoice_id:int}/lines/{line_no:int}/events",
     roles=READERS,
@@ -161,5 +215,6 @@ async def _document(request: Request[Any, Any, Any], invoice_id: int) -> Respons
 
 HANDLERS = (
     *(preview, issue, list_invoices, fetch_invoice, fetch_pdf, trace),
+    *(credit, fetch_credit_pdf, receivables),
     adjustments,
 )

@@ -59,11 +59,7 @@ def render_pdf(
 
     InvalidInputError where no font has a sign.
     """
-    content = _content(invoice, lines, issued_on, is_test)
-    written = json.dumps(content, ensure_ascii=False, sort_keys=True)
-    content["digest"] = sha256(written.encode()).hexdigest()
-    with as_file(files("ledger.documents") / "invoice.typ") as template:
-        return _compile(str(template), content)
+    return compile_document("invoice.typ", _content(invoice, lines, issued_on, is_test))
 
 
 def _content(
@@ -85,14 +81,25 @@ def _content(
         "issued": [issued_on.year, issued_on.month, issued_on.day],
         "due_on": invoice.due_on.isoformat(),
         "service": describe_days(invoice.period, terms.zone),
-        "lines": [_printed(line, terms.zone) for line in lines],
+        "lines": [printed_line(line, terms.zone) for line in lines],
         "net": group(plain(totals.net)),
         "tax": group(plain(totals.tax)),
         "payable": group(plain(totals.payable)),
-        "taxes": [_printed_tax(line) for line in invoice.taxes],
+        "taxes": [printed_tax(line) for line in invoice.taxes],
         "included": totals.included != 0,
         "has_adjustments": any(line.kind == "adjustment" for line in lines),
     }
+
+
+def compile_document(template: str, content: Mapping[str, object]) -> bytes:
+    """A template of this folder with its content, and the digest of that, as PDF/A.
+
+    InvalidInputError where no font has a sign.
+    """
+    said = json.dumps(content, ensure_ascii=False, sort_keys=True)
+    content = {**content, "digest": sha256(said.encode()).hexdigest()}
+    with as_file(files("ledger.documents") / template) as path:
+        return _compile(str(path), content)
 
 
 def _compile(template: str, content: Mapping[str, object]) -> bytes:
@@ -104,7 +111,7 @@ def _compile(template: str, content: Mapping[str, object]) -> bytes:
         sign = lacked_by(error)
         if sign is None:
             raise
-        raise no_font_for([("the invoice", sign)]) from error
+        raise no_font_for([("the document", sign)]) from error
 
 
 def no_font_for(lacking: Sequence[tuple[str, str]]) -> InvalidInputError:
@@ -140,7 +147,8 @@ def _party(party: Party) -> dict[str, str]:
     return {"name": party.name, "address": party.address, "tax_number": party.tax_number}
 
 
-def _printed(line: IssuedLine, zone_name: str) -> dict[str, str]:
+def printed_line(line: IssuedLine, zone_name: str) -> dict[str, str]:
+    """A line as a document says it."""
     text, _, where = line.description.partition(", ")
     if line.kind == "adjustment":
         text = f"Adjustment of {describe_days(line.key.service_period, zone_name)}: {text}"
@@ -154,7 +162,8 @@ def _printed(line: IssuedLine, zone_name: str) -> dict[str, str]:
     }
 
 
-def _printed_tax(line: TaxLine) -> dict[str, str]:
+def printed_tax(line: TaxLine) -> dict[str, str]:
+    """A line of tax as a document says it."""
     return {
         "what": describe_tax(line),
         "base": group(plain(line.base)),

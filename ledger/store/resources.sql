@@ -182,6 +182,26 @@ SELECT t.customer_id, t.country, t.treatment, t.included, t.reason, lower(t.vali
    AND (:after::text[] IS NULL OR ARRAY[t.customer_id, sortable(lower(t.valid))] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_payments
+-- What customers paid and got back, by day.
+SELECT p.payment_id, p.entity_id, p.customer_id, p.kind, p.paid_on, p.currency, p.amount, p.on_account, p.invoice,
+       p.reference, ARRAY[p.paid_on::text, p.entity_id, p.payment_id] AS place
+  FROM payment p
+ WHERE (:id::text IS NULL OR p.payment_id = :id)
+   AND (:entity_id::text IS NULL OR p.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[p.paid_on::text, p.entity_id, p.payment_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_credit_notes
+-- What was taken back of invoices, by time of issue.
+SELECT n.number, n.credit_note_id, n.entity_id, n.customer_id, i.number AS invoice, n.currency, n.net_total, n.tax_total,
+       n.payable, n.on_account, n.issued_at, n.reason, ARRAY[sortable(n.issued_at), n.entity_id, n.number] AS place
+  FROM credit_note n JOIN invoice i USING (invoice_id)
+ WHERE (:id::text IS NULL OR n.number = :id)
+   AND (:entity_id::text IS NULL OR n.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[sortable(n.issued_at), n.entity_id, n.number] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_fx_rates
 -- Exchange rates, of one pair like EUR-USD or all.
 SELECT base || '-' || quote AS pair, base, quote, day, rate, source,

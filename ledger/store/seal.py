@@ -81,6 +81,15 @@ TABLES: Mapping[str, SealedTable] = {
     "invoice": _table("invoice"),
     "invoice_line": _part_of("invoice_line", "invoice", "invoice_id"),
     "invoice_tax": _part_of("invoice_tax", "invoice", "invoice_id"),
+    "credit_note": _table("credit_note"),
+    **{
+        name: _part_of(name, "credit_note", "credit_note_id")
+        for name in ("credit_note_line", "credit_note_tax", "credit_note_document")
+    },
+    "payment": _table("payment"),
+    "payment_part": SealedTable(
+        "payment_part t JOIN payment p USING (entity_id, payment_id)", "p.batch_seq"
+    ),
     "invoice_document": _part_of("invoice_document", "invoice", "invoice_id"),
     "manual_write": _table("manual_write"),
     **{name: _table(name) for name in ENTERED},

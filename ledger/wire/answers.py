@@ -200,6 +200,38 @@ class TaxTreatment(Dated):
     reason: str
 
 
+class Payment(ClosedModel):
+    """Money of a customer; `on_account` is what of it is for later, below zero what was taken."""
+
+    payment_id: str
+    entity_id: str
+    customer_id: str
+    kind: Literal["received", "refunded", "from_account"]
+    paid_on: Day
+    currency: Currency
+    amount: Amount
+    on_account: Amount
+    invoice: str
+    reference: str
+
+
+class CreditNote(ClosedModel):
+    """What was taken back of an invoice; `on_account` is what that owed no more."""
+
+    number: str
+    credit_note_id: int
+    entity_id: str
+    customer_id: str
+    invoice: str
+    currency: Currency
+    net_total: Amount
+    tax_total: Amount
+    payable: Amount
+    on_account: Amount
+    issued_at: Moment
+    reason: str
+
+
 class ExchangeRate(ClosedModel):
     """What one unit of base costs in quote on a day."""
 

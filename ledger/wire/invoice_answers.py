@@ -55,6 +55,59 @@ class Invoice(ClosedModel):
     cut_off_id: int
 
 
+class IssuedCredit(ClosedModel):
+    """What came of crediting an invoice; `on_account` is what it owed no more."""
+
+    credit_note_id: int
+    number: str
+    invoice: str
+    net_total: Amount
+    tax_total: Amount
+    payable: Amount
+    on_account: Amount
+    currency: Currency
+
+
+Age = Literal["not_due", "days_1_to_30", "days_31_to_60", "days_61_to_90", "days_over_90"]
+
+
+class OwedBy(ClosedModel):
+    """What a customer owes in one currency, by how long it has been due, and has on account."""
+
+    customer_id: str
+    currency: Currency
+    not_due: Amount
+    days_1_to_30: Amount
+    days_31_to_60: Amount
+    days_61_to_90: Amount
+    days_over_90: Amount
+    owed: Amount
+    on_account: Amount
+
+
+class OpenInvoice(ClosedModel):
+    """An invoice of which something is open: less credits and payments."""
+
+    number: str
+    customer_id: str
+    currency: Currency
+    issued_on: Day
+    due_on: Day
+    payable: Amount
+    credited: Amount
+    paid: Amount
+    open: Amount
+    age: Age
+
+
+class Receivables(ClosedModel):
+    """What is open now, as old as it is on a day of the entity's zone."""
+
+    today: Day
+    customers: list[OwedBy]
+    invoices: list[OpenInvoice]
+
+
 class Party(ClosedModel):
     """Who sells or buys, as it was when the invoice went out."""
 

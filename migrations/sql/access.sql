@@ -31,13 +31,13 @@ DECLARE
   key text;
 BEGIN
   -- A customer sees rows that carry its own id; who is bound to an entity, those of its customers.
-  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice'] LOOP
+  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice', 'credit_note', 'payment'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = (SELECT asking_customer()) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark',
-                              'invoice_line', 'invoice_tax'] LOOP
+                              'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = (SELECT asking_customer()) OR customer_id IN
@@ -64,6 +64,7 @@ BEGIN
       ('entity_detail', 'entity', 'entity_id'), ('tax_registration', 'entity', 'entity_id'),
       ('customer_detail', 'customer', 'customer_id'),
       ('usage_fact', 'usage_key', 'usage_key_id'), ('invoice_document', 'invoice', 'invoice_id'),
+      ('credit_note_document', 'credit_note', 'credit_note_id'),
       ('rate_card_price', 'rate_card', 'rate_card_id'), ('facility_pue', 'facility', 'facility_id'),
       ('energy_meter', 'facility', 'facility_id'),
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
@@ -90,7 +91,8 @@ BEGIN
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'charge', 'journal_entry', 'posting',
-      'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
+      'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
+      'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
       'facility', 'tariff', 'rate_card'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);

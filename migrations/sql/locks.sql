@@ -5,6 +5,7 @@
 --   request     a write under one idempotency key at a time; key: hash of both; session
 --   partitions  who makes the daily partitions; transaction
 --   place       corrections and batches of one place, one after the other; key: hash of the place; transaction
+--   receivables who credits or pays invoices of an entity; key: hash of its id; transaction
 --   directory   shared by a change of slow facts until it is visible, never waited for, only looked at; transaction
 --   cut_off     shared by a transaction that has drawn a cut-off nobody sees yet, exclusive for one step of a fold,
 --               which tries and never waits; transaction
@@ -13,12 +14,12 @@
 -- Locks of one key are batch numbers and nothing else: held from the draw until the batch commits, waited for by nobody.
 --
 -- They are taken in this order, and what comes later is let go first or with its transaction, so that none who waits
--- holds what another waits for: stage, request, partitions, place (in the order of keys), directory, cut_off, gate,
+-- holds what another waits for: stage, request, partitions, place (in the order of keys), receivables, directory, cut_off, gate,
 -- batch number.
-CREATE TYPE lock_name AS ENUM ('stage', 'request', 'partitions', 'place', 'directory', 'cut_off', 'gate');
+CREATE TYPE lock_name AS ENUM ('stage', 'request', 'partitions', 'place', 'receivables', 'directory', 'cut_off', 'gate');
 
 CREATE FUNCTION lock_class(name lock_name) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE name
   WHEN 'stage' THEN 1 WHEN 'request' THEN 2 WHEN 'partitions' THEN 3 WHEN 'place' THEN 4
-  WHEN 'directory' THEN 5 WHEN 'cut_off' THEN 6 WHEN 'gate' THEN 7 END;
+  WHEN 'receivables' THEN 5 WHEN 'directory' THEN 6 WHEN 'cut_off' THEN 7 WHEN 'gate' THEN 8 END;
 COMMENT ON FUNCTION lock_class(lock_name) IS 'The first of the two keys of an advisory lock.';

@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from ledger.domain.author import Author
+from ledger.flows.billing.pay import enter_payment
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_rate_card, enter_subscription
@@ -15,6 +17,7 @@ from ledger.flows.reference.enter_tax import (
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewCustomer, NewEntity, NewRateCard, NewSubscription, read_input
+from ledger.wire.receivable_inputs import NewPayment
 from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatment
 from tests.support.books import Books, Buyer, Tokens
 
@@ -83,6 +86,13 @@ async def treated(connection: Connection, treatment: str, *, included: bool = Fa
     said = {"customer_id": "acme", "country": "DK", "treatment": treatment, "included": included}
     new = read_input(NewTaxTreatment, said | SINCE)
     await enter_tax_treatment(connection, new, AUTHOR, replace=True)
+
+
+async def pay(connection: Connection, payment_id: str, amount: str, **more: Any) -> str:
+    """Money of acme, in US dollars."""
+    said = {"entity_id": "factory", "payment_id": payment_id, "customer_id": "acme"}
+    told = {"paid_on": "2023-12-05", "currency": "USD", "amount": amount, **more}
+    return await enter_payment(connection, read_input(NewPayment, said | told), AUTHOR)
 
 
 async def azure_hours(books: Books) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from ledger.domain.pricing.models import PRICE_MODELS
+from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.invoice import NO_EXCEPTION, IssueRules, issue_invoice
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
@@ -24,6 +26,7 @@ from tests.flows.billing import (
     NOW,
     WINDOW,
     azure_hours,
+    pay,
     registered,
     settled,
     subscribed,
@@ -54,9 +57,21 @@ async def books(worker: Connection) -> Books:
     await enter_price(worker, terms, AUTHOR, replace=True)
     await books.usage(WINDOW + timedelta(hours=3), Tokens(uncached=7))
     await issue(worker, AGAIN)
+    await paid_and_credited(worker)
     await books.usage(WINDOW, Tokens(output=5), buyer=Buyer(customer_id=None, customer_ref="who"))
     await rate(worker, now=NOW)
     return books
+
+
+async def paid_and_credited(connection: Connection) -> None:
+    """The first invoice is paid in part; of the rest and of the second some is credited back."""
+    number = await connection.fetchval("SELECT number FROM invoice WHERE run_no = 1")
+    await pay(connection, "b1", "50.00", invoice=number)
+    parts: tuple[dict[int, Decimal] | None, ...] = ({1: Decimal("90.30")}, None)
+    for lines in parts:
+        await credit_invoice(connection, named=number, lines=lines, now=NOW, author=AUTHOR)
+    await pay(connection, "b2", "10.00", kind="refunded")
+    await pay(connection, "b3", "0.02", kind="from_account")
 
 
 async def one_leased_gpu(books: Books) -> None:
@@ -216,6 +231,36 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tax is of less than was sold": (
         "UPDATE invoice_tax SET base = base - 1",
         ("invoice", "*", "base of tax", "*", "*"),
+    ),
+    "a credit note takes back more than its lines": (
+        "UPDATE credit_note SET net_total = net_total + 1, payable = payable + 1",
+        ("credit_note", "*", "net_total", "*", "*"),
+    ),
+    "a line was credited twice": (
+        "UPDATE credit_note_line SET amount = amount * 100",
+        ("credit_note", "*", "credited", "*", "*"),
+    ),
+    "a credit note is another document": (
+        "UPDATE credit_note_document SET content = 'another'",
+        ("credit_note", "*", "document", "*", "*"),
+    ),
+    "a payment pays more than it is": (
+        "UPDATE payment_part SET amount = amount + 1",
+        ("payment", "*", "parts", "*", "*"),
+    ),
+    "an invoice was paid twice": (
+        """UPDATE payment_part SET amount = amount * 100;
+           UPDATE payment SET amount = amount * 100 WHERE on_account = 0""",
+        ("payment", "*", "paid", "*", "*"),
+    ),
+    "more was paid back than there was": (
+        """UPDATE payment SET amount = amount + 99, on_account = on_account - 99
+            WHERE kind = 'refunded'""",
+        ("payment", "acme USD", "on_account", "0", "*"),
+    ),
+    "cash was made up": (
+        "UPDATE posting SET account = '1000' WHERE account = '1100' AND amount < 0",
+        ("control", "acme account 1000 USD", "balance", "*", "*"),
     ),
     "a line bills other usage than was charged": (
         """UPDATE invoice_line SET quantity = quantity * 2, exact_amount = exact_amount * 2,

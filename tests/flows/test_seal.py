@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from ledger.domain.errors import ConflictError
+from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.check_seals import check_seals
 from ledger.flows.metering.archive import archive
@@ -26,7 +27,7 @@ from ledger.store.metering.retention import list_archived
 from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
-from tests.flows.billing import registered, treated
+from tests.flows.billing import pay, registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.books import Books
@@ -89,6 +90,7 @@ async def books(worker: Connection) -> Gate:
     await everything_entered(worker)
     cost = {"amount": "1.5", "currency": "EUR"}
     events = [attempt(f"e{n}", minute=n) for n in range(20)]
+    events.append(attempt("much", minute=30, tokens=10**7))
     events[0]["data"]["provider_cost"] = cost
     await gate.send(keyed(*events))
     await gate.send(keyed(attempt("e1", minute=1, tokens=9), attempt("bad") | {"time": None}))
@@ -105,6 +107,14 @@ async def books(worker: Connection) -> Gate:
     await settle(worker, now=SEPTEMBER)
     await issue_invoice(
         worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
+    )
+    await pay(worker, "bank-1", "0.01", currency="EUR")
+    await credit_invoice(
+        worker,
+        named=await worker.fetchval("SELECT number FROM invoice"),
+        lines=None,
+        now=SEPTEMBER,
+        author=AUTHOR,
     )
     await seal(worker)
     await prepare_storage(worker, now=LATER)

@@ -34,6 +34,8 @@ SAYS = {
     "invoice": "invoices and lines",
     "invoice_line": "lines and prices",
     "invoice_tax": "tax and rates",
+    "credit_note": "credit notes and invoices",
+    "payment": "payments and invoices",
     "billed": "lines and charges",
     "invoiced": "invoices and journal",
 }

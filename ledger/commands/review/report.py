@@ -8,6 +8,7 @@ import click
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.review.grouped import grouped_command
+from ledger.commands.review.receivables import receivables
 from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
 from ledger.reports.grouped import GroupedReport
@@ -21,6 +22,10 @@ R = TypeVar("R")
 @click.group()
 def report() -> None:
     """What the books say of a period: the present month where nothing is said."""
+
+
+# Of a day, not of a period.
+report.add_command(receivables)
 
 
 def period_command(about: PeriodReport[R]) -> click.Command:

@@ -1,6 +1,8 @@
 """`tokenledger invoice`: preview, issue, list, and the document as it went out."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from decimal import Decimal, DecimalException
 from pathlib import Path
 
 import click
@@ -21,10 +23,12 @@ from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.period import describe_days
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
+from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
 from ledger.flows.billing.trace import find_invoice
-from ledger.store.billing.invoice import find_document, list_invoices
+from ledger.store.billing.invoice import PDF, find_document, list_invoices
+from ledger.store.billing.receivables import find_credit_document
 from ledger.store.queries import Connection
 
 _at = click.option(
@@ -133,6 +137,58 @@ def pdf(database: Database, number: str, output: Path | None) -> None:
     """Write the PDF of an invoice, by its number or id, as it went out."""
     target = output or Path(file_name(number, ".pdf"))
     target.write_bytes(database.run(lambda connection: _document(connection, number)))
+    click.echo(f"Wrote {target}.")
+
+
+@invoice.command()
+@click.argument("number")
+@click.option("--line", "lines", multiple=True, metavar="NO=AMOUNT", help="By default all of it.")
+@click.option("--reason", required=True, help="Why; it stands on the credit note.")
+@json_option
+@database_options
+def credit(
+    database: Database, *, number: str, lines: tuple[str, ...], reason: str, as_json: bool
+) -> None:
+    """Credit some or all of an invoice, by its number or id, by a document of its own."""
+    asked = dict(map(_credited, lines)) or None
+    author = author_of(reason)
+    issued = database.run(
+        lambda connection: credit_invoice(
+            connection, named=number, lines=asked, now=clock.now(), author=author
+        )
+    )
+    if as_json:
+        print_json(asdict(issued))
+        return
+    click.echo(f"Credited {issued.payable:f} {issued.currency} of {issued.invoice}", nl=False)
+    click.echo(f" by {issued.number}; {issued.on_account:f} of it is on account.")
+
+
+def _credited(text: str) -> tuple[int, Decimal]:
+    line_no, _, amount = text.partition("=")
+    if not line_no.isascii() or not line_no.isdigit():
+        raise click.BadParameter(f"{text!r} is not NO=AMOUNT, like 1=4.95", param_hint="--line")
+    try:
+        return int(line_no), Decimal(amount)
+    except DecimalException:
+        raise click.BadParameter(f"{amount!r} is no amount", param_hint="--line") from None
+
+
+@invoice.command("credit-pdf")
+@click.argument("number")
+@click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER.pdf, here.")
+@database_options
+def credit_pdf(database: Database, number: str, output: Path | None) -> None:
+    """Write the PDF of a credit note, by its number or id, as it went out."""
+    target = output or Path(file_name(number, ".pdf"))
+    content = database.run(
+        lambda connection: find_credit_document(connection, named=number, media_type=PDF)
+    )
+    if content is None:
+        raise NotFoundError(
+            f"There is no credit note {number}.", "See them: tokenledger list credit-notes."
+        )
+    target.write_bytes(content)
     click.echo(f"Wrote {target}.")
 
 

@@ -158,7 +158,7 @@ def tax_lines(
         key = find_key(rules, line.supplied_at, customer_id)
         if key is not None:
             sums[key].append(line.amount)
-    return [_tax_line(key, total(sums[key]), currency, mode) for key in sorted(sums)]
+    return [tax_on(key, total(sums[key]), currency, mode) for key in sorted(sums)]
 
 
 def find_key(rules: TaxRules, moment: datetime, customer_id: str) -> TaxKey | None:
@@ -231,7 +231,8 @@ def _holds(one: DatedTaxTerms | TaxRate | Registration, moment: datetime) -> boo
     return one.valid_from <= moment and (one.valid_to is None or moment < one.valid_to)
 
 
-def _tax_line(key: TaxKey, summed: Decimal, currency: str, mode: str) -> TaxLine:
+def tax_on(key: TaxKey, summed: Decimal, currency: str, mode: str) -> TaxLine:
+    """The tax of lines of one key that add up to `summed`, in minor units."""
     if not key.included:
         exact = EXACT.multiply(summed, key.percent).scaleb(-2, EXACT)
         return TaxLine(key, summed, round_minor(exact, currency, mode))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
+from ledger.domain.billing.credit_note import Credit
 from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.books.journal import Posting, merged
 from ledger.domain.money import EXACT
@@ -26,13 +27,16 @@ CHART: Mapping[str, Account] = MappingProxyType(
     {
         code: Account(code, name, kind)
         for code, name, kind in (
+            ("1000", "Assets:Bank:Operating", "asset"),
             ("1100", "Assets:Receivable:Trade", "asset"),
             ("1150", "Assets:Receivable:Unbilled", "asset"),
             ("1590", "Assets:Fixed:GPU:Accumulated", "asset"),
             ("2000", "Liabilities:Payable:Trade", "liability"),
             ("2100", "Liabilities:Accrued:Electricity", "liability"),
             ("2300", "Liabilities:Tax:OutputVAT", "liability"),
+            ("2400", "Liabilities:Refund:CreditNotes", "liability"),
             ("4000", "Income:Usage:Tokens", "income"),
+            ("4900", "Income:Contra:CreditNotes", "income"),
             ("5000", "Expenses:COR:Electricity:Serving", "expense"),
             ("5010", "Expenses:COR:Electricity:Idle", "expense"),
             ("5020", "Expenses:COR:Electricity:Overhead", "expense"),
@@ -77,6 +81,35 @@ def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tu
             Posting("2300", EXACT.minus(totals.tax), currency, customer_id),
             Posting("4000", totals.included, currency, customer_id),
             Posting("6100", totals.rounding, currency, customer_id),
+        )
+    )
+
+
+def credit_issued(
+    customer_id: str, credit: Credit, *, on_account: Decimal, currency: str
+) -> tuple[Posting, ...]:
+    """Contra income and tax back; what the invoice owed no more is the customer's, on 2400."""
+    owed = EXACT.subtract(credit.payable, on_account)
+    return merged(
+        (
+            Posting("4900", credit.net, currency, customer_id),
+            Posting("2300", credit.tax, currency, customer_id),
+            Posting("1100", EXACT.minus(owed), currency, customer_id),
+            Posting("2400", EXACT.minus(on_account), currency, customer_id),
+        )
+    )
+
+
+def paid(
+    customer_id: str, *, cash: Decimal, on_account: Decimal, currency: str
+) -> tuple[Posting, ...]:
+    """Cash that came (or, below zero, went) against receivables and what is on account."""
+    receivable = EXACT.subtract(cash, on_account)
+    return merged(
+        (
+            Posting("1000", cash, currency, customer_id),
+            Posting("1100", EXACT.minus(receivable), currency, customer_id),
+            Posting("2400", EXACT.minus(on_account), currency, customer_id),
         )
     )
 

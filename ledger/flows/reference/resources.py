@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
+from ledger.flows.billing import pay
 from ledger.flows.reference import enter, enter_tax, parties
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.store.queries import Connection
 from ledger.store.resources import ListedRow, list_resource, parameters_of
-from ledger.wire import answers, changes, inputs, tax_inputs
+from ledger.wire import answers, changes, inputs, receivable_inputs, tax_inputs
 from ledger.wire.inputs import InputModel
 
 # How many validities of one thing are shown at once.
@@ -222,6 +223,26 @@ RESOURCES: Sequence[Resource] = (
         tax_inputs.NewTaxTreatment,
         enter_tax.enter_tax_treatment,
         dated=True,
+    ),
+    Resource(
+        "payment",
+        "payments",
+        "what customers paid and got back",
+        "payment_id",
+        answers.Payment,
+        ("customer_id", "kind", "paid_on", "currency", "amount", "on_account", "invoice"),
+        receivable_inputs.NewPayment,
+        pay.enter_payment,
+        seen_by="customers",
+    ),
+    Resource(
+        "credit note",
+        "credit-notes",
+        "what was taken back of invoices",
+        "number",
+        answers.CreditNote,
+        ("invoice", "customer_id", "issued_at", "currency", "payable", "on_account"),
+        seen_by="customers",
     ),
     Resource(
         "FX rate",

@@ -20,6 +20,8 @@ PROOFS: Mapping[str, str] = {
     "invoice": "find_wrong_invoices",
     "invoice_line": "find_wrong_lines",
     "invoice_tax": "find_wrong_taxes",
+    "credit_note": "find_wrong_credits",
+    "payment": "find_wrong_payments",
     "billed": "find_lines_unlike_charges",
     "invoiced": "find_invoices_unlike_journal",
 }

@@ -174,7 +174,7 @@ SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), curr
 -- name: find_wrong_controls
 -- Control accounts against their sub-ledgers, by customer: what is unbilled is charges less invoices, what is owed is
 -- what invoices ask for, tax and rounding are theirs, and revenue is charges less the tax in them, by whatever entries; scans of
--- charge, invoice and of postings on these accounts. A customer of whom revenue is parked waits.
+-- charge, invoice, credit notes, payments and of postings on these accounts. A customer of whom revenue is parked waits.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
@@ -198,13 +198,22 @@ WITH run AS (
    CROSS JOIN LATERAL (VALUES ('1100', i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
                               ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
                       AS a (account, amount)
+  UNION ALL
+  SELECT n.customer_id, n.currency, a.account, a.amount FROM credit_note n
+   CROSS JOIN LATERAL (VALUES ('4900', n.net_total::numeric), ('2300', n.tax_total), ('1100', n.on_account - n.payable),
+                              ('2400', -n.on_account)) AS a (account, amount)
+  UNION ALL
+  SELECT p.customer_id, p.currency, a.account, a.amount FROM payment p
+   CROSS JOIN LATERAL (SELECT CASE p.kind WHEN 'received' THEN p.amount WHEN 'refunded' THEN -p.amount ELSE 0 END AS cash) c
+   CROSS JOIN LATERAL (VALUES ('1000', c.cash), ('1100', p.on_account - c.cash), ('2400', -p.on_account))
+                      AS a (account, amount)
 ), due AS (
   SELECT customer_id, currency, account, sum(amount) AS amount FROM moved GROUP BY 1, 2, 3
 ), balance AS (
   SELECT coalesce(p.customer_id, e.customer_id) AS customer_id, p.currency::text AS currency, p.account,
          sum(p.amount) AS amount
     FROM posting p JOIN journal_entry e USING (entry_id)
-   WHERE p.account IN ('1100', '1150', '2300', '4000', '6100') GROUP BY 1, 2, 3
+   WHERE p.account IN ('1000', '1100', '1150', '2300', '2400', '4000', '4900', '6100') GROUP BY 1, 2, 3
 )
 SELECT concat_ws(' ', coalesce(customer_id, 'nobody'), 'account', account, currency) AS place,
        NULL::timestamptz AS window_start, 'balance' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
@@ -294,6 +303,57 @@ SELECT concat_ws(' ', i.number, 'tax', t.line_no) AS place, i.issued_at AS windo
   JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
  WHERE scale(trim_scale(t.amount)) > c.digits OR abs(t.amount * 100 - t.base * t.percent) * 2 * 10 ^ c.digits > 100
  ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_wrong_credits
+-- Credit notes against their lines and tax, and the lines of invoices against all that was credited of them; scans.
+WITH summed AS (
+  SELECT n.number, n.issued_at, n.net_total, n.tax_total, coalesce(l.amount, 0) AS lines, coalesce(t.amount, 0) AS tax,
+         coalesce(t.included, 0) AS included
+    FROM credit_note n
+    LEFT JOIN (SELECT credit_note_id, sum(amount) AS amount FROM credit_note_line GROUP BY 1) l USING (credit_note_id)
+    LEFT JOIN (SELECT credit_note_id, sum(amount) AS amount, sum(CASE WHEN included THEN amount ELSE 0 END) AS included
+                 FROM credit_note_tax GROUP BY 1) t USING (credit_note_id)
+), credited AS (
+  SELECT i.number, i.issued_at, l.line_no, l.amount, sum(c.amount) AS credited
+    FROM credit_note_line c JOIN credit_note n USING (credit_note_id)
+    JOIN invoice i USING (invoice_id) JOIN invoice_line l ON l.invoice_id = i.invoice_id AND l.line_no = c.line_no
+   GROUP BY 1, 2, 3, 4
+), wrong AS (
+  SELECT number AS place, issued_at, 'net_total' AS name, lines - included AS expected, net_total AS stored FROM summed
+  UNION ALL SELECT number, issued_at, 'tax_total', tax, tax_total FROM summed
+  UNION ALL
+  SELECT concat_ws(' ', number, 'line', line_no), issued_at, 'credited', amount, credited
+    FROM credited WHERE abs(credited) > abs(amount) OR (credited < 0) <> (amount < 0)
+), said AS (
+  SELECT place, issued_at, name, trim_scale(expected)::text AS expected, trim_scale(stored)::text AS stored
+    FROM wrong WHERE expected <> stored
+  UNION ALL
+  SELECT n.number, n.issued_at, 'document', encode(d.sha256, 'hex'), encode(sha256(d.content), 'hex')
+    FROM credit_note n JOIN credit_note_document d USING (credit_note_id) WHERE sha256(d.content) <> d.sha256
+)
+SELECT place, issued_at AS window_start, name, expected, stored, count(*) OVER () AS found
+  FROM said ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_wrong_payments
+-- Payments against what they pay, invoices against all that pays them, and what is on account against nothing; scans.
+WITH said AS (
+  SELECT concat_ws(' ', p.entity_id, p.payment_id) AS place, p.paid_on::timestamptz AS at, 'parts' AS name,
+         CASE p.kind WHEN 'received' THEN p.amount - p.on_account WHEN 'from_account' THEN p.amount ELSE 0 END AS expected,
+         coalesce(sum(t.amount), 0) AS stored
+    FROM payment p LEFT JOIN payment_part t USING (entity_id, payment_id)
+   GROUP BY p.entity_id, p.payment_id
+  UNION ALL
+  SELECT o.number, o.issued_at, 'paid', o.payable, o.credited + o.paid FROM open_items() o
+   WHERE o.credited + o.paid > o.payable
+  UNION ALL
+  SELECT concat_ws(' ', a.customer_id, a.currency), NULL, 'on_account', 0, sum(a.amount) FROM (
+    SELECT customer_id, currency::text, on_account::numeric AS amount FROM credit_note
+    UNION ALL SELECT customer_id, currency, on_account FROM payment) a
+   GROUP BY a.customer_id, a.currency HAVING sum(a.amount) < 0
+)
+SELECT place, at AS window_start, name, trim_scale(expected)::text AS expected, trim_scale(stored)::text AS stored,
+       count(*) OVER () AS found
+  FROM said WHERE expected <> stored ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_lines_unlike_charges
 -- The usage lines of a period's first invoice against the charges it was made of; later invoices bill what changed.

@@ -1,0 +1,53 @@
+"""`tokenledger report receivables`: what customers owe, and for how long."""
+
+import click
+
+from ledger import clock
+from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.run.periods import find_asked_entity
+from ledger.commands.serve.database import Database, database_options
+from ledger.domain.billing.receivable import AGES
+from ledger.domain.period import zone
+from ledger.reports.billing.receivables import ReceivablesReport, receivables_report, to_json
+from ledger.store.queries import Connection
+
+
+@click.command()
+@click.option("--entity", "entity_id", help="Whose invoices; needed where there are several.")
+@json_option
+@database_options
+def receivables(database: Database, entity_id: str | None, as_json: bool) -> None:
+    """What is open of invoices, by customer and by how long it has been due."""
+
+    async def read(connection: Connection) -> ReceivablesReport:
+        found, zone_name = await find_asked_entity(connection, entity_id)
+        today = clock.now().astimezone(zone(zone_name)).date()
+        return await receivables_report(connection, entity_id=found, today=today)
+
+    found = database.run(read)
+    if as_json:
+        print_json(to_json(found))
+    else:
+        _show(found)
+
+
+def _show(found: ReceivablesReport) -> None:
+    owed = [
+        (one.customer_id, one.currency, *one.buckets.values(), one.owed, one.on_account)
+        for one in found.customers
+    ]
+    ages = [age.replace("_", " ") for age in AGES]
+    columns = ("customer", "currency", *ages, "owed", "on account")
+    first = ("owed", "currency", "on account", "not due")
+    title = f"Receivables as of {found.today}"
+    print_table(title, columns, owed, numbers=len(AGES) + 2, first=first)
+    rows = [
+        (
+            *(item.number, item.customer_id, item.due_on, item.currency),
+            *(item.payable, item.credited, item.paid, item.open),
+        )
+        for item in found.invoices
+    ]
+    columns = ("invoice", "customer", "due", "currency", "payable", "credited", "paid", "open")
+    first = ("open", "currency", "due", "customer")
+    print_table("Open invoices, those due first", columns, rows, numbers=4, first=first)

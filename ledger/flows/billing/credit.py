@@ -1,0 +1,226 @@
+"""Credits part or all of an invoice by a document of its own; the invoice stays as it went out."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from hashlib import sha256
+
+from ledger.documents.credit_note import render_credit
+from ledger.domain.author import Author
+from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lines
+from ledger.domain.billing.invoice import supplied_at
+from ledger.domain.billing.issued import IssuedLine, StoredInvoice
+from ledger.domain.billing.tax import TaxKey, find_key
+from ledger.domain.books.booking import credit_issued
+from ledger.domain.books.journal import JournalEntry
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.money import EXACT, ZERO
+from ledger.domain.period import hour_start, zone
+from ledger.flows.billing.trace import find_invoice
+from ledger.flows.reference.supersede import keep_write, writing
+from ledger.store import parties
+from ledger.store.billing import receivables as store
+from ledger.store.billing.invoice import PDF, list_lines, take_number
+from ledger.store.billing.receivables import CreditHead
+from ledger.store.billing.tax import find_rules
+from ledger.store.books.journal import book_entries
+from ledger.store.connect import draw_batch_seq, draw_cut_off
+from ledger.store.queries import Connection
+
+SERIES = "credit_note"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCredit:
+    """What came of crediting; `on_account` is what the invoice owed no more."""
+
+    credit_note_id: int
+    number: str
+    invoice: str
+    net_total: Decimal
+    tax_total: Decimal
+    payable: Decimal
+    on_account: Decimal
+    currency: str
+
+
+Seal = Callable[[IssuedCredit], Awaitable[None]]
+
+
+async def credit_invoice(
+    connection: Connection,
+    *,
+    named: str,
+    lines: Mapping[int, Decimal] | None,
+    now: datetime,
+    author: Author,
+    seal: Seal | None = None,
+) -> IssuedCredit:
+    """Credit amounts of lines, or (None) all that is left of an invoice, by its number or id.
+
+    Its tax is taken back with it, and what the invoice owes no more is on the customer's account;
+    `seal` keeps what came of it in the same transaction.
+    NotFoundError, InvalidInputError and ConflictError say what cannot be credited.
+    """
+    async with writing(connection):
+        invoice = await find_invoice(connection, named)
+        await store.lock_receivables(connection, invoice.entity_id)
+        printed = await list_lines(connection, invoice_id=invoice.invoice_id)
+        credit = await _credit(connection, invoice, printed, lines)
+        issued = await _issue(connection, invoice, printed, credit, now, author)
+        if seal is not None:
+            await seal(issued)
+        return issued
+
+
+async def _credit(
+    connection: Connection,
+    invoice: StoredInvoice,
+    lines: Sequence[IssuedLine],
+    asked: Mapping[int, Decimal] | None,
+) -> Credit:
+    before = await store.list_credited_lines(connection, invoice_id=invoice.invoice_id)
+    keys = await _tax_keys(connection, invoice, lines)
+    creditable = [
+        CreditableLine(line.line_no, line.amount, key, before.get(line.line_no, ZERO))
+        for line, key in zip(lines, keys, strict=True)
+    ]
+    credit = credit_lines(
+        creditable, asked, currency=invoice.terms.currency, mode=invoice.terms.rounding
+    )
+    if credit.payable <= 0:
+        raise InvalidInputError(
+            "A credit note gives something back, and these lines together would ask for more.",
+            "Leave lines below zero out.",
+            "lines",
+        )
+    return credit
+
+
+async def _tax_keys(
+    connection: Connection, invoice: StoredInvoice, lines: Sequence[IssuedLine]
+) -> list[TaxKey | None]:
+    """How each line was taxed: by what was said up to the invoice's cut-off."""
+    rules = await find_rules(
+        connection,
+        entity_id=invoice.entity_id,
+        customer_id=invoice.customer_id,
+        batch_seq=invoice.cut_off_seq,
+    )
+    return [find_key(rules, supplied_at(line), invoice.customer_id) for line in lines]
+
+
+async def _issue(
+    connection: Connection,
+    invoice: StoredInvoice,
+    lines: Sequence[IssuedLine],
+    credit: Credit,
+    now: datetime,
+    author: Author,
+) -> IssuedCredit:
+    seller = await _seller(connection, invoice, now)
+    cut_off = await draw_cut_off(connection, "credit note")
+    batch_seq = await draw_batch_seq(connection)
+    head = await _head(connection, invoice, credit, seller, author.reason)
+    credit_note_id = await store.insert_credit_note(connection, head, credit, batch_seq=batch_seq)
+    pdf = render_credit(
+        invoice,
+        lines,
+        credit,
+        number=head.number,
+        reason=head.reason,
+        issued_on=seller.today,
+        is_test=seller.is_test,
+    )
+    await store.insert_credit_document(
+        connection,
+        credit_note_id=credit_note_id,
+        media_type=PDF,
+        sha256=sha256(pdf).digest(),
+        content=pdf,
+    )
+    entry = _entry(head, credit, seller.hour)
+    await book_entries(connection, [entry], cut_off, batch_seq)
+    await keep_write(
+        connection,
+        author,
+        batch_seq=batch_seq,
+        action="issue_credit_note",
+        subject=head.number,
+        detail={"invoice": invoice.number, "payable": credit.payable},
+    )
+    return IssuedCredit(
+        credit_note_id=credit_note_id,
+        number=head.number,
+        invoice=invoice.number,
+        net_total=credit.net,
+        tax_total=credit.tax,
+        payable=credit.payable,
+        on_account=head.on_account,
+        currency=head.currency,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seller:
+    """Under which prefix and on which day of its zone an entity issues now."""
+
+    invoice_prefix: str
+    now: datetime
+    today: date
+    hour: datetime
+    is_test: bool
+
+
+async def _seller(connection: Connection, invoice: StoredInvoice, now: datetime) -> _Seller:
+    entity = await parties.find_entity(connection, invoice.entity_id)
+    customer = await parties.find_customer(connection, invoice.customer_id)
+    assert entity is not None, "who issued an invoice is there"
+    assert customer is not None, "whom it was issued to as well"
+    return _Seller(
+        invoice_prefix=entity["invoice_prefix"],
+        now=now,
+        today=now.astimezone(zone(entity["zone"])).date(),
+        hour=hour_start(now, entity["zone"]),
+        is_test=entity["is_test"] or customer["is_test"],
+    )
+
+
+async def _head(
+    connection: Connection, invoice: StoredInvoice, credit: Credit, seller: _Seller, reason: str
+) -> CreditHead:
+    still_open = await _open_of(connection, invoice)
+    year = seller.today.year
+    number = await take_number(connection, entity_id=invoice.entity_id, kind=SERIES, year=year)
+    return CreditHead(
+        invoice_id=invoice.invoice_id,
+        entity_id=invoice.entity_id,
+        customer_id=invoice.customer_id,
+        number=f"{seller.invoice_prefix}-C-{year}-{number:06d}",
+        currency=invoice.terms.currency,
+        on_account=max(ZERO, EXACT.subtract(credit.payable, still_open)),
+        issued_at=seller.now,
+        reason=reason,
+    )
+
+
+async def _open_of(connection: Connection, invoice: StoredInvoice) -> Decimal:
+    items = await store.list_open_items(
+        connection, entity_id=invoice.entity_id, customer_id=invoice.customer_id
+    )
+    return next((item.open for item in items if item.invoice_id == invoice.invoice_id), ZERO)
+
+
+def _entry(head: CreditHead, credit: Credit, booked_for: datetime) -> JournalEntry:
+    return JournalEntry(
+        entity_id=head.entity_id,
+        kind="credit_note",
+        natural_key=f"credit_note:{head.entity_id}:{head.number}",
+        booked_for=booked_for,
+        description=f"Credit note {head.number}",
+        postings=credit_issued(
+            head.customer_id, credit, on_account=head.on_account, currency=head.currency
+        ),
+        customer_id=head.customer_id,
+    )

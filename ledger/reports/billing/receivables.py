@@ -1,0 +1,59 @@
+"""What customers owe by how long it has been due, what they have on account, and which invoices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from ledger.domain.billing.receivable import Ageing, OpenItem, age_of, ageing
+from ledger.store.billing.receivables import list_open_items, sum_on_account
+from ledger.store.queries import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivablesReport:
+    """Open invoices as of a day, by customer and one by one."""
+
+    today: date
+    customers: Sequence[Ageing]
+    invoices: Sequence[OpenItem]
+
+
+async def receivables_report(
+    connection: Connection, *, entity_id: str, today: date
+) -> ReceivablesReport:
+    """What is open now of an entity's invoices, as old as it is on `today`."""
+    items = await list_open_items(connection, entity_id=entity_id)
+    held = await sum_on_account(connection, entity_id=entity_id)
+    return ReceivablesReport(today, ageing(items, held, today), items)
+
+
+def to_json(found: ReceivablesReport) -> dict[str, object]:
+    """Everything in it; amounts beside their currency."""
+    return {
+        "today": found.today,
+        "customers": [
+            {
+                "customer_id": one.customer_id,
+                "currency": one.currency,
+                **one.buckets,
+                "owed": one.owed,
+                "on_account": one.on_account,
+            }
+            for one in found.customers
+        ],
+        "invoices": [
+            {
+                "number": item.number,
+                "customer_id": item.customer_id,
+                "currency": item.currency,
+                "issued_on": item.issued_on,
+                "due_on": item.due_on,
+                "payable": item.payable,
+                "credited": item.credited,
+                "paid": item.paid,
+                "open": item.open,
+                "age": age_of(item, found.today),
+            }
+            for item in found.invoices
+        ],
+    }

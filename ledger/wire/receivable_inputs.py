@@ -1,0 +1,51 @@
+"""What people enter about money that came, and what they take back of invoices."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ledger.wire.errors import FieldError
+from ledger.wire.input_fields import Amount, Currency, Day, Identifier, Positive, Reason, Text
+from ledger.wire.inputs import InputModel
+
+
+def _above_nothing(value: Decimal) -> Decimal:
+    if value <= 0:
+        raise FieldError("send an amount above 0")
+    return value
+
+
+PaidAmount = Annotated[Amount, AfterValidator(_above_nothing)]
+
+
+class NewPayment(InputModel):
+    """Money of a customer, under the id that the bank gave it.
+
+    `received` pays the invoice it names, then the oldest that are open, and what is left goes on
+    account; `refunded` was paid back of what is on account, `from_account` pays with it.
+    """
+
+    entity_id: Identifier
+    payment_id: Identifier
+    customer_id: Identifier
+    kind: Literal["received", "refunded", "from_account"] = "received"
+    paid_on: Day
+    currency: Currency
+    amount: PaidAmount
+    invoice: Annotated[Text, Field(max_length=200)] = ""
+    reference: Text = ""
+
+
+class CreditLine(InputModel):
+    """What is taken back of a line of an invoice: an amount of the line's sign."""
+
+    line_no: Positive
+    amount: Amount
+
+
+class CreditAsk(InputModel):
+    """What of an invoice is credited, and why; without lines all that is left of it."""
+
+    reason: Reason
+    lines: tuple[CreditLine, ...] = ()

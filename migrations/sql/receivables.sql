@@ -1,0 +1,95 @@
+-- What takes back or pays what invoices ask for. Nothing here changes: a mistake is undone by its opposite.
+
+CREATE TABLE credit_note (
+  credit_note_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  invoice_id     bigint NOT NULL REFERENCES invoice,
+  entity_id      text NOT NULL REFERENCES entity,
+  customer_id    text NOT NULL REFERENCES customer,
+  number         text NOT NULL,
+  currency       currency NOT NULL,
+  net_total      amount NOT NULL,
+  tax_total      amount NOT NULL,
+  payable        amount NOT NULL CHECK (payable > 0),
+  on_account     amount NOT NULL CHECK (on_account BETWEEN 0 AND payable),
+  issued_at      timestamptz NOT NULL,
+  reason         text NOT NULL CHECK (reason <> ''),
+  batch_seq      bigint NOT NULL,
+  UNIQUE (entity_id, number),
+  CHECK (payable = net_total + tax_total)
+);
+COMMENT ON COLUMN credit_note.on_account IS 'What its invoice did not owe any more: the customer''s, for another invoice or to be paid back.';
+CREATE INDEX ON credit_note (invoice_id);
+CREATE INDEX ON credit_note (customer_id);
+
+CREATE TABLE credit_note_line (
+  credit_note_id bigint NOT NULL REFERENCES credit_note,
+  line_no        int NOT NULL,
+  customer_id    text NOT NULL,
+  amount         amount NOT NULL CHECK (amount <> 0),
+  PRIMARY KEY (credit_note_id, line_no)
+);
+COMMENT ON COLUMN credit_note_line.line_no IS 'The line of the invoice of which it takes back.';
+
+CREATE TABLE credit_note_tax (
+  credit_note_id bigint NOT NULL REFERENCES credit_note,
+  line_no        int NOT NULL,
+  customer_id    text NOT NULL,
+  country        country NOT NULL,
+  treatment      text NOT NULL,
+  percent        amount NOT NULL,
+  included       boolean NOT NULL,
+  reason         text NOT NULL,
+  base           amount NOT NULL,
+  amount         amount NOT NULL,
+  PRIMARY KEY (credit_note_id, line_no)
+);
+
+CREATE TABLE credit_note_document (
+  credit_note_id bigint NOT NULL REFERENCES credit_note,
+  media_type     text NOT NULL,
+  sha256         bytea NOT NULL CHECK (length(sha256) = 32),
+  content        bytea NOT NULL,
+  PRIMARY KEY (credit_note_id, media_type)
+);
+
+CREATE TABLE payment (
+  entity_id   text NOT NULL REFERENCES entity,
+  payment_id  text NOT NULL CHECK (payment_id <> ''),
+  customer_id text NOT NULL REFERENCES customer,
+  kind        text NOT NULL CHECK (kind IN ('received', 'refunded', 'from_account')),
+  paid_on     date NOT NULL,
+  currency    currency NOT NULL,
+  amount      amount NOT NULL CHECK (amount > 0),
+  on_account  amount NOT NULL,
+  invoice     text NOT NULL DEFAULT '',
+  reference   text NOT NULL DEFAULT '',
+  batch_seq   bigint NOT NULL,
+  PRIMARY KEY (entity_id, payment_id),
+  CHECK (CASE kind WHEN 'received' THEN on_account BETWEEN 0 AND amount ELSE on_account = -amount END)
+);
+COMMENT ON COLUMN payment.on_account IS 'What of it is the customer''s for later; below zero where it was taken from there.';
+COMMENT ON COLUMN payment.invoice IS 'The number of the invoice that it was said to pay.';
+CREATE INDEX ON payment (customer_id);
+
+CREATE TABLE payment_part (
+  entity_id   text NOT NULL,
+  payment_id  text NOT NULL,
+  invoice_id  bigint NOT NULL REFERENCES invoice,
+  customer_id text NOT NULL,
+  amount      amount NOT NULL CHECK (amount > 0),
+  PRIMARY KEY (entity_id, payment_id, invoice_id),
+  FOREIGN KEY (entity_id, payment_id) REFERENCES payment
+);
+CREATE INDEX ON payment_part (invoice_id);
+
+-- What each invoice still asks for: one place says it. Credits count against it but for what went on account.
+CREATE FUNCTION open_items() RETURNS TABLE (
+  invoice_id bigint, entity_id text, customer_id text, number text, currency text, issued_at timestamptz, due_on date,
+  payable numeric, credited numeric, paid numeric)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+  SELECT i.invoice_id, i.entity_id, i.customer_id, i.number, i.currency::text, i.issued_at, i.due_on, i.payable::numeric,
+         coalesce((SELECT sum(n.payable - n.on_account) FROM credit_note n WHERE n.invoice_id = i.invoice_id), 0),
+         coalesce((SELECT sum(p.amount) FROM payment_part p WHERE p.invoice_id = i.invoice_id), 0)
+    FROM invoice i;
+END;
