@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from ledger.wire.errors import FieldError
 from ledger.wire.input_fields import Amount, Currency, Day, Identifier, Positive, Reason, Text
 from ledger.wire.inputs import InputModel
+from ledger.wire.rules import SizeRule
 
 
 def _above_nothing(value: Decimal) -> Decimal:
@@ -48,4 +49,4 @@ class CreditAsk(InputModel):
     """What of an invoice is credited, and why; without lines all that is left of it."""
 
     reason: Reason
-    lines: tuple[CreditLine, ...] = ()
+    lines: Annotated[tuple[CreditLine, ...], SizeRule(), Field(max_length=10_000)] = ()

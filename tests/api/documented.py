@@ -19,6 +19,8 @@ IDS = {
         "deployments": "chat",
     },
     **{"rate-cards": "list", "subscriptions": "shop-1", "fx-rates": "EUR-USD"},
+    **{"tax-rates": "IE", "tax-registrations": "acme-ai", "tax-treatments": "shop"},
+    **{"payments": "bank-4711", "credit-notes": "ACME-AI-C-1"},
 }
 ASKED = {
     **{"entity": "acme-ai", "since": "2024-06-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"},
@@ -42,7 +44,7 @@ class Operation:
     def asked(self) -> dict[str, Any]:
         """What it is asked: those of the usual questions that it knows."""
         known = {each["name"] for each in self.said["parameters"] if each["in"] == "query"}
-        if self.path == "/v1/fx-rates":
+        if self.path in {"/v1/fx-rates", "/v1/tax-rates"}:
             known.discard("entity")
         return {name: value for name, value in ASKED.items() if name in known}
 
@@ -67,7 +69,7 @@ def send_examples(served: Served) -> Iterator[tuple[str, Response]]:
     """Every example of the document to its operation, the parties first."""
     written = [one for one in OPERATIONS if one.method in {"post", "patch"}]
     first = {"enter_entities": 0, "enter_customers": 1, "enter_rate_cards": 2}
-    last = {"post_events": 8, "preview": 9, "issue": 10}
+    last = {"post_events": 8, "preview": 9, "issue": 10, "credit": 11}
     for one in sorted(written, key=lambda o: first.get(o.name, last.get(o.name, 5))):
         for media, content in one.said.get("requestBody", {}).get("content", {}).items():
             if "example" in content:

@@ -35,6 +35,7 @@ async def fill(served: Served, worker: Connection) -> None:
     _send(served, attempt("first", engine=ENGINE), attempt("second", engine=ENGINE))
     await settle(worker, now=NOW)
     assert served.post("/v1/invoices", ISSUE).status_code == 201
+    _pay_and_credit(served)
     cached = {"input": {"uncached": 5, "cache_read": 7}, "output": {"visible": 1}}
     _send(
         served,
@@ -51,6 +52,14 @@ async def fill(served: Served, worker: Connection) -> None:
 
 
 FROM = "2023-01-01T00:00:00Z"
+
+
+def _pay_and_credit(served: Served) -> None:
+    paid = {"entity_id": "factory", "payment_id": "bank-1", "customer_id": "acme"}
+    told = {"paid_on": "2023-12-01", "currency": "USD", "amount": "0.01"}
+    assert served.post("/v1/payments", paid | told).status_code == 201
+    credited = served.post("/v1/invoices/1/credit-notes", {"reason": "goodwill"})
+    assert credited.status_code == 201, credited.text
 
 
 async def _hardware(served: Served) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from ledger import clock
 from ledger.store.queries import Connection
 from tests.api.documented import OPERATIONS, Operation
 from tests.api.full_books import ISSUE, PERIOD, fill
@@ -25,7 +26,8 @@ ONE = {
     },
     **{"deployments": "chat", "rate-cards": "card-acme", "subscriptions": "sub-acme"},
     **{"fx-rates": "EUR-USD", "exports": "journal_lines", "tax-rates": "IE"},
-    **{"tax-registrations": "factory", "tax-treatments": "acme"},
+    **{"tax-registrations": "factory", "tax-treatments": "acme", "payments": "bank-1"},
+    "credit-notes": f"FACTORY-C-{clock.now().year}-000001",
 }
 # What nothing in these books can have: a coming invoice is of a period that is not over.
 EMPTY = {"coming"}
@@ -40,6 +42,7 @@ def asked(one: Operation, served: Served) -> tuple[str, dict[str, Any]]:
         ("{subscription_id}", "sub-acme"),
         ("{format_name}", "usage"),
         ("{invoice_id}", "1"),
+        ("{number}", "1"),
         ("{line_no}", "1"),
         ("{conflict_id}", "1"),
         ("{quarantine_id}", "1"),
@@ -49,7 +52,7 @@ def asked(one: Operation, served: Served) -> tuple[str, dict[str, Any]]:
     given = {**PERIOD, "entity": "factory", "customer": "acme", "limit": 5}
     if group == "costs":
         given |= {"cost_scope": "deployment:chat", "at": PERIOD["since"]}
-    if group in {"fx-rates", "tax-rates", "keys"}:
+    if group in {"fx-rates", "keys", "tax-rates"}:
         del given["entity"]
     return path, {name: value for name, value in given.items() if name in known}
 

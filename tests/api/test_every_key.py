@@ -81,6 +81,15 @@ OPERATIONS = {
     "GET /v1/rate-cards/{}/prices": Line(READERS, "rows"),
     "POST /v1/rate-cards/{}/prices": Line(HOUSE, "names"),
     **resource("subscriptions", READERS),
+    **resource("tax-rates", HOUSE, enter="never"),
+    **resource("tax-registrations", HOUSE),
+    **resource("tax-treatments", HOUSE),
+    **resource("payments", READERS),
+    "GET /v1/credit-notes": Line(READERS, "rows"),
+    "GET /v1/credit-notes/{}": Line(READERS, "rows"),
+    "GET /v1/credit-notes/{}/pdf": Line(READERS, "rows"),
+    "GET /v1/receivables": Line(HOUSE, "query"),
+    "POST /v1/invoices/{}/credit-notes": Line(HOUSE, "names"),
     **resource("fx-rates", HOUSE, enter="never"),
     "GET /v1/keys": Line(ADMIN),
     "GET /v1/keys/{}": Line(ADMIN),
@@ -159,6 +168,11 @@ def filled(operation: str, entity: str, customer: str, invoice_id: int = 1) -> t
         "rate-cards": f"{entity}-card",
         "subscriptions": f"{customer}-sub",
         "fx-rates": "EUR-USD",
+        "tax-rates": "US",
+        "tax-registrations": entity,
+        "tax-treatments": customer,
+        "payments": f"{customer}-bank-1",
+        "credit-notes": f"{entity}-C-2023-000001",
         "invoices": str(invoice_id),
         "suspense": "nobody",
         "exports": "usage",
@@ -299,6 +313,18 @@ REACHING = {
     ],
     "POST /v1/facilities": [
         {"facility_id": "forge-site", "entity_id": "mill", "name": "Mine now", "zone": "UTC"}
+    ],
+    "POST /v1/tax-treatments": [
+        {"customer_id": "delta", "country": "US", "treatment": "zero", **FROM}
+    ],
+    "POST /v1/tax-registrations": [
+        {"entity_id": "forge", "country": "CA", "tax_number": "1", **FROM}
+    ],
+    "POST /v1/payments": [
+        {
+            **{"entity_id": "mill", "payment_id": "gamma-bank-9", "customer_id": "delta"},
+            **{"paid_on": "2023-12-01", "currency": "USD", "amount": "1"},
+        }
     ],
     "POST /v1/tariffs": [
         {"tariff_id": "new", "facility_id": "forge-site", "name": "T", "currency": "USD"}

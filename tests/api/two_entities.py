@@ -67,6 +67,22 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
                 **{"rate_card_id": f"{entity}-card", **FROM},
             },
         ),
+        (
+            "tax-registrations",
+            {"entity_id": entity, "country": "US", "tax_number": f"{entity}-tax", **FROM},
+        ),
+        (
+            "tax-treatments",
+            {"customer_id": customer, "country": "US", "treatment": "outside", **FROM},
+        ),
+        (
+            "payments",
+            {
+                **{"entity_id": entity, "payment_id": f"{customer}-bank-1"},
+                **{"customer_id": customer, "paid_on": "2023-12-01", "currency": "USD"},
+                "amount": "1",
+            },
+        ),
     ]
 
 

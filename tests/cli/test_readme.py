@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 README = Path(__file__).parents[2] / "README.md"
 BIN = Path(sys.executable).parent
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def blocks(heading: str, language: str) -> list[str]:
@@ -83,7 +83,7 @@ def wait_for(port: int) -> None:
 
 
 def test_five_minutes_end_with_an_invoice_and_an_event_is_created_once(serving: Serving) -> None:
-    _, enter, load = blocks(FIRST, "sh")
+    _, enter, load, tax, money = blocks(FIRST, "sh")
     serving.run(enter)
     year = time.strftime("%Y", time.gmtime())
     printed = serving.run(load.replace("-2026-", f"-{year}-"))
@@ -91,6 +91,8 @@ def test_five_minutes_end_with_an_invoice_and_an_event_is_created_once(serving: 
     assert "1 Foundry Lane" in page
     assert "2 Market Street" in page
     assert "0.04" in printed
+    serving.run(tax)
+    assert "Credited 0.04 USD" in serving.run(money.replace("-2026-", f"-{year}-"))
 
     (event,) = blocks("An OpenAI-style `usage` object as an event", "python")
     sent = event.replace("tlk_…", serving.key).replace("8787", str(serving.port))

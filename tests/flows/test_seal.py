@@ -90,7 +90,7 @@ async def books(worker: Connection) -> Gate:
     await everything_entered(worker)
     cost = {"amount": "1.5", "currency": "EUR"}
     events = [attempt(f"e{n}", minute=n) for n in range(20)]
-    events.append(attempt("much", minute=30, tokens=10**7))
+    events.append(attempt("much", minute=30, tokens=10**6))
     events[0]["data"]["provider_cost"] = cost
     await gate.send(keyed(*events))
     await gate.send(keyed(attempt("e1", minute=1, tokens=9), attempt("bad") | {"time": None}))
