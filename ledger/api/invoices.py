@@ -133,7 +133,7 @@ async def receivables(request: Request[Any, Any, Any], entity: FromQuery[str]) -
         found = await find_entity(connection, entity)
         if found is None:
             raise NotFoundError(f"There is no entity {entity}.", "List them to see their ids.")
-        today = clock.now().astimezone(zone(found["zone"])).date()
+        today = clock.now().astimezone(zone(found.zone)).date()
         report = await receivables_report(connection, entity_id=entity, today=today)
     return answer(receivables_json(report))
 

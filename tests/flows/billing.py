@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.domain.author import Author
-from ledger.flows.billing.pay import enter_payment
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_rate_card, enter_subscription
+from ledger.flows.reference.enter_payment import enter_payment
 from ledger.flows.reference.enter_tax import (
     enter_tax_rate,
     enter_tax_registration,

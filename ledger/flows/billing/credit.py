@@ -179,11 +179,11 @@ async def _seller(connection: Connection, invoice: StoredInvoice, now: datetime)
     assert entity is not None, "who issued an invoice is there"
     assert customer is not None, "whom it was issued to as well"
     return _Seller(
-        invoice_prefix=entity["invoice_prefix"],
+        invoice_prefix=entity.invoice_prefix,
         now=now,
-        today=now.astimezone(zone(entity["zone"])).date(),
-        hour=hour_start(now, entity["zone"]),
-        is_test=entity["is_test"] or customer["is_test"],
+        today=now.astimezone(zone(entity.zone)).date(),
+        hour=hour_start(now, entity.zone),
+        is_test=entity.is_test or customer.is_test,
     )
 
 

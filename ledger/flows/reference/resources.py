@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
-from ledger.flows.billing import pay
-from ledger.flows.reference import enter, enter_tax, parties
+from ledger.flows.reference import enter, enter_payment, enter_tax, parties
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.store.queries import Connection
 from ledger.store.resources import ListedRow, list_resource, parameters_of
@@ -232,7 +231,7 @@ RESOURCES: Sequence[Resource] = (
         answers.Payment,
         ("customer_id", "kind", "paid_on", "currency", "amount", "on_account", "invoice"),
         receivable_inputs.NewPayment,
-        pay.enter_payment,
+        enter_payment.enter_payment,
         seen_by="customers",
     ),
     Resource(

@@ -57,10 +57,9 @@ async def list_open_items(
     currency: str | None = None,
 ) -> list[OpenItem]:
     """Invoices that still ask for something, by day due."""
-    rows = await RECEIVABLES["list_open_items"].rows(
-        connection, entity_id=entity_id, customer_id=customer_id, currency=currency
+    return await RECEIVABLES["list_open_items"].values(
+        connection, OpenItem, entity_id=entity_id, customer_id=customer_id, currency=currency
     )
-    return [OpenItem(**dict(row)) for row in rows]
 
 
 async def sum_on_account(
@@ -77,10 +76,9 @@ async def find_payment(
     connection: Connection, *, entity_id: str, payment_id: str
 ) -> Payment | None:
     """A payment by its id, or None."""
-    row = await RECEIVABLES["find_payment"].row(
-        connection, entity_id=entity_id, payment_id=payment_id
+    return await RECEIVABLES["find_payment"].first(
+        connection, Payment, entity_id=entity_id, payment_id=payment_id
     )
-    return Payment(**dict(row)) if row else None
 
 
 async def insert_payment(

@@ -128,7 +128,7 @@ async def _entry(connection: Connection, payment: Payment, on_account: Decimal) 
         entity_id=payment.entity_id,
         kind="payment",
         natural_key=f"payment:{payment.entity_id}:{payment.payment_id}",
-        booked_for=midnight(payment.paid_on, entity["zone"]),
+        booked_for=midnight(payment.paid_on, entity.zone),
         description=f"Payment {payment.payment_id}",
         postings=paid(
             payment.customer_id,
@@ -154,7 +154,7 @@ def _check_amount(payment: Payment) -> None:
 
 async def _check_customer(connection: Connection, payment: Payment) -> None:
     customer = await parties.find_customer(connection, payment.customer_id)
-    if customer is None or customer["entity_id"] != payment.entity_id:
+    if customer is None or customer.entity_id != payment.entity_id:
         raise NotFoundError(
             f"There is no customer {payment.customer_id} of entity {payment.entity_id}.",
             "Look them up with `tokenledger list customers`.",
