@@ -14,6 +14,7 @@ from benchmarks import (
     mixed,
     over_http,
     profile_ingest,
+    rating,
     silence,
     stream,
 )
@@ -29,6 +30,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
     "check": check.run,
     "evidence": evidence.run,
+    "rating": rating.run,
     "silence": silence.run,
     "collector": collector.run,
     "profile": profile_ingest.run,

@@ -58,7 +58,9 @@ async def _figure(
         began = time.perf_counter()
         await trace_events(connection, line=line, customer_id=CUSTOMER, batch_seq=last)
         took.append((time.perf_counter() - began) * 1e3)
-    asked = KEY | {"kind": line.kind, "customer_id": CUSTOMER, "since": since, "until": until}
+    asked = {name: value for name, value in KEY.items() if name != "price_id"}
+    asked |= {"customer_id": CUSTOMER, "since": since, "until": until}
+    asked |= {"span_sinces": [since], "span_untils": [until]}
     plan = await _plan(connection, asked, last)
     whole = await _fact_pages(connection)
     read = plan.heap_pages("usage_fact")

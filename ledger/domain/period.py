@@ -13,6 +13,7 @@ from ledger.domain.errors import InvalidInputError
 WINDOW = timedelta(minutes=15)
 WINDOW_SECONDS = 900
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -86,6 +87,18 @@ def zone(name: str) -> ZoneInfo:
 def midnight(day: date, zone_name: str) -> datetime:
     """The first moment of a local day, in UTC."""
     return datetime.combine(day, time(), tzinfo=zone(zone_name)).astimezone(UTC)
+
+
+def day_of(moment: datetime, zone_name: str) -> date:
+    """The local day that holds `moment`."""
+    return moment.astimezone(zone(zone_name)).date()
+
+
+def day_starts(since: datetime, until: datetime, zone_name: str) -> list[datetime]:
+    """The first moments of all local days that hold a moment from `since` to `until`."""
+    first, last = day_of(since, zone_name), day_of(until, zone_name)
+    days = range(first.toordinal(), last.toordinal() + 1)
+    return [midnight(date.fromordinal(day), zone_name) for day in days]
 
 
 def local_day(day: date, zone_name: str) -> Period:

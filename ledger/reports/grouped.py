@@ -1,7 +1,15 @@
 """Reports that group sums as asked: a name, its dimensions, how it is read, and what a row says."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,11 +20,12 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import total
-from ledger.domain.period import midnight, zone
+from ledger.domain.period import Period, midnight, zone
 from ledger.exports.csv_text import Digits, guard, write_lines
 from ledger.reports.stream import PAGE_ROWS, written
 from ledger.store.connect import CutOff
 from ledger.store.grouped import Group, list_groups, read_groups
+from ledger.store.pricing.charged import find_charged
 from ledger.store.queries import Connection
 from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.plain import plain_value
@@ -41,6 +50,7 @@ KEYS = {
 }
 Said: TypeAlias = dict[str, Any]
 Sums: TypeAlias = Mapping[str, Any]
+Find: TypeAlias = "Callable[[Connection, Grouping, str], Awaitable[dict[str, object]]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class GroupedReport:
     is asked.
 
     A group says `more` behind them; `say` makes the `columns` of a row of sums, `shown` those that
-    people see.
+    people see; `find` finds what else it is asked.
     """
 
     name: str
@@ -73,6 +83,7 @@ class GroupedReport:
     columns: tuple[str, ...]
     say: Callable[[Sums], Said]
     shown: GroupedTable
+    find: "Find"
     more: tuple[str, ...] = ()
 
     def names(self, by: str) -> tuple[str, ...]:
@@ -100,6 +111,25 @@ def _say_charge(sums: Sums) -> Said:
     return {name: sums[name] for name in AMOUNTS}
 
 
+async def _find_usage(_: Connection, grouping: "Grouping", __: str) -> dict[str, object]:
+    return {"known": grouping.known}
+
+
+async def _find_charges(
+    connection: Connection, grouping: "Grouping", step: str
+) -> dict[str, object]:
+    asked = await find_charged(
+        connection,
+        Period(grouping.since, grouping.until),
+        batch_seq=grouping.cut_off.batch_seq,
+        entity_id=grouping.entity_id,
+        customer_id=grouping.customer_id,
+        days_of=grouping.zone_name if step else None,
+        in_days=step in ("", "day"),
+    )
+    return {"asked": asked}
+
+
 USAGE = GroupedReport(
     "usage",
     "Requests and tokens of a period, by dimensions and at most one of window, hour and day.",
@@ -121,6 +151,7 @@ USAGE = GroupedReport(
         ("input", "output", "requests"),
         "unknown",
     ),
+    _find_usage,
 )
 CHARGES = GroupedReport(
     "charges",
@@ -140,6 +171,7 @@ CHARGES = GroupedReport(
         ("amount", "currency", "units"),
         "–",
     ),
+    _find_charges,
     ("currency",),
 )
 
@@ -203,13 +235,14 @@ class Grouping:
             more["day"] = format_rfc3339(midnight(day, self.zone_name))
         return place | more | self.report.say(group.sums)
 
-    def _given(self) -> dict[str, Any]:
+    async def _given(self, connection: Connection) -> dict[str, object]:
         at = next((at for at, name in enumerate(self.by) if name in STEPS), len(self.by))
         columns = [self.report.dimensions.get(name, "") for name in self.by]
-        given: dict[str, Any] = {
+        step = self.by[at] if at < len(self.by) else ""
+        given: dict[str, object] = {
             "before": columns[:at],
             "behind": columns[at + 1 :],
-            "step": self.by[at] if at < len(self.by) else "",
+            "step": step,
             "zone": zone(self.zone_name).key,
             "since": self.since,
             "until": self.until,
@@ -217,7 +250,7 @@ class Grouping:
             "entity_id": self.entity_id,
             "customer_id": self.customer_id,
         }
-        return given | ({"known": self.known} if self.report.query == "sum_usage" else {})
+        return given | await self.report.find(connection, self, step)
 
     def asked(self) -> Said:
         """What it is of, as both ways to ask for it say."""
@@ -234,7 +267,7 @@ class Grouping:
         if self.report.more:
             return {}
         totals = Totals(self.report)
-        given = replace(self, by=())._given() | {"after": None, "most": 1}
+        given = await replace(self, by=())._given(connection) | {"after": None, "most": 1}
         totals.add(await list_groups(connection, self.report.query, **given))
         return {"total": totals.said()[0]}
 
@@ -242,16 +275,17 @@ class Grouping:
         self, connection: Connection, most: int, after: Sequence[str] | None = None
     ) -> tuple[list[Said], list[str] | None]:
         """So many groups after a place, and the place of the last where more follow."""
-        given = self._given() | {"after": after, "most": most + 1}
+        given = await self._given(connection) | {"after": after, "most": most + 1}
         rows = await list_groups(connection, self.report.query, **given)
         shown = rows[:most]
         said = await asyncio.to_thread(lambda: [self.say(row) for row in shown])
         return said, list(shown[-1].position) if len(rows) > most else None
 
-    def pages(self, connection: Connection) -> AsyncIterator[Sequence[Group]]:
+    async def pages(self, connection: Connection) -> AsyncIterator[Sequence[Group]]:
         """All groups, a page at a time, of one snapshot; needs a transaction."""
-        given = self._given() | {"after": None, "most": None}
-        return read_groups(connection, self.report.query, PAGE_ROWS, **given)
+        given = await self._given(connection) | {"after": None, "most": None}
+        async for page in read_groups(connection, self.report.query, PAGE_ROWS, **given):
+            yield page
 
     async def csv(self, connection: Connection, *, raw: bool) -> AsyncGenerator[bytes, None]:
         """All groups as CSV, whose text is guarded unless it is for programs; in a transaction."""

@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from ledger.domain.period import Period
+from ledger.store.pricing.charged import AS_IT_STANDS, find_charged
 from ledger.store.queries import Connection, load_queries
 
 READS = load_queries("api_reads")
@@ -98,6 +100,14 @@ async def sum_hourly(
     zone_name: str,
 ) -> list[HourlySum]:
     """Revenue and cost of each hour, or day, by `step`."""
+    asked = await find_charged(
+        connection,
+        Period(since, until),
+        batch_seq=AS_IT_STANDS,
+        entity_id=entity_id,
+        days_of=zone_name,
+        in_days=step == "day",
+    )
     return await READS["sum_hourly"].values(
         connection,
         HourlySum,
@@ -106,6 +116,7 @@ async def sum_hourly(
         until=until,
         step=step,
         zone=zone_name,
+        asked=asked,
     )
 
 

@@ -33,10 +33,10 @@ WITH lines AS (
     FROM cost_lines_at(as_it_stands())
    WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
 ), both_sides AS (
-  SELECT date_trunc(:step, window_start, :zone) AS hour, currency, amount AS revenue, NULL::numeric AS cost,
+  SELECT date_trunc(:step, used_at, :zone) AS hour, currency, amount AS revenue, NULL::numeric AS cost,
          NULL::numeric AS idle
-    FROM charges_at(as_it_stands())
-   WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until AND amount IS NOT NULL
+    FROM charged_at(as_it_stands(), :since, :until, :asked::jsonb)
+   WHERE entity_id = :entity_id AND amount IS NOT NULL
   UNION ALL
   SELECT date_trunc(:step, window_start, :zone), currency, 0, cost, CASE WHEN line = 'idle' THEN cost ELSE 0 END
     FROM lines

@@ -59,20 +59,21 @@ SELECT p.* FROM placed p
  ORDER BY p.place COLLATE "C" LIMIT :most;
 
 -- name: sum_charges
--- What usage comes to as known at a cut-off: exact amounts, and the units that wait for a price, of one customer or
--- entity or (NULL) all that may be seen, by dimensions (as for usage, and `meter`) before and behind a step in time, and
--- last by currency; groups in order, those after a place. charge (entity_id, window_start), or its primary key.
+-- What usage comes to as known at a cut-off: exact amounts, and the units that wait for a price, of what is asked and of
+-- one customer or (NULL) all, by dimensions (as for usage, and `meter`) before and behind a step in time, and last by
+-- currency; groups in order, those after a place. charge (entity_id, day_start) or (customer_id, day_start, batch_seq).
 WITH sums AS MATERIALIZED (
   SELECT l.usage_key_id, l.meter, l.currency,
-         CASE :step::text WHEN 'window' THEN l.window_start
-                          WHEN 'hour' THEN date_trunc('hour', l.window_start, :zone)
-                          WHEN 'day' THEN date_trunc('day', l.window_start AT TIME ZONE :zone) AT TIME ZONE 'UTC'
+         CASE :step::text WHEN 'window' THEN l.used_at
+                          WHEN 'hour' THEN date_trunc('hour', l.used_at, :zone)
+                          WHEN 'day' THEN date_trunc('day', l.used_at AT TIME ZONE :zone) AT TIME ZONE 'UTC'
           END AS step,
-         sum(l.amount) AS amount, coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS quantity,
+         CASE WHEN sum(l.amount) <> 0 OR sum(l.quantity) FILTER (WHERE l.unpriced IS NULL) <> 0 THEN sum(l.amount)
+          END AS amount,
+         coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NULL), 0) AS quantity,
          coalesce(sum(l.quantity) FILTER (WHERE l.unpriced IS NOT NULL), 0) AS unpriced_quantity
-    FROM charges_at(:batch_seq) l
-   WHERE l.window_start >= :since AND l.window_start < :until
-     AND (:entity_id::text IS NULL OR l.entity_id = :entity_id)
+    FROM charged_at(:batch_seq, :since, :until, :asked::jsonb) l
+   WHERE (:entity_id::text IS NULL OR l.entity_id = :entity_id)
      AND (:customer_id::text IS NULL OR l.customer_id = :customer_id)
    GROUP BY 1, 2, 3, 4
   HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0

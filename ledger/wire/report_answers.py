@@ -443,7 +443,7 @@ class EndedSession(ClosedModel):
 
 
 class Unpriced(ClosedModel):
-    """Usage that waits for a price, and why."""
+    """Usage of the days that begin at `first_day` to `last_day` that waits for a price, and why."""
 
     customer_id: str
     model: str
@@ -451,8 +451,8 @@ class Unpriced(ClosedModel):
     meter: str
     reason: str
     quantity: int
-    first_window: Moment
-    last_window: Moment
+    first_day: Moment
+    last_day: Moment
 
 
 class UnpricedOfEntity(Unpriced):

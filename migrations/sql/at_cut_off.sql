@@ -1,7 +1,7 @@
--- What is true at a cut-off, said once: of each natural key the highest revision stored up to it. PostgreSQL puts these
--- functions into the query that names them, and what is asked of the columns that rows are told apart by into their
--- scans; so entity_id is one of them, though a row's other names decide it. Restricted as the policies of the tables
--- are: whether a plan may go parallel is decided before their bodies are seen.
+-- What is true at a cut-off, said once: of each natural key the highest revision stored up to it; charges are summed.
+-- PostgreSQL puts these functions into the query that names them, and what is asked of the columns that rows are told
+-- apart by into their scans; so entity_id is one of them, though a row's other names decide it. Restricted as the
+-- policies of the tables are: whether a plan may go parallel is decided before their bodies are seen.
 
 -- A cut-off behind every batch.
 CREATE FUNCTION as_it_stands() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -10,11 +10,45 @@ COMMENT ON FUNCTION as_it_stands() IS 'The cut-off of what is asked now, whateve
 
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter, c.entity_id) c.*
-    FROM charge c WHERE c.batch_seq <= seq
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.entity_id, c.revision DESC;
+  SELECT c.* FROM charge c WHERE c.batch_seq <= seq;
 END;
-COMMENT ON FUNCTION charges_at(bigint) IS 'Charges as known at a cut-off; ask by entity_id or customer_id, and by window_start.';
+COMMENT ON FUNCTION charges_at(bigint) IS 'Charges known at a cut-off, to be summed; ask by entity_id or customer_id, and by day_start.';
+
+-- What was charged in a period, of some entities: whole days as they are stored, and parts of days as their usage is priced
+-- now, as rating prices it (append_charges). `asked` names both, and spells out the prices of the parts (charged.py).
+-- OFFSET 0 holds the planner to the parts: there are few, or none.
+CREATE FUNCTION charged_at(seq bigint, since timestamptz, until timestamptz, asked jsonb)
+RETURNS TABLE (customer_id text, entity_id text, usage_key_id bigint, used_at timestamptz, meter text, currency text,
+               quantity numeric, amount numeric, unpriced text) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT c.customer_id, c.entity_id, c.usage_key_id, c.day_start, c.meter, c.currency::text, c.quantity::numeric,
+         c.amount::numeric, c.unpriced
+    FROM charge c
+    JOIN jsonb_to_recordset(asked -> 'whole') AS w(entity_id text, since timestamptz, until timestamptz)
+      ON c.entity_id = w.entity_id AND c.day_start >= w.since AND c.day_start < w.until
+   WHERE c.batch_seq <= seq AND c.day_start >= charged_at.since AND c.day_start < charged_at.until
+   UNION ALL
+  SELECT o.customer_id, o.entity_id, d.usage_key_id, d.window_start, m.meter, t.currency, m.quantity,
+         m.quantity * t.each_amount, CASE WHEN s.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END
+    FROM jsonb_to_recordset(asked -> 'parts') AS p(entity_id text, since timestamptz, until timestamptz)
+    JOIN customer o ON o.entity_id = p.entity_id
+   CROSS JOIN LATERAL (SELECT u.* FROM usage_delta u
+                        WHERE u.customer_id = o.customer_id AND u.window_start >= p.since AND u.window_start < p.until
+                          AND u.batch_seq <= seq OFFSET 0) d
+    JOIN usage_key k ON k.usage_key_id = d.usage_key_id
+   CROSS JOIN LATERAL (VALUES ('input_uncached', d.uncached), ('input_cache_read', d.cache_read),
+                              ('input_cache_write', d.cache_write), ('output_visible', d.visible),
+                              ('output_reasoning', d.reasoning)) AS m(meter, quantity)
+    LEFT JOIN subscription s ON s.customer_id = o.customer_id AND s.valid @> d.window_start AND s.recorded @> seq
+    LEFT JOIN jsonb_to_recordset(asked -> 'listed')
+           AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
+                since timestamptz, until timestamptz, currency text, each_amount numeric, unpriced text)
+      ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
+     AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
+     AND t.since <= d.window_start AND d.window_start < t.until
+   WHERE m.quantity <> 0;
+END;
+COMMENT ON FUNCTION charged_at(bigint, timestamptz, timestamptz, jsonb) IS 'Charges of a period at a cut-off, to be summed by the day or hour of used_at; ask by entity_id or customer_id.';
 
 CREATE FUNCTION cost_lines_at(seq bigint) RETURNS SETOF cost_allocation LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC

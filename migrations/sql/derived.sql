@@ -1,5 +1,5 @@
 -- What follows from the facts. Each row is natural key + revision + the cut-off it was computed at;
--- the highest revision stored up to a cut-off is the truth at that cut-off.
+-- the highest revision stored up to a cut-off is the truth at that cut-off. Charges have no revisions: they add up.
 
 CREATE TABLE meter_window (
   gpu_uuid     text NOT NULL,
@@ -62,27 +62,29 @@ COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; hos
 CREATE INDEX ON cost_allocation (entity_id, window_start);
 CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);
 
+-- A ledger of differences: what a day comes to is the sum of its rows up to a cut-off, whatever was revised.
 CREATE TABLE charge (
   customer_id     text NOT NULL,
   usage_key_id    bigint NOT NULL,
-  window_start    timestamptz NOT NULL CHECK (on_grid(window_start)),
+  day_start       timestamptz NOT NULL CHECK (on_grid(day_start)),
   meter           text NOT NULL,
-  revision        int NOT NULL CHECK (revision > 0),
-  cut_off_id      bigint NOT NULL REFERENCES cut_off,
+  cut_off_id      bigint NOT NULL,
   batch_seq       bigint NOT NULL,
-  entity_id       text NOT NULL REFERENCES entity,
+  entity_id       text NOT NULL,
   subscription_id text,
   quantity        quantity NOT NULL,
-  price_id        bigint REFERENCES rate_card_price,
+  price_id        bigint,
   currency        currency,
   amount          amount,
   unpriced        text,
-  PRIMARY KEY (customer_id, window_start, usage_key_id, meter, revision),
   CHECK ((amount IS NULL) = (unpriced IS NOT NULL)),
   CHECK (amount IS NULL OR (currency IS NOT NULL AND subscription_id IS NOT NULL))
 );
+COMMENT ON COLUMN charge.day_start IS 'The first moment of a local day of the entity, or of the subscription where that came later, or its first of all: neither a day nor a billing period has an edge inside.';
 COMMENT ON COLUMN charge.unpriced IS 'Why there is no price: the usage waits, listed, and is never worth zero.';
-CREATE INDEX ON charge (entity_id, window_start);
+CREATE INDEX ON charge (entity_id, day_start);
+CREATE INDEX ON charge (customer_id, day_start, batch_seq);
+CREATE INDEX ON charge (entity_id, customer_id) WHERE unpriced IS NOT NULL;
 
 CREATE TABLE stage_run (
   run_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -14,7 +14,7 @@ PROVING = frozenset({"check_books.sql"})
 LATEST = re.compile(
     r"\bDISTINCT\s+ON\b.*\brevision\s+DESC|\brevision\s+DESC\s+LIMIT\s+1\b", re.I | re.S
 )
-REVISED = re.compile(r"\b(charge|cost_allocation|cost_pool|meter_window)\b")
+REVISED = re.compile(r"\b(cost_allocation|cost_pool|meter_window)\b")
 NUMBER = re.compile(r"\bkind\s*(?:=|<>|!=|IN\s*\()\s*\d|\bflags\s*(?:&|\||>>)\s*\d", re.I)
 
 
@@ -48,7 +48,7 @@ def test_files_that_may_say_it_do(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "SELECT DISTINCT ON (a, b) c.*\n  FROM charge c ORDER BY a, b, c.revision DESC;",
+        "SELECT DISTINCT ON (a, b) c.*\n  FROM cost_pool c ORDER BY a, b, c.revision DESC;",
         "WITH l AS (SELECT DISTINCT  ON (a) * FROM meter_window ORDER BY revision desc) SELECT",
         "SELECT * FROM cost_pool p WHERE x ORDER BY p.revision DESC\n LIMIT 1;",
         "SELECT 1 FROM usage_fact f WHERE f.kind <> 2",
@@ -64,10 +64,10 @@ def test_rule_finds_what_is_said_again(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "SELECT * FROM charges_at(:batch_seq) c ORDER BY c.revision DESC;",
+        "SELECT * FROM pools_at(:batch_seq) c ORDER BY c.revision DESC;",
         "SELECT DISTINCT ON (n) n FROM correction ORDER BY n, revision DESC;",
-        "-- name: a\nSELECT DISTINCT ON (n) 1 FROM charge\n-- name: b\nORDER BY revision DESC",
-        "-- DISTINCT ON (charge) revision DESC; kind <> 2",
+        "-- name: a\nSELECT DISTINCT ON (n) 1 FROM cost_pool\n-- name: b\nORDER BY revision DESC",
+        "-- DISTINCT ON (cost_pool) revision DESC; kind <> 2",
         "SELECT NOT is_reversal(f.kind) AND kind = 'usage' AND kind BETWEEN 1 AND 4",
     ],
 )

@@ -84,13 +84,13 @@ def test_twenty_differences_are_shown_and_the_rest_counted(
 
 def test_a_charge_that_was_changed_is_named(factory: CommandLine, database: Database) -> None:
     factory("settle")
-    change(database, "UPDATE charge SET quantity = 8 WHERE window_start = '2024-03-01T01:15Z'")
+    change(database, "UPDATE charge SET quantity = quantity + 1")
     told = factory.json("check", status=1)
     assert (told["differing"], told["proofs"]["charge"]) == (2, 2)
     first, *_, last, _ = factory("check", status=1).stdout.splitlines()
     assert first == (
-        "usage and charges: 2024-03-01 01:15Z acme gpt-x standard input_uncached:"
-        " quantity must be 7, is 8"
+        "usage and charges: 2024-02-29 23:00Z acme gpt-x standard input_uncached:"
+        " quantity must be 168, is 169"
     )
     assert last == "Books: usage and charges: 2 differ."
 

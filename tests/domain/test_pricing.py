@@ -18,9 +18,12 @@ from ledger.domain.books.booking import CostTotals, cost_accrued, invoice_issued
 from ledger.domain.books.journal import JournalEntry, Posting, balance, difference, merged, reversal
 from ledger.domain.cost.margin import Margin
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.period import WINDOW, Period, window_of, windows
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.domain.pricing.price_list import ListedPrice, spell_out
 from ledger.domain.pricing.rate_card import (
+    METERS,
     CardPrice,
     RateCard,
     UsageKey,
@@ -28,7 +31,6 @@ from ledger.domain.pricing.rate_card import (
     context_band,
     find_price,
 )
-from ledger.domain.pricing.rating import UsageTotals, rate_window
 
 AT = datetime(2023, 11, 1, tzinfo=UTC)
 KEY = LineKey(AT, AT.replace(month=12), "m", "standard", "", "", 0, "input_uncached", 1)
@@ -54,6 +56,23 @@ def card(*prices: CardPrice) -> RateCard:
     return RateCard("card", "USD", prices)
 
 
+def listed(on: RateCard, at: datetime = AT) -> dict[str, ListedPrice]:
+    """What each meter of a model costs in a window."""
+    found = spell_out(on, UsageKey("m", "t"), window_of(at))
+    return {one.meter: one for one in found}
+
+
+def billed(on: RateCard, used: dict[str, int]) -> dict[LineKey, Billed]:
+    """What usage comes to at the listed prices."""
+    prices = listed(on)
+    amounts = {meter: prices[meter].each_amount for meter in used}
+    return {
+        replace(KEY, meter=meter): Billed(used[meter], used[meter] * amount)
+        for meter, amount in amounts.items()
+        if amount is not None
+    }
+
+
 @pytest.mark.parametrize(
     ("prices", "exact", "lines", "net"),
     [
@@ -65,11 +84,8 @@ def test_the_azure_trace_costs_what_its_tokens_cost(
     prices: tuple[str, str], exact: str, lines: tuple[str, str], net: str
 ) -> None:
     cards = card(price("input_uncached", prices[0]), price("output_visible", prices[1]))
-    charges = rate_window(UsageTotals(18_059_974, 0, 0, 245_896, 0), UsageKey("m", "t"), cards, AT)
-    billed = {
-        replace(KEY, meter=c.meter): Billed(c.quantity, c.amount) for c in charges if c.amount
-    }
-    made = usage_lines(billed, "USD")
+    used = {"input_uncached": 18_059_974, "output_visible": 245_896}
+    made = usage_lines(billed(cards, used), "USD")
     assert tuple(str(line.amount) for line in made) == lines
     assert totals(made).exact == Decimal(exact)
     assert totals(made).net == Decimal(net)
@@ -77,23 +93,49 @@ def test_the_azure_trace_costs_what_its_tokens_cost(
 
 def test_the_worked_invoice_rounds_each_line_once() -> None:
     cards = card(price("input_uncached", "0.59"), price("output_visible", "0.79", price_id=2))
-    charges = rate_window(UsageTotals(8_400_000, 0, 0, 2_100_001, 0), UsageKey("m", "t"), cards, AT)
-    billed = {
-        replace(KEY, meter=c.meter): Billed(c.quantity, c.amount) for c in charges if c.amount
-    }
-    made = usage_lines(billed, "EUR")
+    used = {"input_uncached": 8_400_000, "output_visible": 2_100_001}
+    made = usage_lines(billed(cards, used), "EUR")
     assert [str(line.amount) for line in made] == ["4.96", "1.66"]
     assert totals(made).exact == Decimal("6.61500079")
     assert totals(made).payable == Decimal("6.62")
 
 
 def test_usage_without_a_price_is_listed_and_never_zero() -> None:
-    charges = rate_window(
-        UsageTotals(10, 20, 0, 0, 0), UsageKey("m", "t"), card(price("input_uncached", "1")), AT
+    prices = listed(card(price("input_uncached", "1")))
+    assert prices["input_uncached"].each_amount == Decimal("0.000001")
+    assert prices["input_cache_read"].each_amount is None
+    assert "input_cache_read of m, tier t" in (prices["input_cache_read"].unpriced or "")
+
+
+TERMS = st.sampled_from(["1", "2", "3"])
+NAMES = st.sampled_from([None, "m", "n"])
+QUARTERS = st.integers(0, 12)
+
+
+@st.composite
+def any_price(draw: st.DrawFn) -> CardPrice:
+    since, length = draw(QUARTERS), draw(QUARTERS)
+    return price(
+        draw(st.sampled_from(["output_visible", "output_reasoning", "input_uncached"])),
+        draw(TERMS),
+        price_id=draw(st.integers(1, 10**6)),
+        model=draw(NAMES),
+        valid_from=AT + since * WINDOW,
+        valid_to=AT + (since + length) * WINDOW if length else None,
     )
-    assert [c.amount for c in charges] == [Decimal("0.00001"), None]
-    assert "input_cache_read of m, tier t" in (charges[1].unpriced or "")
-    assert rate_window(UsageTotals(1, 0, 0, 0, 0), UsageKey("m", "t"), None, AT)[0].unpriced
+
+
+@given(st.lists(any_price(), max_size=6, unique_by=lambda one: one.price_id))
+def test_a_spelled_out_card_says_of_every_window_what_find_price_does(
+    prices: list[CardPrice],
+) -> None:
+    on, key, within = card(*prices), UsageKey("m", "t"), Period(AT, AT + 16 * WINDOW)
+    lines = list(spell_out(on, key, within))
+    for window in windows(within):
+        for meter in METERS:
+            (one,) = [x for x in lines if x.meter == meter and x.since <= window < x.until]
+            assert one.price == find_price(on, meter, key, window)
+            assert (one.price is None) == (one.unpriced is not None)
 
 
 def test_thoughts_cost_what_output_costs_unless_the_card_says_otherwise() -> None:
@@ -185,10 +227,10 @@ def test_what_rounding_moves_is_less_than_half_a_cent_a_line(amounts: list[Decim
 def test_an_adjustment_brings_what_was_billed_to_what_is_true(
     before: Decimal, now: Decimal
 ) -> None:
-    made = adjustment_lines({KEY: Billed(5, now)}, {KEY: Billed(3, before)}, "EUR")
+    made = adjustment_lines({KEY: Billed(5, now) - Billed(3, before)}, "EUR")
     assert [line.kind for line in made] == ["adjustment"]
     assert made[0].exact_amount == now - before
-    assert adjustment_lines({KEY: Billed(5, now)}, {KEY: Billed(5, now)}, "EUR") == []
+    assert adjustment_lines({KEY: Billed(5, now) - Billed(5, now)}, "EUR") == []
 
 
 @given(AMOUNTS, AMOUNTS, AMOUNTS)

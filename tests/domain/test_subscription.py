@@ -2,19 +2,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ledger.domain.billing.subscription import Subscription, subscription_at
+from ledger.domain.billing.subscription import Subscription
 from ledger.domain.errors import InvalidInputError
 
 SIGNED = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MOVED = datetime(2024, 6, 20, tzinfo=UTC)
 
 
-def subscription(
-    name: str, since: datetime, until: datetime | None, customer_id: str = "acme"
-) -> Subscription:
+def subscription(name: str, since: datetime, until: datetime | None) -> Subscription:
     return Subscription(
         subscription_id=name,
-        customer_id=customer_id,
+        customer_id="acme",
         rate_card_id=f"card-{name}",
         zone="Asia/Kolkata",
         anchor_day=1,
@@ -24,23 +22,6 @@ def subscription(
 
 
 FIRST, SECOND = subscription("first", SIGNED, MOVED), subscription("second", MOVED, None)
-OTHER = subscription("other", SIGNED, None, customer_id="globex")
-
-
-@pytest.mark.parametrize(
-    ("moment", "expected"),
-    [
-        (SIGNED - timedelta(microseconds=1), None),
-        (SIGNED, FIRST),
-        (MOVED - timedelta(microseconds=1), FIRST),
-        (MOVED, SECOND),
-        (datetime(2200, 1, 1, tzinfo=UTC), SECOND),
-    ],
-)
-def test_the_card_in_force_is_the_one_valid_at_the_moment(
-    moment: datetime, expected: Subscription | None
-) -> None:
-    assert subscription_at([OTHER, SECOND, FIRST], "acme", moment) == expected
 
 
 def test_a_billing_period_is_clipped_to_what_was_agreed() -> None:

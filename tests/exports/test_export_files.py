@@ -123,14 +123,11 @@ async def test_a_cut_off_gives_the_same_bytes_after_everything_went_on(worker: C
 
 
 async def test_costs_and_margins_are_exported_too(worker: Connection) -> None:
-    books = Books(worker)
-    await books.entity()
-    await books.customer()
+    books = await subscribed(worker, prices=("0", "10000"))
     await books.facility()
-    await books.lease(NOVEMBER, DECEMBER, rate="4")
+    await books.lease(NOVEMBER, DECEMBER, rate="4", currency="USD")
     await books.deployment(NOVEMBER, DECEMBER)
     await books.usage(NOVEMBER, Tokens(output=300), busy=range(450))
-    await books.charge(NOVEMBER, "3")
     quarter = NOVEMBER.replace(minute=15)
     with pytest.raises(MissingInputError):
         await exported(worker, "margins", since=NOVEMBER.replace(month=10))

@@ -22,6 +22,7 @@ from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatme
 from tests.support.books import Books, Buyer, Tokens
 
 AUTHOR = Author("cli:test", "for a test", "req-1")
+JANUARY_2023 = datetime(2023, 1, 1, tzinfo=UTC)
 NOVEMBER = datetime(2023, 11, 1, tzinfo=UTC)
 DECEMBER = datetime(2023, 12, 1, tzinfo=UTC)
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -39,6 +40,9 @@ async def subscribed(
     meters: tuple[str, ...] = ("input", "output"),
     customer_id: str = "acme",
     entity_id: str = "factory",
+    zone: str = "UTC",
+    billed_in: str | None = None,
+    since: datetime = JANUARY_2023,
 ) -> Books:
     """A customer of an entity, on a card with input and output prices per million."""
     books = Books(connection)
@@ -46,7 +50,7 @@ async def subscribed(
         "entity_id": entity_id,
         "name": entity_id.title(),
         "currency": "USD",
-        "zone": "UTC",
+        "zone": zone,
     }
     await enter_entity(connection, read_input(NewEntity, entity), AUTHOR)
     customer = {"customer_id": customer_id, "entity_id": entity_id, "name": customer_id.title()}
@@ -67,8 +71,8 @@ async def subscribed(
         "subscription_id": f"sub-{customer_id}",
         "customer_id": customer_id,
         "rate_card_id": f"card-{customer_id}",
-        "valid_from": "2023-01-01T00:00:00Z",
-    }
+        "valid_from": since.isoformat(),
+    } | ({"zone": billed_in} if billed_in else {})
     await enter_subscription(connection, read_input(NewSubscription, subscription), AUTHOR)
     return books
 

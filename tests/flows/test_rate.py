@@ -1,6 +1,6 @@
-"""Usage becomes charges by revisions: exact, re-rated only where something changed."""
+"""Usage becomes charges by differences: exact, rated again only where something changed."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from ledger.flows.reference.enter import enter_price
@@ -8,36 +8,49 @@ from ledger.store.connect import draw_cut_off
 from ledger.store.pricing.rating import list_unpriced
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewPrice, read_input
-from tests.flows.billing import AUTHOR, NOW, WINDOW, azure_hours, balance_of, settled, subscribed
+from tests.flows.billing import ACME, AUTHOR, WINDOW, azure_hours, balance_of, settled, subscribed
 from tests.support.books import Buyer, Tokens
 
+NOON = datetime(2023, 11, 16, 12, tzinfo=UTC)
+Day = tuple[datetime, str, int | None]
 
-async def revisions(connection: Connection) -> list[tuple[str, int, Decimal | None]]:
+
+async def days(connection: Connection, since_seq: int = 0) -> dict[Day, tuple[int, Decimal | None]]:
+    """What stored rows come to, by the beginning of the day, meter and price."""
     rows = await connection.fetch(
-        "SELECT meter, revision, amount FROM charge ORDER BY window_start, meter, revision"
+        """SELECT day_start, meter, price_id, sum(quantity) AS quantity, sum(amount) AS amount
+             FROM charge WHERE batch_seq > $1 GROUP BY 1, 2, 3""",
+        since_seq,
     )
-    return [(row["meter"], row["revision"], row["amount"]) for row in rows]
+    return {
+        (row["day_start"], row["meter"], row["price_id"]): (int(row["quantity"]), row["amount"])
+        for row in rows
+    }
+
+
+async def last_seq(connection: Connection) -> int:
+    return (await draw_cut_off(connection, "test")).batch_seq
 
 
 async def test_rating_twice_writes_nothing(worker: Connection) -> None:
     books = await subscribed(worker)
     await azure_hours(books)
-    assert await settled(worker) == (4, 2)
+    assert await settled(worker) == (2, 1)
     assert await settled(worker) == (0, 0)
     assert await balance_of(worker, "4000") == Decimal("-93.98831")
     assert await balance_of(worker, "1150") == Decimal("93.98831")
 
 
-async def test_late_usage_revises_its_window_alone(worker: Connection) -> None:
+async def test_late_usage_adds_a_difference_alone(worker: Connection) -> None:
     books = await subscribed(worker)
     await azure_hours(books)
     await settled(worker)
+    before = await last_seq(worker)
     await books.usage(WINDOW.replace(minute=0), Tokens(output=1_000_000))
     assert await settled(worker) == (1, 1)
     assert await balance_of(worker, "4000") == Decimal("-108.98831")
-    latest = await worker.fetchrow("SELECT * FROM charge WHERE revision = 2")
-    assert latest is not None
-    assert (latest["meter"], latest["quantity"]) == ("output_visible", 1_213_958)
+    ((_, meter, _), added), *others = (await days(worker, before)).items()
+    assert (meter, added, others) == ("output_visible", (1_000_000, Decimal(15)), [])
 
 
 async def test_unpriced_usage_waits_listed_and_is_billed_once_priced(worker: Connection) -> None:
@@ -55,7 +68,7 @@ async def test_unpriced_usage_waits_listed_and_is_billed_once_priced(worker: Con
         "valid_from": "2023-01-01T00:00:00Z",
     }
     await enter_price(worker, read_input(NewPrice, price), AUTHOR)
-    assert await settled(worker) == (2, 2)
+    assert await settled(worker) == (2, 1)
     cut_off = await draw_cut_off(worker, "test")
     assert await list_unpriced(worker, entity_id="factory", batch_seq=cut_off.batch_seq) == []
     assert await balance_of(worker, "4000") == Decimal("-93.98831")
@@ -65,18 +78,63 @@ async def test_a_new_price_rerates_only_the_windows_it_applies_to(worker: Connec
     books = await subscribed(worker)
     await azure_hours(books)
     await settled(worker)
+    await price_from(worker, "10")
+    await settled(worker)
+    assert await balance_of(worker, "4000") == Decimal("-93.98831") + Decimal("0.15969")
+    output = [value for (_, meter, _), value in (await days(worker)).items() if "output" in meter]
+    assert sorted(one for one in output if one[0]) == [
+        (31_938, Decimal("0.319380")),
+        (213_958, Decimal("3.209370")),
+    ]
+
+
+async def price_from(worker: Connection, amount: str) -> None:
+    """Output at another price from the second of the two hours on."""
     price = {
         "rate_card_id": "card-acme",
         "meter": "output",
-        "amount": "10",
+        "amount": amount,
         "valid_from": (WINDOW.replace(minute=0) + timedelta(hours=1)).isoformat(),
     }
     await enter_price(worker, read_input(NewPrice, price), AUTHOR, replace=True)
+
+
+async def test_a_price_of_the_same_terms_charges_nothing_anew(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
     await settled(worker)
-    changed = [found for found in await revisions(worker) if found[1] == 2 and found[2] is not None]
-    amounts = {amount for _, _, amount in changed}
-    assert Decimal("0.319380") in amounts
-    assert await balance_of(worker, "4000") == Decimal("-93.98831") + Decimal("0.15969")
+    await price_from(worker, "15")
+    assert await settled(worker) == (0, 0)
+    await books.usage(WINDOW.replace(hour=20), Tokens(output=2))
+    assert await settled(worker) == (1, 1)
+    assert len(await days(worker)) == 2
+
+
+async def test_no_day_and_no_billing_period_has_an_edge_inside_a_charge(worker: Connection) -> None:
+    """The entity's days begin at 16:00 UTC, those of the subscription at 08:00, and it began at
+    noon of one."""
+    books = await subscribed(
+        worker, zone="Asia/Shanghai", billed_in="America/Los_Angeles", since=NOON
+    )
+    quarter = timedelta(minutes=15)
+    usage = [
+        (at, Tokens(output=1), ACME)
+        for at in (NOON - quarter, NOON, NOON.replace(hour=16) - quarter, NOON.replace(hour=16))
+    ]
+    next_day = NOON + timedelta(days=1)
+    usage += [
+        (at, Tokens(output=1), ACME)
+        for at in (next_day.replace(hour=8) - quarter, next_day.replace(hour=8))
+    ]
+    await books.usages(usage)
+    await settled(worker)
+    starts = {day: quantity for (day, _, _), (quantity, _) in (await days(worker)).items()}
+    assert starts == {
+        NOON.replace(hour=16) - timedelta(days=1): 1,
+        NOON: 2,
+        NOON.replace(hour=16): 2,
+        next_day.replace(hour=8): 1,
+    }
 
 
 async def test_usage_of_nobody_is_not_rated(worker: Connection) -> None:
@@ -86,12 +144,21 @@ async def test_usage_of_nobody_is_not_rated(worker: Connection) -> None:
     assert await settled(worker) == (0, 0)
 
 
-async def test_revenue_is_booked_by_the_hour_of_the_entity(worker: Connection) -> None:
+async def test_revenue_is_booked_by_the_day_of_the_entity(worker: Connection) -> None:
+    books = await subscribed(worker, zone="Asia/Kolkata")
+    await azure_hours(books)
+    await settled(worker)
+    booked = await worker.fetch("SELECT booked_for FROM journal_entry WHERE kind = 'revenue'")
+    midnight = WINDOW.replace(minute=30)
+    assert [row["booked_for"] for row in booked] == [midnight - timedelta(days=1), midnight]
+
+
+async def test_a_run_that_broke_off_is_made_up_for(worker: Connection, owner: Connection) -> None:
+    """What was stored before a run ended is told from what was not, day by day."""
     books = await subscribed(worker)
     await azure_hours(books)
     await settled(worker)
-    hours = await worker.fetch(
-        "SELECT booked_for FROM journal_entry WHERE kind = 'revenue' ORDER BY booked_for"
-    )
-    assert [row["booked_for"].hour for row in hours] == [18, 19]
-    assert all(row["booked_for"] < NOW for row in hours)
+    await owner.execute("DELETE FROM stage_run")
+    await books.usage(WINDOW.replace(day=17), Tokens(output=2))
+    assert await settled(worker) == (1, 1)
+    assert await settled(worker) == (0, 0)

@@ -134,10 +134,10 @@ async def rows_of(connection: Connection, entity_id: str) -> Rows:
                         ORDER BY scope, window_start, line, usage_key_id, revision DESC) c
                 WHERE device_cost <> 0 OR overhead_cost <> 0 OR gpu_cost <> 0
                    OR device_metered_mj <> 0 OR device_estimated_mj <> 0 ORDER BY 1, 2, 3, 4"""
-    charges = """SELECT DISTINCT ON (customer_id, window_start, usage_key_id, meter)
-                        customer_id, window_start, usage_key_id, meter, quantity, amount, unpriced
-                   FROM charge WHERE entity_id = $1
-                  ORDER BY customer_id, window_start, usage_key_id, meter, revision DESC"""
+    charges = """SELECT customer_id, day_start, usage_key_id, meter, unpriced,
+                        sum(quantity) AS quantity, sum(amount) AS amount
+                   FROM charge WHERE entity_id = $1 GROUP BY 1, 2, 3, 4, 5
+                 HAVING sum(quantity) <> 0 OR sum(amount) <> 0 ORDER BY 1, 2, 3, 4, 5"""
     booked = """SELECT e.natural_key, p.account, p.currency, sum(p.amount) AS amount
                   FROM journal_entry e JOIN posting p USING (entry_id) WHERE e.entity_id = $1
                  GROUP BY 1, 2, 3 HAVING sum(p.amount) <> 0 ORDER BY 1, 2, 3"""

@@ -17,14 +17,15 @@ from tests.support.plans import explain
 
 # function, its table, and the columns that tell its rows apart
 TRUTHS = {
-    "charges_at": ("charge", ("customer_id", "window_start", "usage_key_id", "meter")),
     "cost_lines_at": ("cost_allocation", ("scope", "window_start", "line", "usage_key_id")),
     "pools_at": ("cost_pool", ("scope", "window_start", "kind")),
     "meters_at": ("meter_window", ("gpu_uuid", "window_start")),
 }
+# Charges add up, and are priced beside it where a part of a day is asked for.
+SUMMED = {"charges_at", "charged_at"}
 # What stands for a fact, which is asked by its own name and not at a cut-off.
 FATES = {"fates_of", "standing_facts"}
-INLINED = TRUTHS.keys() | FATES
+INLINED = TRUTHS.keys() | FATES | SUMMED
 NAMED = re.compile(rf"\b({'|'.join(INLINED)})\(")
 # What an index of the tables finds rows by.
 FOUND_BY = re.compile(r"\b(entity_id|customer_id|window_start|scope|gpu_uuid|batch_seq)\b")
@@ -113,10 +114,10 @@ async def test_a_function_that_is_called_is_seen(owner: Connection) -> None:
 
 
 async def test_a_filter_that_comes_late_is_seen(owner: Connection) -> None:
-    late = "SELECT * FROM charges_at($1) c WHERE c.subscription_id = $2"
-    asked = Query("late", late, ("seq", "subscription_id"))
-    plan = await explain(owner, asked, generic=True, seq=1, subscription_id="s")
-    assert "subscription_id" in plan.late_filters
+    late = "SELECT * FROM cost_lines_at($1) c WHERE c.gpu_terms = $2"
+    asked = Query("late", late, ("seq", "gpu_terms"))
+    plan = await explain(owner, asked, generic=True, seq=1, gpu_terms="owned")
+    assert "gpu_terms" in plan.late_filters
 
 
 async def test_who_asks_sees_of_a_truth_what_is_theirs(revised: Database, api: Connection) -> None:
@@ -133,8 +134,21 @@ async def test_who_asks_sees_of_a_truth_what_is_theirs(revised: Database, api: C
                 for name in TRUTHS
             }
     assert set(seen["admin"].values()) == {6}
-    assert list(seen["finance"].values()) == [2, 2, 2, 0]
-    assert list(seen["customer"].values()) == [2, 0, 0, 0]
+    assert list(seen["finance"].values()) == [2, 2, 0]
+    assert list(seen["customer"].values()) == [0, 0, 0]
+
+
+async def test_charges_at_a_cut_off_are_those_stored_up_to_it(
+    revised: Database, worker: Connection, api: Connection
+) -> None:
+    stored = [row["batch_seq"] for row in await worker.fetch("SELECT batch_seq FROM charge")]
+    for seq in range(-1, LAST + 1):
+        found = await worker.fetchval("SELECT count(*) FROM charges_at($1)", seq)
+        assert found == sum(one <= seq for one in stored)
+    async with api.transaction():
+        await ask_as(api, revised, "customer", "c-1", None)
+        found = await api.fetchval("SELECT count(*) FROM charges_at(as_it_stands())")
+    assert found == 10
 
 
 async def test_numbers_of_facts_mean_what_their_names_say(worker: Connection) -> None:

@@ -47,6 +47,9 @@ class Asked:
         return f"{self.room}.{self.name}{self.title}"
 
 
+SPANS = ("span_sinces", "span_untils")
+
+
 def of_day(day: int) -> dict[str, Any]:
     return {"since": HISTORY.midnight(day), "until": HISTORY.midnight(day + 1)}
 
@@ -54,9 +57,10 @@ def of_day(day: int) -> dict[str, Any]:
 def line_of(day: int) -> dict[str, Any]:
     """An invoice line over one day of one customer's usage."""
     matched = {"model": "m-1", "tier": "standard", "adapter": "", "region": "", "context_band": 0}
-    line = {"customer_id": "c-7", "meter": "input_uncached", "kind": "usage", "price_id": 1}
+    line = {"customer_id": "c-7", "meter": "input_uncached"}
+    spans = {name: [moment] for name, moment in zip(SPANS, of_day(day).values(), strict=True)}
     page = {"batch_seq": FINAL, "after_seq": 0, "after_ordinal": -1, "limit": 1_000}
-    return of_day(day) | matched | line | page
+    return of_day(day) | matched | line | spans | page
 
 
 def partition(day: int) -> str:
@@ -72,16 +76,42 @@ def suspended(after_seq: int) -> dict[str, Any]:
 CUSTOMERS = [f"c-{n}" for n in range(1, HISTORY.customers + 1)]
 WINDOWS = [HISTORY.midnight(OPEN) + timedelta(minutes=15 * n) for n in range(4)]
 FACTORY = {"entity_id": "factory"}
+IN_UTC = {"zone": "UTC"}
 JUST_STORED = {"since_seq": FINAL - 5, "batch_seq": FINAL}
 A_DAY = FACTORY | {"batch_seq": FINAL} | of_day(4)
+# A whole day as it is stored, and a part of one priced by its usage.
+LISTED = [
+    {
+        **{"rate_card_id": "list", "model": f"m-{n}", "tier": "standard", "adapter": ""},
+        **{"region": "", "context_band": 0, "meter": meter, "since": "2020-01-01T00:00Z"},
+        **{"until": "2100-01-01T00:00Z", "price_id": 1, "currency": "EUR", "each_amount": "1"},
+    }
+    for n in range(2)
+    for meter in ("input_uncached", "output_visible")
+]
+
+
+def asked(*, whole: bool) -> dict[str, Any]:
+    span = {name: moment.isoformat() for name, moment in of_day(4).items()} | FACTORY
+    said = {"whole": [span] if whole else [], "parts": [] if whole else [span], "listed": LISTED}
+    return A_DAY | {"asked": said}
+
+
 GROUPED = {"before": ["customer"], "step": "hour", "behind": ["model"], "zone": "UTC"}
 GROUPS = A_DAY | GROUPED | {"after": None, "most": 100}
 USED_BY_ALL = {"customer_id": None, "known": True}
 USED_BY_ONE = {"customer_id": "c-7", "known": True}
-DUE = {"customers": CUSTOMERS, "windows": [WINDOWS[0]] * len(CUSTOMERS)}
+DUE = {
+    "customers": CUSTOMERS,
+    "sinces": [HISTORY.midnight(OPEN)] * len(CUSTOMERS),
+    "untils": [HISTORY.midnight(OPEN + 1)] * len(CUSTOMERS),
+}
 DUE_WINDOWS = {"windows": WINDOWS, "batch_seq": FINAL}
 A_SCOPE = FACTORY | {"scope": "deployment:d", "window_start": WINDOWS[0], "batch_seq": FINAL}
-AN_OVERVIEW = FACTORY | of_day(4) | {"step": "hour", "zone": "UTC"}
+AN_OVERVIEW = (
+    FACTORY | of_day(4) | {"step": "hour", "zone": "UTC"} | {"asked": asked(whole=True)["asked"]}
+)
+CHARGES = asked(whole=True) | GROUPED | {"step": "day", "after": None, "most": 100}
 AN_HOUR = {"since": WINDOWS[0], "until": WINDOWS[-1], "batch_seq": FINAL}
 PLACES = {"batch_seqs": [HISTORY.batch_seqs(day)[3] for day in (2, 6)], "ordinals": [0, 7]}
 SENT = [1, 250, 499]
@@ -92,11 +122,11 @@ EVERYONE = ("worker", "finance", "customer")
 ALL_DAYS = set(range(HISTORY.days))
 
 HOT = [
-    Asked("pricing/rating", "find_touched_usage", FACTORY | JUST_STORED, 100),
-    Asked("pricing/rating", "sum_usage", DUE | {"batch_seq": FINAL}, 900),
-    Asked("pricing/rating", "find_charges", DUE, 400),
-    Asked("pricing/rating", "find_changed_charges", FACTORY | JUST_STORED, 100),
-    Asked("pricing/rating", "sum_charges_to_book", DUE | {"batch_seq": FINAL}, 400),
+    Asked("pricing/rating", "find_touched_days", FACTORY | JUST_STORED | IN_UTC, 100),
+    Asked("pricing/rating", "find_kinds", DUE | {"batch_seq": FINAL}, 6_000),
+    Asked("pricing/rating", "find_changed_charges", FACTORY | JUST_STORED | IN_UTC, 100),
+    Asked("pricing/rating", "has_changed_charges", FACTORY | {"batch_seq": FINAL}, 100),
+    Asked("pricing/rating", "sum_charges_to_book", DUE | {"batch_seq": FINAL}, 6_000),
     Asked("cost/cost", "find_touched_activity", JUST_STORED, 100),
     Asked("cost/cost", "find_activity", DUE_WINDOWS, 400),
     Asked("cost/cost", "find_masks", DUE_WINDOWS, 50),
@@ -136,13 +166,22 @@ HOT = [
         title=" next page",
     ),
     Asked("cost/margin", "sum_usage", A_DAY, 1_500),
-    Asked("cost/margin", "sum_charges", A_DAY, 800),
+    Asked("cost/margin", "sum_charges", asked(whole=True), 800),
+    Asked("cost/margin", "sum_charges", asked(whole=False), 6_000, title=" of hours"),
     Asked("cost/margin", "sum_cost_lines", A_DAY, 500),
     Asked("cost/margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
     Asked("books/export", "find_usage", A_DAY, 1_500),
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ALL, 1_500, roles=HOUSE),
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ONE, 1_000, roles=EVERYONE, title=" of one"),
-    Asked("grouped", "sum_charges", GROUPS | {"customer_id": None}, 1_500),
+    Asked("grouped", "sum_charges", CHARGES | {"customer_id": None}, 1_500, roles=HOUSE),
+    Asked(
+        "grouped",
+        "sum_charges",
+        CHARGES | {"customer_id": "c-7"},
+        1_000,
+        roles=EVERYONE,
+        title=" of one",
+    ),
     Asked("cost/evidence", "find_window_costs", A_SCOPE, 400),
     Asked("api_reads", "sum_hourly", AN_OVERVIEW, 1_000, roles=HOUSE),
 ]

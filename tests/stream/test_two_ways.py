@@ -57,9 +57,8 @@ BOOKS = {
                        device_estimated_mj, host_mj, overhead_mj,
                        device_cost, overhead_cost, gpu_cost FROM cost_allocation
                  ORDER BY scope, window_start, line, usage_key_id, revision DESC""",
-    "charges": """SELECT DISTINCT ON (customer_id, window_start, usage_key_id, meter) customer_id,
-                         window_start, usage_key_id, meter, quantity, amount, currency FROM charge
-                   ORDER BY customer_id, window_start, usage_key_id, meter, revision DESC""",
+    "charges": """SELECT customer_id, day_start, usage_key_id, meter, price_id, sum(quantity),
+                         sum(amount), currency FROM charge GROUP BY 1, 2, 3, 4, 5, 8""",
     "postings": """SELECT regexp_replace(e.natural_key, ':[0-9]+$', ''), p.account, p.currency,
                           p.customer_id, p.dimension, sum(p.amount)
                      FROM journal_entry e JOIN posting p USING (entry_id) GROUP BY 1, 2, 3, 4, 5""",

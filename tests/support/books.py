@@ -412,13 +412,14 @@ class Books:
         meter: str = "output_visible",
         quantity: int = 1,
     ) -> None:
-        """What a buyer owes for one window; `amount` None waits for a price."""
+        """What a buyer owes for the day of a window; `amount` None waits for a price."""
         await self._store(
-            """INSERT INTO charge (customer_id, usage_key_id, window_start, meter, revision,
-                                   cut_off_id, entity_id, subscription_id, quantity, currency,
-                                   amount, unpriced, batch_seq)
-               SELECT $1, $2, $3, $4, 1, cut_off_id, $5, 'sub', $6, $7, $8, $9, $10
-                 FROM draw_cut_off('test')""",
+            """INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id,
+                                   entity_id, subscription_id, quantity, currency, amount,
+                                   unpriced, batch_seq)
+               SELECT $1, $2, date_trunc('day', $3::timestamptz, zone), $4, cut_off_id, $5, 'sub',
+                      $6, $7, $8, $9, $10
+                 FROM draw_cut_off('test'), entity WHERE entity_id = $5""",
             (
                 *(buyer.customer_id, buyer.usage_key_id, window, meter, buyer.entity_id, quantity),
                 *(currency, amount and Decimal(amount), None if amount else "no price"),

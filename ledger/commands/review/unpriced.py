@@ -31,6 +31,6 @@ def list_unpriced(database: Database, entity_id: str | None, as_json: bool) -> N
     if as_json:
         print_items(listed)
         return
-    names = ("customer_id", "model", "tier", "meter", "reason", "first_window", "quantity")
+    names = ("customer_id", "model", "tier", "meter", "reason", "first_day", "quantity")
     rows = [tuple(row[name] for name in names) for row in listed]
     print_table("Unpriced", names, rows, numbers=1)

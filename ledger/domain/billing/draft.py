@@ -47,17 +47,20 @@ def payable_lines(
 def with_same_terms(
     sums: Mapping[LineKey, Billed], prices: Mapping[int, PriceModel]
 ) -> dict[LineKey, Billed]:
-    """The sums with prices of equal terms taken as the newest of them.
+    """The sums with lines that differ in nothing but prices of equal terms taken as one, at the
+    newest of these.
 
     Entering a price again splits its validity and gives the parts ids of their own; a line is not
     split by that, and nothing about it changed.
     """
-    newest: dict[str, int] = {}
+    newest: dict[tuple[LineKey, str], int] = {}
     terms = {price_id: price.model_dump_json() for price_id, price in prices.items()}
-    for price_id, term in sorted(terms.items()):
-        newest[term] = price_id
+    for key in sums:
+        alike = (replace(key, price_id=0), terms[key.price_id])
+        newest[alike] = max(key.price_id, newest.get(alike, 0))
     return summed(
-        (replace(key, price_id=newest[terms[key.price_id]]), billed) for key, billed in sums.items()
+        (replace(key, price_id=newest[replace(key, price_id=0), terms[key.price_id]]), billed)
+        for key, billed in sums.items()
     )
 
 

@@ -104,14 +104,9 @@ def usage_lines(
 
 
 def adjustment_lines(
-    current: Mapping[LineKey, Billed],
-    billed: Mapping[LineKey, Billed],
-    currency: str,
-    mode: str = "half_up",
+    changes: Mapping[LineKey, Billed], currency: str, mode: str = "half_up"
 ) -> list[InvoiceLine]:
-    """What changed about periods already invoiced: current exact minus billed, by line key."""
-    keys = sorted(current.keys() | billed.keys())
-    changes = {key: current.get(key, NOTHING) - billed.get(key, NOTHING) for key in keys}
+    """Lines of what changed about periods already invoiced, in order of key."""
     return [replace(line, kind="adjustment") for line in usage_lines(changes, currency, mode)]
 
 

@@ -1,6 +1,5 @@
 """Turns a customer and a moment into the card and the billing period that apply."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -36,13 +35,3 @@ class Subscription:
         return billing_period(
             moment, anchor_day=self.anchor_day, zone_name=self.zone, clip=self.validity
         )
-
-
-def subscription_at(
-    subscriptions: Sequence[Subscription], customer_id: str, moment: datetime
-) -> Subscription | None:
-    """The subscription of a customer at a moment; the database lets no two overlap."""
-    for one in subscriptions:
-        if one.customer_id == customer_id and moment in one.validity:
-            return one
-    return None

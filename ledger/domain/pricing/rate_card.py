@@ -5,7 +5,7 @@ Invariant: the most specific price applies; two equally specific ones are refuse
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ledger.domain.pricing.models import StoredPrice
@@ -57,13 +57,17 @@ class CardPrice:
 
     def matches(self, key: UsageKey, at: datetime) -> bool:
         """Whether it may price usage of `key` in the window that starts `at`."""
-        named = (self.model, self.tier, self.adapter, self.region)
-        given = (key.model, key.tier, key.adapter, key.region)
+        in_force = self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
+        return in_force and self.names(key)
+
+    def names(self, key: UsageKey) -> bool:
+        """Whether it may price usage of `key` at some time."""
         return (
-            all(want is None or want == have for want, have in zip(named, given, strict=True))
+            self.model in (None, key.model)
+            and self.tier in (None, key.tier)
+            and self.adapter in (None, key.adapter)
+            and self.region in (None, key.region)
             and (self.band_from is None or self.band_from <= BAND_EDGES[key.context_band])
-            and self.valid_from <= at
-            and (self.valid_to is None or at < self.valid_to)
         )
 
     @property
@@ -85,6 +89,10 @@ class RateCard:
     rate_card_id: str
     currency: str
     prices: Sequence[CardPrice]
+
+    def narrowed_to(self, key: UsageKey) -> "RateCard":
+        """The card with those prices alone that may price usage of `key`."""
+        return replace(self, prices=[price for price in self.prices if price.names(key)])
 
 
 def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from ledger.domain.billing.agreement import Agreement
 from ledger.domain.billing.draft import clear_of, payable_lines, with_same_terms
 from ledger.domain.billing.invoice import (
-    NOTHING,
     Billed,
     InvoiceLine,
     InvoiceTotals,
@@ -40,7 +39,6 @@ from ledger.store.queries import Connection
 # An open batch is stored within a fraction of a second; a worker that hangs is not waited for.
 CUT_OFF_TRIES = 40
 CUT_OFF_WAIT_S = 0.05
-LAST_SEQ = 2**63 - 1
 # A time, or a day in the zone of the subscription.
 Moment: TypeAlias = datetime | date
 
@@ -95,10 +93,9 @@ async def _cut_off_with_charges(connection: Connection, entity_id: str) -> CutOf
     """A cut-off that no charge of the entity lies behind, as one may while a batch is open."""
     for _ in range(CUT_OFF_TRIES):
         cut_off = await draw_cut_off(connection, "invoice")
-        newer = await rating.find_changed_charges(
-            connection, entity_id=entity_id, since_seq=cut_off.batch_seq, batch_seq=LAST_SEQ
-        )
-        if not newer:
+        if not await rating.has_changed_charges(
+            connection, entity_id=entity_id, batch_seq=cut_off.batch_seq
+        ):
             return cut_off
         await asyncio.sleep(CUT_OFF_WAIT_S)
     raise UnavailableError(
@@ -145,6 +142,7 @@ async def draft_invoice(
         entity_id=agreement.entity_id,
         batch_seq=cut_off.batch_seq,
         customer_id=subscription.customer_id,
+        subscription_id=subscription_id,
         since=period.start,
         until=period.end,
     )
@@ -219,27 +217,18 @@ async def find_adjustments(
 ) -> list[InvoiceLine]:
     """What changed about billed periods of a subscription, in the currency of its card."""
     subscription_id, terms = agreement.subscription.subscription_id, agreement.terms
-    billed = await store.sum_billed(connection, subscription_id=subscription_id)
-    current: dict[LineKey, Billed] = {}
-    for one in await store.list_billed_periods(connection, subscription_id=subscription_id):
-        current |= await store.sum_period_charges(
-            connection,
-            subscription_id=subscription_id,
-            customer_id=agreement.customer_id,
-            period=one.period,
-            batch_seq=cut_off.batch_seq,
-        )
-    before = {key: sums for lines in billed.values() for key, sums in lines.items()}
-    changed = {
-        key: current.get(key, NOTHING) - before.get(key, NOTHING)
-        for key in current.keys() | before.keys()
-    }
+    changed = await store.sum_pending(
+        connection,
+        subscription_id=subscription_id,
+        customer_id=agreement.customer_id,
+        batch_seq=cut_off.batch_seq,
+    )
     # What was charged in another currency is not this invoice's to adjust.
     currencies = await rating.find_price_currencies(
         connection, price_ids={key.price_id for key in changed}
     )
     own = {key: sums for key, sums in changed.items() if currencies[key.price_id] == terms.currency}
-    return adjustment_lines(await _merged(connection, own), {}, terms.currency, terms.rounding)
+    return adjustment_lines(await _merged(connection, own), terms.currency, terms.rounding)
 
 
 async def _merged(connection: Connection, sums: Mapping[LineKey, Billed]) -> dict[LineKey, Billed]:

@@ -1,79 +1,66 @@
-"""Books revenue: charges become one entry per subscription, local hour and currency.
+"""Books revenue: charges become one entry per subscription, day of the entity and currency.
 
-Revenue is booked when tokens were used, not when they are invoiced; an hour whose charges changed
+Revenue is booked when tokens were used, not when they are invoiced; a day whose charges changed
 is booked again by its difference.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
-from decimal import Decimal
 from functools import partial
 
 from ledger.domain.books.booking import usage_accrued
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.entity import LegalEntity
-from ledger.domain.money import EXACT, ZERO
 from ledger.domain.parked import Part
-from ledger.domain.period import HOUR, hour_start, hour_windows
+from ledger.domain.period import DAY
+from ledger.flows.customer_days import customer_days, customer_periods
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq
 from ledger.store.pricing import rating
-
-Place = tuple[str, str, datetime, str]
+from ledger.store.pricing.rating import ChargedDay
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     changed = await rating.find_changed_charges(
         context.connection,
-        entity_id=context.entity.entity_id,
+        entity=context.entity,
         since_seq=context.last.batch_seq,
         batch_seq=context.cut_off.batch_seq,
     )
-    zone, touched = context.entity.zone, [*changed, *again]
-    hours = sorted({(customer, hour_start(moment, zone)) for customer, moment in touched})
-    return Due(hours, partial(_book_hours, context))
+    return Due(customer_days(changed, again, context.entity.zone), partial(_book_days, context))
 
 
-async def _book_hours(context: StageContext, due: Sequence[Part]) -> int:
+async def _book_days(context: StageContext, days: Sequence[Part]) -> int:
     connection, entity = context.connection, context.entity
     async with connection.transaction():
         found = await rating.sum_charges_to_book(
             connection,
-            windows=[
-                (customer, at) for customer, hour in due for at in hour_windows(hour, entity.zone)
-            ],
+            periods=customer_periods(days, entity.zone),
             batch_seq=context.cut_off.batch_seq,
         )
-        sums: dict[Place, Decimal] = defaultdict(lambda: ZERO)
-        for charged in found:
-            hour = hour_start(charged.window_start, entity.zone)
-            place = (charged.customer_id, charged.subscription_id, hour, charged.currency)
-            sums[place] = EXACT.add(sums[place], charged.amount)
-        entries = [_entry(entity, place, amount) for place, amount in sorted(sums.items())]
+        entries = [_entry(entity, one) for one in found]
         batch_seq = await draw_batch_seq(connection)
         return await book_entries(connection, entries, context.cut_off, batch_seq)
 
 
-def _entry(entity: LegalEntity, place: Place, amount: Decimal) -> JournalEntry:
-    customer_id, subscription_id, hour, currency = place
+def _entry(entity: LegalEntity, day: ChargedDay) -> JournalEntry:
+    place = f"{day.customer_id}:{day.subscription_id}:{day.day_start:%Y-%m-%dT%H:%MZ}"
     return JournalEntry(
         entity_id=entity.entity_id,
         kind="revenue",
-        natural_key=f"revenue:{customer_id}:{subscription_id}:{hour:%Y-%m-%dT%H:%MZ}:{currency}",
-        booked_for=hour,
-        description=f"Usage of {customer_id} in the hour",
-        postings=usage_accrued(customer_id, amount, currency),
-        customer_id=customer_id,
+        natural_key=f"revenue:{place}:{day.currency}",
+        booked_for=day.day_start,
+        description=f"Usage of {day.customer_id} in the day",
+        postings=usage_accrued(day.customer_id, day.amount, day.currency),
+        customer_id=day.customer_id,
     )
 
 
 book_revenue = Stage(
     name="book_revenue",
     about="Book what usage earned into the journal.",
-    step=HOUR,
+    step=DAY,
     chunk_parts=2_000,
     list_entities=rating.list_entities,
     find=_find,

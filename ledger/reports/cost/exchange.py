@@ -10,6 +10,7 @@ from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import MissingInputError
 from ledger.domain.money import ROUNDING, multiply, round_cost
 from ledger.store.cost import margin
+from ledger.store.pricing.charged import Charged
 from ledger.store.queries import Connection
 from ledger.store.within import Within
 
@@ -38,9 +39,10 @@ async def convert(
     charges: Sequence[ChargeSum],
     currency: str,
     entity: LegalEntity,
+    charged: Charged,
     within: Within,
 ) -> tuple[list[ChargeSum], tuple[Conversion, ...]]:
-    """The charges with every amount in `currency`, and the rates used.
+    """The charges `within` a period with every amount in `currency`, and the rates used.
 
     The day of usage, in the entity's zone, decides the rate. MissingInputError names the first
     pair and day without one.
@@ -49,12 +51,17 @@ async def convert(
     if len(own) == len(charges):
         return own, ()
     foreign = await margin.sum_foreign_charges(
-        connection, home=currency, zone=entity.zone, entity_id=entity.entity_id, **within
+        connection,
+        home=currency,
+        zone=entity.zone,
+        charged=charged,
+        entity_id=entity.entity_id,
+        **within,
     )
-    asked = sorted({(each.currency, each.used_on) for each in foreign})
+    pairs = sorted({(each.currency, each.used_on) for each in foreign})
     found = await margin.find_fx_rates(
         connection,
-        asked=asked,
+        asked=pairs,
         quote=currency,
         carried_days=CARRIED_DAYS,
         batch_seq=within["batch_seq"],
@@ -65,7 +72,7 @@ async def convert(
         )
         for rate in found
     }
-    _refuse_missing([pair for pair in asked if pair not in rates], currency)
+    _refuse_missing([pair for pair in pairs if pair not in rates], currency)
     converted = [
         each.charge._replace(amount=rates[each.currency, each.used_on].of(each.amount))
         for each in foreign

@@ -13,6 +13,7 @@ from ledger.domain.cost.margin import percent
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.domain.money import total
+from ledger.domain.period import Period
 from ledger.reports.cost.exchange import Conversion, convert
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.margin_rows import (
@@ -26,6 +27,7 @@ from ledger.reports.cost.margin_rows import (
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
 from ledger.store.pricing import rating
+from ledger.store.pricing.charged import find_charged
 from ledger.store.queries import Connection
 from ledger.store.within import Within
 
@@ -124,10 +126,13 @@ async def margin_report(
             raise
         lines, missing = [], str(error)
     entity = await _entity_of(connection, entity_id)
-    charges = await margin.sum_charges(connection, entity_id=entity_id, **within)
+    charged = await find_charged(
+        connection, Period(since, until), entity_id=entity_id, batch_seq=cut_off.batch_seq
+    )
+    charges = await margin.sum_charges(connection, charged=charged, entity_id=entity_id, **within)
     usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
     currency = _cost_currency(lines, charges, entity)
-    converted, conversions = await convert(connection, charges, currency, entity, within)
+    converted, conversions = await convert(connection, charges, currency, entity, charged, within)
     shaped = shape(cost=lines, usage=usage, charges=converted, by=by)
     return MarginReport(
         entity_id=entity_id,

@@ -60,17 +60,19 @@ async def sum_period_charges(
     return {line_key(row, period): Billed(int(row["quantity"]), row["amount"]) for row in rows}
 
 
-async def sum_billed(
-    connection: Connection, *, subscription_id: str
-) -> dict[Period, dict[LineKey, Billed]]:
-    """What invoices have billed, by service period and line key."""
-    billed: dict[Period, dict[LineKey, Billed]] = {}
-    rows = await INVOICE["sum_billed"].rows(connection, subscription_id=subscription_id)
-    for row in rows:
-        period = Period(row["service_start"], row["service_end"])
-        lines = billed.setdefault(period, {})
-        lines[line_key(row, period)] = Billed(int(row["quantity"]), row["amount"])
-    return billed
+async def sum_pending(
+    connection: Connection, *, subscription_id: str, customer_id: str, batch_seq: int
+) -> dict[LineKey, Billed]:
+    """What changed about billed periods at a cut-off and no invoice says yet, by line key."""
+    rows = await INVOICE["sum_pending"].rows(
+        connection, subscription_id=subscription_id, customer_id=customer_id, batch_seq=batch_seq
+    )
+    return {
+        line_key(row, Period(row["service_start"], row["service_end"])): Billed(
+            int(row["quantity"]), row["amount"]
+        )
+        for row in rows
+    }
 
 
 async def list_billed_periods(

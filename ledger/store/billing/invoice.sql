@@ -28,22 +28,44 @@ SELECT DISTINCT s.subscription_id
  ORDER BY s.subscription_id;
 
 -- name: sum_period_charges
--- Priced charges of a subscription by what shares an invoice line, at a cut-off.
+-- Priced charges of a subscription by what shares an invoice line, at a cut-off; charge (customer_id, day_start,
+-- batch_seq).
 SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id,
        sum(l.quantity) AS quantity, sum(l.amount) AS amount
   FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
- WHERE l.customer_id = :customer_id AND l.window_start >= :since AND l.window_start < :until
+ WHERE l.customer_id = :customer_id AND l.day_start >= :since AND l.day_start < :until
    AND l.subscription_id = :subscription_id AND l.amount IS NOT NULL
- GROUP BY k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id;
+ GROUP BY k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id
+HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0;
 
--- name: sum_billed
--- What invoices have billed of a subscription, by service period and line.
-SELECT lower(l.service_period) AS service_start, upper(l.service_period) AS service_end,
-       l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id,
-       sum(l.quantity) AS quantity, sum(l.exact_amount) AS amount
-  FROM invoice i JOIN invoice_line l USING (invoice_id)
- WHERE i.subscription_id = :subscription_id
- GROUP BY l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id;
+-- name: sum_pending
+-- What changed about billed periods of a subscription and no invoice says yet, by service period and line: charges of a
+-- period stored behind the cut-off that its first invoice billed, up to another, less the adjustments there are; charge
+-- (customer_id, day_start, batch_seq).
+WITH billed AS MATERIALIZED (
+  SELECT i.period, o.batch_seq FROM invoice i JOIN cut_off o USING (cut_off_id)
+   WHERE i.subscription_id = :subscription_id AND i.run_no = 1
+), late AS (
+  SELECT b.period, c.usage_key_id, c.meter, c.price_id, c.quantity, c.amount
+    FROM billed b
+   CROSS JOIN LATERAL (SELECT l.* FROM charges_at(:batch_seq) l
+                        WHERE l.customer_id = :customer_id AND l.day_start >= lower(b.period)
+                          AND l.day_start < upper(b.period) AND l.batch_seq > b.batch_seq
+                          AND l.subscription_id = :subscription_id AND l.amount IS NOT NULL OFFSET 0) c
+), moved AS (
+  SELECT l.period, k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id, l.quantity, l.amount
+    FROM late l JOIN usage_key k USING (usage_key_id)
+  UNION ALL
+  SELECT l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id, -l.quantity,
+         -l.exact_amount
+    FROM invoice i JOIN invoice_line l USING (invoice_id)
+   WHERE i.subscription_id = :subscription_id AND l.kind = 'adjustment'
+)
+SELECT lower(m.period) AS service_start, upper(m.period) AS service_end, m.model, m.tier, m.adapter, m.region,
+       m.context_band, m.meter, m.price_id, sum(m.quantity) AS quantity, sum(m.amount) AS amount
+  FROM moved m
+ GROUP BY m.period, m.model, m.tier, m.adapter, m.region, m.context_band, m.meter, m.price_id
+HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 
 -- name: list_billed_periods
 -- Periods of a subscription that have an invoice.
@@ -120,31 +142,35 @@ SELECT line_no, kind, lower(service_period) AS service_start,
 SELECT content, sha256 FROM invoice_document
  WHERE invoice_id = :invoice_id AND media_type = :media_type;
 
+-- name: find_price_spans
+-- When prices of the terms of a line's price, on its card, were ever to apply, as known at a cut-off.
+SELECT DISTINCT lower(p.valid) AS since, upper(p.valid) AS until
+  FROM rate_card_price q
+  JOIN rate_card_price p ON p.rate_card_id = q.rate_card_id AND p.kind = q.kind AND p.params = q.params
+ WHERE q.price_id = :price_id AND lower(p.recorded) <= :batch_seq;
+
+-- name: find_line_cards
+-- On which cards a customer was in a period, as known at a cut-off.
+SELECT s.rate_card_id, lower(s.valid) AS since, upper(s.valid) AS until
+  FROM subscription s
+ WHERE s.customer_id = :customer_id AND s.recorded @> :batch_seq::bigint
+   AND s.valid && tstzrange(:since, :until);
+
 -- name: trace_events
--- Facts behind an invoice line: the windows charged at its price (an adjustment: ever charged at it) by
--- charge (customer_id, window_start). In a day that is closed their facts are found by the partition's index
--- on (usage_key_id, time), one probe for each key and run of windows. An open day has no such index: there
--- the batches of the windows' deltas, folded or not, lead through the BRIN on batch_seq, one probe for each
--- range of batches, made coarse so that they are few, and key and window are looked up in a hash.
--- OFFSET 0 and IS TRUE hold the planner to that: it cannot know how few windows and ranges there are.
-WITH charged AS (
-  SELECT c.usage_key_id, c.window_start, c.price_id,
-         row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
-    FROM charge c JOIN usage_key k USING (usage_key_id)
-   WHERE c.customer_id = :customer_id AND c.window_start >= :since AND c.window_start < :until
-     AND c.meter = :meter AND c.batch_seq <= :batch_seq
-     AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
+-- Facts behind an invoice line: what its keys used while its price applied, its keys by charge (customer_id, day_start,
+-- batch_seq). In a day that is closed their facts are found by the partition's index on (usage_key_id, time), one probe
+-- for each key and span. An open day has no such index: there the batches of the windows' deltas, folded or not, lead
+-- through the BRIN on batch_seq, one probe for each range of batches, made coarse so that they are few, and keys and
+-- spans are looked up in a list. OFFSET 0 and IS TRUE hold the planner to that: it cannot know how few they are.
+WITH runs AS MATERIALIZED (
+  SELECT k.usage_key_id, s.since, s.until
+    FROM (SELECT DISTINCT c.usage_key_id FROM charge c
+           WHERE c.customer_id = :customer_id AND c.day_start >= :since AND c.day_start < :until
+             AND c.meter = :meter AND c.batch_seq <= :batch_seq) c
+    JOIN usage_key k USING (usage_key_id)
+   CROSS JOIN unnest(:span_sinces::timestamptz[], :span_untils::timestamptz[]) AS s (since, until)
+   WHERE k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
      AND k.context_band = :context_band
-), windows AS MATERIALIZED (
-  SELECT DISTINCT x.usage_key_id, x.window_start
-    FROM charged x
-    JOIN rate_card_price p ON p.price_id = x.price_id
-    JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
-   WHERE x.age = 1 OR :kind::text = 'adjustment'
-), runs AS MATERIALIZED (
-  SELECT w.usage_key_id,
-         unnest(range_agg(tstzrange(w.window_start, w.window_start + interval '15 minutes'))) AS span
-    FROM windows w GROUP BY w.usage_key_id
 ), batches AS MATERIALIZED (
   SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq) / 256 * 256,
                                    (d.batch_seq / 256 + 1) * 256))) AS span
@@ -159,7 +185,7 @@ WITH charged AS (
     FROM days d CROSS JOIN runs r
    CROSS JOIN LATERAL (SELECT * FROM usage_fact u
                         WHERE u.stored_day = d.stored_day AND u.usage_key_id = r.usage_key_id
-                          AND u.time >= lower(r.span) AND u.time < upper(r.span) OFFSET 0) f
+                          AND u.time >= r.since AND u.time < r.until OFFSET 0) f
    WHERE d.is_closed
   UNION ALL
   SELECT f.*
@@ -168,9 +194,9 @@ WITH charged AS (
                         WHERE u.stored_day = d.stored_day
                           AND u.batch_seq >= lower(b.span) AND u.batch_seq < upper(b.span)
                           AND u.batch_seq >= :after_seq::bigint
-                          AND ((u.usage_key_id, date_bin('15 minutes', u.time, 'epoch'::timestamptz))
-                               IN (SELECT w.usage_key_id, w.window_start FROM windows w)) IS TRUE OFFSET 0) f
+                          AND (u.usage_key_id IN (SELECT r.usage_key_id FROM runs r)) IS TRUE OFFSET 0) f
    WHERE NOT d.is_closed
+     AND EXISTS (SELECT FROM runs r WHERE r.usage_key_id = f.usage_key_id AND f.time >= r.since AND f.time < r.until)
 )
 SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_at, f.first_token_at,
        f.ended_at, f.requests, f.uncached, f.cache_read, f.cache_write, f.visible, f.reasoning,
@@ -181,20 +207,10 @@ SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_a
  LIMIT :limit;
 
 -- name: trace_windows
--- The windows behind an invoice line, as trace_events finds them.
-WITH charged AS (
-  SELECT c.usage_key_id, c.window_start, c.price_id,
-         row_number() OVER (PARTITION BY c.usage_key_id, c.window_start ORDER BY c.revision DESC) AS age
-    FROM charge c JOIN usage_key k USING (usage_key_id)
-   WHERE c.customer_id = :customer_id AND c.window_start >= :since AND c.window_start < :until
-     AND c.meter = :meter AND c.batch_seq <= :batch_seq
-     AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
-     AND k.context_band = :context_band
-), windows AS (
-  SELECT DISTINCT x.usage_key_id, x.window_start
-    FROM charged x
-    JOIN rate_card_price p ON p.price_id = x.price_id
-    JOIN rate_card_price q ON q.price_id = :price_id AND q.kind = p.kind AND q.params = p.params
-   WHERE x.age = 1 OR :kind::text = 'adjustment'
-)
-SELECT usage_key_id, window_start FROM windows;
+-- The windows behind an invoice line, as trace_events finds them; usage_delta (customer_id, window_start).
+SELECT DISTINCT d.usage_key_id, d.window_start
+  FROM unnest(:span_sinces::timestamptz[], :span_untils::timestamptz[]) AS s (since, until)
+  JOIN usage_delta d ON d.customer_id = :customer_id AND d.window_start >= s.since AND d.window_start < s.until
+  JOIN usage_key k USING (usage_key_id)
+ WHERE d.batch_seq <= :batch_seq AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter
+   AND k.region = :region AND k.context_band = :context_band;

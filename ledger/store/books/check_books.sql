@@ -4,63 +4,76 @@
 -- the stage's last run, or of what it has written already, and what it parked waits.
 
 -- name: find_unrated
--- Usage against charges: every meter of every window of a known customer is charged, or listed as unpriced, with its
+-- Usage against charges: every meter of every day of a known customer is charged, or listed as unpriced, with its
 -- quantity; scans of usage_delta and charge.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
-), latest AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter)
-         c.customer_id, c.window_start, c.usage_key_id, c.meter, c.quantity, o.batch_seq AS seen_seq
-    FROM charge c JOIN cut_off o USING (cut_off_id)
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
+), charged AS (
+  SELECT c.customer_id, (c.day_start AT TIME ZONE e.zone)::date AS day, c.usage_key_id, c.meter,
+         sum(c.quantity) AS quantity, max(o.batch_seq) AS seen_seq
+    FROM charge c JOIN cut_off o USING (cut_off_id) JOIN entity e USING (entity_id) GROUP BY 1, 2, 3, 4
 ), seen AS (
-  SELECT customer_id, window_start, max(seen_seq) AS batch_seq FROM latest GROUP BY 1, 2
+  SELECT customer_id, day, max(seen_seq) AS batch_seq FROM charged GROUP BY 1, 2
 ), used AS (
-  SELECT d.customer_id, d.window_start, d.usage_key_id, sum(d.uncached) AS uncached,
+  SELECT d.customer_id, w.day, d.usage_key_id, sum(d.uncached) AS uncached,
          sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
          sum(d.reasoning) AS reasoning
     FROM usage_delta d
     JOIN customer c USING (customer_id)
+    JOIN entity e USING (entity_id)
+   CROSS JOIN LATERAL (SELECT (d.window_start AT TIME ZONE e.zone)::date AS day) w
     LEFT JOIN run r USING (entity_id)
-    LEFT JOIN seen s ON s.customer_id = d.customer_id AND s.window_start = d.window_start
+    LEFT JOIN seen s ON s.customer_id = d.customer_id AND s.day = w.day
    WHERE d.batch_seq <= greatest(r.batch_seq, s.batch_seq)
    GROUP BY 1, 2, 3
 ), metered AS (
-  SELECT u.customer_id, u.window_start, u.usage_key_id, m.meter, m.quantity
+  SELECT u.customer_id, u.day, u.usage_key_id, m.meter, m.quantity
     FROM used u
    CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
                               ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                               ('output_reasoning', u.reasoning)) AS m (meter, quantity)
+), wrong AS (
+  SELECT customer_id, usage_key_id, meter, day::timestamp AT TIME ZONE e.zone AS day_start,
+         coalesce(m.quantity, 0) AS expected, coalesce(l.quantity, 0) AS stored, e.entity_id
+    FROM metered m
+    FULL JOIN charged l USING (customer_id, day, usage_key_id, meter)
+    LEFT JOIN customer c USING (customer_id)
+    LEFT JOIN entity e USING (entity_id)
+   WHERE coalesce(m.quantity, 0) <> coalesce(l.quantity, 0)
 )
-SELECT concat_ws(' ', customer_id, k.model, k.tier, meter) AS place, window_start, 'quantity' AS name,
-       coalesce(m.quantity, 0)::text AS expected, coalesce(l.quantity, 0)::text AS stored, count(*) OVER () AS found
-  FROM metered m
-  FULL JOIN latest l USING (customer_id, window_start, usage_key_id, meter)
-  LEFT JOIN (SELECT usage_key_id, model, tier FROM usage_key) k USING (usage_key_id)
- WHERE coalesce(m.quantity, 0) <> coalesce(l.quantity, 0)
-   AND NOT EXISTS (SELECT FROM parked p JOIN customer c USING (entity_id)
-                    WHERE p.stage = 'rate' AND c.customer_id = coalesce(m.customer_id, l.customer_id)
-                      AND p.subject IN ('', c.customer_id)
-                      AND (p.windows IS NULL OR p.windows @> coalesce(m.window_start, l.window_start)))
+SELECT concat_ws(' ', w.customer_id, k.model, k.tier, w.meter) AS place, w.day_start AS window_start, 'quantity' AS name,
+       w.expected::text AS expected, w.stored::text AS stored, count(*) OVER () AS found
+  FROM wrong w LEFT JOIN usage_key k USING (usage_key_id)
+ WHERE NOT EXISTS (SELECT FROM parked p
+                    WHERE p.stage = 'rate' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id)
+                      AND (p.windows IS NULL OR p.windows @> w.day_start))
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_wrong_charges
 -- Charges against prices: quantity times the price they name, which must be one for their meter, model, tier and
--- time; a scan of charge.
-WITH priced AS (
-  SELECT c.customer_id, c.window_start, c.meter, c.revision, c.quantity, c.amount, c.currency, c.price_id, k.model,
-         k.tier, p.price_id AS found_id, p.kind, (p.params ->> 'amount')::numeric AS unit_amount,
-         (p.params ->> 'per')::numeric AS per, r.currency AS card_currency,
+-- day, it or another of its match and terms; a scan of charge. What a day has nothing left of need not have a price.
+WITH summed AS (
+  SELECT c.customer_id, c.day_start, c.usage_key_id, c.meter, c.price_id, c.currency, sum(c.quantity) AS quantity,
+         sum(c.amount) AS amount
+    FROM charge c WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6
+), priced AS (
+  SELECT c.customer_id, c.day_start, c.meter, c.quantity, c.amount, c.currency, c.price_id, k.model, k.tier,
+         p.kind, (p.params ->> 'amount')::numeric AS unit_amount, (p.params ->> 'per')::numeric AS per,
+         r.currency AS card_currency,
          p.meter IN (c.meter, CASE c.meter WHEN 'output_reasoning' THEN 'output_visible' END)
            AND (p.model IS NULL OR p.model = k.model) AND (p.tier IS NULL OR p.tier = k.tier)
            AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region)
-           AND c.window_start <@ p.valid AS applies
-    FROM charge c
+           AND (p.valid && d.span OR EXISTS (
+                SELECT FROM rate_card_price q
+                 WHERE q.rate_card_id = p.rate_card_id AND q.kind = p.kind AND q.params = p.params AND q.valid && d.span
+                   AND (q.meter, q.model, q.tier, q.adapter, q.region, q.band_from)
+                       IS NOT DISTINCT FROM (p.meter, p.model, p.tier, p.adapter, p.region, p.band_from))) AS applies
+    FROM summed c
+   CROSS JOIN LATERAL (SELECT tstzrange(c.day_start, c.day_start + interval '25 hours') AS span) d
     LEFT JOIN usage_key k USING (usage_key_id)
     LEFT JOIN rate_card_price p ON p.price_id = c.price_id
     LEFT JOIN rate_card r USING (rate_card_id)
-   WHERE c.amount IS NOT NULL
 ), wrong AS (
   SELECT p.*, 'amount' AS name, trim_scale(round(p.quantity * p.unit_amount / p.per, 12))::text AS expected,
          trim_scale(p.amount)::text AS stored
@@ -69,47 +82,47 @@ WITH priced AS (
   SELECT p.*, 'currency', p.card_currency, p.currency FROM priced p WHERE p.currency <> p.card_currency
   UNION ALL
   SELECT p.*, 'price_id', 'a price that applies', coalesce(p.price_id::text, 'none')
-    FROM priced p WHERE p.quantity <> 0 AND p.applies IS NOT TRUE
+    FROM priced p WHERE (p.quantity <> 0 OR p.amount <> 0) AND p.applies IS NOT TRUE
 )
-SELECT concat_ws(' ', customer_id, model, tier, meter, 'revision', revision) AS place, window_start, name, expected,
-       stored, count(*) OVER () AS found
+SELECT concat_ws(' ', customer_id, model, tier, meter) AS place, day_start AS window_start, name, expected, stored,
+       count(*) OVER () AS found
   FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_unbooked_revenue
--- Charges against the journal: what is booked as revenue of each customer and local hour; scans of charge and of
+-- Charges against the journal: what is booked as revenue of each customer and day of the entity; scans of charge and of
 -- revenue entries.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
 ), booked AS (
-  SELECT e.customer_id, e.booked_for, p.currency, -sum(p.amount) AS amount, max(o.batch_seq) AS batch_seq
-    FROM journal_entry e JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
+  SELECT e.customer_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, p.currency, -sum(p.amount) AS amount,
+         max(o.batch_seq) AS batch_seq
+    FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
    WHERE e.kind = 'revenue' AND p.account = '4000' GROUP BY 1, 2, 3
 ), seen AS (
-  SELECT customer_id, booked_for, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
-), latest AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter)
-         c.customer_id, h.booked_for, c.currency, c.amount
+  SELECT customer_id, day, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
+), charged AS (
+  SELECT c.customer_id, d.day, c.currency, sum(c.amount) AS amount
     FROM charge c
     JOIN entity e USING (entity_id)
-   CROSS JOIN LATERAL (SELECT date_trunc('hour', c.window_start, e.zone) AS booked_for) h
+   CROSS JOIN LATERAL (SELECT (c.day_start AT TIME ZONE e.zone)::date AS day) d
     LEFT JOIN run r USING (entity_id)
-    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.booked_for = h.booked_for
-   WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
-), charged AS (
-  SELECT customer_id, booked_for, currency, sum(amount) AS amount
-    FROM latest WHERE amount IS NOT NULL GROUP BY 1, 2, 3
+    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.day = d.day
+   WHERE c.amount IS NOT NULL AND c.batch_seq <= greatest(r.batch_seq, s.batch_seq) GROUP BY 1, 2, 3
+), wrong AS (
+  SELECT customer_id, currency, day::timestamp AT TIME ZONE e.zone AS booked_for, coalesce(c.amount, 0) AS expected,
+         coalesce(b.amount, 0) AS stored, e.entity_id
+    FROM charged c FULL JOIN booked b USING (customer_id, day, currency)
+    LEFT JOIN (SELECT k.customer_id, n.entity_id, n.zone FROM customer k JOIN entity n USING (entity_id)) e
+        USING (customer_id)
+   WHERE coalesce(c.amount, 0) <> coalesce(b.amount, 0)
 )
-SELECT concat_ws(' ', customer_id, currency) AS place, booked_for AS window_start, 'revenue' AS name,
-       trim_scale(coalesce(c.amount, 0))::text AS expected,
-       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
-  FROM charged c FULL JOIN booked b USING (customer_id, booked_for, currency)
- WHERE coalesce(c.amount, 0) <> coalesce(b.amount, 0)
-   AND NOT EXISTS (SELECT FROM parked p JOIN customer k USING (entity_id)
-                    WHERE p.stage = 'book_revenue' AND k.customer_id = coalesce(c.customer_id, b.customer_id)
-                      AND p.subject IN ('', k.customer_id)
-                      AND (p.windows IS NULL OR p.windows @> coalesce(c.booked_for, b.booked_for)))
+SELECT concat_ws(' ', w.customer_id, w.currency) AS place, w.booked_for AS window_start, 'revenue' AS name,
+       trim_scale(w.expected)::text AS expected, trim_scale(w.stored)::text AS stored, count(*) OVER () AS found
+  FROM wrong w
+ WHERE NOT EXISTS (SELECT FROM parked p
+                    WHERE p.stage = 'book_revenue' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id)
+                      AND (p.windows IS NULL OR p.windows @> w.booked_for))
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_unbooked_cost
@@ -179,19 +192,19 @@ WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
 ), seen AS (
-  SELECT e.customer_id, e.booked_for, max(o.batch_seq) AS batch_seq
-    FROM journal_entry e JOIN cut_off o USING (cut_off_id) WHERE e.kind = 'revenue' GROUP BY 1, 2
-), latest AS (
-  SELECT DISTINCT ON (c.customer_id, c.window_start, c.usage_key_id, c.meter) c.customer_id, c.currency, c.amount
+  SELECT e.customer_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, max(o.batch_seq) AS batch_seq
+    FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id)
+   WHERE e.kind = 'revenue' GROUP BY 1, 2
+), known AS (
+  SELECT c.customer_id, c.currency, c.amount
     FROM charge c
     JOIN entity e USING (entity_id)
     LEFT JOIN run r USING (entity_id)
-    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.booked_for = date_trunc('hour', c.window_start, e.zone)
+    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.day = (c.day_start AT TIME ZONE e.zone)::date
    WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
-   ORDER BY c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
 ), moved (customer_id, currency, account, amount) AS (
   SELECT l.customer_id, l.currency::text, a.account, a.amount FROM (
-    SELECT customer_id, currency, sum(amount) AS amount FROM latest WHERE amount IS NOT NULL GROUP BY 1, 2) l
+    SELECT customer_id, currency, sum(amount) AS amount FROM known WHERE amount IS NOT NULL GROUP BY 1, 2) l
    CROSS JOIN LATERAL (VALUES ('1150', l.amount), ('4000', -l.amount)) AS a (account, amount)
   UNION ALL
   SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i
@@ -360,18 +373,14 @@ SELECT place, at AS window_start, name, trim_scale(expected)::text AS expected, 
 WITH first AS (
   SELECT i.invoice_id, i.number, i.issued_at, i.subscription_id, i.customer_id, i.period, o.batch_seq
     FROM invoice i JOIN cut_off o USING (cut_off_id) WHERE i.run_no = 1
-), latest AS (
-  SELECT DISTINCT ON (f.invoice_id, c.window_start, c.usage_key_id, c.meter)
-         f.invoice_id, f.subscription_id AS billed_id, c.subscription_id, c.usage_key_id, c.meter, c.quantity, c.amount
-    FROM first f
-    JOIN charge c ON c.customer_id = f.customer_id AND c.window_start >= lower(f.period)
-                 AND c.window_start < upper(f.period) AND c.batch_seq <= f.batch_seq
-   ORDER BY f.invoice_id, c.window_start, c.usage_key_id, c.meter, c.revision DESC
 ), charged AS (
-  SELECT l.invoice_id, k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, sum(l.quantity) AS quantity,
-         sum(l.amount) AS amount
-    FROM latest l JOIN usage_key k USING (usage_key_id)
-   WHERE l.subscription_id = l.billed_id AND l.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
+  SELECT f.invoice_id, k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, sum(c.quantity) AS quantity,
+         sum(c.amount) AS amount
+    FROM first f
+    JOIN charge c ON c.customer_id = f.customer_id AND c.subscription_id = f.subscription_id
+                 AND c.day_start >= lower(f.period) AND c.day_start < upper(f.period) AND c.batch_seq <= f.batch_seq
+    JOIN usage_key k USING (usage_key_id)
+   WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), billed AS (
   SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, sum(l.quantity) AS quantity,
          sum(l.exact_amount) AS amount
@@ -409,8 +418,8 @@ SELECT concat_ws(' ', natural_key, 'account', account, currency) AS place, b.boo
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: count_states
--- What becomes of usage windows of each key: charged, waiting for a price, in suspense, or not come to yet, where what
--- is parked is too.
+-- What becomes of usage windows of each key: charged, on a day of which some waits for a price, in suspense, or not come
+-- to yet, where what is parked is too.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
@@ -427,16 +436,17 @@ WITH run AS (
                             AND (p.windows IS NULL OR p.windows @> u.window_start)) AS is_due
     FROM used u LEFT JOIN run r USING (entity_id)
 ), waiting AS (
-  SELECT DISTINCT c.customer_id, c.window_start, c.usage_key_id
-    FROM charge c
-   WHERE c.unpriced IS NOT NULL AND c.quantity <> 0
-     AND NOT EXISTS (SELECT FROM charge n
-                      WHERE n.customer_id = c.customer_id AND n.window_start = c.window_start
-                        AND n.usage_key_id = c.usage_key_id AND n.meter = c.meter AND n.revision > c.revision)
+  SELECT DISTINCT customer_id, day, usage_key_id
+    FROM (SELECT c.customer_id, (c.day_start AT TIME ZONE e.zone)::date AS day, c.usage_key_id
+            FROM charge c JOIN entity e USING (entity_id)
+           WHERE c.unpriced IS NOT NULL
+           GROUP BY 1, 2, 3, c.day_start, c.meter, c.unpriced HAVING sum(c.quantity) <> 0) w
 )
 SELECT count(*) FILTER (WHERE u.customer_id IS NULL) AS suspense,
        count(*) FILTER (WHERE u.customer_id IS NOT NULL AND u.is_due) AS not_yet_rated,
        count(*) FILTER (WHERE u.customer_id IS NOT NULL AND NOT u.is_due AND w.customer_id IS NOT NULL) AS unpriced,
        count(*) FILTER (WHERE u.customer_id IS NOT NULL AND NOT u.is_due AND w.customer_id IS NULL) AS rated
   FROM due u
-  LEFT JOIN waiting w USING (customer_id, window_start, usage_key_id);
+  LEFT JOIN entity e USING (entity_id)
+  LEFT JOIN waiting w ON w.customer_id = u.customer_id AND w.usage_key_id = u.usage_key_id
+                     AND w.day = (u.window_start AT TIME ZONE e.zone)::date;

@@ -8,6 +8,7 @@ from typing import NamedTuple, Unpack
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, ForeignCharge, TokenSum
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.energy.finding import MeterFinding, MeterGap
+from ledger.store.pricing.charged import Charged
 from ledger.store.queries import Connection, load_queries
 from ledger.store.within import OfEntity, Within
 
@@ -73,17 +74,19 @@ async def sum_usage(connection: Connection, **asked: Unpack[OfEntity]) -> list[T
     return await MARGIN["sum_usage"].values(connection, TokenSum, **asked)
 
 
-async def sum_charges(connection: Connection, **asked: Unpack[OfEntity]) -> list[ChargeSum]:
+async def sum_charges(
+    connection: Connection, *, charged: Charged, **asked: Unpack[OfEntity]
+) -> list[ChargeSum]:
     """Revenue per currency and who owes it, with the tokens that wait for a price."""
-    return await MARGIN["sum_charges"].values(connection, ChargeSum, **asked)
+    return await MARGIN["sum_charges"].values(connection, ChargeSum, asked=charged, **asked)
 
 
 async def sum_foreign_charges(
-    connection: Connection, *, home: str, zone: str, **asked: Unpack[OfEntity]
+    connection: Connection, *, home: str, zone: str, charged: Charged, **asked: Unpack[OfEntity]
 ) -> list[ForeignCharge]:
     """Revenue in other currencies than `home`, by day in a zone, as `sum_charges` says it."""
     return await MARGIN["sum_foreign_charges"].values(
-        connection, ForeignCharge, home=home, zone=zone, **asked
+        connection, ForeignCharge, home=home, zone=zone, asked=charged, **asked
     )
 
 

@@ -39,26 +39,26 @@ SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
  ORDER BY u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
 
 -- name: sum_charges
--- What an entity's customers owe for [since, until) as known at a cut-off, and what waits for a price.
--- Index: charge (entity_id, window_start).
+-- What an entity's customers owe for what is asked as known at a cut-off, and what waits for a price.
+-- Index: charge (entity_id, day_start).
 SELECT c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        coalesce(sum(c.amount), 0) AS amount,
        coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
-  FROM charges_at(:batch_seq) c JOIN usage_key u USING (usage_key_id)
- WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+  FROM charged_at(:batch_seq, :since, :until, :asked::jsonb) c JOIN usage_key u USING (usage_key_id)
+ WHERE c.entity_id = :entity_id
  GROUP BY c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
  ORDER BY c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
 
 -- name: sum_foreign_charges
--- The charges of an entity for [since, until) in currencies other than `home`, by day in a zone.
--- Index: charge (entity_id, window_start).
-SELECT (c.window_start AT TIME ZONE :zone)::date AS used_on,
+-- The charges of an entity in currencies other than `home`, by day in its zone.
+-- Index: charge (entity_id, day_start).
+SELECT (c.used_at AT TIME ZONE :zone)::date AS used_on,
        c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        coalesce(sum(c.amount), 0) AS amount,
        coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
-  FROM charges_at(:batch_seq) c JOIN usage_key u USING (usage_key_id)
- WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until AND c.currency <> :home
+  FROM charged_at(:batch_seq, :since, :until, :asked::jsonb) c JOIN usage_key u USING (usage_key_id)
+ WHERE c.entity_id = :entity_id AND c.currency <> :home
  GROUP BY used_on, c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
  ORDER BY used_on, c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;

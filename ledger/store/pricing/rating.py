@@ -1,62 +1,43 @@
-"""Usage windows, cards and charges, as they stand at a cut-off."""
+"""Days of usage, cards and charges, as they stand at a cut-off."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
 import asyncpg
 
-from ledger.domain.billing.subscription import Subscription
 from ledger.domain.entity import LegalEntity
+from ledger.domain.period import WINDOW, Period
 from ledger.domain.pricing.models import load_stored_price
+from ledger.domain.pricing.price_list import ListedPrice
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
-from ledger.domain.pricing.rating import UsageTotals
-from ledger.store.copying import copy_rows
-from ledger.store.queries import Connection, load_queries
+from ledger.store.connect import CutOff
+from ledger.store.queries import Connection, Query, load_queries
 
 RATING = load_queries("pricing/rating")
-CHARGE_COLUMNS = (
-    *("customer_id", "usage_key_id", "window_start", "meter", "revision", "subscription_id"),
-    *("quantity", "price_id", "currency", "amount", "unpriced"),
-    *("cut_off_id", "batch_seq", "entity_id"),
-)
-CustomerWindow: TypeAlias = tuple[str, datetime]
-LEAVES = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
-ChargeKey: TypeAlias = tuple[str, int, datetime, str]
+CustomerDay: TypeAlias = tuple[str, date]
+# A customer and the moments at which a day of it begins and ends.
+CustomerPeriod: TypeAlias = tuple[str, datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class UsageWindow:
-    """Totals of one customer, key and window."""
+class UsedKind:
+    """What was used on a card, from its first window to the end of its last."""
 
-    customer_id: str
-    window_start: datetime
-    usage_key_id: int
+    rate_card_id: str
     key: UsageKey
-    totals: UsageTotals
+    within: Period
 
 
 @dataclass(frozen=True, slots=True)
-class ChargeValue:
-    """What a charge row says beside its key."""
-
-    subscription_id: str | None
-    quantity: int
-    price_id: int | None
-    currency: str | None
-    amount: Decimal | None
-    unpriced: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChargedWindow:
-    """What a customer was charged in a window on a subscription; zero where it is no more."""
+class ChargedDay:
+    """What a customer was charged of a day on a subscription; zero where it is no more."""
 
     customer_id: str
-    window_start: datetime
+    day_start: datetime
     subscription_id: str
     currency: str
     amount: Decimal
@@ -64,7 +45,8 @@ class ChargedWindow:
 
 @dataclass(frozen=True, slots=True)
 class UnpricedUsage:
-    """A count of one meter that waits for a price from `first_window` to `last_window`, and why."""
+    """A count of one meter that waits for a price, of the days that begin at `first_day` to
+    `last_day`, and why."""
 
     customer_id: str
     model: str
@@ -72,8 +54,8 @@ class UnpricedUsage:
     meter: str
     reason: str
     quantity: int
-    first_window: datetime
-    last_window: datetime
+    first_day: datetime
+    last_day: datetime
 
 
 async def list_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
@@ -81,83 +63,129 @@ async def list_entities(connection: Connection, *, entity_id: str | None) -> lis
     return await RATING["list_entities"].values(connection, LegalEntity, entity_id=entity_id)
 
 
-async def find_touched_windows(
-    connection: Connection, *, entity_id: str, since_seq: int, batch_seq: int
-) -> list[CustomerWindow]:
-    """Customers' windows touched by usage, prices or subscriptions since a cut-off, sorted."""
-    given = {"entity_id": entity_id, "since_seq": since_seq, "batch_seq": batch_seq}
-    rows = await RATING["find_touched_usage"].rows(connection, **given)
-    rows += await RATING["find_repriced_usage"].rows(connection, **given)
-    return sorted({(row["customer_id"], row["window_start"]) for row in rows})
+async def find_touched_days(
+    connection: Connection, *, entity: LegalEntity, since_seq: int, batch_seq: int
+) -> set[CustomerDay]:
+    """Customers' days, in the entity's zone, touched by usage, prices or subscriptions since a
+    cut-off."""
+    given = {
+        "entity_id": entity.entity_id,
+        "zone": entity.zone,
+        "since_seq": since_seq,
+        "batch_seq": batch_seq,
+    }
+    rows = await RATING["find_touched_days"].rows(connection, **given)
+    rows += await RATING["find_repriced_days"].rows(connection, **given)
+    return {(row["customer_id"], row["day"]) for row in rows}
 
 
 async def find_changed_charges(
-    connection: Connection, *, entity_id: str, since_seq: int, batch_seq: int
-) -> list[CustomerWindow]:
-    """Customers' windows whose charges were revised since a cut-off, sorted."""
+    connection: Connection, *, entity: LegalEntity, since_seq: int, batch_seq: int
+) -> set[CustomerDay]:
+    """Customers' days, in the entity's zone, whose charges changed since a cut-off."""
     rows = await RATING["find_changed_charges"].rows(
-        connection, entity_id=entity_id, since_seq=since_seq, batch_seq=batch_seq
+        connection,
+        entity_id=entity.entity_id,
+        zone=entity.zone,
+        since_seq=since_seq,
+        batch_seq=batch_seq,
     )
-    return sorted((row["customer_id"], row["window_start"]) for row in rows)
+    return {(row["customer_id"], row["day"]) for row in rows}
 
 
-async def sum_usage(
-    connection: Connection, *, windows: Sequence[CustomerWindow], batch_seq: int
-) -> list[UsageWindow]:
-    """Totals of some customers' windows at a cut-off."""
-    rows = await RATING["sum_usage"].rows(connection, **_arrays(windows), batch_seq=batch_seq)
+async def has_changed_charges(connection: Connection, *, entity_id: str, batch_seq: int) -> bool:
+    """Whether charges of an entity were stored after a cut-off."""
+    found = await RATING["has_changed_charges"].value(
+        connection, entity_id=entity_id, batch_seq=batch_seq
+    )
+    return bool(found)
+
+
+async def find_kinds(
+    connection: Connection, *, periods: Sequence[CustomerPeriod], batch_seq: int
+) -> list[UsedKind]:
+    """What customers used in some periods on which card, as known at a cut-off."""
+    given = _arrays(periods)
+    return await _kinds(connection, RATING["find_kinds"], **given, batch_seq=batch_seq)
+
+
+async def find_kinds_of_entities(
+    connection: Connection,
+    *,
+    periods: Sequence[tuple[str, Period]],
+    customer_id: str | None,
+    batch_seq: int,
+) -> list[UsedKind]:
+    """What customers of entities, or one of them, used in periods of these."""
+    return await _kinds(
+        connection,
+        RATING["find_kinds_of_entities"],
+        entities=[entity_id for entity_id, _ in periods],
+        sinces=[period.start for _, period in periods],
+        untils=[period.end for _, period in periods],
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+    )
+
+
+async def _kinds(connection: Connection, query: Query, **given: object) -> list[UsedKind]:
     return [
-        UsageWindow(
-            row["customer_id"],
-            row["window_start"],
-            row["usage_key_id"],
+        UsedKind(
+            row["rate_card_id"],
             UsageKey(row["model"], row["tier"], row["adapter"], row["region"], row["context_band"]),
-            UsageTotals(**{leaf: int(row[leaf]) for leaf in LEAVES}),
+            Period(row["first_window"], row["last_window"] + WINDOW),
         )
-        for row in rows
+        for row in await query.rows(connection, **given)
     ]
 
 
-async def find_charges(
-    connection: Connection, *, windows: Sequence[CustomerWindow]
-) -> dict[ChargeKey, tuple[int, ChargeValue]]:
-    """(revision, value) of the charges of some customers' windows as they stand."""
-    rows = await RATING["find_charges"].rows(connection, **_arrays(windows))
-    return {
-        (row["customer_id"], row["usage_key_id"], row["window_start"], row["meter"]): (
-            row["revision"],
-            ChargeValue(
-                row["subscription_id"],
-                int(row["quantity"]),
-                row["price_id"],
-                row["currency"],
-                row["amount"],
-                row["unpriced"],
-            ),
-        )
-        for row in rows
-    }
+async def append_charges(
+    connection: Connection,
+    *,
+    entity: LegalEntity,
+    periods: Sequence[CustomerPeriod],
+    listed: Iterable[ListedPrice],
+    midnights: Mapping[str, Sequence[datetime]],
+    cut_off: CutOff,
+    stored_seq: int,
+) -> int:
+    """Append what days come to at a cut-off less what is stored of them; returns how many rows.
 
-
-async def find_subscriptions(
-    connection: Connection, *, entity_id: str, batch_seq: int
-) -> dict[str, list[Subscription]]:
-    """Subscriptions of each customer as known at a cut-off."""
-    subscriptions = await RATING["find_subscriptions"].values(
-        connection, Subscription, entity_id=entity_id, batch_seq=batch_seq
+    `listed` spells out the prices of all usage in them, and `midnights` the days of each zone that
+    a subscription of theirs is billed in, and of the entity's.
+    """
+    return await RATING["append_charges"].run(
+        connection,
+        **_arrays(periods),
+        entity_id=entity.entity_id,
+        entity_zone=entity.zone,
+        zones=list(midnights),
+        midnights=[_literal(moments) for moments in midnights.values()],
+        listed=[one.as_row() for one in listed],
+        batch_seq=cut_off.batch_seq,
+        cut_off_id=cut_off.cut_off_id,
+        stored_seq=stored_seq,
     )
-    found: dict[str, list[Subscription]] = defaultdict(list)
-    for one in subscriptions:
-        found[one.customer_id].append(one)
-    return found
+
+
+async def list_zones(connection: Connection, *, entity_id: str, batch_seq: int) -> list[str]:
+    """Zones that subscriptions of an entity's customers are billed in, as known at a cut-off."""
+    rows = await RATING["list_zones"].rows(connection, entity_id=entity_id, batch_seq=batch_seq)
+    return [row["zone"] for row in rows]
 
 
 async def find_cards(
-    connection: Connection, *, entity_id: str, batch_seq: int
+    connection: Connection,
+    *,
+    batch_seq: int,
+    entity_id: str | None = None,
+    rate_card_ids: Sequence[str] | None = None,
 ) -> dict[str, RateCard]:
-    """Cards of an entity with their prices, as known at a cut-off."""
+    """Cards of an entity, some, or all that may be seen, with their prices at a cut-off."""
     prices: dict[tuple[str, str], list[CardPrice]] = defaultdict(list)
-    rows = await RATING["find_prices"].rows(connection, entity_id=entity_id, batch_seq=batch_seq)
+    rows = await RATING["find_prices"].rows(
+        connection, entity_id=entity_id, rate_card_ids=rate_card_ids, batch_seq=batch_seq
+    )
     for row in rows:
         card = prices[row["rate_card_id"], row["currency"]]
         if row["price_id"] is not None:
@@ -173,17 +201,12 @@ async def find_price_currencies(
     return {row["price_id"]: row["currency"] for row in rows}
 
 
-async def append_charges(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-    """Append charge rows, in the order of CHARGE_COLUMNS."""
-    await copy_rows(connection, "charge", CHARGE_COLUMNS, rows)
-
-
 async def sum_charges_to_book(
-    connection: Connection, *, windows: Sequence[CustomerWindow], batch_seq: int
-) -> list[ChargedWindow]:
-    """Priced charges of some customers' windows at a cut-off."""
+    connection: Connection, *, periods: Sequence[CustomerPeriod], batch_seq: int
+) -> list[ChargedDay]:
+    """Priced charges of some customers' days at a cut-off."""
     return await RATING["sum_charges_to_book"].values(
-        connection, ChargedWindow, **_arrays(windows), batch_seq=batch_seq
+        connection, ChargedDay, **_arrays(periods), batch_seq=batch_seq
     )
 
 
@@ -193,6 +216,7 @@ async def list_unpriced(
     entity_id: str,
     batch_seq: int,
     customer_id: str | None = None,
+    subscription_id: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[UnpricedUsage]:
@@ -203,9 +227,15 @@ async def list_unpriced(
         entity_id=entity_id,
         batch_seq=batch_seq,
         customer_id=customer_id,
+        subscription_id=subscription_id,
         since=since,
         until=until,
     )
+
+
+def _literal(moments: Sequence[datetime]) -> str:
+    # An array of arrays is a rectangle, so each is sent as PostgreSQL writes it.
+    return "{" + ",".join(moment.isoformat() for moment in moments) + "}"
 
 
 def _card_price(row: asyncpg.Record) -> CardPrice:
@@ -223,8 +253,9 @@ def _card_price(row: asyncpg.Record) -> CardPrice:
     )
 
 
-def _arrays(windows: Sequence[CustomerWindow]) -> dict[str, list[object]]:
+def _arrays(periods: Sequence[CustomerPeriod]) -> dict[str, list[object]]:
     return {
-        "customers": [customer_id for customer_id, _ in windows],
-        "windows": [window for _, window in windows],
+        "customers": [customer_id for customer_id, _, _ in periods],
+        "sinces": [since for _, since, _ in periods],
+        "untils": [until for _, _, until in periods],
     }

@@ -4,14 +4,14 @@ SELECT entity_id, currency, zone FROM entity
  WHERE :entity_id::text IS NULL OR entity_id = :entity_id
  ORDER BY entity_id;
 
--- name: find_touched_usage
--- Windows of customers that batches stored after a cut-off touched; leads by BRIN on batch_seq.
-SELECT DISTINCT d.customer_id, d.window_start
+-- name: find_touched_days
+-- Days of customers, in a zone, that batches stored after a cut-off touched; leads by BRIN on batch_seq.
+SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
   FROM usage_delta d JOIN customer c USING (customer_id)
  WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id;
 
--- name: find_repriced_usage
--- Windows of customers whose card or subscription was recorded or closed after a cut-off.
+-- name: find_repriced_days
+-- Days with usage of customers whose card or subscription was recorded or closed after a cut-off.
 WITH changed AS (
   SELECT s.customer_id, s.valid * p.valid AS valid
     FROM rate_card_price p JOIN subscription s USING (rate_card_id)
@@ -22,84 +22,171 @@ WITH changed AS (
    WHERE (lower(s.recorded) > :since_seq AND lower(s.recorded) <= :batch_seq)
       OR (upper(s.recorded) > :since_seq AND upper(s.recorded) <= :batch_seq)
 )
-SELECT DISTINCT d.customer_id, d.window_start
+SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
   FROM changed x
   JOIN customer c ON c.customer_id = x.customer_id AND c.entity_id = :entity_id
   JOIN usage_delta d ON d.customer_id = x.customer_id AND d.window_start <@ x.valid
  WHERE d.batch_seq <= :batch_seq;
 
--- name: sum_usage
--- Totals of some customers' windows at a cut-off; leads by (customer_id, window_start).
-SELECT d.customer_id, d.window_start, d.usage_key_id, k.model, k.tier, k.adapter, k.region,
-       k.context_band, sum(d.uncached) AS uncached, sum(d.cache_read) AS cache_read,
-       sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
-       sum(d.reasoning) AS reasoning
-  FROM unnest(:customers::text[], :windows::timestamptz[]) AS n (customer_id, window_start)
-  JOIN usage_delta d ON d.customer_id = n.customer_id AND d.window_start = n.window_start
+-- name: find_kinds
+-- What customers used in some periods on which card as known at a cut-off, from the first window to the last; usage_delta
+-- (customer_id, window_start).
+WITH used AS MATERIALIZED (
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start) AS first_window, max(d.window_start) AS last_window
+    FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
+   CROSS JOIN LATERAL (SELECT * FROM usage_delta u
+                        WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                          AND u.batch_seq <= :batch_seq OFFSET 0) d
+   GROUP BY 1, 2
+)
+SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
+       min(greatest(u.first_window, lower(s.valid))) AS first_window,
+       max(least(u.last_window, upper(s.valid) - interval '15 minutes')) AS last_window
+  FROM used u
   JOIN usage_key k USING (usage_key_id)
- WHERE d.batch_seq <= :batch_seq
- GROUP BY d.customer_id, d.window_start, d.usage_key_id, k.model, k.tier, k.adapter, k.region,
-          k.context_band;
+  JOIN subscription s ON s.customer_id = u.customer_id AND s.recorded @> :batch_seq::bigint
+                     AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
+ GROUP BY 1, 2, 3, 4, 5, 6;
 
--- name: find_charges
--- The charges of some customers' windows as they stand; leads by primary key, to which OFFSET 0 holds the planner: it
--- asks for each window by itself.
-SELECT c.customer_id, c.window_start, c.usage_key_id, c.meter, c.revision, c.subscription_id,
-       c.quantity, c.price_id, c.currency, c.amount, c.unpriced
-  FROM unnest(:customers::text[], :windows::timestamptz[]) AS n (customer_id, window_start)
- CROSS JOIN LATERAL (SELECT * FROM charges_at(as_it_stands()) s
-                      WHERE s.customer_id = n.customer_id AND s.window_start = n.window_start OFFSET 0) c;
+-- name: find_kinds_of_entities
+-- The same of what customers of some entities, or one of them, used in some periods.
+WITH used AS MATERIALIZED (
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start) AS first_window, max(d.window_start) AS last_window
+    FROM unnest(:entities::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (entity_id, since, until)
+    JOIN customer c ON c.entity_id = n.entity_id AND (:customer_id::text IS NULL OR c.customer_id = :customer_id)
+   CROSS JOIN LATERAL (SELECT * FROM usage_delta u
+                        WHERE u.customer_id = c.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                          AND u.batch_seq <= :batch_seq OFFSET 0) d
+   GROUP BY 1, 2
+)
+SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
+       min(greatest(u.first_window, lower(s.valid))) AS first_window,
+       max(least(u.last_window, upper(s.valid) - interval '15 minutes')) AS last_window
+  FROM used u
+  JOIN usage_key k USING (usage_key_id)
+  JOIN subscription s ON s.customer_id = u.customer_id AND s.recorded @> :batch_seq::bigint
+                     AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
+ GROUP BY 1, 2, 3, 4, 5, 6;
 
--- name: find_subscriptions
--- Subscriptions of an entity's customers as known at a cut-off.
-SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
-       lower(s.valid) AS valid_from, upper(s.valid) AS valid_to
-  FROM subscription s JOIN customer c USING (customer_id)
+-- name: append_charges
+-- The differences between what some customers' days come to, as known at a cut-off, and what is stored of them: usage by
+-- its price, by day of the entity or of the subscription's zone (their midnights are given), less every row there is.
+-- usage_delta (customer_id, window_start), charge (customer_id, day_start, batch_seq).
+WITH days AS MATERIALIZED (
+  SELECT * FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+             AS n (customer_id, since, until)
+), midnights AS MATERIALIZED (
+  SELECT m.zone, m.midnights::timestamptz[] AS midnights FROM unnest(:zones::text[], :midnights::text[]) AS m (zone, midnights)
+), listed AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(:listed::jsonb)
+             AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
+                  since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, unpriced text)
+), used AS MATERIALIZED (
+  SELECT d.customer_id, d.usage_key_id, d.window_start, sum(d.uncached) AS uncached, sum(d.cache_read) AS cache_read,
+         sum(d.cache_write) AS cache_write, sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
+    FROM days n
+   CROSS JOIN LATERAL (SELECT * FROM usage_delta u
+                        WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                          AND u.batch_seq <= :batch_seq OFFSET 0) d
+   GROUP BY 1, 2, 3
+), rated AS (
+  SELECT u.customer_id, u.usage_key_id, m.meter, s.subscription_id, t.price_id, t.currency,
+         CASE WHEN s.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END AS unpriced,
+         greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
+         sum(m.quantity) AS quantity, sum(m.quantity) * t.each_amount AS amount
+    FROM used u
+    JOIN usage_key k USING (usage_key_id)
+   CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
+                              ('input_cache_write', u.cache_write), ('output_visible', u.visible),
+                              ('output_reasoning', u.reasoning)) AS m(meter, quantity)
+    LEFT JOIN subscription s ON s.customer_id = u.customer_id AND s.valid @> u.window_start
+                            AND s.recorded @> :batch_seq::bigint
+    LEFT JOIN listed t
+      ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
+     AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
+     AND t.since <= u.window_start AND u.window_start < t.until
+    LEFT JOIN midnights z ON z.zone = coalesce(s.zone, :entity_zone)
+   WHERE m.quantity <> 0
+   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, t.each_amount
+), moved AS (
+  SELECT customer_id, usage_key_id, meter, subscription_id, price_id, currency, unpriced, day_start, quantity, amount
+    FROM rated
+  UNION ALL
+  SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.price_id, c.currency, c.unpriced, c.day_start,
+         -c.quantity, -c.amount
+    FROM days n JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
+)
+INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
+                    quantity, price_id, currency, amount, unpriced)
+SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored_seq, :entity_id, m.subscription_id,
+       sum(m.quantity), m.price_id, m.currency, sum(m.amount), m.unpriced
+  FROM moved m
+ GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.price_id, m.currency, m.unpriced
+HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
+
+-- name: list_zones
+-- Zones that subscriptions of an entity's customers are billed in, as known at a cut-off.
+SELECT DISTINCT s.zone FROM subscription s JOIN customer c USING (customer_id)
  WHERE c.entity_id = :entity_id AND s.recorded @> :batch_seq::bigint
- ORDER BY s.customer_id, s.valid;
+ ORDER BY s.zone;
 
 -- name: find_prices
--- Prices of an entity's cards as known at a cut-off.
-SELECT r.rate_card_id, r.currency, p.price_id, p.meter, p.model, p.tier, p.adapter, p.region,
+-- Prices of an entity's cards, of some, or of all that may be seen, as known at a cut-off; each by the id of the first
+-- that was recorded of its match and terms, so that one entered again, whose validity is split, charges nothing anew.
+WITH every AS (
+  SELECT p.*, min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region,
+                                                 p.band_from, p.kind, p.params) AS first_id
+    FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
+   WHERE lower(p.recorded) <= :batch_seq AND (:entity_id::text IS NULL OR r.entity_id = :entity_id)
+     AND (:rate_card_ids::text[] IS NULL OR r.rate_card_id = ANY(:rate_card_ids))
+)
+SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.model, p.tier, p.adapter, p.region,
        p.band_from, p.kind, p.params, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
   FROM rate_card r
-  LEFT JOIN rate_card_price p ON p.rate_card_id = r.rate_card_id AND p.recorded @> :batch_seq::bigint
- WHERE r.entity_id = :entity_id
+  LEFT JOIN every p ON p.rate_card_id = r.rate_card_id AND p.recorded @> :batch_seq::bigint
+ WHERE (:entity_id::text IS NULL OR r.entity_id = :entity_id)
+   AND (:rate_card_ids::text[] IS NULL OR r.rate_card_id = ANY(:rate_card_ids))
  ORDER BY r.rate_card_id, p.price_id;
 
 -- name: find_changed_charges
--- Windows whose charges were revised after a cut-off, with every subscription they ever named.
-SELECT DISTINCT c.customer_id, c.window_start
+-- Days of customers, in a zone, whose charges changed after a cut-off; leads by BRIN on batch_seq.
+SELECT DISTINCT c.customer_id, (c.day_start AT TIME ZONE :zone)::date AS day
   FROM charge c
  WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq;
 
+-- name: has_changed_charges
+-- Whether charges of an entity were stored after a cut-off; leads by BRIN on batch_seq.
+SELECT count(*) > 0 FROM charge c
+ WHERE c.entity_id = :entity_id AND c.batch_seq > :batch_seq AND c.batch_seq <= as_it_stands();
+
 -- name: sum_charges_to_book
--- Priced charges of some customers' windows at a cut-off, with zero rows for subscriptions that
--- earlier revisions named.
-WITH every AS (
-  SELECT c.*, row_number() OVER (PARTITION BY c.customer_id, c.window_start, c.usage_key_id, c.meter
-                                 ORDER BY c.revision DESC) AS age
-    FROM unnest(:customers::text[], :windows::timestamptz[]) AS n (customer_id, window_start)
-    JOIN charge c ON c.customer_id = n.customer_id AND c.window_start = n.window_start
-   WHERE c.batch_seq <= :batch_seq
-)
-SELECT customer_id, window_start, subscription_id, currency,
-       sum(CASE WHEN age = 1 THEN amount ELSE 0 END) AS amount
-  FROM every
- WHERE amount IS NOT NULL
- GROUP BY customer_id, window_start, subscription_id, currency;
+-- Priced charges of some customers' days at a cut-off, with zero rows for what was taken back; charge (customer_id,
+-- day_start, batch_seq).
+SELECT n.customer_id, n.since AS day_start, c.subscription_id, c.currency, sum(c.amount) AS amount
+  FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
+ CROSS JOIN LATERAL (SELECT s.subscription_id, s.currency, s.amount FROM charges_at(:batch_seq) s
+                      WHERE s.customer_id = n.customer_id AND s.day_start >= n.since AND s.day_start < n.until
+                        AND s.amount IS NOT NULL OFFSET 0) c
+ GROUP BY 1, 2, 3, 4;
 
 -- name: list_unpriced
--- Usage that waits for a price, by the reason, as it stands at a cut-off.
-SELECT l.customer_id, k.model, k.tier, l.meter, l.unpriced AS reason, sum(l.quantity) AS quantity,
-       min(l.window_start) AS first_window, max(l.window_start) AS last_window
-  FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
- WHERE l.entity_id = :entity_id AND l.unpriced IS NOT NULL AND l.quantity <> 0
-   AND (:customer_id::text IS NULL OR l.customer_id = :customer_id)
-   AND (:since::timestamptz IS NULL OR l.window_start >= :since)
-   AND (:until::timestamptz IS NULL OR l.window_start < :until)
- GROUP BY l.customer_id, k.model, k.tier, l.meter, l.unpriced
- ORDER BY l.customer_id, k.model, k.tier, l.meter, l.unpriced;
+-- Usage that waits for a price, by the reason, as it stands at a cut-off, from its first day to its last.
+WITH sums AS (
+  SELECT l.customer_id, l.usage_key_id, l.day_start, l.meter, l.unpriced, sum(l.quantity) AS quantity
+    FROM charges_at(:batch_seq) l
+   WHERE l.entity_id = :entity_id AND l.unpriced IS NOT NULL
+     AND (:customer_id::text IS NULL OR l.customer_id = :customer_id)
+     AND (:subscription_id::text IS NULL OR l.subscription_id = :subscription_id)
+     AND (:since::timestamptz IS NULL OR l.day_start >= :since)
+     AND (:until::timestamptz IS NULL OR l.day_start < :until)
+   GROUP BY 1, 2, 3, 4, 5
+  HAVING sum(l.quantity) <> 0
+)
+SELECT s.customer_id, k.model, k.tier, s.meter, s.unpriced AS reason, sum(s.quantity) AS quantity,
+       min(s.day_start) AS first_day, max(s.day_start) AS last_day
+  FROM sums s JOIN usage_key k USING (usage_key_id)
+ GROUP BY s.customer_id, k.model, k.tier, s.meter, s.unpriced
+ ORDER BY s.customer_id, k.model, k.tier, s.meter, s.unpriced;
 
 -- name: find_price_currencies
 -- The currency of each price, which is its card's; primary keys.

@@ -18,6 +18,11 @@ class Unreadable:
 
     reason: str
 
+    @property
+    def each_amount(self) -> Decimal:
+        """InvalidInputError, always: usage under it is neither free nor without a price."""
+        return self.price(1)
+
     def price(self, _quantity: int) -> Decimal:
         """InvalidInputError, always: usage under it is neither free nor without a price."""
         raise InvalidInputError(f"A price of the card cannot be read: {self.reason}.")

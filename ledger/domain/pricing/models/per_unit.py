@@ -41,8 +41,13 @@ class PerUnit(BaseModel):
         if scale_of(self.amount) + digits > LEDGER_SCALE:
             raise ValueError(f"{plain(self.amount)} per {self.per} has over twelve decimals a unit")
 
+    @property
+    def each_amount(self) -> Decimal:
+        """The exact amount of one unit."""
+        return self.amount.scaleb(1 - len(str(self.per)), EXACT)
+
     def price(self, quantity: int) -> Decimal:
         """The exact, unrounded amount for `quantity` units; InvalidInputError below zero."""
         if quantity < 0:
             raise InvalidInputError(f"{quantity} units cannot be priced.")
-        return multiply(self.amount, quantity).scaleb(1 - len(str(self.per)), EXACT)
+        return multiply(self.each_amount, quantity)

@@ -1,0 +1,73 @@
+"""Turns a rate card into the price of each kind of usage at each moment, spelled out.
+
+Invariant: the stretches of a kind and meter follow one another without gap, and each has one price
+or says why it has none.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+
+from ledger.domain.money import plain
+from ledger.domain.period import Period
+from ledger.domain.pricing.rate_card import METERS, CardPrice, RateCard, UsageKey, find_price
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPrice:
+    """What one unit of a meter costs in [since, until); `price` None says why in `unpriced`."""
+
+    card: RateCard
+    key: UsageKey
+    meter: str
+    since: datetime
+    until: datetime
+    price: CardPrice | None
+    unpriced: str | None = None
+
+    @property
+    def each_amount(self) -> Decimal | None:
+        """The exact amount of one unit; InvalidInputError where nobody can read the price."""
+        return None if self.price is None else self.price.price.each_amount
+
+    def as_row(self) -> dict[str, object]:
+        """As queries of the store read it; InvalidInputError where nobody can read the price."""
+        each_amount = self.each_amount
+        return {
+            "rate_card_id": self.card.rate_card_id,
+            "model": self.key.model,
+            "tier": self.key.tier,
+            "adapter": self.key.adapter,
+            "region": self.key.region,
+            "context_band": self.key.context_band,
+            "meter": self.meter,
+            "since": self.since.isoformat(),
+            "until": self.until.isoformat(),
+            "price_id": self.price.price_id if self.price else None,
+            "currency": self.card.currency,
+            "each_amount": None if each_amount is None else plain(each_amount),
+            "unpriced": self.unpriced,
+        }
+
+
+def spell_out(card: RateCard, key: UsageKey, within: Period) -> Iterator[ListedPrice]:
+    """The lines of all meters for usage of `key`."""
+    narrowed = card.narrowed_to(key)
+    edges = {
+        edge
+        for price in narrowed.prices
+        for edge in (price.valid_from, price.valid_to)
+        if edge is not None and within.start < edge < within.end
+    }
+    for since, until in pairwise([within.start, *sorted(edges), within.end]):
+        for meter in METERS:
+            price = find_price(narrowed, meter, key, since)
+            unpriced = None if price else no_price(card, meter, key)
+            yield ListedPrice(card, key, meter, since, until, price, unpriced)
+
+
+def no_price(card: RateCard, meter: str, key: UsageKey) -> str:
+    """Why usage under a card has no price."""
+    return f"rate card {card.rate_card_id} has no price for {meter} of {key.model}, tier {key.tier}"
