@@ -280,7 +280,7 @@ TABLES = """
 SELECT table_name FROM information_schema.tables
  WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
    AND table_name NOT IN (
-       'cut_off', 'receipt', 'quarantine', 'quarantine_raw', 'source', 'usage_key')
+       'cut_off', 'receipt', 'quarantine', 'quarantine_raw', 'source', 'source_form', 'usage_key')
 """
 
 

@@ -106,4 +106,4 @@ def ageing(
         Ageing(*key, {name: sums[key].get(name, ZERO) for name in AGES}, on_account.get(key, ZERO))
         for key in sorted(sums)
     ]
-    return [one for one in found if one.owed or one.on_account]
+    return [each for each in found if each.owed or each.on_account]

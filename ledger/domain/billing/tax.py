@@ -163,8 +163,8 @@ def tax_lines(
 
 def find_key(rules: TaxRules, moment: datetime, customer_id: str) -> TaxKey | None:
     """How what is supplied at a moment is taxed; None where the seller is registered nowhere."""
-    terms = [one.terms for one in rules.terms if _holds(one, moment)]
-    registered = {one.country for one in rules.registrations if _holds(one, moment)}
+    terms = [dated.terms for dated in rules.terms if _holds(dated, moment)]
+    registered = {each.country for each in rules.registrations if _holds(each, moment)}
     if not terms:
         if registered:
             raise MissingInputError(
@@ -179,9 +179,9 @@ def find_key(rules: TaxRules, moment: datetime, customer_id: str) -> TaxKey | No
 def registered_as(rules: TaxRules, lines: Sequence[TaxLine], moment: datetime) -> str | None:
     """The seller's number in the country that taxes the lines; None where it has none there."""
     countries = {line.key.country for line in lines}
-    for one in rules.registrations:
-        if one.country in countries and _holds(one, moment):
-            return one.tax_number
+    for each in rules.registrations:
+        if each.country in countries and _holds(each, moment):
+            return each.tax_number
     return None
 
 
@@ -227,8 +227,8 @@ def _percent(terms: TaxTerms, rates: Sequence[TaxRate], moment: datetime) -> Dec
     )
 
 
-def _holds(one: DatedTaxTerms | TaxRate | Registration, moment: datetime) -> bool:
-    return one.valid_from <= moment and (one.valid_to is None or moment < one.valid_to)
+def _holds(said: DatedTaxTerms | TaxRate | Registration, moment: datetime) -> bool:
+    return said.valid_from <= moment and (said.valid_to is None or moment < said.valid_to)
 
 
 def tax_on(key: TaxKey, summed: Decimal, currency: str, mode: str) -> TaxLine:

@@ -164,4 +164,6 @@ async def _check_customer(connection: Connection, payment: Payment) -> None:
 
 def _said(payment: Payment) -> str:
     _, _, *said = astuple(payment)
-    return ", ".join(plain(one) if isinstance(one, Decimal) else str(one) for one in said if one)
+    return ", ".join(
+        plain(each) if isinstance(each, Decimal) else str(each) for each in said if each
+    )

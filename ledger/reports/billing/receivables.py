@@ -33,13 +33,13 @@ def to_json(found: ReceivablesReport) -> dict[str, object]:
         "today": found.today,
         "customers": [
             {
-                "customer_id": one.customer_id,
-                "currency": one.currency,
-                **one.buckets,
-                "owed": one.owed,
-                "on_account": one.on_account,
+                "customer_id": owing.customer_id,
+                "currency": owing.currency,
+                **owing.buckets,
+                "owed": owing.owed,
+                "on_account": owing.on_account,
             }
-            for one in found.customers
+            for owing in found.customers
         ],
         "invoices": [
             {

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
 
 from ledger.domain.billing.credit_note import Credit
 from ledger.domain.billing.receivable import OpenItem, Settlement
 from ledger.store.queries import Connection, load_queries
 
 RECEIVABLES = load_queries("billing/receivables")
-PaymentKind = Literal["received", "refunded", "from_account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,7 @@ class Payment:
     entity_id: str
     payment_id: str
     customer_id: str
-    kind: PaymentKind
+    kind: str
     paid_on: date
     currency: str
     amount: Decimal
