@@ -27,7 +27,8 @@ from collectors.reading import CounterReading
 WHOLE_EVERY = 600
 # The same while something is wrong with the page: it may be mended.
 TROUBLED_EVERY = 30
-_VALUE = r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+# The form in which nearly all servers print a line.
+_PLAIN = re.compile(r"([^\s{]+(?:\{.*\})? +)(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,22 @@ class PageReader:
 
     def read(self, text: str) -> PageReading:
         """What a page says; the same as if it had been read whole."""
-        # One more line end, so that the first line begins like every other.
-        found = self._lines.findall("\n" + text)
-        page = self._quick(found)
+        found = self._found(text)
+        page = self._quick(found) if found is not None else None
         if page is not None:
             self.passing += 1
             return page
         self.passing = 0
         page = self._whole(text)
-        self._known = self._learn(page, found)
+        self._known = self._learn(page, found) if found is not None else None
         return page
+
+    def _found(self, text: str) -> list[tuple[str, str]] | None:
+        """Series and value of each line wanted; None where one has another form than nearly all."""
+        # One more line end, so that the first line begins like every other.
+        plain = [_PLAIN.fullmatch(line) for line in self._lines.findall("\n" + text)]
+        known = [(line[1], line[2]) for line in plain if line is not None]
+        return known if len(known) == len(plain) else None
 
     def _quick(self, found: list[tuple[str, str]]) -> PageReading | None:
         known, values = self._known, dict(found)
@@ -161,11 +168,11 @@ class PageReader:
 
 
 def _wanted_lines(engine: EngineMap) -> re.Pattern[str]:
-    """Lines of the families wanted, in the form in which nearly all servers print them."""
+    """Lines of the families wanted, and those that name theirs in braces."""
     prefixes = "|".join(map(re.escape, engine.prefixes))
     families = "|".join(sorted(map(re.escape, (*engine.rules, f"{engine.anchor}{CREATED}"))))
     names = rf"(?:{prefixes})(?:{families})(?:_total)*|{PROCESS_START}"
-    return re.compile(rf"\n((?:{names})(?:\{{[^\n]*\}})? +)({_VALUE})(?=\n|\Z)", re.ASCII)
+    return re.compile(rf"\n[ \t]*(\{{[^\n]*|(?:{names})(?![\w:])[^\n]*)", re.ASCII)
 
 
 def _troubles(engine: EngineMap, exposition: Exposition, reading: EngineReading) -> frozenset[str]:

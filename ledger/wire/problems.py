@@ -10,8 +10,17 @@ from ledger.wire.errors import FieldError, Problem, ProblemCode, shorten
 
 
 def list_problems(error: ValidationError) -> list[Problem]:
-    """Every problem of one refused value, in field order."""
-    return [_problem(detail) for detail in error.errors(include_url=False)]
+    """Every problem of one refused value, in field order.
+
+    A list is not too short where what it held was refused.
+    """
+    details = error.errors(include_url=False)
+    inside = {detail["loc"][:n] for detail in details for n in range(len(detail["loc"]))}
+    return [
+        _problem(detail)
+        for detail in details
+        if detail["type"] != "too_short" or detail["loc"] not in inside
+    ]
 
 
 def _problem(detail: ErrorDetails) -> Problem:

@@ -34,14 +34,14 @@ def change(database: Database, sql: str) -> None:
 def test_true_books_are_all_equal_and_said_in_four_lines(factory: CommandLine) -> None:
     first, states, books, chain = factory("check").stdout.splitlines()
     assert first.startswith("24 facts added up in ")
-    compared = "24 usage windows, 24 activity windows, 24 busy masks, 0 marked windows"
+    compared = "24 usage windows, 24 activity windows, 24 busy masks, 24 marked windows"
     assert first.endswith(f"{compared}: all equal.")
     assert states == "Usage windows by key: 0 rated, 0 unpriced, 0 suspense, 24 not yet rated."
-    assert books == "Books: 11 proofs, all equal."
+    assert books == "Books: 14 proofs, all equal."
     assert chain == "Chain: nothing is sealed yet."
     told = factory.json("check")
     assert (told["facts"], told["differing"], told["differences"]) == (24, 0, [])
-    windows = {"usage_delta": 24, "activity_delta": 24, "activity_mask": 24, "usage_mark": 0}
+    windows = {"usage_delta": 24, "activity_delta": 24, "activity_mask": 24, "usage_mark": 24}
     assert told["windows"] == windows
     assert told["facts_per_second"] == 24_000 // max(told["milliseconds"], 1)
 
@@ -55,7 +55,7 @@ def test_a_difference_is_named_and_ends_with_status_one(
         "usage_delta 2024-03-01 01:15Z acme gpt-x standard: requests: facts 1, stored none,"
         " uncached: facts 7, stored none, visible: facts 1, stored none"
     )
-    assert last.endswith("24 busy masks, 0 marked windows: 1 differs.")
+    assert last.endswith("24 busy masks, 24 marked windows: 1 differs.")
 
 
 def test_a_second_that_differs_is_named(factory: CommandLine, database: Database) -> None:

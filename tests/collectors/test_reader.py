@@ -65,6 +65,13 @@ def test_a_series_given_twice_on_one_page_is_counted_on_the_next() -> None:
     assert len(reader.read(f"{OTHER}{SERIES} 5\n").engine.counters) == 2
 
 
+@pytest.mark.parametrize("line", [f"{SERIES} 6 1786000000", f" {SERIES} 6", f"{SERIES}\t6"])
+def test_a_line_of_another_form_after_a_page_without_it_is_read(line: str) -> None:
+    reader = PageReader(ENGINES["vllm"])
+    for text in ("", "", f"{line}\n", f"{line}\n"):
+        assert len(reader.read(text).engine.counters) == bool(text)
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_pages_of_every_server_are_read_in_passing(name: str) -> None:
     text = (GOLDEN / f"{name}.prom").read_text(encoding="utf-8")

@@ -130,6 +130,7 @@ async def everything_entered(connection: Connection) -> None:
     await books.tariff([(HOUR, until, "100")])
     await books.lease(HOUR, until, all_in=False)
     await books.deployment(HOUR, until, gpus=[GPU])
+    await books.energy_meter("host-1", HOUR, until, measures="host", gpus=[GPU])
     await books.readings(GPU, [(HOUR + timedelta(minutes=n), 24_000_000 * n) for n in range(61)])
     alias = {"alias": "crm-1", "customer_id": "acme", "valid_from": "2026-01-01T00:00:00Z"}
     await enter_alias(connection, read_input(NewAlias, alias), AUTHOR)
@@ -338,7 +339,7 @@ async def test_an_archived_day_is_vouched_for_by_its_file(
     await superuser.execute("UPDATE archived_partition SET sha256 = $1", sha256_of(day.path))
     assert [row[:2] for row in await named(books.connection)] == [(ARCHIVED, "digest")]
     await superuser.execute("UPDATE archived_partition SET rows = rows - 1")
-    assert ("usage_fact", "rows", "25", "24") in await named(books.connection)
+    assert ("usage_fact", "rows", "26", "25") in await named(books.connection)
 
 
 async def test_a_day_that_is_not_what_was_sealed_stays_in_the_database(

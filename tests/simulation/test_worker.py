@@ -32,14 +32,14 @@ async def from_anywhere(connection: Connection, move: PositionMove, *, batch_seq
 
 
 async def apart(
-    connection: Connection, attempt: Any, *, moves: Sequence[PositionMove], turn: Any
+    connection: Connection, attempt: Any, *, moves: Sequence[PositionMove], order: Any
 ) -> Any:
     """Rows first, and the position in a transaction of its own."""
     async with connection.transaction():
-        async with turn.taking_ids():
+        async with order.taking_ids():
             batch_seq = await attempt.take_ids(connection)
         found = await attempt.write(connection, batch_seq)
-        await turn.moving()
+        await order.moving()
     await commit._move(connection, moves, batch_seq)
     return found
 

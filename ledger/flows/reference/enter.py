@@ -269,7 +269,9 @@ async def enter_dated(
 
 
 def _undated(new: DatedInput) -> dict[str, Any]:
-    return new.model_dump(exclude=set(_DATES))
+    said = new.model_dump(exclude=set(_DATES))
+    # As the store gives lists back, which are compared with these.
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in said.items()}
 
 
 class _Insert(Protocol):

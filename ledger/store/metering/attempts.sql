@@ -17,10 +17,10 @@ WITH attempt AS (
    WHERE h.hour >= date_bin('1 hour', :since::timestamptz, 'epoch') AND h.hour < :until
 )
 SELECT p.engine_instance, p.of_hour AS hour,
-       coalesce(sum(p.requests) FILTER (WHERE p.ended), 0)::bigint AS requests,
-       coalesce(sum(p.requests) FILTER (WHERE p.ended AND p.flags & :unfinished::int <> 0), 0)::bigint AS unfinished,
-       coalesce(sum(p.input) FILTER (WHERE p.over_edge), 0)::bigint AS input_over_edge,
-       coalesce(sum(p.output) FILTER (WHERE p.over_edge), 0)::bigint AS output_over_edge
+       coalesce(sum(p.requests) FILTER (WHERE p.ended), 0) AS requests,
+       coalesce(sum(p.requests) FILTER (WHERE p.ended AND p.flags & :unfinished::int <> 0), 0) AS unfinished,
+       coalesce(sum(p.input) FILTER (WHERE p.over_edge), 0) AS input_over_edge,
+       coalesce(sum(p.output) FILTER (WHERE p.over_edge), 0) AS output_over_edge
   FROM part p
  GROUP BY p.engine_instance, p.of_hour
  ORDER BY p.engine_instance, p.of_hour;
