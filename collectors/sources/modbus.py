@@ -23,7 +23,7 @@ FORMS = {"u16": (1, ">H"), "u32": (2, ">I"), "u64": (4, ">Q"), "f32": (2, ">f")}
 class ModbusSource:
     """One value in the input or holding registers of one device."""
 
-    library: ModuleType
+    pymodbus: ModuleType
     settings: SourceSettings
     host: str
     port: int
@@ -45,7 +45,7 @@ class ModbusSource:
     def _registers(self) -> list[int]:
         count, _ = FORMS[self.settings.value_type]
         timeout_s = float(self.settings.timeout_s)
-        client = self.library.client.ModbusTcpClient(
+        client = self.pymodbus.client.ModbusTcpClient(
             self.host, port=self.port, timeout=timeout_s, retries=0
         )
         try:
@@ -54,7 +54,7 @@ class ModbusSource:
             answer = client.read_holding_registers(
                 self.settings.address, count=count, device_id=self.settings.device
             )
-        except (self.library.ModbusException, OSError) as error:
+        except (self.pymodbus.ModbusException, OSError) as error:
             raise self._silent(str(error)) from error
         finally:
             client.close()
