@@ -18,7 +18,8 @@ from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.connect import connect
 from ledger.store.queries import OwnConnection
-from ledger.wire.inputs import NewCustomer, NewEntity, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.party_inputs import NewCustomer, NewEntity
 from tests.support.database import Database, execute, fresh_database, make_template, urls
 
 # What an operator gives a database of this kind; fsync and synchronous_commit stay on.

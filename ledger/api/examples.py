@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.wire import changes, events, inputs, receivable_inputs, tax_inputs
+from ledger.wire import changes, events, inputs, party_inputs, receivable_inputs, tax_inputs
 
 SINCE = "2024-01-01T00:00:00Z"
 _SITE = {"entity_id": "acme-ai", "facility_id": "dub-1"}
 
 EXAMPLES: Mapping[type, Mapping[str, Any]] = {
-    inputs.NewEntity: {
+    party_inputs.NewEntity: {
         **{"entity_id": "acme-ai", "name": "Acme AI", "currency": "EUR", "zone": "Europe/Dublin"},
         **{"address": "1 Foundry Lane\nDublin D02", "tax_number": "IE 0000000A"},
     },
-    inputs.NewCustomer: {"customer_id": "shop", "entity_id": "acme-ai", "name": "The Shop"},
+    party_inputs.NewCustomer: {"customer_id": "shop", "entity_id": "acme-ai", "name": "The Shop"},
     changes.EntityChange: {"valid_from": "2024-07-01", "address": "2 Foundry Lane\nDublin D02"},
     changes.CustomerChange: {"valid_from": "2024-07-01", "payment_days": 14},
     inputs.NewAlias: {"alias": "crm-7", "customer_id": "shop", "valid_from": SINCE},

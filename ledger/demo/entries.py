@@ -8,9 +8,7 @@ from ledger.demo import own_fleet, published_day
 from ledger.wire.inputs import (
     InputModel,
     NewAsset,
-    NewCustomer,
     NewDeployment,
-    NewEntity,
     NewFacility,
     NewPue,
     NewRateCard,
@@ -18,6 +16,7 @@ from ledger.wire.inputs import (
     NewTariff,
     NewTariffPrices,
 )
+from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatment
 
 Entry = tuple[type[InputModel], dict[str, Any]]

@@ -26,7 +26,8 @@ from ledger.store.metering.conflicts import list_conflicts
 from ledger.store.metering.ingest import insert_quarantine
 from ledger.store.operations import count_dead_letters, count_quarantined
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewCustomer, NewEntity, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.party_inputs import NewCustomer, NewEntity
 from tests.support.usage import (
     NOW,
     SOURCE,

@@ -22,9 +22,7 @@ from ledger.store.queries import Connection
 from ledger.wire.inputs import (
     NewAlias,
     NewAsset,
-    NewCustomer,
     NewDeployment,
-    NewEntity,
     NewFxRates,
     NewPrice,
     NewPue,
@@ -33,6 +31,7 @@ from ledger.wire.inputs import (
     NewTariff,
     read_input,
 )
+from ledger.wire.party_inputs import NewCustomer, NewEntity
 from tests.flows.slow_facts import (
     ASSET,
     AUTHOR,

@@ -15,7 +15,8 @@ from ledger.flows.reference.resources import BY_WORD, show_one
 from ledger.store.queries import Connection
 from ledger.wire.changes import CustomerChange, EntityChange
 from ledger.wire.errors import InputError
-from ledger.wire.inputs import NewCustomer, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.party_inputs import NewCustomer
 from tests.flows.billing import ACME, NOVEMBER, NOW, WINDOW, settled, subscribed
 from tests.flows.slow_facts import AUTHOR, CUSTOMER, enter_parties
 from tests.support.books import Tokens

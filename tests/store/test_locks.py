@@ -14,7 +14,8 @@ from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.cost import cost
 from ledger.store.metering.retention import try_lock_fold
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewCustomer, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.party_inputs import NewCustomer
 from tests.flows.slow_facts import AUTHOR, enter_parties
 from tests.support.database import Database
 

@@ -15,7 +15,8 @@ from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader
-from ledger.wire.inputs import NewCustomer, NewEntity, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.party_inputs import NewCustomer, NewEntity
 from tests.support.encoded import encode_events
 
 NOW = datetime(2026, 8, 6, 12, tzinfo=UTC)

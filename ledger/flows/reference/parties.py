@@ -15,7 +15,7 @@ from ledger.store.connect import draw_batch_seq
 from ledger.store.dated import DatedRow, DatedTable
 from ledger.store.queries import Connection
 from ledger.wire.changes import CustomerChange, EntityChange, PartyChange
-from ledger.wire.inputs import NewCustomer, NewEntity
+from ledger.wire.party_inputs import NewCustomer, NewEntity
 
 # What is entered of a new party holds for all time the books can speak of.
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)

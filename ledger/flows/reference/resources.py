@@ -10,7 +10,7 @@ from ledger.flows.reference import enter, enter_payment, enter_tax, parties
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.store.queries import Connection
 from ledger.store.resources import ListedRow, list_resource, parameters_of
-from ledger.wire import answers, changes, inputs, receivable_inputs, tax_inputs
+from ledger.wire import answers, changes, inputs, party_inputs, receivable_inputs, tax_inputs
 from ledger.wire.inputs import InputModel
 
 # How many validities of one thing are shown at once.
@@ -45,7 +45,7 @@ RESOURCES: Sequence[Resource] = (
         "entity_id",
         answers.Entity,
         ("name", "currency", "zone", "address", "tax_number", "payment_days"),
-        inputs.NewEntity,
+        party_inputs.NewEntity,
         parties.enter_entity,
         seen_by="customers",
         now=True,
@@ -58,7 +58,7 @@ RESOURCES: Sequence[Resource] = (
         "customer_id",
         answers.Customer,
         ("entity_id", "name", "kind", "address", "tax_number", "email"),
-        inputs.NewCustomer,
+        party_inputs.NewCustomer,
         parties.enter_customer,
         seen_by="customers",
         now=True,
