@@ -16,6 +16,7 @@ from tests.support.usage import (
     AUTHOR,
     NOW,
     SOURCE,
+    Event,
     Gate,
     activity,
     add_customer,
@@ -172,6 +173,42 @@ async def test_a_bound_key_decides_no_form_for_others(
     assert {item.reason for item in mended.items()} == {None}
     assert await gate.connection.fetchval(SUM) == 1 + 3 + 7 + 50
     assert await windows(gate.connection) == await windows_of_facts(gate.connection)
+
+
+def _of(source: str, *events: Event) -> list[Event]:
+    return [event | {"source": source} for event in events]
+
+
+STRANGERS = [attempt("a", customer_id="beta"), attempt("b", customer_id="nobody-heard-of")]
+FOREIGN = correction("a", of="x", revision=1, supersedes_source="gw/of-others")
+# Whole first bodies of which nothing is taken.
+REFUSED_FIRST = {
+    "single events of others": keyed(*_of("/hosts/a", *STRANGERS)),
+    "a batch of others": sequenced(STRANGERS),
+    "a batch of nothing": Record(b"{nothing", sequenced([attempt()]).header),
+    "single events that correct in sources of others": keyed(*_of("/hosts/a", FOREIGN)),
+    "a batch that corrects in sources of others": sequenced([FOREIGN]),
+    "a batch whose corrections name nothing": sequenced([correction("a", of="x", revision=1)]),
+}
+
+
+@pytest.mark.parametrize("single_then", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("refused", REFUSED_FIRST)
+async def test_a_first_body_that_is_refused_whole_decides_no_form(
+    gate: Gate, refused: str, *, single_then: bool, together: bool
+) -> None:
+    await add_customer(gate.connection, "beta")
+    allowed = bound_to(["/hosts/a"], "acme")
+    own = keyed(*_of("/hosts/a", attempt("own"))) if single_then else sequenced([attempt()])
+    sent = [replace(one, permission=allowed) for one in (REFUSED_FIRST[refused], own)]
+    first, then = await gate.send(*sent) if together else [(await gate.send(r))[0] for r in sent]
+    assert {item.outcome for item in first.items()} == {"rejected"}
+    assert not {item.reason for item in first.items()} & {Reason.WRONG_FORM}
+    assert [item.outcome for item in then.items()] == ["created"]
+    forms = await gate.connection.fetch("SELECT form FROM source_form")
+    assert [form for (form,) in forms] == ["keyed" if single_then else "sequenced"]
+    assert await gate.connection.fetchval("SELECT form FROM source") is None
 
 
 @pytest.mark.parametrize("resolution", ["corrected", "resent"])

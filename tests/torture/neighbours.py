@@ -85,6 +85,13 @@ def _own(sender: Sender, key: str, own: str, of: Attempt, number: int) -> Knock:
     return _of_ids(sender, key, "send its own", [said], [])
 
 
+def _form(sender: Sender, key: str, own: str, of: Attempt, number: int) -> Knock:
+    """Its own usage as single events, where others send numbered batches: before them or after."""
+    said = sender.attempt(("k", f"form-{key}-{number}"), customer=own)
+    line = line_of(sender.draw, event_of(said, str(said.identity[1]), SEQUENCED))
+    return Knock(key, "send in a form of its own", line, {}, Delivery((said,)))
+
+
 def _foreign(sender: Sender, key: str, own: str, of: Attempt, number: int) -> Knock:
     """Usage of another customer, beside its own; by an id that is the other's as it comes."""
     said = sender.attempt(("k", f"beside-{key}-{number}"), customer=own)
@@ -150,6 +157,7 @@ def _of_ids(
 
 _REACH = {
     "send its own": _own,
+    "send in a form of its own": _form,
     "correct its own": _correct_own,
     "claim an id of others": _foreign,
     "claim a place of others": _place,

@@ -3,8 +3,8 @@
 Invariant: the answer depends on what is recorded and on when the attempt ended, never on order.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ledger.domain.metering.fact import TierSource
 
@@ -57,6 +57,12 @@ class SourceForm:
         """The form of what an owner sends; empty: the house. None where it has sent nothing."""
         return self.of_bound.get(owner) if owner else self.form
 
+    def taking(self, owner: str, form: str) -> "SourceForm":
+        """It with a form for an owner."""
+        if not owner:
+            return replace(self, form=form)
+        return replace(self, of_bound={**self.of_bound, owner: form})
+
     def forms(self) -> frozenset[str]:
         """Every form that somebody sends."""
         return frozenset(one for one in (self.form, *self.of_bound.values()) if one is not None)
@@ -84,6 +90,13 @@ class Directory:
     sources: Mapping[str, SourceForm] = field(default_factory=dict)
     members: frozenset[tuple[str, str]] = frozenset()
     _reaches: dict[str, Reach] = field(default_factory=dict, compare=False)
+
+    def expecting(self, forms: Iterable[tuple[str, str, str]], named: Iterable[str]) -> "Directory":
+        """It as it will be with these (source, owner, form), and sources that are only named."""
+        sources = {name: SourceForm(0, None) for name in named} | dict(self.sources)
+        for source, owner, form in forms:
+            sources[source] = sources.get(source, SourceForm(0, None)).taking(owner, form)
+        return replace(self, sources=sources)
 
     def reach_of(self, entity: str) -> Reach:
         """What a key bound to an entity may write."""

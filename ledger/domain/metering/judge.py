@@ -14,6 +14,7 @@ from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.prepare import Prepared, drop_rows
 from ledger.domain.metering.record import Record
+from ledger.domain.metering.spread import window_of
 
 SEQUENCED, KEYED = "sequenced", "keyed"
 
@@ -107,16 +108,23 @@ def refuse_sources(prepared: Prepared) -> None:
     _refuse(prepared, wrong, Reason.FORBIDDEN_SOURCE)
 
 
-def refuse_customers(prepared: Prepared) -> None:
-    """Refuse usage of customers that the record's key may not write; after keys are assigned."""
-    bound = [r for r in prepared.records if r.permission is not None and r.permission.customers]
+def refuse_customers(prepared: Prepared, directory: Directory) -> None:
+    """Refuse usage of customers that the record's key may not write."""
+    bound = [
+        n
+        for n, record in enumerate(prepared.records)
+        if record.permission is not None and record.permission.customers
+    ]
     if not bound:
         return
-    columns = ("row", "source", "customer_id", "customer_ref")
+    owners = prepared.items.owners[prepared.usage["row"].to_numpy()]
+    mine = prepared.usage.filter(pl.Series(np.isin(owners, bound)))
     wrong: dict[int, tuple[str, str]] = {}
-    for row, source, customer_id, ref in prepared.usage.select(columns).iter_rows():
+    for row, source, ref, moment in mine.select(
+        "row", "source", "customer_ref", window_of()
+    ).iter_rows():
         allowed = prepared.records[prepared.items.owners[row]].permission
-        if allowed is None or not allowed.customers or customer_id in allowed.customers:
+        if allowed is None or directory.customer_of(ref, moment) in allowed.customers:
             continue
         detail = f"data.customer_id: this key may not write usage of {ref!r}; use another key"
         wrong[row] = (source, detail)
@@ -151,10 +159,10 @@ def new_forms(prepared: Prepared, directory: Directory) -> list[tuple[str, str, 
 
     A form is its owner's, as ids and places are: no key that is bound decides for others.
     """
-    found = [(source, n) for source, n in senders(prepared)]
-    for n, record in enumerate(prepared.records):
-        if record.header is not None and n in prepared.batches and _permitted(prepared, n):
-            found.append((record.header.source, n))
+    found = senders(prepared)
+    for n in sorted(_counting_batches(prepared)):
+        if _permitted(prepared, n):
+            found.append((_source(prepared, n), n))
     fresh = {
         (source, prepared.owner_of(n)): form_of(prepared, n)
         for source, n in reversed(found)
@@ -184,18 +192,20 @@ def refuse_forms(prepared: Prepared, directory: Directory) -> None:
 
 
 def records_taking_ids(prepared: Prepared, directory: Directory) -> Sequence[int]:
-    """Records whose place counts: complete, permitted, of a sequenced source.
-
-    Where a key is bound, its batch of which nothing may count takes no place: it may be another's.
-    """
-    bound = [n for n in prepared.batches if _is_bound(prepared.records[n])]
-    bare = set(bound) - _alive(prepared) if bound else set()
+    """Records whose place counts: complete, permitted, of a sequenced source."""
     return [
         n
-        for n in sorted(prepared.batches.keys() - bare)
+        for n in sorted(_counting_batches(prepared))
         if _permitted(prepared, n)
         and _known_form(directory, _source(prepared, n), prepared.owner_of(n)) == SEQUENCED
     ]
+
+
+def _counting_batches(prepared: Prepared) -> set[int]:
+    """Numbered batches that are complete. Where a key is bound, one of which nothing may count
+    takes no place: it may be another's."""
+    bound = {n for n in prepared.batches if _is_bound(prepared.records[n])}
+    return prepared.batches.keys() - (bound - _alive(prepared) if bound else set())
 
 
 def _is_bound(record: Record) -> bool:

@@ -17,7 +17,7 @@ from uuid import UUID
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.directory import Directory, SourceForm
 from ledger.domain.metering.fact import Kind, Reason
-from ledger.domain.metering.judge import KEYED, SEQUENCED
+from ledger.domain.metering.judge import KEYED, SEQUENCED, new_forms, refuse_forms
 from ledger.domain.metering.prepare import Prepared, drop_rows
 from ledger.domain.metering.target import CorrectionTarget, target_of
 
@@ -214,6 +214,28 @@ def named_sources(prepared: Prepared, directory: Directory) -> list[str]:
 def _may_name(prepared: Prepared, row: int, source: str) -> bool:
     allowed = prepared.records[prepared.items.owners[row]].permission
     return allowed is None or allowed.writes(source)
+
+
+def forms_of_taken(prepared: Prepared, directory: Directory) -> list[tuple[str, str, str]]:
+    """`new_forms` of what is not refused once it has its form; refuses what decides none by that.
+
+    Who is refused all of its first body is as if it had sent nothing.
+    """
+    while offered := new_forms(prepared, directory):
+        expected = directory.expecting(offered, named_sources(prepared, directory))
+        judged = prepared.fork()
+        refuse_forms(judged, expected)
+        find_targets(judged, expected)
+        if new_forms(judged, directory) == offered:
+            break
+        void = {
+            row: said
+            for row, said in judged.rejects.items()
+            if row not in prepared.rejects and said.reason is not Reason.WRONG_FORM
+        }
+        prepared.rejects |= void
+        drop_rows(prepared, void)
+    return offered
 
 
 def find_targets(prepared: Prepared, directory: Directory) -> dict[int, CorrectionTarget]:

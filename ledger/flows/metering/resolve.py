@@ -13,7 +13,6 @@ from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.identities import KEYED_SCHEMA
 from ledger.domain.metering.judge import (
     keyed_rows,
-    new_forms,
     refuse_customers,
     refuse_forms,
     refuse_readings,
@@ -21,7 +20,7 @@ from ledger.domain.metering.judge import (
 )
 from ledger.domain.metering.key import Keyed, assign_keys
 from ledger.domain.metering.prepare import Prepared
-from ledger.domain.metering.supersede import find_targets, named_sources
+from ledger.domain.metering.supersede import find_targets, forms_of_taken, named_sources
 from ledger.domain.metering.target import CorrectionTarget
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.encode import encode
@@ -77,7 +76,6 @@ async def resolve(
     targets = find_targets(prepared, known)
     keyed = await asyncio.to_thread(assign_keys, prepared.usage, known, directory.resolved)
     prepared.usage = keyed.frame
-    refuse_customers(prepared)
     await _register_keys(connection, keyed, directory)
     stored = await asyncio.to_thread(encode, prepared, known, now=now, secret=secret)
     own = await asyncio.to_thread(_keyed, prepared, known)
@@ -109,10 +107,13 @@ def _owners(prepared: Prepared, rows: pl.Series) -> pl.Series:
 async def _register_sources(
     connection: Connection, prepared: Prepared, directory: DirectoryCache
 ) -> Directory:
-    """Sources and keys say nothing about usage, so they commit at once and hold up nobody."""
+    """Sources and keys say nothing about usage, so they commit at once and hold up nobody.
+
+    Customers are judged on the way: who is refused everything decides no form, not even its own.
+    """
     known = await directory.read(connection)
-    forms = new_forms(prepared, known)
-    named = named_sources(prepared, known)
+    refuse_customers(prepared, known)
+    forms, named = forms_of_taken(prepared, known), named_sources(prepared, known)
     if not forms and not named:
         return known
     of_house = {source: form for source, owner, form in forms if not owner}
@@ -125,7 +126,10 @@ async def _register_sources(
             await store.insert_sources(connection, fresh, batch_seq=batch_seq)
         if of_bound:
             await store.insert_source_forms(connection, of_bound, batch_seq=batch_seq)
-    return await directory.read(connection)
+    known = await directory.read(connection)
+    # What a customer's name means may have changed, and by this it is stored.
+    refuse_customers(prepared, known)
+    return known
 
 
 async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
