@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from collectors.clock import utc_now
 from collectors.errors import CollectError, RestartNeededError
+from collectors.lines import LineWriter
 from collectors.ongoing import Ongoing
-from collectors.reading import EventDict
+from collectors.reading import AnyReading, CountersReading
 from collectors.rounds import HeldRounds
 from collectors.scrape import Scraper
 from collectors.settings import CollectSettings
@@ -30,6 +32,7 @@ class Tally:
     scrapes: int = 0
     faults: int = 0
     lost_events: int = 0
+    unfit_events: int = 0
     read_at: float = field(default_factory=time.monotonic)
 
 
@@ -49,9 +52,10 @@ class Collector:
         self._sources = list(sources)
         self._spool = spool
         self._held = held
+        self._writer = LineWriter(settings.batch_bytes)
         self._scrapers = [Scraper.of(target) for target in settings.targets]
         self._pool = ThreadPoolExecutor(max(1, len(self._scrapers)), "scrape")
-        self._running: dict[int, Future[list[EventDict]]] = {}
+        self._running: dict[int, Future[tuple[list[CountersReading], datetime]]] = {}
         self._scrape_due = time.monotonic()
         self.tally = tally
         self.troubles = Ongoing(log)
@@ -60,11 +64,6 @@ class Collector:
     def finished(self) -> bool:
         """Whether nothing will ever come again: every source ended and no server is scraped."""
         return not self._scrapers and all(source.finished for source in self._sources)
-
-    @property
-    def unfit(self) -> int:
-        """Events that were read and fit no batch."""
-        return self._held.unfit
 
     @property
     def interval_s(self) -> float:
@@ -106,8 +105,8 @@ class Collector:
         for scraper in self._scrapers:
             scraper.close()
 
-    def _sample_sources(self) -> list[EventDict]:
-        events: list[EventDict] = []
+    def _sample_sources(self) -> list[bytes]:
+        lines: list[bytes] = []
         for source in self._sources:
             try:
                 sample = source.sample(utc_now())
@@ -118,10 +117,14 @@ class Collector:
                 continue
             for fault in sample.faults:
                 self._fault(f"source {source.name}", fault)
-            recorded_at = utc_now()
-            events += [reading.to_event(recorded_at=recorded_at) for reading in sample.readings]
+            lines += self._lines(sample.readings, utc_now())
             self.tally.energy_readings += len(sample.readings)
-        return events
+        return lines
+
+    def _lines(self, readings: Sequence[AnyReading], recorded_at: datetime) -> list[bytes]:
+        lines = self._writer.lines(readings, recorded_at)
+        self.tally.unfit_events += len(readings) - len(lines)
+        return lines
 
     def _start_scrapes(self) -> None:
         """Begin a scrape of every server whose last one is over: a slow one delays no other."""
@@ -133,25 +136,23 @@ class Collector:
             if index not in self._running:
                 self._running[index] = self._pool.submit(self._scrape, scraper)
 
-    def _scrape(self, scraper: Scraper) -> list[EventDict]:
+    def _scrape(self, scraper: Scraper) -> tuple[list[CountersReading], datetime]:
         timeout_s = float(self._settings.scrape_timeout_s)
         reading = scraper.scrape(now=utc_now(), timeout_s=timeout_s)
-        recorded_at = utc_now()
-        parts = reading.parts(self._settings.batch_bytes)
-        return [part.to_event(recorded_at=recorded_at) for part in parts]
+        return reading.parts(self._settings.batch_bytes), utc_now()
 
-    def _take_scrapes(self) -> list[EventDict]:
-        events: list[EventDict] = []
+    def _take_scrapes(self) -> list[bytes]:
+        lines: list[bytes] = []
         for index, future in list(self._running.items()):
             if not future.done():
                 continue
             del self._running[index]
             try:
-                events += future.result()
+                lines += self._lines(*future.result())
                 self.tally.scrapes += 1
             except (CollectError, OSError) as error:
                 self._fault(f"scrape {self._settings.targets[index].instance}", error)
-        return events
+        return lines
 
     def _fault(self, where: str, error: Exception) -> None:
         self.tally.faults += 1

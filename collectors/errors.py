@@ -7,6 +7,7 @@ CollectError
 │   ├── BoardLostError    one board is gone; the others go on
 │   ├── DriverGoneError   no board answers; the driver is looked for again
 │   └── RestartNeededError  the driver was changed under the process; only a new process helps
+├── HttpError             a server's answer is no HTTP, has no end or cannot be asked for
 ├── ScrapeError           an inference server gave nothing this time
 ├── GatewayUsageError     a usage object does not add up
 ├── SpoolError            the spool cannot keep what it was given
@@ -53,6 +54,10 @@ class DriverGoneError(SourceError):
 
 class RestartNeededError(SourceError):
     """The driver was changed under the process: the loaded library cannot be swapped in place."""
+
+
+class HttpError(CollectError):
+    """A server's answer is no HTTP or has no end, or what is asked of it is no request."""
 
 
 class ScrapeError(CollectError):

@@ -1,28 +1,25 @@
 """A page fetched over HTTP again and again: kept-alive, authenticated, bounded in time and size."""
 
 import base64
-import http.client
-import io
-import socket
-import ssl
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from collectors.errors import CollectSettingsError, ScrapeError
+from collectors.errors import CollectSettingsError, HttpError, ScrapeError
+from collectors.http1 import OK, Connection, Reply
 from ledger.wire.secrets import keep_secret
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from ssl import SSLContext
 
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 ACCEPT = "text/plain;version=0.0.4"
 OPENMETRICS = "application/openmetrics-text"
-PROCESS_START = "Process-Start-Time-Unix"
+PROCESS_START = "process-start-time-unix"
 SCHEMES = frozenset({"http", "https"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_MAX = 3
@@ -58,30 +55,31 @@ class Page:
     """
 
     address: SplitResult
-    context: ssl.SSLContext | None = None
+    context: "SSLContext | None" = None
     bearer_file: Path | None = None
     process_started: str | None = None
-    _open: http.client.HTTPConnection | None = None
-    _opened: tuple[str, str] = ("", "")
+    _open: Connection | None = None
 
     def fetch(self, timeout_s: float) -> str:
         """The page's text; ScrapeError where there is none, it is cut short, too long or late."""
         until = time.monotonic() + timeout_s
         headers = {"Accept": ACCEPT, **self._credentials()}
         url = self.address
-        status, answered, body = self._get(url, headers, until)
+        reply = self._get(url, headers, until)
         for _ in range(REDIRECTS_MAX):
-            if status not in REDIRECTS:
+            if reply.status not in REDIRECTS:
                 break
-            url = self._next(url, answered.get("Location", ""), secret="Authorization" in headers)
-            status, answered, body = self._get(url, headers, until)
-        if status != http.client.OK or len(body) > PAGE_BYTES_MAX:
+            there = reply.headers.get("location", "")
+            url = self._next(url, there, secret="Authorization" in headers)
+            reply = self._get(url, headers, until)
+        body = self._unpacked(reply)
+        if reply.status != OK or len(body) > PAGE_BYTES_MAX:
             raise ScrapeError(
-                f"{self}: answered {status} with {len(body)} bytes; "
+                f"{self}: answered {reply.status} with {len(body)} bytes; "
                 "check the path and that metrics are switched on"
             )
-        self.process_started = answered.get(PROCESS_START)
-        return self._text(body, answered)
+        self.process_started = reply.headers.get(PROCESS_START)
+        return self._text(body, reply.headers)
 
     def close(self) -> None:
         """Let the connection go."""
@@ -111,63 +109,32 @@ class Page:
         keep_secret(token)
         return token
 
-    def _get(
-        self, url: SplitResult, headers: dict[str, str], until: float
-    ) -> tuple[int, Message, bytes]:
-        kept = self._open is not None and self._opened == (url.scheme, url.netloc)
+    def _get(self, url: SplitResult, headers: Mapping[str, str], until: float) -> Reply:
         try:
-            return self._answer(url, headers, until)
-        except (http.client.RemoteDisconnected, ConnectionError) as error:
-            # A server may let go of a connection between two requests.
-            if not kept:
-                raise self._failed(error) from error
-        except (OSError, http.client.HTTPException, zlib.error) as error:
-            raise self._failed(error) from error
-        try:
-            return self._answer(url, headers, until)
-        except (OSError, http.client.HTTPException, zlib.error) as error:
+            server = self._connected(url)
+            return server.ask("GET", _path(url), headers, until=until, bytes_max=PAGE_BYTES_MAX)
+        except (OSError, HttpError) as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> ScrapeError:
         return ScrapeError(f"{self}: {type(error).__name__}: {error}; is the server up?")
 
-    def _answer(
-        self, url: SplitResult, headers: dict[str, str], until: float
-    ) -> tuple[int, Message, bytes]:
-        left_s = until - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("redirects took too long")
-        try:
-            connection = self._connected(url, left_s)
-            connection.request("GET", _path(url), headers=headers)
-            reply = connection.getresponse()
-            body = reply.read(PAGE_BYTES_MAX + 1)
-            whole = _unpacked(body, reply.headers)
-            if reply.length and len(body) <= PAGE_BYTES_MAX:
-                raise http.client.IncompleteRead(body, reply.length)
-            if not reply.isclosed():
-                self.close()
-        except BaseException:
+    def _connected(self, url: SplitResult) -> Connection:
+        where = (url.scheme, url.netloc.rpartition("@")[2])
+        if self._open is None or (self._open.scheme, self._open.host) != where:
             self.close()
-            raise
-        return reply.status, reply.headers, whole
-
-    def _connected(self, url: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
-        where = (url.scheme, url.netloc)
-        if self._open is None or self._opened != where or self._open.sock is None:
-            self.close()
-            host, port = url.hostname or "", url.port
-            if url.scheme == "https":
-                self._open = http.client.HTTPSConnection(
-                    host, port, timeout=timeout_s, context=self.context
-                )
-            else:
-                self._open = http.client.HTTPConnection(host, port, timeout=timeout_s)
-            self._open.response_class = _TimedResponse
-            self._opened = where
-            self._open.connect()
-        self._open.sock.settimeout(timeout_s)
+            self._open = Connection(url, self.context)
         return self._open
+
+    def _unpacked(self, reply: Reply) -> bytes:
+        """A body as it was before it was packed, at most one byte more than may be read."""
+        packed = reply.headers.get("content-encoding", "identity").lower()
+        if packed in {"identity", ""}:
+            return reply.body
+        try:
+            return _unpacked(reply.body, packed)
+        except (HttpError, zlib.error) as error:
+            raise self._failed(error) from error
 
     def _next(self, url: SplitResult, location: str, *, secret: bool) -> SplitResult:
         """Where a redirect leads: a server may move its page, not hand us or our secret on."""
@@ -181,9 +148,9 @@ class Page:
             )
         return there
 
-    def _text(self, body: bytes, headers: Message) -> str:
+    def _text(self, body: bytes, headers: Mapping[str, str]) -> str:
         text = body.decode("utf-8", errors="replace")
-        if OPENMETRICS in headers.get("Content-Type", ""):
+        if OPENMETRICS in headers.get("content-type", ""):
             if text.rstrip("\n").rpartition("\n")[2] != "# EOF":
                 raise ScrapeError(f"{self}: cut short: an OpenMetrics page ends with # EOF")
         elif not _said_how_long(headers) and not text.endswith("\n"):
@@ -191,8 +158,8 @@ class Page:
         return text
 
 
-def _said_how_long(headers: Message) -> bool:
-    return "Content-Length" in headers or "Transfer-Encoding" in headers
+def _said_how_long(headers: Mapping[str, str]) -> bool:
+    return "content-length" in headers or "transfer-encoding" in headers
 
 
 def _path(url: SplitResult) -> str:
@@ -200,51 +167,11 @@ def _path(url: SplitResult) -> str:
     return f"{path}?{url.query}" if url.query else path
 
 
-def _unpacked(body: bytes, headers: Message) -> bytes:
-    """A body as it was before it was packed, at most one byte more than may be read."""
-    packed = headers.get("Content-Encoding", "identity").strip().lower()
-    if packed in {"identity", ""}:
-        return body
+def _unpacked(body: bytes, packed: str) -> bytes:
     if packed not in {"gzip", "x-gzip"}:
-        raise http.client.HTTPException(f"packed as {packed[:20]}, which nobody asked for")
+        raise HttpError(f"packed as {packed[:20]}, which nobody asked for")
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     text = unpacker.decompress(body, PAGE_BYTES_MAX + 1)
     if not unpacker.eof and len(text) <= PAGE_BYTES_MAX:
-        raise http.client.HTTPException("the gzip ends before its end")
+        raise HttpError("the gzip ends before its end")
     return text
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """A response whose reads together may take what the socket's timeout was at its beginning."""
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        debuglevel: int = 0,
-        method: str | None = None,
-        url: str | None = None,
-    ) -> None:
-        super().__init__(sock, debuglevel, method, url)
-        until = time.monotonic() + (sock.gettimeout() or 0)
-        self.fp = io.BufferedReader(_TimedReads(self.fp.detach(), sock, until))
-
-
-class _TimedReads(io.RawIOBase):
-    """Bytes of a socket up to a time: each read on its own could begin the waiting anew."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, until: float) -> None:
-        self._raw, self._sock, self._until = raw, sock, until
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int | None:
-        left_s = self._until - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the answer took too long")
-        self._sock.settimeout(left_s)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()

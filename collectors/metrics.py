@@ -58,7 +58,7 @@ class DaemonFigures:
         tally, state = agent.tally, spool.state()
         self.energy_readings, self.scrapes = tally.energy_readings, tally.scrapes
         self.faults, self.lost_events = tally.faults, tally.lost_events
-        self.unfit_events = agent.unfit
+        self.unfit_events = tally.unfit_events
         self.delivered, self.refused = delivery.delivered, delivery.refused
         self.publish_failures = delivery.failures
         self.waiting, self.waiting_bytes = state.waiting_batches, state.waiting_bytes

@@ -150,6 +150,9 @@ class CountersReading:
         return _event(COUNTERS, body, time=self.scraped_at, recorded_at=recorded_at)
 
 
+AnyReading = Reading | CountersReading
+
+
 def _event(kind: str, body: dict[str, Any], *, time: datetime, recorded_at: datetime) -> EventDict:
     return {
         "specversion": "1.0",

@@ -13,9 +13,6 @@ from itertools import takewhile
 from pathlib import Path
 
 from collectors.errors import SpoolError
-from collectors.reading import EventDict
-from ledger.wire.errors import WireError
-from ledger.wire.ndjson import encode_bare
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +21,7 @@ HELD_BYTES_MAX = 4 * 1024 * 1024
 
 
 class HeldRounds:
-    """Events of the rounds since the last batch, encoded; at most a batch or two of them."""
+    """Lines of the rounds since the last batch; at most a batch or two of them."""
 
     def __init__(self, directory: Path, *, batch_bytes: int, next_sequence: int) -> None:
         self._path = directory / FILE
@@ -33,7 +30,6 @@ class HeldRounds:
         self._bytes = 0
         self._file: int | None = None
         self._deflate = zlib.compressobj(1)
-        self.unfit = 0
         for line in self._left_by_a_kill(next_sequence):
             self._hold(line)
         self._begin(next_sequence, self._lines)
@@ -53,9 +49,8 @@ class HeldRounds:
         """Whether no more can be held, because no batch could be kept for long."""
         return self._bytes >= HELD_BYTES_MAX
 
-    def add(self, events: Sequence[EventDict]) -> None:
-        """Hold one round; an event that no batch can carry is named and left out."""
-        lines = [line for event in events if (line := self._encoded(event)) is not None]
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Hold one round of lines, each as it is encoded and without its place."""
         for line in lines:
             self._hold(line)
         self._write(b"".join(map(_sealed, lines)))
@@ -74,20 +69,6 @@ class HeldRounds:
     def _hold(self, line: bytes) -> None:
         self._lines.append(line)
         self._bytes += len(line)
-
-    def _encoded(self, event: EventDict) -> bytes | None:
-        try:
-            line = encode_bare(event)
-        except (WireError, ValueError) as error:
-            line, why = b"", str(error)
-        else:
-            # Its place comes on top, and a batch holds one event at least.
-            why = f"{len(line)} bytes" if len(line) + 1024 > self._batch_bytes else ""
-        if why:
-            self.unfit += 1
-            log.error("spool: a %s fits no batch and is left out: %s", event.get("type"), why)
-            return None
-        return line
 
     def _begin(self, next_sequence: int, lines: Sequence[bytes]) -> None:
         self._deflate = zlib.compressobj(1)

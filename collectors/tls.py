@@ -1,15 +1,21 @@
 """Whom a TLS connection of the collector trusts, and what it shows of itself."""
 
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collectors.errors import CollectSettingsError
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 
 def client_context(
     *, cafile: Path | None = None, certfile: Path | None = None, keyfile: Path | None = None
-) -> ssl.SSLContext:
+) -> "SSLContext":
     """Trust `cafile` alone where it is given; CollectSettingsError where a file cannot be used."""
+    # Loaded where somebody uses it: it is a sixth of a small daemon's memory.
+    import ssl
+
     try:
         context = ssl.create_default_context(cafile=cafile)
         if certfile is not None:

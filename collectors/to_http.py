@@ -1,20 +1,25 @@
 """Batches to a ledger's HTTP ingest, one POST each, over a connection that is kept."""
 
-import http.client
 import json
-import ssl
+import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from collectors.errors import CollectSettingsError, PublishError
+from collectors.errors import CollectSettingsError, HttpError, PublishError
+from collectors.http1 import Connection, Reply
 from collectors.publish import OnRefused
 from collectors.refused import Refusal
 from collectors.settings import HttpSettings
 from collectors.tls import client_context
 from ledger.wire.batch import ENCODINGS, Batch
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
 INGEST_PATH = "/v1/events"
 HTTP_TIMEOUT_S = 30
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
 RETRY_AFTER_S_MAX = 300
 REPLY_BYTES_SHOWN = 300
 # What a batch is answered with that would be answered so for ever: it goes aside, the next is sent.
@@ -30,52 +35,44 @@ class HttpPublisher:
         if self._url.scheme not in {"http", "https"} or not self._url.hostname:
             raise CollectSettingsError(f"http.url {settings.url!r}: write http(s)://host[:port]")
         self._key = settings.api_key
-        self._tls = self._context(settings)
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection = Connection(self._url, self._context(settings))
 
     def publish(self, batches: Sequence[Batch], on_refused: OnRefused) -> None:
         """Send one after the other; each answer confirms a batch, refuses it, or is an error."""
         for batch in batches:
             try:
                 refusal = self._post(batch)
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
+            except (OSError, HttpError) as error:
                 raise PublishError(f"{self._url.geturl()}: {error!r}") from error
             if refusal is not None:
                 on_refused(refusal)
 
     def close(self) -> None:
         """Drop the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._connection.close()
 
     def _post(self, batch: Batch) -> Refusal | None:
-        reused = self._connection is not None
-        try:
-            reply = self._request(batch)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            if not reused:
-                raise
-            # The ledger ended an idle connection; a batch it read after all is a duplicate.
-            self.close()
-            reply = self._request(batch)
-        body = reply.read()
-        said = f"{reply.status} {reply.reason}: {body[:REPLY_BYTES_SHOWN]!r}"
+        reply = self._request(batch)
+        said = f"{reply.status} {reply.reason}: {reply.body[:REPLY_BYTES_SHOWN]!r}"
         taken = 200 <= reply.status < 300
         if taken or reply.status in FOR_GOOD:
-            return _refusal(batch, body, None if taken else said)
+            return _refusal(batch, reply.body, None if taken else said)
         self.close()
         raise PublishError(
             f"{self._url.geturl()}: batch {batch.header.sequence} answered {said}",
-            retry_after_s=_retry_after(reply.getheader("Retry-After")),
+            retry_after_s=_retry_after(reply.headers.get("retry-after")),
         )
 
-    def _request(self, batch: Batch) -> http.client.HTTPResponse:
-        connection = self._connected()
-        path = self._url.path.rstrip("/") + INGEST_PATH
-        connection.request("POST", path, body=batch.body, headers=self._headers(batch))
-        return connection.getresponse()
+    def _request(self, batch: Batch) -> Reply:
+        # The ledger may have read one that is sent again on a new connection: a duplicate.
+        return self._connection.ask(
+            "POST",
+            self._url.path.rstrip("/") + INGEST_PATH,
+            self._headers(batch),
+            body=batch.body,
+            until=time.monotonic() + HTTP_TIMEOUT_S,
+            bytes_max=ANSWER_BYTES_MAX,
+        )
 
     def _headers(self, batch: Batch) -> dict[str, str]:
         return {
@@ -84,7 +81,7 @@ class HttpPublisher:
             "Authorization": f"Bearer {self._key}",
         }
 
-    def _context(self, settings: HttpSettings) -> ssl.SSLContext | None:
+    def _context(self, settings: HttpSettings) -> "SSLContext | None":
         if self._url.scheme != "https":
             return None
         return client_context(
@@ -92,17 +89,6 @@ class HttpPublisher:
             certfile=settings.ssl_certfile,
             keyfile=settings.ssl_keyfile,
         )
-
-    def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is None:
-            host, port = self._url.hostname or "", self._url.port
-            if self._url.scheme == "https":
-                self._connection = http.client.HTTPSConnection(
-                    host, port, timeout=HTTP_TIMEOUT_S, context=self._tls
-                )
-            else:
-                self._connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT_S)
-        return self._connection
 
 
 def _refusal(batch: Batch, body: bytes, answered: str | None) -> Refusal | None:

@@ -6,7 +6,7 @@ printed twice or no plain count has the page read whole again, so that both ways
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from collectors.engines.counters import (
@@ -15,6 +15,7 @@ from collectors.engines.counters import (
     Counters,
     EngineMap,
     EngineReading,
+    RunMarks,
     base_name,
     inexact,
     read_sample,
@@ -27,6 +28,7 @@ from collectors.reading import CounterReading
 WHOLE_EVERY = 600
 # The same while something is wrong with the page: it may be mended.
 TROUBLED_EVERY = 30
+PLAIN_CHARS = 15
 # The form in which nearly all servers print a line.
 _PLAIN = re.compile(r"([^\s{]+(?:\{.*\})? +)(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)", re.ASCII)
 
@@ -43,12 +45,16 @@ class PageReading:
 
 @dataclass(slots=True)
 class _Series:
-    """A series as printed: where its counters stand in the page's order, and what they were."""
+    """A series as printed: where its counters stand in the page's order, and what they were.
+
+    `learnt` is its value when the page was read whole.
+    """
 
     indexes: tuple[int, ...]
     readings: Counters
     value: str
     mark: str | None
+    learnt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class PageReader:
             return None
         counters: list[CounterReading | None] = [None] * len(known.page.engine.counters)
         marks = []
+        same_run = True
         for series, value in found:
             one = known.series[series]
             for index, reading in zip(one.indexes, self._readings(one, value), strict=True):
@@ -103,17 +110,23 @@ class PageReader:
                     return None
                 counters[index] = before or reading
             if one.mark is not None:
+                same_run = same_run and value == one.learnt
                 marks.append(Sample(one.mark, value))
         engine = replace(
             known.page.engine,
             counters=tuple(one for one in counters if one is not None),
-            marks=run_marks(marks, prefixes=self._engine.prefixes, anchor=self._engine.anchor),
+            marks=known.page.engine.marks if same_run else self._marks(marks),
         )
         return replace(known.page, engine=engine)
 
+    def _marks(self, marks: Sequence[Sample]) -> RunMarks:
+        return run_marks(marks, prefixes=self._engine.prefixes, anchor=self._engine.anchor)
+
     def _readings(self, one: _Series, value: str) -> Counters:
         if one.value != value:
-            lossy = inexact(value, six_digits=self._engine.six_digits)
+            # A double holds every number of so few digits, and such a text is no rounded one.
+            plain = len(value) <= PLAIN_CHARS and "e" not in value.lower()
+            lossy = not plain and inexact(value, six_digits=self._engine.six_digits)
             one.value = value
             one.readings = tuple(
                 CounterReading(
@@ -151,6 +164,7 @@ class PageReader:
                 readings=kept,
                 value=value,
                 mark=sample.name if sample is not None and marks else None,
+                learnt=value,
             )
         learnt = {index for one in series.values() for index in one.indexes}
         all_of_them = len(series) == len(found) and len(learnt) == len(indexes)

@@ -1,5 +1,6 @@
 """What orders readings on one host: its boot, the time since then, and the load of a driver."""
 
+import os
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +32,6 @@ def since_boot_us() -> int:
 def driver_load(module: str) -> str | None:
     """Which load of a kernel module this is: the kernel numbers its folder anew at each."""
     try:
-        return f"{module}-{Path('/sys/module', module).stat().st_ino}"
+        return f"{module}-{os.stat(f'/sys/module/{module}').st_ino}"
     except OSError:
         return None

@@ -8,7 +8,7 @@ parent is read once. A board without a counter has its power integrated.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ import pynvml
 
 from collectors.errors import BoardLostError, DriverGoneError, RestartNeededError, SourceError
 from collectors.reading import EnergyScope, GpuEnergyReading
+from collectors.sources.field_values import FieldValue, FieldValues
 from collectors.sources.host_clock import SILENCE_US, driver_load, read_boot_id, since_boot_us
 from collectors.sources.integral import PowerIntegral
 from collectors.sources.source import SourceSample
@@ -34,6 +35,7 @@ SCOPE_MODULE = pynvml.NVML_POWER_SCOPE_MODULE
 # What is gone is looked for again after so many seconds, however often one reads.
 RETRY_S = 30
 FIELD_TIME_TOLERANCE = timedelta(seconds=5)
+FIELD_VALUES = "nvmlDeviceGetFieldValues"
 LISTED_GPUS = Path("/proc/driver/nvidia/gpus")
 DEVICES = Path("/dev")
 
@@ -53,14 +55,16 @@ ERRORS: Mapping[int, tuple[type[SourceError], str]] = MappingProxyType(
         pynvml.NVML_ERROR_NOT_SUPPORTED: (SourceError, reasons.NOT_SUPPORTED),
     }
 )
-_INTEGERS: Mapping[int, str] = MappingProxyType(
+# Which bits of a field's union are its integer; of a signed one less than nothing is no reading.
+_INTEGERS: Mapping[int, int] = MappingProxyType(
     {
-        pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-        pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+        pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: 2**32 - 1,
+        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: 2**64 - 1,
+        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: 2**64 - 1,
+        pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: 2**64 - 1,
     }
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class NvmlBoard:
     why: SourceError | None = None
     integral: PowerIntegral | None = None
     integral_name: str = ""
+    fields: FieldValues | None = None
 
     @property
     def replaced(self) -> bool:
@@ -207,7 +212,7 @@ class NvmlSource:
         others = found.keys() - self._boards.keys()
         for uuid, known in self._boards.items():
             if uuid in found:
-                known.handle, known.why = found[uuid].handle, None
+                known.handle, known.fields, known.why = found[uuid].handle, None, None
                 continue
             if known.replaced:
                 continue
@@ -264,7 +269,7 @@ class NvmlSource:
 
 
 def _lose(board: NvmlBoard, why: SourceError) -> None:
-    board.handle, board.why = None, why
+    board.handle, board.fields, board.why = None, None, why
 
 
 def _of_all(error: SourceError) -> SourceError:
@@ -317,46 +322,66 @@ def _mig(handle: Any) -> bool:
 def _scope(handle: Any) -> EnergyScope:
     """Whether the board answers for its whole module: then host energy must not be added again."""
     wanted = [(field, SCOPE_MODULE) for field in POWER_FIELDS]
-    values = _call("nvmlDeviceGetFieldValues", handle, wanted)
+    values = _read_now(_fields(handle, wanted))
     return "module" if any(_integer(value) is not None for value in values) else "gpu"
 
 
 def _read_fields(board: NvmlBoard) -> tuple[int, int | None, datetime | None]:
-    power_scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
-    wanted = [*((field, 0) for field in ENERGY_FIELDS), *((f, power_scope) for f in POWER_FIELDS)]
-    values = _call("nvmlDeviceGetFieldValues", board.handle, wanted)
-    energies, powers = values[: len(ENERGY_FIELDS)], values[len(ENERGY_FIELDS) :]
-    for value in energies:
+    values = _read_again(board)
+    powers = len(ENERGY_FIELDS)
+    for value in values[:powers]:
         energy_mj = _integer(value)
         if energy_mj is not None:
-            power_mw = next((mw for mw in map(_integer, powers) if mw is not None), None)
-            return energy_mj, power_mw, _time(value.timestamp)
-    raise _field_error(board, energies)
+            power_mw = next((mw for mw in map(_integer, values[powers:]) if mw is not None), None)
+            return energy_mj, power_mw, _time(value)
+    raise _field_error(board, values[:powers])
+
+
+def _read_again(board: NvmlBoard) -> list[FieldValue]:
+    """Energy and power of the board, in the order of their fields."""
+    if board.fields is None:
+        scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
+        wanted = [*((field, 0) for field in ENERGY_FIELDS), *((f, scope) for f in POWER_FIELDS)]
+        board.fields = _fields(board.handle, wanted)
+    return _read_now(board.fields)
+
+
+def _fields(handle: object, wanted: Sequence[tuple[int, int]]) -> FieldValues:
+    asked = _call(FIELD_VALUES, handle, wanted)
+    return FieldValues(getattr(pynvml.nvmlLib, FIELD_VALUES), handle, asked)
+
+
+def _read_now(fields: FieldValues) -> list[FieldValue]:
+    code, values = fields.read()
+    if code != pynvml.NVML_SUCCESS:
+        raise _failed(FIELD_VALUES, code)
+    return values
 
 
 def _read_power(board: NvmlBoard) -> tuple[int, datetime | None]:
     """What the board draws in mW; SourceError where it does not say that either."""
     scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
     wanted = [(f, scope) for f in reversed(POWER_FIELDS)]
-    values = _call("nvmlDeviceGetFieldValues", board.handle, wanted)
+    values = _read_now(_fields(board.handle, wanted))
     for value in values:
         power_mw = _integer(value)
         if power_mw is not None:
-            return power_mw, _time(value.timestamp)
+            return power_mw, _time(value)
     raise _field_error(board, values)
 
 
-def _integer(value: Any) -> int | None:
+def _integer(value: FieldValue) -> int | None:
     """A field's integer; None when its own return code is an error or the number is a blank one."""
-    attribute = _INTEGERS.get(value.valueType)
-    if value.nvmlReturn != pynvml.NVML_SUCCESS or attribute is None:
+    _, kind, code, bits = value
+    mask = _INTEGERS.get(kind)
+    if code != pynvml.NVML_SUCCESS or mask is None:
         return None
-    number = int(getattr(value.value, attribute))
-    return number if 0 <= number < BLANK_VALUE_MIN else None
+    number = bits & mask
+    return number if number < BLANK_VALUE_MIN else None
 
 
-def _field_error(board: NvmlBoard, values: Any) -> SourceError:
-    codes = [int(value.nvmlReturn) for value in values]
+def _field_error(board: NvmlBoard, values: Sequence[FieldValue]) -> SourceError:
+    codes = [code for _, _, code, _ in values]
     blank = (SourceError, reasons.BLANK_VALUE)
     unknown = (SourceError, reasons.READ_FAILED)
     kinds = [blank if code == pynvml.NVML_SUCCESS else ERRORS.get(code, unknown) for code in codes]
@@ -388,11 +413,12 @@ def _report(board: NvmlBoard) -> BoardReport:
     )
 
 
-def _time(microseconds: int) -> datetime | None:
+def _time(value: FieldValue) -> datetime | None:
+    microseconds = value[0]
     if microseconds <= 0:
         return None
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(microseconds))
+        return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:
         return None
 
@@ -409,5 +435,9 @@ def _call(name: str, *arguments: Any) -> Any:
     try:
         return getattr(pynvml, name)(*arguments)
     except pynvml.NVMLError as error:
-        kind, reason = ERRORS.get(error.value, (SourceError, reasons.READ_FAILED))
-        raise kind(f"nvml: {name} failed: {error}", reason=reason) from error
+        raise _failed(name, error.value) from error
+
+
+def _failed(name: str, code: int) -> SourceError:
+    kind, reason = ERRORS.get(code, (SourceError, reasons.READ_FAILED))
+    return kind(f"nvml: {name} failed: {pynvml.NVMLError(code)}", reason=reason)

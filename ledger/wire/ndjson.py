@@ -12,6 +12,8 @@ from ledger.wire.strict_json import load_json
 EventDict = Mapping[str, Any]
 # What a batch gives each of its events.
 PLACE = frozenset({"id", "source"})
+# Most values of most events.
+_NO_FLOATS = frozenset({str, int, bool, type(None)})
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -100,9 +102,9 @@ def refuse_floats(value: object, where: str) -> None:
 
 
 def _holds_float(value: object) -> bool:
-    if isinstance(value, str | int):
+    if type(value) in _NO_FLOATS:
         return False
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return any(map(_holds_float, value.values()))
     if isinstance(value, list | tuple):
         return any(map(_holds_float, value))

@@ -3,6 +3,8 @@
 import gc
 import json
 import logging
+import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -196,3 +198,33 @@ def open_descriptors() -> int:
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_proxy_that_refuses_a_body_unread_is_heard(kept: bool) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    head = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
+    taken = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            for answer in [taken, head] if kept else [head]:
+                connection.recv(64)
+                connection.sendall(answer)
+                if answer is taken:
+                    connection.recv(65536)
+        # Closed with a body that nobody read: the connection is reset.
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    refused: list[Refusal] = []
+    publisher = publisher_to(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    if kept:
+        publisher.publish([batch(1)], never)
+    large = BatchHeader(source="/s", producer="p", epoch=1, sequence=2, count=1)
+    publisher.publish([Batch(large, b" " * 2**20)], refused.append)
+    publisher.close()
+    thread.join()
+    listening.close()
+    assert [(one.sequence, one.whole) for one in refused] == [(2, "413 Too Large: b'big'")]

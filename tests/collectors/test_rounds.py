@@ -1,7 +1,6 @@
 """Rounds that are held outlive a kill, become one batch, and never two."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,15 @@ from hypothesis import strategies as st
 
 from collectors.rounds import FILE, HeldRounds
 from collectors.spool import Spool
-from ledger.wire.ndjson import decode_line, iter_lines
+from ledger.wire.ndjson import decode_line, encode_bare, iter_lines
 
 
 def held(folder: Path, *, next_sequence: int = 1, batch_bytes: int = 4096) -> HeldRounds:
     return HeldRounds(folder, batch_bytes=batch_bytes, next_sequence=next_sequence)
 
 
-def event(number: int, **more: Any) -> dict[str, Any]:
-    return {"type": "t", "data": {"n": number, **more}}
+def line(number: int, **more: Any) -> bytes:
+    return encode_bare({"type": "t", "data": {"n": number, **more}})
 
 
 def numbers(rounds: HeldRounds) -> list[int]:
@@ -29,11 +28,11 @@ def numbers(rounds: HeldRounds) -> list[int]:
 def test_rounds_left_by_a_kill_are_held_again_and_become_the_next_batch(tmp_path: Path) -> None:
     with Spool(tmp_path, source="/s", producer="p", new_epoch=1) as spool:
         first = held(tmp_path)
-        first.add([event(0), event(1)])
-        first.add([event(2)])
+        first.add([line(0), line(1)])
+        first.add([line(2)])
         again = held(tmp_path)
         assert numbers(again) == [0, 1, 2]
-        again.add([event(3)])
+        again.add([line(3)])
         assert spool.append_lines(again.lines) == 1
         (batch,) = spool.waiting(9)
     events = [decode_line(line) for line in iter_lines(batch.body)]
@@ -43,7 +42,7 @@ def test_rounds_left_by_a_kill_are_held_again_and_become_the_next_batch(tmp_path
 
 
 def test_rounds_that_were_spooled_before_the_kill_are_not_spooled_again(tmp_path: Path) -> None:
-    held(tmp_path, next_sequence=1).add([event(0)])
+    held(tmp_path, next_sequence=1).add([line(0)])
     assert numbers(held(tmp_path, next_sequence=2)) == []
     # The number they were held for is over for good.
     assert numbers(held(tmp_path, next_sequence=1)) == []
@@ -51,9 +50,9 @@ def test_rounds_that_were_spooled_before_the_kill_are_not_spooled_again(tmp_path
 
 def test_what_was_cleared_is_gone(tmp_path: Path) -> None:
     rounds = held(tmp_path)
-    rounds.add([event(0)])
+    rounds.add([line(0)])
     rounds.clear(2)
-    rounds.add([event(1)])
+    rounds.add([line(1)])
     assert numbers(held(tmp_path, next_sequence=2)) == [1]
 
 
@@ -61,7 +60,7 @@ def written(folder: Path, count: int) -> bytes:
     (folder / FILE).unlink(missing_ok=True)
     rounds = held(folder)
     for number in range(count):
-        rounds.add([event(number, text="x" * number)])
+        rounds.add([line(number, text="x" * number)])
     return (folder / FILE).read_bytes()
 
 
@@ -83,23 +82,11 @@ def test_a_file_torn_or_changed_anywhere_gives_whole_rounds_from_the_first_or_no
     assert [len(json.loads(line)["data"]["text"]) for line in rounds.lines] == found
 
 
-def test_an_event_that_fits_no_batch_is_named_and_holds_up_no_other(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    rounds = held(tmp_path)
-    with caplog.at_level(logging.ERROR):
-        rounds.add([event(0), event(1, text="x" * 5000), event(2, share=0.5), event(3)])
-    assert numbers(rounds) == [0, 3]
-    assert rounds.unfit == 2
-    assert "5" in caplog.text
-    assert "float" in caplog.text
-
-
 def test_rounds_are_a_batch_once_they_are_as_large_as_one(tmp_path: Path) -> None:
     rounds = held(tmp_path)
     for number in range(4):
         assert not rounds.full
-        rounds.add([event(number, text="x" * 1000)])
+        rounds.add([line(number, text="x" * 1000)])
     assert rounds.full
     assert not rounds.overflows
 
