@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ledger.api.answer import JSON
+from ledger.domain.billing.issued import PDF, XML
 from ledger.flows.reference.resource import Resource
 from ledger.flows.reference.resources import RESOURCES
 from ledger.reports.grouped import GroupedReport
@@ -24,7 +25,6 @@ from ledger.wire import (
 )
 from ledger.wire.batch import COLUMNAR, ENCODINGS
 
-PDF = "application/pdf"
 CSV = "text/csv"
 BYTES = "application/octet-stream"
 NDJSON = "application/x-ndjson"
@@ -99,9 +99,11 @@ CONTRACTS: Mapping[str, Contract] = {
     "receivables": Contract(invoice_answers.Receivables),
     "credit": Contract(invoice_answers.IssuedCredit, body=receivable_inputs.CreditAsk),
     "fetch_credit_pdf": Contract(media=(PDF,)),
+    "fetch_credit_xml": Contract(media=(XML,)),
     "list_invoices": Contract(invoice_answers.Invoice, listed=True),
     "fetch_invoice": Contract(invoice_answers.WholeInvoice, media=(PDF,)),
     "fetch_pdf": Contract(media=(PDF,)),
+    "fetch_xml": Contract(media=(XML,)),
     "trace": Contract(invoice_answers.Trace),
     "adjustments": Contract(invoice_answers.Adjustment, listed=True),
     "suspense": Contract(report_answers.Suspended, listed=True),

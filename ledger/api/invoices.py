@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
@@ -16,7 +16,7 @@ from ledger.api.session import Seal, read_body, reading, working, write_long
 from ledger.api.shapes import list_adjustments, show_draft, show_trace
 from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
-from ledger.domain.billing.issued import StoredInvoice
+from ledger.domain.billing.issued import PDF, SUFFIXES, XML, StoredInvoice
 from ledger.domain.errors import NotFoundError
 from ledger.domain.period import zone
 from ledger.exports.filenames import file_name
@@ -33,9 +33,11 @@ from ledger.store.queries import Connection
 from ledger.wire.inputs import InvoiceAsk
 from ledger.wire.receivable_inputs import CreditAsk
 
+Asked: TypeAlias = Request[Any, Any, Any]
+
 
 @post("/v1/invoices/preview", roles=HOUSE, bound=BY_NAMES, status_code=200, apart=FLOWS)
-async def preview(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def preview(request: Asked) -> Response[bytes]:
     """The invoice of the billing period that holds `at`, as it would be issued now."""
     asked = await read_body(request, InvoiceAsk)
     async with working(request, _concerns(asked)) as connection:
@@ -46,7 +48,7 @@ async def preview(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @post("/v1/invoices", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
-async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def issue(request: Asked) -> Response[bytes]:
     """Issue the invoice of the billing period that holds `at`."""
     asked = await read_body(request, InvoiceAsk)
     allow = IssueRules(asked.allow_unpriced, asked.allow_open_period, asked.supplementary)
@@ -67,7 +69,7 @@ async def issue(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 @get("/v1/invoices", roles=READERS, bound=BY_ROWS)
 async def list_invoices(
-    request: Request[Any, Any, Any],
+    request: Asked,
     customer: FromQuery[str | None] = None,
     entity: FromQuery[str | None] = None,
     limit: FromQuery[int] = 100,
@@ -87,9 +89,7 @@ async def list_invoices(
 
 
 @get("/v1/invoices/{invoice_id:int}", roles=READERS, bound=BY_ROWS)
-async def fetch_invoice(
-    request: Request[Any, Any, Any], invoice_id: FromPath[int]
-) -> Response[bytes]:
+async def fetch_invoice(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
     """An invoice with its lines, as issued; as PDF with `Accept: application/pdf`."""
     if "application/pdf" in request.headers.get("accept", ""):
         return await _document(request, invoice_id)
@@ -100,13 +100,19 @@ async def fetch_invoice(
 
 
 @get("/v1/invoices/{invoice_id:int}/pdf", roles=READERS, bound=BY_ROWS)
-async def fetch_pdf(request: Request[Any, Any, Any], invoice_id: FromPath[int]) -> Response[bytes]:
+async def fetch_pdf(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
     """The PDF as it went out."""
     return await _document(request, invoice_id)
 
 
+@get("/v1/invoices/{invoice_id:int}/xml", roles=READERS, bound=BY_ROWS)
+async def fetch_xml(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
+    """The electronic invoice as it went out, where it is a file of its own (UBL)."""
+    return await _document(request, invoice_id, XML)
+
+
 @post("/v1/invoices/{invoice_id:int}/credit-notes", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
-async def credit(request: Request[Any, Any, Any], invoice_id: FromPath[int]) -> Response[bytes]:
+async def credit(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
     """Credit some or all of an invoice by a document of its own."""
     asked = await read_body(request, CreditAsk)
     lines = {line.line_no: line.amount for line in asked.lines} or None
@@ -127,7 +133,7 @@ async def credit(request: Request[Any, Any, Any], invoice_id: FromPath[int]) -> 
 
 
 @get("/v1/receivables", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
-async def receivables(request: Request[Any, Any, Any], entity: FromQuery[str]) -> Response[bytes]:
+async def receivables(request: Asked, entity: FromQuery[str]) -> Response[bytes]:
     """What is open of an entity's invoices, by customer and age, and one by one."""
     async with working(request) as connection:
         found = await find_entity(connection, entity)
@@ -139,16 +145,15 @@ async def receivables(request: Request[Any, Any, Any], entity: FromQuery[str]) -
 
 
 @get("/v1/credit-notes/{number:str}/pdf", roles=READERS, bound=BY_ROWS)
-async def fetch_credit_pdf(
-    request: Request[Any, Any, Any], number: FromPath[str]
-) -> Response[bytes]:
+async def fetch_credit_pdf(request: Asked, number: FromPath[str]) -> Response[bytes]:
     """The PDF of a credit note as it went out."""
-    async with reading(request) as connection:
-        content = await find_credit_document(connection, named=number, media_type=store.PDF)
-    if content is None:
-        raise NotFoundError(f"There is no credit note {number}.", "List them to see their numbers.")
-    headers = {"Content-Disposition": disposition("inline", file_name(number, ".pdf"))}
-    return Response(content, media_type=store.PDF, headers=headers)
+    return await _credit_document(request, number, PDF)
+
+
+@get("/v1/credit-notes/{number:str}/xml", roles=READERS, bound=BY_ROWS)
+async def fetch_credit_xml(request: Asked, number: FromPath[str]) -> Response[bytes]:
+    """The electronic credit note as it went out, where it is a file of its own (UBL)."""
+    return await _credit_document(request, number, XML)
 
 
 @get(
@@ -158,7 +163,7 @@ async def fetch_credit_pdf(
     apart=REPORTS,
 )
 async def trace(
-    request: Request[Any, Any, Any],
+    request: Asked,
     invoice_id: FromPath[int],
     line_no: FromPath[int],
     limit: FromQuery[int] = 100,
@@ -183,9 +188,7 @@ async def trace(
     bound=BY_NAMES,
     apart=REPORTS,
 )
-async def adjustments(
-    request: Request[Any, Any, Any], subscription_id: FromPath[str]
-) -> Response[bytes]:
+async def adjustments(request: Asked, subscription_id: FromPath[str]) -> Response[bytes]:
     """What changed about invoiced periods since: lines of the next invoice."""
     async with working(request, {"subscription_id": subscription_id}) as connection:
         found = await list_adjustments(connection, subscription_id)
@@ -203,18 +206,39 @@ async def _find(connection: Connection, invoice_id: int) -> StoredInvoice:
     return found[0]
 
 
-async def _document(request: Request[Any, Any, Any], invoice_id: int) -> Response[bytes]:
+async def _document(request: Asked, invoice_id: int, media_type: str = PDF) -> Response[bytes]:
     async with reading(request) as connection:
         invoice = await _find(connection, invoice_id)
-        content = await store.find_document(connection, invoice_id=invoice_id)
+        content = await store.find_document(
+            connection, invoice_id=invoice_id, media_type=media_type
+        )
     if content is None:
-        raise NotFoundError(f"Invoice {invoice.number} has no PDF.")
-    headers = {"Content-Disposition": disposition("inline", file_name(invoice.number, ".pdf"))}
-    return Response(content, media_type=store.PDF, headers=headers)
+        raise NotFoundError(
+            f"Invoice {invoice.number} went out without a file of {media_type}.",
+            "Its customer's e_invoice says in which form it gets invoices.",
+        )
+    return _file(content, invoice.number, media_type)
+
+
+async def _credit_document(request: Asked, number: str, media_type: str) -> Response[bytes]:
+    async with reading(request) as connection:
+        content = await find_credit_document(connection, named=number, media_type=media_type)
+    if content is None:
+        raise NotFoundError(
+            f"There is no credit note {number}, or it went out without a file of {media_type}.",
+            "List them to see their numbers.",
+        )
+    return _file(content, number, media_type)
+
+
+def _file(content: bytes, number: str, media_type: str) -> Response[bytes]:
+    name = file_name(number, SUFFIXES[media_type])
+    headers = {"Content-Disposition": disposition("inline", name)}
+    return Response(content, media_type=media_type, headers=headers)
 
 
 HANDLERS = (
-    *(preview, issue, list_invoices, fetch_invoice, fetch_pdf, trace),
-    *(credit, fetch_credit_pdf, receivables),
+    *(preview, issue, list_invoices, fetch_invoice, fetch_pdf, fetch_xml, trace),
+    *(credit, fetch_credit_pdf, fetch_credit_xml, receivables),
     adjustments,
 )

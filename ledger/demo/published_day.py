@@ -60,7 +60,7 @@ TIERS = {"real-time": 30, "standard": 50, "batch": 20}
 
 
 @dataclass(frozen=True, slots=True)
-class Buyer:
+class DayBuyer:
     """A customer of the day, its agents, and its share of the traffic."""
 
     customer_id: str
@@ -71,12 +71,12 @@ class Buyer:
 
 
 BUYERS = (
-    Buyer("pd-chat-app", "Chat app and web", "organization", 46, ("", "search-agent")),
-    Buyer("pd-cloud-east", "Cloud East marketplace", "organization", 17),
-    Buyer("pd-code-studio", "Code Studio", "organization", 14, ("completion", "review-agent")),
-    Buyer("pd-research", "Open Research Lab", "organization", 9),
-    Buyer("pd-support-agent", "Support desk agent", "ai_agent", 8, ("triage", "reply")),
-    Buyer("pd-trading-agent", "Market analyst agent", "ai_agent", 6, ("analyst",)),
+    DayBuyer("pd-chat-app", "Chat app and web", "organization", 46, ("", "search-agent")),
+    DayBuyer("pd-cloud-east", "Cloud East marketplace", "organization", 17),
+    DayBuyer("pd-code-studio", "Code Studio", "organization", 14, ("completion", "review-agent")),
+    DayBuyer("pd-research", "Open Research Lab", "organization", 9),
+    DayBuyer("pd-support-agent", "Support desk agent", "ai_agent", 8, ("triage", "reply")),
+    DayBuyer("pd-trading-agent", "Market analyst agent", "ai_agent", 6, ("analyst",)),
 )
 
 
@@ -85,7 +85,7 @@ class BuyerSlot:
     """One aggregated record to be: a quarter hour of one buyer, agent and tier."""
 
     start: datetime
-    buyer: Buyer
+    buyer: DayBuyer
     agent: str
     tier: str
     weight: int

@@ -1,7 +1,8 @@
 """Turns a credit note into a PDF that names its invoice: the same bytes for the same data."""
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 
 from ledger.documents.invoice import (
     compile_document,
@@ -16,29 +17,33 @@ from ledger.domain.money import plain
 from ledger.domain.period import describe_days, zone
 
 
-def render_credit(  # what a credit note says of itself, beside its invoice
-    invoice: StoredInvoice,
-    lines: Sequence[IssuedLine],
-    credit: Credit,
-    *,
-    number: str,
-    reason: str,
-    issued_on: date,
-    is_test: bool,
+@dataclass(frozen=True, slots=True)
+class CreditTitle:
+    """What a credit note says of itself, beside what it credits."""
+
+    number: str
+    reason: str
+    issued_at: datetime
+    issued_on: date
+    is_test: bool
+
+
+def render_credit(
+    invoice: StoredInvoice, lines: Sequence[IssuedLine], credit: Credit, title: CreditTitle
 ) -> bytes:
     """The credit note as PDF/A. InvalidInputError where no font has a sign."""
-    terms = invoice.terms
+    terms, day = invoice.terms, title.issued_on
     content = {
         **printed_parties(invoice.seller, invoice.buyer, invoice.customer_id),
-        "is_test": is_test,
+        "is_test": title.is_test,
         "currency": terms.currency,
-        "number": number,
-        "issued_on": issued_on.isoformat(),
-        "issued": [issued_on.year, issued_on.month, issued_on.day],
+        "number": title.number,
+        "issued_on": day.isoformat(),
+        "issued": [day.year, day.month, day.day],
         "invoice": invoice.number,
         "invoiced_on": invoice.issued_at.astimezone(zone(terms.zone)).date().isoformat(),
         "service": describe_days(invoice.period, terms.zone),
-        "reason": reason,
+        "reason": title.reason,
         "lines": [
             {**printed_line(line, terms.zone), "amount": group(plain(credit.lines[line.line_no]))}
             for line in lines

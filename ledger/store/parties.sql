@@ -20,7 +20,8 @@ VALUES (:entity_id, :currency, :zone, :rounding, :invoice_prefix, :default_tier,
 -- name: find_open_entity_details
 -- Details of an entity that overlap; the exclusion constraint's index.
 SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, entity_id, name,
-       address, tax_number, email, language, payment_days
+       address, tax_number, email, country, electronic_address, payment_account, payment_link, language,
+       payment_days
   FROM entity_detail
  WHERE entity_id = :entity_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
  ORDER BY valid FOR UPDATE;
@@ -30,20 +31,20 @@ SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to
 WITH closed AS (
   UPDATE entity_detail SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE detail_id = ANY(:row_ids::bigint[]) RETURNING *)
-INSERT INTO entity_detail (entity_id, name, address, tax_number, email, language, payment_days, valid,
-                           recorded)
-SELECT c.entity_id, c.name, c.address, c.tax_number, c.email, c.language, c.payment_days, part,
-       int8range(:batch_seq, NULL)
+INSERT INTO entity_detail (entity_id, name, address, tax_number, email, country, electronic_address,
+  payment_account, payment_link, language, payment_days, valid, recorded)
+SELECT c.entity_id, c.name, c.address, c.tax_number, c.email, c.country, c.electronic_address,
+       c.payment_account, c.payment_link, c.language, c.payment_days, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING detail_id;
 
 -- name: insert_entity_detail
 -- What may change of an entity; returns its row.
-INSERT INTO entity_detail (entity_id, name, address, tax_number, email, language, payment_days, valid,
-                           recorded)
-VALUES (:entity_id, :name, :address, :tax_number, :email, :language, :payment_days,
-        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+INSERT INTO entity_detail (entity_id, name, address, tax_number, email, country, electronic_address,
+  payment_account, payment_link, language, payment_days, valid, recorded)
+VALUES (:entity_id, :name, :address, :tax_number, :email, :country, :electronic_address, :payment_account,
+        :payment_link, :language, :payment_days, tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING detail_id;
 
 -- name: find_customer
@@ -58,7 +59,8 @@ VALUES (:customer_id, :entity_id, :kind, :is_test, :batch_seq);
 -- name: find_open_customer_details
 -- Details of a customer that overlap; the exclusion constraint's index.
 SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, customer_id, name,
-       address, tax_number, email, language, payment_days
+       address, tax_number, email, country, electronic_address, buyer_reference, e_invoice,
+       language, payment_days
   FROM customer_detail
  WHERE customer_id = :customer_id AND valid && tstzrange(:valid_from, :valid_to)
    AND upper_inf(recorded)
@@ -69,20 +71,20 @@ SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to
 WITH closed AS (
   UPDATE customer_detail SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE detail_id = ANY(:row_ids::bigint[]) RETURNING *)
-INSERT INTO customer_detail (customer_id, name, address, tax_number, email, language, payment_days,
-                             valid, recorded)
-SELECT c.customer_id, c.name, c.address, c.tax_number, c.email, c.language, c.payment_days, part,
-       int8range(:batch_seq, NULL)
+INSERT INTO customer_detail (customer_id, name, address, tax_number, email, country, electronic_address,
+  buyer_reference, e_invoice, language, payment_days, valid, recorded)
+SELECT c.customer_id, c.name, c.address, c.tax_number, c.email, c.country, c.electronic_address,
+       c.buyer_reference, c.e_invoice, c.language, c.payment_days, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING detail_id;
 
 -- name: insert_customer_detail
 -- What may change of a customer; returns its row.
-INSERT INTO customer_detail (customer_id, name, address, tax_number, email, language, payment_days,
-                             valid, recorded)
-VALUES (:customer_id, :name, :address, :tax_number, :email, :language, :payment_days,
-        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+INSERT INTO customer_detail (customer_id, name, address, tax_number, email, country, electronic_address,
+  buyer_reference, e_invoice, language, payment_days, valid, recorded)
+VALUES (:customer_id, :name, :address, :tax_number, :email, :country, :electronic_address, :buyer_reference, :e_invoice,
+        :language, :payment_days, tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING detail_id;
 
 -- name: find_open_aliases

@@ -4,8 +4,9 @@
 
 -- name: list_entities
 -- Entities with their details.
-SELECT e.entity_id, d.name, d.address, d.tax_number, d.email, d.language, e.currency, e.zone, e.rounding,
-       e.invoice_prefix, e.default_tier, d.payment_days, e.is_test, lower(d.valid) AS valid_from,
+SELECT e.entity_id, d.name, d.address, d.tax_number, d.email, d.country, d.electronic_address,
+       d.payment_account, d.payment_link, d.language, e.currency, e.zone, e.rounding, e.invoice_prefix,
+       e.default_tier, d.payment_days, e.is_test, lower(d.valid) AS valid_from,
        upper(d.valid) AS valid_to, ARRAY[e.entity_id, sortable(lower(d.valid))] AS place
   FROM entity e JOIN entity_detail d USING (entity_id)
  WHERE upper_inf(d.recorded) AND (:id::text IS NULL OR e.entity_id = :id)
@@ -16,8 +17,9 @@ SELECT e.entity_id, d.name, d.address, d.tax_number, d.email, d.language, e.curr
 
 -- name: list_customers
 -- Customers with their details; without language or payment days they have the entity's.
-SELECT c.customer_id, c.entity_id, d.name, c.kind, d.address, d.tax_number, d.email, d.language,
-       d.payment_days, c.is_test, lower(d.valid) AS valid_from, upper(d.valid) AS valid_to,
+SELECT c.customer_id, c.entity_id, d.name, c.kind, d.address, d.tax_number, d.email, d.country, d.electronic_address,
+       d.buyer_reference, d.e_invoice, d.language, d.payment_days, c.is_test, lower(d.valid) AS valid_from,
+       upper(d.valid) AS valid_to,
        ARRAY[c.customer_id, sortable(lower(d.valid))] AS place
   FROM customer c JOIN customer_detail d USING (customer_id)
  WHERE upper_inf(d.recorded) AND (:id::text IS NULL OR c.customer_id = :id)

@@ -6,6 +6,7 @@ Tests hold every answer to them, field by field. Decimals are text in plain nota
 from typing import Any, Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+from ledger.wire.party_inputs import EInvoiceForm
 from ledger.wire.tax_inputs import TreatmentName
 
 
@@ -24,6 +25,10 @@ class Entity(Dated):
     address: str
     tax_number: str
     email: str
+    country: str
+    electronic_address: str
+    payment_account: str
+    payment_link: str
     language: str
     currency: Currency
     zone: str
@@ -44,6 +49,10 @@ class Customer(Dated):
     address: str
     tax_number: str
     email: str
+    country: str
+    electronic_address: str
+    buyer_reference: str
+    e_invoice: EInvoiceForm
     language: str | None
     payment_days: int | None
     is_test: bool

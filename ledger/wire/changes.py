@@ -1,6 +1,6 @@
 """What changes of an entity or a customer from a day on; what is left out stays as it is."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -8,6 +8,8 @@ from ledger.wire.errors import problem_at
 from ledger.wire.fields import Name
 from ledger.wire.input_fields import Day, Identifier, Language, PaymentDays, Text
 from ledger.wire.inputs import InputModel
+from ledger.wire.party_inputs import EInvoiceForm, ElectronicAddress, PaymentLink
+from ledger.wire.tax_inputs import Country
 
 _DAYS = frozenset({"valid_from", "valid_to"})
 
@@ -27,6 +29,8 @@ class PartyChange(InputModel):
     address: Text | None = None
     tax_number: Text | None = None
     email: Text | None = None
+    country: Country | Literal[""] | None = None
+    electronic_address: ElectronicAddress | None = None
     language: Language | None = None
     payment_days: PaymentDays | None = None
 
@@ -41,6 +45,11 @@ class PartyChange(InputModel):
                 raise problem_at(field, "null", "send its new value, or leave it out")
         return self
 
+    @classmethod
+    def details(cls) -> tuple[str, ...]:
+        """The names of what may change."""
+        return tuple(name for name in cls.model_fields if name not in _DAYS and name != cls.key)
+
     @property
     def changes(self) -> dict[str, Any]:
         """The new values of the fields that were sent."""
@@ -54,6 +63,8 @@ class EntityChange(PartyChange):
     key = "entity_id"
 
     entity_id: Identifier
+    payment_account: Text | None = None
+    payment_link: PaymentLink | None = None
 
 
 class CustomerChange(PartyChange):
@@ -63,3 +74,5 @@ class CustomerChange(PartyChange):
     may_be_nothing = frozenset({"language", "payment_days"})
 
     customer_id: Identifier
+    buyer_reference: Text | None = None
+    e_invoice: EInvoiceForm | None = None

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+from ledger.wire.party_inputs import EInvoiceForm
 from ledger.wire.report_answers import Marks, Unpriced
 from ledger.wire.tax_inputs import TreatmentName
 from ledger.wire.usage import Status
@@ -115,6 +116,22 @@ class Party(ClosedModel):
     address: str
     tax_number: str
     email: str
+    country: str
+    electronic_address: str
+
+
+class Seller(Party):
+    """Who sells, and how it is paid."""
+
+    payment_account: str
+    payment_link: str
+
+
+class Buyer(Party):
+    """Who buys, what it wants named, and the form in which it gets invoices."""
+
+    buyer_reference: str
+    e_invoice: EInvoiceForm
 
 
 class CardName(ClosedModel):
@@ -134,8 +151,8 @@ class InvoiceCutOff(ClosedModel):
 class Snapshot(ClosedModel):
     """What was true when an invoice went out; prices by their id, each with its model's terms."""
 
-    seller: Party
-    buyer: Party
+    seller: Seller
+    buyer: Buyer
     rate_card: CardName
     language: str
     payment_days: int
@@ -224,6 +241,7 @@ class Draft(ClosedModel):
     payable: Amount
     taxes: list[TaxLine]
     untaxed: str | None
+    incomplete: str | None
     rounding: Amount
     lines: list[DraftLine]
     unpriced: list[Unpriced]

@@ -19,7 +19,6 @@ RATES = {
         {"base": "EUR", "quote": "USD", "day": "2023-11-16", "rate": "1.0872", "source": "ECB"}
     ]
 }
-# Of a time to come, in which nothing here is used or invoiced.
 TAX = {
     "/v1/tax-rates": {"percent": "23"},
     "/v1/tax-registrations": {"entity_id": "factory", "tax_number": "IE6433435F"},
@@ -33,6 +32,7 @@ async def fill(served: Served, worker: Connection) -> None:
     served.post("/v1/aliases", {"alias": "crm/7 ü", "customer_id": "acme", "valid_from": FROM})
     served.post("/v1/fx-rates", RATES)
     _send(served, attempt("first", engine=ENGINE), attempt("second", engine=ENGINE))
+    _tax(served)
     await settle(worker, now=NOW)
     assert served.post("/v1/invoices", ISSUE).status_code == 201
     _pay_and_credit(served)
@@ -46,12 +46,27 @@ async def fill(served: Served, worker: Connection) -> None:
         b"{nothing",
     )
     await settle(worker, now=NOW)
-    for path, said in TAX.items():
-        answer = served.post(path, {**said, "country": "IE", "valid_from": "2030-01-01T00:00:00Z"})
-        assert answer.status_code == 201, answer.text
 
 
 FROM = "2023-01-01T00:00:00Z"
+# An invoice with tax that goes out as UBL beside its PDF.
+DETAILS = {
+    "/v1/entities/factory": {"electronic_address": "0088:5790000435968"},
+    "/v1/customers/acme": {
+        **{"electronic_address": "9930:DE136695976", "buyer_reference": "Order 7"},
+        "e_invoice": "peppol",
+    },
+}
+
+
+def _tax(served: Served) -> None:
+    for path, said in TAX.items():
+        answer = served.post(path, {**said, "country": "IE", "valid_from": FROM})
+        assert answer.status_code == 201, answer.text
+    for path, said in DETAILS.items():
+        change = {**said, "country": "IE", "valid_from": "2023-01-01"}
+        answer = served.call("PATCH", path, json=change)
+        assert answer.status_code == 200, answer.text
 
 
 def _pay_and_credit(served: Served) -> None:

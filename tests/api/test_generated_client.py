@@ -17,7 +17,12 @@ from tests.api.served import Served, attempt
 
 BIN = Path(sys.executable).parent
 # Bytes are bytes to the generator, whatever is in them.
-OPAQUE = ("application/x-ndjson", "application/pdf", ENCODINGS[COLUMNAR].partition(";")[0])
+OPAQUE = (
+    "application/x-ndjson",
+    "application/pdf",
+    "application/xml",
+    ENCODINGS[COLUMNAR].partition(";")[0],
+)
 OVERRIDES = dict.fromkeys(OPAQUE, "application/octet-stream")
 
 

@@ -3,13 +3,14 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import BytesIO
+from typing import TypeVar
 
 import pytest
 from pypdf import PdfReader
 
 from ledger.documents.fonts import find_lacking
 from ledger.documents.invoice import describe, group, render_pdf
-from ledger.domain.billing.agreement import Party, Terms
+from ledger.domain.billing.agreement import Buyer, Seller, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals, LineKey
 from ledger.domain.billing.issued import Invoice, IssuedLine
 from ledger.domain.billing.tax import TaxKey, TaxLine, Treatment
@@ -20,11 +21,12 @@ from ledger.domain.pricing.models.per_unit import PerUnit
 
 OCTOBER = datetime(2024, 9, 30, 22, tzinfo=UTC)
 NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)
+Role = TypeVar("Role", Seller, Buyer)
 METERS = ("input_uncached", "output_visible", "output_reasoning")
 
 
-def party(name: str) -> Party:
-    return Party(name, "Street 1\n1000 Town", "DK12345678", "")
+def party(role: type[Role], name: str) -> Role:
+    return role(name, "Street 1\n1000 Town", "DK12345678", "")
 
 
 def lines(count: int, *, model: str = "llama") -> list[IssuedLine]:
@@ -66,8 +68,8 @@ def rendered(
         subscription_id="acme-list",
         period=Period(OCTOBER, NOVEMBER),
         run_no=1,
-        seller=party("Žluťoučký Kůň GmbH"),
-        buyer=party(buyer),
+        seller=party(Seller, "Žluťoučký Kůň GmbH"),
+        buyer=party(Buyer, buyer),
         terms=Terms("list", "List", "EUR", "en", 30, "half_up", "Europe/Copenhagen"),
         totals=InvoiceTotals(Decimal("1093.98831"), Decimal(net), total([t.amount for t in taxes])),
         taxes=taxes,

@@ -7,12 +7,12 @@ from io import BytesIO
 import pytest
 from pypdf import PdfReader
 
+from ledger.domain.billing.issued import PDF
 from ledger.domain.errors import ConflictError, InvalidInputError, LedgerError, NotFoundError
 from ledger.flows.billing.credit import IssuedCredit, credit_invoice
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.books.check_books import check_books
 from ledger.reports.billing.receivables import receivables_report
-from ledger.store.billing.invoice import PDF
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.connect import connect
 from ledger.store.queries import Connection

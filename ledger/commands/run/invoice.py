@@ -16,7 +16,7 @@ from ledger.documents.invoice import no_font_for
 from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
 from ledger.domain.billing.invoice import InvoiceLine
-from ledger.domain.billing.issued import StoredInvoice
+from ledger.domain.billing.issued import PDF, SUFFIXES, XML, StoredInvoice
 from ledger.domain.billing.tax import describe_tax
 from ledger.domain.errors import NotFoundError
 from ledger.domain.metering.usage_mark import describe_marks
@@ -27,7 +27,7 @@ from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
 from ledger.flows.billing.trace import find_invoice
-from ledger.store.billing.invoice import PDF, find_document, list_invoices
+from ledger.store.billing.invoice import find_document, list_invoices
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.queries import Connection
 
@@ -135,9 +135,16 @@ def list_(
 @database_options
 def pdf(database: Database, number: str, output: Path | None) -> None:
     """Write the PDF of an invoice, by its number or id, as it went out."""
-    target = output or Path(file_name(number, ".pdf"))
-    target.write_bytes(database.run(lambda connection: _document(connection, number)))
-    click.echo(f"Wrote {target}.")
+    _write(database.run(lambda connection: _document(connection, number, PDF)), number, PDF, output)
+
+
+@invoice.command()
+@click.argument("number")
+@click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER.xml, here.")
+@database_options
+def xml(database: Database, number: str, output: Path | None) -> None:
+    """Write the electronic invoice (UBL) of a number or id, as it went out."""
+    _write(database.run(lambda connection: _document(connection, number, XML)), number, XML, output)
 
 
 @invoice.command()
@@ -180,16 +187,26 @@ def _credited(text: str) -> tuple[int, Decimal]:
 @database_options
 def credit_pdf(database: Database, number: str, output: Path | None) -> None:
     """Write the PDF of a credit note, by its number or id, as it went out."""
-    target = output or Path(file_name(number, ".pdf"))
-    content = database.run(
-        lambda connection: find_credit_document(connection, named=number, media_type=PDF)
+    _write(
+        database.run(lambda connection: _credit_document(connection, number, PDF)),
+        number,
+        PDF,
+        output,
     )
-    if content is None:
-        raise NotFoundError(
-            f"There is no credit note {number}.", "See them: tokenledger list credit-notes."
-        )
-    target.write_bytes(content)
-    click.echo(f"Wrote {target}.")
+
+
+@invoice.command("credit-xml")
+@click.argument("number")
+@click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER.xml, here.")
+@database_options
+def credit_xml(database: Database, number: str, output: Path | None) -> None:
+    """Write the electronic credit note (UBL) of a number or id, as it went out."""
+    _write(
+        database.run(lambda connection: _credit_document(connection, number, XML)),
+        number,
+        XML,
+        output,
+    )
 
 
 @invoice.command()
@@ -228,12 +245,31 @@ async def _issue_entity(
     )
 
 
-async def _document(connection: Connection, number: str) -> bytes:
+async def _document(connection: Connection, number: str, media_type: str) -> bytes:
     invoice = await find_invoice(connection, number)
-    content = await find_document(connection, invoice_id=invoice.invoice_id)
+    content = await find_document(connection, invoice_id=invoice.invoice_id, media_type=media_type)
     if content is None:
-        raise NotFoundError(f"Invoice {number} has no PDF.")
+        raise NotFoundError(
+            f"Invoice {number} went out without a file of {media_type}.",
+            "Its customer's e_invoice says in which form it gets invoices.",
+        )
     return content
+
+
+async def _credit_document(connection: Connection, number: str, media_type: str) -> bytes:
+    content = await find_credit_document(connection, named=number, media_type=media_type)
+    if content is None:
+        raise NotFoundError(
+            f"There is no credit note {number}, or it went out without a file of {media_type}.",
+            "See them: tokenledger list credit-notes.",
+        )
+    return content
+
+
+def _write(content: bytes, number: str, media_type: str, output: Path | None) -> None:
+    target = output or Path(file_name(number, SUFFIXES[media_type]))
+    target.write_bytes(content)
+    click.echo(f"Wrote {target}.")
 
 
 def _moment(text: str | None) -> Moment:
@@ -249,8 +285,9 @@ def _show_draft(draft: InvoiceDraft) -> None:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     for tax in draft.taxes:
         click.echo(f"{describe_tax(tax)} on {tax.base:f}: {tax.amount:f}")
-    if draft.untaxed is not None:
-        click.echo(f"Cannot be issued so: {draft.untaxed}")
+    for wrong in (draft.untaxed, draft.incomplete):
+        if wrong is not None:
+            click.echo(f"Cannot be issued so: {wrong}")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
     click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
     marked = describe_marks(draft.marks)

@@ -1,8 +1,17 @@
 """Who sells to whom, and on what terms: what an invoice is addressed and reckoned by."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ledger.domain.billing.subscription import Subscription
+
+
+class EInvoiceForm(StrEnum):
+    """As which electronic invoice a buyer gets what it owes: none, inside the PDF, or as UBL."""
+
+    NONE = "none"
+    FACTUR_X = "factur_x"
+    PEPPOL = "peppol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +22,24 @@ class Party:
     address: str
     tax_number: str
     email: str
+    country: str = ""
+    electronic_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seller(Party):
+    """Who sells: where it is paid, as an IBAN or account and as an address to pay at."""
+
+    payment_account: str = ""
+    payment_link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer(Party):
+    """Who buys: what it wants named on invoices, and as which electronic invoice it gets them."""
+
+    buyer_reference: str = ""
+    e_invoice: EInvoiceForm = EInvoiceForm.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +61,8 @@ class Agreement:
     invoiced, and `is_test` that its documents ask nobody for money."""
 
     subscription: Subscription
-    seller: Party
-    buyer: Party
+    seller: Seller
+    buyer: Buyer
     terms: Terms
     entity_id: str
     entity_zone: str

@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 
-from ledger.domain.billing.agreement import Party, Terms
+from ledger.domain.billing.agreement import Buyer, Seller, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.tax import TaxLine
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import PriceModel
+
+# Media types of the documents that go out.
+PDF, XML = "application/pdf", "application/xml"
+SUFFIXES = MappingProxyType({PDF: ".pdf", XML: ".xml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,8 @@ class Invoice:
     subscription_id: str
     period: Period
     run_no: int
-    seller: Party
-    buyer: Party
+    seller: Seller
+    buyer: Buyer
     terms: Terms
     totals: InvoiceTotals
     taxes: tuple[TaxLine, ...]

@@ -122,6 +122,11 @@ class TaxKey:
     included: bool
     reason: str
 
+    @property
+    def category(self) -> str:
+        """The code of UNCL 5305."""
+        return CATEGORIES[self.treatment]
+
 
 @dataclass(frozen=True, slots=True)
 class TaxLine:
@@ -134,7 +139,7 @@ class TaxLine:
     @property
     def category(self) -> str:
         """The code of UNCL 5305."""
-        return CATEGORIES[self.key.treatment]
+        return self.key.category
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
 
-from ledger.documents.credit_note import render_credit
+from ledger.documents.credit_note import CreditTitle
+from ledger.documents.forms import credit_forms
 from ledger.domain.author import Author
 from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lines
 from ledger.domain.billing.invoice import supplied_at
@@ -21,7 +22,7 @@ from ledger.flows.billing.trace import find_invoice
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store import parties
 from ledger.store.billing import receivables as store
-from ledger.store.billing.invoice import PDF, list_lines, take_number
+from ledger.store.billing.invoice import list_lines, take_number
 from ledger.store.billing.receivables import CreditHead
 from ledger.store.billing.tax import find_rules
 from ledger.store.books.journal import book_entries
@@ -67,8 +68,9 @@ async def credit_invoice(
         invoice = await find_invoice(connection, named)
         await store.lock_receivables(connection, invoice.entity_id)
         printed = await list_lines(connection, invoice_id=invoice.invoice_id)
-        credit = await _credit(connection, invoice, printed, lines)
-        issued = await _issue(connection, invoice, printed, credit, now, author)
+        keys = await _tax_keys(connection, invoice, printed)
+        credit = await _credit(connection, invoice, printed, keys, lines)
+        issued = await _issue(connection, invoice, printed, keys, credit, now, author)
         if seal is not None:
             await seal(issued)
         return issued
@@ -78,10 +80,10 @@ async def _credit(
     connection: Connection,
     invoice: StoredInvoice,
     lines: Sequence[IssuedLine],
+    keys: Sequence[TaxKey | None],
     asked: Mapping[int, Decimal] | None,
 ) -> Credit:
     before = await store.list_credited_lines(connection, invoice_id=invoice.invoice_id)
-    keys = await _tax_keys(connection, invoice, lines)
     creditable = [
         CreditableLine(line.line_no, line.amount, key, before.get(line.line_no, ZERO))
         for line, key in zip(lines, keys, strict=True)
@@ -115,6 +117,7 @@ async def _issue(
     connection: Connection,
     invoice: StoredInvoice,
     lines: Sequence[IssuedLine],
+    keys: Sequence[TaxKey | None],
     credit: Credit,
     now: datetime,
     author: Author,
@@ -124,22 +127,15 @@ async def _issue(
     batch_seq = await draw_batch_seq(connection)
     head = await _head(connection, invoice, credit, seller, author.reason)
     credit_note_id = await store.insert_credit_note(connection, head, credit, batch_seq=batch_seq)
-    pdf = render_credit(
-        invoice,
-        lines,
-        credit,
-        number=head.number,
-        reason=head.reason,
-        issued_on=seller.today,
-        is_test=seller.is_test,
-    )
-    await store.insert_credit_document(
-        connection,
-        credit_note_id=credit_note_id,
-        media_type=PDF,
-        sha256=sha256(pdf).digest(),
-        content=pdf,
-    )
+    title = CreditTitle(head.number, head.reason, now, seller.today, seller.is_test)
+    for media_type, content in credit_forms(invoice, lines, keys, credit, title).items():
+        await store.insert_credit_document(
+            connection,
+            credit_note_id=credit_note_id,
+            media_type=media_type,
+            sha256=sha256(content).digest(),
+            content=content,
+        )
     entry = _entry(head, credit, seller.hour)
     await book_entries(connection, [entry], cut_off, batch_seq)
     await keep_write(

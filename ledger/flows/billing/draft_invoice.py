@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TypeAlias
 
-from ledger.domain.billing.agreement import Agreement
+from ledger.domain.billing.agreement import Agreement, EInvoiceForm
 from ledger.domain.billing.draft import clear_of, payable_lines, with_same_terms
+from ledger.domain.billing.e_invoice import check_e_invoice
 from ledger.domain.billing.invoice import (
     Billed,
     InvoiceLine,
@@ -21,8 +22,10 @@ from ledger.domain.billing.invoice import (
 from ledger.domain.billing.subscription import Subscription
 from ledger.domain.billing.tax import (
     Taxable,
+    TaxKey,
     TaxLine,
     check_reverse_charge,
+    find_key,
     registered_as,
     tax_lines,
 )
@@ -47,7 +50,8 @@ Moment: TypeAlias = datetime | date
 class InvoiceDraft:
     """An invoice as it would be issued at a cut-off: everything but its number.
 
-    `untaxed` is what is missing or wrong about its tax, of which it has none then.
+    `untaxed` is what is missing or wrong about its tax, of which it has none then; `incomplete` is
+    what its electronic form would lack; `tax_keys` say how each line is taxed.
     """
 
     agreement: Agreement
@@ -57,7 +61,9 @@ class InvoiceDraft:
     lines: tuple[InvoiceLine, ...]
     totals: InvoiceTotals
     taxes: tuple[TaxLine, ...]
+    tax_keys: tuple[TaxKey | None, ...]
     untaxed: LedgerError | None
+    incomplete: LedgerError | None
     prices: dict[int, PriceModel]
     unpriced: tuple[rating.UnpricedUsage, ...]
     marks: Mapping[str, int]
@@ -147,16 +153,19 @@ async def draft_invoice(
         until=period.end,
     )
     prices = await store.find_line_prices(connection, [line.key.price_id for line in lines])
-    agreement, taxes, untaxed = await _taxed(connection, agreement, lines, cut_off)
+    tax = await _taxed(connection, agreement, lines, cut_off)
+    agreement = tax.agreement
     return InvoiceDraft(
         agreement=agreement,
         period=period,
         run_no=max(runs, default=0) + 1,
         cut_off=cut_off,
         lines=lines,
-        totals=totals(lines, taxes),
-        taxes=taxes,
-        untaxed=untaxed,
+        totals=totals(lines, tax.lines),
+        taxes=tax.lines,
+        tax_keys=tax.keys,
+        untaxed=tax.error,
+        incomplete=_incomplete(tax),
         prices=prices,
         unpriced=tuple(unpriced),
         marks=await sum_usage_marks(
@@ -169,10 +178,31 @@ async def draft_invoice(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Taxed:
+    """How lines are taxed, by a seller under its number where they are, or why they cannot be."""
+
+    agreement: Agreement
+    lines: tuple[TaxLine, ...] = ()
+    keys: tuple[TaxKey | None, ...] = ()
+    error: LedgerError | None = None
+
+
+def _incomplete(tax: _Taxed) -> LedgerError | None:
+    """What an electronic invoice to this buyer would lack, were it issued now."""
+    seller, buyer = tax.agreement.seller, tax.agreement.buyer
+    if buyer.e_invoice is EInvoiceForm.NONE or tax.error is not None:
+        return None
+    try:
+        check_e_invoice(seller, buyer, tax.lines, form=buyer.e_invoice)
+    except LedgerError as error:
+        return error
+    return None
+
+
 async def _taxed(
     connection: Connection, agreement: Agreement, lines: Sequence[InvoiceLine], cut_off: CutOff
-) -> tuple[Agreement, tuple[TaxLine, ...], LedgerError | None]:
-    """The tax of lines, and the seller under its number where they are taxed."""
+) -> _Taxed:
     terms = agreement.terms
     rules = await find_rules(
         connection,
@@ -190,12 +220,13 @@ async def _taxed(
         )
         check_reverse_charge(taxes, agreement.buyer)
     except LedgerError as error:
-        return agreement, (), error
+        return _Taxed(agreement, error=error)
     if not taxes:
-        return agreement, (), None
+        return _Taxed(agreement)
+    keys = tuple(find_key(rules, supplied_at(line), agreement.customer_id) for line in lines)
     number = registered_as(rules, taxes, max(supplied_at(line) for line in lines))
     seller = replace(agreement.seller, tax_number=number) if number else agreement.seller
-    return replace(agreement, seller=seller), tuple(taxes), None
+    return _Taxed(replace(agreement, seller=seller), tuple(taxes), keys)
 
 
 def _valid_at(

@@ -10,7 +10,8 @@ from decimal import Decimal
 from hashlib import sha256
 
 from ledger.documents.fonts import find_lacking
-from ledger.documents.invoice import describe, no_font_for, printed_parties, render_pdf
+from ledger.documents.forms import invoice_forms
+from ledger.documents.invoice import describe, no_font_for, printed_parties
 from ledger.documents.invoice_json import snapshot_json
 from ledger.domain.author import Author
 from ledger.domain.billing.agreement import Agreement
@@ -114,6 +115,8 @@ async def issue_invoice(
             _check_priced(draft)
         if draft.untaxed is not None:
             raise draft.untaxed
+        if draft.incomplete is not None:
+            raise draft.incomplete
         lacking = lacking_signs(draft)
         if lacking:
             raise no_font_for(lacking)
@@ -265,14 +268,17 @@ async def _issue(
     await insert_tax_lines(
         connection, invoice_id=invoice_id, customer_id=invoice.customer_id, lines=invoice.taxes
     )
-    pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=agreement.is_test)
-    await store.insert_document(
-        connection,
-        invoice_id=invoice_id,
-        media_type=store.PDF,
-        sha256=sha256(pdf).digest(),
-        content=pdf,
+    forms = invoice_forms(
+        invoice, lines, draft.tax_keys, issued_on=issued_on, is_test=agreement.is_test
     )
+    for media_type, content in forms.items():
+        await store.insert_document(
+            connection,
+            invoice_id=invoice_id,
+            media_type=media_type,
+            sha256=sha256(content).digest(),
+            content=content,
+        )
     entry = _entry(invoice, hour_start(now, agreement.entity_zone))
     await book_entries(connection, [entry], draft.cut_off, batch_seq)
     await keep_write(

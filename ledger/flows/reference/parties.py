@@ -1,11 +1,12 @@
 """Entities and customers: what stays of them, and what may change from a day on."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from ledger.domain.author import Author
+from ledger.domain.billing.account import check_account
 from ledger.domain.errors import ConflictError, NotFoundError
 from ledger.domain.money import check_currency
 from ledger.domain.period import midnight
@@ -19,7 +20,18 @@ from ledger.wire.party_inputs import NewCustomer, NewEntity
 
 # What is entered of a new party holds for all time the books can speak of.
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
-DETAILS = ("name", "address", "tax_number", "email", "language", "payment_days")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of party: where its details stand, and which they are."""
+
+    table: DatedTable
+    details: tuple[str, ...]
+
+
+ENTITY = _Kind(parties.ENTITY_DETAILS, EntityChange.details())
+CUSTOMER = _Kind(parties.CUSTOMER_DETAILS, CustomerChange.details())
 Insert = Callable[..., Awaitable[None]]
 Known: TypeAlias = parties.Entity | parties.Customer
 
@@ -27,13 +39,12 @@ Known: TypeAlias = parties.Entity | parties.Customer
 async def enter_entity(connection: Connection, new: NewEntity, author: Author) -> str:
     """Record a legal entity; returns its id."""
     check_currency(new.currency)
+    check_account(new.payment_account)
     values = new.model_dump()
     values["invoice_prefix"] = new.invoice_prefix or new.entity_id.upper()
     async with writing(connection):
         known = await parties.find_entity(connection, new.entity_id)
-        await _enter(
-            connection, author, parties.ENTITY_DETAILS, parties.insert_entity, known, values
-        )
+        await _enter(connection, author, ENTITY, parties.insert_entity, known, values)
     return new.entity_id
 
 
@@ -44,7 +55,7 @@ async def enter_customer(connection: Connection, new: NewCustomer, author: Autho
         await _enter(
             connection,
             author,
-            parties.CUSTOMER_DETAILS,
+            CUSTOMER,
             parties.insert_customer,
             known,
             new.model_dump(),
@@ -54,6 +65,7 @@ async def enter_customer(connection: Connection, new: NewCustomer, author: Autho
 
 async def change_entity(connection: Connection, change: EntityChange, author: Author) -> str:
     """Change details of an entity from a day of its zone on; returns its id."""
+    check_account(change.payment_account or "")
     async with writing(connection):
         entity = await parties.find_entity(connection, change.entity_id)
         if entity is None:
@@ -77,17 +89,18 @@ async def change_customer(connection: Connection, change: CustomerChange, author
 async def _enter(
     connection: Connection,
     author: Author,
-    table: DatedTable,
+    kind: _Kind,
     insert: Insert,
     known: Known | None,
     values: Mapping[str, Any],
 ) -> None:
+    table = kind.table
     (key,) = table.keys
-    details = {key: values[key], **{name: values[name] for name in DETAILS}}
-    stays = {name: value for name, value in values.items() if name not in DETAILS}
+    details = {key: values[key], **{name: values[name] for name in kind.details}}
+    stays = {name: value for name, value in values.items() if name not in kind.details}
     if known is not None:
         found = await table.find_open(connection, details, valid_from=BEGINNING, valid_to=None)
-        _check_known(table, values, known, found)
+        _check_known(kind, values, known, found)
         return
     batch_seq = await draw_batch_seq(connection)
     await insert(connection, stays, batch_seq=batch_seq)
@@ -105,13 +118,13 @@ async def _enter(
 
 
 def _check_known(
-    table: DatedTable,
+    kind: _Kind,
     values: Mapping[str, Any],
     known: Known,
     details: list[DatedRow],
 ) -> None:
     """ConflictError unless exactly this is recorded, or was before it changed."""
-    (key,), noun = table.keys, table.noun
+    (key,), noun = kind.table.keys, kind.table.noun
     recorded = asdict(known)
     stays = [name for name in recorded if recorded[name] != values[name]]
     if stays:
@@ -121,7 +134,7 @@ def _check_known(
             f"Use another id: this stays of a {noun}.",
             stays[0],
         )
-    changed = [[n for n in DETAILS if row.values[n] != values[n]] for row in details]
+    changed = [[n for n in kind.details if row.values[n] != values[n]] for row in details]
     if all(changed):
         last = details[-1].values
         said = ", ".join(f"{name} {last[name]!r}" for name in changed[-1])

@@ -1,12 +1,12 @@
 """What invoices are made of: agreements, charges by line, and what was billed before."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import asyncpg
 
-from ledger.domain.billing.agreement import Agreement, Party, Terms
+from ledger.domain.billing.agreement import Agreement, Buyer, EInvoiceForm, Seller, Terms
 from ledger.domain.billing.invoice import Billed, LineKey
 from ledger.domain.billing.subscription import Subscription
 from ledger.domain.period import Period
@@ -119,8 +119,8 @@ def _agreement(row: asyncpg.Record) -> Agreement:
             valid_from=row["valid_from"],
             valid_to=row["valid_to"],
         ),
-        seller=_party(row, "entity"),
-        buyer=_party(row, "customer"),
+        seller=Seller(**_named(row, "entity", Seller)),
+        buyer=buyer_of(_named(row, "customer", Buyer)),
         terms=Terms(
             rate_card_id=row["rate_card_id"],
             rate_card_name=row["card_name"],
@@ -137,6 +137,11 @@ def _agreement(row: asyncpg.Record) -> Agreement:
     )
 
 
-def _party(row: asyncpg.Record, role: str) -> Party:
-    names = ("name", "address", "tax_number", "email")
-    return Party(**{name: row[f"{role}_{name}"] for name in names})
+def _named(row: asyncpg.Record, role: str, party: type[Seller | Buyer]) -> dict[str, str]:
+    return {field.name: row[f"{role}_{field.name}"] for field in fields(party)}
+
+
+def buyer_of(said: Mapping[str, str]) -> Buyer:
+    """A buyer, as it was kept."""
+    form = EInvoiceForm(said.get("e_invoice", EInvoiceForm.NONE))
+    return Buyer(**{key: text for key, text in said.items() if key != "e_invoice"}, e_invoice=form)

@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import asyncpg
 
-from ledger.domain.billing.agreement import Party, Terms
+from ledger.domain.billing.agreement import Seller, Terms
 from ledger.domain.billing.invoice import InvoiceTotals
-from ledger.domain.billing.issued import Invoice, IssuedLine, StoredInvoice
+from ledger.domain.billing.issued import PDF, Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxLine
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
-from ledger.store.billing.draft import INVOICE, line_key
+from ledger.store.billing.draft import INVOICE, buyer_of, line_key
 from ledger.store.billing.tax import list_tax_lines
 from ledger.store.queries import Connection
-
-PDF = "application/pdf"
 
 
 async def take_number(connection: Connection, *, entity_id: str, kind: str, year: int) -> int:
@@ -141,8 +139,8 @@ def _invoice(row: asyncpg.Record, taxes: tuple[TaxLine, ...]) -> StoredInvoice:
         subscription_id=row["subscription_id"],
         period=Period(row["period_start"], row["period_end"]),
         run_no=row["run_no"],
-        seller=Party(**said["seller"]),
-        buyer=Party(**said["buyer"]),
+        seller=Seller(**said["seller"]),
+        buyer=buyer_of(said["buyer"]),
         terms=Terms(
             rate_card_id=said["rate_card"]["id"],
             rate_card_name=said["rate_card"]["name"],

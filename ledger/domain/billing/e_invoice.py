@@ -1,0 +1,116 @@
+"""Turns an invoice into what its electronic form says: lines without tax, or what it lacks.
+
+An electronic invoice is reckoned again by whoever gets it: a line's net amount is quantity × price,
+and the nets of a rate add up to the base of its tax (EN 16931 BR-CO-10, BR-S-08, Peppol R120).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ledger.domain.billing.agreement import Buyer, EInvoiceForm, Seller
+from ledger.domain.billing.issued import IssuedLine
+from ledger.domain.billing.tax import TaxKey, TaxLine, Treatment, tax_on
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.money import EXACT, ZERO, multiply, total
+
+
+@dataclass(frozen=True, slots=True)
+class ElectronicLine:
+    """A line without tax: `quantity` at `unit_amount` (never negative) for `per` of them."""
+
+    line: IssuedLine
+    tax: TaxKey
+    net: Decimal
+    quantity: int
+    unit_amount: Decimal
+    per: int
+
+
+def check_e_invoice(
+    seller: Seller, buyer: Buyer, taxes: Sequence[TaxLine], *, form: EInvoiceForm
+) -> None:
+    """InvalidInputError names everything that an electronic invoice of this form would lack."""
+    lacking = list(_lacking(seller, buyer, taxes, form))
+    if lacking:
+        raise InvalidInputError(
+            f"{buyer.name} gets invoices as {form}, and this one would not validate without"
+            f" {', '.join(lacking)}.",
+            "Enter what is missing, or change the customer's e_invoice.",
+            "e_invoice",
+        )
+
+
+def _lacking(
+    seller: Seller, buyer: Buyer, taxes: Sequence[TaxLine], form: EInvoiceForm
+) -> Iterator[str]:
+    needed: dict[str, object] = {
+        "the country of the entity": seller.country,
+        "the country of the customer": buyer.country,
+        "a tax treatment of the customer": taxes,
+    }
+    treatments = {line.key.treatment for line in taxes}
+    if treatments - {Treatment.OUTSIDE}:
+        needed["a tax number of the entity"] = seller.tax_number
+    if form is EInvoiceForm.PEPPOL:
+        needed |= {
+            "the electronic_address of the entity": seller.electronic_address,
+            "the electronic_address of the customer": buyer.electronic_address,
+            "the buyer_reference of the customer": buyer.buyer_reference,
+        }
+    yield from (what for what, said in needed.items() if not said)
+    if Treatment.OUTSIDE in treatments and len(treatments) > 1:
+        yield "one tax treatment for all lines (beside what is outside the scope nothing may stand)"
+
+
+def electronic_lines(
+    lines: Sequence[IssuedLine],
+    amounts: Mapping[int, Decimal],
+    keys: Sequence[TaxKey],
+    taxes: Sequence[TaxLine],
+    *,
+    currency: str,
+    mode: str,
+) -> list[ElectronicLine]:
+    """The lines that `amounts` (by line number) are asked of, each by its tax key.
+
+    Where amounts hold the tax, what rounding leaves of a rate's base goes to its largest line.
+    """
+    nets = _nets(lines, amounts, keys, taxes, currency, mode)
+    return [
+        _electronic(line, key, nets[line.line_no])
+        for line, key in zip(lines, keys, strict=True)
+        if line.line_no in nets
+    ]
+
+
+def _nets(
+    lines: Sequence[IssuedLine],
+    amounts: Mapping[int, Decimal],
+    keys: Sequence[TaxKey],
+    taxes: Sequence[TaxLine],
+    currency: str,
+    mode: str,
+) -> dict[int, Decimal]:
+    nets: dict[int, Decimal] = {}
+    for tax in taxes:
+        taxed = [
+            line.line_no
+            for line, key in zip(lines, keys, strict=True)
+            if key == tax.key and line.line_no in amounts
+        ]
+        nets |= {no: tax_on(tax.key, amounts[no], currency, mode).base for no in taxed}
+        left = EXACT.subtract(tax.base, total([nets[no] for no in taxed]))
+        if left:
+            largest = max(taxed, key=lambda no: (abs(nets[no]), -no))
+            nets[largest] = EXACT.add(nets[largest], left)
+    return nets
+
+
+def _electronic(line: IssuedLine, key: TaxKey, net: Decimal) -> ElectronicLine:
+    product = multiply(line.unit_amount, line.quantity)
+    reckoned = multiply(line.exact_amount, line.per) == product and net == line.amount
+    if reckoned and line.unit_amount >= 0:
+        return ElectronicLine(line, key, net, line.quantity, line.unit_amount, line.per)
+    # What is not quantity × price is one piece of its own price; a price is never negative.
+    return ElectronicLine(line, key, net, -1 if net < ZERO else 1, abs(net), 1)
