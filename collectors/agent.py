@@ -5,7 +5,7 @@ One bad source stops no other.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,6 +64,11 @@ class Collector:
     def finished(self) -> bool:
         """Whether nothing will ever come again: every source ended and no server is scraped."""
         return not self._scrapers and all(source.finished for source in self._sources)
+
+    @property
+    def unread(self) -> Mapping[str, frozenset[str]]:
+        """What of each server's last page could not be read or was left out, with its reasons."""
+        return {scraper.target.instance: scraper.troubles for scraper in self._scrapers}
 
     @property
     def interval_s(self) -> float:

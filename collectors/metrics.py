@@ -25,6 +25,8 @@ PREFIX = "tokenledger_collector_"
 # A daemon that has not come round for so long, and for so many of its rounds, is ill.
 STILL_S, STILL_ROUNDS = 30, 10
 REQUEST_S = 2
+# Of one page; its log names all.
+TROUBLES_NAMED = 20
 REQUEST_BYTES_MAX = 8192
 TEXT, JSON = "text/plain; version=0.0.4; charset=utf-8", "application/json"
 
@@ -52,6 +54,7 @@ class DaemonFigures:
     interval_s: float = 1.0
     sending: bool = True
     troubles: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def take(self, agent: Collector, delivery: Delivery, spool: Spool) -> None:
         """The figures of now."""
@@ -65,6 +68,7 @@ class DaemonFigures:
         self.dropped, self.sequence = state.dropped_batches, state.last_sequence
         self.read_at, self.confirmed_at = tally.read_at, delivery.confirmed_at
         self.interval_s, self.sending = agent.interval_s, delivery.alive
+        self.unread = agent.unread
         self.troubles = agent.troubles.counts() | delivery.troubles.counts()
 
     def line(self) -> str:
@@ -95,8 +99,25 @@ def _lines(shown: DaemonFigures) -> Iterator[str]:
     name = f"{PREFIX}trouble_events_total"
     yield f"# HELP {name} How often each trouble that goes on was met.\n# TYPE {name} counter\n"
     for where, count in sorted(shown.troubles.items()):
-        label = where.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield f'{name}{{where="{label}"}} {count}\n'
+        yield f'{name}{{where="{_label(where)}"}} {count}\n'
+    yield from _unread(shown.unread)
+
+
+def _unread(unread: Mapping[str, frozenset[str]]) -> Iterator[str]:
+    """How much of each page was left out, and the first of it by name."""
+    name = f"{PREFIX}page_troubles"
+    yield f"# HELP {name} Lines and series of a page that are not read.\n# TYPE {name} gauge\n"
+    for instance, troubles in sorted(unread.items()):
+        yield f'{name}{{instance="{_label(instance)}"}} {len(troubles)}\n'
+    name = f"{PREFIX}page_trouble_info"
+    yield f"# HELP {name} The first of them, each with its reason.\n# TYPE {name} gauge\n"
+    for instance, troubles in sorted(unread.items()):
+        for what in sorted(troubles)[:TROUBLES_NAMED]:
+            yield f'{name}{{instance="{_label(instance)}",what="{_label(what)}"}} 1\n'
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _figures(shown: DaemonFigures) -> Mapping[str, tuple[str, str, int | float]]:

@@ -93,6 +93,8 @@ def _kafka_options(settings: KafkaSettings) -> dict[str, Any]:
         "delivery_timeout_ms": KAFKA_TIMEOUT_S * 1_000,
         "bootstrap_timeout_ms": 5_000,
         "allow_auto_create_topics": False,
+        # Figures of its own that nobody asks for; ours are in /metrics.
+        "metrics_enabled": False,
         "security_protocol": settings.security_protocol,
         "sasl_mechanism": settings.sasl_mechanism,
         "sasl_plain_username": settings.sasl_username,

@@ -125,6 +125,32 @@ def test_a_changed_file_and_a_hang_up_are_taken_and_a_wrong_one_is_not(
     assert set(sequences) == set(range(1, max(sequences) + 1)), "no number is missing"
 
 
+def test_what_of_a_page_cannot_be_read_is_named_in_the_metrics(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    pages = [METRICS + b'vllm:prompt_tokens_total{model_name="m} 1\nvllm:"x\n']
+    with (
+        serving(lambda _: (200, {}, pages[-1])) as engine,
+        serving(receiver.answer) as url,
+        socket.create_server(("127.0.0.1", 0)) as free,
+    ):
+        port = free.getsockname()[1]
+        free.close()
+        host = Host(tmp_path, engine, url)
+        host.write(FILE.replace("[[collect", f"metrics_port = {port}\n[[collect"))
+        with host.running():
+            address = f"http://127.0.0.1:{port}/metrics"
+            eventually(lambda: len(receiver.batches) > 0, "the first settings")
+            name = "tokenledger_collector_page_trouble"
+            eventually(lambda: f'{name}s{{instance="a"}} 2\n' in read(address)[1], "two lines")
+            line = 'vllm:prompt_tokens_total{model_name=\\"m} 1'
+            what = f'what="line cannot be read: {line}"'
+            assert f'{name}_info{{instance="a",{what}}} 1\n' in read(address)[1]
+            pages.append(METRICS)
+            eventually(lambda: f'{name}s{{instance="a"}} 0\n' in read(address)[1], "mended")
+            assert f"{name}_info{{" not in read(address)[1]
+
+
 def test_a_destination_that_cannot_be_opened_leaves_the_old_one(
     host: Host, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -4,28 +4,36 @@ A script moves the stub library that the real binding loads; each life of a coll
 What it spooled is ingested and allocated, and compared with the script's own energy in mJ.
 """
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from collectors.delivery import Delivery
+from collectors.refused import RefusedEvents
+from collectors.settings import KafkaSettings
 from collectors.spool import Spool
+from collectors.to_kafka import KafkaPublisher
 from ledger.domain.metering.record import Record
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.reports.metering.coverage import coverage_report
+from ledger.settings import Settings
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
+from ledger.stream.consumer import run_worker
 from tests.collectors.nvml_stub.play_timeline import Life
 from tests.support.books import Books
+from tests.support.database import Database
 from tests.support.one_gpu import GPU, LATER, at, meters_of
-from tests.support.usage import Gate
+from tests.support.usage import Gate, fates
 
 PLAYER = Path(__file__).parents[1] / "collectors" / "nvml_stub" / "play_timeline.py"
 ROOT = Path(__file__).parents[2]
@@ -223,16 +231,69 @@ TIMELINES: Mapping[str, Timeline] = {
 }
 
 
+# One of each kind: of clocks, of lives, of counters, of boards, of drivers, and of all together.
+BY_BROKER = (
+    "the clock is set back an hour",
+    "away an hour with the state lost",
+    "killed, and started again",
+    "two collectors on one board",
+    "the counter is reset",
+    "the host is started again",
+    "lost, and back with a young counter",
+    "the driver goes for a while",
+    "no counter, but power",
+    "lost, killed, the state lost and the clock ahead",
+    "five minutes of zeros",
+    "a counter that stands still",
+)
+
+
 @pytest.mark.parametrize("name", TIMELINES)
 async def test_books_hold_what_was_used_and_name_the_rest(
     worker: Connection, stub_folder: Path, tmp_path: Path, name: str
 ) -> None:
     timeline = TIMELINES[name]
-    books = Books(worker)
-    await factory(books)
+    await factory(Books(worker))
     await prepare_storage(worker, now=LATER)
     play(timeline, stub_folder, tmp_path)
     await deliver(worker, tmp_path)
+    await check_books(worker, timeline)
+
+
+@pytest.mark.parametrize("name", BY_BROKER)
+async def test_books_hold_the_same_through_a_broker(
+    worker: Connection,
+    database: Database,
+    kafka_bootstrap: str,
+    kafka_topic: Callable[..., str],
+    stub_folder: Path,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    timeline, topic = TIMELINES[name], kafka_topic()
+    await factory(Books(worker))
+    await prepare_storage(worker, now=LATER)
+    play(timeline, stub_folder, tmp_path)
+    to = KafkaSettings(bootstrap=[kafka_bootstrap], topic=topic)
+    sent = await asyncio.to_thread(send_all, tmp_path, to)
+    settings = Settings(
+        worker_url=database.worker_url,
+        kafka_bootstrap=kafka_bootstrap,
+        kafka_topic=topic,
+        kafka_group=f"group-{topic}",
+    )
+    stop = asyncio.Event()
+    reading = asyncio.create_task(run_worker(settings, stop))
+    async with asyncio.timeout(60):
+        while (await fates(worker)).get("received", 0) < sent:
+            await asyncio.sleep(0.05)
+    stop.set()
+    await asyncio.wait_for(reading, 30)
+    await check_books(worker, timeline)
+
+
+async def check_books(worker: Connection, timeline: Timeline) -> None:
+    """All that is booked, found and told of both boards is what the timeline says."""
     await allocate(worker, now=LATER)
     for gpu in (A, B):
         used = used_mj(timeline, gpu)
@@ -292,17 +353,34 @@ def play(timeline: Timeline, stub_folder: Path, folder: Path) -> None:
         assert done.returncode == (9 if one.killed else 0), done.stderr
 
 
-async def deliver(worker: Connection, folder: Path) -> None:
-    """Ingest what every collector spooled, the younger ones first."""
-    gate = Gate(worker)
+def spools(folder: Path) -> Iterator[Spool]:
+    """What every collector spooled, the younger ones first."""
     for home in sorted((one for one in folder.iterdir() if one.is_dir()), reverse=True):
-        spool = Spool(home, source=f"/hosts/{home.name}", producer=home.name, new_epoch=0)
+        with Spool(home, source=f"/hosts/{home.name}", producer=home.name, new_epoch=0) as spool:
+            yield spool
+
+
+async def deliver(worker: Connection, folder: Path) -> None:
+    """Ingest all of it."""
+    gate = Gate(worker)
+    for spool in spools(folder):
         batches = spool.waiting(10_000)
-        spool.close()
         for first in range(0, len(batches), 200):
             records = [Record(b.body, header=b.header) for b in batches[first : first + 200]]
             for outcome in await gate.send(*records, now=LATER):
                 assert {item.outcome for item in outcome.items()} == {"created"}
+
+
+def send_all(folder: Path, to: KafkaSettings) -> int:
+    """Send it as the daemon does; returns how many events that are."""
+    sent = 0
+    for spool in spools(folder):
+        delivery = Delivery(spool, KafkaPublisher(to), refused=RefusedEvents(folder))
+        delivery.start()
+        delivery.drain(30)
+        assert spool.state().waiting_batches == 0
+        sent += delivery.delivered
+    return sent
 
 
 async def booked_mj(worker: Connection, gpu: str) -> tuple[int, int]:
