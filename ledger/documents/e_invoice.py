@@ -39,8 +39,8 @@ _PREFIX = re.compile(r"[A-Z]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An invoice, or a credit note that takes back some of it for a reason; `is_test` says that it
-    asks nobody for money."""
+    """An invoice, or what is given back for a reason, in amounts above zero; `corrects` says that
+    it takes back of its invoice, and `is_test` that it asks nobody for money."""
 
     invoice: Invoice
     number: str
@@ -50,6 +50,7 @@ class Document:
     taxes: Sequence[TaxLine]
     is_test: bool
     credited_for: str | None = None
+    corrects: bool = False
 
     @property
     def is_outside(self) -> bool:
@@ -151,7 +152,7 @@ def _payment(document: Document) -> dict[str, object]:
 
 
 def _preceding(document: Document) -> list[dict[str, object]]:
-    if document.credited_for is None:
+    if not document.corrects:
         return []
     invoice = document.invoice
     day = invoice.issued_at.astimezone(zone(invoice.terms.zone)).date()

@@ -9,9 +9,16 @@ from ledger.documents.e_invoice import Document, attach, render_xml
 from ledger.documents.invoice import render_pdf
 from ledger.domain.billing.agreement import EInvoiceForm
 from ledger.domain.billing.credit_note import Credit
-from ledger.domain.billing.e_invoice import ElectronicLine, electronic_lines
+from ledger.domain.billing.e_invoice import (
+    ElectronicLine,
+    electronic_lines,
+    mirrored_line,
+    mirrored_tax,
+)
 from ledger.domain.billing.issued import PDF, XML, Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxKey, TaxLine
+
+ADJUSTED = "What changed about periods invoiced before"
 
 
 def invoice_forms(
@@ -24,15 +31,19 @@ def invoice_forms(
 ) -> dict[str, bytes]:
     """Documents of an invoice by media type; `keys` say how each line is taxed."""
     pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=is_test)
+    taxes, back = invoice.taxes, invoice.totals.gives_back
+    if back:
+        lines, taxes = [mirrored_line(line) for line in lines], tuple(map(mirrored_tax, taxes))
     amounts = {line.line_no: line.amount for line in lines}
     document = Document(
         invoice=invoice,
         number=invoice.number,
         issued_at=invoice.issued_at,
         issued_on=issued_on,
-        lines=_lines(invoice, lines, amounts, keys, invoice.taxes),
-        taxes=invoice.taxes,
+        lines=_lines(invoice, lines, amounts, keys, taxes),
+        taxes=taxes,
         is_test=is_test,
+        credited_for=ADJUSTED if back else None,
     )
     return _forms(pdf, document)
 
@@ -55,6 +66,7 @@ def credit_forms(
         taxes=credit.taxes,
         is_test=title.is_test,
         credited_for=title.reason,
+        corrects=True,
     )
     return _forms(pdf, document)
 

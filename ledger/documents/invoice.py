@@ -85,6 +85,7 @@ def _content(
         "net": group(plain(totals.net)),
         "tax": group(plain(totals.tax)),
         "payable": group(plain(totals.payable)),
+        "gives_back": totals.gives_back,
         "taxes": [printed_tax(line) for line in invoice.taxes],
         "included": totals.included != 0,
         "has_adjustments": any(line.kind == "adjustment" for line in lines),

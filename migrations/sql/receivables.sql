@@ -82,7 +82,7 @@ CREATE TABLE payment_part (
 );
 CREATE INDEX ON payment_part (invoice_id);
 
--- What each invoice still asks for: one place says it. Credits count against it but for what went on account.
+-- What each invoice still asks for: one place says it. What an invoice gives back is on account. Credits count against it but for what went on account.
 CREATE FUNCTION open_items() RETURNS TABLE (
   invoice_id bigint, entity_id text, customer_id text, number text, currency text, issued_at timestamptz, due_on date,
   payable numeric, credited numeric, paid numeric)
@@ -91,5 +91,5 @@ BEGIN ATOMIC
   SELECT i.invoice_id, i.entity_id, i.customer_id, i.number, i.currency::text, i.issued_at, i.due_on, i.payable::numeric,
          coalesce((SELECT sum(n.payable - n.on_account) FROM credit_note n WHERE n.invoice_id = i.invoice_id), 0),
          coalesce((SELECT sum(p.amount) FROM payment_part p WHERE p.invoice_id = i.invoice_id), 0)
-    FROM invoice i;
+    FROM invoice i WHERE i.payable >= 0;
 END;

@@ -103,6 +103,7 @@ def document(
         taxes=taxes,
         is_test=is_test,
         credited_for=credited_for,
+        corrects=credited_for is not None,
     )
 
 

@@ -9,7 +9,7 @@ from ledger.domain.billing.agreement import EInvoiceForm
 from ledger.domain.billing.issued import PDF, XML
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.billing.credit import credit_invoice
-from ledger.flows.billing.invoice import issue_invoice, preview_invoice
+from ledger.flows.billing.invoice import IssueRules, issue_invoice, preview_invoice
 from ledger.flows.reference.parties import change_customer, change_entity, enter_entity
 from ledger.store.billing.invoice import find_document, list_invoices
 from ledger.store.billing.receivables import find_credit_document
@@ -27,6 +27,7 @@ from tests.flows.billing import (
     subscribed,
     treated,
 )
+from tests.support.books import Books, Tokens
 from tests.support.en16931 import failed
 
 DAY = {"valid_from": "2020-01-01"}
@@ -94,6 +95,29 @@ async def test_peppol_goes_out_beside_the_pdf_and_so_does_its_credit_note(
     note = await find_credit_document(worker, named=credited.number, media_type=XML)
     assert failed(note or b"", EInvoiceForm.PEPPOL) == []
     assert invoice.number.encode() in (note or b"")
+
+
+async def test_what_is_given_back_is_a_credit_note_above_zero(worker: Connection) -> None:
+    await sold(worker)
+    await buyer_says(worker, e_invoice="factur_x")
+    await issue(worker)
+    await Books(worker).usage(WINDOW, Tokens(uncached=-1_000_000))
+    given = await issue_invoice(
+        worker,
+        subscription_id="sub-acme",
+        moment=WINDOW,
+        now=NOW,
+        author=AUTHOR,
+        allow=IssueRules(supplementary=True),
+    )
+    assert (given.number, f"{given.payable:f}") == ("FACTORY-C-2023-000001", "-6.25")
+    pdf = await find_document(worker, invoice_id=given.invoice_id)
+    reader = PdfReader(BytesIO(pdf or b""))
+    (xml,) = reader.attachments["factur-x.xml"]
+    assert failed(xml, EInvoiceForm.FACTUR_X) == []
+    assert b"<ram:TypeCode>381</ram:TypeCode>" in xml
+    assert b"<ram:DuePayableAmount>6.25</ram:DuePayableAmount>" in xml
+    assert "CREDIT NOTE" in reader.pages[0].extract_text()
 
 
 async def test_what_would_not_validate_is_refused_before_a_number_is_taken(

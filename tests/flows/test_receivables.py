@@ -10,12 +10,14 @@ from pypdf import PdfReader
 from ledger.domain.billing.issued import PDF
 from ledger.domain.errors import ConflictError, InvalidInputError, LedgerError, NotFoundError
 from ledger.flows.billing.credit import IssuedCredit, credit_invoice
-from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.billing.invoice import IssueRules, issue_invoice, pending_adjustments
 from ledger.flows.books.check_books import check_books
+from ledger.flows.reference.enter import enter_price, enter_subscription
 from ledger.reports.billing.receivables import receivables_report
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
+from ledger.wire.inputs import NewPrice, NewSubscription, read_input
 from tests.flows.billing import (
     AUTHOR,
     NOW,
@@ -27,6 +29,7 @@ from tests.flows.billing import (
     subscribed,
     treated,
 )
+from tests.support.books import Tokens
 from tests.support.database import Database
 
 # 93.99 and a quarter of it.
@@ -181,3 +184,39 @@ async def test_bad_credits_take_no_number(worker: Connection, number: str) -> No
         await credit(worker, "N-1")
     series = await worker.fetch("SELECT kind FROM invoice_series")
     assert [row["kind"] for row in series] == ["invoice"]
+
+
+async def test_an_overcharge_of_a_subscription_that_ended_is_given_back(
+    worker: Connection,
+) -> None:
+    books = await subscribed(worker, prices=("5000", "15"))
+    await books.usage(WINDOW, Tokens(uncached=1_000_000))
+    await issue_invoice(worker, subscription_id="sub-acme", moment=WINDOW, now=NOW, author=AUTHOR)
+    ended = {"subscription_id": "sub-acme", "customer_id": "acme", "rate_card_id": "card-acme"}
+    dates = {"valid_from": "2023-01-01T00:00:00Z", "valid_to": "2023-12-01T00:00:00Z"}
+    new = read_input(NewSubscription, ended | dates)
+    await enter_subscription(worker, new, AUTHOR, replace=True)
+    await pay(worker, "bank-1", "5000.00")
+    right = {"rate_card_id": "card-acme", "meter": "input", "amount": "5"}
+    price = read_input(NewPrice, right | {"valid_from": "2023-01-01T00:00:00Z"})
+    await enter_price(worker, price, AUTHOR, replace=True)
+    given = await issue_invoice(
+        worker,
+        subscription_id="sub-acme",
+        moment=WINDOW,
+        now=NOW,
+        author=AUTHOR,
+        allow=IssueRules(supplementary=True),
+    )
+    assert (given.number, given.payable) == ("FACTORY-C-2023-000001", Decimal("-4995.00"))
+    assert await pending_adjustments(worker, subscription_id="sub-acme") == []
+    assert await owed(worker) == ("0.00", "4995.00")
+    await agree(worker)
+    await pay(worker, "back", "4995.00", kind="refunded")
+    assert await owed(worker) == NOTHING
+    assert [await balance_of(worker, one) for one in ("1100", "1150", "2400")] == [0, 0, 0]
+    assert await balance_of(worker, "1000") == Decimal("5.00")
+    assert await balance_of(worker, "4000") == Decimal("-5.00")
+    await agree(worker)
+    with pytest.raises(InvalidInputError, match="gives something back"):
+        await credit(worker, given.number)

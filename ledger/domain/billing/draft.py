@@ -1,6 +1,7 @@
 """Decides what one invoice may hold: which period, which lines, within which bounds.
 
-Invariant: no moment lies in two billed periods, and no invoice asks for less than nothing.
+Invariant: no moment lies in two billed periods, and no invoice of a new period asks for less than
+nothing; a supplementary one, that only says what changed since, may give back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def payable_lines(
 ) -> tuple[InvoiceLine, ...]:
     """All lines; usage alone where adjustments would take more back than there is to pay.
 
-    Those stay pending: an invoice asks for payment, and a credit is a document of its own.
+    Those stay pending: an invoice asks for payment. A supplementary one takes them by themselves.
     """
     both = (*usage, *adjustments)
     return both if totals(both).net >= 0 else tuple(usage)

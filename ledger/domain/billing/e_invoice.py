@@ -5,7 +5,7 @@ and the nets of a rate add up to the base of its tax (EN 16931 BR-CO-10, BR-S-08
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from ledger.domain.billing.agreement import Buyer, EInvoiceForm, Seller
@@ -82,6 +82,21 @@ def electronic_lines(
         for line, key in zip(lines, keys, strict=True)
         if line.line_no in nets
     ]
+
+
+def mirrored_line(line: IssuedLine) -> IssuedLine:
+    """A line as it is told where what is given back is above zero."""
+    return replace(
+        line,
+        quantity=-line.quantity,
+        exact_amount=EXACT.minus(line.exact_amount),
+        amount=EXACT.minus(line.amount),
+    )
+
+
+def mirrored_tax(line: TaxLine) -> TaxLine:
+    """A tax line as it is told where what is given back is above zero."""
+    return replace(line, base=EXACT.minus(line.base), amount=EXACT.minus(line.amount))
 
 
 def _nets(

@@ -79,6 +79,11 @@ class InvoiceTotals:
         return EXACT.add(self.net, self.tax)
 
     @property
+    def gives_back(self) -> bool:
+        """Whether the customer gets money: what changed since took more back than it added."""
+        return self.payable < 0
+
+    @property
     def rounding(self) -> Decimal:
         """Lines before rounding minus after: booked on the rounding account."""
         return EXACT.subtract(self.exact, EXACT.add(self.net, self.included))

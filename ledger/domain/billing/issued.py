@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from types import MappingProxyType
 
 from ledger.domain.billing.agreement import Buyer, Seller, Terms
@@ -15,6 +16,19 @@ from ledger.domain.pricing.models import PriceModel
 # Media types of the documents that go out.
 PDF, XML = "application/pdf", "application/xml"
 SUFFIXES = MappingProxyType({PDF: ".pdf", XML: ".xml"})
+
+
+class Series(StrEnum):
+    """What is numbered without gaps, by entity and year."""
+
+    INVOICE = "invoice"
+    CREDIT_NOTE = "credit_note"
+
+
+def numbered(prefix: str, series: Series, year: int, number: int) -> str:
+    """The number that a document of a series bears, as FA-2026-000001 or FA-C-2026-000001."""
+    letter = "C-" if series is Series.CREDIT_NOTE else ""
+    return f"{prefix}-{letter}{year}-{number:06d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +43,8 @@ class IssuedLine(InvoiceLine):
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A demand for payment: parties, terms and prices as they stood when it was issued.
+    """A demand for payment, or (payable below zero) what a customer gets back: parties, terms and
+    prices as they stood when it was issued.
 
     It holds what happened before `event_cut_off` and was stored up to `cut_off_seq`.
     """

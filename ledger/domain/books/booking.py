@@ -72,11 +72,13 @@ def usage_accrued(customer_id: str, amount: Decimal, currency: str) -> tuple[Pos
 def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tuple[Posting, ...]:
     """Receivable gross against unbilled exact, tax, and the rounding difference on 6100.
 
-    Where prices hold the tax, what was accrued holds it too, and revenue gives it back.
+    Where prices hold the tax, what was accrued holds it too, and revenue gives it back. What the
+    customer gets back is on its account, on 2400.
     """
+    account = "2400" if totals.gives_back else "1100"
     return merged(
         (
-            Posting("1100", totals.payable, currency, customer_id),
+            Posting(account, totals.payable, currency, customer_id),
             Posting("1150", EXACT.minus(totals.exact), currency, customer_id),
             Posting("2300", EXACT.minus(totals.tax), currency, customer_id),
             Posting("4000", totals.included, currency, customer_id),

@@ -11,7 +11,7 @@ from ledger.documents.forms import credit_forms
 from ledger.domain.author import Author
 from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lines
 from ledger.domain.billing.invoice import supplied_at
-from ledger.domain.billing.issued import IssuedLine, StoredInvoice
+from ledger.domain.billing.issued import IssuedLine, Series, StoredInvoice, numbered
 from ledger.domain.billing.tax import TaxKey, find_key
 from ledger.domain.books.booking import credit_issued
 from ledger.domain.books.journal import JournalEntry
@@ -28,8 +28,6 @@ from ledger.store.billing.tax import find_rules
 from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
-
-SERIES = "credit_note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +186,14 @@ async def _head(
 ) -> CreditHead:
     still_open = await _open_of(connection, invoice)
     year = seller.today.year
-    number = await take_number(connection, entity_id=invoice.entity_id, kind=SERIES, year=year)
+    number = await take_number(
+        connection, entity_id=invoice.entity_id, kind=Series.CREDIT_NOTE, year=year
+    )
     return CreditHead(
         invoice_id=invoice.invoice_id,
         entity_id=invoice.entity_id,
         customer_id=invoice.customer_id,
-        number=f"{seller.invoice_prefix}-C-{year}-{number:06d}",
+        number=numbered(seller.invoice_prefix, Series.CREDIT_NOTE, year, number),
         currency=invoice.terms.currency,
         on_account=max(ZERO, EXACT.subtract(credit.payable, still_open)),
         issued_at=seller.now,

@@ -138,11 +138,10 @@ async def draft_invoice(
         batch_seq=cut_off.batch_seq,
     )
     runs = [one.run_no for one in billed if one.period.start == period.start]
-    fresh = {} if runs else await _merged(connection, charges)
-    lines = payable_lines(
-        usage_lines(fresh, terms.currency, terms.rounding),
-        await find_adjustments(connection, agreement, cut_off),
-    )
+    lines = tuple(await find_adjustments(connection, agreement, cut_off))
+    if not runs:
+        fresh = await _merged(connection, charges)
+        lines = payable_lines(usage_lines(fresh, terms.currency, terms.rounding), lines)
     unpriced = await rating.list_unpriced(
         connection,
         entity_id=agreement.entity_id,

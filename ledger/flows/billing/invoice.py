@@ -14,10 +14,9 @@ from ledger.documents.forms import invoice_forms
 from ledger.documents.invoice import describe, no_font_for, printed_parties
 from ledger.documents.invoice_json import snapshot_json
 from ledger.domain.author import Author
-from ledger.domain.billing.agreement import Agreement
 from ledger.domain.billing.draft import check_bounds
 from ledger.domain.billing.invoice import InvoiceLine
-from ledger.domain.billing.issued import Invoice
+from ledger.domain.billing.issued import Invoice, Series, numbered
 from ledger.domain.books.booking import invoice_issued
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import (
@@ -256,7 +255,7 @@ async def _issue(
     agreement = draft.agreement
     issued_on = now.astimezone(zone(agreement.entity_zone)).date()
     batch_seq = await draw_batch_seq(connection)
-    number = await _take_number(connection, agreement, issued_on)
+    number = await _take_number(connection, draft, issued_on)
     invoice = _invoice(draft, number, now, issued_on)
     lines = describe(draft.lines, draft.prices)
     invoice_id = await store.insert_invoice(
@@ -292,11 +291,13 @@ async def _issue(
     return IssuedInvoice(invoice_id, number, draft.totals.net, draft.totals.payable, draft.currency)
 
 
-async def _take_number(connection: Connection, agreement: Agreement, issued_on: date) -> str:
+async def _take_number(connection: Connection, draft: InvoiceDraft, issued_on: date) -> str:
+    series = Series.CREDIT_NOTE if draft.totals.gives_back else Series.INVOICE
+    agreement, year = draft.agreement, issued_on.year
     number = await store.take_number(
-        connection, entity_id=agreement.entity_id, kind="invoice", year=issued_on.year
+        connection, entity_id=agreement.entity_id, kind=series, year=year
     )
-    return f"{agreement.invoice_prefix}-{issued_on.year}-{number:06d}"
+    return numbered(agreement.invoice_prefix, series, year, number)
 
 
 def _invoice(draft: InvoiceDraft, number: str, now: datetime, issued_on: date) -> Invoice:

@@ -15,11 +15,15 @@ SELECT o.invoice_id, o.number, o.customer_id, o.currency, (o.issued_at AT TIME Z
  ORDER BY o.due_on, o.number COLLATE "C";
 
 -- name: sum_on_account
--- What customers have on account, by currency; scans of credit_note and payment.
+-- What customers have on account, by currency; scans of credit_note, invoice and payment.
 SELECT customer_id, currency, sum(amount) AS amount FROM (
   SELECT n.customer_id, n.currency::text AS currency, n.on_account::numeric AS amount FROM credit_note n
    WHERE (:entity_id::text IS NULL OR n.entity_id = :entity_id)
      AND (:customer_id::text IS NULL OR n.customer_id = :customer_id)
+  UNION ALL
+  SELECT i.customer_id, i.currency, -i.payable FROM invoice i
+   WHERE i.payable < 0 AND (:entity_id::text IS NULL OR i.entity_id = :entity_id)
+     AND (:customer_id::text IS NULL OR i.customer_id = :customer_id)
   UNION ALL
   SELECT p.customer_id, p.currency, p.on_account FROM payment p
    WHERE (:entity_id::text IS NULL OR p.entity_id = :entity_id)

@@ -208,7 +208,7 @@ WITH run AS (
    CROSS JOIN LATERAL (VALUES ('1150', l.amount), ('4000', -l.amount)) AS a (account, amount)
   UNION ALL
   SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i
-   CROSS JOIN LATERAL (VALUES ('1100', i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
+   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
                               ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
                       AS a (account, amount)
   UNION ALL
@@ -361,6 +361,7 @@ WITH said AS (
   UNION ALL
   SELECT concat_ws(' ', a.customer_id, a.currency), NULL, 'on_account', 0, sum(a.amount) FROM (
     SELECT customer_id, currency::text, on_account::numeric AS amount FROM credit_note
+    UNION ALL SELECT customer_id, currency, -payable FROM invoice WHERE payable < 0
     UNION ALL SELECT customer_id, currency, on_account FROM payment) a
    GROUP BY a.customer_id, a.currency HAVING sum(a.amount) < 0
 )
@@ -404,7 +405,7 @@ WITH booked AS (
 ), issued AS (
   SELECT 'invoice:' || i.entity_id || ':' || i.number AS natural_key, a.account, i.currency::text AS currency, a.amount
     FROM invoice i
-   CROSS JOIN LATERAL (VALUES ('1100', i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
+   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
                               ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
                       AS a (account, amount)
    WHERE a.amount <> 0
