@@ -1,7 +1,7 @@
 """Who is asking, and what their role may do: one table that every route has a line in."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from litestar import Request
@@ -13,11 +13,13 @@ from ledger.api.state import state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ForbiddenError
 
+ApiRequest: TypeAlias = Request[Any, Any, Any]
 PUBLIC = frozenset({"public"})
 ADMIN = frozenset({"admin"})
 HOUSE = frozenset({"admin", "finance"})
 SENDERS = frozenset({"admin", "ingest"})
 READERS = frozenset({"admin", "finance", "customer"})
+RESERVERS = frozenset({"admin", "ingest", "customer"})
 REQUEST_ID_MAX = 128
 # How a route holds a key that is bound to an entity to it; one that does not say refuses such keys.
 # Row-level security does; or `entity` in the query must be its own; or what it names is looked up.

@@ -16,6 +16,7 @@ from ledger.api import (
     operations,
     page,
     reports,
+    reservations,
     waiting,
 )
 from ledger.api.access import admit
@@ -31,6 +32,7 @@ HANDLERS = (
     *operations.HANDLERS,
     events.post_events,
     *inputs.HANDLERS,
+    *reservations.HANDLERS,
     *reports.HANDLERS,
     *invoices.HANDLERS,
     *grouped.HANDLERS,

@@ -15,6 +15,8 @@ from ledger.reports.report import PeriodReport
 from ledger.reports.table import REPORTS
 from ledger.wire import (
     answers,
+    budget_answers,
+    budget_inputs,
     events,
     evidence_answers,
     inputs,
@@ -87,6 +89,10 @@ CONTRACTS: Mapping[str, Contract] = {
     "show_metrics": Contract(media=("text/plain",)),
     "post_events": Contract(answers.Events, bodies=_EVENTS, more=(415,)),
     **{name: each for one in RESOURCES for name, each in _of_resource(one).items()},
+    "reserve": Contract(budget_answers.Held, body=budget_inputs.NewReservation, more=(402, 404)),
+    "release_reservation": Contract(
+        budget_answers.ReleasedReservation, body=budget_inputs.ReservationRelease
+    ),
     "create_key": Contract(answers.NewKey, body=inputs.NewApiKey),
     "revoke_key": Contract(answers.RevokedKey),
     **{name: each for report in REPORTS for name, each in _of_report(report).items()},

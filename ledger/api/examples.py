@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.wire import changes, events, inputs, party_inputs, receivable_inputs, tax_inputs
+from ledger.wire import (
+    budget_inputs,
+    changes,
+    events,
+    inputs,
+    party_inputs,
+    receivable_inputs,
+    tax_inputs,
+)
 
 SINCE = "2024-01-01T00:00:00Z"
 _SITE = {"entity_id": "acme-ai", "facility_id": "dub-1"}
@@ -65,6 +73,15 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         **{"entity_id": "acme-ai", "payment_id": "bank-4711", "customer_id": "shop"},
         **{"paid_on": "2024-07-20", "currency": "EUR", "amount": "12.50"},
     },
+    budget_inputs.NewBudget: {
+        **{"budget_id": "shop-a-day", "customer_id": "shop", "period": "day", "unit": "money"},
+        **{"amount": "25", "alert_percents": [80, 100], "valid_from": SINCE},
+    },
+    budget_inputs.NewReservation: {
+        **{"reservation_id": "chatcmpl-8f1c.1", "customer_id": "shop", "model": "llama-70b"},
+        **{"input_tokens_max": 2000, "output_tokens_max": 500, "expires_in_s": 120},
+    },
+    budget_inputs.ReservationRelease: {"customer_id": "shop"},
     inputs.NewApiKey: {"role": "ingest", "name": "gateway", "sources": ["/gateways/eu-1"]},
     events.UsageEvent: {
         **{"specversion": "1.0", "type": "inference.usage.v1", "source": "/gateways/eu-1"},

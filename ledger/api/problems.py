@@ -16,6 +16,7 @@ from ledger.domain.errors import (
     LedgerError,
     MissingInputError,
     NotFoundError,
+    OverBudgetError,
     UnavailableError,
 )
 from ledger.store.passing import passes_by_itself
@@ -28,6 +29,7 @@ RETRY_AFTER_S = 2
 TITLES = {
     400: "Malformed request",
     401: "Who are you?",
+    402: "Over budget",
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
@@ -111,6 +113,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (QuotaError, 429),
     (TooManyReportsError, 429),
     (InvalidInputError, 422),
+    (OverBudgetError, 402),
     (NotFoundError, 404),
     (ConflictError, 409),
     (MissingInputError, 409),

@@ -23,6 +23,7 @@ from ledger.api.intake import BodyIntake, open_intake
 from ledger.api.key_finder import LOOK_UPS_MAX, SENDERS_LOOK_UPS_MAX, KeyFinder
 from ledger.api.pace import Pace
 from ledger.api.quota import Quotas, quotas_of
+from ledger.api.reservation_desk import CALLS_MAX, ReservationDesk
 from ledger.api.streaming import Streams
 from ledger.domain.errors import MissingInputError
 from ledger.flows.metering.directory import DirectoryCache
@@ -46,7 +47,8 @@ log = logging.getLogger(__name__)
 class ApiState:
     """`worker` runs flows, `api` reads under row-level security.
 
-    `keys` finds callers and `sender_keys` those that send events; `intake` takes events, a few of
+    `reservations` holds what is asked for. `keys` finds callers
+    and `sender_keys` those that send events; `intake` takes events, a few of
     whose senders go on at a time by `pace`; `room` is what bodies may hold, `quotas` what a key may
     ask for, `identity_secret` signs who asks, and `streams` are the answers on their way.
     `directory` is for who does not store: `intake` has its own. `ending` are reads that were
@@ -64,6 +66,7 @@ class ApiState:
     health: Health
     identity_secret: bytes
     apart: Apart | None
+    reservations: ReservationDesk
     failures: Failures = field(default_factory=Failures)
     streams: Streams = field(default_factory=Streams)
     ending: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -132,10 +135,17 @@ async def _opened(
         application="tokenledger-api-keys",
         leaves_nothing=True,
     )
+    reserving = open_pool(
+        worker_url,
+        size=CALLS_MAX,
+        application="tokenledger-api-reservations",
+        leaves_nothing=True,
+    )
     taking = far_intake(beside.intake) if beside.intake else open_intake(worker_url, limits)
     async with (
         open_pool(worker_url, application="tokenledger-api-worker") as worker,
         finding as keys,
+        reserving as reservations,
         open_pool(api_url, size=1, application="tokenledger-api-health") as asking,
         open_pool(api_url, application="tokenledger-api") as api,
         taking as intake,
@@ -154,4 +164,5 @@ async def _opened(
             Health(asking),
             secret,
             Apart(beside.reports) if beside.reports is not None else None,
+            ReservationDesk(reservations),
         )

@@ -5,11 +5,11 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import ADMIN, BY_QUERY, HOUSE
+from ledger.api.access import ADMIN, BY_QUERY, HOUSE, ApiRequest
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.session import Seal, read_body, reading, working, write, write_long
@@ -30,7 +30,7 @@ from ledger.wire.inputs import ConflictResolution, Dismissal, SuspenseDismissal
 
 
 @get("/v1/suspense", roles=HOUSE)
-async def suspense(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def suspense(request: ApiRequest) -> Response[bytes]:
     """Names nobody knows, with what waits under each."""
     async with reading(request) as connection:
         rows = await operations.list_suspense(connection)
@@ -38,7 +38,7 @@ async def suspense(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @post("/v1/suspense/{customer_ref:str}/release", roles=HOUSE, status_code=200, apart=FLOWS)
-async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) -> Response[bytes]:
+async def release(request: ApiRequest, customer_ref: FromPath[str]) -> Response[bytes]:
     """Book what waits under a name to the customer it now is; rating bills it then."""
     state = state_of(request)
 
@@ -60,9 +60,7 @@ async def release(request: Request[Any, Any, Any], customer_ref: FromPath[str]) 
 
 
 @get("/v1/unpriced", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
-async def unpriced(
-    request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
-) -> Response[bytes]:
+async def unpriced(request: ApiRequest, entity: FromQuery[str | None] = None) -> Response[bytes]:
     """Usage that waits for a price, with the reason."""
     async with working(request) as connection:
         cut_off = await draw_cut_off(connection, "unpriced over the API")
@@ -72,7 +70,7 @@ async def unpriced(
 
 @get("/v1/quarantine", roles=HOUSE)
 async def quarantine(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     limit: FromQuery[int] = 100,
     cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
@@ -88,9 +86,7 @@ async def quarantine(
 
 
 @get("/v1/quarantine/{quarantine_id:int}/raw", roles=ADMIN)
-async def quarantine_raw(
-    request: Request[Any, Any, Any], quarantine_id: FromPath[int]
-) -> Response[bytes]:
+async def quarantine_raw(request: ApiRequest, quarantine_id: FromPath[int]) -> Response[bytes]:
     """The bytes as received, as far as they are kept."""
     async with reading(request) as connection:
         kept = await operations.find_quarantine_raw(connection, quarantine_id)
@@ -103,7 +99,7 @@ async def quarantine_raw(
 
 
 @post("/v1/quarantine/{quarantine_id:int}/dismiss", roles=HOUSE, status_code=200)
-async def dismiss(request: Request[Any, Any, Any], quarantine_id: FromPath[int]) -> Response[bytes]:
+async def dismiss(request: ApiRequest, quarantine_id: FromPath[int]) -> Response[bytes]:
     """Take an event that could not be read out of what waits: `reason` says why."""
     given = await read_body(request, Dismissal)
 
@@ -116,7 +112,7 @@ async def dismiss(request: Request[Any, Any, Any], quarantine_id: FromPath[int])
 
 
 @post("/v1/suspense/dismiss", roles=HOUSE, status_code=200)
-async def dismiss_waiting(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def dismiss_waiting(request: ApiRequest) -> Response[bytes]:
     """Take what waits under a name, or under none, out of what waits: `reason` says why."""
     given = await read_body(request, SuspenseDismissal)
 
@@ -129,7 +125,7 @@ async def dismiss_waiting(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 @get("/v1/conflicts", roles=HOUSE)
 async def conflicts(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     source: FromQuery[str | None] = None,
     resolved: FromQuery[bool] = False,
     limit: FromQuery[int] = 100,
@@ -149,7 +145,7 @@ async def conflicts(
 
 
 @get("/v1/conflicts/{conflict_id:int}", roles=HOUSE)
-async def conflict(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -> Response[bytes]:
+async def conflict(request: ApiRequest, conflict_id: FromPath[int]) -> Response[bytes]:
     """A conflict with what is stored and what was offered, as far as it is kept."""
     async with reading(request) as connection:
         shown = await show_conflict(connection, conflict_id)
@@ -157,7 +153,7 @@ async def conflict(request: Request[Any, Any, Any], conflict_id: FromPath[int]) 
 
 
 @post("/v1/conflicts/{conflict_id:int}/resolve", roles=HOUSE, status_code=200)
-async def resolve(request: Request[Any, Any, Any], conflict_id: FromPath[int]) -> Response[bytes]:
+async def resolve(request: ApiRequest, conflict_id: FromPath[int]) -> Response[bytes]:
     """Say which side it was: kept, corrected (by what was offered) or resent (under `id`)."""
     given = await read_body(request, ConflictResolution)
     state = state_of(request)

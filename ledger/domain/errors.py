@@ -6,6 +6,7 @@
     ├── ConflictError       it contradicts what is already recorded
     ├── MissingInputError   a figure was asked for whose inputs are not there yet
     ├── ForbiddenError      this caller may not do this
+    ├── OverBudgetError     nothing is wrong with it but that a budget has no room for it
     └── UnavailableError    try again later: nothing is wrong with the request
 
 Every error says what is wrong, where, and what to do; the API turns it into a problem document and
@@ -55,6 +56,12 @@ class ForbiddenError(LedgerError):
     """This caller may not do this."""
 
     title = "Forbidden"
+
+
+class OverBudgetError(LedgerError):
+    """A budget has no room for it."""
+
+    title = "Over budget"
 
 
 class UnavailableError(LedgerError):

@@ -204,6 +204,62 @@ SELECT n.number, n.credit_note_id, n.entity_id, n.customer_id, i.number AS invoi
    AND (:after::text[] IS NULL OR ARRAY[sortable(n.issued_at), n.entity_id, n.number] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_budgets
+-- What may be used in a period.
+SELECT b.budget_id, b.customer_id, b.project_id, b.api_key_id, b.agent_id, b.agent_run_id, b.period, b.anchor_day, b.zone,
+       b.unit, b.currency, b.amount, b.times_own_mean, b.hard, b.alert_percents, lower(b.valid) AS valid_from,
+       upper(b.valid) AS valid_to, ARRAY[b.budget_id, sortable(lower(b.valid))] AS place
+  FROM budget b JOIN customer c USING (customer_id)
+ WHERE upper_inf(b.recorded) AND (:id::text IS NULL OR b.budget_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR b.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[b.budget_id, sortable(lower(b.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_budget_balances
+-- What of budgets is used and held, by the terms recorded now; what has expired is not held.
+SELECT h.budget_id, h.customer_id, h.run_id AS agent_run_id, h.period_start, b.unit, b.currency, h.used,
+       h.held - e.expired AS held, t.ceiling, t.ceiling - h.used - h.held + e.expired AS left,
+       ARRAY[h.budget_id, h.run_id, sortable(h.period_start)] AS place
+  FROM budget_balance h
+  JOIN customer c USING (customer_id)
+ CROSS JOIN LATERAL (SELECT * FROM budget o WHERE o.budget_id = h.budget_id AND upper_inf(o.recorded)
+                      ORDER BY o.valid @> greatest(h.period_start, lower(o.valid)) DESC, o.valid DESC LIMIT 1) b
+ CROSS JOIN LATERAL (SELECT least(b.amount, b.times_own_mean * h.own_mean) AS ceiling) t
+ CROSS JOIN LATERAL (SELECT coalesce(sum(o.amount), 0) AS expired FROM reservation_hold o
+                      WHERE o.budget_id = h.budget_id AND o.run_id = h.run_id AND o.period_start = h.period_start
+                        AND o.expires_at <= now()) e
+ WHERE (:id::text IS NULL OR h.budget_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[h.budget_id, h.run_id, sortable(h.period_start)] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_budget_alerts
+-- What budgets had to say, in the order in which they did.
+SELECT a.budget_id, a.customer_id, a.run_id AS agent_run_id, a.period_start, a.kind, a.percent, a.used, a.held, a.ceiling,
+       a.noticed_at, ARRAY[lpad(a.alert_id::text, 20, '0')] AS place
+  FROM budget_alert a JOIN customer c USING (customer_id)
+ WHERE (:id::text IS NULL OR a.budget_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[lpad(a.alert_id::text, 20, '0')] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_reservations
+-- What was held, by time, and how it ended.
+SELECT r.reservation_id, r.customer_id, r.said ->> 'model' AS model, r.said ->> 'agent_id' AS agent_id,
+       r.said ->> 'agent_run_id' AS agent_run_id, (r.said ->> 'input_tokens_max')::bigint AS input_tokens_max,
+       (r.said ->> 'output_tokens_max')::bigint AS output_tokens_max, r.reserved_at, r.expires_at,
+       coalesce(e.kind, CASE WHEN r.expires_at <= now() THEN 'expired' ELSE 'held' END) AS state,
+       coalesce(e.ended_at, CASE WHEN r.expires_at <= now() THEN r.expires_at END) AS ended_at,
+       ARRAY[sortable(r.reserved_at), r.customer_id, r.reservation_id] AS place
+  FROM reservation r
+  JOIN customer c USING (customer_id)
+  LEFT JOIN reservation_end e USING (customer_id, reservation_id)
+ WHERE (:id::text IS NULL OR r.reservation_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[sortable(r.reserved_at), r.customer_id, r.reservation_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_fx_rates
 -- Exchange rates, of one pair like EUR-USD or all.
 SELECT base || '-' || quote AS pair, base, quote, day, rate, source,

@@ -51,7 +51,7 @@ ENTERED = ("entity", "customer", "facility", "tariff", "rate_card", "api_key", "
 DATED = (
     *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "energy_meter"),
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
-    *("subscription", "tax_rate", "tax_registration", "tax_treatment"),
+    *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget"),
 )
 # So many rows are sorted by their bytes at once, in memory.
 SLICE_ROWS = 100_000

@@ -294,6 +294,7 @@ class UsageData:
     supersedes_source: Annotated[
         Name | None, About("The source of that event; without it, this one's.")
     ] = None
+    reservation_id: Annotated[Name | None, About("The reservation that it settles.")] = None
     operation: Annotated[Operation | None, About("What was asked for.")] = None
     customer_id: Annotated[Name | None, About("Who is billed; without it, the subject is.")] = None
     project_id: Annotated[Name | None, About("The customer's project.")] = None

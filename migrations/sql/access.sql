@@ -14,10 +14,11 @@ END $$;
 GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
-GRANT UPDATE (recorded) ON entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
+GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
+GRANT UPDATE (recorded) ON budget, entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
   tariff_price, deployment,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment TO tokenledger_worker;
-GRANT DELETE ON quarantine_raw, conflict_offer TO tokenledger_worker;
+GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
 
@@ -37,7 +38,9 @@ BEGIN
                     customer_id = (SELECT asking_customer()) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark',
-                              'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part'] LOOP
+                              'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part',
+                              'budget', 'budget_balance', 'budget_alert', 'reservation', 'reservation_end',
+                              'reservation_hold'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = (SELECT asking_customer()) OR customer_id IN
@@ -93,17 +96,17 @@ BEGIN
       'cost_allocation', 'charge', 'journal_entry', 'posting',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
       'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
-      'facility', 'tariff', 'rate_card'] LOOP
+      'facility', 'tariff', 'rate_card', 'budget_alert', 'reservation', 'reservation_end'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset',
       'tariff_price', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
-      'tax_registration', 'tax_treatment'] LOOP
+      'tax_registration', 'tax_treatment', 'budget'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['entity', 'customer', 'customer_alias', 'deployment', 'api_key', 'source', 'source_form'] LOOP
+  FOREACH name IN ARRAY ARRAY['entity', 'customer', 'customer_alias', 'deployment', 'api_key', 'source', 'source_form', 'budget'] LOOP
     EXECUTE format('CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE ON %I
                     FOR EACH STATEMENT EXECUTE FUNCTION touch_directory()', name);
   END LOOP;

@@ -21,6 +21,7 @@ def upgrade() -> None:
         "derived",
         "books",
         "receivables",
+        "budgets",
         "identity",
         "access",
     ):

@@ -21,6 +21,8 @@ IDS = {
     **{"rate-cards": "list", "subscriptions": "shop-1", "fx-rates": "EUR-USD"},
     **{"tax-rates": "IE", "tax-registrations": "acme-ai", "tax-treatments": "shop"},
     **{"payments": "bank-4711", "credit-notes": "ACME-AI-C-1"},
+    **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "shop-a-day"),
+    "reservations": "chatcmpl-8f1c.1",
 }
 ASKED = {
     **{"entity": "acme-ai", "since": "2024-06-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"},
@@ -69,7 +71,7 @@ def send_examples(served: Served) -> Iterator[tuple[str, Response]]:
     """Every example of the document to its operation, the parties first."""
     written = [one for one in OPERATIONS if one.method in {"post", "patch"}]
     first = {"enter_entities": 0, "enter_customers": 1, "enter_rate_cards": 2}
-    last = {"post_events": 8, "preview": 9, "issue": 10, "credit": 11}
+    last = {"release_reservation": 7, "post_events": 8, "preview": 9, "issue": 10, "credit": 11}
     for one in sorted(written, key=lambda o: first.get(o.name, last.get(o.name, 5))):
         for media, content in one.said.get("requestBody", {}).get("content", {}).items():
             if "example" in content:

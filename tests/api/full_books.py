@@ -31,6 +31,7 @@ async def fill(served: Served, worker: Connection) -> None:
     await _hardware(served)
     served.post("/v1/aliases", {"alias": "crm/7 ü", "customer_id": "acme", "valid_from": FROM})
     served.post("/v1/fx-rates", RATES)
+    _hold(served)
     _send(served, attempt("first", engine=ENGINE), attempt("second", engine=ENGINE))
     _tax(served)
     await settle(worker, now=NOW)
@@ -67,6 +68,14 @@ def _tax(served: Served) -> None:
         change = {**said, "country": "IE", "valid_from": "2023-01-01"}
         answer = served.call("PATCH", path, json=change)
         assert answer.status_code == 200, answer.text
+
+
+def _hold(served: Served) -> None:
+    budget = {"budget_id": "tight", "customer_id": "acme", "period": "month", "unit": "tokens"}
+    entered = served.post("/v1/budgets", budget | {"amount": "1000", "valid_from": FROM})
+    assert entered.status_code == 201, entered.text
+    held = {"reservation_id": "res-1", "customer_id": "acme", "output_tokens_max": 100}
+    assert served.post("/v1/reservations", held).status_code == 201
 
 
 def _pay_and_credit(served: Served) -> None:

@@ -27,6 +27,8 @@ ONE = {
     **{"deployments": "chat", "rate-cards": "card-acme", "subscriptions": "sub-acme"},
     **{"fx-rates": "EUR-USD", "exports": "journal_lines", "tax-rates": "IE"},
     **{"tax-registrations": "factory", "tax-treatments": "acme", "payments": "bank-1"},
+    **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "tight"),
+    "reservations": "res-1",
     "credit-notes": f"FACTORY-C-{clock.now().year}-000001",
 }
 # What nothing in these books can have: a coming invoice is of a period that is not over.

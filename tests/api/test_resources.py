@@ -42,6 +42,10 @@ BODIES: dict[str, Any] = {
         **{"entity_id": "factory", "payment_id": "bank-1", "customer_id": "acme"},
         **{"paid_on": "2024-01-02", "currency": "USD", "amount": "5"},
     },
+    "budgets": {
+        **{"budget_id": "tight", "customer_id": "acme", "period": "month", "unit": "tokens"},
+        **{"amount": "1000", "valid_from": day(0)},
+    },
     "fx-rates": {
         "rates": [
             {"base": "EUR", "quote": "USD", "day": f"2024-01-0{n}", "rate": "1.1", "source": "ECB"}
@@ -76,7 +80,7 @@ def walk(served: Served, path: str, limit: int) -> list[dict[str, Any]]:
 async def test_a_list_of_each_kind_is_walked_once_and_each_of_it_is_shown(
     served: Served, worker: Connection, resource: Resource
 ) -> None:
-    if resource.path == "credit-notes":
+    if resource.path in {"credit-notes", "budget-balances", "budget-alerts", "reservations"}:
         await fill(served, worker)
     else:
         enter_all(served)

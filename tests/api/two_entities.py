@@ -68,6 +68,13 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
             },
         ),
         (
+            "budgets",
+            {
+                **{"budget_id": f"{customer}-budget", "customer_id": customer, "period": "day"},
+                **{"unit": "requests", "amount": "2", "alert_percents": [1], **FROM},
+            },
+        ),
+        (
             "tax-registrations",
             {"entity_id": entity, "country": "US", "tax_number": f"{entity}-tax", **FROM},
         ),
@@ -107,6 +114,9 @@ async def fill_two(served: Served, worker: Connection) -> None:
     assert sent.json()["counts"]["counted"] == 2, sent.text
     await settle(worker, now=NOW)
     for _, customer in (OWN, FOREIGN):
+        held = {"reservation_id": f"{customer}-reservation", "customer_id": customer}
+        answer = served.post("/v1/reservations", held | {"output_tokens_max": 5})
+        assert answer.status_code == 201, answer.text
         body = {"subscription_id": f"{customer}-sub", "at": "2023-11-16T00:00:00Z"}
         answer = served.post("/v1/invoices", body)
         assert answer.status_code == 201, answer.text

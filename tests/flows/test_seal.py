@@ -18,6 +18,7 @@ from ledger.flows.metering.archive import archive
 from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.enter import enter_alias, enter_fx_rates
+from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.seal import seal, seal_when_due
 from ledger.flows.settle import settle
@@ -26,6 +27,7 @@ from ledger.store.metering.archive_files import sha256_of
 from ledger.store.metering.retention import list_archived
 from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
+from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
 from tests.flows.billing import pay, registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
@@ -58,6 +60,8 @@ UNSEALED = {
     **dict.fromkeys(("fact_partition", "receipt_total", "arrived_batch"), MADE_OF_OTHERS),
     **dict.fromkeys(("receipt_summed", "stage_run", "parked", "work_state"), MADE_OF_OTHERS),
     **dict.fromkeys(("kafka_position", "invoice_series"), MADE_OF_OTHERS),
+    **dict.fromkeys(("budget_balance", "reservation_hold"), MADE_OF_OTHERS),
+    **dict.fromkeys(("budget_alert", "reservation", "reservation_end"), NOT_IN_ORDER),
     **dict.fromkeys(("quarantine_raw", "conflict_offer", "idempotency_key"), EXPIRES),
     **dict.fromkeys(("usage_key", "engine_key"), BY_CONTENT),
     **dict.fromkeys(("quarantine_dismissal", "suspense_dismissal"), NOT_IN_ORDER),
@@ -136,6 +140,9 @@ async def everything_entered(connection: Connection) -> None:
     await enter_alias(connection, read_input(NewAlias, alias), AUTHOR)
     await registered(connection)
     await treated(connection, "standard")
+    budget = {"budget_id": "tight", "customer_id": "acme", "period": "day", "unit": "tokens"}
+    new = read_input(NewBudget, budget | {"amount": "5", "valid_from": "2026-01-01T00:00:00Z"})
+    await enter_budget(connection, new, AUTHOR)
     rate = {"base": "USD", "quote": "EUR", "day": "2026-08-06", "rate": "0.9", "source": "ECB"}
     await enter_fx_rates(connection, read_input(NewFxRates, {"rates": [rate]}), AUTHOR)
     key = await create_api_key(connection, read_input(NewApiKey, {"role": "admin"}), AUTHOR)

@@ -129,6 +129,9 @@ class Attempt:
         await connection.keep(rows)
         return outcomes
 
+    async def finish(self, connection: Any) -> None:
+        """It counts nothing that others wait for."""
+
 
 class Filtered(Attempt):
     """One that tells new ids by the ledger's own filter of duplicates."""

@@ -63,6 +63,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "cost_currency": "cc",
         "supersedes": "su",
         "supersedes_source": "ss",
+        "reservation_id": "rv",
     },
     "energy": {
         "gpu_uuid": "u",

@@ -79,7 +79,7 @@ class Reach:
 @dataclass(frozen=True, slots=True)
 class Directory:
     """A snapshot of the slow facts, taken at `version`; `members` are pairs of a GPU or engine
-    instance and an entity that deployed it."""
+    instance and an entity that deployed it, `budgeted` customers that have a budget."""
 
     version: int = 0
     customers: Mapping[str, str] = field(default_factory=dict)
@@ -89,6 +89,7 @@ class Directory:
     entity_tiers: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, SourceForm] = field(default_factory=dict)
     members: frozenset[tuple[str, str]] = frozenset()
+    budgeted: frozenset[str] = frozenset()
     _reaches: dict[str, Reach] = field(default_factory=dict, compare=False)
 
     def expecting(self, forms: Iterable[tuple[str, str, str]], named: Iterable[str]) -> "Directory":

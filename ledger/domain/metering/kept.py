@@ -53,7 +53,7 @@ _USAGE = {
     **_at(("data", "usage", "output"), OUTPUT, "out_"),
     **_at(("data", "usage"), ("input_total", "output_total", "context_tokens", "complete")),
     "usage_source": ("data", "usage", "source"),
-    **_at(_DATA, ("stream", STATUS)),
+    **_at(_DATA, ("stream", STATUS, "reservation_id")),
     "agent_run_id": ("data", "agent", "run_id"),
     **_at(("data", "provider_cost"), ("amount", "currency"), "cost_"),
     **_at(_DATA, ("started_at", "first_token_at", "ended_at")),

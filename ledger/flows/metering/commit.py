@@ -41,6 +41,9 @@ class Attempt(Protocol[Found_co]):
     async def write(self, connection: Connection, batch_seq: int) -> Found_co:
         """Its rows under that number; what became of it."""
 
+    async def finish(self, connection: Connection) -> None:
+        """What locks rows that others wait for, behind all batches that came before it."""
+
 
 class Offer(Protocol[Found_co]):
     """A batch that is ready to be stored."""
@@ -99,6 +102,7 @@ async def rehearse(
     try:
         batch_seq = await attempt.take_ids(connection)
         found = await attempt.write(connection, batch_seq)
+        await attempt.finish(connection)
         await _move(connection, moves, batch_seq)
         return found
     finally:
@@ -117,6 +121,7 @@ async def _store(
             batch_seq = await attempt.take_ids(connection)
         found = await attempt.write(connection, batch_seq)
         await order.moving()
+        await attempt.finish(connection)
         await _move(connection, moves, batch_seq)
     return found
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
+from ledger.domain.metering.budget_use import budget_use
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Flag
 from ledger.domain.metering.judge import KEYED, form_of
@@ -52,6 +53,7 @@ def encode(
             for kind, frame in prepared.readings.items()
             if frame.height
         },
+        use=budget_use([standing, *moved], standing, directory.budgeted),
         now=now,
     )
 

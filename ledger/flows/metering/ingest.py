@@ -115,6 +115,10 @@ class _Call:
         await _keep_receipts(connection, self, found)
         return found
 
+    async def finish(self, connection: Connection) -> None:
+        assert self.stored is not None, "what is counted was written"
+        await self.stored.count_use(connection, self.now)
+
 
 async def ingest(
     connection: Connection,

@@ -8,6 +8,7 @@ import polars as pl
 
 from ledger.domain.author import Author, check_reason
 from ledger.domain.errors import NotFoundError, UnavailableError
+from ledger.domain.metering.budget_use import NOTHING_NAMED, budget_use
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Fate
 from ledger.domain.metering.key import UsageKeyRow
@@ -146,11 +147,11 @@ async def _release_page(
         page = await find_suspended_facts(connection, list(keys), after=after, most=PAGE)
         release = release_facts(page, keys, known)
         if release.facts.height:
-            await _write(connection, release, now)
+            await _write(connection, release, known, now)
     return page, release.facts.height // 2
 
 
-async def _write(connection: Connection, release: Release, now: datetime) -> None:
+async def _write(connection: Connection, release: Release, known: Directory, now: datetime) -> None:
     nothing = release.facts.head(0)
     stored = Stored.of(
         release.facts,
@@ -161,6 +162,7 @@ async def _write(connection: Connection, release: Release, now: datetime) -> Non
             cost_amount=pl.lit(None, pl.String), cost_currency=None
         ),
         readings={},
+        use=budget_use([release.facts], NOTHING_NAMED, known.budgeted),
         now=now,
     )
     batch_seq = await draw_batch_seq(connection)
@@ -171,3 +173,4 @@ async def _write(connection: Connection, release: Release, now: datetime) -> Non
         for by, seq, ordinal in release.stored_ids
     ]
     await copy_fate_changes(connection, changes, batch_seq=batch_seq)
+    await stored.count_use(connection, now)

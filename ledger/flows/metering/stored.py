@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from ledger.domain.metering import rows
+from ledger.domain.metering.budget_use import BudgetUse
 from ledger.domain.metering.spread import busy_masks
+from ledger.store.billing.budgets import count_use
 from ledger.store.binary import Rows
 from ledger.store.copying import copy_rows
 from ledger.store.metering.ingest import copy_binary, encode_masks
@@ -25,6 +27,7 @@ class Stored:
     provider_costs: pl.DataFrame
     counters: pl.DataFrame
     stored_day: date
+    use: BudgetUse
 
     @classmethod
     def of(
@@ -35,6 +38,7 @@ class Stored:
         worked: pl.DataFrame,
         provider_costs: pl.DataFrame,
         readings: Mapping[str, pl.DataFrame],
+        use: BudgetUse,
         now: datetime,
     ) -> "Stored":
         """Encode everything that needs no number.
@@ -69,6 +73,7 @@ class Stored:
             provider_costs=provider_costs,
             counters=readings.get("counters", facts.clear()),
             stored_day=day,
+            use=use,
         )
 
     async def copy(self, connection: Connection, batch_seq: int) -> None:
@@ -84,3 +89,9 @@ class Stored:
             await copy_rows(
                 connection, "provider_claim", rows.PROVIDER_COST_COLUMNS, provider_costs
             )
+
+    async def count_use(self, connection: Connection, now: datetime) -> None:
+        """Count it in budgets, and settle the reservations it names: the last of a batch, because
+        everybody who reserves meanwhile waits for the rows that this locks."""
+        if self.use.moves or self.use.named:
+            await count_use(connection, self.use.moves, self.use.named, now=now)

@@ -6,11 +6,20 @@ from datetime import datetime
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
-from ledger.flows.reference import enter, enter_payment, enter_tax, parties
+from ledger.flows.reference import enter, enter_budget, enter_payment, enter_tax, parties
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.store.queries import Connection
 from ledger.store.resources import ListedRow, list_resource, parameters_of
-from ledger.wire import answers, changes, inputs, party_inputs, receivable_inputs, tax_inputs
+from ledger.wire import (
+    answers,
+    budget_answers,
+    budget_inputs,
+    changes,
+    inputs,
+    party_inputs,
+    receivable_inputs,
+    tax_inputs,
+)
 from ledger.wire.inputs import InputModel
 
 # How many validities of one thing are shown at once.
@@ -241,6 +250,45 @@ RESOURCES: Sequence[Resource] = (
         "number",
         answers.CreditNote,
         ("invoice", "customer_id", "issued_at", "currency", "payable", "on_account"),
+        seen_by="customers",
+    ),
+    Resource(
+        "budget",
+        "budgets",
+        "what may be used in a period",
+        "budget_id",
+        budget_answers.Budget,
+        ("customer_id", "agent_id", "period", "unit", "amount", "hard", "valid_from", "valid_to"),
+        budget_inputs.NewBudget,
+        enter_budget.enter_budget,
+        seen_by="customers",
+        dated=True,
+    ),
+    Resource(
+        "budget balance",
+        "budget-balances",
+        "what of budgets is used and held",
+        "budget_id",
+        budget_answers.BudgetBalance,
+        ("customer_id", "agent_run_id", "period_start", "unit", "used", "held", "ceiling", "left"),
+        seen_by="customers",
+    ),
+    Resource(
+        "budget alert",
+        "budget-alerts",
+        "what budgets had to say",
+        "budget_id",
+        budget_answers.BudgetAlert,
+        ("customer_id", "agent_run_id", "period_start", "kind", "percent", "used", "noticed_at"),
+        seen_by="customers",
+    ),
+    Resource(
+        "reservation",
+        "reservations",
+        "what was held, and how it ended",
+        "reservation_id",
+        budget_answers.Reservation,
+        ("customer_id", "model", "agent_run_id", "reserved_at", "expires_at", "state"),
         seen_by="customers",
     ),
     Resource(

@@ -25,6 +25,7 @@ async def read_directory(connection: Connection, version: int) -> Directory:
     tiers = await DIRECTORY["list_entity_tiers"].rows(connection)
     key_tiers = await DIRECTORY["list_key_tiers"].rows(connection)
     members = await DIRECTORY["list_members"].rows(connection)
+    budgeted = await DIRECTORY["list_budgeted"].rows(connection)
     of_bound: dict[int, dict[str, str]] = defaultdict(dict)
     for row in await DIRECTORY["list_source_forms"].rows(connection):
         of_bound[row["source_id"]][row["owner"]] = row["form"]
@@ -36,6 +37,7 @@ async def read_directory(connection: Connection, version: int) -> Directory:
         key_tiers={row["key_id"]: row["tier"] for row in key_tiers},
         tier_rules=await _read_tier_rules(connection),
         members=frozenset((row["member"], row["entity_id"]) for row in members),
+        budgeted=frozenset(row["customer_id"] for row in budgeted),
         entity_tiers={row["entity_id"]: row["default_tier"] for row in tiers},
         sources={
             row["source"]: SourceForm(

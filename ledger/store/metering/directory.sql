@@ -46,3 +46,7 @@ SELECT s.source, s.source_id, s.form FROM source s;
 -- name: list_source_forms
 -- The form in which each owner of a bound key comes to each source. A scan.
 SELECT f.source_id, f.owner, f.form FROM source_form f;
+
+-- name: list_budgeted
+-- Every customer that has a budget, as recorded now; the index of open budgets.
+SELECT DISTINCT b.customer_id FROM budget b WHERE upper_inf(b.recorded);

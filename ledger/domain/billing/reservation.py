@@ -1,0 +1,126 @@
+"""What is asked to be held of budgets, and what is answered.
+
+Invariant: what is granted is the most that it can come to, in every budget that it falls under.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from ledger.domain.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    LedgerError,
+    MissingInputError,
+    NotFoundError,
+    OverBudgetError,
+)
+from ledger.domain.money import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A reservation that is asked for: `said` is its content, `customer` any name of whose it is.
+
+    None in `only_customers` and `only_entity` binds to nobody.
+    """
+
+    reservation_id: str
+    customer: str
+    said: Mapping[str, object]
+    expires_in_s: int
+    actor: str
+    only_customers: Sequence[str] | None = None
+    only_entity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What is held of a budget; `left` is what others may still hold, None where nobody looked."""
+
+    budget_id: str
+    agent_run_id: str
+    unit: str
+    period_start: datetime
+    amount: Decimal
+    left: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A reservation that was granted, now or before."""
+
+    reservation_id: str
+    customer_id: str
+    expires_at: datetime
+    holds: Sequence[Hold]
+
+
+def answer_of(ask: Ask, outcome: str, detail: Mapping[str, Any]) -> Held | LedgerError:
+    """What became of an ask, as the database says it: granted, or why it was not."""
+    if outcome in {"held", "again"}:
+        holds = [_hold(**each) for each in detail["holds"]]
+        until = datetime.fromisoformat(detail["expires_at"])
+        return Held(ask.reservation_id, detail["customer_id"], until, holds)
+    if outcome == "over_budget":
+        return _over_budget(ask, **detail)
+    kind, wrong, remedy, where = _REFUSALS[outcome]
+    named = {"id": ask.reservation_id, "customer": ask.customer, **detail}
+    return kind(wrong.format(**named), remedy, where)
+
+
+def _hold(period_start: str, amount: str, left: str | None, **values: str) -> Hold:
+    known = None if left is None else Decimal(left)
+    start = datetime.fromisoformat(period_start)
+    return Hold(period_start=start, amount=Decimal(amount), left=known, **values)
+
+
+def _over_budget(ask: Ask, **said: str) -> OverBudgetError:
+    used, held, needed, ceiling = (
+        plain(Decimal(said[name])) for name in ("used", "held", "needed", "ceiling")
+    )
+    run = f" of run {said['agent_run_id']}" if said["agent_run_id"] else ""
+    usual = ", which is what it may use by its own history" if said["why"] == "runaway" else ""
+    return OverBudgetError(
+        f"Reservation {ask.reservation_id} needs {needed} {said['unit']} of budget"
+        f" {said['budget_id']}{run}, of whose {ceiling}{usual} {used} are used and {held} held.",
+        "Ask for less, wait for the next period, or raise the budget.",
+        "input_tokens_max",
+    )
+
+
+_REFUSALS: Mapping[str, tuple[type[LedgerError], str, str, str]] = {
+    "unknown_customer": (
+        NotFoundError,
+        "There is no customer {customer}.",
+        "Enter it first.",
+        "customer_id",
+    ),
+    "forbidden": (
+        ForbiddenError,
+        "This key may not reserve for customer {customer}.",
+        "Use a key of that customer.",
+        "customer_id",
+    ),
+    "conflict": (
+        ConflictError,
+        "Reservation {id} is already recorded with other content.",
+        "Use another id.",
+        "reservation_id",
+    ),
+    "run_missing": (
+        InvalidInputError,
+        "Budget {budget_id} is of each run, and reservation {id} names none.",
+        "Send agent_run_id.",
+        "agent_run_id",
+    ),
+    "unpriced": (
+        MissingInputError,
+        "Budget {budget_id} is of money, and nothing says what reservation {id} can cost at most.",
+        "Send a model that the customer's rate card prices, in the budget's currency.",
+        "model",
+    ),
+}

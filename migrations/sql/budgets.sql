@@ -1,0 +1,489 @@
+-- What somebody may use in a period, and what is held of that before it is used: each budget and period has a row of
+-- its own, which whoever changes it locks, in the order of its key. Usage counts when it is stored, in its transaction.
+
+CREATE TABLE budget (
+  budget_row_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  budget_id      text NOT NULL,
+  customer_id    text NOT NULL REFERENCES customer,
+  project_id     text,
+  api_key_id     text,
+  agent_id       text,
+  agent_run_id   text,
+  period         text NOT NULL CHECK (period IN ('hour', 'day', 'week', 'month', 'run', 'ever')),
+  anchor_day     int NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 31),
+  zone           text NOT NULL,
+  unit           text NOT NULL CHECK (unit IN ('money', 'tokens', 'requests')),
+  currency       currency,
+  amount         amount NOT NULL CHECK (amount BETWEEN 0 AND 1e15),
+  times_own_mean amount CHECK (times_own_mean BETWEEN 1 AND 1e6),
+  hard           boolean NOT NULL,
+  alert_percents int[] NOT NULL,
+  valid          tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded       int8range NOT NULL,
+  CHECK ((unit = 'money') = (currency IS NOT NULL)),
+  CONSTRAINT budget_id_is_plain CHECK (budget_id ~ '^[A-Za-z0-9][A-Za-z0-9._:@+=~-]{0,127}$'),
+  CONSTRAINT valid_in_bounds CHECK (
+    lower(valid) >= '2000-01-01 00:00Z' AND (upper(valid) <= '2200-01-01 00:00Z' OR upper(valid) = 'infinity')),
+  EXCLUDE USING gist (budget_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON COLUMN budget.period IS 'run: each run of an agent by itself; ever: all of its validity. The others are of its zone.';
+COMMENT ON COLUMN budget.times_own_mean IS 'Where a period, or run, may use at most so many times what those before it used on average.';
+COMMENT ON COLUMN budget.hard IS 'Reservations beyond it are refused; else it counts and alerts only.';
+CREATE INDEX ON budget (customer_id) WHERE upper_inf(recorded);
+
+CREATE TABLE budget_balance (
+  budget_id    text COLLATE "C" NOT NULL,
+  run_id       text COLLATE "C" NOT NULL,
+  period_start timestamptz NOT NULL,
+  customer_id  text NOT NULL,
+  used         numeric NOT NULL DEFAULT 0,
+  held         numeric NOT NULL DEFAULT 0 CHECK (held >= 0),
+  own_mean     numeric,
+  PRIMARY KEY (budget_id, run_id, period_start)
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN budget_balance.held IS 'The sum of its rows in reservation_hold; those that expired leave it with the next change.';
+COMMENT ON COLUMN budget_balance.own_mean IS 'What the periods or runs before it used on average, as it began; NULL: too few to say.';
+
+CREATE TABLE reservation (
+  customer_id    text NOT NULL REFERENCES customer,
+  reservation_id text COLLATE "C" NOT NULL,
+  said           jsonb NOT NULL,
+  reserved_at    timestamptz NOT NULL,
+  expires_at     timestamptz NOT NULL CHECK (expires_at > reserved_at),
+  actor          text NOT NULL,
+  PRIMARY KEY (customer_id, reservation_id)
+);
+COMMENT ON COLUMN reservation.said IS 'What was asked for; the same id with other content is refused.';
+
+CREATE TABLE reservation_end (
+  customer_id    text NOT NULL,
+  reservation_id text COLLATE "C" NOT NULL,
+  kind           text NOT NULL CHECK (kind IN ('settled', 'released', 'expired')),
+  ended_at       timestamptz NOT NULL,
+  PRIMARY KEY (customer_id, reservation_id)
+);
+COMMENT ON COLUMN reservation_end.kind IS 'settled: by the usage event that names it; released: by whoever holds it; expired: noticed by whoever came next.';
+
+CREATE TABLE reservation_hold (
+  customer_id    text NOT NULL,
+  reservation_id text COLLATE "C" NOT NULL,
+  budget_id      text COLLATE "C" NOT NULL,
+  run_id         text COLLATE "C" NOT NULL,
+  period_start   timestamptz NOT NULL,
+  amount         numeric NOT NULL CHECK (amount >= 0),
+  expires_at     timestamptz NOT NULL,
+  PRIMARY KEY (customer_id, reservation_id, budget_id, run_id, period_start)
+);
+COMMENT ON TABLE reservation_hold IS 'What is held now; a row goes when its reservation ends.';
+CREATE INDEX ON reservation_hold (budget_id, run_id, period_start, expires_at);
+
+CREATE TABLE budget_alert (
+  alert_id     bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+  budget_id    text NOT NULL,
+  run_id       text NOT NULL,
+  period_start timestamptz NOT NULL,
+  kind         text NOT NULL CHECK (kind IN ('used', 'refused', 'runaway')),
+  percent      int NOT NULL,
+  customer_id  text NOT NULL,
+  used         numeric NOT NULL,
+  held         numeric NOT NULL,
+  ceiling      numeric NOT NULL,
+  noticed_at   timestamptz NOT NULL,
+  PRIMARY KEY (budget_id, run_id, period_start, kind, percent)
+);
+COMMENT ON COLUMN budget_alert.kind IS 'used: so many percent are used; refused: a reservation did not fit; runaway: it would have, but for what is usual.';
+
+CREATE FUNCTION anchored(month timestamp, anchor_day int) RETURNS timestamp LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN least(month + make_interval(days => anchor_day - 1), month + interval '1 month' - interval '1 day');
+COMMENT ON FUNCTION anchored(timestamp, int) IS 'The day of a month on which its period begins: its last one where it has none of that number.';
+
+CREATE FUNCTION budget_period_start(period text, zone text, anchor_day int, at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+  WHEN period IN ('hour', 'day', 'week') THEN date_trunc(period, at, zone)
+  WHEN period <> 'month' THEN timestamptz '2000-01-01 00:00Z'
+  WHEN anchored(date_trunc('month', at AT TIME ZONE zone), anchor_day) <= at AT TIME ZONE zone
+    THEN anchored(date_trunc('month', at AT TIME ZONE zone), anchor_day) AT TIME ZONE zone
+  ELSE anchored(date_trunc('month', at AT TIME ZONE zone) - interval '1 month', anchor_day) AT TIME ZONE zone
+END;
+
+-- What one unit of a meter costs for usage of a kind: the most specific price's, chosen as rating does. NULL: it has
+-- none, or one that is not of one unit.
+CREATE FUNCTION unit_amount(of_card text, of_meter text, of_model text, of_tier text, of_adapter text, of_region text,
+                            context_from bigint, at timestamptz) RETURNS numeric LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (
+  SELECT CASE p.kind WHEN 'per_unit' THEN
+           trim_scale((p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'per')::numeric) END
+    FROM rate_card_price p
+   WHERE p.rate_card_id = of_card AND p.meter = of_meter AND upper_inf(p.recorded) AND p.valid @> at
+     AND (p.model IS NULL OR p.model = of_model) AND (p.tier IS NULL OR p.tier = of_tier)
+     AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
+     AND coalesce(p.band_from, 0) <= context_from
+   ORDER BY p.model IS NULL, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL, coalesce(p.band_from, 0) DESC, p.price_id
+   LIMIT 1);
+
+CREATE FUNCTION context_edges() RETURNS bigint[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY[0, 128000, 200000, 256000, 272000, 512000]::bigint[];
+COMMENT ON FUNCTION context_edges() IS 'BAND_EDGES of ledger/domain/pricing/rate_card.py; a test holds the two together.';
+
+-- The most that usage of these tokens can cost by the prices in force: the dearest kind of input, in the dearest band
+-- that it may reach. No row: the customer has no subscription; no amount: a price that it may need is not there.
+CREATE FUNCTION most_it_costs(of_customer text, of_model text, of_tier text, of_adapter text, of_region text,
+                              input_max bigint, output_max bigint, at timestamptz)
+RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT c.currency::text,
+         CASE WHEN input_max = 0 THEN 0 WHEN bool_and(i.uncached IS NOT NULL)
+              THEN input_max * max(greatest(i.uncached, i.cache_read, i.cache_write)) END
+       + CASE WHEN output_max = 0 THEN 0 WHEN bool_and(i.visible IS NOT NULL)
+              THEN output_max * max(greatest(i.visible, i.reasoning)) END
+    FROM subscription s
+    JOIN rate_card c USING (rate_card_id)
+    JOIN customer u USING (customer_id)
+    JOIN entity e ON e.entity_id = u.entity_id
+   CROSS JOIN LATERAL (
+     SELECT unit_amount(c.rate_card_id, 'input_uncached', of_model, t.tier, of_adapter, of_region, b.edge, at) AS uncached,
+            unit_amount(c.rate_card_id, 'input_cache_read', of_model, t.tier, of_adapter, of_region, b.edge, at) AS cache_read,
+            unit_amount(c.rate_card_id, 'input_cache_write', of_model, t.tier, of_adapter, of_region, b.edge, at) AS cache_write,
+            unit_amount(c.rate_card_id, 'output_visible', of_model, t.tier, of_adapter, of_region, b.edge, at) AS visible,
+            unit_amount(c.rate_card_id, 'output_reasoning', of_model, t.tier, of_adapter, of_region, b.edge, at) AS reasoning
+       FROM unnest(context_edges()) AS b (edge), (SELECT coalesce(of_tier, e.default_tier) AS tier) t
+      WHERE b.edge < greatest(input_max, 1)) i
+   WHERE s.customer_id = of_customer AND s.valid @> at AND upper_inf(s.recorded)
+   GROUP BY c.rate_card_id, c.currency;
+END;
+
+-- What usage of a key in a window comes to by the prices in force; what has no price comes to nothing, and is listed
+-- as unpriced elsewhere.
+CREATE FUNCTION cost_of_use(k usage_key, at timestamptz, uncached numeric, cache_read numeric, cache_write numeric,
+                            visible numeric, reasoning numeric)
+RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT c.currency::text, sum(m.quantity * coalesce(
+           unit_amount(c.rate_card_id, m.meter, k.model, k.tier, k.adapter, k.region, b.edge, at),
+           CASE m.meter WHEN 'output_reasoning' THEN
+             unit_amount(c.rate_card_id, 'output_visible', k.model, k.tier, k.adapter, k.region, b.edge, at) END, 0))
+    FROM subscription s
+    JOIN rate_card c USING (rate_card_id)
+   CROSS JOIN (SELECT (context_edges())[k.context_band + 1] AS edge) b
+   CROSS JOIN (VALUES ('input_uncached', uncached), ('input_cache_read', cache_read), ('input_cache_write', cache_write),
+                      ('output_visible', visible), ('output_reasoning', reasoning)) AS m (meter, quantity)
+   WHERE s.customer_id = k.customer_id AND s.valid @> at AND upper_inf(s.recorded) AND m.quantity <> 0
+   GROUP BY c.rate_card_id, c.currency;
+END;
+
+CREATE TYPE balance_key AS (budget_id text, run_id text, period_start timestamptz);
+
+-- Makes the rows that are not there yet and locks all of them, in one order whoever asks. What of them expired is let
+-- go: nothing else ever needs to have run.
+CREATE FUNCTION lock_balances(keys balance_key[], at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO budget_balance (budget_id, run_id, period_start, customer_id, own_mean)
+  SELECT DISTINCT ON (k.budget_id COLLATE "C", k.run_id COLLATE "C", k.period_start)
+         k.budget_id, k.run_id, k.period_start, b.customer_id,
+         CASE WHEN b.times_own_mean IS NOT NULL THEN (
+           SELECT CASE WHEN count(*) >= 5 THEN avg(o.used) END
+             FROM (SELECT o.used FROM budget_balance o
+                    WHERE o.budget_id = k.budget_id AND o.used > 0
+                      AND (b.period = 'run' OR o.period_start < k.period_start)
+                    ORDER BY o.period_start DESC, o.run_id DESC LIMIT 100) o) END
+    FROM unnest(keys) AS k
+    JOIN budget b ON b.budget_id = k.budget_id AND upper_inf(b.recorded)
+   WHERE NOT EXISTS (SELECT FROM budget_balance h
+                      WHERE h.budget_id = k.budget_id AND h.run_id = k.run_id AND h.period_start = k.period_start)
+   ORDER BY k.budget_id COLLATE "C", k.run_id COLLATE "C", k.period_start
+  ON CONFLICT DO NOTHING;
+
+  PERFORM FROM budget_balance h
+    WHERE (h.budget_id, h.run_id, h.period_start) IN (SELECT k.budget_id, k.run_id, k.period_start FROM unnest(keys) AS k)
+    ORDER BY h.budget_id, h.run_id, h.period_start FOR UPDATE;
+
+  WITH gone AS (
+    DELETE FROM reservation_hold h USING unnest(keys) AS k
+     WHERE h.budget_id = k.budget_id AND h.run_id = k.run_id AND h.period_start = k.period_start AND h.expires_at <= at
+    RETURNING h.*
+  ), ended AS (
+    INSERT INTO reservation_end (customer_id, reservation_id, kind, ended_at)
+    SELECT DISTINCT g.customer_id, g.reservation_id, 'expired', g.expires_at FROM gone g
+     ORDER BY g.customer_id, g.reservation_id
+    ON CONFLICT DO NOTHING
+  )
+  UPDATE budget_balance b SET held = b.held - g.amount
+    FROM (SELECT budget_id, run_id, period_start, sum(amount) AS amount FROM gone GROUP BY 1, 2, 3) g
+   WHERE b.budget_id = g.budget_id AND b.run_id = g.run_id AND b.period_start = g.period_start;
+END $$;
+
+-- Ends reservations that are still held, whose balances are locked.
+CREATE FUNCTION end_reservations(named jsonb, how text, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  WITH gone AS (
+    DELETE FROM reservation_hold h USING jsonb_to_recordset(named) AS n (customer_id text, reservation_id text)
+     WHERE h.customer_id = n.customer_id AND h.reservation_id = n.reservation_id
+    RETURNING h.*
+  ), ended AS (
+    INSERT INTO reservation_end (customer_id, reservation_id, kind, ended_at)
+    SELECT DISTINCT r.customer_id, r.reservation_id, how, at
+      FROM jsonb_to_recordset(named) AS n (customer_id text, reservation_id text)
+      JOIN reservation r USING (customer_id, reservation_id)
+     ORDER BY r.customer_id, r.reservation_id
+    ON CONFLICT DO NOTHING
+  )
+  UPDATE budget_balance b SET held = b.held - g.amount
+    FROM (SELECT budget_id, run_id, period_start, sum(amount) AS amount FROM gone GROUP BY 1, 2, 3) g
+   WHERE b.budget_id = g.budget_id AND b.run_id = g.run_id AND b.period_start = g.period_start;
+END $$;
+
+CREATE TYPE asked_reservation AS (
+  ask int, customer_id text, refused text, reservation_id text, said jsonb, actor text, expires_at timestamptz,
+  project_id text, api_key_id text, agent_id text, agent_run_id text, model text, tier text, adapter text, region text,
+  requests bigint, input_tokens_max bigint, output_tokens_max bigint);
+CREATE TYPE wanted_hold AS (
+  ask int, balance int, key balance_key, unit text, needed numeric, ceiling numeric, times_own_mean numeric, lacks text);
+
+-- Many reservations in one call, each as if it came alone: held in all budgets it falls under, or refused and nothing
+-- is held. What they are worth is what they need at most, so that what is granted always fits.
+CREATE FUNCTION reserve(asks jsonb, at timestamptz)
+RETURNS TABLE (ask int, outcome text, detail jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+  asked asked_reservation[];
+  wanted wanted_hold[];
+  keys balance_key[];
+  used numeric[];
+  held numeric[];
+  means numeric[];
+  a asked_reservation;
+  w wanted_hold;
+  known reservation;
+  ceiling numeric;
+  next_wanted int := 1;
+  first_wanted int;
+  why text;
+  granted int[] := '{}';
+  taken jsonb[];
+  inserted int;
+BEGIN
+  SELECT array_agg(ROW(
+           q.ask, c.customer_id,
+           CASE WHEN c.customer_id IS NULL THEN 'unknown_customer'
+                WHEN q.only_entity IS NOT NULL AND q.only_entity <> c.entity_id THEN 'forbidden'
+                WHEN q.only_customers IS NOT NULL AND NOT q.only_customers ? c.customer_id THEN 'forbidden' END,
+           q.reservation_id, q.said, q.actor, at + make_interval(secs => q.expires_in_s),
+           coalesce(q.said ->> 'project_id', ''), coalesce(q.said ->> 'api_key_id', ''),
+           coalesce(q.said ->> 'agent_id', ''), coalesce(q.said ->> 'agent_run_id', ''),
+           coalesce(q.said ->> 'model', ''), q.said ->> 'tier',
+           coalesce(q.said ->> 'adapter', ''), coalesce(q.said ->> 'region', ''),
+           (q.said ->> 'requests')::bigint, (q.said ->> 'input_tokens_max')::bigint,
+           (q.said ->> 'output_tokens_max')::bigint)::asked_reservation ORDER BY q.ask)
+    INTO asked
+    FROM jsonb_to_recordset(asks) AS q (ask int, customer text, reservation_id text, said jsonb, actor text,
+                                        expires_in_s int, only_customers jsonb, only_entity text)
+    LEFT JOIN customer c ON c.customer_id = coalesce(
+           (SELECT n.customer_id FROM customer n WHERE n.customer_id = q.customer),
+           (SELECT n.customer_id FROM customer_alias n
+             WHERE n.alias = q.customer AND n.valid @> at AND upper_inf(n.recorded)));
+
+  SELECT array_agg(ROW(
+           q.ask, q.balance, ROW(q.budget_id, q.run_id, q.period_start)::balance_key, q.unit, q.needed, q.amount,
+           q.times_own_mean, q.lacks)::wanted_hold ORDER BY q.ask, q.balance)
+    INTO wanted
+    FROM (
+      SELECT q.ask, b.budget_id, r.run_id, p.period_start, b.unit, b.amount, b.times_own_mean,
+             -- What lacks something has no balance: it is behind all that have.
+             dense_rank() OVER (ORDER BY l.lacks IS NOT NULL, b.budget_id COLLATE "C", r.run_id COLLATE "C",
+                                         p.period_start)::int AS balance,
+             CASE b.unit WHEN 'money' THEN m.amount
+                         WHEN 'tokens' THEN q.input_tokens_max + q.output_tokens_max ELSE q.requests END AS needed,
+             l.lacks
+        FROM unnest(asked) AS q
+        JOIN budget b ON b.customer_id = q.customer_id AND upper_inf(b.recorded) AND b.hard
+         AND (b.project_id IS NULL OR b.project_id = q.project_id)
+         AND (b.api_key_id IS NULL OR b.api_key_id = q.api_key_id)
+         AND (b.agent_id IS NULL OR b.agent_id = q.agent_id)
+         AND (b.agent_run_id IS NULL OR b.agent_run_id = q.agent_run_id)
+       CROSS JOIN LATERAL (SELECT CASE b.period WHEN 'run' THEN q.agent_run_id ELSE '' END AS run_id) r
+        -- Every period that it may end in.
+       CROSS JOIN LATERAL (
+         SELECT DISTINCT budget_period_start(b.period, b.zone, b.anchor_day, t) AS period_start
+           FROM (SELECT generate_series(at, q.expires_at, '1 hour') UNION ALL SELECT q.expires_at) AS s (t)
+          WHERE b.valid @> t) p
+        LEFT JOIN LATERAL most_it_costs(q.customer_id, q.model, q.tier, q.adapter, q.region, q.input_tokens_max,
+                                        q.output_tokens_max, at) m ON b.unit = 'money'
+       CROSS JOIN LATERAL (
+         SELECT CASE WHEN b.period = 'run' AND q.agent_run_id = '' THEN 'run_missing'
+                     WHEN b.unit = 'money' AND (m.amount IS NULL OR m.currency <> b.currency) THEN 'unpriced' END AS lacks) l
+       WHERE q.refused IS NULL) q;
+
+  SELECT array_agg(DISTINCT k.key) INTO keys FROM unnest(wanted) AS k WHERE k.lacks IS NULL;
+  IF keys IS NOT NULL THEN
+    PERFORM lock_balances(keys, at);
+    SELECT array_agg(b.used ORDER BY b.budget_id, b.run_id, b.period_start),
+           array_agg(b.held ORDER BY b.budget_id, b.run_id, b.period_start),
+           array_agg(b.own_mean ORDER BY b.budget_id, b.run_id, b.period_start)
+      INTO used, held, means
+      FROM budget_balance b
+     WHERE (b.budget_id, b.run_id, b.period_start) IN (SELECT k.budget_id, k.run_id, k.period_start FROM unnest(keys) AS k);
+  END IF;
+
+  -- What is known under an id is looked up behind the locks: of two who come at once the second sees the first.
+  FOREACH a IN ARRAY asked LOOP
+    ask := a.ask;
+    outcome := a.refused;
+    detail := '{}';
+    first_wanted := next_wanted;
+    WHILE next_wanted <= coalesce(cardinality(wanted), 0) AND wanted[next_wanted].ask = a.ask LOOP
+      next_wanted := next_wanted + 1;
+    END LOOP;
+    IF outcome IS NULL THEN
+      SELECT r.* INTO known FROM reservation r
+       WHERE r.customer_id = a.customer_id AND r.reservation_id = a.reservation_id;
+      IF FOUND THEN
+        outcome := CASE WHEN known.said = a.said THEN 'again' ELSE 'conflict' END;
+      END IF;
+    END IF;
+    IF outcome IS NULL THEN
+      FOR n IN first_wanted .. next_wanted - 1 LOOP
+        w := wanted[n];
+        ceiling := least(w.ceiling, w.times_own_mean * means[w.balance]);
+        outcome := CASE WHEN w.lacks IS NOT NULL THEN w.lacks
+                        WHEN used[w.balance] + held[w.balance] + w.needed > ceiling THEN 'over_budget' END;
+        IF outcome IS NOT NULL THEN
+          why := CASE WHEN used[w.balance] + held[w.balance] + w.needed <= w.ceiling THEN 'runaway' ELSE 'refused' END;
+          detail := jsonb_build_object(
+            'budget_id', (w.key).budget_id, 'agent_run_id', (w.key).run_id, 'unit', w.unit, 'why', why,
+            'needed', trim_scale(w.needed)::text, 'used', trim_scale(used[w.balance])::text,
+            'held', trim_scale(held[w.balance])::text, 'ceiling', trim_scale(ceiling)::text);
+          IF outcome = 'over_budget' THEN
+            INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
+            VALUES ((w.key).budget_id, (w.key).run_id, (w.key).period_start, why, 0, a.customer_id, used[w.balance],
+                    held[w.balance], ceiling, at)
+            ON CONFLICT DO NOTHING;
+          END IF;
+          EXIT;
+        END IF;
+      END LOOP;
+    END IF;
+    IF outcome IS NULL THEN
+      outcome := 'held';
+      granted := granted || a.ask;
+      taken := '{}';
+      FOR n IN first_wanted .. next_wanted - 1 LOOP
+        w := wanted[n];
+        held[w.balance] := held[w.balance] + w.needed;
+        taken := taken || jsonb_build_object(
+          'budget_id', (w.key).budget_id, 'agent_run_id', (w.key).run_id, 'unit', w.unit,
+          'period_start', (w.key).period_start, 'amount', trim_scale(w.needed)::text,
+          'left', trim_scale(least(w.ceiling, w.times_own_mean * means[w.balance]) - used[w.balance] - held[w.balance])::text);
+      END LOOP;
+      detail := jsonb_build_object('expires_at', a.expires_at, 'holds', to_jsonb(taken));
+    ELSIF outcome = 'again' THEN
+      detail := jsonb_build_object('expires_at', known.expires_at, 'holds', coalesce((
+        SELECT jsonb_agg(jsonb_build_object('budget_id', h.budget_id, 'agent_run_id', h.run_id, 'unit', b.unit,
+                 'period_start', h.period_start, 'amount', trim_scale(h.amount)::text, 'left', NULL)
+                 ORDER BY h.budget_id, h.run_id, h.period_start)
+          FROM reservation_hold h
+          JOIN budget b ON b.budget_id = h.budget_id AND upper_inf(b.recorded) AND b.valid @> at
+         WHERE h.customer_id = a.customer_id AND h.reservation_id = a.reservation_id AND h.expires_at > at), '[]'));
+    END IF;
+    detail := detail || jsonb_build_object('customer_id', a.customer_id);
+    RETURN NEXT;
+  END LOOP;
+
+  IF granted <> '{}' THEN
+    INSERT INTO reservation (customer_id, reservation_id, said, reserved_at, expires_at, actor)
+    SELECT q.customer_id, q.reservation_id, q.said, at, q.expires_at, q.actor
+      FROM unnest(asked) AS q WHERE q.ask = ANY (granted) ORDER BY q.customer_id, q.reservation_id
+    ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS inserted = ROW_COUNT;
+    IF inserted <> cardinality(granted) THEN
+      RAISE EXCEPTION 'another reservation of one of these ids came first' USING ERRCODE = 'serialization_failure';
+    END IF;
+    INSERT INTO reservation_hold (customer_id, reservation_id, budget_id, run_id, period_start, amount, expires_at)
+    SELECT q.customer_id, q.reservation_id, (h.key).budget_id, (h.key).run_id, (h.key).period_start, h.needed, q.expires_at
+      FROM unnest(wanted) AS h JOIN unnest(asked) AS q ON q.ask = h.ask WHERE h.ask = ANY (granted);
+    UPDATE budget_balance b SET held = t.held
+      FROM (SELECT DISTINCT h.key, held[h.balance] AS held
+              FROM unnest(wanted) AS h WHERE h.ask = ANY (granted)) t
+     WHERE b.budget_id = (t.key).budget_id AND b.run_id = (t.key).run_id AND b.period_start = (t.key).period_start;
+  END IF;
+END $$;
+
+-- Ends what the caller holds under an id: NULL where there is no such reservation, else how it has ended.
+CREATE FUNCTION release_reservation(of_customer text, of_reservation text, at timestamptz) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  keys balance_key[];
+BEGIN
+  SELECT array_agg(ROW(h.budget_id, h.run_id, h.period_start)::balance_key) INTO keys
+    FROM reservation_hold h WHERE h.customer_id = of_customer AND h.reservation_id = of_reservation;
+  PERFORM lock_balances(keys, at);
+  PERFORM end_reservations(
+    jsonb_build_array(jsonb_build_object('customer_id', of_customer, 'reservation_id', of_reservation)),
+    CASE WHEN r.expires_at <= at THEN 'expired' ELSE 'released' END, at)
+    FROM reservation r WHERE r.customer_id = of_customer AND r.reservation_id = of_reservation;
+  RETURN (SELECT e.kind FROM reservation_end e
+           WHERE e.customer_id = of_customer AND e.reservation_id = of_reservation);
+END $$;
+
+CREATE TYPE budget_use AS (key balance_key, amount numeric);
+
+-- What usage adds to the budgets it falls under, signed, and the reservations that it names, which it settles: the last
+-- thing a batch does, because others wait for the rows that it locks.
+CREATE FUNCTION count_use(moves jsonb, named jsonb, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  uses budget_use[];
+  keys balance_key[];
+BEGIN
+  SELECT array_agg(ROW(ROW(u.budget_id, u.run_id, u.period_start)::balance_key, u.amount)::budget_use) INTO uses
+    FROM (
+      SELECT b.budget_id, r.run_id, p.period_start,
+             sum(CASE b.unit WHEN 'money' THEN CASE WHEN c.currency = b.currency THEN c.amount END
+                             WHEN 'tokens' THEN m.uncached + m.cache_read + m.cache_write + m.visible + m.reasoning
+                             ELSE m.requests END) AS amount
+        FROM jsonb_to_recordset(moves) AS m (usage_key_id bigint, agent_run_id text, used_at timestamptz, requests numeric,
+                                             uncached numeric, cache_read numeric, cache_write numeric, visible numeric,
+                                             reasoning numeric)
+        JOIN usage_key k USING (usage_key_id)
+        JOIN budget b ON b.customer_id = k.customer_id AND upper_inf(b.recorded) AND b.valid @> m.used_at
+         AND (b.project_id IS NULL OR b.project_id = k.project_id)
+         AND (b.api_key_id IS NULL OR b.api_key_id = k.api_key_id)
+         AND (b.agent_id IS NULL OR b.agent_id = k.agent_id)
+         AND (b.agent_run_id IS NULL OR b.agent_run_id = m.agent_run_id)
+         AND (b.period <> 'run' OR m.agent_run_id IS NOT NULL)
+       CROSS JOIN LATERAL (SELECT CASE b.period WHEN 'run' THEN m.agent_run_id ELSE '' END AS run_id) r
+       CROSS JOIN LATERAL (SELECT budget_period_start(b.period, b.zone, b.anchor_day, m.used_at) AS period_start) p
+        LEFT JOIN LATERAL cost_of_use(k, m.used_at, m.uncached, m.cache_read, m.cache_write, m.visible, m.reasoning) c
+          ON b.unit = 'money'
+       GROUP BY 1, 2, 3) u
+   WHERE u.amount <> 0;
+
+  SELECT array_agg(k.key) INTO keys
+    FROM (SELECT t.key FROM unnest(uses) AS t
+           UNION
+          SELECT ROW(h.budget_id, h.run_id, h.period_start)::balance_key
+            FROM jsonb_to_recordset(named) AS n (customer_id text, reservation_id text)
+            JOIN reservation_hold h USING (customer_id, reservation_id)) k;
+  IF keys IS NOT NULL THEN
+    PERFORM lock_balances(keys, at);
+  END IF;
+  PERFORM end_reservations(named, 'settled', at);
+
+  WITH added AS (
+    UPDATE budget_balance b SET used = b.used + t.amount
+      FROM unnest(uses) AS t
+     WHERE b.budget_id = (t.key).budget_id AND b.run_id = (t.key).run_id AND b.period_start = (t.key).period_start
+    RETURNING b.*
+  )
+  INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
+  SELECT a.budget_id, a.run_id, a.period_start, 'used', p.percent, a.customer_id, a.used, a.held, b.amount, at
+    FROM added a
+    JOIN budget b ON b.budget_id = a.budget_id AND upper_inf(b.recorded) AND b.valid @> at
+   CROSS JOIN unnest(b.alert_percents) AS p (percent)
+   WHERE a.used * 100 >= b.amount * p.percent
+  ON CONFLICT DO NOTHING;
+END $$;
+
+REVOKE ALL ON FUNCTION lock_balances(balance_key[], timestamptz), end_reservations(jsonb, text, timestamptz),
+  reserve(jsonb, timestamptz), release_reservation(text, text, timestamptz), count_use(jsonb, jsonb, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION lock_balances(balance_key[], timestamptz), end_reservations(jsonb, text, timestamptz),
+  reserve(jsonb, timestamptz), release_reservation(text, text, timestamptz), count_use(jsonb, jsonb, timestamptz)
+  TO tokenledger_worker;
