@@ -15,6 +15,7 @@ from benchmarks import (
     over_http,
     profile_ingest,
     rating,
+    reservation,
     silence,
     stream,
 )
@@ -31,6 +32,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "check": check.run,
     "evidence": evidence.run,
     "rating": rating.run,
+    "reservation": reservation.run,
     "silence": silence.run,
     "collector": collector.run,
     "profile": profile_ingest.run,

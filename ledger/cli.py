@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "change": ("data.entered:change", "Change details of an entity or a customer from a day on."),
     "backfill": ("data.backfill:backfill", "Load usage of the past from CSV or NDJSON."),
     "settle": ("run.stages:settle", "Allocate, rate and book, in order."),
+    "reserve": ("run.reserve:reserve_", "Hold what usage to come may cost, or let it go."),
     "invoice": ("run.invoice:invoice", "Preview, issue, list and print invoices."),
     "report": ("review.report:report", "Margin, energy, usage and coverage."),
     "trace": ("review.trace:trace", "Follow an invoice line or a cost to what it came from."),

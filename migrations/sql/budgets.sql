@@ -31,6 +31,9 @@ COMMENT ON COLUMN budget.times_own_mean IS 'Where a period, or run, may use at m
 COMMENT ON COLUMN budget.hard IS 'Reservations beyond it are refused; else it counts and alerts only.';
 CREATE INDEX ON budget (customer_id) WHERE upper_inf(recorded);
 
+-- The price of one kind of usage is looked up for every reservation.
+CREATE INDEX ON rate_card_price (rate_card_id, model) WHERE upper_inf(recorded);
+
 CREATE TABLE budget_balance (
   budget_id    text COLLATE "C" NOT NULL,
   run_id       text COLLATE "C" NOT NULL,
@@ -45,7 +48,7 @@ COMMENT ON COLUMN budget_balance.held IS 'The sum of its rows in reservation_hol
 COMMENT ON COLUMN budget_balance.own_mean IS 'What the periods or runs before it used on average, as it began; NULL: too few to say.';
 
 CREATE TABLE reservation (
-  customer_id    text NOT NULL REFERENCES customer,
+  customer_id    text NOT NULL,
   reservation_id text COLLATE "C" NOT NULL,
   said           jsonb NOT NULL,
   reserved_at    timestamptz NOT NULL,
@@ -107,24 +110,27 @@ RETURN CASE
   ELSE anchored(date_trunc('month', at AT TIME ZONE zone) - interval '1 month', anchor_day) AT TIME ZONE zone
 END;
 
--- What one unit of a meter costs for usage of a kind: the most specific price's, chosen as rating does. NULL: it has
--- none, or one that is not of one unit.
-CREATE FUNCTION unit_amount(of_card text, of_meter text, of_model text, of_tier text, of_adapter text, of_region text,
-                            context_from bigint, at timestamptz) RETURNS numeric LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-  SELECT CASE p.kind WHEN 'per_unit' THEN
-           trim_scale((p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'per')::numeric) END
-    FROM rate_card_price p
-   WHERE p.rate_card_id = of_card AND p.meter = of_meter AND upper_inf(p.recorded) AND p.valid @> at
-     AND (p.model IS NULL OR p.model = of_model) AND (p.tier IS NULL OR p.tier = of_tier)
-     AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
-     AND coalesce(p.band_from, 0) <= context_from
-   ORDER BY p.model IS NULL, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL, coalesce(p.band_from, 0) DESC, p.price_id
-   LIMIT 1);
-
 CREATE FUNCTION context_edges() RETURNS bigint[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ARRAY[0, 128000, 200000, 256000, 272000, 512000]::bigint[];
 COMMENT ON FUNCTION context_edges() IS 'BAND_EDGES of ledger/domain/pricing/rate_card.py; a test holds the two together.';
+
+-- What one unit of each meter costs for usage of a kind, by where its context ends: the most specific price's, chosen as
+-- rating does. Without an amount the price is not of one unit.
+CREATE FUNCTION unit_amounts(of_card text, of_model text, of_tier text, of_adapter text, of_region text, edges bigint[],
+                             at timestamptz)
+RETURNS TABLE (meter text, edge bigint, each_amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT DISTINCT ON (p.meter, b.edge) p.meter, b.edge,
+         CASE p.kind WHEN 'per_unit' THEN
+           trim_scale((p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'per')::numeric) END
+    FROM unnest(edges) AS b (edge)
+    JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
+     AND (p.model IS NULL OR p.model = of_model) AND (p.tier IS NULL OR p.tier = of_tier)
+     AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
+     AND coalesce(p.band_from, 0) <= b.edge
+   ORDER BY p.meter, b.edge, p.model IS NULL, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL,
+            coalesce(p.band_from, 0) DESC, p.price_id;
+END;
 
 -- The most that usage of these tokens can cost by the prices in force: the dearest kind of input, in the dearest band
 -- that it may reach. No row: the customer has no subscription; no amount: a price that it may need is not there.
@@ -133,24 +139,22 @@ CREATE FUNCTION most_it_costs(of_customer text, of_model text, of_tier text, of_
 RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT c.currency::text,
-         CASE WHEN input_max = 0 THEN 0 WHEN bool_and(i.uncached IS NOT NULL)
-              THEN input_max * max(greatest(i.uncached, i.cache_read, i.cache_write)) END
-       + CASE WHEN output_max = 0 THEN 0 WHEN bool_and(i.visible IS NOT NULL)
-              THEN output_max * max(greatest(i.visible, i.reasoning)) END
+         CASE WHEN input_max = 0 THEN 0 WHEN m.uncached = m.edges THEN input_max * m.input END
+       + CASE WHEN output_max = 0 THEN 0 WHEN m.visible = m.edges THEN output_max * m.output END
     FROM subscription s
     JOIN rate_card c USING (rate_card_id)
     JOIN customer u USING (customer_id)
     JOIN entity e ON e.entity_id = u.entity_id
+   CROSS JOIN (SELECT array_agg(t.edge) AS reached FROM unnest(context_edges()) AS t (edge)
+                WHERE t.edge < greatest(input_max, 1)) b
    CROSS JOIN LATERAL (
-     SELECT unit_amount(c.rate_card_id, 'input_uncached', of_model, t.tier, of_adapter, of_region, b.edge, at) AS uncached,
-            unit_amount(c.rate_card_id, 'input_cache_read', of_model, t.tier, of_adapter, of_region, b.edge, at) AS cache_read,
-            unit_amount(c.rate_card_id, 'input_cache_write', of_model, t.tier, of_adapter, of_region, b.edge, at) AS cache_write,
-            unit_amount(c.rate_card_id, 'output_visible', of_model, t.tier, of_adapter, of_region, b.edge, at) AS visible,
-            unit_amount(c.rate_card_id, 'output_reasoning', of_model, t.tier, of_adapter, of_region, b.edge, at) AS reasoning
-       FROM unnest(context_edges()) AS b (edge), (SELECT coalesce(of_tier, e.default_tier) AS tier) t
-      WHERE b.edge < greatest(input_max, 1)) i
-   WHERE s.customer_id = of_customer AND s.valid @> at AND upper_inf(s.recorded)
-   GROUP BY c.rate_card_id, c.currency;
+     SELECT cardinality(b.reached) AS edges,
+            count(a.each_amount) FILTER (WHERE a.meter = 'input_uncached') AS uncached,
+            count(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS visible,
+            max(a.each_amount) FILTER (WHERE a.meter LIKE 'input%') AS input,
+            max(a.each_amount) FILTER (WHERE a.meter LIKE 'output%') AS output
+       FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region, b.reached, at) a) m
+   WHERE s.customer_id = of_customer AND s.valid @> at AND upper_inf(s.recorded);
 END;
 
 -- What usage of a key in a window comes to by the prices in force; what has no price comes to nothing, and is listed
@@ -159,62 +163,73 @@ CREATE FUNCTION cost_of_use(k usage_key, at timestamptz, uncached numeric, cache
                             visible numeric, reasoning numeric)
 RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT c.currency::text, sum(m.quantity * coalesce(
-           unit_amount(c.rate_card_id, m.meter, k.model, k.tier, k.adapter, k.region, b.edge, at),
-           CASE m.meter WHEN 'output_reasoning' THEN
-             unit_amount(c.rate_card_id, 'output_visible', k.model, k.tier, k.adapter, k.region, b.edge, at) END, 0))
+  SELECT c.currency::text, coalesce(uncached * m.input, 0) + coalesce(cache_read * m.read, 0)
+         + coalesce(cache_write * m.written, 0) + coalesce(visible * m.output, 0)
+         + coalesce(reasoning * coalesce(m.thought, m.output), 0)
     FROM subscription s
     JOIN rate_card c USING (rate_card_id)
-   CROSS JOIN (SELECT (context_edges())[k.context_band + 1] AS edge) b
-   CROSS JOIN (VALUES ('input_uncached', uncached), ('input_cache_read', cache_read), ('input_cache_write', cache_write),
-                      ('output_visible', visible), ('output_reasoning', reasoning)) AS m (meter, quantity)
-   WHERE s.customer_id = k.customer_id AND s.valid @> at AND upper_inf(s.recorded) AND m.quantity <> 0
-   GROUP BY c.rate_card_id, c.currency;
+   CROSS JOIN LATERAL (
+     SELECT max(a.each_amount) FILTER (WHERE a.meter = 'input_uncached') AS input,
+            max(a.each_amount) FILTER (WHERE a.meter = 'input_cache_read') AS read,
+            max(a.each_amount) FILTER (WHERE a.meter = 'input_cache_write') AS written,
+            max(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS output,
+            max(a.each_amount) FILTER (WHERE a.meter = 'output_reasoning') AS thought
+       FROM unit_amounts(c.rate_card_id, k.model, k.tier, k.adapter, k.region,
+                         ARRAY[(context_edges())[k.context_band + 1]], at) a) m
+   WHERE s.customer_id = k.customer_id AND s.valid @> at AND upper_inf(s.recorded);
 END;
 
 CREATE TYPE balance_key AS (budget_id text, run_id text, period_start timestamptz);
 
--- Makes the rows that are not there yet and locks all of them, in one order whoever asks. What of them expired is let
--- go: nothing else ever needs to have run.
-CREATE FUNCTION lock_balances(keys balance_key[], at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+-- Locks rows in one order, whoever asks, and makes those that are not there yet. What of them expired is let go: nothing
+-- else ever needs to have run. Plans are made once, and for tables that will have grown: here a call is what costs.
+CREATE FUNCTION lock_balances(keys balance_key[], at timestamptz) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  there int;
 BEGIN
-  INSERT INTO budget_balance (budget_id, run_id, period_start, customer_id, own_mean)
-  SELECT DISTINCT ON (k.budget_id COLLATE "C", k.run_id COLLATE "C", k.period_start)
-         k.budget_id, k.run_id, k.period_start, b.customer_id,
-         CASE WHEN b.times_own_mean IS NOT NULL THEN (
-           SELECT CASE WHEN count(*) >= 5 THEN avg(o.used) END
-             FROM (SELECT o.used FROM budget_balance o
-                    WHERE o.budget_id = k.budget_id AND o.used > 0
-                      AND (b.period = 'run' OR o.period_start < k.period_start)
-                    ORDER BY o.period_start DESC, o.run_id DESC LIMIT 100) o) END
-    FROM unnest(keys) AS k
-    JOIN budget b ON b.budget_id = k.budget_id AND upper_inf(b.recorded)
-   WHERE NOT EXISTS (SELECT FROM budget_balance h
-                      WHERE h.budget_id = k.budget_id AND h.run_id = k.run_id AND h.period_start = k.period_start)
-   ORDER BY k.budget_id COLLATE "C", k.run_id COLLATE "C", k.period_start
-  ON CONFLICT DO NOTHING;
+  SELECT count(*) INTO there FROM unnest(keys) AS k JOIN budget_balance h USING (budget_id, run_id, period_start);
+  -- Made before any is locked: who waits for a row that another makes holds nothing that the other may wait for.
+  IF there < cardinality(keys) THEN
+    INSERT INTO budget_balance (budget_id, run_id, period_start, customer_id, own_mean)
+    SELECT DISTINCT ON (k.budget_id COLLATE "C", k.run_id COLLATE "C", k.period_start)
+           k.budget_id, k.run_id, k.period_start, b.customer_id,
+           CASE WHEN b.times_own_mean IS NOT NULL THEN (
+             SELECT CASE WHEN count(*) >= 5 THEN avg(o.used) END
+               FROM (SELECT o.used FROM budget_balance o
+                      WHERE o.budget_id = k.budget_id AND o.used > 0
+                        AND (b.period = 'run' OR o.period_start < k.period_start)
+                      ORDER BY o.period_start DESC, o.run_id DESC LIMIT 100) o) END
+      FROM unnest(keys) AS k
+      JOIN budget b ON b.budget_id = k.budget_id AND upper_inf(b.recorded)
+     ORDER BY k.budget_id COLLATE "C", k.run_id COLLATE "C", k.period_start
+    ON CONFLICT DO NOTHING;
+  END IF;
 
-  PERFORM FROM budget_balance h
-    WHERE (h.budget_id, h.run_id, h.period_start) IN (SELECT k.budget_id, k.run_id, k.period_start FROM unnest(keys) AS k)
-    ORDER BY h.budget_id, h.run_id, h.period_start FOR UPDATE;
+  PERFORM FROM unnest(keys) AS k JOIN budget_balance h USING (budget_id, run_id, period_start)
+    ORDER BY h.budget_id, h.run_id, h.period_start FOR UPDATE OF h;
 
-  WITH gone AS (
-    DELETE FROM reservation_hold h USING unnest(keys) AS k
-     WHERE h.budget_id = k.budget_id AND h.run_id = k.run_id AND h.period_start = k.period_start AND h.expires_at <= at
-    RETURNING h.*
-  ), ended AS (
-    INSERT INTO reservation_end (customer_id, reservation_id, kind, ended_at)
-    SELECT DISTINCT g.customer_id, g.reservation_id, 'expired', g.expires_at FROM gone g
-     ORDER BY g.customer_id, g.reservation_id
-    ON CONFLICT DO NOTHING
-  )
-  UPDATE budget_balance b SET held = b.held - g.amount
-    FROM (SELECT budget_id, run_id, period_start, sum(amount) AS amount FROM gone GROUP BY 1, 2, 3) g
-   WHERE b.budget_id = g.budget_id AND b.run_id = g.run_id AND b.period_start = g.period_start;
+  IF EXISTS (SELECT FROM unnest(keys) AS k JOIN reservation_hold h USING (budget_id, run_id, period_start)
+              WHERE h.expires_at <= at) THEN
+    WITH gone AS (
+      DELETE FROM reservation_hold h USING unnest(keys) AS k
+       WHERE h.budget_id = k.budget_id AND h.run_id = k.run_id AND h.period_start = k.period_start AND h.expires_at <= at
+      RETURNING h.*
+    ), ended AS (
+      INSERT INTO reservation_end (customer_id, reservation_id, kind, ended_at)
+      SELECT DISTINCT g.customer_id, g.reservation_id, 'expired', g.expires_at FROM gone g
+       ORDER BY g.customer_id, g.reservation_id
+      ON CONFLICT DO NOTHING
+    )
+    UPDATE budget_balance b SET held = b.held - g.amount
+      FROM (SELECT budget_id, run_id, period_start, sum(amount) AS amount FROM gone GROUP BY 1, 2, 3) g
+     WHERE b.budget_id = g.budget_id AND b.run_id = g.run_id AND b.period_start = g.period_start;
+  END IF;
 END $$;
 
 -- Ends reservations that are still held, whose balances are locked.
-CREATE FUNCTION end_reservations(named jsonb, how text, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION end_reservations(named jsonb, how text, at timestamptz) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   WITH gone AS (
     DELETE FROM reservation_hold h USING jsonb_to_recordset(named) AS n (customer_id text, reservation_id text)
@@ -243,7 +258,8 @@ CREATE TYPE wanted_hold AS (
 -- Many reservations in one call, each as if it came alone: held in all budgets it falls under, or refused and nothing
 -- is held. What they are worth is what they need at most, so that what is granted always fits.
 CREATE FUNCTION reserve(asks jsonb, at timestamptz)
-RETURNS TABLE (ask int, outcome text, detail jsonb) LANGUAGE plpgsql AS $$
+RETURNS TABLE (ask int, outcome text, detail jsonb) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   asked asked_reservation[];
   wanted wanted_hold[];
@@ -261,6 +277,7 @@ DECLARE
   granted int[] := '{}';
   taken jsonb[];
   inserted int;
+  plain boolean;
 BEGIN
   SELECT array_agg(ROW(
            q.ask, c.customer_id,
@@ -291,10 +308,17 @@ BEGIN
              -- What lacks something has no balance: it is behind all that have.
              dense_rank() OVER (ORDER BY l.lacks IS NOT NULL, b.budget_id COLLATE "C", r.run_id COLLATE "C",
                                          p.period_start)::int AS balance,
-             CASE b.unit WHEN 'money' THEN m.amount
+             CASE b.unit WHEN 'money' THEN q.amount
                          WHEN 'tokens' THEN q.input_tokens_max + q.output_tokens_max ELSE q.requests END AS needed,
              l.lacks
-        FROM unnest(asked) AS q
+        FROM (SELECT p.*, m.currency, m.amount
+                FROM unnest(asked) AS p
+                LEFT JOIN LATERAL (
+                  SELECT * FROM most_it_costs(p.customer_id, p.model, p.tier, p.adapter, p.region, p.input_tokens_max,
+                                              p.output_tokens_max, at)
+                   WHERE EXISTS (SELECT FROM budget b WHERE b.customer_id = p.customer_id AND upper_inf(b.recorded)
+                                                        AND b.unit = 'money')) m ON true
+               WHERE p.refused IS NULL OFFSET 0) AS q
         JOIN budget b ON b.customer_id = q.customer_id AND upper_inf(b.recorded) AND b.hard
          AND (b.project_id IS NULL OR b.project_id = q.project_id)
          AND (b.api_key_id IS NULL OR b.api_key_id = q.api_key_id)
@@ -306,12 +330,10 @@ BEGIN
          SELECT DISTINCT budget_period_start(b.period, b.zone, b.anchor_day, t) AS period_start
            FROM (SELECT generate_series(at, q.expires_at, '1 hour') UNION ALL SELECT q.expires_at) AS s (t)
           WHERE b.valid @> t) p
-        LEFT JOIN LATERAL most_it_costs(q.customer_id, q.model, q.tier, q.adapter, q.region, q.input_tokens_max,
-                                        q.output_tokens_max, at) m ON b.unit = 'money'
        CROSS JOIN LATERAL (
          SELECT CASE WHEN b.period = 'run' AND q.agent_run_id = '' THEN 'run_missing'
-                     WHEN b.unit = 'money' AND (m.amount IS NULL OR m.currency <> b.currency) THEN 'unpriced' END AS lacks) l
-       WHERE q.refused IS NULL) q;
+                     WHEN b.unit = 'money' AND (q.amount IS NULL OR q.currency <> b.currency) THEN 'unpriced'
+                END AS lacks) l) q;
 
   SELECT array_agg(DISTINCT k.key) INTO keys FROM unnest(wanted) AS k WHERE k.lacks IS NULL;
   IF keys IS NOT NULL THEN
@@ -320,12 +342,37 @@ BEGIN
            array_agg(b.held ORDER BY b.budget_id, b.run_id, b.period_start),
            array_agg(b.own_mean ORDER BY b.budget_id, b.run_id, b.period_start)
       INTO used, held, means
-      FROM budget_balance b
-     WHERE (b.budget_id, b.run_id, b.period_start) IN (SELECT k.budget_id, k.run_id, k.period_start FROM unnest(keys) AS k);
+      FROM unnest(keys) AS k JOIN budget_balance b USING (budget_id, run_id, period_start);
   END IF;
 
   -- What is known under an id is looked up behind the locks: of two who come at once the second sees the first.
-  FOREACH a IN ARRAY asked LOOP
+  SELECT coalesce(bool_and(q.refused IS NULL AND r.customer_id IS NULL), true) INTO plain
+    FROM unnest(asked) AS q LEFT JOIN reservation r USING (customer_id, reservation_id);
+  IF plain THEN
+    SELECT coalesce(bool_and(coalesce(u.lacks IS NULL AND u.left >= 0, false)), true) INTO plain
+      FROM (SELECT n.lacks, least(n.ceiling, n.times_own_mean * means[n.balance]) - used[n.balance] - held[n.balance]
+                     - sum(n.needed) OVER (PARTITION BY n.balance ORDER BY n.ask) AS left
+              FROM unnest(wanted) AS n) u;
+  END IF;
+  IF plain THEN
+    -- All of it fits, which is how nearly every call ends.
+    SELECT array_agg(q.ask) INTO granted FROM unnest(asked) AS q;
+    RETURN QUERY
+    SELECT q.ask, 'held', jsonb_build_object('customer_id', q.customer_id, 'expires_at', q.expires_at,
+                                             'holds', coalesce(h.holds, '[]'))
+      FROM unnest(asked) AS q
+      LEFT JOIN (
+        SELECT u.ask, jsonb_agg(jsonb_build_object(
+                 'budget_id', (u.key).budget_id, 'agent_run_id', (u.key).run_id, 'unit', u.unit,
+                 'period_start', (u.key).period_start, 'amount', trim_scale(u.needed)::text,
+                 'left', trim_scale(u.left)::text) ORDER BY u.balance) AS holds
+          FROM (SELECT n.*, least(n.ceiling, n.times_own_mean * means[n.balance]) - used[n.balance] - held[n.balance]
+                         - sum(n.needed) OVER (PARTITION BY n.balance ORDER BY n.ask) AS left
+                  FROM unnest(wanted) AS n) u
+         GROUP BY u.ask) h ON h.ask = q.ask;
+  END IF;
+
+  FOREACH a IN ARRAY CASE WHEN plain THEN '{}' ELSE asked END LOOP
     ask := a.ask;
     outcome := a.refused;
     detail := '{}';
@@ -400,16 +447,16 @@ BEGIN
     INSERT INTO reservation_hold (customer_id, reservation_id, budget_id, run_id, period_start, amount, expires_at)
     SELECT q.customer_id, q.reservation_id, (h.key).budget_id, (h.key).run_id, (h.key).period_start, h.needed, q.expires_at
       FROM unnest(wanted) AS h JOIN unnest(asked) AS q ON q.ask = h.ask WHERE h.ask = ANY (granted);
-    UPDATE budget_balance b SET held = t.held
-      FROM (SELECT DISTINCT h.key, held[h.balance] AS held
-              FROM unnest(wanted) AS h WHERE h.ask = ANY (granted)) t
+    UPDATE budget_balance b SET held = b.held + t.needed
+      FROM (SELECT h.key, sum(h.needed) AS needed FROM unnest(wanted) AS h WHERE h.ask = ANY (granted) GROUP BY h.key) t
      WHERE b.budget_id = (t.key).budget_id AND b.run_id = (t.key).run_id AND b.period_start = (t.key).period_start;
   END IF;
 END $$;
 
 -- Ends what the caller holds under an id: NULL where there is no such reservation, else how it has ended.
 CREATE FUNCTION release_reservation(of_customer text, of_reservation text, at timestamptz) RETURNS text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   keys balance_key[];
 BEGIN
@@ -428,7 +475,8 @@ CREATE TYPE budget_use AS (key balance_key, amount numeric);
 
 -- What usage adds to the budgets it falls under, signed, and the reservations that it names, which it settles: the last
 -- thing a batch does, because others wait for the rows that it locks.
-CREATE FUNCTION count_use(moves jsonb, named jsonb, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION count_use(moves jsonb, named jsonb, at timestamptz) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   uses budget_use[];
   keys balance_key[];

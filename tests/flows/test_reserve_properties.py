@@ -209,7 +209,8 @@ async def test_the_database_finds_the_price_that_rating_finds(
     card = RateCard("card", "EUR", prices)
     for meter in METERS:
         found = await opened.fetchval(
-            "SELECT unit_amount('card', $1, $2, $3, $4, $5, (context_edges())[$6], $7)",
+            """SELECT each_amount FROM unit_amounts(
+                 'card', $2, $3, $4, $5, ARRAY[(context_edges())[$6]], $7) WHERE meter = $1""",
             *(meter, key.model, key.tier, key.adapter, key.region, key.context_band + 1, NOW),
         )
         if found is None and meter == "output_reasoning":
