@@ -83,7 +83,7 @@ def read_slowly(item: bytes) -> DecodedEvent | Reject:
     except EventError as error:
         return reject(error.problems, raw)
     if event.type == RESERVATION:
-        detail = "type: reservations are read but not kept; ask POST /v1/reservations, send the usage event"
+        detail = "type: reservations are asked for by POST /v1/reservations; send the usage event"
         return reject([], raw, Reason.UNSUPPORTED_TYPE, detail)
     return CANONICAL.decode(canonical_json(event))
 
