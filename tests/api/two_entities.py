@@ -67,13 +67,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
                 **{"rate_card_id": f"{entity}-card", **FROM},
             },
         ),
-        (
-            "budgets",
-            {
-                **{"budget_id": f"{customer}-budget", "customer_id": customer, "period": "day"},
-                **{"unit": "requests", "amount": "2", "alert_percents": [1], **FROM},
-            },
-        ),
+        ("budgets", budget(customer)),
         (
             "tax-registrations",
             {"entity_id": entity, "country": "US", "tax_number": f"{entity}-tax", **FROM},
@@ -91,6 +85,12 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
             },
         ),
     ]
+
+
+def budget(customer: str) -> dict[str, Any]:
+    """What a customer may ask for in a day."""
+    named = {"budget_id": f"{customer}-budget", "customer_id": customer, "period": "day"}
+    return named | {"unit": "requests", "amount": "2", "alert_percents": [1], **FROM}
 
 
 def used(entity: str, customer: str) -> dict[str, Any]:
