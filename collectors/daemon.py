@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 LOG_EVERY_S = 60
 REVIEW_EVERY_S = 600
 FILE_CHECK_S = 2
-SHOWN_EVERY_S = 1
+SHOWN_EVERY_S = 5
 EXIT_OK = 0
 # Something that was read is not in the books: refused, lost on disk, or left at the end.
 EXIT_UNDELIVERED = 1

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 BATCHES_PER_ROUND = 32
 RETRY_S_FIRST = 1
 RETRY_S_MAX = 60
-IDLE_S = 5
+IDLE_S = 60
 END_S = 2
 
 

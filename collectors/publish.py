@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from collectors.errors import CollectSettingsError
+from collectors.put_off import put_off
 from collectors.refused import Refusal
 from collectors.settings import CollectSettings
 from ledger.wire.batch import Batch
@@ -25,6 +26,8 @@ class Publisher(Protocol):
 def open_publisher(settings: CollectSettings) -> Publisher:
     """The destination the settings name."""
     if settings.kafka is not None:
+        # Its consumer and its administration are a twentieth of what such a daemon may take.
+        put_off("kafka")
         from collectors.to_kafka import KafkaPublisher
 
         return KafkaPublisher(settings.kafka)

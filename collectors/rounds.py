@@ -7,9 +7,9 @@ spooled again. It is not synced: a power cut takes what no one was promised, and
 
 import logging
 import os
+import re
 import zlib
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 
 from collectors.errors import SpoolError
@@ -17,6 +17,7 @@ from collectors.errors import SpoolError
 log = logging.getLogger(__name__)
 
 FILE = "rounds.z"
+_HEAD = re.compile(rb"([0-9a-f]{8}) ([0-9]{1,8})\n")
 HELD_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -53,7 +54,7 @@ class HeldRounds:
         """Hold one round of lines, each as it is encoded and without its place."""
         for line in lines:
             self._hold(line)
-        self._write(b"".join(map(_sealed, lines)))
+        self._write(_sealed(lines))
 
     def clear(self, next_sequence: int) -> None:
         """What was held is in the spool, or nowhere: begin anew."""
@@ -79,7 +80,7 @@ class HeldRounds:
             os.ftruncate(self._file, 0)
         except OSError as error:
             raise SpoolError(f"cannot hold rounds in {self._path}: {error}") from error
-        self._write(b"%d\n" % next_sequence + b"".join(map(_sealed, lines)))
+        self._write(b"%d\n" % next_sequence + _sealed(lines))
 
     def _write(self, text: bytes) -> None:
         if self._file is None or not text:
@@ -101,17 +102,24 @@ class HeldRounds:
         except (OSError, zlib.error) as error:
             log.warning("spool: %s is damaged, its rounds are lost: %s", self._path, error)
             return []
-        number, *lines = text.split(b"\n")[:-1] or [b""]
-        if number != b"%d" % next_sequence:
-            return []
-        return list(takewhile(bool, map(_checked, lines)))
+        number, _, rounds = text.partition(b"\n")
+        return _whole_rounds(rounds) if number == b"%d" % next_sequence else []
 
 
-def _sealed(line: bytes) -> bytes:
-    return b"%08x " % zlib.crc32(line) + line
+def _sealed(lines: Sequence[bytes]) -> bytes:
+    """One round: the checksum and the length of its lines, and they."""
+    text = b"".join(lines)
+    return b"%08x %d\n" % (zlib.crc32(text), len(text)) + text if text else b""
 
 
-def _checked(sealed: bytes) -> bytes:
-    """The line as it was encoded; nothing where it was changed on disk."""
-    line = sealed[9:] + b"\n"
-    return line if _sealed(line) == sealed + b"\n" else b""
+def _whole_rounds(text: bytes) -> list[bytes]:
+    """The lines of all rounds before the first that is torn or was changed on disk."""
+    lines: list[bytes] = []
+    at = 0
+    while (head := _HEAD.match(text, at)) is not None:
+        at = head.end() + int(head[2])
+        body = text[head.end() : at]
+        if zlib.crc32(body) != int(head[1], 16) or len(body) != int(head[2]):
+            break
+        lines += [line + b"\n" for line in body.split(b"\n")[:-1]]
+    return lines

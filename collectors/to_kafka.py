@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
+from kafka.producer import KafkaProducer
 
 from collectors.errors import PublishError
 from collectors.publish import OnRefused

@@ -88,7 +88,8 @@ class WatchedSource:
         for one in sample.readings:
             if isinstance(one, GpuEnergyReading):
                 read = self._stamped(one, at_us)
-                told += self._took(read, at_us)
+                if not self._ran_on(read, at_us):
+                    told += self._took(read, at_us)
                 taken.append(read)
             else:
                 taken.append(one)
@@ -103,6 +104,23 @@ class WatchedSource:
         if reading.monotonic_us is not None or self.boot_id is None:
             return reading
         return replace(reading, boot_id=self.boot_id, monotonic_us=at_us)
+
+    def _ran_on(self, reading: GpuEnergyReading, at_us: int) -> bool:
+        """Whether a meter goes on as nearly always: then there is nothing to tell of it."""
+        meter = self._meters.get(reading.gpu_uuid)
+        if meter is None or meter.gap is not None or not self._began or self._host_gap is not None:
+            return False
+        before = meter.reading
+        if not before.boot_id == reading.boot_id == self.boot_id:
+            return False
+        silent = at_us - meter.since_boot_us > self.silence_us
+        if silent or before.driver_load != reading.driver_load:
+            return False
+        # Less than twice as much is neither a counter that began again nor one in another unit.
+        if not before.energy_mj <= reading.energy_mj < 2 * before.energy_mj:
+            return False
+        meter.reading, meter.since_boot_us = reading, at_us
+        return True
 
     def _took(self, reading: GpuEnergyReading, at_us: int) -> Iterator[MeterGapReading]:
         if self._host_gap is not None and self._host_gap.gap is not None:

@@ -51,6 +51,8 @@ def format_rfc3339(instant: datetime) -> str:
     """Write an aware datetime in UTC with six fractional digits and Z."""
     if instant.tzinfo is None:
         raise Rfc3339Error(f"time {instant!r} has no zone; pass an aware datetime")
+    if instant.tzinfo is UTC:
+        return instant.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 

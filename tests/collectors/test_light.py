@@ -15,9 +15,9 @@ HEAVY = frozenset(
 SHOW = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
 
 
-def loaded_by(code: str) -> set[str]:
+def loaded_by(code: str, show: str = SHOW) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{SHOW}"],
+        [sys.executable, "-c", f"{code}\n{show}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -31,6 +31,16 @@ def test_the_daemon_loads_nothing_that_the_ledger_needs(module: str) -> None:
     assert loaded_by(f"import {module}") & (HEAVY | {"kafka"}) == set()
 
 
+def test_tls_is_loaded_where_it_is_used() -> None:
+    code = (
+        "from collectors.to_http import HttpPublisher\n"
+        "from collectors.settings import HttpSettings\n"
+        "HttpPublisher(HttpSettings(url='{}://127.0.0.1:9', api_key='k'))"
+    )
+    assert not loaded_by(code.format("http")) & {"ssl", "http", "email"}
+    assert "ssl" in loaded_by(code.format("https"))
+
+
 def test_kafka_is_loaded_where_it_is_the_destination() -> None:
     code = (
         "from collectors.publish import open_publisher\n"
@@ -40,6 +50,9 @@ def test_kafka_is_loaded_where_it_is_the_destination() -> None:
     kafka = "open_publisher(CollectSettings(kafka=KafkaSettings(bootstrap=['b'])))"
     assert "kafka" not in loaded_by(code + http)
     assert "kafka" in loaded_by(code + kafka)
+    whole = SHOW.replace(".partition('.')[0]", "")
+    assert "kafka.admin" not in loaded_by(code + kafka, whole)
+    assert "kafka.admin" in loaded_by(f"{code}{kafka}\nfrom kafka import KafkaConsumer", whole)
 
 
 def test_the_base_installation_is_what_a_gpu_host_needs() -> None:
