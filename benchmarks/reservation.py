@@ -22,8 +22,9 @@ from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.parties import enter_customer
 from ledger.store.connect import connect, open_pool
 from ledger.wire.budget_inputs import NewBudget
-from ledger.wire.inputs import NewRateCard, NewSubscription, read_input
+from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.party_inputs import NewCustomer
+from ledger.wire.price_inputs import NewRateCard
 from tests.support.database import Database
 
 CUSTOMERS, AT_ONCE = 200, 1_000

@@ -9,6 +9,7 @@ from ledger.wire import (
     events,
     inputs,
     party_inputs,
+    price_inputs,
     receivable_inputs,
     tax_inputs,
 )
@@ -46,11 +47,11 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         **{"deployment_id": "chat", "asset_id": "rack-1", "model": "llama-70b", "gpu_count": 4},
         "valid_from": SINCE,
     },
-    inputs.NewRateCard: {
+    price_inputs.NewRateCard: {
         **{"rate_card_id": "list", "entity_id": "acme-ai", "name": "List", "currency": "EUR"},
         "prices": [{"meter": "input", "amount": "5", "valid_from": SINCE}],
     },
-    inputs.NewPrice: {"meter": "output", "amount": "15", "valid_from": SINCE},
+    price_inputs.NewPrice: {"meter": "output", "amount": "15", "valid_from": SINCE},
     inputs.NewSubscription: {
         **{"subscription_id": "shop-1", "customer_id": "shop", "rate_card_id": "list"},
         "valid_from": SINCE,

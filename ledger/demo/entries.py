@@ -11,12 +11,12 @@ from ledger.wire.inputs import (
     NewDeployment,
     NewFacility,
     NewPue,
-    NewRateCard,
     NewSubscription,
     NewTariff,
     NewTariffPrices,
 )
 from ledger.wire.party_inputs import NewCustomer, NewEntity
+from ledger.wire.price_inputs import NewRateCard
 from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatment
 
 Entry = tuple[type[InputModel], dict[str, Any]]

@@ -16,8 +16,8 @@ from ledger.domain.billing.tax import TaxLine, describe_tax
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import plain
 from ledger.domain.period import describe_days
-from ledger.domain.pricing.models import PriceModel
-from ledger.domain.pricing.rate_card import BAND_EDGES
+from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
+from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
 
 METER_NAMES: Mapping[str, str] = {
     "input_uncached": "Uncached input tokens",
@@ -25,25 +25,33 @@ METER_NAMES: Mapping[str, str] = {
     "input_cache_write": "Input tokens written to cache",
     "output_visible": "Output tokens",
     "output_reasoning": "Reasoning tokens",
+    "fee": "Fee",
+    "commitment": "Minimum commitment",
 }
 
 
 def describe(lines: Sequence[InvoiceLine], prices: Mapping[int, PriceModel]) -> list[IssuedLine]:
     """The lines, numbered from 1, with words a reader understands and their prices."""
     return [
-        IssuedLine(
-            kind=line.kind,
-            key=line.key,
-            quantity=line.quantity,
-            exact_amount=line.exact_amount,
-            amount=line.amount,
-            line_no=line_no,
-            description=_description(line),
-            unit_amount=prices[line.key.price_id].amount,
-            per=prices[line.key.price_id].per,
-        )
+        _issued(line_no, line, prices[line.key.price_id])
         for line_no, line in enumerate(lines, start=1)
     ]
+
+
+def _issued(line_no: int, line: InvoiceLine, price: PriceModel) -> IssuedLine:
+    (part,) = [line.part] if line.part else price.parts(PeriodUse(line.quantity))
+    return IssuedLine(
+        kind=line.kind,
+        key=line.key,
+        quantity=line.quantity,
+        exact_amount=line.exact_amount,
+        amount=line.amount,
+        part=part,
+        line_no=line_no,
+        description=_description(line, price),
+        unit_amount=part.unit_amount,
+        per=part.per,
+    )
 
 
 def printed_parties(seller: Party, buyer: Party, customer_id: str) -> dict[str, dict[str, str]]:
@@ -131,9 +139,11 @@ def group(number: str) -> str:
     return f"{sign}{int(whole):,}".replace(",", "\u2009") + dot + rest
 
 
-def _description(line: InvoiceLine) -> str:
-    key = line.key
-    parts = [METER_NAMES[key.meter], key.model or "no model named"]
+def _description(line: InvoiceLine, price: PriceModel) -> str:
+    key, whole = line.key, price.basis is not Basis.EACH
+    if price.basis is Basis.TIME:
+        return ", ".join(filter(None, [METER_NAMES[key.meter], key.part]))
+    parts = [METER_NAMES[key.meter], key.model or ("all models" if whole else "no model named")]
     parts += [
         f"{name} {value}" for name, value in (("tier", key.tier), ("adapter", key.adapter)) if value
     ]
@@ -141,6 +151,8 @@ def _description(line: InvoiceLine) -> str:
         parts.append(f"region {key.region}")
     if key.context_band:
         parts.append(f"context above {BAND_EDGES[key.context_band]:,} tokens")
+    if key.part:
+        parts.append(key.part)
     return ", ".join(parts)
 
 
@@ -158,7 +170,7 @@ def printed_line(line: IssuedLine, zone_name: str) -> dict[str, str]:
         "where": where,
         "quantity": group(str(line.quantity)),
         "price": group(plain(line.unit_amount)),
-        "per": _per(line.per),
+        "per": _per(line),
         "amount": group(plain(line.amount)),
     }
 
@@ -173,6 +185,9 @@ def printed_tax(line: TaxLine) -> dict[str, str]:
     }
 
 
-def _per(units: int) -> str:
+def _per(line: IssuedLine) -> str:
+    units = line.per
+    if units == 1 and (line.key.part or line.key.meter in PERIOD_METERS):
+        return "one"
     names = {1: "token", 1_000: "1,000 tokens", 1_000_000: "1M tokens"}
     return names.get(units, f"{units:,} tokens")

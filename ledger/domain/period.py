@@ -16,6 +16,8 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+# The end of what has none.
+FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -146,21 +148,24 @@ def month_start(year: int, month: int, anchor_day: int, zone_name: str) -> datet
     return midnight(date(year + years, zero_based + 1, anchor_day), zone_name)
 
 
-def billing_period(
-    moment: datetime, *, anchor_day: int, zone_name: str, clip: Period | None = None
-) -> Period:
-    """The monthly billing period that holds `moment`, from anchor day to anchor day in the zone.
-
-    Clipped to `clip`, the validity of a subscription, which must hold the moment.
-    """
+def whole_billing_period(moment: datetime, *, anchor_day: int, zone_name: str) -> Period:
+    """The monthly billing period that holds `moment`, from anchor day to anchor day in the zone."""
     if not 1 <= anchor_day <= 28:
         raise InvalidInputError(f"Anchor day {anchor_day} is not in 1..28.")
     local = moment.astimezone(zone(zone_name))
     month = local.month if local.day >= anchor_day else local.month - 1
-    whole = Period(
+    return Period(
         month_start(local.year, month, anchor_day, zone_name),
         month_start(local.year, month + 1, anchor_day, zone_name),
     )
+
+
+def billing_period(
+    moment: datetime, *, anchor_day: int, zone_name: str, clip: Period | None = None
+) -> Period:
+    """`whole_billing_period` clipped to `clip`, the validity of a subscription, which must hold the
+    moment."""
+    whole = whole_billing_period(moment, anchor_day=anchor_day, zone_name=zone_name)
     part = intersect(whole, clip) if clip else whole
     if part is None or moment not in part:
         raise InvalidInputError(f"No billing period holds {moment.isoformat()}.")

@@ -127,16 +127,16 @@ SELECT rate_card_id, entity_id, name, currency, ARRAY[rate_card_id] AS place
 
 -- name: list_prices
 -- Prices of rate cards, of one card or all.
-SELECT p.price_id, p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.kind,
-       p.params, r.currency, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to,
-       ARRAY[p.rate_card_id, p.meter, coalesce(p.model, ''), coalesce(p.tier, ''),
+SELECT p.price_id, p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.name,
+       p.kind, p.params, r.currency, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to,
+       ARRAY[p.rate_card_id, p.meter, coalesce(p.model, ''), coalesce(p.tier, ''), p.name,
              sortable(lower(p.valid)), lpad(p.price_id::text, 20, '0')] AS place
   FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
  WHERE upper_inf(p.recorded) AND (:id::text IS NULL OR p.rate_card_id = :id)
    AND (:entity_id::text IS NULL OR r.entity_id = :entity_id)
    AND (:at::timestamptz IS NULL OR p.valid @> :at::timestamptz)
    AND (:after::text[] IS NULL
-        OR ARRAY[p.rate_card_id, p.meter, coalesce(p.model, ''), coalesce(p.tier, ''),
+        OR ARRAY[p.rate_card_id, p.meter, coalesce(p.model, ''), coalesce(p.tier, ''), p.name,
                  sortable(lower(p.valid)), lpad(p.price_id::text, 20, '0')] > :after::text[])
  ORDER BY place LIMIT :limit;
 

@@ -158,7 +158,7 @@ class RateCard(ClosedModel):
 
 
 class Price(Dated):
-    """A price of a card; `params` are those of its model, decimals as text."""
+    """A price of a card; `params` are those of its model, decimals as text; `name` is of a fee."""
 
     price_id: int
     rate_card_id: str
@@ -168,6 +168,7 @@ class Price(Dated):
     adapter: str | None
     region: str | None
     band_from: int | None
+    name: str
     kind: str
     params: dict[str, Any]
     currency: Currency

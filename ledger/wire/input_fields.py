@@ -39,13 +39,13 @@ METERS = (
     "output_reasoning",
 )
 # A direction is short for its main meter. Thoughts cost what output costs unless priced apart;
-# cache reads and writes need prices of their own.
+# cache reads and writes need prices of their own. A fee and a commitment are of no usage.
 METER_OF: Mapping[str, str] = MappingProxyType(
     {
         "input": "input_uncached",
         "cached_input": "input_cache_read",
         "output": "output_visible",
-        **{meter: meter for meter in METERS},
+        **{meter: meter for meter in (*METERS, "fee", "commitment")},
     }
 )
 

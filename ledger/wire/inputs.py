@@ -24,7 +24,6 @@ from ledger.wire.input_fields import (
     AMOUNT_MAX,
     LAST_DAY,
     LAST_MOMENT,
-    SCALE_MAX,
     Amount,
     Currency,
     DatedInstant,
@@ -35,10 +34,8 @@ from ledger.wire.input_fields import (
     GridInstant,
     Identifier,
     Label,
-    Meter,
     Positive,
     PositiveRate,
-    PowerOfTen,
     Price,
     Pue,
     Reason,
@@ -264,48 +261,6 @@ class NewDeployment(DatedInput):
     def gpus(self) -> int:
         """How many GPUs serve."""
         return self.gpu_count or len(self.gpu_uuids)
-
-
-class PriceTerms(DatedInput):
-    """A price of one meter and whose usage it is for; input, cached_input and output name meters.
-
-    A field left out matches any. `band_from` is the context length in tokens from which the price
-    applies. `amount` is for `per` tokens, a power of ten.
-    """
-
-    meter: Meter
-    model: Label | None = None
-    tier: Label | None = None
-    adapter: Label | None = None
-    region: Label | None = None
-    band_from: Annotated[int, Field(ge=0, le=2**62)] | None = None
-    amount: Price
-    per: PowerOfTen = 1_000_000
-
-    @model_validator(mode="after")
-    def _check_digits(self) -> Self:
-        exponent = self.amount.normalize().as_tuple().exponent
-        assert isinstance(exponent, int)
-        if max(0, -exponent) + len(str(self.per)) - 1 > SCALE_MAX:
-            action = f"send fewer decimals: one token must have at most {SCALE_MAX}"
-            raise problem_at("amount", str(self.amount), action)
-        return self
-
-
-class NewPrice(PriceTerms):
-    """A price on a rate card."""
-
-    rate_card_id: Identifier
-
-
-class NewRateCard(InputModel):
-    """A card of an entity, with its first prices or without."""
-
-    rate_card_id: Identifier
-    entity_id: Identifier
-    name: Name
-    currency: Currency
-    prices: Annotated[tuple[PriceTerms, ...], SizeRule()] = ()
 
 
 class NewSubscription(DatedInput):

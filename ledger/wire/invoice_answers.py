@@ -163,7 +163,8 @@ class Snapshot(ClosedModel):
 
 
 class IssuedLine(ClosedModel):
-    """A line of an invoice that went out; `unit_amount` is the price of `per` units."""
+    """A line of an invoice that went out; `unit_amount` is the price of `per` units, `part` the
+    tier or the name of a fee, where a price has several lines or is for no usage."""
 
     invoice_id: int
     line_no: int
@@ -178,6 +179,7 @@ class IssuedLine(ClosedModel):
     context_band: int
     meter: str
     price_id: int
+    part: str
     description: str
     quantity: int
     unit_amount: Amount
@@ -206,6 +208,7 @@ class DraftLine(ClosedModel):
     context_band: int
     meter: str
     price_id: int
+    part: str
     quantity: int
     exact_amount: Amount
     amount: Amount

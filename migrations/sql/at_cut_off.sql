@@ -15,7 +15,8 @@ END;
 COMMENT ON FUNCTION charges_at(bigint) IS 'Charges known at a cut-off, to be summed; ask by entity_id or customer_id, and by day_start.';
 
 -- What was charged in a period, of some entities: whole days as they are stored, and parts of days as their usage is priced
--- now, as rating prices it (append_charges). `asked` names both, and spells out the prices of the parts (charged.py).
+-- now, as rating prices it (append_charges); of a price that looks at a period as a whole, by their share of what their
+-- day was charged. `asked` names both, and spells out the prices of the parts (charged.py).
 -- OFFSET 0 holds the planner to the parts: there are few, or none.
 CREATE FUNCTION charged_at(seq bigint, since timestamptz, until timestamptz, asked jsonb)
 RETURNS TABLE (customer_id text, entity_id text, usage_key_id bigint, used_at timestamptz, meter text, currency text,
@@ -29,7 +30,9 @@ BEGIN ATOMIC
    WHERE c.batch_seq <= seq AND c.day_start >= charged_at.since AND c.day_start < charged_at.until
    UNION ALL
   SELECT o.customer_id, o.entity_id, d.usage_key_id, d.window_start, m.meter, t.currency, m.quantity,
-         m.quantity * t.each_amount, CASE WHEN s.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END
+         CASE WHEN t.is_pooled THEN coalesce(round(m.quantity * y.amount / nullif(y.quantity, 0), 12), 0)
+              ELSE m.quantity * t.each_amount END,
+         CASE WHEN s.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END
     FROM jsonb_to_recordset(asked -> 'parts') AS p(entity_id text, since timestamptz, until timestamptz)
     JOIN customer o ON o.entity_id = p.entity_id
    CROSS JOIN LATERAL (SELECT u.* FROM usage_delta u
@@ -42,10 +45,17 @@ BEGIN ATOMIC
     LEFT JOIN subscription s ON s.customer_id = o.customer_id AND s.valid @> d.window_start AND s.recorded @> seq
     LEFT JOIN jsonb_to_recordset(asked -> 'listed')
            AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
-                since timestamptz, until timestamptz, currency text, each_amount numeric, unpriced text)
+                since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, is_pooled boolean,
+                unpriced text)
       ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
      AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
      AND t.since <= d.window_start AND d.window_start < t.until
+    LEFT JOIN LATERAL (
+           SELECT sum(c.quantity) AS quantity, sum(c.amount) AS amount FROM charge c
+            WHERE t.is_pooled AND c.customer_id = o.customer_id AND c.usage_key_id = d.usage_key_id AND c.meter = m.meter
+              AND c.price_id = t.price_id AND c.batch_seq <= seq AND c.day_start <= d.window_start
+              AND c.day_start > d.window_start - interval '25 hours'
+            GROUP BY c.day_start ORDER BY c.day_start DESC LIMIT 1) y ON t.is_pooled
    WHERE m.quantity <> 0;
 END;
 COMMENT ON FUNCTION charged_at(bigint, timestamptz, timestamptz, jsonb) IS 'Charges of a period at a cut-off, to be summed by the day or hour of used_at; ask by entity_id or customer_id.';

@@ -99,6 +99,7 @@ CREATE TABLE invoice_line (
   context_band   smallint NOT NULL DEFAULT 0,
   meter          text NOT NULL,
   price_id       bigint NOT NULL REFERENCES rate_card_price,
+  part           text NOT NULL,
   description    text NOT NULL,
   quantity       quantity NOT NULL,
   unit_amount    amount NOT NULL,
@@ -107,6 +108,8 @@ CREATE TABLE invoice_line (
   amount         amount NOT NULL,
   PRIMARY KEY (invoice_id, line_no)
 );
+
+COMMENT ON COLUMN invoice_line.part IS 'The tier or the name of a fee, where a price has several lines or is for no usage; else empty.';
 
 CREATE TABLE invoice_tax (
   invoice_id  bigint NOT NULL REFERENCES invoice,

@@ -12,22 +12,24 @@ CREATE TABLE rate_card_price (
   price_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   rate_card_id text NOT NULL REFERENCES rate_card,
   meter        text NOT NULL CHECK (meter IN ('input_uncached', 'input_cache_read', 'input_cache_write',
-                                              'output_visible', 'output_reasoning')),
+                                              'output_visible', 'output_reasoning', 'fee', 'commitment')),
   model        text,
   tier         text,
   adapter      text,
   region       text,
   band_from    bigint,
+  name         text NOT NULL DEFAULT '',
   kind         text NOT NULL,
   params       jsonb NOT NULL,
   valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded     int8range NOT NULL,
   EXCLUDE USING gist (
     rate_card_id WITH =, meter WITH =, coalesce(model, '') WITH =, coalesce(tier, '') WITH =,
-    coalesce(adapter, '') WITH =, coalesce(region, '') WITH =, coalesce(band_from, -1) WITH =,
+    coalesce(adapter, '') WITH =, coalesce(region, '') WITH =, coalesce(band_from, -1) WITH =, name WITH =,
     valid WITH &&, recorded WITH &&)
 );
 COMMENT ON COLUMN rate_card_price.params IS 'Parameters of the price model named by kind; rates are decimal text.';
+COMMENT ON COLUMN rate_card_price.name IS 'Tells fees of one card apart; empty of what prices usage.';
 
 CREATE TABLE subscription (
   subscription_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -49,19 +49,21 @@ def columns(scope: ExportScope) -> tuple:
 
 FORMAT = table("made", "usage", columns)
 '''
-PRICE = '''"""A made-up price: a fee for any use."""
+PRICE = '''"""A made-up price: an amount for any use."""
 
-from decimal import Decimal
 from typing import Literal
 
-from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart, WholeAmount
 
 
-class Fee(PerUnit):
-    kind: Literal["fee"] = "fee"
+class Cover(PriceModel):
+    basis = Basis.POOL
 
-    def price(self, quantity: int) -> Decimal:
-        return self.amount if quantity else Decimal(0)
+    kind: Literal["cover"] = "cover"
+    amount: WholeAmount
+
+    def parts(self, use: PeriodUse) -> tuple[PricePart, ...]:
+        return (PricePart("any use", 1, self.amount),) if use.quantity else ()
 '''
 STAGE = '''"""A made-up stage, which finds nothing to do."""
 
@@ -148,18 +150,18 @@ ADDITIONS = {
         [True, "made.csv"],
     ),
     "price model": Addition(
-        "ledger/domain/pricing/models/fee.py",
+        "ledger/domain/pricing/models/cover.py",
         PRICE,
         "ledger/domain/pricing/models/__init__.py",
         {
-            "from ledger.domain.pricing.models.per_unit": (
-                "from ledger.domain.pricing.models.fee import Fee\n"
-                "from ledger.domain.pricing.models.per_unit"
+            "from ledger.domain.pricing.models.graduated": (
+                "from ledger.domain.pricing.models.cover import Cover\n"
+                "from ledger.domain.pricing.models.graduated"
             ),
-            '{"per_unit": PerUnit}': '{"per_unit": PerUnit, "fee": Fee}',
+            '        "package": Package,': '        "package": Package,\n        "cover": Cover,',
         },
         "from ledger.domain.pricing.models import load_stored_price\n"
-        "said = str(load_stored_price('fee', {'amount': '3'}).price(10))",
+        "said = str(load_stored_price('cover', {'amount': '3'}).price(10))",
         "3",
     ),
     "stage": Addition(

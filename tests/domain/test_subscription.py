@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ledger.domain.billing.subscription import Subscription
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.pricing.subscription import Subscription
 
 SIGNED = datetime(2024, 3, 10, 12, tzinfo=UTC)
 MOVED = datetime(2024, 6, 20, tzinfo=UTC)

@@ -16,8 +16,9 @@ from ledger.flows.reference.enter_tax import (
 )
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewRateCard, NewSubscription, read_input
+from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.party_inputs import NewCustomer, NewEntity
+from ledger.wire.price_inputs import NewRateCard
 from ledger.wire.receivable_inputs import NewPayment
 from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatment
 from tests.support.books import Books, Buyer, Tokens

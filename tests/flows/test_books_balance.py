@@ -12,7 +12,8 @@ from ledger.flows.reference.enter import enter_price
 from ledger.store.books.journal import sum_accounts
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewPrice, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.price_inputs import NewPrice
 from tests.flows.billing import AUTHOR, NOVEMBER, NOW, balance_of, settled, subscribed
 from tests.support.books import Books, Tokens
 

@@ -1,12 +1,15 @@
 """Each proof of the books passes over true ones, and names what was changed behind their back."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from ledger.domain.pricing.models import PRICE_MODELS
+from ledger.domain.period import DAY
+from ledger.domain.pricing.models import PERIOD_KINDS, PRICE_MODELS
 from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.invoice import NO_EXCEPTION, IssueRules, issue_invoice
 from ledger.flows.books.book_cost import book_cost
@@ -19,7 +22,8 @@ from ledger.flows.reference.enter import enter_price
 from ledger.store.books.check_books import PROOFS
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewPrice, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.price_inputs import NewPrice
 from tests.flows.billing import (
     AUTHOR,
     NOVEMBER,
@@ -37,6 +41,7 @@ from tests.support.database import Database
 from tests.support.one_gpu import GPU
 from tests.support.usage import Gate, attempt, keyed, open_books
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "prices"
 AGAIN = IssueRules(supplementary=True)
 
 
@@ -293,12 +298,31 @@ async def test_what_was_changed_is_named(books: Books, superuser: Connection, fa
 
 
 def test_every_proof_has_a_fault() -> None:
-    assert {wanted[0] for _, wanted in FAULTS.values()} == PROOFS.keys()
+    # That of whole periods is tried with every kind of price below.
+    assert {wanted[0] for _, wanted in FAULTS.values()} | {"period"} == PROOFS.keys()
 
 
 def test_every_price_model_is_proved() -> None:
-    # find_wrong_charges multiplies for this kind; another needs its own arithmetic there.
-    assert set(PRICE_MODELS) == {"per_unit"}
+    # find_wrong_charges multiplies for one kind; another needs its own arithmetic there.
+    assert {"per_unit", *PERIOD_KINDS} == set(PRICE_MODELS)
+
+
+@pytest.mark.parametrize("kind", PERIOD_KINDS)
+async def test_what_a_whole_period_comes_to_is_proved(
+    superuser: Connection, worker: Connection, kind: str
+) -> None:
+    books = await subscribed(worker)
+    params = json.loads((GOLDEN / f"{kind}.json").read_text())["params"]
+    meter = {"recurring": "fee", "commitment": "commitment"}.get(kind, "input_cache_read")
+    price = {"rate_card_id": "card-acme", "meter": meter, "kind": kind, **params}
+    since = {"valid_from": NOVEMBER.isoformat()}
+    await enter_price(worker, read_input(NewPrice, price | since), AUTHOR)
+    for day in range(3):
+        await books.usage(NOVEMBER + day * DAY, Tokens(cache_read=4_500_000, output=100_000))
+    await settled(worker)
+    assert (await check_books(worker)).proofs["period"] == 0
+    await superuser.execute("UPDATE charge SET amount = amount + 1 WHERE meter = $1", meter)
+    assert (await check_books(worker)).proofs["period"] > 0
 
 
 async def test_what_a_stage_has_not_come_to_is_not_wrong(worker: Connection) -> None:

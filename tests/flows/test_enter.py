@@ -24,14 +24,13 @@ from ledger.wire.inputs import (
     NewAsset,
     NewDeployment,
     NewFxRates,
-    NewPrice,
     NewPue,
-    NewRateCard,
     NewSubscription,
     NewTariff,
     read_input,
 )
 from ledger.wire.party_inputs import NewCustomer, NewEntity
+from ledger.wire.price_inputs import NewPrice, NewRateCard
 from tests.flows.slow_facts import (
     ASSET,
     AUTHOR,

@@ -20,7 +20,8 @@ from ledger.flows.reference.enter import enter_price, enter_rate_card, enter_sub
 from ledger.store.billing import invoice as store
 from ledger.store.connect import connect, draw_batch_seq
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewPrice, NewRateCard, NewSubscription, read_input
+from ledger.wire.inputs import NewSubscription, read_input
+from ledger.wire.price_inputs import NewPrice, NewRateCard
 from tests.flows.billing import (
     AUTHOR,
     DECEMBER,

@@ -10,7 +10,8 @@ from ledger.flows.reference.enter import enter_price, enter_rate_card, enter_sub
 from ledger.store.billing import invoice as store
 from ledger.store.billing.trace import trace_events
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewPrice, NewRateCard, NewSubscription, read_input
+from ledger.wire.inputs import NewSubscription, read_input
+from ledger.wire.price_inputs import NewPrice, NewRateCard
 from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books, sequenced
 
 SEPTEMBER = datetime(2026, 9, 2, tzinfo=UTC)

@@ -7,7 +7,8 @@ from ledger.flows.reference.enter import enter_price
 from ledger.store.connect import draw_cut_off
 from ledger.store.pricing.rating import list_unpriced
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewPrice, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.price_inputs import NewPrice
 from tests.flows.billing import ACME, AUTHOR, WINDOW, azure_hours, balance_of, settled, subscribed
 from tests.support.books import Buyer, Tokens
 

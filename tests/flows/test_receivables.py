@@ -17,7 +17,8 @@ from ledger.reports.billing.receivables import receivables_report
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewPrice, NewSubscription, read_input
+from ledger.wire.inputs import NewSubscription, read_input
+from ledger.wire.price_inputs import NewPrice
 from tests.flows.billing import (
     AUTHOR,
     NOW,

@@ -25,7 +25,8 @@ from ledger.flows.reference.enter_budget import enter_budget
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.wire.budget_inputs import NewBudget, NewReservation
-from ledger.wire.inputs import NewAlias, NewRateCard, NewSubscription, read_input
+from ledger.wire.inputs import NewAlias, NewSubscription, read_input
+from ledger.wire.price_inputs import NewRateCard
 from tests.support.database import Database
 from tests.support.usage import (
     AUTHOR,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.exports.filenames import file_name
 from ledger.store.queries import Connection
-from ledger.wire import changes, inputs
+from ledger.wire import changes, inputs, price_inputs
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import InputModel, read_input
 
@@ -69,9 +69,9 @@ def test_names_of_ours_have_one_rule_of_characters() -> None:
 @pytest.mark.parametrize("field", ["model", "tier", "adapter", "region"])
 def test_names_of_others_are_one_printable_line(field: str) -> None:
     for evil in ("a\r\nb", "a\n", "a\0", " a", "\u202ea", ""):
-        assert field in problems_of(inputs.NewPrice, field, evil), repr(evil)
+        assert field in problems_of(price_inputs.NewPrice, field, evil), repr(evil)
     for fine in ("meta-llama/Llama 3.1 (8B)", "größe", "模型"):
-        assert field not in problems_of(inputs.NewPrice, field, fine)
+        assert field not in problems_of(price_inputs.NewPrice, field, fine)
 
 
 COLUMNS = """

@@ -13,7 +13,6 @@ from ledger.wire.inputs import (
     NewAsset,
     NewDeployment,
     NewFxRates,
-    NewPrice,
     NewPue,
     NewTariffPrices,
     TariffPeriod,
@@ -21,6 +20,7 @@ from ledger.wire.inputs import (
     read_texts,
 )
 from ledger.wire.party_inputs import NewEntity
+from ledger.wire.price_inputs import NewPrice
 
 PRICE = {"rate_card_id": "c", "meter": "input", "amount": "5", "valid_from": "2024-01-01T00:00:00Z"}
 PERIOD = {"start": "2024-01-01T00:00:00Z", "resolution_minutes": 15, "price_per_mwh": "1"}

@@ -26,6 +26,7 @@ TAMPERINGS_NAMED = 20
 SAYS = {
     "charge": "usage and charges",
     "price": "charges and prices",
+    "period": "charges and prices of whole periods",
     "revenue": "charges and journal",
     "cost": "cost lines and journal",
     "control": "control accounts and their sub-ledgers",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ledger.domain.billing.subscription import Subscription
+from ledger.domain.pricing.subscription import Subscription
 
 
 class EInvoiceForm(StrEnum):

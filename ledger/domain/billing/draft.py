@@ -5,7 +5,7 @@ nothing; a supplementary one, that only says what changed since, may give back.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from ledger.domain.billing.invoice import Billed, InvoiceLine, LineKey, summed, 
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import minor_digits, plain
 from ledger.domain.period import Period
-from ledger.domain.pricing.models import PriceModel
+from ledger.domain.pricing.price_model import Basis, PriceModel
 
 # Beyond these an invoice is a mistake somewhere, and is refused rather than sent.
 LINES_MAX = 10_000
@@ -43,6 +43,45 @@ def payable_lines(
     """
     both = (*usage, *adjustments)
     return both if totals(both).net >= 0 else tuple(usage)
+
+
+@dataclass(frozen=True, slots=True)
+class LinePrice:
+    """A price that lines name, and what it is for; None is any."""
+
+    price: PriceModel
+    meter: str
+    model: str | None
+    tier: str | None
+    adapter: str | None
+    region: str | None
+    name: str
+
+
+def pooled(
+    sums: Mapping[LineKey, Billed], prices: Mapping[int, LinePrice], *, units: bool = True
+) -> dict[LineKey, Billed]:
+    """The sums with all that one price looks at together as one, named as the price is; without
+    its units where not `units`, as where only amounts change."""
+    return summed(
+        (key, billed)
+        if (price := prices[key.price_id]).price.basis is Basis.EACH
+        else (_pooled_key(key, price), billed if units else replace(billed, quantity=0))
+        for key, billed in sums.items()
+    )
+
+
+def _pooled_key(key: LineKey, price: LinePrice) -> LineKey:
+    return replace(
+        key,
+        model=price.model or "",
+        tier=price.tier or "",
+        adapter=price.adapter or "",
+        region=price.region or "",
+        context_band=0,
+        meter=price.meter,
+        part=price.name,
+    )
 
 
 def with_same_terms(

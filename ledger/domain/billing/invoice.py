@@ -5,19 +5,24 @@ difference between exact and rounded is kept. Nothing is rounded twice, nothing 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from ledger.domain.billing.tax import TaxLine
 from ledger.domain.money import EXACT, ZERO, round_minor, total
 from ledger.domain.period import MICROSECOND, Period
+from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class LineKey:
-    """What shares an invoice line: what was used, at which price, in which service period."""
+    """What shares an invoice line: what was used, at which price, in which service period.
+
+    `part` names a tier or a fee, where a price has several lines or is for no usage.
+    """
 
     service_start: datetime
     service_end: datetime
@@ -28,6 +33,7 @@ class LineKey:
     context_band: int
     meter: str
     price_id: int
+    part: str = ""
 
     @property
     def service_period(self) -> Period:
@@ -54,13 +60,17 @@ NOTHING = Billed(0, ZERO)
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """One line; `kind` is `usage`, or `adjustment` for a period an earlier invoice billed."""
+    """One line; `kind` is `usage`, or `adjustment` for a period an earlier invoice billed.
+
+    `part` is what it is of its price; None: all of it, each unit at one amount.
+    """
 
     kind: str
     key: LineKey
     quantity: int
     exact_amount: Decimal
     amount: Decimal
+    part: PricePart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +108,38 @@ def summed(items: Iterable[tuple[LineKey, Billed]]) -> dict[LineKey, Billed]:
 
 
 def usage_lines(
-    charges: Mapping[LineKey, Billed], currency: str, mode: str = "half_up"
+    charges: Mapping[LineKey, Billed],
+    currency: str,
+    mode: str = "half_up",
+    prices: Mapping[int, PriceModel] = MappingProxyType({}),
 ) -> list[InvoiceLine]:
-    """Lines of the period being billed, in order of key; what is nothing at all has no line."""
+    """Lines of the period being billed, in order of key; what is nothing at all has no line.
+
+    A price that looks at the period as a whole has a line for each part of it.
+    """
     return [
-        _line("usage", key, billed, currency, mode)
+        line
         for key, billed in sorted(charges.items())
         if billed != NOTHING
+        for line in _lines(key, billed, prices.get(key.price_id), currency, mode)
     ]
 
 
 def adjustment_lines(
-    changes: Mapping[LineKey, Billed], currency: str, mode: str = "half_up"
+    changes: Mapping[LineKey, Billed],
+    currency: str,
+    mode: str = "half_up",
+    prices: Mapping[int, PriceModel] = MappingProxyType({}),
 ) -> list[InvoiceLine]:
-    """Lines of what changed about periods already invoiced, in order of key."""
-    return [replace(line, kind="adjustment") for line in usage_lines(changes, currency, mode)]
+    """Lines of what changed about periods already invoiced, in order of key.
+
+    Of a price that looks at a period as a whole, what this comes to anew less what it came to.
+    """
+    return [
+        replace(_line(key, billed, currency, mode, _whole(prices, key, billed)), kind="adjustment")
+        for key, billed in sorted(changes.items())
+        if billed != NOTHING
+    ]
 
 
 def supplied_at(line: InvoiceLine) -> datetime:
@@ -131,11 +158,34 @@ def totals(lines: Sequence[InvoiceLine], taxes: Sequence[TaxLine] = ()) -> Invoi
     )
 
 
-def _line(kind: str, key: LineKey, billed: Billed, currency: str, mode: str) -> InvoiceLine:
+def _lines(
+    key: LineKey, billed: Billed, price: PriceModel | None, currency: str, mode: str
+) -> Iterator[InvoiceLine]:
+    if price is None or price.basis is Basis.EACH:
+        yield _line(key, billed, currency, mode)
+        return
+    parts = price.parts(PeriodUse(billed.quantity)) if price.basis is Basis.POOL else ()
+    if total([part.exact for part in parts]) != billed.exact:
+        # Of a part of its period, or of time: what was charged is said in one.
+        parts = (PricePart(price.title, 1, billed.exact),)
+    for part in parts:
+        named = replace(key, part=", ".join(filter(None, [key.part, part.name])))
+        yield _line(named, Billed(part.quantity, part.exact), currency, mode, part)
+
+
+def _whole(prices: Mapping[int, PriceModel], key: LineKey, billed: Billed) -> PricePart | None:
+    price = prices.get(key.price_id)
+    return PricePart("", 1, billed.exact) if price and price.basis is not Basis.EACH else None
+
+
+def _line(
+    key: LineKey, billed: Billed, currency: str, mode: str, part: PricePart | None = None
+) -> InvoiceLine:
     return InvoiceLine(
-        kind=kind,
+        kind="usage",
         key=key,
-        quantity=billed.quantity,
+        quantity=part.quantity if part else billed.quantity,
         exact_amount=billed.exact,
         amount=round_minor(billed.exact, currency, mode),
+        part=part,
     )

@@ -11,7 +11,7 @@ from ledger.domain.billing.agreement import Buyer, Seller, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.tax import TaxLine
 from ledger.domain.period import Period
-from ledger.domain.pricing.models import PriceModel
+from ledger.domain.pricing.price_model import PriceModel
 
 # Media types of the documents that go out.
 PDF, XML = "application/pdf", "application/xml"
@@ -31,7 +31,7 @@ def numbered(prefix: str, series: Series, year: int, number: int) -> str:
     return f"{prefix}-{letter}{year}-{number:06d}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedLine(InvoiceLine):
     """A numbered line with words for its reader; `unit_amount` is the price of `per` units."""
 

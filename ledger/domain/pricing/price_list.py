@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from ledger.domain.money import plain
 from ledger.domain.period import Period
+from ledger.domain.pricing.price_model import Basis
 from ledger.domain.pricing.rate_card import METERS, CardPrice, RateCard, UsageKey, find_price
 
 
@@ -28,8 +29,14 @@ class ListedPrice:
     unpriced: str | None = None
 
     @property
+    def basis(self) -> Basis | None:
+        """What amounts follow from; None without a price."""
+        return None if self.price is None else self.price.price.basis
+
+    @property
     def each_amount(self) -> Decimal | None:
-        """The exact amount of one unit; InvalidInputError where nobody can read the price."""
+        """The exact amount of one unit, nothing where a period is priced as a whole;
+        InvalidInputError where nobody can read the price."""
         return None if self.price is None else self.price.price.each_amount
 
     def as_row(self) -> dict[str, object]:
@@ -48,6 +55,7 @@ class ListedPrice:
             "price_id": self.price.price_id if self.price else None,
             "currency": self.card.currency,
             "each_amount": None if each_amount is None else plain(each_amount),
+            "is_pooled": self.basis is Basis.POOL,
             "unpriced": self.unpriced,
         }
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from ledger.domain.period import FAR, Period
 from ledger.domain.pricing.models import StoredPrice
 
 METERS = (
@@ -17,6 +18,8 @@ METERS = (
     "output_visible",
     "output_reasoning",
 )
+# What a period is charged beside usage: fees, and what a minimum is short of.
+PERIOD_METERS = ("fee", "commitment")
 # One global, append-only list: an event's band is an index into it, whatever any card says.
 BAND_EDGES = (0, 128_000, 200_000, 256_000, 272_000, 512_000)
 # A thought costs what output costs where no price of its own says otherwise. Cache reads and writes
@@ -29,7 +32,7 @@ def context_band(context_tokens: int) -> int:
     return max(bisect_right(BAND_EDGES, context_tokens - 1) - 1, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class UsageKey:
     """What a price may depend on."""
 
@@ -42,7 +45,8 @@ class UsageKey:
 
 @dataclass(frozen=True, slots=True)
 class CardPrice:
-    """One price of a card; None is any. Applies from `band_from` tokens of context upwards."""
+    """One price of a card; None is any. Applies from `band_from` tokens of context upwards; `name`
+    tells fees of one card apart."""
 
     price_id: int
     meter: str
@@ -54,6 +58,12 @@ class CardPrice:
     price: StoredPrice
     valid_from: datetime
     valid_to: datetime | None
+    name: str = ""
+
+    @property
+    def validity(self) -> Period:
+        """Its validity as a period."""
+        return Period(self.valid_from, self.valid_to or FAR)
 
     def matches(self, key: UsageKey, at: datetime) -> bool:
         """Whether it may price usage of `key` in the window that starts `at`."""
@@ -107,7 +117,9 @@ def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardP
 def check_card(prices: Sequence[CardPrice]) -> list[str]:
     """Problems of a card: unknown meters, band edges that are not in the list, equal rivals."""
     problems = [
-        f"price {p.price_id}: no meter {p.meter!r}" for p in prices if p.meter not in METERS
+        f"price {p.price_id}: no meter {p.meter!r}"
+        for p in prices
+        if p.meter not in (*METERS, *PERIOD_METERS)
     ]
     problems += [
         f"price {p.price_id}: band_from {p.band_from} is not one of {BAND_EDGES}"
@@ -123,7 +135,11 @@ def _rivals(prices: Sequence[CardPrice]) -> list[str]:
     for price in sorted(prices, key=lambda p: p.valid_from):
         # From the first token on is the same as no band at all.
         band = price.band_from or 0
-        place = (price.meter, price.model, price.tier, price.adapter, price.region, band)
+        place = (
+            *(price.meter, price.model, price.tier, price.adapter, price.region),
+            band,
+            price.name,
+        )
         rival = seen.get(place)
         if rival and (rival.valid_to is None or price.valid_from < rival.valid_to):
             problems.append(

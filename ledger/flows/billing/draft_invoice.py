@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import TypeAlias
 
 from ledger.domain.billing.agreement import Agreement, EInvoiceForm
-from ledger.domain.billing.draft import clear_of, payable_lines, with_same_terms
+from ledger.domain.billing.draft import clear_of, payable_lines, pooled, with_same_terms
 from ledger.domain.billing.e_invoice import check_e_invoice
 from ledger.domain.billing.invoice import (
     Billed,
@@ -19,7 +19,6 @@ from ledger.domain.billing.invoice import (
     totals,
     usage_lines,
 )
-from ledger.domain.billing.subscription import Subscription
 from ledger.domain.billing.tax import (
     Taxable,
     TaxKey,
@@ -31,7 +30,8 @@ from ledger.domain.billing.tax import (
 )
 from ledger.domain.errors import LedgerError, NotFoundError, UnavailableError
 from ledger.domain.period import Period
-from ledger.domain.pricing.models import PriceModel
+from ledger.domain.pricing.price_model import PriceModel
+from ledger.domain.pricing.subscription import Subscription
 from ledger.store.billing import draft as store
 from ledger.store.billing.tax import find_rules
 from ledger.store.connect import CutOff, draw_cut_off
@@ -140,8 +140,9 @@ async def draft_invoice(
     runs = [one.run_no for one in billed if one.period.start == period.start]
     lines = tuple(await find_adjustments(connection, agreement, cut_off))
     if not runs:
-        fresh = await _merged(connection, charges)
-        lines = payable_lines(usage_lines(fresh, terms.currency, terms.rounding), lines)
+        fresh, models = await _merged(connection, charges)
+        usage = usage_lines(fresh, terms.currency, terms.rounding, models)
+        lines = payable_lines(usage, lines)
     unpriced = await rating.list_unpriced(
         connection,
         entity_id=agreement.entity_id,
@@ -151,7 +152,7 @@ async def draft_invoice(
         since=period.start,
         until=period.end,
     )
-    prices = await store.find_line_prices(connection, [line.key.price_id for line in lines])
+    prices = await _find_models(connection, [line.key.price_id for line in lines])
     tax = await _taxed(connection, agreement, lines, cut_off)
     agreement = tax.agreement
     return InvoiceDraft(
@@ -258,9 +259,18 @@ async def find_adjustments(
         connection, price_ids={key.price_id for key in changed}
     )
     own = {key: sums for key, sums in changed.items() if currencies[key.price_id] == terms.currency}
-    return adjustment_lines(await _merged(connection, own), terms.currency, terms.rounding)
+    merged, prices = await _merged(connection, own, units=False)
+    return adjustment_lines(merged, terms.currency, terms.rounding, prices)
 
 
-async def _merged(connection: Connection, sums: Mapping[LineKey, Billed]) -> dict[LineKey, Billed]:
+async def _merged(
+    connection: Connection, sums: Mapping[LineKey, Billed], *, units: bool = True
+) -> tuple[dict[LineKey, Billed], dict[int, PriceModel]]:
     prices = await store.find_line_prices(connection, [key.price_id for key in sums])
-    return with_same_terms(sums, prices)
+    models = {price_id: one.price for price_id, one in prices.items()}
+    return with_same_terms(pooled(sums, prices, units=units), models), models
+
+
+async def _find_models(connection: Connection, price_ids: Sequence[int]) -> dict[int, PriceModel]:
+    found = await store.find_line_prices(connection, price_ids)
+    return {price_id: one.price for price_id, one in found.items()}

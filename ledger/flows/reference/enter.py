@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.domain.money import check_currency, plain
+from ledger.domain.money import check_currency
 from ledger.domain.pricing.models import load_price
 from ledger.flows.reference.enter_checks import (
     check_apart,
@@ -41,17 +41,14 @@ from ledger.wire.inputs import (
     NewEnergyMeter,
     NewFacility,
     NewFxRates,
-    NewPrice,
     NewPue,
-    NewRateCard,
     NewSubscription,
     NewTariff,
     NewTariffPrices,
-    PriceTerms,
     TariffPeriod,
 )
+from ledger.wire.price_inputs import PRICE_FIELDS, NewPrice, NewRateCard, PriceTerms
 
-PRICE_KIND = "per_unit"
 _DATES = frozenset({"valid_from", "valid_to"})
 Known: TypeAlias = cost_inputs.Facility | cost_inputs.Tariff | prices.RateCardTerms
 
@@ -362,11 +359,13 @@ async def _enter_price_terms(
 
 
 def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, Any]:
-    params = {"amount": plain(terms.amount), "per": terms.per}
-    load_price(PRICE_KIND, params)
+    said = terms.model_dump(mode="json", include=set(PRICE_FIELDS[terms.kind]), exclude_none=True)
+    price = load_price(terms.kind, said)
+    match = {"meter", "model", "tier", "adapter", "region", "band_from"}
     return {
         "rate_card_id": rate_card_id,
-        **terms.model_dump(include={"meter", "model", "tier", "adapter", "region", "band_from"}),
-        "kind": PRICE_KIND,
-        "params": params,
+        **terms.model_dump(include=match),
+        "name": terms.name or "",
+        "kind": terms.kind,
+        "params": price.model_dump(mode="json", exclude={"kind"}),
     }

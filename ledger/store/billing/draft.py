@@ -7,10 +7,11 @@ from datetime import datetime
 import asyncpg
 
 from ledger.domain.billing.agreement import Agreement, Buyer, EInvoiceForm, Seller, Terms
+from ledger.domain.billing.draft import LinePrice
 from ledger.domain.billing.invoice import Billed, LineKey
-from ledger.domain.billing.subscription import Subscription
 from ledger.domain.period import Period
-from ledger.domain.pricing.models import PriceModel, load_price
+from ledger.domain.pricing.models import load_price
+from ledger.domain.pricing.subscription import Subscription
 from ledger.store.queries import Connection, load_queries
 
 INVOICE = load_queries("billing/invoice")
@@ -87,10 +88,15 @@ async def list_billed_periods(
 
 async def find_line_prices(
     connection: Connection, price_ids: Sequence[int]
-) -> dict[int, PriceModel]:
-    """Price models by id."""
+) -> dict[int, LinePrice]:
+    """Prices, and what they are for, by id."""
     rows = await INVOICE["find_line_prices"].rows(connection, price_ids=list(price_ids))
-    return {row["price_id"]: load_price(row["kind"], row["params"]) for row in rows}
+    return {row["price_id"]: _line_price(row) for row in rows}
+
+
+def _line_price(row: asyncpg.Record) -> LinePrice:
+    match = {name: row[name] for name in ("meter", "model", "tier", "adapter", "region", "name")}
+    return LinePrice(load_price(row["kind"], row["params"]), **match)
 
 
 def line_key(row: asyncpg.Record, period: Period) -> LineKey:
@@ -105,6 +111,7 @@ def line_key(row: asyncpg.Record, period: Period) -> LineKey:
         context_band=row["context_band"],
         meter=row["meter"],
         price_id=row["price_id"],
+        part=row["part"],
     )
 
 

@@ -71,6 +71,7 @@ async def insert_lines(
         bands=[key.context_band for key in keys],
         meters=[key.meter for key in keys],
         price_ids=[key.price_id for key in keys],
+        parts=[key.part for key in keys],
         descriptions=[line.description for line in lines],
         quantities=[line.quantity for line in lines],
         unit_amounts=[line.unit_amount for line in lines],

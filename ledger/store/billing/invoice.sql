@@ -35,7 +35,7 @@ SELECT DISTINCT s.subscription_id
 -- name: sum_period_charges
 -- Priced charges of a subscription by what shares an invoice line, at a cut-off; charge (customer_id, day_start,
 -- batch_seq).
-SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id,
+SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id, '' AS part,
        sum(l.quantity) AS quantity, sum(l.amount) AS amount
   FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
  WHERE l.customer_id = :customer_id AND l.day_start >= :since AND l.day_start < :until
@@ -67,7 +67,7 @@ WITH billed AS MATERIALIZED (
    WHERE i.subscription_id = :subscription_id AND l.kind = 'adjustment'
 )
 SELECT lower(m.period) AS service_start, upper(m.period) AS service_end, m.model, m.tier, m.adapter, m.region,
-       m.context_band, m.meter, m.price_id, sum(m.quantity) AS quantity, sum(m.amount) AS amount
+       m.context_band, m.meter, m.price_id, '' AS part, sum(m.quantity) AS quantity, sum(m.amount) AS amount
   FROM moved m
  GROUP BY m.period, m.model, m.tier, m.adapter, m.region, m.context_band, m.meter, m.price_id
 HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
@@ -80,7 +80,7 @@ SELECT lower(period) AS period_start, upper(period) AS period_end, max(run_no) A
 
 -- name: find_line_prices
 -- Parameters of the prices that lines name, by primary key.
-SELECT price_id, kind, params FROM rate_card_price WHERE price_id = ANY(:price_ids::bigint[]);
+SELECT price_id, meter, model, tier, adapter, region, name, kind, params FROM rate_card_price WHERE price_id = ANY(:price_ids::bigint[]);
 
 -- name: take_number
 -- The next number of a series; the row stays locked until the invoice is issued or given up.
@@ -102,18 +102,18 @@ RETURNING invoice_id;
 -- name: insert_lines
 -- The lines of an invoice.
 INSERT INTO invoice_line (invoice_id, line_no, customer_id, kind, service_period, model, tier, adapter,
-                          region, context_band, meter, price_id, description, quantity, unit_amount,
-                          per, exact_amount, amount)
+                          region, context_band, meter, price_id, part, description, quantity,
+                          unit_amount, per, exact_amount, amount)
 SELECT :invoice_id, l.line_no, :customer_id, l.kind, tstzrange(l.service_start, l.service_end),
-       l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id, l.description,
+       l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id, l.part, l.description,
        l.quantity, l.unit_amount, l.per, l.exact_amount, l.amount
   FROM unnest(:line_nos::int[], :kinds::text[], :service_starts::timestamptz[],
               :service_ends::timestamptz[], :models::text[], :tiers::text[], :adapters::text[],
               :regions::text[], :bands::smallint[], :meters::text[], :price_ids::bigint[],
-              :descriptions::text[], :quantities::numeric[], :unit_amounts::numeric[], :pers::bigint[],
+              :parts::text[], :descriptions::text[], :quantities::numeric[], :unit_amounts::numeric[], :pers::bigint[],
               :exact_amounts::numeric[], :amounts::numeric[])
        AS l (line_no, kind, service_start, service_end, model, tier, adapter, region, context_band,
-             meter, price_id, description, quantity, unit_amount, per, exact_amount, amount);
+             meter, price_id, part, description, quantity, unit_amount, per, exact_amount, amount);
 
 -- name: insert_document
 -- A rendered document of an invoice, kept as it went out.
@@ -139,7 +139,7 @@ SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.peri
 -- The lines of an invoice.
 SELECT line_no, kind, lower(service_period) AS service_start,
        upper(service_period) AS service_end, model, tier, adapter, region, context_band, meter,
-       price_id, description, quantity, unit_amount, per, exact_amount, amount
+       price_id, part, description, quantity, unit_amount, per, exact_amount, amount
   FROM invoice_line WHERE invoice_id = :invoice_id ORDER BY line_no;
 
 -- name: find_document
@@ -171,11 +171,13 @@ WITH runs AS MATERIALIZED (
   SELECT k.usage_key_id, s.since, s.until
     FROM (SELECT DISTINCT c.usage_key_id FROM charge c
            WHERE c.customer_id = :customer_id AND c.day_start >= :since AND c.day_start < :until
-             AND c.meter = :meter AND c.batch_seq <= :batch_seq) c
+             AND c.meter = ANY(:meters::text[]) AND c.batch_seq <= :batch_seq) c
     JOIN usage_key k USING (usage_key_id)
-   CROSS JOIN unnest(:span_sinces::timestamptz[], :span_untils::timestamptz[]) AS s (since, until)
-   WHERE k.model = :model AND k.tier = :tier AND k.adapter = :adapter AND k.region = :region
-     AND k.context_band = :context_band
+    JOIN unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
+                :span_sinces::timestamptz[], :span_untils::timestamptz[])
+      AS s (model, tier, adapter, region, context_band, since, until)
+      ON k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter AND k.region = s.region
+     AND k.context_band = s.context_band
 ), batches AS MATERIALIZED (
   SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq) / 256 * 256,
                                    (d.batch_seq / 256 + 1) * 256))) AS span
@@ -214,8 +216,10 @@ SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_a
 -- name: trace_windows
 -- The windows behind an invoice line, as trace_events finds them; usage_delta (customer_id, window_start).
 SELECT DISTINCT d.usage_key_id, d.window_start
-  FROM unnest(:span_sinces::timestamptz[], :span_untils::timestamptz[]) AS s (since, until)
+  FROM unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
+              :span_sinces::timestamptz[], :span_untils::timestamptz[])
+    AS s (model, tier, adapter, region, context_band, since, until)
   JOIN usage_delta d ON d.customer_id = :customer_id AND d.window_start >= s.since AND d.window_start < s.until
-  JOIN usage_key k USING (usage_key_id)
- WHERE d.batch_seq <= :batch_seq AND k.model = :model AND k.tier = :tier AND k.adapter = :adapter
-   AND k.region = :region AND k.context_band = :context_band;
+  JOIN usage_key k ON k.usage_key_id = d.usage_key_id AND k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter
+                  AND k.region = s.region AND k.context_band = s.context_band
+ WHERE d.batch_seq <= :batch_seq;

@@ -1,16 +1,18 @@
 """Events behind the lines of invoices."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from ledger.domain.billing.invoice import InvoiceLine
-from ledger.domain.billing.subscription import FAR
 from ledger.domain.billing.traced import TracedEvent
-from ledger.domain.period import Period, intersect
+from ledger.domain.period import FAR, Period, intersect
 from ledger.domain.pricing.price_list import spell_out
-from ledger.domain.pricing.rate_card import UsageKey
+from ledger.domain.pricing.price_model import Basis
+from ledger.domain.pricing.rate_card import FALLBACK, RateCard, UsageKey
 from ledger.store.billing.draft import INVOICE, find_line_prices
-from ledger.store.pricing.rating import find_cards
+from ledger.store.pricing.rating import find_cards, find_kinds
 from ledger.store.queries import Connection
 
 
@@ -26,16 +28,16 @@ async def trace_events(
     """Facts behind an invoice line up to a cut-off, in stored order; `after` is where a page ended.
 
     Of an adjustment: all facts that may ever have been charged at its price, of which part was
-    billed before.
+    billed before; of a part of a price that looks at a whole period: all that it looked at.
     """
-    spans = await find_spans(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
+    used = await find_used(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
     return await INVOICE["trace_events"].values(
         connection,
         TracedEvent,
-        **_line_usage(line, customer_id, spans),
+        **_columns(customer_id, used),
         since=line.key.service_start,
         until=line.key.service_end,
-        meter=line.key.meter,
+        meters=sorted({one.meter for one in used}),
         batch_seq=batch_seq,
         after_seq=after[0],
         after_ordinal=after[1],
@@ -47,24 +49,60 @@ async def trace_windows(
     connection: Connection, *, line: InvoiceLine, customer_id: str, batch_seq: int
 ) -> list[tuple[int, datetime]]:
     """(usage_key_id, window_start) of the usage behind an invoice line."""
-    spans = await find_spans(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
+    used = await find_used(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
     rows = await INVOICE["trace_windows"].rows(
-        connection, **_line_usage(line, customer_id, spans), batch_seq=batch_seq
+        connection, **_columns(customer_id, used), batch_seq=batch_seq
     )
     return [(row["usage_key_id"], row["window_start"]) for row in rows]
 
 
-async def find_spans(
+@dataclass(frozen=True, slots=True)
+class LineUse:
+    """What a line's price was charged for, and when."""
+
+    key: UsageKey
+    meter: str
+    span: Period
+
+
+async def find_used(
     connection: Connection, *, line: InvoiceLine, customer_id: str, batch_seq: int
-) -> list[Period]:
-    """When, in its service period, a line's usage was charged at its price, or at another of the
-    same terms: as the cards said at the cut-off, or of an adjustment whenever they ever did."""
+) -> list[LineUse]:
+    """What was charged at a line's price, or at another of the same terms, in its service period:
+    as the cards said at the cut-off, or of an adjustment whenever they ever did."""
     service = line.key.service_period
+    terms = (await find_line_prices(connection, [line.key.price_id]))[line.key.price_id]
+    keys = [_key(line)]
+    if terms.price.basis is not Basis.EACH:
+        whole = [(customer_id, service.start, service.end)]
+        kinds = await find_kinds(connection, periods=whole, batch_seq=batch_seq)
+        keys = sorted({kind.key for kind in kinds})
     if line.kind == "adjustment":
         rows = await INVOICE["find_price_spans"].rows(
             connection, price_id=line.key.price_id, batch_seq=batch_seq
         )
-        return _merged(_clip(row["since"], row["until"], service) for row in rows)
+        spans = _merged(_clip(row["since"], row["until"], service) for row in rows)
+        meters = {line.key.meter}
+        if terms.price.basis is not Basis.EACH:
+            meters |= {meter for meter, of in FALLBACK.items() if of == terms.meter}
+        return [LineUse(key, meter, span) for key in keys for meter in meters for span in spans]
+    found: dict[tuple[UsageKey, str], list[Period]] = defaultdict(list)
+    for card, within in await _find_cards(connection, customer_id, service, batch_seq):
+        for one in (one for key in keys for one in spell_out(card, key, within)):
+            if one.price is not None and one.price.price == terms.price:
+                found[one.key, one.meter].append(Period(one.since, one.until))
+    return [
+        LineUse(key, meter, span)
+        for (key, meter), spans in found.items()
+        if terms.price.basis is not Basis.EACH or meter == line.key.meter
+        for span in _merged(spans)
+    ]
+
+
+async def _find_cards(
+    connection: Connection, customer_id: str, service: Period, batch_seq: int
+) -> list[tuple[RateCard, Period]]:
+    """The cards that a customer was on in a period, each with when."""
     rows = await INVOICE["find_line_cards"].rows(
         connection,
         customer_id=customer_id,
@@ -74,14 +112,8 @@ async def find_spans(
     )
     names = [row["rate_card_id"] for row in rows]
     cards = await find_cards(connection, rate_card_ids=names, batch_seq=batch_seq)
-    terms = (await find_line_prices(connection, [line.key.price_id]))[line.key.price_id]
-    return _merged(
-        Period(one.since, one.until)
-        for row in rows
-        if (within := _clip(row["since"], row["until"], service))
-        for one in spell_out(cards[row["rate_card_id"]], _key(line), within)
-        if one.meter == line.key.meter and one.price is not None and one.price.price == terms
-    )
+    clipped = [(row["rate_card_id"], _clip(row["since"], row["until"], service)) for row in rows]
+    return [(cards[name], within) for name, within in clipped if within]
 
 
 def _clip(since: datetime, until: datetime | None, service: Period) -> Period | None:
@@ -104,17 +136,16 @@ def _key(line: InvoiceLine) -> UsageKey:
     return UsageKey(key.model, key.tier, key.adapter, key.region, key.context_band)
 
 
-def _line_usage(
-    line: InvoiceLine, customer_id: str, spans: Iterable[Period]
-) -> Mapping[str, object]:
-    key, each = line.key, list(spans)
+def _columns(customer_id: str, used: Iterable[LineUse]) -> Mapping[str, object]:
+    # A fact has all meters: it is of a key and a span once.
+    each = sorted({(one.key, one.span) for one in used})
     return {
         "customer_id": customer_id,
-        "model": key.model,
-        "tier": key.tier,
-        "adapter": key.adapter,
-        "region": key.region,
-        "context_band": key.context_band,
-        "span_sinces": [span.start for span in each],
-        "span_untils": [span.end for span in each],
+        "models": [key.model for key, _ in each],
+        "tiers": [key.tier for key, _ in each],
+        "adapters": [key.adapter for key, _ in each],
+        "regions": [key.region for key, _ in each],
+        "bands": [key.context_band for key, _ in each],
+        "span_sinces": [span.start for _, span in each],
+        "span_untils": [span.end for _, span in each],
     }

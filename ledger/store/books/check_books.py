@@ -7,11 +7,12 @@ from datetime import datetime
 from ledger.domain.money import MINOR_DIGITS
 from ledger.store.queries import Connection, load_queries
 
-BOOKS = load_queries("books/check_books")
+BOOKS = load_queries("books/check_books") | load_queries("books/check_periods")
 # What is checked, by a name, and the query that finds what is wrong, in the order of the books.
 PROOFS: Mapping[str, str] = {
     "charge": "find_unrated",
     "price": "find_wrong_charges",
+    "period": "find_wrong_periods",
     "revenue": "find_unbooked_revenue",
     "cost": "find_unbooked_cost",
     "control": "find_wrong_controls",

@@ -67,8 +67,8 @@ WITH summed AS (
            AND (p.valid && d.span OR EXISTS (
                 SELECT FROM rate_card_price q
                  WHERE q.rate_card_id = p.rate_card_id AND q.kind = p.kind AND q.params = p.params AND q.valid && d.span
-                   AND (q.meter, q.model, q.tier, q.adapter, q.region, q.band_from)
-                       IS NOT DISTINCT FROM (p.meter, p.model, p.tier, p.adapter, p.region, p.band_from))) AS applies
+                   AND (q.meter, q.model, q.tier, q.adapter, q.region, q.band_from, q.name)
+                       IS NOT DISTINCT FROM (p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.name))) AS applies
     FROM summed c
    CROSS JOIN LATERAL (SELECT tstzrange(c.day_start, c.day_start + interval '25 hours') AS span) d
     LEFT JOIN usage_key k USING (usage_key_id)
@@ -370,22 +370,31 @@ SELECT place, at AS window_start, name, trim_scale(expected)::text AS expected, 
   FROM said WHERE expected <> stored ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_lines_unlike_charges
--- The usage lines of a period's first invoice against the charges it was made of; later invoices bill what changed.
+-- The usage lines of a period's first invoice against the charges it was made of; later invoices bill what changed. Of a
+-- price that looks at the period as a whole its lines are held together, and their amount alone.
 WITH first AS (
   SELECT i.invoice_id, i.number, i.issued_at, i.subscription_id, i.customer_id, i.period, o.batch_seq
     FROM invoice i JOIN cut_off o USING (cut_off_id) WHERE i.run_no = 1
 ), charged AS (
-  SELECT f.invoice_id, k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, sum(c.quantity) AS quantity,
+  SELECT f.invoice_id, e.model, e.tier, e.adapter, e.region, e.context_band, e.meter, sum(e.quantity) AS quantity,
          sum(c.amount) AS amount
     FROM first f
     JOIN charge c ON c.customer_id = f.customer_id AND c.subscription_id = f.subscription_id
                  AND c.day_start >= lower(f.period) AND c.day_start < upper(f.period) AND c.batch_seq <= f.batch_seq
     JOIN usage_key k USING (usage_key_id)
+    JOIN rate_card_price p ON p.price_id = c.price_id
+   CROSS JOIN LATERAL (
+          SELECT k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, c.quantity::numeric AS quantity
+           WHERE p.kind = 'per_unit'
+           UNION ALL
+          SELECT coalesce(p.model, ''), coalesce(p.tier, ''), coalesce(p.adapter, ''), coalesce(p.region, ''), 0, p.meter, 0
+           WHERE p.kind <> 'per_unit') e
    WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), billed AS (
-  SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, sum(l.quantity) AS quantity,
-         sum(l.exact_amount) AS amount
-    FROM invoice_line l JOIN first f USING (invoice_id) WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7
+  SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter,
+         sum(CASE p.kind WHEN 'per_unit' THEN l.quantity ELSE 0 END) AS quantity, sum(l.exact_amount) AS amount
+    FROM invoice_line l JOIN first f USING (invoice_id) JOIN rate_card_price p USING (price_id)
+   WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), wrong AS (
   SELECT invoice_id, model, tier, meter, n.name, n.expected, n.stored
     FROM charged c FULL JOIN billed b USING (invoice_id, model, tier, adapter, region, context_band, meter)

@@ -12,7 +12,7 @@ from ledger.store.queries import Connection, load_queries
 PRICES = load_queries("pricing/prices")
 CARD_PRICES = DatedTable(
     "price",
-    ("rate_card_id", "meter", "model", "tier", "adapter", "region", "band_from"),
+    ("rate_card_id", "meter", "model", "tier", "adapter", "region", "band_from", "name"),
     PRICES["find_open_prices"],
     PRICES["supersede_prices"],
     PRICES["insert_price"],

@@ -58,6 +58,16 @@ class UnpricedUsage:
     last_day: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class DayPrices:
+    """What some days cost: the prices of all usage in them spelled out, what they add by prices
+    that look at a period as a whole, and where days begin in each zone that is billed in."""
+
+    listed: Iterable[ListedPrice]
+    pooled: Sequence[Mapping[str, object]]
+    midnights: Mapping[str, Sequence[datetime]]
+
+
 async def list_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
     """Entities, one or all."""
     return await RATING["list_entities"].values(connection, LegalEntity, entity_id=entity_id)
@@ -105,7 +115,7 @@ async def find_kinds(
     connection: Connection, *, periods: Sequence[CustomerPeriod], batch_seq: int
 ) -> list[UsedKind]:
     """What customers used in some periods on which card, as known at a cut-off."""
-    given = _arrays(periods)
+    given = arrays_of(periods)
     return await _kinds(connection, RATING["find_kinds"], **given, batch_seq=batch_seq)
 
 
@@ -144,24 +154,19 @@ async def append_charges(
     *,
     entity: LegalEntity,
     periods: Sequence[CustomerPeriod],
-    listed: Iterable[ListedPrice],
-    midnights: Mapping[str, Sequence[datetime]],
+    prices: DayPrices,
     cut_off: CutOff,
     stored_seq: int,
 ) -> int:
-    """Append what days come to at a cut-off less what is stored of them; returns how many rows.
-
-    `listed` spells out the prices of all usage in them, and `midnights` the days of each zone that
-    a subscription of theirs is billed in, and of the entity's.
-    """
+    """Append what days come to at a cut-off less what is stored of them; returns how many rows."""
     return await RATING["append_charges"].run(
         connection,
-        **_arrays(periods),
+        **arrays_of(periods),
         entity_id=entity.entity_id,
         entity_zone=entity.zone,
-        zones=list(midnights),
-        midnights=[_literal(moments) for moments in midnights.values()],
-        listed=[one.as_row() for one in listed],
+        **zone_arrays(prices.midnights),
+        listed=[one.as_row() for one in prices.listed],
+        pooled=list(prices.pooled),
         batch_seq=cut_off.batch_seq,
         cut_off_id=cut_off.cut_off_id,
         stored_seq=stored_seq,
@@ -206,7 +211,7 @@ async def sum_charges_to_book(
 ) -> list[ChargedDay]:
     """Priced charges of some customers' days at a cut-off."""
     return await RATING["sum_charges_to_book"].values(
-        connection, ChargedDay, **_arrays(periods), batch_seq=batch_seq
+        connection, ChargedDay, **arrays_of(periods), batch_seq=batch_seq
     )
 
 
@@ -233,6 +238,12 @@ async def list_unpriced(
     )
 
 
+def zone_arrays(midnights: Mapping[str, Sequence[datetime]]) -> dict[str, list[str]]:
+    """Midnights of zones as the columns that queries take."""
+    texts = [_literal(moments) for moments in midnights.values()]
+    return {"zones": list(midnights), "midnights": texts}
+
+
 def _literal(moments: Sequence[datetime]) -> str:
     # An array of arrays is a rectangle, so each is sent as PostgreSQL writes it.
     return "{" + ",".join(moment.isoformat() for moment in moments) + "}"
@@ -250,10 +261,12 @@ def _card_price(row: asyncpg.Record) -> CardPrice:
         price=load_stored_price(row["kind"], row["params"]),
         valid_from=row["valid_from"],
         valid_to=row["valid_to"],
+        name=row["name"],
     )
 
 
-def _arrays(periods: Sequence[CustomerPeriod]) -> dict[str, list[object]]:
+def arrays_of(periods: Sequence[CustomerPeriod]) -> dict[str, list[object]]:
+    """Periods of customers as the columns that queries take."""
     return {
         "customers": [customer_id for customer_id, _, _ in periods],
         "sinces": [since for _, since, _ in periods],

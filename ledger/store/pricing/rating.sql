@@ -71,7 +71,8 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
 -- name: append_charges
 -- The differences between what some customers' days come to, as known at a cut-off, and what is stored of them: usage by
 -- its price, by day of the entity or of the subscription's zone (their midnights are given), less every row there is.
--- usage_delta (customer_id, window_start), charge (customer_id, day_start, batch_seq).
+-- What days add by prices that look at a period as a whole is given, and its units cost nothing one by one; fees are
+-- append_period_charges's. usage_delta (customer_id, window_start), charge (customer_id, day_start, batch_seq).
 WITH days AS MATERIALIZED (
   SELECT * FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
              AS n (customer_id, since, until)
@@ -112,9 +113,15 @@ WITH days AS MATERIALIZED (
   SELECT customer_id, usage_key_id, meter, subscription_id, price_id, currency, unpriced, day_start, quantity, amount
     FROM rated
   UNION ALL
+  SELECT t.customer_id, t.usage_key_id, t.meter, t.subscription_id, t.price_id, t.currency, NULL, t.day_start, 0, t.amount
+    FROM jsonb_to_recordset(:pooled::jsonb)
+      AS t(customer_id text, usage_key_id bigint, meter text, subscription_id text, price_id bigint, currency text,
+           day_start timestamptz, amount numeric)
+  UNION ALL
   SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.price_id, c.currency, c.unpriced, c.day_start,
          -c.quantity, -c.amount
     FROM days n JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
+   WHERE c.meter NOT IN ('fee', 'commitment')
 )
 INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
                     quantity, price_id, currency, amount, unpriced)
@@ -123,6 +130,96 @@ SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored
   FROM moved m
  GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.price_id, m.currency, m.unpriced
 HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
+
+-- name: append_period_charges
+-- The differences between what time adds on some customers' days and what is stored of it; charge (customer_id, day_start,
+-- batch_seq).
+WITH moved AS (
+  SELECT t.customer_id, t.usage_key_id, t.meter, t.subscription_id, t.price_id, t.currency, t.day_start, t.amount
+    FROM jsonb_to_recordset(:timed::jsonb)
+      AS t(customer_id text, usage_key_id bigint, meter text, subscription_id text, price_id bigint, currency text,
+           day_start timestamptz, amount numeric)
+  UNION ALL
+  SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.price_id, c.currency, c.day_start, -c.amount
+    FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
+    JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
+   WHERE c.meter IN ('fee', 'commitment')
+)
+INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
+                    quantity, price_id, currency, amount)
+SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored_seq, :entity_id, m.subscription_id,
+       0, m.price_id, m.currency, sum(m.amount)
+  FROM moved m
+ GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.price_id, m.currency
+HAVING sum(m.amount) <> 0;
+
+-- name: list_period_subscriptions
+-- Subscriptions of an entity's customers to cards with prices of some kinds, as known at a cut-off; a scan of rate_card_price.
+SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, lower(s.valid) AS valid_from,
+       upper(s.valid) AS valid_to
+  FROM subscription s
+  JOIN customer c ON c.customer_id = s.customer_id AND c.entity_id = :entity_id
+ WHERE s.recorded @> :batch_seq::bigint
+   AND s.rate_card_id IN (SELECT p.rate_card_id FROM rate_card_price p
+                           WHERE p.kind = ANY(:kinds::text[]) AND lower(p.recorded) <= :batch_seq)
+ ORDER BY s.customer_id, s.subscription_id, s.valid;
+
+-- name: find_changed_terms
+-- When subscriptions to cards that have had prices of some kinds, or these prices, were recorded or closed after a cut-off
+-- for which customers.
+WITH priced AS (
+  SELECT p.rate_card_id, p.valid,
+         (lower(p.recorded) > :since_seq AND lower(p.recorded) <= :batch_seq)
+         OR (upper(p.recorded) > :since_seq AND upper(p.recorded) <= :batch_seq) IS TRUE AS changed
+    FROM rate_card_price p
+    JOIN rate_card r ON r.rate_card_id = p.rate_card_id AND r.entity_id = :entity_id
+   WHERE p.kind = ANY(:kinds::text[]) AND lower(p.recorded) <= :batch_seq
+)
+SELECT DISTINCT s.customer_id, lower(s.valid * p.valid) AS since, upper(s.valid * p.valid) AS until
+  FROM priced p JOIN subscription s ON s.rate_card_id = p.rate_card_id AND s.valid && p.valid
+ WHERE p.changed OR (lower(s.recorded) > :since_seq AND lower(s.recorded) <= :batch_seq)
+    OR (upper(s.recorded) > :since_seq AND upper(s.recorded) <= :batch_seq);
+
+-- name: find_pooled_use
+-- What some customers used by day and price of those that look at a period as a whole, as append_charges rates it, of
+-- periods that end on a day; usage_delta (customer_id, window_start).
+WITH midnights AS MATERIALIZED (
+  SELECT m.zone, m.midnights::timestamptz[] AS midnights FROM unnest(:zones::text[], :midnights::text[]) AS m (zone, midnights)
+), listed AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(:listed::jsonb)
+             AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
+                  since timestamptz, until timestamptz, price_id bigint)
+)
+SELECT u.customer_id, s.subscription_id, t.price_id,
+       greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
+       u.usage_key_id, m.meter, sum(m.quantity)::bigint AS quantity
+  FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
+ CROSS JOIN LATERAL (SELECT * FROM usage_delta d
+                      WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
+                        AND d.batch_seq <= :batch_seq OFFSET 0) u
+  JOIN usage_key k USING (usage_key_id)
+ CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
+                            ('input_cache_write', u.cache_write), ('output_visible', u.visible),
+                            ('output_reasoning', u.reasoning)) AS m(meter, quantity)
+  JOIN subscription s ON s.customer_id = u.customer_id AND s.valid @> u.window_start AND s.recorded @> :batch_seq::bigint
+  JOIN listed t
+    ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
+   AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
+   AND t.since <= u.window_start AND u.window_start < t.until
+  JOIN midnights z ON z.zone = s.zone
+ GROUP BY 1, 2, 3, 4, 5, 6
+HAVING sum(m.quantity) <> 0
+ ORDER BY 1, 2, 3, 4, 5, 6;
+
+-- name: sum_usage_charged
+-- What usage of some customers came to by subscription and day, up to a number of the stored order; charge (customer_id,
+-- day_start, batch_seq).
+SELECT c.subscription_id, c.day_start, sum(c.amount) AS amount
+  FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
+ CROSS JOIN LATERAL (SELECT s.subscription_id, s.day_start, s.amount FROM charges_at(:batch_seq) s
+                      WHERE s.customer_id = n.customer_id AND s.day_start >= n.since AND s.day_start < n.until
+                        AND s.amount IS NOT NULL AND s.meter NOT IN ('fee', 'commitment') OFFSET 0) c
+ GROUP BY 1, 2;
 
 -- name: list_zones
 -- Zones that subscriptions of an entity's customers are billed in, as known at a cut-off.
@@ -135,13 +232,13 @@ SELECT DISTINCT s.zone FROM subscription s JOIN customer c USING (customer_id)
 -- that was recorded of its match and terms, so that one entered again, whose validity is split, charges nothing anew.
 WITH every AS (
   SELECT p.*, min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region,
-                                                 p.band_from, p.kind, p.params) AS first_id
+                                                 p.band_from, p.name, p.kind, p.params) AS first_id
     FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
    WHERE lower(p.recorded) <= :batch_seq AND (:entity_id::text IS NULL OR r.entity_id = :entity_id)
      AND (:rate_card_ids::text[] IS NULL OR r.rate_card_id = ANY(:rate_card_ids))
 )
 SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.model, p.tier, p.adapter, p.region,
-       p.band_from, p.kind, p.params, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
+       p.band_from, p.name, p.kind, p.params, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
   FROM rate_card r
   LEFT JOIN every p ON p.rate_card_id = r.rate_card_id AND p.recorded @> :batch_seq::bigint
  WHERE (:entity_id::text IS NULL OR r.entity_id = :entity_id)

@@ -9,7 +9,14 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.pricing.models.commitment import Commitment
+from ledger.domain.pricing.models.graduated import Graduated
+from ledger.domain.pricing.models.included import Included
+from ledger.domain.pricing.models.package import Package
 from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.domain.pricing.models.recurring import Recurring
+from ledger.domain.pricing.models.volume import Volume
+from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +24,11 @@ class Unreadable:
     """A stored price that no model can read: whoever needs it fails, and nobody else."""
 
     reason: str
+    basis: Basis = Basis.EACH
+
+    def amount_of(self, _use: PeriodUse) -> Decimal:
+        """InvalidInputError, always: usage under it is neither free nor without a price."""
+        return self.price(1)
 
     @property
     def each_amount(self) -> Decimal:
@@ -28,9 +40,22 @@ class Unreadable:
         raise InvalidInputError(f"A price of the card cannot be read: {self.reason}.")
 
 
-PriceModel = PerUnit
 StoredPrice: TypeAlias = PriceModel | Unreadable
-PRICE_MODELS: Mapping[str, type[PriceModel]] = MappingProxyType({"per_unit": PerUnit})
+PRICE_MODELS: Mapping[str, type[PriceModel]] = MappingProxyType(
+    {
+        "per_unit": PerUnit,
+        "package": Package,
+        "graduated": Graduated,
+        "volume": Volume,
+        "included": Included,
+        "recurring": Recurring,
+        "commitment": Commitment,
+    }
+)
+
+# Kinds whose amounts follow from a period as a whole, and those of them that follow from time.
+PERIOD_KINDS = tuple(kind for kind, one in PRICE_MODELS.items() if one.basis is not Basis.EACH)
+TIMED_KINDS = tuple(kind for kind, one in PRICE_MODELS.items() if one.basis is Basis.TIME)
 
 
 def load_price(kind: str, params: Mapping[str, Any]) -> PriceModel:
@@ -45,7 +70,8 @@ def load_price(kind: str, params: Mapping[str, Any]) -> PriceModel:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(f"{where}: {first['msg']}", where=where) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise InvalidInputError(f"{where}: {said}" if where else said, where=where) from error
 
 
 def load_stored_price(kind: str, params: Mapping[str, Any]) -> StoredPrice:

@@ -1,11 +1,9 @@
 """Turns a customer and a moment into the card and the billing period that apply."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
-from ledger.domain.period import Period, billing_period, local_day
-
-FAR = datetime(9999, 1, 1, tzinfo=UTC)
+from ledger.domain.period import FAR, Period, billing_period, local_day
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,86 @@
+"""Which days prices touch that look at a billing period as a whole.
+
+A day changes what the days behind it in its period add, so they are due with it; what follows from
+time is due as days begin.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timedelta
+
+from ledger.domain.period import MICROSECOND, Period, day_of, day_starts, intersect, local_day
+from ledger.domain.pricing.models import TIMED_KINDS
+from ledger.domain.pricing.subscription import Subscription
+from ledger.flows.pricing.price_book import Subscribed
+from ledger.flows.stage import StageContext
+from ledger.store.pricing import rating_periods
+from ledger.store.pricing.rating import CustomerDay
+
+# Usage may be dated a little ahead of the clock.
+AHEAD = timedelta(days=2)
+
+
+async def find_timed_days(context: StageContext, subscribed: Subscribed) -> set[CustomerDay]:
+    """Days on which fees and minimums changed since the last run, and those that began since."""
+    home, days = context.entity.zone, set()
+    changed = await rating_periods.find_changed_terms(
+        context.connection,
+        entity_id=context.entity.entity_id,
+        kinds=TIMED_KINDS,
+        since_seq=context.last.batch_seq,
+        batch_seq=context.cut_off.batch_seq,
+    )
+    for terms in changed:
+        until = min(terms.until or context.now, context.now)
+        if terms.since < until:
+            span = Period(terms.since, until)
+            days |= {(terms.customer_id, day) for day in _days(span, home)}
+    followed = context.last.followed_to
+    if followed is not None and followed < context.now:
+        days |= set(_begun(subscribed, Period(followed, context.now), home))
+    return days
+
+
+def with_days_behind(
+    touched: Iterable[CustomerDay], subscribed: Subscribed, *, zone_name: str, now: datetime
+) -> set[CustomerDay]:
+    """The days, and those behind them in billing periods whose prices look at all of them."""
+    days = set(touched)
+    for customer_id, day in tuple(days):
+        whole = local_day(day, zone_name)
+        for subscription in subscribed.get(customer_id, ()):
+            for period in periods_of(subscription, whole):
+                behind = Period(whole.start, max(min(period.end, now + AHEAD), whole.end))
+                days |= {(customer_id, each) for each in _days(behind, zone_name)}
+    return days
+
+
+def periods_of(subscription: Subscription, within: Period) -> Iterator[Period]:
+    """The billing periods of a subscription that hold a moment of a period, in order."""
+    valid = intersect(subscription.validity, within)
+    at = valid.start if valid else None
+    while valid and at is not None and at < valid.end:
+        period = subscription.billing_period(at)
+        yield period
+        at = period.end
+
+
+def _begun(subscribed: Subscribed, since: Period, home: str) -> Iterator[CustomerDay]:
+    """Days of subscriptions of which a part began behind the start of a period and in it."""
+    starts: dict[str, set[datetime]] = {}
+    for customer_id, subscriptions in subscribed.items():
+        for each in subscriptions:
+            if each.zone not in starts:
+                midnights = {
+                    *day_starts(since.start, since.end, home),
+                    *day_starts(since.start, since.end, each.zone),
+                }
+                starts[each.zone] = {at for at in midnights if since.start < at <= since.end}
+            for at in (*starts[each.zone], each.valid_from):
+                if at in each.validity and since.start < at <= since.end:
+                    yield customer_id, day_of(at, home)
+
+
+def _days(span: Period, zone_name: str) -> Iterator[date]:
+    first, last = day_of(span.start, zone_name), day_of(span.end - MICROSECOND, zone_name)
+    for ordinal in range(first.toordinal(), last.toordinal() + 1):
+        yield first.fromordinal(ordinal)

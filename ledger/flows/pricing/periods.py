@@ -1,0 +1,166 @@
+"""What days add by prices that look at a billing period as a whole."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from ledger.domain.metering.key import UsageKeyRow, usage_key
+from ledger.domain.period import Period, day_starts, intersect
+from ledger.domain.pricing.period_charges import PeriodAmount, pooled_amounts, timed_amounts
+from ledger.domain.pricing.price_list import ListedPrice
+from ledger.domain.pricing.price_model import Basis, PriceModel
+from ledger.domain.pricing.rate_card import CardPrice
+from ledger.domain.pricing.subscription import Subscription
+from ledger.flows.pricing.period_days import periods_of
+from ledger.flows.pricing.price_book import PriceBook
+from ledger.flows.stage import StageContext
+from ledger.store.connect import draw_batch_seq
+from ledger.store.metering.ingest import insert_usage_keys
+from ledger.store.pricing import rating, rating_periods
+from ledger.store.pricing.rating import CustomerPeriod
+
+
+@dataclass(frozen=True, slots=True)
+class RatedDays:
+    """Days of customers that are rated together, in the transaction of the connection."""
+
+    context: StageContext
+    book: PriceBook
+    days: Sequence[CustomerPeriod]
+
+    def subscriptions(self) -> dict[Subscription, list[Period]]:
+        """The days of each subscription whose card has prices that look at periods."""
+        spans: dict[Subscription, list[Period]] = defaultdict(list)
+        for customer_id, since, until in self.days:
+            for subscription in self.book.subscribed.get(customer_id, ()):
+                spans[subscription] += filter(
+                    None, [intersect(subscription.validity, Period(since, until))]
+                )
+        return spans
+
+    def up_to(self) -> list[CustomerPeriod]:
+        """The billing periods of the days, up to the last of them."""
+        return sorted(
+            {
+                (subscription.customer_id, period.start, min(period.end, days[-1].end))
+                for subscription, days in self.subscriptions().items()
+                for day in days
+                for period in periods_of(subscription, day)
+            }
+        )
+
+
+async def find_pooled(rated: RatedDays) -> list[PeriodAmount]:
+    """What prices that look at all units of a period together add on the days."""
+    context, whole = rated.context, rated.up_to()
+    if not whole:
+        return []
+    seq = context.cut_off.batch_seq
+    kinds = await rating.find_kinds(context.connection, periods=whole, batch_seq=seq)
+    listed = [each for each in rated.book.spell_out(kinds) if each.basis is Basis.POOL]
+    if not listed:
+        return []
+    uses = await rating_periods.find_pooled_use(
+        context.connection,
+        periods=whole,
+        listed=listed,
+        midnights=rated.book.midnights(context.entity.zone, whole),
+        batch_seq=seq,
+    )
+    days = rated.subscriptions()
+    periods: dict[str, list[Period]] = defaultdict(list)
+    for subscription, some in days.items():
+        periods[subscription.subscription_id] += {
+            p for day in some for p in periods_of(subscription, day)
+        }
+    asked: dict[str, list[Period]] = defaultdict(list)
+    for subscription, some in days.items():
+        asked[subscription.subscription_id] += some
+    models = _models(listed)
+    return [
+        PeriodAmount(each, models[each.price_id][1])
+        for each in pooled_amounts(uses, {n: model for n, (model, _) in models.items()}, periods)
+        if any(each.day_start in day for day in asked[each.subscription_id])
+    ]
+
+
+async def append_timed(rated: RatedDays) -> int:
+    """Append what time adds on the days, beside what usage was charged on them; returns rows."""
+    context = rated.context
+    periods = [period for period in rated.days if period[0] in rated.book.timed]
+    if not periods:
+        return 0
+    stored_seq = await draw_batch_seq(context.connection)
+    timed = list(_timed_prices(rated))
+    whole = rated.up_to() if timed else []
+    charged = await rating_periods.sum_usage_charged(
+        context.connection, periods=whole, batch_seq=stored_seq
+    )
+    keys = {
+        subscription.customer_id: _no_usage(context, subscription.customer_id)
+        for subscription, _, _ in timed
+    }
+    await insert_usage_keys(context.connection, list(keys.values()))
+    return await rating_periods.append_period_charges(
+        context.connection,
+        entity=context.entity,
+        periods=periods,
+        timed=[
+            PeriodAmount(each, rated.book.cards[subscription.rate_card_id].currency)
+            for subscription, price, days in timed
+            for each in timed_amounts(
+                subscription,
+                price,
+                days,
+                charged=charged.get(subscription.subscription_id, {}),
+                usage_key_id=keys[subscription.customer_id].usage_key_id,
+            )
+        ],
+        cut_off=context.cut_off,
+        stored_seq=stored_seq,
+    )
+
+
+def _models(listed: Sequence[ListedPrice]) -> dict[int, tuple[PriceModel, str]]:
+    """Price models with their currencies, by id of the price."""
+    return {
+        each.price.price_id: (each.price.price, each.card.currency)
+        for each in listed
+        if each.price is not None and isinstance(each.price.price, PriceModel)
+    }
+
+
+def _timed_prices(rated: RatedDays) -> Iterator[tuple[Subscription, CardPrice, list[Period]]]:
+    """Prices that follow time, of each subscription, with its days that have begun."""
+    home, now = rated.context.entity.zone, rated.context.now
+    for subscription, spans in rated.subscriptions().items():
+        prices = rated.book.cards[subscription.rate_card_id].prices
+        days = [
+            day for span in spans for day in _days(subscription, span, home) if day.start <= now
+        ]
+        yield from (
+            (subscription, price, days) for price in prices if price.price.basis is Basis.TIME
+        )
+
+
+def _days(subscription: Subscription, span: Period, home: str) -> Iterator[Period]:
+    """A span cut where charges are: at midnights of the entity's zone and the subscription's."""
+    midnights: set[datetime] = set()
+    for zone_name in {home, subscription.zone}:
+        midnights |= set(day_starts(span.start, span.end, zone_name))
+    edges = [at for at in sorted(midnights) if span.start < at < span.end]
+    yield from (Period(*each) for each in pairwise([span.start, *edges, span.end]))
+
+
+def _no_usage(context: StageContext, customer_id: str) -> UsageKeyRow:
+    """The key of what is charged to a customer for no usage."""
+    return usage_key(
+        entity_id=context.entity.entity_id,
+        customer_id=customer_id,
+        who=(customer_id, "", "", ""),
+        tier="",
+        what=("", "", ""),
+        context_band=0,
+    )

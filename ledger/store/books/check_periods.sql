@@ -1,0 +1,81 @@
+-- name: find_wrong_periods
+-- What was charged by prices that look at a billing period as a whole against their own arithmetic, said anew: units of a
+-- period by the tiers, packages and allowances of their price, fees and minimums of every period that is over by the time
+-- that they held; as cards and subscriptions were known to the last run. Scans of charge and of rate_card_price.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq, max(s.followed_to) AS followed_to
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
+), term AS (
+  SELECT * FROM (
+    SELECT p.rate_card_id, p.kind, p.params, p.valid, p.recorded, r.entity_id, u.batch_seq, u.followed_to,
+           min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from,
+                                              p.name, p.kind, p.params) AS price_id
+      FROM rate_card_price p JOIN rate_card r USING (rate_card_id) JOIN run u USING (entity_id)
+     WHERE p.kind <> 'per_unit' AND lower(p.recorded) <= u.batch_seq) t
+   WHERE t.recorded @> t.batch_seq
+), charged AS (
+  SELECT c.customer_id, s.subscription_row_id, c.price_id,
+         date_trunc('month', (c.day_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
+         sum(c.quantity) AS units, sum(c.amount) AS amount
+    FROM charge c
+    JOIN run r USING (entity_id)
+    JOIN subscription s ON s.subscription_id = c.subscription_id AND s.customer_id = c.customer_id
+                       AND s.valid @> c.day_start AND s.recorded @> r.batch_seq
+   WHERE c.price_id IN (SELECT price_id FROM term) AND c.amount IS NOT NULL GROUP BY 1, 2, 3, 4
+), pooled AS (
+  SELECT c.customer_id, c.subscription_row_id, c.price_id, c.month, c.amount AS stored,
+         CASE t.kind
+           WHEN 'package' THEN div(c.units + (t.params ->> 'size')::numeric - 1, (t.params ->> 'size')::numeric)
+                               * (t.params ->> 'amount')::numeric
+           WHEN 'included' THEN greatest(c.units - (t.params ->> 'included')::numeric, 0)
+                                * (t.params ->> 'amount')::numeric / (t.params ->> 'per')::numeric
+           WHEN 'graduated' THEN (
+             SELECT sum(greatest(least(c.units, coalesce(i.end, c.units)) - i.start, 0) * i.amount
+                        / (t.params ->> 'per')::numeric + CASE WHEN c.units > i.start THEN i.flat ELSE 0 END)
+               FROM jsonb_to_recordset(t.params -> 'tiers') AS i("start" numeric, "end" numeric, amount numeric, flat numeric))
+           WHEN 'volume' THEN coalesce((
+             SELECT c.units * i.amount / (t.params ->> 'per')::numeric + i.flat
+               FROM jsonb_to_recordset(t.params -> 'tiers') AS i("start" numeric, "end" numeric, amount numeric, flat numeric)
+              WHERE i.start < c.units AND (i.end IS NULL OR i.end >= c.units)), 0)
+         END AS expected
+    FROM charged c
+    JOIN (SELECT DISTINCT price_id, kind, params FROM term WHERE kind NOT IN ('recurring', 'commitment')) t USING (price_id)
+), over AS (
+  SELECT s.customer_id, s.subscription_id, s.subscription_row_id, t.price_id, t.kind, (t.params ->> 'amount')::numeric AS amount,
+         m.month, w.whole, w.whole * s.valid * t.valid AS active
+    FROM term t
+    JOIN subscription s ON s.rate_card_id = t.rate_card_id AND s.valid && t.valid AND s.recorded @> t.batch_seq
+   CROSS JOIN LATERAL generate_series(
+           date_trunc('month', (lower(s.valid * t.valid) AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)),
+           t.followed_to AT TIME ZONE s.zone, interval '1 month') AS m (month)
+   CROSS JOIN LATERAL (SELECT tstzrange(
+           (m.month + make_interval(days => s.anchor_day - 1)) AT TIME ZONE s.zone,
+           (m.month + interval '1 month' + make_interval(days => s.anchor_day - 1)) AT TIME ZONE s.zone) AS whole) w
+   WHERE t.kind IN ('recurring', 'commitment') AND upper(w.whole) <= t.followed_to
+), shared AS (
+  SELECT o.*, div(o.amount * 1e12 * extract(epoch FROM upper(o.active) - lower(o.active)),
+                  extract(epoch FROM upper(o.whole) - lower(o.whole))) / 1e12 AS share
+    FROM over o WHERE NOT isempty(o.active)
+), timed AS (
+  SELECT h.customer_id, h.subscription_row_id, h.price_id, h.month,
+         sum(CASE h.kind WHEN 'recurring' THEN h.share ELSE greatest(h.share - u.amount, 0) END) AS expected
+    FROM shared h
+   CROSS JOIN LATERAL (SELECT coalesce(sum(c.amount), 0) AS amount FROM charge c
+                        WHERE h.kind = 'commitment' AND c.customer_id = h.customer_id
+                          AND c.subscription_id = h.subscription_id AND c.day_start <@ h.active
+                          AND c.meter NOT IN ('fee', 'commitment')) u
+   GROUP BY 1, 2, 3, 4
+), wrong AS (
+  SELECT p.customer_id, p.price_id, p.month, p.expected, p.stored FROM pooled p
+  UNION ALL
+  SELECT t.customer_id, t.price_id, t.month, t.expected, coalesce(c.amount, 0)
+    FROM timed t LEFT JOIN charged c USING (customer_id, subscription_row_id, price_id, month)
+)
+SELECT concat_ws(' ', w.customer_id, 'price', w.price_id) AS place, w.month AT TIME ZONE 'UTC' AS window_start,
+       'amount' AS name, trim_scale(round(w.expected, 12))::text AS expected, trim_scale(w.stored)::text AS stored,
+       count(*) OVER () AS found
+  FROM wrong w
+ WHERE round(w.expected, 12) <> w.stored
+   AND NOT EXISTS (SELECT FROM parked p JOIN customer c USING (entity_id)
+                    WHERE p.stage = 'rate' AND c.customer_id = w.customer_id AND p.subject IN ('', w.customer_id))
+ ORDER BY 2, 1 LIMIT :most;

@@ -1,0 +1,99 @@
+"""What prices need that look at a billing period as a whole, and what they add to charges."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.domain.entity import LegalEntity
+from ledger.domain.pricing.period_charges import DayUse, PeriodAmount
+from ledger.domain.pricing.price_list import ListedPrice
+from ledger.domain.pricing.subscription import Subscription
+from ledger.store.connect import CutOff
+from ledger.store.pricing.rating import RATING, CustomerPeriod, arrays_of, zone_arrays
+from ledger.store.queries import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedTerms:
+    """When a customer's fees may have changed; `until` None is for good."""
+
+    customer_id: str
+    since: datetime
+    until: datetime | None
+
+
+async def list_period_subscriptions(
+    connection: Connection, *, entity_id: str, kinds: Sequence[str], batch_seq: int
+) -> list[Subscription]:
+    """Subscriptions to cards with prices of some kinds, by customer, as known at a cut-off."""
+    return await RATING["list_period_subscriptions"].values(
+        connection, Subscription, entity_id=entity_id, kinds=list(kinds), batch_seq=batch_seq
+    )
+
+
+async def find_changed_terms(
+    connection: Connection, *, entity_id: str, kinds: Sequence[str], since_seq: int, batch_seq: int
+) -> list[ChangedTerms]:
+    """When prices of some kinds changed after a cut-off, and for whom."""
+    return await RATING["find_changed_terms"].values(
+        connection,
+        ChangedTerms,
+        entity_id=entity_id,
+        kinds=list(kinds),
+        since_seq=since_seq,
+        batch_seq=batch_seq,
+    )
+
+
+async def find_pooled_use(
+    connection: Connection,
+    *,
+    periods: Sequence[CustomerPeriod],
+    listed: Iterable[ListedPrice],
+    midnights: Mapping[str, Sequence[datetime]],
+    batch_seq: int,
+) -> list[DayUse]:
+    """What customers used in periods by day under the listed prices, at a cut-off."""
+    return await RATING["find_pooled_use"].values(
+        connection,
+        DayUse,
+        **arrays_of(periods),
+        **zone_arrays(midnights),
+        listed=[each.as_row() for each in listed],
+        batch_seq=batch_seq,
+    )
+
+
+async def sum_usage_charged(
+    connection: Connection, *, periods: Sequence[CustomerPeriod], batch_seq: int
+) -> dict[str, dict[datetime, Decimal]]:
+    """What usage came to by subscription and day, with all that is stored up to a number."""
+    rows = await RATING["sum_usage_charged"].rows(
+        connection, **arrays_of(periods), batch_seq=batch_seq
+    )
+    charged: dict[str, dict[datetime, Decimal]] = defaultdict(dict)
+    for row in rows:
+        charged[row["subscription_id"]][row["day_start"]] = row["amount"]
+    return charged
+
+
+async def append_period_charges(
+    connection: Connection,
+    *,
+    entity: LegalEntity,
+    periods: Sequence[CustomerPeriod],
+    timed: Iterable[PeriodAmount],
+    cut_off: CutOff,
+    stored_seq: int,
+) -> int:
+    """Append what time adds on days less what is stored of it; returns how many rows."""
+    return await RATING["append_period_charges"].run(
+        connection,
+        **arrays_of(periods),
+        entity_id=entity.entity_id,
+        timed=[each.as_row() for each in timed],
+        cut_off_id=cut_off.cut_off_id,
+        stored_seq=stored_seq,
+    )

@@ -1,0 +1,145 @@
+"""Prices and rate cards as people enter them; `kind` says which fields a price takes."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ledger.wire.errors import FieldError, problem_at
+from ledger.wire.fields import Name
+from ledger.wire.input_fields import (
+    SCALE_MAX,
+    Currency,
+    Identifier,
+    Label,
+    Meter,
+    PowerOfTen,
+    Price,
+)
+from ledger.wire.inputs import DatedInput, InputModel
+from ledger.wire.rules import SizeRule
+
+PriceKind = Literal[
+    "per_unit", "package", "graduated", "volume", "included", "recurring", "commitment"
+]
+# What each kind of price takes beside whose usage it is for.
+PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "per_unit": ("amount", "per"),
+        "package": ("amount", "size"),
+        "graduated": ("tiers", "per"),
+        "volume": ("tiers", "per"),
+        "included": ("included", "amount", "per"),
+        "recurring": ("amount", "every"),
+        "commitment": ("amount", "every"),
+    }
+)
+_TIER = re.compile(r"(\d+)(?:-(\d*))?:([^:+]+)(?:\+([^:+]+))?", re.ASCII)
+
+
+def read_tier(text: str) -> dict[str, object]:
+    """A tier written as `START-END:AMOUNT+FLAT`; FieldError for other text."""
+    found = _TIER.fullmatch(text.replace(" ", ""))
+    if found is None:
+        raise FieldError("send a tier like 0-1000000:5 or 1000000-:4+100")
+    start, end, amount, flat = found.groups()
+    said: dict[str, object] = {"start": int(start), "amount": amount}
+    return said | ({"end": int(end)} if end else {}) | ({"flat": flat} if flat else {})
+
+
+class PriceTier(InputModel):
+    """Units behind the first `start` up to `end` (none: all) at `amount`, and `flat` once where any
+    of them is used. As text: `0-1000000:5`, `1000000-:4+100`."""
+
+    start: Annotated[int, Field(ge=0, le=2**62)]
+    end: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    amount: Price
+    flat: Price = Decimal(0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, said: object) -> object:
+        return read_tier(said) if isinstance(said, str) else said
+
+
+class PriceTerms(DatedInput):
+    """A price of one meter and whose usage it is for; input, cached_input and output name meters.
+
+    A field left out matches any. `band_from` is the context length in tokens from which the price
+    applies. `kind` says how: per_unit takes `amount` for `per` tokens, a power of ten; package
+    `amount` for each begun `size`; graduated and volume `tiers`, each for `per`; included the
+    first `included` for nothing, then `amount` for `per`. Meters fee and commitment are of no
+    usage: kinds recurring and commitment take `amount` and `every`, fees of a card a `name` each.
+    """
+
+    meter: Meter
+    model: Label | None = None
+    tier: Label | None = None
+    adapter: Label | None = None
+    region: Label | None = None
+    band_from: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    name: Label | None = None
+    kind: PriceKind = "per_unit"
+    amount: Price | None = None
+    per: PowerOfTen = 1_000_000
+    tiers: Annotated[tuple[PriceTier, ...], SizeRule()] = ()
+    size: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    included: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    every: Literal["month"] | None = None
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        takes = PRICE_FIELDS[self.kind]
+        for field in ("amount", "tiers", "size", "included", "every"):
+            found = getattr(self, field)
+            missing = found is None or found == ()
+            if missing and field in takes:
+                raise problem_at(field, "nothing", f"send it with kind {self.kind}")
+            if not missing and field not in takes:
+                raise problem_at(field, str(found), f"leave it out with kind {self.kind}")
+        if "per" in takes and self.amount is not None:
+            self._check_digits(self.amount, "amount")
+        for n, tier in enumerate(self.tiers):
+            self._check_digits(tier.amount, f"tiers.{n}.amount")
+        return self
+
+    @model_validator(mode="after")
+    def _check_meter(self) -> Self:
+        wanted = {"recurring": "fee", "commitment": "commitment"}.get(self.kind)
+        if wanted is None and self.meter in ("fee", "commitment"):
+            kind = "recurring" if self.meter == "fee" else "commitment"
+            raise problem_at("kind", self.kind, f"send {kind} with meter {self.meter}")
+        if wanted is not None and self.meter != wanted:
+            raise problem_at("meter", self.meter, f"send {wanted} with kind {self.kind}")
+        if wanted is None and self.name is not None:
+            raise problem_at("name", self.name, "leave it out: fees and commitments have names")
+        for field in ("model", "tier", "adapter", "region", "band_from"):
+            if wanted is not None and getattr(self, field) is not None:
+                raise problem_at(field, getattr(self, field), f"leave it out of a {self.meter}")
+        return self
+
+    def _check_digits(self, amount: Decimal, field: str) -> None:
+        exponent = amount.normalize().as_tuple().exponent
+        assert isinstance(exponent, int)
+        if max(0, -exponent) + len(str(self.per)) - 1 > SCALE_MAX:
+            action = f"send fewer decimals: one token must have at most {SCALE_MAX}"
+            raise problem_at(field, str(amount), action)
+
+
+class NewPrice(PriceTerms):
+    """A price on a rate card."""
+
+    rate_card_id: Identifier
+
+
+class NewRateCard(InputModel):
+    """A card of an entity, with its first prices or without."""
+
+    rate_card_id: Identifier
+    entity_id: Identifier
+    name: Name
+    currency: Currency
+    prices: Annotated[tuple[PriceTerms, ...], SizeRule()] = ()
