@@ -26,11 +26,11 @@ def clear_of(whole: Period, moment: datetime, billed: Sequence[Period]) -> Perio
     A billed period stays as it was billed, whatever anchor day or validity came later; what changes
     inside it is an adjustment. `whole` must hold the moment.
     """
-    for one in billed:
-        if moment in one:
-            return one
-    start = max([whole.start, *(one.end for one in billed if one.end <= moment)])
-    end = min([whole.end, *(one.start for one in billed if one.start > moment)])
+    for period in billed:
+        if moment in period:
+            return period
+    start = max([whole.start, *(period.end for period in billed if period.end <= moment)])
+    end = min([whole.end, *(period.start for period in billed if period.start > moment)])
     return Period(start, end)
 
 

@@ -37,7 +37,7 @@ async def trace_events(
         **_columns(customer_id, used),
         since=line.key.service_start,
         until=line.key.service_end,
-        meters=sorted({one.meter for one in used}),
+        meters=sorted({use.meter for use in used}),
         batch_seq=batch_seq,
         after_seq=after[0],
         after_ordinal=after[1],
@@ -88,9 +88,9 @@ async def find_used(
         return [LineUse(key, meter, span) for key in keys for meter in meters for span in spans]
     found: dict[tuple[UsageKey, str], list[Period]] = defaultdict(list)
     for card, within in await _find_cards(connection, customer_id, service, batch_seq):
-        for one in (one for key in keys for one in spell_out(card, key, within)):
-            if one.price is not None and one.price.price == terms.price:
-                found[one.key, one.meter].append(Period(one.since, one.until))
+        for listed in (each for key in keys for each in spell_out(card, key, within)):
+            if listed.price is not None and listed.price.price == terms.price:
+                found[listed.key, listed.meter].append(Period(listed.since, listed.until))
     return [
         LineUse(key, meter, span)
         for (key, meter), spans in found.items()
@@ -123,7 +123,7 @@ def _clip(since: datetime, until: datetime | None, service: Period) -> Period | 
 def _merged(spans: Iterable[Period | None]) -> list[Period]:
     """Spans that overlap or touch as one, so that no fact is in two of them."""
     merged: list[Period] = []
-    for span in sorted(one for one in spans if one is not None):
+    for span in sorted(each for each in spans if each is not None):
         if merged and span.start <= merged[-1].end:
             merged[-1] = Period(merged[-1].start, max(merged[-1].end, span.end))
         else:
@@ -138,7 +138,7 @@ def _key(line: InvoiceLine) -> UsageKey:
 
 def _columns(customer_id: str, used: Iterable[LineUse]) -> Mapping[str, object]:
     # A fact has all meters: it is of a key and a span once.
-    each = sorted({(one.key, one.span) for one in used})
+    each = sorted({(use.key, use.span) for use in used})
     return {
         "customer_id": customer_id,
         "models": [key.model for key, _ in each],

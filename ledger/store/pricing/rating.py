@@ -165,7 +165,7 @@ async def append_charges(
         entity_id=entity.entity_id,
         entity_zone=entity.zone,
         **zone_arrays(prices.midnights),
-        listed=[one.as_row() for one in prices.listed],
+        listed=[each.as_row() for each in prices.listed],
         pooled=list(prices.pooled),
         batch_seq=cut_off.batch_seq,
         cut_off_id=cut_off.cut_off_id,

@@ -54,8 +54,8 @@ PRICE_MODELS: Mapping[str, type[PriceModel]] = MappingProxyType(
 )
 
 # Kinds whose amounts follow from a period as a whole, and those of them that follow from time.
-PERIOD_KINDS = tuple(kind for kind, one in PRICE_MODELS.items() if one.basis is not Basis.EACH)
-TIMED_KINDS = tuple(kind for kind, one in PRICE_MODELS.items() if one.basis is Basis.TIME)
+PERIOD_KINDS = tuple(kind for kind, model in PRICE_MODELS.items() if model.basis is not Basis.EACH)
+TIMED_KINDS = tuple(kind for kind, model in PRICE_MODELS.items() if model.basis is Basis.TIME)
 
 
 def load_price(kind: str, params: Mapping[str, Any]) -> PriceModel:
