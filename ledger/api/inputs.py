@@ -11,7 +11,7 @@ from ledger import clock
 from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_row_cursor, page_after
 from ledger.api.parameters import moment_of
-from ledger.api.session import read_body, read_object, reading, working, write
+from ledger.api.session import asking, read_body, read_object, working, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.flows.reference.bound import LEADS_TO_ENTITY
@@ -25,7 +25,7 @@ from ledger.wire.inputs import InputModel, read_input
 SEEN_BY: Mapping[str, frozenset[str]] = {"customers": READERS, "house": HOUSE, "admins": ADMIN}
 # What may be shown to whom is settled by row-level security, but for keys, which it does not reach.
 LISTED: Mapping[str, Mapping[str, Any]] = {
-    seen_by: {"roles": roles} | ({} if seen_by == "admins" else {"bound": BY_ROWS})
+    seen_by: {"roles": roles} | ({} if seen_by == "admins" else {"bound": BY_ROWS, "asks": True})
     for seen_by, roles in SEEN_BY.items()
 }
 
@@ -191,7 +191,7 @@ async def _read_of(
 
 def _seeing(request: Request[Any, Any, Any], resource: Resource) -> Any:
     # Keys are out of the reach of the role that reads.
-    return working(request) if resource.seen_by == "admins" else reading(request)
+    return working(request) if resource.seen_by == "admins" else asking(request)
 
 
 def _path_under(resource: Resource) -> str:

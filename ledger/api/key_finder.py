@@ -1,14 +1,15 @@
 """Finds the keys of requests: those that ask at a time are looked up by one query.
 
-Invariant: a key is looked up after its request came, so that a revoked one is refused at once.
+Invariant: a key is looked up after its request came, so that a revoked one is refused at once. One
+that was found before is known only to who looks it up again where it reads (`session.asking`).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ledger.flows.reference.keys import authenticate
+from ledger.flows.reference.keys import authenticate, id_of, opens
 from ledger.store.keys import ApiKey
 from ledger.store.queries import Pool
 
@@ -17,6 +18,7 @@ from ledger.store.queries import Pool
 SENDERS_LOOK_UPS_MAX, LOOK_UPS_MAX = 1, 3
 # How long a request waits for one before it is told to come again.
 WAIT_S = 10
+KNOWN_MAX = 10_000
 Found: TypeAlias = "asyncio.Future[ApiKey | None]"
 
 
@@ -26,11 +28,27 @@ class KeyFinder:
 
     pool: Pool
     look_ups_max: int = LOOK_UPS_MAX
+    _known: dict[str, ApiKey] = field(default_factory=dict)
     _waiting: dict[str, Found] = field(default_factory=dict)
     # Tasks are kept from being collected; those at work are counted, because one that has ended
     # is among them until its callback runs.
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _at_work: int = 0
+
+    def known(self, text: str) -> ApiKey | None:
+        """The key of this text where it was found before; it may be revoked since."""
+        key = self._known.get(id_of(text))
+        return key if key is not None and opens(key, text) else None
+
+    def forget(self, key_id: str) -> None:
+        """It was refused by whoever looked it up."""
+        self._known.pop(key_id, None)
+
+    def _remember(self, keys: Iterable[ApiKey]) -> None:
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        # But for its revocation nothing of a key ever changes.
+        self._known.update((key.key_id, key) for key in keys)
 
     async def find(self, text: str) -> ApiKey | None:
         """The key of this text, or None where it is unknown, wrong or revoked."""
@@ -56,6 +74,7 @@ class KeyFinder:
             except Exception as error:
                 _fail(asking, error)
             else:
+                self._remember(keys.values())
                 for text, found in asking.items():
                     found.set_result(keys.get(text))
         self._at_work -= 1

@@ -13,7 +13,7 @@ from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS, caller_of
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS as AT_REPORTS
 from ledger.api.parameters import moment_of
-from ledger.api.session import reading, working
+from ledger.api.session import asking, working
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW
 from ledger.flows.stages import STAGES
@@ -101,12 +101,12 @@ async def cost_evidence(
     return answer(evidence.to_json(found))
 
 
-@get("/v1/activity", roles=READERS, bound=BY_ROWS)
+@get("/v1/activity", roles=READERS, bound=BY_ROWS, asks=True)
 async def activity(
     request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
 ) -> Response[bytes]:
     """When usage the caller may see began and ended, so that a reader knows where to look."""
-    async with reading(request) as connection:
+    async with asking(request) as connection:
         found = await api_reads.latest_activity(connection, entity_id=entity)
     return answer(
         {"since": found[0] if found else None, "until": found[1] + WINDOW if found else None}

@@ -9,18 +9,19 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-from litestar import Request, Response
+from litestar import Response
 
-from ledger.api.access import author_of, caller_of
+from ledger.api.access import ApiRequest, author_of, caller_of, unknown_key
 from ledger.api.answer import JSON, encode
 from ledger.api.body import whole_body
 from ledger.api.problems import MalformedBodyError
-from ledger.api.state import WAIT_S, state_of
+from ledger.api.state import WAIT_S, ApiState, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.flows.reference.bound import check_bound
 from ledger.flows.reference.supersede import writing
 from ledger.store import api_reads
+from ledger.store.asking import AskingByKey, KeyRefusedError
 from ledger.store.identity import Identity, say_who_asks
 from ledger.store.queries import Connection
 from ledger.wire.errors import LineError
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
+async def reading(request: ApiRequest) -> AsyncIterator[Connection]:
     """A read-only transaction in which row-level security knows who asks."""
     caller = caller_of(request)
     state = state_of(request)
@@ -48,10 +49,32 @@ async def reading(request: Request[Any, Any, Any]) -> AsyncIterator[Connection]:
         await say_who_asks(connection, identity, secret=state.identity_secret)
         yield connection
     finally:
-        # Nothing that was read hangs on how the transaction ends: no answer waits for that.
-        ending = asyncio.create_task(_end(session))
-        state.ending.add(ending)
-        ending.add_done_callback(state.ending.discard)
+        _end_later(state, session)
+
+
+@asynccontextmanager
+async def asking(request: ApiRequest) -> AsyncIterator[AskingByKey]:
+    """For what is read by single statements: each finds the key again, says who asks, and reads.
+
+    A route that begins with it says `asks=True`: its caller may be one that was found before.
+    """
+    caller, state = caller_of(request), state_of(request)
+    session = AsyncExitStack()
+    try:
+        connection = await session.enter_async_context(state.api.acquire(timeout=WAIT_S))
+        yield AskingByKey(connection, caller.key_id, state.identity_secret)
+    except KeyRefusedError:
+        state.keys.forget(caller.key_id)
+        raise unknown_key() from None
+    finally:
+        _end_later(state, session)
+
+
+def _end_later(state: ApiState, session: AsyncExitStack) -> None:
+    """Nothing that was read hangs on how its session is given back: no answer waits for that."""
+    ending = asyncio.create_task(_end(session))
+    state.ending.add(ending)
+    ending.add_done_callback(state.ending.discard)
 
 
 async def _end(session: AsyncExitStack) -> None:
@@ -63,7 +86,7 @@ async def _end(session: AsyncExitStack) -> None:
 
 @asynccontextmanager
 async def working(
-    request: Request[Any, Any, Any], concerns: Mapping[str, Any] | None = None
+    request: ApiRequest, concerns: Mapping[str, Any] | None = None
 ) -> AsyncIterator[Connection]:
     """A connection of the worker, for flows and for reports of the house.
 
@@ -78,7 +101,7 @@ async def working(
 
 @asynccontextmanager
 async def sending(
-    request: Request[Any, Any, Any], opening: AbstractAsyncContextManager[Connection]
+    request: ApiRequest, opening: AbstractAsyncContextManager[Connection]
 ) -> AsyncIterator[Connection]:
     """A connection for an answer that is sent as it is read; there are few such answers at once."""
     with state_of(request).streams.slot(caller_of(request).key_id):
@@ -86,12 +109,12 @@ async def sending(
             yield connection
 
 
-async def read_body(request: Request[Any, Any, Any], model: type[M]) -> M:
+async def read_body(request: ApiRequest, model: type[M]) -> M:
     """The JSON body as an input model; every problem of it is named."""
     return read_input(model, await read_object(request))
 
 
-async def read_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
+async def read_object(request: ApiRequest) -> dict[str, Any]:
     """The JSON body as an object."""
     try:
         return decode_line(await whole_body(request))
@@ -100,7 +123,7 @@ async def read_object(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 async def write(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     work: Work,
     *,
     concerns: Mapping[str, Any],
@@ -122,7 +145,7 @@ async def write(
 
 
 async def write_long(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     work: LongWork,
     *,
     concerns: Mapping[str, Any],
@@ -155,7 +178,7 @@ async def write_long(
 
 
 async def _find_stored(
-    request: Request[Any, Any, Any], connection: Connection, key: str
+    request: ApiRequest, connection: Connection, key: str
 ) -> Response[bytes] | None:
     given = await api_reads.find_idempotent(
         connection, key_id=caller_of(request).key_id, idempotency_key=key
@@ -170,7 +193,7 @@ async def _find_stored(
 
 
 async def _store(
-    request: Request[Any, Any, Any], connection: Connection, key: str, status: int, body: bytes
+    request: ApiRequest, connection: Connection, key: str, status: int, body: bytes
 ) -> None:
     await api_reads.insert_idempotent(
         connection,
@@ -182,7 +205,7 @@ async def _store(
     )
 
 
-async def _digest(request: Request[Any, Any, Any]) -> UUID:
+async def _digest(request: ApiRequest) -> UUID:
     asked = f"{request.method} {request.url.path}?{request.url.query}\n"
     hashed = blake2b(asked.encode(), digest_size=16)
     hashed.update(await whole_body(request))

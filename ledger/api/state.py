@@ -18,7 +18,7 @@ from ledger.api.apart import Apart
 from ledger.api.arriving import HELD_BYTES_MAX, MemoryReservation
 from ledger.api.failures import Failures
 from ledger.api.far_intake import FarIntake, far_intake
-from ledger.api.health import Health
+from ledger.api.health import CONNECTIONS, Health
 from ledger.api.intake import BodyIntake, open_intake
 from ledger.api.key_finder import LOOK_UPS_MAX, SENDERS_LOOK_UPS_MAX, KeyFinder
 from ledger.api.pace import Pace
@@ -29,7 +29,7 @@ from ledger.domain.errors import MissingInputError
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.limits import IngestLimits, limits_of
 from ledger.settings import Settings
-from ledger.store.connect import open_pool
+from ledger.store.connect import READING, open_pool
 from ledger.store.identity import find_identity_secret
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Pool
@@ -146,8 +146,9 @@ async def _opened(
         open_pool(worker_url, application="tokenledger-api-worker") as worker,
         finding as keys,
         reserving as reservations,
-        open_pool(api_url, size=1, application="tokenledger-api-health") as asking,
-        open_pool(api_url, application="tokenledger-api") as api,
+        open_pool(api_url, size=CONNECTIONS, application="tokenledger-api-health") as telling,
+        open_pool(api_url, application="tokenledger-api", settings=READING) as api,
+        Health(telling).asked_again() as health,
         taking as intake,
     ):
         async with worker.acquire() as connection:
@@ -161,7 +162,7 @@ async def _opened(
             intake,
             MemoryReservation(max(HELD_BYTES_MAX, BODIES_MIN * limits.body_bytes_max)),
             quotas_of(settings),
-            Health(asking),
+            health,
             secret,
             Apart(beside.reports) if beside.reports is not None else None,
             ReservationDesk(reservations),

@@ -12,7 +12,7 @@ from ledger import clock
 from ledger.api.access import ADMIN, BY_QUERY, HOUSE, ApiRequest
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
-from ledger.api.session import Seal, read_body, reading, working, write, write_long
+from ledger.api.session import Seal, asking, read_body, reading, working, write, write_long
 from ledger.api.shapes import show_conflict as shape_conflict
 from ledger.api.state import state_of
 from ledger.domain.author import Author
@@ -29,10 +29,10 @@ from ledger.store.queries import Connection
 from ledger.wire.inputs import ConflictResolution, Dismissal, SuspenseDismissal
 
 
-@get("/v1/suspense", roles=HOUSE)
+@get("/v1/suspense", roles=HOUSE, asks=True)
 async def suspense(request: ApiRequest) -> Response[bytes]:
     """Names nobody knows, with what waits under each."""
-    async with reading(request) as connection:
+    async with asking(request) as connection:
         rows = await operations.list_suspense(connection)
     return answer({"items": rows, "next": None})
 
@@ -68,7 +68,7 @@ async def unpriced(request: ApiRequest, entity: FromQuery[str | None] = None) ->
     return answer({"items": rows, "next": None})
 
 
-@get("/v1/quarantine", roles=HOUSE)
+@get("/v1/quarantine", roles=HOUSE, asks=True)
 async def quarantine(
     request: ApiRequest,
     limit: FromQuery[int] = 100,
@@ -76,7 +76,7 @@ async def quarantine(
 ) -> Response[bytes]:
     """Events that could not be read, newest first; replay them on the command line."""
     place = from_cursor(cursor, int)
-    async with reading(request) as connection:
+    async with asking(request) as connection:
         rows = await operations.list_quarantine(
             connection,
             rows=check_limit(limit) + 1,
@@ -85,10 +85,10 @@ async def quarantine(
     return answer(page(rows, limit, attrgetter("quarantine_id")))
 
 
-@get("/v1/quarantine/{quarantine_id:int}/raw", roles=ADMIN)
+@get("/v1/quarantine/{quarantine_id:int}/raw", roles=ADMIN, asks=True)
 async def quarantine_raw(request: ApiRequest, quarantine_id: FromPath[int]) -> Response[bytes]:
     """The bytes as received, as far as they are kept."""
-    async with reading(request) as connection:
+    async with asking(request) as connection:
         kept = await operations.find_quarantine_raw(connection, quarantine_id)
     if kept is None:
         raise NotFoundError(
@@ -123,7 +123,7 @@ async def dismiss_waiting(request: ApiRequest) -> Response[bytes]:
     return await write(request, work, concerns={}, status=200)
 
 
-@get("/v1/conflicts", roles=HOUSE)
+@get("/v1/conflicts", roles=HOUSE, asks=True)
 async def conflicts(
     request: ApiRequest,
     source: FromQuery[str | None] = None,
@@ -133,7 +133,7 @@ async def conflicts(
 ) -> Response[bytes]:
     """Other content under an identity that was taken, newest first; resolved ones if asked for."""
     place = from_cursor(cursor, int)
-    async with reading(request) as connection:
+    async with asking(request) as connection:
         rows = await list_conflicts(
             connection,
             rows=check_limit(limit) + 1,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ledger.domain.period import Period
 from ledger.store.pricing.charged import AS_IT_STANDS, find_charged
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, Reader, load_queries
 
 READS = load_queries("api_reads")
 
@@ -137,7 +137,7 @@ async def list_open_subscriptions(
 
 
 async def latest_activity(
-    connection: Connection, *, entity_id: str | None
+    connection: Reader, *, entity_id: str | None
 ) -> tuple[datetime, datetime] | None:
     """First and last window of an entity's usage, or None."""
     row = await READS["latest_activity"].row(connection, entity_id=entity_id)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from ledger.domain.metering.fact import MARKS
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, Reader, load_queries
 
 OPERATIONS = load_queries("operations")
 USAGE_COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning", *MARKS)
@@ -219,7 +219,7 @@ async def count_quarantined(connection: Connection) -> int:
 
 
 async def list_quarantine(
-    connection: Connection, *, rows: int, before: int = LAST, reason: str | None = None
+    connection: Reader, *, rows: int, before: int = LAST, reason: str | None = None
 ) -> list[UnreadItem]:
     """Unreadable events that wait, of a reason or any, newest first, with ids below `before`."""
     return await OPERATIONS["list_quarantine"].values(
@@ -232,14 +232,14 @@ async def count_dead_letters(connection: Connection) -> int:
     return int(await OPERATIONS["count_dead_letters"].value(connection))
 
 
-async def find_quarantine_raw(connection: Connection, quarantine_id: int) -> RawItem | None:
+async def find_quarantine_raw(connection: Reader, quarantine_id: int) -> RawItem | None:
     """The bytes of one, or None where they expired or never were."""
     return await OPERATIONS["find_quarantine_raw"].first(
         connection, RawItem, quarantine_id=quarantine_id
     )
 
 
-async def list_suspense(connection: Connection) -> list[Suspended]:
+async def list_suspense(connection: Reader) -> list[Suspended]:
     """Usage nobody owns, by the customer its events name."""
     return await OPERATIONS["list_suspense"].values(connection, Suspended)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import aiosql
 import asyncpg
@@ -24,6 +24,18 @@ else:
     OwnConnection = Connection = asyncpg.Connection
     Pool = asyncpg.Pool
 
+Rows: TypeAlias = "list[asyncpg.Record]"
+
+
+class Reader(Protocol):
+    """What statements that only read are asked of."""
+
+    async def fetch(self, query: str, /, *args: object) -> Rows:
+        """All rows."""
+
+    async def fetchrow(self, query: str, /, *args: object) -> "asyncpg.Record | None":
+        """The first row, or None."""
+
 
 # It warns of every INSERT without an operator of its own dialect; we execute the texts ourselves.
 logging.getLogger("aiosql").setLevel(logging.ERROR)
@@ -37,22 +49,22 @@ class Query:
     sql: str
     parameters: tuple[str, ...]
 
-    async def rows(self, connection: Connection, **given: Any) -> list[asyncpg.Record]:
+    async def rows(self, connection: Reader, **given: Any) -> Rows:
         """All rows."""
         return await connection.fetch(self.sql, *self._arguments(given))
 
-    async def row(self, connection: Connection, **given: Any) -> asyncpg.Record | None:
+    async def row(self, connection: Reader, **given: Any) -> asyncpg.Record | None:
         """The first row, or None."""
         return await connection.fetchrow(self.sql, *self._arguments(given))
 
     async def values(
-        self, connection: Connection, kind: Callable[..., Value], /, **given: Any
+        self, connection: Reader, kind: Callable[..., Value], /, **given: Any
     ) -> list[Value]:
         """All rows as values, as `values_of` makes them."""
         return values_of(kind, await self.rows(connection, **given))
 
     async def first(
-        self, connection: Connection, kind: Callable[..., Value], /, **given: Any
+        self, connection: Reader, kind: Callable[..., Value], /, **given: Any
     ) -> Value | None:
         """The first row as a value, or None."""
         row = await self.row(connection, **given)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Reader, load_queries
 
 RESOURCES = load_queries("resources")
 
@@ -23,7 +23,7 @@ def parameters_of(query: str) -> frozenset[str]:
 
 
 async def list_resource(
-    connection: Connection,
+    connection: Reader,
     query: str,
     *,
     limit: int,

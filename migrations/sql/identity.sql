@@ -40,6 +40,30 @@ BEGIN
   RETURN CASE WHEN encode(expected, 'hex') = signature THEN said::jsonb END;
 END $$;
 
+-- Says who asks for this transaction by a key that holds: the role, customer and entity are the key's own. Who has
+-- not what signs cannot make `proof`, which is for one session; so a read and who asks it are one statement.
+CREATE FUNCTION ask_by_key(id text, proof text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER AS $$
+DECLARE
+  signing identity_key;
+  said text;
+BEGIN
+  SELECT k.* INTO signing FROM identity_key k;
+  IF encode(sha256(signing.outer_pad || sha256(signing.inner_pad ||
+       convert_to(pg_backend_pid() || '/key/' || id, 'UTF8'))), 'hex') IS DISTINCT FROM proof THEN
+    RAISE EXCEPTION 'nobody asks' USING ERRCODE = 'invalid_authorization_specification';
+  END IF;
+  SELECT jsonb_build_object('role', k.role, 'customer', k.customer_id, 'entity', k.entity_id) INTO said FROM api_key k
+   WHERE k.key_id = id AND NOT EXISTS (SELECT FROM api_key_revocation r WHERE r.key_id = id);
+  IF said IS NULL THEN
+    RAISE EXCEPTION 'the key is unknown or revoked' USING ERRCODE = 'invalid_authorization_specification';
+  END IF;
+  PERFORM set_config('tokenledger.asking', said, true),
+          set_config('tokenledger.asking_signature', encode(sha256(signing.outer_pad || sha256(signing.inner_pad ||
+            convert_to(asking_place() || '/' || said, 'UTF8'))), 'hex'), true);
+  RETURN true;
+END $$;
+
 CREATE FUNCTION asking_role() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED
   RETURN asking() ->> 'role';
 CREATE FUNCTION asks_for_the_house() RETURNS boolean LANGUAGE sql STABLE PARALLEL RESTRICTED

@@ -7,8 +7,11 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from ledger.api.app import create_app
+from ledger.domain.author import Author
+from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.settings import Settings
 from ledger.store.queries import Connection
+from ledger.wire.inputs import NewApiKey, read_input
 from tests.api.served import ROLES, Served, attempt
 from tests.flows.billing import WINDOW, settled
 from tests.support.asking import ask_as
@@ -60,6 +63,36 @@ async def test_a_revoked_key_is_nobody(served: Served) -> None:
     assert served.get("/v1/entities", role="finance").status_code == 200
     assert served.post(f"/v1/keys/{key_id}/revocation", {}).status_code == 200
     assert served.get("/v1/entities", role="finance").status_code == 401
+
+
+def asking_routes() -> Iterator[tuple[str, str]]:
+    """(path, role) of every route whose caller may be one that was found before."""
+    for route in create_app(Settings()).routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                if handler.opt.get("asks"):
+                    assert handler.http_methods - {"OPTIONS", "HEAD"} == {"GET"}
+                    yield route.path, min(handler.opt["roles"] - {"customer"})
+
+
+async def test_a_key_that_is_revoked_elsewhere_is_nobody_to_whoever_knew_it(
+    served: Served, worker: Connection
+) -> None:
+    asked = list(asking_routes())
+    assert ("/v1/customers", "admin") in asked
+    author = Author("cli:test", "for a test", "req-1")
+    for template, role in asked:
+        path = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "x", template))
+        made = await create_api_key(worker, read_input(NewApiKey, {"role": role}), author)
+        headers = {"Authorization": f"Bearer {made.text}"}
+        for _ in range(2):
+            assert served.client.get(path, headers=headers).status_code in {200, 404}, path
+        # A text that differs only in its secret opens nothing, though its key is known.
+        wrong = {"Authorization": f"Bearer {made.text[:-1]}"}
+        assert served.client.get(path, headers=wrong).status_code == 401, path
+        await revoke_api_key(worker, made.key_id, author)
+        for _ in range(2):
+            assert served.client.get(path, headers=headers).status_code == 401, path
 
 
 async def test_a_customer_sees_its_own_and_nobody_elses(served: Served) -> None:

@@ -9,7 +9,9 @@ from tests.architecture.sources import Function, Source, sources
 
 STORE = "ledger/store/"
 # Where rows are read and made values of; what else of the store takes rows is named with a `_`.
-MECHANISM = frozenset({"ledger/store/queries.py", "ledger/store/values.py"})
+MECHANISM = frozenset(
+    {"ledger/store/asking.py", "ledger/store/queries.py", "ledger/store/values.py"}
+)
 # A row, or what says no more than a row does.
 ROW = re.compile(r"\bRecord\b|(\b[dD]ict|\bMapping)\[str, (Any|object)\]|^Any$|^object$")
 QUERIES = frozenset({"Query", "Queries", "load_queries", "values_of"})

@@ -1,13 +1,20 @@
 """Row-level security believes who asks only where we signed it, for this transaction."""
 
+import hmac
 import json
 import re
 
+import asyncpg
 import pytest
 
+from ledger.flows.reference.keys import create_api_key, revoke_api_key
+from ledger.store.asking import AskingByKey, KeyRefusedError, prove_key
 from ledger.store.connect import connect
+from ledger.store.identity import find_identity_secret
 from ledger.store.queries import Connection
+from ledger.wire.inputs import NewApiKey, read_input
 from tests.flows.billing import WINDOW, settled, subscribed
+from tests.flows.slow_facts import AUTHOR
 from tests.support.asking import ask_as
 from tests.support.books import Buyer, Tokens
 from tests.support.database import Database
@@ -155,3 +162,71 @@ async def test_who_is_bound_to_an_entity_sees_rows_of_it_alone(
     async with api.transaction():
         await ask_as(api, database, role)
         assert await api.fetchval("SELECT count(*) FROM entity") == 2
+
+
+CUSTOMERS = "SELECT customer_id FROM customer ORDER BY customer_id LIMIT $1;"
+
+
+async def key_of(worker: Connection, role: str, **bound: object) -> str:
+    new = read_input(NewApiKey, {"role": role, **bound})
+    return (await create_api_key(worker, new, AUTHOR)).key_id
+
+
+async def secret_of(worker: Connection) -> bytes:
+    return await find_identity_secret(worker)
+
+
+@pytest.mark.usefixtures("filled")
+async def test_one_statement_says_which_key_asks_and_reads_as_it(
+    worker: Connection, api: Connection
+) -> None:
+    secret = await secret_of(worker)
+    keys = {
+        await key_of(worker, "admin"): ["acme", "beta"],
+        await key_of(worker, "finance", entity_id="mill"): ["beta"],
+        await key_of(worker, "customer", customer_id="acme"): ["acme"],
+        await key_of(worker, "ingest", sources=["gw/a"]): [],
+    }
+    for key_id, seen in (*keys.items(), *reversed(keys.items())):
+        asking = AskingByKey(api, key_id, secret)
+        assert [row[0] for row in await asking.fetch(CUSTOMERS, 9)] == seen
+        assert [row[0] for row in await asking.fetch(CUSTOMERS, 1)] == seen[:1]
+        first = await asking.fetchrow(CUSTOMERS, 9)
+        assert (first and [first[0]]) == (seen[:1] or None)
+        # Nothing of it is left in the session.
+        assert await api.fetch(CUSTOMERS, 9) == []
+        assert not await api.fetchval("SELECT current_setting('tokenledger.asking', true)")
+
+
+@pytest.mark.usefixtures("filled")
+async def test_a_key_asks_only_with_its_proof_for_its_session_and_until_it_is_revoked(
+    database: Database, worker: Connection, api: Connection
+) -> None:
+    secret, key_id = await secret_of(worker), await key_of(worker, "customer", customer_id="acme")
+    admin = await key_of(worker, "admin")
+    own = prove_key(key_id, api.get_server_pid(), secret=secret)
+    ask = "SELECT ask_by_key($1, $2)"
+    assert await api.fetchval(ask, key_id, own) is True
+    of_place = hmac.new(secret, f"{api.get_server_pid()}/{key_id}".encode(), "sha256").hexdigest()
+    for named, proof in (
+        (admin, own),
+        (key_id, "0" * 64),
+        (key_id, ""),
+        (key_id, None),
+        (None, own),
+    ):
+        with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+            await api.fetchval(ask, named, proof)
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+        await api.fetchval(ask, key_id, of_place)
+    other = await connect(database.api_url)
+    try:
+        with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+            await other.fetchval(ask, key_id, own)
+    finally:
+        await other.close()
+    await revoke_api_key(worker, key_id, AUTHOR)
+    with pytest.raises(KeyRefusedError):
+        await AskingByKey(api, key_id, secret).fetch(CUSTOMERS, 9)
+    with pytest.raises(KeyRefusedError):
+        await AskingByKey(api, "nobody", secret).fetch(CUSTOMERS, 9)

@@ -97,6 +97,12 @@ async def authenticate(connection: Connection, texts: Collection[str]) -> dict[s
     }
 
 
+def opens(key: ApiKey, text: str) -> bool:
+    """Whether this text is of this key, by what was known of it."""
+    key_id, secret = _parts(text)
+    return key_id == key.key_id and _opens(key, secret)
+
+
 def _parts(text: str) -> tuple[str, str]:
     """The id and the secret of a key; nothing where it cannot be one."""
     prefix, _, rest = text.partition("_")

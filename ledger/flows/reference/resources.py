@@ -8,7 +8,7 @@ from typing import Any
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.reference import enter, enter_budget, enter_payment, enter_tax, parties
 from ledger.flows.reference.resource import Change, Enter, Resource
-from ledger.store.queries import Connection
+from ledger.store.queries import Reader
 from ledger.store.resources import ListedRow, list_resource, parameters_of
 from ledger.wire import (
     answers,
@@ -325,7 +325,7 @@ def enter_of(model: type[InputModel]) -> Enter:
 
 
 async def list_page(
-    connection: Connection, resource: Resource, asked: ListQuery, *, now: datetime
+    connection: Reader, resource: Resource, asked: ListQuery, *, now: datetime
 ) -> list[ListedRow]:
     """Rows with their places; parties, unless one is named, as they are at a moment or `now`."""
     _check_asked(resource, asked)
@@ -342,7 +342,7 @@ async def list_page(
 
 
 async def show_one(
-    connection: Connection, resource: Resource, one: str, *, now: datetime
+    connection: Reader, resource: Resource, one: str, *, now: datetime
 ) -> Validities | None:
     """What is recorded under an id: what holds `now`, and every validity; None where nothing is."""
     asked = ListQuery(limit=VERSIONS_MAX, one=one)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from ledger.domain.author import Author
 from ledger.domain.metering.permission import Fields
 from ledger.store.operations import LAST
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, Reader, load_queries
 
 CONFLICTS = load_queries("metering/conflicts")
 # Of a batch that is shown.
@@ -136,7 +136,7 @@ STORED: Mapping[str, Callable[..., StoredItem]] = {
 
 
 async def list_conflicts(
-    connection: Connection,
+    connection: Reader,
     *,
     rows: int,
     before: int = LAST,
