@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks.harness import Figure, median, say
 from benchmarks.latency import percentile
 from benchmarks.scale import RUNS, SCALE, scaled
-from benchmarks.server import AUTHOR, Bench, bench_server
+from benchmarks.server import AUTHOR, Bench, bench_server, sql
 from ledger.api.reservation_desk import CALLS_MAX, ReservationDesk
 from ledger.domain.billing.reservation import Ask
 from ledger.domain.errors import OverBudgetError
@@ -31,18 +31,20 @@ CUSTOMERS, AT_ONCE = 200, 1_000
 RATE, SECONDS = 500, max(2, round(10 * min(SCALE, 1)))
 IN_FLIGHT, IN_ALL = 64, scaled(20_000)
 REACH_MS, REACH_RATE = 5.0, 2_000
-TOKENS, MICROS = 500, 7_000
+TOKENS, MICROS, COMMITS = 500, 7_000, 300
 SINCE = {"valid_from": "2020-01-01T00:00:00Z"}
 _ids = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run took: milliseconds at 500/s, reservations a second, seconds for 1,000."""
+    """What one run took: milliseconds at 500/s and of a bare commit, reservations a second, seconds
+    for 1,000."""
 
     paced_ms: Sequence[float]
     rate: float
     at_once_s: float
+    commit_ms: Sequence[float]
 
 
 def run() -> list[Figure]:
@@ -60,7 +62,12 @@ def run() -> list[Figure]:
             len(runs),
             reach=f"< {REACH_MS:g} ms",
             met=p99 < REACH_MS,
-            details=details | {"p50, ms": median([percentile(r.paced_ms, 50) for r in runs])},
+            details=details
+            | {
+                "p50, ms": _middle([each.paced_ms for each in runs], 50),
+                "a bare commit, p50, ms": _middle([each.commit_ms for each in runs], 50),
+                "a bare commit, p99, ms": _middle([each.commit_ms for each in runs], 99),
+            },
         ),
         Figure(
             "reservations in all",
@@ -81,12 +88,18 @@ def run() -> list[Figure]:
     ]
 
 
+def _middle(runs: Sequence[Sequence[float]], percent: int) -> float:
+    return round(median([percentile(each, percent) for each in runs]), 2)
+
+
 def _measure(bench: Bench) -> Run:
     with bench.fresh() as database:
         found = asyncio.run(_run(database))
     say(
         f"p99 {percentile(found.paced_ms, 99):.2f} ms at {RATE}/s, {found.rate:,.0f}/s in all,"
-        f" {AT_ONCE:,} at once in {found.at_once_s * 1e3:.0f} ms"
+        f" {AT_ONCE:,} at once in {found.at_once_s * 1e3:.0f} ms,"
+        f" a bare commit {percentile(found.commit_ms, 50):.2f} ms, p99"
+        f" {percentile(found.commit_ms, 99):.2f} ms"
     )
     return found
 
@@ -100,7 +113,19 @@ async def _run(database: Database) -> Run:
         began = time.perf_counter()
         await _many(desk, IN_ALL)
         rate = IN_ALL / (time.perf_counter() - began)
-        return Run(paced, rate, await _at_once(desk))
+        at_once = await _at_once(desk)
+        return Run(paced, rate, at_once, await _commits(database))
+
+
+async def _commits(database: Database) -> list[float]:
+    """What the disk takes for a transaction that does nothing, one after the other."""
+    took = []
+    async with open_pool(database.superuser_url, size=1) as pool, pool.acquire() as connection:
+        for _ in range(COMMITS):
+            began = time.perf_counter()
+            await connection.fetchval(sql("bare_commit"))
+            took.append((time.perf_counter() - began) * 1e3)
+    return sorted(took)
 
 
 def _ask(customer: str) -> Ask:

@@ -248,6 +248,7 @@ BEGIN
    WHERE b.budget_id = g.budget_id AND b.run_id = g.run_id AND b.period_start = g.period_start;
 END $$;
 
+-- Asks are numbered from 0 in their order, so that one is found by its number.
 CREATE TYPE asked_reservation AS (
   ask int, customer_id text, refused text, reservation_id text, said jsonb, actor text, expires_at timestamptz,
   project_id text, api_key_id text, agent_id text, agent_run_id text, model text, tier text, adapter text, region text,
@@ -445,8 +446,9 @@ BEGIN
       RAISE EXCEPTION 'another reservation of one of these ids came first' USING ERRCODE = 'serialization_failure';
     END IF;
     INSERT INTO reservation_hold (customer_id, reservation_id, budget_id, run_id, period_start, amount, expires_at)
-    SELECT q.customer_id, q.reservation_id, (h.key).budget_id, (h.key).run_id, (h.key).period_start, h.needed, q.expires_at
-      FROM unnest(wanted) AS h JOIN unnest(asked) AS q ON q.ask = h.ask WHERE h.ask = ANY (granted);
+    SELECT (asked[h.ask + 1]).customer_id, (asked[h.ask + 1]).reservation_id, (h.key).budget_id, (h.key).run_id,
+           (h.key).period_start, h.needed, (asked[h.ask + 1]).expires_at
+      FROM unnest(wanted) AS h WHERE h.ask = ANY (granted);
     UPDATE budget_balance b SET held = b.held + t.needed
       FROM (SELECT h.key, sum(h.needed) AS needed FROM unnest(wanted) AS h WHERE h.ask = ANY (granted) GROUP BY h.key) t
      WHERE b.budget_id = (t.key).budget_id AND b.run_id = (t.key).run_id AND b.period_start = (t.key).period_start;

@@ -401,3 +401,34 @@ async def test_a_thousand_at_once_fill_a_budget_exactly(
     assert (used, sum_held) == (0, 2000)
     assert refused
     assert all(isinstance(each, OverBudgetError) for each in refused)
+
+
+async def test_usage_and_reservations_at_once_wait_for_each_other_in_one_order(
+    books: Connection, database: Database
+) -> None:
+    for name in ("b", "a", "c"):
+        await budget(books, name, amount="1000000")
+    await add_customer(books, "gamma")
+    await budget(books, "g", customer_id="gamma", amount="1000000")
+    connections = [await connect(database.worker_url) for _ in range(4)]
+
+    async def work(connection: Connection, first: int) -> None:
+        gate = Gate(connection)
+        for number in range(first, 80, 4):
+            who = ("acme", "gamma") if number % 2 else ("gamma", "acme")
+            named = [ask(f"{each}-{number}", 50, customer_id=each) for each in who]
+            answers = await reserve(connection, named, now=NOW)
+            assert all(isinstance(each, Held) for each in answers)
+            sent = [
+                attempt(f"{each}-{number}", customer_id=each, reservation_id=f"{each}-{number}")
+                for each in who
+            ]
+            await gate.send(keyed(*sent))
+
+    try:
+        await asyncio.gather(*(work(c, n) for n, c in enumerate(connections)))
+    finally:
+        for connection in connections:
+            await connection.close()
+    assert set((await balances(books)).values()) == {(80 * 30, 0)}
+    assert set((await states(books)).values()) == {"settled"}
