@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 LOG_EVERY_S = 60
 REVIEW_EVERY_S = 600
 FILE_CHECK_S = 2
-SHOWN_EVERY_S = 5
 EXIT_OK = 0
 # Something that was read is not in the books: refused, lost on disk, or left at the end.
 EXIT_UNDELIVERED = 1
@@ -171,9 +170,9 @@ class _Daemon:
         self._path = path
         _share_one_heap()
         self._parts = Parts(settings)
-        self._shown = DaemonFigures()
+        self._shown = DaemonFigures(look=self._show)
         self._due = self._logged = self._reviewed = self._flushed = time.monotonic()
-        self._looked = self._shown_at = time.monotonic()
+        self._looked = time.monotonic()
         self._stamp = _stamp(path)
 
     def run(self) -> int:
@@ -193,9 +192,6 @@ class _Daemon:
             parts.agent.collect_round()
             if parts.agent.due or now - self._flushed >= parts.settings.batch_s:
                 self._flush(now)
-            if now - self._shown_at >= SHOWN_EVERY_S:
-                self._shown_at = now
-                self._show()
             if parts.agent.finished and parts.settings.exit_when_done:
                 return
             if not parts.delivery.alive:
@@ -219,6 +215,7 @@ class _Daemon:
             self._reload()
         if now - self._logged >= LOG_EVERY_S:
             self._logged = now
+            self._show()
             log.info("collector: %s", self._shown.line())
             _give_back_memory()
         if now - self._reviewed >= REVIEW_EVERY_S:

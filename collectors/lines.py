@@ -1,12 +1,13 @@
-"""Readings as the lines that a spool keeps; what stays the same of a board's is encoded once."""
+"""Readings as the lines that a spool keeps; what stays the same of a line is encoded once."""
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
 
-from collectors.reading import AnyReading, GpuEnergyReading
+from collectors.reading import AnyReading, CountersReading, GpuEnergyReading
 from ledger.wire.errors import WireError
 from ledger.wire.ndjson import encode_bare
 from ledger.wire.rfc3339 import format_rfc3339
@@ -15,18 +16,20 @@ log = logging.getLogger(__name__)
 
 # What a batch puts in front of a line.
 PLACE_BYTES = 1024
+# A page of more counters is seldom, and encoded whole.
+FORM_COUNTERS_MAX = 200
 # Stands in a line where what differs from reading to reading will stand.
-_ENERGY, _POWER, _SINCE_BOOT = 7 * 10**18 + 1, 7 * 10**18 + 2, 7 * 10**18 + 3
-_SAMPLED = datetime(1, 1, 1, microsecond=1, tzinfo=UTC)
-_RECORDED = datetime(1, 1, 1, microsecond=2, tzinfo=UTC)
-_MARKS = {
-    "energy_mj": str(_ENERGY),
-    "power_mw": str(_POWER),
-    "monotonic_us": str(_SINCE_BOOT),
-    "sampled": format_rfc3339(_SAMPLED),
-    "recorded": format_rfc3339(_RECORDED),
+_READ_AT = datetime(1, 1, 1, microsecond=1, tzinfo=UTC)
+_RECORDED_AT = datetime(1, 1, 1, microsecond=2, tzinfo=UTC)
+_TIMES = {"read": format_rfc3339(_READ_AT), "recorded": format_rfc3339(_RECORDED_AT)}
+_ENERGY_MARKS = {
+    name: f"8{index:018d}" for index, name in enumerate(("energy_mj", "power_mw", "monotonic_us"))
 }
-_same = attrgetter("epoch", "method", "quality", "scope", "mig", "boot_id", "driver_load")
+_VALUES = {f"value{index}": f"7{index:018d}" for index in range(FORM_COUNTERS_MAX)}
+_same_energy = attrgetter("epoch", "method", "quality", "scope", "mig", "boot_id", "driver_load")
+_same_run = attrgetter("engine", "run_id", "run_started_at")
+# What a number's text is made of means the same inside JSON's quotes.
+_NUMBERS = re.compile(r"[0-9A-Za-z.+-]*", re.ASCII)
 
 
 class LineWriter:
@@ -37,7 +40,7 @@ class LineWriter:
 
     def __init__(self, batch_bytes: int) -> None:
         self._batch_bytes = batch_bytes
-        self._forms: dict[str, tuple[object, str | None]] = {}
+        self._forms: dict[tuple[str, str], tuple[object, str | None]] = {}
 
     def lines(self, readings: Iterable[AnyReading], recorded_at: datetime) -> list[bytes]:
         """The readings in their order, less those left out."""
@@ -49,41 +52,50 @@ class LineWriter:
         return [line for line in lines if line is not None]
 
     def _filled(self, reading: AnyReading, recorded: str) -> bytes | None:
-        """A board's line from its form; None where there is none for what was read."""
-        form = self._form(reading) if isinstance(reading, GpuEnergyReading) else None
-        if form is None or not isinstance(reading, GpuEnergyReading):
+        """A line from its form; None where there is none for what was read."""
+        if isinstance(reading, GpuEnergyReading):
+            return self._filled_energy(reading, recorded)
+        if isinstance(reading, CountersReading) and _is_plain(reading):
+            return self._filled_counters(reading, recorded)
+        return None
+
+    def _filled_energy(self, reading: GpuEnergyReading, recorded: str) -> bytes | None:
+        same = (_same_energy(reading), reading.power_mw is None, reading.monotonic_us is None)
+        known = self._forms.get(("board", reading.gpu_uuid))
+        if known is None or known[0] != same:
+            known = (same, self._form(*_marked_energy(reading)))
+            self._forms["board", reading.gpu_uuid] = known
+        if known[1] is None:
             return None
         differs = {
             "energy_mj": reading.energy_mj,
             "power_mw": reading.power_mw,
             "monotonic_us": reading.monotonic_us,
-            "sampled": format_rfc3339(reading.sampled_at),
+            "read": format_rfc3339(reading.sampled_at),
             "recorded": recorded,
         }
-        return (form % differs).encode()
+        return (known[1] % differs).encode()
 
-    def _form(self, reading: GpuEnergyReading) -> str | None:
-        same = (_same(reading), reading.power_mw is None, reading.monotonic_us is None)
-        known = self._forms.get(reading.gpu_uuid)
+    def _filled_counters(self, reading: CountersReading, recorded: str) -> bytes | None:
+        counters = reading.counters
+        same = (_same_run(reading), [(c.name, c.labels, c.precision_loss) for c in counters])
+        known = self._forms.get(("instance", reading.instance))
         if known is None or known[0] != same:
-            known = (same, self._new_form(reading))
-            self._forms[reading.gpu_uuid] = known
-        return known[1]
+            known = (same, self._form(*_marked_counters(reading)))
+            self._forms["instance", reading.instance] = known
+        if known[1] is None:
+            return None
+        differs = dict(zip(_VALUES, [c.value for c in counters], strict=False))
+        differs |= {"read": format_rfc3339(reading.scraped_at), "recorded": recorded}
+        return (known[1] % differs).encode()
 
-    def _new_form(self, reading: GpuEnergyReading) -> str | None:
-        """The line with names for what differs; None where it is not plain what does."""
-        marked = replace(
-            reading,
-            energy_mj=_ENERGY,
-            sampled_at=_SAMPLED,
-            power_mw=None if reading.power_mw is None else _POWER,
-            monotonic_us=None if reading.monotonic_us is None else _SINCE_BOOT,
-        )
-        line = self._encoded(marked, _RECORDED)
+    def _form(self, marked: AnyReading, marks: Mapping[str, str]) -> str | None:
+        """The line with names where the marks are; None where one may be what it says itself."""
+        line = self._encoded(marked, _RECORDED_AT)
         if line is None:
             return None
         text = line.decode().replace("%", "%%")
-        for name, mark in _MARKS.items():
+        for name, mark in marks.items():
             if text.count(mark) > 1:
                 return None
             text = text.replace(mark, f"%({name})s")
@@ -102,3 +114,32 @@ class LineWriter:
             log.error("spool: a %s fits no batch and is left out: %s", event["type"], why)
             return None
         return line
+
+
+def _is_plain(reading: CountersReading) -> bool:
+    if len(reading.counters) > FORM_COUNTERS_MAX:
+        return False
+    return _NUMBERS.fullmatch("".join([one.value for one in reading.counters])) is not None
+
+
+def _marked_energy(reading: GpuEnergyReading) -> tuple[GpuEnergyReading, Mapping[str, str]]:
+    """The reading with marks where readings differ, and the marks that are in it."""
+    said = {
+        name: mark for name, mark in _ENERGY_MARKS.items() if getattr(reading, name) is not None
+    }
+    numbers = {name: int(mark) for name, mark in said.items()}
+    marked = replace(
+        reading,
+        sampled_at=_READ_AT,
+        energy_mj=numbers["energy_mj"],
+        power_mw=numbers.get("power_mw"),
+        monotonic_us=numbers.get("monotonic_us"),
+    )
+    return marked, _TIMES | said
+
+
+def _marked_counters(reading: CountersReading) -> tuple[CountersReading, Mapping[str, str]]:
+    counters = zip(reading.counters, _VALUES.items(), strict=False)
+    marked = [(replace(counter, value=mark), name, mark) for counter, (name, mark) in counters]
+    told = replace(reading, counters=tuple(one for one, _, _ in marked), scraped_at=_READ_AT)
+    return told, _TIMES | {name: mark for _, name, mark in marked}

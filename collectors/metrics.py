@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -33,7 +33,9 @@ TEXT, JSON = "text/plain; version=0.0.4; charset=utf-8", "application/json"
 
 @dataclass(slots=True)
 class DaemonFigures:
-    """The daemon's figures as they were after its last round."""
+    """The daemon's figures; `look` takes those of now, when somebody asks."""
+
+    look: Callable[[], None] = lambda: None
 
     energy_readings: int = 0
     scrapes: int = 0
@@ -213,8 +215,10 @@ def _answer(request: str, shown: DaemonFigures) -> bytes:
     if method not in {"GET", "HEAD"}:
         status, body = "405 Method Not Allowed", "only GET\n"
     elif path == "/metrics":
+        shown.look()
         status, body = "200 OK", shown.exposition()
     elif path == "/healthz":
+        shown.look()
         ill = shown.ill()
         status = "200 OK" if ill is None else "503 Service Unavailable"
         media, body = JSON, json.dumps({"status": ill or "ok", "waiting_batches": shown.waiting})

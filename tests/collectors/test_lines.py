@@ -24,7 +24,15 @@ counts = st.integers(0, 2**64)
 times = st.datetimes(timezones=st.just(UTC))
 # Names that have the signs of a format, of JSON, and of what stands in its place.
 names = st.text(max_size=12) | st.sampled_from(
-    ["%", "%(energy_mj)s", '"', "{0}", "7000000000000000001", "0001-01-01T00:00:00.000001Z"]
+    [
+        "%",
+        "%(energy_mj)s",
+        '"',
+        "{0}",
+        "7000000000000000001",
+        "8000000000000000001",
+        "0001-01-01T00:00:00.000001Z",
+    ]
 )
 readings = st.builds(
     GpuEnergyReading,
@@ -53,6 +61,39 @@ def test_a_line_is_what_its_event_encodes_to(
         read = [replace(one, energy_mj=one.energy_mj + shift) for one in read]
         assert writer.lines(read, recorded_at) == [
             encode_bare(one.to_event(recorded_at=recorded_at)) for one in read
+        ]
+
+
+counters = st.builds(
+    CounterReading,
+    name=st.sampled_from(["prompt_tokens", "steps"]) | names,
+    value=st.sampled_from(["1", "5.0", "1e+06", "NaN", "%s", '"', "7000000000000000001"]) | names,
+    raw_name=st.just("raw"),
+    labels=st.dictionaries(names, names, max_size=3),
+    precision_loss=st.booleans(),
+)
+scrapes = st.builds(
+    CountersReading,
+    engine=names,
+    instance=names,
+    run_id=names,
+    scraped_at=times,
+    counters=st.lists(counters, max_size=5).map(tuple),
+    run_started_at=st.none() | times,
+)
+
+
+@given(scrapes, st.lists(st.sampled_from(["1", "2.0", "3e+08"]), min_size=5), times)
+def test_a_scrape_is_what_its_event_encodes_to_whatever_it_counts(
+    read: CountersReading, values: list[str], recorded_at: datetime
+) -> None:
+    writer = LineWriter(2**20)
+    counted = [replace(c, value=v) for c, v in zip(read.counters, values, strict=False)]
+    other = [replace(c, precision_loss=not c.precision_loss) for c in counted]
+    for found in (read.counters, counted, other, counted[1:], counted):
+        one = replace(read, counters=tuple(found))
+        assert writer.lines([one], recorded_at) == [
+            encode_bare(one.to_event(recorded_at=recorded_at))
         ]
 
 
