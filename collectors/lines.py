@@ -119,7 +119,7 @@ class LineWriter:
 def _is_plain(reading: CountersReading) -> bool:
     if len(reading.counters) > FORM_COUNTERS_MAX:
         return False
-    return _NUMBERS.fullmatch("".join([one.value for one in reading.counters])) is not None
+    return _NUMBERS.fullmatch("".join([counter.value for counter in reading.counters])) is not None
 
 
 def _marked_energy(reading: GpuEnergyReading) -> tuple[GpuEnergyReading, Mapping[str, str]]:
@@ -141,5 +141,7 @@ def _marked_energy(reading: GpuEnergyReading) -> tuple[GpuEnergyReading, Mapping
 def _marked_counters(reading: CountersReading) -> tuple[CountersReading, Mapping[str, str]]:
     counters = zip(reading.counters, _VALUES.items(), strict=False)
     marked = [(replace(counter, value=mark), name, mark) for counter, (name, mark) in counters]
-    told = replace(reading, counters=tuple(one for one, _, _ in marked), scraped_at=_READ_AT)
+    told = replace(
+        reading, counters=tuple(counter for counter, _, _ in marked), scraped_at=_READ_AT
+    )
     return told, _TIMES | {name: mark for _, name, mark in marked}

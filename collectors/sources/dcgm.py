@@ -6,16 +6,14 @@ and base units. A slice of a GPU repeats the whole GPU's counter: it is read onc
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from collectors.errors import ScrapeError, SourceError
+from collectors.errors import SourceError
 from collectors.exposition import Sample, parse_exposition
-from collectors.fetch import Page
 from collectors.reading import GpuEnergyReading
 from collectors.source_settings import SourceSettings
-from collectors.sources.pages import open_page
+from collectors.sources.pages import PageSource
 from collectors.sources.source import SourceSample
 from ledger.wire import meter_reasons as reasons
 from ledger.wire.units import BLANK_VALUE_MIN
@@ -33,31 +31,9 @@ _UNITS = (
 )
 
 
-@dataclass(slots=True)
-class DcgmSource:
-    """The GPUs of one dcgm-exporter."""
-
-    page: Page
-    timeout_s: float
-    name: str = "dcgm"
-    finished: bool = False
-
-    def sample(self, now: datetime) -> SourceSample:
-        """Fetch and read once."""
-        try:
-            text = self.page.fetch(self.timeout_s)
-        except ScrapeError as error:
-            raise SourceError(str(error), reason=reasons.SOURCE_SILENT) from error
-        return read_dcgm(text, now)
-
-    def close(self) -> None:
-        """Let the connection go."""
-        self.page.close()
-
-
-def open_dcgm(settings: SourceSettings) -> DcgmSource:
+def open_dcgm(settings: SourceSettings) -> PageSource:
     """The exporter at `url`."""
-    return DcgmSource(open_page(settings, "/metrics"), float(settings.timeout_s))
+    return PageSource.of(settings, "/metrics", read_dcgm)
 
 
 def read_dcgm(text: str, now: datetime) -> SourceSample:

@@ -133,7 +133,7 @@ def test_triton_counts_joules() -> None:
         'nv_gpu_power_usage{gpu_uuid="GPU-1"} 412.5\n'
         'nv_energy_consumption{gpu_uuid="GPU-2"} NaN\n'
     )
-    (reading,) = read_triton(text, NOW)
+    (reading,) = read_triton(text, NOW).energy
     assert (reading.energy_mj, reading.power_mw) == (5_620_331_918, 412_500)
     with pytest.raises(SourceError, match="no energy"):
         read_triton("up 1\n", NOW)
