@@ -21,13 +21,14 @@ from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.binary import Rows
 from ledger.store.connect import connect, draw_batch_seq
+from ledger.store.metering.chunks import EncodedChunk, insert_chunk
 from ledger.store.metering.ingest import copy_binary, encode_masks, insert_usage_keys
 from ledger.store.queries import Connection
 
 RUNS = 5
 FACTS = scaled(10_000_000)
 BATCH_FACTS = 20_000
-REACH = 1_000_000
+REACH = 4_000_000
 START_US = int(datetime(2026, 8, 6, tzinfo=UTC).timestamp()) * 1_000_000
 EVERY_US = 40_000
 CUSTOMERS, MODELS, TIERS, INSTANCES = 40, 3, 2, 4
@@ -80,9 +81,10 @@ async def load(connection: Connection, facts: int) -> None:
         frame = _facts(chance, first, min(BATCH_FACTS, facts - first))
         async with connection.transaction():
             batch_seq = await draw_batch_seq(connection)
-            for table, encoded in _tables(frame, now).items():
+            for table, encoded in _tables(frame).items():
                 encoded.number(batch_seq)
                 await copy_binary(connection, table, encoded)
+            await insert_chunk(connection, _chunk(frame, now), batch_seq=batch_seq)
 
 
 def _usage_key(number: int) -> UsageKeyRow:
@@ -104,11 +106,14 @@ def _usage_key(number: int) -> UsageKeyRow:
     )
 
 
-def _tables(frame: pl.DataFrame, now: datetime) -> dict[str, Rows]:
-    facts = rows.fact_frame(frame, stored_day=now.date())
+def _chunk(frame: pl.DataFrame, now: datetime) -> EncodedChunk:
+    day = now.date()
+    return EncodedChunk.of(rows.fact_frame(frame, stored_day=day), stored_day=day)
+
+
+def _tables(frame: pl.DataFrame) -> dict[str, Rows]:
     usage, activity = rows.usage_delta_frame(frame), rows.activity_delta_frame(frame)
     return {
-        "usage_fact": Rows.of(facts, rows.FACT_COLUMNS),
         "usage_delta": Rows.of(usage, rows.USAGE_DELTA_COLUMNS),
         "activity_delta": Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS),
         "activity_mask": encode_masks(busy_masks(frame)),

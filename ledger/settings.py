@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     )
     body_limit_mib: int = Field(16, description="largest request body the API reads, in MiB")
     quarantine_days: int = Field(30, description="how long raw bytes of unreadable input are kept")
+    columns_from: int = Field(
+        4_096, ge=1, description="from how many facts on those of a batch are stored as columns"
+    )
     earliest_event: AwareDatetime = Field(
         datetime(2015, 1, 1, tzinfo=UTC),
         description="first moment of an event's times; what lies before goes to quarantine",

@@ -2,6 +2,7 @@
 -- ingest writes grows in the proportions it has in work. A copy has batch numbers and ids of its own, and lies two
 -- hours earlier than the one before.
 CREATE UNLOGGED TABLE warm_usage_fact AS TABLE usage_fact;
+CREATE UNLOGGED TABLE warm_usage_chunk AS TABLE usage_chunk;
 CREATE UNLOGGED TABLE warm_event_key AS TABLE event_key;
 CREATE UNLOGGED TABLE warm_ingest_batch AS TABLE ingest_batch;
 CREATE UNLOGGED TABLE warm_receipt AS TABLE receipt;
@@ -24,6 +25,14 @@ BEGIN
     w.uncached, w.cache_read, w.cache_write, w.visible, w.reasoning, ids || substr(w.event_id, 10), w.agent_run_id,
     w.end_user
     FROM warm_usage_fact w;
+  -- What is inside a chunk stays: nobody looks at when it was.
+  INSERT INTO usage_chunk (
+    stored_day, batch_seq, rows, first_ordinal, last_ordinal, first_time, last_time, source_ids, last_times,
+    suspended, sha256, facts)
+  SELECT
+    w.stored_day, base + w.batch_seq, w.rows, w.first_ordinal, w.last_ordinal, w.first_time - ago, w.last_time - ago,
+    w.source_ids, w.last_times, w.suspended, w.sha256, w.facts
+    FROM warm_usage_chunk w;
   INSERT INTO event_key (
     source_id, event_id, digest, batch_seq, ordinal)
   SELECT

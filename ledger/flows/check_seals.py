@@ -27,6 +27,8 @@ from ledger.store.seal import ARCHIVED, LOWEST, SLICE_ROWS, TABLES, Stretch
 Progress = Callable[[int], None]
 Parts = Mapping[int, Sequence[SealPart]]
 Stored = dict[date | None, tuple[int, bytes]]
+# Tables whose days move to files together.
+FACTS = ("usage_fact", "usage_chunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
     """What differs of the facts of a day that is still in the database."""
     seals, parts = await store.list_seals(connection), await store.list_parts(connection)
     own = {
-        number: [p for p in each if p.table_and_day == ("usage_fact", day)]
+        number: [p for p in each if p.table in FACTS and p.stored_day == day]
         for number, each in parts.items()
     }
     touched = [n for n, seal in enumerate(seals) if own.get(seal.seal_no)]
@@ -94,7 +96,7 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
         return []
     since = seals[touched[0] - 1].until_seq if touched[0] else LOWEST
     some = seals[touched[0] : touched[-1] + 1]
-    runs = [run async for run in _runs(connection, some, own, ("usage_fact",), since)]
+    runs = [run async for run in _runs(connection, some, own, FACTS, since)]
     await _digest_all([connection], runs, SLICE_ROWS, no_progress)
     for run in runs:
         run.batches = [batch for batch in run.batches if batch.stored_day == day]
@@ -111,7 +113,7 @@ def _apart(
     for seal in seals:
         for part in parts.get(seal.seal_no, ()):
             day = archived.get(part.stored_day) if part.stored_day else None
-            if part.table == "usage_fact" and day and since < (day.day.last_batch_seq or 0):
+            if part.table in FACTS and day and since < (day.day.last_batch_seq or 0):
                 filed[day.day.stored_day] += part.rows
             elif part.table != ARCHIVED:
                 kept[seal.seal_no].append(part)

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from ledger.store.queries import Connection
+from ledger.store.queries import Connection, Query
 
 
 async def while_connected(connection: Connection, copy: Coroutine[Any, Any, Any]) -> None:
@@ -36,3 +36,16 @@ async def copy_rows(
     """Rows into a table by binary COPY."""
     copy = connection.copy_records_to_table(table, columns=list(columns), records=rows)
     await while_connected(connection, copy)
+
+
+async def copy_out(connection: Connection, query: Query, **given: object) -> bytes:
+    """The rows of a query as the stream that COPY gives."""
+    parts: list[bytes] = []
+
+    async def keep(data: bytes) -> None:
+        parts.append(data)
+
+    values = [given[parameter] for parameter in query.parameters]
+    text = query.sql.rstrip().rstrip(";")
+    await connection.copy_from_query(text, *values, output=keep, format="binary")
+    return b"".join(parts)

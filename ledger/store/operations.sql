@@ -42,6 +42,9 @@ SELECT s.source, s.form, sums.received, sums.counted, sums.duplicate, sums.confl
       SELECT max(f.time) AS at FROM usage_fact f
        WHERE f.stored_day = stored.day AND f.batch_seq = sums.last_batch_seq AND f.source_id = s.source_id
       UNION ALL
+      SELECT max(n.last_time) FROM usage_chunk h CROSS JOIN unnest(h.source_ids, h.last_times) AS n(source_id, last_time)
+       WHERE h.stored_day = stored.day AND h.batch_seq = sums.last_batch_seq AND n.source_id = s.source_id
+      UNION ALL
       SELECT max(g.sampled_at) FROM gpu_reading g
        WHERE g.stored_day = stored.day AND g.batch_seq = sums.last_batch_seq AND g.source_id = s.source_id
       UNION ALL

@@ -20,13 +20,17 @@ LOWEST = -(2**63)
 
 @dataclass(frozen=True, slots=True)
 class SealedTable:
-    """Where rows stand in the stored order; `source` has them as t."""
+    """Where rows stand in the stored order; `source` has them as t.
+
+    `rows` is what a row of the table counts as.
+    """
 
     source: str
     order: str = "t.batch_seq"
     by_day: bool = False
     by_cut_off: bool = False
     left_out: tuple[str, ...] = ()
+    rows: str = "1"
 
 
 def _table(name: str) -> SealedTable:
@@ -57,6 +61,8 @@ DATED = (
 SLICE_ROWS = 100_000
 TABLES: Mapping[str, SealedTable] = {
     "usage_fact": _facts("usage_fact"),
+    # Its SHA-256 vouches for what it holds, and `check` holds that against it.
+    "usage_chunk": SealedTable("usage_chunk t", by_day=True, left_out=("facts",), rows="t.rows"),
     "gpu_reading": _facts("gpu_reading"),
     "meter_gap": _facts("meter_gap"),
     "counter_reading": _facts("counter_reading"),
@@ -170,6 +176,7 @@ async def _fetch(connection: Connection, name: str, stretch: Stretch) -> list[as
         "t.batch_seq": table.order,
         "receipt t": table.source,
         "NULL::date": "t.stored_day" if table.by_day else "NULL::date",
+        "1::numeric": f"{table.rows}::numeric",
         "t.ordinal_from": _checked(stretch.columns),
     }
     given = {"since": stretch.since, "until": stretch.until}

@@ -34,15 +34,16 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_worke
 
 -- name: count_batches
 -- How many rows each batch of (since, until] has, in stored order. Written for receipts: where another table is meant,
--- its own words stand for `receipt t`, `t.batch_seq`, `NULL::date` and the columns, because no name is a parameter.
-SELECT t.batch_seq AS place, count(*) AS rows FROM receipt t
+-- its own words stand for `receipt t`, `t.batch_seq`, `NULL::date`, `1::numeric` and the columns, because no name is a
+-- parameter.
+SELECT t.batch_seq AS place, sum(1::numeric)::bigint AS rows FROM receipt t
  WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint GROUP BY 1 ORDER BY 1;
 
 -- name: digest_batches
 -- Digests of the rows of each batch of (since, until], by day: of the bytes that PostgreSQL would send, in the order of
 -- those bytes. Written for receipts, as above.
-SELECT r.place, r.stored_day, count(*) AS rows, sha256(string_agg(r.said, ''::bytea ORDER BY r.said)) AS digest
-  FROM (SELECT t.batch_seq AS place, NULL::date AS stored_day, record_send(ROW(t.ordinal_from)) AS said
+SELECT r.place, r.stored_day, sum(r.rows)::bigint AS rows, sha256(string_agg(r.said, ''::bytea ORDER BY r.said)) AS digest
+  FROM (SELECT t.batch_seq AS place, NULL::date AS stored_day, 1::numeric AS rows, record_send(ROW(t.ordinal_from)) AS said
           FROM receipt t WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint) r
  GROUP BY 1, 2;
 

@@ -81,6 +81,11 @@ BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT asks_for_the_house()))', name);
   END LOOP;
+  -- A chunk has the facts of many: whoever asks as somebody may read it, and its reader keeps to the keys of usage_key
+  -- that they see.
+  ALTER TABLE usage_chunk ENABLE ROW LEVEL SECURITY;
+  CREATE POLICY seen_by ON usage_chunk FOR SELECT TO tokenledger_api USING ((SELECT sees_all())
+    OR (SELECT asking_entity()) IS NOT NULL OR (SELECT asking_customer()) IS NOT NULL);
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
@@ -90,7 +95,7 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
   -- Append only, for the owner as well.
-  FOREACH name IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
+  FOREACH name IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'charge', 'journal_entry', 'posting',

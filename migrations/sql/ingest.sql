@@ -127,6 +127,27 @@ COMMENT ON COLUMN usage_fact.flags IS 'Bits, see ledger/domain/metering/fact.py.
 COMMENT ON COLUMN usage_fact.end_user IS 'Keyed hash of the end user; the id itself is never stored.';
 CREATE INDEX ON usage_fact USING brin (batch_seq) WITH (pages_per_range = 32);
 
+CREATE TABLE usage_chunk (
+  stored_day    date NOT NULL,
+  batch_seq     bigint NOT NULL,
+  rows          int NOT NULL CHECK (rows > 0),
+  first_ordinal int NOT NULL,
+  last_ordinal  int NOT NULL,
+  first_time    timestamptz NOT NULL,
+  last_time     timestamptz NOT NULL,
+  source_ids    int[] NOT NULL,
+  last_times    timestamptz[] NOT NULL,
+  suspended     int NOT NULL,
+  sha256        bytea NOT NULL CHECK (octet_length(sha256) = 32),
+  facts         bytea NOT NULL
+) PARTITION BY RANGE (stored_day);
+COMMENT ON TABLE usage_chunk IS 'Facts of a large batch as columns, instead of rows of usage_fact: Parquet of all their columns but for day and batch.';
+COMMENT ON COLUMN usage_chunk.last_times IS 'The last time of each of source_ids.';
+COMMENT ON COLUMN usage_chunk.suspended IS 'Facts of customers whom nobody knew when they were stored.';
+-- Compressed before it comes.
+ALTER TABLE usage_chunk ALTER COLUMN facts SET STORAGE EXTERNAL;
+CREATE INDEX ON usage_chunk (batch_seq);
+
 CREATE TABLE gpu_reading (
   stored_day date NOT NULL,
   batch_seq  bigint NOT NULL,
@@ -399,7 +420,7 @@ DECLARE
                  WHERE c.oid = 'usage_fact'::regclass);
 BEGIN
   PERFORM pg_advisory_xact_lock(lock_class('partitions'), 0);
-  FOREACH parent IN ARRAY ARRAY['usage_fact', 'gpu_reading', 'meter_gap', 'counter_reading'] LOOP
+  FOREACH parent IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'gpu_reading', 'meter_gap', 'counter_reading'] LOOP
     FOR n IN 0 .. days - 1 LOOP
       day := first_day + n;
       part := parent || to_char(day, '_YYYYMMDD');

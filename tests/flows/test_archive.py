@@ -18,7 +18,7 @@ from ledger.domain.errors import ConflictError, InvalidInputError, UnavailableEr
 from ledger.domain.metering.fact import Reason
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.metering.archive import archive, drop_day, write_archive
-from ledger.flows.metering.archived_facts import trace_line
+from ledger.flows.metering.find_facts import trace_line
 from ledger.flows.metering.fold import fold
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
@@ -51,10 +51,10 @@ BEFORE = DAY + timedelta(days=1)
 FACTS = "SELECT *, end_user::text AS end_user FROM usage_fact WHERE stored_day = $1 ORDER BY 3, 4"
 
 
-async def fill(connection: Connection) -> Gate:
+async def fill(connection: Connection, chunk_facts: int = 4_096) -> Gate:
     """Facts of every shape, stored on DAY."""
     await open_books(connection)
-    gate = Gate(connection, IngestLimits(end_user_secret=b"secret"))
+    gate = Gate(connection, IngestLimits(end_user_secret=b"secret", chunk_facts=chunk_facts))
     times = {
         "started_at": "2026-08-06T11:00:00.000001Z",
         "first_token_at": "2026-08-06T11:00:01.5Z",
@@ -294,11 +294,11 @@ async def trace(
     return found
 
 
-@pytest.mark.parametrize("limit", [3, 1_000])
-async def test_an_invoice_line_leads_to_its_events_in_file_and_database(
-    worker: Connection, tmp_path: Path, limit: int
+@pytest.mark.parametrize(("limit", "chunk_facts"), [(3, 4_096), (1_000, 4_096), (3, 2), (7, 1)])
+async def test_an_invoice_line_leads_to_its_events_in_file_chunk_and_row(
+    worker: Connection, tmp_path: Path, limit: int, chunk_facts: int
 ) -> None:
-    gate = await fill(worker)
+    gate = await fill(worker, chunk_facts)
     await on_a_card(worker, "acme")
     await gate.send(keyed(attempt("next-day", minute=44, tokens=5)), now=LATER)
     issued = await issue_invoice(

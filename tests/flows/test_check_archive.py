@@ -11,6 +11,7 @@ from ledger.flows.metering.archive import archive, write_archive
 from ledger.flows.metering.check import CheckSizes, check_windows
 from ledger.store.connect import connect
 from ledger.store.metering.check import one_snapshot
+from ledger.store.metering.facts import PartSizes
 from ledger.store.metering.retention import close_day, drop_archived_day, list_archived
 from ledger.store.queries import Connection
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY, fill
@@ -34,7 +35,7 @@ async def test_windows_of_facts_in_file_and_database_are_equal(
     facts = await half_archived(worker, tmp_path)
     assert facts == 24 + 3
     seen: list[int] = []
-    sizes = CheckSizes(slice_rows=5)
+    sizes = CheckSizes(PartSizes(rows=5))
     found = await check_windows([worker], progress=seen.append, sizes=sizes)
     assert (found.facts, found.differences) == (facts, [])
     assert (len(seen), sum(seen)) == (6, facts)

@@ -12,6 +12,7 @@ from ledger.domain.metering.spread import METERS, WINDOW_US, busy_masks
 from ledger.flows.metering.check import CheckSizes, check_windows
 from ledger.store.binary import Rows
 from ledger.store.connect import draw_batch_seq
+from ledger.store.metering.facts import PartSizes
 from ledger.store.metering.ingest import copy_binary, encode_masks, ensure_partitions
 from ledger.store.queries import Connection
 
@@ -94,7 +95,7 @@ async def test_slices_and_merging_on_the_way_change_nothing(
     pages = await worker.fetchval("SELECT pg_relation_size('usage_fact_20260806') / 8192")
     assert pages > 10
     seen: list[int] = []
-    sizes = CheckSizes(slice_pages=3, merge_rows=10)
+    sizes = CheckSizes(PartSizes(pages=3), merge_rows=10)
     found = await check_windows([worker], progress=seen.append, sizes=sizes)
     assert (found.facts, found.differences) == (3_000, [])
     assert (len(seen), sum(seen)) == (-(-pages // 3), 3_000)

@@ -17,6 +17,7 @@ from ledger.flows.check_seals import check_seals
 from ledger.flows.metering.archive import archive
 from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.reference.enter import enter_alias, enter_fx_rates
 from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
@@ -103,6 +104,8 @@ async def books(worker: Connection) -> Gate:
            SELECT quarantine_id, batch_seq, 0, 'quarantined' FROM quarantine"""
     )
     await gate.send(sequenced([attempt(minute=40), attempt(minute=41)]))
+    columns = Gate(worker, IngestLimits(chunk_facts=1))
+    await columns.send(sequenced([attempt(minute=42), attempt(minute=43)], sequence=2))
     bound = keyed(attempt("bound", minute=42))
     await gate.send(replace(bound, permission=bound_to([SOURCE], "acme")))
     await gate.send(keyed(energy_event(), counters_event(), gap_event()))
@@ -218,6 +221,11 @@ CHANGES = {
         "usage_fact",
         """UPDATE usage_fact SET ordinal = CASE ordinal WHEN 3 THEN 4 ELSE 3 END
             WHERE event_id IN ('e3', 'e4')""",
+    ),
+    "what a chunk must hold": ("usage_chunk", "UPDATE usage_chunk SET sha256 = sha256(sha256)"),
+    "when a chunk's facts ended": (
+        "usage_chunk",
+        "UPDATE usage_chunk SET last_times = ARRAY[first_time]",
     ),
     "a reading": ("gpu_reading", "UPDATE gpu_reading SET energy_mj = energy_mj + 1"),
     "a counter": ("counter_reading", "UPDATE counter_reading SET value = value + 1"),
@@ -346,7 +354,7 @@ async def test_an_archived_day_is_vouched_for_by_its_file(
     await superuser.execute("UPDATE archived_partition SET sha256 = $1", sha256_of(day.path))
     assert [row[:2] for row in await named(books.connection)] == [(ARCHIVED, "digest")]
     await superuser.execute("UPDATE archived_partition SET rows = rows - 1")
-    assert ("usage_fact", "rows", "26", "25") in await named(books.connection)
+    assert ("usage_fact", "rows", "28", "27") in await named(books.connection)
 
 
 async def test_a_day_that_is_not_what_was_sealed_stays_in_the_database(

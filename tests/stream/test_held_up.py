@@ -98,7 +98,9 @@ async def test_a_worker_frozen_inside_a_copy_is_ended_and_stores_its_batch_once_
     sent = [sequenced(events, sequence=n) for n in range(1, 6)]
     # More than a socket holds: what is sent before the table is open may be all of a small batch.
     produce(kafka_bootstrap, topic, sent)
-    with worker_process(environment_of(database, kafka_bootstrap, topic)) as process:
+    # As columns all of it would be sent at once, and nothing be left to wait for.
+    rows = environment_of(database, kafka_bootstrap, topic) | {"TOKENLEDGER_COLUMNS_FROM": "20000"}
+    with worker_process(rows) as process:
         async with gate_at(database.superuser_url, "usage_fact") as gate:
             held = await gate.meet(WORKER, "COPY", patience_s=60)
             assert held is not None

@@ -9,7 +9,7 @@ from tests.torture.archives import damage_archive, fill_archive
 from tests.torture.clocks import step_clock
 from tests.torture.commands import kill_archive, kill_fold
 from tests.torture.cut_offs import AWAY, hold_open
-from tests.torture.freeze import COPIED, freeze_in_copy
+from tests.torture.freeze import CHUNKS, COPIED, freeze_in_copy
 from tests.torture.gates import gate_at, gate_in_commit
 from tests.torture.restores import restore_books
 from tests.torture.scene import Met, Scene
@@ -42,8 +42,15 @@ async def kill_in_commit(scene: Scene) -> list[str]:
 
 
 async def kill_in_copy(scene: Scene) -> list[str]:
-    """A worker dies inside a COPY."""
-    return await _kill_at(scene, scene.draw.choice(COPIED), "COPY")
+    """A worker dies inside a COPY, or as it stores a chunk."""
+    table = _table_of(scene)
+    return await _kill_at(scene, table, "INSERT" if table == CHUNKS else "COPY")
+
+
+def _table_of(scene: Scene) -> str:
+    """A table that the next batch writes into."""
+    table = scene.draw.choice(COPIED)
+    return CHUNKS if table == COPIED[0] and scene.workers.columns else table
 
 
 async def kill_before_position(scene: Scene) -> list[str]:
@@ -62,7 +69,7 @@ async def _kill_at(scene: Scene, table: str, statement: str) -> list[str]:
 
 async def stop_database(scene: Scene) -> list[str]:
     """PostgreSQL ends in the middle of a batch, by the seed as in a power cut, and starts again."""
-    table, pause = scene.draw.choice(COPIED), scene.draw.random()
+    table, pause = _table_of(scene), scene.draw.random()
     immediate = scene.draw.random() < 0.6
     how = "power cut" if immediate else "shutdown"
     try:

@@ -20,13 +20,17 @@ def named(url: str, name: str) -> str:
 
 @dataclass
 class Workers:
-    """Some workers of one group; each names itself to PostgreSQL."""
+    """Some workers of one group; each names itself to PostgreSQL.
+
+    With `columns` they store the facts of every batch as a chunk, else all as rows.
+    """
 
     worker_url: str
     bootstrap: str
     topic: str
     log: str
     nursery: Nursery
+    columns: bool = False
     running: dict[str, Process] = field(default_factory=dict)
     started: int = 0
 
@@ -56,6 +60,7 @@ class Workers:
             "TOKENLEDGER_KAFKA_TOPIC": self.topic,
             "TOKENLEDGER_KAFKA_GROUP": self.group,
             "TOKENLEDGER_KAFKA_SESSION_TIMEOUT_MS": str(SESSION_MS),
+            "TOKENLEDGER_COLUMNS_FROM": "1" if self.columns else str(10**9),
             "TOKENLEDGER_LOG_LEVEL": "WARNING",
             CLOCK: str(self.clock),
         }

@@ -232,7 +232,8 @@ def _line(row: Mapping[str, Any]) -> str:
     named = ("engine_instance", "customer_ref", "model", "tier")
     keys = " ".join(str(row[name]) for name in named if row.get(name))
     unnamed = " ".join(f"{n} {row[n]}" for n in ("engine_key_id", "usage_key_id") if n in row)
-    window = row["window_start"].strftime("%Y-%m-%d %H:%MZ")
+    start = row["window_start"]
+    window = start.strftime("%Y-%m-%d %H:%MZ") if start else row["place"]
     said = [
         f"{name}: facts {_count(pair['facts'])}, stored {_count(pair['stored'])}"
         for name, pair in row["counts"].items()
@@ -242,7 +243,7 @@ def _line(row: Mapping[str, Any]) -> str:
         more = " …" if seconds["differing"] > len(seconds["first"]) else ""
         number = "second differs" if seconds["differing"] == 1 else "seconds differ"
         said.append(f"{seconds['differing']:,} {number}: {first}{more}")
-    return f"{row['table']} {window} {keys or unnamed}: {', '.join(said)}"
+    return f"{row['table']} {' '.join(filter(None, (window, keys or unnamed)))}: {', '.join(said)}"
 
 
 def _count(value: object) -> str:

@@ -7,7 +7,7 @@ from ledger.domain.billing.traced import TracedEvent
 from ledger.domain.errors import NotFoundError
 from ledger.domain.metering.fact import Kind, flag_names, status_of, tier_source
 from ledger.domain.metering.usage_mark import known_leaves
-from ledger.flows.metering.archived_facts import trace_line
+from ledger.flows.metering.find_facts import trace_line
 from ledger.store.billing.invoice import list_invoices, list_lines
 from ledger.store.queries import Connection
 

@@ -23,12 +23,12 @@ from ledger.store.metering.retention import (
     ArchivedDay,
     DayOfFacts,
     close_day,
-    count_waiting,
     drop_archived_day,
     list_archived,
     list_fact_days,
     read_day,
 )
+from ledger.store.metering.suspense import count_waiting
 from ledger.store.queries import Connection
 
 STAGE = "archive"

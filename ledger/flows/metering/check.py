@@ -6,40 +6,43 @@ the cut-off. Memory grows with the windows, not with the facts.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import polars as pl
-
 from ledger.domain.metering.check.compare import Comparison, Difference, compare
-from ledger.domain.metering.check.windows import USAGE_COUNTS, FactPart, Windows, add_up, merge
+from ledger.domain.metering.check.windows import FactPart, Windows, add_up, merge
 from ledger.domain.metering.key import EngineKeyRow
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.metering import check as store
-from ledger.store.metering.archive_files import scan_archived
-from ledger.store.metering.retention import ArchivedDay, list_archived
+from ledger.store.metering.chunks import DamagedChunkError
+from ledger.store.metering.facts import (
+    USUAL_SIZES,
+    Decode,
+    FactReader,
+    FactSearch,
+    PartSizes,
+    count_facts,
+    list_fact_readers,
+)
 from ledger.store.queries import Connection
 
 Progress = Callable[[int], None]
-Decode = Callable[[], FactPart]
-ReadPart = Callable[[Connection], Awaitable[Decode]]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSizes:
-    """How much of a day is read at once, from the database and from a file, after how many
-    windows parts are merged, and how many differences are named."""
+    """How much of a day is read at once, after how many windows parts are merged, and how many
+    differences are named."""
 
-    slice_pages: int = 4_096
-    slice_rows: int = 250_000
+    parts: PartSizes = USUAL_SIZES
     merge_rows: int = 500_000
     named: int = 20
 
 
 DEFAULT_SIZES = CheckSizes()
 MISPLACED = "misplaced"
-TIMES = ("time", "started_at", "first_token_at", "ended_at")
+CHUNK = "usage_chunk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +72,23 @@ class _Stored:
 class _Sums:
     """What one connection has added up of the parts that all of them take from."""
 
-    parts: deque[ReadPart]
+    parts: deque[FactReader]
     merge_rows: int
     facts: int = 0
     windows: list[Windows] = field(default_factory=list)
+    damaged: list[DamagedChunkError] = field(default_factory=list)
 
     async def take_all(self, connection: Connection, progress: Progress) -> None:
         while self.parts:
-            decode = await self.parts.popleft()(connection)
+            try:
+                decode = await self.parts.popleft()(connection)
+            except DamagedChunkError as error:
+                self.damaged.append(error)
+                continue
             progress(await asyncio.to_thread(self._add, decode))
 
     def _add(self, decode: Decode) -> int:
-        part = decode()
+        part = FactPart.of_rows(decode())
         self.facts += part.facts
         self.windows.append(add_up(part))
         if sum(one.rows for one in self.windows[1:]) > self.merge_rows:
@@ -104,6 +112,7 @@ async def check_windows(
     async with store.one_snapshot(connections):
         stored, sums = await _read_all(connections, cut_off.batch_seq, progress, sizes)
         facts = [part for one in sums for part in one.windows]
+        damaged = [_damaged(error) for one in sums for error in one.damaged]
         found = await asyncio.to_thread(_compare, facts, stored, sizes.named)
         first = [difference for table in found.values() for difference in table.first]
         named = await _with_names(lead, first[: sizes.named])
@@ -111,65 +120,22 @@ async def check_windows(
         cut_off=cut_off,
         facts=sum(one.facts for one in sums),
         windows={table: one.compared for table, one in found.items() if table != MISPLACED},
-        differing=sum(one.differing for one in found.values()),
-        differences=named,
+        differing=len(damaged) + sum(one.differing for one in found.values()),
+        differences=[*damaged[: sizes.named], *named],
     )
 
 
 async def expected_facts(connection: Connection) -> int:
     """About how many facts there are: from the catalogue, or where it is silent from receipts."""
-    pages = [one for one in await store.list_fact_pages(connection) if one.pages]
-    if any(one.rows is None for one in pages):
-        return await store.count_received(connection)
-    archived = await list_archived(connection)
-    return sum(one.rows or 0 for one in pages) + sum(one.day.rows for one in archived)
-
-
-async def list_parts(connection: Connection, batch_seq: int, sizes: CheckSizes) -> list[ReadPart]:
-    """Wherever facts are, each part by a function that reads it over any of the connections.
-
-    It fetches, and returns what decodes in a thread.
-    """
-    archived = [
-        _archived_part(day, first, sizes.slice_rows, batch_seq)
-        for day in await list_archived(connection, until_seq=batch_seq)
-        for first in range(0, day.day.rows, sizes.slice_rows)
-    ]
-    stored = [
-        _stored_part(store.FactSlice(one.stored_day, page, page + sizes.slice_pages), batch_seq)
-        for one in await store.list_fact_pages(connection)
-        for page in range(0, one.pages, sizes.slice_pages)
-    ]
-    return archived + stored
-
-
-def _stored_part(part: store.FactSlice, batch_seq: int) -> ReadPart:
-    async def read(connection: Connection) -> Decode:
-        return (await store.read_facts(connection, part, batch_seq=batch_seq)).read
-
-    return read
-
-
-def _archived_part(archived: ArchivedDay, first: int, rows: int, batch_seq: int) -> ReadPart:
-    def decode() -> FactPart:
-        facts = scan_archived(archived).slice(first, rows)
-        known = facts.filter(pl.col("batch_seq") <= batch_seq).select(
-            *("usage_key_id", "engine_key_id", "kind", "flags", *USAGE_COUNTS),
-            *(pl.col(name).cast(pl.Int64) for name in TIMES),
-        )
-        return FactPart.of_rows(known.collect())
-
-    async def read(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
-        return decode
-
-    return read
+    counted = await count_facts(connection)
+    return await store.count_received(connection) if counted is None else counted
 
 
 async def _read_all(
     connections: Sequence[Connection], batch_seq: int, progress: Progress, sizes: CheckSizes
 ) -> tuple[_Stored, list[_Sums]]:
     lead, *others = connections
-    parts = deque(await list_parts(lead, batch_seq, sizes))
+    parts = deque(await list_fact_readers(lead, FactSearch(batch_seq), sizes.parts))
     sums = [_Sums(parts, sizes.merge_rows) for _ in connections]
     try:
         async with asyncio.TaskGroup() as group:
@@ -201,6 +167,15 @@ async def _read_stored(connection: Connection, batch_seq: int, most: int) -> _St
         for one in found
     ]
     return _Stored(windows, Comparison(0, found[0].found if found else 0, misplaced))
+
+
+def _damaged(error: DamagedChunkError) -> Mapping[str, Any]:
+    return {
+        "table": CHUNK,
+        "window_start": None,
+        "place": f"batch {error.batch_seq}, stored on {error.stored_day}",
+        "counts": {"sha256": {"facts": error.actual, "stored": error.stored}},
+    }
 
 
 def _compare(facts: Sequence[Windows], stored: _Stored, most: int) -> dict[str, Comparison]:

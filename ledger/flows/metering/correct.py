@@ -23,7 +23,7 @@ from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.settled import Replaced, Settled, settle_all
 from ledger.domain.metering.supersede import Candidate, Member, StoredRevision
 from ledger.domain.metering.target import CorrectionTarget, event_target, target_of
-from ledger.flows.metering.archived_facts import find_first_facts, find_standing_facts
+from ledger.flows.metering.find_facts import find_first_facts, find_standing_facts
 from ledger.store.metering.correction import FateChange, find_corrected_ids, find_corrections
 from ledger.store.metering.ingest import find_batches, find_event_keys
 from ledger.store.queries import Connection

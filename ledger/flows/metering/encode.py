@@ -14,6 +14,7 @@ from ledger.domain.metering.judge import KEYED, form_of
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.rows import FACTS, hash_end_users, reverse
 from ledger.domain.metering.spread import MOVES, condensed
+from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.stored import Stored
 
 
@@ -22,13 +23,13 @@ def encode(
     directory: Directory,
     *,
     now: datetime,
-    secret: bytes | None,
+    limits: IngestLimits,
     superseded: Collection[int] = (),
     reversals: pl.DataFrame | None = None,
 ) -> Stored:
     """The rows of what is still in the frames, of `superseded` rows undone again, and reversals."""
     facts = _placed(prepared, directory, prepared.usage).with_columns(
-        hash_end_users(prepared.usage["end_user_id"], secret).alias("end_user"),
+        hash_end_users(prepared.usage["end_user_id"], limits.end_user_secret).alias("end_user"),
         sign=pl.lit(1, pl.Int64),
     )
     standing = facts
@@ -55,6 +56,7 @@ def encode(
         },
         use=budget_use([standing, *moved], standing, directory.budgeted),
         now=now,
+        chunk_facts=limits.chunk_facts,
     )
 
 

@@ -164,8 +164,7 @@ async def resolve_prepared(
     limits: IngestLimits,
 ) -> ResolvedCall:
     """The part of `ingest` that registers names and encodes rows, before the transaction."""
-    secret = limits.end_user_secret
-    return await resolve(connection, prepared.fork(), directory=directory, now=now, secret=secret)
+    return await resolve(connection, prepared.fork(), directory=directory, now=now, limits=limits)
 
 
 async def store_prepared(  # noqa: PLR0913  # what a batch brings, and beside whom it is stored
@@ -273,7 +272,7 @@ async def _stored(call: _Call) -> Stored:
         call.prepared,
         call.directory,
         now=call.now,
-        secret=call.limits.end_user_secret,
+        limits=call.limits,
         superseded=superseded,
         reversals=reversals,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ledger.domain.metering.validate import EARLIEST
+from ledger.flows.metering.stored import CHUNK_FACTS
 from ledger.settings import Settings
 
 MIB = 1024 * 1024
@@ -12,14 +13,15 @@ MIB = 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class IngestLimits:
     """The largest body, how long raw bytes of refused items are kept, the end users' key, the first
-    moment at which an event can have happened, and how many events are kept of what conflicts of a
-    source offer in a day."""
+    moment at which an event can have happened, how many events are kept of what conflicts of a
+    source offer in a day, and from how many facts on those of a batch are stored as columns."""
 
     body_bytes_max: int = 16 * MIB
     quarantine_days: int = 30
     end_user_secret: bytes | None = None
     earliest: datetime = EARLIEST
     offered_of_source: int = 20_000
+    chunk_facts: int = CHUNK_FACTS
 
 
 def limits_of(settings: Settings, *, body_bytes_max: int | None = None) -> IngestLimits:
@@ -30,4 +32,5 @@ def limits_of(settings: Settings, *, body_bytes_max: int | None = None) -> Inges
         quarantine_days=settings.quarantine_days,
         end_user_secret=secret.get_secret_value().encode() if secret is not None else None,
         earliest=settings.earliest_event,
+        chunk_facts=settings.columns_from,
     )

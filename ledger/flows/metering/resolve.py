@@ -24,6 +24,7 @@ from ledger.domain.metering.supersede import find_targets, forms_of_taken, named
 from ledger.domain.metering.target import CorrectionTarget
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.encode import encode
+from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.stored import Stored
 from ledger.store.connect import draw_batch_seq
 from ledger.store.metering import ingest as store
@@ -63,7 +64,7 @@ async def resolve(
     *,
     directory: DirectoryCache,
     now: datetime,
-    secret: bytes | None,
+    limits: IngestLimits,
 ) -> ResolvedCall:
     """Register what is named for the first time, refuse what may not be, and encode the rest.
 
@@ -77,7 +78,7 @@ async def resolve(
     keyed = await asyncio.to_thread(assign_keys, prepared.usage, known, directory.resolved)
     prepared.usage = keyed.frame
     await _register_keys(connection, keyed, directory)
-    stored = await asyncio.to_thread(encode, prepared, known, now=now, secret=secret)
+    stored = await asyncio.to_thread(encode, prepared, known, now=now, limits=limits)
     own = await asyncio.to_thread(_keyed, prepared, known)
     return ResolvedCall(prepared, known, targets, own, stored, prepared.frames)
 

@@ -12,17 +12,23 @@ from ledger.domain.metering.spread import busy_masks
 from ledger.store.billing.budgets import count_use
 from ledger.store.binary import Rows
 from ledger.store.copying import copy_rows
+from ledger.store.metering.chunks import EncodedChunk, insert_chunk
 from ledger.store.metering.ingest import copy_binary, encode_masks
 from ledger.store.queries import Connection
+
+# Below it a chunk costs more than its rows: a value of its own, and half a millisecond to encode.
+CHUNK_FACTS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A batch's rows, encoded but for their number: facts, and the moves of the windows.
 
-    `tables` go as they are; scrapes and vendors' claims have values that only Python encodes.
+    The facts of a large batch are a chunk, those of others rows. `tables` go as they are; scrapes
+    and vendors' claims have values that only Python encodes.
     """
 
+    chunk: EncodedChunk | None
     tables: Sequence[tuple[str, Rows]]
     provider_costs: pl.DataFrame
     counters: pl.DataFrame
@@ -30,7 +36,7 @@ class Stored:
     use: BudgetUse
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913  # what a batch brings, by what is made of it
         cls,
         facts: pl.DataFrame,
         *,
@@ -40,8 +46,9 @@ class Stored:
         readings: Mapping[str, pl.DataFrame],
         use: BudgetUse,
         now: datetime,
+        chunk_facts: int = CHUNK_FACTS,
     ) -> "Stored":
-        """Encode everything that needs no number.
+        """Encode everything that needs no number; `chunk_facts` facts are a chunk.
 
         `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
         that kept an engine busy, `provider_costs` those that may carry a vendor's cost.
@@ -49,9 +56,13 @@ class Stored:
         """
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
+        chunk = None
         if facts.height:
             frame = rows.fact_frame(facts, stored_day=day)
-            encoded.append(("usage_fact", Rows.of(frame, rows.FACT_COLUMNS)))
+            if facts.height >= chunk_facts:
+                chunk = EncodedChunk.of(frame, stored_day=day)
+            else:
+                encoded.append(("usage_fact", Rows.of(frame, rows.FACT_COLUMNS)))
             marks = rows.usage_mark_frame(facts)
             if marks is not None:
                 encoded.append(("usage_mark", Rows.of(marks, rows.USAGE_MARK_COLUMNS)))
@@ -69,6 +80,7 @@ class Stored:
         if worked.height:
             encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
+            chunk=chunk,
             tables=[(name, table) for name, table in encoded if table.count],
             provider_costs=provider_costs,
             counters=readings.get("counters", facts.clear()),
@@ -78,6 +90,8 @@ class Stored:
 
     async def copy(self, connection: Connection, batch_seq: int) -> None:
         """Write it under its number."""
+        if self.chunk is not None:
+            await insert_chunk(connection, self.chunk, batch_seq=batch_seq)
         for name, table in self.tables:
             table.number(batch_seq)
             await copy_binary(connection, name, table)

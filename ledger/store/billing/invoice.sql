@@ -213,6 +213,15 @@ SELECT f.batch_seq, f.ordinal, f.kind, s.source, f.event_id, f.time, f.started_a
  ORDER BY f.batch_seq, f.ordinal
  LIMIT :limit;
 
+-- name: trace_batches
+-- Stretches of batches that the windows of a customer's usage are made of, folded or not, in order; usage_delta
+-- (customer_id, window_start).
+SELECT lower(b.span) AS first, upper(b.span) - 1 AS last
+  FROM (SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq), d.batch_seq, '[]'))) AS span
+          FROM usage_delta d
+         WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until) b
+ ORDER BY 1;
+
 -- name: trace_windows
 -- The windows behind an invoice line, as trace_events finds them; usage_delta (customer_id, window_start).
 SELECT DISTINCT d.usage_key_id, d.window_start

@@ -56,6 +56,19 @@ async def trace_windows(
     return [(row["usage_key_id"], row["window_start"]) for row in rows]
 
 
+async def trace_batches(
+    connection: Connection, *, line: InvoiceLine, customer_id: str
+) -> list[tuple[int, int]]:
+    """(first, last) of the stretches of batches that a line's windows are made of, in order."""
+    rows = await INVOICE["trace_batches"].rows(
+        connection,
+        customer_id=customer_id,
+        since=line.key.service_start,
+        until=line.key.service_end,
+    )
+    return [(row["first"], row["last"]) for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class LineUse:
     """What a line's price was charged for, and when."""

@@ -1,10 +1,9 @@
-"""Reads what a check compares: facts a slice at a time, and the sums that are stored."""
+"""Reads what a check compares with the facts: the sums that are stored."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
+from datetime import datetime
 
 import polars as pl
 
@@ -12,53 +11,18 @@ from ledger.domain.metering.check.spread import WIDE
 from ledger.domain.metering.check.windows import (
     ACTIVITY_COUNTS,
     MARK_COUNTS,
-    METERS,
     USAGE_COUNTS,
     BusySeconds,
-    FactPart,
 )
 from ledger.domain.metering.key import EngineKeyRow
-from ledger.store.binary_read import (
-    BITS_900,
-    INT2,
-    INT4,
-    INT8,
-    NEVER,
-    TIME,
-    read_columns,
-)
+from ledger.store.binary_read import BITS_900, INT8, TIME, read_columns
+from ledger.store.copying import copy_out
 from ledger.store.queries import Connection, load_queries
 
 CHECK = load_queries("metering/check")
-FACT_LAYOUT = {
-    **dict.fromkeys(("usage_key_id", "engine_key_id"), INT8),
-    **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
-    **dict.fromkeys(("requests", *METERS), INT8),
-    "kind": INT2,
-    "flags": INT4,
-}
 USAGE_PLACE = {"usage_key_id": INT8, "window_start": TIME}
 ACTIVITY_PLACE = {"engine_key_id": INT8, "window_start": TIME, "usage_key_id": INT8}
-UNSURE_TIMES = ("started_at", "first_token_at", "ended_at")
 MASK_LAYOUT = {"engine_key_id": INT8, "window_start": TIME, "mask": BITS_900}
-
-
-@dataclass(frozen=True, slots=True)
-class FactSlice:
-    """Pages [first, end) of the facts stored on a day."""
-
-    stored_day: date
-    first_page: int
-    end_page: int
-
-
-@dataclass(frozen=True, slots=True)
-class FactPages:
-    """A day's partition: how large it is, and its rows as last counted, or None."""
-
-    stored_day: date
-    pages: int
-    rows: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +44,6 @@ class UsageNames:
     customer_ref: str
     model: str
     tier: str
-
-
-@dataclass(frozen=True, slots=True)
-class FactStream:
-    """The facts of a slice as COPY gave them: read what it holds beside whatever else goes on."""
-
-    octets: bytes
-
-    def read(self) -> FactPart:
-        """The facts."""
-        rows = pl.DataFrame(read_columns(self.octets, FACT_LAYOUT)).with_columns(
-            pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in UNSURE_TIMES
-        )
-        return FactPart.of_rows(rows)
 
 
 @asynccontextmanager
@@ -121,48 +71,32 @@ async def allow_memory(connection: Connection) -> None:
     await CHECK["allow_memory"].run(connection)
 
 
-async def list_fact_pages(connection: Connection) -> list[FactPages]:
-    """The partitions of facts, by day."""
-    return await CHECK["list_fact_pages"].values(connection, FactPages)
-
-
 async def count_received(connection: Connection) -> int:
     """Events that became facts or readings: an estimate of facts where nothing better is known."""
     return int(await CHECK["count_received"].value(connection))
 
 
-async def read_facts(connection: Connection, part: FactSlice, *, batch_seq: int) -> FactStream:
-    """The facts of a slice up to a cut-off."""
-    place = {
-        "stored_day": part.stored_day,
-        "first_place": (part.first_page, 0),
-        "end_place": (part.end_page, 0),
-        "batch_seq": batch_seq,
-    }
-    return FactStream(await _copy_out(connection, "read_facts", **place))
-
-
 async def read_usage_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of each usage window, starts in microseconds."""
-    stream = await _copy_out(connection, "read_usage_sums", batch_seq=batch_seq)
+    stream = await copy_out(connection, CHECK["read_usage_sums"], batch_seq=batch_seq)
     return _whole_sums(stream, USAGE_PLACE, USAGE_COUNTS)
 
 
 async def read_activity_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of each activity window, starts in microseconds."""
-    stream = await _copy_out(connection, "read_activity_sums", batch_seq=batch_seq)
+    stream = await copy_out(connection, CHECK["read_activity_sums"], batch_seq=batch_seq)
     return _whole_sums(stream, ACTIVITY_PLACE, ACTIVITY_COUNTS)
 
 
 async def read_mark_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of requests that lack something, by usage window, starts in microseconds."""
-    stream = await _copy_out(connection, "read_mark_sums", batch_seq=batch_seq)
+    stream = await copy_out(connection, CHECK["read_mark_sums"], batch_seq=batch_seq)
     return _whole_sums(stream, USAGE_PLACE, MARK_COUNTS)
 
 
 async def read_busy_seconds(connection: Connection, *, batch_seq: int) -> BusySeconds:
     """The busy seconds stored."""
-    stream = await _copy_out(connection, "read_busy_seconds", batch_seq=batch_seq)
+    stream = await copy_out(connection, CHECK["read_busy_seconds"], batch_seq=batch_seq)
     found = read_columns(stream, MASK_LAYOUT)
     return BusySeconds(found["engine_key_id"], found["window_start"], found["mask"])
 
@@ -205,16 +139,3 @@ def _whole_sums(stream: bytes, place: Mapping[str, str], counts: Sequence[str]) 
         for name in counts
     ]
     return read.select(*place, *whole)
-
-
-async def _copy_out(connection: Connection, name: str, **given: Any) -> bytes:
-    query = CHECK[name]
-    parts: list[bytes] = []
-
-    async def keep(data: bytes) -> None:
-        parts.append(data)
-
-    values = [given[parameter] for parameter in query.parameters]
-    text = query.sql.rstrip().rstrip(";")
-    await connection.copy_from_query(text, *values, output=keep, format="binary")
-    return b"".join(parts)

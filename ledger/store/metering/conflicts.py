@@ -1,13 +1,18 @@
 """Reads conflicts with what both sides said, and keeps how they were resolved."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import polars as pl
 
 from ledger.domain.author import Author
+from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.metering.permission import Fields
+from ledger.store.metering.chunks import find_batch_chunks, read_chunks
+from ledger.store.metering.ingest import find_engine_keys, find_usage_keys
 from ledger.store.operations import LAST
 from ledger.store.queries import Connection, Reader, load_queries
 
@@ -170,7 +175,30 @@ async def list_stored(
         stored = await CONFLICTS[query].values(connection, kind, **within)
         if stored:
             return stored
-    return []
+    return await _stored_in_chunk(connection, batch_seq=batch_seq, first=first, items=items)
+
+
+async def _stored_in_chunk(
+    connection: Connection, *, batch_seq: int, first: int, items: int
+) -> list[StoredUsage]:
+    within = pl.col("ordinal").is_between(first, first + items, closed="left")
+    chunks = await find_batch_chunks(connection, [batch_seq])
+    frames = [facts.filter(within) async for facts in read_chunks(connection, chunks)]
+    rows = [
+        row
+        for facts in frames
+        for row in facts.sort("ordinal").head(STORED_MOST).iter_rows(named=True)
+    ]
+    keys = await find_usage_keys(connection, [row["usage_key_id"] for row in rows])
+    engines = await find_engine_keys(connection, [row["engine_key_id"] for row in rows])
+    return [
+        _stored_usage(row, keys[row["usage_key_id"]], engines[row["engine_key_id"]]) for row in rows
+    ]
+
+
+def _stored_usage(row: Mapping[str, Any], key: UsageKeyRow, engine: EngineKeyRow) -> StoredUsage:
+    said = {**row} | asdict(key) | asdict(engine) | {"tier": key.tier, "model": key.model}
+    return StoredUsage(**{each.name: said[each.name] for each in fields(StoredUsage)})
 
 
 async def insert_resolution(

@@ -22,15 +22,17 @@ FATE_CHANGE_COLUMNS = (
 )
 _TIMES = ("time", "started_at", "first_token_at", "ended_at")
 _COUNTS = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
-_SCHEMA: Mapping[str, Any] = {
-    **dict.fromkeys(("n", "batch_seq", "ordinal"), pl.Int64),
-    "lane": pl.Int16,
-    "kind": pl.Int8,
-    "flags": pl.Int32,
-    "source_id": pl.Int32,
-    **dict.fromkeys(("usage_key_id", "engine_key_id", *_TIMES, *_COUNTS), pl.Int64),
-    **dict.fromkeys(("event_id", "agent_run_id", "end_user", "customer_id"), pl.String),
-}
+_SCHEMA = pl.Schema(
+    {
+        **dict.fromkeys(("n", "batch_seq", "ordinal"), pl.Int64),
+        "lane": pl.Int16,
+        "kind": pl.Int8,
+        "flags": pl.Int32,
+        "source_id": pl.Int32,
+        **dict.fromkeys(("usage_key_id", "engine_key_id", *_TIMES, *_COUNTS), pl.Int64),
+        **dict.fromkeys(("event_id", "agent_run_id", "end_user", "customer_id"), pl.String),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,19 @@ async def insert_corrections(
 
 @dataclass(frozen=True, slots=True)
 class FirstFact:
-    """What came first to a place: usage of a customer, or none; `refused` waits in quarantine."""
+    """What came first to a place, and whose it is: usage after `depth` changes of fate, or None.
 
-    is_usage: bool
+    What is `refused` waits in quarantine.
+    """
+
+    depth: int | None
     customer_id: str | None
     refused: bool
+
+    @property
+    def is_usage(self) -> bool:
+        """Whether any usage came."""
+        return self.depth is not None
 
 
 async def find_first(connection: Connection, places: Sequence[tuple[int, int]]) -> list[FirstFact]:
@@ -110,7 +120,7 @@ async def find_first(connection: Connection, places: Sequence[tuple[int, int]]) 
         batch_seqs=[batch_seq for batch_seq, _ in places],
         ordinals=[ordinal for _, ordinal in places],
     )
-    return [FirstFact(row["is_usage"], row["customer_id"], row["refused"]) for row in rows]
+    return [FirstFact(row["depth"], row["customer_id"], row["refused"]) for row in rows]
 
 
 async def find_standing(connection: Connection, places: Sequence[tuple[int, int]]) -> pl.DataFrame:
@@ -130,6 +140,11 @@ def fact_rows_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         for name, dtype in _SCHEMA.items()
     }
     return pl.DataFrame(columns)
+
+
+def fact_frame(facts: pl.DataFrame) -> pl.DataFrame:
+    """Facts with `n` and `customer_id`, as they lie in chunks and files, in the same form."""
+    return pl.DataFrame(facts.select(*_SCHEMA), schema_overrides=_SCHEMA)
 
 
 async def copy_fate_changes(

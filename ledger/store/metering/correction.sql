@@ -21,8 +21,8 @@ SELECT o.source_id, o.target, o.owner, o.revision, o.original, o.digest, :batch_
 ON CONFLICT DO NOTHING;
 
 -- name: find_first
--- The usage that came first to each place, be it by a replay, with its key's customer; none for a place of a
--- reading or of what nobody could read, which is `refused`. Indexes as find_standing's, quarantine (batch_seq, ordinal).
+-- The usage that came first to each place, be it by a replay, with its key's customer and after how many changes of
+-- fate; none for a place of a reading or of what nobody could read, which is `refused`; rows alone. Indexes as find_standing's, quarantine (batch_seq, ordinal).
 WITH chain AS MATERIALIZED (
   SELECT * FROM fates_of(:batch_seqs::bigint[], :ordinals::int[])
 ), places AS MATERIALIZED (
@@ -32,7 +32,7 @@ WITH chain AS MATERIALIZED (
    CROSS JOIN LATERAL (SELECT * FROM usage_fact u
                         WHERE u.batch_seq = p.batch_seq AND u.ordinal = ANY(p.ordinals) OFFSET 0) f
 )
-SELECT DISTINCT ON (c.n) c.n::int - 1 AS n, u.batch_seq IS NOT NULL AS is_usage, k.customer_id,
+SELECT DISTINCT ON (c.n) c.n::int - 1 AS n, CASE WHEN u.batch_seq IS NOT NULL THEN c.depth END AS depth, k.customer_id,
        EXISTS (SELECT FROM quarantine q WHERE q.batch_seq = c.batch_seq AND q.ordinal = c.ordinal) AS refused
   FROM chain c
   LEFT JOIN facts u ON u.batch_seq = c.batch_seq AND u.ordinal = c.ordinal

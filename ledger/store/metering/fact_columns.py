@@ -1,22 +1,23 @@
 """The columns of usage_fact, each as a frame holds it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import polars as pl
 
 TIME = pl.Datetime("us", "UTC")
-SCHEMA: Mapping[str, Any] = {
-    "stored_day": pl.Date,
-    "lane": pl.Int16,
-    "batch_seq": pl.Int64,
-    "ordinal": pl.Int32,
-    "kind": pl.Int16,
-    "flags": pl.Int32,
-    "source_id": pl.Int32,
-    **dict.fromkeys(("usage_key_id", "engine_key_id"), pl.Int64),
-    **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
-    **dict.fromkeys(("requests", "uncached", "cache_read", "cache_write"), pl.Int64),
-    **dict.fromkeys(("visible", "reasoning"), pl.Int64),
-    **dict.fromkeys(("event_id", "agent_run_id", "end_user"), pl.String),
-}
+SCHEMA = pl.Schema(
+    {
+        "stored_day": pl.Date(),
+        "lane": pl.Int16(),
+        "batch_seq": pl.Int64(),
+        "ordinal": pl.Int32(),
+        "kind": pl.Int16(),
+        "flags": pl.Int32(),
+        "source_id": pl.Int32(),
+        **dict.fromkeys(("usage_key_id", "engine_key_id"), pl.Int64()),
+        **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
+        **dict.fromkeys(("requests", "uncached", "cache_read", "cache_write"), pl.Int64()),
+        **dict.fromkeys(("visible", "reasoning"), pl.Int64()),
+        **dict.fromkeys(("event_id", "agent_run_id", "end_user"), pl.String()),
+    }
+)
+# Where a fact is in the stored order.
+PLACE = pl.Schema({name: SCHEMA[name] for name in ("batch_seq", "ordinal")})

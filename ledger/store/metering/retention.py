@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 
+from ledger.store.metering.chunks import ChunkSearch, fetch_chunk, find_chunks
 from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.queries import Connection, load_queries
 
@@ -105,15 +106,17 @@ async def list_fact_days(connection: Connection, *, before: date) -> list[date]:
     return [row["stored_day"] for row in rows]
 
 
-async def count_waiting(connection: Connection, day: date) -> int:
-    """Facts of a day that stand for a customer nobody knows."""
-    return int(await RETENTION["count_waiting"].value(connection, day=day))
-
-
 async def read_day(connection: Connection, day: date, *, size: int) -> AsyncIterator[pl.DataFrame]:
-    """The facts of a day in stored order, every column, `size` at a time; needs a transaction."""
+    """The facts of a day, every column: rows in stored order, `size` at a time, then chunks.
+
+    Needs a transaction; DamagedChunkError where a chunk is not what was stored.
+    """
     async for page in RETENTION["read_day"].pages(connection, size, day=day):
         yield await asyncio.to_thread(_fact_frame, page)
+    for chunk in await find_chunks(connection, ChunkSearch(since_day=day, until_day=day)):
+        octets = await fetch_chunk(connection, chunk)
+        assert octets is not None, "a day that is being read is not dropped"
+        yield await asyncio.to_thread(octets.read)
 
 
 def _fact_frame(rows: Iterable[asyncpg.Record]) -> pl.DataFrame:
@@ -158,6 +161,28 @@ async def find_standing_ids(
         ordinals=[ordinal for _, ordinal in places],
     )
     return [(row["n"], row["batch_seq"], row["ordinal"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class FateStep:
+    """Which fact stood for the n-th that was asked about (from 0) after `depth` changes of fate."""
+
+    n: int
+    batch_seq: int
+    ordinal: int
+    depth: int
+
+
+async def find_fate_ids(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> list[FateStep]:
+    """Each fact, and all that came to stand for it."""
+    return await RETENTION["find_fate_ids"].values(
+        connection,
+        FateStep,
+        batch_seqs=[batch_seq for batch_seq, _ in places],
+        ordinals=[ordinal for _, ordinal in places],
+    )
 
 
 async def find_key_customers(

@@ -151,13 +151,6 @@ SELECT d AS stored_day, p.rows
   LEFT JOIN fact_partition p ON p.table_name = 'usage_fact' AND p.stored_day = d
  WHERE d < :before::date ORDER BY d;
 
--- name: count_waiting
--- Facts of a day that stand for a customer nobody knows: releasing them needs them at hand.
-SELECT count(*) FROM usage_fact f JOIN usage_key k USING (usage_key_id)
- WHERE f.stored_day = :day AND k.customer_id IS NULL AND NOT is_reversal(f.kind)
-   AND NOT EXISTS (SELECT FROM fate_change c
-                    WHERE c.fact_batch_seq = f.batch_seq AND c.fact_ordinal = f.ordinal);
-
 -- name: read_day
 -- Every column of a day's facts, in stored order; one partition.
 SELECT stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time,
@@ -183,6 +176,10 @@ SELECT stored_day, archived_path(path) AS path, sha256, rows, first_time, last_t
 -- name: find_standing_ids
 -- Where the fact that stands now for each place is, after every change of fate; fate_change index.
 SELECT s.n::int - 1 AS n, s.batch_seq, s.ordinal FROM standing_facts(:batch_seqs::bigint[], :ordinals::int[]) s;
+
+-- name: find_fate_ids
+-- Each place and all that came to stand for it, change by change; fate_change index.
+SELECT f.n::int - 1 AS n, f.batch_seq, f.ordinal, f.depth FROM fates_of(:batch_seqs::bigint[], :ordinals::int[]) f;
 
 -- name: find_key_customers
 -- Whose usage these keys are; primary key.

@@ -1,8 +1,8 @@
 """Reads what waits: usage of customers nobody knows, and items that could not be read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
@@ -10,10 +10,14 @@ import polars as pl
 
 from ledger.domain.author import Author
 from ledger.domain.metering.batch_identity import BatchIdentity
+from ledger.domain.metering.fact import Flag, Kind
 from ledger.domain.metering.key import UsageKeyRow
 from ledger.domain.metering.permission import Fields
 from ledger.domain.metering.target import CorrectionTarget, target_of
-from ledger.store.metering.correction import fact_rows_frame
+from ledger.store.metering.chunks import Chunk, ChunkSearch, find_chunks, read_chunks
+from ledger.store.metering.correction import fact_frame, fact_rows_frame
+from ledger.store.metering.fact_columns import PLACE
+from ledger.store.metering.ingest import find_engine_keys
 from ledger.store.operations import Suspended
 from ledger.store.queries import Connection, load_queries
 
@@ -61,6 +65,21 @@ async def find_suspended_facts(
     connection: Connection, usage_key_ids: Sequence[int], *, after: tuple[int, int], most: int
 ) -> pl.DataFrame:
     """Facts of these keys that stand, after a (batch_seq, ordinal), with `engine_instance`."""
+    rows = await _suspended_rows(connection, usage_key_ids, after=after, most=most)
+    chunked = await _suspended_in_chunks(connection, usage_key_ids, after=after, most=most)
+    found = pl.concat([rows, chunked]).sort("batch_seq", "ordinal").head(most)
+    engines = await find_engine_keys(connection, found["engine_key_id"].unique().to_list())
+    instances = {key: engine.engine_instance for key, engine in engines.items()}
+    return found.with_columns(
+        pl.col("engine_key_id")
+        .replace_strict(instances, return_dtype=pl.String)
+        .alias("engine_instance")
+    )
+
+
+async def _suspended_rows(
+    connection: Connection, usage_key_ids: Sequence[int], *, after: tuple[int, int], most: int
+) -> pl.DataFrame:
     rows = await SUSPENSE["find_suspended_facts"].rows(
         connection,
         usage_key_ids=list(usage_key_ids),
@@ -68,8 +87,50 @@ async def find_suspended_facts(
         after_ordinal=after[1],
         most=most,
     )
-    instances = pl.Series("engine_instance", [row["engine_instance"] for row in rows], pl.String)
-    return fact_rows_frame([dict(row) for row in rows]).with_columns(instances)
+    return fact_rows_frame([dict(row) for row in rows])
+
+
+async def _suspended_in_chunks(
+    connection: Connection, usage_key_ids: Sequence[int], *, after: tuple[int, int], most: int
+) -> pl.DataFrame:
+    chunks = await find_chunks(connection, ChunkSearch(since_seq=after[0]))
+    seq, ordinal = pl.col("batch_seq"), pl.col("ordinal")
+    beyond = (seq > after[0]) | ((seq == after[0]) & (ordinal > after[1]))
+    pages = [fact_rows_frame([])]
+    async for facts in _read_waiting(connection, chunks, usage_key_ids):
+        standing = facts.filter(beyond).sort(ordinal).head(most)
+        unknown = pl.lit(None, pl.String)
+        pages.append(fact_frame(standing.with_columns(n=pl.lit(0), customer_id=unknown)))
+        # They come in stored order.
+        if sum(page.height for page in pages) >= most:
+            break
+    return pl.concat(pages)
+
+
+async def _read_waiting(
+    connection: Connection, chunks: Iterable[Chunk], usage_key_ids: Sequence[int]
+) -> AsyncIterator[pl.DataFrame]:
+    """Facts of these keys in chunks that stand."""
+    waiting = [chunk for chunk in chunks if chunk.suspended]
+    wanted = pl.col("usage_key_id").is_in(list(usage_key_ids))
+    stored = (pl.col("kind") != int(Kind.REVERSAL)) & (pl.col("flags") & int(Flag.SUPERSEDED) == 0)
+    async for facts in read_chunks(connection, waiting):
+        rows = await SUSPENSE["find_changed_places"].rows(
+            connection, batch_seqs=facts["batch_seq"].unique().to_list()
+        )
+        changed = pl.DataFrame([tuple(row) for row in rows], schema=PLACE, orient="row")
+        yield facts.filter(wanted & stored).join(changed, on=list(PLACE), how="anti")
+
+
+async def count_waiting(connection: Connection, day: date) -> int:
+    """Facts of a day that stand for a customer nobody knows."""
+    counted = int(await SUSPENSE["count_waiting"].value(connection, day=day))
+    chunks = await find_chunks(connection, ChunkSearch(since_day=day, until_day=day))
+    rows = await SUSPENSE["find_unknown_keys"].rows(connection)
+    keys = [row["usage_key_id"] for row in rows]
+    async for facts in _read_waiting(connection, chunks, keys):
+        counted += facts.height
+    return counted
 
 
 async def find_quarantined(

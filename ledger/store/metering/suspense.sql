@@ -19,8 +19,8 @@ SELECT k.usage_key_id, k.entity_id, k.customer_id, k.customer_ref, k.project_id,
 SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.usage_key_id,
        u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.requests, u.uncached,
        u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
-       u.end_user::text AS end_user, NULL::text AS customer_id, e.engine_instance
-  FROM usage_fact u JOIN engine_key e USING (engine_key_id)
+       u.end_user::text AS end_user, NULL::text AS customer_id
+  FROM usage_fact u
  WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[]) AND NOT is_reversal(u.kind)
    AND u.batch_seq >= :after_seq AND (u.batch_seq, u.ordinal) > (:after_seq::bigint, :after_ordinal::int)
    AND NOT EXISTS (SELECT FROM fate_change f
@@ -28,6 +28,22 @@ SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.u
    AND NOT is_superseded(u.flags)
  ORDER BY u.batch_seq, u.ordinal
  LIMIT :most;
+
+-- name: count_waiting
+-- Facts in rows of a day that stand for a customer nobody knows: releasing them needs them at hand.
+SELECT count(*) FROM usage_fact f JOIN usage_key k USING (usage_key_id)
+ WHERE f.stored_day = :day AND k.customer_id IS NULL AND NOT is_reversal(f.kind) AND NOT is_superseded(f.flags)
+   AND NOT EXISTS (SELECT FROM fate_change c
+                    WHERE c.fact_batch_seq = f.batch_seq AND c.fact_ordinal = f.ordinal);
+
+-- name: find_changed_places
+-- Which facts of some batches have changed their fate; fate_change (fact_batch_seq, fact_ordinal).
+SELECT f.fact_batch_seq AS batch_seq, f.fact_ordinal AS ordinal
+  FROM fate_change f WHERE f.fact_batch_seq = ANY(:batch_seqs::bigint[]);
+
+-- name: find_unknown_keys
+-- Keys of references nobody knew.
+SELECT k.usage_key_id FROM usage_key k WHERE k.customer_id IS NULL;
 
 -- name: find_quarantined
 -- Refused items by id with what is left of their raw bytes, and the place of those from numbered batches.

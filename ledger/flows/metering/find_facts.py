@@ -1,0 +1,207 @@
+"""Facts wherever they are: rows and chunks of the database, or the files of archived days.
+
+A day moves to its file only, so that who looks into the database first misses nothing.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.traced import TracedEvent
+from ledger.store.billing.trace import trace_batches, trace_events, trace_windows
+from ledger.store.metering.archive_files import scan_archived
+from ledger.store.metering.chunks import (
+    Chunk,
+    ChunkSearch,
+    find_batch_chunks,
+    find_chunks,
+    read_chunks,
+)
+from ledger.store.metering.correction import FirstFact, fact_frame, find_first, find_standing
+from ledger.store.metering.fact_columns import PLACE, SCHEMA
+from ledger.store.metering.retention import (
+    ArchivedDay,
+    FateStep,
+    find_fate_ids,
+    find_key_customers,
+    find_standing_ids,
+    list_archived,
+    list_source_names,
+)
+from ledger.store.queries import Connection
+
+# The columns of a fact in a frame that are shown as they are.
+SHOWN = tuple(each.name for each in fields(TracedEvent) if each.name != "source")
+
+
+async def find_standing_facts(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> pl.DataFrame:
+    """`find_standing`, with facts of chunks and archived days."""
+    found = await find_standing(connection, places)
+    if found.height == len(places):
+        return found
+    at_hand = set(found["n"].to_list())
+    standing = await find_standing_ids(connection, places)
+    missing = [one for one in standing if one[0] not in at_hand]
+    wanted = pl.DataFrame(missing, schema=pl.Schema({"n": pl.Int64(), **PLACE}), orient="row")
+    return pl.concat([found, fact_frame(await _read_elsewhere(connection, wanted))])
+
+
+async def find_first_facts(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> dict[int, FirstFact]:
+    """`find_first` by position, with facts of chunks and archived days.
+
+    UnavailableError where the file of a day is not there.
+    """
+    found = dict(enumerate(await find_first(connection, places)))
+    steps = await find_fate_ids(connection, places)
+    sought = [
+        (at.n, at.batch_seq, at.ordinal, at.depth) for at in steps if _may_be_first(at, found[at.n])
+    ]
+    schema = pl.Schema({"n": pl.Int64(), **PLACE, "depth": pl.Int64()})
+    wanted = pl.DataFrame(sought, schema=schema, orient="row")
+    facts = await _read_elsewhere(connection, wanted)
+    # The one after the fewest changes has the last word.
+    firsts = facts.select("n", "depth", "customer_id").sort("depth", descending=True)
+    for n, depth, customer_id in firsts.iter_rows():
+        found[n] = FirstFact(depth, customer_id, found[n].refused)
+    return found
+
+
+def _may_be_first(at: FateStep, known: FirstFact) -> bool:
+    if known.depth is None:
+        # A place of what nobody could read has no fact of its own.
+        return bool(at.depth) or not known.refused
+    return at.depth < known.depth
+
+
+async def _read_elsewhere(connection: Connection, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Facts of chunks and files at `batch_seq` and `ordinal`, with all else that is said of each,
+    and with its key's customer."""
+    batches = wanted["batch_seq"].unique().sort().to_list()
+    frames = [pl.DataFrame(schema=SCHEMA)]
+    chunks = await find_batch_chunks(connection, batches)
+    async for facts in read_chunks(connection, chunks):
+        frames.append(facts.join(wanted, on=list(PLACE), how="semi"))
+    if sum(facts.height for facts in frames) < wanted.height:
+        for day in await list_archived(connection, since_seq=batches[0], until_seq=batches[-1]):
+            frames.append(await asyncio.to_thread(_read_day, day, wanted))
+    found = pl.concat(frames).join(wanted, on=list(PLACE))
+    keys = found["usage_key_id"].unique().to_list()
+    customers = await find_key_customers(connection, keys)
+    owner = pl.col("usage_key_id").replace_strict(customers, return_dtype=pl.String)
+    return found.with_columns(customer_id=owner)
+
+
+def _read_day(day: ArchivedDay, wanted: pl.DataFrame) -> pl.DataFrame:
+    return scan_archived(day).join(wanted.lazy(), on=list(PLACE), how="semi").collect()
+
+
+async def trace_line(
+    connection: Connection,
+    *,
+    line: InvoiceLine,
+    customer_id: str,
+    batch_seq: int,
+    after: tuple[int, int] = (0, -1),
+    limit: int = 1_000,
+) -> list[TracedEvent]:
+    """`trace_events`, with facts of chunks and archived days, in stored order."""
+    found = await trace_events(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        after=after,
+        limit=limit,
+    )
+    chunks = await _find_traced_chunks(
+        connection, line, customer_id=customer_id, batch_seq=batch_seq, after=after
+    )
+    days = await list_archived(
+        connection,
+        since_seq=after[0],
+        until_seq=batch_seq,
+        since=line.key.service_start,
+        until=line.key.service_end,
+    )
+    if not (chunks or days):
+        return found
+    pairs = await trace_windows(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
+    windows = _windows(pairs)
+    names = await list_source_names(connection)
+
+    def read(facts: pl.LazyFrame) -> list[TracedEvent]:
+        traced = _of_windows(facts, windows, batch_seq, after).head(limit).collect()
+        return [_traced(row, names) for row in traced.iter_rows(named=True)]
+
+    chunked: list[TracedEvent] = []
+    async for facts in read_chunks(connection, chunks):
+        chunked += await asyncio.to_thread(read, facts.lazy())
+        # They come in stored order: those behind a page are of another one.
+        if len(chunked) >= limit:
+            break
+    found += chunked
+    for day in days:
+        found += await asyncio.to_thread(read, scan_archived(day))
+    # A day that was dropped between two reads is in both.
+    each = {event.stored_at: event for event in found}
+    return [each[at] for at in sorted(each)][:limit]
+
+
+async def _find_traced_chunks(
+    connection: Connection,
+    line: InvoiceLine,
+    *,
+    customer_id: str,
+    batch_seq: int,
+    after: tuple[int, int],
+) -> list[Chunk]:
+    """Chunks of the batches that its windows are made of."""
+    key = line.key
+    search = ChunkSearch(
+        since_seq=after[0], until_seq=batch_seq, since=key.service_start, until=key.service_end
+    )
+    chunks = await find_chunks(connection, search)
+    if not chunks:
+        return []
+    spans = await trace_batches(connection, line=line, customer_id=customer_id)
+    ends = [last for _, last in spans]
+    return [
+        chunk
+        for chunk in chunks
+        if (n := bisect_left(ends, chunk.batch_seq)) < len(spans) and spans[n][0] <= chunk.batch_seq
+    ]
+
+
+def _windows(pairs: Sequence[tuple[int, datetime]]) -> pl.LazyFrame:
+    schema = pl.Schema({name: SCHEMA[name] for name in ("usage_key_id", "time")})
+    windows = pl.LazyFrame(pairs, schema=schema, orient="row")
+    return windows.rename({"time": "window_start"})
+
+
+def _of_windows(
+    facts: pl.LazyFrame, windows: pl.LazyFrame, batch_seq: int, after: tuple[int, int]
+) -> pl.LazyFrame:
+    seq, ordinal = pl.col("batch_seq"), pl.col("ordinal")
+    return (
+        facts.filter(
+            (seq <= batch_seq) & ((seq > after[0]) | ((seq == after[0]) & (ordinal > after[1])))
+        )
+        .with_columns(window_start=pl.col("time").dt.truncate("15m"))
+        .join(windows, on=["usage_key_id", "window_start"], how="semi")
+        .sort("batch_seq", "ordinal")
+    )
+
+
+def _traced(row: Mapping[str, Any], names: Mapping[int, str]) -> TracedEvent:
+    shown = {name: row[name] for name in SHOWN}
+    return TracedEvent(source=names.get(row["source_id"]), **shown)

@@ -1,0 +1,213 @@
+"""Facts that lie as columns: the facts of a large batch in one value, written and read as a frame.
+
+A chunk holds the facts of many customers. Who asks gets those whose usage keys the database lets
+them see, because every reader but those of the whole books goes through `read_chunks`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from io import BytesIO
+
+import polars as pl
+
+from ledger.domain.errors import ConflictError
+from ledger.domain.metering.fact import Kind
+from ledger.store.metering.fact_columns import SCHEMA
+from ledger.store.queries import Connection, load_queries
+
+CHUNKS = load_queries("metering/chunks")
+# Said by the chunk's own row.
+OUTSIDE = ("stored_day", "batch_seq")
+COLUMNS = pl.Schema(
+    {
+        name: pl.Binary if name == "end_user" else dtype
+        for name, dtype in SCHEMA.items()
+        if name not in OUTSIDE
+    }
+)
+# Beyond it zstd takes longer than it saves.
+LEVEL = 3
+HIGHEST = 2**63 - 1
+EVER_SINCE = datetime.min.replace(tzinfo=UTC)
+FOR_EVER = datetime.max.replace(tzinfo=UTC)
+_UUID_PARTS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+
+
+class DamagedChunkError(ConflictError):
+    """A chunk is not what was stored: it has the SHA-256 `actual` and not the one `stored`."""
+
+    title = "Damaged facts"
+
+    def __init__(self, chunk: "ChunkOctets", digest: bytes) -> None:
+        self.stored_day, self.batch_seq = chunk.stored_day, chunk.batch_seq
+        self.actual, self.stored = digest.hex(), chunk.sha256.hex()
+        super().__init__(
+            f"The facts of batch {self.batch_seq}, stored on {self.stored_day}, are not those that"
+            " were stored: their SHA-256 differs.",
+            "Restore the database from a backup; `tokenledger check` names all such batches.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChunk:
+    """Facts as columns, but for their batch, and what its row says of them; times are in UTC."""
+
+    stored_day: date
+    rows: int
+    first_ordinal: int
+    last_ordinal: int
+    first_time: datetime
+    last_time: datetime
+    source_ids: Sequence[int]
+    last_times: Sequence[datetime]
+    suspended: int
+    sha256: bytes
+    facts: bytes
+
+    @classmethod
+    def of(cls, facts: pl.DataFrame, *, stored_day: date) -> "EncodedChunk":
+        """Encode a frame that has every column, and `customer_id`; at least one fact."""
+        octets = BytesIO()
+        columns = pl.DataFrame(facts.select(*COLUMNS), schema_overrides=COLUMNS)
+        columns.write_parquet(octets, compression="zstd", compression_level=LEVEL, statistics=True)
+        said = octets.getvalue()
+        ordinal, time = pl.col("ordinal"), pl.col("time")
+        bounds = facts.select(
+            first_ordinal=ordinal.min(),
+            last_ordinal=ordinal.max(),
+            first_time=time.min(),
+            last_time=time.max(),
+        ).row(0, named=True)
+        stood = facts.filter(pl.col("kind") != int(Kind.REVERSAL))
+        last = facts.group_by("source_id").agg(time.max()).sort("source_id")
+        return cls(
+            stored_day=stored_day,
+            rows=facts.height,
+            source_ids=last["source_id"].to_list(),
+            last_times=last["time"].to_list(),
+            suspended=stood["customer_id"].null_count(),
+            sha256=sha256(said).digest(),
+            facts=said,
+            **bounds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Where a chunk is, how many facts it has, and how many of them waited for their customer."""
+
+    stored_day: date
+    batch_seq: int
+    rows: int
+    suspended: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSearch:
+    """Facts of some days and batches, the last ones included, and of times in [since, until)."""
+
+    since_day: date = date.min
+    until_day: date = date.max
+    since_seq: int = 0
+    until_seq: int = HIGHEST
+    since: datetime = EVER_SINCE
+    until: datetime = FOR_EVER
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOctets:
+    """A chunk as it is stored; decode it beside whatever else goes on."""
+
+    stored_day: date
+    batch_seq: int
+    sha256: bytes
+    facts: bytes
+
+    def read(self, columns: Iterable[str] = tuple(SCHEMA)) -> pl.DataFrame:
+        """Some columns of SCHEMA; DamagedChunkError where they are not what was stored."""
+        digest = sha256(self.facts).digest()
+        if digest != self.sha256:
+            raise DamagedChunkError(self, digest)
+        names = list(columns)
+        inside = [name for name in names if name not in OUTSIDE]
+        facts = pl.read_parquet(BytesIO(self.facts), columns=inside)
+        outside = {"stored_day": self.stored_day, "batch_seq": self.batch_seq}
+        said = [
+            pl.lit(outside[name], SCHEMA[name]).alias(name) for name in names if name in OUTSIDE
+        ]
+        if "end_user" in names:
+            said.append(_uuid_text("end_user"))
+        return facts.with_columns(said).select(names)
+
+
+@dataclass(slots=True)
+class VisibleKeys:
+    """Which usage keys whoever asks may see, as far as was asked; a role may be past all rules."""
+
+    restricted: bool | None = None
+    known: dict[int, bool] = field(default_factory=dict)
+
+    async def of(self, connection: Connection, facts: pl.DataFrame) -> pl.DataFrame:
+        """Those of facts that they may see."""
+        if self.restricted is None:
+            self.restricted = bool(await CHUNKS["is_restricted"].value(connection))
+        if not self.restricted:
+            return facts
+        keys = facts["usage_key_id"]
+        asked = [key for key in keys.unique().to_list() if key not in self.known]
+        rows = await CHUNKS["find_visible_keys"].rows(connection, usage_key_ids=asked)
+        self.known.update(dict.fromkeys(asked, False))
+        self.known.update({row["usage_key_id"]: True for row in rows})
+        return facts.filter(keys.is_in([key for key, seen in self.known.items() if seen]))
+
+
+async def insert_chunk(connection: Connection, chunk: EncodedChunk, *, batch_seq: int) -> None:
+    """Store a batch's facts under its number."""
+    await CHUNKS["insert_chunk"].run(connection, batch_seq=batch_seq, **asdict(chunk))
+
+
+async def find_chunks(connection: Connection, search: ChunkSearch) -> list[Chunk]:
+    """Where what is searched for may be, in stored order."""
+    return await CHUNKS["find_chunks"].values(connection, Chunk, **asdict(search))
+
+
+async def find_batch_chunks(connection: Connection, batch_seqs: Sequence[int]) -> list[Chunk]:
+    """Where the facts of some batches are, in stored order."""
+    return await CHUNKS["find_batch_chunks"].values(connection, Chunk, batch_seqs=batch_seqs)
+
+
+async def fetch_chunk(connection: Connection, chunk: Chunk) -> ChunkOctets | None:
+    """A chunk as it is stored, for readers of the whole books; None where a file has its day."""
+    return await CHUNKS["read_chunk"].first(
+        connection, ChunkOctets, stored_day=chunk.stored_day, batch_seq=chunk.batch_seq
+    )
+
+
+async def read_chunks(
+    connection: Connection, chunks: Iterable[Chunk], columns: Iterable[str] = tuple(SCHEMA)
+) -> AsyncIterator[pl.DataFrame]:
+    """Facts of chunks, one after the other, of the usage keys that whoever asks may see.
+
+    `columns` has usage_key_id; DamagedChunkError where a chunk is not what was stored.
+    """
+    visible = VisibleKeys()
+    for chunk in chunks:
+        octets = await fetch_chunk(connection, chunk)
+        if octets is None:
+            continue
+        facts = await asyncio.to_thread(octets.read, columns)
+        yield await visible.of(connection, facts)
+
+
+async def count_chunk_facts(connection: Connection) -> int:
+    """How many facts lie in chunks."""
+    return int(await CHUNKS["count_chunk_facts"].value(connection))
+
+
+def _uuid_text(name: str) -> pl.Expr:
+    octets = pl.col(name).bin.encode("hex")
+    parts = [octets.str.slice(start, length) for start, length in _UUID_PARTS]
+    return pl.concat_str(parts, separator="-").alias(name)

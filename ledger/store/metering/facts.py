@@ -1,0 +1,182 @@
+"""The facts, wherever they lie, part by part: rows, chunks, and the files of archived days.
+
+A part is fetched over any connection of one snapshot, and decoded beside whatever else goes on.
+Every frame has the columns of FACT_LAYOUT as Int64, times in microseconds.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import polars as pl
+
+from ledger.domain.metering.spread import METERS
+from ledger.domain.metering.times import micros
+from ledger.store.binary_read import INT2, INT4, INT8, NEVER, TIME, read_columns
+from ledger.store.copying import copy_out
+from ledger.store.metering.archive_files import scan_archived
+from ledger.store.metering.chunks import (
+    EVER_SINCE,
+    FOR_EVER,
+    Chunk,
+    ChunkSearch,
+    VisibleKeys,
+    count_chunk_facts,
+    fetch_chunk,
+    find_chunks,
+)
+from ledger.store.metering.retention import ArchivedDay, list_archived
+from ledger.store.queries import Connection, load_queries
+
+FACTS = load_queries("metering/facts")
+FACT_LAYOUT = {
+    **dict.fromkeys(("usage_key_id", "engine_key_id"), INT8),
+    **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
+    **dict.fromkeys(("requests", *METERS), INT8),
+    "kind": INT2,
+    "flags": INT4,
+}
+_TIMES = tuple(name for name, kind in FACT_LAYOUT.items() if kind == TIME)
+_UNSURE_TIMES = _TIMES[1:]
+Decode = Callable[[], pl.DataFrame]
+FactReader = Callable[[Connection], Awaitable[Decode]]
+
+
+@dataclass(frozen=True, slots=True)
+class FactSearch:
+    """Facts up to a batch, stored from a day on, of times in [since, until)."""
+
+    until_seq: int
+    since_day: date = date.min
+    since: datetime = EVER_SINCE
+    until: datetime = FOR_EVER
+
+    def asked(self) -> pl.Expr:
+        """Which facts of a frame with times are meant, but for their batch."""
+        time = pl.col("time")
+        return (time >= micros(self.since)) & (time < micros(self.until))
+
+
+@dataclass(frozen=True, slots=True)
+class PartSizes:
+    """How much of a day is read at once: pages of rows, and rows of a file."""
+
+    pages: int = 4_096
+    rows: int = 250_000
+
+
+USUAL_SIZES = PartSizes()
+
+
+@dataclass(frozen=True, slots=True)
+class FactPages:
+    """A day's partition: how large it is, and its rows as last counted, or None."""
+
+    stored_day: date
+    pages: int
+    rows: int | None
+
+
+async def list_fact_readers(
+    connection: Connection, search: FactSearch, sizes: PartSizes = USUAL_SIZES
+) -> list[FactReader]:
+    """Wherever facts of a search may be, each part by what reads it, of keys whoever asks may see.
+
+    DamagedChunkError by a part that is not what was stored.
+    """
+    archived = await list_archived(
+        connection, until_seq=search.until_seq, since=search.since, until=search.until
+    )
+    chunks = await find_chunks(
+        connection,
+        ChunkSearch(
+            since_day=search.since_day,
+            until_seq=search.until_seq,
+            since=search.since,
+            until=search.until,
+        ),
+    )
+    visible = VisibleKeys()
+    partitions = await list_fact_pages(connection)
+    return [
+        *(
+            _archived_part(day, first, sizes.rows, search)
+            for day in archived
+            if day.day.stored_day >= search.since_day
+            for first in range(0, day.day.rows, sizes.rows)
+        ),
+        *(_chunk_part(chunk, search, visible) for chunk in chunks),
+        *(
+            _row_part(day.stored_day, page, page + sizes.pages, search)
+            for day in partitions
+            if day.stored_day >= search.since_day
+            for page in range(0, day.pages, sizes.pages)
+        ),
+    ]
+
+
+async def list_fact_pages(connection: Connection) -> list[FactPages]:
+    """The partitions of facts in rows, by day."""
+    return await FACTS["list_fact_pages"].values(connection, FactPages)
+
+
+async def count_facts(connection: Connection) -> int | None:
+    """About how many facts there are; None where the catalogue does not know of all rows."""
+    pages = [day for day in await list_fact_pages(connection) if day.pages]
+    if any(day.rows is None for day in pages):
+        return None
+    archived = await list_archived(connection)
+    elsewhere = await count_chunk_facts(connection) + sum(each.day.rows for each in archived)
+    return sum(day.rows or 0 for day in pages) + elsewhere
+
+
+def _row_part(day: date, first_page: int, end_page: int, search: FactSearch) -> FactReader:
+    place = {"stored_day": day, "first_place": (first_page, 0), "end_place": (end_page, 0)}
+
+    async def read(connection: Connection) -> Decode:
+        octets = await copy_out(
+            connection,
+            FACTS["read_facts"],
+            batch_seq=search.until_seq,
+            since=search.since,
+            until=search.until,
+            **place,
+        )
+        return lambda: _rows_of(octets)
+
+    return read
+
+
+def _rows_of(octets: bytes) -> pl.DataFrame:
+    return pl.DataFrame(read_columns(octets, FACT_LAYOUT)).with_columns(
+        pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in _UNSURE_TIMES
+    )
+
+
+def _chunk_part(chunk: Chunk, search: FactSearch, visible: VisibleKeys) -> FactReader:
+    async def read(connection: Connection) -> Decode:
+        octets = await fetch_chunk(connection, chunk)
+        assert octets is not None, "parts are read in the snapshot in which they were listed"
+        facts = await asyncio.to_thread(octets.read, FACT_LAYOUT)
+        seen = await visible.of(connection, facts)
+        return lambda: seen.with_columns(_as_whole()).filter(search.asked())
+
+    return read
+
+
+def _archived_part(archived: ArchivedDay, first: int, rows: int, search: FactSearch) -> FactReader:
+    def decode() -> pl.DataFrame:
+        known = scan_archived(archived).slice(first, rows)
+        known = known.filter(pl.col("batch_seq") <= search.until_seq)
+        facts = known.select(*FACT_LAYOUT).with_columns(_as_whole())
+        return facts.filter(search.asked()).collect()
+
+    async def read(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
+        return decode
+
+    return read
+
+
+def _as_whole() -> list[pl.Expr]:
+    return [pl.col(name).cast(pl.Int64) for name in FACT_LAYOUT]
