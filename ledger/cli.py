@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "quarantine": ("review.quarantine:quarantine", "What could not be read, and trying it again."),
     "suspense": ("review.suspense:suspense", "Usage of customers nobody knows, and releasing it."),
+    "price": ("review.price:price", "Which price applies to a usage, and why no other does."),
     "unpriced": ("review.unpriced:unpriced", "Usage that waits for a price."),
     "status": ("review.status:status", "Last events, lag, what waits, coverage."),
     "check": ("review.check:check", "Recompute usage from the facts and compare."),

@@ -19,6 +19,7 @@ from ledger.domain.books.journal import JournalEntry, Posting, balance, differen
 from ledger.domain.cost.margin import Margin
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW, Period, window_of, windows
+from ledger.domain.pricing.explain import explain_price
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.models.per_unit import PerUnit
 from ledger.domain.pricing.price_list import ListedPrice, spell_out
@@ -286,3 +287,41 @@ def test_margin_and_markup_are_two_numbers_with_two_names() -> None:
     published = Margin(Decimal(562_027), Decimal(87_072), "USD")
     assert published.markup_pct == Decimal("545.47")
     assert Margin(Decimal(0), Decimal(5), "USD").gross_margin_pct is None
+
+
+@given(st.lists(any_price(), max_size=6, unique_by=lambda one: one.price_id))
+def test_every_price_of_a_meter_is_explained_and_the_one_that_applies_comes_first(
+    prices: list[CardPrice],
+) -> None:
+    on, key = card(*prices), UsageKey("m", "t")
+    for meter in METERS:
+        winner = find_price(on, meter, key, AT + 5 * WINDOW)
+        verdicts = explain_price(on, meter, key, AT + 5 * WINDOW)
+        assert [v.price for v in verdicts if v.applies] == ([winner] if winner else [])
+        asked = {meter, "output_visible"} if meter == "output_reasoning" else {meter}
+        assert sorted(v.price.price_id for v in verdicts) == sorted(
+            p.price_id for p in prices if p.meter in asked
+        )
+        assert all(v.why for v in verdicts)
+        assert not winner or verdicts[0].applies
+
+
+def test_who_lost_is_told_to_whom() -> None:
+    on = card(
+        price("output_visible", "1"),
+        price("output_visible", "2", price_id=2, model="m"),
+        price("output_visible", "3", price_id=3, model="n"),
+        price("output_visible", "4", price_id=4, model="m", band_from=200_000),
+        price("output_visible", "5", price_id=5, valid_from=AT + WINDOW),
+    )
+    said = [
+        (v.price.price_id, v.why)
+        for v in explain_price(on, "output_visible", UsageKey("m", "t"), AT)
+    ]
+    assert said == [
+        (2, "names most of what was used"),
+        (1, "price 2 names model m"),
+        (3, "for model n, not m"),
+        (4, "for context above 200,000 tokens"),
+        (5, "valid only from 2023-11-01T00:15:00+00:00"),
+    ]

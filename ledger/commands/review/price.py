@@ -1,0 +1,109 @@
+"""`tokenledger price explain`: which price of a card applies to a usage, and why no other does."""
+
+from datetime import datetime
+
+import click
+
+from ledger import clock
+from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.run.periods import read_moment
+from ledger.commands.serve.database import Database, database_options
+from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.period import midnight
+from ledger.domain.pricing.explain import PriceVerdict, explain_price
+from ledger.domain.pricing.rate_card import METERS, RateCard, UsageKey, context_band
+from ledger.store.connect import draw_cut_off
+from ledger.store.pricing.rating import find_cards
+from ledger.store.queries import Connection
+from ledger.wire.input_fields import METER_OF
+
+
+@click.group()
+def price() -> None:
+    """Prices of rate cards, and which of them applies."""
+
+
+@price.command()
+@click.argument("rate_card_id", metavar="CARD")
+@click.argument("meter")
+@click.option("--model", default="", help="The model that served.")
+@click.option("--tier", default="standard", show_default=True, help="The tier that was served.")
+@click.option("--adapter", default="", help="The adapter.")
+@click.option("--region", default="", help="The region.")
+@click.option("--context", "tokens", type=click.IntRange(0), default=0, help="Tokens of context.")
+@click.option("--at", help="When it was used; by default now.")
+@json_option
+@database_options
+def explain(
+    database: Database,
+    rate_card_id: str,
+    meter: str,
+    *,
+    model: str,
+    tier: str,
+    adapter: str,
+    region: str,
+    tokens: int,
+    at: str | None,
+    as_json: bool,
+) -> None:
+    """Say which price of CARD applies to a usage of METER, and why each other one does not.
+
+    First comes the price that names the model, then the adapter, then the tier, then the region,
+    then the longest context; thoughts cost what output costs unless priced apart.
+    """
+    if METER_OF.get(meter) not in METERS:
+        known = ", ".join(name for name in METER_OF if METER_OF[name] in METERS)
+        raise InvalidInputError(f"{meter!r} is no meter of usage.", f"Use one of {known}.", "meter")
+    moment = _moment(at) if at else clock.now()
+    key = UsageKey(model, tier, adapter, region, context_band(tokens))
+    card = database.run(lambda connection: _find_card(connection, rate_card_id))
+    verdicts = explain_price(card, METER_OF[meter], key, moment)
+    rows = [_row(verdict) for verdict in verdicts]
+    if as_json:
+        print_json({"rate_card_id": rate_card_id, "currency": card.currency, "prices": rows})
+        return
+    names = ("price_id", "applies", "why", "meter", "model", "tier", "kind", "valid_from")
+    cells = [
+        tuple(
+            "yes" if v is True else "" if v is False else v for v in (row[name] for name in names)
+        )
+        for row in rows
+    ]
+    print_table(f"{meter} of {model or 'no model'} on {rate_card_id}", names, cells)
+    if not any(verdict.applies for verdict in verdicts):
+        click.echo("No price applies: such usage waits, listed, until there is one.")
+
+
+def _moment(text: str) -> datetime:
+    """A time, or the beginning of a day, of UTC where it has no offset."""
+    moment = read_moment(text, "UTC")
+    return moment if isinstance(moment, datetime) else midnight(moment, "UTC")
+
+
+async def _find_card(connection: Connection, rate_card_id: str) -> RateCard:
+    cut_off = await draw_cut_off(connection, "price explain")
+    cards = await find_cards(connection, rate_card_ids=[rate_card_id], batch_seq=cut_off.batch_seq)
+    if rate_card_id not in cards:
+        raise NotFoundError(
+            f"There is no rate card {rate_card_id}.", "See tokenledger list rate-cards."
+        )
+    return cards[rate_card_id]
+
+
+def _row(verdict: PriceVerdict) -> dict[str, object]:
+    listed = verdict.price
+    return {
+        "price_id": listed.price_id,
+        "applies": verdict.applies,
+        "why": verdict.why,
+        "meter": listed.meter,
+        "model": listed.model,
+        "tier": listed.tier,
+        "adapter": listed.adapter,
+        "region": listed.region,
+        "band_from": listed.band_from,
+        "kind": getattr(listed.price, "kind", "unreadable"),
+        "valid_from": listed.valid_from,
+        "valid_to": listed.valid_to,
+    }

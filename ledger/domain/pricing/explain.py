@@ -1,0 +1,69 @@
+"""Says of every price of a card why it applies to a usage, or why another does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.domain.pricing.rate_card import (
+    BAND_EDGES,
+    FALLBACK,
+    CardPrice,
+    RateCard,
+    UsageKey,
+    find_price,
+)
+
+# In the order in which a price that names more comes before one that names less.
+RANKS = ("model", "adapter", "tier", "region", "band_from")
+
+
+@dataclass(frozen=True, slots=True)
+class PriceVerdict:
+    """Whether a price applies to a usage, and why."""
+
+    price: CardPrice
+    applies: bool
+    why: str
+
+
+def explain_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> list[PriceVerdict]:
+    """Every price of the meter, and of the one it falls back on: what applies first."""
+    winner = find_price(card, meter, key, at)
+    meters = (meter, FALLBACK.get(meter))
+    verdicts = [_verdict(price, winner, key, at) for price in card.prices if price.meter in meters]
+    return sorted(verdicts, key=lambda verdict: (not verdict.applies, verdict.price.price_id))
+
+
+def _verdict(
+    price: CardPrice, winner: CardPrice | None, key: UsageKey, at: datetime
+) -> PriceVerdict:
+    if price is winner:
+        return PriceVerdict(price, True, "names most of what was used")
+    against = next(_mismatches(price, key, at), None)
+    if against is None:
+        assert winner is not None
+        against = _outranked(price, winner)
+    return PriceVerdict(price, False, against)
+
+
+def _mismatches(price: CardPrice, key: UsageKey, at: datetime) -> Iterator[str]:
+    if at < price.valid_from:
+        yield f"valid only from {price.valid_from.isoformat()}"
+    if price.valid_to is not None and at >= price.valid_to:
+        yield f"valid only up to {price.valid_to.isoformat()}"
+    for name in ("model", "adapter", "tier", "region"):
+        wanted, used = getattr(price, name), getattr(key, name)
+        if wanted not in (None, used):
+            yield f"for {name} {wanted}, not {used or 'none'}"
+    if price.band_from is not None and price.band_from > BAND_EDGES[key.context_band]:
+        yield f"for context above {price.band_from:,} tokens"
+
+
+def _outranked(price: CardPrice, winner: CardPrice) -> str:
+    if price.meter != winner.meter:
+        return f"price {winner.price_id} is for {winner.meter} itself"
+    for name, mine, other in zip(RANKS, price.specificity, winner.specificity, strict=True):
+        if mine != other:
+            said = getattr(winner, name)
+            return f"price {winner.price_id} names {name} {said}"
+    return f"price {winner.price_id} was entered first"

@@ -1,0 +1,58 @@
+"""Prices of every kind come from a file, wrong ones are refused, and it is said which applies."""
+
+import asyncio
+from pathlib import Path
+
+from ledger.store.queries import Connection
+from tests.cli.command_line import CommandLine
+from tests.flows.billing import subscribed
+
+HEAD = "rate_card_id,meter,model,kind,amount,per,tiers,every,name,valid_from\n"
+SINCE = "2024-01-01T00:00:00Z"
+
+
+async def test_prices_of_a_file_are_entered_and_explained(
+    worker: Connection, command: CommandLine, tmp_path: Path
+) -> None:
+    await subscribed(worker)
+    file = tmp_path / "prices.csv"
+    file.write_text(
+        f"{HEAD}card-acme,output,llama,graduated,,,0-1000000:10;1000000-:8+1,,,{SINCE}\n"
+        f"card-acme,fee,,recurring,300,,,month,Support,{SINCE}\n"
+    )
+    await asyncio.to_thread(command, "import", "rate-card", str(file))
+    asked = ("price", "explain", "card-acme", "output", "--model", "llama", "--at", "2024-06-01")
+    said = await asyncio.to_thread(command.json, *asked)
+    assert [(row["applies"], row["kind"], row["model"]) for row in said["prices"]] == [
+        (True, "graduated", "llama"),
+        (False, "per_unit", None),
+    ]
+    assert said["prices"][1]["why"].endswith("names model llama")
+    shown = (await asyncio.to_thread(command, *asked)).stdout
+    assert "names most of what was used" in shown
+    none = (
+        await asyncio.to_thread(command, "price", "explain", "card-acme", "cached_input")
+    ).stdout
+    assert "waits, listed" in none
+    refusal = command.refusal
+    assert "no rate card x" in await asyncio.to_thread(refusal, "price", "explain", "x", "output")
+    assert "no meter" in await asyncio.to_thread(refusal, "price", "explain", "x", "fee")
+
+
+async def test_wrong_tiers_of_a_file_are_refused_by_line(
+    worker: Connection, command: CommandLine, tmp_path: Path
+) -> None:
+    await subscribed(worker)
+    file = tmp_path / "prices.csv"
+    wrong = {
+        "0-10:1;11-:1": "nothing is said from 10 to 11",
+        "0-10:1;9-:1": "overlaps the next",
+        "5-:1": "starts at 5, not at 0",
+        "x": "send a tier like",
+    }
+    for tiers, said in wrong.items():
+        file.write_text(f"{HEAD}card-acme,output,llama,graduated,,,{tiers},,,{SINCE}\n")
+        refused = await asyncio.to_thread(command.refusal, "import", "rate-card", str(file))
+        assert said in refused
+        assert "ine 2" in refused
+    assert await worker.fetchval("SELECT count(*) FROM rate_card_price") == 2
