@@ -9,16 +9,25 @@ from importlib.resources import as_file, files
 import typst
 
 from ledger.documents.fonts import compile_shown, families, lacked_by
+from ledger.documents.words import Words, words_of
 from ledger.domain.billing.agreement import Party
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.issued import Invoice, IssuedLine
-from ledger.domain.billing.tax import TaxLine, describe_tax
+from ledger.domain.billing.tax import RATED, TaxLine
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import plain
-from ledger.domain.period import describe_days
+from ledger.domain.money import ROUNDING, plain
+from ledger.domain.period import Period, describe_days
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
 
+ENGLISH = words_of("en")
+# What the templates say by themselves.
+SAID = (
+    *("From", "To", "Tax no.", "Number", "Issued", "Due", "Usage", "Time zone", "Rate card"),
+    *("Customer", "Reference", "Reason", "Invoice", "Description", "Quantity", "Unit price"),
+    *("Net", "Payable", "Credited", "Credit note", "CREDIT NOTE", "Taken back of"),
+    *("TEST: not a demand for payment", "TEST: no money is owed", "Digest of this content"),
+)
 METER_NAMES: Mapping[str, str] = {
     "input_uncached": "Uncached input tokens",
     "input_cache_read": "Cached input tokens",
@@ -30,15 +39,17 @@ METER_NAMES: Mapping[str, str] = {
 }
 
 
-def describe(lines: Sequence[InvoiceLine], prices: Mapping[int, PriceModel]) -> list[IssuedLine]:
+def describe(
+    lines: Sequence[InvoiceLine], prices: Mapping[int, PriceModel], words: Words = ENGLISH
+) -> list[IssuedLine]:
     """The lines, numbered from 1, with words a reader understands and their prices."""
     return [
-        _issued(line_no, line, prices[line.key.price_id])
+        _issued(line_no, line, prices[line.key.price_id], words)
         for line_no, line in enumerate(lines, start=1)
     ]
 
 
-def _issued(line_no: int, line: InvoiceLine, price: PriceModel) -> IssuedLine:
+def _issued(line_no: int, line: InvoiceLine, price: PriceModel, words: Words) -> IssuedLine:
     (part,) = [line.part] if line.part else price.parts(PeriodUse(line.quantity))
     return IssuedLine(
         kind=line.kind,
@@ -48,7 +59,7 @@ def _issued(line_no: int, line: InvoiceLine, price: PriceModel) -> IssuedLine:
         amount=line.amount,
         part=part,
         line_no=line_no,
-        description=_description(line, price),
+        description=_description(line, price, words),
         unit_amount=part.unit_amount,
         per=part.per,
     )
@@ -74,30 +85,77 @@ def _content(
     invoice: Invoice, lines: Sequence[IssuedLine], issued_on: date, is_test: bool
 ) -> dict[str, object]:
     terms, totals = invoice.terms, invoice.totals
+    words = words_of(terms.language)
     return {
+        **spoken(words, terms.currency),
+        "title": words.say("Credit note" if totals.gives_back else "Invoice"),
+        "heading": words.say("CREDIT NOTE" if totals.gives_back else "INVOICE"),
+        "evidence": words.say(
+            "Usage stored up to batch {batch}; unrounded total {total} {currency}.",
+            batch=invoice.cut_off_seq,
+            total=plain(totals.exact),
+            currency=terms.currency,
+        ),
+        "to_pay": to_pay(invoice, words),
+        "remarks": _remarks(invoice, lines, words),
+        "reference": invoice.buyer.buyer_reference,
         **printed_parties(invoice.seller, invoice.buyer, invoice.customer_id),
         "zone": terms.zone,
         "currency": terms.currency,
-        "payment_days": terms.payment_days,
         "is_test": is_test,
-        "exact": plain(totals.exact),
-        "rounding": plain(totals.rounding),
-        "cut_off": invoice.cut_off_seq,
         "rate_card": terms.rate_card_name,
         "number": invoice.number,
         "issued_on": issued_on.isoformat(),
         "issued": [issued_on.year, issued_on.month, issued_on.day],
         "due_on": invoice.due_on.isoformat(),
-        "service": describe_days(invoice.period, terms.zone),
-        "lines": [printed_line(line, terms.zone) for line in lines],
+        "service": printed_days(invoice.period, terms.zone, words),
+        "lines": [printed_line(line, terms.zone, words) for line in lines],
         "net": group(plain(totals.net)),
-        "tax": group(plain(totals.tax)),
         "payable": group(plain(totals.payable)),
         "gives_back": totals.gives_back,
-        "taxes": [printed_tax(line) for line in invoice.taxes],
-        "included": totals.included != 0,
-        "has_adjustments": any(line.kind == "adjustment" for line in lines),
+        "taxes": [printed_tax(line, words) for line in invoice.taxes],
     }
+
+
+def spoken(words: Words, currency: str) -> dict[str, object]:
+    """What every document says of itself in a language."""
+    return {
+        "lang": words.language,
+        "say": {text: words.say(text) for text in SAID},
+        "amount_in": words.say("Amount {currency}", currency=currency),
+    }
+
+
+def to_pay(invoice: Invoice, words: Words) -> list[str]:
+    """How and until when what an invoice asks for is paid."""
+    seller, terms = invoice.seller, invoice.terms
+    if invoice.totals.gives_back:
+        return [words.say("This amount is yours: it pays what you owe, or is paid back.")]
+    days, day = terms.payment_days, invoice.due_on.isoformat()
+    said = [words.say("Payable within {days} days, by {day}.", days=days, day=day)]
+    if seller.payment_account:
+        account = seller.payment_account
+        text = "Pay to {account}, naming {number}."
+        said.append(words.say(text, account=account, number=invoice.number))
+    if seller.payment_link:
+        said.append(words.say("Pay at {link}.", link=seller.payment_link))
+    return said
+
+
+def _remarks(invoice: Invoice, lines: Sequence[IssuedLine], words: Words) -> list[str]:
+    text = (
+        "Each line is rounded once; the difference to the unrounded total is {difference}"
+        " {currency}."
+    )
+    totals, currency = invoice.totals, invoice.terms.currency
+    said = [words.say(text, difference=plain(totals.rounding), currency=currency)]
+    if totals.included:
+        said.append(words.say("Prices hold the tax; net is what is left without it."))
+    if any(line.kind == "adjustment" for line in lines):
+        said.append(
+            words.say("Adjustments bill what changed about a period after it was invoiced.")
+        )
+    return said
 
 
 def compile_document(template: str, content: Mapping[str, object]) -> bytes:
@@ -139,18 +197,17 @@ def group(number: str) -> str:
     return f"{sign}{int(whole):,}".replace(",", "\u2009") + dot + rest
 
 
-def _description(line: InvoiceLine, price: PriceModel) -> str:
+def _description(line: InvoiceLine, price: PriceModel, words: Words) -> str:
     key, whole = line.key, price.basis is not Basis.EACH
     if price.basis is Basis.TIME:
-        return ", ".join(filter(None, [METER_NAMES[key.meter], key.part]))
-    parts = [METER_NAMES[key.meter], key.model or ("all models" if whole else "no model named")]
-    parts += [
-        f"{name} {value}" for name, value in (("tier", key.tier), ("adapter", key.adapter)) if value
-    ]
-    if key.region:
-        parts.append(f"region {key.region}")
+        return ", ".join(filter(None, [words.say(METER_NAMES[key.meter]), key.part]))
+    nameless = words.say("all models" if whole else "no model named")
+    parts = [words.say(METER_NAMES[key.meter]), key.model or nameless]
+    named = {"tier {name}": key.tier, "adapter {name}": key.adapter, "region {name}": key.region}
+    parts += [words.say(text, name=name) for text, name in named.items() if name]
     if key.context_band:
-        parts.append(f"context above {BAND_EDGES[key.context_band]:,} tokens")
+        edge = f"{BAND_EDGES[key.context_band]:,}"
+        parts.append(words.say("context above {tokens} tokens", tokens=edge))
     if key.part:
         parts.append(key.part)
     return ", ".join(parts)
@@ -160,34 +217,47 @@ def _party(party: Party) -> dict[str, str]:
     return {"name": party.name, "address": party.address, "tax_number": party.tax_number}
 
 
-def printed_line(line: IssuedLine, zone_name: str) -> dict[str, str]:
+def printed_line(line: IssuedLine, zone_name: str, words: Words) -> dict[str, str]:
     """A line as a document says it."""
     text, _, where = line.description.partition(", ")
     if line.kind == "adjustment":
-        text = f"Adjustment of {describe_days(line.key.service_period, zone_name)}: {text}"
+        days = printed_days(line.key.service_period, zone_name, words)
+        text = words.say("Adjustment of {days}: {what}", days=days, what=text)
     return {
         "what": text,
         "where": where,
         "quantity": group(str(line.quantity)),
         "price": group(plain(line.unit_amount)),
-        "per": _per(line),
+        "per": words.say("per {units}", units=_per(line, words)),
         "amount": group(plain(line.amount)),
     }
 
 
-def printed_tax(line: TaxLine) -> dict[str, str]:
+def printed_days(period: Period, zone_name: str, words: Words) -> str:
+    """A period as a document says it."""
+    first, to, last = describe_days(period, zone_name).partition(" to ")
+    return words.say("{first} to {last}", first=first, last=last) if to else first
+
+
+def printed_tax(line: TaxLine, words: Words) -> dict[str, str]:
     """A line of tax as a document says it."""
+    what = words.say(line.key.reason or "No tax")
+    if line.key.treatment in RATED:
+        percent = plain(line.key.percent.normalize(ROUNDING))
+        what = words.say("VAT {country} {percent} %", country=line.key.country, percent=percent)
     return {
-        "what": describe_tax(line),
-        "base": group(plain(line.base)),
+        "what": what,
+        "base": words.say("on {base}", base=group(plain(line.base))),
         "amount": group(plain(line.amount)),
         "reason": line.key.reason if line.key.percent else "",
     }
 
 
-def _per(line: IssuedLine) -> str:
+def _per(line: IssuedLine, words: Words) -> str:
     units = line.per
     if units == 1 and (line.key.part or line.key.meter in PERIOD_METERS):
-        return "one"
+        return words.say("one")
     names = {1: "token", 1_000: "1,000 tokens", 1_000_000: "1M tokens"}
-    return names.get(units, f"{units:,} tokens")
+    if units in names:
+        return words.say(names[units])
+    return words.say("{count} tokens", count=f"{units:,}")

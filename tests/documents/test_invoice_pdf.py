@@ -1,5 +1,6 @@
 """An invoice's PDF: the same bytes for the same data, whatever the names are written in."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import BytesIO
@@ -10,6 +11,7 @@ from pypdf import PdfReader
 
 from ledger.documents.fonts import find_lacking
 from ledger.documents.invoice import describe, group, render_pdf
+from ledger.documents.words import words_of
 from ledger.domain.billing.agreement import Buyer, Seller, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals, LineKey
 from ledger.domain.billing.issued import Invoice, IssuedLine
@@ -29,7 +31,7 @@ def party(role: type[Role], name: str) -> Role:
     return role(name, "Street 1\n1000 Town", "DK12345678", "")
 
 
-def lines(count: int, *, model: str = "llama") -> list[IssuedLine]:
+def lines(count: int, *, model: str = "llama", language: str = "en") -> list[IssuedLine]:
     drafted = [
         InvoiceLine(
             "usage" if n < count - 1 or count < 3 else "adjustment",
@@ -50,7 +52,7 @@ def lines(count: int, *, model: str = "llama") -> list[IssuedLine]:
         )
         for n in range(count)
     ]
-    return describe(drafted, {1: PerUnit(amount=Decimal(5))})
+    return describe(drafted, {1: PerUnit(amount=Decimal(5))}, words_of(language))
 
 
 def rendered(
@@ -60,6 +62,7 @@ def rendered(
     net: str = "1093.99",
     is_test: bool = False,
     taxes: tuple[TaxLine, ...] = (),
+    language: str = "en",
 ) -> bytes:
     invoice = Invoice(
         number="FA-2024-000001",
@@ -68,9 +71,9 @@ def rendered(
         subscription_id="acme-list",
         period=Period(OCTOBER, NOVEMBER),
         run_no=1,
-        seller=party(Seller, "Žluťoučký Kůň GmbH"),
+        seller=replace(party(Seller, "Žluťoučký Kůň GmbH"), payment_account="DK50 0040"),
         buyer=party(Buyer, buyer),
-        terms=Terms("list", "List", "EUR", "en", 30, "half_up", "Europe/Copenhagen"),
+        terms=Terms("list", "List", "EUR", language, 30, "half_up", "Europe/Copenhagen"),
         totals=InvoiceTotals(Decimal("1093.98831"), Decimal(net), total([t.amount for t in taxes])),
         taxes=taxes,
         prices={},
@@ -80,7 +83,9 @@ def rendered(
         cut_off_id=1,
         cut_off_seq=4711,
     )
-    return render_pdf(invoice, lines(count), issued_on=date(2024, 11, 2), is_test=is_test)
+    return render_pdf(
+        invoice, lines(count, language=language), issued_on=date(2024, 11, 2), is_test=is_test
+    )
 
 
 def text_of(pdf: bytes) -> str:
@@ -175,3 +180,19 @@ def test_a_test_entity_says_so_on_its_documents() -> None:
 )
 def test_numbers_are_grouped_by_thin_spaces(number: str, shown: str) -> None:
     assert group(number) == shown
+
+
+TITLES = {"de": "RECHNUNG", "fr": "FACTURE", "es": "FACTURA", "da": "FAKTURA", "ja": "請求書"}
+
+
+@pytest.mark.parametrize("language", TITLES)
+def test_an_invoice_is_in_the_language_of_its_buyer(language: str) -> None:
+    pdf, words = rendered(language=language), words_of(language)
+    text = text_of(pdf)
+    account = words.say("Pay to {account}, naming {number}.", account="DK50 0040", number="FA-2024")
+    said = (TITLES[language], words.say("Payable"), words.say("Output tokens"))
+    for part in (*said, account.partition("FA-2024")[0]):
+        assert part in text
+    for english in ("Unit price", "Time zone", "Adjustment", "Each line", "Issued"):
+        assert english not in text
+    assert rendered(language=language) == pdf

@@ -13,10 +13,11 @@ from ledger.documents.fonts import find_lacking
 from ledger.documents.forms import invoice_forms
 from ledger.documents.invoice import describe, no_font_for, printed_parties
 from ledger.documents.invoice_json import snapshot_json
+from ledger.documents.words import words_of
 from ledger.domain.author import Author
 from ledger.domain.billing.draft import check_bounds
 from ledger.domain.billing.invoice import InvoiceLine
-from ledger.domain.billing.issued import Invoice, Series, numbered
+from ledger.domain.billing.issued import Invoice, IssuedLine, Series, numbered
 from ledger.domain.books.booking import invoice_issued
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import (
@@ -194,9 +195,14 @@ def lacking_signs(draft: InvoiceDraft) -> list[tuple[str, str]]:
     texts |= {
         "the name of the rate card": agreement.terms.rate_card_name,
         "the number": agreement.invoice_prefix,
-        "a line": " ".join(line.description for line in describe(draft.lines, draft.prices)),
+        "a line": " ".join(line.description for line in _described(draft)),
     }
     return list(find_lacking(texts))
+
+
+def _described(draft: InvoiceDraft) -> list[IssuedLine]:
+    words = words_of(draft.agreement.terms.language)
+    return describe(draft.lines, draft.prices, words)
 
 
 def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None:
@@ -257,7 +263,7 @@ async def _issue(
     batch_seq = await draw_batch_seq(connection)
     number = await _take_number(connection, draft, issued_on)
     invoice = _invoice(draft, number, now, issued_on)
-    lines = describe(draft.lines, draft.prices)
+    lines = _described(draft)
     invoice_id = await store.insert_invoice(
         connection, invoice, snapshot_json(invoice), batch_seq=batch_seq
     )
