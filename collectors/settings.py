@@ -100,7 +100,7 @@ class CollectSettings:
     batch_bytes: int = field(
         default=MAX_BATCH_BYTES, metadata={"low": 4096, "high": MAX_BATCH_BYTES}
     )
-    batch_s: Decimal = field(default=Decimal(15), metadata={"low": 0, "high": 600})
+    batch_s: Decimal = field(default=Decimal(20), metadata={"low": 0, "high": 600})
     encoding: Literal["columnar.v1", "ndjson.v1"] = "ndjson.v1"
     interval_s: Decimal = field(default=Decimal(1), metadata={"low": Decimal("0.05"), "high": 3600})
     scrape_interval_s: Decimal = field(
