@@ -11,6 +11,8 @@ from ledger.wire import (
     party_inputs,
     price_inputs,
     receivable_inputs,
+    site_inputs,
+    tariff_inputs,
     tax_inputs,
 )
 
@@ -37,11 +39,15 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         **{"asset_id": "rack-1", "name": "Rack 1", "terms": "lease", "gpu_count": 8},
         **{"currency": "EUR", "gpu_hour_rate": "2.10", "valid_from": SINCE},
     },
-    inputs.NewTariff: {
+    tariff_inputs.NewTariff: {
         **{"tariff_id": "spot", "facility_id": "dub-1", "name": "Day ahead", "currency": "EUR"}
     },
-    inputs.NewTariffPrices: {
+    tariff_inputs.NewTariffPrices: {
         "prices": [{"start": SINCE, "resolution_minutes": 60, "price_per_mwh": "81.40"}]
+    },
+    site_inputs.NewSiteCost: {
+        **{"facility_id": "dub-1", "name": "demand", "currency": "EUR", "valid_from": SINCE},
+        "demand": {"rates": [[{"price": "12.50", "up_to": "100"}, {"price": "9.75"}]]},
     },
     inputs.NewDeployment: {
         **{"deployment_id": "chat", "asset_id": "rack-1", "model": "llama-70b", "gpu_count": 4},

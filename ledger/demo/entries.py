@@ -12,11 +12,10 @@ from ledger.wire.inputs import (
     NewFacility,
     NewPue,
     NewSubscription,
-    NewTariff,
-    NewTariffPrices,
 )
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewRateCard
+from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices
 from ledger.wire.tax_inputs import NewTaxRate, NewTaxRegistration, NewTaxTreatment
 
 Entry = tuple[type[InputModel], dict[str, Any]]

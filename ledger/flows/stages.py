@@ -5,6 +5,7 @@ What runs all of them, the command of each, `status` and metrics go by this tabl
 
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.pricing.rate import rate
 from ledger.flows.stage import Stage
@@ -16,5 +17,6 @@ STAGES: dict[str, Stage] = {
         rate,
         book_cost,
         book_revenue,
+        accrue,
     )
 }

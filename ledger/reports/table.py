@@ -5,6 +5,7 @@ from typing import Any
 
 from ledger.reports.cost.hourly import HOURLY
 from ledger.reports.cost.margin_text import MARGIN
+from ledger.reports.cost.sites import SITES
 from ledger.reports.energy.energy import ENERGY
 from ledger.reports.energy.findings import FINDINGS
 from ledger.reports.grouped import CHARGES, USAGE, GroupedReport
@@ -14,6 +15,7 @@ from ledger.reports.report import PeriodReport
 
 REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     MARGIN,
+    SITES,
     ENERGY,
     USAGE,
     CHARGES,

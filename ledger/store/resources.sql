@@ -103,6 +103,17 @@ SELECT p.tariff_id, lower(p.period) AS start, upper(p.period) AS end, t.currency
    AND (:after::text[] IS NULL OR ARRAY[p.tariff_id, sortable(lower(p.period))] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_site_costs
+-- What sites cost beside energy and hardware.
+SELECT t.facility_id, t.name, t.currency, t.kind, t.params, lower(t.valid) AS valid_from, upper(t.valid) AS valid_to,
+       ARRAY[t.facility_id, t.name, sortable(lower(t.valid))] AS place
+  FROM site_cost_term t JOIN facility f USING (facility_id)
+ WHERE upper_inf(t.recorded) AND (:id::text IS NULL OR t.facility_id = :id)
+   AND (:entity_id::text IS NULL OR f.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR t.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[t.facility_id, t.name, sortable(lower(t.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_deployments
 -- Which GPUs serve what.
 SELECT deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,

@@ -55,6 +55,7 @@ ENTERED = ("entity", "customer", "facility", "tariff", "rate_card", "api_key", "
 DATED = (
     *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "energy_meter"),
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
+    "site_cost_term",
     *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget"),
 )
 # So many rows are sorted by their bytes at once, in memory.
@@ -81,6 +82,7 @@ TABLES: Mapping[str, SealedTable] = {
     "meter_window": _table("meter_window"),
     "cost_pool": _table("cost_pool"),
     "cost_allocation": _table("cost_allocation"),
+    "site_cost": _table("site_cost"),
     "charge": _table("charge"),
     "journal_entry": _table("journal_entry"),
     "posting": _part_of("posting", "journal_entry", "entry_id"),

@@ -130,6 +130,16 @@ class TariffPrice(ClosedModel):
     price_per_mwh: Amount
 
 
+class SiteCost(Dated):
+    """A cost of a site under its name; `params` are those of its rule, decimals as text."""
+
+    facility_id: str
+    name: str
+    currency: Currency
+    kind: str
+    params: dict[str, object]
+
+
 class Deployment(Dated):
     """Which GPUs serve which model."""
 

@@ -5,7 +5,6 @@ starts and ends on quarter hours of UTC. Unknown fields are refused, so that a t
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
@@ -21,12 +20,7 @@ from pydantic import (
 from ledger.wire.errors import InputError, problem_at
 from ledger.wire.fields import NAME_CHARS_MAX, Name, Names
 from ledger.wire.input_fields import (
-    AMOUNT_MAX,
-    LAST_DAY,
-    LAST_MOMENT,
-    Amount,
     Currency,
-    DatedInstant,
     Day,
     DayOrInstant,
     Gain,
@@ -150,72 +144,6 @@ class NewAsset(DatedInput):
         if price is not None and rest is not None and rest > price:
             raise problem_at("residual_value", rest, f"send at most the purchase price {price}")
         return self
-
-
-class NewTariff(InputModel):
-    """A contract for electricity at a site; its prices are entered apart."""
-
-    tariff_id: Identifier
-    facility_id: Identifier
-    name: Name
-    currency: Currency
-
-
-class TariffPeriod(InputModel):
-    """What energy costs in [start, end); negative prices are real.
-
-    Give `end` or `resolution_minutes`, and one of the two prices.
-    """
-
-    start: DatedInstant
-    end: DatedInstant | None = None
-    resolution_minutes: Annotated[int, Field(ge=1, le=60 * 24 * 366)] | None = None
-    price_per_mwh: Amount | None = None
-    price_per_kwh: Amount | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.end is None) == (self.resolution_minutes is None):
-            raise problem_at("end", self.end, "send either end or resolution_minutes")
-        if self.end is not None and self.end <= self.start:
-            raise problem_at("end", self.end.isoformat(), "send a time after start")
-        if (self.price_per_mwh is None) == (self.price_per_kwh is None):
-            raise problem_at(
-                "price_per_mwh", self.price_per_mwh, "send either price_per_mwh or price_per_kwh"
-            )
-        if self.until > LAST_MOMENT:
-            raise problem_at("end", self.until.isoformat(), f"send a time up to {LAST_DAY}")
-        if abs(self.per_mwh) > AMOUNT_MAX:
-            action = f"send a price of at most {AMOUNT_MAX} for one MWh"
-            raise problem_at("price_per_kwh", str(self.price_per_kwh), action)
-        return self
-
-    @property
-    def until(self) -> datetime:
-        """The end, given or reckoned from the resolution."""
-        if self.end is not None:
-            return self.end
-        assert self.resolution_minutes is not None
-        return self.start + timedelta(minutes=self.resolution_minutes)
-
-    @property
-    def per_mwh(self) -> Decimal:
-        """The price of one MWh, exact."""
-        if self.price_per_mwh is not None:
-            return self.price_per_mwh
-        assert self.price_per_kwh is not None
-        return self.price_per_kwh.scaleb(3)
-
-
-class NewTariffPrices(InputModel):
-    """Prices of a tariff, a year of quarter hours at most in one go."""
-
-    tariff_id: Identifier
-    prices: Annotated[
-        tuple[TariffPeriod, ...],
-        SizeRule(),
-        Field(min_length=1, max_length=4 * 24 * 366 * 3),
-    ]
 
 
 class NewWeights(InputModel):

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+from ledger.wire.site_answers import SiteCostSum
 
 # A field that is not there, where it is not asked for.
 NOT_ASKED: str = Field(default_factory=str)
@@ -187,6 +188,8 @@ class Margin(ClosedModel):
     idle_policy: str
     idle_cost: Amount | None
     unattributed_cost: Amount | None
+    site_costs: list[SiteCostSum] | None
+    site_cost: Amount | None
     conservation: Conservation | None
     conversions: list[Conversion]
 

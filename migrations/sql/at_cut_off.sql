@@ -14,6 +14,12 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION charges_at(bigint) IS 'Charges known at a cut-off, to be summed; ask by entity_id or customer_id, and by day_start.';
 
+CREATE FUNCTION site_costs_at(seq bigint) RETURNS SETOF site_cost LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT s.* FROM site_cost s WHERE s.batch_seq <= seq;
+END;
+COMMENT ON FUNCTION site_costs_at(bigint) IS 'Costs of sites known at a cut-off, to be summed; ask by entity_id or facility_id, and by day_start.';
+
 -- What was charged in a period, of some entities: whole days as they are stored, and parts of days as their usage is priced
 -- now, as rating prices it (append_charges); of a price that looks at a period as a whole, by their share of what their
 -- day was charged. `asked` names both, and spells out the prices of the parts (charged.py).

@@ -5,7 +5,7 @@ DECLARE
   name text;
 BEGIN
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset', 'deployment',
-                              'deployment_member', 'rate_card_price', 'subscription', 'tax_rate', 'tax_registration',
+                              'deployment_member', 'site_cost_term', 'rate_card_price', 'subscription', 'tax_rate', 'tax_registration',
                               'tax_treatment'] LOOP
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT valid_in_bounds CHECK (
       lower(valid) >= ''2000-01-01 00:00Z'' AND (upper(valid) <= ''2200-01-01 00:00Z'' OR upper(valid) = ''infinity''))',

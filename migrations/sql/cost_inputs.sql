@@ -79,6 +79,21 @@ CREATE TABLE tariff_price (
 );
 COMMENT ON TABLE tariff_price IS 'Price of one MWh at a site; negative prices are real.';
 
+CREATE TABLE site_cost_term (
+  site_cost_term_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  facility_id       text NOT NULL REFERENCES facility,
+  name              text NOT NULL CHECK (name <> ''),
+  currency          currency NOT NULL,
+  kind              text NOT NULL CHECK (kind IN ('standing', 'demand', 'tiers', 'percent', 'bill')),
+  params            jsonb NOT NULL,
+  valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded          int8range NOT NULL,
+  CHECK (kind <> 'bill' OR NOT upper_inf(valid)),
+  EXCLUDE USING gist (facility_id WITH =, name WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE site_cost_term IS 'A cost of a site beside energy at its price and hardware, under its name: kinds of cost are rows, not columns.';
+COMMENT ON COLUMN site_cost_term.params IS 'What the rule of its kind goes by (ledger/wire/site_inputs.py), decimals as text.';
+
 CREATE TABLE deployment (
   deployment_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   deployment_id     text NOT NULL CHECK (deployment_id <> ''),

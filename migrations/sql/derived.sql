@@ -86,6 +86,21 @@ CREATE INDEX ON charge (entity_id, day_start);
 CREATE INDEX ON charge (customer_id, day_start, batch_seq);
 CREATE INDEX ON charge (entity_id, customer_id) WHERE unpriced IS NOT NULL;
 
+-- Differences as well: what a site's day comes to is the sum of its rows up to a cut-off.
+CREATE TABLE site_cost (
+  facility_id text NOT NULL,
+  entity_id   text NOT NULL,
+  day_start   timestamptz NOT NULL CHECK (on_grid(day_start)),
+  name        text NOT NULL,
+  currency    currency NOT NULL,
+  cut_off_id  bigint NOT NULL,
+  batch_seq   bigint NOT NULL,
+  amount      amount NOT NULL CHECK (amount <> 0)
+);
+COMMENT ON TABLE site_cost IS 'What a site costs beside energy at its price and hardware, by local day of the site, accrued: a billing period up to the day''s end less up to its start.';
+CREATE INDEX ON site_cost (entity_id, day_start);
+CREATE INDEX ON site_cost (facility_id, day_start);
+
 CREATE TABLE stage_run (
   run_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   stage       text NOT NULL,

@@ -13,6 +13,7 @@ IDS = {
     **{"entities": "acme-ai", "customers": "shop", "aliases": "crm-7", "facilities": "dub-1"},
     **{
         "pues": "dub-1",
+        "site-costs": "dub-1",
         "energy-meters": "rack-1-host",
         "assets": "rack-1",
         "tariffs": "spot",

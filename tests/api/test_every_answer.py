@@ -20,6 +20,7 @@ ONE = {
     **{
         "facilities": "site",
         "pues": "site",
+        "site-costs": "site",
         "energy-meters": "GPU-a",
         "assets": "rack",
         "tariffs": "power",

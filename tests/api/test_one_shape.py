@@ -30,6 +30,7 @@ ONES: dict[str, tuple[str, ...]] = {
     "/v1/aliases/crm%2F7%20%C3%BC": ("show", "alias", "crm/7 ü"),
     "/v1/conflicts/1": ("conflicts", "show", "1"),
     "/v1/margins": ("report", "margin", *OF_PERIOD, "--by", "tier"),
+    "/v1/sites": ("report", "sites", *OF_PERIOD),
     "/v1/energy": ("report", "energy", *OF_PERIOD),
     "/v1/coverage": ("report", "coverage", *OF_PERIOD),
     "/v1/engines": ("report", "engines", *OF_PERIOD),
@@ -38,9 +39,10 @@ ONES: dict[str, tuple[str, ...]] = {
 # What a row says of itself in other words than the body that entered it.
 TOLD_OTHERWISE = {
     "rate-cards": {"prices"},
+    "site-costs": {"standing", "demand", "tiers", "percent", "bill"},
     "deployments": {"weights"},
     "prices": {"amount", "per"},
-    "tariff-prices": {"prices"},
+    "tariff-prices": {"prices", "time_of_use"},
     "fx-rates": {"rates"},
 }
 

@@ -45,7 +45,7 @@ def test_each_operation_says_what_it_is_takes_and_answers(one: Operation) -> Non
 
 # Shown as others gave it: an event as it was sent, the terms of a price as its model has them.
 AS_GIVEN = {
-    *("WholeConflict.offered", "Price.params", "Snapshot.prices"),
+    *("WholeConflict.offered", "Price.params", "SiteCost.params", "Snapshot.prices"),
 }
 
 

@@ -24,6 +24,10 @@ BODIES: dict[str, Any] = {
         **{"terms": "lease", "gpu_count": 8, "currency": "USD", "gpu_hour_rate": "2"},
         "valid_from": day(0),
     },
+    "site-costs": {
+        **{"facility_id": "site", "name": "rent", "currency": "USD", "valid_from": day(0)},
+        "standing": {"amount": "1", "per": "month"},
+    },
     "deployments": {
         **{"deployment_id": "chat", "asset_id": "rack", "model": "llama", "gpu_count": 4},
         "valid_from": day(0),

@@ -24,6 +24,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
         **{"name": f"{entity} GPUs", "terms": "lease", "gpu_count": 8, "currency": "USD"},
         **{"gpu_hour_rate": "2", "all_in": True, **HOUR},
     }
+    rent = {"facility_id": f"{entity}-site", "name": f"{entity} rent", "currency": "USD", **HOUR}
     price = {"meter": "input", "amount": "5", **FROM}
     card = {"rate_card_id": f"{entity}-card", "entity_id": entity, "name": f"{entity} prices"}
     return [
@@ -50,6 +51,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
                 ]
             },
         ),
+        ("site-costs", rent | {"standing": {"amount": "1", "per": "hour"}}),
         (
             "deployments",
             {

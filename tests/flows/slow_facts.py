@@ -6,9 +6,10 @@ from ledger.domain.author import Author
 from ledger.flows.reference.enter import enter_asset, enter_facility, enter_rate_card, enter_tariff
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewAsset, NewFacility, NewTariff, read_input
+from ledger.wire.inputs import NewAsset, NewFacility, read_input
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewRateCard
+from ledger.wire.tariff_inputs import NewTariff
 
 AUTHOR = Author("cli:test", "for a test", "req-1")
 START = datetime(2024, 1, 1, tzinfo=UTC)

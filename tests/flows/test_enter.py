@@ -26,11 +26,11 @@ from ledger.wire.inputs import (
     NewFxRates,
     NewPue,
     NewSubscription,
-    NewTariff,
     read_input,
 )
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewPrice, NewRateCard
+from ledger.wire.tariff_inputs import NewTariff
 from tests.flows.slow_facts import (
     ASSET,
     AUTHOR,

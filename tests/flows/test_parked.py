@@ -173,7 +173,7 @@ async def test_a_stage_that_cannot_even_look_parks_the_entity(
     await owner.execute("GRANT SELECT ON usage_delta TO tokenledger_worker")
     await worker.execute("SET enable_hashjoin = off; SET enable_mergejoin = off")
     done = await settle(worker, now=LATER)
-    assert [run.stage for run in done] == ["allocate", "rate", "book_cost", "book_revenue"]
+    assert [run.stage for run in done] == [*STAGES]
     (one,) = [p for p in done[1].parked if p.entity_id == "bad"]
     assert one.what.identity == ("", None, None)
     assert "division by zero" in one.what.reason

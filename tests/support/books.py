@@ -287,6 +287,26 @@ class Books:
             (meter, measures, list(gpus), Decimal(gain), offset_mw, since, until),
         )
 
+    async def site_cost(
+        self,
+        name: str,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        amount: str = "1",
+        per: str = "hour",
+        currency: str = "EUR",
+        facility_id: str = "site",
+    ) -> None:
+        """A standing cost of the site."""
+        params = {"amount": amount, "per": per, "share": "1"}
+        await self._store(
+            """INSERT INTO site_cost_term (facility_id, name, currency, kind, params, valid,
+                                           recorded)
+               VALUES ($1, $2, $3, 'standing', $4, tstzrange($5, $6), int8range($7, NULL))""",
+            (facility_id, name, currency, params, since, until),
+        )
+
     async def meter_gap(self, gpu_uuid: str, reason: str, since: datetime, until: datetime) -> None:
         """What a collector told of a meter that gave no reading."""
         source_id = await self.source("test")

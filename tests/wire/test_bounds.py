@@ -4,7 +4,8 @@ import pytest
 
 from ledger.flows.reference.resources import BY_WORD
 from ledger.wire.errors import InputError
-from ledger.wire.inputs import FxRate, TariffPeriod, read_input, read_texts
+from ledger.wire.inputs import FxRate, read_input, read_texts
+from ledger.wire.tariff_inputs import TariffPeriod
 from tests.support.far_inputs import FAR_INPUTS, FAR_PERIODS, FarInput
 
 

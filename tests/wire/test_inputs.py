@@ -14,13 +14,12 @@ from ledger.wire.inputs import (
     NewDeployment,
     NewFxRates,
     NewPue,
-    NewTariffPrices,
-    TariffPeriod,
     read_input,
     read_texts,
 )
 from ledger.wire.party_inputs import NewEntity
 from ledger.wire.price_inputs import NewPrice
+from ledger.wire.tariff_inputs import NewTariffPrices, TariffPeriod
 
 PRICE = {"rate_card_id": "c", "meter": "input", "amount": "5", "valid_from": "2024-01-01T00:00:00Z"}
 PERIOD = {"start": "2024-01-01T00:00:00Z", "resolution_minutes": 15, "price_per_mwh": "1"}

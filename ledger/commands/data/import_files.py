@@ -2,9 +2,11 @@
 
 from ledger.commands.data.import_fx import fx
 from ledger.commands.data.import_tariff import tariff
+from ledger.commands.data.import_urdb import urdb
 from ledger.commands.data.imports import import_
 
 __all__ = ["import_"]
 
 import_.add_command(fx)
 import_.add_command(tariff)
+import_.add_command(urdb)

@@ -17,7 +17,8 @@ from ledger.domain.errors import MissingInputError
 from ledger.flows.reference.enter import enter_tariff, enter_tariff_prices
 from ledger.store.cost.cost_inputs import find_tariff
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewTariff, NewTariffPrices, read_input
+from ledger.wire.inputs import read_input
+from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices
 
 
 @click.command("tariff")

@@ -12,8 +12,9 @@ from ledger.commands.data.rows import InputRow
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.repeated_time import WAY_OUT, LocalTime, Repeated, tell_apart
 from ledger.wire.errors import Rfc3339Error, shorten
-from ledger.wire.inputs import TariffPeriod, read_input
+from ledger.wire.inputs import read_input
 from ledger.wire.rfc3339 import format_rfc3339, possible_instants
+from ledger.wire.tariff_inputs import TariffPeriod
 
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 _NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)")

@@ -33,6 +33,7 @@ CHART: Mapping[str, Account] = MappingProxyType(
             ("1590", "Assets:Fixed:GPU:Accumulated", "asset"),
             ("2000", "Liabilities:Payable:Trade", "liability"),
             ("2100", "Liabilities:Accrued:Electricity", "liability"),
+            ("2150", "Liabilities:Accrued:Sites", "liability"),
             ("2300", "Liabilities:Tax:OutputVAT", "liability"),
             ("2400", "Liabilities:Refund:CreditNotes", "liability"),
             ("4000", "Income:Usage:Tokens", "income"),
@@ -43,6 +44,7 @@ CHART: Mapping[str, Account] = MappingProxyType(
             ("5100", "Expenses:COR:Depreciation:Serving", "expense"),
             ("5110", "Expenses:COR:Depreciation:Idle", "expense"),
             ("5200", "Expenses:COR:Hosting", "expense"),
+            ("5300", "Expenses:COR:Sites", "expense"),
             ("5900", "Expenses:COR:Unallocated", "expense"),
             ("6100", "Expenses:Rounding", "expense"),
         )
@@ -127,6 +129,12 @@ def cost_accrued(totals: Iterable[CostTotals], currency: str) -> tuple[Posting, 
         postings += _electricity(total, currency)
         postings += _hardware(total, currency)
     return merged(postings)
+
+
+def site_cost_accrued(amounts: Mapping[str, Decimal], currency: str) -> tuple[Posting, ...]:
+    """What a site costs by name: 5300 under each name's dimension, against 2150."""
+    pairs = (_pair("5300", "2150", amounts[n], currency, dimension=n) for n in sorted(amounts))
+    return merged(posting for pair in pairs for posting in pair)
 
 
 def _electricity(total: CostTotals, currency: str) -> tuple[Posting, ...]:

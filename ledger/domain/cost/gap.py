@@ -10,6 +10,8 @@ from itertools import chain
 
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.factory import AssetTerms, DatedTerms, Factory
+from ledger.domain.cost.site_cost import SiteTerm
+from ledger.wire.site_inputs import ENERGY
 
 Interval = tuple[datetime, datetime]
 
@@ -43,6 +45,29 @@ def find_gaps(
     )
     found += _loose_gaps(factory, metered)
     return sorted(set(found))
+
+
+def find_site_gaps(
+    facility_id: str, terms: Sequence[SiteTerm], *, since: datetime, until: datetime
+) -> list[Gap]:
+    """What a tax or bill of a site is of and has no cost of its currency, in [since, until)."""
+    gaps: list[Gap] = []
+    for term in terms:
+        period = max(term.valid.start, since), min(term.valid.end, until)
+        for name in term.of if period[0] < period[1] else ():
+            covered = [
+                (other.valid.start, other.valid.end)
+                for other in terms
+                if (other.name, other.currency) == (name, term.currency)
+                and other.model.rank < term.model.rank
+            ]
+            remedy = f"enter it for that time, or mend what {term.name} is of"
+            gaps += [
+                Gap(f"{name} in {term.currency}", f"facility {facility_id}", a, b, remedy)
+                for a, b in uncovered(period, covered)
+                if name != ENERGY
+            ]
+    return gaps
 
 
 def clip(dated: DatedTerms, within: Interval) -> Interval:

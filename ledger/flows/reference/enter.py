@@ -27,6 +27,7 @@ from ledger.flows.reference.enter_checks import (
     pairs,
 )
 from ledger.flows.reference.supersede import describe_period, keep_write, write_dated, writing
+from ledger.flows.reference.time_of_use import spelled_out
 from ledger.store import parties
 from ledger.store.connect import draw_batch_seq
 from ledger.store.cost import cost_inputs
@@ -43,11 +44,9 @@ from ledger.wire.inputs import (
     NewFxRates,
     NewPue,
     NewSubscription,
-    NewTariff,
-    NewTariffPrices,
-    TariffPeriod,
 )
 from ledger.wire.price_inputs import PRICE_FIELDS, NewPrice, NewRateCard, PriceTerms
+from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices, TariffPeriod
 
 _DATES = frozenset({"valid_from", "valid_to"})
 Known: TypeAlias = cost_inputs.Facility | cost_inputs.Tariff | prices.RateCardTerms
@@ -116,12 +115,14 @@ async def enter_tariff_prices(
     connection: Connection, new: NewTariffPrices, author: Author, *, replace: bool = False
 ) -> int:
     """Record prices of a tariff; returns how many were not recorded already."""
-    offered = sorted(new.prices, key=lambda price: price.start)
-    check_apart(offered)
     async with writing(connection):
         tariff = await cost_inputs.find_tariff(connection, new.tariff_id)
         if tariff is None:
             raise NotFoundError(f"There is no tariff {new.tariff_id}.", "Enter the tariff first.")
+        facility = await cost_inputs.find_facility(connection, tariff.facility_id)
+        assert facility is not None
+        offered = sorted(spelled_out(new, facility.zone), key=lambda price: price.start)
+        check_apart(offered)
         fresh = await find_fresh_prices(connection, tariff, offered, replace)
         if fresh:
             await _write_tariff_prices(connection, tariff, fresh, author)

@@ -15,7 +15,8 @@ from ledger.store.cost import cost_inputs
 from ledger.store.dated import DatedRow
 from ledger.store.pricing import prices
 from ledger.store.queries import Connection
-from ledger.wire.inputs import DatedInput, FxRate, NewDeployment, NewSubscription, TariffPeriod
+from ledger.wire.inputs import DatedInput, FxRate, NewDeployment, NewSubscription
+from ledger.wire.tariff_inputs import TariffPeriod
 
 
 def check_apart(offered: Sequence[TariffPeriod]) -> None:

@@ -6,7 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from ledger.domain.errors import InvalidInputError
-from ledger.flows.reference import enter, enter_budget, enter_payment, enter_tax, parties
+from ledger.flows.reference import (
+    enter,
+    enter_budget,
+    enter_payment,
+    enter_site_cost,
+    enter_tax,
+    parties,
+)
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.store.queries import Reader
 from ledger.store.resources import ListedRow, list_resource, parameters_of
@@ -19,6 +26,8 @@ from ledger.wire import (
     party_inputs,
     price_inputs,
     receivable_inputs,
+    site_inputs,
+    tariff_inputs,
     tax_inputs,
 )
 from ledger.wire.inputs import InputModel
@@ -136,7 +145,7 @@ RESOURCES: Sequence[Resource] = (
         "tariff_id",
         answers.Tariff,
         ("facility_id", "name", "currency"),
-        inputs.NewTariff,
+        tariff_inputs.NewTariff,
         enter.enter_tariff,
     ),
     Resource(
@@ -146,11 +155,22 @@ RESOURCES: Sequence[Resource] = (
         "tariff_id",
         answers.TariffPrice,
         ("start", "end", "currency", "price_per_mwh"),
-        inputs.NewTariffPrices,
+        tariff_inputs.NewTariffPrices,
         enter.enter_tariff_prices,
         dated=True,
         parent="tariffs",
         counted=True,
+    ),
+    Resource(
+        "site cost",
+        "site-costs",
+        "what sites cost beside energy and hardware",
+        "facility_id",
+        answers.SiteCost,
+        ("name", "kind", "params", "currency", "valid_from", "valid_to"),
+        site_inputs.NewSiteCost,
+        enter_site_cost.enter_site_cost,
+        dated=True,
     ),
     Resource(
         "deployment",

@@ -7,13 +7,13 @@ from typing import Unpack
 
 from ledger.domain.cost.deployment import EngineKey, ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
-from ledger.domain.cost.gap import Gap, find_gaps
+from ledger.domain.cost.gap import Gap, find_gaps, find_site_gaps
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import MissingInputError
 from ledger.domain.period import WINDOW
 from ledger.reports.findings import with_reasons
 from ledger.store import standing
-from ledger.store.cost import cost, margin
+from ledger.store.cost import cost, margin, site_costs
 from ledger.store.cost.factory import load_factory
 from ledger.store.queries import Connection
 from ledger.store.within import Within
@@ -34,8 +34,8 @@ async def list_gaps(
     gaps = await with_reasons(connection, lacking, factory, **within)
     whose = {entity.entity_id}
     unclaimed = await list_unclaimed(connection, factory, of_entities=whose, **within)
-    waiting = await _not_allocated(connection, entity, since, until)
-    return gaps + unclaimed + waiting
+    waiting = await _not_done(connection, entity, "allocate", since, until)
+    return gaps + unclaimed + waiting + await _site_gaps(connection, entity, **within)
 
 
 async def list_unclaimed(
@@ -64,22 +64,38 @@ async def list_unclaimed(
     ]
 
 
-async def _not_allocated(
-    connection: Connection, entity: LegalEntity, since: datetime, until: datetime
+async def _not_done(
+    connection: Connection, entity: LegalEntity, stage: str, since: datetime, until: datetime
 ) -> list[Gap]:
     place = f"entity {entity.entity_id}"
+    what = {"allocate": "allocation", "accrue": "costs of sites"}[stage]
     parked = await standing.list_parked(
-        connection, stage="allocate", entity_id=entity.entity_id, since=since, until=until
+        connection, stage=stage, entity_id=entity.entity_id, since=since, until=until
     )
     if parked:
-        what = [(one.what.since or since, one.what.until or until) for one in parked]
-        first, last = min(start for start, _ in what), max(end for _, end in what)
-        remedy = f"mend what keeps it from being allocated: {parked[0].what.reason}"
-        return [Gap("allocation", place, max(first, since), min(last, until), remedy)]
-    run = await cost.find_last_run(connection, stage="allocate", entity_id=entity.entity_id)
+        when = [(one.what.since or since, one.what.until or until) for one in parked]
+        first, last = min(start for start, _ in when), max(end for _, end in when)
+        remedy = f"mend what keeps it from being done: {parked[0].what.reason}"
+        return [Gap(what, place, max(first, since), min(last, until), remedy)]
+    run = await cost.find_last_run(connection, stage=stage, entity_id=entity.entity_id)
     if run.batch_seq:
         return []
-    return [Gap("allocation", place, since, until, "run `allocate` first")]
+    return [Gap(what, place, since, until, f"run `{stage}` first")]
+
+
+async def _site_gaps(
+    connection: Connection, entity: LegalEntity, **within: Unpack[Within]
+) -> list[Gap]:
+    """Costs of sites that were never accrued, or follow from costs that nobody entered."""
+    since, until = within["since"], within["until"]
+    sites = await site_costs.find_sites(connection, entity_id=entity.entity_id)
+    gaps = await _not_done(connection, entity, "accrue", since, until) if sites else []
+    for site in sites:
+        terms = await site_costs.find_site_terms(
+            connection, site.facility_id, batch_seq=within["batch_seq"]
+        )
+        gaps += find_site_gaps(site.facility_id, terms, since=since, until=until)
+    return gaps
 
 
 def _served_as(key: EngineKey) -> str:

@@ -26,6 +26,7 @@ from ledger.reports.cost.margin_rows import (
 )
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
+from ledger.store.cost.site_costs import SiteCostSum, sum_site_costs
 from ledger.store.pricing import rating
 from ledger.store.pricing.charged import find_charged
 from ledger.store.queries import Connection
@@ -79,6 +80,7 @@ class MarginReport:
     conservation: Conservation
     conversions: tuple[Conversion, ...] = ()
     missing: str | None = None
+    site_costs: tuple[SiteCostSum, ...] = ()
     idle_policy: str = IDLE_POLICY
 
     @property
@@ -92,9 +94,15 @@ class MarginReport:
         return total([line.cost for line in self.own_lines if line.line == "unattributed"])
 
     @property
+    def site_cost(self) -> Decimal:
+        """What sites cost beside energy at its price and hardware: nobody's by itself."""
+        return total([each.amount for each in self.site_costs])
+
+    @property
     def cost(self) -> Decimal:
-        """Everything: attributed, idle and unattributed."""
-        return total([self.total.cost_before_idle, *(line.cost for line in self.own_lines)])
+        """Everything: attributed, idle, unattributed and of sites."""
+        own = [line.cost for line in self.own_lines]
+        return total([self.total.cost_before_idle, *own, self.site_cost])
 
     @property
     def energy_mj(self) -> int:
@@ -120,11 +128,11 @@ async def margin_report(
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     missing = None
     try:
-        lines = await _cost_lines(connection, entity_id, within)
+        lines, sites = await _costs(connection, entity_id, within)
     except MissingInputError as error:
         if not without_cost:
             raise
-        lines, missing = [], str(error)
+        lines, sites, missing = [], [], str(error)
     entity = await _entity_of(connection, entity_id)
     charged = await find_charged(
         connection, Period(since, until), entity_id=entity_id, batch_seq=cut_off.batch_seq
@@ -147,22 +155,27 @@ async def margin_report(
         conservation=await _conservation(connection, entity_id, lines, within),
         conversions=conversions,
         missing=missing,
+        site_costs=tuple(sites),
     )
 
 
-async def _cost_lines(connection: Connection, entity_id: str, within: Within) -> list[CostSum]:
-    """All cost lines, in one currency; MissingInputError where the cost is incomplete."""
+async def _costs(
+    connection: Connection, entity_id: str, within: Within
+) -> tuple[list[CostSum], list[SiteCostSum]]:
+    """All cost lines and costs of sites, in one currency; MissingInputError where the cost is
+    incomplete."""
     entity = await find_entity(connection, entity_id)
     period = f"from {within['since']:%Y-%m-%dT%H:%MZ} to {within['until']:%Y-%m-%dT%H:%MZ}"
     refuse(await list_gaps(connection, entity, **within), f"The margin of {entity_id} {period}")
     lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
-    found = sorted({line.currency for line in lines})
+    sites = await sum_site_costs(connection, entity_id=entity_id, **within)
+    found = sorted({line.currency for line in lines} | {each.currency for each in sites})
     if len(found) > 1:
         raise MissingInputError(
             f"The costs of {entity_id} are in {' and '.join(found)}.",
-            "Enter its hardware and tariffs in one currency.",
+            "Enter its hardware, tariffs and sites in one currency.",
         )
-    return lines
+    return lines, sites
 
 
 async def _entity_of(connection: Connection, entity_id: str) -> LegalEntity:

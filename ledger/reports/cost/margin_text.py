@@ -19,6 +19,7 @@ from ledger.reports.report import (
     Warned,
     names_of,
 )
+from ledger.store.cost.site_costs import SiteCostSum
 from ledger.store.queries import Connection
 from ledger.wire.report_answers import Margin as MarginAnswer
 from ledger.wire.units import MJ_PER_J, MJ_PER_KWH
@@ -58,7 +59,7 @@ COSTS = frozenset(
         *("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj", "energy_mj"),
         *("energy_kwh", "joules_per_output_token", "electricity", "gpu_cost", "cost_before_idle"),
         *("idle_share", "cost", "gross_margin_before_idle_pct", "gross_margin_pct", "markup_pct"),
-        *("idle_cost", "unattributed_cost", "conservation"),
+        *("idle_cost", "unattributed_cost", "site_costs", "site_cost", "conservation"),
     }
 )
 STANDING = ("input tokens", "cached", "output tokens", "revenue")
@@ -82,6 +83,10 @@ def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]
     rows += [
         (f"{line.line} of {line.scope}", *blank, *_own_cells(line, report.currency))
         for line in report.own_lines
+    ]
+    rows += [
+        (f"{each.name} of {each.facility_id}", *blank, *_site_cells(each, report.currency))
+        for each in report.site_costs
     ]
     rows.append(("total", *blank, *_cells(report.total, report.currency, report.cost)))
     return (*report.by, *HEADERS), rows
@@ -125,6 +130,16 @@ def _json(report: MarginReport) -> dict[str, Any]:
         "idle_policy": report.idle_policy,
         "idle_cost": plain(report.idle_cost),
         "unattributed_cost": plain(report.unattributed_cost),
+        "site_costs": [
+            {
+                "facility_id": each.facility_id,
+                "name": each.name,
+                "currency": each.currency,
+                "amount": plain(each.amount),
+            }
+            for each in report.site_costs
+        ],
+        "site_cost": plain(report.site_cost),
         "conservation": {
             "metered_mj": kept.metered_mj,
             "estimated_mj": kept.estimated_mj,
@@ -213,6 +228,10 @@ def _own_cells(line: OwnLine, currency: str) -> tuple[str, ...]:
     energy = ("", "", "", kwh(line.energy_mj), "")
     spent = (_money(line.electricity, currency), _money(line.gpu_cost, currency), "", "")
     return (*energy, *spent, _money(line.cost, currency), "", "", "")
+
+
+def _site_cells(each: SiteCostSum, currency: str) -> tuple[str, ...]:
+    return (*[""] * 9, _money(each.amount, currency), "", "", "")
 
 
 def _count(tokens: int | None) -> str:

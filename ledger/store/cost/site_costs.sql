@@ -1,0 +1,148 @@
+-- name: find_open_site_costs
+-- Rows of a site's cost that overlap; the exclusion constraint's index.
+SELECT site_cost_term_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, facility_id, name, currency,
+       kind, params
+  FROM site_cost_term
+ WHERE facility_id = :facility_id AND name = :name AND valid && tstzrange(:valid_from, :valid_to)
+   AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_site_costs
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE site_cost_term SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE site_cost_term_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO site_cost_term (facility_id, name, currency, kind, params, valid, recorded)
+SELECT c.facility_id, c.name, c.currency, c.kind, c.params, part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_site_cost
+-- A cost of a site; returns its row.
+INSERT INTO site_cost_term (facility_id, name, currency, kind, params, valid, recorded)
+VALUES (:facility_id, :name, :currency, :kind, :params, tstzrange(:valid_from, :valid_to),
+        int8range(:batch_seq, NULL))
+RETURNING site_cost_term_id;
+
+-- name: find_open_bills
+-- Bills of a site that overlap a time, as recorded now; a scan, the table is small.
+SELECT name, params -> 'of' AS "of", lower(valid) AS valid_from, upper(valid) AS valid_to
+  FROM site_cost_term
+ WHERE facility_id = :facility_id AND kind = 'bill' AND upper_inf(recorded)
+   AND valid && tstzrange(:valid_from, :valid_to)
+ ORDER BY name, valid;
+
+-- name: list_site_entities
+-- Entities with a site that has, or had, a cost of its own.
+SELECT e.entity_id, e.currency, e.zone FROM entity e
+ WHERE (:entity_id::text IS NULL OR e.entity_id = :entity_id)
+   AND EXISTS (SELECT FROM facility f JOIN site_cost_term t USING (facility_id) WHERE f.entity_id = e.entity_id)
+ ORDER BY e.entity_id;
+
+-- name: find_sites
+-- Sites of an entity that have, or had, a cost of their own.
+SELECT f.facility_id, f.zone FROM facility f
+ WHERE f.entity_id = :entity_id
+   AND EXISTS (SELECT FROM site_cost_term t WHERE t.facility_id = f.facility_id)
+ ORDER BY f.facility_id;
+
+-- name: list_sites
+-- Sites of an entity.
+SELECT f.facility_id, f.zone FROM facility f WHERE f.entity_id = :entity_id ORDER BY f.facility_id;
+
+-- name: find_site_terms
+-- Costs of a site known at a cut-off; a scan, the table is small.
+SELECT t.name, t.currency, t.kind, t.params, lower(t.valid) AS valid_from, nullif(upper(t.valid), 'infinity') AS valid_to
+  FROM site_cost_term t
+ WHERE t.facility_id = :facility_id AND t.recorded @> :batch_seq::bigint
+ ORDER BY t.name, valid_from;
+
+-- name: find_changed_site_inputs
+-- Merged periods in which a cost of a site, or its hardware, became known or ceased to be, in (since_seq, batch_seq].
+SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinity') AS valid_to
+  FROM (SELECT unnest(range_agg(c.valid)) AS period FROM (
+          SELECT t.valid, t.recorded FROM site_cost_term t WHERE t.facility_id = :facility_id
+          UNION ALL SELECT a.valid, a.recorded FROM asset a WHERE a.facility_id = :facility_id) c
+         WHERE (lower(c.recorded) > :since_seq AND lower(c.recorded) <= :batch_seq)
+            OR (upper(c.recorded) > :since_seq AND upper(c.recorded) <= :batch_seq)) merged
+ ORDER BY valid_from;
+
+-- name: find_changed_site_days
+-- First and last window of each local day that cost lines of hardware at a site were revised in, in (since_seq,
+-- batch_seq]. Index: BRIN (batch_seq) of cost_allocation.
+SELECT min(c.window_start) AS first_window, max(c.window_start) AS last_window
+  FROM cost_allocation c
+ WHERE c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq
+   AND c.entity_id IN (SELECT a.entity_id FROM asset a WHERE a.facility_id = :facility_id)
+ GROUP BY date_trunc('day', c.window_start, :zone)
+ ORDER BY 1;
+
+-- name: find_site_windows
+-- Energy and its cost of a site by quarter hour and currency, whoever uses it, as known at a cut-off. A scope is where
+-- its hardware is; a meter of no hardware is at the one site of its entity. Power that a lease pays for is no tariff's.
+-- Index: cost_allocation (entity_id, window_start).
+WITH placed AS (
+  SELECT 'asset:' || a.asset_id AS scope, a.facility_id, a.all_in, a.valid
+    FROM asset a WHERE a.recorded @> :batch_seq::bigint
+  UNION ALL
+  SELECT 'deployment:' || d.deployment_id, a.facility_id, a.all_in, d.valid * a.valid
+    FROM deployment d JOIN asset a USING (asset_id)
+   WHERE d.recorded @> :batch_seq::bigint AND a.recorded @> :batch_seq::bigint AND d.valid && a.valid
+  UNION ALL
+  SELECT 'gpu:' || h.gpu_uuid, a.facility_id, a.all_in, a.valid
+    FROM (SELECT DISTINCT ON (n.gpu_uuid) n.gpu_uuid, d.asset_id
+            FROM deployment d CROSS JOIN LATERAL unnest(d.gpu_uuids) AS n(gpu_uuid)
+           WHERE d.recorded @> :batch_seq::bigint
+           ORDER BY n.gpu_uuid, lower(d.valid) DESC, d.deployment_id) h
+    JOIN asset a USING (asset_id) WHERE a.recorded @> :batch_seq::bigint
+), entities AS (
+  SELECT f.entity_id FROM facility f WHERE f.facility_id = :facility_id
+  UNION SELECT a.entity_id FROM asset a WHERE a.facility_id = :facility_id
+  UNION SELECT d.entity_id FROM deployment d JOIN asset a USING (asset_id) WHERE a.facility_id = :facility_id
+), only_site AS (
+  SELECT a.entity_id, min(a.facility_id) AS facility_id FROM asset a WHERE a.recorded @> :batch_seq::bigint
+   GROUP BY a.entity_id HAVING count(DISTINCT a.facility_id) = 1
+)
+SELECT l.window_start, l.currency,
+       sum(l.device_metered_mj) + sum(l.device_estimated_mj) + sum(l.host_mj) + sum(l.overhead_mj) AS energy_mj,
+       sum(l.device_cost) + sum(l.overhead_cost) AS cost
+  FROM entities e
+ CROSS JOIN LATERAL (SELECT * FROM cost_lines_at(:batch_seq) c
+                      WHERE c.entity_id = e.entity_id AND c.window_start >= :since AND c.window_start < :until OFFSET 0) l
+  LEFT JOIN placed p ON p.scope = l.scope AND p.valid @> l.window_start
+  LEFT JOIN only_site o ON o.entity_id = l.entity_id
+ WHERE coalesce(p.facility_id, o.facility_id) = :facility_id AND p.all_in IS NOT TRUE
+ GROUP BY l.window_start, l.currency
+ ORDER BY l.window_start, l.currency;
+
+-- name: find_site_gpus
+-- How many GPUs of hardware stood at a site when, as known at a cut-off.
+SELECT a.gpu_count, lower(a.valid) AS valid_from, nullif(upper(a.valid), 'infinity') AS valid_to
+  FROM asset a
+ WHERE a.facility_id = :facility_id AND a.recorded @> :batch_seq::bigint AND a.valid && tstzrange(:since, :until)
+ ORDER BY valid_from, a.asset_id;
+
+-- name: find_site_costs
+-- What is stored of some days of a site, as it stands. Index: site_cost (facility_id, day_start).
+SELECT s.day_start, s.name, s.currency, sum(s.amount) AS amount
+  FROM site_costs_at(as_it_stands()) s
+ WHERE s.facility_id = :facility_id AND s.day_start = ANY(:days::timestamptz[])
+ GROUP BY s.day_start, s.name, s.currency HAVING sum(s.amount) <> 0
+ ORDER BY s.day_start, s.name, s.currency;
+
+-- name: sum_site_costs
+-- What an entity's sites cost beside energy and hardware, on local days that begin in [since, until), by name.
+-- Index: site_cost (entity_id, day_start).
+SELECT s.facility_id, s.name, s.currency, sum(s.amount) AS amount
+  FROM site_costs_at(:batch_seq) s
+ WHERE s.entity_id = :entity_id AND s.day_start >= :since AND s.day_start < :until
+ GROUP BY s.facility_id, s.name, s.currency HAVING sum(s.amount) <> 0
+ ORDER BY s.facility_id COLLATE "C", s.name COLLATE "C", s.currency COLLATE "C";
+
+-- name: list_site_days
+-- The same by local day.
+SELECT s.facility_id, s.day_start, s.name, s.currency, sum(s.amount) AS amount
+  FROM site_costs_at(:batch_seq) s
+ WHERE s.entity_id = :entity_id AND s.day_start >= :since AND s.day_start < :until
+ GROUP BY s.facility_id, s.day_start, s.name, s.currency HAVING sum(s.amount) <> 0
+ ORDER BY s.facility_id COLLATE "C", s.day_start, s.name COLLATE "C", s.currency COLLATE "C";

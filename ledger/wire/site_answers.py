@@ -1,0 +1,40 @@
+"""What sites cost and used, as reports answer it."""
+
+from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+
+
+class SiteCostSum(ClosedModel):
+    """What a site cost under a name; `electricity` is energy at its price."""
+
+    facility_id: str
+    name: str
+    currency: Currency
+    amount: Amount
+
+
+class SiteCostDay(SiteCostSum):
+    """The same on one local day of the site."""
+
+    day: Day
+
+
+class SiteEnergy(ClosedModel):
+    """What a site used, and its highest quarter hour."""
+
+    facility_id: str
+    energy_mj: int
+    energy_kwh: Number
+    peak_kw: Number | None
+
+
+class Sites(ClosedModel):
+    """What sites cost and used; costs beside energy and hardware are those of local days that
+    begin in the period."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    totals: list[SiteCostSum]
+    days: list[SiteCostDay]
+    energy: list[SiteEnergy]
