@@ -128,6 +128,12 @@ class Directory:
             return deployed, TierSource.DEPLOYMENT
         return self._default_tier(entity), TierSource.ENTITY
 
+    def is_dated(self, ref: str, served: str, *, api_key_id: str) -> bool:
+        """Whether `customer_of` or `tier_of` may say another thing at another moment."""
+        if ref not in self.customers and ref in self.names:
+            return True
+        return bool(self.tier_rules) and not (served or api_key_id in self.key_tiers)
+
     def _deployed_tier(self, instance: str, model: str, entity: str, moment: int) -> str | None:
         valid = [rule for rule in self.tier_rules if rule.holds(moment)]
         named = [rule for rule in valid if instance and instance in rule.instances]

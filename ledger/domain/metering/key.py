@@ -4,7 +4,7 @@ Invariant: an id is a hash of the content alone, so that every worker finds the 
 made once per distinct combination, not per row.
 """
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -137,14 +137,18 @@ Memory = MutableMapping[Combination, KeyedNames]
 def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None = None) -> Keyed:
     """Resolves customer and tier of each row and gives it its two keys.
 
-    `memory` holds what this very directory said of combinations met before.
+    `memory` holds what this very directory said of combinations met before; those that it says
+    the same of at any time stand there once, without their window.
     """
     known = {} if memory is None else memory
     windows = frame.select(window_of()).to_series()
     cells, count = _cells(frame, windows)
     leads = first_rows(cells, count)
     distinct = frame.with_columns(window_start=windows)[leads].select(_COMBINATION)
-    found = [known.get(one) or _remember(one, directory, known) for one in distinct.rows()]
+    found = [
+        known.get(one[:-1]) or known.get(one) or _remember(one, directory, known)
+        for one in distinct.rows()
+    ]
     usage, engine, customers, flags, *_ = zip(*found, strict=True) if found else ((),) * 4
     keyed = frame.with_columns(
         pl.Series("cell", cells),
@@ -168,12 +172,17 @@ def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
 def _remember(one: Combination, directory: Directory, known: Memory) -> KeyedNames:
     if len(known) >= REMEMBERED_MAX:
         known.clear()
-    known[one] = found = _resolve(one, directory)
+    said = dict(zip(_COMBINATION, one, strict=True))
+    dated = directory.is_dated(
+        str(said["customer_ref"]),
+        str(said["service_tier_served"]),
+        api_key_id=str(said["api_key_id"]),
+    )
+    known[one if dated else one[:-1]] = found = _resolve(said, directory)
     return found
 
 
-def _resolve(one: Combination, directory: Directory) -> KeyedNames:
-    said = dict(zip(_COMBINATION, one, strict=True))
+def _resolve(said: Mapping[str, str | int], directory: Directory) -> KeyedNames:
     text = {name: str(said[name]) for name in (*WHO, *WHAT)}
     moment = int(said["window_start"])
     customer_id = directory.customer_of(text["customer_ref"], moment)

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from ledger.domain.metering.directory import DatedName, Directory, TierRule
 from ledger.domain.metering.fact import TierSource, tier_source, with_tier_source
 from ledger.domain.metering.items import COMPILED_BYTES_MIN
-from ledger.domain.metering.key import assign_keys, content_id
+from ledger.domain.metering.key import Memory, assign_keys, content_id
 from ledger.domain.metering.numbering import combined, first_rows
 from ledger.domain.metering.times import micros
 from tests.domain.ingest.test_decode import NOW, prepared
@@ -94,6 +94,24 @@ def test_rows_have_the_keys_that_each_has_alone() -> None:
     named = ("usage_key_id", "engine_key_id", "customer_id", "flags")
     assert together["usage_key_id"].n_unique() > 20
     assert_frame_equal(together.select(named), alone.select(named))
+
+
+def test_what_is_the_same_at_any_time_is_remembered_once_and_what_is_dated_by_its_window() -> None:
+    """Names and tiers of deployments end; ids of customers, and tiers that are said, do not."""
+    times = [f"2026-08-06T{hour:02}:14:12.418Z" for hour in (4, 5, 6)]
+    said: list[dict[str, object]] = [
+        {"customer_id": "acme", "service_tier_served": "gold"},
+        {"customer_id": "nobody", "service_tier_served": "gold"},
+        {"customer_id": "crm-7", "service_tier_served": "gold"},
+        {"customer_id": "acme", "service_tier_served": None},
+    ]
+    memory: Memory = {}
+    for event in said:
+        for time in times:
+            frame = prepared(usage_event(**event) | {"time": time}).usage
+            alone, remembered = (assign_keys(frame, DIRECTORY, m).frame for m in (None, memory))
+            assert_frame_equal(alone, remembered)
+    assert len(memory) == 1 + 1 + len(times) + len(times)
 
 
 @given(
