@@ -83,7 +83,7 @@ def wait_for(port: int) -> None:
 
 
 def test_five_minutes_end_with_an_invoice_and_an_event_is_created_once(serving: Serving) -> None:
-    _, enter, load, tax, money = blocks(FIRST, "sh")
+    _, enter, load, tax, electronic, money = blocks(FIRST, "sh")
     serving.run(enter)
     year = time.strftime("%Y", time.gmtime())
     printed = serving.run(load.replace("-2026-", f"-{year}-"))
@@ -92,6 +92,7 @@ def test_five_minutes_end_with_an_invoice_and_an_event_is_created_once(serving: 
     assert "2 Market Street" in page
     assert "0.04" in printed
     serving.run(tax)
+    serving.run(electronic)
     assert "Credited 0.04 USD" in serving.run(money.replace("-2026-", f"-{year}-"))
 
     (event,) = blocks("An OpenAI-style `usage` object as an event", "python")
