@@ -115,14 +115,20 @@ RETURN ARRAY[0, 128000, 200000, 256000, 272000, 512000]::bigint[];
 COMMENT ON FUNCTION context_edges() IS 'BAND_EDGES of ledger/domain/pricing/rate_card.py; a test holds the two together.';
 
 -- What one unit of each meter costs for usage of a kind, by where its context ends: the most specific price's, chosen as
--- rating does. Without an amount the price is not of one unit.
+-- rating does. Of a price that looks at a period as a whole it is the most that one may cost: its dearest tier, an
+-- included unit as one beyond, its share of a package. Without an amount it is no price of units.
 CREATE FUNCTION unit_amounts(of_card text, of_model text, of_tier text, of_adapter text, of_region text, edges bigint[],
                              at timestamptz)
 RETURNS TABLE (meter text, edge bigint, each_amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT DISTINCT ON (p.meter, b.edge) p.meter, b.edge,
-         CASE p.kind WHEN 'per_unit' THEN
-           trim_scale((p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'per')::numeric) END
+         trim_scale(CASE
+           WHEN p.kind IN ('per_unit', 'included') THEN
+             (p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'per')::numeric
+           WHEN p.kind = 'package' THEN (p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'size')::numeric
+           WHEN p.kind IN ('graduated', 'volume') THEN
+             (SELECT max((t.tier ->> 'amount')::numeric(60, 24)) / (p.params ->> 'per')::numeric
+                FROM jsonb_array_elements(p.params -> 'tiers') AS t (tier)) END)
     FROM unnest(edges) AS b (edge)
     JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
      AND (p.model IS NULL OR p.model = of_model) AND (p.tier IS NULL OR p.tier = of_tier)

@@ -20,13 +20,18 @@ from ledger.domain.errors import (
 )
 from ledger.flows.billing.reserve import ask_for, find_holder, release, reserve
 from ledger.flows.metering.release import release_suspense
-from ledger.flows.reference.enter import enter_alias, enter_rate_card, enter_subscription
+from ledger.flows.reference.enter import (
+    enter_alias,
+    enter_price,
+    enter_rate_card,
+    enter_subscription,
+)
 from ledger.flows.reference.enter_budget import enter_budget
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.wire.budget_inputs import NewBudget, NewReservation
 from ledger.wire.inputs import NewAlias, NewSubscription, read_input
-from ledger.wire.price_inputs import NewRateCard
+from ledger.wire.price_inputs import NewPrice, NewRateCard
 from tests.support.database import Database
 from tests.support.usage import (
     AUTHOR,
@@ -247,6 +252,31 @@ async def test_money_counts_by_the_price_of_what_it_was(books: Connection) -> No
     usage["output"] = {"visible": 100_000, "reasoning": 50_000}
     await Gate(books).send(keyed(attempt("e1", usage=usage), attempt("e2", served_model="dear")))
     assert await total(books) == (Decimal("5.5") + Decimal("0.0004"), 0)
+
+
+PERIOD_PRICES: dict[str, dict[str, Any]] = {
+    "graduated": {"tiers": ["0-1000:3", "1000-:1"], "per": 1},
+    "volume": {"tiers": ["0-1000:3", "1000-:1"], "per": 1},
+    "included": {"included": 1_000, "amount": "3", "per": 1},
+    "package": {"amount": "30", "size": 10},
+}
+
+
+@pytest.mark.parametrize("kind", PERIOD_PRICES)
+async def test_a_price_of_a_period_is_held_and_counted_at_its_dearest_unit(
+    books: Connection, kind: str
+) -> None:
+    price = {"rate_card_id": "list", "meter": "output", "model": "staged", "kind": kind}
+    new = read_input(NewPrice, price | PERIOD_PRICES[kind] | {"valid_from": SINCE})
+    await enter_price(books, new, AUTHOR)
+    await budget(books, unit="money", amount="1000")
+    (found,) = await held(books, ask("r1", 300, model="staged"))
+    assert [hold.amount for hold in found.holds] == [900]
+    assert isinstance(await one(books, ask("r2", 34, model="staged")), OverBudgetError)
+    used = attempt("e1", tokens=200, served_model="staged", reservation_id="r1")
+    used["data"]["usage"] = {"input": {"uncached": 0}, "output": {"visible": 200}}
+    await Gate(books).send(keyed(used))
+    assert await total(books) == (600, 0)
 
 
 async def test_what_has_no_price_cannot_be_held_in_money(books: Connection) -> None:
