@@ -113,7 +113,7 @@ async def fetch_xml(request: Asked, invoice_id: FromPath[int]) -> Response[bytes
 
 @post("/v1/invoices/{invoice_id:int}/credit-notes", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
 async def credit(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
-    """Credit some or all of an invoice by a document of its own."""
+    """Credit some or all of an invoice, or void it, by a document of its own."""
     asked = await read_body(request, CreditAsk)
     lines = {line.line_no: line.amount for line in asked.lines} or None
     async with reading(request) as connection:
@@ -124,6 +124,7 @@ async def credit(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
             connection,
             named=str(invoice_id),
             lines=lines,
+            void=asked.void,
             now=clock.now(),
             author=replace(author, reason=asked.reason),
             seal=seal,

@@ -29,6 +29,7 @@ def invoice_json(
         "due_on": invoice.due_on,
         "event_cut_off": invoice.event_cut_off,
         "cut_off_id": invoice.cut_off_id,
+        "voided": invoice.voided,
     }
     if lines is None:
         return lead

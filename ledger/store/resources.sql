@@ -208,7 +208,8 @@ SELECT p.payment_id, p.entity_id, p.customer_id, p.kind, p.paid_on, p.currency, 
 -- name: list_credit_notes
 -- What was taken back of invoices, by time of issue.
 SELECT n.number, n.credit_note_id, n.entity_id, n.customer_id, i.number AS invoice, n.currency, n.net_total, n.tax_total,
-       n.payable, n.on_account, n.issued_at, n.reason, ARRAY[sortable(n.issued_at), n.entity_id, n.number] AS place
+       n.payable, n.on_account, n.issued_at, n.reason, n.voids,
+       ARRAY[sortable(n.issued_at), n.entity_id, n.number] AS place
   FROM credit_note n JOIN invoice i USING (invoice_id)
  WHERE (:id::text IS NULL OR n.number = :id)
    AND (:entity_id::text IS NULL OR n.entity_id = :entity_id)

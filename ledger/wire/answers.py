@@ -250,6 +250,7 @@ class CreditNote(ClosedModel):
     on_account: Amount
     issued_at: Moment
     reason: str
+    voids: bool
 
 
 class ExchangeRate(ClosedModel):

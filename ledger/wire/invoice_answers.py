@@ -54,6 +54,7 @@ class Invoice(ClosedModel):
     due_on: Day
     event_cut_off: Moment
     cut_off_id: int
+    voided: bool
 
 
 class IssuedCredit(ClosedModel):

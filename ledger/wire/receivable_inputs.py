@@ -1,11 +1,11 @@
 """What people enter about money that came, and what they take back of invoices."""
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from ledger.wire.errors import FieldError
+from ledger.wire.errors import FieldError, problem_at
 from ledger.wire.input_fields import Amount, Currency, Day, Identifier, Positive, Reason, Text
 from ledger.wire.inputs import InputModel
 from ledger.wire.rules import SizeRule
@@ -46,7 +46,19 @@ class CreditLine(InputModel):
 
 
 class CreditAsk(InputModel):
-    """What of an invoice is credited, and why; without lines all that is left of it."""
+    """What of an invoice is credited, and why; without lines all that is left of it.
+
+    Void, an invoice is taken back as if it had never gone out, and its period can be invoiced anew.
+    """
 
     reason: Reason
+    void: bool = False
     lines: Annotated[tuple[CreditLine, ...], SizeRule(), Field(max_length=10_000)] = ()
+
+    @model_validator(mode="after")
+    def _check_void(self) -> Self:
+        if self.void and self.lines:
+            raise problem_at(
+                "lines", "lines of a void invoice", "leave them out: all of it is void"
+            )
+        return self

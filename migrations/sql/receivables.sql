@@ -13,12 +13,15 @@ CREATE TABLE credit_note (
   on_account     amount NOT NULL CHECK (on_account BETWEEN 0 AND payable),
   issued_at      timestamptz NOT NULL,
   reason         text NOT NULL CHECK (reason <> ''),
+  voids          boolean NOT NULL DEFAULT false,
   batch_seq      bigint NOT NULL,
   UNIQUE (entity_id, number),
   CHECK (payable = net_total + tax_total)
 );
 COMMENT ON COLUMN credit_note.on_account IS 'What its invoice did not owe any more: the customer''s, for another invoice or to be paid back.';
+COMMENT ON COLUMN credit_note.voids IS 'It takes back all of its invoice, whose period is to be invoiced anew.';
 CREATE INDEX ON credit_note (invoice_id);
+CREATE UNIQUE INDEX ON credit_note (invoice_id) WHERE voids;
 CREATE INDEX ON credit_note (customer_id);
 
 CREATE TABLE credit_note_line (
@@ -81,6 +84,10 @@ CREATE TABLE payment_part (
   FOREIGN KEY (entity_id, payment_id) REFERENCES payment
 );
 CREATE INDEX ON payment_part (invoice_id);
+
+-- Whether an invoice was taken back as a whole, and its period is to be invoiced anew.
+CREATE FUNCTION is_void(of_invoice bigint) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (SELECT FROM credit_note n WHERE n.invoice_id = of_invoice AND n.voids);
 
 -- What each invoice still asks for: one place says it. What an invoice gives back is on account. Credits count against it but for what went on account.
 CREATE FUNCTION open_items() RETURNS TABLE (

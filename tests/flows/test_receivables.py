@@ -30,7 +30,7 @@ from tests.flows.billing import (
     subscribed,
     treated,
 )
-from tests.support.books import Tokens
+from tests.support.books import Books, Tokens
 from tests.support.database import Database
 
 # 93.99 and a quarter of it.
@@ -221,3 +221,60 @@ async def test_an_overcharge_of_a_subscription_that_ended_is_given_back(
     await agree(worker)
     with pytest.raises(InvalidInputError, match="gives something back"):
         await credit(worker, given.number)
+
+
+async def void(connection: Connection, number: str) -> IssuedCredit:
+    return await credit_invoice(
+        connection, named=number, lines=None, void=True, now=NOW, author=AUTHOR
+    )
+
+
+async def test_a_void_invoice_never_was_and_its_period_is_invoiced_anew(
+    worker: Connection, number: str
+) -> None:
+    await pay(worker, "bank-1", "17.49", invoice=number)
+    found = await void(worker, number)
+    assert (found.payable, found.on_account) == (PAYABLE, Decimal("17.49"))
+    accounts = ("1100", "2300", "4900", "6100")
+    assert [await balance_of(worker, one) for one in accounts] == [0, 0, 0, 0]
+    assert await balance_of(worker, "1150") == Decimal("93.98831")
+    assert await balance_of(worker, "4000") == Decimal("-93.98831")
+    await agree(worker)
+    with pytest.raises(ConflictError, match="credited before"):
+        await void(worker, number)
+    await Books(worker).usage(WINDOW, Tokens(uncached=1_000_000))
+    anew = await issue_invoice(
+        worker, subscription_id="sub-acme", moment=WINDOW, now=NOW, author=AUTHOR
+    )
+    assert (anew.number, anew.net_total) == ("FACTORY-2023-000002", Decimal("98.99"))
+    assert await pending_adjustments(worker, subscription_id="sub-acme") == []
+    with pytest.raises(ConflictError, match="invoiced already"):
+        await issue_invoice(
+            worker, subscription_id="sub-acme", moment=WINDOW, now=NOW, author=AUTHOR
+        )
+    await pay(worker, "account", "17.49", kind="from_account", invoice=anew.number)
+    assert await owed(worker) == ("106.25", "0.00")
+    await agree(worker)
+
+
+async def test_what_changed_since_is_voided_first_and_a_credited_invoice_never(
+    worker: Connection, number: str
+) -> None:
+    await Books(worker).usage(WINDOW, Tokens(uncached=1_000_000))
+    second = await issue_invoice(
+        worker,
+        subscription_id="sub-acme",
+        moment=WINDOW,
+        now=NOW,
+        author=AUTHOR,
+        allow=IssueRules(supplementary=True),
+    )
+    with pytest.raises(ConflictError, match=f"Void {second.number} first"):
+        await void(worker, number)
+    await void(worker, second.number)
+    (waiting,) = await pending_adjustments(worker, subscription_id="sub-acme")
+    assert waiting.amount == Decimal("5.00")
+    await credit(worker, number, {2: Decimal("1.00")})
+    with pytest.raises(ConflictError, match="credited before"):
+        await void(worker, number)
+    await agree(worker)

@@ -181,6 +181,27 @@ def _credited(text: str) -> tuple[int, Decimal]:
         raise click.BadParameter(f"{amount!r} is no amount", param_hint="--line") from None
 
 
+@invoice.command()
+@click.argument("number")
+@click.option("--reason", required=True, help="Why; it stands on the credit note.")
+@json_option
+@database_options
+def void(database: Database, *, number: str, reason: str, as_json: bool) -> None:
+    """Take back an invoice as a whole, by its number or id; its period is invoiced anew."""
+    author = author_of(reason)
+    issued = database.run(
+        lambda connection: credit_invoice(
+            connection, named=number, lines=None, void=True, now=clock.now(), author=author
+        )
+    )
+    if as_json:
+        print_json(asdict(issued))
+        return
+    click.echo(f"{issued.invoice} is void by {issued.number}", nl=False)
+    click.echo(f" over {issued.payable:f} {issued.currency}; {issued.on_account:f} of it", nl=False)
+    click.echo(" is on account. Issue its period again.")
+
+
 @invoice.command("credit-pdf")
 @click.argument("number")
 @click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER.pdf, here.")
@@ -281,7 +302,7 @@ def _show_draft(draft: InvoiceDraft) -> None:
     days = f"{describe_days(draft.period, zone)} ({zone})"
     title = f"Invoice to {draft.subscription.customer_id}, {days}, amounts in {draft.currency}"
     _show_lines(title, draft.lines)
-    if draft.run_no > 1:
+    if draft.is_billed:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     for tax in draft.taxes:
         click.echo(f"{describe_tax(tax)} on {tax.base:f}: {tax.amount:f}")

@@ -70,6 +70,7 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class StoredInvoice(Invoice):
-    """An invoice that went out, by the id it has in the books."""
+    """An invoice that went out, by the id it has in the books; `voided` says that it is void."""
 
     invoice_id: int
+    voided: bool

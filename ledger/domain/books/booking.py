@@ -89,6 +89,23 @@ def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tu
     )
 
 
+def invoice_voided(
+    customer_id: str, totals: InvoiceTotals, *, on_account: Decimal, currency: str
+) -> tuple[Posting, ...]:
+    """An invoice taken back as it was booked; what it owed no more is the customer's, on 2400."""
+    back = [
+        Posting(posting.account, EXACT.minus(posting.amount), currency, customer_id)
+        for posting in invoice_issued(customer_id, totals, currency)
+    ]
+    return merged(
+        (
+            *back,
+            Posting("1100", on_account, currency, customer_id),
+            Posting("2400", EXACT.minus(on_account), currency, customer_id),
+        )
+    )
+
+
 def credit_issued(
     customer_id: str, credit: Credit, *, on_account: Decimal, currency: str
 ) -> tuple[Posting, ...]:

@@ -13,9 +13,9 @@ from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lin
 from ledger.domain.billing.invoice import supplied_at
 from ledger.domain.billing.issued import IssuedLine, Series, StoredInvoice, numbered
 from ledger.domain.billing.tax import TaxKey, find_key
-from ledger.domain.books.booking import credit_issued
+from ledger.domain.books.booking import credit_issued, invoice_voided
 from ledger.domain.books.journal import JournalEntry
-from ledger.domain.errors import InvalidInputError
+from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import hour_start, zone
 from ledger.flows.billing.trace import find_invoice
@@ -54,12 +54,14 @@ async def credit_invoice(
     lines: Mapping[int, Decimal] | None,
     now: datetime,
     author: Author,
+    void: bool = False,
     seal: Seal | None = None,
 ) -> IssuedCredit:
     """Credit amounts of lines, or (None) all that is left of an invoice, by its number or id.
 
-    Its tax is taken back with it, and what the invoice owes no more is on the customer's account;
-    `seal` keeps what came of it in the same transaction.
+    Void, it is taken back as if it had never been: what it billed is unbilled again. Its tax is
+    taken back with it, and what the invoice owes no more is on the customer's account; `seal` keeps
+    what came of it in the same transaction.
     NotFoundError, InvalidInputError and ConflictError say what cannot be credited.
     """
     async with writing(connection):
@@ -67,11 +69,41 @@ async def credit_invoice(
         await store.lock_receivables(connection, invoice.entity_id)
         printed = await list_lines(connection, invoice_id=invoice.invoice_id)
         keys = await _tax_keys(connection, invoice, printed)
-        credit = await _credit(connection, invoice, printed, keys, lines)
-        issued = await _issue(connection, invoice, printed, keys, credit, now, author)
+        if void:
+            await _check_voidable(connection, invoice)
+        credit = await _credit(connection, invoice, printed, keys, None if void else lines)
+        issued = await _issue(
+            connection, _Crediting(invoice, printed, keys, credit, void), now, author
+        )
         if seal is not None:
             await seal(issued)
         return issued
+
+
+@dataclass(frozen=True, slots=True)
+class _Crediting:
+    """What is credited of which invoice, whose lines are taxed by `keys`."""
+
+    invoice: StoredInvoice
+    lines: Sequence[IssuedLine]
+    keys: Sequence[TaxKey | None]
+    credit: Credit
+    void: bool
+
+
+async def _check_voidable(connection: Connection, invoice: StoredInvoice) -> None:
+    """ConflictError where something of it was credited, or a later invoice of its period stands."""
+    if await store.list_credited_lines(connection, invoice_id=invoice.invoice_id):
+        raise ConflictError(
+            f"Something of {invoice.number} was credited before: it cannot be void as a whole.",
+            "Credit what is left of it.",
+        )
+    later = await store.find_later_run(connection, invoice_id=invoice.invoice_id)
+    if later is not None:
+        raise ConflictError(
+            f"{later} bills what changed about the period of {invoice.number} since.",
+            f"Void {later} first.",
+        )
 
 
 async def _credit(
@@ -112,21 +144,17 @@ async def _tax_keys(
 
 
 async def _issue(
-    connection: Connection,
-    invoice: StoredInvoice,
-    lines: Sequence[IssuedLine],
-    keys: Sequence[TaxKey | None],
-    credit: Credit,
-    now: datetime,
-    author: Author,
+    connection: Connection, crediting: _Crediting, now: datetime, author: Author
 ) -> IssuedCredit:
+    invoice, credit = crediting.invoice, crediting.credit
     seller = await _seller(connection, invoice, now)
     cut_off = await draw_cut_off(connection, "credit note")
     batch_seq = await draw_batch_seq(connection)
-    head = await _head(connection, invoice, credit, seller, author.reason)
+    head = await _head(connection, crediting, seller, author.reason)
     credit_note_id = await store.insert_credit_note(connection, head, credit, batch_seq=batch_seq)
     title = CreditTitle(head.number, head.reason, now, seller.today, seller.is_test)
-    for media_type, content in credit_forms(invoice, lines, keys, credit, title).items():
+    forms = credit_forms(invoice, crediting.lines, crediting.keys, credit, title)
+    for media_type, content in forms.items():
         await store.insert_credit_document(
             connection,
             credit_note_id=credit_note_id,
@@ -134,7 +162,7 @@ async def _issue(
             sha256=sha256(content).digest(),
             content=content,
         )
-    entry = _entry(head, credit, seller.hour)
+    entry = _entry(head, crediting, seller.hour)
     await book_entries(connection, [entry], cut_off, batch_seq)
     await keep_write(
         connection,
@@ -182,8 +210,9 @@ async def _seller(connection: Connection, invoice: StoredInvoice, now: datetime)
 
 
 async def _head(
-    connection: Connection, invoice: StoredInvoice, credit: Credit, seller: _Seller, reason: str
+    connection: Connection, crediting: _Crediting, seller: _Seller, reason: str
 ) -> CreditHead:
+    invoice = crediting.invoice
     still_open = await _open_of(connection, invoice)
     year = seller.today.year
     number = await take_number(
@@ -195,9 +224,10 @@ async def _head(
         customer_id=invoice.customer_id,
         number=numbered(seller.invoice_prefix, Series.CREDIT_NOTE, year, number),
         currency=invoice.terms.currency,
-        on_account=max(ZERO, EXACT.subtract(credit.payable, still_open)),
+        on_account=max(ZERO, EXACT.subtract(crediting.credit.payable, still_open)),
         issued_at=seller.now,
         reason=reason,
+        voids=crediting.void,
     )
 
 
@@ -208,15 +238,19 @@ async def _open_of(connection: Connection, invoice: StoredInvoice) -> Decimal:
     return next((item.open for item in items if item.invoice_id == invoice.invoice_id), ZERO)
 
 
-def _entry(head: CreditHead, credit: Credit, booked_for: datetime) -> JournalEntry:
+def _entry(head: CreditHead, crediting: _Crediting, booked_for: datetime) -> JournalEntry:
+    who, on_account, currency = head.customer_id, head.on_account, head.currency
+    if crediting.void:
+        totals = crediting.invoice.totals
+        postings = invoice_voided(who, totals, on_account=on_account, currency=currency)
+    else:
+        postings = credit_issued(who, crediting.credit, on_account=on_account, currency=currency)
     return JournalEntry(
         entity_id=head.entity_id,
         kind="credit_note",
         natural_key=f"credit_note:{head.entity_id}:{head.number}",
         booked_for=booked_for,
         description=f"Credit note {head.number}",
-        postings=credit_issued(
-            head.customer_id, credit, on_account=head.on_account, currency=head.currency
-        ),
+        postings=postings,
         customer_id=head.customer_id,
     )

@@ -48,7 +48,8 @@ Moment: TypeAlias = datetime | date
 
 @dataclass(frozen=True, slots=True)
 class InvoiceDraft:
-    """An invoice as it would be issued at a cut-off: everything but its number.
+    """An invoice as it would be issued at a cut-off: everything but its number. `is_billed` says
+    that an invoice of its period stands already.
 
     `untaxed` is what is missing or wrong about its tax, of which it has none then; `incomplete` is
     what its electronic form would lack; `tax_keys` say how each line is taxed.
@@ -57,6 +58,7 @@ class InvoiceDraft:
     agreement: Agreement
     period: Period
     run_no: int
+    is_billed: bool
     cut_off: CutOff
     lines: tuple[InvoiceLine, ...]
     totals: InvoiceTotals
@@ -137,9 +139,10 @@ async def draft_invoice(
         period=period,
         batch_seq=cut_off.batch_seq,
     )
-    runs = [one.run_no for one in billed if one.period.start == period.start]
+    before = next((each for each in billed if each.period.start == period.start), None)
+    is_billed = before is not None and before.stands
     lines = tuple(await find_adjustments(connection, agreement, cut_off))
-    if not runs:
+    if not is_billed:
         fresh, models = await _merged(connection, charges)
         usage = usage_lines(fresh, terms.currency, terms.rounding, models)
         lines = payable_lines(usage, lines)
@@ -158,7 +161,8 @@ async def draft_invoice(
     return InvoiceDraft(
         agreement=agreement,
         period=period,
-        run_no=max(runs, default=0) + 1,
+        run_no=before.run_no + 1 if before else 1,
+        is_billed=is_billed,
         cut_off=cut_off,
         lines=lines,
         totals=totals(lines, tax.lines),

@@ -40,6 +40,7 @@ from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store.billing import draft as billable
 from ledger.store.billing import invoice as store
+from ledger.store.billing.receivables import lock_receivables
 from ledger.store.billing.tax import insert_tax_lines
 from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq, draw_cut_off
@@ -108,6 +109,8 @@ async def issue_invoice(
     await rate(connection, entity_id=entity_id, now=now)
     await book_revenue(connection, entity_id=entity_id, now=now)
     async with writing(connection):
+        # Nothing is voided while it is drafted.
+        await lock_receivables(connection, entity_id)
         draft = await draft_invoice(connection, subscription_id, moment, now=now)
         await _check_rated(connection, draft)
         _check_period(draft, now, allow)
@@ -146,7 +149,7 @@ async def issue_all(
             draft = await preview_invoice(
                 connection, subscription_id=subscription_id, moment=moment, now=now
             )
-            if not draft.lines or draft.run_no > 1:
+            if not draft.lines or draft.is_billed:
                 continue
             one = await issue_invoice(
                 connection,
@@ -206,7 +209,7 @@ def _described(draft: InvoiceDraft) -> list[IssuedLine]:
 
 
 def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None:
-    if draft.run_no > 1 and not (allow.supplementary and draft.lines):
+    if draft.is_billed and not (allow.supplementary and draft.lines):
         raise ConflictError(
             f"The period of {draft.subscription.subscription_id} from "
             f"{draft.period.start.isoformat()} is invoiced already.",

@@ -19,10 +19,12 @@ INVOICE = load_queries("billing/invoice")
 
 @dataclass(frozen=True, slots=True)
 class BilledPeriod:
-    """A period that has an invoice, and the number of its last run."""
+    """A period that has an invoice, and the number of its last run; one at least `stands`, or all
+    are void."""
 
     period: Period
     run_no: int
+    stands: bool
 
 
 async def find_agreements(
@@ -82,7 +84,8 @@ async def list_billed_periods(
     """The periods that have an invoice, by time."""
     rows = await INVOICE["list_billed_periods"].rows(connection, subscription_id=subscription_id)
     return [
-        BilledPeriod(Period(row["period_start"], row["period_end"]), row["run_no"]) for row in rows
+        BilledPeriod(Period(row["period_start"], row["period_end"]), row["run_no"], row["stands"])
+        for row in rows
     ]
 
 

@@ -134,6 +134,7 @@ def _invoice(row: asyncpg.Record, taxes: tuple[TaxLine, ...]) -> StoredInvoice:
     said = row["snapshot"]
     return StoredInvoice(
         invoice_id=row["invoice_id"],
+        voided=row["voided"],
         number=row["number"],
         entity_id=row["entity_id"],
         customer_id=row["customer_id"],

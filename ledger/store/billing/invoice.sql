@@ -45,11 +45,11 @@ HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0;
 
 -- name: sum_pending
 -- What changed about billed periods of a subscription and no invoice says yet, by service period and line: charges of a
--- period stored behind the cut-off that its first invoice billed, up to another, less the adjustments there are; charge
--- (customer_id, day_start, batch_seq).
+-- period stored behind the cut-off that its first invoice billed, up to another, less the adjustments there are; what is
+-- void bills nothing; charge (customer_id, day_start, batch_seq).
 WITH billed AS MATERIALIZED (
-  SELECT i.period, o.batch_seq FROM invoice i JOIN cut_off o USING (cut_off_id)
-   WHERE i.subscription_id = :subscription_id AND i.run_no = 1
+  SELECT DISTINCT ON (i.period) i.period, o.batch_seq FROM invoice i JOIN cut_off o USING (cut_off_id)
+   WHERE i.subscription_id = :subscription_id AND NOT is_void(i.invoice_id) ORDER BY i.period, i.run_no
 ), late AS (
   SELECT b.period, c.usage_key_id, c.meter, c.price_id, c.quantity, c.amount
     FROM billed b
@@ -64,7 +64,7 @@ WITH billed AS MATERIALIZED (
   SELECT l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id, -l.quantity,
          -l.exact_amount
     FROM invoice i JOIN invoice_line l USING (invoice_id)
-   WHERE i.subscription_id = :subscription_id AND l.kind = 'adjustment'
+   WHERE i.subscription_id = :subscription_id AND l.kind = 'adjustment' AND NOT is_void(i.invoice_id)
 )
 SELECT lower(m.period) AS service_start, upper(m.period) AS service_end, m.model, m.tier, m.adapter, m.region,
        m.context_band, m.meter, m.price_id, '' AS part, sum(m.quantity) AS quantity, sum(m.amount) AS amount
@@ -73,8 +73,9 @@ SELECT lower(m.period) AS service_start, upper(m.period) AS service_end, m.model
 HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 
 -- name: list_billed_periods
--- Periods of a subscription that have an invoice.
-SELECT lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no
+-- Periods of a subscription that have an invoice; `stands` where one is not void.
+SELECT lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,
+       bool_or(NOT is_void(invoice_id)) AS stands
   FROM invoice WHERE subscription_id = :subscription_id
  GROUP BY period ORDER BY period;
 
@@ -125,7 +126,7 @@ VALUES (:invoice_id, :media_type, :sha256, :content);
 SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.period) AS period_start,
        upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.exact_total, i.net_total,
        i.tax_total, i.tax_included, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
-       c.batch_seq AS cut_off_seq, i.snapshot
+       c.batch_seq AS cut_off_seq, i.snapshot, is_void(i.invoice_id) AS voided
   FROM invoice i JOIN cut_off c USING (cut_off_id)
  WHERE (:entity_id::text IS NULL OR i.entity_id = :entity_id)
    AND (:customer_id::text IS NULL OR i.customer_id = :customer_id)

@@ -40,6 +40,7 @@ class CreditHead:
     on_account: Decimal
     issued_at: datetime
     reason: str
+    voids: bool
 
 
 async def lock_receivables(connection: Connection, entity_id: str) -> None:
@@ -112,6 +113,12 @@ async def list_credited_lines(connection: Connection, *, invoice_id: int) -> dic
     return {row["line_no"]: row["amount"] for row in rows}
 
 
+async def find_later_run(connection: Connection, *, invoice_id: int) -> str | None:
+    """The number of the last invoice of its period that came behind it and stands, or None."""
+    found = await RECEIVABLES["find_later_run"].row(connection, invoice_id=invoice_id)
+    return str(found["number"]) if found else None
+
+
 async def insert_credit_note(
     connection: Connection, head: CreditHead, credit: Credit, *, batch_seq: int
 ) -> int:
@@ -130,6 +137,7 @@ async def insert_credit_note(
         on_account=head.on_account,
         issued_at=head.issued_at,
         reason=head.reason,
+        voids=head.voids,
         batch_seq=batch_seq,
         line_nos=list(credit.lines),
         amounts=list(credit.lines.values()),

@@ -53,13 +53,19 @@ SELECT n.entity_id, n.payment_id, p.invoice_id, n.customer_id, p.amount
 SELECT l.line_no, sum(l.amount) AS amount
   FROM credit_note n JOIN credit_note_line l USING (credit_note_id) WHERE n.invoice_id = :invoice_id GROUP BY 1;
 
+-- name: find_later_run
+-- The last invoice of a period that came behind one and stands; primary key and unique (subscription_id, period, run_no).
+SELECT l.number
+  FROM invoice i JOIN invoice l ON l.subscription_id = i.subscription_id AND l.period = i.period AND l.run_no > i.run_no
+ WHERE i.invoice_id = :invoice_id AND NOT is_void(l.invoice_id) ORDER BY l.run_no DESC LIMIT 1;
+
 -- name: insert_credit_note
 -- A credit note with its lines and taxes; nothing of it ever changes.
 WITH new AS (
   INSERT INTO credit_note (invoice_id, entity_id, customer_id, number, currency, net_total, tax_total, payable, on_account,
-                           issued_at, reason, batch_seq)
+                           issued_at, reason, voids, batch_seq)
   VALUES (:invoice_id, :entity_id, :customer_id, :number, :currency, :net_total, :tax_total, :payable, :on_account,
-          :issued_at, :reason, :batch_seq)
+          :issued_at, :reason, :voids, :batch_seq)
   RETURNING credit_note_id, customer_id
 ), lines AS (
   INSERT INTO credit_note_line (credit_note_id, line_no, customer_id, amount)

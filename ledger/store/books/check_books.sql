@@ -208,13 +208,21 @@ WITH run AS (
    CROSS JOIN LATERAL (VALUES ('1150', l.amount), ('4000', -l.amount)) AS a (account, amount)
   UNION ALL
   SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i
-   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
+   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
+                              ('1150', -i.exact_total), ('2300', -i.tax_total),
                               ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
                       AS a (account, amount)
   UNION ALL
   SELECT n.customer_id, n.currency, a.account, a.amount FROM credit_note n
-   CROSS JOIN LATERAL (VALUES ('4900', n.net_total::numeric), ('2300', n.tax_total), ('1100', n.on_account - n.payable),
+   CROSS JOIN LATERAL (VALUES ('2300', n.tax_total::numeric), ('1100', n.on_account - n.payable),
                               ('2400', -n.on_account)) AS a (account, amount)
+  UNION ALL
+  SELECT n.customer_id, n.currency, '4900', n.net_total FROM credit_note n WHERE NOT n.voids
+  UNION ALL
+  SELECT n.customer_id, n.currency, a.account, a.amount FROM credit_note n JOIN invoice i USING (invoice_id)
+   CROSS JOIN LATERAL (VALUES ('1150', i.exact_total::numeric), ('4000', -i.tax_included),
+                              ('6100', i.net_total + i.tax_included - i.exact_total)) AS a (account, amount)
+   WHERE n.voids
   UNION ALL
   SELECT p.customer_id, p.currency, a.account, a.amount FROM payment p
    CROSS JOIN LATERAL (SELECT CASE p.kind WHEN 'received' THEN p.amount WHEN 'refunded' THEN -p.amount ELSE 0 END AS cash) c
@@ -370,11 +378,15 @@ SELECT place, at AS window_start, name, trim_scale(expected)::text AS expected, 
   FROM said WHERE expected <> stored ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_lines_unlike_charges
--- The usage lines of a period's first invoice against the charges it was made of; later invoices bill what changed. Of a
+-- The usage lines of a period's first invoice, and of the first since all were void, against the charges it was made of; later invoices bill what changed. Of a
 -- price that looks at the period as a whole its lines are held together, and their amount alone.
 WITH first AS (
   SELECT i.invoice_id, i.number, i.issued_at, i.subscription_id, i.customer_id, i.period, o.batch_seq
-    FROM invoice i JOIN cut_off o USING (cut_off_id) WHERE i.run_no = 1
+    FROM invoice i JOIN cut_off o USING (cut_off_id)
+   WHERE NOT EXISTS (SELECT FROM invoice p
+                      WHERE p.subscription_id = i.subscription_id AND p.period = i.period AND p.run_no < i.run_no
+                        AND NOT EXISTS (SELECT FROM credit_note n WHERE n.invoice_id = p.invoice_id AND n.voids
+                                           AND n.batch_seq < i.batch_seq))
 ), charged AS (
   SELECT f.invoice_id, e.model, e.tier, e.adapter, e.region, e.context_band, e.meter, sum(e.quantity) AS quantity,
          sum(c.amount) AS amount
@@ -414,7 +426,8 @@ WITH booked AS (
 ), issued AS (
   SELECT 'invoice:' || i.entity_id || ':' || i.number AS natural_key, a.account, i.currency::text AS currency, a.amount
     FROM invoice i
-   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric), ('1150', -i.exact_total), ('2300', -i.tax_total),
+   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
+                              ('1150', -i.exact_total), ('2300', -i.tax_total),
                               ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
                       AS a (account, amount)
    WHERE a.amount <> 0
