@@ -41,7 +41,7 @@ TOLD_OTHERWISE = {
     "rate-cards": {"prices"},
     "site-costs": {"standing", "demand", "tiers", "percent", "bill"},
     "deployments": {"weights"},
-    "prices": {"amount", "per"},
+    "prices": {"amount", "per", "tiers", "size", "included", "every"},
     "tariff-prices": {"prices", "time_of_use"},
     "fx-rates": {"rates"},
 }

@@ -7,6 +7,7 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from ledger.api.app import create_app
+from ledger.api.failures import Failures
 from ledger.domain.author import Author
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.settings import Settings
@@ -82,6 +83,7 @@ async def test_a_key_that_is_revoked_elsewhere_is_nobody_to_whoever_knew_it(
     assert ("/v1/customers", "admin") in asked
     author = Author("cli:test", "for a test", "req-1")
     for template, role in asked:
+        served.client.app.state.ledger.failures = Failures()
         path = re.sub(r"\{\w+:int\}", "1", re.sub(r"\{\w+:str\}", "x", template))
         made = await create_api_key(worker, read_input(NewApiKey, {"role": role}), author)
         headers = {"Authorization": f"Bearer {made.text}"}

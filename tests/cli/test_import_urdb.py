@@ -118,7 +118,7 @@ def test_a_rate_in_tiers_is_read_with_all_of_them(
         ({"demandratchetpercentage": [0.8] * 12}, "demandratchetpercentage"),
         ({"flatdemandstructure": [[{"rate": 5}]]}, "of a month"),
         ({"energyratestructure": [[{"rate": 1, "unit": "kWh/kW"}]]}, "by kWh/kW"),
-        ({"energyratestructure": [[{"adj": 1}]]}, "has no rate"),
+        ({"energyratestructure": [[{"adj": 1}]]}, ".rate: found nothing"),
         ({"energyweekendschedule": None}, "energyweekendschedule"),
         ({"energyweekdayschedule": [[9] * 24] * 12}, "from 0 to 3"),
         ({"demandweekdayschedule": [[0] * 24] * 11}, "12"),

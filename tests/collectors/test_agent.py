@@ -107,7 +107,7 @@ def test_the_documented_file_is_one_that_runs(tmp_path: Path) -> None:
             "http://127.0.0.1:8000": engine,
             "http://ledger:8787": url,
             'interval_s = "1"': 'interval_s = "0.05"',
-            'batch_s = "15"': 'batch_s = "0"',
+            'batch_s = "20"': 'batch_s = "0"',
         }.items():
             assert theirs in documented
             documented = documented.replace(theirs, ours)

@@ -192,7 +192,7 @@ WITH midnights AS MATERIALIZED (
 )
 SELECT u.customer_id, s.subscription_id, t.price_id,
        greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
-       u.usage_key_id, m.meter, sum(m.quantity)::bigint AS quantity
+       u.usage_key_id, m.meter, sum(m.quantity) AS quantity
   FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
  CROSS JOIN LATERAL (SELECT * FROM usage_delta d
                       WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until

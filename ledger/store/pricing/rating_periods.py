@@ -56,14 +56,15 @@ async def find_pooled_use(
     batch_seq: int,
 ) -> list[DayUse]:
     """What customers used in periods by day under the listed prices, at a cut-off."""
-    return await RATING["find_pooled_use"].values(
+    rows = await RATING["find_pooled_use"].rows(
         connection,
-        DayUse,
         **arrays_of(periods),
         **zone_arrays(midnights),
         listed=[each.as_row() for each in listed],
         batch_seq=batch_seq,
     )
+    # The sum is wider than what is stored.
+    return [DayUse(**{**row, "quantity": int(row["quantity"])}) for row in rows]
 
 
 async def sum_usage_charged(
