@@ -17,7 +17,8 @@ from ledger.wire.columnar_write import encode_columnar
 CUSTOMERS = 100
 MODELS = ("llama-70b", "llama-8b", "qwen-32b", "mixtral")
 TIERS = ("standard", "standard", "batch", "priority")
-# How many different attempts there are, a power of two; only ids and times differ beyond that.
+# How many different attempts there are at least, a power of two; only ids and times differ beyond
+# that.
 VARIETY = 4_096
 LANES = 4
 RECORD_EVENTS = 1_400
@@ -52,16 +53,19 @@ class Batch:
 Make = Callable[[int], Iterator[Batch]]
 
 
-def customers() -> list[str]:
-    """Every customer the events name."""
-    return [f"c-{n:03d}" for n in range(CUSTOMERS)]
+def customers(named: int = CUSTOMERS) -> list[str]:
+    """Every customer the events name, where they name so many."""
+    return [f"c-{n:03d}" for n in range(named)]
 
 
-def sequenced(events: int, *, record_events: int = RECORD_EVENTS) -> Iterator[Batch]:
-    """NDJSON batches of four numbered producers."""
+def sequenced(
+    events: int, *, record_events: int = RECORD_EVENTS, named: int = CUSTOMERS
+) -> Iterator[Batch]:
+    """NDJSON batches of four numbered producers, of `named` customers."""
     for header, lane, numbers in _places("sequenced", events, record_events):
         ids = _place_ids(header)
-        yield Batch(_body(header.source, ids, numbers, events), header, lane, len(numbers))
+        body = _body(header.source, ids, numbers, events, named)
+        yield Batch(body, header, lane, len(numbers))
 
 
 def ordered(events: int) -> Iterator[Batch]:
@@ -82,22 +86,22 @@ def single(events: int) -> Iterator[Batch]:
         yield Batch(body, None, n % LANES, 1)
 
 
-def columnar(events: int) -> Iterator[Batch]:
+def columnar(events: int, *, named: int = CUSTOMERS) -> Iterator[Batch]:
     """Columnar batches of four numbered producers; `events` rounded up to whole batches.
 
     A body names no place, so a few are encoded and each is sent many times in a row.
     """
     size = min(COLUMNAR_EVENTS, events)
     count = -(-events // size)
-    bodies = [_columnar_body(size, n) for n in range(min(count, COLUMNAR_BODIES))]
+    bodies = [_columnar_body(size, n, named) for n in range(min(count, COLUMNAR_BODIES))]
     for number, (header, lane, _) in enumerate(_places("columnar", count * size, size)):
         yield Batch(bodies[number * len(bodies) // count], header, lane, size)
 
 
-def _columnar_body(size: int, number: int) -> bytes:
+def _columnar_body(size: int, number: int, named: int) -> bytes:
     numbers = range(number * size, (number + 1) * size)
     header = BatchHeader("gw/columnar", "gateway-0", FIRST_TAG, 1, size, COLUMNAR)
-    lines = _body(header.source, _place_ids(header), numbers, size * COLUMNAR_BODIES)
+    lines = _body(header.source, _place_ids(header), numbers, size * COLUMNAR_BODIES, named)
     body = encode_columnar([json.loads(line) for line in lines.splitlines()], header)
     assert len(body) <= MAX_BATCH_BYTES, f"{len(body)} bytes: lower COLUMNAR_EVENTS"
     return body
@@ -125,15 +129,18 @@ def _keyed(form: str, events: int, event_id: Callable[[int], str]) -> Iterator[B
         yield Batch(body, None, lane, len(numbers))
 
 
-def _body(source: str, ids: Iterable[str], numbers: range, events: int) -> bytes:
-    who, spent = _ATTEMPTS
+def _body(
+    source: str, ids: Iterable[str], numbers: range, events: int, named: int = CUSTOMERS
+) -> bytes:
+    who, spent = _attempts(named)
+    most = len(who) - 1
     head = '{"specversion":"1.0","id":"'
     middle = f'","source":"{source}","type":"inference.usage.v1","time":"'
     lines = []
     for event_id, number in zip(ids, numbers, strict=True):
         ended = number * SPAN_MS // events
         # A fixed mixing of the number, so that no field follows from the one before.
-        mixed = (number * 2_654_435_761 >> 7) & VARIETY - 1
+        mixed = (number * 2_654_435_761 >> 7) & most
         first = ended - 900 - mixed * 3
         started = first - 40 - mixed
         lines.append(
@@ -144,8 +151,8 @@ def _body(source: str, ids: Iterable[str], numbers: range, events: int) -> bytes
     return "\n".join(lines).encode()
 
 
-def _who(mixed: int) -> str:
-    who = mixed % CUSTOMERS
+def _who(mixed: int, named: int) -> str:
+    who = mixed % named
     return (
         f'","data":{{"customer_id":"c-{who:03d}","project_id":"p-{who:03d}",'
         f'"api_key_id":"k-{who:03d}","agent":{{"id":"a{mixed >> 10 & 1}"}},'
@@ -169,4 +176,7 @@ def _second(seconds: int) -> str:
     return (START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-_ATTEMPTS = ([_who(n) for n in range(VARIETY)], [_spent(n) for n in range(VARIETY)])
+@cache
+def _attempts(named: int) -> tuple[list[str], list[str]]:
+    variety = max(VARIETY, 1 << (named - 1).bit_length())
+    return [_who(n, named) for n in range(variety)], [_spent(n) for n in range(variety)]

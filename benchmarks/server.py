@@ -36,6 +36,7 @@ SETTINGS = {
     "wal_buffers": "64MB",
 }
 SQL = Path(__file__).parent / "sql"
+ENTERED_MOST = 1_000
 AUTHOR = Author("cli:benchmark", "to measure", "benchmark")
 # Settings of the server measured last, for the results.
 SHOWN: dict[str, str] = {}
@@ -131,9 +132,12 @@ async def _enter(worker_url: str, customers: Iterable[str]) -> None:
     try:
         entity = {"entity_id": "factory", "name": "Factory", "currency": "EUR", "zone": "UTC"}
         await enter_entity(connection, read_input(NewEntity, entity), AUTHOR)
-        for name in customers:
+        names = list(customers)
+        for name in names[:ENTERED_MOST]:
             said = {"customer_id": name, "entity_id": "factory", "name": name}
             await enter_customer(connection, read_input(NewCustomer, said), AUTHOR)
+        # One by one they would take minutes.
+        await connection.execute(sql("more_customers"), names[ENTERED_MOST:], names[0:1])
         await prepare_storage(connection, now=clock.now())
     finally:
         await connection.close()

@@ -14,6 +14,7 @@ import asyncpg
 
 from benchmarks import events
 from benchmarks.broker import CODEC, Topic, fill, shared_broker
+from benchmarks.events import CUSTOMERS
 from benchmarks.harness import Figure, median, say
 from benchmarks.processes import MIB, Watch, java_seconds, running
 from benchmarks.scale import RUNS, scaled
@@ -39,6 +40,7 @@ class Form:
     events: int = EVENTS
     ratio: float | None = None
     rate: float | None = None
+    customers: int = CUSTOMERS
 
     @property
     def reach(self) -> str:
@@ -54,12 +56,25 @@ class Form:
         return ratio >= self.ratio and rate >= self.rate
 
 
+MANY, VERY_MANY = 4_096, 100_000
 FORMS = {
     "kafka-ndjson": Form("NDJSON, sequenced", events.sequenced, ratio=0.35, rate=200_000),
     "kafka-columnar": Form("columnar, sequenced", events.columnar, ratio=0.6, rate=350_000),
     "kafka-ordered": Form("NDJSON, keyed by ordered ids", events.ordered, ratio=0.2, rate=100_000),
     "kafka-random": Form("NDJSON, keyed by random ids", events.random_ids),
     "kafka-single": Form("NDJSON, one event a record", events.single, SINGLE_EVENTS),
+    **{
+        f"kafka-{form}-{count}": Form(
+            f"{name}, sequenced, {count:,} customers",
+            partial(make, named=count),
+            customers=count,
+        )
+        for count in (MANY, VERY_MANY)
+        for form, name, make in (
+            ("ndjson", "NDJSON", events.sequenced),
+            ("columnar", "columnar", events.columnar),
+        )
+    },
 }
 
 
@@ -73,6 +88,8 @@ class Span:
     worker_s: float
     postgres_s: float
     broker_s: float
+    wal_bytes: int = 0
+    stored_bytes: int = 0
 
     @property
     def rate(self) -> float:
@@ -104,7 +121,7 @@ def benchmark(name: str) -> Callable[[], list[Figure]]:
 
 
 def _measure(form: Form) -> list[Figure]:
-    with bench_server(events.customers()) as bench:
+    with bench_server(events.customers(form.customers)) as bench:
         topic = fill(shared_broker(), form.make(scaled(form.events)))
         # The first run warms the broker and the disk, and is thrown away.
         runs = [_run(bench, topic, number) for number in range(RUNS + 1)][1:]
@@ -141,15 +158,24 @@ async def _span(bench: Bench, database: Database, topic: Topic, watch: Watch) ->
     try:
         async with asyncio.timeout(RUN_SECONDS_MAX):
             warm, first = await _reach(connection, watch, topic.records // WARM_PART)
-            before = spent()
+            before, filled = spent(), await _written(connection)
             done, last = await _reach(connection, watch, topic.records)
-        after = spent()
+        after, full = spent(), await _written(connection)
     finally:
         await connection.close()
     if done == warm:
         raise ValueError("One commit held the whole topic: measure more events.")
-    took = [round(b - a, 3) for a, b in zip(before, after, strict=True)]
-    return Span((done - warm) * topic.events // topic.records, first, last, *took)
+    worker_s, postgres_s, broker_s = (round(b - a, 3) for a, b in zip(before, after, strict=True))
+    wal, stored = (b - a for a, b in zip(filled, full, strict=True))
+    counted = (done - warm) * topic.events // topic.records
+    return Span(counted, first, last, worker_s, postgres_s, broker_s, wal, stored)
+
+
+async def _written(connection: OwnConnection) -> tuple[int, int]:
+    """Bytes of WAL so far, and of everything that is stored."""
+    row = await connection.fetchrow(sql("written"))
+    assert row is not None
+    return row["wal"], row["stored"]
 
 
 async def _reach(connection: OwnConnection, watch: Watch, records: int) -> tuple[int, float]:
@@ -204,6 +230,8 @@ def _details(runs: Sequence[Run], topic: Topic) -> dict[str, object]:
         "worker CPU s per 1 M": a_million(lambda span: span.worker_s),
         "PostgreSQL CPU s per 1 M": a_million(lambda span: span.postgres_s),
         "broker CPU s per 1 M": a_million(lambda span: span.broker_s),
+        "WAL bytes an event": a_million(lambda span: span.wal_bytes / 1e6),
+        "stored bytes an event": a_million(lambda span: span.stored_bytes / 1e6),
         "events": topic.events,
         "events a record": topic.events // topic.records,
         "partitions": events.LANES,
