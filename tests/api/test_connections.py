@@ -70,7 +70,7 @@ def whole(one: socket.socket) -> bytes:
 def test_300_half_sent_heads_are_closed_and_answered_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_S", 1)
+    monkeypatch.setattr(protocol, "HEAD_S", 3)
     with listening(plain, connections_max=1_000, connections_of_address_max=1_000) as port:
         with ExitStack() as stack:
             half = [
