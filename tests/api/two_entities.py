@@ -70,6 +70,12 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
             },
         ),
         ("budgets", budget(customer)),
+        *_taxed_and_paid(entity, customer),
+    ]
+
+
+def _taxed_and_paid(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
+    return [
         (
             "tax-registrations",
             {"entity_id": entity, "country": "US", "tax_number": f"{entity}-tax", **FROM},

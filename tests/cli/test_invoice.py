@@ -65,6 +65,18 @@ def test_published_trace_becomes_its_invoice(
     command("invoice", "pdf", issued["number"], "--output", document)
     assert document.read_bytes().startswith(b"%PDF-")
     assert "There is no invoice 99" in command.refusal("invoice", "pdf", "99")
+    assert "went out without a file" in command.refusal("invoice", "xml", issued["number"])
+    voided = command.json("invoice", "void", issued["number"], "--reason", "wrong customer")
+    assert (voided["invoice"], voided["payable"]) == (issued["number"], total)
+    command("invoice", "credit-pdf", voided["number"], "--output", document)
+    assert document.read_bytes().startswith(b"%PDF-")
+    assert "credited before" in command.refusal("invoice", "void", "1", "--reason", "again")
+    (anew,) = command.items("invoice", "issue", "acme-list", *period)
+    assert (anew["number"] != issued["number"], anew["payable"]) == (True, total)
+    stands = {row["number"]: row["voided"] for row in command.items("invoice", "list")}
+    assert stands == {issued["number"]: True, anew["number"]: False}
+    credited = command("invoice", "credit", anew["number"], "--line", "1=0.01", "--reason", "r")
+    assert f"Credited 0.01 USD of {anew['number']}" in credited.stdout
 
 
 def test_settling_twice_writes_nothing_the_second_time(

@@ -17,8 +17,10 @@ from ledger.reports.billing.receivables import receivables_report
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
+from ledger.wire.errors import InputError
 from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.price_inputs import NewPrice
+from ledger.wire.receivable_inputs import CreditAsk
 from tests.flows.billing import (
     AUTHOR,
     NOW,
@@ -278,3 +280,9 @@ async def test_what_changed_since_is_voided_first_and_a_credited_invoice_never(
     with pytest.raises(ConflictError, match="credited before"):
         await void(worker, number)
     await agree(worker)
+
+
+def test_lines_of_a_void_invoice_are_refused_by_name() -> None:
+    said = {"reason": "r", "void": True, "lines": [{"line_no": 1, "amount": "1"}]}
+    with pytest.raises(InputError, match="leave them out: all of it is void"):
+        read_input(CreditAsk, said)

@@ -1,6 +1,6 @@
 """`tokenledger invoice`: preview, issue, list, and the document as it went out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal, DecimalException
 from pathlib import Path
@@ -23,7 +23,7 @@ from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.period import describe_days
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
-from ledger.flows.billing.credit import credit_invoice
+from ledger.flows.billing.credit import IssuedCredit, credit_invoice
 from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
 from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
 from ledger.flows.billing.trace import find_invoice
@@ -157,18 +157,28 @@ def credit(
     database: Database, *, number: str, lines: tuple[str, ...], reason: str, as_json: bool
 ) -> None:
     """Credit some or all of an invoice, by its number or id, by a document of its own."""
-    asked = dict(map(_credited, lines)) or None
-    author = author_of(reason)
-    issued = database.run(
-        lambda connection: credit_invoice(
-            connection, named=number, lines=asked, now=clock.now(), author=author
-        )
-    )
+    issued = _credit(database, number, reason, lines=dict(map(_credited, lines)) or None)
     if as_json:
         print_json(asdict(issued))
         return
     click.echo(f"Credited {issued.payable:f} {issued.currency} of {issued.invoice}", nl=False)
     click.echo(f" by {issued.number}; {issued.on_account:f} of it is on account.")
+
+
+def _credit(
+    database: Database,
+    number: str,
+    reason: str,
+    *,
+    lines: Mapping[int, Decimal] | None = None,
+    void: bool = False,
+) -> IssuedCredit:
+    author = author_of(reason)
+    return database.run(
+        lambda connection: credit_invoice(
+            connection, named=number, lines=lines, void=void, now=clock.now(), author=author
+        )
+    )
 
 
 def _credited(text: str) -> tuple[int, Decimal]:
@@ -188,12 +198,7 @@ def _credited(text: str) -> tuple[int, Decimal]:
 @database_options
 def void(database: Database, *, number: str, reason: str, as_json: bool) -> None:
     """Take back an invoice as a whole, by its number or id; its period is invoiced anew."""
-    author = author_of(reason)
-    issued = database.run(
-        lambda connection: credit_invoice(
-            connection, named=number, lines=None, void=True, now=clock.now(), author=author
-        )
-    )
+    issued = _credit(database, number, reason, void=True)
     if as_json:
         print_json(asdict(issued))
         return
