@@ -74,7 +74,7 @@ SELECT m.meter, m.facility_id, m.measures, m.gpu_uuids, m.gain, m.offset_mw,
 -- name: list_assets
 -- Hardware.
 SELECT asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
-       residual_value, in_service, life_months, gpu_hour_rate, all_in, lower(valid) AS valid_from,
+       residual_value, in_service, life_months, gpu_hour_rate, all_in, method, rate_percent, lower(valid) AS valid_from,
        upper(valid) AS valid_to, ARRAY[asset_id, sortable(lower(valid))] AS place
   FROM asset
  WHERE upper_inf(recorded) AND (:id::text IS NULL OR asset_id = :id)

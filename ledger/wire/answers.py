@@ -109,6 +109,8 @@ class Asset(Dated):
     life_months: int | None
     gpu_hour_rate: Amount | None
     all_in: bool
+    method: Literal["straight_line", "capital_recovery", "declining"]
+    rate_percent: Number | None
 
 
 class Tariff(ClosedModel):

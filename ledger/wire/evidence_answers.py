@@ -117,6 +117,8 @@ class AssetEvidence(ClosedModel):
     all_in: bool
     valid_from: Moment
     valid_to: Moment | None
+    method: str
+    rate_percent: Number | None
 
 
 class SiteUplift(ClosedModel):
@@ -156,5 +158,6 @@ class CostEvidence(ClosedModel):
     activity: list[EngineActivity]
     deployment: ServingDeployment | None
     asset: AssetEvidence | None
+    asset_history: list[AssetEvidence]
     uplift: SiteUplift | None
     prices: list[PowerPrice]

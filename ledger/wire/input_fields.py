@@ -147,6 +147,12 @@ def _above_zero(value: Decimal) -> Decimal:
     return value
 
 
+def _yearly_percent(value: Decimal) -> Decimal:
+    if not 0 <= value <= 100:
+        raise FieldError("send a percentage of a year from 0 to 100")
+    return value
+
+
 def _power_of_ten(value: int) -> int:
     if not str(value).rstrip("0") == "1":
         raise FieldError("send a power of ten, like 1000000")
@@ -182,6 +188,7 @@ Pue = Annotated[Amount, AfterValidator(_at_least_one)]
 Gain = Annotated[Amount, AfterValidator(_gain)]
 PositiveRate = Annotated[Amount, AfterValidator(_above_zero)]
 Meter = Annotated[Name, AfterValidator(_meter)]
+YearlyPercent = Annotated[Amount, AfterValidator(_yearly_percent)]
 PowerOfTen = Annotated[int, Field(ge=1, le=10**12), AfterValidator(_power_of_ten)]
 # Every date that a person enters is one of these three.
 DatedInstant = Annotated[Instant, AfterValidator(_in_range)]

@@ -35,6 +35,7 @@ from ledger.wire.input_fields import (
     Reason,
     Text,
     Whole,
+    YearlyPercent,
     Zone,
 )
 from ledger.wire.problems import list_problems
@@ -106,6 +107,9 @@ class NewEnergyMeter(DatedInput):
 class NewAsset(DatedInput):
     """GPUs that cost money: owned (price, residual, life in months) or leased per GPU-hour.
 
+    What is owned costs the same each day, with interest of `rate_percent` a year where its method
+    is capital recovery, or declines by so much of what is left.
+
     An `all_in` lease pays for its power, so no tariff and no energy are asked for.
     """
 
@@ -122,6 +126,18 @@ class NewAsset(DatedInput):
     life_months: Annotated[int, Field(ge=1, le=1_200)] | None = None
     gpu_hour_rate: Price | None = None
     all_in: bool = False
+    method: Literal["straight_line", "capital_recovery", "declining"] = "straight_line"
+    rate_percent: YearlyPercent | None = None
+
+    @model_validator(mode="after")
+    def _check_method(self) -> Self:
+        even = self.method == "straight_line"
+        if even != (self.rate_percent is None):
+            action = "leave it out" if even else "send it"
+            raise problem_at("rate_percent", self.rate_percent, f"{action} with {self.method}")
+        if self.terms == "lease" and not even:
+            raise problem_at("method", self.method, "leave it out with terms lease")
+        return self
 
     @model_validator(mode="after")
     def _check_terms(self) -> Self:

@@ -50,15 +50,19 @@ CREATE TABLE asset (
   life_months    int CHECK (life_months > 0),
   gpu_hour_rate  amount CHECK (gpu_hour_rate >= 0),
   all_in         boolean NOT NULL DEFAULT false,
+  method         text NOT NULL DEFAULT 'straight_line' CHECK (method IN ('straight_line', 'capital_recovery', 'declining')),
+  rate_percent   amount CHECK (rate_percent BETWEEN 0 AND 100),
   valid          tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded       int8range NOT NULL,
   CHECK (terms <> 'owned' OR (purchase_price IS NOT NULL AND residual_value IS NOT NULL
          AND residual_value <= purchase_price AND in_service IS NOT NULL
          AND life_months IS NOT NULL AND gpu_hour_rate IS NULL AND NOT all_in)),
   CHECK (terms <> 'lease' OR (gpu_hour_rate IS NOT NULL AND purchase_price IS NULL
-         AND life_months IS NULL)),
+         AND life_months IS NULL AND method = 'straight_line')),
+  CHECK ((method = 'straight_line') = (rate_percent IS NULL)),
   EXCLUDE USING gist (asset_id WITH =, valid WITH &&, recorded WITH &&)
 );
+COMMENT ON COLUMN asset.rate_percent IS 'A year: interest of capital recovery, or what declining writes off of what is left.';
 COMMENT ON COLUMN asset.all_in IS 'The lease pays for power too, so that no tariff and no energy are asked for.';
 
 CREATE TABLE tariff (

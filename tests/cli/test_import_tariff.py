@@ -1,7 +1,7 @@
 """Published day-ahead prices become a tariff, whichever of their columns is read."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from ledger.domain.energy.tariff import TariffPoint, cut, energy_cost
-from ledger.domain.period import Period
+from ledger.domain.period import Period, local_day
 from tests.cli.command_line import CommandLine
 
 COPENHAGEN = ZoneInfo("Europe/Copenhagen")
@@ -77,6 +77,20 @@ def test_constant_load_costs_what_was_published(
     assert cost_of_10_kw(points, autumn) == Decimal("22.21770029")
     year = local_days((2024, 1, 1), (2024, 12, 31))
     assert cost_of_10_kw(points, year) == Decimal("6205.40829767")
+
+
+def test_hourly_prices_with_offsets_fill_days_of_23_and_25_hours(
+    command: CommandLine, tmp_path: Path, shared_data: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    file = shared_data / "electricity" / "ercot_hb_hubavg_dayahead_2023.csv.gz"
+    columns = ("--time-column", "Datetime", "--price-column", "Price (USD/MWh)")
+    command("import", "tariff", file, *SITE, *columns, "--currency", "USD")
+    points = recorded(command)
+    spring, autumn = (local_day(date(2023, *day), "America/Chicago") for day in ((3, 12), (11, 5)))
+    assert (len(cut(spring, points)), len(cut(autumn, points))) == (23, 25)
+    assert cost_of_10_kw(points, spring) == Decimal("5.7776")
+    assert cost_of_10_kw(points, autumn) == Decimal("6.0081")
 
 
 def test_same_file_again_enters_nothing(

@@ -9,6 +9,7 @@ import pytest
 from ledger.domain.energy.tariff import TariffPoint, cut, energy_cost
 from ledger.domain.errors import ConflictError
 from ledger.domain.period import Period, local_day, midnight
+from ledger.wire.units import MJ_PER_KWH
 
 ZONE = "Europe/Copenhagen"
 TEN_KW_HOUR_MJ = 10_000_000 * 3_600
@@ -73,3 +74,14 @@ def test_two_prices_at_once_are_refused() -> None:
 
 def test_a_negative_price_is_income() -> None:
     assert energy_cost(TEN_KW_HOUR_MJ, Decimal("-5")) == Decimal("-0.05")
+
+
+def test_a_million_tokens_of_a_published_run_at_the_dearest_and_a_negative_hour() -> None:
+    # Llama 3.3 70B on four H100 at 256 sequences: 0.1364130624 kWh a million output tokens.
+    energy_mj = 491_087_025
+    kwh = Decimal(energy_mj) / MJ_PER_KWH
+    assert abs(kwh - Decimal("0.1364130624")) < Decimal("1e-9")
+    dearest, negative = Decimal("936.280029"), Decimal("-60.049999")
+    nine = Decimal("1e-9")
+    assert energy_cost(energy_mj, dearest).quantize(nine) == Decimal("0.127720826")
+    assert energy_cost(energy_mj, negative).quantize(nine) == Decimal("-0.008191604")

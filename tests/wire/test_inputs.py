@@ -63,6 +63,18 @@ LEASED = ASSET | {"terms": "lease", "gpu_hour_rate": "2"}
         (NewAsset, OWNED, {"gpu_hour_rate": "2"}, "leave it out with terms owned"),
         (NewAsset, OWNED, {"all_in": True}, "all_in: found True"),
         (NewAsset, OWNED, {"residual_value": "300001"}, "at most the purchase price 300000"),
+        (NewAsset, OWNED, {"life_months": 0}, "life_months"),
+        (NewAsset, OWNED, {"method": "declining"}, "send it with declining"),
+        (NewAsset, OWNED, {"rate_percent": "8"}, "leave it out with straight_line"),
+        (NewAsset, OWNED, {"method": "sum_of_digits"}, "method"),
+        (
+            *(NewAsset, OWNED),
+            *({"method": "capital_recovery", "rate_percent": "101"}, "from 0 to 100"),
+        ),
+        (
+            *(NewAsset, LEASED),
+            *({"method": "declining", "rate_percent": "8"}, "leave it out with terms lease"),
+        ),
         (NewAsset, OWNED, {"life_months": None}, "life_months: found nothing"),
         (NewAsset, LEASED, {"gpu_hour_rate": None}, "gpu_hour_rate: found nothing"),
         (NewAsset, LEASED, {"purchase_price": "1"}, "leave it out with terms lease"),

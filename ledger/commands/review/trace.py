@@ -191,4 +191,7 @@ def _paid(found: CostEvidence) -> str:
     assert asset is not None
     if asset.gpu_hour_rate is not None:
         return f"leased at {asset.gpu_hour_rate:f} {asset.currency} a GPU hour"
-    return f"bought for {asset.purchase_price:f} {asset.currency}, {asset.life_months} months"
+    method = asset.method.replace("_", " ")
+    rate = f" at {asset.rate_percent:f} %" if asset.rate_percent is not None else ""
+    bought = f"bought for {asset.purchase_price:f} {asset.currency}"
+    return f"{bought}, {asset.life_months} months, {method}{rate}"

@@ -1,7 +1,7 @@
 """A factory's slow facts as known at one cut-off: what it runs, what that costs, and where."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypeVar
@@ -42,6 +42,8 @@ class AssetTerms:
     all_in: bool
     valid_from: datetime
     valid_to: datetime | None
+    method: str = "straight_line"
+    rate_percent: Decimal | None = None
 
     @property
     def scope(self) -> str:
@@ -103,7 +105,10 @@ class GpuHome:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """Slow facts of one entity over some periods; deployments are those of every entity."""
+    """Slow facts of one entity over some periods; deployments are those of every entity.
+
+    `histories` are all terms of each asset, oldest first: what they left is written off later.
+    """
 
     entity: LegalEntity
     assets: Sequence[AssetTerms]
@@ -112,6 +117,12 @@ class Factory:
     prices: Sequence[PowerPrice]
     homes: Mapping[str, GpuHome]
     meters: Sequence[EnergyMeter] = ()
+    histories: Mapping[str, Sequence[AssetTerms]] = field(default_factory=dict)
+
+    def history_of(self, asset: AssetTerms) -> list[AssetTerms]:
+        """Its terms up to these, oldest first."""
+        known = self.histories.get(asset.asset_id, (asset,))
+        return [one for one in known if one.valid_from <= asset.valid_from]
 
     @property
     def beside(self) -> frozenset[str]:

@@ -21,9 +21,10 @@ from ledger.domain.cost.allocation import (
     WindowAllocation,
     allocate_window,
 )
-from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost
+from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
 from ledger.domain.cost.cost_line import CostLine, CostPool, MeterWindow, WindowCosts
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
+from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.energy.gpu_spans import GpuSpans
@@ -69,7 +70,7 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
     costs = WindowCosts()
     deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
-    shares = _gpu_costs(assets.values(), deployed, window)
+    shares = _gpu_costs(factory, assets.values(), deployed, window)
     work, masks = _claimed(deployed, facts)
     for deployment in deployed:
         if deployment.entity_id == factory.entity.entity_id:
@@ -91,22 +92,35 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
     return costs
 
 
-def terms_of(asset: AssetTerms) -> OwnedTerms | LeaseTerms:
-    """The schedule its cost follows."""
+def terms_of(factory: Factory, asset: AssetTerms) -> Schedule | LeaseTerms:
+    """The schedule its cost follows; ConflictError where its terms before leave none."""
     if asset.terms == "owned":
-        assert asset.purchase_price is not None
-        assert asset.residual_value is not None
-        assert asset.in_service is not None
-        assert asset.life_months is not None
-        return OwnedTerms(
-            asset.purchase_price, asset.residual_value, asset.in_service, asset.life_months
-        )
+        owned = [one for one in factory.history_of(asset) if one.terms == "owned"]
+        return schedule_of([(one.valid_from, _owned(one)) for one in owned])
     assert asset.gpu_hour_rate is not None
     return LeaseTerms(asset.gpu_hour_rate, asset.gpu_count, asset.valid_from)
 
 
+def _owned(asset: AssetTerms) -> OwnedTerms:
+    assert asset.purchase_price is not None
+    assert asset.residual_value is not None
+    assert asset.in_service is not None
+    assert asset.life_months is not None
+    return OwnedTerms(
+        asset.purchase_price,
+        asset.residual_value,
+        asset.in_service,
+        asset.life_months,
+        asset.method,
+        asset.rate_percent or ZERO,
+    )
+
+
 def _gpu_costs(
-    assets: Iterable[AssetTerms], deployed: Sequence[Deployment], window: Period
+    factory: Factory,
+    assets: Iterable[AssetTerms],
+    deployed: Sequence[Deployment],
+    window: Period,
 ) -> dict[str, Decimal]:
     """Hardware cost of the window by scope: deployments by GPU count, the rest idle."""
     shares: dict[str, Decimal] = {}
@@ -116,7 +130,8 @@ def _gpu_costs(
         )
         counts = [d.gpu_count for d in users]
         parts = apportion_amount(
-            asset_cost(terms_of(asset), window), [*counts, max(asset.gpu_count - sum(counts), 0)]
+            asset_cost(terms_of(factory, asset), window),
+            [*counts, max(asset.gpu_count - sum(counts), 0)],
         )
         scopes = [*(d.scope for d in users), asset.scope]
         shares.update(zip(scopes, parts, strict=True))

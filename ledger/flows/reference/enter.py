@@ -22,6 +22,7 @@ from ledger.flows.reference.enter_checks import (
     check_members,
     check_prices,
     check_subscriber,
+    check_written_off,
     find_fresh_prices,
     find_fresh_rates,
     pairs,
@@ -91,11 +92,12 @@ async def enter_asset(
 ) -> str:
     """Record hardware and what it costs; returns its id.
 
-    Refused where deployments would be left without GPUs.
+    Refused where deployments would be left without GPUs, or what is left without time.
     """
     check_currency(new.currency)
     async with writing(connection):
         await enter_dated(connection, cost_inputs.ASSETS, new, author, replace)
+        await check_written_off(connection, new.asset_id)
         await check_capacity(connection, new.asset_id, new)
     return new.asset_id
 

@@ -6,15 +6,17 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+from ledger.domain.cost.asset import OwnedTerms, schedule_of
 from ledger.domain.energy.capacity import GpuShare, find_shortage
 from ledger.domain.errors import ConflictError, InvalidInputError
-from ledger.domain.money import multiply
+from ledger.domain.money import ZERO, multiply
 from ledger.domain.pricing.rate_card import check_card
 from ledger.flows.reference.supersede import describe_period, short_time
 from ledger.store.cost import cost_inputs
 from ledger.store.dated import DatedRow
 from ledger.store.pricing import prices
 from ledger.store.queries import Connection
+from ledger.wire.input_fields import FIRST_MOMENT
 from ledger.wire.inputs import DatedInput, FxRate, NewDeployment, NewSubscription
 from ledger.wire.tariff_inputs import TariffPeriod
 
@@ -93,6 +95,30 @@ async def check_members(connection: Connection, new: NewDeployment) -> None:
                 "End that deployment first, or choose another time.",
                 "gpu_uuids" if row.values["kind"] == "gpu" else "engine_instances",
             )
+
+
+async def check_written_off(connection: Connection, asset_id: str) -> None:
+    """Refuse terms of hardware that what is left of it cannot be written off by."""
+    rows = await cost_inputs.ASSETS.find_open(
+        connection, {"asset_id": asset_id}, valid_from=FIRST_MOMENT, valid_to=None
+    )
+    history = [
+        (
+            row.valid_from,
+            OwnedTerms(
+                row.values["purchase_price"],
+                row.values["residual_value"],
+                row.values["in_service"],
+                row.values["life_months"],
+                row.values["method"],
+                row.values["rate_percent"] or ZERO,
+            ),
+        )
+        for row in rows
+        if row.values["terms"] == "owned"
+    ]
+    if history:
+        schedule_of(history)
 
 
 async def check_capacity(connection: Connection, asset_id: str, valid: DatedInput) -> None:

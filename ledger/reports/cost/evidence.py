@@ -83,6 +83,7 @@ class CostEvidence:
     asset: AssetTerms | None
     uplift: SiteUplift | None
     prices: tuple[PowerPrice, ...]
+    asset_history: Sequence[AssetTerms] = ()
 
 
 def how_to_trace(scopes: Iterable[str]) -> Iterator[str]:
@@ -154,6 +155,7 @@ async def trace_cost(connection: Connection, asked: AskedCost, *, cut_off: CutOf
         asset=served.asset,
         uplift=uplifts[0] if uplifts else None,
         prices=tuple(_prices(factory, site, since, until)),
+        asset_history=factory.history_of(served.asset) if served.asset else (),
     )
 
 
@@ -253,6 +255,7 @@ def to_json(found: CostEvidence) -> dict[str, Any]:
         "activity": [_work_json(one) for one in found.activity],
         "deployment": found.deployment,
         "asset": found.asset,
+        "asset_history": found.asset_history,
         "uplift": found.uplift,
         "prices": found.prices,
     }

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias, Unpack
 
@@ -14,7 +15,7 @@ from ledger.domain.cost.factory import AssetTerms, EnergyMeter, GpuHome, PowerPr
 from ledger.domain.entity import LegalEntity
 from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
-from ledger.store.within import OfEntity, Within
+from ledger.store.within import Within
 
 COST = load_queries("cost/cost")
 Span: TypeAlias = tuple[datetime, datetime | None]
@@ -94,9 +95,14 @@ async def add_stage_run(
     )
 
 
-async def find_assets(connection: Connection, **asked: Unpack[OfEntity]) -> list[AssetTerms]:
-    """Terms of the hardware an entity has or deploys on."""
-    return await COST["find_assets"].values(connection, AssetTerms, **asked)
+async def find_asset_histories(
+    connection: Connection, *, entity_id: str, until: datetime, batch_seq: int
+) -> dict[str, list[AssetTerms]]:
+    """All terms, up to a time, of the hardware an entity has or deploys on, oldest first."""
+    known = await COST["find_assets"].values(
+        connection, AssetTerms, entity_id=entity_id, until=until, batch_seq=batch_seq
+    )
+    return {name: list(rows) for name, rows in groupby(known, lambda one: one.asset_id)}
 
 
 async def find_deployments(connection: Connection, **within: Unpack[Within]) -> list[Deployment]:

@@ -27,12 +27,12 @@ INSERT INTO stage_run (stage, entity_id, cut_off_id, followed_to, windows, rows)
 VALUES (:stage, :entity_id, :cut_off_id, :followed_to, :windows, :rows);
 
 -- name: find_assets
--- Terms of an entity's hardware known at the cut-off and valid somewhere in [since, until).
+-- Terms of an entity's hardware known at the cut-off that began before a time, oldest first.
 SELECT a.asset_id, a.entity_id, a.facility_id, a.name, a.terms, a.gpu_count, a.currency, a.purchase_price,
        a.residual_value, a.in_service, a.life_months, a.gpu_hour_rate, a.all_in,
-       lower(a.valid) AS valid_from, nullif(upper(a.valid), 'infinity') AS valid_to
+       lower(a.valid) AS valid_from, nullif(upper(a.valid), 'infinity') AS valid_to, a.method, a.rate_percent
   FROM asset a
- WHERE a.recorded @> :batch_seq::bigint AND a.valid && tstzrange(:since, :until)
+ WHERE a.recorded @> :batch_seq::bigint AND lower(a.valid) < :until
    AND (a.entity_id = :entity_id OR a.asset_id IN (
         SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint))
  ORDER BY a.asset_id, valid_from;
@@ -89,13 +89,15 @@ SELECT p.facility_id, p.tariff_id, t.currency, p.price_per_mwh,
  ORDER BY p.facility_id, valid_from;
 
 -- name: find_changed_inputs
--- Periods in which a slow fact of an entity became known or ceased to be, in (since_seq, batch_seq].
+-- Periods in which a slow fact of an entity became known or ceased to be, in (since_seq, batch_seq]. What hardware was
+-- bought for bears on all that is written off later.
 WITH sites AS (
   SELECT f.facility_id FROM facility f WHERE f.entity_id = :entity_id
   UNION SELECT a.facility_id FROM asset a WHERE a.entity_id = :entity_id
      OR a.asset_id IN (SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id)
 ), changed AS (
-  SELECT a.valid, a.recorded FROM asset a
+  SELECT CASE a.terms WHEN 'owned' THEN tstzrange(lower(a.valid), NULL) ELSE a.valid END, a.recorded
+    FROM asset a
    WHERE a.entity_id = :entity_id
       OR a.asset_id IN (SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id)
   UNION ALL SELECT d.valid, d.recorded FROM deployment d
@@ -126,7 +128,7 @@ SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinit
                    tstzrange(a.in_service, a.in_service + make_interval(months => a.life_months)) END AS period
             FROM asset a
            WHERE a.recorded @> :batch_seq::bigint
-             AND (a.gpu_hour_rate > 0 OR a.purchase_price > a.residual_value)
+             AND (a.gpu_hour_rate > 0 OR a.purchase_price > a.residual_value OR a.rate_percent > 0)
              AND (a.entity_id = :entity_id OR a.asset_id IN (
                   SELECT d.asset_id FROM deployment d
                    WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint))) c) merged

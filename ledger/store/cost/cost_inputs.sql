@@ -62,7 +62,7 @@ RETURNING energy_meter_id;
 -- Rows of an asset that overlap; the exclusion constraint's index.
 SELECT asset_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, asset_id,
        entity_id, facility_id, name, terms, gpu_count, currency, purchase_price, residual_value,
-       in_service, life_months, gpu_hour_rate, all_in
+       in_service, life_months, gpu_hour_rate, all_in, method, rate_percent
   FROM asset
  WHERE asset_id = :asset_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
  ORDER BY valid FOR UPDATE;
@@ -73,9 +73,10 @@ WITH closed AS (
   UPDATE asset SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE asset_row_id = ANY(:row_ids::bigint[]) RETURNING *)
 INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
-                   residual_value, in_service, life_months, gpu_hour_rate, all_in, valid, recorded)
+                   residual_value, in_service, life_months, gpu_hour_rate, all_in, method,
+                   rate_percent, valid, recorded)
 SELECT c.asset_id, c.entity_id, c.facility_id, c.name, c.terms, c.gpu_count, c.currency,
-       c.purchase_price, c.residual_value, c.in_service, c.life_months, c.gpu_hour_rate, c.all_in,
+       c.purchase_price, c.residual_value, c.in_service, c.life_months, c.gpu_hour_rate, c.all_in, c.method, c.rate_percent,
        part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
@@ -83,9 +84,10 @@ SELECT c.asset_id, c.entity_id, c.facility_id, c.name, c.terms, c.gpu_count, c.c
 -- name: insert_asset
 -- Hardware; returns its row.
 INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
-                   residual_value, in_service, life_months, gpu_hour_rate, all_in, valid, recorded)
+                   residual_value, in_service, life_months, gpu_hour_rate, all_in, method,
+                   rate_percent, valid, recorded)
 VALUES (:asset_id, :entity_id, :facility_id, :name, :terms, :gpu_count, :currency, :purchase_price,
-        :residual_value, :in_service, :life_months, :gpu_hour_rate, :all_in,
+        :residual_value, :in_service, :life_months, :gpu_hour_rate, :all_in, :method, :rate_percent,
         tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING asset_row_id;
 

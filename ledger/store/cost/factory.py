@@ -14,9 +14,21 @@ async def load_factory(
 ) -> Factory:
     """The slow facts valid somewhere in [since, until)."""
     sites = await cost.find_facilities(connection, entity_id=entity.entity_id)
+    histories = await cost.find_asset_histories(
+        connection,
+        entity_id=entity.entity_id,
+        until=within["until"],
+        batch_seq=within["batch_seq"],
+    )
     return Factory(
         entity=entity,
-        assets=await cost.find_assets(connection, entity_id=entity.entity_id, **within),
+        assets=[
+            one
+            for rows in histories.values()
+            for one in rows
+            if one.valid_to is None or one.valid_to > within["since"]
+        ],
+        histories=histories,
         deployments=await cost.find_deployments(connection, **within),
         uplifts=await cost.find_pues(connection, facility_ids=sites, **within),
         prices=await cost.find_tariff_prices(connection, facility_ids=sites, **within),
