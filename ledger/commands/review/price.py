@@ -11,6 +11,8 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.period import midnight
 from ledger.domain.pricing.explain import PriceVerdict, explain_price
+from ledger.domain.pricing.models import StoredPrice
+from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import METERS, RateCard, UsageKey, context_band
 from ledger.store.connect import draw_cut_off
 from ledger.store.pricing.rating import find_cards
@@ -91,6 +93,12 @@ async def _find_card(connection: Connection, rate_card_id: str) -> RateCard:
     return cards[rate_card_id]
 
 
+def _terms(price: StoredPrice) -> dict[str, object]:
+    if isinstance(price, PriceModel):
+        return price.model_dump(mode="json", exclude={"kind"})
+    return {"unreadable": price.reason}
+
+
 def _row(verdict: PriceVerdict) -> dict[str, object]:
     listed = verdict.price
     return {
@@ -104,6 +112,7 @@ def _row(verdict: PriceVerdict) -> dict[str, object]:
         "region": listed.region,
         "band_from": listed.band_from,
         "kind": getattr(listed.price, "kind", "unreadable"),
+        "terms": _terms(listed.price),
         "valid_from": listed.valid_from,
         "valid_to": listed.valid_to,
     }

@@ -1,7 +1,8 @@
 """Writes and reads rate cards, their prices, and who is on which."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ledger.domain.pricing.models import load_price
@@ -55,6 +56,24 @@ async def list_open_prices(connection: Connection, rate_card_id: str) -> list[Ca
     one."""
     rows = await PRICES["list_open_prices"].rows(connection, rate_card_id=rate_card_id)
     return [_card_price(**row) for row in rows]
+
+
+async def insert_prices(
+    connection: Connection,
+    priced: Sequence[Mapping[str, object]],
+    *,
+    rate_card_id: str,
+    valid_from: datetime,
+    batch_seq: int,
+) -> None:
+    """Store prices by token of a card, each with meter, model, tier, band_from and params."""
+    await PRICES["insert_prices"].run(
+        connection,
+        rate_card_id=rate_card_id,
+        priced=list(priced),
+        valid_from=valid_from,
+        batch_seq=batch_seq,
+    )
 
 
 def _card_price(kind: str, params: Mapping[str, object], **values: Any) -> CardPrice:

@@ -47,6 +47,14 @@ VALUES (:rate_card_id, :meter, :model, :tier, :adapter, :region, :band_from, :na
         tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING price_id;
 
+-- name: insert_prices
+-- Prices of a table on a card, each by token, from a moment on.
+INSERT INTO rate_card_price (rate_card_id, meter, model, tier, band_from, kind, params, valid, recorded)
+SELECT :rate_card_id, t.meter, t.model, t.tier, t.band_from, 'per_unit', t.params,
+       tstzrange(:valid_from, NULL), int8range(:batch_seq, NULL)
+  FROM jsonb_to_recordset(:priced::jsonb)
+    AS t(meter text, model text, tier text, band_from bigint, params jsonb);
+
 -- name: find_open_subscriptions
 -- Subscriptions of this customer or of this id that overlap; the exclusion constraints' indexes.
 SELECT subscription_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
