@@ -205,7 +205,8 @@ def test_a_book_whose_unit_changed_by_a_thousand_is_refused_as_a_whole(
     dear = {f"m{n}": priced() for n in range(4)}
     cheap = {
         name: {
-            key: str(Decimal(cost) / 2_000) if "cost" in key else cost for key, cost in row.items()
+            key: f"{Decimal(str(cost)) / 2_000}" if "cost" in key else cost
+            for key, cost in row.items()
         }
         for name, row in dear.items()
     }

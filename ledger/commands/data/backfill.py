@@ -1,7 +1,10 @@
 """`tokenledger backfill`: requests of the past from CSV or JSON, every row with its outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -11,9 +14,12 @@ import click
 
 from ledger import clock
 from ledger.commands.data.imports import pairs
+from ledger.commands.data.presets import PRESETS
+from ledger.commands.data.provider_costs import ComparedCost, compare_costs, show_costs
 from ledger.commands.data.show import counted, json_option, print_json, print_table, progress
-from ledger.commands.data.usage_file import digest_of, open_usage_file
+from ledger.commands.data.usage_file import Cells, digest_of, open_usage_file
 from ledger.commands.options import FILE, delimiter_option
+from ledger.commands.run.periods import read_start
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.metering.backfill import (
     BODY_BYTES_MAX,
@@ -29,6 +35,7 @@ from ledger.flows.metering.backfill import backfill as run_backfill
 from ledger.flows.metering.backfill_rows import TARGETS, RowShape
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import limits_of
+from ledger.flows.pricing.price_book import find_card
 from ledger.flows.reference.known_file import remember_file
 from ledger.store.queries import Connection
 
@@ -47,6 +54,19 @@ MEANING = {
 @click.command(
     help=f"Load usage of requests from FILE. What columns can mean: {', '.join(TARGETS)}."
 )
+@click.option(
+    "--preset",
+    "preset_name",
+    type=click.Choice(sorted(PRESETS)),
+    help="A published log: its columns are known.",
+)
+@click.option(
+    "--start",
+    default="2025-02-25",
+    show_default=True,
+    help="When a preset's log begins that says no more than how long after: a day or time of UTC.",
+)
+@click.option("--against", "rate_card_id", help="Hold what lines say they cost against this card.")
 @click.argument("file", type=FILE)
 @click.option("--map", "mapped", multiple=True, help="MEANING=COLUMN, like input=ContextTokens.")
 @click.option("--set", "fixed", multiple=True, help="MEANING=VALUE for every row.")
@@ -69,6 +89,9 @@ def backfill(
     database: Database,
     file: Path,
     *,
+    preset_name: str | None,
+    start: str,
+    rate_card_id: str | None,
     mapped: Sequence[str],
     fixed: Sequence[str],
     tz: str,
@@ -80,11 +103,12 @@ def backfill(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    columns = pairs(mapped, "--map")
+    log = _log(file, preset_name, start, pairs(mapped, "--map"), delimiter)
+    said = {**log.fixed, **pairs(fixed, "--set")}
     shape = RowShape(
         source=source or file.name,
-        targets=tuple(columns),
-        fixed=pairs(fixed, "--set"),
+        targets=tuple(target for target in log.targets if target not in said or not preset_name),
+        fixed=said,
         zone=_zone(tz),
         fold=FOLDS.get(fold),
     )
@@ -95,40 +119,85 @@ def backfill(
         dry_run=dry_run,
     )
 
-    digest = digest_of(file)
+    job = _Job(file, digest_of(file), log, shape, options, again, rate_card_id)
+    report, compared = database.run(job.run)
+    if as_json:
+        costs = {"provider_costs": compared} if rate_card_id else {}
+        print_json(_plain(report, dry_run) | costs)
+    else:
+        _show(report, dry_run)
+        if rate_card_id:
+            show_costs(compared, rate_card_id)
+    if report.outcomes[CONFLICT] or report.outcomes["rejected"]:
+        ctx.exit(1)
 
-    async def load(connection: Connection) -> BackfillReport:
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Where rows come from: what their cells mean, what is said of every row, and the rows."""
+
+    targets: tuple[str, ...]
+    fixed: Mapping[str, str]
+    rows: Callable[[RowShape], AbstractContextManager[Iterator[Cells]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A file to load, and the card that what its lines say they cost is held against."""
+
+    file: Path
+    digest: bytes
+    log: _Log
+    shape: RowShape
+    options: Options
+    again: bool
+    rate_card_id: str | None
+
+    async def run(self, connection: Connection) -> tuple[BackfillReport, list[ComparedCost]]:
+        """What became of the rows, and of each what it comes to on the card."""
+        card_id = self.rate_card_id
+        card = await find_card(connection, card_id, "backfill") if card_id else None
         await prepare_storage(connection, now=clock.now())
-        with (
-            open_usage_file(file, tuple(columns.values()), delimiter=delimiter) as rows,
-            progress(f"backfill {file.name}") as advance,
-        ):
+        with self.log.rows(self.shape) as rows, progress(f"backfill {self.file.name}") as advance:
             # A file whose columns are wrong is refused here, and not known yet.
             head = list(islice(rows, 1))
             await remember_file(
                 connection,
-                digest,
-                shape.source,
-                actor=options.actor,
-                again=again,
-                dry_run=dry_run,
+                self.digest,
+                self.shape.source,
+                actor=self.options.actor,
+                again=self.again,
+                dry_run=self.options.dry_run,
             )
-            return await run_backfill(
+            report = await run_backfill(
                 connection,
                 chain(head, rows),
-                shape,
-                options=options,
+                self.shape,
+                options=self.options,
                 now=clock.now(),
                 advance=advance,
             )
+        if card is None:
+            return report, []
+        with self.log.rows(self.shape) as rows:
+            return report, compare_costs(rows, self.shape.targets, self.shape.fixed, card)
 
-    report = database.run(load)
-    if as_json:
-        print_json(_plain(report, dry_run))
-    else:
-        _show(report, dry_run)
-    if report.outcomes[CONFLICT] or report.outcomes["rejected"]:
-        ctx.exit(1)
+
+def _log(
+    file: Path, preset_name: str | None, start: str, columns: Mapping[str, str], delimiter: str
+) -> _Log:
+    if preset_name is None:
+        opened = partial(open_usage_file, file, tuple(columns.values()), delimiter=delimiter)
+        return _Log(tuple(columns), {}, lambda _: opened())
+    if columns:
+        raise click.UsageError(f"--map: preset {preset_name} knows its columns; --set says more")
+    preset, began = PRESETS[preset_name], read_start(start, "UTC")
+
+    @contextmanager
+    def read(shape: RowShape) -> Iterator[Iterator[Cells]]:
+        yield preset.narrowed(preset.read(file, began), shape.fixed)
+
+    return _Log(preset.targets, preset.fixed, read)
 
 
 def _zone(name: str) -> tzinfo:

@@ -8,15 +8,13 @@ from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, database_options
-from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import midnight
 from ledger.domain.pricing.explain import PriceVerdict, explain_price
 from ledger.domain.pricing.models import StoredPrice
 from ledger.domain.pricing.price_model import PriceModel
-from ledger.domain.pricing.rate_card import METERS, RateCard, UsageKey, context_band
-from ledger.store.connect import draw_cut_off
-from ledger.store.pricing.rating import find_cards
-from ledger.store.queries import Connection
+from ledger.domain.pricing.rate_card import METERS, UsageKey, context_band
+from ledger.flows.pricing.price_book import find_card
 from ledger.wire.input_fields import METER_OF
 
 
@@ -59,7 +57,7 @@ def explain(
         raise InvalidInputError(f"{meter!r} is no meter of usage.", f"Use one of {known}.", "meter")
     moment = _moment(at) if at else clock.now()
     key = UsageKey(model, tier, adapter, region, context_band(tokens))
-    card = database.run(lambda connection: _find_card(connection, rate_card_id))
+    card = database.run(lambda connection: find_card(connection, rate_card_id, "price explain"))
     verdicts = explain_price(card, METER_OF[meter], key, moment)
     rows = [_row(verdict) for verdict in verdicts]
     if as_json:
@@ -81,16 +79,6 @@ def _moment(text: str) -> datetime:
     """A time, or the beginning of a day, of UTC where it has no offset."""
     moment = read_moment(text, "UTC")
     return moment if isinstance(moment, datetime) else midnight(moment, "UTC")
-
-
-async def _find_card(connection: Connection, rate_card_id: str) -> RateCard:
-    cut_off = await draw_cut_off(connection, "price explain")
-    cards = await find_cards(connection, rate_card_ids=[rate_card_id], batch_seq=cut_off.batch_seq)
-    if rate_card_id not in cards:
-        raise NotFoundError(
-            f"There is no rate card {rate_card_id}.", "See tokenledger list rate-cards."
-        )
-    return cards[rate_card_id]
 
 
 def _terms(price: StoredPrice) -> dict[str, object]:

@@ -38,6 +38,8 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "adapter": (TEXT, ("data", "adapter")),
     "region": (TEXT, ("data", "region")),
     "instance": (TEXT, ("data", "engine", "instance")),
+    "cost": (TEXT, ("data", "provider_cost", "amount")),
+    "cost_currency": (TEXT, ("data", "provider_cost", "currency")),
 }
 _WITHOUT_OFFSET = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?", re.ASCII)
 TOKENS = ("input", "uncached", "cache_read", "cache_write", "output", "visible", "reasoning")

@@ -5,14 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
+from ledger.domain.errors import NotFoundError
 from ledger.domain.period import day_starts
 from ledger.domain.pricing.models import PERIOD_KINDS
 from ledger.domain.pricing.price_list import ListedPrice, spell_out
 from ledger.domain.pricing.rate_card import RateCard
 from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.stage import StageContext
+from ledger.store.connect import draw_cut_off
 from ledger.store.pricing import rating, rating_periods
 from ledger.store.pricing.rating import CustomerPeriod, UsedKind
+from ledger.store.queries import Connection
 
 # Subscriptions whose cards have prices that look at periods, by customer.
 Subscribed = Mapping[str, Sequence[Subscription]]
@@ -66,3 +69,16 @@ async def read_book(context: StageContext, subscribed: Subscribed, timed: Set[st
         subscribed,
         timed,
     )
+
+
+async def find_card(connection: Connection, rate_card_id: str, purpose: str) -> RateCard:
+    """A card as it stands now; NotFoundError where there is none."""
+    cut_off = await draw_cut_off(connection, purpose)
+    cards = await rating.find_cards(
+        connection, rate_card_ids=[rate_card_id], batch_seq=cut_off.batch_seq
+    )
+    if rate_card_id not in cards:
+        raise NotFoundError(
+            f"There is no rate card {rate_card_id}.", "See tokenledger list rate-cards."
+        )
+    return cards[rate_card_id]
