@@ -1,7 +1,8 @@
 """Every fault of a board, a driver, a host or a collector: the books against what was truly used.
 
 A script moves the stub library that the real binding loads; each life of a collector is a process.
-What it spooled is ingested and allocated, and compared with the script's own energy in mJ.
+What it spooled goes over a broker, is ingested and allocated, and is compared with the script's own
+energy in mJ.
 """
 
 import asyncio
@@ -21,7 +22,6 @@ from collectors.refused import RefusedEvents
 from collectors.settings import KafkaSettings
 from collectors.spool import Spool
 from collectors.to_kafka import KafkaPublisher
-from ledger.domain.metering.record import Record
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.reports.metering.coverage import coverage_report
@@ -33,7 +33,7 @@ from tests.collectors.nvml_stub.play_timeline import Life
 from tests.support.books import Books
 from tests.support.database import Database
 from tests.support.one_gpu import GPU, LATER, at, meters_of
-from tests.support.usage import Gate, fates
+from tests.support.usage import fates
 
 PLAYER = Path(__file__).parents[1] / "collectors" / "nvml_stub" / "play_timeline.py"
 ROOT = Path(__file__).parents[2]
@@ -231,37 +231,8 @@ TIMELINES: Mapping[str, Timeline] = {
 }
 
 
-# One of each kind: of clocks, of lives, of counters, of boards, of drivers, and of all together.
-BY_BROKER = (
-    "the clock is set back an hour",
-    "away an hour with the state lost",
-    "killed, and started again",
-    "two collectors on one board",
-    "the counter is reset",
-    "the host is started again",
-    "lost, and back with a young counter",
-    "the driver goes for a while",
-    "no counter, but power",
-    "lost, killed, the state lost and the clock ahead",
-    "five minutes of zeros",
-    "a counter that stands still",
-)
-
-
 @pytest.mark.parametrize("name", TIMELINES)
 async def test_books_hold_what_was_used_and_name_the_rest(
-    worker: Connection, stub_folder: Path, tmp_path: Path, name: str
-) -> None:
-    timeline = TIMELINES[name]
-    await factory(Books(worker))
-    await prepare_storage(worker, now=LATER)
-    play(timeline, stub_folder, tmp_path)
-    await deliver(worker, tmp_path)
-    await check_books(worker, timeline)
-
-
-@pytest.mark.parametrize("name", BY_BROKER)
-async def test_books_hold_the_same_through_a_broker(
     worker: Connection,
     database: Database,
     kafka_bootstrap: str,
@@ -358,17 +329,6 @@ def spools(folder: Path) -> Iterator[Spool]:
     for home in sorted((one for one in folder.iterdir() if one.is_dir()), reverse=True):
         with Spool(home, source=f"/hosts/{home.name}", producer=home.name, new_epoch=0) as spool:
             yield spool
-
-
-async def deliver(worker: Connection, folder: Path) -> None:
-    """Ingest all of it."""
-    gate = Gate(worker)
-    for spool in spools(folder):
-        batches = spool.waiting(10_000)
-        for first in range(0, len(batches), 200):
-            records = [Record(b.body, header=b.header) for b in batches[first : first + 200]]
-            for outcome in await gate.send(*records, now=LATER):
-                assert {item.outcome for item in outcome.items()} == {"created"}
 
 
 def send_all(folder: Path, to: KafkaSettings) -> int:
