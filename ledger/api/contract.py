@@ -102,6 +102,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "status": Contract(report_answers.Status),
     "preview": Contract(invoice_answers.Draft, body=inputs.InvoiceAsk),
     "issue": Contract(invoice_answers.Issued, body=inputs.InvoiceAsk),
+    "run": Contract(invoice_answers.InvoiceRun, body=inputs.InvoiceRunAsk),
     "receivables": Contract(invoice_answers.Receivables),
     "credit": Contract(invoice_answers.IssuedCredit, body=receivable_inputs.CreditAsk),
     "fetch_credit_pdf": Contract(media=(PDF,)),

@@ -103,4 +103,5 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         "lines": [{"line_no": 1, "amount": "0.01"}],
     },
     inputs.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
+    inputs.InvoiceRunAsk: {"entity_id": "factory", "at": "2024-06-15"},
 }

@@ -13,7 +13,7 @@ from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.headers import disposition
 from ledger.api.session import Seal, read_body, reading, working, write_long
-from ledger.api.shapes import list_adjustments, show_draft, show_trace
+from ledger.api.shapes import list_adjustments, run_json, show_draft, show_trace
 from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
 from ledger.domain.billing.issued import PDF, SUFFIXES, XML, StoredInvoice
@@ -22,7 +22,9 @@ from ledger.domain.period import zone
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
 from ledger.flows.billing.credit import credit_invoice
-from ledger.flows.billing.invoice import IssueRules
+from ledger.flows.billing.document import find_or_render
+from ledger.flows.billing.issue import IssueRules
+from ledger.flows.billing.run import RunAsk, run_invoices
 from ledger.flows.billing.trace import FIRST, trace_invoice_line
 from ledger.reports.billing.receivables import receivables_report
 from ledger.reports.billing.receivables import to_json as receivables_json
@@ -30,7 +32,7 @@ from ledger.store.billing import invoice as store
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.parties import find_entity
 from ledger.store.queries import Connection
-from ledger.wire.inputs import InvoiceAsk
+from ledger.wire.inputs import InvoiceAsk, InvoiceRunAsk
 from ledger.wire.receivable_inputs import CreditAsk
 
 Asked: TypeAlias = Request[Any, Any, Any]
@@ -65,6 +67,23 @@ async def issue(request: Asked) -> Response[bytes]:
         )
 
     return await write_long(request, work, concerns=_concerns(asked))
+
+
+@post("/v1/invoices/run", roles=HOUSE, bound=BY_NAMES, status_code=200, apart=FLOWS)
+async def run(request: Asked) -> Response[bytes]:
+    """Issue the invoices of an entity's billing periods that hold `at`, but for what is parked."""
+    asked = await read_body(request, InvoiceRunAsk)
+    allow = IssueRules(unpriced=asked.allow_unpriced, open_period=asked.allow_open_period)
+
+    async def work(connection: Connection, author: Author, seal: Seal) -> Any:
+        done = await run_invoices(
+            connection,
+            RunAsk(asked.entity_id, asked.at, clock.now(), author, allow),
+            seal=lambda done: seal(run_json(done)),
+        )
+        return run_json(done)
+
+    return await write_long(request, work, concerns={"entity_id": asked.entity_id}, status=200)
 
 
 @get("/v1/invoices", roles=READERS, bound=BY_ROWS)
@@ -210,14 +229,9 @@ async def _find(connection: Connection, invoice_id: int) -> StoredInvoice:
 async def _document(request: Asked, invoice_id: int, media_type: str = PDF) -> Response[bytes]:
     async with reading(request) as connection:
         invoice = await _find(connection, invoice_id)
-        content = await store.find_document(
-            connection, invoice_id=invoice_id, media_type=media_type
-        )
-    if content is None:
-        raise NotFoundError(
-            f"Invoice {invoice.number} went out without a file of {media_type}.",
-            "Its customer's e_invoice says in which form it gets invoices.",
-        )
+    # Row-level security has said whether the caller may see it; documents are the worker's to keep.
+    async with working(request) as connection:
+        content = await find_or_render(connection, invoice, media_type)
     return _file(content, invoice.number, media_type)
 
 
@@ -239,7 +253,7 @@ def _file(content: bytes, number: str, media_type: str) -> Response[bytes]:
 
 
 HANDLERS = (
-    *(preview, issue, list_invoices, fetch_invoice, fetch_pdf, fetch_xml, trace),
+    *(preview, issue, run, list_invoices, fetch_invoice, fetch_pdf, fetch_xml, trace),
     *(credit, fetch_credit_pdf, fetch_credit_xml, receivables),
     adjustments,
 )

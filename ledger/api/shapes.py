@@ -7,7 +7,9 @@ from ledger.api.answer import to_cursor
 from ledger.documents.invoice_json import issued_line_json, line_json, tax_json, totals_json
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.flows.billing.draft_invoice import InvoiceDraft
-from ledger.flows.billing.invoice import lacking_signs, pending_adjustments
+from ledger.flows.billing.invoice import pending_adjustments
+from ledger.flows.billing.issue import lacking_signs
+from ledger.flows.billing.run import InvoiceRun
 from ledger.flows.billing.trace import LineTrace, event_json
 from ledger.flows.metering.conflicts import Shown
 from ledger.store.metering.conflicts import ConflictState
@@ -34,6 +36,27 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "unpriced": draft.unpriced,
         "usage": draft.marks,
         "without_font": [{"where": where, "sign": sign} for where, sign in lacking_signs(draft)],
+    }
+
+
+def run_json(done: InvoiceRun) -> dict[str, object]:
+    """What came of a run of invoices."""
+    return {
+        "entity_id": done.entity_id,
+        "issued": done.issued,
+        "not_over": done.not_over,
+        "totals": done.totals,
+        "parked": [
+            {
+                "subscription_id": one.what.subject,
+                "period_start": one.what.since,
+                "period_end": one.what.until,
+                "reason": one.what.reason,
+                "failures": one.failures,
+                "first_failed_at": one.first_failed_at,
+            }
+            for one in done.parked
+        ],
     }
 
 

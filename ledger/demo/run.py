@@ -30,7 +30,9 @@ from ledger.domain.money import ZERO, total
 from ledger.embedded.postgres import embedded_server
 from ledger.exports import EXPORT_FORMATS
 from ledger.exports.filenames import file_name
-from ledger.flows.billing.invoice import issue_all, pending_adjustments
+from ledger.flows.billing.document import find_or_render
+from ledger.flows.billing.invoice import pending_adjustments
+from ledger.flows.billing.run import RunAsk, run_invoices
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.keys import create_api_key
 from ledger.flows.reference.resources import enter_of
@@ -38,7 +40,7 @@ from ledger.flows.settle import settle
 from ledger.reports.books.export import BooksOf, export_file
 from ledger.settings import Settings
 from ledger.store import operations
-from ledger.store.billing.invoice import find_document, list_invoices
+from ledger.store.billing.invoice import list_invoices
 from ledger.store.connect import connect, draw_cut_off
 from ledger.store.migrate import migrate
 from ledger.store.queries import Connection
@@ -170,7 +172,7 @@ async def _issue(connection: Connection) -> None:
         (published_day.ENTITY, published_day.START),
         (own_fleet.ENTITY, own_fleet.START),
     ):
-        await issue_all(connection, entity_id=entity, moment=moment, now=clock.now(), author=AUTHOR)
+        await run_invoices(connection, RunAsk(entity, moment, clock.now(), AUTHOR))
 
 
 async def _be_late(story: Story, connection: Connection, ledger: Ledger, batches: int) -> Oddities:
@@ -196,7 +198,7 @@ async def _be_late(story: Story, connection: Connection, ledger: Ledger, batches
 async def _fingerprint(connection: Connection) -> list[str]:
     found = []
     for invoice in await list_invoices(connection):
-        pdf = await find_document(connection, invoice_id=invoice.invoice_id) or b""
+        pdf = await find_or_render(connection, invoice)
         found.append(sha256(repr(invoice).encode() + pdf).hexdigest())
     return found
 
@@ -220,8 +222,7 @@ async def _write(connection: Connection, output: Path) -> None:
     folder = output / "invoices"
     folder.mkdir()
     for invoice in await list_invoices(connection):
-        pdf = await find_document(connection, invoice_id=invoice.invoice_id)
-        assert pdf is not None
+        pdf = await find_or_render(connection, invoice)
         (folder / file_name(invoice.number, ".pdf")).write_bytes(pdf)
     for entity, since, until in (
         (published_day.ENTITY, published_day.START, published_day.END),

@@ -21,6 +21,11 @@ from ledger.domain.billing.tax import TaxKey, TaxLine
 ADJUSTED = "What changed about periods invoiced before"
 
 
+def media_types(form: EInvoiceForm) -> tuple[str, ...]:
+    """In which files a buyer gets its invoices."""
+    return (PDF, XML) if form is EInvoiceForm.PEPPOL else (PDF,)
+
+
 def invoice_forms(
     invoice: Invoice,
     lines: Sequence[IssuedLine],

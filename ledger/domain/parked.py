@@ -31,6 +31,12 @@ class Failed:
         """What it is that failed, whatever the reason."""
         return self.subject, self.since, self.until
 
+    def touches(self, period: Period) -> bool:
+        """Whether some of it lies in a period."""
+        if self.since is None or self.until is None:
+            return True
+        return self.since < period.end and period.start < self.until
+
 
 @dataclass(frozen=True, slots=True)
 class Parked:

@@ -98,7 +98,7 @@ TABLES: Mapping[str, SealedTable] = {
     "payment_part": SealedTable(
         "payment_part t JOIN payment p USING (entity_id, payment_id)", "p.batch_seq"
     ),
-    "invoice_document": _part_of("invoice_document", "invoice", "invoice_id"),
+    "invoice_document": _table("invoice_document"),
     "manual_write": _table("manual_write"),
     **{name: _table(name) for name in ENTERED},
     **{name: _dated(name) for name in DATED},

@@ -1,11 +1,12 @@
 """What stages could not do and try again, and when each piece of work last succeeded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ledger.domain.parked import Failed, Parked
+from ledger.domain.period import Period
 from ledger.store.queries import Connection, load_queries
 
 STANDING = load_queries("standing")
@@ -87,6 +88,20 @@ async def change_parked(  # a place, and what goes and comes there
             first_failed_at=[one.first_failed_at for one in come],
             next_try_at=[one.next_try_at for one in come],
         )
+
+
+async def end_parked(
+    connection: Connection, *, stage: str, entity_id: str, periods: Mapping[str, Period]
+) -> None:
+    """Take back all that is parked of these subjects in a period of each."""
+    await STANDING["end_parked"].run(
+        connection,
+        stage=stage,
+        entity_id=entity_id,
+        subjects=list(periods),
+        since=[period.start for period in periods.values()],
+        until=[period.end for period in periods.values()],
+    )
 
 
 async def hurry_parked(connection: Connection, *, entity_id: str | None) -> None:

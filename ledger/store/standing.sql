@@ -18,6 +18,13 @@ DELETE FROM parked p
  WHERE p.stage = :stage AND p.entity_id = :entity_id AND p.subject = d.subject
    AND p.windows IS NOT DISTINCT FROM CASE WHEN d.since IS NOT NULL THEN tstzrange(d.since, d.until) END;
 
+-- name: end_parked
+-- What is done of subjects in a period of each; a scan, there are few.
+DELETE FROM parked p
+ USING unnest(:subjects::text[], :since::timestamptz[], :until::timestamptz[]) AS d (subject, since, until)
+ WHERE p.stage = :stage AND p.entity_id = :entity_id AND p.subject = d.subject
+   AND p.windows && tstzrange(d.since, d.until);
+
 -- name: insert_parked
 -- What failed, in place of what was known of the same.
 INSERT INTO parked (stage, entity_id, subject, windows, reason, failures, first_failed_at, last_failed_at, next_try_at)

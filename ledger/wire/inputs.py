@@ -274,6 +274,16 @@ class InvoiceAsk(InputModel):
     supplementary: bool = False
 
 
+class InvoiceRunAsk(InputModel):
+    """All invoices of an entity, of the billing periods that hold `at`, a moment or a day of each
+    subscription's zone; and what issuing them lets pass."""
+
+    entity_id: Identifier
+    at: DayOrInstant
+    allow_unpriced: bool = False
+    allow_open_period: bool = False
+
+
 class NewApiKey(InputModel):
     """A key of one role: ingest keys name their sources, customer keys their customer.
 

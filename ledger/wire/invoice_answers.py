@@ -19,6 +19,37 @@ class Issued(ClosedModel):
     currency: Currency
 
 
+class RunTotal(ClosedModel):
+    """What went out in a run, in one currency."""
+
+    currency: Currency
+    invoices: int
+    net_total: Amount
+    payable: Amount
+
+
+class ParkedInvoice(ClosedModel):
+    """An invoice that could not go out, why, how often in a row and since when."""
+
+    subscription_id: str
+    period_start: Moment
+    period_end: Moment
+    reason: str
+    failures: int
+    first_failed_at: Moment
+
+
+class InvoiceRun(ClosedModel):
+    """What came of a run: how many invoices went out, how many periods are not over, and what is
+    parked until it is mended; the next run tries it again."""
+
+    entity_id: str
+    issued: int
+    not_over: int
+    totals: list[RunTotal]
+    parked: list[ParkedInvoice]
+
+
 class TaxLine(ClosedModel):
     """Tax of a rate, 0 for none; `base` is without it, `category` a code of UNCL 5305."""
 

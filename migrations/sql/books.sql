@@ -131,5 +131,7 @@ CREATE TABLE invoice_document (
   media_type text NOT NULL,
   sha256     bytea NOT NULL CHECK (length(sha256) = 32),
   content    bytea NOT NULL,
+  batch_seq  bigint NOT NULL,
   PRIMARY KEY (invoice_id, media_type)
 );
+COMMENT ON TABLE invoice_document IS 'As it was rendered first, when somebody first asked for it; from then on these bytes.';

@@ -14,7 +14,7 @@ CREATE TABLE parked (
 );
 COMMENT ON TABLE parked IS 'What a stage failed at and goes on without; it is tried again after growing pauses, and the row goes once it is done.';
 COMMENT ON COLUMN parked.windows IS 'NULL: the stage could not even find out what is due for the entity.';
-COMMENT ON COLUMN parked.subject IS 'The customer, for stages that work by customer.';
+COMMENT ON COLUMN parked.subject IS 'The customer, for stages that work by customer; the subscription, for invoices.';
 
 CREATE TABLE work_state (
   work         text NOT NULL,

@@ -124,6 +124,7 @@ OPERATIONS = {
     "POST /v1/invoices/preview": Line(HOUSE, "names"),
     "GET /v1/invoices": Line(READERS, "rows"),
     "POST /v1/invoices": Line(HOUSE, "names"),
+    "POST /v1/invoices/run": Line(HOUSE, "names"),
     "GET /v1/invoices/{}": Line(READERS, "rows"),
     "GET /v1/invoices/{}/pdf": Line(READERS, "rows"),
     "GET /v1/invoices/{}/xml": Line(READERS, "rows"),

@@ -40,6 +40,24 @@ async def test_who_comes_at_once_gets_one_answer_of_one_invoice(
     assert other.status_code == 409
 
 
+async def test_who_asks_for_a_run_at_once_gets_one_answer(
+    served: Served, worker: Connection
+) -> None:
+    served.send(attempt("a"), attempt("b"))
+    ask = {"entity_id": "factory", "at": "2023-11-16"}
+    found = await at_once(served, "/v1/invoices/run", ask)
+    assert {each.content for each in found} == {found[0].content}
+    answer = found[0].json()
+    assert (found[0].status_code, answer["issued"], answer["parked"]) == (200, 1, [])
+    assert answer["totals"][0]["invoices"] == 1
+    again = served.post("/v1/invoices/run", ask)
+    assert (again.json()["issued"], again.json()["totals"]) == (0, [])
+    assert served.post("/v1/invoices/run", {**ask, "entity_id": "no"}).status_code == 404
+    refused = served.post("/v1/invoices/run", {**ask, "supplementary": True})
+    assert refused.status_code == 422
+    assert await worker.fetchval("SELECT count(*) FROM invoice") == 1
+
+
 async def test_who_comes_at_once_enters_once(served: Served, worker: Connection) -> None:
     found = await at_once(served, "/v1/entities", ENTITY)
     assert {each.content for each in found} == {found[0].content}
@@ -63,7 +81,7 @@ def test_another_question_is_another_request(served: Served) -> None:
     assert again.status_code == 409
 
 
-@pytest.mark.parametrize("table", ["invoice_document", "idempotency_key"])
+@pytest.mark.parametrize("table", ["invoice_line", "idempotency_key"])
 async def test_who_dies_in_the_middle_has_issued_all_or_nothing(
     served: Served, apart: Served, database: Database, worker: Connection, table: str
 ) -> None:

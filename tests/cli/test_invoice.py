@@ -109,13 +109,18 @@ def test_unpriced_usage_is_listed_and_billed_once_priced(
     assert (waiting["meter"], waiting["quantity"]) == ("input_cache_read", 1_000_000)
     period = ("--at", "2024-03-15")
     assert "price" in command.refusal("invoice", "issue", "acme-list", *period)
+    run = command("invoice", "run", "factory", *period, status=1)
+    assert "parked: invoice of factory acme-list" in run.stderr
+    assert "acme-list" in command("status").stdout
     prices = tmp_path / "prices.csv"
     prices.write_text(
         "rate_card_id,meter,amount,valid_from\nlist,cached_input,0.5,2023-01-01T00:00:00Z\n"
     )
     command("import", "rate-card", prices)
-    (issued,) = command.items("invoice", "issue", "acme-list", *period)
+    assert command.json("invoice", "run", "factory", *period)["issued"] == 1
+    (issued,) = command.items("invoice", "list")
     assert issued["payable"] == "25.50"
+    assert command.json("invoice", "run", "factory", *period)["totals"] == []
     assert command.items("unpriced", "list") == []
 
 

@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.domain.author import Author
+from ledger.domain.billing.issued import PDF
+from ledger.flows.billing.document import find_or_render
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_rate_card, enter_subscription
@@ -15,6 +17,7 @@ from ledger.flows.reference.enter_tax import (
     enter_tax_treatment,
 )
 from ledger.flows.reference.parties import enter_customer, enter_entity
+from ledger.store.billing.invoice import list_invoices
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.party_inputs import NewCustomer, NewEntity
@@ -121,3 +124,9 @@ async def balance_of(connection: Connection, account: str) -> Decimal:
         "SELECT coalesce(sum(amount), 0) FROM posting WHERE account = $1", account
     )
     return Decimal(found)
+
+
+async def document_of(connection: Connection, invoice_id: int, media_type: str = PDF) -> bytes:
+    """A document of an invoice, as whoever asks for it first gets it."""
+    (invoice,) = await list_invoices(connection, invoice_id=invoice_id)
+    return await find_or_render(connection, invoice, media_type)

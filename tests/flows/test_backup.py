@@ -29,6 +29,7 @@ from ledger.store.connect import connect
 from ledger.store.metering.retention import list_archived
 from ledger.store.pg_programs import _apart, running_program
 from ledger.store.queries import Connection
+from tests.flows.billing import document_of
 from tests.flows.test_archive import BEFORE, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.database import Database, fresh_database
@@ -60,9 +61,10 @@ async def books(worker: Connection, tmp_path: Path) -> Gate:
     await prepare_storage(worker, now=NOW + timedelta(days=8))
     await gate.send(keyed(*(attempt(f"e{n}", minute=n) for n in range(20))))
     await settle(worker, now=SEPTEMBER)
-    await issue_invoice(
+    issued = await issue_invoice(
         worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
     )
+    await document_of(worker, issued.invoice_id)
     await archive(worker, before=BEFORE, today=TODAY, folder=tmp_path / "archive")
     await gate.send(keyed(attempt("late", minute=50)), now=NOW + timedelta(days=9))
     return gate

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from ledger.domain.errors import LedgerError
-from ledger.flows.billing.invoice import IssueRules, issue_invoice
+from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.billing.issue import IssueRules
 from ledger.flows.reference.enter import enter_price
 from ledger.store.books.journal import sum_accounts
 from ledger.store.connect import draw_cut_off

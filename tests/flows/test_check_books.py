@@ -11,7 +11,8 @@ import pytest
 from ledger.domain.period import DAY
 from ledger.domain.pricing.models import PERIOD_KINDS, PRICE_MODELS
 from ledger.flows.billing.credit import credit_invoice
-from ledger.flows.billing.invoice import NO_EXCEPTION, IssueRules, issue_invoice
+from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.billing.issue import NO_EXCEPTION, IssueRules
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.check_books import check_books
@@ -30,6 +31,7 @@ from tests.flows.billing import (
     NOW,
     WINDOW,
     azure_hours,
+    document_of,
     pay,
     registered,
     settled,
@@ -62,6 +64,7 @@ async def books(worker: Connection) -> Books:
     await enter_price(worker, terms, AUTHOR, replace=True)
     await books.usage(WINDOW + timedelta(hours=3), Tokens(uncached=7))
     await issue(worker, AGAIN)
+    await document_of(worker, await worker.fetchval("SELECT min(invoice_id) FROM invoice"))
     await paid_and_credited(worker)
     await books.usage(WINDOW, Tokens(output=5), buyer=Buyer(customer_id=None, customer_ref="who"))
     await rate(worker, now=NOW)

@@ -7,11 +7,12 @@ from pypdf import PdfReader
 
 from ledger.domain.billing.agreement import EInvoiceForm
 from ledger.domain.billing.issued import PDF, XML
-from ledger.domain.errors import InvalidInputError
+from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.flows.billing.credit import credit_invoice
-from ledger.flows.billing.invoice import IssueRules, issue_invoice, preview_invoice
+from ledger.flows.billing.invoice import issue_invoice, preview_invoice
+from ledger.flows.billing.issue import IssueRules
 from ledger.flows.reference.parties import change_customer, change_entity, enter_entity
-from ledger.store.billing.invoice import find_document, list_invoices
+from ledger.store.billing.invoice import list_invoices
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.queries import Connection
 from ledger.wire.changes import CustomerChange, EntityChange
@@ -23,6 +24,7 @@ from tests.flows.billing import (
     NOW,
     WINDOW,
     azure_hours,
+    document_of,
     registered,
     subscribed,
     treated,
@@ -64,12 +66,13 @@ async def test_factur_x_is_inside_the_pdf(worker: Connection) -> None:
     await sold(worker)
     await buyer_says(worker, e_invoice="factur_x")
     invoice_id = await issue(worker)
-    pdf = await find_document(worker, invoice_id=invoice_id)
+    pdf = await document_of(worker, invoice_id)
     (xml,) = PdfReader(BytesIO(pdf or b"")).attachments["factur-x.xml"]
     assert failed(xml, EInvoiceForm.FACTUR_X) == []
     assert b"117.49" in xml
     assert IBAN.replace(" ", "").encode() in xml
-    assert await find_document(worker, invoice_id=invoice_id, media_type=XML) is None
+    with pytest.raises(NotFoundError, match="without a file"):
+        await document_of(worker, invoice_id, XML)
 
 
 async def test_peppol_goes_out_beside_the_pdf_and_so_does_its_credit_note(
@@ -85,10 +88,10 @@ async def test_peppol_goes_out_beside_the_pdf_and_so_does_its_credit_note(
     )
     invoice_id = await issue(worker)
     (invoice,) = await list_invoices(worker, invoice_id=invoice_id)
-    xml = await find_document(worker, invoice_id=invoice_id, media_type=XML)
+    xml = await document_of(worker, invoice_id, XML)
     assert failed(xml or b"", EInvoiceForm.PEPPOL) == []
     assert b"Order 7" in (xml or b"")
-    assert await find_document(worker, invoice_id=invoice_id, media_type=PDF)
+    assert await document_of(worker, invoice_id, PDF)
     credited = await credit_invoice(
         worker, named=invoice.number, lines=None, now=NOW, author=AUTHOR
     )
@@ -111,7 +114,7 @@ async def test_what_is_given_back_is_a_credit_note_above_zero(worker: Connection
         allow=IssueRules(supplementary=True),
     )
     assert (given.number, f"{given.payable:f}") == ("FACTORY-C-2023-000001", "-6.25")
-    pdf = await find_document(worker, invoice_id=given.invoice_id)
+    pdf = await document_of(worker, given.invoice_id)
     reader = PdfReader(BytesIO(pdf or b""))
     (xml,) = reader.attachments["factur-x.xml"]
     assert failed(xml, EInvoiceForm.FACTUR_X) == []

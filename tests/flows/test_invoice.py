@@ -11,15 +11,9 @@ from pypdf import PdfReader
 
 from ledger.documents.invoice_json import snapshot_json
 from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError, NotFoundError
-from ledger.flows.billing.invoice import (
-    NO_EXCEPTION,
-    IssuedInvoice,
-    IssueRules,
-    issue_all,
-    issue_invoice,
-    pending_adjustments,
-    preview_invoice,
-)
+from ledger.flows.billing.invoice import issue_invoice, pending_adjustments, preview_invoice
+from ledger.flows.billing.issue import NO_EXCEPTION, IssuedInvoice, IssueRules
+from ledger.flows.billing.run import RunAsk, run_invoices
 from ledger.store.billing import invoice as store
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
@@ -31,6 +25,7 @@ from tests.flows.billing import (
     WINDOW,
     azure_hours,
     balance_of,
+    document_of,
     settled,
     subscribed,
 )
@@ -106,7 +101,7 @@ async def test_the_pdf_says_what_the_books_say(worker: Connection) -> None:
     books = await subscribed(worker)
     await azure_hours(books)
     issued = await issue(worker)
-    pdf = await store.find_document(worker, invoice_id=issued.invoice_id)
+    pdf = await document_of(worker, issued.invoice_id)
     assert pdf is not None
     text = PdfReader(BytesIO(pdf)).pages[0].extract_text()
     for part in (issued.number, "Acme", "90.30", "3.69", "93.99 USD", "2023-11-01 to 2023-11-30"):
@@ -123,7 +118,7 @@ async def test_late_usage_is_an_adjustment_and_the_invoice_stays_as_it_was(
     async def everything() -> list[object]:
         invoices = await store.list_invoices(worker)
         lines = await store.list_lines(worker, invoice_id=issued.invoice_id)
-        pdf = await store.find_document(worker, invoice_id=issued.invoice_id)
+        pdf = await document_of(worker, issued.invoice_id)
         return [invoices, lines, pdf]
 
     before = await everything()
@@ -209,10 +204,9 @@ async def test_all_of_an_entity_are_issued_and_a_second_run_adds_nothing(
     books = await subscribed(worker)
     await azure_hours(books)
     await subscribed(worker, customer_id="beta")
-    issued = await issue_all(worker, entity_id="factory", moment=WINDOW, now=NOW, author=AUTHOR)
-    assert len(issued) == 1
-    again = await issue_all(worker, entity_id="factory", moment=WINDOW, now=NOW, author=AUTHOR)
-    assert again == []
+    ask = RunAsk("factory", WINDOW, NOW, AUTHOR)
+    assert (await run_invoices(worker, ask)).issued == 1
+    assert (await run_invoices(worker, ask)).issued == 0
 
 
 @pytest.mark.parametrize("table", ["invoice", "invoice_line", "invoice_document", "posting"])
@@ -221,7 +215,7 @@ async def test_nobody_can_change_what_was_issued(
 ) -> None:
     books = await subscribed(worker)
     await azure_hours(books)
-    await issue(worker)
+    await document_of(worker, (await issue(worker)).invoice_id)
     with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
         await owner.execute(f"DELETE FROM {table}")
 

@@ -8,7 +8,8 @@ import pytest
 
 from ledger.domain.errors import ConflictError, LedgerError
 from ledger.domain.period import DAY
-from ledger.flows.billing.invoice import IssueRules, issue_invoice, pending_adjustments
+from ledger.flows.billing.invoice import issue_invoice, pending_adjustments
+from ledger.flows.billing.issue import IssueRules
 from ledger.flows.billing.trace import find_invoice, trace_invoice_line
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.check_books import check_books

@@ -10,7 +10,8 @@ from pypdf import PdfReader
 from ledger.domain.billing.issued import PDF
 from ledger.domain.errors import ConflictError, InvalidInputError, LedgerError, NotFoundError
 from ledger.flows.billing.credit import IssuedCredit, credit_invoice
-from ledger.flows.billing.invoice import IssueRules, issue_invoice, pending_adjustments
+from ledger.flows.billing.invoice import issue_invoice, pending_adjustments
+from ledger.flows.billing.issue import IssueRules
 from ledger.flows.books.check_books import check_books
 from ledger.flows.reference.enter import enter_price, enter_subscription
 from ledger.reports.billing.receivables import receivables_report

@@ -30,7 +30,7 @@ from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
-from tests.flows.billing import pay, registered, treated
+from tests.flows.billing import document_of, pay, registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.books import Books
@@ -115,6 +115,7 @@ async def books(worker: Connection) -> Gate:
     await issue_invoice(
         worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
     )
+    await document_of(worker, await worker.fetchval("SELECT invoice_id FROM invoice"))
     await pay(worker, "bank-1", "0.01", currency="EUR")
     await credit_invoice(
         worker,

@@ -11,8 +11,7 @@ from ledger.flows.billing.invoice import issue_invoice, preview_invoice
 from ledger.flows.books.check_books import check_books
 from ledger.flows.reference.enter_tax import enter_tax_rate, enter_tax_registration
 from ledger.flows.reference.parties import change_customer
-from ledger.store.billing import invoice as store
-from ledger.store.billing.invoice import find_document, list_invoices
+from ledger.store.billing.invoice import list_invoices
 from ledger.store.queries import Connection
 from ledger.wire.changes import CustomerChange
 from ledger.wire.inputs import read_input
@@ -25,6 +24,7 @@ from tests.flows.billing import (
     WINDOW,
     azure_hours,
     balance_of,
+    document_of,
     registered,
     subscribed,
     treated,
@@ -59,7 +59,7 @@ async def test_tax_is_on_document_journal_and_invoice_alike(worker: Connection) 
     assert await balance_of(worker, "1100") == Decimal("117.49")
     assert await balance_of(worker, "2300") == Decimal("-23.50")
     assert not (await check_books(worker)).differing
-    pdf = await find_document(worker, invoice_id=invoice_id)
+    pdf = await document_of(worker, invoice_id)
     text = PdfReader(BytesIO(pdf or b"")).pages[0].extract_text()
     assert "VAT DK 25 %" in text
     assert DANISH in text
@@ -123,7 +123,7 @@ async def test_reverse_charge_is_refused_before_a_number_is_taken(
     assert (line.category, line.key.reason) == ("AE", "Reverse charge")
     assert line.amount == 0
     assert invoice.totals.payable == invoice.totals.net
-    assert await store.find_document(worker, invoice_id=invoice.invoice_id)
+    assert await document_of(worker, invoice.invoice_id)
 
 
 async def test_bad_input_is_refused_by_name(worker: Connection) -> None:

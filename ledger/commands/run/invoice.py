@@ -1,6 +1,6 @@
 """`tokenledger invoice`: preview, issue, list, and the document as it went out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from decimal import Decimal, DecimalException
 from pathlib import Path
@@ -10,11 +10,10 @@ import click
 from ledger import clock
 from ledger.api.shapes import list_adjustments, show_draft
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
-from ledger.commands.run.periods import read_moment
+from ledger.commands.run.invoice_run import allow_open, allow_unpriced, at_option, moment_of, run
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.documents.invoice import no_font_for
 from ledger.documents.invoice_json import adjustment_json, invoice_json
-from ledger.domain.author import Author
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.issued import PDF, SUFFIXES, XML, StoredInvoice
 from ledger.domain.billing.tax import describe_tax
@@ -24,17 +23,13 @@ from ledger.domain.period import describe_days
 from ledger.exports.filenames import file_name
 from ledger.flows.billing import invoice as flow
 from ledger.flows.billing.credit import IssuedCredit, credit_invoice
-from ledger.flows.billing.draft_invoice import InvoiceDraft, Moment
-from ledger.flows.billing.invoice import IssuedInvoice, IssueRules
+from ledger.flows.billing.document import find_or_render
+from ledger.flows.billing.draft_invoice import InvoiceDraft
+from ledger.flows.billing.issue import IssueRules, lacking_signs
 from ledger.flows.billing.trace import find_invoice
-from ledger.store.billing.invoice import find_document, list_invoices
+from ledger.store.billing.invoice import list_invoices
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.queries import Connection
-
-_at = click.option(
-    "--at",
-    help="A day (in the subscription's zone) or a time inside the billing period; by default now.",
-)
 
 
 @click.group()
@@ -42,14 +37,17 @@ def invoice() -> None:
     """What customers owe, by billing period of their subscription."""
 
 
+invoice.add_command(run)
+
+
 @invoice.command()
 @click.argument("subscription_id")
-@_at
+@at_option
 @json_option
 @database_options
 def preview(database: Database, subscription_id: str, at: str | None, as_json: bool) -> None:
     """Show the invoice of a billing period as it would be issued now."""
-    moment = _moment(at)
+    moment = moment_of(at)
     draft = database.run(
         lambda connection: flow.preview_invoice(
             connection, subscription_id=subscription_id, moment=moment, now=clock.now()
@@ -62,13 +60,10 @@ def preview(database: Database, subscription_id: str, at: str | None, as_json: b
 
 
 @invoice.command()
-@click.argument("subscription_id", required=False)
-@click.option("--entity", "entity_id", help="All subscriptions of an entity, billed ones left out.")
-@_at
-@click.option(
-    "--allow-unpriced", "unpriced", is_flag=True, help="Bill the rest; unpriced usage waits."
-)
-@click.option("--allow-open", "open_period", is_flag=True, help="Bill a period that is not over.")
+@click.argument("subscription_id")
+@at_option
+@allow_unpriced
+@allow_open
 @click.option("--supplementary", is_flag=True, help="Bill what is new since the last invoice.")
 @click.option("--reason", default="issued on the command line", help="Kept with the invoice.")
 @json_option
@@ -76,38 +71,28 @@ def preview(database: Database, subscription_id: str, at: str | None, as_json: b
 def issue(
     database: Database,
     *,
-    subscription_id: str | None,
-    entity_id: str | None,
+    subscription_id: str,
     at: str | None,
     reason: str,
     as_json: bool,
     **allowed: bool,
 ) -> None:
     """Issue the invoice of a billing period; once issued it never changes."""
-    rules = IssueRules(**allowed)
-    if (subscription_id is None) == (entity_id is None):
-        raise click.UsageError("name a subscription, or an entity with --entity")
-    moment, author = _moment(at), author_of(reason)
-
-    async def work(connection: Connection) -> Sequence[IssuedInvoice]:
-        if entity_id is not None:
-            return await _issue_entity(connection, entity_id, moment, author, rules)
-        assert subscription_id is not None
-        done = await flow.issue_invoice(
+    moment, author = moment_of(at), author_of(reason)
+    one = database.run(
+        lambda connection: flow.issue_invoice(
             connection,
             subscription_id=subscription_id,
             moment=moment,
             now=clock.now(),
             author=author,
-            allow=rules,
+            allow=IssueRules(**allowed),
         )
-        return [done]
-
-    issued = database.run(work)
+    )
     if as_json:
-        print_items(issued)
+        print_items([one])
         return
-    rows = [(i.invoice_id, i.number, i.currency, i.net_total, i.payable) for i in issued]
+    rows = [(one.invoice_id, one.number, one.currency, one.net_total, one.payable)]
     print_table("Issued", ("id", "number", "currency", "net", "payable"), rows, numbers=2)
 
 
@@ -252,34 +237,8 @@ def adjustments(database: Database, subscription_id: str, as_json: bool) -> None
     )
 
 
-async def _issue_entity(
-    connection: Connection,
-    entity_id: str,
-    moment: Moment,
-    author: Author,
-    rules: IssueRules,
-) -> Sequence[IssuedInvoice]:
-    if rules.supplementary:
-        raise click.UsageError("--supplementary is for one subscription")
-    return await flow.issue_all(
-        connection,
-        entity_id=entity_id,
-        moment=moment,
-        now=clock.now(),
-        author=author,
-        allow=rules,
-    )
-
-
 async def _document(connection: Connection, number: str, media_type: str) -> bytes:
-    invoice = await find_invoice(connection, number)
-    content = await find_document(connection, invoice_id=invoice.invoice_id, media_type=media_type)
-    if content is None:
-        raise NotFoundError(
-            f"Invoice {number} went out without a file of {media_type}.",
-            "Its customer's e_invoice says in which form it gets invoices.",
-        )
-    return content
+    return await find_or_render(connection, await find_invoice(connection, number), media_type)
 
 
 async def _credit_document(connection: Connection, number: str, media_type: str) -> bytes:
@@ -296,10 +255,6 @@ def _write(content: bytes, number: str, media_type: str, output: Path | None) ->
     target = output or Path(file_name(number, SUFFIXES[media_type]))
     target.write_bytes(content)
     click.echo(f"Wrote {target}.")
-
-
-def _moment(text: str | None) -> Moment:
-    return clock.now() if text is None else read_moment(text, None)
 
 
 def _show_draft(draft: InvoiceDraft) -> None:
@@ -319,7 +274,7 @@ def _show_draft(draft: InvoiceDraft) -> None:
     marked = describe_marks(draft.marks)
     if marked:
         click.echo(f"Not final: {marked}")
-    lacking = flow.lacking_signs(draft)
+    lacking = lacking_signs(draft)
     if lacking:
         click.echo(f"Cannot be issued so: {no_font_for(lacking)}")
     for waits in draft.unpriced:

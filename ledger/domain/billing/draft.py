@@ -47,9 +47,10 @@ def payable_lines(
 
 @dataclass(frozen=True, slots=True)
 class LinePrice:
-    """A price that lines name, and what it is for; None is any."""
+    """A price that lines name, in which currency, and what it is for; None is any."""
 
     price: PriceModel
+    currency: str
     meter: str
     model: str | None
     tier: str | None

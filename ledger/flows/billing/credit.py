@@ -10,21 +10,20 @@ from ledger.documents.credit_note import CreditTitle
 from ledger.documents.forms import credit_forms
 from ledger.domain.author import Author
 from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lines
-from ledger.domain.billing.invoice import supplied_at
 from ledger.domain.billing.issued import IssuedLine, Series, StoredInvoice, numbered
-from ledger.domain.billing.tax import TaxKey, find_key
+from ledger.domain.billing.tax import TaxKey
 from ledger.domain.books.booking import credit_issued, invoice_voided
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import hour_start, zone
+from ledger.flows.billing.document import tax_keys_of
 from ledger.flows.billing.trace import find_invoice
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store import parties
 from ledger.store.billing import receivables as store
-from ledger.store.billing.invoice import list_lines, take_number
+from ledger.store.billing.invoice import list_lines, take_numbers
 from ledger.store.billing.receivables import CreditHead
-from ledger.store.billing.tax import find_rules
 from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
@@ -68,7 +67,7 @@ async def credit_invoice(
         invoice = await find_invoice(connection, named)
         await store.lock_receivables(connection, invoice.entity_id)
         printed = await list_lines(connection, invoice_id=invoice.invoice_id)
-        keys = await _tax_keys(connection, invoice, printed)
+        keys = await tax_keys_of(connection, invoice, printed)
         if void:
             await _check_voidable(connection, invoice)
         credit = await _credit(connection, invoice, printed, keys, None if void else lines)
@@ -128,19 +127,6 @@ async def _credit(
             "lines",
         )
     return credit
-
-
-async def _tax_keys(
-    connection: Connection, invoice: StoredInvoice, lines: Sequence[IssuedLine]
-) -> list[TaxKey | None]:
-    """How each line was taxed: by what was said up to the invoice's cut-off."""
-    rules = await find_rules(
-        connection,
-        entity_id=invoice.entity_id,
-        customer_id=invoice.customer_id,
-        batch_seq=invoice.cut_off_seq,
-    )
-    return [find_key(rules, supplied_at(line), invoice.customer_id) for line in lines]
 
 
 async def _issue(
@@ -215,7 +201,7 @@ async def _head(
     invoice = crediting.invoice
     still_open = await _open_of(connection, invoice)
     year = seller.today.year
-    number = await take_number(
+    number = await take_numbers(
         connection, entity_id=invoice.entity_id, kind=Series.CREDIT_NOTE, year=year
     )
     return CreditHead(

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TypeAlias
 
-from ledger.domain.billing.agreement import Agreement, EInvoiceForm
-from ledger.domain.billing.draft import clear_of, payable_lines, pooled, with_same_terms
+from ledger.domain.billing.agreement import Agreement, EInvoiceForm, Terms
+from ledger.domain.billing.draft import LinePrice, clear_of, payable_lines, pooled, with_same_terms
 from ledger.domain.billing.e_invoice import check_e_invoice
 from ledger.domain.billing.invoice import (
     Billed,
@@ -23,6 +23,7 @@ from ledger.domain.billing.tax import (
     Taxable,
     TaxKey,
     TaxLine,
+    TaxRules,
     check_reverse_charge,
     find_key,
     registered_as,
@@ -35,7 +36,6 @@ from ledger.domain.pricing.subscription import Subscription
 from ledger.store.billing import draft as store
 from ledger.store.billing.tax import find_rules
 from ledger.store.connect import CutOff, draw_cut_off
-from ledger.store.operations import sum_usage_marks
 from ledger.store.pricing import rating
 from ledger.store.queries import Connection
 
@@ -52,7 +52,8 @@ class InvoiceDraft:
     that an invoice of its period stands already.
 
     `untaxed` is what is missing or wrong about its tax, of which it has none then; `incomplete` is
-    what its electronic form would lack; `tax_keys` say how each line is taxed.
+    what its electronic form would lack; `tax_keys` say how each line is taxed; `marks` say what of
+    its usage is not final, where that was asked for.
     """
 
     agreement: Agreement
@@ -66,9 +67,9 @@ class InvoiceDraft:
     tax_keys: tuple[TaxKey | None, ...]
     untaxed: LedgerError | None
     incomplete: LedgerError | None
-    prices: dict[int, PriceModel]
+    prices: Mapping[int, PriceModel]
     unpriced: tuple[rating.UnpricedUsage, ...]
-    marks: Mapping[str, int]
+    marks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def currency(self) -> str:
@@ -84,20 +85,20 @@ class InvoiceDraft:
 async def entity_of(connection: Connection, subscription_id: str) -> str:
     """The entity that invoices a subscription; NotFoundError without such a subscription."""
     cut_off = await draw_cut_off(connection, "invoice")
-    found = await store.find_agreements(
+    agreements = await store.find_agreements(
         connection,
-        subscription_id=subscription_id,
+        subscription_ids=[subscription_id],
         batch_seq=cut_off.batch_seq,
         at=cut_off.drawn_at,
     )
-    if not found:
+    if subscription_id not in agreements:
         raise NotFoundError(
             f"There is no subscription {subscription_id!r}.", "List them with the subscriptions."
         )
-    return found[0].entity_id
+    return agreements[subscription_id][0].entity_id
 
 
-async def _cut_off_with_charges(connection: Connection, entity_id: str) -> CutOff:
+async def cut_off_with_charges(connection: Connection, entity_id: str) -> CutOff:
     """A cut-off that no charge of the entity lies behind, as one may while a batch is open."""
     for _ in range(CUT_OFF_TRIES):
         cut_off = await draw_cut_off(connection, "invoice")
@@ -113,72 +114,122 @@ async def _cut_off_with_charges(connection: Connection, entity_id: str) -> CutOf
     )
 
 
-async def draft_invoice(
-    connection: Connection, subscription_id: str, at: Moment, *, now: datetime
-) -> InvoiceDraft:
-    """The invoice of the billing period that holds `at`, from the charges as they stand.
+async def draft_invoices(
+    connection: Connection,
+    subscription_ids: Sequence[str],
+    at: Moment,
+    *,
+    entity_id: str,
+    cut_off: CutOff,
+    now: datetime,
+    billed_too: bool = True,
+) -> dict[str, InvoiceDraft | LedgerError]:
+    """The invoices of an entity's subscriptions for the billing periods that hold `at`, from the
+    charges as they stand, each or why there is none; `billed_too` drafts what is billed already.
 
-    Seller and buyer are named and addressed as they are `now`.
+    Seller and buyers are named and addressed as they are `now`. What is read is read for all of
+    them together.
     """
-    cut_off = await _cut_off_with_charges(connection, await entity_of(connection, subscription_id))
     agreements = await store.find_agreements(
-        connection, subscription_id=subscription_id, batch_seq=cut_off.batch_seq, at=now
+        connection, subscription_ids=subscription_ids, batch_seq=cut_off.batch_seq, at=now
     )
-    agreement, moment = _valid_at(agreements, at, subscription_id)
-    subscription, terms = agreement.subscription, agreement.terms
-    billed = await store.list_billed_periods(connection, subscription_id=subscription_id)
-    period = clear_of(
-        subscription.billing_period(moment),
-        moment,
-        [one.period for one in billed],
-    )
-    charges = await store.sum_period_charges(
-        connection,
-        subscription_id=subscription_id,
-        customer_id=subscription.customer_id,
-        period=period,
-        batch_seq=cut_off.batch_seq,
-    )
+    billed = await store.list_billed_periods(connection, subscription_ids=subscription_ids)
+    drafts: dict[str, InvoiceDraft | LedgerError] = {}
+    chosen = []
+    for name in subscription_ids:
+        try:
+            each = _choose(name, agreements.get(name, ()), billed.get(name, ()), at)
+        except LedgerError as error:
+            drafts[name] = error
+        else:
+            if billed_too or not each.is_billed:
+                chosen.append(each)
+    facts = await _read(connection, chosen, entity_id=entity_id, cut_off=cut_off)
+    return drafts | {each.name: _compose(each, facts) for each in chosen}
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Which period of which agreement is to be billed, and what was billed of it before."""
+
+    agreement: Agreement
+    period: Period
+    before: store.BilledPeriod | None
+
+    @property
+    def name(self) -> str:
+        return self.agreement.subscription.subscription_id
+
+    @property
+    def is_billed(self) -> bool:
+        return self.before is not None and self.before.stands
+
+    @property
+    def asked(self) -> store.Billable:
+        return store.Billable(self.name, self.agreement.customer_id, self.period)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What drafts are made of, by subscription, price and customer, at a cut-off."""
+
+    cut_off: CutOff
+    charges: Mapping[str, Mapping[LineKey, Billed]]
+    pending: Mapping[str, Mapping[LineKey, Billed]]
+    unpriced: Mapping[str, Sequence[rating.UnpricedUsage]]
+    rules: Mapping[str, TaxRules]
+    prices: Mapping[int, LinePrice]
+
+
+def _choose(
+    name: str, agreements: Sequence[Agreement], billed: Sequence[store.BilledPeriod], at: Moment
+) -> _Chosen:
+    agreement, moment = _valid_at(agreements, at, name)
+    whole = agreement.subscription.billing_period(moment)
+    period = clear_of(whole, moment, [each.period for each in billed])
     before = next((each for each in billed if each.period.start == period.start), None)
-    is_billed = before is not None and before.stands
-    lines = tuple(await find_adjustments(connection, agreement, cut_off))
-    if not is_billed:
-        fresh, models = await _merged(connection, charges)
-        usage = usage_lines(fresh, terms.currency, terms.rounding, models)
-        lines = payable_lines(usage, lines)
-    unpriced = await rating.list_unpriced(
-        connection,
-        entity_id=agreement.entity_id,
-        batch_seq=cut_off.batch_seq,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription_id,
-        since=period.start,
-        until=period.end,
+    return _Chosen(agreement, period, before)
+
+
+async def _read(
+    connection: Connection, chosen: Sequence[_Chosen], *, entity_id: str, cut_off: CutOff
+) -> _Facts:
+    seq, asked = cut_off.batch_seq, [each.asked for each in chosen]
+    customers = {each.subscription_id: each.customer_id for each in asked}
+    unbilled = [each.asked for each in chosen if not each.is_billed]
+    charges = await store.sum_period_charges(connection, unbilled, batch_seq=seq)
+    pending = await store.sum_pending(connection, customers, batch_seq=seq)
+    unpriced = await store.list_unpriced_of(connection, asked, entity_id=entity_id, batch_seq=seq)
+    rules = await find_rules(
+        connection, entity_id=entity_id, customers=customers.values(), batch_seq=seq
     )
-    prices = await _find_models(connection, [line.key.price_id for line in lines])
-    tax = await _taxed(connection, agreement, lines, cut_off)
-    agreement = tax.agreement
+    named = {key.price_id for sums in (charges, pending) for keys in sums.values() for key in keys}
+    prices = await store.find_line_prices(connection, named)
+    return _Facts(cut_off, charges, pending, unpriced, rules, prices)
+
+
+def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
+    agreement = each.agreement
+    lines = tuple(_adjustments(agreement.terms, facts.pending[each.name], facts.prices))
+    if not each.is_billed:
+        terms = agreement.terms
+        fresh, models = _merged(facts.charges[each.name], facts.prices)
+        lines = payable_lines(usage_lines(fresh, terms.currency, terms.rounding, models), lines)
+    tax = _taxed(agreement, lines, facts.rules[agreement.customer_id])
     return InvoiceDraft(
-        agreement=agreement,
-        period=period,
-        run_no=before.run_no + 1 if before else 1,
-        is_billed=is_billed,
-        cut_off=cut_off,
+        agreement=tax.agreement,
+        period=each.period,
+        run_no=each.before.run_no + 1 if each.before else 1,
+        is_billed=each.is_billed,
+        cut_off=facts.cut_off,
         lines=lines,
         totals=totals(lines, tax.lines),
         taxes=tax.lines,
         tax_keys=tax.keys,
         untaxed=tax.error,
         incomplete=_incomplete(tax),
-        prices=prices,
-        unpriced=tuple(unpriced),
-        marks=await sum_usage_marks(
-            connection,
-            since=period.start,
-            until=period.end,
-            batch_seq=cut_off.batch_seq,
-            customer_id=subscription.customer_id,
-        ),
+        prices={line.key.price_id: facts.prices[line.key.price_id].price for line in lines},
+        unpriced=tuple(facts.unpriced.get(each.name, ())),
     )
 
 
@@ -204,16 +255,8 @@ def _incomplete(tax: _Taxed) -> LedgerError | None:
     return None
 
 
-async def _taxed(
-    connection: Connection, agreement: Agreement, lines: Sequence[InvoiceLine], cut_off: CutOff
-) -> _Taxed:
+def _taxed(agreement: Agreement, lines: Sequence[InvoiceLine], rules: TaxRules) -> _Taxed:
     terms = agreement.terms
-    rules = await find_rules(
-        connection,
-        entity_id=agreement.entity_id,
-        customer_id=agreement.customer_id,
-        batch_seq=cut_off.batch_seq,
-    )
     try:
         taxes = tax_lines(
             [Taxable(line.amount, supplied_at(line)) for line in lines],
@@ -251,30 +294,29 @@ async def find_adjustments(
     connection: Connection, agreement: Agreement, cut_off: CutOff
 ) -> list[InvoiceLine]:
     """What changed about billed periods of a subscription, in the currency of its card."""
-    subscription_id, terms = agreement.subscription.subscription_id, agreement.terms
-    changed = await store.sum_pending(
-        connection,
-        subscription_id=subscription_id,
-        customer_id=agreement.customer_id,
-        batch_seq=cut_off.batch_seq,
+    name = agreement.subscription.subscription_id
+    pending = await store.sum_pending(
+        connection, {name: agreement.customer_id}, batch_seq=cut_off.batch_seq
     )
+    prices = await store.find_line_prices(connection, {key.price_id for key in pending[name]})
+    return _adjustments(agreement.terms, pending[name], prices)
+
+
+def _adjustments(
+    terms: Terms, changed: Mapping[LineKey, Billed], prices: Mapping[int, LinePrice]
+) -> list[InvoiceLine]:
     # What was charged in another currency is not this invoice's to adjust.
-    currencies = await rating.find_price_currencies(
-        connection, price_ids={key.price_id for key in changed}
-    )
-    own = {key: sums for key, sums in changed.items() if currencies[key.price_id] == terms.currency}
-    merged, prices = await _merged(connection, own, units=False)
-    return adjustment_lines(merged, terms.currency, terms.rounding, prices)
+    own = {
+        key: sums
+        for key, sums in changed.items()
+        if prices[key.price_id].currency == terms.currency
+    }
+    merged, models = _merged(own, prices, units=False)
+    return adjustment_lines(merged, terms.currency, terms.rounding, models)
 
 
-async def _merged(
-    connection: Connection, sums: Mapping[LineKey, Billed], *, units: bool = True
+def _merged(
+    sums: Mapping[LineKey, Billed], prices: Mapping[int, LinePrice], *, units: bool = True
 ) -> tuple[dict[LineKey, Billed], dict[int, PriceModel]]:
-    prices = await store.find_line_prices(connection, [key.price_id for key in sums])
-    models = {price_id: one.price for price_id, one in prices.items()}
+    models = {key.price_id: prices[key.price_id].price for key in sums}
     return with_same_terms(pooled(sums, prices, units=units), models), models
-
-
-async def _find_models(connection: Connection, price_ids: Sequence[int]) -> dict[int, PriceModel]:
-    found = await store.find_line_prices(connection, price_ids)
-    return {price_id: one.price for price_id, one in found.items()}

@@ -1,6 +1,7 @@
 """What invoices are made of: agreements, charges by line, and what was billed before."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from ledger.domain.billing.invoice import Billed, LineKey
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.subscription import Subscription
+from ledger.store.pricing.rating import UnpricedUsage
 from ledger.store.queries import Connection, load_queries
 
 INVOICE = load_queries("billing/invoice")
@@ -27,78 +29,122 @@ class BilledPeriod:
     stands: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Billable:
+    """A period of a subscription to be invoiced."""
+
+    subscription_id: str
+    customer_id: str
+    period: Period
+
+
 async def find_agreements(
-    connection: Connection, *, subscription_id: str, batch_seq: int, at: datetime
-) -> list[Agreement]:
-    """A subscription with its parties as they are at a moment, one for each validity."""
+    connection: Connection, *, subscription_ids: Sequence[str], batch_seq: int, at: datetime
+) -> dict[str, list[Agreement]]:
+    """Subscriptions by id with their parties as they are at a moment, one for each validity."""
     rows = await INVOICE["find_agreements"].rows(
-        connection, subscription_id=subscription_id, batch_seq=batch_seq, at=at
+        connection, subscription_ids=list(subscription_ids), batch_seq=batch_seq, at=at
     )
-    return [_agreement(row) for row in rows]
+    found: dict[str, list[Agreement]] = defaultdict(list)
+    for row in rows:
+        found[row["subscription_id"]].append(_agreement(row))
+    return found
 
 
-async def list_subscriptions(connection: Connection, *, entity_id: str) -> list[str]:
-    """Ids of an entity's subscriptions."""
-    rows = await INVOICE["list_subscriptions"].rows(connection, entity_id=entity_id)
+async def list_subscriptions(
+    connection: Connection, *, entity_id: str, since: datetime, until: datetime
+) -> list[str]:
+    """Ids of an entity's subscriptions that are valid at a moment of [since, until)."""
+    rows = await INVOICE["list_subscriptions"].rows(
+        connection, entity_id=entity_id, since=since, until=until
+    )
     return [row["subscription_id"] for row in rows]
 
 
 async def sum_period_charges(
-    connection: Connection,
-    *,
-    subscription_id: str,
-    customer_id: str,
-    period: Period,
-    batch_seq: int,
-) -> dict[LineKey, Billed]:
-    """Quantity and exact amount by line key of one service period, at a cut-off."""
-    rows = await INVOICE["sum_period_charges"].rows(
-        connection,
-        subscription_id=subscription_id,
-        customer_id=customer_id,
-        since=period.start,
-        until=period.end,
-        batch_seq=batch_seq,
-    )
-    return {line_key(row, period): Billed(int(row["quantity"]), row["amount"]) for row in rows}
+    connection: Connection, asked: Sequence[Billable], *, batch_seq: int
+) -> dict[str, dict[LineKey, Billed]]:
+    """Quantity and exact amount by subscription and line key of its period, at a cut-off."""
+    found: dict[str, dict[LineKey, Billed]] = {each.subscription_id: {} for each in asked}
+    periods = {each.subscription_id: each.period for each in asked}
+    for row in await INVOICE["sum_period_charges"].rows(
+        connection, **_spans(asked), batch_seq=batch_seq
+    ):
+        name = row["subscription_id"]
+        billed = Billed(int(row["quantity"]), row["amount"])
+        found[name][line_key(row, periods[name])] = billed
+    return found
 
 
 async def sum_pending(
-    connection: Connection, *, subscription_id: str, customer_id: str, batch_seq: int
-) -> dict[LineKey, Billed]:
-    """What changed about billed periods at a cut-off and no invoice says yet, by line key."""
-    rows = await INVOICE["sum_pending"].rows(
-        connection, subscription_id=subscription_id, customer_id=customer_id, batch_seq=batch_seq
-    )
-    return {
-        line_key(row, Period(row["service_start"], row["service_end"])): Billed(
-            int(row["quantity"]), row["amount"]
-        )
-        for row in rows
-    }
+    connection: Connection, subscriptions: Mapping[str, str], *, batch_seq: int
+) -> dict[str, dict[LineKey, Billed]]:
+    """What changed about billed periods of subscriptions (of their customers) at a cut-off and no
+    invoice says yet, by subscription and line key."""
+    found: dict[str, dict[LineKey, Billed]] = {name: {} for name in subscriptions}
+    for row in await INVOICE["sum_pending"].rows(
+        connection,
+        subscriptions=list(subscriptions),
+        customers=list(subscriptions.values()),
+        batch_seq=batch_seq,
+    ):
+        key = line_key(row, Period(row["service_start"], row["service_end"]))
+        found[row["subscription_id"]][key] = Billed(int(row["quantity"]), row["amount"])
+    return found
 
 
 async def list_billed_periods(
-    connection: Connection, *, subscription_id: str
-) -> list[BilledPeriod]:
-    """The periods that have an invoice, by time."""
-    rows = await INVOICE["list_billed_periods"].rows(connection, subscription_id=subscription_id)
-    return [
-        BilledPeriod(Period(row["period_start"], row["period_end"]), row["run_no"], row["stands"])
-        for row in rows
-    ]
+    connection: Connection, *, subscription_ids: Sequence[str]
+) -> dict[str, list[BilledPeriod]]:
+    """The periods of subscriptions that have an invoice, by time."""
+    found: dict[str, list[BilledPeriod]] = defaultdict(list)
+    for row in await INVOICE["list_billed_periods"].rows(
+        connection, subscription_ids=list(subscription_ids)
+    ):
+        period = Period(row["period_start"], row["period_end"])
+        found[row["subscription_id"]].append(BilledPeriod(period, row["run_no"], row["stands"]))
+    return found
+
+
+async def list_unpriced_of(
+    connection: Connection, asked: Sequence[Billable], *, entity_id: str, batch_seq: int
+) -> dict[str, list[UnpricedUsage]]:
+    """Usage in these periods that waits for a price, by subscription."""
+    found: dict[str, list[UnpricedUsage]] = defaultdict(list)
+    for row in await INVOICE["list_unpriced_of"].rows(
+        connection, **_spans(asked), entity_id=entity_id, batch_seq=batch_seq
+    ):
+        told = {name: row[name] for name in _UNPRICED}
+        told["quantity"] = int(row["quantity"])
+        found[row["subscription_id"]].append(UnpricedUsage(**told))
+    return found
 
 
 async def find_line_prices(
-    connection: Connection, price_ids: Sequence[int]
+    connection: Connection, price_ids: Collection[int]
 ) -> dict[int, LinePrice]:
     """Prices, and what they are for, by id."""
-    rows = await INVOICE["find_line_prices"].rows(connection, price_ids=list(price_ids))
+    if not price_ids:
+        return {}
+    rows = await INVOICE["find_line_prices"].rows(connection, price_ids=sorted(price_ids))
     return {row["price_id"]: _line_price(row) for row in rows}
 
 
+_UNPRICED = tuple(field.name for field in fields(UnpricedUsage))
+
+
+def _spans(asked: Sequence[Billable]) -> dict[str, list[object]]:
+    return {
+        "subscriptions": [each.subscription_id for each in asked],
+        "customers": [each.customer_id for each in asked],
+        "sinces": [each.period.start for each in asked],
+        "untils": [each.period.end for each in asked],
+    }
+
+
 def _line_price(row: asyncpg.Record) -> LinePrice:
-    match = {name: row[name] for name in ("meter", "model", "tier", "adapter", "region", "name")}
+    told = ("currency", "meter", "model", "tier", "adapter", "region", "name")
+    match = {name: row[name] for name in told}
     return LinePrice(load_price(row["kind"], row["params"]), **match)
 
 

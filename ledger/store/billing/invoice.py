@@ -1,6 +1,8 @@
 """Issued invoices, their lines and documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
 
 import asyncpg
 
@@ -12,81 +14,104 @@ from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
 from ledger.store.billing.draft import INVOICE, buyer_of, line_key
 from ledger.store.billing.tax import list_tax_lines
+from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection
 
+LINE_COLUMNS = (
+    *("invoice_id", "line_no", "customer_id", "kind", "service_period", "model", "tier", "adapter"),
+    *("region", "context_band", "meter", "price_id", "part", "description", "quantity"),
+    *("unit_amount", "per", "exact_amount", "amount"),
+)
 
-async def take_number(connection: Connection, *, entity_id: str, kind: str, year: int) -> int:
-    """The next number of a series, locked until the transaction ends, so that no gap can arise."""
-    return int(
-        await INVOICE["take_number"].value(connection, entity_id=entity_id, kind=kind, year=year)
-    )
 
-
-async def insert_invoice(
-    connection: Connection, invoice: Invoice, snapshot: Mapping[str, object], *, batch_seq: int
+async def take_numbers(
+    connection: Connection, *, entity_id: str, kind: str, year: int, numbers: int = 1
 ) -> int:
-    """Store an issued invoice with the snapshot of what was true then; returns its id."""
-    inserted = await INVOICE["insert_invoice"].value(
-        connection,
-        entity_id=invoice.entity_id,
-        customer_id=invoice.customer_id,
-        subscription_id=invoice.subscription_id,
-        period_start=invoice.period.start,
-        period_end=invoice.period.end,
-        run_no=invoice.run_no,
-        number=invoice.number,
-        currency=invoice.terms.currency,
-        exact_total=invoice.totals.exact,
-        net_total=invoice.totals.net,
-        tax_total=invoice.totals.tax,
-        tax_included=invoice.totals.included,
-        payable=invoice.totals.payable,
-        issued_at=invoice.issued_at,
-        due_on=invoice.due_on,
-        event_cut_off=invoice.event_cut_off,
-        cut_off_id=invoice.cut_off_id,
-        batch_seq=batch_seq,
-        snapshot=snapshot,
+    """The first of the next so many numbers of a series, locked until the transaction ends, so
+    that no gap can arise."""
+    return int(
+        await INVOICE["take_numbers"].value(
+            connection, entity_id=entity_id, kind=kind, year=year, numbers=numbers
+        )
     )
-    return int(inserted)
+
+
+async def insert_invoices(
+    connection: Connection,
+    invoices: Sequence[Invoice],
+    snapshots: Sequence[Mapping[str, object]],
+    *,
+    batch_seq: int,
+) -> list[int]:
+    """Store invoices of one entity, issued at one moment and cut-off, each with the snapshot of
+    what was true then; returns their ids."""
+    first = invoices[0]
+    rows = await INVOICE["insert_invoices"].rows(
+        connection,
+        entity_id=first.entity_id,
+        issued_at=first.issued_at,
+        cut_off_id=first.cut_off_id,
+        batch_seq=batch_seq,
+        **_columns(invoices),
+        snapshots=list(snapshots),
+    )
+    ids = {row["number"]: row["invoice_id"] for row in rows}
+    return [ids[invoice.number] for invoice in invoices]
+
+
+def _columns(invoices: Sequence[Invoice]) -> dict[str, list[object]]:
+    return {
+        "customers": [each.customer_id for each in invoices],
+        "subscriptions": [each.subscription_id for each in invoices],
+        "period_starts": [each.period.start for each in invoices],
+        "period_ends": [each.period.end for each in invoices],
+        "run_nos": [each.run_no for each in invoices],
+        "numbers": [each.number for each in invoices],
+        "currencies": [each.terms.currency for each in invoices],
+        "exact_totals": [each.totals.exact for each in invoices],
+        "net_totals": [each.totals.net for each in invoices],
+        "tax_totals": [each.totals.tax for each in invoices],
+        "taxes_included": [each.totals.included for each in invoices],
+        "payables": [each.totals.payable for each in invoices],
+        "due_on": [each.due_on for each in invoices],
+        "event_cut_offs": [each.event_cut_off for each in invoices],
+    }
 
 
 async def insert_lines(
-    connection: Connection, *, invoice_id: int, customer_id: str, lines: Sequence[IssuedLine]
+    connection: Connection, issued: Iterable[tuple[int, str, Sequence[IssuedLine]]]
 ) -> None:
-    """Store the lines of an invoice."""
-    keys = [line.key for line in lines]
-    await INVOICE["insert_lines"].run(
-        connection,
-        invoice_id=invoice_id,
-        customer_id=customer_id,
-        line_nos=[line.line_no for line in lines],
-        kinds=[line.kind for line in lines],
-        service_starts=[key.service_start for key in keys],
-        service_ends=[key.service_end for key in keys],
-        models=[key.model for key in keys],
-        tiers=[key.tier for key in keys],
-        adapters=[key.adapter for key in keys],
-        regions=[key.region for key in keys],
-        bands=[key.context_band for key in keys],
-        meters=[key.meter for key in keys],
-        price_ids=[key.price_id for key in keys],
-        parts=[key.part for key in keys],
-        descriptions=[line.description for line in lines],
-        quantities=[line.quantity for line in lines],
-        unit_amounts=[line.unit_amount for line in lines],
-        pers=[line.per for line in lines],
-        exact_amounts=[line.exact_amount for line in lines],
-        amounts=[line.amount for line in lines],
-    )
+    """Store the lines of invoices (id, customer, lines)."""
+    periods: dict[tuple[datetime, datetime], asyncpg.Range[datetime]] = {}
+    rows = []
+    for invoice_id, customer_id, lines in issued:
+        for line in lines:
+            key = line.key
+            span = key.service_start, key.service_end
+            if span not in periods:
+                periods[span] = asyncpg.Range(*span)
+            rows.append(
+                (
+                    *(invoice_id, line.line_no, customer_id, line.kind, periods[span]),
+                    *(key.model, key.tier, key.adapter, key.region, key.context_band),
+                    *(key.meter, key.price_id, key.part, line.description, line.quantity),
+                    *(line.unit_amount, line.per, line.exact_amount, line.amount),
+                )
+            )
+    await copy_rows(connection, "invoice_line", LINE_COLUMNS, rows)
 
 
 async def insert_document(
-    connection: Connection, *, invoice_id: int, media_type: str, sha256: bytes, content: bytes
+    connection: Connection, *, invoice_id: int, media_type: str, content: bytes, batch_seq: int
 ) -> None:
-    """Keep a rendered document as it went out."""
+    """Keep a document as it was rendered first, with its SHA-256; one that is kept stays."""
     await INVOICE["insert_document"].run(
-        connection, invoice_id=invoice_id, media_type=media_type, sha256=sha256, content=content
+        connection,
+        invoice_id=invoice_id,
+        media_type=media_type,
+        sha256=sha256(content).digest(),
+        content=content,
+        batch_seq=batch_seq,
     )
 
 
@@ -123,7 +148,7 @@ async def list_lines(connection: Connection, *, invoice_id: int) -> list[IssuedL
 async def find_document(
     connection: Connection, *, invoice_id: int, media_type: str = PDF
 ) -> bytes | None:
-    """The document as it went out, or None."""
+    """The document as it was rendered first, or None where nobody asked for it."""
     row = await INVOICE["find_document"].row(
         connection, invoice_id=invoice_id, media_type=media_type
     )

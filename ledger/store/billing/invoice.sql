@@ -1,5 +1,5 @@
 -- name: find_agreements
--- A subscription as known at a cut-off, its parties as they are at a moment; one row for each validity.
+-- Subscriptions as known at a cut-off, their parties as they are at a moment; one row for each validity.
 SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, r.currency, r.name AS card_name,
        c.is_test OR e.is_test AS is_test,
@@ -22,104 +22,126 @@ SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
   JOIN entity_detail ed ON ed.entity_id = e.entity_id AND ed.recorded @> :batch_seq::bigint
                        AND ed.valid @> :at::timestamptz
   JOIN rate_card r USING (rate_card_id)
- WHERE s.subscription_id = :subscription_id AND s.recorded @> :batch_seq::bigint
- ORDER BY s.valid;
+ WHERE s.subscription_id = ANY(:subscription_ids::text[]) AND s.recorded @> :batch_seq::bigint
+ ORDER BY s.subscription_id, s.valid;
 
 -- name: list_subscriptions
--- Subscriptions of an entity, with those of them that have charges in a period.
+-- Subscriptions of an entity that are valid at a moment of a period.
 SELECT DISTINCT s.subscription_id
   FROM subscription s JOIN customer c USING (customer_id)
- WHERE c.entity_id = :entity_id AND upper_inf(s.recorded)
+ WHERE c.entity_id = :entity_id AND upper_inf(s.recorded) AND s.valid && tstzrange(:since, :until)
  ORDER BY s.subscription_id;
 
 -- name: sum_period_charges
--- Priced charges of a subscription by what shares an invoice line, at a cut-off; charge (customer_id, day_start,
--- batch_seq).
-SELECT k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id, '' AS part,
-       sum(l.quantity) AS quantity, sum(l.amount) AS amount
-  FROM charges_at(:batch_seq) l JOIN usage_key k USING (usage_key_id)
- WHERE l.customer_id = :customer_id AND l.day_start >= :since AND l.day_start < :until
-   AND l.subscription_id = :subscription_id AND l.amount IS NOT NULL
- GROUP BY k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id
-HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0;
+-- Priced charges of subscriptions in a period of each by what shares an invoice line, at a cut-off; charge (customer_id,
+-- day_start, batch_seq).
+WITH charged AS MATERIALIZED (
+  SELECT n.subscription_id, l.usage_key_id, l.meter, l.price_id, sum(l.quantity) AS quantity, sum(l.amount) AS amount
+    FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+           AS n (subscription_id, customer_id, since, until)
+   CROSS JOIN LATERAL (SELECT c.* FROM charges_at(:batch_seq) c
+                        WHERE c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
+                          AND c.subscription_id = n.subscription_id AND c.amount IS NOT NULL OFFSET 0) l
+   GROUP BY 1, 2, 3, 4
+)
+SELECT c.subscription_id, k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, c.price_id, '' AS part,
+       sum(c.quantity) AS quantity, sum(c.amount) AS amount
+  FROM charged c JOIN usage_key k USING (usage_key_id)
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+HAVING sum(c.quantity) <> 0 OR sum(c.amount) <> 0;
 
 -- name: sum_pending
--- What changed about billed periods of a subscription and no invoice says yet, by service period and line: charges of a
+-- What changed about billed periods of subscriptions and no invoice says yet, by service period and line: charges of a
 -- period stored behind the cut-off that its first invoice billed, up to another, less the adjustments there are; what is
 -- void bills nothing; charge (customer_id, day_start, batch_seq).
-WITH billed AS MATERIALIZED (
-  SELECT DISTINCT ON (i.period) i.period, o.batch_seq FROM invoice i JOIN cut_off o USING (cut_off_id)
-   WHERE i.subscription_id = :subscription_id AND NOT is_void(i.invoice_id) ORDER BY i.period, i.run_no
-), late AS (
-  SELECT b.period, c.usage_key_id, c.meter, c.price_id, c.quantity, c.amount
+WITH asked AS MATERIALIZED (
+  SELECT * FROM unnest(:subscriptions::text[], :customers::text[]) AS n (subscription_id, customer_id)
+), billed AS MATERIALIZED (
+  SELECT DISTINCT ON (i.subscription_id, i.period) n.customer_id, i.subscription_id, i.period, o.batch_seq
+    FROM asked n JOIN invoice i USING (subscription_id) JOIN cut_off o USING (cut_off_id)
+   WHERE NOT is_void(i.invoice_id) ORDER BY i.subscription_id, i.period, i.run_no
+), late AS MATERIALIZED (
+  SELECT b.subscription_id, b.period, c.usage_key_id, c.meter, c.price_id, sum(c.quantity) AS quantity,
+         sum(c.amount) AS amount
     FROM billed b
    CROSS JOIN LATERAL (SELECT l.* FROM charges_at(:batch_seq) l
-                        WHERE l.customer_id = :customer_id AND l.day_start >= lower(b.period)
+                        WHERE l.customer_id = b.customer_id AND l.day_start >= lower(b.period)
                           AND l.day_start < upper(b.period) AND l.batch_seq > b.batch_seq
-                          AND l.subscription_id = :subscription_id AND l.amount IS NOT NULL OFFSET 0) c
+                          AND l.subscription_id = b.subscription_id AND l.amount IS NOT NULL OFFSET 0) c
+   GROUP BY 1, 2, 3, 4, 5
 ), moved AS (
-  SELECT l.period, k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id, l.quantity, l.amount
+  SELECT l.subscription_id, l.period, k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id,
+         l.quantity, l.amount
     FROM late l JOIN usage_key k USING (usage_key_id)
   UNION ALL
-  SELECT l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id, -l.quantity,
-         -l.exact_amount
-    FROM invoice i JOIN invoice_line l USING (invoice_id)
-   WHERE i.subscription_id = :subscription_id AND l.kind = 'adjustment' AND NOT is_void(i.invoice_id)
+  SELECT i.subscription_id, l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id,
+         -l.quantity, -l.exact_amount
+    FROM asked n JOIN invoice i USING (subscription_id) JOIN invoice_line l USING (invoice_id)
+   WHERE l.kind = 'adjustment' AND NOT is_void(i.invoice_id)
 )
-SELECT lower(m.period) AS service_start, upper(m.period) AS service_end, m.model, m.tier, m.adapter, m.region,
-       m.context_band, m.meter, m.price_id, '' AS part, sum(m.quantity) AS quantity, sum(m.amount) AS amount
+SELECT m.subscription_id, lower(m.period) AS service_start, upper(m.period) AS service_end, m.model, m.tier, m.adapter,
+       m.region, m.context_band, m.meter, m.price_id, '' AS part, sum(m.quantity) AS quantity, sum(m.amount) AS amount
   FROM moved m
- GROUP BY m.period, m.model, m.tier, m.adapter, m.region, m.context_band, m.meter, m.price_id
+ GROUP BY m.subscription_id, m.period, m.model, m.tier, m.adapter, m.region, m.context_band, m.meter, m.price_id
 HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 
 -- name: list_billed_periods
--- Periods of a subscription that have an invoice; `stands` where one is not void.
-SELECT lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,
+-- Periods of subscriptions that have an invoice; `stands` where one is not void.
+SELECT subscription_id, lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,
        bool_or(NOT is_void(invoice_id)) AS stands
-  FROM invoice WHERE subscription_id = :subscription_id
- GROUP BY period ORDER BY period;
+  FROM invoice WHERE subscription_id = ANY(:subscription_ids::text[])
+ GROUP BY subscription_id, period ORDER BY subscription_id, period;
 
 -- name: find_line_prices
--- Parameters of the prices that lines name, by primary key.
-SELECT price_id, meter, model, tier, adapter, region, name, kind, params FROM rate_card_price WHERE price_id = ANY(:price_ids::bigint[]);
+-- Parameters of the prices that lines name, and in which currency, by primary key.
+SELECT p.price_id, r.currency, p.meter, p.model, p.tier, p.adapter, p.region, p.name, p.kind, p.params
+  FROM rate_card_price p JOIN rate_card r USING (rate_card_id) WHERE p.price_id = ANY(:price_ids::bigint[]);
 
--- name: take_number
--- The next number of a series; the row stays locked until the invoice is issued or given up.
-INSERT INTO invoice_series (entity_id, kind, year, next_no) VALUES (:entity_id, :kind, :year, 2)
-    ON CONFLICT (entity_id, kind, year) DO UPDATE SET next_no = invoice_series.next_no + 1
-RETURNING next_no - 1 AS number;
+-- name: list_unpriced_of
+-- Usage of subscriptions that waits for a price in a period of each, by the reason, as it stands at a cut-off; charge
+-- (entity_id, customer_id) where unpriced.
+WITH sums AS (
+  SELECT n.subscription_id, l.customer_id, l.usage_key_id, l.day_start, l.meter, l.unpriced, sum(l.quantity) AS quantity
+    FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+           AS n (subscription_id, customer_id, since, until)
+    JOIN charges_at(:batch_seq) l
+      ON l.entity_id = :entity_id AND l.customer_id = n.customer_id AND l.unpriced IS NOT NULL
+     AND l.subscription_id = n.subscription_id AND l.day_start >= n.since AND l.day_start < n.until
+   GROUP BY 1, 2, 3, 4, 5, 6
+  HAVING sum(l.quantity) <> 0
+)
+SELECT s.subscription_id, s.customer_id, k.model, k.tier, s.meter, s.unpriced AS reason, sum(s.quantity) AS quantity,
+       min(s.day_start) AS first_day, max(s.day_start) AS last_day
+  FROM sums s JOIN usage_key k USING (usage_key_id)
+ GROUP BY s.subscription_id, s.customer_id, k.model, k.tier, s.meter, s.unpriced
+ ORDER BY s.subscription_id, k.model, k.tier, s.meter, s.unpriced;
 
--- name: insert_invoice
--- An issued invoice; nothing of it ever changes.
+-- name: take_numbers
+-- The first of the next so many numbers of a series; the row stays locked until the invoices are issued or given up.
+INSERT INTO invoice_series AS s (entity_id, kind, year, next_no) VALUES (:entity_id, :kind, :year, 1 + :numbers::bigint)
+    ON CONFLICT (entity_id, kind, year) DO UPDATE SET next_no = s.next_no + :numbers
+RETURNING s.next_no - :numbers AS number;
+
+-- name: insert_invoices
+-- Issued invoices; nothing of them ever changes. Returns their ids by number.
 INSERT INTO invoice (entity_id, customer_id, subscription_id, period, run_no, number, currency,
                      exact_total, net_total, tax_total, tax_included, payable, issued_at, due_on, event_cut_off,
                      cut_off_id, batch_seq, snapshot)
-VALUES (:entity_id, :customer_id, :subscription_id,
-        tstzrange(:period_start::timestamptz, :period_end::timestamptz), :run_no, :number, :currency,
-        :exact_total, :net_total, :tax_total, :tax_included, :payable, :issued_at, :due_on, :event_cut_off,
-        :cut_off_id, :batch_seq, :snapshot)
-RETURNING invoice_id;
-
--- name: insert_lines
--- The lines of an invoice.
-INSERT INTO invoice_line (invoice_id, line_no, customer_id, kind, service_period, model, tier, adapter,
-                          region, context_band, meter, price_id, part, description, quantity,
-                          unit_amount, per, exact_amount, amount)
-SELECT :invoice_id, l.line_no, :customer_id, l.kind, tstzrange(l.service_start, l.service_end),
-       l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id, l.part, l.description,
-       l.quantity, l.unit_amount, l.per, l.exact_amount, l.amount
-  FROM unnest(:line_nos::int[], :kinds::text[], :service_starts::timestamptz[],
-              :service_ends::timestamptz[], :models::text[], :tiers::text[], :adapters::text[],
-              :regions::text[], :bands::smallint[], :meters::text[], :price_ids::bigint[],
-              :parts::text[], :descriptions::text[], :quantities::numeric[], :unit_amounts::numeric[], :pers::bigint[],
-              :exact_amounts::numeric[], :amounts::numeric[])
-       AS l (line_no, kind, service_start, service_end, model, tier, adapter, region, context_band,
-             meter, price_id, part, description, quantity, unit_amount, per, exact_amount, amount);
+SELECT :entity_id, n.customer_id, n.subscription_id, tstzrange(n.period_start, n.period_end), n.run_no, n.number,
+       n.currency, n.exact_total, n.net_total, n.tax_total, n.tax_included, n.payable, :issued_at, n.due_on,
+       n.event_cut_off, :cut_off_id, :batch_seq, n.snapshot
+  FROM unnest(:customers::text[], :subscriptions::text[], :period_starts::timestamptz[], :period_ends::timestamptz[],
+              :run_nos::int[], :numbers::text[], :currencies::text[], :exact_totals::numeric[], :net_totals::numeric[],
+              :tax_totals::numeric[], :taxes_included::numeric[], :payables::numeric[], :due_on::date[],
+              :event_cut_offs::timestamptz[], :snapshots::jsonb[])
+       AS n (customer_id, subscription_id, period_start, period_end, run_no, number, currency, exact_total, net_total,
+             tax_total, tax_included, payable, due_on, event_cut_off, snapshot)
+RETURNING invoice_id, number;
 
 -- name: insert_document
--- A rendered document of an invoice, kept as it went out.
-INSERT INTO invoice_document (invoice_id, media_type, sha256, content)
-VALUES (:invoice_id, :media_type, :sha256, :content);
+-- A rendered document of an invoice, kept as it was rendered first.
+INSERT INTO invoice_document (invoice_id, media_type, sha256, content, batch_seq)
+VALUES (:invoice_id, :media_type, :sha256, :content, :batch_seq) ON CONFLICT DO NOTHING;
 
 -- name: list_invoices
 -- Invoices, newest first; leads by primary key.
@@ -145,7 +167,7 @@ SELECT line_no, kind, lower(service_period) AS service_start,
 
 -- name: find_document
 -- A rendered document by its primary key.
-SELECT content, sha256 FROM invoice_document
+SELECT content FROM invoice_document
  WHERE invoice_id = :invoice_id AND media_type = :media_type;
 
 -- name: find_price_spans

@@ -1,7 +1,7 @@
 """What people said about tax, by time, and the tax lines of invoices."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ledger.domain.billing.tax import (
     DatedTaxTerms,
@@ -13,10 +13,15 @@ from ledger.domain.billing.tax import (
     TaxTerms,
     Treatment,
 )
+from ledger.store.copying import copy_rows
 from ledger.store.dated import DatedTable
 from ledger.store.queries import Connection, load_queries
 
 TAX = load_queries("billing/tax")
+TAX_COLUMNS = (
+    *("invoice_id", "line_no", "customer_id", "country", "treatment"),
+    *("percent", "included", "reason", "base", "amount"),
+)
 
 
 def _table(noun: str, name: str, *keys: str) -> DatedTable:
@@ -30,51 +35,43 @@ TREATMENTS = _table("tax treatment", "tax_treatment", "customer_id")
 
 
 async def find_rules(
-    connection: Connection, *, entity_id: str, customer_id: str, batch_seq: int
-) -> TaxRules:
-    """Everything said about the tax of a customer of an entity, as known at a cut-off."""
-    registered = await TAX["list_registrations"].rows(
-        connection, entity_id=entity_id, batch_seq=batch_seq
+    connection: Connection, *, entity_id: str, customers: Iterable[str], batch_seq: int
+) -> dict[str, TaxRules]:
+    """Everything said about the tax of customers of an entity, as known at a cut-off, by
+    customer."""
+    registered = await TAX["list_registrations"].values(
+        connection, Registration, entity_id=entity_id, batch_seq=batch_seq
     )
-    treated = await TAX["list_treatments"].rows(
-        connection, customer_id=customer_id, batch_seq=batch_seq
+    treated: dict[str, list[DatedTaxTerms]] = {customer_id: [] for customer_id in customers}
+    rows = await TAX["list_treatments"].rows(
+        connection, customers=list(treated), batch_seq=batch_seq
     )
-    countries = sorted({row["country"] for row in treated})
-    rates = await TAX["list_rates"].rows(connection, countries=countries, batch_seq=batch_seq)
-    return TaxRules(
-        registrations=[Registration(**dict(row)) for row in registered],
-        terms=[
-            DatedTaxTerms(
-                TaxTerms(
-                    row["country"], Treatment(row["treatment"]), row["included"], row["reason"]
-                ),
-                row["valid_from"],
-                row["valid_to"],
-            )
-            for row in treated
-        ],
-        rates=[TaxRate(**dict(row)) for row in rates],
+    for row in rows:
+        terms = TaxTerms(
+            row["country"], Treatment(row["treatment"]), row["included"], row["reason"]
+        )
+        treated[row["customer_id"]].append(DatedTaxTerms(terms, row["valid_from"], row["valid_to"]))
+    countries = sorted({row["country"] for row in rows})
+    rates = await TAX["list_rates"].values(
+        connection, TaxRate, countries=countries, batch_seq=batch_seq
     )
+    return {name: TaxRules(registered, terms, rates) for name, terms in treated.items()}
 
 
 async def insert_tax_lines(
-    connection: Connection, *, invoice_id: int, customer_id: str, lines: Sequence[TaxLine]
+    connection: Connection, taxed: Iterable[tuple[int, str, Sequence[TaxLine]]]
 ) -> None:
-    """Store the tax of an invoice, numbered from 1."""
-    keys = [line.key for line in lines]
-    await TAX["insert_tax_lines"].run(
-        connection,
-        invoice_id=invoice_id,
-        customer_id=customer_id,
-        line_nos=list(range(1, len(lines) + 1)),
-        countries=[key.country for key in keys],
-        treatments=[str(key.treatment) for key in keys],
-        percents=[key.percent for key in keys],
-        included=[key.included for key in keys],
-        reasons=[key.reason for key in keys],
-        bases=[line.base for line in lines],
-        amounts=[line.amount for line in lines],
-    )
+    """Store the tax of invoices (id, customer, lines), numbered from 1."""
+    rows = [
+        (
+            *(invoice_id, line_no, customer_id, line.key.country, str(line.key.treatment)),
+            *(line.key.percent, line.key.included, line.key.reason, line.base, line.amount),
+        )
+        for invoice_id, customer_id, lines in taxed
+        for line_no, line in enumerate(lines, start=1)
+    ]
+    if rows:
+        await copy_rows(connection, "invoice_tax", TAX_COLUMNS, rows)
 
 
 async def list_tax_lines(

@@ -80,23 +80,16 @@ SELECT country, tax_number, lower(valid) AS valid_from, upper(valid) AS valid_to
   FROM tax_registration WHERE entity_id = :entity_id AND recorded @> :batch_seq::bigint ORDER BY country, valid;
 
 -- name: list_treatments
--- How a customer is taxed, as known at a cut-off; the exclusion constraint's index.
-SELECT country, treatment, included, reason, lower(valid) AS valid_from, upper(valid) AS valid_to
-  FROM tax_treatment WHERE customer_id = :customer_id AND recorded @> :batch_seq::bigint ORDER BY valid;
+-- How customers are taxed, as known at a cut-off; the exclusion constraint's index.
+SELECT customer_id, country, treatment, included, reason, lower(valid) AS valid_from, upper(valid) AS valid_to
+  FROM tax_treatment WHERE customer_id = ANY(:customers::text[]) AND recorded @> :batch_seq::bigint
+ ORDER BY customer_id, valid;
 
 -- name: list_rates
 -- Rates of some countries, as known at a cut-off; the exclusion constraint's index.
 SELECT country, kind, percent, lower(valid) AS valid_from, upper(valid) AS valid_to
   FROM tax_rate WHERE country::text = ANY(:countries::text[]) AND recorded @> :batch_seq::bigint
  ORDER BY country, kind, valid;
-
--- name: insert_tax_lines
--- The tax of an invoice, a line a rate.
-INSERT INTO invoice_tax (invoice_id, line_no, customer_id, country, treatment, percent, included, reason, base, amount)
-SELECT :invoice_id, l.line_no, :customer_id, l.country, l.treatment, l.percent, l.included, l.reason, l.base, l.amount
-  FROM unnest(:line_nos::int[], :countries::text[], :treatments::text[], :percents::numeric[], :included::boolean[],
-              :reasons::text[], :bases::numeric[], :amounts::numeric[])
-       AS l (line_no, country, treatment, percent, included, reason, base, amount);
 
 -- name: list_tax_lines
 -- The tax of some invoices, by line; primary key.

@@ -14,6 +14,7 @@ SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->>
   FROM invoice i
   JOIN cut_off c USING (cut_off_id)
   LEFT JOIN invoice_document d ON d.invoice_id = i.invoice_id AND d.media_type = 'application/pdf'
+                               AND d.batch_seq <= :batch_seq
  WHERE i.entity_id = :entity_id
    AND (CASE WHEN :by_service::boolean THEN i.period && tstzrange(:since, :until)
              ELSE i.issued_at >= :since AND i.issued_at < :until END)
