@@ -7,6 +7,7 @@ from ledger.wire import (
     budget_inputs,
     changes,
     events,
+    grid_inputs,
     inputs,
     party_inputs,
     price_inputs,
@@ -48,6 +49,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     site_inputs.NewSiteCost: {
         **{"facility_id": "dub-1", "name": "demand", "currency": "EUR", "valid_from": SINCE},
         "demand": {"rates": [[{"price": "12.50", "up_to": "100"}, {"price": "9.75"}]]},
+    },
+    grid_inputs.NewGridFactors: {
+        **{"facility_id": "dub-1", "kind": "carbon_location", "source": "Electricity Maps"},
+        "factors": [{"start": SINCE, "resolution_minutes": 60, "per_kwh": "318.54"}],
     },
     inputs.NewDeployment: {
         **{"deployment_id": "chat", "asset_id": "rack-1", "model": "llama-70b", "gpu_count": 4},

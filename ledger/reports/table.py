@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ledger.reports.cost.efficiency import EFFICIENCY
 from ledger.reports.cost.hourly import HOURLY
 from ledger.reports.cost.margin_text import MARGIN
 from ledger.reports.cost.sites import SITES
@@ -16,6 +17,7 @@ from ledger.reports.report import PeriodReport
 REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     MARGIN,
     SITES,
+    EFFICIENCY,
     ENERGY,
     USAGE,
     CHARGES,

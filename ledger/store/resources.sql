@@ -114,6 +114,17 @@ SELECT t.facility_id, t.name, t.currency, t.kind, t.params, lower(t.valid) AS va
    AND (:after::text[] IS NULL OR ARRAY[t.facility_id, t.name, sortable(lower(t.valid))] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_grid_factors
+-- What a kWh of sites emits and drinks.
+SELECT g.facility_id, g.kind, g.source, lower(g.period) AS start, upper(g.period) AS end, g.per_kwh,
+       ARRAY[g.facility_id, g.kind, sortable(lower(g.period))] AS place
+  FROM grid_factor g JOIN facility f USING (facility_id)
+ WHERE upper_inf(g.recorded) AND (:id::text IS NULL OR g.facility_id = :id)
+   AND (:entity_id::text IS NULL OR f.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR g.period @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[g.facility_id, g.kind, sortable(lower(g.period))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_deployments
 -- Which GPUs serve what.
 SELECT deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,

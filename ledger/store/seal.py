@@ -55,7 +55,7 @@ ENTERED = ("entity", "customer", "facility", "tariff", "rate_card", "api_key", "
 DATED = (
     *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "energy_meter"),
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
-    "site_cost_term",
+    *("site_cost_term", "grid_factor"),
     *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget"),
 )
 # So many rows are sorted by their bytes at once, in memory.

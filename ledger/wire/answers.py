@@ -132,6 +132,17 @@ class TariffPrice(ClosedModel):
     price_per_mwh: Amount
 
 
+class GridFactor(ClosedModel):
+    """What one kWh of a site takes in [start, end): g CO2e or ml of water, and who says so."""
+
+    facility_id: str
+    kind: Literal["carbon_location", "carbon_market", "water"]
+    source: str
+    start: Moment
+    end: Moment
+    per_kwh: Number
+
+
 class SiteCost(Dated):
     """A cost of a site under its name; `params` are those of its rule, decimals as text."""
 

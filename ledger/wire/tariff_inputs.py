@@ -48,33 +48,21 @@ class NewTariff(InputModel):
     currency: Currency
 
 
-class TariffPeriod(InputModel):
-    """What energy costs in [start, end); negative prices are real.
-
-    Give `end` or `resolution_minutes`, and one of the two prices.
-    """
+class SeriesPeriod(InputModel):
+    """What a series says in [start, end); give `end` or `resolution_minutes`."""
 
     start: DatedInstant
     end: DatedInstant | None = None
     resolution_minutes: Annotated[int, Field(ge=1, le=60 * 24 * 366)] | None = None
-    price_per_mwh: Amount | None = None
-    price_per_kwh: Amount | None = None
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_end(self) -> Self:
         if (self.end is None) == (self.resolution_minutes is None):
             raise problem_at("end", self.end, "send either end or resolution_minutes")
         if self.end is not None and self.end <= self.start:
             raise problem_at("end", self.end.isoformat(), "send a time after start")
-        if (self.price_per_mwh is None) == (self.price_per_kwh is None):
-            raise problem_at(
-                "price_per_mwh", self.price_per_mwh, "send either price_per_mwh or price_per_kwh"
-            )
         if self.until > LAST_MOMENT:
             raise problem_at("end", self.until.isoformat(), f"send a time up to {LAST_DAY}")
-        if abs(self.per_mwh) > AMOUNT_MAX:
-            action = f"send a price of at most {AMOUNT_MAX} for one MWh"
-            raise problem_at("price_per_kwh", str(self.price_per_kwh), action)
         return self
 
     @property
@@ -84,6 +72,27 @@ class TariffPeriod(InputModel):
             return self.end
         assert self.resolution_minutes is not None
         return self.start + timedelta(minutes=self.resolution_minutes)
+
+
+class TariffPeriod(SeriesPeriod):
+    """What energy costs in [start, end); negative prices are real.
+
+    Give `end` or `resolution_minutes`, and one of the two prices.
+    """
+
+    price_per_mwh: Amount | None = None
+    price_per_kwh: Amount | None = None
+
+    @model_validator(mode="after")
+    def _check_price(self) -> Self:
+        if (self.price_per_mwh is None) == (self.price_per_kwh is None):
+            raise problem_at(
+                "price_per_mwh", self.price_per_mwh, "send either price_per_mwh or price_per_kwh"
+            )
+        if abs(self.per_mwh) > AMOUNT_MAX:
+            action = f"send a price of at most {AMOUNT_MAX} for one MWh"
+            raise problem_at("price_per_kwh", str(self.price_per_kwh), action)
+        return self
 
     @property
     def per_mwh(self) -> Decimal:

@@ -16,7 +16,7 @@ GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
 GRANT UPDATE (recorded) ON budget, entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
-  tariff_price, site_cost_term, deployment,
+  tariff_price, site_cost_term, grid_factor, deployment,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
@@ -71,7 +71,7 @@ BEGIN
       ('rate_card_price', 'rate_card', 'rate_card_id'), ('facility_pue', 'facility', 'facility_id'),
       ('energy_meter', 'facility', 'facility_id'),
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
-      ('site_cost_term', 'facility', 'facility_id'),
+      ('site_cost_term', 'facility', 'facility_id'), ('grid_factor', 'facility', 'facility_id'),
       ('deployment_member', 'deployment', 'deployment_row_id'), ('posting', 'journal_entry', 'entry_id') LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %1$I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
@@ -107,7 +107,7 @@ BEGIN
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset',
-      'tariff_price', 'site_cost_term', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
+      'tariff_price', 'site_cost_term', 'grid_factor', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
       'tax_registration', 'tax_treatment', 'budget'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);

@@ -74,6 +74,25 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cost_lines_at(bigint) IS 'Cost lines as known at a cut-off; ask by entity_id or scope, and by window_start.';
 
+CREATE FUNCTION scope_sites_at(seq bigint)
+RETURNS TABLE (scope text, facility_id text, all_in boolean, valid tstzrange) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT 'asset:' || a.asset_id, a.facility_id, a.all_in, a.valid
+    FROM asset a WHERE a.recorded @> seq
+  UNION ALL
+  SELECT 'deployment:' || d.deployment_id, a.facility_id, a.all_in, d.valid * a.valid
+    FROM deployment d JOIN asset a USING (asset_id)
+   WHERE d.recorded @> seq AND a.recorded @> seq AND d.valid && a.valid
+  UNION ALL
+  SELECT 'gpu:' || h.gpu_uuid, a.facility_id, a.all_in, a.valid
+    FROM (SELECT DISTINCT ON (n.gpu_uuid) n.gpu_uuid, d.asset_id
+            FROM deployment d CROSS JOIN LATERAL unnest(d.gpu_uuids) AS n(gpu_uuid)
+           WHERE d.recorded @> seq
+           ORDER BY n.gpu_uuid, lower(d.valid) DESC, d.deployment_id) h
+    JOIN asset a USING (asset_id) WHERE a.recorded @> seq;
+END;
+COMMENT ON FUNCTION scope_sites_at(bigint) IS 'At which site a scope of cost lines is, and when: where its hardware stands. A meter of no hardware is at none.';
+
 CREATE FUNCTION pools_at(seq bigint) RETURNS SETOF cost_pool LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT DISTINCT ON (p.scope, p.window_start, p.kind, p.entity_id) p.*

@@ -31,6 +31,10 @@ ALTER TABLE tariff_price
   ADD CONSTRAINT period_in_bounds CHECK (
     lower(period) >= '2000-01-01 00:00Z' AND upper(period) <= '2200-01-01 00:00Z'),
   ADD CONSTRAINT price_in_bounds CHECK (price_per_mwh BETWEEN -1e15 AND 1e15);
+ALTER TABLE grid_factor
+  ADD CONSTRAINT period_in_bounds CHECK (
+    lower(period) >= '2000-01-01 00:00Z' AND upper(period) <= '2200-01-01 00:00Z'),
+  ADD CONSTRAINT factor_in_bounds CHECK (per_kwh <= 1e6);
 ALTER TABLE fx_rate
   ADD CONSTRAINT day_in_bounds CHECK (day BETWEEN '2000-01-01' AND '2200-01-01'),
   ADD CONSTRAINT rate_in_bounds CHECK (rate <= 1e9 AND scale(trim_scale(rate)) <= 12);

@@ -98,6 +98,17 @@ CREATE TABLE site_cost_term (
 COMMENT ON TABLE site_cost_term IS 'A cost of a site beside energy at its price and hardware, under its name: kinds of cost are rows, not columns.';
 COMMENT ON COLUMN site_cost_term.params IS 'What the rule of its kind goes by (ledger/wire/site_inputs.py), decimals as text.';
 
+CREATE TABLE grid_factor (
+  facility_id text NOT NULL REFERENCES facility,
+  kind        text NOT NULL CHECK (kind IN ('carbon_location', 'carbon_market', 'water')),
+  source      text NOT NULL CHECK (source <> ''),
+  period      tstzrange NOT NULL CHECK (NOT isempty(period) AND NOT lower_inf(period) AND NOT upper_inf(period)),
+  per_kwh     amount NOT NULL CHECK (per_kwh >= 0),
+  recorded    int8range NOT NULL,
+  EXCLUDE USING gist (facility_id WITH =, kind WITH =, period WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE grid_factor IS 'What one kWh of a site emits and drinks, and who says so: g CO2e by where the grid is or by what was contracted, ml of water.';
+
 CREATE TABLE deployment (
   deployment_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   deployment_id     text NOT NULL CHECK (deployment_id <> ''),

@@ -94,6 +94,8 @@ async def _hardware(served: Served) -> None:
     await books.tariff([(SINCE, UNTIL, "100")], currency="USD")
     await books.owned(SINCE, UNTIL, gpu_count=2, currency="USD")
     await books.site_cost("rent", SINCE, UNTIL, currency="USD")
+    for kind in ("carbon_location", "carbon_market", "water"):
+        await books.grid_factor(kind, SINCE, UNTIL, "400")
     await books.deployment(SINCE, UNTIL, gpus=["GPU-a", "GPU-b"], instances=["engine-f"])
     seconds = range(0, 3_601, 10)
     for gpu, power_mw in (("GPU-a", 400_000), ("GPU-b", 0)):

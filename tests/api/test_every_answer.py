@@ -21,6 +21,7 @@ ONE = {
         "facilities": "site",
         "pues": "site",
         "site-costs": "site",
+        "grid-factors": "site",
         "energy-meters": "GPU-a",
         "assets": "rack",
         "tariffs": "power",

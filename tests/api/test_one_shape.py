@@ -31,6 +31,7 @@ ONES: dict[str, tuple[str, ...]] = {
     "/v1/conflicts/1": ("conflicts", "show", "1"),
     "/v1/margins": ("report", "margin", *OF_PERIOD, "--by", "tier"),
     "/v1/sites": ("report", "sites", *OF_PERIOD),
+    "/v1/efficiency": ("report", "efficiency", *OF_PERIOD),
     "/v1/energy": ("report", "energy", *OF_PERIOD),
     "/v1/coverage": ("report", "coverage", *OF_PERIOD),
     "/v1/engines": ("report", "engines", *OF_PERIOD),
@@ -44,6 +45,7 @@ TOLD_OTHERWISE = {
     "prices": {"amount", "per", "tiers", "size", "included", "every"},
     "tariff-prices": {"prices", "time_of_use"},
     "fx-rates": {"rates"},
+    "grid-factors": {"factors"},
 }
 
 

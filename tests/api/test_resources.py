@@ -28,6 +28,12 @@ BODIES: dict[str, Any] = {
         **{"facility_id": "site", "name": "rent", "currency": "USD", "valid_from": day(0)},
         "standing": {"amount": "1", "per": "month"},
     },
+    "grid-factors": {
+        **{"facility_id": "site", "kind": "water", "source": "operator"},
+        "factors": [
+            {"start": day(n), "resolution_minutes": 60, "per_kwh": "1080"} for n in range(3)
+        ],
+    },
     "deployments": {
         **{"deployment_id": "chat", "asset_id": "rack", "model": "llama", "gpu_count": 4},
         "valid_from": day(0),

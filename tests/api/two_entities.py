@@ -53,6 +53,15 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
         ),
         ("site-costs", rent | {"standing": {"amount": "1", "per": "hour"}}),
         (
+            "grid-factors",
+            {
+                **{"facility_id": f"{entity}-site", "kind": "water", "source": "operator"},
+                "factors": [
+                    {"start": "2023-11-01T00:00:00Z", "resolution_minutes": 60, "per_kwh": "1080"}
+                ],
+            },
+        ),
+        (
             "deployments",
             {
                 **{"deployment_id": f"{entity}-dep", "asset_id": f"{entity}-asset", **HOUR},

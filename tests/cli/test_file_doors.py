@@ -20,6 +20,15 @@ DOORS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("backfill",), LOG),
     *((("import", word), ()) for word in (*WORDS, "entity-changes", "customer-changes", "fx")),
     (
+        ("import", "grid"),
+        *(
+            (
+                *("--facility", "site", "--kind", "water", "--source", "s", "--time-column", "at"),
+                *("--factor-column", "p"),
+            ),
+        ),
+    ),
+    (
         ("import", "tariff"),
         ("--tariff", "t", "--time-column", "at", "--price-column", "p", "--zone", "UTC"),
     ),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledger.commands.data.rows import InputRow
 from ledger.commands.data.tariff_file import PriceSeries, TariffColumns, price_series
 from ledger.domain.errors import InvalidInputError
+from ledger.wire.tariff_inputs import TariffPeriod
 
 BRUSSELS = "Europe/Brussels"
 # Zones with the first local day of a span of three that holds a change of the clocks: back at one,
@@ -62,7 +63,7 @@ def file_of(instants: list[datetime], order: list[datetime], zone: str) -> list[
 
 
 def as_read(series: PriceSeries) -> dict[datetime, Decimal]:
-    return {period.start: period.per_mwh for period in series.periods}
+    return {p.start: p.per_mwh for p in series.periods if isinstance(p, TariffPeriod)}
 
 
 def truth(instants: list[datetime]) -> dict[datetime, Decimal]:

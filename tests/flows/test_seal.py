@@ -139,6 +139,7 @@ async def everything_entered(connection: Connection) -> None:
     await books.lease(HOUR, until, all_in=False)
     await books.deployment(HOUR, until, gpus=[GPU])
     await books.site_cost("rent", HOUR, until)
+    await books.grid_factor("water", HOUR, until, "1080")
     await books.energy_meter("host-1", HOUR, until, measures="host", gpus=[GPU])
     await books.readings(GPU, [(HOUR + timedelta(minutes=n), 24_000_000 * n) for n in range(61)])
     alias = {"alias": "crm-1", "customer_id": "acme", "valid_from": "2026-01-01T00:00:00Z"}

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import click
 
 from ledger.commands.data.imports import report, select_rows
 from ledger.commands.data.rows import check_columns
+from ledger.commands.data.series_options import column_options, read_columns
 from ledger.commands.data.show import json_option
-from ledger.commands.data.tariff_file import TariffColumns, price_series
+from ledger.commands.data.tariff_file import price_series
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.author import Author
@@ -26,24 +26,9 @@ from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices
 @click.option("--tariff", "tariff_id", required=True, help="Id of the tariff, made if it is new.")
 @click.option("--facility", "facility_id", help="The site of a new tariff.")
 @click.option("--currency", help="The currency of a new tariff, like EUR.")
-@click.option("--time-column", required=True, help="When a price begins.")
-@click.option("--end-column", help="When it ends; else --resolution says.")
-@click.option("--price-column", required=True, help="The price.")
-@click.option(
-    "--resolution",
-    type=click.IntRange(1, 60 * 24 * 366),
-    default=60,
-    show_default=True,
-    help="Minutes a price lasts.",
-)
+@click.option("--price-column", "value_column", required=True, help="The price.")
 @click.option("--unit", type=click.Choice(["MWh", "kWh"]), default="MWh", show_default=True)
-@click.option("--zone", default="UTC", show_default=True, help="Of times without an offset.")
-@click.option(
-    "--fold",
-    type=click.Choice(["first", "second"]),
-    help="Which one a local time is that exists twice and stands once in the file.",
-)
-@click.option("--decimal-comma", is_flag=True, help="Prices are written like 12,34.")
+@column_options("price")
 @delimiter_option
 @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
 @click.option("--replace", is_flag=True, help="Supersede prices of the same times.")
@@ -65,10 +50,9 @@ def tariff(
     **columns: object,
 ) -> None:
     """Enter electricity prices of a tariff, in whatever columns, unit and zone a file has them."""
-    shape = _columns(columns)
+    shape = read_columns(columns, noun="price")
     rows = select_rows(file, delimiter=delimiter, where=where)
-    named = [name for name in (shape.time, shape.end, shape.price) if name is not None]
-    check_columns(file, list(rows[0].cells), named)
+    check_columns(file, list(rows[0].cells), shape.named)
     series = price_series(rows, shape)
     prices = read_input(NewTariffPrices, {"tariff_id": tariff_id, "prices": series.periods})
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
@@ -79,24 +63,6 @@ def tariff(
     for note in series.notes():
         click.echo(note, err=True)
     report("tariff", rows=len(rows), entered={"price": written}, as_json=as_json)
-
-
-def _columns(given: dict[str, object]) -> TariffColumns:
-    zone = str(given["zone"])
-    try:
-        known = ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        raise click.BadParameter(f"{zone!r} is no time zone", param_hint="--zone") from None
-    return TariffColumns(
-        time=str(given["time_column"]),
-        price=str(given["price_column"]),
-        end=str(given["end_column"]) if given["end_column"] else None,
-        resolution_minutes=int(str(given["resolution"])),
-        per_kwh=given["unit"] == "kWh",
-        decimal_comma=bool(given["decimal_comma"]),
-        zone=known,
-        fold={"first": 0, "second": 1}.get(str(given["fold"])),
-    )
 
 
 async def _enter(

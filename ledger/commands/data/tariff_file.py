@@ -1,4 +1,4 @@
-"""Rows of a price file into the prices of a tariff, in whatever columns, unit and zone it has."""
+"""Rows of a file into prices of a tariff or factors of a grid, whatever its columns and zone."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,10 @@ from ledger.commands.data.rows import InputRow
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.repeated_time import WAY_OUT, LocalTime, Repeated, tell_apart
 from ledger.wire.errors import Rfc3339Error, shorten
+from ledger.wire.grid_inputs import GridPeriod
 from ledger.wire.inputs import read_input
 from ledger.wire.rfc3339 import format_rfc3339, possible_instants
-from ledger.wire.tariff_inputs import TariffPeriod
+from ledger.wire.tariff_inputs import SeriesPeriod, TariffPeriod
 
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 _NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)")
@@ -25,7 +26,8 @@ HOLES_SHOWN = 3
 class TariffColumns:
     """Where a file keeps times and prices, and what they mean; times are starts of periods.
 
-    `fold` says which pass (0 or 1) a repeated local time is that the file has once.
+    `fold` says which pass (0 or 1) a repeated local time is that the file has once; `noun` is what
+    a row says: a price, or a factor of the grid.
     """
 
     time: str
@@ -36,15 +38,29 @@ class TariffColumns:
     decimal_comma: bool
     zone: ZoneInfo
     fold: int | None = None
+    noun: str = "price"
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that a file must have."""
+        return [name for name in (self.time, self.end, self.price) if name is not None]
+
+    @property
+    def value(self) -> tuple[type[SeriesPeriod], str]:
+        """What a row becomes, and its field that holds what it says."""
+        if self.noun == "factor":
+            return GridPeriod, "per_kwh"
+        return TariffPeriod, "price_per_kwh" if self.per_kwh else "price_per_mwh"
 
 
 @dataclass(frozen=True, slots=True)
 class PriceSeries:
     """The prices of a file in its order, and what a reader should know: repeated hours, holes."""
 
-    periods: tuple[TariffPeriod, ...]
+    periods: tuple[SeriesPeriod, ...]
     repeated: tuple[Repeated, ...]
     holes: tuple[tuple[datetime, datetime], ...]
+    noun: str = "price"
 
     def notes(self) -> list[str]:
         """What to say of the file, a line each."""
@@ -53,7 +69,7 @@ class PriceSeries:
             shown = ", ".join(f"{_short(a)} to {_short(b)}" for a, b in self.holes[:HOLES_SHOWN])
             more = len(self.holes) - HOLES_SHOWN
             said.append(
-                f"Between its first and last price the file has none from {shown}"
+                f"Between its first and last {self.noun} the file has none from {shown}"
                 f"{f' and {more:,} more times' if more > 0 else ''}."
             )
         return said
@@ -69,14 +85,20 @@ def price_series(rows: Sequence[InputRow], columns: TariffColumns) -> PriceSerie
     periods = [_period(row, start, columns) for row, start in zip(rows, instants, strict=True)]
     in_order = sorted(zip(periods, rows, strict=True), key=lambda pair: pair[0].start)
     if columns.end is None:
-        _check_resolution(in_order, columns.resolution_minutes)
+        _check_resolution(in_order, columns)
     return PriceSeries(
-        tuple(periods), tuple(repeated), tuple(_holes(period for period, _ in in_order))
+        tuple(periods),
+        tuple(repeated),
+        tuple(_holes(period for period, _ in in_order)),
+        columns.noun,
     )
 
 
-def _check_resolution(in_order: Sequence[tuple[TariffPeriod, InputRow]], minutes: int) -> None:
+def _check_resolution(
+    in_order: Sequence[tuple[SeriesPeriod, InputRow]], columns: TariffColumns
+) -> None:
     """Refuse rows that come at other steps than a price lasts."""
+    minutes, noun = columns.resolution_minutes, columns.noun
     lasts = timedelta(minutes=minutes)
     before = lasts
     for (one, row), (other, next_row) in pairwise(in_order):
@@ -84,14 +106,14 @@ def _check_resolution(in_order: Sequence[tuple[TariffPeriod, InputRow]], minutes
         if step < lasts or (step > lasts and step == before):
             raise InvalidInputError(
                 f"Lines {row.line} and {next_row.line} are {step // timedelta(minutes=1)} minutes"
-                f" apart, and a price lasts {minutes}.",
-                "Give --resolution, or --end-column where prices last unlike; choose rows with"
+                f" apart, and a {noun} lasts {minutes}.",
+                f"Give --resolution, or --end-column where {noun}s last unlike; choose rows with"
                 " --where where a file holds several series.",
             )
         before = step
 
 
-def _holes(in_order: Iterable[TariffPeriod]) -> Iterable[tuple[datetime, datetime]]:
+def _holes(in_order: Iterable[SeriesPeriod]) -> Iterable[tuple[datetime, datetime]]:
     for one, other in pairwise(in_order):
         if one.until < other.start:
             yield one.until, other.start
@@ -114,16 +136,16 @@ def _instants(row: InputRow, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
         ) from error
 
 
-def _period(row: InputRow, start: datetime, columns: TariffColumns) -> TariffPeriod:
+def _period(row: InputRow, start: datetime, columns: TariffColumns) -> SeriesPeriod:
     try:
         raw: dict[str, Any] = {"start": format_rfc3339(start)}
         if columns.end is not None:
             raw["end"] = format_rfc3339(_end(row, str(row.cells[columns.end]), start, columns.zone))
         else:
             raw["resolution_minutes"] = columns.resolution_minutes
-        unit = "price_per_kwh" if columns.per_kwh else "price_per_mwh"
-        raw[unit] = _price(row.cells[columns.price], columns.decimal_comma)
-        return read_input(TariffPeriod, raw)
+        model, field = columns.value
+        raw[field] = _decimal(row.cells[columns.price], columns)
+        return read_input(model, raw)
     except KeyError as error:
         raise InvalidInputError(f"Line {row.line} has no {error}.", "Mend the row.") from error
     except ValueError as error:
@@ -136,11 +158,11 @@ def _end(row: InputRow, text: str, start: datetime, zone: ZoneInfo) -> datetime:
     return next((instant for instant in instants if instant > start), instants[-1])
 
 
-def _price(text: object, decimal_comma: bool) -> str:
-    if not decimal_comma:
+def _decimal(text: object, columns: TariffColumns) -> str:
+    if not columns.decimal_comma:
         return str(text)
     if not _COMMA.fullmatch(str(text)):
-        raise ValueError(f"price {shorten(text)} is not a number with a decimal comma")
+        raise ValueError(f"{columns.noun} {shorten(text)} is not a number with a decimal comma")
     return str(text).replace(",", ".")
 
 

@@ -2,9 +2,10 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ledger.domain.cost.asset import OwnedTerms, schedule_of
 from ledger.domain.energy.capacity import GpuShare, find_shortage
@@ -18,18 +19,18 @@ from ledger.store.pricing import prices
 from ledger.store.queries import Connection
 from ledger.wire.input_fields import FIRST_MOMENT
 from ledger.wire.inputs import DatedInput, FxRate, NewDeployment, NewSubscription
-from ledger.wire.tariff_inputs import TariffPeriod
+from ledger.wire.tariff_inputs import SeriesPeriod, TariffPeriod
 
 
-def check_apart(offered: Sequence[TariffPeriod]) -> None:
-    """Refuse two prices of one moment; `offered` is in order of start."""
+def check_apart(offered: Sequence[SeriesPeriod], noun: str = "price") -> None:
+    """Refuse two prices, or the like, of one moment; `offered` is in order of start."""
     for before, after in pairwise(offered):
         if after.start < before.until:
             raise InvalidInputError(
-                f"Two prices overlap: one {describe_period(before.start, before.until)}, the next"
+                f"Two {noun}s overlap: one {describe_period(before.start, before.until)}, the next"
                 f" {describe_period(after.start, after.until)}.",
-                "Send one price for each moment; name the rows you mean where a file has several.",
-                "prices",
+                f"Send one {noun} for each moment; name the rows you mean where a file has more.",
+                f"{noun}s",
             )
 
 
@@ -52,7 +53,7 @@ async def find_fresh_prices(
         for price in offered
         if (tariff.tariff_id, price.start, price.until, price.per_mwh) not in known
     ]
-    rival = None if replace else _find_rival(found, fresh)
+    rival = None if replace else find_rival(found, fresh)
     if rival is not None:
         raise ConflictError(
             f"Tariff {rival.tariff_id} already has {rival.price_per_mwh:f} per MWh"
@@ -64,10 +65,18 @@ async def find_fresh_prices(
     return fresh
 
 
-def _find_rival(
-    found: Sequence[cost_inputs.TariffPrice], fresh: Sequence[TariffPeriod]
-) -> cost_inputs.TariffPrice | None:
-    """The first recorded price that a new one overlaps; both are in order and apart."""
+class _Recorded(Protocol):
+    @property
+    def valid_from(self) -> datetime: ...
+    @property
+    def valid_to(self) -> datetime: ...
+
+
+R = TypeVar("R", bound=_Recorded)
+
+
+def find_rival(found: Sequence[R], fresh: Sequence[SeriesPeriod]) -> R | None:
+    """The first recorded price, or the like, that a new one overlaps; both in order and apart."""
     starts = [price.start for price in fresh]
     for price in found:
         # Of the new ones only the last that starts before the recorded one's end can overlap it.

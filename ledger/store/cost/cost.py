@@ -102,7 +102,7 @@ async def find_asset_histories(
     known = await COST["find_assets"].values(
         connection, AssetTerms, entity_id=entity_id, until=until, batch_seq=batch_seq
     )
-    return {name: list(rows) for name, rows in groupby(known, lambda one: one.asset_id)}
+    return {name: list(rows) for name, rows in groupby(known, lambda terms: terms.asset_id)}
 
 
 async def find_deployments(connection: Connection, **within: Unpack[Within]) -> list[Deployment]:

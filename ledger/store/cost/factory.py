@@ -23,10 +23,10 @@ async def load_factory(
     return Factory(
         entity=entity,
         assets=[
-            one
+            terms
             for rows in histories.values()
-            for one in rows
-            if one.valid_to is None or one.valid_to > within["since"]
+            for terms in rows
+            if terms.valid_to is None or terms.valid_to > within["since"]
         ],
         histories=histories,
         deployments=await cost.find_deployments(connection, **within),

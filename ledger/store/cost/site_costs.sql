@@ -81,21 +81,7 @@ SELECT min(c.window_start) AS first_window, max(c.window_start) AS last_window
 -- Energy and its cost of a site by quarter hour and currency, whoever uses it, as known at a cut-off. A scope is where
 -- its hardware is; a meter of no hardware is at the one site of its entity. Power that a lease pays for is no tariff's.
 -- Index: cost_allocation (entity_id, window_start).
-WITH placed AS (
-  SELECT 'asset:' || a.asset_id AS scope, a.facility_id, a.all_in, a.valid
-    FROM asset a WHERE a.recorded @> :batch_seq::bigint
-  UNION ALL
-  SELECT 'deployment:' || d.deployment_id, a.facility_id, a.all_in, d.valid * a.valid
-    FROM deployment d JOIN asset a USING (asset_id)
-   WHERE d.recorded @> :batch_seq::bigint AND a.recorded @> :batch_seq::bigint AND d.valid && a.valid
-  UNION ALL
-  SELECT 'gpu:' || h.gpu_uuid, a.facility_id, a.all_in, a.valid
-    FROM (SELECT DISTINCT ON (n.gpu_uuid) n.gpu_uuid, d.asset_id
-            FROM deployment d CROSS JOIN LATERAL unnest(d.gpu_uuids) AS n(gpu_uuid)
-           WHERE d.recorded @> :batch_seq::bigint
-           ORDER BY n.gpu_uuid, lower(d.valid) DESC, d.deployment_id) h
-    JOIN asset a USING (asset_id) WHERE a.recorded @> :batch_seq::bigint
-), entities AS (
+WITH entities AS (
   SELECT f.entity_id FROM facility f WHERE f.facility_id = :facility_id
   UNION SELECT a.entity_id FROM asset a WHERE a.facility_id = :facility_id
   UNION SELECT d.entity_id FROM deployment d JOIN asset a USING (asset_id) WHERE a.facility_id = :facility_id
@@ -109,7 +95,7 @@ SELECT l.window_start, l.currency,
   FROM entities e
  CROSS JOIN LATERAL (SELECT * FROM cost_lines_at(:batch_seq) c
                       WHERE c.entity_id = e.entity_id AND c.window_start >= :since AND c.window_start < :until OFFSET 0) l
-  LEFT JOIN placed p ON p.scope = l.scope AND p.valid @> l.window_start
+  LEFT JOIN scope_sites_at(:batch_seq) p ON p.scope = l.scope AND p.valid @> l.window_start
   LEFT JOIN only_site o ON o.entity_id = l.entity_id
  WHERE coalesce(p.facility_id, o.facility_id) = :facility_id AND p.all_in IS NOT TRUE
  GROUP BY l.window_start, l.currency

@@ -1,0 +1,65 @@
+"""`tokenledger import grid`: what a kWh emits and drinks, from a file of any columns and zone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ledger.commands.data.imports import report, select_rows
+from ledger.commands.data.rows import check_columns
+from ledger.commands.data.series_options import column_options, read_columns
+from ledger.commands.data.show import json_option
+from ledger.commands.data.tariff_file import price_series
+from ledger.commands.options import FILE, delimiter_option
+from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.flows.reference.enter_grid import enter_grid_factors
+from ledger.wire.grid_inputs import GRID_KINDS, NewGridFactors
+from ledger.wire.inputs import read_input
+
+
+@click.command("grid")
+@click.argument("file", type=FILE)
+@click.option("--facility", "facility_id", required=True, help="The site.")
+@click.option(
+    "--kind",
+    type=click.Choice(GRID_KINDS),
+    required=True,
+    help="Carbon in g CO2e by where the grid is or by what was contracted, or water in ml.",
+)
+@click.option("--source", required=True, help="Who says so, like Electricity Maps.")
+@click.option("--factor-column", "value_column", required=True, help="What one kWh takes.")
+@column_options("factor")
+@delimiter_option
+@click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
+@click.option("--replace", is_flag=True, help="Supersede factors of the same times.")
+@click.option("--reason", help="Kept with the factors; by default the file's name.")
+@json_option
+@database_options
+def grid(
+    database: Database,
+    file: Path,
+    *,
+    facility_id: str,
+    kind: str,
+    source: str,
+    delimiter: str,
+    where: Sequence[str],
+    replace: bool,
+    reason: str | None,
+    as_json: bool,
+    **columns: object,
+) -> None:
+    """Enter what a kWh of a site emits or drinks, in whatever columns and zone a file has it."""
+    shape = read_columns(columns, noun="factor")
+    rows = select_rows(file, delimiter=delimiter, where=where)
+    check_columns(file, list(rows[0].cells), shape.named)
+    series = price_series(rows, shape)
+    said = {"facility_id": facility_id, "kind": kind, "source": source}
+    factors = read_input(NewGridFactors, {**said, "factors": series.periods})
+    author = author_of(reason or f"import of {file.name}")
+    written = database.run(
+        lambda connection: enter_grid_factors(connection, factors, author, replace=replace)
+    )
+    for note in series.notes():
+        click.echo(note, err=True)
+    report("grid", rows=len(rows), entered={"factor": written}, as_json=as_json)

@@ -1,0 +1,64 @@
+"""The options of a command that reads a series of times and values from a file."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+
+from ledger.commands.data.tariff_file import TariffColumns
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def column_options(noun: str) -> Callable[[F], F]:
+    """Where a file keeps times, and how its numbers are written."""
+    options = (
+        click.option("--time-column", required=True, help=f"When a {noun} begins."),
+        click.option("--end-column", help="When it ends; else --resolution says."),
+        click.option(
+            "--resolution",
+            type=click.IntRange(1, 60 * 24 * 366),
+            default=60,
+            show_default=True,
+            help=f"Minutes a {noun} lasts.",
+        ),
+        click.option(
+            "--zone", default="UTC", show_default=True, help="Of times without an offset."
+        ),
+        click.option(
+            "--fold",
+            type=click.Choice(["first", "second"]),
+            help="Which one a local time is that exists twice and stands once in the file.",
+        ),
+        click.option(
+            "--decimal-comma", is_flag=True, help=f"{noun.title()}s are written like 12,34."
+        ),
+    )
+
+    def decorated(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def read_columns(given: Mapping[str, object], *, noun: str) -> TariffColumns:
+    """What these options say; click.BadParameter where a zone is none."""
+    zone = str(given["zone"])
+    try:
+        known = ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise click.BadParameter(f"{zone!r} is no time zone", param_hint="--zone") from None
+    return TariffColumns(
+        time=str(given["time_column"]),
+        price=str(given["value_column"]),
+        end=str(given["end_column"]) if given["end_column"] else None,
+        resolution_minutes=int(str(given["resolution"])),
+        per_kwh=given.get("unit") == "kWh",
+        decimal_comma=bool(given["decimal_comma"]),
+        zone=known,
+        fold={"first": 0, "second": 1}.get(str(given["fold"])),
+        noun=noun,
+    )
