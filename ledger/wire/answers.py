@@ -191,6 +191,7 @@ class Price(Dated):
     adapter: str | None
     region: str | None
     band_from: int | None
+    hours: str | None
     name: str
     kind: str
     params: dict[str, Any]

@@ -68,8 +68,9 @@ class PriceTier(InputModel):
 class PriceTerms(DatedInput):
     """A price of one meter and whose usage it is for; input, cached_input and output name meters.
 
-    A field left out matches any. `band_from` is the context length in tokens from which the price
-    applies. `kind` says how: per_unit takes `amount` for `per` tokens, a power of ten; package
+    A field left out matches any. A `model` that ends with * is all that begin so. Above `band_from`
+    tokens of context the price applies. `hours` of the week read like `mon-fri 22:00-06:00 Europe/
+    Copenhagen`. `kind` says how: per_unit takes `amount` for `per` tokens, a power of ten; package
     `amount` for each begun `size`; graduated and volume `tiers`, each for `per`; included the
     first `included` for nothing, then `amount` for `per`. Meters fee and commitment are of no
     usage: kinds recurring and commitment take `amount` and `every`, fees of a card a `name` each.
@@ -81,6 +82,7 @@ class PriceTerms(DatedInput):
     adapter: Label | None = None
     region: Label | None = None
     band_from: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    hours: Label | None = None
     name: Label | None = None
     kind: PriceKind = "per_unit"
     amount: Price | None = None
@@ -116,7 +118,7 @@ class PriceTerms(DatedInput):
             raise problem_at("meter", self.meter, f"send {wanted} with kind {self.kind}")
         if wanted is None and self.name is not None:
             raise problem_at("name", self.name, "leave it out: fees and commitments have names")
-        for field in ("model", "tier", "adapter", "region", "band_from"):
+        for field in ("model", "tier", "adapter", "region", "band_from", "hours"):
             if wanted is not None and getattr(self, field) is not None:
                 raise problem_at(field, getattr(self, field), f"leave it out of a {self.meter}")
         return self

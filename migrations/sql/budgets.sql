@@ -111,12 +111,13 @@ RETURN CASE
 END;
 
 CREATE FUNCTION context_edges() RETURNS bigint[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY[0, 128000, 200000, 256000, 272000, 512000]::bigint[];
+RETURN ARRAY[0, 31999, 32000, 127999, 128000, 199999, 200000, 255999, 256000, 271999, 272000, 511999, 512000]::bigint[];
 COMMENT ON FUNCTION context_edges() IS 'BAND_EDGES of ledger/domain/pricing/rate_card.py; a test holds the two together.';
 
 -- What one unit of each meter costs for usage of a kind, by where its context ends: the most specific price's, chosen as
 -- rating does. Of a price that looks at a period as a whole it is the most that one may cost: its dearest tier, an
--- included unit as one beyond, its share of a package. Without an amount it is no price of units.
+-- included unit as one beyond, its share of a package; of prices for other hours of the week, the dearest. Without an
+-- amount it is no price of units.
 CREATE FUNCTION unit_amounts(of_card text, of_model text, of_tier text, of_adapter text, of_region text, edges bigint[],
                              at timestamptz)
 RETURNS TABLE (meter text, edge bigint, each_amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
@@ -128,14 +129,14 @@ BEGIN ATOMIC
            WHEN p.kind = 'package' THEN (p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'size')::numeric
            WHEN p.kind IN ('graduated', 'volume') THEN
              (SELECT max((t.tier ->> 'amount')::numeric(60, 24)) / (p.params ->> 'per')::numeric
-                FROM jsonb_array_elements(p.params -> 'tiers') AS t (tier)) END)
+                FROM jsonb_array_elements(p.params -> 'tiers') AS t (tier)) END) AS dearest
     FROM unnest(edges) AS b (edge)
     JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
-     AND (p.model IS NULL OR p.model = of_model) AND (p.tier IS NULL OR p.tier = of_tier)
+     AND (p.model IS NULL OR p.model = ANY(model_patterns(of_model))) AND (p.tier IS NULL OR p.tier = of_tier)
      AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
      AND coalesce(p.band_from, 0) <= b.edge
-   ORDER BY p.meter, b.edge, p.model IS NULL, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL,
-            coalesce(p.band_from, 0) DESC, p.price_id;
+   ORDER BY p.meter, b.edge, p.model IS NULL, right(p.model, 1) = '*', length(p.model) DESC, p.adapter IS NULL,
+            p.tier IS NULL, p.region IS NULL, coalesce(p.band_from, 0) DESC, dearest DESC, p.price_id;
 END;
 
 -- The most that usage of these tokens can cost by the prices in force: the dearest kind of input, in the dearest band

@@ -18,6 +18,7 @@ CREATE TABLE rate_card_price (
   adapter      text,
   region       text,
   band_from    bigint,
+  hours        text CHECK (hours <> ''),
   name         text NOT NULL DEFAULT '',
   kind         text NOT NULL,
   params       jsonb NOT NULL,
@@ -25,11 +26,17 @@ CREATE TABLE rate_card_price (
   recorded     int8range NOT NULL,
   EXCLUDE USING gist (
     rate_card_id WITH =, meter WITH =, coalesce(model, '') WITH =, coalesce(tier, '') WITH =,
-    coalesce(adapter, '') WITH =, coalesce(region, '') WITH =, coalesce(band_from, -1) WITH =, name WITH =,
+    coalesce(adapter, '') WITH =, coalesce(region, '') WITH =, coalesce(band_from, -1) WITH =, coalesce(hours, '') WITH =, name WITH =,
     valid WITH &&, recorded WITH &&)
 );
+COMMENT ON COLUMN rate_card_price.model IS 'One that ends with * is of all models that begin so.';
+COMMENT ON COLUMN rate_card_price.hours IS 'Hours of the week, like mon-fri 22:00-06:00 Europe/Copenhagen; NULL: all.';
 COMMENT ON COLUMN rate_card_price.params IS 'Parameters of the price model named by kind; rates are decimal text.';
 COMMENT ON COLUMN rate_card_price.name IS 'Tells fees of one card apart; empty of what prices usage.';
+
+-- What a price may say of its model to be for this one.
+CREATE FUNCTION model_patterns(model text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT array_agg(left(model, length) || '*') || model FROM generate_series(0, length(model)) AS g (length));
 
 CREATE TABLE subscription (
   subscription_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -30,6 +30,7 @@ async def test_prices_of_a_file_are_entered_and_explained(
     assert said["prices"][1]["why"].endswith("names model llama")
     shown = (await asyncio.to_thread(command, *asked)).stdout
     assert "names most of what was used" in shown
+    assert "First comes the price that names the model" in shown
     none = (
         await asyncio.to_thread(command, "price", "explain", "card-acme", "cached_input")
     ).stdout
@@ -55,4 +56,10 @@ async def test_wrong_tiers_of_a_file_are_refused_by_line(
         refused = await asyncio.to_thread(command.refusal, "import", "rate-card", str(file))
         assert said in refused
         assert "ine 2" in refused
+    file.write_text(
+        f"rate_card_id,meter,amount,hours,valid_from\ncard-acme,output,1,at night,{SINCE}\n"
+    )
+    refused = await asyncio.to_thread(command.refusal, "import", "rate-card", str(file))
+    assert "names no hours" in refused
+    assert "ine 2" in refused
     assert await worker.fetchval("SELECT count(*) FROM rate_card_price") == 2

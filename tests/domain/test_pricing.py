@@ -20,6 +20,7 @@ from ledger.domain.cost.margin import Margin
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW, Period, window_of, windows
 from ledger.domain.pricing.explain import explain_price
+from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.models.per_unit import PerUnit
 from ledger.domain.pricing.price_list import ListedPrice, spell_out
@@ -109,7 +110,8 @@ def test_usage_without_a_price_is_listed_and_never_zero() -> None:
 
 
 TERMS = st.sampled_from(["1", "2", "3"])
-NAMES = st.sampled_from([None, "m", "n"])
+NAMES = st.sampled_from([None, "m", "n", "m*", "n*", "*"])
+HOURS = st.sampled_from([None, "00:00-01:00 UTC", "01:30-03:00 UTC", "wed 02:00-02:30 Asia/Tokyo"])
 QUARTERS = st.integers(0, 12)
 
 
@@ -123,6 +125,7 @@ def any_price(draw: st.DrawFn) -> CardPrice:
         model=draw(NAMES),
         valid_from=AT + since * WINDOW,
         valid_to=AT + (since + length) * WINDOW if length else None,
+        hours=read_hours(hours) if (hours := draw(HOURS)) else None,
     )
 
 
@@ -168,8 +171,8 @@ def test_the_most_specific_price_applies() -> None:
 @pytest.mark.parametrize(
     ("tokens", "band"),
     [
-        *((0, 0), (1, 0), (128_000, 0), (128_001, 1), (200_000, 1), (200_001, 2)),
-        *((272_000, 3), (272_001, 4), (10**9, 5)),
+        *((0, 0), (1, 0), (31_999, 0), (32_000, 1), (32_001, 2), (128_000, 3), (128_001, 4)),
+        *((200_000, 5), (200_001, 6), (272_000, 9), (272_001, 10), (10**9, 12)),
     ],
 )
 def test_a_band_begins_above_its_edge(tokens: int, band: int) -> None:

@@ -164,7 +164,7 @@ some = st.sampled_from([None, "a", "b"])
 entered = st.lists(
     st.tuples(
         st.sampled_from(METERS),
-        some,
+        st.sampled_from([None, "a", "b", "a*", "*"]),
         some,
         some,
         some,
@@ -176,7 +176,7 @@ entered = st.lists(
 )
 keys = st.builds(
     UsageKey,
-    st.sampled_from("abc"),
+    st.sampled_from(["a", "b", "c", "ab"]),
     st.sampled_from("abc"),
     st.sampled_from(["", "a"]),
     st.sampled_from(["", "b"]),

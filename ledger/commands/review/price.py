@@ -10,7 +10,7 @@ from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import midnight
-from ledger.domain.pricing.explain import PriceVerdict, explain_price
+from ledger.domain.pricing.explain import RULE, PriceVerdict, explain_price
 from ledger.domain.pricing.models import StoredPrice
 from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import METERS, UsageKey, context_band
@@ -49,8 +49,7 @@ def explain(
 ) -> None:
     """Say which price of CARD applies to a usage of METER, and why each other one does not.
 
-    First comes the price that names the model, then the adapter, then the tier, then the region,
-    then the longest context; thoughts cost what output costs unless priced apart.
+    The most specific one applies, by the rule that is printed with it.
     """
     if METER_OF.get(meter) not in METERS:
         known = ", ".join(name for name in METER_OF if METER_OF[name] in METERS)
@@ -61,7 +60,9 @@ def explain(
     verdicts = explain_price(card, METER_OF[meter], key, moment)
     rows = [_row(verdict) for verdict in verdicts]
     if as_json:
-        print_json({"rate_card_id": rate_card_id, "currency": card.currency, "prices": rows})
+        print_json(
+            {"rate_card_id": rate_card_id, "currency": card.currency, "rule": RULE, "prices": rows}
+        )
         return
     names = ("price_id", "applies", "why", "meter", "model", "tier", "kind", "valid_from")
     cells = [
@@ -71,6 +72,7 @@ def explain(
         for row in rows
     ]
     print_table(f"{meter} of {model or 'no model'} on {rate_card_id}", names, cells)
+    click.echo(RULE)
     if not any(verdict.applies for verdict in verdicts):
         click.echo("No price applies: such usage waits, listed, until there is one.")
 
@@ -99,6 +101,7 @@ def _row(verdict: PriceVerdict) -> dict[str, object]:
         "adapter": listed.adapter,
         "region": listed.region,
         "band_from": listed.band_from,
+        "hours": listed.hours.text if listed.hours else None,
         "kind": getattr(listed.price, "kind", "unreadable"),
         "terms": _terms(listed.price),
         "valid_from": listed.valid_from,

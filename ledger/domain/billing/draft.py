@@ -56,6 +56,7 @@ class LinePrice:
     tier: str | None
     adapter: str | None
     region: str | None
+    hours: str | None
     name: str
 
 
@@ -63,9 +64,9 @@ def pooled(
     sums: Mapping[LineKey, Billed], prices: Mapping[int, LinePrice], *, units: bool = True
 ) -> dict[LineKey, Billed]:
     """The sums with all that one price looks at together as one, named as the price is; without
-    its units where not `units`, as where only amounts change."""
+    its units where not `units`, as where only amounts change. What is of some hours says which."""
     return summed(
-        (key, billed)
+        (replace(key, part=price.hours or key.part), billed)
         if (price := prices[key.price_id]).price.basis is Basis.EACH
         else (_pooled_key(key, price), billed if units else replace(billed, quantity=0))
         for key, billed in sums.items()
@@ -81,7 +82,7 @@ def _pooled_key(key: LineKey, price: LinePrice) -> LineKey:
         region=price.region or "",
         context_band=0,
         meter=price.meter,
-        part=price.name,
+        part=price.hours or price.name,
     )
 
 

@@ -11,10 +11,16 @@ from ledger.domain.pricing.rate_card import (
     RateCard,
     UsageKey,
     find_price,
+    model_rank,
 )
 
+RULE = (
+    "First comes the price that names the model, or more of its beginning; then the adapter, the"
+    " tier, the region, the longest context, the hours of the week. Thoughts cost what output costs"
+    " unless priced apart."
+)
 # In the order in which a price that names more comes before one that names less.
-RANKS = ("model", "adapter", "tier", "region", "band_from")
+RANKS = ("model", "adapter", "tier", "region", "band_from", "hours")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,11 @@ def _mismatches(price: CardPrice, key: UsageKey, at: datetime) -> Iterator[str]:
         yield f"valid only from {price.valid_from.isoformat()}"
     if price.valid_to is not None and at >= price.valid_to:
         yield f"valid only up to {price.valid_to.isoformat()}"
-    for name in ("model", "adapter", "tier", "region"):
+    if price.hours is not None and not price.hours.hold(at):
+        yield f"only {price.hours.text}"
+    if model_rank(price.model, key.model) is None:
+        yield f"for model {price.model}, not {key.model or 'none'}"
+    for name in ("adapter", "tier", "region"):
         wanted, used = getattr(price, name), getattr(key, name)
         if wanted not in (None, used):
             yield f"for {name} {wanted}, not {used or 'none'}"
@@ -64,6 +74,6 @@ def _outranked(price: CardPrice, winner: CardPrice) -> str:
         return f"price {winner.price_id} is for {winner.meter} itself"
     for name, mine, other in zip(RANKS, price.specificity, winner.specificity, strict=True):
         if mine != other:
-            said = getattr(winner, name)
+            said = winner.hours.text if name == "hours" and winner.hours else getattr(winner, name)
             return f"price {winner.price_id} names {name} {said}"
     return f"price {winner.price_id} was entered first"

@@ -69,6 +69,8 @@ def spell_out(card: RateCard, key: UsageKey, within: Period) -> Iterator[ListedP
         for edge in (price.valid_from, price.valid_to)
         if edge is not None and within.start < edge < within.end
     }
+    for hours in {price.hours for price in narrowed.prices if price.hours is not None}:
+        edges.update(hours.edges(within))
     for since, until in pairwise([within.start, *sorted(edges), within.end]):
         for meter in METERS:
             price = find_price(narrowed, meter, key, since)

@@ -4,11 +4,14 @@ Invariant: the most specific price applies; two equally specific ones are refuse
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 from ledger.domain.period import FAR, Period
+from ledger.domain.pricing.hours import Hours
 from ledger.domain.pricing.models import StoredPrice
 
 METERS = (
@@ -21,7 +24,12 @@ METERS = (
 # What a period is charged beside usage: fees, and what a minimum is short of.
 PERIOD_METERS = ("fee", "commitment")
 # One global, append-only list: an event's band is an index into it, whatever any card says.
-BAND_EDGES = (0, 128_000, 200_000, 256_000, 272_000, 512_000)
+# An edge lies below what it begins: from 200,001 tokens on is above 200,000, from 200,000 on above
+# 199,999.
+BAND_EDGES = (
+    *(0, 31_999, 32_000, 127_999, 128_000, 199_999, 200_000),
+    *(255_999, 256_000, 271_999, 272_000, 511_999, 512_000),
+)
 # A thought costs what output costs where no price of its own says otherwise. Cache reads and writes
 # have no such rule: unknown is neither free nor full price.
 FALLBACK = {"output_reasoning": "output_visible"}
@@ -45,8 +53,9 @@ class UsageKey:
 
 @dataclass(frozen=True, slots=True)
 class CardPrice:
-    """One price of a card; None is any. Applies from `band_from` tokens of context upwards; `name`
-    tells fees of one card apart."""
+    """One price of a card; None is any. `model` may end with * for all that begin so. Applies above
+    `band_from` tokens of context, and in `hours` of the week; `name` tells fees of one card apart.
+    """
 
     price_id: int
     meter: str
@@ -59,6 +68,7 @@ class CardPrice:
     valid_from: datetime
     valid_to: datetime | None
     name: str = ""
+    hours: Hours | None = None
 
     @property
     def validity(self) -> Period:
@@ -68,12 +78,12 @@ class CardPrice:
     def matches(self, key: UsageKey, at: datetime) -> bool:
         """Whether it may price usage of `key` in the window that starts `at`."""
         in_force = self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
-        return in_force and self.names(key)
+        return in_force and self.names(key) and (self.hours is None or self.hours.hold(at))
 
     def names(self, key: UsageKey) -> bool:
         """Whether it may price usage of `key` at some time."""
         return (
-            self.model in (None, key.model)
+            model_rank(self.model, key.model) is not None
             and self.tier in (None, key.tier)
             and self.adapter in (None, key.adapter)
             and self.region in (None, key.region)
@@ -81,18 +91,38 @@ class CardPrice:
         )
 
     @property
-    def specificity(self) -> tuple[bool, bool, bool, bool, int]:
-        """Compared left to right: model, adapter, tier, region, then the higher band."""
+    def specificity(self) -> tuple[int, bool, bool, bool, int, bool]:
+        """Compared left to right: the model or more of it, adapter, tier, region, the higher band,
+        then hours."""
         return (
-            self.model is not None,
+            _rank_of(self.model),
             self.adapter is not None,
             self.tier is not None,
             self.region is not None,
             self.band_from or 0,
+            self.hours is not None,
         )
 
 
-@dataclass(frozen=True, slots=True)
+def model_rank(pattern: str | None, model: str) -> int | None:
+    """How much of a model a price names, None where it is for another one."""
+    if pattern in (None, model):
+        return _rank_of(pattern)
+    named = pattern.endswith("*") and model.startswith(pattern[:-1])
+    return _rank_of(pattern) if named else None
+
+
+def _rank_of(pattern: str | None) -> int:
+    if pattern is None:
+        return 0
+    return len(pattern) if pattern.endswith("*") else _WHOLE_MODEL
+
+
+# No beginning of a model is as long.
+_WHOLE_MODEL = 1_000
+
+
+@dataclass(frozen=True)
 class RateCard:
     """The prices of a card in one currency."""
 
@@ -100,9 +130,19 @@ class RateCard:
     currency: str
     prices: Sequence[CardPrice]
 
+    @cached_property
+    def _by_model(self) -> Mapping[str | None, Sequence[CardPrice]]:
+        by_model: dict[str | None, list[CardPrice]] = defaultdict(list)
+        for price in self.prices:
+            by_model[price.model].append(price)
+        return by_model
+
     def narrowed_to(self, key: UsageKey) -> "RateCard":
         """The card with those prices alone that may price usage of `key`."""
-        return replace(self, prices=[price for price in self.prices if price.names(key)])
+        beginnings = (f"{key.model[:length]}*" for length in range(len(key.model) + 1))
+        patterns = dict.fromkeys([None, key.model, *beginnings])
+        named = (price for pattern in patterns for price in self._by_model.get(pattern, ()))
+        return replace(self, prices=[price for price in named if price.names(key)])
 
 
 def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
@@ -131,6 +171,7 @@ def check_card(prices: Sequence[CardPrice]) -> list[str]:
 
 def _rivals(prices: Sequence[CardPrice]) -> list[str]:
     seen: dict[tuple[object, ...], CardPrice] = {}
+    by_hours: dict[tuple[object, ...], list[CardPrice]] = defaultdict(list)
     problems = []
     for price in sorted(prices, key=lambda p: p.valid_from):
         # From the first token on is the same as no band at all.
@@ -140,11 +181,16 @@ def _rivals(prices: Sequence[CardPrice]) -> list[str]:
             band,
             price.name,
         )
-        rival = seen.get(place)
-        if rival and (rival.valid_to is None or price.valid_from < rival.valid_to):
-            problems.append(
-                f"prices {rival.price_id} and {price.price_id} both apply to {price.meter}"
-                f" at {price.valid_from.isoformat()}"
-            )
-        seen[place] = price
+        rivals = by_hours[place] if price.hours else [seen[place]] if place in seen else []
+        problems += [
+            f"prices {rival.price_id} and {price.price_id} both apply to {price.meter}"
+            f" at {price.valid_from.isoformat()}"
+            for rival in rivals
+            if rival.valid_to is None or price.valid_from < rival.valid_to
+            if not (rival.hours and price.hours) or rival.hours.meet(price.hours)
+        ]
+        if price.hours:
+            by_hours[place].append(price)
+        else:
+            seen[place] = price
     return problems

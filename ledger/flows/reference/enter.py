@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.money import check_currency
+from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_price
 from ledger.flows.reference.enter_checks import (
     check_apart,
@@ -364,7 +365,9 @@ async def _enter_price_terms(
 def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, Any]:
     said = terms.model_dump(mode="json", include=set(PRICE_FIELDS[terms.kind]), exclude_none=True)
     price = load_price(terms.kind, said)
-    match = {"meter", "model", "tier", "adapter", "region", "band_from"}
+    match = {"meter", "model", "tier", "adapter", "region", "band_from", "hours"}
+    if terms.hours is not None:
+        read_hours(terms.hours)
     return {
         "rate_card_id": rate_card_id,
         **terms.model_dump(include=match),

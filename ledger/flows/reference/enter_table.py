@@ -100,7 +100,7 @@ def _in_force(recorded: Iterable[CardPrice], terms: TableTerms) -> dict[PricedUs
     """The prices that a table could say, of those in force from the moment on."""
     in_force: dict[PricedUsage, CardPrice] = {}
     for price in recorded:
-        if price.model is None or (price.adapter, price.region) != (None, None):
+        if price.model is None or (price.adapter, price.region, price.hours) != (None, None, None):
             continue
         if price.valid_from > terms.valid_from or price.valid_to is not None:
             _check_ended(price, terms)

@@ -143,7 +143,7 @@ def _spans(asked: Sequence[Billable]) -> dict[str, list[object]]:
 
 
 def _line_price(row: asyncpg.Record) -> LinePrice:
-    told = ("currency", "meter", "model", "tier", "adapter", "region", "name")
+    told = ("currency", "meter", "model", "tier", "adapter", "region", "hours", "name")
     match = {name: row[name] for name in told}
     return LinePrice(load_price(row["kind"], row["params"]), **match)
 

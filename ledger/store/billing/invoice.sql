@@ -94,7 +94,7 @@ SELECT subscription_id, lower(period) AS period_start, upper(period) AS period_e
 
 -- name: find_line_prices
 -- Parameters of the prices that lines name, and in which currency, by primary key.
-SELECT p.price_id, r.currency, p.meter, p.model, p.tier, p.adapter, p.region, p.name, p.kind, p.params
+SELECT p.price_id, r.currency, p.meter, p.model, p.tier, p.adapter, p.region, p.hours, p.name, p.kind, p.params
   FROM rate_card_price p JOIN rate_card r USING (rate_card_id) WHERE p.price_id = ANY(:price_ids::bigint[]);
 
 -- name: list_unpriced_of

@@ -62,13 +62,13 @@ WITH summed AS (
          p.kind, (p.params ->> 'amount')::numeric AS unit_amount, (p.params ->> 'per')::numeric AS per,
          r.currency AS card_currency,
          p.meter IN (c.meter, CASE c.meter WHEN 'output_reasoning' THEN 'output_visible' END)
-           AND (p.model IS NULL OR p.model = k.model) AND (p.tier IS NULL OR p.tier = k.tier)
+           AND (p.model IS NULL OR p.model = ANY(model_patterns(k.model))) AND (p.tier IS NULL OR p.tier = k.tier)
            AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region)
            AND (p.valid && d.span OR EXISTS (
                 SELECT FROM rate_card_price q
                  WHERE q.rate_card_id = p.rate_card_id AND q.kind = p.kind AND q.params = p.params AND q.valid && d.span
-                   AND (q.meter, q.model, q.tier, q.adapter, q.region, q.band_from, q.name)
-                       IS NOT DISTINCT FROM (p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.name))) AS applies
+                   AND (q.meter, q.model, q.tier, q.adapter, q.region, q.band_from, q.hours, q.name)
+                       IS NOT DISTINCT FROM (p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.hours, p.name))) AS applies
     FROM summed c
    CROSS JOIN LATERAL (SELECT tstzrange(c.day_start, c.day_start + interval '25 hours') AS span) d
     LEFT JOIN usage_key k USING (usage_key_id)

@@ -9,7 +9,7 @@ WITH run AS (
   SELECT * FROM (
     SELECT p.rate_card_id, p.kind, p.params, p.valid, p.recorded, r.entity_id, u.batch_seq, u.followed_to,
            min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from,
-                                              p.name, p.kind, p.params) AS price_id
+                                              p.hours, p.name, p.kind, p.params) AS price_id
       FROM rate_card_price p JOIN rate_card r USING (rate_card_id) JOIN run u USING (entity_id)
      WHERE p.kind <> 'per_unit' AND lower(p.recorded) <= u.batch_seq) t
    WHERE t.recorded @> t.batch_seq

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.rate_card import CardPrice
 from ledger.store.dated import DatedTable
@@ -13,7 +14,7 @@ from ledger.store.queries import Connection, load_queries
 PRICES = load_queries("pricing/prices")
 CARD_PRICES = DatedTable(
     "price",
-    ("rate_card_id", "meter", "model", "tier", "adapter", "region", "band_from", "name"),
+    ("rate_card_id", "meter", "model", "tier", "adapter", "region", "band_from", "hours", "name"),
     PRICES["find_open_prices"],
     PRICES["supersede_prices"],
     PRICES["insert_price"],
@@ -76,5 +77,8 @@ async def insert_prices(
     )
 
 
-def _card_price(kind: str, params: Mapping[str, object], **values: Any) -> CardPrice:
-    return CardPrice(price=load_price(kind, params), **values)
+def _card_price(
+    kind: str, params: Mapping[str, object], hours: str | None, **values: Any
+) -> CardPrice:
+    held = read_hours(hours) if hours else None
+    return CardPrice(price=load_price(kind, params), hours=held, **values)

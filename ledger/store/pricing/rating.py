@@ -11,6 +11,7 @@ import asyncpg
 
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW, Period
+from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_stored_price
 from ledger.domain.pricing.price_list import ListedPrice
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
@@ -262,6 +263,7 @@ def _card_price(row: asyncpg.Record) -> CardPrice:
         valid_from=row["valid_from"],
         valid_to=row["valid_to"],
         name=row["name"],
+        hours=read_hours(row["hours"]) if row["hours"] else None,
     )
 
 

@@ -232,13 +232,13 @@ SELECT DISTINCT s.zone FROM subscription s JOIN customer c USING (customer_id)
 -- that was recorded of its match and terms, so that one entered again, whose validity is split, charges nothing anew.
 WITH every AS (
   SELECT p.*, min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region,
-                                                 p.band_from, p.name, p.kind, p.params) AS first_id
+                                                 p.band_from, p.hours, p.name, p.kind, p.params) AS first_id
     FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
    WHERE lower(p.recorded) <= :batch_seq AND (:entity_id::text IS NULL OR r.entity_id = :entity_id)
      AND (:rate_card_ids::text[] IS NULL OR r.rate_card_id = ANY(:rate_card_ids))
 )
 SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.model, p.tier, p.adapter, p.region,
-       p.band_from, p.name, p.kind, p.params, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
+       p.band_from, p.hours, p.name, p.kind, p.params, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
   FROM rate_card r
   LEFT JOIN every p ON p.rate_card_id = r.rate_card_id AND p.recorded @> :batch_seq::bigint
  WHERE (:entity_id::text IS NULL OR r.entity_id = :entity_id)
