@@ -22,7 +22,7 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
+class PriceHours:
     """As text, like `mon-fri 22:00-06:00 Europe/Copenhagen`, and which quarter hours of a local
     week these are; those behind midnight belong to the day they began on."""
 
@@ -37,7 +37,7 @@ class Hours:
             self.quarters
         )
 
-    def meet(self, other: "Hours") -> bool:
+    def meet(self, other: "PriceHours") -> bool:
         """Whether some instant may be in both; of two zones nobody promises that none is."""
         return self.zone != other.zone or not self.quarters.isdisjoint(other.quarters)
 
@@ -50,7 +50,7 @@ class Hours:
 
 
 @lru_cache(maxsize=1_024)
-def read_hours(text: str) -> Hours:
+def read_hours(text: str) -> PriceHours:
     """The hours that a text says; InvalidInputError names what it lacks."""
     said = _TEXT.fullmatch(text)
     if said is None:
@@ -66,7 +66,7 @@ def read_hours(text: str) -> Hours:
     quarters = frozenset(
         (day * QUARTERS_A_DAY + since + n) % QUARTERS_A_WEEK for day in days for n in range(length)
     )
-    return Hours(text, said["zone"], quarters)
+    return PriceHours(text, said["zone"], quarters)
 
 
 def _quarter(text: str, clock: str) -> int:
@@ -77,7 +77,7 @@ def _quarter(text: str, clock: str) -> int:
 
 
 @lru_cache(maxsize=100_000)
-def _edges(hours: Hours, day: datetime) -> tuple[datetime, ...]:
+def _edges(hours: PriceHours, day: datetime) -> tuple[datetime, ...]:
     """Edges in a day of UTC, its first moment included."""
     starts = list(windows(Period(day, day + _DAY)))
     inside = [hours.hold(at) for at in (day - WINDOW, *starts)]

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cached_property
 
 from ledger.domain.period import FAR, Period
-from ledger.domain.pricing.hours import Hours
+from ledger.domain.pricing.hours import PriceHours
 from ledger.domain.pricing.models import StoredPrice
 
 METERS = (
@@ -68,7 +68,7 @@ class CardPrice:
     valid_from: datetime
     valid_to: datetime | None
     name: str = ""
-    hours: Hours | None = None
+    hours: PriceHours | None = None
 
     @property
     def validity(self) -> Period:
