@@ -22,17 +22,18 @@ def count_loose(shipped: Iterable[Source]) -> dict[str, int]:
     database outside the store."""
     counts = dict.fromkeys(LOOSE, 0)
     for source in shipped:
+        lines = _code(source)
         for name, words in LOOSE.items():
             if name == "Record" and source.path.startswith(STORE):
                 continue
-            counts[name] += sum(len(words.findall(line)) for line in _code(source))
+            counts[name] += sum(len(words.findall(line)) for line in lines)
     return counts
 
 
 def _code(source: Source) -> list[str]:
     """Lines without docstrings and imports."""
     prose: set[int] = set()
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
             assert isinstance(node, ast.stmt)
             prose.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))

@@ -38,14 +38,14 @@ def forbidden_words(source: Source) -> Iterator[str]:
     """Modules, classes, functions and fields that are named by a word of no field."""
     if found := _words(source.path.rpartition("/")[2].removesuffix(".py")) & FORBIDDEN:
         yield f"{source.path}: {', '.join(sorted(found))} names a module"
-    for node, name in _named(source.tree):
+    for node, name in _named(source):
         if found := _words(name) & FORBIDDEN:
             yield source.at(node, f"{', '.join(sorted(found))} in {name}")
 
 
 def forbidden_inside(source: Source) -> Iterator[str]:
     """Parameters and variables that are named by a word of no field."""
-    for node, name in _bound(source.tree):
+    for node, name in _bound(source):
         if found := _words(name) & FORBIDDEN_INSIDE:
             yield source.at(node, f"{', '.join(sorted(found))} in {name}")
 
@@ -61,7 +61,7 @@ def count_vague(shipped: Iterable[Source]) -> Counter[str]:
     """How many names of parameters and variables, of a file each, have a word that says little."""
     counts = Counter[str]()
     for source in shipped:
-        for name in {name for _, name in _bound(source.tree)}:
+        for name in {name for _, name in _bound(source)}:
             counts.update(_words(name) & set(VAGUE))
     return counts
 
@@ -81,8 +81,8 @@ def _words(name: str) -> set[str]:
     return {word.lower().removesuffix("s") for word in WORDS.findall(name)}
 
 
-def _named(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
-    for node in ast.walk(tree):
+def _named(source: Source) -> Iterator[tuple[ast.stmt, str]]:
+    for node in source.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node, node.name
         if isinstance(node, ast.ClassDef):
@@ -91,8 +91,8 @@ def _named(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
                     yield field, field.target.id
 
 
-def _bound(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.arg, str]]:
-    for node in ast.walk(tree):
+def _bound(source: Source) -> Iterator[tuple[ast.expr | ast.arg, str]]:
+    for node in source.nodes:
         if isinstance(node, ast.arg):
             yield node, node.arg
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

@@ -32,7 +32,7 @@ def rows_that_are_taken(source: Source) -> Iterator[str]:
     """Rows, queries or statements outside the store."""
     if source.path.startswith(STORE):
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ImportFrom):
             yield from _imported(source, node)
         elif isinstance(node, ast.Attribute) and _is_taken(ast.unparse(node)):

@@ -50,7 +50,7 @@ def share_of_long_functions(functions: list[Function]) -> float:
 def floats(source: Source) -> Iterator[str]:
     """Float literals, `float` and true division; `# exact: why` allows a division of decimals."""
     lines = source.text.splitlines()
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, float):
             yield source.at(node, f"float literal {node.value}")
         elif isinstance(node, ast.Name) and node.id == "float":
@@ -65,7 +65,7 @@ def _divides(node: ast.AST) -> TypeGuard[ast.BinOp | ast.AugAssign]:
 
 def asynchronous(source: Source) -> Iterator[str]:
     """Anything that waits."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.AsyncFunctionDef | ast.AsyncWith | ast.AsyncFor):
             yield source.at(node, "async")
         elif isinstance(node, ast.Await):
@@ -75,7 +75,7 @@ def asynchronous(source: Source) -> Iterator[str]:
 def sql_strings(source: Source) -> Iterator[str]:
     """SQL text in Python; docstrings are prose."""
     prose = {id(text) for text in _docstrings(source.tree)}
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if not isinstance(node, ast.Constant) or id(node) in prose:
             continue
         if isinstance(node.value, str) and SQL.search(node.value):
@@ -86,7 +86,7 @@ def clock_reads(source: Source) -> Iterator[str]:
     """Reading the wall clock, outside the two files that may; `monotonic` measures and is free."""
     if source.path in CLOCK_FILES:
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and node.attr in CLOCKS.get(_owner(node), ()):
             yield source.at(node, f"{_owner(node)}.{node.attr} reads the clock")
         elif isinstance(node, ast.ImportFrom) and node.module == "time":
@@ -97,7 +97,7 @@ def clock_reads(source: Source) -> Iterator[str]:
 
 def imports_of(source: Source, library: str) -> bool:
     """Whether this file imports `library` or something inside it."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [name.name for name in node.names]

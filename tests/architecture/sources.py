@@ -1,6 +1,7 @@
 """The files the rules look at, parsed once."""
 
 import ast
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -13,11 +14,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One Python file: where it lies in the repository, its text and its tree."""
+    """One Python file: where it lies in the repository, its text, its tree and all its nodes."""
 
     path: str
     text: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
 
     @property
     def lines(self) -> int:
@@ -26,7 +28,7 @@ class Source:
 
     def functions(self) -> Iterator[Function]:
         """Every function and method, however deep."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, Function):
                 yield node
 
@@ -37,14 +39,22 @@ class Source:
 
 def parse(text: str, path: str = "ledger/domain/example.py") -> Source:
     """A source from its text, as the rules' own tests make them."""
-    return Source(path, text, ast.parse(text))
+    tree = ast.parse(text)
+    return Source(path, text, tree, tuple(ast.walk(tree)))
+
+
+def sources(*folders: str) -> tuple[Source, ...]:
+    """Every Python file under these folders of the repository."""
+    return tuple(source for folder in folders for source in _sources_in(folder))
 
 
 @cache
-def sources(*folders: str) -> tuple[Source, ...]:
-    """Every Python file under these folders of the repository."""
-    files = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
-    return tuple(parse(path.read_text(), path.relative_to(ROOT).as_posix()) for path in files)
+def _sources_in(folder: str) -> tuple[Source, ...]:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    parsed = tuple(parse(path.read_text(), path.relative_to(ROOT).as_posix()) for path in files)
+    # Millions of nodes that stay: looking through them for rubbish takes longer than the rules.
+    gc.freeze()
+    return parsed
 
 
 def length(function: Function) -> int:
