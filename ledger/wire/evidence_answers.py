@@ -97,6 +97,10 @@ class ServingDeployment(ClosedModel):
     weight_cache_read: int
     weight_cache_write: int
     weight_output: int
+    weight_context: int
+    weight_step: int
+    idle_mw_per_gpu: int | None
+    slot_s: int
 
 
 class AssetEvidence(ClosedModel):

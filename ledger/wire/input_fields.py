@@ -20,6 +20,8 @@ from ledger.wire.rules import no_nul, read_instant
 
 SCALE_MAX = 12
 GRID_SECONDS = 900
+# What ran is weighed in slots of so many seconds, unless a deployment says otherwise.
+SLOT_SECONDS = 15
 # A larger amount or rate is a slip of the hand in any currency; times the largest count of tokens
 # it still has an exact product.
 AMOUNT_MAX = 10**15
@@ -99,6 +101,12 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise FieldError("send an IANA time zone like Europe/Copenhagen") from None
     return name
+
+
+def _slot(seconds: int) -> int:
+    if GRID_SECONDS % seconds:
+        raise FieldError(f"send a divisor of {GRID_SECONDS}, like {SLOT_SECONDS}")
+    return seconds
 
 
 def _in_range(moment: datetime) -> datetime:
@@ -211,4 +219,5 @@ Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
 Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Gpus = Annotated[int, Field(ge=1, le=GPUS_MAX)]
+SlotSeconds = Annotated[int, Field(ge=1, le=GRID_SECONDS), AfterValidator(_slot)]
 PaymentDays = Annotated[int, Field(ge=0, le=PAYMENT_DAYS_MAX)]

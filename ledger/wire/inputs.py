@@ -20,6 +20,7 @@ from pydantic import (
 from ledger.wire.errors import InputError, problem_at
 from ledger.wire.fields import NAME_CHARS_MAX, Name, Names
 from ledger.wire.input_fields import (
+    SLOT_SECONDS,
     Currency,
     Day,
     DayOrInstant,
@@ -33,6 +34,7 @@ from ledger.wire.input_fields import (
     Price,
     Pue,
     Reason,
+    SlotSeconds,
     Text,
     Whole,
     YearlyPercent,
@@ -163,20 +165,27 @@ class NewAsset(DatedInput):
 
 
 class NewWeights(InputModel):
-    """How much of a busy second's cost each kind of token takes, relative to each other."""
+    """What a token of each kind takes, relative to each other: such as microjoules.
+
+    `context` is of an output token for each 1,000 tokens it looks back on; `step` is of a step of
+    the engine, shared by all who write in it.
+    """
 
     version: Positive = 1
     uncached: Whole = 1
     cache_read: Whole = 0
     cache_write: Whole = 1
     output: Whole = 5
+    context: Whole = 0
+    step: Whole = 0
 
 
 class NewDeployment(DatedInput):
     """Which GPUs of an asset serve a model on a tier (None: any), by which engine instances.
 
     Where GPUs are named their number is `gpu_count`; without instances the deployment takes usage
-    of its model that names no known one.
+    of its model that names no known one. At rest a GPU draws `idle_mw_per_gpu`, as it was measured;
+    what ran is weighed in slots of `slot_s` seconds.
     """
 
     deployment_id: Identifier
@@ -187,6 +196,8 @@ class NewDeployment(DatedInput):
     gpu_uuids: Names = ()
     engine_instances: Names = ()
     weights: NewWeights = NewWeights()
+    idle_mw_per_gpu: Whole | None = None
+    slot_s: SlotSeconds = SLOT_SECONDS
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Self:

@@ -327,7 +327,9 @@ class UsageData:
     started_at: Annotated[Instant | None, About("When it began.")] = None
     first_token_at: Annotated[Instant | None, About("When the first token came.")] = None
     ended_at: Annotated[Instant | None, About("When it ended.")] = None
-    queue_ms: Annotated[Count | None, About("How long it waited.")] = None
+    queue_ms: Annotated[
+        Count | None, About("How long it waited after it began, before an engine took it.")
+    ] = None
     ttft_ms: Annotated[Count | None, About("How long until the first token.")] = None
     prefill_ms: Annotated[Count | None, About("How long it read.")] = None
     decode_ms: Annotated[Count | None, About("How long it wrote.")] = None

@@ -124,12 +124,20 @@ CREATE TABLE deployment (
   weight_cache_read int NOT NULL DEFAULT 0 CHECK (weight_cache_read >= 0),
   weight_cache_write int NOT NULL DEFAULT 1 CHECK (weight_cache_write >= 0),
   weight_output     int NOT NULL DEFAULT 5 CHECK (weight_output >= 0),
+  weight_context    int NOT NULL DEFAULT 0 CHECK (weight_context >= 0),
+  weight_step       int NOT NULL DEFAULT 0 CHECK (weight_step >= 0),
+  idle_mw_per_gpu   int CHECK (idle_mw_per_gpu >= 0),
+  slot_s            smallint NOT NULL DEFAULT 15 CHECK (slot_s > 0 AND 900 % slot_s = 0),
   valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded          int8range NOT NULL,
   CHECK (cardinality(gpu_uuids) IN (0, gpu_count)),
   EXCLUDE USING gist (deployment_id WITH =, valid WITH &&, recorded WITH &&)
 );
 COMMENT ON TABLE deployment IS 'Which GPUs of an asset serve which model, by which engine instances, from when to when, and the declared token weights of that time.';
+COMMENT ON COLUMN deployment.weight_context IS 'Of an output token, for each 1,000 tokens that it looks back on.';
+COMMENT ON COLUMN deployment.weight_step IS 'Of a step of an engine, shared by all who write in it.';
+COMMENT ON COLUMN deployment.idle_mw_per_gpu IS 'What a GPU draws while it holds the model and runs nothing; NULL is unknown.';
+COMMENT ON COLUMN deployment.slot_s IS 'How many seconds are weighed at once.';
 COMMENT ON COLUMN deployment.engine_instances IS 'Empty: the deployment takes usage of its model that names no known instance.';
 
 -- One GPU and one engine instance serve one deployment at a time.

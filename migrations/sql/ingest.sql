@@ -112,6 +112,7 @@ CREATE TABLE usage_fact (
   started_at     timestamptz,
   first_token_at timestamptz,
   ended_at       timestamptz,
+  queue_ms       bigint,
   requests       bigint NOT NULL,
   uncached       bigint NOT NULL,
   cache_read     bigint NOT NULL,
@@ -124,6 +125,7 @@ CREATE TABLE usage_fact (
 ) PARTITION BY RANGE (stored_day);
 COMMENT ON COLUMN usage_fact.kind IS '1 original, 2 reversal (counts negative), 3 replacement by a correction, 4 release from suspense.';
 COMMENT ON COLUMN usage_fact.flags IS 'Bits, see ledger/domain/metering/fact.py.';
+COMMENT ON COLUMN usage_fact.queue_ms IS 'How long it waited from started_at on, before anything ran; NULL where nobody said.';
 COMMENT ON COLUMN usage_fact.end_user IS 'Keyed hash of the end user; the id itself is never stored.';
 CREATE INDEX ON usage_fact USING brin (batch_seq) WITH (pages_per_range = 32);
 

@@ -1,25 +1,29 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.cost.allocation import (
     EnergyInput,
-    EngineActivity,
     Site,
-    Weights,
     WindowAllocation,
     allocate_window,
 )
+from ledger.domain.cost.slots import SlotWork, idle, weigh
+from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.facility import uplift
 from ledger.domain.energy.meter import Span, energy_between, spans
 from ledger.domain.energy.tariff import TariffCut, energy_cost
 from ledger.domain.metering.busy import busy_seconds, mask_of, runs
+from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
 
 T0 = datetime(2024, 10, 27, tzinfo=UTC)
+BASE = micros(T0)
+DECLARED = Weights()
 WINDOW = Period(T0, T0 + timedelta(minutes=15))
 WHOLE = (TariffCut(WINDOW, Decimal("80")),)
 
@@ -35,15 +39,33 @@ def readings_of(power_mw: list[int], *, epoch_at: int | None = None) -> list[Ene
     return found
 
 
-ACTIVITY = st.lists(
-    st.builds(
-        EngineActivity,
-        st.integers(1, 10**9),
-        *(st.integers(0, 10**7) for _ in range(4)),
-    ),
-    max_size=8,
-    unique_by=lambda a: a.usage_key_id,
-)
+@st.composite
+def attempt(draw: st.DrawFn) -> dict[str, int]:
+    """Anything that may have run, from before the window to after it."""
+    moments = sorted(draw(st.integers(-(10**9), 2 * 10**9)) for _ in range(3))
+    start, first, end = moments[0], max(moments[1], moments[0] + 1), moments[2] + 2
+    return {
+        "engine": draw(st.integers(0, 2)),
+        "usage_key_id": draw(st.integers(1, 5)),
+        **{"start": BASE + start, "read": BASE + first, "wrote": BASE + first, "end": BASE + end},
+        "sign": 1,
+        **{n: draw(st.integers(0, 10**7)) for n in ("uncached", "cache_read", "cache_write")},
+        "output": draw(st.integers(0, 10**7)),
+        "context": draw(st.integers(0, 10**7)),
+    }
+
+
+def worked(since_s: int, until_s: int, *, weights: Weights = DECLARED, **tokens: int) -> SlotWork:
+    """One attempt of key 7 that reads and writes all the time."""
+    edges = {"start": BASE + since_s * 1_000_000, "end": BASE + until_s * 1_000_000}
+    edges |= {"read": edges["end"], "wrote": edges["start"]}
+    counts = dict.fromkeys(("uncached", "cache_read", "cache_write", "output", "context"), 0)
+    row = {"engine": 0, "usage_key_id": 7, **edges, "sign": 1, **counts, **tokens}
+    return weigh(pl.DataFrame([row]), BASE, weights)
+
+
+ATTEMPTS = st.lists(attempt(), max_size=8)
+WEIGHTS = st.builds(Weights, st.just(1), *(st.integers(0, 2**31 - 1) for _ in range(6)))
 CUTS = st.sampled_from(
     [
         WHOLE,
@@ -87,8 +109,10 @@ def check_uplifted(result: WindowAllocation, found: list[Span], energy: EnergyIn
 @given(
     power=st.lists(st.integers(0, 700_000), min_size=2, max_size=91),
     epoch_at=st.none() | st.integers(1, 90),
-    mask=st.integers(0, 2**900 - 1),
-    activity=ACTIVITY,
+    attempts=ATTEMPTS,
+    weights=WEIGHTS,
+    slot_s=st.sampled_from([1, 15, 60, 900]),
+    idle_mw=st.none() | st.integers(0, 700_000),
     cuts=CUTS,
     host_mw=st.integers(0, 10**6),
     pue=st.decimals(1, 2, places=4),
@@ -97,8 +121,10 @@ def check_uplifted(result: WindowAllocation, found: list[Span], energy: EnergyIn
 def test_nothing_is_lost_or_made(  # every input at once is the claim
     power: list[int],
     epoch_at: int | None,
-    mask: int,
-    activity: list[EngineActivity],
+    attempts: list[dict[str, int]],
+    weights: Weights,
+    slot_s: int,
+    idle_mw: int | None,
     cuts: tuple[TariffCut, ...],
     host_mw: int,
     pue: Decimal,
@@ -106,10 +132,9 @@ def test_nothing_is_lost_or_made(  # every input at once is the claim
 ) -> None:
     found = spans(readings_of(power, epoch_at=epoch_at))
     (energy,) = energy_between(found, (WINDOW.start, WINDOW.end))
-    inputs = EnergyInput((found,), cuts, Site(host_mw, pue))
-    result = allocate_window(
-        WINDOW, energy=inputs, mask=mask, activity=activity, weights=Weights(), gpu_cost=gpu_cost
-    )
+    inputs = EnergyInput((found,), cuts, Site(host_mw, pue), idle_mw)
+    work = weigh(pl.DataFrame(attempts), BASE, weights, engines=3, slot_s=slot_s)
+    result = allocate_window(WINDOW, energy=inputs, work=work, gpu_cost=gpu_cost)
     check_conserved(result, energy.metered_mj, energy.estimated_mj)
     check_uplifted(result, found, inputs)
     assert result.gpu_pool == gpu_cost
@@ -117,22 +142,19 @@ def test_nothing_is_lost_or_made(  # every input at once is the claim
 
 def test_idle_is_what_no_attempt_covered_to_the_second() -> None:
     found = spans(readings_of([300_000] * 91))
-    mask = mask_of(T0, T0 + timedelta(seconds=300), T0)
     result = allocate_window(
         WINDOW,
         energy=EnergyInput((found,), WHOLE, Site()),
-        mask=mask,
-        activity=[EngineActivity(7, 10, 0, 0, 2)],
-        weights=Weights(),
+        work=worked(0, 300, uncached=10, output=2),
         gpu_cost=Decimal(9),
     )
-    usage, idle = result.lines
+    usage, rest = result.lines
     assert (usage.line, usage.device_metered_mj, usage.gpu_cost) == (
         "usage",
         90_000_000,
         Decimal(3),
     )
-    assert (idle.line, idle.device_metered_mj, idle.gpu_cost) == ("idle", 180_000_000, Decimal(6))
+    assert (rest.line, rest.device_metered_mj, rest.gpu_cost) == ("idle", 180_000_000, Decimal(6))
 
 
 def test_a_busy_second_takes_the_energy_used_at_that_second() -> None:
@@ -140,9 +162,7 @@ def test_a_busy_second_takes_the_energy_used_at_that_second() -> None:
     result = allocate_window(
         WINDOW,
         energy=EnergyInput((found,), WHOLE, Site()),
-        mask=mask_of(T0 + timedelta(seconds=450), WINDOW.end, T0),
-        activity=[EngineActivity(7, 1, 0, 0, 0)],
-        weights=Weights(),
+        work=worked(450, 900, uncached=1),
         gpu_cost=Decimal(0),
     )
     assert [line.device_metered_mj for line in result.lines] == [225_000_000, 45_000_000]
@@ -152,12 +172,11 @@ def test_busy_time_whose_tokens_weigh_nothing_is_unattributed() -> None:
     result = allocate_window(
         WINDOW,
         energy=None,
-        mask=mask_of(T0, WINDOW.end, T0),
-        activity=[EngineActivity(7, 0, 500, 0, 0)],
-        weights=Weights(),
+        work=worked(0, 900, cache_read=500),
         gpu_cost=Decimal(4),
     )
-    assert [(line.line, line.gpu_cost) for line in result.lines] == [("unattributed", Decimal(4))]
+    named = [(line.line, line.gpu_cost) for line in result.lines]
+    assert named == [("usage", Decimal(0)), ("unattributed", Decimal(4))]
 
 
 def test_a_pool_rounds_once() -> None:
@@ -165,9 +184,7 @@ def test_a_pool_rounds_once() -> None:
     result = allocate_window(
         WINDOW,
         energy=EnergyInput((found,), WHOLE, Site(50_000, Decimal("1.25"))),
-        mask=0,
-        activity=[],
-        weights=Weights(),
+        work=idle(),
         gpu_cost=Decimal(0),
     )
     facility = (333_333 * 900 + 50_000 * 900) * 125 // 100

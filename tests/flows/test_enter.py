@@ -252,6 +252,22 @@ async def test_replaced_deployment_keeps_its_members_for_the_rest(worker: Connec
     assert await worker.fetchval("SELECT weight_output FROM deployment LIMIT 1") == 5
 
 
+async def test_weights_slots_and_power_at_rest_outlive_a_replacement(worker: Connection) -> None:
+    await enter_site(worker)
+    weights = {"version": 3, "output": 359_600, "context": 20_000, "step": 27_430_000}
+    said = deployment(weights=weights, idle_mw_per_gpu=110_000, slot_s=5)
+    await enter_deployment(worker, said, AUTHOR)
+    await enter_deployment(worker, deployment(valid_from=day(5)), AUTHOR, replace=True)
+    rows = await worker.fetch(
+        """SELECT weight_version, weight_output, weight_context, weight_step, idle_mw_per_gpu,
+                  slot_s FROM deployment WHERE upper_inf(recorded) ORDER BY valid"""
+    )
+    assert [tuple(row) for row in rows] == [
+        (3, 359_600, 20_000, 27_430_000, 110_000, 5),
+        (1, 5, 0, 0, None, 15),
+    ]
+
+
 async def test_no_more_gpus_are_deployed_than_the_asset_has(worker: Connection) -> None:
     await enter_site(worker)
     await enter_deployment(worker, deployment(gpu_count=6), AUTHOR)

@@ -273,7 +273,7 @@ async def test_what_is_put_in_behind_a_seal_is_named(books: Gate, superuser: Con
     await superuser.execute(
         """INSERT INTO usage_fact
            SELECT '2026-08-07', lane, 1, 0, kind, flags, source_id, usage_key_id, engine_key_id,
-                  time, started_at, first_token_at, ended_at, requests, uncached,
+                  time, started_at, first_token_at, ended_at, queue_ms, requests, uncached,
                   cache_read, cache_write, visible, reasoning, 'ghost', agent_run_id, end_user
              FROM usage_fact WHERE event_id = 'e1'"""
     )

@@ -1,7 +1,7 @@
 """Rows as ingest and the inputs by hand leave them, for tests of what comes after."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
@@ -9,6 +9,7 @@ from typing import Any
 
 from asyncpg import BitString
 
+from ledger.domain.cost.weights import Weights
 from ledger.store.connect import draw_batch_seq
 from ledger.store.queries import Connection
 
@@ -50,6 +51,9 @@ class Tokens:
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
+
+
+DECLARED = Weights()
 
 
 class Books:
@@ -196,13 +200,18 @@ class Books:
         gpu_count: int | None = None,
         instances: Sequence[str] = (),
         entity_id: str = "factory",
+        weights: Weights = DECLARED,
+        idle_mw_per_gpu: int | None = None,
     ) -> None:
         await self._store(
             """WITH d AS (
                  INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier,
-                                         gpu_count, gpu_uuids, engine_instances, valid, recorded)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-                         tstzrange($9, $10), int8range($11, NULL))
+                                         gpu_count, gpu_uuids, engine_instances,
+                                         weight_version, weight_uncached, weight_cache_read,
+                                         weight_cache_write, weight_output, weight_context,
+                                         weight_step, idle_mw_per_gpu, valid, recorded)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                         tstzrange($17, $18), int8range($19, NULL))
                  RETURNING *)
                INSERT INTO deployment_member
                  (deployment_row_id, deployment_id, member, kind, valid, recorded)
@@ -211,7 +220,7 @@ class Books:
                           UNION ALL SELECT unnest(engine_instances), 'instance') members""",
             (
                 *(deployment_id, entity_id, asset_id, model, tier, gpu_count or len(gpus) or 1),
-                *(list(gpus), list(instances), since, until),
+                *(list(gpus), list(instances), *astuple(weights), idle_mw_per_gpu, since, until),
             ),
         )
 

@@ -183,6 +183,11 @@ def _terms(found: CostEvidence) -> Iterable[str]:
         d = found.deployment
         weights = f"{d.weight_uncached} uncached, {d.weight_cache_read} cached, "
         weights += f"{d.weight_cache_write} written, {d.weight_output} output"
+        if d.weight_context or d.weight_step:
+            weights += f", {d.weight_context} context, {d.weight_step} step"
+        weights += f"; slots of {d.slot_s} s"
+        if d.idle_mw_per_gpu is not None:
+            weights += f"; {d.idle_mw_per_gpu:,} mW a GPU at rest"
         yield f"Deployment {d.deployment_id}: {d.gpu_count} GPUs for {d.model}; weights {weights}"
 
 

@@ -1,58 +1,27 @@
 """Turns the energy and hardware cost of one deployment in one window into lines that add up to it.
 
 Invariant: in mJ and in 1e-12 of the currency, usage + idle + unattributed equals what came in, with
-measured and estimated energy apart. A second is idle where no attempt covers it, and energy is
-split between busy and idle by what was used at those seconds.
+measured and estimated energy apart. An engine is idle while no attempt runs on it. Then it takes
+what it takes at rest, and all else of a slot's energy goes to what ran in that slot.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ledger.domain.apportion import amount_of, apportion, cumulative_split, units_of
+from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.site_meters import HostShare
+from ledger.domain.cost.slots import NOBODY, SlotWork
 from ledger.domain.energy.counter_course import microseconds
 from ledger.domain.energy.facility import host_energy_mj, uplift
-from ledger.domain.energy.meter import Span, energy_between
+from ledger.domain.energy.meter import EnergySlice, Span, energy_between
 from ledger.domain.energy.tariff import TariffCut, energy_cost
-from ledger.domain.metering.busy import busy_seconds, runs
 from ledger.domain.money import EXACT
-from ledger.domain.period import WINDOW_SECONDS, Period, intersect
+from ledger.domain.period import Period, intersect
 
 USAGE, IDLE, UNATTRIBUTED = "usage", "idle", "unattributed"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """How much of a busy window each kind of token takes: declared, versioned, whole numbers."""
-
-    version: int = 1
-    uncached: int = 1
-    cache_read: int = 0
-    cache_write: int = 1
-    output: int = 5
-
-
-@dataclass(frozen=True, slots=True)
-class EngineActivity:
-    """Tokens of one usage key that one deployment worked on in a window."""
-
-    usage_key_id: int
-    uncached: int
-    cache_read: int
-    cache_write: int
-    output: int
-
-    def weight(self, weights: Weights) -> int:
-        """Its claim on the busy part."""
-        return (
-            self.uncached * weights.uncached
-            + self.cache_read * weights.cache_read
-            + self.cache_write * weights.cache_write
-            + self.output * weights.output
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +35,15 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class EnergyInput:
-    """What is known of a window's energy: spans of each metered GPU, and prices that cover it."""
+    """What is known of a window's energy: spans of each metered GPU, and prices that cover it.
+
+    `idle_mw` is what all its GPUs draw while they hold a model and run nothing; None is unknown.
+    """
 
     gpu_spans: Sequence[Sequence[Span]]
     cuts: Sequence[TariffCut]
     site: Site
+    idle_mw: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +72,9 @@ class Share:
 
     def __add__(self, other: "Share") -> "Share":
         return Share(*(a + b for a, b in zip(self.parts(), other.parts(), strict=True)))
+
+    def __sub__(self, other: "Share") -> "Share":
+        return Share(*(a - b for a, b in zip(self.parts(), other.parts(), strict=True)))
 
     def split(self, weights: Sequence[int]) -> list["Share"]:
         """Largest remainder on each of the numbers; ties to the earlier position."""
@@ -138,71 +114,168 @@ class WindowAllocation:
 
 
 def allocate_window(
-    window: Period,
-    *,
-    energy: EnergyInput | None,
-    mask: int,
-    activity: Sequence[EngineActivity],
-    weights: Weights,
-    gpu_cost: Decimal,
+    window: Period, *, energy: EnergyInput | None, work: SlotWork, gpu_cost: Decimal
 ) -> WindowAllocation:
     """Lines of one deployment and window: usage by key, then idle, then unattributed.
 
     `energy` None is an unmetered or all-in lease: no electricity of ours. `gpu_cost` is the whole
-    hardware cost of the window. A busy part whose tokens weigh nothing is unattributed.
+    hardware cost of the window. What ran and weighs nothing is unattributed.
     """
-    busy, idle, unpriced = Share(), Share(), 0
-    if energy is not None:
-        busy, idle, unpriced = _energy_shares(window, energy, mask)
-    electricity = sum(share.device_cost + share.overhead_cost for share in (busy, idle))
-    busy_s = busy_seconds(mask)
-    busy_cost, idle_cost = apportion(units_of(gpu_cost), [busy_s, WINDOW_SECONDS - busy_s])
-    lines = _lines(
-        busy + Share(gpu_cost=busy_cost), idle + Share(gpu_cost=idle_cost), activity, weights
-    )
+    covered_us = sum(work.covered_us)
+    rest_us = work.full_us * len(work.covered_us) - covered_us
+    busy_cost, idle_cost = apportion(units_of(gpu_cost), [covered_us, rest_us])
+    idle = Share(gpu_cost=idle_cost)
+    taken = _Taken(work)
+    taken.add(Share(gpu_cost=busy_cost), work.covered_us)
+    electricity, unpriced = 0, 0
+    for price, slots in _measured(window, energy, work):
+        assert energy is not None
+        busy, rest = _priced(_halves(slots), energy.site, price)
+        taken.add(busy, [slot.busy_mj for slot in slots])
+        idle += rest
+        electricity += sum(one.device_cost + one.overhead_cost for one in (busy, rest))
+        if price is None:
+            unpriced += sum(sum(share.parts()[:4]) for share in (busy, rest))
     return WindowAllocation(
-        tuple(lines), amount_of(electricity), gpu_cost, unpriced_mj=unpriced, busy_s=busy_s
+        tuple(_lines(taken.shares, idle)),
+        amount_of(electricity),
+        gpu_cost,
+        unpriced_mj=unpriced,
+        busy_s=work.busy_s,
     )
 
 
-def _energy_shares(window: Period, energy: EnergyInput, mask: int) -> tuple[Share, Share, int]:
-    cells = list(_cells(window, energy.cuts, mask))
-    raw = _measure(cells, energy)
-    busy, idle, unpriced = Share(), Share(), 0
+@dataclass(slots=True)
+class _Taken:
+    """What each key takes of what was used while anything ran."""
+
+    work: SlotWork
+    shares: dict[int, Share] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shares = dict.fromkeys(self.work.keys, Share())
+
+    def add(self, busy: Share, pools: Sequence[int]) -> None:
+        """Split what lies in the slots as these pools do, by what weighs in each."""
+        if not any(busy.parts()):
+            return
+        weights = self.work.weigh_by(pools if any(pools) else self.work.covered_us)
+        shares = busy.split(list(weights.values()))
+        for key, share in zip(weights, shares, strict=True):
+            self.shares[key] = self.shares.get(key, Share()) + share
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """What a part of a slot used at one price, while anything ran and at rest."""
+
+    busy: Share
+    idle: Share
+
+    @property
+    def busy_mj(self) -> int:
+        return self.busy.metered_mj + self.busy.estimated_mj + self.busy.host_mj
+
+
+def _halves(slots: Sequence[_Slot]) -> tuple[Share, Share]:
+    return (
+        sum((slot.busy for slot in slots), Share()),
+        sum((slot.idle for slot in slots), Share()),
+    )
+
+
+def _measured(
+    window: Period, energy: EnergyInput | None, work: SlotWork
+) -> Iterator[tuple[Decimal | None, Sequence[_Slot]]]:
+    """By price: what lies in each slot of the window, nothing where the price is of other times."""
+    if energy is None:
+        return
+    cells = list(_cells(window, energy.cuts, work.slot_s))
+    edges = [window.start, *(part.end for part, _, _ in cells)]
+    boards = [energy_between(spans, edges) for spans in energy.gpu_spans]
+    hosts = _host_parts(energy.site, edges)
+    resting = _Resting(
+        work, _idle_mw(energy, boards, cells, work.slot_s), declared=energy.idle_mw is not None
+    )
     for number, cut in enumerate(energy.cuts):
-        priced = _priced((raw[number, True], raw[number, False]), energy.site, cut.price_per_mwh)
-        busy, idle = busy + priced[0], idle + priced[1]
-        if cut.price_per_mwh is None:
-            unpriced += sum(sum(share.parts()[:4]) for share in priced)
-    return busy, idle, unpriced
+        slots = [_Slot(Share(), Share())] * len(work.covered_us)
+        for at, (part, of_cut, slot) in enumerate(cells):
+            if of_cut == number:
+                drawn = [board[at] for board in boards]
+                slots[slot] = resting.split(slot, part.microseconds, drawn, hosts[at])
+        yield cut.price_per_mwh, slots if energy.idle_mw is None else _beside(slots, work)
 
 
 def _cells(
-    window: Period, cuts: Sequence[TariffCut], mask: int
-) -> Iterator[tuple[Period, tuple[int, bool]]]:
-    """The window cut where work starts or stops and where the price changes, in time order."""
-    stretches = [
-        (Period(window.start + timedelta(seconds=first), window.start + timedelta(seconds=end)), on)
-        for first, end, on in runs(mask)
-    ]
+    window: Period, cuts: Sequence[TariffCut], slot_s: int
+) -> Iterator[tuple[Period, int, int]]:
+    """The window cut into slots and where the price changes, in time order: the number of the
+    price, and that of the slot."""
+    length = timedelta(seconds=slot_s)
     for number, cut in enumerate(cuts):
-        for stretch, on in stretches:
-            part = intersect(stretch, cut.period)
-            if part is not None:
-                yield part, (number, on)
+        slot = (cut.period.start - window.start) // length
+        while (start := window.start + slot * length) < cut.period.end:
+            part = intersect(Period(start, start + length), cut.period)
+            assert part is not None
+            yield part, number, slot
+            slot += 1
 
 
-def _measure(
-    cells: Sequence[tuple[Period, tuple[int, bool]]], energy: EnergyInput
-) -> dict[tuple[int, bool], Share]:
-    found: dict[tuple[int, bool], Share] = defaultdict(Share)
-    edges = [cells[0][0].start, *(part.end for part, _ in cells)]
-    for (_, where), host_mj in zip(cells, _host_parts(energy.site, edges), strict=True):
-        found[where] += Share(host_mj=host_mj)
-    for spans in energy.gpu_spans:
-        for (_, where), slice_ in zip(cells, energy_between(spans, edges), strict=True):
-            found[where] += Share(slice_.metered_mj, slice_.estimated_mj)
+def _idle_mw(
+    energy: EnergyInput,
+    boards: Sequence[Sequence[EnergySlice]],
+    cells: Sequence[tuple[Period, int, int]],
+    slot_s: int,
+) -> int | None:
+    """Power at rest: as declared, else the least that one of the GPUs drew over a whole slot."""
+    if energy.idle_mw is not None:
+        return energy.idle_mw
+    whole_us = slot_s * SECOND_US
+    seen = [
+        board[at].total_mj * len(boards) // slot_s
+        for at, (part, _, _) in enumerate(cells)
+        for board in boards
+        if part.microseconds == whole_us and board[at].covered_us == whole_us
+    ]
+    return min(seen, default=None)
+
+
+def _beside(slots: Sequence[_Slot], work: SlotWork) -> Sequence[_Slot]:
+    """A meter read now and then tells of work in the slots beside: what a slot without any used
+    above rest goes to that."""
+    found = list(slots)
+    for at, slot in enumerate(slots):
+        near = [n for n in (at - 1, at + 1) if 0 <= n < len(slots) and work.covered_us[n]]
+        weights = [slots[n].busy_mj for n in near]
+        if any(slot.busy.parts()) and not work.covered_us[at]:
+            parts = slot.busy.split(weights) if any(weights) else []
+            for n, part in zip(near, parts, strict=False):
+                found[n] = _Slot(found[n].busy + part, found[n].idle)
+            over = Share() if parts else slot.busy
+            found[at] = _Slot(Share(), slot.idle + over)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Resting:
+    """Tells what engines used at rest from what they used while anything ran."""
+
+    work: SlotWork
+    idle_mw: int | None
+    declared: bool
+
+    def split(self, slot: int, length_us: int, drawn: Sequence[EnergySlice], host_mj: int) -> _Slot:
+        """So much of a slot, in which the boards drew this and their hosts that."""
+        full = self.work.full_us
+        rest = full - self.work.covered_us[slot]
+        parts = (sum(one.metered_mj for one in drawn), sum(one.estimated_mj for one in drawn))
+        idle_mj = sum(parts) * rest // full
+        if self.idle_mw is not None and (0 < rest < full or self.declared):
+            floor_mj = self.idle_mw * length_us * rest // (full * SECOND_US)
+            idle_mj = min(floor_mj, sum(parts))
+        metered, estimated = apportion(idle_mj, parts) if idle_mj else (0, 0)
+        idle = Share(metered, estimated, host_mj * rest // full)
+        return _Slot(Share(*parts, host_mj) - idle, idle)
 
 
 def _host_parts(site: Site, edges: Sequence[datetime]) -> list[int]:
@@ -234,20 +307,12 @@ def _priced(parts: Sequence[Share], site: Site, price: Decimal | None) -> tuple[
     )
 
 
-def _lines(
-    busy: Share, idle: Share, activity: Sequence[EngineActivity], weights: Weights
-) -> list[AllocationLine]:
-    ordered = sorted(activity, key=lambda a: a.usage_key_id)
-    weighed = [one.weight(weights) for one in ordered]
-    lines: list[AllocationLine] = []
-    nobody = busy
-    if sum(weighed) > 0:
-        shares = busy.split(weighed)
-        lines = [_line(USAGE, a.usage_key_id, s) for a, s in zip(ordered, shares, strict=True)]
-        nobody = Share()
-    lines.append(_line(IDLE, 0, idle))
-    lines.append(_line(UNATTRIBUTED, 0, nobody))
-    return [line for line in lines if line.line == USAGE or _holds(line)]
+def _lines(shares: Mapping[int, Share], idle: Share) -> Iterator[AllocationLine]:
+    for key in sorted(shares.keys() - {NOBODY}):
+        yield _line(USAGE, key, shares[key])
+    for name, share in ((IDLE, idle), (UNATTRIBUTED, shares.get(NOBODY, Share()))):
+        if any(share.parts()):
+            yield _line(name, 0, share)
 
 
 def _line(name: str, usage_key_id: int, share: Share) -> AllocationLine:
@@ -262,8 +327,3 @@ def _line(name: str, usage_key_id: int, share: Share) -> AllocationLine:
         overhead_cost=amount_of(share.overhead_cost),
         gpu_cost=amount_of(share.gpu_cost),
     )
-
-
-def _holds(line: AllocationLine) -> bool:
-    energy = line.device_metered_mj + line.device_estimated_mj + line.host_mj + line.overhead_mj
-    return bool(energy or line.device_cost or line.overhead_cost or line.gpu_cost)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ledger.domain.cost.weights import Weights
+from ledger.wire.input_fields import SLOT_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
@@ -22,8 +25,8 @@ class EngineKey:
 class Deployment:
     """GPUs of an asset that serve a model in [valid_from, valid_to); `valid_to` None is open.
 
-    The weights say how much of a busy second each kind of token takes, as declared under
-    `weight_version`.
+    The weights say how much of what a slot of `slot_s` seconds used each kind of token takes, as
+    declared under `weight_version`. At rest a GPU draws `idle_mw_per_gpu`; None is unknown.
     """
 
     deployment_id: str
@@ -41,6 +44,23 @@ class Deployment:
     weight_cache_read: int = 0
     weight_cache_write: int = 1
     weight_output: int = 5
+    weight_context: int = 0
+    weight_step: int = 0
+    idle_mw_per_gpu: int | None = None
+    slot_s: int = SLOT_SECONDS
+
+    @property
+    def weights(self) -> Weights:
+        """What each kind of work takes."""
+        return Weights(
+            self.weight_version,
+            self.weight_uncached,
+            self.weight_cache_read,
+            self.weight_cache_write,
+            self.weight_output,
+            self.weight_context,
+            self.weight_step,
+        )
 
     @property
     def scope(self) -> str:

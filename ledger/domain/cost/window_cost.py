@@ -4,20 +4,19 @@ Invariant: every GPU of every asset is in one scope, deployed or not, and so is 
 the hardware cost of an asset is split once, between its deployments and what nobody deployed.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+
+import polars as pl
 
 from ledger.domain.apportion import apportion_amount
 from ledger.domain.cost.allocation import (
     IDLE,
     AllocationLine,
     EnergyInput,
-    EngineActivity,
     Site,
-    Weights,
     WindowAllocation,
     allocate_window,
 )
@@ -27,32 +26,30 @@ from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployme
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.site_meters import SiteMeters
+from ledger.domain.cost.slots import SlotWork, busy_for_nobody, idle, weigh
+from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_spans import GpuSpans
 from ledger.domain.energy.meter import energy_between, findings
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
-from ledger.domain.metering.busy import ALL_BUSY
+from ledger.domain.metering.times import micros
 from ledger.domain.money import ZERO
 from ledger.domain.period import Period, window_of
-
-NO_WEIGHTS = Weights(0, 0, 0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkedOn:
-    """Tokens of one usage key on one engine key in one window."""
-
-    key: EngineKey
-    entity_id: str | None
-    activity: EngineActivity
 
 
 @dataclass(frozen=True, slots=True)
 class WindowFacts:
-    """What happened in one window: work, busy seconds by engine key, and every GPU's energy."""
+    """What happened in one window: attempts that ran, by engine key and entity, where those keys
+    are, and every GPU's energy."""
 
-    work: Sequence[WorkedOn]
-    masks: Mapping[int, int]
+    attempts: pl.DataFrame
+    keys: Mapping[int, EngineKey]
     gpus: Mapping[str, GpuSpans]
+
+
+_SERVED = {
+    "engine_key_id": pl.Int64,
+    **dict.fromkeys(("entity_id", "deployment_id", "instance"), pl.String),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +68,14 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
     deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
     shares = _gpu_costs(factory, assets.values(), deployed, window)
-    work, masks = _claimed(deployed, facts)
+    work = _claimed(deployed, facts)
     for deployment in deployed:
         if deployment.entity_id == factory.entity.entity_id:
             scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
             allocated = allocate_window(
                 window,
-                energy=_energy(factory, scope, facts, deployment.gpu_uuids, deployment.gpu_count),
-                mask=masks[deployment.deployment_id],
-                activity=work[deployment.deployment_id],
-                weights=scope.weights,
+                energy=_energy_of(factory, scope, facts, deployment),
+                work=_weighed(deployment, work.get(deployment.deployment_id), window),
                 gpu_cost=shares.get(scope.name, ZERO),
             )
             _book(costs, scope, allocated)
@@ -138,47 +133,54 @@ def _gpu_costs(
     return shares
 
 
-def _claimed(
-    deployed: Sequence[Deployment], facts: WindowFacts
-) -> tuple[dict[str, list[EngineActivity]], dict[str, int]]:
+def _claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, pl.DataFrame]:
+    """The attempts that each deployment served, by its id, with the instance that they ran on."""
     serving = ServingDeployments(deployed)
-    tokens: dict[tuple[str, int], EngineActivity] = {}
-    masks: dict[str, int] = defaultdict(int)
-    for one in facts.work:
-        for deployment in serving.of(one.key, one.entity_id):
-            place = (deployment.deployment_id, one.activity.usage_key_id)
-            tokens[place] = _add(tokens.get(place), one.activity)
-            masks[deployment.deployment_id] |= facts.masks.get(one.key.engine_key_id, 0)
-    work: dict[str, list[EngineActivity]] = defaultdict(list)
-    for (deployment_id, _), activity in tokens.items():
-        work[deployment_id].append(activity)
-    return work, masks
+    keys = facts.attempts.select("engine_key_id", "entity_id").unique()
+    served = [
+        (key, entity_id, one.deployment_id, facts.keys[key].engine_instance)
+        for key, entity_id in keys.iter_rows()
+        for one in serving.of(facts.keys[key], entity_id)
+    ]
+    if not served:
+        return {}
+    by_key = pl.DataFrame(served, _SERVED, orient="row")
+    found = facts.attempts.join(by_key, on=["engine_key_id", "entity_id"], nulls_equal=True)
+    parts = found.partition_by("deployment_id", as_dict=True)
+    return {str(deployment_id): part for (deployment_id,), part in parts.items()}
 
 
-def _add(one: EngineActivity | None, other: EngineActivity) -> EngineActivity:
-    if one is None:
-        return other
-    return EngineActivity(
-        one.usage_key_id,
-        one.uncached + other.uncached,
-        one.cache_read + other.cache_read,
-        one.cache_write + other.cache_write,
-        one.output + other.output,
+def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period) -> SlotWork:
+    """An instance is an engine of its own, whether or not anything ran on it."""
+    if served is None:
+        return idle(deployment.slot_s)
+    named = {*deployment.engine_instances, *served["instance"].unique()}
+    numbers = {name: number for number, name in enumerate(sorted(named))}
+    engine = pl.col("instance").replace_strict(numbers, return_dtype=pl.Int64)
+    return weigh(
+        served.with_columns(engine=engine),
+        micros(window.start),
+        deployment.weights,
+        engines=len(numbers),
+        slot_s=deployment.slot_s,
     )
 
 
 def _scope(
     factory: Factory, deployment: Deployment, asset: AssetTerms | None, window: Period
 ) -> _Scope:
-    weights = Weights(
-        deployment.weight_version,
-        deployment.weight_uncached,
-        deployment.weight_cache_read,
-        deployment.weight_cache_write,
-        deployment.weight_output,
-    )
     currency = asset.currency if asset else factory.entity.currency
-    return _Scope(deployment.scope, window, asset, currency, weights)
+    return _Scope(deployment.scope, window, asset, currency, deployment.weights)
+
+
+def _energy_of(
+    factory: Factory, scope: _Scope, facts: WindowFacts, deployment: Deployment
+) -> EnergyInput | None:
+    found = _energy(factory, scope, facts, deployment.gpu_uuids, deployment.gpu_count)
+    if found is None or deployment.idle_mw_per_gpu is None:
+        return found
+    read = sum(1 for spans in found.gpu_spans if spans)
+    return replace(found, idle_mw=deployment.idle_mw_per_gpu * read)
 
 
 def _energy(
@@ -309,9 +311,7 @@ def _book_unclaimed_gpus(
         allocated = allocate_window(
             window,
             energy=energy,
-            mask=ALL_BUSY,
-            activity=(),
-            weights=NO_WEIGHTS,
+            work=busy_for_nobody(),
             gpu_cost=ZERO,
         )
         _book(costs, scope, replace(allocated, busy_s=0))

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from ledger.domain.period import EPOCH, MICROSECOND, WINDOW_SECONDS
 
-ALL_BUSY = (1 << WINDOW_SECONDS) - 1
 _SECOND_US = 1_000_000
 
 

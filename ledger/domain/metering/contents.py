@@ -31,7 +31,7 @@ NUMBERS: Mapping[str, Sequence[str]] = {
         *("time", "started_at", "first_token_at", "ended_at", "requests"),
         *("main_in", "in_cache_read", "in_cache_write", "in_cache_write_5m", "in_cache_write_1h"),
         *("in_tool_use", "main_out", "out_reasoning", "out_rejected_prediction"),
-        *("context_tokens", "revision"),
+        *("context_tokens", "revision", "queue_ms"),
     ),
     "energy": ("time", "energy_mj", "power_mw", "monotonic_us"),
     "gaps": ("time", "since"),

@@ -56,7 +56,7 @@ _USAGE = {
     **_at(_DATA, ("stream", STATUS, "reservation_id")),
     "agent_run_id": ("data", "agent", "run_id"),
     **_at(("data", "provider_cost"), ("amount", "currency"), "cost_"),
-    **_at(_DATA, ("started_at", "first_token_at", "ended_at")),
+    **_at(_DATA, ("started_at", "first_token_at", "ended_at", "queue_ms")),
 }
 _ENERGY = {
     **_ENVELOPE,

@@ -19,7 +19,7 @@ from ledger.domain.period import EPOCH, MICROSECOND
 FACT_COLUMNS = (
     *("stored_day", "lane", "batch_seq", "ordinal", "kind", "flags", "source_id"),
     *("usage_key_id", "engine_key_id", "time", "started_at", "first_token_at", "ended_at"),
-    *("requests", *METERS, "event_id", "agent_run_id", "end_user"),
+    *("queue_ms", "requests", *METERS, "event_id", "agent_run_id", "end_user"),
 )
 USAGE_DELTA_COLUMNS = (
     *("customer_id", "usage_key_id", "window_start", "batch_seq", "requests"),
@@ -49,7 +49,7 @@ _FACT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
 # What a fact's frame holds before it is encoded: times in microseconds, counts without sign.
 FACTS = (
     *("ordinal", "lane", "kind", "flags", "source_id", "usage_key_id", "engine_key_id"),
-    *("customer_id", *_FACT_TIMES, "requests", *METERS),
+    *("customer_id", *_FACT_TIMES, "queue_ms", "requests", *METERS),
     *("event_id", "agent_run_id", "end_user", "sign"),
 )
 Rows = list[tuple[Any, ...]]

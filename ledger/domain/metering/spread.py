@@ -193,7 +193,7 @@ def _spread(work: Columns, names: Sequence[str], since: str, until: str) -> dict
     """These counts over the windows from `since` to `until`, the others as nothing."""
     start, end = work[since], work[until]
     first, last = start // WINDOW_US, np.maximum(start, end - 1) // WINDOW_US
-    rows, windows = _reached(first, last)
+    rows, windows = reached(first, last)
     found = {name: work[name][rows] for name in (*_KEYS, *names)}
     cut = (first < last)[rows]
     length = (end - start)[rows]
@@ -205,7 +205,7 @@ def _spread(work: Columns, names: Sequence[str], since: str, until: str) -> dict
     return dict.fromkeys(WORK, np.zeros(rows.size, np.int64)) | found | {"window": windows}
 
 
-def _reached(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+def reached(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     """Each row once for every window that it reaches, and those windows."""
     counts = last - first + 1
     rows = np.repeat(np.arange(first.size), counts)
@@ -250,7 +250,7 @@ def busy_masks(frame: pl.DataFrame) -> Masks:
 def _touched(keys: Ints, first: Ints, last: Ints) -> Masks:
     windows = first // WINDOW_US
     if (windows != last // WINDOW_US).any():
-        rows, windows = _reached(windows, last // WINDOW_US)
+        rows, windows = reached(windows, last // WINDOW_US)
         first, last, keys = first[rows], last[rows], keys[rows]
     base = windows * WINDOW_US
     since = np.maximum(first - base, 0) // _SECOND_US

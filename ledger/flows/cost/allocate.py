@@ -3,23 +3,22 @@
 Per entity and chunk of windows one transaction; only what differs from what is stored is appended.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
-from ledger.domain.cost.allocation import EngineActivity
 from ledger.domain.cost.cost_line import WindowCosts
 from ledger.domain.cost.due import chunks
 from ledger.domain.cost.factory import Factory, GpuHome
-from ledger.domain.cost.window_cost import WindowFacts, WorkedOn, cost_window
+from ledger.domain.cost.window_cost import WindowFacts, cost_window
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
 from ledger.domain.energy.gpu_spans import GpuSpans, spans_by_window
 from ledger.domain.parked import Part
 from ledger.domain.period import WINDOW
 from ledger.flows.cost.find_due import find_due
+from ledger.flows.cost.read_work import read_work
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.cost import cost
@@ -47,7 +46,8 @@ async def _allocate_windows(
     context: StageContext, metered: Metered, due: Sequence[Part], *, alone: bool
 ) -> int:
     connection, entity, windows = context.connection, context.entity, [window for _, window in due]
-    async with connection.transaction():
+    # Facts are read part by part, of one snapshot: a day may become a file meanwhile.
+    async with connection.transaction(isolation="repeatable_read"):
         since, until, seq = windows[0], windows[-1] + WINDOW, context.cut_off.batch_seq
         factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
         read = meter.metered_between(metered, since=since, until=until)
@@ -91,29 +91,12 @@ async def _read_facts(
     gpus: Sequence[str],
     batch_seq: int,
 ) -> dict[datetime, WindowFacts]:
-    work = await _read_work(connection, windows, batch_seq)
-    masks: dict[datetime, dict[int, int]] = defaultdict(dict)
-    found = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
-    for (window, engine_key_id), mask in found.items():
-        masks[window][engine_key_id] = mask
+    work = await read_work(connection, windows, batch_seq)
     metered = await _read_spans(connection, windows, factory, gpus, batch_seq)
-    return {window: WindowFacts(work[window], masks[window], metered[window]) for window in windows}
-
-
-async def _read_work(
-    connection: Connection, windows: Sequence[datetime], batch_seq: int
-) -> dict[datetime, list[WorkedOn]]:
-    rows = await cost.find_activity(connection, windows=windows, batch_seq=batch_seq)
-    engines = {row.engine_key_id for row in rows}
-    keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
-    work: dict[datetime, list[WorkedOn]] = defaultdict(list)
-    for row in rows:
-        activity = EngineActivity(
-            row.usage_key_id, row.uncached, row.cache_read, row.cache_write, row.output
-        )
-        one = WorkedOn(keys[row.engine_key_id], row.entity_id, activity)
-        work[row.window_start].append(one)
-    return work
+    return {
+        window: WindowFacts(work.attempts_in(window), work.keys, metered[window])
+        for window in windows
+    }
 
 
 async def _read_spans(

@@ -345,6 +345,8 @@ def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:
         "gpu_count": new.gpus,
         "gpu_uuids": list(new.gpu_uuids),
         "engine_instances": list(new.engine_instances),
+        "idle_mw_per_gpu": new.idle_mw_per_gpu,
+        "slot_s": new.slot_s,
         **{f"weight_{name}": weight for name, weight in new.weights.model_dump().items()},
     }
 

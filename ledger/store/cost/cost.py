@@ -225,6 +225,14 @@ async def find_masks(
     }
 
 
+async def find_key_entities(
+    connection: Connection, *, usage_key_ids: Iterable[int]
+) -> dict[int, str | None]:
+    """Whose customers' usage keys are, by id; None is of a customer nobody knows."""
+    rows = await COST["find_key_entities"].rows(connection, usage_key_ids=list(usage_key_ids))
+    return {row["usage_key_id"]: row["entity_id"] for row in rows}
+
+
 async def find_engine_keys(
     connection: Connection, *, engine_key_ids: Iterable[int]
 ) -> dict[int, EngineKey]:

@@ -42,6 +42,7 @@ SELECT a.asset_id, a.entity_id, a.facility_id, a.name, a.terms, a.gpu_count, a.c
 -- engine instance is decided between all of them.
 SELECT d.deployment_id, d.entity_id, d.asset_id, d.model, d.tier, d.gpu_count, d.gpu_uuids, d.engine_instances,
        d.weight_version, d.weight_uncached, d.weight_cache_read, d.weight_cache_write, d.weight_output,
+       d.weight_context, d.weight_step, d.idle_mw_per_gpu, d.slot_s,
        lower(d.valid) AS valid_from, nullif(upper(d.valid), 'infinity') AS valid_to
   FROM deployment d
  WHERE d.recorded @> :batch_seq::bigint AND d.valid && tstzrange(:since, :until)
@@ -173,6 +174,11 @@ SELECT m.window_start, m.engine_key_id, bit_or(m.mask) AS mask FROM activity_mas
  WHERE m.window_start = ANY(:windows::timestamptz[]) AND m.batch_seq <= :batch_seq
  GROUP BY m.window_start, m.engine_key_id
  ORDER BY m.window_start, m.engine_key_id;
+
+-- name: find_key_entities
+-- Whose customers' usage keys are. Index: primary key.
+SELECT u.usage_key_id, u.entity_id FROM usage_key u WHERE u.usage_key_id = ANY(:usage_key_ids::bigint[])
+ ORDER BY u.usage_key_id;
 
 -- name: find_engine_keys
 -- Where usage ran, by key. Index: primary key.

@@ -29,7 +29,8 @@ _SCHEMA = pl.Schema(
         "kind": pl.Int8,
         "flags": pl.Int32,
         "source_id": pl.Int32,
-        **dict.fromkeys(("usage_key_id", "engine_key_id", *_TIMES, *_COUNTS), pl.Int64),
+        **dict.fromkeys(("usage_key_id", "engine_key_id", *_TIMES), pl.Int64),
+        **dict.fromkeys(("queue_ms", *_COUNTS), pl.Int64),
         **dict.fromkeys(("event_id", "agent_run_id", "end_user", "customer_id"), pl.String),
     }
 )

@@ -51,7 +51,7 @@ WITH places AS MATERIALIZED (
                         WHERE u.batch_seq = b.batch_seq AND u.ordinal = ANY(b.ordinals) OFFSET 0) f
 )
 SELECT c.n::int AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.usage_key_id,
-       u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.requests, u.uncached,
+       u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.queue_ms, u.requests, u.uncached,
        u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
        u.end_user::text AS end_user, k.customer_id
   FROM places c

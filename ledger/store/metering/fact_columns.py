@@ -14,7 +14,8 @@ SCHEMA = pl.Schema(
         "source_id": pl.Int32(),
         **dict.fromkeys(("usage_key_id", "engine_key_id"), pl.Int64()),
         **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
-        **dict.fromkeys(("requests", "uncached", "cache_read", "cache_write"), pl.Int64()),
+        **dict.fromkeys(("queue_ms", "requests"), pl.Int64()),
+        **dict.fromkeys(("uncached", "cache_read", "cache_write"), pl.Int64()),
         **dict.fromkeys(("visible", "reasoning"), pl.Int64()),
         **dict.fromkeys(("event_id", "agent_run_id", "end_user"), pl.String()),
     }

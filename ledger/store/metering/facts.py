@@ -33,7 +33,7 @@ FACTS = load_queries("metering/facts")
 FACT_LAYOUT = {
     **dict.fromkeys(("usage_key_id", "engine_key_id"), INT8),
     **dict.fromkeys(("time", "started_at", "first_token_at", "ended_at"), TIME),
-    **dict.fromkeys(("requests", *METERS), INT8),
+    **dict.fromkeys(("queue_ms", "requests", *METERS), INT8),
     "kind": INT2,
     "flags": INT4,
 }

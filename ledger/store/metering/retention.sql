@@ -154,7 +154,7 @@ SELECT d AS stored_day, p.rows
 -- name: read_day
 -- Every column of a day's facts, in stored order; one partition.
 SELECT stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time,
-       started_at, first_token_at, ended_at, requests, uncached, cache_read, cache_write, visible,
+       started_at, first_token_at, ended_at, queue_ms, requests, uncached, cache_read, cache_write, visible,
        reasoning, event_id, agent_run_id, end_user::text AS end_user
   FROM usage_fact WHERE stored_day = :day::date ORDER BY batch_seq, ordinal;
 

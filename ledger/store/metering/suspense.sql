@@ -17,7 +17,7 @@ SELECT k.usage_key_id, k.entity_id, k.customer_id, k.customer_ref, k.project_id,
 -- Facts of these keys that stand, oldest first, at most `most`; a closed day by (usage_key_id, time), an open
 -- one whole, none that a page before has ended in.
 SELECT 0 AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_id, u.usage_key_id,
-       u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.requests, u.uncached,
+       u.engine_key_id, u.time, u.started_at, u.first_token_at, u.ended_at, u.queue_ms, u.requests, u.uncached,
        u.cache_read, u.cache_write, u.visible, u.reasoning, u.event_id, u.agent_run_id,
        u.end_user::text AS end_user, NULL::text AS customer_id
   FROM usage_fact u

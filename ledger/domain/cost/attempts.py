@@ -1,0 +1,74 @@
+"""Turns facts into attempts as an engine saw them: when they ran, what they read and wrote.
+
+Invariant: whatever its fact says, an attempt runs for a microsecond or more, reads within that time
+and writes within it; a fact and its reversal run at the same moments, and cancel each other out.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import polars as pl
+
+from ledger.domain.metering.spread import INPUT_METERS, WINDOW_US, reached
+
+SECOND_US = 1_000_000
+# Reads from `start` to `read`, writes from `wrote` to `end`, in microseconds since 1970. Counts are
+# positive, and `sign` is -1 where they are taken back; `context` is what a token that was written
+# looked back on.
+ATTEMPT = {
+    **dict.fromkeys(("engine_key_id", "usage_key_id"), pl.Int64),
+    **dict.fromkeys(("start", "read", "wrote", "end", "sign"), pl.Int64),
+    **dict.fromkeys((*INPUT_METERS, "output", "context"), pl.Int64),
+}
+# No longer than an attempt may be.
+_WAIT_MAX_MS = 32 * 86_400 * 1_000
+NO_ATTEMPTS = pl.DataFrame(schema=ATTEMPT)
+Windows: TypeAlias = Mapping[int, pl.DataFrame]
+
+
+def attempts_of(facts: pl.DataFrame) -> pl.DataFrame:
+    """The attempts of facts as they are stored, whose counts carry their sign.
+
+    An attempt begins after it waited in a queue. Nobody knows when one without a start began: it
+    ran in its own second. A first token outside of it is none: it reads and writes all the time.
+    """
+    col, counts = pl.col, (*INPUT_METERS, "visible", "reasoning")
+    known = col("started_at").is_not_null()
+    first, second = col("first_token_at"), col("end") // SECOND_US * SECOND_US
+    waited = col("queue_ms").fill_null(0).clip(0, _WAIT_MAX_MS) * 1_000
+    said = facts.with_columns(
+        *(col(name).abs() for name in counts),
+        requests=col("requests").abs(),
+        sign=col("requests").sign(),
+        end=pl.when(known).then(pl.coalesce("ended_at", "time")).otherwise("time"),
+    )
+    begun = said.with_columns(
+        seen=(known & first.is_between("started_at", "end")).fill_null(value=False)
+    ).with_columns(
+        start=pl.min_horizontal(
+            pl.coalesce(col("started_at") + waited, "time"),
+            pl.when("seen").then(first).otherwise("end"),
+        )
+    )
+    brief = col("start") >= col("end")
+    ran = begun.with_columns(
+        seen=col("seen") & ~brief,
+        start=pl.when(brief).then(second).otherwise("start"),
+        end=pl.when(brief).then(second + SECOND_US).otherwise("end"),
+    )
+    output, asked = col("visible") + col("reasoning"), pl.sum_horizontal(INPUT_METERS)
+    return ran.with_columns(
+        read=pl.when("seen").then(pl.max_horizontal(first, col("start") + 1)).otherwise("end"),
+        wrote=pl.when("seen").then(pl.min_horizontal(first, col("end") - 1)).otherwise("start"),
+        output=output,
+        context=(asked + output // 2) // col("requests").clip(lower_bound=1),
+    ).select(*ATTEMPT)
+
+
+def by_window(attempts: pl.DataFrame) -> Windows:
+    """The attempts that run in each window, by its start in microseconds."""
+    start, end = (attempts[name].to_numpy() for name in ("start", "end"))
+    rows, windows = reached(start // WINDOW_US, (end - 1) // WINDOW_US)
+    placed = attempts[rows].with_columns(pl.Series("window", windows * WINDOW_US))
+    parts = placed.partition_by("window", as_dict=True, include_key=False)
+    return {int(window): part for (window,), part in parts.items()}

@@ -1,0 +1,71 @@
+"""Finds work of windows that none of the attempts at hand explains, and when it may have run.
+
+Invariant: attempts and what is found here come to the work that a window is known to hold.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from ledger.domain.cost.attempts import ATTEMPT, NO_ATTEMPTS, SECOND_US
+from ledger.domain.metering.busy import busy_seconds, runs
+from ledger.domain.metering.spread import METERS, WORK, activity_windows
+
+_CELL = ("window_start", "engine_key_id", "usage_key_id")
+ACTIVITY = {**dict.fromkeys(_CELL, pl.Int64), **dict.fromkeys(WORK, pl.Int64)}
+_RUN = {
+    **dict.fromkeys(("window_start", "engine_key_id", "start", "end"), pl.Int64),
+    **dict.fromkeys(("upto", "before", "busy"), pl.Int64),
+}
+
+
+def unseen_attempts(
+    activity: pl.DataFrame, facts: pl.DataFrame, masks: Mapping[tuple[int, int], int]
+) -> pl.DataFrame:
+    """What `activity` knows beyond facts, spread over the seconds in which its engine ran.
+
+    Records of hours and days are told of this way: when in them anything ran, nobody knows.
+    Windows of activity, and of `masks` beside their engine keys, are microseconds.
+    """
+    left = activity.join(_seen(facts), on=_CELL, how="left").select(
+        *_CELL,
+        *((pl.col(n) - pl.col(f"{n}_right").fill_null(0)).clip(lower_bound=0) for n in WORK),
+    )
+    left = left.filter(pl.any_horizontal(pl.col(name) > 0 for name in WORK))
+    if left.is_empty():
+        return NO_ATTEMPTS
+    rows = [
+        row
+        for window, engine in left.select("window_start", "engine_key_id").unique().iter_rows()
+        for row in _runs(window, engine, masks.get((window, engine), 0))
+    ]
+    spread = left.join(pl.DataFrame(rows, _RUN, orient="row"), on=["window_start", "engine_key_id"])
+    upto, before = (
+        [pl.col(name) * pl.col(edge) // pl.col("busy") for name in WORK]
+        for edge in ("upto", "before")
+    )
+    parts = [later - earlier for later, earlier in zip(upto, before, strict=True)]
+    return spread.with_columns(
+        *parts,
+        read=pl.col("end"),
+        wrote=pl.col("start"),
+        sign=pl.lit(1, pl.Int64),
+        context=pl.lit(0, pl.Int64),
+    ).select(*ATTEMPT)
+
+
+def _seen(facts: pl.DataFrame) -> pl.DataFrame:
+    signed = facts.with_columns(
+        *(pl.col(name).abs() for name in METERS), sign=pl.col("requests").sign()
+    )
+    return activity_windows(signed) if facts.height else pl.DataFrame(schema=ACTIVITY)
+
+
+def _runs(window: int, engine: int, mask: int) -> Iterator[tuple[int, ...]]:
+    busy, before = busy_seconds(mask), 0
+    for first, end, on in runs(mask):
+        if on:
+            upto = before + end - first
+            moments = (window + first * SECOND_US, window + end * SECOND_US)
+            yield window, engine, *moments, upto, before, busy
+            before = upto

@@ -1,0 +1,84 @@
+"""Reads what ran in windows: attempts from the facts, and what is known beyond them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from ledger.domain.cost.attempts import NO_ATTEMPTS, Windows, attempts_of, by_window
+from ledger.domain.cost.deployment import EngineKey
+from ledger.domain.cost.unseen import ACTIVITY, unseen_attempts
+from ledger.domain.metering.spread import WORK
+from ledger.domain.metering.times import micros
+from ledger.domain.period import DAY, HOUR, WINDOW
+from ledger.store.cost import cost
+from ledger.store.metering.facts import FACT_LAYOUT, Decode, FactSearch, list_fact_readers
+from ledger.store.queries import Connection
+
+# Who ends more than an hour after a window began to run in it, ran for hours: of that the sums of
+# windows know enough.
+NEAR = HOUR
+_FACTS = dict.fromkeys(FACT_LAYOUT, pl.Int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Attempts by window, with the entity of each one's customer, and the engine keys they name."""
+
+    by_window: Windows
+    keys: Mapping[int, EngineKey]
+
+    def attempts_in(self, window: datetime) -> pl.DataFrame:
+        """Those that run in a window."""
+        return self.by_window.get(micros(window), _NOTHING)
+
+
+_NOTHING = NO_ATTEMPTS.with_columns(entity_id=pl.lit(None, pl.String))
+
+
+async def read_work(connection: Connection, windows: Sequence[datetime], batch_seq: int) -> Work:
+    """What ran in each of some windows, in order, as known at a cut-off; in one snapshot."""
+    facts = await _read_facts(connection, windows, batch_seq)
+    activity = await cost.find_activity(connection, windows=windows, batch_seq=batch_seq)
+    masks = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
+    worked = [
+        (micros(r.window_start), r.engine_key_id, r.usage_key_id, *_work(r)) for r in activity
+    ]
+    busy = {(micros(window), engine): mask for (window, engine), mask in masks.items()}
+    unseen = unseen_attempts(pl.DataFrame(worked, ACTIVITY, orient="row"), facts, busy)
+    attempts = pl.concat([attempts_of(facts), unseen])
+    entities = await cost.find_key_entities(
+        connection, usage_key_ids=attempts["usage_key_id"].unique()
+    )
+    engines = attempts["engine_key_id"].unique()
+    keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
+    owner = pl.col("usage_key_id").replace_strict(entities, return_dtype=pl.String, default=None)
+    return Work(by_window(attempts.with_columns(entity_id=owner)), keys)
+
+
+def _work(row: cost.WindowActivity) -> tuple[int, ...]:
+    return tuple(int(getattr(row, name)) for name in WORK)
+
+
+async def _read_facts(
+    connection: Connection, windows: Sequence[datetime], batch_seq: int
+) -> pl.DataFrame:
+    since, until = windows[0] - NEAR, windows[-1] + WINDOW + NEAR
+    stored_since = (since - DAY).astimezone(UTC).date()
+    search = FactSearch(batch_seq, stored_since, since, until)
+    parts = []
+    for read in await list_fact_readers(connection, search):
+        decode = await read(connection)
+        parts.append(await asyncio.to_thread(_near, decode, windows))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=_FACTS)
+
+
+def _near(decode: Decode, windows: Sequence[datetime]) -> pl.DataFrame:
+    """Those facts that may have run from the first to the last of these windows."""
+    since, until = micros(windows[0]), micros(windows[-1] + WINDOW)
+    facts = decode()
+    begun = pl.coalesce("started_at", "time")
+    ended = pl.max_horizontal("time", "ended_at")
+    return facts.filter((begun < until) & (ended >= since)).select(*_FACTS)

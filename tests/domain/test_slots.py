@@ -1,0 +1,154 @@
+"""The split of an engine's energy against engines whose every joule is known."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from ledger.domain.cost.allocation import (
+    IDLE,
+    EnergyInput,
+    Site,
+    WindowAllocation,
+    allocate_window,
+)
+from ledger.domain.cost.attempts import attempts_of, by_window
+from ledger.domain.cost.slots import weigh
+from ledger.domain.cost.weights import Weights
+from ledger.domain.energy.counter_course import EnergyReading
+from ledger.domain.energy.meter import Span, spans
+from ledger.domain.energy.tariff import TariffCut
+from ledger.domain.metering.times import micros
+from ledger.domain.period import WINDOW, Period
+from tests.support.batching import Physics, Run, Served, simulate
+from tests.support.loads import HOUR, SCENARIOS, one_of_eight
+
+T0 = datetime(2026, 3, 2, 10, tzinfo=UTC)
+LAW = Physics()
+# What the law says in whole microjoules.
+TRUE = Weights(
+    version=2,
+    uncached=60_000,
+    cache_read=400,
+    cache_write=60_000,
+    output=359_600,
+    context=20_000,
+    step=27_430_000,
+)
+IDLE_MW = 440_000
+
+
+def moment_us(second: float) -> int:
+    return micros(T0) + round(second * 1_000_000)
+
+
+def facts_of(served: Sequence[Served], names: Sequence[str]) -> pl.DataFrame:
+    """Rows as the ledger stores them: begun when the gateway took them."""
+    rows = []
+    for one in served:
+        ask = one.request
+        begun = ask.at - ask.queued_s
+        row = {
+            "usage_key_id": names.index(ask.customer) + 1,
+            "engine_key_id": 1,
+            "time": moment_us(one.ended),
+            "started_at": moment_us(begun),
+            "first_token_at": moment_us(one.first_token),
+            "ended_at": moment_us(one.ended),
+            "queue_ms": round((one.started - begun) * 1_000),
+            "requests": 1,
+            "uncached": ask.uncached,
+            "cache_read": ask.cached,
+            "cache_write": 0,
+            "visible": ask.output,
+            "reasoning": 0,
+        }
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def meter_of(run: Run) -> list[Span]:
+    seconds = range(0, HOUR + 1, 10)
+    read = zip(seconds, run.readings(seconds), strict=True)
+    return spans(EnergyReading(T0 + timedelta(seconds=s), "a", mj) for s, mj in read)
+
+
+def allocate(
+    run: Run, facts: pl.DataFrame, weights: Weights, *, idle_mw: int | None, slot_s: int = 15
+) -> list[WindowAllocation]:
+    attempts = by_window(attempts_of(facts).with_columns(engine=pl.lit(0, pl.Int64)))
+    found, meter = [], meter_of(run)
+    for quarter in range(4):
+        window = Period(T0 + quarter * WINDOW, T0 + (quarter + 1) * WINDOW)
+        start = micros(window.start)
+        work = weigh(attempts[start], start, weights, slot_s=slot_s)
+        energy = EnergyInput((meter,), (TariffCut(window, Decimal(80)),), Site(), idle_mw)
+        found.append(allocate_window(window, energy=energy, work=work, gpu_cost=Decimal(4)))
+    return found
+
+
+def errors(run: Run, found: Sequence[WindowAllocation], names: Sequence[str]) -> dict[str, float]:
+    """How far each customer's energy, and idle energy, is from true, in hundredths."""
+    true = run.of_customers() | {IDLE: run.idle_j}
+    booked = dict.fromkeys(true, 0.0)
+    for line in (line for window in found for line in window.lines):
+        name = names[line.usage_key_id - 1] if line.usage_key_id else line.line
+        booked[name] += line.device_metered_mj / 1_000
+    return {name: 100 * (booked[name] / true[name] - 1) for name in true}
+
+
+def worst(off: dict[str, float]) -> float:
+    return max(abs(error) for name, error in off.items() if name != IDLE)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_each_customer_is_charged_what_it_took(scenario: str) -> None:
+    run = simulate(SCENARIOS[scenario](), HOUR)
+    names = sorted(run.of_customers())
+    facts = facts_of(run.served, names)
+    off = errors(run, allocate(run, facts, TRUE, idle_mw=IDLE_MW), names)
+    assert worst(off) < 1
+    assert abs(off[IDLE]) < 1
+    # Tokens pooled over a quarter hour by rule of thumb are far from it in every one of these.
+    blind = facts.with_columns(queue_ms=pl.lit(None, pl.Int64))
+    pooled = allocate(run, blind, Weights(), idle_mw=None, slot_s=900)
+    assert worst(errors(run, pooled, names)) > 10
+
+
+def test_power_at_rest_that_nobody_declared_is_the_least_that_was_seen() -> None:
+    run = simulate(SCENARIOS["lone-then-burst"](), HOUR)
+    names = sorted(run.of_customers())
+    off = errors(run, allocate(run, facts_of(run.served, names), TRUE, idle_mw=None), names)
+    assert worst(off) < 4
+    assert abs(off[IDLE]) < 4
+
+
+def test_the_order_of_facts_and_what_is_taken_back_change_nothing() -> None:
+    run = simulate(SCENARIOS["steady-mix"](), HOUR)
+    names = sorted(run.of_customers())
+    facts = facts_of(run.served, names)
+    counts = ("requests", "uncached", "cache_read", "cache_write", "visible", "reasoning")
+    mistaken = facts.head(300).with_columns(pl.col("visible") + 999)
+    back = mistaken.with_columns(-pl.col(name) for name in counts)
+    shuffled = pl.concat([mistaken, back, facts]).sample(fraction=1, shuffle=True, seed=1)
+    expected = allocate(run, facts, TRUE, idle_mw=IDLE_MW)
+    assert allocate(run, shuffled, TRUE, idle_mw=IDLE_MW) == expected
+
+
+def test_replicas_at_rest_are_idle() -> None:
+    """Eight engines of one deployment, of which one works: nobody says which board is whose."""
+    run, rest = simulate(one_of_eight(), HOUR), meter_of(simulate([], HOUR))
+    facts = facts_of(run.served, ["only"])
+    attempts = by_window(attempts_of(facts).with_columns(engine=pl.lit(3, pl.Int64)))
+    idle_j = 0.0
+    for start, served in sorted(attempts.items()):
+        since = T0 + timedelta(microseconds=start - micros(T0))
+        window = Period(since, since + WINDOW)
+        work = weigh(served, start, TRUE, engines=8)
+        meters = (meter_of(run), *[rest] * 7)
+        energy = EnergyInput(meters, (TariffCut(window, Decimal(80)),), Site(), 8 * IDLE_MW)
+        found = allocate_window(window, energy=energy, work=work, gpu_cost=Decimal(8))
+        idle_j += sum(one.device_metered_mj for one in found.lines if one.line == IDLE) / 1_000
+    assert idle_j == pytest.approx(run.idle_j + 7 * 440 * HOUR, rel=0.005)
