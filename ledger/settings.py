@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     columns_from: int = Field(
         4_096, ge=1, description="from how many facts on those of a batch are stored as columns"
     )
+    webhooks_inside: bool = Field(
+        False,
+        description="let webhooks lead into the house, and without TLS: for trying them out",
+    )
     earliest_event: AwareDatetime = Field(
         datetime(2015, 1, 1, tzinfo=UTC),
         description="first moment of an event's times; what lies before goes to quarantine",

@@ -18,6 +18,7 @@ from ledger.api import (
     reports,
     reservations,
     waiting,
+    webhooks,
 )
 from ledger.api.access import admit
 from ledger.api.arriving import MIB, Entrance
@@ -38,6 +39,7 @@ HANDLERS = (
     *grouped.HANDLERS,
     *coming.HANDLERS,
     *waiting.HANDLERS,
+    *webhooks.HANDLERS,
     *exports.HANDLERS,
     *page.HANDLERS,
     openapi.show_document,

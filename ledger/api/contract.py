@@ -24,6 +24,8 @@ from ledger.wire import (
     receivable_inputs,
     report_answers,
     waiting_answers,
+    webhook_answers,
+    webhook_inputs,
 )
 from ledger.wire.batch import COLUMNAR, ENCODINGS
 
@@ -93,6 +95,9 @@ CONTRACTS: Mapping[str, Contract] = {
     "release_reservation": Contract(
         budget_answers.ReleasedReservation, body=budget_inputs.ReservationRelease
     ),
+    "make_webhook_secret": Contract(webhook_answers.WebhookSecret),
+    "switch_webhook": Contract(webhook_answers.SwitchedWebhook, body=webhook_inputs.WebhookSwitch),
+    "replay_notice": Contract(webhook_answers.Replayed),
     "create_key": Contract(answers.NewKey, body=inputs.NewApiKey),
     "revoke_key": Contract(answers.RevokedKey),
     **{name: each for report in REPORTS for name, each in _of_report(report).items()},

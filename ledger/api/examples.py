@@ -15,6 +15,7 @@ from ledger.wire import (
     site_inputs,
     tariff_inputs,
     tax_inputs,
+    webhook_inputs,
 )
 
 SINCE = "2024-01-01T00:00:00Z"
@@ -94,6 +95,11 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         **{"input_tokens_max": 2000, "output_tokens_max": 500, "expires_in_s": 120},
     },
     budget_inputs.ReservationRelease: {"customer_id": "shop"},
+    webhook_inputs.NewWebhook: {
+        **{"webhook_id": "erp", "entity_id": "acme-ai", "events": ["payment.received"]},
+        "url": "https://hooks.example.com/tokenledger",
+    },
+    webhook_inputs.WebhookSwitch: {"active": True, "reason": "the ERP is back"},
     inputs.NewApiKey: {"role": "ingest", "name": "gateway", "sources": ["/gateways/eu-1"]},
     events.UsageEvent: {
         **{"specversion": "1.0", "type": "inference.usage.v1", "source": "/gateways/eu-1"},

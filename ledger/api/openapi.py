@@ -148,8 +148,8 @@ def _longest(in_path: bool) -> int:
 
 def _headers(name: str) -> list[dict[str, Any]]:
     said = [("X-Reason", "Kept with what is written.", 1_000)]
-    # Events have ids of their own, and a key's text is never kept.
-    if name not in {"post_events", "create_key", "preview"}:
+    # Events have ids of their own, and a secret is never kept.
+    if name not in {"post_events", "create_key", "make_webhook_secret", "preview"}:
         said.append(("Idempotency-Key", "The same key and body are answered as before.", KEY_MAX))
     return [
         {

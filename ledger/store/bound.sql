@@ -9,4 +9,6 @@ SELECT entity_id FROM customer WHERE customer_id = :customer_id
  UNION SELECT entity_id FROM rate_card WHERE rate_card_id = :rate_card_id
  UNION SELECT c.entity_id FROM subscription s JOIN customer c USING (customer_id)
         WHERE s.subscription_id = :subscription_id
- UNION SELECT c.entity_id FROM budget b JOIN customer c USING (customer_id) WHERE b.budget_id = :budget_id;
+ UNION SELECT c.entity_id FROM budget b JOIN customer c USING (customer_id) WHERE b.budget_id = :budget_id
+ UNION SELECT entity_id FROM webhook WHERE webhook_id = :webhook_id
+ UNION SELECT entity_id FROM notice WHERE notice_id = :notice_id;

@@ -302,3 +302,39 @@ SELECT k.key_id, k.role, k.name, k.entity_id, k.customer_id, k.sources, k.custom
    AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
    AND (:after::text[] IS NULL OR ARRAY[sortable(k.created_at), k.key_id] > :after::text[])
  ORDER BY place LIMIT :limit;
+
+-- name: list_webhooks
+-- Where systems are told what happened, and whether they are.
+SELECT w.webhook_id, w.entity_id, w.customer_id, w.url, w.events, w.entered_at, coalesce(s.active, true) AS active,
+       coalesce(s.reason, '') AS reason,
+       (SELECT max(k.made_at) FROM webhook_secret k WHERE k.webhook_id = w.webhook_id) AS secret_since,
+       ARRAY[w.webhook_id] AS place
+  FROM webhook w
+  LEFT JOIN LATERAL (SELECT s.active, s.reason FROM webhook_state s WHERE s.webhook_id = w.webhook_id
+                      ORDER BY s.state_id DESC LIMIT 1) s ON true
+ WHERE (:id::text IS NULL OR w.webhook_id = :id)
+   AND (:entity_id::text IS NULL OR w.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[w.webhook_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_notices
+-- What happened, by time.
+SELECT n.notice_id, n.event, n.entity_id, n.customer_id, n.subject, n.noticed_at, n.data,
+       (SELECT count(*)::int FROM webhook w JOIN notice_due d USING (webhook_id)
+         WHERE w.entity_id = n.entity_id AND d.notice_id = n.notice_id) AS waiting,
+       ARRAY[sortable(n.noticed_at), n.notice_id] AS place
+  FROM notice n
+ WHERE (:id::text IS NULL OR n.notice_id = :id)
+   AND (:entity_id::text IS NULL OR n.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[sortable(n.noticed_at), n.notice_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_deliveries
+-- What came of sending notices, in the order in which it was tried.
+SELECT d.notice_id, d.webhook_id, n.event, d.tried_at, d.outcome, d.status, d.detail, d.next_at,
+       ARRAY[lpad(d.delivery_id::text, 20, '0')] AS place
+  FROM notice_delivery d JOIN notice n USING (notice_id)
+ WHERE (:id::text IS NULL OR d.notice_id = :id)
+   AND (:entity_id::text IS NULL OR n.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[lpad(d.delivery_id::text, 20, '0')] > :after::text[])
+ ORDER BY place LIMIT :limit;

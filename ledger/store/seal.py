@@ -51,7 +51,10 @@ def _dated(name: str) -> SealedTable:
 
 
 ARCHIVED = "archived_partition"
-ENTERED = ("entity", "customer", "facility", "tariff", "rate_card", "api_key", "api_key_revocation")
+ENTERED = (
+    *("entity", "customer", "facility", "tariff", "rate_card", "api_key", "api_key_revocation"),
+    "webhook",
+)
 DATED = (
     *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "energy_meter"),
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),

@@ -19,6 +19,7 @@ _PATTERNS = (
     # user:password@ of an address, however it was written.
     (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"<>]*@"), rf"\1{HIDDEN}@"),
     (re.compile(r"\b(tlk_[0-9A-Za-z]{1,32}_)[A-Za-z0-9_-]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(whsec_)[A-Za-z0-9+/=]+"), rf"\1{HIDDEN}"),
     (
         re.compile(
             r"(\bbearer\s+|authorization['\"]?\s*[:=]\s*['\"]?basic\s+)[A-Za-z0-9+/=._~-]{6,}",

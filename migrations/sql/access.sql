@@ -18,11 +18,13 @@ GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
 GRANT UPDATE (recorded) ON budget, entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
   tariff_price, site_cost_term, grid_factor, deployment,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment TO tokenledger_worker;
-GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold TO tokenledger_worker;
+GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
+GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, notice_due TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
 
-REVOKE SELECT ON api_key, idempotency_key, identity_key FROM tokenledger_api;
+REVOKE SELECT ON api_key, idempotency_key, identity_key, webhook_secret FROM tokenledger_api;
+GRANT SELECT (webhook_id, made_at) ON webhook_secret TO tokenledger_api;
 REVOKE INSERT ON identity_key FROM tokenledger_worker;
 
 DO $$
@@ -48,7 +50,7 @@ BEGIN
   END LOOP;
   -- What belongs to an entity; rate cards and the entity itself are its customers' to see as well.
   FOREACH name IN ARRAY ARRAY['facility', 'asset', 'deployment', 'cost_pool', 'cost_allocation', 'site_cost', 'journal_entry',
-                              'invoice_series', 'stage_run'] LOOP
+                              'invoice_series', 'stage_run', 'webhook', 'notice'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     entity_id = (SELECT asking_entity()))', name);
@@ -72,6 +74,8 @@ BEGIN
       ('energy_meter', 'facility', 'facility_id'),
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
       ('site_cost_term', 'facility', 'facility_id'), ('grid_factor', 'facility', 'facility_id'),
+      ('webhook_secret', 'webhook', 'webhook_id'), ('webhook_state', 'webhook', 'webhook_id'),
+      ('notice_due', 'webhook', 'webhook_id'), ('notice_delivery', 'webhook', 'webhook_id'),
       ('deployment_member', 'deployment', 'deployment_row_id'), ('posting', 'journal_entry', 'entry_id') LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %1$I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
@@ -102,7 +106,8 @@ BEGIN
       'cost_allocation', 'site_cost', 'charge', 'journal_entry', 'posting',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
       'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
-      'facility', 'tariff', 'rate_card', 'budget_alert', 'reservation', 'reservation_end'] LOOP
+      'facility', 'tariff', 'rate_card', 'budget_alert', 'reservation', 'reservation_end', 'webhook', 'webhook_secret',
+      'webhook_state', 'notice', 'notice_delivery'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;

@@ -22,6 +22,7 @@ def upgrade() -> None:
         "books",
         "receivables",
         "budgets",
+        "notices",
         "identity",
         "access",
     ):

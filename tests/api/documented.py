@@ -6,6 +6,7 @@ from typing import Any
 
 from httpx import Response
 
+from tests.api.full_books import notice_id
 from tests.api.held import DOCUMENT
 from tests.api.served import Served
 
@@ -25,11 +26,17 @@ IDS = {
     **{"payments": "bank-4711", "credit-notes": "ACME-AI-C-1"},
     **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "shop-a-day"),
     "reservations": "chatcmpl-8f1c.1",
+    "webhooks": "erp",
+    **dict.fromkeys(("notices", "deliveries"), notice_id("acme-ai", "bank-4711")),
 }
 ASKED = {
     **{"entity": "acme-ai", "since": "2024-06-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"},
     "limit": 5,
 }
+
+
+# What stands in paths for an id of the group.
+NAMED = {"{one}", "{subscription_id}", "{webhook}", "{notice}", "{entry}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +72,14 @@ def path_of(one: Operation) -> str:
     parts = one.path.strip("/").split("/")
     group = parts[1] if len(parts) > 1 else ""
     filled = ["1" if p.endswith(("_id}", "_no}")) else p for p in parts]
-    filled = [IDS.get(group, "x") if p in {"{one}", "{subscription_id}"} else p for p in filled]
+    filled = [IDS.get(group, "x") if p in NAMED else p for p in filled]
     return "/" + "/".join("invoices" if p == "{format_name}" else p for p in filled)
 
 
 def send_examples(served: Served) -> Iterator[tuple[str, Response]]:
     """Every example of the document to its operation, the parties first."""
     written = [one for one in OPERATIONS if one.method in {"post", "patch"}]
-    first = {"enter_entities": 0, "enter_customers": 1, "enter_rate_cards": 2}
+    first = {"enter_entities": 0, "enter_customers": 1, "enter_rate_cards": 2, "enter_webhooks": 3}
     last = {"release_reservation": 7, "post_events": 8, "preview": 9, "issue": 10, "credit": 11}
     for one in sorted(written, key=lambda o: first.get(o.name, last.get(o.name, 5))):
         for media, content in one.said.get("requestBody", {}).get("content", {}).items():

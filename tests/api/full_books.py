@@ -1,9 +1,13 @@
 """Books in which every list has a row and every report says something, for tests of answers."""
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from typing import Any
 
+from ledger.domain.billing.webhook import Answer, Outcome
+from ledger.flows.billing.deliver import deliver
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
 from tests.api.served import Served, attempt
@@ -31,12 +35,14 @@ async def fill(served: Served, worker: Connection) -> None:
     await _hardware(served)
     served.post("/v1/aliases", {"alias": "crm/7 ü", "customer_id": "acme", "valid_from": FROM})
     served.post("/v1/fx-rates", RATES)
+    _listen(served)
     _hold(served)
     _send(served, attempt("first", engine=ENGINE), attempt("second", engine=ENGINE))
     _tax(served)
     await settle(worker, now=NOW)
     assert served.post("/v1/invoices", ISSUE).status_code == 201
     _pay_and_credit(served)
+    assert (await deliver(worker, post=_nobody, now=NOW + timedelta(days=9_999))).failed == 2
     cached = {"input": {"uncached": 5, "cache_read": 7}, "output": {"visible": 1}}
     _send(
         served,
@@ -68,6 +74,23 @@ def _tax(served: Served) -> None:
         change = {**said, "country": "IE", "valid_from": "2023-01-01"}
         answer = served.call("PATCH", path, json=change)
         assert answer.status_code == 200, answer.text
+
+
+def notice_id(entity: str, payment_id: str) -> str:
+    """The id of the notice of a payment."""
+    return md5(f"payment.received/{entity}/{payment_id}".encode()).hexdigest()
+
+
+def _listen(served: Served) -> None:
+    hook = {"webhook_id": "erp", "entity_id": "factory", "url": "https://hooks.example.com/"}
+    events = ["invoice.issued", "payment.received"]
+    entered = served.post("/v1/webhooks", hook | {"events": events})
+    assert entered.status_code == 201, entered.text
+    assert served.post("/v1/webhooks/erp/secret", {}).status_code == 201
+
+
+async def _nobody(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    return Answer(Outcome.FAILED, 503, "answered 503")
 
 
 def _hold(served: Served) -> None:

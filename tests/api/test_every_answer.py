@@ -11,7 +11,7 @@ import pytest
 from ledger import clock
 from ledger.store.queries import Connection
 from tests.api.documented import OPERATIONS, Operation
-from tests.api.full_books import ISSUE, PERIOD, fill
+from tests.api.full_books import ISSUE, PERIOD, fill, notice_id
 from tests.api.held import DOCUMENT
 from tests.api.served import Served
 
@@ -31,6 +31,8 @@ ONE = {
     **{"tax-registrations": "factory", "tax-treatments": "acme", "payments": "bank-1"},
     **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "tight"),
     "reservations": "res-1",
+    "webhooks": "erp",
+    **dict.fromkeys(("notices", "deliveries"), notice_id("factory", "bank-1")),
     "credit-notes": f"FACTORY-C-{clock.now().year}-000001",
 }
 # What nothing in these books can have: a coming invoice is of a period that is not over.

@@ -16,6 +16,7 @@ from ledger.api.app import create_app
 from ledger.api.failures import Failures
 from ledger.settings import Settings
 from ledger.store.queries import Connection
+from tests.api.full_books import notice_id
 from tests.api.served import Served, attempt, serve
 from tests.api.two_entities import FOREIGN, FROM, OWN, PERIOD, entered, fill_two, make_keys, used
 from tests.support.database import Database
@@ -97,6 +98,15 @@ OPERATIONS = {
     **resource("tax-registrations", HOUSE),
     **resource("tax-treatments", HOUSE),
     **resource("payments", READERS),
+    **resource("webhooks", HOUSE),
+    "POST /v1/webhooks/{}/secret": Line(HOUSE, "names"),
+    "POST /v1/webhooks/{}/state": Line(HOUSE, "names"),
+    **{
+        operation: Line(HOUSE, "rows")
+        for path in ("notices", "deliveries")
+        for operation in (f"GET /v1/{path}", f"GET /v1/{path}/{{}}")
+    },
+    "POST /v1/notices/{}/replay": Line(HOUSE, "names"),
     "GET /v1/credit-notes": Line(READERS, "rows"),
     "GET /v1/credit-notes/{}": Line(READERS, "rows"),
     "GET /v1/credit-notes/{}/pdf": Line(READERS, "rows"),
@@ -193,6 +203,8 @@ def filled(operation: str, entity: str, customer: str, invoice_id: int = 1) -> t
         "tax-registrations": entity,
         "tax-treatments": customer,
         "payments": f"{customer}-bank-1",
+        "webhooks": f"{entity}-hook",
+        **dict.fromkeys(("notices", "deliveries"), notice_id(entity, f"{customer}-bank-1")),
         "credit-notes": f"{entity}-C-2023-000001",
         "invoices": str(invoice_id),
         "suspense": "nobody",
@@ -316,10 +328,15 @@ async def counts(owner: Connection) -> dict[str, int]:
 
 def written(entity: str, customer: str) -> dict[str, list[dict[str, Any]]]:
     """A body of every operation that writes, naming an entity's own."""
-    bodies = {f"POST /v1/{path}": [body] for path, body in entered(entity, customer)}
+    bodies: dict[str, list[dict[str, Any]]] = {
+        f"POST /v1/{path}": [body] for path, body in entered(entity, customer)
+    }
     at = {"subscription_id": f"{customer}-sub", "at": "2023-11-16T00:00:00Z"}
     change = {"valid_from": "2024-01-01", "name": "Renamed"}
     return bodies | {
+        f"POST /v1/webhooks/{entity}-hook/secret": [{}],
+        f"POST /v1/webhooks/{entity}-hook/state": [{"active": False, "reason": "for a test"}],
+        f"POST /v1/notices/{notice_id(entity, f'{customer}-bank-1')}/replay": [{}],
         f"PATCH /v1/entities/{entity}": [change],
         f"PATCH /v1/customers/{customer}": [change],
         "POST /v1/invoices/preview": [at],
@@ -328,7 +345,7 @@ def written(entity: str, customer: str) -> dict[str, list[dict[str, Any]]]:
 
 
 # What is of one's own and reaches for another's all the same.
-REACHING = {
+REACHING: dict[str, list[dict[str, Any]]] = {
     "POST /v1/customers": [{"customer_id": "delta", "entity_id": "mill", "name": "Mine now"}],
     "POST /v1/aliases": [
         {"alias": "delta-crm", "customer_id": "gamma", **FROM},
@@ -348,6 +365,13 @@ REACHING = {
             **{"entity_id": "mill", "payment_id": "gamma-bank-9", "customer_id": "delta"},
             **{"paid_on": "2023-12-01", "currency": "USD", "amount": "1"},
         }
+    ],
+    "POST /v1/webhooks": [
+        {
+            **{"webhook_id": f"{customer}-hook", "entity_id": entity, "customer_id": customer},
+            **{"url": "https://example.com/", "events": ["payment.received"]},
+        }
+        for entity, customer in (("mill", "delta"), ("forge", "gamma"))
     ],
     "POST /v1/budgets": [
         {

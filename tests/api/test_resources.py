@@ -48,6 +48,10 @@ BODIES: dict[str, Any] = {
         **{"customer_id": "acme", "country": "DK", "treatment": "standard"},
         "valid_from": day(0),
     },
+    "webhooks": {
+        **{"webhook_id": "erp", "entity_id": "factory", "events": ["payment.received"]},
+        "url": "https://hooks.example.com/tokenledger",
+    },
     "payments": {
         **{"entity_id": "factory", "payment_id": "bank-1", "customer_id": "acme"},
         **{"paid_on": "2024-01-02", "currency": "USD", "amount": "5"},
@@ -63,6 +67,8 @@ BODIES: dict[str, Any] = {
         ]
     },
 }
+# What nobody enters.
+MADE = {"credit-notes", "budget-balances", "budget-alerts", "reservations", "deliveries"}
 PRICES = {"prices": [{"start": day(0), "resolution_minutes": 60, "price_per_mwh": "80"}]}
 
 
@@ -90,7 +96,7 @@ def walk(served: Served, path: str, limit: int) -> list[dict[str, Any]]:
 async def test_a_list_of_each_kind_is_walked_once_and_each_of_it_is_shown(
     served: Served, worker: Connection, resource: Resource
 ) -> None:
-    if resource.path in {"credit-notes", "budget-balances", "budget-alerts", "reservations"}:
+    if resource.path in MADE:
         await fill(served, worker)
     else:
         enter_all(served)

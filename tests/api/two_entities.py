@@ -94,6 +94,13 @@ def _taxed_and_paid(entity: str, customer: str) -> list[tuple[str, dict[str, Any
             {"customer_id": customer, "country": "US", "treatment": "outside", **FROM},
         ),
         (
+            "webhooks",
+            {
+                **{"webhook_id": f"{entity}-hook", "entity_id": entity},
+                **{"url": f"https://{entity}.example.com/", "events": ["payment.received"]},
+            },
+        ),
+        (
             "payments",
             {
                 **{"entity_id": entity, "payment_id": f"{customer}-bank-1"},

@@ -20,6 +20,7 @@ from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.reference.enter import enter_alias, enter_fx_rates
 from ledger.flows.reference.enter_budget import enter_budget
+from ledger.flows.reference.enter_webhook import enter_webhook
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.seal import seal, seal_when_due
 from ledger.flows.settle import settle
@@ -30,6 +31,7 @@ from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
+from ledger.wire.webhook_inputs import NewWebhook
 from tests.flows.billing import document_of, pay, registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
@@ -67,9 +69,12 @@ UNSEALED = {
     **dict.fromkeys(("usage_key", "engine_key"), BY_CONTENT),
     **dict.fromkeys(("quarantine_dismissal", "suspense_dismissal"), NOT_IN_ORDER),
     **dict.fromkeys(("conflict_resolution", "loaded_file", "kafka_gap"), NOT_IN_ORDER),
-    **dict.fromkeys(("ended_session", "archive_move"), NOT_IN_ORDER),
+    **dict.fromkeys(("ended_session", "archive_move", "webhook_state"), NOT_IN_ORDER),
+    **dict.fromkeys(("notice", "notice_delivery"), NOT_IN_ORDER),
+    "notice_due": MADE_OF_OTHERS,
     "account": "the chart, which the program has as well",
     "identity_key": "a secret of one database",
+    "webhook_secret": "a secret that its holder would miss",
     "seal": "the chain itself",
     "seal_part": "the chain itself",
     "alembic_version": "of the schema",
@@ -149,6 +154,9 @@ async def everything_entered(connection: Connection) -> None:
     budget = {"budget_id": "tight", "customer_id": "acme", "period": "day", "unit": "tokens"}
     new = read_input(NewBudget, budget | {"amount": "5", "valid_from": "2026-01-01T00:00:00Z"})
     await enter_budget(connection, new, AUTHOR)
+    hook = {"webhook_id": "erp", "entity_id": "factory", "events": ["invoice.issued"]}
+    hook_new = read_input(NewWebhook, hook | {"url": "https://hooks.example.com/"})
+    await enter_webhook(connection, hook_new, AUTHOR)
     rate = {"base": "USD", "quote": "EUR", "day": "2026-08-06", "rate": "0.9", "source": "ECB"}
     await enter_fx_rates(connection, read_input(NewFxRates, {"rates": [rate]}), AUTHOR)
     key = await create_api_key(connection, read_input(NewApiKey, {"role": "admin"}), AUTHOR)

@@ -1,9 +1,9 @@
 """The background of a serving process: partitions made ahead, stages run again and again.
 
 Each thread has work that may wait for nothing the others do: beside the stages one makes the days
-ahead, and a watch ends frozen sessions and measures, because a stage may wait for one of those
-sessions, and nobody would be left to end it. Whatever goes wrong is kept, with how often, and the
-thread goes on.
+ahead, one sends notices, and a watch ends frozen sessions and measures, because a stage may wait
+for one of those sessions, and nobody would be left to end it. Whatever goes wrong is kept, with how
+often, and the thread goes on.
 """
 
 import asyncio
@@ -12,9 +12,11 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 from ledger import clock, metrics
 from ledger.domain.parked import reason_of
+from ledger.flows.billing.deliver import deliver
 from ledger.flows.metering.change_tables import changing_tables
 from ledger.flows.metering.fold import fold_when_due
 from ledger.flows.metering.ingest import prepare_storage
@@ -22,10 +24,12 @@ from ledger.flows.metering.replay import expire_quarantine
 from ledger.flows.seal import seal_when_due
 from ledger.flows.settle import settle
 from ledger.flows.watch import end_frozen, measure
+from ledger.store.billing.webhooks import tell_of_overdue
 from ledger.store.connect import connect
 from ledger.store.metering.retention import close_days
 from ledger.store.queries import Connection
 from ledger.store.standing import note_failure, note_success
+from ledger.stream.post import post
 
 log = logging.getLogger(__name__)
 # How long a stage under way may take to end when the process is asked to.
@@ -34,17 +38,28 @@ FOLD_EVERY_S = 3_600
 WATCH_EVERY_S = 30
 PARTITIONS_EVERY_S = 300
 SEAL_EVERY_S = 600
+NOTICES_EVERY_S = 5
+OVERDUE_EVERY_S = 3_600
 Work = Callable[[Connection], Awaitable[None]]
 # A batch that came before midnight may still be on its way into its day.
 CLOSE_AFTER = timedelta(hours=1)
 
 
 @contextmanager
-def background(worker_url: str, every_s: int) -> Iterator[None]:
-    """Settle in a thread of its own every `every_s` seconds until left, and seal in another."""
+def background(worker_url: str, every_s: int, *, webhooks_inside: bool = False) -> Iterator[None]:
+    """Settle in a thread of its own every `every_s` seconds until left; seal and tell in others."""
+
+    async def tell(connection: Connection) -> None:
+        send = partial(post, allow_inside=webhooks_inside)
+        done = await deliver(connection, post=send, now=clock.now())
+        for webhook_id in done.switched_off:
+            log.warning("webhook %s: switched off, see `tokenledger list webhooks`", webhook_id)
+
     with (
         again_and_again("settle", worker_url, every_s, SETTLING),
         again_and_again("seal", worker_url, SEAL_EVERY_S, {"seal": _seal}),
+        again_and_again("overdue", worker_url, OVERDUE_EVERY_S, {"overdue": _tell_of_overdue}),
+        again_and_again("notices", worker_url, NOTICES_EVERY_S, {"notices": tell}),
     ):
         yield
 
@@ -145,6 +160,10 @@ async def _try(connection: Connection, name: str, work: Work, failures: WorkFail
     else:
         failures.over(name)
         await note_success(connection, work=name, now=clock.now())
+
+
+async def _tell_of_overdue(connection: Connection) -> None:
+    await tell_of_overdue(connection, now=clock.now())
 
 
 async def _measure(connection: Connection) -> None:

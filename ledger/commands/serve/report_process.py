@@ -50,5 +50,11 @@ def _serve(settings: Settings, socket: Path, alive: Connection, *, settles: bool
     when_gone(alive, partial(setattr, server, "should_exit", True))
     with ExitStack() as stack:
         if settles and settings.worker_url is not None:
-            stack.enter_context(background(settings.worker_url, settings.settle_seconds))
+            stack.enter_context(
+                background(
+                    settings.worker_url,
+                    settings.settle_seconds,
+                    webhooks_inside=settings.webhooks_inside,
+                )
+            )
         server.run()

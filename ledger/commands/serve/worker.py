@@ -40,7 +40,13 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
     with ExitStack() as stack:
         stack.enter_context(watch(settings.worker_url, frozen_s=settings.frozen_seconds))
         if not no_settle:
-            stack.enter_context(background(settings.worker_url, settings.settle_seconds))
+            stack.enter_context(
+                background(
+                    settings.worker_url,
+                    settings.settle_seconds,
+                    webhooks_inside=settings.webhooks_inside,
+                )
+            )
         uvloop.run(_until_signal(settings))
 
 

@@ -13,6 +13,7 @@ from ledger.flows.reference import (
     enter_payment,
     enter_site_cost,
     enter_tax,
+    enter_webhook,
     parties,
 )
 from ledger.flows.reference.resource import Change, Enter, Resource
@@ -31,6 +32,8 @@ from ledger.wire import (
     site_inputs,
     tariff_inputs,
     tax_inputs,
+    webhook_answers,
+    webhook_inputs,
 )
 from ledger.wire.inputs import InputModel
 
@@ -326,6 +329,32 @@ RESOURCES: Sequence[Resource] = (
         budget_answers.Reservation,
         ("customer_id", "model", "agent_run_id", "reserved_at", "expires_at", "state"),
         seen_by="customers",
+    ),
+    Resource(
+        "webhook",
+        "webhooks",
+        "where systems are told what happened",
+        "webhook_id",
+        webhook_answers.Webhook,
+        ("entity_id", "customer_id", "url", "events", "active", "secret_since"),
+        webhook_inputs.NewWebhook,
+        enter_webhook.enter_webhook,
+    ),
+    Resource(
+        "notice",
+        "notices",
+        "what happened, to be told to webhooks",
+        "notice_id",
+        webhook_answers.Notice,
+        ("event", "customer_id", "subject", "noticed_at", "waiting"),
+    ),
+    Resource(
+        "delivery",
+        "deliveries",
+        "what came of sending notices",
+        "notice_id",
+        webhook_answers.NoticeDelivery,
+        ("webhook_id", "event", "tried_at", "outcome", "status", "detail", "next_at"),
     ),
     Resource(
         "FX rate",
