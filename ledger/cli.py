@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "settle": ("run.stages:settle", "Allocate, rate and book, in order."),
     "reserve": ("run.reserve:reserve_", "Hold what usage to come may cost, or let it go."),
     "invoice": ("run.invoice:invoice", "Preview, issue, list and print invoices."),
+    "payment": ("run.payment:payment", "Take statements of banks, and match what they book."),
     "webhook": ("run.webhook:webhook", "Tell systems what happened, and sign what they are told."),
     "report": ("review.report:report", "Margin, energy, usage and coverage."),
     "trace": ("review.trace:trace", "Follow an invoice line or a cost to what it came from."),

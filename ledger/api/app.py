@@ -6,6 +6,7 @@ from litestar import Litestar, Request
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from ledger.api import (
+    bank,
     coming,
     events,
     exports,
@@ -36,6 +37,7 @@ HANDLERS = (
     *reservations.HANDLERS,
     *reports.HANDLERS,
     *invoices.HANDLERS,
+    *bank.HANDLERS,
     *grouped.HANDLERS,
     *coming.HANDLERS,
     *waiting.HANDLERS,

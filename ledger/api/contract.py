@@ -15,6 +15,8 @@ from ledger.reports.report import PeriodReport
 from ledger.reports.table import REPORTS
 from ledger.wire import (
     answers,
+    bank_answers,
+    bank_inputs,
     budget_answers,
     budget_inputs,
     events,
@@ -95,6 +97,12 @@ CONTRACTS: Mapping[str, Contract] = {
     "release_reservation": Contract(
         budget_answers.ReleasedReservation, body=budget_inputs.ReservationRelease
     ),
+    "take_statement": Contract(
+        bank_answers.ImportedStatement,
+        bodies={"application/xml": {"type": "string", "description": "ISO 20022, CAMT.053."}},
+    ),
+    "match_bank_entry": Contract(bank_answers.BankOutcome, body=bank_inputs.BankEntryOwner),
+    "dismiss_bank_entry": Contract(bank_answers.DismissedEntry, body=inputs.Dismissal),
     "make_webhook_secret": Contract(webhook_answers.WebhookSecret),
     "switch_webhook": Contract(webhook_answers.SwitchedWebhook, body=webhook_inputs.WebhookSwitch),
     "replay_notice": Contract(webhook_answers.Replayed),

@@ -166,7 +166,8 @@ def _headers(name: str) -> list[dict[str, Any]]:
 def _body(contract: Contract) -> dict[str, Any] | None:
     if contract.bodies is not None:
         content = {media: {"schema": schema} for media, schema in contract.bodies.items()}
-        content[CLOUDEVENT]["example"] = EXAMPLES[UsageEvent]
+        if CLOUDEVENT in content:
+            content[CLOUDEVENT]["example"] = EXAMPLES[UsageEvent]
         return {"required": True, "content": content}
     if contract.body is None:
         return None

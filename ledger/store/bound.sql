@@ -11,4 +11,5 @@ SELECT entity_id FROM customer WHERE customer_id = :customer_id
         WHERE s.subscription_id = :subscription_id
  UNION SELECT c.entity_id FROM budget b JOIN customer c USING (customer_id) WHERE b.budget_id = :budget_id
  UNION SELECT entity_id FROM webhook WHERE webhook_id = :webhook_id
- UNION SELECT entity_id FROM notice WHERE notice_id = :notice_id;
+ UNION SELECT entity_id FROM notice WHERE notice_id = :notice_id
+ UNION SELECT entity_id FROM bank_entry WHERE entry_id = :bank_entry_id;

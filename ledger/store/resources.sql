@@ -216,6 +216,20 @@ SELECT p.payment_id, p.entity_id, p.customer_id, p.kind, p.paid_on, p.currency, 
    AND (:after::text[] IS NULL OR ARRAY[p.paid_on::text, p.entity_id, p.payment_id] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_bank_entries
+-- What banks booked, by day, and what became of it.
+SELECT e.entry_id, e.entity_id, e.account, e.bank_reference, e.booked_on, e.currency, e.amount, e.payer, e.payer_account,
+       e.reference, o.kind AS state, o.payments, o.reason, ARRAY[e.booked_on::text, e.entry_id] AS place
+  FROM bank_entry e
+ CROSS JOIN LATERAL (
+   SELECT (array_agg(o.kind ORDER BY o.outcome_id DESC))[1] AS kind, (array_agg(o.reason ORDER BY o.outcome_id DESC))[1] AS reason,
+          coalesce(array_agg(o.payment_id ORDER BY o.outcome_id) FILTER (WHERE o.payment_id IS NOT NULL), '{}') AS payments
+     FROM bank_entry_outcome o WHERE o.entry_id = e.entry_id) o
+ WHERE (:id::text IS NULL OR e.entry_id = :id)
+   AND (:entity_id::text IS NULL OR e.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[e.booked_on::text, e.entry_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_credit_notes
 -- What was taken back of invoices, by time of issue.
 SELECT n.number, n.credit_note_id, n.entity_id, n.customer_id, i.number AS invoice, n.currency, n.net_total, n.tax_total,

@@ -98,6 +98,7 @@ TABLES: Mapping[str, SealedTable] = {
         for name in ("credit_note_line", "credit_note_tax", "credit_note_document")
     },
     "payment": _table("payment"),
+    **{name: _table(name) for name in ("bank_entry", "bank_entry_outcome")},
     "payment_part": SealedTable(
         "payment_part t JOIN payment p USING (entity_id, payment_id)", "p.batch_seq"
     ),

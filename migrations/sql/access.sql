@@ -50,7 +50,7 @@ BEGIN
   END LOOP;
   -- What belongs to an entity; rate cards and the entity itself are its customers' to see as well.
   FOREACH name IN ARRAY ARRAY['facility', 'asset', 'deployment', 'cost_pool', 'cost_allocation', 'site_cost', 'journal_entry',
-                              'invoice_series', 'stage_run', 'webhook', 'notice'] LOOP
+                              'invoice_series', 'stage_run', 'webhook', 'notice', 'bank_entry'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     entity_id = (SELECT asking_entity()))', name);
@@ -75,6 +75,7 @@ BEGIN
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
       ('site_cost_term', 'facility', 'facility_id'), ('grid_factor', 'facility', 'facility_id'),
       ('webhook_secret', 'webhook', 'webhook_id'), ('webhook_state', 'webhook', 'webhook_id'),
+      ('bank_entry_outcome', 'bank_entry', 'entry_id'),
       ('notice_due', 'webhook', 'webhook_id'), ('notice_delivery', 'webhook', 'webhook_id'),
       ('deployment_member', 'deployment', 'deployment_row_id'), ('posting', 'journal_entry', 'entry_id') LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
@@ -105,7 +106,7 @@ BEGIN
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'site_cost', 'charge', 'journal_entry', 'posting',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
-      'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
+      'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
       'facility', 'tariff', 'rate_card', 'budget_alert', 'reservation', 'reservation_end', 'webhook', 'webhook_secret',
       'webhook_state', 'notice', 'notice_delivery'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I

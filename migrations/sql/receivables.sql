@@ -100,3 +100,32 @@ BEGIN ATOMIC
          coalesce((SELECT sum(p.amount) FROM payment_part p WHERE p.invoice_id = i.invoice_id), 0)
     FROM invoice i WHERE i.payable >= 0;
 END;
+
+CREATE TABLE bank_entry (
+  entry_id       text PRIMARY KEY,
+  entity_id      text NOT NULL REFERENCES entity,
+  account        text NOT NULL,
+  bank_reference text NOT NULL,
+  booked_on      date NOT NULL,
+  currency       currency NOT NULL,
+  amount         amount NOT NULL CHECK (amount <> 0),
+  payer          text NOT NULL,
+  payer_account  text NOT NULL,
+  reference      text NOT NULL,
+  batch_seq      bigint NOT NULL
+);
+COMMENT ON TABLE bank_entry IS 'What a bank booked on an account of an entity, once each; above zero is money that came.';
+COMMENT ON COLUMN bank_entry.entry_id IS 'A digest of the account and the bank''s reference, or of what it says: the same in every file.';
+CREATE INDEX ON bank_entry (entity_id, booked_on);
+
+CREATE TABLE bank_entry_outcome (
+  outcome_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entry_id   text NOT NULL REFERENCES bank_entry,
+  kind       text NOT NULL CHECK (kind IN ('paid', 'waiting', 'dismissed')),
+  payment_id text,
+  reason     text NOT NULL,
+  batch_seq  bigint NOT NULL,
+  CHECK ((kind = 'paid') = (payment_id IS NOT NULL))
+);
+COMMENT ON TABLE bank_entry_outcome IS 'What became of an entry: payments recorded of it, or why it waits for a person; the newest holds.';
+CREATE INDEX ON bank_entry_outcome (entry_id, outcome_id);

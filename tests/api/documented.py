@@ -6,7 +6,7 @@ from typing import Any
 
 from httpx import Response
 
-from tests.api.full_books import notice_id
+from tests.api.full_books import entry_id, notice_id
 from tests.api.held import DOCUMENT
 from tests.api.served import Served
 
@@ -27,6 +27,7 @@ IDS = {
     **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "shop-a-day"),
     "reservations": "chatcmpl-8f1c.1",
     "webhooks": "erp",
+    "bank-entries": entry_id("acme-ai"),
     **dict.fromkeys(("notices", "deliveries"), notice_id("acme-ai", "bank-4711")),
 }
 ASKED = {

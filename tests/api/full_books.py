@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from hashlib import md5
+from hashlib import md5, sha256
 from typing import Any
 
 from ledger.domain.billing.webhook import Answer, Outcome
@@ -11,6 +11,7 @@ from ledger.flows.billing.deliver import deliver
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
 from tests.api.served import Served, attempt
+from tests.support.statements import IBAN, entry, statement
 
 SINCE = datetime(2023, 11, 16, 18, tzinfo=UTC)
 UNTIL = SINCE + timedelta(hours=1)
@@ -42,6 +43,7 @@ async def fill(served: Served, worker: Connection) -> None:
     await settle(worker, now=NOW)
     assert served.post("/v1/invoices", ISSUE).status_code == 201
     _pay_and_credit(served)
+    _take_statement(served)
     assert (await deliver(worker, post=_nobody, now=NOW + timedelta(days=9_999))).failed == 2
     cached = {"input": {"uncached": 5, "cache_read": 7}, "output": {"visible": 1}}
     _send(
@@ -81,12 +83,26 @@ def notice_id(entity: str, payment_id: str) -> str:
     return md5(f"payment.received/{entity}/{payment_id}".encode()).hexdigest()
 
 
+def entry_id(entity: str) -> str:
+    """The id of the entry of an entity's account that the bank calls R1."""
+    return sha256(f"{entity}\x1f{IBAN}\x1fR1".encode()).hexdigest()[:32]
+
+
 def _listen(served: Served) -> None:
     hook = {"webhook_id": "erp", "entity_id": "factory", "url": "https://hooks.example.com/"}
     events = ["invoice.issued", "payment.received"]
     entered = served.post("/v1/webhooks", hook | {"events": events})
     assert entered.status_code == 201, entered.text
     assert served.post("/v1/webhooks/erp/secret", {}).status_code == 201
+
+
+def _take_statement(served: Served) -> None:
+    change = {"valid_from": "2023-01-01", "payment_account": IBAN}
+    assert served.call("PATCH", "/v1/entities/factory", json=change).status_code == 200
+    content = statement(entry("1.00", "of nobody", ref="R1"))
+    path = "/v1/bank-statements?entity=factory"
+    taken = served.call("POST", path, content=content)
+    assert taken.status_code == 201, taken.text
 
 
 async def _nobody(url: str, headers: Mapping[str, str], body: bytes) -> Answer:

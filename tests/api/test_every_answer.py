@@ -11,7 +11,7 @@ import pytest
 from ledger import clock
 from ledger.store.queries import Connection
 from tests.api.documented import OPERATIONS, Operation
-from tests.api.full_books import ISSUE, PERIOD, fill, notice_id
+from tests.api.full_books import ISSUE, PERIOD, entry_id, fill, notice_id
 from tests.api.held import DOCUMENT
 from tests.api.served import Served
 
@@ -32,6 +32,7 @@ ONE = {
     **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "tight"),
     "reservations": "res-1",
     "webhooks": "erp",
+    "bank-entries": entry_id("factory"),
     **dict.fromkeys(("notices", "deliveries"), notice_id("factory", "bank-1")),
     "credit-notes": f"FACTORY-C-{clock.now().year}-000001",
 }

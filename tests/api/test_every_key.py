@@ -16,7 +16,7 @@ from ledger.api.app import create_app
 from ledger.api.failures import Failures
 from ledger.settings import Settings
 from ledger.store.queries import Connection
-from tests.api.full_books import notice_id
+from tests.api.full_books import entry_id, notice_id
 from tests.api.served import Served, attempt, serve
 from tests.api.two_entities import FOREIGN, FROM, OWN, PERIOD, entered, fill_two, make_keys, used
 from tests.support.database import Database
@@ -107,6 +107,11 @@ OPERATIONS = {
         for operation in (f"GET /v1/{path}", f"GET /v1/{path}/{{}}")
     },
     "POST /v1/notices/{}/replay": Line(HOUSE, "names"),
+    "GET /v1/bank-entries": Line(HOUSE, "rows"),
+    "GET /v1/bank-entries/{}": Line(HOUSE, "rows"),
+    "POST /v1/bank-statements": Line(HOUSE, "query"),
+    "POST /v1/bank-entries/{}/match": Line(HOUSE, "names"),
+    "POST /v1/bank-entries/{}/dismiss": Line(HOUSE, "names"),
     "GET /v1/credit-notes": Line(READERS, "rows"),
     "GET /v1/credit-notes/{}": Line(READERS, "rows"),
     "GET /v1/credit-notes/{}/pdf": Line(READERS, "rows"),
@@ -204,6 +209,7 @@ def filled(operation: str, entity: str, customer: str, invoice_id: int = 1) -> t
         "tax-treatments": customer,
         "payments": f"{customer}-bank-1",
         "webhooks": f"{entity}-hook",
+        "bank-entries": entry_id(entity),
         **dict.fromkeys(("notices", "deliveries"), notice_id(entity, f"{customer}-bank-1")),
         "credit-notes": f"{entity}-C-2023-000001",
         "invoices": str(invoice_id),
@@ -335,6 +341,7 @@ def written(entity: str, customer: str) -> dict[str, list[dict[str, Any]]]:
     change = {"valid_from": "2024-01-01", "name": "Renamed"}
     return bodies | {
         f"POST /v1/webhooks/{entity}-hook/secret": [{}],
+        f"POST /v1/bank-entries/{entry_id(entity)}/match": [{"customer_id": customer}],
         f"POST /v1/webhooks/{entity}-hook/state": [{"active": False, "reason": "for a test"}],
         f"POST /v1/notices/{notice_id(entity, f'{customer}-bank-1')}/replay": [{}],
         f"PATCH /v1/entities/{entity}": [change],
@@ -366,6 +373,8 @@ REACHING: dict[str, list[dict[str, Any]]] = {
             **{"paid_on": "2023-12-01", "currency": "USD", "amount": "1"},
         }
     ],
+    f"POST /v1/bank-entries/{entry_id('mill')}/match": [{"customer_id": "delta"}],
+    f"POST /v1/bank-entries/{entry_id('forge')}/dismiss": [{"reason": "for a test"}],
     "POST /v1/webhooks": [
         {
             **{"webhook_id": f"{customer}-hook", "entity_id": entity, "customer_id": customer},

@@ -68,7 +68,14 @@ BODIES: dict[str, Any] = {
     },
 }
 # What nobody enters.
-MADE = {"credit-notes", "budget-balances", "budget-alerts", "reservations", "deliveries"}
+MADE = {
+    "credit-notes",
+    "budget-balances",
+    "budget-alerts",
+    "reservations",
+    "deliveries",
+    "bank-entries",
+}
 PRICES = {"prices": [{"start": day(0), "resolution_minutes": 60, "price_per_mwh": "80"}]}
 
 

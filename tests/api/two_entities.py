@@ -6,6 +6,8 @@ from typing import Any
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
 from tests.api.served import SOURCE, Served, attempt
+from tests.support.statements import IBAN, statement
+from tests.support.statements import entry as booked
 
 FROM = {"valid_from": "2023-01-01T00:00:00Z"}
 # Hardware serves for an hour, so that settling it is soon done.
@@ -134,6 +136,15 @@ async def fill_two(served: Served, worker: Connection) -> None:
         for path, body in entered(entity, customer):
             answer = served.post(f"/v1/{path}", body)
             assert answer.status_code == 201, answer.text
+    for entity, _ in (OWN, FOREIGN):
+        change = {"valid_from": "2023-01-01", "payment_account": IBAN}
+        assert served.call("PATCH", f"/v1/entities/{entity}", json=change).status_code == 200
+        taken = served.call(
+            "POST",
+            f"/v1/bank-statements?entity={entity}",
+            content=statement(booked("1.00", f"of {entity}", ref="R1", payer=entity)),
+        )
+        assert taken.status_code == 201, taken.text
     sent = served.send(used(*OWN), used(*FOREIGN), role="admin")
     assert sent.json()["counts"]["counted"] == 2, sent.text
     await settle(worker, now=NOW)

@@ -12,6 +12,7 @@ import pytest
 
 from ledger.domain.errors import ConflictError
 from ledger.flows.billing.credit import credit_invoice
+from ledger.flows.billing.import_statement import import_statement, read_statement
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.check_seals import check_seals
 from ledger.flows.metering.archive import archive
@@ -22,6 +23,7 @@ from ledger.flows.reference.enter import enter_alias, enter_fx_rates
 from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.enter_webhook import enter_webhook
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
+from ledger.flows.reference.parties import change_entity
 from ledger.flows.seal import seal, seal_when_due
 from ledger.flows.settle import settle
 from ledger.store.connect import connect, draw_batch_seq
@@ -30,6 +32,7 @@ from ledger.store.metering.retention import list_archived
 from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
 from ledger.wire.budget_inputs import NewBudget
+from ledger.wire.changes import EntityChange
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
 from ledger.wire.webhook_inputs import NewWebhook
 from tests.flows.billing import document_of, pay, registered, treated
@@ -38,6 +41,7 @@ from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.books import Books
 from tests.support.database import Database
 from tests.support.one_gpu import GPU
+from tests.support.statements import IBAN, entry, statement
 from tests.support.usage import (
     AUTHOR,
     SOURCE,
@@ -150,6 +154,10 @@ async def everything_entered(connection: Connection) -> None:
     alias = {"alias": "crm-1", "customer_id": "acme", "valid_from": "2026-01-01T00:00:00Z"}
     await enter_alias(connection, read_input(NewAlias, alias), AUTHOR)
     await registered(connection)
+    said = {"entity_id": "factory", "valid_from": "2026-01-01", "payment_account": IBAN}
+    await change_entity(connection, read_input(EntityChange, said), AUTHOR)
+    booked, _ = read_statement(statement(entry("1.00", "of nobody", ref="R1")))
+    await import_statement(connection, entity_id="factory", entries=booked, author=AUTHOR)
     await treated(connection, "standard")
     budget = {"budget_id": "tight", "customer_id": "acme", "period": "day", "unit": "tokens"}
     new = read_input(NewBudget, budget | {"amount": "5", "valid_from": "2026-01-01T00:00:00Z"})

@@ -21,6 +21,7 @@ from ledger.store.queries import Reader
 from ledger.store.resources import ListedRow, list_resource, parameters_of
 from ledger.wire import (
     answers,
+    bank_answers,
     budget_answers,
     budget_inputs,
     changes,
@@ -281,6 +282,14 @@ RESOURCES: Sequence[Resource] = (
         receivable_inputs.NewPayment,
         enter_payment.enter_payment,
         seen_by="customers",
+    ),
+    Resource(
+        "bank entry",
+        "bank-entries",
+        "what banks booked, and what became of it",
+        "entry_id",
+        bank_answers.BankEntry,
+        ("booked_on", "currency", "amount", "payer", "reference", "state", "payments", "reason"),
     ),
     Resource(
         "credit note",
