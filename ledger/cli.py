@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reserve": ("run.reserve:reserve_", "Hold what usage to come may cost, or let it go."),
     "invoice": ("run.invoice:invoice", "Preview, issue, list and print invoices."),
     "payment": ("run.payment:payment", "Take statements of banks, and match what they book."),
+    "dunning": ("run.dunning:dunning", "Write letters about what is overdue."),
     "webhook": ("run.webhook:webhook", "Tell systems what happened, and sign what they are told."),
     "report": ("review.report:report", "Margin, energy, usage and coverage."),
     "trace": ("review.trace:trace", "Follow an invoice line or a cost to what it came from."),

@@ -8,6 +8,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive
 from ledger.api import (
     bank,
     coming,
+    dunning,
     events,
     exports,
     grouped,
@@ -38,6 +39,7 @@ HANDLERS = (
     *reports.HANDLERS,
     *invoices.HANDLERS,
     *bank.HANDLERS,
+    *dunning.HANDLERS,
     *grouped.HANDLERS,
     *coming.HANDLERS,
     *waiting.HANDLERS,

@@ -6,6 +6,7 @@ from typing import Any
 from ledger.wire import (
     budget_inputs,
     changes,
+    dunning_inputs,
     events,
     grid_inputs,
     inputs,
@@ -95,6 +96,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         **{"input_tokens_max": 2000, "output_tokens_max": 500, "expires_in_s": 120},
     },
     budget_inputs.ReservationRelease: {"customer_id": "shop"},
+    dunning_inputs.NewDunningPolicy: {
+        **{"entity_id": "acme-ai", "reminder_days": [7, 14, 30]},
+        "valid_from": SINCE,
+    },
     webhook_inputs.NewWebhook: {
         **{"webhook_id": "erp", "entity_id": "acme-ai", "events": ["payment.received"]},
         "url": "https://hooks.example.com/tokenledger",

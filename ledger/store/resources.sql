@@ -216,6 +216,29 @@ SELECT p.payment_id, p.entity_id, p.customer_id, p.kind, p.paid_on, p.currency, 
    AND (:after::text[] IS NULL OR ARRAY[p.paid_on::text, p.entity_id, p.payment_id] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_dunning_policies
+-- When entities remind customers.
+SELECT p.entity_id, p.reminder_days, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to,
+       ARRAY[p.entity_id, sortable(lower(p.valid))] AS place
+  FROM dunning_policy p
+ WHERE upper_inf(p.recorded) AND (:id::text IS NULL OR p.entity_id = :id)
+   AND (:entity_id::text IS NULL OR p.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR p.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[p.entity_id, sortable(lower(p.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_dunning_letters
+-- Letters about what is overdue, in their order.
+SELECT l.letter_id, l.entity_id, l.customer_id, l.level, l.written_on, l.currency, i.open, i.invoices,
+       ARRAY[lpad(l.letter_id::text, 20, '0')] AS place
+  FROM dunning_letter l
+ CROSS JOIN LATERAL (SELECT sum(i.open) AS open, array_agg(n.number ORDER BY n.due_on, n.number COLLATE "C") AS invoices
+                       FROM dunning_letter_item i JOIN invoice n USING (invoice_id) WHERE i.letter_id = l.letter_id) i
+ WHERE (:id::text IS NULL OR l.letter_id::text = :id)
+   AND (:entity_id::text IS NULL OR l.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[lpad(l.letter_id::text, 20, '0')] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
 -- name: list_bank_entries
 -- What banks booked, by day, and what became of it.
 SELECT e.entry_id, e.entity_id, e.account, e.bank_reference, e.booked_on, e.currency, e.amount, e.payer, e.payer_account,

@@ -59,7 +59,7 @@ DATED = (
     *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "energy_meter"),
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
     *("site_cost_term", "grid_factor"),
-    *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget"),
+    *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget", "dunning_policy"),
 )
 # So many rows are sorted by their bytes at once, in memory.
 SLICE_ROWS = 100_000
@@ -98,6 +98,8 @@ TABLES: Mapping[str, SealedTable] = {
         for name in ("credit_note_line", "credit_note_tax", "credit_note_document")
     },
     "payment": _table("payment"),
+    "dunning_letter": _table("dunning_letter"),
+    "dunning_letter_item": _part_of("dunning_letter_item", "dunning_letter", "letter_id"),
     **{name: _table(name) for name in ("bank_entry", "bank_entry_outcome")},
     "payment_part": SealedTable(
         "payment_part t JOIN payment p USING (entity_id, payment_id)", "p.batch_seq"

@@ -131,6 +131,8 @@ class OpenInvoice(ClosedModel):
     paid: Amount
     open: Amount
     age: Age
+    reminders: int
+    reminded_on: Day | None
 
 
 class Receivables(ClosedModel):

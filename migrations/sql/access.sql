@@ -17,7 +17,8 @@ GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
 GRANT UPDATE (recorded) ON budget, entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
   tariff_price, site_cost_term, grid_factor, deployment,
-  deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment TO tokenledger_worker;
+  deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment,
+  dunning_policy TO tokenledger_worker;
 GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, notice_due TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
@@ -34,13 +35,13 @@ DECLARE
   key text;
 BEGIN
   -- A customer sees rows that carry its own id; who is bound to an entity, those of its customers.
-  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice', 'credit_note', 'payment'] LOOP
+  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice', 'credit_note', 'payment', 'dunning_letter'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = (SELECT asking_customer()) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark',
-                              'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part',
+                              'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part', 'dunning_letter_item',
                               'budget', 'budget_balance', 'budget_alert', 'reservation', 'reservation_end',
                               'reservation_hold'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
@@ -66,7 +67,7 @@ BEGIN
                   AND s.customer_id = (SELECT asking_customer())));
   -- Facts, documents and details follow their parent: whoever may see the parent's row.
   FOR name, parent, key IN VALUES
-      ('entity_detail', 'entity', 'entity_id'), ('tax_registration', 'entity', 'entity_id'),
+      ('entity_detail', 'entity', 'entity_id'), ('dunning_policy', 'entity', 'entity_id'), ('tax_registration', 'entity', 'entity_id'),
       ('customer_detail', 'customer', 'customer_id'),
       ('usage_fact', 'usage_key', 'usage_key_id'), ('invoice_document', 'invoice', 'invoice_id'),
       ('credit_note_document', 'credit_note', 'credit_note_id'),
@@ -106,7 +107,7 @@ BEGIN
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'site_cost', 'charge', 'journal_entry', 'posting',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
-      'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
+      'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'dunning_letter', 'dunning_letter_item', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
       'facility', 'tariff', 'rate_card', 'budget_alert', 'reservation', 'reservation_end', 'webhook', 'webhook_secret',
       'webhook_state', 'notice', 'notice_delivery'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
@@ -114,7 +115,7 @@ BEGIN
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset',
       'tariff_price', 'site_cost_term', 'grid_factor', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
-      'tax_registration', 'tax_treatment', 'budget'] LOOP
+      'tax_registration', 'tax_treatment', 'budget', 'dunning_policy'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);
   END LOOP;

@@ -129,3 +129,39 @@ CREATE TABLE bank_entry_outcome (
 );
 COMMENT ON TABLE bank_entry_outcome IS 'What became of an entry: payments recorded of it, or why it waits for a person; the newest holds.';
 CREATE INDEX ON bank_entry_outcome (entry_id, outcome_id);
+
+CREATE TABLE dunning_policy (
+  policy_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entity_id     text NOT NULL REFERENCES entity,
+  reminder_days int[] NOT NULL CHECK (cardinality(reminder_days) BETWEEN 1 AND 10 AND 1 <= ALL (reminder_days)),
+  valid         tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded      int8range NOT NULL,
+  CONSTRAINT valid_in_bounds CHECK (
+    lower(valid) >= '2000-01-01 00:00Z' AND (upper(valid) <= '2200-01-01 00:00Z' OR upper(valid) = 'infinity')),
+  EXCLUDE USING gist (entity_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON COLUMN dunning_policy.reminder_days IS 'Days overdue after which the first, second … and last letter is written.';
+
+CREATE TABLE dunning_letter (
+  letter_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entity_id   text NOT NULL REFERENCES entity,
+  customer_id text NOT NULL REFERENCES customer,
+  currency    currency NOT NULL,
+  level       int NOT NULL CHECK (level > 0),
+  written_on  date NOT NULL,
+  sha256      bytea NOT NULL CHECK (length(sha256) = 32),
+  content     bytea NOT NULL,
+  batch_seq   bigint NOT NULL
+);
+CREATE INDEX ON dunning_letter (entity_id, customer_id);
+
+CREATE TABLE dunning_letter_item (
+  letter_id   bigint NOT NULL REFERENCES dunning_letter,
+  invoice_id  bigint NOT NULL REFERENCES invoice,
+  customer_id text NOT NULL,
+  level       int NOT NULL CHECK (level > 0),
+  open        amount NOT NULL CHECK (open > 0),
+  PRIMARY KEY (letter_id, invoice_id),
+  UNIQUE (invoice_id, level)
+);
+COMMENT ON TABLE dunning_letter_item IS 'What of an invoice was open as a letter reminded of it: once at each level.';

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from hashlib import md5, sha256
 from typing import Any
 
+from ledger import clock
 from ledger.domain.billing.webhook import Answer, Outcome
 from ledger.flows.billing.deliver import deliver
+from ledger.flows.billing.dun import run_dunning
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
-from tests.api.served import Served, attempt
+from tests.api.served import AUTHOR, Served, attempt
 from tests.support.statements import IBAN, entry, statement
 
 SINCE = datetime(2023, 11, 16, 18, tzinfo=UTC)
@@ -42,6 +44,7 @@ async def fill(served: Served, worker: Connection) -> None:
     _tax(served)
     await settle(worker, now=NOW)
     assert served.post("/v1/invoices", ISSUE).status_code == 201
+    await _remind(served, worker)
     _pay_and_credit(served)
     _take_statement(served)
     assert (await deliver(worker, post=_nobody, now=NOW + timedelta(days=9_999))).failed == 2
@@ -103,6 +106,14 @@ def _take_statement(served: Served) -> None:
     path = "/v1/bank-statements?entity=factory"
     taken = served.call("POST", path, content=content)
     assert taken.status_code == 201, taken.text
+
+
+async def _remind(served: Served, worker: Connection) -> None:
+    policy = {"entity_id": "factory", "reminder_days": [1], "valid_from": FROM}
+    assert served.post("/v1/dunning-policies", policy).status_code == 201
+    late = clock.now() + timedelta(days=90)
+    done = await run_dunning(worker, entity_id="factory", now=late, author=AUTHOR)
+    assert len(done.letters) == 1
 
 
 async def _nobody(url: str, headers: Mapping[str, str], body: bytes) -> Answer:

@@ -32,6 +32,8 @@ ONE = {
     **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "tight"),
     "reservations": "res-1",
     "webhooks": "erp",
+    "dunning-policies": "factory",
+    "dunning-letters": "1",
     "bank-entries": entry_id("factory"),
     **dict.fromkeys(("notices", "deliveries"), notice_id("factory", "bank-1")),
     "credit-notes": f"FACTORY-C-{clock.now().year}-000001",
@@ -52,6 +54,7 @@ def asked(one: Operation, served: Served) -> tuple[str, dict[str, Any]]:
         ("{number}", "1"),
         ("{line_no}", "1"),
         ("{conflict_id}", "1"),
+        ("{letter_id}", "1"),
         ("{quarantine_id}", "1"),
     ):
         path = path.replace(place, value)

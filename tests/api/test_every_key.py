@@ -107,6 +107,11 @@ OPERATIONS = {
         for operation in (f"GET /v1/{path}", f"GET /v1/{path}/{{}}")
     },
     "POST /v1/notices/{}/replay": Line(HOUSE, "names"),
+    **resource("dunning-policies", HOUSE),
+    "GET /v1/dunning-letters": Line(READERS, "rows"),
+    "GET /v1/dunning-letters/{}": Line(READERS, "rows"),
+    "GET /v1/dunning-letters/{}/pdf": Line(READERS, "rows"),
+    "POST /v1/dunning": Line(HOUSE, "query"),
     "GET /v1/bank-entries": Line(HOUSE, "rows"),
     "GET /v1/bank-entries/{}": Line(HOUSE, "rows"),
     "POST /v1/bank-statements": Line(HOUSE, "query"),
@@ -205,7 +210,8 @@ def filled(operation: str, entity: str, customer: str, invoice_id: int = 1) -> t
         "reservations": f"{customer}-reservation",
         "fx-rates": "EUR-USD",
         "tax-rates": "US",
-        "tax-registrations": entity,
+        **dict.fromkeys(("tax-registrations", "dunning-policies"), entity),
+        "dunning-letters": str(invoice_id),
         "tax-treatments": customer,
         "payments": f"{customer}-bank-1",
         "webhooks": f"{entity}-hook",
@@ -382,6 +388,7 @@ REACHING: dict[str, list[dict[str, Any]]] = {
         }
         for entity, customer in (("mill", "delta"), ("forge", "gamma"))
     ],
+    "POST /v1/dunning-policies": [{"entity_id": "forge", "reminder_days": [9], **FROM}],
     "POST /v1/budgets": [
         {
             **{"budget_id": f"{owner}-budget", "customer_id": customer, "period": "day"},

@@ -52,6 +52,7 @@ BODIES: dict[str, Any] = {
         **{"webhook_id": "erp", "entity_id": "factory", "events": ["payment.received"]},
         "url": "https://hooks.example.com/tokenledger",
     },
+    "dunning-policies": {"entity_id": "factory", "reminder_days": [7, 14], "valid_from": day(0)},
     "payments": {
         **{"entity_id": "factory", "payment_id": "bank-1", "customer_id": "acme"},
         **{"paid_on": "2024-01-02", "currency": "USD", "amount": "5"},
@@ -75,6 +76,7 @@ MADE = {
     "reservations",
     "deliveries",
     "bank-entries",
+    "dunning-letters",
 }
 PRICES = {"prices": [{"start": day(0), "resolution_minutes": 60, "price_per_mwh": "80"}]}
 

@@ -1,11 +1,13 @@
 """Two entities with everything there is of each, for tests of who may see and do what."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ledger import clock
+from ledger.flows.billing.dun import run_dunning
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
-from tests.api.served import SOURCE, Served, attempt
+from tests.api.served import AUTHOR, SOURCE, Served, attempt
 from tests.support.statements import IBAN, statement
 from tests.support.statements import entry as booked
 
@@ -95,6 +97,7 @@ def _taxed_and_paid(entity: str, customer: str) -> list[tuple[str, dict[str, Any
             "tax-treatments",
             {"customer_id": customer, "country": "US", "treatment": "outside", **FROM},
         ),
+        ("dunning-policies", {"entity_id": entity, "reminder_days": [1], **FROM}),
         (
             "webhooks",
             {
@@ -155,6 +158,10 @@ async def fill_two(served: Served, worker: Connection) -> None:
         body = {"subscription_id": f"{customer}-sub", "at": "2023-11-16T00:00:00Z"}
         answer = served.post("/v1/invoices", body)
         assert answer.status_code == 201, answer.text
+    for entity, _ in (OWN, FOREIGN):
+        late = clock.now() + timedelta(days=60)
+        written = await run_dunning(worker, entity_id=entity, now=late, author=AUTHOR)
+        assert written.refused == []
 
 
 def make_keys(served: Served) -> None:

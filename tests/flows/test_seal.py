@@ -12,6 +12,7 @@ import pytest
 
 from ledger.domain.errors import ConflictError
 from ledger.flows.billing.credit import credit_invoice
+from ledger.flows.billing.dun import run_dunning
 from ledger.flows.billing.import_statement import import_statement, read_statement
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.check_seals import check_seals
@@ -21,6 +22,7 @@ from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.reference.enter import enter_alias, enter_fx_rates
 from ledger.flows.reference.enter_budget import enter_budget
+from ledger.flows.reference.enter_dunning import enter_dunning_policy
 from ledger.flows.reference.enter_webhook import enter_webhook
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.reference.parties import change_entity
@@ -33,6 +35,7 @@ from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.changes import EntityChange
+from ledger.wire.dunning_inputs import NewDunningPolicy
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
 from ledger.wire.webhook_inputs import NewWebhook
 from tests.flows.billing import document_of, pay, registered, treated
@@ -125,6 +128,9 @@ async def books(worker: Connection) -> Gate:
         worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
     )
     await document_of(worker, await worker.fetchval("SELECT invoice_id FROM invoice"))
+    overdue = SEPTEMBER + timedelta(days=60)
+    written = await run_dunning(worker, entity_id="factory", now=overdue, author=AUTHOR)
+    assert len(written.letters) == 1
     await pay(worker, "bank-1", "0.01", currency="EUR")
     await credit_invoice(
         worker,
@@ -154,6 +160,8 @@ async def everything_entered(connection: Connection) -> None:
     alias = {"alias": "crm-1", "customer_id": "acme", "valid_from": "2026-01-01T00:00:00Z"}
     await enter_alias(connection, read_input(NewAlias, alias), AUTHOR)
     await registered(connection)
+    policy = {"entity_id": "factory", "reminder_days": [1], "valid_from": "2026-01-01T00:00:00Z"}
+    await enter_dunning_policy(connection, read_input(NewDunningPolicy, policy), AUTHOR)
     said = {"entity_id": "factory", "valid_from": "2026-01-01", "payment_account": IBAN}
     await change_entity(connection, read_input(EntityChange, said), AUTHOR)
     booked, _ = read_statement(statement(entry("1.00", "of nobody", ref="R1")))

@@ -6,7 +6,7 @@ from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.run.periods import find_asked_entity
 from ledger.commands.serve.database import Database, database_options
-from ledger.domain.billing.receivable import AGES
+from ledger.domain.billing.receivable import AGES, OpenItem
 from ledger.domain.period import zone
 from ledger.reports.billing.receivables import ReceivablesReport, receivables_report, to_json
 from ledger.store.queries import Connection
@@ -45,9 +45,16 @@ def _show(found: ReceivablesReport) -> None:
         (
             *(item.number, item.customer_id, item.due_on, item.currency),
             *(item.payable, item.credited, item.paid, item.open),
+            _level(found, item),
         )
         for item in found.invoices
     ]
-    columns = ("invoice", "customer", "due", "currency", "payable", "credited", "paid", "open")
+    amounts = ("payable", "credited", "paid", "open", "reminders")
+    columns = ("invoice", "customer", "due", "currency", *amounts)
     first = ("open", "currency", "due", "customer")
-    print_table("Open invoices, those due first", columns, rows, numbers=4, first=first)
+    print_table("Open invoices, those due first", columns, rows, numbers=5, first=first)
+
+
+def _level(found: ReceivablesReport, item: OpenItem) -> int:
+    last = found.reminders.get(item.invoice_id)
+    return last.level if last else 0

@@ -1,10 +1,12 @@
 """What customers owe by how long it has been due, what they have on account, and which invoices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from ledger.domain.billing.dunning import LastReminder
 from ledger.domain.billing.receivable import Ageing, OpenItem, age_of, ageing
+from ledger.store.billing.dunning import list_last_reminders
 from ledger.store.billing.receivables import list_open_items, sum_on_account
 from ledger.store.queries import Connection
 
@@ -16,6 +18,7 @@ class ReceivablesReport:
     today: date
     customers: Sequence[Ageing]
     invoices: Sequence[OpenItem]
+    reminders: Mapping[int, LastReminder]
 
 
 async def receivables_report(
@@ -24,7 +27,8 @@ async def receivables_report(
     """What is open now of an entity's invoices, as old as it is on `today`."""
     items = await list_open_items(connection, entity_id=entity_id)
     held = await sum_on_account(connection, entity_id=entity_id)
-    return ReceivablesReport(today, ageing(items, held, today), items)
+    reminders = await list_last_reminders(connection, entity_id)
+    return ReceivablesReport(today, ageing(items, held, today), items, reminders)
 
 
 def to_json(found: ReceivablesReport) -> dict[str, object]:
@@ -53,7 +57,15 @@ def to_json(found: ReceivablesReport) -> dict[str, object]:
                 "paid": item.paid,
                 "open": item.open,
                 "age": age_of(item, found.today),
+                **_reminded(found.reminders.get(item.invoice_id)),
             }
             for item in found.invoices
         ],
+    }
+
+
+def _reminded(last: LastReminder | None) -> dict[str, object]:
+    return {
+        "reminders": last.level if last else 0,
+        "reminded_on": last.written_on if last else None,
     }
