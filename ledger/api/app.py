@@ -19,6 +19,7 @@ from ledger.api import (
     page,
     reports,
     reservations,
+    usage_statement,
     waiting,
     webhooks,
 )
@@ -38,6 +39,7 @@ HANDLERS = (
     *reservations.HANDLERS,
     *reports.HANDLERS,
     *invoices.HANDLERS,
+    *usage_statement.HANDLERS,
     *bank.HANDLERS,
     *dunning.HANDLERS,
     *grouped.HANDLERS,

@@ -127,6 +127,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "fetch_invoice": Contract(invoice_answers.WholeInvoice, media=(PDF,)),
     "fetch_pdf": Contract(media=(PDF,)),
     "fetch_xml": Contract(media=(XML,)),
+    "fetch_usage_statement": Contract(media=(CSV,)),
     "trace": Contract(invoice_answers.Trace),
     "adjustments": Contract(invoice_answers.Adjustment, listed=True),
     "suspense": Contract(report_answers.Suspended, listed=True),

@@ -33,9 +33,11 @@ def invoice_forms(
     *,
     issued_on: date,
     is_test: bool,
+    days: Mapping[date, Decimal],
 ) -> dict[str, bytes]:
-    """Documents of an invoice by media type; `keys` say how each line is taxed."""
-    pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=is_test)
+    """Documents of an invoice by media type; `keys` say how each line is taxed, `days` what was
+    charged by day."""
+    pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=is_test, days=days)
     taxes, back = invoice.taxes, invoice.totals.gives_back
     if back:
         lines, taxes = [mirrored_line(line) for line in lines], tuple(map(mirrored_tax, taxes))

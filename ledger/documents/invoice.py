@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import as_file, files
+from types import MappingProxyType
 
 import typst
 
 from ledger.documents.fonts import compile_shown, families, lacked_by
+from ledger.documents.summary import LineGroup, day_chart, grouped_lines, tokens_by_meter
 from ledger.documents.words import Words, words_of
 from ledger.domain.billing.agreement import Party
 from ledger.domain.billing.invoice import InvoiceLine
@@ -21,11 +24,20 @@ from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
 
 ENGLISH = words_of("en")
+NO_DAYS: Mapping[date, Decimal] = MappingProxyType({})
 # What the templates say by themselves.
 SAID = (
     *("From", "To", "Tax no.", "Number", "Issued", "Due", "Usage", "Time zone", "Rate card"),
     *("Customer", "Reference", "Reason", "Invoice", "Description", "Quantity", "Unit price"),
-    *("Net", "Payable", "Credited", "Credit note", "CREDIT NOTE", "Taken back of"),
+    *(
+        "Usage of the period",
+        "Net",
+        "Payable",
+        "Credited",
+        "Credit note",
+        "CREDIT NOTE",
+        "Taken back of",
+    ),
     *("TEST: not a demand for payment", "TEST: no money is owed", "Digest of this content"),
 )
 METER_NAMES: Mapping[str, str] = {
@@ -71,14 +83,44 @@ def printed_parties(seller: Party, buyer: Party, customer_id: str) -> dict[str, 
 
 
 def render_pdf(
-    invoice: Invoice, lines: Sequence[IssuedLine], *, issued_on: date, is_test: bool
+    invoice: Invoice,
+    lines: Sequence[IssuedLine],
+    *,
+    issued_on: date,
+    is_test: bool,
+    days: Mapping[date, Decimal] = NO_DAYS,
 ) -> bytes:
     """The invoice as PDF/A; no time or random number goes into it, and no font of this machine
-    unless a name needs a sign that the fonts of packages lack.
+    unless a name needs a sign that the fonts of packages lack. `days` is what was charged by day.
 
     InvalidInputError where no font has a sign.
     """
-    return compile_document("invoice.typ", _content(invoice, lines, issued_on, is_test))
+    content = _content(invoice, lines, issued_on, is_test)
+    return compile_document("invoice.typ", content | _usage(invoice, lines, days))
+
+
+def _usage(
+    invoice: Invoice, lines: Sequence[IssuedLine], days: Mapping[date, Decimal]
+) -> dict[str, object]:
+    terms = invoice.terms
+    words = words_of(terms.language)
+    groups = grouped_lines(lines, lambda line: printed_line(line, terms.zone, words), words)
+    used = tokens_by_meter(lines)
+    return {
+        "groups": [_group(each, words) for each in groups],
+        "used": [[words.say(METER_NAMES[m]), group(str(n))] for m, n in used.items()],
+        "chart": day_chart(days, terms.currency, words, group) if used else None,
+    }
+
+
+def _group(each: LineGroup, words: Words) -> dict[str, object]:
+    subtotal = each.subtotal
+    return {
+        "title": each.title,
+        "lines": each.lines,
+        "subtotal": None if subtotal is None else group(plain(subtotal)),
+        "subtotal_of": words.say("Subtotal {what}", what=each.title),
+    }
 
 
 def _content(
@@ -109,7 +151,6 @@ def _content(
         "issued": [issued_on.year, issued_on.month, issued_on.day],
         "due_on": invoice.due_on.isoformat(),
         "service": printed_days(invoice.period, terms.zone, words),
-        "lines": [printed_line(line, terms.zone, words) for line in lines],
         "net": group(plain(totals.net)),
         "payable": group(plain(totals.payable)),
         "gives_back": totals.gives_back,

@@ -52,11 +52,12 @@ class Line:
 
 def resource(path: str, readers: frozenset[str], *, enter: str = "names") -> dict[str, Line]:
     """The operations of what is entered."""
-    return {
-        f"GET /v1/{path}": Line(readers, "rows"),
-        f"GET /v1/{path}/{{}}": Line(readers, "rows"),
-        f"POST /v1/{path}": Line(HOUSE, enter),
-    }
+    return listed(path, readers) | {f"POST /v1/{path}": Line(HOUSE, enter)}
+
+
+def listed(path: str, readers: frozenset[str]) -> dict[str, Line]:
+    """The operations of what nobody enters."""
+    return dict.fromkeys((f"GET /v1/{path}", f"GET /v1/{path}/{{}}"), Line(readers, "rows"))
 
 
 OPERATIONS = {
@@ -87,11 +88,9 @@ OPERATIONS = {
     "POST /v1/rate-cards/{}/prices": Line(HOUSE, "names"),
     **resource("subscriptions", READERS),
     **resource("budgets", READERS),
-    **{
-        operation: Line(READERS, "rows")
-        for path in ("budget-balances", "budget-alerts", "reservations")
-        for operation in (f"GET /v1/{path}", f"GET /v1/{path}/{{}}")
-    },
+    **listed("budget-balances", READERS),
+    **listed("budget-alerts", READERS),
+    **listed("reservations", READERS),
     "POST /v1/reservations": Line(RESERVERS, "names"),
     "POST /v1/reservations/{}/release": Line(RESERVERS, "names"),
     **resource("tax-rates", HOUSE, enter="never"),
@@ -101,24 +100,18 @@ OPERATIONS = {
     **resource("webhooks", HOUSE),
     "POST /v1/webhooks/{}/secret": Line(HOUSE, "names"),
     "POST /v1/webhooks/{}/state": Line(HOUSE, "names"),
-    **{
-        operation: Line(HOUSE, "rows")
-        for path in ("notices", "deliveries")
-        for operation in (f"GET /v1/{path}", f"GET /v1/{path}/{{}}")
-    },
+    **listed("notices", HOUSE),
+    **listed("deliveries", HOUSE),
     "POST /v1/notices/{}/replay": Line(HOUSE, "names"),
     **resource("dunning-policies", HOUSE),
-    "GET /v1/dunning-letters": Line(READERS, "rows"),
-    "GET /v1/dunning-letters/{}": Line(READERS, "rows"),
+    **listed("dunning-letters", READERS),
     "GET /v1/dunning-letters/{}/pdf": Line(READERS, "rows"),
     "POST /v1/dunning": Line(HOUSE, "query"),
-    "GET /v1/bank-entries": Line(HOUSE, "rows"),
-    "GET /v1/bank-entries/{}": Line(HOUSE, "rows"),
+    **listed("bank-entries", HOUSE),
     "POST /v1/bank-statements": Line(HOUSE, "query"),
     "POST /v1/bank-entries/{}/match": Line(HOUSE, "names"),
     "POST /v1/bank-entries/{}/dismiss": Line(HOUSE, "names"),
-    "GET /v1/credit-notes": Line(READERS, "rows"),
-    "GET /v1/credit-notes/{}": Line(READERS, "rows"),
+    **listed("credit-notes", READERS),
     "GET /v1/credit-notes/{}/pdf": Line(READERS, "rows"),
     "GET /v1/credit-notes/{}/xml": Line(READERS, "rows"),
     "GET /v1/receivables": Line(HOUSE, "query"),
@@ -151,6 +144,7 @@ OPERATIONS = {
     "GET /v1/invoices/{}/pdf": Line(READERS, "rows"),
     "GET /v1/invoices/{}/xml": Line(READERS, "rows"),
     "GET /v1/invoices/{}/lines/{}/events": Line(READERS, "rows"),
+    "GET /v1/invoices/{}/usage": Line(READERS, "rows"),
     "GET /v1/subscriptions/{}/adjustments": Line(HOUSE, "names"),
     "GET /v1/suspense": Line(HOUSE),
     "POST /v1/suspense/{}/release": Line(HOUSE),

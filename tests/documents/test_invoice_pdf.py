@@ -1,5 +1,6 @@
 """An invoice's PDF: the same bytes for the same data, whatever the names are written in."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,7 +11,8 @@ import pytest
 from pypdf import PdfReader
 
 from ledger.documents.fonts import find_lacking
-from ledger.documents.invoice import describe, group, render_pdf
+from ledger.documents.invoice import NO_DAYS, describe, group, render_pdf
+from ledger.documents.summary import day_chart, grouped_lines
 from ledger.documents.words import words_of
 from ledger.domain.billing.agreement import Buyer, Seller, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals, LineKey
@@ -63,6 +65,8 @@ def rendered(
     is_test: bool = False,
     taxes: tuple[TaxLine, ...] = (),
     language: str = "en",
+    models: tuple[str, ...] = ("llama",),
+    days: Mapping[date, Decimal] = NO_DAYS,
 ) -> bytes:
     invoice = Invoice(
         number="FA-2024-000001",
@@ -83,9 +87,8 @@ def rendered(
         cut_off_id=1,
         cut_off_seq=4711,
     )
-    return render_pdf(
-        invoice, lines(count, language=language), issued_on=date(2024, 11, 2), is_test=is_test
-    )
+    drafted = [line for model in models for line in lines(count, model=model, language=language)]
+    return render_pdf(invoice, drafted, issued_on=date(2024, 11, 2), is_test=is_test, days=days)
 
 
 def text_of(pdf: bytes) -> str:
@@ -196,3 +199,52 @@ def test_an_invoice_is_in_the_language_of_its_buyer(language: str) -> None:
     for english in ("Unit price", "Time zone", "Adjustment", "Each line", "Issued"):
         assert english not in text
     assert rendered(language=language) == pdf
+
+
+def test_many_lines_come_by_model_with_what_each_comes_to() -> None:
+    few = text_of(rendered(count=6, models=("llama", "mistral")))
+    assert "Subtotal" not in few
+    many = text_of(rendered(count=7, models=("llama", "mistral")))
+    for model in ("llama", "mistral"):
+        assert f"Subtotal {model}" in many
+    assert many.count("632.10") == 2
+    assert "Zwischensumme llama" in text_of(
+        rendered(count=7, models=("llama", "mistral"), language="de")
+    )
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 20])
+def test_subtotals_add_up_to_the_lines_and_every_line_stands_once(count: int) -> None:
+    # Models in turn, so that a group is of lines that stand apart.
+    drafted = [
+        line
+        for pair in zip(lines(count, model="a"), lines(count, model="b"), strict=True)
+        for line in pair
+    ]
+    numbered = [replace(line, line_no=number) for number, line in enumerate(drafted, start=1)]
+    groups = grouped_lines(numbered, lambda line: {"n": str(line.line_no)}, words_of("en"))
+    shown = [line["n"] for group_ in groups for line in group_.lines]
+    assert sorted(shown, key=int) == [str(line.line_no) for line in numbered]
+    subtotals = [group_.subtotal for group_ in groups if group_.subtotal is not None]
+    assert len(subtotals) == (2 if count > 6 else 0)
+    if subtotals:
+        assert total(subtotals) == total([line.amount for line in numbered])
+
+
+def test_usage_is_said_by_meter_and_charged_days_are_bars() -> None:
+    days = {date(2024, 10, day): Decimal(day) for day in (1, 2, 4)}
+    once, again = rendered(days=days), rendered(days=days)
+    assert once == again
+    text = text_of(once)
+    for part in ("Usage of the period", "Uncached input tokens", "at most 4.00 EUR", "2024-10-04"):
+        assert part in text
+    assert "Charged by day" not in text_of(rendered())
+
+
+def test_a_day_without_charges_or_below_zero_has_no_bar() -> None:
+    days = {date(2024, 10, 1): Decimal("-5"), date(2024, 10, 3): Decimal(8)}
+    found = day_chart(days | {date(2024, 10, 5): Decimal(2)}, "EUR", words_of("en"), group)
+    assert found is not None
+    assert found["heights"] == [0, 0, 1000, 0, 250]
+    assert day_chart({date(2024, 10, 1): Decimal(5)}, "EUR", words_of("en"), group) is None
+    assert day_chart({}, "EUR", words_of("en"), group) is None

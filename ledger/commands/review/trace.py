@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.fact import flag_names
 from ledger.domain.money import total
 from ledger.domain.period import zone
+from ledger.exports.filenames import file_name
 from ledger.flows.billing.trace import (
     FIRST,
     LineTrace,
@@ -22,6 +24,7 @@ from ledger.flows.billing.trace import (
     find_invoice,
     trace_invoice_line,
 )
+from ledger.flows.billing.usage_statement import usage_statement
 from ledger.reports.cost import evidence
 from ledger.reports.cost.evidence import LINES, AskedCost, CostEvidence
 from ledger.store.connect import draw_cut_off
@@ -62,6 +65,24 @@ def invoice(
         print_json(show_trace(found))
     else:
         _show_events(f"Events of line {line_no} of invoice {number}", found)
+
+
+@trace.command()
+@click.argument("number")
+@click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER-usage.csv.")
+@database_options
+def statement(database: Database, *, number: str, output: Path | None) -> None:
+    """Write every event behind every line of an invoice, by its number or id, as CSV."""
+
+    async def write(connection: Connection) -> Path:
+        found = await find_invoice(connection, number)
+        target = output or Path(file_name(f"{found.number}-usage", ".csv"))
+        with target.open("wb") as file:
+            async for part in usage_statement(connection, found):
+                file.write(part)
+        return target
+
+    click.echo(f"Wrote {database.run(write)}.")
 
 
 @trace.command()

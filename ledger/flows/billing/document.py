@@ -56,6 +56,7 @@ async def _render(connection: Connection, invoice: StoredInvoice, media_type: st
     assert customer is not None, "whom it was issued to as well"
     lines = await store.list_lines(connection, invoice_id=invoice.invoice_id)
     keys = await tax_keys_of(connection, invoice, lines)
+    days = await store.sum_days(connection, invoice)
     forms = await asyncio.to_thread(
         invoice_forms,
         invoice,
@@ -63,6 +64,7 @@ async def _render(connection: Connection, invoice: StoredInvoice, media_type: st
         keys,
         issued_on=invoice.issued_at.astimezone(zone(entity.zone)).date(),
         is_test=entity.is_test or customer.is_test,
+        days=days,
     )
     async with connection.transaction():
         batch_seq = await draw_batch_seq(connection)

@@ -1,7 +1,8 @@
 """Issued invoices, their lines and documents."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from hashlib import sha256
 
 import asyncpg
@@ -137,6 +138,20 @@ async def list_invoices(
     )
     taxes = await list_tax_lines(connection, [row["invoice_id"] for row in rows])
     return [_invoice(row, taxes[row["invoice_id"]]) for row in rows]
+
+
+async def sum_days(connection: Connection, invoice: StoredInvoice) -> dict[date, Decimal]:
+    """What an invoice's period was charged by day of its zone, as known at its cut-off."""
+    rows = await INVOICE["sum_days"].rows(
+        connection,
+        subscription_id=invoice.subscription_id,
+        customer_id=invoice.customer_id,
+        since=invoice.period.start,
+        until=invoice.period.end,
+        zone=invoice.terms.zone,
+        batch_seq=invoice.cut_off_seq,
+    )
+    return {row["day"]: row["amount"] for row in rows}
 
 
 async def list_lines(connection: Connection, *, invoice_id: int) -> list[IssuedLine]:

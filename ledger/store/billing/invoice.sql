@@ -255,3 +255,11 @@ SELECT DISTINCT d.usage_key_id, d.window_start
   JOIN usage_key k ON k.usage_key_id = d.usage_key_id AND k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter
                   AND k.region = s.region AND k.context_band = s.context_band
  WHERE d.batch_seq <= :batch_seq;
+
+-- name: sum_days
+-- What a period of a subscription was charged by day of a zone, at a cut-off; charge (customer_id, day_start, batch_seq).
+SELECT (l.day_start AT TIME ZONE :zone)::date AS day, sum(l.amount) AS amount
+  FROM charges_at(:batch_seq) l
+ WHERE l.customer_id = :customer_id AND l.day_start >= :since AND l.day_start < :until
+   AND l.subscription_id = :subscription_id AND l.amount IS NOT NULL
+ GROUP BY 1 HAVING sum(l.amount) <> 0 ORDER BY 1;

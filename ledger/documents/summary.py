@@ -1,0 +1,89 @@
+"""What an invoice says of its usage at a glance: subtotals by model, tokens by meter, a chart."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+
+from ledger.documents.words import Words
+from ledger.domain.billing.issued import IssuedLine
+from ledger.domain.money import plain, round_minor, total
+from ledger.domain.pricing.rate_card import PERIOD_METERS
+
+# Fewer lines are taken in at a glance.
+GROUPED_FROM = 13
+PERMILLE = 1_000
+PrintedLine = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LineGroup:
+    """Lines as they are printed, under a title and with what they come to where there are many."""
+
+    title: str
+    lines: Sequence[PrintedLine]
+    subtotal: Decimal | None
+
+
+def grouped_lines(
+    lines: Sequence[IssuedLine], printed: Callable[[IssuedLine], PrintedLine], words: Words
+) -> list[LineGroup]:
+    """The lines as they stand, or where there are many those of each model and what they come to.
+
+    Models come in the order in which the lines name them, and lines keep theirs.
+    """
+    if len(lines) < GROUPED_FROM:
+        return [LineGroup("", [printed(line) for line in lines], None)]
+    order = list(dict.fromkeys(line.key.model for line in lines))
+    by_model = sorted(lines, key=lambda line: order.index(line.key.model))
+    groups = []
+    for model, of_model in groupby(by_model, key=lambda line: line.key.model):
+        members = list(of_model)
+        groups.append(
+            LineGroup(
+                title=model or words.say(_nameless(members)),
+                lines=[printed(line) for line in members],
+                subtotal=total([line.amount for line in members]),
+            )
+        )
+    return groups
+
+
+def _nameless(lines: Sequence[IssuedLine]) -> str:
+    every = all(line.key.meter in PERIOD_METERS for line in lines)
+    return "all models" if every else "no model named"
+
+
+def tokens_by_meter(lines: Sequence[IssuedLine]) -> Mapping[str, int]:
+    """How many tokens of each meter were used, in the order of the lines; without adjustments."""
+    used: Counter[str] = Counter()
+    for line in lines:
+        if line.kind == "usage" and line.key.meter not in PERIOD_METERS:
+            used[line.key.meter] += line.quantity
+    return {meter: count for meter, count in used.items() if count}
+
+
+def day_chart(
+    days: Mapping[date, Decimal], currency: str, words: Words, group: Callable[[str], str]
+) -> dict[str, object] | None:
+    """Bars of what was charged by day, in thousandths of the highest; None below two days.
+
+    A day between the first and the last that was charged nothing, or given back, has no bar.
+    """
+    most = max(days.values(), default=Decimal(0))
+    if len(days) < 2 or most <= 0:
+        return None
+    first, last = min(days), max(days)
+    span = [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1)]
+    heights = [max(0, int(days.get(day, Decimal(0)) * PERMILLE // most)) for day in span]
+    amount = group(plain(round_minor(most, currency)))
+    return {
+        "title": words.say(
+            "Charged by day, at most {amount} {currency}", amount=amount, currency=currency
+        ),
+        "heights": heights,
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+    }

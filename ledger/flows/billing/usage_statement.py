@@ -1,0 +1,52 @@
+"""Writes what each line of an invoice was used for, event by event, page by page."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from ledger.domain.billing.issued import IssuedLine, StoredInvoice
+from ledger.exports.usage_statement import (
+    LEAVES,
+    statement_head,
+    statement_lines,
+    statement_without_events,
+)
+from ledger.flows.billing.trace import FIRST
+from ledger.flows.metering.find_facts import trace_line
+from ledger.store.billing.invoice import list_lines
+from ledger.store.queries import Connection
+
+PAGE = 5_000
+
+
+async def usage_statement(
+    connection: Connection, invoice: StoredInvoice
+) -> AsyncGenerator[bytes, None]:
+    """The file in parts, of what was stored up to the invoice's cut-off: the same whenever asked.
+
+    UnavailableError where the file of an archived day is not there.
+    """
+    yield statement_head().encode()
+    for line in await list_lines(connection, invoice_id=invoice.invoice_id):
+        async for part in _of_line(connection, invoice, line):
+            yield part.encode()
+
+
+async def _of_line(
+    connection: Connection, invoice: StoredInvoice, line: IssuedLine
+) -> AsyncIterator[str]:
+    if line.key.meter not in LEAVES:
+        yield statement_without_events(invoice, line)
+        return
+    after = FIRST
+    while True:
+        events = await trace_line(
+            connection,
+            line=line,
+            customer_id=invoice.customer_id,
+            batch_seq=invoice.cut_off_seq,
+            after=after,
+            limit=PAGE,
+        )
+        yield statement_lines(invoice, line, events)
+        if len(events) < PAGE:
+            return
+        after = events[-1].stored_at
