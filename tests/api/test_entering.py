@@ -33,6 +33,10 @@ async def test_overlapping_validity_is_a_conflict_unless_it_replaces(served: Ser
     prices = served.get("/v1/rate-cards/card-acme/prices").json()["items"]
     cached = [p for p in prices if p["meter"] == "input_cache_read"]
     assert [p["params"]["amount"] for p in cached] == ["0.6"]
+    slipped = {**PRICE, "amount": "600001"}
+    refused = served.post("/v1/rate-cards/card-acme/prices?replace=true", slipped)
+    assert refused.status_code == 422
+    assert "over 1,000 times" in refused.json()["detail"]
 
 
 async def test_who_wrote_it_why_and_when_is_kept(served: Served, worker: Connection) -> None:

@@ -63,3 +63,21 @@ async def test_wrong_tiers_of_a_file_are_refused_by_line(
     assert "names no hours" in refused
     assert "ine 2" in refused
     assert await worker.fetchval("SELECT count(*) FROM rate_card_price") == 2
+
+
+async def test_a_price_whose_unit_slipped_is_refused_by_line(
+    worker: Connection, command: CommandLine, tmp_path: Path
+) -> None:
+    await subscribed(worker)
+    file = tmp_path / "prices.csv"
+    for amount, valid_from in (("0.000005", SINCE), ("5000001", SINCE), ("0.004", "2024-02-01")):
+        at = valid_from if "T" in valid_from else f"{valid_from}T00:00:00Z"
+        file.write_text(
+            f"rate_card_id,meter,amount,valid_from\ncard-acme,cached_input,5,{SINCE}\n"
+            f"card-acme,cached_input,{amount},{at}\n"
+        )
+        asked = ("import", "rate-card", str(file), "--replace")
+        refused = await asyncio.to_thread(command.refusal, *asked)
+        assert "over 1,000 times" in refused
+        assert "ine 3" in refused
+    assert await worker.fetchval("SELECT count(*) FROM rate_card_price") == 2

@@ -23,6 +23,7 @@ from ledger.flows.reference.enter_checks import (
     check_members,
     check_prices,
     check_subscriber,
+    check_unit,
     check_written_off,
     find_fresh_prices,
     find_fresh_rates,
@@ -355,6 +356,7 @@ async def _enter_price_terms(
     connection: Connection, rate_card_id: str, terms: PriceTerms, author: Author, *, replace: bool
 ) -> int:
     values = _price_values(rate_card_id, terms)
+    await check_unit(connection, values, terms)
     written = await write_dated(
         connection, prices.CARD_PRICES, values, valid=terms, replace=replace
     )

@@ -1,7 +1,7 @@
 """What must hold before a slow fact is written, each refusal naming what stands against it."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -10,8 +10,12 @@ from typing import Any, Protocol, TypeVar
 from ledger.domain.cost.asset import OwnedTerms, schedule_of
 from ledger.domain.energy.capacity import GpuShare, find_shortage
 from ledger.domain.errors import ConflictError, InvalidInputError
-from ledger.domain.money import ZERO, multiply
+from ledger.domain.money import ZERO, multiply, plain
+from ledger.domain.period import WINDOW
+from ledger.domain.pricing.models import load_stored_price
+from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import check_card
+from ledger.domain.pricing.tables.compare import UNIT_JUMP, is_other_unit
 from ledger.flows.reference.supersede import describe_period, short_time
 from ledger.store.cost import cost_inputs
 from ledger.store.dated import DatedRow
@@ -170,6 +174,29 @@ async def check_prices(connection: Connection, rate_card_id: str) -> None:
             "Change the price so that one price applies to each kind of usage.",
             "prices",
         )
+
+
+async def check_unit(connection: Connection, values: Mapping[str, Any], valid: DatedInput) -> None:
+    """Refuse a price that is over a thousand times the one before it, or less: its unit slipped."""
+    after = _each_amount(values)
+    known = await prices.CARD_PRICES.find_open(
+        connection, values, valid_from=valid.valid_from - WINDOW, valid_to=valid.valid_to
+    )
+    for row in known:
+        before = _each_amount(row.values)
+        if is_other_unit(before, after):
+            raise InvalidInputError(
+                f"{values['meter']} of rate card {values['rate_card_id']} would go from"
+                f" {plain(before)} to {plain(after)} a unit, over {UNIT_JUMP:,} times.",
+                "Look at amount and per; a price that is meant goes on a card of its own.",
+                "amount",
+            )
+
+
+def _each_amount(values: Mapping[str, Any]) -> Decimal:
+    """Of one unit; nothing where that is not all that a price says."""
+    price = load_stored_price(values["kind"], values["params"])
+    return price.each_amount if isinstance(price, PriceModel) else ZERO
 
 
 async def check_subscriber(connection: Connection, new: NewSubscription) -> None:

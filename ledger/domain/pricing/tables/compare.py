@@ -36,8 +36,17 @@ class PriceMove:
         """Whether a known price went up or down by more than so many times."""
         if self.before is None or self.after is None:
             return False
-        low, high = sorted((self.before, self.after))
-        return high > multiply(low, times)
+        return _moved_beyond(self.before, self.after, times)
+
+
+def is_other_unit(before: Decimal, after: Decimal) -> bool:
+    """Whether a price that is not for nothing moved as only one does whose unit changed."""
+    return bool(before and after) and _moved_beyond(before, after, UNIT_JUMP)
+
+
+def _moved_beyond(before: Decimal, after: Decimal, times: int) -> bool:
+    low, high = sorted((before, after))
+    return high > multiply(low, times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ def _oddities(
 
 
 def _check_unit(moves: Iterable[PriceMove], compared: int) -> None:
-    far = [move for move in moves if move.before and move.after and move.is_beyond(UNIT_JUMP)]
+    far = [m for m in moves if m.before and m.after and is_other_unit(m.before, m.after)]
     if far and 2 * len(far) >= compared:
         before, after = far[0].before, far[0].after
         assert before is not None
