@@ -74,11 +74,12 @@ async def run(request: Asked) -> Response[bytes]:
     """Issue the invoices of an entity's billing periods that hold `at`, but for what is parked."""
     asked = await read_body(request, InvoiceRunAsk)
     allow = IssueRules(unpriced=asked.allow_unpriced, open_period=asked.allow_open_period)
+    release = frozenset(asked.release)
 
     async def work(connection: Connection, author: Author, seal: Seal) -> Any:
         done = await run_invoices(
             connection,
-            RunAsk(asked.entity_id, asked.at, clock.now(), author, allow),
+            RunAsk(asked.entity_id, asked.at, clock.now(), _because(author, asked), allow, release),
             seal=lambda done: seal(run_json(done)),
         )
         return run_json(done)
@@ -213,6 +214,10 @@ async def adjustments(request: Asked, subscription_id: FromPath[str]) -> Respons
     async with working(request, {"subscription_id": subscription_id}) as connection:
         found = await list_adjustments(connection, subscription_id)
     return answer({"items": [adjustment_json(*each) for each in found], "next": None})
+
+
+def _because(author: Author, asked: InvoiceRunAsk) -> Author:
+    return replace(author, reason=asked.reason) if asked.reason else author
 
 
 def _concerns(asked: InvoiceAsk) -> dict[str, Any]:

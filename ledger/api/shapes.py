@@ -31,6 +31,7 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "taxes": [tax_json(line) for line in draft.taxes],
         "untaxed": draft.untaxed.wrong if draft.untaxed else None,
         "incomplete": draft.incomplete.wrong if draft.incomplete else None,
+        "unusual": draft.unusual,
         "rounding": draft.totals.rounding,
         "lines": [line_json(line) for line in draft.lines],
         "unpriced": draft.unpriced,

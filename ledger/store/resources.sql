@@ -6,7 +6,7 @@
 -- Entities with their details.
 SELECT e.entity_id, d.name, d.address, d.tax_number, d.email, d.country, d.electronic_address,
        d.payment_account, d.payment_link, d.language, e.currency, e.zone, e.rounding, e.invoice_prefix,
-       e.default_tier, d.payment_days, e.is_test, lower(d.valid) AS valid_from,
+       e.default_tier, d.payment_days, d.review_times, d.review_above, e.is_test, lower(d.valid) AS valid_from,
        upper(d.valid) AS valid_to, ARRAY[e.entity_id, sortable(lower(d.valid))] AS place
   FROM entity e JOIN entity_detail d USING (entity_id)
  WHERE upper_inf(d.recorded) AND (:id::text IS NULL OR e.entity_id = :id)

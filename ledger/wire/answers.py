@@ -36,6 +36,8 @@ class Entity(Dated):
     invoice_prefix: str
     default_tier: str
     payment_days: int
+    review_times: int
+    review_above: Amount
     is_test: bool
 
 

@@ -6,9 +6,9 @@ from pydantic import model_validator
 
 from ledger.wire.errors import problem_at
 from ledger.wire.fields import Name
-from ledger.wire.input_fields import Day, Identifier, Language, PaymentDays, Text
+from ledger.wire.input_fields import Day, Identifier, Language, PaymentDays, Price, Text
 from ledger.wire.inputs import InputModel
-from ledger.wire.party_inputs import EInvoiceForm, ElectronicAddress, PaymentLink
+from ledger.wire.party_inputs import EInvoiceForm, ElectronicAddress, PaymentLink, ReviewTimes
 from ledger.wire.tax_inputs import Country
 
 _DAYS = frozenset({"valid_from", "valid_to"})
@@ -65,6 +65,8 @@ class EntityChange(PartyChange):
     entity_id: Identifier
     payment_account: Text | None = None
     payment_link: PaymentLink | None = None
+    review_times: ReviewTimes | None = None
+    review_above: Price | None = None
 
 
 class CustomerChange(PartyChange):

@@ -287,12 +287,20 @@ class InvoiceAsk(InputModel):
 
 class InvoiceRunAsk(InputModel):
     """All invoices of an entity, of the billing periods that hold `at`, a moment or a day of each
-    subscription's zone; and what issuing them lets pass."""
+    subscription's zone; what issuing them lets pass, and whose go out though they are held, why."""
 
     entity_id: Identifier
     at: DayOrInstant
     allow_unpriced: bool = False
     allow_open_period: bool = False
+    release: Names = ()
+    reason: Text = ""
+
+    @model_validator(mode="after")
+    def _released_with_a_reason(self) -> Self:
+        if self.release and not self.reason:
+            raise problem_at("reason", "no reason", "say why what is held goes out")
+        return self
 
 
 class NewApiKey(InputModel):

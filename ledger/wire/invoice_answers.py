@@ -279,6 +279,7 @@ class Draft(ClosedModel):
     taxes: list[TaxLine]
     untaxed: str | None
     incomplete: str | None
+    unusual: str | None
     rounding: Amount
     lines: list[DraftLine]
     unpriced: list[Unpriced]

@@ -1,13 +1,23 @@
 """What people enter of entities and customers: who sells, who buys, how documents reach them."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from ledger.wire.errors import FieldError
 from ledger.wire.fields import Name
-from ledger.wire.input_fields import Currency, Identifier, Label, Language, PaymentDays, Text, Zone
+from ledger.wire.input_fields import (
+    Currency,
+    Identifier,
+    Label,
+    Language,
+    PaymentDays,
+    Price,
+    Text,
+    Zone,
+)
 from ledger.wire.inputs import InputModel
 from ledger.wire.tax_inputs import Country
 
@@ -44,13 +54,16 @@ def _link(text: str) -> str:
 _LINK = re.compile(r"https://[^\s<>\"]+")
 ElectronicAddress = Annotated[Text, AfterValidator(_electronic_address)]
 PaymentLink = Annotated[Text, AfterValidator(_link)]
+ReviewTimes = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class NewEntity(InputModel):
     """A legal entity; invoices are numbered under `invoice_prefix`, by default its id.
 
     It is paid at an account (an IBAN is checked) and at a link; electronic invoices need its
-    country and, for Peppol, its electronic address.
+    country and, for Peppol, its electronic address. A run of invoices holds for a person what asks
+    for more than `review_times` the most of its customer's last twelve, and for over
+    `review_above`; 0 times: nothing.
     """
 
     entity_id: Identifier
@@ -69,6 +82,8 @@ class NewEntity(InputModel):
     invoice_prefix: Identifier | None = None
     default_tier: Label = "standard"
     payment_days: PaymentDays = 30
+    review_times: ReviewTimes = 10
+    review_above: Price = Decimal(1_000)
     is_test: bool = False
 
 

@@ -83,6 +83,7 @@ CREATE TABLE invoice (
   UNIQUE (entity_id, number),
   CHECK (payable = net_total + tax_total)
 );
+CREATE INDEX ON invoice (customer_id);
 COMMENT ON COLUMN invoice.tax_included IS 'The part of tax_total that the amounts of its lines hold already.';
 COMMENT ON COLUMN invoice.snapshot IS 'Parties, terms and prices as they stood at issue.';
 

@@ -38,10 +38,13 @@ CREATE TABLE entity_detail (
   payment_link       text NOT NULL DEFAULT '',
   language     text NOT NULL DEFAULT 'en',
   payment_days int NOT NULL DEFAULT 30 CHECK (payment_days >= 0),
+  review_times int NOT NULL DEFAULT 10 CHECK (review_times >= 0),
+  review_above amount NOT NULL DEFAULT 1000 CHECK (review_above >= 0),
   valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded     int8range NOT NULL,
   EXCLUDE USING gist (entity_id WITH =, valid WITH &&, recorded WITH &&)
 );
+COMMENT ON COLUMN entity_detail.review_times IS 'A run holds an invoice for a person that asks for more than so many times the most of its customer''s last twelve, and for more than review_above; 0: none.';
 COMMENT ON TABLE entity_detail IS 'What may change of an entity without making it another one; what an invoice said is in its snapshot.';
 
 CREATE TABLE customer (

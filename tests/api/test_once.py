@@ -55,6 +55,10 @@ async def test_who_asks_for_a_run_at_once_gets_one_answer(
     assert served.post("/v1/invoices/run", {**ask, "entity_id": "no"}).status_code == 404
     refused = served.post("/v1/invoices/run", {**ask, "supplementary": True})
     assert refused.status_code == 422
+    refused = served.post("/v1/invoices/run", {**ask, "release": ["acme"]})
+    assert (refused.status_code, "why" in refused.text) == (422, True)
+    released = served.post("/v1/invoices/run", {**ask, "release": ["acme"], "reason": "looked"})
+    assert released.status_code == 200
     assert await worker.fetchval("SELECT count(*) FROM invoice") == 1
 
 

@@ -117,7 +117,9 @@ def test_unpriced_usage_is_listed_and_billed_once_priced(
         "rate_card_id,meter,amount,valid_from\nlist,cached_input,0.5,2023-01-01T00:00:00Z\n"
     )
     command("import", "rate-card", prices)
-    assert command.json("invoice", "run", "factory", *period)["issued"] == 1
+    command("invoice", "run", "factory", *period, "--release", "acme", status=2)
+    released = ("--release", "acme", "--reason", "looked at")
+    assert command.json("invoice", "run", "factory", *period, *released)["issued"] == 1
     (issued,) = command.items("invoice", "list")
     assert issued["payable"] == "25.50"
     assert command.json("invoice", "run", "factory", *period)["totals"] == []

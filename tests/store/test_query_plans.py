@@ -106,6 +106,10 @@ DUE = {
     "sinces": [HISTORY.midnight(OPEN)] * len(CUSTOMERS),
     "untils": [HISTORY.midnight(OPEN + 1)] * len(CUSTOMERS),
 }
+PERIOD = {
+    **{"subscriptions": ["s-7"], "customers": ["c-7"], "batch_seq": FINAL},
+    **{"sinces": [HISTORY.midnight(4)], "untils": [HISTORY.midnight(5)]},
+}
 DUE_WINDOWS = {"windows": WINDOWS, "batch_seq": FINAL}
 A_SCOPE = FACTORY | {"scope": "deployment:d", "window_start": WINDOWS[0], "batch_seq": FINAL}
 AN_OVERVIEW = (
@@ -138,7 +142,7 @@ HOT = [
     # A customer's day reaches into the next one by what its first batch brought late.
     Asked("billing/invoice", "trace_events", line_of(4), 1_600, {4, 5}, EVERYONE),
     Asked("billing/invoice", "trace_events", line_of(OPEN), 1_900, {OPEN}, EVERYONE, title=" open"),
-    Asked("billing/invoice", "sum_period_charges", line_of(4) | {"subscription_id": "s-7"}, 200),
+    Asked("billing/invoice", "sum_period_charges", PERIOD, 200),
     Asked("metering/correction", "find_standing", PLACES, 500, {2, 6}),
     Asked("metering/retention", "find_standing_ids", PLACES, 50),
     Asked("metering/ingest", "find_batches", BATCHES, 50),

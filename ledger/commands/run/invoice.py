@@ -269,6 +269,8 @@ def _show_draft(draft: InvoiceDraft) -> None:
     for wrong in (draft.untaxed, draft.incomplete):
         if wrong is not None:
             click.echo(f"Cannot be issued so: {wrong}")
+    if draft.unusual is not None:
+        click.echo(f"In a run it waits for a person: {draft.unusual}")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
     click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
     marked = describe_marks(draft.marks)

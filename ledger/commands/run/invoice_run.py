@@ -33,7 +33,10 @@ def moment_of(text: str | None) -> Moment:
 @at_option
 @allow_unpriced
 @allow_open
-@click.option("--reason", default="a run of invoices", help="Kept with the invoices.")
+@click.option(
+    "--release", multiple=True, metavar="CUSTOMER", help="Its invoices go out though they are held."
+)
+@click.option("--reason", help="Kept with the invoices; needed to release.")
 @json_option
 @database_options
 def run(
@@ -41,16 +44,23 @@ def run(
     *,
     entity_id: str,
     at: str | None,
-    reason: str,
+    release: tuple[str, ...],
+    reason: str | None,
     as_json: bool,
     **allowed: bool,
 ) -> None:
     """Issue all invoices of an entity's billing periods that are not billed yet.
 
     Broken off, it goes on where it was when it is run again. What cannot go out is parked and tried
-    again each time; exit status 1 where something is.
+    again each time; exit status 1 where something is. An invoice that is unusual for its customer
+    is parked for a person, who looks at it and releases it.
     """
-    ask = RunAsk(entity_id, moment_of(at), clock.now(), author_of(reason), IssueRules(**allowed))
+    if release and not reason:
+        raise click.UsageError("--release needs a --reason")
+    author = author_of(reason or "a run of invoices")
+    ask = RunAsk(
+        entity_id, moment_of(at), clock.now(), author, IssueRules(**allowed), frozenset(release)
+    )
     with progress("subscriptions") as advance:
         done = database.run(lambda connection: run_invoices(connection, ask, progress=advance))
     _show(done, as_json=as_json)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ledger.domain.billing.review import ReviewRule
 from ledger.domain.pricing.subscription import Subscription
 
 
@@ -58,7 +59,7 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """A subscription with its parties and terms at a moment; `entity_zone` says on which day it is
-    invoiced, and `is_test` that its documents ask nobody for money."""
+    invoiced, `is_test` that its documents ask nobody for money, and `review` what is unusual."""
 
     subscription: Subscription
     seller: Seller
@@ -68,6 +69,7 @@ class Agreement:
     entity_zone: str
     invoice_prefix: str
     is_test: bool
+    review: ReviewRule
 
     @property
     def customer_id(self) -> str:

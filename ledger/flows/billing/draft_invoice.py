@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TypeAlias
 
 from ledger.domain.billing.agreement import Agreement, EInvoiceForm, Terms
@@ -19,6 +20,7 @@ from ledger.domain.billing.invoice import (
     totals,
     usage_lines,
 )
+from ledger.domain.billing.review import unusual
 from ledger.domain.billing.tax import (
     Taxable,
     TaxKey,
@@ -52,7 +54,8 @@ class InvoiceDraft:
     that an invoice of its period stands already.
 
     `untaxed` is what is missing or wrong about its tax, of which it has none then; `incomplete` is
-    what its electronic form would lack; `tax_keys` say how each line is taxed; `marks` say what of
+    what its electronic form would lack; `tax_keys` say how each line is taxed; `unusual` says
+    why a person should look at it first; `marks` say what of
     its usage is not final, where that was asked for.
     """
 
@@ -69,6 +72,7 @@ class InvoiceDraft:
     incomplete: LedgerError | None
     prices: Mapping[int, PriceModel]
     unpriced: tuple[rating.UnpricedUsage, ...]
+    unusual: str | None
     marks: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -179,6 +183,7 @@ class _Facts:
     unpriced: Mapping[str, Sequence[rating.UnpricedUsage]]
     rules: Mapping[str, TaxRules]
     prices: Mapping[int, LinePrice]
+    payables: Mapping[tuple[str, str], Sequence[Decimal]]
 
 
 def _choose(
@@ -205,7 +210,8 @@ async def _read(
     )
     named = {key.price_id for sums in (charges, pending) for keys in sums.values() for key in keys}
     prices = await store.find_line_prices(connection, named)
-    return _Facts(cut_off, charges, pending, unpriced, rules, prices)
+    payables = await store.list_payables(connection, {*customers.values()})
+    return _Facts(cut_off, charges, pending, unpriced, rules, prices, payables)
 
 
 def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
@@ -216,6 +222,8 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         fresh, models = _merged(facts.charges[each.name], facts.prices)
         lines = payable_lines(usage_lines(fresh, terms.currency, terms.rounding, models), lines)
     tax = _taxed(agreement, lines, facts.rules[agreement.customer_id])
+    sums, currency = totals(lines, tax.lines), agreement.terms.currency
+    history = facts.payables.get((agreement.customer_id, currency), ())
     return InvoiceDraft(
         agreement=tax.agreement,
         period=each.period,
@@ -223,13 +231,14 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         is_billed=each.is_billed,
         cut_off=facts.cut_off,
         lines=lines,
-        totals=totals(lines, tax.lines),
+        totals=sums,
         taxes=tax.lines,
         tax_keys=tax.keys,
         untaxed=tax.error,
         incomplete=_incomplete(tax),
         prices={line.key.price_id: facts.prices[line.key.price_id].price for line in lines},
         unpriced=tuple(facts.unpriced.get(each.name, ())),
+        unusual=unusual(sums.payable, history, agreement.review, currency),
     )
 
 

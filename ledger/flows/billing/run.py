@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
 from ledger.domain.author import Author
-from ledger.domain.errors import LedgerError, NotFoundError, UnavailableError
+from ledger.domain.errors import ConflictError, LedgerError, NotFoundError, UnavailableError
 from ledger.domain.money import total
 from ledger.domain.parked import Failed, Parked, park, reason_of
 from ledger.domain.period import DAY, Period
@@ -33,10 +33,11 @@ from ledger.flows.billing.issue import (
 )
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
-from ledger.flows.reference.supersede import writing
+from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store import parties, standing
 from ledger.store.billing.draft import list_subscriptions
 from ledger.store.billing.receivables import lock_receivables
+from ledger.store.connect import draw_batch_seq
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Connection
 
@@ -80,13 +81,14 @@ def no_progress(looked_at: int, /) -> None:
 @dataclass(frozen=True, slots=True)
 class RunAsk:
     """Whose invoices of which billing periods are to go out now, who says so, what that lets pass,
-    and how many go out in one transaction."""
+    which customers' go out though they are unusual, and how many in one transaction."""
 
     entity_id: str
     moment: Moment
     now: datetime
     author: Author
     allow: IssueRules = NO_EXCEPTION
+    release: frozenset[str] = frozenset()
     together: int = TOGETHER
 
 
@@ -194,7 +196,22 @@ async def _issue(run: _Run, names: Sequence[str]) -> tuple[list[IssuedInvoice], 
         issued = await issue_ready(
             connection, outcome.ready, now=run.ask.now, author=run.ask.author
         )
+        await _keep_releases(run, outcome.ready)
         return issued, outcome
+
+
+async def _keep_releases(run: _Run, issued: Sequence[Ready]) -> None:
+    """Who let an invoice go out that was held, and why."""
+    for draft in (ready.draft for ready in issued):
+        if draft.unusual is not None:
+            await keep_write(
+                run.connection,
+                run.ask.author,
+                batch_seq=await draw_batch_seq(run.connection),
+                action="release_invoice",
+                subject=draft.agreement.customer_id,
+                detail={"period_start": draft.period.start, "unusual": draft.unusual},
+            )
 
 
 def _sort(run: _Run, drafts: Iterable[InvoiceDraft], unrated: Sequence[Parked]) -> _Sorted:
@@ -207,12 +224,22 @@ def _sort(run: _Run, drafts: Iterable[InvoiceDraft], unrated: Sequence[Parked]) 
             outcome.not_over.add(name)
             continue
         try:
+            _check_usual(draft, run.ask.release)
             ready = make_ready(draft, now=run.ask.now, allow=run.ask.allow, unrated=unrated)
         except LedgerError as error:
             outcome.failed.append(Failed(name, period.start, period.end, reason_of(error)))
         else:
             outcome.ready.append(ready)
     return outcome
+
+
+def _check_usual(draft: InvoiceDraft, released: frozenset[str]) -> None:
+    customer_id = draft.agreement.customer_id
+    if draft.unusual is not None and customer_id not in released:
+        raise ConflictError(
+            f"A person should look at it first: {draft.unusual}.",
+            f"If it is right, run it again with the release of {customer_id}.",
+        )
 
 
 async def _park(

@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import Decimal
 
 import asyncpg
 
 from ledger.domain.billing.agreement import Agreement, Buyer, EInvoiceForm, Seller, Terms
 from ledger.domain.billing.draft import LinePrice
 from ledger.domain.billing.invoice import Billed, LineKey
+from ledger.domain.billing.review import HISTORY, ReviewRule
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.subscription import Subscription
@@ -49,6 +51,18 @@ async def find_agreements(
     for row in rows:
         found[row["subscription_id"]].append(_agreement(row))
     return found
+
+
+async def list_payables(
+    connection: Connection, customers: Collection[str]
+) -> dict[tuple[str, str], list[Decimal]]:
+    """What the last invoices of customers ask for, by customer and currency."""
+    payables: dict[tuple[str, str], list[Decimal]] = defaultdict(list)
+    for row in await INVOICE["list_payables"].rows(
+        connection, customers=list(customers), history=HISTORY
+    ):
+        payables[row["customer_id"], row["currency"]].append(row["payable"])
+    return payables
 
 
 async def list_subscriptions(
@@ -190,6 +204,7 @@ def _agreement(row: asyncpg.Record) -> Agreement:
         entity_zone=row["entity_zone"],
         invoice_prefix=row["invoice_prefix"],
         is_test=row["is_test"],
+        review=ReviewRule(row["review_times"], row["review_above"]),
     )
 
 

@@ -12,7 +12,7 @@ SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        ed.tax_number AS entity_tax_number, ed.email AS entity_email,
        ed.country AS entity_country, ed.electronic_address AS entity_electronic_address,
        ed.payment_account AS entity_payment_account, ed.payment_link AS entity_payment_link,
-       coalesce(cd.language, ed.language) AS language,
+       ed.review_times, ed.review_above, coalesce(cd.language, ed.language) AS language,
        coalesce(cd.payment_days, ed.payment_days) AS payment_days
   FROM subscription s
   JOIN customer c USING (customer_id)
@@ -24,6 +24,14 @@ SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
   JOIN rate_card r USING (rate_card_id)
  WHERE s.subscription_id = ANY(:subscription_ids::text[]) AND s.recorded @> :batch_seq::bigint
  ORDER BY s.subscription_id, s.valid;
+
+-- name: list_payables
+-- What the last invoices of customers that are not void ask for, the newest first; invoice (customer_id).
+SELECT c.customer_id, i.currency, i.payable
+  FROM unnest(:customers::text[]) AS c (customer_id)
+ CROSS JOIN LATERAL (SELECT v.currency, v.payable FROM invoice v
+                      WHERE v.customer_id = c.customer_id AND v.payable > 0 AND NOT is_void(v.invoice_id)
+                      ORDER BY v.invoice_id DESC LIMIT :history) i;
 
 -- name: list_subscriptions
 -- Subscriptions of an entity that are valid at a moment of a period.
