@@ -12,6 +12,7 @@ from ledger.exports import (
     invoices,
     journal_lines,
     margins,
+    site_costs,
     usage,
 )
 from ledger.exports.form import ExportFormat
@@ -26,6 +27,7 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
             invoice_taxes.FORMAT,
             usage.FORMAT,
             costs.FORMAT,
+            site_costs.FORMAT,
             margins.FORMAT,
             beancount.FORMAT,
             hledger.FORMAT,

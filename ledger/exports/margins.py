@@ -16,14 +16,14 @@ from ledger.exports.form import ExportScope
 
 
 def columns(scope: ExportScope) -> tuple[Column, ...]:
-    """One line for each group; `idle_share` is what the named policy gives it."""
+    """One line for each group; `idle_share` and `site_share` are what the named policies give."""
     return (
         ("period_start", lambda _: scope.since),
         ("period_end", lambda _: scope.until),
         *named("customer", "tier", "model", "agent"),
         *((name, _count(name)) for name in ("input_tokens", "input_cache_read", "output_tokens")),
         *named("unpriced_tokens", "energy_mj", "currency", "revenue", "electricity", "gpu_cost"),
-        *named("cost_before_idle", "idle_share", "cost"),
+        *named("cost_before_idle", "idle_share", "site_share", "cost"),
         ("gross_margin_before_idle_pct", _before_idle_pct),
         ("gross_margin_pct", lambda row: _text(_margin(row).gross_margin_pct)),
         ("markup_pct", lambda row: _text(_margin(row).markup_pct)),

@@ -28,10 +28,23 @@ SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), genera
 
 -- name: sum_hourly
 -- Revenue and cost of an entity by hour or day of a zone and currency, as they stand; cost is NULL where none is known.
+-- What sites cost of a day beside energy and hardware is spread evenly over its quarter hours, and adds up to the day.
 WITH lines AS (
   SELECT window_start, line, currency, device_cost + overhead_cost + gpu_cost AS cost
     FROM cost_lines_at(as_it_stands())
    WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
+), sites AS (
+  SELECT d.quarter AS window_start, s.currency,
+         round(s.amount * d.n / d.quarters, 12) - round(s.amount * (d.n - 1) / d.quarters, 12) AS cost
+    FROM (SELECT c.facility_id, c.day_start, c.currency, sum(c.amount) AS amount FROM site_costs_at(as_it_stands()) c
+           WHERE c.entity_id = :entity_id AND c.day_start > :since::timestamptz - interval '25 hours' AND c.day_start < :until
+           GROUP BY 1, 2, 3) s
+    JOIN facility f USING (facility_id)
+   CROSS JOIN LATERAL (
+     SELECT q.quarter, row_number() OVER (ORDER BY q.quarter) AS n, count(*) OVER () AS quarters
+       FROM generate_series(s.day_start, ((s.day_start AT TIME ZONE f.zone)::date + 1)::timestamp AT TIME ZONE f.zone
+                                         - interval '15 minutes', interval '15 minutes') AS q(quarter)) d
+   WHERE d.quarter >= :since AND d.quarter < :until
 ), both_sides AS (
   SELECT date_trunc(:step, used_at, :zone) AS hour, currency, amount AS revenue, NULL::numeric AS cost,
          NULL::numeric AS idle
@@ -40,6 +53,8 @@ WITH lines AS (
   UNION ALL
   SELECT date_trunc(:step, window_start, :zone), currency, 0, cost, CASE WHEN line = 'idle' THEN cost ELSE 0 END
     FROM lines
+  UNION ALL
+  SELECT date_trunc(:step, window_start, :zone), currency, 0, cost, 0 FROM sites
 )
 SELECT hour, currency, sum(revenue) AS revenue, sum(cost) AS cost, sum(idle) AS idle
   FROM both_sides GROUP BY hour, currency ORDER BY hour, currency;

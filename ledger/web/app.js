@@ -166,7 +166,7 @@ async function groups(asked) {
   const money = (name, field) => ({ name: `${name} ${unit}`, n: true, of: (row) => cents(row[field]), raw: (row) => row[field] });
   const columns = [{ name: by, of: (row) => (row.total ? "total" : row[by] || "–"), raw: (row) => row[by] },
     { name: "tokens", n: true, of: (row) => (tokens(row) === null ? "unknown" : group(tokens(row))), raw: (row) => tokens(row) ?? "unknown" },
-    { name: "kWh", n: true, of: (row) => kwh(row.energy_mj) }, money("electricity", "electricity"), money("GPU", "gpu_cost"), money("idle", "idle_share"), money("revenue", "revenue"),
+    { name: "kWh", n: true, of: (row) => kwh(row.energy_mj) }, money("electricity", "electricity"), money("GPU", "gpu_cost"), money("idle", "idle_share"), money("site", "site_share"), money("revenue", "revenue"),
     { name: "before idle", n: true, of: (row) => percent(row.gross_margin_before_idle_pct), raw: (row) => row.gross_margin_before_idle_pct },
     { name: "after idle", n: true, of: (row) => percent(row.gross_margin_pct), raw: (row) => row.gross_margin_pct }];
   const rows = report.items.length ? [...report.items, { ...report.total, total: true }] : [];

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
-from ledger.wire.site_answers import SiteCostSum
+from ledger.wire.site_answers import MarginSites
 
 # A field that is not there, where it is not asked for.
 NOT_ASKED: str = Field(default_factory=str)
@@ -126,6 +126,7 @@ class MarginRow(Group):
     gpu_cost: Amount | None
     cost_before_idle: Amount | None
     idle_share: Amount | None
+    site_share: Amount | None
     cost: Amount | None
     revenue: Amount
     unpriced_tokens: int
@@ -170,7 +171,7 @@ class Conversion(ClosedModel):
     source: str
 
 
-class Margin(ClosedModel):
+class Margin(MarginSites):
     """Cost beside revenue, all in `currency`; `missing` says what a cost lacks that is null."""
 
     entity_id: str
@@ -188,8 +189,6 @@ class Margin(ClosedModel):
     idle_policy: str
     idle_cost: Amount | None
     unattributed_cost: Amount | None
-    site_costs: list[SiteCostSum] | None
-    site_cost: Amount | None
     conservation: Conservation | None
     conversions: list[Conversion]
 

@@ -12,6 +12,16 @@ class SiteCostSum(ClosedModel):
     amount: Amount
 
 
+class MarginSites(ClosedModel):
+    """What sites cost beside energy and hardware, by which policy it is shared, and what of it
+    nobody takes; null where a cost is unknown."""
+
+    site_policy: str
+    site_costs: list[SiteCostSum] | None
+    site_cost: Amount | None
+    sites_left: Amount | None
+
+
 class SiteCostDay(SiteCostSum):
     """The same on one local day of the site."""
 

@@ -10,6 +10,7 @@ from ledger.domain.books.exported import (
     ExportedLine,
     ExportedMargin,
     ExportedRow,
+    ExportedSiteCost,
     ExportedTax,
     ExportedUsage,
     JournalHead,
@@ -53,6 +54,10 @@ def parts() -> Mapping[str, Sequence[ExportedRow]]:
         "usage": [usage(None), usage("acme")],
         "costs": [cost("idle", None), cost("usage", "acme")],
         "margins": [margin("-beta", "0"), margin("acme", "6.6")],
+        "site_costs": [
+            ExportedSiteCost("site", OCTOBER, "=rent", "EUR", Decimal("33.333333333333")),
+            ExportedSiteCost("site", OCTOBER, "true-up", "EUR", Decimal("-1.5")),
+        ],
     }
 
 
@@ -253,5 +258,6 @@ def margin(customer: str, revenue: str) -> ExportedMargin:
         gpu_cost=Decimal("7.5"),
         cost_before_idle=Decimal("7.5135"),
         idle_share=Decimal("1e-12"),
+        site_share=Decimal(0),
         cost=Decimal("7.513500000001"),
     )

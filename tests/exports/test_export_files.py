@@ -10,6 +10,7 @@ import pytest
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.exports import EXPORT_FORMATS
 from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
 from ledger.reports.books.export import BooksOf, How, export_file, find_format
 from ledger.store.connect import CutOff, draw_cut_off
@@ -135,6 +136,11 @@ async def test_costs_and_margins_are_exported_too(worker: Connection) -> None:
     files = await exported(worker, "costs", "margins", until=quarter)
     costs = rows_of(files["costs.csv"])
     assert {row["line"]: row["cost"] for row in costs} == {"usage": "0.50", "idle": "0.50"}
+    await books.site_cost("rent", NOVEMBER, DECEMBER, amount="72", per="month", currency="USD")
+    await accrue(worker, now=NOVEMBER + timedelta(days=2))
+    sites = await exported(worker, "site_costs", until=NOVEMBER + timedelta(days=1))
+    (rent,) = rows_of(sites["site_costs.csv"])
+    assert (rent["facility_id"], rent["name"], rent["amount"]) == ("site", "rent", "2.40")
     (margin,) = rows_of(files["margins.csv"])
     assert (margin["cost"], margin["revenue"], margin["gross_margin_pct"]) == (
         *("1.00", "3.00"),

@@ -16,6 +16,7 @@ from ledger.flows.billing.issue import NO_EXCEPTION, IssueRules
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.check_books import check_books
+from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.check import check_windows
 from ledger.flows.pricing.rate import rate
@@ -58,6 +59,7 @@ async def books(worker: Connection) -> Books:
     await settled(worker)
     await allocate(worker, now=NOW)
     await book_cost(worker, now=NOW)
+    await accrue(worker, now=NOW)
     await issue(worker)
     price = {"rate_card_id": "card-acme", "meter": "input", "amount": "6"}
     terms = read_input(NewPrice, price | {"valid_from": WINDOW.replace(minute=0).isoformat()})
@@ -90,6 +92,7 @@ async def one_leased_gpu(books: Books) -> None:
     await books.pue(since, until)
     await books.tariff([(since, until, "100")], currency="USD")
     await books.lease(since, until, all_in=False, currency="USD")
+    await books.site_cost("rent", since, until, currency="USD")
     await books.deployment(since, until, gpus=[GPU])
     read = [(since + timedelta(seconds=s), 400_000 * s) for s in range(0, 7_201, 60)]
     await books.readings(GPU, read)
@@ -119,6 +122,18 @@ async def test_true_books_agree_in_everything(books: Books) -> None:
 
 # What somebody did, and each proof that must say so: table, place, figure, what it must be and is.
 FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a cost of a site is gone": (
+        "DELETE FROM site_cost",
+        ("site_cost", "factory account 5300 rent USD", "amount", "0", "2"),
+    ),
+    "a cost of a site was changed": (
+        "UPDATE site_cost SET amount = amount + 1",
+        ("site_cost", "factory account 2150 USD", "amount", "-3", "-2"),
+    ),
+    "a cost of a site was booked under another name": (
+        "UPDATE posting SET dimension = 'lunch' WHERE account = '5300'",
+        ("site_cost", "factory account 5300 lunch USD", "amount", "0", "2"),
+    ),
     "a charge is gone": (
         "DELETE FROM charge WHERE meter = 'output_visible'",
         ("charge", "acme llama standard output_visible", "quantity", "245896", "0"),

@@ -13,11 +13,12 @@ from ledger.flows.cost.allocate import allocate
 from ledger.flows.reference.enter_site_cost import enter_site_cost
 from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.reports.cost.sites import SitesReport, sites_report
+from ledger.store.api_reads import sum_hourly
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.site_inputs import NewSiteCost
-from tests.support.books import Books
+from tests.support.books import Books, Buyer, Tokens
 
 AUTHOR = Author("tester", "a test", "request-1")
 CHICAGO = ZoneInfo("America/Chicago")
@@ -299,3 +300,45 @@ async def test_two_bills_of_one_kind_and_time_contradict_each_other(worker: Conn
         await enter(worker, "other bill", bill=bill, **valid(MARCH, MAY))
     with pytest.raises(ConflictError, match="already recorded"):
         await enter(worker, "bill", bill=bill | {"amount": "2"}, **valid(MARCH, APRIL))
+
+
+async def leased_all_in(books: Books) -> None:
+    """A site in Chicago with a GPU at 4 USD an hour, power paid, that serves one model."""
+    await books.entity(currency="USD", zone="America/Chicago")
+    await books.customer()
+    await books.facility(zone="America/Chicago")
+    await books.lease(MARCH, APRIL, rate="4", currency="USD")
+    await books.deployment(MARCH, APRIL)
+    await enter(books.connection, "rent", standing={"amount": "31", "per": "day"}, **valid(MARCH))
+
+
+async def test_what_a_site_costs_is_shared_by_who_used_it_and_by_the_hour(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    await leased_all_in(books)
+    short, after = local(2023, 3, 12), local(2023, 3, 13)
+    for tier, output in (("gold", 300), ("economy", 100)):
+        await books.usage(short, Tokens(output=output), buyer=Buyer(tier=tier))
+    await allocate(worker, now=LATER)
+    await accrue(worker, now=LATER)
+    report = await margin(worker, short, after)
+    assert report.site_cost == 31
+    shares = {row.group: row.site_share for row in report.rows}
+    assert shares == {("gold",): Decimal("23.25"), ("economy",): Decimal("7.75")}
+    assert report.sites_left == 0
+    assert sum(row.cost for row in report.rows) == report.cost == 31 + 23 * 4
+    hours = await sum_hourly(
+        worker, entity_id="factory", since=short, until=after, step="hour", zone_name="UTC"
+    )
+    assert len(hours) == 23
+    assert sum(one.cost or 0 for one in hours) == report.cost
+
+
+async def test_what_a_site_costs_is_nobodys_where_nobody_used_it(worker: Connection) -> None:
+    await leased_all_in(Books(worker))
+    await allocate(worker, now=LATER)
+    await accrue(worker, now=LATER)
+    report = await margin(worker, MARCH, local(2023, 3, 2))
+    assert not report.rows
+    assert [report.sites_left, report.site_cost] == [31, 31]

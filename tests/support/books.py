@@ -316,20 +316,12 @@ class Books:
             (facility_id, name, currency, params, since, until),
         )
 
-    async def grid_factor(
-        self,
-        kind: str,
-        since: datetime,
-        until: datetime,
-        per_kwh: str,
-        *,
-        facility_id: str = "site",
-    ) -> None:
+    async def grid_factor(self, kind: str, since: datetime, until: datetime, per_kwh: str) -> None:
         """What a kWh of the site takes."""
         await self._store(
             """INSERT INTO grid_factor (facility_id, kind, source, period, per_kwh, recorded)
-               VALUES ($1, $2, 'test', tstzrange($3, $4), $5, int8range($6, NULL))""",
-            (facility_id, kind, since, until, Decimal(per_kwh)),
+               VALUES ('site', $1, 'test', tstzrange($2, $3), $4, int8range($5, NULL))""",
+            (kind, since, until, Decimal(per_kwh)),
         )
 
     async def meter_gap(self, gpu_uuid: str, reason: str, since: datetime, until: datetime) -> None:

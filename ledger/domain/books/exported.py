@@ -162,7 +162,18 @@ class ExportedMargin(NamedTuple):
     gpu_cost: Decimal
     cost_before_idle: Decimal
     idle_share: Decimal
+    site_share: Decimal
     cost: Decimal
+
+
+class ExportedSiteCost(NamedTuple):
+    """What a local day of a site cost under a name."""
+
+    facility_id: str
+    day_start: datetime
+    name: str
+    currency: str
+    amount: Decimal
 
 
 ExportedRow: TypeAlias = (
@@ -173,4 +184,5 @@ ExportedRow: TypeAlias = (
     | ExportedUsage
     | CostSum
     | ExportedMargin
+    | ExportedSiteCost
 )

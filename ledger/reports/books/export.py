@@ -149,5 +149,6 @@ def _margin(row: MarginRow, currency: str) -> ExportedMargin:
         gpu_cost=row.gpu_cost,
         cost_before_idle=row.cost_before_idle,
         idle_share=row.idle_share,
+        site_share=row.site_share,
         cost=row.cost,
     )

@@ -12,21 +12,23 @@ from ledger.domain.cost.cost_sum import ChargeSum, CostSum
 from ledger.domain.cost.margin import percent
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
-from ledger.domain.money import total
+from ledger.domain.money import ZERO, total
 from ledger.domain.period import Period
 from ledger.reports.cost.exchange import Conversion, convert
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.margin_rows import (
     DIMENSIONS,
     IDLE_POLICY,
+    SITE_POLICY,
     MarginRow,
     OwnLine,
+    SiteShares,
     shape,
     sum_rows,
 )
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
-from ledger.store.cost.site_costs import SiteCostSum, sum_site_costs
+from ledger.store.cost.site_costs import SiteCostSum, find_scope_sites, sum_site_costs
 from ledger.store.pricing import rating
 from ledger.store.pricing.charged import find_charged
 from ledger.store.queries import Connection
@@ -81,7 +83,9 @@ class MarginReport:
     conversions: tuple[Conversion, ...] = ()
     missing: str | None = None
     site_costs: tuple[SiteCostSum, ...] = ()
+    sites_left: Decimal = ZERO
     idle_policy: str = IDLE_POLICY
+    site_policy: str = SITE_POLICY
 
     @property
     def idle_cost(self) -> Decimal:
@@ -95,7 +99,7 @@ class MarginReport:
 
     @property
     def site_cost(self) -> Decimal:
-        """What sites cost beside energy at its price and hardware: nobody's by itself."""
+        """What sites cost beside energy at its price and hardware, before a policy spreads it."""
         return total([each.amount for each in self.site_costs])
 
     @property
@@ -141,7 +145,9 @@ async def margin_report(
     usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
     currency = _cost_currency(lines, charges, entity)
     converted, conversions = await convert(connection, charges, currency, entity, charged, within)
-    shaped = shape(cost=lines, usage=usage, charges=converted, by=by)
+    site_of = await find_scope_sites(connection, entity_id=entity_id, **within) if sites else {}
+    shares = SiteShares(_by_site(sites), site_of)
+    shaped = shape(cost=lines, usage=usage, charges=converted, by=by, sites=shares)
     return MarginReport(
         entity_id=entity_id,
         since=since,
@@ -156,7 +162,15 @@ async def margin_report(
         conversions=conversions,
         missing=missing,
         site_costs=tuple(sites),
+        sites_left=shaped.sites_left,
     )
+
+
+def _by_site(sites: Sequence[SiteCostSum]) -> dict[str, Decimal]:
+    names = sorted({each.facility_id for each in sites})
+    return {
+        name: total([each.amount for each in sites if each.facility_id == name]) for name in names
+    }
 
 
 async def _costs(

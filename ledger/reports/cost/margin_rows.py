@@ -2,6 +2,7 @@
 
 Policy of idle, by name: idle cost of a deployment is spread over who used that deployment, in
 proportion to the cost attributed to them there. Idle of a scope nobody used stays its own line.
+What a site costs beside energy and hardware is spread likewise over who used deployments there.
 """
 
 from collections import defaultdict
@@ -16,6 +17,7 @@ from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import ZERO, total
 
 IDLE_POLICY = "idle of a scope spread in proportion to the cost attributed in the same scope"
+SITE_POLICY = "cost of a site spread in proportion to the cost attributed at the same site"
 DIMENSIONS = ("tier", "customer", "agent", "model")
 Group: TypeAlias = tuple[str, ...]
 OfUser: TypeAlias = CostSum | TokenSum | ChargeSum
@@ -45,6 +47,7 @@ class MarginRow:
     electricity: Decimal = ZERO
     gpu_cost: Decimal = ZERO
     idle_share: Decimal = ZERO
+    site_share: Decimal = ZERO
     revenue: Decimal = ZERO
     unpriced_tokens: int = 0
 
@@ -88,8 +91,8 @@ class MarginRow:
 
     @property
     def cost(self) -> Decimal:
-        """Cost with the share of idle that the policy gives the group."""
-        return total([self.electricity, self.gpu_cost, self.idle_share])
+        """Cost with the shares of idle and of sites that the policies give the group."""
+        return total([self.electricity, self.gpu_cost, self.idle_share, self.site_share])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +123,26 @@ class OwnLine:
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """The rows of the groups, and the lines that are nobody's."""
+    """The rows of the groups, the lines that are nobody's, and what nobody shares of sites."""
 
     rows: tuple[MarginRow, ...]
     own_lines: tuple[OwnLine, ...]
+    sites_left: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class SiteShares:
+    """What each site cost beside energy and hardware, and at which site a scope's hardware is."""
+
+    costs: Mapping[str, Decimal]
+    site_of: Mapping[str, str]
+
+    def scopes_of(self, site: str) -> list[str]:
+        """The scopes at a site."""
+        return sorted(scope for scope, own in self.site_of.items() if own == site)
+
+
+NO_SITES = SiteShares({}, {})
 
 
 @dataclass(slots=True)
@@ -149,6 +168,7 @@ def shape(
     usage: Iterable[TokenSum],
     charges: Iterable[ChargeSum],
     by: Sequence[str],
+    sites: SiteShares = NO_SITES,
 ) -> Shaped:
     """Margin rows per group, in the order of their names; amounts must share one currency."""
     rows: dict[Group, MarginRow] = {}
@@ -172,7 +192,11 @@ def shape(
         attributed = scopes[sums.scope].attributed
         attributed[group] = total([attributed[group], spent])
     own = [line for name in sorted(scopes) for line in _spread(rows, name, scopes[name])]
-    return Shaped(tuple(rows[group] for group in sorted(rows)), tuple(own))
+    left = [
+        _spread_site(rows, amount, [scopes[scope].attributed for scope in sites.scopes_of(site)])
+        for site, amount in sorted(sites.costs.items())
+    ]
+    return Shaped(tuple(rows[group] for group in sorted(rows)), tuple(own), total(left))
 
 
 def sum_rows(rows: Iterable[MarginRow], group: Group) -> MarginRow:
@@ -201,6 +225,23 @@ def _spread(rows: dict[Group, MarginRow], name: str, scope: _Scope) -> Iterable[
             for group, part in zip(groups, parts, strict=True):
                 _add(rows, group, idle_share=amount_of(part))
         yield replace(line, left=ZERO) if shared else line
+
+
+def _spread_site(
+    rows: dict[Group, MarginRow], amount: Decimal, scopes: Iterable[Mapping[Group, Decimal]]
+) -> Decimal:
+    """Share what a site cost by what is attributed there; returns what nobody takes."""
+    attributed: dict[Group, int] = defaultdict(int)
+    for scope in scopes:
+        for group, spent in scope.items():
+            attributed[group] += units_of(spent)
+    groups = sorted(attributed)
+    weights = [attributed[group] for group in groups]
+    if sum(weights) <= 0 or min(weights) < 0:
+        return amount
+    for group, part in zip(groups, apportion(units_of(amount), weights), strict=True):
+        _add(rows, group, site_share=amount_of(part))
+    return ZERO
 
 
 def _own_line(name: str, sums: CostSum) -> OwnLine:

@@ -28,14 +28,15 @@ SIX = Decimal("0.000001")
 UNKNOWN = "–"
 HEADERS = (
     *("input tokens", "cached", "output tokens", "kWh", "J/output token"),
-    *("electricity", "GPU cost", "margin before idle %", "idle share", "cost", "revenue"),
+    *("electricity", "GPU cost", "margin before idle %", "idle share", "site share"),
+    *("cost", "revenue"),
     *("gross margin %", "mark-up %"),
 )
 
 # What a narrow terminal shows first.
 FIRST = (
     *("revenue", "cost", "gross margin %", "margin before idle %", "output tokens"),
-    *("input tokens", "electricity", "GPU cost", "idle share", "kWh"),
+    *("input tokens", "electricity", "GPU cost", "idle share", "site share", "kWh"),
 )
 
 
@@ -58,8 +59,10 @@ COSTS = frozenset(
     {
         *("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj", "energy_mj"),
         *("energy_kwh", "joules_per_output_token", "electricity", "gpu_cost", "cost_before_idle"),
-        *("idle_share", "cost", "gross_margin_before_idle_pct", "gross_margin_pct", "markup_pct"),
-        *("idle_cost", "unattributed_cost", "site_costs", "site_cost", "conservation"),
+        *("idle_share", "site_share", "cost", "gross_margin_before_idle_pct", "gross_margin_pct"),
+        "markup_pct",
+        *("idle_cost", "unattributed_cost", "site_costs", "site_cost", "sites_left"),
+        "conservation",
     }
 )
 STANDING = ("input tokens", "cached", "output tokens", "revenue")
@@ -128,6 +131,7 @@ def _json(report: MarginReport) -> dict[str, Any]:
         "energy_mj": report.energy_mj,
         "energy_kwh": kwh(report.energy_mj),
         "idle_policy": report.idle_policy,
+        "site_policy": report.site_policy,
         "idle_cost": plain(report.idle_cost),
         "unattributed_cost": plain(report.unattributed_cost),
         "site_costs": [
@@ -140,6 +144,7 @@ def _json(report: MarginReport) -> dict[str, Any]:
             for each in report.site_costs
         ],
         "site_cost": plain(report.site_cost),
+        "sites_left": plain(report.sites_left),
         "conservation": {
             "metered_mj": kept.metered_mj,
             "estimated_mj": kept.estimated_mj,
@@ -182,6 +187,7 @@ def _row_json(row: MarginRow, cost: Decimal) -> dict[str, Any]:
         "gpu_cost": plain(row.gpu_cost),
         "cost_before_idle": plain(row.cost_before_idle),
         "idle_share": plain(row.idle_share),
+        "site_share": plain(row.site_share),
         "cost": plain(cost),
         "revenue": plain(row.revenue),
         "unpriced_tokens": row.unpriced_tokens,
@@ -217,6 +223,7 @@ def _cells(row: MarginRow, currency: str, cost: Decimal) -> tuple[str, ...]:
         _money(row.gpu_cost, currency),
         _text(before) or UNKNOWN,
         _money(row.idle_share, currency),
+        _money(row.site_share, currency),
         _money(cost, currency),
         _money(row.revenue, currency),
         _text(margin.gross_margin_pct) or UNKNOWN,
@@ -226,12 +233,12 @@ def _cells(row: MarginRow, currency: str, cost: Decimal) -> tuple[str, ...]:
 
 def _own_cells(line: OwnLine, currency: str) -> tuple[str, ...]:
     energy = ("", "", "", kwh(line.energy_mj), "")
-    spent = (_money(line.electricity, currency), _money(line.gpu_cost, currency), "", "")
+    spent = (_money(line.electricity, currency), _money(line.gpu_cost, currency), "", "", "")
     return (*energy, *spent, _money(line.cost, currency), "", "", "")
 
 
 def _site_cells(each: SiteCostSum, currency: str) -> tuple[str, ...]:
-    return (*[""] * 9, _money(each.amount, currency), "", "", "")
+    return (*[""] * 10, _money(each.amount, currency), "", "", "")
 
 
 def _count(tokens: int | None) -> str:

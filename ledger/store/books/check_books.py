@@ -15,6 +15,7 @@ PROOFS: Mapping[str, str] = {
     "period": "find_wrong_periods",
     "revenue": "find_unbooked_revenue",
     "cost": "find_unbooked_cost",
+    "site_cost": "find_unbooked_site_costs",
     "control": "find_wrong_controls",
     "journal_entry": "find_unbalanced",
     "posting": "find_without_customer",

@@ -184,6 +184,27 @@ SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), curr
                       AND (p.windows IS NULL OR p.windows @> coalesce(d.booked_for, b.booked_for)))
  ORDER BY 2, 1 LIMIT :most;
 
+-- name: find_unbooked_site_costs
+-- Costs of sites against the journal: what is accrued of each day and name is an expense, and owed, by whatever entry;
+-- scans of site_cost and of postings on these accounts. Both are written in one transaction, so neither waits.
+WITH due AS (
+  SELECT s.entity_id, s.day_start AS booked_for, a.account, a.dimension, s.currency::text AS currency,
+         sum(a.amount) AS amount
+    FROM site_cost s
+   CROSS JOIN LATERAL (VALUES ('5300', s.name, s.amount::numeric), ('2150', '', -s.amount))
+                   AS a (account, dimension, amount)
+   GROUP BY 1, 2, 3, 4, 5
+), booked AS (
+  SELECT e.entity_id, e.booked_for, p.account, p.dimension, p.currency::text AS currency, sum(p.amount) AS amount
+    FROM journal_entry e JOIN posting p USING (entry_id) WHERE p.account IN ('5300', '2150') GROUP BY 1, 2, 3, 4, 5
+)
+SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), currency) AS place,
+       booked_for AS window_start, 'amount' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
+       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
+  FROM due d FULL JOIN booked b USING (entity_id, booked_for, account, dimension, currency)
+ WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
+ ORDER BY 2, 1 LIMIT :most;
+
 -- name: find_wrong_controls
 -- Control accounts against their sub-ledgers, by customer: what is unbilled is charges less invoices, what is owed is
 -- what invoices ask for, tax and rounding are theirs, and revenue is charges less the tax in them, by whatever entries; scans of

@@ -9,6 +9,7 @@ from ledger.domain.books.exported import (
     ExportedInvoice,
     ExportedLine,
     ExportedRow,
+    ExportedSiteCost,
     ExportedTax,
     ExportedUsage,
     JournalHead,
@@ -17,6 +18,7 @@ from ledger.domain.books.exported import (
 from ledger.domain.cost.cost_sum import CostSum
 from ledger.store.books.journal import JOURNAL
 from ledger.store.cost.margin import MARGIN
+from ledger.store.cost.site_costs import SITES
 from ledger.store.queries import Connection, Query, load_queries
 
 EXPORT = load_queries("books/export")
@@ -28,6 +30,7 @@ PARTS: Mapping[str, tuple[Query, type[ExportedRow]]] = {
     "invoice_taxes": (EXPORT["find_issued_taxes"], ExportedTax),
     "usage": (EXPORT["find_usage"], ExportedUsage),
     "costs": (MARGIN["sum_cost_lines"], CostSum),
+    "site_costs": (SITES["list_site_days"], ExportedSiteCost),
 }
 
 

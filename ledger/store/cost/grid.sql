@@ -27,7 +27,7 @@ SELECT c.facility_id, c.kind, c.source, part, c.per_kwh, int8range(:batch_seq, N
 -- (entity_id, window_start), activity_delta (window_start, engine_key_id), the exclusion constraint of grid_factor.
 WITH mine AS MATERIALIZED (
   SELECT l.scope, l.line, l.currency, l.usage_key_id, l.window_start, coalesce(p.facility_id, o.facility_id) AS facility_id,
-         l.device_metered_mj + l.device_estimated_mj + l.host_mj + l.overhead_mj AS energy_mj,
+         l.device_metered_mj::numeric + l.device_estimated_mj + l.host_mj + l.overhead_mj AS energy_mj,
          l.device_cost + l.overhead_cost + l.gpu_cost AS cost
     FROM cost_lines_at(:batch_seq) l
     LEFT JOIN scope_sites_at(:batch_seq) p ON p.scope = l.scope AND p.valid @> l.window_start
@@ -36,13 +36,14 @@ WITH mine AS MATERIALIZED (
                HAVING count(DISTINCT a.facility_id) = 1) o ON true
    WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until
 ), held AS (
-  SELECT w.facility_id, w.window_start, g.kind, sum(g.per_kwh * s.seconds) AS per_kwh_s, sum(s.seconds) AS seconds
+  SELECT w.facility_id, w.window_start, g.kind, sum(h.per_kwh_s) AS per_kwh_s, sum(s.seconds) AS seconds
     FROM (SELECT DISTINCT facility_id, window_start FROM mine) w
     JOIN grid_factor g ON g.facility_id = w.facility_id AND g.recorded @> :batch_seq::bigint
                       AND g.period && tstzrange(w.window_start, w.window_start + interval '15 minutes')
    CROSS JOIN LATERAL (
      SELECT extract(epoch FROM least(upper(g.period), w.window_start + interval '15 minutes')
                              - greatest(lower(g.period), w.window_start)) AS seconds) s
+   CROSS JOIN LATERAL (SELECT g.per_kwh * s.seconds AS per_kwh_s) h
    GROUP BY w.facility_id, w.window_start, g.kind
 ), factor AS (
   SELECT h.facility_id, h.window_start,
@@ -61,17 +62,17 @@ SELECT m.scope, m.line, m.currency, u.customer_id, u.customer_ref, u.agent_id, u
        CASE WHEN :by_day::boolean THEN (m.window_start AT TIME ZONE :zone)::date END AS day, k.kind,
        coalesce(sum(m.energy_mj) FILTER (WHERE k.number = 1), 0) AS energy_mj,
        coalesce(sum(m.cost) FILTER (WHERE k.number = 1), 0) AS cost,
-       coalesce(sum(m.energy_mj * f.carbon_location) FILTER (WHERE k.number = 1), 0) AS carbon_location,
-       coalesce(sum(m.energy_mj * f.carbon_market) FILTER (WHERE k.number = 1), 0) AS carbon_market,
-       coalesce(sum(m.energy_mj * f.water) FILTER (WHERE k.number = 1), 0) AS water,
+       coalesce(sum(e.carbon_location) FILTER (WHERE k.number = 1), 0) AS carbon_location,
+       coalesce(sum(e.carbon_market) FILTER (WHERE k.number = 1), 0) AS carbon_market,
+       coalesce(sum(e.water) FILTER (WHERE k.number = 1), 0) AS water,
        coalesce(sum(m.energy_mj) FILTER (WHERE k.number = 1 AND f.carbon_location IS NULL), 0) AS no_carbon_location_mj,
        coalesce(sum(m.energy_mj) FILTER (WHERE k.number = 1 AND f.carbon_market IS NULL), 0) AS no_carbon_market_mj,
        coalesce(sum(m.energy_mj) FILTER (WHERE k.number = 1 AND f.water IS NULL), 0) AS no_water_mj,
-       coalesce(sum(m.energy_mj * k.share), 0) AS part_energy_mj,
-       coalesce(sum(m.cost * k.share), 0) AS part_cost,
-       coalesce(sum(m.energy_mj * f.carbon_location * k.share), 0) AS part_carbon_location,
-       coalesce(sum(m.energy_mj * f.carbon_market * k.share), 0) AS part_carbon_market,
-       coalesce(sum(m.energy_mj * f.water * k.share), 0) AS part_water
+       coalesce(sum(e.part_energy_mj), 0) AS part_energy_mj,
+       coalesce(sum(e.part_cost), 0) AS part_cost,
+       coalesce(sum(e.part_carbon_location), 0) AS part_carbon_location,
+       coalesce(sum(e.part_carbon_market), 0) AS part_carbon_market,
+       coalesce(sum(e.part_water), 0) AS part_water
   FROM mine m
   LEFT JOIN usage_key u USING (usage_key_id)
   LEFT JOIN factor f ON f.facility_id = m.facility_id AND f.window_start = m.window_start
@@ -85,6 +86,12 @@ SELECT m.scope, m.line, m.currency, u.customer_id, u.customer_ref, u.agent_id, u
                   (3, 'input_cache_write', t.cache_write * d.weight_cache_write),
                   (4, 'output', t.output * d.weight_output)) AS c(number, kind, weighed)
     WHERE c.number = 1 OR c.weighed > 0) k
+ CROSS JOIN LATERAL (
+   SELECT m.energy_mj * f.carbon_location AS carbon_location, m.energy_mj * f.carbon_market AS carbon_market,
+          m.energy_mj * f.water AS water, m.energy_mj * k.share AS part_energy_mj, m.cost * k.share AS part_cost,
+          m.energy_mj * f.carbon_location * k.share AS part_carbon_location,
+          m.energy_mj * f.carbon_market * k.share AS part_carbon_market,
+          m.energy_mj * f.water * k.share AS part_water) e
  GROUP BY m.scope, m.line, m.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, day, k.kind
  ORDER BY m.scope COLLATE "C", m.line COLLATE "C", m.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
           day, k.kind;
@@ -95,7 +102,7 @@ SELECT m.scope, m.line, m.currency, u.customer_id, u.customer_ref, u.agent_id, u
 SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        CASE WHEN :by_day::boolean THEN (d.window_start AT TIME ZONE :zone)::date END AS day,
        sum(d.uncached) AS input_uncached, sum(d.cache_read) AS input_cache_read, sum(d.cache_write) AS input_cache_write,
-       sum(d.visible + d.reasoning) AS output
+       sum(d.visible) + sum(d.reasoning) AS output
   FROM usage_delta d JOIN usage_key u USING (usage_key_id)
  WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
    AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND EXISTS (

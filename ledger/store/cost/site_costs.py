@@ -176,3 +176,9 @@ async def sum_site_costs(connection: Connection, **asked: Unpack[OfEntity]) -> l
 async def list_site_days(connection: Connection, **asked: Unpack[OfEntity]) -> list[SiteDay]:
     """The same by local day."""
     return await SITES["list_site_days"].values(connection, SiteDay, **asked)
+
+
+async def find_scope_sites(connection: Connection, **asked: Unpack[OfEntity]) -> dict[str, str]:
+    """At which site each deployment of an entity is."""
+    rows = await SITES["find_scope_sites"].rows(connection, **asked)
+    return {row["scope"]: row["facility_id"] for row in rows}

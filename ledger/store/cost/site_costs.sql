@@ -132,3 +132,10 @@ SELECT s.facility_id, s.day_start, s.name, s.currency, sum(s.amount) AS amount
  WHERE s.entity_id = :entity_id AND s.day_start >= :since AND s.day_start < :until
  GROUP BY s.facility_id, s.day_start, s.name, s.currency HAVING sum(s.amount) <> 0
  ORDER BY s.facility_id COLLATE "C", s.day_start, s.name COLLATE "C", s.currency COLLATE "C";
+
+-- name: find_scope_sites
+-- At which site each deployment of an entity is in [since, until), the first of them where it moved.
+SELECT p.scope, (array_agg(p.facility_id ORDER BY lower(p.valid), p.facility_id))[1] AS facility_id
+  FROM deployment d JOIN scope_sites_at(:batch_seq) p ON p.scope = 'deployment:' || d.deployment_id
+ WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint AND p.valid && tstzrange(:since, :until)
+ GROUP BY p.scope ORDER BY p.scope;
