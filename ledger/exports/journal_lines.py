@@ -33,8 +33,8 @@ class _Line(NamedTuple):
     base_credit: Decimal | None
     customer_id: str | None
     sku: None
-    tier: None
-    model: None
+    tier: str | None
+    model: str | None
     document_no: str
     description: str
     ledger_seq_from: int
@@ -71,8 +71,8 @@ def _line(scope: ExportScope, row: JournalLine) -> _Line:
         base_credit=credit if own else None,
         customer_id=row.customer_id,
         sku=None,
-        tier=None,
-        model=None,
+        tier=row.tier or None,
+        model=row.model or None,
         document_no=document_no(scope, row),
         description=row.description,
         ledger_seq_from=row.booked_seq + 1,

@@ -20,7 +20,7 @@ CREATE TABLE journal_entry (
   description text NOT NULL,
   UNIQUE (natural_key, revision)
 );
-COMMENT ON TABLE journal_entry IS 'Revision n books the difference between what is true now and what revisions before n booked.';
+COMMENT ON TABLE journal_entry IS 'The general ledger: of what was used an entry a day of the entity, whoever its customers are; behind it charges, invoices, credit notes and payments are the ledgers by customer. Revision n books the difference between what is true now and what revisions before n booked.';
 CREATE INDEX ON journal_entry (entity_id, booked_for);
 
 CREATE TABLE posting (
@@ -31,6 +31,8 @@ CREATE TABLE posting (
   currency    currency NOT NULL,
   customer_id text,
   dimension   text NOT NULL DEFAULT '',
+  tier        text NOT NULL DEFAULT '',
+  model       text NOT NULL DEFAULT '',
   PRIMARY KEY (entry_id, line_no)
 );
 COMMENT ON COLUMN posting.amount IS 'Signed: debit positive, credit negative.';

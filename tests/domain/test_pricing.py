@@ -14,7 +14,13 @@ from ledger.domain.billing.invoice import (
     totals,
     usage_lines,
 )
-from ledger.domain.books.booking import CostTotals, cost_accrued, invoice_issued, usage_accrued
+from ledger.domain.books.booking import (
+    CostTotals,
+    Earned,
+    cost_accrued,
+    invoice_issued,
+    usage_accrued,
+)
 from ledger.domain.books.journal import JournalEntry, Posting, balance, difference, merged, reversal
 from ledger.domain.cost.margin import Margin
 from ledger.domain.errors import InvalidInputError
@@ -247,7 +253,7 @@ def test_every_event_balances_and_its_difference_corrects_it(
         for terms in ("owned", "lease", "none")
     ]
     booked = cost_accrued(lines, "EUR")
-    revenue = usage_accrued("c", one, "EUR")
+    revenue = usage_accrued([Earned("EUR", "standard", model, one) for model in ("a", "b")])
     assert not any(balance(booked).values())
     assert not any(balance(revenue).values())
     now = cost_accrued(lines[:5], "EUR")

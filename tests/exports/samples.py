@@ -110,6 +110,8 @@ def _entry(
             currency="EUR",
             customer_id="acme",
             dimension="",
+            tier="",
+            model="",
             description=f"{kind} of {NAME}; 2 | 3",
             cut_off=cut_off,
             booked_seq=booked_seq,

@@ -171,7 +171,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "revenue was booked away": (
         """DELETE FROM posting
             WHERE entry_id = (SELECT min(entry_id) FROM journal_entry WHERE kind = 'revenue')""",
-        ("revenue", "acme USD", "revenue", "*", "*"),
+        ("revenue", "factory llama standard USD", "revenue", "*", "*"),
     ),
     "electricity was booked away": (
         """UPDATE posting SET account = '5010' WHERE account = '5000'""",
@@ -202,7 +202,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
            UPDATE posting SET account = '4000' FROM journal_entry e, gone g
             WHERE posting.entry_id = e.entry_id AND posting.account = '1100'
               AND e.natural_key = 'invoice:' || g.entity_id || ':' || g.number""",
-        ("control", "acme account 4000 USD", "balance", "*", "*"),
+        ("control", "factory account 4000 USD", "balance", "*", "*"),
     ),
     "an entry does not balance": (
         """UPDATE posting SET amount = amount + 1 WHERE line_no = 1 AND entry_id =

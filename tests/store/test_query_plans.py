@@ -110,6 +110,10 @@ PERIOD = {
     **{"subscriptions": ["s-7"], "customers": ["c-7"], "batch_seq": FINAL},
     **{"sinces": [HISTORY.midnight(4)], "untils": [HISTORY.midnight(5)]},
 }
+BOOKED = {
+    **{"natural_keys": ["revenue"], "batch_seq": FINAL},
+    **{"sinces": [HISTORY.midnight(OPEN)], "untils": [HISTORY.midnight(OPEN + 1)]},
+}
 DUE_WINDOWS = {"windows": WINDOWS, "batch_seq": FINAL}
 A_SCOPE = FACTORY | {"scope": "deployment:d", "window_start": WINDOWS[0], "batch_seq": FINAL}
 AN_OVERVIEW = (
@@ -130,7 +134,7 @@ HOT = [
     Asked("pricing/rating", "find_kinds", DUE | {"batch_seq": FINAL}, 6_000),
     Asked("pricing/rating", "find_changed_charges", FACTORY | JUST_STORED | IN_UTC, 100),
     Asked("pricing/rating", "has_changed_charges", FACTORY | {"batch_seq": FINAL}, 100),
-    Asked("pricing/rating", "sum_charges_to_book", DUE | {"batch_seq": FINAL}, 6_000),
+    Asked("pricing/rating", "sum_charges_to_book", FACTORY | BOOKED, 6_000),
     Asked("cost/cost", "find_touched_activity", JUST_STORED, 100),
     Asked("cost/cost", "find_activity", DUE_WINDOWS, 400),
     Asked("cost/cost", "find_masks", DUE_WINDOWS, 50),

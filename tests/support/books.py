@@ -21,8 +21,7 @@ def content_id(*parts: object) -> int:
 
 
 def seconds_mask(seconds: Iterable[int]) -> BitString:
-    """A busy mask with the named seconds set."""
-    # Bit n is the nth from the left, which is the most significant end.
+    """A busy mask with the named seconds set: bit n is the nth from the left, the high end."""
     return BitString.from_int(sum(1 << (899 - n) for n in set(seconds)), 900)
 
 

@@ -66,9 +66,27 @@ class CostTotals:
     gpu_cost: Decimal
 
 
-def usage_accrued(customer_id: str, amount: Decimal, currency: str) -> tuple[Posting, ...]:
-    """Revenue when tokens were used, not when they are invoiced: 1150 against 4000."""
-    return _pair("1150", "4000", amount, currency, customer_id)
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """What usage of a tier and model, or a fee of neither, came to in a day, whoever used it."""
+
+    currency: str
+    tier: str
+    model: str
+    amount: Decimal
+
+
+def usage_accrued(earned: Iterable[Earned]) -> tuple[Posting, ...]:
+    """Revenue when tokens were used, not when they are invoiced: 4000 by tier and model, against
+    1150, whose ledger by customer is charges less invoices."""
+    postings: list[Posting] = []
+    for each in earned:
+        revenue = EXACT.minus(each.amount)
+        postings += (
+            Posting("1150", each.amount, each.currency),
+            Posting("4000", revenue, each.currency, tier=each.tier, model=each.model),
+        )
+    return merged(postings)
 
 
 def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tuple[Posting, ...]:
@@ -188,13 +206,12 @@ def _pair(
     credit: str,
     amount: Decimal,
     currency: str,
-    customer_id: str | None = None,
     *,
     dimension: str = "",
 ) -> tuple[Posting, ...]:
     if amount == 0:
         return ()
     return (
-        Posting(debit, amount, currency, customer_id, dimension),
-        Posting(credit, EXACT.minus(amount), currency, customer_id),
+        Posting(debit, amount, currency, dimension=dimension),
+        Posting(credit, EXACT.minus(amount), currency),
     )

@@ -43,6 +43,8 @@ class JournalLine(NamedTuple):
     currency: str
     customer_id: str | None
     dimension: str
+    tier: str
+    model: str
     description: str
     cut_off: int
     booked_seq: int

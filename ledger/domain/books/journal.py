@@ -4,8 +4,8 @@ Invariant: an entry that does not balance cannot be made; a reversal swaps every
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -22,11 +22,8 @@ class Posting:
     currency: str
     customer_id: str | None = None
     dimension: str = ""
-
-    @property
-    def key(self) -> tuple[str, str, str | None, str]:
-        """Everything but the amount."""
-        return (self.account, self.currency, self.customer_id, self.dimension)
+    tier: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +57,26 @@ def balance(postings: Iterable[Posting]) -> dict[str, Decimal]:
 
 def reversal(postings: Iterable[Posting]) -> tuple[Posting, ...]:
     """The same postings with every sign swapped."""
-    return tuple(
-        Posting(p.account, EXACT.minus(p.amount), p.currency, p.customer_id, p.dimension)
-        for p in postings
-    )
+    return tuple(replace(posting, amount=EXACT.minus(posting.amount)) for posting in postings)
 
 
 def merged(postings: Iterable[Posting]) -> tuple[Posting, ...]:
-    """One posting for each place, in order of place; zeros left out."""
-    sums: dict[tuple[str, str, str | None, str], Decimal] = defaultdict(lambda: ZERO)
+    """One posting for each account and what it is of, in that order; zeros left out."""
+    sums: dict[Posting, Decimal] = defaultdict(lambda: ZERO)
     for posting in postings:
-        sums[posting.key] = EXACT.add(sums[posting.key], posting.amount)
-    return from_sums(sums)
-
-
-def from_sums(sums: Mapping[tuple[str, str, str | None, str], Decimal]) -> tuple[Posting, ...]:
-    """Postings of the places whose sum is not zero, in order of place."""
-    ordered = sorted(
-        sums.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] or "", item[0][3])
-    )
+        key = replace(posting, amount=ZERO)
+        sums[key] = EXACT.add(sums[key], posting.amount)
     return tuple(
-        Posting(account, amount, currency, customer_id, dimension)
-        for (account, currency, customer_id, dimension), amount in ordered
+        replace(key, amount=amount)
+        for key, amount in sorted(sums.items(), key=lambda item: _order(item[0]))
         if amount != 0
+    )
+
+
+def _order(posting: Posting) -> tuple[str, ...]:
+    return (
+        *(posting.account, posting.currency, posting.customer_id or ""),
+        *(posting.dimension, posting.tier, posting.model),
     )
 
 

@@ -1,7 +1,7 @@
-"""Books revenue: charges become one entry per subscription, day of the entity and currency.
+"""Books revenue: charges become one entry per day of the entity, by tier and model.
 
-Revenue is booked when tokens were used, not when they are invoiced; a day whose charges changed
-is booked again by its difference.
+Revenue is booked when tokens were used, not when they are invoiced. Charges are differences, so
+what was stored since a day was booked last is booked on top of it.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,13 @@ from functools import partial
 
 from ledger.domain.books.booking import usage_accrued
 from ledger.domain.books.journal import JournalEntry
-from ledger.domain.entity import LegalEntity
 from ledger.domain.parked import Part
-from ledger.domain.period import DAY
-from ledger.flows.customer_days import customer_days, customer_periods
+from ledger.domain.period import DAY, day_of, local_day, midnight
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
-from ledger.store.books.journal import book_entries
+from ledger.store.books.journal import add_to_entries
 from ledger.store.connect import draw_batch_seq
 from ledger.store.pricing import rating
-from ledger.store.pricing.rating import ChargedDay
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
@@ -28,40 +25,46 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
         since_seq=context.last.batch_seq,
         batch_seq=context.cut_off.batch_seq,
     )
-    return Due(customer_days(changed, again, context.entity.zone), partial(_book_days, context))
+    zone = context.entity.zone
+    days = {*changed, *(day_of(moment, zone) for _, moment in again)}
+    return Due([("", midnight(day, zone)) for day in sorted(days)], partial(_book_days, context))
 
 
-async def _book_days(context: StageContext, days: Sequence[Part]) -> int:
+async def _book_days(context: StageContext, parts: Sequence[Part]) -> int:
     connection, entity = context.connection, context.entity
+    days = {
+        f"revenue:{entity.entity_id}:{start:%Y-%m-%dT%H:%MZ}": local_day(
+            day_of(start, entity.zone), entity.zone
+        )
+        for _, start in parts
+    }
     async with connection.transaction():
-        found = await rating.sum_charges_to_book(
+        earned = await rating.sum_charges_to_book(
             connection,
-            periods=customer_periods(days, entity.zone),
+            entity_id=entity.entity_id,
+            days=days,
             batch_seq=context.cut_off.batch_seq,
         )
-        entries = [_entry(entity, one) for one in found]
+        entries = [
+            JournalEntry(
+                entity_id=entity.entity_id,
+                kind="revenue",
+                natural_key=key,
+                booked_for=days[key].start,
+                description="Usage of the day",
+                postings=usage_accrued(of_day),
+            )
+            for key, of_day in earned.items()
+        ]
         batch_seq = await draw_batch_seq(connection)
-        return await book_entries(connection, entries, context.cut_off, batch_seq)
-
-
-def _entry(entity: LegalEntity, day: ChargedDay) -> JournalEntry:
-    place = f"{day.customer_id}:{day.subscription_id}:{day.day_start:%Y-%m-%dT%H:%MZ}"
-    return JournalEntry(
-        entity_id=entity.entity_id,
-        kind="revenue",
-        natural_key=f"revenue:{place}:{day.currency}",
-        booked_for=day.day_start,
-        description=f"Usage of {day.customer_id} in the day",
-        postings=usage_accrued(day.customer_id, day.amount, day.currency),
-        customer_id=day.customer_id,
-    )
+        return await add_to_entries(connection, entries, context.cut_off, batch_seq)
 
 
 book_revenue = Stage(
     name="book_revenue",
     about="Book what usage earned into the journal.",
     step=DAY,
-    chunk_parts=2_000,
+    chunk_parts=31,
     list_entities=rating.list_entities,
     find=_find,
 )

@@ -89,39 +89,41 @@ SELECT concat_ws(' ', customer_id, model, tier, meter) AS place, day_start AS wi
   FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_unbooked_revenue
--- Charges against the journal: what is booked as revenue of each customer and day of the entity; scans of charge and of
--- revenue entries.
+-- Charges against the general ledger: what is booked as revenue of each day of the entity by tier and model; scans of
+-- charge and of revenue entries.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
 ), booked AS (
-  SELECT e.customer_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, p.currency, -sum(p.amount) AS amount,
-         max(o.batch_seq) AS batch_seq
+  SELECT e.entity_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, p.currency, p.tier, p.model,
+         -sum(p.amount) AS amount, max(o.batch_seq) AS batch_seq
     FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
-   WHERE e.kind = 'revenue' AND p.account = '4000' GROUP BY 1, 2, 3
+   WHERE e.kind = 'revenue' AND p.account = '4000' GROUP BY 1, 2, 3, 4, 5
 ), seen AS (
-  SELECT customer_id, day, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
+  SELECT entity_id, day, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
 ), charged AS (
-  SELECT c.customer_id, d.day, c.currency, sum(c.amount) AS amount
+  SELECT c.entity_id, d.day, c.currency, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model,
+         sum(c.amount) AS amount
     FROM charge c
     JOIN entity e USING (entity_id)
    CROSS JOIN LATERAL (SELECT (c.day_start AT TIME ZONE e.zone)::date AS day) d
-    LEFT JOIN run r USING (entity_id)
-    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.day = d.day
-   WHERE c.amount IS NOT NULL AND c.batch_seq <= greatest(r.batch_seq, s.batch_seq) GROUP BY 1, 2, 3
+    LEFT JOIN usage_key k USING (usage_key_id)
+    LEFT JOIN run r ON r.entity_id = c.entity_id
+    LEFT JOIN seen s ON s.entity_id = c.entity_id AND s.day = d.day
+   WHERE c.amount IS NOT NULL AND c.batch_seq <= greatest(r.batch_seq, s.batch_seq) GROUP BY 1, 2, 3, 4, 5
 ), wrong AS (
-  SELECT customer_id, currency, day::timestamp AT TIME ZONE e.zone AS booked_for, coalesce(c.amount, 0) AS expected,
-         coalesce(b.amount, 0) AS stored, e.entity_id
-    FROM charged c FULL JOIN booked b USING (customer_id, day, currency)
-    LEFT JOIN (SELECT k.customer_id, n.entity_id, n.zone FROM customer k JOIN entity n USING (entity_id)) e
-        USING (customer_id)
+  SELECT entity_id, tier, model, currency, day::timestamp AT TIME ZONE e.zone AS booked_for,
+         coalesce(c.amount, 0) AS expected, coalesce(b.amount, 0) AS stored
+    FROM charged c FULL JOIN booked b USING (entity_id, day, currency, tier, model)
+    JOIN (SELECT entity_id, zone FROM entity) e USING (entity_id)
    WHERE coalesce(c.amount, 0) <> coalesce(b.amount, 0)
 )
-SELECT concat_ws(' ', w.customer_id, w.currency) AS place, w.booked_for AS window_start, 'revenue' AS name,
-       trim_scale(w.expected)::text AS expected, trim_scale(w.stored)::text AS stored, count(*) OVER () AS found
+SELECT concat_ws(' ', w.entity_id, nullif(w.model, ''), nullif(w.tier, ''), w.currency) AS place,
+       w.booked_for AS window_start, 'revenue' AS name, trim_scale(w.expected)::text AS expected,
+       trim_scale(w.stored)::text AS stored, count(*) OVER () AS found
   FROM wrong w
  WHERE NOT EXISTS (SELECT FROM parked p
-                    WHERE p.stage = 'book_revenue' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id)
+                    WHERE p.stage = 'book_revenue' AND p.entity_id = w.entity_id
                       AND (p.windows IS NULL OR p.windows @> w.booked_for))
  ORDER BY 2, 1 LIMIT :most;
 
@@ -206,22 +208,23 @@ SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), curr
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_wrong_controls
--- Control accounts against their sub-ledgers, by customer: what is unbilled is charges less invoices, what is owed is
--- what invoices ask for, tax and rounding are theirs, and revenue is charges less the tax in them, by whatever entries; scans of
--- charge, invoice, credit notes, payments and of postings on these accounts. A customer of whom revenue is parked waits.
+-- Control accounts of the general ledger against the ledgers behind them, by customer but for usage, of which the general
+-- ledger knows no customer: what is unbilled is charges less invoices, what is owed is what invoices ask for, tax and rounding
+-- are theirs, and revenue is charges less the tax in them, by whatever entries; scans of charge, invoice, credit notes,
+-- payments and of postings on these accounts. An entity of which revenue is parked waits.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
 ), seen AS (
-  SELECT e.customer_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, max(o.batch_seq) AS batch_seq
+  SELECT e.entity_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, max(o.batch_seq) AS batch_seq
     FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id)
    WHERE e.kind = 'revenue' GROUP BY 1, 2
 ), known AS (
   SELECT c.customer_id, c.currency, c.amount
     FROM charge c
     JOIN entity e USING (entity_id)
-    LEFT JOIN run r USING (entity_id)
-    LEFT JOIN seen s ON s.customer_id = c.customer_id AND s.day = (c.day_start AT TIME ZONE e.zone)::date
+    LEFT JOIN run r ON r.entity_id = c.entity_id
+    LEFT JOIN seen s ON s.entity_id = c.entity_id AND s.day = (c.day_start AT TIME ZONE e.zone)::date
    WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
 ), moved (customer_id, currency, account, amount) AS (
   SELECT l.customer_id, l.currency::text, a.account, a.amount FROM (
@@ -250,21 +253,22 @@ WITH run AS (
    CROSS JOIN LATERAL (VALUES ('1000', c.cash), ('1100', p.on_account - c.cash), ('2400', -p.on_account))
                       AS a (account, amount)
 ), due AS (
-  SELECT customer_id, currency, account, sum(amount) AS amount FROM moved GROUP BY 1, 2, 3
+  SELECT c.entity_id, CASE WHEN m.account NOT IN ('1150', '4000') THEN m.customer_id ELSE '' END AS customer_id,
+         m.currency, m.account, sum(m.amount) AS amount
+    FROM moved m JOIN customer c USING (customer_id) GROUP BY 1, 2, 3, 4
 ), balance AS (
-  SELECT coalesce(p.customer_id, e.customer_id) AS customer_id, p.currency::text AS currency, p.account,
-         sum(p.amount) AS amount
+  SELECT e.entity_id, CASE WHEN p.account IN ('1150', '4000') THEN ''
+                           ELSE coalesce(p.customer_id, e.customer_id, 'nobody') END AS customer_id,
+         p.currency::text AS currency, p.account, sum(p.amount) AS amount
     FROM posting p JOIN journal_entry e USING (entry_id)
-   WHERE p.account IN ('1000', '1100', '1150', '2300', '2400', '4000', '4900', '6100') GROUP BY 1, 2, 3
+   WHERE p.account IN ('1000', '1100', '1150', '2300', '2400', '4000', '4900', '6100') GROUP BY 1, 2, 3, 4
 )
-SELECT concat_ws(' ', coalesce(customer_id, 'nobody'), 'account', account, currency) AS place,
+SELECT concat_ws(' ', coalesce(nullif(customer_id, ''), entity_id), 'account', account, currency) AS place,
        NULL::timestamptz AS window_start, 'balance' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
        trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
-  FROM due d FULL JOIN balance b USING (customer_id, currency, account)
+  FROM due d FULL JOIN balance b USING (entity_id, customer_id, currency, account)
  WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
-   AND NOT EXISTS (SELECT FROM parked p JOIN customer c USING (entity_id)
-                    WHERE p.stage = 'book_revenue' AND c.customer_id = coalesce(d.customer_id, b.customer_id)
-                      AND p.subject IN ('', c.customer_id))
+   AND NOT EXISTS (SELECT FROM parked p WHERE p.stage = 'book_revenue' AND p.entity_id = coalesce(d.entity_id, b.entity_id))
  ORDER BY 1 LIMIT :most;
 
 -- name: find_unbalanced
@@ -279,12 +283,13 @@ SELECT concat_ws(' ', coalesce(e.natural_key, 'no entry'), 'entry', w.entry_id, 
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_without_customer
--- Receivables are one ledger by customer: every posting of their control accounts names its entry's; an index scan.
+-- What documents book is by customer: every posting of theirs on receivables names its entry's; an index scan.
 SELECT concat_ws(' ', e.natural_key, 'entry', p.entry_id, 'line', p.line_no) AS place, e.booked_for AS window_start,
        'customer_id' AS name, coalesce(e.customer_id, 'a customer') AS expected,
        coalesce(p.customer_id, 'none') AS stored, count(*) OVER () AS found
   FROM posting p JOIN journal_entry e USING (entry_id)
- WHERE p.account IN ('1100', '1150') AND (p.customer_id IS NULL OR p.customer_id IS DISTINCT FROM e.customer_id)
+ WHERE p.account IN ('1100', '1150') AND e.kind <> 'revenue'
+   AND (p.customer_id IS NULL OR p.customer_id IS DISTINCT FROM e.customer_id)
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_wrong_invoices

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 
 from ledger.domain.books.booking import CHART
@@ -11,6 +11,7 @@ from ledger.store.connect import CutOff
 from ledger.store.queries import Connection, load_queries
 
 JOURNAL = load_queries("books/journal")
+_POSTED = tuple(field.name for field in fields(Posting))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,24 @@ async def book_entries(
     return len(changes)
 
 
+async def add_to_entries(
+    connection: Connection, entries: Sequence[JournalEntry], cut_off: CutOff, batch_seq: int
+) -> int:
+    """Append entries as they are, each on top of what its natural key has booked; returns how many
+    were written."""
+    added = [entry for entry in entries if entry.postings]
+    if not added:
+        return 0
+    revisions = await JOURNAL["find_revisions"].rows(
+        connection, natural_keys=[entry.natural_key for entry in added]
+    )
+    last = {row["natural_key"]: row["revision"] for row in revisions}
+    await _insert_accounts(connection)
+    changes = [(entry, last.get(entry.natural_key, 0) + 1, entry.postings) for entry in added]
+    await _append(connection, changes, cut_off, batch_seq)
+    return len(added)
+
+
 async def sum_accounts(connection: Connection, *, entity_id: str, batch_seq: int) -> list[Balance]:
     """Balance of every account of an entity at a cut-off."""
     return await JOURNAL["sum_accounts"].values(
@@ -59,8 +78,7 @@ async def _find_booked(
         key = row["natural_key"]
         revisions[key] = max(revisions.get(key, 0), row["revision"])
         if row["account"] is not None:
-            place = (row["account"], row["amount"], row["currency"])
-            booked[key].append(Posting(*place, row["customer_id"], row["dimension"]))
+            booked[key].append(Posting(**{name: row[name] for name in _POSTED}))
     return booked, revisions
 
 
@@ -116,4 +134,6 @@ async def _insert_postings(
         currencies=[posting.currency for _, _, posting in lines],
         customers=[posting.customer_id for _, _, posting in lines],
         dimensions=[posting.dimension for _, _, posting in lines],
+        tiers=[posting.tier for _, _, posting in lines],
+        models=[posting.model for _, _, posting in lines],
     )

@@ -6,9 +6,14 @@ SELECT * FROM unnest(:accounts::text[], :names::text[], :types::text[]) AS a (ac
 
 -- name: find_booked
 -- What all revisions of some natural keys have booked, by place; leads by (natural_key, revision).
-SELECT e.natural_key, e.revision, p.account, p.currency, p.customer_id, p.dimension, p.amount
+SELECT e.natural_key, e.revision, p.account, p.currency, p.customer_id, p.dimension, p.tier, p.model, p.amount
   FROM journal_entry e LEFT JOIN posting p USING (entry_id)
  WHERE e.natural_key = ANY(:natural_keys::text[]);
+
+-- name: find_revisions
+-- The last revision of some natural keys; leads by (natural_key, revision).
+SELECT e.natural_key, max(e.revision) AS revision FROM journal_entry e
+ WHERE e.natural_key = ANY(:natural_keys::text[]) GROUP BY 1;
 
 -- name: insert_entries
 -- New revisions of entries; returns their ids by natural key.
@@ -23,9 +28,10 @@ RETURNING entry_id, natural_key;
 
 -- name: insert_postings
 -- All postings of some entries in one statement, which must balance for each entry.
-INSERT INTO posting (entry_id, line_no, account, amount, currency, customer_id, dimension)
+INSERT INTO posting (entry_id, line_no, account, amount, currency, customer_id, dimension, tier, model)
 SELECT * FROM unnest(:entry_ids::bigint[], :line_nos::int[], :accounts::text[], :amounts::numeric[],
-                     :currencies::text[], :customers::text[], :dimensions::text[]) AS p (entry_id, line_no, account, amount, currency, customer_id, dimension);
+                     :currencies::text[], :customers::text[], :dimensions::text[], :tiers::text[], :models::text[])
+           AS p (entry_id, line_no, account, amount, currency, customer_id, dimension, tier, model);
 
 -- name: sum_accounts
 -- Balance of every account of an entity at a cut-off.
@@ -39,7 +45,7 @@ SELECT p.account, a.name, a.type, p.currency, sum(p.amount) AS amount
 -- Every posting of an entity in a period, in the order of the journal, with the cut-offs of its entry and of the
 -- revision before (0: there is none), by journal_entry (natural_key, revision).
 SELECT p.line_no, e.kind, e.natural_key, e.revision, e.booked_for, p.account, a.name, p.amount, p.currency,
-       p.customer_id, p.dimension, e.description, c.batch_seq AS cut_off,
+       p.customer_id, p.dimension, p.tier, p.model, e.description, c.batch_seq AS cut_off,
        CASE WHEN e.revision = 1 THEN 0
             ELSE coalesce((SELECT k.batch_seq FROM journal_entry b JOIN cut_off k USING (cut_off_id)
                             WHERE b.natural_key = e.natural_key AND b.revision = e.revision - 1), 0) END AS booked_seq

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from typing import TypeAlias
 
 import asyncpg
 
+from ledger.domain.books.booking import Earned
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW, Period
 from ledger.domain.pricing.hours import read_hours
@@ -31,17 +31,6 @@ class UsedKind:
     rate_card_id: str
     key: UsageKey
     within: Period
-
-
-@dataclass(frozen=True, slots=True)
-class ChargedDay:
-    """What a customer was charged of a day on a subscription; zero where it is no more."""
-
-    customer_id: str
-    day_start: datetime
-    subscription_id: str
-    currency: str
-    amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +81,8 @@ async def find_touched_days(
 
 async def find_changed_charges(
     connection: Connection, *, entity: LegalEntity, since_seq: int, batch_seq: int
-) -> set[CustomerDay]:
-    """Customers' days, in the entity's zone, whose charges changed since a cut-off."""
+) -> set[date]:
+    """Days, in the entity's zone, of which charges changed since a cut-off."""
     rows = await RATING["find_changed_charges"].rows(
         connection,
         entity_id=entity.entity_id,
@@ -101,7 +90,7 @@ async def find_changed_charges(
         since_seq=since_seq,
         batch_seq=batch_seq,
     )
-    return {(row["customer_id"], row["day"]) for row in rows}
+    return {row["day"] for row in rows}
 
 
 async def has_changed_charges(connection: Connection, *, entity_id: str, batch_seq: int) -> bool:
@@ -208,12 +197,23 @@ async def find_price_currencies(
 
 
 async def sum_charges_to_book(
-    connection: Connection, *, periods: Sequence[CustomerPeriod], batch_seq: int
-) -> list[ChargedDay]:
-    """Priced charges of some customers' days at a cut-off."""
-    return await RATING["sum_charges_to_book"].values(
-        connection, ChargedDay, **arrays_of(periods), batch_seq=batch_seq
-    )
+    connection: Connection, *, entity_id: str, days: Mapping[str, Period], batch_seq: int
+) -> dict[str, list[Earned]]:
+    """Priced charges of an entity's days at a cut-off that the journal entries of these natural
+    keys have not booked yet, by natural key."""
+    earned: dict[str, list[Earned]] = defaultdict(list)
+    for row in await RATING["sum_charges_to_book"].rows(
+        connection,
+        entity_id=entity_id,
+        natural_keys=list(days),
+        sinces=[day.start for day in days.values()],
+        untils=[day.end for day in days.values()],
+        batch_seq=batch_seq,
+    ):
+        earned[row["natural_key"]].append(
+            Earned(row["currency"], row["tier"], row["model"], row["amount"])
+        )
+    return earned
 
 
 async def list_unpriced(

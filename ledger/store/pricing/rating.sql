@@ -246,8 +246,8 @@ SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.model, p.t
  ORDER BY r.rate_card_id, p.price_id;
 
 -- name: find_changed_charges
--- Days of customers, in a zone, whose charges changed after a cut-off; leads by BRIN on batch_seq.
-SELECT DISTINCT c.customer_id, (c.day_start AT TIME ZONE :zone)::date AS day
+-- Days, in a zone, of which charges changed after a cut-off; leads by BRIN on batch_seq.
+SELECT DISTINCT (c.day_start AT TIME ZONE :zone)::date AS day
   FROM charge c
  WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq;
 
@@ -257,14 +257,23 @@ SELECT count(*) > 0 FROM charge c
  WHERE c.entity_id = :entity_id AND c.batch_seq > :batch_seq AND c.batch_seq <= as_it_stands();
 
 -- name: sum_charges_to_book
--- Priced charges of some customers' days at a cut-off, with zero rows for what was taken back; charge (customer_id,
--- day_start, batch_seq).
-SELECT n.customer_id, n.since AS day_start, c.subscription_id, c.currency, sum(c.amount) AS amount
-  FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
- CROSS JOIN LATERAL (SELECT s.subscription_id, s.currency, s.amount FROM charges_at(:batch_seq) s
-                      WHERE s.customer_id = n.customer_id AND s.day_start >= n.since AND s.day_start < n.until
-                        AND s.amount IS NOT NULL OFFSET 0) c
- GROUP BY 1, 2, 3, 4;
+-- Priced charges of an entity's days at a cut-off that entries of their natural keys have not booked: those stored behind
+-- the cut-off of the last; journal_entry (natural_key, revision), charge (entity_id, day_start).
+WITH days AS MATERIALIZED (
+  SELECT n.natural_key, n.since, n.until,
+         coalesce((SELECT max(o.batch_seq) FROM journal_entry e JOIN cut_off o USING (cut_off_id)
+                    WHERE e.natural_key = n.natural_key), -1) AS booked_seq
+    FROM unnest(:natural_keys::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (natural_key, since, until)
+), sums AS MATERIALIZED (
+  SELECT n.natural_key, c.currency, c.usage_key_id, sum(c.amount) AS amount
+    FROM days n
+    JOIN charges_at(:batch_seq) c ON c.entity_id = :entity_id AND c.day_start >= n.since AND c.day_start < n.until
+                                 AND c.batch_seq > n.booked_seq AND c.amount IS NOT NULL
+   GROUP BY 1, 2, 3
+)
+SELECT s.natural_key, s.currency, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, sum(s.amount) AS amount
+  FROM sums s LEFT JOIN usage_key k USING (usage_key_id)
+ GROUP BY 1, 2, 3, 4 HAVING sum(s.amount) <> 0 ORDER BY 1, 2, 3, 4;
 
 -- name: list_unpriced
 -- Usage that waits for a price, by the reason, as it stands at a cut-off, from its first day to its last.
