@@ -374,6 +374,10 @@ def _field_type(model: type[BaseModel], name: str) -> Any:
         return None
     choices = [each for each in get_args(info.annotation) if each is not NoneType]
     kind = choices[0] if len(choices) == 1 else info.annotation
+    return _bare(kind)
+
+
+def _bare(kind: Any) -> Any:
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
@@ -383,5 +387,6 @@ def _cell(kind: Any, text: str) -> Any:
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     if get_origin(kind) is tuple:
-        return [part.strip() for part in text.split(";") if part.strip()]
+        inner = _bare(get_args(kind)[0])
+        return [_cell(inner, part.strip()) for part in text.split(";") if part.strip()]
     return text
