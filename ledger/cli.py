@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backfill": ("data.backfill:backfill", "Load usage of the past from CSV or NDJSON."),
     "settle": ("run.stages:settle", "Allocate, rate and book, in order."),
     "reserve": ("run.reserve:reserve_", "Hold what usage to come may cost, or let it go."),
+    "grant": ("run.grant:grant", "Credit held in advance, and what is left of it."),
     "invoice": ("run.invoice:invoice", "Preview, issue, list and print invoices."),
     "payment": ("run.payment:payment", "Take statements of banks, and match what they book."),
     "dunning": ("run.dunning:dunning", "Write letters about what is overdue."),

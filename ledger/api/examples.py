@@ -6,6 +6,7 @@ from typing import Any
 from ledger.wire import (
     budget_inputs,
     changes,
+    credit_inputs,
     dunning_inputs,
     events,
     grid_inputs,
@@ -90,6 +91,15 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     budget_inputs.NewBudget: {
         **{"budget_id": "shop-a-day", "customer_id": "shop", "period": "day", "unit": "money"},
         **{"amount": "25", "alert_percents": [80, 100], "valid_from": SINCE},
+    },
+    credit_inputs.NewGrant: {
+        **{"entity_id": "acme-ai", "grant_id": "credit-2024", "customer_id": "shop"},
+        **{"currency": "EUR", "amount": "500", "priority": 1, "models": ["llama-70b"]},
+        **{"granted_on": "2024-06-01", "expires_on": "2025-06-01"},
+    },
+    credit_inputs.NewTopUpRule: {
+        **{"customer_id": "shop", "currency": "EUR", "low_balance": "50"},
+        **{"top_up_amount": "500", "valid_from": SINCE},
     },
     budget_inputs.NewReservation: {
         **{"reservation_id": "chatcmpl-8f1c.1", "customer_id": "shop", "model": "llama-70b"},

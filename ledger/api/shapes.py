@@ -6,6 +6,7 @@ from typing import Any
 from ledger.api.answer import to_cursor
 from ledger.documents.invoice_json import issued_line_json, line_json, tax_json, totals_json
 from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.money import EXACT
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import pending_adjustments
 from ledger.flows.billing.issue import lacking_signs
@@ -28,6 +29,8 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "cut_off_id": draft.cut_off.cut_off_id,
         "currency": draft.currency,
         **totals_json(draft.totals),
+        "credit": draft.credit,
+        "left_to_pay": EXACT.subtract(draft.totals.payable, draft.credit),
         "taxes": [tax_json(line) for line in draft.taxes],
         "untaxed": draft.untaxed.wrong if draft.untaxed else None,
         "incomplete": draft.incomplete.wrong if draft.incomplete else None,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from types import MappingProxyType
 
 from ledger.domain.billing.account import is_iban
@@ -14,7 +15,7 @@ from ledger.domain.billing.agreement import EInvoiceForm, Party
 from ledger.domain.billing.e_invoice import ElectronicLine
 from ledger.domain.billing.issued import Invoice
 from ledger.domain.billing.tax import RATED, TaxKey, TaxLine, Treatment, describe_tax
-from ledger.domain.money import EXACT, plain, total
+from ledger.domain.money import EXACT, ZERO, plain, total
 from ledger.domain.period import MICROSECOND, Period, zone
 
 # What Peppol BIS Billing 3.0 says of itself; all else of it is EN 16931.
@@ -106,7 +107,8 @@ def _fields(document: Document, *, peppol: bool) -> dict[str, object]:
     invoice, place = document.invoice, document.invoice.terms.zone
     net = total([line.net for line in document.lines])
     tax = total([line.amount for line in document.taxes])
-    payable = plain(EXACT.add(net, tax))
+    payable = EXACT.add(net, tax)
+    credit = _credit(document)
     first, last = _days(invoice.period, place)
     fields: dict[str, object] = {
         "BT-1": document.number,
@@ -121,8 +123,9 @@ def _fields(document: Document, *, peppol: bool) -> dict[str, object]:
         "BT-106": plain(net),
         "BT-109": plain(net),
         "BT-110": plain(tax),
-        "BT-112": payable,
-        "BT-115": payable,
+        "BT-112": plain(payable),
+        "BT-113": plain(credit) if credit else "",
+        "BT-115": plain(EXACT.subtract(payable, credit)),
         "BG-1": _notes(document),
         "BG-3": _preceding(document),
         "BG-4": _seller(document),
@@ -132,6 +135,14 @@ def _fields(document: Document, *, peppol: bool) -> dict[str, object]:
         **_payment(document),
     }
     return {name: value for name, value in fields.items() if value not in ("", [])}
+
+
+def _credit(document: Document) -> Decimal:
+    """What grants paid of it, with the sign of what it asks for or gives back."""
+    if document.corrects:
+        return ZERO
+    credit = document.invoice.credit
+    return EXACT.minus(credit) if document.credited_for is not None else credit
 
 
 def _payment(document: Document) -> dict[str, object]:

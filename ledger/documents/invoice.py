@@ -18,7 +18,7 @@ from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.issued import Invoice, IssuedLine
 from ledger.domain.billing.tax import RATED, TaxLine
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import ROUNDING, plain
+from ledger.domain.money import EXACT, ROUNDING, plain
 from ledger.domain.period import Period, describe_days
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
@@ -33,6 +33,8 @@ SAID = (
         "Usage of the period",
         "Net",
         "Payable",
+        "Paid from credit",
+        "Left to pay",
         "Credited",
         "Credit note",
         "CREDIT NOTE",
@@ -153,6 +155,8 @@ def _content(
         "service": printed_days(invoice.period, terms.zone, words),
         "net": group(plain(totals.net)),
         "payable": group(plain(totals.payable)),
+        "credit": group(plain(EXACT.minus(invoice.credit))) if invoice.credit else "",
+        "left": group(plain(invoice.left_to_pay)),
         "gives_back": totals.gives_back,
         "taxes": [printed_tax(line, words) for line in invoice.taxes],
     }
@@ -172,6 +176,8 @@ def to_pay(invoice: Invoice, words: Words) -> list[str]:
     seller, terms = invoice.seller, invoice.terms
     if invoice.totals.gives_back:
         return [words.say("This amount is yours: it pays what you owe, or is paid back.")]
+    if not invoice.left_to_pay:
+        return [words.say("Credit paid all of it: nothing is left to pay.")]
     days, day = terms.payment_days, invoice.due_on.isoformat()
     said = [words.say("Payable within {days} days, by {day}.", days=days, day=day)]
     if seller.payment_account:

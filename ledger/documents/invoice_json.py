@@ -24,6 +24,8 @@ def invoice_json(
         "number": invoice.number,
         "currency": invoice.terms.currency,
         **totals_json(invoice.totals),
+        "credit": invoice.credit,
+        "left_to_pay": invoice.left_to_pay,
         "taxes": [tax_json(line) for line in invoice.taxes],
         "issued_at": invoice.issued_at,
         "due_on": invoice.due_on,

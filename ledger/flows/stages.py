@@ -3,6 +3,7 @@
 What runs all of them, the command of each, `status` and metrics go by this table.
 """
 
+from ledger.flows.billing.draw import draw
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.cost.accrue import accrue
@@ -15,6 +16,7 @@ STAGES: dict[str, Stage] = {
     for stage in (
         allocate,
         rate,
+        draw,
         book_cost,
         book_revenue,
         accrue,

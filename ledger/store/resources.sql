@@ -320,6 +320,107 @@ SELECT r.reservation_id, r.customer_id, r.said ->> 'model' AS model, r.said ->> 
    AND (:after::text[] IS NULL OR ARRAY[sortable(r.reserved_at), r.customer_id, r.reservation_id] > :after::text[])
  ORDER BY place LIMIT :limit;
 
+-- name: list_grants
+-- What customers hold in advance, by day, and what became of it.
+SELECT g.grant_id, g.entity_id, g.customer_id, g.kind, g.currency, g.amount, b.drawn, b.expired, b.left_over AS left,
+       g.priority, g.meters, g.models, g.granted_on, g.starts_on, g.expires_on, g.order_id, g.reference,
+       ARRAY[g.granted_on::text, g.entity_id, g.grant_id] AS place
+  FROM credit_grant g JOIN grant_balances() b USING (entity_id, grant_id)
+ WHERE (:id::text IS NULL OR g.grant_id = :id)
+   AND (:entity_id::text IS NULL OR g.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[g.granted_on::text, g.entity_id, g.grant_id] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_credit_balances
+-- What became of all that each customer holds in advance, by currency, and what pays for usage of today.
+SELECT s.customer_id, s.entity_id, s.currency, s.granted, s.drawn, s.expired, s.left, s.usable, r.low_balance,
+       r.top_up_amount, ARRAY[s.customer_id, s.currency] AS place
+  FROM (
+    SELECT g.customer_id, g.entity_id, g.currency::text AS currency, sum(g.amount) AS granted, sum(b.drawn) AS drawn,
+           sum(b.expired) AS expired, sum(b.left_over) AS left,
+           coalesce(sum(b.left_over) FILTER (WHERE g.starts_on <= t.today AND (g.expires_on IS NULL OR g.expires_on > t.today)),
+                    0) AS usable
+      FROM credit_grant g
+      JOIN grant_balances() b USING (entity_id, grant_id)
+      JOIN entity e ON e.entity_id = g.entity_id
+     CROSS JOIN LATERAL (SELECT (now() AT TIME ZONE e.zone)::date AS today) t
+     WHERE (:id::text IS NULL OR g.customer_id = :id) AND (:entity_id::text IS NULL OR g.entity_id = :entity_id)
+     GROUP BY 1, 2, 3) s
+  LEFT JOIN top_up_rule r ON r.customer_id = s.customer_id AND r.currency = s.currency AND upper_inf(r.recorded)
+                         AND r.valid @> now()
+ WHERE :after::text[] IS NULL OR ARRAY[s.customer_id, s.currency] > :after::text[]
+ ORDER BY place LIMIT :limit;
+
+-- name: list_credit_events
+-- What balances had to say, in the order in which they did; the number of an order is its event's.
+SELECT v.event_id, v.entity_id, v.customer_id, v.currency, v.kind, v.about, v.amount, v.noticed_at,
+       ARRAY[lpad(v.event_id::text, 20, '0')] AS place
+  FROM credit_event v
+ WHERE (:id::text IS NULL OR v.customer_id = :id)
+   AND (:entity_id::text IS NULL OR v.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[lpad(v.event_id::text, 20, '0')] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_top_up_rules
+-- When balances are low, and what is ordered then.
+SELECT r.customer_id, r.currency, r.low_balance, r.top_up_amount, lower(r.valid) AS valid_from, upper(r.valid) AS valid_to,
+       ARRAY[r.customer_id, r.currency, sortable(lower(r.valid))] AS place
+  FROM top_up_rule r JOIN customer c USING (customer_id)
+ WHERE upper_inf(r.recorded) AND (:id::text IS NULL OR r.customer_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR r.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[r.customer_id, r.currency, sortable(lower(r.valid))] > :after::text[])
+ ORDER BY place LIMIT :limit;
+
+-- name: list_agent_runs
+-- Runs of agents, by customer, with what their share of the charges of their days and keys comes to.
+WITH run AS (
+  SELECT r.customer_id, r.agent_run_id, min(k.agent_id) AS agent_id, max(r.parent_agent_id) AS parent_agent_id,
+         max(r.parent_run_id) AS parent_run_id, greatest(max(r.step), sum(r.requests)) AS steps,
+         min(r.first_at) AS first_at, max(r.last_at) AS last_at, sum(r.requests) AS requests,
+         sum(r.uncached) + sum(r.cache_read) + sum(r.cache_write) AS input_tokens,
+         sum(r.visible) + sum(r.reasoning) AS output_tokens, e.zone
+    FROM agent_run_delta r
+    JOIN usage_key k USING (usage_key_id)
+    JOIN customer c ON c.customer_id = r.customer_id
+    JOIN entity e ON e.entity_id = c.entity_id
+   WHERE (:id::text IS NULL OR r.agent_run_id = :id)
+     AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+     AND (:after::text[] IS NULL OR ARRAY[r.customer_id, r.agent_run_id] > :after::text[])
+   GROUP BY r.customer_id, r.agent_run_id, e.zone
+   ORDER BY ARRAY[r.customer_id, r.agent_run_id] LIMIT :limit
+)
+SELECT n.customer_id, n.agent_id, n.agent_run_id, n.parent_agent_id, n.parent_run_id, b.child_runs, to_jsonb(n.steps) AS steps, n.first_at,
+       n.last_at, coalesce(l.lasted_s, 0)::bigint AS lasted_s, round(l.lasted_s / u.mean_s, 1) AS times_usual,
+       coalesce(n.last_at > now() - interval '1 hour', false) AS running, to_jsonb(n.requests) AS requests,
+       to_jsonb(n.input_tokens) AS input_tokens, to_jsonb(n.output_tokens) AS output_tokens,
+       a.currency, a.amount, ARRAY[n.customer_id, n.agent_run_id] AS place
+  FROM run n
+ CROSS JOIN LATERAL (SELECT extract(epoch FROM n.last_at - n.first_at) AS lasted_s) l
+ CROSS JOIN LATERAL (SELECT count(DISTINCT x.agent_run_id) AS child_runs FROM agent_run_delta x
+                      WHERE x.customer_id = n.customer_id AND x.parent_run_id = n.agent_run_id) b
+ CROSS JOIN LATERAL (
+   SELECT CASE WHEN count(*) >= 5 THEN nullif(avg(o.lasted_s), 0) END AS mean_s
+     FROM (SELECT extract(epoch FROM max(x.last_at) - min(x.first_at)) AS lasted_s
+             FROM agent_run_delta x JOIN usage_key k USING (usage_key_id)
+            WHERE x.customer_id = n.customer_id AND k.agent_id = n.agent_id AND x.agent_run_id <> n.agent_run_id
+            GROUP BY x.agent_run_id) o) u
+ CROSS JOIN LATERAL (
+   SELECT min(c.currency) AS currency, sum(round(m.quantity * c.amount / nullif(c.quantity, 0), 12)) AS amount
+     FROM (SELECT x.usage_key_id, (x.window_start AT TIME ZONE n.zone)::date AS day, q.meter, sum(q.quantity) AS quantity
+             FROM agent_run_delta x
+            CROSS JOIN LATERAL (VALUES ('input_uncached', x.uncached), ('input_cache_read', x.cache_read),
+                                       ('input_cache_write', x.cache_write), ('output_visible', x.visible),
+                                       ('output_reasoning', x.reasoning)) AS q (meter, quantity)
+            WHERE x.customer_id = n.customer_id AND x.agent_run_id = n.agent_run_id AND q.quantity <> 0
+            GROUP BY 1, 2, 3) m
+     JOIN LATERAL (SELECT h.currency::text AS currency, sum(h.quantity) AS quantity, sum(h.amount) AS amount FROM charge h
+                    WHERE h.customer_id = n.customer_id AND h.usage_key_id = m.usage_key_id AND h.meter = m.meter
+                      AND h.amount IS NOT NULL AND h.day_start >= m.day - interval '1 day'
+                      AND h.day_start < m.day + interval '3 days' AND (h.day_start AT TIME ZONE n.zone)::date = m.day
+                    GROUP BY 1) c ON true) a
+ ORDER BY place;
+
 -- name: list_fx_rates
 -- Exchange rates, of one pair like EUR-USD or all.
 SELECT base || '-' || quote AS pair, base, quote, day, rate, source,

@@ -60,6 +60,7 @@ DATED = (
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
     *("site_cost_term", "grid_factor"),
     *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget", "dunning_policy"),
+    "top_up_rule",
 )
 # So many rows are sorted by their bytes at once, in memory.
 SLICE_ROWS = 100_000
@@ -70,6 +71,7 @@ TABLES: Mapping[str, SealedTable] = {
     "gpu_reading": _facts("gpu_reading"),
     "meter_gap": _facts("meter_gap"),
     "counter_reading": _facts("counter_reading"),
+    "agent_run_delta": _table("agent_run_delta"),
     "receipt": _table("receipt"),
     "ingest_batch": _table("ingest_batch"),
     "event_key": _table("event_key"),
@@ -104,6 +106,16 @@ TABLES: Mapping[str, SealedTable] = {
     "payment_part": SealedTable(
         "payment_part t JOIN payment p USING (entity_id, payment_id)", "p.batch_seq"
     ),
+    **{
+        name: _table(name)
+        for name in (
+            "credit_grant",
+            "credit_draw",
+            "credit_expiry",
+            "credit_applied",
+            "credit_event",
+        )
+    },
     "invoice_document": _table("invoice_document"),
     "manual_write": _table("manual_write"),
     **{name: _table(name) for name in ENTERED},

@@ -64,7 +64,8 @@ class TaxLine(ClosedModel):
 
 
 class Invoice(ClosedModel):
-    """An invoice as it was issued; `tax_included` is the tax that its lines hold already."""
+    """An invoice as it was issued; `tax_included` is the tax that its lines hold already,
+    `credit` what grants paid of it."""
 
     invoice_id: int
     number: str
@@ -80,6 +81,8 @@ class Invoice(ClosedModel):
     tax_total: Amount
     tax_included: Amount
     payable: Amount
+    credit: Amount
+    left_to_pay: Amount
     taxes: list[TaxLine]
     issued_at: Moment
     due_on: Day
@@ -276,6 +279,8 @@ class Draft(ClosedModel):
     tax_total: Amount
     tax_included: Amount
     payable: Amount
+    credit: Amount
+    left_to_pay: Amount
     taxes: list[TaxLine]
     untaxed: str | None
     incomplete: str | None

@@ -240,6 +240,7 @@ class Agent:
     version: Annotated[Name | None, About("Its version.")] = None
     parent_id: Annotated[Name | None, About("The agent that called it.")] = None
     run_id: Annotated[Name | None, About("Which run of it.")] = None
+    parent_run_id: Annotated[Name | None, About("The run that started it.")] = None
     step: Annotated[Count | None, About("Which step of the run.")] = None
 
 

@@ -15,7 +15,7 @@ GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
-GRANT UPDATE (recorded) ON budget, entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
+GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
   tariff_price, site_cost_term, grid_factor, deployment,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment,
   dunning_policy TO tokenledger_worker;
@@ -35,14 +35,15 @@ DECLARE
   key text;
 BEGIN
   -- A customer sees rows that carry its own id; who is bound to an entity, those of its customers.
-  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice', 'credit_note', 'payment', 'dunning_letter'] LOOP
+  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice', 'credit_note', 'payment', 'dunning_letter',
+                              'credit_grant', 'credit_draw', 'credit_expiry', 'credit_applied', 'credit_event'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = (SELECT asking_customer()) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark',
+  FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark', 'agent_run_delta',
                               'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part', 'dunning_letter_item',
-                              'budget', 'budget_balance', 'budget_alert', 'reservation', 'reservation_end',
+                              'top_up_rule', 'budget', 'budget_balance', 'budget_alert', 'reservation', 'reservation_end',
                               'reservation_hold'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
@@ -102,12 +103,13 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
   -- Append only, for the owner as well.
-  FOREACH name IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
+  FOREACH name IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'site_cost', 'charge', 'journal_entry', 'posting',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
-      'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'dunning_letter', 'dunning_letter_item', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
+      'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'credit_grant', 'credit_draw',
+      'credit_expiry', 'credit_applied', 'credit_event', 'dunning_letter', 'dunning_letter_item', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
       'facility', 'tariff', 'rate_card', 'budget_alert', 'reservation', 'reservation_end', 'webhook', 'webhook_secret',
       'webhook_state', 'notice', 'notice_delivery'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
@@ -115,7 +117,7 @@ BEGIN
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset',
       'tariff_price', 'site_cost_term', 'grid_factor', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
-      'tax_registration', 'tax_treatment', 'budget', 'dunning_policy'] LOOP
+      'tax_registration', 'tax_treatment', 'budget', 'dunning_policy', 'top_up_rule'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);
   END LOOP;

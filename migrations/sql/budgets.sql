@@ -539,6 +539,63 @@ BEGIN
   ON CONFLICT DO NOTHING;
 END $$;
 
+-- What was used before a budget was there, of its last periods of which anything was: what is stored and seen once their
+-- rows are locked is all of it, and whoever counts later waits for them. Oldest first, so that each begins with what was
+-- usual before it. Runs have no sums by window: they count from then on.
+CREATE FUNCTION count_earlier_use(of_budget text, at timestamptz) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+  b budget;
+  since timestamptz;
+  began timestamptz;
+  begun timestamptz[];
+  amount_used numeric;
+BEGIN
+  SELECT o.* INTO b FROM budget o WHERE o.budget_id = of_budget AND upper_inf(o.recorded) ORDER BY o.valid DESC LIMIT 1;
+  IF NOT FOUND OR b.period = 'run' OR b.agent_run_id IS NOT NULL THEN
+    RETURN 0;
+  END IF;
+  SELECT CASE b.period WHEN 'ever' THEN '-infinity' ELSE max(d.window_start) - 12 * ('1 ' || b.period)::interval END INTO since
+    FROM usage_delta d WHERE d.customer_id = b.customer_id;
+  SELECT array_agg(p.period_start ORDER BY p.period_start) INTO begun
+    FROM (SELECT DISTINCT budget_period_start(b.period, b.zone, b.anchor_day, w.window_start) AS period_start
+            FROM (SELECT DISTINCT d.window_start FROM usage_delta d
+                   WHERE d.customer_id = b.customer_id AND d.window_start >= since) w) p;
+
+  FOREACH began IN ARRAY coalesce(begun, '{}') LOOP
+    PERFORM lock_balances(ARRAY[ROW(of_budget, '', began)::balance_key], at);
+    SELECT coalesce(sum(CASE o.unit WHEN 'money' THEN CASE WHEN c.currency = o.currency THEN c.amount END
+                                    WHEN 'tokens' THEN u.uncached + u.cache_read + u.cache_write + u.visible + u.reasoning
+                                    ELSE u.requests END), 0) INTO amount_used
+      FROM (SELECT d.usage_key_id, d.window_start, sum(d.requests) AS requests, sum(d.uncached) AS uncached,
+                   sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
+                   sum(d.reasoning) AS reasoning
+              FROM usage_delta d
+             WHERE d.customer_id = b.customer_id AND d.window_start >= began
+               AND (b.period = 'ever' OR d.window_start < began + ('1 ' || b.period)::interval + interval '4 days')
+             GROUP BY 1, 2) u
+      JOIN usage_key k USING (usage_key_id)
+      JOIN budget o ON o.budget_id = of_budget AND upper_inf(o.recorded) AND o.valid @> u.window_start
+       AND (o.project_id IS NULL OR o.project_id = k.project_id)
+       AND (o.api_key_id IS NULL OR o.api_key_id = k.api_key_id)
+       AND (o.agent_id IS NULL OR o.agent_id = k.agent_id)
+       AND budget_period_start(o.period, o.zone, o.anchor_day, u.window_start) = began
+      LEFT JOIN LATERAL cost_of_use(k, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning) c
+        ON o.unit = 'money';
+    UPDATE budget_balance h SET used = amount_used
+     WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = began;
+  END LOOP;
+
+  INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
+  SELECT h.budget_id, h.run_id, h.period_start, 'used', p.percent, h.customer_id, h.used, h.held, b.amount, at
+    FROM budget_balance h CROSS JOIN unnest(b.alert_percents) AS p (percent)
+   WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = began AND h.used * 100 >= b.amount * p.percent
+     AND h.used > 0
+  ON CONFLICT DO NOTHING;
+  RETURN coalesce(cardinality(begun), 0);
+END $$;
+
+REVOKE ALL ON FUNCTION count_earlier_use(text, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION count_earlier_use(text, timestamptz) TO tokenledger_worker;
 REVOKE ALL ON FUNCTION lock_balances(balance_key[], timestamptz), end_reservations(jsonb, text, timestamptz),
   reserve(jsonb, timestamptz), release_reservation(text, text, timestamptz), count_use(jsonb, jsonb, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lock_balances(balance_key[], timestamptz), end_reservations(jsonb, text, timestamptz),

@@ -366,6 +366,29 @@ CREATE TABLE usage_delta (
 CREATE INDEX ON usage_delta (customer_id, window_start);
 CREATE INDEX ON usage_delta USING brin (batch_seq) WITH (pages_per_range = 16);
 
+-- What runs of agents used, by run, for those who ask about runs; who started a run, and its step, as events said.
+CREATE TABLE agent_run_delta (
+  customer_id     text NOT NULL,
+  agent_run_id    text NOT NULL,
+  usage_key_id    bigint NOT NULL,
+  window_start    timestamptz NOT NULL CHECK (on_grid(window_start)),
+  batch_seq       bigint NOT NULL,
+  requests        bigint NOT NULL,
+  uncached        bigint NOT NULL,
+  cache_read      bigint NOT NULL,
+  cache_write     bigint NOT NULL,
+  visible         bigint NOT NULL,
+  reasoning       bigint NOT NULL,
+  parent_agent_id text,
+  parent_run_id   text,
+  step            bigint,
+  first_at        timestamptz,
+  last_at         timestamptz
+);
+CREATE INDEX ON agent_run_delta (customer_id, agent_run_id);
+CREATE INDEX ON agent_run_delta (customer_id, parent_run_id) WHERE parent_run_id IS NOT NULL;
+CREATE INDEX ON agent_run_delta (customer_id, window_start);
+
 -- How much of a window's usage is not what a final count says: requests, by what they lack. Rows where there are any.
 CREATE TABLE usage_mark (
   customer_id    text,

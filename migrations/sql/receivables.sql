@@ -97,7 +97,7 @@ LANGUAGE sql STABLE
 BEGIN ATOMIC
   SELECT i.invoice_id, i.entity_id, i.customer_id, i.number, i.currency::text, i.issued_at, i.due_on, i.payable::numeric,
          coalesce((SELECT sum(n.payable - n.on_account) FROM credit_note n WHERE n.invoice_id = i.invoice_id), 0),
-         coalesce((SELECT sum(p.amount) FROM payment_part p WHERE p.invoice_id = i.invoice_id), 0)
+         coalesce((SELECT sum(p.amount) FROM payment_part p WHERE p.invoice_id = i.invoice_id), 0) + credit_of(i.invoice_id)
     FROM invoice i WHERE i.payable >= 0;
 END;
 

@@ -20,6 +20,7 @@ def upgrade() -> None:
         "ingest",
         "derived",
         "books",
+        "credit",
         "receivables",
         "budgets",
         "notices",

@@ -36,6 +36,9 @@ IDS = {
     "dunning-letters": "1",
     "bank-entries": entry_id("acme-ai"),
     **dict.fromkeys(("notices", "deliveries"), notice_id("acme-ai", "bank-4711")),
+    "grants": "credit-2024",
+    "agent-runs": "run-1",
+    **dict.fromkeys(("top-up-rules", "credit-balances", "credit-events"), "shop"),
 }
 ASKED = {
     **{"entity": "acme-ai", "since": "2024-06-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"},

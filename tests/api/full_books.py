@@ -51,7 +51,7 @@ async def fill(served: Served, worker: Connection) -> None:
     cached = {"input": {"uncached": 5, "cache_read": 7}, "output": {"visible": 1}}
     _send(
         served,
-        attempt("late", engine=ENGINE, agent_id="helper", project_id="p"),
+        attempt("late", engine=ENGINE, agent=RUN, project_id="p"),
         attempt("without a price", usage=cached),
         attempt("of nobody", customer_id="walk-in"),
         attempt("first", usage={"input": {"uncached": 7}}),
@@ -121,6 +121,11 @@ async def _nobody(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
 
 
 def _hold(served: Served) -> None:
+    granted = {"entity_id": "factory", "grant_id": "credit-1", "customer_id": "acme"}
+    of_day = {"granted_on": "2023-01-01", "currency": "USD", "amount": "0.01"}
+    low = {"customer_id": "acme", "currency": "USD", "low_balance": "1", "valid_from": FROM}
+    for path, body in (("grants", granted | of_day), ("top-up-rules", low)):
+        assert served.post(f"/v1/{path}", body).status_code == 201
     budget = {"budget_id": "tight", "customer_id": "acme", "period": "month", "unit": "tokens"}
     entered = served.post("/v1/budgets", budget | {"amount": "1000", "valid_from": FROM})
     assert entered.status_code == 201, entered.text
@@ -153,6 +158,9 @@ async def _hardware(served: Served) -> None:
         await books.readings(gpu, rises, power_mw=400_000)
     scraped = [(SINCE, 1_000), (SINCE + timedelta(minutes=30), 3_100)]
     await books.counters("engine-f", [(at, "prompt_tokens", value) for at, value in scraped])
+
+
+RUN = {"id": "helper", "run_id": "run-1", "parent_run_id": "run-0", "step": 3}
 
 
 def _send(served: Served, *events: Any) -> None:

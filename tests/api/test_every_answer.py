@@ -36,6 +36,9 @@ ONE = {
     "dunning-letters": "1",
     "bank-entries": entry_id("factory"),
     **dict.fromkeys(("notices", "deliveries"), notice_id("factory", "bank-1")),
+    "grants": "credit-1",
+    "agent-runs": "run-1",
+    **dict.fromkeys(("top-up-rules", "credit-balances", "credit-events"), "acme"),
     "credit-notes": f"FACTORY-C-{clock.now().year}-000001",
 }
 # What nothing in these books can have: a coming invoice is of a period that is not over.

@@ -17,6 +17,7 @@ from ledger.api.failures import Failures
 from ledger.settings import Settings
 from ledger.store.queries import Connection
 from tests.api.full_books import entry_id, notice_id
+from tests.api.reaching import REACHING
 from tests.api.served import Served, attempt, serve
 from tests.api.two_entities import FOREIGN, FROM, OWN, PERIOD, entered, fill_two, make_keys, used
 from tests.support.database import Database
@@ -91,6 +92,11 @@ OPERATIONS = {
     **listed("budget-balances", READERS),
     **listed("budget-alerts", READERS),
     **listed("reservations", READERS),
+    **resource("grants", READERS),
+    **resource("top-up-rules", READERS),
+    **listed("credit-balances", READERS),
+    **listed("credit-events", READERS),
+    **listed("agent-runs", READERS),
     "POST /v1/reservations": Line(RESERVERS, "names"),
     "POST /v1/reservations/{}/release": Line(RESERVERS, "names"),
     **resource("tax-rates", HOUSE, enter="never"),
@@ -128,6 +134,7 @@ OPERATIONS = {
     "GET /v1/energy": Line(HOUSE, "query"),
     "GET /v1/sites": Line(HOUSE, "query"),
     "GET /v1/efficiency": Line(HOUSE, "query"),
+    "GET /v1/agents": Line(HOUSE, "query"),
     "GET /v1/coverage": Line(HOUSE, "query"),
     "GET /v1/engines": Line(HOUSE, "query"),
     "GET /v1/hourly": Line(HOUSE, "query"),
@@ -202,6 +209,9 @@ def filled(operation: str, entity: str, customer: str, invoice_id: int = 1) -> t
         "subscriptions": f"{customer}-sub",
         **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), f"{customer}-budget"),
         "reservations": f"{customer}-reservation",
+        "grants": f"{customer}-credit",
+        "agent-runs": f"{customer}-run",
+        **dict.fromkeys(("top-up-rules", "credit-balances", "credit-events"), customer),
         "fx-rates": "EUR-USD",
         "tax-rates": "US",
         **dict.fromkeys(("tax-registrations", "dunning-policies"), entity),
@@ -349,68 +359,6 @@ def written(entity: str, customer: str) -> dict[str, list[dict[str, Any]]]:
         "POST /v1/invoices/preview": [at],
         "POST /v1/invoices": [at],
     }
-
-
-# What is of one's own and reaches for another's all the same.
-REACHING: dict[str, list[dict[str, Any]]] = {
-    "POST /v1/customers": [{"customer_id": "delta", "entity_id": "mill", "name": "Mine now"}],
-    "POST /v1/aliases": [
-        {"alias": "delta-crm", "customer_id": "gamma", **FROM},
-        {"alias": "gamma-erp", "customer_id": "delta", **FROM},
-    ],
-    "POST /v1/facilities": [
-        {"facility_id": "forge-site", "entity_id": "mill", "name": "Mine now", "zone": "UTC"}
-    ],
-    "POST /v1/tax-treatments": [
-        {"customer_id": "delta", "country": "US", "treatment": "zero", **FROM}
-    ],
-    "POST /v1/tax-registrations": [
-        {"entity_id": "forge", "country": "CA", "tax_number": "1", **FROM}
-    ],
-    "POST /v1/payments": [
-        {
-            **{"entity_id": "mill", "payment_id": "gamma-bank-9", "customer_id": "delta"},
-            **{"paid_on": "2023-12-01", "currency": "USD", "amount": "1"},
-        }
-    ],
-    f"POST /v1/bank-entries/{entry_id('mill')}/match": [{"customer_id": "delta"}],
-    f"POST /v1/bank-entries/{entry_id('forge')}/dismiss": [{"reason": "for a test"}],
-    "POST /v1/webhooks": [
-        {
-            **{"webhook_id": f"{customer}-hook", "entity_id": entity, "customer_id": customer},
-            **{"url": "https://example.com/", "events": ["payment.received"]},
-        }
-        for entity, customer in (("mill", "delta"), ("forge", "gamma"))
-    ],
-    "POST /v1/dunning-policies": [{"entity_id": "forge", "reminder_days": [9], **FROM}],
-    "POST /v1/budgets": [
-        {
-            **{"budget_id": f"{owner}-budget", "customer_id": customer, "period": "day"},
-            **{"unit": "requests", "amount": "9", **FROM},
-        }
-        for owner, customer in (("gamma", "delta"), ("delta", "gamma"))
-    ],
-    "POST /v1/tariffs": [
-        {"tariff_id": "new", "facility_id": "forge-site", "name": "T", "currency": "USD"}
-    ],
-    "POST /v1/rate-cards": [
-        {"rate_card_id": "forge-card", "entity_id": "mill", "name": "P", "currency": "USD"}
-    ],
-    "POST /v1/subscriptions": [
-        {
-            "subscription_id": "gamma-sub",
-            "customer_id": "gamma",
-            "rate_card_id": "forge-card",
-            **FROM,
-        },
-        {
-            "subscription_id": "delta-sub",
-            "customer_id": "gamma",
-            "rate_card_id": "mill-card",
-            **FROM,
-        },
-    ],
-}
 
 
 def reaching_assets() -> list[tuple[str, dict[str, Any]]]:

@@ -57,6 +57,14 @@ BODIES: dict[str, Any] = {
         **{"entity_id": "factory", "payment_id": "bank-1", "customer_id": "acme"},
         **{"paid_on": "2024-01-02", "currency": "USD", "amount": "5"},
     },
+    "grants": {
+        **{"entity_id": "factory", "grant_id": "credit-1", "customer_id": "acme"},
+        **{"granted_on": "2024-01-02", "currency": "USD", "amount": "5"},
+    },
+    "top-up-rules": {
+        **{"customer_id": "acme", "currency": "USD", "low_balance": "9"},
+        **{"valid_from": day(0)},
+    },
     "budgets": {
         **{"budget_id": "tight", "customer_id": "acme", "period": "month", "unit": "tokens"},
         **{"amount": "1000", "valid_from": day(0)},
@@ -79,6 +87,13 @@ MADE = {
     "dunning-letters",
 }
 PRICES = {"prices": [{"start": day(0), "resolution_minutes": 60, "price_per_mwh": "80"}]}
+
+
+# What follows from what was entered and used.
+MADE = {
+    *("credit-notes", "budget-balances", "budget-alerts", "reservations"),
+    *("credit-events", "agent-runs"),
+}
 
 
 def enter_all(served: Served) -> None:

@@ -83,8 +83,16 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
             },
         ),
         ("budgets", budget(customer)),
+        *_granted(entity, customer),
         *_taxed_and_paid(entity, customer),
     ]
+
+
+def _granted(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
+    granted = {"entity_id": entity, "grant_id": f"{customer}-credit", "customer_id": customer}
+    paid = {"granted_on": "2023-01-01", "currency": "USD", "amount": "5"}
+    low = {"customer_id": customer, "currency": "USD", "low_balance": "9"}
+    return [("grants", granted | paid), ("top-up-rules", low | FROM)]
 
 
 def _taxed_and_paid(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
@@ -128,7 +136,7 @@ def used(entity: str, customer: str) -> dict[str, Any]:
         f"{customer}-event",
         customer_id=customer,
         served_model=f"{entity}-llm",
-        agent_id=f"{customer}-agent",
+        agent={"id": f"{customer}-agent", "run_id": f"{customer}-run"},
         engine={"name": "vllm", "instance": f"{entity}-engine"},
     )
 

@@ -10,6 +10,7 @@ from ledger.flows.billing.document import find_or_render
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_rate_card, enter_subscription
+from ledger.flows.reference.enter_grant import enter_grant
 from ledger.flows.reference.enter_payment import enter_payment
 from ledger.flows.reference.enter_tax import (
     enter_tax_rate,
@@ -19,6 +20,7 @@ from ledger.flows.reference.enter_tax import (
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.billing.invoice import list_invoices
 from ledger.store.queries import Connection
+from ledger.wire.credit_inputs import NewGrant
 from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewRateCard
@@ -102,6 +104,13 @@ async def pay(connection: Connection, payment_id: str, amount: str, **more: Any)
     said = {"entity_id": "factory", "payment_id": payment_id, "customer_id": "acme"}
     told = {"paid_on": "2023-12-05", "currency": "USD", "amount": amount, **more}
     return await enter_payment(connection, read_input(NewPayment, said | told), AUTHOR)
+
+
+async def grant(connection: Connection, grant_id: str, amount: str, **more: Any) -> str:
+    """Credit of acme, in US dollars, from before its usage on."""
+    said = {"entity_id": "factory", "grant_id": grant_id, "customer_id": "acme"}
+    told = {"granted_on": "2023-10-01", "currency": "USD", "amount": amount, **more}
+    return await enter_grant(connection, read_input(NewGrant, said | told), AUTHOR)
 
 
 async def azure_hours(books: Books) -> None:

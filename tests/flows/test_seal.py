@@ -23,6 +23,7 @@ from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.reference.enter import enter_alias, enter_fx_rates
 from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.enter_dunning import enter_dunning_policy
+from ledger.flows.reference.enter_grant import enter_top_up_rule
 from ledger.flows.reference.enter_webhook import enter_webhook
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.reference.parties import change_entity
@@ -35,10 +36,11 @@ from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, TABLES
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.changes import EntityChange
+from ledger.wire.credit_inputs import NewTopUpRule
 from ledger.wire.dunning_inputs import NewDunningPolicy
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
 from ledger.wire.webhook_inputs import NewWebhook
-from tests.flows.billing import document_of, pay, registered, treated
+from tests.flows.billing import document_of, grant, pay, registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.books import Books
@@ -109,6 +111,7 @@ async def books(worker: Connection) -> Gate:
     events = [attempt(f"e{n}", minute=n) for n in range(20)]
     events.append(attempt("much", minute=30, tokens=10**6))
     events[0]["data"]["provider_cost"] = cost
+    events[1]["data"]["agent"] = {"id": "helper", "run_id": "run-1"}
     await gate.send(keyed(*events))
     await gate.send(keyed(attempt("e1", minute=1, tokens=9), attempt("bad") | {"time": None}))
     await worker.execute(
@@ -173,6 +176,11 @@ async def everything_entered(connection: Connection) -> None:
     hook = {"webhook_id": "erp", "entity_id": "factory", "events": ["invoice.issued"]}
     hook_new = read_input(NewWebhook, hook | {"url": "https://hooks.example.com/"})
     await enter_webhook(connection, hook_new, AUTHOR)
+    low = {"customer_id": "acme", "currency": "EUR", "low_balance": "9"}
+    new_rule = read_input(NewTopUpRule, low | {"valid_from": "2026-01-01T00:00:00Z"})
+    await enter_top_up_rule(connection, new_rule, AUTHOR)
+    held = {"currency": "EUR", "granted_on": "2026-01-01", "expires_on": "2026-08-30"}
+    await grant(connection, "credit-1", "9999", **held)
     rate = {"base": "USD", "quote": "EUR", "day": "2026-08-06", "rate": "0.9", "source": "ECB"}
     await enter_fx_rates(connection, read_input(NewFxRates, {"rates": [rate]}), AUTHOR)
     key = await create_api_key(connection, read_input(NewApiKey, {"role": "admin"}), AUTHOR)

@@ -37,6 +37,7 @@ SAYS = {
     "invoice_tax": "tax and rates",
     "credit_note": "credit notes and invoices",
     "payment": "payments and invoices",
+    "credit_grant": "grants and what they paid",
     "billed": "lines and charges",
     "invoiced": "invoices and journal",
 }

@@ -273,6 +273,8 @@ def _show_draft(draft: InvoiceDraft) -> None:
         click.echo(f"In a run it waits for a person: {draft.unusual}")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
     click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
+    for each in draft.applied:
+        click.echo(f"Grant {each.grant_id} pays {each.amount:f}")
     marked = describe_marks(draft.marks)
     if marked:
         click.echo(f"Not final: {marked}")

@@ -1,7 +1,7 @@
 """An invoice that goes out, and its lines: one value for books, document, API and command line."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -10,6 +10,7 @@ from types import MappingProxyType
 from ledger.domain.billing.agreement import Buyer, Seller, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.tax import TaxLine
+from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import PriceModel
 
@@ -46,7 +47,8 @@ class Invoice:
     """A demand for payment, or (payable below zero) what a customer gets back: parties, terms and
     prices as they stood when it was issued.
 
-    It holds what happened before `event_cut_off` and was stored up to `cut_off_seq`.
+    It holds what happened before `event_cut_off` and was stored up to `cut_off_seq`. `credit` is
+    what grants paid of it as it was issued.
     """
 
     number: str
@@ -66,6 +68,12 @@ class Invoice:
     event_cut_off: datetime
     cut_off_id: int
     cut_off_seq: int
+    credit: Decimal = field(default=ZERO, kw_only=True)
+
+    @property
+    def left_to_pay(self) -> Decimal:
+        """Payable less what grants paid."""
+        return EXACT.subtract(self.totals.payable, self.credit)
 
 
 @dataclass(frozen=True, slots=True)

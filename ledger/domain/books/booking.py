@@ -34,10 +34,13 @@ CHART: Mapping[str, Account] = MappingProxyType(
             ("2000", "Liabilities:Payable:Trade", "liability"),
             ("2100", "Liabilities:Accrued:Electricity", "liability"),
             ("2150", "Liabilities:Accrued:Sites", "liability"),
+            ("2200", "Liabilities:Prepaid:Customer", "liability"),
             ("2300", "Liabilities:Tax:OutputVAT", "liability"),
             ("2400", "Liabilities:Refund:CreditNotes", "liability"),
             ("4000", "Income:Usage:Tokens", "income"),
+            ("4100", "Income:Breakage", "income"),
             ("4900", "Income:Contra:CreditNotes", "income"),
+            ("4910", "Income:Contra:Promotional", "income"),
             ("5000", "Expenses:COR:Electricity:Serving", "expense"),
             ("5010", "Expenses:COR:Electricity:Idle", "expense"),
             ("5020", "Expenses:COR:Electricity:Overhead", "expense"),
@@ -153,6 +156,39 @@ def paid(
     )
 
 
+def granted(customer_id: str, amount: Decimal, currency: str) -> tuple[Posting, ...]:
+    """Prepaid money is owed in usage: 1000 against 2200. What is given posts nothing until used."""
+    return _pair("1000", "2200", amount, currency, customer_id=customer_id)
+
+
+def drawn(customer_id: str, amounts: Mapping[str, Decimal], currency: str) -> tuple[Posting, ...]:
+    """Usage paid by grants, by their kind: 2200, or 4910 for what was given, against 1150."""
+    debits = {"prepaid": "2200", "promotional": "4910"}
+    pairs = (
+        _pair(debits[kind], "1150", amount, currency, customer_id=customer_id)
+        for kind, amount in amounts.items()
+    )
+    return merged(posting for pair in pairs for posting in pair)
+
+
+def grant_expired(customer_id: str, amount: Decimal, currency: str) -> tuple[Posting, ...]:
+    """What of prepaid money was never used: 2200 against 4100."""
+    return _pair("2200", "4100", amount, currency, customer_id=customer_id)
+
+
+def credit_applied(
+    customer_id: str, *, exact: Decimal, amount: Decimal, gives_back: bool, currency: str
+) -> tuple[Posting, ...]:
+    """What grants paid of an invoice: it asks less for, and 1150 holds what they were drawn for."""
+    return merged(
+        (
+            Posting("1150", exact, currency, customer_id),
+            Posting("2400" if gives_back else "1100", EXACT.minus(amount), currency, customer_id),
+            Posting("6100", EXACT.subtract(amount, exact), currency, customer_id),
+        )
+    )
+
+
 def cost_accrued(totals: Iterable[CostTotals], currency: str) -> tuple[Posting, ...]:
     """Electricity against 2100, depreciation against 1590, leases against 2000.
 
@@ -208,10 +244,11 @@ def _pair(
     currency: str,
     *,
     dimension: str = "",
+    customer_id: str | None = None,
 ) -> tuple[Posting, ...]:
     if amount == 0:
         return ()
     return (
-        Posting(debit, amount, currency, dimension=dimension),
-        Posting(credit, EXACT.minus(amount), currency),
+        Posting(debit, amount, currency, customer_id, dimension),
+        Posting(credit, EXACT.minus(amount), currency, customer_id),
     )

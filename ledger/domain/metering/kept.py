@@ -55,6 +55,7 @@ _USAGE = {
     "usage_source": ("data", "usage", "source"),
     **_at(_DATA, ("stream", STATUS, "reservation_id")),
     "agent_run_id": ("data", "agent", "run_id"),
+    **_at(("data", "agent"), ("parent_id", "parent_run_id", "step"), "agent_"),
     **_at(("data", "provider_cost"), ("amount", "currency"), "cost_"),
     **_at(_DATA, ("started_at", "first_token_at", "ended_at", "queue_ms")),
 }

@@ -17,6 +17,7 @@ from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import hour_start, zone
+from ledger.flows.billing.apply_credit import take_applied_back
 from ledger.flows.billing.document import tax_keys_of
 from ledger.flows.billing.trace import find_invoice
 from ledger.flows.reference.supersede import keep_write, writing
@@ -136,6 +137,10 @@ async def _issue(
     seller = await _seller(connection, invoice, now)
     cut_off = await draw_cut_off(connection, "credit note")
     batch_seq = await draw_batch_seq(connection)
+    if crediting.void:
+        await take_applied_back(
+            connection, invoice, booked_for=seller.hour, cut_off=cut_off, batch_seq=batch_seq
+        )
     head = await _head(connection, crediting, seller, author.reason)
     credit_note_id = await store.insert_credit_note(connection, head, credit, batch_seq=batch_seq)
     title = CreditTitle(head.number, head.reason, now, seller.today, seller.is_test)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from ledger.domain.billing.agreement import Agreement, EInvoiceForm, Terms
 from ledger.domain.billing.draft import LinePrice, clear_of, payable_lines, pooled, with_same_terms
 from ledger.domain.billing.e_invoice import check_e_invoice
+from ledger.domain.billing.grant import Applied
 from ledger.domain.billing.invoice import (
     Billed,
     InvoiceLine,
@@ -32,10 +33,13 @@ from ledger.domain.billing.tax import (
     tax_lines,
 )
 from ledger.domain.errors import LedgerError, NotFoundError, UnavailableError
+from ledger.domain.money import total
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.subscription import Subscription
+from ledger.flows.billing.apply_credit import applied_of
 from ledger.store.billing import draft as store
+from ledger.store.billing.grants import DrawnOf, list_drawn_of
 from ledger.store.billing.tax import find_rules
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.pricing import rating
@@ -74,6 +78,12 @@ class InvoiceDraft:
     unpriced: tuple[rating.UnpricedUsage, ...]
     unusual: str | None
     marks: Mapping[str, int] = field(default_factory=dict)
+    applied: tuple[Applied, ...] = ()
+
+    @property
+    def credit(self) -> Decimal:
+        """What grants pay of it."""
+        return total([each.amount for each in self.applied])
 
     @property
     def currency(self) -> str:
@@ -184,6 +194,7 @@ class _Facts:
     rules: Mapping[str, TaxRules]
     prices: Mapping[int, LinePrice]
     payables: Mapping[tuple[str, str], Sequence[Decimal]]
+    drawn: Mapping[str, Sequence[DrawnOf]]
 
 
 def _choose(
@@ -211,7 +222,8 @@ async def _read(
     named = {key.price_id for sums in (charges, pending) for keys in sums.values() for key in keys}
     prices = await store.find_line_prices(connection, named)
     payables = await store.list_payables(connection, {*customers.values()})
-    return _Facts(cut_off, charges, pending, unpriced, rules, prices, payables)
+    drawn = await list_drawn_of(connection, asked)
+    return _Facts(cut_off, charges, pending, unpriced, rules, prices, payables, drawn)
 
 
 def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
@@ -239,6 +251,7 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         prices={line.key.price_id: facts.prices[line.key.price_id].price for line in lines},
         unpriced=tuple(facts.unpriced.get(each.name, ())),
         unusual=unusual(sums.payable, history, agreement.review, currency),
+        applied=applied_of(facts.drawn.get(each.name, ()), sums, agreement.terms),
     )
 
 

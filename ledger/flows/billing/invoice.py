@@ -18,6 +18,7 @@ from ledger.flows.billing.draft_invoice import (
     entity_of,
     find_adjustments,
 )
+from ledger.flows.billing.draw import draw
 from ledger.flows.billing.issue import (
     NO_EXCEPTION,
     IssuedInvoice,
@@ -48,6 +49,7 @@ async def preview_invoice(
     """
     entity_id = await entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
+    await draw(connection, entity_id=entity_id, now=now)
     draft = await _draft(connection, entity_id, subscription_id, moment, now)
     marks = await sum_usage_marks(
         connection,
@@ -79,6 +81,7 @@ async def issue_invoice(
     """
     entity_id = await entity_of(connection, subscription_id)
     await rate(connection, entity_id=entity_id, now=now)
+    await draw(connection, entity_id=entity_id, now=now)
     await book_revenue(connection, entity_id=entity_id, now=now)
     async with writing(connection):
         # Nothing is voided while it is drafted.

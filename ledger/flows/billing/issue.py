@@ -17,6 +17,7 @@ from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError
 from ledger.domain.parked import Parked
 from ledger.domain.period import hour_start, zone
+from ledger.flows.billing.apply_credit import keep_applied
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write
@@ -113,6 +114,13 @@ async def issue_ready(
     hour = hour_start(now, first.agreement.entity_zone)
     entries = [_entry(each, hour) for each in invoices]
     await book_entries(connection, entries, first.cut_off, batch_seq)
+    await keep_applied(
+        connection,
+        [(n, paid, each.draft.applied) for (n, paid, _), each in zip(issued, ready, strict=True)],
+        booked_for=hour,
+        cut_off=first.cut_off,
+        batch_seq=batch_seq,
+    )
     await _keep_write(connection, author, invoices, batch_seq)
     await end_parked(
         connection,
@@ -249,6 +257,7 @@ def _invoice(draft: InvoiceDraft, number: str, now: datetime, issued_on: date) -
         event_cut_off=min(draft.period.end, now),
         cut_off_id=draft.cut_off.cut_off_id,
         cut_off_seq=draft.cut_off.batch_seq,
+        credit=draft.credit,
     )
 
 

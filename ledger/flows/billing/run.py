@@ -21,6 +21,7 @@ from ledger.flows.billing.draft_invoice import (
     cut_off_with_charges,
     draft_invoices,
 )
+from ledger.flows.billing.draw import draw
 from ledger.flows.billing.issue import (
     NO_EXCEPTION,
     PARKED_AS,
@@ -128,6 +129,7 @@ async def run_invoices(
     if await parties.find_entity(connection, entity_id) is None:
         raise NotFoundError(f"There is no entity {entity_id}.", "List them to see their ids.")
     await rate(connection, entity_id=entity_id, now=ask.now)
+    await draw(connection, entity_id=entity_id, now=ask.now)
     await book_revenue(connection, entity_id=entity_id, now=ask.now)
     run, begin = _Run(connection, ask), _begin_of(ask.moment)
     names = await list_subscriptions(

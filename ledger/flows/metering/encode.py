@@ -55,6 +55,7 @@ def encode(
             if frame.height
         },
         use=budget_use([standing, *moved], standing, directory.budgeted),
+        runs=[standing, *moved],
         now=now,
         chunk_facts=limits.chunk_facts,
     )

@@ -163,6 +163,7 @@ async def _write(connection: Connection, release: Release, known: Directory, now
         ),
         readings={},
         use=budget_use([release.facts], NOTHING_NAMED, known.budgeted),
+        runs=[release.facts],
         now=now,
     )
     batch_seq = await draw_batch_seq(connection)

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from ledger.domain.metering import rows
+from ledger.domain.metering.agent_run import AGENT_RUN_COLUMNS, agent_run_frame
 from ledger.domain.metering.budget_use import BudgetUse
 from ledger.domain.metering.spread import busy_masks
 from ledger.store.billing.budgets import count_use
@@ -45,6 +46,7 @@ class Stored:
         provider_costs: pl.DataFrame,
         readings: Mapping[str, pl.DataFrame],
         use: BudgetUse,
+        runs: Sequence[pl.DataFrame] = (),
         now: datetime,
         chunk_facts: int = CHUNK_FACTS,
     ) -> "Stored":
@@ -52,6 +54,7 @@ class Stored:
 
         `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
         that kept an engine busy, `provider_costs` those that may carry a vendor's cost.
+        `runs` are facts and reversals with what they say of runs of agents.
         `readings` are frames of energy, counters and gaps; one that is not there is empty.
         """
         day = now.astimezone(UTC).date()
@@ -70,6 +73,9 @@ class Stored:
             usage, activity = rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
             encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))
             encoded.append(("activity_delta", Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS)))
+        of_runs = agent_run_frame(runs)
+        if of_runs is not None:
+            encoded.append(("agent_run_delta", Rows.of(of_runs, AGENT_RUN_COLUMNS)))
         energy, gaps = (readings.get(kind, facts.clear()) for kind in ("energy", "gaps"))
         if energy.height:
             frame = rows.reading_frame(energy, stored_day=day)

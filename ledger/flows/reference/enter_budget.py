@@ -6,7 +6,12 @@ from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, NotFoundError
 from ledger.flows.reference.supersede import keep_write, write_dated, writing
 from ledger.store import parties
-from ledger.store.billing.budgets import BUDGET_ROWS, BudgetScope, find_budget_scope
+from ledger.store.billing.budgets import (
+    BUDGET_ROWS,
+    BudgetScope,
+    count_earlier_use,
+    find_budget_scope,
+)
 from ledger.store.queries import Connection
 from ledger.wire.budget_inputs import NewBudget
 
@@ -14,7 +19,7 @@ from ledger.wire.budget_inputs import NewBudget
 async def enter_budget(
     connection: Connection, new: NewBudget, author: Author, *, replace: bool = False
 ) -> str:
-    """Record a budget; returns its id. It counts what is stored from then on.
+    """Record a budget; returns its id. What was used of its last periods before counts as well.
 
     ConflictError where the id is already of something else, or counted in another way.
     """
@@ -31,6 +36,10 @@ async def enter_budget(
                 subject=new.budget_id,
                 detail=new.model_dump(),
             )
+    if written.batch_seq is not None:
+        # Behind its commit: whoever stores usage from now on counts it, and waits for these rows.
+        async with writing(connection):
+            await count_earlier_use(connection, new.budget_id)
     return new.budget_id
 
 

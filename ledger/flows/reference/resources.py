@@ -17,6 +17,7 @@ from ledger.flows.reference import (
     enter_webhook,
     parties,
 )
+from ledger.flows.reference.credit_resources import AGENTS, CREDIT
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.store.queries import Reader
 from ledger.store.resources import ListedRow, list_resource, parameters_of
@@ -388,6 +389,8 @@ RESOURCES: Sequence[Resource] = (
         webhook_answers.NoticeDelivery,
         ("webhook_id", "event", "tried_at", "outcome", "status", "detail", "next_at"),
     ),
+    *CREDIT,
+    *AGENTS,
     Resource(
         "FX rate",
         "fx-rates",

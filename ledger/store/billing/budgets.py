@@ -84,6 +84,11 @@ async def count_use(
     await BUDGETS["count_use"].value(connection, moves=moves, named=named, at=now)
 
 
+async def count_earlier_use(connection: Connection, budget_id: str) -> None:
+    """Count in a budget what was used and stored before it was; locks its rows until the end."""
+    await BUDGETS["count_earlier_use"].value(connection, budget_id=budget_id)
+
+
 async def find_customer_named(
     connection: Connection, name: str, *, at: datetime
 ) -> NamedCustomer | None:

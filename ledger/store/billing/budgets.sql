@@ -45,6 +45,10 @@ SELECT release_reservation(:customer_id, :reservation_id, :at);
 -- Counts usage in the budgets it falls under, and settles the reservations it names.
 SELECT count_use(:moves::jsonb, :named::jsonb, :at);
 
+-- name: count_earlier_use
+-- Counts what was used before a budget was there; returns of how many periods.
+SELECT count_earlier_use(:budget_id, clock_timestamp());
+
 -- name: find_customer_named
 -- Our id and the entity of a customer by its id, else by another system's name of it.
 SELECT c.customer_id, c.entity_id FROM customer c

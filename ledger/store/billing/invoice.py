@@ -202,6 +202,7 @@ def _invoice(row: asyncpg.Record, taxes: tuple[TaxLine, ...]) -> StoredInvoice:
         event_cut_off=row["event_cut_off"],
         cut_off_id=row["cut_off_id"],
         cut_off_seq=row["cut_off_seq"],
+        credit=row["credit"],
     )
 
 

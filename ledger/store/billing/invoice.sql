@@ -156,7 +156,8 @@ VALUES (:invoice_id, :media_type, :sha256, :content, :batch_seq) ON CONFLICT DO 
 SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.period) AS period_start,
        upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.exact_total, i.net_total,
        i.tax_total, i.tax_included, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
-       c.batch_seq AS cut_off_seq, i.snapshot, is_void(i.invoice_id) AS voided
+       c.batch_seq AS cut_off_seq, i.snapshot, is_void(i.invoice_id) AS voided,
+       coalesce((SELECT sum(a.amount) FROM credit_applied a WHERE a.invoice_id = i.invoice_id AND NOT a.taken_back), 0) AS credit
   FROM invoice i JOIN cut_off c USING (cut_off_id)
  WHERE (:entity_id::text IS NULL OR i.entity_id = :entity_id)
    AND (:customer_id::text IS NULL OR i.customer_id = :customer_id)

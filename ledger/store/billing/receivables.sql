@@ -21,7 +21,7 @@ SELECT customer_id, currency, sum(amount) AS amount FROM (
    WHERE (:entity_id::text IS NULL OR n.entity_id = :entity_id)
      AND (:customer_id::text IS NULL OR n.customer_id = :customer_id)
   UNION ALL
-  SELECT i.customer_id, i.currency, -i.payable FROM invoice i
+  SELECT i.customer_id, i.currency, credit_of(i.invoice_id) - i.payable FROM invoice i
    WHERE i.payable < 0 AND (:entity_id::text IS NULL OR i.entity_id = :entity_id)
      AND (:customer_id::text IS NULL OR i.customer_id = :customer_id)
   UNION ALL

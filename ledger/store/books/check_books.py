@@ -24,6 +24,7 @@ PROOFS: Mapping[str, str] = {
     "invoice_tax": "find_wrong_taxes",
     "credit_note": "find_wrong_credits",
     "payment": "find_wrong_payments",
+    "credit_grant": "find_wrong_grants",
     "billed": "find_lines_unlike_charges",
     "invoiced": "find_invoices_unlike_journal",
 }

@@ -209,8 +209,8 @@ SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), curr
 
 -- name: find_wrong_controls
 -- Control accounts of the general ledger against the ledgers behind them, by customer but for usage, of which the general
--- ledger knows no customer: what is unbilled is charges less invoices, what is owed is what invoices ask for, tax and rounding
--- are theirs, and revenue is charges less the tax in them, by whatever entries; scans of charge, invoice, credit notes,
+-- ledger knows no customer: what is unbilled is charges less invoices, what is owed is what invoices ask for, prepaid
+-- what of grants was neither drawn nor expired, tax and rounding are theirs, and revenue is charges less the tax in them, by whatever entries; scans of charge, invoice, credit notes,
 -- payments and of postings on these accounts. An entity of which revenue is parked waits.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
@@ -248,6 +248,22 @@ WITH run AS (
                               ('6100', i.net_total + i.tax_included - i.exact_total)) AS a (account, amount)
    WHERE n.voids
   UNION ALL
+  SELECT g.customer_id, g.currency, a.account, a.amount FROM credit_grant g
+   CROSS JOIN LATERAL (VALUES ('1000', g.amount::numeric), ('2200', -g.amount)) AS a (account, amount)
+   WHERE g.kind = 'prepaid'
+  UNION ALL
+  SELECT d.customer_id, d.currency, a.account, a.amount FROM credit_draw d JOIN credit_grant g USING (entity_id, grant_id)
+   CROSS JOIN LATERAL (VALUES (CASE g.kind WHEN 'prepaid' THEN '2200' ELSE '4910' END, d.amount::numeric),
+                              ('1150', -d.amount)) AS a (account, amount)
+  UNION ALL
+  SELECT x.customer_id, x.currency, a.account, a.amount FROM credit_expiry x JOIN credit_grant g USING (entity_id, grant_id)
+   CROSS JOIN LATERAL (VALUES ('2200', x.amount::numeric), ('4100', -x.amount)) AS a (account, amount)
+   WHERE g.kind = 'prepaid'
+  UNION ALL
+  SELECT p.customer_id, i.currency, a.account, a.amount FROM credit_applied p JOIN invoice i USING (invoice_id)
+   CROSS JOIN LATERAL (VALUES ('1150', p.exact_amount::numeric), ('6100', p.amount - p.exact_amount),
+                              (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, -p.amount)) AS a (account, amount)
+  UNION ALL
   SELECT p.customer_id, p.currency, a.account, a.amount FROM payment p
    CROSS JOIN LATERAL (SELECT CASE p.kind WHEN 'received' THEN p.amount WHEN 'refunded' THEN -p.amount ELSE 0 END AS cash) c
    CROSS JOIN LATERAL (VALUES ('1000', c.cash), ('1100', p.on_account - c.cash), ('2400', -p.on_account))
@@ -261,7 +277,7 @@ WITH run AS (
                            ELSE coalesce(p.customer_id, e.customer_id, 'nobody') END AS customer_id,
          p.currency::text AS currency, p.account, sum(p.amount) AS amount
     FROM posting p JOIN journal_entry e USING (entry_id)
-   WHERE p.account IN ('1000', '1100', '1150', '2300', '2400', '4000', '4900', '6100') GROUP BY 1, 2, 3, 4
+   WHERE p.account IN ('1000', '1100', '1150', '2200', '2300', '2400', '4000', '4100', '4900', '4910', '6100') GROUP BY 1, 2, 3, 4
 )
 SELECT concat_ws(' ', coalesce(nullif(customer_id, ''), entity_id), 'account', account, currency) AS place,
        NULL::timestamptz AS window_start, 'balance' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
@@ -395,13 +411,64 @@ WITH said AS (
   UNION ALL
   SELECT concat_ws(' ', a.customer_id, a.currency), NULL, 'on_account', 0, sum(a.amount) FROM (
     SELECT customer_id, currency::text, on_account::numeric AS amount FROM credit_note
-    UNION ALL SELECT customer_id, currency, -payable FROM invoice WHERE payable < 0
+    UNION ALL SELECT customer_id, currency, credit_of(invoice_id) - payable FROM invoice WHERE payable < 0
     UNION ALL SELECT customer_id, currency, on_account FROM payment) a
    GROUP BY a.customer_id, a.currency HAVING sum(a.amount) < 0
 )
 SELECT place, at AS window_start, name, trim_scale(expected)::text AS expected, trim_scale(stored)::text AS stored,
        count(*) OVER () AS found
   FROM said WHERE expected <> stored ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_wrong_grants
+-- Grants against what was drawn of them, day by day: never more than they hold nor less than nothing, none of a day that
+-- they do not pay for, no more of a day's charges than there are, all expired of what expired; and what invoices took
+-- account of against what was drawn; scans of what grants paid and of their customers' charges.
+WITH drawn AS (
+  SELECT d.entity_id, d.grant_id, d.customer_id, d.subscription_id, d.day_start, d.meter, d.model, sum(d.amount) AS amount
+    FROM credit_draw d GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(d.amount) <> 0
+), course AS (
+  SELECT entity_id, grant_id, day_start,
+         sum(sum(amount)) OVER (PARTITION BY entity_id, grant_id ORDER BY day_start) AS so_far
+    FROM drawn GROUP BY 1, 2, 3
+), charged AS (
+  SELECT c.customer_id, c.subscription_id, c.day_start, c.meter, k.model, sum(c.amount) AS amount
+    FROM charge c JOIN usage_key k USING (usage_key_id)
+   WHERE c.amount IS NOT NULL AND c.customer_id IN (SELECT customer_id FROM credit_grant)
+     AND c.batch_seq <= coalesce((SELECT max(o.batch_seq) FROM stage_run s JOIN cut_off o USING (cut_off_id)
+                                   WHERE s.stage = 'draw' AND s.entity_id = c.entity_id), 0)
+   GROUP BY 1, 2, 3, 4, 5
+), wrong AS (
+  SELECT g.grant_id AS place, c.day_start AS at, 'drawn' AS name,
+         'from 0 to ' || trim_scale(g.amount) AS expected, trim_scale(c.so_far)::text AS stored, g.customer_id, g.entity_id
+    FROM course c JOIN credit_grant g USING (entity_id, grant_id) WHERE c.so_far NOT BETWEEN 0 AND g.amount
+  UNION ALL
+  SELECT g.grant_id, d.day_start, 'scope', 'usage that it pays for', concat_ws(' ', d.meter, d.model), g.customer_id, g.entity_id
+    FROM drawn d JOIN credit_grant g USING (entity_id, grant_id) JOIN entity e USING (entity_id)
+   CROSS JOIN LATERAL (SELECT (d.day_start AT TIME ZONE e.zone)::date AS day) t
+   WHERE d.amount > 0 AND (g.customer_id <> d.customer_id OR t.day < g.starts_on OR t.day >= g.expires_on
+                           OR g.meters <> '{}' AND d.meter <> ALL (g.meters)
+                           OR g.models <> '{}' AND d.model <> ALL (g.models))
+  UNION ALL
+  SELECT concat_ws(' ', d.customer_id, d.subscription_id, d.meter, d.model), d.day_start, 'charged',
+         'at most ' || trim_scale(coalesce(c.amount, 0)), trim_scale(d.amount)::text, d.customer_id, d.entity_id
+    FROM (SELECT entity_id, customer_id, subscription_id, day_start, meter, model, sum(amount) AS amount
+            FROM drawn GROUP BY 1, 2, 3, 4, 5, 6) d
+    LEFT JOIN charged c USING (customer_id, subscription_id, day_start, meter, model)
+   WHERE d.amount > greatest(c.amount, 0)
+  UNION ALL
+  SELECT b.grant_id, NULL, 'expired', trim_scale(b.amount - b.drawn)::text, trim_scale(b.expired)::text, b.customer_id, b.entity_id
+    FROM grant_balances() b
+   WHERE b.expired <> 0 AND b.left_over <> 0
+  UNION ALL
+  SELECT i.number, i.issued_at, 'credit', 'at most ' || trim_scale(greatest(i.payable, 0)), trim_scale(credit_of(i.invoice_id))::text,
+         i.customer_id, i.entity_id
+    FROM invoice i WHERE credit_of(i.invoice_id) > greatest(i.payable, 0)
+)
+SELECT w.place, w.at AS window_start, w.name, w.expected, w.stored, count(*) OVER () AS found
+  FROM wrong w
+ WHERE NOT EXISTS (SELECT FROM parked p
+                    WHERE p.stage = 'draw' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id))
+ ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_lines_unlike_charges
 -- The usage lines of a period's first invoice, and of the first since all were void, against the charges it was made of; later invoices bill what changed. Of a

@@ -1,0 +1,62 @@
+"""The shapes of answers about agents and their runs, as the OpenAPI document says them."""
+
+from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Moment, Number
+
+
+class AgentUse(ClosedModel):
+    """An agent of a customer; an empty id is what names no agent. A cost of null is unknown;
+    `running` are runs used in the last hour of the period, `longest_s` the longest of them all."""
+
+    customer_id: str
+    agent_id: str
+    requests: int
+    input_tokens: int | None
+    output_tokens: int | None
+    demand_pct: Number | None
+    revenue: Amount
+    cost: Amount | None
+    cost_pct: Number | None
+    runs: int
+    child_runs: int
+    running: int
+    longest_s: int
+    most_steps: int
+
+
+class Agents(ClosedModel):
+    """Agents of an entity, those that cost most first; `missing` says what cost lacks."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    currency: Currency
+    missing: str | None
+    agents: list[AgentUse]
+
+
+class AgentRun(ClosedModel):
+    """A run of an agent: who started it, when it was used first and last, and what it comes to.
+
+    `child_runs` it started itself. `times_usual` is how long it lasted beside the mean of that
+    agent's other runs, null of fewer than five: a run that never ends is far above 1, and
+    `running` as long as it was used within the hour.
+    """
+
+    customer_id: str
+    agent_id: str
+    agent_run_id: str
+    parent_agent_id: str | None
+    parent_run_id: str | None
+    child_runs: int
+    steps: int
+    first_at: Moment | None
+    last_at: Moment | None
+    lasted_s: int
+    times_usual: Number | None
+    running: bool
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    currency: Currency | None
+    amount: Amount | None
