@@ -14,7 +14,7 @@ from ledger.domain.cost.allocation import (
     WindowAllocation,
     allocate_window,
 )
-from ledger.domain.cost.attempts import attempts_of, by_window
+from ledger.domain.cost.attempts import attempts_of, by_window, timed
 from ledger.domain.cost.slots import weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
@@ -135,6 +135,20 @@ def test_the_order_of_facts_and_what_is_taken_back_change_nothing() -> None:
     shuffled = pl.concat([mistaken, back, facts]).sample(fraction=1, shuffle=True, seed=1)
     expected = allocate(run, facts, TRUE, idle_mw=IDLE_MW)
     assert allocate(run, shuffled, TRUE, idle_mw=IDLE_MW) == expected
+
+
+def test_whether_a_record_goes_by_its_own_times_is_the_same_for_every_window() -> None:
+    run = simulate(SCENARIOS["steady-mix"](), HOUR)
+    facts = facts_of(run.served, sorted(run.of_customers())).head(2)
+    begun = pl.col("time") - 3_600 * 1_000_000
+    kept = facts.head(1).with_columns(started_at=begun)
+    longer = kept.with_columns(started_at=begun - 1)
+    both, end = pl.concat([kept, longer]), kept["time"].item()
+    whole = (end - 7_200 * 1_000_000, end + 1)
+    assert timed(both, *whole).equals(kept)
+    assert timed(both, end, end + 1).equals(kept)
+    assert timed(both, end - 3_600 * 1_000_000, end - 1).equals(kept)
+    assert timed(both, end + 1, end + 2).is_empty()
 
 
 def test_replicas_at_rest_are_idle() -> None:

@@ -169,7 +169,6 @@ async def sent(worker: Connection, *events: Event) -> dict[tuple[datetime, str],
 async def test_a_record_of_hours_goes_over_the_seconds_in_which_its_engine_ran(
     worker: Connection,
 ) -> None:
-    """It ends too long after the window for its fact to be read with those of the window."""
     ask = Request("only", 0, 1_000, 0, 1_000)
     record = event("quiet", 1, Served(ask, 0, 60, 2.5 * HOUR), "quiet")
     del record["data"]["first_token_at"]

@@ -1,6 +1,9 @@
 """What people enter is read strictly: exact decimals, aware times, no field that nobody knows."""
 
+import json
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from ledger.wire.party_inputs import NewEntity
 from ledger.wire.price_inputs import NewPrice
 from ledger.wire.tariff_inputs import NewTariffPrices, TariffPeriod
 
+DOCS = Path(__file__).parents[2] / "docs"
 PRICE = {"rate_card_id": "c", "meter": "input", "amount": "5", "valid_from": "2024-01-01T00:00:00Z"}
 PERIOD = {"start": "2024-01-01T00:00:00Z", "resolution_minutes": 15, "price_per_mwh": "1"}
 ENTITY = {"entity_id": "a", "name": "A", "currency": "EUR", "zone": "Europe/Berlin"}
@@ -138,3 +142,9 @@ def test_row_of_text_means_what_the_same_json_means() -> None:
 def test_a_tariff_needs_a_price() -> None:
     with pytest.raises(InputError):
         read_input(NewTariffPrices, {"tariff_id": "t", "prices": []})
+
+
+def test_the_deployment_that_the_documents_show_is_one() -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", (DOCS / "cost.md").read_text(), re.DOTALL)
+    said = read_input(NewDeployment, json.loads(text))
+    assert (said.weights.step, said.idle_mw_per_gpu, said.slot_s) == (27_430_000, 110_000, 15)

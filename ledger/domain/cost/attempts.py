@@ -10,8 +10,12 @@ from typing import TypeAlias
 import polars as pl
 
 from ledger.domain.metering.spread import INPUT_METERS, WINDOW_US, reached
+from ledger.domain.period import HOUR, MICROSECOND
 
 SECOND_US = 1_000_000
+# Records of more than this are sums of days rather than attempts: when in them anything ran, nobody
+# knows.
+LONGEST = HOUR
 # Reads from `start` to `read`, writes from `wrote` to `end`, in microseconds since 1970. Counts are
 # positive, and `sign` is -1 where they are taken back; `context` is what a token that was written
 # looked back on.
@@ -63,6 +67,18 @@ def attempts_of(facts: pl.DataFrame) -> pl.DataFrame:
         output=output,
         context=(asked + output // 2) // col("requests").clip(lower_bound=1),
     ).select(*ATTEMPT)
+
+
+def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
+    """Facts that run or end in [since, until), microseconds, and that lie within LONGEST of time.
+
+    Whether one is too long for its own times to be gone by is the same for every window, so that a
+    window allocated alone, or among others, comes to the same.
+    """
+    first = pl.min_horizontal("time", "started_at")
+    last = pl.max_horizontal("time", "ended_at")
+    length = LONGEST // MICROSECOND
+    return facts.filter((first < until) & (last >= since) & (last - first <= length))
 
 
 def by_window(attempts: pl.DataFrame) -> Windows:

@@ -7,19 +7,16 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from ledger.domain.cost.attempts import NO_ATTEMPTS, Windows, attempts_of, by_window
+from ledger.domain.cost.attempts import LONGEST, NO_ATTEMPTS, Windows, attempts_of, by_window, timed
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.cost.unseen import ACTIVITY, unseen_attempts
 from ledger.domain.metering.spread import WORK
 from ledger.domain.metering.times import micros
-from ledger.domain.period import DAY, HOUR, WINDOW
+from ledger.domain.period import DAY, WINDOW
 from ledger.store.cost import cost
 from ledger.store.metering.facts import FACT_LAYOUT, Decode, FactSearch, list_fact_readers
 from ledger.store.queries import Connection
 
-# Who ends more than an hour after a window began to run in it, ran for hours: of that the sums of
-# windows know enough.
-NEAR = HOUR
 _FACTS = dict.fromkeys(FACT_LAYOUT, pl.Int64)
 
 
@@ -65,20 +62,15 @@ def _work(row: cost.WindowActivity) -> tuple[int, ...]:
 async def _read_facts(
     connection: Connection, windows: Sequence[datetime], batch_seq: int
 ) -> pl.DataFrame:
-    since, until = windows[0] - NEAR, windows[-1] + WINDOW + NEAR
+    since, until = windows[0] - LONGEST, windows[-1] + WINDOW + LONGEST
     stored_since = (since - DAY).astimezone(UTC).date()
     search = FactSearch(batch_seq, stored_since, since, until)
     parts = []
     for read in await list_fact_readers(connection, search):
         decode = await read(connection)
-        parts.append(await asyncio.to_thread(_near, decode, windows))
+        parts.append(await asyncio.to_thread(_timed, decode, windows))
     return pl.concat(parts) if parts else pl.DataFrame(schema=_FACTS)
 
 
-def _near(decode: Decode, windows: Sequence[datetime]) -> pl.DataFrame:
-    """Those facts that may have run from the first to the last of these windows."""
-    since, until = micros(windows[0]), micros(windows[-1] + WINDOW)
-    facts = decode()
-    begun = pl.coalesce("started_at", "time")
-    ended = pl.max_horizontal("time", "ended_at")
-    return facts.filter((begun < until) & (ended >= since)).select(*_FACTS)
+def _timed(decode: Decode, windows: Sequence[datetime]) -> pl.DataFrame:
+    return timed(decode(), micros(windows[0]), micros(windows[-1] + WINDOW)).select(*_FACTS)
