@@ -206,9 +206,8 @@ class Books:
             """WITH d AS (
                  INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier,
                                          gpu_count, gpu_uuids, engine_instances,
-                                         weight_version, weight_uncached, weight_cache_read,
-                                         weight_cache_write, weight_output, weight_context,
-                                         weight_step, idle_mw_per_gpu, valid, recorded)
+                 weight_version, weight_uncached, weight_cache_read, weight_cache_write,
+                 weight_output, weight_context, weight_step, idle_mw_per_gpu, valid, recorded)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
                          tstzrange($17, $18), int8range($19, NULL))
                  RETURNING *)
