@@ -31,7 +31,7 @@ def run() -> list[Figure]:
         return []
     file = folder / "prices" / "litellm_model_prices.json"
     with bench_server(()) as bench:
-        runs = [asyncio.run(_measure(bench, file)) for _ in range(RUNS)]
+        runs = [_measure(bench, file) for _ in range(RUNS)]
     seconds = median([took for took, _ in runs])
     return [
         Figure(
@@ -46,18 +46,22 @@ def run() -> list[Figure]:
     ]
 
 
-async def _measure(bench: Bench, file: Path) -> tuple[float, int]:
+def _measure(bench: Bench, file: Path) -> tuple[float, int]:
     with bench.fresh() as database:
-        connection = await connect(database.worker_url)
-        try:
-            began = time.perf_counter()
-            table = judge_rows(TABLE_READERS["litellm"](read_price_table(file)), frozenset())
-            since = parse_rfc3339("2026-08-01T00:00:00Z")
-            card = read_input(NewRateCard, CARD)
-            terms = TableTerms(card, "litellm", since, frozenset(), apply=True)
-            compared = await enter_table(connection, table, terms, AUTHOR)
-            took = time.perf_counter() - began
-        finally:
-            await connection.close()
-    say(f"{len(compared.written):,} prices in {took:.2f} s")
-    return took, len(compared.written)
+        took, prices = asyncio.run(_enter(database.worker_url, file))
+    say(f"{prices:,} prices in {took:.2f} s")
+    return took, prices
+
+
+async def _enter(worker_url: str, file: Path) -> tuple[float, int]:
+    connection = await connect(worker_url)
+    try:
+        began = time.perf_counter()
+        table = judge_rows(TABLE_READERS["litellm"](read_price_table(file)), frozenset())
+        since = parse_rfc3339("2026-08-01T00:00:00Z")
+        card = read_input(NewRateCard, CARD)
+        terms = TableTerms(card, "litellm", since, frozenset(), apply=True)
+        compared = await enter_table(connection, table, terms, AUTHOR)
+        return time.perf_counter() - began, len(compared.written)
+    finally:
+        await connection.close()
