@@ -175,3 +175,17 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE TRIGGER tells AFTER INSERT ON budget_alert FOR EACH ROW EXECUTE FUNCTION tell_of_budgets();
+
+-- What was paid ahead runs out, has run out, or more of it was ordered; what expired is no news of the balance.
+CREATE FUNCTION tell_of_balances() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO notice (event, entity_id, customer_id, subject, noticed_at, data)
+  SELECT 'balance.low', NEW.entity_id, NEW.customer_id,
+         concat_ws('/', NEW.customer_id, NEW.currency, NEW.kind, NEW.about), NEW.noticed_at,
+         jsonb_build_object('customer_id', NEW.customer_id, 'currency', NEW.currency, 'kind', NEW.kind,
+                            'amount', NEW.amount::text)
+   WHERE NEW.kind <> 'expired' AND is_wanted('balance.low', NEW.entity_id, NEW.customer_id)
+  ON CONFLICT DO NOTHING;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER tells AFTER INSERT ON credit_event FOR EACH ROW EXECUTE FUNCTION tell_of_balances();

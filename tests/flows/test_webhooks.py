@@ -311,6 +311,25 @@ async def test_a_budget_that_is_crossed_is_told(worker: Connection, listener: Li
     )
 
 
+async def test_a_balance_that_is_low_is_told_once_and_what_expired_is_not(
+    worker: Connection, listener: Listener
+) -> None:
+    await subscribed(worker)
+    await enter(worker, listener.url, events=["balance.low"])
+    for kind in ("low_balance", "expired"):
+        await worker.execute(
+            """INSERT INTO credit_event (entity_id, customer_id, currency, kind, about, amount,
+                                         noticed_at, batch_seq)
+               VALUES ('factory', 'acme', 'USD', $1, '1', 4.5, $2, 1)""",
+            kind,
+            NOW,
+        )
+    assert await deliver(worker, post=send, now=NOW) == Delivered(1, 0)
+    (told,) = [json.loads(each.body) for each in listener.told]
+    assert told["type"] == "balance.low"
+    assert (told["data"]["kind"], told["data"]["amount"]) == ("low_balance", "4.5")
+
+
 async def test_tls_is_checked_against_the_name_and_the_authorities(
     worker: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
