@@ -21,8 +21,9 @@ from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.binary import Rows
 from ledger.store.connect import connect, draw_batch_seq
+from ledger.store.copying import copy_binary
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
-from ledger.store.metering.ingest import copy_binary, encode_masks, insert_usage_keys
+from ledger.store.metering.ingest import encode_masks, insert_usage_keys
 from ledger.store.queries import Connection
 
 RUNS = 5

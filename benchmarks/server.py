@@ -20,8 +20,8 @@ from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.binary import Rows
 from ledger.store.connect import connect
+from ledger.store.copying import copy_binary
 from ledger.store.metering.chunks import ChunkSearch, find_chunks, read_chunks
-from ledger.store.metering.ingest import copy_binary
 from ledger.store.queries import OwnConnection
 from ledger.wire.inputs import read_input
 from ledger.wire.party_inputs import NewCustomer, NewEntity

@@ -10,6 +10,7 @@ from ledger.domain.metering.record import RecordOutcome
 from ledger.flows.stages import STAGES
 from ledger.store.operations import SequenceGap, SourceState
 from ledger.store.standing import WorkStanding
+from ledger.store.sums import UnsummedBatches
 
 ITEMS = Counter(
     "tokenledger_ingest_items",
@@ -68,6 +69,13 @@ DEAD_LETTERS = Gauge(
 OLDEST_BATCH = Gauge(
     "tokenledger_oldest_open_batch_seconds",
     "Age of the oldest batch that is not committed: nothing after it is in any report",
+)
+UNSUMMED = Gauge(
+    "tokenledger_unsummed_batches", "Batches whose windows are not summed yet, as last measured"
+)
+UNSUMMED_AGE = Gauge(
+    "tokenledger_oldest_unsummed_batch_seconds",
+    "Age of the oldest batch whose windows are not summed: nothing after it is in any report",
 )
 ENDED_SESSIONS = Counter(
     "tokenledger_sessions_ended", "Frozen sessions that held a batch number and were ended"
@@ -140,10 +148,15 @@ def show_standing(work: Iterable[WorkStanding], parked: Mapping[str, int]) -> No
         PARKED.labels(stage).set(parked.get(stage, 0))
 
 
-def show_oldest_batch(began_at: datetime | None, now: datetime) -> None:
-    """Set how old the oldest open batch is; 0 where none is open."""
-    age_s = 0 if began_at is None else max((now - began_at) // timedelta(seconds=1), 0)
-    OLDEST_BATCH.set(age_s)
+def show_oldest_batch(began_at: datetime | None, unsummed: UnsummedBatches, now: datetime) -> None:
+    """Set how old the oldest batch is that is open, and that is unsummed; 0 where there is none."""
+    OLDEST_BATCH.set(_age_s(began_at, now))
+    UNSUMMED_AGE.set(_age_s(unsummed.stored_at, now))
+    UNSUMMED.set(unsummed.batches)
+
+
+def _age_s(since: datetime | None, now: datetime) -> int:
+    return 0 if since is None else max((now - since) // timedelta(seconds=1), 0)
 
 
 def _set_time(gauge: Gauge, moment: datetime | None) -> None:

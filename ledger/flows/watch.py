@@ -6,17 +6,20 @@ from datetime import datetime
 
 from ledger.store import operations, standing
 from ledger.store.queries import Connection
+from ledger.store.sums import UnsummedBatches, count_unsummed
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the ledger knows, whoever stored it; `began_at` is of the oldest open batch."""
+    """What the ledger knows, whoever stored it; `began_at` is of the oldest open batch, `unsummed`
+    what no window's sum holds yet."""
 
     sources: Sequence[operations.SourceState]
     gaps: Sequence[operations.SequenceGap]
     quarantined: int
     dead_letters: int
     began_at: datetime | None
+    unsummed: UnsummedBatches
     work: Sequence[standing.WorkStanding]
     parked: Mapping[str, int]
 
@@ -36,6 +39,7 @@ async def measure(connection: Connection) -> Measured:
         await operations.count_quarantined(connection),
         await operations.count_dead_letters(connection),
         min((each.began_at for each in opened if each.began_at is not None), default=None),
+        await count_unsummed(connection),
         await standing.sum_work_states(connection),
         await standing.count_parked(connection),
     )

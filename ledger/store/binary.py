@@ -89,19 +89,23 @@ def uuids(name: str, series: pl.Series) -> Field:
 
 class Rows:
     """Rows as they go into a table, under `batch_seq`, their number in the stored order, which is
-    drawn last. They are encoded as they are sent: what is large is never there twice."""
+    drawn last, unless each has its own among its fields. They are encoded as they are sent: what is
+    large is never there twice."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self.count = int(fields[0].values.shape[0])
-        self.columns = (*(one.name for one in fields), NUMBER)
+        names = [one.name for one in fields]
+        self._own = NUMBER in names
+        self.columns = tuple(names) if self._own else (*names, NUMBER)
         self._fields = fields
         self._groups = _alike(fields, self.count)
         self._batch_seq = 0
 
     @classmethod
     def of(cls, frame: pl.DataFrame, columns: Sequence[str]) -> "Rows":
-        """The columns of a frame; the number, where it is one of them, comes later."""
-        return cls([field(name, frame[name]) for name in columns if name != NUMBER])
+        """The columns of a frame; the number comes later, where the frame does not have it."""
+        there = [name for name in columns if name != NUMBER or NUMBER in frame.columns]
+        return cls([field(name, frame[name]) for name in there])
 
     def number(self, batch_seq: int) -> None:
         """Give every row its number."""
@@ -111,7 +115,7 @@ class Rows:
         """The stream, in pieces of a size that suits a socket; each is gone once the next is asked
         for."""
         number = np.broadcast_to(np.array(self._batch_seq), (self.count,))
-        fields = [*self._fields, Field(NUMBER, number, ">i8")]
+        fields = [*self._fields] if self._own else [*self._fields, Field(NUMBER, number, ">i8")]
         yield memoryview(HEADER)
         for rows in self._groups:
             yield from _blocks(fields, rows, self.count if rows is None else rows.size)

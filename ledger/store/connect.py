@@ -4,13 +4,14 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
+from ledger.domain.errors import ConflictError
 from ledger.store.queries import Connection, OwnConnection, Pool, load_queries
 
 CLOCK = load_queries("clock")
@@ -34,6 +35,20 @@ class CutOff:
     cut_off_id: int
     batch_seq: int
     drawn_at: datetime
+
+
+class DamagedSumError(ConflictError):
+    """What a batch adds to windows is not what was stored."""
+
+    title = "Damaged sums"
+
+    def __init__(self, batch_seq: int) -> None:
+        self.batch_seq = batch_seq
+        super().__init__(
+            f"What batch {batch_seq} adds to windows is not what was stored: its SHA-256 differs."
+            " Reports end before it.",
+            "Restore the database from a backup.",
+        )
 
 
 async def prepare(connection: Connection) -> None:
@@ -121,9 +136,32 @@ async def draw_batch_seq(connection: Connection) -> int:
 
 
 async def draw_cut_off(connection: Connection, purpose: str) -> CutOff:
-    """Draw and keep a cut-off; read facts for it in statements that start after this returns."""
+    """Draw and keep a cut-off; read facts for it in statements that start after this returns.
+
+    Outside a transaction all that is closed is summed first. In one it may lie lower, below what
+    nobody has summed yet: to sum would keep everybody else's cut-offs out until it ends.
+    """
+    with suppress(DamagedSumError):
+        await sum_windows(connection)
     (drawn,) = await CLOCK["draw_cut_off"].values(connection, CutOff, purpose=purpose)
     return drawn
+
+
+async def sum_windows(connection: Connection) -> int:
+    """Sum what closed batches added to windows, and return how many batches that were.
+
+    Inside a transaction it does nothing. DamagedSumError where a batch cannot be summed: those
+    before it are, and cut-offs lie below it.
+    """
+    if connection.is_in_transaction() or await CLOCK["is_summed"].value(connection):
+        return 0
+    # Who draws where nothing waits needs no frames.
+    from ledger.store.sums import sum_pending
+
+    summed = await sum_pending(connection)
+    if summed.damaged is not None:
+        raise DamagedSumError(summed.damaged)
+    return summed.batches
 
 
 async def find_cut_off(connection: Connection, cut_off_id: int) -> CutOff | None:

@@ -4,11 +4,12 @@ asyncpg waits until it may write again, and a connection that is lost meanwhile 
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from typing import Any
 
 import asyncpg
 
+from ledger.store.binary import Rows
 from ledger.store.queries import Connection, Query
 
 
@@ -28,6 +29,19 @@ async def while_connected(connection: Connection, copy: Coroutine[Any, Any, Any]
         raise
     finally:
         connection.remove_termination_listener(lost)
+
+
+async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None:
+    """Encoded rows into a table."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        for chunk in encoded.chunks():
+            yield chunk  # type: ignore[misc]  # asyncpg takes any buffer, and copies it
+
+    copy = connection.copy_to_table(
+        table, source=stream(), columns=list(encoded.columns), format="binary"
+    )
+    await while_connected(connection, copy)
 
 
 async def copy_rows(

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+from ledger.wire.batch_answers import EndedSession, OpenBatch, Unsummed
 from ledger.wire.site_answers import MarginSites
 
 # A field that is not there, where it is not asked for.
@@ -422,28 +423,6 @@ class Parked(ClosedModel):
     next_try_at: Moment
 
 
-class OpenBatch(ClosedModel):
-    """A batch on its way in; what it is of another role is unknown."""
-
-    batch_seq: int
-    pid: int | None
-    application: str | None
-    waits_for: str | None
-    quiet_since: Moment | None
-    began_at: Moment | None
-    open_s: int | None
-
-
-class EndedSession(ClosedModel):
-    """A session that held a batch, did nothing, and was ended."""
-
-    batch_seq: int
-    pid: int
-    application: str
-    quiet_since: Moment
-    ended_at: Moment
-
-
 class Unpriced(ClosedModel):
     """Usage of the days that begin at `first_day` to `last_day` that waits for a price, and why."""
 
@@ -492,6 +471,7 @@ class Status(ClosedModel):
     work: list[WorkState]
     parked: list[Parked]
     open_batches: list[OpenBatch]
+    unsummed: Unsummed
     ended_sessions: list[EndedSession]
     coverage: list[Coverage | NoCoverage]
     usage: Marks

@@ -21,7 +21,7 @@ GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, 
   dunning_policy TO tokenledger_worker;
 GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, notice_due TO tokenledger_worker;
-REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), last_closed_batch(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
 
 REVOKE SELECT ON api_key, idempotency_key, identity_key, webhook_secret FROM tokenledger_api;
@@ -97,7 +97,7 @@ BEGIN
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
-      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'engine_key', 'source', 'source_form',
+      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'pending_sum', 'engine_key', 'source', 'source_form',
       'manual_write', 'loaded_file', 'api_key', 'api_key_revocation', 'idempotency_key', 'identity_key'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);

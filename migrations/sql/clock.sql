@@ -38,16 +38,14 @@ CREATE TABLE cut_off (
 );
 COMMENT ON TABLE cut_off IS 'Everything stored up to and including batch_seq is visible to whoever names this row.';
 
--- Statements that read facts for a cut-off must start after this function returns. Its transaction shares the lock of
--- its name while nobody else sees the cut-off: one step of a fold, which would merge across it, takes that alone.
-CREATE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
+-- The last number at and below which every batch is committed or rolled back. Statements that read for it must start
+-- after it returns; it never becomes lower.
+CREATE FUNCTION last_closed_batch() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   last_drawn bigint;
   smallest_open bigint;
-  drawn cut_off;
 BEGIN
-  PERFORM pg_advisory_xact_lock_shared(lock_class('cut_off'), 0);
   PERFORM pg_advisory_lock(lock_class('gate'), 0);
   BEGIN
     SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO last_drawn FROM batch_seq s;
@@ -60,8 +58,22 @@ BEGIN
     RAISE;
   END;
   PERFORM pg_advisory_unlock(lock_class('gate'), 0);
+  RETURN coalesce(smallest_open - 1, last_drawn);
+END $$;
+
+-- A cut-off lies below what is open and below what is not summed yet (sums.sql): nobody sees facts there without their
+-- sums, or sums without their facts. Its transaction shares the lock of its name while nobody else sees the cut-off: one
+-- step of a fold, or of sums, which would merge across it, takes that alone.
+CREATE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+  closed bigint;
+  drawn cut_off;
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(lock_class('cut_off'), 0);
+  closed := last_closed_batch();
   INSERT INTO cut_off (batch_seq, purpose)
-    VALUES (coalesce(smallest_open - 1, last_drawn), purpose)
+    SELECT least(closed, (SELECT min(p.batch_seq) - 1 FROM pending_sum p)), draw_cut_off.purpose
     RETURNING * INTO drawn;
   RETURN drawn;
 END $$;

@@ -8,7 +8,7 @@
 --   receivables who credits or pays invoices of an entity; key: hash of its id; transaction
 --   directory   shared by a change of slow facts until it is visible, never waited for, only looked at; transaction
 --   cut_off     shared by a transaction that has drawn a cut-off nobody sees yet, exclusive for one step of a fold,
---               which tries and never waits; transaction
+--               which tries and never waits, and of sums, which wait for some seconds; transaction
 --   gate        shared while a batch draws its number, exclusive while a cut-off looks at the numbers that are open;
 --               held for an instant inside the two functions that take it; session
 -- Locks of one key are batch numbers and nothing else: held from the draw until the batch commits, waited for by nobody.

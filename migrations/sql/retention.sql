@@ -1,9 +1,9 @@
 -- What keeps a ledger small without losing anything: delta rows merged between kept cut-offs, finished
 -- days indexed and measured, and their facts moved to files.
 
--- NULL is a row as ingest wrote it: COPY names its columns and knows nothing of folding.
+-- NULL is a row of one batch: COPY names its columns and knows nothing of folding.
 ALTER TABLE usage_delta ADD COLUMN first_batch_seq bigint CHECK (first_batch_seq <= batch_seq);
-COMMENT ON COLUMN usage_delta.first_batch_seq IS 'Of a folded row: the lowest batch merged into it; batch_seq is the highest.';
+COMMENT ON COLUMN usage_delta.first_batch_seq IS 'Of a row summed or folded: the lowest batch merged into it; batch_seq is the highest.';
 GRANT DELETE ON usage_delta, usage_mark, activity_delta, activity_mask TO tokenledger_worker;
 
 CREATE INDEX ON cut_off (batch_seq);

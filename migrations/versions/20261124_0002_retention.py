@@ -10,3 +10,4 @@ depends_on = None
 
 def upgrade() -> None:
     run_sql("retention")
+    run_sql("sums")

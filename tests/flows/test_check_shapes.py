@@ -12,8 +12,9 @@ from ledger.domain.metering.spread import METERS, WINDOW_US, busy_masks
 from ledger.flows.metering.check import CheckSizes, check_windows
 from ledger.store.binary import Rows
 from ledger.store.connect import draw_batch_seq
+from ledger.store.copying import copy_binary
 from ledger.store.metering.facts import PartSizes
-from ledger.store.metering.ingest import copy_binary, encode_masks, ensure_partitions
+from ledger.store.metering.ingest import encode_masks, ensure_partitions
 from ledger.store.queries import Connection
 
 DAY = date(2026, 8, 6)

@@ -48,8 +48,8 @@ ROWS = IngestLimits(chunk_facts=10**9, end_user_secret=b"secret")
 LAYOUTS = {"rows": (ROWS,), "columns": (COLUMNS,), "both in turn": (ROWS, COLUMNS)}
 EMPTY = """TRUNCATE usage_fact_20260806, usage_chunk_20260806, receipt, ingest_batch, event_key,
                     correction, fate_change, conflict, quarantine, quarantine_raw,
-                    quarantine_replay, usage_delta, activity_delta, activity_mask, usage_mark,
-                    usage_key, engine_key, source CASCADE"""
+                    quarantine_replay, pending_sum, usage_delta, activity_delta, activity_mask,
+                    usage_mark, usage_key, engine_key, source CASCADE"""
 SMALL = settings(
     max_examples=10,
     deadline=None,

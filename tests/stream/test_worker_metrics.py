@@ -108,6 +108,8 @@ async def test_a_running_worker_shows_every_figure_with_its_number(
     assert time.time() - found["tokenledger_ingest_last_commit_timestamp_seconds"][()] < 60
     assert time.time() - found["tokenledger_measured_timestamp_seconds"][()] < 60
     assert found["tokenledger_oldest_open_batch_seconds"][()] == 0
+    assert found["tokenledger_oldest_unsummed_batch_seconds"][()] < 60
+    assert "tokenledger_unsummed_batches" in found
     assert closed["tokenledger_source_items"][("counted", "/hosts/a")] == 4
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ledger.flows.metering.check import check_windows
-from ledger.store.connect import connect
+from ledger.store.connect import connect, sum_windows
 from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.retention import list_archived
 from ledger.store.operations import list_sequence_gaps
@@ -45,6 +45,7 @@ async def compare(
     """The books against the model, of all that was delivered."""
     connection = await connect(url)
     try:
+        await sum_windows(connection)
         stored = await _stored(connection)
         first, wrong = _firsts(deliveries, stored)
         truth = work_out(deliveries, first, KNOWN)

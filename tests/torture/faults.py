@@ -9,7 +9,7 @@ from tests.torture.archives import damage_archive, fill_archive
 from tests.torture.clocks import step_clock
 from tests.torture.commands import kill_archive, kill_fold
 from tests.torture.cut_offs import AWAY, hold_open
-from tests.torture.freeze import CHUNKS, COPIED, freeze_in_copy
+from tests.torture.freeze import AS_COLUMNS, COPIED, freeze_in_copy
 from tests.torture.gates import gate_at, gate_in_commit
 from tests.torture.restores import restore_books
 from tests.torture.scene import Met, Scene
@@ -44,13 +44,27 @@ async def kill_in_commit(scene: Scene) -> list[str]:
 async def kill_in_copy(scene: Scene) -> list[str]:
     """A worker dies inside a COPY, or as it stores a chunk."""
     table = _table_of(scene)
-    return await _kill_at(scene, table, "INSERT" if table == CHUNKS else "COPY")
+    return await _kill_at(scene, table, "INSERT" if table in AS_COLUMNS.values() else "COPY")
+
+
+async def kill_sums(scene: Scene) -> list[str]:
+    """Whoever sums windows, a worker or who draws a cut-off, is ended between two statements."""
+    if not scene.workers.columns:
+        return await kill_in_copy(scene)
+    table, statement = scene.draw.choice(SUMMING)
+    async with gate_at(scene.database.superuser_url, table) as gate:
+        scene.release()
+        held = await gate.meet("", statement)
+        scene.note(held, f"sums ended before their write of {table}")
+        if held is not None:
+            await gate.watcher.execute("SELECT pg_terminate_backend($1, 5000)", held.pid)
+    return []
 
 
 def _table_of(scene: Scene) -> str:
     """A table that the next batch writes into."""
     table = scene.draw.choice(COPIED)
-    return CHUNKS if table == COPIED[0] and scene.workers.columns else table
+    return AS_COLUMNS.get(table, table) if scene.workers.columns else table
 
 
 async def kill_before_position(scene: Scene) -> list[str]:
@@ -128,6 +142,7 @@ FAULTS: Mapping[str, Fault] = {
     "kill in commit": kill_in_commit,
     "kill in copy": kill_in_copy,
     "kill before position": kill_before_position,
+    "kill sums": kill_sums,
     FREEZE: freeze_in_copy,
     "stop database": stop_database,
     "stop broker": stop_broker,
@@ -142,6 +157,8 @@ FAULTS: Mapping[str, Fault] = {
     "step clock": step_clock,
     "restore": restore_books,
 }
+# What a step of sums writes, in its order.
+SUMMING = (("usage_delta", "COPY"), ("activity_delta", "COPY"), ("pending_sum", "DELETE"))
 ARCHIVES = frozenset({KILL_ARCHIVE, FILL_ARCHIVE, DAMAGE_ARCHIVE})
 # A freeze lasts longer than a session, a broker takes seconds to come back; of an archive there
 # is one.

@@ -12,8 +12,9 @@ from tests.torture.workers import PREFIX, SESSION_MS
 
 # Every batch of usage is copied into these, in this order; the first has a row an event.
 COPIED = ("usage_fact", "usage_delta", "activity_delta", "activity_mask", "receipt")
-# What it is instead of the first where facts are stored as columns.
-CHUNKS = "usage_chunk"
+# What it is instead where facts are stored as columns: their chunk, and what it adds to windows.
+CHUNKS, SUMS = "usage_chunk", "pending_sum"
+AS_COLUMNS = {"usage_fact": CHUNKS, "usage_delta": SUMS, "activity_delta": SUMS}
 CUT_OFF_S_MAX = 5.0
 OPEN_BATCH = """
 SELECT min((classid::bigint << 32) | objid::bigint) FROM pg_locks

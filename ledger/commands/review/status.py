@@ -143,6 +143,11 @@ def _show_sessions(found: Status) -> None:
                 f"Open: batch {row.batch_seq} of {_session(row)} for {row.open_s:,} s;"
                 " reports and invoices end before it"
             )
+    if (found.unsummed.unsummed_s or 0) >= OPEN_LONG_S:
+        click.echo(
+            f"Unsummed: {found.unsummed.batches:,} batches, the first for"
+            f" {found.unsummed.unsummed_s:,} s; reports and invoices end before it"
+        )
     for ended in found.ended_sessions:
         click.echo(
             f"Ended: {_session(ended)} at {ended.ended_at:%F %T}, which held batch"

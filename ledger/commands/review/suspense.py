@@ -10,6 +10,7 @@ from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.release import dismiss_suspense, release_by_hand
 from ledger.store import operations
+from ledger.store.connect import sum_windows
 from ledger.store.queries import Connection
 
 
@@ -23,7 +24,12 @@ def suspense() -> None:
 @database_options
 def list_suspense(database: Database, as_json: bool) -> None:
     """List the unknown names with what waits under each."""
-    listed = database.run(operations.list_suspense)
+
+    async def read(connection: Connection) -> list[operations.Suspended]:
+        await sum_windows(connection)
+        return await operations.list_suspense(connection)
+
+    listed = database.run(read)
     if as_json:
         print_items(listed)
         return

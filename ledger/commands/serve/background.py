@@ -1,9 +1,9 @@
-"""The background of a serving process: partitions made ahead, stages run again and again.
+"""The background of a serving process: partitions made ahead, windows summed, stages run again.
 
 Each thread has work that may wait for nothing the others do: beside the stages one makes the days
-ahead, one sends notices, and a watch ends frozen sessions and measures, because a stage may wait
-for one of those sessions, and nobody would be left to end it. Whatever goes wrong is kept, with how
-often, and the thread goes on.
+ahead, one sums windows, one sends notices, and a watch ends frozen sessions and measures, because a
+stage may wait for one of those sessions, and nobody would be left to end it. Whatever goes wrong is
+kept, with how often, and the thread goes on.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from ledger.flows.seal import seal_when_due
 from ledger.flows.settle import settle
 from ledger.flows.watch import end_frozen, measure
 from ledger.store.billing.webhooks import tell_of_overdue
-from ledger.store.connect import connect
+from ledger.store.connect import connect, sum_windows
 from ledger.store.metering.retention import close_days
 from ledger.store.queries import Connection
 from ledger.store.standing import note_failure, note_success
@@ -40,6 +40,9 @@ PARTITIONS_EVERY_S = 300
 SEAL_EVERY_S = 600
 NOTICES_EVERY_S = 5
 OVERDUE_EVERY_S = 3_600
+SUM_EVERY_S = 0.5
+# Over one connection, so that a beat costs a statement.
+SUMS_IN_A_ROW = 120
 Work = Callable[[Connection], Awaitable[None]]
 # A batch that came before midnight may still be on its way into its day.
 CLOSE_AFTER = timedelta(hours=1)
@@ -66,12 +69,21 @@ def background(worker_url: str, every_s: int, *, webhooks_inside: bool = False) 
 
 @contextmanager
 def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
-    """End sessions that are frozen for `frozen_s` seconds, measure, and make days, until left."""
+    """End sessions that are frozen for `frozen_s` seconds, measure, sum windows, and make days,
+    until left."""
 
     async def end(connection: Connection) -> None:
         for ended in await end_frozen(connection, quiet_s=frozen_s):
             log.warning("%s", ended)
             metrics.ENDED_SESSIONS.inc()
+
+    ending = threading.Event()
+
+    async def sum_on(connection: Connection) -> None:
+        for _ in range(SUMS_IN_A_ROW):
+            await sum_windows(connection)
+            if ending.wait(SUM_EVERY_S):
+                return
 
     looks: Mapping[str, Work] = {"frozen sessions": end, "sums": _measure}
     with (
@@ -79,8 +91,12 @@ def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
         again_and_again(
             "partitions", worker_url, PARTITIONS_EVERY_S, {"partitions": _prepare_partitions}
         ),
+        again_and_again("window sums", worker_url, 1, {"window sums": sum_on}),
     ):
-        yield
+        try:
+            yield
+        finally:
+            ending.set()
 
 
 @contextmanager
@@ -171,7 +187,7 @@ async def _measure(connection: Connection) -> None:
     metrics.show_ledger(
         measured.sources, measured.gaps, measured.quarantined, measured.dead_letters
     )
-    metrics.show_oldest_batch(measured.began_at, clock.now())
+    metrics.show_oldest_batch(measured.began_at, measured.unsummed, clock.now())
     metrics.show_standing(measured.work, measured.parked)
 
 

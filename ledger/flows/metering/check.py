@@ -26,6 +26,7 @@ from ledger.store.metering.facts import (
     list_fact_readers,
 )
 from ledger.store.queries import Connection
+from ledger.store.sums import PendingSum, find_damaged_sums
 
 Progress = Callable[[int], None]
 
@@ -42,7 +43,7 @@ class CheckSizes:
 
 DEFAULT_SIZES = CheckSizes()
 MISPLACED = "misplaced"
-CHUNK = "usage_chunk"
+CHUNK, PENDING = "usage_chunk", "pending_sum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,11 @@ async def check_windows(
     """Add up every fact and compare; nothing else may use the connections meanwhile."""
     lead = connections[0]
     cut_off = await draw_cut_off(lead, "check")
+    pending = [_damaged_sum(one) for one in await find_damaged_sums(lead)]
     async with store.one_snapshot(connections):
         stored, sums = await _read_all(connections, cut_off.batch_seq, progress, sizes)
         facts = [part for one in sums for part in one.windows]
-        damaged = [_damaged(error) for one in sums for error in one.damaged]
+        damaged = pending + [_damaged(error) for one in sums for error in one.damaged]
         found = await asyncio.to_thread(_compare, facts, stored, sizes.named)
         first = [difference for table in found.values() for difference in table.first]
         named = await _with_names(lead, first[: sizes.named])
@@ -175,6 +177,15 @@ def _damaged(error: DamagedChunkError) -> Mapping[str, Any]:
         "window_start": None,
         "place": f"batch {error.batch_seq}, stored on {error.stored_day}",
         "counts": {"sha256": {"facts": error.actual, "stored": error.stored}},
+    }
+
+
+def _damaged_sum(pending: PendingSum) -> Mapping[str, Any]:
+    return {
+        "table": PENDING,
+        "window_start": None,
+        "place": f"batch {pending.batch_seq}",
+        "counts": {"sha256": {"facts": pending.digest.hex(), "stored": pending.sha256.hex()}},
     }
 
 

@@ -17,7 +17,7 @@ from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.stored import Stored
 from ledger.flows.reference.supersede import keep_write, writing
-from ledger.store.connect import draw_batch_seq
+from ledger.store.connect import draw_batch_seq, sum_windows
 from ledger.store.metering.correction import FateChange, copy_fate_changes
 from ledger.store.metering.ingest import insert_usage_keys, lacks_partition
 from ledger.store.metering.suspense import dismiss_suspense as store_dismissal
@@ -92,6 +92,7 @@ async def dismiss_suspense(
     NotFoundError where nothing waits, InvalidInputError where no reason is given.
     """
     check_reason(author)
+    await sum_windows(connection)
     waiting = {each.customer_ref: each for each in await list_suspense(connection)}
     if customer_ref not in waiting:
         raise NotFoundError(f"Nothing waits under {customer_ref!r}.", "List what waits.")
@@ -101,6 +102,7 @@ async def dismiss_suspense(
 
 async def _known_refs(connection: Connection, directory: DirectoryCache) -> list[str]:
     known = await directory.read(connection)
+    await sum_windows(connection)
     waiting = await list_suspended_refs(connection)
     return [ref for ref in waiting if ref in known.customers or ref in known.names]
 

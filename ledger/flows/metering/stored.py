@@ -1,4 +1,7 @@
-"""Writes the rows of one batch: what was counted, read and claimed, as COPY streams."""
+"""Writes the rows of one batch: what was counted, read and claimed, as COPY streams.
+
+A large batch brings its facts and what it adds to windows as columns, a row each.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +15,11 @@ from ledger.domain.metering.budget_use import BudgetUse
 from ledger.domain.metering.spread import busy_masks
 from ledger.store.billing.budgets import count_use
 from ledger.store.binary import Rows
-from ledger.store.copying import copy_rows
+from ledger.store.copying import copy_binary, copy_rows
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
-from ledger.store.metering.ingest import copy_binary, encode_masks
+from ledger.store.metering.ingest import encode_masks
 from ledger.store.queries import Connection
+from ledger.store.sums import EncodedSums, insert_sums
 
 # Below it a chunk costs more than its rows: a value of its own, and half a millisecond to encode.
 CHUNK_FACTS = 4_096
@@ -25,11 +29,12 @@ CHUNK_FACTS = 4_096
 class Stored:
     """A batch's rows, encoded but for their number: facts, and the moves of the windows.
 
-    The facts of a large batch are a chunk, those of others rows. `tables` go as they are; scrapes
-    and vendors' claims have values that only Python encodes.
+    The facts of a large batch are a chunk and its moves frames, those of others rows. `tables` go
+    as they are; scrapes and vendors' claims have values that only Python encodes.
     """
 
     chunk: EncodedChunk | None
+    sums: EncodedSums | None
     tables: Sequence[tuple[str, Rows]]
     provider_costs: pl.DataFrame
     counters: pl.DataFrame
@@ -59,7 +64,7 @@ class Stored:
         """
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
-        chunk = None
+        chunk, sums = None, None
         if facts.height:
             frame = rows.fact_frame(facts, stored_day=day)
             if facts.height >= chunk_facts:
@@ -71,8 +76,11 @@ class Stored:
                 encoded.append(("usage_mark", Rows.of(marks, rows.USAGE_MARK_COLUMNS)))
         if moves.height:
             usage, activity = rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
-            encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))
-            encoded.append(("activity_delta", Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS)))
+            if chunk is not None:
+                sums = EncodedSums.of(usage, activity)
+            else:
+                encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))
+                encoded.append(("activity_delta", Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS)))
         of_runs = agent_run_frame(runs)
         if of_runs is not None:
             encoded.append(("agent_run_delta", Rows.of(of_runs, AGENT_RUN_COLUMNS)))
@@ -87,6 +95,7 @@ class Stored:
             encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
             chunk=chunk,
+            sums=sums,
             tables=[(name, table) for name, table in encoded if table.count],
             provider_costs=provider_costs,
             counters=readings.get("counters", facts.clear()),
@@ -98,6 +107,8 @@ class Stored:
         """Write it under its number."""
         if self.chunk is not None:
             await insert_chunk(connection, self.chunk, batch_seq=batch_seq)
+        if self.sums is not None:
+            await insert_sums(connection, self.sums, batch_seq=batch_seq)
         for name, table in self.tables:
             table.number(batch_seq)
             await copy_binary(connection, name, table)

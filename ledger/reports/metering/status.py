@@ -18,6 +18,7 @@ from ledger.store.connect import CutOff
 from ledger.store.cost import cost
 from ledger.store.metering.conflicts import count_conflicts
 from ledger.store.queries import Connection
+from ledger.store.sums import UnsummedBatches, count_unsummed
 
 # Coverage is told of this long before the newest event of any source.
 COVERAGE_SPAN = timedelta(hours=24)
@@ -36,6 +37,13 @@ class AgedBatch(operations.OpenBatch):
     """A batch on its way in, and for how long; None is unknown."""
 
     open_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgedSums(UnsummedBatches):
+    """How far sums are behind, and for how long the oldest batch waits; None where none does."""
+
+    unsummed_s: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Status:
     work: Sequence[standing.WorkState]
     parked: Sequence[ParkedWork]
     open_batches: Sequence[AgedBatch]
+    unsummed: AgedSums
     ended_sessions: Sequence[operations.EndedSession]
     coverage: list[dict[str, Any]]
     usage: Mapping[str, int]
@@ -85,6 +94,7 @@ async def read_status(
         HeardSource(**asdict(one), silent_s=_seconds(one.last_received_at, now))
         for one in await operations.list_source_states(connection)
     ]
+    unsummed = await count_unsummed(connection)
     newest = [one.last_event_at for one in sources if one.last_event_at is not None]
     return Status(
         now=now,
@@ -105,6 +115,7 @@ async def read_status(
             AgedBatch(**asdict(one), open_s=_seconds(one.began_at, now))
             for one in await operations.list_open_batches(connection)
         ],
+        unsummed=AgedSums(**asdict(unsummed), unsummed_s=_seconds(unsummed.stored_at, now)),
         ended_sessions=await operations.list_ended_sessions(connection, most=ENDED_MOST),
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
         usage=await operations.sum_usage_marks(

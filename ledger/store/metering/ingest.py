@@ -1,7 +1,7 @@
 """Writes what was received: sources, keys, claims, facts, deltas, quarantine, positions."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 
 import asyncpg
@@ -18,7 +18,7 @@ from ledger.domain.metering.identities import (
 from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.metering.spread import Masks
 from ledger.store.binary import Rows, bits, field, uuids
-from ledger.store.copying import while_connected
+from ledger.store.copying import copy_binary
 from ledger.store.queries import Connection, load_queries
 
 INGEST = load_queries("metering/ingest")
@@ -244,16 +244,3 @@ def encode_masks(masks: Masks) -> Rows:
             bits("mask", masks.seconds),
         ]
     )
-
-
-async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None:
-    """Encoded rows into a table."""
-
-    async def stream() -> AsyncIterator[bytes]:
-        for chunk in encoded.chunks():
-            yield chunk  # type: ignore[misc]  # asyncpg takes any buffer, and copies it
-
-    copy = connection.copy_to_table(
-        table, source=stream(), columns=list(encoded.columns), format="binary"
-    )
-    await while_connected(connection, copy)
