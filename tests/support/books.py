@@ -481,8 +481,7 @@ class Books:
         day = await self._stored_day()
         await self._store(
             """INSERT INTO counter_reading (stored_day, ordinal, source_id, engine, engine_instance,
-                                            run_id, scraped_at, metric, labels, value,
-                                            precision_loss, batch_seq)
+                    run_id, scraped_at, metric, labels, value, precision_loss, batch_seq)
                VALUES ($1, 0, $2, 'vllm', $3, $4, $5, $6, '{}', $7, $8, $9)""",
             *(
                 (day, source_id, instance, run_id, at, metric, value, rounded)
