@@ -122,7 +122,7 @@ async def _nobody(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
 
 def _hold(served: Served) -> None:
     granted = {"entity_id": "factory", "grant_id": "credit-1", "customer_id": "acme"}
-    of_day = {"granted_on": "2023-01-01", "currency": "USD", "amount": "0.01"}
+    of_day = {"granted_on": "2023-01-01", "currency": "USD", "amount": "0.01", "models": ["m"]}
     low = {"customer_id": "acme", "currency": "USD", "low_balance": "1", "valid_from": FROM}
     for path, body in (("grants", granted | of_day), ("top-up-rules", low)):
         assert served.post(f"/v1/{path}", body).status_code == 201

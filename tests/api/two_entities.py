@@ -90,7 +90,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _granted(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
     granted = {"entity_id": entity, "grant_id": f"{customer}-credit", "customer_id": customer}
-    paid = {"granted_on": "2023-01-01", "currency": "USD", "amount": "5"}
+    paid = {"granted_on": "2023-01-01", "currency": "USD", "amount": "5", "models": ["m"]}
     low = {"customer_id": customer, "currency": "USD", "low_balance": "9"}
     return [("grants", granted | paid), ("top-up-rules", low | FROM)]
 

@@ -181,7 +181,8 @@ async def everything_entered(connection: Connection) -> None:
     new_rule = read_input(NewTopUpRule, low | {"valid_from": "2026-01-01T00:00:00Z"})
     await enter_top_up_rule(connection, new_rule, AUTHOR)
     held = {"currency": "EUR", "granted_on": "2026-01-01", "expires_on": "2026-08-30"}
-    await grant(connection, "credit-1", "9999", **held)
+    await grant(connection, "credit-1", "0.01", **held)
+    await grant(connection, "credit-2", "5", models=["m"], **held)
     rate = {"base": "USD", "quote": "EUR", "day": "2026-08-06", "rate": "0.9", "source": "ECB"}
     await enter_fx_rates(connection, read_input(NewFxRates, {"rates": [rate]}), AUTHOR)
     key = await create_api_key(connection, read_input(NewApiKey, {"role": "admin"}), AUTHOR)
