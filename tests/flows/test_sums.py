@@ -20,13 +20,16 @@ from ledger.flows.metering.fold import fold
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.release import release_suspense
+from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.watch import measure
 from ledger.reports.metering.status import read_status
 from ledger.store.connect import DamagedSumError, connect, draw_batch_seq, draw_cut_off, sum_windows
 from ledger.store.queries import Connection
 from ledger.store.sums import EncodedSums, UnsummedBatches, count_unsummed, sum_pending
+from ledger.wire.budget_inputs import NewBudget
+from ledger.wire.inputs import read_input
 from tests.support.database import Database, execute
-from tests.support.usage import NOW, Gate, add_customer, attempt, keyed, open_books
+from tests.support.usage import AUTHOR, NOW, Gate, add_customer, attempt, keyed, open_books
 
 LARGE = IngestLimits(chunk_facts=1)
 SMALL = IngestLimits(chunk_facts=10**9)
@@ -357,3 +360,12 @@ async def test_how_far_sums_are_behind_is_said(gate: Gate, database: Database) -
     assert (await measure(worker)).unsummed.batches == 1
     await draw_cut_off(worker, "report")
     assert (await measure(worker)).unsummed == UnsummedBatches(0, None)
+
+
+async def test_a_new_budget_counts_what_was_not_summed(gate: Gate) -> None:
+    worker = gate.connection
+    await gate.send(keyed(attempt("a", tokens=7)))
+    said = {"budget_id": "b", "customer_id": "acme", "period": "month", "unit": "requests"}
+    more = {"amount": "100", "valid_from": "2026-01-01T00:00:00Z"}
+    await enter_budget(worker, read_input(NewBudget, said | more), AUTHOR)
+    assert await worker.fetchval("SELECT sum(used) FROM budget_balance") == 1

@@ -12,6 +12,7 @@ from ledger.store.billing.budgets import (
     count_earlier_use,
     find_budget_scope,
 )
+from ledger.store.connect import sum_windows
 from ledger.store.queries import Connection
 from ledger.wire.budget_inputs import NewBudget
 
@@ -38,6 +39,7 @@ async def enter_budget(
             )
     if written.batch_seq is not None:
         # Behind its commit: whoever stores usage from now on counts it, and waits for these rows.
+        await sum_windows(connection)
         async with writing(connection):
             await count_earlier_use(connection, new.budget_id)
     return new.budget_id
