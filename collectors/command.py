@@ -68,13 +68,13 @@ def collect(arguments: Sequence[str]) -> int:
 
 def pairs(given: Sequence[str]) -> dict[str, object]:
     """SETTING=VALUE texts as a table of settings."""
-    found: dict[str, str] = {}
+    said: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise CalledWrongError("--set takes SETTING=VALUE.")
-        found[name] = value
-    return nested(found, ".")
+        said[name] = value
+    return nested(said, ".")
 
 
 def _read(arguments: Sequence[str]) -> dict[str, list[str]]:
@@ -84,10 +84,10 @@ def _read(arguments: Sequence[str]) -> dict[str, list[str]]:
         raise CalledWrongError(f"{error.msg}.") from None
     if rest:
         raise CalledWrongError(f"{rest[0]!r} is no option.")
-    found: dict[str, list[str]] = {}
+    given: dict[str, list[str]] = {}
     for name, value in options:
-        found.setdefault("help" if name == "-h" else name.removeprefix("--"), []).append(value)
-    return found
+        given.setdefault("help" if name == "-h" else name.removeprefix("--"), []).append(value)
+    return given
 
 
 def _say(text: str) -> None:

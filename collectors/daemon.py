@@ -295,14 +295,16 @@ def _give_back_memory() -> None:
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:
     """What changes when a file does, or when a link leads to another one."""
     try:
-        found = os.stat(path) if path is not None else None
+        stat = os.stat(path) if path is not None else None
     except OSError:
         return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found is not None else None
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat is not None else None
 
 
 def _differ(new: CollectSettings, old: CollectSettings) -> bool:
-    names = [one.name for one in fields(CollectSettings) if one.name not in APART_FROM_SOURCES]
+    names = [
+        field.name for field in fields(CollectSettings) if field.name not in APART_FROM_SOURCES
+    ]
     return any(getattr(new, name) != getattr(old, name) for name in names)
 
 

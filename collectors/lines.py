@@ -15,7 +15,7 @@ from ledger.wire.rfc3339 import format_rfc3339
 log = logging.getLogger(__name__)
 
 # What a batch puts in front of a line.
-PLACE_BYTES = 1024
+POSITION_BYTES = 1024
 # A page of more counters is seldom, and encoded whole.
 FORM_COUNTERS_MAX = 200
 # Stands in a line where what differs from reading to reading will stand.
@@ -109,7 +109,7 @@ class LineWriter:
             line, why = b"", str(error)
         else:
             # A batch holds one event at least.
-            why = f"{len(line)} bytes" if len(line) + PLACE_BYTES > self._batch_bytes else ""
+            why = f"{len(line)} bytes" if len(line) + POSITION_BYTES > self._batch_bytes else ""
         if why:
             log.error("spool: a %s fits no batch and is left out: %s", event["type"], why)
             return None

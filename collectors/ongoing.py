@@ -44,10 +44,10 @@ class Ongoing:
     def counts(self) -> dict[str, int]:
         """How often each place has trouble that goes on."""
         with self._mutex:
-            found: dict[str, int] = {}
+            counts: dict[str, int] = {}
             for (where, _), trouble in self._known.items():
-                found[where] = found.get(where, 0) + trouble.count
-            return found
+                counts[where] = counts.get(where, 0) + trouble.count
+            return counts
 
     def review(self) -> None:
         """Name with its count what went on since the last review, and what is over."""

@@ -47,16 +47,16 @@ class RefusedEvents:
 
     def add(self, batch: Batch, refusal: Refusal) -> None:
         """Take note of a refusal; a disk that cannot keep the events is no reason to stop."""
-        found = [
+        refused = [
             (ordinal, line, reason)
             for ordinal, line in enumerate(iter_lines(batch.body))
             if (reason := refusal.reason_of(ordinal)) is not None
         ]
-        self.count += len(found)
-        said = sorted({reason[:REASON_CHARS_MAX] for _, _, reason in found})
+        self.count += len(refused)
+        said = sorted({reason[:REASON_CHARS_MAX] for _, _, reason in refused})
         log.error(
             "publish: the ledger refused %d of %d events of batch %d: %s",
-            len(found),
+            len(refused),
             batch.header.count,
             batch.header.sequence,
             "; ".join(said[:REASONS_LOGGED]),
@@ -71,7 +71,7 @@ class RefusedEvents:
                     "event": bytes(line).decode("utf-8", errors="replace"),
                 }
             )
-            for ordinal, line, reason in found
+            for ordinal, line, reason in refused
         ]
         try:
             self._keep("".join(f"{line}\n" for line in lines).encode())

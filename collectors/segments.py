@@ -75,12 +75,12 @@ def scan_segment(path: Path) -> Scan:
     return Scan(records, good_end, torn_bytes=len(data) - good_end)
 
 
-def read_record(place: RecordPosition) -> Batch | None:
+def read_record(position: RecordPosition) -> Batch | None:
     """Read one record again; None when the file no longer holds it."""
     try:
-        with place.path.open("rb") as file:
-            file.seek(place.offset)
-            return decode_record(file.read(place.length))
+        with position.path.open("rb") as file:
+            file.seek(position.offset)
+            return decode_record(file.read(position.length))
     except FileNotFoundError:
         return None
 

@@ -158,6 +158,6 @@ def _table(path: Path) -> Table:
             raise ValueError(f"found {name}; did you mean {inner}, in the table [{TABLE}]?")
     table = tables.get(TABLE)
     if not isinstance(table, dict):
-        found = ", ".join(tables) or "nothing"
-        raise ValueError(f"found {found}; write the settings into a table [{TABLE}]")
+        named = ", ".join(tables) or "nothing"
+        raise ValueError(f"found {named}; write the settings into a table [{TABLE}]")
     return table

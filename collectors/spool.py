@@ -111,29 +111,29 @@ class Spool:
             made = list(batch_lines(bare, first=self._next, max_bytes=self._limits.batch_bytes))
             if not made:
                 return 0
-            places = self._write(made)
-            self._waiting.extend(places)
-            self._next = replace(self._next, sequence=places[-1].sequence + 1)
+            positions = self._write(made)
+            self._waiting.extend(positions)
+            self._next = replace(self._next, sequence=positions[-1].sequence + 1)
             self._shrink()
             return len(made)
 
     def waiting(self, limit: int) -> list[Batch]:
         """The oldest batches not yet confirmed, in order, less those damaged meanwhile."""
         with self._mutex:
-            found: list[Batch] = []
+            batches: list[Batch] = []
             damaged: list[RecordPosition] = []
-            for place in self._waiting:
-                if len(found) == limit:
+            for position in self._waiting:
+                if len(batches) == limit:
                     break
-                batch = read_record(place)
+                batch = read_record(position)
                 if batch is None:
-                    damaged.append(place)
+                    damaged.append(position)
                 else:
-                    found.append(batch)
-            for place in damaged:
-                self._waiting.remove(place)
-                self._lose(place.sequence, place.sequence, f"{place.path} is damaged")
-            return found
+                    batches.append(batch)
+            for position in damaged:
+                self._waiting.remove(position)
+                self._lose(position.sequence, position.sequence, f"{position.path} is damaged")
+            return batches
 
     def acknowledge(self, sequence: int) -> None:
         """Forget every batch up to this number: the ledger or the broker has them."""
@@ -159,7 +159,7 @@ class Spool:
                 last_sequence=self._next.sequence - 1,
                 acked_sequence=self._acked,
                 waiting_batches=len(self._waiting),
-                waiting_bytes=sum(place.length for place in self._waiting),
+                waiting_bytes=sum(position.length for position in self._waiting),
                 dropped_batches=self._dropped,
             )
 
@@ -198,10 +198,10 @@ class Spool:
             scanned.extend(scan.records)
         # Without its number everything found goes out once more: duplicates, each counted once.
         self._acked = FIRST_SEQUENCE - 1 if acked is None else acked
-        self._waiting.extend(place for place in scanned if place.sequence > self._acked)
-        found = max([self._acked, *(place.sequence for place in scanned)])
-        last = max(found, issued)
-        if last > found or acked is None:
+        self._waiting.extend(position for position in scanned if position.sequence > self._acked)
+        highest = max([self._acked, *(position.sequence for position in scanned)])
+        last = max(highest, issued)
+        if last > highest or acked is None:
             # No segment says it any more: it is kept in two places again.
             self._keep_acked(self._acked, last)
         if last >= FIRST_SEQUENCE:
@@ -234,7 +234,7 @@ class Spool:
     def _name_lost(self, last: int) -> None:
         """Say which numbers after the last confirmed have no batch on disk: they are not used."""
         expected = self._acked + 1
-        for sequence in [*sorted(place.sequence for place in self._waiting), last + 1]:
+        for sequence in [*sorted(position.sequence for position in self._waiting), last + 1]:
             if sequence > expected:
                 self._lose(expected, sequence - 1, "their segments are gone or damaged")
             expected = max(expected, sequence + 1)
@@ -249,12 +249,12 @@ class Spool:
         """Write and sync all; on any failure none of them exists."""
         last = batches[-1].header.sequence
         file = self._segment(batches[0].header.sequence)
-        places, offset = [], self._size
+        positions, offset = [], self._size
         try:
             for batch in batches:
                 record = encode_record(batch)
                 _write_all(file, record)
-                places.append(
+                positions.append(
                     RecordPosition(batch.header.sequence, self._path, offset, len(record))
                 )
                 offset += len(record)
@@ -266,7 +266,7 @@ class Spool:
                 f"cannot write to {self._path}: {error}; free the disk or move the spool{left}"
             ) from error
         self._size = offset
-        return places
+        return positions
 
     def _undo(self, file: int, last: int) -> str:
         """Take back what a failed write left; what cannot be taken back keeps its numbers."""
@@ -311,13 +311,13 @@ class Spool:
 
     def _shrink(self) -> None:
         """Drop the oldest segment when too large: its numbers stay missing, a visible gap."""
-        total = sum(place.length for place in self._waiting)
+        total = sum(position.length for position in self._waiting)
         while total > self._limits.spool_bytes and self._waiting[0].path != self._path:
             oldest = self._waiting[0].path
-            gone = [place for place in self._waiting if place.path == oldest]
+            gone = [position for position in self._waiting if position.path == oldest]
             for _ in gone:
                 self._waiting.popleft()
-            total -= sum(place.length for place in gone)
+            total -= sum(position.length for position in gone)
             self._dropped += len(gone)
             log.error(
                 "spool: over %d bytes, dropped batches %d to %d unsent; the ledger shows the gap",
@@ -333,7 +333,7 @@ class Spool:
 
     def _unused(self) -> list[Path]:
         """Segments of which nothing waits any more."""
-        used = {place.path for place in self._waiting}
+        used = {position.path for position in self._waiting}
         if self._file is not None:
             used.add(self._path)
         return [path for path in self._directory.glob(f"*{SUFFIX}") if path not in used]

@@ -29,12 +29,16 @@ def read_table(kind: type[T], table: Table, where: str = "") -> T:
     Bounds of a field stand in its metadata: `low`, `high`, and `least` for the length of a list.
     """
     hints = get_type_hints(kind)
-    known = {one.name: one for one in fields(kind)}
+    known = {field_of.name: field_of for field_of in fields(kind)}
     for name in table:
         if name not in known:
             raise ValueError(f"{where}{name} is no setting; {_meant(name, known)}")
-    for name, one in known.items():
-        if name not in table and one.default is MISSING and one.default_factory is MISSING:
+    for name, field_of in known.items():
+        if (
+            name not in table
+            and field_of.default is MISSING
+            and field_of.default_factory is MISSING
+        ):
             raise ValueError(f"{where}{name} is missing")
     return kind(
         **{
@@ -46,26 +50,26 @@ def read_table(kind: type[T], table: Table, where: str = "") -> T:
 
 def merged(*tables: Table) -> dict[str, object]:
     """One table of several, later ones winning name by name, inner tables included."""
-    found: dict[str, object] = {}
+    whole: dict[str, object] = {}
     for table in tables:
         for name, value in table.items():
-            before = found.get(name)
+            before = whole.get(name)
             if isinstance(before, Mapping) and isinstance(value, Mapping):
                 value = merged(before, value)  # noqa: PLW2901
-            found[name] = value
-    return found
+            whole[name] = value
+    return whole
 
 
 def nested(pairs: Mapping[str, str], separator: str) -> dict[str, object]:
     """Flat names to inner tables: `http.url` is `url` of the table `http`."""
-    found: dict[str, object] = {}
+    whole: dict[str, object] = {}
     for name in sorted(pairs):
         value: object = pairs[name]
         for part in reversed(name.split(separator)):
             value = {part: value}
         assert isinstance(value, dict)
-        found = merged(found, value)
-    return found
+        whole = merged(whole, value)
+    return whole
 
 
 def closest(name: str, known: "Mapping[str, object]") -> str | None:
@@ -80,24 +84,24 @@ def _meant(name: str, known: Mapping[str, object]) -> str:
     return f"did you mean {near}?" if near else f"there are {', '.join(known)}"
 
 
-def _read(hint: object, value: object, one: "Field[object]", where: str) -> object:
+def _read(hint: object, value: object, field_of: "Field[object]", where: str) -> object:
     """One value of the type wanted; text is read as the type where a variable can say no more."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in {Union, UnionType}:
         if value is None:
             return None
         (hint,) = (each for each in args if each is not NoneType)
-        return _read(hint, value, one, where)
+        return _read(hint, value, field_of, where)
     if origin is Literal:
         if value not in args:
             raise ValueError(f"{where}: write one of {', '.join(map(str, args))}")
         return value
     if origin is list:
-        return _read_list(args[0], value, one, where)
+        return _read_list(args[0], value, field_of, where)
     if isinstance(hint, type) and is_dataclass(hint):
         return value if isinstance(value, hint) else _read_inner(hint, value, where)
     assert isinstance(hint, type)
-    return _read_scalar(hint, value, one, where)
+    return _read_scalar(hint, value, field_of, where)
 
 
 def _read_inner(kind: type[T], value: object, where: str) -> T:
@@ -107,12 +111,12 @@ def _read_inner(kind: type[T], value: object, where: str) -> T:
     return read_table(kind, table, f"{where}.")
 
 
-def _read_list(hint: object, value: object, one: "Field[object]", where: str) -> list[object]:
+def _read_list(hint: object, value: object, field_of: "Field[object]", where: str) -> list[object]:
     items = _parsed(value)
-    least = one.metadata.get("least", 0)
+    least = field_of.metadata.get("least", 0)
     if not isinstance(items, list | tuple) or len(items) < least:
         raise ValueError(f"{where}: write a list of {least} or more")
-    return [_read(hint, item, one, f"{where}[{number}]") for number, item in enumerate(items)]
+    return [_read(hint, item, field_of, f"{where}[{number}]") for number, item in enumerate(items)]
 
 
 def _parsed(value: object) -> object:
@@ -126,27 +130,27 @@ def _parsed(value: object) -> object:
     return parsed
 
 
-def _read_scalar(kind: type, value: object, one: "Field[object]", where: str) -> object:
+def _read_scalar(kind: type, value: object, field_of: "Field[object]", where: str) -> object:
     read, wanted = _SCALARS[kind]
     try:
-        found = read(value)
+        read_value = read(value)
     except (ValueError, TypeError, ArithmeticError):
-        found = None
+        read_value = None
     # Raised from nothing: what was given may be a secret, and errors show what they came from.
-    if found is None or not _fits(found, one):
-        low, high = one.metadata.get("low"), one.metadata.get("high")
+    if read_value is None or not _fits(read_value, field_of):
+        low, high = field_of.metadata.get("low"), field_of.metadata.get("high")
         bounds = f" from {low}" if low is not None else ""
         bounds += f" to {high}" if high is not None else ""
         raise ValueError(f"{where}: write {wanted}{bounds}")
-    return found
+    return read_value
 
 
-def _fits(found: object, one: "Field[object]") -> bool:
+def _fits(value: object, field_of: "Field[object]") -> bool:
     """Whether a number, or the length of a text, is within the field's bounds."""
-    size = len(found) if isinstance(found, str) else found
+    size = len(value) if isinstance(value, str) else value
     if not isinstance(size, int | Decimal):
         return True
-    low, high = one.metadata.get("low", size), one.metadata.get("high", size)
+    low, high = field_of.metadata.get("low", size), field_of.metadata.get("high", size)
     return bool(low <= size <= high)
 
 
@@ -183,10 +187,10 @@ def _path(value: object) -> Path:
 
 
 def _instant(value: object) -> datetime:
-    found = value if isinstance(value, datetime) else parse_rfc3339(_text(value))
-    if found.tzinfo is None:
+    moment = value if isinstance(value, datetime) else parse_rfc3339(_text(value))
+    if moment.tzinfo is None:
         raise ValueError
-    return found
+    return moment
 
 
 _SCALARS: Mapping[type, tuple[Callable[[object], object], str]] = MappingProxyType(

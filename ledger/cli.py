@@ -110,7 +110,7 @@ class CommandTable(click.Group):
             if cmd_name not in COMMANDS:
                 return _stage_commands().get(cmd_name)
             module, _, name = COMMANDS[cmd_name][0].partition(":")
-            found: click.Command = getattr(import_module(f"ledger.commands.{module}"), name)
+            command: click.Command = getattr(import_module(f"ledger.commands.{module}"), name)
         except ModuleNotFoundError as error:
             if _is_own(error):
                 raise
@@ -118,14 +118,14 @@ class CommandTable(click.Group):
                 f"`{cmd_name}` needs {error.name}, which this host does not have. Install it with:"
                 " pip install 'tokenledger[ledger,documents,embedded]'"
             ) from error
-        return found
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
         if stages := _known_stages():
             with formatter.section("Stages that `settle` runs"):
-                formatter.write_dl([(name, str(one.help)) for name, one in stages.items()])
+                formatter.write_dl([(name, str(stage.help)) for name, stage in stages.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -107,13 +107,13 @@ def expect(transport: str) -> None:
         ITEMS.labels(fate, transport)
 
 
-def count_outcomes(found: Sequence[RecordOutcome], transport: str) -> None:
+def count_outcomes(outcomes: Sequence[RecordOutcome], transport: str) -> None:
     """Add one transaction's outcomes."""
-    RECORDS.labels(transport).inc(len(found))
-    for fate, *counts in zip(Fate, *(outcome.tally for outcome in found), strict=True):
+    RECORDS.labels(transport).inc(len(outcomes))
+    for fate, *counts in zip(Fate, *(outcome.tally for outcome in outcomes), strict=True):
         ITEMS.labels(fate, transport).inc(sum(counts))
-    UNKNOWN.labels(transport).inc(sum(sum(outcome.unknown.values()) for outcome in found))
-    BATCH_ITEMS.observe(sum(outcome.received for outcome in found))
+    UNKNOWN.labels(transport).inc(sum(sum(outcome.unknown.values()) for outcome in outcomes))
+    BATCH_ITEMS.observe(sum(outcome.received for outcome in outcomes))
     FRESHNESS.set_to_current_time()
 
 
@@ -124,11 +124,11 @@ def show_ledger(
     dead_letters: int,
 ) -> None:
     """Set what the ledger knows, whoever stored it."""
-    for one in sources:
-        _set_time(SOURCE_RECEIVED.labels(one.source), one.last_received_at)
-        _set_time(SOURCE_EVENT.labels(one.source), one.last_event_at)
+    for source in sources:
+        _set_time(SOURCE_RECEIVED.labels(source.source), source.last_received_at)
+        _set_time(SOURCE_EVENT.labels(source.source), source.last_event_at)
         for fate in Fate:
-            SOURCE_ITEMS.labels(one.source, fate).set(getattr(one, fate) or 0)
+            SOURCE_ITEMS.labels(source.source, fate).set(getattr(source, fate) or 0)
     MISSING.clear()
     for gap in gaps:
         missing = gap.last_missing - gap.first_missing + 1

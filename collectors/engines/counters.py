@@ -149,8 +149,8 @@ class _Families:
         family, rules = _family(base), self._engine.rules
         known = base in rules or family in rules or family in self._engine.aside
         # Of a histogram the sum alone counts what it is called after.
-        one = not base.endswith(("_bucket", "_count", CREATED))
-        return one and not known and "tokens" in family and f"{family}_sum" not in rules
+        is_sample = not base.endswith(("_bucket", "_count", CREATED))
+        return is_sample and not known and "tokens" in family and f"{family}_sum" not in rules
 
 
 @dataclass(slots=True)

@@ -76,14 +76,14 @@ class PageReader:
 
     def read(self, text: str) -> PageReading:
         """What a page says; the same as if it had been read whole."""
-        found = self._found(text)
-        page = self._quick(found) if found is not None else None
+        samples = self._found(text)
+        page = self._quick(samples) if samples is not None else None
         if page is not None:
             self.passing += 1
             return page
         self.passing = 0
         page = self._whole(text)
-        self._known = self._learn(page, found) if found is not None else None
+        self._known = self._learn(page, samples) if samples is not None else None
         return page
 
     def _found(self, text: str) -> list[tuple[str, str]] | None:
@@ -93,28 +93,30 @@ class PageReader:
         known = [(line[1], line[2]) for line in plain if line is not None]
         return known if len(known) == len(plain) else None
 
-    def _quick(self, found: list[tuple[str, str]]) -> PageReading | None:
-        known, values = self._known, dict(found)
-        if known is None or len(values) != len(found) or values.keys() != known.series.keys():
+    def _quick(self, samples: list[tuple[str, str]]) -> PageReading | None:
+        known, values = self._known, dict(samples)
+        if known is None or len(values) != len(samples) or values.keys() != known.series.keys():
             return None
         if self.passing >= (WHOLE_EVERY if not known.page.troubles else TROUBLED_EVERY):
             return None
         counters: list[CounterReading | None] = [None] * len(known.page.engine.counters)
         marks = []
         same_run = True
-        for series, value in found:
-            one = known.series[series]
-            for index, reading in zip(one.indexes, self._readings(one, value), strict=True):
+        for series, value in samples:
+            known_series = known.series[series]
+            for index, reading in zip(
+                known_series.indexes, self._readings(known_series, value), strict=True
+            ):
                 before = counters[index]
                 if before is not None and before.value != reading.value:
                     return None
                 counters[index] = before or reading
-            if one.mark is not None:
-                same_run = same_run and value == one.learnt
-                marks.append(Sample(one.mark, value))
+            if known_series.mark is not None:
+                same_run = same_run and value == known_series.learnt
+                marks.append(Sample(known_series.mark, value))
         engine = replace(
             known.page.engine,
-            counters=tuple(one for one in counters if one is not None),
+            counters=tuple(known_series for known_series in counters if known_series is not None),
             marks=known.page.engine.marks if same_run else self._marks(marks),
         )
         return replace(known.page, engine=engine)
@@ -122,13 +124,13 @@ class PageReader:
     def _marks(self, marks: Sequence[Sample]) -> RunMarks:
         return run_marks(marks, prefixes=self._engine.prefixes, anchor=self._engine.anchor)
 
-    def _readings(self, one: _Series, value: str) -> Counters:
-        if one.value != value:
+    def _readings(self, series: _Series, value: str) -> Counters:
+        if series.value != value:
             # A double holds every number of so few digits, and such a text is no rounded one.
             plain = len(value) <= PLAIN_CHARS and "e" not in value.lower()
             lossy = not plain and inexact(value, six_digits=self._engine.six_digits)
-            one.value = value
-            one.readings = tuple(
+            series.value = value
+            series.readings = tuple(
                 CounterReading(
                     name=reading.name,
                     value=value,
@@ -136,9 +138,9 @@ class PageReader:
                     labels=reading.labels,
                     precision_loss=lossy,
                 )
-                for reading in one.readings
+                for reading in series.readings
             )
-        return one.readings
+        return series.readings
 
     def _whole(self, text: str) -> PageReading:
         exposition = parse_exposition(text)
@@ -150,24 +152,24 @@ class PageReader:
             troubles=_troubles(self._engine, exposition, engine),
         )
 
-    def _learn(self, page: PageReading, found: list[tuple[str, str]]) -> _Known | None:
+    def _learn(self, page: PageReading, samples: list[tuple[str, str]]) -> _Known | None:
         """What each series found means; None where a counter came by another way than these."""
         indexes = {_key(counter): index for index, counter in enumerate(page.engine.counters)}
         series: dict[str, _Series] = {}
-        for printed, value in found:
+        for printed, value in samples:
             sample = parse_sample(printed + value)
             read = () if sample is None else self._counters_of(sample)
-            kept = tuple(one for one in read if _key(one) in indexes)
+            kept = tuple(each for each in read if _key(each) in indexes)
             marks = sample is not None and sample.name.endswith((CREATED, PROCESS_START))
             series[printed] = _Series(
-                indexes=tuple(indexes[_key(one)] for one in kept),
+                indexes=tuple(indexes[_key(each)] for each in kept),
                 readings=kept,
                 value=value,
                 mark=sample.name if sample is not None and marks else None,
                 learnt=value,
             )
-        learnt = {index for one in series.values() for index in one.indexes}
-        all_of_them = len(series) == len(found) and len(learnt) == len(indexes)
+        learnt = {index for each in series.values() for index in each.indexes}
+        all_of_them = len(series) == len(samples) and len(learnt) == len(indexes)
         # Which of two values counts can be plain on the next page.
         certain = all_of_them and not page.engine.contradicted
         return _Known(page, series) if certain else None
@@ -178,7 +180,7 @@ class PageReader:
             read_sample(sample, rule, six_digits=self._engine.six_digits)
             for rule in self._engine.rules.get(base or "", ())
         )
-        return tuple(one for one in read if one is not None)
+        return tuple(counter for counter in read if counter is not None)
 
 
 def _wanted_lines(engine: EngineMap) -> re.Pattern[str]:

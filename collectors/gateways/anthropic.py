@@ -49,7 +49,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 
 def _rounds_summed(usage: RawUsage) -> RawUsage:
     """The usage with the sums of its turns for its counts; refuses turns of several models."""
-    iterations = [_with_writes(checked(one)) for one in usage.get(_ITERATIONS) or ()]
+    iterations = [_with_writes(checked(each)) for each in usage.get(_ITERATIONS) or ()]
     if not iterations:
         return usage
     models = {iteration["model"] for iteration in iterations if iteration.get("model") is not None}
@@ -78,12 +78,12 @@ def _with_writes(iteration: RawUsage) -> RawUsage:
 
 def _sums(parts: list[RawUsage], names: tuple[str, ...]) -> dict[str, int]:
     """What the parts add up to, of the names that any of them gives."""
-    found: dict[str, int] = {}
+    sums: dict[str, int] = {}
     for part in parts:
         for name, number in counts_at(part, names).items():
             if number is not None:
-                found[name] = found.get(name, 0) + number
-    return found
+                sums[name] = sums.get(name, 0) + number
+    return sums
 
 
 def _input(usage: RawUsage) -> UsageBody:
@@ -107,7 +107,7 @@ def _other(tools: RawUsage) -> dict[str, int]:
 
 
 def _unread(usage: RawUsage) -> dict[str, int]:
-    found = unread(usage, _KNOWN)
+    unread_numbers = unread(usage, _KNOWN)
     for name, known in _OBJECTS.items():
-        found |= unread(details(usage, name), known, within=f"unread.{name}")
-    return found
+        unread_numbers |= unread(details(usage, name), known, within=f"unread.{name}")
+    return unread_numbers

@@ -45,11 +45,11 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         output_leaves={"visible": needed(usage, *_OUTPUT), "reasoning": None},
         complete=complete,
     )
-    total, found = count(usage, _TOTAL), result["input_total"] + result["output_total"]
+    total, parts = count(usage, _TOTAL), result["input_total"] + result["output_total"]
     # Some models count in their total what was cached, and some leave it out.
-    if total not in {None, found, needed(usage, *_INPUT) + result["output_total"]}:
+    if total not in {None, parts, needed(usage, *_INPUT) + result["output_total"]}:
         raise GatewayUsageError(
-            f"usage.{_TOTAL}: found {total}, but its parts are {found}; say what the rest is"
+            f"usage.{_TOTAL}: found {total}, but its parts are {parts}; say what the rest is"
         )
     other = unread(usage, _KNOWN)
     return {**result, "other": other} if other else result
@@ -57,8 +57,8 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 
 def _writes(usage: RawUsage, written: int) -> UsageBody:
     split: Counter[str] = Counter()
-    for one in map(checked, usage.get(_SPLIT) or ()):
-        name = _LIFETIMES.get(str(one.get("ttl")), "")
-        split[name] += needed(one, "inputTokens") if name else 0
+    for write in map(checked, usage.get(_SPLIT) or ()):
+        name = _LIFETIMES.get(str(write.get("ttl")), "")
+        split[name] += needed(write, "inputTokens") if name else 0
     parts = {name: split[name] for name in _LIFETIMES.values() if split[name]}
     return {"cache_write": rest(written, tuple(parts.values()), name=_WRITTEN[0]), **parts}

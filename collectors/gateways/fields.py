@@ -28,15 +28,15 @@ def needed(usage: RawUsage, *names: str) -> int:
     return value
 
 
-def agreed(name: str, found: Mapping[str, int | None]) -> int | None:
+def agreed(name: str, numbers: Mapping[str, int | None]) -> int | None:
     """The one count that several places give; a zero beside a count is a field left unfilled.
 
     None where no place gives it; refuses places that give different counts.
     """
-    given = {place: number for place, number in found.items() if number is not None}
-    counted = {place: number for place, number in given.items() if number}
+    given = {path: number for path, number in numbers.items() if number is not None}
+    counted = {path: number for path, number in given.items() if number}
     if len(set(counted.values())) > 1:
-        said = ", ".join(f"{place} {number}" for place, number in counted.items())
+        said = ", ".join(f"{path} {number}" for path, number in counted.items())
         raise GatewayUsageError(f"usage: {name} differ: {said}; send one count")
     return next(iter(counted.values()), 0 if given else None)
 
@@ -58,15 +58,15 @@ def unread(usage: RawUsage, known: frozenset[str], *, within: str = "unread") ->
 
     What stands in objects that nobody reads is named with them, joined by dots.
     """
-    found: dict[str, int] = {}
+    unread_numbers: dict[str, int] = {}
     for name, value in usage.items():
         if name in known:
             continue
         if isinstance(value, Mapping):
-            found |= unread(value, frozenset(), within=f"{within}.{name}")
+            unread_numbers |= unread(value, frozenset(), within=f"{within}.{name}")
         elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            found[f"{within}.{name}"[:NAME_MAX]] = value
-    return found
+            unread_numbers[f"{within}.{name}"[:NAME_MAX]] = value
+    return unread_numbers
 
 
 def details(usage: RawUsage, *names: str) -> RawUsage:

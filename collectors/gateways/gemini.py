@@ -97,19 +97,19 @@ def _output(usage: RawUsage, input_total: int) -> UsageBody:
 
 
 def _check_total(usage: RawUsage, read: UsageBody) -> None:
-    total, found = count(usage, _TOTAL), read["input_total"] + read["output_total"]
-    if total is not None and total != found:
+    total, parts = count(usage, _TOTAL), read["input_total"] + read["output_total"]
+    if total is not None and total != parts:
         raise GatewayUsageError(
-            f"usage.{_TOTAL}: found {total}, but its parts are {found}; say what the rest is"
+            f"usage.{_TOTAL}: found {total}, but its parts are {parts}; say what the rest is"
         )
 
 
 def _modalities(usage: RawUsage) -> dict[str, int]:
-    found: dict[str, int] = {}
+    tokens_by_kind: dict[str, int] = {}
     for name, side in _MODALITIES.items():
-        for one in map(checked, usage.get(name) or ()):
-            tokens = agreed("tokens", counts_at(one, ("tokenCount", "token_count")))
+        for counted in map(checked, usage.get(name) or ()):
+            tokens = agreed("tokens", counts_at(counted, ("tokenCount", "token_count")))
             if tokens is not None:
-                kind = f"{side}.{str(one.get('modality', 'unspecified')).lower()}"
-                found[kind] = found.get(kind, 0) + tokens
-    return found
+                kind = f"{side}.{str(counted.get('modality', 'unspecified')).lower()}"
+                tokens_by_kind[kind] = tokens_by_kind.get(kind, 0) + tokens
+    return tokens_by_kind

@@ -81,12 +81,12 @@ def open_named(settings: CollectSettings, _now: datetime) -> Source | None:
     if not settings.sources:
         return None
     beside = SourcesBeside()
-    for number, one in enumerate(settings.sources):
-        source = open_source(one)
-        if one.kind not in RECORDINGS:
+    for number, source_settings in enumerate(settings.sources):
+        source = open_source(source_settings)
+        if source_settings.kind not in RECORDINGS:
             path = settings.spool_dir / f"source-{number}.json"
-            source = WatchedSource(source, path, silence_us=silence_of(one.interval_s))
-        beside.add(_recorded(settings, source), float(one.interval_s))
+            source = WatchedSource(source, path, silence_us=silence_of(source_settings.interval_s))
+        beside.add(_recorded(settings, source), float(source_settings.interval_s))
     return beside
 
 

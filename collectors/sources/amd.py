@@ -71,10 +71,10 @@ class AmdSource:
 
     def _call(self, name: str, *arguments: object) -> "list[object] | Mapping[str, object]":
         try:
-            found: list[object] | Mapping[str, object] = getattr(self.smi, name)(*arguments)
+            answer: list[object] | Mapping[str, object] = getattr(self.smi, name)(*arguments)
         except self.smi.AmdSmiException as error:
             raise SourceError(f"amd: {name} failed: {error}") from error
-        return found
+        return answer
 
 
 def open_amd(_settings: SourceSettings) -> AmdSource:

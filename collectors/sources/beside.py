@@ -62,8 +62,8 @@ class SourcesBeside:
         for part in self._parts:
             part.start(self._pool, now, at)
         return SourceSample(
-            tuple(reading for one in taken for reading in one.readings),
-            tuple(fault for one in taken for fault in one.faults),
+            tuple(reading for sample in taken for reading in sample.readings),
+            tuple(fault for sample in taken for fault in sample.faults),
         )
 
     def close(self) -> None:

@@ -50,10 +50,10 @@ class CommandSource:
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise self._silent(f"{error}; is {self.command[0]} installed?") from error
-        found = self.pattern.search(done.stdout)
-        if found is None:
+        match = self.pattern.search(done.stdout)
+        if match is None:
             raise self._silent(f"printed {done.stdout[:80]!r}, which is no number")
-        value = Decimal(found[1]) * self.scale * MJ_PER_J
+        value = Decimal(match[1]) * self.scale * MJ_PER_J
         if self.quantity == "energy":
             return SourceSample((self.readings.counter(int(value), now, method="meter"),))
         return SourceSample((self.readings.power(int(value), now, since_boot_us()),))

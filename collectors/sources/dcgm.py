@@ -84,13 +84,13 @@ def _scales(text: str) -> Mapping[str, Decimal]:
     said: dict[str, str] = {}
     for word, name, rest in _SAID.findall(text):
         said[name] = f"{rest} {said.get(name, '')}" if word == "UNIT" else said.get(name, rest)
-    found: dict[str, Decimal] = {}
+    scales: dict[str, Decimal] = {}
     for name, words in said.items():
         unit = _unit(name) or _unit(words)
         if unit is not None:
-            found[name] = unit
-            found[f"{name}_total"] = unit
-    return found
+            scales[name] = unit
+            scales[f"{name}_total"] = unit
+    return scales
 
 
 def _unit(words: str) -> Decimal | None:

@@ -65,9 +65,9 @@ class NvidiaSmiSource:
 
     def sample(self, now: datetime) -> SourceSample:  # noqa: ARG002
         """The next rows, a bounded number of them."""
-        found = tuple(islice(self._rows, ROWS_PER_SAMPLE))
-        self._ended = len(found) < ROWS_PER_SAMPLE
-        return SourceSample(found)
+        readings = tuple(islice(self._rows, ROWS_PER_SAMPLE))
+        self._ended = len(readings) < ROWS_PER_SAMPLE
+        return SourceSample(readings)
 
     def close(self) -> None:
         """Nothing is held open but the file, which ends with the rows."""
@@ -140,9 +140,9 @@ def _column(name: str) -> str:
 
 def _power_mw(row: Mapping[str, str]) -> int | None:
     for name in POWER_COLUMNS:
-        found = _WATTS.match(row.get(name) or "")
-        if found is not None:
-            return int(Decimal(found[1]) * 1_000)
+        watts = _WATTS.match(row.get(name) or "")
+        if watts is not None:
+            return int(Decimal(watts[1]) * 1_000)
     return None
 
 

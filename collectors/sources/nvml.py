@@ -187,7 +187,9 @@ class NvmlSource:
         if at_us < self._retry_us:
             return
         self._retry_us = at_us + RETRY_S * 1_000_000
-        silent = [one for one in self._boards.values() if one.handle is None and not one.replaced]
+        silent = [
+            board for board in self._boards.values() if board.handle is None and not board.replaced
+        ]
         lost = self._missing or silent
         if self._down is None and not lost and self.listed() == self._seen:
             return
@@ -207,18 +209,18 @@ class NvmlSource:
         """Take up the boards there are; those known keep what is known of them."""
         self._seen = self.listed()
         count = _call("nvmlDeviceGetCount")
-        found = {board.gpu_uuid: board for board in _boards(count)}
-        self._missing = max(0, count - len(found))
-        others = found.keys() - self._boards.keys()
+        boards = {board.gpu_uuid: board for board in _boards(count)}
+        self._missing = max(0, count - len(boards))
+        others = boards.keys() - self._boards.keys()
         for uuid, known in self._boards.items():
-            if uuid in found:
-                known.handle, known.fields, known.why = found[uuid].handle, None, None
+            if uuid in boards:
+                known.handle, known.fields, known.why = boards[uuid].handle, None, None
                 continue
             if known.replaced:
                 continue
             reason = reasons.GPU_REPLACED if others else reasons.GPU_LOST
             _lose(known, BoardLostError(f"nvml: {uuid} is gone", reason=reason, gpu_uuid=uuid))
-        self._boards = found | self._boards
+        self._boards = boards | self._boards
 
     def _read(
         self, board: NvmlBoard, now: datetime, at_us: int, load: str | None
@@ -386,7 +388,14 @@ def _field_error(board: NvmlBoard, values: Sequence[FieldValue]) -> SourceError:
     unknown = (SourceError, reasons.READ_FAILED)
     kinds = [blank if code == pynvml.NVML_SUCCESS else ERRORS.get(code, unknown) for code in codes]
     # A newer field that an old driver does not know says less than the one it knows.
-    kind, reason = next((one for one in kinds if one[1] != reasons.NOT_SUPPORTED), kinds[0])
+    kind, reason = next(
+        (
+            kind_and_reason
+            for kind_and_reason in kinds
+            if kind_and_reason[1] != reasons.NOT_SUPPORTED
+        ),
+        kinds[0],
+    )
     said = ", ".join(_code_text(code) for code in codes)
     text = f"nvml: {board.gpu_uuid} ({board.model}) gave no energy: {said}"
     return kind(text, reason=reason, gpu_uuid=board.gpu_uuid)

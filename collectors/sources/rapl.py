@@ -65,7 +65,7 @@ class RaplSource:
             raise SourceError(why, reason=reasons.NO_PERMISSION, gpu_uuid=self.meter) from error
         except (OSError, ValueError) as error:
             raise SourceError(f"rapl: {error}", gpu_uuid=self.meter) from error
-        known = [one for one in grown if one is not None]
+        known = [joules for joules in grown if joules is not None]
         if len(known) < len(grown):
             self._used_uj, self._life = 0, self._life + 1
         else:

@@ -33,7 +33,7 @@ class Recording:
     def sample(self, now: datetime) -> SourceSample:
         """One round of the source, written down."""
         sample = self.source.sample(now)
-        lines = [json.dumps(recorded(one)) + "\n" for one in sample.readings]
+        lines = [json.dumps(recorded(reading)) + "\n" for reading in sample.readings]
         try:
             if self._file is None:
                 self._file = self.path.open("a", encoding="utf-8")

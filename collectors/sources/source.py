@@ -18,7 +18,7 @@ class SourceSample:
     @property
     def energy(self) -> tuple[GpuEnergyReading, ...]:
         """The readings of counters, without what is told of gaps."""
-        return tuple(one for one in self.readings if isinstance(one, GpuEnergyReading))
+        return tuple(reading for reading in self.readings if isinstance(reading, GpuEnergyReading))
 
 
 class Source(Protocol):

@@ -85,14 +85,14 @@ class WatchedSource:
             sample = SourceSample((), (error,))
         told = [*self._clock_set(now, at_us)]
         taken: list[Reading] = []
-        for one in sample.readings:
-            if isinstance(one, GpuEnergyReading):
-                read = self._stamped(one, at_us)
+        for reading in sample.readings:
+            if isinstance(reading, GpuEnergyReading):
+                read = self._stamped(reading, at_us)
                 if not self._ran_on(read, at_us):
                     told += self._took(read, at_us)
                 taken.append(read)
             else:
-                taken.append(one)
+                taken.append(reading)
         told += self._missed(sample.faults, now, at_us)
         self._began = True
         if self._kept_us is None or at_us - self._kept_us >= KEEP_EVERY_US:
@@ -225,22 +225,22 @@ class WatchedSource:
             log.warning("%s: what was read last is not kept: %s", self.state_path, error)
 
 
-def _restarts(one: GpuEnergyReading, other: GpuEnergyReading) -> Iterator[str]:
+def _restarts(before: GpuEnergyReading, after: GpuEnergyReading) -> Iterator[str]:
     """Why a counter did not run on between two readings, where they show it."""
-    loads = (one.driver_load, other.driver_load)
-    if one.boot_id is not None and one.boot_id != other.boot_id:
+    loads = (before.driver_load, after.driver_load)
+    if before.boot_id is not None and before.boot_id != after.boot_id:
         yield reasons.REBOOT
     elif None not in loads and loads[0] != loads[1]:
         yield reasons.DRIVER_RELOAD
-    elif _is_factor(one.energy_mj, other.energy_mj):
+    elif _is_factor(before.energy_mj, after.energy_mj):
         yield reasons.UNIT_CHANGED
-    elif other.energy_mj < one.energy_mj:
+    elif after.energy_mj < before.energy_mj:
         yield reasons.COUNTER_RESET
 
 
-def _is_factor(one: int, other: int) -> bool:
+def _is_factor(left: int, right: int) -> bool:
     """Whether a counter is a thousand times another to a hundredth: joules for millijoules."""
-    low, high = sorted((one, other))
+    low, high = sorted((left, right))
     return low > 0 and abs(high - low * FACTOR) * 100 <= high
 
 
@@ -259,10 +259,10 @@ def _notice(reading: GpuEnergyReading, reason: str) -> MeterGapReading:
     return MeterGapReading(gpu_uuid=reading.gpu_uuid, reason=reason, since=at, until=at)
 
 
-def _gap(one: GpuEnergyReading, other: GpuEnergyReading, reason: str) -> MeterGapReading:
-    since = min(one.sampled_at, other.sampled_at)
+def _gap(before: GpuEnergyReading, after: GpuEnergyReading, reason: str) -> MeterGapReading:
+    since = min(before.sampled_at, after.sampled_at)
     return MeterGapReading(
-        gpu_uuid=other.gpu_uuid, reason=reason, since=since, until=other.sampled_at
+        gpu_uuid=after.gpu_uuid, reason=reason, since=since, until=after.sampled_at
     )
 
 
@@ -285,7 +285,7 @@ def _to_dict(meter: Watched) -> Kept:
 def _load(path: Path) -> dict[str, Watched]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return {uuid: _from_dict(uuid, one) for uuid, one in kept.items()}
+        return {uuid: _from_dict(uuid, stored) for uuid, stored in kept.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

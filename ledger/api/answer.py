@@ -27,11 +27,11 @@ def encode(value: Any) -> bytes:
     return json.dumps(plain_value(value), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def page(rows: Sequence[T], limit: int, place_of: Callable[[T], int]) -> dict[str, Any]:
+def page(rows: Sequence[T], limit: int, key_of: Callable[[T], int]) -> dict[str, Any]:
     """A page of rows and the cursor of the next one; `place_of` says where a row stands."""
     more = len(rows) > limit
     shown = list(rows[:limit])
-    return {"items": shown, "next": to_cursor(place_of(shown[-1])) if more else None}
+    return {"items": shown, "next": to_cursor(key_of(shown[-1])) if more else None}
 
 
 def page_after(rows: Sequence[ListedRow], limit: int) -> dict[str, Any]:
@@ -41,33 +41,33 @@ def page_after(rows: Sequence[ListedRow], limit: int) -> dict[str, Any]:
     return {"items": shown, "next": to_cursor(*last) if last else None}
 
 
-def to_cursor(*place: Any) -> str:
+def to_cursor(*keys: Any) -> str:
     """An opaque place in a list."""
-    return urlsafe_b64encode(encode(list(place))).decode().rstrip("=")
+    return urlsafe_b64encode(encode(list(keys))).decode().rstrip("=")
 
 
 def from_cursor(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
     """The place a cursor names; InvalidInputError where it is not one of ours."""
-    place = _decoded(cursor)
-    if cursor is None or place is None:
+    keys = _decoded(cursor)
+    if cursor is None or keys is None:
         return None
-    if [type(part) for part in place] != list(kinds):
+    if [type(part) for part in keys] != list(kinds):
         raise _not_ours(cursor)
-    return tuple(place)
+    return tuple(keys)
 
 
 def from_row_cursor(cursor: str | None) -> list[str] | None:
     """The place of a row that says its own; InvalidInputError where it is not one of ours."""
-    place = _decoded(cursor)
-    if cursor is not None and place is not None and not all(isinstance(p, str) for p in place):
+    keys = _decoded(cursor)
+    if cursor is not None and keys is not None and not all(isinstance(p, str) for p in keys):
         raise _not_ours(cursor)
-    return place
+    return keys
 
 
 def from_numbered_cursor(cursor: str) -> tuple[int, list[str]]:
     """The number and the place that a cursor names; InvalidInputError where it is not ours."""
-    place = _decoded(cursor) or []
-    number, *rest = place
+    keys = _decoded(cursor) or []
+    number, *rest = keys
     if type(number) is not int or not all(isinstance(part, str) for part in rest):
         raise _not_ours(cursor)
     return number, rest
@@ -78,12 +78,12 @@ def _decoded(cursor: str | None) -> list[Any] | None:
         return None
     try:
         text = urlsafe_b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii"))
-        place = json.loads(text.decode())
+        keys = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise _not_ours(cursor) from error
-    if not isinstance(place, list) or not place or not all(map(_is_storable, place)):
+    if not isinstance(keys, list) or not keys or not all(map(_is_storable, keys)):
         raise _not_ours(cursor)
-    return place
+    return keys
 
 
 def _is_storable(part: object) -> bool:

@@ -19,11 +19,11 @@ MEMBERS_MAX = 1_024
 
 async def whole_body(request: Request[Any, Any, Any]) -> bytes:
     """The body, unpacked; BodyTooLargeError, MalformedBodyError or UnsupportedMediaError."""
-    found = request.scope.get("whole_body")
-    if not isinstance(found, bytes):
-        found = await _read(request)
-        request.scope["whole_body"] = found  # type: ignore[typeddict-unknown-key]
-    return found
+    body = request.scope.get("whole_body")
+    if not isinstance(body, bytes):
+        body = await _read(request)
+        request.scope["whole_body"] = body  # type: ignore[typeddict-unknown-key]
+    return body
 
 
 async def _read(request: Request[Any, Any, Any]) -> bytes:

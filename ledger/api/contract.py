@@ -57,17 +57,17 @@ class Contract:
 
 def _of_resource(resource: Resource) -> dict[str, Contract]:
     name = resource.path.replace("-", "_")
-    found = {f"list_{name}": Contract(resource.row, listed=True)}
+    contracts = {f"list_{name}": Contract(resource.row, listed=True)}
     if resource.parent is None:
-        found[f"show_{name}"] = Contract(resource.row, shown=True)
+        contracts[f"show_{name}"] = Contract(resource.row, shown=True)
     if resource.model is not None:
         entered = answers.Added if resource.counted else answers.Entered
         key = resource.key if resource.parent else None
-        found[f"enter_{name}"] = Contract(entered, body=resource.model, without=key)
+        contracts[f"enter_{name}"] = Contract(entered, body=resource.model, without=key)
     if resource.change is not None:
         model = resource.change.model
-        found[f"change_{name}"] = Contract(answers.Entered, body=model, without=resource.key)
-    return found
+        contracts[f"change_{name}"] = Contract(answers.Entered, body=model, without=resource.key)
+    return contracts
 
 
 def _of_report(report: PeriodReport[Any] | GroupedReport) -> dict[str, Contract]:
@@ -93,7 +93,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "readyz": Contract(answers.Ready),
     "show_metrics": Contract(media=("text/plain",)),
     "post_events": Contract(answers.Events, bodies=_EVENTS, more=(415,)),
-    **{name: each for one in RESOURCES for name, each in _of_resource(one).items()},
+    **{name: each for kind in RESOURCES for name, each in _of_resource(kind).items()},
     "reserve": Contract(budget_answers.Held, body=budget_inputs.NewReservation, more=(402, 404)),
     "release_reservation": Contract(
         budget_answers.ReleasedReservation, body=budget_inputs.ReservationRelease

@@ -105,7 +105,7 @@ def _shown(outcome: RecordOutcome, request_id: str) -> Response[bytes]:
             **({"unknown": dict(outcome.unknown)} if outcome.unknown else {}),
         }
     )
-    items = [one for n in range(0, outcome.received, STEP) for one in _created(n)]
+    items = [created for n in range(0, outcome.received, STEP) for created in _created(n)]
     for ordinal, item in outcome.exceptions.items():
         items[ordinal] = encode(_item(item))
     body = b'%s,"items":[%s]}' % (head[:-1], b",".join(items[: outcome.received]))

@@ -44,8 +44,8 @@ async def export(
     `raw` leaves such text as it is, for programs. Invoices and their lines are of usage in the
     period, or with `invoices_by=issue` those issued in it.
     """
-    found = EXPORT_FORMATS.get(format_name)
-    if found is None:
+    export_format = EXPORT_FORMATS.get(format_name)
+    if export_format is None:
         known = ", ".join(EXPORT_FORMATS)
         raise NotFoundError(f"There is no format {format_name!r}.", f"Ask for one of {known}.")
     start, end = period_of(since, until)
@@ -59,7 +59,7 @@ async def export(
                 async for part in file:
                     yield part
 
-    return attached(parts(), found.media_type, found.filename)
+    return attached(parts(), export_format.media_type, export_format.filename)
 
 
 HANDLERS = (list_formats, export)

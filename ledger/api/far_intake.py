@@ -126,19 +126,19 @@ class FarIntake:
                     )
 
     def _answer(self, answers: Iterable[HandedBack]) -> None:
-        found = [one.outcome for one in answers if one.outcome is not None]
-        if found:
-            metrics.count_outcomes(found, "http")
-        for one in answers:
-            waiting = self._asked.pop(one.number, None)
+        outcomes = [answer.outcome for answer in answers if answer.outcome is not None]
+        if outcomes:
+            metrics.count_outcomes(outcomes, "http")
+        for answer in answers:
+            waiting = self._asked.pop(answer.number, None)
             if waiting is None or waiting.done():
                 continue
-            if one.outcome is not None:
-                waiting.set_result(one.outcome)
-            elif one.passes:
-                waiting.set_exception(UnavailableError(one.wrong, "Send the request again."))
+            if answer.outcome is not None:
+                waiting.set_result(answer.outcome)
+            elif answer.passes:
+                waiting.set_exception(UnavailableError(answer.wrong, "Send the request again."))
             else:
-                waiting.set_exception(StoringError(one.wrong))
+                waiting.set_exception(StoringError(answer.wrong))
 
 
 @asynccontextmanager
@@ -162,19 +162,19 @@ class _Asking:
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
         async for asked in _frames(reader, list[HandedOver]):
-            for one in asked:
-                task = asyncio.create_task(self._answer(one))
+            for record in asked:
+                task = asyncio.create_task(self._answer(record))
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
 
     async def _answer(self, asked: HandedOver) -> None:
         try:
-            found = HandedBack(asked.number, await self.store.store(asked.record))
+            handed_back = HandedBack(asked.number, await self.store.store(asked.record))
         except Exception as error:
-            found = HandedBack(asked.number, None, *_why(error))
+            handed_back = HandedBack(asked.number, None, *_why(error))
         if not self._done:
             asyncio.get_running_loop().call_soon(self._send)
-        self._done.append(found)
+        self._done.append(handed_back)
 
     def _send(self) -> None:
         done, self._done = self._done, []

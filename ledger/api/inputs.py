@@ -31,14 +31,14 @@ LISTED: Mapping[str, Mapping[str, Any]] = {
 
 
 def _routes(resource: Resource) -> list[HTTPRouteHandler]:
-    found = []
+    routes = []
     if resource.model is not None and resource.enter is not None:
         under = _under if resource.parent else _enter
-        found.append(under(resource, resource.model, resource.enter))
-    found += [_list_under(resource)] if resource.parent else [_list(resource), _show(resource)]
+        routes.append(under(resource, resource.model, resource.enter))
+    routes += [_list_under(resource)] if resource.parent else [_list(resource), _show(resource)]
     if resource.change is not None:
-        found.append(_change(resource, resource.change))
-    return found
+        routes.append(_change(resource, resource.change))
+    return routes
 
 
 def _enter(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRouteHandler:
@@ -64,9 +64,9 @@ def _enter(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRou
 def _under(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRouteHandler:
     @post(_path_under(resource), **_entered(model), operation_id=f"enter_{_name(resource)}")
     async def enter_under(
-        request: Request[Any, Any, Any], one: FromPath[str], replace: FromQuery[bool] = False
+        request: Request[Any, Any, Any], key: FromPath[str], replace: FromQuery[bool] = False
     ) -> Response[bytes]:
-        new = await _read_of(request, model, resource.key, one)
+        new = await _read_of(request, model, resource.key, key)
         return await _write(request, resource, enter, new, replace=replace)
 
     return enter_under
@@ -81,12 +81,12 @@ def _list(resource: Resource) -> HTTPRouteHandler:
     async def list_all(
         request: Request[Any, Any, Any],
         entity: FromQuery[str | None] = None,
-        one: FromQuery[str | None] = None,
+        key: FromQuery[str | None] = None,
         at: FromQuery[str | None] = None,
         limit: FromQuery[int] = 100,
         cursor: FromQuery[str | None] = None,
     ) -> Response[bytes]:
-        return await _page(request, resource, limit, cursor, at, entity_id=entity, one=one)
+        return await _page(request, resource, limit, cursor, at, entity_id=entity, key=key)
 
     return list_all
 
@@ -99,42 +99,42 @@ def _list_under(resource: Resource) -> HTTPRouteHandler:
     )
     async def list_under(
         request: Request[Any, Any, Any],
-        one: FromPath[str],
+        key: FromPath[str],
         at: FromQuery[str | None] = None,
         limit: FromQuery[int] = 100,
         cursor: FromQuery[str | None] = None,
     ) -> Response[bytes]:
-        return await _page(request, resource, limit, cursor, at, one=one)
+        return await _page(request, resource, limit, cursor, at, key=key)
 
     return list_under
 
 
 def _show(resource: Resource) -> HTTPRouteHandler:
     @get(
-        f"/v1/{resource.path}/{{one:str}}",
+        f"/v1/{resource.path}/{{key:str}}",
         **LISTED[resource.seen_by],
         operation_id=f"show_{_name(resource)}",
     )
-    async def show(request: Request[Any, Any, Any], one: FromPath[str]) -> Response[bytes]:
+    async def show(request: Request[Any, Any, Any], key: FromPath[str]) -> Response[bytes]:
         async with _seeing(request, resource) as connection:
-            found = await show_one(connection, resource, one, now=clock.now())
-        if found is None:
+            entered = await show_one(connection, resource, key, now=clock.now())
+        if entered is None:
             raise NotFoundError(
-                f"There is no {resource.noun} {one}.", "List them to see their ids."
+                f"There is no {resource.noun} {key}.", "List them to see their ids."
             )
-        return answer(found)
+        return answer(entered)
 
     return show
 
 
 def _change(resource: Resource, what: Change) -> HTTPRouteHandler:
     @patch(
-        f"/v1/{resource.path}/{{one:str}}",
+        f"/v1/{resource.path}/{{key:str}}",
         **_entered(what.model),
         operation_id=f"change_{_name(resource)}",
     )
-    async def change(request: Request[Any, Any, Any], one: FromPath[str]) -> Response[bytes]:
-        new = await _read_of(request, what.model, resource.key, one)
+    async def change(request: Request[Any, Any, Any], key: FromPath[str]) -> Response[bytes]:
+        new = await _read_of(request, what.model, resource.key, key)
 
         async def work(connection: Connection, author: Author) -> dict[str, Any]:
             return {"id": await what.change(connection, new, author)}
@@ -180,13 +180,15 @@ async def _page(
 
 
 async def _read_of(
-    request: Request[Any, Any, Any], model: type[InputModel], key: str, one: str
+    request: Request[Any, Any, Any], model: type[InputModel], key_field: str, key: str
 ) -> Any:
     """A body of what the path names; it may leave the name out, but not say another."""
     body = await read_object(request)
-    if body.get(key, one) != one:
-        raise InvalidInputError(f"{key}: found another than the path's.", "Leave it out.", key)
-    return read_input(model, {**body, key: one})
+    if body.get(key_field, key) != key:
+        raise InvalidInputError(
+            f"{key_field}: found another than the path's.", "Leave it out.", key_field
+        )
+    return read_input(model, {**body, key_field: key})
 
 
 def _seeing(request: Request[Any, Any, Any], resource: Resource) -> Any:
@@ -195,7 +197,7 @@ def _seeing(request: Request[Any, Any, Any], resource: Resource) -> Any:
 
 
 def _path_under(resource: Resource) -> str:
-    return f"/v1/{resource.parent}/{{one:str}}/prices"
+    return f"/v1/{resource.parent}/{{key:str}}/prices"
 
 
 def _name(resource: Resource) -> str:

@@ -57,8 +57,8 @@ class BodyIntake:
 
     async def store(self, record: Record) -> RecordOutcome:
         """What became of a body; raises what `ingest` raises."""
-        one = _Waiting(record, asyncio.get_running_loop().create_future())
-        self._waiting.append(one)
+        waiting = _Waiting(record, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
         self._items += record.items_guessed()
         several = self._items >= SEVERAL_ITEMS
         if not self._at_work or (several and self._at_work < BATCHES_MAX):
@@ -66,7 +66,7 @@ class BodyIntake:
             task = asyncio.create_task(self._work())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await one.outcome
+        return await waiting.outcome
 
     async def ready(self) -> None:
         """Whoever can ask is answered."""
@@ -102,19 +102,19 @@ class BodyIntake:
         batch: list[_Waiting] = []
         size = items = 0
         while self._waiting and size < BATCH_BYTES_MAX and items < BATCH_ITEMS_MAX:
-            one = self._waiting.popleft()
-            guessed = one.record.items_guessed()
+            first = self._waiting.popleft()
+            guessed = first.record.items_guessed()
             self._items -= guessed
             # Who gave up before is passed over.
-            if one.outcome.done():
+            if first.outcome.done():
                 continue
-            batch.append(one)
-            size += len(one.record.body)
+            batch.append(first)
+            size += len(first.record.body)
             items += guessed
         return batch
 
     async def _prepare(self, batch: Sequence[_Waiting]) -> Prepared:
-        records = [one.record for one in batch]
+        records = [waiting.record for waiting in batch]
         return await prepare_records(records, now=clock.now(), limits=self.limits)
 
     async def _store(self, batch: Sequence[_Waiting], prepared: Prepared) -> None:
@@ -125,37 +125,37 @@ class BodyIntake:
                 connection, prepared, directory=self.directory, now=clock.now(), limits=self.limits
             )
         metrics.count_outcomes(outcomes, "http")
-        for one, outcome in zip(batch, outcomes, strict=True):
-            if not one.outcome.done():
-                one.outcome.set_result(outcome)
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if not waiting.outcome.done():
+                waiting.outcome.set_result(outcome)
 
     async def _store_each(self, batch: Sequence[_Waiting], error: Exception) -> None:
         if not is_of_content(error):
             _fail(batch, error)
             return
-        for one in batch:
+        for waiting in batch:
             try:
-                await self._store([one], await self._prepare([one]))
+                await self._store([waiting], await self._prepare([waiting]))
             except Exception as own:
-                await self._set_aside(one, own)
+                await self._set_aside(waiting, own)
 
-    async def _set_aside(self, one: _Waiting, error: Exception) -> None:
+    async def _set_aside(self, waiting: _Waiting, error: Exception) -> None:
         """Keep a body that cannot be stored, for whoever mends what stops it."""
         if not is_of_content(error):
-            _fail([one], error)
+            _fail([waiting], error)
             return
-        log.error("a body of %s is set aside", one.record.actor or "nobody", exc_info=error)
-        letter = _Waiting(refused_whole(one.record, error), one.outcome)
+        log.error("a body of %s is set aside", waiting.record.actor or "nobody", exc_info=error)
+        letter = _Waiting(refused_whole(waiting.record, error), waiting.outcome)
         try:
             await self._store([letter], await self._prepare([letter]))
         except Exception as again:
-            _fail([one], again)
+            _fail([waiting], again)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
-    for one in batch:
-        if not one.outcome.done():
-            one.outcome.set_exception(error)
+    for waiting in batch:
+        if not waiting.outcome.done():
+            waiting.outcome.set_exception(error)
 
 
 @asynccontextmanager

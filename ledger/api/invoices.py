@@ -96,13 +96,13 @@ async def list_invoices(
     cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Invoices, newest first."""
-    place = from_cursor(cursor, int)
+    keys = from_cursor(cursor, int)
     async with reading(request) as connection:
         rows = await store.list_invoices(
             connection,
             entity_id=entity,
             customer_id=customer,
-            before=place[0] if place else None,
+            before=keys[0] if keys else None,
             limit=check_limit(limit) + 1,
         )
     return answer(page([invoice_json(row) for row in rows], limit, itemgetter("invoice_id")))
@@ -157,10 +157,10 @@ async def credit(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
 async def receivables(request: Asked, entity: FromQuery[str]) -> Response[bytes]:
     """What is open of an entity's invoices, by customer and age, and one by one."""
     async with working(request) as connection:
-        found = await find_entity(connection, entity)
-        if found is None:
+        named = await find_entity(connection, entity)
+        if named is None:
             raise NotFoundError(f"There is no entity {entity}.", "List them to see their ids.")
-        today = clock.now().astimezone(zone(found.zone)).date()
+        today = clock.now().astimezone(zone(named.zone)).date()
         report = await receivables_report(connection, entity_id=entity, today=today)
     return answer(receivables_json(report))
 
@@ -193,14 +193,14 @@ async def trace(
     """The events behind a line, in stored order, up to the invoice's cut-off."""
     after = from_cursor(cursor, int, int) or FIRST
     async with reading(request) as connection:
-        found = await trace_invoice_line(
+        traced = await trace_invoice_line(
             connection,
             invoice=await _find(connection, invoice_id),
             line_no=line_no,
             after=(after[0], after[1]),
             limit=check_limit(limit),
         )
-    return answer(show_trace(found))
+    return answer(show_trace(traced))
 
 
 @get(
@@ -212,8 +212,8 @@ async def trace(
 async def adjustments(request: Asked, subscription_id: FromPath[str]) -> Response[bytes]:
     """What changed about invoiced periods since: lines of the next invoice."""
     async with working(request, {"subscription_id": subscription_id}) as connection:
-        found = await list_adjustments(connection, subscription_id)
-    return answer({"items": [adjustment_json(*each) for each in found], "next": None})
+        pending = await list_adjustments(connection, subscription_id)
+    return answer({"items": [adjustment_json(*each) for each in pending], "next": None})
 
 
 def _because(author: Author, asked: InvoiceRunAsk) -> Author:
@@ -225,10 +225,10 @@ def _concerns(asked: InvoiceAsk) -> dict[str, Any]:
 
 
 async def _find(connection: Connection, invoice_id: int) -> StoredInvoice:
-    found = await store.list_invoices(connection, invoice_id=invoice_id, limit=1)
-    if not found:
+    invoices = await store.list_invoices(connection, invoice_id=invoice_id, limit=1)
+    if not invoices:
         raise NotFoundError(f"There is no invoice {invoice_id}.", "List them to see their ids.")
-    return found[0]
+    return invoices[0]
 
 
 async def _document(request: Asked, invoice_id: int, media_type: str = PDF) -> Response[bytes]:

@@ -19,7 +19,7 @@ SENDERS_LOOK_UPS_MAX, LOOK_UPS_MAX = 1, 3
 # How long a request waits for one before it is told to come again.
 WAIT_S = 10
 KNOWN_MAX = 10_000
-Found: TypeAlias = "asyncio.Future[ApiKey | None]"
+FutureKey: TypeAlias = "asyncio.Future[ApiKey | None]"
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class KeyFinder:
     pool: Pool
     look_ups_max: int = LOOK_UPS_MAX
     _known: dict[str, ApiKey] = field(default_factory=dict)
-    _waiting: dict[str, Found] = field(default_factory=dict)
+    _waiting: dict[str, FutureKey] = field(default_factory=dict)
     # Tasks are kept from being collected; those at work are counted, because one that has ended
     # is among them until its callback runs.
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -52,9 +52,9 @@ class KeyFinder:
 
     async def find(self, text: str) -> ApiKey | None:
         """The key of this text, or None where it is unknown, wrong or revoked."""
-        found = self._waiting.get(text)
-        if found is None:
-            found = self._waiting[text] = asyncio.get_running_loop().create_future()
+        future = self._waiting.get(text)
+        if future is None:
+            future = self._waiting[text] = asyncio.get_running_loop().create_future()
             if self._at_work < self.look_ups_max:
                 self._at_work += 1
                 task = asyncio.create_task(self._work())
@@ -62,7 +62,7 @@ class KeyFinder:
                 task.add_done_callback(self._tasks.discard)
         # Who gives up does not take it from the others.
         async with asyncio.timeout(WAIT_S):
-            return await asyncio.shield(found)
+            return await asyncio.shield(future)
 
     async def _work(self) -> None:
         while self._waiting:
@@ -75,11 +75,11 @@ class KeyFinder:
                 _fail(asking, error)
             else:
                 self._remember(keys.values())
-                for text, found in asking.items():
-                    found.set_result(keys.get(text))
+                for text, future in asking.items():
+                    future.set_result(keys.get(text))
         self._at_work -= 1
 
 
-def _fail(asking: Mapping[str, Found], error: Exception) -> None:
-    for found in asking.values():
-        found.set_exception(error)
+def _fail(asking: Mapping[str, FutureKey], error: Exception) -> None:
+    for future in asking.values():
+        future.set_exception(error)

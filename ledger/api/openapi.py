@@ -186,15 +186,15 @@ def _responses(method: str, handler: HTTPRouteHandler, contract: Contract) -> di
     content = {media: {"schema": {"type": "string"}} for media in contract.media}
     if contract.answer is not None:
         content[JSON] = {"schema": _answer_schema(contract, contract.answer)}
-    found: dict[str, Any] = {
+    responses: dict[str, Any] = {
         str(handler.status_code): {"description": "As asked.", "content": content}
     }
     for status in _statuses(method, handler, contract):
-        found[str(status)] = {
+        responses[str(status)] = {
             "description": TITLES[status],
             "content": {PROBLEM_JSON: {"schema": {"$ref": f"{REF}Problem"}}},
         }
-    return found
+    return responses
 
 
 def _answer_schema(contract: Contract, answer: type[BaseModel]) -> dict[str, Any]:
@@ -217,12 +217,12 @@ def _maybe(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _statuses(method: str, handler: HTTPRouteHandler, contract: Contract) -> list[int]:
-    found = {422, 503, *contract.more}
+    statuses = {422, 503, *contract.more}
     if handler.opt["roles"] is not PUBLIC:
-        found |= {401, 403, 404, 409, 429}
+        statuses |= {401, 403, 404, 409, 429}
     if method in WRITES:
-        found |= {400, 408, 413}
-    return sorted(found)
+        statuses |= {400, 408, 413}
+    return sorted(statuses)
 
 
 def _schemas(contracts: Iterable[Contract]) -> dict[str, Any]:
@@ -232,11 +232,11 @@ def _schemas(contracts: Iterable[Contract]) -> dict[str, Any]:
         for model in (each.answer, each.body):
             if model is not None:
                 models[model.__name__] = model
-    _, found = TypeAdapter.json_schemas(
+    _, defined = TypeAdapter.json_schemas(
         [(name, "validation", TypeAdapter(model)) for name, model in models.items()],
         ref_template=REF + "{model}",
     )
-    schemas: dict[str, Any] = dict(found["$defs"])
+    schemas: dict[str, Any] = dict(defined["$defs"])
     for each in used:
         if each.body is not None and each.without:
             name = _body_name(each)

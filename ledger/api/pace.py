@@ -27,8 +27,8 @@ class Pace:
 
     def _round(self) -> None:
         for _ in range(min(FEW, len(self._waiting))):
-            one = self._waiting.popleft()
-            if not one.done():
-                one.set_result(None)
+            first = self._waiting.popleft()
+            if not first.done():
+                first.set_result(None)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._round)

@@ -139,9 +139,9 @@ def status_of(error: Exception) -> int:
 def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The problem document of an error, with the request id as its instance."""
     request_id = str(request.scope.get("request_id") or uuid4().hex)
-    found, error = error, _foreseen(error)
-    if found is not error:
-        log.warning("request %s: %s", request_id, type(found).__name__)
+    raised, error = error, _foreseen(error)
+    if raised is not error:
+        log.warning("request %s: %s", request_id, type(raised).__name__)
     status = status_of(error)
     if status >= 500 and not isinstance(error, LedgerError):
         log.error("request %s failed", request_id, exc_info=error)

@@ -64,11 +64,11 @@ class Connections:
         """
         if self.by_address[address] <= self.most_of_address:
             ((address, _),) = self.by_address.most_common(1)
-        there = [one for one in self.waiting[address] if one.is_idle()]
-        one = next((one for one in there if not one.asked), next(iter(there), None))
-        if one is not None:
-            one.give_up()
-        return one is not None
+        there = [idle for idle in self.waiting[address] if idle.is_idle()]
+        idle = next((idle for idle in there if not idle.asked), next(iter(there), None))
+        if idle is not None:
+            idle.give_up()
+        return idle is not None
 
     def gone(self, address: str) -> None:
         """One less."""

@@ -48,14 +48,14 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
         bound = caller_of(request).entity_id is not None
         asked = Asked({**report.defaults, **options}, alone=bound)
         async with working(request) as connection:
-            found = await report.at_once(
+            rows = await report.at_once(
                 connection,
                 entity_id=entity,
                 period=period,
                 asked=asked,
                 purpose=f"{report.name} over the API",
             )
-        return answer(report.to_json(found))
+        return answer(report.to_json(rows))
 
     required = ("entity", "since", "until")
     parameters = [Parameter("request", KEYWORD, annotation=Request[Any, Any, Any])]
@@ -97,8 +97,8 @@ async def cost_evidence(
     )
     async with working(request) as connection:
         cut_off = await draw_cut_off(connection, "cost evidence over the API")
-        found = await evidence.trace_cost(connection, asked, cut_off=cut_off)
-    return answer(evidence.to_json(found))
+        traced = await evidence.trace_cost(connection, asked, cut_off=cut_off)
+    return answer(evidence.to_json(traced))
 
 
 @get("/v1/activity", roles=READERS, bound=BY_ROWS, asks=True)
@@ -107,9 +107,9 @@ async def activity(
 ) -> Response[bytes]:
     """When usage the caller may see began and ended, so that a reader knows where to look."""
     async with asking(request) as connection:
-        found = await api_reads.latest_activity(connection, entity_id=entity)
+        latest = await api_reads.latest_activity(connection, entity_id=entity)
     return answer(
-        {"since": found[0] if found else None, "until": found[1] + WINDOW if found else None}
+        {"since": latest[0] if latest else None, "until": latest[1] + WINDOW if latest else None}
     )
 
 
@@ -118,8 +118,8 @@ async def status(request: Request[Any, Any, Any]) -> Response[bytes]:
     """What arrived and when last, what waits, what is covered."""
     async with working(request) as connection:
         cut_off = await draw_cut_off(connection, "status over the API")
-        found = await read_status(connection, stages=STAGES, cut_off=cut_off, now=clock.now())
-    return answer(found)
+        state = await read_status(connection, stages=STAGES, cut_off=cut_off, now=clock.now())
+    return answer(state)
 
 
 HANDLERS = (

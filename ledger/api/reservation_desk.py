@@ -32,13 +32,13 @@ class _Waiting:
         """What no two of a call may have in common."""
         return (self.ask.customer, self.ask.reservation_id)
 
-    def give(self, found: Held | LedgerError) -> None:
+    def give(self, held: Held | LedgerError) -> None:
         if self.answer.done():
             return
-        if isinstance(found, Held):
-            self.answer.set_result(found)
+        if isinstance(held, Held):
+            self.answer.set_result(held)
         else:
-            self.answer.set_exception(found)
+            self.answer.set_exception(held)
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class ReservationDesk:
 
     async def _answer(self, asked: list[_Waiting]) -> None:
         try:
-            found = await self._call([each.ask for each in asked])
+            answers = await self._call([each.ask for each in asked])
         except Exception as error:
             if len(asked) > 1:
                 # What one of them brings must hold up no other.
@@ -99,7 +99,7 @@ class ReservationDesk:
             elif not asked[0].answer.done():
                 asked[0].answer.set_exception(error)
             return
-        for each, answer in zip(asked, found, strict=True):
+        for each, answer in zip(asked, answers, strict=True):
             each.give(answer)
 
     async def _call(self, asks: list[Ask]) -> list[Held | LedgerError]:

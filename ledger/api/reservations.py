@@ -32,12 +32,12 @@ async def reserve(request: ApiRequest) -> Response[bytes]:
 
 
 @post(
-    "/v1/reservations/{one:str}/release",
+    "/v1/reservations/{key:str}/release",
     roles=RESERVERS,
     bound=BY_NAMES,
     status_code=200,
 )
-async def release_reservation(request: ApiRequest, one: FromPath[str]) -> Response[bytes]:
+async def release_reservation(request: ApiRequest, key: FromPath[str]) -> Response[bytes]:
     """Let go what is held under an id, of a request that will not be made."""
     given, caller = await read_body(request, ReservationRelease), caller_of(request)
 
@@ -51,9 +51,9 @@ async def release_reservation(request: ApiRequest, one: FromPath[str]) -> Respon
             now=clock.now(),
         )
         state = await release(
-            connection, customer_id=customer_id, reservation_id=one, now=clock.now()
+            connection, customer_id=customer_id, reservation_id=key, now=clock.now()
         )
-        return {"reservation_id": one, "customer_id": customer_id, "state": state}
+        return {"reservation_id": key, "customer_id": customer_id, "state": state}
 
     concerns = {"customer_id": given.customer_id or caller.customer_id}
     return await write(request, work, concerns=concerns, status=200)

@@ -52,14 +52,14 @@ def run_json(done: InvoiceRun) -> dict[str, object]:
         "totals": done.totals,
         "parked": [
             {
-                "subscription_id": one.what.subject,
-                "period_start": one.what.since,
-                "period_end": one.what.until,
-                "reason": one.what.reason,
-                "failures": one.failures,
-                "first_failed_at": one.first_failed_at,
+                "subscription_id": each.what.subject,
+                "period_start": each.what.since,
+                "period_end": each.what.until,
+                "reason": each.what.reason,
+                "failures": each.failures,
+                "first_failed_at": each.first_failed_at,
             }
-            for one in done.parked
+            for each in done.parked
         ],
     }
 
@@ -75,13 +75,13 @@ async def list_adjustments(
     return [(line, currencies[line.key.price_id]) for line in lines]
 
 
-def show_trace(found: LineTrace) -> dict[str, object]:
+def show_trace(trace: LineTrace) -> dict[str, object]:
     """A line with a page of the events behind it, and the cursor of the next page."""
     return {
-        "currency": found.invoice.terms.currency,
-        "line": issued_line_json(found.invoice, found.line),
-        "items": [event_json(event) for event in found.events],
-        "next": to_cursor(*found.after) if found.after else None,
+        "currency": trace.invoice.terms.currency,
+        "line": issued_line_json(trace.invoice, trace.line),
+        "items": [event_json(event) for event in trace.events],
+        "next": to_cursor(*trace.after) if trace.after else None,
     }
 
 

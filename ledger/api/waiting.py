@@ -75,12 +75,12 @@ async def quarantine(
     cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Events that could not be read, newest first; replay them on the command line."""
-    place = from_cursor(cursor, int)
+    keys = from_cursor(cursor, int)
     async with asking(request) as connection:
         rows = await operations.list_quarantine(
             connection,
             rows=check_limit(limit) + 1,
-            before=place[0] if place else operations.LAST,
+            before=keys[0] if keys else operations.LAST,
         )
     return answer(page(rows, limit, attrgetter("quarantine_id")))
 
@@ -132,12 +132,12 @@ async def conflicts(
     cursor: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """Other content under an identity that was taken, newest first; resolved ones if asked for."""
-    place = from_cursor(cursor, int)
+    keys = from_cursor(cursor, int)
     async with asking(request) as connection:
         rows = await list_conflicts(
             connection,
             rows=check_limit(limit) + 1,
-            before=place[0] if place else operations.LAST,
+            before=keys[0] if keys else operations.LAST,
             source=source,
             resolved=resolved,
         )
@@ -159,7 +159,7 @@ async def resolve(request: ApiRequest, conflict_id: FromPath[int]) -> Response[b
     state = state_of(request)
 
     def shown(outcomes: Sequence[ItemOutcome]) -> dict[str, Any]:
-        events = [one.outcome for one in outcomes]
+        events = [outcome.outcome for outcome in outcomes]
         return {"conflict_id": conflict_id, "resolution": given.resolution, "events": events}
 
     async def work(connection: Connection, author: Author, seal: Seal) -> dict[str, Any]:

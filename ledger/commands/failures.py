@@ -47,8 +47,8 @@ _DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 def explain_failure(error: Exception) -> str | None:
     """What to print, or None where it is a defect of ours."""
     if isinstance(error, LedgerError):
-        place = f" (at {error.where})" if error.where else ""
-        return f"{error.wrong}{place} {error.remedy}".strip()
+        where = f" (at {error.where})" if error.where else ""
+        return f"{error.wrong}{where} {error.remedy}".strip()
     if isinstance(error, ValidationError) and error.title == "Settings":
         return _settings(error)
     for errors, what in _DATABASE:
@@ -66,8 +66,8 @@ def explain_failure(error: Exception) -> str | None:
 def _os_error(error: OSError) -> str | None:
     if isinstance(error, BrokenPipeError):
         return None
-    place = f": {error.filename}" if error.filename else ""
-    return f"{error.strerror or error}{place}."
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{where}."
 
 
 def _is_of_database(error: Exception) -> bool:

@@ -30,15 +30,19 @@ class Delimiter(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The character; a usage error where CSV cannot be parted by it."""
-        found = _NAMED.get(value, str(value))
-        if len(found) != 1 or found == '"' or not (found.isprintable() or found == "\t"):
+        delimiter = _NAMED.get(value, str(value))
+        if (
+            len(delimiter) != 1
+            or delimiter == '"'
+            or not (delimiter.isprintable() or delimiter == "\t")
+        ):
             self.fail(
                 f"{value!r} cannot part cells; give one character, or tab, comma, semicolon or"
                 " pipe.",
                 param,
                 ctx,
             )
-        return found
+        return delimiter
 
 
 delimiter_option = click.option(

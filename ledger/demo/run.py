@@ -196,23 +196,23 @@ async def _be_late(story: Story, connection: Connection, ledger: Ledger, batches
 
 
 async def _fingerprint(connection: Connection) -> list[str]:
-    found = []
+    digests = []
     for invoice in await list_invoices(connection):
         pdf = await find_or_render(connection, invoice)
-        found.append(sha256(repr(invoice).encode() + pdf).hexdigest())
-    return found
+        digests.append(sha256(repr(invoice).encode() + pdf).hexdigest())
+    return digests
 
 
-def _complete(found: Oddities, fleet: Books) -> Oddities:
+def _complete(oddities: Oddities, fleet: Books) -> Oddities:
     strangers = [
         row.cost for row in fleet.by["customer"].rows if own_fleet.UNKNOWN_CUSTOMER in row.group[0]
     ]
     return Oddities(
-        found.duplicate_events,
-        found.late_amount,
-        found.late_currency,
-        found.invoice_unchanged,
-        found.suspended,
+        oddities.duplicate_events,
+        oddities.late_amount,
+        oddities.late_currency,
+        oddities.invoice_unchanged,
+        oddities.suspended,
         total(strangers),
         fleet.tiers.conservation.estimated_mj,
     )

@@ -88,8 +88,8 @@ def _show_day(console: Console, figures: Mapping[str, Any]) -> None:
 def _show_fleet(console: Console, fleet: Books) -> None:
     report = fleet.tiers
     console.rule("[bold]An own fleet[/bold]: four owned GPUs, the 25-hour 27 October 2024, EUR")
-    for by, found in fleet.by.items():
-        console.print(_margin_table(by, found, console.width))
+    for by, margin in fleet.by.items():
+        console.print(_margin_table(by, margin, console.width))
     held = report.conservation
     console.print(
         f"  energy {kwh(report.energy_mj)} kWh, of device energy {held.metered_pct} % measured; "
@@ -107,12 +107,12 @@ def _margin_table(by: str, report: MarginReport, width: int) -> Table:
     total = _cells(report.total, "total", report.currency)
     fitted = fit_columns(COLUMNS, [*rows, total], width, first=KEPT, numbers=range(1, len(COLUMNS)))
     table = Table(box=SIMPLE_HEAD, title=f"by {by}", title_justify="left", title_style="dim")
-    for place in fitted.shown:
-        table.add_column(COLUMNS[place], justify="right" if place else "left", no_wrap=True)
+    for column in fitted.shown:
+        table.add_column(COLUMNS[column], justify="right" if column else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(row[place] for place in fitted.shown))
+        table.add_row(*(row[column] for column in fitted.shown))
     table.add_section()
-    table.add_row(*(total[place] for place in fitted.shown))
+    table.add_row(*(total[column] for column in fitted.shown))
     return table
 
 
@@ -134,28 +134,28 @@ def _cells(row: MarginRow, name: str, currency: str) -> tuple[str, ...]:
 
 
 def _joules(row: MarginRow) -> str:
-    found = joules_per_output_token(row.energy_mj, row.output)
-    return f"{Decimal(found):.3f}" if found else "–"
+    joules = joules_per_output_token(row.energy_mj, row.output)
+    return f"{Decimal(joules):.3f}" if joules else "–"
 
 
-def _show_oddities(console: Console, found: Oddities) -> None:
+def _show_oddities(console: Console, odd: Oddities) -> None:
     console.rule("What went wrong that day, and where it shows")
-    unchanged = "byte for byte the same" if found.invoice_unchanged else "CHANGED"
-    waiting = ", ".join(each.customer_ref for each in found.suspended)
+    unchanged = "byte for byte the same" if odd.invoice_unchanged else "CHANGED"
+    waiting = ", ".join(each.customer_ref for each in odd.suspended)
     for name, text in (
-        ("a batch sent twice", f"{found.duplicate_events:,} events are duplicates, counted once"),
+        ("a batch sent twice", f"{odd.duplicate_events:,} events are duplicates, counted once"),
         (
             "a late event",
-            f"a pending adjustment of {plain(found.late_amount)} {found.late_currency}; "
+            f"a pending adjustment of {plain(odd.late_amount)} {odd.late_currency}; "
             f"the issued invoice is {unchanged}",
         ),
         (
             "an unknown customer",
-            f"{waiting} waits in suspense and carries {plain(found.suspense_cost)} EUR of cost",
+            f"{waiting} waits in suspense and carries {plain(odd.suspense_cost)} EUR of cost",
         ),
         (
             "a counter that restarted",
-            f"{kwh(found.estimated_mj)} kWh are booked as estimated, apart from what was measured",
+            f"{kwh(odd.estimated_mj)} kWh are booked as estimated, apart from what was measured",
         ),
     ):
         console.print(f"  [bold]{name}[/bold]: {text}", highlight=False)

@@ -104,12 +104,12 @@ def attach(pdf: bytes, xml: bytes, document: Document) -> bytes:
 
 def _fields(document: Document, *, peppol: bool) -> dict[str, object]:
     """Business terms (BT) and groups (BG) of EN 16931 by their numbers."""
-    invoice, place = document.invoice, document.invoice.terms.zone
+    invoice, zone_name = document.invoice, document.invoice.terms.zone
     net = total([line.net for line in document.lines])
     tax = total([line.amount for line in document.taxes])
     payable = EXACT.add(net, tax)
     credit = _credit(document)
-    first, last = _days(invoice.period, place)
+    first, last = _days(invoice.period, zone_name)
     fields: dict[str, object] = {
         "BT-1": document.number,
         "BT-2": document.issued_on,
@@ -131,7 +131,7 @@ def _fields(document: Document, *, peppol: bool) -> dict[str, object]:
         "BG-4": _seller(document),
         "BG-7": _buyer(document),
         "BG-23": [_tax(line) for line in document.taxes],
-        "BG-25": [_line(line, place) for line in document.lines],
+        "BG-25": [_line(line, zone_name) for line in document.lines],
         **_payment(document),
     }
     return {name: value for name, value in fields.items() if value not in ("", [])}
@@ -244,6 +244,6 @@ def _line(line: ElectronicLine, zone_name: str) -> dict[str, object]:
 
 
 def _days(period: Period, zone_name: str) -> tuple[date, date]:
-    place = zone(zone_name)
+    local = zone(zone_name)
     last = period.end - MICROSECOND
-    return period.start.astimezone(place).date(), last.astimezone(place).date()
+    return period.start.astimezone(local).date(), last.astimezone(local).date()

@@ -60,8 +60,8 @@ def find_lacking(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def lacked_by(error: typst.TypstError) -> str | None:
     """The sign that typst says it cannot show, or None where the error is another."""
-    found = _LACKED.search(str(error))
-    return found[1] if found else None
+    lacking = _LACKED.search(str(error))
+    return lacking[1] if lacking else None
 
 
 def compile_shown(source: str | bytes, inputs: dict[str, str]) -> bytes:

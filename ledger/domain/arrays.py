@@ -31,8 +31,8 @@ def padded(parts: Iterable[bytes], size: int) -> Octets:
 
 def words_of(octets: Octets) -> Words:
     """The word at each place of padded bytes, low byte first."""
-    found: Any = np.ndarray((octets.size - WORD + 1,), "<u8", octets.data, strides=(1,))
-    words: Words = found
+    view: Any = np.ndarray((octets.size - WORD + 1,), "<u8", octets.data, strides=(1,))
+    words: Words = view
     return words
 
 

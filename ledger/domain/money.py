@@ -96,9 +96,9 @@ def minor_digits(currency: str) -> int:
     return MINOR_DIGITS[check_currency(currency)]
 
 
-def multiply(one: Decimal, other: Decimal | int) -> Decimal:
+def multiply(left: Decimal, right: Decimal | int) -> Decimal:
     """The exact product; decimal.FloatOperation where a float slipped in."""
-    return EXACT.multiply(one, EXACT.create_decimal(other))
+    return EXACT.multiply(left, EXACT.create_decimal(right))
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:

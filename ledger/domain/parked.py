@@ -51,10 +51,10 @@ class Parked:
 
     def __str__(self) -> str:
         what = self.what
-        place = f"{self.entity_id} {what.subject}".strip()
+        owner = f"{self.entity_id} {what.subject}".strip()
         when = f" from {what.since:%FT%RZ} to {what.until:%FT%RZ}" if what.since else ""
         times = f"failed {self.failures} times since {self.first_failed_at:%FT%RZ}"
-        return f"{self.stage} of {place}{when} {times}: {what.reason}"
+        return f"{self.stage} of {owner}{when} {times}: {what.reason}"
 
     def is_due(self, now: datetime) -> bool:
         """Whether its pause is over."""
@@ -71,9 +71,9 @@ def park(
     failed: Failed, before: Iterable[Parked], *, stage: str, entity_id: str, now: datetime
 ) -> Parked:
     """What failed now, counted on from what was parked of it before."""
-    known = [one for one in before if _overlaps(one.what, failed)]
-    failures = 1 + max((one.failures for one in known), default=0)
-    first = min((one.first_failed_at for one in known), default=now)
+    known = [parked for parked in before if _overlaps(parked.what, failed)]
+    failures = 1 + max((parked.failures for parked in known), default=0)
+    first = min((parked.first_failed_at for parked in known), default=now)
     return Parked(stage, entity_id, failed, failures, first, now + pause(failures))
 
 
@@ -88,10 +88,10 @@ def pause(failures: int) -> timedelta:
 
 def failed_parts(chunk: Sequence[Part], *, step: timedelta, reason: str) -> list[Failed]:
     """A chunk that failed, by subject; `step` is how long a part is."""
-    found: dict[str, list[datetime]] = {}
+    failed: dict[str, list[datetime]] = {}
     for subject, at in chunk:
-        found.setdefault(subject, []).append(at)
-    return [Failed(name, min(ats), max(ats) + step, reason) for name, ats in found.items()]
+        failed.setdefault(subject, []).append(at)
+    return [Failed(name, min(ats), max(ats) + step, reason) for name, ats in failed.items()]
 
 
 def reason_of(error: BaseException) -> str:
@@ -101,7 +101,7 @@ def reason_of(error: BaseException) -> str:
     return named[:REASON_CHARS_MAX]
 
 
-def _overlaps(one: Failed, other: Failed) -> bool:
-    if one.since is None or one.until is None or other.since is None or other.until is None:
-        return one.since is other.since
-    return one.subject == other.subject and one.since < other.until and other.since < one.until
+def _overlaps(left: Failed, right: Failed) -> bool:
+    if left.since is None or left.until is None or right.since is None or right.until is None:
+        return left.since is right.since
+    return left.subject == right.subject and left.since < right.until and right.since < left.until

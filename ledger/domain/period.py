@@ -52,9 +52,9 @@ class Period:
         return (self.end - self.start) // timedelta(seconds=1)
 
 
-def intersect(one: Period, other: Period) -> Period | None:
+def intersect(left: Period, right: Period) -> Period | None:
     """What both cover, or None."""
-    start, end = max(one.start, other.start), min(one.end, other.end)
+    start, end = max(left.start, right.start), min(left.end, right.end)
     return Period(start, end) if start < end else None
 
 
@@ -129,8 +129,8 @@ def hour_start(moment: datetime, zone_name: str) -> datetime:
 
 def hour_windows(hour: datetime, zone_name: str) -> list[datetime]:
     """Starts of the windows that lie in the local clock hour which starts at `hour`."""
-    found = windows(Period(hour, hour + HOUR))
-    return [window for window in found if hour_start(window, zone_name) == hour]
+    inside = windows(Period(hour, hour + HOUR))
+    return [window for window in inside if hour_start(window, zone_name) == hour]
 
 
 def hours(period: Period, zone_name: str) -> Iterator[Period]:

@@ -57,19 +57,19 @@ def tell_apart(
     """
     _refuse_more_rows_than_instants(times)
     instants = [time.instants[0] for time in times]
-    found = []
+    repeats = []
     for stretch in _stretches(times):
         pairs = _pairs(times, stretch, lone_fold)
-        for place in stretch:
-            instants[place] = times[place].instants[lone_fold or 0]
+        for index in stretch:
+            instants[index] = times[index].instants[lone_fold or 0]
         if pairs:
             repeated, swapped = _decide(times, instants, pairs)
-            for one, other in pairs:
-                first, second = (other, one) if swapped else (one, other)
+            for left, right in pairs:
+                first, second = (right, left) if swapped else (left, right)
                 instants[first] = times[first].instants[0]
                 instants[second] = times[second].instants[1]
-            found.append(repeated)
-    return instants, found
+            repeats.append(repeated)
+    return instants, repeats
 
 
 def _refuse_more_rows_than_instants(times: Sequence[LocalTime]) -> None:
@@ -86,14 +86,14 @@ def _refuse_more_rows_than_instants(times: Sequence[LocalTime]) -> None:
 
 def _stretches(times: Sequence[LocalTime]) -> Iterable[list[int]]:
     """Places of rows that can be two instants, apart by change of the clocks, in file order."""
-    places = [place for place, time in enumerate(times) if len(time.instants) > 1]
-    by_time = sorted(places, key=lambda place: times[place].instants[0])
+    repeated = [index for index, time in enumerate(times) if len(time.instants) > 1]
+    by_time = sorted(repeated, key=lambda index: times[index].instants[0])
     stretch: list[int] = []
-    for place in by_time:
-        if stretch and times[place].instants[0] - times[stretch[-1]].instants[0] > NEAR:
+    for index in by_time:
+        if stretch and times[index].instants[0] - times[stretch[-1]].instants[0] > NEAR:
             yield sorted(stretch)
             stretch = []
-        stretch.append(place)
+        stretch.append(index)
     if stretch:
         yield sorted(stretch)
 
@@ -103,45 +103,45 @@ def _pairs(
 ) -> list[tuple[int, int]]:
     """(earlier, later) places in the file of each time that stands twice."""
     rows: dict[tuple[datetime, ...], list[int]] = defaultdict(list)
-    for place in stretch:
-        rows[times[place].instants].append(place)
-    for places in rows.values():
-        if len(places) == 1 and lone_fold is None:
-            lone = times[places[0]]
+    for index in stretch:
+        rows[times[index].instants].append(index)
+    for indexes in rows.values():
+        if len(indexes) == 1 and lone_fold is None:
+            lone = times[indexes[0]]
             raise InvalidInputError(
                 f"Line {lone.line}: the local time {lone.text} exists twice, and the file has it"
                 " once.",
                 f"{WAY_OUT}, or say which is meant with --fold first or --fold second.",
             )
-    return [(places[0], places[1]) for places in rows.values() if len(places) == 2]
+    return [(indexes[0], indexes[1]) for indexes in rows.values() if len(indexes) == 2]
 
 
 def _decide(
     times: Sequence[LocalTime], instants: Sequence[datetime], pairs: Sequence[tuple[int, int]]
 ) -> tuple[Repeated, bool]:
     """What was told apart, and whether the later rows are the first pass."""
-    ones, others = zip(*pairs, strict=True)
-    interleaved = max(ones) > min(others)
+    left, right = zip(*pairs, strict=True)
+    interleaved = max(left) > min(right)
     plain = (
-        all(other == one + 1 for one, other in pairs)
+        all(second_index == first_index + 1 for first_index, second_index in pairs)
         if interleaved
-        else list(others) == sorted(others)
+        else list(right) == sorted(right)
     )
     forwards, backwards = (
         _walk(times, instants, pairs, swapped=swapped) for swapped in (False, True)
     )
     if not plain or forwards == backwards:
         raise InvalidInputError(
-            f"The local time {times[ones[0]].text} exists twice (lines {times[ones[0]].line} and"
-            f" {times[others[0]].line}), and the order of the rows does not say which is which.",
+            f"The local time {times[left[0]].text} exists twice (lines {times[left[0]].line} and"
+            f" {times[right[0]].line}), and the order of the rows does not say which is which.",
             f"{WAY_OUT}, or sort the file by time.",
         )
     swapped = backwards < forwards
-    first, second = (others, ones) if swapped else (ones, others)
+    first, second = (right, left) if swapped else (left, right)
     return (
         Repeated(
-            tuple(times[place] for place in first),
-            tuple(times[place] for place in second),
+            tuple(times[index] for index in first),
+            tuple(times[index] for index in second),
             interleaved,
         ),
         swapped,
@@ -160,15 +160,15 @@ def _walk(
     Rows in any order of time walk the shortest way where the passes are taken as they were.
     """
     taken = dict[int, datetime]()
-    for one, other in pairs:
-        taken[one] = times[one].instants[1 if swapped else 0]
-        taken[other] = times[other].instants[0 if swapped else 1]
-    steps = {place + step for place in taken for step in (0, 1)}
+    for left, right in pairs:
+        taken[left] = times[left].instants[1 if swapped else 0]
+        taken[right] = times[right].instants[0 if swapped else 1]
+    steps = {index + step for index in taken for step in (0, 1)}
     walked = timedelta()
-    for place in steps:
-        if 0 < place < len(times):
-            here = taken.get(place, instants[place])
-            before = taken.get(place - 1, instants[place - 1])
+    for index in steps:
+        if 0 < index < len(times):
+            here = taken.get(index, instants[index])
+            before = taken.get(index - 1, instants[index - 1])
             walked += min(abs(here - before), NEAR)
     return walked
 

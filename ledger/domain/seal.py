@@ -13,7 +13,7 @@ from hashlib import sha256
 from ledger.domain.errors import InvalidInputError
 
 FIRST = bytes(32)
-Place = tuple[str, date | None]
+TableDay = tuple[str, date | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SealPart:
     columns: str
 
     @property
-    def table_and_day(self) -> Place:
+    def table_and_day(self) -> TableDay:
         """Table and day."""
         return self.table, self.stored_day
 
@@ -45,12 +45,12 @@ class BatchDigest:
 def summed(batches: Iterable[BatchDigest]) -> dict[date | None, tuple[int, bytes]]:
     """Rows and digest of each day: the SHA-256 of its batches' digests in stored order."""
     days: dict[date | None, list[BatchDigest]] = defaultdict(list)
-    for one in sorted(batches, key=lambda batch: batch.number):
-        days[one.stored_day].append(one)
+    for digest in sorted(batches, key=lambda batch: batch.number):
+        days[digest.stored_day].append(digest)
     return {
         day: (
-            sum(one.rows for one in each),
-            sha256(b"".join(one.digest for one in each)).digest(),
+            sum(digest.rows for digest in each),
+            sha256(b"".join(digest.digest for digest in each)).digest(),
         )
         for day, each in days.items()
     }
@@ -64,14 +64,14 @@ def slices(
     >>> slices([(1, 5), (2, 5), (7, 3)], 0, 9, 8)
     [(0, 2), (2, 9)]
     """
-    found = []
+    cuts = []
     rows = 0
-    for place, count in counts:
+    for number, count in counts:
         rows += count
         if rows >= most:
-            found.append((since, place))
-            since, rows = place, 0
-    return [*found, (since, until)] if rows or not found else [*found[:-1], (found[-1][0], until)]
+            cuts.append((since, number))
+            since, rows = number, 0
+    return [*cuts, (since, until)] if rows or not cuts else [*cuts[:-1], (cuts[-1][0], until)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +122,22 @@ class Tampering:
 
 def broken_links(seals: Sequence[Seal], parts: Mapping[int, Sequence[SealPart]]) -> list[Tampering]:
     """Seals that are missing, or whose digest is not that of their parts and of the seal before."""
-    found = []
+    broken = []
     before = FIRST
     for number, seal in enumerate(seals, start=1):
         if seal.seal_no != number:
-            found.append(
+            broken.append(
                 Tampering("seal", f"seal {number}", "seal_no", str(number), str(seal.seal_no))
             )
-            return found
+            return broken
         until = seal.until_seq, seal.until_cut_off_id
         wanted = seal_digest(number, until, before, parts.get(number, ()))
         if wanted != seal.digest or seal.previous != before:
-            found.append(
+            broken.append(
                 Tampering("seal", f"seal {number}", "digest", wanted.hex(), seal.digest.hex())
             )
         before = seal.digest
-    return found
+    return broken
 
 
 def unlike_parts(
@@ -147,16 +147,16 @@ def unlike_parts(
     stored: Mapping[date | None, tuple[int, bytes]],
 ) -> list[Tampering]:
     """Days of one seal and table whose rows are not those that were sealed."""
-    found = []
-    for day in sorted(sealed.keys() | stored.keys(), key=lambda one: one or date.min):
+    tampered = []
+    for day in sorted(sealed.keys() | stored.keys(), key=lambda stored_day: stored_day or date.min):
         part, (rows, digest) = sealed.get(day), stored.get(day, (0, b""))
-        place = f"{stretch} of {day}" if day else stretch
+        where = f"{stretch} of {day}" if day else stretch
         if rows != (part.rows if part else 0):
             expected = str(part.rows) if part else "0"
-            found.append(Tampering(table, place, "rows", expected, str(rows)))
+            tampered.append(Tampering(table, where, "rows", expected, str(rows)))
         elif part is not None and digest != part.digest:
-            found.append(Tampering(table, place, "digest", part.digest.hex(), digest.hex()))
-    return found
+            tampered.append(Tampering(table, where, "digest", part.digest.hex(), digest.hex()))
+    return tampered
 
 
 def read_head(text: str) -> tuple[int, bytes]:

@@ -53,10 +53,18 @@ async def back_up(
             dump = unfinished / DUMP
             await _dump(url, home, snapshot, dump, progress)
             rows = await store.count_tables(connection)
-        roots = {root: str(n) for n, root in enumerate(sorted({one.root for one in archived}))}
-        for one in archived:
-            target = unfinished / ARCHIVE / roots[one.root] / one.recorded.relative_to(one.root)
-            for source in (one.path, one.path.with_name("manifest.json")):
+        roots = {
+            root: str(n)
+            for n, root in enumerate(sorted({archived_file.root for archived_file in archived}))
+        }
+        for archived_file in archived:
+            target = (
+                unfinished
+                / ARCHIVE
+                / roots[archived_file.root]
+                / archived_file.recorded.relative_to(archived_file.root)
+            )
+            for source in (archived_file.path, archived_file.path.with_name("manifest.json")):
                 if source.exists():
                     await asyncio.to_thread(
                         copy_file, source, target.with_name(source.name), progress
@@ -73,10 +81,10 @@ async def back_up(
 
 
 def _check_at_hand(archived: list[ArchiveFile]) -> None:
-    for one in archived:
-        if not one.path.is_file():
+    for each in archived:
+        if not each.path.is_file():
             raise UnavailableError(
-                f"The archived facts of {one.stored_day} are not at {one.path}.",
+                f"The archived facts of {each.stored_day} are not at {each.path}.",
                 "Make the archive's directory available to this host: a backup without it is not"
                 " whole.",
             )

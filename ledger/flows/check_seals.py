@@ -73,15 +73,15 @@ async def check_seals(
         seals = await store.list_seals(lead)
         parts = await store.list_parts(lead)
         archived = {day.day.stored_day: day for day in await list_archived(lead)}
-        found = broken_links(seals, parts) + (unlike_head(seals, head) if head else [])
+        tampered = broken_links(seals, parts) + (unlike_head(seals, head) if head else [])
         filed, kept = _apart(seals, parts, archived)
-        found += _unlike_files(filed, archived)
-        found += await _unlike_archived(lead, parts)
+        tampered += _unlike_files(filed, archived)
+        tampered += await _unlike_archived(lead, parts)
         runs = [run async for run in _runs(lead, seals, kept)]
         await _digest_all(connections, runs, slice_rows, progress)
-        found += [one for run in runs for one in _compare(run, kept)]
+        tampered += [tampering for run in runs for tampering in _compare(run, kept)]
     rows = sum(part.rows for each in parts.values() for part in each)
-    return SealReport(seals[-1].head if seals else None, len(seals), rows, found)
+    return SealReport(seals[-1].head if seals else None, len(seals), rows, tampered)
 
 
 async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]:
@@ -100,7 +100,7 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
     await _digest_all([connection], runs, SLICE_ROWS, no_progress)
     for run in runs:
         run.batches = [batch for batch in run.batches if batch.stored_day == day]
-    return [one for run in runs for one in _compare(run, own)]
+    return [tampering for run in runs for tampering in _compare(run, own)]
 
 
 def _apart(
@@ -132,7 +132,7 @@ def _unlike_files(
 
 
 async def _unlike_archived(connection: Connection, parts: Parts) -> list[Tampering]:
-    found = []
+    tampered = []
     sealed = [part for each in parts.values() for part in each if part.table == ARCHIVED]
     for columns in sorted({part.columns for part in sealed}):
         stored = await store.digest_archived(connection, columns)
@@ -140,8 +140,8 @@ async def _unlike_archived(connection: Connection, parts: Parts) -> list[Tamperi
             if part.columns == columns and part.stored_day is not None:
                 digest = stored.get(part.stored_day)
                 now: Stored = {part.stored_day: (1, digest)} if digest else {}
-                found += unlike_parts(ARCHIVED, "row", {part.stored_day: part}, now)
-    return found
+                tampered += unlike_parts(ARCHIVED, "row", {part.stored_day: part}, now)
+    return tampered
 
 
 async def _runs(
@@ -208,11 +208,11 @@ def _compare(run: _Run, parts: Parts) -> list[Tampering]:
         stored[bisect_left(run.edges, batch.number)].append(batch)
     name, since = run.whole.table, run.whole.since
     unit = "cut-offs" if TABLES[name].by_cut_off else "batches"
-    found = []
+    tampered = []
     for n, (seal, edge) in enumerate(zip(run.seals, run.edges, strict=True)):
         sealed = {p.stored_day: p for p in parts.get(seal.seal_no, ()) if p.table == name}
         first = "the first" if since == LOWEST else str(since + 1)
         stretch = f"seal {seal.seal_no}, {unit} {first} to {edge}"
-        found += unlike_parts(name, stretch, sealed, summed(stored.get(n, ())))
+        tampered += unlike_parts(name, stretch, sealed, summed(stored.get(n, ())))
         since = edge
-    return found
+    return tampered

@@ -83,9 +83,9 @@ async def run_parts(
 ) -> EntityRun:
     """Do what is due for the entity; what failed is parked in the end, with how far it came."""
     known = await standing.list_parked(connection, stage=work.stage, entity_id=work.entity_id)
-    if any(one.what.since is None and not one.is_due(now) for one in known):
+    if any(parked.what.since is None and not parked.is_due(now) for parked in known):
         return EntityRun(0, 0, tuple(known))
-    again = [part for one in known if one.is_due(now) for part in one.parts()]
+    again = [part for parked in known if parked.is_due(now) for part in parked.parts()]
     run = _Run(work, now)
     try:
         due = await work.find(again)
@@ -130,20 +130,20 @@ async def _end(
 ) -> EntityRun:
     """Keep what failed and how far the stage has come, all or nothing; no cut-off: nowhere."""
     work, now = run.work, run.now
-    place = {"stage": work.stage, "entity_id": work.entity_id}
-    come = [park(one, known, **place, now=now) for one in run.failed]
+    owner = {"stage": work.stage, "entity_id": work.entity_id}
+    come = [park(each, known, **owner, now=now) for each in run.failed]
     tried = set(due) if known else set()
-    gone = [one for one in known if cut_off is not None and _is_settled(one, tried, now)]
-    anew = {one.what.identity for one in come}
-    left = [one for one in known if one not in gone and one.what.identity not in anew]
+    gone = [each for each in known if cut_off is not None and _is_settled(each, tried, now)]
+    anew = {each.what.identity for each in come}
+    left = [each for each in known if each not in gone and each.what.identity not in anew]
     async with connection.transaction():
         await standing.change_parked(
-            connection, **place, gone=[one.what for one in gone], come=come, now=now
+            connection, **owner, gone=[each.what for each in gone], come=come, now=now
         )
         if cut_off is not None:
             await cost.add_stage_run(
                 connection,
-                **place,
+                **owner,
                 cut_off_id=cut_off.cut_off_id,
                 followed_to=now if work.follows_clock else None,
                 windows=len(due),
@@ -156,9 +156,9 @@ async def _end(
     return EntityRun(len(due), run.rows, (*left, *come), tuple(come))
 
 
-def _is_settled(one: Parked, tried: Set[Part], now: datetime) -> bool:
+def _is_settled(parked: Parked, tried: Set[Part], now: datetime) -> bool:
     """Whether all of it was tried in this run: what failed of it is parked anew."""
-    return one.is_due(now) or all(part in tried for part in one.parts())
+    return parked.is_due(now) or all(part in tried for part in parked.parts())
 
 
 def by_count(parts: Sequence[Part], most: int) -> Iterator[Sequence[Part]]:

@@ -132,12 +132,12 @@ def _without_schema(listed: str, schema_name: str) -> list[str]:
 
 
 async def _check_rows(connection: Connection, manifest: Manifest, *, moved: int) -> None:
-    found = await store.count_tables(connection)
+    counts = await store.count_tables(connection)
     expected = {**manifest.rows, "archive_move": manifest.rows.get("archive_move", 0) + moved}
     lost = [
-        f"{name} {found.get(name, 0):,} of {rows:,}"
+        f"{name} {counts.get(name, 0):,} of {rows:,}"
         for name, rows in expected.items()
-        if found.get(name, 0) != rows
+        if counts.get(name, 0) != rows
     ]
     if lost:
         raise ConflictError(

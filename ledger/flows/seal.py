@@ -59,7 +59,7 @@ async def _parts(
     connection: Connection, last: Seal | None, until: tuple[int, int]
 ) -> list[SealPart]:
     since = (last.until_seq, last.until_cut_off_id) if last else (LOWEST, LOWEST)
-    found = []
+    parts = []
     for name, table in TABLES.items():
         n = int(table.by_cut_off)
         if until[n] <= since[n]:
@@ -67,17 +67,17 @@ async def _parts(
         columns = await store.list_columns(connection, name)
         whole = Stretch(name, columns, since[n], until[n])
         for day, (rows, digest) in summed(await _digest(connection, whole)).items():
-            found.append(SealPart(name, day, rows, digest, columns))
-    return found + await _archived_parts(connection)
+            parts.append(SealPart(name, day, rows, digest, columns))
+    return parts + await _archived_parts(connection)
 
 
 async def _digest(connection: Connection, whole: Stretch) -> list[BatchDigest]:
     counts = await store.count_batches(connection, whole)
-    found = []
+    digests = []
     for since, until in slices(counts, whole.since, whole.until, SLICE_ROWS):
         part = replace(whole, since=since, until=until)
-        found += await store.digest_batches(connection, part)
-    return found
+        digests += await store.digest_batches(connection, part)
+    return digests
 
 
 async def _archived_parts(connection: Connection) -> list[SealPart]:

@@ -132,6 +132,6 @@ def _report(stage: str, cut_off: CutOff, runs: Sequence[EntityRun]) -> StageRepo
         cut_off,
         sum(run.windows for run in runs),
         sum(run.rows for run in runs),
-        tuple(one for run in runs for one in run.parked),
-        tuple(one for run in runs for one in run.failed),
+        tuple(part for run in runs for part in run.parked),
+        tuple(part for run in runs for part in run.failed),
     )

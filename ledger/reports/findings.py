@@ -49,11 +49,11 @@ async def with_reasons(
         return list(gaps)
     came = await margin.count_gpu_readings(connection, gpu_uuids=lacking, **within)
     reasons: dict[str, list[str]] = {}
-    for found in await list_findings(connection, factory, **within):
-        reasons.setdefault(found.gpu_uuid, []).append(found.reason)
+    for finding in await list_findings(connection, factory, **within):
+        reasons.setdefault(finding.gpu_uuid, []).append(finding.reason)
     told: dict[str, list[MeterGap]] = {}
-    for one in await list_meter_gaps(connection, factory, **within):
-        told.setdefault(one.gpu_uuid, []).append(one)
+    for told_gap in await list_meter_gaps(connection, factory, **within):
+        told.setdefault(told_gap.gpu_uuid, []).append(told_gap)
     return [_explained(gap, came, reasons, told) for gap in gaps]
 
 
@@ -66,8 +66,10 @@ def _explained(
     gpu = gap.subject.removeprefix("GPU ")
     if gap.kind != READINGS:
         return gap
-    then = [one for one in told.get(gpu, ()) if one.since < gap.until and one.until > gap.since]
-    said = {one.reason: one.meaning for one in then}
+    then = [
+        event for event in told.get(gpu, ()) if event.since < gap.until and event.until > gap.since
+    ]
+    said = {event.reason: event.meaning for event in then}
     if not came.get(gpu):
         return _as_told(gap, said)
     why = ", ".join(dict.fromkeys([*reasons.get(gpu, ()), *said]))
@@ -91,7 +93,7 @@ def _as_told(gap: Gap, said: Mapping[str, str]) -> Gap:
     )
 
 
-def to_json(found: Sequence[MeterFinding]) -> list[dict[str, object]]:
+def to_json(items: Sequence[MeterFinding]) -> list[dict[str, object]]:
     """Every finding."""
     return [
         {
@@ -102,17 +104,17 @@ def to_json(found: Sequence[MeterFinding]) -> list[dict[str, object]]:
             "first_window": each.first_window,
             "last_window": each.last_window,
         }
-        for each in found
+        for each in items
     ]
 
 
-def to_lines(found: Sequence[MeterFinding]) -> list[str]:
+def to_lines(items: Sequence[MeterFinding]) -> list[str]:
     """A line for each finding."""
     return [
         f"Noticed at GPU {each.gpu_uuid}: {each.reason} in {each.windows:,} quarter hours from"
         f" {each.first_window:%Y-%m-%dT%H:%MZ} to {each.last_window:%Y-%m-%dT%H:%MZ}"
         + (f": {each.meaning}" if each.meaning != each.reason else "")
-        for each in found
+        for each in items
     ]
 
 

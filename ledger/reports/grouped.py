@@ -187,8 +187,8 @@ class Totals:
         """Some more rows; what is None is of no sum."""
         behind = len(self._report.more)
         for group in page:
-            place = tuple(group.position[len(group.position) - behind :])
-            sums = self._sums.setdefault(place, dict.fromkeys(self._report.sums))
+            key = tuple(group.position[len(group.position) - behind :])
+            sums = self._sums.setdefault(key, dict.fromkeys(self._report.sums))
             for name in self._report.sums:
                 more = group.sums[name]
                 if more is not None:
@@ -199,14 +199,14 @@ class Totals:
         if not self._sums and not self._report.more:
             return [self._report.say(dict.fromkeys(self._report.sums, 0))]
         return [
-            {name: text or None for name, text in zip(self._report.more, place, strict=True)}
+            {name: text or None for name, text in zip(self._report.more, key, strict=True)}
             | self._report.say(sums)
-            for place, sums in sorted(self._sums.items())
+            for key, sums in sorted(self._sums.items())
         ]
 
 
-def _sum(one: Any, other: Any) -> Any:
-    return total([one, other]) if isinstance(one, Decimal) else one + other
+def _sum(left: Any, right: Any) -> Any:
+    return total([left, right]) if isinstance(left, Decimal) else left + right
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +228,12 @@ class Grouping:
 
     def say(self, group: Group) -> Said:
         """A row by its names; a currency that nothing has is None."""
-        place = dict(zip((*self.by, *self.report.more), group.position, strict=True))
-        more = {name: place[name] or None for name in self.report.more}
-        if "day" in place:
-            day = date.fromisoformat(place["day"][:10])
+        position = dict(zip((*self.by, *self.report.more), group.position, strict=True))
+        more = {name: position[name] or None for name in self.report.more}
+        if "day" in position:
+            day = date.fromisoformat(position["day"][:10])
             more["day"] = format_rfc3339(midnight(day, self.zone_name))
-        return place | more | self.report.say(group.sums)
+        return position | more | self.report.say(group.sums)
 
     async def _given(self, connection: Connection) -> dict[str, object]:
         at = next((at for at, name in enumerate(self.by) if name in STEPS), len(self.by))

@@ -54,7 +54,7 @@ def fit_columns(
 
 
 def _least_important(headers: Sequence[str], first: Sequence[str]) -> list[int]:
-    rank = {name: place for place, name in enumerate(first)}
+    rank = {name: index for index, name in enumerate(first)}
     order = sorted(range(1, len(headers)), key=lambda i: (rank.get(headers[i], len(first)), i))
     return order[::-1]
 

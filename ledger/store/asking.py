@@ -55,6 +55,6 @@ def _asked(query: str, arguments: int) -> str:
     # The subquery in WHERE needs nothing of the rows: it is asked before any of them is read, and
     # were it asked later, row-level security would show none.
     around = re.sub(
-        r"\$(\d)", lambda place: f"${int(place[1]) + arguments}", IDENTITY["read_by_key"].sql
+        r"\$(\d)", lambda match: f"${int(match[1]) + arguments}", IDENTITY["read_by_key"].sql
     )
     return around.replace(READ, f"(\n{query.rstrip().rstrip(';')}\n)")

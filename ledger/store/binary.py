@@ -94,7 +94,7 @@ class Rows:
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self.count = int(fields[0].values.shape[0])
-        names = [one.name for one in fields]
+        names = [column.name for column in fields]
         self._own = NUMBER in names
         self.columns = tuple(names) if self._own else (*names, NUMBER)
         self._fields = fields
@@ -126,8 +126,8 @@ def _alike(fields: Sequence[Field], count: int) -> list[NDArray[np.int64] | None
     """Groups of rows with the same known fields and lengths; None is all rows."""
     if count == 0:
         return []
-    traits = [one.known for one in fields if one.known is not None]
-    traits += [one.lengths for one in fields if one.lengths is not None]  # type: ignore[misc]
+    traits = [column.known for column in fields if column.known is not None]
+    traits += [column.lengths for column in fields if column.lengths is not None]  # type: ignore[misc]
     varied = [trait for trait in traits if (trait != trait[0]).any()]
     if not varied:
         return [None]
@@ -145,14 +145,14 @@ def _blocks(
     record, varied = _record(fields, first)
     size = max(1, min(count, _CHUNK_BYTES // record.itemsize))
     block = np.repeat(record, size)
-    columns = [(block[f"v_{one.name}"], one) for one in varied]
+    columns = [(block[f"v_{source.name}"], source) for source in varied]
     octets = block.view(np.uint8)
     for at in range(0, count, size):
         some = min(size, count - at)
         mine = slice(at, at + some) if rows is None else rows[at : at + some]
-        for column, one in columns:
-            values = one.values[mine]
-            column[:some] = values if one.lengths is None else _packed(values)
+        for column, source in columns:
+            values = source.values[mine]
+            column[:some] = values if source.lengths is None else _packed(values)
         yield octets[: some * record.itemsize].data
 
 
@@ -161,16 +161,16 @@ def _record(fields: Sequence[Field], row: int) -> tuple[NDArray[Any], list[Field
     layout: list[tuple[str, str]] = [("fields", ">i2")]
     lengths: dict[str, int] = {"fields": len(fields)}
     varied: list[Field] = []
-    for one in fields:
-        layout.append((f"n_{one.name}", ">i4"))
-        if one.known is not None and not one.known[row]:
-            lengths[f"n_{one.name}"] = _NULL
+    for column in fields:
+        layout.append((f"n_{column.name}", ">i4"))
+        if column.known is not None and not column.known[row]:
+            lengths[f"n_{column.name}"] = _NULL
             continue
-        dtype = one.dtype if one.lengths is None else f"V{int(one.lengths[row])}"
-        size = lengths[f"n_{one.name}"] = np.dtype(dtype).itemsize if dtype != "V0" else 0
+        dtype = column.dtype if column.lengths is None else f"V{int(column.lengths[row])}"
+        size = lengths[f"n_{column.name}"] = np.dtype(dtype).itemsize if dtype != "V0" else 0
         if size:
-            layout.append((f"v_{one.name}", dtype))
-            varied.append(one)
+            layout.append((f"v_{column.name}", dtype))
+            varied.append(column)
     record = np.zeros(1, np.dtype(layout))
     for name, number in lengths.items():
         record[name] = number

@@ -39,17 +39,17 @@ def read_columns(stream: bytes, layout: Mapping[str, str]) -> dict[str, NDArray[
             f"{size:,} bytes are not whole rows of {record.itemsize}.", "Is a column NULL?"
         )
     rows = np.frombuffer(stream, record, size // record.itemsize, len(HEADER))
-    found = {name: _empty_column(kind, rows.size) for name, kind in layout.items()}
+    columns = {name: _empty_column(kind, rows.size) for name, kind in layout.items()}
     for at in range(0, rows.size, _STEP_ROWS):
         step = rows[at : at + _STEP_ROWS]
         for name, kind in layout.items():
             if (step[f"n_{name}"] != _WIDTHS[kind]).any():
                 raise UnevenRowsError(f"{name} is not of one width.", "Is it NULL somewhere?")
-            column = found[name][at : at + step.size]
+            column = columns[name][at : at + step.size]
             column[...] = step[f"v_{name}"]
             if kind == TIME:
                 np.add(column, EPOCH_US, out=column, where=column != NEVER)
-    return found
+    return columns
 
 
 def _empty_column(kind: str, rows: int) -> NDArray[Any]:

@@ -41,7 +41,7 @@ def _groups(what: str, rows: Iterable[asyncpg.Record]) -> list[Group]:
     return [_group(counts, **row) for row in rows]
 
 
-def _group(counts: Sequence[str], place: Sequence[str], **sums: Any) -> Group:
+def _group(counts: Sequence[str], sort_key: Sequence[str], **sums: Any) -> Group:
     for name in counts:
         sums[name] = int(sums[name])
-    return Group(place, sums)
+    return Group(sort_key, sums)

@@ -48,15 +48,15 @@ WITH sums AS MATERIALIZED (
     FROM sums s JOIN keys k USING (usage_key_id) GROUP BY k.before, s.step, k.behind
 ), placed AS (
   SELECT g.before || CASE WHEN g.step IS NULL THEN '{}'::text[]
-                          ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END || g.behind AS place,
+                          ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END || g.behind AS sort_key,
          g.requests, g.uncached, g.cache_read, g.cache_write, g.visible, g.reasoning,
          g.estimated, g.incomplete, g.input_unknown, g.output_unknown, g.cached_unknown, g.written_unknown,
          g.reasoning_unknown
     FROM grouped g
 )
 SELECT p.* FROM placed p
- WHERE :after::text[] IS NULL OR p.place COLLATE "C" > :after::text[]
- ORDER BY p.place COLLATE "C" LIMIT :most;
+ WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]
+ ORDER BY p.sort_key COLLATE "C" LIMIT :most;
 
 -- name: sum_charges
 -- What usage comes to as known at a cut-off: exact amounts, and the units that wait for a price, of what is asked and of
@@ -92,10 +92,10 @@ WITH sums AS MATERIALIZED (
 ), placed AS (
   SELECT g.before || CASE WHEN g.step IS NULL THEN '{}'::text[]
                           ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
-                  || g.behind || coalesce(g.currency, '') AS place,
+                  || g.behind || coalesce(g.currency, '') AS sort_key,
          g.amount, g.quantity, g.unpriced_quantity
     FROM grouped g
 )
 SELECT p.* FROM placed p
- WHERE :after::text[] IS NULL OR p.place COLLATE "C" > :after::text[]
- ORDER BY p.place COLLATE "C" LIMIT :most;
+ WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]
+ ORDER BY p.sort_key COLLATE "C" LIMIT :most;

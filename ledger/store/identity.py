@@ -25,7 +25,7 @@ async def find_identity_secret(worker: Connection) -> bytes:
 
 async def say_who_asks(connection: Connection, identity: Identity, *, secret: bytes) -> None:
     """Tell row-level security who asks; holds in this transaction of this session alone."""
-    place = await IDENTITY["find_asking_place"].value(connection)
+    asking = await IDENTITY["find_asking_place"].value(connection)
     said = json.dumps(
         {
             "role": identity.role,
@@ -33,5 +33,5 @@ async def say_who_asks(connection: Connection, identity: Identity, *, secret: by
             "entity": identity.entity_id,
         }
     )
-    signature = hmac.new(secret, f"{place}/{said}".encode(), "sha256").hexdigest()
+    signature = hmac.new(secret, f"{asking}/{said}".encode(), "sha256").hexdigest()
     await IDENTITY["say_who_asks"].row(connection, said=said, signature=signature)

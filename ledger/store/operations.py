@@ -189,8 +189,8 @@ async def list_source_states(connection: Connection) -> list[SourceState]:
 
 async def sum_receipts(connection: Connection) -> Fates:
     """What arrived in all, by fate."""
-    (found,) = await OPERATIONS["sum_receipts"].values(connection, Fates)
-    return found
+    (fates,) = await OPERATIONS["sum_receipts"].values(connection, Fates)
+    return fates
 
 
 async def list_sequence_gaps(connection: Connection) -> list[SequenceGap]:
@@ -253,7 +253,7 @@ async def sum_usage_marks(
     customer_id: str | None = None,
 ) -> Mapping[str, int]:
     """Requests in [since, until), and how many of them lack what, by the names of MARKS."""
-    (found,) = await OPERATIONS["sum_usage_marks"].values(
+    (marks,) = await OPERATIONS["sum_usage_marks"].values(
         connection,
         MarkedUsage,
         since=since,
@@ -261,4 +261,4 @@ async def sum_usage_marks(
         batch_seq=batch_seq,
         customer_id=customer_id,
     )
-    return asdict(found)
+    return asdict(marks)

@@ -116,8 +116,8 @@ def _apart(url: str) -> tuple[str, dict[str, str]]:
     asked = parse_qsl(parts.query, keep_blank_values=True)
     given = [value for name, value in asked if name == "password"]
     secret = unquote(parts.password) if parts.password else (given[0] if given else None)
-    user, at, place = parts.netloc.rpartition("@")
-    netloc = f"{user.partition(':')[0]}{at}{place}"
+    user, at, host = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}{at}{host}"
     query = urlencode([pair for pair in asked if pair[0] != "password"])
     address = urlunsplit((parts.scheme, netloc, parts.path, query, ""))
     return address, {} if secret is None else {"PGPASSWORD": secret}

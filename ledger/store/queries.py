@@ -111,10 +111,10 @@ def load_queries(name: str) -> Queries:
     adapter = AsyncPGAdapter()  # type: ignore[no-untyped-call]
     with as_file(files("ledger.store") / f"{name}.sql") as path:
         loaded = aiosql.from_path(path, lambda: adapter, attribute=None, mandatory_parameters=False)
-    found = Queries()
+    queries = Queries()
     for query in loaded.available_queries:
         if query.endswith("_cursor"):
             continue
         text = getattr(loaded, query).sql
-        found[query] = Query(query, text, tuple(adapter.var_sorted[query]))
-    return found
+        queries[query] = Query(query, text, tuple(adapter.var_sorted[query]))
+    return queries

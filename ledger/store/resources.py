@@ -27,21 +27,21 @@ async def list_resource(
     query: str,
     *,
     limit: int,
-    one: str | None = None,
+    key: str | None = None,
     entity_id: str | None = None,
     at: datetime | None = None,
     after: Sequence[str] | None = None,
 ) -> list[ListedRow]:
-    """Rows of one of the queries of this room, in order of `place`.
+    """Rows of one of the queries of this room, in order of `sort_key`.
 
-    `one` is an id, `at` a moment at which they hold, `after` the place of the row before.
+    `key` is an id, `at` a moment at which they hold, `after` the place of the row before.
     """
-    asked = {"id": one, "entity_id": entity_id, "at": at, "after": after, "limit": limit}
+    asked = {"id": key, "entity_id": entity_id, "at": at, "after": after, "limit": limit}
     wanted = parameters_of(query)
     given = {name: value for name, value in asked.items() if name in wanted}
     rows = await RESOURCES[query].rows(connection, **given)
     return [_listed(**row) for row in rows]
 
 
-def _listed(place: Sequence[str], **values: object) -> ListedRow:
-    return ListedRow(values, place)
+def _listed(sort_key: Sequence[str], **values: object) -> ListedRow:
+    return ListedRow(values, sort_key)

@@ -28,20 +28,21 @@ async def check_schema(connection: Connection) -> None:
 
     UndefinedTableError where it has none.
     """
-    found = await find_revision(connection)
-    check_revision(found, "The database")
-    if found != known_revisions()[-1]:
+    stands = await find_revision(connection)
+    check_revision(stands, "The database")
+    needed = known_revisions()[-1]
+    if stands != needed:
         raise ConflictError(
-            f"The database has the schema {found}, and this version needs {known_revisions()[-1]}.",
+            f"The database has the schema {stands}, and this version needs {needed}.",
             "Stop other processes and run `tokenledger migrate`.",
         )
 
 
-def check_revision(found: str, where: str) -> None:
+def check_revision(revision: str, where: str) -> None:
     """ConflictError where a schema is not one that this version knows."""
-    if found not in known_revisions():
+    if revision not in known_revisions():
         raise ConflictError(
-            f"{where} has the schema {found}, which is newer than this version"
+            f"{where} has the schema {revision}, which is newer than this version"
             f" ({known_revisions()[-1]}).",
             "Upgrade tokenledger on this host.",
         )

@@ -147,13 +147,13 @@ async def find_last_seal(connection: Connection) -> Seal | None:
 
 async def list_parts(connection: Connection) -> dict[int, list[SealPart]]:
     """What each seal holds."""
-    found: dict[int, list[SealPart]] = {}
+    parts: dict[int, list[SealPart]] = {}
     for row in await SEAL["list_parts"].rows(connection):
         part = SealPart(
             *(row["table_name"], row["stored_day"], row["rows"], row["digest"], row["columns"])
         )
-        found.setdefault(row["seal_no"], []).append(part)
-    return found
+        parts.setdefault(row["seal_no"], []).append(part)
+    return parts
 
 
 async def find_latest_cut_off(connection: Connection) -> int:

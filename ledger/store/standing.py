@@ -74,19 +74,19 @@ async def change_parked(  # a place, and what goes and comes there
     now: datetime,
 ) -> None:
     """Take back what is done, and keep what failed."""
-    place = {"stage": stage, "entity_id": entity_id}
+    owner = {"stage": stage, "entity_id": entity_id}
     if gone:
-        await STANDING["delete_parked"].run(connection, **place, **_parked_keys(gone))
+        await STANDING["delete_parked"].run(connection, **owner, **_parked_keys(gone))
     if come:
         await STANDING["insert_parked"].run(
             connection,
-            **place,
-            **_parked_keys([one.what for one in come]),
+            **owner,
+            **_parked_keys([parked.what for parked in come]),
             now=now,
-            reasons=[one.what.reason for one in come],
-            failures=[one.failures for one in come],
-            first_failed_at=[one.first_failed_at for one in come],
-            next_try_at=[one.next_try_at for one in come],
+            reasons=[parked.what.reason for parked in come],
+            failures=[parked.failures for parked in come],
+            first_failed_at=[parked.first_failed_at for parked in come],
+            next_try_at=[parked.next_try_at for parked in come],
         )
 
 
@@ -135,9 +135,9 @@ async def sum_work_states(connection: Connection) -> list[WorkStanding]:
     return await STANDING["sum_work_states"].values(connection, WorkStanding)
 
 
-def _parked_keys(found: Sequence[Failed]) -> dict[str, list[Any]]:
+def _parked_keys(failed: Sequence[Failed]) -> dict[str, list[Any]]:
     return {
-        "subjects": [one.subject for one in found],
-        "since": [one.since for one in found],
-        "until": [one.until for one in found],
+        "subjects": [part.subject for part in failed],
+        "since": [part.since for part in failed],
+        "until": [part.until for part in failed],
     }

@@ -32,11 +32,11 @@ def _changed(
 ) -> list[tuple[int, type]]:
     """Which values have another form than their fields': those of a column are all of one type."""
     changed = []
-    for place, (at, form) in enumerate(zip(order, forms, strict=True)):
+    for index, (at, form) in enumerate(zip(order, forms, strict=True)):
         if form is not None:
             known = next((row[at] for row in rows if row[at] is not None), None)
             if known is not None and not isinstance(known, form):
-                changed.append((place, form))
+                changed.append((index, form))
     return changed
 
 

@@ -269,9 +269,9 @@ class Worker:
             for n, records in fresh.items()
         ]
         records = deque(
-            self.isolation.judged(_record(one), n, one.offset)
+            self.isolation.judged(_record(record), n, record.offset)
             for n, records in fresh.items()
-            for one in records
+            for record in records
         )
         self.sizes.append(len(records))
         batch = PendingBatch(records, moves, self.around.now())
@@ -283,7 +283,7 @@ class Worker:
         """Wait for the oldest batch."""
         moves, size = self.moves.popleft(), self.sizes.popleft()
         try:
-            found = await self.flying.popleft()
+            outcomes = await self.flying.popleft()
         except Exception as error:
             self._blame(error, moves, size)
             await self._begin_again()
@@ -291,7 +291,7 @@ class Worker:
         for move in moves:
             self.stored[move.partition.partition] = move.next_offset
             self.isolation.stored(move.partition.partition, move.next_offset)
-        metrics.count_outcomes(found, "kafka")
+        metrics.count_outcomes(outcomes, "kafka")
         for partition, end in self.topic.ends().items():
             if partition in self.stored:
                 metrics.LAG.labels(str(partition)).set(max(end - self.stored[partition], 0))
@@ -321,15 +321,15 @@ class Worker:
         await self.finish()
         moves = self.unheard()
         others = [
-            one
+            record
             for partition, records in filled.items()
-            for one in records
-            if not self.isolation.knows(partition, one.offset)
+            for record in records
+            if not self.isolation.knows(partition, record.offset)
         ]
         if not moves or not others:
             return
-        for one in self.isolation.witnesses(others):
-            if await self._would_store(_record(one), moves):
+        for record in self.isolation.witnesses(others):
+            if await self._would_store(_record(record), moves):
                 self.isolation.hear(moves, stored=True)
                 return
         self.isolation.hear(moves, stored=False)
@@ -339,13 +339,13 @@ class Worker:
         # no record's fault.
         batch = PendingBatch(deque([record]), moves, self.around.now())
         try:
-            found = await self.pipeline.rehearse(batch)
+            outcomes = await self.pipeline.rehearse(batch)
         except Exception as error:
             if isinstance(error, (*_REFUSED, PositionLostError)) or is_of_content(error):
                 return False
             self.isolation.hear(moves, stored=False)
             raise
-        return any(outcome.counts[fate] for outcome in found for fate in _WRITES)
+        return any(outcome.counts[fate] for outcome in outcomes for fate in _WRITES)
 
     async def _begin_again(self) -> None:
         """Give up what is on its way, and read again from where PostgreSQL stands."""
@@ -358,17 +358,17 @@ class Worker:
         return Partition(topic.cluster_id, topic.topic_id, partition, self.around.topic_name)
 
 
-def _record(one: Any) -> Record:
+def _record(consumed: Any) -> Record:
     header, refusal = None, ""
     try:
-        header = BatchHeader.from_headers(one.headers or ())
+        header = BatchHeader.from_headers(consumed.headers or ())
     except BatchHeaderError as error:
         refusal = str(error)
     return Record(
-        body=one.value or b"",
+        body=consumed.value or b"",
         header=header,
         transport="kafka",
-        position=f"{one.topic}/{one.partition}/{one.offset}",
-        lane=one.partition % 32_768,
+        position=f"{consumed.topic}/{consumed.partition}/{consumed.offset}",
+        lane=consumed.partition % 32_768,
         refusal=refusal,
     )

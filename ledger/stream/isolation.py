@@ -18,7 +18,7 @@ _LESS = 8
 WITNESSED = 3
 # How many other records are tried to learn whether the database takes any.
 WITNESSES = 4
-Place = tuple[int, int]
+RecordPosition = tuple[int, int]
 T = TypeVar("T")
 
 
@@ -41,9 +41,9 @@ class Isolation:
 
     until: dict[int, int] = field(default_factory=dict)
     at_once: int = 1
-    failed: dict[Place, BaseException] = field(default_factory=dict)
+    failed: dict[RecordPosition, BaseException] = field(default_factory=dict)
     topic: tuple[str, str] = ("", "")
-    _suspects: dict[Place, _Suspect] = field(default_factory=dict)
+    _suspects: dict[RecordPosition, _Suspect] = field(default_factory=dict)
     _asked: int = 0
 
     def begin(self, topic: tuple[str, str]) -> None:
@@ -56,19 +56,19 @@ class Isolation:
         if records > 1:
             self._send_less(moves, records)
             return
-        place = _offset_of(moves[0])
-        if place in self.failed:
+        position = _offset_of(moves[0])
+        if position in self.failed:
             raise why
-        self.failed[place] = why
+        self.failed[position] = why
 
     def hold(self, moves: Sequence[PositionMove], records: int, why: Exception) -> None:
         """A batch failed, and the database may be to blame."""
         if records > 1:
             self._send_less(moves, records)
             return
-        place = _offset_of(moves[0])
-        if place not in self.failed:
-            suspect = self._suspects.setdefault(place, _Suspect(why, moves[0]))
+        position = _offset_of(moves[0])
+        if position not in self.failed:
+            suspect = self._suspects.setdefault(position, _Suspect(why, moves[0]))
             suspect.why, suspect.move, suspect.unheard = why, moves[0], True
 
     def _send_less(self, moves: Sequence[PositionMove], records: int) -> None:
@@ -77,8 +77,8 @@ class Isolation:
 
     def unheard(self, partitions: Container[int]) -> list[PositionMove]:
         """The steps of records there that failed alone, while nobody knows if another would."""
-        found = [one for (at, _), one in self._suspects.items() if at in partitions]
-        return [one.move for one in found if one.unheard]
+        suspects = [suspect for (at, _), suspect in self._suspects.items() if at in partitions]
+        return [suspect.move for suspect in suspects if suspect.unheard]
 
     def witnesses(self, others: Sequence[T]) -> Sequence[T]:
         """A few records to be tried, others each time: some of them may be no better."""
@@ -89,19 +89,19 @@ class Isolation:
 
     def hear(self, moves: Sequence[PositionMove], *, stored: bool) -> None:
         """Another record was tried right after: a suspect fails by itself, or the database does."""
-        for place in map(_offset_of, moves):
-            suspect = self._suspects[place]
+        for position in map(_offset_of, moves):
+            suspect = self._suspects[position]
             if suspect.unheard:
                 suspect.witnessed = suspect.witnessed + 1 if stored else 0
                 suspect.unheard = False
             if suspect.witnessed >= WITNESSED:
-                self.failed[place] = suspect.why
-                del self._suspects[place]
+                self.failed[position] = suspect.why
+                del self._suspects[position]
 
     def meets(self, partition: int) -> bool:
         """Whether something of this partition failed and is not stored yet."""
-        places = (*self.failed, *self._suspects)
-        return partition in self.until or any(at == partition for at, _ in places)
+        positions = (*self.failed, *self._suspects)
+        return partition in self.until or any(at == partition for at, _ in positions)
 
     def knows(self, partition: int, offset: int) -> bool:
         """Whether this record failed alone."""
@@ -122,11 +122,11 @@ class Isolation:
         """Forget what lies before an offset that is stored."""
         if self.until.get(partition, upto + 1) <= upto:
             del self.until[partition]
-        for places in (self.failed, self._suspects):
-            for at, offset in [*places]:
+        for positions in (self.failed, self._suspects):
+            for at, offset in [*positions]:
                 if at == partition and offset < upto:
-                    del places[at, offset]
+                    del positions[at, offset]
 
 
-def _offset_of(move: PositionMove) -> Place:
+def _offset_of(move: PositionMove) -> RecordPosition:
     return move.partition.partition, move.next_offset - 1

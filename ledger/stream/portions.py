@@ -21,21 +21,21 @@ def portions(
     """The batches of what was polled; partitions where something failed come last."""
     portion, filled = dict[int, list[Any]](), 0.0
     for partition, records in sorted(fresh.items(), key=lambda each: isolation.meets(each[0])):
-        for one in records:
-            at_once = isolation.share(partition, one.offset)
-            share = 1 / at_once if at_once else share_of(one)
+        for record in records:
+            at_once = isolation.share(partition, record.offset)
+            share = 1 / at_once if at_once else share_of(record)
             if portion and filled + share > 1:
                 yield portion
                 portion, filled = {}, 0.0
-            portion.setdefault(partition, []).append(one)
+            portion.setdefault(partition, []).append(record)
             filled += share
     if portion:
         yield portion
 
 
-def share_of(one: Any) -> float:
+def share_of(record: Any) -> float:
     """How much of a batch a record fills; who sends lines need not say how many events they are."""
-    said, value = dict(one.headers or ()).get(HEADER_COUNT) or b"", one.value or b""
+    said, value = dict(record.headers or ()).get(HEADER_COUNT) or b"", record.value or b""
     known = said.isdigit() and len(said) < _COUNT_DIGITS
     items = int(said) if known else items_guessed(value)
     most = BATCH_BYTES if said else KEYED_BYTES

@@ -107,7 +107,7 @@ class KafkaTopic:
             # Only of partitions that are ours, and only here: the consumer is no other thread's.
             mine = self._consumer.assignment()
             self._ends = {at.partition: self._consumer.highwater(at) for at in mine}
-            self._learn([share_of(one) for records in polled.values() for one in records])
+            self._learn([share_of(record) for records in polled.values() for record in records])
             return polled
 
         return {at.partition: records for at, records in (await self._call(poll)).items()}

@@ -196,9 +196,9 @@ def _check_range(column: Column, count: int, highest: Callable[[memoryview, int]
         raise ColumnarError(f"{where}: presence bits beyond event {count}; clear them")
 
 
-def _check_paths(paths: list[str], places: bool) -> None:
+def _check_paths(paths: list[str], ordinals: bool) -> None:
     seen = set(paths)
-    if len(seen) != len(paths) or (places and "id" in seen):
+    if len(seen) != len(paths) or (ordinals and "id" in seen):
         raise ColumnarError("columns: a path stands twice; send each path once")
     for path in paths:
         parts = path.split(".")

@@ -32,11 +32,11 @@ def encode_columnar(events: Sequence[EventDict], header: BatchHeader | None) -> 
     for event in events:
         refuse_floats(event, "event")
     cells = _cells(events)
-    places = _are_ordinals(cells.get("id", {}), len(events), header)
-    if places:
+    are_ordinal = _are_ordinals(cells.get("id", {}), len(events), header)
+    if are_ordinal:
         del cells["id"]
-    columns = [_column(path, found, len(events)) for path, found in cells.items()]
-    ids = "place" if places else "column"
+    columns = [_column(path, cells_of, len(events)) for path, cells_of in cells.items()]
+    ids = "place" if are_ordinal else "column"
     head = {"count": len(events), "ids": ids, "columns": [column for column, _ in columns]}
     try:
         text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
@@ -134,8 +134,8 @@ def _times(values: list[str]) -> list[int] | None:
 
 
 def _indexed(values: list[str]) -> tuple[list[int], list[str]]:
-    places: dict[str, int] = {}
-    return [places.setdefault(value, len(places)) for value in values], list(places)
+    indexes: dict[str, int] = {}
+    return [indexes.setdefault(value, len(indexes)) for value in values], list(indexes)
 
 
 def _json(value: Any) -> str:

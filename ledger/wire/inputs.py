@@ -59,8 +59,8 @@ class DatedInput(InputModel):
     @model_validator(mode="after")
     def _check_period(self) -> Self:
         if self.valid_to is not None and self.valid_to <= self.valid_from:
-            found = self.valid_to.isoformat()
-            raise problem_at("valid_to", found, f"send a time after {self.valid_from.isoformat()}")
+            until = self.valid_to.isoformat()
+            raise problem_at("valid_to", until, f"send a time after {self.valid_from.isoformat()}")
         return self
 
 
@@ -151,8 +151,8 @@ class NewAsset(DatedInput):
                 raise problem_at(name, "nothing", f"send it with terms {self.terms}")
         for name in foreign:
             if getattr(self, name) is not None:
-                found = getattr(self, name)
-                raise problem_at(name, found, f"leave it out with terms {self.terms}")
+                given = getattr(self, name)
+                raise problem_at(name, given, f"leave it out with terms {self.terms}")
         if self.all_in and self.terms == "owned":
             raise problem_at("all_in", True, "leave it out with terms owned: we pay the power")
         return self._check_residual()

@@ -11,7 +11,7 @@ from ledger.wire.strict_json import load_json
 
 EventDict = Mapping[str, Any]
 # What a batch gives each of its events.
-PLACE = frozenset({"id", "source"})
+BY_HEADER = frozenset({"id", "source"})
 # Most values of most events.
 _NO_FLOATS = frozenset({str, int, bool, type(None)})
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -53,7 +53,7 @@ def batch_events(
 
 def encode_bare(event: EventDict) -> bytes:
     """One event as a line that `batch_lines` gives its place: without id and source."""
-    return encode_event({name: event[name] for name in event if name not in PLACE})
+    return encode_event({name: event[name] for name in event if name not in BY_HEADER})
 
 
 def batch_lines(
@@ -125,10 +125,10 @@ def _name_float(value: object, where: str) -> None:
 def _placed_line(
     bare: bytes, header: BatchHeader, source: bytes, ordinal: int, max_bytes: int
 ) -> bytes:
-    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal).encode()
+    event_id = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal).encode()
     # The place goes in front of what is encoded: nothing is encoded twice for it.
     rest = bare[1:] if bare.startswith(b"{}") else b"," + bare[1:]
-    return _fitting(b'{"id":"%b","source":%b%b' % (place, source, rest), max_bytes)
+    return _fitting(b'{"id":"%b","source":%b%b' % (event_id, source, rest), max_bytes)
 
 
 def _fitting_line(event: EventDict, max_bytes: int) -> bytes:

@@ -44,5 +44,5 @@ def _adapter(kind: str) -> TypeAdapter[Event]:
 
 
 def _type_problem(raw: Mapping[Any, Any]) -> Problem:
-    found = shorten(raw["type"]) if "type" in raw else "nothing"
-    return Problem("type", found, f"send one of {', '.join(EVENT_TYPES)}", "unknown_type")
+    said = shorten(raw["type"]) if "type" in raw else "nothing"
+    return Problem("type", said, f"send one of {', '.join(EVENT_TYPES)}", "unknown_type")

@@ -42,10 +42,10 @@ _TIER = re.compile(r"(\d+)(?:-(\d*))?:([^:+]+)(?:\+([^:+]+))?", re.ASCII)
 
 def read_tier(text: str) -> dict[str, object]:
     """A tier written as `START-END:AMOUNT+FLAT`; FieldError for other text."""
-    found = _TIER.fullmatch(text.replace(" ", ""))
-    if found is None:
+    tier = _TIER.fullmatch(text.replace(" ", ""))
+    if tier is None:
         raise FieldError("send a tier like 0-1000000:5 or 1000000-:4+100")
-    start, end, amount, flat = found.groups()
+    start, end, amount, flat = tier.groups()
     said: dict[str, object] = {"start": int(start), "amount": amount}
     return said | ({"end": int(end)} if end else {}) | ({"flat": flat} if flat else {})
 
@@ -96,12 +96,12 @@ class PriceTerms(DatedInput):
     def _check_kind(self) -> Self:
         takes = PRICE_FIELDS[self.kind]
         for field in ("amount", "tiers", "size", "included", "every"):
-            found = getattr(self, field)
-            missing = found is None or found == ()
+            given = getattr(self, field)
+            missing = given is None or given == ()
             if missing and field in takes:
                 raise problem_at(field, "nothing", f"send it with kind {self.kind}")
             if not missing and field not in takes:
-                raise problem_at(field, str(found), f"leave it out with kind {self.kind}")
+                raise problem_at(field, str(given), f"leave it out with kind {self.kind}")
         if "per" in takes and self.amount is not None:
             self._check_digits(self.amount, "amount")
         for n, tier in enumerate(self.tiers):

@@ -29,9 +29,9 @@ def _problem(detail: ErrorDetails) -> Problem:
     if isinstance(error, FieldError) and error.field is not None:
         # Checks inside `usage` know where they are from there on; the rest is pydantic's.
         return Problem(_join(where, error.field), str(error.found), error.action, error.code)
-    found = "nothing" if detail["type"] == "missing" else shorten(detail["input"])
+    said = "nothing" if detail["type"] == "missing" else shorten(detail["input"])
     action = error.action if isinstance(error, FieldError) else _action(detail)
-    return Problem(where or "event", found, action, _code(detail, where))
+    return Problem(where or "event", said, action, _code(detail, where))
 
 
 def _code(detail: ErrorDetails, where: str) -> ProblemCode:

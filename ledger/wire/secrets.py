@@ -41,8 +41,8 @@ _PATTERNS = (
 def keep_secret(*values: str | None) -> None:
     """Take these out of everything that is said from now on; of an address, its password."""
     for value in values:
-        found = (value or "") if "://" not in (value or "") else _password(value or "")
-        _known.update(each for each in (found, unquote(found)) if len(each) >= CHARS_MIN)
+        secret = (value or "") if "://" not in (value or "") else _password(value or "")
+        _known.update(each for each in (secret, unquote(secret)) if len(each) >= CHARS_MIN)
 
 
 def scrub(text: str) -> str:

@@ -21,14 +21,14 @@ def load_json(text: str | bytes, *, parse_float: Callable[[str], Any] | None = N
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         seen = set[str]()
         for name, _ in pairs:
             if name in seen:
                 raise ValueError(f"the name {name[:_NAME_CHARS_MAX]!r} stands twice in one object")
             seen.add(name)
-    return found
+    return members
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -400,9 +400,9 @@ def _main_leaf(
     if main is None and known <= total:
         return total - known
     if main is None or main + known != total:
-        found = f"{total} against leaves of {known + (main or 0)}"
+        said = f"{total} against leaves of {known + (main or 0)}"
         action = "send a total equal to the sum of its disjoint leaves"
-        raise problem_at(total_name, found, action, "sum_mismatch")
+        raise problem_at(total_name, said, action, "sum_mismatch")
     return main
 
 

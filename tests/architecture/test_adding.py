@@ -141,7 +141,7 @@ ADDITIONS = {
         EXPORT,
         "ledger/exports/__init__.py",
         {
-            "    margins,\n    usage": "    made,\n    margins,\n    usage",
+            "    margins,\n    site_costs": "    made,\n    margins,\n    site_costs",
             "            usage.FORMAT": "            made.FORMAT,\n            usage.FORMAT",
         },
         "from ledger.exports import EXPORT_FORMATS\n"

@@ -42,7 +42,10 @@ def archive(
     if as_json:
         print_json(_plain(done))
         return
-    rows = [(one.day.stored_day, one.day.rows, one.path) for one in done.archived]
+    rows = [
+        (archived_day.day.stored_day, archived_day.day.rows, archived_day.path)
+        for archived_day in done.archived
+    ]
     if rows:
         print_table("Archived", ("stored day", "facts", "file"), rows)
     for kept in done.kept:
@@ -60,11 +63,11 @@ def _before(before: datetime | None, days: int | None, today: date) -> date:
 def _plain(done: ArchiveReport) -> dict[str, object]:
     archived = [
         {
-            "stored_day": one.day.stored_day,
-            "rows": one.day.rows,
-            "path": str(one.path),
-            "sha256": one.sha256.hex(),
+            "stored_day": archived_day.day.stored_day,
+            "rows": archived_day.day.rows,
+            "path": str(archived_day.path),
+            "sha256": archived_day.sha256.hex(),
         }
-        for one in done.archived
+        for archived_day in done.archived
     ]
     return {"archived": archived, "kept": done.kept}

@@ -34,10 +34,10 @@ class _Kind(click.ParamType[Resource]):
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> Resource:
         """The resource a word names; a usage error lists them."""
-        found = BY_WORD.get(value.lower())
-        if found is None:
+        resource = BY_WORD.get(value.lower())
+        if resource is None:
             self.fail(f"{value!r} is none of {', '.join(e.path for e in RESOURCES)}", param, ctx)
-        return found
+        return resource
 
 
 kind_argument = click.argument("kind", type=_Kind())
@@ -62,19 +62,19 @@ def list_(database: Database, kind: Resource, *, entity: str | None, as_json: bo
 @click.argument("one", metavar="ID")
 @json_option
 @database_options
-def show(database: Database, kind: Resource, one: str, *, as_json: bool) -> None:
+def show(database: Database, kind: Resource, key: str, *, as_json: bool) -> None:
     """Show what is recorded under an id."""
-    found = database.run(lambda connection: show_one(connection, kind, one, now=clock.now()))
-    if found is None:
-        raise NotFoundError(f"There is no {kind.noun} {one}.", f"See tokenledger list {kind.path}.")
+    entered = database.run(lambda connection: show_one(connection, kind, key, now=clock.now()))
+    if entered is None:
+        raise NotFoundError(f"There is no {kind.noun} {key}.", f"See tokenledger list {kind.path}.")
     if as_json:
-        print_json(found)
+        print_json(entered)
         return
-    title = f"{kind.noun} {one}"
-    versions = found.versions
-    if found.now is not None:
-        print_table(title, ("", "now"), list(found.now.items()))
-    if len(versions) > 1 or found.now is None:
+    title = f"{kind.noun} {key}"
+    versions = entered.versions
+    if entered.now is not None:
+        print_table(title, ("", "now"), list(entered.now.items()))
+    if len(versions) > 1 or entered.now is None:
         _print(kind, f"{title}: every validity recorded now", versions)
 
 
@@ -89,7 +89,7 @@ def show(database: Database, kind: Resource, one: str, *, as_json: bool) -> None
 def change(
     database: Database,
     kind: str,
-    one: str,
+    key: str,
     *,
     valid_from: str,
     valid_to: str | None,
@@ -101,10 +101,10 @@ def change(
     assert what is not None
     said = pairs(fields, "--set")
     nothing = {n: None if n in what.model.may_be_nothing else "" for n, t in said.items() if not t}
-    cells = {**said, what.model.key: one, "valid_from": valid_from, "valid_to": valid_to or ""}
+    cells = {**said, what.model.key: key, "valid_from": valid_from, "valid_to": valid_to or ""}
     new = read_input(what.model, typed_texts(what.model, cells) | nothing)
     database.run(lambda connection: what.change(connection, new, author_of(reason)))
-    click.echo(f"{kind} {one} is changed from {valid_from} on.")
+    click.echo(f"{kind} {key} is changed from {valid_from} on.")
 
 
 async def _every(

@@ -32,13 +32,13 @@ def import_() -> None:
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:
     """`name=value` options as a mapping."""
-    found: dict[str, str] = {}
+    said: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise click.UsageError(f"{option} takes NAME=VALUE, not {text!r}")
-        found[name] = value
-    return found
+        said[name] = value
+    return said
 
 
 def read_models(

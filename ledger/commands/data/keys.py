@@ -46,12 +46,12 @@ def create(database: Database, reason: str, as_json: bool, **given: object) -> N
 @database_options
 def list_(database: Database, as_json: bool) -> None:
     """List every key, without secrets."""
-    found = database.run(list_api_keys)
+    listed = database.run(list_api_keys)
     if as_json:
-        print_items([_shown(key) for key in found])
+        print_items([_shown(key) for key in listed])
         return
     columns = ("key", "role", "name", "scope", "created", "revoked")
-    rows = [(k.key_id, k.role, k.name, _scope(k), k.created_at, k.revoked_at) for k in found]
+    rows = [(k.key_id, k.role, k.name, _scope(k), k.created_at, k.revoked_at) for k in listed]
     print_table("API keys", columns, rows)
 
 

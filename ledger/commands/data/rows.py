@@ -73,14 +73,14 @@ def check_columns(path: Path, there: Sequence[str], wanted: Sequence[str]) -> No
 
 def check_header(path: Path, header: Sequence[str]) -> None:
     """Refuse a header that gives two columns one name: which was meant cannot be told."""
-    places: dict[str, int] = {}
-    for place, name in enumerate(header, 1):
-        if name and name in places:
+    numbers: dict[str, int] = {}
+    for at, name in enumerate(header, 1):
+        if name and name in numbers:
             raise InvalidInputError(
-                f"{path.name} has two columns {shorten(name)}: columns {places[name]} and {place}.",
+                f"{path.name} has two columns {shorten(name)}: columns {numbers[name]} and {at}.",
                 "Give each column a name of its own.",
             )
-        places[name] = place
+        numbers[name] = at
 
 
 def _decode(path: Path, raw: bytes) -> str:
@@ -122,26 +122,26 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[InputRow]:
 def _json_object(path: Path, text: str) -> InputRow | None:
     """One object over several lines; lines of objects never parse as one value."""
     try:
-        found = load_json(text, parse_float=str)
+        value = load_json(text, parse_float=str)
     except json.JSONDecodeError:
         return None
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path.name} is not JSON: {error}.", "Mend it.") from error
-    return InputRow(1, found, texts=False) if isinstance(found, dict) else None
+    return InputRow(1, value, texts=False) if isinstance(value, dict) else None
 
 
 def _json_array(path: Path, text: str) -> list[InputRow]:
     try:
         # Fractions stay the text they are: nothing here passes through a float.
-        found = load_json(text, parse_float=str)
+        values = load_json(text, parse_float=str)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path.name} is not JSON: {error}.", "Mend it.") from error
-    for number, value in enumerate(found, 1):
+    for number, value in enumerate(values, 1):
         if not isinstance(value, dict):
             raise InvalidInputError(
                 f"Item {number} of {path.name} is no object.", "Send a list of objects."
             )
-    return [InputRow(number, value, texts=False) for number, value in enumerate(found, 1)]
+    return [InputRow(number, value, texts=False) for number, value in enumerate(values, 1)]
 
 
 def _json_lines(path: Path, text: str) -> Iterator[InputRow]:

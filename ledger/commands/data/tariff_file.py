@@ -101,8 +101,8 @@ def _check_resolution(
     minutes, noun = columns.resolution_minutes, columns.noun
     lasts = timedelta(minutes=minutes)
     before = lasts
-    for (one, row), (other, next_row) in pairwise(in_order):
-        step = other.start - one.start
+    for (price, row), (next_price, next_row) in pairwise(in_order):
+        step = next_price.start - price.start
         if step < lasts or (step > lasts and step == before):
             raise InvalidInputError(
                 f"Lines {row.line} and {next_row.line} are {step // timedelta(minutes=1)} minutes"
@@ -114,9 +114,9 @@ def _check_resolution(
 
 
 def _holes(in_order: Iterable[SeriesPeriod]) -> Iterable[tuple[datetime, datetime]]:
-    for one, other in pairwise(in_order):
-        if one.until < other.start:
-            yield one.until, other.start
+    for price, next_price in pairwise(in_order):
+        if price.until < next_price.start:
+            yield price.until, next_price.start
 
 
 def _local_time(row: InputRow, column: str, zone: ZoneInfo) -> LocalTime:

@@ -99,11 +99,11 @@ def _csv_rows(path: Path, text: TextIO, columns: Sequence[str], delimiter: str) 
         header = [name.strip() for name in next(lines)]
         check_header(path, header)
         check_columns(path, header, columns)
-        places = [header.index(name) for name in columns]
+        indexes = [header.index(name) for name in columns]
         width, line = len(header), lines.line_num + 1
         for cells in lines:
             if len(cells) == width:
-                yield line, [cells[place].strip() for place in places]
+                yield line, [cells[index].strip() for index in indexes]
             elif cells:
                 raise InvalidInputError(
                     f"{path.name} line {line} has {len(cells)} cells, its header {width}.",
@@ -124,9 +124,9 @@ def _json_rows(
     paths = [name.split(".") for name in columns]
     for number, value in objects:
         if not checked:
-            check_columns(path, list(value), [place[0] for place in paths])
+            check_columns(path, list(value), [keys[0] for keys in paths])
             checked = True
-        yield number, [_at(value, place) for place in paths]
+        yield number, [_at(value, keys) for keys in paths]
 
 
 def _json_lines(path: Path, text: TextIO) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -152,7 +152,7 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, object]:
     return value
 
 
-def _at(value: Any, place: Sequence[str]) -> Any:
-    for name in place:
+def _at(value: Any, keys: Sequence[str]) -> Any:
+    for name in keys:
         value = value.get(name) if isinstance(value, dict) else None
     return value

@@ -43,12 +43,12 @@ def collect(ctx: click.Context, arguments: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def probe(config: Path | None, given: Sequence[str], as_json: bool) -> None:
     """Say what this host offers: boards, their counters, servers that answer, and why not."""
-    found = run_probe(load_settings(config, **_pairs(given)))
+    host = run_probe(load_settings(config, **_pairs(given)))
     if as_json:
-        click.echo(scrub(json.dumps(asdict(found), indent=2, default=str)))
+        click.echo(scrub(json.dumps(asdict(host), indent=2, default=str)))
         return
-    click.echo(scrub(as_table(found.findings)))
-    if not found.targets:
+    click.echo(scrub(as_table(host.findings)))
+    if not host.targets:
         click.echo("Inference servers: none named; add targets to the settings.")
 
 

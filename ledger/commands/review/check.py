@@ -78,17 +78,17 @@ def check(
         if head:
             _show_head(asyncio.run(_seal(urls.worker)), as_json)
             return
-        found = asyncio.run(_check(urls.worker, verify_head))
+        proved = asyncio.run(_check(urls.worker, verify_head))
     if as_json:
-        print_json(_as_json(found))
+        print_json(_as_json(proved))
     else:
-        _show(found)
-    if found.differing:
+        _show(proved)
+    if proved.differing:
         ctx.exit(1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Proved:
     """What every part of a check came to."""
 
     windows: CheckReport
@@ -122,7 +122,7 @@ def _show_head(head: str | None, as_json: bool) -> None:
         click.echo(head or "Nothing is stored that could be sealed.")
 
 
-async def _check(url: str, head: str | None) -> _Found:
+async def _check(url: str, head: str | None) -> _Proved:
     async with AsyncExitStack() as stack:
         connections = []
         for _ in range(READERS):
@@ -136,66 +136,68 @@ async def _check(url: str, head: str | None) -> _Found:
             books = await check_books(connections[0], progress=advance)
         with progress("sealed rows read") as advance:
             seals = await check_seals(connections, head=head, progress=advance)
-    return _Found(windows, milliseconds, books, seals)
+    return _Proved(windows, milliseconds, books, seals)
 
 
-def _as_json(found: _Found) -> dict[str, Any]:
+def _as_json(proved: _Proved) -> dict[str, Any]:
     return {
-        "facts": found.windows.facts,
-        "cut_off_id": found.windows.cut_off.cut_off_id,
-        "windows": found.windows.windows,
-        "milliseconds": found.milliseconds,
-        "facts_per_second": found.rate,
-        "differing": found.differing,
+        "facts": proved.windows.facts,
+        "cut_off_id": proved.windows.cut_off.cut_off_id,
+        "windows": proved.windows.windows,
+        "milliseconds": proved.milliseconds,
+        "facts_per_second": proved.rate,
+        "differing": proved.differing,
         "differences": [
-            *found.windows.differences,
-            *(_disagreement(one) for one in found.books.differences),
-            *(_tampering(one) for one in found.seals.differences[:TAMPERINGS_NAMED]),
+            *proved.windows.differences,
+            *(_disagreement(difference) for difference in proved.books.differences),
+            *(_tampering(difference) for difference in proved.seals.differences[:TAMPERINGS_NAMED]),
         ],
-        "proofs": found.books.proofs,
-        "states": found.books.states,
+        "proofs": proved.books.proofs,
+        "states": proved.books.states,
         "chain": {
-            "head": found.seals.head,
-            "seals": found.seals.seals,
-            "rows": found.seals.rows,
-            "differing": len(found.seals.differences),
+            "head": proved.seals.head,
+            "seals": proved.seals.seals,
+            "rows": proved.seals.rows,
+            "differing": len(proved.seals.differences),
         },
     }
 
 
-def _tampering(one: Tampering) -> dict[str, Any]:
+def _tampering(tampering: Tampering) -> dict[str, Any]:
     return {
-        "table": one.table,
-        "place": one.where,
-        "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
+        "table": tampering.table,
+        "place": tampering.where,
+        "counts": {tampering.name: {"expected": tampering.expected, "stored": tampering.stored}},
     }
 
 
-def _disagreement(one: Disagreement) -> dict[str, Any]:
+def _disagreement(disagreement: Disagreement) -> dict[str, Any]:
     return {
-        "table": one.table,
-        "place": one.where,
-        "window_start": one.window_start,
-        "counts": {one.name: {"expected": one.expected, "stored": one.stored}},
+        "table": disagreement.table,
+        "place": disagreement.where,
+        "window_start": disagreement.window_start,
+        "counts": {
+            disagreement.name: {"expected": disagreement.expected, "stored": disagreement.stored}
+        },
     }
 
 
-def _show(found: _Found) -> None:
-    windows, books = found.windows, found.books
+def _show(proved: _Proved) -> None:
+    windows, books = proved.windows, proved.books
     for row in windows.differences:
         click.echo(_line(row))
-    for one in books.differences:
-        click.echo(_disagreement_line(one))
-    tampered = found.seals.differences[:TAMPERINGS_NAMED]
+    for difference in books.differences:
+        click.echo(_disagreement_line(difference))
+    tampered = proved.seals.differences[:TAMPERINGS_NAMED]
     for mark in tampered:
         click.echo(f"{mark.table}, {mark.where}: {mark.name} was {mark.expected}, is {mark.stored}")
     named = len(windows.differences) + len(books.differences) + len(tampered)
-    if found.differing > named:
-        click.echo(f"and {found.differing - named:,} more")
+    if proved.differing > named:
+        click.echo(f"and {proved.differing - named:,} more")
     compared = ", ".join(counted(windows.windows[table], name) for table, name in PER_TABLE.items())
-    took = f"{found.milliseconds // 1_000:,}.{found.milliseconds % 1_000:03}"
+    took = f"{proved.milliseconds // 1_000:,}.{proved.milliseconds % 1_000:03}"
     click.echo(
-        f"{counted(windows.facts, 'fact')} added up in {took} s, {found.rate:,} a second;"
+        f"{counted(windows.facts, 'fact')} added up in {took} s, {proved.rate:,} a second;"
         f" {compared}: {_verdict(windows.differing)}."
     )
     states = ", ".join(
@@ -205,7 +207,7 @@ def _show(found: _Found) -> None:
     wrong = [f"{SAYS[table]}: {_verdict(count)}" for table, count in books.proofs.items() if count]
     said = "; ".join(wrong) or f"{len(books.proofs)} proofs, all equal"
     click.echo(f"Books: {said}.")
-    click.echo(_chain_line(found.seals))
+    click.echo(_chain_line(proved.seals))
 
 
 def _chain_line(seals: SealReport) -> str:
@@ -224,9 +226,10 @@ def _verdict(differing: int) -> str:
     return f"{differing:,} differs" if differing == 1 else f"{differing:,} differ"
 
 
-def _disagreement_line(one: Disagreement) -> str:
-    at = f" {one.window_start:%Y-%m-%d %H:%MZ}" if one.window_start else ""
-    return f"{SAYS[one.table]}:{at} {one.where}: {one.name} must be {one.expected}, is {one.stored}"
+def _disagreement_line(wrong: Disagreement) -> str:
+    at = f" {wrong.window_start:%Y-%m-%d %H:%MZ}" if wrong.window_start else ""
+    what = f"{wrong.name} must be {wrong.expected}, is {wrong.stored}"
+    return f"{SAYS[wrong.table]}:{at} {wrong.where}: {what}"
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -49,15 +49,22 @@ def list_waiting(  # its options
     as_json: bool,
 ) -> None:
     """List conflicts that wait, newest first."""
-    found = database.run(
+    waiting = database.run(
         lambda c: list_conflicts(c, rows=rows, before=before, source=source, resolved=everything)
     )
     if as_json:
-        print_items(found, after=found[-1].conflict_id if len(found) == rows else None)
+        print_items(waiting, after=waiting[-1].conflict_id if len(waiting) == rows else None)
         return
     cells = [
-        (str(one.conflict_id), one.source, one.event_id, one.items, one.offer_kept, one.resolution)
-        for one in found
+        (
+            str(conflict.conflict_id),
+            conflict.source,
+            conflict.event_id,
+            conflict.items,
+            conflict.offer_kept,
+            conflict.resolution,
+        )
+        for conflict in waiting
     ]
     print_table("Conflicts", ("id", "source", "event", "items", "kept", "resolved as"), cells)
 
@@ -126,7 +133,7 @@ def resolve(  # its options
 
     outcomes = database.run(work)
     if as_json:
-        events = [one.outcome for one in outcomes]
+        events = [outcome.outcome for outcome in outcomes]
         print_json({"conflict_id": conflict_id, "resolution": resolution, "events": events})
     else:
         click.echo(f"Conflict {conflict_id} is resolved as {resolution}.")

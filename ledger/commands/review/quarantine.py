@@ -33,15 +33,15 @@ def list_waiting(
     database: Database, rows: int, before: int, reason: str | None, as_json: bool
 ) -> None:
     """List what waits, newest first."""
-    found = database.run(
+    refused = database.run(
         lambda c: operations.list_quarantine(c, rows=rows, before=before, reason=reason)
     )
     if as_json:
-        print_items(found, after=found[-1].quarantine_id if len(found) == rows else None)
+        print_items(refused, after=refused[-1].quarantine_id if len(refused) == rows else None)
         return
     columns = ("id", "source", "event", "reason", "detail", "received", "items")
     # An id is printed as it is typed: without commas.
-    cells = [(str(each.quarantine_id), *astuple(each)[1:]) for each in found]
+    cells = [(str(each.quarantine_id), *astuple(each)[1:]) for each in refused]
     print_table("Quarantine", columns, cells, numbers=1)
 
 

@@ -20,34 +20,40 @@ def receivables(database: Database, entity_id: str | None, as_json: bool) -> Non
     """What is open of invoices, by customer and by how long it has been due."""
 
     async def read(connection: Connection) -> ReceivablesReport:
-        found, zone_name = await find_asked_entity(connection, entity_id)
+        named, zone_name = await find_asked_entity(connection, entity_id)
         today = clock.now().astimezone(zone(zone_name)).date()
-        return await receivables_report(connection, entity_id=found, today=today)
+        return await receivables_report(connection, entity_id=named, today=today)
 
-    found = database.run(read)
+    report = database.run(read)
     if as_json:
-        print_json(to_json(found))
+        print_json(to_json(report))
     else:
-        _show(found)
+        _show(report)
 
 
-def _show(found: ReceivablesReport) -> None:
+def _show(report: ReceivablesReport) -> None:
     owed = [
-        (one.customer_id, one.currency, *one.buckets.values(), one.owed, one.on_account)
-        for one in found.customers
+        (
+            customer.customer_id,
+            customer.currency,
+            *customer.buckets.values(),
+            customer.owed,
+            customer.on_account,
+        )
+        for customer in report.customers
     ]
     ages = [age.replace("_", " ") for age in AGES]
     columns = ("customer", "currency", *ages, "owed", "on account")
     first = ("owed", "currency", "on account", "not due")
-    title = f"Receivables as of {found.today}"
+    title = f"Receivables as of {report.today}"
     print_table(title, columns, owed, numbers=len(AGES) + 2, first=first)
     rows = [
         (
             *(item.number, item.customer_id, item.due_on, item.currency),
             *(item.payable, item.credited, item.paid, item.open),
-            _level(found, item),
+            _level(report, item),
         )
-        for item in found.invoices
+        for item in report.invoices
     ]
     amounts = ("payable", "credited", "paid", "open", "reminders")
     columns = ("invoice", "customer", "due", "currency", *amounts)
@@ -55,6 +61,6 @@ def _show(found: ReceivablesReport) -> None:
     print_table("Open invoices, those due first", columns, rows, numbers=5, first=first)
 
 
-def _level(found: ReceivablesReport, item: OpenItem) -> int:
-    last = found.reminders.get(item.invoice_id)
+def _level(report: ReceivablesReport, item: OpenItem) -> int:
+    last = report.reminders.get(item.invoice_id)
     return last.level if last else 0

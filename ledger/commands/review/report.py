@@ -50,11 +50,11 @@ def period_command(about: PeriodReport[R]) -> click.Command:
                 ),
             )
 
-        scope, question, found = database.run(read)
+        scope, question, answered = database.run(read)
         if as_json:
-            print_json(about.to_json(found))
+            print_json(about.to_json(answered))
         else:
-            for each in about.show(found, question):
+            for each in about.show(answered, question):
                 _print(each, scope)
 
     decorated: Callable[..., None] = command

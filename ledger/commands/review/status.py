@@ -24,17 +24,17 @@ OPEN_LONG_S = 10
 @database_options
 def status(database: Database, as_json: bool) -> None:
     """Last event per source, lag, suspense, unpriced, quarantined, gaps, coverage."""
-    found = database.run(_read)
+    state = database.run(_read)
     if as_json:
-        print_json(found)
+        print_json(state)
         return
-    _show_sources(found)
-    _show_stages(found)
-    _show_work(found)
-    _show_waiting(found)
-    _show_gaps(found)
-    _show_sessions(found)
-    _show_coverage(found)
+    _show_sources(state)
+    _show_stages(state)
+    _show_work(state)
+    _show_waiting(state)
+    _show_gaps(state)
+    _show_sessions(state)
+    _show_coverage(state)
 
 
 async def _read(connection: Connection) -> Status:
@@ -42,7 +42,7 @@ async def _read(connection: Connection) -> Status:
     return await read_status(connection, stages=STAGES, cut_off=cut_off, now=clock.now())
 
 
-def _show_sources(found: Status) -> None:
+def _show_sources(state: Status) -> None:
     rows = [
         (
             *(row.source or "(names none)", row.form or "refused"),
@@ -50,7 +50,7 @@ def _show_sources(found: Status) -> None:
             *(row.counted, row.duplicate, row.conflict, row.quarantined),
             row.suspense,
         )
-        for row in found.sources
+        for row in state.sources
     ]
     columns = (
         *("source", "form", "last event", "last heard of"),
@@ -72,43 +72,43 @@ def _ago(silent_s: int | None) -> str:
     return f"{' '.join(shown) or '0 s'} ago"
 
 
-def _show_stages(found: Status) -> None:
-    rows = [(row.stage, row.ran_at or "nothing to do yet", row.behind) for row in found.stages]
+def _show_stages(state: Status) -> None:
+    rows = [(row.stage, row.ran_at or "nothing to do yet", row.behind) for row in state.stages]
     print_table("Stages", ("stage", "last run", "batches drawn since"), rows, numbers=1)
 
 
-def _show_work(found: Status) -> None:
+def _show_work(state: Status) -> None:
     rows = [
-        (row.work, row.entity_id, row.succeeded_at, row.failures, row.failure) for row in found.work
+        (row.work, row.entity_id, row.succeeded_at, row.failures, row.failure) for row in state.work
     ]
     columns = ("work", "entity", "last success", "failures since", "why")
     print_table("Background", columns, rows)
-    for row in found.parked:
-        place = f"{row.entity_id} {row.customer_id or ''}".strip()
+    for row in state.parked:
+        owner = f"{row.entity_id} {row.customer_id or ''}".strip()
         when = f" {row.since:%FT%RZ} to {row.until:%FT%RZ}" if row.since else ""
         click.echo(
-            f"Parked: {row.stage} of {place}{when}, failed {counted(row.failures, 'time')}"
+            f"Parked: {row.stage} of {owner}{when}, failed {counted(row.failures, 'time')}"
             f" since {row.first_failed_at:%FT%RZ}: {row.reason}"
         )
 
 
-def _show_waiting(found: Status) -> None:
-    suspense = sum(row.requests for row in found.suspense)
-    names = ", ".join(row.customer_ref or "(no name)" for row in found.suspense)
+def _show_waiting(state: Status) -> None:
+    suspense = sum(row.requests for row in state.suspense)
+    names = ", ".join(row.customer_ref or "(no name)" for row in state.suspense)
     click.echo(f"Suspense: {counted(suspense, 'request')} of unknown customers{_of(names)}")
-    click.echo(f"Unpriced: {counted(len(found.unpriced), 'kind')} of usage without a price")
-    click.echo(f"Quarantined: {counted(found.quarantined, 'event')} could not be read")
-    if found.dead_letters:
+    click.echo(f"Unpriced: {counted(len(state.unpriced), 'kind')} of usage without a price")
+    click.echo(f"Quarantined: {counted(state.quarantined, 'event')} could not be read")
+    if state.dead_letters:
         click.echo(
-            f"Dead letters: {counted(found.dead_letters, 'record')} could not be stored, set aside;"
+            f"Dead letters: {counted(state.dead_letters, 'record')} could not be stored, set aside;"
             " see `quarantine list --reason unstorable`"
         )
-    marked = describe_marks(found.usage)
+    marked = describe_marks(state.usage)
     if marked:
         click.echo(f"Not final: in the last 24 hours {marked}")
     click.echo(
-        f"Conflicts: {counted(found.conflicts, 'event')} to resolve;"
-        f" {counted(found.fates.conflict, 'event')} contradicted what is recorded"
+        f"Conflicts: {counted(state.conflicts, 'event')} to resolve;"
+        f" {counted(state.fates.conflict, 'event')} contradicted what is recorded"
     )
 
 
@@ -120,35 +120,35 @@ def _of_key(owner: str) -> str:
     return f" (by keys of {owner})" if owner else ""
 
 
-def _show_gaps(found: Status) -> None:
-    for row in found.kafka_positions:
+def _show_gaps(state: Status) -> None:
+    for row in state.kafka_positions:
         click.echo(f"Kafka: {row.topic}/{row.partition} read up to {row.next_offset:,}")
-    for gap in found.sequence_gaps:
+    for gap in state.sequence_gaps:
         click.echo(
             f"Gap: {gap.source} of {gap.producer}{_of_key(gap.owner)},"
             f" epoch {gap.epoch}, lacks batches"
             f" {gap.first_missing} to {gap.last_missing}"
         )
-    for lost in found.kafka_gaps:
+    for lost in state.kafka_gaps:
         click.echo(
             f"Gap: Kafka {lost.topic}/{lost.partition} lost offsets {lost.from_offset}"
             f" to {lost.to_offset - 1}"
         )
 
 
-def _show_sessions(found: Status) -> None:
-    for row in found.open_batches:
+def _show_sessions(state: Status) -> None:
+    for row in state.open_batches:
         if (row.open_s or 0) >= OPEN_LONG_S:
             click.echo(
                 f"Open: batch {row.batch_seq} of {_session(row)} for {row.open_s:,} s;"
                 " reports and invoices end before it"
             )
-    if (found.unsummed.unsummed_s or 0) >= OPEN_LONG_S:
+    if (state.unsummed.unsummed_s or 0) >= OPEN_LONG_S:
         click.echo(
-            f"Unsummed: {found.unsummed.batches:,} batches, the first for"
-            f" {found.unsummed.unsummed_s:,} s; reports and invoices end before it"
+            f"Unsummed: {state.unsummed.batches:,} batches, the first for"
+            f" {state.unsummed.unsummed_s:,} s; reports and invoices end before it"
         )
-    for ended in found.ended_sessions:
+    for ended in state.ended_sessions:
         click.echo(
             f"Ended: {_session(ended)} at {ended.ended_at:%F %T}, which held batch"
             f" {ended.batch_seq} and did nothing since {ended.quiet_since:%F %T}"
@@ -159,8 +159,8 @@ def _session(row: OpenBatch | EndedSession) -> str:
     return f"session {row.pid} ({row.application or 'unnamed'})"
 
 
-def _show_coverage(found: Status) -> None:
-    for entity in found.coverage:
+def _show_coverage(state: Status) -> None:
+    for entity in state.coverage:
         name = entity["entity_id"]
         if "missing" in entity:
             click.echo(f"Coverage of {name}: {entity['missing']}")
@@ -190,8 +190,8 @@ def _show_coverage(found: Status) -> None:
 
 def _uncertain(engines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Why the counts of engines are not certain, of those whose are not."""
-    found: dict[str, set[str]] = {}
+    flagged: dict[str, set[str]] = {}
     for row in engines:
         if row["flags"]:
-            found.setdefault(row["engine_instance"], set()).update(row["flags"])
-    return {name: sorted(flags) for name, flags in found.items()}
+            flagged.setdefault(row["engine_instance"], set()).update(row["flags"])
+    return {name: sorted(flags) for name, flags in flagged.items()}

@@ -60,11 +60,11 @@ def invoice(
             limit=rows,
         )
 
-    found = database.run(read)
+    traced = database.run(read)
     if as_json:
-        print_json(show_trace(found))
+        print_json(show_trace(traced))
     else:
-        _show_events(f"Events of line {line_no} of invoice {number}", found)
+        _show_events(f"Events of line {line_no} of invoice {number}", traced)
 
 
 @trace.command()
@@ -75,10 +75,10 @@ def statement(database: Database, *, number: str, output: Path | None) -> None:
     """Write every event behind every line of an invoice, by its number or id, as CSV."""
 
     async def write(connection: Connection) -> Path:
-        found = await find_invoice(connection, number)
-        target = output or Path(file_name(f"{found.number}-usage", ".csv"))
+        named = await find_invoice(connection, number)
+        target = output or Path(file_name(f"{named.number}-usage", ".csv"))
         with target.open("wb") as file:
-            async for part in usage_statement(connection, found):
+            async for part in usage_statement(connection, named):
                 file.write(part)
         return target
 
@@ -112,24 +112,24 @@ def cost(
         cut_off = await draw_cut_off(connection, "trace cost")
         return zone_name, await evidence.trace_cost(connection, asked, cut_off=cut_off)
 
-    zone_name, found = database.run(read)
+    zone_name, traced = database.run(read)
     if as_json:
-        print_json(evidence.to_json(found))
+        print_json(evidence.to_json(traced))
     else:
-        _show_cost(found, zone_name)
+        _show_cost(traced, zone_name)
 
 
-def _show_events(title: str, found: LineTrace) -> None:
+def _show_events(title: str, traced: LineTrace) -> None:
     names = (
         *("time", "event_id", "source", "kind", "flags", "status", "requests"),
         *("uncached", "cache_read", "cache_write", "visible", "reasoning"),
     )
     events = [
         event_json(event) | {"flags": ", ".join(flag_names(event.flags)) or None}
-        for event in found.events
+        for event in traced.events
     ]
     columns = ("time", "event", "source", "kind", "marked", "status", *names[6:])
-    line, currency = found.line, found.invoice.terms.currency
+    line, currency = traced.line, traced.invoice.terms.currency
     first = ("event", "time", line.key.meter.partition("_")[2], "kind", "source")
     rows = [tuple(event[name] for name in names) for event in events]
     print_table(title, columns, rows, numbers=6, first=first)
@@ -137,28 +137,28 @@ def _show_events(title: str, found: LineTrace) -> None:
         f"{line.key.meter}: {line.quantity:,} for {line.exact_amount:f} {currency},"
         f" price {line.key.price_id}: {line.unit_amount:f} for {line.per:,}"
     )
-    if found.after is not None:
-        click.echo(f"There are more: --after {to_cursor(*found.after)}, or --rows.", err=True)
+    if traced.after is not None:
+        click.echo(f"There are more: --after {to_cursor(*traced.after)}, or --rows.", err=True)
 
 
-def _show_cost(found: CostEvidence, zone_name: str) -> None:
-    start = found.asked.window_start.astimezone(zone(zone_name))
-    title = f"Cost of {found.asked.scope}, 15 minutes from {start.isoformat(' ', 'minutes')}"
-    currency = found.lines[0].currency
+def _show_cost(traced: CostEvidence, zone_name: str) -> None:
+    start = traced.asked.window_start.astimezone(zone(zone_name))
+    title = f"Cost of {traced.asked.scope}, 15 minutes from {start.isoformat(' ', 'minutes')}"
+    currency = traced.lines[0].currency
     columns = ("line", "of", "model", "tier", "key", "busy s", "device J", "electricity", "GPU")
     first = ("line", "cost", "electricity", "GPU", "of", "key")
-    rows = map(_line_cells, found.lines)
+    rows = map(_line_cells, traced.lines)
     print_table(f"{title}, amounts in {currency}", (*columns, "cost"), rows, numbers=5, first=first)
-    pools = [(pool.kind, pool.amount) for pool in found.pools]
+    pools = [(pool.kind, pool.amount) for pool in traced.pools]
     print_table(f"Cut from, amounts in {currency}", ("pool", "amount"), pools, numbers=1)
-    _show_energy(found)
+    _show_energy(traced)
     used = [
-        (str(one.activity.usage_key_id), one.engine_instance, *one.activity[-4:])
-        for one in found.activity
+        (str(work.activity.usage_key_id), work.engine_instance, *work.activity[-4:])
+        for work in traced.activity
     ]
     headers = ("key", "engine", *WindowActivity._fields[-4:])
     print_table("Tokens on its engines", headers, used, numbers=4, first=("key", "output"))
-    for told in _terms(found):
+    for told in _terms(traced):
         click.echo(told)
 
 
@@ -172,36 +172,36 @@ def _line_cells(line: WindowCost) -> tuple[Any, ...]:
     )
 
 
-def _show_energy(found: CostEvidence) -> None:
+def _show_energy(traced: CostEvidence) -> None:
     meters = [
         (
-            *(one.gpu_uuid, ", ".join(one.findings) or None, one.covered_s),
-            *(one.metered_mj, one.estimated_mj),
+            *(meter.gpu_uuid, ", ".join(meter.findings) or None, meter.covered_s),
+            *(meter.metered_mj, meter.estimated_mj),
         )
-        for one in found.meters
+        for meter in traced.meters
     ]
     columns = ("GPU", "noticed", "seconds known", "metered mJ", "estimated mJ")
     print_table("Energy of its meters", columns, meters, numbers=3)
     shown = attrgetter(
         *("gpu_uuid", "sampled_at", "source", "method", "quality", "power_mw", "energy_mj")
     )
-    read = [shown(reading) for reading in found.readings]
+    read = [shown(reading) for reading in traced.readings]
     headers = ("GPU", "read at", "source", "method", "quality", "mW", "counter mJ")
     print_table("Readings", headers, read, numbers=2, first=("read at", "counter mJ", "GPU"))
 
 
-def _terms(found: CostEvidence) -> Iterable[str]:
+def _terms(traced: CostEvidence) -> Iterable[str]:
     """The slow facts, one a line."""
-    for price in found.prices:
+    for price in traced.prices:
         rate = f"{price.price_per_mwh:f} {price.currency}/MWh"
         yield f"Tariff {price.tariff_id}: {rate} from {price.valid_from:%Y-%m-%d %H:%MZ}"
-    if found.uplift is not None:
-        host = f"host {found.uplift.host_mw_per_gpu:,} mW a GPU"
-        yield f"Site {found.uplift.facility_id}: PUE {found.uplift.pue:f}, {host}"
-    if found.asset is not None:
-        yield f"Asset {found.asset.asset_id}: {_paid(found)}"
-    if found.deployment is not None:
-        d = found.deployment
+    if traced.uplift is not None:
+        host = f"host {traced.uplift.host_mw_per_gpu:,} mW a GPU"
+        yield f"Site {traced.uplift.facility_id}: PUE {traced.uplift.pue:f}, {host}"
+    if traced.asset is not None:
+        yield f"Asset {traced.asset.asset_id}: {_paid(traced)}"
+    if traced.deployment is not None:
+        d = traced.deployment
         weights = f"{d.weight_uncached} uncached, {d.weight_cache_read} cached, "
         weights += f"{d.weight_cache_write} written, {d.weight_output} output"
         if d.weight_context or d.weight_step:
@@ -212,8 +212,8 @@ def _terms(found: CostEvidence) -> Iterable[str]:
         yield f"Deployment {d.deployment_id}: {d.gpu_count} GPUs for {d.model}; weights {weights}"
 
 
-def _paid(found: CostEvidence) -> str:
-    asset = found.asset
+def _paid(traced: CostEvidence) -> str:
+    asset = traced.asset
     assert asset is not None
     if asset.gpu_hour_rate is not None:
         return f"leased at {asset.gpu_hour_rate:f} {asset.currency} a GPU hour"

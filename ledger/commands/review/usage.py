@@ -16,11 +16,11 @@ _INSIDE = ("usage", "usageMetadata", "usage_metadata")
 
 def _usage_in(text: bytes) -> RawUsage:
     try:
-        found = load_json(text)
+        value = load_json(text)
     except (ValueError, RecursionError) as error:
         raise GatewayUsageError(f"The file is no JSON ({error}); send one object.") from error
-    inner = [found[name] for name in _INSIDE if isinstance(found, dict) and found.get(name)]
-    return checked(inner[0] if inner else found)
+    inner = [value[name] for name in _INSIDE if isinstance(value, dict) and value.get(name)]
+    return checked(inner[0] if inner else value)
 
 
 @click.group()
@@ -34,16 +34,16 @@ def usage() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: `data.usage` of an event.")
 def explain(file: IO[bytes], form: str, as_json: bool) -> None:
     """Count a usage object, or that of an answer, as an event would say it; - reads stdin."""
-    found = GATEWAYS[form](_usage_in(file.read()))
+    counted = GATEWAYS[form](_usage_in(file.read()))
     if as_json:
-        print_json(found)
+        print_json(counted)
         return
     rows = [
         (side, leaf, tokens)
         for side in ("input", "output")
-        for leaf, tokens in [*found[side].items(), ("total", found[f"{side}_total"])]
+        for leaf, tokens in [*counted[side].items(), ("total", counted[f"{side}_total"])]
     ]
-    rows += [("of them", name, tokens) for name, tokens in found.get("modality", {}).items()]
-    rows += [("other", name, number) for name, number in found.get("other", {}).items()]
+    rows += [("of them", name, tokens) for name, tokens in counted.get("modality", {}).items()]
+    rows += [("other", name, number) for name, number in counted.get("other", {}).items()]
     print_table(f"Usage as {form} says it", ("", "leaf", "tokens"), rows, numbers=1)
     click.echo("– is unknown, and no zero: its tokens may sit in uncached or visible.")

@@ -79,7 +79,7 @@ def issue(
 ) -> None:
     """Issue the invoice of a billing period; once issued it never changes."""
     moment, author = moment_of(at), author_of(reason)
-    one = database.run(
+    issued = database.run(
         lambda connection: flow.issue_invoice(
             connection,
             subscription_id=subscription_id,
@@ -90,9 +90,9 @@ def issue(
         )
     )
     if as_json:
-        print_items([one])
+        print_items([issued])
         return
-    rows = [(one.invoice_id, one.number, one.currency, one.net_total, one.payable)]
+    rows = [(issued.invoice_id, issued.number, issued.currency, issued.net_total, issued.payable)]
     print_table("Issued", ("id", "number", "currency", "net", "payable"), rows, numbers=2)
 
 
@@ -226,14 +226,14 @@ def credit_xml(database: Database, number: str, output: Path | None) -> None:
 @database_options
 def adjustments(database: Database, subscription_id: str, as_json: bool) -> None:
     """Show what changed about invoiced periods since: lines of the next invoice."""
-    found = database.run(lambda connection: list_adjustments(connection, subscription_id))
+    pending = database.run(lambda connection: list_adjustments(connection, subscription_id))
     if as_json:
-        print_items([adjustment_json(*each) for each in found])
+        print_items([adjustment_json(*each) for each in pending])
         return
-    currencies = ", ".join(sorted({currency for _, currency in found}))
+    currencies = ", ".join(sorted({currency for _, currency in pending}))
     _show_lines(
         f"Pending adjustments, amounts in {currencies or 'no currency'}",
-        [line for line, _ in found],
+        [line for line, _ in pending],
     )
 
 

@@ -82,10 +82,10 @@ def describe(what: str, scope: Scope) -> str:
 async def find_asked_entity(connection: Connection, asked: str | None) -> tuple[str, str]:
     """The id and the zone of the entity that was named, or of the only one there is."""
     if asked is not None:
-        found = await find_entity(connection, asked)
-        if found is None:
+        entity = await find_entity(connection, asked)
+        if entity is None:
             raise NotFoundError(f"There is no entity {asked}.", "Enter it, or look at its id.")
-        return asked, found.zone
+        return asked, entity.zone
     every = await list_entities(connection)
     if not every:
         raise MissingInputError(
@@ -109,8 +109,8 @@ def _month(text: str, zone_name: str) -> tuple[datetime, datetime]:
 
 def read_start(text: str, zone_name: str) -> datetime:
     """A time, or the first moment of a day, in a zone."""
-    found = read_moment(text, zone_name)
-    return found if isinstance(found, datetime) else midnight(found, zone_name)
+    moment = read_moment(text, zone_name)
+    return moment if isinstance(moment, datetime) else midnight(moment, zone_name)
 
 
 def read_moment(text: str, zone_name: str | None) -> datetime | date:

@@ -52,10 +52,10 @@ async def _now(
 
 def show_stages(done: Sequence[StageReport], as_json: bool) -> None:
     """What the stages did, and what is parked; exit status 1 where anything is."""
-    parked = [one for each in done for one in each.parked]
+    parked = [part for each in done for part in each.parked]
     _show_done(done, as_json)
-    for one in parked:
-        click.echo(f"parked: {one}", err=True)
+    for part in parked:
+        click.echo(f"parked: {part}", err=True)
     if parked:
         click.get_current_context().exit(1)
 

@@ -199,8 +199,8 @@ async def _run_stages(connection: Connection) -> None:
     for done in await settle(connection, now=clock.now()):
         if done.rows_written:
             log.info("%s: %d rows written", done.stage, done.rows_written)
-        for one in done.failed:
-            log.warning("parked: %s", one)
+        for part in done.failed:
+            log.warning("parked: %s", part)
 
 
 async def _close_days(connection: Connection) -> None:

@@ -71,11 +71,11 @@ def oldest_first(items: Iterable[OpenItem]) -> list[OpenItem]:
 def age_of(item: OpenItem, today: date) -> str:
     """The bucket of AGES that an item is in; one due today is not overdue."""
     late = (today - item.due_on).days
-    found = "not_due"
+    age = "not_due"
     for name, since in AGES.items():
         if since is not None and late >= since:
-            found = name
-    return found
+            age = name
+    return age
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ def ageing(
         buckets = sums.setdefault((item.customer_id, item.currency), {})
         age = age_of(item, today)
         buckets[age] = EXACT.add(buckets.get(age, ZERO), item.open)
-    found = [
+    owing = [
         Ageing(*key, {name: sums[key].get(name, ZERO) for name in AGES}, on_account.get(key, ZERO))
         for key in sorted(sums)
     ]
-    return [each for each in found if each.owed or each.on_account]
+    return [each for each in owing if each.owed or each.on_account]

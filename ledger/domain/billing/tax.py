@@ -252,8 +252,8 @@ def _part_of(gross: Decimal, percent: Decimal, digits: int, mode: str) -> Decima
     units = int(abs(gross).scaleb(digits))
     quotient, rest = divmod(units * share, whole)
     up = 2 * rest > whole or (2 * rest == whole and (mode == "half_up" or quotient % 2 == 1))
-    found = Decimal(quotient + up).scaleb(-digits)
-    return found.copy_negate() if gross < 0 else found
+    part = Decimal(quotient + up).scaleb(-digits)
+    return part.copy_negate() if gross < 0 else part
 
 
 def describe_tax(line: TaxLine) -> str:

@@ -133,7 +133,7 @@ def allocate_window(
         busy, rest = _priced(_halves(slots), energy.site, price)
         taken.add(busy, [slot.busy_mj for slot in slots])
         idle += rest
-        electricity += sum(one.device_cost + one.overhead_cost for one in (busy, rest))
+        electricity += sum(each.device_cost + each.overhead_cost for each in (busy, rest))
         if price is None:
             unpriced += sum(sum(share.parts()[:4]) for share in (busy, rest))
     return WindowAllocation(
@@ -243,17 +243,17 @@ def _idle_mw(
 def _beside(slots: Sequence[_Slot], work: SlotWork) -> Sequence[_Slot]:
     """A meter read now and then tells of work in the slots beside: what a slot without any used
     above rest goes to that."""
-    found = list(slots)
+    shared = list(slots)
     for at, slot in enumerate(slots):
         near = [n for n in (at - 1, at + 1) if 0 <= n < len(slots) and work.covered_us[n]]
         weights = [slots[n].busy_mj for n in near]
         if any(slot.busy.parts()) and not work.covered_us[at]:
             parts = slot.busy.split(weights) if any(weights) else []
             for n, part in zip(near, parts, strict=False):
-                found[n] = _Slot(found[n].busy + part, found[n].idle)
+                shared[n] = _Slot(shared[n].busy + part, shared[n].idle)
             over = Share() if parts else slot.busy
-            found[at] = _Slot(Share(), slot.idle + over)
-    return found
+            shared[at] = _Slot(Share(), slot.idle + over)
+    return shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,10 @@ class _Resting:
         """So much of a slot, in which the boards drew this and their hosts that."""
         full = self.work.full_us
         rest = full - self.work.covered_us[slot]
-        parts = (sum(one.metered_mj for one in drawn), sum(one.estimated_mj for one in drawn))
+        parts = (
+            sum(share.metered_mj for share in drawn),
+            sum(share.estimated_mj for share in drawn),
+        )
         idle_mj = sum(parts) * rest // full
         if self.idle_mw is not None and (0 < rest < full or self.declared):
             floor_mj = self.idle_mw * length_us * rest // (full * SECOND_US)
@@ -285,7 +288,9 @@ def _host_parts(site: Site, edges: Sequence[datetime]) -> list[int]:
     parts = cumulative_split(whole_mj, start=marks[0], end=marks[-1], edges=marks)
     for host in site.hosts:
         measured = energy_between(host.spans, edges)
-        parts = [mj + host.part_of(one.total_mj) for mj, one in zip(parts, measured, strict=True)]
+        parts = [
+            mj + host.part_of(share.total_mj) for mj, share in zip(parts, measured, strict=True)
+        ]
     return parts
 
 
@@ -296,7 +301,7 @@ def _priced(parts: Sequence[Share], site: Site, price: Decimal | None) -> tuple[
     facility = uplift(sum(device), sum(hosts), site.pue)
     if facility.total_mj == 0:
         return busy, idle
-    at_it = [one + other for one, other in zip(device, hosts, strict=True)]
+    at_it = [board_mj + host_mj for board_mj, host_mj in zip(device, hosts, strict=True)]
     overhead = apportion(facility.overhead_mj, at_it)
     pool = units_of(energy_cost(facility.total_mj, price)) if price is not None else 0
     uplifted = [host + over for host, over in zip(hosts, overhead, strict=True)]

@@ -93,6 +93,6 @@ class ServingDeployments:
             return (named,)
         serving = [d for d in self.deployments if not d.engine_instances and d.model == key.model]
         exact = [d for d in serving if d.tier == key.tier]
-        found = exact or [d for d in serving if d.tier is None]
-        own = [d for d in found if d.entity_id == entity_id]
-        return tuple(sorted(own or found, key=lambda d: d.deployment_id))
+        matching = exact or [d for d in serving if d.tier is None]
+        own = [d for d in matching if d.entity_id == entity_id]
+        return tuple(sorted(own or matching, key=lambda d: d.deployment_id))

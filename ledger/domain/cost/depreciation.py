@@ -17,7 +17,7 @@ from ledger.domain.period import MICROSECOND, Period
 
 MONTHS_A_YEAR = 12
 HUNDRED = Decimal(100)
-ONE = Decimal(1)
+WHOLE = Decimal(1)
 _KEPT = 4_096
 
 
@@ -68,11 +68,11 @@ def _annuities(plan: Schedule) -> int:
     rate, years = _yearly(plan), _years(plan.life)
     if not rate:
         return plan.book - plan.residual
-    discount = ROUNDING.power(ROUNDING.add(ONE, rate), ROUNDING.minus(years))
+    discount = ROUNDING.power(ROUNDING.add(WHOLE, rate), ROUNDING.minus(years))
     present = ROUNDING.subtract(
         amount_of(plan.book), ROUNDING.multiply(amount_of(plan.residual), discount)
     )
-    factor = ROUNDING.divide(rate, ROUNDING.subtract(ONE, discount))
+    factor = ROUNDING.divide(rate, ROUNDING.subtract(WHOLE, discount))
     return _units(ROUNDING.multiply(ROUNDING.multiply(present, factor), years))
 
 
@@ -84,9 +84,9 @@ def _owed(plan: Schedule, at: datetime) -> int:
         return plan.book - _even(plan, at)
     rest = Decimal((plan.life.end - at) // MICROSECOND)
     left = ROUNDING.multiply(years, ROUNDING.divide(rest, Decimal(plan.life.microseconds)))
-    discount = ROUNDING.power(ROUNDING.add(ONE, rate), ROUNDING.minus(left))
+    discount = ROUNDING.power(ROUNDING.add(WHOLE, rate), ROUNDING.minus(left))
     yearly = ROUNDING.divide(amount_of(_annuities(plan)), years)
-    payments = ROUNDING.divide(ROUNDING.multiply(yearly, ROUNDING.subtract(ONE, discount)), rate)
+    payments = ROUNDING.divide(ROUNDING.multiply(yearly, ROUNDING.subtract(WHOLE, discount)), rate)
     residual = ROUNDING.multiply(amount_of(plan.residual), discount)
     return _units(ROUNDING.add(payments, residual))
 

@@ -31,14 +31,14 @@ def begun_since(followed_to: datetime, now: datetime) -> list[Span]:
 
 def overlaps(some: Iterable[Span], others: Sequence[Span]) -> list[Span]:
     """What one of `some` and one of `others` cover both."""
-    found = []
+    shared = []
     for since, until in some:
         for other_since, other_until in others:
             start = max(since, other_since)
             ends = [moment for moment in (until, other_until) if moment is not None]
             if not ends or start < min(ends):
-                found.append((start, min(ends, default=None)))
-    return found
+                shared.append((start, min(ends, default=None)))
+    return shared
 
 
 def chunks(due: Sequence[Part], most: int) -> Iterator[list[Part]]:

@@ -122,12 +122,12 @@ class Factory:
     def history_of(self, asset: AssetTerms) -> list[AssetTerms]:
         """Its terms up to these, oldest first."""
         known = self.histories.get(asset.asset_id, (asset,))
-        return [one for one in known if one.valid_from <= asset.valid_from]
+        return [row for row in known if row.valid_from <= asset.valid_from]
 
     @property
     def beside(self) -> frozenset[str]:
         """Meters of hosts and sites: no GPU is behind them."""
-        return frozenset(one.meter for one in self.meters if one.measures != "gpu")
+        return frozenset(meter.meter for meter in self.meters if meter.measures != "gpu")
 
 
 def valid_at(dated: Iterable[D], moment: datetime) -> list[D]:

@@ -40,11 +40,11 @@ def find_gaps(
     """
     whole = (since, until)
     own = [d for d in factory.deployments if d.entity_id == factory.entity.entity_id]
-    found = list(
+    gaps = list(
         chain.from_iterable(_deployment_gaps(d, factory, metered, clip(d, whole)) for d in own)
     )
-    found += _loose_gaps(factory, metered)
-    return sorted(set(found))
+    gaps += _loose_gaps(factory, metered)
+    return sorted(set(gaps))
 
 
 def find_site_gaps(

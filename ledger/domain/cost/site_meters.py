@@ -14,7 +14,7 @@ from ledger.domain.energy.meter import Span, energy_between
 from ledger.domain.money import ROUNDING
 from ledger.domain.period import MICROSECOND, WINDOW, Period
 
-PUE_PLACES = Decimal("0.000001")
+PUE_STEP = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +58,23 @@ class SiteMeters:
         for meter in valid_at(meters, window.start):
             if meter.measures == "gpu" or meter.facility_id != site or meter.meter not in spans:
                 continue
-            found = spans[meter.meter].within(window)
-            (counted,) = energy_between(found, [window.start, window.end])
+            metered = spans[meter.meter].within(window)
+            (counted,) = energy_between(metered, [window.start, window.end])
             if counted.covered_us == WINDOW // MICROSECOND:
-                covering.append((meter, found, counted.total_mj))
+                covering.append((meter, metered, counted.total_mj))
         return cls(window, covering)
 
     def hosts_of(self, gpu_uuids: Sequence[str]) -> tuple[HostShare, ...]:
         """What hosts of these GPUs used beside them; a GPU has one host."""
         shares: list[HostShare] = []
         left = set(gpu_uuids)
-        for meter, found, _ in self.covering:
+        for meter, metered, _ in self.covering:
             if meter.measures == "host":
                 named = sorted(set(meter.gpu_uuids))
                 ordinals = tuple(n for n, gpu in enumerate(named) if gpu in left)
                 left -= set(named)
                 if ordinals:
-                    shares.append(HostShare(found, ordinals, len(named)))
+                    shares.append(HostShare(metered, ordinals, len(named)))
         return tuple(shares)
 
     def measured_pue(self) -> Decimal | None:
@@ -86,4 +86,4 @@ class SiteMeters:
         if not load or facility < load:
             return None
         ratio = ROUNDING.divide(Decimal(facility), Decimal(load))
-        return ratio.quantize(PUE_PLACES, ROUND_HALF_EVEN, ROUNDING)
+        return ratio.quantize(PUE_STEP, ROUND_HALF_EVEN, ROUNDING)

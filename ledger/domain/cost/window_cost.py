@@ -90,8 +90,8 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
 def terms_of(factory: Factory, asset: AssetTerms) -> Schedule | LeaseTerms:
     """The schedule its cost follows; ConflictError where its terms before leave none."""
     if asset.terms == "owned":
-        owned = [one for one in factory.history_of(asset) if one.terms == "owned"]
-        return schedule_of([(one.valid_from, _owned(one)) for one in owned])
+        owned = [terms for terms in factory.history_of(asset) if terms.terms == "owned"]
+        return schedule_of([(terms.valid_from, _owned(terms)) for terms in owned])
     assert asset.gpu_hour_rate is not None
     return LeaseTerms(asset.gpu_hour_rate, asset.gpu_count, asset.valid_from)
 
@@ -138,15 +138,15 @@ def _claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str,
     serving = ServingDeployments(deployed)
     keys = facts.attempts.select("engine_key_id", "entity_id").unique()
     served = [
-        (key, entity_id, one.deployment_id, facts.keys[key].engine_instance)
+        (key, entity_id, worked.deployment_id, facts.keys[key].engine_instance)
         for key, entity_id in keys.iter_rows()
-        for one in serving.of(facts.keys[key], entity_id)
+        for worked in serving.of(facts.keys[key], entity_id)
     ]
     if not served:
         return {}
     by_key = pl.DataFrame(served, _SERVED, orient="row")
-    found = facts.attempts.join(by_key, on=["engine_key_id", "entity_id"], nulls_equal=True)
-    parts = found.partition_by("deployment_id", as_dict=True)
+    claimed = facts.attempts.join(by_key, on=["engine_key_id", "entity_id"], nulls_equal=True)
+    parts = claimed.partition_by("deployment_id", as_dict=True)
     return {str(deployment_id): part for (deployment_id,), part in parts.items()}
 
 
@@ -176,11 +176,11 @@ def _scope(
 def _energy_of(
     factory: Factory, scope: _Scope, facts: WindowFacts, deployment: Deployment
 ) -> EnergyInput | None:
-    found = _energy(factory, scope, facts, deployment.gpu_uuids, deployment.gpu_count)
-    if found is None or deployment.idle_mw_per_gpu is None:
-        return found
-    read = sum(1 for spans in found.gpu_spans if spans)
-    return replace(found, idle_mw=deployment.idle_mw_per_gpu * read)
+    energy = _energy(factory, scope, facts, deployment.gpu_uuids, deployment.gpu_count)
+    if energy is None or deployment.idle_mw_per_gpu is None:
+        return energy
+    read = sum(1 for spans in energy.gpu_spans if spans)
+    return replace(energy, idle_mw=deployment.idle_mw_per_gpu * read)
 
 
 def _energy(
@@ -266,15 +266,15 @@ def _meter(
     costs: WindowCosts, window: Period, facts: WindowFacts, gpu_uuids: Iterable[str]
 ) -> None:
     for gpu in gpu_uuids:
-        found = facts.gpus[gpu].within(window) if gpu in facts.gpus else ()
-        if not found:
+        spans = facts.gpus[gpu].within(window) if gpu in facts.gpus else ()
+        if not spans:
             continue
-        (energy,) = energy_between(found, [window.start, window.end])
+        (energy,) = energy_between(spans, [window.start, window.end])
         costs.meters[gpu, window.start] = MeterWindow(
             energy.metered_mj,
             energy.estimated_mj,
             energy.covered_us // 1_000_000,
-            tuple(findings(found)),
+            tuple(findings(spans)),
         )
 
 

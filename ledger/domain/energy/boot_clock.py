@@ -25,30 +25,32 @@ def by_boot(readings: Iterable[EnergyReading]) -> list[Sequence[EnergyReading]]:
     """
     everything = list(readings)
     boots: dict[str, list[EnergyReading]] = defaultdict(list)
-    for one in everything:
-        if one.boot_id is None or one.monotonic_us is None:
+    for reading in everything:
+        if reading.boot_id is None or reading.monotonic_us is None:
             return [everything]
-        boots[one.boot_id].append(one)
+        boots[reading.boot_id].append(reading)
     if not boots:
         return []
     timed = sorted((_timed(of) for of in boots.values()), key=lambda of: of[0].sampled_at)
-    if any(one[-1].sampled_at >= other[0].sampled_at for one, other in pairwise(timed)):
+    if any(reading[-1].sampled_at >= later[0].sampled_at for reading, later in pairwise(timed)):
         return [everything]
     return timed
 
 
 def _timed(of_boot: Iterable[EnergyReading]) -> Sequence[EnergyReading]:
-    ordered = sorted(of_boot, key=lambda one: (_since_boot(one), one.energy_mj, one.stream))
-    offsets = [microseconds(one.sampled_at) - _since_boot(one) for one in ordered]
+    ordered = sorted(
+        of_boot, key=lambda reading: (_since_boot(reading), reading.energy_mj, reading.stream)
+    )
+    offsets = [microseconds(reading.sampled_at) - _since_boot(reading) for reading in ordered]
     if all(abs(b - a) <= STEP_US for a, b in pairwise(offsets)):
         return ordered
     return [
         replace(
-            one,
-            sampled_at=EPOCH + timedelta(microseconds=offsets[-1] + _since_boot(one)),
-            billed_at=one.sampled_at,
+            reading,
+            sampled_at=EPOCH + timedelta(microseconds=offsets[-1] + _since_boot(reading)),
+            billed_at=reading.sampled_at,
         )
-        for one in ordered
+        for reading in ordered
     ]
 
 
@@ -57,11 +59,11 @@ def _since_boot(reading: EnergyReading) -> int:
     return reading.monotonic_us
 
 
-def stretch_us(one: EnergyReading, other: EnergyReading) -> tuple[int, int, int]:
+def stretch_us(before: EnergyReading, after: EnergyReading) -> tuple[int, int, int]:
     """Where what was used between two readings is billed, and how far the clock was set between
     them, in µs: before the second, for as long as it took."""
-    start, end = microseconds(one.wall_at), microseconds(other.wall_at)
-    lasted = microseconds(other.sampled_at) - microseconds(one.sampled_at)
+    start, end = microseconds(before.wall_at), microseconds(after.wall_at)
+    lasted = microseconds(after.sampled_at) - microseconds(before.sampled_at)
     step = end - start - lasted
     since = start if abs(step) <= STEP_US else end - lasted
     return min(since, end - 1), end, 0 if since == start else step

@@ -30,18 +30,22 @@ class Calibration:
 
 def calibrated(spans: Sequence[Span], calibrations: Sequence[Calibration]) -> Sequence[Span]:
     """The spans as the calibration says that holds at their ends; others as they were read."""
-    if all(one.gain == 1 and not one.offset_mw for one in calibrations):
+    if all(calibration.gain == 1 and not calibration.offset_mw for calibration in calibrations):
         return spans
     return [_calibrated(span, calibrations) for span in spans]
 
 
 def _calibrated(span: Span, calibrations: Iterable[Calibration]) -> Span:
-    for one in calibrations:
-        until = None if one.valid_to is None else microseconds(one.valid_to)
-        if microseconds(one.valid_from) < span.end_us and (until is None or span.end_us <= until):
-            grown = int(one.gain * _PARTS) * span.energy_mj * _NJ_PER_MJ
+    for calibration in calibrations:
+        until = None if calibration.valid_to is None else microseconds(calibration.valid_to)
+        if microseconds(calibration.valid_from) < span.end_us and (
+            until is None or span.end_us <= until
+        ):
+            grown = int(calibration.gain * _PARTS) * span.energy_mj * _NJ_PER_MJ
             # Of a span that is not believed at most a lower bound is known.
-            offset = one.offset_mw * (span.end_us - span.start_us) * _PARTS if span.known else 0
+            offset = (
+                calibration.offset_mw * (span.end_us - span.start_us) * _PARTS if span.known else 0
+            )
             true_mj = divide_half_even(grown + offset, _PARTS * _NJ_PER_MJ)
             return replace(span, energy_mj=max(true_mj, 0))
     return span

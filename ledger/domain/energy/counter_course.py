@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
+from operator import attrgetter
 
 from ledger.domain.period import EPOCH, MICROSECOND
 
@@ -94,10 +95,10 @@ def microseconds(moment: datetime) -> int:
 def runs_on(readings: Sequence[EnergyReading], board: Board = ANY_BOARD) -> bool:
     """Whether each of these readings, as they are ordered, continues the one before it."""
     return all(
-        one.sampled_at < other.sampled_at
-        and one.energy_mj <= other.energy_mj
-        and board.can_draw(other.energy_mj - one.energy_mj, one.sampled_at, other.sampled_at)
-        for one, other in pairwise(readings)
+        before.sampled_at < after.sampled_at
+        and before.energy_mj <= after.energy_mj
+        and board.can_draw(after.energy_mj - before.energy_mj, before.sampled_at, after.sampled_at)
+        for before, after in pairwise(readings)
     )
 
 
@@ -113,23 +114,23 @@ def find_courses(
         if any(steps_back(k, course) or steps_back(course, k) for k in kept):
             kept.append(course)
             continue
-        inside = [one for one in course if any(_covers(k, one) for k in kept)]
+        inside = [reading for reading in course if any(_covers(k, reading) for k in kept)]
         left_out += inside
         kept += _outside(course, kept)
     kept.sort(key=lambda course: (course[0].sampled_at, course[0].energy_mj))
     return kept, left_out
 
 
-def steps_back(one: Course, other: Course) -> bool:
+def steps_back(before: Course, after: Course) -> bool:
     """Whether `other` continues `one` under a clock that was set back between them.
 
     Single readings prove nothing, nor does a step larger than the counter's pace.
     """
-    last, first = one[-1], other[0]
+    last, first = before[-1], after[0]
     if first.sampled_at > last.sampled_at or last.stream != first.stream:
         return False
-    paces = (paced_mj(one, SKEW), paced_mj(other, SKEW))
-    if min(len(one), len(other)) < STEP_BACK_READINGS or not all(paces):
+    paces = (paced_mj(before, SKEW), paced_mj(after, SKEW))
+    if min(len(before), len(after)) < STEP_BACK_READINGS or not all(paces):
         return False
     return 0 <= first.energy_mj - last.energy_mj <= 2 * max(paces)
 
@@ -142,19 +143,25 @@ def _grow(ordered: Sequence[EnergyReading], board: Board) -> list[Course]:
     """Every reading to that of the courses it can continue whose pace it keeps best."""
     growing: list[_Growing] = []
     closed: list[Course] = []
-    for _, alike in groupby(ordered, key=lambda one: (one.sampled_at, one.energy_mj)):
+    for _, alike in groupby(ordered, key=attrgetter("sampled_at", "energy_mj")):
         reading = next(alike)
-        able = [one for one in growing if one.can_take(reading, board)]
+        able = [
+            growing_course for growing_course in growing if growing_course.can_take(reading, board)
+        ]
         if able:
-            best = able[0] if len(able) == 1 else min(able, key=lambda one: one.misses_by(reading))
+            best = (
+                able[0]
+                if len(able) == 1
+                else min(able, key=lambda growing_course: growing_course.misses_by(reading))
+            )
             best.take(reading)
             continue
         growing.append(_Growing([reading], reading.sampled_at))
         if len(growing) > OPEN_COURSES:
-            stale = min(growing, key=lambda one: one.course[-1].sampled_at)
+            stale = min(growing, key=lambda growing_course: growing_course.course[-1].sampled_at)
             growing.remove(stale)
             closed.append(stale.course)
-    return closed + [one.course for one in growing]
+    return closed + [growing_course.course for growing_course in growing]
 
 
 def _rejoined(grown: Iterable[Course], board: Board) -> tuple[list[Course], list[EnergyReading]]:
@@ -164,9 +171,9 @@ def _rejoined(grown: Iterable[Course], board: Board) -> tuple[list[Course], list
     """
     whole: list[Course] = []
     left_out: list[EnergyReading] = []
-    for course in sorted(grown, key=lambda one: _by_time(one[0])):
-        ended = [one for one in whole if one[-1].sampled_at < course[0].sampled_at]
-        before = max(ended, key=lambda one: one[-1].sampled_at, default=course)
+    for course in sorted(grown, key=lambda earlier: _by_time(earlier[0])):
+        ended = [earlier for earlier in whole if earlier[-1].sampled_at < course[0].sampled_at]
+        before = max(ended, key=lambda earlier: earlier[-1].sampled_at, default=course)
         above = _readings_above(before, course, board)
         if above:
             left_out += before[-above:]
@@ -181,11 +188,11 @@ def _readings_above(before: Course, after: Course, board: Board) -> int:
     first = after[0]
     for above in range(1, min(len(before), len(after), GLITCH_READINGS + 1)):
         last, leap = before[-1 - above], before[-above]
-        of_one_source = {one.source for one in before[-1 - above :]} == {first.source}
+        same_source = {reading.source for reading in before[-1 - above :]} == {first.source}
         # At its own pace it got there by itself: what fell after that is another counter.
         paced = paced_mj(before[:-above], leap.sampled_at - last.sampled_at)
         leaps = leap.energy_mj - last.energy_mj > 2 * paced and leap.energy_mj > first.energy_mj
-        if of_one_source and leaps and runs_on([last, first], board):
+        if same_source and leaps and runs_on([last, first], board):
             return above
     return 0
 
@@ -222,9 +229,9 @@ class _Growing:
 
 def paced_mj(course: Course, length: timedelta) -> int:
     """What the board uses in so much time at the pace of the course's last readings, in mJ."""
-    one, other = course[-PACE_READINGS:][0], course[-1]
-    elapsed = (other.sampled_at - one.sampled_at) // MICROSECOND
-    grown = other.energy_mj - one.energy_mj
+    start, end = course[-PACE_READINGS:][0], course[-1]
+    elapsed = (end.sampled_at - start.sampled_at) // MICROSECOND
+    grown = end.energy_mj - start.energy_mj
     return grown * (length // MICROSECOND) // elapsed if elapsed else 0
 
 
@@ -236,7 +243,9 @@ def _outside(course: Course, kept: Sequence[Course]) -> list[Course]:
     """The parts of a course outside the time of those kept."""
     parts = [
         list(part)
-        for covered, part in groupby(course, key=lambda one: any(_covers(k, one) for k in kept))
+        for covered, part in groupby(
+            course, key=lambda reading: any(_covers(k, reading) for k in kept)
+        )
         if not covered
     ]
     return [trimmed for part in parts if (trimmed := _trimmed(part, kept))]
@@ -266,11 +275,11 @@ def _trimmed(part: Course, kept: Sequence[Course]) -> Course:
         low = before[-1].energy_mj
     if after is not None and is_behind(part, after):
         high = after[0].energy_mj
-    return [one for one in part if low <= one.energy_mj <= high]
+    return [reading for reading in part if low <= reading.energy_mj <= high]
 
 
-def is_behind(one: Course, other: Course) -> bool:
+def is_behind(before: Course, after: Course) -> bool:
     """Whether `other`, which comes later, begins below the end of `one` by no more than clocks
     that differ explain."""
-    behind = one[-1].energy_mj - other[0].energy_mj
-    return 0 < behind <= max(paced_mj(one, SKEW), paced_mj(other, SKEW))
+    behind = before[-1].energy_mj - after[0].energy_mj
+    return 0 < behind <= max(paced_mj(before, SKEW), paced_mj(after, SKEW))

@@ -91,25 +91,25 @@ def spans(
     again has a counter that began again.
     """
     board = Board(power_limit_mw)
-    found: list[Span] = []
+    ordered: list[Span] = []
     before: EnergyReading | None = None
     for of_boot in by_boot(readings):
         courses, left_out = find_courses(of_boot, board)
         for course in courses:
-            found += _within(course, max_gap, board)
-        found += [*_between(courses, board), *map(_left_out, left_out)]
+            ordered += _within(course, max_gap, board)
+        ordered += [*_between(courses, board), *map(_left_out, left_out)]
         if before is not None:
-            found.append(_rebooted(before, courses[0][0], board))
+            ordered.append(_rebooted(before, courses[0][0], board))
         before = courses[-1][-1]
-    return sorted(found, key=lambda span: (span.start_us, span.end_us))
+    return sorted(ordered, key=lambda span: (span.start_us, span.end_us))
 
 
-def energy_between(found: Sequence[Span], edges: Sequence[datetime]) -> list[EnergySlice]:
+def energy_between(measured: Sequence[Span], edges: Sequence[datetime]) -> list[EnergySlice]:
     """Energy of `found` spans between neighbouring sorted `edges`; one slice fewer than edges."""
     marks = [microseconds(edge) for edge in edges]
     slices = [[0, 0, 0] for _ in marks[1:]]
     known_until = marks[0] if marks else 0
-    for span in found:
+    for span in measured:
         _pour(span, marks, slices)
         if span.known and span.end_us > known_until:
             # Where a clock was set back, two spans lie in one stretch of time.
@@ -118,84 +118,84 @@ def energy_between(found: Sequence[Span], edges: Sequence[datetime]) -> list[Ene
     return [EnergySlice(*parts) for parts in slices]
 
 
-def findings(found: Iterable[Span]) -> list[str]:
+def findings(measured: Iterable[Span]) -> list[str]:
     """What was noticed, once each, sorted."""
-    return sorted({span.finding for span in found if span.finding})
+    return sorted({span.finding for span in measured if span.finding})
 
 
 def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
     # How far anyone who has read up to here goes on to read: a change of readers that nobody saw
     # from both sides is a border.
-    last = {reading.stream: place for place, reading in enumerate(course)}
+    last = {reading.stream: index for index, reading in enumerate(course)}
     frozen = _frozen(course, max_gap)
     reach = 0
-    for place, (one, other) in enumerate(pairwise(course)):
-        reach = max(reach, last[one.stream])
-        if place in frozen:
-            yield _span(one, other, other.energy_mj - one.energy_mj, finding=FROZEN)
-        elif _is_reloaded(one, other):
-            yield _restart(one, other, board, DRIVER_RELOAD)
+    for index, (before, after) in enumerate(pairwise(course)):
+        reach = max(reach, last[before.stream])
+        if index in frozen:
+            yield _span(before, after, after.energy_mj - before.energy_mj, finding=FROZEN)
+        elif _is_reloaded(before, after):
+            yield _restart(before, after, board, DRIVER_RELOAD)
         else:
-            yield _step(one, other, max_gap, border=reach <= place)
+            yield _step(before, after, max_gap, border=reach <= index)
 
 
-def _step(one: EnergyReading, other: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
-    energy = other.energy_mj - one.energy_mj
-    against = _against_power(one, other, energy)
-    long = other.sampled_at - one.sampled_at > max_gap
+def _step(before: EnergyReading, after: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
+    energy = after.energy_mj - before.energy_mj
+    against = _against_power(before, after, energy)
+    long = after.sampled_at - before.sampled_at > max_gap
     if against is not None:
         # Of two that contradict each other the lesser is all that is sure.
-        return _span(one, other, min(energy, against), finding=DISAGREES)
-    if _too_slow(one, other, energy):
-        return _span(one, other, energy, finding=TOO_SLOW)
+        return _span(before, after, min(energy, against), finding=DISAGREES)
+    if _too_slow(before, after, energy):
+        return _span(before, after, energy, finding=TOO_SLOW)
     if border:
-        return _span(one, other, energy, finding="epoch_changed")
-    metered = one.quality == "good" and other.quality == "good" and not long
-    return _span(one, other, energy, metered=metered, finding="gap" if long else None)
+        return _span(before, after, energy, finding="epoch_changed")
+    metered = before.quality == "good" and after.quality == "good" and not long
+    return _span(before, after, energy, metered=metered, finding="gap" if long else None)
 
 
-def _is_reloaded(one: EnergyReading, other: EnergyReading) -> bool:
-    loads = (one.driver_load, other.driver_load)
+def _is_reloaded(before: EnergyReading, after: EnergyReading) -> bool:
+    loads = (before.driver_load, after.driver_load)
     return None not in loads and loads[0] != loads[1]
 
 
-def _restart(one: EnergyReading, other: EnergyReading, board: Board, reason: str) -> Span:
+def _restart(before: EnergyReading, after: EnergyReading, board: Board, reason: str) -> Span:
     """What a counter that is said to have begun again between two readings proves: what it shows,
     or what it shows beyond the last value where that is less, because some run on all the same."""
-    grown = other.energy_mj - one.energy_mj
-    energy = grown if grown >= 0 else other.energy_mj
-    if board.can_draw(energy, one.sampled_at, other.sampled_at):
-        return _span(one, other, energy, finding=reason)
-    return _span(one, other, 0, finding=JUMP)
+    grown = after.energy_mj - before.energy_mj
+    energy = grown if grown >= 0 else after.energy_mj
+    if board.can_draw(energy, before.sampled_at, after.sampled_at):
+        return _span(before, after, energy, finding=reason)
+    return _span(before, after, 0, finding=JUMP)
 
 
-def _rebooted(one: EnergyReading, other: EnergyReading, board: Board) -> Span:
+def _rebooted(before: EnergyReading, after: EnergyReading, board: Board) -> Span:
     """As a restart, where the host began again after what was read last: else a clock was wrong,
     and which came first is not sure."""
-    assert other.monotonic_us is not None
-    began = microseconds(other.wall_at) - other.monotonic_us
-    if began < microseconds(one.wall_at) - SKEW // MICROSECOND:
-        return _span(one, other, 0, finding=JUMP)
-    return _restart(one, other, board, REBOOT)
+    assert after.monotonic_us is not None
+    began = microseconds(after.wall_at) - after.monotonic_us
+    if began < microseconds(before.wall_at) - SKEW // MICROSECOND:
+        return _span(before, after, 0, finding=JUMP)
+    return _restart(before, after, board, REBOOT)
 
 
-def _against_power(one: EnergyReading, other: EnergyReading, energy_mj: int) -> int | None:
+def _against_power(before: EnergyReading, after: EnergyReading, energy_mj: int) -> int | None:
     """What power says in mJ, where no load explains how far the counter is from it."""
-    if one.power_mw is None or other.power_mw is None:
+    if before.power_mw is None or after.power_mw is None:
         return None
-    elapsed = other.sampled_at - one.sampled_at
+    elapsed = after.sampled_at - before.sampled_at
     # An even counter is frozen or rests: that takes more than two readings to tell.
     if not POWER_CHECK_FROM < elapsed <= MAX_GAP or not energy_mj:
         return None
-    low, high = sorted((one.power_mw, other.power_mw))
+    low, high = sorted((before.power_mw, after.power_mw))
     elapsed_us = elapsed // timedelta(microseconds=1)
     least, most = low * elapsed_us // 1_000_000, high * elapsed_us // 1_000_000
     too_little, too_much = energy_mj * POWER_FACTOR < least, energy_mj > most * POWER_FACTOR
     return most if (too_little or too_much) and most else None
 
 
-def _too_slow(one: EnergyReading, other: EnergyReading, energy_mj: int) -> bool:
-    elapsed = other.sampled_at - one.sampled_at
+def _too_slow(before: EnergyReading, after: EnergyReading, energy_mj: int) -> bool:
+    elapsed = after.sampled_at - before.sampled_at
     return elapsed > POWER_CHECK_FROM and 0 < energy_mj * 1_000_000 < POWER_FLOOR_MW * (
         elapsed // timedelta(microseconds=1)
     )
@@ -206,15 +206,15 @@ def _frozen(course: Course, max_gap: timedelta) -> set[int]:
 
     What it catches up with a move is a lower bound of what was used while it stood.
     """
-    found: set[int] = set()
+    indexes: set[int] = set()
     first = 0
-    for _, alike in groupby(course, key=lambda one: one.energy_mj):
+    for _, alike in groupby(course, key=lambda reading: reading.energy_mj):
         stretch = list(alike)
         still = stretch[-1].sampled_at - stretch[0].sampled_at > max_gap and len(stretch) > 2
-        if still and any(one.power_mw != 0 for one in stretch):
-            found.update(range(first, first + len(stretch)))
+        if still and any(reading.power_mw != 0 for reading in stretch):
+            indexes.update(range(first, first + len(stretch)))
         first += len(stretch)
-    return found
+    return indexes
 
 
 def _between(courses: Sequence[Course], board: Board) -> Iterator[Span]:
@@ -232,28 +232,28 @@ def _between(courses: Sequence[Course], board: Board) -> Iterator[Span]:
 
 
 def _border(before: Course, after: Course, board: Board) -> Span:
-    one, other = before[-1], after[0]
-    grown = other.energy_mj - one.energy_mj
-    if _is_reloaded(one, other):
-        return _restart(one, other, board, DRIVER_RELOAD)
+    last, first = before[-1], after[0]
+    grown = first.energy_mj - last.energy_mj
+    if _is_reloaded(last, first):
+        return _restart(last, first, board, DRIVER_RELOAD)
     if is_behind(before, after):
         # A young counter that began again, or clocks that differ: nothing is sure to be new.
-        return _span(one, other, 0, finding=LEFT_OUT)
-    if abs(one.energy_mj - other.energy_mj * 1_000) * 100 <= one.energy_mj:
+        return _span(last, first, 0, finding=LEFT_OUT)
+    if abs(last.energy_mj - first.energy_mj * 1_000) * 100 <= last.energy_mj:
         # Millijoules became joules: what the counter shows is not what was used since a reset.
-        return _span(one, other, 0, finding=UNIT)
-    energy, finding = (grown, "epoch_changed") if grown >= 0 else (other.energy_mj, "counter_reset")
-    if not board.can_draw(energy, one.sampled_at, other.sampled_at):
-        return _span(one, other, 0, finding=JUMP)
-    return _span(one, other, energy, finding=finding)
+        return _span(last, first, 0, finding=UNIT)
+    energy, finding = (grown, "epoch_changed") if grown >= 0 else (first.energy_mj, "counter_reset")
+    if not board.can_draw(energy, last.sampled_at, first.sampled_at):
+        return _span(last, first, 0, finding=JUMP)
+    return _span(last, first, energy, finding=finding)
 
 
-def _clock_step(one: Course, other: Course) -> Span:
+def _clock_step(before: Course, after: Course) -> Span:
     """The energy between two courses of one counter, in the time of the second's first step."""
-    first = other[0].sampled_at
-    length = other[1].sampled_at - first if len(other) > 1 else timedelta(seconds=1)
+    first = after[0].sampled_at
+    length = after[1].sampled_at - first if len(after) > 1 else timedelta(seconds=1)
     start, end = microseconds(first - length), microseconds(first)
-    return Span(start, end, other[0].energy_mj - one[-1].energy_mj, False, CLOCK_STEP)
+    return Span(start, end, after[0].energy_mj - before[-1].energy_mj, False, CLOCK_STEP)
 
 
 def _left_out(reading: EnergyReading) -> Span:
@@ -263,14 +263,14 @@ def _left_out(reading: EnergyReading) -> Span:
 
 
 def _span(
-    one: EnergyReading,
-    other: EnergyReading,
+    before: EnergyReading,
+    after: EnergyReading,
     energy_mj: int,
     *,
     metered: bool = False,
     finding: str | None,
 ) -> Span:
-    start, end, step = stretch_us(one, other)
+    start, end, step = stretch_us(before, after)
     if not step:
         return Span(start, end, energy_mj, metered, finding)
     if abs(step) > STEP_KNOWN_US and end - start > MAX_GAP // MICROSECOND:

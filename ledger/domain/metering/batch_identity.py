@@ -14,9 +14,11 @@ class BatchIdentity:
     sequence: int
 
 
-def identity_lock(place: BatchIdentity) -> int:
+def identity_lock(identity: BatchIdentity) -> int:
     """A number to lock for a place; two places may share one, which costs a wait."""
-    return lock_number(f"{place.source_id}/{place.producer}/{place.epoch}/{place.sequence}")
+    return lock_number(
+        f"{identity.source_id}/{identity.producer}/{identity.epoch}/{identity.sequence}"
+    )
 
 
 def lock_number(text: str) -> int:

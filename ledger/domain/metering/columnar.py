@@ -132,8 +132,8 @@ def _holds_columns(column: Column, kind: str) -> bool:
 def _all_of(kept: Sequence[bool], column: Column, count: int) -> Bools | bool:
     if all(kept):
         return True
-    found: Bools = np.array(kept, np.bool_)[raw_of(column, count)]
-    return found
+    whole: Bools = np.array(kept, np.bool_)[raw_of(column, count)]
+    return whole
 
 
 def _within(column: Column, rule: WholeRule, count: int) -> Bools | bool:
@@ -141,8 +141,8 @@ def _within(column: Column, rule: WholeRule, count: int) -> Bools | bool:
     if column.base >= rule.low and column.base + int(raw.max()) <= rule.high:
         return True
     values = raw.astype(np.int64) + column.base
-    found: Bools = (values >= rule.low) & (values <= rule.high)
-    return found
+    within: Bools = (values >= rule.low) & (values <= rule.high)
+    return within
 
 
 def _is_taken(column: Column, value: str, kind: str) -> bool:
@@ -173,8 +173,8 @@ _LEAST = {kind: _ENVELOPE % (kind, _ENERGY if kind == ENERGY else _USAGE) for ki
 def _vouched(batch: ColumnarBatch, good: Bools, header: BatchHeader | None) -> Bools:
     """Of good events those whose fields are the fields of one that the strict decoder accepts."""
     partial = [present_of(c, batch.count) for c in batch.columns if c.present is not None]
-    found = np.zeros(batch.count, np.bool_)
-    patterns = _patterns([one for one in partial if one is not None], batch.count)
+    vouched = np.zeros(batch.count, np.bool_)
+    patterns = _patterns([pattern for pattern in partial if pattern is not None], batch.count)
     left = good.copy()
     for _ in range(PATTERNS_MAX):
         if not left.any():
@@ -183,9 +183,9 @@ def _vouched(batch: ColumnarBatch, good: Bools, header: BatchHeader | None) -> B
         alike = patterns == patterns[lead]
         line = encode_event(event_at(batch, lead, header))
         if not isinstance(decode_items([line])[0], Reject):
-            found |= alike & good
+            vouched |= alike & good
         left &= ~alike
-    return found
+    return vouched
 
 
 def _patterns(partial: Sequence[Bools], count: int) -> Ints:
@@ -216,9 +216,9 @@ def _part(batch: ColumnarBatch, kind: str, good: Bools, first_row: int) -> Part:
     return Part(kind, np.arange(batch.count) + first_row, known, constants, unknown).only(good)
 
 
-def _either(one: Bools | None, other: Bools | None) -> Bools | None:
+def _either(left: Bools | None, right: Bools | None) -> Bools | None:
     """Where one of two stands; None is everywhere."""
-    return None if one is None or other is None else one | other
+    return None if left is None or right is None else left | right
 
 
 def _value(column: Column, count: int) -> Value:

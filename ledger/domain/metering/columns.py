@@ -56,7 +56,10 @@ def energy_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.Data
 def counters_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:
     """Scrapes, a row each; `values` is a list of (name, value text, labels, precision loss)."""
     scraped = _read("values", _read("data", events))
-    values = [tuple((v.name, v.value, v.labels, v.precision_loss) for v in one) for one in scraped]
+    values = [
+        tuple((v.name, v.value, v.labels, v.precision_loss) for v in values_of)
+        for values_of in scraped
+    ]
     return _frame(events, rows, COUNTERS_COLUMNS, [pl.Series("values", values, pl.Object)])
 
 
@@ -109,7 +112,7 @@ def _owners(path: Path, owners: dict[Path, Sequence[Any]]) -> Sequence[Any]:
     """What has the fields under a path, one an event."""
     if path not in owners:
         above = _read(path[-1], _owners(path[:-1], owners))
-        owners[path] = [_ABSENT if one is None else one for one in above]
+        owners[path] = [_ABSENT if owner is None else owner for owner in above]
     return owners[path]
 
 

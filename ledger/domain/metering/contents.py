@@ -113,14 +113,14 @@ def contents(kind: str, frame: pl.DataFrame) -> Contents:
     """What the events of a frame say; columns are those of `prepare`'s frames of this kind."""
     marks = np.zeros(frame.height, np.uint64)
     if kind == COUNTERS:
-        texts = [counters_text(one).encode() for one in frame.iter_rows(named=True)]
+        texts = [counters_text(row).encode() for row in frame.iter_rows(named=True)]
         return _laid_out(kind, frame, marks, _words([_digest(text) for text in texts]), [])
     numbers: list[tuple[Bools | None, Ints]] = []
     for bit, name in enumerate(NUMBERS[kind]):
-        found = _number(frame[name], ABSENT.get(name))
-        if found is not None:
-            marks |= np.uint64(1 << bit) if found[0] is None else found[0].astype("<u8") << bit
-            numbers.append(found)
+        number = _number(frame[name], ABSENT.get(name))
+        if number is not None:
+            marks |= np.uint64(1 << bit) if number[0] is None else number[0].astype("<u8") << bit
+            numbers.append(number)
     for name, bit in CHOICES[kind].items():
         if frame[name].null_count() < frame.height:
             marks |= _choice(frame[name]) << np.uint64(bit)
@@ -155,15 +155,15 @@ def _laid_out(
 ) -> Contents:
     laid = np.empty((frame.height, _HEAD + len(numbers)), "<u8")
     laid[:, 0], laid[:, 1:_HEAD] = marks, digests
-    for place, (_, values) in enumerate(numbers, _HEAD):
-        laid[:, place] = values.view(np.uint64)
+    for index, (_, values) in enumerate(numbers, _HEAD):
+        laid[:, index] = values.view(np.uint64)
     sizes = np.full(frame.height, laid.shape[1])
     words = laid.reshape(-1)
     if any(known is not None and not known.all() for known, _ in numbers):
         there = np.ones(laid.shape, np.bool_)
-        for place, (known, _) in enumerate(numbers, _HEAD):
+        for index, (known, _) in enumerate(numbers, _HEAD):
             if known is not None:
-                there[:, place] = known
+                there[:, index] = known
         sizes, words = there.sum(axis=1), laid[there]
     return Contents(kind, frame["row"].to_numpy(), words.view(np.uint8), np.cumsum(sizes) * WORD)
 
@@ -181,7 +181,7 @@ def _texts(kind: str, frame: pl.DataFrame) -> NDArray[np.uint64]:
     codes, count = combined(columns, frame.height)
     distinct = frame.select(known)[first_rows(codes, count)]
     tags = tuple(TEXTS[kind][name] for name in known)
-    return _words([_digest_of(kind, tags, one) for one in distinct.rows()])[codes]
+    return _words([_digest_of(kind, tags, row) for row in distinct.rows()])[codes]
 
 
 def _is_constant(series: pl.Series) -> bool:

@@ -41,12 +41,12 @@ def _among(rows: pl.Series, wanted: pl.Series) -> pl.Series:
 def _each(events: Contents) -> list[bytes]:
     # A copy costs less than naming size and person again.
     begun = blake2b(digest_size=HASH_BYTES, person=EVENT)
-    found = []
+    digests = []
     for record in events.each():
         hasher = begun.copy()
         hasher.update(record)
-        found.append(MARK + hasher.digest())
-    return found
+        digests.append(MARK + hasher.digest())
+    return digests
 
 
 def batch_digests(decoded: Mapping[str, pl.DataFrame], items: Items) -> dict[int, UUID]:

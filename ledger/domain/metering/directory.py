@@ -65,7 +65,7 @@ class SourceForm:
 
     def forms(self) -> frozenset[str]:
         """Every form that somebody sends."""
-        return frozenset(one for one in (self.form, *self.of_bound.values()) if one is not None)
+        return frozenset(form for form in (self.form, *self.of_bound.values()) if form is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _scrapes(samples: Iterable[CounterSample]) -> dict[str, list[datetime]]:
     moments: dict[str, set[datetime]] = defaultdict(set)
     for sample in samples:
         moments[sample.instance].add(sample.scraped_at)
-    return {instance: sorted(found) for instance, found in moments.items()}
+    return {instance: sorted(at) for instance, at in moments.items()}
 
 
 def _runs(samples: Iterable[CounterSample]) -> list[list[CounterSample]]:
@@ -113,18 +113,18 @@ def _runs(samples: Iterable[CounterSample]) -> list[list[CounterSample]]:
 def _joined(runs: list[list[CounterSample]]) -> list[list[CounterSample]]:
     """Runs that began together as one, where one counter can have shown all of their values."""
     whole = sorted((sample for run in runs for sample in run), key=_order)
-    one = all(before.value <= after.value for before, after in pairwise(whole))
-    return [whole] if one else runs
+    is_same_run = all(before.value <= after.value for before, after in pairwise(whole))
+    return [whole] if is_same_run else runs
 
 
-def _near(one: CounterSample, other: CounterSample) -> bool:
-    starts = (one.run_started_at, other.run_started_at)
+def _near(sample: CounterSample, other: CounterSample) -> bool:
+    starts = (sample.run_started_at, other.run_started_at)
     return starts[0] is not None and starts[1] is not None and starts[1] - starts[0] <= START_JITTER
 
 
 def _one_a_scrape(run: Iterable[CounterSample]) -> list[CounterSample]:
     """Of two values of one scrape the lower stands, so that the rest comes with the next one."""
-    return [next(alike) for _, alike in groupby(run, key=lambda one: one.scraped_at)]
+    return [next(alike) for _, alike in groupby(run, key=lambda sample: sample.scraped_at)]
 
 
 def _run_deltas(

@@ -38,7 +38,7 @@ class ShapedLines:
 
 def read_shaped(items: Items, rows: Ints) -> ShapedLines:
     """Read the rows that share shapes; one line of each shape is decoded by the strict decoder."""
-    places = _Expected.of(items)
+    expected = _Expected.of(items)
     parts: list[Part] = []
     rest: list[Ints] = []
     for _ in range(SHAPES_MAX):
@@ -50,10 +50,10 @@ def read_shaped(items: Items, rows: Ints) -> ShapedLines:
             rows = rows[1:]
             continue
         matched = match(shape, items.octets, items.words, items.starts[rows], items.ends[rows])
-        part, left = _read(shape, matched, items, rows, places)
+        part, left = _read(shape, matched, items, rows, expected)
         parts.append(part)
         rest.append(left)
-        rows = rows[~matched.found]
+        rows = rows[~matched.lines]
     return ShapedLines(parts, np.sort(np.concatenate([*rest, rows])))
 
 
@@ -78,16 +78,16 @@ class _Expected:
 
 
 def _read(
-    shape: Shape, matched: Matched, items: Items, rows: Ints, places: _Expected
+    shape: Shape, matched: Matched, items: Items, rows: Ints, expected: _Expected
 ) -> tuple[Part, Ints]:
     """The lines of a shape, and those of them that are left after all."""
-    found = np.flatnonzero(matched.found)
-    mine = rows[found]
-    whole = found.size == rows.size
-    values = matched.values if whole else matched.values[:, found]
-    lengths = matched.lengths if whole else matched.lengths[:, found]
+    lines = np.flatnonzero(matched.lines)
+    mine = rows[lines]
+    whole = lines.size == rows.size
+    values = matched.values if whole else matched.values[:, lines]
+    lengths = matched.lengths if whole else matched.lengths[:, lines]
     owners = items.owners[mine]
-    good = np.ones(found.size, np.bool_)
+    good = np.ones(lines.size, np.bool_)
     known: dict[Path, Known] = {}
     for n, slot in enumerate(shape.slots):
         if slot.kind != TEXT:
@@ -97,9 +97,9 @@ def _read(
             known[slot.path] = (texts, None)
             good &= _are_kept(slot.rule, texts)
             if slot.path == _SOURCE:
-                good &= _of_batch(texts, places.headers, owners)
+                good &= _of_batch(texts, expected.headers, owners)
         elif slot.path == ID:
-            good &= _read_ids(slot.rule, (values[n], lengths[n]), items, mine, places, known)
+            good &= _read_ids(slot.rule, (values[n], lengths[n]), items, mine, expected, known)
         else:
             # Nobody reads it, but it has to be text.
             good &= are_ascii(items.words, values[n], lengths[n])
@@ -118,24 +118,24 @@ def _read_ids(
     spans: tuple[Ints, Ints],
     items: Items,
     rows: Ints,
-    places: _Expected,
+    expected: _Expected,
     known: dict[Path, Known],
 ) -> Bools:
     """Keeps the ids, unless all are places; returns which may stand where they stand."""
     owners = items.owners[rows]
-    headed = np.array([header is not None for header in places.headers], np.bool_)[owners]
+    headed = np.array([header is not None for header in expected.headers], np.bool_)[owners]
     if headed.all():
-        return _are_ordinals(spans, items, rows, places)
+        return _are_ordinals(spans, items, rows, expected)
     ids = read_ids(items.octets, *spans)
     known[ID] = (ids, None)
-    kept: Bools = _are_kept(rule, ids) & (~headed | _are_ordinals(spans, items, rows, places))
+    kept: Bools = _are_kept(rule, ids) & (~headed | _are_ordinals(spans, items, rows, expected))
     return kept
 
 
-def _are_ordinals(spans: tuple[Ints, Ints], items: Items, rows: Ints, places: _Expected) -> Bools:
+def _are_ordinals(spans: tuple[Ints, Ints], items: Items, rows: Ints, expected: _Expected) -> Bools:
     owners = items.owners[rows]
     ordinals = rows - items.firsts[owners]
-    return are_ordinals(items.octets, items.words, *spans, owners, ordinals, places.prefixes)
+    return are_ordinals(items.octets, items.words, *spans, owners, ordinals, expected.prefixes)
 
 
 def _of_batch(texts: Texts, headers: Sequence[BatchHeader | None], owners: Ints) -> Bools:

@@ -63,12 +63,12 @@ def _constant(column: KeptColumn, value: object) -> object:
 
 def _series(column: KeptColumn, known: Known) -> pl.Series:
     name, (value, valid) = column.name, known
-    found = _texts(name, value) if isinstance(value, Texts) else pl.Series(name, value, pl.Int64)
+    series = _texts(name, value) if isinstance(value, Texts) else pl.Series(name, value, pl.Int64)
     if valid is not None:
-        there = pl.DataFrame({"v": found, "there": pl.Series(valid)})
+        there = pl.DataFrame({"v": series, "there": pl.Series(valid)})
         default = pl.lit(column.default)
-        found = there.select(pl.when("there").then("v").otherwise(default).alias(name))[name]
-    return found if found.dtype == column.dtype else found.cast(column.dtype)
+        series = there.select(pl.when("there").then("v").otherwise(default).alias(name))[name]
+    return series if series.dtype == column.dtype else series.cast(column.dtype)
 
 
 def _texts(name: str, texts: Texts) -> pl.Series:

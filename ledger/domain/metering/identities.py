@@ -131,14 +131,14 @@ class NewEvents:
 
     def listed(self) -> list[NewEvent]:
         """All of them, one by one."""
-        return [*(_new_event(one) for one in self.plain.iter_rows()), *self.others]
+        return [*(_new_event(row) for row in self.plain.iter_rows()), *self.others]
 
     def without(self, rows: Collection[int]) -> "NewEvents":
         """Those of other rows."""
         if not rows:
             return self
         plain = self.plain.filter(~pl.col("row").is_in(list(rows)))
-        return NewEvents(plain, [one for one in self.others if one.ordinal not in rows])
+        return NewEvents(plain, [event for event in self.others if event.ordinal not in rows])
 
     def framed(self) -> pl.DataFrame:
         """All of them by source and id, so that no two writers wait for each other."""
@@ -164,11 +164,11 @@ def split_doubtful(
         met = keyed.join(known, on=["source_id", "id"], how="left", maintain_order="left")
         doubtful |= met["stored"].fill_null(value=False)
     rest = keyed.filter(doubtful).select(*KEYED_SCHEMA)
-    return keyed.filter(~doubtful), [_new_event(one) for one in rest.iter_rows()]
+    return keyed.filter(~doubtful), [_new_event(row) for row in rest.iter_rows()]
 
 
-def _new_event(one: tuple[int, int, str, bytes, str | None]) -> NewEvent:
-    row, source_id, event_id, digest, owner = one
+def _new_event(columns: tuple[int, int, str, bytes, str | None]) -> NewEvent:
+    row, source_id, event_id, digest, owner = columns
     return NewEvent(EventId(source_id, event_id), UUID(bytes=digest), row, owner or "")
 
 
@@ -221,9 +221,9 @@ def sort_batches(
     rest = Sorted()
     for offer in offered:
         at: list[StoredBatch | NewBatch] = [*stored.get(offer.identity, ())]
-        at += [one for one in new if one.identity == offer.identity]
-        own = [one for one in at if one.owner == offer.owner]
-        taken = next(iter(own or [one for one in at if one.digest == offer.digest]), None)
+        at += [each for each in new if each.identity == offer.identity]
+        own = [each for each in at if each.owner == offer.owner]
+        taken = next(iter(own or [each for each in at if each.digest == offer.digest]), None)
         if taken is None:
             new.append(offer)
         else:
@@ -266,10 +266,16 @@ CONFLICT_COLUMNS = (
 )
 
 
-def conflict_row(one: Conflict, *, batch_seq: int) -> tuple[object, ...]:
+def conflict_row(conflict: Conflict, *, batch_seq: int) -> tuple[object, ...]:
     """A row of conflict, in the order of CONFLICT_COLUMNS."""
-    stored_seq = batch_seq if one.stored_batch_seq is None else one.stored_batch_seq
+    stored_seq = batch_seq if conflict.stored_batch_seq is None else conflict.stored_batch_seq
     return (
-        *(batch_seq, one.ordinal, one.source_id, one.event_id, one.stored_digest),
-        *(one.offered_digest, stored_seq, one.stored_ordinal, one.items),
+        *(
+            batch_seq,
+            conflict.ordinal,
+            conflict.source_id,
+            conflict.event_id,
+            conflict.stored_digest,
+        ),
+        *(conflict.offered_digest, stored_seq, conflict.stored_ordinal, conflict.items),
     )

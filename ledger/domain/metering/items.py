@@ -81,16 +81,16 @@ class Items:
 def split_records(records: Iterable[Record], *, body_bytes_max: int) -> Items:
     """The items of all records; a body that cannot be read as a batch is one item, refused."""
     pieces, batches = _Pieces(), dict[int, ColumnarBatch]()
-    found, bare = [], []
-    for one in records:
-        found.append(_find(one, pieces, body_bytes_max))
+    pieced, bare = [], []
+    for sent in records:
+        pieced.append(_find(sent, pieces, body_bytes_max))
         # Their bytes are laid out here; kept twice they would be half of a worker's memory.
-        bare.append(replace(one, body=b""))
+        bare.append(replace(sent, body=b""))
     octets = padded(pieces.taken(), pieces.size)
     words = words_of(octets)
     spans, rejects, first = [], {}, 0
     sizes = np.zeros(len(bare), np.int64)
-    for n, (record, (whole, items)) in enumerate(zip(bare, found, strict=True)):
+    for n, (record, (whole, items)) in enumerate(zip(bare, pieced, strict=True)):
         own = _lines(octets, words, whole) if items is None else items
         if isinstance(own, ColumnarBatch):
             batches[n], own = own, _span([(0, 0)] * own.count)
@@ -205,6 +205,6 @@ def _wrong_count(record: Record, items: Spans) -> Reject | None:
         return _too_many(header.source if header else "")
     if header is None or header.count == items[0].size:
         return None
-    found = f"{header.count} beside {items[0].size} events"
-    detail = f"tl-count: found {found}; send the whole batch"
+    counts = f"{header.count} beside {items[0].size} events"
+    detail = f"tl-count: found {counts}; send the whole batch"
     return Reject(Reason.COUNT_MISMATCH, detail, None, header.source)

@@ -21,9 +21,9 @@ SEQUENCED, KEYED = "sequenced", "keyed"
 
 def form_of(prepared: Prepared, record: int) -> str:
     """Sequenced where the record has a place, else keyed."""
-    one = prepared.records[record]
-    placed = one.replay_of is not None and one.replay_of.target is not None
-    return SEQUENCED if placed or one.header is not None else KEYED
+    own = prepared.records[record]
+    placed = own.replay_of is not None and own.replay_of.target is not None
+    return SEQUENCED if placed or own.header is not None else KEYED
 
 
 def keyed_rows(prepared: Prepared) -> pl.DataFrame:
@@ -53,10 +53,10 @@ def senders(prepared: Prepared, *, decoded: bool = False) -> list[tuple[str, int
         alive[prepared.items.owners[frame["row"].to_numpy()]] = True
     headers = {n: record.header for n, record in enumerate(prepared.records) if alive[n]}
     # All rows of a batch have its source: others were refused.
-    found = [(int(prepared.items.firsts[n]), h.source, n) for n, h in headers.items() if h]
-    if len(found) < len(headers):
-        found += _keyed_senders(prepared, frames)
-    return [(source, record) for _, source, record in sorted(found)]
+    named = [(int(prepared.items.firsts[n]), h.source, n) for n, h in headers.items() if h]
+    if len(named) < len(headers):
+        named += _keyed_senders(prepared, frames)
+    return [(source, record) for _, source, record in sorted(named)]
 
 
 def _keyed_senders(
@@ -159,13 +159,13 @@ def new_forms(prepared: Prepared, directory: Directory) -> list[tuple[str, str, 
 
     A form is its owner's, as ids and places are: no key that is bound decides for others.
     """
-    found = senders(prepared)
+    named = senders(prepared)
     for n in sorted(_counting_batches(prepared)):
         if _permitted(prepared, n):
-            found.append((_source(prepared, n), n))
+            named.append((_source(prepared, n), n))
     fresh = {
         (source, prepared.owner_of(n)): form_of(prepared, n)
-        for source, n in reversed(found)
+        for source, n in reversed(named)
         if _known_form(directory, source, prepared.owner_of(n)) is None
     }
     return sorted((source, owner, form) for (source, owner), form in fresh.items())

@@ -71,7 +71,7 @@ _GAPS = {**_ENVELOPE, **_at(_DATA, ("gpu_uuid", "reason", "since", "detail"))}
 
 def _columns(kind: str, kept: Mapping[str, Path]) -> Sequence[KeptColumn]:
     entries = dict(walk(Form(shape=EVENT_TYPES[kind])))
-    found = []
+    columns = []
     for name, path in kept.items():
         entry = entries[path]
         is_time = isinstance(entry.form.rule, TimeRule)
@@ -83,8 +83,8 @@ def _columns(kind: str, kept: Mapping[str, Path]) -> Sequence[KeptColumn]:
         default = entry.default
         if name == STATUS:
             dtype, default = pl.Int8, 0
-        found.append(KeptColumn(name, path, dtype, default, is_time))
-    return tuple(found)
+        columns.append(KeptColumn(name, path, dtype, default, is_time))
+    return tuple(columns)
 
 
 USAGE_COLUMNS = _columns(USAGE, _USAGE)

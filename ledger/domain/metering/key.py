@@ -75,17 +75,17 @@ class Keyed:
     """
 
     frame: pl.DataFrame
-    found: Sequence[KeyedNames]
+    combinations: Sequence[KeyedNames]
 
     @property
     def usage_keys(self) -> tuple[UsageKeyRow, ...]:
         """Each usage key once."""
-        return tuple({one.usage_key_id: one.usage for one in self.found}.values())
+        return tuple({names.usage_key_id: names.usage for names in self.combinations}.values())
 
     @property
     def engine_keys(self) -> tuple[EngineKeyRow, ...]:
         """Each engine key once."""
-        return tuple({one.engine_key_id: one.engine for one in self.found}.values())
+        return tuple({names.engine_key_id: names.engine for names in self.combinations}.values())
 
 
 def content_id(parts: Iterable[str | int | None]) -> int:
@@ -145,11 +145,11 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
     cells, count = _cells(frame, windows)
     leads = first_rows(cells, count)
     distinct = frame.with_columns(window_start=windows)[leads].select(_COMBINATION)
-    found = [
-        known.get(one[:-1]) or known.get(one) or _remember(one, directory, known)
-        for one in distinct.rows()
+    assigned = [
+        known.get(row[:-1]) or known.get(row) or _remember(row, directory, known)
+        for row in distinct.rows()
     ]
-    usage, engine, customers, flags, *_ = zip(*found, strict=True) if found else ((),) * 4
+    usage, engine, customers, flags, *_ = zip(*assigned, strict=True) if assigned else ((),) * 4
     keyed = frame.with_columns(
         pl.Series("cell", cells),
         pl.Series("usage_key_id", np.array(usage, np.int64)[cells]),
@@ -157,7 +157,7 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
         pl.Series("customer_id", customers, pl.String)[pl.Series(cells.astype(np.uint32))],
         pl.col("flags") + pl.Series(np.array(flags, np.int32)[cells]),
     )
-    return Keyed(keyed, found)
+    return Keyed(keyed, assigned)
 
 
 def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
@@ -169,17 +169,17 @@ def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 
-def _remember(one: Combination, directory: Directory, known: Memory) -> KeyedNames:
+def _remember(combination: Combination, directory: Directory, known: Memory) -> KeyedNames:
     if len(known) >= REMEMBERED_MAX:
         known.clear()
-    said = dict(zip(_COMBINATION, one, strict=True))
+    said = dict(zip(_COMBINATION, combination, strict=True))
     dated = directory.is_dated(
         str(said["customer_ref"]),
         str(said["service_tier_served"]),
         api_key_id=str(said["api_key_id"]),
     )
-    known[one if dated else one[:-1]] = found = _resolve(said, directory)
-    return found
+    known[combination if dated else combination[:-1]] = names = _resolve(said, directory)
+    return names
 
 
 def _resolve(said: Mapping[str, str | int], directory: Directory) -> KeyedNames:

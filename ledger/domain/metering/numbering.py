@@ -27,9 +27,9 @@ def combined(columns: Iterable[tuple[Ints, int]], rows: int) -> tuple[Ints, int]
 
 def first_rows(codes: Ints, count: int) -> Ints:
     """The first row of each number."""
-    found = np.empty(count, np.int64)
-    found[codes[::-1]] = np.arange(codes.size - 1, -1, -1)
-    return found
+    first = np.empty(count, np.int64)
+    first[codes[::-1]] = np.arange(codes.size - 1, -1, -1)
+    return first
 
 
 def first_rows_of(codes: Ints) -> tuple[Ints, Ints]:
@@ -52,8 +52,8 @@ class Grouped:
 
     def sums(self, values: Ints) -> Ints:
         """The sum of each group."""
-        found: Ints = np.add.reduceat(values[self.order], self.begins)
-        return found
+        sums: Ints = np.add.reduceat(values[self.order], self.begins)
+        return sums
 
 
 def grouped(keys: Sequence[Ints]) -> Grouped:
@@ -68,8 +68,8 @@ def grouped(keys: Sequence[Ints]) -> Grouped:
 
 def _dense(codes: Ints, bound: int) -> tuple[Ints, int]:
     if bound > _TABLE_MAX:
-        there, places = np.unique(codes, return_inverse=True)
-        return places, there.size
+        there, dense = np.unique(codes, return_inverse=True)
+        return dense, there.size
     seen = np.zeros(bound, np.int64)
     seen[codes] = 1
     numbers = np.cumsum(seen)

@@ -36,11 +36,11 @@ def offered_lines(prepared: Prepared, rows: Sequence[int]) -> list[str]:
     ids = prepared.ids(rows)
     events: dict[int, dict[str, Any]] = {}
     for kind, frame in prepared.decoded.items():
-        for one in frame.filter(pl.col("row").is_in(wanted)).iter_rows(named=True):
-            event = _EVENTS[kind](one)
+        for values in frame.filter(pl.col("row").is_in(wanted)).iter_rows(named=True):
+            event = _EVENTS[kind](values)
             # An event of a batch has its place as id.
-            event["id"] = ids[one["row"]]
-            events[one["row"]] = event
+            event["id"] = ids[values["row"]]
+            events[values["row"]] = event
     return [
         json.dumps(events[row], separators=(",", ":")) if row in events else _unread(prepared, row)
         for row in rows
@@ -52,10 +52,10 @@ def _unread(prepared: Prepared, row: int) -> str:
     return storable(item.decode("utf-8", "replace"), _UNREAD_CHARS_MAX)
 
 
-def _flat(columns: Sequence[KeptColumn], one: Row) -> Event:
+def _flat(columns: Sequence[KeptColumn], row: Row) -> Event:
     event: dict[str, Any] = {"specversion": "1.0", "data": {}}
     for column in columns:
-        value = one.get(column.name)
+        value = row.get(column.name)
         if column.name == "end_user_id" or value is None or value in ("", column.default):
             continue
         _put(event, column.path, _shown(column.name, value))
@@ -76,28 +76,28 @@ def _shown(name: str, value: Any) -> object:
     return STATUSES[value] if name == STATUS else value
 
 
-def _usage(one: Row) -> Event:
-    event = _flat(USAGE_COLUMNS, one)
-    event["type"] = CORRECTION if one["kind"] == Kind.REPLACEMENT else USAGE
-    if one["customer_ref"]:
+def _usage(row: Row) -> Event:
+    event = _flat(USAGE_COLUMNS, row)
+    event["type"] = CORRECTION if row["kind"] == Kind.REPLACEMENT else USAGE
+    if row["customer_ref"]:
         event.pop("subject", None)
-        event["data"]["customer_id"] = one["customer_ref"]
+        event["data"]["customer_id"] = row["customer_ref"]
     return event
 
 
-def _energy(one: Row) -> Event:
-    return _flat(ENERGY_COLUMNS, one) | {"type": ENERGY}
+def _energy(row: Row) -> Event:
+    return _flat(ENERGY_COLUMNS, row) | {"type": ENERGY}
 
 
-def _gap(one: Row) -> Event:
-    return _flat(GAPS_COLUMNS, one) | {"type": METER_GAP}
+def _gap(row: Row) -> Event:
+    return _flat(GAPS_COLUMNS, row) | {"type": METER_GAP}
 
 
-def _counters(one: Row) -> Event:
-    event = _flat(COUNTERS_COLUMNS, one)
+def _counters(row: Row) -> Event:
+    event = _flat(COUNTERS_COLUMNS, row)
     event["data"]["values"] = [
         {"name": name, "value": value, "labels": labels, "precision_loss": lost}
-        for name, value, labels, lost in one["values"]
+        for name, value, labels, lost in row["values"]
     ]
     return event | {"type": COUNTERS}
 

@@ -55,18 +55,20 @@ def frames_of(parts: Sequence[Part]) -> list[tuple[str, pl.DataFrame]]:
 
 
 def _frame(parts: Sequence[Part]) -> pl.DataFrame:
-    one = parts[0] if len(parts) == 1 else _joined(parts)
-    frame = flat_frame(one.kind, one.rows, one.known, one.constants)
-    return frame if (np.diff(one.rows) > 0).all() else frame.sort("row")
+    part = parts[0] if len(parts) == 1 else _joined(parts)
+    frame = flat_frame(part.kind, part.rows, part.known, part.constants)
+    return frame if (np.diff(part.rows) > 0).all() else frame.sort("row")
 
 
 def _joined(parts: Sequence[Part]) -> Part:
     known: dict[Path, Known] = {}
     constants: dict[Path, object] = {}
     for path in dict.fromkeys(path for part in parts for path in (*part.known, *part.constants)):
-        found = [part.constants.get(path) for part in parts]
-        if all(one == found[0] for one in found) and not any(path in one.known for one in parts):
-            constants[path] = found[0]
+        values = [part.constants.get(path) for part in parts]
+        if all(each == values[0] for each in values) and not any(
+            path in each.known for each in parts
+        ):
+            constants[path] = values[0]
             continue
         columns = [part.known.get(path) or _spread(part, path) for part in parts]
         known[path] = (_values(path, columns), _valid(columns))
@@ -110,11 +112,11 @@ def _values(path: Path, columns: Sequence[Known]) -> Value:
 def _shared(columns: Sequence[Texts]) -> Texts:
     """Texts by one dictionary, in which each stands once."""
     codes: dict[str | None, int] = {}
-    found: list[NDArray[Any]] = []
+    codes_of: list[NDArray[Any]] = []
     for texts in columns:
-        places = [codes.setdefault(value, len(codes)) for value in texts.values]
-        found.append(np.array(places, np.uint32)[texts.codes])
-    return Texts(np.concatenate(found), list(codes))
+        numbers = [codes.setdefault(value, len(codes)) for value in texts.values]
+        codes_of.append(np.array(numbers, np.uint32)[texts.codes])
+    return Texts(np.concatenate(codes_of), list(codes))
 
 
 def _one_after_another(columns: Sequence[Texts]) -> Texts:

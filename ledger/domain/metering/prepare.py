@@ -100,8 +100,8 @@ class Prepared:
 
     def digests(self, rows: Iterable[int]) -> dict[int, UUID]:
         """The content digest of decoded rows."""
-        found = content_digests(self.decoded, pl.Series(list(rows), dtype=pl.Int64))
-        return {row: UUID(bytes=digest) for row, digest in found.iter_rows()}
+        digests = content_digests(self.decoded, pl.Series(list(rows), dtype=pl.Int64))
+        return {row: UUID(bytes=digest) for row, digest in digests.iter_rows()}
 
     def ids(self, rows: Iterable[int]) -> dict[int, str]:
         """The ids of those rows that were decoded; of a sequenced event its place."""
@@ -218,33 +218,33 @@ class _Strict:
 
 
 def _decode_each(items: Items, rows: Ints) -> _Strict:
-    found = _Strict()
+    strict = _Strict()
     numbers = rows.tolist()
-    for row, one in zip(numbers, decode_items([items[row] for row in numbers]), strict=True):
-        placed = _placed(one, items, row)
+    for row, decoded in zip(numbers, decode_items([items[row] for row in numbers]), strict=True):
+        placed = _placed(decoded, items, row)
         if isinstance(placed, Reject):
-            found.rejects[row] = placed
+            strict.rejects[row] = placed
             continue
-        kind = found.of(placed)
+        kind = strict.of(placed)
         kind[0].append(placed)
         kind[1].append(row)
-    return found
+    return strict
 
 
-def _placed(one: DecodedEvent | Reject, items: Items, row: int) -> DecodedEvent | Reject:
+def _placed(decoded: DecodedEvent | Reject, items: Items, row: int) -> DecodedEvent | Reject:
     owner = int(items.owners[row])
     header = items.records[owner].header
-    if isinstance(one, Reject) or header is None:
-        return one
-    if one.source != header.source:
-        detail = f"source: found {one.source}; a batch of {header.source} holds its events only"
-        return Reject(Reason.WRONG_SOURCE, detail, one.id, one.source)
+    if isinstance(decoded, Reject) or header is None:
+        return decoded
+    if decoded.source != header.source:
+        detail = f"source: found {decoded.source}; a batch of {header.source} holds its events only"
+        return Reject(Reason.WRONG_SOURCE, detail, decoded.id, decoded.source)
     ordinal = row - int(items.firsts[owner])
-    place = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
-    if one.id != place:
-        detail = f"id: found {one.id}; the id of this event is its place {place}"
-        return Reject(Reason.WRONG_PLACE, detail, one.id, one.source)
-    return one
+    expected = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=ordinal)
+    if decoded.id != expected:
+        detail = f"id: found {decoded.id}; the id of this event is its place {expected}"
+        return Reject(Reason.WRONG_PLACE, detail, decoded.id, decoded.source)
+    return decoded
 
 
 def _check(prepared: Prepared, now: int, earliest: int) -> None:

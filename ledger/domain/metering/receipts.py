@@ -31,7 +31,7 @@ def outcomes(
     for row, fate in fates.items():
         by_record[owners[row]][row] = fate
     ids = prepared.ids(fates) if fates else {}
-    places = zip(
+    spans = zip(
         prepared.items.firsts.tolist(), prepared.items.sizes.tolist(), by_record, strict=True
     )
     return [
@@ -46,12 +46,12 @@ def outcomes(
             },
             unknown=prepared.unknown.get(record, {}),
         )
-        for record, (first, size, own) in enumerate(places)
+        for record, (first, size, own) in enumerate(spans)
     ]
 
 
 def receipt_rows(
-    prepared: Prepared, found: list[RecordOutcome], directory: Directory, *, now: datetime
+    prepared: Prepared, told: list[RecordOutcome], directory: Directory, *, now: datetime
 ) -> list[tuple[Any, ...]]:
     """Rows of receipt, in the order of RECEIPT_COLUMNS."""
     sources = _record_sources(prepared)
@@ -64,7 +64,7 @@ def receipt_rows(
             received,
             *tally,
         )
-        for record, outcome, names in zip(prepared.records, found, sources, strict=True)
+        for record, outcome, names in zip(prepared.records, told, sources, strict=True)
         # An item that is replayed was received, and counted as received, before.
         if record.replay_of is None or record.replay_of.whole
         for name, ordinal_from, received, tally in _by_source(prepared, outcome, names)
@@ -100,9 +100,9 @@ def _by_source(
         rows_of[refused.source if refused else named.get(row, "")].append(row)
     for name, rows in rows_of.items():
         fates = {
-            row: _FATES[one.outcome]
+            row: _FATES[exception.outcome]
             for row in rows
-            if (one := outcome.exceptions.get(row - first)) is not None
+            if (exception := outcome.exceptions.get(row - first)) is not None
         }
         yield name, rows[0], len(rows), count_fates(len(rows), fates)
 

@@ -44,11 +44,11 @@ class Counted:
 
     def side(self, metric: str) -> int | None:
         """Tokens in or out; of a server that counts its work and its cache apart, both."""
-        found = self.tokens.get(metric)
-        if found is None and metric == INPUT:
+        tokens = self.tokens.get(metric)
+        if tokens is None and metric == INPUT:
             parts = [self.tokens[name] for name in (CACHED, COMPUTED) if name in self.tokens]
             return sum(parts) if len(parts) == 2 else None
-        return found
+        return tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,9 @@ def release_facts(
     page: pl.DataFrame, keys: Mapping[int, UsageKeyRow], directory: Directory
 ) -> Release:
     """Those facts of a page whose customer is known for the moment they ended."""
-    found = [_resolve(row, keys, directory) for row in page.iter_rows(named=True)]
-    known = page.filter(pl.Series([one is not None for one in found], dtype=pl.Boolean))
-    new = [one for one in found if one is not None]
+    released = [_resolve(row, keys, directory) for row in page.iter_rows(named=True)]
+    known = page.filter(pl.Series([fact is not None for fact in released], dtype=pl.Boolean))
+    new = [fact for fact in released if fact is not None]
     count = len(new)
     reversed_ = known.with_columns(
         ordinal=pl.int_range(count, dtype=pl.Int32),

@@ -97,14 +97,14 @@ def usage_mark_frame(facts: pl.DataFrame) -> pl.DataFrame | None:
         for name, flag in MARKS.items()
     }
     keys = ("customer_id", "usage_key_id", "window_start")
-    found = (
+    marks = (
         marked.with_columns(window_of().alias("window_start"))
         .group_by(keys)
         .agg(**sums)
         .filter(pl.any_horizontal(pl.col(name) != 0 for name in MARKS))
         .sort("usage_key_id", "window_start")
     )
-    return found.with_columns(as_time("window_start"))
+    return marks.with_columns(as_time("window_start"))
 
 
 def activity_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:

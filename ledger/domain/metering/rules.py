@@ -36,10 +36,10 @@ def rule_of(kind: str, path: Path) -> ColumnRule | None:
     """
     form = Form(shape=EVENT_TYPES[kind])
     for name in path:
-        found = below(form, name)
-        if found is None:
+        inner = below(form, name)
+        if inner is None:
             return ANY
-        form = found
+        form = inner
     if isinstance(form.rule, DecimalRule):
         # A text as good as any, until frames are validated.
         return _ANY_TEXT
@@ -52,9 +52,9 @@ def unknown_name(kind: str, path: Path) -> str | None:
     without what lies inside."""
     form = Form(shape=EVENT_TYPES[kind])
     for depth, name in enumerate(path, 1):
-        found = below(form, name)
-        if found is None:
+        inner = below(form, name)
+        if inner is None:
             # Other attributes of the envelope are extensions, which anybody may add.
             return ".".join(path[:depth]) if path[0] == DATA else None
-        form = found
+        form = inner
     return None

@@ -44,53 +44,59 @@ class Settled:
 
 def settle_all(lines: Lines, known: Known, *, gone: Collection[int] = ()) -> Settled:
     """The rows of a call by target, in their order, but for those that are `gone`."""
-    found = Settled()
-    alive = {name: [one for one in lines[name] if one.row not in gone] for name in sorted(lines)}
+    settled = Settled()
+    alive = {
+        name: [candidate for candidate in lines[name] if candidate.row not in gone]
+        for name in sorted(lines)
+    }
     for held in (True, False):
         met = {
             name: first_of([c for c in line if (c.revision == 0) is held], known.get(name, ()))
             for name, line in alive.items()
         }
-        lost = _meet(found, met)
+        lost = _meet(settled, met)
         # Who is refused holds no id, nor who repeats one; who repeats a revision holds its own.
         alive = {
             name: [c for c in line if not _is_lost(c, lost, held)] for name, line in alive.items()
         }
     for name, line in alive.items():
         if line:
-            _settle_one(found, name, line, known.get(name, ()))
-    return found
+            _settle_one(settled, name, line, known.get(name, ()))
+    return settled
 
 
 Met = Mapping[CorrectionTarget, Sequence[tuple[Candidate, Member]]]
 
 
-def _meet(found: Settled, met: Met) -> dict[int, Fate]:
+def _meet(settled: Settled, met: Met) -> dict[int, Fate]:
     lost: dict[int, Fate] = {}
     for name, pairs in met.items():
-        for one, taken in pairs:
-            equal = same_content(taken.digest, one.digest)
-            lost[one.row] = Fate.DUPLICATE if equal else Fate.CONFLICT
-            found.refused += [] if equal else [(name, one, taken)]
-    found.fates.update(lost)
+        for candidate, taken in pairs:
+            equal = same_content(taken.digest, candidate.digest)
+            lost[candidate.row] = Fate.DUPLICATE if equal else Fate.CONFLICT
+            settled.refused += [] if equal else [(name, candidate, taken)]
+    settled.fates.update(lost)
     return lost
 
 
-def _is_lost(one: Candidate, lost: Mapping[int, Fate], held: bool) -> bool:
-    fate = lost.get(one.row)
-    return fate is not None and (held or one.revision > 0 or fate is Fate.CONFLICT)
+def _is_lost(candidate: Candidate, lost: Mapping[int, Fate], held: bool) -> bool:
+    fate = lost.get(candidate.row)
+    return fate is not None and (held or candidate.revision > 0 or fate is Fate.CONFLICT)
 
 
 def _settle_one(
-    found: Settled,
+    settled: Settled,
     name: CorrectionTarget,
     line: Sequence[Candidate],
     stored: Sequence[StoredRevision],
 ) -> None:
     verdict = settle(line, stored)
-    found.kept += [(name, one) for one in line]
-    found.fates.update(dict.fromkeys(verdict.superseded, Fate.SUPERSEDED))
-    found.void.update({row: (why, name) for row, why in verdict.void.items()})
-    found.replaced += [Replaced(name, one.stood, one.by, one.reason) for one in verdict.replaced]
-    if name.keyed is not False and not stored and all(one.revision for one in line):
-        found.awaited.append((name, line[0].row))
+    settled.kept += [(name, revision) for revision in line]
+    settled.fates.update(dict.fromkeys(verdict.superseded, Fate.SUPERSEDED))
+    settled.void.update({row: (why, name) for row, why in verdict.void.items()})
+    settled.replaced += [
+        Replaced(name, revision.stood, revision.by, revision.reason)
+        for revision in verdict.replaced
+    ]
+    if name.keyed is not False and not stored and all(revision.revision for revision in line):
+        settled.awaited.append((name, line[0].row))

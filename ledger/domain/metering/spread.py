@@ -28,7 +28,7 @@ MOVES = ("usage_key_id", "engine_key_id", "customer_id", *_TIMES, *_COUNTS, "sig
 # A few attempts over many windows are spread in slices, so that memory stays flat.
 SLICE_ROWS = 100_000
 # What tells work apart, in the order in which it is sorted.
-_PLACE = ("window", "engine_key_id", "usage_key_id")
+_CELL = ("window", "engine_key_id", "usage_key_id")
 _KEYS = ("engine_key_id", "usage_key_id", "sign")
 # Which counts are worked on between which moments.
 _LEGS = ((INPUT_METERS, "start", "read"), (("output",), "wrote", "end"))
@@ -75,7 +75,7 @@ def condensed(frame: pl.DataFrame) -> pl.DataFrame:
     sign = _ints(inside, "sign")
     leads, codes = first_rows_of(_ints(inside, "cell"))
     unknown = pl.Series([None], dtype=pl.Int64).new_from_index(0, leads.size)
-    found = pl.DataFrame(
+    sums = pl.DataFrame(
         {
             **{name: inside[name][leads] for name in MOVES[:4]},
             **dict.fromkeys(_TIMES[1:], unknown),
@@ -84,14 +84,14 @@ def condensed(frame: pl.DataFrame) -> pl.DataFrame:
         }
     )
     if inside is frame:
-        return found
-    return pl.concat([found, frame.filter(pl.Series(~within)).select(MOVES)])
+        return sums
+    return pl.concat([sums, frame.filter(pl.Series(~within)).select(MOVES)])
 
 
 def _summed(values: Ints, codes: Ints, size: int) -> Ints:
-    found = np.zeros(size, np.int64)
-    np.add.at(found, codes, values)
-    return found
+    sums = np.zeros(size, np.int64)
+    np.add.at(sums, codes, values)
+    return sums
 
 
 def _ints(frame: pl.DataFrame, name: str) -> Ints:
@@ -157,12 +157,12 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
     whole = (work["window"] == spans.last // WINDOW_US) & (
         work["window"] == spans.wrote // WINDOW_US
     )
-    found = _sum_work([work if whole.all() else _some(work, whole)])
+    summed = _sum_work([work if whole.all() else _some(work, whole)])
     if not whole.all():
-        found = _sum_work([found, *_spread_legs(_some(work | spans.columns(), ~whole))])
-    moved = _any_moved(found, WORK)
-    sums = {name: found[name][moved] for name in ("engine_key_id", "usage_key_id", *WORK)}
-    windows = pl.Series("window_start", found["window"][moved] * WINDOW_US)
+        summed = _sum_work([summed, *_spread_legs(_some(work | spans.columns(), ~whole))])
+    moved = _any_moved(summed, WORK)
+    sums = {name: summed[name][moved] for name in ("engine_key_id", "usage_key_id", *WORK)}
+    windows = pl.Series("window_start", summed["window"][moved] * WINDOW_US)
     return pl.DataFrame(sums).insert_column(1, windows)
 
 
@@ -181,12 +181,12 @@ def _some(columns: Columns, rows: Bools) -> dict[str, Ints]:
 def _sum_work(parts: Sequence[Columns]) -> dict[str, Ints]:
     """Sums by window, engine key and usage key, sorted by them; each of a sign of 1."""
     joined = {
-        name: np.concatenate([one[name] for one in parts]) for name in (*_PLACE, *WORK, "sign")
+        name: np.concatenate([part[name] for part in parts]) for name in (*_CELL, *WORK, "sign")
     }
-    groups = grouped([joined[name] for name in _PLACE])
+    groups = grouped([joined[name] for name in _CELL])
     sums = {name: groups.sums(joined[name] * joined["sign"]) for name in WORK}
-    places = {name: joined[name][groups.leads] for name in _PLACE}
-    return places | sums | {"sign": np.ones(groups.leads.size, np.int64)}
+    cells = {name: joined[name][groups.leads] for name in _CELL}
+    return cells | sums | {"sign": np.ones(groups.leads.size, np.int64)}
 
 
 def _spread(work: Columns, names: Sequence[str], since: str, until: str) -> dict[str, Ints]:
@@ -194,15 +194,15 @@ def _spread(work: Columns, names: Sequence[str], since: str, until: str) -> dict
     start, end = work[since], work[until]
     first, last = start // WINDOW_US, np.maximum(start, end - 1) // WINDOW_US
     rows, windows = reached(first, last)
-    found = {name: work[name][rows] for name in (*_KEYS, *names)}
+    spread = {name: work[name][rows] for name in (*_KEYS, *names)}
     cut = (first < last)[rows]
     length = (end - start)[rows]
     base = windows * WINDOW_US - start[rows]
     edges = {"since": np.maximum(base, 0), "until": np.minimum(base + WINDOW_US, length)}
-    parts = _some({name: found[name] for name in names} | edges | {"length": length}, cut)
+    parts = _some({name: spread[name] for name in names} | edges | {"length": length}, cut)
     for name, share in zip(names, pl.DataFrame(parts).select(map(_share, names)), strict=True):
-        found[name][cut] = share.to_numpy()
-    return dict.fromkeys(WORK, np.zeros(rows.size, np.int64)) | found | {"window": windows}
+        spread[name][cut] = share.to_numpy()
+    return dict.fromkeys(WORK, np.zeros(rows.size, np.int64)) | spread | {"window": windows}
 
 
 def reached(first: Ints, last: Ints) -> tuple[Ints, Ints]:
@@ -240,11 +240,11 @@ def busy_masks(frame: pl.DataFrame) -> Masks:
     """The seconds that attempts touch."""
     spans, keys = _Spans.of(frame), _ints(frame, "engine_key_id")
     start, last = spans.start, spans.last
-    found = [
+    masks = [
         _touched(keys[rows], start[rows], last[rows])
         for rows in _slices(start // WINDOW_US, last // WINDOW_US)
     ]
-    return found[0] if len(found) == 1 else _merge(found)
+    return masks[0] if len(masks) == 1 else _merge(masks)
 
 
 def _touched(keys: Ints, first: Ints, last: Ints) -> Masks:
@@ -275,10 +275,10 @@ def _cells(keys: Ints, windows: Ints) -> tuple[tuple[Ints, Ints], Ints]:
     return (keys[leads], windows[leads]), codes
 
 
-def _merge(found: Sequence[Masks]) -> Masks:
-    keys = np.concatenate([one.engine_key_ids for one in found])
-    windows = np.concatenate([one.windows for one in found])
+def _merge(masks: Sequence[Masks]) -> Masks:
+    keys = np.concatenate([mask.engine_key_ids for mask in masks])
+    windows = np.concatenate([mask.windows for mask in masks])
     groups = grouped([keys, windows])
-    seconds = np.concatenate([one.seconds for one in found])[groups.order]
+    seconds = np.concatenate([mask.seconds for mask in masks])[groups.order]
     merged = np.logical_or.reduceat(seconds, groups.begins, axis=0)
     return Masks(keys[groups.leads], windows[groups.leads], merged)

@@ -21,7 +21,7 @@ from ledger.domain.metering.judge import KEYED, SEQUENCED, new_forms, refuse_for
 from ledger.domain.metering.prepare import Prepared, drop_rows
 from ledger.domain.metering.target import CorrectionTarget, target_of
 
-_OWN_PLACE = re.compile(r"(\d{1,19})\.(\d{1,19})\.(\d{1,9})", re.ASCII)
+_OWN_NAME = re.compile(r"(\d{1,19})\.(\d{1,19})\.(\d{1,9})", re.ASCII)
 _INT8_MAX = 2**63 - 1
 
 
@@ -85,10 +85,10 @@ def first_of(
     What came under an id meets whatever equals it, whoever sent that.
     """
     first: dict[object, Member] = {}
-    for one in stored:
-        first[one.owner, one.revision] = one
-        if one.revision == 0:
-            first.setdefault(one.digest, one)
+    for revision in stored:
+        first[revision.owner, revision.revision] = revision
+        if revision.revision == 0:
+            first.setdefault(revision.digest, revision)
     met: list[tuple[Candidate, Member]] = []
     for c in candidates:
         equal = first.get(c.digest) if c.revision == 0 else None
@@ -114,10 +114,10 @@ class _Line:
 
         What does not stand never stands again.
         """
-        self.named += [one for one in came if one.revision == 0]
+        self.named += [member for member in came if member.revision == 0]
         there = [*self.standing, *came]
-        void = {one: why for one in there if (why := _void(one, self.named)) is not None}
-        self.standing = _standing([one for one in there if one not in void], self.named)
+        void = {member: why for member in there if (why := _void(member, self.named)) is not None}
+        self.standing = _standing([member for member in there if member not in void], self.named)
         return void
 
 
@@ -130,48 +130,52 @@ def settle(candidates: Sequence[Candidate], stored: Sequence[StoredRevision]) ->
     void = line.add(candidates)
     after = line.standing
     verdict = Verdict()
-    for one in candidates:
-        if one in void:
-            verdict.void[one.row] = void[one]
-        elif one not in after and (one.revision or one.original):
-            verdict.superseded.append(one.row)
-    fallen = [one for one in before if isinstance(one, StoredRevision) and one not in after]
-    came = [one for one in (*after, *candidates) if isinstance(one, Candidate)]
-    verdict.replaced = [Fallen(one, void.get(one), _successor(one, came).row) for one in fallen]
+    for member in candidates:
+        if member in void:
+            verdict.void[member.row] = void[member]
+        elif member not in after and (member.revision or member.original):
+            verdict.superseded.append(member.row)
+    fallen = [
+        member for member in before if isinstance(member, StoredRevision) and member not in after
+    ]
+    came = [member for member in (*after, *candidates) if isinstance(member, Candidate)]
+    verdict.replaced = [
+        Fallen(member, void.get(member), _successor(member, came).row) for member in fallen
+    ]
     return verdict
 
 
-def _batch_of(one: StoredRevision) -> int:
-    return one.batch_seq
+def _batch_of(revision: StoredRevision) -> int:
+    return revision.batch_seq
 
 
-def _successor(one: Member, came: Sequence[Candidate]) -> Candidate:
+def _successor(member: Member, came: Sequence[Candidate]) -> Candidate:
     """Which of these took the place of what stood: its customer's correction, else the house's."""
-    whose = one.owner if one.revision else one.customer
+    whose = member.owner if member.revision else member.customer
     corrections = [each for each in came if each.revision]
     own = [each for each in corrections if each.owner == whose]
     return next(iter([*own, *(each for each in corrections if not each.owner), *came]))
 
 
-def _meant(one: Member, named: Sequence[Member]) -> Sequence[Member]:
+def _meant(member: Member, named: Sequence[Member]) -> Sequence[Member]:
     """What a correction names: usage of its customer, of the house's its own; else whatever came
     under the name."""
-    own = [each for each in named if each.original and _is_of(one, each)]
+    own = [each for each in named if each.original and _is_of(member, each)]
     return own or named
 
 
-def _is_of(one: Member, original: Member) -> bool:
-    return original.customer == one.owner if one.owner else not original.owner
+def _is_of(member: Member, original: Member) -> bool:
+    return original.customer == member.owner if member.owner else not original.owner
 
 
-def _void(one: Member, named: Sequence[Member]) -> Reason | None:
+def _void(member: Member, named: Sequence[Member]) -> Reason | None:
     """Why a correction can never take effect, once it is known what it names."""
-    if not named or one.revision == 0:
+    if not named or member.revision == 0:
         return None
-    originals = [each for each in _meant(one, named) if each.original]
+    originals = [each for each in _meant(member, named) if each.original]
     if not originals:
         return Reason.NOT_AN_ORIGINAL
-    lawful = not one.owner or any(_is_of(one, each) for each in originals)
+    lawful = not member.owner or any(_is_of(member, each) for each in originals)
     return None if lawful else Reason.FORBIDDEN_TARGET
 
 
@@ -182,18 +186,20 @@ def _standing(there: Sequence[Member], named: Sequence[Member]) -> list[Member]:
     Until the original comes nobody knows whose it is, and each owner's highest counts.
     """
     heads: dict[str, Member] = {}
-    for one in there:
-        if one.revision and (one.owner not in heads or heads[one.owner].revision < one.revision):
-            heads[one.owner] = one
+    for member in there:
+        if member.revision and (
+            member.owner not in heads or heads[member.owner].revision < member.revision
+        ):
+            heads[member.owner] = member
     house = heads.pop("", None)
     replaced = [] if house is None else _meant(house, named)
     standing = [] if house is None else [house]
     for customer, head in heads.items():
-        mine = [one for one in named if one.original and one.customer == customer]
-        if not mine or any(one not in replaced for one in mine):
+        mine = [member for member in named if member.original and member.customer == customer]
+        if not mine or any(member not in replaced for member in mine):
             standing.append(head)
-    originals = [one for one in there if one.original and one not in replaced]
-    return [*standing, *(one for one in originals if one.customer not in heads)]
+    originals = [member for member in there if member.original and member not in replaced]
+    return [*standing, *(member for member in originals if member.customer not in heads)]
 
 
 def named_sources(prepared: Prepared, directory: Directory) -> list[str]:
@@ -243,7 +249,7 @@ def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Correcti
     columns = ("row", "source", "supersedes", "supersedes_source")
     corrections = prepared.usage.filter(prepared.usage["kind"] == Kind.REPLACEMENT)
     ids = prepared.ids(corrections["row"]) if corrections.height else {}
-    found: dict[int, CorrectionTarget] = {}
+    targets: dict[int, CorrectionTarget] = {}
     for row, source, text, other in corrections.select(columns).iter_rows():
         event_id, header = ids[row], prepared.header_of(row)
         producer = header.producer if header is not None and not other else ""
@@ -255,9 +261,9 @@ def find_targets(prepared: Prepared, directory: Directory) -> dict[int, Correcti
         elif isinstance(target, str):
             prepared.rejects[row] = Reject(Reason.UNKNOWN_TARGET, target, event_id, source)
         else:
-            found[row] = target
+            targets[row] = target
     drop_rows(prepared, prepared.rejects)
-    return found
+    return targets
 
 
 def _target(
@@ -268,12 +274,12 @@ def _target(
         return "data.supersedes_source: this source cannot be registered; send its events first"
     forms, form = known.forms(), known.form_of(owner) or known.form
     if SEQUENCED in forms:
-        own = _OWN_PLACE.fullmatch(text)
+        own = _OWN_NAME.fullmatch(text)
         if own and producer:
             text = f"{producer}/{own[1]}/{own[2]}/{own[3]}"
-        place = CorrectionTarget(known.source_id, text).named_batch()
-        if place is not None and max(place[0].epoch, place[0].sequence) <= _INT8_MAX:
-            return target_of(*place)
+        named = CorrectionTarget(known.source_id, text).named_batch()
+        if named is not None and max(named[0].epoch, named[0].sequence) <= _INT8_MAX:
+            return target_of(*named)
         if form == SEQUENCED and KEYED not in forms:
             return f"data.supersedes: found {text[:80]}; send producer/epoch/sequence/ordinal"
     # Where its sender has sent nothing yet, its name may turn out to be either.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ledger.domain.metering.batch_identity import BatchIdentity, identity_lock, lock_number
 from ledger.domain.metering.identities import EventId
 
-_PLACE = re.compile(r"(.{1,200})/(\d{1,19})/(\d{1,19})/(\d{1,9})", re.ASCII)
+_NAMED = re.compile(r"(.{1,200})/(\d{1,19})/(\d{1,19})/(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,7 +23,7 @@ class CorrectionTarget:
 
     def named_batch(self) -> tuple[BatchIdentity, int] | None:
         """Batch and ordinal that a sequenced target names, or may name."""
-        match = _PLACE.fullmatch(self.target)
+        match = _NAMED.fullmatch(self.target)
         if self.keyed or match is None:
             return None
         epoch, sequence, ordinal = int(match[2]), int(match[3]), int(match[4])

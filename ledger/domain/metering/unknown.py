@@ -28,16 +28,16 @@ def count_unknown(items: Items, parts: Sequence[Part], read: Iterable[int]) -> U
 
     `parts` are the events read as columns, `read` the rows of those read one by one.
     """
-    found: dict[int, Counter[str]] = defaultdict(Counter)
+    unknown: dict[int, Counter[str]] = defaultdict(Counter)
     for part in parts:
         for name, there in part.unknown.items():
             rows = part.rows if there is None else part.rows[there]
             for owner, events in _by_owner(items, rows):
-                found[owner][name] += events
+                unknown[owner][name] += events
     for row in read:
         for name in set(_names(items[row])):
-            found[int(items.owners[row])][name] += 1
-    return {owner: _bounded(names) for owner, names in found.items()}
+            unknown[int(items.owners[row])][name] += 1
+    return {owner: _bounded(names) for owner, names in unknown.items()}
 
 
 def _by_owner(items: Items, rows: Ints) -> Iterable[tuple[int, int]]:
@@ -53,8 +53,8 @@ def _names(line: bytes) -> Iterator[str]:
 
 def _within(kind: str, value: object, path: Path) -> Iterator[str]:
     if isinstance(value, list):
-        for one in value:
-            yield from _within(kind, one, (*path, ITEM))
+        for item in value:
+            yield from _within(kind, item, (*path, ITEM))
     if not isinstance(value, dict):
         return
     for name, inner in value.items():
@@ -67,6 +67,6 @@ def _within(kind: str, value: object, path: Path) -> Iterator[str]:
 
 def _bounded(names: Counter[str]) -> Mapping[str, int]:
     shown = Counter[str]()
-    for place, (name, events) in enumerate(names.most_common()):
-        shown[storable(name, NAME_CHARS_MAX) if place < NAMES_MAX else REST] += events
+    for rank, (name, events) in enumerate(names.most_common()):
+        shown[storable(name, NAME_CHARS_MAX) if rank < NAMES_MAX else REST] += events
     return shown

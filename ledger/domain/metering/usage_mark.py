@@ -18,12 +18,12 @@ _LEAVES = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 def known_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
     """Sums with None where no request said the count; `counts` has requests, and meters with the
     marks of what was not said of them."""
-    found: dict[str, int | None] = dict(counts)
+    known: dict[str, int | None] = dict(counts)
     for mark, (names, sides) in UNSAID.items():
         lacking = sum(counts.get(each, 0) for each in (mark, *sides))
         if counts.get(mark) and lacking >= counts["requests"]:
-            found |= {name: None for name in names if counts.get(name) == 0}
-    return found
+            known |= {name: None for name in names if counts.get(name) == 0}
+    return known
 
 
 def known_leaves(counts: Mapping[str, int], flags: int) -> dict[str, int | None]:

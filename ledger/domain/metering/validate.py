@@ -94,26 +94,26 @@ def untimely(frame: pl.DataFrame, *, now: int, earliest: int) -> list[tuple[int,
     spanned = [name for name in _ATTEMPT_TIMES if name in names]
     first, last = pl.min_horizontal(names), pl.max_horizontal(names)
     length = pl.max_horizontal(spanned) - pl.min_horizontal(spanned)
-    found = frame.select(
+    outside = frame.select(
         "row",
         *names,
         future=last > limit,
         past=first < earliest,
         long=length > SPAN_MAX // MICROSECOND,
     ).filter(pl.col("future") | pl.col("past") | pl.col("long"))
-    return [_untimely(one, names, limit, earliest) for one in found.iter_rows(named=True)]
+    return [_untimely(row, names, limit, earliest) for row in outside.iter_rows(named=True)]
 
 
 def _untimely(
-    one: dict[str, int | None], names: Sequence[str], limit: int, earliest: int
+    times_of: dict[str, int | None], names: Sequence[str], limit: int, earliest: int
 ) -> tuple[int, Reason, str]:
-    row = one["row"] or 0
-    times = {name: value for name in names if (value := one[name]) is not None}
-    if one["future"]:
+    row = times_of["row"] or 0
+    times = {name: value for name in names if (value := times_of[name]) is not None}
+    if times_of["future"]:
         where = _field(next(name for name, value in times.items() if value > limit))
         detail = f"{where}: more than 5 minutes in the future; set the sender's clock and resend"
         return row, Reason.FUTURE_TIME, detail
-    if one["past"]:
+    if times_of["past"]:
         where = _field(next(name for name, value in times.items() if value < earliest))
         since = (EPOCH + earliest * MICROSECOND).date()
         detail = f"{where}: before {since}; send the real time, or set TOKENLEDGER_EARLIEST_EVENT"

@@ -147,9 +147,9 @@ class RateCard:
 
 def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
     """The most specific price of the meter, else of its fallback, else None."""
-    found = [p for p in card.prices if p.meter == meter and p.matches(key, at)]
-    if found:
-        return max(found, key=lambda p: (p.specificity, -p.price_id))
+    matching = [p for p in card.prices if p.meter == meter and p.matches(key, at)]
+    if matching:
+        return max(matching, key=lambda p: (p.specificity, -p.price_id))
     fallback = FALLBACK.get(meter)
     return find_price(card, fallback, key, at) if fallback else None
 
@@ -176,12 +176,12 @@ def _rivals(prices: Sequence[CardPrice]) -> list[str]:
     for price in sorted(prices, key=lambda p: p.valid_from):
         # From the first token on is the same as no band at all.
         band = price.band_from or 0
-        place = (
+        terms = (
             *(price.meter, price.model, price.tier, price.adapter, price.region),
             band,
             price.name,
         )
-        rivals = by_hours[place] if price.hours else [seen[place]] if place in seen else []
+        rivals = by_hours[terms] if price.hours else [seen[terms]] if terms in seen else []
         problems += [
             f"prices {rival.price_id} and {price.price_id} both apply to {price.meter}"
             f" at {price.valid_from.isoformat()}"
@@ -190,7 +190,7 @@ def _rivals(prices: Sequence[CardPrice]) -> list[str]:
             if not (rival.hours and price.hours) or rival.hours.meet(price.hours)
         ]
         if price.hours:
-            by_hours[place].append(price)
+            by_hours[terms].append(price)
         else:
-            seen[place] = price
+            seen[terms] = price
     return problems

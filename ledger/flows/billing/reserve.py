@@ -76,16 +76,16 @@ async def find_holder(  # whose it is, and who asks
     """
     if customer is None:
         raise NotFoundError("Nobody says whose reservation it is.", "Send customer_id.")
-    found = await store.find_customer_named(connection, customer, at=now)
-    if found is None:
+    holder = await store.find_customer_named(connection, customer, at=now)
+    if holder is None:
         raise NotFoundError(f"There is no customer {customer}.", "List customers to see their ids.")
-    own = own_customer in (None, found.customer_id)
-    bound = not only_customers or found.customer_id in only_customers
-    if not (own and bound and only_entity in (None, found.entity_id)):
+    own = own_customer in (None, holder.customer_id)
+    bound = not only_customers or holder.customer_id in only_customers
+    if not (own and bound and only_entity in (None, holder.entity_id)):
         raise ForbiddenError(
             f"This key may not reserve for customer {customer}.", "Use a key of that customer."
         )
-    return found.customer_id
+    return holder.customer_id
 
 
 async def release(

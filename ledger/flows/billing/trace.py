@@ -30,13 +30,13 @@ class LineTrace:
 
 async def find_invoice(connection: Connection, name: str) -> StoredInvoice:
     """An invoice by its number or id; NotFoundError where there is none."""
-    found = await list_invoices(connection, named=name)
-    if not found:
+    invoices = await list_invoices(connection, named=name)
+    if not invoices:
         raise NotFoundError(
             f"There is no invoice {name}.", "See their numbers: tokenledger invoice list."
         )
     # What is one's id may be another's number.
-    return next((one for one in found if one.number == name), found[0])
+    return next((invoice for invoice in invoices if invoice.number == name), invoices[0])
 
 
 async def trace_invoice_line(
@@ -49,11 +49,11 @@ async def trace_invoice_line(
 ) -> LineTrace:
     """The events behind a line up to the invoice's cut-off; NotFoundError names what lines are."""
     lines = await list_lines(connection, invoice_id=invoice.invoice_id)
-    line = next((one for one in lines if one.line_no == line_no), None)
+    line = next((each for each in lines if each.line_no == line_no), None)
     if line is None:
         there = f"It has lines 1 to {len(lines)}." if lines else "It has none."
         raise NotFoundError(f"Invoice {invoice.number} has no line {line_no}.", there)
-    found = await trace_line(
+    events = await trace_line(
         connection,
         line=line,
         customer_id=invoice.customer_id,
@@ -61,8 +61,8 @@ async def trace_invoice_line(
         after=after,
         limit=limit + 1,
     )
-    shown = tuple(found[:limit])
-    return LineTrace(invoice, line, shown, shown[-1].stored_at if len(found) > limit else None)
+    shown = tuple(events[:limit])
+    return LineTrace(invoice, line, shown, shown[-1].stored_at if len(events) > limit else None)
 
 
 def event_json(event: TracedEvent) -> dict[str, object]:

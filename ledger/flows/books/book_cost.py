@@ -36,16 +36,16 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
 async def _book_hours(context: StageContext, due: Sequence[Part]) -> int:
     connection, entity = context.connection, context.entity
     async with connection.transaction():
-        found = await cost.sum_costs_to_book(
+        sums = await cost.sum_costs_to_book(
             connection,
             entity_id=entity.entity_id,
             windows=[at for _, hour in due for at in hour_windows(hour, entity.zone)],
             batch_seq=context.cut_off.batch_seq,
         )
         totals: dict[tuple[datetime, str], list[CostTotals]] = defaultdict(list)
-        for one in found:
-            hour = hour_start(one.window_start, entity.zone)
-            totals[hour, one.currency].append(one.totals)
+        for window in sums:
+            hour = hour_start(window.window_start, entity.zone)
+            totals[hour, window.currency].append(window.totals)
         entries = [
             _entry(entity, hour, currency, lines) for (hour, currency), lines in totals.items()
         ]

@@ -38,11 +38,13 @@ async def check_books(
     connection: Connection, *, named: int = NAMED, progress: Progress = no_progress
 ) -> BooksReport:
     """Every proof of PROOFS; nothing else may use the connection meanwhile."""
-    found = {}
+    proofs = {}
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         for table in PROOFS:
-            found[table] = await prove(connection, table, most=named)
+            proofs[table] = await prove(connection, table, most=named)
             progress(1)
         states = await count_states(connection)
-    first = [one for proof in found.values() for one in proof.first]
-    return BooksReport({table: one.found for table, one in found.items()}, first[:named], states)
+    first = [each for proof in proofs.values() for each in proof.first]
+    return BooksReport(
+        {table: proof.differing for table, proof in proofs.items()}, first[:named], states
+    )

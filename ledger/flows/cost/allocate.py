@@ -31,11 +31,11 @@ Metered: TypeAlias = Mapping[str, tuple[datetime, datetime]]
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
-    found = sorted({*await find_due(context), *(moment for _, moment in again)})
-    metered = await _metered_periods(context) if found else {}
+    due = sorted({*await find_due(context), *(moment for _, moment in again)})
+    metered = await _metered_periods(context) if due else {}
     everyone = await cost.list_cost_entities(context.connection, entity_id=None)
     store = partial(_allocate_windows, context, metered, alone=len(everyone) == 1)
-    return Due([("", window) for window in found], store)
+    return Due([("", window) for window in due], store)
 
 
 async def _metered_periods(context: StageContext) -> Metered:
@@ -109,12 +109,12 @@ async def _read_spans(
     near = await _readings(connection, windows, gpus, NEAR, batch_seq)
     odd = [gpu for gpu, of_gpu in near.items() if not runs_on(of_gpu)]
     around = await _readings(connection, windows, odd, AROUND, batch_seq) if odd else {}
-    found: dict[datetime, dict[str, GpuSpans]] = {window: {} for window in windows}
+    spans: dict[datetime, dict[str, GpuSpans]] = {window: {} for window in windows}
     for gpu, of_gpu in near.items():
-        true = [one.calibration for one in factory.meters if one.meter == gpu]
+        true = [each.calibration for each in factory.meters if each.meter == gpu]
         for window, gpu_spans in spans_by_window(of_gpu, around.get(gpu), windows, true).items():
-            found[window][gpu] = gpu_spans
-    return found
+            spans[window][gpu] = gpu_spans
+    return spans
 
 
 async def _readings(

@@ -87,23 +87,23 @@ async def _archive_days(
     # What is in a file is sealed no more: the seals of its rows vouch for it from then on.
     last = await seal(connection)
     sealed_seq = last.until_seq if last else 0
-    before_this = {one.day.stored_day for one in await list_archived(connection)}
+    before_this = {archived_day.day.stored_day for archived_day in await list_archived(connection)}
     for day in await list_fact_days(connection, before=before):
         if day in before_this:
             kept.append(KeptDay(day, "it was archived before, and more facts came since"))
             continue
-        found = await changing_tables(partial(close_day, connection, day))
+        closed = await changing_tables(partial(close_day, connection, day))
         waiting = await count_waiting(connection, day)
         if waiting:
             kept.append(KeptDay(day, f"{waiting:,} facts wait in suspense"))
             continue
-        if (found.last_batch_seq or 0) > sealed_seq:
+        if (closed.last_batch_seq or 0) > sealed_seq:
             kept.append(KeptDay(day, "a batch older than its last ones is still being stored"))
             continue
         if await check_sealed_day(connection, day):
             kept.append(KeptDay(day, "its facts are not those that were sealed: see `check`"))
             continue
-        written = await write_archive(connection, found, folder, progress=progress)
+        written = await write_archive(connection, closed, folder, progress=progress)
         await drop_day(connection, written)
         archived.append(written)
     return ArchiveReport(archived, kept)

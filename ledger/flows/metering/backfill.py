@@ -79,7 +79,7 @@ async def backfill(
         for chunk in _chunks(rows):
             events = [usage_event(line, cells, shape) for line, cells in chunk]
             said = (unread_time(event, shape) for event in events)
-            unread = {place: why for place, why in enumerate(said) if why is not None}
+            unread = {index: why for index, why in enumerate(said) if why is not None}
             outcomes = await _send(
                 connection, events, options, directory=directory, now=now, unread=unread
             )

@@ -107,8 +107,8 @@ def usage_event(line: int, cells: Sequence[Any], shape: RowShape) -> dict[str, A
 def unread_time(event: Mapping[str, Any], shape: RowShape) -> str | None:
     """Why a local time of an event is no instant of its zone, and the way out; else None."""
     for target in (*shape.targets, *shape.fixed):
-        kind, place = TARGETS[target]
-        value = _found(event, place)
+        kind, path = TARGETS[target]
+        value = _found(event, path)
         if kind != INSTANT or not isinstance(value, str) or not _WITHOUT_OFFSET.fullmatch(value):
             continue
         try:
@@ -118,9 +118,9 @@ def unread_time(event: Mapping[str, Any], shape: RowShape) -> str | None:
     return None
 
 
-def _found(event: Mapping[str, Any], place: Sequence[str]) -> Any:
+def _found(event: Mapping[str, Any], path: Sequence[str]) -> Any:
     inner: Any = event
-    for name in place:
+    for name in path:
         inner = inner.get(name, {})
     return inner
 
@@ -152,11 +152,11 @@ def encode_line(event: Mapping[str, Any]) -> bytes:
 
 
 def _put(event: dict[str, Any], target: str, value: Any, shape: RowShape) -> None:
-    kind, place = TARGETS[target]
+    kind, path = TARGETS[target]
     inner = event
-    for name in place[:-1]:
+    for name in path[:-1]:
         inner = inner.setdefault(name, {})
-    inner[place[-1]] = _READ[kind](value, shape)
+    inner[path[-1]] = _READ[kind](value, shape)
 
 
 def _count(value: Any, _shape: RowShape) -> Any:

@@ -92,7 +92,7 @@ class _Sums:
         part = FactPart.of_rows(decode())
         self.facts += part.facts
         self.windows.append(add_up(part))
-        if sum(one.rows for one in self.windows[1:]) > self.merge_rows:
+        if sum(window.rows for window in self.windows[1:]) > self.merge_rows:
             self.windows = [merge(self.windows)]
         return part.facts
 
@@ -110,19 +110,19 @@ async def check_windows(
     """Add up every fact and compare; nothing else may use the connections meanwhile."""
     lead = connections[0]
     cut_off = await draw_cut_off(lead, "check")
-    pending = [_damaged_sum(one) for one in await find_damaged_sums(lead)]
+    pending = [_damaged_sum(each) for each in await find_damaged_sums(lead)]
     async with store.one_snapshot(connections):
         stored, sums = await _read_all(connections, cut_off.batch_seq, progress, sizes)
-        facts = [part for one in sums for part in one.windows]
-        damaged = pending + [_damaged(error) for one in sums for error in one.damaged]
-        found = await asyncio.to_thread(_compare, facts, stored, sizes.named)
-        first = [difference for table in found.values() for difference in table.first]
+        facts = [part for each in sums for part in each.windows]
+        damaged = pending + [_damaged(error) for each in sums for error in each.damaged]
+        compared = await asyncio.to_thread(_compare, facts, stored, sizes.named)
+        first = [difference for table in compared.values() for difference in table.first]
         named = await _with_names(lead, first[: sizes.named])
     return CheckReport(
         cut_off=cut_off,
-        facts=sum(one.facts for one in sums),
-        windows={table: one.compared for table, one in found.items() if table != MISPLACED},
-        differing=len(damaged) + sum(one.differing for one in found.values()),
+        facts=sum(each.facts for each in sums),
+        windows={table: each.compared for table, each in compared.items() if table != MISPLACED},
+        differing=len(damaged) + sum(each.differing for each in compared.values()),
         differences=[*damaged[: sizes.named], *named],
     )
 
@@ -141,8 +141,8 @@ async def _read_all(
     sums = [_Sums(parts, sizes.merge_rows) for _ in connections]
     try:
         async with asyncio.TaskGroup() as group:
-            for one, connection in zip(sums[1:], others, strict=True):
-                group.create_task(one.take_all(connection, progress))
+            for reader, connection in zip(sums[1:], others, strict=True):
+                group.create_task(reader.take_all(connection, progress))
             stored = await _read_stored(lead, batch_seq, sizes.named)
             await sums[0].take_all(lead, progress)
     except ExceptionGroup as failed:
@@ -158,17 +158,19 @@ async def _read_stored(connection: Connection, batch_seq: int, most: int) -> _St
         await store.read_busy_seconds(connection, batch_seq=batch_seq),
         await store.read_mark_sums(connection, batch_seq=batch_seq),
     )
-    found = await store.find_misplaced(connection, batch_seq=batch_seq, most=most)
+    misplaced_rows = await store.find_misplaced(connection, batch_seq=batch_seq, most=most)
     misplaced = [
         Difference(
             "usage_delta",
-            one.window_start,
-            {"usage_key_id": one.usage_key_id},
-            {"customer_id": (one.customer_id, one.stored_customer_id)},
+            row.window_start,
+            {"usage_key_id": row.usage_key_id},
+            {"customer_id": (row.customer_id, row.stored_customer_id)},
         )
-        for one in found
+        for row in misplaced_rows
     ]
-    return _Stored(windows, Comparison(0, found[0].found if found else 0, misplaced))
+    return _Stored(
+        windows, Comparison(0, misplaced_rows[0].differing if misplaced_rows else 0, misplaced)
+    )
 
 
 def _damaged(error: DamagedChunkError) -> Mapping[str, Any]:
@@ -194,26 +196,34 @@ def _compare(facts: Sequence[Windows], stored: _Stored, most: int) -> dict[str, 
 
 
 async def _with_names(
-    connection: Connection, found: Sequence[Difference]
+    connection: Connection, differences: Sequence[Difference]
 ) -> list[Mapping[str, Any]]:
-    usage = [one.keys["usage_key_id"] for one in found if "usage_key_id" in one.keys]
-    engines = [one.keys["engine_key_id"] for one in found if "engine_key_id" in one.keys]
+    usage = [
+        difference.keys["usage_key_id"]
+        for difference in differences
+        if "usage_key_id" in difference.keys
+    ]
+    engines = [
+        difference.keys["engine_key_id"]
+        for difference in differences
+        if "engine_key_id" in difference.keys
+    ]
     usage_names = await store.find_usage_names(connection, usage)
     engine_names = await store.find_engine_names(connection, engines)
     return [
         {
-            "table": one.table,
-            "window_start": one.window_start,
-            **one.keys,
-            **_names(engine_names.get(one.keys.get("engine_key_id", 0))),
-            **_names(usage_names.get(one.keys.get("usage_key_id", 0))),
+            "table": difference.table,
+            "window_start": difference.window_start,
+            **difference.keys,
+            **_names(engine_names.get(difference.keys.get("engine_key_id", 0))),
+            **_names(usage_names.get(difference.keys.get("usage_key_id", 0))),
             "counts": {
                 name: {"facts": facts, "stored": stored}
-                for name, (facts, stored) in one.counts.items()
+                for name, (facts, stored) in difference.counts.items()
             },
-            **_seconds(one),
+            **_seconds(difference),
         }
-        for one in found
+        for difference in differences
     ]
 
 
@@ -221,8 +231,8 @@ def _names(of: store.UsageNames | EngineKeyRow | None) -> dict[str, Any]:
     return {} if of is None else asdict(of)
 
 
-def _seconds(found: Difference) -> dict[str, Any]:
-    if found.seconds is None:
+def _seconds(difference: Difference) -> dict[str, Any]:
+    if difference.seconds is None:
         return {}
-    differing, first = found.seconds
+    differing, first = difference.seconds
     return {"seconds": {"differing": differing, "first": first}}

@@ -22,8 +22,8 @@ _AGAIN = (
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
 )
-Found_co = TypeVar("Found_co", covariant=True)
-Found = TypeVar("Found")
+Written_co = TypeVar("Written_co", covariant=True)
+Written = TypeVar("Written")
 
 
 class PositionLostError(LedgerError):
@@ -32,23 +32,23 @@ class PositionLostError(LedgerError):
     title = "Position lost"
 
 
-class Attempt(Protocol[Found_co]):
+class Attempt(Protocol[Written_co]):
     """One try to store a batch, inside its transaction."""
 
     async def take_ids(self, connection: Connection) -> int:
         """Look up what is known of it and take the rest; the number it is stored under."""
 
-    async def write(self, connection: Connection, batch_seq: int) -> Found_co:
+    async def write(self, connection: Connection, batch_seq: int) -> Written_co:
         """Its rows under that number; what became of it."""
 
     async def finish(self, connection: Connection) -> None:
         """What locks rows that others wait for, behind all batches that came before it."""
 
 
-class Offer(Protocol[Found_co]):
+class Offer(Protocol[Written_co]):
     """A batch that is ready to be stored."""
 
-    async def attempt(self, connection: Connection) -> Attempt[Found_co]:
+    async def attempt(self, connection: Connection) -> Attempt[Written_co]:
         """The next try, before its transaction; the first may have been made ready."""
 
     def look_up_all(self) -> None:
@@ -60,11 +60,11 @@ class Offer(Protocol[Found_co]):
 
 async def commit(
     connection: Connection,
-    offer: Offer[Found],
+    offer: Offer[Written],
     *,
     moves: Sequence[PositionMove] = (),
     order: CommitOrder = ALONE,
-) -> Found:
+) -> Written:
     """Store the batch and move its partitions; a second try looks at everything again.
 
     PositionLostError where a partition of `moves` does not stand where expected; UnavailableError
@@ -90,8 +90,8 @@ async def commit(
 
 
 async def rehearse(
-    connection: Connection, offer: Offer[Found], *, moves: Sequence[PositionMove]
-) -> Found:
+    connection: Connection, offer: Offer[Written], *, moves: Sequence[PositionMove]
+) -> Written:
     """What would become of the batch now, by doing all of `commit` once and keeping nothing.
 
     It raises what stopped it.
@@ -101,29 +101,29 @@ async def rehearse(
     await transaction.start()
     try:
         batch_seq = await attempt.take_ids(connection)
-        found = await attempt.write(connection, batch_seq)
+        written = await attempt.write(connection, batch_seq)
         await attempt.finish(connection)
         await _move(connection, moves, batch_seq)
-        return found
+        return written
     finally:
         await transaction.rollback()
 
 
 async def _store(
     connection: Connection,
-    attempt: Attempt[Found],
+    attempt: Attempt[Written],
     *,
     moves: Sequence[PositionMove],
     order: CommitOrder,
-) -> Found:
+) -> Written:
     async with connection.transaction():
         async with order.taking_ids():
             batch_seq = await attempt.take_ids(connection)
-        found = await attempt.write(connection, batch_seq)
+        written = await attempt.write(connection, batch_seq)
         await order.moving()
         await attempt.finish(connection)
         await _move(connection, moves, batch_seq)
-    return found
+    return written
 
 
 async def _move(connection: Connection, moves: Sequence[PositionMove], batch_seq: int) -> None:

@@ -47,20 +47,20 @@ class Shown:
 
 async def show_conflict(connection: Connection, conflict_id: int) -> Shown:
     """What both sides of a conflict said; NotFoundError where there is none."""
-    found = await find_conflict(connection, conflict_id)
-    if found is None:
+    conflict = await find_conflict(connection, conflict_id)
+    if conflict is None:
         raise NotFoundError(f"There is no conflict {conflict_id}.", "List them.")
     stored = await list_stored(
         connection,
-        batch_seq=found.stored_batch_seq,
-        first=found.stored_ordinal,
-        items=found.items,
+        batch_seq=conflict.stored_batch_seq,
+        first=conflict.stored_ordinal,
+        items=conflict.items,
     )
-    owner = "" if found.binding is None else Binding.from_fields(found.binding).owner
+    owner = "" if conflict.binding is None else Binding.from_fields(conflict.binding).owner
     if owner:
-        found = replace(found, form=(found.of_bound or {}).get(owner))
-    offered = None if found.offered is None else _events(found.offered)
-    return Shown(found, offered, stored)
+        conflict = replace(conflict, form=(conflict.of_bound or {}).get(owner))
+    offered = None if conflict.offered is None else _events(conflict.offered)
+    return Shown(conflict, offered, stored)
 
 
 async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and beside what
@@ -103,8 +103,10 @@ async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and be
             actor=author.actor,
             permission=allowed,
         )
-        (found,) = await ingest(connection, [record], directory=directory, now=now, limits=limits)
-        outcomes = list(found.items())
+        (answered,) = await ingest(
+            connection, [record], directory=directory, now=now, limits=limits
+        )
+        outcomes = list(answered.items())
         _check_taken(conflict_id, outcomes)
     async with connection.transaction():
         await insert_resolution(connection, conflict_id, resolution, author, now=now)
@@ -123,12 +125,12 @@ def _permission(bound_to: Fields | None, known: Directory) -> Permission | None:
 
 
 def _check_taken(conflict_id: int, outcomes: Sequence[ItemOutcome]) -> None:
-    refused = [one for one in outcomes if one.outcome not in _DONE]
+    refused = [outcome for outcome in outcomes if outcome.outcome not in _DONE]
     if refused:
-        one = refused[0]
+        outcome = refused[0]
         raise ConflictError(
             f"Of conflict {conflict_id} {len(refused)} of {len(outcomes)} events were not taken,"
-            f" the first as {one.outcome}: {one.detail or one.event_id}.",
+            f" the first as {outcome.outcome}: {outcome.detail or outcome.event_id}.",
             "Give another id, or resolve it as kept.",
         )
 
@@ -172,17 +174,17 @@ async def _corrections(
     names = _targets(events, conflict)
     targets = [CorrectionTarget(conflict.source_id, name, keyed=keyed) for name in names]
     standing = await find_corrections(connection, targets)
-    found = []
+    corrections = []
     for n, (event, target) in enumerate(zip(events, targets, strict=True)):
-        highest = max((one.revision for one in standing.get(target, [])), default=0)
+        highest = max((revision.revision for revision in standing.get(target, [])), default=0)
         data = event["data"] | {
             "supersedes": target.target,
             "supersedes_source": conflict.source,
             "revision": highest + 1,
         }
         own = {"id": f"conflict-{conflict.conflict_id}.{n}", "source": SOURCE}
-        found.append(event | own | {"type": CORRECTION, "data": data})
-    return found
+        corrections.append(event | own | {"type": CORRECTION, "data": data})
+    return corrections
 
 
 def _targets(events: Sequence[dict[str, Any]], conflict: FoundConflict) -> list[str]:
@@ -197,8 +199,8 @@ def _targets(events: Sequence[dict[str, Any]], conflict: FoundConflict) -> list[
             "What was offered corrects another event itself.",
             "Send a correction with a higher revision, and resolve this one as kept.",
         )
-    place = conflict.form != KEYED
-    return [f"{name}/{n}" if place else name for n in range(len(events))]
+    is_sequenced = conflict.form != KEYED
+    return [f"{name}/{n}" if is_sequenced else name for n in range(len(events))]
 
 
 def _events(offered: str) -> list[Mapping[str, Any]]:

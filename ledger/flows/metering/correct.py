@@ -30,7 +30,7 @@ from ledger.store.queries import Connection
 
 Lines = dict[CorrectionTarget, list[Candidate]]
 Known = dict[CorrectionTarget, list[StoredRevision]]
-Place = tuple[int, int]
+FactKey = tuple[int, int]
 T = TypeVar("T")
 DETAILS = {
     Reason.NOT_AN_ORIGINAL: (
@@ -86,8 +86,8 @@ async def settle_corrections(
     `awaited` are rows whose ids a stored correction took before they came, `replayed` rows that
     were quarantined when their numbered batch was stored.
     """
-    places = [batch.identity for batch in batches]
-    late = await find_corrected_ids(connection, places) if places else []
+    identities = [batch.identity for batch in batches]
+    late = await find_corrected_ids(connection, identities) if identities else []
     late += [event_target(event) for event in awaited.values()]
     if replayed:
         late += await find_corrections(connection, sorted(set(replayed.values())))
@@ -96,18 +96,18 @@ async def settle_corrections(
     lines = _lines(prepared, targets, _named(events.listed(), batches, awaited, replayed), late)
     known, away = await _find_known(connection, lines)
     while True:
-        gone = {one.row: name for name in sorted(away) for one in lines[name]}
+        gone = {candidate.row: name for name in sorted(away) for candidate in lines[name]}
         settled = settle_all(lines, known, gone=gone)
         standing, unread = await _read_standing(connection, settled.replaced)
         if not unread:
             break
         away |= unread
-    found = _corrected(prepared, settled)
-    found.away = _rejects(
+    corrected = _corrected(prepared, settled)
+    corrected.away = _rejects(
         prepared, {row: (Reason.TARGET_AWAY, name, away[name]) for row, name in gone.items()}
     )
-    _reverse(found, settled.replaced, standing, first_ordinal=len(prepared.items))
-    return found
+    _reverse(corrected, settled.replaced, standing, first_ordinal=len(prepared.items))
+    return corrected
 
 
 def _named(
@@ -164,12 +164,24 @@ async def _find_known(
 ) -> tuple[Known, dict[CorrectionTarget, str]]:
     """What is stored under each target, whose it is, and what cannot be read to say so."""
     stored = await find_corrections(connection, sorted(lines))
-    late = [(name, one) for name, members in stored.items() for one in members if one.original]
-    told = {(n, one.owner) for n, members in stored.items() for one in members if not one.revision}
+    late = [
+        (name, revision)
+        for name, members in stored.items()
+        for revision in members
+        if revision.original
+    ]
+    told = {
+        (n, revision.owner)
+        for n, members in stored.items()
+        for revision in members
+        if not revision.revision
+    }
     holders = await _find_holders(connection, sorted(lines))
     firsts = [*late, *(each for each in holders if (each[0], each[1].owner) not in told)]
     judged, away = await _judge(connection, firsts)
-    known: Known = {n: [one for one in stored.get(n, ()) if not one.original] for n in lines}
+    known: Known = {
+        n: [revision for revision in stored.get(n, ()) if not revision.original] for n in lines
+    }
     for name, first in judged:
         known[name].append(first)
     return {name: members for name, members in known.items() if members}, away
@@ -182,7 +194,7 @@ async def _find_holders(connection: Connection, names: Sequence[CorrectionTarget
     """What holds each name's id or place, whatever it is, of each owner."""
     keyed = {EventId(n.source_id, n.target): n for n in names if n.keyed is not False}
     events = await find_event_keys(connection, list(keyed)) if keyed else {}
-    found = [
+    holders = [
         (keyed[event], StoredRevision(0, at.digest, at.batch_seq, at.ordinal, at.owner))
         for event, at in events.items()
         if at.digest != AWAITED
@@ -190,70 +202,72 @@ async def _find_holders(connection: Connection, names: Sequence[CorrectionTarget
     placed: list[tuple[CorrectionTarget, BatchIdentity, int]] = [
         (name, *named) for name in names if (named := name.named_batch()) is not None
     ]
-    batches = await find_batches(connection, [place for _, place, _ in placed]) if placed else {}
-    for name, place, ordinal in placed:
-        for at in batches.get(place, ()):
+    batches = (
+        await find_batches(connection, [identity for _, identity, _ in placed]) if placed else {}
+    )
+    for name, identity, ordinal in placed:
+        for at in batches.get(identity, ()):
             if ordinal < at.events:
                 row = at.ordinal_from + ordinal
-                found.append((name, StoredRevision(0, at.digest, at.batch_seq, row, at.owner)))
-    return found
+                holders.append((name, StoredRevision(0, at.digest, at.batch_seq, row, at.owner)))
+    return holders
 
 
 async def _judge(connection: Connection, firsts: Held) -> tuple[Held, dict[CorrectionTarget, str]]:
     """Whether each is usage, and whose; without places of what nobody could read so far."""
-    places = [(one.batch_seq, one.ordinal) for _, one in firsts]
-    facts, unread = await _each(find_first_facts, connection, places)
-    found: Held = []
+    keys = [(revision.batch_seq, revision.ordinal) for _, revision in firsts]
+    facts, unread = await _each(find_first_facts, connection, keys)
+    judged_all: Held = []
     for n, fact in facts.items():
         name, first = firsts[n]
         if fact.is_usage or not fact.refused:
             judged = replace(first, original=fact.is_usage, customer=fact.customer_id)
-            found.append((name, judged))
-    return found, {firsts[n][0]: why for n, why in unread.items()}
+            judged_all.append((name, judged))
+    return judged_all, {firsts[n][0]: why for n, why in unread.items()}
 
 
 async def _read_standing(
     connection: Connection, replaced: Sequence[Replaced]
 ) -> tuple[dict[int, pl.DataFrame], dict[CorrectionTarget, str]]:
-    places = [(one.stood.batch_seq, one.stood.ordinal) for one in replaced]
-    found, unread = await _each(_find_standing, connection, places)
-    return found, {replaced[n].target: why for n, why in unread.items()}
+    keys = [(replacement.stood.batch_seq, replacement.stood.ordinal) for replacement in replaced]
+    standing, unread = await _each(_find_standing, connection, keys)
+    return standing, {replaced[n].target: why for n, why in unread.items()}
 
 
 async def _find_standing(
-    connection: Connection, places: Sequence[Place]
+    connection: Connection, keys: Sequence[FactKey]
 ) -> dict[int, pl.DataFrame]:
-    facts = await find_standing_facts(connection, places)
+    facts = await find_standing_facts(connection, keys)
     return {n: facts.filter(pl.col("n") == n) for n in facts["n"]}
 
 
 async def _each(
-    find: Callable[[Connection, Sequence[Place]], Awaitable[dict[int, T]]],
+    find: Callable[[Connection, Sequence[FactKey]], Awaitable[dict[int, T]]],
     connection: Connection,
-    places: Sequence[Place],
+    keys: Sequence[FactKey],
 ) -> tuple[dict[int, T], dict[int, str]]:
     """What is found at each place, all at once; one by one where some of it cannot be read."""
-    if not places:
+    if not keys:
         return {}, {}
     try:
-        return await find(connection, places), {}
+        return await find(connection, keys), {}
     except (UnavailableError, ConflictError) as error:
-        if len(places) == 1:
+        if len(keys) == 1:
             return {}, {0: str(error)}
-    found: dict[int, T] = {}
+    facts: dict[int, T] = {}
     unread: dict[int, str] = {}
-    for n, place in enumerate(places):
-        one, none = await _each(find, connection, [place])
-        found.update((n, fact) for fact in one.values())
+    for n, key in enumerate(keys):
+        alone, none = await _each(find, connection, [key])
+        facts.update((n, fact) for fact in alone.values())
         unread.update((n, why) for why in none.values())
-    return found, unread
+    return facts, unread
 
 
 def _corrected(prepared: Prepared, settled: Settled) -> Corrected:
     void = {row: (why, name, "") for row, (why, name) in settled.void.items()}
     return Corrected(
         fates=settled.fates,
-        conflicts=[_conflict(name, one, taken) for name, one, taken in settled.refused],
+        conflicts=[_conflict(name, candidate, taken) for name, candidate, taken in settled.refused],
         revisions=settled.kept,
         awaited=[
             NewEvent(EventId(name.source_id, name.target), AWAITED, row)
@@ -296,7 +310,7 @@ def _shown(name: CorrectionTarget) -> str:
 
 
 def _reverse(
-    found: Corrected,
+    corrected: Corrected,
     replaced: Sequence[Replaced],
     standing: Mapping[int, pl.DataFrame],
     *,
@@ -305,18 +319,20 @@ def _reverse(
     if not standing:
         return
     facts = pl.concat([standing[n] for n in sorted(standing)])
-    places = facts.select("batch_seq", "ordinal", "source_id", "event_id", "customer_id").rows()
-    for ordinal, (n, place) in enumerate(zip(sorted(standing), places, strict=True)):
-        one, (batch_seq, fact_ordinal, source_id, event_id, customer_id) = replaced[n], place
+    rows = facts.select("batch_seq", "ordinal", "source_id", "event_id", "customer_id").rows()
+    for ordinal, (n, row) in enumerate(zip(sorted(standing), rows, strict=True)):
+        replacement, (batch_seq, fact_ordinal, source_id, event_id, customer_id) = replaced[n], row
         fate = Fate.SUSPENSE if customer_id is None else Fate.COUNTED
         to_fate, why = Fate.SUPERSEDED, "corrected"
-        if one.reason is not None:
-            to_fate, why = Fate.QUARANTINED, str(one.reason)
-            detail = DETAILS[one.reason].format(_shown(one.target))
-            reject = Reject(one.reason, detail, event_id)
-            found.undone.append(Undone(first_ordinal + ordinal, source_id, reject))
-        found.changes.append(FateChange(one.by, batch_seq, fact_ordinal, fate, to_fate, why))
+        if replacement.reason is not None:
+            to_fate, why = Fate.QUARANTINED, str(replacement.reason)
+            detail = DETAILS[replacement.reason].format(_shown(replacement.target))
+            reject = Reject(replacement.reason, detail, event_id)
+            corrected.undone.append(Undone(first_ordinal + ordinal, source_id, reject))
+        corrected.changes.append(
+            FateChange(replacement.by, batch_seq, fact_ordinal, fate, to_fate, why)
+        )
     ordinals = pl.int_range(first_ordinal, first_ordinal + pl.len(), dtype=pl.Int32)
-    found.reversals = facts.with_columns(
+    corrected.reversals = facts.with_columns(
         ordinal=ordinals, kind=pl.lit(int(Kind.REVERSAL), pl.Int8), sign=pl.lit(-1, pl.Int64)
     )

@@ -45,7 +45,7 @@ def encode(
         others = [reverse(facts.filter(gone), first_ordinal=first).select(FACTS), *others]
     return Stored.of(
         pl.concat([facts.select(FACTS), *others]) if others else facts.select(FACTS),
-        moves=pl.concat([condensed(standing), *(one.select(MOVES) for one in moved)]),
+        moves=pl.concat([condensed(standing), *(rows.select(MOVES) for rows in moved)]),
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
         provider_costs=facts,
@@ -79,11 +79,11 @@ def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl
 def _source_ids(
     prepared: Prepared, directory: Directory, frame: pl.DataFrame, owners: Ints
 ) -> pl.Series:
-    known = {name: one.source_id for name, one in directory.sources.items()}
+    known = {name: source.source_id for name, source in directory.sources.items()}
     headers = [record.header for record in prepared.records]
     if None in headers:
-        found = frame["source"].replace_strict(known, return_dtype=pl.Int32)
-        return found.alias("source_id")
+        named = frame["source"].replace_strict(known, return_dtype=pl.Int32)
+        return named.alias("source_id")
     # All rows of a batch have its source: others were refused.
     ids = [known.get(header.source, 0) for header in headers if header]
     return pl.Series("source_id", np.array(ids, np.int32)[owners])

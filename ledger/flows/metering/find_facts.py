@@ -24,7 +24,7 @@ from ledger.store.metering.chunks import (
     read_chunks,
 )
 from ledger.store.metering.correction import FirstFact, fact_frame, find_first, find_standing
-from ledger.store.metering.fact_columns import PLACE, SCHEMA
+from ledger.store.metering.fact_columns import FACT_KEY, SCHEMA
 from ledger.store.metering.retention import (
     ArchivedDay,
     FateStep,
@@ -41,39 +41,41 @@ SHOWN = tuple(each.name for each in fields(TracedEvent) if each.name != "source"
 
 
 async def find_standing_facts(
-    connection: Connection, places: Sequence[tuple[int, int]]
+    connection: Connection, keys: Sequence[tuple[int, int]]
 ) -> pl.DataFrame:
     """`find_standing`, with facts of chunks and archived days."""
-    found = await find_standing(connection, places)
-    if found.height == len(places):
-        return found
-    at_hand = set(found["n"].to_list())
-    standing = await find_standing_ids(connection, places)
-    missing = [one for one in standing if one[0] not in at_hand]
-    wanted = pl.DataFrame(missing, schema=pl.Schema({"n": pl.Int64(), **PLACE}), orient="row")
-    return pl.concat([found, fact_frame(await _read_elsewhere(connection, wanted))])
+    rows = await find_standing(connection, keys)
+    if rows.height == len(keys):
+        return rows
+    at_hand = set(rows["n"].to_list())
+    standing = await find_standing_ids(connection, keys)
+    missing = [fact for fact in standing if fact[0] not in at_hand]
+    wanted = pl.DataFrame(missing, schema=pl.Schema({"n": pl.Int64(), **FACT_KEY}), orient="row")
+    return pl.concat([rows, fact_frame(await _read_elsewhere(connection, wanted))])
 
 
 async def find_first_facts(
-    connection: Connection, places: Sequence[tuple[int, int]]
+    connection: Connection, keys: Sequence[tuple[int, int]]
 ) -> dict[int, FirstFact]:
     """`find_first` by position, with facts of chunks and archived days.
 
     UnavailableError where the file of a day is not there.
     """
-    found = dict(enumerate(await find_first(connection, places)))
-    steps = await find_fate_ids(connection, places)
+    by_position = dict(enumerate(await find_first(connection, keys)))
+    steps = await find_fate_ids(connection, keys)
     sought = [
-        (at.n, at.batch_seq, at.ordinal, at.depth) for at in steps if _may_be_first(at, found[at.n])
+        (at.n, at.batch_seq, at.ordinal, at.depth)
+        for at in steps
+        if _may_be_first(at, by_position[at.n])
     ]
-    schema = pl.Schema({"n": pl.Int64(), **PLACE, "depth": pl.Int64()})
+    schema = pl.Schema({"n": pl.Int64(), **FACT_KEY, "depth": pl.Int64()})
     wanted = pl.DataFrame(sought, schema=schema, orient="row")
     facts = await _read_elsewhere(connection, wanted)
     # The one after the fewest changes has the last word.
     firsts = facts.select("n", "depth", "customer_id").sort("depth", descending=True)
     for n, depth, customer_id in firsts.iter_rows():
-        found[n] = FirstFact(depth, customer_id, found[n].refused)
-    return found
+        by_position[n] = FirstFact(depth, customer_id, by_position[n].refused)
+    return by_position
 
 
 def _may_be_first(at: FateStep, known: FirstFact) -> bool:
@@ -90,19 +92,19 @@ async def _read_elsewhere(connection: Connection, wanted: pl.DataFrame) -> pl.Da
     frames = [pl.DataFrame(schema=SCHEMA)]
     chunks = await find_batch_chunks(connection, batches)
     async for facts in read_chunks(connection, chunks):
-        frames.append(facts.join(wanted, on=list(PLACE), how="semi"))
+        frames.append(facts.join(wanted, on=list(FACT_KEY), how="semi"))
     if sum(facts.height for facts in frames) < wanted.height:
         for day in await list_archived(connection, since_seq=batches[0], until_seq=batches[-1]):
             frames.append(await asyncio.to_thread(_read_day, day, wanted))
-    found = pl.concat(frames).join(wanted, on=list(PLACE))
-    keys = found["usage_key_id"].unique().to_list()
+    here = pl.concat(frames).join(wanted, on=list(FACT_KEY))
+    keys = here["usage_key_id"].unique().to_list()
     customers = await find_key_customers(connection, keys)
     owner = pl.col("usage_key_id").replace_strict(customers, return_dtype=pl.String)
-    return found.with_columns(customer_id=owner)
+    return here.with_columns(customer_id=owner)
 
 
 def _read_day(day: ArchivedDay, wanted: pl.DataFrame) -> pl.DataFrame:
-    return scan_archived(day).join(wanted.lazy(), on=list(PLACE), how="semi").collect()
+    return scan_archived(day).join(wanted.lazy(), on=list(FACT_KEY), how="semi").collect()
 
 
 async def trace_line(
@@ -115,7 +117,7 @@ async def trace_line(
     limit: int = 1_000,
 ) -> list[TracedEvent]:
     """`trace_events`, with facts of chunks and archived days, in stored order."""
-    found = await trace_events(
+    events = await trace_events(
         connection,
         line=line,
         customer_id=customer_id,
@@ -134,7 +136,7 @@ async def trace_line(
         until=line.key.service_end,
     )
     if not (chunks or days):
-        return found
+        return events
     pairs = await trace_windows(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
     windows = _windows(pairs)
     names = await list_source_names(connection)
@@ -149,11 +151,11 @@ async def trace_line(
         # They come in stored order: those behind a page are of another one.
         if len(chunked) >= limit:
             break
-    found += chunked
+    events += chunked
     for day in days:
-        found += await asyncio.to_thread(read, scan_archived(day))
+        events += await asyncio.to_thread(read, scan_archived(day))
     # A day that was dropped between two reads is in both.
-    each = {event.stored_at: event for event in found}
+    each = {event.stored_at: event for event in events}
     return [each[at] for at in sorted(each)][:limit]
 
 

@@ -111,9 +111,9 @@ class _Call:
     async def write(self, connection: Connection, batch_seq: int) -> list[RecordOutcome]:
         assert self.stored is not None, "rows are written after their ids were taken"
         await self.stored.copy(connection, batch_seq)
-        found = outcomes(self.prepared, self.fates, batch_seq=batch_seq)
-        await _keep_receipts(connection, self, found)
-        return found
+        told = outcomes(self.prepared, self.fates, batch_seq=batch_seq)
+        await _keep_receipts(connection, self, told)
+        return told
 
     async def finish(self, connection: Connection) -> None:
         assert self.stored is not None, "what is counted was written"
@@ -339,7 +339,7 @@ def _replayed(prepared: Prepared) -> dict[int, CorrectionTarget]:
 
 
 async def _correct(connection: Connection, call: _Call) -> None:
-    found = await settle_corrections(
+    corrected = await settle_corrections(
         connection,
         call.prepared,
         targets=call.resolved.targets,
@@ -348,16 +348,16 @@ async def _correct(connection: Connection, call: _Call) -> None:
         awaited=call.awaited,
         replayed=_replayed(call.prepared),
     )
-    call.corrected = found
-    call.fates.update(found.fates)
-    call.conflicts += found.conflicts + _of_twins(call, found.conflicts)
-    away = found.away | _away_twins(call, found.away)
-    call.prepared.rejects.update(found.void | away)
-    refused = away.keys() | {one.ordinal for one in found.conflicts}
+    call.corrected = corrected
+    call.fates.update(corrected.fates)
+    call.conflicts += corrected.conflicts + _of_twins(call, corrected.conflicts)
+    away = corrected.away | _away_twins(call, corrected.away)
+    call.prepared.rejects.update(corrected.void | away)
+    refused = away.keys() | {conflict.ordinal for conflict in corrected.conflicts}
     # Neither what is refused nor a conflict of a revision claims the id it came with.
     kept = call.new_events.without(refused)
-    call.new_events = replace(kept, others=[*kept.others, *found.awaited])
-    gone = {row for row, fate in found.fates.items() if fate is not Fate.SUPERSEDED}
+    call.new_events = replace(kept, others=[*kept.others, *corrected.awaited])
+    gone = {row for row, fate in corrected.fates.items() if fate is not Fate.SUPERSEDED}
     drop_rows(call.prepared, gone | away.keys())
 
 
@@ -370,10 +370,10 @@ def _away_twins(call: _Call, away: Mapping[int, Reject]) -> dict[int, Reject]:
 
 def _of_twins(call: _Call, conflicts: Sequence[Conflict]) -> list[Conflict]:
     """What equals a revision that was refused is refused as well, as it would be on its own."""
-    refused = {one.ordinal: one for one in conflicts}
+    refused = {conflict.ordinal: conflict for conflict in conflicts}
     twins = {row: refused[lead] for row, lead in call.twins.items() if lead in refused}
     call.fates.update(dict.fromkeys(twins, Fate.CONFLICT))
-    return [replace(one, ordinal=row) for row, one in twins.items()]
+    return [replace(conflict, ordinal=row) for row, conflict in twins.items()]
 
 
 def _suspend(call: _Call) -> None:
@@ -401,17 +401,17 @@ async def _take_ids(connection: Connection, call: _Call, batch_seq: int) -> None
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
 
 
-async def _keep_receipts(connection: Connection, call: _Call, found: list[RecordOutcome]) -> None:
-    if not found:
+async def _keep_receipts(connection: Connection, call: _Call, told: list[RecordOutcome]) -> None:
+    if not told:
         return
-    batch_seq, prepared, now, limits = found[0].batch_seq, call.prepared, call.now, call.limits
-    receipts = receipt_rows(prepared, found, call.directory, now=now)
+    batch_seq, prepared, now, limits = told[0].batch_seq, call.prepared, call.now, call.limits
+    receipts = receipt_rows(prepared, told, call.directory, now=now)
     await copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
     again = await _keep_replays(connection, call, batch_seq)
-    names = {one.source_id: name for name, one in call.directory.sources.items()}
+    names = {each.source_id: name for name, each in call.directory.sources.items()}
     undone = [
-        Refused(one.ordinal, replace(one.reject, source=names[one.source_id]), None)
-        for one in call.corrected.undone
+        Refused(each.ordinal, replace(each.reject, source=names[each.source_id]), None)
+        for each in call.corrected.undone
     ]
     await keep_refused(
         connection,
@@ -423,7 +423,7 @@ async def _keep_receipts(connection: Connection, call: _Call, found: list[Record
         limits=limits,
     )
     if call.conflicts:
-        conflicts = [conflict_row(one, batch_seq=batch_seq) for one in call.conflicts]
+        conflicts = [conflict_row(each, batch_seq=batch_seq) for each in call.conflicts]
         await copy_rows(connection, "conflict", CONFLICT_COLUMNS, conflicts)
         await keep_offers(
             connection, prepared, call.conflicts, batch_seq=batch_seq, now=now, limits=limits
@@ -442,17 +442,19 @@ async def _keep_replays(connection: Connection, call: _Call, batch_seq: int) -> 
     # What turns out to be void is decided, and listed anew with that reason.
     void = call.corrected.void
     read = {
-        row: (one, call.fates.get(row, Fate.COUNTED))
-        for row, one in replays.items()
-        if row not in call.prepared.rejects or one.whole or row in void
+        row: (replay, call.fates.get(row, Fate.COUNTED))
+        for row, replay in replays.items()
+        if row not in call.prepared.rejects or replay.whole or row in void
     }
     changes = [
-        FateChange(row, one.batch_seq, one.ordinal, Fate.QUARANTINED, fate, "replayed")
-        for row, (one, fate) in read.items()
-        if not one.whole
+        FateChange(row, replay.batch_seq, replay.ordinal, Fate.QUARANTINED, fate, "replayed")
+        for row, (replay, fate) in read.items()
+        if not replay.whole
     ]
     if read:
-        replayed = [(one.quarantine_id, batch_seq, row, fate) for row, (one, fate) in read.items()]
+        replayed = [
+            (replay.quarantine_id, batch_seq, row, fate) for row, (replay, fate) in read.items()
+        ]
         await copy_rows(connection, "quarantine_replay", REPLAY_COLUMNS, replayed)
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
-    return {row for row, one in replays.items() if not one.whole and row not in void}
+    return {row for row, replay in replays.items() if not replay.whole and row not in void}

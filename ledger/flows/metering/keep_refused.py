@@ -81,22 +81,35 @@ async def keep_offers(
     expires_at = now + timedelta(days=limits.quarantine_days)
     most = limits.offered_of_source
     kept_before = await count_offered(
-        connection, {one.source_id for one in conflicts}, since=expires_at - KEPT_WITHIN, most=most
+        connection,
+        {conflict.source_id for conflict in conflicts},
+        since=expires_at - KEPT_WITHIN,
+        most=most,
     )
     chosen, offered = [], Counter(kept_before)
-    for one in conflicts:
-        if offered[one.source_id] < most:
-            offered[one.source_id] += one.items
-            chosen.append(one)
-    rows = [row for one in chosen for row in range(one.ordinal, one.ordinal + one.items)]
+    for conflict in conflicts:
+        if offered[conflict.source_id] < most:
+            offered[conflict.source_id] += conflict.items
+            chosen.append(conflict)
+    rows = [
+        row
+        for conflict in chosen
+        for row in range(conflict.ordinal, conflict.ordinal + conflict.items)
+    ]
     lines = iter(offered_lines(prepared, rows))
-    texts = ["\n".join(islice(lines, one.items)) for one in chosen]
+    texts = ["\n".join(islice(lines, conflict.items)) for conflict in chosen]
     kept = [
         (
-            *(batch_seq, one.ordinal, one.source_id, text[:OFFER_CHARS_MAX], one.items),
-            *(len(text) > OFFER_CHARS_MAX, _binding_of(prepared, one.ordinal), expires_at),
+            *(
+                batch_seq,
+                conflict.ordinal,
+                conflict.source_id,
+                text[:OFFER_CHARS_MAX],
+                conflict.items,
+            ),
+            *(len(text) > OFFER_CHARS_MAX, _binding_of(prepared, conflict.ordinal), expires_at),
         )
-        for one, text in zip(chosen, texts, strict=True)
+        for conflict, text in zip(chosen, texts, strict=True)
     ]
     await copy_rows(connection, "conflict_offer", OFFER_COLUMNS, kept)
 

@@ -54,10 +54,10 @@ async def replay_quarantine(  # what is asked, and beside what it is read
     dismissed already, whose raw bytes have expired or were cut, that was a whole batch, or that is
     void; with `leave_hopeless` such an item is passed over.
     """
-    found = await _found(connection, quarantine_ids)
+    refused = await _found(connection, quarantine_ids)
     known = await directory.read(connection)
     records: dict[int, Record] = {}
-    for item in found:
+    for item in refused:
         try:
             records[item.quarantine_id] = _record(item, known, actor)
         except ConflictError:
@@ -81,11 +81,11 @@ async def replay_quarantine(  # what is asked, and beside what it is read
 
 
 async def _found(connection: Connection, quarantine_ids: Sequence[int]) -> list[Quarantined]:
-    found = await find_quarantined(connection, sorted(set(quarantine_ids)))
-    missing = set(quarantine_ids) - {item.quarantine_id for item in found}
+    refused = await find_quarantined(connection, sorted(set(quarantine_ids)))
+    missing = set(quarantine_ids) - {item.quarantine_id for item in refused}
     if missing:
         raise NotFoundError(f"There is no quarantined item {min(missing)}.")
-    return found
+    return refused
 
 
 async def _alone(

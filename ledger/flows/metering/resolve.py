@@ -92,9 +92,9 @@ def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:
         pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
         _owners(prepared, rows["row"]),
     )
-    found = named.join(prepared.own, on="row", maintain_order="left").select(*KEYED_SCHEMA)
-    assert found.height == rows.height, "digests are taken before a call is resolved"
-    return found
+    digested = named.join(prepared.own, on="row", maintain_order="left").select(*KEYED_SCHEMA)
+    assert digested.height == rows.height, "digests are taken before a call is resolved"
+    return digested
 
 
 def _owners(prepared: Prepared, rows: pl.Series) -> pl.Series:
@@ -118,7 +118,7 @@ async def _register_sources(
     if not forms and not named:
         return known
     of_house = {source: form for source, owner, form in forms if not owner}
-    of_bound = [one for one in forms if one[1]]
+    of_bound = [each for each in forms if each[1]]
     nameless = {source for source, _, _ in of_bound} - known.sources.keys()
     fresh = [(name, of_house.get(name)) for name in sorted({*of_house, *nameless, *named})]
     async with connection.transaction():
@@ -135,8 +135,8 @@ async def _register_sources(
 
 async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
     if all(
-        one.usage_key_id in directory.known_keys and one.engine_key_id in directory.known_keys
-        for one in keyed.found
+        names.usage_key_id in directory.known_keys and names.engine_key_id in directory.known_keys
+        for names in keyed.combinations
     ):
         return
     usage = {k.usage_key_id: k for k in keyed.usage_keys}

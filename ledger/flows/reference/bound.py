@@ -18,9 +18,9 @@ async def check_bound(connection: Connection, entity_id: str, concerns: Mapping[
     """
     named = {name: concerns.get(name) for name in NAMED}
     said = concerns.get("entity_id")
-    found = await find_entities_named(connection, named)
-    found |= {said} if said is not None else set()
-    if found - {entity_id} or not any([said, *named.values()]):
+    entities = await find_entities_named(connection, named)
+    entities |= {said} if said is not None else set()
+    if entities - {entity_id} or not any([said, *named.values()]):
         raise ForbiddenError(
             f"This key is bound to entity {entity_id}, and this concerns others.",
             "Use a key that is bound to no entity.",

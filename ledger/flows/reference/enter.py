@@ -68,8 +68,8 @@ async def enter_facility(connection: Connection, new: NewFacility, author: Autho
     values = new.model_dump()
     async with writing(connection):
         known = await cost_inputs.find_facility(connection, new.facility_id)
-        new_one = _Named("facility", new.facility_id, values, cost_inputs.insert_facility)
-        await _enter_once(connection, new_one, known, author)
+        named = _Named("facility", new.facility_id, values, cost_inputs.insert_facility)
+        await _enter_once(connection, named, known, author)
     return new.facility_id
 
 
@@ -110,8 +110,8 @@ async def enter_tariff(connection: Connection, new: NewTariff, author: Author) -
     values = new.model_dump()
     async with writing(connection):
         known = await cost_inputs.find_tariff(connection, new.tariff_id)
-        new_one = _Named("tariff", new.tariff_id, values, cost_inputs.insert_tariff)
-        await _enter_once(connection, new_one, known, author)
+        named = _Named("tariff", new.tariff_id, values, cost_inputs.insert_tariff)
+        await _enter_once(connection, named, known, author)
     return new.tariff_id
 
 
@@ -170,8 +170,8 @@ async def enter_rate_card(connection: Connection, new: NewRateCard, author: Auth
     values = new.model_dump(exclude={"prices"})
     async with writing(connection):
         known = await prices.find_rate_card(connection, new.rate_card_id)
-        new_one = _Named("rate card", new.rate_card_id, values, prices.insert_rate_card)
-        await _enter_once(connection, new_one, known, author)
+        named = _Named("rate card", new.rate_card_id, values, prices.insert_rate_card)
+        await _enter_once(connection, named, known, author)
         for terms in new.prices:
             await _enter_price_terms(connection, new.rate_card_id, terms, author, replace=False)
         await check_prices(connection, new.rate_card_id)

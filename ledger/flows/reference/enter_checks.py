@@ -45,19 +45,19 @@ async def find_fresh_prices(
     replace: bool,
 ) -> list[TariffPeriod]:
     """The prices not recorded already; ConflictError where other ones are, unless `replace`."""
-    found = await cost_inputs.find_open_tariff_prices(
+    stored = await cost_inputs.find_open_tariff_prices(
         connection,
         tariff.facility_id,
         since=offered[0].start,
         until=max(price.until for price in offered),
     )
-    known = set(found)
+    known = set(stored)
     fresh = [
         price
         for price in offered
         if (tariff.tariff_id, price.start, price.until, price.per_mwh) not in known
     ]
-    rival = None if replace else find_rival(found, fresh)
+    rival = None if replace else find_rival(stored, fresh)
     if rival is not None:
         raise ConflictError(
             f"Tariff {rival.tariff_id} already has {rival.price_per_mwh:f} per MWh"
@@ -79,10 +79,10 @@ class _Recorded(Protocol):
 R = TypeVar("R", bound=_Recorded)
 
 
-def find_rival(found: Sequence[R], fresh: Sequence[SeriesPeriod]) -> R | None:
+def find_rival(stored: Sequence[R], fresh: Sequence[SeriesPeriod]) -> R | None:
     """The first recorded price, or the like, that a new one overlaps; both in order and apart."""
     starts = [price.start for price in fresh]
-    for price in found:
+    for price in stored:
         # Of the new ones only the last that starts before the recorded one's end can overlap it.
         index = bisect_left(starts, price.valid_to) - 1
         if index >= 0 and fresh[index].until > price.valid_from:
@@ -239,8 +239,8 @@ async def find_fresh_rates(
     connection: Connection, rates: Sequence[FxRate], replace: bool
 ) -> list[FxRate]:
     """The rates not recorded already; ConflictError where other ones are, unless `replace`."""
-    found = await cost_inputs.find_open_fx_rates(connection, **pairs(rates))
-    known = {(each.base, each.quote, each.day): (each.rate, each.source) for each in found}
+    stored = await cost_inputs.find_open_fx_rates(connection, **pairs(rates))
+    known = {(each.base, each.quote, each.day): (each.rate, each.source) for each in stored}
     fresh = []
     for rate in rates:
         recorded = known.get((rate.base, rate.quote, rate.day))
@@ -264,8 +264,8 @@ async def check_both_ways(connection: Connection, rates: Sequence[FxRate]) -> No
     """
     there = pairs(rates)
     back = {**there, "bases": there["quotes"], "quotes": there["bases"]}
-    found = await cost_inputs.find_open_fx_rates(connection, **back)
-    known = {(each.base, each.quote, each.day): each.rate for each in found}
+    stored = await cost_inputs.find_open_fx_rates(connection, **back)
+    known = {(each.base, each.quote, each.day): each.rate for each in stored}
     known |= {(rate.base, rate.quote, rate.day): rate.rate for rate in rates}
     for rate in rates:
         other = known.get((rate.quote, rate.base, rate.day))

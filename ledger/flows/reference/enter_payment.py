@@ -100,13 +100,13 @@ async def _settled(
 
 async def _items(connection: Connection, payment: Payment) -> list[OpenItem]:
     """The open invoices in the order in which they are paid, the one that is named first."""
-    found = await store.list_open_items(
+    items = await store.list_open_items(
         connection,
         entity_id=payment.entity_id,
         customer_id=payment.customer_id,
         currency=payment.currency,
     )
-    ordered = oldest_first(item for item in found if item.open > 0)
+    ordered = oldest_first(item for item in items if item.open > 0)
     if not payment.invoice:
         return ordered
     named = [item for item in ordered if item.number == payment.invoice]

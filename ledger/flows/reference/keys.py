@@ -89,11 +89,11 @@ async def authenticate(connection: Connection, texts: Collection[str]) -> dict[s
     """The keys behind what callers sent; none for what is unknown, wrong or revoked."""
     parts = {text: _parts(text) for text in texts}
     ids = {key_id for key_id, secret in parts.values() if secret}
-    found = await find_api_keys(connection, ids) if ids else {}
+    keys = await find_api_keys(connection, ids) if ids else {}
     return {
-        text: found[key_id]
+        text: keys[key_id]
         for text, (key_id, secret) in parts.items()
-        if key_id in found and _opens(found[key_id], secret)
+        if key_id in keys and _opens(keys[key_id], secret)
     }
 
 

@@ -99,8 +99,8 @@ async def _enter(
     details = {key: values[key], **{name: values[name] for name in kind.details}}
     stays = {name: value for name, value in values.items() if name not in kind.details}
     if known is not None:
-        found = await table.find_open(connection, details, valid_from=BEGINNING, valid_to=None)
-        _check_known(kind, values, known, found)
+        standing = await table.find_open(connection, details, valid_from=BEGINNING, valid_to=None)
+        _check_known(kind, values, known, standing)
         return
     batch_seq = await draw_batch_seq(connection)
     await insert(connection, stays, batch_seq=batch_seq)

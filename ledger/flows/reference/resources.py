@@ -51,7 +51,7 @@ class ListQuery:
     """Which rows of a list: of an entity, of one id, as they hold at a moment, after a place."""
 
     limit: int
-    one: str | None = None
+    key: str | None = None
     entity_id: str | None = None
     at: datetime | None = None
     after: Sequence[str] | None = None
@@ -419,8 +419,8 @@ BY_WORD: Mapping[str, Resource] = {word: each for each in RESOURCES for word in 
 
 def enter_of(model: type[InputModel]) -> Enter:
     """How what a model says is entered."""
-    (found,) = (each.enter for each in RESOURCES if each.model is model and each.enter)
-    return found
+    (entering,) = (each.enter for each in RESOURCES if each.model is model and each.enter)
+    return entering
 
 
 async def list_page(
@@ -428,12 +428,12 @@ async def list_page(
 ) -> list[ListedRow]:
     """Rows with their places; parties, unless one is named, as they are at a moment or `now`."""
     _check_asked(resource, asked)
-    whole = asked.at is None and asked.one is None
+    whole = asked.at is None and asked.key is None
     return await list_resource(
         connection,
         resource.query,
         limit=asked.limit,
-        one=asked.one,
+        key=asked.key,
         entity_id=asked.entity_id,
         at=now if whole and resource.now else asked.at,
         after=asked.after,
@@ -441,15 +441,15 @@ async def list_page(
 
 
 async def show_one(
-    connection: Reader, resource: Resource, one: str, *, now: datetime
+    connection: Reader, resource: Resource, key: str, *, now: datetime
 ) -> Validities | None:
     """What is recorded under an id: what holds `now`, and every validity; None where nothing is."""
-    asked = ListQuery(limit=VERSIONS_MAX, one=one)
+    asked = ListQuery(limit=VERSIONS_MAX, key=key)
     versions = [row.values for row in await list_page(connection, resource, asked, now=now)]
     if not versions:
         return None
     holding = [row for row in versions if _holds(row, now)]
-    return Validities(one, holding[0] if len(holding) == 1 else None, versions)
+    return Validities(key, holding[0] if len(holding) == 1 else None, versions)
 
 
 def _check_asked(resource: Resource, asked: ListQuery) -> None:

@@ -31,10 +31,10 @@ async def receivables_report(
     return ReceivablesReport(today, ageing(items, held, today), items, reminders)
 
 
-def to_json(found: ReceivablesReport) -> dict[str, object]:
+def to_json(report: ReceivablesReport) -> dict[str, object]:
     """Everything in it; amounts beside their currency."""
     return {
-        "today": found.today,
+        "today": report.today,
         "customers": [
             {
                 "customer_id": owing.customer_id,
@@ -43,7 +43,7 @@ def to_json(found: ReceivablesReport) -> dict[str, object]:
                 "owed": owing.owed,
                 "on_account": owing.on_account,
             }
-            for owing in found.customers
+            for owing in report.customers
         ],
         "invoices": [
             {
@@ -56,10 +56,10 @@ def to_json(found: ReceivablesReport) -> dict[str, object]:
                 "credited": item.credited,
                 "paid": item.paid,
                 "open": item.open,
-                "age": age_of(item, found.today),
-                **_reminded(found.reminders.get(item.invoice_id)),
+                "age": age_of(item, report.today),
+                **_reminded(report.reminders.get(item.invoice_id)),
             }
-            for item in found.invoices
+            for item in report.invoices
         ],
     }
 

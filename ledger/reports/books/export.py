@@ -69,15 +69,15 @@ async def export_file(
     is incomplete is refused as the margin report refuses it, MissingInputError where nothing is to
     be written and that is not wanted. All of them come before any part.
     """
-    found = find_format(format_name)
+    export_format = find_format(format_name)
     async with snapshot(connection):
-        scope = await _scope(connection, found.part, books, how)
-        pages = _read(connection, found.part, books, how)
-        rest = written(pages, partial(found.lines, scope))
+        scope = await _scope(connection, export_format.part, books, how)
+        pages = _read(connection, export_format.part, books, how)
+        rest = written(pages, partial(export_format.lines, scope))
         first = await anext(rest, b"")
         if not (first or how.empty):
             raise MissingInputError("The period has nothing of it.", "Look at another period.")
-        yield "".join(found.head(scope)).encode() + first
+        yield "".join(export_format.head(scope)).encode() + first
         async for part in rest:
             yield part
 

@@ -115,16 +115,16 @@ def asked_usage_key(text: str | None) -> int | None:
 
 async def trace_cost(connection: Connection, asked: AskedCost, *, cut_off: CutOff) -> CostEvidence:
     """The evidence of cost lines; NotFoundError says what there is where none is known."""
-    found = await evidence.find_window_costs(
+    costs = await evidence.find_window_costs(
         connection,
         entity_id=asked.entity_id,
         scope=asked.scope,
         window_start=asked.window_start,
         batch_seq=cut_off.batch_seq,
     )
-    lines = [line for line in found if asked.names(line)]
+    lines = [line for line in costs if asked.names(line)]
     if not lines:
-        await _refuse(connection, asked, found, cut_off.batch_seq)
+        await _refuse(connection, asked, costs, cut_off.batch_seq)
     since, until = asked.window_start, asked.window_start + WINDOW
     # Inputs as the allocation knew them, which drew its own cut-off earlier.
     known = max(line.known_batch_seq for line in lines)
@@ -160,12 +160,12 @@ async def trace_cost(connection: Connection, asked: AskedCost, *, cut_off: CutOf
 
 
 async def _refuse(
-    connection: Connection, asked: AskedCost, found: Sequence[WindowCost], batch_seq: int
+    connection: Connection, asked: AskedCost, costs: Sequence[WindowCost], batch_seq: int
 ) -> NoReturn:
     """Say that no such line is known, and what is."""
     at = f"{asked.window_start:%Y-%m-%dT%H:%MZ}"
-    if found:
-        there = [_describe(line) for line in found]
+    if costs:
+        there = [_describe(line) for line in costs]
         raise NotFoundError(
             f"{asked.scope} has no such cost line at {at}.", _there_are(there), asked.scope
         )
@@ -200,9 +200,9 @@ def _served(factory: Factory, scope: str, moment: datetime) -> ServedBy:
     kind, _, name = scope.partition(":")
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, moment)}
     if kind == "deployment":
-        for one in valid_at(factory.deployments, moment):
-            if one.deployment_id == name:
-                return ServedBy(one, assets.get(one.asset_id), one.gpu_uuids)
+        for deployment in valid_at(factory.deployments, moment):
+            if deployment.deployment_id == name:
+                return ServedBy(deployment, assets.get(deployment.asset_id), deployment.gpu_uuids)
     if kind == "gpu":
         home = factory.homes.get(name)
         return ServedBy(None, assets.get(home.asset_id or "") if home else None, [name])
@@ -236,28 +236,28 @@ async def _activity(
     ]
 
 
-def to_json(found: CostEvidence) -> dict[str, Any]:
+def to_json(traced: CostEvidence) -> dict[str, Any]:
     """Everything, energy in integer mJ; 64-bit ids as text, which every reader can hold."""
     return {
-        "entity_id": found.asked.entity_id,
-        "scope": found.asked.scope,
-        "since": found.asked.window_start,
-        "until": found.asked.window_start + WINDOW,
-        "cut_off_id": found.cut_off.cut_off_id,
-        "currency": found.lines[0].currency,
-        "lines": [_line_json(line) for line in found.lines],
+        "entity_id": traced.asked.entity_id,
+        "scope": traced.asked.scope,
+        "since": traced.asked.window_start,
+        "until": traced.asked.window_start + WINDOW,
+        "cut_off_id": traced.cut_off.cut_off_id,
+        "currency": traced.lines[0].currency,
+        "lines": [_line_json(line) for line in traced.lines],
         "pools": [
             {"kind": pool.kind, "amount": pool.amount, "revision": pool.revision}
-            for pool in found.pools
+            for pool in traced.pools
         ],
-        "meters": [_meter_json(one) for one in found.meters],
-        "readings": found.readings,
-        "activity": [_work_json(one) for one in found.activity],
-        "deployment": found.deployment,
-        "asset": found.asset,
-        "asset_history": found.asset_history,
-        "uplift": found.uplift,
-        "prices": found.prices,
+        "meters": [_meter_json(each) for each in traced.meters],
+        "readings": traced.readings,
+        "activity": [_work_json(each) for each in traced.activity],
+        "deployment": traced.deployment,
+        "asset": traced.asset,
+        "asset_history": traced.asset_history,
+        "uplift": traced.uplift,
+        "prices": traced.prices,
     }
 
 
@@ -286,17 +286,17 @@ def _line_json(line: WindowCost) -> dict[str, Any]:
     }
 
 
-def _meter_json(one: meter.GpuWindow) -> dict[str, Any]:
-    return {name: value for name, value in one._asdict().items() if name != "window_start"}
+def _meter_json(window: meter.GpuWindow) -> dict[str, Any]:
+    return {name: value for name, value in window._asdict().items() if name != "window_start"}
 
 
-def _work_json(one: SharedWork) -> dict[str, Any]:
-    activity = one.activity
+def _work_json(work: SharedWork) -> dict[str, Any]:
+    activity = work.activity
     return {
         "usage_key": str(activity.usage_key_id),
         "uncached": activity.uncached,
         "cache_read": activity.cache_read,
         "cache_write": activity.cache_write,
         "output": activity.output,
-        "engine_instance": one.engine_instance,
+        "engine_instance": work.engine_instance,
     }

@@ -59,7 +59,7 @@ async def convert(
         **within,
     )
     pairs = sorted({(each.currency, each.used_on) for each in foreign})
-    found = await margin.find_fx_rates(
+    published = await margin.find_fx_rates(
         connection,
         asked=pairs,
         quote=currency,
@@ -70,7 +70,7 @@ async def convert(
         (rate.base, rate.used_on): Conversion(
             rate.base, currency, rate.published, rate.multiplier, rate.divisor, rate.source
         )
-        for rate in found
+        for rate in published
     }
     _refuse_missing([pair for pair in pairs if pair not in rates], currency)
     converted = [

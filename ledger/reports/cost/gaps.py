@@ -47,7 +47,7 @@ async def list_unclaimed(
 ) -> list[Gap]:
     """Usage of customers of the entities named (None: of unknown customers) that nobody served."""
     activity = await margin.find_engine_activity(connection, **within)
-    found: dict[str, list[datetime]] = defaultdict(list)
+    unclaimed: dict[str, list[datetime]] = defaultdict(list)
     serving: dict[datetime, ServingDeployments] = {}
     for work in activity:
         if work.entity_id not in of_entities:
@@ -56,31 +56,31 @@ async def list_unclaimed(
         if window not in serving:
             serving[window] = ServingDeployments(valid_at(factory.deployments, window))
         if not serving[window].of(work.key, work.entity_id):
-            found[_served_as(work.key)].append(window)
+            unclaimed[_served_as(work.key)].append(window)
     remedy = "enter a deployment of this model for that time"
     return [
-        Gap("deployment", place, min(windows), max(windows) + WINDOW, remedy)
-        for place, windows in sorted(found.items())
+        Gap("deployment", name, min(windows), max(windows) + WINDOW, remedy)
+        for name, windows in sorted(unclaimed.items())
     ]
 
 
 async def _not_done(
     connection: Connection, entity: LegalEntity, stage: str, since: datetime, until: datetime
 ) -> list[Gap]:
-    place = f"entity {entity.entity_id}"
+    name = f"entity {entity.entity_id}"
     what = {"allocate": "allocation", "accrue": "costs of sites"}[stage]
     parked = await standing.list_parked(
         connection, stage=stage, entity_id=entity.entity_id, since=since, until=until
     )
     if parked:
-        when = [(one.what.since or since, one.what.until or until) for one in parked]
+        when = [(part.what.since or since, part.what.until or until) for part in parked]
         first, last = min(start for start, _ in when), max(end for _, end in when)
         remedy = f"mend what keeps it from being done: {parked[0].what.reason}"
-        return [Gap(what, place, max(first, since), min(last, until), remedy)]
+        return [Gap(what, name, max(first, since), min(last, until), remedy)]
     run = await cost.find_last_run(connection, stage=stage, entity_id=entity.entity_id)
     if run.batch_seq:
         return []
-    return [Gap(what, place, since, until, f"run `{stage}` first")]
+    return [Gap(what, name, since, until, f"run `{stage}` first")]
 
 
 async def _site_gaps(

@@ -40,7 +40,7 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Seq
     )
 
 
-def _to_json(found: Sequence[HourlySum]) -> Mapping[str, object]:
+def _to_json(sums: Sequence[HourlySum]) -> Mapping[str, object]:
     items = [
         {
             "hour": row.hour,
@@ -49,12 +49,12 @@ def _to_json(found: Sequence[HourlySum]) -> Mapping[str, object]:
             "cost": row.cost,
             "idle": row.idle,
         }
-        for row in found
+        for row in sums
     ]
     return {"items": items, "next": None}
 
 
-def _show(found: Sequence[HourlySum], asked: Asked) -> Iterator[Shown]:
+def _show(sums: Sequence[HourlySum], asked: Asked) -> Iterator[Shown]:
     local = zone(asked.options["time_zone"] or asked.zone_name)
     rows = [
         (
@@ -62,7 +62,7 @@ def _show(found: Sequence[HourlySum], asked: Asked) -> Iterator[Shown]:
             row.currency,
             *(_text(amount) for amount in (row.revenue, row.cost, row.idle)),
         )
-        for row in found
+        for row in sums
     ]
     columns = (asked.options["step"], "currency", "revenue", "cost", "idle")
     yield ReportTable("Revenue and cost", columns, rows, numbers=3)

@@ -183,10 +183,10 @@ async def _costs(
     refuse(await list_gaps(connection, entity, **within), f"The margin of {entity_id} {period}")
     lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
     sites = await sum_site_costs(connection, entity_id=entity_id, **within)
-    found = sorted({line.currency for line in lines} | {each.currency for each in sites})
-    if len(found) > 1:
+    currencies = sorted({line.currency for line in lines} | {each.currency for each in sites})
+    if len(currencies) > 1:
         raise MissingInputError(
-            f"The costs of {entity_id} are in {' and '.join(found)}.",
+            f"The costs of {entity_id} are in {' and '.join(currencies)}.",
             "Enter its hardware, tariffs and sites in one currency.",
         )
     return lines, sites
@@ -194,17 +194,17 @@ async def _costs(
 
 async def _entity_of(connection: Connection, entity_id: str) -> LegalEntity:
     """The entity, whether or not it has a cost; NotFoundError where there is none."""
-    found = await rating.list_entities(connection, entity_id=entity_id)
-    if not found:
+    entities = await rating.list_entities(connection, entity_id=entity_id)
+    if not entities:
         raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
-    return found[0]
+    return entities[0]
 
 
 async def find_entity(connection: Connection, entity_id: str) -> LegalEntity:
     """The entity; MissingInputError where it has neither hardware nor deployment."""
-    found = await cost.list_cost_entities(connection, entity_id=entity_id)
-    if found:
-        return found[0]
+    entities = await cost.list_cost_entities(connection, entity_id=entity_id)
+    if entities:
+        return entities[0]
     raise MissingInputError(
         f"Entity {entity_id!r} has no cost: missing are its assets and deployments.",
         "Enter what its GPUs cost and which model they serve.",
@@ -229,9 +229,9 @@ def _check(since: datetime, until: datetime, by: Sequence[str]) -> None:
 def _cost_currency(
     lines: Sequence[CostSum], charges: Sequence[ChargeSum], entity: LegalEntity
 ) -> str:
-    found = sorted({line.currency for line in lines})
+    currencies = sorted({line.currency for line in lines})
     priced = sorted({charge.currency for charge in charges if charge.currency})
-    return found[0] if found else (priced[0] if len(priced) == 1 else entity.currency)
+    return currencies[0] if currencies else (priced[0] if len(priced) == 1 else entity.currency)
 
 
 async def _conservation(

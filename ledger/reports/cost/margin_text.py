@@ -108,8 +108,8 @@ def to_json(report: MarginReport) -> dict[str, Any]:
     return _without_costs(plain_form)
 
 
-def _without_costs(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if name in COSTS else value for name, value in found.items()}
+def _without_costs(sums: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if name in COSTS else value for name, value in sums.items()}
 
 
 def _json(report: MarginReport) -> dict[str, Any]:
@@ -258,13 +258,13 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Mar
     return await margin_report(connection, **scope, by=by, without_cost=True)
 
 
-def _show(found: MarginReport, _asked: Asked) -> Iterator[Shown]:
-    headers, rows = to_table(found)
-    currency = f", amounts in {found.currency}"
+def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
+    headers, rows = to_table(report)
+    currency = f", amounts in {report.currency}"
     yield ReportTable("Margin", headers, rows, len(HEADERS), FIRST, currency)
-    yield from how_to_trace(line.scope for line in found.own_lines)
-    if found.missing is not None:
-        yield Warned(f"Cost and margin are unknown. {found.missing}")
+    yield from how_to_trace(line.scope for line in report.own_lines)
+    if report.missing is not None:
+        yield Warned(f"Cost and margin are unknown. {report.missing}")
 
 
 MARGIN = PeriodReport(

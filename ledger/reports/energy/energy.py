@@ -169,22 +169,22 @@ def _rows(
 ) -> tuple[EnergyRow, ...]:
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for line in lines:
-        one = sums[name(line) or f"({line.scope})"]
+        line_sums = sums[name(line) or f"({line.scope})"]
         device = line.device_metered_mj + line.device_estimated_mj
-        one[line.line] += device + line.host_mj + line.overhead_mj
-        one["metered"] += line.device_metered_mj
-        one["estimated"] += line.device_estimated_mj
+        line_sums[line.line] += device + line.host_mj + line.overhead_mj
+        line_sums["metered"] += line.device_metered_mj
+        line_sums["estimated"] += line.device_estimated_mj
     return tuple(
         EnergyRow(
             name=each,
             output_tokens=None if outputs is None else outputs.get(each, 0),
-            busy_mj=one["usage"],
-            idle_mj=one["idle"],
-            unattributed_mj=one["unattributed"],
-            device_metered_mj=one["metered"],
-            device_estimated_mj=one["estimated"],
+            busy_mj=line_sums["usage"],
+            idle_mj=line_sums["idle"],
+            unattributed_mj=line_sums["unattributed"],
+            device_metered_mj=line_sums["metered"],
+            device_estimated_mj=line_sums["estimated"],
         )
-        for each, one in sorted(sums.items())
+        for each, line_sums in sorted(sums.items())
     )
 
 
@@ -201,12 +201,12 @@ async def _read(connection: Connection, scope: ReportScope, _asked: Asked) -> En
     return await energy_report(connection, **scope)
 
 
-def _show(found: EnergyReport, asked: Asked) -> Iterator[Shown]:
-    rows = found.by_scope if asked.options["by"] == "scope" else found.by_model
+def _show(report: EnergyReport, asked: Asked) -> Iterator[Shown]:
+    rows = report.by_scope if asked.options["by"] == "scope" else report.by_model
     yield ReportTable("Energy", HEADERS, to_rows(rows), numbers=len(HEADERS) - 1)
-    yield from how_to_trace(row.name for row in found.by_scope)
-    yield from to_lines_findings(found.findings)
-    yield from gaps_to_lines(found.meter_gaps)
+    yield from how_to_trace(row.name for row in report.by_scope)
+    yield from to_lines_findings(report.findings)
+    yield from gaps_to_lines(report.meter_gaps)
 
 
 ENERGY = PeriodReport(

@@ -24,18 +24,18 @@ async def _read(
     )
 
 
-def _to_json(found: Sequence[MeterFinding]) -> Mapping[str, object]:
-    return {"items": findings.to_json(found), "next": None}
+def _to_json(items: Sequence[MeterFinding]) -> Mapping[str, object]:
+    return {"items": findings.to_json(items), "next": None}
 
 
-def _show(found: Sequence[MeterFinding], _asked: Asked) -> Iterator[Shown]:
+def _show(items: Sequence[MeterFinding], _asked: Asked) -> Iterator[Shown]:
     rows = [
         (
             *(each.gpu_uuid, each.reason, f"{each.windows:,}"),
             *(f"{at:%Y-%m-%dT%H:%MZ}" for at in (each.first_window, each.last_window)),
             each.meaning,
         )
-        for each in found
+        for each in items
     ]
     yield ReportTable("What was noticed about meters", COLUMNS, rows, first=("noticed", "first"))
 

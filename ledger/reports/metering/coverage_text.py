@@ -62,21 +62,21 @@ def to_json(report: CoverageReport) -> dict[str, Any]:
     }
 
 
-def _show(found: CoverageReport, asked: Asked) -> Iterator[Shown]:
+def _show(report: CoverageReport, asked: Asked) -> Iterator[Shown]:
     rows = [
         (row.deployment_id, "yes" if row.asked else "no", row.deployed_gpu_s, row.covered_gpu_s)
-        for row in found.energy
+        for row in report.energy
     ]
     yield ReportTable("Energy coverage", ENERGY_COLUMNS, rows, numbers=2)
-    served = f"{found.usage.served_tokens:,} of {found.usage.tokens:,}"
+    served = f"{report.usage.served_tokens:,} of {report.usage.tokens:,}"
     yield f"Tokens served by a deployment: {served}"
-    for gap in found.usage.unclaimed:
+    for gap in report.usage.unclaimed:
         yield f"  not served by any: {gap}"
-    for gpu in found.stray_gpus:
+    for gpu in report.stray_gpus:
         yield f"  GPU of no entity: {gpu}"
-    yield from findings.to_lines(found.findings)
-    yield from findings.gaps_to_lines(found.meter_gaps)
-    yield _engines(found.engines, asked.zone_name)
+    yield from findings.to_lines(report.findings)
+    yield from findings.gaps_to_lines(report.meter_gaps)
+    yield _engines(report.engines, asked.zone_name)
 
 
 def _engines(engines: Sequence[Reconciliation], zone_name: str) -> Shown:

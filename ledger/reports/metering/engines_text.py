@@ -56,17 +56,17 @@ def _side(side: Side) -> dict[str, object]:
     }
 
 
-def _show(found: EnginesReport, asked: Asked) -> Iterator[Shown]:
+def _show(report: EnginesReport, asked: Asked) -> Iterator[Shown]:
     rows = [
         (
             *(row.engine_instance, _hour(row, asked), name, ", ".join(row.flags) or None),
             *(_causes(side), side.engine, side.events, side.difference, side.unexplained),
         )
-        for row in found.engines
+        for row in report.engines
         for name, side in (("input", row.input), ("output", row.output))
     ]
     yield ReportTable("Engines beside events", COLUMNS, rows, numbers=4, first=FIRST)
-    for row in found.engines:
+    for row in report.engines:
         over = [
             f"{side.unexplained:,} tokens of {name}"
             for name, side in (("input", row.input), ("output", row.output))

@@ -91,11 +91,11 @@ async def read_status(
 ) -> Status:
     """Everything an operator looks at first; `stages` are told of also before they ever ran."""
     sources = [
-        HeardSource(**asdict(one), silent_s=_seconds(one.last_received_at, now))
-        for one in await operations.list_source_states(connection)
+        HeardSource(**asdict(each), silent_s=_seconds(each.last_received_at, now))
+        for each in await operations.list_source_states(connection)
     ]
     unsummed = await count_unsummed(connection)
-    newest = [one.last_event_at for one in sources if one.last_event_at is not None]
+    newest = [each.last_event_at for each in sources if each.last_event_at is not None]
     return Status(
         now=now,
         sources=sources,
@@ -110,10 +110,10 @@ async def read_status(
         kafka_gaps=await operations.list_kafka_gaps(connection),
         stages=await _stages(connection, stages),
         work=await standing.list_work_states(connection),
-        parked=[_parked(one) for one in await standing.list_parked(connection)],
+        parked=[_parked(each) for each in await standing.list_parked(connection)],
         open_batches=[
-            AgedBatch(**asdict(one), open_s=_seconds(one.began_at, now))
-            for one in await operations.list_open_batches(connection)
+            AgedBatch(**asdict(each), open_s=_seconds(each.began_at, now))
+            for each in await operations.list_open_batches(connection)
         ],
         unsummed=AgedSums(**asdict(unsummed), unsummed_s=_seconds(unsummed.stored_at, now)),
         ended_sessions=await operations.list_ended_sessions(connection, most=ENDED_MOST),
@@ -132,17 +132,17 @@ async def _stages(connection: Connection, names: Iterable[str]) -> list[operatio
     return [ran.get(name) or operations.StageState(name) for name in dict.fromkeys([*names, *ran])]
 
 
-def _parked(one: Parked) -> ParkedWork:
+def _parked(parked: Parked) -> ParkedWork:
     return ParkedWork(
-        stage=one.stage,
-        entity_id=one.entity_id,
-        customer_id=one.what.subject or None,
-        since=one.what.since,
-        until=one.what.until,
-        reason=one.what.reason,
-        failures=one.failures,
-        first_failed_at=one.first_failed_at,
-        next_try_at=one.next_try_at,
+        stage=parked.stage,
+        entity_id=parked.entity_id,
+        customer_id=parked.what.subject or None,
+        since=parked.what.since,
+        until=parked.what.until,
+        reason=parked.what.reason,
+        failures=parked.failures,
+        first_failed_at=parked.first_failed_at,
+        next_try_at=parked.next_try_at,
     )
 
 
@@ -153,7 +153,7 @@ def _seconds(since: datetime | None, now: datetime) -> int | None:
 async def _coverage(
     connection: Connection, cut_off: CutOff, newest: datetime
 ) -> list[dict[str, Any]]:
-    found = []
+    coverage = []
     since, until = newest - COVERAGE_SPAN, newest
     for entity in await cost.list_cost_entities(connection, entity_id=None):
         try:
@@ -165,7 +165,7 @@ async def _coverage(
                 cut_off=cut_off,
             )
         except MissingInputError as error:
-            found.append({"entity_id": entity.entity_id, "missing": str(error)})
+            coverage.append({"entity_id": entity.entity_id, "missing": str(error)})
             continue
-        found.append(coverage_text.to_json(report))
-    return found
+        coverage.append(coverage_text.to_json(report))
+    return coverage

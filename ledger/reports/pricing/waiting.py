@@ -13,10 +13,10 @@ async def list_all_unpriced(
     connection: Connection, *, cut_off: CutOff, entity_id: str | None = None
 ) -> Sequence[dict[str, Any]]:
     """Usage that waits for a price: entity, customer, model, tier, meter, reason, quantity."""
-    found: list[dict[str, Any]] = []
+    unpriced: list[dict[str, Any]] = []
     for entity in await rating.list_entities(connection, entity_id=entity_id):
         rows = await rating.list_unpriced(
             connection, entity_id=entity.entity_id, batch_seq=cut_off.batch_seq
         )
-        found += [{"entity_id": entity.entity_id, **asdict(row)} for row in rows]
-    return found
+        unpriced += [{"entity_id": entity.entity_id, **asdict(row)} for row in rows]
+    return unpriced

@@ -47,10 +47,10 @@ async def find_agreements(
     rows = await INVOICE["find_agreements"].rows(
         connection, subscription_ids=list(subscription_ids), batch_seq=batch_seq, at=at
     )
-    found: dict[str, list[Agreement]] = defaultdict(list)
+    agreements: dict[str, list[Agreement]] = defaultdict(list)
     for row in rows:
-        found[row["subscription_id"]].append(_agreement(row))
-    return found
+        agreements[row["subscription_id"]].append(_agreement(row))
+    return agreements
 
 
 async def list_payables(
@@ -79,15 +79,15 @@ async def sum_period_charges(
     connection: Connection, asked: Sequence[Billable], *, batch_seq: int
 ) -> dict[str, dict[LineKey, Billed]]:
     """Quantity and exact amount by subscription and line key of its period, at a cut-off."""
-    found: dict[str, dict[LineKey, Billed]] = {each.subscription_id: {} for each in asked}
+    sums: dict[str, dict[LineKey, Billed]] = {each.subscription_id: {} for each in asked}
     periods = {each.subscription_id: each.period for each in asked}
     for row in await INVOICE["sum_period_charges"].rows(
         connection, **_spans(asked), batch_seq=batch_seq
     ):
         name = row["subscription_id"]
         billed = Billed(int(row["quantity"]), row["amount"])
-        found[name][line_key(row, periods[name])] = billed
-    return found
+        sums[name][line_key(row, periods[name])] = billed
+    return sums
 
 
 async def sum_pending(
@@ -95,7 +95,7 @@ async def sum_pending(
 ) -> dict[str, dict[LineKey, Billed]]:
     """What changed about billed periods of subscriptions (of their customers) at a cut-off and no
     invoice says yet, by subscription and line key."""
-    found: dict[str, dict[LineKey, Billed]] = {name: {} for name in subscriptions}
+    sums: dict[str, dict[LineKey, Billed]] = {name: {} for name in subscriptions}
     for row in await INVOICE["sum_pending"].rows(
         connection,
         subscriptions=list(subscriptions),
@@ -103,35 +103,35 @@ async def sum_pending(
         batch_seq=batch_seq,
     ):
         key = line_key(row, Period(row["service_start"], row["service_end"]))
-        found[row["subscription_id"]][key] = Billed(int(row["quantity"]), row["amount"])
-    return found
+        sums[row["subscription_id"]][key] = Billed(int(row["quantity"]), row["amount"])
+    return sums
 
 
 async def list_billed_periods(
     connection: Connection, *, subscription_ids: Sequence[str]
 ) -> dict[str, list[BilledPeriod]]:
     """The periods of subscriptions that have an invoice, by time."""
-    found: dict[str, list[BilledPeriod]] = defaultdict(list)
+    periods: dict[str, list[BilledPeriod]] = defaultdict(list)
     for row in await INVOICE["list_billed_periods"].rows(
         connection, subscription_ids=list(subscription_ids)
     ):
         period = Period(row["period_start"], row["period_end"])
-        found[row["subscription_id"]].append(BilledPeriod(period, row["run_no"], row["stands"]))
-    return found
+        periods[row["subscription_id"]].append(BilledPeriod(period, row["run_no"], row["stands"]))
+    return periods
 
 
 async def list_unpriced_of(
     connection: Connection, asked: Sequence[Billable], *, entity_id: str, batch_seq: int
 ) -> dict[str, list[UnpricedUsage]]:
     """Usage in these periods that waits for a price, by subscription."""
-    found: dict[str, list[UnpricedUsage]] = defaultdict(list)
+    unpriced: dict[str, list[UnpricedUsage]] = defaultdict(list)
     for row in await INVOICE["list_unpriced_of"].rows(
         connection, **_spans(asked), entity_id=entity_id, batch_seq=batch_seq
     ):
         told = {name: row[name] for name in _UNPRICED}
         told["quantity"] = int(row["quantity"])
-        found[row["subscription_id"]].append(UnpricedUsage(**told))
-    return found
+        unpriced[row["subscription_id"]].append(UnpricedUsage(**told))
+    return unpriced
 
 
 async def find_line_prices(

@@ -115,8 +115,8 @@ async def list_credited_lines(connection: Connection, *, invoice_id: int) -> dic
 
 async def find_later_run(connection: Connection, *, invoice_id: int) -> str | None:
     """The number of the last invoice of its period that came behind it and stands, or None."""
-    found = await RECEIVABLES["find_later_run"].row(connection, invoice_id=invoice_id)
-    return str(found["number"]) if found else None
+    row = await RECEIVABLES["find_later_run"].row(connection, invoice_id=invoice_id)
+    return str(row["number"]) if row else None
 
 
 async def insert_credit_note(

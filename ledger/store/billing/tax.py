@@ -78,7 +78,7 @@ async def list_tax_lines(
     connection: Connection, invoice_ids: Sequence[int]
 ) -> Mapping[int, tuple[TaxLine, ...]]:
     """The tax of invoices by their id; none for one without."""
-    found: dict[int, list[TaxLine]] = defaultdict(list)
+    lines: dict[int, list[TaxLine]] = defaultdict(list)
     for row in await TAX["list_tax_lines"].rows(connection, invoice_ids=list(invoice_ids)):
         key = TaxKey(
             country=row["country"],
@@ -87,5 +87,5 @@ async def list_tax_lines(
             included=row["included"],
             reason=row["reason"],
         )
-        found[row["invoice_id"]].append(TaxLine(key, row["base"], row["amount"]))
-    return {invoice_id: tuple(found[invoice_id]) for invoice_id in invoice_ids}
+        lines[row["invoice_id"]].append(TaxLine(key, row["base"], row["amount"]))
+    return {invoice_id: tuple(lines[invoice_id]) for invoice_id in invoice_ids}

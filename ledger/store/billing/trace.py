@@ -99,14 +99,14 @@ async def find_used(
         if terms.price.basis is not Basis.EACH:
             meters |= {meter for meter, of in FALLBACK.items() if of == terms.meter}
         return [LineUse(key, meter, span) for key in keys for meter in meters for span in spans]
-    found: dict[tuple[UsageKey, str], list[Period]] = defaultdict(list)
+    used: dict[tuple[UsageKey, str], list[Period]] = defaultdict(list)
     for card, within in await _find_cards(connection, customer_id, service, batch_seq):
         for listed in (each for key in keys for each in spell_out(card, key, within)):
             if listed.price is not None and listed.price.price == terms.price:
-                found[listed.key, listed.meter].append(Period(listed.since, listed.until))
+                used[listed.key, listed.meter].append(Period(listed.since, listed.until))
     return [
         LineUse(key, meter, span)
-        for (key, meter), spans in found.items()
+        for (key, meter), spans in used.items()
         if terms.price.basis is not Basis.EACH or meter == line.key.meter
         for span in _merged(spans)
     ]

@@ -46,7 +46,7 @@ class Disagreement:
 class Proof:
     """How many figures of one kind are wrong, and the first of them."""
 
-    found: int
+    differing: int
     first: Sequence[Disagreement]
 
 
@@ -62,7 +62,7 @@ async def prove(connection: Connection, table: str, *, most: int) -> Proof:
         )
         for row in rows
     ]
-    return Proof(rows[0]["found"] if rows else 0, first)
+    return Proof(rows[0]["differing"] if rows else 0, first)
 
 
 async def count_states(connection: Connection) -> dict[str, int]:

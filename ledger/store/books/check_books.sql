@@ -1,5 +1,5 @@
 -- Each query finds what is wrong: where (`place`, `window_start`), which figure (`name`), what it must be and what is
--- stored, the first `most` of `found` in all. Sums are PostgreSQL's numeric, which has no end. All of it reads the
+-- stored, the first `most` of `differing` in all. Sums are PostgreSQL's numeric, which has no end. All of it reads the
 -- snapshot of the check as it is: what a stage has not come to yet is not wrong, so usage counts up to the cut-off of
 -- the stage's last run, or of what it has written already, and what it parked waits.
 
@@ -43,7 +43,7 @@ WITH run AS (
    WHERE coalesce(m.quantity, 0) <> coalesce(l.quantity, 0)
 )
 SELECT concat_ws(' ', w.customer_id, k.model, k.tier, w.meter) AS place, w.day_start AS window_start, 'quantity' AS name,
-       w.expected::text AS expected, w.stored::text AS stored, count(*) OVER () AS found
+       w.expected::text AS expected, w.stored::text AS stored, count(*) OVER () AS differing
   FROM wrong w LEFT JOIN usage_key k USING (usage_key_id)
  WHERE NOT EXISTS (SELECT FROM parked p
                     WHERE p.stage = 'rate' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id)
@@ -85,7 +85,7 @@ WITH summed AS (
     FROM priced p WHERE (p.quantity <> 0 OR p.amount <> 0) AND p.applies IS NOT TRUE
 )
 SELECT concat_ws(' ', customer_id, model, tier, meter) AS place, day_start AS window_start, name, expected, stored,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_unbooked_revenue
@@ -120,7 +120,7 @@ WITH run AS (
 )
 SELECT concat_ws(' ', w.entity_id, nullif(w.model, ''), nullif(w.tier, ''), w.currency) AS place,
        w.booked_for AS window_start, 'revenue' AS name, trim_scale(w.expected)::text AS expected,
-       trim_scale(w.stored)::text AS stored, count(*) OVER () AS found
+       trim_scale(w.stored)::text AS stored, count(*) OVER () AS differing
   FROM wrong w
  WHERE NOT EXISTS (SELECT FROM parked p
                     WHERE p.stage = 'book_revenue' AND p.entity_id = w.entity_id
@@ -178,7 +178,7 @@ WITH run AS (
 )
 SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), currency) AS place,
        booked_for AS window_start, 'amount' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
-       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
+       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS differing
   FROM due d FULL JOIN booked b USING (entity_id, booked_for, account, dimension, currency)
  WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
    AND NOT EXISTS (SELECT FROM parked p
@@ -202,7 +202,7 @@ WITH due AS (
 )
 SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), currency) AS place,
        booked_for AS window_start, 'amount' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
-       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
+       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS differing
   FROM due d FULL JOIN booked b USING (entity_id, booked_for, account, dimension, currency)
  WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
  ORDER BY 2, 1 LIMIT :most;
@@ -281,7 +281,7 @@ WITH run AS (
 )
 SELECT concat_ws(' ', coalesce(nullif(customer_id, ''), entity_id), 'account', account, currency) AS place,
        NULL::timestamptz AS window_start, 'balance' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
-       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS found
+       trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS differing
   FROM due d FULL JOIN balance b USING (entity_id, customer_id, currency, account)
  WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
    AND NOT EXISTS (SELECT FROM parked p WHERE p.stage = 'book_revenue' AND p.entity_id = coalesce(d.entity_id, b.entity_id))
@@ -294,7 +294,7 @@ WITH wrong AS (
 )
 SELECT concat_ws(' ', coalesce(e.natural_key, 'no entry'), 'entry', w.entry_id, w.currency) AS place,
        e.booked_for AS window_start, 'residual' AS name, '0' AS expected, trim_scale(w.amount)::text AS stored,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM wrong w LEFT JOIN journal_entry e USING (entry_id)
  ORDER BY 2, 1 LIMIT :most;
 
@@ -302,7 +302,7 @@ SELECT concat_ws(' ', coalesce(e.natural_key, 'no entry'), 'entry', w.entry_id, 
 -- What documents book is by customer: every posting of theirs on receivables names its entry's; an index scan.
 SELECT concat_ws(' ', e.natural_key, 'entry', p.entry_id, 'line', p.line_no) AS place, e.booked_for AS window_start,
        'customer_id' AS name, coalesce(e.customer_id, 'a customer') AS expected,
-       coalesce(p.customer_id, 'none') AS stored, count(*) OVER () AS found
+       coalesce(p.customer_id, 'none') AS stored, count(*) OVER () AS differing
   FROM posting p JOIN journal_entry e USING (entry_id)
  WHERE p.account IN ('1100', '1150') AND e.kind <> 'revenue'
    AND (p.customer_id IS NULL OR p.customer_id IS DISTINCT FROM e.customer_id)
@@ -334,7 +334,7 @@ WITH summed AS (
   SELECT i.number, i.issued_at, 'document', encode(d.sha256, 'hex'), encode(sha256(d.content), 'hex')
     FROM invoice i JOIN invoice_document d USING (invoice_id) WHERE sha256(d.content) <> d.sha256
 )
-SELECT number AS place, issued_at AS window_start, name, expected, stored, count(*) OVER () AS found
+SELECT number AS place, issued_at AS window_start, name, expected, stored, count(*) OVER () AS differing
   FROM said ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_lines
@@ -354,14 +354,14 @@ WITH line AS (
                    OR abs(l.amount - l.exact_amount) * 2 * 10 ^ l.digits > 1
 )
 SELECT concat_ws(' ', number, 'line', line_no) AS place, issued_at AS window_start, name, expected, stored,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_taxes
 -- Lines of tax against their own figures: base times per cent, rounded once to the currency's digits; a scan of invoice_tax.
 SELECT concat_ws(' ', i.number, 'tax', t.line_no) AS place, i.issued_at AS window_start, 'amount' AS name,
        round(t.base * t.percent / 100, c.digits)::text AS expected, trim_scale(t.amount)::text AS stored,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM invoice_tax t JOIN invoice i USING (invoice_id)
   JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
  WHERE scale(trim_scale(t.amount)) > c.digits OR abs(t.amount * 100 - t.base * t.percent) * 2 * 10 ^ c.digits > 100
@@ -394,7 +394,7 @@ WITH summed AS (
   SELECT n.number, n.issued_at, 'document', encode(d.sha256, 'hex'), encode(sha256(d.content), 'hex')
     FROM credit_note n JOIN credit_note_document d USING (credit_note_id) WHERE sha256(d.content) <> d.sha256
 )
-SELECT place, issued_at AS window_start, name, expected, stored, count(*) OVER () AS found
+SELECT place, issued_at AS window_start, name, expected, stored, count(*) OVER () AS differing
   FROM said ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_payments
@@ -416,7 +416,7 @@ WITH said AS (
    GROUP BY a.customer_id, a.currency HAVING sum(a.amount) < 0
 )
 SELECT place, at AS window_start, name, trim_scale(expected)::text AS expected, trim_scale(stored)::text AS stored,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM said WHERE expected <> stored ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_grants
@@ -464,7 +464,7 @@ WITH drawn AS (
          i.customer_id, i.entity_id
     FROM invoice i WHERE credit_of(i.invoice_id) > greatest(i.payable, 0)
 )
-SELECT w.place, w.at AS window_start, w.name, w.expected, w.stored, count(*) OVER () AS found
+SELECT w.place, w.at AS window_start, w.name, w.expected, w.stored, count(*) OVER () AS differing
   FROM wrong w
  WHERE NOT EXISTS (SELECT FROM parked p
                     WHERE p.stage = 'draw' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id))
@@ -508,7 +508,7 @@ WITH first AS (
    WHERE n.expected <> n.stored
 )
 SELECT concat_ws(' ', f.number, w.model, w.tier, w.meter) AS place, f.issued_at AS window_start, w.name,
-       trim_scale(w.expected)::text AS expected, trim_scale(w.stored)::text AS stored, count(*) OVER () AS found
+       trim_scale(w.expected)::text AS expected, trim_scale(w.stored)::text AS stored, count(*) OVER () AS differing
   FROM wrong w JOIN first f USING (invoice_id) ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_invoices_unlike_journal
@@ -528,7 +528,7 @@ WITH booked AS (
 SELECT concat_ws(' ', natural_key, 'account', account, currency) AS place, b.booked_for AS window_start,
        'amount' AS name, trim_scale(coalesce(i.amount, 0))::text AS expected,
        trim_scale(coalesce(b.amount, 0))::text AS stored,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM issued i FULL JOIN booked b USING (natural_key, account, currency)
  WHERE coalesce(i.amount, 0) <> coalesce(b.amount, 0)
  ORDER BY 2, 1 LIMIT :most;

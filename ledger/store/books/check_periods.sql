@@ -73,7 +73,7 @@ WITH run AS (
 )
 SELECT concat_ws(' ', w.customer_id, 'price', w.price_id) AS place, w.month AT TIME ZONE 'UTC' AS window_start,
        'amount' AS name, trim_scale(round(w.expected, 12))::text AS expected, trim_scale(w.stored)::text AS stored,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM wrong w
  WHERE round(w.expected, 12) <> w.stored
    AND NOT EXISTS (SELECT FROM parked p JOIN customer c USING (entity_id)

@@ -86,9 +86,9 @@ async def _insert_accounts(connection: Connection) -> None:
     chart = list(CHART.values())
     await JOURNAL["insert_accounts"].run(
         connection,
-        accounts=[one.account for one in chart],
-        names=[one.name for one in chart],
-        types=[one.type for one in chart],
+        accounts=[account.account for account in chart],
+        names=[account.name for account in chart],
+        types=[account.type for account in chart],
     )
 
 

@@ -103,7 +103,7 @@ async def append_changes(
 async def _stored_meters(
     connection: Connection, windows: Sequence[datetime], gpu_uuids: Sequence[str]
 ) -> dict[MeterKey, tuple[int, MeterWindow]]:
-    found = await meter.find_meter_windows(
+    stored = await meter.find_meter_windows(
         connection,
         gpu_uuids=gpu_uuids,
         since=min(windows),
@@ -112,12 +112,12 @@ async def _stored_meters(
     )
     due = set(windows)
     return {
-        (one.gpu_uuid, one.window_start): (
-            one.revision,
-            MeterWindow(one.metered_mj, one.estimated_mj, one.covered_s, one.findings),
+        (window.gpu_uuid, window.window_start): (
+            window.revision,
+            MeterWindow(window.metered_mj, window.estimated_mj, window.covered_s, window.findings),
         )
-        for one in found
-        if one.window_start in due
+        for window in stored
+        if window.window_start in due
     }
 
 

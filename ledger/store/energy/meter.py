@@ -66,9 +66,9 @@ async def find_energy_readings(
 ) -> dict[str, list[EnergyReading]]:
     """What `find_readings` finds, as readings of each GPU in the order of their times."""
     rows = await METER["find_readings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
-    found: dict[str, list[EnergyReading]] = defaultdict(list)
+    readings: dict[str, list[EnergyReading]] = defaultdict(list)
     for row in rows:
-        found[row["gpu_uuid"]].append(
+        readings[row["gpu_uuid"]].append(
             EnergyReading(
                 row["sampled_at"],
                 row["epoch"],
@@ -81,7 +81,7 @@ async def find_energy_readings(
                 monotonic_us=row["monotonic_us"],
             )
         )
-    return found
+    return readings
 
 
 async def find_touched_readings(
@@ -120,8 +120,8 @@ async def find_metered_gpus(
     connection: Connection, *, since: datetime, until: datetime, batch_seq: int
 ) -> list[str]:
     """GPUs whose readings bracket or fall into [since, until)."""
-    found = await find_metered_periods(connection, batch_seq=batch_seq)
-    return metered_between(found, since=since, until=until)
+    metered = await find_metered_periods(connection, batch_seq=batch_seq)
+    return metered_between(metered, since=since, until=until)
 
 
 def metered_between(

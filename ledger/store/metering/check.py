@@ -20,20 +20,20 @@ from ledger.store.copying import copy_out
 from ledger.store.queries import Connection, load_queries
 
 CHECK = load_queries("metering/check")
-USAGE_PLACE = {"usage_key_id": INT8, "window_start": TIME}
-ACTIVITY_PLACE = {"engine_key_id": INT8, "window_start": TIME, "usage_key_id": INT8}
+USAGE_CELL = {"usage_key_id": INT8, "window_start": TIME}
+ACTIVITY_CELL = {"engine_key_id": INT8, "window_start": TIME, "usage_key_id": INT8}
 MASK_LAYOUT = {"engine_key_id": INT8, "window_start": TIME, "mask": BITS_900}
 
 
 @dataclass(frozen=True, slots=True)
 class MisplacedUsage:
-    """A usage window with rows under another customer than its key's, of `found` in all."""
+    """A usage window with rows under another customer than its key's, of `differing` in all."""
 
     usage_key_id: int
     window_start: datetime
     customer_id: str | None
     stored_customer_id: str | None
-    found: int
+    differing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +79,26 @@ async def count_received(connection: Connection) -> int:
 async def read_usage_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of each usage window, starts in microseconds."""
     stream = await copy_out(connection, CHECK["read_usage_sums"], batch_seq=batch_seq)
-    return _whole_sums(stream, USAGE_PLACE, USAGE_COUNTS)
+    return _whole_sums(stream, USAGE_CELL, USAGE_COUNTS)
 
 
 async def read_activity_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of each activity window, starts in microseconds."""
     stream = await copy_out(connection, CHECK["read_activity_sums"], batch_seq=batch_seq)
-    return _whole_sums(stream, ACTIVITY_PLACE, ACTIVITY_COUNTS)
+    return _whole_sums(stream, ACTIVITY_CELL, ACTIVITY_COUNTS)
 
 
 async def read_mark_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:
     """What is stored of requests that lack something, by usage window, starts in microseconds."""
     stream = await copy_out(connection, CHECK["read_mark_sums"], batch_seq=batch_seq)
-    return _whole_sums(stream, USAGE_PLACE, MARK_COUNTS)
+    return _whole_sums(stream, USAGE_CELL, MARK_COUNTS)
 
 
 async def read_busy_seconds(connection: Connection, *, batch_seq: int) -> BusySeconds:
     """The busy seconds stored."""
     stream = await copy_out(connection, CHECK["read_busy_seconds"], batch_seq=batch_seq)
-    found = read_columns(stream, MASK_LAYOUT)
-    return BusySeconds(found["engine_key_id"], found["window_start"], found["mask"])
+    columns = read_columns(stream, MASK_LAYOUT)
+    return BusySeconds(columns["engine_key_id"], columns["window_start"], columns["mask"])
 
 
 async def find_misplaced(
@@ -130,12 +130,12 @@ async def find_engine_names(
     return {each.engine_key_id: each for each in names}
 
 
-def _whole_sums(stream: bytes, place: Mapping[str, str], counts: Sequence[str]) -> pl.DataFrame:
+def _whole_sums(stream: bytes, cell: Mapping[str, str], counts: Sequence[str]) -> pl.DataFrame:
     """Sums of 128 bits from halves: the low one may be below zero, as its sum is."""
     halves = {f"{name}_{half}": INT8 for name in counts for half in ("high", "low")}
-    read = pl.DataFrame(read_columns(stream, {**place, **halves}))
+    read = pl.DataFrame(read_columns(stream, {**cell, **halves}))
     whole = [
         (pl.col(f"{name}_high").cast(WIDE) * 2**32 + pl.col(f"{name}_low")).alias(name)
         for name in counts
     ]
-    return read.select(*place, *whole)
+    return read.select(*cell, *whole)

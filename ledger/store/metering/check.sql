@@ -65,7 +65,7 @@ SELECT engine_key_id, window_start, bit_or(mask) AS mask
 -- Windows of usage with rows under another customer than their key's, up to a cut-off, the first
 -- `most`, and how many there are; a scan of usage_delta.
 SELECT d.usage_key_id, d.window_start, k.customer_id, d.customer_id AS stored_customer_id,
-       count(*) OVER () AS found
+       count(*) OVER () AS differing
   FROM usage_delta d LEFT JOIN usage_key k USING (usage_key_id)
  WHERE d.batch_seq <= :batch_seq AND d.customer_id IS DISTINCT FROM k.customer_id
  GROUP BY 1, 2, 3, 4

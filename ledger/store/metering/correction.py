@@ -57,21 +57,23 @@ async def find_corrections(
         source_ids=[target.source_id for target in targets],
         targets=[target.target for target in targets],
     )
-    found: dict[CorrectionTarget, list[StoredRevision]] = defaultdict(list)
+    revisions: dict[CorrectionTarget, list[StoredRevision]] = defaultdict(list)
     for row in rows:
         member = dict(row)
-        found[targets[member.pop("n") - 1]].append(StoredRevision(**member))
-    return dict(found)
+        revisions[targets[member.pop("n") - 1]].append(StoredRevision(**member))
+    return dict(revisions)
 
 
 async def find_corrected_ids(
-    connection: Connection, places: Sequence[BatchIdentity]
+    connection: Connection, identities: Sequence[BatchIdentity]
 ) -> list[CorrectionTarget]:
     """Events of these batches that have been corrected."""
     rows = await CORRECTION["find_corrected_ids"].rows(
         connection,
-        source_ids=[place.source_id for place in places],
-        prefixes=[f"{place.producer}/{place.epoch}/{place.sequence}" for place in places],
+        source_ids=[identity.source_id for identity in identities],
+        prefixes=[
+            f"{identity.producer}/{identity.epoch}/{identity.sequence}" for identity in identities
+        ],
     )
     return [CorrectionTarget(row["source_id"], row["target"]) for row in rows]
 
@@ -83,16 +85,18 @@ async def insert_corrections(
     batch_seq: int,
 ) -> int:
     """Remember revisions; returns how many were new."""
-    revisions = sorted(revisions, key=lambda one: (one[0], one[1].owner, one[1].revision))
+    revisions = sorted(
+        revisions, key=lambda revision: (revision[0], revision[1].owner, revision[1].revision)
+    )
     return await CORRECTION["insert_corrections"].run(
         connection,
         source_ids=[target.source_id for target, _ in revisions],
         targets=[target.target for target, _ in revisions],
-        owners=[one.owner for _, one in revisions],
-        revisions=[one.revision for _, one in revisions],
-        originals=[one.original for _, one in revisions],
-        digests=[one.digest for _, one in revisions],
-        ordinals=[one.row for _, one in revisions],
+        owners=[revision.owner for _, revision in revisions],
+        revisions=[revision.revision for _, revision in revisions],
+        originals=[revision.original for _, revision in revisions],
+        digests=[revision.digest for _, revision in revisions],
+        ordinals=[revision.row for _, revision in revisions],
         batch_seq=batch_seq,
     )
 
@@ -114,22 +118,22 @@ class FirstFact:
         return self.depth is not None
 
 
-async def find_first(connection: Connection, places: Sequence[tuple[int, int]]) -> list[FirstFact]:
+async def find_first(connection: Connection, keys: Sequence[tuple[int, int]]) -> list[FirstFact]:
     """What came first to each (batch_seq, ordinal), in their order."""
     rows = await CORRECTION["find_first"].rows(
         connection,
-        batch_seqs=[batch_seq for batch_seq, _ in places],
-        ordinals=[ordinal for _, ordinal in places],
+        batch_seqs=[batch_seq for batch_seq, _ in keys],
+        ordinals=[ordinal for _, ordinal in keys],
     )
     return [FirstFact(row["depth"], row["customer_id"], row["refused"]) for row in rows]
 
 
-async def find_standing(connection: Connection, places: Sequence[tuple[int, int]]) -> pl.DataFrame:
+async def find_standing(connection: Connection, keys: Sequence[tuple[int, int]]) -> pl.DataFrame:
     """The facts that stand for (batch_seq, ordinal) places; `n` is the position, from 0."""
     rows = await CORRECTION["find_standing"].rows(
         connection,
-        batch_seqs=[batch_seq for batch_seq, _ in places],
-        ordinals=[ordinal for _, ordinal in places],
+        batch_seqs=[batch_seq for batch_seq, _ in keys],
+        ordinals=[ordinal for _, ordinal in keys],
     )
     return fact_rows_frame([dict(row) | {"n": row["n"] - 1} for row in rows])
 
@@ -154,10 +158,10 @@ async def copy_fate_changes(
     """Changes of fate; a row that has changed already is refused by its primary key."""
     rows = [
         (
-            *(batch_seq, one.ordinal, one.fact_batch_seq, one.fact_ordinal),
-            *(one.from_fate, one.to_fate, one.reason),
+            *(batch_seq, change.ordinal, change.fact_batch_seq, change.fact_ordinal),
+            *(change.from_fate, change.to_fate, change.reason),
         )
-        for one in sorted(changes, key=lambda c: (c.fact_batch_seq, c.fact_ordinal))
+        for change in sorted(changes, key=lambda c: (c.fact_batch_seq, c.fact_ordinal))
     ]
     await copy_rows(connection, "fate_change", FATE_CHANGE_COLUMNS, rows)
 

@@ -21,4 +21,4 @@ SCHEMA = pl.Schema(
     }
 )
 # Where a fact is in the stored order.
-PLACE = pl.Schema({name: SCHEMA[name] for name in ("batch_seq", "ordinal")})
+FACT_KEY = pl.Schema({name: SCHEMA[name] for name in ("batch_seq", "ordinal")})

@@ -132,7 +132,7 @@ async def count_facts(connection: Connection) -> int | None:
 
 
 def _row_part(day: date, first_page: int, end_page: int, search: FactSearch) -> FactReader:
-    place = {"stored_day": day, "first_place": (first_page, 0), "end_place": (end_page, 0)}
+    bounds = {"stored_day": day, "first_place": (first_page, 0), "end_place": (end_page, 0)}
 
     async def read(connection: Connection) -> Decode:
         octets = await copy_out(
@@ -141,7 +141,7 @@ def _row_part(day: date, first_page: int, end_page: int, search: FactSearch) -> 
             batch_seq=search.until_seq,
             since=search.since,
             until=search.until,
-            **place,
+            **bounds,
         )
         return lambda: _rows_of(octets)
 

@@ -106,21 +106,21 @@ async def find_engine_keys(connection: Connection, ids: Sequence[int]) -> dict[i
     return {key.engine_key_id: key for key in keys}
 
 
-async def lock_identities(connection: Connection, places: Iterable[int]) -> None:
+async def lock_identities(connection: Connection, locks: Iterable[int]) -> None:
     """Wait for whoever stores or corrects the same places; held until the transaction ends."""
-    await INGEST["lock_identities"].rows(connection, places=sorted(set(places)))
+    await INGEST["lock_identities"].rows(connection, places=sorted(set(locks)))
 
 
 async def find_batches(
-    connection: Connection, places: Iterable[BatchIdentity]
+    connection: Connection, identities: Iterable[BatchIdentity]
 ) -> dict[BatchIdentity, list[StoredBatch]]:
     """The batches that took these places, of each owner one."""
-    found: dict[BatchIdentity, list[StoredBatch]] = defaultdict(list)
-    asked = list(dict.fromkeys(places))
+    batches: dict[BatchIdentity, list[StoredBatch]] = defaultdict(list)
+    asked = list(dict.fromkeys(identities))
     for row in await INGEST["find_batches"].rows(connection, **_identities(asked)):
         batch = dict(row)
-        found[asked[batch.pop("n") - 1]].append(StoredBatch(**batch))
-    return dict(found)
+        batches[asked[batch.pop("n") - 1]].append(StoredBatch(**batch))
+    return dict(batches)
 
 
 async def insert_batches(
@@ -167,7 +167,7 @@ async def find_taken(connection: Connection, keyed: pl.DataFrame) -> dict[EventI
         return {}
     top = pl.col("source_id").replace_strict(highest, default=None, return_dtype=pl.String)
     asked = keyed.filter(pl.col("id") <= top).select("source_id", "id")
-    return await find_event_keys(connection, [EventId(*one) for one in asked.iter_rows()])
+    return await find_event_keys(connection, [EventId(*event_id) for event_id in asked.iter_rows()])
 
 
 async def copy_event_keys(connection: Connection, keyed: pl.DataFrame, *, batch_seq: int) -> None:
@@ -199,21 +199,21 @@ async def insert_quarantine(
         batch_seq=batch_seq,
         received_at=received_at,
         expires_at=expires_at,
-        ordinals=[one.ordinal for one in refused],
-        sources=[one.reject.source for one in refused],
-        event_ids=[one.reject.event_id for one in refused],
-        reasons=[str(one.reject.reason) for one in refused],
-        details=[one.reject.detail for one in refused],
-        items=[one.items for one in refused],
-        raws=[None if one.raw is None else one.raw[: _most(one)] for one in refused],
-        truncated=[one.raw is not None and len(one.raw) > _most(one) for one in refused],
-        bindings=[one.binding for one in refused],
-        sent_as=[one.sent_as for one in refused],
+        ordinals=[each.ordinal for each in refused],
+        sources=[each.reject.source for each in refused],
+        event_ids=[each.reject.event_id for each in refused],
+        reasons=[str(each.reject.reason) for each in refused],
+        details=[each.reject.detail for each in refused],
+        items=[each.items for each in refused],
+        raws=[None if each.raw is None else each.raw[: _most(each)] for each in refused],
+        truncated=[each.raw is not None and len(each.raw) > _most(each) for each in refused],
+        bindings=[each.binding for each in refused],
+        sent_as=[each.sent_as for each in refused],
     )
 
 
-def _most(one: Refused) -> int:
-    return RAW_BYTES_MAX if one.sent_as is None else LETTER_BYTES_MAX
+def _most(refused: Refused) -> int:
+    return RAW_BYTES_MAX if refused.sent_as is None else LETTER_BYTES_MAX
 
 
 async def count_kept(
@@ -226,12 +226,12 @@ async def count_kept(
     return {row["source"]: row["kept"] for row in rows}
 
 
-def _identities(places: Sequence[BatchIdentity]) -> dict[str, list[int] | list[str]]:
+def _identities(identities: Sequence[BatchIdentity]) -> dict[str, list[int] | list[str]]:
     return {
-        "source_ids": [place.source_id for place in places],
-        "producers": [place.producer for place in places],
-        "epochs": [place.epoch for place in places],
-        "sequences": [place.sequence for place in places],
+        "source_ids": [identity.source_id for identity in identities],
+        "producers": [identity.producer for identity in identities],
+        "epochs": [identity.epoch for identity in identities],
+        "sequences": [identity.sequence for identity in identities],
     }
 
 

@@ -152,13 +152,13 @@ async def list_archived(
 
 
 async def find_standing_ids(
-    connection: Connection, places: Sequence[tuple[int, int]]
+    connection: Connection, keys: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int, int]]:
     """(position from 0, batch_seq, ordinal) of the fact that stands now for each place."""
     rows = await RETENTION["find_standing_ids"].rows(
         connection,
-        batch_seqs=[batch_seq for batch_seq, _ in places],
-        ordinals=[ordinal for _, ordinal in places],
+        batch_seqs=[batch_seq for batch_seq, _ in keys],
+        ordinals=[ordinal for _, ordinal in keys],
     )
     return [(row["n"], row["batch_seq"], row["ordinal"]) for row in rows]
 
@@ -173,15 +173,13 @@ class FateStep:
     depth: int
 
 
-async def find_fate_ids(
-    connection: Connection, places: Sequence[tuple[int, int]]
-) -> list[FateStep]:
+async def find_fate_ids(connection: Connection, keys: Sequence[tuple[int, int]]) -> list[FateStep]:
     """Each fact, and all that came to stand for it."""
     return await RETENTION["find_fate_ids"].values(
         connection,
         FateStep,
-        batch_seqs=[batch_seq for batch_seq, _ in places],
-        ordinals=[ordinal for _, ordinal in places],
+        batch_seqs=[batch_seq for batch_seq, _ in keys],
+        ordinals=[ordinal for _, ordinal in keys],
     )
 
 

@@ -16,7 +16,7 @@ from ledger.domain.metering.permission import Fields
 from ledger.domain.metering.target import CorrectionTarget, target_of
 from ledger.store.metering.chunks import Chunk, ChunkSearch, find_chunks, read_chunks
 from ledger.store.metering.correction import fact_frame, fact_rows_frame
-from ledger.store.metering.fact_columns import PLACE
+from ledger.store.metering.fact_columns import FACT_KEY
 from ledger.store.metering.ingest import find_engine_keys
 from ledger.store.operations import Suspended
 from ledger.store.queries import Connection, load_queries
@@ -67,10 +67,10 @@ async def find_suspended_facts(
     """Facts of these keys that stand, after a (batch_seq, ordinal), with `engine_instance`."""
     rows = await _suspended_rows(connection, usage_key_ids, after=after, most=most)
     chunked = await _suspended_in_chunks(connection, usage_key_ids, after=after, most=most)
-    found = pl.concat([rows, chunked]).sort("batch_seq", "ordinal").head(most)
-    engines = await find_engine_keys(connection, found["engine_key_id"].unique().to_list())
+    facts = pl.concat([rows, chunked]).sort("batch_seq", "ordinal").head(most)
+    engines = await find_engine_keys(connection, facts["engine_key_id"].unique().to_list())
     instances = {key: engine.engine_instance for key, engine in engines.items()}
-    return found.with_columns(
+    return facts.with_columns(
         pl.col("engine_key_id")
         .replace_strict(instances, return_dtype=pl.String)
         .alias("engine_instance")
@@ -118,8 +118,8 @@ async def _read_waiting(
         rows = await SUSPENSE["find_changed_places"].rows(
             connection, batch_seqs=facts["batch_seq"].unique().to_list()
         )
-        changed = pl.DataFrame([tuple(row) for row in rows], schema=PLACE, orient="row")
-        yield facts.filter(wanted & stored).join(changed, on=list(PLACE), how="anti")
+        changed = pl.DataFrame([tuple(row) for row in rows], schema=FACT_KEY, orient="row")
+        yield facts.filter(wanted & stored).join(changed, on=list(FACT_KEY), how="anti")
 
 
 async def count_waiting(connection: Connection, day: date) -> int:
@@ -195,5 +195,5 @@ async def expire_raw(connection: Connection, *, now: datetime) -> int:
 def _target(row: asyncpg.Record) -> CorrectionTarget | None:
     if row["producer"] is None:
         return None
-    place = BatchIdentity(row["source_id"], row["producer"], row["epoch"], row["sequence"])
-    return target_of(place, row["ordinal"] - row["ordinal_from"])
+    identity = BatchIdentity(row["source_id"], row["producer"], row["epoch"], row["sequence"])
+    return target_of(identity, row["ordinal"] - row["ordinal_from"])

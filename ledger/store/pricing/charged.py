@@ -48,8 +48,8 @@ async def find_charged(
         parts += [(entity.entity_id, part) for part in _rest(within, days)]
     listed = await _listed(connection, parts, customer_id, batch_seq) if parts else []
     return {
-        "whole": [_span(*one) for one in whole],
-        "parts": [_span(*one) for one in parts],
+        "whole": [_span(*span) for span in whole],
+        "parts": [_span(*span) for span in parts],
         "listed": listed,
     }
 
@@ -93,15 +93,15 @@ async def _listed(
     names = sorted({kind.rate_card_id for kind in kinds})
     cards = await find_cards(connection, rate_card_ids=names, batch_seq=batch_seq) if names else {}
     return [
-        _readable(one)
+        _readable(listed)
         for kind in kinds
-        for one in spell_out(cards[kind.rate_card_id], kind.key, kind.within)
+        for listed in spell_out(cards[kind.rate_card_id], kind.key, kind.within)
     ]
 
 
-def _readable(one: ListedPrice) -> dict[str, object]:
+def _readable(listed: ListedPrice) -> dict[str, object]:
     try:
-        return one.as_row()
+        return listed.as_row()
     except InvalidInputError as error:
         # Rating fails at it and says so; whoever asks for a report is told that it waits.
-        return replace(one, price=None, unpriced=error.wrong).as_row()
+        return replace(listed, price=None, unpriced=error.wrong).as_row()

@@ -95,10 +95,10 @@ async def find_changed_charges(
 
 async def has_changed_charges(connection: Connection, *, entity_id: str, batch_seq: int) -> bool:
     """Whether charges of an entity were stored after a cut-off."""
-    found = await RATING["has_changed_charges"].value(
+    changed = await RATING["has_changed_charges"].value(
         connection, entity_id=entity_id, batch_seq=batch_seq
     )
-    return bool(found)
+    return bool(changed)
 
 
 async def find_kinds(

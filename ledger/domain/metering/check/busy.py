@@ -25,9 +25,9 @@ def mark_busy(keys: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Octets]
     table, cells = _empty_table(_TABLE_MIN)
     done, count = _find_cells(keys, starts, ends, table, cells, 0, 0)
     while done < keys.size:
-        found = cells[:count]
+        marked = cells[:count]
         table, cells = _empty_table(4 * table.size)
-        cells[:count] = found
+        cells[:count] = marked
         _enter(table, cells, count)
         done, count = _find_cells(keys, starts, ends, table, cells, done, count)
     octets = np.zeros((count, OCTETS), np.uint8)

@@ -142,9 +142,9 @@ def _cells(busy: BusySeconds, row: str) -> pl.DataFrame:
 def _octets(rows: pl.Series, busy: BusySeconds) -> Octets:
     """The octets of each row; a row that is not there has no busy second."""
     nothing = np.zeros((1, busy.octets.shape[1]), np.uint8)
-    places = rows.fill_null(busy.windows.size).to_numpy()
-    found: Octets = np.concatenate([busy.octets, nothing])[places]
-    return found
+    indexes = rows.fill_null(busy.windows.size).to_numpy()
+    octets: Octets = np.concatenate([busy.octets, nothing])[indexes]
+    return octets
 
 
 def _seconds(octets: Octets) -> Bools:

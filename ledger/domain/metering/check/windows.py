@@ -130,10 +130,10 @@ def merge(parts: Sequence[Windows]) -> Windows:
     if len(parts) < 2:
         return parts[0] if parts else NO_WINDOWS
     return Windows(
-        _sum([one.usage for one in parts], USAGE_KEYS, USAGE_COUNTS),
-        _sum([one.activity for one in parts], ACTIVITY_KEYS, ACTIVITY_COUNTS),
-        _merge_busy([one.busy for one in parts]),
-        _sum([one.marks for one in parts], USAGE_KEYS, MARK_COUNTS),
+        _sum([part.usage for part in parts], USAGE_KEYS, USAGE_COUNTS),
+        _sum([part.activity for part in parts], ACTIVITY_KEYS, ACTIVITY_COUNTS),
+        _merge_busy([part.busy for part in parts]),
+        _sum([part.marks for part in parts], USAGE_KEYS, MARK_COUNTS),
     )
 
 
@@ -146,7 +146,7 @@ def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
     """Requests by what they lack, by usage key and window of `time`: most facts lack nothing."""
-    found = rows.filter(pl.col("flags") & _MARKED != 0).select(
+    marked = rows.filter(pl.col("flags") & _MARKED != 0).select(
         "usage_key_id",
         (pl.col("time") // WINDOW_US * WINDOW_US).alias("window_start"),
         *(
@@ -158,7 +158,7 @@ def _marked(rows: pl.DataFrame) -> pl.DataFrame:
             for name, flag in MARKS.items()
         ),
     )
-    return _sum([found], USAGE_KEYS, MARK_COUNTS)
+    return _sum([marked], USAGE_KEYS, MARK_COUNTS)
 
 
 def _summable(rows: pl.DataFrame) -> list[pl.Expr]:
@@ -183,9 +183,9 @@ def _sum(
 
 
 def _merge_busy(parts: Sequence[BusySeconds]) -> BusySeconds:
-    keys = np.concatenate([one.engine_key_ids for one in parts])
-    windows = np.concatenate([one.windows for one in parts])
-    octets = np.concatenate([one.octets for one in parts])
+    keys = np.concatenate([part.engine_key_ids for part in parts])
+    windows = np.concatenate([part.windows for part in parts])
+    octets = np.concatenate([part.octets for part in parts])
     if not keys.size:
         return NO_WINDOWS.busy
     order = np.lexsort((windows, keys))

@@ -14,28 +14,28 @@ from ledger.domain.compiled import compiled, inlined
 
 _U64 = np.uint64
 _trailing_zeros: Any = trailing_zeros
-_ONES, _TOPS = _U64(0x0101010101010101), _U64(0x8080808080808080)
-_NEWLINES = _U64(10) * _ONES
+_LOWS, _TOPS = _U64(0x0101010101010101), _U64(0x8080808080808080)
+_NEWLINES = _U64(10) * _LOWS
 
 
 @compiled
 def as_lines(octets: Octets, starts: Ints, lengths: Ints) -> Octets:
     """Texts one after the other, a newline behind each."""
-    found = np.empty(lengths.sum() + lengths.size, np.uint8)
+    lines = np.empty(lengths.sum() + lengths.size, np.uint8)
     at = 0
     for row in range(starts.size):
         start, length = starts[row], lengths[row]
         for n in range(length):
-            found[at + n] = octets[_U64(start + n)]
-        found[at + length] = 10
+            lines[at + n] = octets[_U64(start + n)]
+        lines[at + length] = 10
         at += length + 1
-    return found
+    return lines
 
 
 @compiled
 def are_ascii(words: Words, starts: Ints, lengths: Ints) -> Bools:
     """Whether each text has nothing but ASCII."""
-    found = np.ones(starts.size, np.bool_)
+    ascii_only = np.ones(starts.size, np.bool_)
     for row in range(starts.size):
         start, length = starts[row], lengths[row]
         seen = _U64(0)
@@ -46,8 +46,8 @@ def are_ascii(words: Words, starts: Ints, lengths: Ints) -> Bools:
         if n < length:
             # What lies behind the text is pushed out.
             seen |= words[_U64(start + n)] << _U64(64 - 8 * (length - n))
-        found[row] = seen & _TOPS == 0
-    return found
+        ascii_only[row] = seen & _TOPS == 0
+    return ascii_only
 
 
 @compiled
@@ -100,12 +100,12 @@ def _is_blank(octet: int) -> bool:
 @inlined
 def _line_end(words: Words, at: int, end: int) -> int:
     """The place of the next newline, or `end`."""
-    found = _U64(0)
-    while found == 0 and at < end:
+    newlines = _U64(0)
+    while newlines == 0 and at < end:
         word = words[_U64(at)] ^ _NEWLINES
         # A byte below 1 borrows from its top bit; of several the lowest is sure.
-        found = (word - _ONES) & ~word & _TOPS
+        newlines = (word - _LOWS) & ~word & _TOPS
         at += WORD
-    if found != 0:
-        at += int(_trailing_zeros(found) >> _U64(3)) - WORD
+    if newlines != 0:
+        at += int(_trailing_zeros(newlines) >> _U64(3)) - WORD
     return min(at, end)

@@ -82,7 +82,7 @@ class _Reader:
 
     line: bytes
     tokens: Iterator[_Token]
-    found: list[tuple[Path, _Token]] = field(default_factory=list)
+    leaves: list[tuple[Path, _Token]] = field(default_factory=list)
 
     def read(self, path: Path, token: _Token) -> None:
         if token.text == b"{" and token.kind == _MARK_TOKEN:
@@ -90,7 +90,7 @@ class _Reader:
         elif token.text == b"[" and token.kind == _MARK_TOKEN:
             self._read_list(path)
         else:
-            self.found.append((path, token))
+            self.leaves.append((path, token))
 
     def _read_object(self, path: Path) -> None:
         while (key := next(self.tokens)).text != b"}" or key.kind != _MARK_TOKEN:
@@ -119,7 +119,7 @@ def learn(line: bytes) -> Shape | None:
 def _learn(line: bytes) -> Shape:
     reader = _Reader(line, _tokens(line))
     reader.read((), next(reader.tokens))
-    leaves = reader.found
+    leaves = reader.leaves
     named = {path: token.text for path, token in leaves if token.kind == _TEXT_TOKEN}
     kind = named.get((TYPE,), b"").decode()
     paths = [path for path, _ in leaves if ITEM not in path]
@@ -161,15 +161,15 @@ def _fitting(rule: ColumnRule | None, token: _Token) -> ColumnRule:
 def _shape(
     line: bytes,
     kind: str,
-    found: Sequence[tuple[Path, ColumnRule, _Token]],
+    tokens: Sequence[tuple[Path, ColumnRule, _Token]],
     constants: dict[Path, Constant],
 ) -> Shape:
-    edges = [token.start for _, _, token in found] + [len(line)]
-    ends = [0] + [token.end for _, _, token in found]
+    edges = [token.start for _, _, token in tokens] + [len(line)]
+    ends = [0] + [token.end for _, _, token in tokens]
     fixed = tuple(line[a:b] for a, b in zip(ends, edges, strict=True))
-    if len(found) > SLOTS_MAX:
+    if len(tokens) > SLOTS_MAX:
         raise _UnshapedError
-    slots = [ValueSlot(path, rule, _slot_kind(rule, token)) for path, rule, token in found]
+    slots = [ValueSlot(path, rule, _slot_kind(rule, token)) for path, rule, token in tokens]
     said = [slot.path for slot in slots]
     said += [path for path, value in constants.items() if value is not None]
     unknown = {name for path in said if (name := unknown_name(kind, path)) is not None}
@@ -189,7 +189,7 @@ class Matched:
     Texts that come again have numbers: `codes` of the slots `coded`, which first stood at `leads`.
     """
 
-    found: Bools
+    lines: Bools
     values: Ints
     lengths: Ints
     coded: Sequence[int]
@@ -199,7 +199,7 @@ class Matched:
     def texts(self, octets: Octets, slot: int) -> Texts:
         """The texts of a coded slot, each distinct one read once; one that is not UTF-8 is None."""
         n = self.coded.index(slot)
-        codes = self.codes[n] if self.found.all() else self.codes[n][self.found]
+        codes = self.codes[n] if self.lines.all() else self.codes[n][self.lines]
         at = self.leads[n]
         return Texts(codes, _texts_at(octets, self.values[slot, at], self.lengths[slot, at]))
 
@@ -216,10 +216,10 @@ def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) 
         np.zeros(len(coded), np.int64),
     )
     fixed, rules = Fixed.of(shape.fixed), _rules(shape.slots)
-    found = match_lines(octets, words, starts, ends, fixed, rules, values, lengths, numbered)
+    matched = match_lines(octets, words, starts, ends, fixed, rules, values, lengths, numbered)
     counts = numbered.counts.tolist()
     leads = [first[:count] for first, count in zip(numbered.firsts, counts, strict=True)]
-    return Matched(found, values, lengths, coded, numbered.codes, leads)
+    return Matched(matched, values, lengths, coded, numbered.codes, leads)
 
 
 def _rules(slots: Sequence[ValueSlot]) -> Rules:

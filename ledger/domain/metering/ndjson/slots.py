@@ -29,14 +29,14 @@ _YEAR_MIN, _YEAR_MAX = 1970, 2200
 _FRACTION = 20
 _U64 = np.uint64
 _trailing_zeros: Any = trailing_zeros
-_ONES, _TOPS = _U64(0x0101010101010101), _U64(0x8080808080808080)
-_QUOTES = _U64(_QUOTE) * _ONES
-_BACKSLASHES = _U64(_BACKSLASH) * _ONES
-_SPACES = _U64(_SPACE) * _ONES
-_ZEROS = _U64(_ZERO) * _ONES
+_LOWS, _TOPS = _U64(0x0101010101010101), _U64(0x8080808080808080)
+_QUOTES = _U64(_QUOTE) * _LOWS
+_BACKSLASHES = _U64(_BACKSLASH) * _LOWS
+_SPACES = _U64(_SPACE) * _LOWS
+_ZEROS = _U64(_ZERO) * _LOWS
 _MIX = _U64(0x9E3779B97F4A7C15)
 # What takes a byte above nine to its top bit.
-_ABOVE_NINE = _U64(0x76) * _ONES
+_ABOVE_NINE = _U64(0x76) * _LOWS
 _FIRST, _DAY_AND_T = _U64(0xFF), _U64(0xFFFFFF)
 # "00:00:00", and where its colons stand.
 _CLOCK, _COLONS = _U64(0x30303A30303A3030), _U64(0x0000FF0000FF0000)
@@ -80,13 +80,13 @@ def match_lines(
     `fixed` are the bytes before each slot, and behind the last. Compiled code keeps what it calls:
     whatever is called here stands in this file, so that none of it is older than the rest.
     """
-    found = np.zeros(starts.size, np.bool_)
+    matched = np.zeros(starts.size, np.bool_)
     tables = np.full((numbered.slots.size, _TABLE_MIN), -1, np.int64)
     for since in range(0, starts.size, _BLOCK_LINES):
         until = min(since + _BLOCK_LINES, starts.size)
-        _match(octets, words, starts, ends, fixed, rules, since, until, values, lengths, found)
-        tables = _code_texts(words, values, lengths, found, since, until, tables, numbered)
-    return found
+        _match(octets, words, starts, ends, fixed, rules, since, until, values, lengths, matched)
+        tables = _code_texts(words, values, lengths, matched, since, until, tables, numbered)
+    return matched
 
 
 @compiled
@@ -101,7 +101,7 @@ def _match(
     until: int,
     values: Ints,
     lengths: Ints,
-    found: Bools,
+    matched: Bools,
 ) -> None:
     """The lines from `first_line` to before `until`."""
     kinds, lows, highs = rules
@@ -115,10 +115,10 @@ def _match(
             if end - at < fixed.sizes[slot]:
                 at = -1
                 break
-            differing, place = _U64(0), at
+            differing, octet = _U64(0), at
             for n in range(since, fixed.ends[slot]):
-                differing |= (words[_U64(place)] ^ fixed.words[_U64(n)]) & fixed.masks[_U64(n)]
-                place += WORD
+                differing |= (words[_U64(octet)] ^ fixed.words[_U64(n)]) & fixed.masks[_U64(n)]
+                octet += WORD
             since = fixed.ends[slot]
             at = at + fixed.sizes[slot] if differing == 0 else -1
             if at < 0 or slot == kinds.size:
@@ -150,7 +150,7 @@ def _match(
             values[slot, line] = value
             lengths[slot, line] = to - at
             at = to
-        found[line] = at == end
+        matched[line] = at == end
 
 
 @compiled
@@ -176,19 +176,19 @@ def _code_texts(
             slot = slots[n]
             start, length = starts[slot, line], lengths[slot, line]
             size = tables.shape[1]
-            place = _hash(words, start, length) & _U64(size - 1)
-            while tables[n, place] >= 0:
-                other = firsts[n, tables[n, place]]
+            bucket = _hash(words, start, length) & _U64(size - 1)
+            while tables[n, bucket] >= 0:
+                other = firsts[n, tables[n, bucket]]
                 if lengths[slot, other] == length and _equal(
                     words, start, starts[slot, other], length
                 ):
                     break
-                place = (place + _U64(1)) & _U64(size - 1)
-            if tables[n, place] < 0:
-                tables[n, place] = counts[n]
+                bucket = (bucket + _U64(1)) & _U64(size - 1)
+            if tables[n, bucket] < 0:
+                tables[n, bucket] = counts[n]
                 firsts[n, counts[n]] = line
                 counts[n] += 1
-            codes[n, line] = tables[n, place]
+            codes[n, line] = tables[n, bucket]
             if counts[n] * 2 > size:
                 tables = _grow(words, starts, lengths, size * 4, numbered)
     return tables
@@ -207,10 +207,10 @@ def _grow(
     for n in range(slots.size):
         for code in range(counts[n]):
             start, length = starts[slots[n], firsts[n, code]], lengths[slots[n], firsts[n, code]]
-            place = _hash(words, start, length) & _U64(size - 1)
-            while tables[n, place] >= 0:
-                place = (place + _U64(1)) & _U64(size - 1)
-            tables[n, place] = code
+            bucket = _hash(words, start, length) & _U64(size - 1)
+            while tables[n, bucket] >= 0:
+                bucket = (bucket + _U64(1)) & _U64(size - 1)
+            tables[n, bucket] = code
     return tables
 
 
@@ -231,13 +231,13 @@ def _hash(words: Words, start: int, length: int) -> Any:
 
 
 @inlined
-def _equal(words: Words, one: int, other: int, length: int) -> bool:
+def _equal(words: Words, left: int, right: int, length: int) -> bool:
     n = 0
     while n + WORD <= length:
-        if words[_U64(one + n)] != words[_U64(other + n)]:
+        if words[_U64(left + n)] != words[_U64(right + n)]:
             return False
         n += WORD
-    return n == length or _low(words[_U64(one + n)] ^ words[_U64(other + n)], length - n) == 0
+    return n == length or _low(words[_U64(left + n)] ^ words[_U64(right + n)], length - n) == 0
 
 
 @inlined
@@ -257,7 +257,7 @@ def are_ordinals(
     prefixes: Fixed,
 ) -> Bools:
     """Whether each text is the prefix of its batch and then its own ordinal."""
-    found = np.zeros(starts.size, np.bool_)
+    agreeing = np.zeros(starts.size, np.bool_)
     for row in range(starts.size):
         batch = batches[row]
         since = prefixes.ends[batch - 1] if batch else 0
@@ -269,8 +269,8 @@ def are_ordinals(
         at = start + prefixes.sizes[batch]
         if differing == 0:
             to, number = _read_long(octets, at, end)
-            found[row] = to == end and number == ordinals[row]
-    return found
+            agreeing[row] = to == end and number == ordinals[row]
+    return agreeing
 
 
 @inlined
@@ -278,13 +278,13 @@ def _stops_of(word: Any) -> Any:
     """The top bits of bytes that no plain text has: a quote, a backslash, a control character."""
     # A byte below 1 in any of these borrows from its top bit. Of several the lowest is sure.
     quote, slash = word ^ _QUOTES, word ^ _BACKSLASHES
-    return ((quote - _ONES) & ~quote | (slash - _ONES) & ~slash | (word - _SPACES) & ~word) & _TOPS
+    return ((quote - _LOWS) & ~quote | (slash - _LOWS) & ~slash | (word - _SPACES) & ~word) & _TOPS
 
 
 @inlined
-def _byte_of(found: Any) -> Any:
+def _byte_of(bits: Any) -> Any:
     """Which byte of a word has the lowest of its bits."""
-    return np.int64(_trailing_zeros(found)) >> 3
+    return np.int64(_trailing_zeros(bits)) >> 3
 
 
 @inlined
@@ -375,8 +375,8 @@ def _second_of(word: Any) -> Any:
 @inlined
 def _two(digits: Any, shift: int) -> Any:
     """The number of two digits in a word of them."""
-    tens, ones = digits >> _U64(shift), digits >> _U64(shift + 8)
-    return np.int64((tens & _U64(15)) * _U64(10) + (ones & _U64(15)))
+    tens, units = digits >> _U64(shift), digits >> _U64(shift + 8)
+    return np.int64((tens & _U64(15)) * _U64(10) + (units & _U64(15)))
 
 
 @compiled
@@ -430,9 +430,9 @@ def _read_day(octets: Octets, at: int, end: int) -> int:
         return -1
     # Days of the years since March of year 0, so that a leap day ends its year.
     shifted = year - (month <= 2)
-    place = (month + 9) % 12
+    month_of_year = (month + 9) % 12
     past = shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400
-    return past + (place * 153 + 2) // 5 + day - 719_469
+    return past + (month_of_year * 153 + 2) // 5 + day - 719_469
 
 
 @compiled
