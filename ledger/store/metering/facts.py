@@ -150,7 +150,8 @@ def _row_part(day: date, first_page: int, end_page: int, search: FactSearch) -> 
 
 def _rows_of(octets: bytes) -> pl.DataFrame:
     return pl.DataFrame(read_columns(octets, FACT_LAYOUT)).with_columns(
-        pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in _UNSURE_TIMES
+        *(pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in _UNSURE_TIMES),
+        queue_ms=pl.when(pl.col("queue_ms") >= 0).then("queue_ms"),
     )
 
 

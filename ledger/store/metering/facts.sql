@@ -8,12 +8,12 @@ SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS stored_day,
  ORDER BY 1;
 
 -- name: read_facts
--- Facts of some pages up to a cut-off; NULL as -infinity, or no time in a queue, so that all rows are of one width. Rows cost
+-- Facts of some pages up to a cut-off; NULL as -infinity, or -1 ms in a queue, so that all rows are of one width. Rows cost
 -- less to send than to group here. A TID range scan of one partition.
 SELECT usage_key_id, engine_key_id, time, coalesce(started_at, '-infinity') AS started_at,
        coalesce(first_token_at, '-infinity') AS first_token_at,
        coalesce(ended_at, '-infinity') AS ended_at,
-       coalesce(queue_ms, 0) AS queue_ms, requests, uncached, cache_read, cache_write, visible, reasoning, kind, flags
+       coalesce(queue_ms, -1) AS queue_ms, requests, uncached, cache_read, cache_write, visible, reasoning, kind, flags
   FROM usage_fact
  WHERE stored_day = :stored_day::date
    AND ctid >= :first_place::tid AND ctid < :end_place::tid AND batch_seq <= :batch_seq::bigint
