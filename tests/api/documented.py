@@ -47,7 +47,7 @@ ASKED = {
 
 
 # What stands in paths for an id of the group.
-NAMED = {"{one}", "{subscription_id}", "{webhook}", "{notice}", "{entry}"}
+NAMED = {"{key}", "{subscription_id}", "{webhook}", "{notice}", "{entry}"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def asked(one: Operation, served: Served) -> tuple[str, dict[str, Any]]:
     group = one.path.split("/")[2] if one.path.startswith("/v1/") else ""
     path = one.path
     for place, value in (
-        ("{one}", ONE.get(group, served.keys["finance"].split("_")[1])),
+        ("{key}", ONE.get(group, served.keys["finance"].split("_")[1])),
         ("{subscription_id}", "sub-acme"),
         ("{format_name}", "usage"),
         ("{invoice_id}", "1"),

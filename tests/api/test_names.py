@@ -15,7 +15,7 @@ async def test_a_name_of_anothers_is_entered_listed_and_shown(served: Served) ->
     for name in NAMES:
         alias = {"alias": name, "customer_id": "acme", "valid_from": FROM}
         assert served.post("/v1/aliases", alias).status_code == 201, name
-        (listed,) = served.get("/v1/aliases", params={"one": name}).json()["items"]
+        (listed,) = served.get("/v1/aliases", params={"key": name}).json()["items"]
         assert listed["alias"] == name
         if name != "..":
             # A client takes this one out of a path itself.
@@ -23,7 +23,7 @@ async def test_a_name_of_anothers_is_entered_listed_and_shown(served: Served) ->
             assert (shown["id"], shown["versions"]) == (name, [listed])
         again = {**alias, "customer_id": "beta"}
         assert served.post("/v1/aliases?replace=true", again).status_code == 201
-        versions = served.get("/v1/aliases", params={"one": name}).json()["items"]
+        versions = served.get("/v1/aliases", params={"key": name}).json()["items"]
         assert [row["customer_id"] for row in versions] == ["beta"], name
     listed = served.get("/v1/aliases").json()["items"]
     assert sorted(row["alias"] for row in listed) == sorted(NAMES)
