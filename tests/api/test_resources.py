@@ -76,24 +76,12 @@ BODIES: dict[str, Any] = {
         ]
     },
 }
-# What nobody enters.
-MADE = {
-    "credit-notes",
-    "budget-balances",
-    "budget-alerts",
-    "reservations",
-    "deliveries",
-    "bank-entries",
-    "dunning-letters",
-}
-PRICES = {"prices": [{"start": day(0), "resolution_minutes": 60, "price_per_mwh": "80"}]}
-
-
 # What follows from what was entered and used.
 MADE = {
     *("credit-notes", "budget-balances", "budget-alerts", "reservations"),
-    *("credit-events", "agent-runs"),
+    *("deliveries", "bank-entries", "dunning-letters", "credit-events", "agent-runs"),
 }
+PRICES = {"prices": [{"start": day(0), "resolution_minutes": 60, "price_per_mwh": "80"}]}
 
 
 def enter_all(served: Served) -> None:
