@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import duckdb
 import polars as pl
 import pytest
 
@@ -116,6 +118,24 @@ async def test_a_file_holds_every_column_of_every_fact_exactly(
     assert await facts(worker) == []
     assert await worker.fetchval("SELECT to_regclass('usage_fact_20260806')") is None
     assert await windows(worker) == sums
+
+
+async def test_another_program_adds_up_the_files_as_readme_shows(
+    worker: Connection, tmp_path: Path
+) -> None:
+    await fill(worker)
+    sums = await worker.fetch(
+        "SELECT date_trunc('day', window_start AT TIME ZONE 'UTC'), sum(requests),"
+        " sum(uncached + cache_read + cache_write), sum(visible + reasoning)"
+        " FROM usage_delta GROUP BY 1 ORDER BY 1"
+    )
+    await moved(worker, tmp_path)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (query,) = re.findall(r"```sql\n(SELECT .*?)```", readme, re.DOTALL)
+    with duckdb.connect() as reader:
+        rows = reader.execute(query.replace("DIR", str(tmp_path))).fetchall()
+    assert sums
+    assert rows == [tuple(row.values()) for row in sums]
 
 
 async def test_the_manifest_beside_a_file_says_what_is_in_it(
