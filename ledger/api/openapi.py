@@ -35,7 +35,7 @@ MEANINGS: Mapping[str, str] = {
     "time_zone": "IANA time zone of days and hours.",
     "csv": "All rows as CSV, instead of a page of them as JSON.",
     "raw": "Leave text as it is that a spreadsheet would take for a formula.",
-    "one": "Its id; a slash in it is sent as %2F.",
+    "key": "Its id; a slash in it is sent as %2F.",
     "step": "hour or day.",
     "cost_scope": "What a cost is of, as reports of energy and cost name it: deployment:chat.",
     "line": "usage, idle or unattributed; without it all of them.",

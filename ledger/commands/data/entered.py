@@ -59,7 +59,7 @@ def list_(database: Database, kind: Resource, *, entity: str | None, as_json: bo
 
 @click.command(help="Show one of KIND by its ID: what holds now, and what held or will hold when.")
 @kind_argument
-@click.argument("one", metavar="ID")
+@click.argument("key", metavar="ID")
 @json_option
 @database_options
 def show(database: Database, kind: Resource, key: str, *, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def show(database: Database, kind: Resource, key: str, *, as_json: bool) -> None
 
 @click.command(help=f"Change KIND ({' or '.join(CHANGING)}) ID from a day on; the rest stays.")
 @click.argument("kind", type=click.Choice(CHANGING))
-@click.argument("one", metavar="ID")
+@click.argument("key", metavar="ID")
 @click.option("--from", "valid_from", required=True, help="The first day, in the entity's zone.")
 @click.option("--to", "valid_to", help="The first day on which it no longer holds.")
 @click.option("--set", "fields", multiple=True, required=True, help="FIELD=VALUE; may be empty.")
