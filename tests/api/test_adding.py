@@ -118,9 +118,9 @@ HALL = Resource("hall", "halls", "halls", "hall_id", Hall, ("entity_id",), NewHa
 QUERY = """
 -- name: list_halls
 -- Halls.
-SELECT facility_id AS hall_id, entity_id, ARRAY[facility_id] AS place
+SELECT facility_id AS hall_id, entity_id, ARRAY[facility_id] AS sort_key
   FROM facility WHERE :id::text IS NULL OR facility_id = :id
- ORDER BY place LIMIT :limit;
+ ORDER BY sort_key LIMIT :limit;
 """
 ASK = """
 import asyncio
