@@ -66,7 +66,7 @@ async def test_it_enters_changes_lists_and_reads(served: Served, generated: str)
     change = named("models", "CustomerChangeBody").from_dict(
         {"valid_from": "2024-02-01", "address": "Street 1"}
     )
-    assert call("customers.change_customers", one="gamma", body=change).id == "gamma"
+    assert call("customers.change_customers", key="gamma", body=change).id == "gamma"
     page = call("customers.list_customers", limit=2)
     assert [row.customer_id for row in page.items] == ["acme", "beta"]
     (gamma,) = call("customers.list_customers", limit=2, cursor=page.next_).items
@@ -74,7 +74,7 @@ async def test_it_enters_changes_lists_and_reads(served: Served, generated: str)
         *("Street 1",),
         "2024-02-01T00:00:00+00:00",
     )
-    refused = call("customers.show_customers", one="nobody")
+    refused = call("customers.show_customers", key="nobody")
     assert (type(refused).__name__, refused.status) == ("Problem", 404)
     assert served.send(attempt("a")).status_code == 200
     assert call("status.status").fates.counted == 1

@@ -58,6 +58,7 @@ def asked(month_day: tuple[int, int], *options: object) -> tuple[object, ...]:
     return ("report", "efficiency", "--entity", "factory", "--from", since, "--to", until, *options)
 
 
+@pytest.mark.timeout(180)
 def test_ten_kw_emit_what_was_published_on_short_and_long_days(
     command: CommandLine, tmp_path: Path, shared_data: Path
 ) -> None:

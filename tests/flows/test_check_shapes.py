@@ -22,7 +22,7 @@ NOON_US = int(datetime(2026, 8, 6, 12, tzinfo=UTC).timestamp()) * 1_000_000
 # Edges of windows and seconds, and their neighbours to the microsecond.
 STEPS = (0, 1, 999_999, 1_000_000, WINDOW_US - 1, WINDOW_US, WINDOW_US + 1, 3 * WINDOW_US)
 TIMES = ("time", "started_at", "first_token_at", "ended_at")
-FIXED = {"lane": pl.Int16, "source_id": pl.Int32}
+FIXED = {"lane": pl.Int16, "source_id": pl.Int32, "queue_ms": pl.Int64}
 UNKNOWN = ("event_id", "agent_run_id", "end_user", "customer_id")
 
 

@@ -143,10 +143,11 @@ def _show_sessions(state: Status) -> None:
                 f"Open: batch {row.batch_seq} of {_session(row)} for {row.open_s:,} s;"
                 " reports and invoices end before it"
             )
-    if (state.unsummed.unsummed_s or 0) >= OPEN_LONG_S:
+    since_s = state.unsummed.unsummed_s
+    if since_s is not None and since_s >= OPEN_LONG_S:
         click.echo(
-            f"Unsummed: {state.unsummed.batches:,} batches, the first for"
-            f" {state.unsummed.unsummed_s:,} s; reports and invoices end before it"
+            f"Unsummed: {state.unsummed.batches:,} batches, the first for {since_s:,} s;"
+            " reports and invoices end before it"
         )
     for ended in state.ended_sessions:
         click.echo(

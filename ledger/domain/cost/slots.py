@@ -15,6 +15,7 @@ from ledger.domain.arrays import Ints
 from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.weights import Weights
 from ledger.domain.metering.spread import WINDOW_US, reached
+from ledger.domain.period import WINDOW_SECONDS
 from ledger.wire.input_fields import SLOT_SECONDS
 
 # All of a slot.
@@ -67,18 +68,15 @@ class SlotWork:
         return dict(zip(summed["usage_key_id"], summed["weight"], strict=True))
 
 
-def idle(slot_s: int = SLOT_SECONDS) -> SlotWork:
-    """A window in which nothing ran."""
-    slots = WINDOW_US // (slot_s * SECOND_US)
-    return SlotWork(slot_s, 1, [0] * slots, [], pl.DataFrame(schema=_PART))
+def idle() -> SlotWork:
+    """A window in which nothing ran: one slot holds it all."""
+    return SlotWork(WINDOW_SECONDS, 1, [0], [], pl.DataFrame(schema=_PART))
 
 
 def busy_for_nobody() -> SlotWork:
     """A window in which something ran all the time, and nobody knows what."""
-    slots = list(range(WINDOW_US // (SLOT_SECONDS * SECOND_US)))
-    parts = {"slot": slots, "usage_key_id": [NOBODY] * len(slots), "part": [WHOLE] * len(slots)}
-    full = SLOT_SECONDS * SECOND_US
-    return SlotWork(SLOT_SECONDS, 1, [full] * len(slots), [], pl.DataFrame(parts, _PART))
+    parts = {"slot": [0], "usage_key_id": [NOBODY], "part": [WHOLE]}
+    return SlotWork(WINDOW_SECONDS, 1, [WINDOW_US], [], pl.DataFrame(parts, _PART))
 
 
 def weigh(
@@ -94,7 +92,7 @@ def weigh(
     A frame as `attempts.ATTEMPT` has it and `engine`, the number of the engine below `engines`.
     """
     if attempts.is_empty():
-        return idle(slot_s)
+        return idle()
     slot_us = slot_s * SECOND_US
     times = [pl.col(name) - window_us for name in ("start", "read", "wrote", "end")]
     placed = attempts.with_columns(times)

@@ -135,6 +135,8 @@ def _gpu_costs(
 
 def _claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, pl.DataFrame]:
     """The attempts that each deployment served, by its id, with the instance that they ran on."""
+    if facts.attempts.is_empty():
+        return {}
     serving = ServingDeployments(deployed)
     keys = facts.attempts.select("engine_key_id", "entity_id").unique()
     served = [
@@ -153,7 +155,7 @@ def _claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str,
 def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period) -> SlotWork:
     """An instance is an engine of its own, whether or not anything ran on it."""
     if served is None:
-        return idle(deployment.slot_s)
+        return idle()
     named = {*deployment.engine_instances, *served["instance"].unique()}
     numbers = {name: number for number, name in enumerate(sorted(named))}
     engine = pl.col("instance").replace_strict(numbers, return_dtype=pl.Int64)
