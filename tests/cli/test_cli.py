@@ -27,7 +27,7 @@ def test_commands_folder_holds_nothing_that_the_table_does_not_reach() -> None:
         *("failures", "files", "options", "data.imports", "data.import_fx", "data.import_tariff"),
         *("data.import_urdb", "data.urdb_file", "data.import_prices", "data.price_table_file"),
         *("data.presets.aider", "data.presets.mooncake", "data.presets.preset"),
-        *("data.provider_costs",),
+        *("data.provider_costs", "data.import_grid", "data.series_options", "run.invoice_run"),
         *("data.rows", "data.show", "data.tariff_file", "data.usage_file", "run.periods"),
         *("serve.background", "serve.database", "serve.metrics_address", "serve.report_process"),
         *("serve.intake_process", "serve.process_beside", "serve.supervise", "review.grouped"),

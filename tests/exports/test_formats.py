@@ -22,7 +22,7 @@ from ledger.exports.csv_text import FORMULA_STARTS, exact, guard, money
 from tests.exports.samples import AGENT, NAME, parts, scope
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "exports"
-SUPPORT = {"__init__", "form", "csv_text", "filenames"}
+SUPPORT = {"usage_statement", "__init__", "form", "csv_text", "filenames"}
 CSV_FORMATS = [name for name, each in EXPORT_FORMATS.items() if each.media_type == "text/csv"]
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**9))
 

@@ -111,7 +111,7 @@ async def test_a_file_holds_every_column_of_every_fact_exactly(
     found = await moved(worker, tmp_path)
     assert len(before) == 24
     assert found.to_dicts() == before
-    assert len(found.columns) == 22
+    assert len(found.columns) == 23
     assert not any(dtype.is_float() for dtype in found.dtypes)
     assert any(row["end_user"] for row in before)
     assert any(row["started_at"] and row["started_at"].microsecond == 1 for row in before)

@@ -316,8 +316,9 @@ async def test_what_was_changed_is_named(books: Books, superuser: Connection, fa
 
 
 def test_every_proof_has_a_fault() -> None:
-    # That of whole periods is tried with every kind of price below.
-    assert {wanted[0] for _, wanted in FAULTS.values()} | {"period"} == PROOFS.keys()
+    # That of whole periods is tried with every kind of price below, that of grants with them.
+    elsewhere = {"period", "credit_grant"}
+    assert {wanted[0] for _, wanted in FAULTS.values()} | elsewhere == PROOFS.keys()
 
 
 def test_every_price_model_is_proved() -> None:

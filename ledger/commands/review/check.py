@@ -29,6 +29,7 @@ SAYS = {
     "period": "charges and prices of whole periods",
     "revenue": "charges and journal",
     "cost": "cost lines and journal",
+    "site_cost": "site costs and journal",
     "control": "control accounts and their sub-ledgers",
     "journal_entry": "entries that sum to zero",
     "posting": "receivables by customer",

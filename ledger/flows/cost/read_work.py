@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from ledger.domain.cost.attempts import LONGEST, NO_ATTEMPTS, Windows, attempts_of, by_window, timed
+from ledger.domain.cost.attempts import ATTEMPT, LONGEST, Windows, attempts_of, by_window, timed
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.cost.unseen import ACTIVITY, unseen_attempts
 from ledger.domain.metering.spread import WORK
@@ -32,7 +32,8 @@ class Work:
         return self.by_window.get(micros(window), _NOTHING)
 
 
-_NOTHING = NO_ATTEMPTS.with_columns(entity_id=pl.lit(None, pl.String))
+# Made without computing: whoever forks after importing this must find no threads of polars.
+_NOTHING = pl.DataFrame(schema={**ATTEMPT, "entity_id": pl.String})
 
 
 async def read_work(connection: Connection, windows: Sequence[datetime], batch_seq: int) -> Work:
