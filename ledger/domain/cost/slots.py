@@ -102,7 +102,8 @@ def weigh(
     for engine in range(engines):
         covered += np.diff(running.covered_at(np.full(edges.size, engine), edges))
     weighed = _weighed(placed, weights, slot_us)
-    tokens = pl.sum_horizontal("uncached", "cache_read", "cache_write", "output") * pl.col("sign")
+    counted = pl.sum_horizontal("uncached", "cache_read", "cache_write", "output")
+    tokens = counted.cast(pl.Int128) * pl.col("sign")
     summed = placed.group_by("usage_key_id").agg(tokens.sum().alias("tokens"))
     keys = summed.filter(pl.col("tokens") != 0)["usage_key_id"].sort()
     parts = pl.concat([_parts(weighed), _of_nobody(weighed, covered)])

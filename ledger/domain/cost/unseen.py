@@ -12,7 +12,9 @@ from ledger.domain.metering.busy import busy_seconds, runs
 from ledger.domain.metering.spread import METERS, WORK, activity_windows
 
 _CELL = ("window_start", "engine_key_id", "usage_key_id")
-ACTIVITY = {**dict.fromkeys(_CELL, pl.Int64), **dict.fromkeys(WORK, pl.Int64)}
+# Sums of a window may be beyond 64 bits.
+ACTIVITY = {**dict.fromkeys(_CELL, pl.Int64), **dict.fromkeys(WORK, pl.Int128)}
+_LARGEST = 2**63 - 1
 _RUN = {
     **dict.fromkeys(("window_start", "engine_key_id", "start", "end"), pl.Int64),
     **dict.fromkeys(("upto", "before", "busy"), pl.Int64),
@@ -51,14 +53,21 @@ def unseen_attempts(
         wrote=pl.col("start"),
         sign=pl.lit(1, pl.Int64),
         context=pl.lit(0, pl.Int64),
-    ).select(*ATTEMPT)
+    ).select(pl.col(name).cast(kind) for name, kind in ATTEMPT.items())
 
 
 def _seen(facts: pl.DataFrame) -> pl.DataFrame:
+    """The work of facts, in 128 bits: summed by so many at a time as 64 bits can hold."""
+    if facts.is_empty():
+        return pl.DataFrame(schema=ACTIVITY)
     signed = facts.with_columns(
         *(pl.col(name).abs() for name in METERS), sign=pl.col("requests").sign()
     )
-    return activity_windows(signed) if facts.height else pl.DataFrame(schema=ACTIVITY)
+    most = max(*signed.select(pl.col(name).max() for name in METERS).row(0), 1)
+    wide = [pl.col(name).cast(kind) for name, kind in ACTIVITY.items()]
+    pieces = signed.iter_slices(max(_LARGEST // (2 * most), 1))
+    summed = pl.concat([activity_windows(piece).select(wide) for piece in pieces])
+    return summed.group_by(*_CELL).agg(pl.col(name).sum() for name in WORK)
 
 
 def _runs(window: int, engine: int, mask: int) -> Iterator[tuple[int, ...]]:
