@@ -12,7 +12,8 @@ from tests.architecture.sources import SHIPPED, Source, length, sources
 LOOSE = {
     "Any": re.compile(r"\bAny\b"),
     "Record": re.compile(r"\basyncpg\.Record\b"),
-    "cast": re.compile(r"\bcast\("),
+    # Those of types: a column that is cast becomes another.
+    "cast": re.compile(r"(?<![.\w])cast\("),
     "ignore": re.compile(r"# type: ignore"),
 }
 
