@@ -5,11 +5,9 @@ from pathlib import Path
 
 import click
 
-from ledger.commands.data.imports import report, select_rows
-from ledger.commands.data.rows import check_columns
-from ledger.commands.data.series_options import column_options, read_columns
+from ledger.commands.data.imports import report
+from ledger.commands.data.series_options import column_options, read_series
 from ledger.commands.data.show import json_option
-from ledger.commands.data.tariff_file import price_series
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.reference.enter_grid import enter_grid_factors
@@ -50,10 +48,7 @@ def grid(
     **columns: object,
 ) -> None:
     """Enter what a kWh of a site emits or drinks, in whatever columns and zone a file has it."""
-    shape = read_columns(columns, noun="factor")
-    rows = select_rows(file, delimiter=delimiter, where=where)
-    check_columns(file, list(rows[0].cells), shape.named)
-    series = price_series(rows, shape)
+    series, rows = read_series(file, columns, noun="factor", delimiter=delimiter, where=where)
     said = {"facility_id": facility_id, "kind": kind, "source": source}
     factors = read_input(NewGridFactors, {**said, "factors": series.periods})
     author = author_of(reason or f"import of {file.name}")
@@ -62,4 +57,4 @@ def grid(
     )
     for note in series.notes():
         click.echo(note, err=True)
-    report("grid", rows=len(rows), entered={"factor": written}, as_json=as_json)
+    report("grid", rows=rows, entered={"factor": written}, as_json=as_json)

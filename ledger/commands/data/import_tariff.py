@@ -5,11 +5,9 @@ from pathlib import Path
 
 import click
 
-from ledger.commands.data.imports import report, select_rows
-from ledger.commands.data.rows import check_columns
-from ledger.commands.data.series_options import column_options, read_columns
+from ledger.commands.data.imports import report
+from ledger.commands.data.series_options import column_options, read_series
 from ledger.commands.data.show import json_option
-from ledger.commands.data.tariff_file import price_series
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.author import Author
@@ -50,10 +48,7 @@ def tariff(
     **columns: object,
 ) -> None:
     """Enter electricity prices of a tariff, in whatever columns, unit and zone a file has them."""
-    shape = read_columns(columns, noun="price")
-    rows = select_rows(file, delimiter=delimiter, where=where)
-    check_columns(file, list(rows[0].cells), shape.named)
-    series = price_series(rows, shape)
+    series, rows = read_series(file, columns, noun="price", delimiter=delimiter, where=where)
     prices = read_input(NewTariffPrices, {"tariff_id": tariff_id, "prices": series.periods})
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
     author = author_of(reason or f"import of {file.name}")
@@ -62,7 +57,7 @@ def tariff(
     )
     for note in series.notes():
         click.echo(note, err=True)
-    report("tariff", rows=len(rows), entered={"price": written}, as_json=as_json)
+    report("tariff", rows=rows, entered={"price": written}, as_json=as_json)
 
 
 async def _enter(

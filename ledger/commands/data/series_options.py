@@ -1,12 +1,15 @@
 """The options of a command that reads a series of times and values from a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import click
 
-from ledger.commands.data.tariff_file import TariffColumns
+from ledger.commands.data.imports import select_rows
+from ledger.commands.data.rows import check_columns
+from ledger.commands.data.tariff_file import PriceSeries, TariffColumns, price_series
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +47,17 @@ def column_options(noun: str) -> Callable[[F], F]:
     return decorated
 
 
-def read_columns(given: Mapping[str, object], *, noun: str) -> TariffColumns:
+def read_series(
+    file: Path, given: Mapping[str, object], *, noun: str, delimiter: str, where: Sequence[str]
+) -> tuple[PriceSeries, int]:
+    """What a file says of these columns, and in how many rows; InvalidInputError names lines."""
+    shape = _columns(given, noun=noun)
+    rows = select_rows(file, delimiter=delimiter, where=where)
+    check_columns(file, list(rows[0].cells), shape.named)
+    return price_series(rows, shape), len(rows)
+
+
+def _columns(given: Mapping[str, object], *, noun: str) -> TariffColumns:
     """What these options say; click.BadParameter where a zone is none."""
     zone = str(given["zone"])
     try:

@@ -281,4 +281,4 @@ async def _find_waiting(connection: Connection, entry_id: str) -> BankEntry:
         raise ConflictError(
             f"Nobody waits for the bank entry {entry_id}.", "What was decided of it stays."
         )
-    return again.entry
+    return again

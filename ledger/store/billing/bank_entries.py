@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 
 from ledger.domain.billing.bank_entry import BankEntry, NamedDocument
 from ledger.store.queries import Connection, load_queries
@@ -12,26 +10,10 @@ BANK = load_queries("billing/bank_entries")
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEntry:
+class StoredEntry(BankEntry):
     """An entry, and whether it waits for somebody to say whose it is."""
 
-    entry_id: str
-    entity_id: str
-    account: str
-    bank_reference: str
-    booked_on: date
-    currency: str
-    amount: Decimal
-    payer: str
-    payer_account: str
-    reference: str
     waits: bool
-
-    @property
-    def entry(self) -> BankEntry:
-        """What the bank booked."""
-        names = BankEntry.__dataclass_fields__
-        return BankEntry(**{name: getattr(self, name) for name in names})
 
 
 async def list_accounts(connection: Connection, entity_id: str) -> list[str]:
