@@ -10,7 +10,6 @@ user's id is left out: it could be guessed from a digest.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -25,6 +24,7 @@ from ledger.domain.metering.numbering import combined, first_rows
 
 COUNTERS = "counters"
 TEXT_DIGEST = b"text1"
+_BEGUN = blake2b(digest_size=16, person=TEXT_DIGEST)
 # A field's bit is its place: what is new goes behind the last, and nothing is taken out.
 NUMBERS: Mapping[str, Sequence[str]] = {
     "usage": (
@@ -81,8 +81,6 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 # Texts that are the same wherever `names` is.
 _NAMED = frozenset({*WHO, *WHAT})
 _HEAD = 3
-# Names come back from batch to batch; each takes less than a kilobyte.
-REMEMBERED_MAX = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +178,16 @@ def _texts(kind: str, frame: pl.DataFrame) -> NDArray[np.uint64]:
         columns.append((numbers, int(numbers.max()) + 1))
     codes, count = combined(columns, frame.height)
     distinct = frame.select(known)[first_rows(codes, count)]
-    tags = tuple(TEXTS[kind][name] for name in known)
-    return _words([_digest_of(kind, tags, row) for row in distinct.rows()])[codes]
+    said = [_said(name, TEXTS[kind][name]) for name in known]
+    texts = distinct.select(pl.concat_str(pl.lit(kind), *said)).to_series()
+    return _words([_digest(text.encode()) for text in texts.to_list()])[codes]
+
+
+def _said(name: str, tag: str) -> pl.Expr:
+    """Tag, length and value of a text; nothing where it is not known, or empty."""
+    text = pl.col(name)
+    said = pl.format(f";{tag}:{{}}:{{}}", text.str.len_bytes(), text)
+    return pl.when(text != "").then(said).otherwise(pl.lit(""))
 
 
 def _is_constant(series: pl.Series) -> bool:
@@ -196,18 +202,11 @@ def _numbered(texts: pl.DataFrame) -> tuple[Ints, int]:
     return numbers.cast(pl.Int64).to_numpy(), distinct.height
 
 
-@lru_cache(REMEMBERED_MAX)
-def _digest_of(kind: str, tags: tuple[str, ...], values: tuple[str | None, ...]) -> bytes:
-    """Of tag, length and value of each known text, after the kind of event."""
-    parts = [kind]
-    for tag, value in zip(tags, values, strict=True):
-        if value:
-            parts.append(f"{tag}:{len(value.encode())}:{value}")
-    return _digest(";".join(parts).encode())
-
-
 def _digest(text: bytes) -> bytes:
-    return blake2b(text, digest_size=16, person=TEXT_DIGEST).digest()
+    # A copy costs less than naming size and person again.
+    hasher = _BEGUN.copy()
+    hasher.update(text)
+    return hasher.digest()
 
 
 def _words(digests: Sequence[bytes]) -> NDArray[np.uint64]:

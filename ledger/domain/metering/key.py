@@ -4,10 +4,12 @@ Invariant: an id is a hash of the content alone, so that every worker finds the 
 made once per distinct combination, not per row.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +25,15 @@ from ledger.domain.metering.spread import WINDOW_US, window_of
 # Who, what and where of an event, once resolved as far as it says.
 WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
 WHAT = ("service_tier_served", "model", "adapter", "region", "engine_instance")
-_COMBINATION = (*WHO, *WHAT, "context_band", "window_start")
-Combination = tuple[str | int, ...]
-REMEMBERED_MAX = 100_000
+_ALWAYS = (*WHO, *WHAT, "context_band")
+_COMBINATION = (*_ALWAYS, "window_start")
+# No name has it: the database would refuse it as text.
+_BETWEEN = "\0"
+# Rows of keys, for who resolves one name after another.
+ROWS_REMEMBERED = 4_096
+# Each takes about 300 bytes.
+REMEMBERED_MAX = 250_000
+_UNMET = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,46 +67,57 @@ class EngineKeyRow:
 class KeyedNames(NamedTuple):
     """What a combination of names means by a directory: its keys, and who said its tier."""
 
-    usage_key_id: int
-    engine_key_id: int
-    customer_id: str | None
-    flags: int
     usage: UsageKeyRow
     engine: EngineKeyRow
+    flags: int
+
+
+class KeyIds(NamedTuple):
+    """The keys of some combinations of names, whose they are and who said their tier, in order."""
+
+    usage: Ints
+    engine: Ints
+    customers: Sequence[str | None]
+    flags: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
     """A frame with `usage_key_id`, `engine_key_id`, `customer_id` and `flags`, and its keys.
 
-    Rows of one `cell` have both keys and the window of `time` in common.
+    Rows of one `cell` have both keys and the window of `time` in common. `distinct` has the names
+    that `directory` resolved to `ids`, a row each.
     """
 
     frame: pl.DataFrame
-    combinations: Sequence[KeyedNames]
+    ids: KeyIds
+    distinct: pl.DataFrame
+    directory: Directory
 
     @property
     def usage_keys(self) -> tuple[UsageKeyRow, ...]:
         """Each usage key once."""
-        return tuple({names.usage_key_id: names.usage for names in self.combinations}.values())
+        return tuple(each.usage for each in self.beyond(frozenset()))
 
-    @property
-    def engine_keys(self) -> tuple[EngineKeyRow, ...]:
-        """Each engine key once."""
-        return tuple({names.engine_key_id: names.engine for names in self.combinations}.values())
+    def beyond(self, known: set[int] | frozenset[int]) -> list[KeyedNames]:
+        """What has a key that is not among those known, one of each pair of keys."""
+        pairs = zip(self.ids.usage.tolist(), self.ids.engine.tolist(), strict=True)
+        new = {keys: n for n, keys in enumerate(pairs) if not known.issuperset(keys)}
+        rows = self.distinct[list(new.values())].rows() if new else []
+        return [_resolve(row, self.directory) for row in rows]
 
 
 def content_id(parts: Iterable[str | int | None]) -> int:
     """A positive 63-bit id of a sequence; None, empty text and numbers are told apart."""
-    hasher = blake2b(digest_size=8, person=b"key1")
+    said = []
     for part in parts:
         raw = b"" if part is None else str(part).encode()
-        hasher.update(b"%c%d:" % (b"n" if part is None else b"v", len(raw)))
-        hasher.update(raw)
-    return (int.from_bytes(hasher.digest(), "big") >> 1) or 1
+        said.append(b"%c%d:%b" % (b"n" if part is None else b"v", len(raw), raw))
+    digest = blake2b(b"".join(said), digest_size=8, person=b"key1").digest()
+    return (int.from_bytes(digest, "big") >> 1) or 1
 
 
-@lru_cache(REMEMBERED_MAX)
+@lru_cache(ROWS_REMEMBERED)
 def usage_key(
     *,
     entity_id: str | None,
@@ -113,7 +132,7 @@ def usage_key(
     return UsageKeyRow(content_id(parts), *parts)
 
 
-@lru_cache(REMEMBERED_MAX)
+@lru_cache(ROWS_REMEMBERED)
 def engine_key(engine_instance: str, model: str, tier: str) -> EngineKeyRow:
     """Where an attempt ran, as far as its event says."""
     parts = (engine_instance, model, tier)
@@ -131,33 +150,87 @@ def name_columns(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop("customer_id")
 
 
-Memory = MutableMapping[Combination, KeyedNames]
+@dataclass(slots=True)
+class Memory:
+    """What one directory said of combinations of names met before, each once: those that it says
+    the same of at any time stand there without their window.
+
+    Many take little room, a text and numbers each; beyond `most` all are forgotten.
+    """
+
+    most: int = REMEMBERED_MAX
+    _places: dict[str, int] = field(default_factory=dict)
+    _usage: "array[int]" = field(default_factory=lambda: array("q"))
+    _engine: "array[int]" = field(default_factory=lambda: array("q"))
+    _flags: "array[int]" = field(default_factory=lambda: array("q"))
+    _customers: list[str | None] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def ids_of(self, distinct: pl.DataFrame, directory: Directory) -> KeyIds:
+        """The keys of combinations, a row each."""
+        with self._lock:
+            if len(self._places) > self.most:
+                self._forget()
+            joined = distinct.select(pl.concat_str(_ALWAYS, separator=_BETWEEN))
+            texts = joined.to_series().to_list()
+            places = [self._places.get(text, _UNMET) for text in texts]
+            unmet = [n for n, place in enumerate(places) if place == _UNMET]
+            rows = distinct[unmet].rows() if unmet else []
+            for n, row in zip(unmet, rows, strict=True):
+                places[n] = self._place_of(texts[n], row, directory)
+            found = np.array(places, np.int64)
+            usage, engine, flags = (
+                np.array(each)[found] for each in (self._usage, self._engine, self._flags)
+            )
+            return KeyIds(usage, engine, [self._customers[n] for n in places], flags)
+
+    def _place_of(self, text: str, row: tuple[str | int, ...], directory: Directory) -> int:
+        said = dict(zip(_COMBINATION, row, strict=True))
+        if directory.is_dated(
+            str(said["customer_ref"]),
+            str(said["service_tier_served"]),
+            api_key_id=str(said["api_key_id"]),
+        ):
+            text = f"{text}{_BETWEEN}{row[-1]}"
+        place = self._places.get(text)
+        if place is None:
+            place = self._places[text] = len(self._customers)
+            names = _resolve(row, directory)
+            self._usage.append(names.usage.usage_key_id)
+            self._engine.append(names.engine.engine_key_id)
+            self._flags.append(names.flags)
+            self._customers.append(names.usage.customer_id)
+        return place
+
+    def _forget(self) -> None:
+        self._places.clear()
+        self._customers.clear()
+        for each in (self._usage, self._engine, self._flags):
+            del each[:]
 
 
 def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None = None) -> Keyed:
     """Resolves customer and tier of each row and gives it its two keys.
 
-    `memory` holds what this very directory said of combinations met before; those that it says
-    the same of at any time stand there once, without their window.
+    `memory` holds what this very directory said of combinations met before.
     """
-    known = {} if memory is None else memory
     windows = frame.select(window_of()).to_series()
     cells, count = _cells(frame, windows)
     leads = first_rows(cells, count)
     distinct = frame.with_columns(window_start=windows)[leads].select(_COMBINATION)
-    assigned = [
-        known.get(row[:-1]) or known.get(row) or _remember(row, directory, known)
-        for row in distinct.rows()
-    ]
-    usage, engine, customers, flags, *_ = zip(*assigned, strict=True) if assigned else ((),) * 4
+    known = Memory() if memory is None else memory
+    ids = known.ids_of(distinct, directory)
     keyed = frame.with_columns(
         pl.Series("cell", cells),
-        pl.Series("usage_key_id", np.array(usage, np.int64)[cells]),
-        pl.Series("engine_key_id", np.array(engine, np.int64)[cells]),
-        pl.Series("customer_id", customers, pl.String)[pl.Series(cells.astype(np.uint32))],
-        pl.col("flags") + pl.Series(np.array(flags, np.int32)[cells]),
+        pl.Series("usage_key_id", ids.usage[cells]),
+        pl.Series("engine_key_id", ids.engine[cells]),
+        pl.Series("customer_id", ids.customers, pl.String)[pl.Series(cells.astype(np.uint32))],
+        pl.col("flags") + pl.Series(ids.flags.astype(np.int32)[cells]),
     )
-    return Keyed(keyed, assigned)
+    return Keyed(keyed, ids, distinct, directory)
 
 
 def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
@@ -169,20 +242,8 @@ def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 
-def _remember(combination: Combination, directory: Directory, known: Memory) -> KeyedNames:
-    if len(known) >= REMEMBERED_MAX:
-        known.clear()
+def _resolve(combination: tuple[str | int, ...], directory: Directory) -> KeyedNames:
     said = dict(zip(_COMBINATION, combination, strict=True))
-    dated = directory.is_dated(
-        str(said["customer_ref"]),
-        str(said["service_tier_served"]),
-        api_key_id=str(said["api_key_id"]),
-    )
-    known[combination if dated else combination[:-1]] = names = _resolve(said, directory)
-    return names
-
-
-def _resolve(said: Mapping[str, str | int], directory: Directory) -> KeyedNames:
     text = {name: str(said[name]) for name in (*WHO, *WHAT)}
     moment = int(said["window_start"])
     customer_id = directory.customer_of(text["customer_ref"], moment)
@@ -204,5 +265,4 @@ def _resolve(said: Mapping[str, str | int], directory: Directory) -> KeyedNames:
         context_band=int(said["context_band"]),
     )
     where = engine_key(text["engine_instance"], text["model"], tier)
-    flags = said_by << TIER_SOURCE_SHIFT
-    return KeyedNames(row.usage_key_id, where.engine_key_id, customer_id, flags, row, where)
+    return KeyedNames(row, where, said_by << TIER_SOURCE_SHIFT)

@@ -23,7 +23,7 @@ class DirectoryCache:
 
     snapshot: Directory | None = None
     known_keys: set[int] = field(default_factory=set)
-    resolved: Memory = field(default_factory=dict)
+    resolved: Memory = field(default_factory=Memory)
     duplicate_filter: DuplicateFilter = field(default_factory=DuplicateFilter)
 
     async def read(self, connection: Connection) -> Directory:
@@ -34,7 +34,7 @@ class DirectoryCache:
             changing = await find_directory_changing(connection)
             self.snapshot = await read_directory(connection, UNSETTLED if changing else version)
             # Not emptied: who still resolves by the directory before goes on filling that one.
-            self.resolved = {}
+            self.resolved = Memory()
         return self.snapshot
 
     def remember_keys(self, keys: Iterable[int]) -> None:

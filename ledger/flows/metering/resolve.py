@@ -134,13 +134,11 @@ async def _register_sources(
 
 
 async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
-    if all(
-        names.usage_key_id in directory.known_keys and names.engine_key_id in directory.known_keys
-        for names in keyed.combinations
-    ):
+    if directory.known_keys.issuperset({*keyed.ids.usage.tolist(), *keyed.ids.engine.tolist()}):
         return
-    usage = {k.usage_key_id: k for k in keyed.usage_keys}
-    engine = {k.engine_key_id: k for k in keyed.engine_keys}
+    new = await asyncio.to_thread(keyed.beyond, directory.known_keys)
+    usage = {names.usage.usage_key_id: names.usage for names in new}
+    engine = {names.engine.engine_key_id: names.engine for names in new}
     new_usage = [usage[n] for n in sorted(usage.keys() - directory.known_keys)]
     new_engine = [engine[n] for n in sorted(engine.keys() - directory.known_keys)]
     if new_usage:

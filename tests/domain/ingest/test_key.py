@@ -105,13 +105,31 @@ def test_what_is_the_same_at_any_time_is_remembered_once_and_what_is_dated_by_it
         {"customer_id": "crm-7", "service_tier_served": "gold"},
         {"customer_id": "acme", "service_tier_served": None},
     ]
-    memory: Memory = {}
+    memory = Memory()
     for event in said:
         for time in times:
             frame = prepared(usage_event(**event) | {"time": time}).usage
             alone, remembered = (assign_keys(frame, DIRECTORY, m).frame for m in (None, memory))
             assert_frame_equal(alone, remembered)
     assert len(memory) == 1 + 1 + len(times) + len(times)
+
+
+def test_a_memory_that_is_full_begins_anew_and_says_the_same() -> None:
+    memory = Memory(most=1)
+    for who in ("acme", "b", "c", "acme", "b"):
+        frame = prepared(usage_event(customer_id=who)).usage
+        alone, remembered = (assign_keys(frame, DIRECTORY, m).frame for m in (None, memory))
+        assert_frame_equal(alone, remembered)
+        assert 0 < len(memory) <= 2
+
+
+def test_only_keys_that_are_not_known_are_resolved_again() -> None:
+    events = [usage_event(customer_id=who) | {"id": who} for who in ("acme", "b")]
+    keyed = assign_keys(prepared(*events).usage, DIRECTORY)
+    one, other = keyed.usage_keys
+    known = {one.usage_key_id, *keyed.ids.engine.tolist()}
+    assert [names.usage for names in keyed.beyond(known)] == [other]
+    assert keyed.beyond({*known, other.usage_key_id}) == []
 
 
 @given(
