@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import polars as pl
+
 from ledger.domain.metering.check.compare import Comparison, Difference, compare
 from ledger.domain.metering.check.windows import FactPart, Windows, add_up, merge
 from ledger.domain.metering.key import EngineKeyRow
@@ -74,8 +76,9 @@ class _Sums:
     """What one connection has added up of the parts that all of them take from."""
 
     parts: deque[FactReader]
-    merge_rows: int
+    sizes: CheckSizes
     facts: int = 0
+    held: list[pl.DataFrame] = field(default_factory=list)
     windows: list[Windows] = field(default_factory=list)
     damaged: list[DamagedChunkError] = field(default_factory=list)
 
@@ -86,15 +89,26 @@ class _Sums:
             except DamagedChunkError as error:
                 self.damaged.append(error)
                 continue
-            progress(await asyncio.to_thread(self._add, decode))
+            progress(await asyncio.to_thread(self._hold, decode))
+        await asyncio.to_thread(self._add)
 
-    def _add(self, decode: Decode) -> int:
-        part = FactPart.of_rows(decode())
+    def _hold(self, decode: Decode) -> int:
+        """Keep a part until there is as much as is added up at once: many small parts would each
+        take the time of a large one."""
+        frame = decode()
+        self.held.append(frame)
+        if sum(each.height for each in self.held) >= self.sizes.parts.rows:
+            self._add()
+        return frame.height
+
+    def _add(self) -> None:
+        if not self.held:
+            return
+        part, self.held = FactPart.of_rows(pl.concat(self.held)), []
         self.facts += part.facts
         self.windows.append(add_up(part))
-        if sum(window.rows for window in self.windows[1:]) > self.merge_rows:
+        if sum(window.rows for window in self.windows[1:]) > self.sizes.merge_rows:
             self.windows = [merge(self.windows)]
-        return part.facts
 
 
 def no_progress(facts: int, /) -> None:
@@ -138,7 +152,7 @@ async def _read_all(
 ) -> tuple[_Stored, list[_Sums]]:
     lead, *others = connections
     parts = deque(await list_fact_readers(lead, FactSearch(batch_seq), sizes.parts))
-    sums = [_Sums(parts, sizes.merge_rows) for _ in connections]
+    sums = [_Sums(parts, sizes) for _ in connections]
     try:
         async with asyncio.TaskGroup() as group:
             for reader, connection in zip(sums[1:], others, strict=True):
