@@ -159,7 +159,7 @@ class Memory:
     """
 
     most: int = REMEMBERED_MAX
-    _places: dict[str, int] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict)
     _usage: "array[int]" = field(default_factory=lambda: array("q"))
     _engine: "array[int]" = field(default_factory=lambda: array("q"))
     _flags: "array[int]" = field(default_factory=lambda: array("q"))
@@ -167,27 +167,27 @@ class Memory:
     _lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._numbers)
 
     def ids_of(self, distinct: pl.DataFrame, directory: Directory) -> KeyIds:
         """The keys of combinations, a row each."""
         with self._lock:
-            if len(self._places) > self.most:
+            if len(self._numbers) > self.most:
                 self._forget()
             joined = distinct.select(pl.concat_str(_ALWAYS, separator=_BETWEEN))
             texts = joined.to_series().to_list()
-            places = [self._places.get(text, _UNMET) for text in texts]
-            unmet = [n for n, place in enumerate(places) if place == _UNMET]
+            numbers = [self._numbers.get(text, _UNMET) for text in texts]
+            unmet = [n for n, number in enumerate(numbers) if number == _UNMET]
             rows = distinct[unmet].rows() if unmet else []
             for n, row in zip(unmet, rows, strict=True):
-                places[n] = self._place_of(texts[n], row, directory)
-            found = np.array(places, np.int64)
+                numbers[n] = self._number_of(texts[n], row, directory)
+            wanted = np.array(numbers, np.int64)
             usage, engine, flags = (
-                np.array(each)[found] for each in (self._usage, self._engine, self._flags)
+                np.array(each)[wanted] for each in (self._usage, self._engine, self._flags)
             )
-            return KeyIds(usage, engine, [self._customers[n] for n in places], flags)
+            return KeyIds(usage, engine, [self._customers[n] for n in numbers], flags)
 
-    def _place_of(self, text: str, row: tuple[str | int, ...], directory: Directory) -> int:
+    def _number_of(self, text: str, row: tuple[str | int, ...], directory: Directory) -> int:
         said = dict(zip(_COMBINATION, row, strict=True))
         if directory.is_dated(
             str(said["customer_ref"]),
@@ -195,18 +195,18 @@ class Memory:
             api_key_id=str(said["api_key_id"]),
         ):
             text = f"{text}{_BETWEEN}{row[-1]}"
-        place = self._places.get(text)
-        if place is None:
-            place = self._places[text] = len(self._customers)
+        number = self._numbers.get(text)
+        if number is None:
             names = _resolve(row, directory)
+            number = self._numbers[text] = len(self._customers)
             self._usage.append(names.usage.usage_key_id)
             self._engine.append(names.engine.engine_key_id)
             self._flags.append(names.flags)
             self._customers.append(names.usage.customer_id)
-        return place
+        return number
 
     def _forget(self) -> None:
-        self._places.clear()
+        self._numbers.clear()
         self._customers.clear()
         for each in (self._usage, self._engine, self._flags):
             del each[:]
