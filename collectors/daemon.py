@@ -37,6 +37,8 @@ from collectors.spool import Spool, SpoolLimits
 log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 60
+# A wait no longer than this is slept: to be woken from it costs more than it is worth.
+SLEPT_S = 1
 REVIEW_EVERY_S = 600
 FILE_CHECK_S = 2
 EXIT_OK = 0
@@ -72,6 +74,7 @@ class Parts:
 
     def __init__(self, settings: CollectSettings, before: "Parts | None" = None) -> None:
         self.settings = settings
+        self.batch_s = float(settings.batch_s)
         self.before = before
         with ExitStack() as opened:
             publisher = open_publisher(settings)
@@ -190,7 +193,7 @@ class _Daemon:
         while not self._told.stop.is_set():
             parts, now = self._parts, time.monotonic()
             parts.agent.collect_round()
-            if parts.agent.due or now - self._flushed >= parts.settings.batch_s:
+            if parts.agent.due or now - self._flushed >= parts.batch_s:
                 self._flush(now)
             if parts.agent.finished and parts.settings.exit_when_done:
                 return
@@ -201,8 +204,14 @@ class _Daemon:
             self._see_to(now)
             # A round that took too long is not made up for: cumulative counters lose nothing by it.
             now = time.monotonic()
-            self._due = max(self._due + float(parts.settings.interval_s), now)
-            self._told.stop.wait(self._due - now)
+            self._due = max(self._due + parts.agent.interval_s, now)
+            self._rest(self._due - now)
+
+    def _rest(self, seconds: float) -> None:
+        if seconds <= SLEPT_S:
+            time.sleep(seconds)
+        else:
+            self._told.stop.wait(seconds)
 
     def _flush(self, now: float) -> None:
         self._flushed = now

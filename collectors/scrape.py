@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from collectors.engines import ENGINES
-from collectors.engines.counters import EngineMap
+from collectors.engines.counters import EngineMap, RunMarks
 from collectors.engines.reader import PageReader, PageReading
 from collectors.errors import CollectSettingsError, ScrapeError
 from collectors.fetch import Page, read_address
@@ -14,6 +14,13 @@ from collectors.settings import ScrapeTarget
 from collectors.tls import client_context
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    marks: RunMarks
+    run_id: str
+    started_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -30,6 +37,7 @@ class Scraper:
     reader: PageReader
     troubles: frozenset[str] = field(default_factory=frozenset)
     version: str | None = None
+    _run: _Run | None = None
 
     @classmethod
     def of(cls, target: ScrapeTarget) -> "Scraper":
@@ -71,12 +79,12 @@ class Scraper:
                 f"{read.bad_count} bad lines, no counter of {self.engine.name}; "
                 "check the engine's name and that its metrics are switched on"
             )
-        marks = read.engine.marks.or_started(self.page.process_started)
+        run = self._run_of(read.engine.marks.or_started(self.page.process_started))
         return CountersReading(
             engine=self.engine.name,
             instance=self.target.instance,
-            run_id=marks.run_id(self.target.instance),
-            run_started_at=marks.started_at(),
+            run_id=run.run_id,
+            run_started_at=run.started_at,
             scraped_at=now,
             counters=read.engine.counters,
         )
@@ -84,6 +92,12 @@ class Scraper:
     def close(self) -> None:
         """Let the server's connection go."""
         self.page.close()
+
+    def _run_of(self, marks: RunMarks) -> _Run:
+        """The run that the marks name, said anew only where they differ."""
+        if self._run is None or self._run.marks != marks:
+            self._run = _Run(marks, marks.run_id(self.target.instance), marks.started_at())
+        return self._run
 
     def _name_once(self, read: PageReading) -> None:
         """Warn of what was not read when it begins, not at every scrape while it lasts."""

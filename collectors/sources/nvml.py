@@ -34,7 +34,9 @@ SCOPE_GPU = pynvml.NVML_POWER_SCOPE_GPU
 SCOPE_MODULE = pynvml.NVML_POWER_SCOPE_MODULE
 # What is gone is looked for again after so many seconds, however often one reads.
 RETRY_S = 30
-FIELD_TIME_TOLERANCE = timedelta(seconds=5)
+# A driver with an open client is not loaded anew, and one that was has counters that fell.
+LOAD_FOR_US = 500_000
+FIELD_TIME_TOLERANCE_US = 5_000_000
 FIELD_VALUES = "nvmlDeviceGetFieldValues"
 LISTED_GPUS = Path("/proc/driver/nvidia/gpus")
 DEVICES = Path("/dev")
@@ -65,6 +67,7 @@ _INTEGERS: Mapping[int, int] = MappingProxyType(
     }
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(slots=True)
@@ -81,7 +84,14 @@ class NvmlBoard:
     why: SourceError | None = None
     integral: PowerIntegral | None = None
     integral_name: str = ""
+    epoch: str = ""
     fields: FieldValues | None = None
+    answering: FieldValues | None = None
+
+    def take(self, handle: object, why: SourceError | None = None) -> None:
+        """Be asked by this handle from now on; None says that the board is lost, and why."""
+        self.handle, self.why = handle, why
+        self.fields = self.answering = None
 
     @property
     def replaced(self) -> bool:
@@ -130,6 +140,8 @@ class NvmlSource:
     _missing: int = 0
     _down: SourceError | None = None
     _retry_us: int = 0
+    _loaded: str | None = None
+    _loaded_us: int | None = None
     _ended: RestartNeededError | None = None
 
     def open(self) -> None:
@@ -146,13 +158,15 @@ class NvmlSource:
         self._look_again(at_us)
         if self._down is not None:
             return SourceSample((), (self._down,))
-        load = self.load()
+        if self._loaded_us is None or at_us - self._loaded_us >= LOAD_FOR_US:
+            self._take_load(at_us)
+        now_us = (now - _EPOCH) // _MICROSECOND
         readings: list[GpuEnergyReading] = []
         faults: list[SourceError] = []
         for board in self._boards.values():
             try:
                 if board.handle is not None:
-                    readings.append(self._read(board, now, at_us, load))
+                    readings.append(self._read(board, now_us, at_us))
                 elif board.why is not None:
                     faults.append(board.why)
             except RestartNeededError as error:
@@ -207,59 +221,70 @@ class NvmlSource:
 
     def _discover(self) -> None:
         """Take up the boards there are; those known keep what is known of them."""
-        self._seen = self.listed()
+        self._seen, self._loaded_us = self.listed(), None
         count = _call("nvmlDeviceGetCount")
         boards = {board.gpu_uuid: board for board in _boards(count)}
         self._missing = max(0, count - len(boards))
         others = boards.keys() - self._boards.keys()
         for uuid, known in self._boards.items():
             if uuid in boards:
-                known.handle, known.fields, known.why = boards[uuid].handle, None, None
+                known.take(boards[uuid].handle)
                 continue
             if known.replaced:
                 continue
             reason = reasons.GPU_REPLACED if others else reasons.GPU_LOST
-            _lose(known, BoardLostError(f"nvml: {uuid} is gone", reason=reason, gpu_uuid=uuid))
+            why = BoardLostError(f"nvml: {uuid} is gone", reason=reason, gpu_uuid=uuid)
+            known.take(None, why)
         self._boards = boards | self._boards
 
-    def _read(
-        self, board: NvmlBoard, now: datetime, at_us: int, load: str | None
-    ) -> GpuEnergyReading:
+    def _take_load(self, at_us: int) -> None:
+        """Which load of the driver this is, and with that which life its counters are in."""
+        before, self._loaded, self._loaded_us = self._loaded, self.load(), at_us
+        if before != self._loaded:
+            for board in self._boards.values():
+                board.epoch = ""
+
+    def _read(self, board: NvmlBoard, now_us: int, at_us: int) -> GpuEnergyReading:
         try:
-            energy_mj, power_mw, field_time = _read_fields(board)
+            energy_mj, power_mw, field_us = _read_fields(board)
         except BoardLostError as error:
-            _lose(board, error)
+            board.take(None, error)
             raise
         except SourceError as error:
             if error.reason == reasons.NOT_SUPPORTED:
-                return self._integrated(board, now, at_us)
+                return self._integrated(board, now_us, at_us)
             raise
-        board.falls += energy_mj < board.energy_mj
+        if energy_mj < board.energy_mj:
+            board.falls += 1
+            board.epoch = ""
+            self._take_load(at_us)
+        if not board.epoch:
+            board.epoch = f"{self.boot_id}.{self._loaded}.{board.falls}"
         board.energy_mj = energy_mj
         return GpuEnergyReading(
             gpu_uuid=board.gpu_uuid,
-            epoch=f"{self.boot_id}.{load}.{board.falls}",
+            epoch=board.epoch,
             energy_mj=energy_mj,
             power_mw=power_mw,
-            sampled_at=_nearest(field_time, now),
+            sampled_at=_nearest(field_us, now_us),
             scope=board.scope,
             mig=board.mig,
             boot_id=self.boot_id,
-            driver_load=load,
+            driver_load=self._loaded,
             monotonic_us=None if self.boot_id is None else at_us,
         )
 
-    def _integrated(self, board: NvmlBoard, now: datetime, at_us: int) -> GpuEnergyReading:
+    def _integrated(self, board: NvmlBoard, now_us: int, at_us: int) -> GpuEnergyReading:
         if board.integral is None:
             board.integral = PowerIntegral(self.silence_us)
             board.integral_name = f"integral.{at_us}"
-        power_mw, field_time = _read_power(board)
+        power_mw, field_us = _read_power(board)
         return GpuEnergyReading(
             gpu_uuid=board.gpu_uuid,
             epoch=f"{self.boot_id}.{board.integral_name}",
             energy_mj=board.integral.add(power_mw, at_us),
             power_mw=power_mw,
-            sampled_at=_nearest(field_time, now),
+            sampled_at=_nearest(field_us, now_us),
             method="power_integral",
             quality="estimated",
             scope=board.scope,
@@ -268,10 +293,6 @@ class NvmlSource:
             driver_load=board.integral_name,
             monotonic_us=None if self.boot_id is None else at_us,
         )
-
-
-def _lose(board: NvmlBoard, why: SourceError) -> None:
-    board.handle, board.fields, board.why = None, None, why
 
 
 def _of_all(error: SourceError) -> SourceError:
@@ -328,24 +349,39 @@ def _scope(handle: Any) -> EnergyScope:
     return "module" if any(_integer(value) is not None for value in values) else "gpu"
 
 
-def _read_fields(board: NvmlBoard) -> tuple[int, int | None, datetime | None]:
-    values = _read_again(board)
+def _read_fields(board: NvmlBoard) -> tuple[int, int | None, int]:
+    """Energy in mJ, power in mW and when, in microseconds since 1970."""
+    if board.answering is not None:
+        energy, power = _read_now(board.answering)
+        energy_mj, power_mw = _integer(energy), _integer(power)
+        if energy_mj is not None and power_mw is not None:
+            return energy_mj, power_mw, energy[0]
+        board.answering = None
+    return _read_all_fields(board)
+
+
+def _read_all_fields(board: NvmlBoard) -> tuple[int, int | None, int]:
+    """The first of each kind that answers; these two alone are asked for the next time."""
+    wanted = _wanted_fields(board)
+    board.fields = board.fields or _fields(board.handle, wanted)
+    values = _read_now(board.fields)
+    numbers = [_integer(value) for value in values]
     powers = len(ENERGY_FIELDS)
-    for value in values[:powers]:
-        energy_mj = _integer(value)
-        if energy_mj is not None:
-            power_mw = next((mw for mw in map(_integer, values[powers:]) if mw is not None), None)
-            return energy_mj, power_mw, _time(value)
-    raise _field_error(board, values[:powers])
+    answering = [index for index, number in enumerate(numbers) if number is not None]
+    energy = next((index for index in answering if index < powers), None)
+    power = next((index for index in answering if index >= powers), None)
+    if energy is None:
+        raise _field_error(board, values[:powers])
+    if power is not None:
+        board.answering = _fields(board.handle, [wanted[energy], wanted[power]])
+    energy_mj = numbers[energy]
+    assert energy_mj is not None
+    return energy_mj, None if power is None else numbers[power], values[energy][0]
 
 
-def _read_again(board: NvmlBoard) -> list[FieldValue]:
-    """Energy and power of the board, in the order of their fields."""
-    if board.fields is None:
-        scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
-        wanted = [*((field, 0) for field in ENERGY_FIELDS), *((f, scope) for f in POWER_FIELDS)]
-        board.fields = _fields(board.handle, wanted)
-    return _read_now(board.fields)
+def _wanted_fields(board: NvmlBoard) -> list[tuple[int, int]]:
+    scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
+    return [*((field, 0) for field in ENERGY_FIELDS), *((field, scope) for field in POWER_FIELDS)]
 
 
 def _fields(handle: object, wanted: Sequence[tuple[int, int]]) -> FieldValues:
@@ -360,7 +396,7 @@ def _read_now(fields: FieldValues) -> list[FieldValue]:
     return values
 
 
-def _read_power(board: NvmlBoard) -> tuple[int, datetime | None]:
+def _read_power(board: NvmlBoard) -> tuple[int, int]:
     """What the board draws in mW; SourceError where it does not say that either."""
     scope = SCOPE_MODULE if board.scope == "module" else SCOPE_GPU
     wanted = [(f, scope) for f in reversed(POWER_FIELDS)]
@@ -368,7 +404,7 @@ def _read_power(board: NvmlBoard) -> tuple[int, datetime | None]:
     for value in values:
         power_mw = _integer(value)
         if power_mw is not None:
-            return power_mw, _time(value)
+            return power_mw, value[0]
     raise _field_error(board, values)
 
 
@@ -422,21 +458,10 @@ def _report(board: NvmlBoard) -> BoardReport:
     )
 
 
-def _time(value: FieldValue) -> datetime | None:
-    microseconds = value[0]
-    if microseconds <= 0:
-        return None
-    try:
-        return _EPOCH + timedelta(microseconds=microseconds)
-    except OverflowError:
-        return None
-
-
-def _nearest(field_time: datetime | None, now: datetime) -> datetime:
+def _nearest(field_us: int, now_us: int) -> datetime:
     """The driver's own time of the read, unless it is missing or far from ours."""
-    if field_time is None or abs(field_time - now) > FIELD_TIME_TOLERANCE:
-        return now
-    return field_time
+    far = abs(field_us - now_us) > FIELD_TIME_TOLERANCE_US
+    return _EPOCH + timedelta(microseconds=now_us if far else field_us)
 
 
 def _call(name: str, *arguments: Any) -> Any:

@@ -8,7 +8,8 @@ from collectors.errors import SourceError
 from collectors.reading import GpuEnergyReading, Reading
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as readings are not: two are made in every round.
+@dataclass(slots=True)
 class SourceSample:
     """One round of readings; each fault names a device that gave none and why."""
 

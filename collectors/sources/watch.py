@@ -85,20 +85,24 @@ class WatchedSource:
             sample = SourceSample((), (error,))
         told = [*self._clock_set(now, at_us)]
         taken: list[Reading] = []
+        ran_on: set[str] = set()
         for reading in sample.readings:
             if isinstance(reading, GpuEnergyReading):
                 read = self._stamped(reading, at_us)
-                if not self._ran_on(read, at_us):
+                if self._ran_on(read, at_us):
+                    ran_on.add(read.gpu_uuid)
+                else:
                     told += self._took(read, at_us)
                 taken.append(read)
             else:
                 taken.append(reading)
-        told += self._missed(sample.faults, now, at_us)
+        if sample.faults or len(ran_on) < len(self._meters):
+            told += self._missed(sample.faults, now, at_us)
         self._began = True
         if self._kept_us is None or at_us - self._kept_us >= KEEP_EVERY_US:
             self._keep()
             self._kept_us = at_us
-        return replace(sample, readings=(*taken, *told))
+        return SourceSample((*taken, *told), sample.faults)
 
     def _stamped(self, reading: GpuEnergyReading, at_us: int) -> GpuEnergyReading:
         if reading.monotonic_us is not None or self.boot_id is None:

@@ -8,15 +8,22 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from collectors.agent import Collector, Tally
 from collectors.daemon import run_agent
 from collectors.errors import CollectSettingsError
 from collectors.probe import probe
+from collectors.reading import GpuEnergyReading
+from collectors.rounds import HeldRounds
 from collectors.settings import CollectSettings, load_settings
+from collectors.sources import SourceSample
+from collectors.spool import Spool
 from ledger.wire.batch import COLUMNAR, Batch
 from ledger.wire.limits import COUNTERS, ENERGY
 from ledger.wire.ndjson import decode_line, iter_lines
@@ -71,6 +78,48 @@ def test_a_replay_ends_when_all_of_it_is_delivered(tmp_path: Path) -> None:
     assert [event["data"]["energy_mj"] for event in events] == [0, 1000, 2000, 3000, 4000]
     assert all(explain(event) == () for event in events)
     assert {event["type"] for event in events} == {ENERGY}
+
+
+@dataclass
+class Steady:
+    """A source that reads one more each round."""
+
+    name: str = "steady"
+    finished: bool = False
+    energy_mj: int = 0
+
+    def sample(self, now: datetime) -> SourceSample:
+        self.energy_mj += 1
+        reading = GpuEnergyReading(
+            gpu_uuid="GPU-1", epoch="e", energy_mj=self.energy_mj, sampled_at=now
+        )
+        return SourceSample((reading,))
+
+    def close(self) -> None: ...
+
+
+def kept_on_disk(folder: Path, rounds: int, interval_s: str) -> int:
+    """Of so many rounds right after each other, how many a kill would leave; all are spooled."""
+    settings = settings_for(folder, interval_s=interval_s, replay_file=folder)
+    with Spool(settings.spool_dir, source="/hosts/h", producer="h", new_epoch=1) as spool:
+        held = HeldRounds(settings.spool_dir, batch_bytes=2**20, next_sequence=1)
+        agent = Collector(settings, sources=[Steady()], spool=spool, held=held, tally=Tally())
+        for _ in range(rounds):
+            agent.collect_round()
+        left = HeldRounds(settings.spool_dir, batch_bytes=2**20, next_sequence=1).lines
+        agent.close()
+        (batch,) = spool.waiting(9)
+    events = _events_of(batch)
+    assert [event["data"]["energy_mj"] for event in events] == list(range(1, rounds + 1))
+    assert len({event["recordedtime"] for event in events}) == rounds, "each round has its own time"
+    return len(left)
+
+
+def test_a_round_is_on_disk_within_a_second_and_those_that_come_faster_together(
+    tmp_path: Path,
+) -> None:
+    assert kept_on_disk(tmp_path / "1", 3, "1") == 3
+    assert kept_on_disk(tmp_path / "10", 3, "0.1") < 3
 
 
 @pytest.mark.parametrize("answer", [(401, {}, b"who?"), (503, {}, b""), None])

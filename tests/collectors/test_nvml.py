@@ -164,6 +164,34 @@ def test_a_fields_own_error_is_seen_before_its_value(run: Run) -> None:
     assert of(rounds, 0, B)["method"] == "power_integral"
 
 
+@pytest.mark.parametrize("field", [83, 185, 186])
+def test_a_field_that_answered_until_now_is_replaced_by_the_one_that_does(
+    run: Run, field: int
+) -> None:
+    script = f"{A} 0 power 100000\n{A} 1500 code {field}999\n{A} 2500 code {field}000\n"
+    rounds = run(script, 1000, 2000, 3000)
+    assert [of(rounds, n)["energy_mj"] for n in range(3)] == [100_000, 200_000, 300_000]
+    assert {of(rounds, n)["power_mw"] for n in range(3)} == {100_000}
+    assert {of(rounds, n)["epoch"] for n in range(3)} == {"boot-1.load-1.0"}
+
+
+def test_a_board_that_says_no_power_any_more_is_read_on(run: Run) -> None:
+    script = f"{A} 0 power 100000\n{A} 1500 code 185003\n{A} 1500 code 186003\n"
+    rounds = run(script, 1000, 2000)
+    assert [of(rounds, n)["energy_mj"] for n in range(2)] == [100_000, 200_000]
+    assert [of(rounds, n)["power_mw"] for n in range(2)] == [100_000, None]
+
+
+def test_a_counter_that_fell_is_of_the_driver_loaded_since_however_often_one_reads(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NVML_STUB_RELOADED_MS", "1500")
+    script = f"{A} 0 power 100000\n{A} 1500 reset 0\n{B} 0 power 100000\n"
+    rounds = run(script, *range(1000, 2300, 100))
+    assert [of(rounds, n)["epoch"] for n in (4, 5)] == ["boot-1.load-1.0", "boot-1.load-2.1"]
+    assert of(rounds, 12, B)["epoch"] == "boot-1.load-2.0"
+
+
 def test_a_blank_value_is_no_reading(run: Run) -> None:
     rounds = run(f"{A} 0 power 100000\n{A} 500 blank 1\n", 1000)
     assert rounds[0]["readings"] == {}

@@ -27,6 +27,11 @@ class Clock:
         Path(os.environ["NVML_STUB_NOW"]).write_text(str(at_ms), encoding="ascii")
         return START + timedelta(milliseconds=at_ms)
 
+    def load(self) -> str:
+        """The driver's load, another one from NVML_STUB_RELOADED_MS on."""
+        reloaded_ms = os.environ.get("NVML_STUB_RELOADED_MS")
+        return "load-1" if reloaded_ms is None or self.now_ms < int(reloaded_ms) else "load-2"
+
     def since_boot_us(self) -> int:
         """The time since the stub's boot."""
         return self.now_ms * 1_000
@@ -69,7 +74,7 @@ def main(state_path: str, boot_id: str, times: list[int]) -> None:
     clock.set(times[0])
     source = NvmlSource(
         boot_id=boot_id,
-        load=lambda: "load-1",
+        load=clock.load,
         listed=lambda: tuple(os.environ.get("NVML_STUB_LISTED", "").split()),
         clock=clock.since_boot_us,
     )
