@@ -26,7 +26,7 @@ async def coming(
     at: FromQuery[str | None] = None,
 ) -> Response[bytes]:
     """The invoices a customer is to get for the billing periods that hold `at` (now), as of now."""
-    who = whose(request, customer)
+    who = await whose(request, customer)
     if who is None:
         raise InvalidInputError("customer is missing.", "Name a customer.", "customer")
     now = clock.now()

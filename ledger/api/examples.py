@@ -32,6 +32,7 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     changes.EntityChange: {"valid_from": "2024-07-01", "address": "2 Foundry Lane\nDublin D02"},
     changes.CustomerChange: {"valid_from": "2024-07-01", "payment_days": 14},
     inputs.NewAlias: {"alias": "crm-7", "customer_id": "shop", "valid_from": SINCE},
+    party_inputs.NewParent: {"customer_id": "shop-eu", "parent_id": "shop", "valid_from": SINCE},
     inputs.NewFacility: {**_SITE, "name": "Dublin 1", "zone": "Europe/Dublin"},
     inputs.NewPue: {"facility_id": "dub-1", "pue": "1.2", "valid_from": SINCE},
     inputs.NewEnergyMeter: {

@@ -22,6 +22,7 @@ from ledger.domain.period import zone
 from ledger.reports.grouped import GroupedReport, Grouping
 from ledger.reports.table import REPORTS
 from ledger.store.connect import CutOff, draw_cut_off, find_cut_off
+from ledger.store.parties import find_customer
 
 PURPOSE = "report over the API"
 # Cut-offs of that purpose are kept for a day.
@@ -72,20 +73,24 @@ def _handler(report: GroupedReport) -> HTTPRouteHandler:
     return route(handler)
 
 
-def whose(request: Request[Any, Any, Any], asked: str | None) -> str | None:
-    """Whose: a customer key's own, whatever is asked; NotFoundError where that is another's."""
+async def whose(request: Request[Any, Any, Any], asked: str | None) -> str | None:
+    """Whose: a customer key's own, or of who is below it; NotFoundError where that is another's."""
     caller = caller_of(request)
     if caller.role != "customer":
         return asked
-    if asked not in (None, caller.customer_id):
-        raise NotFoundError(f"There is no customer {asked!r}.")
-    return caller.customer_id
+    if asked in (None, caller.customer_id):
+        return caller.customer_id
+    # Row-level security says whom it may see.
+    async with reading(request) as connection:
+        if await find_customer(connection, asked) is None:
+            raise NotFoundError(f"There is no customer {asked!r}.")
+    return asked
 
 
 async def _answer(
     request: Request[Any, Any, Any], report: GroupedReport, asked: GroupedQuery
 ) -> Response[bytes] | Streamed:
-    who, limit = whose(request, asked.customer), check_limit(asked.limit)
+    who, limit = await whose(request, asked.customer), check_limit(asked.limit)
     since, until = period_of(asked.since, asked.until)
     by = report.names(asked.by)
     zone(asked.time_zone)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from litestar import get
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from ledger.api.access import BY_ROWS, READERS, ApiRequest
 from ledger.api.apart import REPORTS
@@ -16,20 +16,24 @@ from ledger.flows.billing.usage_statement import usage_statement
 
 
 @get("/v1/invoices/{invoice_id:int}/usage", roles=READERS, bound=BY_ROWS, apart=REPORTS)
-async def fetch_usage_statement(request: ApiRequest, invoice_id: FromPath[int]) -> Streamed:
-    """Every event behind every line of an invoice as CSV, as known at its cut-off."""
+async def fetch_usage_statement(
+    request: ApiRequest, invoice_id: FromPath[int], customer: FromQuery[str | None] = None
+) -> Streamed:
+    """Every event behind every line of an invoice as CSV, or behind those that one `customer` below
+    the invoiced one used, as known at its cut-off."""
     async with reading(request) as connection:
         invoice = await find_invoice(connection, str(invoice_id))
 
     async def parts() -> AsyncIterator[bytes]:
         async with (
             sending(request, reading(request)) as connection,
-            aclosing(usage_statement(connection, invoice)) as file,
+            aclosing(usage_statement(connection, invoice, customer)) as file,
         ):
             async for part in file:
                 yield part
 
-    return attached(parts(), "text/csv", file_name(f"{invoice.number}-usage", ".csv"))
+    name = "-".join(filter(None, [invoice.number, customer, "usage"]))
+    return attached(parts(), "text/csv", file_name(name, ".csv"))
 
 
 HANDLERS = (fetch_usage_statement,)

@@ -257,6 +257,8 @@ def _description(line: InvoiceLine, price: PriceModel, words: Words) -> str:
         parts.append(words.say("context above {tokens} tokens", tokens=edge))
     if key.part:
         parts.append(key.part)
+    if key.used_by:
+        parts.append(words.say("used by {name}", name=key.used_by))
     return ", ".join(parts)
 
 

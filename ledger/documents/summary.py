@@ -30,20 +30,38 @@ class LineGroup:
 def grouped_lines(
     lines: Sequence[IssuedLine], printed: Callable[[IssuedLine], PrintedLine], words: Words
 ) -> list[LineGroup]:
-    """The lines as they stand, or where there are many those of each model and what they come to.
+    """The lines as they stand; or those of each customer, where several used them, or of each
+    model, where there are many, and what these come to.
 
     Models come in the order in which the lines name them, and lines keep theirs.
     """
+    own = words.say("own usage")
+    if any(line.key.used_by for line in lines):
+        return _groups(lines, printed, lambda line: line.key.used_by, lambda name, _: name or own)
     if len(lines) < GROUPED_FROM:
         return [LineGroup("", [printed(line) for line in lines], None)]
-    order = list(dict.fromkeys(line.key.model for line in lines))
-    by_model = sorted(lines, key=lambda line: order.index(line.key.model))
+    return _groups(
+        lines,
+        printed,
+        lambda line: line.key.model,
+        lambda model, members: model or words.say(_nameless(members)),
+    )
+
+
+def _groups(
+    lines: Sequence[IssuedLine],
+    printed: Callable[[IssuedLine], PrintedLine],
+    named: Callable[[IssuedLine], str],
+    title: Callable[[str, Sequence[IssuedLine]], str],
+) -> list[LineGroup]:
+    order = list(dict.fromkeys(named(line) for line in lines))
+    together = sorted(lines, key=lambda line: order.index(named(line)))
     groups = []
-    for model, of_model in groupby(by_model, key=lambda line: line.key.model):
-        members = list(of_model)
+    for name, some in groupby(together, key=named):
+        members = list(some)
         groups.append(
             LineGroup(
-                title=model or words.say(_nameless(members)),
+                title=title(name, members),
                 lines=[printed(line) for line in members],
                 subtotal=total([line.amount for line in members]),
             )

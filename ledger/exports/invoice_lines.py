@@ -13,8 +13,8 @@ def _unit_amount(line: ExportedLine) -> Digits:
 
 COLUMNS: tuple[Column, ...] = (
     *named("number", "line_no", "customer_id", "kind", "service_start", "service_end"),
-    *named("model", "tier", "adapter", "region", "context_band", "meter", "description"),
-    *named("quantity"),
+    *named("model", "tier", "adapter", "region", "context_band", "meter", "used_by"),
+    *named("description", "quantity"),
     ("unit_amount", _unit_amount),
     *named("per", "currency", "exact_amount", "amount"),
 )

@@ -12,7 +12,7 @@ from ledger.wire.rfc3339 import format_rfc3339
 COLUMNS = (
     *("invoice", "line_no", "meter", "model", "tier", "currency", "unit_amount", "per"),
     *("quantity", "time", "source", "event_id", "kind", "status", "requests", "agent_run_id"),
-    *("batch_seq", "ordinal"),
+    *("batch_seq", "ordinal", "used_by"),
 )
 LEAVES = {
     "input_uncached": "uncached",
@@ -36,7 +36,7 @@ def statement_lines(invoice: StoredInvoice, line: IssuedLine, events: Iterable[T
 
 def statement_without_events(invoice: StoredInvoice, line: IssuedLine) -> str:
     """The row of a line that no event stands behind: a fee, or a minimum."""
-    return write_lines([[*_line(invoice, line), str(line.quantity), *[""] * 9]])
+    return write_lines([[*_line(invoice, line), str(line.quantity), *[""] * 9, line.key.used_by]])
 
 
 def _line(invoice: StoredInvoice, line: IssuedLine) -> list[str]:
@@ -59,4 +59,5 @@ def _event(line: IssuedLine, event: TracedEvent) -> list[str]:
         guard(event.agent_run_id or ""),
         str(event.batch_seq),
         str(event.ordinal),
+        guard(line.key.used_by),
     ]

@@ -112,6 +112,70 @@ INSERT INTO customer_alias (alias, customer_id, valid, recorded)
 VALUES (:alias, :customer_id, tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING alias_id;
 
+-- name: find_open_parents
+-- Parents of a customer that overlap; the exclusion constraint's index.
+SELECT parent_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, customer_id, parent_id
+  FROM customer_parent
+ WHERE customer_id = :customer_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_parents
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE customer_parent SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE parent_row_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO customer_parent (customer_id, parent_id, valid, recorded)
+SELECT c.customer_id, c.parent_id, part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_parent
+-- Whose child a customer is; returns its row.
+INSERT INTO customer_parent (customer_id, parent_id, valid, recorded)
+VALUES (:customer_id, :parent_id, tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+RETURNING parent_row_id;
+
+-- name: lock_families
+-- Waits until nobody else says whose child a customer of an entity is, until the transaction ends.
+SELECT pg_advisory_xact_lock(lock_class('families'), hashtext(:entity_id));
+
+-- name: list_below
+-- A customer and all who are below it at any time, as recorded now; customer_parent (parent_id).
+WITH RECURSIVE below AS (
+  SELECT :customer_id::text AS customer_id
+  UNION
+  SELECT p.customer_id FROM below b JOIN customer_parent p ON p.parent_id = b.customer_id AND upper_inf(p.recorded)
+)
+SELECT customer_id FROM below;
+
+-- name: list_parent_links
+-- Whose children some customers, and all who are above them at any time, are, as recorded now; the exclusion
+-- constraint's index.
+WITH RECURSIVE up AS (
+  SELECT c.customer_id FROM unnest(:customers::text[]) AS c (customer_id)
+  UNION
+  SELECT p.parent_id FROM up u JOIN customer_parent p ON p.customer_id = u.customer_id AND upper_inf(p.recorded)
+   WHERE p.parent_id IS NOT NULL
+)
+SELECT p.customer_id, p.parent_id, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
+  FROM up u JOIN customer_parent p ON p.customer_id = u.customer_id AND upper_inf(p.recorded) AND p.parent_id IS NOT NULL;
+
+-- name: list_open_above
+-- Who is above some customers, as recorded now; the exclusion constraint's index.
+SELECT above_row_id, customer_id, above_id, pays, lower(valid) AS valid_from, upper(valid) AS valid_to
+  FROM customer_above WHERE customer_id = ANY(:customers::text[]) AND upper_inf(recorded);
+
+-- name: close_above
+-- Closes who is above customers; primary key.
+UPDATE customer_above SET recorded = int8range(lower(recorded), :batch_seq) WHERE above_row_id = ANY(:row_ids::bigint[]);
+
+-- name: insert_above
+-- Who is above customers.
+INSERT INTO customer_above (customer_id, above_id, pays, valid, recorded)
+SELECT t.customer_id, t.above_id, t.pays, tstzrange(t.valid_from, t.valid_to), int8range(:batch_seq, NULL)
+  FROM jsonb_to_recordset(:above::jsonb)
+    AS t (customer_id text, above_id text, pays boolean, valid_from timestamptz, valid_to timestamptz);
+
 -- name: list_entities
 -- Every entity, by id; a scan, there are few.
 SELECT entity_id, currency, zone FROM entity ORDER BY entity_id;

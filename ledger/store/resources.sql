@@ -39,6 +39,17 @@ SELECT a.alias, a.customer_id, lower(a.valid) AS valid_from, upper(a.valid) AS v
    AND (:after::text[] IS NULL OR ARRAY[a.alias, sortable(lower(a.valid))] > :after::text[])
  ORDER BY sort_key LIMIT :limit;
 
+-- name: list_parents
+-- Whose children customers are.
+SELECT p.customer_id, p.parent_id, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to,
+       ARRAY[p.customer_id, sortable(lower(p.valid))] AS sort_key
+  FROM customer_parent p JOIN customer c USING (customer_id)
+ WHERE upper_inf(p.recorded) AND (:id::text IS NULL OR p.customer_id = :id)
+   AND (:entity_id::text IS NULL OR c.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR p.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[p.customer_id, sortable(lower(p.valid))] > :after::text[])
+ ORDER BY sort_key LIMIT :limit;
+
 -- name: list_facilities
 -- Sites.
 SELECT facility_id, entity_id, name, zone, ARRAY[facility_id] AS sort_key

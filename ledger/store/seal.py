@@ -56,7 +56,15 @@ ENTERED = (
     "webhook",
 )
 DATED = (
-    *("entity_detail", "customer_detail", "customer_alias", "facility_pue", "energy_meter"),
+    *(
+        "entity_detail",
+        "customer_detail",
+        "customer_alias",
+        "customer_parent",
+        "customer_above",
+        "facility_pue",
+        "energy_meter",
+    ),
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
     *("site_cost_term", "grid_factor"),
     *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget", "dunning_policy"),

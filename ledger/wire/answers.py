@@ -67,6 +67,13 @@ class Alias(Dated):
     customer_id: str
 
 
+class Parent(Dated):
+    """Whose child a customer is; null: nobody's."""
+
+    customer_id: str
+    parent_id: str | None
+
+
 class Facility(ClosedModel):
     """A site."""
 

@@ -201,7 +201,8 @@ class Snapshot(ClosedModel):
 
 class IssuedLine(ClosedModel):
     """A line of an invoice that went out; `unit_amount` is the price of `per` units, `part` the
-    tier or the name of a fee, where a price has several lines or is for no usage."""
+    tier or the name of a fee, where a price has several lines or is for no usage, `used_by` a
+    customer below the invoiced one who used it."""
 
     invoice_id: int
     line_no: int
@@ -217,6 +218,7 @@ class IssuedLine(ClosedModel):
     meter: str
     price_id: int
     part: str
+    used_by: str
     description: str
     quantity: int
     unit_amount: Amount
@@ -246,6 +248,7 @@ class DraftLine(ClosedModel):
     meter: str
     price_id: int
     part: str
+    used_by: str
     quantity: int
     exact_amount: Amount
     amount: Amount

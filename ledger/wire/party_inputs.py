@@ -2,11 +2,11 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from ledger.wire.errors import FieldError
+from ledger.wire.errors import FieldError, problem_at
 from ledger.wire.fields import Name
 from ledger.wire.input_fields import (
     Currency,
@@ -18,7 +18,7 @@ from ledger.wire.input_fields import (
     Text,
     Zone,
 )
-from ledger.wire.inputs import InputModel
+from ledger.wire.inputs import DatedInput, InputModel
 from ledger.wire.tax_inputs import Country
 
 EInvoiceForm = Literal["none", "factur_x", "peppol"]
@@ -108,3 +108,19 @@ class NewCustomer(InputModel):
     language: Language | None = None
     payment_days: PaymentDays | None = None
     is_test: bool = False
+
+
+class NewParent(DatedInput):
+    """Whose child a customer is for a time: the topmost parent pays for all below it.
+
+    Without a parent the customer has none in that time.
+    """
+
+    customer_id: Identifier
+    parent_id: Identifier | None = None
+
+    @model_validator(mode="after")
+    def _nobody_is_its_own(self) -> Self:
+        if self.parent_id == self.customer_id:
+            raise problem_at("parent_id", self.parent_id, "send another customer")
+        return self

@@ -15,7 +15,7 @@ GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
-GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, customer_alias, facility_pue, energy_meter, asset,
+GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, customer_alias, customer_parent, customer_above, facility_pue, energy_meter, asset,
   tariff_price, site_cost_term, grid_factor, deployment,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment,
   dunning_policy TO tokenledger_worker;
@@ -39,15 +39,15 @@ BEGIN
                               'credit_grant', 'credit_draw', 'credit_expiry', 'credit_applied', 'credit_event'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
-                    customer_id = (SELECT asking_customer()) OR entity_id = (SELECT asking_entity()))', name);
+                    customer_id = ANY ((SELECT asking_customers())::text[]) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['customer_alias', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark', 'agent_run_delta',
+  FOREACH name IN ARRAY ARRAY['customer_alias', 'customer_parent', 'customer_above', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark', 'agent_run_delta',
                               'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part', 'dunning_letter_item',
                               'top_up_rule', 'budget', 'budget_balance', 'budget_alert', 'reservation', 'reservation_end',
                               'reservation_hold'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
-                    customer_id = (SELECT asking_customer()) OR customer_id IN
+                    customer_id = ANY ((SELECT asking_customers())::text[]) OR customer_id IN
                     (SELECT c.customer_id FROM customer c WHERE c.entity_id = (SELECT asking_entity())))', name);
   END LOOP;
   -- What belongs to an entity; rate cards and the entity itself are its customers' to see as well.
@@ -64,8 +64,11 @@ BEGIN
   ALTER TABLE rate_card ENABLE ROW LEVEL SECURITY;
   CREATE POLICY seen_by ON rate_card FOR SELECT TO tokenledger_api USING ((SELECT sees_all())
     OR entity_id = (SELECT asking_entity())
-    OR EXISTS (SELECT FROM subscription s WHERE s.rate_card_id = rate_card.rate_card_id
-                  AND s.customer_id = (SELECT asking_customer())));
+    OR (SELECT asking_customer()) IS NOT NULL AND EXISTS (SELECT FROM subscription s WHERE s.rate_card_id = rate_card.rate_card_id));
+  -- Who is paid for is priced by the subscription of whoever pays.
+  CREATE POLICY priced_by ON subscription FOR SELECT TO tokenledger_api USING (customer_id IN
+    (SELECT a.above_id FROM customer_above a
+      WHERE a.customer_id = (SELECT asking_customer()) AND a.pays AND upper_inf(a.recorded)));
   -- Facts, documents and details follow their parent: whoever may see the parent's row.
   FOR name, parent, key IN VALUES
       ('entity_detail', 'entity', 'entity_id'), ('dunning_policy', 'entity', 'entity_id'), ('tax_registration', 'entity', 'entity_id'),
@@ -115,13 +118,13 @@ BEGIN
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'facility_pue', 'energy_meter', 'asset',
+  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'customer_parent', 'customer_above', 'facility_pue', 'energy_meter', 'asset',
       'tariff_price', 'site_cost_term', 'grid_factor', 'deployment', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
       'tax_registration', 'tax_treatment', 'budget', 'dunning_policy', 'top_up_rule'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['entity', 'customer', 'customer_alias', 'deployment', 'api_key', 'source', 'source_form', 'budget'] LOOP
+  FOREACH name IN ARRAY ARRAY['entity', 'customer', 'customer_alias', 'customer_above', 'deployment', 'api_key', 'source', 'source_form', 'budget'] LOOP
     EXECUTE format('CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE ON %I
                     FOR EACH STATEMENT EXECUTE FUNCTION touch_directory()', name);
   END LOOP;

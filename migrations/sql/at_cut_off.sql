@@ -3,11 +3,6 @@
 -- apart by into their scans; so entity_id is one of them, though a row's other names decide it. Restricted as the
 -- policies of the tables are: whether a plan may go parallel is decided before their bodies are seen.
 
--- A cut-off behind every batch.
-CREATE FUNCTION as_it_stands() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 9223372036854775807;
-COMMENT ON FUNCTION as_it_stands() IS 'The cut-off of what is asked now, whatever was stored.';
-
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT c.* FROM charge c WHERE c.batch_seq <= seq;
@@ -48,7 +43,9 @@ BEGIN ATOMIC
    CROSS JOIN LATERAL (VALUES ('input_uncached', d.uncached), ('input_cache_read', d.cache_read),
                               ('input_cache_write', d.cache_write), ('output_visible', d.visible),
                               ('output_reasoning', d.reasoning)) AS m(meter, quantity)
-    LEFT JOIN subscription s ON s.customer_id = o.customer_id AND s.valid @> d.window_start AND s.recorded @> seq
+    LEFT JOIN subscriptions_of(ARRAY(SELECT v.customer_id FROM customer v
+                                       JOIN jsonb_to_recordset(asked -> 'parts') AS q(entity_id text) USING (entity_id)), seq) s
+      ON s.customer_id = o.customer_id AND s.valid @> d.window_start
     LEFT JOIN jsonb_to_recordset(asked -> 'listed')
            AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
                 since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, is_pooled boolean,

@@ -103,6 +103,7 @@ CREATE TABLE invoice_line (
   meter          text NOT NULL,
   price_id       bigint NOT NULL REFERENCES rate_card_price,
   part           text NOT NULL,
+  used_by        text NOT NULL DEFAULT '',
   description    text NOT NULL,
   quantity       quantity NOT NULL,
   unit_amount    amount NOT NULL,
@@ -112,6 +113,7 @@ CREATE TABLE invoice_line (
   PRIMARY KEY (invoice_id, line_no)
 );
 
+COMMENT ON COLUMN invoice_line.used_by IS 'The customer below customer_id who used it; empty: customer_id itself.';
 COMMENT ON COLUMN invoice_line.part IS 'The tier or the name of a fee, where a price has several lines or is for no usage; else empty.';
 
 CREATE TABLE invoice_tax (

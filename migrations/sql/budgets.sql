@@ -31,6 +31,15 @@ COMMENT ON COLUMN budget.times_own_mean IS 'Where a period, or run, may use at m
 COMMENT ON COLUMN budget.hard IS 'Reservations beyond it are refused; else it counts and alerts only.';
 CREATE INDEX ON budget (customer_id) WHERE upper_inf(recorded);
 
+-- A customer's own budgets, and at a moment those of all who are above it, which cover it too.
+CREATE FUNCTION budgets_of(of_customer text, at timestamptz) RETURNS SETOF budget LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT b.* FROM budget b WHERE b.customer_id = of_customer AND upper_inf(b.recorded)
+   UNION ALL
+  SELECT b.* FROM customer_above a JOIN budget b ON b.customer_id = a.above_id AND upper_inf(b.recorded)
+   WHERE a.customer_id = of_customer AND upper_inf(a.recorded) AND a.valid @> at;
+END;
+
 -- The price of one kind of usage is looked up for every reservation.
 CREATE INDEX ON rate_card_price (rate_card_id, model) WHERE upper_inf(recorded);
 
@@ -148,10 +157,9 @@ BEGIN ATOMIC
   SELECT c.currency::text,
          CASE WHEN input_max = 0 THEN 0 WHEN m.uncached = m.edges THEN input_max * m.input END
        + CASE WHEN output_max = 0 THEN 0 WHEN m.visible = m.edges THEN output_max * m.output END
-    FROM subscription s
+    FROM subscriptions_of(ARRAY[of_customer], as_it_stands()) s
     JOIN rate_card c USING (rate_card_id)
-    JOIN customer u USING (customer_id)
-    JOIN entity e ON e.entity_id = u.entity_id
+    JOIN entity e ON e.entity_id = c.entity_id
    CROSS JOIN (SELECT array_agg(t.edge) AS reached FROM unnest(context_edges()) AS t (edge)
                 WHERE t.edge < greatest(input_max, 1)) b
    CROSS JOIN LATERAL (
@@ -161,7 +169,7 @@ BEGIN ATOMIC
             max(a.each_amount) FILTER (WHERE a.meter LIKE 'input%') AS input,
             max(a.each_amount) FILTER (WHERE a.meter LIKE 'output%') AS output
        FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region, b.reached, at) a) m
-   WHERE s.customer_id = of_customer AND s.valid @> at AND upper_inf(s.recorded);
+   WHERE s.valid @> at;
 END;
 
 -- What usage of a key in a window comes to by the prices in force; what has no price comes to nothing, and is listed
@@ -173,7 +181,7 @@ BEGIN ATOMIC
   SELECT c.currency::text, coalesce(uncached * m.input, 0) + coalesce(cache_read * m.read, 0)
          + coalesce(cache_write * m.written, 0) + coalesce(visible * m.output, 0)
          + coalesce(reasoning * coalesce(m.thought, m.output), 0)
-    FROM subscription s
+    FROM subscriptions_of(ARRAY[k.customer_id], as_it_stands()) s
     JOIN rate_card c USING (rate_card_id)
    CROSS JOIN LATERAL (
      SELECT max(a.each_amount) FILTER (WHERE a.meter = 'input_uncached') AS input,
@@ -183,7 +191,7 @@ BEGIN ATOMIC
             max(a.each_amount) FILTER (WHERE a.meter = 'output_reasoning') AS thought
        FROM unit_amounts(c.rate_card_id, k.model, k.tier, k.adapter, k.region,
                          ARRAY[(context_edges())[k.context_band + 1]], at) a) m
-   WHERE s.customer_id = k.customer_id AND s.valid @> at AND upper_inf(s.recorded);
+   WHERE s.valid @> at;
 END;
 
 CREATE TYPE balance_key AS (budget_id text, run_id text, period_start timestamptz);
@@ -324,11 +332,9 @@ BEGIN
                 LEFT JOIN LATERAL (
                   SELECT * FROM most_it_costs(p.customer_id, p.model, p.tier, p.adapter, p.region, p.input_tokens_max,
                                               p.output_tokens_max, at)
-                   WHERE EXISTS (SELECT FROM budget b WHERE b.customer_id = p.customer_id AND upper_inf(b.recorded)
-                                                        AND b.unit = 'money')) m ON true
+                   WHERE EXISTS (SELECT FROM budgets_of(p.customer_id, at) b WHERE b.unit = 'money')) m ON true
                WHERE p.refused IS NULL OFFSET 0) AS q
-        JOIN budget b ON b.customer_id = q.customer_id AND upper_inf(b.recorded) AND b.hard
-         AND (b.project_id IS NULL OR b.project_id = q.project_id)
+        JOIN LATERAL budgets_of(q.customer_id, at) b ON b.hard AND (b.project_id IS NULL OR b.project_id = q.project_id)
          AND (b.api_key_id IS NULL OR b.api_key_id = q.api_key_id)
          AND (b.agent_id IS NULL OR b.agent_id = q.agent_id)
          AND (b.agent_run_id IS NULL OR b.agent_run_id = q.agent_run_id)
@@ -409,7 +415,8 @@ BEGIN
             'held', trim_scale(held[w.balance])::text, 'ceiling', trim_scale(ceiling)::text);
           IF outcome = 'over_budget' THEN
             INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
-            VALUES ((w.key).budget_id, (w.key).run_id, (w.key).period_start, why, 0, a.customer_id, used[w.balance],
+            VALUES ((w.key).budget_id, (w.key).run_id, (w.key).period_start, why, 0,
+                    (SELECT o.customer_id FROM budget o WHERE o.budget_id = (w.key).budget_id LIMIT 1), used[w.balance],
                     held[w.balance], ceiling, at)
             ON CONFLICT DO NOTHING;
           END IF;
@@ -500,7 +507,7 @@ BEGIN
                                              uncached numeric, cache_read numeric, cache_write numeric, visible numeric,
                                              reasoning numeric)
         JOIN usage_key k USING (usage_key_id)
-        JOIN budget b ON b.customer_id = k.customer_id AND upper_inf(b.recorded) AND b.valid @> m.used_at
+        JOIN LATERAL budgets_of(k.customer_id, m.used_at) b ON b.valid @> m.used_at
          AND (b.project_id IS NULL OR b.project_id = k.project_id)
          AND (b.api_key_id IS NULL OR b.api_key_id = k.api_key_id)
          AND (b.agent_id IS NULL OR b.agent_id = k.agent_id)
@@ -548,18 +555,21 @@ DECLARE
   since timestamptz;
   began timestamptz;
   begun timestamptz[];
+  family text[];
   amount_used numeric;
 BEGIN
   SELECT o.* INTO b FROM budget o WHERE o.budget_id = of_budget AND upper_inf(o.recorded) ORDER BY o.valid DESC LIMIT 1;
   IF NOT FOUND OR b.period = 'run' OR b.agent_run_id IS NOT NULL THEN
     RETURN 0;
   END IF;
+  family := b.customer_id || ARRAY(SELECT a.customer_id FROM customer_above a
+                                    WHERE a.above_id = b.customer_id AND upper_inf(a.recorded));
   SELECT CASE b.period WHEN 'ever' THEN '-infinity' ELSE max(d.window_start) - 12 * ('1 ' || b.period)::interval END INTO since
-    FROM usage_delta d WHERE d.customer_id = b.customer_id;
+    FROM usage_delta d WHERE d.customer_id = ANY (family);
   SELECT array_agg(p.period_start ORDER BY p.period_start) INTO begun
     FROM (SELECT DISTINCT budget_period_start(b.period, b.zone, b.anchor_day, w.window_start) AS period_start
             FROM (SELECT DISTINCT d.window_start FROM usage_delta d
-                   WHERE d.customer_id = b.customer_id AND d.window_start >= since) w) p;
+                   WHERE d.customer_id = ANY (family) AND d.window_start >= since) w) p;
 
   FOREACH began IN ARRAY coalesce(begun, '{}') LOOP
     PERFORM lock_balances(ARRAY[ROW(of_budget, '', began)::balance_key], at);
@@ -570,7 +580,10 @@ BEGIN
                    sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
                    sum(d.reasoning) AS reasoning
               FROM usage_delta d
-             WHERE d.customer_id = b.customer_id AND d.window_start >= began
+             WHERE d.customer_id = ANY (family) AND d.window_start >= began
+               AND (d.customer_id = b.customer_id OR EXISTS (
+                    SELECT FROM customer_above a WHERE a.customer_id = d.customer_id AND a.above_id = b.customer_id
+                                                   AND upper_inf(a.recorded) AND a.valid @> d.window_start))
                AND (b.period = 'ever' OR d.window_start < began + ('1 ' || b.period)::interval + interval '4 days')
              GROUP BY 1, 2) u
       JOIN usage_key k USING (usage_key_id)

@@ -113,3 +113,8 @@ RETURN NOT isempty(valid) AND NOT lower_inf(valid)
 CREATE FUNCTION sortable(moment timestamptz) RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US');
+
+-- A cut-off behind every batch.
+CREATE FUNCTION as_it_stands() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 9223372036854775807;
+COMMENT ON FUNCTION as_it_stands() IS 'The cut-off of what is asked now, whatever was stored.';

@@ -72,6 +72,7 @@ CREATE TABLE charge (
   batch_seq       bigint NOT NULL,
   entity_id       text NOT NULL,
   subscription_id text,
+  payer_id        text,
   quantity        quantity NOT NULL,
   price_id        bigint,
   currency        currency,
@@ -82,8 +83,10 @@ CREATE TABLE charge (
 );
 COMMENT ON COLUMN charge.day_start IS 'The first moment of a local day of the entity, or of the subscription where that came later, or its first of all: neither a day nor a billing period has an edge inside.';
 COMMENT ON COLUMN charge.unpriced IS 'Why there is no price: the usage waits, listed, and is never worth zero.';
+COMMENT ON COLUMN charge.payer_id IS 'The customer above that pays and whose the subscription is; NULL: customer_id itself.';
 CREATE INDEX ON charge (entity_id, day_start);
 CREATE INDEX ON charge (customer_id, day_start, batch_seq);
+CREATE INDEX ON charge (payer_id, day_start) WHERE payer_id IS NOT NULL;
 CREATE INDEX ON charge (entity_id, customer_id) WHERE unpriced IS NOT NULL;
 
 -- Differences as well: what a site's day comes to is the sum of its rows up to a cut-off.

@@ -76,3 +76,13 @@ CREATE FUNCTION asking_entity() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRI
   RETURN (SELECT CASE WHEN a ->> 'role' IN ('admin', 'finance') THEN a ->> 'entity' END FROM asking() a);
 CREATE FUNCTION asking_customer() RETURNS text LANGUAGE sql STABLE PARALLEL RESTRICTED
   RETURN (SELECT CASE WHEN a ->> 'role' = 'customer' THEN a ->> 'customer' END FROM asking() a);
+-- Whom a customer's key may see: itself, and who is below it now.
+CREATE FUNCTION asking_customers() RETURNS text[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER AS $$
+DECLARE
+  own text := asking_customer();
+BEGIN
+  RETURN CASE WHEN own IS NOT NULL THEN
+    own || ARRAY(SELECT a.customer_id FROM customer_above a
+                  WHERE a.above_id = own AND upper_inf(a.recorded) AND a.valid @> now()) END;
+END $$;

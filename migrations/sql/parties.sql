@@ -84,6 +84,31 @@ CREATE TABLE customer_alias (
 );
 COMMENT ON TABLE customer_alias IS 'Names that gateways, CRM or ERP use for a customer, dated.';
 
+CREATE TABLE customer_parent (
+  parent_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  customer_id   text NOT NULL REFERENCES customer,
+  parent_id     text REFERENCES customer CHECK (parent_id <> customer_id),
+  valid         tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded      int8range NOT NULL,
+  EXCLUDE USING gist (customer_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE customer_parent IS 'Whose child a customer is, dated, or that it has no parent (NULL); a parent pays for its children.';
+CREATE INDEX ON customer_parent (parent_id);
+
+CREATE TABLE customer_above (
+  above_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  customer_id  text NOT NULL REFERENCES customer,
+  above_id     text NOT NULL REFERENCES customer CHECK (above_id <> customer_id),
+  pays         boolean NOT NULL,
+  valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded     int8range NOT NULL,
+  EXCLUDE USING gist (customer_id WITH =, above_id WITH =, valid WITH &&, recorded WITH &&),
+  EXCLUDE USING gist (customer_id WITH =, valid WITH &&, recorded WITH &&) WHERE (pays)
+);
+COMMENT ON TABLE customer_above IS 'Every customer above another, by way of parents, written with what it follows from.';
+COMMENT ON COLUMN customer_above.pays IS 'Whether it is the topmost, which is invoiced for all below it.';
+CREATE INDEX ON customer_above (above_id);
+
 CREATE TABLE api_key (
   key_id      text PRIMARY KEY,
   key_hash    bytea NOT NULL UNIQUE CHECK (length(key_hash) = 32),

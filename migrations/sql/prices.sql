@@ -50,3 +50,22 @@ CREATE TABLE subscription (
   EXCLUDE USING gist (customer_id WITH =, valid WITH &&, recorded WITH &&),
   EXCLUDE USING gist (subscription_id WITH =, valid WITH &&, recorded WITH &&)
 );
+
+-- Which subscription prices what some customers use, and whose it is: their own, or while they have a parent that of
+-- whoever pays for them. Their own is set aside meanwhile.
+CREATE FUNCTION subscriptions_of(customers text[], seq bigint)
+RETURNS TABLE (customer_id text, subscription_id text, payer_id text, rate_card_id text, zone text, anchor_day int,
+               valid tstzrange, agreed tstzrange) LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT s.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, p.part, s.valid
+    FROM subscription s
+   CROSS JOIN LATERAL unnest(tstzmultirange(s.valid) - coalesce(
+           (SELECT range_agg(a.valid) FROM customer_above a
+             WHERE a.customer_id = s.customer_id AND a.pays AND a.recorded @> seq), '{}')) AS p (part)
+   WHERE s.customer_id = ANY (customers) AND s.recorded @> seq
+   UNION ALL
+  SELECT a.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, s.valid * a.valid, s.valid
+    FROM customer_above a
+    JOIN subscription s ON s.customer_id = a.above_id AND s.recorded @> seq AND s.valid && a.valid
+   WHERE a.customer_id = ANY (customers) AND a.pays AND a.recorded @> seq;
+END;

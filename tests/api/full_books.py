@@ -37,6 +37,10 @@ async def fill(served: Served, worker: Connection) -> None:
     """Hardware, readings, usage, an invoice, and something of everything that waits."""
     await _hardware(served)
     served.post("/v1/aliases", {"alias": "crm/7 ü", "customer_id": "acme", "valid_from": FROM})
+    lab = {"customer_id": "lab", "entity_id": "factory", "name": "Lab"}
+    assert served.post("/v1/customers", lab).status_code == 201
+    child = {"customer_id": "lab", "parent_id": "acme", "valid_from": FROM}
+    assert served.post("/v1/parents", child).status_code == 201
     served.post("/v1/fx-rates", RATES)
     _listen(served)
     _hold(served)

@@ -16,7 +16,7 @@ from tests.api.held import DOCUMENT
 from tests.api.served import Served
 
 ONE = {
-    **{"entities": "factory", "customers": "acme", "aliases": "crm%2F7%20%C3%BC"},
+    **{"entities": "factory", "customers": "acme", "aliases": "crm%2F7%20%C3%BC", "parents": "lab"},
     **{
         "facilities": "site",
         "pues": "site",

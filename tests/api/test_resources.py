@@ -16,6 +16,7 @@ SINGLE = [each for each in RESOURCES if each.parent is None]
 ONE = {"entities": "factory", "customers": "acme", "rate-cards": "card-acme"}
 BODIES: dict[str, Any] = {
     "aliases": {"alias": "crm-7", "customer_id": "acme", "valid_from": day(0)},
+    "parents": {"customer_id": "beta", "parent_id": "acme", "valid_from": day(0)},
     "facilities": {"facility_id": "site", "entity_id": "factory", "name": "Site", "zone": "UTC"},
     "pues": {"facility_id": "site", "pue": "1.2", "valid_from": day(0)},
     "energy-meters": {"meter": "GPU-a", "facility_id": "site", "valid_from": day(0)},

@@ -130,6 +130,54 @@ async def test_a_customer_opens_its_own_invoice_only(served: Served) -> None:
         assert served.get(path, role="customer").status_code == 404
 
 
+async def test_a_parent_sees_its_children_and_a_child_its_own(served: Served) -> None:
+    since = {"valid_from": "2023-01-01T00:00:00Z"}
+    for name in ("lab", "lab-2"):
+        said = {"customer_id": name, "entity_id": "factory", "name": name}
+        assert served.post("/v1/customers", said).status_code == 201
+        child = {"customer_id": name, "parent_id": "acme", **since}
+        assert served.post("/v1/parents", child).status_code == 201
+        new = {"role": "customer", "customer_id": name, "name": name}
+        served.keys[name] = served.post("/v1/keys", new).json()["key"]
+    served.send(attempt("a"), attempt("b", customer_id="beta"))
+    served.send(attempt("c", customer_id="lab"), attempt("d", customer_id="lab-2"))
+    period = {"since": "2023-11-01T00:00:00Z", "until": "2023-12-01T00:00:00Z", "by": "customer"}
+    hour = {"since": "2023-11-16T18:00:00Z", "until": "2023-11-16T19:00:00Z"}
+
+    def seen(role: str, customer: str | None = None, **more: str) -> list[str]:
+        asked = period | more | ({"customer": customer} if customer else {})
+        answer = served.get("/v1/usage", role=role, params=asked)
+        assert answer.status_code in {200, 404}, answer.text
+        return [row["customer"] for row in answer.json().get("items", [])]
+
+    assert [seen("customer", name) for name in (None, "lab", "beta")] == [["acme"], ["lab"], []]
+    assert [seen("lab", name) for name in (None, "acme", "lab-2")] == [["lab"], [], []]
+    assert seen("beta", "lab") == []
+    # By the price of its parent, whose subscription it does not see in a list.
+    priced = served.get("/v1/charges", role="lab", params=hour).json()["items"]
+    assert [row["unpriced_quantity"] for row in priced] == [0]
+    shown = {
+        role: [row["customer_id"] for row in served.get("/v1/customers", role=role).json()["items"]]
+        for role in ("customer", "lab", "beta")
+    }
+    assert shown == {"customer": ["acme", "lab", "lab-2"], "lab": ["lab"], "beta": ["beta"]}
+    assert served.get("/v1/subscriptions", role="lab").json()["items"] == []
+    assert served.get("/v1/subscriptions/sub-acme", role="lab").status_code == 404
+    body = {"subscription_id": "sub-acme", "at": "2023-11-16T00:00:00Z"}
+    issued = served.post("/v1/invoices", body, role="finance").json()
+    issued = served.get(f"/v1/invoices/{issued['invoice_id']}", role="customer").json()
+    assert {line["used_by"] for line in issued["lines"]} == {"", "lab", "lab-2"}
+    path = f"/v1/invoices/{issued['invoice_id']}"
+    assert served.get(path, role="lab").status_code == 404
+    assert served.get(f"{path}/pdf", role="customer").content.startswith(b"%PDF")
+    file = served.get(f"{path}/usage", role="customer", params={"customer": "lab"}).text
+    assert {row.split(",")[-1] for row in file.splitlines()[1:]} == {"lab"}
+    assert [",c," in row for row in file.splitlines()[1:]] == [True] * 2
+    ended = {"customer_id": "lab", "valid_from": "2023-01-01T00:00:00Z"}
+    assert served.call("POST", "/v1/parents?replace=true", json=ended).status_code == 201
+    assert seen("customer", "lab") == []
+
+
 OWN_ONLY = ("customer", "subscription", "usage_key", "usage_delta", "charge")
 HOUSE_ONLY = ("cost_allocation", "cost_pool", "journal_entry", "posting", "receipt", "asset")
 

@@ -35,6 +35,8 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
         ("entities", {"entity_id": entity, "name": entity, "currency": "USD", "zone": "UTC"}),
         ("customers", {"customer_id": customer, "entity_id": entity, "name": customer}),
         ("aliases", {"alias": f"{customer}-crm", "customer_id": customer, **FROM}),
+        ("customers", {"customer_id": f"{customer}-lab", "entity_id": entity, "name": "Lab"}),
+        ("parents", {"customer_id": f"{customer}-lab", "parent_id": customer, **FROM}),
         ("facilities", {**site, "zone": "UTC"}),
         ("pues", {"facility_id": f"{entity}-site", "pue": "1.2", **FROM}),
         ("energy-meters", {"meter": f"{entity}-host", "facility_id": f"{entity}-site", **FROM}),

@@ -181,6 +181,7 @@ def line(line_no: int, kind: str, exact: str) -> ExportedLine:
         region="",
         context_band=0,
         meter="output_visible",
+        used_by="",
         description="+Output tokens, llama",
         quantity=2_100_001,
         unit_amount=Decimal("0.790000"),

@@ -24,6 +24,7 @@ from ledger.flows.reference.enter import enter_alias, enter_fx_rates
 from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.enter_dunning import enter_dunning_policy
 from ledger.flows.reference.enter_grant import enter_top_up_rule
+from ledger.flows.reference.enter_parent import enter_parent
 from ledger.flows.reference.enter_webhook import enter_webhook
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.reference.parties import change_entity
@@ -39,6 +40,7 @@ from ledger.wire.changes import EntityChange
 from ledger.wire.credit_inputs import NewTopUpRule
 from ledger.wire.dunning_inputs import NewDunningPolicy
 from ledger.wire.inputs import NewAlias, NewApiKey, NewFxRates, read_input
+from ledger.wire.party_inputs import NewParent
 from ledger.wire.webhook_inputs import NewWebhook
 from tests.flows.billing import document_of, grant, pay, registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
@@ -51,6 +53,7 @@ from tests.support.usage import (
     AUTHOR,
     SOURCE,
     Gate,
+    add_customer,
     attempt,
     bound_to,
     correction,
@@ -163,6 +166,9 @@ async def everything_entered(connection: Connection) -> None:
     await books.readings(GPU, [(HOUR + timedelta(minutes=n), 24_000_000 * n) for n in range(61)])
     alias = {"alias": "crm-1", "customer_id": "acme", "valid_from": "2026-01-01T00:00:00Z"}
     await enter_alias(connection, read_input(NewAlias, alias), AUTHOR)
+    await add_customer(connection, "lab")
+    child = {"customer_id": "lab", "parent_id": "acme", "valid_from": "2026-01-01T00:00:00Z"}
+    await enter_parent(connection, read_input(NewParent, child), AUTHOR)
     await registered(connection)
     policy = {"entity_id": "factory", "reminder_days": [1], "valid_from": "2026-01-01T00:00:00Z"}
     await enter_dunning_policy(connection, read_input(NewDunningPolicy, policy), AUTHOR)

@@ -69,16 +69,20 @@ def invoice(
 
 @trace.command()
 @click.argument("number")
+@click.option("--customer", help="Only what this customer used, of an invoice of its parent.")
 @click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER-usage.csv.")
 @database_options
-def statement(database: Database, *, number: str, output: Path | None) -> None:
+def statement(
+    database: Database, *, number: str, customer: str | None, output: Path | None
+) -> None:
     """Write every event behind every line of an invoice, by its number or id, as CSV."""
 
     async def write(connection: Connection) -> Path:
         named = await find_invoice(connection, number)
-        target = output or Path(file_name(f"{named.number}-usage", ".csv"))
+        name = "-".join(filter(None, [named.number, customer, "usage"]))
+        target = output or Path(file_name(name, ".csv"))
         with target.open("wb") as file:
-            async for part in usage_statement(connection, named):
+            async for part in usage_statement(connection, named, customer):
                 file.write(part)
         return target
 

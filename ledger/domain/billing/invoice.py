@@ -21,7 +21,8 @@ from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, Pric
 class LineKey:
     """What shares an invoice line: what was used, at which price, in which service period.
 
-    `part` names a tier or a fee, where a price has several lines or is for no usage.
+    `part` names a tier or a fee, where a price has several lines or is for no usage; `used_by` a
+    customer below the one that is invoiced, who used it.
     """
 
     service_start: datetime
@@ -34,6 +35,7 @@ class LineKey:
     meter: str
     price_id: int
     part: str = ""
+    used_by: str = ""
 
     @property
     def service_period(self) -> Period:
@@ -113,13 +115,14 @@ def usage_lines(
     mode: str = "half_up",
     prices: Mapping[int, PriceModel] = MappingProxyType({}),
 ) -> list[InvoiceLine]:
-    """Lines of the period being billed, in order of key; what is nothing at all has no line.
+    """Lines of the period being billed, those of each user together and in order of key; what is
+    nothing at all has no line.
 
     A price that looks at the period as a whole has a line for each part of it.
     """
     return [
         line
-        for key, billed in sorted(charges.items())
+        for key, billed in sorted(charges.items(), key=_by_user)
         if billed != NOTHING
         for line in _lines(key, billed, prices.get(key.price_id), currency, mode)
     ]
@@ -131,15 +134,19 @@ def adjustment_lines(
     mode: str = "half_up",
     prices: Mapping[int, PriceModel] = MappingProxyType({}),
 ) -> list[InvoiceLine]:
-    """Lines of what changed about periods already invoiced, in order of key.
+    """Lines of what changed about periods already invoiced, in the same order.
 
     Of a price that looks at a period as a whole, what this comes to anew less what it came to.
     """
     return [
         replace(_line(key, billed, currency, mode, _whole(prices, key, billed)), kind="adjustment")
-        for key, billed in sorted(changes.items())
+        for key, billed in sorted(changes.items(), key=_by_user)
         if billed != NOTHING
     ]
+
+
+def _by_user(item: tuple[LineKey, Billed]) -> tuple[str, LineKey]:
+    return item[0].used_by, item[0]
 
 
 def supplied_at(line: InvoiceLine) -> datetime:

@@ -90,6 +90,7 @@ class ExportedLine(NamedTuple):
     region: str
     context_band: int
     meter: str
+    used_by: str
     description: str
     quantity: int
     unit_amount: Decimal

@@ -30,6 +30,7 @@ class DayUse:
     usage_key_id: int
     meter: str
     quantity: int
+    payer_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class DayAmount:
     usage_key_id: int
     meter: str
     amount: Decimal
+    payer_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +68,21 @@ def pooled_amounts(
 ) -> Iterator[DayAmount]:
     """What days add of prices that look at all units of a period together.
 
-    What a period came to so far is shared by its keys in proportion to their units so far.
-    `periods` are the billing periods of each subscription.
+    What a period came to so far is shared by its keys in proportion to their units so far, whoever
+    used them. `periods` are the billing periods of each subscription.
     """
-    pools: dict[tuple[str, str, int, Period], list[DayUse]] = defaultdict(list)
+    pools: dict[tuple[str, int, Period], list[DayUse]] = defaultdict(list)
     for use in uses:
         period = next(p for p in periods[use.subscription_id] if use.day_start in p)
-        pools[use.customer_id, use.subscription_id, use.price_id, period].append(use)
-    for (_, _, price_id, _), pool in pools.items():
+        pools[use.subscription_id, use.price_id, period].append(use)
+    for (_, price_id, _), pool in pools.items():
         yield from _days_of_pool(pool, models[price_id])
 
 
 def _days_of_pool(pool: Sequence[DayUse], model: PriceModel) -> Iterator[DayAmount]:
     used: dict[tuple[int, str], int] = defaultdict(int)
     shares: dict[tuple[int, str], Decimal] = {}
+    users = {use.usage_key_id: (use.customer_id, use.payer_id) for use in pool}
     by_day = sorted(pool, key=lambda use: (use.day_start, use.usage_key_id, use.meter))
     for day_start, uses in groupby(by_day, key=lambda use: use.day_start):
         for use in uses:
@@ -88,8 +91,10 @@ def _days_of_pool(pool: Sequence[DayUse], model: PriceModel) -> Iterator[DayAmou
         for (usage_key_id, meter), amount in so_far.items():
             added = EXACT.subtract(amount, shares.get((usage_key_id, meter), ZERO))
             if added:
+                customer_id, payer_id = users[usage_key_id]
                 yield DayAmount(
-                    customer_id=pool[0].customer_id,
+                    customer_id=customer_id,
+                    payer_id=payer_id,
                     subscription_id=pool[0].subscription_id,
                     price_id=pool[0].price_id,
                     day_start=day_start,
@@ -153,7 +158,8 @@ def _use(
     whole_us = whole_billing_period(
         within, anchor_day=subscription.anchor_day, zone_name=subscription.zone
     ).microseconds
-    active = intersect(period, price.validity)
+    held = intersect(period, subscription.validity)
+    active = intersect(held, price.validity) if held else None
     if active is None or until <= active.start:
         return PeriodUse(whole_us=whole_us)
     gone = Period(active.start, min(until, active.end))

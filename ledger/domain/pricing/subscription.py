@@ -8,7 +8,11 @@ from ledger.domain.period import FAR, Period, billing_period, local_day
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A customer on a rate card in [valid_from, valid_to), billed monthly from the anchor day."""
+    """What prices a customer's usage in [valid_from, valid_to), billed monthly from the anchor day.
+
+    `payer_id` is whose it is, where that is another; `agreed` is its own validity, where that is
+    more: it is set aside while somebody else pays, or prices somebody else for a while.
+    """
 
     subscription_id: str
     customer_id: str
@@ -17,6 +21,8 @@ class Subscription:
     anchor_day: int
     valid_from: datetime
     valid_to: datetime | None
+    payer_id: str | None = None
+    agreed: Period | None = None
 
     @property
     def validity(self) -> Period:
@@ -29,7 +35,6 @@ class Subscription:
         return self.valid_from if self.valid_from in whole else whole.start
 
     def billing_period(self, moment: datetime) -> Period:
-        """The billing period that holds `moment`, clipped to the subscription's validity."""
-        return billing_period(
-            moment, anchor_day=self.anchor_day, zone_name=self.zone, clip=self.validity
-        )
+        """The billing period that holds `moment`, clipped to what was agreed."""
+        clip = self.agreed or self.validity
+        return billing_period(moment, anchor_day=self.anchor_day, zone_name=self.zone, clip=clip)

@@ -56,7 +56,8 @@ async def trace_invoice_line(
     events = await trace_line(
         connection,
         line=line,
-        customer_id=invoice.customer_id,
+        customer_id=line.key.used_by or invoice.customer_id,
+        subscription_id=invoice.subscription_id,
         batch_seq=invoice.cut_off_seq,
         after=after,
         limit=limit + 1,

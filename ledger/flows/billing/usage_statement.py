@@ -18,14 +18,17 @@ PAGE = 5_000
 
 
 async def usage_statement(
-    connection: Connection, invoice: StoredInvoice
+    connection: Connection, invoice: StoredInvoice, customer_id: str | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The file in parts, of what was stored up to the invoice's cut-off: the same whenever asked.
+    """The file in parts, of what was stored up to the invoice's cut-off: the same whenever asked;
+    of all who used something, or of one customer.
 
     UnavailableError where the file of an archived day is not there.
     """
     yield statement_head().encode()
     for line in await list_lines(connection, invoice_id=invoice.invoice_id):
+        if customer_id not in (None, line.key.used_by or invoice.customer_id):
+            continue
         async for part in _of_line(connection, invoice, line):
             yield part.encode()
 
@@ -41,7 +44,8 @@ async def _of_line(
         events = await trace_line(
             connection,
             line=line,
-            customer_id=invoice.customer_id,
+            customer_id=line.key.used_by or invoice.customer_id,
+            subscription_id=invoice.subscription_id,
             batch_seq=invoice.cut_off_seq,
             after=after,
             limit=PAGE,

@@ -113,6 +113,7 @@ async def trace_line(
     line: InvoiceLine,
     customer_id: str,
     batch_seq: int,
+    subscription_id: str | None = None,
     after: tuple[int, int] = (0, -1),
     limit: int = 1_000,
 ) -> list[TracedEvent]:
@@ -122,6 +123,7 @@ async def trace_line(
         line=line,
         customer_id=customer_id,
         batch_seq=batch_seq,
+        subscription_id=subscription_id,
         after=after,
         limit=limit,
     )
@@ -137,7 +139,13 @@ async def trace_line(
     )
     if not (chunks or days):
         return events
-    pairs = await trace_windows(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
+    pairs = await trace_windows(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        subscription_id=subscription_id,
+    )
     windows = _windows(pairs)
     names = await list_source_names(connection)
 

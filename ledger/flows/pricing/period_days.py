@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from ledger.domain.period import MICROSECOND, Period, day_of, day_starts, intersect, local_day
 from ledger.domain.pricing.models import TIMED_KINDS
 from ledger.domain.pricing.subscription import Subscription
-from ledger.flows.pricing.price_book import Subscribed
+from ledger.flows.pricing.price_book import Subscribed, members_of
 from ledger.flows.stage import StageContext
 from ledger.store.pricing import rating_periods
 from ledger.store.pricing.rating import CustomerDay
@@ -43,14 +43,16 @@ async def find_timed_days(context: StageContext, subscribed: Subscribed) -> set[
 def with_days_behind(
     touched: Iterable[CustomerDay], subscribed: Subscribed, *, zone_name: str, now: datetime
 ) -> set[CustomerDay]:
-    """The days, and those behind them in billing periods whose prices look at all of them."""
-    days = set(touched)
+    """The days, and those behind them in billing periods whose prices look at all of them: of
+    everybody whose usage the same subscription prices."""
+    days, members = set(touched), members_of(subscribed)
     for customer_id, day in tuple(days):
         whole = local_day(day, zone_name)
         for subscription in subscribed.get(customer_id, ()):
             for period in periods_of(subscription, whole):
                 behind = Period(whole.start, max(min(period.end, now + AHEAD), whole.end))
-                days |= {(customer_id, each) for each in _days(behind, zone_name)}
+                several = members[subscription.subscription_id]
+                days |= {(name, each) for each in _days(behind, zone_name) for name in several}
     return days
 
 
@@ -69,6 +71,8 @@ def _begun(subscribed: Subscribed, since: Period, home: str) -> Iterator[Custome
     starts: dict[str, set[datetime]] = {}
     for customer_id, subscriptions in subscribed.items():
         for each in subscriptions:
+            if each.payer_id is not None:
+                continue
             if each.zone not in starts:
                 midnights = {
                     *day_starts(since.start, since.end, home),

@@ -14,12 +14,13 @@ from ledger.domain.pricing.price_model import Basis, PriceModel
 from ledger.domain.pricing.rate_card import CardPrice
 from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.pricing.period_days import periods_of
-from ledger.flows.pricing.price_book import PriceBook
+from ledger.flows.pricing.price_book import PriceBook, members_of
 from ledger.flows.stage import StageContext
 from ledger.store.connect import draw_batch_seq
 from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.pricing import rating, rating_periods
 from ledger.store.pricing.rating import CustomerPeriod
+from ledger.store.pricing.rating_periods import SubscribedPeriod
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,21 @@ class RatedDays:
                 )
         return spans
 
-    def up_to(self) -> list[CustomerPeriod]:
-        """The billing periods of the days, up to the last of them."""
+    def up_to(self) -> list[SubscribedPeriod]:
+        """The billing periods of the days, up to the last of them, of everybody whose usage the
+        same subscription prices."""
+        ends: dict[tuple[str, datetime], datetime] = {}
+        for subscription, days in self.subscriptions().items():
+            for day in days:
+                for period in periods_of(subscription, day):
+                    key = (subscription.subscription_id, period.start)
+                    end = min(period.end, days[-1].end)
+                    ends[key] = max(end, ends.get(key, end))
+        members = members_of(self.book.subscribed)
         return sorted(
-            {
-                (subscription.customer_id, period.start, min(period.end, days[-1].end))
-                for subscription, days in self.subscriptions().items()
-                for day in days
-                for period in periods_of(subscription, day)
-            }
+            (name, customer_id, start, end)
+            for (name, start), end in ends.items()
+            for customer_id in members[name]
         )
 
 
@@ -58,7 +65,8 @@ async def find_pooled(rated: RatedDays) -> list[PeriodAmount]:
     if not whole:
         return []
     seq = context.cut_off.batch_seq
-    kinds = await rating.find_kinds(context.connection, periods=whole, batch_seq=seq)
+    spans = [(customer_id, since, until) for _, customer_id, since, until in whole]
+    kinds = await rating.find_kinds(context.connection, periods=spans, batch_seq=seq)
     listed = [each for each in rated.book.spell_out(kinds) if each.basis is Basis.POOL]
     if not listed:
         return []
@@ -66,7 +74,7 @@ async def find_pooled(rated: RatedDays) -> list[PeriodAmount]:
         context.connection,
         periods=whole,
         listed=listed,
-        midnights=rated.book.midnights(context.entity.zone, whole),
+        midnights=rated.book.midnights(context.entity.zone, spans),
         batch_seq=seq,
     )
     days = rated.subscriptions()
@@ -75,14 +83,14 @@ async def find_pooled(rated: RatedDays) -> list[PeriodAmount]:
         periods[subscription.subscription_id] += {
             p for day in some for p in periods_of(subscription, day)
         }
-    asked: dict[str, list[Period]] = defaultdict(list)
+    asked: dict[tuple[str, str], list[Period]] = defaultdict(list)
     for subscription, some in days.items():
-        asked[subscription.subscription_id] += some
+        asked[subscription.customer_id, subscription.subscription_id] += some
     models = _models(listed)
     return [
         PeriodAmount(each, models[each.price_id][1])
         for each in pooled_amounts(uses, {n: model for n, (model, _) in models.items()}, periods)
-        if any(each.day_start in day for day in asked[each.subscription_id])
+        if any(each.day_start in day for day in asked[each.customer_id, each.subscription_id])
     ]
 
 
@@ -136,6 +144,8 @@ def _timed_prices(rated: RatedDays) -> Iterator[tuple[Subscription, CardPrice, l
     """Prices that follow time, of each subscription, with its days that have begun."""
     home, now = rated.context.entity.zone, rated.context.now
     for subscription, spans in rated.subscriptions().items():
+        if subscription.payer_id is not None:
+            continue
         prices = rated.book.cards[subscription.rate_card_id].prices
         days = [
             day for span in spans for day in _days(subscription, span, home) if day.start <= now

@@ -17,7 +17,7 @@ from ledger.store.pricing import rating, rating_periods
 from ledger.store.pricing.rating import CustomerPeriod, UsedKind
 from ledger.store.queries import Connection
 
-# Subscriptions whose cards have prices that look at periods, by customer.
+# What prices customers' usage by cards with prices that look at periods, by customer.
 Subscribed = Mapping[str, Sequence[Subscription]]
 
 
@@ -45,6 +45,15 @@ class PriceBook:
         own = day_starts(first, last, home)
         zones = sorted({home, *self.zones})
         return {name: sorted({*own, *day_starts(first, last, name)}) for name in zones}
+
+
+def members_of(subscribed: Subscribed) -> dict[str, set[str]]:
+    """Whose usage each subscription prices: its customer's, and of all who are below it."""
+    members: dict[str, set[str]] = defaultdict(set)
+    for customer_id, subscriptions in subscribed.items():
+        for each in subscriptions:
+            members[each.subscription_id].add(customer_id)
+    return members
 
 
 async def find_subscribed(context: StageContext) -> Subscribed:

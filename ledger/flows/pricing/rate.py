@@ -30,7 +30,9 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     timed_days = await find_timed_days(context, subscribed)
     touched |= timed_days | {(customer_id, day_of(at, zone_name)) for customer_id, at in again}
     due = with_days_behind(touched, subscribed, zone_name=zone_name, now=context.now)
-    parts = customer_days(due, (), zone_name)
+    payers = {each.payer_id for some in subscribed.values() for each in some}
+    # What is asked of a minimum follows from what is used below it, which is rated first.
+    parts = sorted(customer_days(due, (), zone_name), key=lambda part: part[0] in payers)
     timed = {customer_id for customer_id, _ in (*timed_days, *again)} | subscribed.keys()
     book = await read_book(context, subscribed, timed) if parts else PriceBook({}, (), {}, timed)
     return Due(parts, partial(_rate_days, context, book))

@@ -175,6 +175,7 @@ def line_key(row: asyncpg.Record, period: Period) -> LineKey:
         meter=row["meter"],
         price_id=row["price_id"],
         part=row["part"],
+        used_by=row["used_by"],
     )
 
 

@@ -48,10 +48,11 @@ RETURNING rule_id;
 -- rule is new, since a cut-off: from which day on what grants paid is to be found anew.
 SELECT d.customer_id, min(d.day) AS day
   FROM (
-    SELECT c.customer_id, (c.day_start AT TIME ZONE :zone)::date AS day
+    SELECT coalesce(c.payer_id, c.customer_id) AS customer_id, (c.day_start AT TIME ZONE :zone)::date AS day
       FROM charge c
      WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq
-       AND EXISTS (SELECT FROM credit_grant g WHERE g.customer_id = c.customer_id AND g.batch_seq <= :batch_seq)
+       AND EXISTS (SELECT FROM credit_grant g
+                    WHERE g.customer_id = coalesce(c.payer_id, c.customer_id) AND g.batch_seq <= :batch_seq)
     UNION ALL
     SELECT g.customer_id, g.starts_on FROM credit_grant g
      WHERE g.entity_id = :entity_id AND g.batch_seq > :since_seq AND g.batch_seq <= :batch_seq
@@ -85,12 +86,13 @@ SELECT d.customer_id, d.grant_id, d.day_start, d.subscription_id, d.meter, d.mod
  GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(d.amount) <> 0;
 
 -- name: sum_uses
--- What some customers were charged from a day on, by day and kind of usage, at a cut-off; charge (customer_id,
+-- What some customers pay from a day on, by day and kind of usage, at a cut-off; charge (customer_id,
 -- day_start, batch_seq).
 SELECT n.customer_id, c.day_start, c.subscription_id, c.meter, k.model, c.currency, sum(c.amount) AS amount
   FROM unnest(:customers::text[], :sinces::timestamptz[]) AS n (customer_id, since)
  CROSS JOIN LATERAL (SELECT l.* FROM charges_at(:batch_seq) l
-                      WHERE l.customer_id = n.customer_id AND l.day_start >= n.since AND l.amount IS NOT NULL OFFSET 0) c
+                      WHERE (l.customer_id = n.customer_id AND l.payer_id IS NULL OR l.payer_id = n.customer_id)
+                        AND l.day_start >= n.since AND l.amount IS NOT NULL OFFSET 0) c
   JOIN usage_key k USING (usage_key_id)
  GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(c.amount) <> 0;
 

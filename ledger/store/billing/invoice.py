@@ -20,8 +20,8 @@ from ledger.store.queries import Connection
 
 LINE_COLUMNS = (
     *("invoice_id", "line_no", "customer_id", "kind", "service_period", "model", "tier", "adapter"),
-    *("region", "context_band", "meter", "price_id", "part", "description", "quantity"),
-    *("unit_amount", "per", "exact_amount", "amount"),
+    *("region", "context_band", "meter", "price_id", "part", "used_by", "description"),
+    *("quantity", "unit_amount", "per", "exact_amount", "amount"),
 )
 
 
@@ -95,7 +95,14 @@ async def insert_lines(
                 (
                     *(invoice_id, line.line_no, customer_id, line.kind, periods[span]),
                     *(key.model, key.tier, key.adapter, key.region, key.context_band),
-                    *(key.meter, key.price_id, key.part, line.description, line.quantity),
+                    *(
+                        key.meter,
+                        key.price_id,
+                        key.part,
+                        key.used_by,
+                        line.description,
+                        line.quantity,
+                    ),
                     *(line.unit_amount, line.per, line.exact_amount, line.amount),
                 )
             )

@@ -41,21 +41,23 @@ SELECT DISTINCT s.subscription_id
  ORDER BY s.subscription_id;
 
 -- name: sum_period_charges
--- Priced charges of subscriptions in a period of each by what shares an invoice line, at a cut-off; charge (customer_id,
--- day_start, batch_seq).
+-- Priced charges of subscriptions in a period of each by what shares an invoice line, at a cut-off, of their customers and of
+-- all who are below them; charge (customer_id, day_start, batch_seq) and (payer_id, day_start).
 WITH charged AS MATERIALIZED (
-  SELECT n.subscription_id, l.usage_key_id, l.meter, l.price_id, sum(l.quantity) AS quantity, sum(l.amount) AS amount
+  SELECT n.subscription_id, CASE WHEN l.payer_id IS NULL THEN '' ELSE l.customer_id END AS used_by, l.usage_key_id, l.meter,
+         l.price_id, sum(l.quantity) AS quantity, sum(l.amount) AS amount
     FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
            AS n (subscription_id, customer_id, since, until)
    CROSS JOIN LATERAL (SELECT c.* FROM charges_at(:batch_seq) c
-                        WHERE c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
-                          AND c.subscription_id = n.subscription_id AND c.amount IS NOT NULL OFFSET 0) l
-   GROUP BY 1, 2, 3, 4
+                        WHERE (c.customer_id = n.customer_id OR c.payer_id = n.customer_id) AND c.day_start >= n.since
+                          AND c.day_start < n.until AND c.subscription_id = n.subscription_id AND c.amount IS NOT NULL
+                        OFFSET 0) l
+   GROUP BY 1, 2, 3, 4, 5
 )
-SELECT c.subscription_id, k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, c.price_id, '' AS part,
+SELECT c.subscription_id, k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, c.price_id, '' AS part, c.used_by,
        sum(c.quantity) AS quantity, sum(c.amount) AS amount
   FROM charged c JOIN usage_key k USING (usage_key_id)
- GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, c.used_by
 HAVING sum(c.quantity) <> 0 OR sum(c.amount) <> 0;
 
 -- name: sum_pending
@@ -69,28 +71,30 @@ WITH asked AS MATERIALIZED (
     FROM asked n JOIN invoice i USING (subscription_id) JOIN cut_off o USING (cut_off_id)
    WHERE NOT is_void(i.invoice_id) ORDER BY i.subscription_id, i.period, i.run_no
 ), late AS MATERIALIZED (
-  SELECT b.subscription_id, b.period, c.usage_key_id, c.meter, c.price_id, sum(c.quantity) AS quantity,
-         sum(c.amount) AS amount
+  SELECT b.subscription_id, b.period, CASE WHEN c.payer_id IS NULL THEN '' ELSE c.customer_id END AS used_by, c.usage_key_id,
+         c.meter, c.price_id, sum(c.quantity) AS quantity, sum(c.amount) AS amount
     FROM billed b
    CROSS JOIN LATERAL (SELECT l.* FROM charges_at(:batch_seq) l
-                        WHERE l.customer_id = b.customer_id AND l.day_start >= lower(b.period)
-                          AND l.day_start < upper(b.period) AND l.batch_seq > b.batch_seq
-                          AND l.subscription_id = b.subscription_id AND l.amount IS NOT NULL OFFSET 0) c
-   GROUP BY 1, 2, 3, 4, 5
+                        WHERE (l.customer_id = b.customer_id OR l.payer_id = b.customer_id)
+                          AND l.day_start >= lower(b.period) AND l.day_start < upper(b.period)
+                          AND l.batch_seq > b.batch_seq AND l.subscription_id = b.subscription_id
+                          AND l.amount IS NOT NULL OFFSET 0) c
+   GROUP BY 1, 2, 3, 4, 5, 6
 ), moved AS (
-  SELECT l.subscription_id, l.period, k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id,
+  SELECT l.subscription_id, l.period, k.model, k.tier, k.adapter, k.region, k.context_band, l.meter, l.price_id, l.used_by,
          l.quantity, l.amount
     FROM late l JOIN usage_key k USING (usage_key_id)
   UNION ALL
   SELECT i.subscription_id, l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id,
-         -l.quantity, -l.exact_amount
+         l.used_by, -l.quantity, -l.exact_amount
     FROM asked n JOIN invoice i USING (subscription_id) JOIN invoice_line l USING (invoice_id)
    WHERE l.kind = 'adjustment' AND NOT is_void(i.invoice_id)
 )
 SELECT m.subscription_id, lower(m.period) AS service_start, upper(m.period) AS service_end, m.model, m.tier, m.adapter,
-       m.region, m.context_band, m.meter, m.price_id, '' AS part, sum(m.quantity) AS quantity, sum(m.amount) AS amount
+       m.region, m.context_band, m.meter, m.price_id, '' AS part, m.used_by, sum(m.quantity) AS quantity,
+       sum(m.amount) AS amount
   FROM moved m
- GROUP BY m.subscription_id, m.period, m.model, m.tier, m.adapter, m.region, m.context_band, m.meter, m.price_id
+ GROUP BY m.subscription_id, m.period, m.model, m.tier, m.adapter, m.region, m.context_band, m.meter, m.price_id, m.used_by
 HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 
 -- name: list_billed_periods
@@ -113,7 +117,7 @@ WITH sums AS (
     FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
            AS n (subscription_id, customer_id, since, until)
     JOIN charges_at(:batch_seq) l
-      ON l.entity_id = :entity_id AND l.customer_id = n.customer_id AND l.unpriced IS NOT NULL
+      ON l.entity_id = :entity_id AND (l.customer_id = n.customer_id OR l.payer_id = n.customer_id) AND l.unpriced IS NOT NULL
      AND l.subscription_id = n.subscription_id AND l.day_start >= n.since AND l.day_start < n.until
    GROUP BY 1, 2, 3, 4, 5, 6
   HAVING sum(l.quantity) <> 0
@@ -171,7 +175,7 @@ SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.peri
 -- The lines of an invoice.
 SELECT line_no, kind, lower(service_period) AS service_start,
        upper(service_period) AS service_end, model, tier, adapter, region, context_band, meter,
-       price_id, part, description, quantity, unit_amount, per, exact_amount, amount
+       price_id, part, used_by, description, quantity, unit_amount, per, exact_amount, amount
   FROM invoice_line WHERE invoice_id = :invoice_id ORDER BY line_no;
 
 -- name: find_document
@@ -187,11 +191,10 @@ SELECT DISTINCT lower(p.valid) AS since, upper(p.valid) AS until
  WHERE q.price_id = :price_id AND lower(p.recorded) <= :batch_seq;
 
 -- name: find_line_cards
--- On which cards a customer was in a period, as known at a cut-off.
+-- By which cards what a customer used in a period was priced, as known at a cut-off.
 SELECT s.rate_card_id, lower(s.valid) AS since, upper(s.valid) AS until
-  FROM subscription s
- WHERE s.customer_id = :customer_id AND s.recorded @> :batch_seq::bigint
-   AND s.valid && tstzrange(:since, :until);
+  FROM subscriptions_of(ARRAY[:customer_id::text], :batch_seq) s
+ WHERE s.valid && tstzrange(:since, :until) AND (:subscription_id::text IS NULL OR s.subscription_id = :subscription_id);
 
 -- name: trace_events
 -- Facts behind an invoice line: what its keys used while its price applied, its keys by charge (customer_id, day_start,
@@ -269,6 +272,6 @@ SELECT DISTINCT d.usage_key_id, d.window_start
 -- What a period of a subscription was charged by day of a zone, at a cut-off; charge (customer_id, day_start, batch_seq).
 SELECT (l.day_start AT TIME ZONE :zone)::date AS day, sum(l.amount) AS amount
   FROM charges_at(:batch_seq) l
- WHERE l.customer_id = :customer_id AND l.day_start >= :since AND l.day_start < :until
+ WHERE (l.customer_id = :customer_id OR l.payer_id = :customer_id) AND l.day_start >= :since AND l.day_start < :until
    AND l.subscription_id = :subscription_id AND l.amount IS NOT NULL
  GROUP BY 1 HAVING sum(l.amount) <> 0 ORDER BY 1;

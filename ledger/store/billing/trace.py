@@ -22,15 +22,23 @@ async def trace_events(
     line: InvoiceLine,
     customer_id: str,
     batch_seq: int,
+    subscription_id: str | None = None,
     after: tuple[int, int] = (0, -1),
     limit: int = 1_000,
 ) -> list[TracedEvent]:
-    """Facts behind an invoice line up to a cut-off, in stored order; `after` is where a page ended.
+    """Facts of who used it behind an invoice line, of one subscription or any, up to a cut-off, in
+    stored order; `after` is where a page ended.
 
     Of an adjustment: all facts that may ever have been charged at its price, of which part was
     billed before; of a part of a price that looks at a whole period: all that it looked at.
     """
-    used = await find_used(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
+    used = await find_used(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        subscription_id=subscription_id,
+    )
     return await INVOICE["trace_events"].values(
         connection,
         TracedEvent,
@@ -46,10 +54,21 @@ async def trace_events(
 
 
 async def trace_windows(
-    connection: Connection, *, line: InvoiceLine, customer_id: str, batch_seq: int
+    connection: Connection,
+    *,
+    line: InvoiceLine,
+    customer_id: str,
+    batch_seq: int,
+    subscription_id: str | None = None,
 ) -> list[tuple[int, datetime]]:
     """(usage_key_id, window_start) of the usage behind an invoice line."""
-    used = await find_used(connection, line=line, customer_id=customer_id, batch_seq=batch_seq)
+    used = await find_used(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        subscription_id=subscription_id,
+    )
     rows = await INVOICE["trace_windows"].rows(
         connection, **_columns(customer_id, used), batch_seq=batch_seq
     )
@@ -79,7 +98,12 @@ class LineUse:
 
 
 async def find_used(
-    connection: Connection, *, line: InvoiceLine, customer_id: str, batch_seq: int
+    connection: Connection,
+    *,
+    line: InvoiceLine,
+    customer_id: str,
+    batch_seq: int,
+    subscription_id: str | None = None,
 ) -> list[LineUse]:
     """What was charged at a line's price, or at another of the same terms, in its service period:
     as the cards said at the cut-off, or of an adjustment whenever they ever did."""
@@ -100,7 +124,8 @@ async def find_used(
             meters |= {meter for meter, of in FALLBACK.items() if of == terms.meter}
         return [LineUse(key, meter, span) for key in keys for meter in meters for span in spans]
     used: dict[tuple[UsageKey, str], list[Period]] = defaultdict(list)
-    for card, within in await _find_cards(connection, customer_id, service, batch_seq):
+    whose = (customer_id, subscription_id)
+    for card, within in await _find_cards(connection, whose, service, batch_seq):
         for listed in (each for key in keys for each in spell_out(card, key, within)):
             if listed.price is not None and listed.price.price == terms.price:
                 used[listed.key, listed.meter].append(Period(listed.since, listed.until))
@@ -113,12 +138,15 @@ async def find_used(
 
 
 async def _find_cards(
-    connection: Connection, customer_id: str, service: Period, batch_seq: int
+    connection: Connection, whose: tuple[str, str | None], service: Period, batch_seq: int
 ) -> list[tuple[RateCard, Period]]:
-    """The cards that a customer was on in a period, each with when."""
+    """The cards by which a customer's usage was priced in a period, by one subscription or any,
+    each with when."""
+    customer_id, subscription_id = whose
     rows = await INVOICE["find_line_cards"].rows(
         connection,
         customer_id=customer_id,
+        subscription_id=subscription_id,
         since=service.start,
         until=service.end,
         batch_seq=batch_seq,

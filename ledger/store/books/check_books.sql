@@ -431,9 +431,10 @@ WITH drawn AS (
          sum(sum(amount)) OVER (PARTITION BY entity_id, grant_id ORDER BY day_start) AS so_far
     FROM drawn GROUP BY 1, 2, 3
 ), charged AS (
-  SELECT c.customer_id, c.subscription_id, c.day_start, c.meter, k.model, sum(c.amount) AS amount
+  SELECT p.customer_id, c.subscription_id, c.day_start, c.meter, k.model, sum(c.amount) AS amount
     FROM charge c JOIN usage_key k USING (usage_key_id)
-   WHERE c.amount IS NOT NULL AND c.customer_id IN (SELECT customer_id FROM credit_grant)
+   CROSS JOIN LATERAL (SELECT coalesce(c.payer_id, c.customer_id) AS customer_id) p
+   WHERE c.amount IS NOT NULL AND p.customer_id IN (SELECT customer_id FROM credit_grant)
      AND c.batch_seq <= coalesce((SELECT max(o.batch_seq) FROM stage_run s JOIN cut_off o USING (cut_off_id)
                                    WHERE s.stage = 'draw' AND s.entity_id = c.entity_id), 0)
    GROUP BY 1, 2, 3, 4, 5
@@ -481,10 +482,11 @@ WITH first AS (
                         AND NOT EXISTS (SELECT FROM credit_note n WHERE n.invoice_id = p.invoice_id AND n.voids
                                            AND n.batch_seq < i.batch_seq))
 ), charged AS (
-  SELECT f.invoice_id, e.model, e.tier, e.adapter, e.region, e.context_band, e.meter, sum(e.quantity) AS quantity,
+  SELECT f.invoice_id, e.model, e.tier, e.adapter, e.region, e.context_band, e.meter,
+         CASE WHEN c.payer_id IS NULL THEN '' ELSE c.customer_id END AS used_by, sum(e.quantity) AS quantity,
          sum(c.amount) AS amount
     FROM first f
-    JOIN charge c ON c.customer_id = f.customer_id AND c.subscription_id = f.subscription_id
+    JOIN charge c ON coalesce(c.payer_id, c.customer_id) = f.customer_id AND c.subscription_id = f.subscription_id
                  AND c.day_start >= lower(f.period) AND c.day_start < upper(f.period) AND c.batch_seq <= f.batch_seq
     JOIN usage_key k USING (usage_key_id)
     JOIN rate_card_price p ON p.price_id = c.price_id
@@ -494,15 +496,15 @@ WITH first AS (
            UNION ALL
           SELECT coalesce(p.model, ''), coalesce(p.tier, ''), coalesce(p.adapter, ''), coalesce(p.region, ''), 0, p.meter, 0
            WHERE p.kind <> 'per_unit') e
-   WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
+   WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), billed AS (
-  SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter,
+  SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.used_by,
          sum(CASE p.kind WHEN 'per_unit' THEN l.quantity ELSE 0 END) AS quantity, sum(l.exact_amount) AS amount
     FROM invoice_line l JOIN first f USING (invoice_id) JOIN rate_card_price p USING (price_id)
-   WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7
+   WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), wrong AS (
   SELECT invoice_id, model, tier, meter, n.name, n.expected, n.stored
-    FROM charged c FULL JOIN billed b USING (invoice_id, model, tier, adapter, region, context_band, meter)
+    FROM charged c FULL JOIN billed b USING (invoice_id, model, tier, adapter, region, context_band, meter, used_by)
    CROSS JOIN LATERAL (VALUES ('quantity', coalesce(c.quantity, 0), coalesce(b.quantity, 0)),
                               ('amount', coalesce(c.amount, 0), coalesce(b.amount, 0))) AS n (name, expected, stored)
    WHERE n.expected <> n.stored

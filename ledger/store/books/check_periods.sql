@@ -14,12 +14,12 @@ WITH run AS (
      WHERE p.kind <> 'per_unit' AND lower(p.recorded) <= u.batch_seq) t
    WHERE t.recorded @> t.batch_seq
 ), charged AS (
-  SELECT c.customer_id, s.subscription_row_id, c.price_id,
+  SELECT s.customer_id, s.subscription_row_id, c.price_id,
          date_trunc('month', (c.day_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
          sum(c.quantity) AS units, sum(c.amount) AS amount
     FROM charge c
     JOIN run r USING (entity_id)
-    JOIN subscription s ON s.subscription_id = c.subscription_id AND s.customer_id = c.customer_id
+    JOIN subscription s ON s.subscription_id = c.subscription_id AND s.customer_id = coalesce(c.payer_id, c.customer_id)
                        AND s.valid @> c.day_start AND s.recorded @> r.batch_seq
    WHERE c.price_id IN (SELECT price_id FROM term) AND c.amount IS NOT NULL GROUP BY 1, 2, 3, 4
 ), pooled AS (
@@ -42,9 +42,13 @@ WITH run AS (
     JOIN (SELECT DISTINCT price_id, kind, params FROM term WHERE kind NOT IN ('recurring', 'commitment')) t USING (price_id)
 ), over AS (
   SELECT s.customer_id, s.subscription_id, s.subscription_row_id, t.price_id, t.kind, (t.params ->> 'amount')::numeric AS amount,
-         m.month, w.whole, w.whole * s.valid * t.valid AS active
+         m.month, w.whole, w.whole * o.own * t.valid AS active
     FROM term t
     JOIN subscription s ON s.rate_card_id = t.rate_card_id AND s.valid && t.valid AND s.recorded @> t.batch_seq
+   -- While somebody above pays, its own subscription is set aside.
+   CROSS JOIN LATERAL unnest(tstzmultirange(s.valid) - coalesce(
+           (SELECT range_agg(a.valid) FROM customer_above a
+             WHERE a.customer_id = s.customer_id AND a.pays AND a.recorded @> t.batch_seq), '{}')) AS o (own)
    CROSS JOIN LATERAL generate_series(
            date_trunc('month', (lower(s.valid * t.valid) AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)),
            t.followed_to AT TIME ZONE s.zone, interval '1 month') AS m (month)
@@ -61,7 +65,7 @@ WITH run AS (
          sum(CASE h.kind WHEN 'recurring' THEN h.share ELSE greatest(h.share - u.amount, 0) END) AS expected
     FROM shared h
    CROSS JOIN LATERAL (SELECT coalesce(sum(c.amount), 0) AS amount FROM charge c
-                        WHERE h.kind = 'commitment' AND c.customer_id = h.customer_id
+                        WHERE h.kind = 'commitment' AND coalesce(c.payer_id, c.customer_id) = h.customer_id
                           AND c.subscription_id = h.subscription_id AND c.day_start <@ h.active
                           AND c.meter NOT IN ('fee', 'commitment')) u
    GROUP BY 1, 2, 3, 4

@@ -37,7 +37,7 @@ SELECT i.number, i.issued_at, i.customer_id, i.snapshot -> 'buyer' ->> 'tax_numb
 -- Lines whose usage is of [since, until), or of invoices issued in it; primary keys.
 SELECT i.number, i.issued_at, i.currency, l.line_no, l.customer_id, l.kind,
        lower(l.service_period) AS service_start, upper(l.service_period) AS service_end, l.model, l.tier,
-       l.adapter, l.region, l.context_band, l.meter, l.description, l.quantity, l.unit_amount, l.per,
+       l.adapter, l.region, l.context_band, l.meter, l.used_by, l.description, l.quantity, l.unit_amount, l.per,
        l.exact_amount, l.amount
   FROM invoice i JOIN invoice_line l USING (invoice_id)
  WHERE i.entity_id = :entity_id

@@ -48,5 +48,8 @@ SELECT s.source, s.source_id, s.form FROM source s;
 SELECT f.source_id, f.owner, f.form FROM source_form f;
 
 -- name: list_budgeted
--- Every customer that has a budget, as recorded now; the index of open budgets.
-SELECT DISTINCT b.customer_id FROM budget b WHERE upper_inf(b.recorded);
+-- Every customer that has a budget, or is below one that has, as recorded now; the index of open budgets.
+SELECT b.customer_id FROM budget b WHERE upper_inf(b.recorded)
+ UNION
+SELECT a.customer_id FROM budget b JOIN customer_above a ON a.above_id = b.customer_id AND upper_inf(a.recorded)
+ WHERE upper_inf(b.recorded);

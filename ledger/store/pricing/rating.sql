@@ -11,7 +11,7 @@ SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
  WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id;
 
 -- name: find_repriced_days
--- Days with usage of customers whose card or subscription was recorded or closed after a cut-off.
+-- Days with usage of customers whose card or subscription, or whoever pays for them, was recorded or closed after a cut-off.
 WITH changed AS (
   SELECT s.customer_id, s.valid * p.valid AS valid
     FROM rate_card_price p JOIN subscription s USING (rate_card_id)
@@ -21,9 +21,17 @@ WITH changed AS (
   SELECT s.customer_id, s.valid FROM subscription s
    WHERE (lower(s.recorded) > :since_seq AND lower(s.recorded) <= :batch_seq)
       OR (upper(s.recorded) > :since_seq AND upper(s.recorded) <= :batch_seq)
+), touched AS (
+  SELECT x.customer_id, x.valid FROM changed x
+  UNION ALL
+  SELECT a.customer_id, x.valid * a.valid FROM changed x JOIN customer_above a ON a.above_id = x.customer_id AND a.pays
+  UNION ALL
+  SELECT a.customer_id, a.valid FROM customer_above a
+   WHERE (lower(a.recorded) > :since_seq AND lower(a.recorded) <= :batch_seq)
+      OR (upper(a.recorded) > :since_seq AND upper(a.recorded) <= :batch_seq)
 )
 SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
-  FROM changed x
+  FROM touched x
   JOIN customer c ON c.customer_id = x.customer_id AND c.entity_id = :entity_id
   JOIN usage_delta d ON d.customer_id = x.customer_id AND d.window_start <@ x.valid
  WHERE d.batch_seq <= :batch_seq;
@@ -44,8 +52,8 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
        max(least(u.last_window, upper(s.valid) - interval '15 minutes')) AS last_window
   FROM used u
   JOIN usage_key k USING (usage_key_id)
-  JOIN subscription s ON s.customer_id = u.customer_id AND s.recorded @> :batch_seq::bigint
-                     AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
+  JOIN subscriptions_of(:customers::text[], :batch_seq) s
+    ON s.customer_id = u.customer_id AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
  GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: find_kinds_of_entities
@@ -64,8 +72,8 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
        max(least(u.last_window, upper(s.valid) - interval '15 minutes')) AS last_window
   FROM used u
   JOIN usage_key k USING (usage_key_id)
-  JOIN subscription s ON s.customer_id = u.customer_id AND s.recorded @> :batch_seq::bigint
-                     AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
+  JOIN subscriptions_of(ARRAY(SELECT DISTINCT x.customer_id FROM used x), :batch_seq) s
+    ON s.customer_id = u.customer_id AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
  GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: append_charges
@@ -82,6 +90,8 @@ WITH days AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:listed::jsonb)
              AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
                   since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, unpriced text)
+), subscribed AS MATERIALIZED (
+  SELECT * FROM subscriptions_of(:customers::text[], :batch_seq)
 ), used AS MATERIALIZED (
   SELECT d.customer_id, d.usage_key_id, d.window_start, sum(d.uncached) AS uncached, sum(d.cache_read) AS cache_read,
          sum(d.cache_write) AS cache_write, sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
@@ -91,7 +101,8 @@ WITH days AS MATERIALIZED (
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
    GROUP BY 1, 2, 3
 ), rated AS (
-  SELECT u.customer_id, u.usage_key_id, m.meter, s.subscription_id, t.price_id, t.currency,
+  SELECT u.customer_id, u.usage_key_id, m.meter, s.subscription_id, nullif(s.payer_id, u.customer_id) AS payer_id,
+         t.price_id, t.currency,
          CASE WHEN s.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END AS unpriced,
          greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
          sum(m.quantity) AS quantity, sum(m.quantity) * t.each_amount AS amount
@@ -100,35 +111,34 @@ WITH days AS MATERIALIZED (
    CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
                               ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                               ('output_reasoning', u.reasoning)) AS m(meter, quantity)
-    LEFT JOIN subscription s ON s.customer_id = u.customer_id AND s.valid @> u.window_start
-                            AND s.recorded @> :batch_seq::bigint
+    LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.window_start
     LEFT JOIN listed t
       ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
      AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
      AND t.since <= u.window_start AND u.window_start < t.until
     LEFT JOIN midnights z ON z.zone = coalesce(s.zone, :entity_zone)
    WHERE m.quantity <> 0
-   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, t.each_amount
+   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, t.each_amount
 ), moved AS (
-  SELECT customer_id, usage_key_id, meter, subscription_id, price_id, currency, unpriced, day_start, quantity, amount
+  SELECT customer_id, usage_key_id, meter, subscription_id, payer_id, price_id, currency, unpriced, day_start, quantity, amount
     FROM rated
   UNION ALL
-  SELECT t.customer_id, t.usage_key_id, t.meter, t.subscription_id, t.price_id, t.currency, NULL, t.day_start, 0, t.amount
+  SELECT t.customer_id, t.usage_key_id, t.meter, t.subscription_id, t.payer_id, t.price_id, t.currency, NULL, t.day_start, 0, t.amount
     FROM jsonb_to_recordset(:pooled::jsonb)
-      AS t(customer_id text, usage_key_id bigint, meter text, subscription_id text, price_id bigint, currency text,
+      AS t(customer_id text, usage_key_id bigint, meter text, subscription_id text, payer_id text, price_id bigint, currency text,
            day_start timestamptz, amount numeric)
   UNION ALL
-  SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.price_id, c.currency, c.unpriced, c.day_start,
+  SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.payer_id, c.price_id, c.currency, c.unpriced, c.day_start,
          -c.quantity, -c.amount
     FROM days n JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
    WHERE c.meter NOT IN ('fee', 'commitment')
 )
 INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
-                    quantity, price_id, currency, amount, unpriced)
+                    payer_id, quantity, price_id, currency, amount, unpriced)
 SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored_seq, :entity_id, m.subscription_id,
-       sum(m.quantity), m.price_id, m.currency, sum(m.amount), m.unpriced
+       m.payer_id, sum(m.quantity), m.price_id, m.currency, sum(m.amount), m.unpriced
   FROM moved m
- GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.price_id, m.currency, m.unpriced
+ GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.payer_id, m.price_id, m.currency, m.unpriced
 HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 
 -- name: append_period_charges
@@ -154,19 +164,18 @@ SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored
 HAVING sum(m.amount) <> 0;
 
 -- name: list_period_subscriptions
--- Subscriptions of an entity's customers to cards with prices of some kinds, as known at a cut-off; a scan of rate_card_price.
-SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, lower(s.valid) AS valid_from,
-       upper(s.valid) AS valid_to
-  FROM subscription s
-  JOIN customer c ON c.customer_id = s.customer_id AND c.entity_id = :entity_id
- WHERE s.recorded @> :batch_seq::bigint
-   AND s.rate_card_id IN (SELECT p.rate_card_id FROM rate_card_price p
+-- Subscriptions to cards with prices of some kinds that price what an entity's customers use, as known at a cut-off; a
+-- scan of rate_card_price.
+SELECT s.subscription_id, s.customer_id, nullif(s.payer_id, s.customer_id) AS payer_id, s.rate_card_id, s.zone, s.anchor_day,
+       lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, lower(s.agreed) AS agreed_from, upper(s.agreed) AS agreed_to
+  FROM subscriptions_of(ARRAY(SELECT c.customer_id FROM customer c WHERE c.entity_id = :entity_id), :batch_seq) s
+ WHERE s.rate_card_id IN (SELECT p.rate_card_id FROM rate_card_price p
                            WHERE p.kind = ANY(:kinds::text[]) AND lower(p.recorded) <= :batch_seq)
  ORDER BY s.customer_id, s.subscription_id, s.valid;
 
 -- name: find_changed_terms
 -- When subscriptions to cards that have had prices of some kinds, or these prices, were recorded or closed after a cut-off
--- for which customers.
+-- for which customers; and when it changed who pays for whom, for both.
 WITH priced AS (
   SELECT p.rate_card_id, p.valid,
          (lower(p.recorded) > :since_seq AND lower(p.recorded) <= :batch_seq)
@@ -174,16 +183,27 @@ WITH priced AS (
     FROM rate_card_price p
     JOIN rate_card r ON r.rate_card_id = p.rate_card_id AND r.entity_id = :entity_id
    WHERE p.kind = ANY(:kinds::text[]) AND lower(p.recorded) <= :batch_seq
+), moved AS (
+  SELECT a.customer_id, a.above_id, a.valid FROM customer_above a JOIN customer c USING (customer_id)
+   WHERE c.entity_id = :entity_id AND a.pays
+     AND ((lower(a.recorded) > :since_seq AND lower(a.recorded) <= :batch_seq)
+          OR (upper(a.recorded) > :since_seq AND upper(a.recorded) <= :batch_seq))
 )
-SELECT DISTINCT s.customer_id, lower(s.valid * p.valid) AS since, upper(s.valid * p.valid) AS until
+SELECT customer_id, lower(valid) AS since, upper(valid) AS until FROM moved
+ UNION
+SELECT above_id, lower(valid), upper(valid) FROM moved
+ UNION
+SELECT s.customer_id, lower(s.valid * p.valid) AS since, upper(s.valid * p.valid) AS until
   FROM priced p JOIN subscription s ON s.rate_card_id = p.rate_card_id AND s.valid && p.valid
  WHERE p.changed OR (lower(s.recorded) > :since_seq AND lower(s.recorded) <= :batch_seq)
     OR (upper(s.recorded) > :since_seq AND upper(s.recorded) <= :batch_seq);
 
 -- name: find_pooled_use
--- What some customers used by day and price of those that look at a period as a whole, as append_charges rates it, of
--- periods that end on a day; usage_delta (customer_id, window_start).
-WITH midnights AS MATERIALIZED (
+-- What some customers used under subscriptions by day and price of those that look at a period as a whole, as append_charges
+-- rates it, of periods that end on a day; usage_delta (customer_id, window_start).
+WITH subscribed AS MATERIALIZED (
+  SELECT * FROM subscriptions_of(:customers::text[], :batch_seq)
+), midnights AS MATERIALIZED (
   SELECT m.zone, m.midnights::timestamptz[] AS midnights FROM unnest(:zones::text[], :midnights::text[]) AS m (zone, midnights)
 ), listed AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:listed::jsonb)
@@ -192,8 +212,9 @@ WITH midnights AS MATERIALIZED (
 )
 SELECT u.customer_id, s.subscription_id, t.price_id,
        greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
-       u.usage_key_id, m.meter, sum(m.quantity) AS quantity
-  FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
+       u.usage_key_id, m.meter, nullif(s.payer_id, u.customer_id) AS payer_id, sum(m.quantity) AS quantity
+  FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+         AS n (subscription_id, customer_id, since, until)
  CROSS JOIN LATERAL (SELECT * FROM usage_delta d
                       WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
                         AND d.batch_seq <= :batch_seq OFFSET 0) u
@@ -201,13 +222,13 @@ SELECT u.customer_id, s.subscription_id, t.price_id,
  CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
                             ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                             ('output_reasoning', u.reasoning)) AS m(meter, quantity)
-  JOIN subscription s ON s.customer_id = u.customer_id AND s.valid @> u.window_start AND s.recorded @> :batch_seq::bigint
+  JOIN subscribed s ON s.customer_id = u.customer_id AND s.subscription_id = n.subscription_id AND s.valid @> u.window_start
   JOIN listed t
     ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
    AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
    AND t.since <= u.window_start AND u.window_start < t.until
   JOIN midnights z ON z.zone = s.zone
- GROUP BY 1, 2, 3, 4, 5, 6
+ GROUP BY 1, 2, 3, 4, 5, 6, 7
 HAVING sum(m.quantity) <> 0
  ORDER BY 1, 2, 3, 4, 5, 6;
 
@@ -215,9 +236,10 @@ HAVING sum(m.quantity) <> 0
 -- What usage of some customers came to by subscription and day, up to a number of the stored order; charge (customer_id,
 -- day_start, batch_seq).
 SELECT c.subscription_id, c.day_start, sum(c.amount) AS amount
-  FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
+  FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+         AS n (subscription_id, customer_id, since, until)
  CROSS JOIN LATERAL (SELECT s.subscription_id, s.day_start, s.amount FROM charges_at(:batch_seq) s
-                      WHERE s.customer_id = n.customer_id AND s.day_start >= n.since AND s.day_start < n.until
+                      WHERE s.customer_id = n.customer_id AND s.subscription_id = n.subscription_id AND s.day_start >= n.since AND s.day_start < n.until
                         AND s.amount IS NOT NULL AND s.meter NOT IN ('fee', 'commitment') OFFSET 0) c
  GROUP BY 1, 2;
 

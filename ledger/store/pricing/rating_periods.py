@@ -5,14 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeAlias
 
 from ledger.domain.entity import LegalEntity
+from ledger.domain.period import FAR, Period
 from ledger.domain.pricing.period_charges import DayUse, PeriodAmount
 from ledger.domain.pricing.price_list import ListedPrice
 from ledger.domain.pricing.subscription import Subscription
 from ledger.store.connect import CutOff
 from ledger.store.pricing.rating import RATING, CustomerPeriod, arrays_of, zone_arrays
 from ledger.store.queries import Connection
+
+# What some customer used under a subscription from a moment until another.
+SubscribedPeriod: TypeAlias = tuple[str, str, datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,24 @@ class ChangedTerms:
 async def list_period_subscriptions(
     connection: Connection, *, entity_id: str, kinds: Sequence[str], batch_seq: int
 ) -> list[Subscription]:
-    """Subscriptions to cards with prices of some kinds, by customer, as known at a cut-off."""
-    return await RATING["list_period_subscriptions"].values(
-        connection, Subscription, entity_id=entity_id, kinds=list(kinds), batch_seq=batch_seq
+    """What prices customers' usage by cards with prices of some kinds, as known at a cut-off."""
+    rows = await RATING["list_period_subscriptions"].rows(
+        connection, entity_id=entity_id, kinds=list(kinds), batch_seq=batch_seq
     )
+    return [
+        Subscription(
+            subscription_id=row["subscription_id"],
+            customer_id=row["customer_id"],
+            rate_card_id=row["rate_card_id"],
+            zone=row["zone"],
+            anchor_day=row["anchor_day"],
+            valid_from=row["valid_from"],
+            valid_to=row["valid_to"],
+            payer_id=row["payer_id"],
+            agreed=Period(row["agreed_from"], row["agreed_to"] or FAR),
+        )
+        for row in rows
+    ]
 
 
 async def find_changed_terms(
@@ -50,7 +69,7 @@ async def find_changed_terms(
 async def find_pooled_use(
     connection: Connection,
     *,
-    periods: Sequence[CustomerPeriod],
+    periods: Sequence[SubscribedPeriod],
     listed: Iterable[ListedPrice],
     midnights: Mapping[str, Sequence[datetime]],
     batch_seq: int,
@@ -58,7 +77,7 @@ async def find_pooled_use(
     """What customers used in periods by day under the listed prices, at a cut-off."""
     rows = await RATING["find_pooled_use"].rows(
         connection,
-        **arrays_of(periods),
+        **_columns(periods),
         **zone_arrays(midnights),
         listed=[each.as_row() for each in listed],
         batch_seq=batch_seq,
@@ -68,11 +87,11 @@ async def find_pooled_use(
 
 
 async def sum_usage_charged(
-    connection: Connection, *, periods: Sequence[CustomerPeriod], batch_seq: int
+    connection: Connection, *, periods: Sequence[SubscribedPeriod], batch_seq: int
 ) -> dict[str, dict[datetime, Decimal]]:
     """What usage came to by subscription and day, with all that is stored up to a number."""
     rows = await RATING["sum_usage_charged"].rows(
-        connection, **arrays_of(periods), batch_seq=batch_seq
+        connection, **_columns(periods), batch_seq=batch_seq
     )
     charged: dict[str, dict[datetime, Decimal]] = defaultdict(dict)
     for row in rows:
@@ -98,3 +117,10 @@ async def append_period_charges(
         cut_off_id=cut_off.cut_off_id,
         stored_seq=stored_seq,
     )
+
+
+def _columns(periods: Sequence[SubscribedPeriod]) -> dict[str, list[object]]:
+    return {
+        "subscriptions": [subscription_id for subscription_id, _, _, _ in periods],
+        **arrays_of([(customer_id, since, until) for _, customer_id, since, until in periods]),
+    }
