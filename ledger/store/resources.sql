@@ -175,7 +175,7 @@ SELECT p.price_id, p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region
 
 -- name: list_subscriptions
 -- Who is on which rate card.
-SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
+SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, s.models,
        lower(s.valid) AS valid_from, upper(s.valid) AS valid_to,
        ARRAY[s.subscription_id, sortable(lower(s.valid))] AS sort_key
   FROM subscription s JOIN customer c USING (customer_id)

@@ -219,6 +219,7 @@ class Subscription(Dated):
     rate_card_id: str
     zone: str
     anchor_day: int
+    models: list[str]
 
 
 class TaxRate(Dated):

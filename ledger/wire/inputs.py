@@ -221,7 +221,8 @@ class NewDeployment(DatedInput):
 class NewSubscription(DatedInput):
     """A customer on a rate card; billing periods start on `anchor_day`, midnight in `zone`.
 
-    Without a zone it is the entity's.
+    Without a zone it is the entity's. With `models` it is for these, or all that begin so where one
+    ends with *: a customer may have several at once whose models do not overlap.
     """
 
     subscription_id: Identifier
@@ -229,6 +230,7 @@ class NewSubscription(DatedInput):
     rate_card_id: Identifier
     zone: Zone | None = None
     anchor_day: Annotated[int, Field(ge=1, le=28)] = 1
+    models: Names = ()
 
 
 class FxRate(InputModel):

@@ -45,7 +45,7 @@ BEGIN ATOMIC
                               ('output_reasoning', d.reasoning)) AS m(meter, quantity)
     LEFT JOIN subscriptions_of(ARRAY(SELECT v.customer_id FROM customer v
                                        JOIN jsonb_to_recordset(asked -> 'parts') AS q(entity_id text) USING (entity_id)), seq) s
-      ON s.customer_id = o.customer_id AND s.valid @> d.window_start
+      ON s.customer_id = o.customer_id AND s.valid @> d.window_start AND s.models @> k.model
     LEFT JOIN jsonb_to_recordset(asked -> 'listed')
            AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
                 since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, is_pooled boolean,

@@ -169,7 +169,7 @@ BEGIN ATOMIC
             max(a.each_amount) FILTER (WHERE a.meter LIKE 'input%') AS input,
             max(a.each_amount) FILTER (WHERE a.meter LIKE 'output%') AS output
        FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region, b.reached, at) a) m
-   WHERE s.valid @> at;
+   WHERE s.valid @> at AND s.models @> of_model;
 END;
 
 -- What usage of a key in a window comes to by the prices in force; what has no price comes to nothing, and is listed
@@ -191,7 +191,7 @@ BEGIN ATOMIC
             max(a.each_amount) FILTER (WHERE a.meter = 'output_reasoning') AS thought
        FROM unit_amounts(c.rate_card_id, k.model, k.tier, k.adapter, k.region,
                          ARRAY[(context_edges())[k.context_band + 1]], at) a) m
-   WHERE s.valid @> at;
+   WHERE s.valid @> at AND s.models @> k.model;
 END;
 
 CREATE TYPE balance_key AS (budget_id text, run_id text, period_start timestamptz);

@@ -38,6 +38,15 @@ COMMENT ON COLUMN rate_card_price.name IS 'Tells fees of one card apart; empty o
 CREATE FUNCTION model_patterns(model text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT array_agg(left(model, length) || '*') || model FROM generate_series(0, length(model)) AS g (length));
 
+-- Names of models in order, so that all that begin alike are a stretch of them.
+CREATE TYPE model_range AS RANGE (subtype = text, collation = "C", multirange_type_name = model_ranges);
+
+-- What models a subscription prices: each that is named, or with * at its end all that begin so; of none named, all.
+CREATE FUNCTION ranges_of(models text[]) RETURNS model_ranges LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN models = '{}' THEN model_ranges(model_range(NULL, NULL)) ELSE (
+  SELECT range_agg(CASE WHEN right(m, 1) = '*' THEN model_range(left(m, -1), left(m, -1) || chr(1114111))
+                        ELSE model_range(m, m, '[]') END) FROM unnest(models) AS m) END;
+
 CREATE TABLE subscription (
   subscription_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   subscription_id     text NOT NULL CHECK (subscription_id <> ''),
@@ -45,9 +54,10 @@ CREATE TABLE subscription (
   rate_card_id        text NOT NULL REFERENCES rate_card,
   zone                text NOT NULL,
   anchor_day          int NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 28),
+  models              text[] NOT NULL DEFAULT '{}',
   valid               tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded            int8range NOT NULL,
-  EXCLUDE USING gist (customer_id WITH =, valid WITH &&, recorded WITH &&),
+  EXCLUDE USING gist (customer_id WITH =, ranges_of(models) WITH &&, valid WITH &&, recorded WITH &&),
   EXCLUDE USING gist (subscription_id WITH =, valid WITH &&, recorded WITH &&)
 );
 
@@ -55,17 +65,20 @@ CREATE TABLE subscription (
 -- whoever pays for them. Their own is set aside meanwhile.
 CREATE FUNCTION subscriptions_of(customers text[], seq bigint)
 RETURNS TABLE (customer_id text, subscription_id text, payer_id text, rate_card_id text, zone text, anchor_day int,
-               valid tstzrange, agreed tstzrange) LANGUAGE sql STABLE PARALLEL SAFE
+               valid tstzrange, agreed tstzrange, models model_ranges) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT s.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, p.part, s.valid
+  SELECT s.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, p.part, s.valid,
+         ranges_of(s.models)
     FROM subscription s
    CROSS JOIN LATERAL unnest(tstzmultirange(s.valid) - coalesce(
            (SELECT range_agg(a.valid) FROM customer_above a
              WHERE a.customer_id = s.customer_id AND a.pays AND a.recorded @> seq), '{}')) AS p (part)
    WHERE s.customer_id = ANY (customers) AND s.recorded @> seq
    UNION ALL
-  SELECT a.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, s.valid * a.valid, s.valid
+  SELECT a.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, s.valid * a.valid, s.valid,
+         ranges_of(s.models)
     FROM customer_above a
     JOIN subscription s ON s.customer_id = a.above_id AND s.recorded @> seq AND s.valid && a.valid
    WHERE a.customer_id = ANY (customers) AND a.pays AND a.recorded @> seq;
 END;
+COMMENT ON COLUMN subscription.models IS 'What of its customer it prices: models, or all that begin so where one ends with *; empty: all.';

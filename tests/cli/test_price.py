@@ -40,6 +40,32 @@ async def test_prices_of_a_file_are_entered_and_explained(
     assert "no meter" in await asyncio.to_thread(refusal, "price", "explain", "x", "fee")
 
 
+async def test_of_a_customer_it_says_which_subscription(
+    worker: Connection, command: CommandLine, tmp_path: Path
+) -> None:
+    await subscribed(worker)
+    file = tmp_path / "subscriptions.csv"
+    head = "subscription_id,customer_id,rate_card_id,models,valid_from\n"
+    file.write_text(f"{head}sub-acme,acme,card-acme,llama*,{SINCE}\n")
+    await asyncio.to_thread(command, "import", "subscriptions", str(file), "--replace")
+    file.write_text(f"{head}other,acme,card-acme,qwen;phi,{SINCE}\n")
+    await asyncio.to_thread(command, "import", "subscriptions", str(file))
+    file.write_text(f"{head}third,acme,card-acme,gemma;llama-7b,{SINCE}\n")
+    refused = await asyncio.to_thread(command.refusal, "import", "subscriptions", str(file))
+    assert "third (gemma, llama-7b) and sub-acme (llama*) of customer acme overlap" in refused
+    asked = ("price", "explain", "output", "--customer", "acme", "--at", "2024-06-01")
+    said = await asyncio.to_thread(command.json, *asked, "--model", "llama-70b")
+    assert [(each["subscription_id"], each["applies"]) for each in said["subscriptions"]] == [
+        ("other", False),
+        ("sub-acme", True),
+    ]
+    assert said["rate_card_id"] == "card-acme"
+    shown = (await asyncio.to_thread(command, *asked, "--model", "phi")).stdout
+    assert "Subscription other of acme, for qwen, phi, prices it by card-acme." in shown
+    none = await asyncio.to_thread(command.refusal, *asked, "--model", "gemma")
+    assert "No subscription of acme prices gemma then, though it has other, sub-acme" in none
+
+
 async def test_wrong_tiers_of_a_file_are_refused_by_line(
     worker: Connection, command: CommandLine, tmp_path: Path
 ) -> None:

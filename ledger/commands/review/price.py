@@ -1,6 +1,9 @@
 """`tokenledger price explain`: which price of a card applies to a usage, and why no other does."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 
 import click
 
@@ -14,7 +17,8 @@ from ledger.domain.pricing.explain import RULE, PriceVerdict, explain_price
 from ledger.domain.pricing.models import StoredPrice
 from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import METERS, UsageKey, context_band
-from ledger.flows.pricing.price_book import find_card
+from ledger.flows.pricing.price_book import find_card, find_pricing
+from ledger.store.pricing.prices import PricingSubscription
 from ledger.wire.input_fields import METER_OF
 
 
@@ -24,8 +28,8 @@ def price() -> None:
 
 
 @price.command()
-@click.argument("rate_card_id", metavar="CARD")
-@click.argument("meter")
+@click.argument("named", metavar="[CARD] METER", nargs=-1)
+@click.option("--customer", help="Whose usage: its subscription says by which card.")
 @click.option("--model", default="", help="The model that served.")
 @click.option("--tier", default="standard", show_default=True, help="The tier that was served.")
 @click.option("--adapter", default="", help="The adapter.")
@@ -36,9 +40,9 @@ def price() -> None:
 @database_options
 def explain(
     database: Database,
-    rate_card_id: str,
-    meter: str,
+    named: tuple[str, ...],
     *,
+    customer: str | None,
     model: str,
     tier: str,
     adapter: str,
@@ -49,21 +53,35 @@ def explain(
 ) -> None:
     """Say which price of CARD applies to a usage of METER, and why each other one does not.
 
-    The most specific one applies, by the rule that is printed with it.
+    The most specific one applies, by the rule that is printed with it. Of a --customer, the
+    subscription that prices the model says which card.
     """
+    if len(named) != (1 if customer else 2):
+        raise click.UsageError("Name a card and a meter, or --customer and a meter.")
+    meter = named[-1]
     if METER_OF.get(meter) not in METERS:
         known = ", ".join(name for name in METER_OF if METER_OF[name] in METERS)
         raise InvalidInputError(f"{meter!r} is no meter of usage.", f"Use one of {known}.", "meter")
     moment = _moment(at) if at else clock.now()
     key = UsageKey(model, tier, adapter, region, context_band(tokens))
+    pricing: Sequence[PricingSubscription] = ()
+    rate_card_id = named[0]
+    if customer:
+        pricing = database.run(partial(find_pricing, customer_id=customer, model=model, at=moment))
+        rate_card_id = next(each.rate_card_id for each in pricing if each.applies)
     card = database.run(lambda connection: find_card(connection, rate_card_id, "price explain"))
     verdicts = explain_price(card, METER_OF[meter], key, moment)
     rows = [_row(verdict) for verdict in verdicts]
     if as_json:
         print_json(
-            {"rate_card_id": rate_card_id, "currency": card.currency, "rule": RULE, "prices": rows}
+            {
+                **{"rate_card_id": rate_card_id, "currency": card.currency, "rule": RULE},
+                **{"prices": rows, "subscriptions": [asdict(each) for each in pricing]},
+            }
         )
         return
+    for each in pricing:
+        click.echo(_said(each))
     names = ("price_id", "applies", "why", "meter", "model", "tier", "kind", "valid_from")
     cells = [
         tuple(
@@ -75,6 +93,13 @@ def explain(
     click.echo(RULE)
     if not any(verdict.applies for verdict in verdicts):
         click.echo("No price applies: such usage waits, listed, until there is one.")
+
+
+def _said(pricing: PricingSubscription) -> str:
+    models = ", ".join(pricing.models) or "all models"
+    prices = "prices it" if pricing.applies else "does not price it"
+    whose = f"of {pricing.payer_id}, for {models}"
+    return f"Subscription {pricing.subscription_id} {whose}, {prices} by {pricing.rate_card_id}."
 
 
 def _moment(text: str) -> datetime:

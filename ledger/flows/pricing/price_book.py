@@ -14,6 +14,7 @@ from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.stage import StageContext
 from ledger.store.connect import draw_cut_off
 from ledger.store.pricing import rating, rating_periods
+from ledger.store.pricing.prices import PricingSubscription, list_pricing
 from ledger.store.pricing.rating import CustomerPeriod, UsedKind
 from ledger.store.queries import Connection
 
@@ -91,3 +92,22 @@ async def find_card(connection: Connection, rate_card_id: str, purpose: str) -> 
             f"There is no rate card {rate_card_id}.", "See tokenledger list rate-cards."
         )
     return cards[rate_card_id]
+
+
+async def find_pricing(
+    connection: Connection, *, customer_id: str, model: str, at: datetime
+) -> list[PricingSubscription]:
+    """The subscriptions that price what a customer uses at a moment as it stands now; NotFoundError
+    where none prices the model."""
+    cut_off = await draw_cut_off(connection, "price explain")
+    listed = await list_pricing(
+        connection, customer_id=customer_id, model=model, at=at, batch_seq=cut_off.batch_seq
+    )
+    if not any(each.applies for each in listed):
+        others = ", ".join(each.subscription_id for each in listed)
+        there = f", though it has {others}" if others else ""
+        raise NotFoundError(
+            f"No subscription of {customer_id} prices {model or 'no model'} then{there}.",
+            "See tokenledger list subscriptions.",
+        )
+    return listed

@@ -211,7 +211,7 @@ async def enter_subscription(
         entity = await parties.find_entity(connection, customer.entity_id)
         assert entity is not None
         values = _undated(new) | {"zone": new.zone or entity.zone}
-        await check_subscriber(connection, new)
+        await check_subscriber(connection, new, replace=replace)
         written = await write_dated(
             connection, prices.SUBSCRIPTIONS, values, valid=new, replace=replace
         )

@@ -199,11 +199,16 @@ def _each_amount(values: Mapping[str, Any]) -> Decimal:
     return price.each_amount if isinstance(price, PriceModel) else ZERO
 
 
-async def check_subscriber(connection: Connection, new: NewSubscription) -> None:
-    """Refuse a subscription id that is another customer's meanwhile."""
+async def check_subscriber(connection: Connection, new: NewSubscription, *, replace: bool) -> None:
+    """Refuse a subscription id that is another customer's meanwhile, and, but to `replace` it, one
+    beside another that prices some of the same models."""
     overlapping = await prices.SUBSCRIPTIONS.find_open(
         connection,
-        {"subscription_id": new.subscription_id, "customer_id": new.customer_id},
+        {
+            "subscription_id": new.subscription_id,
+            "customer_id": new.customer_id,
+            "models": list(new.models),
+        },
         valid_from=new.valid_from,
         valid_to=new.valid_to,
     )
@@ -215,6 +220,20 @@ async def check_subscriber(connection: Connection, new: NewSubscription) -> None
                 "Use another subscription id.",
                 "subscription_id",
             )
+        if row.values["subscription_id"] != new.subscription_id and not replace:
+            raise ConflictError(
+                f"Subscriptions {new.subscription_id} ({_models(new.models)}) and"
+                f" {row.values['subscription_id']} ({_models(row.values['models'])}) of customer"
+                f" {new.customer_id} overlap: {row.values['subscription_id']} is already recorded"
+                f" {describe_period(row.valid_from, row.valid_to)}.",
+                "Name other models, choose a time that does not overlap, or replace it for that"
+                " time.",
+                "models",
+            )
+
+
+def _models(models: Sequence[str]) -> str:
+    return ", ".join(models) or "all models"
 
 
 # Publishers of one day differ by less; who quotes a pair the wrong way round by far more.

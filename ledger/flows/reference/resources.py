@@ -250,7 +250,7 @@ RESOURCES: Sequence[Resource] = (
         "who is on which rate card",
         "subscription_id",
         answers.Subscription,
-        ("customer_id", "rate_card_id", "zone", "anchor_day", "valid_from", "valid_to"),
+        ("customer_id", "rate_card_id", "models", "anchor_day", "valid_from", "valid_to"),
         inputs.NewSubscription,
         enter.enter_subscription,
         seen_by="customers",

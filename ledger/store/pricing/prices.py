@@ -21,7 +21,7 @@ CARD_PRICES = DatedTable(
 )
 SUBSCRIPTIONS = DatedTable(
     "subscription",
-    ("subscription_id", "customer_id"),
+    ("subscription_id", "customer_id", "models"),
     PRICES["find_open_subscriptions"],
     PRICES["supersede_subscriptions"],
     PRICES["insert_subscription"],
@@ -36,6 +36,32 @@ class RateCardTerms:
     entity_id: str
     name: str
     currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class PricingSubscription:
+    """A subscription that prices what a customer uses, whose it is, and the models that it is for
+    (none: all); whether it `applies` to the one that was asked for."""
+
+    subscription_id: str
+    payer_id: str
+    rate_card_id: str
+    models: list[str]
+    applies: bool
+
+
+async def list_pricing(
+    connection: Connection, *, customer_id: str, model: str, at: datetime, batch_seq: int
+) -> list[PricingSubscription]:
+    """The subscriptions that price what a customer uses at a moment, by id."""
+    return await PRICES["list_pricing"].values(
+        connection,
+        PricingSubscription,
+        customer_id=customer_id,
+        model=model,
+        at=at,
+        batch_seq=batch_seq,
+    )
 
 
 async def find_rate_card(connection: Connection, rate_card_id: str) -> RateCardTerms | None:

@@ -56,11 +56,12 @@ SELECT :rate_card_id, t.meter, t.model, t.tier, t.band_from, 'per_unit', t.param
     AS t(meter text, model text, tier text, band_from bigint, params jsonb);
 
 -- name: find_open_subscriptions
--- Subscriptions of this customer or of this id that overlap; the exclusion constraints' indexes.
+-- Subscriptions of this customer that price some of the same models, or of this id, that overlap; the exclusion
+-- constraints' indexes.
 SELECT subscription_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
-       subscription_id, customer_id, rate_card_id, zone, anchor_day
+       subscription_id, customer_id, rate_card_id, zone, anchor_day, models
   FROM subscription
- WHERE (customer_id = :customer_id OR subscription_id = :subscription_id)
+ WHERE (customer_id = :customer_id AND ranges_of(models) && ranges_of(:models::text[]) OR subscription_id = :subscription_id)
    AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
  ORDER BY valid FOR UPDATE;
 
@@ -69,15 +70,24 @@ SELECT subscription_row_id AS row_id, lower(valid) AS valid_from, upper(valid) A
 WITH closed AS (
   UPDATE subscription SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE subscription_row_id = ANY(:row_ids::bigint[]) RETURNING *)
-INSERT INTO subscription (subscription_id, customer_id, rate_card_id, zone, anchor_day, valid, recorded)
-SELECT c.subscription_id, c.customer_id, c.rate_card_id, c.zone, c.anchor_day, part,
+INSERT INTO subscription (subscription_id, customer_id, rate_card_id, zone, anchor_day, models, valid, recorded)
+SELECT c.subscription_id, c.customer_id, c.rate_card_id, c.zone, c.anchor_day, c.models, part,
        int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
 
 -- name: insert_subscription
 -- A customer on a card; returns its row.
-INSERT INTO subscription (subscription_id, customer_id, rate_card_id, zone, anchor_day, valid, recorded)
-VALUES (:subscription_id, :customer_id, :rate_card_id, :zone, :anchor_day,
+INSERT INTO subscription (subscription_id, customer_id, rate_card_id, zone, anchor_day, models, valid, recorded)
+VALUES (:subscription_id, :customer_id, :rate_card_id, :zone, :anchor_day, :models,
         tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING subscription_row_id;
+
+-- name: list_pricing
+-- The subscriptions that price what a customer uses at a moment, its own or its payer's, as known at a cut-off, and which
+-- of them prices a model.
+SELECT s.subscription_id, s.payer_id, s.rate_card_id, o.models, s.models @> :model::text AS applies
+  FROM subscriptions_of(ARRAY[:customer_id::text], :batch_seq) s
+  JOIN subscription o ON o.subscription_id = s.subscription_id AND o.valid = s.agreed AND o.recorded @> :batch_seq::bigint
+ WHERE s.valid @> :at::timestamptz
+ ORDER BY s.subscription_id;

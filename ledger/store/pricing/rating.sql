@@ -54,6 +54,7 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
   JOIN usage_key k USING (usage_key_id)
   JOIN subscriptions_of(:customers::text[], :batch_seq) s
     ON s.customer_id = u.customer_id AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
+   AND s.models @> k.model
  GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: find_kinds_of_entities
@@ -74,6 +75,7 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
   JOIN usage_key k USING (usage_key_id)
   JOIN subscriptions_of(ARRAY(SELECT DISTINCT x.customer_id FROM used x), :batch_seq) s
     ON s.customer_id = u.customer_id AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
+   AND s.models @> k.model
  GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: append_charges
@@ -111,7 +113,7 @@ WITH days AS MATERIALIZED (
    CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
                               ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                               ('output_reasoning', u.reasoning)) AS m(meter, quantity)
-    LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.window_start
+    LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.window_start AND s.models @> k.model
     LEFT JOIN listed t
       ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
      AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
@@ -223,6 +225,7 @@ SELECT u.customer_id, s.subscription_id, t.price_id,
                             ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                             ('output_reasoning', u.reasoning)) AS m(meter, quantity)
   JOIN subscribed s ON s.customer_id = u.customer_id AND s.subscription_id = n.subscription_id AND s.valid @> u.window_start
+                   AND s.models @> k.model
   JOIN listed t
     ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
    AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
