@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 
 from benchmarks import (
+    balances,
     check,
     collector,
     evidence,
@@ -36,6 +37,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "price-table": price_table.run,
     "rating": rating.run,
     "invoicing": invoicing.run,
+    "balances": balances.run,
     "reservation": reservation.run,
     "silence": silence.run,
     "collector": collector.run,

@@ -13,7 +13,7 @@ from ledger.domain.money import ROUNDING, ZERO, plain
 from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.store import api_reads, operations
 from ledger.store.billing.invoice import list_invoices
-from ledger.store.books.journal import sum_accounts
+from ledger.store.books.balances import sum_accounts
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.units import MJ_PER_KWH
@@ -63,7 +63,7 @@ async def read_books(
     return Books(
         entity_id,
         reports,
-        {balance.account: balance.amount for balance in accounts},
+        {balance.account: balance.closing for balance in accounts},
         await list_invoices(connection, entity_id=entity_id),
     )
 

@@ -6,6 +6,7 @@ What runs all of them, the command of each, `status` and metrics go by this tabl
 from ledger.flows.billing.draw import draw
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.books.carry import carry
 from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.pricing.rate import rate
@@ -20,5 +21,6 @@ STAGES: dict[str, Stage] = {
         book_cost,
         book_revenue,
         accrue,
+        carry,
     )
 }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ledger.reports.books.balances import BALANCES
 from ledger.reports.cost.efficiency import EFFICIENCY
 from ledger.reports.cost.hourly import HOURLY
 from ledger.reports.cost.margin_text import MARGIN
@@ -27,4 +28,5 @@ REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     ENGINES,
     FINDINGS,
     HOURLY,
+    BALANCES,
 )

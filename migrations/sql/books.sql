@@ -22,6 +22,7 @@ CREATE TABLE journal_entry (
 );
 COMMENT ON TABLE journal_entry IS 'The general ledger: of what was used an entry a day of the entity, whoever its customers are; behind it charges, invoices, credit notes and payments are the ledgers by customer. Revision n books the difference between what is true now and what revisions before n booked.';
 CREATE INDEX ON journal_entry (entity_id, booked_for);
+CREATE INDEX ON journal_entry (entity_id, batch_seq);
 
 CREATE TABLE posting (
   entry_id    bigint NOT NULL REFERENCES journal_entry,
@@ -52,6 +53,32 @@ BEGIN
 END $$;
 CREATE TRIGGER posting_balances AFTER INSERT ON posting
   REFERENCING NEW TABLE AS new_postings FOR EACH STATEMENT EXECUTE FUNCTION refuse_unbalanced();
+
+-- Stretches of an entity's journal in stored order, and what stood on each account by the entries of one. Eight in a row
+-- are added up in one of the next level: any cut-off is reached over a few, and a balance costs the same however long
+-- the journal is.
+CREATE TABLE journal_stretch (
+  entity_id  text NOT NULL REFERENCES entity,
+  level      smallint NOT NULL CHECK (level >= 0),
+  since_seq  bigint NOT NULL CHECK (since_seq >= 0),
+  until_seq  bigint NOT NULL CHECK (until_seq > since_seq),
+  currencies text[] NOT NULL,
+  PRIMARY KEY (entity_id, level, until_seq),
+  UNIQUE (entity_id, since_seq, until_seq)
+);
+COMMENT ON TABLE journal_stretch IS 'Entries with since_seq < batch_seq <= until_seq, whose balances are carried; those of level 0 follow one another from 0 on.';
+
+CREATE TABLE carried_balance (
+  entity_id    text NOT NULL,
+  level        smallint NOT NULL,
+  until_seq    bigint NOT NULL,
+  account      text NOT NULL,
+  currency     currency NOT NULL,
+  booked_until timestamptz NOT NULL CHECK (on_grid(booked_until)),
+  amount       amount NOT NULL,
+  PRIMARY KEY (entity_id, level, until_seq, account, currency, booked_until)
+);
+COMMENT ON TABLE carried_balance IS 'What the entries of a stretch that are booked for before booked_until come to on an account: a row where it changes.';
 
 CREATE TABLE invoice_series (
   entity_id text NOT NULL REFERENCES entity,

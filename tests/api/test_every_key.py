@@ -134,6 +134,7 @@ OPERATIONS = {
     "GET /v1/costs/evidence": Line(HOUSE, "query"),
     "GET /v1/energy": Line(HOUSE, "query"),
     "GET /v1/sites": Line(HOUSE, "query"),
+    "GET /v1/balances": Line(HOUSE, "query"),
     "GET /v1/efficiency": Line(HOUSE, "query"),
     "GET /v1/agents": Line(HOUSE, "query"),
     "GET /v1/coverage": Line(HOUSE, "query"),

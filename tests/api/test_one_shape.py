@@ -35,6 +35,7 @@ ONES: dict[str, tuple[str, ...]] = {
     "/v1/agents": ("report", "agents", *OF_PERIOD),
     "/v1/energy": ("report", "energy", *OF_PERIOD),
     "/v1/coverage": ("report", "coverage", *OF_PERIOD),
+    "/v1/balances": ("report", "balances", *OF_PERIOD),
     "/v1/engines": ("report", "engines", *OF_PERIOD),
     "/v1/usage": ("report", "usage", *OF_PERIOD),
 }

@@ -15,6 +15,7 @@ from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.billing.issue import NO_EXCEPTION, IssueRules
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.books.carry import carrying
 from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
@@ -70,6 +71,7 @@ async def books(worker: Connection) -> Books:
     await paid_and_credited(worker)
     await books.usage(WINDOW, Tokens(output=5), buyer=Buyer(customer_id=None, customer_ref="who"))
     await rate(worker, now=NOW)
+    await carrying(1)(worker, now=NOW)
     return books
 
 
@@ -208,6 +210,22 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         """UPDATE posting SET amount = amount + 1 WHERE line_no = 1 AND entry_id =
            (SELECT min(entry_id) FROM journal_entry WHERE kind = 'revenue')""",
         ("journal_entry", "*", "residual", "0", "1"),
+    ),
+    "a balance that is carried was changed": (
+        """UPDATE carried_balance SET amount = amount + 3 WHERE account = '1100'
+              AND until_seq = (SELECT max(until_seq) FROM journal_stretch WHERE level = 0)""",
+        ("carried_balance", "*", "amount", "*", "*"),
+    ),
+    "a stretch of balances is gone": (
+        """WITH gone AS (DELETE FROM journal_stretch WHERE level = 0 AND until_seq =
+                           (SELECT min(until_seq) FROM journal_stretch) RETURNING *)
+           DELETE FROM carried_balance b USING gone g
+            WHERE (b.level, b.until_seq) = (g.level, g.until_seq)""",
+        ("carried_balance", "*", "since_seq", "0", "*"),
+    ),
+    "a stretch of balances forgot a currency": (
+        "UPDATE journal_stretch SET currencies = '{}'",
+        ("carried_balance", "*", "currencies", "USD", ""),
     ),
     "a receivable belongs to nobody": (
         "UPDATE posting SET customer_id = NULL WHERE account = '1100'",

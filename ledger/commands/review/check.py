@@ -32,6 +32,7 @@ SAYS = {
     "site_cost": "site costs and journal",
     "control": "control accounts and their sub-ledgers",
     "journal_entry": "entries that sum to zero",
+    "carried_balance": "balances and postings",
     "posting": "receivables by customer",
     "invoice": "invoices and lines",
     "invoice_line": "lines and prices",

@@ -18,6 +18,7 @@ PROOFS: Mapping[str, str] = {
     "site_cost": "find_unbooked_site_costs",
     "control": "find_wrong_controls",
     "journal_entry": "find_unbalanced",
+    "carried_balance": "find_wrong_carried",
     "posting": "find_without_customer",
     "invoice": "find_wrong_invoices",
     "invoice_line": "find_wrong_lines",

@@ -298,6 +298,44 @@ SELECT concat_ws(' ', coalesce(e.natural_key, 'no entry'), 'entry', w.entry_id, 
   FROM wrong w LEFT JOIN journal_entry e USING (entry_id)
  ORDER BY 2, 1 LIMIT :most;
 
+-- name: find_wrong_carried
+-- Carried balances against postings: what a balance has beyond the one before it is what its stretch booked in between;
+-- stretches of level 0 follow one another from 0, and each names the currencies it has; a scan of posting a level.
+WITH stored AS (
+  SELECT b.entity_id, b.level, b.until_seq, b.account, b.currency::text AS currency, b.booked_until,
+         b.amount - lag(b.amount, 1, 0::numeric) OVER (PARTITION BY b.entity_id, b.level, b.until_seq, b.account, b.currency
+                                                       ORDER BY b.booked_until) AS amount
+    FROM carried_balance b
+), booked AS (
+  SELECT s.entity_id, s.level, s.until_seq, p.account, p.currency::text AS currency,
+         to_timestamp((floor(extract(epoch FROM e.booked_for) / 900) + 1) * 900) AS booked_until, sum(p.amount) AS amount
+    FROM journal_stretch s
+    JOIN journal_entry e ON e.entity_id = s.entity_id AND e.batch_seq > s.since_seq AND e.batch_seq <= s.until_seq
+    JOIN posting p USING (entry_id)
+   GROUP BY 1, 2, 3, 4, 5, 6
+), wrong AS (
+  SELECT concat_ws(' ', entity_id, 'account', account, currency, 'up to batch', until_seq) AS place, booked_until AS at,
+         'amount' AS name, trim_scale(coalesce(b.amount, 0))::text AS expected, trim_scale(coalesce(s.amount, 0))::text AS stored
+    FROM booked b FULL JOIN stored s USING (entity_id, level, until_seq, account, currency, booked_until)
+   WHERE coalesce(b.amount, 0) <> coalesce(s.amount, 0)
+  UNION ALL
+  SELECT concat_ws(' ', f.entity_id, 'up to batch', f.until_seq), NULL, 'since_seq', f.due_seq::text, f.since_seq::text
+    FROM (SELECT s.entity_id, s.until_seq, s.since_seq,
+                 lag(s.until_seq, 1, 0::bigint) OVER (PARTITION BY s.entity_id ORDER BY s.until_seq) AS due_seq
+            FROM journal_stretch s WHERE s.level = 0) f
+   WHERE f.since_seq <> f.due_seq
+  UNION ALL
+  SELECT concat_ws(' ', s.entity_id, 'up to batch', s.until_seq), NULL, 'currencies', concat_ws(' ', VARIADIC n.names),
+         concat_ws(' ', VARIADIC s.currencies)
+    FROM journal_stretch s
+   CROSS JOIN LATERAL (SELECT ARRAY(SELECT DISTINCT b.currency::text FROM carried_balance b
+                                     WHERE b.entity_id = s.entity_id AND b.level = s.level AND b.until_seq = s.until_seq
+                                     ORDER BY 1) AS names) n
+   WHERE NOT n.names <@ s.currencies
+)
+SELECT place, at AS window_start, name, expected, stored, count(*) OVER () AS differing
+  FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
+
 -- name: find_without_customer
 -- What documents book is by customer: every posting of theirs on receivables names its entry's; an index scan.
 SELECT concat_ws(' ', e.natural_key, 'entry', p.entry_id, 'line', p.line_no) AS place, e.booked_for AS window_start,

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from decimal import Decimal
 
 from ledger.domain.books.booking import CHART
@@ -12,17 +12,6 @@ from ledger.store.queries import Connection, load_queries
 
 JOURNAL = load_queries("books/journal")
 _POSTED = tuple(field.name for field in fields(Posting))
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What stands on an account in one currency: debit positive."""
-
-    account: str
-    name: str
-    type: str
-    currency: str
-    amount: Decimal
 
 
 async def book_entries(
@@ -60,13 +49,6 @@ async def add_to_entries(
     changes = [(entry, last.get(entry.natural_key, 0) + 1, entry.postings) for entry in added]
     await _append(connection, changes, cut_off, batch_seq)
     return len(added)
-
-
-async def sum_accounts(connection: Connection, *, entity_id: str, batch_seq: int) -> list[Balance]:
-    """Balance of every account of an entity at a cut-off."""
-    return await JOURNAL["sum_accounts"].values(
-        connection, Balance, entity_id=entity_id, batch_seq=batch_seq
-    )
 
 
 async def _find_booked(

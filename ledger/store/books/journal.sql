@@ -33,14 +33,6 @@ SELECT * FROM unnest(:entry_ids::bigint[], :line_nos::int[], :accounts::text[], 
                      :currencies::text[], :customers::text[], :dimensions::text[], :tiers::text[], :models::text[])
            AS p (entry_id, line_no, account, amount, currency, customer_id, dimension, tier, model);
 
--- name: sum_accounts
--- Balance of every account of an entity at a cut-off.
-SELECT p.account, a.name, a.type, p.currency, sum(p.amount) AS amount
-  FROM journal_entry e JOIN posting p USING (entry_id) JOIN account a USING (account)
- WHERE e.entity_id = :entity_id AND e.batch_seq <= :batch_seq
- GROUP BY p.account, a.name, a.type, p.currency
- ORDER BY p.account, p.currency;
-
 -- name: list_journal_lines
 -- Every posting of an entity in a period, in the order of the journal, with the cut-offs of its entry and of the
 -- revision before (0: there is none), by journal_entry (natural_key, revision).
