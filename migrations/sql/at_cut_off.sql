@@ -115,7 +115,8 @@ CREATE FUNCTION is_superseded(flags int) RETURNS boolean LANGUAGE sql IMMUTABLE 
 RETURN flags & 1024 <> 0;
 COMMENT ON FUNCTION is_superseded(int) IS 'Whether a fact of these flags was reversed in the batch that stored it.';
 
--- OFFSET 0 holds the planner to the index of fate_change: it cannot know how few facts are asked about.
+-- OFFSET 0 holds the planner to the index of fate_change: it cannot know how few facts are asked about. What was
+-- superseded and is void on top has nothing that stands for it by that.
 CREATE FUNCTION fates_of(batch_seqs bigint[], ordinals int[])
 RETURNS TABLE (n bigint, batch_seq bigint, ordinal int, depth int) LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
@@ -126,7 +127,8 @@ BEGIN ATOMIC
     SELECT c.n, f.batch_seq, f.ordinal, c.depth + 1
       FROM chain c
      CROSS JOIN LATERAL (SELECT * FROM fate_change s
-                          WHERE s.fact_batch_seq = c.batch_seq AND s.fact_ordinal = c.ordinal OFFSET 0) f
+                          WHERE s.fact_batch_seq = c.batch_seq AND s.fact_ordinal = c.ordinal
+                            AND s.from_fate <> 'superseded' OFFSET 0) f
   )
   SELECT c.n, c.batch_seq, c.ordinal, c.depth FROM chain c;
 END;
@@ -137,6 +139,7 @@ RETURNS TABLE (n bigint, batch_seq bigint, ordinal int) LANGUAGE sql STABLE PARA
 BEGIN ATOMIC
   SELECT c.n, c.batch_seq, c.ordinal FROM fates_of(batch_seqs, ordinals) c
    WHERE NOT EXISTS (SELECT FROM fate_change f
-                      WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal OFFSET 0);
+                      WHERE f.fact_batch_seq = c.batch_seq AND f.fact_ordinal = c.ordinal
+                        AND f.from_fate <> 'superseded' OFFSET 0);
 END;
 COMMENT ON FUNCTION standing_facts(bigint[], int[]) IS 'What stands now for each fact asked about, after every change of fate.';

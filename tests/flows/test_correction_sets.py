@@ -1,4 +1,5 @@
-"""What counts is a function of the set of what came: any order, any batches, whoever sends it."""
+"""What counts, and what becomes of the rest, is a function of the set of what came: any order, any
+batches, whoever sends it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -120,6 +121,22 @@ async def deliver(
         await gate.send(*(one.record() for one in call))
     found = await books(connection)
     assert await windows_of_facts(connection) == found[0]
+    return [*found, await fates(connection)]
+
+
+async def fates(connection: Connection) -> dict[str, int]:
+    """How many items have each fate now, but for what repeats another."""
+    row = await connection.fetchrow(
+        "SELECT sum(counted)::int AS counted, sum(superseded)::int AS superseded,"
+        " sum(quarantined)::int AS quarantined, sum(suspense)::int AS suspense FROM receipt"
+    )
+    found = dict(row)
+    changes = "SELECT from_fate, to_fate, count(*)::int AS n FROM fate_change GROUP BY 1, 2"
+    for change in await connection.fetch(changes):
+        found[change["from_fate"]] -= change["n"]
+        found[change["to_fate"]] += change["n"]
+    listed = await connection.fetchval("SELECT coalesce(sum(items), 0)::int FROM quarantine")
+    assert listed == found["quarantined"], "whatever is void is listed, with its reason"
     return found
 
 
@@ -156,6 +173,17 @@ SETS = {
         Fact("c1", 1, of="b", revision=1, owner="acme"),
         Fact("c2", 4_000, "beta", of="b", revision=1, owner="beta"),
     ],
+    "another customer's usage, corrected twice": [
+        Fact("b", 5_000, "beta"),
+        Fact("c1", 1, of="b", revision=1, owner="acme"),
+        Fact("c2", 2, of="b", revision=9, owner="acme"),
+    ],
+    "a correction of a correction, twice": [
+        Fact("a", 10),
+        Fact("c1", 20, of="a", revision=1),
+        Fact("c2", 110, of="c1", revision=1),
+        Fact("c3", 120, of="c1", revision=2),
+    ],
     "another customer's place": [
         Fact((1, 0), 5_000, "beta"),
         Fact((2, 0), 1, of=(1, 0), revision=7, owner="acme"),
@@ -180,7 +208,7 @@ async def test_every_order_together_and_apart_gives_the_same_books(
     plain = await deliver(opened, database, [[one] for one in sent])
     assert tokens_by_customer(plain[0]) == truth(sent)
     for order in permutations(sent):
-        for calls in ([order], [order[:1], order[1:], order]):
+        for calls in ([order], [order[:1], order[1:], order], [[one] for one in order]):
             assert await deliver(opened, database, [call for call in calls if call]) == plain
 
 

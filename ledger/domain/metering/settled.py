@@ -32,6 +32,7 @@ class Settled:
 
     `fates` has the rows that are not counted, but for `void` ones; `refused` are conflicts with
     what they met; `kept` is to be remembered, `awaited` are targets that nothing came under yet.
+    `belated` are superseded corrections of which it is known now that they are void.
     """
 
     fates: dict[int, Fate] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Settled:
     kept: list[tuple[CorrectionTarget, Candidate]] = field(default_factory=list)
     void: dict[int, tuple[Reason, CorrectionTarget]] = field(default_factory=dict)
     replaced: list[Replaced] = field(default_factory=list)
+    belated: list[Replaced] = field(default_factory=list)
     awaited: list[tuple[CorrectionTarget, int]] = field(default_factory=list)
 
 
@@ -94,9 +96,7 @@ def _settle_one(
     settled.kept += [(name, revision) for revision in line]
     settled.fates.update(dict.fromkeys(verdict.superseded, Fate.SUPERSEDED))
     settled.void.update({row: (why, name) for row, why in verdict.void.items()})
-    settled.replaced += [
-        Replaced(name, revision.stood, revision.by, revision.reason)
-        for revision in verdict.replaced
-    ]
+    for fallen, told in ((verdict.replaced, settled.replaced), (verdict.belated, settled.belated)):
+        told += [Replaced(name, each.stood, each.by, each.reason) for each in fallen]
     if name.keyed is not False and not stored and all(revision.revision for revision in line):
         settled.awaited.append((name, line[0].row))

@@ -70,11 +70,15 @@ class Fallen:
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of a target's candidates, none of them met before."""
+    """What became of a target's candidates, none of them met before.
+
+    `replaced` stood until now; `belated` stood no more, and are void as is known now.
+    """
 
     superseded: list[int] = field(default_factory=list)
     void: dict[int, Reason] = field(default_factory=dict)
     replaced: list[Fallen] = field(default_factory=list)
+    belated: list[Fallen] = field(default_factory=list)
 
 
 def first_of(
@@ -104,20 +108,24 @@ def first_of(
 
 @dataclass(slots=True)
 class _Line:
-    """What has come under a target so far: `named` under its own name, `standing` what counts."""
+    """What has come under a target so far: `named` under its own name, `lawful` what is not void,
+    `standing` what counts of that."""
 
     named: list[Member] = field(default_factory=list)
+    lawful: list[Member] = field(default_factory=list)
     standing: list[Member] = field(default_factory=list)
 
     def add(self, came: Sequence[Member]) -> dict[Member, Reason]:
-        """Take in what comes at once; which of it, or of what stood, is void now.
+        """Take in what comes at once; which of it, or of what came before, is void now.
 
         What does not stand never stands again.
         """
         self.named += [member for member in came if member.revision == 0]
-        there = [*self.standing, *came]
-        void = {member: why for member in there if (why := _void(member, self.named)) is not None}
-        self.standing = _standing([member for member in there if member not in void], self.named)
+        known = [*self.lawful, *came]
+        void = {member: why for member in known if (why := _void(member, self.named)) is not None}
+        self.lawful = [member for member in known if member not in void]
+        there = [member for member in (*self.standing, *came) if member not in void]
+        self.standing = _standing(there, self.named)
         return void
 
 
@@ -135,14 +143,18 @@ def settle(candidates: Sequence[Candidate], stored: Sequence[StoredRevision]) ->
             verdict.void[member.row] = void[member]
         elif member not in after and (member.revision or member.original):
             verdict.superseded.append(member.row)
-    fallen = [
-        member for member in before if isinstance(member, StoredRevision) and member not in after
-    ]
     came = [member for member in (*after, *candidates) if isinstance(member, Candidate)]
-    verdict.replaced = [
-        Fallen(member, void.get(member), _successor(member, came).row) for member in fallen
-    ]
+    for stood in _stored([*before, *(member for member in void if member not in before)]):
+        fallen = Fallen(stood, void.get(stood), _successor(stood, came).row)
+        if stood not in before:
+            verdict.belated.append(fallen)
+        elif stood not in after:
+            verdict.replaced.append(fallen)
     return verdict
+
+
+def _stored(members: Iterable[Member]) -> list[StoredRevision]:
+    return [member for member in members if isinstance(member, StoredRevision)]
 
 
 def _batch_of(revision: StoredRevision) -> int:

@@ -23,7 +23,11 @@ from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.settled import Replaced, Settled, settle_all
 from ledger.domain.metering.supersede import Candidate, Member, StoredRevision
 from ledger.domain.metering.target import CorrectionTarget, event_target, target_of
-from ledger.flows.metering.find_facts import find_first_facts, find_standing_facts
+from ledger.flows.metering.find_facts import (
+    find_event_ids,
+    find_first_facts,
+    find_standing_facts,
+)
 from ledger.store.metering.correction import FateChange, find_corrected_ids, find_corrections
 from ledger.store.metering.ingest import find_batches, find_event_keys
 from ledger.store.queries import Connection
@@ -45,7 +49,8 @@ DETAILS = {
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """A stored correction that turned out to be void: the ordinal of its reversal, and why."""
+    """A stored correction that turned out to be void: the ordinal of its reversal, or one of its
+    own where it was reversed before, and why."""
 
     ordinal: int
     source_id: int
@@ -106,7 +111,8 @@ async def settle_corrections(
     corrected.away = _rejects(
         prepared, {row: (Reason.TARGET_AWAY, name, away[name]) for row, name in gone.items()}
     )
-    _reverse(corrected, settled.replaced, standing, first_ordinal=len(prepared.items))
+    first = _reverse(corrected, settled.replaced, standing, first_ordinal=len(prepared.items))
+    await _void_belated(connection, corrected, settled.belated, first_ordinal=first)
     return corrected
 
 
@@ -315,9 +321,10 @@ def _reverse(
     standing: Mapping[int, pl.DataFrame],
     *,
     first_ordinal: int,
-) -> None:
+) -> int:
+    """Take back what stood; the first ordinal that is free after it."""
     if not standing:
-        return
+        return first_ordinal
     facts = pl.concat([standing[n] for n in sorted(standing)])
     rows = facts.select("batch_seq", "ordinal", "source_id", "event_id", "customer_id").rows()
     for ordinal, (n, row) in enumerate(zip(sorted(standing), rows, strict=True)):
@@ -336,3 +343,26 @@ def _reverse(
     corrected.reversals = facts.with_columns(
         ordinal=ordinals, kind=pl.lit(int(Kind.REVERSAL), pl.Int8), sign=pl.lit(-1, pl.Int64)
     )
+    return first_ordinal + facts.height
+
+
+async def _void_belated(
+    connection: Connection,
+    corrected: Corrected,
+    belated: Sequence[Replaced],
+    *,
+    first_ordinal: int,
+) -> None:
+    """What was superseded is void as well, as if what it names had come first: its fact is taken
+    back already, and its fate changes."""
+    places = [(each.stood.batch_seq, each.stood.ordinal) for each in belated]
+    event_ids, _ = await _each(find_event_ids, connection, places)
+    for n, each in enumerate(belated):
+        assert each.reason is not None
+        name, place = each.target, places[n]
+        detail = DETAILS[each.reason].format(_shown(name))
+        reject = Reject(each.reason, detail, event_ids.get(n))
+        corrected.undone.append(Undone(first_ordinal + n, name.source_id, reject))
+        corrected.changes.append(
+            FateChange(each.by, *place, Fate.SUPERSEDED, Fate.QUARANTINED, str(each.reason))
+        )

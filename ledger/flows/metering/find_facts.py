@@ -23,7 +23,13 @@ from ledger.store.metering.chunks import (
     find_chunks,
     read_chunks,
 )
-from ledger.store.metering.correction import FirstFact, fact_frame, find_first, find_standing
+from ledger.store.metering.correction import (
+    FirstFact,
+    fact_frame,
+    find_first,
+    find_row_event_ids,
+    find_standing,
+)
 from ledger.store.metering.fact_columns import FACT_KEY, SCHEMA
 from ledger.store.metering.retention import (
     ArchivedDay,
@@ -52,6 +58,23 @@ async def find_standing_facts(
     missing = [fact for fact in standing if fact[0] not in at_hand]
     wanted = pl.DataFrame(missing, schema=pl.Schema({"n": pl.Int64(), **FACT_KEY}), orient="row")
     return pl.concat([rows, fact_frame(await _read_elsewhere(connection, wanted))])
+
+
+async def find_event_ids(
+    connection: Connection, keys: Sequence[tuple[int, int]]
+) -> dict[int, str | None]:
+    """The id each fact at these (batch_seq, ordinal) places came with, by position; none where it
+    said none. UnavailableError where the file of a day is not there."""
+    found = await find_row_event_ids(connection, keys)
+    missing = [(n, *key) for n, key in enumerate(keys) if n not in found]
+    if missing:
+        wanted = pl.DataFrame(
+            missing, schema=pl.Schema({"n": pl.Int64(), **FACT_KEY}), orient="row"
+        )
+        found |= dict(
+            (await _read_elsewhere(connection, wanted)).select("n", "event_id").iter_rows()
+        )
+    return found
 
 
 async def find_first_facts(

@@ -138,6 +138,18 @@ async def find_standing(connection: Connection, keys: Sequence[tuple[int, int]])
     return fact_rows_frame([dict(row) | {"n": row["n"] - 1} for row in rows])
 
 
+async def find_row_event_ids(
+    connection: Connection, keys: Sequence[tuple[int, int]]
+) -> dict[int, str | None]:
+    """The ids of facts in rows at (batch_seq, ordinal) places, by position from 0."""
+    rows = await CORRECTION["find_row_event_ids"].rows(
+        connection,
+        batch_seqs=[batch_seq for batch_seq, _ in keys],
+        ordinals=[ordinal for _, ordinal in keys],
+    )
+    return {int(row["n"]) - 1: row["event_id"] for row in rows}
+
+
 def fact_rows_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Stored facts as a frame, times in microseconds."""
     columns = {

@@ -57,3 +57,10 @@ SELECT c.n::int AS n, u.batch_seq, u.ordinal, u.lane, u.kind, u.flags, u.source_
   FROM places c
   JOIN facts u ON u.batch_seq = c.batch_seq AND u.ordinal = c.ordinal
   JOIN usage_key k USING (usage_key_id);
+
+-- name: find_row_event_ids
+-- The id of the fact in a row at each place. Index as find_standing's, a probe a place.
+SELECT o.n::int AS n, u.event_id
+  FROM unnest(:batch_seqs::bigint[], :ordinals::int[]) WITH ORDINALITY AS o(batch_seq, ordinal, n)
+ CROSS JOIN LATERAL (SELECT * FROM usage_fact f
+                      WHERE f.batch_seq = o.batch_seq AND f.ordinal = o.ordinal OFFSET 0) u;
