@@ -148,6 +148,7 @@ HOT = [
     Asked("billing/invoice", "trace_events", line_of(OPEN), 1_900, {OPEN}, EVERYONE, title=" open"),
     Asked("billing/invoice", "sum_period_charges", PERIOD, 200),
     Asked("metering/correction", "find_standing", PLACES, 500, {2, 6}),
+    Asked("metering/correction", "find_row_event_ids", PLACES, 500, {2, 6}),
     Asked("metering/retention", "find_standing_ids", PLACES, 50),
     Asked("metering/ingest", "find_batches", BATCHES, 50),
     Asked(
