@@ -126,7 +126,7 @@ async def deliver(
 
 async def fates(connection: Connection) -> dict[str, int]:
     """How many items have each fate now, but for what repeats another."""
-    row = await connection.fetchrow(
+    (row,) = await connection.fetch(
         "SELECT sum(counted)::int AS counted, sum(superseded)::int AS superseded,"
         " sum(quarantined)::int AS quarantined, sum(suspense)::int AS suspense FROM receipt"
     )
