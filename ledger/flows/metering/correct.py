@@ -355,14 +355,14 @@ async def _void_belated(
 ) -> None:
     """What was superseded is void as well, as if what it names had come first: its fact is taken
     back already, and its fate changes."""
-    places = [(each.stood.batch_seq, each.stood.ordinal) for each in belated]
-    event_ids, _ = await _each(find_event_ids, connection, places)
+    facts = [(each.stood.batch_seq, each.stood.ordinal) for each in belated]
+    event_ids, _ = await _each(find_event_ids, connection, facts)
     for n, each in enumerate(belated):
         assert each.reason is not None
-        name, place = each.target, places[n]
+        name, fact = each.target, facts[n]
         detail = DETAILS[each.reason].format(_shown(name))
         reject = Reject(each.reason, detail, event_ids.get(n))
         corrected.undone.append(Undone(first_ordinal + n, name.source_id, reject))
         corrected.changes.append(
-            FateChange(each.by, *place, Fate.SUPERSEDED, Fate.QUARANTINED, str(each.reason))
+            FateChange(each.by, *fact, Fate.SUPERSEDED, Fate.QUARANTINED, str(each.reason))
         )

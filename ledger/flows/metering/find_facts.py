@@ -65,16 +65,16 @@ async def find_event_ids(
 ) -> dict[int, str | None]:
     """The id each fact at these (batch_seq, ordinal) places came with, by position; none where it
     said none. UnavailableError where the file of a day is not there."""
-    found = await find_row_event_ids(connection, keys)
-    missing = [(n, *key) for n, key in enumerate(keys) if n not in found]
+    event_ids = await find_row_event_ids(connection, keys)
+    missing = [(n, *key) for n, key in enumerate(keys) if n not in event_ids]
     if missing:
         wanted = pl.DataFrame(
             missing, schema=pl.Schema({"n": pl.Int64(), **FACT_KEY}), orient="row"
         )
-        found |= dict(
+        event_ids |= dict(
             (await _read_elsewhere(connection, wanted)).select("n", "event_id").iter_rows()
         )
-    return found
+    return event_ids
 
 
 async def find_first_facts(
