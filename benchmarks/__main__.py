@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 
 from benchmarks import (
+    allocation,
     balances,
     check,
     collector,
@@ -32,6 +33,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "latency": latency.run,
     "mixed": mixed.run,
     **{f"flatness-{form}": flatness.benchmark(form) for form in flatness.FORMS},
+    "allocation": allocation.run,
     "check": check.run,
     "evidence": evidence.run,
     "price-table": price_table.run,

@@ -1,0 +1,277 @@
+"""What allocating an hour of a whole factory costs, and again with little or nothing new."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psutil
+
+from benchmarks.harness import Figure, say
+from benchmarks.processes import MIB, Watch
+from benchmarks.scale import scaled
+from benchmarks.server import Bench, bench_server, sql
+from ledger import clock
+from ledger.domain.metering import rows
+from ledger.domain.metering.key import UsageKeyRow
+from ledger.domain.metering.spread import METERS, busy_masks
+from ledger.domain.period import HOUR, WINDOW, EPOCH, MICROSECOND
+from ledger.flows.cost.allocate import allocate
+from ledger.flows.metering.ingest import prepare_storage
+from ledger.reports.cost.margin import margin_report
+from ledger.store.binary import Rows
+from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
+from ledger.store.copying import copy_binary
+from ledger.store.metering.chunks import EncodedChunk, insert_chunk
+from ledger.store.metering.ingest import encode_masks, insert_usage_keys
+from ledger.store.queries import Connection
+from tests.support.books import Books
+from tests.support.database import Database, execute
+
+START = datetime(2026, 8, 6, tzinfo=UTC)
+START_US = (START - EPOCH) // MICROSECOND
+MODELS = 4
+BATCH_FACTS = 20_000
+READ_EVERY_S = 10
+WINDOW_US = WINDOW // MICROSECOND
+# What the whole size is to reach: seconds of CPU of the stage and of PostgreSQL.
+REACH = {"the first time": 4.0, "nothing new": 0.1, "one late event": 0.5}
+MEMORY_MIB, MARGIN_S = 500, 0.5
+# The hour again and again, for a margin: 240 quarter hours.
+MARGIN_HOURS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Deployments of one engine each, GPUs over all of them, customers with an attempt in every
+    quarter hour, and hours; each by an environment variable, or by the scale of the run."""
+
+    deployments: int
+    customers: int
+    gpus: int
+    hours: int
+
+    @property
+    def until(self) -> datetime:
+        """When what is measured ends."""
+        return START + self.hours * HOUR
+
+
+def asked_size() -> Size:
+    """BENCH_DEPLOYMENTS, BENCH_CUSTOMERS, BENCH_GPUS and BENCH_HOURS."""
+
+    def named(name: str, whole: int) -> int:
+        return int(os.environ.get(f"BENCH_{name}") or scaled(whole))
+
+    gpus = named("GPUS", 800)
+    return Size(named("DEPLOYMENTS", 100), named("CUSTOMERS", 100_000), gpus, named("HOURS", 1))
+
+
+def run() -> list[Figure]:
+    """CPU of the stage and of PostgreSQL for the first allocation, for one with nothing new and
+    with one late event; the most memory; and a margin over the hour again and again."""
+    size = asked_size()
+    with bench_server(()) as bench, bench.fresh() as database:
+        return asyncio.run(_measure(bench, database, size))
+
+
+async def _measure(bench: Bench, database: Database, size: Size) -> list[Figure]:
+    connection = await connect(database.worker_url)
+    try:
+        await _fill(connection, size)
+        await execute(database.superuser_url, "ANALYZE")
+        taken = [await _allocate(bench, connection, "the first time", size)]
+        taken.append(await _allocate(bench, connection, "nothing new", size))
+        await _insert(connection, _facts(size, 0, 1).with_columns(pl.col(METERS) + 1))
+        taken.append(await _allocate(bench, connection, "one late event", size))
+        await execute(database.superuser_url, sql("more_costs").format(times=MARGIN_HOURS - 1))
+        await execute(database.superuser_url, "ANALYZE")
+        margin = await _spent(bench, lambda: _margin(connection, size))
+        say(f"margin over {MARGIN_HOURS} h: {margin.cpu_s:.2f} s of CPU")
+    finally:
+        await connection.close()
+    return _figures(size, taken, margin)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What something took; `answer` is what it came to."""
+
+    name: str
+    cpu_s: float
+    wall_s: float
+    memory_mib: float
+    answer: object
+
+
+async def _spent(bench: Bench, work: Callable[[], Awaitable[object]], name: str = "") -> Spent:
+    watch = Watch(psutil.Process())
+    spent, began = time.process_time() + bench.cpu_seconds(), time.perf_counter()
+    answer = await work()
+    ended = time.perf_counter()
+    cpu_s = time.process_time() + bench.cpu_seconds() - spent
+    watch.stop()
+    memory = max(watch.between(began, ended), default=0) / MIB
+    return Spent(name, cpu_s, ended - began, memory, answer)
+
+
+async def _allocate(bench: Bench, connection: Connection, name: str, size: Size) -> Spent:
+    taken = await _spent(bench, lambda: allocate(connection, now=size.until), name)
+    report = await _reported(taken)
+    say(f"{name}: {report}, {taken.cpu_s:.2f} s of CPU, {taken.memory_mib:.0f} MiB")
+    return taken
+
+
+async def _reported(taken: Spent) -> str:
+    report: Any = taken.answer
+    return f"{report.rows_written:,} rows of {report.windows} windows in {taken.wall_s:.2f} s"
+
+
+async def _margin(connection: Connection, size: Size) -> object:
+    return await margin_report(
+        connection,
+        entity_id="factory",
+        since=START,
+        until=START + MARGIN_HOURS * HOUR,
+        cut_off=await draw_cut_off(connection, "margin"),
+    )
+
+
+def _figures(size: Size, taken: list[Spent], margin: Spent) -> list[Figure]:
+    lines = size.customers * size.hours * 4
+    details = {"deployments": size.deployments, "customers": size.customers, "GPUs": size.gpus}
+    figures = [
+        Figure(
+            name=f"allocating {size.hours} h of {lines:,} lines, {spent.name}",
+            median=spent.cpu_s,
+            unit="s of CPU",
+            runs=1,
+            reach=f"≤ {REACH[spent.name]:g} s",
+            met=spent.cpu_s <= REACH[spent.name],
+            details={**details, "wall, s": round(spent.wall_s, 2)},
+        )
+        for spent in taken
+    ]
+    return [
+        *figures,
+        Figure(
+            name=f"allocating {size.hours} h of {lines:,} lines, memory",
+            median=taken[0].memory_mib,
+            unit="MiB",
+            runs=1,
+            reach=f"≤ {MEMORY_MIB} MiB",
+            met=taken[0].memory_mib <= MEMORY_MIB,
+        ),
+        Figure(
+            name=f"margin over {MARGIN_HOURS} h of {size.customers:,} customers",
+            median=margin.cpu_s,
+            unit="s of CPU",
+            runs=1,
+            reach=f"< {MARGIN_S:g} s",
+            met=margin.cpu_s < MARGIN_S,
+        ),
+    ]
+
+
+async def _fill(connection: Connection, size: Size) -> None:
+    await prepare_storage(connection, now=clock.now())
+    books = Books(connection)
+    await books.facility()
+    await books.pue(START)
+    await books.tariff([(START, START + timedelta(days=31), "90")])
+    for n in range(size.deployments):
+        gpus = [f"GPU-{gpu}" for gpu in range(n, size.gpus, size.deployments)]
+        await books.lease(START, asset_id=f"rack-{n}", gpu_count=len(gpus), all_in=False)
+        await books.deployment(
+            START, deployment_id=f"d-{n}", asset_id=f"rack-{n}", model=f"m-{n % MODELS}",
+            gpus=gpus, instances=[f"engine-{n}"],
+        )
+        for gpu in gpus:
+            steps = range(size.hours * 3_600 // READ_EVERY_S + 1)
+            await books.readings(
+                gpu,
+                [
+                    (START + timedelta(seconds=READ_EVERY_S * step), 10**9 + step * 4_000_000)
+                    for step in steps
+                ],
+            )
+    await _enter_keys(connection, size)
+    facts = size.customers * size.hours * 4
+    for first in range(0, facts, BATCH_FACTS):
+        await _insert(connection, _facts(size, first, min(BATCH_FACTS, facts - first)))
+
+
+async def _enter_keys(connection: Connection, size: Size) -> None:
+    await insert_usage_keys(connection, [_usage_key(n) for n in range(1, size.customers + 1)])
+    await connection.executemany(
+        """INSERT INTO engine_key (engine_key_id, engine_instance, model, tier)
+           VALUES ($1, $2, $3, 'standard')""",
+        [(n + 1, f"engine-{n}", f"m-{n % MODELS}") for n in range(size.deployments)],
+    )
+
+
+def _usage_key(number: int) -> UsageKeyRow:
+    return UsageKeyRow(
+        usage_key_id=number,
+        entity_id="factory",
+        customer_id=f"customer-{number}",
+        customer_ref=f"customer-{number}",
+        project_id="",
+        api_key_id="",
+        agent_id="",
+        tier="standard",
+        model=f"m-{number % MODELS}",
+        adapter="",
+        region="",
+        context_band=0,
+    )
+
+
+def _facts(size: Size, first: int, count: int) -> pl.DataFrame:
+    """Attempts of one customer after the other in each quarter hour, of 1 to 30 s."""
+    chance = np.random.default_rng(first)
+    number = first + np.arange(count)
+    customer, window = number % size.customers, number // size.customers
+    took = chance.integers(1_000_000, 30_000_000, count)
+    ended = START_US + window * WINDOW_US + took + chance.integers(0, WINDOW_US - 30_000_000, count)
+    values: dict[str, Any] = {
+        "ordinal": np.arange(count, dtype=np.int32),
+        "usage_key_id": customer + 1,
+        "engine_key_id": customer % size.deployments + 1,
+        "time": ended,
+        "started_at": ended - took,
+        "first_token_at": ended - took + took // 10,
+        "ended_at": ended,
+        "requests": np.ones(count, np.int64),
+        **{name: chance.integers(0, 4_000, count) for name in METERS},
+    }
+    fixed = {"lane": pl.Int16, "kind": pl.Int16, "flags": pl.Int32, "source_id": pl.Int32}
+    return pl.DataFrame(values).with_columns(
+        *(pl.lit(1, dtype).alias(name) for name, dtype in fixed.items()),
+        pl.format("customer-{}", pl.Series(customer + 1)).alias("customer_id"),
+        *(pl.lit(None, pl.String).alias(name) for name in ("event_id", "agent_run_id", "end_user")),
+        queue_ms=pl.lit(None, pl.Int64),
+        sign=pl.lit(1, pl.Int64),
+    )
+
+
+async def _insert(connection: Connection, frame: pl.DataFrame) -> None:
+    """Facts, and the windows that ingest would have made of them, as one batch."""
+    day = clock.now().date()
+    tables = {
+        "usage_delta": Rows.of(rows.usage_delta_frame(frame), rows.USAGE_DELTA_COLUMNS),
+        "activity_delta": Rows.of(rows.activity_delta_frame(frame), rows.ACTIVITY_DELTA_COLUMNS),
+        "activity_mask": encode_masks(busy_masks(frame)),
+    }
+    async with connection.transaction():
+        batch_seq = await draw_batch_seq(connection)
+        for table, encoded in tables.items():
+            encoded.number(batch_seq)
+            await copy_binary(connection, table, encoded)
+        chunk = EncodedChunk.of(rows.fact_frame(frame, stored_day=day), stored_day=day)
+        await insert_chunk(connection, chunk, batch_seq=batch_seq)
