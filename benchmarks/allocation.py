@@ -20,7 +20,7 @@ from ledger import clock
 from ledger.domain.metering import rows
 from ledger.domain.metering.key import UsageKeyRow
 from ledger.domain.metering.spread import METERS, busy_masks
-from ledger.domain.period import HOUR, WINDOW, EPOCH, MICROSECOND
+from ledger.domain.period import EPOCH, HOUR, MICROSECOND, WINDOW
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.reports.cost.margin import margin_report
@@ -91,7 +91,7 @@ async def _measure(bench: Bench, database: Database, size: Size) -> list[Figure]
         taken.append(await _allocate(bench, connection, "one late event", size))
         await execute(database.superuser_url, sql("more_costs").format(times=MARGIN_HOURS - 1))
         await execute(database.superuser_url, "ANALYZE")
-        margin = await _spent(bench, lambda: _margin(connection, size))
+        margin = await _spent(bench, lambda: _margin(connection))
         say(f"margin over {MARGIN_HOURS} h: {margin.cpu_s:.2f} s of CPU")
     finally:
         await connection.close()
@@ -132,7 +132,7 @@ async def _reported(taken: Spent) -> str:
     return f"{report.rows_written:,} rows of {report.windows} windows in {taken.wall_s:.2f} s"
 
 
-async def _margin(connection: Connection, size: Size) -> object:
+async def _margin(connection: Connection) -> object:
     return await margin_report(
         connection,
         entity_id="factory",
@@ -188,8 +188,12 @@ async def _fill(connection: Connection, size: Size) -> None:
         gpus = [f"GPU-{gpu}" for gpu in range(n, size.gpus, size.deployments)]
         await books.lease(START, asset_id=f"rack-{n}", gpu_count=len(gpus), all_in=False)
         await books.deployment(
-            START, deployment_id=f"d-{n}", asset_id=f"rack-{n}", model=f"m-{n % MODELS}",
-            gpus=gpus, instances=[f"engine-{n}"],
+            START,
+            deployment_id=f"d-{n}",
+            asset_id=f"rack-{n}",
+            model=f"m-{n % MODELS}",
+            gpus=gpus,
+            instances=[f"engine-{n}"],
         )
         for gpu in gpus:
             steps = range(size.hours * 3_600 // READ_EVERY_S + 1)

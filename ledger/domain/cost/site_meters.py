@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from ledger.domain.cost.factory import EnergyMeter, valid_at
-from ledger.domain.energy.gpu_spans import GpuSpans
+from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import Span, energy_between
 from ledger.domain.money import ROUNDING
 from ledger.domain.period import MICROSECOND, WINDOW, Period
@@ -51,7 +51,7 @@ class SiteMeters:
         meters: Iterable[EnergyMeter],
         window: Period,
         site: str | None,
-        spans: Mapping[str, GpuSpans],
+        spans: Mapping[str, BoardSpans],
     ) -> "SiteMeters":
         """Those of the site that have readings for all of the window."""
         covering = []

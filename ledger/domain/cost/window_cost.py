@@ -28,7 +28,7 @@ from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slots import SlotWork, busy_for_nobody, idle, weigh
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
-from ledger.domain.energy.gpu_spans import GpuSpans
+from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import energy_between, findings
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
 from ledger.domain.metering.times import micros
@@ -43,7 +43,7 @@ class WindowFacts:
 
     attempts: pl.DataFrame
     keys: Mapping[int, EngineKey]
-    gpus: Mapping[str, GpuSpans]
+    gpus: Mapping[str, BoardSpans]
 
 
 _SERVED = {

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from ledger.domain.energy.calibration import Calibration, calibrated
 from ledger.domain.energy.counter_course import (
@@ -17,8 +18,15 @@ from ledger.domain.energy.counter_course import (
     microseconds,
     runs_on,
 )
-from ledger.domain.energy.meter import Span, spans
+from ledger.domain.energy.meter import EvenSpans, Span, spans
 from ledger.domain.period import WINDOW, Period
+
+
+class BoardSpans(Protocol):
+    """The energy spans of one board, to find a window's by."""
+
+    def within(self, window: Period) -> Sequence[Span]:
+        """Spans that touch the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,12 @@ class GpuSpans:
         first = bisect_left(self.starts_us, begin - self.longest_us)
         last = bisect_right(self.starts_us, microseconds(window.end) - 1)
         return [span for span in self.spans[first:last] if span.end_us > begin]
+
+
+def even_spans(even: EvenSpans, calibrations: Sequence[Calibration] = ()) -> BoardSpans:
+    """Of a board whose counter ran on, for any window."""
+    true = calibrated(even, calibrations)
+    return even if true is even else GpuSpans(true)
 
 
 def spans_by_window(

@@ -3,6 +3,7 @@
 Per entity and chunk of windows one transaction; only what differs from what is stored is appended.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,8 +14,10 @@ from ledger.domain.cost.cost_line import WindowCosts
 from ledger.domain.cost.due import chunks
 from ledger.domain.cost.factory import Factory, GpuHome
 from ledger.domain.cost.window_cost import WindowFacts, cost_window
+from ledger.domain.energy.calibration import Calibration
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
-from ledger.domain.energy.gpu_spans import GpuSpans, spans_by_window
+from ledger.domain.energy.even_course import even_boards
+from ledger.domain.energy.gpu_spans import BoardSpans, even_spans, spans_by_window
 from ledger.domain.parked import Part
 from ledger.domain.period import WINDOW
 from ledger.flows.cost.find_due import find_due
@@ -26,6 +29,7 @@ from ledger.store.cost.cost_rows import append_changes, find_changes
 from ledger.store.cost.factory import load_factory
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
+from ledger.store.within import Within
 
 Metered: TypeAlias = Mapping[str, tuple[datetime, datetime]]
 
@@ -105,14 +109,23 @@ async def _read_spans(
     factory: Factory,
     gpus: Sequence[str],
     batch_seq: int,
-) -> dict[datetime, dict[str, GpuSpans]]:
-    near = await _readings(connection, windows, gpus, NEAR, batch_seq)
+) -> dict[datetime, dict[str, BoardSpans]]:
+    columns = await meter.read_columns_of(
+        connection, gpu_uuids=gpus, **_reaching(windows, NEAR, batch_seq)
+    )
+    even = {gpus[board - 1]: found for board, found in even_boards(columns).items()}
+    uneven = [gpu for gpu in gpus if gpu not in even]
+    near = await _readings(connection, windows, uneven, NEAR, batch_seq)
     odd = [gpu for gpu, of_gpu in near.items() if not runs_on(of_gpu)]
-    around = await _readings(connection, windows, odd, AROUND, batch_seq) if odd else {}
-    spans: dict[datetime, dict[str, GpuSpans]] = {window: {} for window in windows}
+    around = await _readings(connection, windows, odd, AROUND, batch_seq)
+    true: dict[str, list[Calibration]] = defaultdict(list)
+    for each in factory.meters:
+        true[each.meter].append(each.calibration)
+    simple = {gpu: even_spans(found, true[gpu]) for gpu, found in even.items()}
+    spans: dict[datetime, dict[str, BoardSpans]] = {window: {**simple} for window in windows}
     for gpu, of_gpu in near.items():
-        true = [each.calibration for each in factory.meters if each.meter == gpu]
-        for window, gpu_spans in spans_by_window(of_gpu, around.get(gpu), windows, true).items():
+        by_window = spans_by_window(of_gpu, around.get(gpu), windows, true[gpu])
+        for window, gpu_spans in by_window.items():
             spans[window][gpu] = gpu_spans
     return spans
 
@@ -124,13 +137,19 @@ async def _readings(
     reach: timedelta,
     batch_seq: int,
 ) -> dict[str, list[EnergyReading]]:
+    if not gpus:
+        return {}
     return await meter.find_energy_readings(
-        connection,
-        gpu_uuids=gpus,
-        since=windows[0] - reach,
-        until=windows[-1] + WINDOW + reach,
-        batch_seq=batch_seq,
+        connection, gpu_uuids=gpus, **_reaching(windows, reach, batch_seq)
     )
+
+
+def _reaching(windows: Sequence[datetime], reach: timedelta, batch_seq: int) -> Within:
+    return {
+        "since": windows[0] - reach,
+        "until": windows[-1] + WINDOW + reach,
+        "batch_seq": batch_seq,
+    }
 
 
 allocate = Stage(

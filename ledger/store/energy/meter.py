@@ -7,11 +7,18 @@ from datetime import date, datetime
 from typing import NamedTuple, Unpack
 
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading
+from ledger.domain.energy.even_course import ReadingColumns
 from ledger.domain.metering.engine_counter import CounterSample
+from ledger.store.binary_read import INT4, INT8, TIME, read_columns
+from ledger.store.copying import copy_out
 from ledger.store.queries import Connection, load_queries
 from ledger.store.within import Within
 
 METER = load_queries("energy/meter")
+_READING_LAYOUT = {
+    **{"board": INT4, "sampled_at": TIME, "energy_mj": INT8, "power_mw": INT8},
+    **{"monotonic_us": INT8, "stream": INT8, "good": INT4},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,15 @@ async def find_energy_readings(
             )
         )
     return readings
+
+
+async def read_columns_of(
+    connection: Connection, *, gpu_uuids: Sequence[str], **within: Unpack[Within]
+) -> ReadingColumns:
+    """What `find_readings` finds, as columns; a board is numbered by its place among `gpu_uuids`,
+    from 1."""
+    octets = await copy_out(connection, METER["copy_readings"], gpu_uuids=list(gpu_uuids), **within)
+    return ReadingColumns(*read_columns(octets, _READING_LAYOUT).values())
 
 
 async def find_touched_readings(

@@ -22,6 +22,29 @@ SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.energy_mj, found.epo
   ) found JOIN source s USING (source_id)
  ORDER BY found.gpu_uuid, found.sampled_at, found.energy_mj, found.epoch, s.source, found.batch_seq, found.ordinal;
 
+-- name: copy_readings
+-- What find_readings finds, as numbers of one width: the GPU's place among those asked for, -1 for what is not known, and
+-- a number that is alike where a reader, its epoch, the boot and the driver's load are. Index: gpu_reading (gpu_uuid,
+-- sampled_at).
+SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(found.power_mw, -1) AS power_mw,
+       coalesce(found.monotonic_us, -1) AS monotonic_us,
+       hashtextextended(concat_ws(E'\x1f', found.source_id::text, found.epoch, coalesce(found.boot_id, E'\x1e'),
+                                  coalesce(found.driver_load, E'\x1e')), 0) AS stream,
+       CASE found.quality WHEN 'good' THEN 1 ELSE 0 END AS good
+  FROM unnest(:gpu_uuids::text[]) WITH ORDINALITY AS named(gpu_uuid, board)
+ CROSS JOIN LATERAL (
+    (SELECT r.* FROM gpu_reading r
+      WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :since::timestamptz AND r.sampled_at < :until::timestamptz
+        AND r.batch_seq <= :batch_seq::bigint)
+    UNION ALL
+    (SELECT r.* FROM gpu_reading r
+      WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at < :since::timestamptz AND r.batch_seq <= :batch_seq::bigint
+      ORDER BY r.sampled_at DESC, r.energy_mj DESC LIMIT 1)
+    UNION ALL
+    (SELECT r.* FROM gpu_reading r
+      WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :until::timestamptz AND r.batch_seq <= :batch_seq::bigint
+      ORDER BY r.sampled_at, r.energy_mj LIMIT 1)) found;
+
 -- name: find_touched_readings
 -- Per GPU the spans whose energy readings stored in (since_seq, batch_seq] can have changed: from the
 -- reading before the first of a window to the reading after its last; and whether the counter falls there, among them or
