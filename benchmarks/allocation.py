@@ -6,23 +6,25 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
 import psutil
+from numpy.typing import NDArray
 
 from benchmarks.harness import Figure, say
 from benchmarks.processes import MIB, Watch
 from benchmarks.scale import scaled
 from benchmarks.server import Bench, bench_server, sql
 from ledger import clock
+from ledger.domain.arrays import Ints
 from ledger.domain.metering import rows
 from ledger.domain.metering.key import UsageKeyRow
 from ledger.domain.metering.spread import METERS, busy_masks
 from ledger.domain.period import EPOCH, HOUR, MICROSECOND, WINDOW
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.stage import StageReport
 from ledger.reports.cost.margin import margin_report
 from ledger.store.binary import Rows
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
@@ -122,13 +124,14 @@ async def _spent(bench: Bench, work: Callable[[], Awaitable[object]], name: str 
 
 async def _allocate(bench: Bench, connection: Connection, name: str, size: Size) -> Spent:
     taken = await _spent(bench, lambda: allocate(connection, now=size.until), name)
-    report = await _reported(taken)
+    report = _reported(taken)
     say(f"{name}: {report}, {taken.cpu_s:.2f} s of CPU, {taken.memory_mib:.0f} MiB")
     return taken
 
 
-async def _reported(taken: Spent) -> str:
-    report: Any = taken.answer
+def _reported(taken: Spent) -> str:
+    report = taken.answer
+    assert isinstance(report, StageReport)
     return f"{report.rows_written:,} rows of {report.windows} windows in {taken.wall_s:.2f} s"
 
 
@@ -243,7 +246,7 @@ def _facts(size: Size, first: int, count: int) -> pl.DataFrame:
     customer, window = number % size.customers, number // size.customers
     took = chance.integers(1_000_000, 30_000_000, count)
     ended = START_US + window * WINDOW_US + took + chance.integers(0, WINDOW_US - 30_000_000, count)
-    values: dict[str, Any] = {
+    values: dict[str, Ints | NDArray[np.int32]] = {
         "ordinal": np.arange(count, dtype=np.int32),
         "usage_key_id": customer + 1,
         "engine_key_id": customer % size.deployments + 1,
