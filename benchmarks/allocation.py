@@ -19,7 +19,7 @@ from benchmarks.server import Bench, bench_server, sql
 from ledger import clock
 from ledger.domain.arrays import Ints
 from ledger.domain.metering import rows
-from ledger.domain.metering.key import UsageKeyRow
+from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.metering.spread import METERS, busy_masks
 from ledger.domain.period import EPOCH, HOUR, MICROSECOND, WINDOW
 from ledger.flows.cost.allocate import allocate
@@ -30,7 +30,7 @@ from ledger.store.binary import Rows
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.copying import copy_binary
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
-from ledger.store.metering.ingest import encode_masks, insert_usage_keys
+from ledger.store.metering.ingest import encode_masks, insert_engine_keys, insert_usage_keys
 from ledger.store.queries import Connection
 from tests.support.books import Books
 from tests.support.database import Database, execute
@@ -215,10 +215,10 @@ async def _fill(connection: Connection, size: Size) -> None:
 
 async def _enter_keys(connection: Connection, size: Size) -> None:
     await insert_usage_keys(connection, [_usage_key(n) for n in range(1, size.customers + 1)])
-    await connection.executemany(
-        """INSERT INTO engine_key (engine_key_id, engine_instance, model, tier)
-           VALUES ($1, $2, $3, 'standard')""",
-        [(n + 1, f"engine-{n}", f"m-{n % MODELS}") for n in range(size.deployments)],
+    engines = range(size.deployments)
+    await insert_engine_keys(
+        connection,
+        [EngineKeyRow(n + 1, f"engine-{n}", f"m-{n % MODELS}", "standard") for n in engines],
     )
 
 
