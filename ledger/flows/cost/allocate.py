@@ -113,7 +113,7 @@ async def _read_spans(
     columns = await meter.read_columns_of(
         connection, gpu_uuids=gpus, **_reaching(windows, NEAR, batch_seq)
     )
-    even = {gpus[board - 1]: found for board, found in even_boards(columns).items()}
+    even = {gpus[board - 1]: board_spans for board, board_spans in even_boards(columns).items()}
     uneven = [gpu for gpu in gpus if gpu not in even]
     near = await _readings(connection, windows, uneven, NEAR, batch_seq)
     odd = [gpu for gpu, of_gpu in near.items() if not runs_on(of_gpu)]
@@ -121,7 +121,7 @@ async def _read_spans(
     true: dict[str, list[Calibration]] = defaultdict(list)
     for each in factory.meters:
         true[each.meter].append(each.calibration)
-    simple = {gpu: even_spans(found, true[gpu]) for gpu, found in even.items()}
+    simple = {gpu: even_spans(board_spans, true[gpu]) for gpu, board_spans in even.items()}
     spans: dict[datetime, dict[str, BoardSpans]] = {window: {**simple} for window in windows}
     for gpu, of_gpu in near.items():
         by_window = spans_by_window(of_gpu, around.get(gpu), windows, true[gpu])
