@@ -22,6 +22,8 @@ EPOCH_US = 946_684_800_000_000
 _CHUNK_BYTES = 1 << 18
 _NULL = -1
 NUMBER = "batch_seq"
+_TEN_16 = pl.Series([10**16], dtype=pl.Int128)
+_DECIMALS, _NEGATIVE = 12, 0x4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Field:
 
 
 def field(name: str, series: pl.Series) -> Field:
-    """A column as its table has it: whole numbers by their width, times, a day, text, bytes."""
+    """A column as its table has it: whole numbers by their width, times, a day, text, bytes, and
+    amounts."""
     known = series.is_not_null().to_numpy() if series.null_count() else None
     dtype = series.dtype
     if series.null_count() == len(series):
@@ -52,6 +55,8 @@ def field(name: str, series: pl.Series) -> Field:
     if dtype == pl.Date:
         days = series.cast(pl.Int32).to_numpy() - (_EPOCH_DATE - date(1970, 1, 1)).days
         return Field(name, days, ">i4", known)
+    if dtype == pl.Int128:
+        return amounts(name, series)
     filled = series.fill_null(0) if known is not None else series
     return Field(name, filled.to_numpy(), _WIDTHS[str(dtype)], known)
 
@@ -78,6 +83,30 @@ def bits(name: str, values: NDArray[np.bool_]) -> Field:
     record = np.zeros(count, np.dtype([("bits", ">i4"), ("octets", f"V{packed.shape[1]}")]))
     record["bits"] = width
     record["octets"] = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").reshape(-1)
+    width = f"V{record.dtype.itemsize}"
+    return Field(name, record.view(width), width)
+
+
+def amounts(name: str, series: pl.Series) -> Field:
+    """Whole numbers of 1e-12, of 128 bits and none of them null, as numeric of twelve decimals.
+
+    Sixteen digits below, of which twelve are decimals, and as many above as the largest needs, four
+    by four; PostgreSQL strips what leads with zeros.
+    """
+    size = series.abs()
+    above = size // _TEN_16
+    low = (size - above * _TEN_16).cast(pl.Int64).to_numpy()
+    high = above.cast(pl.Int64).to_numpy()
+    more = -(-len(str(int(high.max()))) // 4) if high.any() else 0
+    names = ("digits", "weight", "sign", "decimals")
+    record = np.zeros(
+        len(series), np.dtype([*((each, ">u2") for each in names), ("groups", ">u2", (more + 4,))])
+    )
+    record["digits"], record["weight"], record["decimals"] = more + 4, more, _DECIMALS
+    record["sign"] = np.where((series < 0).to_numpy(), _NEGATIVE, 0)
+    for at, values in ((more + 4, low), (more, high)):
+        for step in range(1, min(at, 4 if values is low else more) + 1):
+            record["groups"][:, at - step] = values // 10 ** (4 * (step - 1)) % 10_000
     width = f"V{record.dtype.itemsize}"
     return Field(name, record.view(width), width)
 

@@ -20,6 +20,7 @@ from ledger.domain.energy.tariff import TariffCut, energy_cost
 from ledger.domain.metering.busy import busy_seconds, mask_of, runs
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
+from tests.support.allocated import lines_of
 
 T0 = datetime(2024, 10, 27, tzinfo=UTC)
 BASE = micros(T0)
@@ -82,7 +83,7 @@ CUTS = st.sampled_from(
 
 
 def check_conserved(result: WindowAllocation, metered: int, estimated: int) -> None:
-    lines = result.lines
+    lines = lines_of(result)
     assert sum(line.device_metered_mj for line in lines) == metered
     assert sum(line.device_estimated_mj for line in lines) == estimated
     electricity = sum((line.device_cost + line.overhead_cost for line in lines), Decimal(0))
@@ -100,8 +101,8 @@ def check_uplifted(result: WindowAllocation, found: list[Span], energy: EnergyIn
         overhead_mj += stretch.overhead_mj
         if cut.price_per_mwh is not None:
             pool += energy_cost(stretch.total_mj, cut.price_per_mwh)
-    assert sum(line.host_mj for line in result.lines) == host_mj
-    assert sum(line.overhead_mj for line in result.lines) == overhead_mj
+    assert sum(line.host_mj for line in lines_of(result)) == host_mj
+    assert sum(line.overhead_mj for line in lines_of(result)) == overhead_mj
     assert result.electricity_pool == pool
 
 
@@ -148,7 +149,7 @@ def test_idle_is_what_no_attempt_covered_to_the_second() -> None:
         work=worked(0, 300, uncached=10, output=2),
         gpu_cost=Decimal(9),
     )
-    usage, rest = result.lines
+    usage, rest = lines_of(result)
     assert (usage.line, usage.device_metered_mj, usage.gpu_cost) == (
         "usage",
         90_000_000,
@@ -165,7 +166,7 @@ def test_a_busy_second_takes_the_energy_used_at_that_second() -> None:
         work=worked(450, 900, uncached=1),
         gpu_cost=Decimal(0),
     )
-    assert [line.device_metered_mj for line in result.lines] == [225_000_000, 45_000_000]
+    assert [line.device_metered_mj for line in lines_of(result)] == [225_000_000, 45_000_000]
 
 
 def test_busy_time_whose_tokens_weigh_nothing_is_unattributed() -> None:
@@ -175,7 +176,7 @@ def test_busy_time_whose_tokens_weigh_nothing_is_unattributed() -> None:
         work=worked(0, 900, cache_read=500),
         gpu_cost=Decimal(4),
     )
-    named = [(line.line, line.gpu_cost) for line in result.lines]
+    named = [(line.line, line.gpu_cost) for line in lines_of(result)]
     assert named == [("usage", Decimal(0)), ("unattributed", Decimal(4))]
 
 

@@ -22,6 +22,7 @@ from ledger.domain.energy.meter import Span, spans
 from ledger.domain.energy.tariff import TariffCut
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, Period
+from tests.support.allocated import lines_of
 from tests.support.batching import Physics, Run, Served, simulate
 from tests.support.loads import HOUR, SCENARIOS, one_of_eight
 
@@ -93,7 +94,7 @@ def errors(run: Run, found: Sequence[WindowAllocation], names: Sequence[str]) ->
     """How far each customer's energy, and idle energy, is from true, in hundredths."""
     true = run.of_customers() | {IDLE: run.idle_j}
     booked = dict.fromkeys(true, 0.0)
-    for line in (line for window in found for line in window.lines):
+    for line in (line for window in found for line in lines_of(window)):
         name = names[line.usage_key_id - 1] if line.usage_key_id else line.line
         booked[name] += line.device_metered_mj / 1_000
     return {name: 100 * (booked[name] / true[name] - 1) for name in true}
@@ -133,8 +134,11 @@ def test_the_order_of_facts_and_what_is_taken_back_change_nothing() -> None:
     mistaken = facts.head(300).with_columns(pl.col("visible") + 999)
     back = mistaken.with_columns(-pl.col(name) for name in counts)
     shuffled = pl.concat([mistaken, back, facts]).sample(fraction=1, shuffle=True, seed=1)
-    expected = allocate(run, facts, TRUE, idle_mw=IDLE_MW)
-    assert allocate(run, shuffled, TRUE, idle_mw=IDLE_MW) == expected
+    expected, again = (
+        [lines_of(window) for window in allocate(run, some, TRUE, idle_mw=IDLE_MW)]
+        for some in (facts, shuffled)
+    )
+    assert again == expected
 
 
 def test_whether_a_record_goes_by_its_own_times_is_the_same_for_every_window() -> None:
@@ -164,5 +168,5 @@ def test_replicas_at_rest_are_idle() -> None:
         meters = (meter_of(run), *[rest] * 7)
         energy = EnergyInput(meters, (TariffCut(window, Decimal(80)),), Site(), 8 * IDLE_MW)
         found = allocate_window(window, energy=energy, work=work, gpu_cost=Decimal(8))
-        idle_j += sum(one.device_metered_mj for one in found.lines if one.line == IDLE) / 1_000
+        idle_j += sum(one.device_metered_mj for one in lines_of(found) if one.line == IDLE) / 1_000
     assert idle_j == pytest.approx(run.idle_j + 7 * 440 * HOUR, rel=0.005)

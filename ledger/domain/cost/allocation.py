@@ -5,12 +5,15 @@ measured and estimated energy apart. An engine is idle while no attempt runs on 
 what it takes at rest, and all else of a slot's energy goes to what ran in that slot.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import polars as pl
+
 from ledger.domain.apportion import amount_of, apportion, cumulative_split, units_of
+from ledger.domain.apportion_columns import apportion_column
 from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.site_meters import HostShare
 from ledger.domain.cost.slots import NOBODY, SlotWork
@@ -18,10 +21,16 @@ from ledger.domain.energy.counter_course import microseconds
 from ledger.domain.energy.facility import host_energy_mj, uplift
 from ledger.domain.energy.meter import EnergySlice, Span, energy_between
 from ledger.domain.energy.tariff import TariffCut, energy_cost
-from ledger.domain.money import EXACT
 from ledger.domain.period import Period, intersect
 
 USAGE, IDLE, UNATTRIBUTED = "usage", "idle", "unattributed"
+
+# What a share of a window is made of: mJ, and 1e-12 of the currency.
+ENERGIES = ("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj")
+COSTS = ("device_cost", "overhead_cost", "gpu_cost")
+SHARES = (*ENERGIES, *COSTS)
+_TAKEN = ("usage_key_id", *SHARES)
+NOTHING_TAKEN = pl.DataFrame(schema={"usage_key_id": pl.Int64, **dict.fromkeys(SHARES, pl.Int128)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,34 +92,32 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class AllocationLine:
-    """One line: an attempt's key, idle, or unattributed; costs are decimals at scale twelve."""
-
-    line: str
-    usage_key_id: int
-    device_metered_mj: int
-    device_estimated_mj: int
-    host_mj: int
-    overhead_mj: int
-    device_cost: Decimal
-    overhead_cost: Decimal
-    gpu_cost: Decimal
-
-    @property
-    def electricity_cost(self) -> Decimal:
-        """Device and uplift together."""
-        return EXACT.add(self.device_cost, self.overhead_cost)
-
-
-@dataclass(frozen=True, slots=True)
 class WindowAllocation:
-    """The lines of a window, its two pools, and the energy nobody priced, in mJ."""
+    """What a window's work took by usage key, in the columns of SHARES in order of the keys, with
+    NOBODY's where work had no weight; what was idle, its two pools, and the energy nobody priced,
+    in mJ."""
 
-    lines: tuple[AllocationLine, ...]
+    taken: pl.DataFrame
+    idle: Share
     electricity_pool: Decimal
     gpu_pool: Decimal
     unpriced_mj: int
     busy_s: int
+
+    def lines(self) -> pl.DataFrame:
+        """Usage by key, then idle, then unattributed where there is any."""
+        nobody = pl.col("usage_key_id") == NOBODY
+        any_of_it = pl.any_horizontal(pl.col(name) != 0 for name in SHARES)
+        rest = pl.DataFrame([(NOBODY, *self.idle.parts())], self.taken.schema, orient="row")
+        return pl.concat(
+            [
+                self.taken.filter(~nobody).select(pl.lit(USAGE).alias("line"), *_TAKEN),
+                rest.filter(any_of_it).select(pl.lit(IDLE).alias("line"), *_TAKEN),
+                self.taken.filter(nobody & any_of_it).select(
+                    pl.lit(UNATTRIBUTED).alias("line"), *_TAKEN
+                ),
+            ]
+        )
 
 
 def allocate_window(
@@ -137,7 +144,8 @@ def allocate_window(
         if price is None:
             unpriced += sum(sum(share.parts()[:4]) for share in (busy, rest))
     return WindowAllocation(
-        tuple(_lines(taken.shares, idle)),
+        taken.summed(),
+        idle,
         amount_of(electricity),
         gpu_cost,
         unpriced_mj=unpriced,
@@ -150,19 +158,26 @@ class _Taken:
     """What each key takes of what was used while anything ran."""
 
     work: SlotWork
-    shares: dict[int, Share] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.shares = dict.fromkeys(self.work.keys, Share())
+    parts: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, busy: Share, pools: Sequence[int]) -> None:
         """Split what lies in the slots as these pools do, by what weighs in each."""
         if not any(busy.parts()):
             return
-        weights = self.work.weigh_by(pools if any(pools) else self.work.covered_us)
-        shares = busy.split(list(weights.values()))
-        for key, share in zip(weights, shares, strict=True):
-            self.shares[key] = self.shares.get(key, Share()) + share
+        weighed = self.work.weigh_by(pools if any(pools) else self.work.covered_us)
+        split = (
+            apportion_column(part, weighed["weight"]) if part else pl.lit(0, pl.Int128)
+            for part in busy.parts()
+        )
+        columns = dict(zip(SHARES, split, strict=True))
+        self.parts.append(weighed.select("usage_key_id", **columns))
+
+    def summed(self) -> pl.DataFrame:
+        """All of it by key, in their order; keys that had tokens and took nothing are among it."""
+        there = pl.DataFrame({"usage_key_id": self.work.keys}, schema={"usage_key_id": pl.Int64})
+        nothing = there.with_columns(pl.lit(0, pl.Int128).alias(name) for name in SHARES)
+        taken = pl.concat([nothing, *self.parts]).group_by("usage_key_id")
+        return taken.agg(pl.col(name).sum() for name in SHARES).sort("usage_key_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,26 +324,4 @@ def _priced(parts: Sequence[Share], site: Site, price: Decimal | None) -> tuple[
     return (
         busy + Share(overhead_mj=overhead[0], device_cost=costs[0], overhead_cost=costs[1]),
         idle + Share(overhead_mj=overhead[1], device_cost=costs[2], overhead_cost=costs[3]),
-    )
-
-
-def _lines(shares: Mapping[int, Share], idle: Share) -> Iterator[AllocationLine]:
-    for key in sorted(shares.keys() - {NOBODY}):
-        yield _line(USAGE, key, shares[key])
-    for name, share in ((IDLE, idle), (UNATTRIBUTED, shares.get(NOBODY, Share()))):
-        if any(share.parts()):
-            yield _line(name, 0, share)
-
-
-def _line(name: str, usage_key_id: int, share: Share) -> AllocationLine:
-    return AllocationLine(
-        line=name,
-        usage_key_id=usage_key_id,
-        device_metered_mj=share.metered_mj,
-        device_estimated_mj=share.estimated_mj,
-        host_mj=share.host_mj,
-        overhead_mj=share.overhead_mj,
-        device_cost=amount_of(share.device_cost),
-        overhead_cost=amount_of(share.overhead_cost),
-        gpu_cost=amount_of(share.gpu_cost),
     )

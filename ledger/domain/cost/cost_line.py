@@ -1,13 +1,15 @@
 """What allocation leaves of a window, by natural key: meters, pools and cost lines."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from ledger.domain.money import ZERO
+import polars as pl
 
-LineKey: TypeAlias = tuple[str, datetime, str, int]
+from ledger.domain.cost.allocation import COSTS, ENERGIES
+
 PoolKey: TypeAlias = tuple[str, datetime, str]
 MeterKey: TypeAlias = tuple[str, datetime]
 
@@ -30,51 +32,58 @@ class CostPool:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class CostLine:
-    """One line of a scope's window; amounts at scale twelve, with the weights that cut it."""
-
-    currency: str
-    weight_version: int
-    weight_uncached: int
-    weight_cache_read: int
-    weight_cache_write: int
-    weight_output: int
-    gpu_terms: str
-    busy_s: int
-    device_metered_mj: int
-    device_estimated_mj: int
-    host_mj: int
-    overhead_mj: int
-    device_cost: Decimal
-    overhead_cost: Decimal
-    gpu_cost: Decimal
-
-    def nothing(self) -> "CostLine":
-        """The same line where it ceased to apply."""
-        return replace(
-            self,
-            busy_s=0,
-            device_metered_mj=0,
-            device_estimated_mj=0,
-            host_mj=0,
-            overhead_mj=0,
-            device_cost=ZERO,
-            overhead_cost=ZERO,
-            gpu_cost=ZERO,
-        )
+LINE_KEY: Mapping[str, pl.DataType] = {
+    **{"scope": pl.String(), "window_start": pl.Datetime("us", "UTC"), "line": pl.String()},
+    "usage_key_id": pl.Int64(),
+}
+LINE_TERMS: Mapping[str, pl.DataType] = {
+    **{"currency": pl.String(), "weight_version": pl.Int32()},
+    **dict.fromkeys(("weight_uncached", "weight_cache_read"), pl.Int32()),
+    **dict.fromkeys(("weight_cache_write", "weight_output"), pl.Int32()),
+    **{"gpu_terms": pl.String(), "busy_s": pl.Int32()},
+}
+# Lines of scopes' windows, with the weights that cut them: costs are whole numbers of 1e-12.
+LINE: Mapping[str, pl.DataType] = {
+    **LINE_KEY,
+    **LINE_TERMS,
+    **dict.fromkeys(ENERGIES, pl.Int64()),
+    **dict.fromkeys(COSTS, pl.Int128()),
+}
+# What is nothing of a line that ceased to apply.
+AMOUNTS = ("busy_s", *ENERGIES, *COSTS)
 
 
 @dataclass(slots=True)
 class WindowCosts:
-    """What came out, by natural key."""
+    """What came out: meters and pools by natural key, and lines as LINE has them."""
 
     meters: dict[MeterKey, MeterWindow] = field(default_factory=dict)
     pools: dict[PoolKey, CostPool] = field(default_factory=dict)
-    lines: dict[LineKey, CostLine] = field(default_factory=dict)
+    parts: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, other: "WindowCosts") -> None:
         """Take in the costs of another window."""
         self.meters.update(other.meters)
         self.pools.update(other.pools)
-        self.lines.update(other.lines)
+        self.parts += other.parts
+
+    def lines(self) -> pl.DataFrame:
+        """All lines."""
+        return pl.concat(self.parts) if self.parts else pl.DataFrame(schema=LINE)
+
+
+def next_lines(stored: pl.DataFrame, computed: pl.DataFrame) -> pl.DataFrame:
+    """Lines that differ from those stored, whose `revision` they have, with the next `revision`;
+    what was not computed again is nothing from now on, once."""
+    key = list(LINE_KEY)
+    values = [name for name in LINE if name not in key]
+    pairs = computed.join(stored, on=key, how="left", suffix="_stored")
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}_stored")) for name in values]
+    changed = pairs.filter(pl.any_horizontal(differs)).with_columns(
+        revision=pl.col("revision").fill_null(0) + 1
+    )
+    gone = stored.join(computed, on=key, how="anti")
+    ceased = gone.filter(pl.any_horizontal(pl.col(name) != 0 for name in AMOUNTS)).with_columns(
+        *(pl.lit(0, LINE[name]).alias(name) for name in AMOUNTS), revision=pl.col("revision") + 1
+    )
+    return pl.concat([changed.select(stored.columns), ceased])

@@ -58,14 +58,12 @@ class SlotWork:
         """Seconds in which an engine ran something, of them all in the mean."""
         return sum(self.covered_us) // (self.engines * SECOND_US)
 
-    def weigh_by(self, pools: Sequence[int]) -> dict[int, int]:
-        """What each key weighs where slots hold so much; NOBODY's is of work without weight."""
-        if self.parts.is_empty():
-            return {}
+    def weigh_by(self, pools: Sequence[int]) -> pl.DataFrame:
+        """What each key weighs where slots hold so much, by key; NOBODY's is of work without
+        weight."""
         pool = pl.Series("pool", pools, pl.Int128).gather(self.parts["slot"])
         held = self.parts.select("usage_key_id", weight=pl.col("part") * pool)
-        summed = held.group_by("usage_key_id").agg(pl.col("weight").sum()).sort("usage_key_id")
-        return dict(zip(summed["usage_key_id"], summed["weight"], strict=True))
+        return held.group_by("usage_key_id").agg(pl.col("weight").sum()).sort("usage_key_id")
 
 
 def idle() -> SlotWork:

@@ -11,17 +11,17 @@ from decimal import Decimal
 
 import polars as pl
 
-from ledger.domain.apportion import apportion_amount
+from ledger.domain.apportion import apportion_amount, units_of
 from ledger.domain.cost.allocation import (
-    IDLE,
-    AllocationLine,
+    NOTHING_TAKEN,
     EnergyInput,
+    Share,
     Site,
     WindowAllocation,
     allocate_window,
 )
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
-from ledger.domain.cost.cost_line import CostLine, CostPool, MeterWindow, WindowCosts
+from ledger.domain.cost.cost_line import LINE, CostPool, MeterWindow, WindowCosts
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
@@ -234,9 +234,7 @@ def _cuts(factory: Factory, scope: _Scope, site: str | None) -> Iterator[TariffC
 def _book(costs: WindowCosts, scope: _Scope, allocated: WindowAllocation) -> None:
     start = scope.window.start
     all_in = scope.asset is not None and scope.asset.all_in
-    for line in allocated.lines:
-        key = (scope.name, start, line.line, line.usage_key_id)
-        costs.lines[key] = _line(scope, line, allocated.busy_s)
+    costs.parts.append(_lines(scope, allocated.lines(), allocated.busy_s))
     if allocated.electricity_pool or not (all_in or allocated.unpriced_mj):
         amount = allocated.electricity_pool
         costs.pools[scope.name, start, "electricity"] = CostPool(scope.currency, amount)
@@ -244,23 +242,22 @@ def _book(costs: WindowCosts, scope: _Scope, allocated: WindowAllocation) -> Non
         costs.pools[scope.name, start, "gpu"] = CostPool(scope.currency, allocated.gpu_pool)
 
 
-def _line(scope: _Scope, line: AllocationLine, busy_s: int) -> CostLine:
-    return CostLine(
-        currency=scope.currency,
-        weight_version=scope.weights.version,
-        weight_uncached=scope.weights.uncached,
-        weight_cache_read=scope.weights.cache_read,
-        weight_cache_write=scope.weights.cache_write,
-        weight_output=scope.weights.output,
-        gpu_terms=scope.asset.terms if scope.asset else "none",
-        busy_s=busy_s,
-        device_metered_mj=line.device_metered_mj,
-        device_estimated_mj=line.device_estimated_mj,
-        host_mj=line.host_mj,
-        overhead_mj=line.overhead_mj,
-        device_cost=line.device_cost,
-        overhead_cost=line.overhead_cost,
-        gpu_cost=line.gpu_cost,
+def _lines(scope: _Scope, lines: pl.DataFrame, busy_s: int) -> pl.DataFrame:
+    said = {
+        "scope": scope.name,
+        "window_start": scope.window.start,
+        "currency": scope.currency,
+        "weight_version": scope.weights.version,
+        "weight_uncached": scope.weights.uncached,
+        "weight_cache_read": scope.weights.cache_read,
+        "weight_cache_write": scope.weights.cache_write,
+        "weight_output": scope.weights.output,
+        "gpu_terms": scope.asset.terms if scope.asset else "none",
+        "busy_s": busy_s,
+    }
+    return lines.select(
+        pl.lit(said[name], kind).alias(name) if name in said else pl.col(name).cast(kind)
+        for name, kind in LINE.items()
     )
 
 
@@ -284,8 +281,8 @@ def _book_idle_hardware(
     costs: WindowCosts, asset: AssetTerms, window: Period, gpu_cost: Decimal
 ) -> None:
     scope = _Scope(asset.scope, window, asset, asset.currency, NO_WEIGHTS)
-    line = AllocationLine(IDLE, 0, 0, 0, 0, 0, ZERO, ZERO, gpu_cost)
-    costs.lines[scope.name, window.start, IDLE, 0] = _line(scope, line, 0)
+    kept = WindowAllocation(NOTHING_TAKEN, Share(gpu_cost=units_of(gpu_cost)), ZERO, gpu_cost, 0, 0)
+    costs.parts.append(_lines(scope, kept.lines(), 0))
     costs.pools[scope.name, window.start, "gpu"] = CostPool(asset.currency, gpu_cost)
 
 

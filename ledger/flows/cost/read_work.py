@@ -9,8 +9,7 @@ import polars as pl
 
 from ledger.domain.cost.attempts import ATTEMPT, LONGEST, Windows, attempts_of, by_window, timed
 from ledger.domain.cost.deployment import EngineKey
-from ledger.domain.cost.unseen import ACTIVITY, unseen_attempts
-from ledger.domain.metering.spread import WORK
+from ledger.domain.cost.unseen import unseen_attempts
 from ledger.domain.metering.times import micros
 from ledger.domain.period import DAY, WINDOW
 from ledger.store.cost import cost
@@ -39,13 +38,10 @@ _NOTHING = pl.DataFrame(schema={**ATTEMPT, "entity_id": pl.String})
 async def read_work(connection: Connection, windows: Sequence[datetime], batch_seq: int) -> Work:
     """What ran in each of some windows, in order, as known at a cut-off; in one snapshot."""
     facts = await _read_facts(connection, windows, batch_seq)
-    activity = await cost.find_activity(connection, windows=windows, batch_seq=batch_seq)
+    activity = await cost.read_activity(connection, windows=windows, batch_seq=batch_seq)
     masks = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
-    worked = [
-        (micros(r.window_start), r.engine_key_id, r.usage_key_id, *_work(r)) for r in activity
-    ]
     busy = {(micros(window), engine): mask for (window, engine), mask in masks.items()}
-    unseen = unseen_attempts(pl.DataFrame(worked, ACTIVITY, orient="row"), facts, busy)
+    unseen = unseen_attempts(activity, facts, busy)
     attempts = pl.concat([attempts_of(facts), unseen])
     entities = await cost.find_key_entities(
         connection, usage_key_ids=attempts["usage_key_id"].unique()
@@ -54,10 +50,6 @@ async def read_work(connection: Connection, windows: Sequence[datetime], batch_s
     keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
     owner = pl.col("usage_key_id").replace_strict(entities, return_dtype=pl.String, default=None)
     return Work(by_window(attempts.with_columns(entity_id=owner)), keys)
-
-
-def _work(row: cost.WindowActivity) -> tuple[int, ...]:
-    return tuple(int(getattr(row, name)) for name in WORK)
 
 
 async def _read_facts(

@@ -8,16 +8,30 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias, Unpack
 
+import polars as pl
+
+from ledger.domain.apportion import units_of
 from ledger.domain.books.booking import CostTotals
-from ledger.domain.cost.cost_line import CostLine, CostPool, LineKey, PoolKey
+from ledger.domain.cost.allocation import COSTS
+from ledger.domain.cost.cost_line import LINE, CostPool, PoolKey
 from ledger.domain.cost.deployment import Deployment, EngineKey
 from ledger.domain.cost.factory import AssetTerms, EnergyMeter, GpuHome, PowerPrice, SiteUplift
+from ledger.domain.cost.unseen import ACTIVITY
 from ledger.domain.entity import LegalEntity
-from ledger.store.copying import copy_rows
+from ledger.domain.metering.spread import WORK
+from ledger.domain.metering.times import micros
+from ledger.store.binary_read import INT8, TIME, read_columns
+from ledger.store.copying import copy_out, copy_rows
 from ledger.store.queries import Connection, load_queries
 from ledger.store.within import Within
 
 COST = load_queries("cost/cost")
+_ACTIVITY_LAYOUT = {
+    **{"window_start": TIME, "engine_key_id": INT8, "usage_key_id": INT8},
+    **dict.fromkeys(WORK, INT8),
+}
+_INT8_MOST = 2**63 - 1
+STORED_LINE = {**LINE, "revision": pl.Int32()}
 Span: TypeAlias = tuple[datetime, datetime | None]
 
 
@@ -214,6 +228,21 @@ async def find_activity(
     )
 
 
+async def read_activity(
+    connection: Connection, *, windows: Sequence[datetime], batch_seq: int
+) -> pl.DataFrame:
+    """What `find_activity` finds as columns, in microseconds and 128 bits."""
+    asked = {"windows": list(windows), "batch_seq": batch_seq}
+    octets = await copy_out(connection, COST["copy_activity"], **asked)
+    frame = pl.DataFrame(read_columns(octets, _ACTIVITY_LAYOUT))
+    if any((frame[name] == _INT8_MOST).any() for name in WORK):
+        # There is no wider number of one width.
+        rows = await find_activity(connection, windows=windows, batch_seq=batch_seq)
+        said = [(micros(row[0]), row[1], row[2], *map(int, row[4:])) for row in rows]
+        return pl.DataFrame(said, ACTIVITY, orient="row")
+    return frame.cast(dict.fromkeys(WORK, pl.Int128))
+
+
 async def find_masks(
     connection: Connection, *, windows: Sequence[datetime], batch_seq: int
 ) -> dict[tuple[datetime, int], int]:
@@ -259,21 +288,14 @@ async def find_pools(
 
 async def find_allocations(
     connection: Connection, *, entity_id: str, windows: Sequence[datetime]
-) -> dict[LineKey, tuple[int, CostLine]]:
-    """(revision, value) of cost lines as they stand."""
+) -> pl.DataFrame:
+    """Cost lines as they stand, as LINE has them, with their `revision`."""
     rows = await COST["find_allocations"].rows(
         connection, entity_id=entity_id, windows=list(windows)
     )
-    return {
-        (row["scope"], row["window_start"], row["line"], row["usage_key_id"]): (
-            row["revision"],
-            CostLine(*_line_values(row)),
-        )
-        for row in rows
-    }
-
-
-_line_values = itemgetter(*(field.name for field in fields(CostLine)))
+    said = {name: [row[name] for row in rows] for name in STORED_LINE if name not in COSTS}
+    costs = {name: [units_of(row[name]) for row in rows] for name in COSTS}
+    return pl.DataFrame(said | costs, STORED_LINE)
 
 
 async def append_rows(

@@ -6,23 +6,27 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeAlias
 
+import polars as pl
+
 from ledger.domain.cost.cost_line import (
-    CostLine,
+    LINE,
     CostPool,
     MeterKey,
     MeterWindow,
     WindowCosts,
+    next_lines,
 )
 from ledger.domain.money import ZERO
 from ledger.domain.period import WINDOW
 from ledger.domain.revision import next_revisions
+from ledger.store.binary import Rows as Encoded
 from ledger.store.connect import CutOff, draw_batch_seq
+from ledger.store.copying import copy_binary
 from ledger.store.cost import cost
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
 STORED_LAST = 2**63 - 1
-LINE_VALUES = tuple(field.name for field in fields(CostLine))
 METER_VALUES = tuple(field.name for field in fields(MeterWindow))
 POOL_VALUES = tuple(field.name for field in fields(CostPool))
 METER_COLUMNS = ("gpu_uuid", "window_start", "revision", *METER_VALUES, "cut_off_id", "batch_seq")
@@ -30,10 +34,7 @@ POOL_COLUMNS = (
     *("scope", "window_start", "kind", "revision", *POOL_VALUES),
     *("cut_off_id", "batch_seq", "entity_id"),
 )
-LINE_COLUMNS = (
-    *("scope", "window_start", "line", "usage_key_id", "revision", *LINE_VALUES),
-    *("cut_off_id", "batch_seq", "entity_id"),
-)
+LINE_COLUMNS = (*LINE, "revision", "cut_off_id", "batch_seq", "entity_id")
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 
@@ -43,7 +44,7 @@ class CostChanges:
 
     meters: Rows
     pools: Rows
-    lines: Rows
+    lines: pl.DataFrame
 
     def __len__(self) -> int:
         return len(self.meters) + len(self.pools) + len(self.lines)
@@ -74,12 +75,7 @@ async def find_changes(
                 stored_pools, costs.pools, nothing=lambda pool: replace(pool, amount=ZERO)
             )
         ],
-        lines=[
-            (*key, revision, *_line_values(value))
-            for key, revision, value in next_revisions(
-                stored_lines, costs.lines, nothing=CostLine.nothing
-            )
-        ],
+        lines=next_lines(stored_lines, costs.lines()),
     )
 
 
@@ -93,10 +89,16 @@ async def append_changes(
     for table, columns, rows, more in (
         ("meter_window", METER_COLUMNS, changes.meters, ()),
         ("cost_pool", POOL_COLUMNS, changes.pools, (entity_id,)),
-        ("cost_allocation", LINE_COLUMNS, changes.lines, (entity_id,)),
     ):
         stamped = [(*row, *stamp, *more) for row in rows]
         await cost.append_rows(connection, table, columns, stamped)
+    if not changes.lines.is_empty():
+        lines = changes.lines.with_columns(
+            cut_off_id=pl.lit(stamp[0], pl.Int64), entity_id=pl.lit(entity_id)
+        )
+        encoded = Encoded.of(lines, LINE_COLUMNS)
+        encoded.number(stamp[1])
+        await copy_binary(connection, "cost_allocation", encoded)
     return len(changes)
 
 
@@ -123,4 +125,3 @@ async def _stored_meters(
 
 _meter_values = attrgetter(*METER_VALUES)
 _pool_values = attrgetter(*POOL_VALUES)
-_line_values = attrgetter(*LINE_VALUES)
