@@ -11,9 +11,7 @@ from ledger.domain.apportion import apportion
 
 # Parts of more bits than this are made one by one.
 _PART_BITS = 60
-# A quotient of doubles is right to so many bits.
-_SURE_BITS = 50
-_WIDE_BITS = 127
+_WIDE_BITS = 126
 _HALF = 1 << 62
 
 
@@ -24,13 +22,12 @@ def apportion_column(total: int, weights: pl.Series) -> pl.Series:
     [4, 3, 3]
     """
     size, whole = abs(total), int(weights.sum())
-    unsure = max(size.bit_length() - _SURE_BITS, 0)
-    sure = size.bit_length() <= _PART_BITS and whole.bit_length() + unsure + 4 < _WIDE_BITS
-    if not sure or whole <= 0 or (weights < _wide(0)).any():
+    fits = size.bit_length() <= _PART_BITS and whole.bit_length() + 2 < _WIDE_BITS
+    if not fits or whole <= 0 or (weights < _wide(0)).any():
         return pl.Series(apportion(total, weights.to_list()), dtype=pl.Int128)
-    # Below the share by a few units, never above.
-    near = np.floor(weights.cast(pl.Float64).to_numpy() * (size / whole)).astype(np.int64)
-    below = pl.Series(np.maximum(near - (2 << unsure), 0)).cast(pl.Int128)
+    # By the leading bits of the weights: below a share by a few units, never above it.
+    coarser = 1 << max(whole.bit_length() + size.bit_length() - _WIDE_BITS, 0)
+    below = weights // _wide(coarser) * _wide(size) // _wide(whole // coarser + 1)
     left = weights * _wide(size) - below * _wide(whole)
     more = left // _wide(whole)
     rest = left - more * _wide(whole)
