@@ -50,6 +50,7 @@ METER_NAMES: Mapping[str, str] = {
     "output_reasoning": "Reasoning tokens",
     "fee": "Fee",
     "commitment": "Minimum commitment",
+    "discount": "Discount",
 }
 
 
@@ -247,7 +248,8 @@ def group(number: str) -> str:
 def _description(line: InvoiceLine, price: PriceModel, words: Words) -> str:
     key, whole = line.key, price.basis is not Basis.EACH
     if price.basis is Basis.TIME:
-        return ", ".join(filter(None, [words.say(METER_NAMES[key.meter]), key.part]))
+        matched = (key.model, key.tier, key.adapter, key.region, key.part)
+        return ", ".join(filter(None, [words.say(METER_NAMES[key.meter]), *matched]))
     nameless = words.say("all models" if whole else "no model named")
     parts = [words.say(METER_NAMES[key.meter]), key.model or nameless]
     named = {"tier {name}": key.tier, "adapter {name}": key.adapter, "region {name}": key.region}

@@ -21,9 +21,18 @@ from ledger.wire.input_fields import (
 )
 from ledger.wire.inputs import DatedInput, InputModel
 from ledger.wire.rules import SizeRule
+from ledger.wire.tax_inputs import Percent
 
 PriceKind = Literal[
-    "per_unit", "package", "graduated", "volume", "included", "recurring", "commitment"
+    "per_unit",
+    "package",
+    "graduated",
+    "volume",
+    "included",
+    "recurring",
+    "commitment",
+    "percent_off",
+    "amount_off",
 ]
 # What each kind of price takes beside whose usage it is for.
 PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -35,6 +44,17 @@ PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "included": ("included", "amount", "per"),
         "recurring": ("amount", "every"),
         "commitment": ("amount", "every"),
+        "percent_off": ("percent", "on"),
+        "amount_off": ("amount", "every"),
+    }
+)
+# The meter that a kind of no usage is of.
+_METERS: Mapping[str, str] = MappingProxyType(
+    {
+        "recurring": "fee",
+        "commitment": "commitment",
+        "percent_off": "discount",
+        "amount_off": "discount",
     }
 )
 _TIER = re.compile(r"(\d+)(?:-(\d*))?:([^:+]+)(?:\+([^:+]+))?", re.ASCII)
@@ -74,6 +94,8 @@ class PriceTerms(DatedInput):
     `amount` for each begun `size`; graduated and volume `tiers`, each for `per`; included the
     first `included` for nothing, then `amount` for `per`. Meters fee and commitment are of no
     usage: kinds recurring and commitment take `amount` and `every`, fees of a card a `name` each.
+    Of meter discount, percent_off takes `percent` off the usage that it matches, of all meters or
+    `on` one, amount_off `amount` off all usage of `every` month; each has a `name`.
     """
 
     meter: Meter
@@ -91,11 +113,15 @@ class PriceTerms(DatedInput):
     size: Annotated[int, Field(ge=1, le=2**62)] | None = None
     included: Annotated[int, Field(ge=0, le=2**62)] | None = None
     every: Literal["month"] | None = None
+    percent: Percent | None = None
+    on: Meter | None = None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
         takes = PRICE_FIELDS[self.kind]
-        for field in ("amount", "tiers", "size", "included", "every"):
+        if self.on is not None and ("on" not in takes or self.on in _METERS.values()):
+            raise problem_at("on", self.on, "send a meter of usage, with kind percent_off")
+        for field in ("amount", "tiers", "size", "included", "every", "percent"):
             given = getattr(self, field)
             missing = given is None or given == ()
             if missing and field in takes:
@@ -110,16 +136,19 @@ class PriceTerms(DatedInput):
 
     @model_validator(mode="after")
     def _check_meter(self) -> Self:
-        wanted = {"recurring": "fee", "commitment": "commitment"}.get(self.kind)
-        if wanted is None and self.meter in ("fee", "commitment"):
-            kind = "recurring" if self.meter == "fee" else "commitment"
-            raise problem_at("kind", self.kind, f"send {kind} with meter {self.meter}")
+        wanted = _METERS.get(self.kind)
+        if wanted is None and self.meter in _METERS.values():
+            kinds = " or ".join(kind for kind, meter in _METERS.items() if meter == self.meter)
+            raise problem_at("kind", self.kind, f"send {kinds} with meter {self.meter}")
         if wanted is not None and self.meter != wanted:
             raise problem_at("meter", self.meter, f"send {wanted} with kind {self.kind}")
         if wanted is None and self.name is not None:
-            raise problem_at("name", self.name, "leave it out: fees and commitments have names")
+            raise problem_at("name", self.name, "leave it out: fees and the like have names")
+        if wanted == "discount" and self.name is None:
+            raise problem_at("name", "nothing", "send it: its line of the invoice says it")
+        scoped = ("model", "tier", "adapter", "region") if self.kind == "percent_off" else ()
         for field in ("model", "tier", "adapter", "region", "band_from", "hours"):
-            if wanted is not None and getattr(self, field) is not None:
+            if wanted is not None and field not in scoped and getattr(self, field) is not None:
                 raise problem_at(field, getattr(self, field), f"leave it out of a {self.meter}")
         return self
 

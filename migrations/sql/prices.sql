@@ -12,7 +12,7 @@ CREATE TABLE rate_card_price (
   price_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   rate_card_id text NOT NULL REFERENCES rate_card,
   meter        text NOT NULL CHECK (meter IN ('input_uncached', 'input_cache_read', 'input_cache_write',
-                                              'output_visible', 'output_reasoning', 'fee', 'commitment')),
+                                              'output_visible', 'output_reasoning', 'fee', 'commitment', 'discount')),
   model        text,
   tier         text,
   adapter      text,

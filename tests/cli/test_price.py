@@ -31,6 +31,7 @@ async def test_prices_of_a_file_are_entered_and_explained(
     shown = (await asyncio.to_thread(command, *asked)).stdout
     assert "names most of what was used" in shown
     assert "First comes the price that names the model" in shown
+    assert "cent off, of each usage" in shown
     none = (
         await asyncio.to_thread(command, "price", "explain", "card-acme", "cached_input")
     ).stdout

@@ -350,8 +350,12 @@ async def test_what_a_whole_period_comes_to_is_proved(
 ) -> None:
     books = await subscribed(worker)
     params = json.loads((GOLDEN / f"{kind}.json").read_text())["params"]
-    meter = {"recurring": "fee", "commitment": "commitment"}.get(kind, "input_cache_read")
+    of_no_usage = {"recurring": "fee", "commitment": "commitment"} | dict.fromkeys(
+        ("percent_off", "amount_off"), "discount"
+    )
+    meter = of_no_usage.get(kind, "input_cache_read")
     price = {"rate_card_id": "card-acme", "meter": meter, "kind": kind, **params}
+    price |= {"name": "Launch"} if meter == "discount" else {}
     since = {"valid_from": NOVEMBER.isoformat()}
     await enter_price(worker, read_input(NewPrice, price | since), AUTHOR)
     for day in range(3):

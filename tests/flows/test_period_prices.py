@@ -8,6 +8,7 @@ import pytest
 
 from ledger.domain.errors import ConflictError, LedgerError
 from ledger.domain.period import DAY
+from ledger.flows.billing.draw import draw
 from ledger.flows.billing.invoice import issue_invoice, pending_adjustments
 from ledger.flows.billing.issue import IssueRules
 from ledger.flows.billing.trace import find_invoice, trace_invoice_line
@@ -21,7 +22,7 @@ from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
-from tests.flows.billing import AUTHOR, DECEMBER, NOVEMBER, balance_of, subscribed
+from tests.flows.billing import AUTHOR, DECEMBER, NOVEMBER, balance_of, grant, subscribed
 from tests.support.books import Books, Buyer, Tokens
 
 NOW = DECEMBER + timedelta(hours=3)
@@ -292,3 +293,81 @@ async def test_terms_that_cannot_be_counted_are_refused(worker: Connection, name
     with pytest.raises((InputError, LedgerError)):
         await enter(worker, **BAD[name])
     assert await worker.fetchval("SELECT count(*) FROM rate_card_price") == 1
+
+
+OFF = {"meter": "discount", "kind": "percent_off", "name": "Launch"}
+
+
+async def test_discounts_come_off_usage_in_their_order_each_a_line(worker: Connection) -> None:
+    books = await priced(
+        worker,
+        {"meter": "output", "kind": "included", "included": 1_000_000, "amount": "10"},
+        {**OFF, "percent": "10"},
+        {**OFF, "percent": "50", "name": "Beta", "model": "beta*"},
+        {**OFF, "percent": "100", "name": "Free", "model": "beta-2", "on": "output"},
+        {**OFF, "kind": "amount_off", "name": "A", "amount": "5", "every": "month"},
+        {**OFF, "kind": "amount_off", "name": "B", "amount": "900", "every": "month"}
+        | {"valid_from": "2023-11-20T00:00:00Z"},
+        {**MINIMUM, "amount": "20"},
+    )
+    for day in (1, 10, 25):
+        await books.usage(NOVEMBER + day * DAY, Tokens(uncached=2_000_000))
+        beta = Buyer(model="beta-2")
+        await books.usage(
+            NOVEMBER + day * DAY, Tokens(uncached=400_000, output=500_000), buyer=beta
+        )
+    await settle(worker)
+    await agree(worker)
+    # Input 30 and 6, output 5 above what is included: 3 off, 3 off and all of the output; then 5,
+    # then what is left of the last day; and up to the minimum.
+    assert await issued(worker) == [
+        ("Minimum commitment, true-up", 1, "5"),
+        ("Discount, Launch", 1, "-3"),
+        ("Discount, A", 1, "-5"),
+        ("Discount, B", 1, "-10"),
+        ("Output tokens, all models, included 1,000,000", 1_000_000, "0"),
+        ("Output tokens, all models, overage", 500_000, "5"),
+        ("Discount, beta*, Beta", 1, "-3"),
+        ("Discount, beta-2, Free", 1, "-5"),
+        ("Uncached input tokens, beta-2, tier standard", 1_200_000, "6"),
+        ("Uncached input tokens, llama, tier standard", 6_000_000, "30"),
+    ]
+    await books.usage(NOVEMBER + 3 * DAY, Tokens(uncached=2_000_000))
+    await settle(worker)
+    await agree(worker)
+    await enter(worker, replace=True, **OFF, percent="20")
+    await settle(worker)
+    await agree(worker)
+
+
+async def test_credit_pays_what_discounts_left(worker: Connection) -> None:
+    books = await priced(worker, {**OFF, "percent": "30"})
+    await grant(worker, "credit", "500")
+    await books.usage(NOVEMBER, Tokens(uncached=2_000_000))
+    await rate(worker, now=NOW)
+    await draw(worker, now=NOW)
+    await settle(worker)
+    await agree(worker)
+    drawn = await worker.fetchval("SELECT sum(amount) FROM credit_draw")
+    assert drawn == Decimal(7)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"percent": "100.01"}, "up to 100"),
+        ({"percent": "0"}, "above 0"),
+        ({"percent": "5", "name": None}, "its line of the invoice"),
+        ({"percent": "5", "on": "fee"}, "a meter of usage"),
+        ({"percent": "5", "hours": "mon-fri 22:00-06:00 UTC"}, "leave it out of a discount"),
+        ({"percent": "5", "amount": "5"}, "leave it out with kind percent_off"),
+        ({}, "send it with kind percent_off"),
+        ({"kind": "amount_off", "amount": "5"}, "send it with kind amount_off"),
+        ({"kind": "amount_off", "amount": "5", "every": "month", "model": "m"}, "leave it out"),
+        ({"kind": "per_unit", "amount": "5"}, "percent_off or amount_off with meter discount"),
+        ({"meter": "input", "percent": "5"}, "send discount with kind percent_off"),
+    ],
+)
+def test_a_discount_that_is_none_is_refused(said: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        read_input(NewPrice, {"rate_card_id": "c", "valid_from": SINCE} | OFF | said)

@@ -13,6 +13,7 @@ from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import midnight
+from ledger.domain.pricing.discounts import ORDER
 from ledger.domain.pricing.explain import RULE, PriceVerdict, explain_price
 from ledger.domain.pricing.models import StoredPrice
 from ledger.domain.pricing.price_model import PriceModel
@@ -76,7 +77,11 @@ def explain(
         print_json(
             {
                 **{"rate_card_id": rate_card_id, "currency": card.currency, "rule": RULE},
-                **{"prices": rows, "subscriptions": [asdict(each) for each in pricing]},
+                **{
+                    "order": ORDER,
+                    "prices": rows,
+                    "subscriptions": [asdict(each) for each in pricing],
+                },
             }
         )
         return
@@ -91,6 +96,7 @@ def explain(
     ]
     print_table(f"{meter} of {model or 'no model'} on {rate_card_id}", names, cells)
     click.echo(RULE)
+    click.echo(ORDER)
     if not any(verdict.applies for verdict in verdicts):
         click.echo("No price applies: such usage waits, listed, until there is one.")
 

@@ -21,8 +21,8 @@ METERS = (
     "output_visible",
     "output_reasoning",
 )
-# What a period is charged beside usage: fees, and what a minimum is short of.
-PERIOD_METERS = ("fee", "commitment")
+# What a period is charged beside usage: fees, what a minimum is short of, what is taken off.
+PERIOD_METERS = ("fee", "commitment", "discount")
 # One global, append-only list: an event's band is an index into it, whatever any card says.
 # An edge lies below what it begins: from 200,001 tokens on is above 200,000, from 200,000 on above
 # 199,999.

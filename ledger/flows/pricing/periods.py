@@ -8,7 +8,13 @@ from itertools import pairwise
 
 from ledger.domain.metering.key import UsageKeyRow, usage_key
 from ledger.domain.period import Period, day_starts, intersect
-from ledger.domain.pricing.period_charges import PeriodAmount, pooled_amounts, timed_amounts
+from ledger.domain.pricing.discounts import UsageCharge, discounted
+from ledger.domain.pricing.period_charges import (
+    DayAmount,
+    PeriodAmount,
+    pooled_amounts,
+    timed_amounts,
+)
 from ledger.domain.pricing.price_list import ListedPrice
 from ledger.domain.pricing.price_model import Basis, PriceModel
 from ledger.domain.pricing.rate_card import CardPrice
@@ -117,18 +123,35 @@ async def append_timed(rated: RatedDays) -> int:
         periods=periods,
         timed=[
             PeriodAmount(each, rated.book.cards[subscription.rate_card_id].currency)
-            for subscription, price, days in timed
-            for each in timed_amounts(
+            for subscription, prices, days in timed
+            for each in _timed_amounts(
                 subscription,
-                price,
+                prices,
                 days,
-                charged=charged.get(subscription.subscription_id, {}),
-                usage_key_id=keys[subscription.customer_id].usage_key_id,
+                charged.get(subscription.subscription_id, ()),
+                keys[subscription.customer_id].usage_key_id,
             )
         ],
         cut_off=context.cut_off,
         stored_seq=stored_seq,
     )
+
+
+def _timed_amounts(
+    subscription: Subscription,
+    prices: Sequence[CardPrice],
+    days: Sequence[Period],
+    uses: Sequence[UsageCharge],
+    usage_key_id: int,
+) -> Iterator[DayAmount]:
+    """What discounts take off, and then what minimums and fees add, on days."""
+    off = discounted(subscription, prices, uses, usage_key_id=usage_key_id)
+    yield from (each for each in off.off if any(each.day_start in day for day in days))
+    for price in prices:
+        if price.meter != "discount":
+            yield from timed_amounts(
+                subscription, price, days, charged=off.left, usage_key_id=usage_key_id
+            )
 
 
 def _models(listed: Sequence[ListedPrice]) -> dict[int, tuple[PriceModel, str]]:
@@ -140,19 +163,21 @@ def _models(listed: Sequence[ListedPrice]) -> dict[int, tuple[PriceModel, str]]:
     }
 
 
-def _timed_prices(rated: RatedDays) -> Iterator[tuple[Subscription, CardPrice, list[Period]]]:
+def _timed_prices(
+    rated: RatedDays,
+) -> Iterator[tuple[Subscription, list[CardPrice], list[Period]]]:
     """Prices that follow time, of each subscription, with its days that have begun."""
     home, now = rated.context.entity.zone, rated.context.now
     for subscription, spans in rated.subscriptions().items():
         if subscription.payer_id is not None:
             continue
         prices = rated.book.cards[subscription.rate_card_id].prices
+        timed = [price for price in prices if price.price.basis is Basis.TIME]
         days = [
             day for span in spans for day in _days(subscription, span, home) if day.start <= now
         ]
-        yield from (
-            (subscription, price, days) for price in prices if price.price.basis is Basis.TIME
-        )
+        if timed:
+            yield subscription, timed, days
 
 
 def _days(subscription: Subscription, span: Period, home: str) -> Iterator[Period]:

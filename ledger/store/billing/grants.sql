@@ -86,15 +86,26 @@ SELECT d.customer_id, d.grant_id, d.day_start, d.subscription_id, d.meter, d.mod
  GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(d.amount) <> 0;
 
 -- name: sum_uses
--- What some customers pay from a day on, by day and kind of usage, at a cut-off; charge (customer_id,
--- day_start, batch_seq).
-SELECT n.customer_id, c.day_start, c.subscription_id, c.meter, k.model, c.currency, sum(c.amount) AS amount
-  FROM unnest(:customers::text[], :sinces::timestamptz[]) AS n (customer_id, since)
- CROSS JOIN LATERAL (SELECT l.* FROM charges_at(:batch_seq) l
-                      WHERE (l.customer_id = n.customer_id AND l.payer_id IS NULL OR l.payer_id = n.customer_id)
-                        AND l.day_start >= n.since AND l.amount IS NOT NULL OFFSET 0) c
-  JOIN usage_key k USING (usage_key_id)
- GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(c.amount) <> 0;
+-- What some customers pay from a day on, by day and kind of usage, at a cut-off, less what discounts take off a
+-- subscription's usage of the day, in proportion; charge (customer_id, day_start, batch_seq).
+WITH uses AS (
+  SELECT n.customer_id, c.day_start, c.subscription_id, c.meter, k.model, c.currency, sum(c.amount) AS amount,
+         sum(sum(c.amount)) FILTER (WHERE c.meter = 'discount') OVER w AS off,
+         sum(sum(c.amount)) FILTER (WHERE c.meter NOT IN ('fee', 'commitment', 'discount')) OVER w AS used
+    FROM unnest(:customers::text[], :sinces::timestamptz[]) AS n (customer_id, since)
+   CROSS JOIN LATERAL (SELECT l.* FROM charges_at(:batch_seq) l
+                        WHERE (l.customer_id = n.customer_id AND l.payer_id IS NULL OR l.payer_id = n.customer_id)
+                          AND l.day_start >= n.since AND l.amount IS NOT NULL OFFSET 0) c
+    JOIN usage_key k USING (usage_key_id)
+   GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(c.amount) <> 0
+  WINDOW w AS (PARTITION BY n.customer_id, c.day_start, c.subscription_id, c.currency)
+)
+SELECT u.customer_id, u.day_start, u.subscription_id, u.meter, u.model, u.currency, e.amount
+  FROM uses u
+ CROSS JOIN LATERAL (
+   SELECT CASE WHEN u.off IS NULL OR u.used IS NULL OR u.used = 0 OR u.meter IN ('fee', 'commitment') THEN u.amount
+               ELSE u.amount + trunc(u.amount * u.off / u.used, 12) END AS amount) e
+ WHERE u.meter <> 'discount' AND e.amount <> 0;
 
 -- name: insert_draws
 -- What changed about what grants paid.

@@ -62,8 +62,10 @@ WITH summed AS (
          p.kind, (p.params ->> 'amount')::numeric AS unit_amount, (p.params ->> 'per')::numeric AS per,
          r.currency AS card_currency,
          p.meter IN (c.meter, CASE c.meter WHEN 'output_reasoning' THEN 'output_visible' END)
-           AND (p.model IS NULL OR p.model = ANY(model_patterns(k.model))) AND (p.tier IS NULL OR p.tier = k.tier)
-           AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region)
+           -- What a discount is of is not what it is charged as: find_wrong_periods proves it.
+           AND (p.meter = 'discount'
+                OR (p.model IS NULL OR p.model = ANY(model_patterns(k.model))) AND (p.tier IS NULL OR p.tier = k.tier)
+                   AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region))
            AND (p.valid && d.span OR EXISTS (
                 SELECT FROM rate_card_price q
                  WHERE q.rate_card_id = p.rate_card_id AND q.kind = p.kind AND q.params = p.params AND q.valid && d.span

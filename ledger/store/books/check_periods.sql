@@ -7,7 +7,7 @@ WITH run AS (
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
 ), term AS (
   SELECT * FROM (
-    SELECT p.rate_card_id, p.kind, p.params, p.valid, p.recorded, r.entity_id, u.batch_seq, u.followed_to,
+    SELECT p.rate_card_id, p.kind, p.params, p.model, p.tier, p.adapter, p.region, p.name, p.valid, p.recorded, r.entity_id, u.batch_seq, u.followed_to,
            min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from,
                                               p.hours, p.name, p.kind, p.params) AS price_id
       FROM rate_card_price p JOIN rate_card r USING (rate_card_id) JOIN run u USING (entity_id)
@@ -39,7 +39,7 @@ WITH run AS (
               WHERE i.start < c.units AND (i.end IS NULL OR i.end >= c.units)), 0)
          END AS expected
     FROM charged c
-    JOIN (SELECT DISTINCT price_id, kind, params FROM term WHERE kind NOT IN ('recurring', 'commitment')) t USING (price_id)
+    JOIN (SELECT DISTINCT price_id, kind, params FROM term WHERE kind NOT IN ('recurring', 'commitment', 'percent_off', 'amount_off')) t USING (price_id)
 ), over AS (
   SELECT s.customer_id, s.subscription_id, s.subscription_row_id, t.price_id, t.kind, (t.params ->> 'amount')::numeric AS amount,
          m.month, w.whole, w.whole * o.own * t.valid AS active
@@ -69,7 +69,58 @@ WITH run AS (
                           AND c.subscription_id = h.subscription_id AND c.day_start <@ h.active
                           AND c.meter NOT IN ('fee', 'commitment')) u
    GROUP BY 1, 2, 3, 4
+), used AS (
+  SELECT s.customer_id, s.subscription_row_id, s.rate_card_id, c.day_start, c.meter, k.model, k.tier, k.adapter, k.region,
+         date_trunc('month', (c.day_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
+         sum(c.amount) AS amount
+    FROM charge c
+    JOIN run r USING (entity_id)
+    JOIN usage_key k USING (usage_key_id)
+    JOIN subscription s ON s.subscription_id = c.subscription_id AND s.customer_id = coalesce(c.payer_id, c.customer_id)
+                       AND s.valid @> c.day_start AND s.recorded @> r.batch_seq
+   WHERE c.amount IS NOT NULL AND c.meter NOT IN ('fee', 'commitment', 'discount')
+     AND s.rate_card_id IN (SELECT t.rate_card_id FROM term t WHERE t.kind IN ('percent_off', 'amount_off'))
+   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+), taken_off AS (
+  SELECT s.customer_id, s.subscription_row_id, c.day_start, c.price_id, sum(c.amount) AS amount
+    FROM charge c JOIN run r USING (entity_id)
+    JOIN subscription s ON s.subscription_id = c.subscription_id AND s.customer_id = c.customer_id
+                       AND s.valid @> c.day_start AND s.recorded @> r.batch_seq
+   WHERE c.meter = 'discount' GROUP BY 1, 2, 3, 4
+), off AS (
+  SELECT u.customer_id, u.subscription_row_id, b.price_id, u.month,
+         -greatest(round(sum(u.amount) * b.percent / 100, 12), 0) AS expected
+    FROM used u
+   CROSS JOIN LATERAL (
+     SELECT t.price_id, (t.params ->> 'percent')::numeric AS percent FROM term t
+      WHERE t.kind = 'percent_off' AND t.rate_card_id = u.rate_card_id AND t.valid @> u.day_start
+        AND coalesce(t.params ->> 'on', u.meter) = u.meter
+        AND (t.model IS NULL OR t.model = ANY(model_patterns(u.model))) AND (t.tier IS NULL OR t.tier = u.tier)
+        AND (t.adapter IS NULL OR t.adapter = u.adapter) AND (t.region IS NULL OR t.region = u.region)
+      ORDER BY t.model IS NULL, right(t.model, 1) = '*', length(t.model) DESC, t.adapter IS NULL, t.tier IS NULL,
+               t.region IS NULL, t.params ->> 'on' IS NULL, t.price_id LIMIT 1) b
+   GROUP BY 1, 2, 3, 4, b.percent
+  UNION ALL
+  SELECT w.customer_id, w.subscription_row_id, a.price_id, w.month,
+         -greatest(least(a.amount, sum(w.amount + coalesce(d.amount, 0)) FILTER (WHERE a.valid @> w.day_start)), 0)
+    FROM (SELECT u.customer_id, u.subscription_row_id, u.rate_card_id, u.month, u.day_start, sum(u.amount) AS amount
+            FROM used u GROUP BY 1, 2, 3, 4, 5) w
+    JOIN (SELECT t.price_id, t.rate_card_id, t.name, (t.params ->> 'amount')::numeric AS amount, range_agg(t.valid) AS valid
+            FROM term t WHERE t.kind = 'amount_off' GROUP BY 1, 2, 3, 4) a USING (rate_card_id)
+    -- What was taken off before it: all in per cent, and amounts of names before its own.
+    LEFT JOIN LATERAL (
+      SELECT sum(o.amount) AS amount FROM taken_off o
+       WHERE o.subscription_row_id = w.subscription_row_id AND o.day_start = w.day_start
+         AND EXISTS (SELECT FROM term t WHERE t.price_id = o.price_id
+                        AND (t.kind = 'percent_off' OR (t.name COLLATE "C", t.price_id) < (a.name COLLATE "C", a.price_id)))) d ON true
+   GROUP BY 1, 2, 3, 4, a.amount
 ), wrong AS (
+  SELECT customer_id, price_id, month, coalesce(o.expected, 0) AS expected, coalesce(c.amount, 0) AS stored
+    FROM off o
+    FULL JOIN (SELECT * FROM charged WHERE price_id IN (SELECT t.price_id FROM term t
+                                                         WHERE t.kind IN ('percent_off', 'amount_off'))) c
+        USING (customer_id, subscription_row_id, price_id, month)
+  UNION ALL
   SELECT p.customer_id, p.price_id, p.month, p.expected, p.stored FROM pooled p
   UNION ALL
   SELECT t.customer_id, t.price_id, t.month, t.expected, coalesce(c.amount, 0)

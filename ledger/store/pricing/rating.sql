@@ -133,7 +133,7 @@ WITH days AS MATERIALIZED (
   SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.payer_id, c.price_id, c.currency, c.unpriced, c.day_start,
          -c.quantity, -c.amount
     FROM days n JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
-   WHERE c.meter NOT IN ('fee', 'commitment')
+   WHERE c.meter NOT IN ('fee', 'commitment', 'discount')
 )
 INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
                     payer_id, quantity, price_id, currency, amount, unpriced)
@@ -155,7 +155,7 @@ WITH moved AS (
   SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.price_id, c.currency, c.day_start, -c.amount
     FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
     JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
-   WHERE c.meter IN ('fee', 'commitment')
+   WHERE c.meter IN ('fee', 'commitment', 'discount')
 )
 INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
                     quantity, price_id, currency, amount)
@@ -236,15 +236,18 @@ HAVING sum(m.quantity) <> 0
  ORDER BY 1, 2, 3, 4, 5, 6;
 
 -- name: sum_usage_charged
--- What usage of some customers came to by subscription and day, up to a number of the stored order; charge (customer_id,
--- day_start, batch_seq).
-SELECT c.subscription_id, c.day_start, sum(c.amount) AS amount
+-- What usage of some customers came to by subscription, day and kind of usage, up to a number of the stored order; charge
+-- (customer_id, day_start, batch_seq).
+SELECT c.subscription_id, c.day_start, c.meter, k.model, k.tier, k.adapter, k.region, sum(c.amount) AS amount
   FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
          AS n (subscription_id, customer_id, since, until)
- CROSS JOIN LATERAL (SELECT s.subscription_id, s.day_start, s.amount FROM charges_at(:batch_seq) s
-                      WHERE s.customer_id = n.customer_id AND s.subscription_id = n.subscription_id AND s.day_start >= n.since AND s.day_start < n.until
-                        AND s.amount IS NOT NULL AND s.meter NOT IN ('fee', 'commitment') OFFSET 0) c
- GROUP BY 1, 2;
+ CROSS JOIN LATERAL (SELECT s.* FROM charges_at(:batch_seq) s
+                      WHERE s.customer_id = n.customer_id AND s.subscription_id = n.subscription_id
+                        AND s.day_start >= n.since AND s.day_start < n.until AND s.amount IS NOT NULL
+                        AND s.meter NOT IN ('fee', 'commitment', 'discount') OFFSET 0) c
+  JOIN usage_key k USING (usage_key_id)
+ GROUP BY 1, 2, 3, 4, 5, 6, 7
+ ORDER BY 1, 2, 3, 4, 5, 6, 7;
 
 -- name: list_zones
 -- Zones that subscriptions of an entity's customers are billed in, as known at a cut-off.

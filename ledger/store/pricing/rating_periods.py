@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import TypeAlias
 
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import FAR, Period
+from ledger.domain.pricing.discounts import UsageCharge
 from ledger.domain.pricing.period_charges import DayUse, PeriodAmount
 from ledger.domain.pricing.price_list import ListedPrice
+from ledger.domain.pricing.rate_card import UsageKey
 from ledger.domain.pricing.subscription import Subscription
 from ledger.store.connect import CutOff
 from ledger.store.pricing.rating import RATING, CustomerPeriod, arrays_of, zone_arrays
@@ -88,14 +89,16 @@ async def find_pooled_use(
 
 async def sum_usage_charged(
     connection: Connection, *, periods: Sequence[SubscribedPeriod], batch_seq: int
-) -> dict[str, dict[datetime, Decimal]]:
-    """What usage came to by subscription and day, with all that is stored up to a number."""
+) -> dict[str, list[UsageCharge]]:
+    """What usage came to by subscription, with all that is stored up to a number."""
     rows = await RATING["sum_usage_charged"].rows(
         connection, **_columns(periods), batch_seq=batch_seq
     )
-    charged: dict[str, dict[datetime, Decimal]] = defaultdict(dict)
+    charged: dict[str, list[UsageCharge]] = defaultdict(list)
     for row in rows:
-        charged[row["subscription_id"]][row["day_start"]] = row["amount"]
+        key = UsageKey(row["model"], row["tier"], row["adapter"], row["region"])
+        use = UsageCharge(row["day_start"], row["meter"], key, row["amount"])
+        charged[row["subscription_id"]].append(use)
     return charged
 
 

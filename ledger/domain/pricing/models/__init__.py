@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.pricing.models.amount_off import AmountOff
 from ledger.domain.pricing.models.commitment import Commitment
 from ledger.domain.pricing.models.graduated import Graduated
 from ledger.domain.pricing.models.included import Included
 from ledger.domain.pricing.models.package import Package
 from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.domain.pricing.models.percent_off import PercentOff
 from ledger.domain.pricing.models.recurring import Recurring
 from ledger.domain.pricing.models.volume import Volume
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
@@ -50,6 +52,8 @@ PRICE_MODELS: Mapping[str, type[PriceModel]] = MappingProxyType(
         "included": Included,
         "recurring": Recurring,
         "commitment": Commitment,
+        "percent_off": PercentOff,
+        "amount_off": AmountOff,
     }
 )
 
