@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("review.status:status", "Last events, lag, what waits, coverage."),
     "check": ("review.check:check", "Recompute usage from the facts and compare."),
     "fold": ("run.fold:fold", "Merge the rows that add up to usage, between kept cut-offs."),
+    "merge": ("run.merge:merge", "Merge facts of days that are over, by customer and time."),
     "archive": ("data.archive:archive", "Move the facts of old days to files."),
     "backup": ("data.backup:backup", "Copy the books into a folder."),
     "restore": ("data.backup:restore", "Bring a backup into an empty database."),

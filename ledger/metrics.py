@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from ledger.domain.metering.fact import Fate
 from ledger.domain.metering.record import RecordOutcome
 from ledger.flows.stages import STAGES
+from ledger.store.metering.merging import UnmergedDays
 from ledger.store.operations import SequenceGap, SourceState
 from ledger.store.standing import WorkStanding
 from ledger.store.sums import UnsummedBatches
@@ -76,6 +77,10 @@ UNSUMMED = Gauge(
 UNSUMMED_AGE = Gauge(
     "tokenledger_oldest_unsummed_batch_seconds",
     "Age of the oldest batch whose windows are not summed: nothing after it is in any report",
+)
+UNMERGED = Gauge(
+    "tokenledger_unmerged_days",
+    "Days that are over and of which not all facts are merged, as last measured",
 )
 ENDED_SESSIONS = Counter(
     "tokenledger_sessions_ended", "Frozen sessions that held a batch number and were ended"
@@ -153,6 +158,11 @@ def show_oldest_batch(began_at: datetime | None, unsummed: UnsummedBatches, now:
     OLDEST_BATCH.set(_age_s(began_at, now))
     UNSUMMED_AGE.set(_age_s(unsummed.stored_at, now))
     UNSUMMED.set(unsummed.batches)
+
+
+def show_unmerged(unmerged: UnmergedDays) -> None:
+    """Set how many days that are over are not merged."""
+    UNMERGED.set(unmerged.days)
 
 
 def _age_s(since: datetime | None, now: datetime) -> int:

@@ -56,6 +56,12 @@ def summed(batches: Iterable[BatchDigest]) -> dict[date | None, tuple[int, bytes
     }
 
 
+def first_rows(digests: Sequence[bytes], rows: int) -> tuple[int, bytes]:
+    """How many of the first `rows` rows there are, and their digest."""
+    first = digests[:rows]
+    return len(first), sha256(b"".join(first)).digest()
+
+
 def slices(
     counts: Iterable[tuple[int, int]], since: int, until: int, most: int
 ) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from ledger.domain.seal import (
     SealPart,
     Tampering,
     broken_links,
+    first_rows,
     slices,
     summed,
     unlike_head,
@@ -20,15 +21,17 @@ from ledger.domain.seal import (
 )
 from ledger.store import seal as store
 from ledger.store.metering.check import one_snapshot
+from ledger.store.metering.merging import MergedDay, list_merged_days
 from ledger.store.metering.retention import ArchivedDay, list_archived
 from ledger.store.queries import Connection
-from ledger.store.seal import ARCHIVED, LOWEST, SLICE_ROWS, TABLES, Stretch
+from ledger.store.seal import ARCHIVED, LOWEST, MERGED, SLICE_ROWS, TABLES, Stretch
 
 Progress = Callable[[int], None]
 Parts = Mapping[int, Sequence[SealPart]]
 Stored = dict[date | None, tuple[int, bytes]]
-# Tables whose days move to files together.
-FACTS = ("usage_fact", "usage_chunk")
+# Tables whose days move to files together; what is merged is no row of the first any more.
+ROWS = "usage_fact"
+FACTS = (ROWS, "usage_chunk", MERGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,13 @@ async def check_seals(
         parts = await store.list_parts(lead)
         archived = {day.day.stored_day: day for day in await list_archived(lead)}
         tampered = broken_links(seals, parts) + (unlike_head(seals, head) if head else [])
+        merged = {day.stored_day: day for day in await list_merged_days(lead)}
         filed, kept = _apart(seals, parts, archived)
         tampered += _unlike_files(filed, archived)
         tampered += await _unlike_archived(lead, parts)
+        tampered += await _unlike_merged_chunks(lead, kept)
+        taken, kept = _take_merged(seals, kept, merged)
+        tampered += _unlike_merged(taken, merged)
         runs = [run async for run in _runs(lead, seals, kept)]
         await _digest_all(connections, runs, slice_rows, progress)
         tampered += [tampering for run in runs for tampering in _compare(run, kept)]
@@ -91,16 +98,21 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
         number: [p for p in each if p.table in FACTS and p.stored_day == day]
         for number, each in parts.items()
     }
+    merged = {d.stored_day: d for d in await list_merged_days(connection) if d.stored_day == day}
+    tampered = await _unlike_merged_chunks(connection, own)
+    taken, own = _take_merged(seals, own, merged)
+    tampered += _unlike_merged(taken, merged)
     touched = [n for n, seal in enumerate(seals) if own.get(seal.seal_no)]
     if not touched:
-        return []
+        return tampered
     since = seals[touched[0] - 1].until_seq if touched[0] else LOWEST
     some = seals[touched[0] : touched[-1] + 1]
-    runs = [run async for run in _runs(connection, some, own, FACTS, since)]
+    tables = [table for table in FACTS if table in TABLES]
+    runs = [run async for run in _runs(connection, some, own, tables, since)]
     await _digest_all([connection], runs, SLICE_ROWS, no_progress)
     for run in runs:
         run.batches = [batch for batch in run.batches if batch.stored_day == day]
-    return [tampering for run in runs for tampering in _compare(run, own)]
+    return tampered + [tampering for run in runs for tampering in _compare(run, own)]
 
 
 def _apart(
@@ -113,12 +125,55 @@ def _apart(
     for seal in seals:
         for part in parts.get(seal.seal_no, ()):
             day = archived.get(part.stored_day) if part.stored_day else None
+            if part.table == MERGED and day:
+                continue
             if part.table in FACTS and day and since < (day.day.last_batch_seq or 0):
                 filed[day.day.stored_day] += part.rows
             elif part.table != ARCHIVED:
                 kept[seal.seal_no].append(part)
         since = seal.until_seq
     return filed, kept
+
+
+def _take_merged(
+    seals: Sequence[Seal], parts: Parts, merged: Mapping[date, MergedDay]
+) -> tuple[dict[date, int], dict[int, list[SealPart]]]:
+    """Rows by day that are merged now, for which their merged chunks vouch, and parts that are to
+    be there as they were."""
+    taken: dict[date, int] = defaultdict(int)
+    kept: dict[int, list[SealPart]] = defaultdict(list)
+    since = 0
+    for seal in seals:
+        for part in parts.get(seal.seal_no, ()):
+            day = merged.get(part.stored_day) if part.stored_day else None
+            if part.table == ROWS and day and since < day.last_batch_seq:
+                taken[day.stored_day] += part.rows
+            elif part.table != MERGED:
+                kept[seal.seal_no].append(part)
+        since = seal.until_seq
+    return taken, kept
+
+
+def _unlike_merged(taken: Mapping[date, int], merged: Mapping[date, MergedDay]) -> list[Tampering]:
+    return [
+        Tampering(MERGED, f"facts of {day}", "rows", str(taken.get(day, 0)), str(now.rows))
+        for day, now in merged.items()
+        if taken.get(day, 0) != now.rows
+    ]
+
+
+async def _unlike_merged_chunks(connection: Connection, parts: Parts) -> list[Tampering]:
+    sealed = [(n, part) for n, each in parts.items() for part in each if part.table == MERGED]
+    tampered = []
+    for columns in sorted({part.columns for _, part in sealed}):
+        stored = await store.digest_merged(connection, columns)
+        for number, part in sealed:
+            if part.columns == columns and part.stored_day is not None:
+                now = first_rows(stored.get(part.stored_day, ()), part.rows)
+                tampered += unlike_parts(
+                    MERGED, f"seal {number}", {part.stored_day: part}, {part.stored_day: now}
+                )
+    return tampered
 
 
 def _unlike_files(

@@ -5,16 +5,15 @@ is in the next seal.
 """
 
 from dataclasses import replace
-from datetime import date
 
-from ledger.domain.seal import BatchDigest, Seal, SealPart, link, slices, summed
+from ledger.domain.seal import BatchDigest, Seal, SealPart, first_rows, link, slices, summed
 from ledger.store import seal as store
 from ledger.store.connect import draw_cut_off
 from ledger.store.cost import cost
 from ledger.store.metering.check import allow_memory
 from ledger.store.metering.retention import try_lock_fold
 from ledger.store.queries import Connection
-from ledger.store.seal import ARCHIVED, LOWEST, SLICE_ROWS, TABLES, Stretch
+from ledger.store.seal import ARCHIVED, LOWEST, MERGED, SLICE_ROWS, TABLES, Stretch
 
 STAGE = "seal"
 PURPOSE = "seal"
@@ -68,7 +67,7 @@ async def _parts(
         whole = Stretch(name, columns, since[n], until[n])
         for day, (rows, digest) in summed(await _digest(connection, whole)).items():
             parts.append(SealPart(name, day, rows, digest, columns))
-    return parts + await _archived_parts(connection)
+    return parts + await _archived_parts(connection) + await _merged_parts(connection)
 
 
 async def _digest(connection: Connection, whole: Stretch) -> list[BatchDigest]:
@@ -80,14 +79,26 @@ async def _digest(connection: Connection, whole: Stretch) -> list[BatchDigest]:
     return digests
 
 
+async def _merged_parts(connection: Connection) -> list[SealPart]:
+    """Days with chunks merged since the last seal, each with all its merged chunks."""
+    sealed = {part.stored_day: part.rows for part in await _sealed(connection, MERGED)}
+    columns = await store.list_columns(connection, MERGED)
+    return [
+        SealPart(MERGED, day, *first_rows(digests, len(digests)), columns)
+        for day, digests in (await store.digest_merged(connection, columns)).items()
+        if len(digests) > sealed.get(day, 0)
+    ]
+
+
+async def _sealed(connection: Connection, table: str) -> list[SealPart]:
+    """Parts of a table, those of the last seal last."""
+    parts = await store.list_parts(connection)
+    return [part for number in sorted(parts) for part in parts[number] if part.table == table]
+
+
 async def _archived_parts(connection: Connection) -> list[SealPart]:
     """Days that went to files since the last seal, each by itself."""
-    sealed: set[date | None] = {
-        part.stored_day
-        for parts in (await store.list_parts(connection)).values()
-        for part in parts
-        if part.table == ARCHIVED
-    }
+    sealed = {part.stored_day for part in await _sealed(connection, ARCHIVED)}
     columns = await store.list_columns(connection, ARCHIVED)
     return [
         SealPart(ARCHIVED, day, 1, digest, columns)

@@ -45,6 +45,11 @@ SELECT s.source, s.form, sums.received, sums.counted, sums.duplicate, sums.confl
       SELECT max(n.last_time) FROM usage_chunk h CROSS JOIN unnest(h.source_ids, h.last_times) AS n(source_id, last_time)
        WHERE h.stored_day = stored.day AND h.batch_seq = sums.last_batch_seq AND n.source_id = s.source_id
       UNION ALL
+      SELECT max(n.last_time)
+        FROM merged_chunk h CROSS JOIN unnest(h.source_ids, h.last_batch_seqs, h.last_times) AS n(source_id, batch_seq, last_time)
+       WHERE h.stored_day = stored.day AND h.last_batch_seq >= sums.last_batch_seq
+         AND n.batch_seq = sums.last_batch_seq AND n.source_id = s.source_id
+      UNION ALL
       SELECT max(g.sampled_at) FROM gpu_reading g
        WHERE g.stored_day = stored.day AND g.batch_seq = sums.last_batch_seq AND g.source_id = s.source_id
       UNION ALL

@@ -50,7 +50,7 @@ def _dated(name: str) -> SealedTable:
     return SealedTable(f"{name} t", "lower(t.recorded)", left_out=("recorded",))
 
 
-ARCHIVED = "archived_partition"
+ARCHIVED, MERGED = "archived_partition", "merged_chunk"
 ENTERED = (
     *("entity", "customer", "facility", "tariff", "rate_card", "api_key", "api_key_revocation"),
     "webhook",
@@ -70,12 +70,13 @@ DATED = (
     *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget", "dunning_policy"),
     "top_up_rule",
 )
+# Its SHA-256 vouches for what a chunk holds, and `check` holds that against it.
+FACTS = ("facts",)
 # So many rows are sorted by their bytes at once, in memory.
 SLICE_ROWS = 100_000
 TABLES: Mapping[str, SealedTable] = {
     "usage_fact": _facts("usage_fact"),
-    # Its SHA-256 vouches for what it holds, and `check` holds that against it.
-    "usage_chunk": SealedTable("usage_chunk t", by_day=True, left_out=("facts",), rows="t.rows"),
+    "usage_chunk": SealedTable("usage_chunk t", by_day=True, left_out=FACTS, rows="t.rows"),
     "gpu_reading": _facts("gpu_reading"),
     "meter_gap": _facts("meter_gap"),
     "counter_reading": _facts("counter_reading"),
@@ -176,7 +177,7 @@ async def find_latest_cut_off_id(connection: Connection) -> int:
 
 async def list_columns(connection: Connection, table: str) -> str:
     """What a digest of the table is of, as it is now."""
-    left_out = list(TABLES[table].left_out) if table in TABLES else []
+    left_out = list(TABLES[table].left_out if table in TABLES else FACTS)
     return str(await SEAL["list_columns"].value(connection, table_name=table, left_out=left_out))
 
 
@@ -216,6 +217,15 @@ async def digest_archived(connection: Connection, columns: str) -> dict[date, by
     """The digest of each row of archived_partition, by day."""
     text = _filled(SEAL["digest_archived"].sql, {"t.path": _checked(columns)})
     return {row["stored_day"]: row["digest"] for row in await connection.fetch(text)}
+
+
+async def digest_merged(connection: Connection, columns: str) -> dict[date, list[bytes]]:
+    """The digests of the rows of merged_chunk, in their order, by day."""
+    text = _filled(SEAL["digest_merged"].sql, {"t.sha256": _checked(columns)})
+    digests: dict[date, list[bytes]] = {}
+    for row in await connection.fetch(text):
+        digests.setdefault(row["stored_day"], []).append(row["digest"])
+    return digests
 
 
 async def insert_seal(connection: Connection, seal: Seal, parts: Sequence[SealPart]) -> None:

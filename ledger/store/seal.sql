@@ -51,6 +51,10 @@ SELECT r.place, r.stored_day, sum(r.rows)::bigint AS rows, sha256(string_agg(r.s
 -- The digest of each row that says which file a day is in; the columns stand for `t.path`.
 SELECT t.stored_day, sha256(record_send(ROW(t.path))) AS digest FROM archived_partition t;
 
+-- name: digest_merged
+-- The digest of each row of merged facts, in order; the columns stand for `t.sha256`.
+SELECT t.stored_day, sha256(record_send(ROW(t.sha256))) AS digest FROM merged_chunk t ORDER BY t.stored_day, t.part;
+
 -- name: insert_seal
 -- A seal at the end of the chain; refused by its key where another was first.
 INSERT INTO seal (seal_no, until_seq, until_cut_off_id, previous, digest)

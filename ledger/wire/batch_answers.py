@@ -1,6 +1,6 @@
 """The shapes of batches on their way into the books."""
 
-from ledger.wire.answer_fields import ClosedModel, Moment
+from ledger.wire.answer_fields import ClosedModel, Day, Moment
 
 
 class OpenBatch(ClosedModel):
@@ -21,6 +21,13 @@ class Unsummed(ClosedModel):
     batches: int
     stored_at: Moment | None
     unsummed_s: int | None
+
+
+class Unmerged(ClosedModel):
+    """Days that are over, and of which not all facts are merged."""
+
+    days: int
+    first_day: Day | None
 
 
 class EndedSession(ClosedModel):

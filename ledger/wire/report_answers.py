@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
-from ledger.wire.batch_answers import EndedSession, OpenBatch, Unsummed
+from ledger.wire.batch_answers import EndedSession, OpenBatch, Unmerged, Unsummed
 from ledger.wire.site_answers import MarginSites
 
 # A field that is not there, where it is not asked for.
@@ -472,6 +472,7 @@ class Status(ClosedModel):
     parked: list[Parked]
     open_batches: list[OpenBatch]
     unsummed: Unsummed
+    unmerged: Unmerged
     ended_sessions: list[EndedSession]
     coverage: list[Coverage | NoCoverage]
     usage: Marks

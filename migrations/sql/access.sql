@@ -94,9 +94,11 @@ BEGIN
   END LOOP;
   -- A chunk has the facts of many: whoever asks as somebody may read it, and its reader keeps to the keys of usage_key
   -- that they see.
-  ALTER TABLE usage_chunk ENABLE ROW LEVEL SECURITY;
-  CREATE POLICY seen_by ON usage_chunk FOR SELECT TO tokenledger_api USING ((SELECT sees_all())
-    OR (SELECT asking_entity()) IS NOT NULL OR (SELECT asking_customer()) IS NOT NULL);
+  FOREACH name IN ARRAY ARRAY['usage_chunk', 'merged_chunk'] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all())
+                    OR (SELECT asking_entity()) IS NOT NULL OR (SELECT asking_customer()) IS NOT NULL)', name);
+  END LOOP;
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'meter_window', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
@@ -105,8 +107,8 @@ BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
-  -- Append only, for the owner as well.
-  FOREACH name IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
+  -- Append only, for the owner as well; facts that are merged go from where they were (merge.sql).
+  FOREACH name IN ARRAY ARRAY['merged_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'site_cost', 'charge', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance',

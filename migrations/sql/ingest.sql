@@ -141,14 +141,41 @@ CREATE TABLE usage_chunk (
   last_times    timestamptz[] NOT NULL,
   suspended     int NOT NULL,
   sha256        bytea NOT NULL CHECK (octet_length(sha256) = 32),
-  facts         bytea NOT NULL
+  facts         bytea
 ) PARTITION BY RANGE (stored_day);
 COMMENT ON TABLE usage_chunk IS 'Facts of a large batch as columns, instead of rows of usage_fact: Parquet of all their columns but for day and batch.';
 COMMENT ON COLUMN usage_chunk.last_times IS 'The last time of each of source_ids.';
 COMMENT ON COLUMN usage_chunk.suspended IS 'Facts of customers whom nobody knew when they were stored.';
 -- Compressed before it comes.
 ALTER TABLE usage_chunk ALTER COLUMN facts SET STORAGE EXTERNAL;
+COMMENT ON COLUMN usage_chunk.facts IS 'NULL once merged_chunk has them; what the row says of them stays.';
 CREATE INDEX ON usage_chunk (batch_seq);
+
+CREATE TABLE merged_chunk (
+  stored_day      date NOT NULL,
+  part            int NOT NULL,
+  first_batch_seq bigint NOT NULL,
+  last_batch_seq  bigint NOT NULL,
+  rows            int NOT NULL CHECK (rows > 0),
+  first_customer  text COLLATE "C" NOT NULL,
+  last_customer   text COLLATE "C" NOT NULL,
+  first_time      timestamptz NOT NULL,
+  last_time       timestamptz NOT NULL,
+  source_ids      int[] NOT NULL,
+  last_batch_seqs bigint[] NOT NULL,
+  last_times      timestamptz[] NOT NULL,
+  suspended       int NOT NULL,
+  sha256          bytea NOT NULL CHECK (octet_length(sha256) = 32),
+  facts           bytea NOT NULL,
+  PRIMARY KEY (stored_day, part)
+) PARTITION BY RANGE (stored_day);
+COMMENT ON TABLE merged_chunk IS 'Facts of many batches as columns, by customer and time, instead of what they came as: Parquet of all their columns but for the day.';
+COMMENT ON COLUMN merged_chunk.part IS 'From 1, as the day''s facts were merged.';
+COMMENT ON COLUMN merged_chunk.first_customer IS 'Of the customers of its facts the first; empty is one whom nobody knows.';
+COMMENT ON COLUMN merged_chunk.last_times IS 'The last time of the last batch (last_batch_seqs) of each of source_ids.';
+-- Compressed before it comes.
+ALTER TABLE merged_chunk ALTER COLUMN facts SET STORAGE EXTERNAL;
+CREATE INDEX ON merged_chunk (last_batch_seq);
 
 CREATE TABLE gpu_reading (
   stored_day date NOT NULL,
@@ -463,7 +490,7 @@ DECLARE
                  WHERE c.oid = 'usage_fact'::regclass);
 BEGIN
   PERFORM pg_advisory_xact_lock(lock_class('partitions'), 0);
-  FOREACH parent IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'gpu_reading', 'meter_gap', 'counter_reading'] LOOP
+  FOREACH parent IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'merged_chunk', 'gpu_reading', 'meter_gap', 'counter_reading'] LOOP
     FOR n IN 0 .. days - 1 LOOP
       day := first_day + n;
       part := parent || to_char(day, '_YYYYMMDD');

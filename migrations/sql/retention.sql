@@ -62,9 +62,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
 DECLARE
   part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
   chunks text := 'usage_chunk' || to_char(day, '_YYYYMMDD');
+  merged text := 'merged_chunk' || to_char(day, '_YYYYMMDD');
   measured fact_partition;
 BEGIN
-  EXECUTE format('LOCK TABLE %I, %I IN SHARE MODE', part, chunks);
+  EXECUTE format('LOCK TABLE %I, %I, %I IN SHARE MODE', part, chunks, merged);
   EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I (usage_key_id, time)', part || '_key_time', part);
   EXECUTE format('INSERT INTO fact_partition AS p
                     (table_name, stored_day, rows, first_time, last_time, first_batch_seq, last_batch_seq)
@@ -73,12 +74,16 @@ BEGIN
                     FROM (SELECT count(*) AS rows, min(time) AS first_time, max(time) AS last_time,
                                  min(batch_seq) AS first_batch_seq, max(batch_seq) AS last_batch_seq FROM %I
                           UNION ALL
-                          SELECT sum(rows), min(first_time), max(last_time), min(batch_seq), max(batch_seq) FROM %I) f
+                          SELECT sum(rows), min(first_time), max(last_time), min(batch_seq), max(batch_seq) FROM %I
+                           WHERE facts IS NOT NULL
+                          UNION ALL
+                          SELECT sum(rows), min(first_time), max(last_time), min(first_batch_seq), max(last_batch_seq)
+                            FROM %I) f
                   ON CONFLICT (table_name, stored_day) DO UPDATE
                      SET rows = excluded.rows, first_time = excluded.first_time,
                          last_time = excluded.last_time, first_batch_seq = excluded.first_batch_seq,
                          last_batch_seq = excluded.last_batch_seq, closed_at = clock_timestamp()
-                  RETURNING p.*', day, part, chunks) INTO measured;
+                  RETURNING p.*', day, part, chunks, merged) INTO measured;
   RETURN measured;
 END $$;
 
@@ -117,10 +122,11 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
   chunks text := 'usage_chunk' || to_char(day, '_YYYYMMDD');
+  merged text := 'merged_chunk' || to_char(day, '_YYYYMMDD');
   found fact_partition;
 BEGIN
   PERFORM set_config('lock_timeout', '2s', true);
-  EXECUTE format('LOCK TABLE %I, %I IN SHARE ROW EXCLUSIVE MODE', part, chunks);
+  EXECUTE format('LOCK TABLE %I, %I, %I IN SHARE ROW EXCLUSIVE MODE', part, chunks, merged);
   found := close_day(day);
   IF (found.rows, found.first_batch_seq, found.last_batch_seq)
      IS DISTINCT FROM (file_rows, file_first_batch_seq, file_last_batch_seq) THEN
@@ -134,7 +140,8 @@ BEGIN
             found.first_batch_seq, found.last_batch_seq);
   EXECUTE format('ALTER TABLE usage_fact DETACH PARTITION %I', part);
   EXECUTE format('ALTER TABLE usage_chunk DETACH PARTITION %I', chunks);
-  EXECUTE format('DROP TABLE %I, %I', part, chunks);
+  EXECUTE format('ALTER TABLE merged_chunk DETACH PARTITION %I', merged);
+  EXECUTE format('DROP TABLE %I, %I, %I', part, chunks, merged);
 END $$;
 
 REVOKE ALL ON FUNCTION close_day(date), close_days(date),

@@ -11,3 +11,4 @@ depends_on = None
 def upgrade() -> None:
     run_sql("retention")
     run_sql("sums")
+    run_sql("merge")

@@ -94,7 +94,7 @@ def test_a_connection_that_is_lost_ends_the_round_and_not_the_thread(database: D
 
 def test_every_work_of_a_serving_process_says_when_it_last_succeeded(database: Database) -> None:
     expected = {
-        *("settle", "quarantine expiry", "closed days", "fold"),
+        *("settle", "quarantine expiry", "closed days", "fold", "merge"),
         *("frozen sessions", "sums", "partitions"),
     }
 

@@ -20,6 +20,7 @@ STORED = datetime(2026, 8, 6, 12, tzinfo=UTC)
 # What each command waits for half way, and what it says in the end.
 COMMANDS = {
     "fold": (["fold", "--all"], "usage_delta", "12 rows became 3"),
+    "merge": (["merge"], "merged_chunk", "4 facts in 1 chunk"),
     "archive": (["archive", "--before", "2026-08-07"], "archived_partition", "1 day archived"),
     "check": (["check"], "cut_off", "all equal"),
 }

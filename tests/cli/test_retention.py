@@ -40,6 +40,19 @@ def test_fold_merges_and_says_how_much(filled: CommandLine) -> None:
     assert filled("fold", "--all").stdout == "1 window looked at: 0 rows became 0.\n"
 
 
+def test_merge_says_which_days_and_how_much(filled: CommandLine) -> None:
+    waits = filled.json("status")["unmerged"]
+    assert waits == {"days": 1, "first_day": "2026-08-06"}
+    assert "Unmerged: facts of 1 day, the first 2026-08-06" in filled("status").stdout
+    done = filled.json("merge")
+    assert done == {
+        "merged": [{"stored_day": "2026-08-06", "facts": 4, "chunks": 1}],
+        "kept": [],
+    }
+    assert filled("merge", "--all").stdout == "Nothing to merge.\n"
+    assert filled.json("status")["unmerged"] == {"days": 0, "first_day": None}
+
+
 def test_archive_moves_days_and_says_where(filled: CommandLine, tmp_path: Path) -> None:
     done = filled.json("archive", "--before", "2026-08-07", "--to", tmp_path)
     assert done["kept"] == []

@@ -89,6 +89,9 @@ RECEIPTS = """
 SELECT split_part(position, '/', 2)::int, split_part(position, '/', 3)::int, sum(received)::int
   FROM receipt WHERE transport = 'kafka' GROUP BY 1, 2, batch_seq
 """
+CHUNKS = """
+SELECT facts FROM usage_chunk WHERE facts IS NOT NULL UNION ALL SELECT facts FROM merged_chunk
+"""
 
 
 def _firsts(
@@ -115,7 +118,7 @@ async def _stored(connection: Connection) -> Counter[int]:
     rows = await connection.fetch("SELECT uncached FROM usage_fact WHERE kind IN (1, 3)")
     found = Counter(int(row["uncached"]) for row in rows)
     # Read by what Parquet is, and by nothing of ours.
-    for row in await connection.fetch("SELECT facts FROM usage_chunk"):
+    for row in await connection.fetch(CHUNKS):
         chunk = pl.read_parquet(BytesIO(row["facts"]), columns=["kind", "uncached"])
         found.update(chunk.filter(pl.col("kind").is_in([1, 3]))["uncached"].to_list())
     for part in await list_archived(connection):

@@ -15,6 +15,15 @@ NAME = "half-way"
 FOLDED = ("usage_delta", "activity_delta", "activity_mask")
 # Before the file of a day is begun, and when it is whole but the day not yet dropped.
 ARCHIVED = ("fact_partition", "archived_partition")
+# Before a chunk of merged facts comes, before those of batches lose theirs, and before rows go.
+MERGED = ("merged_chunk", "usage_chunk", "usage_fact")
+
+
+async def kill_merge(scene: Scene) -> list[str]:
+    """The merge is ended between two of its statements; facts are merged all the same then."""
+    await scene.until(lambda facts: facts > 0, "SELECT count(*) FROM receipt WHERE counted > 0")
+    scene.release()
+    return await _end_half_way(scene, ["merge", "--all"], scene.draw.choice(MERGED))
 
 
 async def kill_fold(scene: Scene) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from tests.torture.archives import damage_archive, fill_archive
 from tests.torture.clocks import step_clock
-from tests.torture.commands import kill_archive, kill_fold
+from tests.torture.commands import kill_archive, kill_fold, kill_merge
 from tests.torture.cut_offs import AWAY, hold_open
 from tests.torture.freeze import AS_COLUMNS, COPIED, freeze_in_copy
 from tests.torture.gates import gate_at, gate_in_commit
@@ -149,6 +149,7 @@ FAULTS: Mapping[str, Fault] = {
     "rebalance": rebalance,
     "open batch": open_batch,
     "kill fold": kill_fold,
+    "kill merge": kill_merge,
     KILL_ARCHIVE: kill_archive,
     FILL_ARCHIVE: fill_archive,
     DAMAGE_ARCHIVE: damage_archive,

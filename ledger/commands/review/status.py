@@ -1,6 +1,7 @@
 """`tokenledger status`: what arrived and when last, what waits, what is covered."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -17,6 +18,8 @@ from ledger.store.queries import Connection
 
 # A batch takes moments; one that is open this long is worth a line.
 OPEN_LONG_S = 10
+# A day is merged minutes after it is over.
+UNMERGED_LONG = timedelta(days=1)
 
 
 @click.command()
@@ -148,6 +151,12 @@ def _show_sessions(state: Status) -> None:
         click.echo(
             f"Unsummed: {state.unsummed.batches:,} batches, the first for {since_s:,} s;"
             " reports and invoices end before it"
+        )
+    unmerged = state.unmerged
+    if unmerged.first_day is not None and state.now.date() - unmerged.first_day > UNMERGED_LONG:
+        click.echo(
+            f"Unmerged: facts of {counted(unmerged.days, 'day')}, the first"
+            f" {unmerged.first_day}; `tokenledger merge` says why"
         )
     for ended in state.ended_sessions:
         click.echo(

@@ -20,12 +20,14 @@ from ledger.flows.billing.deliver import deliver
 from ledger.flows.metering.change_tables import changing_tables
 from ledger.flows.metering.fold import fold_when_due
 from ledger.flows.metering.ingest import prepare_storage
+from ledger.flows.metering.merge import merge_sealed
 from ledger.flows.metering.replay import expire_quarantine
 from ledger.flows.seal import seal_when_due
 from ledger.flows.settle import settle
 from ledger.flows.watch import end_frozen, measure
 from ledger.store.billing.webhooks import tell_of_overdue
 from ledger.store.connect import connect, sum_windows
+from ledger.store.metering.merging import count_unmerged_days
 from ledger.store.metering.retention import close_days
 from ledger.store.queries import Connection
 from ledger.store.standing import note_failure, note_success
@@ -60,7 +62,7 @@ def background(worker_url: str, every_s: int, *, webhooks_inside: bool = False) 
 
     with (
         again_and_again("settle", worker_url, every_s, SETTLING),
-        again_and_again("seal", worker_url, SEAL_EVERY_S, {"seal": _seal}),
+        again_and_again("seal", worker_url, SEAL_EVERY_S, SEALING),
         again_and_again("overdue", worker_url, OVERDUE_EVERY_S, {"overdue": _tell_of_overdue}),
         again_and_again("notices", worker_url, NOTICES_EVERY_S, {"notices": tell}),
     ):
@@ -188,6 +190,7 @@ async def _measure(connection: Connection) -> None:
         measured.sources, measured.gaps, measured.quarantined, measured.dead_letters
     )
     metrics.show_oldest_batch(measured.began_at, measured.unsummed, clock.now())
+    metrics.show_unmerged(await count_unmerged_days(connection, before=clock.now().date()))
     metrics.show_standing(measured.work, measured.parked)
 
 
@@ -224,6 +227,16 @@ async def _seal(connection: Connection) -> None:
         log.info("seal: head of the chain %s", sealed.head)
 
 
+async def _merge(connection: Connection) -> None:
+    merged = await merge_sealed(connection, today=clock.now().date())
+    for day in merged.merged:
+        log.info("merge: %d facts of %s in %d chunks", day.facts, day.stored_day, day.chunks)
+    for kept in merged.kept:
+        log.warning("merge: %s stays as it is: %s", kept.stored_day, kept.reason)
+
+
+# What is merged is sealed before.
+SEALING: Mapping[str, Work] = {"seal": _seal, "merge": _merge}
 SETTLING: Mapping[str, Work] = {
     "settle": _run_stages,
     "quarantine expiry": _expire,

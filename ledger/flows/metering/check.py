@@ -45,7 +45,7 @@ class CheckSizes:
 
 DEFAULT_SIZES = CheckSizes()
 MISPLACED = "misplaced"
-CHUNK, PENDING = "usage_chunk", "pending_sum"
+PENDING = "pending_sum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +189,9 @@ async def _read_stored(connection: Connection, batch_seq: int, most: int) -> _St
 
 def _damaged(error: DamagedChunkError) -> Mapping[str, Any]:
     return {
-        "table": CHUNK,
+        "table": error.table,
         "window_start": None,
-        "place": f"batch {error.batch_seq}, stored on {error.stored_day}",
+        "place": error.place,
         "counts": {"sha256": {"facts": error.actual, "stored": error.stored}},
     }
 

@@ -19,6 +19,7 @@ from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.chunks import (
     Chunk,
     ChunkSearch,
+    VisibleKeys,
     find_batch_chunks,
     find_chunks,
     read_chunks,
@@ -177,11 +178,13 @@ async def trace_line(
         return [_traced(row, names) for row in traced.iter_rows(named=True)]
 
     chunked: list[TracedEvent] = []
-    async for facts in read_chunks(connection, chunks):
-        chunked += await asyncio.to_thread(read, facts.lazy())
-        # They come in stored order: those behind a page are of another one.
-        if len(chunked) >= limit:
+    visible = VisibleKeys()
+    for chunk in chunks:
+        # Those behind a page are of another one.
+        if len(chunked) >= limit and _nth(chunked, limit) < (chunk.first_batch_seq, 0):
             break
+        async for facts in read_chunks(connection, [chunk], visible=visible):
+            chunked += await asyncio.to_thread(read, facts.lazy())
     events += chunked
     for day in days:
         events += await asyncio.to_thread(read, scan_archived(day))
@@ -201,7 +204,11 @@ async def _find_traced_chunks(
     """Chunks of the batches that its windows are made of."""
     key = line.key
     search = ChunkSearch(
-        since_seq=after[0], until_seq=batch_seq, since=key.service_start, until=key.service_end
+        since_seq=after[0],
+        until_seq=batch_seq,
+        since=key.service_start,
+        until=key.service_end,
+        customer_id=customer_id,
     )
     chunks = await find_chunks(connection, search)
     if not chunks:
@@ -211,8 +218,14 @@ async def _find_traced_chunks(
     return [
         chunk
         for chunk in chunks
-        if (n := bisect_left(ends, chunk.batch_seq)) < len(spans) and spans[n][0] <= chunk.batch_seq
+        if (n := bisect_left(ends, chunk.first_batch_seq)) < len(spans)
+        and spans[n][0] <= chunk.last_batch_seq
     ]
+
+
+def _nth(events: Sequence[TracedEvent], n: int) -> tuple[int, int]:
+    """Where the n-th of some events in stored order is."""
+    return sorted(event.stored_at for event in events)[n - 1]
 
 
 def _windows(pairs: Sequence[tuple[int, datetime]]) -> pl.LazyFrame:

@@ -17,6 +17,7 @@ from ledger.store import operations, standing
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost
 from ledger.store.metering.conflicts import count_conflicts
+from ledger.store.metering.merging import UnmergedDays, count_unmerged_days
 from ledger.store.queries import Connection
 from ledger.store.sums import UnsummedBatches, count_unsummed
 
@@ -81,6 +82,7 @@ class Status:
     parked: Sequence[ParkedWork]
     open_batches: Sequence[AgedBatch]
     unsummed: AgedSums
+    unmerged: UnmergedDays
     ended_sessions: Sequence[operations.EndedSession]
     coverage: list[dict[str, Any]]
     usage: Mapping[str, int]
@@ -116,6 +118,7 @@ async def read_status(
             for each in await operations.list_open_batches(connection)
         ],
         unsummed=AgedSums(**asdict(unsummed), unsummed_s=_seconds(unsummed.stored_at, now)),
+        unmerged=await count_unmerged_days(connection, before=now.date()),
         ended_sessions=await operations.list_ended_sessions(connection, most=ENDED_MOST),
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
         usage=await operations.sum_usage_marks(

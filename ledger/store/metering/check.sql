@@ -1,6 +1,6 @@
 -- name: lock_facts
 -- Keeps every partition of facts where it is until the transaction ends; waits for nobody but a drop.
-LOCK TABLE usage_fact, usage_chunk IN ACCESS SHARE MODE;
+LOCK TABLE usage_fact, usage_chunk, merged_chunk IN ACCESS SHARE MODE;
 
 -- name: export_snapshot
 -- What this transaction sees, by a name that another one may take over.

@@ -1,4 +1,4 @@
-"""Facts that lie as columns: the facts of a large batch in one value, written and read as a frame.
+"""Facts that lie as columns in one value: those of a large batch, and merged ones of many batches.
 
 A chunk holds the facts of many customers. Who asks gets those whose usage keys the database lets
 them see, because every reader but those of the whole books goes through `read_chunks`.
@@ -19,15 +19,15 @@ from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.queries import Connection, load_queries
 
 CHUNKS = load_queries("metering/chunks")
-# Said by the chunk's own row.
-OUTSIDE = ("stored_day", "batch_seq")
-COLUMNS = pl.Schema(
+# A merged chunk has every column but the day; the batch of a batch's own is said by its row too.
+MERGED_COLUMNS = pl.Schema(
     {
         name: pl.Binary if name == "end_user" else dtype
         for name, dtype in SCHEMA.items()
-        if name not in OUTSIDE
+        if name != "stored_day"
     }
 )
+COLUMNS = pl.Schema({n: dtype for n, dtype in MERGED_COLUMNS.items() if n != "batch_seq"})
 # Beyond it zstd takes longer than it saves.
 LEVEL = 3
 HIGHEST = 2**63 - 1
@@ -42,12 +42,13 @@ class DamagedChunkError(ConflictError):
     title = "Damaged facts"
 
     def __init__(self, chunk: "ChunkOctets", digest: bytes) -> None:
-        self.stored_day, self.batch_seq = chunk.stored_day, chunk.batch_seq
+        self.table = "usage_chunk" if chunk.part is None else "merged_chunk"
+        what = f"batch {chunk.batch_seq}" if chunk.part is None else f"merged chunk {chunk.part}"
+        self.place = f"{what}, stored on {chunk.stored_day}"
         self.actual, self.stored = digest.hex(), chunk.sha256.hex()
         super().__init__(
-            f"The facts of batch {self.batch_seq}, stored on {self.stored_day}, are not those that"
-            " were stored: their SHA-256 differs.",
-            "Restore the database from a backup; `tokenledger check` names all such batches.",
+            f"The facts of {self.place}, are not those that were stored: their SHA-256 differs.",
+            "Restore the database from a backup; `tokenledger check` names all such facts.",
         )
 
 
@@ -70,10 +71,7 @@ class EncodedChunk:
     @classmethod
     def of(cls, facts: pl.DataFrame, *, stored_day: date) -> "EncodedChunk":
         """Encode a frame that has every column, and `customer_id`; at least one fact."""
-        octets = BytesIO()
-        columns = pl.DataFrame(facts.select(*COLUMNS), schema_overrides=COLUMNS)
-        columns.write_parquet(octets, compression="zstd", compression_level=LEVEL, statistics=True)
-        said = octets.getvalue()
+        said = parquet_of(facts, COLUMNS)
         ordinal, time = pl.col("ordinal"), pl.col("time")
         bounds = facts.select(
             first_ordinal=ordinal.min(),
@@ -97,17 +95,23 @@ class EncodedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Where a chunk is, how many facts it has, and how many of them waited for their customer."""
+    """Where a chunk is, of which batches, how many facts it has, and how many of them waited for
+    their customer; `part` is None of a batch's own, else which of the day's merged ones it is."""
 
     stored_day: date
-    batch_seq: int
+    part: int | None
+    first_batch_seq: int
+    last_batch_seq: int
     rows: int
     suspended: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSearch:
-    """Facts of some days and batches, the last ones included, and of times in [since, until)."""
+    """Facts of some days and batches, the last ones included, and of times in [since, until).
+
+    Of a customer, or of any: None.
+    """
 
     since_day: date = date.min
     until_day: date = date.max
@@ -115,6 +119,7 @@ class ChunkSearch:
     until_seq: int = HIGHEST
     since: datetime = EVER_SINCE
     until: datetime = FOR_EVER
+    customer_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,8 @@ class ChunkOctets:
     """A chunk as it is stored; decode it beside whatever else goes on."""
 
     stored_day: date
-    batch_seq: int
+    part: int | None
+    batch_seq: int | None
     sha256: bytes
     facts: bytes
 
@@ -132,11 +138,12 @@ class ChunkOctets:
         if digest != self.sha256:
             raise DamagedChunkError(self, digest)
         names = list(columns)
-        inside = [name for name in names if name not in OUTSIDE]
-        facts = pl.read_parquet(BytesIO(self.facts), columns=inside)
         outside = {"stored_day": self.stored_day, "batch_seq": self.batch_seq}
+        outside = {name: said for name, said in outside.items() if said is not None}
+        inside = [name for name in names if name not in outside]
+        facts = pl.read_parquet(BytesIO(self.facts), columns=inside)
         said = [
-            pl.lit(outside[name], SCHEMA[name]).alias(name) for name in names if name in OUTSIDE
+            pl.lit(outside[name], SCHEMA[name]).alias(name) for name in names if name in outside
         ]
         if "end_user" in names:
             said.append(_uuid_text("end_user"))
@@ -170,41 +177,74 @@ async def insert_chunk(connection: Connection, chunk: EncodedChunk, *, batch_seq
 
 
 async def find_chunks(connection: Connection, search: ChunkSearch) -> list[Chunk]:
-    """Where what is searched for may be, in stored order."""
+    """Where what is searched for may be, by the first batch of each."""
     return await CHUNKS["find_chunks"].values(connection, Chunk, **asdict(search))
 
 
-async def find_batch_chunks(connection: Connection, batch_seqs: Sequence[int]) -> list[Chunk]:
-    """Where the facts of some batches are, in stored order."""
-    return await CHUNKS["find_batch_chunks"].values(connection, Chunk, batch_seqs=batch_seqs)
+async def find_batch_chunks(
+    connection: Connection, batch_seqs: Sequence[int], *, merged: bool = False
+) -> list[Chunk]:
+    """Where the facts of some batches are, by the first batch of each; of `merged` ones alone."""
+    return await CHUNKS["find_batch_chunks"].values(
+        connection, Chunk, batch_seqs=batch_seqs, merged=merged
+    )
 
 
 async def fetch_chunk(connection: Connection, chunk: Chunk) -> ChunkOctets | None:
-    """A chunk as it is stored, for readers of the whole books; None where a file has its day."""
+    """A chunk as it is stored, for readers of the whole books; None where its facts were merged
+    since, or a file has its day."""
+    if chunk.part is not None:
+        return await CHUNKS["read_merged_chunk"].first(
+            connection, ChunkOctets, stored_day=chunk.stored_day, part=chunk.part
+        )
     return await CHUNKS["read_chunk"].first(
-        connection, ChunkOctets, stored_day=chunk.stored_day, batch_seq=chunk.batch_seq
+        connection, ChunkOctets, stored_day=chunk.stored_day, batch_seq=chunk.first_batch_seq
     )
 
 
 async def read_chunks(
-    connection: Connection, chunks: Iterable[Chunk], columns: Iterable[str] = tuple(SCHEMA)
+    connection: Connection,
+    chunks: Iterable[Chunk],
+    columns: Iterable[str] = tuple(SCHEMA),
+    visible: VisibleKeys | None = None,
 ) -> AsyncIterator[pl.DataFrame]:
     """Facts of chunks, one after the other, of the usage keys that whoever asks may see.
 
-    `columns` has usage_key_id; DamagedChunkError where a chunk is not what was stored.
+    `columns` has usage_key_id and batch_seq, `visible` what was asked before; DamagedChunkError
+    where a chunk is not what was stored.
     """
-    visible = VisibleKeys()
+    visible = visible or VisibleKeys()
     for chunk in chunks:
         octets = await fetch_chunk(connection, chunk)
-        if octets is None:
-            continue
-        facts = await asyncio.to_thread(octets.read, columns)
-        yield await visible.of(connection, facts)
+        if octets is not None:
+            yield await visible.of(connection, await asyncio.to_thread(octets.read, columns))
+        elif chunk.part is None:
+            async for facts in _read_merged_since(connection, chunk, columns):
+                yield await visible.of(connection, facts)
+
+
+async def _read_merged_since(
+    connection: Connection, chunk: Chunk, columns: Iterable[str]
+) -> AsyncIterator[pl.DataFrame]:
+    """The facts of a batch, which were merged after its chunk was found: they are merged once."""
+    own = pl.col("batch_seq") == chunk.first_batch_seq
+    for merged in await find_batch_chunks(connection, [chunk.first_batch_seq], merged=True):
+        octets = await fetch_chunk(connection, merged)
+        if octets is not None:
+            yield (await asyncio.to_thread(octets.read, columns)).filter(own)
 
 
 async def count_chunk_facts(connection: Connection) -> int:
     """How many facts lie in chunks."""
     return int(await CHUNKS["count_chunk_facts"].value(connection))
+
+
+def parquet_of(facts: pl.DataFrame, columns: pl.Schema) -> bytes:
+    """Some columns of facts as a chunk has them: Parquet, with statistics of each."""
+    octets = BytesIO()
+    frame = pl.DataFrame(facts.select(*columns), schema_overrides=columns)
+    frame.write_parquet(octets, compression="zstd", compression_level=LEVEL, statistics=True)
+    return octets.getvalue()
 
 
 def _uuid_text(name: str) -> pl.Expr:

@@ -182,6 +182,7 @@ async def _stored_in_chunk(
     connection: Connection, *, batch_seq: int, first: int, items: int
 ) -> list[StoredUsage]:
     within = pl.col("ordinal").is_between(first, first + items, closed="left")
+    within &= pl.col("batch_seq") == batch_seq
     chunks = await find_batch_chunks(connection, [batch_seq])
     frames = [facts.filter(within) async for facts in read_chunks(connection, chunks)]
     rows = [

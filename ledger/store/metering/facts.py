@@ -159,9 +159,9 @@ def _chunk_part(chunk: Chunk, search: FactSearch, visible: VisibleKeys) -> FactR
     async def read(connection: Connection) -> Decode:
         octets = await fetch_chunk(connection, chunk)
         assert octets is not None, "parts are read in the snapshot in which they were listed"
-        facts = await asyncio.to_thread(octets.read, FACT_LAYOUT)
-        seen = await visible.of(connection, facts)
-        return lambda: seen.with_columns(_as_whole()).filter(search.asked())
+        facts = await asyncio.to_thread(octets.read, (*FACT_LAYOUT, "batch_seq"))
+        seen = await visible.of(connection, facts.filter(pl.col("batch_seq") <= search.until_seq))
+        return lambda: seen.select(_as_whole()).filter(search.asked())
 
     return read
 

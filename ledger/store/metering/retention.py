@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 
-from ledger.store.metering.chunks import ChunkSearch, fetch_chunk, find_chunks
+from ledger.store.metering.chunks import HIGHEST, ChunkSearch, fetch_chunk, find_chunks
 from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.queries import Connection, load_queries
 
@@ -111,12 +111,24 @@ async def read_day(connection: Connection, day: date, *, size: int) -> AsyncIter
 
     Needs a transaction; DamagedChunkError where a chunk is not what was stored.
     """
-    async for page in RETENTION["read_day"].pages(connection, size, day=day):
-        yield await asyncio.to_thread(_fact_frame, page)
+    async for rows in read_rows(connection, day, size=size):
+        yield rows
     for chunk in await find_chunks(connection, ChunkSearch(since_day=day, until_day=day)):
         octets = await fetch_chunk(connection, chunk)
         assert octets is not None, "a day that is being read is not dropped"
         yield await asyncio.to_thread(octets.read)
+
+
+async def read_rows(
+    connection: Connection, day: date, *, until_seq: int = HIGHEST, size: int
+) -> AsyncIterator[pl.DataFrame]:
+    """Facts in rows of a day up to a batch, every column, in stored order, `size` at a time.
+
+    Needs a transaction.
+    """
+    query = RETENTION["read_rows"]
+    async for page in query.pages(connection, size, day=day, until_seq=until_seq):
+        yield await asyncio.to_thread(_fact_frame, page)
 
 
 def _fact_frame(rows: Iterable[asyncpg.Record]) -> pl.DataFrame:

@@ -151,12 +151,12 @@ SELECT d AS stored_day, p.rows
   LEFT JOIN fact_partition p ON p.table_name = 'usage_fact' AND p.stored_day = d
  WHERE d < :before::date ORDER BY d;
 
--- name: read_day
--- Every column of a day's facts, in stored order; one partition.
+-- name: read_rows
+-- Every column of a day's facts in rows up to a batch, in stored order; one partition.
 SELECT stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time,
        started_at, first_token_at, ended_at, queue_ms, requests, uncached, cache_read, cache_write, visible,
        reasoning, event_id, agent_run_id, end_user::text AS end_user
-  FROM usage_fact WHERE stored_day = :day::date ORDER BY batch_seq, ordinal;
+  FROM usage_fact WHERE stored_day = :day::date AND batch_seq <= :until_seq ORDER BY batch_seq, ordinal;
 
 -- name: drop_archived_day
 -- Drops a day that lies in a file now and says where; refuses where their rows differ.

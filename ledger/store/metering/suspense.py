@@ -67,7 +67,8 @@ async def find_suspended_facts(
     """Facts of these keys that stand, after a (batch_seq, ordinal), with `engine_instance`."""
     rows = await _suspended_rows(connection, usage_key_ids, after=after, most=most)
     chunked = await _suspended_in_chunks(connection, usage_key_ids, after=after, most=most)
-    facts = pl.concat([rows, chunked]).sort("batch_seq", "ordinal").head(most)
+    # What was merged between two reads is in both.
+    facts = pl.concat([rows, chunked]).unique(list(FACT_KEY)).sort(*FACT_KEY).head(most)
     engines = await find_engine_keys(connection, facts["engine_key_id"].unique().to_list())
     instances = {key: engine.engine_instance for key, engine in engines.items()}
     return facts.with_columns(
@@ -96,15 +97,16 @@ async def _suspended_in_chunks(
     chunks = await find_chunks(connection, ChunkSearch(since_seq=after[0]))
     seq, ordinal = pl.col("batch_seq"), pl.col("ordinal")
     beyond = (seq > after[0]) | ((seq == after[0]) & (ordinal > after[1]))
-    pages = [fact_rows_frame([])]
-    async for facts in _read_waiting(connection, chunks, usage_key_ids):
-        standing = facts.filter(beyond).sort(ordinal).head(most)
-        unknown = pl.lit(None, pl.String)
-        pages.append(fact_frame(standing.with_columns(n=pl.lit(0), customer_id=unknown)))
-        # They come in stored order.
-        if sum(page.height for page in pages) >= most:
+    standing = fact_rows_frame([])
+    for chunk in chunks:
+        # Those behind a page are of another one.
+        if standing.height >= most and standing["batch_seq"][-1] < chunk.first_batch_seq:
             break
-    return pl.concat(pages)
+        async for facts in _read_waiting(connection, [chunk], usage_key_ids):
+            unknown = pl.lit(None, pl.String)
+            page = facts.filter(beyond).with_columns(n=pl.lit(0), customer_id=unknown)
+            standing = pl.concat([standing, fact_frame(page)]).sort(seq, ordinal).head(most)
+    return standing
 
 
 async def _read_waiting(
@@ -115,11 +117,12 @@ async def _read_waiting(
     wanted = pl.col("usage_key_id").is_in(list(usage_key_ids))
     stored = (pl.col("kind") != int(Kind.REVERSAL)) & (pl.col("flags") & int(Flag.SUPERSEDED) == 0)
     async for facts in read_chunks(connection, waiting):
+        standing = facts.filter(wanted & stored)
         rows = await SUSPENSE["find_changed_places"].rows(
-            connection, batch_seqs=facts["batch_seq"].unique().to_list()
+            connection, batch_seqs=standing["batch_seq"].unique().to_list()
         )
         changed = pl.DataFrame([tuple(row) for row in rows], schema=FACT_KEY, orient="row")
-        yield facts.filter(wanted & stored).join(changed, on=list(FACT_KEY), how="anti")
+        yield standing.join(changed, on=list(FACT_KEY), how="anti")
 
 
 async def count_waiting(connection: Connection, day: date) -> int:
