@@ -127,12 +127,6 @@ def hour_start(moment: datetime, zone_name: str) -> datetime:
     return local - (local - EPOCH) % HOUR - offset
 
 
-def hour_windows(hour: datetime, zone_name: str) -> list[datetime]:
-    """Starts of the windows that lie in the local clock hour which starts at `hour`."""
-    inside = windows(Period(hour, hour + HOUR))
-    return [window for window in inside if hour_start(window, zone_name) == hour]
-
-
 def hours(period: Period, zone_name: str) -> Iterator[Period]:
     """The local clock hours of `period`, clipped to it."""
     at = period.start

@@ -248,15 +248,16 @@ def test_every_event_balances_and_its_difference_corrects_it(
     one: Decimal, two: Decimal, three: Decimal
 ) -> None:
     lines = [
-        CostTotals(line, terms, one, two, three)
+        CostTotals(currency, line, terms, "standard", model, one, two, three)
         for line in ("usage", "suspense", "idle", "unattributed")
         for terms in ("owned", "lease", "none")
+        for currency, model in (("EUR", "a"), ("USD", "a"), ("EUR", "b"))
     ]
-    booked = cost_accrued(lines, "EUR")
+    booked = cost_accrued(lines)
     revenue = usage_accrued([Earned("EUR", "standard", model, one) for model in ("a", "b")])
     assert not any(balance(booked).values())
     assert not any(balance(revenue).values())
-    now = cost_accrued(lines[:5], "EUR")
+    now = cost_accrued(lines[:5])
     assert merged((*booked, *difference(now, booked))) == now
     assert difference(booked, booked) == ()
     assert merged((*booked, *reversal(booked))) == ()
@@ -264,10 +265,13 @@ def test_every_event_balances_and_its_difference_corrects_it(
 
 def test_cost_of_usage_in_suspense_is_serving_cost_of_its_own_dimension() -> None:
     one = Decimal(1)
-    postings = cost_accrued([CostTotals("suspense", "owned", one, one, one)], "EUR")
-    debits = {(p.account, p.dimension) for p in postings if p.amount > 0}
-    assert debits == {("5000", "suspense"), ("5020", "suspense"), ("5100", "suspense")}
-    leased = cost_accrued([CostTotals("suspense", "lease", one, one, one)], "EUR")
+    said = ("standard", "llama", one, one, one)
+    postings = cost_accrued([CostTotals("EUR", "suspense", "owned", *said)])
+    debits = {(p.account, p.dimension, p.tier, p.model) for p in postings if p.amount > 0}
+    assert debits == {
+        (account, "suspense", "standard", "llama") for account in ("5000", "5020", "5100")
+    }
+    leased = cost_accrued([CostTotals("EUR", "suspense", "lease", *said)])
     assert ("5200", "suspense") in {(p.account, p.dimension) for p in leased}
 
 

@@ -1,13 +1,16 @@
-"""Cost is booked per local hour, balanced, and again only by its difference."""
+"""Cost is booked by local day, tier and model, balanced, and again only by its difference."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from ledger.flows.books.book_cost import book_cost
+from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.allocate import allocate
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import GPU, LATER, START, at, one_gpu, steady
+
+NEXT_DAY = datetime(2026, 3, 3, tzinfo=UTC)
 
 
 async def booked(connection: Connection) -> dict[tuple[str, str], Decimal]:
@@ -72,35 +75,75 @@ async def test_booking_again_writes_nothing_and_a_change_books_its_difference(
     await books.facility()
     await books.lease(START, at(7200), rate="4")
     await allocate(worker, now=LATER)
-    assert (await book_cost(worker, now=LATER)).rows_written == 2
+    assert (await book_cost(worker, now=LATER)).rows_written == 1
     assert (await book_cost(worker, now=LATER)).rows_written == 0
     await books.close("asset", "asset_id = 'rack'")
     await books.lease(START, at(7200), rate="6")
     await allocate(worker, now=LATER)
-    assert (await book_cost(worker, now=LATER)).rows_written == 2
+    assert (await book_cost(worker, now=LATER)).rows_written == 1
     rows = await worker.fetch(
         """SELECT natural_key, revision, amount FROM journal_entry JOIN posting USING (entry_id)
             WHERE account = '5200' ORDER BY natural_key, revision"""
     )
     assert [tuple(row) for row in rows] == [
-        ("cost:factory:2026-03-02T10:00Z:EUR", 1, 4),
-        ("cost:factory:2026-03-02T10:00Z:EUR", 2, 2),
-        ("cost:factory:2026-03-02T11:00Z:EUR", 1, 4),
-        ("cost:factory:2026-03-02T11:00Z:EUR", 2, 2),
+        ("cost:factory:2026-03-02T00:00Z", 1, 8),
+        ("cost:factory:2026-03-02T00:00Z", 2, 4),
     ]
 
 
-async def test_hours_are_those_of_the_entitys_zone(worker: Connection) -> None:
+async def test_days_are_those_of_the_entitys_zone(worker: Connection) -> None:
     books = Books(worker)
-    since = datetime(2026, 3, 2, 10, 15, tzinfo=UTC)
+    since = datetime(2026, 3, 2, 18, 15, tzinfo=UTC)
     await books.entity(zone="Asia/Kolkata")
     await books.facility()
     await books.lease(since, since + timedelta(hours=1), rate="4")
-    await allocate(worker, now=LATER)
-    await book_cost(worker, now=LATER)
+    await allocate(worker, now=NEXT_DAY)
+    await book_cost(worker, now=NEXT_DAY)
     rows = await worker.fetch(
         """SELECT booked_for, amount FROM journal_entry JOIN posting USING (entry_id)
             WHERE account = '5200' ORDER BY booked_for"""
     )
-    half_past = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-    assert [tuple(row) for row in rows] == [(half_past, 1), (half_past + timedelta(hours=1), 3)]
+    first = datetime(2026, 3, 1, 18, 30, tzinfo=UTC)
+    assert [tuple(row) for row in rows] == [(first, 1), (first + timedelta(days=1), 3)]
+
+
+async def test_usage_is_booked_by_tier_and_model_and_a_change_by_its_difference(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.facility()
+    await books.lease(START, at(3600), rate="4")
+    await books.deployment(START, at(3600))
+    await books.usage(START, Tokens(output=1))
+    await books.usage(START, Tokens(output=1), buyer=Buyer(customer_id=None, customer_ref="who"))
+    await allocate(worker, now=LATER)
+    await book_cost(worker, now=LATER)
+    assert await _by_model(worker) == {
+        ("", "", "idle"): (Decimal(3), 1),
+        ("standard", "llama", "serving"): (Decimal("0.5"), 1),
+        ("standard", "llama", "suspense"): (Decimal("0.5"), 1),
+    }
+    await books.usage(at(900), Tokens(output=1))
+    await allocate(worker, now=LATER)
+    await book_cost(worker, now=LATER)
+    assert await _by_model(worker) == {
+        ("", "", "idle"): (Decimal(2), 2),
+        ("standard", "llama", "serving"): (Decimal("1.5"), 2),
+        ("standard", "llama", "suspense"): (Decimal("0.5"), 1),
+    }
+    assert (await check_books(worker)).proofs["cost"] == 0
+
+
+async def _by_model(
+    connection: Connection,
+) -> dict[tuple[str, str, str], tuple[Decimal, int]]:
+    """What leases cost by tier, model and use, and in how many postings."""
+    rows = await connection.fetch(
+        """SELECT tier, model, dimension, sum(amount) AS amount, count(*) AS postings
+             FROM posting WHERE account = '5200' GROUP BY 1, 2, 3"""
+    )
+    return {
+        (row["tier"], row["model"], row["dimension"]): (row["amount"], row["postings"])
+        for row in rows
+    }

@@ -177,7 +177,11 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "electricity was booked away": (
         """UPDATE posting SET account = '5010' WHERE account = '5000'""",
-        ("cost", "factory account 5000 USD", "amount", "*", "0"),
+        ("cost", "factory account 5000 llama standard USD", "amount", "*", "0"),
+    ),
+    "cost was booked to another model": (
+        "UPDATE posting SET model = 'other' WHERE account = '5000' AND model = 'llama'",
+        ("cost", "factory account 5000 other standard USD", "amount", "0", "*"),
     ),
     "a cost line was changed": (
         "UPDATE cost_allocation SET gpu_cost = gpu_cost + 1 WHERE line = 'usage'",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
+from typing import TypeAlias
 
 from ledger.domain.billing.credit_note import Credit
 from ledger.domain.billing.invoice import InvoiceTotals
@@ -57,13 +58,17 @@ CHART: Mapping[str, Account] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CostTotals:
-    """Cost of one line kind and hardware terms, to be booked.
+    """Cost in a currency of one line kind and hardware terms, to be booked; of usage, by its tier
+    and model.
 
     Kinds are `usage`, `suspense` (usage of a customer nobody knows yet), `idle`, `unattributed`.
     """
 
+    currency: str
     line: str
     gpu_terms: str
+    tier: str
+    model: str
     device_cost: Decimal
     overhead_cost: Decimal
     gpu_cost: Decimal
@@ -189,16 +194,23 @@ def credit_applied(
     )
 
 
-def cost_accrued(totals: Iterable[CostTotals], currency: str) -> tuple[Posting, ...]:
-    """Electricity against 2100, depreciation against 1590, leases against 2000.
+def cost_accrued(totals: Iterable[CostTotals]) -> tuple[Posting, ...]:
+    """Electricity against 2100, depreciation against 1590, leases against 2000; what usage cost is
+    told apart by tier and model.
 
     Unattributed cost of every kind is 5900, whose balance is what nobody was charged with. Cost of
     usage in suspense is serving cost under a dimension of its own, until its customer is known.
     """
     postings: list[Posting] = []
     for total in totals:
-        postings += _electricity(total, currency)
-        postings += _hardware(total, currency)
+        for debit, credit, amount, dimension in (*_electricity(total), *_hardware(total)):
+            postings += (
+                Posting(
+                    *(debit, amount, total.currency, None, dimension),
+                    *(total.tier, total.model),
+                ),
+                Posting(credit, EXACT.minus(amount), total.currency),
+            )
     return merged(postings)
 
 
@@ -208,25 +220,29 @@ def site_cost_accrued(amounts: Mapping[str, Decimal], currency: str) -> tuple[Po
     return merged(posting for pair in pairs for posting in pair)
 
 
-def _electricity(total: CostTotals, currency: str) -> tuple[Posting, ...]:
+# What is debited, what is credited, how much, and the dimension it is debited under.
+_Move: TypeAlias = tuple[str, str, Decimal, str]
+
+
+def _electricity(total: CostTotals) -> tuple[_Move, ...]:
     if total.line == "unattributed":
         both = EXACT.add(total.device_cost, total.overhead_cost)
-        return _pair("5900", "2100", both, currency, dimension="electricity")
+        return (("5900", "2100", both, "electricity"),)
     device = "5010" if total.line == "idle" else "5000"
     return (
-        *_pair(device, "2100", total.device_cost, currency, dimension=_suspense(total)),
-        *_pair("5020", "2100", total.overhead_cost, currency, dimension=_use(total)),
+        (device, "2100", total.device_cost, _suspense(total)),
+        ("5020", "2100", total.overhead_cost, _use(total)),
     )
 
 
-def _hardware(total: CostTotals, currency: str) -> tuple[Posting, ...]:
+def _hardware(total: CostTotals) -> tuple[_Move, ...]:
     against = "2000" if total.gpu_terms == "lease" else "1590"
     if total.line == "unattributed":
-        return _pair("5900", against, total.gpu_cost, currency, dimension="gpu")
+        return (("5900", against, total.gpu_cost, "gpu"),)
     if total.gpu_terms == "lease":
-        return _pair("5200", against, total.gpu_cost, currency, dimension=_use(total))
+        return (("5200", against, total.gpu_cost, _use(total)),)
     account = "5110" if total.line == "idle" else "5100"
-    return _pair(account, against, total.gpu_cost, currency, dimension=_suspense(total))
+    return ((account, against, total.gpu_cost, _suspense(total)),)
 
 
 def _use(total: CostTotals) -> str:

@@ -1,21 +1,18 @@
-"""Books cost: what windows cost becomes one journal entry per entity, local hour and currency.
+"""Books cost: windows become one entry per day of the entity, what usage cost by tier and model.
 
-An hour whose cost changed is booked again by its difference; equal costs book nothing.
+Of a day that is booked, what its revised windows come to beyond what they did is booked on top.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
 
-from ledger.domain.books.booking import CostTotals, cost_accrued
+from ledger.domain.books.booking import cost_accrued
 from ledger.domain.books.journal import JournalEntry
-from ledger.domain.entity import LegalEntity
 from ledger.domain.parked import Part
-from ledger.domain.period import HOUR, hour_start, hour_windows
+from ledger.domain.period import DAY, day_of, local_day, midnight
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
-from ledger.store.books.journal import book_entries
+from ledger.store.books.journal import add_to_entries
 from ledger.store.connect import draw_batch_seq
 from ledger.store.cost import cost
 
@@ -29,49 +26,47 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     )
     touched = [window for window in changed if window < context.now]
     touched += [moment for _, moment in again]
-    hours = sorted({hour_start(moment, context.entity.zone) for moment in touched})
-    return Due([("", hour) for hour in hours], partial(_book_hours, context))
+    zone = context.entity.zone
+    days = sorted({midnight(day_of(moment, zone), zone) for moment in touched})
+    return Due([("", day) for day in days], partial(_book_days, context))
 
 
-async def _book_hours(context: StageContext, due: Sequence[Part]) -> int:
+async def _book_days(context: StageContext, parts: Sequence[Part]) -> int:
     connection, entity = context.connection, context.entity
+    days = {
+        f"cost:{entity.entity_id}:{start:%Y-%m-%dT%H:%MZ}": local_day(
+            day_of(start, entity.zone), entity.zone
+        )
+        for _, start in parts
+    }
     async with connection.transaction():
-        sums = await cost.sum_costs_to_book(
+        moved = await cost.sum_costs_to_book(
             connection,
             entity_id=entity.entity_id,
-            windows=[at for _, hour in due for at in hour_windows(hour, entity.zone)],
+            days=days,
             batch_seq=context.cut_off.batch_seq,
         )
-        totals: dict[tuple[datetime, str], list[CostTotals]] = defaultdict(list)
-        for window in sums:
-            hour = hour_start(window.window_start, entity.zone)
-            totals[hour, window.currency].append(window.totals)
         entries = [
-            _entry(entity, hour, currency, lines) for (hour, currency), lines in totals.items()
+            JournalEntry(
+                entity_id=entity.entity_id,
+                kind="cost",
+                natural_key=key,
+                booked_for=days[key].start,
+                description="Cost of the day: electricity and hardware",
+                postings=cost_accrued(of_day),
+            )
+            for key, of_day in moved.items()
         ]
         batch_seq = await draw_batch_seq(connection)
-        return await book_entries(connection, entries, context.cut_off, batch_seq)
-
-
-def _entry(
-    entity: LegalEntity, hour: datetime, currency: str, lines: Sequence[CostTotals]
-) -> JournalEntry:
-    return JournalEntry(
-        entity_id=entity.entity_id,
-        kind="cost",
-        natural_key=f"cost:{entity.entity_id}:{hour:%Y-%m-%dT%H:%MZ}:{currency}",
-        booked_for=hour,
-        description="Cost of the hour: electricity and hardware",
-        postings=cost_accrued(lines, currency),
-    )
+        return await add_to_entries(connection, entries, context.cut_off, batch_seq)
 
 
 # Cost of windows that have not begun waits: only what began before `now` is booked.
 book_cost = Stage(
     name="book_cost",
     about="Book what windows cost into the journal.",
-    step=HOUR,
-    chunk_parts=168,
+    step=DAY,
+    chunk_parts=7,
     list_entities=cost.list_cost_entities,
     find=_find,
 )

@@ -130,8 +130,8 @@ SELECT concat_ws(' ', w.entity_id, nullif(w.model, ''), nullif(w.tier, ''), w.cu
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_unbooked_cost
--- Cost lines against the journal: every account of cost, by entity and local hour, whatever the entry that was booked on
--- it is called; scans of cost_allocation and of postings on these accounts. The chart is said anew: which part of which
+-- Cost lines against the journal: every account of cost, by entity and local day, of usage by tier and model, whatever the
+-- entry that was booked on it is called; scans of cost_allocation and of postings on these accounts. The chart is said anew: which part of which
 -- line of which hardware is debited where, against what.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
@@ -146,10 +146,10 @@ WITH run AS (
          ('usage', 'gpu', 'lease', '5200', 'serving', '2000'), ('suspense', 'gpu', 'lease', '5200', 'suspense', '2000'),
          ('idle', 'gpu', 'lease', '5200', 'idle', '2000'), ('unattributed', 'gpu', 'lease', '5900', 'gpu', '2000')
 ), booked AS (
-  SELECT e.entity_id, e.booked_for, p.account, p.dimension, p.currency::text AS currency, sum(p.amount) AS amount,
-         max(o.batch_seq) AS batch_seq
-    FROM journal_entry e JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
-   WHERE p.account IN (SELECT account FROM chart UNION SELECT against FROM chart) GROUP BY 1, 2, 3, 4, 5
+  SELECT e.entity_id, date_trunc('day', e.booked_for, n.zone) AS booked_for, p.account, p.dimension, p.tier, p.model,
+         p.currency::text AS currency, sum(p.amount) AS amount, max(o.batch_seq) AS batch_seq
+    FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
+   WHERE p.account IN (SELECT account FROM chart UNION SELECT against FROM chart) GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), seen AS (
   SELECT entity_id, booked_for, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
 ), latest AS (
@@ -158,7 +158,7 @@ WITH run AS (
          c.gpu_cost
     FROM cost_allocation c
     JOIN entity e USING (entity_id)
-   CROSS JOIN LATERAL (SELECT date_trunc('hour', c.window_start, e.zone) AS booked_for) h
+   CROSS JOIN LATERAL (SELECT date_trunc('day', c.window_start, e.zone) AS booked_for) h
     LEFT JOIN run r USING (entity_id)
     LEFT JOIN seen s ON s.entity_id = c.entity_id AND s.booked_for = h.booked_for
    WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
@@ -166,22 +166,23 @@ WITH run AS (
 ), summed AS (
   SELECT l.entity_id, l.booked_for, l.currency::text AS currency,
          CASE WHEN l.line = 'usage' AND k.customer_id IS NULL THEN 'suspense' ELSE l.line END AS line,
-         l.gpu_terms, sum(l.device_cost) AS device, sum(l.overhead_cost) AS overhead, sum(l.gpu_cost) AS gpu
-    FROM latest l LEFT JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4, 5
+         l.gpu_terms, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, sum(l.device_cost) AS device,
+         sum(l.overhead_cost) AS overhead, sum(l.gpu_cost) AS gpu
+    FROM latest l LEFT JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), due AS (
-  SELECT s.entity_id, s.booked_for, a.account, a.dimension, s.currency, sum(a.amount) AS amount
+  SELECT s.entity_id, s.booked_for, a.account, a.dimension, a.tier, a.model, s.currency, sum(a.amount) AS amount
     FROM summed s
    CROSS JOIN LATERAL (VALUES ('device', s.device), ('overhead', s.overhead), ('gpu', s.gpu)) AS p (part, amount)
     JOIN chart c ON c.line = s.line AND c.part = p.part
                 AND coalesce(c.gpu_terms = CASE s.gpu_terms WHEN 'lease' THEN 'lease' ELSE 'owned' END, true)
-   CROSS JOIN LATERAL (VALUES (c.account, c.dimension, p.amount), (c.against, '', -p.amount))
-                   AS a (account, dimension, amount)
-   GROUP BY 1, 2, 3, 4, 5
+   CROSS JOIN LATERAL (VALUES (c.account, c.dimension, s.tier, s.model, p.amount), (c.against, '', '', '', -p.amount))
+                   AS a (account, dimension, tier, model, amount)
+   GROUP BY 1, 2, 3, 4, 5, 6, 7
 )
-SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), currency) AS place,
+SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), nullif(model, ''), nullif(tier, ''), currency) AS place,
        booked_for AS window_start, 'amount' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
        trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS differing
-  FROM due d FULL JOIN booked b USING (entity_id, booked_for, account, dimension, currency)
+  FROM due d FULL JOIN booked b USING (entity_id, booked_for, account, dimension, tier, model, currency)
  WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
    AND NOT EXISTS (SELECT FROM parked p
                     WHERE p.stage = 'book_cost' AND p.entity_id = coalesce(d.entity_id, b.entity_id)

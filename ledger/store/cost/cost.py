@@ -1,6 +1,7 @@
 """Reads what a factory costs and what ran on it, and writes pools and cost lines."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -20,6 +21,7 @@ from ledger.domain.cost.unseen import ACTIVITY
 from ledger.domain.entity import LegalEntity
 from ledger.domain.metering.spread import WORK
 from ledger.domain.metering.times import micros
+from ledger.domain.period import Period
 from ledger.store.binary_read import INT8, TIME, read_columns
 from ledger.store.copying import copy_out, copy_rows
 from ledger.store.queries import Connection, load_queries
@@ -46,14 +48,6 @@ class WindowActivity(NamedTuple):
     cache_read: int
     cache_write: int
     output: int
-
-
-class CostToBook(NamedTuple):
-    """What a window cost in a currency, of one kind of line and terms of the hardware."""
-
-    window_start: datetime
-    currency: str
-    totals: CostTotals
 
 
 @asynccontextmanager
@@ -318,16 +312,21 @@ async def find_changed_costs(
 
 
 async def sum_costs_to_book(
-    connection: Connection, *, entity_id: str, windows: Sequence[datetime], batch_seq: int
-) -> list[CostToBook]:
-    """Cost per window, currency, kind of line and hardware terms."""
-    rows = await COST["sum_costs_to_book"].rows(
-        connection, entity_id=entity_id, windows=list(windows), batch_seq=batch_seq
-    )
-    return [
-        CostToBook(row["window_start"], row["currency"], CostTotals(*_total_values(row)))
-        for row in rows
-    ]
+    connection: Connection, *, entity_id: str, days: Mapping[str, Period], batch_seq: int
+) -> dict[str, list[CostTotals]]:
+    """What cost lines of an entity's days come to at a cut-off beyond what the journal entries of
+    these natural keys have booked, by natural key."""
+    moved: dict[str, list[CostTotals]] = defaultdict(list)
+    for row in await COST["sum_costs_to_book"].rows(
+        connection,
+        entity_id=entity_id,
+        natural_keys=list(days),
+        sinces=[day.start for day in days.values()],
+        untils=[day.end for day in days.values()],
+        batch_seq=batch_seq,
+    ):
+        moved[row["natural_key"]].append(CostTotals(*_total_values(row)))
+    return moved
 
 
 _total_values = itemgetter(*(field.name for field in fields(CostTotals)))

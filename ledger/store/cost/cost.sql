@@ -220,14 +220,39 @@ SELECT DISTINCT c.window_start FROM cost_allocation c
  ORDER BY c.window_start;
 
 -- name: sum_costs_to_book
--- What an entity's windows cost as known at a cut-off, per kind of line and terms of the hardware;
--- usage of a customer nobody knows yet is a kind of its own, suspense.
--- Index: cost_allocation (entity_id, window_start).
-SELECT l.window_start, l.currency, l.gpu_terms,
-       CASE WHEN l.line = 'usage' AND u.customer_id IS NULL THEN 'suspense' ELSE l.line END AS line,
-       sum(l.device_cost) AS device_cost,
-       sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-  FROM cost_lines_at(:batch_seq) l LEFT JOIN usage_key u USING (usage_key_id)
- WHERE l.entity_id = :entity_id AND l.window_start = ANY(:windows::timestamptz[])
- GROUP BY l.window_start, l.currency, 4, l.gpu_terms
- ORDER BY l.window_start, l.currency, 4, l.gpu_terms;
+-- What cost lines of an entity's days come to at a cut-off beyond what entries of their natural keys have booked, by kind
+-- of line and terms of the hardware, of usage by tier and model: of windows revised behind the cut-off of the last entry,
+-- as they are less as they were then; usage of a customer nobody knows yet is a kind of its own, suspense. journal_entry
+-- (natural_key, revision), cost_allocation (entity_id, window_start).
+WITH days AS MATERIALIZED (
+  SELECT n.natural_key, n.since, n.until,
+         coalesce((SELECT max(o.batch_seq) FROM journal_entry e JOIN cut_off o USING (cut_off_id)
+                    WHERE e.natural_key = n.natural_key), -1) AS booked_seq
+    FROM unnest(:natural_keys::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (natural_key, since, until)
+), revised AS MATERIALIZED (
+  SELECT DISTINCT n.natural_key, n.booked_seq, c.window_start
+    FROM days n
+    JOIN cost_allocation c ON c.entity_id = :entity_id AND c.window_start >= n.since AND c.window_start < n.until
+                          AND c.batch_seq > n.booked_seq AND c.batch_seq <= :batch_seq
+), moved AS (
+  SELECT r.natural_key, l.currency, l.line, l.usage_key_id, l.gpu_terms, l.device_cost, l.overhead_cost, l.gpu_cost
+    FROM revised r
+   CROSS JOIN LATERAL (SELECT n.* FROM cost_lines_at(:batch_seq) n
+                        WHERE n.entity_id = :entity_id AND n.window_start = r.window_start OFFSET 0) l
+  UNION ALL
+  SELECT r.natural_key, l.currency, l.line, l.usage_key_id, l.gpu_terms, -l.device_cost, -l.overhead_cost, -l.gpu_cost
+    FROM revised r
+   CROSS JOIN LATERAL (SELECT n.* FROM cost_lines_at(r.booked_seq) n
+                        WHERE n.entity_id = :entity_id AND n.window_start = r.window_start OFFSET 0) l
+), summed AS (
+  SELECT m.natural_key, m.currency, m.line, m.usage_key_id, m.gpu_terms, sum(m.device_cost) AS device_cost,
+         sum(m.overhead_cost) AS overhead_cost, sum(m.gpu_cost) AS gpu_cost
+    FROM moved m GROUP BY 1, 2, 3, 4, 5
+)
+SELECT s.natural_key, s.currency, CASE WHEN s.line = 'usage' AND k.customer_id IS NULL THEN 'suspense' ELSE s.line END AS line,
+       s.gpu_terms, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, sum(s.device_cost) AS device_cost,
+       sum(s.overhead_cost) AS overhead_cost, sum(s.gpu_cost) AS gpu_cost
+  FROM summed s LEFT JOIN usage_key k USING (usage_key_id)
+ GROUP BY 1, 2, 3, 4, 5, 6
+HAVING sum(s.device_cost) <> 0 OR sum(s.overhead_cost) <> 0 OR sum(s.gpu_cost) <> 0
+ ORDER BY 1, 2, 3, 4, 5, 6;
