@@ -18,6 +18,7 @@ from ledger.wire import (
     tariff_inputs,
     tax_inputs,
     webhook_inputs,
+    weight_inputs,
 )
 
 SINCE = "2024-01-01T00:00:00Z"
@@ -61,6 +62,16 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     inputs.NewDeployment: {
         **{"deployment_id": "chat", "asset_id": "rack-1", "model": "llama-70b", "gpu_count": 4},
         "valid_from": SINCE,
+    },
+    weight_inputs.NewWeightSet: {
+        **{
+            "deployment_id": "chat",
+            "weight_set_id": "chat-h100",
+            "version": 2,
+            "valid_from": SINCE,
+        },
+        **{"uncached": 60_000, "cache_read": 400, "cache_write": 60_000, "output": 359_600},
+        **{"context": 20_000, "step": 27_430_000, "idle_mw_per_gpu": 110_000},
     },
     price_inputs.NewRateCard: {
         **{"rate_card_id": "list", "entity_id": "acme-ai", "name": "List", "currency": "EUR"},

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ledger.reports.books.balances import BALANCES
+from ledger.reports.cost.calibration import CALIBRATION
 from ledger.reports.cost.efficiency import EFFICIENCY
 from ledger.reports.cost.hourly import HOURLY
 from ledger.reports.cost.margin_text import MARGIN
@@ -21,6 +22,7 @@ REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     AGENTS,
     SITES,
     EFFICIENCY,
+    CALIBRATION,
     ENERGY,
     USAGE,
     CHARGES,

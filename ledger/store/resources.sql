@@ -149,6 +149,18 @@ SELECT deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, en
    AND (:after::text[] IS NULL OR ARRAY[deployment_id, sortable(lower(valid))] > :after::text[])
  ORDER BY sort_key LIMIT :limit;
 
+-- name: list_weight_sets
+-- What each kind of work takes at deployments, in place of what they were declared with.
+SELECT deployment_id, weight_set_id, entity_id, version, source, uncached, cache_read, cache_write, output, context, step,
+       idle_mw_per_gpu, evidence, lower(valid) AS valid_from, upper(valid) AS valid_to,
+       ARRAY[deployment_id, sortable(lower(valid))] AS sort_key
+  FROM weight_set
+ WHERE upper_inf(recorded) AND (:id::text IS NULL OR deployment_id = :id)
+   AND (:entity_id::text IS NULL OR entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[deployment_id, sortable(lower(valid))] > :after::text[])
+ ORDER BY sort_key LIMIT :limit;
+
 -- name: list_rate_cards
 -- Rate cards.
 SELECT rate_card_id, entity_id, name, currency, ARRAY[rate_card_id] AS sort_key

@@ -184,6 +184,51 @@ class Deployment(Dated):
     slot_s: int
 
 
+class WeightTerms(ClosedModel):
+    """Power at rest in mW, and microjoules of each kind of work; null was not fitted."""
+
+    idle: int | None
+    uncached: int | None
+    cache_read: int | None
+    output: int | None
+    context: int | None
+    step: int | None
+
+
+class WeightEvidence(ClosedModel):
+    """Of which slots weights were fitted, how well, and between what each term lies with 99 %."""
+
+    since: str
+    until: str
+    cut_off_id: int
+    slots: int
+    idle_slots: int
+    fit_error_percent: Number
+    holdout_error_percent: Number
+    condition: Number
+    low: WeightTerms
+    high: WeightTerms
+
+
+class WeightSet(Dated):
+    """What each kind of work takes at a deployment, in place of what it was declared with; where it
+    was calibrated, `evidence` says of what and how well."""
+
+    deployment_id: str
+    weight_set_id: str
+    entity_id: str
+    version: int
+    source: str
+    uncached: int
+    cache_read: int
+    cache_write: int
+    output: int
+    context: int
+    step: int
+    idle_mw_per_gpu: int | None
+    evidence: WeightEvidence | None
+
+
 class RateCard(ClosedModel):
     """A dated set of prices."""
 

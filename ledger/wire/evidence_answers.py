@@ -80,7 +80,7 @@ class EngineActivity(ClosedModel):
 
 
 class ServingDeployment(ClosedModel):
-    """GPUs of an asset that served a model, and how much of a busy second each token takes."""
+    """GPUs of an asset that served a model, and the weights in force, of which set and source."""
 
     deployment_id: str
     entity_id: str
@@ -101,6 +101,8 @@ class ServingDeployment(ClosedModel):
     weight_step: int
     idle_mw_per_gpu: int | None
     slot_s: int
+    weight_set_id: str | None
+    weight_source: str
 
 
 class AssetEvidence(ClosedModel):

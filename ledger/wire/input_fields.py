@@ -29,6 +29,7 @@ RATE_MAX = 10**9
 PUE_MAX = 100
 GAIN_MAX = 10
 GPUS_MAX = 1_000_000
+WHOLE_MAX = 2**31 - 1
 PAYMENT_DAYS_MAX = 3_650
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2200, 1, 1)
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
@@ -216,8 +217,8 @@ DayOrInstant = Annotated[
     ),
 ]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")]
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Positive = Annotated[int, Field(ge=1, le=WHOLE_MAX)]
+Whole = Annotated[int, Field(ge=0, le=WHOLE_MAX)]
 Gpus = Annotated[int, Field(ge=1, le=GPUS_MAX)]
 SlotSeconds = Annotated[int, Field(ge=1, le=GRID_SECONDS), AfterValidator(_slot)]
 PaymentDays = Annotated[int, Field(ge=0, le=PAYMENT_DAYS_MAX)]

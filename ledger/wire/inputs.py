@@ -358,15 +358,18 @@ def read_texts(model: type[M], cells: Mapping[str, str]) -> M:
 def typed_texts(model: type[BaseModel], cells: Mapping[str, str]) -> dict[str, Any]:
     """The cells that are not empty, as values of the kinds their fields take."""
     typed: dict[str, Any] = {}
+    nested: dict[str, dict[str, str]] = {}
     for name, text in cells.items():
         first, _, rest = name.partition(".")
         inner = _field_type(model, first)
         if not text:
             continue
         if rest and isinstance(inner, type) and issubclass(inner, BaseModel):
-            typed.setdefault(first, {}).update(typed_texts(inner, {rest: text}))
+            nested.setdefault(first, {})[rest] = text
         else:
             typed[name] = _cell(inner, text)
+    for first, of_field in nested.items():
+        typed[first] = typed_texts(_field_type(model, first), of_field)
     return typed
 
 

@@ -140,6 +140,31 @@ COMMENT ON COLUMN deployment.idle_mw_per_gpu IS 'What a GPU draws while it holds
 COMMENT ON COLUMN deployment.slot_s IS 'How many seconds are weighed at once.';
 COMMENT ON COLUMN deployment.engine_instances IS 'Empty: the deployment takes usage of its model that names no known instance.';
 
+CREATE TABLE weight_set (
+  weight_set_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  weight_set_id     text NOT NULL CHECK (weight_set_id <> ''),
+  deployment_id     text NOT NULL,
+  entity_id         text NOT NULL REFERENCES entity,
+  version           int NOT NULL CHECK (version > 0),
+  source            text NOT NULL CHECK (source IN ('declared', 'phase_time', 'calibrated')),
+  uncached          int NOT NULL CHECK (uncached >= 0),
+  cache_read        int NOT NULL CHECK (cache_read >= 0),
+  cache_write       int NOT NULL CHECK (cache_write >= 0),
+  output            int NOT NULL CHECK (output >= 0),
+  context           int NOT NULL CHECK (context >= 0),
+  step              int NOT NULL CHECK (step >= 0),
+  idle_mw_per_gpu   int CHECK (idle_mw_per_gpu >= 0),
+  evidence          jsonb,
+  valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded          int8range NOT NULL,
+  CHECK (uncached > 0 OR cache_read > 0 OR cache_write > 0 OR output > 0 OR context > 0 OR step > 0),
+  CHECK (source <> 'calibrated' OR evidence IS NOT NULL),
+  EXCLUDE USING gist (deployment_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE weight_set IS 'What each kind of work takes at a deployment from when to when, in place of the weights it was declared with, and who says so.';
+COMMENT ON COLUMN weight_set.evidence IS 'Of which slots it was fitted, how well, and between what each weight lies.';
+COMMENT ON COLUMN weight_set.idle_mw_per_gpu IS 'NULL: as the deployment says.';
+
 -- One GPU and one engine instance serve one deployment at a time.
 CREATE TABLE deployment_member (
   deployment_row_id bigint NOT NULL REFERENCES deployment,

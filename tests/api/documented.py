@@ -20,6 +20,7 @@ IDS = {
         "assets": "rack-1",
         "tariffs": "spot",
         "deployments": "chat",
+        "weight-sets": "chat",
     },
     **{"rate-cards": "list", "subscriptions": "shop-1", "fx-rates": "EUR-USD"},
     **{

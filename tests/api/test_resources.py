@@ -39,6 +39,11 @@ BODIES: dict[str, Any] = {
         **{"deployment_id": "chat", "asset_id": "rack", "model": "llama", "gpu_count": 4},
         "valid_from": day(0),
     },
+    "weight-sets": {
+        **{"deployment_id": "chat", "weight_set_id": "measured", "version": 2},
+        **{"uncached": 60_000, "cache_read": 400, "cache_write": 60_000, "output": 359_600},
+        "valid_from": day(0),
+    },
     "tariffs": {"tariff_id": "spot", "facility_id": "site", "name": "Spot", "currency": "USD"},
     "tax-rates": {"country": "DK", "percent": "25", "valid_from": day(0)},
     "tax-registrations": {

@@ -14,6 +14,10 @@ from tests.support.statements import entry as booked
 FROM = {"valid_from": "2023-01-01T00:00:00Z"}
 # Hardware serves for an hour, so that settling it is soon done.
 HOUR = {"valid_from": "2023-11-16T18:00:00Z", "valid_to": "2023-11-16T19:00:00Z"}
+_WEIGHTS = {
+    **{"weight_set_id": "measured", "version": 2, "uncached": 1, "cache_read": 0},
+    **{"cache_write": 1, "output": 5},
+}
 PERIOD = {"since": "2023-11-01T00:00:00Z", "until": "2023-12-01T00:00:00Z"}
 NOW = datetime(2023, 12, 2, tzinfo=UTC)
 # Nothing that one of them has may be seen or named by the other.
@@ -75,6 +79,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
                 "engine_instances": [f"{entity}-engine"],
             },
         ),
+        ("weight-sets", {**_WEIGHTS, "deployment_id": f"{entity}-dep", **HOUR}),
         ("rate-cards", {**card, "currency": "USD", "prices": [price]}),
         (f"rate-cards/{entity}-card/prices", {"meter": "output", "amount": "15", **FROM}),
         (

@@ -62,11 +62,17 @@ class Run:
     idle_j: float = 0.0
     times: list[float] = field(default_factory=lambda: [0.0])
     joules: list[float] = field(default_factory=lambda: [0.0])
+    steps: list[int] = field(default_factory=lambda: [0])
 
-    def spend(self, until: float, joules: float) -> None:
-        """So much energy, evenly until then."""
+    def spend(self, until: float, joules: float, steps: int = 0) -> None:
+        """So much energy and so many steps, evenly until then."""
         self.times.append(until)
         self.joules.append(self.joules[-1] + joules)
+        self.steps.append(self.steps[-1] + steps)
+
+    def counted(self, seconds: Iterable[int]) -> list[int]:
+        """The engine's own count of its steps at these seconds."""
+        return [int(one) for one in np.interp(list(seconds), self.times, self.steps)]
 
     def readings(self, seconds: Iterable[int]) -> list[int]:
         """The meter in mJ at these seconds; it moves ten times a second."""
@@ -150,7 +156,7 @@ class _Engine:
         self.step += steps
         self.now += seconds
         self.run.busy_s += seconds
-        self.run.spend(self.now, joules)
+        self.run.spend(self.now, joules, steps)
         self.context += steps * batch
         while self.ends and self.ends[0][0] <= self.step:
             _, _, one, entered = heappop(self.ends)

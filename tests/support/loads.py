@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from tests.support.batching import Request, load, poisson
 
 HOUR = 3_600
@@ -69,6 +71,52 @@ def waiting_outside() -> list[Request]:
 def one_of_eight() -> list[Request]:
     """What the one busy replica of eight serves."""
     return [*load("only", poisson(11, 0, LAST, 0.8), (500, 0, 300), seed=11)]
+
+
+def varied(seed: int) -> list[Request]:
+    """An hour that tells kinds of work apart: prompts alone, cached conversations, long answers,
+    chats, one or two at a time, and pauses in between."""
+    chance = np.random.default_rng(seed)
+    kinds = {"prompts": (6_000, 0, 2), "cached": (100, 90_000, 2), "writer": (150, 0, 900)}
+    kinds |= {"long": (300, 50_000, 300), "chat": (500, 1_000, 200)}
+    rates = {"prompts": 3.0, "cached": 6.0, "writer": 2.0, "long": 1.5, "chat": 3.0}
+    found: list[Request] = []
+    now, number = 0.0, 0
+    while now < HOUR - 240:
+        for name in chance.permutation(list(kinds))[: chance.integers(1, 3)]:
+            number += 1
+            per_s = rates[name] * chance.uniform(0.3, 1.2)
+            moments = poisson(seed * 1_000 + number, now, now + 70, per_s)
+            found += load(str(name), moments, kinds[name], seed=number)
+        now += 75 + chance.choice([0, 0, 40])
+    return found
+
+
+def any_load(seed: int) -> list[Request]:
+    """Up to five kinds of requests of any size, all at once or one after the other."""
+    chance = np.random.default_rng(seed)
+    kinds = [
+        (
+            int(np.exp(chance.uniform(3, 8.7))),
+            int(np.exp(chance.uniform(5, 11))) if chance.random() < 0.5 else 0,
+            int(np.exp(chance.uniform(0.7, 7))),
+        )
+        for _ in range(chance.integers(1, 6))
+    ]
+    spread = float(chance.choice([0.0, 0.5]))
+    found: list[Request] = []
+    now, number, all_along = 0.0, 0, chance.random() < 0.4
+    while now < HOUR - 260:
+        length = LAST - 100 - now if all_along else chance.uniform(20, 150)
+        for at in range(len(kinds)) if all_along else [int(chance.integers(len(kinds)))]:
+            number += 1
+            asked, _, written = kinds[at]
+            busy_s = written * 0.0014 + asked * 0.00003 + 0.02
+            per_s = min(chance.uniform(0.05, 0.5) / busy_s, 5) / (len(kinds) if all_along else 1)
+            moments = poisson(seed * 1_000 + number, now, now + length, per_s)
+            found += load(f"kind-{at}", moments, kinds[at], seed=number, spread=spread)
+        now += length + (chance.uniform(20, 90) if chance.random() < 0.5 else 0)
+    return found
 
 
 SCENARIOS: Mapping[str, Callable[[], Sequence[Request]]] = {

@@ -210,7 +210,8 @@ def _terms(traced: CostEvidence) -> Iterable[str]:
         weights += f"{d.weight_cache_write} written, {d.weight_output} output"
         if d.weight_context or d.weight_step:
             weights += f", {d.weight_context} context, {d.weight_step} step"
-        weights += f"; slots of {d.slot_s} s"
+        named = f" of set {d.weight_set_id}" if d.weight_set_id else ""
+        weights += f" ({d.weight_source}, version {d.weight_version}{named}); slots of {d.slot_s} s"
         if d.idle_mw_per_gpu is not None:
             weights += f"; {d.idle_mw_per_gpu:,} mW a GPU at rest"
         yield f"Deployment {d.deployment_id}: {d.gpu_count} GPUs for {d.model}; weights {weights}"

@@ -26,7 +26,8 @@ class Deployment:
     """GPUs of an asset that serve a model in [valid_from, valid_to); `valid_to` None is open.
 
     The weights say how much of what a slot of `slot_s` seconds used each kind of token takes, as
-    declared under `weight_version`. At rest a GPU draws `idle_mw_per_gpu`; None is unknown.
+    `weight_version` has it: of the weight set in force then, or of the deployment itself. At rest a
+    GPU draws `idle_mw_per_gpu`; None is unknown.
     """
 
     deployment_id: str
@@ -48,6 +49,8 @@ class Deployment:
     weight_step: int = 0
     idle_mw_per_gpu: int | None = None
     slot_s: int = SLOT_SECONDS
+    weight_set_id: str | None = None
+    weight_source: str = "declared"
 
     @property
     def weights(self) -> Weights:

@@ -68,7 +68,7 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
     deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
     shares = _gpu_costs(factory, assets.values(), deployed, window)
-    work = _claimed(deployed, facts)
+    work = claimed(deployed, facts)
     for deployment in deployed:
         if deployment.entity_id == factory.entity.entity_id:
             scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
@@ -133,7 +133,7 @@ def _gpu_costs(
     return shares
 
 
-def _claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, pl.DataFrame]:
+def claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, pl.DataFrame]:
     """The attempts that each deployment served, by its id, with the instance that they ran on."""
     if facts.attempts.is_empty():
         return {}

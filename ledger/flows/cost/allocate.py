@@ -21,12 +21,12 @@ from ledger.domain.energy.gpu_spans import BoardSpans, even_spans, spans_by_wind
 from ledger.domain.parked import Part
 from ledger.domain.period import WINDOW
 from ledger.flows.cost.find_due import find_due
-from ledger.flows.cost.read_work import read_work
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.cost import cost
 from ledger.store.cost.cost_rows import append_changes, find_changes
 from ledger.store.cost.factory import load_factory
+from ledger.store.cost.work import read_work
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 from ledger.store.within import Within

@@ -16,6 +16,7 @@ from ledger.flows.reference import (
     enter_site_cost,
     enter_tax,
     enter_webhook,
+    enter_weights,
     parties,
 )
 from ledger.flows.reference.credit_resources import AGENTS, CREDIT
@@ -40,6 +41,7 @@ from ledger.wire import (
     tax_inputs,
     webhook_answers,
     webhook_inputs,
+    weight_inputs,
 )
 from ledger.wire.inputs import InputModel
 
@@ -217,6 +219,17 @@ RESOURCES: Sequence[Resource] = (
         ("asset_id", "model", "tier", "gpu_count", "valid_from", "valid_to"),
         inputs.NewDeployment,
         enter.enter_deployment,
+        dated=True,
+    ),
+    Resource(
+        "weight set",
+        "weight-sets",
+        "what each kind of work takes at deployments",
+        "deployment_id",
+        answers.WeightSet,
+        ("weight_set_id", "version", "source", "valid_from", "valid_to"),
+        weight_inputs.NewWeightSet,
+        enter_weights.enter_weight_set,
         dated=True,
     ),
     Resource(

@@ -41,11 +41,27 @@ SELECT a.asset_id, a.entity_id, a.facility_id, a.name, a.terms, a.gpu_count, a.c
 -- Deployments of all entities known at the cut-off and valid somewhere in [since, until): who claims an
 -- engine instance is decided between all of them.
 SELECT d.deployment_id, d.entity_id, d.asset_id, d.model, d.tier, d.gpu_count, d.gpu_uuids, d.engine_instances,
-       d.weight_version, d.weight_uncached, d.weight_cache_read, d.weight_cache_write, d.weight_output,
-       d.weight_context, d.weight_step, d.idle_mw_per_gpu, d.slot_s,
-       lower(d.valid) AS valid_from, nullif(upper(d.valid), 'infinity') AS valid_to
+       coalesce(w.version, d.weight_version) AS weight_version,
+       coalesce(w.uncached, d.weight_uncached) AS weight_uncached,
+       coalesce(w.cache_read, d.weight_cache_read) AS weight_cache_read,
+       coalesce(w.cache_write, d.weight_cache_write) AS weight_cache_write,
+       coalesce(w.output, d.weight_output) AS weight_output,
+       coalesce(w.context, d.weight_context) AS weight_context,
+       coalesce(w.step, d.weight_step) AS weight_step,
+       coalesce(w.idle_mw_per_gpu, d.idle_mw_per_gpu) AS idle_mw_per_gpu, d.slot_s,
+       w.weight_set_id, coalesce(w.source, 'declared') AS weight_source,
+       lower(part.valid) AS valid_from, nullif(upper(part.valid), 'infinity') AS valid_to
   FROM deployment d
- WHERE d.recorded @> :batch_seq::bigint AND d.valid && tstzrange(:since, :until)
+ -- In parts by which set is in force; NULL is none.
+ CROSS JOIN LATERAL (
+   SELECT s.weight_set_row_id, d.valid * s.valid AS valid FROM weight_set s
+    WHERE s.deployment_id = d.deployment_id AND s.recorded @> :batch_seq::bigint AND s.valid && d.valid
+   UNION ALL
+   SELECT NULL, unnest(tstzmultirange(d.valid) - coalesce((
+            SELECT range_agg(s.valid) FROM weight_set s
+             WHERE s.deployment_id = d.deployment_id AND s.recorded @> :batch_seq::bigint), '{}'))) part
+  LEFT JOIN weight_set w USING (weight_set_row_id)
+ WHERE d.recorded @> :batch_seq::bigint AND part.valid && tstzrange(:since, :until)
  ORDER BY d.deployment_id, valid_from;
 
 -- name: find_gpu_homes
@@ -102,6 +118,7 @@ WITH sites AS (
    WHERE a.entity_id = :entity_id
       OR a.asset_id IN (SELECT d.asset_id FROM deployment d WHERE d.entity_id = :entity_id)
   UNION ALL SELECT d.valid, d.recorded FROM deployment d
+  UNION ALL SELECT w.valid, w.recorded FROM weight_set w
   UNION ALL SELECT p.valid, p.recorded FROM facility_pue p JOIN sites USING (facility_id)
   UNION ALL SELECT m.valid, m.recorded FROM energy_meter m JOIN sites USING (facility_id)
   UNION ALL SELECT p.period, p.recorded FROM tariff_price p JOIN sites USING (facility_id)

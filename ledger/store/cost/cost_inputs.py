@@ -42,6 +42,14 @@ DEPLOYMENTS = DatedTable(
     COSTS["insert_deployment"],
 )
 
+WEIGHT_SETS = DatedTable(
+    "weight set",
+    ("deployment_id",),
+    COSTS["find_open_weight_sets"],
+    COSTS["supersede_weight_sets"],
+    COSTS["insert_weight_set"],
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Facility:
@@ -162,6 +170,16 @@ async def list_asset_deployments(
         connection, asset_id=asset_id, valid_from=valid_from, valid_to=valid_to
     )
     return [dated_row(row) for row in rows]
+
+
+async def find_other_weights(
+    connection: Connection, deployment_id: str, version: int, weights: Mapping[str, int]
+) -> str | None:
+    """The weight set of a deployment that has this version and other weights, if any ever had."""
+    other: str | None = await COSTS["find_other_weights"].value(
+        connection, deployment_id=deployment_id, version=version, **weights
+    )
+    return other
 
 
 async def find_open_members(

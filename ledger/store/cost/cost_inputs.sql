@@ -157,6 +157,44 @@ SELECT c.deployment_id, c.entity_id, c.asset_id, c.model, c.tier, c.gpu_count, c
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING deployment_row_id;
 
+-- name: find_open_weight_sets
+-- Weight sets of a deployment that overlap; the exclusion constraint's index.
+SELECT weight_set_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, weight_set_id, deployment_id,
+       entity_id, version, source, uncached, cache_read, cache_write, output, context, step, idle_mw_per_gpu, evidence
+  FROM weight_set
+ WHERE deployment_id = :deployment_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
+ ORDER BY valid FOR UPDATE;
+
+-- name: supersede_weight_sets
+-- Closes rows and enters again what is left of them outside the new validity; primary key.
+WITH closed AS (
+  UPDATE weight_set SET recorded = int8range(lower(recorded), :batch_seq)
+   WHERE weight_set_row_id = ANY(:row_ids::bigint[]) RETURNING *)
+INSERT INTO weight_set (weight_set_id, deployment_id, entity_id, version, source, uncached, cache_read, cache_write,
+                        output, context, step, idle_mw_per_gpu, evidence, valid, recorded)
+SELECT c.weight_set_id, c.deployment_id, c.entity_id, c.version, c.source, c.uncached, c.cache_read, c.cache_write,
+       c.output, c.context, c.step, c.idle_mw_per_gpu, c.evidence, part, int8range(:batch_seq, NULL)
+  FROM closed c,
+       unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
+
+-- name: insert_weight_set
+-- What each kind of work takes; returns its row.
+INSERT INTO weight_set (weight_set_id, deployment_id, entity_id, version, source, uncached, cache_read, cache_write,
+                        output, context, step, idle_mw_per_gpu, evidence, valid, recorded)
+VALUES (:weight_set_id, :deployment_id, :entity_id, :version, :source, :uncached, :cache_read, :cache_write,
+        :output, :context, :step, :idle_mw_per_gpu, :evidence, tstzrange(:valid_from, :valid_to),
+        int8range(:batch_seq, NULL))
+RETURNING weight_set_row_id;
+
+-- name: find_other_weights
+-- A weight set of a deployment under this version whose weights are others, whenever it was recorded; a scan, the table
+-- is small.
+SELECT weight_set_id FROM weight_set
+ WHERE deployment_id = :deployment_id AND version = :version
+   AND (uncached, cache_read, cache_write, output, context, step)
+       <> (:uncached::int, :cache_read::int, :cache_write::int, :output::int, :context::int, :step::int)
+ LIMIT 1;
+
 -- name: close_members
 -- Closes the members of closed deployments; a scan, the table is small.
 UPDATE deployment_member SET recorded = int8range(lower(recorded), :batch_seq)

@@ -1,0 +1,31 @@
+"""A weight set as somebody enters it."""
+
+from datetime import datetime
+from typing import Any
+
+from ledger.domain.author import Author
+from ledger.flows.reference.enter_weights import enter_weight_set
+from ledger.store.queries import Connection
+from ledger.wire.inputs import read_input
+from ledger.wire.weight_inputs import NewWeightSet
+
+MEASURED: dict[str, Any] = {
+    **{"deployment_id": "chat", "weight_set_id": "measured", "version": 2},
+    **{"uncached": 60_000, "cache_read": 400, "cache_write": 60_000, "output": 359_600},
+}
+
+
+async def enter_measured(
+    connection: Connection,
+    since: datetime,
+    until: datetime | None = None,
+    *,
+    replace: bool = False,
+    **said: Any,
+) -> None:
+    """Put `MEASURED`, or what is said otherwise, in force."""
+    valid = {"valid_from": since.isoformat(), "valid_to": until and until.isoformat()}
+    new = read_input(NewWeightSet, MEASURED | valid | said)
+    await enter_weight_set(
+        connection, new, Author("cli:test", "measured", "req-1"), replace=replace
+    )
