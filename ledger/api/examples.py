@@ -10,6 +10,7 @@ from ledger.wire import (
     dunning_inputs,
     events,
     grid_inputs,
+    idle_inputs,
     inputs,
     party_inputs,
     price_inputs,
@@ -72,6 +73,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         },
         **{"uncached": 60_000, "cache_read": 400, "cache_write": 60_000, "output": 359_600},
         **{"context": 20_000, "step": 27_430_000, "idle_mw_per_gpu": 110_000},
+    },
+    idle_inputs.NewIdlePolicy: {
+        **{"entity_id": "acme-ai", "scope": "deployment:chat", "version": 1, "valid_from": SINCE},
+        "method": "use",
     },
     price_inputs.NewRateCard: {
         **{"rate_card_id": "list", "entity_id": "acme-ai", "name": "List", "currency": "EUR"},

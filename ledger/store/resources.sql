@@ -161,6 +161,17 @@ SELECT deployment_id, weight_set_id, entity_id, version, source, uncached, cache
    AND (:after::text[] IS NULL OR ARRAY[deployment_id, sortable(lower(valid))] > :after::text[])
  ORDER BY sort_key LIMIT :limit;
 
+-- name: list_idle_policies
+-- Who pays for what stood idle.
+SELECT entity_id, nullif(scope, '') AS scope, version, method, reserved, lower(valid) AS valid_from,
+       upper(valid) AS valid_to, ARRAY[entity_id, scope, sortable(lower(valid))] AS sort_key
+  FROM idle_policy
+ WHERE upper_inf(recorded) AND (:id::text IS NULL OR entity_id = :id)
+   AND (:entity_id::text IS NULL OR entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[entity_id, scope, sortable(lower(valid))] > :after::text[])
+ ORDER BY sort_key LIMIT :limit;
+
 -- name: list_rate_cards
 -- Rate cards.
 SELECT rate_card_id, entity_id, name, currency, ARRAY[rate_card_id] AS sort_key

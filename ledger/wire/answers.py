@@ -229,6 +229,16 @@ class WeightSet(Dated):
     evidence: WeightEvidence | None
 
 
+class IdlePolicy(Dated):
+    """Who pays for what stood idle; `scope` null is every deployment that no other names."""
+
+    entity_id: str
+    scope: str | None
+    version: int
+    method: str
+    reserved: dict[str, Number]
+
+
 class RateCard(ClosedModel):
     """A dated set of prices."""
 

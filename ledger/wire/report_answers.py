@@ -172,6 +172,18 @@ class Conversion(ClosedModel):
     source: str
 
 
+class IdlePolicyInForce(ClosedModel):
+    """Who pays for idle of a scope, null of every deployment that no other names, and from when to
+    when; `reserved` is each tier's share."""
+
+    scope: str | None
+    version: int
+    method: str
+    reserved: dict[str, Number]
+    valid_from: Moment
+    valid_to: Moment | None
+
+
 class Margin(MarginSites):
     """Cost beside revenue, all in `currency`; `missing` says what a cost lacks that is null."""
 
@@ -188,6 +200,7 @@ class Margin(MarginSites):
     energy_mj: int | None
     energy_kwh: Number | None
     idle_policy: str
+    idle_policies: list[IdlePolicyInForce]
     idle_cost: Amount | None
     unattributed_cost: Amount | None
     conservation: Conservation | None

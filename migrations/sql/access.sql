@@ -16,7 +16,7 @@ GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
 GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, customer_alias, customer_parent, customer_above, facility_pue, energy_meter, asset,
-  tariff_price, site_cost_term, grid_factor, deployment, weight_set,
+  tariff_price, site_cost_term, grid_factor, deployment, weight_set, idle_policy,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment,
   dunning_policy TO tokenledger_worker;
 GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
@@ -51,7 +51,7 @@ BEGIN
                     (SELECT c.customer_id FROM customer c WHERE c.entity_id = (SELECT asking_entity())))', name);
   END LOOP;
   -- What belongs to an entity; rate cards and the entity itself are its customers' to see as well.
-  FOREACH name IN ARRAY ARRAY['facility', 'asset', 'deployment', 'weight_set', 'cost_pool', 'cost_allocation', 'site_cost', 'journal_entry',
+  FOREACH name IN ARRAY ARRAY['facility', 'asset', 'deployment', 'weight_set', 'idle_policy', 'cost_pool', 'cost_allocation', 'site_cost', 'journal_entry',
                               'journal_stretch', 'carried_balance', 'invoice_series', 'stage_run', 'webhook', 'notice', 'bank_entry'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
@@ -121,7 +121,7 @@ BEGIN
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'customer_parent', 'customer_above', 'facility_pue', 'energy_meter', 'asset',
-      'tariff_price', 'site_cost_term', 'grid_factor', 'deployment', 'weight_set', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
+      'tariff_price', 'site_cost_term', 'grid_factor', 'deployment', 'weight_set', 'idle_policy', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
       'tax_registration', 'tax_treatment', 'budget', 'dunning_policy', 'top_up_rule'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);

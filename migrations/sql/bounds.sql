@@ -4,7 +4,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'customer_parent', 'customer_above', 'facility_pue', 'energy_meter', 'asset', 'deployment', 'weight_set',
+  FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'customer_parent', 'customer_above', 'facility_pue', 'energy_meter', 'asset', 'deployment', 'weight_set', 'idle_policy',
                               'deployment_member', 'site_cost_term', 'rate_card_price', 'subscription', 'tax_rate', 'tax_registration',
                               'tax_treatment'] LOOP
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT valid_in_bounds CHECK (

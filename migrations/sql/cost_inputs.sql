@@ -165,6 +165,21 @@ COMMENT ON TABLE weight_set IS 'What each kind of work takes at a deployment fro
 COMMENT ON COLUMN weight_set.evidence IS 'Of which slots it was fitted, how well, and between what each weight lies.';
 COMMENT ON COLUMN weight_set.idle_mw_per_gpu IS 'NULL: as the deployment says.';
 
+CREATE TABLE idle_policy (
+  idle_policy_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entity_id      text NOT NULL REFERENCES entity,
+  scope          text NOT NULL DEFAULT '',
+  version        int NOT NULL CHECK (version > 0),
+  method         text NOT NULL CHECK (method IN ('operator', 'use', 'reserved_tier', 'reserved_share', 'peak_share')),
+  reserved       jsonb NOT NULL DEFAULT '{}',
+  valid          tstzrange NOT NULL CHECK (valid_on_grid(valid)),
+  recorded       int8range NOT NULL,
+  EXCLUDE USING gist (entity_id WITH =, scope WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE idle_policy IS 'Who pays for what stood idle, from when to when; without one that of a deployment is spread by use, and that of hardware that serves nothing is the operator''s.';
+COMMENT ON COLUMN idle_policy.scope IS 'deployment:ID or asset:ID; empty is every deployment that none names.';
+COMMENT ON COLUMN idle_policy.reserved IS 'The share of the capacity that each tier reserved, as text.';
+
 -- One GPU and one engine instance serve one deployment at a time.
 CREATE TABLE deployment_member (
   deployment_row_id bigint NOT NULL REFERENCES deployment,

@@ -21,6 +21,7 @@ IDS = {
         "tariffs": "spot",
         "deployments": "chat",
         "weight-sets": "chat",
+        "idle-policies": "acme-ai",
     },
     **{"rate-cards": "list", "subscriptions": "shop-1", "fx-rates": "EUR-USD"},
     **{

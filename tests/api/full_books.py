@@ -14,7 +14,7 @@ from ledger.flows.settle import settle
 from ledger.store.queries import Connection
 from tests.api.served import AUTHOR, Served, attempt
 from tests.support.statements import IBAN, entry, statement
-from tests.support.weights import enter_measured
+from tests.support.weights import enter_idle, enter_measured
 
 SINCE = datetime(2023, 11, 16, 18, tzinfo=UTC)
 UNTIL = SINCE + timedelta(hours=1)
@@ -160,6 +160,7 @@ async def _hardware(served: Served) -> None:
         await books.grid_factor(kind, SINCE, UNTIL, "400")
     await books.deployment(SINCE, UNTIL, gpus=["GPU-a", "GPU-b"], instances=["engine-f"])
     await enter_measured(books.connection, SINCE, UNTIL)
+    await enter_idle(books.connection, SINCE, "use")
     seconds = range(0, 3_601, 10)
     for gpu, power_mw in (("GPU-a", 400_000), ("GPU-b", 0)):
         rises = [(SINCE + timedelta(seconds=n), 10**7 + n * power_mw) for n in seconds]

@@ -39,6 +39,7 @@ BODIES: dict[str, Any] = {
         **{"deployment_id": "chat", "asset_id": "rack", "model": "llama", "gpu_count": 4},
         "valid_from": day(0),
     },
+    "idle-policies": {"entity_id": "factory", "method": "operator", "valid_from": day(0)},
     "weight-sets": {
         **{"deployment_id": "chat", "weight_set_id": "measured", "version": 2},
         **{"uncached": 60_000, "cache_read": 400, "cache_write": 60_000, "output": 359_600},

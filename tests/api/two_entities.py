@@ -79,6 +79,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
                 "engine_instances": [f"{entity}-engine"],
             },
         ),
+        ("idle-policies", {"entity_id": entity, "method": "operator", **FROM}),
         ("weight-sets", {**_WEIGHTS, "deployment_id": f"{entity}-dep", **HOUR}),
         ("rate-cards", {**card, "currency": "USD", "prices": [price]}),
         (f"rate-cards/{entity}-card/prices", {"meter": "output", "amount": "15", **FROM}),

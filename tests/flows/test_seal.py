@@ -61,7 +61,7 @@ from tests.support.usage import (
     open_books,
     sequenced,
 )
-from tests.support.weights import enter_measured
+from tests.support.weights import enter_idle, enter_measured
 from tests.wire.samples import counters_event, energy_event, gap_event
 
 HOUR = datetime(2026, 8, 6, 11, tzinfo=UTC)
@@ -163,6 +163,7 @@ async def everything_entered(connection: Connection) -> None:
     await books.lease(HOUR, until, all_in=False)
     await books.deployment(HOUR, until, gpus=[GPU])
     await enter_measured(connection, HOUR, until)
+    await enter_idle(connection, HOUR, "operator")
     await books.site_cost("rent", HOUR, until)
     await books.grid_factor("water", HOUR, until, "1080")
     await books.energy_meter("host-1", HOUR, until, measures="host", gpus=[GPU])

@@ -1,11 +1,13 @@
-"""A weight set as somebody enters it."""
+"""Weight sets and policies of idle as somebody enters them."""
 
 from datetime import datetime
 from typing import Any
 
 from ledger.domain.author import Author
+from ledger.flows.reference.enter_idle import enter_idle_policy
 from ledger.flows.reference.enter_weights import enter_weight_set
 from ledger.store.queries import Connection
+from ledger.wire.idle_inputs import NewIdlePolicy
 from ledger.wire.inputs import read_input
 from ledger.wire.weight_inputs import NewWeightSet
 
@@ -29,3 +31,17 @@ async def enter_measured(
     await enter_weight_set(
         connection, new, Author("cli:test", "measured", "req-1"), replace=replace
     )
+
+
+async def enter_idle(
+    connection: Connection,
+    since: datetime,
+    method: str,
+    *,
+    replace: bool = False,
+    **said: Any,
+) -> None:
+    """Put a policy of idle of the factory in force."""
+    valid = {"entity_id": "factory", "valid_from": since.isoformat(), "method": method}
+    new = read_input(NewIdlePolicy, valid | said)
+    await enter_idle_policy(connection, new, Author("cli:test", "agreed", "req-1"), replace=replace)

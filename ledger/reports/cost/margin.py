@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum
+from ledger.domain.cost.idle_policy import ASSET, PEAK_SHARE, IdlePolicy
 from ledger.domain.cost.margin import percent
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
@@ -16,6 +18,7 @@ from ledger.domain.money import ZERO, total
 from ledger.domain.period import Period
 from ledger.reports.cost.exchange import Conversion, convert
 from ledger.reports.cost.gaps import list_gaps, refuse
+from ledger.reports.cost.idle_rows import PolicyStretch
 from ledger.reports.cost.margin_rows import (
     DIMENSIONS,
     IDLE_POLICY,
@@ -28,11 +31,16 @@ from ledger.reports.cost.margin_rows import (
 )
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
+from ledger.store.cost.idle_policies import (
+    find_idle_policies,
+    sum_deployed_gpus,
+    sum_peak_lines,
+)
 from ledger.store.cost.site_costs import SiteCostSum, find_scope_sites, sum_site_costs
 from ledger.store.pricing import rating
 from ledger.store.pricing.charged import find_charged
 from ledger.store.queries import Connection
-from ledger.store.within import Within
+from ledger.store.within import OfEntity, Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,13 @@ class MarginReport:
     missing: str | None = None
     site_costs: tuple[SiteCostSum, ...] = ()
     sites_left: Decimal = ZERO
-    idle_policy: str = IDLE_POLICY
+    policies: tuple[IdlePolicy, ...] = ()
     site_policy: str = SITE_POLICY
+
+    @property
+    def idle_policy(self) -> str:
+        """Who pays for idle, in words."""
+        return "; ".join(policy.about for policy in self.policies) or IDLE_POLICY
 
     @property
     def idle_cost(self) -> Decimal:
@@ -132,11 +145,12 @@ async def margin_report(
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     missing = None
     try:
-        lines, sites = await _costs(connection, entity_id, within)
+        stretches, sites = await _costs(connection, entity_id, within)
     except MissingInputError as error:
         if not without_cost:
             raise
-        lines, sites, missing = [], [], str(error)
+        stretches, sites, missing = [], [], str(error)
+    lines = [line for stretch in stretches for line in stretch.cost]
     entity = await _entity_of(connection, entity_id)
     charged = await find_charged(
         connection, Period(since, until), entity_id=entity_id, batch_seq=cut_off.batch_seq
@@ -147,7 +161,7 @@ async def margin_report(
     converted, conversions = await convert(connection, charges, currency, entity, charged, within)
     site_of = await find_scope_sites(connection, entity_id=entity_id, **within) if sites else {}
     shares = SiteShares(_by_site(sites), site_of)
-    shaped = shape(cost=lines, usage=usage, charges=converted, by=by, sites=shares)
+    shaped = shape(stretches=stretches, usage=usage, charges=converted, by=by, sites=shares)
     return MarginReport(
         entity_id=entity_id,
         since=since,
@@ -163,6 +177,7 @@ async def margin_report(
         missing=missing,
         site_costs=tuple(sites),
         sites_left=shaped.sites_left,
+        policies=tuple(await find_idle_policies(connection, entity_id=entity_id, **within)),
     )
 
 
@@ -175,13 +190,14 @@ def _by_site(sites: Sequence[SiteCostSum]) -> dict[str, Decimal]:
 
 async def _costs(
     connection: Connection, entity_id: str, within: Within
-) -> tuple[list[CostSum], list[SiteCostSum]]:
+) -> tuple[list[PolicyStretch], list[SiteCostSum]]:
     """All cost lines and costs of sites, in one currency; MissingInputError where the cost is
     incomplete."""
     entity = await find_entity(connection, entity_id)
     period = f"from {within['since']:%Y-%m-%dT%H:%MZ} to {within['until']:%Y-%m-%dT%H:%MZ}"
     refuse(await list_gaps(connection, entity, **within), f"The margin of {entity_id} {period}")
-    lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
+    stretches = await _stretches(connection, entity_id, within)
+    lines = [line for stretch in stretches for line in stretch.cost]
     sites = await sum_site_costs(connection, entity_id=entity_id, **within)
     currencies = sorted({line.currency for line in lines} | {each.currency for each in sites})
     if len(currencies) > 1:
@@ -189,7 +205,34 @@ async def _costs(
             f"The costs of {entity_id} are in {' and '.join(currencies)}.",
             "Enter its hardware, tariffs and sites in one currency.",
         )
-    return lines, sites
+    return stretches, sites
+
+
+async def _stretches(connection: Connection, entity_id: str, within: Within) -> list[PolicyStretch]:
+    """The period, cut where a policy of idle begins or ends."""
+    policies = await find_idle_policies(connection, entity_id=entity_id, **within)
+    since, until = within["since"], within["until"]
+    named = {moment for policy in policies for moment in (policy.valid_from, policy.valid_to)}
+    edges = sorted({since, until, *(m for m in named if m is not None and since < m < until)})
+    stretches = []
+    for start, end in pairwise(edges):
+        part = OfEntity(entity_id=entity_id, since=start, until=end, batch_seq=within["batch_seq"])
+        stretches.append(await _stretch(connection, policies, part))
+    return stretches
+
+
+async def _stretch(
+    connection: Connection, policies: Sequence[IdlePolicy], within: OfEntity
+) -> PolicyStretch:
+    methods = {policy.method for policy in policies}
+    of_assets = any(policy.scope.startswith(ASSET) for policy in policies)
+    return PolicyStretch(
+        await margin.sum_cost_lines(connection, **within),
+        within["since"],
+        policies,
+        await sum_peak_lines(connection, **within) if PEAK_SHARE in methods else (),
+        await sum_deployed_gpus(connection, **within) if of_assets else (),
+    )
 
 
 async def _entity_of(connection: Connection, entity_id: str) -> LegalEntity:

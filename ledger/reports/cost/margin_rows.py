@@ -1,25 +1,27 @@
 """Turns sums of cost lines, tokens and charges into margin rows, before and after idle.
 
-Policy of idle, by name: idle cost of a deployment is spread over who used that deployment, in
-proportion to the cost attributed to them there. Idle of a scope nobody used stays its own line.
-What a site costs beside energy and hardware is spread likewise over who used deployments there.
+Idle goes by the policies of the entity; without one that of a deployment is spread over who used
+it, in proportion to the cost attributed to them there. What nobody pays stays its own line. What a
+site costs beside energy and hardware is spread likewise over who used deployments there.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeAlias
 
 from ledger.domain.apportion import amount_of, apportion, units_of
+from ledger.domain.cost.allocation import IDLE
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, TokenSum
 from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import ZERO, total
+from ledger.reports.cost.idle_rows import Group, IdleShares, PolicyStretch, spent
 
 IDLE_POLICY = "idle of a scope spread in proportion to the cost attributed in the same scope"
 SITE_POLICY = "cost of a site spread in proportion to the cost attributed at the same site"
 DIMENSIONS = ("tier", "customer", "agent", "model")
-Group: TypeAlias = tuple[str, ...]
 OfUser: TypeAlias = CostSum | TokenSum | ChargeSum
 
 
@@ -120,6 +122,21 @@ class OwnLine:
         """All of its cost."""
         return total([self.electricity, self.gpu_cost])
 
+    def __add__(self, later: "OwnLine") -> "OwnLine":
+        """The same line over a later time as well."""
+        return OwnLine(
+            self.line,
+            self.scope,
+            self.busy_s + later.busy_s,
+            self.metered_mj + later.metered_mj,
+            self.estimated_mj + later.estimated_mj,
+            self.host_mj + later.host_mj,
+            self.overhead_mj + later.overhead_mj,
+            total([self.electricity, later.electricity]),
+            total([self.gpu_cost, later.gpu_cost]),
+            total([self.left, later.left]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
@@ -145,12 +162,6 @@ class SiteShares:
 NO_SITES = SiteShares({}, {})
 
 
-@dataclass(slots=True)
-class _Scope:
-    attributed: dict[Group, Decimal] = field(default_factory=lambda: defaultdict(lambda: ZERO))
-    own: list[CostSum] = field(default_factory=list)
-
-
 def group_of(sums: OfUser, by: Sequence[str]) -> Group:
     """What sums say for each of `by`; a customer nobody knows is named by its own reference."""
     said = {
@@ -164,7 +175,7 @@ def group_of(sums: OfUser, by: Sequence[str]) -> Group:
 
 def shape(
     *,
-    cost: Iterable[CostSum],
+    stretches: Sequence[PolicyStretch],
     usage: Iterable[TokenSum],
     charges: Iterable[ChargeSum],
     by: Sequence[str],
@@ -172,7 +183,6 @@ def shape(
 ) -> Shaped:
     """Margin rows per group, in the order of their names; amounts must share one currency."""
     rows: dict[Group, MarginRow] = {}
-    scopes: dict[str, _Scope] = defaultdict(_Scope)
     for tokens in usage:
         _add(rows, group_of(tokens, by), **{name: getattr(tokens, name) for name in _TOKENS})
     for charge in charges:
@@ -182,21 +192,24 @@ def shape(
             revenue=charge.amount,
             unpriced_tokens=charge.unpriced_tokens,
         )
-    for sums in cost:
-        if sums.line != "usage":
-            scopes[sums.scope].own.append(sums)
-            continue
-        group = group_of(sums, by)
-        _add(rows, group, **_cost_values(sums))
-        spent = total([_electricity(sums), sums.gpu_cost])
-        attributed = scopes[sums.scope].attributed
-        attributed[group] = total([attributed[group], spent])
-    own = [line for name in sorted(scopes) for line in _spread(rows, name, scopes[name])]
+    own: dict[tuple[str, str], OwnLine] = {}
+    attributed: dict[str, dict[Group, Decimal]] = defaultdict(lambda: defaultdict(lambda: ZERO))
+    for stretch in stretches:
+        idle = IdleShares(stretch, partial(group_of, by=by))
+        for sums in stretch.cost:
+            if sums.line != "usage":
+                _own(rows, own, sums, idle)
+                continue
+            group = group_of(sums, by)
+            _add(rows, group, **_cost_values(sums))
+            of_scope = attributed[sums.scope]
+            of_scope[group] = total([of_scope[group], spent(sums)])
     left = [
-        _spread_site(rows, amount, [scopes[scope].attributed for scope in sites.scopes_of(site)])
+        _spread_site(rows, amount, [attributed[scope] for scope in sites.scopes_of(site)])
         for site, amount in sorted(sites.costs.items())
     ]
-    return Shaped(tuple(rows[group] for group in sorted(rows)), tuple(own), total(left))
+    lines = tuple(own[key] for key in sorted(own))
+    return Shaped(tuple(rows[group] for group in sorted(rows)), lines, total(left))
 
 
 def sum_rows(rows: Iterable[MarginRow], group: Group) -> MarginRow:
@@ -214,32 +227,36 @@ _TOKENS = (
 _SUMMED = tuple(name for name in MarginRow.__dataclass_fields__ if name != "group")
 
 
-def _spread(rows: dict[Group, MarginRow], name: str, scope: _Scope) -> Iterable[OwnLine]:
-    groups = sorted(scope.attributed)
-    weights = [units_of(scope.attributed[group]) for group in groups]
-    for sums in sorted(scope.own, key=lambda sums: sums.line):
-        line = _own_line(name, sums)
-        shared = sums.line == "idle" and sum(weights) > 0 and min(weights) >= 0
-        if shared:
-            parts = apportion(units_of(line.cost), weights)
-            for group, part in zip(groups, parts, strict=True):
-                _add(rows, group, idle_share=amount_of(part))
-        yield replace(line, left=ZERO) if shared else line
+def _own(
+    rows: dict[Group, MarginRow],
+    own: dict[tuple[str, str], OwnLine],
+    sums: CostSum,
+    idle: IdleShares,
+) -> None:
+    """Put a line of nobody's beside those of before, and give groups what they pay of it."""
+    line = _own_line(sums.scope, sums)
+    paid = list(idle.of(sums.scope, line.cost)) if sums.line == IDLE else []
+    for group, amount in paid:
+        _add(rows, group, idle_share=amount)
+    left = total([line.cost, *(amount.copy_negate() for _, amount in paid)])
+    known = own.get((sums.scope, sums.line))
+    line = replace(line, left=left)
+    own[sums.scope, sums.line] = line if known is None else known + line
 
 
 def _spread_site(
-    rows: dict[Group, MarginRow], amount: Decimal, scopes: Iterable[Mapping[Group, Decimal]]
+    rows: dict[Group, MarginRow], cost: Decimal, scopes: Iterable[Mapping[Group, Decimal]]
 ) -> Decimal:
     """Share what a site cost by what is attributed there; returns what nobody takes."""
     attributed: dict[Group, int] = defaultdict(int)
     for scope in scopes:
-        for group, spent in scope.items():
-            attributed[group] += units_of(spent)
+        for group, amount in scope.items():
+            attributed[group] += units_of(amount)
     groups = sorted(attributed)
     weights = [attributed[group] for group in groups]
     if sum(weights) <= 0 or min(weights) < 0:
-        return amount
-    for group, part in zip(groups, apportion(units_of(amount), weights), strict=True):
+        return cost
+    for group, part in zip(groups, apportion(units_of(cost), weights), strict=True):
         _add(rows, group, site_share=amount_of(part))
     return ZERO
 

@@ -131,6 +131,17 @@ def _json(report: MarginReport) -> dict[str, Any]:
         "energy_mj": report.energy_mj,
         "energy_kwh": kwh(report.energy_mj),
         "idle_policy": report.idle_policy,
+        "idle_policies": [
+            {
+                "scope": policy.scope or None,
+                "version": policy.version,
+                "method": policy.method,
+                "reserved": dict(policy.reserved),
+                "valid_from": policy.valid_from,
+                "valid_to": policy.valid_to,
+            }
+            for policy in report.policies
+        ],
         "site_policy": report.site_policy,
         "idle_cost": plain(report.idle_cost),
         "unattributed_cost": plain(report.unattributed_cost),
