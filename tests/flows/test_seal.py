@@ -154,6 +154,13 @@ async def books(worker: Connection) -> Gate:
     return gate
 
 
+async def weighed(books: Books, until: datetime) -> None:
+    """A deployment, what its work takes, and who pays for its idle."""
+    await books.deployment(HOUR, until, gpus=[GPU])
+    await enter_measured(books.connection, HOUR, until)
+    await enter_idle(books.connection, HOUR, "operator")
+
+
 async def everything_entered(connection: Connection) -> None:
     """A row of every kind that people enter, and readings of a GPU that costs something."""
     books, until = Books(connection), HOUR + timedelta(hours=1)
@@ -161,9 +168,7 @@ async def everything_entered(connection: Connection) -> None:
     await books.pue(HOUR, until)
     await books.tariff([(HOUR, until, "100")])
     await books.lease(HOUR, until, all_in=False)
-    await books.deployment(HOUR, until, gpus=[GPU])
-    await enter_measured(connection, HOUR, until)
-    await enter_idle(connection, HOUR, "operator")
+    await weighed(books, until)
     await books.site_cost("rent", HOUR, until)
     await books.grid_factor("water", HOUR, until, "1080")
     await books.energy_meter("host-1", HOUR, until, measures="host", gpus=[GPU])
