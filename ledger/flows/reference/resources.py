@@ -11,17 +11,16 @@ from ledger.flows.reference import (
     enter_budget,
     enter_dunning,
     enter_grid,
-    enter_idle,
     enter_parent,
     enter_payment,
     enter_site_cost,
     enter_tax,
     enter_webhook,
-    enter_weights,
     parties,
 )
 from ledger.flows.reference.credit_resources import AGENTS, CREDIT
 from ledger.flows.reference.resource import Change, Enter, Resource
+from ledger.flows.reference.sharing_resources import SHARING
 from ledger.store.queries import Reader
 from ledger.store.resources import ListedRow, list_resource, parameters_of
 from ledger.wire import (
@@ -33,7 +32,6 @@ from ledger.wire import (
     dunning_answers,
     dunning_inputs,
     grid_inputs,
-    idle_inputs,
     inputs,
     party_inputs,
     price_inputs,
@@ -43,7 +41,6 @@ from ledger.wire import (
     tax_inputs,
     webhook_answers,
     webhook_inputs,
-    weight_inputs,
 )
 from ledger.wire.inputs import InputModel
 
@@ -223,28 +220,7 @@ RESOURCES: Sequence[Resource] = (
         enter.enter_deployment,
         dated=True,
     ),
-    Resource(
-        "weight set",
-        "weight-sets",
-        "what each kind of work takes at deployments",
-        "deployment_id",
-        answers.WeightSet,
-        ("weight_set_id", "version", "source", "valid_from", "valid_to"),
-        weight_inputs.NewWeightSet,
-        enter_weights.enter_weight_set,
-        dated=True,
-    ),
-    Resource(
-        "idle policy",
-        "idle-policies",
-        "who pays for what stands idle",
-        "entity_id",
-        answers.IdlePolicy,
-        ("scope", "method", "version", "valid_from", "valid_to"),
-        idle_inputs.NewIdlePolicy,
-        enter_idle.enter_idle_policy,
-        dated=True,
-    ),
+    *SHARING,
     Resource(
         "rate card",
         "rate-cards",
