@@ -16,7 +16,7 @@ from ledger import clock
 from ledger.commands.review.check import READERS
 from ledger.domain.metering import rows
 from ledger.domain.metering.key import UsageKeyRow
-from ledger.domain.metering.spread import METERS, busy_masks
+from ledger.domain.metering.spread import METERS
 from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.binary import Rows
@@ -117,7 +117,7 @@ def _tables(frame: pl.DataFrame) -> dict[str, Rows]:
     return {
         "usage_delta": Rows.of(usage, rows.USAGE_DELTA_COLUMNS),
         "activity_delta": Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS),
-        "activity_mask": encode_masks(busy_masks(frame)),
+        "activity_mask": encode_masks(rows.activity_mask_frame(frame)),
     }
 
 

@@ -76,15 +76,11 @@ def _fixed(name: str, series: pl.Series, width: int) -> Field:
     return Field(name, np.frombuffer(b"".join(series.to_list()), f"V{width}"), f"V{width}")
 
 
-def bits(name: str, values: NDArray[np.bool_]) -> Field:
-    """Rows of bits, the first one leftmost."""
-    count, width = values.shape
-    packed = np.packbits(values, axis=1)
-    record = np.zeros(count, np.dtype([("bits", ">i4"), ("octets", f"V{packed.shape[1]}")]))
-    record["bits"] = width
-    record["octets"] = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").reshape(-1)
-    width = f"V{record.dtype.itemsize}"
-    return Field(name, record.view(width), width)
+def bits(name: str, octets: pl.Series, width: int) -> Field:
+    """So many bits a row as octets, the first one the highest of the first octet; none is null."""
+    length = width.to_bytes(4, "big")
+    said = pl.Series([length + row for row in octets.to_list()], dtype=pl.Binary)
+    return _fixed(name, said, 4 + -(-width // 8))
 
 
 def amounts(name: str, series: pl.Series) -> Field:

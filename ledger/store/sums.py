@@ -6,28 +6,91 @@ rows merge up to a kept cut-off and never across it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from io import BytesIO
 
+import numpy as np
 import polars as pl
 
-from ledger.domain.metering.rows import ACTIVITY_DELTA_COLUMNS, USAGE_DELTA_COLUMNS
+from ledger.domain.metering.fact import MARKS
+from ledger.domain.metering.numbering import grouped
+from ledger.domain.metering.rows import (
+    ACTIVITY_DELTA_COLUMNS,
+    USAGE_DELTA_COLUMNS,
+    USAGE_MARK_COLUMNS,
+)
 from ledger.domain.metering.spread import METERS, WORK
 from ledger.store.binary import Rows
 from ledger.store.copying import copy_binary
+from ledger.store.metering.ingest import encode_masks
 from ledger.store.queries import Connection, load_queries
 
 SUMS = load_queries("sums")
-_COUNTS = ("requests", *METERS)
 _LARGEST = 2**63 - 1
 _USAGE = ("usage_key_id", "window_start")
 _ACTIVITY = ("engine_key_id", "window_start", "usage_key_id")
-SUMMED_COLUMNS = (*USAGE_DELTA_COLUMNS, "first_batch_seq")
+_BUSY = ("engine_key_id", "window_start")
+# Above the highest number of a batch: no kept cut-off sees it.
+_UNSEEN = -1
 # How many steps one transaction takes: it keeps new cut-offs out.
 STEPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SumKind:
+    """What is added up for one table: rows of the same keys become one, of counts or of bits.
+
+    `encode` makes rows of a frame, whose number may come later; `order` is that of the rows.
+    """
+
+    table: str
+    keys: Sequence[str]
+    counts: Sequence[str]
+    encode: Callable[[pl.DataFrame], Rows]
+    order: Sequence[str]
+    of_customers: bool = False
+
+    def merged(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of many batches, each under the first kept cut-off that sees it, added up."""
+        if self.counts:
+            return _added_up(frame, self.keys, self.counts)
+        return _either(frame, self.keys)
+
+
+def _rows_of(columns: Sequence[str], frame: pl.DataFrame) -> Rows:
+    return Rows.of(frame, [name for name in columns if name in frame.columns])
+
+
+KINDS: Mapping[str, SumKind] = {
+    "usage": SumKind(
+        "usage_delta",
+        _USAGE,
+        ("requests", *METERS),
+        partial(_rows_of, (*USAGE_DELTA_COLUMNS, "first_batch_seq")),
+        ("customer_id", "window_start", "usage_key_id"),
+        of_customers=True,
+    ),
+    "marks": SumKind(
+        "usage_mark",
+        _USAGE,
+        tuple(MARKS),
+        partial(_rows_of, USAGE_MARK_COLUMNS),
+        ("customer_id", "window_start", "usage_key_id"),
+        of_customers=True,
+    ),
+    "activity": SumKind(
+        "activity_delta",
+        _ACTIVITY,
+        WORK,
+        partial(_rows_of, ACTIVITY_DELTA_COLUMNS),
+        ("window_start", "engine_key_id", "usage_key_id"),
+    ),
+    "masks": SumKind("activity_mask", _BUSY, (), encode_masks, ("window_start", "engine_key_id")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +100,22 @@ class EncodedSums:
     moves: int
     reach: int
     sha256: bytes
-    usage: bytes
-    activity: bytes
+    usage: bytes | None
+    marks: bytes | None
+    activity: bytes | None
+    masks: bytes | None
 
     @classmethod
-    def of(cls, usage: pl.DataFrame, activity: pl.DataFrame) -> "EncodedSums":
-        """Encode rows of usage_delta and of activity_delta, none of a window and key twice."""
-        frames = [usage.select(*_USAGE, *_COUNTS), activity.select(*_ACTIVITY, *WORK)]
-        octets = [_encode(frame) for frame in frames]
-        reach = max(_reach(usage, _COUNTS), _reach(activity, WORK))
-        moves = usage.height + activity.height
-        return cls(moves, min(reach, _LARGEST), sha256(b"".join(octets)).digest(), *octets)
+    def of(cls, added: Mapping[str, pl.DataFrame]) -> "EncodedSums":
+        """Encode a frame a kind, at least one, none of which has keys twice."""
+        octets = {name: _encode(KINDS[name], frame) for name, frame in added.items()}
+        reach = max(_reach(frame, KINDS[name].counts) for name, frame in added.items())
+        return cls(
+            moves=sum(frame.height for frame in added.values()),
+            reach=min(reach, _LARGEST),
+            sha256=_digest(octets),
+            **{name: octets.get(name) for name in KINDS},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +125,21 @@ class PendingSum:
     batch_seq: int
     seen_at: int | None
     sha256: bytes
-    usage: bytes
-    activity: bytes
+    usage: bytes | None
+    marks: bytes | None
+    activity: bytes | None
+    masks: bytes | None
+
+    @property
+    def octets(self) -> dict[str, bytes]:
+        """The frames that are there, by kind."""
+        kinds = {name: getattr(self, name) for name in KINDS}
+        return {name: octets for name, octets in kinds.items() if octets is not None}
 
     @property
     def digest(self) -> bytes:
         """Of what it is now."""
-        return sha256(self.usage + self.activity).digest()
+        return _digest(self.octets)
 
     @property
     def is_damaged(self) -> bool:
@@ -127,61 +203,77 @@ async def _sum_some(connection: Connection, closed: int) -> Summed:
 
 
 async def _sum(connection: Connection, chosen: Sequence[PendingSum]) -> None:
-    usage, activity = await asyncio.to_thread(_merge, chosen)
-    keys = usage["usage_key_id"].unique().to_list()
-    known = await SUMS["find_customers"].rows(connection, usage_key_ids=keys)
-    customers = pl.DataFrame(
+    merged = await asyncio.to_thread(_merge, chosen)
+    customers = await _customers_of(connection, merged)
+    for name, frame in merged.items():
+        kind = KINDS[name]
+        named = frame.join(customers, on="usage_key_id", how="left") if kind.of_customers else frame
+        await copy_binary(connection, kind.table, kind.encode(named.sort(kind.order)))
+    await SUMS["delete_sums"].run(connection, batch_seqs=[batch.batch_seq for batch in chosen])
+
+
+async def _customers_of(connection: Connection, merged: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    asked: set[int] = set()
+    for name, frame in merged.items():
+        if KINDS[name].of_customers:
+            asked.update(frame["usage_key_id"].unique())
+    known = await SUMS["find_customers"].rows(connection, usage_key_ids=sorted(asked))
+    return pl.DataFrame(
         [tuple(row) for row in known],
         schema={"usage_key_id": pl.Int64, "customer_id": pl.String},
         orient="row",
     )
-    usage = usage.join(customers, on="usage_key_id", how="left").sort(
-        "customer_id", "window_start", "usage_key_id"
-    )
-    await copy_binary(connection, "usage_delta", Rows.of(usage, SUMMED_COLUMNS))
-    if activity.height:
-        table = Rows.of(activity, ACTIVITY_DELTA_COLUMNS)
-        await copy_binary(connection, "activity_delta", table)
-    await SUMS["delete_sums"].run(connection, batch_seqs=[batch.batch_seq for batch in chosen])
 
 
-def _merge(chosen: Sequence[PendingSum]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    numbers = [(batch.batch_seq, batch.seen_at) for batch in chosen]
-    usage = _sums([_decode(batch.usage) for batch in chosen], numbers, _USAGE, _COUNTS)
-    activity = _sums([_decode(batch.activity) for batch in chosen], numbers, _ACTIVITY, WORK)
-    moved = pl.any_horizontal(pl.col(name) != 0 for name in WORK)
-    return usage, activity.filter(moved).sort("window_start", "engine_key_id", "usage_key_id")
+def _merge(chosen: Sequence[PendingSum]) -> dict[str, pl.DataFrame]:
+    octets = [(batch, batch.octets) for batch in chosen]
+    merged = {}
+    for name, kind in KINDS.items():
+        frames = [_placed(batch, of_kind[name]) for batch, of_kind in octets if name in of_kind]
+        if frames:
+            merged[name] = kind.merged(pl.concat(frames))
+    return {name: frame for name, frame in merged.items() if frame.height}
 
 
-def _sums(
-    frames: Sequence[pl.DataFrame],
-    numbers: Sequence[tuple[int, int | None]],
-    keys: Sequence[str],
-    counts: Sequence[str],
-) -> pl.DataFrame:
-    placed = [
-        frame.with_columns(batch_seq=pl.lit(batch_seq, pl.Int64), seen_at=pl.lit(seen_at, pl.Int64))
-        for frame, (batch_seq, seen_at) in zip(frames, numbers, strict=True)
-    ]
-    return (
-        pl.concat(placed)
-        .group_by(*keys, "seen_at")
-        .agg(
-            *(pl.col(name).sum() for name in counts),
-            pl.col("batch_seq").max(),
-            pl.col("batch_seq").min().alias("first_batch_seq"),
-        )
+def _placed(batch: PendingSum, octets: bytes) -> pl.DataFrame:
+    return pl.read_ipc(BytesIO(octets)).with_columns(
+        batch_seq=pl.lit(batch.batch_seq, pl.Int64), seen_at=pl.lit(batch.seen_at, pl.Int64)
     )
 
 
-def _encode(frame: pl.DataFrame) -> bytes:
+def _added_up(frame: pl.DataFrame, keys: Sequence[str], counts: Sequence[str]) -> pl.DataFrame:
+    summed = frame.group_by(*keys, "seen_at").agg(
+        *(pl.col(name).sum() for name in counts),
+        pl.col("batch_seq").max(),
+        pl.col("batch_seq").min().alias("first_batch_seq"),
+    )
+    return summed.filter(pl.any_horizontal(pl.col(name) != 0 for name in counts))
+
+
+def _either(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Masks of the same keys as one: a second is busy where it is in any of them."""
+    seen = pl.col("seen_at").fill_null(_UNSEEN)
+    columns = frame.select(*(pl.col(name).to_physical() for name in keys), seen)
+    groups = grouped([column.to_numpy() for column in columns])
+    masks = np.frombuffer(b"".join(frame["mask"].to_list()), np.uint8).reshape(frame.height, -1)
+    either = np.bitwise_or.reduceat(masks[groups.order], groups.begins, axis=0)
+    last = np.maximum.reduceat(frame["batch_seq"].to_numpy()[groups.order], groups.begins)
+    return frame[groups.leads].select(
+        *keys,
+        pl.Series("batch_seq", last),
+        pl.Series("mask", list(map(bytes, either)), pl.Binary),
+    )
+
+
+def _encode(kind: SumKind, frame: pl.DataFrame) -> bytes:
     octets = BytesIO()
-    frame.write_ipc(octets, compression="zstd")
+    columns = [*kind.keys, *(kind.counts or ("mask",))]
+    frame.select(columns).write_ipc(octets, compression="zstd")
     return octets.getvalue()
 
 
-def _decode(octets: bytes) -> pl.DataFrame:
-    return pl.read_ipc(BytesIO(octets))
+def _digest(octets: Mapping[str, bytes]) -> bytes:
+    return sha256(b"".join(octets[name] for name in KINDS if name in octets)).digest()
 
 
 def _reach(frame: pl.DataFrame, names: Sequence[str]) -> int:

@@ -464,16 +464,19 @@ CREATE TABLE pending_sum (
   moves     int NOT NULL,
   reach     bigint NOT NULL CHECK (reach >= 0),
   sha256    bytea NOT NULL CHECK (octet_length(sha256) = 32),
-  usage     bytea NOT NULL,
-  activity  bytea NOT NULL
+  usage     bytea,
+  marks     bytea,
+  activity  bytea,
+  masks     bytea
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000);
-COMMENT ON TABLE pending_sum IS 'Rows of usage_delta and activity_delta that are not summed yet, as frames (Arrow, zstd): no cut-off lies at or above one.';
-COMMENT ON COLUMN pending_sum.moves IS 'How many rows both frames have together.';
+COMMENT ON TABLE pending_sum IS 'Rows of usage_delta, usage_mark, activity_delta and activity_mask that are not summed yet, as frames (Arrow, zstd), NULL where there are none: no cut-off lies at or above one.';
+COMMENT ON COLUMN pending_sum.moves IS 'How many rows all frames have together.';
 COMMENT ON COLUMN pending_sum.reach IS 'The largest of its counts, without sign: no sum over batches is beyond the sum of theirs.';
-COMMENT ON COLUMN pending_sum.sha256 IS 'Of usage and activity, one after the other.';
+COMMENT ON COLUMN pending_sum.sha256 IS 'Of usage, marks, activity and masks, one after the other.';
 -- Compressed before they come.
-ALTER TABLE pending_sum ALTER COLUMN usage SET STORAGE EXTERNAL, ALTER COLUMN activity SET STORAGE EXTERNAL;
+ALTER TABLE pending_sum ALTER COLUMN usage SET STORAGE EXTERNAL, ALTER COLUMN marks SET STORAGE EXTERNAL,
+                        ALTER COLUMN activity SET STORAGE EXTERNAL, ALTER COLUMN masks SET STORAGE EXTERNAL;
 
 -- Partitions are made days ahead; there is no default partition, so that nothing lands unnoticed.
 -- A partition made beside its parent and attached lets writers go on; made as PARTITION OF it would wait for all of

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from ledger.domain.metering import rows
-from ledger.domain.metering.spread import METERS, WINDOW_US, busy_masks
+from ledger.domain.metering.spread import METERS, WINDOW_US
 from ledger.flows.metering.check import CheckSizes, check_windows
 from ledger.store.binary import Rows
 from ledger.store.connect import draw_batch_seq
@@ -54,7 +54,7 @@ async def store(connection: Connection, facts: pl.DataFrame) -> None:
         "usage_fact": Rows.of(rows.fact_frame(facts, stored_day=DAY), rows.FACT_COLUMNS),
         "usage_delta": Rows.of(rows.usage_delta_frame(facts), rows.USAGE_DELTA_COLUMNS),
         "activity_delta": Rows.of(rows.activity_delta_frame(facts), rows.ACTIVITY_DELTA_COLUMNS),
-        "activity_mask": encode_masks(busy_masks(facts)),
+        "activity_mask": encode_masks(rows.activity_mask_frame(facts)),
     }
     if (marks := rows.usage_mark_frame(facts)) is not None:
         tables["usage_mark"] = Rows.of(marks, rows.USAGE_MARK_COLUMNS)

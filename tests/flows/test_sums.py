@@ -4,8 +4,10 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from typing import Any
 
 import asyncpg
 import polars as pl
@@ -29,7 +31,7 @@ from ledger.store.sums import EncodedSums, UnsummedBatches, count_unsummed, sum_
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.inputs import read_input
 from tests.support.database import Database, execute
-from tests.support.usage import AUTHOR, NOW, Gate, add_customer, attempt, keyed, open_books
+from tests.support.usage import AUTHOR, NOW, Event, Gate, add_customer, attempt, keyed, open_books
 
 LARGE = IngestLimits(chunk_facts=1)
 SMALL = IngestLimits(chunk_facts=10**9)
@@ -39,15 +41,43 @@ SEEN = """SELECT d.customer_id, d.window_start, sum(d.uncached)::bigint AS token
 WORKED = """SELECT k.customer_id, d.window_start, sum(d.uncached)::bigint AS tokens
               FROM activity_delta d JOIN usage_key k USING (usage_key_id)
              WHERE d.batch_seq <= $1 GROUP BY 1, 2"""
+INCOMPLETE = """SELECT d.customer_id, d.window_start, sum(d.incomplete)::bigint AS requests
+                  FROM usage_mark d WHERE d.batch_seq <= $1 GROUP BY 1, 2"""
+BUSY = """SELECT k.engine_instance, d.window_start, bit_or(d.mask) AS mask
+            FROM activity_mask d JOIN engine_key k USING (engine_key_id)
+           WHERE d.batch_seq <= $1 GROUP BY 1, 2"""
 Windows = Counter[tuple[str, datetime]]
 
 
 async def seen(connection: Connection, batch_seq: int) -> list[Windows]:
-    """Input tokens of every window at a cut-off, as billed and as worked on."""
+    """Of every window at a cut-off: input tokens as billed and as worked on, requests that were cut
+    short, and the seconds in which an engine ran, the first one the lowest bit."""
     return [
-        Counter({(row[0], row[1]): row[2] for row in await connection.fetch(sql, batch_seq)})
-        for sql in (SEEN, WORKED)
+        Counter(
+            {(row[0], row[1]): _whole(row[2]) for row in await connection.fetch(sql, batch_seq)}
+        )
+        for sql in (SEEN, WORKED, INCOMPLETE, BUSY)
     ]
+
+
+def _whole(stored: int | asyncpg.BitString) -> int:
+    return stored if isinstance(stored, int) else int(stored.as_string().replace(" ", "")[::-1], 2)
+
+
+def marked(event_id: str, **said: Any) -> Event:
+    """An attempt that was cut short."""
+    event = attempt(event_id, **said)
+    event["data"]["usage"]["complete"] = False
+    return event
+
+
+@dataclass
+class Added:
+    """What a batch adds to windows."""
+
+    tokens: Windows = field(default_factory=Counter)
+    incomplete: Windows = field(default_factory=Counter)
+    busy: Windows = field(default_factory=Counter)
 
 
 async def rows(connection: Connection, table: str) -> int:
@@ -76,29 +106,40 @@ class Told:
 
     def __init__(self, gate: Gate, *forms: IngestLimits) -> None:
         self.gate, self.forms = gate, forms or (LARGE, LARGE, SMALL)
-        self.added: dict[int, Windows] = {}
+        self.added: dict[int, Added] = {}
         self.sent = 0
 
     async def send(self, draw: random.Random) -> None:
         """A batch of a few attempts, large or small."""
         self.gate.limits = draw.choice(self.forms)
-        added: Windows = Counter()
+        added = Added()
         events = []
         for _ in range(draw.randint(1, 4)):
             self.sent += 1
             who, minute, tokens = draw.choice(["acme", "beta"]), draw.randint(0, 44), self.sent
             window = HOUR + timedelta(minutes=minute // 15 * 15)
-            added[who, window] += tokens
-            engine = {"instance": draw.choice(["a", "b"])}
-            said = {"customer_id": who, "engine": engine}
-            events.append(attempt(f"e{self.sent}", minute=minute, tokens=tokens, **said))
+            added.tokens[who, window] += tokens
+            engine = draw.choice(["a", "b"])
+            said = {"customer_id": who, "engine": {"instance": engine}}
+            make = draw.choice([attempt, marked])
+            events.append(make(f"e{self.sent}", minute=minute, tokens=tokens, **said))
+            added.incomplete[who, window] += make is marked
+            # It ran in the second in which it ended: nobody knows when it began.
+            added.busy[engine, window] |= 1 << minute % 15 * 60 + 30
         await self.gate.send(keyed(*events))
         last = await self.gate.connection.fetchval("SELECT max(batch_seq) FROM receipt")
         self.added[last] = added
 
-    def at(self, batch_seq: int) -> Windows:
-        """What a cut-off must see."""
-        return sum((a for seq, a in self.added.items() if seq <= batch_seq), Counter())
+    def at(self, batch_seq: int) -> list[Windows]:
+        """What a cut-off must see, as `seen` says it."""
+        upto = [added for seq, added in self.added.items() if seq <= batch_seq]
+        tokens = sum((added.tokens for added in upto), Counter())
+        incomplete = sum((added.incomplete for added in upto), Counter())
+        busy: Windows = Counter()
+        for added in upto:
+            for engine_window, seconds in added.busy.items():
+                busy[engine_window] |= seconds
+        return [tokens, tokens, incomplete, busy]
 
 
 class Pace:
@@ -145,7 +186,7 @@ class Pace:
 
     async def hold(self, connection: Connection) -> None:
         """Every cut-off sees what was stored up to it, then and now."""
-        wanted = [[self.told.at(batch_seq)] * 2 for batch_seq in self.kept]
+        wanted = [self.told.at(batch_seq) for batch_seq in self.kept]
         assert [await seen(connection, batch_seq) for batch_seq in self.kept] == wanted
 
 
@@ -220,7 +261,10 @@ async def test_what_is_drawn_inside_a_transaction_lies_below_what_is_not_summed(
     assert (await draw_cut_off(worker, "report")).batch_seq >= batch
 
 
-@pytest.mark.parametrize("table", ["usage_delta", "activity_delta", "pending_sum"])
+SUMMED = ("usage_delta", "usage_mark", "activity_delta", "activity_mask")
+
+
+@pytest.mark.parametrize("table", [*SUMMED, "pending_sum"])
 async def test_a_sum_that_is_killed_between_its_statements_is_made_again(
     gate: Gate, database: Database, superuser: Connection, table: str
 ) -> None:
@@ -241,7 +285,7 @@ async def test_a_sum_that_is_killed_between_its_statements_is_made_again(
         await summing
     assert await rows(worker, "pending_sum") == 5
     cut_off = await draw_cut_off(worker, "report")
-    assert await seen(worker, cut_off.batch_seq) == [told.at(cut_off.batch_seq)] * 2
+    assert await seen(worker, cut_off.batch_seq) == told.at(cut_off.batch_seq)
     assert (await check_windows([worker])).differing == 0
 
 
@@ -252,10 +296,11 @@ async def test_sums_never_wrap(gate: Gate, superuser: Connection) -> None:
     for (batch_seq,) in await worker.fetch("SELECT batch_seq FROM pending_sum"):
         usage, activity = await frames(worker, batch_seq)
         widened = [one.with_columns(pl.lit(largest).alias("uncached")) for one in (usage, activity)]
-        sums = EncodedSums.of(*widened)
+        sums = EncodedSums.of(dict(zip(("usage", "activity"), widened, strict=True)))
         assert sums.reach == largest
         await superuser.execute(
-            "UPDATE pending_sum SET reach = $2, sha256 = $3, usage = $4, activity = $5"
+            "UPDATE pending_sum SET reach = $2, sha256 = $3, usage = $4, activity = $5,"
+            " marks = NULL, masks = NULL"
             " WHERE batch_seq = $1",
             *(batch_seq, sums.reach, sums.sha256, sums.usage, sums.activity),
         )
@@ -273,7 +318,8 @@ def test_a_count_without_a_positive_of_its_own_has_a_reach() -> None:
     usage = pl.DataFrame({name: [-(2**63)] for name in ("usage_key_id", "requests", *METERS)})
     activity = pl.DataFrame({name: [1] for name in ("engine_key_id", "usage_key_id", *WORK)})
     window = pl.Series("window_start", [HOUR])
-    sums = EncodedSums.of(usage.with_columns(window), activity.with_columns(window))
+    added = {"usage": usage.with_columns(window), "activity": activity.with_columns(window)}
+    sums = EncodedSums.of(added)
     assert (sums.reach, sums.moves) == (2**63 - 1, 2)
 
 
@@ -328,7 +374,7 @@ async def test_a_batch_that_is_damaged_is_named_and_no_cut_off_passes_it(
         await sum_windows(worker)
     cut_off = await draw_cut_off(worker, "report")
     assert cut_off.batch_seq == second - 1
-    assert await seen(worker, cut_off.batch_seq) == [told.at(first)] * 2
+    assert await seen(worker, cut_off.batch_seq) == told.at(first)
     report = await check_windows([worker])
     (named,) = report.differences
     assert (named["table"], named["place"]) == ("pending_sum", f"batch {second}")
@@ -337,10 +383,10 @@ async def test_a_batch_that_is_damaged_is_named_and_no_cut_off_passes_it(
 async def test_a_batch_whose_moves_are_lost_is_named_by_check(
     gate: Gate, superuser: Connection
 ) -> None:
-    await gate.send(keyed(attempt("a")))
+    await gate.send(keyed(marked("a")))
     await superuser.execute("DELETE FROM pending_sum")
     report = await check_windows([gate.connection])
-    assert {one["table"] for one in report.differences} == {"usage_delta", "activity_delta"}
+    assert {one["table"] for one in report.differences} == {*SUMMED}
 
 
 async def test_how_far_sums_are_behind_is_said(gate: Gate, database: Database) -> None:

@@ -159,7 +159,12 @@ FAULTS: Mapping[str, Fault] = {
     "restore": restore_books,
 }
 # What a step of sums writes, in its order.
-SUMMING = (("usage_delta", "COPY"), ("activity_delta", "COPY"), ("pending_sum", "DELETE"))
+SUMMING = (
+    ("usage_delta", "COPY"),
+    ("activity_delta", "COPY"),
+    ("activity_mask", "COPY"),
+    ("pending_sum", "DELETE"),
+)
 ARCHIVES = frozenset({KILL_ARCHIVE, FILL_ARCHIVE, DAMAGE_ARCHIVE})
 # A freeze lasts longer than a session, a broker takes seconds to come back; of an archive there
 # is one.

@@ -14,7 +14,10 @@ from tests.torture.workers import PREFIX, SESSION_MS
 COPIED = ("usage_fact", "usage_delta", "activity_delta", "activity_mask", "receipt")
 # What it is instead where facts are stored as columns: their chunk, and what it adds to windows.
 CHUNKS, SUMS = "usage_chunk", "pending_sum"
-AS_COLUMNS = {"usage_fact": CHUNKS, "usage_delta": SUMS, "activity_delta": SUMS}
+AS_COLUMNS = {
+    "usage_fact": CHUNKS,
+    **dict.fromkeys(("usage_delta", "activity_delta", "activity_mask"), SUMS),
+}
 CUT_OFF_S_MAX = 5.0
 OPEN_BATCH = """
 SELECT min((classid::bigint << 32) | objid::bigint) FROM pg_locks

@@ -10,10 +10,17 @@ from hashlib import blake2b
 from operator import or_
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.metering.fact import MARKS, Kind
-from ledger.domain.metering.spread import METERS, activity_windows, usage_windows, window_of
+from ledger.domain.metering.spread import (
+    METERS,
+    activity_windows,
+    busy_masks,
+    usage_windows,
+    window_of,
+)
 from ledger.domain.period import EPOCH, MICROSECOND
 
 FACT_COLUMNS = (
@@ -31,6 +38,7 @@ ACTIVITY_DELTA_COLUMNS = (
     *("engine_key_id", "window_start", "usage_key_id", "batch_seq"),
     *("uncached", "cache_read", "cache_write", "output"),
 )
+ACTIVITY_MASK_COLUMNS = ("engine_key_id", "window_start", "batch_seq", "mask")
 READING_COLUMNS = (
     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
     *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
@@ -110,6 +118,19 @@ def usage_mark_frame(facts: pl.DataFrame) -> pl.DataFrame | None:
 def activity_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
     """Rows of activity_delta, but for their number in the stored order, from facts with `sign`."""
     return activity_windows(moves).with_columns(as_time("window_start"))
+
+
+def activity_mask_frame(worked: pl.DataFrame) -> pl.DataFrame:
+    """Rows of activity_mask, but for their number in the stored order; the bits as octets."""
+    masks = busy_masks(worked)
+    return pl.DataFrame(
+        {
+            "engine_key_id": masks.engine_key_ids,
+            "window_start": masks.windows,
+            "mask": list(map(bytes, np.packbits(masks.seconds, axis=1))),
+        },
+        schema_overrides={"mask": pl.Binary},
+    ).with_columns(as_time("window_start"))
 
 
 def reading_frame(energy: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:

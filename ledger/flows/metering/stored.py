@@ -12,14 +12,12 @@ import polars as pl
 from ledger.domain.metering import rows
 from ledger.domain.metering.agent_run import AGENT_RUN_COLUMNS, agent_run_frame
 from ledger.domain.metering.budget_use import BudgetUse
-from ledger.domain.metering.spread import busy_masks
 from ledger.store.billing.budgets import count_use
 from ledger.store.binary import Rows
 from ledger.store.copying import copy_binary, copy_rows
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
-from ledger.store.metering.ingest import encode_masks
 from ledger.store.queries import Connection
-from ledger.store.sums import EncodedSums, insert_sums
+from ledger.store.sums import KINDS, EncodedSums, insert_sums
 
 # Below it a chunk costs more than its rows: a value of its own, and half a millisecond to encode.
 CHUNK_FACTS = 4_096
@@ -64,23 +62,19 @@ class Stored:
         """
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
+        added = _added(facts, moves=moves, worked=worked)
         chunk, sums = None, None
         if facts.height:
             frame = rows.fact_frame(facts, stored_day=day)
             if facts.height >= chunk_facts:
                 chunk = EncodedChunk.of(frame, stored_day=day)
+                sums = EncodedSums.of(added) if added else None
             else:
                 encoded.append(("usage_fact", Rows.of(frame, rows.FACT_COLUMNS)))
-            marks = rows.usage_mark_frame(facts)
-            if marks is not None:
-                encoded.append(("usage_mark", Rows.of(marks, rows.USAGE_MARK_COLUMNS)))
-        if moves.height:
-            usage, activity = rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
-            if chunk is not None:
-                sums = EncodedSums.of(usage, activity)
-            else:
-                encoded.append(("usage_delta", Rows.of(usage, rows.USAGE_DELTA_COLUMNS)))
-                encoded.append(("activity_delta", Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS)))
+        if chunk is None:
+            encoded += [
+                (KINDS[name].table, KINDS[name].encode(part)) for name, part in added.items()
+            ]
         of_runs = agent_run_frame(runs)
         if of_runs is not None:
             encoded.append(("agent_run_delta", Rows.of(of_runs, AGENT_RUN_COLUMNS)))
@@ -91,8 +85,6 @@ class Stored:
         if gaps.height:
             frame = rows.gap_frame(gaps, stored_day=day)
             encoded.append(("meter_gap", Rows.of(frame, rows.GAP_COLUMNS)))
-        if worked.height:
-            encoded.append(("activity_mask", encode_masks(busy_masks(worked))))
         return cls(
             chunk=chunk,
             sums=sums,
@@ -126,3 +118,20 @@ class Stored:
         everybody who reserves meanwhile waits for the rows that this locks."""
         if self.use.moves or self.use.named:
             await count_use(connection, self.use.moves, self.use.named, now=now)
+
+
+def _added(
+    facts: pl.DataFrame, *, moves: pl.DataFrame, worked: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
+    """What a batch adds to windows, a frame a kind."""
+    added = {}
+    if moves.height:
+        added["usage"] = rows.usage_delta_frame(moves)
+    marks = rows.usage_mark_frame(facts) if facts.height else None
+    if marks is not None:
+        added["marks"] = marks
+    if moves.height:
+        added["activity"] = rows.activity_delta_frame(moves)
+    if worked.height:
+        added["masks"] = rows.activity_mask_frame(worked)
+    return {name: frame for name, frame in added.items() if frame.height}

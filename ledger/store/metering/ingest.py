@@ -16,7 +16,7 @@ from ledger.domain.metering.identities import (
     StoredEvent,
 )
 from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
-from ledger.domain.metering.spread import Masks
+from ledger.domain.period import WINDOW_SECONDS
 from ledger.store.binary import Rows, bits, field, uuids
 from ledger.store.copying import copy_binary
 from ledger.store.queries import Connection, load_queries
@@ -235,12 +235,8 @@ def _identities(identities: Sequence[BatchIdentity]) -> dict[str, list[int] | li
     }
 
 
-def encode_masks(masks: Masks) -> Rows:
-    """Rows of activity_mask, but for their number."""
-    return Rows(
-        [
-            field("engine_key_id", pl.Series(masks.engine_key_ids)),
-            field("window_start", pl.Series(masks.windows).cast(pl.Datetime("us"))),
-            bits("mask", masks.seconds),
-        ]
-    )
+def encode_masks(masks: pl.DataFrame) -> Rows:
+    """Rows of activity_mask, from a frame of its columns; the number may come later."""
+    names = [name for name in masks.columns if name != "mask"]
+    columns = [field(name, masks[name]) for name in names]
+    return Rows([*columns, bits("mask", masks["mask"], WINDOW_SECONDS)])
