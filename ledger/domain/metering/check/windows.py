@@ -12,6 +12,7 @@ import polars as pl
 
 from ledger.domain.arrays import Ints, Octets
 from ledger.domain.metering.check.busy import OCTETS, mark_busy
+from ledger.domain.metering.check.cells import sum_by_cell
 from ledger.domain.metering.check.spread import WIDE, WORK, worked_windows
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import WINDOW_SECONDS
@@ -140,8 +141,16 @@ def merge(parts: Sequence[Windows]) -> Windows:
 def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
     """Sums by keys and window of `time`."""
     window = (pl.col("time") // WINDOW_US * WINDOW_US).alias("window_start")
-    grouped = rows.select(*KEYS, window, *_summable(rows)).group_by(*KEYS, "window_start")
-    return grouped.agg(pl.sum(*USAGE_COUNTS)).with_columns(pl.col(*USAGE_COUNTS).cast(WIDE))
+    placed = rows.select(*KEYS, window, *USAGE_COUNTS)
+    cell = (*KEYS, "window_start")
+    if not _fits(rows):
+        return placed.group_by(cell).agg(pl.col(*USAGE_COUNTS).cast(WIDE).sum())
+    keys, sums = sum_by_cell(
+        [placed[name].to_numpy() for name in cell],
+        [placed[name].to_numpy() for name in USAGE_COUNTS],
+    )
+    summed = dict(zip((*cell, *USAGE_COUNTS), (*keys, *sums), strict=True))
+    return pl.DataFrame(summed).with_columns(pl.col(*USAGE_COUNTS).cast(WIDE))
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
@@ -161,13 +170,12 @@ def _marked(rows: pl.DataFrame) -> pl.DataFrame:
     return _sum([marked], USAGE_KEYS, MARK_COUNTS)
 
 
-def _summable(rows: pl.DataFrame) -> list[pl.Expr]:
-    """Counts in which no sum of these rows can wrap: 64 bits are half the work of 128."""
+def _fits(rows: pl.DataFrame) -> bool:
+    """Whether no sum of counts of these rows can wrap in 64 bits."""
     if not rows.height:
-        return [pl.col(*USAGE_COUNTS)]
+        return True
     edges = rows.select(pl.min(*USAGE_COUNTS)).row(0) + rows.select(pl.max(*USAGE_COUNTS)).row(0)
-    fits = max(abs(int(edge)) for edge in edges) * rows.height < 2**63
-    return [pl.col(*USAGE_COUNTS) if fits else pl.col(*USAGE_COUNTS).cast(WIDE)]
+    return max(abs(int(edge)) for edge in edges) * rows.height < 2**63
 
 
 def _worked(grouped: pl.DataFrame) -> pl.DataFrame:
