@@ -38,7 +38,6 @@ ACTIVITY_DELTA_COLUMNS = (
     *("engine_key_id", "window_start", "usage_key_id", "batch_seq"),
     *("uncached", "cache_read", "cache_write", "output"),
 )
-ACTIVITY_MASK_COLUMNS = ("engine_key_id", "window_start", "batch_seq", "mask")
 READING_COLUMNS = (
     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
     *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
