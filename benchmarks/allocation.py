@@ -20,7 +20,7 @@ from ledger import clock
 from ledger.domain.arrays import Ints
 from ledger.domain.metering import rows
 from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
-from ledger.domain.metering.spread import METERS, busy_masks
+from ledger.domain.metering.spread import METERS
 from ledger.domain.period import EPOCH, HOUR, MICROSECOND, WINDOW
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.ingest import prepare_storage
@@ -273,7 +273,7 @@ async def _insert(connection: Connection, frame: pl.DataFrame) -> None:
     tables = {
         "usage_delta": Rows.of(rows.usage_delta_frame(frame), rows.USAGE_DELTA_COLUMNS),
         "activity_delta": Rows.of(rows.activity_delta_frame(frame), rows.ACTIVITY_DELTA_COLUMNS),
-        "activity_mask": encode_masks(busy_masks(frame)),
+        "activity_mask": encode_masks(rows.activity_mask_frame(frame)),
     }
     async with connection.transaction():
         batch_seq = await draw_batch_seq(connection)
