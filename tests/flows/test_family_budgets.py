@@ -1,0 +1,38 @@
+"""What those below a customer use counts in its budgets, whether it came before or after them."""
+
+from typing import Any
+
+from ledger.flows.reference.enter_parent import enter_parent
+from ledger.store.queries import Connection
+from ledger.wire.inputs import read_input
+from ledger.wire.party_inputs import NewParent
+from tests.flows.test_reserve import SINCE, ask, balances, books, budget, held
+from tests.support.usage import AUTHOR, Gate, attempt, keyed
+
+__all__ = ["books"]
+
+
+async def test_a_childs_event_settles_and_counts_above_it(books: Connection) -> None:
+    child: dict[str, Any] = {"customer_id": "beta", "parent_id": "acme", "valid_from": SINCE}
+    moved = {**child, "parent_id": None, "valid_from": "2026-08-06T11:30:00Z"}
+    gate = Gate(books)
+    await gate.send(keyed(attempt("before", tokens=1, customer_id="beta")))
+    await enter_parent(books, read_input(NewParent, child), AUTHOR)
+    for unit, amount in (("tokens", "1000"), ("money", "5")):
+        await budget(books, unit, unit=unit, amount=amount)
+    assert sorted(await _sums(books)) == [("money", "0.000022", "0"), ("tokens", "3", "0")]
+    await held(books, ask("r1", 600, customer_id="beta"))
+    assert sorted(await _sums(books)) == [("money", "0.000022", "0.006"), ("tokens", "3", "600")]
+    await gate.send(keyed(attempt("e1", customer_id="beta", reservation_id="r1")))
+    assert sorted(await _sums(books)) == [("money", "0.000242", "0"), ("tokens", "33", "0")]
+    # Nobody is above it from half past eleven on, and it has no budget of its own.
+    await enter_parent(books, read_input(NewParent, moved), AUTHOR, replace=True)
+    await gate.send(keyed(attempt("e2", customer_id="beta", minute=40)))
+    assert sorted(await _sums(books)) == [("money", "0.000242", "0"), ("tokens", "33", "0")]
+
+
+async def _sums(connection: Connection) -> list[tuple[str, str, str]]:
+    return [
+        (name, f"{used.normalize():f}", f"{held_now.normalize():f}")
+        for (name, _, _), (used, held_now) in (await balances(connection)).items()
+    ]
