@@ -31,6 +31,10 @@ FAST = {
 # A database is a thousand files: seconds of a journalling file system, a fifth of one in memory.
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES_MIN = 3 * 2**30
+SAME_ACCESS = """
+UPDATE pg_database SET datacl = template.datacl FROM pg_database AS template
+ WHERE pg_database.datname = $1 AND template.datname = $2
+"""
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -99,15 +103,27 @@ def make_template(server: EmbeddedServer) -> str:
     return TEMPLATE
 
 
+async def _copy(superuser: str, template: str, name: str) -> None:
+    """A database with all that the template has; who may enter one is copied where it was said."""
+    connection = await asyncpg.connect(superuser)
+    try:
+        # As files: through the log each page is written twice.
+        copied = f"TEMPLATE {template} STRATEGY file_copy"
+        await connection.execute(f"CREATE DATABASE {name} OWNER {OWNER} {copied}")
+        if template == TEMPLATE:
+            await connection.execute(SAME_ACCESS, name, template)
+    finally:
+        await connection.close()
+
+
 @contextmanager
 def fresh_database(server: EmbeddedServer, template: str) -> Iterator[Database]:
     """A copy of `template`, dropped on leaving whoever is still connected."""
     name = f"test_{next(_numbers)}"
     superuser = server.url(database="postgres")
-    # Copied as files: through the log each page is written twice.
-    copied = f"TEMPLATE {template} STRATEGY file_copy"
-    run_apart(execute(superuser, f"CREATE DATABASE {name} OWNER {OWNER} {copied}"))
-    run_apart(grant_database(superuser, name))
+    run_apart(_copy(superuser, template, name))
+    if template != TEMPLATE:
+        run_apart(grant_database(superuser, name))
     yield urls(server, name)
     run_apart(execute(server.url(database="postgres"), f"DROP DATABASE {name} WITH (FORCE)"))
 
