@@ -39,7 +39,7 @@ SELECT finish_merge(:day, :until_seq, :since_part);
 -- name: list_merged_days
 -- Days that have merged facts, or chunks without theirs: up to which batch, how many of the merged ones were rows. A row a
 -- chunk.
-SELECT d.stored_day, coalesce(max(d.last_batch_seq), 0) AS last_batch_seq, sum(d.rows)::bigint AS rows
+SELECT d.stored_day, coalesce(max(d.last_batch_seq), 0) AS last_batch_seq, sum(d.rows) AS rows
   FROM (SELECT stored_day, last_batch_seq, rows FROM merged_chunk
         UNION ALL
         SELECT stored_day, NULL, -rows FROM usage_chunk WHERE facts IS NULL) d
