@@ -1,6 +1,7 @@
 """A figure is followed by whoever reads it: what a report names is what a trace takes."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.cli.test_report_coverage import PERIOD, in_books
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import GPU, LATER, START, one_gpu, steady
-from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books
+from tests.support.usage import AUTHOR, NOW, Gate, attempt, correction, keyed, open_books
 
 
 async def an_hour(books: Books) -> None:
@@ -45,6 +46,31 @@ def test_a_cost_is_followed_by_what_the_reports_print(command: CommandLine) -> N
     assert (line["customer_id"], line["busy_s"]) == ("acme", 300)
     (line,) = command.json(*asked, "--line", "idle")["lines"]
     assert (line["usage_key"], line["customer_id"]) == (None, None)
+
+
+async def served_by_one_gpu(books: Books) -> None:
+    await open_books(books.connection)
+    await books.facility()
+    await books.tariff([(NOW - timedelta(hours=1), NOW, "100")])
+    await books.lease(NOW - timedelta(hours=1), rate="2", all_in=False)
+    await books.deployment(NOW - timedelta(hours=1), gpus=[GPU])
+    moments = [NOW - timedelta(minutes=60 - n / 2) for n in range(121)]
+    await books.readings(GPU, [(at, 10**9 + n * 9_000_000) for n, at in enumerate(moments)])
+    await Gate(books.connection).send(keyed(attempt("e-1", minute=10)))
+    await allocate(books.connection, now=NOW)
+
+
+def test_an_event_is_followed_to_what_it_cost(command: CommandLine) -> None:
+    in_books(command, served_by_one_gpu)
+    shown = command("trace", "event", "e-1", "--wide").stdout
+    for part in ("deployment:chat", "2026-08-06 11:10:30", "100.000", "all of it", "in EUR"):
+        assert part in shown, part
+    traced = command.json("trace", "event", "e-1")
+    (window,) = traced["windows"]
+    assert window["line"]["gpu_cost"] == window["gpu_cost"] == traced["gpu_cost"]
+    assert (window["alike"], traced["device_metered_mj"]) == (1, 300_000)
+    refused = command("trace", "event", "e-2", status=1)
+    assert "There is no event e-2." in refused.stderr
 
 
 def test_a_cost_nobody_knows_is_refused_with_what_there_is(command: CommandLine) -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.domain.apportion import amount_of
-from ledger.domain.cost.allocation import WindowAllocation
+from ledger.domain.cost.allocation import IDLE, SHARES, USAGE, WindowAllocation
 
 
 class AllocatedLine(NamedTuple):
@@ -22,7 +22,12 @@ class AllocatedLine(NamedTuple):
 
 
 def lines_of(allocated: WindowAllocation) -> list[AllocatedLine]:
-    """Usage by key, then idle, then unattributed."""
-    return [
-        AllocatedLine(*row[:-3], *map(amount_of, row[-3:])) for row in allocated.lines().iter_rows()
-    ]
+    """Usage by key, then unattributed, then idle."""
+    used = (
+        allocated.used()
+        .select("line", "usage_key_id", *SHARES)
+        .sort("line", descending=True, maintain_order=True)
+    )
+    rows = [*used.iter_rows(), (IDLE, 0, *allocated.idle.parts())]
+    lines = [AllocatedLine(*row[:-3], *map(amount_of, row[-3:])) for row in rows]
+    return [line for line in lines if line.line == USAGE or any(line[2:])]

@@ -13,6 +13,9 @@ from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.options import ROWS
 from ledger.commands.run.periods import find_asked_entity, read_start
 from ledger.commands.serve.database import Database, database_options
+from ledger.domain.apportion import amount_of
+from ledger.domain.cost.allocation import Share
+from ledger.domain.cost.slots import WHOLE
 from ledger.domain.metering.fact import flag_names
 from ledger.domain.money import total
 from ledger.domain.period import zone
@@ -25,6 +28,8 @@ from ledger.flows.billing.trace import (
     trace_invoice_line,
 )
 from ledger.flows.billing.usage_statement import usage_statement
+from ledger.flows.cost import trace_event
+from ledger.flows.cost.trace_event import EventCost
 from ledger.reports.cost import evidence
 from ledger.reports.cost.evidence import LINES, AskedCost, CostEvidence
 from ledger.store.connect import draw_cut_off
@@ -121,6 +126,51 @@ def cost(
         print_json(evidence.to_json(traced))
     else:
         _show_cost(traced, zone_name)
+
+
+@trace.command()
+@click.argument("event_id", metavar="EVENT")
+@click.option("--source", help="Its source; may be left out where one alone has this id.")
+@json_option
+@database_options
+def event(database: Database, *, event_id: str, source: str | None, as_json: bool) -> None:
+    """Show what EVENT cost: its part of each slot in which it ran."""
+
+    async def read(connection: Connection) -> EventCost:
+        cut_off = await draw_cut_off(connection, "trace event")
+        return await trace_event.trace_event(connection, event_id, source=source, cut_off=cut_off)
+
+    traced = database.run(read)
+    if as_json:
+        print_json(trace_event.to_json(traced))
+    else:
+        _show_event(traced)
+
+
+def _show_event(traced: EventCost) -> None:
+    currency = traced.parts[0].line.currency
+    slots = [
+        (each.line.scope, at.isoformat(" ", "seconds"), f"{part * 10**5 // WHOLE / 1_000:.3f}")
+        for each in traced.parts
+        for at, part in each.slots
+    ]
+    ran = f"Slots in which event {traced.event_id} ran"
+    print_table(ran, ("scope", "slot", "% of its work"), slots, numbers=1)
+    rows = [
+        (each.line.scope, each.line.window_start.isoformat(" ", "minutes"), *_cells(share))
+        for each in traced.parts
+        for share in (trace_event.share_of(each.line), each.part.one())
+    ]
+    rows.append(("", "all of it", *_cells(traced.taken)))
+    columns = ("scope", "window", "J", "electricity", "GPU", "cost")
+    title = f"The lines of its key, and its part of each, amounts in {currency}"
+    print_table(title, columns, rows, numbers=4)
+
+
+def _cells(share: Share) -> tuple[object, ...]:
+    electricity, gpu = amount_of(share.device_cost + share.overhead_cost), amount_of(share.gpu_cost)
+    energy_mj = share.metered_mj + share.estimated_mj + share.host_mj + share.overhead_mj
+    return energy_mj // 1_000, electricity, gpu, total([electricity, gpu])
 
 
 def _show_events(title: str, traced: LineTrace) -> None:

@@ -29,7 +29,6 @@ USAGE, IDLE, UNATTRIBUTED = "usage", "idle", "unattributed"
 ENERGIES = ("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj")
 COSTS = ("device_cost", "overhead_cost", "gpu_cost")
 SHARES = (*ENERGIES, *COSTS)
-_TAKEN = ("usage_key_id", *SHARES)
 NOTHING_TAKEN = pl.DataFrame(schema={"usage_key_id": pl.Int64, **dict.fromkeys(SHARES, pl.Int128)})
 
 
@@ -104,20 +103,12 @@ class WindowAllocation:
     unpriced_mj: int
     busy_s: int
 
-    def lines(self) -> pl.DataFrame:
-        """Usage by key, then idle, then unattributed where there is any."""
+    def used(self) -> pl.DataFrame:
+        """Usage by key, and unattributed where there is any, each with its `line`."""
         nobody = pl.col("usage_key_id") == NOBODY
         any_of_it = pl.any_horizontal(pl.col(name) != 0 for name in SHARES)
-        rest = pl.DataFrame([(NOBODY, *self.idle.parts())], self.taken.schema, orient="row")
-        return pl.concat(
-            [
-                self.taken.filter(~nobody).select(pl.lit(USAGE).alias("line"), *_TAKEN),
-                rest.filter(any_of_it).select(pl.lit(IDLE).alias("line"), *_TAKEN),
-                self.taken.filter(nobody & any_of_it).select(
-                    pl.lit(UNATTRIBUTED).alias("line"), *_TAKEN
-                ),
-            ]
-        )
+        name = pl.when(nobody).then(pl.lit(UNATTRIBUTED)).otherwise(pl.lit(USAGE))
+        return self.taken.filter(~nobody | any_of_it).with_columns(line=name)
 
 
 def allocate_window(
@@ -174,6 +165,9 @@ class _Taken:
 
     def summed(self) -> pl.DataFrame:
         """All of it by key, in their order; keys that had tokens and took nothing are among it."""
+        if not (self.work.keys or self.parts):
+            # Most windows are at rest.
+            return NOTHING_TAKEN
         there = pl.DataFrame({"usage_key_id": self.work.keys}, schema={"usage_key_id": pl.Int64})
         nothing = there.with_columns(pl.lit(0, pl.Int128).alias(name) for name in SHARES)
         taken = pl.concat([nothing, *self.parts]).group_by("usage_key_id")

@@ -49,27 +49,31 @@ LINE: Mapping[str, pl.DataType] = {
     **dict.fromkeys(ENERGIES, pl.Int64()),
     **dict.fromkeys(COSTS, pl.Int128()),
 }
+LineRow: TypeAlias = tuple[str | int | datetime, ...]
 # What is nothing of a line that ceased to apply.
 AMOUNTS = ("busy_s", *ENERGIES, *COSTS)
 
 
 @dataclass(slots=True)
 class WindowCosts:
-    """What came out: meters and pools by natural key, and lines as LINE has them."""
+    """What came out: meters and pools by natural key, and lines as LINE has them, many together
+    or one by one."""
 
     meters: dict[MeterKey, MeterWindow] = field(default_factory=dict)
     pools: dict[PoolKey, CostPool] = field(default_factory=dict)
     parts: list[pl.DataFrame] = field(default_factory=list)
+    rows: list[LineRow] = field(default_factory=list)
 
     def add(self, other: "WindowCosts") -> None:
         """Take in the costs of another window."""
         self.meters.update(other.meters)
         self.pools.update(other.pools)
         self.parts += other.parts
+        self.rows += other.rows
 
     def lines(self) -> pl.DataFrame:
         """All lines."""
-        return pl.concat(self.parts) if self.parts else pl.DataFrame(schema=LINE)
+        return pl.concat([pl.DataFrame(self.rows, LINE, orient="row"), *self.parts])
 
 
 def next_lines(stored: pl.DataFrame, computed: pl.DataFrame) -> pl.DataFrame:

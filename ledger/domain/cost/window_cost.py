@@ -13,7 +13,7 @@ import polars as pl
 
 from ledger.domain.apportion import apportion_amount, units_of
 from ledger.domain.cost.allocation import (
-    NOTHING_TAKEN,
+    IDLE,
     EnergyInput,
     Share,
     Site,
@@ -21,7 +21,7 @@ from ledger.domain.cost.allocation import (
     allocate_window,
 )
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
-from ledger.domain.cost.cost_line import LINE, CostPool, MeterWindow, WindowCosts
+from ledger.domain.cost.cost_line import LINE, CostPool, LineRow, MeterWindow, WindowCosts
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
@@ -53,12 +53,36 @@ _SERVED = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class CostScope:
+    """Whose costs of a window are told together, with the hardware and the weights they go by."""
+
     name: str
     window: Period
     asset: AssetTerms | None
     currency: str
     weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a deployment served in a window, the attempts with their instances, and what there is
+    to be split over it."""
+
+    scope: CostScope
+    deployment: Deployment
+    energy: EnergyInput | None
+    served: pl.DataFrame | None
+    gpu_cost: Decimal
+
+    def weigh(self, served: pl.DataFrame | None) -> SlotWork:
+        """The work of attempts, slot by slot."""
+        return _weighed(self.deployment, served, self.scope.window)
+
+    def allocate(self, work: SlotWork) -> WindowAllocation:
+        """All of it, split over this work."""
+        return allocate_window(
+            self.scope.window, energy=self.energy, work=work, gpu_cost=self.gpu_cost
+        )
 
 
 def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) -> WindowCosts:
@@ -68,23 +92,40 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
     deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
     shares = _gpu_costs(factory, assets.values(), deployed, window)
-    work = claimed(deployed, facts)
-    for deployment in deployed:
-        if deployment.entity_id == factory.entity.entity_id:
-            scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
-            allocated = allocate_window(
-                window,
-                energy=_energy_of(factory, scope, facts, deployment),
-                work=_weighed(deployment, work.get(deployment.deployment_id), window),
-                gpu_cost=shares.get(scope.name, ZERO),
-            )
-            _book(costs, scope, allocated)
-            _meter(costs, window, facts, deployment.gpu_uuids)
+    for serving in _serving(factory, window, facts, shares):
+        _book(costs, serving.scope, serving.allocate(serving.weigh(serving.served)))
+        _meter(costs, window, facts, serving.deployment.gpu_uuids)
     for asset in assets.values():
         if asset.entity_id == factory.entity.entity_id and shares[asset.scope]:
             _book_idle_hardware(costs, asset, window, shares[asset.scope])
     _book_unclaimed_gpus(costs, factory, window, facts, deployed)
     return costs
+
+
+def serving_in(factory: Factory, window_start: datetime, facts: WindowFacts) -> list[Serving]:
+    """What the entity's deployments served in a window, and what that cost."""
+    window = window_of(window_start)
+    deployed = valid_at(factory.deployments, window.start)
+    shares = _gpu_costs(factory, valid_at(factory.assets, window.start), deployed, window)
+    return list(_serving(factory, window, facts, shares))
+
+
+def _serving(
+    factory: Factory, window: Period, facts: WindowFacts, shares: Mapping[str, Decimal]
+) -> Iterator[Serving]:
+    deployed = valid_at(factory.deployments, window.start)
+    assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
+    work = claimed(deployed, facts)
+    for deployment in deployed:
+        if deployment.entity_id == factory.entity.entity_id:
+            scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
+            yield Serving(
+                scope,
+                deployment,
+                _energy_of(factory, scope, facts, deployment),
+                work.get(deployment.deployment_id),
+                shares.get(scope.name, ZERO),
+            )
 
 
 def terms_of(factory: Factory, asset: AssetTerms) -> Schedule | LeaseTerms:
@@ -170,13 +211,13 @@ def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period
 
 def _scope(
     factory: Factory, deployment: Deployment, asset: AssetTerms | None, window: Period
-) -> _Scope:
+) -> CostScope:
     currency = asset.currency if asset else factory.entity.currency
-    return _Scope(deployment.scope, window, asset, currency, deployment.weights)
+    return CostScope(deployment.scope, window, asset, currency, deployment.weights)
 
 
 def _energy_of(
-    factory: Factory, scope: _Scope, facts: WindowFacts, deployment: Deployment
+    factory: Factory, scope: CostScope, facts: WindowFacts, deployment: Deployment
 ) -> EnergyInput | None:
     energy = _energy(factory, scope, facts, deployment.gpu_uuids, deployment.gpu_count)
     if energy is None or deployment.idle_mw_per_gpu is None:
@@ -187,7 +228,7 @@ def _energy_of(
 
 def _energy(
     factory: Factory,
-    scope: _Scope,
+    scope: CostScope,
     facts: WindowFacts,
     gpu_uuids: Sequence[str],
     gpu_count: int,
@@ -215,7 +256,7 @@ def _site_of(factory: Factory, asset: AssetTerms | None) -> str | None:
     return sites.pop() if len(sites) == 1 else None
 
 
-def _cuts(factory: Factory, scope: _Scope, site: str | None) -> Iterator[TariffCut]:
+def _cuts(factory: Factory, scope: CostScope, site: str | None) -> Iterator[TariffCut]:
     if scope.asset is not None and scope.asset.all_in:
         # The lease pays for power: energy is told, and costs nothing beside the lease.
         yield TariffCut(scope.window, ZERO)
@@ -231,10 +272,14 @@ def _cuts(factory: Factory, scope: _Scope, site: str | None) -> Iterator[TariffC
     yield from cut(scope.window, points)
 
 
-def _book(costs: WindowCosts, scope: _Scope, allocated: WindowAllocation) -> None:
+def _book(costs: WindowCosts, scope: CostScope, allocated: WindowAllocation) -> None:
     start = scope.window.start
     all_in = scope.asset is not None and scope.asset.all_in
-    costs.parts.append(_lines(scope, allocated.lines(), allocated.busy_s))
+    terms = _terms(scope, allocated.busy_s)
+    if not allocated.taken.is_empty():
+        costs.parts.append(_lines(scope, allocated.used(), terms))
+    if any(allocated.idle.parts()):
+        costs.rows.append(_row(scope, allocated.idle, terms))
     if allocated.electricity_pool or not (all_in or allocated.unpriced_mj):
         amount = allocated.electricity_pool
         costs.pools[scope.name, start, "electricity"] = CostPool(scope.currency, amount)
@@ -242,10 +287,8 @@ def _book(costs: WindowCosts, scope: _Scope, allocated: WindowAllocation) -> Non
         costs.pools[scope.name, start, "gpu"] = CostPool(scope.currency, allocated.gpu_pool)
 
 
-def _lines(scope: _Scope, lines: pl.DataFrame, busy_s: int) -> pl.DataFrame:
-    said = {
-        "scope": scope.name,
-        "window_start": scope.window.start,
+def _terms(scope: CostScope, busy_s: int) -> Mapping[str, str | int]:
+    return {
         "currency": scope.currency,
         "weight_version": scope.weights.version,
         "weight_uncached": scope.weights.uncached,
@@ -255,10 +298,18 @@ def _lines(scope: _Scope, lines: pl.DataFrame, busy_s: int) -> pl.DataFrame:
         "gpu_terms": scope.asset.terms if scope.asset else "none",
         "busy_s": busy_s,
     }
-    return lines.select(
+
+
+def _lines(scope: CostScope, used: pl.DataFrame, terms: Mapping[str, str | int]) -> pl.DataFrame:
+    said = {"scope": scope.name, "window_start": scope.window.start, **terms}
+    return used.select(
         pl.lit(said[name], kind).alias(name) if name in said else pl.col(name).cast(kind)
         for name, kind in LINE.items()
     )
+
+
+def _row(scope: CostScope, idle: Share, terms: Mapping[str, str | int]) -> LineRow:
+    return (scope.name, scope.window.start, IDLE, 0, *terms.values(), *idle.parts())
 
 
 def _meter(
@@ -280,9 +331,8 @@ def _meter(
 def _book_idle_hardware(
     costs: WindowCosts, asset: AssetTerms, window: Period, gpu_cost: Decimal
 ) -> None:
-    scope = _Scope(asset.scope, window, asset, asset.currency, NO_WEIGHTS)
-    kept = WindowAllocation(NOTHING_TAKEN, Share(gpu_cost=units_of(gpu_cost)), ZERO, gpu_cost, 0, 0)
-    costs.parts.append(_lines(scope, kept.lines(), 0))
+    scope = CostScope(asset.scope, window, asset, asset.currency, NO_WEIGHTS)
+    costs.rows.append(_row(scope, Share(gpu_cost=units_of(gpu_cost)), _terms(scope, 0)))
     costs.pools[scope.name, window.start, "gpu"] = CostPool(asset.currency, gpu_cost)
 
 
@@ -302,7 +352,7 @@ def _book_unclaimed_gpus(
             continue
         asset = assets.get(home.asset_id or "")
         currency = asset.currency if asset else factory.entity.currency
-        scope = _Scope(f"gpu:{gpu}", window, asset, currency, NO_WEIGHTS)
+        scope = CostScope(f"gpu:{gpu}", window, asset, currency, NO_WEIGHTS)
         energy = _energy(factory, scope, facts, [gpu], 1)
         if energy is None:
             continue

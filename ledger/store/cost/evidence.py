@@ -1,9 +1,12 @@
 """Reads one window's cost lines and pools as they stood at a cut-off, and where there are any."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
+from ledger.domain.metering.target import CorrectionTarget
 from ledger.store.queries import Connection, load_queries
 
 EVIDENCE = load_queries("cost/evidence")
@@ -89,3 +92,67 @@ async def find_cost_span(
     """The first and the last window in which an entity has cost lines; None without any."""
     row = await EVIDENCE["find_cost_span"].row(connection, entity_id=entity_id, batch_seq=batch_seq)
     return (row["first_window"], row["last_window"]) if row and row["first_window"] else None
+
+
+class NamedEvent(NamedTuple):
+    """An event, and its place in the stored order."""
+
+    source: str
+    batch_seq: int
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A usage key's line in a scope's window; `known_batch_seq` as of `WindowCost`."""
+
+    entity_id: str
+    scope: str
+    window_start: datetime
+    known_batch_seq: int
+    currency: str
+    weight_version: int
+    device_metered_mj: int
+    device_estimated_mj: int
+    host_mj: int
+    overhead_mj: int
+    device_cost: Decimal
+    overhead_cost: Decimal
+    gpu_cost: Decimal
+
+
+async def find_events(
+    connection: Connection, event_id: str, *, source: str | None
+) -> list[NamedEvent]:
+    """Where events of this id are, by source: its id, or PRODUCER/EPOCH/SEQUENCE/ORDINAL."""
+    named = CorrectionTarget(0, event_id).named_batch()
+    batch, ordinal = named if named is not None else (None, None)
+    return await EVIDENCE["find_events"].values(
+        connection,
+        NamedEvent,
+        event_id=event_id,
+        source=source,
+        producer=batch.producer if batch else None,
+        epoch=batch.epoch if batch else None,
+        sequence=batch.sequence if batch else None,
+        ordinal=ordinal,
+    )
+
+
+async def find_key_lines(
+    connection: Connection,
+    usage_key_id: int,
+    *,
+    entity_ids: Sequence[str],
+    windows: Sequence[datetime],
+    batch_seq: int,
+) -> list[KeyLine]:
+    """Cost lines of a usage key, by window and scope."""
+    return await EVIDENCE["find_key_lines"].values(
+        connection,
+        KeyLine,
+        usage_key_id=usage_key_id,
+        entity_ids=list(entity_ids),
+        windows=list(windows),
+        batch_seq=batch_seq,
+    )

@@ -25,3 +25,28 @@ SELECT DISTINCT c.scope FROM cost_allocation c
 -- The first and the last window in which an entity has cost lines. Index: cost_allocation (entity_id, window_start).
 SELECT min(c.window_start) AS first_window, max(c.window_start) AS last_window FROM cost_allocation c
  WHERE c.entity_id = :entity_id AND c.batch_seq <= :batch_seq;
+
+-- name: find_events
+-- Where events of this id were stored: an id of a source that gives ids, or a place of a sequenced batch. Primary keys, one
+-- probe a source.
+SELECT s.source, k.batch_seq, k.ordinal
+  FROM source s CROSS JOIN LATERAL (SELECT * FROM event_key e
+                                     WHERE e.source_id = s.source_id AND e.event_id = :event_id OFFSET 0) k
+ WHERE :source::text IS NULL OR s.source = :source
+UNION ALL
+SELECT s.source, b.batch_seq, b.ordinal_from + :ordinal::int
+  FROM source s CROSS JOIN LATERAL (SELECT * FROM ingest_batch i
+                                     WHERE i.source_id = s.source_id AND i.producer = :producer::text
+                                       AND i.epoch = :epoch::bigint AND i.sequence = :sequence::bigint OFFSET 0) b
+ WHERE (:source::text IS NULL OR s.source = :source) AND :ordinal::int < b.events
+ ORDER BY source;
+
+-- name: find_key_lines
+-- Lines of a usage key in windows of some entities as they stood at a cut-off, with the stored order its inputs were read
+-- up to. Index: cost_allocation (entity_id, window_start).
+SELECT c.entity_id, c.scope, c.window_start, k.batch_seq AS known_batch_seq, c.currency, c.weight_version,
+       c.device_metered_mj, c.device_estimated_mj, c.host_mj, c.overhead_mj, c.device_cost, c.overhead_cost, c.gpu_cost
+  FROM cost_lines_at(:batch_seq) c JOIN cut_off k USING (cut_off_id)
+ WHERE c.entity_id = ANY(:entity_ids::text[]) AND c.window_start = ANY(:windows::timestamptz[])
+   AND c.usage_key_id = :usage_key_id
+ ORDER BY c.window_start, c.scope;

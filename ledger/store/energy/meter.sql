@@ -31,19 +31,21 @@ SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(fo
        hashtextextended(concat_ws(E'\x1f', found.source_id::text, found.epoch, coalesce(found.boot_id, E'\x1e'),
                                   coalesce(found.driver_load, E'\x1e')), 0) AS stream,
        CASE found.quality WHEN 'good' THEN 1 ELSE 0 END AS good
-  FROM unnest(:gpu_uuids::text[]) WITH ORDINALITY AS named(gpu_uuid, board)
- CROSS JOIN LATERAL (
-    (SELECT r.* FROM gpu_reading r
-      WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :since::timestamptz AND r.sampled_at < :until::timestamptz
-        AND r.batch_seq <= :batch_seq::bigint)
+  FROM (
+    SELECT r.* FROM gpu_reading r
+     WHERE r.gpu_uuid = ANY(:gpu_uuids::text[]) AND r.sampled_at >= :since::timestamptz
+       AND r.sampled_at < :until::timestamptz AND r.batch_seq <= :batch_seq::bigint
     UNION ALL
-    (SELECT r.* FROM gpu_reading r
-      WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at < :since::timestamptz AND r.batch_seq <= :batch_seq::bigint
-      ORDER BY r.sampled_at DESC, r.energy_mj DESC LIMIT 1)
+    SELECT before.* FROM unnest(:gpu_uuids::text[]) AS board(gpu_uuid), LATERAL (
+      SELECT r.* FROM gpu_reading r
+       WHERE r.gpu_uuid = board.gpu_uuid AND r.sampled_at < :since::timestamptz AND r.batch_seq <= :batch_seq::bigint
+       ORDER BY r.sampled_at DESC, r.energy_mj DESC LIMIT 1) before
     UNION ALL
-    (SELECT r.* FROM gpu_reading r
-      WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :until::timestamptz AND r.batch_seq <= :batch_seq::bigint
-      ORDER BY r.sampled_at, r.energy_mj LIMIT 1)) found;
+    SELECT after.* FROM unnest(:gpu_uuids::text[]) AS board(gpu_uuid), LATERAL (
+      SELECT r.* FROM gpu_reading r
+       WHERE r.gpu_uuid = board.gpu_uuid AND r.sampled_at >= :until::timestamptz AND r.batch_seq <= :batch_seq::bigint
+       ORDER BY r.sampled_at, r.energy_mj LIMIT 1) after
+  ) found JOIN unnest(:gpu_uuids::text[]) WITH ORDINALITY AS named(gpu_uuid, board) USING (gpu_uuid);
 
 -- name: find_touched_readings
 -- Per GPU the spans whose energy readings stored in (since_seq, batch_seq] can have changed: from the

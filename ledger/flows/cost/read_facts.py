@@ -1,0 +1,82 @@
+"""Reads what happened in windows: the work that ran, and the energy that meters counted."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ledger.domain.cost.factory import Factory
+from ledger.domain.cost.window_cost import WindowFacts
+from ledger.domain.energy.calibration import Calibration
+from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
+from ledger.domain.energy.even_course import even_boards
+from ledger.domain.energy.gpu_spans import BoardSpans, even_spans, spans_by_window
+from ledger.domain.period import WINDOW
+from ledger.store.cost.work import read_work
+from ledger.store.energy import meter
+from ledger.store.queries import Connection
+from ledger.store.within import Within
+
+
+async def read_facts(
+    connection: Connection,
+    windows: Sequence[datetime],
+    factory: Factory,
+    gpus: Sequence[str],
+    batch_seq: int,
+) -> dict[datetime, WindowFacts]:
+    """What happened in each of some windows, in order, as known at a cut-off; in one snapshot."""
+    work = await read_work(connection, windows, batch_seq)
+    metered = await _read_spans(connection, windows, factory, gpus, batch_seq)
+    return {
+        window: WindowFacts(work.attempts_in(window), work.keys, metered[window])
+        for window in windows
+    }
+
+
+async def _read_spans(
+    connection: Connection,
+    windows: Sequence[datetime],
+    factory: Factory,
+    gpus: Sequence[str],
+    batch_seq: int,
+) -> dict[datetime, dict[str, BoardSpans]]:
+    columns = await meter.read_columns_of(
+        connection, gpu_uuids=gpus, **_reaching(windows, NEAR, batch_seq)
+    )
+    even = {gpus[board - 1]: board_spans for board, board_spans in even_boards(columns).items()}
+    uneven = [gpu for gpu in gpus if gpu not in even]
+    near = await _readings(connection, windows, uneven, NEAR, batch_seq)
+    odd = [gpu for gpu, of_gpu in near.items() if not runs_on(of_gpu)]
+    around = await _readings(connection, windows, odd, AROUND, batch_seq)
+    true: dict[str, list[Calibration]] = defaultdict(list)
+    for each in factory.meters:
+        true[each.meter].append(each.calibration)
+    simple = {gpu: even_spans(board_spans, true[gpu]) for gpu, board_spans in even.items()}
+    spans: dict[datetime, dict[str, BoardSpans]] = {window: {**simple} for window in windows}
+    for gpu, of_gpu in near.items():
+        by_window = spans_by_window(of_gpu, around.get(gpu), windows, true[gpu])
+        for window, gpu_spans in by_window.items():
+            spans[window][gpu] = gpu_spans
+    return spans
+
+
+async def _readings(
+    connection: Connection,
+    windows: Sequence[datetime],
+    gpus: Sequence[str],
+    reach: timedelta,
+    batch_seq: int,
+) -> dict[str, list[EnergyReading]]:
+    if not gpus:
+        return {}
+    return await meter.find_energy_readings(
+        connection, gpu_uuids=gpus, **_reaching(windows, reach, batch_seq)
+    )
+
+
+def _reaching(windows: Sequence[datetime], reach: timedelta, batch_seq: int) -> Within:
+    return {
+        "since": windows[0] - reach,
+        "until": windows[-1] + WINDOW + reach,
+        "batch_seq": batch_seq,
+    }

@@ -1,0 +1,164 @@
+"""Follows one event to what it cost: its part of each slot in which it ran, window by window."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ledger.domain.apportion import amount_of, units_of
+from ledger.domain.cost.allocation import COSTS, ENERGIES, Share
+from ledger.domain.cost.attempt_cost import CONTENT, AttemptPart, parts_of_line
+from ledger.domain.cost.attempts import attempts_of
+from ledger.domain.cost.window_cost import Serving, serving_in
+from ledger.domain.errors import ConflictError, NotFoundError
+from ledger.domain.money import total
+from ledger.domain.period import EPOCH, MICROSECOND, Period, window_start, windows
+from ledger.flows.cost.read_facts import read_facts
+from ledger.flows.metering.find_facts import find_standing_facts
+from ledger.store.connect import CutOff
+from ledger.store.cost import cost, evidence
+from ledger.store.cost.evidence import KeyLine
+from ledger.store.cost.factory import load_factory
+from ledger.store.queries import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPart:
+    """What an attempt took of its key's line in one window of a scope."""
+
+    line: KeyLine
+    serving: Serving
+    part: AttemptPart
+
+    @property
+    def slots(self) -> Iterator[tuple[datetime, int]]:
+        """When each slot begins in which it ran, and what it weighs of it, out of WHOLE."""
+        length = timedelta(seconds=self.serving.deployment.slot_s)
+        start, alike = self.line.window_start, max(self.part.alike, 1)
+        return ((start + slot * length, part // alike) for slot, part in self.part.slots.items())
+
+
+@dataclass(frozen=True, slots=True)
+class EventCost:
+    """What one event cost as known at a cut-off, by the scopes and windows in which it ran."""
+
+    event_id: str
+    source: str
+    usage_key_id: int
+    attempt: Mapping[str, int]
+    cut_off: CutOff
+    parts: Sequence[WindowPart]
+
+    @property
+    def taken(self) -> Share:
+        """All of it."""
+        return sum((each.part.one() for each in self.parts), Share())
+
+
+async def trace_event(
+    connection: Connection, event_id: str, *, source: str | None, cut_off: CutOff
+) -> EventCost:
+    """What an event cost; NotFoundError where there is none or it has no cost yet, ConflictError
+    where several sources have one of this id."""
+    stored = await evidence.find_events(connection, event_id, source=source)
+    if not stored:
+        raise NotFoundError(f"There is no event {event_id}.", "Send its id as it was sent.")
+    if len(stored) > 1:
+        raise ConflictError(
+            f"{len(stored)} sources have an event {event_id}.",
+            f"Say of which: --source {' or '.join(each.source for each in stored)}.",
+        )
+    (at,) = stored
+    facts = await find_standing_facts(connection, [(at.batch_seq, at.ordinal)])
+    if facts.is_empty():
+        raise NotFoundError(f"Event {event_id} is no usage.", "Trace one of usage.", event_id)
+    usage_key_id = int(facts["usage_key_id"][0])
+    attempt = {name: int(value) for name, value in attempts_of(facts).row(0, named=True).items()}
+    async with connection.transaction(isolation="repeatable_read"):
+        lines = await _find_lines(connection, usage_key_id, attempt, cut_off.batch_seq)
+        traced = [await _trace_line(connection, line, usage_key_id, attempt) for line in lines]
+    parts = [part for part in traced if part is not None]
+    if not parts:
+        raise NotFoundError(
+            f"No cost of event {event_id} is known.",
+            "Allocate first, or enter the deployment that served it.",
+            event_id,
+        )
+    return EventCost(event_id, at.source, usage_key_id, attempt, cut_off, parts)
+
+
+async def _find_lines(
+    connection: Connection, usage_key_id: int, attempt: Mapping[str, int], batch_seq: int
+) -> list[KeyLine]:
+    entities = await cost.list_cost_entities(connection, entity_id=None)
+    start, end = (EPOCH + attempt[name] * MICROSECOND for name in ("start", "end"))
+    return await evidence.find_key_lines(
+        connection,
+        usage_key_id,
+        entity_ids=[entity.entity_id for entity in entities],
+        windows=list(windows(Period(window_start(start), end))),
+        batch_seq=batch_seq,
+    )
+
+
+async def _trace_line(
+    connection: Connection, line: KeyLine, usage_key_id: int, attempt: Mapping[str, int]
+) -> WindowPart | None:
+    """Its part of a line, from the inputs and facts that the line was made of."""
+    serving = await find_serving(connection, line)
+    if serving is None:
+        return None
+    content = tuple(attempt[name] for name in CONTENT)
+    for part in parts_of_line(serving, usage_key_id, share_of(line)):
+        if part.content == content:
+            return WindowPart(line, serving, part)
+    return None
+
+
+async def find_serving(connection: Connection, line: KeyLine) -> Serving | None:
+    """What a line's window was allocated from; in one snapshot."""
+    window, seq = line.window_start, line.known_batch_seq
+    (entity,) = await cost.list_cost_entities(connection, entity_id=line.entity_id)
+    until = window + MICROSECOND
+    factory = await load_factory(connection, entity, since=window, until=until, batch_seq=seq)
+    gpus = [gpu for d in factory.deployments if d.scope == line.scope for gpu in d.gpu_uuids]
+    asked = sorted({*gpus, *factory.beside})
+    facts = await read_facts(connection, [window], factory, asked, seq)
+    every = serving_in(factory, window, facts[window])
+    return next((each for each in every if each.scope.name == line.scope), None)
+
+
+def share_of(line: KeyLine) -> Share:
+    """A line's energy and cost, in whole numbers."""
+    energies = (getattr(line, name) for name in ENERGIES)
+    return Share(*energies, *(units_of(getattr(line, name)) for name in COSTS))
+
+
+def to_json(traced: EventCost) -> dict[str, object]:
+    """Everything, energy in integer mJ; what it weighs of a slot as a part of `whole`."""
+    return {
+        "event": traced.event_id,
+        "source": traced.source,
+        "usage_key": str(traced.usage_key_id),
+        "cut_off_id": traced.cut_off.cut_off_id,
+        "currency": traced.parts[0].line.currency,
+        "attempt": dict(traced.attempt),
+        **_amounts(traced.taken),
+        "windows": [
+            {
+                "scope": each.line.scope,
+                "since": each.line.window_start,
+                "weight_version": each.line.weight_version,
+                "alike": each.part.alike,
+                "slots": [{"since": at, "part": str(part)} for at, part in each.slots],
+                "line": _amounts(share_of(each.line)),
+                **_amounts(each.part.one()),
+            }
+            for each in traced.parts
+        ],
+    }
+
+
+def _amounts(share: Share) -> dict[str, object]:
+    named = dict(zip((*ENERGIES, *COSTS), share.parts(), strict=True))
+    costs = {name: amount_of(named[name]) for name in COSTS}
+    return {**named, **costs, "cost": total(list(costs.values()))}
