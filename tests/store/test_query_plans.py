@@ -141,7 +141,7 @@ HOT = [
     Asked("cost/cost", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
     Asked("cost/cost", "find_changed_costs", FACTORY | JUST_STORED, 100),
     Asked("cost/cost", "find_eventful_windows", FACTORY | AN_HOUR, 800),
-    Asked("cost/cost", "sum_costs_to_book", FACTORY | DUE_WINDOWS, 800),
+    Asked("cost/cost", "sum_costs_to_book", FACTORY | BOOKED, 6_000),
     Asked("metering/retention", "find_windows_to_fold", JUST_STORED, 100),
     # A customer's day reaches into the next one by what its first batch brought late.
     Asked("billing/invoice", "trace_events", line_of(4), 1_600, {4, 5}, EVERYONE),

@@ -11,8 +11,9 @@ SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
  WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id;
 
 -- name: find_repriced_days
--- Days with usage of customers whose card or subscription, or whoever pays for them, was recorded or closed after a cut-off.
-WITH changed AS (
+-- Days with usage of customers whose card or subscription, or whoever pays for them, was recorded or closed after a cut-off;
+-- usage_delta (customer_id, window_start). OFFSET 0 holds the planner to it, and to one process: mostly there are none.
+WITH changed AS MATERIALIZED (
   SELECT s.customer_id, s.valid * p.valid AS valid
     FROM rate_card_price p JOIN subscription s USING (rate_card_id)
    WHERE (lower(p.recorded) > :since_seq AND lower(p.recorded) <= :batch_seq)
@@ -21,7 +22,7 @@ WITH changed AS (
   SELECT s.customer_id, s.valid FROM subscription s
    WHERE (lower(s.recorded) > :since_seq AND lower(s.recorded) <= :batch_seq)
       OR (upper(s.recorded) > :since_seq AND upper(s.recorded) <= :batch_seq)
-), touched AS (
+), touched AS MATERIALIZED (
   SELECT x.customer_id, x.valid FROM changed x
   UNION ALL
   SELECT a.customer_id, x.valid * a.valid FROM changed x JOIN customer_above a ON a.above_id = x.customer_id AND a.pays
@@ -33,8 +34,9 @@ WITH changed AS (
 SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
   FROM touched x
   JOIN customer c ON c.customer_id = x.customer_id AND c.entity_id = :entity_id
-  JOIN usage_delta d ON d.customer_id = x.customer_id AND d.window_start <@ x.valid
- WHERE d.batch_seq <= :batch_seq;
+ CROSS JOIN LATERAL (SELECT u.customer_id, u.window_start FROM usage_delta u
+                      WHERE u.customer_id = x.customer_id AND u.window_start >= lower(x.valid)
+                        AND u.window_start < coalesce(upper(x.valid), 'infinity') AND u.batch_seq <= :batch_seq OFFSET 0) d;
 
 -- name: find_kinds
 -- What customers used in some periods on which card as known at a cut-off, from the first window to the last; usage_delta
