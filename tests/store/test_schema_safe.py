@@ -19,13 +19,14 @@ from tests.support.asking import ask_as
 from tests.support.database import Database, execute, fresh_database, run_apart, urls
 from tests.support.usage import NOW, open_books
 
-# Functions of ours: the others came with an extension.
+# Functions of ours: the others came with an extension, or with a type of a range.
 UNSAFE = """
 SELECT p.oid::regprocedure::text
   FROM pg_proc p
  WHERE p.pronamespace = 'public'::regnamespace AND p.prosqlbody IS NULL
    AND NOT EXISTS (SELECT FROM pg_depend d
-                    WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e')
+                    WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass
+                      AND d.deptype IN ('e', 'i'))
    AND NOT coalesce('search_path=pg_catalog, public, pg_temp' = ANY(p.proconfig), false)
  ORDER BY 1"""
 TABLES = """
