@@ -3,10 +3,11 @@
 Invariant: a refused row claims no id and no place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.digest import content_digests
@@ -17,6 +18,8 @@ from ledger.domain.metering.record import Record
 from ledger.domain.metering.spread import window_of
 
 SEQUENCED, KEYED = "sequenced", "keyed"
+# A plan of polars costs what walking over so many rows does.
+MANY_ROWS = 1_000
 
 
 def form_of(prepared: Prepared, record: int) -> str:
@@ -29,9 +32,11 @@ def form_of(prepared: Prepared, record: int) -> str:
 def keyed_rows(prepared: Prepared) -> pl.DataFrame:
     """Row, id and source of every row with an id of its own that is still in a frame, in order."""
     keyed = np.array([form_of(prepared, n) == KEYED for n in range(len(prepared.records))])
-    if not keyed.any():
+    # A plan of polars over no row costs what one over hundreds does.
+    filled = [frame for frame in prepared.frames if frame.height]
+    if not keyed.any() or not filled:
         return prepared.usage.select("row", "id", "source").clear()
-    rows = pl.concat(frame.select("row", "id", "source") for frame in prepared.frames)
+    rows = pl.concat(frame.select("row", "id", "source") for frame in filled)
     return rows.filter(pl.Series(keyed[prepared.items.owners[rows["row"].to_numpy()]])).sort("row")
 
 
@@ -47,7 +52,11 @@ def senders(prepared: Prepared, *, decoded: bool = False) -> list[tuple[str, int
 
     `decoded` takes in rows that have been dropped since.
     """
-    frames = list(prepared.decoded.values() if decoded else prepared.frames)
+    frames = [
+        frame
+        for frame in (prepared.decoded.values() if decoded else prepared.frames)
+        if frame.height
+    ]
     alive = np.zeros(len(prepared.records), np.bool_)
     for frame in frames:
         alive[prepared.items.owners[frame["row"].to_numpy()]] = True
@@ -65,25 +74,32 @@ def _keyed_senders(
     keyed = np.array([record.header is None for record in prepared.records], np.bool_)
     firsts: dict[tuple[str, int], int] = {}
     for frame in frames:
-        owned = _begins(_owned(prepared, frame))
-        mine = owned.filter(pl.Series(keyed[owned["record"].to_numpy()]))
-        for source, record, row in mine.group_by("source", "record").agg(pl.min("row")).iter_rows():
+        for source, record, row in _begins(prepared, frame, keyed):
             firsts[source, record] = min(row, firsts.get((source, record), row))
     return [(row, source, record) for (source, record), row in firsts.items()]
+
+
+def _begins(
+    prepared: Prepared, frame: pl.DataFrame, keyed: NDArray[np.bool_]
+) -> Iterable[tuple[str, int, int]]:
+    """Source, record and row of keyed rows, once where they follow one another, or once in all."""
+    rows, sources = frame["row"].to_numpy(), frame["source"]
+    records = prepared.items.owners[rows]
+    if len(rows) < MANY_ROWS:
+        each = zip(sources.to_list(), records.tolist(), rows.tolist(), strict=True)
+        return [one for one in each if keyed[one[1]]]
+    begins = np.ones(len(rows), np.bool_)
+    begins[1:] = (records[1:] != records[:-1]) | (sources[1:] != sources[:-1]).to_numpy()
+    mine = np.flatnonzero(begins & keyed[records])
+    owned = pl.DataFrame(
+        {"source": sources.gather(mine), "record": records[mine], "row": rows[mine]}
+    )
+    return owned.group_by("source", "record").agg(pl.min("row")).iter_rows()
 
 
 def _owned(prepared: Prepared, frame: pl.DataFrame) -> pl.DataFrame:
     owners = pl.Series("record", prepared.items.owners[frame["row"].to_numpy()])
     return frame.select("row", "source").with_columns(owners)
-
-
-def _begins(owned: pl.DataFrame) -> pl.DataFrame:
-    """The rows where source or record changes: a few of thousands, so that these are grouped."""
-    if owned.height < 2:
-        return owned
-    before, after = owned[:-1], owned[1:]
-    changed = (before["source"] != after["source"]) | (before["record"] != after["record"])
-    return owned.filter(pl.concat([pl.Series([True]), changed]))
 
 
 def _refuse(prepared: Prepared, wrong: Sequence[tuple[str, int, str]], reason: Reason) -> None:
