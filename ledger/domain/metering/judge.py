@@ -86,8 +86,8 @@ def _begins(
     rows, sources = frame["row"].to_numpy(), frame["source"]
     records = prepared.items.owners[rows]
     if len(rows) < MANY_ROWS:
-        each = zip(sources.to_list(), records.tolist(), rows.tolist(), strict=True)
-        return [one for one in each if keyed[one[1]]]
+        sent = zip(sources.to_list(), records.tolist(), rows.tolist(), strict=True)
+        return [(source, record, row) for source, record, row in sent if keyed[record]]
     begins = np.ones(len(rows), np.bool_)
     begins[1:] = (records[1:] != records[:-1]) | (sources[1:] != sources[:-1]).to_numpy()
     mine = np.flatnonzero(begins & keyed[records])
