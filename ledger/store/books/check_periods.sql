@@ -102,7 +102,8 @@ WITH run AS (
    GROUP BY 1, 2, 3, 4, b.percent
   UNION ALL
   SELECT w.customer_id, w.subscription_row_id, a.price_id, w.month,
-         -greatest(least(a.amount, sum(w.amount + coalesce(d.amount, 0)) FILTER (WHERE a.valid @> w.day_start)), 0)
+         -greatest(least(a.amount, sum(w.amount) FILTER (WHERE a.valid @> w.day_start)
+                                   + coalesce(sum(d.amount) FILTER (WHERE a.valid @> w.day_start), 0)), 0)
     FROM (SELECT u.customer_id, u.subscription_row_id, u.rate_card_id, u.month, u.day_start, sum(u.amount) AS amount
             FROM used u GROUP BY 1, 2, 3, 4, 5) w
     JOIN (SELECT t.price_id, t.rate_card_id, t.name, (t.params ->> 'amount')::numeric AS amount, range_agg(t.valid) AS valid
