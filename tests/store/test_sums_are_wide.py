@@ -15,6 +15,7 @@ BOUNDED = {
     "count_received": ONE_BY_ONE,
     "count_offered": ONE_BY_ONE,
     "count_chunk_facts": "facts in chunks, each of which was stored",
+    "sum_deployed_gpus": "a million GPUs for two centuries are below 2^53 GPU-seconds",
     "count_batches": "rows of a table, each of which was stored",
     "digest_batches": "rows of a table, each of which was stored",
     "read_usage_sums": "halves of 32 bits each: the high one passes 2^63 where the sum passes 2^95",
