@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.wire.errors import InputError
+from ledger.wire.idle_inputs import NewIdlePolicy
 from ledger.wire.inputs import (
     InputModel,
     NewAsset,
@@ -144,7 +145,9 @@ def test_a_tariff_needs_a_price() -> None:
         read_input(NewTariffPrices, {"tariff_id": "t", "prices": []})
 
 
-def test_the_deployment_that_the_documents_show_is_one() -> None:
-    (text,) = re.findall(r"```json\n(.*?)```", (DOCS / "cost.md").read_text(), re.DOTALL)
-    said = read_input(NewDeployment, json.loads(text))
+def test_what_the_documents_show_of_cost_can_be_entered() -> None:
+    texts = re.findall(r"```json\n(.*?)```", (DOCS / "cost.md").read_text(), re.DOTALL)
+    deployment, policy = (json.loads(text) for text in texts)
+    said = read_input(NewDeployment, deployment)
     assert (said.weights.step, said.idle_mw_per_gpu, said.slot_s) == (27_430_000, 110_000, 15)
+    assert read_input(NewIdlePolicy, policy).scope == f"deployment:{said.deployment_id}"
