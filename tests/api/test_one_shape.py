@@ -45,7 +45,7 @@ TOLD_OTHERWISE = {
     "rate-cards": {"prices"},
     "site-costs": {"standing", "demand", "tiers", "percent", "bill"},
     "deployments": {"weights"},
-    "prices": {"amount", "per", "tiers", "size", "included", "every"},
+    "prices": {"amount", "per", "tiers", "size", "included", "every", "percent", "on"},
     "tariff-prices": {"prices", "time_of_use"},
     "fx-rates": {"rates"},
     "grid-factors": {"factors"},
