@@ -123,9 +123,8 @@ async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
 ) -> None:
     await open_books(worker)
     topic = kafka_topic()
-    sending = asyncio.create_task(
-        asyncio.to_thread(produce, kafka_bootstrap, topic, batches(240), pause_s=0.01)
-    )
+    first, *rest = batches(240)
+    produce(kafka_bootstrap, topic, [first])
     settings = settings_for(database, kafka_bootstrap, topic)
     environment = os.environ | {
         "TOKENLEDGER_WORKER_URL": database.worker_url,
@@ -135,7 +134,12 @@ async def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     }
     process = subprocess.Popen([sys.executable, "-c", WORKER], env=environment)
     try:
+        # It reads before the rest is sent, which takes longer than to see some of it stored.
         await until_received(worker, 1)
+        sending = asyncio.create_task(
+            asyncio.to_thread(produce, kafka_bootstrap, topic, rest, pause_s=0.02)
+        )
+        await until_received(worker, 6)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
