@@ -29,7 +29,7 @@ from ledger.domain.errors import MissingInputError
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.limits import IngestLimits, limits_of
 from ledger.settings import Settings
-from ledger.store.connect import READING, open_pool
+from ledger.store.connect import ANSWERING, READING, open_pool
 from ledger.store.identity import find_identity_secret
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Pool
@@ -143,7 +143,7 @@ async def _opened(
     )
     taking = far_intake(beside.intake) if beside.intake else open_intake(worker_url, limits)
     async with (
-        open_pool(worker_url, application="tokenledger-api-worker") as worker,
+        open_pool(worker_url, application="tokenledger-api-worker", settings=ANSWERING) as worker,
         finding as keys,
         reserving as reservations,
         open_pool(api_url, size=CONNECTIONS, application="tokenledger-api-health") as telling,

@@ -21,8 +21,11 @@ SESSION = {"timezone": "UTC", "jit": "off"}
 # writer that waits longer than this gives its batch up and begins again. Our own changes of tables
 # give up sooner, to let writers go on; this is for those of others.
 WRITING = SESSION | {"lock_timeout": "10s"}
+# One answer of many at once has one process of PostgreSQL: to start more takes longer than most of
+# them do, and whoever else asks waits for these too.
+ANSWERING = SESSION | {"max_parallel_workers_per_gather": "0"}
 # What only reads is told so, whether or not it begins a transaction.
-READING = SESSION | {"default_transaction_read_only": "on"}
+READING = ANSWERING | {"default_transaction_read_only": "on"}
 
 # What a socket on this machine is asked to take before its reader has; the kernel may give less.
 SEND_BYTES = 512 * 1024
