@@ -143,7 +143,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a charge was made up": (
         """INSERT INTO charge
            SELECT 'acme', usage_key_id, day_start + interval '1 day', meter, cut_off_id,
-                  batch_seq, entity_id, subscription_id, 9, price_id, currency, 0.00009, NULL
+                  batch_seq, entity_id, subscription_id, NULL, 9, price_id, currency, 0.00009, NULL
              FROM charge WHERE quantity = 18059981""",
         ("charge", "acme llama standard input_uncached", "quantity", "0", "9"),
     ),

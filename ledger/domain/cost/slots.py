@@ -71,12 +71,6 @@ def idle() -> SlotWork:
     return SlotWork(WINDOW_SECONDS, 1, [0], [], pl.DataFrame(schema=_PART))
 
 
-def busy_for_nobody() -> SlotWork:
-    """A window in which something ran all the time, and nobody knows what."""
-    parts = {"slot": [0], "usage_key_id": [NOBODY], "part": [WHOLE]}
-    return SlotWork(WINDOW_SECONDS, 1, [WINDOW_US], [], pl.DataFrame(parts, _PART))
-
-
 def weigh(
     attempts: pl.DataFrame,
     window_us: int,

@@ -14,6 +14,7 @@ import polars as pl
 from ledger.domain.apportion import apportion_amount, units_of
 from ledger.domain.cost.allocation import (
     IDLE,
+    UNATTRIBUTED,
     EnergyInput,
     Share,
     Site,
@@ -26,7 +27,7 @@ from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployme
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.site_meters import SiteMeters
-from ledger.domain.cost.slots import SlotWork, busy_for_nobody, idle, weigh
+from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import energy_between, findings
@@ -308,8 +309,10 @@ def _lines(scope: CostScope, used: pl.DataFrame, terms: Mapping[str, str | int])
     )
 
 
-def _row(scope: CostScope, idle: Share, terms: Mapping[str, str | int]) -> LineRow:
-    return (scope.name, scope.window.start, IDLE, 0, *terms.values(), *idle.parts())
+def _row(
+    scope: CostScope, share: Share, terms: Mapping[str, str | int], *, line: str = IDLE
+) -> LineRow:
+    return (scope.name, scope.window.start, line, NOBODY, *terms.values(), *share.parts())
 
 
 def _meter(
@@ -356,12 +359,9 @@ def _book_unclaimed_gpus(
         energy = _energy(factory, scope, facts, [gpu], 1)
         if energy is None:
             continue
-        # A window whose every second is busy with no tokens is unattributed, not idle.
-        allocated = allocate_window(
-            window,
-            energy=energy,
-            work=busy_for_nobody(),
-            gpu_cost=ZERO,
-        )
-        _book(costs, scope, replace(allocated, busy_s=0))
+        # Nobody knows what ran there: it is unattributed, not idle.
+        allocated = allocate_window(window, energy=energy, work=idle(), gpu_cost=ZERO)
+        if any(allocated.idle.parts()):
+            costs.rows.append(_row(scope, allocated.idle, _terms(scope, 0), line=UNATTRIBUTED))
+        _book(costs, scope, replace(allocated, idle=Share()))
         _meter(costs, window, facts, [gpu])
