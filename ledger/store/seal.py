@@ -96,6 +96,8 @@ TABLES: Mapping[str, SealedTable] = {
     "meter_window": _table("meter_window"),
     "cost_pool": _table("cost_pool"),
     "cost_allocation": _table("cost_allocation"),
+    "cost_day": _table("cost_day"),
+    "cost_day_line": _table("cost_day_line"),
     "site_cost": _table("site_cost"),
     "charge": _table("charge"),
     "journal_entry": _table("journal_entry"),

@@ -71,6 +71,33 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION cost_lines_at(bigint) IS 'Cost lines as known at a cut-off; ask by entity_id or scope, and by window_start.';
 
+-- What cost lines of an entity in a period come to, to be summed: days that are added up as they are stored, all else
+-- window by window.
+CREATE FUNCTION costs_at(seq bigint, of_entity text, since timestamptz, until timestamptz)
+RETURNS TABLE (scope text, line text, usage_key_id bigint, currency text, gpu_terms text, busy_s bigint,
+               device_metered_mj bigint, device_estimated_mj bigint, host_mj bigint, overhead_mj bigint,
+               device_cost numeric, overhead_cost numeric, gpu_cost numeric) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT l.scope, l.line, l.usage_key_id, l.currency::text, l.gpu_terms, l.busy_s, l.device_metered_mj,
+         l.device_estimated_mj, l.host_mj, l.overhead_mj, l.device_cost::numeric, l.overhead_cost::numeric,
+         l.gpu_cost::numeric
+    FROM cost_day d JOIN cost_day_line l ON l.entity_id = d.entity_id AND l.day_start = d.day_start
+   WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= since AND d.day_end <= until
+     AND l.batch_seq <= seq
+   UNION ALL
+  SELECT w.scope, w.line, w.usage_key_id, w.currency::text, w.gpu_terms, w.busy_s::bigint, w.device_metered_mj,
+         w.device_estimated_mj, w.host_mj, w.overhead_mj, w.device_cost::numeric, w.overhead_cost::numeric,
+         w.gpu_cost::numeric
+    FROM unnest(tstzmultirange(tstzrange(costs_at.since, costs_at.until)) - coalesce((
+           SELECT range_agg(tstzrange(d.day_start, d.day_end)) FROM cost_day d
+            WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= costs_at.since
+              AND d.day_end <= costs_at.until), '{}'::tstzmultirange)) AS rest(period)
+   CROSS JOIN LATERAL (SELECT c.* FROM cost_lines_at(seq) c
+                        WHERE c.entity_id = of_entity AND c.window_start >= lower(rest.period)
+                          AND c.window_start < upper(rest.period) OFFSET 0) w;
+END;
+COMMENT ON FUNCTION costs_at(bigint, text, timestamptz, timestamptz) IS 'Cost lines of an entity in a period at a cut-off, to be summed: of whole local days as few rows as their lines.';
+
 CREATE FUNCTION scope_sites_at(seq bigint)
 RETURNS TABLE (scope text, facility_id text, all_in boolean, valid tstzrange) LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC

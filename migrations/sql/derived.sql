@@ -63,6 +63,43 @@ COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; hos
 CREATE INDEX ON cost_allocation (entity_id, window_start);
 CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);
 
+-- Days of an entity that are over, of which cost lines are added up: reports read those instead of their windows.
+CREATE TABLE cost_day (
+  entity_id  text NOT NULL REFERENCES entity,
+  day_start  timestamptz NOT NULL CHECK (on_grid(day_start)),
+  day_end    timestamptz NOT NULL CHECK (on_grid(day_end) AND day_end > day_start),
+  cut_off_id bigint NOT NULL REFERENCES cut_off,
+  batch_seq  bigint NOT NULL,
+  PRIMARY KEY (entity_id, day_start)
+);
+COMMENT ON TABLE cost_day IS 'Local days of which cost_day_line has all that their windows cost, from this batch on.';
+CREATE INDEX ON cost_day USING brin (batch_seq);
+
+-- Differences: what a line of a day comes to is the sum of its rows up to a cut-off, whatever was revised. Without foreign
+-- keys, as cost_allocation.
+CREATE TABLE cost_day_line (
+  entity_id           text NOT NULL,
+  day_start           timestamptz NOT NULL CHECK (on_grid(day_start)),
+  scope               text NOT NULL,
+  line                text NOT NULL CHECK (line IN ('usage', 'idle', 'unattributed')),
+  usage_key_id        bigint NOT NULL,
+  currency            currency NOT NULL,
+  gpu_terms           text NOT NULL CHECK (gpu_terms IN ('owned', 'lease', 'none')),
+  cut_off_id          bigint NOT NULL,
+  batch_seq           bigint NOT NULL,
+  busy_s              bigint NOT NULL,
+  device_metered_mj   bigint NOT NULL,
+  device_estimated_mj bigint NOT NULL,
+  host_mj             bigint NOT NULL,
+  overhead_mj         bigint NOT NULL,
+  device_cost         amount NOT NULL,
+  overhead_cost       amount NOT NULL,
+  gpu_cost            amount NOT NULL,
+  CHECK ((line = 'usage') = (usage_key_id <> 0))
+);
+CREATE INDEX ON cost_day_line (entity_id, day_start);
+CREATE INDEX ON cost_day_line USING brin (batch_seq) WITH (pages_per_range = 16);
+
 -- A ledger of differences: what a day comes to is the sum of its rows up to a cut-off, whatever was revised.
 CREATE TABLE charge (
   customer_id     text NOT NULL,

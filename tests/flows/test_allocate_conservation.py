@@ -39,9 +39,9 @@ SELECT (SELECT sum(metered_mj) FROM meters) - (SELECT sum(device_metered_mj) FRO
 """
 
 
-async def random_fleet(books: Books, rng: random.Random) -> list[str]:
+async def random_fleet(books: Books, rng: random.Random, *, zone: str = "UTC") -> list[str]:
     """Two racks, some deployments of some of their GPUs, power prices that change at odd times."""
-    await books.entity()
+    await books.entity(zone=zone)
     await books.facility()
     await books.pue(START, END, pue=f"1.{rng.randrange(1, 60)}", host_mw_per_gpu=37_123)
     edges = sorted({0, 7200, *(rng.randrange(1, 7200) for _ in range(5))})

@@ -183,6 +183,42 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "UPDATE posting SET model = 'other' WHERE account = '5000' AND model = 'llama'",
         ("cost", "factory account 5000 other standard USD", "amount", "0", "*"),
     ),
+    "a day of cost is gone": (
+        "DELETE FROM cost_day_line WHERE line = 'idle'",
+        ("cost_day", "factory deployment:chat idle", "gpu_cost", "*", "0"),
+    ),
+    "a day of cost was changed": (
+        "UPDATE cost_day_line SET device_metered_mj = device_metered_mj + 1 WHERE line = 'idle'",
+        ("cost_day", "factory deployment:chat idle", "device_metered_mj", "*", "*"),
+    ),
+    "a day of cost is counted twice": (
+        "INSERT INTO cost_day_line SELECT * FROM cost_day_line WHERE line = 'usage'",
+        ("cost_day", "*", "gpu_cost", "*", "*"),
+    ),
+    "a day of cost is longer": (
+        "UPDATE cost_day SET day_end = day_end + interval '1 hour'",
+        ("cost_day", "factory", "day_end", "*", "*"),
+    ),
+    "a day that nobody began": (
+        "DELETE FROM cost_day",
+        ("cost_day", "factory deployment:chat idle", "gpu_cost", "0", "*"),
+    ),
+    "a cost line of a key that nobody knows": (
+        "UPDATE cost_allocation SET usage_key_id = 7 WHERE line = 'usage'",
+        ("cost_line", "factory deployment:chat", "usage_key_id", "one that is there", "7"),
+    ),
+    "a cost line of a cut-off that nobody drew": (
+        "UPDATE cost_allocation SET cut_off_id = 7777 WHERE line = 'idle'",
+        ("cost_line", "factory deployment:chat", "cut_off_id", "one that is there", "7777"),
+    ),
+    "a cost line of another entity": (
+        "UPDATE cost_day_line SET entity_id = 'nobody' WHERE line = 'idle'",
+        ("cost_line", "nobody deployment:chat", "entity_id", "one that is there", "nobody"),
+    ),
+    "a cost line of a deployment that never was": (
+        "UPDATE cost_allocation SET scope = 'deployment:none' WHERE line = 'idle'",
+        ("cost_line", "factory deployment:none", "scope", "one that is there", "deployment:none"),
+    ),
     "a cost line was changed": (
         "UPDATE cost_allocation SET gpu_cost = gpu_cost + 1 WHERE line = 'usage'",
         ("cost", "factory account 2000 USD", "amount", "*", "*"),

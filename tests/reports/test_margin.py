@@ -89,9 +89,9 @@ async def test_conservation_notices_a_lost_line(owner: Connection, worker: Conne
     await books.lease(START, END, rate="4")
     await books.deployment(START, END)
     await allocate(worker, now=LATER)
-    await owner.execute("ALTER TABLE cost_allocation DISABLE TRIGGER append_only")
-    await owner.execute("DELETE FROM cost_allocation WHERE window_start = $1", START)
-    assert (await margin(worker)).conservation.cost_residual == 1
+    await owner.execute("ALTER TABLE cost_day_line DISABLE TRIGGER append_only")
+    await owner.execute("DELETE FROM cost_day_line")
+    assert (await margin(worker)).conservation.cost_residual == 4
 
 
 async def test_margin_without_any_cost_is_refused_by_name(worker: Connection) -> None:

@@ -21,8 +21,8 @@ TRUTHS = {
     "pools_at": ("cost_pool", ("scope", "window_start", "kind")),
     "meters_at": ("meter_window", ("gpu_uuid", "window_start")),
 }
-# Charges add up, and are priced beside it where a part of a day is asked for.
-SUMMED = {"charges_at", "charged_at"}
+# Charges add up, and are priced beside it where a part of a day is asked for; so do costs of days.
+SUMMED = {"charges_at", "charged_at", "costs_at"}
 # What stands for a fact, which is asked by its own name and not at a cut-off.
 FATES = {"fates_of", "standing_facts"}
 INLINED = TRUTHS.keys() | FATES | SUMMED

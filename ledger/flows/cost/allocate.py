@@ -17,6 +17,7 @@ from ledger.domain.parked import Part
 from ledger.domain.period import WINDOW
 from ledger.flows.cost.find_due import find_due
 from ledger.flows.cost.read_facts import read_facts
+from ledger.flows.cost.sum_days import sum_changed_days
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.cost import cost
@@ -59,7 +60,11 @@ async def _allocate_windows(
             connection, costs, entity_id=entity.entity_id, windows=windows, gpu_uuids=gpus
         )
         return await append_changes(
-            connection, changes, entity_id=entity.entity_id, cut_off=context.cut_off
+            connection,
+            changes,
+            await sum_changed_days(context, windows, changes),
+            entity_id=entity.entity_id,
+            cut_off=context.cut_off,
         )
 
 

@@ -7,13 +7,19 @@ from datetime import datetime
 from ledger.domain.money import MINOR_DIGITS
 from ledger.store.queries import Connection, load_queries
 
-BOOKS = load_queries("books/check_books") | load_queries("books/check_periods")
+BOOKS = (
+    load_queries("books/check_books")
+    | load_queries("books/check_costs")
+    | load_queries("books/check_periods")
+)
 # What is checked, by a name, and the query that finds what is wrong, in the order of the books.
 PROOFS: Mapping[str, str] = {
     "charge": "find_unrated",
     "price": "find_wrong_charges",
     "period": "find_wrong_periods",
     "revenue": "find_unbooked_revenue",
+    "cost_line": "find_lost_costs",
+    "cost_day": "find_wrong_cost_days",
     "cost": "find_unbooked_cost",
     "site_cost": "find_unbooked_site_costs",
     "control": "find_wrong_controls",

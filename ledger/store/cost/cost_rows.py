@@ -8,8 +8,10 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from ledger.domain.cost.cost_day import DaySums
 from ledger.domain.cost.cost_line import (
     LINE,
+    LINE_KEY,
     CostPool,
     MeterKey,
     MeterWindow,
@@ -23,6 +25,7 @@ from ledger.store.binary import Rows as Encoded
 from ledger.store.connect import CutOff, draw_batch_seq
 from ledger.store.copying import copy_binary
 from ledger.store.cost import cost
+from ledger.store.cost.cost_days import append_days
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
@@ -40,11 +43,13 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class CostChanges:
-    """Rows to append, each natural key + revision + values, still without their stamp."""
+    """Rows to append, each natural key + revision + values, still without their stamp; `former` is
+    what stood of the lines before."""
 
     meters: Rows
     pools: Rows
     lines: pl.DataFrame
+    former: pl.DataFrame
 
     def __len__(self) -> int:
         return len(self.meters) + len(self.pools) + len(self.lines)
@@ -62,6 +67,7 @@ async def find_changes(
     meters = await _stored_meters(connection, windows, gpu_uuids)
     stored_pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
     stored_lines = await cost.find_allocations(connection, entity_id=entity_id, windows=windows)
+    lines = next_lines(stored_lines, costs.lines())
     return CostChanges(
         meters=[
             (*key, revision, *_meter_values(value))
@@ -75,15 +81,16 @@ async def find_changes(
                 stored_pools, costs.pools, nothing=lambda pool: replace(pool, amount=ZERO)
             )
         ],
-        lines=next_lines(stored_lines, costs.lines()),
+        lines=lines,
+        former=stored_lines.join(lines, on=list(LINE_KEY), how="semi"),
     )
 
 
 async def append_changes(
-    connection: Connection, changes: CostChanges, *, entity_id: str, cut_off: CutOff
+    connection: Connection, changes: CostChanges, days: DaySums, *, entity_id: str, cut_off: CutOff
 ) -> int:
-    """Store the revisions in one batch of this transaction; how many rows."""
-    if not changes:
+    """Store the revisions and sums of days in one batch of this transaction; how many revisions."""
+    if not (changes or days):
         return 0
     stamp = (cut_off.cut_off_id, await draw_batch_seq(connection))
     for table, columns, rows, more in (
@@ -99,6 +106,7 @@ async def append_changes(
         encoded = Encoded.of(lines, LINE_COLUMNS)
         encoded.number(stamp[1])
         await copy_binary(connection, "cost_allocation", encoded)
+    await append_days(connection, days, entity_id=entity_id, cut_off=cut_off, batch_seq=stamp[1])
     return len(changes)
 
 

@@ -1,13 +1,18 @@
 -- name: sum_cost_lines
--- Cost and energy of an entity in [since, until) as known at a cut-off, per scope, line and who used it.
--- Index: cost_allocation (entity_id, window_start).
+-- Cost and energy of an entity in [since, until) as known at a cut-off, per scope, line and who used it; keys are looked up
+-- once each. Index: cost_day_line (entity_id, day_start), cost_allocation (entity_id, window_start).
 SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        sum(l.busy_s) AS busy_s,
        sum(l.device_metered_mj) AS device_metered_mj, sum(l.device_estimated_mj) AS device_estimated_mj,
        sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
        sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-  FROM cost_lines_at(:batch_seq) l LEFT JOIN usage_key u USING (usage_key_id)
- WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until
+  FROM (SELECT c.scope, c.line, c.currency, c.usage_key_id, sum(c.busy_s) AS busy_s,
+               sum(c.device_metered_mj) AS device_metered_mj, sum(c.device_estimated_mj) AS device_estimated_mj,
+               sum(c.host_mj) AS host_mj, sum(c.overhead_mj) AS overhead_mj, sum(c.device_cost) AS device_cost,
+               sum(c.overhead_cost) AS overhead_cost, sum(c.gpu_cost) AS gpu_cost
+          FROM costs_at(:batch_seq, :entity_id, :since, :until) c
+         GROUP BY c.scope, c.line, c.currency, c.usage_key_id) l
+  LEFT JOIN usage_key u USING (usage_key_id)
  GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
  ORDER BY l.scope COLLATE "C", l.line COLLATE "C", l.currency COLLATE "C", u.customer_id COLLATE "C" NULLS FIRST,
           u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C";

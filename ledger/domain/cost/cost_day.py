@@ -1,0 +1,70 @@
+"""Adds cost lines up by local day, as differences: what changed lines come to beyond what they did.
+
+Invariant: of a day that is added up the differences sum to its lines as they stand.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from ledger.domain.cost.allocation import COSTS, ENERGIES
+from ledger.domain.cost.cost_line import AMOUNTS, LINE
+from ledger.domain.period import Period
+
+_TIME = pl.Datetime("us", "UTC")
+DAY_KEY: Mapping[str, pl.DataType] = {
+    "day_start": _TIME,
+    **{name: LINE[name] for name in ("scope", "line", "usage_key_id", "currency", "gpu_terms")},
+}
+# Sums of lines of a day: costs are whole numbers of 1e-12.
+DAY_LINE: Mapping[str, pl.DataType] = {
+    **DAY_KEY,
+    **dict.fromkeys(("busy_s", *ENERGIES), pl.Int64()),
+    **dict.fromkeys(COSTS, pl.Int128()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DaySums:
+    """What is appended of days, in the columns of DAY_LINE, and the days it begins with."""
+
+    lines: pl.DataFrame
+    begun: Sequence[Period] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.begun) or not self.lines.is_empty()
+
+
+def sum_days(
+    *,
+    come: pl.DataFrame,
+    gone: pl.DataFrame,
+    standing: pl.DataFrame,
+    days: Mapping[datetime, datetime],
+    over: Sequence[Period],
+) -> DaySums:
+    """What lines that `come` in place of those `gone` add to days, with all that is `standing` of
+    those that are just `over`.
+
+    `days` says the start of the day of a window; lines of other windows are left out. A line of a
+    day just over is told though it comes to nothing.
+    """
+    parts = [standing, _of_days(come, days, 1), _of_days(gone, days, -1)]
+    summed = pl.concat(parts).group_by(list(DAY_KEY)).agg(pl.col(name).sum() for name in AMOUNTS)
+    first = pl.col("day_start").is_in(pl.Series([day.start for day in over], dtype=_TIME))
+    moved = pl.any_horizontal(pl.col(name) != 0 for name in AMOUNTS)
+    lines = summed.filter(first | moved).select(DAY_LINE).sort(list(DAY_KEY))
+    there = {*lines["day_start"].unique()}
+    return DaySums(lines, [day for day in over if day.start in there])
+
+
+def _of_days(lines: pl.DataFrame, days: Mapping[datetime, datetime], sign: int) -> pl.DataFrame:
+    named = {"window_start": [*days], "day_start": [*days.values()]}
+    placed = lines.join(
+        pl.DataFrame(named, schema=dict.fromkeys(named, _TIME)), on="window_start", how="inner"
+    )
+    return placed.select(
+        *DAY_KEY, *(pl.col(name).cast(DAY_LINE[name]) * sign for name in AMOUNTS)
+    ).select(DAY_LINE)

@@ -1,0 +1,122 @@
+"""Days of cost are the sums of their windows, at every cut-off, whatever is allocated when."""
+
+import random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from ledger.domain.period import DAY
+from ledger.flows.books.check_books import check_books
+from ledger.flows.cost.allocate import allocate
+from ledger.store.queries import Connection
+from tests.flows.test_allocate_conservation import (
+    END,
+    random_fleet,
+    random_readings,
+    random_usage,
+)
+from tests.support.books import Books, Buyer, Tokens
+from tests.support.one_gpu import GPU, LATER, QUARTER, START, one_gpu, steady
+
+# Where a day ends an hour behind the start, in winter and not on an hour of UTC, and at noon.
+ZONES = ("Pacific/Auckland", "Asia/Kathmandu", "UTC")
+AUCKLAND_MIDNIGHT = START + timedelta(hours=1)
+AMOUNTS = (
+    "sum(busy_s), sum(device_metered_mj), sum(device_estimated_mj), sum(host_mj), sum(overhead_mj),"
+    " sum(device_cost), sum(overhead_cost), sum(gpu_cost)"
+)
+GROUP = "scope, line, usage_key_id, currency::text, gpu_terms"
+BY_DAY = f"SELECT {GROUP}, {AMOUNTS} FROM costs_at($1, 'factory', $2, $3) GROUP BY 1, 2, 3, 4, 5"
+BY_WINDOW = (
+    f"SELECT {GROUP}, {AMOUNTS} FROM cost_lines_at($1) WHERE entity_id = 'factory'"
+    " AND window_start >= $2 AND window_start < $3 GROUP BY 1, 2, 3, 4, 5"
+)
+
+
+async def differing(
+    connection: Connection, periods: Sequence[tuple[datetime, datetime]]
+) -> list[object]:
+    """Cut-offs and periods at which days do not say what windows do; lines of nothing aside."""
+    last = await connection.fetchval("SELECT max(batch_seq) FROM cost_allocation")
+    found: list[object] = []
+    for seq in (*range(last + 1), 2**62):
+        for since, until in periods:
+            by_day, by_window = (
+                {tuple(row) for row in await connection.fetch(query, seq, since, until)}
+                for query in (BY_DAY, BY_WINDOW)
+            )
+            if any(any(row[5:]) for row in by_day ^ by_window):
+                found.append((seq, since, until))
+    return found
+
+
+@pytest.mark.parametrize("zone", ZONES)
+async def test_days_say_what_windows_do_at_every_cut_off(worker: Connection, zone: str) -> None:
+    rng = random.Random(zone)
+    books = Books(worker)
+    for gpu in await random_fleet(books, rng, zone=zone):
+        await random_readings(books, rng, gpu)
+    for now in (START + 3 * QUARTER, START + 5 * QUARTER, END + 5 * QUARTER, END, LATER + DAY, END):
+        await random_usage(books, rng)
+        await allocate(worker, now=now)
+    summed = await worker.fetchval("SELECT count(*) FROM cost_day")
+    assert summed == {"Pacific/Auckland": 2, "Asia/Kathmandu": 1, "UTC": 1}[zone]
+    periods = [
+        (START - DAY, START + 2 * DAY),
+        (AUCKLAND_MIDNIGHT, END),
+        (START - DAY, AUCKLAND_MIDNIGHT + QUARTER),
+        (START + QUARTER, START + QUARTER),
+    ]
+    assert await differing(worker, periods) == []
+    assert (await check_books(worker)).proofs["cost_day"] == 0
+
+
+async def test_a_day_is_one_row_a_line_however_often_it_was_allocated(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, steady(range(0, 3601, 10)))
+    for n in range(4):
+        for minute in range(0, 15, 5):
+            window = START + n * QUARTER
+            await books.usage(window, Tokens(uncached=100), busy=range(60 * minute, 300 + 60 * minute))
+            await allocate(worker, now=window + timedelta(minutes=minute + 5))
+    rows = "SELECT line, batch_seq, busy_s, device_metered_mj FROM cost_day_line ORDER BY 2, 1"
+    assert await worker.fetch(rows) == []
+    await allocate(worker, now=LATER + QUARTER)
+    (usage,) = [row for row in await worker.fetch(rows) if row["line"] == "usage"]
+    assert usage["device_metered_mj"] == 3_600 * 400_000
+    assert (await allocate(worker, now=LATER + 2 * QUARTER)).rows_written == 0
+    assert len(await worker.fetch(rows)) == 1
+
+
+async def test_a_late_event_adds_what_it_moves(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, steady(range(0, 3601, 10)))
+    await books.usage(START, Tokens(uncached=100))
+    await allocate(worker, now=LATER)
+    first = await worker.fetchval("SELECT max(batch_seq) FROM cost_day_line")
+    await books.usage(START, Tokens(uncached=300), buyer=Buyer(agent_id="late"))
+    await allocate(worker, now=LATER)
+    moved = await worker.fetch(
+        "SELECT line, device_metered_mj AS mj FROM cost_day_line WHERE batch_seq > $1 ORDER BY 2",
+        first,
+    )
+    whole = 900 * 400_000
+    assert [tuple(row) for row in moved] == [("usage", -whole * 3 // 4), ("usage", whole * 3 // 4)]
+
+
+async def test_a_day_behind_which_nothing_came_is_added_up_with_the_next_that_costs(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.facility()
+    await books.lease(START, START + QUARTER)
+    await books.lease(START + 3 * DAY, START + 3 * DAY + QUARTER, asset_id="later")
+    await allocate(worker, now=START + QUARTER)
+    assert await worker.fetchval("SELECT count(*) FROM cost_day") == 0
+    await allocate(worker, now=START + 3 * DAY + QUARTER)
+    days = await worker.fetch("SELECT day_start, day_end FROM cost_day")
+    assert [tuple(row) for row in days] == [(LATER - DAY, LATER)]
