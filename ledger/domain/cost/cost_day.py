@@ -53,9 +53,10 @@ def sum_days(
     """
     parts = [standing, _of_days(come, days, 1), _of_days(gone, days, -1)]
     summed = pl.concat(parts).group_by(list(DAY_KEY)).agg(pl.col(name).sum() for name in AMOUNTS)
-    first = pl.col("day_start").is_in(pl.Series([day.start for day in over], dtype=_TIME))
+    starts = [day.start for day in over]
+    first = pl.col("day_start").is_in(starts) if starts else pl.lit(value=False)
     moved = pl.any_horizontal(pl.col(name) != 0 for name in AMOUNTS)
-    lines = summed.filter(first | moved).select(DAY_LINE).sort(list(DAY_KEY))
+    lines = summed.filter(first | moved).select(*DAY_LINE).sort(list(DAY_KEY))
     there = {*lines["day_start"].unique()}
     return DaySums(lines, [day for day in over if day.start in there])
 
@@ -67,4 +68,4 @@ def _of_days(lines: pl.DataFrame, days: Mapping[datetime, datetime], sign: int) 
     )
     return placed.select(
         *DAY_KEY, *(pl.col(name).cast(DAY_LINE[name]) * sign for name in AMOUNTS)
-    ).select(DAY_LINE)
+    ).select(*DAY_LINE)

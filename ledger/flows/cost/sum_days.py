@@ -19,9 +19,7 @@ async def sum_changed_days(
     connection, name, zone = context.connection, context.entity.entity_id, context.entity.zone
     days = {window: midnight(day_of(window, zone), zone) for window in windows}
     starts = set(days.values())
-    before = await cost_days.find_window_before(
-        connection, entity_id=name, before=days[windows[0]]
-    )
+    before = await cost_days.find_window_before(connection, entity_id=name, before=days[windows[0]])
     if before is not None:
         starts.add(midnight(day_of(before, zone), zone))
     known = await cost_days.find_days(connection, entity_id=name, days=starts)
