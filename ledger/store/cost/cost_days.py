@@ -23,10 +23,10 @@ async def find_window_before(
     connection: Connection, *, entity_id: str, before: datetime
 ) -> datetime | None:
     """The last window before a time in which an entity has cost lines."""
-    found: datetime | None = await COST_DAYS["find_window_before"].value(
+    last: datetime | None = await COST_DAYS["find_window_before"].value(
         connection, entity_id=entity_id, before=before
     )
-    return found
+    return last
 
 
 async def find_days(
