@@ -28,6 +28,8 @@ SAYS = {
     "price": "charges and prices",
     "period": "charges and prices of whole periods",
     "revenue": "charges and journal",
+    "cost_line": "cost lines and what they name",
+    "cost_day": "days of cost and their windows",
     "cost": "cost lines and journal",
     "site_cost": "site costs and journal",
     "control": "control accounts and their sub-ledgers",
