@@ -7,6 +7,7 @@ duplicate then.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -58,19 +59,20 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class FarIntake:
-    """Asks the process that listens on `socket`."""
+    """Asks the process that listens on `socket`, which may take `start_s` seconds to come."""
 
     socket: Path
+    start_s: float = START_S
     _numbers: int = 0
     _asked: dict[int, "asyncio.Future[RecordOutcome]"] = field(default_factory=dict)
     _coming: list[HandedOver] = field(default_factory=list)
     _writer: asyncio.StreamWriter | None = None
     _reading: "asyncio.Task[None] | None" = None
-    _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _connecting: "asyncio.Task[None] | None" = None
 
     async def store(self, record: Record) -> RecordOutcome:
         """What became of a body; UnavailableError where the other process ended or is away."""
-        await self._connected(START_S)
+        await self._connected(self.start_s)
         loop = asyncio.get_running_loop()
         self._numbers += 1
         outcome: asyncio.Future[RecordOutcome] = loop.create_future()
@@ -82,27 +84,40 @@ class FarIntake:
 
     async def ready(self) -> None:
         """UnavailableError where the other process cannot be reached."""
-        await self._connected(0)
+        await self._connected(RETRY_S)
 
     async def close(self) -> None:
         """Let the connection go; nobody waits for an answer."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+        for task in (self._connecting, self._reading):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
 
     async def _connected(self, wait_s: float) -> None:
-        async with self._connecting:
-            if self._writer is None:
-                reader, self._writer = await self._reach(wait_s)
-                self._reading = asyncio.create_task(self._read(reader, self._writer))
+        """Wait until the other process is reached, which is tried by one for all who wait.
 
-    async def _reach(self, wait_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        for _ in range(round(wait_s / RETRY_S) + 1):
+        UnavailableError after `wait_s` seconds of one's own, however many wait.
+        """
+        until = time.monotonic() + wait_s
+        while not self._is_connected() and (left := until - time.monotonic()) > 0:
+            if self._connecting is None or self._connecting.done():
+                self._connecting = asyncio.create_task(self._connect())
+            await asyncio.wait([self._connecting], timeout=left)
+        if not self._is_connected():
+            raise UnavailableError("The process that stores events does not answer.", AGAIN)
+
+    def _is_connected(self) -> bool:
+        return self._writer is not None
+
+    async def _connect(self) -> None:
+        for _ in range(max(1, round(self.start_s / RETRY_S))):
             try:
-                return await asyncio.open_unix_connection(str(self.socket))
+                reader, self._writer = await asyncio.open_unix_connection(str(self.socket))
             except OSError:
                 await asyncio.sleep(RETRY_S)
-        raise UnavailableError("The process that stores events does not answer.", AGAIN)
+            else:
+                self._reading = asyncio.create_task(self._read(reader, self._writer))
+                return
 
     def _send(self) -> None:
         coming, self._coming = self._coming, []
@@ -142,9 +157,9 @@ class FarIntake:
 
 
 @asynccontextmanager
-async def far_intake(socket: Path) -> AsyncIterator[FarIntake]:
+async def far_intake(socket: Path, *, start_s: float = START_S) -> AsyncIterator[FarIntake]:
     """An intake that hands everything to the process that listens there."""
-    intake = FarIntake(socket)
+    intake = FarIntake(socket, start_s)
     try:
         yield intake
     finally:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from ledger import clock, metrics
@@ -31,7 +31,7 @@ BATCHES_MAX = 2
 # A batch costs what so many items do: fewer wait for the one under way, and are stored together.
 SEVERAL_ITEMS = 1_000
 # Whoever was just answered may send the next within so long, to be stored with those that wait.
-GATHER_S, LOOK_S = 0.01, 0.002
+GATHER_S = 0.01
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +53,9 @@ class BodyIntake:
     # One that has ended is among the running until its callback runs, and no longer at work.
     _running: set["asyncio.Task[None]"] = field(default_factory=set)
     _at_work: int = 0
+    # How many have to wait until they are stored together, and whether they do.
+    _expected: int = 0
+    _gathered: asyncio.Event = field(default_factory=asyncio.Event)
     _decoding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def store(self, record: Record) -> RecordOutcome:
@@ -61,6 +64,8 @@ class BodyIntake:
         self._waiting.append(waiting)
         self._items += record.items_guessed()
         several = self._items >= SEVERAL_ITEMS
+        if several or len(self._waiting) >= self._expected:
+            self._gathered.set()
         if not self._at_work or (several and self._at_work < BATCHES_MAX):
             self._at_work += 1
             task = asyncio.create_task(self._work())
@@ -93,10 +98,14 @@ class BodyIntake:
 
     async def _gather(self, senders: int) -> None:
         """Let those that were answered join those that wait."""
-        for _ in range(round(GATHER_S / LOOK_S)):
-            if not 0 < len(self._waiting) < senders or self._items >= SEVERAL_ITEMS:
-                return
-            await asyncio.sleep(LOOK_S)
+        if not 0 < len(self._waiting) < senders or self._items >= SEVERAL_ITEMS:
+            return
+        self._expected = senders
+        self._gathered.clear()
+        with suppress(TimeoutError):
+            # One wait, and not a look now and then: a busy machine makes each wait for its turn.
+            async with asyncio.timeout(GATHER_S):
+                await self._gathered.wait()
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -162,7 +171,11 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
 async def open_intake(url: str, limits: IngestLimits) -> AsyncIterator[BodyIntake]:
     """An intake with connections of its own; it ends when what it took is stored."""
     writers = open_pool(
-        url, size=BATCHES_MAX, application="tokenledger-api-ingest", settings=WRITING
+        url,
+        size=BATCHES_MAX,
+        application="tokenledger-api-ingest",
+        settings=WRITING,
+        leaves_nothing=True,
     )
     async with writers as pool:
         intake = BodyIntake(pool, limits)

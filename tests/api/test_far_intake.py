@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import time
 from collections.abc import AsyncIterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -133,6 +134,15 @@ async def test_nobody_there_is_not_ready(tmp_path: Path) -> None:
     async with far_intake(tmp_path / "nobody") as intake:
         with pytest.raises(UnavailableError):
             await intake.ready()
+
+
+async def test_many_that_wait_for_it_to_come_wait_no_longer_than_one(tmp_path: Path) -> None:
+    async with far_intake(tmp_path / "nobody", start_s=0.5) as intake:
+        began = time.monotonic()
+        sending = [intake.store(keyed(attempt(f"e{n}"))) for n in range(20)]
+        found = await asyncio.gather(*sending, return_exceptions=True)
+        assert {type(one) for one in found} == {UnavailableError}
+        assert time.monotonic() - began < 5
 
 
 async def test_what_no_body_is_at_fault_for_is_no_answer_and_no_end(

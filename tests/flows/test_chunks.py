@@ -45,11 +45,18 @@ from tests.support.usage import (
 
 COLUMNS = IngestLimits(chunk_facts=1, end_user_secret=b"secret")
 ROWS = IngestLimits(chunk_facts=10**9, end_user_secret=b"secret")
-LAYOUTS = {"rows": (ROWS,), "columns": (COLUMNS,), "both in turn": (ROWS, COLUMNS)}
+# As rows of a batch that is not small are written.
+COPIED = IngestLimits(chunk_facts=10**9, few_rows=0, end_user_secret=b"secret")
+LAYOUTS = {
+    "rows": (ROWS,),
+    "copied": (COPIED,),
+    "columns": (COLUMNS,),
+    "both in turn": (ROWS, COLUMNS),
+}
 EMPTY = """TRUNCATE usage_fact_20260806, usage_chunk_20260806, receipt, ingest_batch, event_key,
                     correction, fate_change, conflict, quarantine, quarantine_raw,
                     quarantine_replay, pending_sum, usage_delta, activity_delta, activity_mask,
-                    usage_mark, usage_key, engine_key, source CASCADE"""
+                    usage_mark, agent_run_delta, usage_key, engine_key, source CASCADE"""
 SMALL = settings(
     max_examples=10,
     deadline=None,
@@ -152,6 +159,41 @@ async def answers(gate: Gate) -> list[Any]:
         await find_first_facts(worker, [*places, (first, 99)]),
         [(one.source, one.last_event_at, one.counted) for one in await list_source_states(worker)],
     ]
+
+
+WRITTEN = (
+    *("usage_fact", "usage_delta", "usage_mark", "activity_delta", "activity_mask"),
+    *("agent_run_delta", "event_key", "receipt"),
+)
+
+
+async def written(connection: Connection) -> dict[str, list[tuple[int, str]]]:
+    """Every row that the batches wrote, by table; their numbers counted from the first."""
+    first = await connection.fetchval("SELECT min(batch_seq) FROM receipt")
+    found = {}
+    for table in WRITTEN:
+        rows = await connection.fetch(
+            f"""SELECT t.batch_seq - $1 AS batch,
+                       (to_jsonb(t) - '{{batch_seq,source_id}}'::text[])::text AS said
+                  FROM {table} t ORDER BY 1, 2""",
+            first,
+        )
+        found[table] = [tuple(row) for row in rows]
+    return found
+
+
+async def test_a_small_batch_writes_the_rows_that_a_copy_of_each_table_would(
+    opened: Connection, database: Database
+) -> None:
+    unsaid = {"input": {"uncached": 5}, "output": {"visible": 1}}
+    found = []
+    for layout in ("copied", "rows"):
+        gate = await tell(opened, layout)
+        await gate.send(*(keyed(attempt(f"m{n}", usage=unsaid, minute=n)) for n in range(9)))
+        found.append(await written(opened))
+        await execute(database.superuser_url, EMPTY)
+    assert all(found[0].values()), "every table is written"
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("layout", ["columns", "both in turn"])

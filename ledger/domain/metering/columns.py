@@ -8,8 +8,10 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from ledger.domain.frames import with_series
 from ledger.domain.metering.fact import Kind
 from ledger.domain.metering.kept import (
     COUNTERS_COLUMNS,
@@ -45,7 +47,7 @@ def usage_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataF
     """Attempts and corrections: `row` is the place in the call, leaves still as sent."""
     kinds = pl.Series("kind", [_kind(event) for event in events], pl.Int8)
     frame = _frame(events, rows, USAGE_COLUMNS, [kinds])
-    return frame.with_columns(pl.col(_ROW).alias(NAMES))
+    return with_series(frame, frame[_ROW].alias(NAMES))
 
 
 def energy_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:
@@ -128,8 +130,10 @@ def _read(name: str, owners: Sequence[Any]) -> list[Any]:
 
 
 def _with_times(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    unread = [frame[name].is_not_null() for name in names]
     parsed = [parse_times(frame[name]) for name in names]
-    bad = [u & p.is_null() for u, p in zip(unread, parsed, strict=True)]
-    any_bad = pl.DataFrame(bad).select(pl.any_horizontal(pl.all()).alias("bad_time")).to_series()
-    return frame.with_columns(*parsed, any_bad)
+    bad = np.zeros(frame.height, np.bool_)
+    for times in parsed:
+        # What is no time is unknown, as what nobody said is.
+        if times.null_count() > frame[times.name].null_count():
+            bad |= times.is_null().to_numpy() & frame[times.name].is_not_null().to_numpy()
+    return with_series(frame, *parsed, pl.Series("bad_time", bad))

@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ledger.domain.arrays import WORD, Bools, Ints, Octets
+from ledger.domain.frames import MANY_ROWS, are_known, filled, numbered, only, rows_at
 from ledger.domain.metering.columns import NAMES
 from ledger.domain.metering.key import WHAT, WHO
 from ledger.domain.metering.numbering import combined, first_rows
@@ -127,12 +128,9 @@ def contents(kind: str, frame: pl.DataFrame) -> Contents:
 
 def _number(series: pl.Series, absent: int | None) -> tuple[Bools | None, Ints] | None:
     """Which rows have a number, None for all, and the numbers; None where no row has one."""
-    known = None
     if series.null_count() == len(series):
         return None
-    if series.null_count():
-        known, series = series.is_not_null().to_numpy(), series.fill_null(absent or 0)
-    values = series.to_numpy()
+    known, values = are_known(series), filled(series, absent or 0)
     if absent is not None:
         known = values != absent
     return None if known is not None and not known.any() else (known, values)
@@ -141,7 +139,7 @@ def _number(series: pl.Series, absent: int | None) -> tuple[Bools | None, Ints] 
 def _choice(series: pl.Series) -> NDArray[np.uint64]:
     if series.dtype == pl.Boolean:
         series = series.cast(pl.Int8) + 1
-    return series.fill_null(0).cast(pl.UInt64).to_numpy()
+    return filled(series, 0).astype(np.uint64)
 
 
 def _laid_out(
@@ -171,20 +169,33 @@ def _texts(kind: str, frame: pl.DataFrame) -> NDArray[np.uint64]:
     known = [name for name in TEXTS[kind] if frame[name].null_count() < frame.height]
     named = NAMES in frame.columns
     varied = [n for n in known if not (named and n in _NAMED) and not _is_constant(frame[n])]
-    columns = [_numbered(frame.select(varied))] if varied else []
+    columns = [numbered(only(frame, varied))] if varied else []
     if named:
         numbers = frame[NAMES].to_numpy()
         numbers = numbers - numbers.min()
         columns.append((numbers, int(numbers.max()) + 1))
     codes, count = combined(columns, frame.height)
-    distinct = frame.select(known)[first_rows(codes, count)]
-    said = [_said(name, TEXTS[kind][name]) for name in known]
-    texts = distinct.select(pl.concat_str(pl.lit(kind), *said)).to_series()
-    return _words([_digest(text.encode()) for text in texts.to_list()])[codes]
+    distinct = rows_at(frame, known, first_rows(codes, count)) if known else pl.DataFrame()
+    texts = _joined(kind, distinct, count)
+    return _words([_digest(text.encode()) for text in texts])[codes]
 
 
-def _said(name: str, tag: str) -> pl.Expr:
-    """Tag, length and value of a text; nothing where it is not known, or empty."""
+def _joined(kind: str, texts: pl.DataFrame, rows: int) -> list[str]:
+    """What each row says in its texts: tag, length and value of each that is not empty."""
+    tags = [TEXTS[kind][name] for name in texts.columns]
+    if rows < MANY_ROWS:
+        said = texts.rows() if tags else [()] * rows
+        return [kind + "".join(map(_said, tags, row)) for row in said]
+    parts = map(_saying, texts.columns, tags)
+    return texts.select(pl.concat_str(pl.lit(kind), *parts)).to_series().to_list()
+
+
+def _said(tag: str, text: str | None) -> str:
+    return f";{tag}:{len(text.encode())}:{text}" if text else ""
+
+
+def _saying(name: str, tag: str) -> pl.Expr:
+    """`_said` of a column."""
     text = pl.col(name)
     said = pl.format(f";{tag}:{{}}:{{}}", text.str.len_bytes(), text)
     return pl.when(text != "").then(said).otherwise(pl.lit(""))
@@ -192,14 +203,6 @@ def _said(name: str, tag: str) -> pl.Expr:
 
 def _is_constant(series: pl.Series) -> bool:
     return not series.null_count() and bool((series == series[0]).all())
-
-
-def _numbered(texts: pl.DataFrame) -> tuple[Ints, int]:
-    distinct = texts.unique(maintain_order=True).with_row_index("_number")
-    numbers = texts.join(
-        distinct, on=texts.columns, how="left", nulls_equal=True, maintain_order="left"
-    )["_number"]
-    return numbers.cast(pl.Int64).to_numpy(), distinct.height
 
 
 def _digest(text: bytes) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
+from ledger.domain.frames import keep_rows
 from ledger.domain.metering.contents import Contents, contents
 from ledger.domain.metering.items import Items
 from ledger.wire.columnar import event_at, read_columns
@@ -25,17 +26,13 @@ DIGESTS = {"row": pl.Int64, "digest": pl.Binary}
 
 def content_digests(decoded: Mapping[str, pl.DataFrame], rows: pl.Series) -> pl.DataFrame:
     """`row` and `digest` (sixteen bytes) of each of these rows that was decoded."""
-    parts = [pl.DataFrame(schema=DIGESTS)]
+    parts = []
     for kind, frame in decoded.items():
-        wanted = frame if frame["row"].equals(rows) else frame.filter(_among(frame["row"], rows))
+        wanted = keep_rows(frame, np.isin(frame["row"].to_numpy(), rows.to_numpy()))
         if wanted.height:
             digests = pl.Series("digest", _each(contents(kind, wanted)), pl.Binary)
-            parts.append(wanted.select("row").with_columns(digests))
-    return pl.concat(parts)
-
-
-def _among(rows: pl.Series, wanted: pl.Series) -> pl.Series:
-    return pl.Series(np.isin(rows.to_numpy(), wanted.to_numpy()))
+            parts.append(pl.DataFrame([wanted["row"], digests]))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=DIGESTS)
 
 
 def _each(events: Contents) -> list[bytes]:

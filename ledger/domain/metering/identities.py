@@ -11,6 +11,7 @@ from uuid import UUID
 
 import polars as pl
 
+from ledger.domain.frames import are_repeated, in_order, keep_rows, only
 from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.fact import Fate
@@ -142,19 +143,21 @@ class NewEvents:
 
     def framed(self) -> pl.DataFrame:
         """All of them by source and id, so that no two writers wait for each other."""
+        plain = only(self.plain, tuple(KEYED_SCHEMA))
         others = [
             (c.ordinal, c.event.source_id, c.event.event_id, c.digest.bytes, c.owner or None)
             for c in self.others
         ]
-        frame = pl.DataFrame(others, schema=KEYED_SCHEMA, orient="row")
-        return pl.concat([self.plain.select(*KEYED_SCHEMA), frame]).sort("source_id", "id")
+        if others:
+            plain = pl.concat([plain, pl.DataFrame(others, schema=KEYED_SCHEMA, orient="row")])
+        return in_order(plain, "source_id", "id")
 
 
 def split_doubtful(
     keyed: pl.DataFrame, stored: Collection[EventId]
 ) -> tuple[pl.DataFrame, list[NewEvent]]:
     """Rows of KEYED_SCHEMA whose ids are new and come once, and claims of all the others."""
-    doubtful = keyed.select(pl.struct("source_id", "id").is_duplicated()).to_series()
+    doubtful = are_repeated(only(keyed, ("source_id", "id")))
     if stored:
         known = pl.DataFrame(
             [(event.source_id, event.event_id) for event in stored],
@@ -162,9 +165,9 @@ def split_doubtful(
             orient="row",
         ).with_columns(stored=pl.lit(value=True))
         met = keyed.join(known, on=["source_id", "id"], how="left", maintain_order="left")
-        doubtful |= met["stored"].fill_null(value=False)
-    rest = keyed.filter(doubtful).select(*KEYED_SCHEMA)
-    return keyed.filter(~doubtful), [_new_event(row) for row in rest.iter_rows()]
+        doubtful |= met["stored"].fill_null(value=False).to_numpy()
+    rest = keep_rows(only(keyed, tuple(KEYED_SCHEMA)), doubtful)
+    return keep_rows(keyed, ~doubtful), [_new_event(row) for row in rest.rows()]
 
 
 def _new_event(columns: tuple[int, int, str, bytes, str | None]) -> NewEvent:

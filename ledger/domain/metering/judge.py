@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ledger.domain.frames import MANY_ROWS, keep_rows, only
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.digest import content_digests
 from ledger.domain.metering.directory import Directory
@@ -18,8 +19,6 @@ from ledger.domain.metering.record import Record
 from ledger.domain.metering.spread import window_of
 
 SEQUENCED, KEYED = "sequenced", "keyed"
-# A plan of polars costs what walking over so many rows does.
-MANY_ROWS = 1_000
 
 
 def form_of(prepared: Prepared, record: int) -> str:
@@ -32,12 +31,12 @@ def form_of(prepared: Prepared, record: int) -> str:
 def keyed_rows(prepared: Prepared) -> pl.DataFrame:
     """Row, id and source of every row with an id of its own that is still in a frame, in order."""
     keyed = np.array([form_of(prepared, n) == KEYED for n in range(len(prepared.records))])
-    # A plan of polars over no row costs what one over hundreds does.
-    filled = [frame for frame in prepared.frames if frame.height]
+    parts = [only(frame, ("row", "id", "source")) for frame in prepared.frames]
+    filled = [part for part in parts if part.height]
     if not keyed.any() or not filled:
-        return prepared.usage.select("row", "id", "source").clear()
-    rows = pl.concat(frame.select("row", "id", "source") for frame in filled)
-    return rows.filter(pl.Series(keyed[prepared.items.owners[rows["row"].to_numpy()]])).sort("row")
+        return parts[0].clear()
+    rows = filled[0] if len(filled) == 1 else pl.concat(filled).sort("row")
+    return keep_rows(rows, keyed[prepared.items.owners[rows["row"].to_numpy()]])
 
 
 def digest_own(prepared: Prepared) -> None:

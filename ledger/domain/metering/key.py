@@ -5,9 +5,9 @@ made once per distinct combination, not per row.
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from threading import Lock
 from typing import NamedTuple
@@ -16,11 +16,12 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
+from ledger.domain.frames import MANY_ROWS, only, rows_at, with_series
 from ledger.domain.metering.columns import NAMES
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import TIER_SOURCE_SHIFT
 from ledger.domain.metering.numbering import combined, first_rows
-from ledger.domain.metering.spread import WINDOW_US, window_of
+from ledger.domain.metering.spread import WINDOW_US
 
 # Who, what and where of an event, once resolved as far as it says.
 WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
@@ -139,15 +140,17 @@ def engine_key(engine_instance: str, model: str, tier: str) -> EngineKeyRow:
     return EngineKeyRow(content_id(parts), *parts)
 
 
-def name_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Adds who is billed (`customer_ref`: the data's customer, else the subject) and the model."""
+@cache
+def names() -> Mapping[str, pl.Expr]:
+    """Who is billed (`customer_ref`: the data's customer, else the subject), the model, and the
+    other names, empty where nobody said."""
     model = pl.coalesce("served_model", "response_model", "request_model")
     texts = ("project_id", "api_key_id", "agent_id", "adapter", "region", "engine_instance")
-    return frame.with_columns(
-        customer_ref=pl.coalesce("customer_id", "subject").fill_null(""),
-        model=model.fill_null(""),
+    return {
+        "customer_ref": pl.coalesce("customer_id", "subject").fill_null(""),
+        "model": model.fill_null(""),
         **{name: pl.col(name).fill_null("") for name in (*texts, "service_tier_served")},
-    ).drop("customer_id")
+    }
 
 
 @dataclass(slots=True)
@@ -174,8 +177,7 @@ class Memory:
         with self._lock:
             if len(self._numbers) > self.most:
                 self._forget()
-            joined = distinct.select(pl.concat_str(_ALWAYS, separator=_BETWEEN))
-            texts = joined.to_series().to_list()
+            texts = _texts(distinct)
             numbers = [self._numbers.get(text, _UNMET) for text in texts]
             unmet = [n for n, number in enumerate(numbers) if number == _UNMET]
             rows = distinct[unmet].rows() if unmet else []
@@ -212,33 +214,44 @@ class Memory:
             del each[:]
 
 
+def _texts(distinct: pl.DataFrame) -> list[str]:
+    """Combinations as texts, but for their windows."""
+    names = only(distinct, _ALWAYS)
+    if names.height < MANY_ROWS:
+        return [_BETWEEN.join(map(str, row)) for row in names.rows()]
+    return names.select(pl.concat_str(_ALWAYS, separator=_BETWEEN)).to_series().to_list()
+
+
 def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None = None) -> Keyed:
     """Resolves customer and tier of each row and gives it its two keys.
 
     `memory` holds what this very directory said of combinations met before.
     """
-    windows = frame.select(window_of()).to_series()
+    windows: Ints = frame["time"].to_numpy() // WINDOW_US
     cells, count = _cells(frame, windows)
     leads = first_rows(cells, count)
-    distinct = frame.with_columns(window_start=windows)[leads].select(_COMBINATION)
+    starts = pl.Series("window_start", windows[leads] * WINDOW_US)
+    distinct = with_series(rows_at(frame, _ALWAYS, leads), starts)
     known = Memory() if memory is None else memory
     ids = known.ids_of(distinct, directory)
-    keyed = frame.with_columns(
+    keyed = with_series(
+        frame,
         pl.Series("cell", cells),
         pl.Series("usage_key_id", ids.usage[cells]),
         pl.Series("engine_key_id", ids.engine[cells]),
         pl.Series("customer_id", ids.customers, pl.String)[pl.Series(cells.astype(np.uint32))],
-        pl.col("flags") + pl.Series(ids.flags.astype(np.int32)[cells]),
+        frame["flags"] + pl.Series(ids.flags.astype(np.int32)[cells]),
     )
     return Keyed(keyed, ids, distinct, directory)
 
 
-def _cells(frame: pl.DataFrame, windows: pl.Series) -> tuple[Ints, int]:
+def _cells(frame: pl.DataFrame, windows: Ints) -> tuple[Ints, int]:
     """Numbers of rows, the same where names, band and window are."""
     if frame.height == 0:
         return np.empty(0, np.int64), 0
-    columns = (frame[NAMES], frame["context_band"].cast(pl.Int64), windows // WINDOW_US)
-    numbers: list[Ints] = [column.to_numpy() - column.to_numpy().min() for column in columns]
+    bands = frame["context_band"].cast(pl.Int64).to_numpy()
+    columns: tuple[Ints, ...] = (frame[NAMES].to_numpy(), bands, windows)
+    numbers = [column - column.min() for column in columns]
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 

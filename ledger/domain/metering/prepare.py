@@ -7,6 +7,7 @@ refused, never both, never neither.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
+from ledger.domain.frames import keep_rows, only
 from ledger.domain.metering.columnar import read_columnar
 from ledger.domain.metering.columns import (
     counters_frame,
@@ -29,7 +31,7 @@ from ledger.domain.metering.decode import Reject, decode_items, reject
 from ledger.domain.metering.digest import DIGESTS, batch_digests, content_digests
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.items import COMPILED_BYTES_MIN, Items, split_records
-from ledger.domain.metering.key import name_columns
+from ledger.domain.metering.key import names
 from ledger.domain.metering.parts import Part, frames_of
 from ledger.domain.metering.record import Record
 from ledger.domain.metering.structs import CountersEvent, DecodedEvent, EnergyEvent, MeterGapEvent
@@ -37,11 +39,12 @@ from ledger.domain.metering.times import micros
 from ledger.domain.metering.unknown import Unknown, count_unknown
 from ledger.domain.metering.validate import (
     EARLIEST,
-    count_columns,
+    counts,
     finer_than_amount,
-    resolve_leaves,
+    main_leaves,
+    marks,
     suspect_energy,
-    suspect_usage,
+    suspicion,
     untimely,
 )
 from ledger.wire.batch import BatchHeader, ordinal_id
@@ -105,10 +108,11 @@ class Prepared:
 
     def ids(self, rows: Iterable[int]) -> dict[int, str]:
         """The ids of those rows that were decoded; of a sequenced event its place."""
-        wanted = pl.Series(list(rows), dtype=pl.Int64).implode()
+        wanted = np.fromiter(rows, np.int64)
         own: dict[int, str | None] = {}
         for frame in self.decoded.values():
-            own.update(frame.filter(pl.col("row").is_in(wanted)).select("row", "id").iter_rows())
+            there = only(frame, ("row", "id"))
+            own.update(keep_rows(there, np.isin(there["row"].to_numpy(), wanted)).rows())
         return {row: event_id or self._identity_of(row) for row, event_id in own.items()}
 
     def _identity_of(self, row: int) -> str:
@@ -156,12 +160,35 @@ def _decode(items: Items) -> Prepared:
     energy += [frame for kind, frame in frames if kind == ENERGY]
     return Prepared(
         items=items,
-        usage=name_columns(resolve_leaves(_joined(usage))),
+        usage=_understood(_joined(usage)),
         energy=_joined(energy),
         counters=counters_frame(*strict.counters) if strict.counters[0] else no_counters(),
         gaps=gaps_frame(*strict.gaps) if strict.gaps[0] else no_gaps(),
         rejects=rejects,
         unknown=count_unknown(items, parts, (*strict.usage[1], *strict.energy[1])),
+    )
+
+
+def _understood(usage: pl.DataFrame) -> pl.DataFrame:
+    """Attempts with what follows from their fields: names, main leaves, what may be wrong, meters,
+    flags and context band."""
+    return _with_meanings(usage) if usage.height else _no_usage_understood()
+
+
+@cache
+def _no_usage_understood() -> pl.DataFrame:
+    return _with_meanings(no_usage())
+
+
+def _with_meanings(usage: pl.DataFrame) -> pl.DataFrame:
+    # In one plan: of a small batch each costs more than what it does.
+    return (
+        usage.lazy()
+        .with_columns(*main_leaves(), **names())
+        .drop("customer_id")
+        .with_columns(suspicion(), **counts())
+        .with_columns(**marks())
+        .collect(optimizations=pl.QueryOptFlags.none())
     )
 
 
@@ -190,9 +217,10 @@ def _read_columnar(items: Items) -> tuple[list[Part], list[Ints]]:
 
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     filled = [frame for frame in frames if frame.height]
-    if len(filled) < 2:
-        return filled[0].select(frames[0].columns) if filled else frames[0]
-    return pl.concat([frame.select(frames[0].columns) for frame in filled]).sort("row")
+    ordered = [only(frame, frames[0].columns) for frame in filled]
+    if len(ordered) < 2:
+        return ordered[0] if ordered else frames[0]
+    return pl.concat(ordered).sort("row")
 
 
 Events = tuple[list[Any], list[int]]
@@ -250,20 +278,19 @@ def _placed(decoded: DecodedEvent | Reject, items: Items, row: int) -> DecodedEv
 def _check(prepared: Prepared, now: int, earliest: int) -> None:
     prepared.decoded = {"usage": prepared.usage, **prepared.readings}
     if prepared.usage.height:
-        _explain(prepared, prepared.usage.filter(suspect_usage(prepared.usage)))
+        _explain(prepared, prepared.usage, prepared.usage["suspect"])
     if prepared.energy.height:
-        _explain(prepared, prepared.energy.filter(suspect_energy(prepared.energy)))
+        _explain(prepared, prepared.energy, suspect_energy(prepared.energy))
     for frame in prepared.frames:
         if frame.height == 0:
             continue
         late = untimely(frame, now=now, earliest=earliest)
-        names = prepared.ids(row for row, _, _ in late) if late else {}
+        ids = prepared.ids(row for row, _, _ in late) if late else {}
         sources = dict(frame.select("row", "source").iter_rows()) if late else {}
         for row, reason, detail in late:
-            prepared.rejects.setdefault(row, Reject(reason, detail, names[row], sources[row]))
+            prepared.rejects.setdefault(row, Reject(reason, detail, ids[row], sources[row]))
     _say_what_was_unread(prepared)
     drop_rows(prepared, prepared.rejects)
-    prepared.usage = count_columns(prepared.usage)
 
 
 def _say_what_was_unread(prepared: Prepared) -> None:
@@ -286,11 +313,11 @@ def drop_rows(prepared: Prepared, rows: Iterable[int]) -> None:
 
 
 def _without(frame: pl.DataFrame, gone: Ints) -> pl.DataFrame:
-    return frame.filter(pl.Series(~np.isin(frame["row"].to_numpy(), gone)))
+    return keep_rows(frame, ~np.isin(frame["row"].to_numpy(), gone))
 
 
-def _explain(prepared: Prepared, suspects: pl.DataFrame) -> None:
-    for row in suspects["row"]:
+def _explain(prepared: Prepared, frame: pl.DataFrame, suspect: pl.Series) -> None:
+    for row in frame["row"].filter(suspect):
         raw = decode_line(prepared.items[row])
         problems = explain(raw)
         if not problems and _says_too_finely(raw):

@@ -3,9 +3,10 @@
 Invariant: a fact's counts carry its sign, so that a sum over facts is plain addition.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import reduce
+from functools import cache, reduce
 from hashlib import blake2b
 from operator import or_
 from typing import Any
@@ -13,9 +14,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ledger.domain.frames import MANY_ROWS, keep_rows, only, repeated, rows_at, with_series
 from ledger.domain.metering.fact import MARKS, Kind
+from ledger.domain.metering.numbering import grouped
 from ledger.domain.metering.spread import (
     METERS,
+    WINDOW_US,
     activity_windows,
     busy_masks,
     usage_windows,
@@ -52,6 +56,7 @@ COUNTER_COLUMNS = (
     *("run_id", "run_started_at", "scraped_at", "metric", "labels", "value", "precision_loss"),
 )
 PROVIDER_COST_COLUMNS = ("batch_seq", "ordinal", "amount", "currency")
+_TIME = pl.Datetime("us", "UTC")
 _FACT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
 # What a fact's frame holds before it is encoded: times in microseconds, counts without sign.
 FACTS = (
@@ -67,12 +72,11 @@ def fact_frame(facts: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
 
     From a frame with `ordinal`, `kind`, `sign`, `source_id`, `lane`, `event_id`, `end_user`.
     """
-    signed = [pl.col(name) * pl.col("sign") for name in ("requests", *METERS)]
-    times = [as_time(name) for name in _FACT_TIMES]
+    signed = [facts[name] * facts["sign"] for name in ("requests", *METERS)]
     users = facts["end_user"]
     if users.null_count() < len(users):
         facts = facts.with_columns(pl.col("end_user").str.replace_all("-", "").str.decode("hex"))
-    return facts.with_columns(*signed, *times, stored_day=pl.lit(stored_day))
+    return with_series(facts, *signed, *_times(facts, _FACT_TIMES), _days(stored_day, facts.height))
 
 
 def reverse(facts: pl.DataFrame, *, first_ordinal: int) -> pl.DataFrame:
@@ -86,7 +90,7 @@ def reverse(facts: pl.DataFrame, *, first_ordinal: int) -> pl.DataFrame:
 
 def usage_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
     """Rows of usage_delta, but for their number in the stored order, from facts with `sign`."""
-    return usage_windows(moves, ["customer_id"]).with_columns(as_time("window_start"))
+    return _timed(usage_windows(moves, ["customer_id"]))
 
 
 def usage_mark_frame(facts: pl.DataFrame) -> pl.DataFrame | None:
@@ -97,39 +101,65 @@ def usage_mark_frame(facts: pl.DataFrame) -> pl.DataFrame | None:
     flags = facts["flags"].to_numpy()
     if not (flags & _MARKED).any():
         return None
-    marked = facts.filter(pl.Series(flags & _MARKED != 0))
-    requests = pl.col("requests") * pl.col("sign")
+    columns = ("customer_id", "usage_key_id", "time", "flags", "requests", "sign")
+    marked = keep_rows(only(facts, columns), flags & _MARKED != 0)
+    return _timed(_few_marks(marked) if marked.height < MANY_ROWS else _many_marks(marked))
+
+
+def _few_marks(marked: pl.DataFrame) -> pl.DataFrame:
+    windows = marked["time"].to_numpy() // WINDOW_US
+    groups = grouped([marked["usage_key_id"].to_numpy(), windows])
+    flags, requests = marked["flags"].to_numpy(), (marked["requests"] * marked["sign"]).to_numpy()
     sums = {
+        name: groups.sums(np.where(flags & int(flag), requests, 0)) for name, flag in MARKS.items()
+    }
+    moved = np.any(list(sums.values()), axis=0)
+    leads = groups.leads[moved]
+    return with_series(
+        rows_at(marked, ("customer_id", "usage_key_id"), leads),
+        pl.Series("window_start", windows[leads] * WINDOW_US),
+        *(pl.Series(name, values[moved]) for name, values in sums.items()),
+    )
+
+
+def _many_marks(marked: pl.DataFrame) -> pl.DataFrame:
+    return (
+        marked.lazy()
+        .with_columns(window_of().alias("window_start"))
+        .group_by("customer_id", "usage_key_id", "window_start")
+        .agg(**_mark_sums())
+        .filter(pl.any_horizontal(pl.col(name) != 0 for name in MARKS))
+        .sort("usage_key_id", "window_start")
+        .collect(optimizations=pl.QueryOptFlags.none())
+    )
+
+
+@cache
+def _mark_sums() -> Mapping[str, pl.Expr]:
+    requests = pl.col("requests") * pl.col("sign")
+    return {
         name: pl.when(pl.col("flags") & int(flag) != 0).then(requests).otherwise(0).sum()
         for name, flag in MARKS.items()
     }
-    keys = ("customer_id", "usage_key_id", "window_start")
-    marks = (
-        marked.with_columns(window_of().alias("window_start"))
-        .group_by(keys)
-        .agg(**sums)
-        .filter(pl.any_horizontal(pl.col(name) != 0 for name in MARKS))
-        .sort("usage_key_id", "window_start")
-    )
-    return marks.with_columns(as_time("window_start"))
 
 
 def activity_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
     """Rows of activity_delta, but for their number in the stored order, from facts with `sign`."""
-    return activity_windows(moves).with_columns(as_time("window_start"))
+    return _timed(activity_windows(moves))
 
 
 def activity_mask_frame(worked: pl.DataFrame) -> pl.DataFrame:
     """Rows of activity_mask, but for their number in the stored order; the bits as octets."""
     masks = busy_masks(worked)
-    return pl.DataFrame(
-        {
-            "engine_key_id": masks.engine_key_ids,
-            "window_start": masks.windows,
-            "mask": list(map(bytes, np.packbits(masks.seconds, axis=1))),
-        },
-        schema_overrides={"mask": pl.Binary},
-    ).with_columns(as_time("window_start"))
+    octets = list(map(bytes, np.packbits(masks.seconds, axis=1)))
+    frame = pl.DataFrame(
+        [
+            pl.Series("engine_key_id", masks.engine_key_ids),
+            pl.Series("window_start", masks.windows),
+            pl.Series("mask", octets, pl.Binary),
+        ]
+    )
+    return _timed(frame)
 
 
 def reading_frame(energy: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
@@ -167,6 +197,19 @@ def provider_cost_rows(facts: pl.DataFrame, *, batch_seq: int) -> Rows:
         (batch_seq, ordinal, Decimal(amount), currency)
         for ordinal, amount, currency in claimed.select(columns).iter_rows()
     ]
+
+
+def _timed(windows: pl.DataFrame) -> pl.DataFrame:
+    return with_series(windows, *_times(windows, ("window_start",)))
+
+
+def _times(frame: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
+    """Columns of microseconds as times."""
+    return [frame[name].cast(_TIME) for name in names]
+
+
+def _days(day: date, rows: int) -> pl.Series:
+    return repeated("stored_day", day, rows, pl.Date)
 
 
 def as_time(name: str) -> pl.Expr:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Bools, Ints
+from ledger.domain.frames import MANY_ROWS, are_known, filled
 from ledger.domain.metering.numbering import combined, first_rows, first_rows_of, grouped
 from ledger.domain.period import WINDOW_SECONDS
 
@@ -102,9 +103,10 @@ def _known(series: pl.Series, otherwise: Ints) -> Ints:
     """A column's values, and others where it has none."""
     if series.null_count() == len(series):
         return otherwise
-    if not series.null_count():
+    known = are_known(series)
+    if known is None:
         return series.to_numpy()
-    values: Ints = np.where(series.is_null(), otherwise, series.fill_null(0))
+    values: Ints = np.where(known, filled(series, 0), otherwise)
     return values
 
 
@@ -130,7 +132,9 @@ class _Spans:
     def of(cls, frame: pl.DataFrame) -> "_Spans":
         """Of a frame with `time`, `started_at`, `first_token_at` and `ended_at`."""
         time = _ints(frame, "time")
-        started = frame["started_at"].is_not_null().to_numpy()
+        started = are_known(frame["started_at"])
+        if started is None:
+            started = np.ones(frame.height, np.bool_)
         end: Ints = np.where(started, _known(frame["ended_at"], time), time)
         start = np.minimum(_known(frame["started_at"], time), end)
         first = _known(frame["first_token_at"], start - 1)
@@ -266,7 +270,8 @@ def _touched(keys: Ints, first: Ints, last: Ints) -> Masks:
 
 def _cells(keys: Ints, windows: Ints) -> tuple[tuple[Ints, Ints], Ints]:
     """Each distinct pair of key and window, in order, and which of them a row has."""
-    names = np.sort(pl.Series(keys).unique().to_numpy())
+    few = keys.size < MANY_ROWS
+    names = np.unique(keys) if few else np.sort(pl.Series(keys).unique().to_numpy())
     lowest = windows.min()
     span = int(windows.max() - lowest) + 1
     columns = [(np.searchsorted(names, keys), names.size), (windows - lowest, span)]

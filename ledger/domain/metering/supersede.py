@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from uuid import UUID
 
+from ledger.domain.frames import keep_rows, only
 from ledger.domain.metering.decode import Reject
 from ledger.domain.metering.directory import Directory, SourceForm
 from ledger.domain.metering.fact import Kind, Reason
@@ -259,10 +260,11 @@ def forms_of_taken(prepared: Prepared, directory: Directory) -> list[tuple[str, 
 def find_targets(prepared: Prepared, directory: Directory) -> dict[int, CorrectionTarget]:
     """What each correction of the call replaces; refuses those that name nothing."""
     columns = ("row", "source", "supersedes", "supersedes_source")
-    corrections = prepared.usage.filter(prepared.usage["kind"] == Kind.REPLACEMENT)
+    replaces = prepared.usage["kind"].to_numpy() == Kind.REPLACEMENT
+    corrections = keep_rows(only(prepared.usage, columns), replaces)
     ids = prepared.ids(corrections["row"]) if corrections.height else {}
     targets: dict[int, CorrectionTarget] = {}
-    for row, source, text, other in corrections.select(columns).iter_rows():
+    for row, source, text, other in corrections.rows():
         event_id, header = ids[row], prepared.header_of(row)
         producer = header.producer if header is not None and not other else ""
         owner = prepared.owner_of(int(prepared.items.owners[row]))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from ledger.domain.frames import MANY_ROWS
 from ledger.domain.period import EPOCH, MICROSECOND
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.rfc3339 import parse_rfc3339
@@ -18,6 +19,9 @@ _PLAIN = r"^[12]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:[0-5]\d(?:\.\d+)?Z$"
 
 def parse_times(texts: pl.Series) -> pl.Series:
     """Microseconds as Int64; null stays null, and what is no time becomes null."""
+    if len(texts) < MANY_ROWS or texts.null_count() == len(texts):
+        times = [None if text is None else _micros(text) for text in texts.to_list()]
+        return pl.Series(texts.name, times, pl.Int64)
     plain = texts.str.contains(_PLAIN)
     seconds = texts.str.slice(0, 19).str.to_datetime(
         "%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False

@@ -37,22 +37,19 @@ _IN = [f"in_{name}" for name in INPUT]
 _OUT = [f"out_{name}" for name in OUTPUT]
 
 
-def resolve_leaves(frame: pl.DataFrame) -> pl.DataFrame:
-    """Adds `main_in` and `main_out`, the two main leaves, from the leaves or the totals."""
-    return frame.with_columns(
+# Expressions are built once: of a small batch, saying what is asked costs as much as the answer.
+@cache
+def main_leaves() -> Sequence[pl.Expr]:
+    """`main_in` and `main_out`, the two main leaves, from the leaves or the totals."""
+    return (
         _main("in_uncached", _IN[1:], "input_total").alias("main_in"),
         _main("out_visible", _OUT[1:], "output_total").alias("main_out"),
     )
 
 
-def suspect_usage(frame: pl.DataFrame) -> pl.Series:
-    """Rows of `resolve_leaves` that a rule of the wire may refuse."""
-    return frame.select(_suspicion()).to_series()
-
-
 @cache
-def _suspicion() -> pl.Expr:
-    # Built once: of a small batch, saying what is asked costs as much as the answer.
+def suspicion() -> pl.Expr:
+    """`suspect`: whether a rule of the wire may refuse a row that has its main leaves."""
     return (
         pl.any_horizontal(
             _suspect_envelope(),
@@ -92,6 +89,8 @@ def untimely(frame: pl.DataFrame, *, now: int, earliest: int) -> list[tuple[int,
     limit = now + FUTURE_TOLERANCE // MICROSECOND
     names = [name for name in (*_ATTEMPT_TIMES, *_OTHER_TIMES) if name in frame.columns]
     spanned = [name for name in _ATTEMPT_TIMES if name in names]
+    if _are_timely(frame, names, spanned, since=earliest, until=limit):
+        return []
     first, last = pl.min_horizontal(names), pl.max_horizontal(names)
     length = pl.max_horizontal(spanned) - pl.min_horizontal(spanned)
     outside = frame.select(
@@ -102,6 +101,22 @@ def untimely(frame: pl.DataFrame, *, now: int, earliest: int) -> list[tuple[int,
         long=length > SPAN_MAX // MICROSECOND,
     ).filter(pl.col("future") | pl.col("past") | pl.col("long"))
     return [_untimely(row, names, limit, earliest) for row in outside.iter_rows(named=True)]
+
+
+def _are_timely(
+    frame: pl.DataFrame, names: Sequence[str], spanned: Sequence[str], *, since: int, until: int
+) -> bool:
+    """Whether all times together lie as those of each row have to: of most batches they do."""
+    firsts = {n: first for n in names if isinstance(first := frame[n].min(), int)}
+    lasts = {n: last for n in firsts if isinstance(last := frame[n].max(), int)}
+    if not firsts:
+        return True
+    within = min(firsts.values()) >= since and max(lasts.values()) <= until
+    of_span = [name for name in spanned if name in firsts]
+    if not within or not of_span:
+        return within
+    length = max(lasts[name] for name in of_span) - min(firsts[name] for name in of_span)
+    return length <= SPAN_MAX // MICROSECOND
 
 
 def _untimely(
@@ -126,13 +141,9 @@ def _field(name: str) -> str:
     return name if name in ("time", "recordedtime") else f"data.{name}"
 
 
-def count_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """The five meters, the flags and the context band of rows that passed; adds columns."""
-    return frame.with_columns(**_counts()).with_columns(**_marks())
-
-
 @cache
-def _counts() -> Mapping[str, pl.Expr]:
+def counts() -> Mapping[str, pl.Expr]:
+    """The five meters of rows that have their main leaves."""
     return {
         "uncached": _plus("main_in", "in_tool_use"),
         "cache_read": pl.col("in_cache_read").fill_null(0),
@@ -143,7 +154,8 @@ def _counts() -> Mapping[str, pl.Expr]:
 
 
 @cache
-def _marks() -> Mapping[str, pl.Expr]:
+def marks() -> Mapping[str, pl.Expr]:
+    """The flags and the context band of rows that have their meters."""
     writes = [pl.col(n) for n in _IN[2:5]]
     # The leaf `uncached` of an input of nothing hides nothing.
     hides_input, hides_output = pl.col("main_in") > 0, pl.col("main_out") > 0

@@ -33,6 +33,8 @@ class DuplicateFilter:
 
     def learn(self, asked: pl.DataFrame, stored: Collection[EventId]) -> None:
         """What a look-up came to: who has sent nothing again for long is trusted."""
+        if not asked.height:
+            return
         for source_id in asked["source_id"].unique().to_list():
             self.left[source_id] = self.left.get(source_id, 0) - 1
             if self.left[source_id] <= 0:

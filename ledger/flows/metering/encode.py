@@ -6,7 +6,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from ledger.domain.arrays import Ints
+from ledger.domain.arrays import Bools, Ints
+from ledger.domain.frames import mapped, only, repeated, with_series
 from ledger.domain.metering.budget_use import budget_use
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Flag
@@ -28,9 +29,11 @@ def encode(
     reversals: pl.DataFrame | None = None,
 ) -> Stored:
     """The rows of what is still in the frames, of `superseded` rows undone again, and reversals."""
-    facts = _placed(prepared, directory, prepared.usage).with_columns(
-        hash_end_users(prepared.usage["end_user_id"], limits.end_user_secret).alias("end_user"),
-        sign=pl.lit(1, pl.Int64),
+    users = hash_end_users(prepared.usage["end_user_id"], limits.end_user_secret)
+    facts = with_series(
+        _placed(prepared, directory, prepared.usage),
+        users.alias("end_user"),
+        repeated("sign", 1, prepared.usage.height, pl.Int64),
     )
     standing = facts
     others = [] if reversals is None else [reversals.select(FACTS)]
@@ -44,8 +47,8 @@ def encode(
         first = len(prepared.items) + (0 if reversals is None else reversals.height)
         others = [reverse(facts.filter(gone), first_ordinal=first).select(FACTS), *others]
     return Stored.of(
-        pl.concat([facts.select(FACTS), *others]) if others else facts.select(FACTS),
-        moves=pl.concat([condensed(standing), *(rows.select(MOVES) for rows in moved)]),
+        pl.concat([only(facts, FACTS), *others]),
+        moves=pl.concat([condensed(standing), *(only(rows, MOVES) for rows in moved)]),
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
         provider_costs=facts,
@@ -58,6 +61,7 @@ def encode(
         runs=[standing, *moved],
         now=now,
         chunk_facts=limits.chunk_facts,
+        few_rows=limits.few_rows,
     )
 
 
@@ -67,13 +71,21 @@ def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl
     owners = prepared.items.owners[frame["row"].to_numpy()]
     lanes = np.array([record.lane for record in records], np.int16)
     own = np.array([form_of(prepared, n) == KEYED for n in range(len(records))], np.bool_)
-    ids = pl.when(pl.Series(own[owners])).then("id") if own.any() else pl.lit(None, pl.String)
-    return frame.with_columns(
+    return with_series(
+        frame,
         _source_ids(prepared, directory, frame, owners),
         pl.Series("lane", lanes[owners]),
-        ids.alias("event_id"),
-        ordinal=pl.col("row").cast(pl.Int32),
+        _own_ids(frame, own[owners]).alias("event_id"),
+        frame["row"].cast(pl.Int32).alias("ordinal"),
     )
+
+
+def _own_ids(frame: pl.DataFrame, own: Bools) -> pl.Series:
+    if own.all():
+        return frame["id"]
+    if not own.any():
+        return repeated("id", None, frame.height, pl.String)
+    return frame.select(pl.when(pl.Series(own)).then("id")).to_series()
 
 
 def _source_ids(
@@ -82,8 +94,7 @@ def _source_ids(
     known = {name: source.source_id for name, source in directory.sources.items()}
     headers = [record.header for record in prepared.records]
     if None in headers:
-        named = frame["source"].replace_strict(known, return_dtype=pl.Int32)
-        return named.alias("source_id")
+        return mapped(frame["source"], known).alias("source_id")
     # All rows of a batch have its source: others were refused.
     ids = [known.get(header.source, 0) for header in headers if header]
     return pl.Series("source_id", np.array(ids, np.int32)[owners])

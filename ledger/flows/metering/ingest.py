@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from ledger.domain.frames import are_known
 from ledger.domain.metering.batch_identity import BatchIdentity, identity_lock
 from ledger.domain.metering.bodies import let_bodies_go
 from ledger.domain.metering.decode import Reject
@@ -47,6 +48,7 @@ from ledger.domain.metering.prepare import (
 from ledger.domain.metering.receipts import RECEIPT_COLUMNS, outcomes, receipt_rows
 from ledger.domain.metering.record import Record, RecordOutcome
 from ledger.domain.metering.target import CorrectionTarget, event_target
+from ledger.flows.metering.beside import beside
 from ledger.flows.metering.change_tables import changing_tables
 from ledger.flows.metering.commit import commit
 from ledger.flows.metering.commit_order import ALONE, CommitOrder, IdLostError
@@ -63,6 +65,7 @@ from ledger.store.connect import draw_batch_seq
 from ledger.store.copying import copy_rows
 from ledger.store.metering import ingest as store
 from ledger.store.metering.correction import FateChange, copy_fate_changes, insert_corrections
+from ledger.store.metering.few import insert_receipts, take_event_keys
 from ledger.store.metering.positions import PositionMove
 from ledger.store.queries import Connection
 
@@ -104,9 +107,7 @@ class _Call:
         await _correct(connection, self)
         _suspend(self)
         self.stored = await _stored(self)
-        batch_seq = await draw_batch_seq(connection)
-        await _take_ids(connection, self, batch_seq)
-        return batch_seq
+        return await _take_ids(connection, self)
 
     async def write(self, connection: Connection, batch_seq: int) -> list[RecordOutcome]:
         assert self.stored is not None, "rows are written after their ids were taken"
@@ -144,7 +145,8 @@ async def prepare_records(
     records: Sequence[Record], *, now: datetime, limits: IngestLimits
 ) -> Prepared:
     """The part of `ingest` that needs no database, beside whatever else goes on."""
-    return await asyncio.to_thread(_prepare, records, now, limits)
+    items = sum(record.items_guessed() for record in records)
+    return await beside(items, _prepare, records, now, limits)
 
 
 def _prepare(records: Sequence[Record], now: datetime, limits: IngestLimits) -> Prepared:
@@ -267,7 +269,8 @@ async def _stored(call: _Call) -> Stored:
     reversals = call.corrected.reversals
     if call.resolved.is_whole() and not superseded and reversals is None:
         return call.resolved.stored
-    return await asyncio.to_thread(
+    return await beside(
+        call.prepared.usage.height,
         encode,
         call.prepared,
         call.directory,
@@ -377,20 +380,24 @@ def _of_twins(call: _Call, conflicts: Sequence[Conflict]) -> list[Conflict]:
 
 
 def _suspend(call: _Call) -> None:
-    unknown = call.prepared.usage.filter(pl.col("customer_id").is_null())
-    for row in unknown["row"]:
+    usage = call.prepared.usage
+    known = are_known(usage["customer_id"])
+    for row in [] if known is None else usage["row"].filter(pl.Series(~known)):
         call.fates.setdefault(row, Fate.SUSPENSE)
     call.fates.update(dict.fromkeys(call.prepared.rejects, Fate.QUARANTINED))
 
 
-async def _take_ids(connection: Connection, call: _Call, batch_seq: int) -> None:
+async def _take_ids(connection: Connection, call: _Call) -> int:
+    """Draw the number of the call and take what it claims under it."""
+    keyed = call.new_events.framed()
+    few = 0 < keyed.height <= call.limits.few_rows
+    batch_seq = await (take_event_keys(connection, keyed) if few else draw_batch_seq(connection))
     if call.new_batches:
         batches = sorted(call.new_batches, key=lambda c: (astuple(c.identity), c.owner))
         taken = await store.insert_batches(connection, batches, batch_seq=batch_seq)
         if taken != len(batches):
             raise IdLostError
-    keyed = call.new_events.framed()
-    if keyed.height:
+    if keyed.height and not few:
         await store.copy_event_keys(connection, keyed, batch_seq=batch_seq)
     revisions, changes = call.corrected.revisions, call.corrected.changes
     if revisions:
@@ -399,6 +406,7 @@ async def _take_ids(connection: Connection, call: _Call, batch_seq: int) -> None
             raise IdLostError
     if changes:
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
+    return batch_seq
 
 
 async def _keep_receipts(connection: Connection, call: _Call, told: list[RecordOutcome]) -> None:
@@ -406,7 +414,10 @@ async def _keep_receipts(connection: Connection, call: _Call, told: list[RecordO
         return
     batch_seq, prepared, now, limits = told[0].batch_seq, call.prepared, call.now, call.limits
     receipts = receipt_rows(prepared, told, call.directory, now=now)
-    await copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
+    if 0 < len(receipts) <= limits.few_rows:
+        await insert_receipts(connection, receipts)
+    else:
+        await copy_rows(connection, "receipt", RECEIPT_COLUMNS, receipts)
     again = await _keep_replays(connection, call, batch_seq)
     names = {each.source_id: name for name, each in call.directory.sources.items()}
     undone = [

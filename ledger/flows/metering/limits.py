@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ledger.domain.metering.validate import EARLIEST
-from ledger.flows.metering.stored import CHUNK_FACTS
+from ledger.flows.metering.stored import CHUNK_FACTS, FEW_ROWS
 from ledger.settings import Settings
 
 MIB = 1024 * 1024
@@ -14,7 +14,8 @@ MIB = 1024 * 1024
 class IngestLimits:
     """The largest body, how long raw bytes of refused items are kept, the end users' key, the first
     moment at which an event can have happened, how many events are kept of what conflicts of a
-    source offer in a day, and from how many facts on those of a batch are stored as columns."""
+    source offer in a day, from how many facts on those of a batch are stored as columns, and up to
+    how many rows in one statement."""
 
     body_bytes_max: int = 16 * MIB
     quarantine_days: int = 30
@@ -22,6 +23,7 @@ class IngestLimits:
     earliest: datetime = EARLIEST
     offered_of_source: int = 20_000
     chunk_facts: int = CHUNK_FACTS
+    few_rows: int = FEW_ROWS
 
 
 def limits_of(settings: Settings, *, body_bytes_max: int | None = None) -> IngestLimits:

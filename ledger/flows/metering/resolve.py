@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
+from ledger.domain.arrays import Ints
 from ledger.domain.errors import ConflictError
+from ledger.domain.frames import mapped, only, with_series
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.identities import KEYED_SCHEMA
 from ledger.domain.metering.judge import (
@@ -22,6 +25,7 @@ from ledger.domain.metering.key import Keyed, assign_keys
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.supersede import find_targets, forms_of_taken, named_sources
 from ledger.domain.metering.target import CorrectionTarget
+from ledger.flows.metering.beside import beside
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.encode import encode
 from ledger.flows.metering.limits import IngestLimits
@@ -75,11 +79,12 @@ async def resolve(
     known = await _register_sources(connection, prepared, directory)
     refuse_forms(prepared, known)
     targets = find_targets(prepared, known)
-    keyed = await asyncio.to_thread(assign_keys, prepared.usage, known, directory.resolved)
+    rows = prepared.usage.height
+    keyed = await beside(rows, assign_keys, prepared.usage, known, directory.resolved)
     prepared.usage = keyed.frame
     await _register_keys(connection, keyed, directory)
-    stored = await asyncio.to_thread(encode, prepared, known, now=now, limits=limits)
-    own = await asyncio.to_thread(_keyed, prepared, known)
+    stored = await beside(rows, encode, prepared, known, now=now, limits=limits)
+    own = await beside(rows, _keyed, prepared, known)
     return ResolvedCall(prepared, known, targets, own, stored, prepared.frames)
 
 
@@ -88,21 +93,31 @@ def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:
     if rows.height == 0:
         return pl.DataFrame(schema=KEYED_SCHEMA)
     sources = {name: known.source_id for name, known in directory.sources.items()}
-    named = rows.with_columns(
-        pl.col("source").replace_strict(sources, return_dtype=pl.Int32).alias("source_id"),
+    keyed = with_series(
+        rows,
+        mapped(rows["source"], sources).alias("source_id"),
         _owners(prepared, rows["row"]),
+        _digests(prepared.own, rows["row"].to_numpy()),
     )
-    digested = named.join(prepared.own, on="row", maintain_order="left").select(*KEYED_SCHEMA)
-    assert digested.height == rows.height, "digests are taken before a call is resolved"
-    return digested
+    return only(keyed, tuple(KEYED_SCHEMA))
+
+
+def _digests(own: pl.DataFrame, rows: Ints) -> pl.Series:
+    digested = own["row"].to_numpy()
+    order = np.argsort(digested, kind="stable")
+    known = order[np.searchsorted(digested[order], rows)]
+    assert (digested[known] == rows).all(), "digests are taken before a call is resolved"
+    digests: pl.Series = own["digest"][known]
+    return digests
 
 
 def _owners(prepared: Prepared, rows: pl.Series) -> pl.Series:
     owners = [prepared.owner_of(n) or None for n in range(len(prepared.records))]
     if not any(owners):
         return pl.Series("owner", [None], pl.String).new_from_index(0, len(rows))
-    records = pl.Series(prepared.items.owners[rows.to_numpy()])
-    return pl.Series("owner", owners, pl.String).gather(records)
+    records = prepared.items.owners[rows.to_numpy()]
+    named: pl.Series = pl.Series("owner", owners, pl.String)[records]
+    return named
 
 
 async def _register_sources(

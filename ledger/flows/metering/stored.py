@@ -1,9 +1,10 @@
-"""Writes the rows of one batch: what was counted, read and claimed, as COPY streams.
+"""Writes the rows of one batch: what was counted, read and claimed.
 
-A large batch brings its facts and what it adds to windows as columns, a row each.
+A large batch brings its facts and what it adds to windows as columns, a row each; a small one all
+rows in a statement, others as COPY streams.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -16,11 +17,18 @@ from ledger.store.billing.budgets import count_use
 from ledger.store.binary import Rows
 from ledger.store.copying import copy_binary, copy_rows
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
+from ledger.store.metering.few import insert_few
 from ledger.store.queries import Connection
 from ledger.store.sums import KINDS, EncodedSums, insert_sums
 
 # Below it a chunk costs more than its rows: a value of its own, and half a millisecond to encode.
 CHUNK_FACTS = 4_096
+# Up to so many a COPY a table costs more than one statement for all.
+FEW_ROWS = 1_000
+_ENCODE: Mapping[str, Callable[[pl.DataFrame], Rows]] = {
+    "usage_fact": lambda frame: Rows.of(frame, rows.FACT_COLUMNS),
+    **{kind.table: kind.encode for kind in KINDS.values()},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +36,13 @@ class Stored:
     """A batch's rows, encoded but for their number: facts, and the moves of the windows.
 
     The facts of a large batch are a chunk and its moves frames, those of others rows. `tables` go
-    as they are; scrapes and vendors' claims have values that only Python encodes.
+    as they are, and so does what is `few`, by table; scrapes and vendors' claims have values that
+    only Python encodes.
     """
 
     chunk: EncodedChunk | None
     sums: EncodedSums | None
+    few: Mapping[str, pl.DataFrame]
     tables: Sequence[tuple[str, Rows]]
     provider_costs: pl.DataFrame
     counters: pl.DataFrame
@@ -52,8 +62,10 @@ class Stored:
         runs: Sequence[pl.DataFrame] = (),
         now: datetime,
         chunk_facts: int = CHUNK_FACTS,
+        few_rows: int = FEW_ROWS,
     ) -> "Stored":
-        """Encode everything that needs no number; `chunk_facts` facts are a chunk.
+        """Encode everything that needs no number; `chunk_facts` facts are a chunk, and so many rows
+        are few.
 
         `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
         that kept an engine busy, `provider_costs` those that may carry a vendor's cost.
@@ -63,18 +75,17 @@ class Stored:
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
         added = _added(facts, moves=moves, worked=worked)
-        chunk, sums = None, None
+        chunk, sums, few = None, None, dict[str, pl.DataFrame]()
+        frames = {KINDS[name].table: part for name, part in added.items()}
         if facts.height:
-            frame = rows.fact_frame(facts, stored_day=day)
-            if facts.height >= chunk_facts:
-                chunk = EncodedChunk.of(frame, stored_day=day)
-                sums = EncodedSums.of(added) if added else None
-            else:
-                encoded.append(("usage_fact", Rows.of(frame, rows.FACT_COLUMNS)))
-        if chunk is None:
-            encoded += [
-                (KINDS[name].table, KINDS[name].encode(part)) for name, part in added.items()
-            ]
+            frames["usage_fact"] = rows.fact_frame(facts, stored_day=day)
+        if facts.height and facts.height >= chunk_facts:
+            chunk = EncodedChunk.of(frames["usage_fact"], stored_day=day)
+            sums = EncodedSums.of(added) if added else None
+        elif sum(frame.height for frame in frames.values()) <= few_rows:
+            few = frames
+        else:
+            encoded += [(table, _ENCODE[table](frame)) for table, frame in frames.items()]
         of_runs = agent_run_frame(runs)
         if of_runs is not None:
             encoded.append(("agent_run_delta", Rows.of(of_runs, AGENT_RUN_COLUMNS)))
@@ -88,6 +99,7 @@ class Stored:
         return cls(
             chunk=chunk,
             sums=sums,
+            few=few,
             tables=[(name, table) for name, table in encoded if table.count],
             provider_costs=provider_costs,
             counters=readings.get("counters", facts.clear()),
@@ -101,6 +113,8 @@ class Stored:
             await insert_chunk(connection, self.chunk, batch_seq=batch_seq)
         if self.sums is not None:
             await insert_sums(connection, self.sums, batch_seq=batch_seq)
+        if self.few:
+            await insert_few(connection, self.few, stored_day=self.stored_day, batch_seq=batch_seq)
         for name, table in self.tables:
             table.number(batch_seq)
             await copy_binary(connection, name, table)
