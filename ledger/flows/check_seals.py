@@ -98,8 +98,9 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
         number: [p for p in each if p.table in FACTS and p.stored_day == day]
         for number, each in parts.items()
     }
-    merged = {d.stored_day: d for d in await list_merged_days(connection) if d.stored_day == day}
-    tampered = await _unlike_merged_chunks(connection, own)
+    known = await list_merged_days(connection, since_day=day, until_day=day)
+    merged = {each.stored_day: each for each in known}
+    tampered = await _unlike_merged_chunks(connection, own, (day, day))
     taken, own = _take_merged(seals, own, merged)
     tampered += _unlike_merged(taken, merged)
     touched = [n for n, seal in enumerate(seals) if own.get(seal.seal_no)]
@@ -109,9 +110,9 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
     some = seals[touched[0] : touched[-1] + 1]
     tables = [table for table in FACTS if table in TABLES]
     runs = [run async for run in _runs(connection, some, own, tables, since)]
-    await _digest_all([connection], runs, SLICE_ROWS, no_progress)
     for run in runs:
-        run.batches = [batch for batch in run.batches if batch.stored_day == day]
+        run.whole = replace(run.whole, day=day)
+    await _digest_all([connection], runs, SLICE_ROWS, no_progress)
     return tampered + [tampering for run in runs for tampering in _compare(run, own)]
 
 
@@ -162,11 +163,13 @@ def _unlike_merged(taken: Mapping[date, int], merged: Mapping[date, MergedDay]) 
     ]
 
 
-async def _unlike_merged_chunks(connection: Connection, parts: Parts) -> list[Tampering]:
+async def _unlike_merged_chunks(
+    connection: Connection, parts: Parts, days: tuple[date, date] = (date.min, date.max)
+) -> list[Tampering]:
     sealed = [(n, part) for n, each in parts.items() for part in each if part.table == MERGED]
     tampered = []
     for columns in sorted({part.columns for _, part in sealed}):
-        stored = await store.digest_merged(connection, columns)
+        stored = await store.digest_merged(connection, columns, days)
         for number, part in sealed:
             if part.columns == columns and part.stored_day is not None:
                 now = first_rows(stored.get(part.stored_day, ()), part.rows)

@@ -137,12 +137,16 @@ TABLES: Mapping[str, SealedTable] = {
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Rows of one table in (since, until], by batch or by cut-off, and what is digested of them."""
+    """Rows of one table in (since, until], by batch or by cut-off, and what is digested of them.
+
+    Of one stored day, or of any: None; a table that is not kept by days has none.
+    """
 
     table: str
     columns: str
     since: int
     until: int
+    day: date | None = None
 
 
 async def list_seals(connection: Connection) -> list[Seal]:
@@ -208,6 +212,8 @@ async def _fetch(connection: Connection, name: str, stretch: Stretch) -> list[as
         "receipt t": table.source,
         "NULL::date": "t.stored_day" if table.by_day else "NULL::date",
         "1::numeric": f"{table.rows}::numeric",
+        # Said as it is and not given: the planner leaves out all other days.
+        "AND true": f"AND t.stored_day = date '{stretch.day}'" if stretch.day else "",
         "t.ordinal_from": _checked(stretch.columns),
     }
     given = {"since": stretch.since, "until": stretch.until}
@@ -221,11 +227,16 @@ async def digest_archived(connection: Connection, columns: str) -> dict[date, by
     return {row["stored_day"]: row["digest"] for row in await connection.fetch(text)}
 
 
-async def digest_merged(connection: Connection, columns: str) -> dict[date, list[bytes]]:
-    """The digests of the rows of merged_chunk, in their order, by day."""
-    text = _filled(SEAL["digest_merged"].sql, {"t.sha256": _checked(columns)})
+async def digest_merged(
+    connection: Connection, columns: str, days: tuple[date, date] = (date.min, date.max)
+) -> dict[date, list[bytes]]:
+    """The digests of the rows of merged_chunk, in their order, by day, from one day to another."""
+    query = SEAL["digest_merged"]
+    given = dict(zip(("since_day", "until_day"), days, strict=True))
+    values = [given[parameter] for parameter in query.parameters]
+    text = _filled(query.sql, {"t.sha256": _checked(columns)})
     digests: dict[date, list[bytes]] = {}
-    for row in await connection.fetch(text):
+    for row in await connection.fetch(text, *values):
         digests.setdefault(row["stored_day"], []).append(row["digest"])
     return digests
 

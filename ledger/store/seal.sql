@@ -34,17 +34,17 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_worke
 
 -- name: count_batches
 -- How many rows each batch of (since, until] has, in stored order. Written for receipts: where another table is meant,
--- its own words stand for `receipt t`, `t.batch_seq`, `NULL::date`, `1::numeric` and the columns, because no name is a
--- parameter.
+-- its own words stand for `receipt t`, `t.batch_seq`, `NULL::date`, `1::numeric`, `AND true` and the columns, because no
+-- name is a parameter.
 SELECT t.batch_seq AS place, sum(1::numeric)::bigint AS rows FROM receipt t
- WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint GROUP BY 1 ORDER BY 1;
+ WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint AND true GROUP BY 1 ORDER BY 1;
 
 -- name: digest_batches
 -- Digests of the rows of each batch of (since, until], by day: of the bytes that PostgreSQL would send, in the order of
 -- those bytes. Written for receipts, as above.
 SELECT r.place, r.stored_day, sum(r.rows)::bigint AS rows, sha256(string_agg(r.said, ''::bytea ORDER BY r.said)) AS digest
   FROM (SELECT t.batch_seq AS place, NULL::date AS stored_day, 1::numeric AS rows, record_send(ROW(t.ordinal_from)) AS said
-          FROM receipt t WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint) r
+          FROM receipt t WHERE t.batch_seq > :since::bigint AND t.batch_seq <= :until::bigint AND true) r
  GROUP BY 1, 2;
 
 -- name: digest_archived
@@ -52,8 +52,9 @@ SELECT r.place, r.stored_day, sum(r.rows)::bigint AS rows, sha256(string_agg(r.s
 SELECT t.stored_day, sha256(record_send(ROW(t.path))) AS digest FROM archived_partition t;
 
 -- name: digest_merged
--- The digest of each row of merged facts, in order; the columns stand for `t.sha256`.
-SELECT t.stored_day, sha256(record_send(ROW(t.sha256))) AS digest FROM merged_chunk t ORDER BY t.stored_day, t.part;
+-- The digest of each row of merged facts of some days, in order; the columns stand for `t.sha256`.
+SELECT t.stored_day, sha256(record_send(ROW(t.sha256))) AS digest FROM merged_chunk t
+ WHERE t.stored_day >= :since_day::date AND t.stored_day <= :until_day::date ORDER BY t.stored_day, t.part;
 
 -- name: insert_seal
 -- A seal at the end of the chain; refused by its key where another was first.

@@ -100,8 +100,7 @@ END $$;
 -- restore, whose path is empty, checks rows with it.
 CREATE FUNCTION on_grid(moment timestamptz) RETURNS boolean
 LANGUAGE sql IMMUTABLE
-RETURN moment IS NULL OR moment IN ('infinity', '-infinity')
-    OR mod(extract(epoch FROM moment), 900) = 0;
+RETURN moment IS NULL OR moment = date_bin('15 minutes', moment, timestamptz '2000-01-01 00:00+00');
 
 CREATE FUNCTION valid_on_grid(valid tstzrange) RETURNS boolean
 LANGUAGE sql IMMUTABLE

@@ -501,6 +501,10 @@ BEGIN
         EXECUTE format('CREATE TABLE %I.%I (LIKE %I INCLUDING ALL)', home, part, parent);
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                        parent, part, day, day + 1);
+        IF parent = 'usage_fact' THEN
+          EXECUTE format('CREATE TRIGGER only_merged_go AFTER DELETE ON %I.%I REFERENCING OLD TABLE AS gone
+                          FOR EACH STATEMENT EXECUTE FUNCTION refuse_going_but_merged()', home, part);
+        END IF;
         made := made + 1;
       END IF;
     END LOOP;

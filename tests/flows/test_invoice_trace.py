@@ -1,6 +1,7 @@
 """An invoice line leads back to the events it came from, and to no others."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.traced import TracedEvent
@@ -8,7 +9,7 @@ from ledger.flows.billing.invoice import issue_invoice, pending_adjustments
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price, enter_rate_card, enter_subscription
 from ledger.store.billing import invoice as store
-from ledger.store.billing.trace import trace_events
+from ledger.store.billing.trace import find_used, trace_events
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.price_inputs import NewPrice, NewRateCard
@@ -40,15 +41,10 @@ async def pages(
 ) -> list[TracedEvent]:
     found: list[TracedEvent] = []
     after = (0, -1)
+    asked: dict[str, Any] = {"line": line, "customer_id": "acme", "batch_seq": batch_seq}
+    used = await find_used(connection, **asked)
     while True:
-        events = await trace_events(
-            connection,
-            line=line,
-            customer_id="acme",
-            batch_seq=batch_seq,
-            after=after,
-            limit=limit,
-        )
+        events = await trace_events(connection, **asked, used=used, after=after, limit=limit)
         if not events:
             return found
         found += events

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.flows.check_seals import check_seals
+from ledger.flows.check_seals import check_sealed_day, check_seals
 from ledger.flows.metering.archive import archive
 from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.ingest import prepare_storage
@@ -180,6 +180,30 @@ async def test_what_is_not_sealed_or_of_a_day_that_is_not_over_is_not_merged(
     await gate.send(keyed(attempt("d")))
     assert await count_unmerged_days(opened, before=DAY) == UnmergedDays(0, None)
     assert await count_unmerged_days(opened, before=tomorrow) == UnmergedDays(1, DAY)
+
+
+async def test_a_day_is_held_against_its_seals_without_a_look_at_another(
+    opened: Connection, database: Database
+) -> None:
+    gate = Gate(opened, ROWS)
+    await prepare_storage(opened, now=LATER)
+    for n, gate.limits in enumerate([ROWS, COLUMNS]):
+        for now in (NOW, LATER):
+            await gate.send(keyed(attempt(f"{now.day}-{n}", minute=n)), now=now)
+    assert [day.facts for day in (await merged(opened)).merged] == [2]
+    for now in (NOW, LATER):
+        await gate.send(keyed(attempt(f"{now.day}-late", minute=9)), now=now)
+    await seal(opened)
+    await opened.execute("SET lock_timeout = '2s'")
+    other = await asyncpg.connect(database.superuser_url)
+    async with other.transaction():
+        for table in ("usage_fact", "usage_chunk", "merged_chunk"):
+            await other.execute(f"LOCK TABLE {table}_{TODAY:%Y%m%d} IN ACCESS EXCLUSIVE MODE")
+        assert await check_sealed_day(opened, DAY) == []
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await check_sealed_day(opened, TODAY)
+    await other.close()
+    assert await check_sealed_day(opened, TODAY) == []
 
 
 STATEMENTS = {
@@ -363,7 +387,9 @@ class Undone:
     "change",
     [
         "DELETE FROM usage_fact",
+        f"DELETE FROM usage_fact_{DAY:%Y%m%d}",
         "UPDATE usage_fact SET visible = 0",
+        f"UPDATE usage_fact_{DAY:%Y%m%d} SET visible = 0",
         "UPDATE usage_chunk SET facts = NULL",
         "DELETE FROM usage_chunk",
         "DELETE FROM merged_chunk",

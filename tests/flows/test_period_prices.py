@@ -17,7 +17,7 @@ from ledger.flows.books.check_books import check_books
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
 from ledger.store.billing.invoice import list_lines
-from ledger.store.billing.trace import trace_windows
+from ledger.store.billing.trace import find_used, trace_windows
 from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import read_input
@@ -254,9 +254,9 @@ async def test_a_line_of_a_tier_leads_to_all_its_price_looked_at(worker: Connect
     await issued(worker)
     invoice = await find_invoice(worker, "FACTORY-2023-000001")
     line = await trace_invoice_line(worker, invoice=invoice, line_no=1, limit=10)
-    windows = await trace_windows(
-        worker, line=line.line, customer_id="acme", batch_seq=invoice.cut_off_seq
-    )
+    asked: dict[str, Any] = {"line": line.line, "customer_id": "acme"}
+    asked |= {"batch_seq": invoice.cut_off_seq}
+    windows = await trace_windows(worker, **asked, used=await find_used(worker, **asked))
     assert len({key for key, _ in windows}) == 2
 
 

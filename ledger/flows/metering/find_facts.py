@@ -14,7 +14,7 @@ import polars as pl
 
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.traced import TracedEvent
-from ledger.store.billing.trace import trace_batches, trace_events, trace_windows
+from ledger.store.billing.trace import find_used, trace_batches, trace_events, trace_windows
 from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.chunks import (
     Chunk,
@@ -43,8 +43,9 @@ from ledger.store.metering.retention import (
 )
 from ledger.store.queries import Connection
 
-# The columns of a fact in a frame that are shown as they are.
+# The columns of a fact in a frame that are shown as they are, and what else a trace goes by.
 SHOWN = tuple(each.name for each in fields(TracedEvent) if each.name != "source")
+TRACED = (*SHOWN, "usage_key_id", "source_id")
 
 
 async def find_standing_facts(
@@ -142,12 +143,19 @@ async def trace_line(
     limit: int = 1_000,
 ) -> list[TracedEvent]:
     """`trace_events`, with facts of chunks and archived days, in stored order."""
-    events = await trace_events(
+    used = await find_used(
         connection,
         line=line,
         customer_id=customer_id,
         batch_seq=batch_seq,
         subscription_id=subscription_id,
+    )
+    events = await trace_events(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        used=used,
         after=after,
         limit=limit,
     )
@@ -164,17 +172,15 @@ async def trace_line(
     if not (chunks or days):
         return events
     pairs = await trace_windows(
-        connection,
-        line=line,
-        customer_id=customer_id,
-        batch_seq=batch_seq,
-        subscription_id=subscription_id,
+        connection, line=line, customer_id=customer_id, batch_seq=batch_seq, used=used
     )
     windows = _windows(pairs)
+    wanted = pl.col("usage_key_id").is_in(sorted({key for key, _ in pairs}))
     names = await list_source_names(connection)
 
     def read(facts: pl.LazyFrame) -> list[TracedEvent]:
-        traced = _of_windows(facts, windows, batch_seq, after).head(limit).collect()
+        asked = facts.filter(wanted).select(TRACED)
+        traced = _of_windows(asked, windows, batch_seq, after).head(limit).collect()
         return [_traced(row, names) for row in traced.iter_rows(named=True)]
 
     chunked: list[TracedEvent] = []
@@ -183,7 +189,7 @@ async def trace_line(
         # Those behind a page are of another one.
         if len(chunked) >= limit and _nth(chunked, limit) < (chunk.first_batch_seq, 0):
             break
-        async for facts in read_chunks(connection, [chunk], visible=visible):
+        async for facts in read_chunks(connection, [chunk], TRACED, visible, wanted):
             chunked += await asyncio.to_thread(read, facts.lazy())
     events += chunked
     for day in days:

@@ -258,15 +258,23 @@ SELECT lower(b.span) AS first, upper(b.span) - 1 AS last
  ORDER BY 1;
 
 -- name: trace_windows
--- The windows behind an invoice line, as trace_events finds them; usage_delta (customer_id, window_start).
-SELECT DISTINCT d.usage_key_id, d.window_start
-  FROM unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
+-- The windows behind an invoice line, as trace_events finds them; usage_delta (customer_id, window_start). Rows of one
+-- window are made one before their key is looked at: there is one for each batch until they are folded.
+WITH used AS MATERIALIZED (
+  SELECT DISTINCT d.usage_key_id, d.window_start FROM usage_delta d
+   WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until
+     AND d.batch_seq <= :batch_seq
+), keys AS MATERIALIZED (
+  SELECT k.usage_key_id, k.model, k.tier, k.adapter, k.region, k.context_band
+    FROM usage_key k WHERE k.usage_key_id IN (SELECT u.usage_key_id FROM used u)
+)
+SELECT DISTINCT u.usage_key_id, u.window_start
+  FROM used u JOIN keys k USING (usage_key_id)
+  JOIN unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
               :span_sinces::timestamptz[], :span_untils::timestamptz[])
     AS s (model, tier, adapter, region, context_band, since, until)
-  JOIN usage_delta d ON d.customer_id = :customer_id AND d.window_start >= s.since AND d.window_start < s.until
-  JOIN usage_key k ON k.usage_key_id = d.usage_key_id AND k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter
-                  AND k.region = s.region AND k.context_band = s.context_band
- WHERE d.batch_seq <= :batch_seq;
+    ON k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter AND k.region = s.region
+   AND k.context_band = s.context_band AND u.window_start >= s.since AND u.window_start < s.until;
 
 -- name: sum_days
 -- What a period of a subscription was charged by day of a zone, at a cut-off; charge (customer_id, day_start, batch_seq).

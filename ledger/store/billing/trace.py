@@ -1,7 +1,7 @@
 """Events behind the lines of invoices."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,23 +22,16 @@ async def trace_events(
     line: InvoiceLine,
     customer_id: str,
     batch_seq: int,
-    subscription_id: str | None = None,
+    used: Sequence["LineUse"],
     after: tuple[int, int] = (0, -1),
     limit: int = 1_000,
 ) -> list[TracedEvent]:
-    """Facts of who used it behind an invoice line, of one subscription or any, up to a cut-off, in
-    stored order; `after` is where a page ended.
+    """Facts of who used it behind an invoice line, up to a cut-off, in stored order; `used` is what
+    `find_used` found, `after` is where a page ended.
 
     Of an adjustment: all facts that may ever have been charged at its price, of which part was
     billed before; of a part of a price that looks at a whole period: all that it looked at.
     """
-    used = await find_used(
-        connection,
-        line=line,
-        customer_id=customer_id,
-        batch_seq=batch_seq,
-        subscription_id=subscription_id,
-    )
     return await INVOICE["trace_events"].values(
         connection,
         TracedEvent,
@@ -59,18 +52,15 @@ async def trace_windows(
     line: InvoiceLine,
     customer_id: str,
     batch_seq: int,
-    subscription_id: str | None = None,
+    used: Sequence["LineUse"],
 ) -> list[tuple[int, datetime]]:
-    """(usage_key_id, window_start) of the usage behind an invoice line."""
-    used = await find_used(
-        connection,
-        line=line,
-        customer_id=customer_id,
-        batch_seq=batch_seq,
-        subscription_id=subscription_id,
-    )
+    """(usage_key_id, window_start) of the usage behind an invoice line, as `find_used` found it."""
     rows = await INVOICE["trace_windows"].rows(
-        connection, **_columns(customer_id, used), batch_seq=batch_seq
+        connection,
+        **_columns(customer_id, used),
+        since=line.key.service_start,
+        until=line.key.service_end,
+        batch_seq=batch_seq,
     )
     return [(row["usage_key_id"], row["window_start"]) for row in rows]
 
@@ -105,8 +95,9 @@ async def find_used(
     batch_seq: int,
     subscription_id: str | None = None,
 ) -> list[LineUse]:
-    """What was charged at a line's price, or at another of the same terms, in its service period:
-    as the cards said at the cut-off, or of an adjustment whenever they ever did."""
+    """What was charged at a line's price, or at another of the same terms, in its service period,
+    of one subscription or any: as the cards said at the cut-off, or of an adjustment whenever they
+    ever did."""
     service = line.key.service_period
     terms = (await find_line_prices(connection, [line.key.price_id]))[line.key.price_id]
     keys = [_key(line)]

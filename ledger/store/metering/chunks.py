@@ -132,8 +132,13 @@ class ChunkOctets:
     sha256: bytes
     facts: bytes
 
-    def read(self, columns: Iterable[str] = tuple(SCHEMA)) -> pl.DataFrame:
-        """Some columns of SCHEMA; DamagedChunkError where they are not what was stored."""
+    def read(
+        self, columns: Iterable[str] = tuple(SCHEMA), wanted: pl.Expr | None = None
+    ) -> pl.DataFrame:
+        """Some columns of SCHEMA, of facts that are `wanted` by what the chunk itself holds.
+
+        DamagedChunkError where they are not what was stored.
+        """
         digest = sha256(self.facts).digest()
         if digest != self.sha256:
             raise DamagedChunkError(self, digest)
@@ -141,7 +146,8 @@ class ChunkOctets:
         outside = {"stored_day": self.stored_day, "batch_seq": self.batch_seq}
         outside = {name: said for name, said in outside.items() if said is not None}
         inside = [name for name in names if name not in outside]
-        facts = pl.read_parquet(BytesIO(self.facts), columns=inside)
+        stored = pl.scan_parquet(BytesIO(self.facts))
+        facts = (stored if wanted is None else stored.filter(wanted)).select(inside).collect()
         said = [
             pl.lit(outside[name], SCHEMA[name]).alias(name) for name in names if name in outside
         ]
@@ -207,31 +213,34 @@ async def read_chunks(
     chunks: Iterable[Chunk],
     columns: Iterable[str] = tuple(SCHEMA),
     visible: VisibleKeys | None = None,
+    wanted: pl.Expr | None = None,
 ) -> AsyncIterator[pl.DataFrame]:
     """Facts of chunks, one after the other, of the usage keys that whoever asks may see.
 
-    `columns` has usage_key_id and batch_seq, `visible` what was asked before; DamagedChunkError
-    where a chunk is not what was stored.
+    `columns` has usage_key_id and batch_seq, `visible` what was asked before, `wanted` is asked of
+    what chunks hold; DamagedChunkError where a chunk is not what was stored.
     """
     visible = visible or VisibleKeys()
     for chunk in chunks:
         octets = await fetch_chunk(connection, chunk)
         if octets is not None:
-            yield await visible.of(connection, await asyncio.to_thread(octets.read, columns))
+            facts = await asyncio.to_thread(octets.read, columns, wanted)
+            yield await visible.of(connection, facts)
         elif chunk.part is None:
-            async for facts in _read_merged_since(connection, chunk, columns):
+            async for facts in _read_merged_since(connection, chunk, columns, wanted):
                 yield await visible.of(connection, facts)
 
 
 async def _read_merged_since(
-    connection: Connection, chunk: Chunk, columns: Iterable[str]
+    connection: Connection, chunk: Chunk, columns: Iterable[str], wanted: pl.Expr | None
 ) -> AsyncIterator[pl.DataFrame]:
     """The facts of a batch, which were merged after its chunk was found: they are merged once."""
     own = pl.col("batch_seq") == chunk.first_batch_seq
     for merged in await find_batch_chunks(connection, [chunk.first_batch_seq], merged=True):
         octets = await fetch_chunk(connection, merged)
         if octets is not None:
-            yield (await asyncio.to_thread(octets.read, columns)).filter(own)
+            asked = own if wanted is None else own & wanted
+            yield await asyncio.to_thread(octets.read, columns, asked)
 
 
 async def count_chunk_facts(connection: Connection) -> int:

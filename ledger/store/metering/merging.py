@@ -128,9 +128,13 @@ async def count_unmerged_days(connection: Connection, *, before: date) -> Unmerg
     return unmerged
 
 
-async def list_merged_days(connection: Connection) -> list[MergedDay]:
-    """Days of which facts are merged."""
-    return await MERGING["list_merged_days"].values(connection, MergedDay)
+async def list_merged_days(
+    connection: Connection, *, since_day: date = date.min, until_day: date = date.max
+) -> list[MergedDay]:
+    """Days of which facts are merged, from one day to another."""
+    return await MERGING["list_merged_days"].values(
+        connection, MergedDay, since_day=since_day, until_day=until_day
+    )
 
 
 async def read_unmerged(

@@ -37,10 +37,11 @@ VALUES (:stored_day, :part, :first_batch_seq, :last_batch_seq, :rows, :first_cus
 SELECT finish_merge(:day, :until_seq, :since_part);
 
 -- name: list_merged_days
--- Days that have merged facts, or chunks without theirs: up to which batch, how many of the merged ones were rows. A row a
--- chunk.
+-- Days that have merged facts, or chunks without theirs, from one day to another: up to which batch, how many of the
+-- merged ones were rows. A row a chunk.
 SELECT d.stored_day, coalesce(max(d.last_batch_seq), 0) AS last_batch_seq, sum(d.rows) AS rows
   FROM (SELECT stored_day, last_batch_seq, rows FROM merged_chunk
         UNION ALL
         SELECT stored_day, NULL, -rows FROM usage_chunk WHERE facts IS NULL) d
+ WHERE d.stored_day >= :since_day::date AND d.stored_day <= :until_day::date
  GROUP BY 1 ORDER BY 1;

@@ -1,20 +1,30 @@
 """Folding of delta rows, closing of days, and days whose facts moved to files."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import polars as pl
 
+from ledger.domain.metering.spread import METERS
+from ledger.domain.seal import slices
+from ledger.store.binary_read import INT2, INT4, INT8, NEVER, TIME, read_columns
+from ledger.store.copying import copy_out
 from ledger.store.metering.chunks import HIGHEST, ChunkSearch, fetch_chunk, find_chunks
 from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.queries import Connection, load_queries
 
 RETENTION = load_queries("metering/retention")
+_UNSURE_TIMES = ("started_at", "first_token_at", "ended_at")
+ROW_LAYOUT = {
+    **{"lane": INT2, "batch_seq": INT8, "ordinal": INT4, "kind": INT2, "flags": INT4},
+    **{"source_id": INT4, "usage_key_id": INT8, "engine_key_id": INT8},
+    **dict.fromkeys(("time", *_UNSURE_TIMES), TIME),
+    **dict.fromkeys(("queue_ms", "requests", *METERS), INT8),
+}
 FOLDS = ("fold_usage", "fold_marks", "fold_activity", "fold_masks")
 
 
@@ -122,17 +132,33 @@ async def read_day(connection: Connection, day: date, *, size: int) -> AsyncIter
 async def read_rows(
     connection: Connection, day: date, *, until_seq: int = HIGHEST, size: int
 ) -> AsyncIterator[pl.DataFrame]:
-    """Facts in rows of a day up to a batch, every column, in stored order, `size` at a time.
+    """Facts in rows of a day up to a batch, every column, in stored order, whole batches of about
+    `size` at a time."""
+    counts = await RETENTION["count_rows"].rows(connection, day=day, until_seq=until_seq)
+    if not counts:
+        return
+    batches = [(row["batch_seq"], row["rows"]) for row in counts]
+    for since, until in slices(batches, 0, batches[-1][0], size):
+        bounds = {"day": day, "since_seq": since, "until_seq": until}
+        octets = await copy_out(connection, RETENTION["read_rows"], **bounds)
+        texts = await RETENTION["read_row_texts"].row(connection, **bounds)
+        assert texts is not None, "an aggregate has one row"
+        yield await asyncio.to_thread(_fact_frame, octets, day, dict(texts))
 
-    Needs a transaction.
-    """
-    query = RETENTION["read_rows"]
-    async for page in query.pages(connection, size, day=day, until_seq=until_seq):
-        yield await asyncio.to_thread(_fact_frame, page)
 
-
-def _fact_frame(rows: Iterable[asyncpg.Record]) -> pl.DataFrame:
-    return pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")
+def _fact_frame(
+    octets: bytes, day: date, texts: Mapping[str, list[str | None] | None]
+) -> pl.DataFrame:
+    columns = pl.DataFrame(read_columns(octets, ROW_LAYOUT))
+    known = [pl.when(pl.col(name) != NEVER).then(name).alias(name) for name in _UNSURE_TIMES]
+    queued = pl.when(pl.col("queue_ms") >= 0).then("queue_ms")
+    said = [
+        pl.lit(None).alias(name) if values is None else pl.Series(name, values, pl.String)
+        for name, values in texts.items()
+    ]
+    facts = columns.with_columns(*known, *said, queued, stored_day=pl.lit(day))
+    # Times come as microseconds.
+    return facts.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
 
 
 async def drop_archived_day(connection: Connection, archived: ArchivedDay) -> None:

@@ -151,12 +151,30 @@ SELECT d AS stored_day, p.rows
   LEFT JOIN fact_partition p ON p.table_name = 'usage_fact' AND p.stored_day = d
  WHERE d < :before::date ORDER BY d;
 
+-- name: count_rows
+-- How many rows each batch of a day has, up to a batch, in stored order; one partition.
+SELECT f.batch_seq, count(*) AS rows FROM usage_fact f
+ WHERE f.stored_day = :day::date AND f.batch_seq <= :until_seq GROUP BY 1 ORDER BY 1;
+
 -- name: read_rows
--- Every column of a day's facts in rows up to a batch, in stored order; one partition.
-SELECT stored_day, lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time,
-       started_at, first_token_at, ended_at, queue_ms, requests, uncached, cache_read, cache_write, visible,
-       reasoning, event_id, agent_run_id, end_user::text AS end_user
-  FROM usage_fact WHERE stored_day = :day::date AND batch_seq <= :until_seq ORDER BY batch_seq, ordinal;
+-- Facts of a day in rows of batches (since_seq, until_seq], in stored order, but for their texts; NULL as -infinity, or
+-- -1 ms in a queue, so that all rows are of one width. One partition.
+SELECT lane, batch_seq, ordinal, kind, flags, source_id, usage_key_id, engine_key_id, time,
+       coalesce(started_at, '-infinity') AS started_at, coalesce(first_token_at, '-infinity') AS first_token_at,
+       coalesce(ended_at, '-infinity') AS ended_at, coalesce(queue_ms, -1) AS queue_ms, requests, uncached, cache_read,
+       cache_write, visible, reasoning
+  FROM usage_fact
+ WHERE stored_day = :day::date AND batch_seq > :since_seq::bigint AND batch_seq <= :until_seq::bigint
+ ORDER BY batch_seq, ordinal;
+
+-- name: read_row_texts
+-- The texts of the same facts in the same order, NULL where no fact of them has any.
+SELECT CASE WHEN count(event_id) > 0 THEN array_agg(event_id) END AS event_id,
+       CASE WHEN count(agent_run_id) > 0 THEN array_agg(agent_run_id) END AS agent_run_id,
+       CASE WHEN count(end_user) > 0 THEN array_agg(end_user) END AS end_user
+  FROM (SELECT event_id, agent_run_id, end_user::text AS end_user FROM usage_fact
+         WHERE stored_day = :day::date AND batch_seq > :since_seq AND batch_seq <= :until_seq
+         ORDER BY batch_seq, ordinal) f;
 
 -- name: drop_archived_day
 -- Drops a day that lies in a file now and says where; refuses where their rows differ.
