@@ -47,6 +47,7 @@ KEYS = {
     "model": "model",
     "adapter": "adapter",
     "region": "region",
+    "outcome": "outcome",
 }
 Said: TypeAlias = dict[str, Any]
 Sums: TypeAlias = Mapping[str, Any]

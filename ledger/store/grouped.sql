@@ -35,7 +35,8 @@ WITH sums AS MATERIALIZED (
          ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS behind
     FROM usage_key k
    CROSS JOIN LATERAL (SELECT to_jsonb(k) || jsonb_build_object(
-                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')')) AS said OFFSET 0) j
+                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')'),
+                         'outcome', outcome_names(k.outcomes)) AS said OFFSET 0) j
    WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums) AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
 ), grouped AS (
   SELECT k.before, s.step, k.behind, sum(s.requests) AS requests, sum(s.uncached) AS uncached,
@@ -83,8 +84,8 @@ WITH sums AS MATERIALIZED (
          ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS behind
     FROM (SELECT DISTINCT usage_key_id, meter FROM sums) m JOIN usage_key k USING (usage_key_id)
    CROSS JOIN LATERAL (SELECT to_jsonb(k) || jsonb_build_object(
-                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')'), 'meter', m.meter) AS said
-                       OFFSET 0) j
+                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')'),
+                         'outcome', outcome_names(k.outcomes), 'meter', m.meter) AS said OFFSET 0) j
 ), grouped AS (
   SELECT k.before, s.step, k.behind, s.currency, sum(s.amount) AS amount, sum(s.quantity) AS quantity,
          sum(s.unpriced_quantity) AS unpriced_quantity

@@ -183,7 +183,7 @@ SELECT rate_card_id, entity_id, name, currency, ARRAY[rate_card_id] AS sort_key
 
 -- name: list_prices
 -- Prices of rate cards, of one card or all.
-SELECT p.price_id, p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.hours, p.name,
+SELECT p.price_id, p.rate_card_id, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region, p.band_from, p.hours, p.name,
        p.kind, p.params, r.currency, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to,
        ARRAY[p.rate_card_id, p.meter, coalesce(p.model, ''), coalesce(p.tier, ''), p.name,
              sortable(lower(p.valid)), lpad(p.price_id::text, 20, '0')] AS sort_key

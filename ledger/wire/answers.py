@@ -249,11 +249,14 @@ class RateCard(ClosedModel):
 
 
 class Price(Dated):
-    """A price of a card; `params` are those of its model, decimals as text; `name` is of a fee."""
+    """A price of a card; `params` are those of its model, decimals as text; `name` is of a fee,
+    a discount or an outcome."""
 
     price_id: int
     rate_card_id: str
     meter: str
+    project_id: str | None
+    agent_id: str | None
     model: str | None
     tier: str | None
     adapter: str | None

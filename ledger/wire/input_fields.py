@@ -42,13 +42,14 @@ METERS = (
     "output_reasoning",
 )
 # A direction is short for its main meter. Thoughts cost what output costs unless priced apart;
-# cache reads and writes need prices of their own. Fees, commitments and discounts are of no usage.
+# cache reads and writes need prices of their own. Fees, commitments, discounts and rules of who
+# pays are of no usage.
 METER_OF: Mapping[str, str] = MappingProxyType(
     {
         "input": "input_uncached",
         "cached_input": "input_cache_read",
         "output": "output_visible",
-        **{meter: meter for meter in (*METERS, "fee", "commitment", "discount")},
+        **{meter: meter for meter in (*METERS, "fee", "commitment", "discount", "outcome")},
     }
 )
 

@@ -22,6 +22,7 @@ from ledger.wire.input_fields import (
 from ledger.wire.inputs import DatedInput, InputModel
 from ledger.wire.rules import SizeRule
 from ledger.wire.tax_inputs import Percent
+from ledger.wire.usage import Outcome
 
 PriceKind = Literal[
     "per_unit",
@@ -33,7 +34,9 @@ PriceKind = Literal[
     "commitment",
     "percent_off",
     "amount_off",
+    "who_pays",
 ]
+Payer = Literal["customer", "house"]
 # What each kind of price takes beside whose usage it is for.
 PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -46,6 +49,7 @@ PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "commitment": ("amount", "every"),
         "percent_off": ("percent", "on"),
         "amount_off": ("amount", "every"),
+        "who_pays": ("outcome", "pays"),
     }
 )
 # The meter that a kind of no usage is of.
@@ -55,8 +59,15 @@ _METERS: Mapping[str, str] = MappingProxyType(
         "commitment": "commitment",
         "percent_off": "discount",
         "amount_off": "discount",
+        "who_pays": "outcome",
     }
 )
+# Whose usage a price is for, and those of them that prices of no meter of usage may name.
+MATCH = ("project_id", "agent_id", "model", "tier", "adapter", "region", "band_from", "hours")
+_SCOPE = MATCH[:-2]
+_SCOPED = ("percent_off", "who_pays")
+# What some kinds take and others must not have.
+_TERMS = ("amount", "tiers", "size", "included", "every", "percent", "outcome", "pays")
 _TIER = re.compile(r"(\d+)(?:-(\d*))?:([^:+]+)(?:\+([^:+]+))?", re.ASCII)
 
 
@@ -95,10 +106,13 @@ class PriceTerms(DatedInput):
     first `included` for nothing, then `amount` for `per`. Meters fee and commitment are of no
     usage: kinds recurring and commitment take `amount` and `every`, fees of a card a `name` each.
     Of meter discount, percent_off takes `percent` off the usage that it matches, of all meters or
-    `on` one, amount_off `amount` off all usage of `every` month; each has a `name`.
+    `on` one, amount_off `amount` off all usage of `every` month; each has a `name`. Of meter
+    outcome, who_pays says whether `customer` or `house` `pays` for attempts of an `outcome`.
     """
 
     meter: Meter
+    project_id: Label | None = None
+    agent_id: Label | None = None
     model: Label | None = None
     tier: Label | None = None
     adapter: Label | None = None
@@ -115,13 +129,15 @@ class PriceTerms(DatedInput):
     every: Literal["month"] | None = None
     percent: Percent | None = None
     on: Meter | None = None
+    outcome: Outcome | None = None
+    pays: Payer | None = None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
         takes = PRICE_FIELDS[self.kind]
         if self.on is not None and ("on" not in takes or self.on in _METERS.values()):
             raise problem_at("on", self.on, "send a meter of usage, with kind percent_off")
-        for field in ("amount", "tiers", "size", "included", "every", "percent"):
+        for field in _TERMS:
             given = getattr(self, field)
             missing = given is None or given == ()
             if missing and field in takes:
@@ -142,12 +158,12 @@ class PriceTerms(DatedInput):
             raise problem_at("kind", self.kind, f"send {kinds} with meter {self.meter}")
         if wanted is not None and self.meter != wanted:
             raise problem_at("meter", self.meter, f"send {wanted} with kind {self.kind}")
-        if wanted is None and self.name is not None:
+        if wanted in (None, "outcome") and self.name is not None:
             raise problem_at("name", self.name, "leave it out: fees and the like have names")
         if wanted == "discount" and self.name is None:
             raise problem_at("name", "nothing", "send it: its line of the invoice says it")
-        scoped = ("model", "tier", "adapter", "region") if self.kind == "percent_off" else ()
-        for field in ("model", "tier", "adapter", "region", "band_from", "hours"):
+        scoped = _SCOPE if self.kind in _SCOPED else ()
+        for field in MATCH:
             if wanted is not None and field not in scoped and getattr(self, field) is not None:
                 raise problem_at(field, getattr(self, field), f"leave it out of a {self.meter}")
         return self

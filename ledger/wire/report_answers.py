@@ -34,6 +34,9 @@ class Group(ClosedModel):
     agent: str = NOT_ASKED
     project: str = NOT_ASKED
     api_key: str = NOT_ASKED
+    adapter: str = NOT_ASKED
+    region: str = NOT_ASKED
+    outcome: str = NOT_ASKED
     meter: str = NOT_ASKED
     window: Moment = NOT_ASKED
     hour: Moment = NOT_ASKED

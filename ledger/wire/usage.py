@@ -51,6 +51,17 @@ Status = Literal[
     "content_filtered",
     "budget_stopped",
 ]
+# What an attempt may be beside well done and final; append only: the ledger stores the place.
+Outcome = Literal[
+    "aborted",
+    "failed",
+    "filtered",
+    "retried",
+    "hedged",
+    "fallback",
+    "estimated",
+    "incomplete",
+]
 UsageSource = Literal[
     "provider_final",
     "provider_running",

@@ -3,6 +3,23 @@
 -- apart by into their scans; so entity_id is one of them, though a row's other names decide it. Restricted as the
 -- policies of the tables are: whether a plan may go parallel is decided before their bodies are seen.
 
+CREATE FUNCTION priced_keys(seq bigint)
+RETURNS TABLE (usage_key_id bigint, model text, tier text, adapter text, region text, context_band smallint,
+               project_id text, agent_id text, outcomes int) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT k.usage_key_id, k.model, k.tier, k.adapter, k.region, k.context_band,
+         CASE WHEN k.project_id = ANY (n.projects) THEN k.project_id ELSE '' END,
+         CASE WHEN k.agent_id = ANY (n.agents) THEN k.agent_id ELSE '' END, k.outcomes & n.outcomes
+    FROM usage_key k
+   CROSS JOIN (SELECT coalesce(array_agg(DISTINCT p.project_id) FILTER (WHERE p.project_id IS NOT NULL), '{}') AS projects,
+                      coalesce(array_agg(DISTINCT p.agent_id) FILTER (WHERE p.agent_id IS NOT NULL), '{}') AS agents,
+                      coalesce(bit_or(outcome_bit(p.name)) FILTER (WHERE p.meter = 'outcome'), 0) AS outcomes
+                 FROM rate_card_price p
+                WHERE (p.project_id IS NOT NULL OR p.agent_id IS NOT NULL OR p.meter = 'outcome')
+                  AND lower(p.recorded) <= seq) n;
+END;
+COMMENT ON FUNCTION priced_keys(bigint) IS 'What prices may depend on of usage keys: of projects, agents and outcomes those alone that some price has ever named, so that usage alike to all prices is one kind.';
+
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT c.* FROM charge c WHERE c.batch_seq <= seq;
@@ -39,7 +56,7 @@ BEGIN ATOMIC
    CROSS JOIN LATERAL (SELECT u.* FROM usage_delta u
                         WHERE u.customer_id = o.customer_id AND u.window_start >= p.since AND u.window_start < p.until
                           AND u.batch_seq <= seq OFFSET 0) d
-    JOIN usage_key k ON k.usage_key_id = d.usage_key_id
+    JOIN priced_keys(seq) k ON k.usage_key_id = d.usage_key_id
    CROSS JOIN LATERAL (VALUES ('input_uncached', d.uncached), ('input_cache_read', d.cache_read),
                               ('input_cache_write', d.cache_write), ('output_visible', d.visible),
                               ('output_reasoning', d.reasoning)) AS m(meter, quantity)
@@ -47,11 +64,12 @@ BEGIN ATOMIC
                                        JOIN jsonb_to_recordset(asked -> 'parts') AS q(entity_id text) USING (entity_id)), seq) s
       ON s.customer_id = o.customer_id AND s.valid @> d.window_start AND s.models @> k.model
     LEFT JOIN jsonb_to_recordset(asked -> 'listed')
-           AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
-                since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, is_pooled boolean,
+           AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
+                agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, is_pooled boolean,
                 unpriced text)
       ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
-     AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
+     AND t.region = k.region AND t.context_band = k.context_band AND t.project_id = k.project_id
+     AND t.agent_id = k.agent_id AND t.outcomes = k.outcomes AND t.meter = m.meter
      AND t.since <= d.window_start AND d.window_start < t.until
     LEFT JOIN LATERAL (
            SELECT sum(c.quantity) AS quantity, sum(c.amount) AS amount FROM charge c

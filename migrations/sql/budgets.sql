@@ -127,8 +127,8 @@ COMMENT ON FUNCTION context_edges() IS 'BAND_EDGES of ledger/domain/pricing/rate
 -- rating does. Of a price that looks at a period as a whole it is the most that one may cost: its dearest tier, an
 -- included unit as one beyond, its share of a package; of prices for other hours of the week, the dearest. Without an
 -- amount it is no price of units.
-CREATE FUNCTION unit_amounts(of_card text, of_model text, of_tier text, of_adapter text, of_region text, edges bigint[],
-                             at timestamptz)
+CREATE FUNCTION unit_amounts(of_card text, of_model text, of_tier text, of_adapter text, of_region text,
+                             of_project text, of_agent text, edges bigint[], at timestamptz)
 RETURNS TABLE (meter text, edge bigint, each_amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT DISTINCT ON (p.meter, b.edge) p.meter, b.edge,
@@ -143,15 +143,32 @@ BEGIN ATOMIC
     JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
      AND (p.model IS NULL OR p.model = ANY(model_patterns(of_model))) AND (p.tier IS NULL OR p.tier = of_tier)
      AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
+     AND (p.project_id IS NULL OR p.project_id = of_project) AND (p.agent_id IS NULL OR p.agent_id = of_agent)
      AND coalesce(p.band_from, 0) <= b.edge
-   ORDER BY p.meter, b.edge, p.model IS NULL, right(p.model, 1) = '*', length(p.model) DESC, p.adapter IS NULL,
-            p.tier IS NULL, p.region IS NULL, coalesce(p.band_from, 0) DESC, dearest DESC, p.price_id;
+   ORDER BY p.meter, b.edge, p.agent_id IS NULL, p.project_id IS NULL, p.model IS NULL, right(p.model, 1) = '*',
+            length(p.model) DESC, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL, coalesce(p.band_from, 0) DESC,
+            dearest DESC, p.price_id;
 END;
+
+-- Whether usage of a key is billed to nobody by the rules of a card in force, chosen as rating does.
+CREATE FUNCTION house_pays(of_card text, k usage_key, at timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+  SELECT FROM (
+    SELECT DISTINCT ON (p.name) p.params ->> 'pays' AS pays
+      FROM rate_card_price p
+     WHERE p.rate_card_id = of_card AND p.meter = 'outcome' AND upper_inf(p.recorded) AND p.valid @> at
+       AND k.outcomes & outcome_bit(p.name) <> 0
+       AND (p.model IS NULL OR p.model = ANY(model_patterns(k.model))) AND (p.tier IS NULL OR p.tier = k.tier)
+       AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region)
+       AND (p.project_id IS NULL OR p.project_id = k.project_id) AND (p.agent_id IS NULL OR p.agent_id = k.agent_id)
+     ORDER BY p.name, p.agent_id IS NULL, p.project_id IS NULL, p.model IS NULL, right(p.model, 1) = '*',
+              length(p.model) DESC, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL, p.price_id) r
+   WHERE r.pays = 'house');
 
 -- The most that usage of these tokens can cost by the prices in force: the dearest kind of input, in the dearest band
 -- that it may reach. No row: the customer has no subscription; no amount: a price that it may need is not there.
 CREATE FUNCTION most_it_costs(of_customer text, of_model text, of_tier text, of_adapter text, of_region text,
-                              input_max bigint, output_max bigint, at timestamptz)
+                              of_project text, of_agent text, input_max bigint, output_max bigint, at timestamptz)
 RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT c.currency::text,
@@ -168,7 +185,8 @@ BEGIN ATOMIC
             count(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS visible,
             max(a.each_amount) FILTER (WHERE a.meter LIKE 'input%') AS input,
             max(a.each_amount) FILTER (WHERE a.meter LIKE 'output%') AS output
-       FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region, b.reached, at) a) m
+       FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region,
+                         of_project, of_agent, b.reached, at) a) m
    WHERE s.valid @> at AND s.models @> of_model;
 END;
 
@@ -189,9 +207,9 @@ BEGIN ATOMIC
             max(a.each_amount) FILTER (WHERE a.meter = 'input_cache_write') AS written,
             max(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS output,
             max(a.each_amount) FILTER (WHERE a.meter = 'output_reasoning') AS thought
-       FROM unit_amounts(c.rate_card_id, k.model, k.tier, k.adapter, k.region,
+       FROM unit_amounts(c.rate_card_id, k.model, k.tier, k.adapter, k.region, k.project_id, k.agent_id,
                          ARRAY[(context_edges())[k.context_band + 1]], at) a) m
-   WHERE s.valid @> at AND s.models @> k.model;
+   WHERE s.valid @> at AND s.models @> k.model AND (k.outcomes = 0 OR NOT house_pays(c.rate_card_id, k, at));
 END;
 
 CREATE TYPE balance_key AS (budget_id text, run_id text, period_start timestamptz);
@@ -330,8 +348,8 @@ BEGIN
         FROM (SELECT p.*, m.currency, m.amount
                 FROM unnest(asked) AS p
                 LEFT JOIN LATERAL (
-                  SELECT * FROM most_it_costs(p.customer_id, p.model, p.tier, p.adapter, p.region, p.input_tokens_max,
-                                              p.output_tokens_max, at)
+                  SELECT * FROM most_it_costs(p.customer_id, p.model, p.tier, p.adapter, p.region, p.project_id, p.agent_id,
+                                              p.input_tokens_max, p.output_tokens_max, at)
                    WHERE EXISTS (SELECT FROM budgets_of(p.customer_id, at) b WHERE b.unit = 'money')) m ON true
                WHERE p.refused IS NULL OFFSET 0) AS q
         JOIN LATERAL budgets_of(q.customer_id, at) b ON b.hard AND (b.project_id IS NULL OR b.project_id = q.project_id)

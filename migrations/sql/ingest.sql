@@ -85,8 +85,10 @@ CREATE TABLE usage_key (
   model        text NOT NULL,
   adapter      text NOT NULL DEFAULT '',
   region       text NOT NULL DEFAULT '',
-  context_band smallint NOT NULL DEFAULT 0
+  context_band smallint NOT NULL DEFAULT 0,
+  outcomes     smallint NOT NULL DEFAULT 0
 );
+COMMENT ON COLUMN usage_key.outcomes IS 'Bits, see ledger/domain/pricing/outcome.py.';
 COMMENT ON COLUMN usage_key.usage_key_id IS 'Content hash of the other columns; a collision is refused by ingest.';
 COMMENT ON COLUMN usage_key.customer_id IS 'NULL while nobody knows customer_ref: the usage is in suspense.';
 

@@ -12,7 +12,9 @@ CREATE TABLE rate_card_price (
   price_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   rate_card_id text NOT NULL REFERENCES rate_card,
   meter        text NOT NULL CHECK (meter IN ('input_uncached', 'input_cache_read', 'input_cache_write',
-                                              'output_visible', 'output_reasoning', 'fee', 'commitment', 'discount')),
+                                              'output_visible', 'output_reasoning', 'fee', 'commitment', 'discount', 'outcome')),
+  project_id   text,
+  agent_id     text,
   model        text,
   tier         text,
   adapter      text,
@@ -25,14 +27,26 @@ CREATE TABLE rate_card_price (
   valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded     int8range NOT NULL,
   EXCLUDE USING gist (
-    rate_card_id WITH =, meter WITH =, coalesce(model, '') WITH =, coalesce(tier, '') WITH =,
+    rate_card_id WITH =, meter WITH =, coalesce(project_id, '') WITH =, coalesce(agent_id, '') WITH =, coalesce(model, '') WITH =, coalesce(tier, '') WITH =,
     coalesce(adapter, '') WITH =, coalesce(region, '') WITH =, coalesce(band_from, -1) WITH =, coalesce(hours, '') WITH =, name WITH =,
     valid WITH &&, recorded WITH &&)
 );
 COMMENT ON COLUMN rate_card_price.model IS 'One that ends with * is of all models that begin so.';
 COMMENT ON COLUMN rate_card_price.hours IS 'Hours of the week, like mon-fri 22:00-06:00 Europe/Copenhagen; NULL: all.';
 COMMENT ON COLUMN rate_card_price.params IS 'Parameters of the price model named by kind; rates are decimal text.';
-COMMENT ON COLUMN rate_card_price.name IS 'Tells fees of one card apart; empty of what prices usage.';
+COMMENT ON COLUMN rate_card_price.name IS 'Tells fees of one card apart, and is the outcome that a rule of who pays is of; empty of what prices usage.';
+-- What few prices name is looked up for all usage.
+CREATE INDEX ON rate_card_price (rate_card_id) WHERE project_id IS NOT NULL OR agent_id IS NOT NULL OR meter = 'outcome';
+
+-- What an attempt may be beside well done and final: a bit each.
+CREATE FUNCTION outcomes() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY['aborted', 'failed', 'filtered', 'retried', 'hedged', 'fallback', 'estimated', 'incomplete'];
+COMMENT ON FUNCTION outcomes() IS 'OUTCOMES of ledger/domain/pricing/outcome.py; a test holds the two together.';
+CREATE FUNCTION outcome_bit(outcome text) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 1 << (array_position(outcomes(), outcome) - 1);
+CREATE FUNCTION outcome_names(bits int) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT coalesce(string_agg(o.outcome, '+' ORDER BY o.n), '') FROM unnest(outcomes()) WITH ORDINALITY AS o (outcome, n)
+         WHERE bits & (1 << (o.n::int - 1)) <> 0);
 
 -- What a price may say of its model to be for this one.
 CREATE FUNCTION model_patterns(model text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -30,7 +30,7 @@ async def test_prices_of_a_file_are_entered_and_explained(
     assert said["prices"][1]["why"].endswith("names model llama")
     shown = (await asyncio.to_thread(command, *asked)).stdout
     assert "names most of what was used" in shown
-    assert "First comes the price that names the model" in shown
+    assert "First comes the price that names the agent" in shown
     assert "cent off, of each usage" in shown
     none = (
         await asyncio.to_thread(command, "price", "explain", "card-acme", "cached_input")
@@ -108,3 +108,37 @@ async def test_a_price_whose_unit_slipped_is_refused_by_line(
         assert "over 1,000 times" in refused
         assert "ine 3" in refused
     assert await worker.fetchval("SELECT count(*) FROM rate_card_price") == 2
+
+
+async def test_who_pays_comes_from_a_file_and_is_explained(
+    worker: Connection, command: CommandLine, tmp_path: Path
+) -> None:
+    await subscribed(worker)
+    file = tmp_path / "who-pays.csv"
+    head = "rate_card_id,meter,kind,outcome,pays,model,agent_id,amount,valid_from\n"
+    file.write_text(
+        f"{head}card-acme,outcome,who_pays,aborted,house,llama*,,,{SINCE}\n"
+        f"card-acme,output,,,,,bot,1,{SINCE}\n"
+    )
+    await asyncio.to_thread(command, "import", "rate-card", str(file))
+    asked = ("price", "explain", "card-acme", "output", "--model", "llama", "--at", "2024-06-01")
+    for options, kind in (
+        ((), "per_unit"),
+        (("--agent", "bot"), "per_unit"),
+        (("--outcome", "retried"), "per_unit"),
+        (("--outcome", "retried", "--outcome", "aborted", "--agent", "bot"), "who_pays"),
+    ):
+        said = await asyncio.to_thread(command.json, *asked, *options)
+        first = said["prices"][0]
+        assert (first["applies"], first["kind"]) == (True, kind)
+        assert first["agent_id"] == ("bot" if options == ("--agent", "bot") else None)
+    wrong = {
+        "lost,house": "outcome: found 'lost'",
+        "aborted,us": "pays: found 'us'",
+        "aborted,": "pays: found nothing",
+    }
+    for cells, said in wrong.items():
+        file.write_text(f"{head}card-acme,outcome,who_pays,{cells},,,,{SINCE}\n")
+        refused = await asyncio.to_thread(command.refusal, "import", "rate-card", str(file))
+        assert said in refused
+        assert "ine 2" in refused

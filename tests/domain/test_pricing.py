@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,9 +30,11 @@ from ledger.domain.pricing.explain import explain_price
 from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.domain.pricing.outcome import OUTCOMES, outcome_bits
 from ledger.domain.pricing.price_list import ListedPrice, spell_out
 from ledger.domain.pricing.rate_card import (
     METERS,
+    OUTCOME,
     CardPrice,
     RateCard,
     UsageKey,
@@ -119,19 +122,31 @@ TERMS = st.sampled_from(["1", "2", "3"])
 NAMES = st.sampled_from([None, "m", "n", "m*", "n*", "*"])
 HOURS = st.sampled_from([None, "00:00-01:00 UTC", "01:30-03:00 UTC", "wed 02:00-02:30 Asia/Tokyo"])
 QUARTERS = st.integers(0, 12)
+WHO = st.sampled_from([None, "lab"])
+PAYERS = st.sampled_from(["customer", "house"])
+# An attempt of lab, aborted and filtered.
+ODD = UsageKey("m", "t", project_id="lab", outcomes=outcome_bits(["aborted", "filtered"]))
 
 
 @st.composite
 def any_price(draw: st.DrawFn) -> CardPrice:
     since, length = draw(QUARTERS), draw(QUARTERS)
+    meter = draw(st.sampled_from(["output_visible", "output_reasoning", "input_uncached", OUTCOME]))
+    ruled: dict[str, object] = {}
+    if meter == OUTCOME:
+        said = {"outcome": draw(st.sampled_from(OUTCOMES[:3])), "pays": draw(PAYERS)}
+        ruled = {"price": load_price("who_pays", said), "name": said["outcome"]}
     return price(
-        draw(st.sampled_from(["output_visible", "output_reasoning", "input_uncached"])),
+        meter,
         draw(TERMS),
         price_id=draw(st.integers(1, 10**6)),
         model=draw(NAMES),
         valid_from=AT + since * WINDOW,
         valid_to=AT + (since + length) * WINDOW if length else None,
         hours=read_hours(hours) if (hours := draw(HOURS)) else None,
+        project_id=draw(WHO),
+        agent_id=draw(WHO),
+        **ruled,
     )
 
 
@@ -139,7 +154,7 @@ def any_price(draw: st.DrawFn) -> CardPrice:
 def test_a_spelled_out_card_says_of_every_window_what_find_price_does(
     prices: list[CardPrice],
 ) -> None:
-    on, key, within = card(*prices), UsageKey("m", "t"), Period(AT, AT + 16 * WINDOW)
+    on, key, within = card(*prices), ODD, Period(AT, AT + 16 * WINDOW)
     lines = list(spell_out(on, key, within))
     for window in windows(within):
         for meter in METERS:
@@ -306,12 +321,12 @@ def test_margin_and_markup_are_two_numbers_with_two_names() -> None:
 def test_every_price_of_a_meter_is_explained_and_the_one_that_applies_comes_first(
     prices: list[CardPrice],
 ) -> None:
-    on, key = card(*prices), UsageKey("m", "t")
+    on, key = card(*prices), ODD
     for meter in METERS:
         winner = find_price(on, meter, key, AT + 5 * WINDOW)
         verdicts = explain_price(on, meter, key, AT + 5 * WINDOW)
         assert [v.price for v in verdicts if v.applies] == ([winner] if winner else [])
-        asked = {meter, "output_visible"} if meter == "output_reasoning" else {meter}
+        asked = {meter, OUTCOME, "output_visible" if meter == "output_reasoning" else meter}
         assert sorted(v.price.price_id for v in verdicts) == sorted(
             p.price_id for p in prices if p.meter in asked
         )
@@ -337,4 +352,38 @@ def test_who_lost_is_told_to_whom() -> None:
         (3, "for model n, not m"),
         (4, "for context above 200,000 tokens"),
         (5, "valid only from 2023-11-01T00:15:00+00:00"),
+    ]
+
+
+def test_who_pays_is_told_with_the_price() -> None:
+    aborted, retried = (
+        load_price("who_pays", {"outcome": outcome, "pays": pays})
+        for outcome, pays in (("aborted", "house"), ("retried", "customer"))
+    )
+    on = card(
+        price("output_visible", "1"),
+        price(OUTCOME, "0", price_id=2, price=aborted, name="aborted", model="m"),
+        price(OUTCOME, "0", price_id=3, price=retried, name="retried"),
+        price("output_visible", "4", price_id=4, agent_id="bot"),
+        price("output_visible", "5", price_id=5, project_id="lab"),
+    )
+
+    def why(*outcomes: str, **more: Any) -> list[tuple[int, str]]:
+        key = UsageKey("m", "t", outcomes=outcome_bits(outcomes), **more)
+        verdicts = explain_price(on, "output_visible", key, AT)
+        return [(v.price.price_id, v.why) for v in verdicts]
+
+    assert why("aborted", "retried") == [
+        (2, "the house pays for it"),
+        (1, "price 2 says that the house pays for what is aborted"),
+        (3, "says that the customer pays, at the price that applies"),
+        (4, "for agent bot, not none"),
+        (5, "for project lab, not none"),
+    ]
+    assert why("retried", agent_id="bot", project_id="lab") == [
+        (4, "names most of what was used"),
+        (1, "price 4 names agent bot"),
+        (2, "for attempts that were aborted only"),
+        (3, "says that the customer pays, at the price that applies"),
+        (5, "price 4 names agent bot"),
     ]

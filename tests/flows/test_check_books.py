@@ -381,7 +381,7 @@ def test_every_proof_has_a_fault() -> None:
 
 def test_every_price_model_is_proved() -> None:
     # find_wrong_charges multiplies for one kind; another needs its own arithmetic there.
-    assert {"per_unit", *PERIOD_KINDS} == set(PRICE_MODELS)
+    assert {"per_unit", "who_pays", *PERIOD_KINDS} == set(PRICE_MODELS)
 
 
 @pytest.mark.parametrize("kind", PERIOD_KINDS)

@@ -1,7 +1,7 @@
 """Whatever comes in whatever order, no more is granted than there is, and all that would fit is."""
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledger.domain.billing.reservation import Held
 from ledger.domain.errors import OverBudgetError
 from ledger.domain.pricing.models import load_price
+from ledger.domain.pricing.outcome import OUTCOMES
 from ledger.domain.pricing.rate_card import (
     BAND_EDGES,
     METERS,
@@ -19,6 +20,7 @@ from ledger.domain.pricing.rate_card import (
     RateCard,
     UsageKey,
     find_price,
+    find_unbilled,
 )
 from ledger.flows.billing.reserve import release, reserve
 from ledger.store.queries import Connection
@@ -157,7 +159,7 @@ def sums(model: Model, clock: int) -> dict[str, tuple[int, int]]:
 
 def match_of(price: tuple[Any, ...]) -> tuple[Any, ...]:
     """What no two prices of a card may have in common: from the first token on is no band."""
-    return (*price[:5], price[5] or 0)
+    return (*price[:5], price[5] or 0, *price[6:8])
 
 
 some = st.sampled_from([None, "a", "b"])
@@ -169,10 +171,24 @@ entered = st.lists(
         some,
         some,
         st.sampled_from([None, *BAND_EDGES]),
+        st.sampled_from([None, "lab"]),
+        st.sampled_from([None, "bot"]),
         st.integers(0, 999),
     ),
     max_size=12,
     unique_by=match_of,
+)
+rules = st.lists(
+    st.tuples(
+        st.sampled_from(OUTCOMES[:2]),
+        st.sampled_from(["customer", "house"]),
+        st.sampled_from([None, "a", "a*", "*"]),
+        some,
+        st.sampled_from([None, "lab"]),
+        st.sampled_from([None, "bot"]),
+    ),
+    max_size=6,
+    unique_by=lambda rule: (rule[0], *rule[2:]),
 )
 keys = st.builds(
     UsageKey,
@@ -181,6 +197,9 @@ keys = st.builds(
     st.sampled_from(["", "a"]),
     st.sampled_from(["", "b"]),
     st.integers(0, len(BAND_EDGES) - 1),
+    st.sampled_from(["", "lab"]),
+    st.sampled_from(["", "bot"]),
+    st.integers(0, 3),
 )
 
 
@@ -192,31 +211,76 @@ async def test_the_database_finds_the_price_that_rating_finds(
     await owner.execute("TRUNCATE rate_card CASCADE")
     await opened.execute("INSERT INTO rate_card VALUES ('card', 'factory', 'List', 'EUR', 1)")
     prices = []
-    for meter, model, tier, adapter, region, band, amount in offered:
+    key = replace(key, outcomes=0)
+    for meter, model, tier, adapter, region, band, project, agent, amount in offered:
         params = {"amount": str(amount), "per": 1_000_000}
         price_id = await opened.fetchval(
             """INSERT INTO rate_card_price (rate_card_id, meter, model, tier, adapter, region,
-                                            band_from, kind, params, valid, recorded)
-               VALUES ('card', $1, $2, $3, $4, $5, $6, 'per_unit', $7,
+                                            band_from, project_id, agent_id, kind, params,
+                                            valid, recorded)
+               VALUES ('card', $1, $2, $3, $4, $5, $6, $7, $8, 'per_unit', $9,
                        '[2026-01-01 00:00Z,)', '[1,)')
                RETURNING price_id""",
-            *(meter, model, tier, adapter, region, band, params),
+            *(meter, model, tier, adapter, region, band, project, agent, params),
         )
         stored = load_price("per_unit", params)
         prices.append(
-            CardPrice(price_id, meter, model, tier, adapter, region, band, stored, NOW, None)
+            CardPrice(
+                *(price_id, meter, model, tier, adapter, region, band, stored, NOW, None),
+                project_id=project,
+                agent_id=agent,
+            )
         )
     card = RateCard("card", "EUR", prices)
     for meter in METERS:
         found = await opened.fetchval(
             """SELECT each_amount FROM unit_amounts(
-                 'card', $2, $3, $4, $5, ARRAY[(context_edges())[$6]], $7) WHERE meter = $1""",
+                 'card', $2, $3, $4, $5, $8, $9, ARRAY[(context_edges())[$6]], $7)
+               WHERE meter = $1""",
             *(meter, key.model, key.tier, key.adapter, key.region, key.context_band + 1, NOW),
+            *(key.project_id, key.agent_id),
         )
         if found is None and meter == "output_reasoning":
             continue
         rated = find_price(card, meter, key, NOW)
         assert found == (None if rated is None else rated.price.each_amount)
+
+
+@SETTINGS
+@given(offered=rules, key=keys)
+async def test_the_database_finds_who_pays_as_rating_does(
+    opened: Connection, owner: Connection, offered: list[tuple[Any, ...]], key: UsageKey
+) -> None:
+    await owner.execute("TRUNCATE rate_card CASCADE")
+    await opened.execute("INSERT INTO rate_card VALUES ('card', 'factory', 'List', 'EUR', 1)")
+    prices = []
+    for outcome, pays, model, tier, project, agent in offered:
+        params = {"outcome": outcome, "pays": pays}
+        price_id = await opened.fetchval(
+            """INSERT INTO rate_card_price (rate_card_id, meter, name, model, tier, project_id,
+                                            agent_id, kind, params, valid, recorded)
+               VALUES ('card', 'outcome', $1, $2, $3, $4, $5, 'who_pays', $6,
+                       '[2026-01-01 00:00Z,)', '[1,)')
+               RETURNING price_id""",
+            *(outcome, model, tier, project, agent, params),
+        )
+        stored = load_price("who_pays", params)
+        prices.append(
+            CardPrice(
+                *(price_id, "outcome", model, tier, None, None, None, stored, NOW, None),
+                name=outcome,
+                project_id=project,
+                agent_id=agent,
+            )
+        )
+    found = await opened.fetchval(
+        """SELECT house_pays('card', (0, NULL, 'acme', 'acme', $1, '', $2, $3, $4, $5, $6, 0,
+                                      $7)::usage_key, $8)""",
+        *(key.project_id, key.agent_id, key.tier, key.model, key.adapter, key.region),
+        *(key.outcomes, NOW),
+    )
+    rated = find_unbilled(RateCard("card", "EUR", prices), key, NOW)
+    assert found == (rated is not None)
 
 
 async def test_the_bands_are_those_of_rating(worker: Connection) -> None:

@@ -36,6 +36,7 @@ class Buyer:
     model: str = "llama"
     agent_id: str = ""
     project_id: str = ""
+    outcomes: int = 0
 
     @property
     def usage_key_id(self) -> int:
@@ -389,12 +390,12 @@ class Books:
     async def _keys(self, buyers: set[Buyer], engines: dict[int, tuple[str, str, str]]) -> None:
         await self.connection.executemany(
             """INSERT INTO usage_key (usage_key_id, entity_id, customer_id, customer_ref, tier,
-                                      model, agent_id, project_id)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING""",
+                                      model, agent_id, project_id, outcomes)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING""",
             [
                 (
                     *(b.usage_key_id, b.entity_id, b.customer_id, b.customer_ref, b.tier),
-                    *(b.model, b.agent_id, b.project_id),
+                    *(b.model, b.agent_id, b.project_id, b.outcomes),
                 )
                 for b in buyers
             ],

@@ -16,6 +16,7 @@ from ledger.domain.period import midnight
 from ledger.domain.pricing.discounts import ORDER
 from ledger.domain.pricing.explain import RULE, PriceVerdict, explain_price
 from ledger.domain.pricing.models import StoredPrice
+from ledger.domain.pricing.outcome import OUTCOMES, outcome_bits
 from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import METERS, UsageKey, context_band
 from ledger.flows.pricing.price_book import find_card, find_pricing
@@ -35,6 +36,15 @@ def price() -> None:
 @click.option("--tier", default="standard", show_default=True, help="The tier that was served.")
 @click.option("--adapter", default="", help="The adapter.")
 @click.option("--region", default="", help="The region.")
+@click.option("--project", default="", help="The project.")
+@click.option("--agent", default="", help="The agent.")
+@click.option(
+    "--outcome",
+    "outcomes",
+    multiple=True,
+    type=click.Choice(OUTCOMES),
+    help="What the attempt was beside well done; may be given again.",
+)
 @click.option("--context", "tokens", type=click.IntRange(0), default=0, help="Tokens of context.")
 @click.option("--at", help="When it was used; by default now.")
 @json_option
@@ -48,6 +58,9 @@ def explain(
     tier: str,
     adapter: str,
     region: str,
+    project: str,
+    agent: str,
+    outcomes: tuple[str, ...],
     tokens: int,
     at: str | None,
     as_json: bool,
@@ -64,7 +77,10 @@ def explain(
         known = ", ".join(name for name in METER_OF if METER_OF[name] in METERS)
         raise InvalidInputError(f"{meter!r} is no meter of usage.", f"Use one of {known}.", "meter")
     moment = _moment(at) if at else clock.now()
-    key = UsageKey(model, tier, adapter, region, context_band(tokens))
+    key = UsageKey(
+        *(model, tier, adapter, region, context_band(tokens)),
+        *(project, agent, outcome_bits(outcomes)),
+    )
     pricing: Sequence[PricingSubscription] = ()
     rate_card_id = named[0]
     if customer:
@@ -127,6 +143,8 @@ def _row(verdict: PriceVerdict) -> dict[str, object]:
         "applies": verdict.applies,
         "why": verdict.why,
         "meter": listed.meter,
+        "project_id": listed.project_id,
+        "agent_id": listed.agent_id,
         "model": listed.model,
         "tier": listed.tier,
         "adapter": listed.adapter,

@@ -14,6 +14,7 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import minor_digits, plain
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import Basis, PriceModel
+from ledger.domain.pricing.rate_card import OUTCOME
 
 # Beyond these an invoice is a mistake somewhere, and is refused rather than sent.
 LINES_MAX = 10_000
@@ -58,15 +59,33 @@ class LinePrice:
     region: str | None
     hours: str | None
     name: str
+    project_id: str | None = None
+    agent_id: str | None = None
+
+    @property
+    def part(self) -> str:
+        """What a line of it says beside what was used: without it two lines could look the same."""
+        return ", ".join(
+            filter(
+                None,
+                [
+                    f"project {self.project_id}" if self.project_id else "",
+                    f"agent {self.agent_id}" if self.agent_id else "",
+                    self.hours,
+                    f"{self.name}: not billed" if self.meter == OUTCOME else self.name,
+                ],
+            )
+        )
 
 
 def pooled(
     sums: Mapping[LineKey, Billed], prices: Mapping[int, LinePrice], *, units: bool = True
 ) -> dict[LineKey, Billed]:
     """The sums with all that one price looks at together as one, named as the price is; without
-    its units where not `units`, as where only amounts change. What is of some hours says which."""
+    its units where not `units`, as where only amounts change. What is of a project, an agent or
+    some hours, or is not billed, says so."""
     return summed(
-        (replace(key, part=price.hours or key.part), billed)
+        (replace(key, part=price.part or key.part), billed)
         if (price := prices[key.price_id]).price.basis is Basis.EACH
         else (_pooled_key(key, price), billed if units else replace(billed, quantity=0))
         for key, billed in sums.items()
@@ -82,7 +101,7 @@ def _pooled_key(key: LineKey, price: LinePrice) -> LineKey:
         region=price.region or "",
         context_band=0,
         meter=price.meter,
-        part=price.hours or price.name,
+        part=price.part,
     )
 
 

@@ -32,7 +32,7 @@ NUMBERS: Mapping[str, Sequence[str]] = {
         *("time", "started_at", "first_token_at", "ended_at", "requests"),
         *("main_in", "in_cache_read", "in_cache_write", "in_cache_write_5m", "in_cache_write_1h"),
         *("in_tool_use", "main_out", "out_reasoning", "out_rejected_prediction"),
-        *("context_tokens", "revision", "queue_ms", "agent_step"),
+        *("context_tokens", "revision", "queue_ms", "agent_step", "attempt"),
     ),
     "energy": ("time", "energy_mj", "power_mw", "monotonic_us"),
     "gaps": ("time", "since"),
@@ -40,12 +40,12 @@ NUMBERS: Mapping[str, Sequence[str]] = {
 # Fields of few values stand beside those bits, each from a bit of its own on, so that they take no
 # word; a yes is 2, a no 1 and nothing 0.
 CHOICES: Mapping[str, Mapping[str, int]] = {
-    "usage": {"complete": 62, "stream": 60, "status": 52, "kind": 48},
+    "usage": {"complete": 62, "stream": 60, "status": 52, "kind": 48, "hedged": 46},
     "energy": {},
     "gaps": {},
 }
 # What the absence of a number says.
-ABSENT: Mapping[str, int] = {"requests": 1, "revision": 0}
+ABSENT: Mapping[str, int] = {"requests": 1, "revision": 0, "attempt": 1}
 # Tag of each text that is part of what an event says; a tag is never reused.
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "usage": {
@@ -67,6 +67,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "supersedes": "su",
         "supersedes_source": "ss",
         "reservation_id": "rv",
+        "retry_of": "ro",
+        "fallback_from": "ff",
     },
     "energy": {
         "gpu_uuid": "u",

@@ -54,6 +54,7 @@ _USAGE = {
     **_at(("data", "usage"), ("input_total", "output_total", "context_tokens", "complete")),
     "usage_source": ("data", "usage", "source"),
     **_at(_DATA, ("stream", STATUS, "reservation_id")),
+    **_at(_DATA, ("attempt", "retry_of", "hedged", "fallback_from")),
     "agent_run_id": ("data", "agent", "run_id"),
     **_at(("data", "agent"), ("parent_id", "parent_run_id", "step"), "agent_"),
     **_at(("data", "provider_cost"), ("amount", "currency"), "cost_"),

@@ -26,7 +26,7 @@ from ledger.domain.metering.spread import WINDOW_US
 # Who, what and where of an event, once resolved as far as it says.
 WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
 WHAT = ("service_tier_served", "model", "adapter", "region", "engine_instance")
-_ALWAYS = (*WHO, *WHAT, "context_band")
+_ALWAYS = (*WHO, *WHAT, "context_band", "outcomes")
 _COMBINATION = (*_ALWAYS, "window_start")
 # No name has it: the database would refuse it as text.
 _BETWEEN = "\0"
@@ -53,6 +53,7 @@ class UsageKeyRow:
     adapter: str
     region: str
     context_band: int
+    outcomes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,10 @@ def usage_key(
     tier: str,
     what: tuple[str, str, str],
     context_band: int,
+    outcomes: int = 0,
 ) -> UsageKeyRow:
-    """The key of (ref, project, key, agent), tier and (model, adapter, region)."""
-    parts = (entity_id, customer_id, *who, tier, *what, context_band)
+    """The key of (ref, project, key, agent), tier, (model, adapter, region) and outcomes."""
+    parts = (entity_id, customer_id, *who, tier, *what, context_band, outcomes)
     return UsageKeyRow(content_id(parts), *parts)
 
 
@@ -246,11 +248,11 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
 
 
 def _cells(frame: pl.DataFrame, windows: Ints) -> tuple[Ints, int]:
-    """Numbers of rows, the same where names, band and window are."""
+    """Numbers of rows, the same where names, band, outcomes and window are."""
     if frame.height == 0:
         return np.empty(0, np.int64), 0
-    bands = frame["context_band"].cast(pl.Int64).to_numpy()
-    columns: tuple[Ints, ...] = (frame[NAMES].to_numpy(), bands, windows)
+    marks = (frame[name].cast(pl.Int64).to_numpy() for name in ("context_band", "outcomes"))
+    columns: tuple[Ints, ...] = (frame[NAMES].to_numpy(), *marks, windows)
     numbers = [column - column.min() for column in columns]
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
@@ -276,6 +278,7 @@ def _resolve(combination: tuple[str | int, ...], directory: Directory) -> KeyedN
         tier=tier,
         what=(text["model"], text["adapter"], text["region"]),
         context_band=int(said["context_band"]),
+        outcomes=int(said["outcomes"]),
     )
     where = engine_key(text["engine_instance"], text["model"], tier)
     return KeyedNames(row, where, said_by << TIER_SOURCE_SHIFT)

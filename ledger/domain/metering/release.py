@@ -82,5 +82,6 @@ def _resolve(
         tier=tier,
         what=(old.model, old.adapter, old.region),
         context_band=old.context_band,
+        outcomes=old.outcomes,
     )
     return key, with_tier_source(flags, said_by)

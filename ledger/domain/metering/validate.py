@@ -13,9 +13,10 @@ from functools import cache
 import polars as pl
 
 from ledger.domain.metering.fact import STATUS_SHIFT, Flag, Kind, Reason
-from ledger.domain.metering.kept import INPUT, OUTPUT
+from ledger.domain.metering.kept import INPUT, OUTPUT, status_number
 from ledger.domain.money import LEDGER_SCALE
 from ledger.domain.period import EPOCH, MICROSECOND
+from ledger.domain.pricing.outcome import BITS
 from ledger.domain.pricing.rate_card import BAND_EDGES
 from ledger.wire.events import FUTURE_TOLERANCE
 from ledger.wire.usage import (
@@ -33,6 +34,14 @@ EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
 _ATTEMPT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
 _OTHER_TIMES = ("recordedtime", "sampled_at", "run_started_at", "since")
 _JSON = r"(?i)^\s*(?:application/json|[^;]*\+json)\s*(?:;|$)"
+# How an attempt ended, by what it is then.
+_ENDS = {
+    "aborted": [status_number(name) for name in ("client_aborted", "budget_stopped")],
+    "failed": [
+        status_number(name) for name in ("timeout", "rejected", "provider_error", "engine_error")
+    ],
+    "filtered": [status_number("content_filtered")],
+}
 _IN = [f"in_{name}" for name in INPUT]
 _OUT = [f"out_{name}" for name in OUTPUT]
 
@@ -155,7 +164,7 @@ def counts() -> Mapping[str, pl.Expr]:
 
 @cache
 def marks() -> Mapping[str, pl.Expr]:
-    """The flags and the context band of rows that have their meters."""
+    """The flags, the context band and the outcomes of rows that have their meters."""
     writes = [pl.col(n) for n in _IN[2:5]]
     # The leaf `uncached` of an input of nothing hides nothing.
     hides_input, hides_output = pl.col("main_in") > 0, pl.col("main_out") > 0
@@ -174,7 +183,21 @@ def marks() -> Mapping[str, pl.Expr]:
         _bit(~pl.col("stream"), Flag.NOT_STREAM),
         pl.col("status").cast(pl.Int32) * (1 << STATUS_SHIFT),
     )
-    return {"context_band": _band(context), "flags": flags}
+    return {"context_band": _band(context), "flags": flags, "outcomes": _outcomes()}
+
+
+def _outcomes() -> pl.Expr:
+    """What an attempt is beside well done and final, as bits."""
+    said = {
+        **{name: pl.col("status").is_in(numbers) for name, numbers in _ENDS.items()},
+        "retried": (pl.col("attempt") > 1) | pl.col("retry_of").is_not_null(),
+        "hedged": pl.col("hedged"),
+        "fallback": pl.col("fallback_from").is_not_null(),
+        "estimated": pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)),
+        "incomplete": ~pl.col("complete"),
+    }
+    bits = (_bit(condition, BITS[name]) for name, condition in said.items())
+    return pl.sum_horizontal(bits).cast(pl.Int16)
 
 
 def _single_input() -> pl.Expr:
@@ -188,7 +211,7 @@ def _band(context: pl.Expr) -> pl.Expr:
     return above.fill_null(0).cast(pl.Int16)
 
 
-def _bit(condition: pl.Expr, flag: Flag) -> pl.Expr:
+def _bit(condition: pl.Expr, flag: int) -> pl.Expr:
     return condition.fill_null(value=False).cast(pl.Int32) * int(flag)
 
 

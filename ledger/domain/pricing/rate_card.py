@@ -13,6 +13,8 @@ from functools import cached_property
 from ledger.domain.period import FAR, Period
 from ledger.domain.pricing.hours import PriceHours
 from ledger.domain.pricing.models import StoredPrice
+from ledger.domain.pricing.models.who_pays import WhoPays
+from ledger.domain.pricing.outcome import BITS, outcome_names
 
 METERS = (
     "input_uncached",
@@ -23,6 +25,8 @@ METERS = (
 )
 # What a period is charged beside usage: fees, what a minimum is short of, what is taken off.
 PERIOD_METERS = ("fee", "commitment", "discount")
+# What says of usage of all meters whether it is billed.
+OUTCOME = "outcome"
 # One global, append-only list: an event's band is an index into it, whatever any card says.
 # An edge lies below what it begins: from 200,001 tokens on is above 200,000, from 200,000 on above
 # 199,999.
@@ -42,19 +46,24 @@ def context_band(context_tokens: int) -> int:
 
 @dataclass(frozen=True, slots=True, order=True)
 class UsageKey:
-    """What a price may depend on."""
+    """What a price may depend on; `outcomes` are bits of `outcome`. Whoever no price names may
+    stand for any project, agent or outcome."""
 
     model: str
     tier: str
     adapter: str = ""
     region: str = ""
     context_band: int = 0
+    project_id: str = ""
+    agent_id: str = ""
+    outcomes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CardPrice:
     """One price of a card; None is any. `model` may end with * for all that begin so. Applies above
-    `band_from` tokens of context, and in `hours` of the week; `name` tells fees of one card apart.
+    `band_from` tokens of context, and in `hours` of the week; `name` tells fees of one card apart,
+    and is the outcome that a rule of who pays is for.
     """
 
     price_id: int
@@ -69,6 +78,8 @@ class CardPrice:
     valid_to: datetime | None
     name: str = ""
     hours: PriceHours | None = None
+    project_id: str | None = None
+    agent_id: str | None = None
 
     @property
     def validity(self) -> Period:
@@ -84,6 +95,9 @@ class CardPrice:
         """Whether it may price usage of `key` at some time."""
         return (
             model_rank(self.model, key.model) is not None
+            and self.project_id in (None, key.project_id)
+            and self.agent_id in (None, key.agent_id)
+            and (self.meter != OUTCOME or bool(key.outcomes & BITS.get(self.name, 0)))
             and self.tier in (None, key.tier)
             and self.adapter in (None, key.adapter)
             and self.region in (None, key.region)
@@ -91,10 +105,12 @@ class CardPrice:
         )
 
     @property
-    def specificity(self) -> tuple[int, bool, bool, bool, int, bool]:
-        """Compared left to right: the model or more of it, adapter, tier, region, the higher band,
-        then hours."""
+    def specificity(self) -> tuple[bool, bool, int, bool, bool, bool, int, bool]:
+        """Compared left to right: the agent, the project, the model or more of it, adapter, tier,
+        region, the higher band, then hours."""
         return (
+            self.agent_id is not None,
+            self.project_id is not None,
             _rank_of(self.model),
             self.adapter is not None,
             self.tier is not None,
@@ -146,12 +162,35 @@ class RateCard:
 
 
 def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
-    """The most specific price of the meter, else of its fallback, else None."""
+    """The rule by which the house pays, else the most specific price of the meter, else of its
+    fallback, else None."""
+    if key.outcomes and (unbilled := find_unbilled(card, key, at)):
+        return unbilled
     matching = [p for p in card.prices if p.meter == meter and p.matches(key, at)]
     if matching:
-        return max(matching, key=lambda p: (p.specificity, -p.price_id))
+        return max(matching, key=_rank)
     fallback = FALLBACK.get(meter)
     return find_price(card, fallback, key, at) if fallback else None
+
+
+def find_unbilled(card: RateCard, key: UsageKey, at: datetime) -> CardPrice | None:
+    """The rule by which the house pays for usage, of the first of its outcomes of which the most
+    specific rule says so."""
+    matching = [p for p in card.prices if p.meter == OUTCOME and p.matches(key, at)]
+    for outcome in outcome_names(key.outcomes):
+        best = max((p for p in matching if p.name == outcome), key=_rank, default=None)
+        if best is not None and not is_billed(best.price):
+            return best
+    return None
+
+
+def is_billed(price: StoredPrice) -> bool:
+    """Whether a rule says that the customer pays; one that nobody can read says nothing so good."""
+    return isinstance(price, WhoPays) and price.pays == "customer"
+
+
+def _rank(price: CardPrice) -> tuple[object, ...]:
+    return price.specificity, -price.price_id
 
 
 def check_card(prices: Sequence[CardPrice]) -> list[str]:
@@ -159,7 +198,7 @@ def check_card(prices: Sequence[CardPrice]) -> list[str]:
     problems = [
         f"price {p.price_id}: no meter {p.meter!r}"
         for p in prices
-        if p.meter not in (*METERS, *PERIOD_METERS)
+        if p.meter not in (*METERS, *PERIOD_METERS, OUTCOME)
     ]
     problems += [
         f"price {p.price_id}: band_from {p.band_from} is not one of {BAND_EDGES}"
@@ -178,6 +217,7 @@ def _rivals(prices: Sequence[CardPrice]) -> list[str]:
         band = price.band_from or 0
         terms = (
             *(price.meter, price.model, price.tier, price.adapter, price.region),
+            *(price.project_id, price.agent_id),
             band,
             price.name,
         )

@@ -48,7 +48,7 @@ from ledger.wire.inputs import (
     NewPue,
     NewSubscription,
 )
-from ledger.wire.price_inputs import PRICE_FIELDS, NewPrice, NewRateCard, PriceTerms
+from ledger.wire.price_inputs import MATCH, PRICE_FIELDS, NewPrice, NewRateCard, PriceTerms
 from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices, TariffPeriod
 
 _DATES = frozenset({"valid_from", "valid_to"})
@@ -369,13 +369,13 @@ async def _enter_price_terms(
 def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, Any]:
     said = terms.model_dump(mode="json", include=set(PRICE_FIELDS[terms.kind]), exclude_none=True)
     price = load_price(terms.kind, said)
-    match = {"meter", "model", "tier", "adapter", "region", "band_from", "hours"}
     if terms.hours is not None:
         read_hours(terms.hours)
     return {
         "rate_card_id": rate_card_id,
-        **terms.model_dump(include=match),
-        "name": terms.name or "",
+        **terms.model_dump(include={"meter", *MATCH}),
+        # A rule of who pays is told apart by what it is of.
+        "name": terms.name or terms.outcome or "",
         "kind": terms.kind,
         "params": price.model_dump(mode="json", exclude={"kind"}),
     }

@@ -13,7 +13,7 @@ from ledger.domain.errors import ConflictError
 from ledger.domain.money import plain
 from ledger.domain.pricing.models import PRICE_MODELS
 from ledger.domain.pricing.models.per_unit import PerUnit
-from ledger.domain.pricing.rate_card import CardPrice
+from ledger.domain.pricing.rate_card import OUTCOME, CardPrice
 from ledger.domain.pricing.tables.compare import PriceMove, TableComparison, compare_table
 from ledger.domain.pricing.tables.row import PER, PER_DIGITS, PricedUsage
 from ledger.domain.pricing.tables.rules import PriceTable
@@ -100,7 +100,7 @@ def _in_force(recorded: Iterable[CardPrice], terms: TableTerms) -> dict[PricedUs
     """The prices that a table could say, of those in force from the moment on."""
     in_force: dict[PricedUsage, CardPrice] = {}
     for price in recorded:
-        if price.model is None or (price.adapter, price.region, price.hours) != (None, None, None):
+        if price.model is None or any(_beyond_tables(price)):
             continue
         if price.valid_from > terms.valid_from or price.valid_to is not None:
             _check_ended(price, terms)
@@ -108,6 +108,12 @@ def _in_force(recorded: Iterable[CardPrice], terms: TableTerms) -> dict[PricedUs
         usage = PricedUsage(price.model, price.meter, price.tier or "", price.band_from or 0)
         in_force[usage] = price
     return in_force
+
+
+def _beyond_tables(price: CardPrice) -> tuple[object, ...]:
+    """What no table names."""
+    scope = (price.project_id, price.agent_id, price.adapter, price.region, price.hours)
+    return *scope, price.meter == OUTCOME
 
 
 def _check_ended(price: CardPrice, terms: TableTerms) -> None:

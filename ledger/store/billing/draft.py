@@ -157,9 +157,8 @@ def _spans(asked: Sequence[Billable]) -> dict[str, list[object]]:
 
 
 def _line_price(row: asyncpg.Record) -> LinePrice:
-    told = ("currency", "meter", "model", "tier", "adapter", "region", "hours", "name")
-    match = {name: row[name] for name in told}
-    return LinePrice(load_price(row["kind"], row["params"]), **match)
+    told = {field.name for field in fields(LinePrice)} - {"price"}
+    return LinePrice(load_price(row["kind"], row["params"]), **{name: row[name] for name in told})
 
 
 def line_key(row: asyncpg.Record, period: Period) -> LineKey:

@@ -106,7 +106,7 @@ SELECT subscription_id, lower(period) AS period_start, upper(period) AS period_e
 
 -- name: find_line_prices
 -- Parameters of the prices that lines name, and in which currency, by primary key.
-SELECT p.price_id, r.currency, p.meter, p.model, p.tier, p.adapter, p.region, p.hours, p.name, p.kind, p.params
+SELECT p.price_id, r.currency, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region, p.hours, p.name, p.kind, p.params
   FROM rate_card_price p JOIN rate_card r USING (rate_card_id) WHERE p.price_id = ANY(:price_ids::bigint[]);
 
 -- name: list_unpriced_of
@@ -207,12 +207,13 @@ WITH runs AS MATERIALIZED (
     FROM (SELECT DISTINCT c.usage_key_id FROM charge c
            WHERE c.customer_id = :customer_id AND c.day_start >= :since AND c.day_start < :until
              AND c.meter = ANY(:meters::text[]) AND c.batch_seq <= :batch_seq) c
-    JOIN usage_key k USING (usage_key_id)
+    JOIN priced_keys(:batch_seq) k USING (usage_key_id)
     JOIN unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
-                :span_sinces::timestamptz[], :span_untils::timestamptz[])
-      AS s (model, tier, adapter, region, context_band, since, until)
+                :projects::text[], :agents::text[], :outcomes::int[], :span_sinces::timestamptz[], :span_untils::timestamptz[])
+      AS s (model, tier, adapter, region, context_band, project_id, agent_id, outcomes, since, until)
       ON k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter AND k.region = s.region
-     AND k.context_band = s.context_band
+     AND k.context_band = s.context_band AND k.project_id = s.project_id AND k.agent_id = s.agent_id
+     AND k.outcomes = s.outcomes
 ), batches AS MATERIALIZED (
   SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq) / 256 * 256,
                                    (d.batch_seq / 256 + 1) * 256))) AS span
@@ -265,16 +266,16 @@ WITH used AS MATERIALIZED (
    WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until
      AND d.batch_seq <= :batch_seq
 ), keys AS MATERIALIZED (
-  SELECT k.usage_key_id, k.model, k.tier, k.adapter, k.region, k.context_band
-    FROM usage_key k WHERE k.usage_key_id IN (SELECT u.usage_key_id FROM used u)
+  SELECT k.* FROM priced_keys(:batch_seq) k WHERE k.usage_key_id IN (SELECT u.usage_key_id FROM used u)
 )
 SELECT DISTINCT u.usage_key_id, u.window_start
   FROM used u JOIN keys k USING (usage_key_id)
   JOIN unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
-              :span_sinces::timestamptz[], :span_untils::timestamptz[])
-    AS s (model, tier, adapter, region, context_band, since, until)
+              :projects::text[], :agents::text[], :outcomes::int[], :span_sinces::timestamptz[], :span_untils::timestamptz[])
+    AS s (model, tier, adapter, region, context_band, project_id, agent_id, outcomes, since, until)
     ON k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter AND k.region = s.region
-   AND k.context_band = s.context_band AND u.window_start >= s.since AND u.window_start < s.until;
+   AND k.context_band = s.context_band AND k.project_id = s.project_id AND k.agent_id = s.agent_id
+   AND k.outcomes = s.outcomes AND u.window_start >= s.since AND u.window_start < s.until;
 
 -- name: sum_days
 -- What a period of a subscription was charged by day of a zone, at a cut-off; charge (customer_id, day_start, batch_seq).

@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from ledger.domain.billing.draft import LinePrice
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.traced import TracedEvent
 from ledger.domain.period import FAR, Period, intersect
 from ledger.domain.pricing.price_list import spell_out
 from ledger.domain.pricing.price_model import Basis
-from ledger.domain.pricing.rate_card import FALLBACK, RateCard, UsageKey
+from ledger.domain.pricing.rate_card import FALLBACK, CardPrice, RateCard, UsageKey
 from ledger.store.billing.draft import INVOICE, find_line_prices
-from ledger.store.pricing.rating import find_cards, find_kinds
+from ledger.store.pricing.rating import find_cards, find_kinds, has_named_prices
 from ledger.store.queries import Connection
 
 
@@ -100,11 +101,14 @@ async def find_used(
     ever did."""
     service = line.key.service_period
     terms = (await find_line_prices(connection, [line.key.price_id]))[line.key.price_id]
-    keys = [_key(line)]
-    if terms.price.basis is not Basis.EACH:
+    keys, of_each = [_key(line)], terms.price.basis is Basis.EACH
+    if not of_each or await has_named_prices(connection, batch_seq=batch_seq):
         whole = [(customer_id, service.start, service.end)]
         kinds = await find_kinds(connection, periods=whole, batch_seq=batch_seq)
-        keys = sorted({kind.key for kind in kinds})
+        some = {kind.key for kind in kinds if _is_for(terms, kind.key)}
+        if of_each:
+            some = {_key(line), *(key for key in some if _of_anybody(key) == _key(line))}
+        keys = sorted(some)
     if line.kind == "adjustment":
         rows = await INVOICE["find_price_spans"].rows(
             connection, price_id=line.key.price_id, batch_seq=batch_seq
@@ -118,7 +122,7 @@ async def find_used(
     whose = (customer_id, subscription_id)
     for card, within in await _find_cards(connection, whose, service, batch_seq):
         for listed in (each for key in keys for each in spell_out(card, key, within)):
-            if listed.price is not None and listed.price.price == terms.price:
+            if listed.price is not None and _is_alike(listed.price, terms):
                 used[listed.key, listed.meter].append(Period(listed.since, listed.until))
     return [
         LineUse(key, meter, span)
@@ -164,8 +168,24 @@ def _merged(spans: Iterable[Period | None]) -> list[Period]:
 
 
 def _key(line: InvoiceLine) -> UsageKey:
+    """What a line says that it is of; whose it was, and how it went, its price says."""
     key = line.key
     return UsageKey(key.model, key.tier, key.adapter, key.region, key.context_band)
+
+
+def _of_anybody(key: UsageKey) -> UsageKey:
+    return replace(key, project_id="", agent_id="", outcomes=0)
+
+
+def _is_for(terms: LinePrice, key: UsageKey) -> bool:
+    return terms.project_id in (None, key.project_id) and terms.agent_id in (None, key.agent_id)
+
+
+def _is_alike(price: CardPrice, terms: LinePrice) -> bool:
+    """Whether a price has the same terms, and its line would say the same."""
+    hours = price.hours.text if price.hours else None
+    scope = (price.project_id, price.agent_id, hours)
+    return price.price == terms.price and scope == (terms.project_id, terms.agent_id, terms.hours)
 
 
 def _columns(customer_id: str, used: Iterable[LineUse]) -> Mapping[str, object]:
@@ -178,6 +198,9 @@ def _columns(customer_id: str, used: Iterable[LineUse]) -> Mapping[str, object]:
         "adapters": [key.adapter for key, _ in each],
         "regions": [key.region for key, _ in each],
         "bands": [key.context_band for key, _ in each],
+        "projects": [key.project_id for key, _ in each],
+        "agents": [key.agent_id for key, _ in each],
+        "outcomes": [key.outcomes for key, _ in each],
         "span_sinces": [span.start for _, span in each],
         "span_untils": [span.end for _, span in each],
     }

@@ -59,18 +59,23 @@ WITH summed AS (
     FROM charge c WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6
 ), priced AS (
   SELECT c.customer_id, c.day_start, c.meter, c.quantity, c.amount, c.currency, c.price_id, k.model, k.tier,
-         p.kind, (p.params ->> 'amount')::numeric AS unit_amount, (p.params ->> 'per')::numeric AS per,
+         p.kind, CASE p.kind WHEN 'who_pays' THEN 0 ELSE (p.params ->> 'amount')::numeric END AS unit_amount,
+         CASE p.kind WHEN 'who_pays' THEN 1 ELSE (p.params ->> 'per')::numeric END AS per,
          r.currency AS card_currency,
-         p.meter IN (c.meter, CASE c.meter WHEN 'output_reasoning' THEN 'output_visible' END)
+         (p.meter IN (c.meter, CASE c.meter WHEN 'output_reasoning' THEN 'output_visible' END)
+          OR p.meter = 'outcome' AND p.params ->> 'pays' = 'house' AND k.outcomes & outcome_bit(p.params ->> 'outcome') <> 0)
            -- What a discount is of is not what it is charged as: find_wrong_periods proves it.
            AND (p.meter = 'discount'
                 OR (p.model IS NULL OR p.model = ANY(model_patterns(k.model))) AND (p.tier IS NULL OR p.tier = k.tier)
-                   AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region))
+                   AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region)
+                   AND (p.project_id IS NULL OR p.project_id = k.project_id)
+                   AND (p.agent_id IS NULL OR p.agent_id = k.agent_id))
            AND (p.valid && d.span OR EXISTS (
                 SELECT FROM rate_card_price q
                  WHERE q.rate_card_id = p.rate_card_id AND q.kind = p.kind AND q.params = p.params AND q.valid && d.span
-                   AND (q.meter, q.model, q.tier, q.adapter, q.region, q.band_from, q.hours, q.name)
-                       IS NOT DISTINCT FROM (p.meter, p.model, p.tier, p.adapter, p.region, p.band_from, p.hours, p.name))) AS applies
+                   AND (q.meter, q.project_id, q.agent_id, q.model, q.tier, q.adapter, q.region, q.band_from, q.hours, q.name)
+                       IS NOT DISTINCT FROM (p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region,
+                                             p.band_from, p.hours, p.name))) AS applies
     FROM summed c
    CROSS JOIN LATERAL (SELECT tstzrange(c.day_start, c.day_start + interval '25 hours') AS span) d
     LEFT JOIN usage_key k USING (usage_key_id)
@@ -79,7 +84,7 @@ WITH summed AS (
 ), wrong AS (
   SELECT p.*, 'amount' AS name, trim_scale(round(p.quantity * p.unit_amount / p.per, 12))::text AS expected,
          trim_scale(p.amount)::text AS stored
-    FROM priced p WHERE p.kind = 'per_unit' AND p.amount * p.per <> p.quantity * p.unit_amount
+    FROM priced p WHERE p.kind IN ('per_unit', 'who_pays') AND p.amount * p.per <> p.quantity * p.unit_amount
   UNION ALL
   SELECT p.*, 'currency', p.card_currency, p.currency FROM priced p WHERE p.currency <> p.card_currency
   UNION ALL
@@ -533,14 +538,14 @@ WITH first AS (
     JOIN rate_card_price p ON p.price_id = c.price_id
    CROSS JOIN LATERAL (
           SELECT k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, c.quantity::numeric AS quantity
-           WHERE p.kind = 'per_unit'
+           WHERE p.kind IN ('per_unit', 'who_pays')
            UNION ALL
           SELECT coalesce(p.model, ''), coalesce(p.tier, ''), coalesce(p.adapter, ''), coalesce(p.region, ''), 0, p.meter, 0
-           WHERE p.kind <> 'per_unit') e
+           WHERE p.kind NOT IN ('per_unit', 'who_pays')) e
    WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), billed AS (
   SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.used_by,
-         sum(CASE p.kind WHEN 'per_unit' THEN l.quantity ELSE 0 END) AS quantity, sum(l.exact_amount) AS amount
+         sum(CASE WHEN p.kind IN ('per_unit', 'who_pays') THEN l.quantity ELSE 0 END) AS quantity, sum(l.exact_amount) AS amount
     FROM invoice_line l JOIN first f USING (invoice_id) JOIN rate_card_price p USING (price_id)
    WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), wrong AS (

@@ -7,11 +7,11 @@ WITH run AS (
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
 ), term AS (
   SELECT * FROM (
-    SELECT p.rate_card_id, p.kind, p.params, p.model, p.tier, p.adapter, p.region, p.name, p.valid, p.recorded, r.entity_id, u.batch_seq, u.followed_to,
-           min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region, p.band_from,
-                                              p.hours, p.name, p.kind, p.params) AS price_id
+    SELECT p.rate_card_id, p.kind, p.params, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region, p.name, p.valid, p.recorded, r.entity_id, u.batch_seq, u.followed_to,
+           min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter,
+                                              p.region, p.band_from, p.hours, p.name, p.kind, p.params) AS price_id
       FROM rate_card_price p JOIN rate_card r USING (rate_card_id) JOIN run u USING (entity_id)
-     WHERE p.kind <> 'per_unit' AND lower(p.recorded) <= u.batch_seq) t
+     WHERE p.kind NOT IN ('per_unit', 'who_pays') AND lower(p.recorded) <= u.batch_seq) t
    WHERE t.recorded @> t.batch_seq
 ), charged AS (
   SELECT s.customer_id, s.subscription_row_id, c.price_id,
@@ -71,6 +71,7 @@ WITH run AS (
    GROUP BY 1, 2, 3, 4
 ), used AS (
   SELECT s.customer_id, s.subscription_row_id, s.rate_card_id, c.day_start, c.meter, k.model, k.tier, k.adapter, k.region,
+         k.project_id, k.agent_id,
          date_trunc('month', (c.day_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
          sum(c.amount) AS amount
     FROM charge c
@@ -80,7 +81,7 @@ WITH run AS (
                        AND s.valid @> c.day_start AND s.recorded @> r.batch_seq
    WHERE c.amount IS NOT NULL AND c.meter NOT IN ('fee', 'commitment', 'discount')
      AND s.rate_card_id IN (SELECT t.rate_card_id FROM term t WHERE t.kind IN ('percent_off', 'amount_off'))
-   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 ), taken_off AS (
   SELECT s.customer_id, s.subscription_row_id, c.day_start, c.price_id, sum(c.amount) AS amount
     FROM charge c JOIN run r USING (entity_id)
@@ -97,7 +98,8 @@ WITH run AS (
         AND coalesce(t.params ->> 'on', u.meter) = u.meter
         AND (t.model IS NULL OR t.model = ANY(model_patterns(u.model))) AND (t.tier IS NULL OR t.tier = u.tier)
         AND (t.adapter IS NULL OR t.adapter = u.adapter) AND (t.region IS NULL OR t.region = u.region)
-      ORDER BY t.model IS NULL, right(t.model, 1) = '*', length(t.model) DESC, t.adapter IS NULL, t.tier IS NULL,
+        AND (t.project_id IS NULL OR t.project_id = u.project_id) AND (t.agent_id IS NULL OR t.agent_id = u.agent_id)
+      ORDER BY t.agent_id IS NULL, t.project_id IS NULL, t.model IS NULL, right(t.model, 1) = '*', length(t.model) DESC, t.adapter IS NULL, t.tier IS NULL,
                t.region IS NULL, t.params ->> 'on' IS NULL, t.price_id LIMIT 1) b
    GROUP BY 1, 2, 3, 4, b.percent
   UNION ALL

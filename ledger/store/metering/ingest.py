@@ -80,6 +80,7 @@ async def insert_usage_keys(connection: Connection, keys: Sequence[UsageKeyRow])
         adapters=[key.adapter for key in keys],
         regions=[key.region for key in keys],
         bands=[key.context_band for key in keys],
+        outcomes=[key.outcomes for key in keys],
     )
 
 

@@ -21,16 +21,16 @@ ON CONFLICT (source_id, owner) DO NOTHING;
 -- name: insert_usage_keys
 -- Keys by content, in the order given. Primary key.
 INSERT INTO usage_key (usage_key_id, entity_id, customer_id, customer_ref, project_id, api_key_id, agent_id,
-                       tier, model, adapter, region, context_band)
+                       tier, model, adapter, region, context_band, outcomes)
 SELECT k.* FROM unnest(:ids::bigint[], :entities::text[], :customers::text[], :refs::text[], :projects::text[],
                        :api_keys::text[], :agents::text[], :tiers::text[], :models::text[], :adapters::text[],
-                       :regions::text[], :bands::smallint[]) AS k
+                       :regions::text[], :bands::smallint[], :outcomes::smallint[]) AS k
 ON CONFLICT (usage_key_id) DO NOTHING;
 
 -- name: find_usage_keys
 -- Keys by their ids. Primary key.
 SELECT k.usage_key_id, k.entity_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id,
-       k.tier, k.model, k.adapter, k.region, k.context_band
+       k.tier, k.model, k.adapter, k.region, k.context_band, k.outcomes
   FROM usage_key k WHERE k.usage_key_id = ANY(:ids::bigint[]);
 
 -- name: insert_engine_keys

@@ -10,7 +10,7 @@ HAVING sum(d.requests) <> 0
 -- name: find_suspended_keys
 -- Keys of a reference nobody knew.
 SELECT k.usage_key_id, k.entity_id, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id,
-       k.tier, k.model, k.adapter, k.region, k.context_band
+       k.tier, k.model, k.adapter, k.region, k.context_band, k.outcomes
   FROM usage_key k WHERE k.customer_id IS NULL AND k.customer_ref = :customer_ref;
 
 -- name: find_suspended_facts

@@ -14,7 +14,10 @@ from ledger.store.queries import Connection, load_queries
 PRICES = load_queries("pricing/prices")
 CARD_PRICES = DatedTable(
     "price",
-    ("rate_card_id", "meter", "model", "tier", "adapter", "region", "band_from", "hours", "name"),
+    (
+        *("rate_card_id", "meter", "project_id", "agent_id", "model", "tier", "adapter", "region"),
+        *("band_from", "hours", "name"),
+    ),
     PRICES["find_open_prices"],
     PRICES["supersede_prices"],
     PRICES["insert_price"],

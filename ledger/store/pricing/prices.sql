@@ -9,7 +9,7 @@ VALUES (:rate_card_id, :entity_id, :name, :currency, :batch_seq);
 
 -- name: list_open_prices
 -- Every price of a card as recorded now; the exclusion constraint's index by its first column.
-SELECT price_id, meter, model, tier, adapter, region, band_from, hours, name, kind, params,
+SELECT price_id, meter, project_id, agent_id, model, tier, adapter, region, band_from, hours, name, kind, params,
        lower(valid) AS valid_from, upper(valid) AS valid_to
   FROM rate_card_price WHERE rate_card_id = :rate_card_id AND upper_inf(recorded)
  ORDER BY price_id;
@@ -17,9 +17,11 @@ SELECT price_id, meter, model, tier, adapter, region, band_from, hours, name, ki
 -- name: find_open_prices
 -- Prices of the same match on the same card that overlap; the exclusion constraint's index.
 SELECT price_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, rate_card_id, meter,
-       model, tier, adapter, region, band_from, hours, name, kind, params
+       project_id, agent_id, model, tier, adapter, region, band_from, hours, name, kind, params
   FROM rate_card_price
- WHERE rate_card_id = :rate_card_id AND meter = :meter AND coalesce(model, '') = coalesce(:model, '')
+ WHERE rate_card_id = :rate_card_id AND meter = :meter
+   AND coalesce(project_id, '') = coalesce(:project_id, '') AND coalesce(agent_id, '') = coalesce(:agent_id, '')
+   AND coalesce(model, '') = coalesce(:model, '')
    AND coalesce(tier, '') = coalesce(:tier, '') AND coalesce(adapter, '') = coalesce(:adapter, '')
    AND coalesce(region, '') = coalesce(:region, '')
    AND coalesce(band_from, -1) = coalesce(:band_from::bigint, -1)
@@ -32,18 +34,18 @@ SELECT price_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
 WITH closed AS (
   UPDATE rate_card_price SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE price_id = ANY(:row_ids::bigint[]) RETURNING *)
-INSERT INTO rate_card_price (rate_card_id, meter, model, tier, adapter, region, band_from, hours, name,
-                             kind, params, valid, recorded)
-SELECT c.rate_card_id, c.meter, c.model, c.tier, c.adapter, c.region, c.band_from, c.hours, c.name, c.kind, c.params,
+INSERT INTO rate_card_price (rate_card_id, meter, project_id, agent_id, model, tier, adapter, region, band_from, hours,
+                             name, kind, params, valid, recorded)
+SELECT c.rate_card_id, c.meter, c.project_id, c.agent_id, c.model, c.tier, c.adapter, c.region, c.band_from, c.hours, c.name, c.kind, c.params,
        part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
 
 -- name: insert_price
 -- A price on a card; returns its row.
-INSERT INTO rate_card_price (rate_card_id, meter, model, tier, adapter, region, band_from, hours, name,
-                             kind, params, valid, recorded)
-VALUES (:rate_card_id, :meter, :model, :tier, :adapter, :region, :band_from, :hours, :name, :kind, :params,
+INSERT INTO rate_card_price (rate_card_id, meter, project_id, agent_id, model, tier, adapter, region, band_from, hours,
+                             name, kind, params, valid, recorded)
+VALUES (:rate_card_id, :meter, :project_id, :agent_id, :model, :tier, :adapter, :region, :band_from, :hours, :name, :kind, :params,
         tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING price_id;
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ from ledger.store.queries import Connection, Query, load_queries
 
 RATING = load_queries("pricing/rating")
 CustomerDay: TypeAlias = tuple[str, date]
+_KEY = tuple(field.name for field in fields(UsageKey))
 # A customer and the moments at which a day of it begins and ends.
 CustomerPeriod: TypeAlias = tuple[str, datetime, datetime]
 
@@ -101,6 +102,11 @@ async def has_changed_charges(connection: Connection, *, entity_id: str, batch_s
     return bool(changed)
 
 
+async def has_named_prices(connection: Connection, *, batch_seq: int) -> bool:
+    """Whether any price has ever named a project, agent or outcome up to a cut-off."""
+    return bool(await RATING["has_named_prices"].value(connection, batch_seq=batch_seq))
+
+
 async def find_kinds(
     connection: Connection, *, periods: Sequence[CustomerPeriod], batch_seq: int
 ) -> list[UsedKind]:
@@ -132,7 +138,7 @@ async def _kinds(connection: Connection, query: Query, **given: object) -> list[
     return [
         UsedKind(
             row["rate_card_id"],
-            UsageKey(row["model"], row["tier"], row["adapter"], row["region"], row["context_band"]),
+            usage_key_of(row),
             Period(row["first_window"], row["last_window"] + WINDOW),
         )
         for row in await query.rows(connection, **given)
@@ -264,7 +270,14 @@ def _card_price(row: asyncpg.Record) -> CardPrice:
         valid_to=row["valid_to"],
         name=row["name"],
         hours=read_hours(row["hours"]) if row["hours"] else None,
+        project_id=row["project_id"],
+        agent_id=row["agent_id"],
     )
+
+
+def usage_key_of(row: asyncpg.Record) -> UsageKey:
+    """What a row of usage says that a price may depend on."""
+    return UsageKey(**{name: row[name] for name in _KEY})
 
 
 def arrays_of(periods: Sequence[CustomerPeriod]) -> dict[str, list[object]]:

@@ -38,6 +38,12 @@ SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
                       WHERE u.customer_id = x.customer_id AND u.window_start >= lower(x.valid)
                         AND u.window_start < coalesce(upper(x.valid), 'infinity') AND u.batch_seq <= :batch_seq OFFSET 0) d;
 
+-- name: has_named_prices
+-- Whether any price has ever named a project, agent or outcome up to a cut-off; the partial index of these.
+SELECT EXISTS (SELECT FROM rate_card_price p
+                WHERE (p.project_id IS NOT NULL OR p.agent_id IS NOT NULL OR p.meter = 'outcome')
+                  AND lower(p.recorded) <= :batch_seq);
+
 -- name: find_kinds
 -- What customers used in some periods on which card as known at a cut-off, from the first window to the last; usage_delta
 -- (customer_id, window_start).
@@ -49,15 +55,15 @@ WITH used AS MATERIALIZED (
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
    GROUP BY 1, 2
 )
-SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
+SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band, k.project_id, k.agent_id, k.outcomes,
        min(greatest(u.first_window, lower(s.valid))) AS first_window,
        max(least(u.last_window, upper(s.valid) - interval '15 minutes')) AS last_window
   FROM used u
-  JOIN usage_key k USING (usage_key_id)
+  JOIN priced_keys(:batch_seq) k USING (usage_key_id)
   JOIN subscriptions_of(:customers::text[], :batch_seq) s
     ON s.customer_id = u.customer_id AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
    AND s.models @> k.model
- GROUP BY 1, 2, 3, 4, 5, 6;
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;
 
 -- name: find_kinds_of_entities
 -- The same of what customers of some entities, or one of them, used in some periods.
@@ -70,15 +76,15 @@ WITH used AS MATERIALIZED (
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
    GROUP BY 1, 2
 )
-SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band,
+SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band, k.project_id, k.agent_id, k.outcomes,
        min(greatest(u.first_window, lower(s.valid))) AS first_window,
        max(least(u.last_window, upper(s.valid) - interval '15 minutes')) AS last_window
   FROM used u
-  JOIN usage_key k USING (usage_key_id)
+  JOIN priced_keys(:batch_seq) k USING (usage_key_id)
   JOIN subscriptions_of(ARRAY(SELECT DISTINCT x.customer_id FROM used x), :batch_seq) s
     ON s.customer_id = u.customer_id AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
    AND s.models @> k.model
- GROUP BY 1, 2, 3, 4, 5, 6;
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;
 
 -- name: append_charges
 -- The differences between what some customers' days come to, as known at a cut-off, and what is stored of them: usage by
@@ -92,8 +98,9 @@ WITH days AS MATERIALIZED (
   SELECT m.zone, m.midnights::timestamptz[] AS midnights FROM unnest(:zones::text[], :midnights::text[]) AS m (zone, midnights)
 ), listed AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:listed::jsonb)
-             AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
-                  since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, unpriced text)
+             AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
+                  agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint, currency text,
+                  each_amount numeric, unpriced text)
 ), subscribed AS MATERIALIZED (
   SELECT * FROM subscriptions_of(:customers::text[], :batch_seq)
 ), used AS MATERIALIZED (
@@ -111,14 +118,15 @@ WITH days AS MATERIALIZED (
          greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
          sum(m.quantity) AS quantity, sum(m.quantity) * t.each_amount AS amount
     FROM used u
-    JOIN usage_key k USING (usage_key_id)
+    JOIN priced_keys(:batch_seq) k USING (usage_key_id)
    CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
                               ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                               ('output_reasoning', u.reasoning)) AS m(meter, quantity)
     LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.window_start AND s.models @> k.model
     LEFT JOIN listed t
       ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
-     AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
+     AND t.region = k.region AND t.context_band = k.context_band AND t.project_id = k.project_id
+     AND t.agent_id = k.agent_id AND t.outcomes = k.outcomes AND t.meter = m.meter
      AND t.since <= u.window_start AND u.window_start < t.until
     LEFT JOIN midnights z ON z.zone = coalesce(s.zone, :entity_zone)
    WHERE m.quantity <> 0
@@ -211,8 +219,8 @@ WITH subscribed AS MATERIALIZED (
   SELECT m.zone, m.midnights::timestamptz[] AS midnights FROM unnest(:zones::text[], :midnights::text[]) AS m (zone, midnights)
 ), listed AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:listed::jsonb)
-             AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, meter text,
-                  since timestamptz, until timestamptz, price_id bigint)
+             AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
+                  agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint)
 )
 SELECT u.customer_id, s.subscription_id, t.price_id,
        greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
@@ -222,7 +230,7 @@ SELECT u.customer_id, s.subscription_id, t.price_id,
  CROSS JOIN LATERAL (SELECT * FROM usage_delta d
                       WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
                         AND d.batch_seq <= :batch_seq OFFSET 0) u
-  JOIN usage_key k USING (usage_key_id)
+  JOIN priced_keys(:batch_seq) k USING (usage_key_id)
  CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
                             ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                             ('output_reasoning', u.reasoning)) AS m(meter, quantity)
@@ -230,7 +238,8 @@ SELECT u.customer_id, s.subscription_id, t.price_id,
                    AND s.models @> k.model
   JOIN listed t
     ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
-   AND t.region = k.region AND t.context_band = k.context_band AND t.meter = m.meter
+   AND t.region = k.region AND t.context_band = k.context_band AND t.project_id = k.project_id
+   AND t.agent_id = k.agent_id AND t.outcomes = k.outcomes AND t.meter = m.meter
    AND t.since <= u.window_start AND u.window_start < t.until
   JOIN midnights z ON z.zone = s.zone
  GROUP BY 1, 2, 3, 4, 5, 6, 7
@@ -240,16 +249,17 @@ HAVING sum(m.quantity) <> 0
 -- name: sum_usage_charged
 -- What usage of some customers came to by subscription, day and kind of usage, up to a number of the stored order; charge
 -- (customer_id, day_start, batch_seq).
-SELECT c.subscription_id, c.day_start, c.meter, k.model, k.tier, k.adapter, k.region, sum(c.amount) AS amount
+SELECT c.subscription_id, c.day_start, c.meter, k.model, k.tier, k.adapter, k.region, 0 AS context_band, k.project_id,
+       k.agent_id, k.outcomes, sum(c.amount) AS amount
   FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
          AS n (subscription_id, customer_id, since, until)
  CROSS JOIN LATERAL (SELECT s.* FROM charges_at(:batch_seq) s
                       WHERE s.customer_id = n.customer_id AND s.subscription_id = n.subscription_id
                         AND s.day_start >= n.since AND s.day_start < n.until AND s.amount IS NOT NULL
                         AND s.meter NOT IN ('fee', 'commitment', 'discount') OFFSET 0) c
-  JOIN usage_key k USING (usage_key_id)
- GROUP BY 1, 2, 3, 4, 5, 6, 7
- ORDER BY 1, 2, 3, 4, 5, 6, 7;
+  JOIN priced_keys(:batch_seq) k USING (usage_key_id)
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+ ORDER BY 1, 2, 3, 4, 5, 6, 7, 9, 10, 11;
 
 -- name: list_zones
 -- Zones that subscriptions of an entity's customers are billed in, as known at a cut-off.
@@ -261,13 +271,13 @@ SELECT DISTINCT s.zone FROM subscription s JOIN customer c USING (customer_id)
 -- Prices of an entity's cards, of some, or of all that may be seen, as known at a cut-off; each by the id of the first
 -- that was recorded of its match and terms, so that one entered again, whose validity is split, charges nothing anew.
 WITH every AS (
-  SELECT p.*, min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.model, p.tier, p.adapter, p.region,
-                                                 p.band_from, p.hours, p.name, p.kind, p.params) AS first_id
+  SELECT p.*, min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.meter, p.project_id, p.agent_id, p.model, p.tier,
+                                                 p.adapter, p.region, p.band_from, p.hours, p.name, p.kind, p.params) AS first_id
     FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
    WHERE lower(p.recorded) <= :batch_seq AND (:entity_id::text IS NULL OR r.entity_id = :entity_id)
      AND (:rate_card_ids::text[] IS NULL OR r.rate_card_id = ANY(:rate_card_ids))
 )
-SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.model, p.tier, p.adapter, p.region,
+SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region,
        p.band_from, p.hours, p.name, p.kind, p.params, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
   FROM rate_card r
   LEFT JOIN every p ON p.rate_card_id = r.rate_card_id AND p.recorded @> :batch_seq::bigint

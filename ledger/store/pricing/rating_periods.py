@@ -11,10 +11,15 @@ from ledger.domain.period import FAR, Period
 from ledger.domain.pricing.discounts import UsageCharge
 from ledger.domain.pricing.period_charges import DayUse, PeriodAmount
 from ledger.domain.pricing.price_list import ListedPrice
-from ledger.domain.pricing.rate_card import UsageKey
 from ledger.domain.pricing.subscription import Subscription
 from ledger.store.connect import CutOff
-from ledger.store.pricing.rating import RATING, CustomerPeriod, arrays_of, zone_arrays
+from ledger.store.pricing.rating import (
+    RATING,
+    CustomerPeriod,
+    arrays_of,
+    usage_key_of,
+    zone_arrays,
+)
 from ledger.store.queries import Connection
 
 # What some customer used under a subscription from a moment until another.
@@ -96,7 +101,7 @@ async def sum_usage_charged(
     )
     charged: dict[str, list[UsageCharge]] = defaultdict(list)
     for row in rows:
-        key = UsageKey(row["model"], row["tier"], row["adapter"], row["region"])
+        key = usage_key_of(row)
         use = UsageCharge(row["day_start"], row["meter"], key, row["amount"])
         charged[row["subscription_id"]].append(use)
     return charged

@@ -48,6 +48,10 @@ def test_every_part_of_the_content_counts() -> None:
         {"usage": usage_event()["data"]["usage"] | {"output": {"visible": 187, "reasoning": 0}}},
         {"engine": {"instance": "other"}},
         {"agent": {"id": "agt_triage", "run_id": "other"}},
+        {"attempt": 7},
+        {"retry_of": "x"},
+        {"hedged": True},
+        {"fallback_from": "x"},
     ]
     digests = {digest_of(usage_event(**change)) for change in changes}
     assert len(digests | {digest_of(usage_event())}) == len(changes) + 1

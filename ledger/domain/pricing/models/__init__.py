@@ -18,6 +18,7 @@ from ledger.domain.pricing.models.per_unit import PerUnit
 from ledger.domain.pricing.models.percent_off import PercentOff
 from ledger.domain.pricing.models.recurring import Recurring
 from ledger.domain.pricing.models.volume import Volume
+from ledger.domain.pricing.models.who_pays import WhoPays
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
 
 
@@ -54,6 +55,7 @@ PRICE_MODELS: Mapping[str, type[PriceModel]] = MappingProxyType(
         "commitment": Commitment,
         "percent_off": PercentOff,
         "amount_off": AmountOff,
+        "who_pays": WhoPays,
     }
 )
 
