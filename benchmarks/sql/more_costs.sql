@@ -1,11 +1,21 @@
--- What was allocated of an hour, {times} times more for the hours that follow it, as if each had been allocated.
+-- What was allocated of an hour as so many days: each added up as 24 such hours, with pools and meters of every hour.
 SET session_replication_role = replica;
-INSERT INTO cost_allocation
-SELECT (jsonb_populate_record(c, jsonb_build_object('window_start', c.window_start + n * interval '1 hour'))).*
-  FROM cost_allocation c CROSS JOIN generate_series(1, {times}) n;
+INSERT INTO cost_day (entity_id, day_start, day_end, cut_off_id, batch_seq)
+SELECT e.entity_id, s.since + n * interval '1 day', s.since + (n + 1) * interval '1 day', 1, 1
+  FROM entity e, generate_series(0, {days} - 1) n,
+       (SELECT date_trunc('day', min(window_start), 'UTC') AS since FROM cost_allocation) s;
+INSERT INTO cost_day_line (entity_id, day_start, scope, line, usage_key_id, currency, gpu_terms, cut_off_id, batch_seq,
+                           busy_s, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_cost, overhead_cost,
+                           gpu_cost)
+SELECT d.entity_id, d.day_start, l.scope, l.line, l.usage_key_id, l.currency, l.gpu_terms, 1, 1, 24 * sum(l.busy_s),
+       24 * sum(l.device_metered_mj), 24 * sum(l.device_estimated_mj), 24 * sum(l.host_mj), 24 * sum(l.overhead_mj),
+       24 * sum(l.device_cost), 24 * sum(l.overhead_cost), 24 * sum(l.gpu_cost)
+  FROM cost_day d JOIN cost_lines_at(as_it_stands()) l USING (entity_id)
+ GROUP BY d.entity_id, d.day_start, l.scope, l.line, l.usage_key_id, l.currency, l.gpu_terms
+ ORDER BY d.day_start;
 INSERT INTO cost_pool
 SELECT (jsonb_populate_record(p, jsonb_build_object('window_start', p.window_start + n * interval '1 hour'))).*
-  FROM cost_pool p CROSS JOIN generate_series(1, {times}) n;
+  FROM cost_pool p CROSS JOIN generate_series(1, 24 * {days} - 1) n;
 INSERT INTO meter_window
 SELECT (jsonb_populate_record(m, jsonb_build_object('window_start', m.window_start + n * interval '1 hour'))).*
-  FROM meter_window m CROSS JOIN generate_series(1, {times}) n;
+  FROM meter_window m CROSS JOIN generate_series(1, 24 * {days} - 1) n;

@@ -81,11 +81,28 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION charged_at(bigint, timestamptz, timestamptz, jsonb) IS 'Charges of a period at a cut-off, to be summed by the day or hour of used_at; ask by entity_id or customer_id.';
 
-CREATE FUNCTION cost_lines_at(seq bigint) RETURNS SETOF cost_allocation LANGUAGE sql STABLE PARALLEL RESTRICTED
+CREATE FUNCTION allocations_at(seq bigint) RETURNS SETOF cost_allocation LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-  SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.usage_key_id, c.entity_id) c.*
+  SELECT DISTINCT ON (c.scope, c.window_start, c.line, c.entity_id) c.*
     FROM cost_allocation c WHERE c.batch_seq <= seq
-   ORDER BY c.scope, c.window_start, c.line, c.usage_key_id, c.entity_id, c.revision DESC;
+   ORDER BY c.scope, c.window_start, c.line, c.entity_id, c.revision DESC;
+END;
+COMMENT ON FUNCTION allocations_at(bigint) IS 'What is allocated of windows as known at a cut-off; ask by entity_id or scope, and by window_start.';
+
+CREATE FUNCTION cost_lines_at(seq bigint)
+RETURNS TABLE (scope text, window_start timestamptz, line text, usage_key_id bigint, revision int, cut_off_id bigint,
+               batch_seq bigint, entity_id text, currency text, weight_version int, gpu_terms text, busy_s int,
+               device_metered_mj bigint, device_estimated_mj bigint, host_mj bigint, overhead_mj bigint,
+               device_cost numeric, overhead_cost numeric, gpu_cost numeric) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT c.scope, c.window_start, c.line, l.usage_key_id, c.revision, c.cut_off_id, c.batch_seq, c.entity_id,
+         c.currency::text, c.weight_version, c.gpu_terms, c.busy_s, l.device_metered_mj, l.device_estimated_mj, l.host_mj,
+         l.overhead_mj, l.device_cost, l.overhead_cost, l.gpu_cost
+    FROM allocations_at(seq) c
+   CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_metered_mj, c.device_estimated_mj, c.host_mj, c.overhead_mj,
+                             c.device_cost, c.overhead_cost, c.gpu_cost)
+                   AS l(usage_key_id, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_cost,
+                        overhead_cost, gpu_cost);
 END;
 COMMENT ON FUNCTION cost_lines_at(bigint) IS 'Cost lines as known at a cut-off; ask by entity_id or scope, and by window_start.';
 
@@ -103,9 +120,8 @@ BEGIN ATOMIC
    WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= since AND d.day_end <= until
      AND l.batch_seq <= seq
    UNION ALL
-  SELECT w.scope, w.line, w.usage_key_id, w.currency::text, w.gpu_terms, w.busy_s::bigint, w.device_metered_mj,
-         w.device_estimated_mj, w.host_mj, w.overhead_mj, w.device_cost::numeric, w.overhead_cost::numeric,
-         w.gpu_cost::numeric
+  SELECT w.scope, w.line, w.usage_key_id, w.currency, w.gpu_terms, w.busy_s::bigint, w.device_metered_mj,
+         w.device_estimated_mj, w.host_mj, w.overhead_mj, w.device_cost, w.overhead_cost, w.gpu_cost
     FROM unnest(tstzmultirange(tstzrange(costs_at.since, costs_at.until)) - coalesce((
            SELECT range_agg(tstzrange(d.day_start, d.day_end)) FROM cost_day d
             WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= costs_at.since

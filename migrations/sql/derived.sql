@@ -31,12 +31,21 @@ CREATE TABLE cost_pool (
 COMMENT ON COLUMN cost_pool.scope IS 'deployment:ID, or asset:ID for hardware that serves nothing, or gpu:UUID for a metered GPU nobody deployed.';
 CREATE INDEX ON cost_pool (entity_id, window_start);
 
--- Without foreign keys, which cost half of its COPY: the flow writes its own entity and cut-off alone.
+-- Arrays of as many lines, none of them unknown, and amounts exact as `amount` is.
+CREATE FUNCTION are_numbers(numbers bigint[], lines int) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN cardinality(numbers) = lines AND array_position(numbers, NULL) IS NULL;
+
+CREATE FUNCTION are_amounts(amounts numeric[], lines int) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN cardinality(amounts) = lines AND (SELECT coalesce(bool_and(coalesce(scale(trim_scale(a)) <= 12, false)), true)
+                                           FROM unnest(amounts) AS a);
+
+-- What was allocated of a scope's window: the lines of one kind with what they were cut by, the n-th of each array a
+-- line's, in order of their keys. A revision has all of them. Without foreign keys: the flow writes its own entity and
+-- cut-off alone, and `check` looks for what lines name.
 CREATE TABLE cost_allocation (
   scope               text NOT NULL,
   window_start        timestamptz NOT NULL CHECK (on_grid(window_start)),
   line                text NOT NULL CHECK (line IN ('usage', 'idle', 'unattributed')),
-  usage_key_id        bigint NOT NULL,
   revision            int NOT NULL CHECK (revision > 0),
   cut_off_id          bigint NOT NULL,
   batch_seq           bigint NOT NULL,
@@ -49,16 +58,18 @@ CREATE TABLE cost_allocation (
   weight_output       int NOT NULL,
   gpu_terms           text NOT NULL CHECK (gpu_terms IN ('owned', 'lease', 'none')),
   busy_s              int NOT NULL,
-  device_metered_mj   bigint NOT NULL,
-  device_estimated_mj bigint NOT NULL,
-  host_mj             bigint NOT NULL,
-  overhead_mj         bigint NOT NULL,
-  device_cost         amount NOT NULL,
-  overhead_cost       amount NOT NULL,
-  gpu_cost            amount NOT NULL,
-  PRIMARY KEY (scope, window_start, line, usage_key_id, revision),
-  CHECK ((line = 'usage') = (usage_key_id <> 0))
+  usage_key_id        bigint[] NOT NULL CHECK (are_numbers(usage_key_id, cardinality(usage_key_id))),
+  device_metered_mj   bigint[] NOT NULL CHECK (are_numbers(device_metered_mj, cardinality(usage_key_id))),
+  device_estimated_mj bigint[] NOT NULL CHECK (are_numbers(device_estimated_mj, cardinality(usage_key_id))),
+  host_mj             bigint[] NOT NULL CHECK (are_numbers(host_mj, cardinality(usage_key_id))),
+  overhead_mj         bigint[] NOT NULL CHECK (are_numbers(overhead_mj, cardinality(usage_key_id))),
+  device_cost         numeric[] NOT NULL CHECK (are_amounts(device_cost, cardinality(usage_key_id))),
+  overhead_cost       numeric[] NOT NULL CHECK (are_amounts(overhead_cost, cardinality(usage_key_id))),
+  gpu_cost            numeric[] NOT NULL CHECK (are_amounts(gpu_cost, cardinality(usage_key_id))),
+  PRIMARY KEY (scope, window_start, line, revision),
+  CHECK (CASE line WHEN 'usage' THEN 0 <> ALL (usage_key_id) ELSE 0 = ALL (usage_key_id) END)
 );
+COMMENT ON TABLE cost_allocation IS 'Cost lines of scopes by window and kind, many in a row; ask cost_lines_at() for them one by one.';
 COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; host and site uplift are in overhead_cost.';
 CREATE INDEX ON cost_allocation (entity_id, window_start);
 CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);

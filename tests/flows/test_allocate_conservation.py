@@ -15,8 +15,13 @@ HOURS = 2
 END = START + timedelta(hours=HOURS)
 RESIDUALS = """
 WITH lines AS (
-  SELECT DISTINCT ON (scope, window_start, line, usage_key_id) * FROM cost_allocation
-   ORDER BY scope, window_start, line, usage_key_id, revision DESC
+  SELECT a.scope, a.window_start, l.*
+    FROM (SELECT DISTINCT ON (scope, window_start, line) * FROM cost_allocation
+           ORDER BY scope, window_start, line, revision DESC) a
+   CROSS JOIN LATERAL unnest(a.device_metered_mj, a.device_estimated_mj, a.device_cost,
+                             a.overhead_cost, a.gpu_cost)
+                   AS l(device_metered_mj, device_estimated_mj, device_cost, overhead_cost,
+                        gpu_cost)
 ), pools AS (
   SELECT DISTINCT ON (scope, window_start, kind) * FROM cost_pool
    ORDER BY scope, window_start, kind, revision DESC

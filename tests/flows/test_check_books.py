@@ -204,7 +204,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("cost_day", "factory deployment:chat idle", "gpu_cost", "0", "*"),
     ),
     "a cost line of a key that nobody knows": (
-        "UPDATE cost_allocation SET usage_key_id = 7 WHERE line = 'usage'",
+        "UPDATE cost_allocation SET usage_key_id = '{7}' WHERE line = 'usage'",
         ("cost_line", "factory deployment:chat", "usage_key_id", "one that is there", "7"),
     ),
     "a cost line of a cut-off that nobody drew": (
@@ -220,7 +220,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("cost_line", "factory deployment:none", "scope", "one that is there", "deployment:none"),
     ),
     "a cost line was changed": (
-        "UPDATE cost_allocation SET gpu_cost = gpu_cost + 1 WHERE line = 'usage'",
+        "UPDATE cost_allocation SET gpu_cost[1] = gpu_cost[1] + 1 WHERE line = 'usage'",
         ("cost", "factory account 2000 USD", "amount", "*", "*"),
     ),
     "a cost line is gone": (

@@ -129,11 +129,13 @@ async def rows_of(connection: Connection, entity_id: str) -> Rows:
     """What stands of an entity: costs, charges, and what the journal adds up to."""
     costs = """SELECT scope, window_start, line, usage_key_id, busy_s, device_metered_mj,
                       device_estimated_mj, overhead_mj, device_cost, overhead_cost, gpu_cost
-                 FROM (SELECT DISTINCT ON (scope, window_start, line, usage_key_id) *
-                         FROM cost_allocation WHERE entity_id = $1
-                        ORDER BY scope, window_start, line, usage_key_id, revision DESC) c
-                WHERE device_cost <> 0 OR overhead_cost <> 0 OR gpu_cost <> 0
-                   OR device_metered_mj <> 0 OR device_estimated_mj <> 0 ORDER BY 1, 2, 3, 4"""
+                 FROM cost_lines_at(as_it_stands())
+                WHERE entity_id = $1 AND (device_cost <> 0 OR overhead_cost <> 0 OR gpu_cost <> 0
+                   OR device_metered_mj <> 0 OR device_estimated_mj <> 0) ORDER BY 1, 2, 3, 4"""
+    days = """SELECT day_start, scope, line, usage_key_id, sum(busy_s), sum(device_metered_mj),
+                     sum(device_cost), sum(gpu_cost) FROM cost_day_line WHERE entity_id = $1
+               GROUP BY 1, 2, 3, 4 HAVING sum(device_metered_mj) <> 0 OR sum(gpu_cost) <> 0
+               ORDER BY 1, 2, 3, 4"""
     charges = """SELECT customer_id, day_start, usage_key_id, meter, unpriced,
                         sum(quantity) AS quantity, sum(amount) AS amount
                    FROM charge WHERE entity_id = $1 GROUP BY 1, 2, 3, 4, 5
@@ -141,7 +143,7 @@ async def rows_of(connection: Connection, entity_id: str) -> Rows:
     booked = """SELECT e.natural_key, p.account, p.currency, sum(p.amount) AS amount
                   FROM journal_entry e JOIN posting p USING (entry_id) WHERE e.entity_id = $1
                  GROUP BY 1, 2, 3 HAVING sum(p.amount) <> 0 ORDER BY 1, 2, 3"""
-    named = {"costs": costs, "charges": charges, "booked": booked}
+    named = {"costs": costs, "days": days, "charges": charges, "booked": booked}
     return {
         name: [tuple(row) for row in await connection.fetch(text, entity_id)]
         for name, text in named.items()

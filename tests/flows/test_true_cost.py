@@ -160,7 +160,8 @@ async def sent(worker: Connection, *events: Event) -> dict[tuple[datetime, str],
     await Gate(worker).send(keyed(*events))
     await allocate(worker, now=LATER)
     rows = await worker.fetch(
-        "SELECT window_start, line, device_metered_mj FROM cost_allocation WHERE window_start < $1",
+        """SELECT window_start, line, device_metered_mj FROM cost_lines_at(as_it_stands())
+            WHERE window_start < $1""",
         END,
     )
     return {(row[0], row[1]): row[2] for row in rows if row[2]}

@@ -17,15 +17,17 @@ from tests.support.plans import explain
 
 # function, its table, and the columns that tell its rows apart
 TRUTHS = {
-    "cost_lines_at": ("cost_allocation", ("scope", "window_start", "line", "usage_key_id")),
+    "allocations_at": ("cost_allocation", ("scope", "window_start", "line")),
     "pools_at": ("cost_pool", ("scope", "window_start", "kind")),
     "meters_at": ("meter_window", ("gpu_uuid", "window_start")),
 }
 # Charges add up, and are priced beside it where a part of a day is asked for; so do costs of days.
 SUMMED = {"charges_at", "charged_at", "costs_at"}
+# What is allocated, line by line.
+SPELT_OUT = {"cost_lines_at"}
 # What stands for a fact, which is asked by its own name and not at a cut-off.
 FATES = {"fates_of", "standing_facts"}
-INLINED = TRUTHS.keys() | FATES | SUMMED
+INLINED = TRUTHS.keys() | FATES | SUMMED | SPELT_OUT
 NAMED = re.compile(rf"\b({'|'.join(INLINED)})\(")
 # What an index of the tables finds rows by.
 FOUND_BY = re.compile(r"\b(entity_id|customer_id|window_start|scope|gpu_uuid|batch_seq)\b")
@@ -136,6 +138,21 @@ async def test_who_asks_sees_of_a_truth_what_is_theirs(revised: Database, api: C
     assert set(seen["admin"].values()) == {6}
     assert list(seen["finance"].values()) == [2, 2, 0]
     assert list(seen["customer"].values()) == [0, 0, 0]
+
+
+async def test_lines_of_what_is_allocated_stand_one_by_one(
+    revised: Database, worker: Connection
+) -> None:
+    for seq in (*range(LAST + 1), 2**62):
+        rows = await worker.fetch("SELECT * FROM allocations_at($1)", seq)
+        lines = await worker.fetch("SELECT * FROM cost_lines_at($1)", seq)
+        expected = {
+            (row["scope"], row["window_start"], key, row["revision"], spent)
+            for row in rows
+            for key, spent in zip(row["usage_key_id"], row["device_cost"], strict=True)
+        }
+        found = [(r[0], r[1], r["usage_key_id"], r["revision"], r["device_cost"]) for r in lines]
+        assert sorted(found) == sorted(expected)
 
 
 async def test_charges_at_a_cut_off_are_those_stored_up_to_it(

@@ -138,7 +138,7 @@ HOT = [
     Asked("cost/cost", "find_touched_activity", JUST_STORED, 100),
     Asked("cost/cost", "find_activity", DUE_WINDOWS, 400),
     Asked("cost/cost", "find_masks", DUE_WINDOWS, 50),
-    Asked("cost/cost", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
+    Asked("cost/allocations", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
     Asked("cost/cost", "find_changed_costs", FACTORY | JUST_STORED, 100),
     Asked("cost/cost", "find_eventful_windows", FACTORY | AN_HOUR, 800),
     Asked("cost/cost", "sum_costs_to_book", FACTORY | BOOKED, 6_000),

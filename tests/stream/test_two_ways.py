@@ -52,11 +52,9 @@ BOOKS = {
                          sum(cache_read), sum(visible) FROM usage_delta GROUP BY 1, 2, 3""",
     "masks": """SELECT engine_key_id, window_start, bit_or(mask)::text
                   FROM activity_mask GROUP BY 1, 2""",
-    "costs": """SELECT DISTINCT ON (scope, window_start, line, usage_key_id)
-                       scope, window_start, line, usage_key_id, device_metered_mj,
+    "costs": """SELECT scope, window_start, line, usage_key_id, device_metered_mj,
                        device_estimated_mj, host_mj, overhead_mj,
-                       device_cost, overhead_cost, gpu_cost FROM cost_allocation
-                 ORDER BY scope, window_start, line, usage_key_id, revision DESC""",
+                       device_cost, overhead_cost, gpu_cost FROM cost_lines_at(as_it_stands())""",
     "charges": """SELECT customer_id, day_start, usage_key_id, meter, price_id, sum(quantity),
                          sum(amount), currency FROM charge GROUP BY 1, 2, 3, 4, 5, 8""",
     "postings": """SELECT regexp_replace(e.natural_key, ':[0-9]+$', ''), p.account, p.currency,

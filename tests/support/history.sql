@@ -75,9 +75,12 @@ BEGIN
                                currency, weight_version, weight_uncached, weight_cache_read, weight_cache_write,
                                weight_output, gpu_terms, busy_s, device_metered_mj, device_estimated_mj, host_mj,
                                overhead_mj, device_cost, overhead_cost, gpu_cost)
-    SELECT 'deployment:d', window_start, 'usage', usage_key_id, 1, 1, max(batch_seq), 'factory', 'EUR', 1, 1, 1,
-           1, 1, 'owned', 900, 1, 0, 0, 0, 1, 1, 1
-      FROM usage_delta GROUP BY window_start, usage_key_id ORDER BY window_start;
+    SELECT 'deployment:d', window_start, 'usage', array_agg(usage_key_id ORDER BY usage_key_id), 1, 1, max(batch_seq),
+           'factory', 'EUR', 1, 1, 1, 1, 1, 'owned', 900, array_agg(1), array_agg(0), array_agg(0), array_agg(0),
+           array_agg(1::numeric), array_agg(1::numeric), array_agg(1::numeric)
+      FROM (SELECT window_start, usage_key_id, max(batch_seq) AS batch_seq
+              FROM usage_delta GROUP BY window_start, usage_key_id) d
+     GROUP BY window_start ORDER BY window_start;
   -- One fact in twenty was replaced by another of its batch.
   INSERT INTO fate_change (batch_seq, ordinal, fact_batch_seq, fact_ordinal, from_fate, to_fate, reason)
     SELECT batch_seq, ordinal + 1, batch_seq, ordinal, 'counted', 'superseded', 'corrected'

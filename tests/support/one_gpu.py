@@ -40,8 +40,8 @@ def steady(
 async def lines_of(connection: Connection, window_start: datetime) -> dict[str, dict[str, Any]]:
     """Cost lines of a window as they stand, by scope and line (usage: the last key)."""
     rows = await connection.fetch(
-        """SELECT DISTINCT ON (scope, line, usage_key_id) * FROM cost_allocation
-            WHERE window_start = $1 ORDER BY scope, line, usage_key_id, revision DESC""",
+        """SELECT * FROM cost_lines_at(as_it_stands())
+            WHERE window_start = $1 ORDER BY scope, line, usage_key_id""",
         window_start,
     )
     return {f"{row['scope']}/{row['line']}": dict(row) for row in rows}

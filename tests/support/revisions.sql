@@ -12,8 +12,8 @@ INSERT INTO cost_allocation (scope, window_start, line, usage_key_id, revision, 
                              currency, weight_version, weight_uncached, weight_cache_read, weight_cache_write,
                              weight_output, gpu_terms, busy_s, device_metered_mj, device_estimated_mj, host_mj,
                              overhead_mj, device_cost, overhead_cost, gpu_cost)
-  SELECT 'deployment:' || customer_id, window_start, 'usage', usage_key_id, revision, 1, batch_seq, entity_id,
-         'EUR', 1, 1, 1, 1, 1, 'owned', 900, 1, 0, 0, 0, revision, 1, 1 FROM revised;
+  SELECT 'deployment:' || customer_id, window_start, 'usage', ARRAY[usage_key_id], revision, 1, batch_seq, entity_id,
+         'EUR', 1, 1, 1, 1, 1, 'owned', 900, '{1}', '{0}', '{0}', '{0}', ARRAY[revision], '{1}', '{1}' FROM revised;
 INSERT INTO cost_pool (scope, window_start, kind, revision, cut_off_id, batch_seq, entity_id, currency, amount)
   SELECT 'deployment:' || customer_id, window_start, 'gpu', revision, 1, batch_seq, entity_id, 'EUR', revision
     FROM revised;

@@ -32,9 +32,9 @@ class CostPool:
     amount: Decimal
 
 
-LINE_KEY: Mapping[str, pl.DataType] = {
+# What is allocated of a window: lines of one kind, with the weights that cut them.
+ALLOCATION_KEY: Mapping[str, pl.DataType] = {
     **{"scope": pl.String(), "window_start": pl.Datetime("us", "UTC"), "line": pl.String()},
-    "usage_key_id": pl.Int64(),
 }
 LINE_TERMS: Mapping[str, pl.DataType] = {
     **{"currency": pl.String(), "weight_version": pl.Int32()},
@@ -42,15 +42,21 @@ LINE_TERMS: Mapping[str, pl.DataType] = {
     **dict.fromkeys(("weight_cache_write", "weight_output"), pl.Int32()),
     **{"gpu_terms": pl.String(), "busy_s": pl.Int32()},
 }
-# Lines of scopes' windows, with the weights that cut them: costs are whole numbers of 1e-12.
-LINE: Mapping[str, pl.DataType] = {
-    **LINE_KEY,
-    **LINE_TERMS,
+# A line of it: costs are whole numbers of 1e-12.
+SHARE: Mapping[str, pl.DataType] = {
+    "usage_key_id": pl.Int64(),
     **dict.fromkeys(ENERGIES, pl.Int64()),
     **dict.fromkeys(COSTS, pl.Int128()),
 }
+LINE_KEY = (*ALLOCATION_KEY, "usage_key_id")
+LINE: Mapping[str, pl.DataType] = {
+    **ALLOCATION_KEY,
+    "usage_key_id": SHARE["usage_key_id"],
+    **LINE_TERMS,
+    **SHARE,
+}
+ALLOCATION: Mapping[str, pl.DataType] = {**ALLOCATION_KEY, "revision": pl.Int32(), **LINE_TERMS}
 LineRow: TypeAlias = tuple[str | int | datetime, ...]
-# What is nothing of a line that ceased to apply.
 AMOUNTS = ("busy_s", *ENERGIES, *COSTS)
 
 
@@ -76,18 +82,38 @@ class WindowCosts:
         return pl.concat([pl.DataFrame(self.rows, LINE, orient="row"), *self.parts])
 
 
-def next_lines(stored: pl.DataFrame, computed: pl.DataFrame) -> pl.DataFrame:
-    """Lines that differ from those stored, whose `revision` they have, with the next `revision`;
-    what was not computed again is nothing from now on, once."""
-    key = list(LINE_KEY)
-    values = [name for name in LINE if name not in key]
-    pairs = computed.join(stored, on=key, how="left", suffix="_stored")
+@dataclass(frozen=True, slots=True)
+class Allocations:
+    """What is allocated of windows: a row as ALLOCATION has it for all lines of a kind, of which
+    there may be none, and the lines, in the columns of LINE."""
+
+    rows: pl.DataFrame
+    lines: pl.DataFrame
+
+    def only(self, of: pl.DataFrame) -> "Allocations":
+        """Those of some natural keys."""
+        key = list(ALLOCATION_KEY)
+        kept = (frame.join(of, on=key, how="semi") for frame in (self.rows, self.lines))
+        return Allocations(*kept)
+
+
+def next_allocations(
+    stored: Allocations, computed: pl.DataFrame
+) -> tuple[Allocations, Allocations]:
+    """What is allocated otherwise from now on, with its next revision and all of its lines, and
+    what stood for that before; what was not computed again has no lines from now on, once."""
+    key = list(ALLOCATION_KEY)
+    values = [name for name in LINE if name not in LINE_KEY]
+    pairs = computed.join(stored.lines, on=LINE_KEY, how="left", suffix="_stored")
     differs = [pl.col(name).ne_missing(pl.col(f"{name}_stored")) for name in values]
-    changed = pairs.filter(pl.any_horizontal(differs)).with_columns(
-        revision=pl.col("revision").fill_null(0) + 1
-    )
-    gone = stored.join(computed, on=key, how="anti")
-    ceased = gone.filter(pl.any_horizontal(pl.col(name) != 0 for name in AMOUNTS)).with_columns(
-        *(pl.lit(0, LINE[name]).alias(name) for name in AMOUNTS), revision=pl.col("revision") + 1
-    )
-    return pl.concat([changed.select(stored.columns), ceased])
+    changed = pairs.filter(pl.any_horizontal(differs)).select(key)
+    ceased = stored.lines.join(computed, on=LINE_KEY, how="anti").select(key)
+    touched = pl.concat([changed, ceased]).unique()
+    former = stored.only(touched)
+    lines = computed.join(touched, on=key, how="semi")
+    there = lines.select(*key, *LINE_TERMS).unique(key)
+    bare = former.rows.join(there, on=key, how="anti").with_columns(busy_s=pl.lit(0, pl.Int32))
+    terms = pl.concat([there, bare.select(there.columns)])
+    revision = pl.col("revision").fill_null(0) + 1
+    rows = terms.join(former.rows.select(*key, "revision"), on=key, how="left")
+    return Allocations(rows.with_columns(revision).select(*ALLOCATION).sort(key), lines), former

@@ -26,8 +26,8 @@ async def sum_changed_days(
     over = _over(context, starts - known)
     told = known | {day.start for day in over}
     return sum_days(
-        come=changes.lines,
-        gone=changes.former,
+        come=changes.allocations.lines,
+        gone=changes.former.lines,
         standing=await cost_days.sum_standing(connection, entity_id=name, days=over),
         days={window: start for window, start in days.items() if start in told},
         over=over,

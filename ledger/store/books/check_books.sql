@@ -158,22 +158,26 @@ WITH run AS (
 ), seen AS (
   SELECT entity_id, booked_for, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
 ), latest AS (
-  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line, c.usage_key_id)
-         c.entity_id, h.booked_for, c.currency, c.line, c.usage_key_id, c.gpu_terms, c.device_cost, c.overhead_cost,
-         c.gpu_cost
+  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line) c.*, h.booked_for
     FROM cost_allocation c
     JOIN entity e USING (entity_id)
    CROSS JOIN LATERAL (SELECT date_trunc('day', c.window_start, e.zone) AS booked_for) h
     LEFT JOIN run r USING (entity_id)
     LEFT JOIN seen s ON s.entity_id = c.entity_id AND s.booked_for = h.booked_for
    WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
-   ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC
+   ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
+), lines AS (
+  SELECT c.entity_id, c.booked_for, c.currency, c.line, c.gpu_terms, l.usage_key_id, l.device_cost, l.overhead_cost,
+         l.gpu_cost
+    FROM latest c
+   CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_cost, c.overhead_cost, c.gpu_cost)
+                   AS l(usage_key_id, device_cost, overhead_cost, gpu_cost)
 ), summed AS (
   SELECT l.entity_id, l.booked_for, l.currency::text AS currency,
          CASE WHEN l.line = 'usage' AND k.customer_id IS NULL THEN 'suspense' ELSE l.line END AS line,
          l.gpu_terms, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, sum(l.device_cost) AS device,
          sum(l.overhead_cost) AS overhead, sum(l.gpu_cost) AS gpu
-    FROM latest l LEFT JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4, 5, 6, 7
+    FROM lines l LEFT JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), due AS (
   SELECT s.entity_id, s.booked_for, a.account, a.dimension, a.tier, a.model, s.currency, sum(a.amount) AS amount
     FROM summed s

@@ -2,16 +2,20 @@
 -- Days of cost against their windows, whose revisions and local days are found anew here: every sum of each line, and
 -- where each day ends; scans of cost_allocation and cost_day_line. Both are written in one transaction, so neither waits.
 WITH latest AS (
-  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line, c.usage_key_id) c.*
+  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line) c.*
     FROM cost_allocation c
-   ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.usage_key_id, c.revision DESC
+   ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
 ), due AS (
-  SELECT d.entity_id, d.day_start, l.scope, l.line, l.usage_key_id, l.currency::text AS currency, l.gpu_terms,
-         sum(l.busy_s) AS busy_s, sum(l.device_metered_mj) AS device_metered_mj,
+  SELECT d.entity_id, d.day_start, c.scope, c.line, l.usage_key_id, c.currency::text AS currency, c.gpu_terms,
+         sum(c.busy_s) AS busy_s, sum(l.device_metered_mj) AS device_metered_mj,
          sum(l.device_estimated_mj) AS device_estimated_mj, sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
          sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-    FROM latest l JOIN entity e USING (entity_id)
-    JOIN cost_day d ON d.entity_id = l.entity_id AND d.day_start = date_trunc('day', l.window_start, e.zone)
+    FROM latest c JOIN entity e USING (entity_id)
+    JOIN cost_day d ON d.entity_id = c.entity_id AND d.day_start = date_trunc('day', c.window_start, e.zone)
+   CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_metered_mj, c.device_estimated_mj, c.host_mj, c.overhead_mj,
+                             c.device_cost, c.overhead_cost, c.gpu_cost)
+                   AS l(usage_key_id, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_cost,
+                        overhead_cost, gpu_cost)
    GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), told AS (
   SELECT l.entity_id, l.day_start, l.scope, l.line, l.usage_key_id, l.currency::text AS currency, l.gpu_terms,
@@ -44,8 +48,8 @@ SELECT concat_ws(' ', w.entity_id, w.scope, w.line, nullif(w.usage_key_id, 0)) A
 -- What cost lines name and is not there, which no foreign key holds: entity, cut-off, usage key, and the deployment, asset
 -- or meter of the scope; scans of cost_allocation and cost_day_line.
 WITH named AS MATERIALIZED (
-  SELECT c.entity_id, c.scope, c.usage_key_id, c.cut_off_id, min(c.window_start) AS window_start
-    FROM cost_allocation c GROUP BY 1, 2, 3, 4
+  SELECT c.entity_id, c.scope, k.usage_key_id, c.cut_off_id, min(c.window_start) AS window_start
+    FROM cost_allocation c LEFT JOIN LATERAL unnest(c.usage_key_id) AS k(usage_key_id) ON true GROUP BY 1, 2, 3, 4
    UNION
   SELECT l.entity_id, l.scope, l.usage_key_id, l.cut_off_id, min(l.day_start) FROM cost_day_line l GROUP BY 1, 2, 3, 4
 ), lost AS (

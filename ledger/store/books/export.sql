@@ -56,10 +56,10 @@ WITH sums AS MATERIALIZED (
          sum(d.reasoning) AS reasoning
     FROM usage_delta d JOIN usage_key k USING (usage_key_id)
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-     AND (k.entity_id = :entity_id OR (k.entity_id IS NULL AND EXISTS (
-          SELECT FROM cost_allocation a
-           WHERE a.entity_id = :entity_id AND a.usage_key_id = d.usage_key_id
-             AND a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq)))
+     AND (k.entity_id = :entity_id OR (k.entity_id IS NULL AND d.usage_key_id IN (
+          SELECT unnest(a.usage_key_id) FROM cost_allocation a
+           WHERE a.entity_id = :entity_id AND a.window_start >= :since AND a.window_start < :until
+             AND a.batch_seq <= :batch_seq)))
    GROUP BY d.window_start, d.usage_key_id
   HAVING sum(d.requests) <> 0 OR sum(d.uncached) <> 0 OR sum(d.cache_read) <> 0
       OR sum(d.cache_write) <> 0 OR sum(d.visible) <> 0 OR sum(d.reasoning) <> 0

@@ -11,10 +11,8 @@ from typing import Any, NamedTuple, TypeAlias, Unpack
 
 import polars as pl
 
-from ledger.domain.apportion import units_of
 from ledger.domain.books.booking import CostTotals
-from ledger.domain.cost.allocation import COSTS
-from ledger.domain.cost.cost_line import LINE, CostPool, PoolKey
+from ledger.domain.cost.cost_line import CostPool, PoolKey
 from ledger.domain.cost.deployment import Deployment, EngineKey
 from ledger.domain.cost.factory import AssetTerms, EnergyMeter, GpuHome, PowerPrice, SiteUplift
 from ledger.domain.cost.unseen import ACTIVITY
@@ -33,7 +31,6 @@ _ACTIVITY_LAYOUT = {
     **dict.fromkeys(WORK, INT8),
 }
 _INT8_MOST = 2**63 - 1
-STORED_LINE = {**LINE, "revision": pl.Int32()}
 Span: TypeAlias = tuple[datetime, datetime | None]
 
 
@@ -278,18 +275,6 @@ async def find_pools(
         )
         for row in rows
     }
-
-
-async def find_allocations(
-    connection: Connection, *, entity_id: str, windows: Sequence[datetime]
-) -> pl.DataFrame:
-    """Cost lines as they stand, as LINE has them, with their `revision`."""
-    rows = await COST["find_allocations"].rows(
-        connection, entity_id=entity_id, windows=list(windows)
-    )
-    said = {name: [row[name] for row in rows] for name in STORED_LINE if name not in COSTS}
-    costs = {name: [units_of(row[name]) for row in rows] for name in COSTS}
-    return pl.DataFrame(said | costs, STORED_LINE)
 
 
 async def append_rows(

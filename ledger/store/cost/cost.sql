@@ -224,12 +224,6 @@ SELECT p.scope, p.window_start, p.kind, p.revision, p.currency, p.amount
  WHERE p.entity_id = :entity_id AND p.window_start = ANY(:windows::timestamptz[])
  ORDER BY p.scope, p.window_start, p.kind;
 
--- name: find_allocations
--- Cost lines of an entity's windows as they stand. Index: cost_allocation (entity_id, window_start).
-SELECT c.* FROM cost_lines_at(as_it_stands()) c
- WHERE c.entity_id = :entity_id AND c.window_start = ANY(:windows::timestamptz[])
- ORDER BY c.scope, c.window_start, c.line, c.usage_key_id;
-
 -- name: find_changed_costs
 -- Windows of an entity whose cost lines were revised in (since_seq, batch_seq]. Index: BRIN (batch_seq).
 SELECT DISTINCT c.window_start FROM cost_allocation c
@@ -249,8 +243,9 @@ WITH days AS MATERIALIZED (
 ), revised AS MATERIALIZED (
   SELECT DISTINCT n.natural_key, n.booked_seq, c.window_start
     FROM days n
-    JOIN cost_allocation c ON c.entity_id = :entity_id AND c.window_start >= n.since AND c.window_start < n.until
-                          AND c.batch_seq > n.booked_seq AND c.batch_seq <= :batch_seq
+   CROSS JOIN LATERAL (SELECT a.window_start FROM cost_allocation a
+                        WHERE a.entity_id = :entity_id AND a.window_start >= n.since AND a.window_start < n.until
+                          AND a.batch_seq > n.booked_seq AND a.batch_seq <= :batch_seq OFFSET 0) c
 ), moved AS (
   SELECT r.natural_key, l.currency, l.line, l.usage_key_id, l.gpu_terms, l.device_cost, l.overhead_cost, l.gpu_cost
     FROM revised r

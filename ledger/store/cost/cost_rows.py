@@ -6,25 +6,21 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-import polars as pl
-
 from ledger.domain.cost.cost_day import DaySums
 from ledger.domain.cost.cost_line import (
-    LINE,
-    LINE_KEY,
+    Allocations,
     CostPool,
     MeterKey,
     MeterWindow,
     WindowCosts,
-    next_lines,
+    next_allocations,
 )
 from ledger.domain.money import ZERO
 from ledger.domain.period import WINDOW
 from ledger.domain.revision import next_revisions
-from ledger.store.binary import Rows as Encoded
 from ledger.store.connect import CutOff, draw_batch_seq
-from ledger.store.copying import copy_binary
 from ledger.store.cost import cost
+from ledger.store.cost.allocations import append_allocations, find_allocations
 from ledger.store.cost.cost_days import append_days
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
@@ -37,22 +33,21 @@ POOL_COLUMNS = (
     *("scope", "window_start", "kind", "revision", *POOL_VALUES),
     *("cut_off_id", "batch_seq", "entity_id"),
 )
-LINE_COLUMNS = (*LINE, "revision", "cut_off_id", "batch_seq", "entity_id")
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class CostChanges:
     """Rows to append, each natural key + revision + values, still without their stamp; `former` is
-    what stood of the lines before."""
+    what stood for `allocations` before."""
 
     meters: Rows
     pools: Rows
-    lines: pl.DataFrame
-    former: pl.DataFrame
+    allocations: Allocations
+    former: Allocations
 
     def __len__(self) -> int:
-        return len(self.meters) + len(self.pools) + len(self.lines)
+        return len(self.meters) + len(self.pools) + len(self.allocations.rows)
 
 
 async def find_changes(
@@ -66,8 +61,8 @@ async def find_changes(
     """What differs from the rows stored for these windows; what ceased to apply becomes zero."""
     meters = await _stored_meters(connection, windows, gpu_uuids)
     stored_pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
-    stored_lines = await cost.find_allocations(connection, entity_id=entity_id, windows=windows)
-    lines = next_lines(stored_lines, costs.lines())
+    stored = await find_allocations(connection, entity_id=entity_id, windows=windows)
+    allocations, former = next_allocations(stored, costs.lines())
     return CostChanges(
         meters=[
             (*key, revision, *_meter_values(value))
@@ -81,8 +76,8 @@ async def find_changes(
                 stored_pools, costs.pools, nothing=lambda pool: replace(pool, amount=ZERO)
             )
         ],
-        lines=lines,
-        former=stored_lines.join(lines, on=list(LINE_KEY), how="semi"),
+        allocations=allocations,
+        former=former,
     )
 
 
@@ -92,21 +87,22 @@ async def append_changes(
     """Store the revisions and sums of days in one batch of this transaction; how many revisions."""
     if not (changes or days):
         return 0
-    stamp = (cut_off.cut_off_id, await draw_batch_seq(connection))
+    batch_seq = await draw_batch_seq(connection)
+    stamp = (cut_off.cut_off_id, batch_seq)
     for table, columns, rows, more in (
         ("meter_window", METER_COLUMNS, changes.meters, ()),
         ("cost_pool", POOL_COLUMNS, changes.pools, (entity_id,)),
     ):
         stamped = [(*row, *stamp, *more) for row in rows]
         await cost.append_rows(connection, table, columns, stamped)
-    if not changes.lines.is_empty():
-        lines = changes.lines.with_columns(
-            cut_off_id=pl.lit(stamp[0], pl.Int64), entity_id=pl.lit(entity_id)
-        )
-        encoded = Encoded.of(lines, LINE_COLUMNS)
-        encoded.number(stamp[1])
-        await copy_binary(connection, "cost_allocation", encoded)
-    await append_days(connection, days, entity_id=entity_id, cut_off=cut_off, batch_seq=stamp[1])
+    await append_allocations(
+        connection,
+        changes.allocations,
+        entity_id=entity_id,
+        cut_off=cut_off,
+        batch_seq=batch_seq,
+    )
+    await append_days(connection, days, entity_id=entity_id, cut_off=cut_off, batch_seq=batch_seq)
     return len(changes)
 
 

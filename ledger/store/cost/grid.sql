@@ -105,10 +105,10 @@ SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        sum(d.visible) + sum(d.reasoning) AS output
   FROM usage_delta d JOIN usage_key u USING (usage_key_id)
  WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-   AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND EXISTS (
-        SELECT FROM cost_allocation c
-         WHERE c.entity_id = :entity_id AND c.usage_key_id = d.usage_key_id
-           AND c.window_start >= :since AND c.window_start < :until AND c.batch_seq <= :batch_seq)))
+   AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND d.usage_key_id IN (
+        SELECT unnest(c.usage_key_id) FROM cost_allocation c
+         WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+           AND c.batch_seq <= :batch_seq)))
  GROUP BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, day
  ORDER BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, day;
 

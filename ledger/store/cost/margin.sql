@@ -36,10 +36,10 @@ SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
           FROM usage_mark) d
   JOIN usage_key u USING (usage_key_id)
  WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-   AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND EXISTS (
-        SELECT FROM cost_allocation c
-         WHERE c.entity_id = :entity_id AND c.usage_key_id = d.usage_key_id
-           AND c.window_start >= :since AND c.window_start < :until AND c.batch_seq <= :batch_seq)))
+   AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND d.usage_key_id IN (
+        SELECT unnest(c.usage_key_id) FROM cost_allocation c
+         WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
+           AND c.batch_seq <= :batch_seq)))
  GROUP BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
  ORDER BY u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
 
@@ -76,26 +76,24 @@ SELECT p.currency, p.kind, sum(p.amount) AS amount FROM pools_at(:batch_seq) p
  GROUP BY p.currency, p.kind ORDER BY p.currency, p.kind;
 
 -- name: sum_meter_windows
--- Energy of meters in [since, until) as known at a cut-off, per GPU. Index: primary key.
-WITH owned AS (
-  SELECT m.*, coalesce(serving.entity_id, home.entity_id) AS entity_id, serving.deployment_id
-    FROM meters_at(:batch_seq) m
-    LEFT JOIN LATERAL (
-      SELECT d.entity_id, d.deployment_id FROM deployment d
-       WHERE m.gpu_uuid = ANY(d.gpu_uuids) AND d.valid @> m.window_start AND d.recorded @> :batch_seq::bigint
-       ORDER BY d.deployment_id LIMIT 1) serving ON true
-    LEFT JOIN LATERAL (
-      SELECT d.entity_id FROM deployment d
-       WHERE m.gpu_uuid = ANY(d.gpu_uuids) AND d.recorded @> :batch_seq::bigint
-       ORDER BY lower(d.valid) DESC, d.deployment_id LIMIT 1) home ON serving.entity_id IS NULL
-   WHERE m.window_start >= :since AND m.window_start < :until
+-- Energy of meters in [since, until) as known at a cut-off, per GPU. No two deployments have a GPU at a time. Primary key.
+WITH named AS MATERIALIZED (
+  SELECT n.gpu_uuid, d.entity_id, d.deployment_id, d.valid
+    FROM deployment d CROSS JOIN LATERAL unnest(d.gpu_uuids) AS n(gpu_uuid)
+   WHERE d.recorded @> :batch_seq::bigint
+), home AS MATERIALIZED (
+  SELECT DISTINCT ON (n.gpu_uuid) n.gpu_uuid, n.entity_id FROM named n
+   ORDER BY n.gpu_uuid, lower(n.valid) DESC, n.deployment_id
 )
-SELECT o.gpu_uuid, o.entity_id, o.deployment_id, sum(o.metered_mj) AS metered_mj,
-       sum(o.estimated_mj) AS estimated_mj, sum(o.covered_s) AS covered_s,
+SELECT m.gpu_uuid, coalesce(n.entity_id, h.entity_id) AS entity_id, n.deployment_id, sum(m.metered_mj) AS metered_mj,
+       sum(m.estimated_mj) AS estimated_mj, sum(m.covered_s) AS covered_s,
        count(*)::bigint AS windows
-  FROM owned o
- GROUP BY o.gpu_uuid, o.entity_id, o.deployment_id
- ORDER BY o.gpu_uuid, o.entity_id, o.deployment_id;
+  FROM meters_at(:batch_seq) m
+  LEFT JOIN named n ON n.gpu_uuid = m.gpu_uuid AND n.valid @> m.window_start
+  LEFT JOIN home h ON h.gpu_uuid = m.gpu_uuid
+ WHERE m.window_start >= :since AND m.window_start < :until
+ GROUP BY m.gpu_uuid, coalesce(n.entity_id, h.entity_id), n.deployment_id
+ ORDER BY m.gpu_uuid, entity_id, n.deployment_id;
 
 -- name: find_metered_spans
 -- Merged periods in which a GPU's energy is known, metered or estimated, inside [since, until): the lower bound that a
