@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,3 +139,15 @@ def test_a_revision_follows_the_one_before_and_what_ceased_has_no_lines() -> Non
     assert rows == [("idle", 2, 0), ("usage", 1, 0)]
     standing.compute({0}, {(0, 0): (5, 7), (0, 1): (1, 2)}, 0)
     assert standing.rows.sort("line")["revision"].to_list() == [3, 2]
+
+
+def test_a_day_beyond_64_bits_is_refused() -> None:
+    lines = frame({(0, 1): (2**63 - 1, 0), (1, 1): (2**63 - 1, 0)})
+    with pytest.raises(pl.exceptions.InvalidOperationError, match="device_metered_mj"):
+        sum_days(
+            come=lines,
+            gone=pl.DataFrame(schema=LINE),
+            standing=pl.DataFrame(schema=DAY_LINE),
+            days=dict.fromkeys(WINDOWS[:2], DAYS[0].start),
+            over=DAYS[:1],
+        )

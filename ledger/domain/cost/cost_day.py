@@ -51,12 +51,13 @@ def sum_days(
     `days` says the start of the day of a window; lines of other windows are left out. A line of a
     day just over is told though it comes to nothing.
     """
-    parts = [standing, _of_days(come, days, 1), _of_days(gone, days, -1)]
+    parts = [_wide(standing), _of_days(come, days, 1), _of_days(gone, days, -1)]
     summed = pl.concat(parts).group_by(list(DAY_KEY)).agg(pl.col(name).sum() for name in AMOUNTS)
     starts = [day.start for day in over]
     first = pl.col("day_start").is_in(starts) if starts else pl.lit(value=False)
     moved = pl.any_horizontal(pl.col(name) != 0 for name in AMOUNTS)
-    lines = summed.filter(first | moved).select(*DAY_LINE).sort(list(DAY_KEY))
+    # What is more than 64 bits is refused, and not wrapped.
+    lines = summed.filter(first | moved).cast(DAY_LINE).select(*DAY_LINE).sort(list(DAY_KEY))
     there = {*lines["day_start"].unique()}
     return DaySums(lines, [day for day in over if day.start in there])
 
@@ -66,6 +67,10 @@ def _of_days(lines: pl.DataFrame, days: Mapping[datetime, datetime], sign: int) 
     placed = lines.join(
         pl.DataFrame(named, schema=dict.fromkeys(named, _TIME)), on="window_start", how="inner"
     )
-    return placed.select(
-        *DAY_KEY, *(pl.col(name).cast(DAY_LINE[name]) * sign for name in AMOUNTS)
-    ).select(*DAY_LINE)
+    return _wide(placed.select(*DAY_KEY, *AMOUNTS)).with_columns(
+        pl.col(name) * sign for name in AMOUNTS
+    )
+
+
+def _wide(lines: pl.DataFrame) -> pl.DataFrame:
+    return lines.with_columns(pl.col(name).cast(pl.Int128) for name in AMOUNTS)

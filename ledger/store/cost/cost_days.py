@@ -7,7 +7,8 @@ import polars as pl
 
 from ledger.domain.apportion import units_of
 from ledger.domain.cost.allocation import COSTS
-from ledger.domain.cost.cost_day import DAY_LINE, DaySums
+from ledger.domain.cost.cost_day import DAY_KEY, DAY_LINE, DaySums
+from ledger.domain.cost.cost_line import AMOUNTS
 from ledger.domain.period import Period
 from ledger.store.binary import Rows
 from ledger.store.connect import CutOff
@@ -47,10 +48,10 @@ async def sum_standing(
         sinces=[day.start for day in days],
         untils=[day.end for day in days],
     )
-    said = {
-        name: [units_of(row[name]) if name in COSTS else row[name] for row in rows]
-        for name in DAY_LINE
-    }
+    said = {name: [row[name] for row in rows] for name in DAY_KEY}
+    said |= {name: [units_of(row[name]) for row in rows] for name in COSTS}
+    # PostgreSQL adds whole numbers up as numeric.
+    said |= {name: [int(row[name]) for row in rows] for name in AMOUNTS if name not in COSTS}
     return pl.DataFrame(said, DAY_LINE)
 
 

@@ -11,10 +11,10 @@ SELECT d.day_start FROM cost_day d
 
 -- name: sum_days
 -- What cost lines of an entity's local days come to as they stand. Index: cost_allocation (entity_id, window_start).
-SELECT d.since AS day_start, l.scope, l.line, l.usage_key_id, l.currency, l.gpu_terms, sum(l.busy_s)::bigint AS busy_s,
-       sum(l.device_metered_mj)::bigint AS device_metered_mj,
-       sum(l.device_estimated_mj)::bigint AS device_estimated_mj, sum(l.host_mj)::bigint AS host_mj,
-       sum(l.overhead_mj)::bigint AS overhead_mj,
+SELECT d.since AS day_start, l.scope, l.line, l.usage_key_id, l.currency, l.gpu_terms, sum(l.busy_s)AS busy_s,
+       sum(l.device_metered_mj)AS device_metered_mj,
+       sum(l.device_estimated_mj)AS device_estimated_mj, sum(l.host_mj)AS host_mj,
+       sum(l.overhead_mj)AS overhead_mj,
        sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
   FROM unnest(:sinces::timestamptz[], :untils::timestamptz[]) AS d(since, until)
  CROSS JOIN LATERAL (SELECT c.* FROM cost_lines_at(as_it_stands()) c
