@@ -57,7 +57,9 @@ def sum_days(
     first = pl.col("day_start").is_in(starts) if starts else pl.lit(value=False)
     moved = pl.any_horizontal(pl.col(name) != 0 for name in AMOUNTS)
     # What is more than 64 bits is refused, and not wrapped.
-    lines = summed.filter(first | moved).cast(DAY_LINE).select(*DAY_LINE).sort(list(DAY_KEY))
+    told = summed.filter(first | moved)
+    lines = told.select(pl.col(name).cast(kind) for name, kind in DAY_LINE.items())
+    lines = lines.sort(list(DAY_KEY))
     there = {*lines["day_start"].unique()}
     return DaySums(lines, [day for day in over if day.start in there])
 
