@@ -42,8 +42,6 @@ BATCH_FACTS = 20_000
 READ_EVERY_S = 10
 WINDOW_US = WINDOW // MICROSECOND
 WINDOWS, KEYS, KIB, STORED_KIB = DAY // WINDOW, 3, 1024, 2
-# What is allocated, with its indexes.
-STORED = "SELECT pg_total_relation_size('cost_allocation')"
 # What the whole size is to reach: seconds of CPU of the stage and of PostgreSQL.
 REACH = {"the first time": 4.0, "nothing new": 0.1, "one late event": 0.5}
 MEMORY_MIB, MARGIN_S = 500, 0.5
@@ -92,7 +90,7 @@ async def _measure(bench: Bench, database: Database, size: Size) -> list[Figure]
         await execute(database.superuser_url, "ANALYZE")
         taken = [await _allocate(bench, connection, "the first time", size)]
         taken.append(await _allocate(bench, connection, "nothing new", size))
-        stored = await connection.fetchval(STORED)
+        stored = await connection.fetchval(sql("allocated_octets"))
         await _insert(connection, _facts(size, 0, 1).with_columns(pl.col(METERS) + 1))
         taken.append(await _allocate(bench, connection, "one late event", size))
         await execute(database.superuser_url, sql("more_costs").format(days=MARGIN_DAYS))
