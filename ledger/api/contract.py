@@ -24,6 +24,7 @@ from ledger.wire import (
     evidence_answers,
     inputs,
     invoice_answers,
+    logo,
     receivable_inputs,
     report_answers,
     waiting_answers,
@@ -102,6 +103,13 @@ CONTRACTS: Mapping[str, Contract] = {
         bank_answers.ImportedStatement,
         bodies={"application/xml": {"type": "string", "description": "ISO 20022, CAMT.053."}},
     ),
+    "take_logo": Contract(
+        answers.KeptLogo,
+        bodies={
+            "image/png": {"type": "string", "format": "binary", "maxLength": logo.BYTES_MAX},
+            "image/svg+xml": {"type": "string", "description": "Shapes and colours alone."},
+        },
+    ),
     "match_bank_entry": Contract(bank_answers.BankOutcome, body=bank_inputs.BankEntryOwner),
     "dismiss_bank_entry": Contract(bank_answers.DismissedEntry, body=inputs.Dismissal),
     "run_dunning": Contract(dunning_answers.DunningRun),
@@ -120,6 +128,10 @@ CONTRACTS: Mapping[str, Contract] = {
     "issue": Contract(invoice_answers.Issued, body=inputs.InvoiceAsk),
     "run": Contract(invoice_answers.InvoiceRun, body=inputs.InvoiceRunAsk),
     "receivables": Contract(invoice_answers.Receivables),
+    "open_dispute": Contract(invoice_answers.OpenedDispute, body=receivable_inputs.DisputeAsk),
+    "resolve_dispute": Contract(
+        invoice_answers.ResolvedDispute, body=receivable_inputs.DisputeResolution
+    ),
     "credit": Contract(invoice_answers.IssuedCredit, body=receivable_inputs.CreditAsk),
     "fetch_credit_pdf": Contract(media=(PDF,)),
     "fetch_credit_xml": Contract(media=(XML,)),
@@ -128,6 +140,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "fetch_pdf": Contract(media=(PDF,)),
     "fetch_xml": Contract(media=(XML,)),
     "fetch_usage_statement": Contract(media=(CSV,)),
+    "fetch_line_usage": Contract(media=(CSV,)),
     "trace": Contract(invoice_answers.Trace),
     "adjustments": Contract(invoice_answers.Adjustment, listed=True),
     "suspense": Contract(report_answers.Suspended, listed=True),

@@ -145,6 +145,11 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         "reason": "a slow afternoon",
         "lines": [{"line_no": 1, "amount": "0.01"}],
     },
+    receivable_inputs.DisputeAsk: {"reason": "these tokens were a test of yours", "line_no": 1},
+    receivable_inputs.DisputeResolution: {
+        "outcome": "rejected",
+        "reason": "the usage statement was sent, and nothing in it is ours",
+    },
     inputs.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
     inputs.InvoiceRunAsk: {"entity_id": "factory", "at": "2024-06-15"},
 }

@@ -1,6 +1,6 @@
-"""The usage statement of an invoice: every event behind every line, as a file."""
+"""The usage statement of an invoice: every event behind every line, or behind one, as a file."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from litestar import get
@@ -10,9 +10,11 @@ from ledger.api.access import BY_ROWS, READERS, ApiRequest
 from ledger.api.apart import REPORTS
 from ledger.api.session import reading, sending
 from ledger.api.streaming import Streamed, attached
+from ledger.domain.billing.issued import IssuedLine, StoredInvoice
 from ledger.exports.filenames import file_name
-from ledger.flows.billing.trace import find_invoice
+from ledger.flows.billing.trace import find_invoice, find_line
 from ledger.flows.billing.usage_statement import usage_statement
+from ledger.store.billing.invoice import list_lines
 
 
 @get("/v1/invoices/{invoice_id:int}/usage", roles=READERS, bound=BY_ROWS, apart=REPORTS)
@@ -23,17 +25,44 @@ async def fetch_usage_statement(
     the invoiced one used, as known at its cut-off."""
     async with reading(request) as connection:
         invoice = await find_invoice(connection, str(invoice_id))
+        lines = await list_lines(connection, invoice_id=invoice_id)
+    return _statement(request, invoice, lines, customer=customer)
 
+
+@get(
+    "/v1/invoices/{invoice_id:int}/lines/{line_no:int}/usage",
+    roles=READERS,
+    bound=BY_ROWS,
+    apart=REPORTS,
+)
+async def fetch_line_usage(
+    request: ApiRequest, invoice_id: FromPath[int], line_no: FromPath[int]
+) -> Streamed:
+    """Every event behind one line of an invoice as CSV, as known at its cut-off."""
+    async with reading(request) as connection:
+        invoice = await find_invoice(connection, str(invoice_id))
+        line = await find_line(connection, invoice, line_no)
+    return _statement(request, invoice, [line], of=f"line-{line_no}")
+
+
+def _statement(
+    request: ApiRequest,
+    invoice: StoredInvoice,
+    lines: Sequence[IssuedLine],
+    *,
+    customer: str | None = None,
+    of: str | None = None,
+) -> Streamed:
     async def parts() -> AsyncIterator[bytes]:
         async with (
             sending(request, reading(request)) as connection,
-            aclosing(usage_statement(connection, invoice, customer)) as file,
+            aclosing(usage_statement(connection, invoice, lines, customer)) as file,
         ):
             async for part in file:
                 yield part
 
-    name = "-".join(filter(None, [invoice.number, customer, "usage"]))
+    name = "-".join(filter(None, [invoice.number, of or customer, "usage"]))
     return attached(parts(), "text/csv", file_name(name, ".csv"))
 
 
-HANDLERS = (fetch_usage_statement,)
+HANDLERS = (fetch_usage_statement, fetch_line_usage)

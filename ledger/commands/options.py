@@ -10,6 +10,7 @@ PORT = click.IntRange(0, 65_535)
 FILE: click.Path[Path] = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
 # Row ids are bigints of the database.
 ROW_ID = click.IntRange(0, 2**63 - 1)
+LINE_NO = click.IntRange(1, 2**31 - 1)
 Command = TypeVar("Command", bound=Callable[..., Any])
 # Rows of one answer.
 ROWS = click.IntRange(1, 1_000_000)

@@ -18,6 +18,7 @@ from ledger.domain.billing.credit_note import Credit
 from ledger.domain.billing.issued import IssuedLine, StoredInvoice
 from ledger.domain.money import plain
 from ledger.domain.period import zone
+from ledger.wire.logo import Logo
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class CreditTitle:
     issued_at: datetime
     issued_on: date
     is_test: bool
+    logo: Logo | None = None
 
 
 def render_credit(
@@ -64,4 +66,4 @@ def render_credit(
         "taxes": [printed_tax(line, words) for line in credit.taxes],
         "payable": group(plain(credit.payable)),
     }
-    return compile_document("credit_note.typ", content)
+    return compile_document("credit_note.typ", content, title.logo)

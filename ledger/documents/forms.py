@@ -17,6 +17,7 @@ from ledger.domain.billing.e_invoice import (
 )
 from ledger.domain.billing.issued import PDF, XML, Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxKey, TaxLine
+from ledger.wire.logo import Logo
 
 ADJUSTED = "What changed about periods invoiced before"
 
@@ -34,10 +35,11 @@ def invoice_forms(
     issued_on: date,
     is_test: bool,
     days: Mapping[date, Decimal],
+    logo: Logo | None = None,
 ) -> dict[str, bytes]:
     """Documents of an invoice by media type; `keys` say how each line is taxed, `days` what was
     charged by day."""
-    pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=is_test, days=days)
+    pdf = render_pdf(invoice, lines, issued_on=issued_on, is_test=is_test, days=days, logo=logo)
     taxes, back = invoice.taxes, invoice.totals.gives_back
     if back:
         lines, taxes = [mirrored_line(line) for line in lines], tuple(map(mirrored_tax, taxes))

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import typst
 
 from ledger.documents.fonts import compile_shown, families, lacked_by
+from ledger.documents.logo import logo_inputs
 from ledger.documents.summary import LineGroup, day_chart, grouped_lines, tokens_by_meter
 from ledger.documents.words import Words, words_of
 from ledger.domain.billing.agreement import Party
@@ -22,6 +23,7 @@ from ledger.domain.money import EXACT, ROUNDING, plain
 from ledger.domain.period import Period, describe_days
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
+from ledger.wire.logo import Logo
 
 ENGLISH = words_of("en")
 NO_DAYS: Mapping[date, Decimal] = MappingProxyType({})
@@ -92,6 +94,7 @@ def render_pdf(
     issued_on: date,
     is_test: bool,
     days: Mapping[date, Decimal] = NO_DAYS,
+    logo: Logo | None = None,
 ) -> bytes:
     """The invoice as PDF/A; no time or random number goes into it, and no font of this machine
     unless a name needs a sign that the fonts of packages lack. `days` is what was charged by day.
@@ -99,7 +102,7 @@ def render_pdf(
     InvalidInputError where no font has a sign.
     """
     content = _content(invoice, lines, issued_on, is_test)
-    return compile_document("invoice.typ", content | _usage(invoice, lines, days))
+    return compile_document("invoice.typ", content | _usage(invoice, lines, days), logo)
 
 
 def _usage(
@@ -206,20 +209,24 @@ def _remarks(invoice: Invoice, lines: Sequence[IssuedLine], words: Words) -> lis
     return said
 
 
-def compile_document(template: str, content: Mapping[str, object]) -> bytes:
-    """A template of this folder with its content, and the digest of that, as PDF/A.
+def compile_document(
+    template: str, content: Mapping[str, object], logo: Logo | None = None
+) -> bytes:
+    """A template of this folder with its content, and the digest of that, as PDF/A; under a logo.
 
     InvalidInputError where no font has a sign.
     """
+    if logo is not None:
+        content = {**content, "logo": sha256(logo.content).hexdigest()}
     said = json.dumps(content, ensure_ascii=False, sort_keys=True)
     content = {**content, "digest": sha256(said.encode()).hexdigest()}
     with as_file(files("ledger.documents") / template) as path:
-        return _compile(str(path), content)
+        return _compile(str(path), content, logo_inputs(logo))
 
 
-def _compile(template: str, content: Mapping[str, object]) -> bytes:
+def _compile(template: str, content: Mapping[str, object], drawn: Mapping[str, str]) -> bytes:
     written = json.dumps(content, ensure_ascii=False)
-    inputs = {"invoice": written, "fonts": json.dumps(families(written))}
+    inputs = {"invoice": written, "fonts": json.dumps(families(written)), **drawn}
     try:
         return compile_shown(template, inputs)
     except typst.TypstError as error:

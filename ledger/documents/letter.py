@@ -9,6 +9,7 @@ from ledger.documents.words import Words, words_of
 from ledger.domain.billing.dunning import Reminder
 from ledger.domain.billing.issued import StoredInvoice
 from ledger.domain.money import plain, total
+from ledger.wire.logo import Logo
 
 TITLES = ("Payment reminder", "Second reminder", "Further reminder")
 
@@ -21,6 +22,7 @@ def render_letter(
     is_last: bool,
     today: date,
     is_test: bool,
+    logo: Logo | None = None,
 ) -> bytes:
     """The letter as PDF/A; parties, language and how to pay are those of the `newest` invoice.
 
@@ -53,7 +55,7 @@ def render_letter(
             for each in reminders
         ],
     }
-    return compile_document("letter.typ", content)
+    return compile_document("letter.typ", content, logo)
 
 
 def _said(words: Words, owed: Decimal, currency: str) -> list[str]:

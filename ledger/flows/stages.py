@@ -4,6 +4,7 @@ What runs all of them, the command of each, `status` and metrics go by this tabl
 """
 
 from ledger.flows.billing.draw import draw
+from ledger.flows.billing.dun import dun
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.carry import carry
@@ -22,5 +23,6 @@ STAGES: dict[str, Stage] = {
         book_revenue,
         accrue,
         carry,
+        dun,
     )
 }

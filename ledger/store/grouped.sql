@@ -31,29 +31,41 @@ WITH sums AS MATERIALIZED (
    GROUP BY 1, 2
 ), keys AS MATERIALIZED (
   SELECT k.usage_key_id,
-         ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS before,
-         ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS behind
-    FROM usage_key k
-   CROSS JOIN LATERAL (SELECT to_jsonb(k) || jsonb_build_object(
-                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')'),
-                         'outcome', outcome_names(k.outcomes)) AS said OFFSET 0) j
+         CASE WHEN 'customer' = ANY (a.names) THEN coalesce(k.customer_id, '(' || k.customer_ref || ')') END AS customer,
+         CASE WHEN 'project_id' = ANY (a.names) THEN k.project_id END AS project_id,
+         CASE WHEN 'api_key_id' = ANY (a.names) THEN k.api_key_id END AS api_key_id,
+         CASE WHEN 'agent_id' = ANY (a.names) THEN k.agent_id END AS agent_id,
+         CASE WHEN 'tier' = ANY (a.names) THEN k.tier END AS tier,
+         CASE WHEN 'model' = ANY (a.names) THEN k.model END AS model,
+         CASE WHEN 'adapter' = ANY (a.names) THEN k.adapter END AS adapter,
+         CASE WHEN 'region' = ANY (a.names) THEN k.region END AS region,
+         CASE WHEN 'outcome' = ANY (a.names) THEN outcome_names(k.outcomes) END AS outcome
+    FROM usage_key k CROSS JOIN (SELECT :before::text[] || :behind::text[] AS names) a
    WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums) AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
 ), grouped AS (
-  SELECT k.before, s.step, k.behind, sum(s.requests) AS requests, sum(s.uncached) AS uncached,
+  SELECT k.customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,
+         s.step,
+         sum(s.requests) AS requests, sum(s.uncached) AS uncached,
          sum(s.cache_read) AS cache_read, sum(s.cache_write) AS cache_write,
          sum(s.visible) AS visible, sum(s.reasoning) AS reasoning,
          sum(s.estimated) AS estimated, sum(s.incomplete) AS incomplete,
          sum(s.input_unknown) AS input_unknown, sum(s.output_unknown) AS output_unknown,
          sum(s.cached_unknown) AS cached_unknown, sum(s.written_unknown) AS written_unknown,
          sum(s.reasoning_unknown) AS reasoning_unknown
-    FROM sums s JOIN keys k USING (usage_key_id) GROUP BY k.before, s.step, k.behind
+    FROM sums s JOIN keys k USING (usage_key_id)
+   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ), placed AS (
-  SELECT g.before || CASE WHEN g.step IS NULL THEN '{}'::text[]
-                          ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END || g.behind AS sort_key,
+  SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
+         || CASE WHEN g.step IS NULL THEN '{}'::text[]
+                 ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
+         || ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS sort_key,
          g.requests, g.uncached, g.cache_read, g.cache_write, g.visible, g.reasoning,
          g.estimated, g.incomplete, g.input_unknown, g.output_unknown, g.cached_unknown, g.written_unknown,
          g.reasoning_unknown
     FROM grouped g
+   CROSS JOIN LATERAL (SELECT jsonb_build_object(
+                         'customer', g.customer, 'project_id', g.project_id, 'api_key_id', g.api_key_id, 'agent_id', g.agent_id,
+                         'tier', g.tier, 'model', g.model, 'adapter', g.adapter, 'region', g.region, 'outcome', g.outcome) AS said OFFSET 0) j
 )
 SELECT p.* FROM placed p
  WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]
@@ -79,23 +91,38 @@ WITH sums AS MATERIALIZED (
    GROUP BY 1, 2, 3, 4
   HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
 ), keys AS MATERIALIZED (
-  SELECT m.usage_key_id, m.meter,
-         ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS before,
-         ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS behind
-    FROM (SELECT DISTINCT usage_key_id, meter FROM sums) m JOIN usage_key k USING (usage_key_id)
-   CROSS JOIN LATERAL (SELECT to_jsonb(k) || jsonb_build_object(
-                         'customer', coalesce(k.customer_id, '(' || k.customer_ref || ')'),
-                         'outcome', outcome_names(k.outcomes), 'meter', m.meter) AS said OFFSET 0) j
+  SELECT k.usage_key_id,
+         CASE WHEN 'customer' = ANY (a.names) THEN coalesce(k.customer_id, '(' || k.customer_ref || ')') END AS customer,
+         CASE WHEN 'project_id' = ANY (a.names) THEN k.project_id END AS project_id,
+         CASE WHEN 'api_key_id' = ANY (a.names) THEN k.api_key_id END AS api_key_id,
+         CASE WHEN 'agent_id' = ANY (a.names) THEN k.agent_id END AS agent_id,
+         CASE WHEN 'tier' = ANY (a.names) THEN k.tier END AS tier,
+         CASE WHEN 'model' = ANY (a.names) THEN k.model END AS model,
+         CASE WHEN 'adapter' = ANY (a.names) THEN k.adapter END AS adapter,
+         CASE WHEN 'region' = ANY (a.names) THEN k.region END AS region,
+         CASE WHEN 'outcome' = ANY (a.names) THEN outcome_names(k.outcomes) END AS outcome
+    FROM usage_key k CROSS JOIN (SELECT :before::text[] || :behind::text[] AS names) a
+   WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums)
 ), grouped AS (
-  SELECT k.before, s.step, k.behind, s.currency, sum(s.amount) AS amount, sum(s.quantity) AS quantity,
+  SELECT k.customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,
+         s.step, s.currency,
+         CASE WHEN 'meter' = ANY (:before::text[] || :behind::text[]) THEN s.meter END AS meter,
+         sum(s.amount) AS amount, sum(s.quantity) AS quantity,
          sum(s.unpriced_quantity) AS unpriced_quantity
-    FROM sums s JOIN keys k USING (usage_key_id, meter) GROUP BY k.before, s.step, k.behind, s.currency
+    FROM sums s JOIN keys k USING (usage_key_id)
+   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 ), placed AS (
-  SELECT g.before || CASE WHEN g.step IS NULL THEN '{}'::text[]
-                          ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
-                  || g.behind || coalesce(g.currency, '') AS sort_key,
+  SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
+         || CASE WHEN g.step IS NULL THEN '{}'::text[]
+                 ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
+         || ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
+         || coalesce(g.currency, '') AS sort_key,
          g.amount, g.quantity, g.unpriced_quantity
     FROM grouped g
+   CROSS JOIN LATERAL (SELECT jsonb_build_object(
+                         'customer', g.customer, 'project_id', g.project_id, 'api_key_id', g.api_key_id, 'agent_id', g.agent_id,
+                         'tier', g.tier, 'model', g.model, 'adapter', g.adapter, 'region', g.region, 'outcome', g.outcome,
+                         'meter', g.meter) AS said OFFSET 0) j
 )
 SELECT p.* FROM placed p
  WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]

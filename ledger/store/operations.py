@@ -250,7 +250,6 @@ async def sum_usage_marks(
     since: datetime,
     until: datetime,
     batch_seq: int,
-    customer_id: str | None = None,
 ) -> Mapping[str, int]:
     """Requests in [since, until), and how many of them lack what, by the names of MARKS."""
     (marks,) = await OPERATIONS["sum_usage_marks"].values(
@@ -259,6 +258,5 @@ async def sum_usage_marks(
         since=since,
         until=until,
         batch_seq=batch_seq,
-        customer_id=customer_id,
     )
     return asdict(marks)

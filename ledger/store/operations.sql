@@ -184,13 +184,12 @@ SELECT w.* FROM (
  ORDER BY w.customer_ref;
 
 -- name: sum_usage_marks
--- Requests of a period as known at a cut-off, and how many of them lack what, of one customer or (NULL) all; usage_delta
--- and usage_mark (customer_id, window_start).
+-- Requests of a period as known at a cut-off, and how many of them lack what; usage_delta and usage_mark (customer_id,
+-- window_start).
 WITH requests AS (
   SELECT coalesce(sum(d.requests), 0) AS requests
     FROM usage_delta d
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
 ), marks AS (
   SELECT coalesce(sum(d.estimated), 0) AS estimated, coalesce(sum(d.incomplete), 0) AS incomplete,
          coalesce(sum(d.input_unknown), 0) AS input_unknown,
@@ -200,7 +199,6 @@ WITH requests AS (
          coalesce(sum(d.reasoning_unknown), 0) AS reasoning_unknown
     FROM usage_mark d
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
-     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
 )
 SELECT r.requests, m.estimated, m.incomplete, m.input_unknown, m.output_unknown, m.cached_unknown, m.written_unknown,
        m.reasoning_unknown

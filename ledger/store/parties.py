@@ -8,6 +8,7 @@ from ledger.domain.author import Author
 from ledger.domain.entity import LegalEntity
 from ledger.store.dated import DatedTable
 from ledger.store.queries import Connection, load_queries
+from ledger.wire.logo import Logo
 
 PARTIES = load_queries("parties")
 ENTITY_DETAILS = DatedTable(
@@ -94,6 +95,28 @@ async def insert_entity(
 ) -> None:
     """Store a new entity."""
     await PARTIES["insert_entity"].run(connection, **values, batch_seq=batch_seq)
+
+
+async def insert_logo(
+    connection: Connection, entity_id: str, logo: Logo | None, *, batch_seq: int
+) -> None:
+    """Keep the logo of an entity from now on, or that it has none any more."""
+    await PARTIES["insert_logo"].run(
+        connection,
+        entity_id=entity_id,
+        media_type=logo.media_type if logo else None,
+        content=logo.content if logo else None,
+        batch_seq=batch_seq,
+    )
+
+
+async def find_logo(
+    connection: Connection, entity_id: str, *, batch_seq: int | None = None
+) -> Logo | None:
+    """The logo of an entity as it was at a number of the stored order, or is; None without one."""
+    return await PARTIES["find_logo"].first(
+        connection, Logo, entity_id=entity_id, batch_seq=batch_seq
+    )
 
 
 async def find_customer(connection: Connection, customer_id: str) -> Customer | None:

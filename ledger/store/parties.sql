@@ -49,6 +49,19 @@ VALUES (:entity_id, :name, :address, :tax_number, :email, :country, :electronic_
         int8range(:batch_seq, NULL))
 RETURNING detail_id;
 
+-- name: insert_logo
+-- The logo of an entity from now on; without bytes it has none any more.
+INSERT INTO entity_logo (entity_id, media_type, content, batch_seq)
+VALUES (:entity_id, :media_type, :content, :batch_seq);
+
+-- name: find_logo
+-- The logo of an entity as it was at a number of the stored order, or (NULL) is; entity_logo (entity_id, batch_seq).
+SELECT l.media_type, l.content
+  FROM (SELECT * FROM entity_logo
+         WHERE entity_id = :entity_id AND batch_seq <= coalesce(:batch_seq::bigint, as_it_stands())
+         ORDER BY batch_seq DESC LIMIT 1) l
+ WHERE l.content IS NOT NULL;
+
 -- name: find_customer
 -- What stays of a customer, by its primary key.
 SELECT customer_id, entity_id, kind, is_test FROM customer WHERE customer_id = :customer_id;

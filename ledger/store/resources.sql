@@ -287,6 +287,19 @@ SELECT e.entry_id, e.entity_id, e.account, e.bank_reference, e.booked_on, e.curr
    AND (:after::text[] IS NULL OR ARRAY[e.booked_on::text, e.entry_id] > :after::text[])
  ORDER BY sort_key LIMIT :limit;
 
+-- name: list_disputes
+-- What customers dispute of invoices, in their order, and how it ended.
+SELECT d.dispute_id, d.entity_id, d.customer_id, i.number AS invoice, d.line_no, d.reason, d.opened_at, r.outcome,
+       n.number AS credit_note, r.reason AS resolution, r.resolved_at, ARRAY[lpad(d.dispute_id::text, 20, '0')] AS sort_key
+  FROM dispute d
+  JOIN invoice i USING (invoice_id)
+  LEFT JOIN dispute_resolution r USING (dispute_id)
+  LEFT JOIN credit_note n USING (credit_note_id)
+ WHERE (:id::text IS NULL OR d.dispute_id::text = :id)
+   AND (:entity_id::text IS NULL OR d.entity_id = :entity_id)
+   AND (:after::text[] IS NULL OR ARRAY[lpad(d.dispute_id::text, 20, '0')] > :after::text[])
+ ORDER BY sort_key LIMIT :limit;
+
 -- name: list_credit_notes
 -- What was taken back of invoices, by time of issue.
 SELECT n.number, n.credit_note_id, n.entity_id, n.customer_id, i.number AS invoice, n.currency, n.net_total, n.tax_total,

@@ -100,6 +100,7 @@ TABLES: Mapping[str, SealedTable] = {
     "cost_day_line": _table("cost_day_line"),
     "site_cost": _table("site_cost"),
     "charge": _table("charge"),
+    "usage_day": _table("usage_day"),
     "journal_entry": _table("journal_entry"),
     "posting": _part_of("posting", "journal_entry", "entry_id"),
     "invoice": _table("invoice"),
@@ -113,6 +114,7 @@ TABLES: Mapping[str, SealedTable] = {
     "payment": _table("payment"),
     "dunning_letter": _table("dunning_letter"),
     "dunning_letter_item": _part_of("dunning_letter_item", "dunning_letter", "letter_id"),
+    **{name: _table(name) for name in ("entity_logo", "dispute", "dispute_resolution")},
     **{name: _table(name) for name in ("bank_entry", "bank_entry_outcome")},
     "payment_part": SealedTable(
         "payment_part t JOIN payment p USING (entity_id, payment_id)", "p.batch_seq"

@@ -339,6 +339,30 @@ class CreditNote(ClosedModel):
     voids: bool
 
 
+class KeptLogo(ClosedModel):
+    """The digest of an entity's logo; null where it has none any more."""
+
+    entity_id: str
+    sha256: str | None
+
+
+class Dispute(ClosedModel):
+    """What a customer says is wrong with an invoice, or a line of it; `outcome` is null while it is
+    open, and the credit note is the one that resolved it."""
+
+    dispute_id: int
+    entity_id: str
+    customer_id: str
+    invoice: str
+    line_no: int | None
+    reason: str
+    opened_at: Moment
+    outcome: Literal["credited", "rejected", "withdrawn"] | None
+    credit_note: str | None
+    resolution: str | None
+    resolved_at: Moment | None
+
+
 class ExchangeRate(ClosedModel):
     """What one unit of base costs in quote on a day."""
 

@@ -1,44 +1,15 @@
 """Reads statements of a bank account as ISO 20022 has them (CAMT.053), of any version.
 
-A statement comes from outside: it may declare no type and no entity, be no deeper and no longer
-than statements are. Tags are told by their local names; what is not read is let go.
+Tags are told by their local names; what is not read is let go.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from xml.parsers import expat
+from dataclasses import dataclass
 
 from ledger.wire.errors import FieldError
+from ledger.wire.xml import TEXT_CHARS_MAX, Element, parse_xml
 
-DEPTH_MAX = 64
-TEXT_CHARS_MAX = 1_000
 _BOOKED = "BOOK"
 _ACCOUNT = ("IBAN", "Othr/Id")
-
-
-@dataclass(slots=True)
-class Element:
-    """A tag by its local name, its text and children."""
-
-    tag: str
-    attributes: dict[str, str]
-    text: str = ""
-    children: list["Element"] = field(default_factory=list)
-
-    def each(self, path: str) -> Iterator["Element"]:
-        """Every element behind a path of tags, in the order of the document."""
-        first, _, rest = path.partition("/")
-        for child in self.children:
-            if child.tag == first:
-                yield from child.each(rest) if rest else (child,)
-
-    def say(self, *paths: str) -> str:
-        """The text behind the first of these paths that has one, in one line; else nothing."""
-        for path in paths:
-            for element in self.each(path):
-                if text := " ".join(element.text.split())[:TEXT_CHARS_MAX]:
-                    return text
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,42 +46,11 @@ class CamtStatement:
 
 def read_camt(content: bytes) -> list[CamtStatement]:
     """The statements of a document; FieldError says why it is none."""
-    root = _parsed(content)
+    root = parse_xml(content)
     statements = [_statement(each) for each in root.each("BkToCstmrStmt/Stmt")]
     if root.tag != "Document" or not statements:
         raise FieldError("send a statement of ISO 20022, CAMT.053")
     return statements
-
-
-def _parsed(content: bytes) -> Element:
-    top = Element("", {})
-    open_tags = [top]
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if len(open_tags) > DEPTH_MAX:
-            raise FieldError(f"send XML of at most {DEPTH_MAX} levels")
-        element = Element(tag.rpartition(" ")[2], attributes)
-        open_tags[-1].children.append(element)
-        open_tags.append(element)
-
-    def refuse(*_: object) -> None:
-        raise FieldError("send XML without a document type and without entities")
-
-    def say(text: str) -> None:
-        open_tags[-1].text += text
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda _: open_tags.pop()
-    parser.CharacterDataHandler = say
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    try:
-        parser.Parse(content, True)
-    except expat.ExpatError as error:
-        raise FieldError(f"send XML that can be read: {error}") from error
-    return top.children[0]
 
 
 def _statement(statement: Element) -> CamtStatement:

@@ -108,7 +108,8 @@ Age = Literal["not_due", "days_1_to_30", "days_31_to_60", "days_61_to_90", "days
 
 
 class OwedBy(ClosedModel):
-    """What a customer owes in one currency, by how long it has been due, and has on account."""
+    """What a customer owes in one currency, by how long it has been due, and has on account;
+    `disputed` is what is open of invoices that they dispute."""
 
     customer_id: str
     currency: Currency
@@ -119,6 +120,7 @@ class OwedBy(ClosedModel):
     days_over_90: Amount
     owed: Amount
     on_account: Amount
+    disputed: Amount
 
 
 class OpenInvoice(ClosedModel):
@@ -134,6 +136,7 @@ class OpenInvoice(ClosedModel):
     paid: Amount
     open: Amount
     age: Age
+    disputed: bool
     reminders: int
     reminded_on: Day | None
 
@@ -144,6 +147,21 @@ class Receivables(ClosedModel):
     today: Day
     customers: list[OwedBy]
     invoices: list[OpenInvoice]
+
+
+class OpenedDispute(ClosedModel):
+    """What was opened, of which invoice; `line_no` is null for all of it."""
+
+    dispute_id: int
+    invoice: str
+    line_no: int | None
+
+
+class ResolvedDispute(ClosedModel):
+    """What was resolved by hand, and how."""
+
+    dispute_id: int
+    outcome: Literal["rejected", "withdrawn"]
 
 
 class Party(ClosedModel):

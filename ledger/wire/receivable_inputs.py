@@ -62,3 +62,17 @@ class CreditAsk(InputModel):
                 "lines", "lines of a void invoice", "leave them out: all of it is void"
             )
         return self
+
+
+class DisputeAsk(InputModel):
+    """What a customer says is wrong with an invoice, or with one line of it."""
+
+    reason: Reason
+    line_no: Positive | None = None
+
+
+class DisputeResolution(InputModel):
+    """How a dispute ended by hand, and why: we `rejected` it, or it was `withdrawn`."""
+
+    outcome: Literal["rejected", "withdrawn"]
+    reason: Reason

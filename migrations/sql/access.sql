@@ -35,7 +35,8 @@ DECLARE
   key text;
 BEGIN
   -- A customer sees rows that carry its own id; who is bound to an entity, those of its customers.
-  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'invoice', 'credit_note', 'payment', 'dunning_letter',
+  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'usage_day', 'invoice', 'credit_note', 'payment', 'dunning_letter', 'dispute',
+                              'dispute_resolution',
                               'credit_grant', 'credit_draw', 'credit_expiry', 'credit_applied', 'credit_event'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
@@ -72,7 +73,7 @@ BEGIN
       WHERE a.customer_id = (SELECT asking_customer()) AND a.pays AND upper_inf(a.recorded)));
   -- Facts, documents and details follow their parent: whoever may see the parent's row.
   FOR name, parent, key IN VALUES
-      ('entity_detail', 'entity', 'entity_id'), ('dunning_policy', 'entity', 'entity_id'), ('tax_registration', 'entity', 'entity_id'),
+      ('entity_detail', 'entity', 'entity_id'), ('entity_logo', 'entity', 'entity_id'), ('dunning_policy', 'entity', 'entity_id'), ('tax_registration', 'entity', 'entity_id'),
       ('customer_detail', 'customer', 'customer_id'),
       ('usage_fact', 'usage_key', 'usage_key_id'), ('invoice_document', 'invoice', 'invoice_id'),
       ('credit_note_document', 'credit_note', 'credit_note_id'),
@@ -112,10 +113,10 @@ BEGIN
   FOREACH name IN ARRAY ARRAY['merged_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
-      'cost_allocation', 'cost_day', 'cost_day_line', 'site_cost', 'charge', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance',
+      'cost_allocation', 'cost_day', 'cost_day_line', 'site_cost', 'charge', 'usage_day', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
       'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'credit_grant', 'credit_draw',
-      'credit_expiry', 'credit_applied', 'credit_event', 'dunning_letter', 'dunning_letter_item', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'customer',
+      'credit_expiry', 'credit_applied', 'credit_event', 'dunning_letter', 'dunning_letter_item', 'dispute', 'dispute_resolution', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'entity_logo', 'customer',
       'facility', 'tariff', 'rate_card', 'budget_alert', 'reservation', 'reservation_end', 'webhook', 'webhook_secret',
       'webhook_state', 'notice', 'notice_delivery'] LOOP
     EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I

@@ -138,6 +138,29 @@ CREATE INDEX ON charge (customer_id, day_start, batch_seq);
 CREATE INDEX ON charge (payer_id, day_start) WHERE payer_id IS NOT NULL;
 CREATE INDEX ON charge (entity_id, customer_id) WHERE unpriced IS NOT NULL;
 
+-- Differences as well, by the same days: whoever asks what of a period is not final need not read its windows.
+CREATE TABLE usage_day (
+  customer_id       text NOT NULL,
+  subscription_id   text,
+  payer_id          text,
+  day_start         timestamptz NOT NULL CHECK (on_grid(day_start)),
+  cut_off_id        bigint NOT NULL,
+  batch_seq         bigint NOT NULL,
+  entity_id         text NOT NULL,
+  requests          quantity NOT NULL,
+  estimated         quantity NOT NULL,
+  incomplete        quantity NOT NULL,
+  input_unknown     quantity NOT NULL,
+  output_unknown    quantity NOT NULL,
+  cached_unknown    quantity NOT NULL,
+  written_unknown   quantity NOT NULL,
+  reasoning_unknown quantity NOT NULL
+);
+COMMENT ON TABLE usage_day IS 'Requests of a customer under a subscription (NULL: none) by day, as charge has them, and how many of them lack what.';
+CREATE INDEX ON usage_day (customer_id, day_start);
+CREATE INDEX ON usage_day (payer_id, day_start) WHERE payer_id IS NOT NULL;
+CREATE INDEX ON usage_day USING brin (batch_seq) WITH (pages_per_range = 16);
+
 -- Differences as well: what a site's day comes to is the sum of its rows up to a cut-off.
 CREATE TABLE site_cost (
   facility_id text NOT NULL,

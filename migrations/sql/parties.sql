@@ -47,6 +47,17 @@ CREATE TABLE entity_detail (
 COMMENT ON COLUMN entity_detail.review_times IS 'A run holds an invoice for a person that asks for more than so many times the most of its customer''s last twelve, and for more than review_above; 0: none.';
 COMMENT ON TABLE entity_detail IS 'What may change of an entity without making it another one; what an invoice said is in its snapshot.';
 
+CREATE TABLE entity_logo (
+  logo_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  entity_id  text NOT NULL REFERENCES entity,
+  media_type text CHECK (media_type IN ('image/png', 'image/svg+xml')),
+  content    bytea CHECK (length(content) <= 100000),
+  batch_seq  bigint NOT NULL,
+  CHECK ((media_type IS NULL) = (content IS NULL))
+);
+COMMENT ON TABLE entity_logo IS 'What stands above the documents of an entity, the newest up to a document''s place in the stored order; NULL: nothing.';
+CREATE INDEX ON entity_logo (entity_id, batch_seq);
+
 CREATE TABLE customer (
   customer_id text PRIMARY KEY CHECK (customer_id <> ''),
   entity_id   text NOT NULL REFERENCES entity,

@@ -76,13 +76,13 @@ CREATE TABLE subscription (
 );
 
 -- Which subscription prices what some customers use, and whose it is: their own, or while they have a parent that of
--- whoever pays for them. Their own is set aside meanwhile.
+-- whoever pays for them. Their own is set aside meanwhile. Most are of all models: a function would cost more than the rest.
 CREATE FUNCTION subscriptions_of(customers text[], seq bigint)
 RETURNS TABLE (customer_id text, subscription_id text, payer_id text, rate_card_id text, zone text, anchor_day int,
                valid tstzrange, agreed tstzrange, models model_ranges) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT s.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, p.part, s.valid,
-         ranges_of(s.models)
+         CASE WHEN s.models = '{}' THEN model_ranges(model_range(NULL, NULL)) ELSE ranges_of(s.models) END
     FROM subscription s
    CROSS JOIN LATERAL unnest(tstzmultirange(s.valid) - coalesce(
            (SELECT range_agg(a.valid) FROM customer_above a
@@ -90,7 +90,7 @@ BEGIN ATOMIC
    WHERE s.customer_id = ANY (customers) AND s.recorded @> seq
    UNION ALL
   SELECT a.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, s.valid * a.valid, s.valid,
-         ranges_of(s.models)
+         CASE WHEN s.models = '{}' THEN model_ranges(model_range(NULL, NULL)) ELSE ranges_of(s.models) END
     FROM customer_above a
     JOIN subscription s ON s.customer_id = a.above_id AND s.recorded @> seq AND s.valid && a.valid
    WHERE a.customer_id = ANY (customers) AND a.pays AND a.recorded @> seq;

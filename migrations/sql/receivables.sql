@@ -89,6 +89,39 @@ CREATE INDEX ON payment_part (invoice_id);
 CREATE FUNCTION is_void(of_invoice bigint) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
 RETURN EXISTS (SELECT FROM credit_note n WHERE n.invoice_id = of_invoice AND n.voids);
 
+-- What customers say is wrong with an invoice, until somebody answers: meanwhile nobody reminds them of it.
+CREATE TABLE dispute (
+  dispute_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  invoice_id  bigint NOT NULL REFERENCES invoice,
+  line_no     int,
+  entity_id   text NOT NULL REFERENCES entity,
+  customer_id text NOT NULL REFERENCES customer,
+  reason      text NOT NULL CHECK (reason <> ''),
+  opened_at   timestamptz NOT NULL,
+  batch_seq   bigint NOT NULL,
+  FOREIGN KEY (invoice_id, line_no) REFERENCES invoice_line
+);
+COMMENT ON COLUMN dispute.line_no IS 'NULL: the invoice as a whole.';
+CREATE INDEX ON dispute (invoice_id);
+
+CREATE TABLE dispute_resolution (
+  dispute_id     bigint PRIMARY KEY REFERENCES dispute,
+  entity_id      text NOT NULL REFERENCES entity,
+  customer_id    text NOT NULL REFERENCES customer,
+  outcome        text NOT NULL CHECK (outcome IN ('credited', 'rejected', 'withdrawn')),
+  credit_note_id bigint REFERENCES credit_note,
+  reason         text NOT NULL CHECK (reason <> ''),
+  resolved_at    timestamptz NOT NULL,
+  batch_seq      bigint NOT NULL,
+  CHECK ((outcome = 'credited') = (credit_note_id IS NOT NULL))
+);
+COMMENT ON TABLE dispute_resolution IS 'How a dispute ended: by a credit note, or by a person who said why.';
+
+CREATE FUNCTION is_disputed(of_invoice bigint) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (SELECT FROM dispute d
+                WHERE d.invoice_id = of_invoice
+                  AND NOT EXISTS (SELECT FROM dispute_resolution r WHERE r.dispute_id = d.dispute_id));
+
 -- What each invoice still asks for: one place says it. What an invoice gives back is on account. Credits count against it but for what went on account.
 CREATE FUNCTION open_items() RETURNS TABLE (
   invoice_id bigint, entity_id text, customer_id text, number text, currency text, issued_at timestamptz, due_on date,

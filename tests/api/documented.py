@@ -35,7 +35,7 @@ IDS = {
     "reservations": "chatcmpl-8f1c.1",
     **dict.fromkeys(("tax-registrations", "dunning-policies"), "acme-ai"),
     "webhooks": "erp",
-    "dunning-letters": "1",
+    **dict.fromkeys(("dunning-letters", "disputes"), "1"),
     "bank-entries": entry_id("acme-ai"),
     **dict.fromkeys(("notices", "deliveries"), notice_id("acme-ai", "bank-4711")),
     "grants": "credit-2024",
@@ -93,7 +93,8 @@ def send_examples(served: Served) -> Iterator[tuple[str, Response]]:
     """Every example of the document to its operation, the parties first."""
     written = [one for one in OPERATIONS if one.method in {"post", "patch"}]
     first = {"enter_entities": 0, "enter_customers": 1, "enter_rate_cards": 2, "enter_webhooks": 3}
-    last = {"release_reservation": 7, "post_events": 8, "preview": 9, "issue": 10, "credit": 11}
+    last = {"release_reservation": 7, "post_events": 8, "preview": 9, "issue": 10}
+    last |= {"open_dispute": 11, "resolve_dispute": 12, "credit": 13}
     for one in sorted(written, key=lambda o: first.get(o.name, last.get(o.name, 5))):
         for media, content in one.said.get("requestBody", {}).get("content", {}).items():
             if "example" in content:

@@ -121,6 +121,8 @@ async def _remind(served: Served, worker: Connection) -> None:
     late = clock.now() + timedelta(days=90)
     done = await run_dunning(worker, entity_id="factory", now=late, author=AUTHOR)
     assert len(done.letters) == 1
+    disputed = served.post("/v1/invoices/1/disputes", {"reason": "not ours", "line_no": 1})
+    assert disputed.status_code == 201, disputed.text
 
 
 async def _nobody(url: str, headers: Mapping[str, str], body: bytes) -> Answer:

@@ -36,6 +36,7 @@ REACHING: dict[str, list[dict[str, Any]]] = {
         }
         for entity, customer in (("mill", "delta"), ("forge", "gamma"))
     ],
+    "POST /v1/entities/forge/logo": [{}],
     "POST /v1/dunning-policies": [{"entity_id": "forge", "reminder_days": [9], **FROM}],
     "POST /v1/grants": [
         {

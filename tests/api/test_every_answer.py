@@ -34,7 +34,7 @@ ONE = {
     "reservations": "res-1",
     "webhooks": "erp",
     "dunning-policies": "factory",
-    "dunning-letters": "1",
+    **dict.fromkeys(("dunning-letters", "disputes"), "1"),
     "bank-entries": entry_id("factory"),
     **dict.fromkeys(("notices", "deliveries"), notice_id("factory", "bank-1")),
     "grants": "credit-1",

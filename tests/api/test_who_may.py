@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from litestar.routes import HTTPRoute
@@ -173,9 +174,22 @@ async def test_a_parent_sees_its_children_and_a_child_its_own(served: Served) ->
     file = served.get(f"{path}/usage", role="customer", params={"customer": "lab"}).text
     assert {row.split(",")[-1] for row in file.splitlines()[1:]} == {"lab"}
     assert [",c," in row for row in file.splitlines()[1:]] == [True] * 2
+    check_lines(served, path, issued["lines"])
     ended = {"customer_id": "lab", "valid_from": "2023-01-01T00:00:00Z"}
     assert served.call("POST", "/v1/parents?replace=true", json=ended).status_code == 201
     assert seen("customer", "lab") == []
+
+
+def check_lines(served: Served, path: str, lines: list[dict[str, Any]]) -> None:
+    """The statements of lines are those of the whole, and for whoever may see that."""
+    whole = served.get(f"{path}/usage", role="customer").text.splitlines()
+    by_line = [f"{path}/lines/{line['line_no']}/usage" for line in lines]
+    files = [served.get(each, role="customer").text.splitlines() for each in by_line]
+    assert {file[0] for file in files} == {whole[0]}
+    assert [row for file in files for row in file[1:]] == whole[1:]
+    assert served.get(by_line[0], role="lab").status_code == 404
+    refused = served.get(f"{path}/lines/99/usage", role="customer")
+    assert (refused.status_code, "has no line 99" in refused.text) == (404, True)
 
 
 OWN_ONLY = ("customer", "subscription", "usage_key", "usage_delta", "charge")

@@ -178,6 +178,9 @@ async def fill_two(served: Served, worker: Connection) -> None:
         late = clock.now() + timedelta(days=60)
         written = await run_dunning(worker, entity_id=entity, now=late, author=AUTHOR)
         assert written.refused == []
+    for invoice_id in (1, 2):
+        disputed = served.post(f"/v1/invoices/{invoice_id}/disputes", {"reason": "not ours"})
+        assert disputed.status_code == 201, disputed.text
 
 
 def make_keys(served: Served) -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 from pypdf import PdfReader
+from pypdf.generic import DictionaryObject
 
 from ledger.documents.fonts import find_lacking
 from ledger.documents.invoice import NO_DAYS, describe, group, render_pdf
@@ -22,6 +23,8 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import ZERO, total
 from ledger.domain.period import Period
 from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.wire.logo import Logo, read_logo
+from tests.wire.test_logo import png, svg
 
 OCTOBER = datetime(2024, 9, 30, 22, tzinfo=UTC)
 NOVEMBER = datetime(2024, 10, 31, 23, tzinfo=UTC)
@@ -67,6 +70,7 @@ def rendered(
     language: str = "en",
     models: tuple[str, ...] = ("llama",),
     days: Mapping[date, Decimal] = NO_DAYS,
+    logo: Logo | None = None,
 ) -> bytes:
     invoice = Invoice(
         number="FA-2024-000001",
@@ -88,7 +92,9 @@ def rendered(
         cut_off_seq=4711,
     )
     drafted = [line for model in models for line in lines(count, model=model, language=language)]
-    return render_pdf(invoice, drafted, issued_on=date(2024, 11, 2), is_test=is_test, days=days)
+    return render_pdf(
+        invoice, drafted, issued_on=date(2024, 11, 2), is_test=is_test, days=days, logo=logo
+    )
 
 
 def text_of(pdf: bytes) -> str:
@@ -97,6 +103,20 @@ def text_of(pdf: bytes) -> str:
 
 def test_the_same_invoice_gives_the_same_bytes() -> None:
     assert rendered(count=5) == rendered(count=5)
+
+
+def test_a_logo_stands_above_it_and_the_bytes_are_the_same_again() -> None:
+    for content in (png(), svg()):
+        logo = read_logo(content)
+        once = rendered(logo=logo)
+        assert once == rendered(logo=logo) != rendered()
+        assert "FA-2024-000001" in text_of(once)
+    (page,) = PdfReader(BytesIO(rendered(logo=read_logo(png())))).pages
+    resources = page["/Resources"].get_object()
+    assert isinstance(resources, DictionaryObject)
+    images = resources["/XObject"].get_object()
+    assert isinstance(images, DictionaryObject)
+    assert len(images) == 1
 
 
 def test_it_says_whole_days_both_included_and_what_it_was_made_from() -> None:

@@ -40,6 +40,7 @@ from tests.flows.billing import (
     subscribed,
     treated,
 )
+from tests.flows.charge_faults import CHARGES, NAMES_NOTHING
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database
 from tests.support.one_gpu import GPU
@@ -135,22 +136,6 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a cost of a site was booked under another name": (
         "UPDATE posting SET dimension = 'lunch' WHERE account = '5300'",
         ("site_cost", "factory account 5300 lunch USD", "amount", "0", "2"),
-    ),
-    "a charge is gone": (
-        "DELETE FROM charge WHERE meter = 'output_visible'",
-        ("charge", "acme llama standard output_visible", "quantity", "245896", "0"),
-    ),
-    "a charge was made up": (
-        """INSERT INTO charge
-           SELECT 'acme', usage_key_id, day_start + interval '1 day', meter, cut_off_id,
-                  batch_seq, entity_id, subscription_id, NULL, 9, price_id, currency, 0.00009, NULL
-             FROM charge WHERE quantity = 18059981""",
-        ("charge", "acme llama standard input_uncached", "quantity", "0", "9"),
-    ),
-    "a quantity was changed": (
-        "UPDATE charge SET quantity = quantity + 1, amount = amount + 0.000006"
-        " WHERE quantity = 18059981",
-        ("charge", "acme llama standard input_uncached", "quantity", "18059981", "18059982"),
     ),
     "an amount was changed": (
         "UPDATE charge SET amount = 1 WHERE quantity = 18059981",
@@ -359,6 +344,9 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+FAULTS |= CHARGES | NAMES_NOTHING
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_what_was_changed_is_named(books: Books, superuser: Connection, fault: str) -> None:
     sql, (table, *wanted) = FAULTS[fault]
@@ -456,7 +444,8 @@ async def test_a_counted_fact_that_is_never_charged_is_named(
     )
     found = await check_books(worker)
     assert [(one.table, one.expected, one.stored) for one in found.differences] == [
-        ("charge", "5", "0")
+        ("charge", "5", "0"),
+        ("usage_day", "1", "0"),
     ]
 
 

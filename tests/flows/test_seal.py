@@ -12,6 +12,7 @@ import pytest
 
 from ledger.domain.errors import ConflictError
 from ledger.flows.billing.credit import credit_invoice
+from ledger.flows.billing.dispute import open_dispute
 from ledger.flows.billing.dun import run_dunning
 from ledger.flows.billing.import_statement import import_statement, read_statement
 from ledger.flows.billing.invoice import issue_invoice
@@ -24,6 +25,7 @@ from ledger.flows.reference.enter import enter_alias, enter_fx_rates
 from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.enter_dunning import enter_dunning_policy
 from ledger.flows.reference.enter_grant import enter_top_up_rule
+from ledger.flows.reference.enter_logo import enter_logo
 from ledger.flows.reference.enter_parent import enter_parent
 from ledger.flows.reference.enter_webhook import enter_webhook
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
@@ -65,6 +67,9 @@ from tests.support.weights import enter_idle, enter_measured
 from tests.wire.samples import counters_event, energy_event, gap_event
 
 HOUR = datetime(2026, 8, 6, 11, tzinfo=UTC)
+SVG_LOGO = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 4"><rect width="8" height="4"/></svg>'
+)
 # Tables whose rows no seal vouches for, and why.
 FOLDED = "merged again and again: check adds it up from the facts"
 MADE_OF_OTHERS = "can be made again of sealed rows, or says only how far work has come"
@@ -141,9 +146,11 @@ async def books(worker: Connection) -> Gate:
     written = await run_dunning(worker, entity_id="factory", now=overdue, author=AUTHOR)
     assert len(written.letters) == 1
     await pay(worker, "bank-1", "0.01", currency="EUR")
+    number = await worker.fetchval("SELECT number FROM invoice")
+    await open_dispute(worker, named=number, line_no=None, now=SEPTEMBER, author=AUTHOR)
     await credit_invoice(
         worker,
-        named=await worker.fetchval("SELECT number FROM invoice"),
+        named=number,
         lines=None,
         now=SEPTEMBER,
         author=AUTHOR,
@@ -159,6 +166,7 @@ async def weighed(books: Books, until: datetime) -> None:
     await books.deployment(HOUR, until, gpus=[GPU])
     await enter_measured(books.connection, HOUR, until)
     await enter_idle(books.connection, HOUR, "operator")
+    await enter_logo(books.connection, "factory", SVG_LOGO, AUTHOR)
 
 
 async def everything_entered(connection: Connection) -> None:

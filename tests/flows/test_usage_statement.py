@@ -14,8 +14,9 @@ from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_b
 
 async def rows_of(connection: Connection) -> list[dict[str, str]]:
     (invoice,) = await store.list_invoices(connection)
-    parts = [part async for part in usage_statement(connection, invoice)]
-    again = [part async for part in usage_statement(connection, invoice)]
+    lines = await store.list_lines(connection, invoice_id=invoice.invoice_id)
+    parts = [part async for part in usage_statement(connection, invoice, lines)]
+    again = [part async for part in usage_statement(connection, invoice, lines)]
     assert parts == again
     return list(csv.DictReader(io.StringIO(b"".join(parts).decode(), newline="")))
 

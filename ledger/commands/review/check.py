@@ -25,6 +25,7 @@ TAMPERINGS_NAMED = 20
 # What each proof is of, for people.
 SAYS = {
     "charge": "usage and charges",
+    "usage_day": "usage and its requests by day",
     "price": "charges and prices",
     "period": "charges and prices of whole periods",
     "revenue": "charges and journal",

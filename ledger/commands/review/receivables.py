@@ -39,24 +39,26 @@ def _show(report: ReceivablesReport) -> None:
             *customer.buckets.values(),
             customer.owed,
             customer.on_account,
+            customer.disputed,
         )
         for customer in report.customers
     ]
     ages = [age.replace("_", " ") for age in AGES]
-    columns = ("customer", "currency", *ages, "owed", "on account")
+    columns = ("customer", "currency", *ages, "owed", "on account", "disputed")
     first = ("owed", "currency", "on account", "not due")
     title = f"Receivables as of {report.today}"
-    print_table(title, columns, owed, numbers=len(AGES) + 2, first=first)
+    print_table(title, columns, owed, numbers=len(AGES) + 3, first=first)
     rows = [
         (
             *(item.number, item.customer_id, item.due_on, item.currency),
+            "yes" if item.is_disputed else "",
             *(item.payable, item.credited, item.paid, item.open),
             _level(report, item),
         )
         for item in report.invoices
     ]
     amounts = ("payable", "credited", "paid", "open", "reminders")
-    columns = ("invoice", "customer", "due", "currency", *amounts)
+    columns = ("invoice", "customer", "due", "currency", "disputed", *amounts)
     first = ("open", "currency", "due", "customer")
     print_table("Open invoices, those due first", columns, rows, numbers=5, first=first)
 

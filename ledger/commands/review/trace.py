@@ -10,7 +10,7 @@ import click
 from ledger.api.answer import from_cursor, to_cursor
 from ledger.api.shapes import show_trace
 from ledger.commands.data.show import json_option, print_json, print_table
-from ledger.commands.options import ROWS
+from ledger.commands.options import LINE_NO, ROWS
 from ledger.commands.run.periods import find_asked_entity, read_start
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.apportion import amount_of
@@ -25,6 +25,7 @@ from ledger.flows.billing.trace import (
     LineTrace,
     event_json,
     find_invoice,
+    find_line,
     trace_invoice_line,
 )
 from ledger.flows.billing.usage_statement import usage_statement
@@ -32,6 +33,7 @@ from ledger.flows.cost import trace_event
 from ledger.flows.cost.trace_event import EventCost
 from ledger.reports.cost import evidence
 from ledger.reports.cost.evidence import LINES, AskedCost, CostEvidence
+from ledger.store.billing.invoice import list_lines
 from ledger.store.connect import draw_cut_off
 from ledger.store.cost.cost import WindowActivity
 from ledger.store.cost.evidence import WindowCost
@@ -45,7 +47,7 @@ def trace() -> None:
 
 @trace.command()
 @click.argument("number")
-@click.argument("line_no", metavar="LINE", type=click.IntRange(1, 2**31 - 1))
+@click.argument("line_no", metavar="LINE", type=LINE_NO)
 @click.option("--rows", type=ROWS, default=100, show_default=True)
 @click.option("--after", help="The `next` of the page before.")
 @json_option
@@ -74,20 +76,31 @@ def invoice(
 
 @trace.command()
 @click.argument("number")
+@click.option("--line", "line_no", type=LINE_NO, help="Only this line.")
 @click.option("--customer", help="Only what this customer used, of an invoice of its parent.")
 @click.option("--output", type=click.Path(path_type=Path), help="By default NUMBER-usage.csv.")
 @database_options
 def statement(
-    database: Database, *, number: str, customer: str | None, output: Path | None
+    database: Database,
+    *,
+    number: str,
+    line_no: int | None,
+    customer: str | None,
+    output: Path | None,
 ) -> None:
     """Write every event behind every line of an invoice, by its number or id, as CSV."""
 
     async def write(connection: Connection) -> Path:
         named = await find_invoice(connection, number)
-        name = "-".join(filter(None, [named.number, customer, "usage"]))
+        if line_no is None:
+            lines = await list_lines(connection, invoice_id=named.invoice_id)
+        else:
+            lines = [await find_line(connection, named, line_no)]
+        line = f"line-{line_no}" if line_no is not None else None
+        name = "-".join(filter(None, [named.number, line, customer, "usage"]))
         target = output or Path(file_name(name, ".csv"))
         with target.open("wb") as file:
-            async for part in usage_statement(connection, named, customer):
+            async for part in usage_statement(connection, named, lines, customer):
                 file.write(part)
         return target
 

@@ -84,12 +84,13 @@ def pooled(
     """The sums with all that one price looks at together as one, named as the price is; without
     its units where not `units`, as where only amounts change. What is of a project, an agent or
     some hours, or is not billed, says so."""
-    return summed(
-        (replace(key, part=price.part or key.part), billed)
-        if (price := prices[key.price_id]).price.basis is Basis.EACH
-        else (_pooled_key(key, price), billed if units else replace(billed, quantity=0))
-        for key, billed in sums.items()
-    )
+    return summed(_named(key, billed, prices[key.price_id], units) for key, billed in sums.items())
+
+
+def _named(key: LineKey, billed: Billed, price: LinePrice, units: bool) -> tuple[LineKey, Billed]:
+    if price.price.basis is not Basis.EACH:
+        return _pooled_key(key, price), billed if units else replace(billed, quantity=0)
+    return (replace(key, part=price.part) if price.part else key), billed
 
 
 def _pooled_key(key: LineKey, price: LinePrice) -> LineKey:
@@ -114,8 +115,10 @@ def with_same_terms(
     Entering a price again splits its validity and gives the parts ids of their own; a line is not
     split by that, and nothing about it changed.
     """
-    newest: dict[tuple[LineKey, str], int] = {}
     terms = {price_id: price.model_dump_json() for price_id, price in prices.items()}
+    if len({*terms.values()}) == len(terms):
+        return dict(sums)
+    newest: dict[tuple[LineKey, str], int] = {}
     for key in sums:
         alike = (replace(key, price_id=0), terms[key.price_id])
         newest[alike] = max(key.price_id, newest.get(alike, 0))

@@ -39,6 +39,7 @@ def due_reminders(
         Reminder(item, level, (today - item.due_on).days)
         for item in sorted(items, key=lambda item: (item.due_on, item.number))
         if item.open > 0
+        and not item.is_disputed
         and (level := _level(item, last.get(item.invoice_id), reminder_days, today))
     ]
 

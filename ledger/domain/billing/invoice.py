@@ -6,9 +6,10 @@ difference between exact and rounded is kept. Nothing is rounded twice, nothing 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from types import MappingProxyType
 
 from ledger.domain.billing.tax import TaxLine
@@ -122,7 +123,7 @@ def usage_lines(
     """
     return [
         line
-        for key, billed in sorted(charges.items(), key=_by_user)
+        for key, billed in _by_user(charges)
         if billed != NOTHING
         for line in _lines(key, billed, prices.get(key.price_id), currency, mode)
     ]
@@ -140,13 +141,17 @@ def adjustment_lines(
     """
     return [
         replace(_line(key, billed, currency, mode, _whole(prices, key, billed)), kind="adjustment")
-        for key, billed in sorted(changes.items(), key=_by_user)
+        for key, billed in _by_user(changes)
         if billed != NOTHING
     ]
 
 
-def _by_user(item: tuple[LineKey, Billed]) -> tuple[str, LineKey]:
-    return item[0].used_by, item[0]
+# A tuple once a key, where comparing keys would make two each time.
+_ORDER = attrgetter("used_by", *(field.name for field in fields(LineKey)))
+
+
+def _by_user(sums: Mapping[LineKey, Billed]) -> list[tuple[LineKey, Billed]]:
+    return sorted(sums.items(), key=lambda item: _ORDER(item[0]))
 
 
 def supplied_at(line: InvoiceLine) -> datetime:

@@ -23,7 +23,8 @@ AGES: Mapping[str, int | None] = {
 
 @dataclass(frozen=True, slots=True)
 class OpenItem:
-    """An invoice and what is still open of it: what it asks for, less credits and payments."""
+    """An invoice and what is still open of it: what it asks for, less credits and payments; whether
+    its customer disputes any of it."""
 
     invoice_id: int
     number: str
@@ -34,6 +35,7 @@ class OpenItem:
     payable: Decimal
     credited: Decimal
     paid: Decimal
+    is_disputed: bool = False
 
     @property
     def open(self) -> Decimal:
@@ -80,12 +82,14 @@ def age_of(item: OpenItem, today: date) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ageing:
-    """What a customer owes in one currency, by how long it has been due; `on_account` is theirs."""
+    """What a customer owes in one currency, by how long it has been due; of that they dispute
+    invoices over `disputed`, and `on_account` is theirs."""
 
     customer_id: str
     currency: str
     buckets: Mapping[str, Decimal]
     on_account: Decimal
+    disputed: Decimal
 
     @property
     def owed(self) -> Decimal:
@@ -97,13 +101,24 @@ def ageing(
     items: Iterable[OpenItem], on_account: Mapping[tuple[str, str], Decimal], today: date
 ) -> list[Ageing]:
     """By customer and currency, of those who owe something or have something on account."""
-    sums: dict[tuple[str, str], dict[str, Decimal]] = {key: {} for key in on_account}
+    owed: dict[tuple[str, str], list[OpenItem]] = {key: [] for key in on_account}
     for item in items:
-        buckets = sums.setdefault((item.customer_id, item.currency), {})
-        age = age_of(item, today)
-        buckets[age] = EXACT.add(buckets.get(age, ZERO), item.open)
+        owed.setdefault((item.customer_id, item.currency), []).append(item)
     owing = [
-        Ageing(*key, {name: sums[key].get(name, ZERO) for name in AGES}, on_account.get(key, ZERO))
-        for key in sorted(sums)
+        Ageing(
+            *key,
+            buckets=_by_age(owed[key], today),
+            on_account=on_account.get(key, ZERO),
+            disputed=total([item.open for item in owed[key] if item.is_disputed]),
+        )
+        for key in sorted(owed)
     ]
     return [each for each in owing if each.owed or each.on_account]
+
+
+def _by_age(items: Iterable[OpenItem], today: date) -> dict[str, Decimal]:
+    buckets = dict.fromkeys(AGES, ZERO)
+    for item in items:
+        age = age_of(item, today)
+        buckets[age] = EXACT.add(buckets[age], item.open)
+    return buckets

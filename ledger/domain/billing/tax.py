@@ -158,11 +158,14 @@ def tax_lines(
     MissingInputError where the seller is registered and nobody said how the customer is taxed, or
     where a country's rate is not recorded.
     """
-    sums: dict[TaxKey, list[Decimal]] = defaultdict(list)
+    supplied: dict[datetime, list[Decimal]] = defaultdict(list)
     for line in lines:
-        key = find_key(rules, line.supplied_at, customer_id)
+        supplied[line.supplied_at].append(line.amount)
+    sums: dict[TaxKey, list[Decimal]] = defaultdict(list)
+    for moment, amounts in supplied.items():
+        key = find_key(rules, moment, customer_id)
         if key is not None:
-            sums[key].append(line.amount)
+            sums[key] += amounts
     return [tax_on(key, total(sums[key]), currency, mode) for key in sorted(sums)]
 
 

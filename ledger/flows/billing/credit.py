@@ -23,6 +23,7 @@ from ledger.flows.billing.trace import find_invoice
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store import parties
 from ledger.store.billing import receivables as store
+from ledger.store.billing.disputes import resolve_credited
 from ledger.store.billing.invoice import list_lines, take_numbers
 from ledger.store.billing.receivables import CreditHead
 from ledger.store.books.journal import book_entries
@@ -143,7 +144,9 @@ async def _issue(
         )
     head = await _head(connection, crediting, seller, author.reason)
     credit_note_id = await store.insert_credit_note(connection, head, credit, batch_seq=batch_seq)
-    title = CreditTitle(head.number, head.reason, now, seller.today, seller.is_test)
+    await resolve_credited(connection, credit_note_id=credit_note_id)
+    logo = await parties.find_logo(connection, invoice.entity_id)
+    title = CreditTitle(head.number, head.reason, now, seller.today, seller.is_test, logo)
     forms = credit_forms(invoice, crediting.lines, crediting.keys, credit, title)
     for media_type, content in forms.items():
         await store.insert_credit_document(

@@ -65,6 +65,7 @@ async def _render(connection: Connection, invoice: StoredInvoice, media_type: st
         issued_on=invoice.issued_at.astimezone(zone(entity.zone)).date(),
         is_test=entity.is_test or customer.is_test,
         days=days,
+        logo=await parties.find_logo(connection, invoice.entity_id, batch_seq=invoice.cut_off_seq),
     )
     async with connection.transaction():
         batch_seq = await draw_batch_seq(connection)

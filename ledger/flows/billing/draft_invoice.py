@@ -292,9 +292,11 @@ def _taxed(agreement: Agreement, lines: Sequence[InvoiceLine], rules: TaxRules) 
         return _Taxed(agreement, error=error)
     if not taxes:
         return _Taxed(agreement)
-    keys = tuple(find_key(rules, supplied_at(line), agreement.customer_id) for line in lines)
-    number = registered_as(rules, taxes, max(supplied_at(line) for line in lines))
+    moments = [supplied_at(line) for line in lines]
+    by_moment = {each: find_key(rules, each, agreement.customer_id) for each in {*moments}}
+    number = registered_as(rules, taxes, max(moments))
     seller = replace(agreement.seller, tax_number=number) if number else agreement.seller
+    keys = tuple(by_moment[moment] for moment in moments)
     return _Taxed(replace(agreement, seller=seller), tuple(taxes), keys)
 
 

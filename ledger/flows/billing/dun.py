@@ -1,17 +1,24 @@
-"""Writes letters about what is overdue: each invoice once at each level, a letter a customer."""
+"""Writes letters about what is overdue: each invoice once at each level, a letter a customer.
+
+The stage looks once a day of the entity, and when its policy changes; a person may at any time.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 
 from ledger.documents.letter import render_letter
 from ledger.domain.author import Author
 from ledger.domain.billing.dunning import Reminder, by_letter, due_reminders
 from ledger.domain.errors import LedgerError, MissingInputError, NotFoundError
 from ledger.domain.money import total
-from ledger.domain.period import zone
+from ledger.domain.parked import Part
+from ledger.domain.period import DAY, day_of, midnight, zone
+from ledger.flows.parts import Due
 from ledger.flows.reference.supersede import keep_write, writing
+from ledger.flows.stage import Stage, StageContext
 from ledger.store import parties
 from ledger.store.billing import dunning as store
 from ledger.store.billing.dunning import LetterHead
@@ -19,6 +26,7 @@ from ledger.store.billing.invoice import list_invoices
 from ledger.store.billing.receivables import list_open_items, lock_receivables
 from ledger.store.connect import draw_batch_seq
 from ledger.store.parties import Entity
+from ledger.store.pricing.rating import list_entities
 from ledger.store.queries import Connection
 
 
@@ -73,6 +81,51 @@ async def run_dunning(
     return DunningRun(today, letters, refused)
 
 
+async def _find(context: StageContext, again: Sequence[Part]) -> Due:
+    connection, entity = context.connection, context.entity
+    today = day_of(context.now, entity.zone)
+    days = await store.find_reminder_days(connection, entity.entity_id, at=context.now)
+    customers = {customer_id for customer_id, _ in again}
+    if days and await _is_to_look(context, today):
+        due = await _due(connection, entity.entity_id, days, today)
+        customers |= {each.item.customer_id for each in due}
+    at = midnight(today, entity.zone)
+    parts = [(customer_id, at) for customer_id in sorted(customers)]
+    return Due(parts, partial(_remind, context, days))
+
+
+async def _is_to_look(context: StageContext, today: date) -> bool:
+    followed = context.last.followed_to
+    if followed is None or day_of(followed, context.entity.zone) < today:
+        return True
+    return await store.has_new_policy(
+        context.connection, context.entity.entity_id, since_seq=context.last.batch_seq
+    )
+
+
+async def _remind(context: StageContext, days: Sequence[int], parts: Sequence[Part]) -> int:
+    connection, today = context.connection, day_of(context.now, context.entity.zone)
+    entity = await parties.find_entity(connection, context.entity.entity_id)
+    assert entity is not None, "a stage runs for those that are there"
+    letters = 0
+    for customer_id, _ in parts:
+        async with writing(connection):
+            letters += len(await _write(connection, entity, customer_id, days, today))
+    return letters
+
+
+# An invoice is overdue by time alone. A letter is rendered in the transaction of its customer.
+dun = Stage(
+    name="dun",
+    about="Write the letters about what is overdue.",
+    step=DAY,
+    chunk_parts=1,
+    list_entities=list_entities,
+    find=_find,
+    follows_clock=True,
+)
+
+
 async def _due(
     connection: Connection,
     entity_id: str,
@@ -91,9 +144,10 @@ async def _write(
     customer_id: str,
     days: Sequence[int],
     today: date,
-    author: Author,
+    author: Author | None = None,
 ) -> list[WrittenLetter]:
-    """The letters of a customer, by what is open now that nobody else pays or credits."""
+    """The letters of a customer, by what is open now that nobody else pays or credits; of an
+    author, where somebody asked for them."""
     await lock_receivables(connection, entity.entity_id)
     due = await _due(connection, entity.entity_id, days, today, customer_id)
     written = []
@@ -111,14 +165,15 @@ async def _write(
         letter_id = await store.insert_letter(
             connection, head, reminders, content, batch_seq=batch_seq
         )
-        await keep_write(
-            connection,
-            author,
-            batch_seq=batch_seq,
-            action="write dunning letter",
-            subject=str(letter_id),
-            detail={"customer_id": customer_id, "level": head.level},
-        )
+        if author is not None:
+            await keep_write(
+                connection,
+                author,
+                batch_seq=batch_seq,
+                action="write dunning letter",
+                subject=str(letter_id),
+                detail={"customer_id": customer_id, "level": head.level},
+            )
         written.append(_written(letter_id, head, reminders))
     return written
 
@@ -142,6 +197,7 @@ async def _render(
         is_last=is_last,
         today=head.written_on,
         is_test=entity.is_test or customer.is_test,
+        logo=await parties.find_logo(connection, entity.entity_id),
     )
 
 

@@ -33,7 +33,7 @@ from ledger.flows.reference.supersede import writing
 from ledger.store.billing import draft as billable
 from ledger.store.billing.receivables import lock_receivables
 from ledger.store.connect import draw_cut_off
-from ledger.store.operations import sum_usage_marks
+from ledger.store.pricing.usage_days import sum_marks_of_subscription
 from ledger.store.queries import Connection
 
 Seal = Callable[[IssuedInvoice], Awaitable[None]]
@@ -51,12 +51,12 @@ async def preview_invoice(
     await rate(connection, entity_id=entity_id, now=now)
     await draw(connection, entity_id=entity_id, now=now)
     draft = await _draft(connection, entity_id, subscription_id, moment, now)
-    marks = await sum_usage_marks(
+    marks = await sum_marks_of_subscription(
         connection,
-        since=draft.period.start,
-        until=draft.period.end,
-        batch_seq=draft.cut_off.batch_seq,
+        subscription_id=subscription_id,
         customer_id=draft.agreement.customer_id,
+        period=draft.period,
+        batch_seq=draft.cut_off.batch_seq,
     )
     return replace(draft, marks=marks)
 

@@ -39,6 +39,16 @@ async def find_invoice(connection: Connection, name: str) -> StoredInvoice:
     return next((invoice for invoice in invoices if invoice.number == name), invoices[0])
 
 
+async def find_line(connection: Connection, invoice: StoredInvoice, line_no: int) -> IssuedLine:
+    """A line of an invoice by its number; NotFoundError names what lines are."""
+    lines = await list_lines(connection, invoice_id=invoice.invoice_id)
+    line = next((each for each in lines if each.line_no == line_no), None)
+    if line is None:
+        there = f"It has lines 1 to {len(lines)}." if lines else "It has none."
+        raise NotFoundError(f"Invoice {invoice.number} has no line {line_no}.", there)
+    return line
+
+
 async def trace_invoice_line(
     connection: Connection,
     *,
@@ -48,11 +58,7 @@ async def trace_invoice_line(
     limit: int,
 ) -> LineTrace:
     """The events behind a line up to the invoice's cut-off; NotFoundError names what lines are."""
-    lines = await list_lines(connection, invoice_id=invoice.invoice_id)
-    line = next((each for each in lines if each.line_no == line_no), None)
-    if line is None:
-        there = f"It has lines 1 to {len(lines)}." if lines else "It has none."
-        raise NotFoundError(f"Invoice {invoice.number} has no line {line_no}.", there)
+    line = await find_line(connection, invoice, line_no)
     events = await trace_line(
         connection,
         line=line,

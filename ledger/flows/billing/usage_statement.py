@@ -1,6 +1,6 @@
-"""Writes what each line of an invoice was used for, event by event, page by page."""
+"""Writes what lines of an invoice were used for, event by event, page by page."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from ledger.domain.billing.issued import IssuedLine, StoredInvoice
 from ledger.exports.usage_statement import (
@@ -11,22 +11,24 @@ from ledger.exports.usage_statement import (
 )
 from ledger.flows.billing.trace import FIRST
 from ledger.flows.metering.find_facts import trace_line
-from ledger.store.billing.invoice import list_lines
 from ledger.store.queries import Connection
 
 PAGE = 5_000
 
 
 async def usage_statement(
-    connection: Connection, invoice: StoredInvoice, customer_id: str | None = None
+    connection: Connection,
+    invoice: StoredInvoice,
+    lines: Sequence[IssuedLine],
+    customer_id: str | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """The file in parts, of what was stored up to the invoice's cut-off: the same whenever asked;
-    of all who used something, or of one customer.
+    """The file of some lines in parts, of what was stored up to the invoice's cut-off: the same
+    whenever asked; of all who used something, or of one customer.
 
     UnavailableError where the file of an archived day is not there.
     """
     yield statement_head().encode()
-    for line in await list_lines(connection, invoice_id=invoice.invoice_id):
+    for line in lines:
         if customer_id not in (None, line.key.used_by or invoice.customer_id):
             continue
         async for part in _of_line(connection, invoice, line):

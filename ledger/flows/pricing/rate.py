@@ -16,6 +16,7 @@ from ledger.flows.pricing.price_book import PriceBook, find_subscribed, read_boo
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.connect import draw_batch_seq
 from ledger.store.pricing import rating
+from ledger.store.pricing.usage_days import append_usage_days
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
@@ -41,7 +42,9 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
 async def _rate_days(context: StageContext, book: PriceBook, days: Sequence[Part]) -> int:
     connection, entity, cut_off = context.connection, context.entity, context.cut_off
     periods = customer_periods(days, entity.zone)
+    midnights = book.midnights(entity.zone, periods)
     async with connection.transaction():
+        stored_seq = await draw_batch_seq(connection)
         kinds = await rating.find_kinds(connection, periods=periods, batch_seq=cut_off.batch_seq)
         rated = RatedDays(context, book, periods)
         written = await rating.append_charges(
@@ -51,10 +54,18 @@ async def _rate_days(context: StageContext, book: PriceBook, days: Sequence[Part
             prices=rating.DayPrices(
                 book.spell_out(kinds),
                 [each.as_row() for each in await find_pooled(rated)],
-                book.midnights(entity.zone, periods),
+                midnights,
             ),
             cut_off=cut_off,
-            stored_seq=await draw_batch_seq(connection),
+            stored_seq=stored_seq,
+        )
+        await append_usage_days(
+            connection,
+            entity=entity,
+            periods=periods,
+            midnights=midnights,
+            cut_off=cut_off,
+            stored_seq=stored_seq,
         )
         return written + await append_timed(rated)
 

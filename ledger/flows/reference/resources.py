@@ -331,6 +331,15 @@ RESOURCES: Sequence[Resource] = (
         seen_by="customers",
     ),
     Resource(
+        "dispute",
+        "disputes",
+        "what customers dispute of invoices",
+        "dispute_id",
+        answers.Dispute,
+        ("invoice", "line_no", "customer_id", "opened_at", "reason", "outcome", "credit_note"),
+        seen_by="customers",
+    ),
+    Resource(
         "credit note",
         "credit-notes",
         "what was taken back of invoices",

@@ -42,6 +42,7 @@ def to_json(report: ReceivablesReport) -> dict[str, object]:
                 **owing.buckets,
                 "owed": owing.owed,
                 "on_account": owing.on_account,
+                "disputed": owing.disputed,
             }
             for owing in report.customers
         ],
@@ -57,6 +58,7 @@ def to_json(report: ReceivablesReport) -> dict[str, object]:
                 "paid": item.paid,
                 "open": item.open,
                 "age": age_of(item, report.today),
+                "disputed": item.is_disputed,
                 **_reminded(report.reminders.get(item.invoice_id)),
             }
             for item in report.invoices

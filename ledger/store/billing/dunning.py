@@ -38,6 +38,14 @@ async def find_reminder_days(
     return tuple(days or ())
 
 
+async def has_new_policy(connection: Connection, entity_id: str, *, since_seq: int) -> bool:
+    """Whether what an entity says of reminders changed after a number of the stored order."""
+    changed = await DUNNING["has_new_policy"].value(
+        connection, entity_id=entity_id, since_seq=since_seq
+    )
+    return bool(changed)
+
+
 async def list_last_reminders(
     connection: Connection, entity_id: str, customer_id: str | None = None
 ) -> Mapping[int, LastReminder]:

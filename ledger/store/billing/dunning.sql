@@ -27,6 +27,11 @@ RETURNING policy_id;
 SELECT reminder_days FROM dunning_policy
  WHERE entity_id = :entity_id AND valid @> :at::timestamptz AND upper_inf(recorded);
 
+-- name: has_new_policy
+-- Whether a policy of an entity was recorded or closed after a number of the stored order; the exclusion constraint's index.
+SELECT count(*) > 0 FROM dunning_policy
+ WHERE entity_id = :entity_id AND (lower(recorded) > :since_seq OR upper(recorded) > :since_seq);
+
 -- name: list_last_reminders
 -- The last letter about each invoice of an entity, of one customer or (NULL) all; by entity.
 SELECT DISTINCT ON (i.invoice_id) i.invoice_id, i.level, l.written_on

@@ -4,9 +4,9 @@ SELECT pg_advisory_xact_lock(lock_class('receivables'), hashtext(:entity_id));
 
 -- name: list_open_items
 -- Invoices of an entity that still ask for something, of one customer and currency or (NULL) all; a scan of invoice with a
--- probe each of what credits and pays them.
+-- probe each of what credits, pays and disputes them.
 SELECT o.invoice_id, o.number, o.customer_id, o.currency, (o.issued_at AT TIME ZONE e.zone)::date AS issued_on, o.due_on,
-       o.payable, o.credited, o.paid
+       o.payable, o.credited, o.paid, is_disputed(o.invoice_id) AS is_disputed
   FROM open_items() o JOIN entity e USING (entity_id)
  WHERE (:entity_id::text IS NULL OR o.entity_id = :entity_id)
    AND (:customer_id::text IS NULL OR o.customer_id = :customer_id)

@@ -15,6 +15,7 @@ BOOKS = (
 # What is checked, by a name, and the query that finds what is wrong, in the order of the books.
 PROOFS: Mapping[str, str] = {
     "charge": "find_unrated",
+    "usage_day": "find_wrong_usage_days",
     "price": "find_wrong_charges",
     "period": "find_wrong_periods",
     "revenue": "find_unbooked_revenue",

@@ -50,6 +50,66 @@ SELECT concat_ws(' ', w.customer_id, k.model, k.tier, w.meter) AS place, w.day_s
                       AND (p.windows IS NULL OR p.windows @> w.day_start))
  ORDER BY 2, 1 LIMIT :most;
 
+-- name: find_wrong_usage_days
+-- Usage against its requests by day, and how many of them lack what, of known customers; scans of usage_delta, usage_mark
+-- and usage_day.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
+), stored AS (
+  SELECT d.customer_id, (d.day_start AT TIME ZONE e.zone)::date AS day, max(o.batch_seq) AS batch_seq,
+         sum(d.requests) AS requests, sum(d.estimated) AS estimated, sum(d.incomplete) AS incomplete,
+         sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown,
+         sum(d.cached_unknown) AS cached_unknown, sum(d.written_unknown) AS written_unknown,
+         sum(d.reasoning_unknown) AS reasoning_unknown
+    FROM usage_day d JOIN cut_off o USING (cut_off_id) JOIN entity e USING (entity_id) GROUP BY 1, 2
+), counted AS (
+  SELECT customer_id, window_start, batch_seq, requests, 0 AS estimated, 0 AS incomplete, 0 AS input_unknown,
+         0 AS output_unknown, 0 AS cached_unknown,
+         0 AS written_unknown, 0 AS reasoning_unknown
+    FROM usage_delta
+  UNION ALL
+  SELECT customer_id, window_start, batch_seq, 0, estimated, incomplete, input_unknown, output_unknown, cached_unknown,
+         written_unknown, reasoning_unknown
+    FROM usage_mark
+), used AS (
+  SELECT u.customer_id, w.day, sum(u.requests) AS requests, sum(u.estimated) AS estimated, sum(u.incomplete) AS incomplete,
+         sum(u.input_unknown) AS input_unknown, sum(u.output_unknown) AS output_unknown,
+         sum(u.cached_unknown) AS cached_unknown, sum(u.written_unknown) AS written_unknown,
+         sum(u.reasoning_unknown) AS reasoning_unknown
+    FROM counted u
+    JOIN customer c USING (customer_id)
+    JOIN entity e USING (entity_id)
+   CROSS JOIN LATERAL (SELECT (u.window_start AT TIME ZONE e.zone)::date AS day) w
+    LEFT JOIN run r USING (entity_id)
+    LEFT JOIN stored s ON s.customer_id = u.customer_id AND s.day = w.day
+   WHERE u.batch_seq <= greatest(r.batch_seq, s.batch_seq)
+   GROUP BY 1, 2
+), wrong AS (
+  SELECT customer_id, day::timestamp AT TIME ZONE e.zone AS day_start, n.name, n.expected, n.stored, e.entity_id
+    FROM used u
+    FULL JOIN stored s USING (customer_id, day)
+    LEFT JOIN customer c USING (customer_id)
+    LEFT JOIN entity e USING (entity_id)
+   CROSS JOIN LATERAL (VALUES ('requests', coalesce(u.requests, 0), coalesce(s.requests, 0)),
+                              ('estimated', coalesce(u.estimated, 0), coalesce(s.estimated, 0)),
+                              ('incomplete', coalesce(u.incomplete, 0), coalesce(s.incomplete, 0)),
+                              ('input_unknown', coalesce(u.input_unknown, 0), coalesce(s.input_unknown, 0)),
+                              ('output_unknown', coalesce(u.output_unknown, 0), coalesce(s.output_unknown, 0)),
+                              ('cached_unknown', coalesce(u.cached_unknown, 0), coalesce(s.cached_unknown, 0)),
+                              ('written_unknown', coalesce(u.written_unknown, 0), coalesce(s.written_unknown, 0)),
+                              ('reasoning_unknown', coalesce(u.reasoning_unknown, 0), coalesce(s.reasoning_unknown, 0)))
+                  AS n (name, expected, stored)
+   WHERE n.expected <> n.stored
+)
+SELECT w.customer_id AS place, w.day_start AS window_start, w.name, w.expected::text AS expected, w.stored::text AS stored,
+       count(*) OVER () AS differing
+  FROM wrong w
+ WHERE NOT EXISTS (SELECT FROM parked p
+                    WHERE p.stage = 'rate' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id)
+                      AND (p.windows IS NULL OR p.windows @> w.day_start))
+ ORDER BY 2, 1, 3 LIMIT :most;
+
 -- name: find_wrong_charges
 -- Charges against prices: quantity times the price they name, which must be one for their meter, model, tier and
 -- day, it or another of its match and terms; a scan of charge. What a day has nothing left of need not have a price.
@@ -300,15 +360,31 @@ SELECT concat_ws(' ', coalesce(nullif(customer_id, ''), entity_id), 'account', a
  ORDER BY 1 LIMIT :most;
 
 -- name: find_unbalanced
--- Every entry sums to zero in each currency; a scan of posting.
-WITH wrong AS (
+-- Every entry sums to zero in each currency, and what entries and postings name is there; a scan of each.
+WITH unbalanced AS (
   SELECT p.entry_id, p.currency, sum(p.amount) AS amount FROM posting p GROUP BY 1, 2 HAVING sum(p.amount) <> 0
+), wrong AS (
+  SELECT concat_ws(' ', coalesce(e.natural_key, 'no entry'), 'entry', w.entry_id, w.currency) AS place, e.booked_for,
+         'residual' AS name, '0' AS expected, trim_scale(w.amount)::text AS stored
+    FROM unbalanced w LEFT JOIN journal_entry e USING (entry_id)
+  UNION ALL
+  SELECT concat_ws(' ', 'entry', p.entry_id, 'line', p.line_no), NULL, 'entry_id', 'one that is there', p.entry_id::text
+    FROM posting p LEFT JOIN journal_entry e USING (entry_id) WHERE e.entry_id IS NULL
+  UNION ALL
+  SELECT concat_ws(' ', 'entry', p.entry_id, 'line', p.line_no), NULL, 'account', 'one of the chart', p.account
+    FROM posting p LEFT JOIN account a USING (account) WHERE a.account IS NULL
+  UNION ALL
+  SELECT e.natural_key, e.booked_for, n.name, 'one that is there', n.said
+    FROM journal_entry e
+    LEFT JOIN entity o USING (entity_id)
+    LEFT JOIN customer c ON c.customer_id = e.customer_id
+    LEFT JOIN cut_off t USING (cut_off_id)
+   CROSS JOIN LATERAL (VALUES ('entity_id', e.entity_id, o.entity_id), ('customer_id', e.customer_id, c.customer_id),
+                              ('cut_off_id', e.cut_off_id::text, t.cut_off_id::text)) AS n (name, said, known)
+   WHERE n.said IS NOT NULL AND n.known IS NULL
 )
-SELECT concat_ws(' ', coalesce(e.natural_key, 'no entry'), 'entry', w.entry_id, w.currency) AS place,
-       e.booked_for AS window_start, 'residual' AS name, '0' AS expected, trim_scale(w.amount)::text AS stored,
-       count(*) OVER () AS differing
-  FROM wrong w LEFT JOIN journal_entry e USING (entry_id)
- ORDER BY 2, 1 LIMIT :most;
+SELECT place, booked_for AS window_start, name, expected, stored, count(*) OVER () AS differing
+  FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_carried
 -- Carried balances against postings: what a balance has beyond the one before it is what its stretch booked in between;
@@ -389,33 +465,48 @@ SELECT number AS place, issued_at AS window_start, name, expected, stored, count
 
 -- name: find_wrong_lines
 -- Lines against their own figures: exact is quantity times price, and the amount is exact, rounded once to the
--- currency's digits; a scan of invoice_line.
+-- currency's digits; the invoice and the price that each names are there. A scan of invoice_line.
 WITH line AS (
   SELECT i.number, i.issued_at, l.line_no, l.quantity, l.unit_amount, l.per, l.exact_amount, l.amount, c.digits
     FROM invoice_line l JOIN invoice i USING (invoice_id)
     JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
 ), wrong AS (
-  SELECT l.*, 'exact_amount' AS name, trim_scale(round(l.quantity * l.unit_amount / l.per, 12))::text AS expected,
-         trim_scale(l.exact_amount)::text AS stored
+  SELECT l.number, l.line_no, l.issued_at, 'exact_amount' AS name,
+         trim_scale(round(l.quantity * l.unit_amount / l.per, 12))::text AS expected, trim_scale(l.exact_amount)::text AS stored
     FROM line l WHERE l.exact_amount * l.per <> l.quantity * l.unit_amount
   UNION ALL
-  SELECT l.*, 'amount', round(l.exact_amount, l.digits)::text, trim_scale(l.amount)::text
+  SELECT l.number, l.line_no, l.issued_at, 'amount', round(l.exact_amount, l.digits)::text, trim_scale(l.amount)::text
     FROM line l WHERE scale(trim_scale(l.amount)) > l.digits
                    OR abs(l.amount - l.exact_amount) * 2 * 10 ^ l.digits > 1
+  UNION ALL
+  SELECT i.number, l.line_no, i.issued_at, n.name, 'one that is there', n.said
+    FROM invoice_line l
+    LEFT JOIN invoice i USING (invoice_id)
+    LEFT JOIN rate_card_price p USING (price_id)
+   CROSS JOIN LATERAL (VALUES ('invoice_id', l.invoice_id::text, i.invoice_id), ('price_id', l.price_id::text, p.price_id))
+                  AS n (name, said, known)
+   WHERE n.known IS NULL
 )
 SELECT concat_ws(' ', number, 'line', line_no) AS place, issued_at AS window_start, name, expected, stored,
        count(*) OVER () AS differing
   FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_taxes
--- Lines of tax against their own figures: base times per cent, rounded once to the currency's digits; a scan of invoice_tax.
-SELECT concat_ws(' ', i.number, 'tax', t.line_no) AS place, i.issued_at AS window_start, 'amount' AS name,
-       round(t.base * t.percent / 100, c.digits)::text AS expected, trim_scale(t.amount)::text AS stored,
+-- Lines of tax against their own figures: base times per cent, rounded once to the currency's digits; the invoice of each
+-- is there. A scan of invoice_tax.
+WITH wrong AS (
+  SELECT i.number, t.line_no, i.issued_at, 'amount' AS name, round(t.base * t.percent / 100, c.digits)::text AS expected,
+         trim_scale(t.amount)::text AS stored
+    FROM invoice_tax t JOIN invoice i USING (invoice_id)
+    JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
+   WHERE scale(trim_scale(t.amount)) > c.digits OR abs(t.amount * 100 - t.base * t.percent) * 2 * 10 ^ c.digits > 100
+  UNION ALL
+  SELECT NULL, t.line_no, NULL, 'invoice_id', 'one that is there', t.invoice_id::text
+    FROM invoice_tax t LEFT JOIN invoice i USING (invoice_id) WHERE i.invoice_id IS NULL
+)
+SELECT concat_ws(' ', number, 'tax', line_no) AS place, issued_at AS window_start, name, expected, stored,
        count(*) OVER () AS differing
-  FROM invoice_tax t JOIN invoice i USING (invoice_id)
-  JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
- WHERE scale(trim_scale(t.amount)) > c.digits OR abs(t.amount * 100 - t.base * t.percent) * 2 * 10 ^ c.digits > 100
- ORDER BY 2, 1 LIMIT :most;
+  FROM wrong ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_credits
 -- Credit notes against their lines and tax, and the lines of invoices against all that was credited of them; scans.

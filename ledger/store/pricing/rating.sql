@@ -5,9 +5,14 @@ SELECT entity_id, currency, zone FROM entity
  ORDER BY entity_id;
 
 -- name: find_touched_days
--- Days of customers, in a zone, that batches stored after a cut-off touched; leads by BRIN on batch_seq.
-SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
+-- Days of customers, in a zone, that batches stored after a cut-off touched, in counts or in what these lack; leads by
+-- BRIN on batch_seq.
+SELECT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
   FROM usage_delta d JOIN customer c USING (customer_id)
+ WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id
+ UNION
+SELECT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
+  FROM usage_mark d JOIN customer c USING (customer_id)
  WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id;
 
 -- name: find_repriced_days
@@ -177,12 +182,20 @@ HAVING sum(m.amount) <> 0;
 
 -- name: list_period_subscriptions
 -- Subscriptions to cards with prices of some kinds that price what an entity's customers use, as known at a cut-off; a
--- scan of rate_card_price.
+-- scan of rate_card_price, subscription (rate_card_id).
+WITH cards AS MATERIALIZED (
+  SELECT DISTINCT p.rate_card_id FROM rate_card_price p WHERE p.kind = ANY(:kinds::text[]) AND lower(p.recorded) <= :batch_seq
+), priced AS MATERIALIZED (
+  SELECT s.customer_id FROM cards JOIN subscription s USING (rate_card_id)
+   UNION
+  SELECT a.customer_id
+    FROM cards JOIN subscription s USING (rate_card_id) JOIN customer_above a ON a.above_id = s.customer_id AND a.pays
+)
 SELECT s.subscription_id, s.customer_id, nullif(s.payer_id, s.customer_id) AS payer_id, s.rate_card_id, s.zone, s.anchor_day,
        lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, lower(s.agreed) AS agreed_from, upper(s.agreed) AS agreed_to
-  FROM subscriptions_of(ARRAY(SELECT c.customer_id FROM customer c WHERE c.entity_id = :entity_id), :batch_seq) s
- WHERE s.rate_card_id IN (SELECT p.rate_card_id FROM rate_card_price p
-                           WHERE p.kind = ANY(:kinds::text[]) AND lower(p.recorded) <= :batch_seq)
+  FROM subscriptions_of(ARRAY(SELECT c.customer_id FROM priced JOIN customer c USING (customer_id)
+                               WHERE c.entity_id = :entity_id), :batch_seq) s
+ WHERE s.rate_card_id IN (SELECT x.rate_card_id FROM cards x)
  ORDER BY s.customer_id, s.subscription_id, s.valid;
 
 -- name: find_changed_terms
