@@ -144,5 +144,6 @@ def _facts(chance: np.random.Generator, first: int, count: int) -> pl.DataFrame:
         *(pl.lit(1, dtype).alias(name) for name, dtype in fixed.items()),
         pl.format("customer-{}", pl.Series(customer)).alias("customer_id"),
         *(pl.lit(None, pl.String).alias(name) for name in ("event_id", "agent_run_id", "end_user")),
+        queue_ms=pl.lit(None, pl.Int64),
         sign=pl.lit(1, pl.Int64),
     )

@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ledger.flows.metering.check import CheckReport, CheckSizes, check_windows
 from ledger.flows.metering.release import release_suspense
 from ledger.store.connect import connect
+from ledger.store.metering.check import read_activity_sums, read_mark_sums, read_usage_sums
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_order import in_some_order, some_events
 from tests.support.database import Database
@@ -70,6 +73,43 @@ async def difference(readers: list[Connection]) -> dict[str, Any]:
 
 def is_equal(found: CheckReport, facts: int) -> bool:
     return (found.facts, found.differing, list(found.differences)) == (facts, 0, [])
+
+
+EDGES = (-(2**63), 1 - 2**63, -(2**32) - 1, -(2**31), -1, 0, 1, 2**31, 2**32 - 1, 2**63 - 1)
+COUNTS = st.one_of(st.sampled_from(EDGES), st.integers(-(2**63), 2**63 - 1))
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(counts=st.lists(COUNTS, min_size=1, max_size=20))
+async def test_stored_sums_of_any_counts_are_whole(
+    superuser: Connection, counts: list[int]
+) -> None:
+    await superuser.execute("TRUNCATE usage_delta, activity_delta, usage_mark")
+    each = "unnest($1::bigint[]) AS n"
+    await superuser.execute(
+        f"INSERT INTO usage_delta SELECT 'a', 1, $2, 1, n, 0, 0, 0, 0, n FROM {each}",
+        counts,
+        WINDOW,
+    )
+    await superuser.execute(
+        f"INSERT INTO activity_delta SELECT 1, $2, 1, 1, n, 0, 0, n FROM {each}", counts, WINDOW
+    )
+    await superuser.execute(
+        f"INSERT INTO usage_mark SELECT 'a', 1, $2, 1, n, 0, 0, 0, 0, 0, n FROM {each}",
+        counts,
+        WINDOW,
+    )
+    for read, first, last in (
+        (read_usage_sums, "requests", "reasoning"),
+        (read_activity_sums, "uncached", "output"),
+        (read_mark_sums, "estimated", "reasoning_unknown"),
+    ):
+        sums = await read(superuser, batch_seq=1)
+        assert sums.select(first, last).rows() == [(sum(counts), sum(counts))]
 
 
 @pytest.mark.parametrize("seed", range(4))

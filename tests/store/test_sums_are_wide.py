@@ -18,9 +18,10 @@ BOUNDED = {
     "sum_deployed_gpus": "a million GPUs for two centuries are below 2^53 GPU-seconds",
     "count_batches": "rows of a table, each of which was stored",
     "digest_batches": "rows of a table, each of which was stored",
-    "read_usage_sums": "halves of 32 bits each: the high one passes 2^63 where the sum passes 2^95",
+    "read_usage_sums": "halves of 32 bits each: they pass 2^63 where a window has 2^31 rows",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
     "read_activity_sums": "halves of 32 bits each, as in read_usage_sums",
+    "sum_days": "energy of a line and day: 2^63 mJ are 2.5 TWh",
 }
 NARROW = r"::(?:bigint|int8|integer|int4|int|smallint)\b"
 
@@ -32,8 +33,9 @@ def narrowed(sql: str) -> Iterator[str]:
         if re.search(r"\bsum\s*\(", inside):
             yield inside
     for begun in re.finditer(r"\bsum\s*\(", sql):
-        if re.match(r"[^()]*\s[+*]\s", sql[begun.end() :]):
-            yield sql[begun.start() :][:60]
+        inside = _opened_by(sql, begun.end() - 1)
+        if re.match(r"[^()]*\s[+*]\s", sql[begun.end() :]) or re.search(rf"{NARROW}\)$", inside):
+            yield inside[:60]
 
 
 def _closed_by(sql: str, end: int) -> str:
@@ -47,9 +49,20 @@ def _closed_by(sql: str, end: int) -> str:
     raise AssertionError(f"unbalanced: {sql[:end]}")
 
 
+def _opened_by(sql: str, begin: int) -> str:
+    """An opening parenthesis and all up to the one that closes it."""
+    depth = 0
+    for at in range(begin, len(sql)):
+        depth += {"(": 1, ")": -1}.get(sql[at], 0)
+        if depth == 0:
+            return sql[begin : at + 1]
+    raise AssertionError(f"unbalanced: {sql[begin:]}")
+
+
 def test_a_narrowed_sum_is_found() -> None:
     assert list(narrowed("SELECT coalesce(sum(a) FILTER (WHERE b), 0)::bigint"))
     assert list(narrowed("SELECT sum(d.a + d.b) AS c"))
+    assert list(narrowed("SELECT sum((d.a >> 32)::int) AS c"))
     assert not list(narrowed("SELECT sum(a), sum((p ->> 'x')::numeric), (:n)::bigint"))
 
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TypeVar
 
 import polars as pl
 
@@ -39,6 +40,7 @@ FACT_LAYOUT = {
 }
 _TIMES = tuple(name for name, kind in FACT_LAYOUT.items() if kind == TIME)
 _UNSURE_TIMES = _TIMES[1:]
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Decode = Callable[[], pl.DataFrame]
 FactReader = Callable[[Connection], Awaitable[Decode]]
 
@@ -52,10 +54,12 @@ class FactSearch:
     since: datetime = EVER_SINCE
     until: datetime = FOR_EVER
 
-    def asked(self) -> pl.Expr:
-        """Which facts of a frame with times are meant, but for their batch."""
+    def of(self, facts: Frame) -> Frame:
+        """Those of a frame with times that are meant, but for their batch."""
+        if (self.since, self.until) == (EVER_SINCE, FOR_EVER):
+            return facts
         time = pl.col("time")
-        return (time >= micros(self.since)) & (time < micros(self.until))
+        return facts.filter((time >= micros(self.since)) & (time < micros(self.until)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +163,11 @@ def _chunk_part(chunk: Chunk, search: FactSearch, visible: VisibleKeys) -> FactR
     async def read(connection: Connection) -> Decode:
         octets = await fetch_chunk(connection, chunk)
         assert octets is not None, "parts are read in the snapshot in which they were listed"
-        facts = await asyncio.to_thread(octets.read, (*FACT_LAYOUT, "batch_seq"))
-        seen = await visible.of(connection, facts.filter(pl.col("batch_seq") <= search.until_seq))
-        return lambda: seen.select(_as_whole()).filter(search.asked())
+        below = pl.col("batch_seq") <= search.until_seq
+        wanted = None if chunk.last_batch_seq <= search.until_seq else below
+        facts = await asyncio.to_thread(octets.read, tuple(FACT_LAYOUT), wanted)
+        seen = await visible.of(connection, facts)
+        return lambda: search.of(seen.select(_as_whole()))
 
     return read
 
@@ -170,8 +176,7 @@ def _archived_part(archived: ArchivedDay, first: int, rows: int, search: FactSea
     def decode() -> pl.DataFrame:
         known = scan_archived(archived).slice(first, rows)
         known = known.filter(pl.col("batch_seq") <= search.until_seq)
-        facts = known.select(*FACT_LAYOUT).with_columns(_as_whole())
-        return facts.filter(search.asked()).collect()
+        return search.of(known.select(*FACT_LAYOUT).with_columns(_as_whole())).collect()
 
     async def read(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
         return decode
