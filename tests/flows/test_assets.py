@@ -36,8 +36,8 @@ class Rack:
     async def cost(self, since: datetime, until: datetime) -> Decimal:
         await allocate(self.connection, now=datetime(2023, 5, 1, tzinfo=UTC))
         found = await self.connection.fetchval(
-            """SELECT sum(gpu_cost) FROM cost_lines_at(as_it_stands()) WHERE window_start >= $1
-                  AND window_start < $2""",
+            """SELECT coalesce(sum(gpu_cost), 0) FROM cost_lines_at(as_it_stands())
+                WHERE window_start >= $1 AND window_start < $2""",
             *(since, until),
         )
         return Decimal(found)
