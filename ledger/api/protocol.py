@@ -27,6 +27,7 @@ READ_BYTES_MIN = 64 * 1024
 LINGER_S = 1
 LINGERING_MAX = 64
 RETRY_AFTER_S = 2
+_BEGINS = b"HTTP/1.1 "
 DETAILS = {
     400: ("Malformed request", "This is not HTTP/1.1."),
     408: ("Request too slow", f"Send the head of a request within {HEAD_S} seconds."),
@@ -78,6 +79,57 @@ class Connections:
             self.waiting.pop(address, None)
 
 
+class WholeAnswers(asyncio.Transport):
+    """A connection that sends the head of an answer with what follows: apart they would be two
+    calls of the kernel, and wake whoever reads twice."""
+
+    def __init__(self, below: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._below, self._loop, self._head = below, loop, b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send it; a head a moment later, with what comes until then."""
+        head, self._head = self._head, b""
+        if head:
+            self._below.writelines((head, data))
+        elif bytes(data[: len(_BEGINS)]) == _BEGINS:
+            self._head = bytes(data)
+            self._loop.call_soon(self._flush)
+        else:
+            self._below.write(data)
+
+    def _flush(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._below.is_closing():
+            self._below.write(head)
+
+    def write_eof(self) -> None:
+        """Nothing more comes."""
+        self._flush()
+        self._below.write_eof()
+
+    def close(self) -> None:
+        """End it once all is sent."""
+        self._flush()
+        self._below.close()
+
+    def abort(self) -> None:
+        """End it now."""
+        self._below.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it ends."""
+        return self._below.is_closing()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Who reads from here on."""
+        self._below.set_protocol(protocol)
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait for its reader."""
+        return self._below.get_write_buffer_size() + len(self._head)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -91,6 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = WholeAnswers(transport, self.loop)
         self._address = str((self.client or ("",))[0])
         there = self.connections_of_server
         there.by_address[self._address] += 1

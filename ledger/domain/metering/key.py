@@ -7,7 +7,7 @@ made once per distinct combination, not per row.
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
 from hashlib import blake2b
 from threading import Lock
 from typing import NamedTuple
@@ -142,17 +142,22 @@ def engine_key(engine_instance: str, model: str, tier: str) -> EngineKeyRow:
     return EngineKeyRow(content_id(parts), *parts)
 
 
-@cache
-def names() -> Mapping[str, pl.Expr]:
+@lru_cache(256)
+def names(said: frozenset[str]) -> Mapping[str, pl.Expr]:
     """Who is billed (`customer_ref`: the data's customer, else the subject), the model, and the
-    other names, empty where nobody said."""
-    model = pl.coalesce("served_model", "response_model", "request_model")
+    other names, empty where nobody said; over the columns of which some row says something."""
     texts = ("project_id", "api_key_id", "agent_id", "adapter", "region", "engine_instance")
-    return {
-        "customer_ref": pl.coalesce("customer_id", "subject").fill_null(""),
-        "model": model.fill_null(""),
-        **{name: pl.col(name).fill_null("") for name in (*texts, "service_tier_served")},
+    named = {
+        "customer_ref": ("customer_id", "subject"),
+        "model": ("served_model", "response_model", "request_model"),
+        **{name: (name,) for name in (*texts, "service_tier_served")},
     }
+    return {name: _first(said, columns) for name, columns in named.items()}
+
+
+def _first(said: frozenset[str], columns: Sequence[str]) -> pl.Expr:
+    there = [pl.col(name) for name in columns if name in said]
+    return pl.coalesce(*there, pl.lit("")) if there else pl.lit("")
 
 
 @dataclass(slots=True)

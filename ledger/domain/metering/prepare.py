@@ -39,12 +39,9 @@ from ledger.domain.metering.times import micros
 from ledger.domain.metering.unknown import Unknown, count_unknown
 from ledger.domain.metering.validate import (
     EARLIEST,
-    counts,
     finer_than_amount,
-    main_leaves,
-    marks,
+    meanings,
     suspect_energy,
-    suspicion,
     untimely,
 )
 from ledger.wire.batch import BatchHeader, ordinal_id
@@ -181,13 +178,16 @@ def _no_usage_understood() -> pl.DataFrame:
 
 
 def _with_meanings(usage: pl.DataFrame) -> pl.DataFrame:
+    columns = usage.get_columns()
+    said = frozenset(each.name for each in columns if each.null_count() < len(each))
+    means = meanings(said)
     # In one plan: of a small batch each costs more than what it does.
     return (
         usage.lazy()
-        .with_columns(*main_leaves(), **names())
+        .with_columns(*means.main_leaves, **names(said))
         .drop("customer_id")
-        .with_columns(suspicion(), **counts())
-        .with_columns(**marks())
+        .with_columns(means.suspicion, **means.counts)
+        .with_columns(**means.marks)
         .collect(optimizations=pl.QueryOptFlags.none())
     )
 

@@ -6,9 +6,11 @@ present moment, and how long a span the ledger spreads.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
+from typing import NamedTuple
 
 import polars as pl
 
@@ -33,6 +35,10 @@ AMOUNT_PLAIN = r"^-?\d{1,24}(?:\.\d{1,12})?$"
 EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
 _ATTEMPT_TIMES = ("time", "started_at", "first_token_at", "ended_at")
 _OTHER_TIMES = ("recordedtime", "sampled_at", "run_started_at", "since")
+_ORDERED_TIMES = (
+    *(("started_at", "first_token_at"), ("first_token_at", "ended_at")),
+    ("started_at", "ended_at"),
+)
 _JSON = r"(?i)^\s*(?:application/json|[^;]*\+json)\s*(?:;|$)"
 # How an attempt ended, by what it is then.
 _ENDS = {
@@ -46,44 +52,164 @@ _IN = [f"in_{name}" for name in INPUT]
 _OUT = [f"out_{name}" for name in OUTPUT]
 
 
-# Expressions are built once: of a small batch, saying what is asked costs as much as the answer.
-@cache
-def main_leaves() -> Sequence[pl.Expr]:
-    """`main_in` and `main_out`, the two main leaves, from the leaves or the totals."""
-    return (
-        _main("in_uncached", _IN[1:], "input_total").alias("main_in"),
-        _main("out_visible", _OUT[1:], "output_total").alias("main_out"),
-    )
+class Meanings(NamedTuple):
+    """What the fields of attempts say: the two main leaves `main_in` and `main_out`, from leaves or
+    totals; of what has these, the five meters, and whether a rule of the wire may refuse it
+    (`suspect`); of what has the meters, flags, context band and outcomes."""
+
+    main_leaves: Sequence[pl.Expr]
+    suspicion: pl.Expr
+    counts: Mapping[str, pl.Expr]
+    marks: Mapping[str, pl.Expr]
 
 
-@cache
-def suspicion() -> pl.Expr:
-    """`suspect`: whether a rule of the wire may refuse a row that has its main leaves."""
-    return (
-        pl.any_horizontal(
-            _suspect_envelope(),
-            _suspect_side("in_uncached", _IN[1:], "input_total"),
-            _suspect_side("out_visible", _OUT[1:], "output_total"),
-            pl.col("main_in").is_null() & pl.col("main_out").is_null(),
-            _absurd(),
-            pl.col("complete") & pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)),
-            pl.col("first_token_at") < pl.col("started_at"),
-            pl.col("ended_at") < pl.col("first_token_at"),
-            pl.col("ended_at") < pl.col("started_at"),
-            (pl.col("kind") == Kind.REPLACEMENT)
-            & (pl.col("supersedes").is_null() | (pl.col("revision") < 1)),
-            ~pl.col("cost_amount").str.contains(AMOUNT_PLAIN),
+@lru_cache(256)
+def meanings(said: frozenset[str]) -> Meanings:
+    """Expressions over the columns that `said` names.
+
+    Of the others no row says anything: they are left out, because each part of an expression costs
+    a small batch as much as some rows do.
+    """
+    by = _Said(said)
+    return Meanings(by.main_leaves(), by.suspicion(), by.counts(), by.marks())
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Rules over the columns of which some row says something."""
+
+    said: frozenset[str]
+
+    def main_leaves(self) -> Sequence[pl.Expr]:
+        """`main_in` and `main_out`, the two main leaves, from the leaves or the totals."""
+        return (
+            self._main("in_uncached", _IN[1:], "input_total").alias("main_in"),
+            self._main("out_visible", _OUT[1:], "output_total").alias("main_out"),
         )
-        .fill_null(value=False)
-        .alias("suspect")
-    )
+
+    def suspicion(self) -> pl.Expr:
+        """`suspect`: whether a rule of the wire may refuse a row that has its main leaves."""
+        rules = [
+            pl.col("bad_time"),
+            *self._suspect_side("in_uncached", _IN[1:], "input_total"),
+            *self._suspect_side("out_visible", _OUT[1:], "output_total"),
+            pl.col("main_in").is_null() & pl.col("main_out").is_null(),
+            self._absurd(),
+            (pl.col("kind") == Kind.REPLACEMENT)
+            & (self._unknown("supersedes") | (pl.col("revision") < 1)),
+        ]
+        if self.says("datacontenttype"):
+            rules.append(_not_json())
+        if self.says("complete", "usage_source"):
+            rules.append(pl.col("complete") & _is_estimated())
+        rules += [
+            pl.col(later) < pl.col(earlier)
+            for earlier, later in _ORDERED_TIMES
+            if self.says(earlier, later)
+        ]
+        if self.says("cost_amount"):
+            rules.append(~pl.col("cost_amount").str.contains(AMOUNT_PLAIN))
+        return pl.any_horizontal(rules).fill_null(value=False).alias("suspect")
+
+    def counts(self) -> Mapping[str, pl.Expr]:
+        """The five meters of rows that have their main leaves."""
+        return {
+            "uncached": pl.col("main_in").fill_null(0) + self._plus("in_tool_use"),
+            "cache_read": self._plus("in_cache_read"),
+            "cache_write": self._plus(*_IN[2:5]),
+            "visible": pl.col("main_out").fill_null(0) + self._plus("out_rejected_prediction"),
+            "reasoning": self._plus("out_reasoning"),
+        }
+
+    def marks(self) -> Mapping[str, pl.Expr]:
+        """The flags and the context band of rows that have their meters."""
+        # The leaf `uncached` of an input of nothing hides nothing.
+        hides_input, hides_output = pl.col("main_in") > 0, pl.col("main_out") > 0
+        no_writes = pl.all_horizontal(map(self._unknown, _IN[2:5]))
+        context = _single_input()
+        if self.says("context_tokens"):
+            context = pl.coalesce("context_tokens", context)
+        flags = [
+            _bit(hides_input & self._unknown("in_cache_read"), Flag.CACHED_UNKNOWN),
+            _bit(hides_input & no_writes, Flag.WRITTEN_UNKNOWN),
+            _bit(hides_output & self._unknown("out_reasoning"), Flag.REASONING_UNKNOWN),
+            _bit(pl.col("main_in").is_null(), Flag.INPUT_UNKNOWN),
+            _bit(pl.col("main_out").is_null(), Flag.OUTPUT_UNKNOWN),
+            _bit(context.is_null(), Flag.CONTEXT_UNKNOWN),
+            pl.col("status").cast(pl.Int32) * (1 << STATUS_SHIFT),
+        ]
+        if self.says("usage_source"):
+            flags.append(_bit(_is_estimated(), Flag.ESTIMATED))
+        if self.says("complete"):
+            flags.append(_bit(~pl.col("complete"), Flag.INCOMPLETE))
+        if self.says("stream"):
+            flags.append(_bit(pl.col("stream"), Flag.STREAM))
+            flags.append(_bit(~pl.col("stream"), Flag.NOT_STREAM))
+        return {
+            "context_band": _band(context),
+            "flags": pl.sum_horizontal(flags),
+            "outcomes": self._outcomes(),
+        }
+
+    def _outcomes(self) -> pl.Expr:
+        """What an attempt is beside well done and final, as bits."""
+        met = {name: [pl.col("status").is_in(numbers)] for name, numbers in _ENDS.items()}
+        met |= {
+            "retried": self._if_said("attempt", pl.col("attempt") > 1)
+            + self._if_said("retry_of", pl.col("retry_of").is_not_null()),
+            "hedged": self._if_said("hedged", pl.col("hedged")),
+            "fallback": self._if_said("fallback_from", pl.col("fallback_from").is_not_null()),
+            "estimated": self._if_said("usage_source", _is_estimated()),
+            "incomplete": self._if_said("complete", ~pl.col("complete")),
+        }
+        bits = [_bit(pl.any_horizontal(each), BITS[name]) for name, each in met.items() if each]
+        return pl.sum_horizontal(bits).cast(pl.Int16)
+
+    def _if_said(self, name: str, condition: pl.Expr) -> list[pl.Expr]:
+        return [condition] if self.says(name) else []
+
+    def says(self, *names: str) -> bool:
+        """Whether some row says each of these."""
+        return self.said.issuperset(names)
+
+    def _plus(self, *names: str) -> pl.Expr:
+        said = [pl.col(name).fill_null(0) for name in names if self.says(name)]
+        return pl.sum_horizontal(said) if said else pl.lit(0, pl.Int64)
+
+    def _unknown(self, name: str) -> pl.Expr:
+        return pl.col(name).is_null() if self.says(name) else pl.lit(value=True)
+
+    def _main(self, main: str, others: Sequence[str], total: str) -> pl.Expr:
+        if not self.says(total):
+            return pl.col(main)
+        return pl.coalesce(main, pl.col(total) - self._plus(*others))
+
+    def _suspect_side(self, main: str, others: Sequence[str], total: str) -> Sequence[pl.Expr]:
+        known = self._plus(*others)
+        said = [pl.col(name).is_not_null() for name in others if self.says(name)]
+        alone = self._unknown(total) & self._unknown(main)
+        rules = [alone & pl.any_horizontal(said)] if said else []
+        if self.says(total):
+            rules.append(known > pl.col(total))
+        if self.says(total, main):
+            differs = pl.col(main).fill_null(0) + known != pl.col(total)
+            rules.append(pl.col(main).is_not_null() & differs)
+        return rules
+
+    def _absurd(self) -> pl.Expr:
+        limit = pl.min_horizontal(
+            pl.col("requests") * LEAF_TOKENS_PER_REQUEST_MAX, pl.lit(LEAF_TOKENS_MAX, pl.Int64)
+        )
+        leaves = [name for name in (*_IN, *_OUT) if self.says(name)]
+        return pl.max_horizontal(*leaves, "main_in", "main_out") > limit
 
 
 def suspect_energy(frame: pl.DataFrame) -> pl.Series:
     """Readings that a rule of the wire may refuse."""
     return frame.select(
         pl.any_horizontal(
-            _suspect_envelope(),
+            pl.col("bad_time"),
+            _not_json(),
             pl.col("gpu_uuid").str.starts_with("MIG-"),
             pl.col("sampled_at") != pl.col("time"),
         )
@@ -150,56 +276,6 @@ def _field(name: str) -> str:
     return name if name in ("time", "recordedtime") else f"data.{name}"
 
 
-@cache
-def counts() -> Mapping[str, pl.Expr]:
-    """The five meters of rows that have their main leaves."""
-    return {
-        "uncached": _plus("main_in", "in_tool_use"),
-        "cache_read": pl.col("in_cache_read").fill_null(0),
-        "cache_write": _plus(*_IN[2:5]),
-        "visible": _plus("main_out", "out_rejected_prediction"),
-        "reasoning": pl.col("out_reasoning").fill_null(0),
-    }
-
-
-@cache
-def marks() -> Mapping[str, pl.Expr]:
-    """The flags, the context band and the outcomes of rows that have their meters."""
-    writes = [pl.col(n) for n in _IN[2:5]]
-    # The leaf `uncached` of an input of nothing hides nothing.
-    hides_input, hides_output = pl.col("main_in") > 0, pl.col("main_out") > 0
-    no_writes = pl.all_horizontal(w.is_null() for w in writes)
-    context = pl.coalesce("context_tokens", _single_input())
-    flags = pl.sum_horizontal(
-        _bit(hides_input & pl.col("in_cache_read").is_null(), Flag.CACHED_UNKNOWN),
-        _bit(hides_input & no_writes, Flag.WRITTEN_UNKNOWN),
-        _bit(hides_output & pl.col("out_reasoning").is_null(), Flag.REASONING_UNKNOWN),
-        _bit(pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)), Flag.ESTIMATED),
-        _bit(~pl.col("complete"), Flag.INCOMPLETE),
-        _bit(pl.col("main_in").is_null(), Flag.INPUT_UNKNOWN),
-        _bit(pl.col("main_out").is_null(), Flag.OUTPUT_UNKNOWN),
-        _bit(context.is_null(), Flag.CONTEXT_UNKNOWN),
-        _bit(pl.col("stream"), Flag.STREAM),
-        _bit(~pl.col("stream"), Flag.NOT_STREAM),
-        pl.col("status").cast(pl.Int32) * (1 << STATUS_SHIFT),
-    )
-    return {"context_band": _band(context), "flags": flags, "outcomes": _outcomes()}
-
-
-def _outcomes() -> pl.Expr:
-    """What an attempt is beside well done and final, as bits."""
-    said = {
-        **{name: pl.col("status").is_in(numbers) for name, numbers in _ENDS.items()},
-        "retried": (pl.col("attempt") > 1) | pl.col("retry_of").is_not_null(),
-        "hedged": pl.col("hedged"),
-        "fallback": pl.col("fallback_from").is_not_null(),
-        "estimated": pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES)),
-        "incomplete": ~pl.col("complete"),
-    }
-    bits = (_bit(condition, BITS[name]) for name, condition in said.items())
-    return pl.sum_horizontal(bits).cast(pl.Int16)
-
-
 def _single_input() -> pl.Expr:
     # Of records already summed nobody knows the largest single input.
     whole = pl.col("uncached") + pl.col("cache_read") + pl.col("cache_write")
@@ -215,32 +291,12 @@ def _bit(condition: pl.Expr, flag: int) -> pl.Expr:
     return condition.fill_null(value=False).cast(pl.Int32) * int(flag)
 
 
-def _plus(*names: str) -> pl.Expr:
-    return pl.sum_horizontal(pl.col(name).fill_null(0) for name in names)
+def _is_estimated() -> pl.Expr:
+    return pl.col("usage_source").is_in(sorted(ESTIMATE_SOURCES))
 
 
-def _suspect_envelope() -> pl.Expr:
-    return pl.col("bad_time") | ~pl.col("datacontenttype").str.contains(_JSON).fill_null(value=True)
-
-
-def _main(main: str, others: Sequence[str], total: str) -> pl.Expr:
-    return pl.coalesce(main, pl.col(total) - _plus(*others))
-
-
-def _suspect_side(main: str, others: Sequence[str], total: str) -> pl.Expr:
-    known = _plus(*others)
-    alone = pl.col(total).is_null() & pl.col(main).is_null()
-    orphan = alone & pl.any_horizontal(pl.col(name).is_not_null() for name in others)
-    differs = pl.col(main).fill_null(0) + known != pl.col(total)
-    return orphan | (pl.col(main).is_not_null() & differs) | (known > pl.col(total))
-
-
-def _absurd() -> pl.Expr:
-    limit = pl.min_horizontal(
-        pl.col("requests") * LEAF_TOKENS_PER_REQUEST_MAX, pl.lit(LEAF_TOKENS_MAX, pl.Int64)
-    )
-    leaves = (*_IN, *_OUT, "main_in", "main_out")
-    return pl.any_horizontal(pl.col(name) > limit for name in leaves)
+def _not_json() -> pl.Expr:
+    return ~pl.col("datacontenttype").str.contains(_JSON).fill_null(value=True)
 
 
 def finer_than_amount(text: str) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Bools, Ints
-from ledger.domain.frames import mapped, only, repeated, with_series
+from ledger.domain.frames import MANY_ROWS, mapped, only, repeated, with_series
 from ledger.domain.metering.budget_use import budget_use
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Flag
@@ -48,7 +48,7 @@ def encode(
         others = [reverse(facts.filter(gone), first_ordinal=first).select(FACTS), *others]
     return Stored.of(
         pl.concat([only(facts, FACTS), *others]),
-        moves=pl.concat([condensed(standing), *(only(rows, MOVES) for rows in moved)]),
+        moves=pl.concat([_moves(standing), *(only(rows, MOVES) for rows in moved)]),
         # Whichever of its versions stands: a mask cannot be taken back, and order must not tell.
         worked=facts,
         provider_costs=facts,
@@ -63,6 +63,11 @@ def encode(
         chunk_facts=limits.chunk_facts,
         few_rows=limits.few_rows,
     )
+
+
+def _moves(facts: pl.DataFrame) -> pl.DataFrame:
+    """What facts add to windows; few are added up once, there."""
+    return condensed(facts) if facts.height >= MANY_ROWS else only(facts, MOVES)
 
 
 def _placed(prepared: Prepared, directory: Directory, frame: pl.DataFrame) -> pl.DataFrame:

@@ -114,3 +114,11 @@ def test_bodies_may_differ_in_what_they_name(
     together = assert_as_alone([*records, numbered(lines, 99, NDJSON)])
     assert together.rejects == {}
     assert together.usage.height == 60 * len(sent) + len(lines)
+
+
+def test_many_say_together_what_a_few_at_a_time_say() -> None:
+    events = [SAMPLES[n % len(SAMPLES)] for n in range(2_000)]
+    together = assert_as_alone(
+        [numbered(events[at : at + 100], at + 1, NDJSON) for at in range(0, len(events), 100)]
+    )
+    assert together.usage.height > 1_000
