@@ -80,9 +80,11 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     },
     price_inputs.NewRateCard: {
         **{"rate_card_id": "list", "entity_id": "acme-ai", "name": "List", "currency": "EUR"},
-        "prices": [{"meter": "input", "amount": "5", "valid_from": SINCE}],
+        "prices": [{"meter": "input", "kind": "per_unit", "amount": "5", "valid_from": SINCE}],
     },
-    price_inputs.NewPrice: {"meter": "output", "amount": "15", "valid_from": SINCE},
+    price_inputs.NewPrice: {
+        **{"meter": "output", "kind": "per_unit", "amount": "15", "valid_from": SINCE},
+    },
     inputs.NewSubscription: {
         **{"subscription_id": "shop-1", "customer_id": "shop", "rate_card_id": "list"},
         "valid_from": SINCE,

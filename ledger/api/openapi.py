@@ -13,6 +13,7 @@ from ledger.api.answer import JSON, encode
 from ledger.api.contract import CLOUDEVENT, CONTRACTS, REFERRED, Contract
 from ledger.api.examples import EXAMPLES
 from ledger.api.parameters import ROW_MAX, TEXT_CHARS_MAX, Parameter, parameters_of
+from ledger.api.price_schema import Schema, unions_of_kinds
 from ledger.api.problems import PROBLEM_JSON, TITLES
 from ledger.api.session import KEY_MAX
 from ledger.wire.events import UsageEvent
@@ -43,7 +44,7 @@ MEANINGS: Mapping[str, str] = {
 }
 
 
-def document(app: Litestar) -> dict[str, Any]:
+def document(app: Litestar) -> Schema:
     """The whole document of an application."""
     operations = list(_operations(app))
     return {
@@ -96,14 +97,14 @@ def _name(path: str, handler: HTTPRouteHandler) -> str:
     return str(handler.operation_id or handler.fn.__name__)
 
 
-def _paths(operations: Sequence[Operation]) -> dict[str, Any]:
-    paths: dict[str, dict[str, Any]] = {}
+def _paths(operations: Sequence[Operation]) -> Schema:
+    paths: dict[str, Schema] = {}
     for path, method, name, handler in operations:
         paths.setdefault(path, {})[method] = _operation(path, method, name, handler)
     return paths
 
 
-def _operation(path: str, method: str, name: str, handler: HTTPRouteHandler) -> dict[str, Any]:
+def _operation(path: str, method: str, name: str, handler: HTTPRouteHandler) -> Schema:
     contract, roles = CONTRACTS[name], handler.opt["roles"]
     text = handler.fn.__doc__ or name.replace("_", " ").capitalize() + "."
     summary, _, rest = text.partition("\n")
@@ -122,9 +123,9 @@ def _operation(path: str, method: str, name: str, handler: HTTPRouteHandler) -> 
     return {**said, "requestBody": body} if body else said
 
 
-def _parameter(path: str, each: Parameter) -> dict[str, Any]:
+def _parameter(path: str, each: Parameter) -> Schema:
     in_path = f"{{{each.name}}}" in path
-    schema: dict[str, Any] = {"type": KINDS[each.kind]}
+    schema: Schema = {"type": KINDS[each.kind]}
     if each.kind is str:
         schema |= {"minLength": int(in_path), "maxLength": _longest(in_path)}
     if each.kind is int:
@@ -146,7 +147,7 @@ def _longest(in_path: bool) -> int:
     return NAME_CHARS_MAX if in_path else TEXT_CHARS_MAX
 
 
-def _headers(name: str) -> list[dict[str, Any]]:
+def _headers(name: str) -> list[Schema]:
     said = [("X-Reason", "Kept with what is written.", 1_000)]
     # Events have ids of their own, and a secret is never kept.
     if name not in {"post_events", "create_key", "make_webhook_secret", "preview"}:
@@ -163,7 +164,7 @@ def _headers(name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _body(contract: Contract) -> dict[str, Any] | None:
+def _body(contract: Contract) -> Schema | None:
     if contract.bodies is not None:
         content = {media: {"schema": schema} for media, schema in contract.bodies.items()}
         if CLOUDEVENT in content:
@@ -171,7 +172,7 @@ def _body(contract: Contract) -> dict[str, Any] | None:
         return {"required": True, "content": content}
     if contract.body is None:
         return None
-    said: dict[str, Any] = {"schema": {"$ref": REF + _body_name(contract)}}
+    said: Schema = {"schema": {"$ref": REF + _body_name(contract)}}
     if contract.body in EXAMPLES:
         said["example"] = EXAMPLES[contract.body]
     return {"required": True, "content": {JSON: said}}
@@ -182,13 +183,11 @@ def _body_name(contract: Contract) -> str:
     return contract.body.__name__ + ("Body" if contract.without else "")
 
 
-def _responses(method: str, handler: HTTPRouteHandler, contract: Contract) -> dict[str, Any]:
+def _responses(method: str, handler: HTTPRouteHandler, contract: Contract) -> Schema:
     content = {media: {"schema": {"type": "string"}} for media in contract.media}
     if contract.answer is not None:
         content[JSON] = {"schema": _answer_schema(contract, contract.answer)}
-    responses: dict[str, Any] = {
-        str(handler.status_code): {"description": "As asked.", "content": content}
-    }
+    responses: Schema = {str(handler.status_code): {"description": "As asked.", "content": content}}
     for status in _statuses(method, handler, contract):
         responses[str(status)] = {
             "description": TITLES[status],
@@ -197,7 +196,7 @@ def _responses(method: str, handler: HTTPRouteHandler, contract: Contract) -> di
     return responses
 
 
-def _answer_schema(contract: Contract, answer: type[BaseModel]) -> dict[str, Any]:
+def _answer_schema(contract: Contract, answer: type[BaseModel]) -> Schema:
     row = {"$ref": REF + answer.__name__}
     if contract.listed:
         return _object(items={"type": "array", "items": row}, next=_maybe({"type": "string"}))
@@ -207,12 +206,12 @@ def _answer_schema(contract: Contract, answer: type[BaseModel]) -> dict[str, Any
     return row
 
 
-def _object(**fields: Any) -> dict[str, Any]:
+def _object(**fields: Any) -> Schema:
     closed = {"required": sorted(fields), "additionalProperties": False}
     return {"type": "object", "properties": fields, **closed}
 
 
-def _maybe(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _maybe(schema: Mapping[str, Any]) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -225,7 +224,7 @@ def _statuses(method: str, handler: HTTPRouteHandler, contract: Contract) -> lis
     return sorted(statuses)
 
 
-def _schemas(contracts: Iterable[Contract]) -> dict[str, Any]:
+def _schemas(contracts: Iterable[Contract]) -> Schema:
     used = list(contracts)
     models: dict[str, type] = {each.__name__: each for each in REFERRED}
     for each in used:
@@ -236,15 +235,15 @@ def _schemas(contracts: Iterable[Contract]) -> dict[str, Any]:
         [(name, "validation", TypeAdapter(model)) for name, model in models.items()],
         ref_template=REF + "{model}",
     )
-    schemas: dict[str, Any] = dict(defined["$defs"])
+    schemas: Schema = dict(defined["$defs"])
     for each in used:
         if each.body is not None and each.without:
             name = _body_name(each)
             schemas[name] = _without(schemas[each.body.__name__], each.without, name)
-    return schemas
+    return schemas | dict(unions_of_kinds(schemas, REF))
 
 
-def _without(schema: Mapping[str, Any], key: str, title: str) -> dict[str, Any]:
+def _without(schema: Mapping[str, Any], key: str, title: str) -> Schema:
     """A body whose key stands in the path."""
     properties = {name: value for name, value in schema["properties"].items() if name != key}
     required = [name for name in schema["required"] if name != key]

@@ -14,6 +14,7 @@ from ledger.documents.fonts import compile_shown, families, lacked_by
 from ledger.documents.logo import logo_inputs
 from ledger.documents.summary import LineGroup, day_chart, grouped_lines, tokens_by_meter
 from ledger.documents.words import Words, words_of
+from ledger.domain.billing.advance import ADVANCE
 from ledger.domain.billing.agreement import Party
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.issued import Invoice, IssuedLine
@@ -281,6 +282,10 @@ def printed_line(line: IssuedLine, zone_name: str, words: Words) -> dict[str, st
     if line.kind == "adjustment":
         days = printed_days(line.key.service_period, zone_name, words)
         text = words.say("Adjustment of {days}: {what}", days=days, what=text)
+    if line.kind == ADVANCE:
+        days = printed_days(line.key.service_period, zone_name, words)
+        asked, back = "In advance for {days}: {what}", "Billed in advance for {days}: {what}"
+        text = words.say(asked if line.amount > 0 else back, days=days, what=text)
     return {
         "what": text,
         "where": where,

@@ -225,7 +225,7 @@ class IssuedLine(ClosedModel):
     invoice_id: int
     line_no: int
     customer_id: str
-    kind: Literal["usage", "adjustment"]
+    kind: Literal["usage", "adjustment", "advance"]
     service_start: Moment
     service_end: Moment
     model: str
@@ -255,7 +255,7 @@ class WholeInvoice(Invoice):
 class DraftLine(ClosedModel):
     """A line of an invoice to come."""
 
-    kind: Literal["usage", "adjustment"]
+    kind: Literal["usage", "adjustment", "advance"]
     service_start: Moment
     service_end: Moment
     model: str

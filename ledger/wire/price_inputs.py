@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from ledger.wire.errors import FieldError, problem_at
 from ledger.wire.fields import Name
 from ledger.wire.input_fields import (
+    METER_OF,
     SCALE_MAX,
     Currency,
     Identifier,
@@ -45,7 +47,7 @@ PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "graduated": ("tiers", "per"),
         "volume": ("tiers", "per"),
         "included": ("included", "amount", "per"),
-        "recurring": ("amount", "every"),
+        "recurring": ("amount", "every", "billed"),
         "commitment": ("amount", "every"),
         "percent_off": ("percent", "on"),
         "amount_off": ("amount", "every"),
@@ -69,6 +71,36 @@ _SCOPED = ("percent_off", "who_pays")
 # What some kinds take and others must not have.
 _TERMS = ("amount", "tiers", "size", "included", "every", "percent", "outcome", "pays")
 _TIER = re.compile(r"(\d+)(?:-(\d*))?:([^:+]+)(?:\+([^:+]+))?", re.ASCII)
+
+
+# What a kind may leave out of its own fields.
+_OPTIONAL = frozenset({"per", "on", "billed"})
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfPrice:
+    """What a kind of price says: of which meters it may be, what it has to say and what it may."""
+
+    meters: tuple[str, ...]
+    required: frozenset[str]
+    optional: frozenset[str]
+
+
+def kind_of_price(kind: str) -> KindOfPrice:
+    """What a price of a kind says, by the table of kinds."""
+    own, meter = frozenset(PRICE_FIELDS[kind]), _METERS.get(kind)
+    required = {"meter", "kind", "valid_from"} | own - _OPTIONAL
+    optional = {"valid_to"} | own & _OPTIONAL
+    if meter is None:
+        meters = tuple(name for name in METER_OF if name not in _METERS.values())
+        return KindOfPrice(meters, frozenset(required), frozenset(optional) | {*MATCH})
+    if kind in _SCOPED:
+        optional |= {*_SCOPE}
+    if meter == "discount":
+        required |= {"name"}
+    elif meter != "outcome":
+        optional |= {"name"}
+    return KindOfPrice((meter,), frozenset(required), frozenset(optional))
 
 
 def read_tier(text: str) -> dict[str, object]:
@@ -104,7 +136,8 @@ class PriceTerms(DatedInput):
     Copenhagen`. `kind` says how: per_unit takes `amount` for `per` tokens, a power of ten; package
     `amount` for each begun `size`; graduated and volume `tiers`, each for `per`; included the
     first `included` for nothing, then `amount` for `per`. Meters fee and commitment are of no
-    usage: kinds recurring and commitment take `amount` and `every`, fees of a card a `name` each.
+    usage: kinds recurring and commitment take `amount` and `every`, fees of a card a `name` each,
+    `billed` in advance or, as all else, in arrears.
     Of meter discount, percent_off takes `percent` off the usage that it matches, of all meters or
     `on` one, amount_off `amount` off all usage of `every` month; each has a `name`. Of meter
     outcome, who_pays says whether `customer` or `house` `pays` for attempts of an `outcome`.
@@ -127,6 +160,7 @@ class PriceTerms(DatedInput):
     size: Annotated[int, Field(ge=1, le=2**62)] | None = None
     included: Annotated[int, Field(ge=0, le=2**62)] | None = None
     every: Literal["month"] | None = None
+    billed: Literal["arrears", "advance"] = "arrears"
     percent: Percent | None = None
     on: Meter | None = None
     outcome: Outcome | None = None
@@ -144,6 +178,8 @@ class PriceTerms(DatedInput):
                 raise problem_at(field, "nothing", f"send it with kind {self.kind}")
             if not missing and field not in takes:
                 raise problem_at(field, str(given), f"leave it out with kind {self.kind}")
+        if self.billed == "advance" and "billed" not in takes:
+            raise problem_at("billed", self.billed, f"leave it out with kind {self.kind}")
         if "per" in takes and self.amount is not None:
             self._check_digits(self.amount, "amount")
         for n, tier in enumerate(self.tiers):

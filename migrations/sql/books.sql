@@ -122,7 +122,7 @@ CREATE TABLE invoice_line (
   invoice_id     bigint NOT NULL,
   line_no        int NOT NULL,
   customer_id    text NOT NULL,
-  kind           text NOT NULL CHECK (kind IN ('usage', 'adjustment')),
+  kind           text NOT NULL CHECK (kind IN ('usage', 'adjustment', 'advance')),
   service_period tstzrange NOT NULL,
   model          text NOT NULL,
   tier           text NOT NULL,

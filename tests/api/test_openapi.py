@@ -10,6 +10,7 @@ import pytest
 from ledger.api.app import create_app
 from ledger.api.contract import CONTRACTS
 from ledger.api.openapi import document
+from ledger.domain.pricing.models import PRICE_MODELS
 from ledger.settings import Settings
 from tests.api.documented import OPERATIONS, Operation, path_of, send_examples
 from tests.api.held import DOCUMENT
@@ -41,6 +42,22 @@ def test_each_operation_says_what_it_is_takes_and_answers(one: Operation) -> Non
     assert one.said["security"] == ([] if public else [{"key": []}])
     if one.name.startswith(("enter_", "change_")) or one.name in {"create_key", "post_events"}:
         assert any("example" in each for each in one.said["requestBody"]["content"].values())
+
+
+@pytest.mark.parametrize("name", ["NewPriceBody", "PriceTerms"])
+def test_a_price_has_the_fields_of_its_kind_and_no_others(name: str) -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    kinds = schemas[name]["discriminator"]["mapping"]
+    assert kinds.keys() == PRICE_MODELS.keys()
+    assert [each["$ref"] for each in schemas[name]["oneOf"]] == [*kinds.values()]
+    own = {kind: set(model.model_fields) - {"kind"} for kind, model in PRICE_MODELS.items()}
+    for kind, ref in kinds.items():
+        _, shape = resolved({"$ref": ref})
+        assert shape["properties"]["kind"]["const"] == kind
+        assert shape["properties"].keys() & set.union(*own.values()) == own[kind]
+        needed = {n for n, field in PRICE_MODELS[kind].model_fields.items() if field.is_required()}
+        assert needed <= set(shape["required"]) <= shape["properties"].keys()
+        assert not any("default" in shape["properties"][field] for field in shape["required"])
 
 
 # Shown as others gave it: an event as it was sent, the terms of a price as its model has them.

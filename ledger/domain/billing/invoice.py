@@ -63,7 +63,8 @@ NOTHING = Billed(0, ZERO)
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """One line; `kind` is `usage`, or `adjustment` for a period an earlier invoice billed.
+    """One line; `kind` is `usage`, `adjustment` for a period an earlier invoice billed, or
+    `advance` for a fee of a period to come, and back where that is billed.
 
     `part` is what it is of its price; None: all of it, each unit at one amount.
     """

@@ -130,7 +130,7 @@ def timed_amounts(
     """
     for day in days:
         before, after = (
-            price.price.amount_of(_use(subscription, price, day.start, moment, charged))
+            price.price.amount_of(use_of_time(subscription, price, day.start, moment, charged))
             for moment in (day.start, day.end)
         )
         added = EXACT.subtract(after, before)
@@ -146,7 +146,7 @@ def timed_amounts(
             )
 
 
-def _use(
+def use_of_time(
     subscription: Subscription,
     price: CardPrice,
     within: datetime,

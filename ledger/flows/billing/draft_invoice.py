@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
+from ledger.domain.billing.advance import ToCome, advance_lines
 from ledger.domain.billing.agreement import Agreement, EInvoiceForm, Terms
 from ledger.domain.billing.draft import LinePrice, clear_of, payable_lines, pooled, with_same_terms
 from ledger.domain.billing.e_invoice import check_e_invoice
@@ -36,6 +37,7 @@ from ledger.domain.errors import LedgerError, NotFoundError, UnavailableError
 from ledger.domain.money import total
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import PriceModel
+from ledger.domain.pricing.rate_card import CardPrice
 from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.billing.apply_credit import applied_of
 from ledger.store.billing import draft as store
@@ -169,6 +171,8 @@ class _Chosen:
     agreement: Agreement
     period: Period
     before: store.BilledPeriod | None
+    to_come: Agreement | None
+    is_next_billed: bool
 
     @property
     def name(self) -> str:
@@ -194,6 +198,8 @@ class _Facts:
     rules: Mapping[str, TaxRules]
     prices: Mapping[int, LinePrice]
     payables: Mapping[tuple[str, str], Sequence[Decimal]]
+    advances: Mapping[str, Mapping[LineKey, Decimal]]
+    fees: Mapping[str, Sequence[CardPrice]]
     drawn: Mapping[str, Sequence[DrawnOf]]
 
 
@@ -204,7 +210,9 @@ def _choose(
     whole = agreement.subscription.billing_period(moment)
     period = clear_of(whole, moment, [each.period for each in billed])
     before = next((each for each in billed if each.period.start == period.start), None)
-    return _Chosen(agreement, period, before)
+    behind = [each for each in agreements if period.end in each.subscription.validity]
+    is_next_billed = any(each.stands and period.end in each.period for each in billed)
+    return _Chosen(agreement, period, before, behind[0] if behind else None, is_next_billed)
 
 
 async def _read(
@@ -219,11 +227,20 @@ async def _read(
     rules = await find_rules(
         connection, entity_id=entity_id, customers=customers.values(), batch_seq=seq
     )
-    named = {key.price_id for sums in (charges, pending) for keys in sums.values() for key in keys}
+    advances = await store.sum_advances(connection, list(customers))
+    cards = {each.to_come.terms.rate_card_id for each in chosen if each.to_come}
+    fees = await store.list_advance_fees(connection, cards, batch_seq=seq)
+    named = {
+        *(key.price_id for sums in (charges, pending) for keys in sums.values() for key in keys),
+        *(key.price_id for keys in advances.values() for key in keys),
+        *(price.price_id for prices in fees.values() for price in prices),
+    }
     prices = await store.find_line_prices(connection, named)
     payables = await store.list_payables(connection, {*customers.values()})
     drawn = await list_drawn_of(connection, asked)
-    return _Facts(cut_off, charges, pending, unpriced, rules, prices, payables, drawn)
+    return _Facts(
+        *(cut_off, charges, pending, unpriced, rules, prices, payables, advances, fees, drawn)
+    )
 
 
 def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
@@ -233,6 +250,7 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         terms = agreement.terms
         fresh, models = _merged(facts.charges[each.name], facts.prices)
         lines = payable_lines(usage_lines(fresh, terms.currency, terms.rounding, models), lines)
+    lines += tuple(_advances(each, facts))
     tax = _taxed(agreement, lines, facts.rules[agreement.customer_id])
     sums, currency = totals(lines, tax.lines), agreement.terms.currency
     history = facts.payables.get((agreement.customer_id, currency), ())
@@ -253,6 +271,20 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         unusual=unusual(sums.payable, history, agreement.review, currency),
         applied=applied_of(facts.drawn.get(each.name, ()), sums, agreement.terms),
     )
+
+
+def _advances(each: _Chosen, facts: _Facts) -> list[InvoiceLine]:
+    """What fees to come ask for in advance, and what was asked for of those that are billed."""
+    terms, end = each.agreement.terms, each.period.end
+    billed = facts.advances.get(each.name, {})
+    to_come = None
+    if each.is_next_billed:
+        billed = {key: amount for key, amount in billed.items() if key.service_start < end}
+    elif each.to_come and each.to_come.terms.currency == terms.currency:
+        subscription = each.to_come.subscription
+        prices = facts.fees.get(subscription.rate_card_id, ())
+        to_come = ToCome(subscription, subscription.billing_period(end), prices)
+    return advance_lines(to_come, billed, terms.currency, terms.rounding)
 
 
 @dataclass(frozen=True, slots=True)

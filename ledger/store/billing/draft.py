@@ -14,8 +14,9 @@ from ledger.domain.billing.invoice import Billed, LineKey
 from ledger.domain.billing.review import HISTORY, ReviewRule
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
+from ledger.domain.pricing.rate_card import CardPrice
 from ledger.domain.pricing.subscription import Subscription
-from ledger.store.pricing.rating import UnpricedUsage
+from ledger.store.pricing.rating import UnpricedUsage, card_price
 from ledger.store.queries import Connection, load_queries
 
 INVOICE = load_queries("billing/invoice")
@@ -105,6 +106,31 @@ async def sum_pending(
         key = line_key(row, Period(row["service_start"], row["service_end"]))
         sums[row["subscription_id"]][key] = Billed(int(row["quantity"]), row["amount"])
     return sums
+
+
+async def sum_advances(
+    connection: Connection, subscription_ids: Sequence[str]
+) -> dict[str, dict[LineKey, Decimal]]:
+    """What invoices that stand billed in advance and no other took back, by subscription."""
+    sums: dict[str, dict[LineKey, Decimal]] = defaultdict(dict)
+    for row in await INVOICE["sum_advances"].rows(
+        connection, subscription_ids=list(subscription_ids)
+    ):
+        key = line_key(row, Period(row["service_start"], row["service_end"]))
+        sums[row["subscription_id"]][key] = row["amount"]
+    return sums
+
+
+async def list_advance_fees(
+    connection: Connection, rate_card_ids: Collection[str], *, batch_seq: int
+) -> dict[str, list[CardPrice]]:
+    """Fees of cards that are billed in advance, as known at a cut-off, by card."""
+    fees: dict[str, list[CardPrice]] = defaultdict(list)
+    for row in await INVOICE["list_advance_fees"].rows(
+        connection, rate_card_ids=sorted(rate_card_ids), batch_seq=batch_seq
+    ):
+        fees[row["rate_card_id"]].append(card_price(row))
+    return fees
 
 
 async def list_billed_periods(

@@ -97,6 +97,31 @@ SELECT m.subscription_id, lower(m.period) AS service_start, upper(m.period) AS s
  GROUP BY m.subscription_id, m.period, m.model, m.tier, m.adapter, m.region, m.context_band, m.meter, m.price_id, m.used_by
 HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 
+-- name: sum_advances
+-- What invoices of subscriptions billed in advance and have not taken back, by service period and price; what is void billed
+-- nothing.
+SELECT i.subscription_id, lower(l.service_period) AS service_start, upper(l.service_period) AS service_end, '' AS model,
+       '' AS tier, '' AS adapter, '' AS region, 0 AS context_band, l.meter, l.price_id, l.part, '' AS used_by,
+       sum(l.exact_amount) AS amount
+  FROM invoice i JOIN invoice_line l USING (invoice_id)
+ WHERE i.subscription_id = ANY(:subscription_ids::text[]) AND l.kind = 'advance' AND NOT is_void(i.invoice_id)
+ GROUP BY i.subscription_id, l.service_period, l.meter, l.price_id, l.part
+HAVING sum(l.exact_amount) <> 0;
+
+-- name: list_advance_fees
+-- Fees of cards that are billed in advance, as known at a cut-off, each by the id of the first of its terms, as rating has
+-- it (find_prices).
+WITH every AS (
+  SELECT p.*, min(p.price_id) OVER (PARTITION BY p.rate_card_id, p.name, p.params) AS first_id
+    FROM rate_card_price p
+   WHERE p.rate_card_id = ANY(:rate_card_ids::text[]) AND p.kind = 'recurring' AND p.params ->> 'billed' = 'advance'
+     AND lower(p.recorded) <= :batch_seq
+)
+SELECT p.rate_card_id, p.first_id AS price_id, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region,
+       p.band_from, p.hours, p.name, p.kind, p.params, lower(p.valid) AS valid_from, upper(p.valid) AS valid_to
+  FROM every p WHERE p.recorded @> :batch_seq::bigint
+ ORDER BY p.rate_card_id, p.price_id;
+
 -- name: list_billed_periods
 -- Periods of subscriptions that have an invoice; `stands` where one is not void.
 SELECT subscription_id, lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,

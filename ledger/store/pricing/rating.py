@@ -190,7 +190,7 @@ async def find_cards(
     for row in rows:
         card = prices[row["rate_card_id"], row["currency"]]
         if row["price_id"] is not None:
-            card.append(_card_price(row))
+            card.append(card_price(row))
     return {name: RateCard(name, currency, card) for (name, currency), card in prices.items()}
 
 
@@ -256,7 +256,8 @@ def _literal(moments: Sequence[datetime]) -> str:
     return "{" + ",".join(moment.isoformat() for moment in moments) + "}"
 
 
-def _card_price(row: asyncpg.Record) -> CardPrice:
+def card_price(row: asyncpg.Record) -> CardPrice:
+    """A price of a card, as a query says it."""
     return CardPrice(
         price_id=row["price_id"],
         meter=row["meter"],

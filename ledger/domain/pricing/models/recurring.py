@@ -13,13 +13,15 @@ from ledger.domain.pricing.price_model import (
 
 
 class Recurring(PriceModel):
-    """`amount` for `every` month, from anchor day to anchor day; a part of one by its length."""
+    """`amount` for `every` month, from anchor day to anchor day; a part of one by its length. It is
+    earned by the second, whenever it is `billed`: with its period or with the one before."""
 
     basis: ClassVar[Basis] = Basis.TIME
 
     kind: Literal["recurring"] = "recurring"
     amount: WholeAmount
     every: Literal["month"]
+    billed: Literal["arrears", "advance"] = "arrears"
 
     def parts(self, use: PeriodUse) -> tuple[PricePart, ...]:
         """The fee for the time that is gone."""
