@@ -42,9 +42,9 @@ PARTITIONS_EVERY_S = 300
 SEAL_EVERY_S = 600
 NOTICES_EVERY_S = 5
 OVERDUE_EVERY_S = 3_600
-SUM_EVERY_S = 1.0
+SUM_EVERY_S = 0.5
 # Over one connection, so that a beat costs a statement.
-SUMS_IN_A_ROW = 60
+SUMS_IN_A_ROW = 120
 Work = Callable[[Connection], Awaitable[None]]
 # A batch that came before midnight may still be on its way into its day.
 CLOSE_AFTER = timedelta(hours=1)
