@@ -1,8 +1,9 @@
 """The one JSON of invoices: what is kept of them, what the API answers, what `--json` prints."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
+from ledger.domain.billing.agreement import Party
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.issued import Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxLine
@@ -43,8 +44,8 @@ def snapshot_json(invoice: Invoice) -> dict[str, object]:
     """What was true when it went out, in plain values, as it is kept for good."""
     terms = invoice.terms
     return {
-        "seller": asdict(invoice.seller),
-        "buyer": asdict(invoice.buyer),
+        "seller": _said(invoice.seller),
+        "buyer": _said(invoice.buyer),
         "rate_card": {"id": terms.rate_card_id, "name": terms.rate_card_name},
         "language": terms.language,
         "payment_days": terms.payment_days,
@@ -59,6 +60,11 @@ def snapshot_json(invoice: Invoice) -> dict[str, object]:
             "batch_seq": invoice.cut_off_seq,
         },
     }
+
+
+def _said(party: Party) -> dict[str, str]:
+    # asdict would copy each text by itself.
+    return {field.name: getattr(party, field.name) for field in fields(party)}
 
 
 def issued_line_json(invoice: StoredInvoice, line: IssuedLine) -> dict[str, object]:

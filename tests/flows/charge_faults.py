@@ -36,7 +36,8 @@ NAMES_NOTHING = {
         ("journal_entry", "*", "account", "one of the chart", "9999"),
     ),
     "an entry is of no entity": (
-        "UPDATE journal_entry SET entity_id = 'nobody'",
+        "UPDATE journal_entry SET entity_id = 'nobody'"
+        " WHERE entry_id = (SELECT max(entry_id) FROM journal_entry)",
         ("journal_entry", "*", "entity_id", "one that is there", "nobody"),
     ),
     "an entry is of no customer": (
@@ -44,7 +45,8 @@ NAMES_NOTHING = {
         ("journal_entry", "*", "customer_id", "one that is there", "nobody"),
     ),
     "an entry is of no cut-off": (
-        "UPDATE journal_entry SET cut_off_id = 4711",
+        "UPDATE journal_entry SET cut_off_id = 4711"
+        " WHERE entry_id = (SELECT max(entry_id) FROM journal_entry)",
         ("journal_entry", "*", "cut_off_id", "one that is there", "4711"),
     ),
     "a line is of no invoice": (

@@ -57,7 +57,8 @@ def of_day(day: int) -> dict[str, Any]:
 def line_of(day: int) -> dict[str, Any]:
     """An invoice line over one day of one customer's usage."""
     matched = {"models": ["m-1"], "tiers": ["standard"], "adapters": [""], "regions": [""]}
-    line = {"customer_id": "c-7", "meters": ["input_uncached"], "bands": [0]}
+    matched |= {"projects": [""], "agents": [""]}
+    line = {"customer_id": "c-7", "meters": ["input_uncached"], "bands": [0], "outcomes": [0]}
     spans = {name: [moment] for name, moment in zip(SPANS, of_day(day).values(), strict=True)}
     page = {"batch_seq": FINAL, "after_seq": 0, "after_ordinal": -1, "limit": 1_000}
     return of_day(day) | matched | line | spans | page

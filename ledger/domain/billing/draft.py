@@ -84,7 +84,13 @@ def pooled(
     """The sums with all that one price looks at together as one, named as the price is; without
     its units where not `units`, as where only amounts change. What is of a project, an agent or
     some hours, or is not billed, says so."""
+    if not any(_renames(prices[price_id]) for price_id in {key.price_id for key in sums}):
+        return dict(sums)
     return summed(_named(key, billed, prices[key.price_id], units) for key, billed in sums.items())
+
+
+def _renames(price: LinePrice) -> bool:
+    return price.price.basis is not Basis.EACH or bool(price.part)
 
 
 def _named(key: LineKey, billed: Billed, price: LinePrice, units: bool) -> tuple[LineKey, Billed]:
