@@ -1,6 +1,9 @@
 """Connections of ours, alone or from a pool, hand a COPY over at once on their own machine."""
 
+import os
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import asyncpg
@@ -34,3 +37,31 @@ async def test_a_socket_on_this_machine_takes_more_than_the_kernel_gives(
     await alone.close()
     async with open_pool(database.worker_url, size=1) as pool, pool.acquire() as pooled:
         assert takes(pooled) >= min(SEND_BYTES, 2 * given)
+
+
+NICE = """
+import asyncio, os, sys
+from ledger.store.connect import connect, open_pool
+os.nice(int(sys.argv[1]))
+
+async def tell():
+    alone = await connect(sys.argv[2])
+    async with open_pool(sys.argv[2], size=1) as pool, pool.acquire() as pooled:
+        for one in (alone, pooled):
+            print(os.getpriority(os.PRIO_PROCESS, one.get_server_pid()))
+    await alone.close()
+
+asyncio.run(tell())
+"""
+
+
+@pytest.mark.parametrize("back", [0, 5])
+def test_the_process_of_a_session_stands_back_as_far_as_its_user(
+    database: Database, back: int
+) -> None:
+    if "host=/" not in database.worker_url:
+        pytest.skip("THE DATABASE IS REACHED BY TCP: local sockets are not tested on this machine")
+    own = os.nice(0)
+    asked = [sys.executable, "-c", NICE, str(back), database.worker_url]
+    told = subprocess.run(asked, check=True, capture_output=True, text=True)
+    assert told.stdout.split() == [str(own + back)] * 2

@@ -12,8 +12,8 @@ from ledger.commands.serve.process_beside import process_beside, when_gone
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely, frames_in_a_thread, share_heaps
 
-# Whoever is answered at once goes first.
-NICENESS = 2
+# Whoever is answered at once goes first, and by little: a batch asks for its turn many times.
+NICENESS = 1
 
 
 @contextmanager
