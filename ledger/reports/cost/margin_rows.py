@@ -16,13 +16,15 @@ from ledger.domain.apportion import amount_of, apportion, units_of
 from ledger.domain.cost.allocation import IDLE
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, TokenSum
 from ledger.domain.metering.usage_mark import known_counts
-from ledger.domain.money import ZERO, total
+from ledger.domain.money import EXACT, ZERO, total
 from ledger.reports.cost.idle_rows import Group, IdleShares, PolicyStretch, spent
 
 IDLE_POLICY = "idle of a scope spread in proportion to the cost attributed in the same scope"
 SITE_POLICY = "cost of a site spread in proportion to the cost attributed at the same site"
 DIMENSIONS = ("tier", "customer", "agent", "model")
 OfUser: TypeAlias = CostSum | TokenSum | ChargeSum
+# What is added up of each group, by the names of a row.
+_Rows: TypeAlias = dict[Group, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def shape(
     sites: SiteShares = NO_SITES,
 ) -> Shaped:
     """Margin rows per group, in the order of their names; amounts must share one currency."""
-    rows: dict[Group, MarginRow] = {}
+    rows: _Rows = {}
     for tokens in usage:
         _add(rows, group_of(tokens, by), **{name: getattr(tokens, name) for name in _TOKENS})
     for charge in charges:
@@ -209,15 +211,15 @@ def shape(
         for site, amount in sorted(sites.costs.items())
     ]
     lines = tuple(own[key] for key in sorted(own))
-    return Shaped(tuple(rows[group] for group in sorted(rows)), lines, total(left))
+    return Shaped(_made(rows), lines, total(left))
 
 
 def sum_rows(rows: Iterable[MarginRow], group: Group) -> MarginRow:
     """All rows in one."""
-    added: dict[Group, MarginRow] = {group: MarginRow(group)}
+    added: _Rows = {group: {}}
     for row in rows:
         _add(added, group, **{name: getattr(row, name) for name in _SUMMED})
-    return added[group]
+    return _made(added)[0]
 
 
 _TOKENS = (
@@ -228,7 +230,7 @@ _SUMMED = tuple(name for name in MarginRow.__dataclass_fields__ if name != "grou
 
 
 def _own(
-    rows: dict[Group, MarginRow],
+    rows: _Rows,
     own: dict[tuple[str, str], OwnLine],
     sums: CostSum,
     idle: IdleShares,
@@ -244,9 +246,7 @@ def _own(
     own[sums.scope, sums.line] = line if known is None else known + line
 
 
-def _spread_site(
-    rows: dict[Group, MarginRow], cost: Decimal, scopes: Iterable[Mapping[Group, Decimal]]
-) -> Decimal:
+def _spread_site(rows: _Rows, cost: Decimal, scopes: Iterable[Mapping[Group, Decimal]]) -> Decimal:
     """Share what a site cost by what is attributed there; returns what nobody takes."""
     attributed: dict[Group, int] = defaultdict(int)
     for scope in scopes:
@@ -287,12 +287,16 @@ def _electricity(sums: CostSum) -> Decimal:
     return total([sums.device_cost, sums.overhead_cost])
 
 
-def _add(rows: dict[Group, MarginRow], group: Group, **values: Any) -> None:
-    row = rows.get(group, MarginRow(group))
-    added: dict[str, Any] = {
-        name: total([getattr(row, name), value])
-        if isinstance(value, Decimal)
-        else getattr(row, name) + value
-        for name, value in values.items()
-    }
-    rows[group] = replace(row, **added)
+def _add(rows: _Rows, group: Group, **values: Any) -> None:
+    sums = rows.setdefault(group, {})
+    for name, value in values.items():
+        if name not in sums:
+            sums[name] = value
+        elif isinstance(value, Decimal):
+            sums[name] = EXACT.add(sums[name], value)
+        else:
+            sums[name] += value
+
+
+def _made(rows: _Rows) -> tuple[MarginRow, ...]:
+    return tuple(MarginRow(group, **rows[group]) for group in sorted(rows))

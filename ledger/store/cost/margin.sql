@@ -11,7 +11,7 @@ SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u
                sum(c.host_mj) AS host_mj, sum(c.overhead_mj) AS overhead_mj, sum(c.device_cost) AS device_cost,
                sum(c.overhead_cost) AS overhead_cost, sum(c.gpu_cost) AS gpu_cost
           FROM costs_at(:batch_seq, :entity_id, :since, :until) c
-         GROUP BY c.scope, c.line, c.currency, c.usage_key_id) l
+         GROUP BY c.usage_key_id, c.scope, c.line, c.currency) l
   LEFT JOIN usage_key u USING (usage_key_id)
  GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
  ORDER BY l.scope COLLATE "C", l.line COLLATE "C", l.currency COLLATE "C", u.customer_id COLLATE "C" NULLS FIRST,
