@@ -114,6 +114,7 @@ async def _figure(
     since, until = _period(history, day)
     took = await _trace(connection, history, day)
     asked: dict[str, object] = {many: [KEY[one]] for one, many in ASKED.items()}
+    asked |= {"projects": [""], "agents": [""], "outcomes": [0]}
     asked |= {"customer_id": CUSTOMER, "since": since, "until": until}
     asked |= {"span_sinces": [since], "span_untils": [until]}
     plan = await _plan(connection, asked, last)

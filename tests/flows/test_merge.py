@@ -258,6 +258,10 @@ async def test_who_found_a_chunk_before_it_was_merged_reads_its_facts_all_the_sa
         for row in facts.iter_rows(named=True):
             places[row["batch_seq"]].append(tuple(row.values()))
     assert [sorted(rows, key=lambda row: row[3]) for rows in places.values()] == before
+    wanted = pl.col("ordinal") > 0
+    some = [facts async for facts in read_chunks(opened, chunks, wanted=wanted)]
+    asked = sorted((row for rows in before for row in rows if row[3] > 0), key=lambda row: row[2:4])
+    assert sorted(pl.concat(some).rows(), key=lambda row: row[2:4]) == asked
 
 
 async def test_a_snapshot_taken_before_a_merge_sees_what_it_was_merged_of(
