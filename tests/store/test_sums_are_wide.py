@@ -21,7 +21,6 @@ BOUNDED = {
     "read_usage_sums": "halves of 32 bits each: they pass 2^63 where a window has 2^31 rows",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
     "read_activity_sums": "halves of 32 bits each, as in read_usage_sums",
-    "sum_days": "energy of a line and day: 2^63 mJ are 2.5 TWh",
 }
 NARROW = r"::(?:bigint|int8|integer|int4|int|smallint)\b"
 
