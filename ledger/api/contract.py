@@ -24,7 +24,6 @@ from ledger.wire import (
     evidence_answers,
     inputs,
     invoice_answers,
-    logo,
     receivable_inputs,
     report_answers,
     waiting_answers,
@@ -105,10 +104,7 @@ CONTRACTS: Mapping[str, Contract] = {
     ),
     "take_logo": Contract(
         answers.KeptLogo,
-        bodies={
-            "image/png": {"type": "string", "format": "binary", "maxLength": logo.BYTES_MAX},
-            "image/svg+xml": {"type": "string", "description": "Shapes and colours alone."},
-        },
+        bodies={BYTES: {"type": "string", "format": "binary", "description": "A PNG or an SVG."}},
     ),
     "match_bank_entry": Contract(bank_answers.BankOutcome, body=bank_inputs.BankEntryOwner),
     "dismiss_bank_entry": Contract(bank_answers.DismissedEntry, body=inputs.Dismissal),
