@@ -181,9 +181,9 @@ async def test_two_batches_beside_a_change_of_tables_hang_unless_a_writer_gives_
     async with running(settings_for(database, kafka_bootstrap, topic)), AsyncExitStack() as stack:
         async with gate_at(database.superuser_url, "usage_fact") as gate:
             produce(kafka_bootstrap, topic, [keyed(attempt("a"))])
-            assert await gate.meet("", "COPY", patience_s=30) is not None
+            assert await gate.meet("", "WITH", patience_s=30) is not None
             produce(kafka_bootstrap, topic, [reading()])
-            await until(lambda: worker.fetchval(HOLDS), "the second batch is copied")
+            await until(lambda: worker.fetchval(HOLDS), "the second batch is written")
             task = await stack.enter_async_context(wanting_receipt(worker, database))
         done, _ = await asyncio.wait([task], timeout=20 if bounded else 6)
         assert (len(done), await fates(worker)) == (int(bounded), {})

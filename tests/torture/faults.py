@@ -42,9 +42,8 @@ async def kill_in_commit(scene: Scene) -> list[str]:
 
 
 async def kill_in_copy(scene: Scene) -> list[str]:
-    """A worker dies inside a COPY, or as it stores a chunk."""
-    table = _table_of(scene)
-    return await _kill_at(scene, table, "INSERT" if table in AS_COLUMNS.values() else "COPY")
+    """A worker dies as it writes rows, by a COPY or all of a small batch at once, or a chunk."""
+    return await _kill_at(scene, _table_of(scene), "")
 
 
 async def kill_sums(scene: Scene) -> list[str]:
