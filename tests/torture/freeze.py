@@ -1,4 +1,4 @@
-"""A worker that freezes inside a COPY and past its session, while all others go on."""
+"""A worker that freezes as it writes a batch and past its session, while all others go on."""
 
 import asyncio
 import time
@@ -10,7 +10,8 @@ from tests.torture.gates import Held, gate_at, waits_for_client
 from tests.torture.scene import PATIENCE_S, Scene
 from tests.torture.workers import PREFIX, SESSION_MS
 
-# Every batch of usage is copied into these, in this order; the first has a row an event.
+# Every batch of usage is written into these, in this order, or by one statement where it is small;
+# the first has a row an event.
 COPIED = ("usage_fact", "usage_delta", "activity_delta", "activity_mask", "receipt")
 # What it is instead where facts are stored as columns: their chunk, and what it adds to windows.
 CHUNKS, SUMS = "usage_chunk", "pending_sum"
@@ -40,8 +41,8 @@ async def freeze_in_copy(scene: Scene) -> list[str]:
     await scene.settled()
     async with gate_at(scene.database.superuser_url, COPIED[0]) as gate:
         scene.release()
-        held = await gate.meet(PREFIX, "COPY")
-        victim = scene.hit(held, f"frozen in COPY of {COPIED[0]}")
+        held = await gate.meet(PREFIX)
+        victim = scene.hit(held, f"frozen as it writes {COPIED[0]}")
         scene.workers.freeze(victim)
     scene.release()
     watcher = await connect(scene.database.superuser_url)
@@ -61,7 +62,7 @@ async def freeze_in_copy(scene: Scene) -> list[str]:
 
 async def _while_frozen(scene: Scene, watcher: Connection, held: Held) -> list[str]:
     inside = await waits_for_client(watcher, held)
-    scene.note(inside, "inside its COPY")
+    scene.note(inside, "inside its batch")
     number = await watcher.fetchval(OPEN_BATCH, held.pid)
     wrong, taken = [], False
     before, began = await scene.stored(), time.monotonic()

@@ -21,6 +21,10 @@ SELECT pid, application_name, query FROM pg_stat_activity
    AND starts_with(query, $3)
  ORDER BY application_name LIMIT 1
 """
+OF_CLIENT = """
+SELECT wait_event IS NOT DISTINCT FROM 'ClientRead' FROM pg_stat_activity
+ WHERE pid = $1 AND state IN ('active', 'idle in transaction')
+"""
 DEFER = f"""
 CREATE FUNCTION torture_gate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -115,16 +119,12 @@ async def _leave(*connections: Connection) -> None:
 
 
 async def waits_for_client(connection: Connection, held: Held) -> bool:
-    """Whether a backend past its gate is inside its COPY, and nothing comes from its client."""
+    """Whether a backend past its gate has its transaction open, inside a COPY or between two
+    statements, and nothing comes from its client."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        row = await connection.fetchrow(
-            "SELECT query, wait_event FROM pg_stat_activity WHERE pid = $1 AND state = 'active'",
-            held.pid,
-        )
-        if row is None:
-            return False
-        if row["wait_event"] == "ClientRead":
-            return str(row["query"]).startswith("COPY")
+        waits = await connection.fetchval(OF_CLIENT, held.pid)
+        if waits is not False:
+            return bool(waits)
         await asyncio.sleep(LOOK_S)
     return False
