@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.period import DAY
+from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.billing.issue import IssueRules
 from ledger.flows.books.book_revenue import book_revenue
@@ -24,14 +25,19 @@ IN_ADVANCE: dict[str, Any] = {**FEE, "billed": "advance"}
 
 
 async def issued(
-    connection: Connection, at: datetime, now: datetime, *, again: bool = False
+    connection: Connection,
+    at: datetime,
+    now: datetime,
+    *,
+    again: bool = False,
+    name: str = "sub-acme",
 ) -> list[tuple[str, str, str]]:
     """Kind, days and exact amount of the lines of a period's invoice."""
     await rate(connection, now=now)
     await book_revenue(connection, now=now)
     one = await issue_invoice(
         connection,
-        subscription_id="sub-acme",
+        subscription_id=name,
         moment=at,
         now=now,
         author=AUTHOR,
@@ -111,6 +117,56 @@ async def test_what_never_begins_is_given_back(worker: Connection) -> None:
     back = await issued(worker, NOVEMBER, DECEMBER + DAY, again=True)
     assert back == [("advance", "12-01", "-300")]
     assert await balance_of(worker, "1150") == 0
+
+
+async def test_a_void_invoice_asked_for_nothing_in_advance(worker: Connection) -> None:
+    await priced(worker, IN_ADVANCE)
+    first = await issued(worker, NOVEMBER, DECEMBER)
+    assert ("advance", "12-01", "300") in first
+    named = await worker.fetchval("SELECT number FROM invoice")
+    await credit_invoice(
+        worker, named=named, lines=None, now=DECEMBER + DAY, author=AUTHOR, void=True
+    )
+    await agree(worker)
+    # December begins with nothing of it paid for: its own invoice bills what it came to, once.
+    assert await issued(worker, DECEMBER, JANUARY) == [
+        ("usage", "12-01", "300"),
+        ("advance", "01-01", "300"),
+    ]
+
+
+async def test_a_void_invoice_issued_again_asks_again(worker: Connection) -> None:
+    await priced(worker, IN_ADVANCE)
+    first = await issued(worker, NOVEMBER, DECEMBER)
+    named = await worker.fetchval("SELECT number FROM invoice")
+    await credit_invoice(
+        worker, named=named, lines=None, now=DECEMBER + DAY, author=AUTHOR, void=True
+    )
+    assert await issued(worker, NOVEMBER, DECEMBER + 2 * DAY) == first
+    assert await issued(worker, DECEMBER, JANUARY) == [
+        ("usage", "12-01", "300"),
+        ("advance", "12-01", "-300"),
+        ("advance", "01-01", "300"),
+    ]
+
+
+async def test_each_subscription_asks_for_its_own_fee(worker: Connection) -> None:
+    await priced(worker, IN_ADVANCE)
+    fee = {**IN_ADVANCE, "amount": "70", "valid_from": SINCE}
+    card = {"rate_card_id": "other", "entity_id": "factory", "name": "Other", "currency": "USD"}
+    await enter_rate_card(worker, read_input(NewRateCard, card | {"prices": [fee]}), AUTHOR)
+    await subscribe(worker, valid_from=SINCE, models=["llama"])
+    second = {"subscription_id": "sub-other", "rate_card_id": "other", "models": ["qwen*"]}
+    await subscribe(worker, replace=False, valid_from=SINCE, **second)
+    for name, amount in (("sub-acme", "300"), ("sub-other", "70")):
+        lines = await issued(worker, NOVEMBER, DECEMBER, name=name)
+        assert [line for line in lines if line[0] == "advance"] == [("advance", "12-01", amount)]
+    for name, amount in (("sub-acme", "300"), ("sub-other", "70")):
+        assert await issued(worker, DECEMBER, JANUARY, name=name) == [
+            ("usage", "12-01", amount),
+            ("advance", "12-01", f"-{amount}"),
+            ("advance", "01-01", amount),
+        ]
 
 
 @pytest.mark.parametrize(

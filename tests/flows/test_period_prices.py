@@ -22,7 +22,7 @@ from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
-from tests.flows.billing import AUTHOR, DECEMBER, NOVEMBER, balance_of, grant, subscribed
+from tests.flows.billing import AUTHOR, DECEMBER, JANUARY, NOVEMBER, balance_of, grant, subscribed
 from tests.support.books import Books, Buyer, Tokens
 
 NOW = DECEMBER + timedelta(hours=3)
@@ -53,6 +53,13 @@ async def enter(connection: Connection, *, replace: bool = False, **price: Any) 
 async def settle(connection: Connection, now: datetime = NOW) -> None:
     await rate(connection, now=now)
     await book_revenue(connection, now=now)
+
+
+async def test_a_day_that_begins_as_rating_runs_is_charged(worker: Connection) -> None:
+    await priced(worker, FEE)
+    await settle(worker, DECEMBER)
+    await settle(worker, JANUARY)
+    await agree(worker)
 
 
 async def revenue(connection: Connection) -> dict[int, Decimal]:

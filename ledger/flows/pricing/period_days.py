@@ -29,8 +29,10 @@ async def find_timed_days(context: StageContext, subscribed: Subscribed) -> set[
         since_seq=context.last.batch_seq,
         batch_seq=context.cut_off.batch_seq,
     )
+    # A day that begins now has begun: the next run follows from behind it.
+    begun = context.now + MICROSECOND
     for terms in changed:
-        until = min(terms.until or context.now, context.now)
+        until = min(terms.until or begun, begun)
         if terms.since < until:
             span = Period(terms.since, until)
             days |= {(terms.customer_id, day) for day in _days(span, home)}
