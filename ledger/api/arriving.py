@@ -11,6 +11,7 @@ from typing import cast
 
 from litestar.types import (
     ASGIApp,
+    HTTPDisconnectEvent,
     HTTPReceiveMessage,
     HTTPRequestEvent,
     Message,
@@ -120,6 +121,12 @@ class Arriving:
         if self._held:
             self.grow(-self._held)
 
+    def leave(self) -> None:
+        """Hold nothing any more, and know nothing of the connection, which knows this: the two
+        would stay until somebody looks for garbage."""
+        self.end()
+        self._receive = _nothing_comes
+
     async def _next(self) -> HTTPRequestEvent:
         now = time.monotonic()
         self._began = now if self._began is None else self._began
@@ -146,6 +153,10 @@ class Arriving:
         return part
 
 
+async def _nothing_comes() -> HTTPDisconnectEvent:
+    return {"type": "http.disconnect"}
+
+
 class Entrance:
     """What every request with a body comes through."""
 
@@ -169,6 +180,6 @@ class Entrance:
         try:
             await self.app(scope, arriving.receive, answer)
         finally:
-            arriving.end()
+            arriving.leave()
             if arriving.key:
                 state.quotas.spend(arriving.key, arriving.came)

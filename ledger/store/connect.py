@@ -31,6 +31,8 @@ READING = ANSWERING | {"default_transaction_read_only": "on"}
 
 # What a socket on this machine is asked to take before its reader has; the kernel may give less.
 SEND_BYTES = 512 * 1024
+# When to ask the kernel again that has just been asked too often.
+AGAIN_S = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,20 @@ def _stand_back(backend: int) -> None:
         # Of another machine's numbers of processes nothing is known here.
         if niceness > 0 and Path(f"/proc/{backend}/comm").read_text().strip() == "postgres":
             os.setpriority(os.PRIO_PROCESS, backend, niceness)
+            _stand_back_as_session(backend, niceness)
+
+
+def _stand_back_as_session(backend: int, niceness: int) -> None:
+    """Each process of PostgreSQL leads a session of its own, and where the kernel shares the
+    processors among sessions (autogroup) the niceness of a process counts within its own alone."""
+    session = os.open(f"/proc/{backend}/autogroup", os.O_WRONLY)
+    try:
+        os.write(session, str(niceness).encode())
+    except BlockingIOError:
+        # Who is not root may do so ten times a second.
+        asyncio.get_running_loop().call_later(AGAIN_S, _stand_back, backend)
+    finally:
+        os.close(session)
 
 
 async def connect(url: str, settings: Mapping[str, str] = SESSION) -> OwnConnection:

@@ -40,7 +40,7 @@ async def test_a_socket_on_this_machine_takes_more_than_the_kernel_gives(
 
 
 NICE = """
-import asyncio, os, sys
+import asyncio, os, pathlib, sys
 from ledger.store.connect import connect, open_pool
 os.nice(int(sys.argv[1]))
 
@@ -49,6 +49,9 @@ async def tell():
     async with open_pool(sys.argv[2], size=1) as pool, pool.acquire() as pooled:
         for one in (alone, pooled):
             print(os.getpriority(os.PRIO_PROCESS, one.get_server_pid()))
+            # Where sessions share the processors, and not processes.
+            shared = pathlib.Path(f"/proc/{one.get_server_pid()}/autogroup")
+            print(shared.read_text().split()[-1] if shared.exists() else os.nice(0))
     await alone.close()
 
 asyncio.run(tell())
@@ -64,4 +67,4 @@ def test_the_process_of_a_session_stands_back_as_far_as_its_user(
     own = os.nice(0)
     asked = [sys.executable, "-c", NICE, str(back), database.worker_url]
     told = subprocess.run(asked, check=True, capture_output=True, text=True)
-    assert told.stdout.split() == [str(own + back)] * 2
+    assert told.stdout.split() == [str(own + back)] * 4
