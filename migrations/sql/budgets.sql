@@ -40,8 +40,8 @@ BEGIN ATOMIC
    WHERE a.customer_id = of_customer AND upper_inf(a.recorded) AND a.valid @> at;
 END;
 
--- The price of one kind of usage is looked up for every reservation.
-CREATE INDEX ON rate_card_price (rate_card_id, model) WHERE upper_inf(recorded);
+-- The price of one kind of usage is looked up for every reservation, on cards of thousands of models.
+CREATE INDEX ON rate_card_price (rate_card_id, coalesce(model, '')) WHERE upper_inf(recorded);
 
 CREATE TABLE budget_balance (
   budget_id    text COLLATE "C" NOT NULL,
@@ -139,9 +139,11 @@ BEGIN ATOMIC
            WHEN p.kind IN ('graduated', 'volume') THEN
              (SELECT max((t.tier ->> 'amount')::numeric(60, 24)) / (p.params ->> 'per')::numeric
                 FROM jsonb_array_elements(p.params -> 'tiers') AS t (tier)) END) AS dearest
-    FROM unnest(edges) AS b (edge)
+    -- What may name the model is said once, and not for every price.
+    FROM (SELECT array_prepend('', model_patterns(of_model)) AS models OFFSET 0) n
+   CROSS JOIN unnest(edges) AS b (edge)
     JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
-     AND (p.model IS NULL OR p.model = ANY(model_patterns(of_model))) AND (p.tier IS NULL OR p.tier = of_tier)
+     AND coalesce(p.model, '') = ANY(n.models) AND (p.tier IS NULL OR p.tier = of_tier)
      AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
      AND (p.project_id IS NULL OR p.project_id = of_project) AND (p.agent_id IS NULL OR p.agent_id = of_agent)
      AND coalesce(p.band_from, 0) <= b.edge
