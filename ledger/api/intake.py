@@ -133,10 +133,11 @@ class BodyIntake:
             outcomes = await store_prepared(
                 connection, prepared, directory=self.directory, now=clock.now(), limits=self.limits
             )
-        metrics.count_outcomes(outcomes, "http")
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if not waiting.outcome.done():
-                waiting.outcome.set_result(outcome)
+            metrics.count_outcomes(outcomes, "http")
+            # It is stored: nobody waits until the connection is given back.
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(outcome)
 
     async def _store_each(self, batch: Sequence[_Waiting], error: Exception) -> None:
         if not is_of_content(error):

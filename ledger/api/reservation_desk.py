@@ -90,23 +90,26 @@ class ReservationDesk:
 
     async def _answer(self, asked: list[_Waiting]) -> None:
         try:
-            answers = await self._call([each.ask for each in asked])
+            await self._call(asked)
         except Exception as error:
+            left = [each for each in asked if not each.answer.done()]
             if len(asked) > 1:
                 # What one of them brings must hold up no other.
-                for each in asked:
+                for each in left:
                     await self._answer([each])
-            elif not asked[0].answer.done():
-                asked[0].answer.set_exception(error)
-            return
-        for each, answer in zip(asked, answers, strict=True):
-            each.give(answer)
+            elif left:
+                left[0].answer.set_exception(error)
 
-    async def _call(self, asks: list[Ask]) -> list[Held | LedgerError]:
+    async def _call(self, asked: list[_Waiting]) -> None:
+        asks = [each.ask for each in asked]
         for _ in range(TRIES):
             async with self.pool.acquire(timeout=WAIT_S) as connection:
                 try:
-                    return await reserve(connection, asks, now=clock.now())
+                    answers = await reserve(connection, asks, now=clock.now())
                 except asyncpg.SerializationError:
                     continue
+                # It is on disk: nobody waits until the connection is given back.
+                for each, answer in zip(asked, answers, strict=True):
+                    each.give(answer)
+                return
         raise UnavailableError("Others are reserving under the same ids.", "Ask again.")
