@@ -43,6 +43,16 @@ class CreditBalance(ClosedModel):
     top_up_amount: Amount | None
 
 
+class LowBalance(ClosedModel):
+    """A customer's credit of which less can be used today than its top-up rule says."""
+
+    entity_id: str
+    customer_id: str
+    currency: Currency
+    usable: Amount
+    low_balance: Amount
+
+
 class CreditEvent(ClosedModel):
     """That a balance was low or used up, that a top-up was ordered (under this number), or that a
     grant expired with something left."""

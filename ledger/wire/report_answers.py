@@ -6,6 +6,8 @@ from pydantic import Field
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 from ledger.wire.batch_answers import EndedSession, OpenBatch, Unmerged, Unsummed
+from ledger.wire.budget_answers import BudgetAlert
+from ledger.wire.credit_answers import LowBalance
 from ledger.wire.site_answers import MarginSites
 
 # A field that is not there, where it is not asked for.
@@ -490,5 +492,7 @@ class Status(ClosedModel):
     unsummed: Unsummed
     unmerged: Unmerged
     ended_sessions: list[EndedSession]
+    budget_alerts: list[BudgetAlert]
+    low_balances: list[LowBalance]
     coverage: list[Coverage | NoCoverage]
     usage: Marks

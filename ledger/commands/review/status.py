@@ -10,6 +10,7 @@ from ledger import clock
 from ledger.commands.data.show import counted, json_option, print_json, print_table
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.usage_mark import describe_marks
+from ledger.domain.money import plain
 from ledger.flows.stages import STAGES
 from ledger.reports.metering.status import Status, read_status
 from ledger.store.connect import draw_cut_off
@@ -20,6 +21,13 @@ from ledger.store.queries import Connection
 OPEN_LONG_S = 10
 # A day is merged minutes after it is over.
 UNMERGED_LONG = timedelta(days=1)
+
+
+ALERTS = {
+    "used": "{percent} % were used",
+    "refused": "a reservation did not fit",
+    "runaway": "a reservation was far from what is usual",
+}
 
 
 @click.command()
@@ -35,6 +43,7 @@ def status(database: Database, as_json: bool) -> None:
     _show_stages(state)
     _show_work(state)
     _show_waiting(state)
+    _show_alerts(state)
     _show_gaps(state)
     _show_sessions(state)
     _show_coverage(state)
@@ -113,6 +122,22 @@ def _show_waiting(state: Status) -> None:
         f"Conflicts: {counted(state.conflicts, 'event')} to resolve;"
         f" {counted(state.fates.conflict, 'event')} contradicted what is recorded"
     )
+
+
+def _show_alerts(state: Status) -> None:
+    for row in state.budget_alerts:
+        run = f" in run {row.agent_run_id}" if row.agent_run_id else ""
+        what = ALERTS[row.kind].format(percent=row.percent)
+        click.echo(
+            f"Budget: {row.budget_id} of {row.customer_id}{run}, {what} at"
+            f" {row.noticed_at:%FT%RZ}: {plain(row.used)} used and {plain(row.held)} held of"
+            f" {plain(row.ceiling)}"
+        )
+    for low in state.low_balances:
+        click.echo(
+            f"Low balance: {low.customer_id} of {low.entity_id} has {plain(low.usable)}"
+            f" {low.currency} left, less than {plain(low.low_balance)}"
+        )
 
 
 def _of(names: str) -> str:

@@ -14,6 +14,7 @@ from ledger.reports.metering import coverage_text
 from ledger.reports.metering.coverage import coverage_report
 from ledger.reports.pricing.waiting import list_all_unpriced
 from ledger.store import operations, standing
+from ledger.store.billing import alerts
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost
 from ledger.store.metering.conflicts import count_conflicts
@@ -24,6 +25,8 @@ from ledger.store.sums import UnsummedBatches, count_unsummed
 # Coverage is told of this long before the newest event of any source.
 COVERAGE_SPAN = timedelta(hours=24)
 ENDED_MOST = 10
+# Budgets are told of for as long, the newest first.
+ALERTS_SPAN, ALERTS_MOST = timedelta(hours=24), 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class Status:
     unsummed: AgedSums
     unmerged: UnmergedDays
     ended_sessions: Sequence[operations.EndedSession]
+    budget_alerts: Sequence[alerts.BudgetAlert]
+    low_balances: Sequence[alerts.LowBalance]
     coverage: list[dict[str, Any]]
     usage: Mapping[str, int]
 
@@ -120,6 +125,10 @@ async def read_status(
         unsummed=AgedSums(**asdict(unsummed), unsummed_s=_seconds(unsummed.stored_at, now)),
         unmerged=await count_unmerged_days(connection, before=now.date()),
         ended_sessions=await operations.list_ended_sessions(connection, most=ENDED_MOST),
+        budget_alerts=await alerts.list_new_alerts(
+            connection, since=now - ALERTS_SPAN, most=ALERTS_MOST
+        ),
+        low_balances=await alerts.list_low_balances(connection, now=now),
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
         usage=await operations.sum_usage_marks(
             connection,
