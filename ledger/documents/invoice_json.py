@@ -115,4 +115,4 @@ def tax_json(line: TaxLine) -> dict[str, object]:
 
 
 def _what_json(line: InvoiceLine) -> dict[str, object]:
-    return {"kind": line.kind, **asdict(line.key)}
+    return {"kind": line.kind, **line.key._asdict()}

@@ -9,9 +9,12 @@ was.
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeAlias
 
 from ledger.domain.errors import UnavailableError
 from ledger.domain.parked import Failed, Parked, Part, failed_parts, park, reason_of
+from ledger.flows.side_by_side import side_by_side
 from ledger.store import standing
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost
@@ -22,6 +25,9 @@ from ledger.store.queries import Connection
 HALVINGS_MAX = 128
 # Told after each chunk how many parts are done, and how many there are.
 Progress = Callable[[int, int], None]
+Store: TypeAlias = Callable[[Sequence[Part]], Awaitable[int]]
+# From so many chunks on a second connection is worth what it takes to make.
+CHUNKS_BESIDE = 4
 
 
 def no_progress(done: int, of: int) -> None:
@@ -42,10 +48,13 @@ class EntityRun:
 @dataclass(frozen=True, slots=True)
 class Due:
     """Parts that are due, in order; `store` stores a chunk of them in a transaction of its own and
-    returns how many rows it wrote."""
+    returns how many rows it wrote. The first `apart` follow from no other: where they are many,
+    what `store_beside` makes of another connection stores some of their chunks meanwhile."""
 
     parts: Sequence[Part]
-    store: Callable[[Sequence[Part]], Awaitable[int]]
+    store: Store
+    apart: int = 0
+    store_beside: Callable[[Connection], Store] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,9 @@ class StageWork:
 class _Run:
     work: StageWork
     now: datetime
+    progress: Progress
+    due: int = 0
+    done: int = 0
     rows: int = 0
     halvings: int = 0
     failed: list[Failed] = field(default_factory=list)
@@ -86,33 +98,51 @@ async def run_parts(
     if any(parked.what.since is None and not parked.is_due(now) for parked in known):
         return EntityRun(0, 0, tuple(known))
     again = [part for parked in known if parked.is_due(now) for part in parked.parts()]
-    run = _Run(work, now)
+    run = _Run(work, now, progress)
     try:
         due = await work.find(again)
     except Exception as error:
         _raise_if_passing(error)
         run.failed.append(Failed("", None, None, reason_of(error)))
         return await _end(connection, run, known, due=(), cut_off=None)
-    done = 0
-    for chunk in work.split(due.parts):
-        await _attempt(run, due, chunk)
-        done += len(chunk)
-        progress(done, len(due.parts))
+    run.due = len(due.parts)
+    await _store_apart(connection, run, due)
+    for chunk in work.split(due.parts[due.apart :]):
+        await _store(run, due.store, chunk)
     return await _end(connection, run, known, due=due.parts, cut_off=cut_off)
 
 
-async def _attempt(run: _Run, due: Due, chunk: Sequence[Part]) -> None:
+async def _store_apart(connection: Connection, run: _Run, due: Due) -> None:
+    """Store what follows from no other part, over two connections where it is much."""
+    chunks = list(run.work.split(due.parts[: due.apart]))
+    if due.store_beside is None or len(chunks) < CHUNKS_BESIDE:
+        await side_by_side(chunks, [partial(_store, run, due.store)])
+        return
+    async with cost.beside_run(connection, run.work.stage) as other:
+        stores = (due.store, due.store_beside(other))
+        await side_by_side(chunks, [partial(_store, run, store) for store in stores])
+
+
+async def _store(run: _Run, store: Store, chunk: Sequence[Part]) -> None:
+    await _attempt(run, store, chunk)
+    run.done += len(chunk)
+    run.progress(run.done, run.due)
+
+
+async def _attempt(run: _Run, store: Store, chunk: Sequence[Part]) -> None:
     try:
-        run.rows += await due.store(chunk)
+        rows = await store(chunk)
     except Exception as error:
         _raise_if_passing(error)
         if len(chunk) > 1 and run.halvings < HALVINGS_MAX:
             run.halvings += 1
-            await _attempt(run, due, chunk[: len(chunk) // 2])
-            await _attempt(run, due, chunk[len(chunk) // 2 :])
+            await _attempt(run, store, chunk[: len(chunk) // 2])
+            await _attempt(run, store, chunk[len(chunk) // 2 :])
             return
         reason = reason_of(error)
         run.failed += failed_parts(chunk, step=run.work.step, reason=reason)
+    else:
+        run.rows += rows
 
 
 def _raise_if_passing(error: Exception) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +78,12 @@ def _from_jsonb(data: bytes) -> object:
 
 class _WideConnection(asyncpg.Connection):
     """One whose socket takes a whole batch at once: by default it takes a fifth of a megabyte, and
-    a COPY waits again and again until the loop comes to send the next."""
+    a COPY waits again and again until the loop comes to send the next. It knows how to make another
+    like it, which is prepared next."""
 
-    __slots__ = ()
+    __slots__ = ("make_another",)
+
+    make_another: Callable[[], Awaitable[OwnConnection]]
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
@@ -115,11 +120,27 @@ def _stand_back_as_session(backend: int, niceness: int) -> None:
 
 async def connect(url: str, settings: Mapping[str, str] = SESSION) -> OwnConnection:
     """One prepared connection, with SESSION or more than it; the caller closes it."""
-    connection = await asyncpg.connect(
-        url, server_settings=dict(settings), connection_class=_WideConnection
+    make = partial(
+        asyncpg.connect, url, server_settings=dict(settings), connection_class=_WideConnection
     )
+    connection = await make()
+    connection.make_another = make
     await prepare(connection)
     return connection
+
+
+_another_of = attrgetter("make_another")
+
+
+@asynccontextmanager
+async def beside(connection: Connection) -> AsyncIterator[OwnConnection]:
+    """Another prepared session like that of a connection made here, closed on leaving."""
+    other: OwnConnection = await _another_of(connection)()
+    try:
+        await prepare(other)
+        yield other
+    finally:
+        await other.close()
 
 
 @asynccontextmanager
@@ -157,9 +178,11 @@ async def _as_it_is(_: Connection) -> None:
 async def _reach(*where: Any, **how: Any) -> OwnConnection:
     """ConnectionError where the server does not answer, whatever the socket is."""
     try:
-        return await asyncpg.connect(*where, **how)
+        connection = await asyncpg.connect(*where, **how)
     except OSError as error:
         raise ConnectionError(f"no connection to the database: {error}") from error
+    connection.make_another = partial(_reach, *where, **how)
+    return connection
 
 
 async def draw_batch_seq(connection: Connection) -> int:

@@ -30,17 +30,7 @@ WITH sums AS MATERIALIZED (
    WHERE d.customer_id IS NOT NULL OR NOT :known::boolean
    GROUP BY 1, 2
 ), keys AS MATERIALIZED (
-  SELECT k.usage_key_id,
-         CASE WHEN 'customer' = ANY (a.names) THEN coalesce(k.customer_id, '(' || k.customer_ref || ')') END AS customer,
-         CASE WHEN 'project_id' = ANY (a.names) THEN k.project_id END AS project_id,
-         CASE WHEN 'api_key_id' = ANY (a.names) THEN k.api_key_id END AS api_key_id,
-         CASE WHEN 'agent_id' = ANY (a.names) THEN k.agent_id END AS agent_id,
-         CASE WHEN 'tier' = ANY (a.names) THEN k.tier END AS tier,
-         CASE WHEN 'model' = ANY (a.names) THEN k.model END AS model,
-         CASE WHEN 'adapter' = ANY (a.names) THEN k.adapter END AS adapter,
-         CASE WHEN 'region' = ANY (a.names) THEN k.region END AS region,
-         CASE WHEN 'outcome' = ANY (a.names) THEN outcome_names(k.outcomes) END AS outcome
-    FROM usage_key k CROSS JOIN (SELECT :before::text[] || :behind::text[] AS names) a
+  SELECT k.* FROM (SELECT :before::text[] || :behind::text[] AS names OFFSET 0) a CROSS JOIN LATERAL grouped_keys(a.names) k
    WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums) AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
 ), grouped AS (
   SELECT k.customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,
@@ -91,17 +81,7 @@ WITH sums AS MATERIALIZED (
    GROUP BY 1, 2, 3, 4
   HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
 ), keys AS MATERIALIZED (
-  SELECT k.usage_key_id,
-         CASE WHEN 'customer' = ANY (a.names) THEN coalesce(k.customer_id, '(' || k.customer_ref || ')') END AS customer,
-         CASE WHEN 'project_id' = ANY (a.names) THEN k.project_id END AS project_id,
-         CASE WHEN 'api_key_id' = ANY (a.names) THEN k.api_key_id END AS api_key_id,
-         CASE WHEN 'agent_id' = ANY (a.names) THEN k.agent_id END AS agent_id,
-         CASE WHEN 'tier' = ANY (a.names) THEN k.tier END AS tier,
-         CASE WHEN 'model' = ANY (a.names) THEN k.model END AS model,
-         CASE WHEN 'adapter' = ANY (a.names) THEN k.adapter END AS adapter,
-         CASE WHEN 'region' = ANY (a.names) THEN k.region END AS region,
-         CASE WHEN 'outcome' = ANY (a.names) THEN outcome_names(k.outcomes) END AS outcome
-    FROM usage_key k CROSS JOIN (SELECT :before::text[] || :behind::text[] AS names) a
+  SELECT k.* FROM (SELECT :before::text[] || :behind::text[] AS names OFFSET 0) a CROSS JOIN LATERAL grouped_keys(a.names) k
    WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums)
 ), grouped AS (
   SELECT k.customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,

@@ -20,6 +20,26 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION priced_keys(bigint) IS 'What prices may depend on of usage keys: of projects, agents and outcomes those alone that some price has ever named, so that usage alike to all prices is one kind.';
 
+-- What reports group usage by: of its keys the names that are asked for, all others NULL; `customer` is its id, or what it
+-- calls itself in brackets.
+CREATE FUNCTION grouped_keys(names text[])
+RETURNS TABLE (usage_key_id bigint, entity_id text, customer text, project_id text, api_key_id text, agent_id text, tier text,
+               model text, adapter text, region text, outcome text) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT k.usage_key_id, k.entity_id,
+         CASE WHEN 'customer' = ANY (names) THEN coalesce(k.customer_id, '(' || k.customer_ref || ')') END,
+         CASE WHEN 'project_id' = ANY (names) THEN k.project_id END,
+         CASE WHEN 'api_key_id' = ANY (names) THEN k.api_key_id END,
+         CASE WHEN 'agent_id' = ANY (names) THEN k.agent_id END,
+         CASE WHEN 'tier' = ANY (names) THEN k.tier END,
+         CASE WHEN 'model' = ANY (names) THEN k.model END,
+         CASE WHEN 'adapter' = ANY (names) THEN k.adapter END,
+         CASE WHEN 'region' = ANY (names) THEN k.region END,
+         CASE WHEN 'outcome' = ANY (names) THEN outcome_names(k.outcomes) END
+    FROM usage_key k;
+END;
+COMMENT ON FUNCTION grouped_keys(text[]) IS 'Usage keys by the columns that are named; ask by usage_key_id.';
+
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT c.* FROM charge c WHERE c.batch_seq <= seq;

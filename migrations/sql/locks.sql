@@ -1,11 +1,12 @@
 -- Every advisory lock there is, by name. Nowhere else is one written as a number: see tests/architecture.
 --
 -- Locks of two keys are (lock_class(NAME), key); a lock that there is one of has key 0:
---   stage       a run of one stage at a time; key: hash of its name; session
+--   stage       a run of one stage at a time; key: hash of its name; session. A session that stores for a run shares the key
+--               of the name with + behind, which a run that begins waits for
 --   request     a write under one idempotency key at a time; key: hash of both; session
 --   partitions  who makes the daily partitions; transaction
 --   place       corrections and batches of one place, one after the other; key: hash of the place; transaction
---   receivables who credits or pays invoices of an entity; key: hash of its id; transaction
+--   receivables who credits or pays invoices of an entity; key: hash of its id; transaction. Shared by those who issue for a run
 --   families    who says whose child a customer of an entity is; key: hash of its id; transaction
 --   directory   shared by a change of slow facts until it is visible, never waited for, only looked at; transaction
 --   cut_off     shared by a transaction that has drawn a cut-off nobody sees yet, exclusive for one step of a fold,

@@ -43,7 +43,7 @@ def payable_lines(
     Those stay pending: an invoice asks for payment. A supplementary one takes them by themselves.
     """
     both = (*usage, *adjustments)
-    return both if totals(both).net >= 0 else tuple(usage)
+    return both if not adjustments or totals(both).net >= 0 else tuple(usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,11 @@ def _renames(price: LinePrice) -> bool:
 def _named(key: LineKey, billed: Billed, price: LinePrice, units: bool) -> tuple[LineKey, Billed]:
     if price.price.basis is not Basis.EACH:
         return _pooled_key(key, price), billed if units else replace(billed, quantity=0)
-    return (replace(key, part=price.part) if price.part else key), billed
+    return (key._replace(part=price.part) if price.part else key), billed
 
 
 def _pooled_key(key: LineKey, price: LinePrice) -> LineKey:
-    return replace(
-        key,
+    return key._replace(
         model=price.model or "",
         tier=price.tier or "",
         adapter=price.adapter or "",
@@ -121,15 +120,17 @@ def with_same_terms(
     Entering a price again splits its validity and gives the parts ids of their own; a line is not
     split by that, and nothing about it changed.
     """
+    if len(prices) < 2:  # noqa: PLR2004
+        return dict(sums)
     terms = {price_id: price.model_dump_json() for price_id, price in prices.items()}
     if len({*terms.values()}) == len(terms):
         return dict(sums)
     newest: dict[tuple[LineKey, str], int] = {}
     for key in sums:
-        alike = (replace(key, price_id=0), terms[key.price_id])
+        alike = (key._replace(price_id=0), terms[key.price_id])
         newest[alike] = max(key.price_id, newest.get(alike, 0))
     return summed(
-        (replace(key, price_id=newest[replace(key, price_id=0), terms[key.price_id]]), billed)
+        (key._replace(price_id=newest[key._replace(price_id=0), terms[key.price_id]]), billed)
         for key, billed in sums.items()
     )
 

@@ -6,11 +6,11 @@ difference between exact and rounded is kept. Nothing is rounded twice, nothing 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from operator import attrgetter
 from types import MappingProxyType
+from typing import NamedTuple
 
 from ledger.domain.billing.tax import TaxLine
 from ledger.domain.money import EXACT, ZERO, round_minor, total
@@ -18,8 +18,7 @@ from ledger.domain.period import MICROSECOND, Period
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class LineKey:
+class LineKey(NamedTuple):
     """What shares an invoice line: what was used, at which price, in which service period.
 
     `part` names a tier or a fee, where a price has several lines or is for no usage; `used_by` a
@@ -147,12 +146,8 @@ def adjustment_lines(
     ]
 
 
-# A tuple once a key, where comparing keys would make two each time.
-_ORDER = attrgetter("used_by", *(field.name for field in fields(LineKey)))
-
-
 def _by_user(sums: Mapping[LineKey, Billed]) -> list[tuple[LineKey, Billed]]:
-    return sorted(sums.items(), key=lambda item: _ORDER(item[0]))
+    return sorted(sums.items(), key=lambda item: (item[0].used_by, item[0]))
 
 
 def supplied_at(line: InvoiceLine) -> datetime:
@@ -182,7 +177,7 @@ def _lines(
         # Of a part of its period, or of time: what was charged is said in one.
         parts = (PricePart(price.title, 1, billed.exact),)
     for part in parts:
-        named = replace(key, part=", ".join(filter(None, [key.part, part.name])))
+        named = key._replace(part=", ".join(filter(None, [key.part, part.name])))
         yield _line(named, Billed(part.quantity, part.exact), currency, mode, part)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeAlias
 
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import EXACT, ZERO, plain
@@ -47,6 +48,11 @@ class JournalEntry:
                 )
 
 
+# Account, currency, customer or nothing, dimension, tier and model, by which postings are in order;
+# and the customer as it is.
+_Place: TypeAlias = tuple[str, str, str, str, str, str, str | None]
+
+
 def balance(postings: Iterable[Posting]) -> dict[str, Decimal]:
     """The sum of the postings for each currency."""
     sums: dict[str, Decimal] = defaultdict(lambda: ZERO)
@@ -62,21 +68,20 @@ def reversal(postings: Iterable[Posting]) -> tuple[Posting, ...]:
 
 def merged(postings: Iterable[Posting]) -> tuple[Posting, ...]:
     """One posting for each account and what it is of, in that order; zeros left out."""
-    sums: dict[Posting, Decimal] = defaultdict(lambda: ZERO)
-    for posting in postings:
-        key = replace(posting, amount=ZERO)
-        sums[key] = EXACT.add(sums[key], posting.amount)
+    # Places as tuples: there are a few for each invoice, and values would be made and compared.
+    sums: dict[_Place, Decimal] = {}
+    for each in postings:
+        place = (
+            *(each.account, each.currency, each.customer_id or ""),
+            *(each.dimension, each.tier, each.model, each.customer_id),
+        )
+        sums[place] = EXACT.add(sums.get(place, ZERO), each.amount)
     return tuple(
-        replace(key, amount=amount)
-        for key, amount in sorted(sums.items(), key=lambda item: _order(item[0]))
+        Posting(account, amount, currency, customer_id, dimension, tier, model)
+        for (account, currency, _, dimension, tier, model, customer_id), amount in sorted(
+            sums.items(), key=lambda item: item[0][:-1]
+        )
         if amount != 0
-    )
-
-
-def _order(posting: Posting) -> tuple[str, ...]:
-    return (
-        *(posting.account, posting.currency, posting.customer_id or ""),
-        *(posting.dimension, posting.tier, posting.model),
     )
 
 

@@ -4,7 +4,7 @@ Invariant: the stretches of a kind and meter follow one another without gap, and
 or says why it has none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -79,6 +79,15 @@ def spell_out(card: RateCard, key: UsageKey, within: Period) -> Iterator[ListedP
             price = find_price(narrowed, meter, key, since)
             unpriced = None if price else no_price(card, meter, key)
             yield ListedPrice(card, key, meter, since, until, price, unpriced)
+
+
+def price_edges(listed: Iterable[ListedPrice]) -> set[datetime]:
+    """The moments at which what some kind costs may change, of prices as they were spelled out."""
+    return {
+        each.since
+        for before, each in pairwise(listed)
+        if each.since == before.until and each.key == before.key and each.card is before.card
+    }
 
 
 def no_price(card: RateCard, meter: str, key: UsageKey) -> str:

@@ -6,9 +6,10 @@ is parked with the reason and holds up nobody; each run tries what is parked aga
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, LedgerError, NotFoundError, UnavailableError
@@ -33,12 +34,15 @@ from ledger.flows.billing.issue import (
     make_ready,
 )
 from ledger.flows.books.book_revenue import book_revenue
+from ledger.flows.parts import CHUNKS_BESIDE, by_count
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
+from ledger.flows.side_by_side import side_by_side
 from ledger.store import parties, standing
 from ledger.store.billing.draft import list_subscriptions
 from ledger.store.billing.receivables import lock_receivables
 from ledger.store.connect import draw_batch_seq
+from ledger.store.cost import cost
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Connection
 
@@ -135,15 +139,32 @@ async def run_invoices(
     names = await list_subscriptions(
         connection, entity_id=entity_id, since=begin - ZONES, until=begin + ZONES
     )
-    for first in range(0, len(names), ask.together):
-        chunk = names[first : first + ask.together]
-        await _attempt(run, chunk)
-        progress(len(chunk))
+    # One run of an entity at a time: a second finds what the first issued.
+    async with cost.running(connection, f"{PARKED_AS}:{entity_id}"):
+        await _issue_all(run, names, progress)
     done = _result(run)
     if seal is not None:
         async with writing(connection):
             await seal(done)
     return done
+
+
+async def _issue_all(run: _Run, names: Sequence[str], progress: Progress) -> None:
+    """Over two connections where they are many: one drafts what it issues next as the other
+    writes."""
+
+    async def issue(run: _Run, chunk: Sequence[str]) -> None:
+        await _attempt(run, chunk)
+        progress(len(chunk))
+
+    chunks = list(by_count(names, run.ask.together))
+    if len(chunks) < CHUNKS_BESIDE:
+        await side_by_side(chunks, [partial(issue, run)])
+        return
+    async with cost.beside_run(run.connection, f"{PARKED_AS}:{run.ask.entity_id}") as other:
+        # What came of both is kept in the same place.
+        runs = (run, replace(run, connection=other))
+        await side_by_side(chunks, [partial(issue, each) for each in runs])
 
 
 def _begin_of(moment: Moment) -> datetime:
@@ -177,8 +198,8 @@ async def _attempt(run: _Run, names: Sequence[str]) -> None:
 async def _issue(run: _Run, names: Sequence[str]) -> tuple[list[IssuedInvoice], _Sorted]:
     connection, entity_id = run.connection, run.ask.entity_id
     async with writing(connection):
-        # Nothing is voided while it is drafted.
-        await lock_receivables(connection, entity_id)
+        # Nothing is voided while it is drafted; what is issued beside it is another's.
+        await lock_receivables(connection, entity_id, shared=True)
         drafts = await draft_invoices(
             connection,
             names,

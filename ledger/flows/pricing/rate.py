@@ -4,6 +4,7 @@ What is stored of a day is made up to what it comes to now by differences; equal
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from ledger.domain.parked import Part
@@ -16,7 +17,6 @@ from ledger.flows.pricing.price_book import PriceBook, find_subscribed, read_boo
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.connect import draw_batch_seq
 from ledger.store.pricing import rating
-from ledger.store.pricing.usage_days import append_usage_days
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
@@ -32,11 +32,18 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     touched |= timed_days | {(customer_id, day_of(at, zone_name)) for customer_id, at in again}
     due = with_days_behind(touched, subscribed, zone_name=zone_name, now=context.now)
     payers = {each.payer_id for some in subscribed.values() for each in some}
-    # What is asked of a minimum follows from what is used below it, which is rated first.
-    parts = sorted(customer_days(due, (), zone_name), key=lambda part: part[0] in payers)
     timed = {customer_id for customer_id, _ in (*timed_days, *again)} | subscribed.keys()
+    # What is asked of a minimum follows from what is used below it, which is rated first.
+    parts = sorted(
+        customer_days(due, (), zone_name), key=lambda part: (part[0] in timed, part[0] in payers)
+    )
     book = await read_book(context, subscribed, timed) if parts else PriceBook({}, (), {}, timed)
-    return Due(parts, partial(_rate_days, context, book))
+    return Due(
+        parts,
+        partial(_rate_days, context, book),
+        apart=sum(customer_id not in timed for customer_id, _ in parts),
+        store_beside=lambda other: partial(_rate_days, replace(context, connection=other), book),
+    )
 
 
 async def _rate_days(context: StageContext, book: PriceBook, days: Sequence[Part]) -> int:
@@ -56,14 +63,6 @@ async def _rate_days(context: StageContext, book: PriceBook, days: Sequence[Part
                 [each.as_row() for each in await find_pooled(rated)],
                 midnights,
             ),
-            cut_off=cut_off,
-            stored_seq=stored_seq,
-        )
-        await append_usage_days(
-            connection,
-            entity=entity,
-            periods=periods,
-            midnights=midnights,
             cut_off=cut_off,
             stored_seq=stored_seq,
         )

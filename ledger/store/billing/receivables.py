@@ -43,9 +43,15 @@ class CreditHead:
     voids: bool
 
 
-async def lock_receivables(connection: Connection, entity_id: str) -> None:
-    """Wait for whoever credits or pays invoices of the entity; held until the transaction ends."""
-    await RECEIVABLES["lock_receivables"].rows(connection, entity_id=entity_id)
+async def lock_receivables(
+    connection: Connection, entity_id: str, *, shared: bool = False
+) -> None:
+    """Wait for whoever credits or pays invoices of the entity; held until the transaction ends.
+
+    Who holds it `shared` waits for none who do so too.
+    """
+    lock = RECEIVABLES["share_receivables" if shared else "lock_receivables"]
+    await lock.rows(connection, entity_id=entity_id)
 
 
 async def list_open_items(

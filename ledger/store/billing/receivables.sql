@@ -2,6 +2,10 @@
 -- Waits for whoever credits or pays invoices of the entity; held until the transaction ends.
 SELECT pg_advisory_xact_lock(lock_class('receivables'), hashtext(:entity_id));
 
+-- name: share_receivables
+-- The same, beside others who do so.
+SELECT pg_advisory_xact_lock_shared(lock_class('receivables'), hashtext(:entity_id));
+
 -- name: list_open_items
 -- Invoices of an entity that still ask for something, of one customer and currency or (NULL) all; a scan of invoice with a
 -- probe each of what credits, pays and disputes them.

@@ -21,8 +21,9 @@ from ledger.domain.metering.spread import WORK
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
 from ledger.store.binary_read import INT8, TIME, read_columns
+from ledger.store.connect import beside
 from ledger.store.copying import copy_out, copy_rows
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, OwnConnection, load_queries
 from ledger.store.within import Within
 
 COST = load_queries("cost/cost")
@@ -57,6 +58,14 @@ async def running(connection: Connection, stage: str) -> AsyncIterator[None]:
         # Of a connection that is gone the lock is gone as well.
         if not connection.is_closed():
             await COST["unlock_stage"].value(connection, stage=stage)
+
+
+@asynccontextmanager
+async def beside_run(connection: Connection, stage: str) -> AsyncIterator[OwnConnection]:
+    """Another session for a run of the stage: while it is open, no other run begins."""
+    async with beside(connection) as other:
+        await COST["lock_beside"].value(other, stage=stage)
+        yield other
 
 
 async def list_cost_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:

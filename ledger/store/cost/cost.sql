@@ -1,6 +1,11 @@
 -- name: lock_stage
--- One run of a stage at a time: waits for the other.
-SELECT pg_advisory_lock(lock_class('stage'), hashtext(:stage));
+-- One run of a stage at a time: waits for the other, and for what still stores beside one that is gone.
+SELECT pg_advisory_lock(lock_class('stage'), hashtext(:stage)), pg_advisory_lock(lock_class('stage'), hashtext(:stage || '+')),
+       pg_advisory_unlock(lock_class('stage'), hashtext(:stage || '+'));
+
+-- name: lock_beside
+-- Of a session that stores for a run of a stage beside that which runs it: until it ends there is no other run.
+SELECT pg_advisory_lock_shared(lock_class('stage'), hashtext(:stage || '+'));
 
 -- name: unlock_stage
 -- Frees what lock_stage took in this session.

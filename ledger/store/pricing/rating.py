@@ -13,7 +13,7 @@ from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW, Period
 from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_stored_price
-from ledger.domain.pricing.price_list import ListedPrice
+from ledger.domain.pricing.price_list import ListedPrice, price_edges
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection, Query, load_queries
@@ -154,14 +154,17 @@ async def append_charges(
     cut_off: CutOff,
     stored_seq: int,
 ) -> int:
-    """Append what days come to at a cut-off less what is stored of them; returns how many rows."""
+    """Append what days come to and count at a cut-off less what is stored of them; returns how many
+    charges."""
+    listed = list(prices.listed)
     return await RATING["append_charges"].run(
         connection,
         **arrays_of(periods),
         entity_id=entity.entity_id,
         entity_zone=entity.zone,
         **zone_arrays(prices.midnights),
-        listed=[each.as_row() for each in prices.listed],
+        price_edges=sorted(price_edges(listed)),
+        listed=[each.as_row() for each in listed],
         pooled=list(prices.pooled),
         batch_seq=cut_off.batch_seq,
         cut_off_id=cut_off.cut_off_id,

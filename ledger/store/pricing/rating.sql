@@ -16,8 +16,8 @@ SELECT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
  WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id;
 
 -- name: find_repriced_days
--- Days with usage of customers whose card or subscription, or whoever pays for them, was recorded or closed after a cut-off;
--- usage_delta (customer_id, window_start). OFFSET 0 holds the planner to it, and to one process: mostly there are none.
+-- Days with usage up to a cut-off of customers whose card or subscription, or whoever pays for them, was recorded or closed
+-- after it; usage_delta (customer_id, window_start). OFFSET 0 holds the planner to it, and to one process: mostly there are none.
 WITH changed AS MATERIALIZED (
   SELECT s.customer_id, s.valid * p.valid AS valid
     FROM rate_card_price p JOIN subscription s USING (rate_card_id)
@@ -41,7 +41,7 @@ SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
   JOIN customer c ON c.customer_id = x.customer_id AND c.entity_id = :entity_id
  CROSS JOIN LATERAL (SELECT u.customer_id, u.window_start FROM usage_delta u
                       WHERE u.customer_id = x.customer_id AND u.window_start >= lower(x.valid)
-                        AND u.window_start < coalesce(upper(x.valid), 'infinity') AND u.batch_seq <= :batch_seq OFFSET 0) d;
+                        AND u.window_start < coalesce(upper(x.valid), 'infinity') AND u.batch_seq <= :since_seq OFFSET 0) d;
 
 -- name: has_named_prices
 -- Whether any price has ever named a project, agent or outcome up to a cut-off; the partial index of these.
@@ -93,9 +93,12 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band, k.p
 
 -- name: append_charges
 -- The differences between what some customers' days come to, as known at a cut-off, and what is stored of them: usage by
--- its price, by day of the entity or of the subscription's zone (their midnights are given), less every row there is.
--- What days add by prices that look at a period as a whole is given, and its units cost nothing one by one; fees are
--- append_period_charges's. usage_delta (customer_id, window_start), charge (customer_id, day_start, batch_seq).
+-- its price, by day of the entity or of the subscription's zone (their midnights are given), less every row there is; and
+-- in the same way the requests of those days with what they lack. What days add by prices that look at a period as a
+-- whole is given, and its units cost nothing one by one; fees are append_period_charges's. Usage is read once, and windows
+-- of a key between two edges are added up before anything is asked of them: at edges a price, subscription or day begins.
+-- usage_delta, usage_mark (customer_id, window_start), charge (customer_id, day_start, batch_seq), usage_day (customer_id,
+-- day_start).
 WITH days AS MATERIALIZED (
   SELECT * FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
              AS n (customer_id, since, until)
@@ -107,38 +110,79 @@ WITH days AS MATERIALIZED (
                   agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint, currency text,
                   each_amount numeric, unpriced text)
 ), subscribed AS MATERIALIZED (
-  SELECT * FROM subscriptions_of(:customers::text[], :batch_seq)
-), used AS MATERIALIZED (
-  SELECT d.customer_id, d.usage_key_id, d.window_start, sum(d.uncached) AS uncached, sum(d.cache_read) AS cache_read,
-         sum(d.cache_write) AS cache_write, sum(d.visible) AS visible, sum(d.reasoning) AS reasoning
-    FROM days n
+  SELECT * FROM subscriptions_of(ARRAY(SELECT DISTINCT n.customer_id FROM days n), :batch_seq)
+), edges AS MATERIALIZED (
+  SELECT array_agg(e.edge ORDER BY e.edge) AS edges
+    FROM (SELECT unnest(m.midnights) AS edge FROM midnights m
+           UNION SELECT unnest(:price_edges::timestamptz[])
+           UNION SELECT lower(s.valid) FROM subscribed s
+           UNION SELECT upper(s.valid) FROM subscribed s WHERE NOT upper_inf(s.valid)) e
+), used AS (
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start) AS used_at, sum(d.uncached) AS uncached,
+         sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
+         sum(d.reasoning) AS reasoning, sum(d.requests) AS requests, 0 AS estimated, 0 AS incomplete, 0 AS input_unknown,
+         0 AS output_unknown, 0 AS cached_unknown, 0 AS written_unknown, 0 AS reasoning_unknown
+    FROM days n CROSS JOIN edges e
    CROSS JOIN LATERAL (SELECT * FROM usage_delta u
                         WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
-   GROUP BY 1, 2, 3
-), rated AS (
-  SELECT u.customer_id, u.usage_key_id, m.meter, s.subscription_id, nullif(s.payer_id, u.customer_id) AS payer_id,
-         t.price_id, t.currency,
-         CASE WHEN s.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END AS unpriced,
-         greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
-         sum(m.quantity) AS quantity, sum(m.quantity) * t.each_amount AS amount
+   GROUP BY d.customer_id, d.usage_key_id, width_bucket(d.window_start, e.edges)
+  UNION ALL
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start), 0, 0, 0, 0, 0, 0, sum(d.estimated), sum(d.incomplete),
+         sum(d.input_unknown), sum(d.output_unknown), sum(d.cached_unknown), sum(d.written_unknown),
+         sum(d.reasoning_unknown)
+    FROM days n CROSS JOIN edges e
+   CROSS JOIN LATERAL (SELECT * FROM usage_mark u
+                        WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                          AND u.batch_seq <= :batch_seq OFFSET 0) d
+   GROUP BY d.customer_id, d.usage_key_id, width_bucket(d.window_start, e.edges)
+), placed AS MATERIALIZED (
+  SELECT u.*, k.model, k.tier, k.adapter, k.region, k.context_band, k.project_id, k.agent_id, k.outcomes, s.rate_card_id,
+         s.subscription_id, nullif(s.payer_id, u.customer_id) AS payer_id,
+         greatest(z.midnights[width_bucket(u.used_at, z.midnights)], lower(s.valid)) AS day_start
     FROM used u
     JOIN priced_keys(:batch_seq) k USING (usage_key_id)
-   CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
-                              ('input_cache_write', u.cache_write), ('output_visible', u.visible),
-                              ('output_reasoning', u.reasoning)) AS m(meter, quantity)
-    LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.window_start AND s.models @> k.model
-    LEFT JOIN listed t
-      ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
-     AND t.region = k.region AND t.context_band = k.context_band AND t.project_id = k.project_id
-     AND t.agent_id = k.agent_id AND t.outcomes = k.outcomes AND t.meter = m.meter
-     AND t.since <= u.window_start AND u.window_start < t.until
+    LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.used_at AND s.models @> k.model
     LEFT JOIN midnights z ON z.zone = coalesce(s.zone, :entity_zone)
-   WHERE m.quantity <> 0
-   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, t.each_amount
+), counted AS (
+  SELECT p.customer_id, p.subscription_id, p.payer_id, p.day_start, p.requests, p.estimated, p.incomplete, p.input_unknown,
+         p.output_unknown, p.cached_unknown, p.written_unknown, p.reasoning_unknown
+    FROM placed p
+  UNION ALL
+  SELECT d.customer_id, d.subscription_id, d.payer_id, d.day_start, -d.requests, -d.estimated, -d.incomplete,
+         -d.input_unknown, -d.output_unknown, -d.cached_unknown, -d.written_unknown, -d.reasoning_unknown
+    FROM days n JOIN usage_day d ON d.customer_id = n.customer_id AND d.day_start >= n.since AND d.day_start < n.until
+), changed AS (
+  SELECT c.customer_id, c.subscription_id, c.payer_id, c.day_start, sum(c.requests) AS requests,
+         sum(c.estimated) AS estimated, sum(c.incomplete) AS incomplete, sum(c.input_unknown) AS input_unknown,
+         sum(c.output_unknown) AS output_unknown, sum(c.cached_unknown) AS cached_unknown,
+         sum(c.written_unknown) AS written_unknown, sum(c.reasoning_unknown) AS reasoning_unknown
+    FROM counted c
+   GROUP BY 1, 2, 3, 4
+), appended AS (
+  INSERT INTO usage_day (customer_id, subscription_id, payer_id, day_start, cut_off_id, batch_seq, entity_id, requests,
+                         estimated, incomplete, input_unknown, output_unknown, cached_unknown, written_unknown,
+                         reasoning_unknown)
+  SELECT c.customer_id, c.subscription_id, c.payer_id, c.day_start, :cut_off_id, :stored_seq, :entity_id, c.requests,
+         c.estimated, c.incomplete, c.input_unknown, c.output_unknown, c.cached_unknown, c.written_unknown,
+         c.reasoning_unknown
+    FROM changed c
+   WHERE (c.requests, c.estimated, c.incomplete, c.input_unknown, c.output_unknown, c.cached_unknown, c.written_unknown,
+          c.reasoning_unknown) <> (0, 0, 0, 0, 0, 0, 0, 0)
 ), moved AS (
-  SELECT customer_id, usage_key_id, meter, subscription_id, payer_id, price_id, currency, unpriced, day_start, quantity, amount
-    FROM rated
+  SELECT p.customer_id, p.usage_key_id, m.meter, p.subscription_id, p.payer_id, t.price_id, t.currency,
+         CASE WHEN p.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END AS unpriced, p.day_start, m.quantity,
+         m.quantity * t.each_amount AS amount
+    FROM placed p
+   CROSS JOIN LATERAL (VALUES ('input_uncached', p.uncached), ('input_cache_read', p.cache_read),
+                              ('input_cache_write', p.cache_write), ('output_visible', p.visible),
+                              ('output_reasoning', p.reasoning)) AS m(meter, quantity)
+    LEFT JOIN listed t
+      ON t.rate_card_id = p.rate_card_id AND t.model = p.model AND t.tier = p.tier AND t.adapter = p.adapter
+     AND t.region = p.region AND t.context_band = p.context_band AND t.project_id = p.project_id
+     AND t.agent_id = p.agent_id AND t.outcomes = p.outcomes AND t.meter = m.meter
+     AND t.since <= p.used_at AND p.used_at < t.until
+   WHERE m.quantity <> 0
   UNION ALL
   SELECT t.customer_id, t.usage_key_id, t.meter, t.subscription_id, t.payer_id, t.price_id, t.currency, NULL, t.day_start, 0, t.amount
     FROM jsonb_to_recordset(:pooled::jsonb)
@@ -234,27 +278,37 @@ WITH subscribed AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:listed::jsonb)
              AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
                   agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint)
+), used AS MATERIALIZED (
+  SELECT n.subscription_id, u.customer_id, u.usage_key_id, u.window_start, sum(u.uncached) AS uncached,
+         sum(u.cache_read) AS cache_read, sum(u.cache_write) AS cache_write, sum(u.visible) AS visible,
+         sum(u.reasoning) AS reasoning
+    FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+           AS n (subscription_id, customer_id, since, until)
+   CROSS JOIN LATERAL (SELECT * FROM usage_delta d
+                        WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
+                          AND d.batch_seq <= :batch_seq OFFSET 0) u
+   GROUP BY 1, 2, 3, 4
+), placed AS MATERIALIZED (
+  SELECT u.*, k.model, k.tier, k.adapter, k.region, k.context_band, k.project_id, k.agent_id, k.outcomes, s.rate_card_id,
+         nullif(s.payer_id, u.customer_id) AS payer_id,
+         greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start
+    FROM used u
+    JOIN priced_keys(:batch_seq) k USING (usage_key_id)
+    JOIN subscribed s ON s.customer_id = u.customer_id AND s.subscription_id = u.subscription_id AND s.valid @> u.window_start
+                     AND s.models @> k.model
+    JOIN midnights z ON z.zone = s.zone
 )
-SELECT u.customer_id, s.subscription_id, t.price_id,
-       greatest(z.midnights[width_bucket(u.window_start, z.midnights)], lower(s.valid)) AS day_start,
-       u.usage_key_id, m.meter, nullif(s.payer_id, u.customer_id) AS payer_id, sum(m.quantity) AS quantity
-  FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
-         AS n (subscription_id, customer_id, since, until)
- CROSS JOIN LATERAL (SELECT * FROM usage_delta d
-                      WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
-                        AND d.batch_seq <= :batch_seq OFFSET 0) u
-  JOIN priced_keys(:batch_seq) k USING (usage_key_id)
- CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
-                            ('input_cache_write', u.cache_write), ('output_visible', u.visible),
-                            ('output_reasoning', u.reasoning)) AS m(meter, quantity)
-  JOIN subscribed s ON s.customer_id = u.customer_id AND s.subscription_id = n.subscription_id AND s.valid @> u.window_start
-                   AND s.models @> k.model
+SELECT p.customer_id, p.subscription_id, t.price_id, p.day_start, p.usage_key_id, m.meter, p.payer_id,
+       sum(m.quantity) AS quantity
+  FROM placed p
+ CROSS JOIN LATERAL (VALUES ('input_uncached', p.uncached), ('input_cache_read', p.cache_read),
+                            ('input_cache_write', p.cache_write), ('output_visible', p.visible),
+                            ('output_reasoning', p.reasoning)) AS m(meter, quantity)
   JOIN listed t
-    ON t.rate_card_id = s.rate_card_id AND t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter
-   AND t.region = k.region AND t.context_band = k.context_band AND t.project_id = k.project_id
-   AND t.agent_id = k.agent_id AND t.outcomes = k.outcomes AND t.meter = m.meter
-   AND t.since <= u.window_start AND u.window_start < t.until
-  JOIN midnights z ON z.zone = s.zone
+    ON t.rate_card_id = p.rate_card_id AND t.model = p.model AND t.tier = p.tier AND t.adapter = p.adapter
+   AND t.region = p.region AND t.context_band = p.context_band AND t.project_id = p.project_id
+   AND t.agent_id = p.agent_id AND t.outcomes = p.outcomes AND t.meter = m.meter
+   AND t.since <= p.window_start AND p.window_start < t.until
  GROUP BY 1, 2, 3, 4, 5, 6, 7
 HAVING sum(m.quantity) <> 0
  ORDER BY 1, 2, 3, 4, 5, 6;
