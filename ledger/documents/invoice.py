@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import as_file, files
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from ledger.documents.summary import LineGroup, day_chart, grouped_lines, tokens
 from ledger.documents.words import Words, words_of
 from ledger.domain.billing.advance import ADVANCE
 from ledger.domain.billing.agreement import Party
-from ledger.domain.billing.invoice import InvoiceLine
+from ledger.domain.billing.invoice import InvoiceLine, LineKey
 from ledger.domain.billing.issued import Invoice, IssuedLine
 from ledger.domain.billing.tax import RATED, TaxLine
 from ledger.domain.errors import InvalidInputError
@@ -77,7 +78,7 @@ def _issued(line_no: int, line: InvoiceLine, price: PriceModel, words: Words) ->
         amount=line.amount,
         part=part,
         line_no=line_no,
-        description=_description(line, price, words),
+        description=_described(line.key, price.basis, words.language),
         unit_amount=part.unit_amount,
         per=part.per,
     )
@@ -253,22 +254,32 @@ def group(number: str) -> str:
     return f"{sign}{int(whole):,}".replace(",", "\u2009") + dot + rest
 
 
-def _description(line: InvoiceLine, price: PriceModel, words: Words) -> str:
-    key, whole = line.key, price.basis is not Basis.EACH
-    if price.basis is Basis.TIME:
-        matched = (key.model, key.tier, key.adapter, key.region, key.part)
-        return ", ".join(filter(None, [words.say(METER_NAMES[key.meter]), *matched]))
+def _described(key: LineKey, basis: Basis, language: str) -> str:
+    said = _description(key[2:8], key.part, basis, language)
+    if key.used_by and basis is not Basis.TIME:
+        return f"{said}, {words_of(language).say('used by {name}', name=key.used_by)}"
+    return said
+
+
+@lru_cache(maxsize=4_096)
+def _description(
+    used: tuple[str, str, str, str, int, str], part: str, basis: Basis, language: str
+) -> str:
+    """What lines of many customers say in the same words."""
+    words, whole = words_of(language), basis is not Basis.EACH
+    model, tier, adapter, region, context_band, meter = used
+    if basis is Basis.TIME:
+        matched = (model, tier, adapter, region, part)
+        return ", ".join(filter(None, [words.say(METER_NAMES[meter]), *matched]))
     nameless = words.say("all models" if whole else "no model named")
-    parts = [words.say(METER_NAMES[key.meter]), key.model or nameless]
-    named = {"tier {name}": key.tier, "adapter {name}": key.adapter, "region {name}": key.region}
+    parts = [words.say(METER_NAMES[meter]), model or nameless]
+    named = {"tier {name}": tier, "adapter {name}": adapter, "region {name}": region}
     parts += [words.say(text, name=name) for text, name in named.items() if name]
-    if key.context_band:
-        edge = f"{BAND_EDGES[key.context_band]:,}"
+    if context_band:
+        edge = f"{BAND_EDGES[context_band]:,}"
         parts.append(words.say("context above {tokens} tokens", tokens=edge))
-    if key.part:
-        parts.append(key.part)
-    if key.used_by:
-        parts.append(words.say("used by {name}", name=key.used_by))
+    if part:
+        parts.append(part)
     return ", ".join(parts)
 
 

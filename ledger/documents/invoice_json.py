@@ -1,9 +1,9 @@
 """The one JSON of invoices: what is kept of them, what the API answers, what `--json` prints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
-from ledger.domain.billing.agreement import Party
+from ledger.domain.billing.agreement import Buyer, Party, Seller
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.issued import Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxLine
@@ -64,7 +64,12 @@ def snapshot_json(invoice: Invoice) -> dict[str, object]:
 
 def _said(party: Party) -> dict[str, str]:
     # asdict would copy each text by itself.
-    return {field.name: getattr(party, field.name) for field in fields(party)}
+    return {name: getattr(party, name) for name in _NAMES[type(party)]}
+
+
+_NAMES: Mapping[type[Party], tuple[str, ...]] = {
+    party: tuple(field.name for field in fields(party)) for party in (Seller, Buyer)
+}
 
 
 def issued_line_json(invoice: StoredInvoice, line: IssuedLine) -> dict[str, object]:

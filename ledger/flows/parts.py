@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, S
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from ledger.domain.errors import UnavailableError
 from ledger.domain.parked import Failed, Parked, Part, failed_parts, park, reason_of
@@ -25,6 +25,7 @@ from ledger.store.queries import Connection
 HALVINGS_MAX = 128
 # Told after each chunk how many parts are done, and how many there are.
 Progress = Callable[[int, int], None]
+P = TypeVar("P")
 Store: TypeAlias = Callable[[Sequence[Part]], Awaitable[int]]
 # From so many chunks on a second connection is worth what it takes to make.
 CHUNKS_BESIDE = 4
@@ -191,7 +192,7 @@ def _is_settled(parked: Parked, tried: Set[Part], now: datetime) -> bool:
     return parked.is_due(now) or all(part in tried for part in parked.parts())
 
 
-def by_count(parts: Sequence[Part], most: int) -> Iterator[Sequence[Part]]:
+def by_count(parts: Sequence[P], most: int) -> Iterator[Sequence[P]]:
     """Chunks of at most `most` parts."""
     for first in range(0, len(parts), most):
         yield parts[first : first + most]

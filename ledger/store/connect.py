@@ -124,11 +124,17 @@ async def connect(url: str, settings: Mapping[str, str] = SESSION) -> OwnConnect
         asyncpg.connect, url, server_settings=dict(settings), connection_class=_WideConnection
     )
     connection = await make()
-    connection.make_another = make
+    _remember(connection, make)
     await prepare(connection)
     return connection
 
 
+def _remember(connection: OwnConnection, make: Callable[[], Awaitable[OwnConnection]]) -> None:
+    if isinstance(connection, _WideConnection):
+        connection.make_another = make
+
+
+# Of a connection of a pool as well, which stands behind another.
 _another_of = attrgetter("make_another")
 
 
@@ -178,10 +184,10 @@ async def _as_it_is(_: Connection) -> None:
 async def _reach(*where: Any, **how: Any) -> OwnConnection:
     """ConnectionError where the server does not answer, whatever the socket is."""
     try:
-        connection = await asyncpg.connect(*where, **how)
+        connection: OwnConnection = await asyncpg.connect(*where, **how)
     except OSError as error:
         raise ConnectionError(f"no connection to the database: {error}") from error
-    connection.make_another = partial(_reach, *where, **how)
+    _remember(connection, partial(_reach, *where, **how))
     return connection
 
 

@@ -117,9 +117,12 @@ async def test_killed_half_way_it_goes_on_without_gap_or_double(
     dying = await connect(database.worker_url)
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await run_invoices(dying, replace(ASK, together=2))
-    assert await numbers(worker) == [f"FACTORY-2023-{n:06d}" for n in range(1, 5)]
+    gone = await numbers(worker)
+    # What was issued over another connection meanwhile stays as well.
+    assert len(gone) in (4, 5)
+    assert gone == [f"FACTORY-2023-{n:06d}" for n in range(1, len(gone) + 1)]
     await owner.execute("DROP TRIGGER dies ON invoice_line")
-    assert (await run_invoices(worker, replace(ASK, together=2))).issued == 3
+    assert (await run_invoices(worker, replace(ASK, together=2))).issued == 7 - len(gone)
     assert await numbers(worker) == [f"FACTORY-2023-{n:06d}" for n in range(1, 8)]
     assert len({one.customer_id for one in await list_invoices(worker)}) == 7
     assert not (await check_books(worker)).differing

@@ -27,7 +27,9 @@ SUMMED = {"charges_at", "charged_at", "costs_at"}
 SPELT_OUT = {"cost_lines_at"}
 # What stands for a fact, which is asked by its own name and not at a cut-off.
 FATES = {"fates_of", "standing_facts"}
-INLINED = TRUTHS.keys() | FATES | SUMMED | SPELT_OUT
+# What reports group usage keys by.
+OF_KEYS = {"grouped_keys"}
+INLINED = TRUTHS.keys() | FATES | SUMMED | SPELT_OUT | OF_KEYS
 NAMED = re.compile(rf"\b({'|'.join(INLINED)})\(")
 # What an index of the tables finds rows by.
 FOUND_BY = re.compile(r"\b(entity_id|customer_id|window_start|scope|gpu_uuid|batch_seq)\b")

@@ -107,6 +107,14 @@ DUE = {
     "sinces": [HISTORY.midnight(OPEN)] * len(CUSTOMERS),
     "untils": [HISTORY.midnight(OPEN + 1)] * len(CUSTOMERS),
 }
+# Of everybody under prices that look at a period as a whole: each window is read once.
+POOLED = DUE | {
+    "subscriptions": [f"s-{n}" for n in range(1, HISTORY.customers + 1)],
+    "zones": ["UTC"],
+    "midnights": ["{" + HISTORY.midnight(OPEN).isoformat() + "}"],
+    "listed": [each | {"project_id": "", "agent_id": "", "outcomes": 0} for each in LISTED],
+    "batch_seq": FINAL,
+}
 PERIOD = {
     **{"subscriptions": ["s-7"], "customers": ["c-7"], "batch_seq": FINAL},
     **{"sinces": [HISTORY.midnight(4)], "untils": [HISTORY.midnight(5)]},
@@ -133,6 +141,7 @@ ALL_DAYS = set(range(HISTORY.days))
 HOT = [
     Asked("pricing/rating", "find_touched_days", FACTORY | JUST_STORED | IN_UTC, 100),
     Asked("pricing/rating", "find_kinds", DUE | {"batch_seq": FINAL}, 6_000),
+    Asked("pricing/rating", "find_pooled_use", POOLED, 30_000),
     Asked("pricing/rating", "find_changed_charges", FACTORY | JUST_STORED | IN_UTC, 100),
     Asked("pricing/rating", "has_changed_charges", FACTORY | {"batch_seq": FINAL}, 100),
     Asked("pricing/rating", "sum_charges_to_book", FACTORY | BOOKED, 6_000),

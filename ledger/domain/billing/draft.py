@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from ledger.domain.billing.invoice import Billed, InvoiceLine, LineKey, summed, totals
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import minor_digits, plain
+from ledger.domain.money import minor_digits, plain, total
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import Basis, PriceModel
 from ledger.domain.pricing.rate_card import OUTCOME
@@ -120,7 +120,7 @@ def with_same_terms(
     Entering a price again splits its validity and gives the parts ids of their own; a line is not
     split by that, and nothing about it changed.
     """
-    if len(prices) < 2:  # noqa: PLR2004
+    if len(prices) < 2:
         return dict(sums)
     terms = {price_id: price.model_dump_json() for price_id, price in prices.items()}
     if len({*terms.values()}) == len(terms):
@@ -143,7 +143,8 @@ def check_bounds(lines: Sequence[InvoiceLine], currency: str) -> None:
             "Look at what the usage names as models, tiers and adapters.",
         )
     most = Decimal(MINOR_UNITS_MAX).scaleb(-minor_digits(currency))
-    for amount in (totals(lines).payable, *(line.amount for line in lines)):
+    amounts = [line.amount for line in lines]
+    for amount in (total(amounts), *amounts):
         if abs(amount) > most:
             raise InvalidInputError(
                 f"The invoice would say {plain(amount)} {currency}, beyond {plain(most)}.",

@@ -50,7 +50,7 @@ class JournalEntry:
 
 # Account, currency, customer or nothing, dimension, tier and model, by which postings are in order;
 # and the customer as it is.
-_Place: TypeAlias = tuple[str, str, str, str, str, str, str | None]
+_Key: TypeAlias = tuple[str, str, str, str, str, str, str | None]
 
 
 def balance(postings: Iterable[Posting]) -> dict[str, Decimal]:
@@ -68,14 +68,14 @@ def reversal(postings: Iterable[Posting]) -> tuple[Posting, ...]:
 
 def merged(postings: Iterable[Posting]) -> tuple[Posting, ...]:
     """One posting for each account and what it is of, in that order; zeros left out."""
-    # Places as tuples: there are a few for each invoice, and values would be made and compared.
-    sums: dict[_Place, Decimal] = {}
+    # Tuples: there are a few for each invoice, and values would be made and compared.
+    sums: dict[_Key, Decimal] = {}
     for each in postings:
-        place = (
+        key = (
             *(each.account, each.currency, each.customer_id or ""),
             *(each.dimension, each.tier, each.model, each.customer_id),
         )
-        sums[place] = EXACT.add(sums.get(place, ZERO), each.amount)
+        sums[key] = EXACT.add(sums.get(key, ZERO), each.amount)
     return tuple(
         Posting(account, amount, currency, customer_id, dimension, tier, model)
         for (account, currency, _, dimension, tier, model, customer_id), amount in sorted(

@@ -215,8 +215,8 @@ def _agreement(row: asyncpg.Record) -> Agreement:
             valid_from=row["valid_from"],
             valid_to=row["valid_to"],
         ),
-        seller=Seller(**_named(row, "entity", Seller)),
-        buyer=buyer_of(_named(row, "customer", Buyer)),
+        seller=Seller(**_named(row, _SELLER)),
+        buyer=buyer_of(_named(row, _BUYER)),
         terms=Terms(
             rate_card_id=row["rate_card_id"],
             rate_card_name=row["card_name"],
@@ -234,8 +234,13 @@ def _agreement(row: asyncpg.Record) -> Agreement:
     )
 
 
-def _named(row: asyncpg.Record, role: str, party: type[Seller | Buyer]) -> dict[str, str]:
-    return {field.name: row[f"{role}_{field.name}"] for field in fields(party)}
+# Names of fields, and the columns that queries have them in.
+_SELLER = tuple((field.name, f"entity_{field.name}") for field in fields(Seller))
+_BUYER = tuple((field.name, f"customer_{field.name}") for field in fields(Buyer))
+
+
+def _named(row: asyncpg.Record, columns: Sequence[tuple[str, str]]) -> dict[str, str]:
+    return {name: row[column] for name, column in columns}
 
 
 def buyer_of(said: Mapping[str, str]) -> Buyer:

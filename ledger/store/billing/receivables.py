@@ -43,9 +43,7 @@ class CreditHead:
     voids: bool
 
 
-async def lock_receivables(
-    connection: Connection, entity_id: str, *, shared: bool = False
-) -> None:
+async def lock_receivables(connection: Connection, entity_id: str, *, shared: bool = False) -> None:
     """Wait for whoever credits or pays invoices of the entity; held until the transaction ends.
 
     Who holds it `shared` waits for none who do so too.
