@@ -1,7 +1,7 @@
 """What the database says after a run, in the words of the model, and where the two differ."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -115,16 +115,22 @@ def _differ(what: str, wanted: Mapping[Any, int], found: Mapping[Any, int]) -> l
 
 
 async def _stored(connection: Connection) -> Counter[int]:
-    rows = await connection.fetch("SELECT uncached FROM usage_fact WHERE kind IN (1, 3)")
-    found = Counter(int(row["uncached"]) for row in rows)
-    # Read by what Parquet is, and by nothing of ours.
-    for row in await connection.fetch(CHUNKS):
-        chunk = pl.read_parquet(BytesIO(row["facts"]), columns=["kind", "uncached"])
-        found.update(chunk.filter(pl.col("kind").is_in([1, 3]))["uncached"].to_list())
-    for part in await list_archived(connection):
-        archived = scan_archived(part).filter(pl.col("kind").is_in([1, 3])).collect()
-        found.update(archived["uncached"].to_list())
+    found: Counter[int] = Counter()
+    async for facts in stored_facts(connection, ("kind", "uncached")):
+        found.update(facts.filter(pl.col("kind").is_in([1, 3]))["uncached"].to_list())
     return found
+
+
+async def stored_facts(
+    connection: Connection, columns: Sequence[str]
+) -> AsyncIterator[pl.DataFrame]:
+    """Facts of rows, chunks and files, read by what they are and by nothing of ours."""
+    rows = await connection.fetch(f"SELECT {', '.join(columns)} FROM usage_fact")
+    yield pl.DataFrame([tuple(row) for row in rows], list(columns), orient="row")
+    for row in await connection.fetch(CHUNKS):
+        yield pl.read_parquet(BytesIO(row["facts"]), columns=list(columns))
+    for part in await list_archived(connection):
+        yield scan_archived(part).select(columns).collect()
 
 
 async def _fates(connection: Connection) -> Counter[str]:

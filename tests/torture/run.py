@@ -27,6 +27,7 @@ from tests.torture.books import compare, receipts_of
 from tests.torture.cut_offs import AWAY, CutOffs
 from tests.torture.faults import ARCHIVES, DAMAGE_ARCHIVE, FREEZE, faults_of, inflict
 from tests.torture.kinds import kinds_of
+from tests.torture.left import leave_books
 from tests.torture.neighbours import Neighbours, make_keys, make_knocks
 from tests.torture.nursery import Nursery
 from tests.torture.replays import replay_refused
@@ -202,8 +203,11 @@ async def _compare(
     found.wrong += await scene.cut_offs.slipped()
     again, wrong = await replay_refused(url)
     found.wrong += wrong
-    compared = await compare(url, [*(one.said for one in [*old, *sent]), *knocked], missing)
+    deliveries = [*(one.said for one in [*old, *sent]), *knocked]
+    compared = await compare(url, deliveries, missing)
     found.wrong += compared.wrong + await receipts_of(url, sent)
+    if found.wrong:
+        found.wrong.append(f"its books are in {await leave_books(url, scene.seed, deliveries)}")
     found.lost, found.doubled = compared.lost, compared.doubled
     found.kinds = {
         **kinds_of(sent, missing),

@@ -19,6 +19,7 @@ from tests.torture.cut_offs import CutOffs, hold_open
 from tests.torture.faults import FAULTS, faults_of
 from tests.torture.kept import keep, never_met, sources_digest
 from tests.torture.kinds import kinds_of
+from tests.torture.left import leave_books
 from tests.torture.model import Attempt, Delivery, contents, work_out
 from tests.torture.neighbours import make_knocks
 from tests.torture.nursery import Nursery
@@ -173,6 +174,20 @@ def test_what_is_wrong_is_noticed(
         return await differences(database.worker_url, sent, missing)
 
     assert any(one.startswith(named) for one in asyncio.run(do_harm()))
+
+
+def test_a_seed_that_failed_leaves_its_books(
+    read: tuple[Database, list[Sent], set[tuple[str, int]]], tmp_path: Path
+) -> None:
+    database, sent, _ = read
+    said = [one.said for one in sent]
+    folder = asyncio.run(leave_books(database.worker_url, 5, said, below=tmp_path))
+    lines = {path.stem: path.read_text().splitlines() for path in folder.iterdir()}
+    assert len(lines["sent"]) == len(sent)
+    tables = ("receipt", "event_key", "correction", "fate_change", "quarantine", "facts")
+    assert all(len(lines[table]) > 1 for table in tables)
+    numbers = {line.rsplit(",", 1)[1] for line in lines["facts"][1:]}
+    assert {str(one.said.attempts[0].uncached) for one in sent if one.said.attempts} & numbers
 
 
 @pytest.mark.parametrize(
