@@ -42,7 +42,6 @@ def api(host: str | None, port: int | None) -> None:
 
     check_start(settings.worker_url)
     serve_metrics(settings, transport="http")
-    collect_rarely()
     with (
         watch(settings.worker_url, frozen_s=settings.frozen_seconds),
         intake_process(settings) as intake,
@@ -53,6 +52,8 @@ def api(host: str | None, port: int | None) -> None:
             app, settings, host=settings.host, port=settings.port, log_config=None
         )
         server = Server(config)
+        # Of the application too nothing is looked at again.
+        collect_rarely()
         server.run()
     if not server.started:
         sys.exit(NOT_STARTED)
