@@ -1,4 +1,5 @@
--- What was allocated of an hour as so many days: each added up as 24 such hours, with pools and meters of every hour.
+-- What was allocated of an hour as so many days: each added up as 24 such hours, lines, pools and meters, with pools and
+-- meters of every hour.
 SET session_replication_role = replica;
 INSERT INTO cost_day (entity_id, day_start, day_end, cut_off_id, batch_seq)
 SELECT e.entity_id, s.since + n * interval '1 day', s.since + (n + 1) * interval '1 day', 1, 1
@@ -19,3 +20,12 @@ SELECT (jsonb_populate_record(p, jsonb_build_object('window_start', p.window_sta
 INSERT INTO meter_window
 SELECT (jsonb_populate_record(m, jsonb_build_object('window_start', m.window_start + n * interval '1 hour'))).*
   FROM meter_window m CROSS JOIN generate_series(1, 24 * {days} - 1) n;
+INSERT INTO pool_day (entity_id, day_start, kind, currency, cut_off_id, batch_seq, amount)
+SELECT d.entity_id, d.day_start, p.kind, p.currency, 1, 1, sum(p.amount)
+  FROM cost_day d JOIN cost_pool p USING (entity_id)
+ WHERE p.window_start >= d.day_start AND p.window_start < d.day_end
+ GROUP BY d.entity_id, d.day_start, p.kind, p.currency;
+INSERT INTO meter_day (gpu_uuid, day_start, cut_off_id, batch_seq, metered_mj, estimated_mj, covered_s, windows, known)
+SELECT m.gpu_uuid, date_trunc('day', m.window_start, 'UTC'), 1, 1, sum(m.metered_mj), sum(m.estimated_mj), sum(m.covered_s),
+       count(*), count(*) FILTER (WHERE m.covered_s > 0 OR m.metered_mj > 0)
+  FROM meter_window m GROUP BY 1, 2;

@@ -39,7 +39,7 @@ MEANINGS: Mapping[str, str] = {
     "key": "Its id; a slash in it is sent as %2F.",
     "step": "hour or day.",
     "cost_scope": "What a cost is of, as reports of energy and cost name it: deployment:chat.",
-    "line": "usage, idle or unattributed; without it all of them.",
+    "line": "usage, idle, unattributed or unclaimed; without it all of them.",
     "usage_key": "One usage, as the lines say its key; without it all of them.",
 }
 

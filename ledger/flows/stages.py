@@ -10,6 +10,7 @@ from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.carry import carry
 from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
+from ledger.flows.metering.tally import tally
 from ledger.flows.pricing.rate import rate
 from ledger.flows.stage import Stage
 
@@ -17,6 +18,7 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         allocate,
+        tally,
         rate,
         draw,
         book_cost,

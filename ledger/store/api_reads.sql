@@ -29,10 +29,23 @@ SELECT count(*) FROM set_config('work_mem', '64kB', true) AS small(kept), genera
 -- name: sum_hourly
 -- Revenue and cost of an entity by hour or day of a zone and currency, as they stand; cost is NULL where none is known.
 -- What sites cost of a day beside energy and hardware is spread evenly over its quarter hours, and adds up to the day.
-WITH lines AS (
-  SELECT window_start, line, currency, device_cost + overhead_cost + gpu_cost AS cost
-    FROM cost_lines_at(as_it_stands())
-   WHERE entity_id = :entity_id AND window_start >= :since AND window_start < :until
+-- Asked by day, days that are added up are read as they are stored, where the zone has the same.
+WITH told AS MATERIALIZED (
+  SELECT d.day_start, d.day_end FROM cost_day d
+   WHERE :step = 'day' AND d.entity_id = :entity_id AND d.day_start >= :since AND d.day_end <= :until
+     AND date_trunc('day', d.day_start, :zone) = d.day_start AND date_trunc('day', d.day_end, :zone) = d.day_end
+), lines AS (
+  SELECT l.day_start AS window_start, l.line, l.currency::text AS currency,
+         l.device_cost::numeric + l.overhead_cost + l.gpu_cost AS cost
+    FROM told t JOIN cost_day_line l ON l.day_start = t.day_start
+   WHERE l.entity_id = :entity_id
+   UNION ALL
+  SELECT w.window_start, w.line, w.currency, w.device_cost + w.overhead_cost + w.gpu_cost
+    FROM unnest(tstzmultirange(tstzrange(:since, :until)) - coalesce((
+           SELECT range_agg(tstzrange(t.day_start, t.day_end)) FROM told t), '{}'::tstzmultirange)) AS rest(period)
+   CROSS JOIN LATERAL (SELECT c.* FROM cost_lines_at(as_it_stands()) c
+                        WHERE c.entity_id = :entity_id AND c.window_start >= lower(rest.period)
+                          AND c.window_start < upper(rest.period) OFFSET 0) w
 ), sites AS (
   SELECT d.quarter AS window_start, s.currency,
          round(s.amount * d.n / d.quarters, 12) - round(s.amount * (d.n - 1) / d.quarters, 12) AS cost

@@ -98,6 +98,8 @@ TABLES: Mapping[str, SealedTable] = {
     "cost_allocation": _table("cost_allocation"),
     "cost_day": _table("cost_day"),
     "cost_day_line": _table("cost_day_line"),
+    "pool_day": _table("pool_day"),
+    "meter_day": _table("meter_day"),
     "site_cost": _table("site_cost"),
     "charge": _table("charge"),
     "usage_day": _table("usage_day"),

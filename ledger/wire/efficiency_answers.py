@@ -3,6 +3,7 @@
 from typing import Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+from ledger.wire.causes import Cause
 from ledger.wire.report_answers import NOT_ASKED, Group
 
 
@@ -56,8 +57,9 @@ class EfficiencyRow(EfficiencyTotal, Group):
 class EfficiencyLine(Taken):
     """What was used and is nobody's."""
 
-    line: Literal["idle", "unattributed"]
+    line: Literal["idle", "unattributed", "unclaimed"]
     scope: str
+    cause: Cause
 
 
 class GridGap(ClosedModel):

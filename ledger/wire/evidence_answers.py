@@ -11,7 +11,7 @@ class WindowCost(ClosedModel):
     `cut_off_id` is the cut-off up to which its inputs were read.
     """
 
-    line: Literal["usage", "idle", "unattributed"]
+    line: Literal["usage", "idle", "unattributed", "unclaimed"]
     usage_key: str | None
     customer_id: str | None
     customer_ref: str | None

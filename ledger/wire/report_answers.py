@@ -7,6 +7,7 @@ from pydantic import Field
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 from ledger.wire.batch_answers import EndedSession, OpenBatch, Unmerged, Unsummed
 from ledger.wire.budget_answers import BudgetAlert
+from ledger.wire.causes import Cause
 from ledger.wire.credit_answers import LowBalance
 from ledger.wire.site_answers import MarginSites
 
@@ -142,10 +143,11 @@ class MarginRow(Group):
 
 
 class OwnLine(ClosedModel):
-    """Energy and cost that are no usage's: idle, or of nobody's hardware."""
+    """Energy and cost that are no usage's, and why."""
 
     line: str
     scope: str
+    cause: Cause
     device_metered_mj: int
     device_estimated_mj: int
     energy_mj: int

@@ -40,6 +40,17 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION grouped_keys(text[]) IS 'Usage keys by the columns that are named; ask by usage_key_id.';
 
+CREATE FUNCTION users_by(names text[])
+RETURNS TABLE (usage_key_id bigint, entity_id text, customer_id text, customer_ref text, agent_id text, tier text,
+               model text) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT k.usage_key_id, k.entity_id, CASE WHEN 'customer' = ANY (names) THEN k.customer_id END,
+         CASE WHEN 'customer' = ANY (names) THEN k.customer_ref END, CASE WHEN 'agent' = ANY (names) THEN k.agent_id END,
+         CASE WHEN 'tier' = ANY (names) THEN k.tier END, CASE WHEN 'model' = ANY (names) THEN k.model END
+    FROM usage_key k;
+END;
+COMMENT ON FUNCTION users_by(text[]) IS 'Who used what, by usage key, told apart by these alone of customer, agent, tier and model: so that sums are as few as those who ask tell apart.';
+
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT c.* FROM charge c WHERE c.batch_seq <= seq;
@@ -151,6 +162,59 @@ BEGIN ATOMIC
                           AND c.window_start < upper(rest.period) OFFSET 0) w;
 END;
 COMMENT ON FUNCTION costs_at(bigint, text, timestamptz, timestamptz) IS 'Cost lines of an entity in a period at a cut-off, to be summed: of whole local days as few rows as their lines.';
+
+-- Usage of an entity's customers in a period, to be summed by key: whole local days as they are tallied, with windows of the
+-- batches behind the last tally; parts of days, and all of it where there is no tally, window by window.
+CREATE FUNCTION usage_at(seq bigint, of_entity text, since timestamptz, until timestamptz)
+RETURNS TABLE (usage_key_id bigint, requests numeric, uncached numeric, cache_read numeric, cache_write numeric,
+               output numeric, input_unknown numeric, output_unknown numeric, cached_unknown numeric,
+               written_unknown numeric) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  WITH tallied AS MATERIALIZED (
+    SELECT max(t.until_seq) AS until_seq FROM usage_tally t WHERE t.entity_id = of_entity AND t.until_seq <= usage_at.seq
+  ), days AS MATERIALIZED (
+    SELECT t.until_seq IS NOT NULL AS any_tally, coalesce(t.until_seq, usage_at.seq) AS until_seq,
+           tstzrange(usage_at.since, usage_at.until) AS period,
+           tstzrange(f.midnight, greatest(date_trunc('day', usage_at.until, e.zone), f.midnight)) AS whole
+      FROM tallied t JOIN entity e ON e.entity_id = of_entity
+     CROSS JOIN LATERAL (
+       SELECT CASE WHEN date_trunc('day', usage_at.since, e.zone) = usage_at.since THEN usage_at.since
+                   ELSE ((usage_at.since AT TIME ZONE e.zone)::date + 1)::timestamp AT TIME ZONE e.zone END AS midnight) f
+  ), spans AS MATERIALIZED (
+    SELECT s.span, d.until_seq FROM days d
+     CROSS JOIN LATERAL unnest(tstzmultirange(d.period)
+                               - CASE WHEN d.any_tally THEN tstzmultirange(d.whole) ELSE '{}'::tstzmultirange END) AS s(span)
+  )
+  SELECT k.usage_key_id, k.requests::numeric, k.uncached::numeric, k.cache_read::numeric, k.cache_write::numeric,
+         k.output::numeric, k.input_unknown::numeric, k.output_unknown::numeric, k.cached_unknown::numeric,
+         k.written_unknown::numeric
+    FROM key_day k
+   WHERE k.entity_id = of_entity AND k.until_seq <= usage_at.seq AND k.day_start >= usage_at.since
+     AND k.day_end <= usage_at.until
+   UNION ALL
+  SELECT u.usage_key_id, u.requests, u.uncached, u.cache_read, u.cache_write, u.visible::numeric + u.reasoning, 0, 0, 0, 0
+    FROM spans s JOIN customer c ON c.entity_id = of_entity
+   CROSS JOIN LATERAL (SELECT * FROM usage_delta d
+                        WHERE d.customer_id = c.customer_id AND d.window_start >= lower(s.span)
+                          AND d.window_start < upper(s.span) AND d.batch_seq <= s.until_seq OFFSET 0) u
+   UNION ALL
+  SELECT u.usage_key_id, 0, 0, 0, 0, 0, u.input_unknown, u.output_unknown, u.cached_unknown, u.written_unknown
+    FROM spans s JOIN customer c ON c.entity_id = of_entity
+   CROSS JOIN LATERAL (SELECT * FROM usage_mark d
+                        WHERE d.customer_id = c.customer_id AND d.window_start >= lower(s.span)
+                          AND d.window_start < upper(s.span) AND d.batch_seq <= s.until_seq OFFSET 0) u
+   UNION ALL
+  SELECT u.usage_key_id, u.requests, u.uncached, u.cache_read, u.cache_write, u.visible::numeric + u.reasoning, 0, 0, 0, 0
+    FROM usage_delta u JOIN usage_key k USING (usage_key_id)
+   WHERE k.entity_id = of_entity AND u.batch_seq > (SELECT d.until_seq FROM days d) AND u.batch_seq <= usage_at.seq
+     AND u.window_start >= usage_at.since AND u.window_start < usage_at.until
+   UNION ALL
+  SELECT u.usage_key_id, 0, 0, 0, 0, 0, u.input_unknown, u.output_unknown, u.cached_unknown, u.written_unknown
+    FROM usage_mark u JOIN usage_key k USING (usage_key_id)
+   WHERE k.entity_id = of_entity AND u.batch_seq > (SELECT d.until_seq FROM days d) AND u.batch_seq <= usage_at.seq
+     AND u.window_start >= usage_at.since AND u.window_start < usage_at.until;
+END;
+COMMENT ON FUNCTION usage_at(bigint, text, timestamptz, timestamptz) IS 'Usage of an entity''s customers in a period as known at a cut-off, to be summed by usage key.';
 
 CREATE FUNCTION scope_sites_at(seq bigint)
 RETURNS TABLE (scope text, facility_id text, all_in boolean, valid tstzrange) LANGUAGE sql STABLE PARALLEL RESTRICTED

@@ -45,7 +45,7 @@ RETURN cardinality(amounts) = lines AND (SELECT coalesce(bool_and(coalesce(scale
 CREATE TABLE cost_allocation (
   scope               text NOT NULL,
   window_start        timestamptz NOT NULL CHECK (on_grid(window_start)),
-  line                text NOT NULL CHECK (line IN ('usage', 'idle', 'unattributed')),
+  line                text NOT NULL CHECK (line IN ('usage', 'idle', 'unattributed', 'unclaimed')),
   revision            int NOT NULL CHECK (revision > 0),
   cut_off_id          bigint NOT NULL,
   batch_seq           bigint NOT NULL,
@@ -92,7 +92,7 @@ CREATE TABLE cost_day_line (
   entity_id           text NOT NULL,
   day_start           timestamptz NOT NULL CHECK (on_grid(day_start)),
   scope               text NOT NULL,
-  line                text NOT NULL CHECK (line IN ('usage', 'idle', 'unattributed')),
+  line                text NOT NULL CHECK (line IN ('usage', 'idle', 'unattributed', 'unclaimed')),
   usage_key_id        bigint NOT NULL,
   currency            currency NOT NULL,
   gpu_terms           text NOT NULL CHECK (gpu_terms IN ('owned', 'lease', 'none')),
@@ -110,6 +110,37 @@ CREATE TABLE cost_day_line (
 );
 CREATE INDEX ON cost_day_line (entity_id, day_start);
 CREATE INDEX ON cost_day_line USING brin (batch_seq) WITH (pages_per_range = 16);
+
+-- Differences as well: pools of days that cost_day has.
+CREATE TABLE pool_day (
+  entity_id  text NOT NULL,
+  day_start  timestamptz NOT NULL CHECK (on_grid(day_start)),
+  kind       text NOT NULL CHECK (kind IN ('electricity', 'gpu')),
+  currency   currency NOT NULL,
+  cut_off_id bigint NOT NULL,
+  batch_seq  bigint NOT NULL,
+  amount     amount NOT NULL
+);
+COMMENT ON TABLE pool_day IS 'What cost pools of a local day come to: the sum of its rows up to a cut-off.';
+CREATE INDEX ON pool_day (entity_id, day_start);
+CREATE INDEX ON pool_day USING brin (batch_seq);
+
+-- Differences as well, by days of UTC, since a meter is of no entity: from a GPU's first row of a day on they have all of it.
+CREATE TABLE meter_day (
+  gpu_uuid     text NOT NULL,
+  day_start    timestamptz NOT NULL CHECK (day_start = date_trunc('day', day_start, 'UTC')),
+  cut_off_id   bigint NOT NULL,
+  batch_seq    bigint NOT NULL,
+  metered_mj   bigint NOT NULL,
+  estimated_mj bigint NOT NULL,
+  covered_s    int NOT NULL,
+  windows      int NOT NULL,
+  known        int NOT NULL
+);
+COMMENT ON TABLE meter_day IS 'What windows of a GPU come to in a day that is over: the sum of its rows up to a cut-off.';
+COMMENT ON COLUMN meter_day.known IS 'In how many of its windows energy was measured or a reading covers any of it.';
+CREATE INDEX ON meter_day (gpu_uuid, day_start);
+CREATE INDEX ON meter_day USING brin (batch_seq);
 
 -- A ledger of differences: what a day comes to is the sum of its rows up to a cut-off, whatever was revised.
 CREATE TABLE charge (
@@ -160,6 +191,35 @@ COMMENT ON TABLE usage_day IS 'Requests of a customer under a subscription (NULL
 CREATE INDEX ON usage_day (customer_id, day_start);
 CREATE INDEX ON usage_day (payer_id, day_start) WHERE payer_id IS NOT NULL;
 CREATE INDEX ON usage_day USING brin (batch_seq) WITH (pages_per_range = 16);
+
+-- Usage of an entity's customers in (the tally before, until_seq] of the stored order, by key and local day: what is known at
+-- a cut-off is the tallies up to it and the windows of the batches behind them. A sum at a kept cut-off never changes, so
+-- neither does a tally, whenever it was made.
+CREATE TABLE usage_tally (
+  entity_id  text NOT NULL REFERENCES entity,
+  until_seq  bigint NOT NULL CHECK (until_seq > 0),
+  tallied_at timestamptz NOT NULL,
+  PRIMARY KEY (entity_id, until_seq)
+);
+
+CREATE TABLE key_day (
+  entity_id       text NOT NULL,
+  until_seq       bigint NOT NULL,
+  usage_key_id    bigint NOT NULL,
+  day_start       timestamptz NOT NULL CHECK (on_grid(day_start)),
+  day_end         timestamptz NOT NULL CHECK (on_grid(day_end)),
+  requests        quantity NOT NULL,
+  uncached        quantity NOT NULL,
+  cache_read      quantity NOT NULL,
+  cache_write     quantity NOT NULL,
+  output          quantity NOT NULL,
+  input_unknown   quantity NOT NULL,
+  output_unknown  quantity NOT NULL,
+  cached_unknown  quantity NOT NULL,
+  written_unknown quantity NOT NULL
+);
+COMMENT ON TABLE key_day IS 'What a tally adds to days of usage keys; ask usage_at() for what was used in a period.';
+CREATE INDEX ON key_day (entity_id, day_start);
 
 -- Differences as well: what a site's day comes to is the sum of its rows up to a cut-off.
 CREATE TABLE site_cost (

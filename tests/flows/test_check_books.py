@@ -20,6 +20,7 @@ from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.check import check_windows
+from ledger.flows.metering.tally import tally
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
 from ledger.store.books.check_books import PROOFS
@@ -41,6 +42,7 @@ from tests.flows.billing import (
     treated,
 )
 from tests.flows.charge_faults import CHARGES, NAMES_NOTHING
+from tests.flows.day_faults import DAYS
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database
 from tests.support.one_gpu import GPU
@@ -72,6 +74,7 @@ async def books(worker: Connection) -> Books:
     await paid_and_credited(worker)
     await books.usage(WINDOW, Tokens(output=5), buyer=Buyer(customer_id=None, customer_ref="who"))
     await rate(worker, now=NOW)
+    await tally(worker, now=NOW)
     await carrying(1)(worker, now=NOW)
     return books
 
@@ -344,7 +347,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-FAULTS |= CHARGES | NAMES_NOTHING
+FAULTS |= CHARGES | DAYS | NAMES_NOTHING
 
 
 @pytest.mark.parametrize("fault", FAULTS)

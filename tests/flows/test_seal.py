@@ -84,6 +84,7 @@ UNSEALED = {
     **dict.fromkeys(("kafka_position", "invoice_series"), MADE_OF_OTHERS),
     **dict.fromkeys(("budget_balance", "reservation_hold"), MADE_OF_OTHERS),
     **dict.fromkeys(("journal_stretch", "carried_balance"), MADE_OF_OTHERS),
+    **dict.fromkeys(("usage_tally", "key_day"), MADE_OF_OTHERS),
     **dict.fromkeys(("budget_alert", "reservation", "reservation_end"), NOT_IN_ORDER),
     **dict.fromkeys(("quarantine_raw", "conflict_offer", "idempotency_key"), EXPIRES),
     **dict.fromkeys(("usage_key", "engine_key"), BY_CONTENT),

@@ -79,6 +79,7 @@ WINDOWS = [HISTORY.midnight(OPEN) + timedelta(minutes=15 * n) for n in range(4)]
 FACTORY = {"entity_id": "factory"}
 IN_UTC = {"zone": "UTC"}
 JUST_STORED = {"since_seq": FINAL - 5, "batch_seq": FINAL}
+BY_CUSTOMER = {"by": ["customer", "tier"]}
 A_DAY = FACTORY | {"batch_seq": FINAL} | of_day(4)
 # A whole day as it is stored, and a part of one priced by its usage.
 LISTED = [
@@ -184,10 +185,10 @@ HOT = [
         {OPEN},
         title=" next page",
     ),
-    Asked("cost/margin", "sum_usage", A_DAY, 1_500),
-    Asked("cost/margin", "sum_charges", asked(whole=True), 800),
-    Asked("cost/margin", "sum_charges", asked(whole=False), 6_000, title=" of hours"),
-    Asked("cost/margin", "sum_cost_lines", A_DAY, 500),
+    Asked("cost/margin", "sum_usage", BY_CUSTOMER | A_DAY, 1_500),
+    Asked("cost/margin", "sum_charges", BY_CUSTOMER | asked(whole=True), 800),
+    Asked("cost/margin", "sum_charges", BY_CUSTOMER | asked(whole=False), 6_000, title=" of hours"),
+    Asked("cost/margin", "sum_cost_lines", BY_CUSTOMER | A_DAY, 500),
     Asked("cost/margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
     Asked("books/export", "find_usage", A_DAY, 1_500),
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ALL, 1_500, roles=HOUSE),

@@ -56,6 +56,14 @@ BEGIN
     SELECT k.customer_id, f.usage_key_id, date_bin('15 minutes', f.time, 'epoch'), f.batch_seq, sum(requests),
            sum(uncached), 0, 0, sum(visible), 0
       FROM usage_fact f JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4 ORDER BY 4, 2, 3;
+  -- Tallied up to a few batches before the last.
+  INSERT INTO usage_tally (entity_id, until_seq, tallied_at) VALUES ('factory', final - 3, now());
+  INSERT INTO key_day (entity_id, until_seq, usage_key_id, day_start, day_end, requests, uncached, cache_read, cache_write,
+                       output, input_unknown, output_unknown, cached_unknown, written_unknown)
+    SELECT 'factory', final - 3, usage_key_id, day_start, day_start + interval '24 hours', sum(requests), sum(uncached), 0, 0,
+           sum(visible), 0, 0, 0, 0
+      FROM (SELECT *, date_trunc('day', window_start, 'UTC') AS day_start FROM usage_delta) d
+     WHERE customer_id IS NOT NULL AND batch_seq <= final - 3 GROUP BY usage_key_id, day_start ORDER BY day_start;
   INSERT INTO activity_delta (engine_key_id, window_start, usage_key_id, batch_seq, uncached, cache_read,
                               cache_write, output)
     SELECT 1 + usage_key_id % 8, window_start, usage_key_id, batch_seq, uncached, 0, 0, visible

@@ -1,8 +1,8 @@
 """Turns the energy and hardware cost of one deployment in one window into lines that add up to it.
 
-Invariant: in mJ and in 1e-12 of the currency, usage + idle + unattributed equals what came in, with
-measured and estimated energy apart. An engine is idle while no attempt runs on it. Then it takes
-what it takes at rest, and all else of a slot's energy goes to what ran in that slot.
+Invariant: in mJ and in 1e-12 of the currency, usage + idle + unattributed + unclaimed equals what
+came in, with measured and estimated energy apart. An engine is idle while no attempt runs on it.
+Then it takes what it takes at rest, and all else of a slot's energy goes to what ran in that slot.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,14 @@ from ledger.domain.apportion_columns import apportion_column
 from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.site_meters import HostShare
 from ledger.domain.cost.slots import NOBODY, SlotWork
+from ledger.domain.cost.unclaimed import OF_NO_REQUEST
 from ledger.domain.energy.counter_course import microseconds
 from ledger.domain.energy.facility import host_energy_mj, uplift
 from ledger.domain.energy.meter import EnergySlice, Span, energy_between
 from ledger.domain.energy.tariff import TariffCut, energy_cost
 from ledger.domain.period import Period, intersect
 
-USAGE, IDLE, UNATTRIBUTED = "usage", "idle", "unattributed"
+USAGE, IDLE, UNATTRIBUTED, UNCLAIMED = "usage", "idle", "unattributed", "unclaimed"
 
 # What a share of a window is made of: mJ, and 1e-12 of the currency.
 ENERGIES = ("device_metered_mj", "device_estimated_mj", "host_mj", "overhead_mj")
@@ -93,8 +94,8 @@ class Share:
 @dataclass(frozen=True, slots=True)
 class WindowAllocation:
     """What a window's work took by usage key, in the columns of SHARES in order of the keys, with
-    NOBODY's where work had no weight; what was idle, its two pools, and the energy nobody priced,
-    in mJ."""
+    NOBODY's where work had no weight, and what no request claims; what was idle, its two pools, and
+    the energy nobody priced, in mJ."""
 
     taken: pl.DataFrame
     idle: Share
@@ -104,11 +105,15 @@ class WindowAllocation:
     busy_s: int
 
     def used(self) -> pl.DataFrame:
-        """Usage by key, and unattributed where there is any, each with its `line`."""
-        nobody = pl.col("usage_key_id") == NOBODY
+        """Usage by key, and unattributed and unclaimed where there are any, each with its
+        `line`."""
+        key = pl.col("usage_key_id")
         any_of_it = pl.any_horizontal(pl.col(name) != 0 for name in SHARES)
-        name = pl.when(nobody).then(pl.lit(UNATTRIBUTED)).otherwise(pl.lit(USAGE))
-        return self.taken.filter(~nobody | any_of_it).with_columns(line=name)
+        names = {NOBODY: UNATTRIBUTED, OF_NO_REQUEST: UNCLAIMED}
+        line = key.replace_strict(names, default=USAGE, return_dtype=pl.String)
+        told = self.taken.with_columns(line=line).filter((pl.col("line") == USAGE) | any_of_it)
+        own = pl.when(pl.col("line") == USAGE).then(key).otherwise(NOBODY)
+        return told.with_columns(usage_key_id=own)
 
 
 def allocate_window(
@@ -117,7 +122,8 @@ def allocate_window(
     """Lines of one deployment and window: usage by key, then idle, then unattributed.
 
     `energy` None is an unmetered or all-in lease: no electricity of ours. `gpu_cost` is the whole
-    hardware cost of the window. What ran and weighs nothing is unattributed.
+    hardware cost of the window. What ran and weighs nothing is unattributed, and what engines
+    counted beyond all requests is unclaimed.
     """
     covered_us = sum(work.covered_us)
     rest_us = work.full_us * len(work.covered_us) - covered_us

@@ -4,13 +4,14 @@ Invariant: of a day that is added up the differences sum to its lines as they st
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
 from ledger.domain.cost.allocation import COSTS, ENERGIES
 from ledger.domain.cost.cost_line import AMOUNTS, LINE
+from ledger.domain.cost.whole_days import MeterDay, MeterSums, PoolDay
 from ledger.domain.period import Period
 
 _TIME = pl.Datetime("us", "UTC")
@@ -28,13 +29,16 @@ DAY_LINE: Mapping[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class DaySums:
-    """What is appended of days, in the columns of DAY_LINE, and the days it begins with."""
+    """What is appended of days, in the columns of DAY_LINE, and the days it begins with; beside
+    them what pools and meters add, pools in 1e-12."""
 
     lines: pl.DataFrame
     begun: Sequence[Period] = ()
+    pools: Mapping[PoolDay, int] = field(default_factory=dict)
+    meters: Mapping[MeterDay, MeterSums] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.begun) or not self.lines.is_empty()
+        return bool(self.begun or self.pools or self.meters) or not self.lines.is_empty()
 
 
 def sum_days(

@@ -27,13 +27,14 @@ class CostSum(NamedTuple):
 
 
 class TokenSum(NamedTuple):
-    """Requests and tokens of one user, and how many requests did not say which."""
+    """Requests and tokens of one user, and how many requests did not say which; what nobody asked
+    to tell users apart by is None."""
 
     customer_id: str | None
-    customer_ref: str
-    agent_id: str
-    tier: str
-    model: str
+    customer_ref: str | None
+    agent_id: str | None
+    tier: str | None
+    model: str | None
     requests: int
     uncached: int
     cache_read: int
@@ -50,10 +51,10 @@ class ChargeSum(NamedTuple):
 
     currency: str | None
     customer_id: str | None
-    customer_ref: str
-    agent_id: str
-    tier: str
-    model: str
+    customer_ref: str | None
+    agent_id: str | None
+    tier: str | None
+    model: str | None
     amount: Decimal
     unpriced_tokens: int
 

@@ -6,10 +6,10 @@ A figure that needs them is refused with these names; nothing missing is ever wo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, pairwise
 
-from ledger.domain.cost.deployment import Deployment
-from ledger.domain.cost.factory import AssetTerms, DatedTerms, Factory
+from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
+from ledger.domain.cost.factory import AssetTerms, DatedTerms, Factory, valid_at
 from ledger.domain.cost.site_cost import SiteTerm
 from ledger.wire.site_inputs import ENERGY
 
@@ -68,6 +68,25 @@ def find_site_gaps(
                 if name != ENERGY
             ]
     return gaps
+
+
+def find_unserved(
+    deployments: Sequence[Deployment],
+    keys: Iterable[EngineKey],
+    *,
+    since: datetime,
+    until: datetime,
+) -> list[tuple[int, datetime, datetime]]:
+    """(engine key, from, to) of the times in [since, until) in which no deployment serves what runs
+    there, whoever asks; each lies between two moments at which deployments change."""
+    named = {moment for d in deployments for moment in (d.valid_from, d.valid_to)}
+    edges = sorted({since, until, *(m for m in named if m is not None and since < m < until)})
+    known = list(keys)
+    times: list[tuple[int, datetime, datetime]] = []
+    for start, end in pairwise(edges):
+        serving = ServingDeployments(valid_at(deployments, start))
+        times += [(key.engine_key_id, start, end) for key in known if not serving.of(key, None)]
+    return times
 
 
 def clip(dated: DatedTerms, within: Interval) -> Interval:

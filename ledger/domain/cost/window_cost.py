@@ -5,7 +5,7 @@ the hardware cost of an asset is split once, between its deployments and what no
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -28,6 +28,7 @@ from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
+from ledger.domain.cost.unclaimed import Growth, with_unclaimed
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import energy_between, findings
@@ -40,11 +41,12 @@ from ledger.domain.period import Period, window_of
 @dataclass(frozen=True, slots=True)
 class WindowFacts:
     """What happened in one window: attempts that ran, by engine key and entity, where those keys
-    are, and every GPU's energy."""
+    are, every GPU's energy, and what engines counted, by instance."""
 
     attempts: pl.DataFrame
     keys: Mapping[int, EngineKey]
     gpus: Mapping[str, BoardSpans]
+    counted: Mapping[str, Sequence[Growth]] = field(default_factory=dict)
 
 
 _SERVED = {
@@ -124,9 +126,16 @@ def _serving(
                 scope,
                 deployment,
                 _energy_of(factory, scope, facts, deployment),
-                work.get(deployment.deployment_id),
+                _served(deployment, work.get(deployment.deployment_id), facts),
                 shares.get(scope.name, ZERO),
             )
+
+
+def _served(
+    deployment: Deployment, claimed: pl.DataFrame | None, facts: WindowFacts
+) -> pl.DataFrame | None:
+    grown = [each for name in deployment.engine_instances for each in facts.counted.get(name, ())]
+    return with_unclaimed(claimed, grown, deployment.deployment_id) if grown else claimed
 
 
 def terms_of(factory: Factory, asset: AssetTerms) -> Schedule | LeaseTerms:

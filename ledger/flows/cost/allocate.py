@@ -62,7 +62,7 @@ async def _allocate_windows(
         return await append_changes(
             connection,
             changes,
-            await sum_changed_days(context, windows, changes),
+            await sum_changed_days(context, windows, gpus, changes),
             entity_id=entity.entity_id,
             cut_off=context.cut_off,
         )
@@ -88,7 +88,7 @@ def _own_gpus(factory: Factory) -> list[str]:
 
 allocate = Stage(
     name="allocate",
-    about="Allocate energy and cost to what was served, idle and unattributed.",
+    about="Allocate energy and cost to what was served, idle, unattributed and unclaimed.",
     step=WINDOW,
     # Whatever lies between the first and the last window of a chunk is read.
     chunk_parts=96,

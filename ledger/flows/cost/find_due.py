@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from ledger.domain.cost.due import Span, begun_since, overlaps, windows_due
+from ledger.domain.cost.unclaimed import COUNTED
 from ledger.domain.period import MICROSECOND
 from ledger.flows.stage import StageContext
 from ledger.store.cost import cost
@@ -43,8 +44,11 @@ async def find_due(context: StageContext) -> list[datetime]:
 async def _touched_by_facts(connection: Connection, since_seq: int, batch_seq: int) -> list[Span]:
     active = await cost.find_touched_activity(connection, since_seq=since_seq, batch_seq=batch_seq)
     read = await meter.find_touched_readings(connection, since_seq=since_seq, batch_seq=batch_seq)
+    counted = await meter.find_touched_counters(
+        connection, metrics=COUNTED, since_seq=since_seq, batch_seq=batch_seq
+    )
     return [
-        *((window, window + MICROSECOND) for window in active),
+        *((window, window + MICROSECOND) for window in (*active, *counted)),
         *((first, last + MICROSECOND) for _, first, last in read),
     ]
 

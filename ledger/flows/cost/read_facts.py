@@ -1,16 +1,19 @@
-"""Reads what happened in windows: the work that ran, and the energy that meters counted."""
+"""Reads what happened in windows: the work that ran, the energy that meters counted, and the
+tokens that engines did."""
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ledger.domain.cost.factory import Factory
+from ledger.domain.cost.unclaimed import COUNTED, Growth, growth_in
 from ledger.domain.cost.window_cost import WindowFacts
 from ledger.domain.energy.calibration import Calibration
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
 from ledger.domain.energy.even_course import even_boards
 from ledger.domain.energy.gpu_spans import BoardSpans, even_spans, spans_by_window
-from ledger.domain.period import WINDOW
+from ledger.domain.period import WINDOW, window_of
 from ledger.store.cost.work import read_work
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
@@ -27,10 +30,35 @@ async def read_facts(
     """What happened in each of some windows, in order, as known at a cut-off; in one snapshot."""
     work = await read_work(connection, windows, batch_seq)
     metered = await _read_spans(connection, windows, factory, gpus, batch_seq)
+    counted = await _read_counted(connection, windows, factory, batch_seq)
     return {
-        window: WindowFacts(work.attempts_in(window), work.keys, metered[window])
+        window: WindowFacts(
+            work.attempts_in(window), work.keys, metered[window], counted.get(window, {})
+        )
         for window in windows
     }
+
+
+async def _read_counted(
+    connection: Connection, windows: Sequence[datetime], factory: Factory, batch_seq: int
+) -> dict[datetime, dict[str, list[Growth]]]:
+    """What each engine of the entity's deployments counted in each window."""
+    own = [d for d in factory.deployments if d.entity_id == factory.entity.entity_id]
+    samples = await meter.list_counters(
+        connection,
+        engine_instances=sorted({name for d in own for name in d.engine_instances}),
+        metrics=COUNTED,
+        **_reaching(windows, timedelta(0), batch_seq),
+    )
+    counted: dict[datetime, dict[str, list[Growth]]] = defaultdict(dict)
+    for name, of_engine in samples.items():
+        moments = [sample.scraped_at for sample in of_engine]
+        for window in windows:
+            first, last = bisect_left(moments, window), bisect_right(moments, window + WINDOW)
+            grown = growth_in(window_of(window), of_engine[first:last])
+            if grown:
+                counted[window][name] = grown
+    return counted
 
 
 async def _read_spans(

@@ -97,7 +97,7 @@ def _read(
     if part == MARGINS:
         return _margins(connection, books)
     given = {"by_service": how.invoices_by == SERVICE, "batch_seq": books.cut_off.batch_seq}
-    return read_part(connection, part, PAGE_ROWS, **books.within(), **given)
+    return read_part(connection, part, PAGE_ROWS, by=MARGIN_BY, **books.within(), **given)
 
 
 async def _scope(connection: Connection, part: str, books: BooksOf, how: How) -> ExportScope:

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from ledger.domain.apportion import amount_of
+from ledger.domain.cost.cause import cause_of
 from ledger.domain.cost.efficiency import (
     DIMENSIONS,
     MICRO,
@@ -159,7 +160,12 @@ def _to_json(report: EfficiencyReport) -> Mapping[str, object]:
             for row in report.rows
         ],
         "own_lines": [
-            {"line": row.group[0], "scope": row.group[1], **said.taken(row.taken)}
+            {
+                "line": row.group[0],
+                "scope": row.group[1],
+                "cause": cause_of(*row.group),
+                **said.taken(row.taken),
+            }
             for row in report.taken.own_lines
         ],
         "total": said.row(report.taken.total),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
+from ledger.domain.cost.allocation import USAGE
+from ledger.domain.cost.cause import CAUSES
 from ledger.domain.cost.deployment import Deployment, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, PowerPrice, SiteUplift, valid_at
 from ledger.domain.cost.gap import clip
@@ -20,7 +22,7 @@ from ledger.store.cost.factory import load_factory
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
-LINES = ("usage", "idle", "unattributed")
+LINES = (USAGE, *CAUSES)
 USAGE_KEY_MAX = 2**63
 NAMED_MAX = 5
 

@@ -5,9 +5,9 @@ from collections.abc import Container, Iterable
 from datetime import datetime
 from typing import Unpack
 
-from ledger.domain.cost.deployment import EngineKey, ServingDeployments
-from ledger.domain.cost.factory import Factory, valid_at
-from ledger.domain.cost.gap import Gap, find_gaps, find_site_gaps
+from ledger.domain.cost.deployment import EngineKey
+from ledger.domain.cost.factory import Factory
+from ledger.domain.cost.gap import Gap, find_gaps, find_site_gaps, find_unserved
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import MissingInputError
 from ledger.domain.period import WINDOW
@@ -33,12 +33,12 @@ async def list_gaps(
     lacking = find_gaps(factory, metered=metered, since=since, until=until)
     gaps = await with_reasons(connection, lacking, factory, **within)
     whose = {entity.entity_id}
-    unclaimed = await list_unclaimed(connection, factory, of_entities=whose, **within)
+    unserved = await list_unserved(connection, factory, of_entities=whose, **within)
     waiting = await _not_done(connection, entity, "allocate", since, until)
-    return gaps + unclaimed + waiting + await _site_gaps(connection, entity, **within)
+    return gaps + unserved + waiting + await _site_gaps(connection, entity, **within)
 
 
-async def list_unclaimed(
+async def list_unserved(
     connection: Connection,
     factory: Factory,
     *,
@@ -46,21 +46,19 @@ async def list_unclaimed(
     **within: Unpack[Within],
 ) -> list[Gap]:
     """Usage of customers of the entities named (None: of unknown customers) that nobody served."""
-    activity = await margin.find_engine_activity(connection, **within)
-    unclaimed: dict[str, list[datetime]] = defaultdict(list)
-    serving: dict[datetime, ServingDeployments] = {}
-    for work in activity:
-        if work.entity_id not in of_entities:
-            continue
-        window = work.window_start
-        if window not in serving:
-            serving[window] = ServingDeployments(valid_at(factory.deployments, window))
-        if not serving[window].of(work.key, work.entity_id):
-            unclaimed[_served_as(work.key)].append(window)
+    keys = {key.engine_key_id: key for key in await cost.list_engine_keys(connection)}
+    since, until = within["since"], within["until"]
+    unserved = find_unserved(factory.deployments, keys.values(), since=since, until=until)
+    # Where deployments served every engine all the while, what ran there need not be read.
+    worked = await margin.find_work_at(connection, unserved, within["batch_seq"])
+    windows: dict[str, list[datetime]] = defaultdict(list)
+    for work in worked:
+        if work.entity_id in of_entities:
+            windows[_served_as(keys[work.engine_key_id])] += [work.first_window, work.last_window]
     remedy = "enter a deployment of this model for that time"
     return [
-        Gap("deployment", name, min(windows), max(windows) + WINDOW, remedy)
-        for name, windows in sorted(unclaimed.items())
+        Gap("deployment", name, min(seen), max(seen) + WINDOW, remedy)
+        for name, seen in sorted(windows.items())
     ]
 
 

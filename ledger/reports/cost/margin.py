@@ -20,7 +20,6 @@ from ledger.reports.cost.exchange import Conversion, convert
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.idle_rows import PolicyStretch
 from ledger.reports.cost.margin_rows import (
-    DIMENSIONS,
     IDLE_POLICY,
     SITE_POLICY,
     MarginRow,
@@ -107,8 +106,9 @@ class MarginReport:
 
     @property
     def unattributed_cost(self) -> Decimal:
-        """Cost of meters nobody deployed."""
-        return total([line.cost for line in self.own_lines if line.line == "unattributed"])
+        """Cost of meters nobody deployed, of work that weighs nothing, and of what no request
+        claims."""
+        return total([line.cost for line in self.own_lines if line.line != "idle"])
 
     @property
     def site_cost(self) -> Decimal:
@@ -145,7 +145,7 @@ async def margin_report(
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     missing = None
     try:
-        stretches, sites = await _costs(connection, entity_id, within)
+        stretches, sites = await _costs(connection, entity_id, by, within)
     except MissingInputError as error:
         if not without_cost:
             raise
@@ -155,8 +155,10 @@ async def margin_report(
     charged = await find_charged(
         connection, Period(since, until), entity_id=entity_id, batch_seq=cut_off.batch_seq
     )
-    charges = await margin.sum_charges(connection, charged=charged, entity_id=entity_id, **within)
-    usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
+    charges = await margin.sum_charges(
+        connection, by=by, charged=charged, entity_id=entity_id, **within
+    )
+    usage = await margin.sum_usage(connection, by=by, entity_id=entity_id, **within)
     currency = _cost_currency(lines, charges, entity)
     converted, conversions = await convert(connection, charges, currency, entity, charged, within)
     site_of = await find_scope_sites(connection, entity_id=entity_id, **within) if sites else {}
@@ -189,14 +191,14 @@ def _by_site(sites: Sequence[SiteCostSum]) -> dict[str, Decimal]:
 
 
 async def _costs(
-    connection: Connection, entity_id: str, within: Within
+    connection: Connection, entity_id: str, by: Sequence[str], within: Within
 ) -> tuple[list[PolicyStretch], list[SiteCostSum]]:
     """All cost lines and costs of sites, in one currency; MissingInputError where the cost is
     incomplete."""
     entity = await find_entity(connection, entity_id)
     period = f"from {within['since']:%Y-%m-%dT%H:%MZ} to {within['until']:%Y-%m-%dT%H:%MZ}"
     refuse(await list_gaps(connection, entity, **within), f"The margin of {entity_id} {period}")
-    stretches = await _stretches(connection, entity_id, within)
+    stretches = await _stretches(connection, entity_id, by, within)
     lines = [line for stretch in stretches for line in stretch.cost]
     sites = await sum_site_costs(connection, entity_id=entity_id, **within)
     currencies = sorted({line.currency for line in lines} | {each.currency for each in sites})
@@ -208,7 +210,9 @@ async def _costs(
     return stretches, sites
 
 
-async def _stretches(connection: Connection, entity_id: str, within: Within) -> list[PolicyStretch]:
+async def _stretches(
+    connection: Connection, entity_id: str, by: Sequence[str], within: Within
+) -> list[PolicyStretch]:
     """The period, cut where a policy of idle begins or ends."""
     policies = await find_idle_policies(connection, entity_id=entity_id, **within)
     since, until = within["since"], within["until"]
@@ -217,17 +221,18 @@ async def _stretches(connection: Connection, entity_id: str, within: Within) -> 
     stretches = []
     for start, end in pairwise(edges):
         part = OfEntity(entity_id=entity_id, since=start, until=end, batch_seq=within["batch_seq"])
-        stretches.append(await _stretch(connection, policies, part))
+        stretches.append(await _stretch(connection, policies, by, part))
     return stretches
 
 
 async def _stretch(
-    connection: Connection, policies: Sequence[IdlePolicy], within: OfEntity
+    connection: Connection, policies: Sequence[IdlePolicy], by: Sequence[str], within: OfEntity
 ) -> PolicyStretch:
     methods = {policy.method for policy in policies}
     of_assets = any(policy.scope.startswith(ASSET) for policy in policies)
     return PolicyStretch(
-        await margin.sum_cost_lines(connection, **within),
+        # Policies may go by the tier, whatever rows are told apart by.
+        await margin.sum_cost_lines(connection, by={*by, "tier"}, **within),
         within["since"],
         policies,
         await sum_peak_lines(connection, **within) if PEAK_SHARE in methods else (),
@@ -261,11 +266,11 @@ def _check(since: datetime, until: datetime, by: Sequence[str]) -> None:
             f"The period {since.isoformat()} to {until.isoformat()} is empty.",
             "Give an end after the start.",
         )
-    wrong = [name for name in by if name not in DIMENSIONS]
+    wrong = [name for name in by if name not in margin.DIMENSIONS]
     if wrong or not by:
         raise InvalidInputError(
             f"A margin cannot be grouped by {', '.join(wrong) or 'nothing'}.",
-            f"Group by some of {', '.join(DIMENSIONS)}.",
+            f"Group by some of {', '.join(margin.DIMENSIONS)}.",
         )
 
 

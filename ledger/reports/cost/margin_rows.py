@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from ledger.domain.apportion import amount_of, apportion, units_of
 from ledger.domain.cost.allocation import IDLE
+from ledger.domain.cost.cause import cause_of
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, TokenSum
 from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import EXACT, ZERO, total
@@ -21,7 +22,6 @@ from ledger.reports.cost.idle_rows import Group, IdleShares, PolicyStretch, spen
 
 IDLE_POLICY = "idle of a scope spread in proportion to the cost attributed in the same scope"
 SITE_POLICY = "cost of a site spread in proportion to the cost attributed at the same site"
-DIMENSIONS = ("tier", "customer", "agent", "model")
 OfUser: TypeAlias = CostSum | TokenSum | ChargeSum
 # What is added up of each group, by the names of a row.
 _Rows: TypeAlias = dict[Group, dict[str, Any]]
@@ -101,7 +101,7 @@ class MarginRow:
 
 @dataclass(frozen=True, slots=True)
 class OwnLine:
-    """Cost of a scope that no usage took, `idle` or `unattributed`; `left` is shared by nobody."""
+    """Cost of a scope that no usage took, as CAUSES has it; `left` is shared by nobody."""
 
     line: str
     scope: str
@@ -113,6 +113,11 @@ class OwnLine:
     electricity: Decimal
     gpu_cost: Decimal
     left: Decimal
+
+    @property
+    def cause(self) -> str:
+        """Why nobody's usage took it."""
+        return cause_of(self.line, self.scope)
 
     @property
     def energy_mj(self) -> int:

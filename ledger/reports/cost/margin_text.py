@@ -212,6 +212,7 @@ def _own_json(line: OwnLine) -> dict[str, Any]:
     return {
         "line": line.line,
         "scope": line.scope,
+        "cause": line.cause,
         "device_metered_mj": line.metered_mj,
         "device_estimated_mj": line.estimated_mj,
         "energy_mj": line.energy_mj,

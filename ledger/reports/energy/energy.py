@@ -31,7 +31,7 @@ from ledger.store.connect import CutOff
 from ledger.store.cost import margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.queries import Connection
-from ledger.store.within import Within
+from ledger.store.within import OfEntity, Within
 from ledger.wire.report_answers import Energy
 
 HEADERS = (
@@ -97,13 +97,14 @@ async def energy_report(
     """What each model and each scope used; MissingInputError for an entity without hardware."""
     entity = await find_entity(connection, entity_id)
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
-    lines = await margin.sum_cost_lines(connection, entity_id=entity_id, **within)
-    usage = await margin.sum_usage(connection, entity_id=entity_id, **within)
+    asked = OfEntity(entity_id=entity_id, **within)
+    lines = await margin.sum_cost_lines(connection, by=("model",), **asked)
+    usage = await margin.sum_usage(connection, by=("model",), **asked)
     factory = await load_factory(connection, entity, **within)
     models = {deployment.scope: deployment.model for deployment in factory.deployments}
     outputs: dict[str, int] = defaultdict(int)
     for row in usage:
-        outputs[row.model] += row.output
+        outputs[str(row.model)] += row.output
     by_model = _rows(lines, lambda line: line.model or models.get(line.scope), outputs)
     return EnergyReport(
         entity_id=entity_id,
@@ -180,7 +181,7 @@ def _rows(
             output_tokens=None if outputs is None else outputs.get(each, 0),
             busy_mj=line_sums["usage"],
             idle_mj=line_sums["idle"],
-            unattributed_mj=line_sums["unattributed"],
+            unattributed_mj=line_sums["unattributed"] + line_sums["unclaimed"],
             device_metered_mj=line_sums["metered"],
             device_estimated_mj=line_sums["estimated"],
         )

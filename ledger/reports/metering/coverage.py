@@ -14,7 +14,7 @@ from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.gap import Gap, clip
 from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.domain.metering.reconcile import Reconciliation
-from ledger.reports.cost.gaps import list_unclaimed
+from ledger.reports.cost.gaps import list_unserved
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.findings import list_findings, list_meter_gaps
 from ledger.reports.metering.engines import count_hours, own_engines
@@ -84,7 +84,7 @@ async def coverage_report(
     meters = await margin.sum_meter_windows(connection, **within)
     activity = await margin.find_engine_activity(connection, **within)
     whose = {entity_id} if alone else {entity_id, None}
-    unclaimed = await list_unclaimed(connection, factory, of_entities=whose, **within)
+    unserved = await list_unserved(connection, factory, of_entities=whose, **within)
     hours = await count_hours(connection, activity, **within)
     own = own_engines(factory)
     return CoverageReport(
@@ -93,7 +93,7 @@ async def coverage_report(
         until=until,
         cut_off=cut_off,
         energy=tuple(_energy(factory, meters, since, until)),
-        usage=_usage(factory, [work for work in activity if work.entity_id in whose], unclaimed),
+        usage=_usage(factory, [work for work in activity if work.entity_id in whose], unserved),
         engines=tuple(row for row in hours.reconcile() if not alone or row.engine_instance in own),
         stray_gpus=() if alone else await _stray(connection, factory, **within),
         findings=await list_findings(connection, factory, **within),

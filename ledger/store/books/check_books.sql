@@ -234,7 +234,8 @@ WITH run AS (
                    AS l(usage_key_id, device_cost, overhead_cost, gpu_cost)
 ), summed AS (
   SELECT l.entity_id, l.booked_for, l.currency::text AS currency,
-         CASE WHEN l.line = 'usage' AND k.customer_id IS NULL THEN 'suspense' ELSE l.line END AS line,
+         CASE l.line WHEN 'usage' THEN CASE WHEN k.customer_id IS NULL THEN 'suspense' ELSE 'usage' END
+                     WHEN 'idle' THEN 'idle' ELSE 'unattributed' END AS line,
          l.gpu_terms, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, sum(l.device_cost) AS device,
          sum(l.overhead_cost) AS overhead, sum(l.gpu_cost) AS gpu
     FROM lines l LEFT JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4, 5, 6, 7

@@ -44,6 +44,87 @@ SELECT concat_ws(' ', w.entity_id, w.scope, w.line, nullif(w.usage_key_id, 0)) A
        w.expected, w.stored, count(*) OVER () AS differing
   FROM wrong w ORDER BY 2, 1, 3 LIMIT :most;
 
+-- name: find_wrong_pool_days
+-- Pools of days against their windows, whose revisions and local days are found anew here; scans of cost_pool and pool_day.
+WITH latest AS (
+  SELECT DISTINCT ON (p.entity_id, p.scope, p.window_start, p.kind) p.*
+    FROM cost_pool p ORDER BY p.entity_id, p.scope, p.window_start, p.kind, p.revision DESC
+), due AS (
+  SELECT p.entity_id, d.day_start, p.kind, p.currency::text AS currency, sum(p.amount) AS amount
+    FROM latest p JOIN entity e USING (entity_id)
+    JOIN cost_day d ON d.entity_id = p.entity_id AND d.day_start = date_trunc('day', p.window_start, e.zone)
+   GROUP BY 1, 2, 3, 4
+), told AS (
+  SELECT p.entity_id, p.day_start, p.kind, p.currency::text AS currency, sum(p.amount) AS amount FROM pool_day p GROUP BY 1, 2, 3, 4
+)
+SELECT concat_ws(' ', entity_id, kind, currency) AS place, day_start AS window_start, 'amount' AS name,
+       trim_scale(coalesce(d.amount, 0))::text AS expected, trim_scale(coalesce(t.amount, 0))::text AS stored,
+       count(*) OVER () AS differing
+  FROM due d FULL JOIN told t USING (entity_id, day_start, kind, currency)
+ WHERE coalesce(d.amount, 0) <> coalesce(t.amount, 0)
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_wrong_meter_days
+-- Meters of days against their windows, whose revisions are found anew here; scans of meter_window and meter_day.
+WITH latest AS (
+  SELECT DISTINCT ON (m.gpu_uuid, m.window_start) m.* FROM meter_window m
+   ORDER BY m.gpu_uuid, m.window_start, m.revision DESC
+), told AS (
+  SELECT d.gpu_uuid, d.day_start, sum(d.metered_mj) AS metered_mj, sum(d.estimated_mj) AS estimated_mj,
+         sum(d.covered_s) AS covered_s, sum(d.windows) AS windows, sum(d.known) AS known
+    FROM meter_day d GROUP BY 1, 2
+), due AS (
+  SELECT t.gpu_uuid, t.day_start, sum(m.metered_mj) AS metered_mj, sum(m.estimated_mj) AS estimated_mj,
+         sum(m.covered_s) AS covered_s, count(*) AS windows, count(*) FILTER (WHERE m.covered_s > 0 OR m.metered_mj > 0) AS known
+    FROM told t JOIN latest m ON m.gpu_uuid = t.gpu_uuid AND date_trunc('day', m.window_start, 'UTC') = t.day_start
+   GROUP BY 1, 2
+)
+SELECT t.gpu_uuid AS place, t.day_start AS window_start, f.name, coalesce(f.expected, 0)::text AS expected,
+       f.stored::text AS stored, count(*) OVER () AS differing
+  FROM told t LEFT JOIN due d USING (gpu_uuid, day_start)
+ CROSS JOIN LATERAL (VALUES ('metered_mj', d.metered_mj, t.metered_mj), ('estimated_mj', d.estimated_mj, t.estimated_mj),
+                            ('covered_s', d.covered_s, t.covered_s), ('windows', d.windows, t.windows),
+                            ('known', d.known, t.known)) AS f(name, expected, stored)
+ WHERE coalesce(f.expected, 0) <> f.stored
+ ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: find_wrong_tallies
+-- Days of usage keys as far as they are tallied against their windows, whose days are found anew here; scans of usage_delta,
+-- usage_mark and key_day.
+WITH tallied AS (
+  SELECT t.entity_id, e.zone, max(t.until_seq) AS until_seq FROM usage_tally t JOIN entity e USING (entity_id) GROUP BY 1, 2
+), used AS (
+  SELECT d.usage_key_id, d.window_start, d.batch_seq, d.requests, d.uncached, d.cache_read, d.cache_write,
+         d.visible::numeric + d.reasoning AS output, 0 AS input_unknown, 0 AS output_unknown, 0 AS cached_unknown,
+         0 AS written_unknown
+    FROM usage_delta d
+   UNION ALL
+  SELECT m.usage_key_id, m.window_start, m.batch_seq, 0, 0, 0, 0, 0, m.input_unknown, m.output_unknown, m.cached_unknown,
+         m.written_unknown
+    FROM usage_mark m
+), due AS (
+  SELECT t.entity_id, u.usage_key_id, (u.window_start AT TIME ZONE t.zone)::date::timestamp AT TIME ZONE t.zone AS day_start,
+         ARRAY[sum(u.requests), sum(u.uncached), sum(u.cache_read), sum(u.cache_write), sum(u.output),
+               sum(u.input_unknown), sum(u.output_unknown), sum(u.cached_unknown), sum(u.written_unknown)] AS counts
+    FROM tallied t JOIN usage_key k USING (entity_id) JOIN used u USING (usage_key_id)
+   WHERE u.batch_seq <= t.until_seq GROUP BY 1, 2, 3
+), told AS (
+  SELECT d.entity_id, d.usage_key_id, d.day_start,
+         ARRAY[sum(d.requests), sum(d.uncached), sum(d.cache_read), sum(d.cache_write), sum(d.output),
+               sum(d.input_unknown), sum(d.output_unknown), sum(d.cached_unknown), sum(d.written_unknown)] AS counts
+    FROM key_day d GROUP BY 1, 2, 3
+), wrong AS (
+  SELECT entity_id, usage_key_id, day_start, n.name, coalesce(d.counts[n.at], 0) AS expected,
+         coalesce(t.counts[n.at], 0) AS stored
+    FROM due d FULL JOIN told t USING (entity_id, usage_key_id, day_start)
+   CROSS JOIN unnest(ARRAY['requests', 'uncached', 'cache_read', 'cache_write', 'output', 'input_unknown', 'output_unknown',
+                           'cached_unknown', 'written_unknown']) WITH ORDINALITY AS n(name, at)
+   WHERE coalesce(d.counts[n.at], 0) <> coalesce(t.counts[n.at], 0)
+)
+SELECT concat_ws(' ', w.entity_id, w.usage_key_id) AS place, w.day_start AS window_start, w.name, w.expected::text AS expected,
+       w.stored::text AS stored, count(*) OVER () AS differing
+  FROM wrong w ORDER BY 2, 1, 3 LIMIT :most;
+
 -- name: find_lost_costs
 -- What cost lines name and is not there, which no foreign key holds: entity, cut-off, usage key, and the deployment, asset
 -- or meter of the scope; scans of cost_allocation and cost_day_line.

@@ -272,6 +272,11 @@ async def find_engine_keys(
     return {key.engine_key_id: key for key in keys}
 
 
+async def list_engine_keys(connection: Connection) -> list[EngineKey]:
+    """Wherever usage ever ran."""
+    return await COST["list_engine_keys"].values(connection, EngineKey)
+
+
 async def find_pools(
     connection: Connection, *, entity_id: str, windows: Sequence[datetime]
 ) -> dict[PoolKey, tuple[int, CostPool]]:

@@ -222,6 +222,10 @@ SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k
  WHERE k.engine_key_id = ANY(:engine_key_ids::bigint[])
  ORDER BY k.engine_key_id;
 
+-- name: list_engine_keys
+-- Wherever anything ever ran; a scan, there are as many as engines.
+SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k ORDER BY k.engine_key_id;
+
 -- name: find_pools
 -- Cost pools of an entity's windows as they stand. Index: primary key.
 SELECT p.scope, p.window_start, p.kind, p.revision, p.currency, p.amount
@@ -238,7 +242,8 @@ SELECT DISTINCT c.window_start FROM cost_allocation c
 -- name: sum_costs_to_book
 -- What cost lines of an entity's days come to at a cut-off beyond what entries of their natural keys have booked, by kind
 -- of line and terms of the hardware, of usage by tier and model: of windows revised behind the cut-off of the last entry,
--- as they are less as they were then; usage of a customer nobody knows yet is a kind of its own, suspense. journal_entry
+-- as they are less as they were then; usage of a customer nobody knows yet is a kind of its own, suspense, and
+-- what no request claims is unattributed. journal_entry
 -- (natural_key, revision), cost_allocation (entity_id, window_start).
 WITH days AS MATERIALIZED (
   SELECT n.natural_key, n.since, n.until,
@@ -266,7 +271,8 @@ WITH days AS MATERIALIZED (
          sum(m.overhead_cost) AS overhead_cost, sum(m.gpu_cost) AS gpu_cost
     FROM moved m GROUP BY 1, 2, 3, 4, 5
 )
-SELECT s.natural_key, s.currency, CASE WHEN s.line = 'usage' AND k.customer_id IS NULL THEN 'suspense' ELSE s.line END AS line,
+SELECT s.natural_key, s.currency, CASE WHEN s.line = 'usage' AND k.customer_id IS NULL THEN 'suspense' WHEN s.line = 'unclaimed' THEN 'unattributed'
+            ELSE s.line END AS line,
        s.gpu_terms, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, sum(s.device_cost) AS device_cost,
        sum(s.overhead_cost) AS overhead_cost, sum(s.gpu_cost) AS gpu_cost
   FROM summed s LEFT JOIN usage_key k USING (usage_key_id)

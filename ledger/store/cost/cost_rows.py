@@ -1,6 +1,6 @@
 """Meter windows, pools and cost lines as they stand, and the revisions to append to them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from operator import attrgetter
@@ -12,6 +12,7 @@ from ledger.domain.cost.cost_line import (
     CostPool,
     MeterKey,
     MeterWindow,
+    PoolKey,
     WindowCosts,
     next_allocations,
 )
@@ -38,13 +39,15 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class CostChanges:
-    """Rows to append, each natural key + revision + values, still without their stamp; `former` is
-    what stood for `allocations` before."""
+    """What is to be appended, keys with their next revisions and values; `former` is what stood
+    for `allocations` before, and so are `meters_before` and `pools_before`."""
 
-    meters: Rows
-    pools: Rows
+    meters: Sequence[tuple[MeterKey, int, MeterWindow]]
+    pools: Sequence[tuple[PoolKey, int, CostPool]]
     allocations: Allocations
     former: Allocations
+    meters_before: Mapping[MeterKey, MeterWindow]
+    pools_before: Mapping[PoolKey, CostPool]
 
     def __len__(self) -> int:
         return len(self.meters) + len(self.pools) + len(self.allocations.rows)
@@ -64,20 +67,14 @@ async def find_changes(
     stored = await find_allocations(connection, entity_id=entity_id, windows=windows)
     allocations, former = next_allocations(stored, costs.lines())
     return CostChanges(
-        meters=[
-            (*key, revision, *_meter_values(value))
-            for key, revision, value in next_revisions(
-                meters, costs.meters, nothing=lambda _: MeterWindow(0, 0, 0)
-            )
-        ],
-        pools=[
-            (*key, revision, *_pool_values(value))
-            for key, revision, value in next_revisions(
-                stored_pools, costs.pools, nothing=lambda pool: replace(pool, amount=ZERO)
-            )
-        ],
+        meters=next_revisions(meters, costs.meters, nothing=lambda _: MeterWindow(0, 0, 0)),
+        pools=next_revisions(
+            stored_pools, costs.pools, nothing=lambda pool: replace(pool, amount=ZERO)
+        ),
         allocations=allocations,
         former=former,
+        meters_before={key: window for key, (_, window) in meters.items()},
+        pools_before={key: pool for key, (_, pool) in stored_pools.items()},
     )
 
 
@@ -89,12 +86,12 @@ async def append_changes(
         return 0
     batch_seq = await draw_batch_seq(connection)
     stamp = (cut_off.cut_off_id, batch_seq)
-    for table, columns, rows, more in (
-        ("meter_window", METER_COLUMNS, changes.meters, ()),
-        ("cost_pool", POOL_COLUMNS, changes.pools, (entity_id,)),
-    ):
-        stamped = [(*row, *stamp, *more) for row in rows]
-        await cost.append_rows(connection, table, columns, stamped)
+    meters: Rows = [(*key, n, *_meter_values(value), *stamp) for key, n, value in changes.meters]
+    await cost.append_rows(connection, "meter_window", METER_COLUMNS, meters)
+    pools: Rows = [
+        (*key, n, *_pool_values(value), *stamp, entity_id) for key, n, value in changes.pools
+    ]
+    await cost.append_rows(connection, "cost_pool", POOL_COLUMNS, pools)
     await append_allocations(
         connection,
         changes.allocations,

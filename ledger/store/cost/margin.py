@@ -1,6 +1,6 @@
 """Sums that margin, energy and coverage reports are made of, as known at a cut-off."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple, Unpack
@@ -13,6 +13,8 @@ from ledger.store.queries import Connection, load_queries
 from ledger.store.within import OfEntity, Within
 
 MARGIN = load_queries("cost/margin")
+# Who used something is told apart by some of these; what is not asked for is None.
+DIMENSIONS = ("tier", "customer", "agent", "model")
 
 
 class PoolSum(NamedTuple):
@@ -64,21 +66,28 @@ class DayRate(NamedTuple):
     source: str
 
 
-async def sum_cost_lines(connection: Connection, **asked: Unpack[OfEntity]) -> list[CostSum]:
-    """Cost and energy per scope, line and who used it."""
-    return await MARGIN["sum_cost_lines"].values(connection, CostSum, **asked)
+async def sum_cost_lines(
+    connection: Connection, *, by: Iterable[str], **asked: Unpack[OfEntity]
+) -> list[CostSum]:
+    """Cost and energy per scope, line and who used it, told apart by some of DIMENSIONS."""
+    return await MARGIN["sum_cost_lines"].values(connection, CostSum, by=sorted(by), **asked)
 
 
-async def sum_usage(connection: Connection, **asked: Unpack[OfEntity]) -> list[TokenSum]:
-    """Tokens per who used them."""
-    return await MARGIN["sum_usage"].values(connection, TokenSum, **asked)
+async def sum_usage(
+    connection: Connection, *, by: Iterable[str], **asked: Unpack[OfEntity]
+) -> list[TokenSum]:
+    """Tokens per who used them, told apart by some of DIMENSIONS."""
+    return await MARGIN["sum_usage"].values(connection, TokenSum, by=sorted(by), **asked)
 
 
 async def sum_charges(
-    connection: Connection, *, charged: Charged, **asked: Unpack[OfEntity]
+    connection: Connection, *, by: Iterable[str], charged: Charged, **asked: Unpack[OfEntity]
 ) -> list[ChargeSum]:
-    """Revenue per currency and who owes it, with the tokens that wait for a price."""
-    return await MARGIN["sum_charges"].values(connection, ChargeSum, asked=charged, **asked)
+    """Revenue per currency and who owes it, told apart by some of DIMENSIONS, with the tokens that
+    wait for a price."""
+    return await MARGIN["sum_charges"].values(
+        connection, ChargeSum, by=sorted(by), asked=charged, **asked
+    )
 
 
 async def sum_foreign_charges(
@@ -140,6 +149,32 @@ async def count_gpu_readings(
 async def find_engine_activity(connection: Connection, **asked: Unpack[Within]) -> list[EngineWork]:
     """Tokens per window, engine key and entity of the customer."""
     return await MARGIN["find_engine_activity"].values(connection, EngineWork, **asked)
+
+
+class WorkedAt(NamedTuple):
+    """The first and the last window in which customers of an entity had work at an engine."""
+
+    engine_key_id: int
+    entity_id: str | None
+    first_window: datetime
+    last_window: datetime
+
+
+async def find_work_at(
+    connection: Connection, times: Sequence[tuple[int, datetime, datetime]], batch_seq: int
+) -> list[WorkedAt]:
+    """Work at engine keys, each from one moment to another, as known at a cut-off."""
+    if not times:
+        return []
+    engine_key_ids, sinces, untils = (list(column) for column in zip(*times, strict=True))
+    return await MARGIN["find_work_at"].values(
+        connection,
+        WorkedAt,
+        engine_key_ids=engine_key_ids,
+        sinces=sinces,
+        untils=untils,
+        batch_seq=batch_seq,
+    )
 
 
 async def find_fx_rates(

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple, Unpack
 
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading
@@ -11,7 +13,7 @@ from ledger.domain.energy.even_course import ReadingColumns
 from ledger.domain.metering.engine_counter import CounterSample
 from ledger.store.binary_read import INT4, INT8, TIME, read_columns
 from ledger.store.copying import copy_out
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, Rows, load_queries
 from ledger.store.within import Within
 
 METER = load_queries("energy/meter")
@@ -176,6 +178,36 @@ async def find_engine_counters(
         metrics=list(metrics),
         **within,
     )
+    return _samples(rows)
+
+
+async def list_counters(
+    connection: Connection,
+    *,
+    engine_instances: Sequence[str],
+    metrics: Sequence[str],
+    **within: Unpack[Within],
+) -> dict[str, list[CounterSample]]:
+    """These counters of some engines in [since, until], by instance in the order of their times."""
+    if not engine_instances:
+        return {}
+    rows = await METER["list_counters"].rows(
+        connection, engine_instances=list(engine_instances), metrics=list(metrics), **within
+    )
+    return {name: list(of) for name, of in groupby(_samples(rows), attrgetter("instance"))}
+
+
+async def find_touched_counters(
+    connection: Connection, *, metrics: Sequence[str], since_seq: int, batch_seq: int
+) -> list[datetime]:
+    """Windows in which engines were scraped whose counters were stored after `since_seq`."""
+    rows = await METER["find_touched_counters"].rows(
+        connection, metrics=list(metrics), since_seq=since_seq, batch_seq=batch_seq
+    )
+    return [row["window_start"] for row in rows]
+
+
+def _samples(rows: Rows) -> list[CounterSample]:
     return [
         CounterSample(
             instance=row["engine_instance"],

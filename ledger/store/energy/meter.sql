@@ -142,6 +142,26 @@ SELECT found.engine_instance, found.run_id, found.run_started_at, found.scraped_
   FROM found
  ORDER BY found.metric, found.labels, found.scraped_at, found.batch_seq, found.ordinal;
 
+-- name: list_counters
+-- Cumulative counters of some engines in [since, until], known at a cut-off. Index: counter_reading (engine_instance,
+-- metric, scraped_at), a few probes a metric and day.
+SELECT c.engine_instance, c.run_id, c.run_started_at, c.scraped_at, c.metric, c.labels, c.value, c.precision_loss
+  FROM unnest(:engine_instances::text[]) AS e(engine_instance) CROSS JOIN unnest(:metrics::text[]) AS m(metric)
+ CROSS JOIN LATERAL (
+   SELECT r.* FROM counter_reading r
+    WHERE r.stored_day >= ((:since::timestamptz - interval '1 day') AT TIME ZONE 'UTC')::date
+      AND r.engine_instance = e.engine_instance AND r.metric = m.metric
+      AND r.scraped_at >= :since AND r.scraped_at <= :until AND r.batch_seq <= :batch_seq OFFSET 0) c
+ ORDER BY c.engine_instance, c.scraped_at;
+
+-- name: find_touched_counters
+-- When engines were scraped whose token counters were stored in (since_seq, batch_seq], once for each quarter hour that
+-- they are in. Index: BRIN (batch_seq).
+SELECT DISTINCT date_bin('15 minutes', c.scraped_at - n.back, 'epoch'::timestamptz) AS window_start
+  FROM counter_reading c CROSS JOIN (VALUES (interval '0'), (interval '1 microsecond')) AS n(back)
+ WHERE c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq AND c.metric = ANY(:metrics::text[])
+ ORDER BY 1;
+
 -- name: list_engine_instances
 -- Engine instances with counters in [since, until) known at the cut-off; a scan of the days stored since. A clock
 -- may run ahead of ours by minutes, hence the day before.
