@@ -32,6 +32,7 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "credit": draft.credit,
         "left_to_pay": EXACT.subtract(draft.totals.payable, draft.credit),
         "taxes": [tax_json(line) for line in draft.taxes],
+        "uncosted": draft.uncosted.wrong if draft.uncosted else None,
         "untaxed": draft.untaxed.wrong if draft.untaxed else None,
         "incomplete": draft.incomplete.wrong if draft.incomplete else None,
         "unusual": draft.unusual,

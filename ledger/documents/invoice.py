@@ -13,7 +13,7 @@ import typst
 
 from ledger.documents.fonts import compile_shown, families, lacked_by
 from ledger.documents.logo import logo_inputs
-from ledger.documents.summary import LineGroup, day_chart, grouped_lines, tokens_by_meter
+from ledger.documents.summary import LineGroup, day_chart, grouped_lines, units_by_meter
 from ledger.documents.words import Words, words_of
 from ledger.domain.billing.advance import ADVANCE
 from ledger.domain.billing.agreement import Party
@@ -52,9 +52,11 @@ METER_NAMES: Mapping[str, str] = {
     "input_cache_write": "Input tokens written to cache",
     "output_visible": "Output tokens",
     "output_reasoning": "Reasoning tokens",
+    "requests": "Requests",
     "fee": "Fee",
     "commitment": "Minimum commitment",
     "discount": "Discount",
+    "cost": "Cost plus",
 }
 
 
@@ -113,7 +115,7 @@ def _usage(
     terms = invoice.terms
     words = words_of(terms.language)
     groups = grouped_lines(lines, lambda line: printed_line(line, terms.zone, words), words)
-    used = tokens_by_meter(lines)
+    used = units_by_meter(lines)
     return {
         "groups": [_group(each, words) for each in groups],
         "used": [[words.say(METER_NAMES[m]), group(str(n))] for m, n in used.items()],
@@ -331,6 +333,9 @@ def _per(line: IssuedLine, words: Words) -> str:
     units = line.per
     if units == 1 and (line.key.part or line.key.meter in PERIOD_METERS):
         return words.say("one")
+    if line.key.meter == "requests":
+        said = "request" if units == 1 else "{count} requests"
+        return words.say(said, count=f"{units:,}")
     names = {1: "token", 1_000: "1,000 tokens", 1_000_000: "1M tokens"}
     if units in names:
         return words.say(names[units])

@@ -52,7 +52,7 @@ def snapshot_json(invoice: Invoice) -> dict[str, object]:
         "rounding": terms.rounding,
         "zone": terms.zone,
         "prices": {
-            str(price_id): price.model_dump(mode="json")
+            str(price_id): {"kind": price.kind, **price.params}
             for price_id, price in sorted(invoice.prices.items())
         },
         "cut_off": {

@@ -1,4 +1,4 @@
-"""What an invoice says of its usage at a glance: subtotals by model, tokens by meter, a chart."""
+"""What an invoice says of its usage at a glance: subtotals by model, units by meter, a chart."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -74,8 +74,8 @@ def _nameless(lines: Sequence[IssuedLine]) -> str:
     return "all models" if every else "no model named"
 
 
-def tokens_by_meter(lines: Sequence[IssuedLine]) -> Mapping[str, int]:
-    """How many tokens of each meter were used, in the order of the lines; without adjustments."""
+def units_by_meter(lines: Sequence[IssuedLine]) -> Mapping[str, int]:
+    """How many units of each meter were used, in the order of the lines; without adjustments."""
     used: Counter[str] = Counter()
     for line in lines:
         if line.kind == "usage" and line.key.meter not in PERIOD_METERS:

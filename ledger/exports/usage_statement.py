@@ -20,6 +20,7 @@ LEAVES = {
     "input_cache_write": "cache_write",
     "output_visible": "visible",
     "output_reasoning": "reasoning",
+    "requests": "requests",
 }
 
 

@@ -458,7 +458,7 @@ SELECT n.customer_id, n.agent_id, n.agent_run_id, n.parent_agent_id, n.parent_ru
              FROM agent_run_delta x
             CROSS JOIN LATERAL (VALUES ('input_uncached', x.uncached), ('input_cache_read', x.cache_read),
                                        ('input_cache_write', x.cache_write), ('output_visible', x.visible),
-                                       ('output_reasoning', x.reasoning)) AS q (meter, quantity)
+                                       ('output_reasoning', x.reasoning), ('requests', x.requests)) AS q (meter, quantity)
             WHERE x.customer_id = n.customer_id AND x.agent_run_id = n.agent_run_id AND q.quantity <> 0
             GROUP BY 1, 2, 3) m
      JOIN LATERAL (SELECT h.currency::text AS currency, sum(h.quantity) AS quantity, sum(h.amount) AS amount FROM charge h

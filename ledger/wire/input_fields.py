@@ -40,16 +40,17 @@ METERS = (
     "input_cache_write",
     "output_visible",
     "output_reasoning",
+    "requests",
 )
 # A direction is short for its main meter. Thoughts cost what output costs unless priced apart;
-# cache reads and writes need prices of their own. Fees, commitments, discounts and rules of who
-# pays are of no usage.
+# cache reads and writes need prices of their own, and requests cost nothing without one. Fees,
+# commitments, discounts, rules of who pays and mark-ups on cost are of no meter of usage.
 METER_OF: Mapping[str, str] = MappingProxyType(
     {
         "input": "input_uncached",
         "cached_input": "input_cache_read",
         "output": "output_visible",
-        **{meter: meter for meter in (*METERS, "fee", "commitment", "discount", "outcome")},
+        **{meter: meter for meter in (*METERS, "fee", "commitment", "discount", "outcome", "cost")},
     }
 )
 

@@ -303,6 +303,7 @@ class Draft(ClosedModel):
     credit: Amount
     left_to_pay: Amount
     taxes: list[TaxLine]
+    uncosted: str | None
     untaxed: str | None
     incomplete: str | None
     unusual: str | None

@@ -22,6 +22,7 @@ from ledger.wire.input_fields import (
     Price,
 )
 from ledger.wire.inputs import DatedInput, InputModel
+from ledger.wire.price_matrix import Dimension, PriceCell, check_cells, said_by
 from ledger.wire.rules import SizeRule
 from ledger.wire.tax_inputs import Percent
 from ledger.wire.usage import Outcome
@@ -37,12 +38,14 @@ PriceKind = Literal[
     "percent_off",
     "amount_off",
     "who_pays",
+    "matrix",
+    "cost_plus",
 ]
 Payer = Literal["customer", "house"]
 # What each kind of price takes beside whose usage it is for.
 PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "per_unit": ("amount", "per"),
+        "per_unit": ("amount", "per", "sku"),
         "package": ("amount", "size"),
         "graduated": ("tiers", "per"),
         "volume": ("tiers", "per"),
@@ -52,8 +55,12 @@ PRICE_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "percent_off": ("percent", "on"),
         "amount_off": ("amount", "every"),
         "who_pays": ("outcome", "pays"),
+        "matrix": ("by", "cells", "per", "sku"),
+        "cost_plus": ("markup",),
     }
 )
+# Kinds that are entered as several prices of another.
+SPELLED_OUT = ("matrix",)
 # The meter that a kind of no usage is of.
 _METERS: Mapping[str, str] = MappingProxyType(
     {
@@ -62,19 +69,23 @@ _METERS: Mapping[str, str] = MappingProxyType(
         "percent_off": "discount",
         "amount_off": "discount",
         "who_pays": "outcome",
+        "cost_plus": "cost",
     }
 )
 # Whose usage a price is for, and those of them that prices of no meter of usage may name.
 MATCH = ("project_id", "agent_id", "model", "tier", "adapter", "region", "band_from", "hours")
 _SCOPE = MATCH[:-2]
-_SCOPED = ("percent_off", "who_pays")
+_SCOPED = ("percent_off", "who_pays", "cost_plus")
 # What some kinds take and others must not have.
-_TERMS = ("amount", "tiers", "size", "included", "every", "percent", "outcome", "pays")
+_TERMS = (
+    *("amount", "tiers", "size", "included", "every", "percent", "outcome", "pays"),
+    *("by", "cells", "markup"),
+)
 _TIER = re.compile(r"(\d+)(?:-(\d*))?:([^:+]+)(?:\+([^:+]+))?", re.ASCII)
 
 
 # What a kind may leave out of its own fields.
-_OPTIONAL = frozenset({"per", "on", "billed"})
+_OPTIONAL = frozenset({"per", "on", "billed", "sku"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,7 @@ class PriceTier(InputModel):
 
 class PriceTerms(DatedInput):
     """A price of one meter and whose usage it is for; input, cached_input and output name meters.
+    One of requests says `per` how many it is.
 
     A field left out matches any. A `model` that ends with * is all that begin so. Above `band_from`
     tokens of context the price applies. `hours` of the week read like `mon-fri 22:00-06:00 Europe/
@@ -141,6 +153,10 @@ class PriceTerms(DatedInput):
     Of meter discount, percent_off takes `percent` off the usage that it matches, of all meters or
     `on` one, amount_off `amount` off all usage of `every` month; each has a `name`. Of meter
     outcome, who_pays says whether `customer` or `house` `pays` for attempts of an `outcome`.
+    Of meter cost, cost_plus asks for what the usage it matches was allocated of the factory's cost,
+    and `markup` per cent of it. A matrix says `by` which one or two of the fields above its `cells`
+    differ: it is entered as a price per unit for each of them. What has a `sku` is called so on the
+    invoice.
     """
 
     meter: Meter
@@ -165,6 +181,10 @@ class PriceTerms(DatedInput):
     on: Meter | None = None
     outcome: Outcome | None = None
     pays: Payer | None = None
+    by: Annotated[tuple[Dimension, ...], SizeRule(), Field(max_length=2)] = ()
+    cells: Annotated[tuple[PriceCell, ...], SizeRule()] = ()
+    markup: Annotated[Price, Field(le=10_000)] | None = None
+    sku: Label | None = None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -178,12 +198,34 @@ class PriceTerms(DatedInput):
                 raise problem_at(field, "nothing", f"send it with kind {self.kind}")
             if not missing and field not in takes:
                 raise problem_at(field, str(given), f"leave it out with kind {self.kind}")
-        if self.billed == "advance" and "billed" not in takes:
-            raise problem_at("billed", self.billed, f"leave it out with kind {self.kind}")
         if "per" in takes and self.amount is not None:
             self._check_digits(self.amount, "amount")
         for n, tier in enumerate(self.tiers):
             self._check_digits(tier.amount, f"tiers.{n}.amount")
+        for n, cell in enumerate(self.cells):
+            self._check_digits(cell.amount, f"cells.{n}.amount")
+        return self
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        takes = PRICE_FIELDS[self.kind]
+        if self.meter == "requests" and "per" in takes and "per" not in self.model_fields_set:
+            raise problem_at("per", "nothing", "send it with meter requests: 1 is each of them")
+        if self.billed == "advance" and "billed" not in takes:
+            raise problem_at("billed", self.billed, f"leave it out with kind {self.kind}")
+        if self.sku is not None and "sku" not in takes:
+            raise problem_at("sku", self.sku, f"leave it out with kind {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_matrix(self) -> Self:
+        for n, dimension in enumerate(self.by):
+            if dimension in self.by[:n]:
+                raise problem_at(f"by.{n}", dimension, "name another dimension, or one alone")
+            if getattr(self, dimension) is not None:
+                action = "leave it out: the cells of the matrix say it"
+                raise problem_at(dimension, getattr(self, dimension), action)
+        check_cells(self.by, self.cells)
         return self
 
     @model_validator(mode="after")
@@ -208,8 +250,22 @@ class PriceTerms(DatedInput):
         exponent = amount.normalize().as_tuple().exponent
         assert isinstance(exponent, int)
         if max(0, -exponent) + len(str(self.per)) - 1 > SCALE_MAX:
-            action = f"send fewer decimals: one token must have at most {SCALE_MAX}"
+            action = f"send fewer decimals: one unit must have at most {SCALE_MAX}"
             raise problem_at(field, str(amount), action)
+
+    def spelled_out(self) -> list[Self]:
+        """A matrix as prices per unit, one a cell; any other kind as it is."""
+        if self.kind not in SPELLED_OUT:
+            return [self]
+        return [
+            self.model_copy(
+                update={
+                    **{"kind": "per_unit", "by": (), "cells": (), "amount": cell.amount},
+                    **said_by(self.by, cell),
+                }
+            )
+            for cell in self.cells
+        ]
 
 
 class NewPrice(PriceTerms):

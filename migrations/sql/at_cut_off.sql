@@ -90,7 +90,7 @@ BEGIN ATOMIC
     JOIN priced_keys(seq) k ON k.usage_key_id = d.usage_key_id
    CROSS JOIN LATERAL (VALUES ('input_uncached', d.uncached), ('input_cache_read', d.cache_read),
                               ('input_cache_write', d.cache_write), ('output_visible', d.visible),
-                              ('output_reasoning', d.reasoning)) AS m(meter, quantity)
+                              ('output_reasoning', d.reasoning), ('requests', d.requests)) AS m(meter, quantity)
     LEFT JOIN subscriptions_of(ARRAY(SELECT v.customer_id FROM customer v
                                        JOIN jsonb_to_recordset(asked -> 'parts') AS q(entity_id text) USING (entity_id)), seq) s
       ON s.customer_id = o.customer_id AND s.valid @> d.window_start AND s.models @> k.model
@@ -108,7 +108,7 @@ BEGIN ATOMIC
               AND c.price_id = t.price_id AND c.batch_seq <= seq AND c.day_start <= d.window_start
               AND c.day_start > d.window_start - interval '25 hours'
             GROUP BY c.day_start ORDER BY c.day_start DESC LIMIT 1) y ON t.is_pooled
-   WHERE m.quantity <> 0;
+   WHERE m.quantity <> 0 AND (m.meter <> 'requests' OR t.price_id IS NOT NULL);
 END;
 COMMENT ON FUNCTION charged_at(bigint, timestamptz, timestamptz, jsonb) IS 'Charges of a period at a cut-off, to be summed by the day or hour of used_at; ask by entity_id or customer_id.';
 

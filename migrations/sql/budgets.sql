@@ -167,15 +167,17 @@ RETURN EXISTS (
               length(p.model) DESC, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL, p.price_id) r
    WHERE r.pays = 'house');
 
--- The most that usage of these tokens can cost by the prices in force: the dearest kind of input, in the dearest band
+-- The most that requests of these tokens can cost by the prices in force: the dearest kind of input, in the dearest band
 -- that it may reach. No row: the customer has no subscription; no amount: a price that it may need is not there.
 CREATE FUNCTION most_it_costs(of_customer text, of_model text, of_tier text, of_adapter text, of_region text,
-                              of_project text, of_agent text, input_max bigint, output_max bigint, at timestamptz)
+                              of_project text, of_agent text, input_max bigint, output_max bigint,
+                              requests bigint, at timestamptz)
 RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT c.currency::text,
          CASE WHEN input_max = 0 THEN 0 WHEN m.uncached = m.edges THEN input_max * m.input END
        + CASE WHEN output_max = 0 THEN 0 WHEN m.visible = m.edges THEN output_max * m.output END
+       + coalesce(requests * m.asked, 0)
     FROM subscriptions_of(ARRAY[of_customer], as_it_stands()) s
     JOIN rate_card c USING (rate_card_id)
     JOIN entity e ON e.entity_id = c.entity_id
@@ -186,7 +188,8 @@ BEGIN ATOMIC
             count(a.each_amount) FILTER (WHERE a.meter = 'input_uncached') AS uncached,
             count(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS visible,
             max(a.each_amount) FILTER (WHERE a.meter LIKE 'input%') AS input,
-            max(a.each_amount) FILTER (WHERE a.meter LIKE 'output%') AS output
+            max(a.each_amount) FILTER (WHERE a.meter LIKE 'output%') AS output,
+            max(a.each_amount) FILTER (WHERE a.meter = 'requests') AS asked
        FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region,
                          of_project, of_agent, b.reached, at) a) m
    WHERE s.valid @> at AND s.models @> of_model;
@@ -195,12 +198,12 @@ END;
 -- What usage of a key in a window comes to by the prices in force; what has no price comes to nothing, and is listed
 -- as unpriced elsewhere.
 CREATE FUNCTION cost_of_use(k usage_key, at timestamptz, uncached numeric, cache_read numeric, cache_write numeric,
-                            visible numeric, reasoning numeric)
+                            visible numeric, reasoning numeric, requests numeric)
 RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT c.currency::text, coalesce(uncached * m.input, 0) + coalesce(cache_read * m.read, 0)
          + coalesce(cache_write * m.written, 0) + coalesce(visible * m.output, 0)
-         + coalesce(reasoning * coalesce(m.thought, m.output), 0)
+         + coalesce(reasoning * coalesce(m.thought, m.output), 0) + coalesce(requests * m.asked, 0)
     FROM subscriptions_of(ARRAY[k.customer_id], as_it_stands()) s
     JOIN rate_card c USING (rate_card_id)
    CROSS JOIN LATERAL (
@@ -208,7 +211,8 @@ BEGIN ATOMIC
             max(a.each_amount) FILTER (WHERE a.meter = 'input_cache_read') AS read,
             max(a.each_amount) FILTER (WHERE a.meter = 'input_cache_write') AS written,
             max(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS output,
-            max(a.each_amount) FILTER (WHERE a.meter = 'output_reasoning') AS thought
+            max(a.each_amount) FILTER (WHERE a.meter = 'output_reasoning') AS thought,
+            max(a.each_amount) FILTER (WHERE a.meter = 'requests') AS asked
        FROM unit_amounts(c.rate_card_id, k.model, k.tier, k.adapter, k.region, k.project_id, k.agent_id,
                          ARRAY[(context_edges())[k.context_band + 1]], at) a) m
    WHERE s.valid @> at AND s.models @> k.model AND (k.outcomes = 0 OR NOT house_pays(c.rate_card_id, k, at));
@@ -351,7 +355,7 @@ BEGIN
                 FROM unnest(asked) AS p
                 LEFT JOIN LATERAL (
                   SELECT * FROM most_it_costs(p.customer_id, p.model, p.tier, p.adapter, p.region, p.project_id, p.agent_id,
-                                              p.input_tokens_max, p.output_tokens_max, at)
+                                              p.input_tokens_max, p.output_tokens_max, p.requests, at)
                    WHERE EXISTS (SELECT FROM budgets_of(p.customer_id, at) b WHERE b.unit = 'money')) m ON true
                WHERE p.refused IS NULL OFFSET 0) AS q
         JOIN LATERAL budgets_of(q.customer_id, at) b ON b.hard AND (b.project_id IS NULL OR b.project_id = q.project_id)
@@ -535,7 +539,8 @@ BEGIN
          AND (b.period <> 'run' OR m.agent_run_id IS NOT NULL)
        CROSS JOIN LATERAL (SELECT CASE b.period WHEN 'run' THEN m.agent_run_id ELSE '' END AS run_id) r
        CROSS JOIN LATERAL (SELECT budget_period_start(b.period, b.zone, b.anchor_day, m.used_at) AS period_start) p
-        LEFT JOIN LATERAL cost_of_use(k, m.used_at, m.uncached, m.cache_read, m.cache_write, m.visible, m.reasoning) c
+        LEFT JOIN LATERAL cost_of_use(k, m.used_at, m.uncached, m.cache_read, m.cache_write, m.visible, m.reasoning,
+                                      m.requests) c
           ON b.unit = 'money'
        GROUP BY 1, 2, 3) u
    WHERE u.amount <> 0;
@@ -612,7 +617,8 @@ BEGIN
        AND (o.api_key_id IS NULL OR o.api_key_id = k.api_key_id)
        AND (o.agent_id IS NULL OR o.agent_id = k.agent_id)
        AND budget_period_start(o.period, o.zone, o.anchor_day, u.window_start) = began
-      LEFT JOIN LATERAL cost_of_use(k, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning) c
+      LEFT JOIN LATERAL cost_of_use(k, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning,
+                                    u.requests) c
         ON o.unit = 'money';
     UPDATE budget_balance h SET used = amount_used
      WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = began;

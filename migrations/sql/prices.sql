@@ -12,7 +12,7 @@ CREATE TABLE rate_card_price (
   price_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   rate_card_id text NOT NULL REFERENCES rate_card,
   meter        text NOT NULL CHECK (meter IN ('input_uncached', 'input_cache_read', 'input_cache_write',
-                                              'output_visible', 'output_reasoning', 'fee', 'commitment', 'discount', 'outcome')),
+                                              'output_visible', 'output_reasoning', 'requests', 'fee', 'commitment', 'discount', 'outcome', 'cost')),
   project_id   text,
   agent_id     text,
   model        text,
@@ -37,6 +37,7 @@ COMMENT ON COLUMN rate_card_price.params IS 'Parameters of the price model named
 COMMENT ON COLUMN rate_card_price.name IS 'Tells fees of one card apart, and is the outcome that a rule of who pays is of; empty of what prices usage.';
 -- What few prices name is looked up for all usage.
 CREATE INDEX ON rate_card_price (rate_card_id) WHERE project_id IS NOT NULL OR agent_id IS NOT NULL OR meter = 'outcome';
+CREATE INDEX ON rate_card_price (price_id) WHERE params ->> 'billed' = 'advance';
 
 -- What an attempt may be beside well done and final: a bit each.
 CREATE FUNCTION outcomes() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 SAID_IN = "at_cut_off.sql"
 # `check` proves the books and says for itself which revision stands: it shares nothing with what
 # it proves. So do the tests that ask in Python.
-PROVING = frozenset({"check_books.sql", "check_costs.sql"})
+PROVING = frozenset({"check_books.sql", "check_costs.sql", "check_periods.sql"})
 LATEST = re.compile(
     r"\bDISTINCT\s+ON\b.*\brevision\s+DESC|\brevision\s+DESC\s+LIMIT\s+1\b", re.I | re.S
 )

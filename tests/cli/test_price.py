@@ -142,3 +142,39 @@ async def test_who_pays_comes_from_a_file_and_is_explained(
         refused = await asyncio.to_thread(command.refusal, "import", "rate-card", str(file))
         assert said in refused
         assert "ine 2" in refused
+
+
+async def test_tables_and_prices_of_requests_come_from_a_file(
+    worker: Connection, command: CommandLine, tmp_path: Path
+) -> None:
+    await subscribed(worker)
+    file = tmp_path / "prices.csv"
+    head = "rate_card_id,meter,kind,by,cells,sku,amount,per,markup,valid_from\n"
+    cells = "llama|standard:4;llama|batch:2;qwen*|standard:1;qwen*|batch:0.5"
+    file.write_text(
+        f"{head}card-acme,output,matrix,model;tier,{cells},Chat,,,,{SINCE}\n"
+        f"card-acme,requests,,,,,0.001,1,,{SINCE}\n"
+        f"card-acme,cost,cost_plus,,,,,,20,{SINCE}\n"
+    )
+    await asyncio.to_thread(command, "import", "rate-card", str(file))
+    assert await worker.fetchval("SELECT count(*) FROM rate_card_price") == 2 + 4 + 1 + 1
+    asked = ("price", "explain", "card-acme", "--at", "2024-06-01", "--model", "qwen-3")
+    for meter, amount in (("output", "1"), ("requests", "0.001"), ("cost", None)):
+        said = await asyncio.to_thread(command.json, *asked, meter)
+        assert [row["terms"].get("amount") for row in said["prices"] if row["applies"]] == [amount]
+    free = ("price", "explain", "card-acme", "requests", "--at", "2020-01-01")
+    assert "nothing is asked for it" in (await asyncio.to_thread(command, *free)).stdout
+    wrong = {
+        f"matrix,model;tier,{cells.rpartition(';')[0]},,,,": "nothing for qwen* and batch",
+        "matrix,model;planet,a|b:1,,,,": "by.1",
+        "matrix,model,a:1;a:2,,,,": "send one cell for each place",
+        "cost_plus,,,,,,20": "send cost with kind cost_plus",
+    }
+    for row, said in wrong.items():
+        file.write_text(f"{head}card-acme,output,{row},{SINCE}\n")
+        refused = await asyncio.to_thread(command.refusal, "import", "rate-card", str(file))
+        assert said in refused
+        assert "ine 2" in refused
+    file.write_text(f"{head}card-acme,requests,,,,,1,,,{SINCE}\n")
+    refused = await asyncio.to_thread(command.refusal, "import", "rate-card", str(file))
+    assert "send it with meter requests" in refused

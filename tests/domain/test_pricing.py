@@ -35,6 +35,8 @@ from ledger.domain.pricing.price_list import ListedPrice, spell_out
 from ledger.domain.pricing.rate_card import (
     METERS,
     OUTCOME,
+    UNASKED_METERS,
+    USAGE_METERS,
     CardPrice,
     RateCard,
     UsageKey,
@@ -131,7 +133,7 @@ ODD = UsageKey("m", "t", project_id="lab", outcomes=outcome_bits(["aborted", "fi
 @st.composite
 def any_price(draw: st.DrawFn) -> CardPrice:
     since, length = draw(QUARTERS), draw(QUARTERS)
-    meter = draw(st.sampled_from(["output_visible", "output_reasoning", "input_uncached", OUTCOME]))
+    meter = draw(st.sampled_from([*USAGE_METERS[-3:], "input_uncached", OUTCOME]))
     ruled: dict[str, object] = {}
     if meter == OUTCOME:
         said = {"outcome": draw(st.sampled_from(OUTCOMES[:3])), "pays": draw(PAYERS)}
@@ -161,6 +163,9 @@ def test_a_spelled_out_card_says_of_every_window_what_find_price_does(
             (one,) = [x for x in lines if x.meter == meter and x.since <= window < x.until]
             assert one.price == find_price(on, meter, key, window)
             assert (one.price is None) == (one.unpriced is not None)
+        for meter in UNASKED_METERS:
+            some = [x.price for x in lines if x.meter == meter and x.since <= window < x.until]
+            assert some == [x for x in [find_price(on, meter, key, window)] if x is not None]
 
 
 def test_thoughts_cost_what_output_costs_unless_the_card_says_otherwise() -> None:
@@ -322,7 +327,7 @@ def test_every_price_of_a_meter_is_explained_and_the_one_that_applies_comes_firs
     prices: list[CardPrice],
 ) -> None:
     on, key = card(*prices), ODD
-    for meter in METERS:
+    for meter in USAGE_METERS:
         winner = find_price(on, meter, key, AT + 5 * WINDOW)
         verdicts = explain_price(on, meter, key, AT + 5 * WINDOW)
         assert [v.price for v in verdicts if v.applies] == ([winner] if winner else [])

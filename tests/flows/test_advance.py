@@ -1,6 +1,7 @@
 """Fees that are paid in advance: asked for with the period before, earned by the second."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ledger.wire.errors import InputError
 from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.price_inputs import NewPrice, NewRateCard
 from tests.flows.billing import AUTHOR, DECEMBER, JANUARY, NOVEMBER, balance_of
+from tests.flows.test_families import family, of, parent
 from tests.flows.test_period_prices import FEE, SINCE, agree, enter, priced
 from tests.support.books import Tokens
 
@@ -65,17 +67,36 @@ async def test_a_fee_is_asked_for_before_its_period_and_once(worker: Connection)
         ("usage", "11-16", "5"),
         ("advance", "12-01", "300"),
     ]
-    # December's fee was invoiced before it was earned, all but of the days that have begun.
-    assert -300 < await balance_of(worker, "1150") < -270
+    # December's fee was invoiced before it was earned, all but of the days that have begun: so much
+    # is owed, and what is unbilled is never below nothing.
+    assert -300 < await balance_of(worker, "2250") < -270
+    assert await balance_of(worker, "1150") == 0
     assert await issued(worker, DECEMBER, JANUARY) == [
         ("usage", "12-01", "300"),
         ("advance", "12-01", "-300"),
         ("advance", "01-01", "300"),
     ]
+    assert -300 <= await balance_of(worker, "2250") < -270
+    assert await balance_of(worker, "1150") == 0
+
+
+async def test_what_is_owed_of_a_fee_is_earned_day_by_day(worker: Connection) -> None:
+    other = FEE | {"name": "Other", "amount": "31"}
+    await priced(worker, IN_ADVANCE, other, since=NOVEMBER)
+    await issued(worker, NOVEMBER, DECEMBER)
+    for day in (5, 20, 31):
+        await rate(worker, now=DECEMBER + (day - 1) * DAY)
+        await book_revenue(worker, now=DECEMBER + (day - 1) * DAY)
+        # The day that has begun counts as a whole.
+        assert round(await balance_of(worker, "2250"), 9) == round(
+            Decimal(300 * (day - 31)) / 31, 9
+        )
+        assert await balance_of(worker, "1150") == day
+        await agree(worker)
 
 
 async def test_an_early_end_gives_back_what_was_not_used(worker: Connection) -> None:
-    await priced(worker, IN_ADVANCE)
+    await priced(worker, IN_ADVANCE, since=NOVEMBER)
     assert ("advance", "12-01", "300") in await issued(worker, NOVEMBER, DECEMBER)
     end = DECEMBER + timedelta(days=15, hours=12)
     whole = {"rate_card_id": "empty", "entity_id": "factory", "name": "Empty", "currency": "USD"}
@@ -87,6 +108,7 @@ async def test_an_early_end_gives_back_what_was_not_used(worker: Connection) -> 
     ]
     gives_back = "SELECT payable FROM invoice ORDER BY invoice_id DESC LIMIT 1"
     assert await worker.fetchval(gives_back) == -150
+    assert await balance_of(worker, "2250") == 0
 
 
 async def test_what_changes_before_it_begins_is_billed_by_a_supplementary_invoice(
@@ -117,6 +139,7 @@ async def test_what_never_begins_is_given_back(worker: Connection) -> None:
     back = await issued(worker, NOVEMBER, DECEMBER + DAY, again=True)
     assert back == [("advance", "12-01", "-300")]
     assert await balance_of(worker, "1150") == 0
+    assert await balance_of(worker, "2250") == 0
 
 
 async def test_a_void_invoice_asked_for_nothing_in_advance(worker: Connection) -> None:
@@ -167,6 +190,37 @@ async def test_each_subscription_asks_for_its_own_fee(worker: Connection) -> Non
             ("advance", "12-01", f"-{amount}"),
             ("advance", "01-01", amount),
         ]
+
+
+async def test_a_parent_is_asked_for_its_own_fee_once(worker: Connection) -> None:
+    books = await family(worker, "lab")
+    await enter(worker, **IN_ADVANCE)
+    await parent(worker, "lab")
+    await books.usage(NOVEMBER, Tokens(uncached=1_000_000), buyer=of("lab"))
+    assert await issued(worker, NOVEMBER, DECEMBER) == [
+        ("usage", "11-01", "300"),
+        ("usage", "11-01", "5"),
+        ("advance", "12-01", "300"),
+    ]
+
+
+async def test_who_somebody_else_pays_for_to_come_is_asked_for_nothing(worker: Connection) -> None:
+    await family(worker, "lab")
+    await enter(worker, **IN_ADVANCE)
+    own = {"subscription_id": "sub-lab", "customer_id": "lab", "valid_from": SINCE}
+    await subscribe(worker, replace=False, **own)
+    move = DECEMBER + timedelta(days=15, hours=12)
+    assert ("advance", "12-01", "300") in await issued(worker, NOVEMBER, DECEMBER, name="sub-lab")
+    await parent(worker, "lab", valid_from=move.isoformat())
+    # Half of what was asked for is never earned; of what comes behind it nothing is asked for.
+    assert await issued(worker, NOVEMBER, DECEMBER + DAY, again=True, name="sub-lab") == [
+        ("advance", "12-01", "-150"),
+    ]
+    assert await issued(worker, DECEMBER, JANUARY, name="sub-lab") == [
+        ("usage", "12-01", "150"),
+        ("advance", "12-01", "-150"),
+    ]
+    assert await balance_of(worker, "1150") == 0
 
 
 @pytest.mark.parametrize(

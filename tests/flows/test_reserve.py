@@ -254,6 +254,24 @@ async def test_money_counts_by_the_price_of_what_it_was(books: Connection) -> No
     assert await total(books) == (Decimal("5.5") + Decimal("0.0004"), 0)
 
 
+async def test_requests_are_held_and_counted_with_their_tokens(books: Connection) -> None:
+    each = {"rate_card_id": "list", "meter": "requests", "amount": "2", "per": 1}
+    for more in ({}, {"model": "free", "amount": "0"}):
+        new = read_input(NewPrice, each | more | {"valid_from": SINCE})
+        await enter_price(books, new, AUTHOR)
+    await budget(books, unit="money", amount="10")
+    first, second = await held(
+        books,
+        ask("r1", 100_000, requests=3),
+        ask("r2", 100_000, requests=3, model="free"),
+    )
+    assert [hold.amount for hold in (*first.holds, *second.holds)] == [7, 1]
+    assert isinstance(await one(books, ask("r3", 1, requests=2)), OverBudgetError)
+    usage = {"input": {"uncached": 1_000_000}, "output": {"visible": 0, "reasoning": 0}}
+    await Gate(books).send(keyed(attempt("e1", usage=usage, reservation_id="r1")))
+    assert await total(books) == (4, 1)
+
+
 PERIOD_PRICES: dict[str, dict[str, Any]] = {
     "graduated": {"tiers": ["0-1000:3", "1000-:1"], "per": 1},
     "volume": {"tiers": ["0-1000:3", "1000-:1"], "per": 1},

@@ -15,7 +15,7 @@ from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.outcome import OUTCOMES
 from ledger.domain.pricing.rate_card import (
     BAND_EDGES,
-    METERS,
+    USAGE_METERS,
     CardPrice,
     RateCard,
     UsageKey,
@@ -165,7 +165,7 @@ def match_of(price: tuple[Any, ...]) -> tuple[Any, ...]:
 some = st.sampled_from([None, "a", "b"])
 entered = st.lists(
     st.tuples(
-        st.sampled_from(METERS),
+        st.sampled_from(USAGE_METERS),
         st.sampled_from([None, "a", "b", "a*", "*"]),
         some,
         some,
@@ -232,7 +232,7 @@ async def test_the_database_finds_the_price_that_rating_finds(
             )
         )
     card = RateCard("card", "EUR", prices)
-    for meter in METERS:
+    for meter in USAGE_METERS:
         found = await opened.fetchval(
             """SELECT each_amount FROM unit_amounts(
                  'card', $2, $3, $4, $5, $8, $9, ARRAY[(context_edges())[$6]], $7)

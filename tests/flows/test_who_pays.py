@@ -111,6 +111,25 @@ async def test_what_is_not_billed_reaches_no_tier_and_waits_for_no_price(
     await agree(worker)
 
 
+async def test_what_is_billed_though_the_house_pays_is_named(
+    worker: Connection, superuser: Connection
+) -> None:
+    books = await priced(
+        worker, rule("aborted"), rule("hedged", valid_from="2023-11-02T12:00:00Z"), MINIMUM
+    )
+    await used(books, went("aborted"), went("hedged"), went("retried"))
+    await settle(worker)
+    await agree(worker)
+    await superuser.execute(
+        """UPDATE charge c SET price_id = o.price_id, amount = c.quantity * 5 / 1e6
+             FROM charge o WHERE o.amount = 5 AND c.amount = 0"""
+    )
+    found = [each for each in (await check_books(worker)).differences if each.table == "price"]
+    assert [(each.name, each.expected) for each in found] == [
+        ("price_id", "one by which the house pays")
+    ]
+
+
 async def test_the_most_specific_rule_of_an_outcome_decides_it(worker: Connection) -> None:
     books = await priced(
         worker,

@@ -1,6 +1,6 @@
 """`tokenledger price explain`: which price of a card applies to a usage, and why no other does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -12,16 +12,20 @@ from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.money import plain
 from ledger.domain.period import midnight
 from ledger.domain.pricing.discounts import ORDER
 from ledger.domain.pricing.explain import RULE, PriceVerdict, explain_price
 from ledger.domain.pricing.models import StoredPrice
 from ledger.domain.pricing.outcome import OUTCOMES, outcome_bits
 from ledger.domain.pricing.price_model import PriceModel
-from ledger.domain.pricing.rate_card import METERS, UsageKey, context_band
-from ledger.flows.pricing.price_book import find_card, find_pricing
-from ledger.store.pricing.prices import PricingSubscription
+from ledger.domain.pricing.rate_card import METERS, USAGE_METERS, UsageKey, context_band
+from ledger.flows.pricing.price_book import find_card, find_cost, find_pricing
+from ledger.store.pricing.prices import ModelCost, PricingSubscription
 from ledger.wire.input_fields import METER_OF
+
+# Meters of usage, and what is asked for its cost.
+EXPLAINED = (*USAGE_METERS, "cost")
 
 
 @click.group()
@@ -73,8 +77,8 @@ def explain(
     if len(named) != (1 if customer else 2):
         raise click.UsageError("Name a card and a meter, or --customer and a meter.")
     meter = named[-1]
-    if METER_OF.get(meter) not in METERS:
-        known = ", ".join(name for name in METER_OF if METER_OF[name] in METERS)
+    if METER_OF.get(meter) not in EXPLAINED:
+        known = ", ".join(name for name in METER_OF if METER_OF[name] in EXPLAINED)
         raise InvalidInputError(f"{meter!r} is no meter of usage.", f"Use one of {known}.", "meter")
     moment = _moment(at) if at else clock.now()
     key = UsageKey(
@@ -86,23 +90,34 @@ def explain(
     if customer:
         pricing = database.run(partial(find_pricing, customer_id=customer, model=model, at=moment))
         rate_card_id = next(each.rate_card_id for each in pricing if each.applies)
+    costs: Sequence[ModelCost] = ()
+    if customer and meter == "cost":
+        costs = database.run(partial(find_cost, customer_id=customer, model=model, at=moment))
     card = database.run(lambda connection: find_card(connection, rate_card_id, "price explain"))
     verdicts = explain_price(card, METER_OF[meter], key, moment)
     rows = [_row(verdict) for verdict in verdicts]
     if as_json:
+        said = {"currency": card.currency, "rule": RULE, "order": ORDER}
         print_json(
-            {
-                **{"rate_card_id": rate_card_id, "currency": card.currency, "rule": RULE},
-                **{
-                    "order": ORDER,
-                    "prices": rows,
-                    "subscriptions": [asdict(each) for each in pricing],
-                },
-            }
+            {"rate_card_id": rate_card_id, **said, "prices": rows}
+            | {"subscriptions": [*map(asdict, pricing)], "costs": [*map(asdict, costs)]}
         )
         return
     for each in pricing:
         click.echo(_said(each))
+    _print_prices(f"{meter} of {model or 'no model'} on {rate_card_id}", rows)
+    for cost in costs:
+        amount = f"{plain(cost.amount)} {cost.currency}"
+        click.echo(f"Usage of {model} by {customer} was allocated {amount} on that day so far.")
+    click.echo(RULE)
+    click.echo(ORDER)
+    if not any(verdict.applies for verdict in verdicts):
+        waits = "such usage waits, listed, until there is one"
+        then = waits if METER_OF[meter] in METERS else "nothing is asked for it"
+        click.echo(f"No price applies: {then}.")
+
+
+def _print_prices(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     names = ("price_id", "applies", "why", "meter", "model", "tier", "kind", "valid_from")
     cells = [
         tuple(
@@ -110,11 +125,7 @@ def explain(
         )
         for row in rows
     ]
-    print_table(f"{meter} of {model or 'no model'} on {rate_card_id}", names, cells)
-    click.echo(RULE)
-    click.echo(ORDER)
-    if not any(verdict.applies for verdict in verdicts):
-        click.echo("No price applies: such usage waits, listed, until there is one.")
+    print_table(title, names, cells)
 
 
 def _said(pricing: PricingSubscription) -> str:
@@ -132,7 +143,7 @@ def _moment(text: str) -> datetime:
 
 def _terms(price: StoredPrice) -> dict[str, object]:
     if isinstance(price, PriceModel):
-        return price.model_dump(mode="json", exclude={"kind"})
+        return price.params
     return {"unreadable": price.reason}
 
 

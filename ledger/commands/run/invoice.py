@@ -266,7 +266,7 @@ def _show_draft(draft: InvoiceDraft) -> None:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     for tax in draft.taxes:
         click.echo(f"{describe_tax(tax)} on {tax.base:f}: {tax.amount:f}")
-    for wrong in (draft.untaxed, draft.incomplete):
+    for wrong in (draft.uncosted, draft.untaxed, draft.incomplete):
         if wrong is not None:
             click.echo(f"Cannot be issued so: {wrong}")
     if draft.unusual is not None:

@@ -69,6 +69,7 @@ class LinePrice:
             filter(
                 None,
                 [
+                    self.price.label,
                     f"project {self.project_id}" if self.project_id else "",
                     f"agent {self.agent_id}" if self.agent_id else "",
                     self.hours,

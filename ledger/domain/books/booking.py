@@ -12,7 +12,7 @@ from typing import TypeAlias
 from ledger.domain.billing.credit_note import Credit
 from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.books.journal import Posting, merged
-from ledger.domain.money import EXACT
+from ledger.domain.money import EXACT, ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ CHART: Mapping[str, Account] = MappingProxyType(
             ("2100", "Liabilities:Accrued:Electricity", "liability"),
             ("2150", "Liabilities:Accrued:Sites", "liability"),
             ("2200", "Liabilities:Prepaid:Customer", "liability"),
+            ("2250", "Liabilities:Deferred:Fees", "liability"),
             ("2300", "Liabilities:Tax:OutputVAT", "liability"),
             ("2400", "Liabilities:Refund:CreditNotes", "liability"),
             ("4000", "Income:Usage:Tokens", "income"),
@@ -76,29 +77,34 @@ class CostTotals:
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """What usage of a tier and model, or a fee of neither, came to in a day, whoever used it."""
+    """What usage of a tier and model, or a fee of neither, came to in a day, whoever used it; a fee
+    that is billed `in_advance` apart."""
 
     currency: str
     tier: str
     model: str
     amount: Decimal
+    in_advance: bool = False
 
 
 def usage_accrued(earned: Iterable[Earned]) -> tuple[Posting, ...]:
     """Revenue when tokens were used, not when they are invoiced: 4000 by tier and model, against
-    1150, whose ledger by customer is charges less invoices."""
+    1150, whose ledger by customer is charges less invoices, or 2250 of fees billed in advance."""
     postings: list[Posting] = []
     for each in earned:
         revenue = EXACT.minus(each.amount)
         postings += (
-            Posting("1150", each.amount, each.currency),
+            Posting("2250" if each.in_advance else "1150", each.amount, each.currency),
             Posting("4000", revenue, each.currency, tier=each.tier, model=each.model),
         )
     return merged(postings)
 
 
-def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tuple[Posting, ...]:
-    """Receivable gross against unbilled exact, tax, and the rounding difference on 6100.
+def invoice_issued(
+    customer_id: str, totals: InvoiceTotals, currency: str, deferred: Decimal = ZERO
+) -> tuple[Posting, ...]:
+    """Receivable gross against unbilled exact, tax, and the rounding difference on 6100; what its
+    lines say of fees billed in advance (`deferred`) is owed on 2250 until it is earned.
 
     Where prices hold the tax, what was accrued holds it too, and revenue gives it back. What the
     customer gets back is on its account, on 2400.
@@ -107,7 +113,8 @@ def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tu
     return merged(
         (
             Posting(account, totals.payable, currency, customer_id),
-            Posting("1150", EXACT.minus(totals.exact), currency, customer_id),
+            Posting("1150", EXACT.subtract(deferred, totals.exact), currency, customer_id),
+            Posting("2250", EXACT.minus(deferred), currency, customer_id),
             Posting("2300", EXACT.minus(totals.tax), currency, customer_id),
             Posting("4000", totals.included, currency, customer_id),
             Posting("6100", totals.rounding, currency, customer_id),
@@ -116,12 +123,17 @@ def invoice_issued(customer_id: str, totals: InvoiceTotals, currency: str) -> tu
 
 
 def invoice_voided(
-    customer_id: str, totals: InvoiceTotals, *, on_account: Decimal, currency: str
+    customer_id: str,
+    totals: InvoiceTotals,
+    *,
+    on_account: Decimal,
+    currency: str,
+    deferred: Decimal = ZERO,
 ) -> tuple[Posting, ...]:
     """An invoice taken back as it was booked; what it owed no more is the customer's, on 2400."""
     back = [
         Posting(posting.account, EXACT.minus(posting.amount), currency, customer_id)
-        for posting in invoice_issued(customer_id, totals, currency)
+        for posting in invoice_issued(customer_id, totals, currency, deferred)
     ]
     return merged(
         (

@@ -13,6 +13,7 @@ from decimal import Decimal
 from ledger.domain.money import EXACT, ZERO, total
 from ledger.domain.period import WINDOW, Period
 from ledger.domain.pricing.models.amount_off import AmountOff
+from ledger.domain.pricing.models.cost_plus import CostPlus
 from ledger.domain.pricing.models.percent_off import PercentOff
 from ledger.domain.pricing.period_charges import DayAmount, timed_amounts
 from ledger.domain.pricing.rate_card import CardPrice, UsageKey
@@ -20,7 +21,8 @@ from ledger.domain.pricing.subscription import Subscription
 
 ORDER = (
     "A period is charged in this order: tiers, packages and allowances inside their prices; per"
-    " cent off, of each usage the discount that names most of it; amounts off; minimums; fees."
+    " cent off, of each usage the discount that names most of it; cost with its mark-up; amounts"
+    " off; minimums; fees."
     " Then tax; credit pays what is left."
 )
 
@@ -47,13 +49,17 @@ def discounted(
     subscription: Subscription,
     prices: Sequence[CardPrice],
     uses: Sequence[UsageCharge],
+    beside: Sequence[DayAmount] = (),
     *,
     usage_key_id: int,
 ) -> Discounted:
-    """What the discounts of a card take off of usage since its billing period began."""
+    """What the discounts of a card take off of usage since its billing period began; of what is
+    charged `beside` it, as for its cost, no per cent are."""
     left: dict[datetime, Decimal] = defaultdict(lambda: ZERO)
-    for use in uses:
-        left[use.day_start] = EXACT.add(left[use.day_start], use.amount)
+    come_to = [(each.day_start, each.amount) for each in uses]
+    come_to += [(each.day_start, each.amount) for each in beside]
+    for day_start, amount in come_to:
+        left[day_start] = EXACT.add(left[day_start], amount)
     off: list[DayAmount] = []
     for price, charged in _matched(prices, uses, left):
         days = [Period(day, day + WINDOW) for day in sorted(charged)]
@@ -66,6 +72,22 @@ def discounted(
     return Discounted(off, left)
 
 
+def cost_amounts(
+    subscription: Subscription,
+    prices: Sequence[CardPrice],
+    costs: Sequence[UsageCharge],
+    *,
+    usage_key_id: int,
+) -> Iterator[DayAmount]:
+    """What usage comes to by what it cost, by day; of each the price that names most of it."""
+    own = [price for price in prices if isinstance(price.price, CostPlus)]
+    for price, charged in _by_most_specific(own, costs):
+        days = [Period(day, day + WINDOW) for day in sorted(charged)]
+        yield from timed_amounts(
+            subscription, price, days, charged=charged, usage_key_id=usage_key_id
+        )
+
+
 def _matched(
     prices: Sequence[CardPrice],
     uses: Sequence[UsageCharge],
@@ -73,29 +95,30 @@ def _matched(
 ) -> Iterator[tuple[CardPrice, dict[datetime, Decimal]]]:
     """Each discount, in order, with what it is taken off by day."""
     percents = [price for price in prices if isinstance(price.price, PercentOff)]
-    matched: dict[int, dict[datetime, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
-    for use in uses:
-        best = _most_specific(percents, use)
-        if best is not None:
-            matched[best.price_id][use.day_start].append(use.amount)
-    for price in percents:
-        by_day = matched.get(price.price_id, {})
-        yield price, {day: total(amounts) for day, amounts in by_day.items()}
+    yield from _by_most_specific(percents, uses)
     amounts_off = [price for price in prices if isinstance(price.price, AmountOff)]
     for price in sorted(amounts_off, key=lambda price: (price.name, price.price_id)):
         # What those before it left.
         yield price, dict(left)
 
 
-def _most_specific(percents: Sequence[CardPrice], use: UsageCharge) -> CardPrice | None:
-    matching = [
-        price
-        for price in percents
-        if isinstance(price.price, PercentOff)
-        and price.price.on in (None, use.meter)
-        and price.matches(use.key, use.day_start)
-    ]
-    return max(matching, key=_rank, default=None)
+def _by_most_specific(
+    prices: Sequence[CardPrice], uses: Sequence[UsageCharge]
+) -> Iterator[tuple[CardPrice, dict[datetime, Decimal]]]:
+    """Each price with what usage came to, by day, of which it names most."""
+    matched: dict[int, dict[datetime, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
+    for use in uses:
+        best = max((p for p in prices if _is_for(p, use)), key=_rank, default=None)
+        if best is not None:
+            matched[best.price_id][use.day_start].append(use.amount)
+    for price in prices:
+        by_day = matched.get(price.price_id, {})
+        yield price, {day: total(amounts) for day, amounts in by_day.items()}
+
+
+def _is_for(price: CardPrice, use: UsageCharge) -> bool:
+    on = price.price.on if isinstance(price.price, PercentOff) else None
+    return on in (None, use.meter) and price.matches(use.key, use.day_start)
 
 
 def _rank(price: CardPrice) -> tuple[object, ...]:

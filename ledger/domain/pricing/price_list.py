@@ -1,7 +1,7 @@
 """Turns a rate card into the price of each kind of usage at each moment, spelled out.
 
-Invariant: the stretches of a kind and meter follow one another without gap, and each has one price
-or says why it has none.
+Invariant: the stretches of a kind and meter of tokens follow one another without gap, and each has
+one price or says why it has none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,14 @@ from itertools import pairwise
 from ledger.domain.money import plain
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import Basis
-from ledger.domain.pricing.rate_card import METERS, CardPrice, RateCard, UsageKey, find_price
+from ledger.domain.pricing.rate_card import (
+    METERS,
+    UNASKED_METERS,
+    CardPrice,
+    RateCard,
+    UsageKey,
+    find_price,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,11 @@ class ListedPrice:
 
 
 def spell_out(card: RateCard, key: UsageKey, within: Period) -> Iterator[ListedPrice]:
-    """The lines of all meters for usage of `key`."""
+    """The lines of all meters for usage of `key`; of what costs nothing without a price, those
+    where it has one."""
     narrowed = card.narrowed_to(key)
+    priced = {price.meter for price in narrowed.prices}
+    meters = (*METERS, *(meter for meter in UNASKED_METERS if meter in priced))
     edges = {
         edge
         for price in narrowed.prices
@@ -75,8 +85,10 @@ def spell_out(card: RateCard, key: UsageKey, within: Period) -> Iterator[ListedP
     for hours in {price.hours for price in narrowed.prices if price.hours is not None}:
         edges.update(hours.edges(within))
     for since, until in pairwise([within.start, *sorted(edges), within.end]):
-        for meter in METERS:
+        for meter in meters:
             price = find_price(narrowed, meter, key, since)
+            if price is None and meter in UNASKED_METERS:
+                continue
             unpriced = None if price else no_price(card, meter, key)
             yield ListedPrice(card, key, meter, since, until, price, unpriced)
 

@@ -101,6 +101,16 @@ class PriceModel(BaseModel, ABC):
         return self.amount_of(PeriodUse(quantity))
 
     @property
+    def params(self) -> dict[str, object]:
+        """What is recorded of it beside its kind: without what says nothing."""
+        return self.model_dump(mode="json", exclude={"kind"}, exclude_none=True)
+
+    @property
+    def label(self) -> str:
+        """What a line says beside what was used, empty for nothing."""
+        return ""
+
+    @property
     def each_amount(self) -> Decimal:
         """The exact amount of one unit where each is priced by itself, else nothing."""
         return ZERO

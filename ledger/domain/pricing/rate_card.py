@@ -23,8 +23,12 @@ METERS = (
     "output_visible",
     "output_reasoning",
 )
-# What a period is charged beside usage: fees, what a minimum is short of, what is taken off.
-PERIOD_METERS = ("fee", "commitment", "discount")
+# What is counted beside tokens: it costs nothing where no price is for it, and waits for none.
+UNASKED_METERS = ("requests",)
+USAGE_METERS = (*METERS, *UNASKED_METERS)
+# What a period is charged beside usage by the unit: fees, what a minimum is short of, what is taken
+# off, and what usage cost with a mark-up.
+PERIOD_METERS = ("fee", "commitment", "discount", "cost")
 # What says of usage of all meters whether it is billed.
 OUTCOME = "outcome"
 # One global, append-only list: an event's band is an index into it, whatever any card says.
@@ -163,14 +167,19 @@ class RateCard:
 
 def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
     """The rule by which the house pays, else the most specific price of the meter, else of its
-    fallback, else None."""
-    if key.outcomes and (unbilled := find_unbilled(card, key, at)):
-        return unbilled
+    fallback, else None; of what costs nothing without a price of its own, no rule either."""
+    best = _most_specific(card, meter, key, at)
+    if key.outcomes and (best is not None or meter not in UNASKED_METERS):
+        return find_unbilled(card, key, at) or best
+    return best
+
+
+def _most_specific(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
     matching = [p for p in card.prices if p.meter == meter and p.matches(key, at)]
     if matching:
         return max(matching, key=_rank)
     fallback = FALLBACK.get(meter)
-    return find_price(card, fallback, key, at) if fallback else None
+    return _most_specific(card, fallback, key, at) if fallback else None
 
 
 def find_unbilled(card: RateCard, key: UsageKey, at: datetime) -> CardPrice | None:
@@ -198,7 +207,7 @@ def check_card(prices: Sequence[CardPrice]) -> list[str]:
     problems = [
         f"price {p.price_id}: no meter {p.meter!r}"
         for p in prices
-        if p.meter not in (*METERS, *PERIOD_METERS, OUTCOME)
+        if p.meter not in (*USAGE_METERS, *PERIOD_METERS, OUTCOME)
     ]
     problems += [
         f"price {p.price_id}: band_from {p.band_from} is not one of {BAND_EDGES}"

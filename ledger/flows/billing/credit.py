@@ -9,6 +9,7 @@ from hashlib import sha256
 from ledger.documents.credit_note import CreditTitle
 from ledger.documents.forms import credit_forms
 from ledger.domain.author import Author
+from ledger.domain.billing.advance import deferred_of
 from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lines
 from ledger.domain.billing.issued import IssuedLine, Series, StoredInvoice, numbered
 from ledger.domain.billing.tax import TaxKey
@@ -235,8 +236,13 @@ async def _open_of(connection: Connection, invoice: StoredInvoice) -> Decimal:
 def _entry(head: CreditHead, crediting: _Crediting, booked_for: datetime) -> JournalEntry:
     who, on_account, currency = head.customer_id, head.on_account, head.currency
     if crediting.void:
-        totals = crediting.invoice.totals
-        postings = invoice_voided(who, totals, on_account=on_account, currency=currency)
+        postings = invoice_voided(
+            who,
+            crediting.invoice.totals,
+            on_account=on_account,
+            currency=currency,
+            deferred=deferred_of(crediting.lines, crediting.invoice.prices),
+        )
     else:
         postings = credit_issued(who, crediting.credit, on_account=on_account, currency=currency)
     return JournalEntry(

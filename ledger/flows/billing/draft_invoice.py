@@ -1,7 +1,7 @@
 """Drafts invoices: charges of a billing period, and what changed about those billed before."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -39,12 +39,14 @@ from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import CardPrice
 from ledger.domain.pricing.subscription import Subscription
+from ledger.flows.billing.allocated import Allocated, find_allocated
 from ledger.flows.billing.apply_credit import applied_of
 from ledger.store.billing import draft as store
 from ledger.store.billing.grants import DrawnOf, list_drawn_of
 from ledger.store.billing.tax import find_rules
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.pricing import rating
+from ledger.store.pricing.rating_periods import list_cost_plus_cards
 from ledger.store.queries import Connection
 
 # An open batch is stored within a fraction of a second; a worker that hangs is not waited for.
@@ -59,6 +61,7 @@ class InvoiceDraft:
     """An invoice as it would be issued at a cut-off: everything but its number. `is_billed` says
     that an invoice of its period stands already.
 
+    `uncosted` says that cost which it asks for is not allocated to the end of its period yet.
     `untaxed` is what is missing or wrong about its tax, of which it has none then; `incomplete` is
     what its electronic form would lack; `tax_keys` say how each line is taxed; `unusual` says
     why a person should look at it first; `marks` say what of
@@ -79,6 +82,7 @@ class InvoiceDraft:
     prices: Mapping[int, PriceModel]
     unpriced: tuple[rating.UnpricedUsage, ...]
     unusual: str | None
+    uncosted: LedgerError | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
     applied: tuple[Applied, ...] = ()
 
@@ -200,7 +204,10 @@ class _Facts:
     payables: Mapping[tuple[str, str], Sequence[Decimal]]
     advances: Mapping[str, Mapping[LineKey, Decimal]]
     fees: Mapping[str, Sequence[CardPrice]]
+    own: Mapping[str, Sequence[Period]]
     drawn: Mapping[str, Sequence[DrawnOf]]
+    cost_plus: Set[str]
+    allocated: Allocated
 
 
 def _choose(
@@ -230,6 +237,9 @@ async def _read(
     advances = await store.sum_advances(connection, list(customers))
     cards = {each.to_come.terms.rate_card_id for each in chosen if each.to_come}
     fees = await store.list_advance_fees(connection, cards, batch_seq=seq)
+    own = (
+        await store.list_own_times(connection, {*customers.values()}, batch_seq=seq) if fees else {}
+    )
     named = {
         *(key.price_id for sums in (charges, pending) for keys in sums.values() for key in keys),
         *(key.price_id for keys in advances.values() for key in keys),
@@ -238,8 +248,15 @@ async def _read(
     prices = await store.find_line_prices(connection, named)
     payables = await store.list_payables(connection, {*customers.values()})
     drawn = await list_drawn_of(connection, asked)
+    plus = await list_cost_plus_cards(
+        connection,
+        rate_card_ids={each.agreement.terms.rate_card_id for each in chosen},
+        batch_seq=seq,
+    )
+    allocated = await find_allocated(connection, entity_id) if plus else Allocated()
     return _Facts(
-        *(cut_off, charges, pending, unpriced, rules, prices, payables, advances, fees, drawn)
+        *(cut_off, charges, pending, unpriced, rules, prices, payables, advances, fees, own),
+        *(drawn, plus, allocated),
     )
 
 
@@ -269,8 +286,15 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         prices={line.key.price_id: facts.prices[line.key.price_id].price for line in lines},
         unpriced=tuple(facts.unpriced.get(each.name, ())),
         unusual=unusual(sums.payable, history, agreement.review, currency),
+        uncosted=_uncosted(each, facts),
         applied=applied_of(facts.drawn.get(each.name, ()), sums, agreement.terms),
     )
+
+
+def _uncosted(each: _Chosen, facts: _Facts) -> LedgerError | None:
+    if each.is_billed or each.agreement.terms.rate_card_id not in facts.cost_plus:
+        return None
+    return facts.allocated.lacks(each.period)
 
 
 def _advances(each: _Chosen, facts: _Facts) -> list[InvoiceLine]:
@@ -283,7 +307,8 @@ def _advances(each: _Chosen, facts: _Facts) -> list[InvoiceLine]:
     elif each.to_come and each.to_come.terms.currency == terms.currency:
         subscription = each.to_come.subscription
         prices = facts.fees.get(subscription.rate_card_id, ())
-        to_come = ToCome(subscription, subscription.billing_period(end), prices)
+        own = facts.own.get(each.name, ())
+        to_come = ToCome(subscription, subscription.billing_period(end), prices, own)
     return advance_lines(to_come, billed, terms.currency, terms.rounding)
 
 

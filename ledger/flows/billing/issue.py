@@ -10,6 +10,7 @@ from ledger.documents.invoice import describe, no_font_for, printed_parties
 from ledger.documents.invoice_json import snapshot_json
 from ledger.documents.words import words_of
 from ledger.domain.author import Author
+from ledger.domain.billing.advance import deferred_of
 from ledger.domain.billing.draft import check_bounds
 from ledger.domain.billing.issued import Invoice, IssuedLine, Series, numbered
 from ledger.domain.books.booking import invoice_issued
@@ -75,6 +76,8 @@ def make_ready(
     _check_period(draft, now, allow)
     if not allow.unpriced:
         _check_priced(draft)
+    if draft.uncosted is not None and not allow.open_period:
+        raise draft.uncosted
     if draft.untaxed is not None:
         raise draft.untaxed
     if draft.incomplete is not None:
@@ -112,7 +115,7 @@ async def issue_ready(
     )
     await insert_tax_lines(connection, [(n, each.customer_id, each.taxes) for n, each, _ in issued])
     hour = hour_start(now, first.agreement.entity_zone)
-    entries = [_entry(each, hour) for each in invoices]
+    entries = [_entry(each, lines, hour) for _, each, lines in issued]
     await book_entries(connection, entries, first.cut_off, batch_seq)
     await keep_applied(
         connection,
@@ -261,13 +264,15 @@ def _invoice(draft: InvoiceDraft, number: str, now: datetime, issued_on: date) -
     )
 
 
-def _entry(invoice: Invoice, booked_for: datetime) -> JournalEntry:
+def _entry(invoice: Invoice, lines: Sequence[IssuedLine], booked_for: datetime) -> JournalEntry:
+    deferred = deferred_of(lines, invoice.prices)
+    currency = invoice.terms.currency
     return JournalEntry(
         entity_id=invoice.entity_id,
         kind="invoice",
         natural_key=f"invoice:{invoice.entity_id}:{invoice.number}",
         booked_for=booked_for,
         description=f"Invoice {invoice.number}",
-        postings=invoice_issued(invoice.customer_id, invoice.totals, invoice.terms.currency),
+        postings=invoice_issued(invoice.customer_id, invoice.totals, currency, deferred),
         customer_id=invoice.customer_id,
     )

@@ -12,6 +12,7 @@ from ledger.domain.pricing.models import TIMED_KINDS
 from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.pricing.price_book import Subscribed, members_of
 from ledger.flows.stage import StageContext
+from ledger.store.cost import cost
 from ledger.store.pricing import rating_periods
 from ledger.store.pricing.rating import CustomerDay
 
@@ -20,7 +21,8 @@ AHEAD = timedelta(days=2)
 
 
 async def find_timed_days(context: StageContext, subscribed: Subscribed) -> set[CustomerDay]:
-    """Days on which fees and minimums changed since the last run, and those that began since."""
+    """Days on which fees, minimums and cost that is asked for changed since the last run, and those
+    that began since."""
     home, days = context.entity.zone, set()
     changed = await rating_periods.find_changed_terms(
         context.connection,
@@ -36,10 +38,34 @@ async def find_timed_days(context: StageContext, subscribed: Subscribed) -> set[
         if terms.since < until:
             span = Period(terms.since, until)
             days |= {(terms.customer_id, day) for day in _days(span, home)}
+    days |= await _recosted(context, subscribed)
     followed = context.last.followed_to
     if followed is not None and followed < context.now:
         days |= set(_begun(subscribed, Period(followed, context.now), home))
     return days
+
+
+async def _recosted(context: StageContext, subscribed: Subscribed) -> set[CustomerDay]:
+    """Days whose cost was allocated anew, of who pays by it."""
+    cards = {each.rate_card_id for some in subscribed.values() for each in some}
+    plus = await rating_periods.list_cost_plus_cards(
+        context.connection, rate_card_ids=cards, batch_seq=context.cut_off.batch_seq
+    )
+    if not plus:
+        return set()
+    windows = await cost.find_changed_costs(
+        context.connection,
+        entity_id=context.entity.entity_id,
+        since_seq=context.last.batch_seq,
+        batch_seq=context.cut_off.batch_seq,
+    )
+    days = {day_of(window, context.entity.zone) for window in windows}
+    payers = {
+        customer_id
+        for customer_id, some in subscribed.items()
+        if any(each.rate_card_id in plus and each.payer_id is None for each in some)
+    }
+    return {(customer_id, day) for customer_id in payers for day in days}
 
 
 def with_days_behind(

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import TypeAlias
 
+from ledger.domain.errors import InvalidInputError
 from ledger.domain.metering.key import UsageKeyRow, usage_key
 from ledger.domain.period import Period, day_starts, intersect
-from ledger.domain.pricing.discounts import UsageCharge, discounted
+from ledger.domain.pricing.discounts import UsageCharge, cost_amounts, discounted
 from ledger.domain.pricing.period_charges import (
     DayAmount,
     PeriodAmount,
@@ -17,7 +19,7 @@ from ledger.domain.pricing.period_charges import (
 )
 from ledger.domain.pricing.price_list import ListedPrice
 from ledger.domain.pricing.price_model import Basis, PriceModel
-from ledger.domain.pricing.rate_card import CardPrice
+from ledger.domain.pricing.rate_card import CardPrice, RateCard, find_unbilled
 from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.pricing.period_days import periods_of
 from ledger.flows.pricing.price_book import PriceBook, members_of
@@ -26,7 +28,10 @@ from ledger.store.connect import draw_batch_seq
 from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.pricing import rating, rating_periods
 from ledger.store.pricing.rating import CustomerPeriod
-from ledger.store.pricing.rating_periods import SubscribedPeriod
+from ledger.store.pricing.rating_periods import SubscribedPeriod, UsageCost
+
+# A subscription, prices of its card that follow time, and days of it.
+TimedPrices: TypeAlias = tuple[Subscription, list[CardPrice], list[Period]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,7 @@ async def append_timed(rated: RatedDays) -> int:
     charged = await rating_periods.sum_usage_charged(
         context.connection, periods=whole, batch_seq=stored_seq
     )
+    costs = await _find_costs(rated, timed, whole)
     keys = {
         subscription.customer_id: _no_usage(context, subscription.customer_id)
         for subscription, _, _ in timed
@@ -129,6 +135,7 @@ async def append_timed(rated: RatedDays) -> int:
                 prices,
                 days,
                 charged.get(subscription.subscription_id, ()),
+                costs.get(subscription.subscription_id, ()),
                 keys[subscription.customer_id].usage_key_id,
             )
         ],
@@ -142,16 +149,58 @@ def _timed_amounts(
     prices: Sequence[CardPrice],
     days: Sequence[Period],
     uses: Sequence[UsageCharge],
+    costs: Sequence[UsageCharge],
     usage_key_id: int,
 ) -> Iterator[DayAmount]:
-    """What discounts take off, and then what minimums and fees add, on days."""
-    off = discounted(subscription, prices, uses, usage_key_id=usage_key_id)
-    yield from (each for each in off.off if any(each.day_start in day for day in days))
+    """What usage comes to by its cost, what discounts take off, and then what minimums and fees
+    add, on days."""
+    plus = list(cost_amounts(subscription, prices, costs, usage_key_id=usage_key_id))
+    off = discounted(subscription, prices, uses, plus, usage_key_id=usage_key_id)
+    asked = (*plus, *off.off)
+    yield from (each for each in asked if any(each.day_start in day for day in days))
     for price in prices:
-        if price.meter != "discount":
+        if price.meter not in ("discount", "cost"):
             yield from timed_amounts(
                 subscription, price, days, charged=off.left, usage_key_id=usage_key_id
             )
+
+
+async def _find_costs(
+    rated: RatedDays, timed: Sequence[TimedPrices], whole: Sequence[SubscribedPeriod]
+) -> dict[str, list[UsageCharge]]:
+    """What usage cost by day, of subscriptions whose cards ask for that and of attempts that are
+    billed; InvalidInputError where it is not in the currency of the card."""
+    context, home = rated.context, rated.context.entity.zone
+    plus = {
+        subscription.subscription_id: subscription
+        for subscription, prices, _ in timed
+        if any(price.meter == "cost" for price in prices)
+    }
+    days = [
+        (name, customer_id, day.start, day.end)
+        for name, customer_id, start, end in whole
+        if name in plus
+        for day in _days(plus[name], Period(start, end), home)
+    ]
+    if not days:
+        return {}
+    by_name = await rating_periods.sum_usage_costs(
+        context.connection, entity=context.entity, periods=days, batch_seq=context.cut_off.batch_seq
+    )
+    cards = {name: rated.book.cards[plus[name].rate_card_id] for name in by_name}
+    return {name: list(_billed_costs(cards[name], costs)) for name, costs in by_name.items()}
+
+
+def _billed_costs(card: RateCard, costs: Sequence[UsageCost]) -> Iterator[UsageCharge]:
+    for cost in costs:
+        if cost.currency != card.currency:
+            raise InvalidInputError(
+                f"Usage costs {cost.currency}, and rate card {card.rate_card_id} is in"
+                f" {card.currency}: there is no price in it that follows from the cost.",
+                "Use a card in the currency of the cost.",
+            )
+        if not (cost.use.key.outcomes and find_unbilled(card, cost.use.key, cost.use.day_start)):
+            yield cost.use
 
 
 def _models(listed: Sequence[ListedPrice]) -> dict[int, tuple[PriceModel, str]]:
@@ -163,9 +212,7 @@ def _models(listed: Sequence[ListedPrice]) -> dict[int, tuple[PriceModel, str]]:
     }
 
 
-def _timed_prices(
-    rated: RatedDays,
-) -> Iterator[tuple[Subscription, list[CardPrice], list[Period]]]:
+def _timed_prices(rated: RatedDays) -> Iterator[TimedPrices]:
     """Prices that follow time, of each subscription, with its days that have begun."""
     home, now = rated.context.entity.zone, rated.context.now
     for subscription, spans in rated.subscriptions().items():

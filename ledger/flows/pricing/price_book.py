@@ -14,7 +14,7 @@ from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.stage import StageContext
 from ledger.store.connect import draw_cut_off
 from ledger.store.pricing import rating, rating_periods
-from ledger.store.pricing.prices import PricingSubscription, list_pricing
+from ledger.store.pricing.prices import ModelCost, PricingSubscription, list_pricing, sum_model_cost
 from ledger.store.pricing.rating import CustomerPeriod, UsedKind
 from ledger.store.queries import Connection
 
@@ -111,3 +111,14 @@ async def find_pricing(
             "See tokenledger list subscriptions.",
         )
     return listed
+
+
+async def find_cost(
+    connection: Connection, *, customer_id: str, model: str, at: datetime
+) -> list[ModelCost]:
+    """What a customer's usage of a model was allocated of cost on the day of a moment, as it stands
+    now, by currency."""
+    cut_off = await draw_cut_off(connection, "price explain")
+    return await sum_model_cost(
+        connection, customer_id=customer_id, model=model, at=at, batch_seq=cut_off.batch_seq
+    )

@@ -355,15 +355,18 @@ def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:
 async def _enter_price_terms(
     connection: Connection, rate_card_id: str, terms: PriceTerms, author: Author, *, replace: bool
 ) -> int:
-    values = _price_values(rate_card_id, terms)
-    await check_unit(connection, values, terms)
-    written = await write_dated(
-        connection, prices.CARD_PRICES, values, valid=terms, replace=replace
-    )
-    if written.batch_seq is not None:
-        subject = f"{rate_card_id} / {terms.meter}"
-        await _keep(connection, author, written.batch_seq, "price", subject, terms.model_dump())
-    return written.row_id
+    row_id = 0
+    for each in terms.spelled_out():
+        values = _price_values(rate_card_id, each)
+        await check_unit(connection, values, each)
+        written = await write_dated(
+            connection, prices.CARD_PRICES, values, valid=each, replace=replace
+        )
+        if written.batch_seq is not None:
+            subject = f"{rate_card_id} / {each.meter}"
+            await _keep(connection, author, written.batch_seq, "price", subject, each.model_dump())
+        row_id = written.row_id
+    return row_id
 
 
 def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, Any]:
@@ -377,5 +380,5 @@ def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, Any]:
         # A rule of who pays is told apart by what it is of.
         "name": terms.name or terms.outcome or "",
         "kind": terms.kind,
-        "params": price.model_dump(mode="json", exclude={"kind"}),
+        "params": price.params,
     }

@@ -135,7 +135,7 @@ def _amount(price: CardPrice) -> Decimal | None:
 
 
 def _row(usage: PricedUsage, amount: Decimal) -> Mapping[str, object]:
-    said = PerUnit(amount=amount, per=PER).model_dump(mode="json", exclude={"kind"})
+    said = PerUnit(amount=amount, per=PER).params
     return {
         "meter": usage.meter,
         "model": usage.model,

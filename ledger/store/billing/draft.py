@@ -12,7 +12,7 @@ from ledger.domain.billing.agreement import Agreement, Buyer, EInvoiceForm, Sell
 from ledger.domain.billing.draft import LinePrice
 from ledger.domain.billing.invoice import Billed, LineKey
 from ledger.domain.billing.review import HISTORY, ReviewRule
-from ledger.domain.period import Period
+from ledger.domain.period import FAR, Period
 from ledger.domain.pricing.models import load_price
 from ledger.domain.pricing.rate_card import CardPrice
 from ledger.domain.pricing.subscription import Subscription
@@ -131,6 +131,18 @@ async def list_advance_fees(
     ):
         fees[row["rate_card_id"]].append(card_price(row))
     return fees
+
+
+async def list_own_times(
+    connection: Connection, customers: Collection[str], *, batch_seq: int
+) -> dict[str, list[Period]]:
+    """When subscriptions of customers are not set aside for those of whoever pays for them."""
+    own: dict[str, list[Period]] = defaultdict(list)
+    for row in await INVOICE["list_own_times"].rows(
+        connection, customers=sorted(customers), batch_seq=batch_seq
+    ):
+        own[row["subscription_id"]].append(Period(row["since"], row["until"] or FAR))
+    return own
 
 
 async def list_billed_periods(

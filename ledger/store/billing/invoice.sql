@@ -122,6 +122,13 @@ SELECT p.rate_card_id, p.first_id AS price_id, p.meter, p.project_id, p.agent_id
   FROM every p WHERE p.recorded @> :batch_seq::bigint
  ORDER BY p.rate_card_id, p.price_id;
 
+-- name: list_own_times
+-- When subscriptions of some customers price what these use themselves, as known at a cut-off: while somebody above pays
+-- they are set aside.
+SELECT s.subscription_id, lower(s.valid) AS since, upper(s.valid) AS until
+  FROM subscriptions_of(:customers::text[], :batch_seq) s WHERE s.payer_id = s.customer_id
+ ORDER BY 1, 2;
+
 -- name: list_billed_periods
 -- Periods of subscriptions that have an invoice; `stands` where one is not void.
 SELECT subscription_id, lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,

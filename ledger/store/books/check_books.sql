@@ -5,10 +5,17 @@
 
 -- name: find_unrated
 -- Usage against charges: every meter of every day of a known customer is charged, or listed as unpriced, with its
--- quantity; scans of usage_delta and charge.
+-- quantity; requests are where a price is for them, and may be at its hours. Scans of usage_delta and charge.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
+), by_request AS MATERIALIZED (
+  SELECT s.customer_id, s.models, s.valid * p.valid AS valid, p.model, p.tier, p.adapter, p.region, p.project_id, p.agent_id,
+         coalesce(p.band_from, 0) AS band_from, p.hours IS NULL AS always
+    FROM run r
+   CROSS JOIN LATERAL subscriptions_of(ARRAY(SELECT c.customer_id FROM customer c WHERE c.entity_id = r.entity_id), r.batch_seq) s
+    JOIN rate_card_price p ON p.rate_card_id = s.rate_card_id AND p.meter = 'requests' AND p.recorded @> r.batch_seq
+   WHERE s.valid && p.valid AND EXISTS (SELECT FROM rate_card_price q WHERE q.meter = 'requests')
 ), charged AS (
   SELECT c.customer_id, (c.day_start AT TIME ZONE e.zone)::date AS day, c.usage_key_id, c.meter,
          sum(c.quantity) AS quantity, max(o.batch_seq) AS seen_seq
@@ -28,19 +35,38 @@ WITH run AS (
    WHERE d.batch_seq <= greatest(r.batch_seq, s.batch_seq)
    GROUP BY 1, 2, 3
 ), metered AS (
-  SELECT u.customer_id, u.day, u.usage_key_id, m.meter, m.quantity
+  SELECT u.customer_id, u.day, u.usage_key_id, m.meter, m.quantity AS at_least, m.quantity AS at_most
     FROM used u
    CROSS JOIN LATERAL (VALUES ('input_uncached', u.uncached), ('input_cache_read', u.cache_read),
                               ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                               ('output_reasoning', u.reasoning)) AS m (meter, quantity)
+  UNION ALL
+  SELECT d.customer_id, w.day, d.usage_key_id, 'requests', sum(CASE WHEN a.always THEN d.requests ELSE 0 END), sum(d.requests)
+    FROM usage_delta d
+    JOIN usage_key k USING (usage_key_id)
+    JOIN entity e ON e.entity_id = k.entity_id
+   CROSS JOIN LATERAL (SELECT (d.window_start AT TIME ZONE e.zone)::date AS day) w
+   CROSS JOIN LATERAL (
+     SELECT bool_or(b.always) AS always FROM by_request b
+      WHERE b.customer_id = d.customer_id AND b.valid @> d.window_start AND b.models @> k.model
+        AND (b.model IS NULL OR b.model = ANY(model_patterns(k.model))) AND (b.tier IS NULL OR b.tier = k.tier)
+        AND (b.adapter IS NULL OR b.adapter = k.adapter) AND (b.region IS NULL OR b.region = k.region)
+        AND (b.project_id IS NULL OR b.project_id = k.project_id) AND (b.agent_id IS NULL OR b.agent_id = k.agent_id)
+        AND b.band_from <= (context_edges())[k.context_band + 1]) a
+    LEFT JOIN run r ON r.entity_id = e.entity_id
+    LEFT JOIN seen s ON s.customer_id = d.customer_id AND s.day = w.day
+   WHERE a.always IS NOT NULL AND d.customer_id IN (SELECT b.customer_id FROM by_request b)
+     AND d.batch_seq <= greatest(r.batch_seq, s.batch_seq)
+   GROUP BY 1, 2, 3
 ), wrong AS (
   SELECT customer_id, usage_key_id, meter, day::timestamp AT TIME ZONE e.zone AS day_start,
-         coalesce(m.quantity, 0) AS expected, coalesce(l.quantity, 0) AS stored, e.entity_id
+         coalesce(CASE WHEN l.quantity > m.at_most THEN m.at_most ELSE m.at_least END, 0) AS expected,
+         coalesce(l.quantity, 0) AS stored, e.entity_id
     FROM metered m
     FULL JOIN charged l USING (customer_id, day, usage_key_id, meter)
     LEFT JOIN customer c USING (customer_id)
     LEFT JOIN entity e USING (entity_id)
-   WHERE coalesce(m.quantity, 0) <> coalesce(l.quantity, 0)
+   WHERE coalesce(l.quantity, 0) NOT BETWEEN coalesce(m.at_least, 0) AND coalesce(m.at_most, 0)
 )
 SELECT concat_ws(' ', w.customer_id, k.model, k.tier, w.meter) AS place, w.day_start AS window_start, 'quantity' AS name,
        w.expected::text AS expected, w.stored::text AS stored, count(*) OVER () AS differing
@@ -112,8 +138,12 @@ SELECT w.customer_id AS place, w.day_start AS window_start, w.name, w.expected::
 
 -- name: find_wrong_charges
 -- Charges against prices: quantity times the price they name, which must be one for their meter, model, tier and
--- day, it or another of its match and terms; a scan of charge. What a day has nothing left of need not have a price.
-WITH summed AS (
+-- day, it or another of its match and terms; a scan of charge. What a day has nothing left of need not have a price. Of an
+-- outcome nothing is charged otherwise on a day on which, by the most specific rule as the last run knew it, the house pays.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
+), summed AS (
   SELECT c.customer_id, c.day_start, c.usage_key_id, c.meter, c.price_id, c.currency, sum(c.quantity) AS quantity,
          sum(c.amount) AS amount
     FROM charge c WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6
@@ -125,7 +155,7 @@ WITH summed AS (
          (p.meter IN (c.meter, CASE c.meter WHEN 'output_reasoning' THEN 'output_visible' END)
           OR p.meter = 'outcome' AND p.params ->> 'pays' = 'house' AND k.outcomes & outcome_bit(p.params ->> 'outcome') <> 0)
            -- What a discount is of is not what it is charged as: find_wrong_periods proves it.
-           AND (p.meter = 'discount'
+           AND (p.meter IN ('discount', 'cost')
                 OR (p.model IS NULL OR p.model = ANY(model_patterns(k.model))) AND (p.tier IS NULL OR p.tier = k.tier)
                    AND (p.adapter IS NULL OR p.adapter = k.adapter) AND (p.region IS NULL OR p.region = k.region)
                    AND (p.project_id IS NULL OR p.project_id = k.project_id)
@@ -135,12 +165,29 @@ WITH summed AS (
                  WHERE q.rate_card_id = p.rate_card_id AND q.kind = p.kind AND q.params = p.params AND q.valid && d.span
                    AND (q.meter, q.project_id, q.agent_id, q.model, q.tier, q.adapter, q.region, q.band_from, q.hours, q.name)
                        IS NOT DISTINCT FROM (p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region,
-                                             p.band_from, p.hours, p.name))) AS applies
+                                             p.band_from, p.hours, p.name))) AS applies,
+         h.unbilled
     FROM summed c
    CROSS JOIN LATERAL (SELECT tstzrange(c.day_start, c.day_start + interval '25 hours') AS span) d
     LEFT JOIN usage_key k USING (usage_key_id)
     LEFT JOIN rate_card_price p ON p.price_id = c.price_id
     LEFT JOIN rate_card r USING (rate_card_id)
+    LEFT JOIN run u ON u.entity_id = r.entity_id
+    LEFT JOIN LATERAL (
+      SELECT bool_or(o.pays = 'house' AND o.whole_day) AS unbilled FROM (
+        SELECT DISTINCT ON (q.name) q.params ->> 'pays' AS pays,
+               NOT EXISTS (SELECT FROM rate_card_price x
+                            WHERE x.rate_card_id = q.rate_card_id AND x.meter = 'outcome' AND x.recorded @> u.batch_seq
+                              AND x.valid && d.span AND NOT x.valid @> d.span) AS whole_day
+          FROM rate_card_price q
+         WHERE q.rate_card_id = p.rate_card_id AND q.meter = 'outcome' AND q.recorded @> u.batch_seq AND q.valid @> d.span
+           AND k.outcomes & outcome_bit(q.name) <> 0
+           AND (q.model IS NULL OR q.model = ANY(model_patterns(k.model))) AND (q.tier IS NULL OR q.tier = k.tier)
+           AND (q.adapter IS NULL OR q.adapter = k.adapter) AND (q.region IS NULL OR q.region = k.region)
+           AND (q.project_id IS NULL OR q.project_id = k.project_id) AND (q.agent_id IS NULL OR q.agent_id = k.agent_id)
+         ORDER BY q.name, q.agent_id IS NULL, q.project_id IS NULL, q.model IS NULL, right(q.model, 1) = '*',
+                  length(q.model) DESC, q.adapter IS NULL, q.tier IS NULL, q.region IS NULL, q.price_id) o
+      ) h ON k.outcomes <> 0 AND p.kind <> 'who_pays' AND p.meter NOT IN ('fee', 'commitment', 'discount', 'cost')
 ), wrong AS (
   SELECT p.*, 'amount' AS name, trim_scale(round(p.quantity * p.unit_amount / p.per, 12))::text AS expected,
          trim_scale(p.amount)::text AS stored
@@ -150,6 +197,9 @@ WITH summed AS (
   UNION ALL
   SELECT p.*, 'price_id', 'a price that applies', coalesce(p.price_id::text, 'none')
     FROM priced p WHERE (p.quantity <> 0 OR p.amount <> 0) AND p.applies IS NOT TRUE
+  UNION ALL
+  SELECT p.*, 'price_id', 'one by which the house pays', p.price_id::text
+    FROM priced p WHERE (p.quantity <> 0 OR p.amount <> 0) AND p.unbilled
 )
 SELECT concat_ws(' ', customer_id, model, tier, meter) AS place, day_start AS window_start, name, expected, stored,
        count(*) OVER () AS differing
@@ -282,7 +332,7 @@ SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), curr
 
 -- name: find_wrong_controls
 -- Control accounts of the general ledger against the ledgers behind them, by customer but for usage, of which the general
--- ledger knows no customer: what is unbilled is charges less invoices, what is owed is what invoices ask for, prepaid
+-- ledger knows no customer: what is unbilled is charges less invoices, of fees that are billed in advance by themselves, what is owed is what invoices ask for, prepaid
 -- what of grants was neither drawn nor expired, tax and rounding are theirs, and revenue is charges less the tax in them, by whatever entries; scans of charge, invoice, credit notes,
 -- payments and of postings on these accounts. An entity of which revenue is parked waits.
 WITH run AS (
@@ -292,8 +342,12 @@ WITH run AS (
   SELECT e.entity_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, max(o.batch_seq) AS batch_seq
     FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id)
    WHERE e.kind = 'revenue' GROUP BY 1, 2
+), advance AS (
+  SELECT p.price_id FROM rate_card_price p WHERE p.params ->> 'billed' = 'advance'
+), deferred AS (
+  SELECT l.invoice_id, sum(l.exact_amount) AS amount FROM invoice_line l JOIN advance USING (price_id) GROUP BY 1
 ), known AS (
-  SELECT c.customer_id, c.currency, c.amount
+  SELECT c.customer_id, c.currency, c.amount, c.price_id IN (SELECT a.price_id FROM advance a) IS TRUE AS in_advance
     FROM charge c
     JOIN entity e USING (entity_id)
     LEFT JOIN run r ON r.entity_id = c.entity_id
@@ -301,12 +355,12 @@ WITH run AS (
    WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
 ), moved (customer_id, currency, account, amount) AS (
   SELECT l.customer_id, l.currency::text, a.account, a.amount FROM (
-    SELECT customer_id, currency, sum(amount) AS amount FROM known WHERE amount IS NOT NULL GROUP BY 1, 2) l
-   CROSS JOIN LATERAL (VALUES ('1150', l.amount), ('4000', -l.amount)) AS a (account, amount)
+    SELECT customer_id, currency, in_advance, sum(amount) AS amount FROM known WHERE amount IS NOT NULL GROUP BY 1, 2, 3) l
+   CROSS JOIN LATERAL (VALUES (CASE WHEN l.in_advance THEN '2250' ELSE '1150' END, l.amount), ('4000', -l.amount)) AS a (account, amount)
   UNION ALL
-  SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i
+  SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i LEFT JOIN deferred d USING (invoice_id)
    CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
-                              ('1150', -i.exact_total), ('2300', -i.tax_total),
+                              ('1150', coalesce(d.amount, 0) - i.exact_total), ('2250', -coalesce(d.amount, 0)), ('2300', -i.tax_total),
                               ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
                       AS a (account, amount)
   UNION ALL
@@ -317,7 +371,8 @@ WITH run AS (
   SELECT n.customer_id, n.currency, '4900', n.net_total FROM credit_note n WHERE NOT n.voids
   UNION ALL
   SELECT n.customer_id, n.currency, a.account, a.amount FROM credit_note n JOIN invoice i USING (invoice_id)
-   CROSS JOIN LATERAL (VALUES ('1150', i.exact_total::numeric), ('4000', -i.tax_included),
+    LEFT JOIN deferred d USING (invoice_id)
+   CROSS JOIN LATERAL (VALUES ('1150', i.exact_total - coalesce(d.amount, 0)), ('2250', coalesce(d.amount, 0)), ('4000', -i.tax_included),
                               ('6100', i.net_total + i.tax_included - i.exact_total)) AS a (account, amount)
    WHERE n.voids
   UNION ALL
@@ -342,15 +397,15 @@ WITH run AS (
    CROSS JOIN LATERAL (VALUES ('1000', c.cash), ('1100', p.on_account - c.cash), ('2400', -p.on_account))
                       AS a (account, amount)
 ), due AS (
-  SELECT c.entity_id, CASE WHEN m.account NOT IN ('1150', '4000') THEN m.customer_id ELSE '' END AS customer_id,
+  SELECT c.entity_id, CASE WHEN m.account NOT IN ('1150', '2250', '4000') THEN m.customer_id ELSE '' END AS customer_id,
          m.currency, m.account, sum(m.amount) AS amount
     FROM moved m JOIN customer c USING (customer_id) GROUP BY 1, 2, 3, 4
 ), balance AS (
-  SELECT e.entity_id, CASE WHEN p.account IN ('1150', '4000') THEN ''
+  SELECT e.entity_id, CASE WHEN p.account IN ('1150', '2250', '4000') THEN ''
                            ELSE coalesce(p.customer_id, e.customer_id, 'nobody') END AS customer_id,
          p.currency::text AS currency, p.account, sum(p.amount) AS amount
     FROM posting p JOIN journal_entry e USING (entry_id)
-   WHERE p.account IN ('1000', '1100', '1150', '2200', '2300', '2400', '4000', '4100', '4900', '4910', '6100') GROUP BY 1, 2, 3, 4
+   WHERE p.account IN ('1000', '1100', '1150', '2200', '2250', '2300', '2400', '4000', '4100', '4900', '4910', '6100') GROUP BY 1, 2, 3, 4
 )
 SELECT concat_ws(' ', coalesce(nullif(customer_id, ''), entity_id), 'account', account, currency) AS place,
        NULL::timestamptz AS window_start, 'balance' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
@@ -663,8 +718,11 @@ WITH booked AS (
 ), issued AS (
   SELECT 'invoice:' || i.entity_id || ':' || i.number AS natural_key, a.account, i.currency::text AS currency, a.amount
     FROM invoice i
+   CROSS JOIN LATERAL (SELECT coalesce(sum(l.exact_amount), 0) AS deferred
+                         FROM invoice_line l JOIN rate_card_price p USING (price_id)
+                        WHERE l.invoice_id = i.invoice_id AND p.params ->> 'billed' = 'advance') d
    CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
-                              ('1150', -i.exact_total), ('2300', -i.tax_total),
+                              ('1150', d.deferred - i.exact_total), ('2250', -d.deferred), ('2300', -i.tax_total),
                               ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
                       AS a (account, amount)
    WHERE a.amount <> 0

@@ -39,7 +39,7 @@ WITH run AS (
               WHERE i.start < c.units AND (i.end IS NULL OR i.end >= c.units)), 0)
          END AS expected
     FROM charged c
-    JOIN (SELECT DISTINCT price_id, kind, params FROM term WHERE kind NOT IN ('recurring', 'commitment', 'percent_off', 'amount_off')) t USING (price_id)
+    JOIN (SELECT DISTINCT price_id, kind, params FROM term WHERE kind NOT IN ('recurring', 'commitment', 'percent_off', 'amount_off', 'cost_plus')) t USING (price_id)
 ), over AS (
   SELECT s.customer_id, s.subscription_id, s.subscription_row_id, t.price_id, t.kind, (t.params ->> 'amount')::numeric AS amount,
          m.month, w.whole, w.whole * o.own * t.valid AS active
@@ -101,6 +101,7 @@ WITH run AS (
         AND (t.project_id IS NULL OR t.project_id = u.project_id) AND (t.agent_id IS NULL OR t.agent_id = u.agent_id)
       ORDER BY t.agent_id IS NULL, t.project_id IS NULL, t.model IS NULL, right(t.model, 1) = '*', length(t.model) DESC, t.adapter IS NULL, t.tier IS NULL,
                t.region IS NULL, t.params ->> 'on' IS NULL, t.price_id LIMIT 1) b
+   WHERE u.meter <> 'cost'
    GROUP BY 1, 2, 3, 4, b.percent
   UNION ALL
   SELECT w.customer_id, w.subscription_row_id, a.price_id, w.month,
@@ -117,7 +118,52 @@ WITH run AS (
          AND EXISTS (SELECT FROM term t WHERE t.price_id = o.price_id
                         AND (t.kind = 'percent_off' OR (t.name COLLATE "C", t.price_id) < (a.name COLLATE "C", a.price_id)))) d ON true
    GROUP BY 1, 2, 3, 4, a.amount
+), allocated AS (
+  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line) c.*, r.batch_seq AS run_seq
+    FROM cost_allocation c JOIN run r USING (entity_id)
+   WHERE c.line = 'usage' AND c.batch_seq <= r.batch_seq AND EXISTS (SELECT FROM term t WHERE t.kind = 'cost_plus')
+   ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
+), plus AS (
+  SELECT coalesce(a.above_id, k.customer_id) AS customer_id, s.subscription_row_id, b.price_id,
+         date_trunc('month', (l.window_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
+         round(sum(l.device_cost + l.overhead_cost + l.gpu_cost) * (100 + b.markup) / 100, 12) AS expected
+    FROM (SELECT c.window_start, c.run_seq AS batch_seq, u.*
+            FROM allocated c
+           CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_cost, c.overhead_cost, c.gpu_cost)
+                           AS u (usage_key_id, device_cost, overhead_cost, gpu_cost)) l
+    JOIN usage_key k USING (usage_key_id)
+    LEFT JOIN customer_above a ON a.customer_id = k.customer_id AND a.pays AND a.recorded @> l.batch_seq AND a.valid @> l.window_start
+    JOIN subscription s ON s.customer_id = coalesce(a.above_id, k.customer_id) AND s.valid @> l.window_start
+                       AND s.recorded @> l.batch_seq AND ranges_of(s.models) @> k.model
+   CROSS JOIN LATERAL (
+     SELECT t.price_id, (t.params ->> 'markup')::numeric AS markup FROM term t
+      WHERE t.kind = 'cost_plus' AND t.rate_card_id = s.rate_card_id
+        AND t.valid @> greatest(lower(s.valid), date_trunc('day', l.window_start, s.zone))
+        AND (t.model IS NULL OR t.model = ANY(model_patterns(k.model))) AND (t.tier IS NULL OR t.tier = k.tier)
+        AND (t.adapter IS NULL OR t.adapter = k.adapter) AND (t.region IS NULL OR t.region = k.region)
+        AND (t.project_id IS NULL OR t.project_id = k.project_id) AND (t.agent_id IS NULL OR t.agent_id = k.agent_id)
+      ORDER BY t.agent_id IS NULL, t.project_id IS NULL, t.model IS NULL, right(t.model, 1) = '*', length(t.model) DESC,
+               t.adapter IS NULL, t.tier IS NULL, t.region IS NULL, t.price_id LIMIT 1) b
+   WHERE NOT EXISTS (
+     SELECT FROM (
+       SELECT DISTINCT ON (q.name) q.params ->> 'pays' AS pays
+         FROM rate_card_price q
+        WHERE q.rate_card_id = s.rate_card_id AND q.meter = 'outcome' AND q.recorded @> l.batch_seq
+          AND q.valid @> greatest(lower(s.valid), date_trunc('day', l.window_start, s.zone))
+          AND k.outcomes & outcome_bit(q.name) <> 0
+          AND (q.model IS NULL OR q.model = ANY(model_patterns(k.model))) AND (q.tier IS NULL OR q.tier = k.tier)
+          AND (q.adapter IS NULL OR q.adapter = k.adapter) AND (q.region IS NULL OR q.region = k.region)
+          AND (q.project_id IS NULL OR q.project_id = k.project_id) AND (q.agent_id IS NULL OR q.agent_id = k.agent_id)
+        ORDER BY q.name, q.agent_id IS NULL, q.project_id IS NULL, q.model IS NULL, right(q.model, 1) = '*',
+                 length(q.model) DESC, q.adapter IS NULL, q.tier IS NULL, q.region IS NULL, q.price_id) o
+      WHERE o.pays = 'house')
+   GROUP BY 1, 2, 3, 4, b.markup
 ), wrong AS (
+  SELECT customer_id, price_id, month, coalesce(o.expected, 0) AS expected, coalesce(c.amount, 0) AS stored
+    FROM plus o
+    FULL JOIN (SELECT * FROM charged WHERE price_id IN (SELECT t.price_id FROM term t WHERE t.kind = 'cost_plus')) c
+        USING (customer_id, subscription_row_id, price_id, month)
+  UNION ALL
   SELECT customer_id, price_id, month, coalesce(o.expected, 0) AS expected, coalesce(c.amount, 0) AS stored
     FROM off o
     FULL JOIN (SELECT * FROM charged WHERE price_id IN (SELECT t.price_id FROM term t

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from ledger.domain.pricing.hours import read_hours
@@ -51,6 +52,23 @@ class PricingSubscription:
     rate_card_id: str
     models: list[str]
     applies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """What usage of a model cost on a day, in a currency."""
+
+    currency: str
+    amount: Decimal
+
+
+async def sum_model_cost(
+    connection: Connection, *, customer_id: str, model: str, at: datetime, batch_seq: int
+) -> list[ModelCost]:
+    """What a customer's usage of a model was allocated on the day of a moment, by currency."""
+    return await PRICES["sum_model_cost"].values(
+        connection, ModelCost, customer_id=customer_id, model=model, at=at, batch_seq=batch_seq
+    )
 
 
 async def list_pricing(

@@ -93,3 +93,15 @@ SELECT s.subscription_id, s.payer_id, s.rate_card_id, o.models, s.models @> :mod
   JOIN subscription o ON o.subscription_id = s.subscription_id AND o.valid = s.agreed AND o.recorded @> :batch_seq::bigint
  WHERE s.valid @> :at::timestamptz
  ORDER BY s.subscription_id;
+
+-- name: sum_model_cost
+-- What usage of a model by a customer was allocated of its entity's cost on the entity's day that holds a moment, as known
+-- at a cut-off.
+SELECT x.currency, trim_scale(sum(x.device_cost + x.overhead_cost + x.gpu_cost)) AS amount
+  FROM customer c
+  JOIN entity e USING (entity_id)
+ CROSS JOIN LATERAL (SELECT date_trunc('day', :at::timestamptz AT TIME ZONE e.zone) AS day) d
+ CROSS JOIN LATERAL costs_at(:batch_seq, e.entity_id, d.day AT TIME ZONE e.zone, (d.day + interval '1 day') AT TIME ZONE e.zone) x
+  JOIN usage_key k USING (usage_key_id)
+ WHERE c.customer_id = :customer_id AND k.customer_id = :customer_id AND k.model = :model AND x.line = 'usage'
+ GROUP BY 1 HAVING sum(x.device_cost + x.overhead_cost + x.gpu_cost) <> 0 ORDER BY 1;

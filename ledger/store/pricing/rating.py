@@ -21,6 +21,7 @@ from ledger.store.queries import Connection, Query, load_queries
 RATING = load_queries("pricing/rating")
 CustomerDay: TypeAlias = tuple[str, date]
 _KEY = tuple(field.name for field in fields(UsageKey))
+_EARNED = tuple(field.name for field in fields(Earned))
 # A customer and the moments at which a day of it begins and ends.
 CustomerPeriod: TypeAlias = tuple[str, datetime, datetime]
 
@@ -219,9 +220,7 @@ async def sum_charges_to_book(
         untils=[day.end for day in days.values()],
         batch_seq=batch_seq,
     ):
-        earned[row["natural_key"]].append(
-            Earned(row["currency"], row["tier"], row["model"], row["amount"])
-        )
+        earned[row["natural_key"]].append(Earned(*(row[name] for name in _EARNED)))
     return earned
 
 

@@ -176,13 +176,15 @@ WITH days AS MATERIALIZED (
     FROM placed p
    CROSS JOIN LATERAL (VALUES ('input_uncached', p.uncached), ('input_cache_read', p.cache_read),
                               ('input_cache_write', p.cache_write), ('output_visible', p.visible),
-                              ('output_reasoning', p.reasoning)) AS m(meter, quantity)
+                              ('output_reasoning', p.reasoning),
+                              ('requests', CASE WHEN EXISTS (SELECT FROM listed l WHERE l.meter = 'requests') THEN p.requests END))
+                AS m(meter, quantity)
     LEFT JOIN listed t
       ON t.rate_card_id = p.rate_card_id AND t.model = p.model AND t.tier = p.tier AND t.adapter = p.adapter
      AND t.region = p.region AND t.context_band = p.context_band AND t.project_id = p.project_id
      AND t.agent_id = p.agent_id AND t.outcomes = p.outcomes AND t.meter = m.meter
      AND t.since <= p.used_at AND p.used_at < t.until
-   WHERE m.quantity <> 0
+   WHERE m.quantity <> 0 AND (m.meter <> 'requests' OR t.price_id IS NOT NULL)
   UNION ALL
   SELECT t.customer_id, t.usage_key_id, t.meter, t.subscription_id, t.payer_id, t.price_id, t.currency, NULL, t.day_start, 0, t.amount
     FROM jsonb_to_recordset(:pooled::jsonb)
@@ -192,7 +194,7 @@ WITH days AS MATERIALIZED (
   SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.payer_id, c.price_id, c.currency, c.unpriced, c.day_start,
          -c.quantity, -c.amount
     FROM days n JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
-   WHERE c.meter NOT IN ('fee', 'commitment', 'discount')
+   WHERE c.meter NOT IN ('fee', 'commitment', 'discount', 'cost')
 )
 INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
                     payer_id, quantity, price_id, currency, amount, unpriced)
@@ -214,7 +216,7 @@ WITH moved AS (
   SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.price_id, c.currency, c.day_start, -c.amount
     FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
     JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
-   WHERE c.meter IN ('fee', 'commitment', 'discount')
+   WHERE c.meter IN ('fee', 'commitment', 'discount', 'cost')
 )
 INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
                     quantity, price_id, currency, amount)
@@ -281,7 +283,7 @@ WITH subscribed AS MATERIALIZED (
 ), used AS MATERIALIZED (
   SELECT n.subscription_id, u.customer_id, u.usage_key_id, u.window_start, sum(u.uncached) AS uncached,
          sum(u.cache_read) AS cache_read, sum(u.cache_write) AS cache_write, sum(u.visible) AS visible,
-         sum(u.reasoning) AS reasoning
+         sum(u.reasoning) AS reasoning, sum(u.requests) AS requests
     FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
            AS n (subscription_id, customer_id, since, until)
    CROSS JOIN LATERAL (SELECT * FROM usage_delta d
@@ -303,7 +305,7 @@ SELECT p.customer_id, p.subscription_id, t.price_id, p.day_start, p.usage_key_id
   FROM placed p
  CROSS JOIN LATERAL (VALUES ('input_uncached', p.uncached), ('input_cache_read', p.cache_read),
                             ('input_cache_write', p.cache_write), ('output_visible', p.visible),
-                            ('output_reasoning', p.reasoning)) AS m(meter, quantity)
+                            ('output_reasoning', p.reasoning), ('requests', p.requests)) AS m(meter, quantity)
   JOIN listed t
     ON t.rate_card_id = p.rate_card_id AND t.model = p.model AND t.tier = p.tier AND t.adapter = p.adapter
    AND t.region = p.region AND t.context_band = p.context_band AND t.project_id = p.project_id
@@ -323,10 +325,36 @@ SELECT c.subscription_id, c.day_start, c.meter, k.model, k.tier, k.adapter, k.re
  CROSS JOIN LATERAL (SELECT s.* FROM charges_at(:batch_seq) s
                       WHERE s.customer_id = n.customer_id AND s.subscription_id = n.subscription_id
                         AND s.day_start >= n.since AND s.day_start < n.until AND s.amount IS NOT NULL
-                        AND s.meter NOT IN ('fee', 'commitment', 'discount') OFFSET 0) c
+                        AND s.meter NOT IN ('fee', 'commitment', 'discount', 'cost') OFFSET 0) c
   JOIN priced_keys(:batch_seq) k USING (usage_key_id)
  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
  ORDER BY 1, 2, 3, 4, 5, 6, 7, 9, 10, 11;
+
+-- name: sum_usage_costs
+-- What usage under subscriptions was allocated of the cost of its entity, by day and kind of usage, as known at a cut-off;
+-- cost_day_line and cost_allocation (entity_id, time).
+WITH asked AS MATERIALIZED (
+  SELECT * FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+             AS n (subscription_id, customer_id, since, until)
+)
+SELECT s.subscription_id, d.since AS day_start, c.currency, k.model, k.tier, k.adapter, k.region, 0 AS context_band,
+       k.project_id, k.agent_id, k.outcomes, sum(c.amount) AS amount
+  FROM (SELECT DISTINCT a.since, a.until FROM asked a) d
+ CROSS JOIN LATERAL (
+   SELECT x.usage_key_id, x.currency, sum(x.device_cost + x.overhead_cost + x.gpu_cost) AS amount
+     FROM costs_at(:batch_seq, :entity_id, d.since, d.until) x WHERE x.line = 'usage' GROUP BY 1, 2) c
+  JOIN usage_key o USING (usage_key_id)
+  JOIN asked a ON a.customer_id = o.customer_id AND a.since = d.since AND a.until = d.until
+  JOIN priced_keys(:batch_seq) k USING (usage_key_id)
+  JOIN subscriptions_of(:customers::text[], :batch_seq) s
+    ON s.customer_id = o.customer_id AND s.subscription_id = a.subscription_id AND s.valid @> d.since AND s.models @> k.model
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 HAVING sum(c.amount) <> 0
+ ORDER BY 1, 2, 3, 4, 5, 6, 7, 9, 10, 11;
+
+-- name: list_cost_plus_cards
+-- Which of some cards ask for cost with a mark-up, as known at a cut-off.
+SELECT DISTINCT p.rate_card_id FROM rate_card_price p
+ WHERE p.rate_card_id = ANY(:rate_card_ids::text[]) AND p.kind = 'cost_plus' AND p.recorded @> :batch_seq::bigint;
 
 -- name: list_zones
 -- Zones that subscriptions of an entity's customers are billed in, as known at a cut-off.
@@ -372,15 +400,18 @@ WITH days AS MATERIALIZED (
                     WHERE e.natural_key = n.natural_key), -1) AS booked_seq
     FROM unnest(:natural_keys::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (natural_key, since, until)
 ), sums AS MATERIALIZED (
-  SELECT n.natural_key, c.currency, c.usage_key_id, sum(c.amount) AS amount
+  SELECT n.natural_key, c.currency, c.usage_key_id,
+         c.meter = 'fee' AND c.price_id IN (SELECT p.price_id FROM rate_card_price p WHERE p.params ->> 'billed' = 'advance')
+           AS in_advance, sum(c.amount) AS amount
     FROM days n
     JOIN charges_at(:batch_seq) c ON c.entity_id = :entity_id AND c.day_start >= n.since AND c.day_start < n.until
                                  AND c.batch_seq > n.booked_seq AND c.amount IS NOT NULL
-   GROUP BY 1, 2, 3
+   GROUP BY 1, 2, 3, 4
 )
-SELECT s.natural_key, s.currency, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, sum(s.amount) AS amount
+SELECT s.natural_key, s.currency, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, s.in_advance,
+       sum(s.amount) AS amount
   FROM sums s LEFT JOIN usage_key k USING (usage_key_id)
- GROUP BY 1, 2, 3, 4 HAVING sum(s.amount) <> 0 ORDER BY 1, 2, 3, 4;
+ GROUP BY 1, 2, 3, 4, 5 HAVING sum(s.amount) <> 0 ORDER BY 1, 2, 3, 4, 5;
 
 -- name: list_unpriced
 -- Usage that waits for a price, by the reason, as it stands at a cut-off, from its first day to its last.

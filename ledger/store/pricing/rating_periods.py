@@ -27,6 +27,14 @@ SubscribedPeriod: TypeAlias = tuple[str, str, datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
+class UsageCost:
+    """What usage of a kind cost on a day, in a currency."""
+
+    use: UsageCharge
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedTerms:
     """When a customer's fees may have changed; `until` None is for good."""
 
@@ -105,6 +113,34 @@ async def sum_usage_charged(
         use = UsageCharge(row["day_start"], row["meter"], key, row["amount"])
         charged[row["subscription_id"]].append(use)
     return charged
+
+
+async def sum_usage_costs(
+    connection: Connection,
+    *,
+    entity: LegalEntity,
+    periods: Sequence[SubscribedPeriod],
+    batch_seq: int,
+) -> dict[str, list[UsageCost]]:
+    """What usage on days was allocated of its entity's cost at a cut-off, by subscription."""
+    rows = await RATING["sum_usage_costs"].rows(
+        connection, **_columns(periods), entity_id=entity.entity_id, batch_seq=batch_seq
+    )
+    costs: dict[str, list[UsageCost]] = defaultdict(list)
+    for row in rows:
+        use = UsageCharge(row["day_start"], "cost", usage_key_of(row), row["amount"])
+        costs[row["subscription_id"]].append(UsageCost(use, row["currency"]))
+    return costs
+
+
+async def list_cost_plus_cards(
+    connection: Connection, *, rate_card_ids: Iterable[str], batch_seq: int
+) -> set[str]:
+    """Which of some cards ask for cost with a mark-up, at a cut-off."""
+    rows = await RATING["list_cost_plus_cards"].rows(
+        connection, rate_card_ids=sorted(rate_card_ids), batch_seq=batch_seq
+    )
+    return {row["rate_card_id"] for row in rows}
 
 
 async def append_period_charges(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.pricing.models.amount_off import AmountOff
 from ledger.domain.pricing.models.commitment import Commitment
+from ledger.domain.pricing.models.cost_plus import CostPlus
 from ledger.domain.pricing.models.graduated import Graduated
 from ledger.domain.pricing.models.included import Included
 from ledger.domain.pricing.models.package import Package
@@ -56,6 +57,7 @@ PRICE_MODELS: Mapping[str, type[PriceModel]] = MappingProxyType(
         "percent_off": PercentOff,
         "amount_off": AmountOff,
         "who_pays": WhoPays,
+        "cost_plus": CostPlus,
     }
 )
 

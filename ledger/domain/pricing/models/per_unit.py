@@ -16,7 +16,7 @@ from ledger.domain.pricing.price_model import (
 
 
 class PerUnit(PriceModel):
-    """`amount` for every `per` units, `per` a power of ten.
+    """`amount` for every `per` units, `per` a power of ten; `sku` is what an invoice calls it.
 
     >>> from ledger.domain.money import plain
     >>> plain(PerUnit(amount="15", per=1_000_000).price(245_896))
@@ -28,9 +28,15 @@ class PerUnit(PriceModel):
     kind: Literal["per_unit"] = "per_unit"
     amount: ExactDecimal
     per: PowerOfTen = 1_000_000
+    sku: str | None = None
 
     def model_post_init(self, _context: object) -> None:
         check_per(self.amount, self.per)
+
+    @property
+    def label(self) -> str:
+        """What a line says beside what was used."""
+        return self.sku or ""
 
     @property
     def each_amount(self) -> Decimal:
