@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ledger.domain.arrays import Octets
+
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 _EPOCH_DATE = date(2000, 1, 1)
@@ -30,7 +32,8 @@ _DECIMALS, _NEGATIVE = 12, 0x4000
 class Field:
     """A column's values, and the type they have on the wire; `known` None is no null.
 
-    `lengths` is set for texts of several lengths alone, whose values are then objects of bytes.
+    `lengths` is set for texts of several lengths alone, whose values are then where each begins
+    among `octets`.
     """
 
     name: str
@@ -38,6 +41,16 @@ class Field:
     dtype: str
     known: NDArray[np.bool_] | None = None
     lengths: NDArray[np.int32] | None = None
+    octets: Octets | None = None
+
+    def at(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        """The values of some rows, of one length where they are texts."""
+        values = self.values[rows]
+        if self.lengths is None or self.octets is None:
+            return values
+        length = int(self.lengths[rows][0])
+        texts: NDArray[Any] = self.octets[values[:, None] + np.arange(length)]
+        return texts.view(f"V{length}").reshape(-1)
 
 
 def field(name: str, series: pl.Series) -> Field:
@@ -69,7 +82,9 @@ def _texts(name: str, series: pl.Series, known: NDArray[np.bool_] | None) -> Fie
     width = int(lengths[0])
     if known is None and width and (lengths == width).all():
         return _fixed(name, series, width)
-    return Field(name, series.fill_null(b"").to_numpy(), "", known, lengths)
+    octets = np.frombuffer(b"".join(series.drop_nulls().to_list()), np.uint8)
+    begins = np.cumsum(lengths, dtype=np.int64) - lengths
+    return Field(name, begins, "", known, lengths, octets)
 
 
 def _fixed(name: str, series: pl.Series, width: int) -> Field:
@@ -156,10 +171,9 @@ def _alike(fields: Sequence[Field], count: int) -> list[NDArray[np.int64] | None
     varied = [trait for trait in traits if (trait != trait[0]).any()]
     if not varied:
         return [None]
-    _, groups = np.unique(np.column_stack(varied), axis=0, return_inverse=True)
-    order = np.argsort(groups.reshape(-1), kind="stable")
-    edges = np.flatnonzero(np.diff(groups.reshape(-1)[order])) + 1
-    return list(np.split(order, edges))
+    order = np.lexsort(varied)
+    differs = np.any([each[order][1:] != each[order][:-1] for each in varied], axis=0)
+    return list(np.split(order, np.flatnonzero(differs) + 1))
 
 
 def _blocks(
@@ -176,8 +190,7 @@ def _blocks(
         some = min(size, count - at)
         mine = slice(at, at + some) if rows is None else rows[at : at + some]
         for column, source in columns:
-            values = source.values[mine]
-            column[:some] = values if source.lengths is None else _packed(values)
+            column[:some] = source.at(mine)
         yield octets[: some * record.itemsize].data
 
 
@@ -200,8 +213,3 @@ def _record(fields: Sequence[Field], row: int) -> tuple[NDArray[Any], list[Field
     for name, number in lengths.items():
         record[name] = number
     return record, varied
-
-
-def _packed(texts: NDArray[Any]) -> NDArray[Any]:
-    """Texts of one length as an array of their bytes."""
-    return np.frombuffer(b"".join(texts.tolist()), f"V{len(texts[0])}")

@@ -203,36 +203,41 @@ async def _sum_some(connection: Connection, closed: int) -> Summed:
 
 
 async def _sum(connection: Connection, chosen: Sequence[PendingSum]) -> None:
-    merged = await asyncio.to_thread(_merge, chosen)
-    customers = await _customers_of(connection, merged)
-    for name, frame in merged.items():
-        kind = KINDS[name]
-        named = frame.join(customers, on="usage_key_id", how="left") if kind.of_customers else frame
-        await copy_binary(connection, kind.table, kind.encode(named.sort(kind.order)))
+    # One kind after the other: of many customers each is large.
+    for name, kind in KINDS.items():
+        merged = await asyncio.to_thread(_merge, name, chosen)
+        if merged is not None:
+            await _copy(connection, kind, merged)
     await SUMS["delete_sums"].run(connection, batch_seqs=[batch.batch_seq for batch in chosen])
 
 
-async def _customers_of(connection: Connection, merged: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    asked: set[int] = set()
-    for name, frame in merged.items():
-        if KINDS[name].of_customers:
-            asked.update(frame["usage_key_id"].unique())
-    known = await SUMS["find_customers"].rows(connection, usage_key_ids=sorted(asked))
+async def _copy(connection: Connection, kind: SumKind, merged: pl.DataFrame) -> None:
+    if kind.of_customers:
+        customers = await _customers_of(connection, merged["usage_key_id"].unique())
+        merged = merged.join(customers, on="usage_key_id", how="left")
+    rows = await asyncio.to_thread(lambda: kind.encode(merged.sort(kind.order)))
+    await copy_binary(connection, kind.table, rows)
+
+
+async def _customers_of(connection: Connection, usage_keys: pl.Series) -> pl.DataFrame:
+    asked = usage_keys.sort().to_list()
+    known = await SUMS["find_customers"].row(connection, usage_key_ids=asked)
+    assert known is not None, "an aggregate has one row"
     return pl.DataFrame(
-        [tuple(row) for row in known],
-        schema={"usage_key_id": pl.Int64, "customer_id": pl.String},
-        orient="row",
+        [
+            pl.Series("usage_key_id", known["usage_key_ids"], pl.Int64),
+            pl.Series("customer_id", known["customer_ids"], pl.String),
+        ]
     )
 
 
-def _merge(chosen: Sequence[PendingSum]) -> dict[str, pl.DataFrame]:
-    octets = [(batch, batch.octets) for batch in chosen]
-    merged = {}
-    for name, kind in KINDS.items():
-        frames = [_placed(batch, of_kind[name]) for batch, of_kind in octets if name in of_kind]
-        if frames:
-            merged[name] = kind.merged(pl.concat(frames))
-    return {name: frame for name, frame in merged.items() if frame.height}
+def _merge(name: str, chosen: Sequence[PendingSum]) -> pl.DataFrame | None:
+    """What many batches add of a kind, or None where that is nothing."""
+    frames = [_placed(batch, batch.octets[name]) for batch in chosen if name in batch.octets]
+    if not frames:
+        return None
+    merged = KINDS[name].merged(pl.concat(frames))
+    return merged if merged.height else None
 
 
 def _placed(batch: PendingSum, octets: bytes) -> pl.DataFrame:

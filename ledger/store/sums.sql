@@ -32,5 +32,6 @@ SELECT p.batch_seq, first_seen_at(p.batch_seq) AS seen_at, p.sha256, p.usage, p.
 DELETE FROM pending_sum WHERE batch_seq = ANY(:batch_seqs::bigint[]);
 
 -- name: find_customers
--- Whose usage these keys are; primary key.
-SELECT usage_key_id, customer_id FROM usage_key WHERE usage_key_id = ANY(:usage_key_ids::bigint[]);
+-- Whose usage these keys are, in two columns of one row: they may be many. Primary key.
+SELECT coalesce(array_agg(usage_key_id), '{}') AS usage_key_ids, coalesce(array_agg(customer_id), '{}') AS customer_ids
+  FROM usage_key WHERE usage_key_id = ANY(:usage_key_ids::bigint[]);

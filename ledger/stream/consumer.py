@@ -29,7 +29,7 @@ from ledger.store.connect import WRITING, connect
 from ledger.store.metering.positions import Partition, PositionMove
 from ledger.store.queries import Connection
 from ledger.stream.isolation import Isolation
-from ledger.stream.pipeline import IN_FLIGHT_MAX, WRITERS, PendingBatch, Pipeline, Stages
+from ledger.stream.pipeline import WRITERS, PendingBatch, Pipeline, Stages
 from ledger.stream.portions import portions
 from ledger.stream.topic import BROKER_ERRORS, KafkaTopic
 from ledger.wire.batch import MAX_BATCH_BYTES, BatchHeader
@@ -206,7 +206,7 @@ class Worker:
         del polled, fresh, filled
         while waiting and not self._is_lost():
             self._send(waiting.popleft())
-            while len(self.flying) >= IN_FLIGHT_MAX:
+            while len(self.flying) >= self.pipeline.in_flight_max:
                 await self._land()
         while idle and self.flying:
             await self._land()

@@ -23,8 +23,9 @@ MADV_DONTNEED, MADV_PAGEOUT = 4, 21
 # Objects made before the youngest are looked at, and how often an older generation is.
 COLLECT_AFTER = (50_000, 20, 100)
 # How much must be resident before heaps are asked for what they keep free, and how far above what
-# is left they are asked again: it takes 5 ms, and as long to take the pages anew.
-RESIDENT_BYTES_MIN, GROWTH = 360 * 2**20, 1.15
+# is left they are asked again: it takes 5 ms, and as long to take the pages anew. Where more than
+# FULL_BYTES are left, less is to be taken on at once.
+RESIDENT_BYTES_MIN, GROWTH, FULL_BYTES = 340 * 2**20, 1.1, 360 * 2**20
 _STATM, _PAGE_BYTES = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 _MAPS, _COMPILER = Path("/proc/self/maps"), "llvmlite"
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (r[w-][x-])p .*/libllvmlite\.so$", re.MULTILINE)
@@ -55,15 +56,21 @@ def collect_rarely() -> None:
 @dataclass(slots=True)
 class Heaps:
     """Asks the heaps for the free pages between those in use, whenever the process has grown by
-    GROWTH since: how much lies there is chance, and can be a quarter of what is resident."""
+    GROWTH since: how much lies there is chance, and can be a quarter of what is resident.
+
+    `is_full` says whether FULL_BYTES and more were left when they were asked last.
+    """
 
     resident_bytes_max: float = RESIDENT_BYTES_MIN
+    is_full: bool = False
 
     def look(self) -> None:
         """To be called where a batch has just let something go."""
         if _STATM.exists() and _resident_bytes() > self.resident_bytes_max:
             _trim()
-            self.resident_bytes_max = max(RESIDENT_BYTES_MIN, GROWTH * _resident_bytes())
+            left = _resident_bytes()
+            self.resident_bytes_max = max(RESIDENT_BYTES_MIN, GROWTH * left)
+            self.is_full = left > FULL_BYTES
 
 
 def _resident_bytes() -> int:

@@ -60,6 +60,11 @@ class Pipeline(Generic[Read]):
     def __post_init__(self) -> None:
         self._writing = [asyncio.Lock() for _ in self.writers]
 
+    @property
+    def in_flight_max(self) -> int:
+        """How many batches may be on their way at once: one less where memory is full."""
+        return IN_FLIGHT_MAX - self._heaps.is_full
+
     def send(self, batch: PendingBatch) -> "asyncio.Task[list[RecordOutcome]]":
         """Start a batch behind those sent before; the task raises what `commit` raises."""
         order = CommitAfter(self._taking_ids, self._last)

@@ -9,7 +9,7 @@ from decimal import Decimal, Inexact, InvalidOperation
 import asyncpg
 import pytest
 
-from ledger.commands.serve.background import again_and_again, background, watch
+from ledger.commands.serve.background import again_and_again, background, rest_s, watch
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.store.standing import list_work_states
@@ -104,3 +104,13 @@ def test_every_work_of_a_serving_process_says_when_it_last_succeeded(database: D
 
     with watch(database.worker_url, frozen_s=120), background(database.worker_url, 1):
         assert eventually(all_succeeded)
+
+
+def test_sums_that_take_long_rest_longer_and_add_up_more() -> None:
+    assert [rest_s(took) for took in (0, 0.1, 0.4, 1.0, 60.0)] == [
+        0.5,
+        0.5,
+        pytest.approx(1.2),
+        3,
+        5,
+    ]

@@ -88,4 +88,4 @@ def test_a_process_that_has_grown_gives_back_what_lies_free_between() -> None:
     full, untouched, left, next_at = map(int, done.stdout.split())
     assert untouched >= full - 2
     assert left < full - 30
-    assert next_at == 360
+    assert next_at == 340

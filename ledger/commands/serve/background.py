@@ -9,6 +9,7 @@ kept, with how often, and the thread goes on.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -42,7 +43,9 @@ PARTITIONS_EVERY_S = 300
 SEAL_EVERY_S = 600
 NOTICES_EVERY_S = 5
 OVERDUE_EVERY_S = 3_600
-SUM_EVERY_S = 0.5
+# Where keys are many a sum takes long, and the more batches it adds up the fewer rows it makes: it
+# rests three times as long as it took, so that it is a quarter of what goes on, within a limit.
+SUM_EVERY_S, SUM_REST, SUM_LATEST_S = 0.5, 3, 5.0
 # Over one connection, so that a beat costs a statement.
 SUMS_IN_A_ROW = 120
 Work = Callable[[Connection], Awaitable[None]]
@@ -69,6 +72,11 @@ def background(worker_url: str, every_s: int, *, webhooks_inside: bool = False) 
         yield
 
 
+def rest_s(took_s: float) -> float:
+    """How long to wait after a sum that took so long."""
+    return max(SUM_EVERY_S, min(SUM_REST * took_s, SUM_LATEST_S))
+
+
 @contextmanager
 def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
     """End sessions that are frozen for `frozen_s` seconds, measure, sum windows, and make days,
@@ -83,8 +91,9 @@ def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
 
     async def sum_on(connection: Connection) -> None:
         for _ in range(SUMS_IN_A_ROW):
-            await sum_windows(connection)
-            if ending.wait(SUM_EVERY_S):
+            began = time.monotonic()
+            summed = await sum_windows(connection)
+            if ending.wait(rest_s(time.monotonic() - began if summed else 0)):
                 return
 
     looks: Mapping[str, Work] = {"frozen sessions": end, "sums": _measure}

@@ -115,7 +115,7 @@ def contents(kind: str, frame: pl.DataFrame) -> Contents:
     marks = np.zeros(frame.height, np.uint64)
     if kind == COUNTERS:
         texts = [counters_text(row).encode() for row in frame.iter_rows(named=True)]
-        return _laid_out(kind, frame, marks, _words([_digest(text) for text in texts]), [])
+        return _laid_out(kind, frame, marks, _words(texts), [])
     numbers: list[tuple[Bools | None, Ints]] = []
     for bit, name in enumerate(NUMBERS[kind]):
         number = _number(frame[name], ABSENT.get(name))
@@ -178,44 +178,45 @@ def _texts(kind: str, frame: pl.DataFrame) -> NDArray[np.uint64]:
         columns.append((numbers, int(numbers.max()) + 1))
     codes, count = combined(columns, frame.height)
     distinct = rows_at(frame, known, first_rows(codes, count)) if known else pl.DataFrame()
-    texts = _joined(kind, distinct, count)
-    return _words([_digest(text.encode()) for text in texts])[codes]
+    return _words(_joined(kind, distinct, count))[codes]
 
 
-def _joined(kind: str, texts: pl.DataFrame, rows: int) -> list[str]:
+def _joined(kind: str, texts: pl.DataFrame, rows: int) -> list[bytes]:
     """What each row says in its texts: tag, length and value of each that is not empty."""
     tags = [TEXTS[kind][name] for name in texts.columns]
     if rows < MANY_ROWS:
         said = texts.rows() if tags else [()] * rows
-        return [kind + "".join(map(_said, tags, row)) for row in said]
-    parts = map(_saying, texts.columns, tags)
-    return texts.select(pl.concat_str(pl.lit(kind), *parts)).to_series().to_list()
+        return [(kind + "".join(map(_said, tags, row))).encode() for row in said]
+    parts = [part for text, tag in zip(texts, tags, strict=True) for part in _saying(text, tag)]
+    joined = texts.select(pl.concat_str(pl.lit(kind), *parts)).to_series()
+    return joined.cast(pl.Binary).to_list()
 
 
 def _said(tag: str, text: str | None) -> str:
     return f";{tag}:{len(text.encode())}:{text}" if text else ""
 
 
-def _saying(name: str, tag: str) -> pl.Expr:
-    """`_said` of a column."""
-    text = pl.col(name)
-    said = pl.format(f";{tag}:{{}}:{{}}", text.str.len_bytes(), text)
-    return pl.when(text != "").then(said).otherwise(pl.lit(""))
+def _saying(texts: pl.Series, tag: str) -> list[pl.Expr]:
+    """`_said` of a column, in pieces."""
+    text = pl.col(texts.name)
+    said = [pl.lit(f";{tag}:"), text.str.len_bytes(), pl.lit(":"), text]
+    if not texts.null_count() and (texts != "").all():
+        return said
+    return [pl.when(text != "").then(pl.concat_str(said)).otherwise(pl.lit(""))]
 
 
 def _is_constant(series: pl.Series) -> bool:
     return not series.null_count() and bool((series == series[0]).all())
 
 
-def _digest(text: bytes) -> bytes:
-    # A copy costs less than naming size and person again.
-    hasher = _BEGUN.copy()
-    hasher.update(text)
-    return hasher.digest()
-
-
-def _words(digests: Sequence[bytes]) -> NDArray[np.uint64]:
-    """Two words a digest."""
+def _words(texts: Sequence[bytes]) -> NDArray[np.uint64]:
+    """The digests of texts, two words each."""
+    # A copy costs less than naming size and person again, and a call as much as either.
+    begin, digests = _BEGUN.copy, []
+    for text in texts:
+        hasher = begin()
+        hasher.update(text)
+        digests.append(hasher.digest())
     return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
 
 

@@ -20,6 +20,7 @@ from ledger.domain.frames import MANY_ROWS, only, rows_at, with_series
 from ledger.domain.metering.columns import NAMES
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import TIER_SOURCE_SHIFT
+from ledger.domain.metering.known_keys import KnownKeys
 from ledger.domain.metering.numbering import combined, first_rows
 from ledger.domain.metering.spread import WINDOW_US
 
@@ -99,14 +100,18 @@ class Keyed:
     @property
     def usage_keys(self) -> tuple[UsageKeyRow, ...]:
         """Each usage key once."""
-        return tuple(each.usage for each in self.beyond(frozenset()))
+        return tuple(each.usage for each in self.named(self.beyond(KnownKeys())))
 
-    def beyond(self, known: set[int] | frozenset[int]) -> list[KeyedNames]:
-        """What has a key that is not among those known, one of each pair of keys."""
-        pairs = zip(self.ids.usage.tolist(), self.ids.engine.tolist(), strict=True)
-        new = {keys: n for n, keys in enumerate(pairs) if not known.issuperset(keys)}
-        rows = self.distinct[list(new.values())].rows() if new else []
-        return [_resolve(row, self.directory) for row in rows]
+    def beyond(self, known: KnownKeys) -> list[int]:
+        """Rows of `distinct` that have a key which is not known, one of each pair of keys."""
+        new = np.flatnonzero(known.lacks(self.ids.usage) | known.lacks(self.ids.engine))
+        pairs = zip(self.ids.usage[new].tolist(), self.ids.engine[new].tolist(), strict=True)
+        return list(dict(zip(pairs, new.tolist(), strict=True)).values())
+
+    def named(self, rows: Sequence[int]) -> list[KeyedNames]:
+        """What rows of `distinct` mean."""
+        named = self.distinct[list(rows)].rows() if rows else []
+        return [_resolve(row, self.directory) for row in named]
 
 
 def content_id(parts: Iterable[str | int | None]) -> int:
@@ -187,9 +192,10 @@ class Memory:
             texts = _texts(distinct)
             numbers = [self._numbers.get(text, _UNMET) for text in texts]
             unmet = [n for n, number in enumerate(numbers) if number == _UNMET]
-            rows = distinct[unmet].rows() if unmet else []
-            for n, row in zip(unmet, rows, strict=True):
-                numbers[n] = self._number_of(texts[n], row, directory)
+            for at in range(0, len(unmet), ROWS_REMEMBERED):
+                some = unmet[at : at + ROWS_REMEMBERED]
+                for n, row in zip(some, distinct[some].rows(), strict=True):
+                    numbers[n] = self._number_of(texts[n], row, directory)
             wanted = np.array(numbers, np.int64)
             usage, engine, flags = (
                 np.array(each)[wanted] for each in (self._usage, self._engine, self._flags)

@@ -9,6 +9,7 @@ from ledger.domain.arrays import Ints
 
 # Up to here a table of all numbers costs less than sorting those that are there.
 _TABLE_MAX = 1 << 18
+_CODE_MAX = 1 << 62
 
 
 def combined(columns: Iterable[tuple[Ints, int]], rows: int) -> tuple[Ints, int]:
@@ -18,7 +19,8 @@ def combined(columns: Iterable[tuple[Ints, int]], rows: int) -> tuple[Ints, int]
     """
     codes, bound = np.zeros(rows, np.int64), 1
     for values, size in columns:
-        if bound * size > _TABLE_MAX:
+        # What is past all tables is sorted once, behind the last column.
+        if bound * size > (_TABLE_MAX if bound <= _TABLE_MAX else _CODE_MAX):
             codes, bound = _dense(codes, bound)
         codes = codes * size + values
         bound *= size

@@ -1,10 +1,10 @@
 """Keeps what a process that ingests remembers: slow facts, keys, and who sends ids again."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.key import Memory
+from ledger.domain.metering.known_keys import KnownKeys
 from ledger.flows.metering.duplicate_filter import DuplicateFilter
 from ledger.store.metering.directory import (
     find_directory_changing,
@@ -13,7 +13,6 @@ from ledger.store.metering.directory import (
 )
 from ledger.store.queries import Connection
 
-KNOWN_KEYS_MAX = 1_000_000
 UNSETTLED = -1
 
 
@@ -22,7 +21,7 @@ class DirectoryCache:
     """One per process: costs a sequence read a batch while nothing changes."""
 
     snapshot: Directory | None = None
-    known_keys: set[int] = field(default_factory=set)
+    known_keys: KnownKeys = field(default_factory=KnownKeys)
     resolved: Memory = field(default_factory=Memory)
     duplicate_filter: DuplicateFilter = field(default_factory=DuplicateFilter)
 
@@ -36,9 +35,3 @@ class DirectoryCache:
             # Not emptied: who still resolves by the directory before goes on filling that one.
             self.resolved = Memory()
         return self.snapshot
-
-    def remember_keys(self, keys: Iterable[int]) -> None:
-        """Keys that are stored and committed need not be offered again."""
-        if len(self.known_keys) > KNOWN_KEYS_MAX:
-            self.known_keys.clear()
-        self.known_keys.update(keys)

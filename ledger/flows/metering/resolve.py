@@ -1,7 +1,6 @@
 """Says what the rows of a call mean by the slow facts, and encodes them as if all were new."""
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -21,7 +20,8 @@ from ledger.domain.metering.judge import (
     refuse_readings,
     refuse_sources,
 )
-from ledger.domain.metering.key import Keyed, assign_keys
+from ledger.domain.metering.key import Keyed, KeyedNames, assign_keys
+from ledger.domain.metering.known_keys import KnownKeys
 from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.supersede import find_targets, forms_of_taken, named_sources
 from ledger.domain.metering.target import CorrectionTarget
@@ -35,6 +35,7 @@ from ledger.store.metering import ingest as store
 from ledger.store.queries import Connection
 
 T = TypeVar("T")
+KEYS_AT_ONCE = 4_096
 
 
 class KeyCollisionError(ConflictError):
@@ -149,22 +150,32 @@ async def _register_sources(
 
 
 async def _register_keys(connection: Connection, keyed: Keyed, directory: DirectoryCache) -> None:
-    if directory.known_keys.issuperset({*keyed.ids.usage.tolist(), *keyed.ids.engine.tolist()}):
-        return
-    new = await asyncio.to_thread(keyed.beyond, directory.known_keys)
-    usage = {names.usage.usage_key_id: names.usage for names in new}
-    engine = {names.engine.engine_key_id: names.engine for names in new}
-    new_usage = [usage[n] for n in sorted(usage.keys() - directory.known_keys)]
-    new_engine = [engine[n] for n in sorted(engine.keys() - directory.known_keys)]
+    new = await beside(keyed.ids.usage.size, keyed.beyond, directory.known_keys)
+    # Some at a time: names of many new customers are more than all else of a batch.
+    for at in range(0, len(new), KEYS_AT_ONCE):
+        some = new[at : at + KEYS_AT_ONCE]
+        named = await beside(len(some), keyed.named, some)
+        await _register(connection, named, directory.known_keys)
+
+
+async def _register(connection: Connection, named: Sequence[KeyedNames], known: KnownKeys) -> None:
+    usage = {names.usage.usage_key_id: names.usage for names in named}
+    engine = {names.engine.engine_key_id: names.engine for names in named}
+    new_usage, new_engine = _beyond(known, usage), _beyond(known, engine)
     if new_usage:
-        await store.insert_usage_keys(connection, new_usage)
-        ids = [key.usage_key_id for key in new_usage]
-        _check_keys(usage, await store.find_usage_keys(connection, ids))
+        await store.insert_usage_keys(connection, [usage[n] for n in new_usage])
+        _check_keys(usage, await store.find_usage_keys(connection, new_usage))
     if new_engine:
-        await store.insert_engine_keys(connection, new_engine)
-        ids = [key.engine_key_id for key in new_engine]
-        _check_keys(engine, await store.find_engine_keys(connection, ids))
-    directory.remember_keys([*usage, *engine])
+        await store.insert_engine_keys(connection, [engine[n] for n in new_engine])
+        _check_keys(engine, await store.find_engine_keys(connection, new_engine))
+    known.add(np.array([*new_usage, *new_engine], np.int64))
+
+
+def _beyond(known: KnownKeys, ids: Iterable[int]) -> list[int]:
+    """Those that are not known, in the order in which all writers insert them."""
+    asked = np.sort(np.fromiter(ids, np.int64))
+    beyond: list[int] = asked[known.lacks(asked)].tolist()
+    return beyond
 
 
 def _check_keys(offered: dict[int, T], stored: dict[int, T]) -> None:

@@ -12,6 +12,7 @@ from ledger.domain.metering.directory import DatedName, Directory, TierRule
 from ledger.domain.metering.fact import TierSource, tier_source, with_tier_source
 from ledger.domain.metering.items import COMPILED_BYTES_MIN
 from ledger.domain.metering.key import Memory, assign_keys, content_id
+from ledger.domain.metering.known_keys import KnownKeys
 from ledger.domain.metering.numbering import combined, first_rows
 from ledger.domain.metering.times import micros
 from tests.domain.ingest.test_decode import NOW, prepared
@@ -127,9 +128,33 @@ def test_only_keys_that_are_not_known_are_resolved_again() -> None:
     events = [usage_event(customer_id=who) | {"id": who} for who in ("acme", "b")]
     keyed = assign_keys(prepared(*events).usage, DIRECTORY)
     one, other = keyed.usage_keys
-    known = {one.usage_key_id, *keyed.ids.engine.tolist()}
-    assert [names.usage for names in keyed.beyond(known)] == [other]
-    assert keyed.beyond({*known, other.usage_key_id}) == []
+    known = KnownKeys()
+    known.add(np.array([one.usage_key_id, *keyed.ids.engine.tolist()]))
+    assert [names.usage for names in keyed.named(keyed.beyond(known))] == [other]
+    known.add(np.array([other.usage_key_id]))
+    assert keyed.beyond(known) == []
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 2**63 - 1) | st.integers(1, 9), max_size=9), max_size=6),
+    st.lists(st.integers(1, 2**63 - 1) | st.integers(1, 9), max_size=9),
+)
+def test_known_keys_are_those_that_were_added(added: list[list[int]], asked: list[int]) -> None:
+    known = KnownKeys()
+    for ids in added:
+        known.add(np.array(ids, np.int64))
+    there = {each for ids in added for each in ids}
+    assert len(known) == len(there)
+    asked += there
+    assert known.lacks(np.array(asked, np.int64)).tolist() == [n not in there for n in asked]
+
+
+def test_too_many_known_keys_are_forgotten() -> None:
+    known = KnownKeys(most=2)
+    for n in range(5):
+        known.add(np.array([n], np.int64))
+        assert not known.lacks(np.array([n], np.int64)).any()
+        assert len(known) <= 3
 
 
 @given(
