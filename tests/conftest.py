@@ -14,7 +14,7 @@ from hypothesis import settings
 from ledger.embedded.postgres import EmbeddedServer, embedded_server
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
-from tests.support import kafka
+from tests.support import kafka, objects
 from tests.support.database import (
     FAST,
     Database,
@@ -116,6 +116,22 @@ def kafka_topic(kafka_bootstrap: str) -> Callable[..., str]:
         return name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def object_address() -> Iterator[str]:
+    """A server of buckets for the session."""
+    with objects.object_server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(object_address: str, monkeypatch: pytest.MonkeyPatch) -> objects.Bucket:
+    """A new bucket, which the environment leads to."""
+    made = objects.make_bucket(object_address, f"test-{uuid.uuid4().hex}")
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
 
 
 def lacking(reason: str) -> NoReturn:

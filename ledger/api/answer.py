@@ -28,7 +28,7 @@ def encode(value: Any) -> bytes:
 
 
 def page(rows: Sequence[T], limit: int, key_of: Callable[[T], int]) -> dict[str, Any]:
-    """A page of rows and the cursor of the next one; `place_of` says where a row stands."""
+    """A page of rows and the cursor of the next one; `location_of` says where a row stands."""
     more = len(rows) > limit
     shown = list(rows[:limit])
     return {"items": shown, "next": to_cursor(key_of(shown[-1])) if more else None}

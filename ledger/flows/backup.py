@@ -53,19 +53,12 @@ async def back_up(
             dump = unfinished / DUMP
             await _dump(url, home, snapshot, dump, progress)
             rows = await store.count_tables(connection)
-        roots = {
-            root: str(n)
-            for n, root in enumerate(sorted({archived_file.root for archived_file in archived}))
-        }
+        folders = sorted({archived_file.root for archived_file in archived}, key=str)
+        roots = {root: str(n) for n, root in enumerate(folders)}
         for archived_file in archived:
-            target = (
-                unfinished
-                / ARCHIVE
-                / roots[archived_file.root]
-                / archived_file.recorded.relative_to(archived_file.root)
-            )
+            target = unfinished / ARCHIVE / roots[archived_file.root] / archived_file.below
             for source in (archived_file.path, archived_file.path.with_name("manifest.json")):
-                if source.exists():
+                if await asyncio.to_thread(source.is_file):
                     await asyncio.to_thread(
                         copy_file, source, target.with_name(source.name), progress
                     )
@@ -85,8 +78,8 @@ def _check_at_hand(archived: list[ArchiveFile]) -> None:
         if not each.path.is_file():
             raise UnavailableError(
                 f"The archived facts of {each.stored_day} are not at {each.path}.",
-                "Make the archive's directory available to this host: a backup without it is not"
-                " whole.",
+                "Make the archive's directory or store available to this host: a backup without it"
+                " is not whole.",
             )
 
 

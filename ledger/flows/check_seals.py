@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from ledger.domain.errors import LedgerError
 from ledger.domain.seal import (
     BatchDigest,
     Seal,
@@ -22,6 +23,8 @@ from ledger.domain.seal import (
 from ledger.store import seal as store
 from ledger.store.metering.check import one_snapshot
 from ledger.store.metering.merging import MergedDay, list_merged_days
+from ledger.store.metering.reading_columns import MOMENTS
+from ledger.store.metering.readings import read_readings, strange_rows
 from ledger.store.metering.retention import ArchivedDay, list_archived
 from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, LOWEST, MERGED, SLICE_ROWS, TABLES, Stretch
@@ -32,6 +35,9 @@ Stored = dict[date | None, tuple[int, bytes]]
 # Tables whose days move to files together; what is merged is no row of the first any more.
 ROWS = "usage_fact"
 FACTS = (ROWS, "usage_chunk", MERGED)
+KEPT_PAGE = 10_000
+TableAndDay = tuple[str, date]
+Archived = Mapping[TableAndDay, ArchivedDay]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,11 @@ async def check_seals(
         lead = connections[0]
         seals = await store.list_seals(lead)
         parts = await store.list_parts(lead)
-        archived = {day.day.stored_day: day for day in await list_archived(lead)}
+        archived = {
+            (table, day.day.stored_day): day
+            for table in (ROWS, *MOMENTS)
+            for day in await list_archived(lead, table=table)
+        }
         tampered = broken_links(seals, parts) + (unlike_head(seals, head) if head else [])
         merged = {day.stored_day: day for day in await list_merged_days(lead)}
         filed, kept = _apart(seals, parts, archived)
@@ -86,19 +96,22 @@ async def check_seals(
         tampered += _unlike_merged(taken, merged)
         runs = [run async for run in _runs(lead, seals, kept)]
         await _digest_all(connections, runs, slice_rows, progress)
-        tampered += [tampering for run in runs for tampering in _compare(run, kept)]
+        tampered += [tampering for run in runs for tampering in _compare(run, kept, archived)]
+        tampered += await _unlike_kept(lead, archived)
     rows = sum(part.rows for each in parts.values() for part in each)
     return SealReport(seals[-1].head if seals else None, len(seals), rows, tampered)
 
 
-async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]:
-    """What differs of the facts of a day that is still in the database."""
+async def check_sealed_day(
+    connection: Connection, day: date, of: Sequence[str] = FACTS
+) -> list[Tampering]:
+    """What differs of a day that is still in the database, of facts or other tables."""
     seals, parts = await store.list_seals(connection), await store.list_parts(connection)
     own = {
-        number: [p for p in each if p.table in FACTS and p.stored_day == day]
+        number: [p for p in each if p.table in of and p.stored_day == day]
         for number, each in parts.items()
     }
-    known = await list_merged_days(connection, since_day=day, until_day=day)
+    known = await list_merged_days(connection, since_day=day, until_day=day) if ROWS in of else []
     merged = {each.stored_day: each for each in known}
     tampered = await _unlike_merged_chunks(connection, own, (day, day))
     taken, own = _take_merged(seals, own, merged)
@@ -108,28 +121,35 @@ async def check_sealed_day(connection: Connection, day: date) -> list[Tampering]
         return tampered
     since = seals[touched[0] - 1].until_seq if touched[0] else LOWEST
     some = seals[touched[0] : touched[-1] + 1]
-    tables = [table for table in FACTS if table in TABLES]
+    tables = [table for table in of if table in TABLES]
     runs = [run async for run in _runs(connection, some, own, tables, since)]
     for run in runs:
         run.whole = replace(run.whole, day=day)
     await _digest_all([connection], runs, SLICE_ROWS, no_progress)
-    return tampered + [tampering for run in runs for tampering in _compare(run, own)]
+    return tampered + [tampering for run in runs for tampering in _compare(run, own, {})]
+
+
+def _is_filed(archived: Archived, table: str, day: date | None, since: int) -> ArchivedDay | None:
+    """The file of rows that were sealed behind a batch, or None where they are in the database."""
+    of = ROWS if table in FACTS else table
+    file = archived.get((of, day)) if day else None
+    return file if file and since < (file.day.last_batch_seq or 0) else None
 
 
 def _apart(
-    seals: Sequence[Seal], parts: Parts, archived: Mapping[date, ArchivedDay]
-) -> tuple[dict[date, int], dict[int, list[SealPart]]]:
+    seals: Sequence[Seal], parts: Parts, archived: Archived
+) -> tuple[dict[TableAndDay, int], dict[int, list[SealPart]]]:
     """Rows by day that are in files now, whose digest vouches for them, and parts that are not."""
-    filed: dict[date, int] = defaultdict(int)
+    filed: dict[TableAndDay, int] = defaultdict(int)
     kept: dict[int, list[SealPart]] = defaultdict(list)
     since = 0
     for seal in seals:
         for part in parts.get(seal.seal_no, ()):
-            day = archived.get(part.stored_day) if part.stored_day else None
-            if part.table == MERGED and day:
+            if part.table == MERGED and (ROWS, part.stored_day) in archived:
                 continue
-            if part.table in FACTS and day and since < (day.day.last_batch_seq or 0):
-                filed[day.day.stored_day] += part.rows
+            file = _is_filed(archived, part.table, part.stored_day, since)
+            if file is not None:
+                filed[file.table, file.day.stored_day] += part.rows
             elif part.table != ARCHIVED:
                 kept[seal.seal_no].append(part)
         since = seal.until_seq
@@ -179,14 +199,31 @@ async def _unlike_merged_chunks(
     return tampered
 
 
-def _unlike_files(
-    filed: Mapping[date, int], archived: Mapping[date, ArchivedDay]
-) -> list[Tampering]:
+def _unlike_files(filed: Mapping[TableAndDay, int], archived: Archived) -> list[Tampering]:
     return [
-        Tampering("usage_fact", f"file of {day}", "rows", str(rows), str(archived[day].day.rows))
-        for day, rows in filed.items()
-        if rows != archived[day].day.rows
+        Tampering(key[0], f"file of {key[1]}", "rows", str(rows), str(archived[key].day.rows))
+        for key, rows in filed.items()
+        if rows != archived[key].day.rows
     ]
+
+
+async def _unlike_kept(connection: Connection, archived: Archived) -> list[Tampering]:
+    """Files of readings that are away or changed, and rows that stayed but are not in them."""
+    tampered = []
+    for (table, day), file in archived.items():
+        if table == ROWS:
+            continue
+        pages = read_readings(connection, table, day, size=KEPT_PAGE)
+        kept = [page async for page in pages]
+        try:
+            strange = await asyncio.to_thread(strange_rows, kept, file)
+        except LedgerError as error:
+            tampered.append(Tampering(table, f"file of {day}", "file", str(file.path), str(error)))
+            continue
+        if strange:
+            where = f"rows of {day} beside its file"
+            tampered.append(Tampering(table, where, "rows", "0", str(strange)))
+    return tampered
 
 
 async def _unlike_archived(connection: Connection, parts: Parts) -> list[Tampering]:
@@ -196,8 +233,8 @@ async def _unlike_archived(connection: Connection, parts: Parts) -> list[Tamperi
         stored = await store.digest_archived(connection, columns)
         for part in sealed:
             if part.columns == columns and part.stored_day is not None:
-                digest = stored.get(part.stored_day)
-                now: Stored = {part.stored_day: (1, digest)} if digest else {}
+                digests = stored.get(part.stored_day, [])
+                now: Stored = {part.stored_day: first_rows(digests, part.rows)} if digests else {}
                 tampered += unlike_parts(ARCHIVED, "row", {part.stored_day: part}, now)
     return tampered
 
@@ -260,7 +297,7 @@ async def _digest_all(
         raise failed.exceptions[0] from failed
 
 
-def _compare(run: _Run, parts: Parts) -> list[Tampering]:
+def _compare(run: _Run, parts: Parts, archived: Archived) -> list[Tampering]:
     stored: dict[int, list[BatchDigest]] = defaultdict(list)
     for batch in run.batches:
         stored[bisect_left(run.edges, batch.number)].append(batch)
@@ -271,6 +308,11 @@ def _compare(run: _Run, parts: Parts) -> list[Tampering]:
         sealed = {p.stored_day: p for p in parts.get(seal.seal_no, ()) if p.table == name}
         first = "the first" if since == LOWEST else str(since + 1)
         stretch = f"seal {seal.seal_no}, {unit} {first} to {edge}"
-        tampered += unlike_parts(name, stretch, sealed, summed(stored.get(n, ())))
+        now = {
+            day: rows
+            for day, rows in summed(stored.get(n, ())).items()
+            if name not in MOMENTS or _is_filed(archived, name, day, since) is None
+        }
+        tampered += unlike_parts(name, stretch, sealed, now)
         since = edge
     return tampered

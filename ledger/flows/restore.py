@@ -20,6 +20,7 @@ from ledger.store.backup_files import (
     verify_files,
 )
 from ledger.store.metering.archive_files import sha256_of
+from ledger.store.metering.archive_location import location_of
 from ledger.store.pg_programs import read_program, running_program
 from ledger.store.queries import Connection
 from ledger.store.schema import check_revision
@@ -60,7 +61,7 @@ async def restore(
     await asyncio.to_thread(verify_files, folder, manifest, progress)
     await asyncio.to_thread(_lay_archive, folder, manifest, targets, progress)
     await _load(url, folder / DUMP, manifest, progress)
-    moves = [(Path(manifest.archives[name]), target) for name, target in targets.items()]
+    moves = [(location_of(manifest.archives[name]), target) for name, target in targets.items()]
     elsewhere = [(recorded, target) for recorded, target in moves if recorded != target]
     await store.insert_archive_moves(connection, elsewhere)
     await _check_rows(connection, manifest, moved=len(elsewhere))

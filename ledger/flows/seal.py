@@ -4,7 +4,9 @@ It reads beside ingest and holds up nobody: what is still being stored lies behi
 is in the next seal.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from ledger.domain.seal import BatchDigest, Seal, SealPart, first_rows, link, slices, summed
 from ledger.store import seal as store
@@ -81,13 +83,8 @@ async def _digest(connection: Connection, whole: Stretch) -> list[BatchDigest]:
 
 async def _merged_parts(connection: Connection) -> list[SealPart]:
     """Days with chunks merged since the last seal, each with all its merged chunks."""
-    sealed = {part.stored_day: part.rows for part in await _sealed(connection, MERGED)}
     columns = await store.list_columns(connection, MERGED)
-    return [
-        SealPart(MERGED, day, *first_rows(digests, len(digests)), columns)
-        for day, digests in (await store.digest_merged(connection, columns)).items()
-        if len(digests) > sealed.get(day, 0)
-    ]
+    return await _grown(connection, MERGED, columns, await store.digest_merged(connection, columns))
 
 
 async def _sealed(connection: Connection, table: str) -> list[SealPart]:
@@ -97,11 +94,19 @@ async def _sealed(connection: Connection, table: str) -> list[SealPart]:
 
 
 async def _archived_parts(connection: Connection) -> list[SealPart]:
-    """Days that went to files since the last seal, each by itself."""
-    sealed = {part.stored_day for part in await _sealed(connection, ARCHIVED)}
+    """Days of which a table went to a file since the last seal, each with all that did."""
     columns = await store.list_columns(connection, ARCHIVED)
+    digests = await store.digest_archived(connection, columns)
+    return await _grown(connection, ARCHIVED, columns, digests)
+
+
+async def _grown(
+    connection: Connection, table: str, columns: str, digests: Mapping[date, Sequence[bytes]]
+) -> list[SealPart]:
+    """Days with more rows than were sealed."""
+    sealed = {part.stored_day: part.rows for part in await _sealed(connection, table)}
     return [
-        SealPart(ARCHIVED, day, 1, digest, columns)
-        for day, digest in (await store.digest_archived(connection, columns)).items()
-        if day not in sealed
+        SealPart(table, day, *first_rows(of_day, len(of_day)), columns)
+        for day, of_day in digests.items()
+        if len(of_day) > sealed.get(day, 0)
     ]

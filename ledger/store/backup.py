@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from pathlib import PurePath, PurePosixPath
 
+from ledger.store.metering.archive_location import Location, location_of
 from ledger.store.queries import Connection, load_queries
 
 BACKUP = load_queries("backup")
@@ -23,13 +24,18 @@ class ArchiveFile:
     """A file of archived facts: where it was recorded, and where it is now."""
 
     stored_day: date
-    recorded: Path
-    path: Path
+    recorded: Location
+    path: Location
 
     @property
-    def root(self) -> Path:
+    def root(self) -> Location:
         """The archive's folder as it was recorded: above table, day and file."""
-        return self.recorded.parents[2]
+        return self.recorded.parent.parent.parent
+
+    @property
+    def below(self) -> PurePath:
+        """Where it lies in that folder."""
+        return PurePosixPath(str(self.recorded).removeprefix(f"{self.root}/"))
 
 
 async def export_snapshot(connection: Connection) -> str:
@@ -56,12 +62,14 @@ async def count_tables(connection: Connection) -> dict[str, int]:
 async def list_archive_files(connection: Connection) -> list[ArchiveFile]:
     """Every file of archived facts, by day."""
     return [
-        ArchiveFile(row["stored_day"], Path(row["recorded"]), Path(row["path"]))
+        ArchiveFile(row["stored_day"], location_of(row["recorded"]), location_of(row["path"]))
         for row in await BACKUP["list_archive_roots"].rows(connection)
     ]
 
 
-async def insert_archive_moves(connection: Connection, moves: Sequence[tuple[Path, Path]]) -> None:
+async def insert_archive_moves(
+    connection: Connection, moves: Sequence[tuple[Location, Location]]
+) -> None:
     """(recorded folder, where it is now) of archives that are elsewhere."""
     for from_folder, to_folder in moves:
         await BACKUP["insert_archive_move"].run(

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.store.metering.archive_files import sha256_of
+from ledger.store.metering.archive_files import pieces_of, sha256_of
+from ledger.store.metering.archive_location import Location
 
 FORMAT = 1
 MANIFEST, DUMP, SETTINGS, ARCHIVE = "backup.json", "books.dump", "settings.json", "archive"
@@ -74,11 +75,11 @@ def new_backup(folder: Path) -> Iterator[Path]:
         raise
 
 
-def copy_file(source: Path, target: Path, progress: Progress) -> None:
+def copy_file(source: Location, target: Path, progress: Progress) -> None:
     """A copy that is on the disk when this returns, readable by its owner alone."""
     _make_private(target.parent)
-    with source.open("rb") as read, _new_private(target) as written:
-        while piece := read.read(1024 * 1024):
+    with _new_private(target) as written:
+        for piece in pieces_of(source):
             written.write(piece)
             progress(len(piece))
         written.flush()

@@ -225,10 +225,13 @@ async def _fetch(connection: Connection, name: str, stretch: Stretch) -> list[as
     return await connection.fetch(_filled(query.sql, words), *values)
 
 
-async def digest_archived(connection: Connection, columns: str) -> dict[date, bytes]:
-    """The digest of each row of archived_partition, by day."""
+async def digest_archived(connection: Connection, columns: str) -> dict[date, list[bytes]]:
+    """The digests of the rows of archived_partition, in their order, by day."""
     text = _filled(SEAL["digest_archived"].sql, {"t.path": _checked(columns)})
-    return {row["stored_day"]: row["digest"] for row in await connection.fetch(text)}
+    digests: dict[date, list[bytes]] = {}
+    for row in await connection.fetch(text):
+        digests.setdefault(row["stored_day"], []).append(row["digest"])
+    return digests
 
 
 async def digest_merged(

@@ -48,8 +48,10 @@ SELECT r.place, r.stored_day, sum(r.rows)::bigint AS rows, sha256(string_agg(r.s
  GROUP BY 1, 2;
 
 -- name: digest_archived
--- The digest of each row that says which file a day is in; the columns stand for `t.path`.
-SELECT t.stored_day, sha256(record_send(ROW(t.path))) AS digest FROM archived_partition t;
+-- The digest of each row that says which file a day is in, in the order in which its tables went; the columns stand for
+-- `t.path`.
+SELECT t.stored_day, sha256(record_send(ROW(t.path))) AS digest FROM archived_partition t
+ ORDER BY t.stored_day, t.archived_at, t.table_name;
 
 -- name: digest_merged
 -- The digest of each row of merged facts of some days, in order; the columns stand for `t.sha256`.

@@ -50,7 +50,7 @@ CREATE TABLE archived_partition (
   archived_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (table_name, stored_day)
 );
-COMMENT ON TABLE archived_partition IS 'Facts that live in a file now; the row is written as the partition is dropped.';
+COMMENT ON TABLE archived_partition IS 'Facts and readings that live in a file now; the row is written as the partition is dropped.';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON archived_partition
   FOR EACH ROW EXECUTE FUNCTION refuse_change();
 

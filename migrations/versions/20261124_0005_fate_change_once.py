@@ -11,6 +11,7 @@ depends_on = None
 def upgrade() -> None:
     run_sql("fate_change_once")
     run_sql("archive_move")
+    run_sql("archive_readings")
     run_sql("seal")
     run_sql("at_cut_off")
     run_sql("function_paths")

@@ -10,6 +10,7 @@ import pytest
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect
 from tests.cli.command_line import CommandLine
+from tests.support.objects import Bucket
 from tests.support.usage import Gate, attempt, keyed, open_books
 
 STORED = datetime(2026, 8, 6, 12, tzinfo=UTC)
@@ -98,6 +99,14 @@ def test_archive_refuses_what_is_no_day(
     filled: CommandLine, tmp_path: Path, given: tuple[str, str]
 ) -> None:
     filled("archive", *given, "--to", tmp_path, status=2)
+
+
+def test_archive_moves_days_to_an_object_store(filled: CommandLine, bucket: Bucket) -> None:
+    (day,) = filled.json("archive", "--before", "2026-08-07", "--to", bucket.url)["archived"]
+    assert day["path"] == f"{bucket.url}/usage_fact/stored_day=2026-08-06/part.parquet"
+    assert filled.json("check")["differing"] == 0
+    refused = filled.refusal("archive", "--before", "2026-08-07", "--to", "ftp://host/books")
+    assert refused.startswith("ftp://host/books is no folder, and no object store")
 
 
 def test_archive_needs_a_directory(filled: CommandLine) -> None:

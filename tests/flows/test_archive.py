@@ -341,19 +341,20 @@ async def test_a_file_is_read_only_while_it_is_the_one_that_was_archived(
     gate = await fill(worker)
     await moved(worker, tmp_path)
     (listed,) = await list_archived(worker)
-    whole = listed.path.read_bytes()
+    path = Path(str(listed.path))
+    whole = path.read_bytes()
     assert scan_archived(listed).collect().height == 24
-    times = listed.path.stat().st_atime_ns, listed.path.stat().st_mtime_ns
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     for place in (4, len(whole) // 2, len(whole) - 9):
         data = bytearray(whole)
         data[place] ^= 1
-        listed.path.write_bytes(bytes(data))
-        os.utime(listed.path, ns=times)
+        path.write_bytes(bytes(data))
+        os.utime(path, ns=times)
         with pytest.raises(ConflictError, match=r"part\.parquet is not the file .* from a copy"):
             scan_archived(listed)
     mended = correction("c5", of="e5", revision=1, tokens=70, minute=5)
     assert await gate.outcomes(keyed(mended)) == ["rejected"]
-    listed.path.write_bytes(whole)
+    path.write_bytes(whole)
     assert scan_archived(listed).collect().height == 24
 
 

@@ -26,6 +26,7 @@ from ledger.flows.settle import settle
 from ledger.store.backup import count_tables
 from ledger.store.backup_files import MANIFEST, Manifest
 from ledger.store.connect import connect
+from ledger.store.metering.archive_location import location_of
 from ledger.store.metering.retention import list_archived
 from ledger.store.pg_programs import _apart, running_program
 from ledger.store.queries import Connection
@@ -33,6 +34,7 @@ from tests.flows.billing import document_of
 from tests.flows.test_archive import BEFORE, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.database import Database, fresh_database
+from tests.support.objects import Bucket
 from tests.support.usage import AUTHOR, NOW, Gate, attempt, keyed, open_books
 
 DOCUMENTS = """
@@ -111,7 +113,7 @@ async def test_books_come_back_elsewhere_and_are_the_same(
         assert documents == [tuple(row) for row in await books.connection.fetch(DOCUMENTS)]
         assert len(documents) == 1
         (day,) = await list_archived(again)
-        assert day.path.is_relative_to(tmp_path / "other")
+        assert Path(str(day.path)).is_relative_to(tmp_path / "other")
         found = await check_windows([again])
         assert (found.facts, found.differing) == (21, 0)
         sealed = await check_seals([again])
@@ -189,11 +191,31 @@ async def test_a_backup_goes_into_a_folder_of_its_own(
     assert books.connection is not None
 
 
+async def test_a_backup_holds_what_lies_in_an_object_store(
+    worker: Connection, database: Database, elsewhere: Database, tmp_path: Path, bucket: Bucket
+) -> None:
+    await open_books(worker)
+    gate = Gate(worker)
+    await prepare_storage(worker, now=NOW + timedelta(days=8))
+    await gate.send(keyed(*(attempt(f"e{n}", minute=n) for n in range(20))))
+    await archive(worker, before=BEFORE, today=TODAY, folder=location_of(bucket.url))
+    await backed_up(database, tmp_path / "backup")
+    await restored(elsewhere, tmp_path / "backup", tmp_path / "other")
+    again = await connect(elsewhere.worker_url)
+    try:
+        (day,) = await list_archived(again)
+        assert day.path == tmp_path / "other/usage_fact/stored_day=2026-08-06/part.parquet"
+        found = await check_windows([again])
+        assert (found.facts, found.differing) == (20, 0)
+    finally:
+        await again.close()
+
+
 async def test_a_backup_without_a_file_of_its_archive_is_refused(
     books: Gate, database: Database, tmp_path: Path
 ) -> None:
     (day,) = await list_archived(books.connection)
-    day.path.unlink()
+    Path(str(day.path)).unlink()
     with pytest.raises(UnavailableError, match=r"archived facts of 2026-08-06 are not at"):
         await backed_up(database, tmp_path / "backup")
     assert not (tmp_path / "backup").exists()

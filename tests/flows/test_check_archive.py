@@ -62,10 +62,11 @@ async def test_a_file_that_was_changed_or_is_away_is_an_error(
 ) -> None:
     await half_archived(worker, tmp_path)
     (day,) = await list_archived(worker)
-    pl.read_parquet(day.path).with_columns(visible=pl.col("visible") + 1).write_parquet(day.path)
+    path = Path(str(day.path))
+    pl.read_parquet(path).with_columns(visible=pl.col("visible") + 1).write_parquet(path)
     with pytest.raises(ConflictError, match="SHA-256 differs"):
         await check_windows([worker])
-    day.path.unlink()
+    path.unlink()
     with pytest.raises(UnavailableError, match="are not at"):
         await check_windows([worker])
 

@@ -54,7 +54,7 @@ async def damage_archive(scene: Scene) -> list[str]:
         return [f"archive: {told}"]
     connection = await connect(scene.database.worker_url)
     try:
-        path = (await list_archived(connection))[0].path
+        path = Path(str((await list_archived(connection))[0].path))
         done = damage(scene.draw, path, Path(f"{scene.folder}/copies"))
         named = await _refusal(scene)
         scene.release()

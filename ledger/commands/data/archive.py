@@ -1,7 +1,6 @@
 """`tokenledger archive`: move the facts of finished days to files."""
 
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import click
 
@@ -11,6 +10,7 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.metering.archive import ArchiveReport
 from ledger.flows.metering.archive import archive as run_archive
+from ledger.store.metering.archive_location import location_of
 
 
 @click.command()
@@ -18,24 +18,27 @@ from ledger.flows.metering.archive import archive as run_archive
 @click.option("--days", type=click.IntRange(1, 100_000), help="Days older than this many.")
 @click.option(
     "--to",
-    "folder",
+    "location",
     required=True,
-    type=click.Path(path_type=Path),
-    help="The archive's directory.",
+    metavar="DIR|URL",
+    help="The archive's directory, or an object store: s3://bucket/folder, gs://…, az://….",
 )
 @json_option
 @database_options
 def archive(
-    database: Database, before: datetime | None, days: int | None, folder: Path, as_json: bool
+    database: Database, before: datetime | None, days: int | None, location: str, as_json: bool
 ) -> None:
-    """Write the usage facts of old days to Parquet files, check them, and drop them here.
+    """Write facts and readings of old days to Parquet files, check them, and drop them here.
 
-    Sums, charges and invoices stay in the database, and so does what finds duplicates. Reports of
-    single events and corrections read the files, so keep the directory where it is.
+    Sums, charges and invoices stay in the database, and so does what finds duplicates, and of
+    readings the first and last of each meter and day. Reports of single events, corrections and
+    costs that change read the files, so keep them where they are. Who may reach an
+    object store is said by the environment, as its own tools read it (AWS_ACCESS_KEY_ID, …).
     """
     today = clock.now().date()
+    folder = location_of(location)
     until = _before(before, days, today)
-    with progress("facts archived") as advance:
+    with progress("rows archived") as advance:
         done = database.run(
             lambda c: run_archive(c, before=until, today=today, folder=folder, progress=advance)
         )
@@ -47,11 +50,12 @@ def archive(
         for archived_day in done.archived
     ]
     if rows:
-        print_table("Archived", ("stored day", "facts", "file"), rows)
+        print_table("Archived", ("stored day", "rows", "file"), rows)
     for kept in done.kept:
         click.echo(f"{kept.stored_day} stays: {kept.reason}.")
-    stay = f"{len(done.kept):,} {'stays' if len(done.kept) == 1 else 'stay'}"
-    click.echo(f"{counted(len(rows), 'day')} archived, {stay}.")
+    gone, left = {row[0] for row in rows}, {kept.stored_day for kept in done.kept}
+    stay = f"{len(left):,} {'stays' if len(left) == 1 else 'stay'}"
+    click.echo(f"{counted(len(gone), 'day')} archived, {stay}.")
 
 
 def _before(before: datetime | None, days: int | None, today: date) -> date:
@@ -63,6 +67,7 @@ def _before(before: datetime | None, days: int | None, today: date) -> date:
 def _plain(done: ArchiveReport) -> dict[str, object]:
     archived = [
         {
+            "table": archived_day.table,
             "stored_day": archived_day.day.stored_day,
             "rows": archived_day.day.rows,
             "path": str(archived_day.path),

@@ -5,9 +5,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple, Unpack
 
+import polars as pl
+
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, ForeignCharge, TokenSum
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.energy.finding import MeterFinding, MeterGap
+from ledger.store.metering.readings import lend, rows_with
 from ledger.store.pricing.charged import Charged
 from ledger.store.queries import Connection, load_queries
 from ledger.store.within import OfEntity, Within
@@ -142,7 +145,11 @@ async def count_gpu_readings(
     connection: Connection, *, gpu_uuids: Sequence[str], **within: Unpack[Within]
 ) -> dict[str, int]:
     """How many readings of each GPU came; one without any is left out."""
-    rows = await MARGIN["count_gpu_readings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
+    wanted = pl.col("gpu_uuid").is_in(list(gpu_uuids))
+    lent = await lend(connection, "gpu_reading", wanted, "gpu_uuid", **within)
+    asked = {"gpu_uuids": list(gpu_uuids), **within}
+    query = MARGIN["count_gpu_readings"]
+    rows = await rows_with(connection, query, "gpu_reading", lent, **asked)
     return {row["gpu_uuid"]: row["readings"] for row in rows}
 
 

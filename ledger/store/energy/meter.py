@@ -8,12 +8,18 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple, Unpack
 
+import numpy as np
+import polars as pl
+
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading
 from ledger.domain.energy.even_course import ReadingColumns
 from ledger.domain.metering.engine_counter import CounterSample
+from ledger.domain.metering.times import micros
 from ledger.store.binary_read import INT4, INT8, TIME, read_columns
 from ledger.store.copying import copy_out
+from ledger.store.metering.readings import lend, rows_with
 from ledger.store.queries import Connection, Rows, load_queries
+from ledger.store.values import values_of
 from ledger.store.within import Within
 
 METER = load_queries("energy/meter")
@@ -59,12 +65,7 @@ async def find_readings(
     **within: Unpack[Within],
 ) -> list[GpuReading]:
     """Readings in [since, until) and each GPU's neighbours of it, by GPU and time."""
-    return await METER["find_readings"].values(
-        connection,
-        GpuReading,
-        gpu_uuids=list(gpu_uuids),
-        **within,
-    )
+    return values_of(GpuReading, await _readings(connection, "find_readings", gpu_uuids, within))
 
 
 async def find_energy_readings(
@@ -74,7 +75,7 @@ async def find_energy_readings(
     **within: Unpack[Within],
 ) -> dict[str, list[EnergyReading]]:
     """What `find_readings` finds, as readings of each GPU in the order of their times."""
-    rows = await METER["find_readings"].rows(connection, gpu_uuids=list(gpu_uuids), **within)
+    rows = await _readings(connection, "find_readings", gpu_uuids, within)
     readings: dict[str, list[EnergyReading]] = defaultdict(list)
     for row in rows:
         readings[row["gpu_uuid"]].append(
@@ -98,8 +99,37 @@ async def read_columns_of(
 ) -> ReadingColumns:
     """What `find_readings` finds, as columns; a board is numbered by its place among `gpu_uuids`,
     from 1."""
-    octets = await copy_out(connection, METER["copy_readings"], gpu_uuids=list(gpu_uuids), **within)
-    return ReadingColumns(*read_columns(octets, _READING_LAYOUT).values())
+    lent = await _lend_readings(connection, gpu_uuids, within)
+    if lent is None:
+        query, asked = METER["copy_readings"], {"gpu_uuids": list(gpu_uuids), **within}
+        octets = await copy_out(connection, query, **asked)
+        return ReadingColumns(*read_columns(octets, _READING_LAYOUT).values())
+    rows = await _readings(connection, "copy_readings", gpu_uuids, within, lent)
+    return ReadingColumns(
+        *(
+            np.array([micros(row[name]) if kind == TIME else row[name] for row in rows], np.int64)
+            for name, kind in _READING_LAYOUT.items()
+        )
+    )
+
+
+async def _lend_readings(
+    connection: Connection, gpu_uuids: Sequence[str], within: Within
+) -> str | None:
+    wanted = pl.col("gpu_uuid").is_in(list(gpu_uuids))
+    return await lend(connection, "gpu_reading", wanted, "gpu_uuid", **within)
+
+
+async def _readings(
+    connection: Connection,
+    query: str,
+    gpu_uuids: Sequence[str],
+    within: Within,
+    lent: str | None = None,
+) -> Rows:
+    lent = lent or await _lend_readings(connection, gpu_uuids, within)
+    asked = {"gpu_uuids": list(gpu_uuids), **within}
+    return await rows_with(connection, METER[query], "gpu_reading", lent, **asked)
 
 
 async def find_touched_readings(
@@ -172,12 +202,11 @@ async def find_engine_counters(
     **within: Unpack[Within],
 ) -> list[CounterSample]:
     """These counters of one engine in [since, until], each series with the one before."""
-    rows = await METER["find_engine_counters"].rows(
-        connection,
-        engine_instance=engine_instance,
-        metrics=list(metrics),
-        **within,
-    )
+    wanted = (pl.col("engine_instance") == engine_instance) & pl.col("metric").is_in(list(metrics))
+    lent = await lend(connection, "counter_reading", wanted, "metric", **within)
+    asked = {"engine_instance": engine_instance, "metrics": list(metrics), **within}
+    query = METER["find_engine_counters"]
+    rows = await rows_with(connection, query, "counter_reading", lent, **asked)
     return _samples(rows)
 
 
@@ -191,9 +220,12 @@ async def list_counters(
     """These counters of some engines in [since, until], by instance in the order of their times."""
     if not engine_instances:
         return {}
-    rows = await METER["list_counters"].rows(
-        connection, engine_instances=list(engine_instances), metrics=list(metrics), **within
-    )
+    asked = {"engine_instances": list(engine_instances), "metrics": list(metrics)}
+    wanted = pl.col("engine_instance").is_in(asked["engine_instances"])
+    wanted &= pl.col("metric").is_in(asked["metrics"])
+    lent = await lend(connection, "counter_reading", wanted, "metric", **within)
+    query = METER["list_counters"]
+    rows = await rows_with(connection, query, "counter_reading", lent, **asked, **within)
     return {name: list(of) for name, of in groupby(_samples(rows), attrgetter("instance"))}
 
 
@@ -225,5 +257,8 @@ def _samples(rows: Rows) -> list[CounterSample]:
 
 async def list_engine_instances(connection: Connection, **within: Unpack[Within]) -> list[str]:
     """Engine instances that were scraped in [since, until)."""
-    rows = await METER["list_engine_instances"].rows(connection, **within)
+    everything = pl.lit(value=True)
+    lent = await lend(connection, "counter_reading", everything, "engine_instance", **within)
+    query = METER["list_engine_instances"]
+    rows = await rows_with(connection, query, "counter_reading", lent, **within)
     return [row["engine_instance"] for row in rows]

@@ -1,4 +1,5 @@
-"""Files of archived facts: Parquet with every column of usage_fact, and a manifest beside it.
+"""Files of archived facts and readings: Parquet with every column of their table, and a manifest
+beside it.
 
 A file counts only once it has its final name; what ends in .tmp was never finished.
 """
@@ -7,8 +8,9 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,11 +20,15 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.errors import ConflictError, UnavailableError
+from ledger.store.metering.archive_location import Location, ObjectPath
 from ledger.store.metering.fact_columns import SCHEMA
-from ledger.store.metering.retention import ArchivedDay, DayOfFacts
+from ledger.store.metering.reading_columns import SCHEMAS
+from ledger.store.metering.retention import FACT_TABLE, ArchivedDay, DayOfFacts
 
 FORMAT = 1
 HASH_BYTES = 1024 * 1024
+ARCHIVED_SCHEMAS: Mapping[str, pl.Schema] = {FACT_TABLE: SCHEMA, **SCHEMAS}
+_NAMES = {FACT_TABLE: "facts", "gpu_reading": "readings", "counter_reading": "counters"}
 
 
 @dataclass(slots=True)
@@ -44,6 +50,7 @@ class DayWriter:
     """Takes the rows of a day page by page, and makes one file of them."""
 
     pages: Path
+    schema: pl.Schema
     tally: FileTally = field(default_factory=FileTally)
     files: list[Path] = field(default_factory=list)
 
@@ -55,21 +62,33 @@ class DayWriter:
             frame.write_parquet(path, compression="lz4")
         self.files.append(path)
 
-    def finish(self, path: Path) -> bytes:
+    def finish(self, location: Location) -> bytes:
         """Write the pages as one file with its final name; returns its SHA-256."""
+        path = location if isinstance(location, Path) else self.pages / location.name
         unfinished = path.with_name(path.name + ".tmp")
-        frame = pl.scan_parquet(self.files) if self.files else pl.LazyFrame(schema=SCHEMA)
+        frame = pl.scan_parquet(self.files) if self.files else pl.LazyFrame(schema=self.schema)
         with _writing(unfinished):
             frame.sink_parquet(unfinished, compression="zstd", maintain_order=True)
             _sync(unfinished)
-        if _tally(unfinished) != self.tally:
+        if _tally(unfinished, self.schema) != self.tally:
             raise ConflictError(
                 f"{unfinished} does not read back as it was written.", "Is the disk sound?"
             )
         digest = sha256_of(unfinished)
         unfinished.replace(path)
         _sync(path.parent)
+        if isinstance(location, ObjectPath):
+            _send(path, location, digest)
         return digest
+
+
+def _send(path: Path, location: ObjectPath, digest: bytes) -> None:
+    location.put(path)
+    if sha256_of(location) != digest:
+        raise ConflictError(
+            f"{location} does not read back as it was written.",
+            "Does its store keep what it takes?",
+        )
 
 
 @contextmanager
@@ -85,25 +104,31 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def day_path(folder: Path, day: DayOfFacts) -> Path:
-    """Where the facts of a day lie in an archive."""
+def day_path(folder: Location, day: DayOfFacts, table: str = FACT_TABLE) -> Location:
+    """Where a day of a table lies in an archive."""
     name = f"stored_day={day.stored_day.isoformat()}"
-    return folder.absolute() / "usage_fact" / name / "part.parquet"
+    location = folder.absolute() if isinstance(folder, Path) else folder
+    return location / table / name / "part.parquet"
 
 
 @contextmanager
-def write_day(path: Path) -> Iterator[DayWriter]:
-    """A writer of one day; what an earlier attempt left is swept away.
+def write_day(path: Location, table: str = FACT_TABLE) -> Iterator[DayWriter]:
+    """A writer of one day of a table, which sends it to an object store once it is whole; what an
+    earlier attempt left is swept away.
 
     UnavailableError where there is no room, or no right, to write.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="tokenledger-archive-") as folder:
+            yield DayWriter(Path(folder), ARCHIVED_SCHEMAS[table])
+        return
     pages = path.parent / "pages.tmp"
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(pages, ignore_errors=True)
         pages.mkdir()
     try:
-        yield DayWriter(pages)
+        yield DayWriter(pages, ARCHIVED_SCHEMAS[table])
     finally:
         shutil.rmtree(pages, ignore_errors=True)
 
@@ -113,7 +138,7 @@ def write_manifest(archived: ArchivedDay) -> None:
     day = archived.day
     said = {
         "format": FORMAT,
-        "table": "usage_fact",
+        "table": archived.table,
         "stored_day": day.stored_day.isoformat(),
         "file": archived.path.name,
         "rows": day.rows,
@@ -122,14 +147,15 @@ def write_manifest(archived: ArchivedDay) -> None:
         "last_time": _text(day.last_time),
         "first_batch_seq": day.first_batch_seq,
         "last_batch_seq": day.last_batch_seq,
-        "columns": {
-            name: str(pl.LazyFrame(schema=SCHEMA).collect_schema()[name]) for name in SCHEMA
-        },
+        "columns": {name: str(dtype) for name, dtype in ARCHIVED_SCHEMAS[archived.table].items()},
     }
-    path = archived.path.with_name("manifest.json")
+    path, text = archived.path.with_name("manifest.json"), json.dumps(said, indent=2) + "\n"
+    if isinstance(path, ObjectPath):
+        path.put(text.encode())
+        return
     unfinished = path.with_name(path.name + ".tmp")
     with _writing(path):
-        unfinished.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
         _sync(unfinished)
         unfinished.replace(path)
         _sync(path.parent)
@@ -142,8 +168,9 @@ def scan_archived(archived: ArchivedDay) -> pl.LazyFrame:
     """
     if not archived.path.is_file():
         raise UnavailableError(
-            f"The archived facts of {archived.day.stored_day} are not at {archived.path}.",
-            "Make the archive's directory available to this host.",
+            f"The archived {_NAMES[archived.table]} of {archived.day.stored_day} are not at"
+            f" {archived.path}.",
+            "Make the archive's directory or store available to this host.",
         )
     with _verifying:
         if not _is_verified(archived) and sha256_of(archived.path) != archived.sha256:
@@ -152,11 +179,12 @@ def scan_archived(archived: ArchivedDay) -> pl.LazyFrame:
                 "Restore it from a copy.",
             )
         _verified[archived.path] = _identity(archived)
-    return pl.scan_parquet(archived.path, hive_partitioning=False)
+    path = archived.path
+    return pl.scan_parquet(path if isinstance(path, Path) else path.url, hive_partitioning=False)
 
 
 # A file that is still the very one whose digest was right is not read whole again.
-_verified: dict[Path, tuple[object, ...]] = {}
+_verified: dict[Location, tuple[object, ...]] = {}
 _verifying = threading.Lock()
 
 
@@ -166,23 +194,34 @@ def _is_verified(archived: ArchivedDay) -> bool:
 
 def _identity(archived: ArchivedDay) -> tuple[object, ...]:
     """What no write leaves as it was: `ctime` is the kernel's, and nobody sets it."""
+    if isinstance(archived.path, ObjectPath):
+        return archived.sha256, *archived.path.identity()
     now = archived.path.stat()
     return archived.sha256, now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
-def sha256_of(path: Path) -> bytes:
+def sha256_of(path: Location) -> bytes:
     """The SHA-256 of a file, read a piece at a time."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(HASH_BYTES):
-            digest.update(piece)
+    for piece in pieces_of(path):
+        digest.update(piece)
     return digest.digest()
 
 
-def _tally(path: Path) -> FileTally:
+def pieces_of(path: Location) -> Iterator[bytes]:
+    """The bytes of a file, a piece at a time."""
+    if isinstance(path, ObjectPath):
+        yield from path.pieces()
+        return
+    with path.open("rb") as file:
+        while piece := file.read(HASH_BYTES):
+            yield piece
+
+
+def _tally(path: Path, schema: pl.Schema) -> FileTally:
     tally = FileTally()
     frame = pl.scan_parquet(path, hive_partitioning=False)
-    if dict(frame.collect_schema()) != dict(pl.LazyFrame(schema=SCHEMA).collect_schema()):
+    if dict(frame.collect_schema()) != dict(pl.LazyFrame(schema=schema).collect_schema()):
         return FileTally(rows=-1)
     for page in frame.collect_batches():
         tally.add(page)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,11 +12,13 @@ from ledger.domain.metering.spread import METERS
 from ledger.domain.seal import slices
 from ledger.store.binary_read import INT2, INT4, INT8, NEVER, TIME, read_columns
 from ledger.store.copying import copy_out
+from ledger.store.metering.archive_location import Location, location_of
 from ledger.store.metering.chunks import HIGHEST, ChunkSearch, fetch_chunk, find_chunks
 from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.queries import Connection, load_queries
 
 RETENTION = load_queries("metering/retention")
+FACT_TABLE = "usage_fact"
 _UNSURE_TIMES = ("started_at", "first_token_at", "ended_at")
 ROW_LAYOUT = {
     **{"lane": INT2, "batch_seq": INT8, "ordinal": INT4, "kind": INT2, "flags": INT4},
@@ -79,7 +80,8 @@ async def fold_rows(
 
 @dataclass(frozen=True, slots=True)
 class DayOfFacts:
-    """What a day of facts holds: rows, and its ranges of event times and of the stored order."""
+    """What a day of facts or readings holds: rows, and its ranges of times and of the stored
+    order."""
 
     stored_day: date
     rows: int
@@ -91,11 +93,12 @@ class DayOfFacts:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedDay:
-    """A day of facts in a file, with the file's digest."""
+    """A day of a table in a file, with the file's digest."""
 
     day: DayOfFacts
-    path: Path
+    path: Location
     sha256: bytes
+    table: str = FACT_TABLE
 
 
 async def close_days(connection: Connection, *, today: date) -> int:
@@ -177,6 +180,7 @@ async def drop_archived_day(connection: Connection, archived: ArchivedDay) -> No
 async def list_archived(
     connection: Connection,
     *,
+    table: str = FACT_TABLE,
     since_seq: int | None = None,
     until_seq: int | None = None,
     since: datetime | None = None,
@@ -184,9 +188,14 @@ async def list_archived(
 ) -> list[ArchivedDay]:
     """Days in files that may hold facts of these batches, and of [since, until); None is any."""
     rows = await RETENTION["list_archived"].rows(
-        connection, since_seq=since_seq, until_seq=until_seq, since=since, until=until
+        connection,
+        table_name=table,
+        since_seq=since_seq,
+        until_seq=until_seq,
+        since=since,
+        until=until,
     )
-    return [_archived(dict(row)) for row in rows]
+    return [_archived(dict(row), table) for row in rows]
 
 
 async def find_standing_ids(
@@ -235,6 +244,6 @@ async def list_source_names(connection: Connection) -> dict[int, str]:
     return {row["source_id"]: row["source"] for row in rows}
 
 
-def _archived(row: dict[str, Any]) -> ArchivedDay:
+def _archived(row: dict[str, Any], table: str) -> ArchivedDay:
     path, sha256 = row.pop("path"), row.pop("sha256")
-    return ArchivedDay(DayOfFacts(**row), Path(path), bytes(sha256))
+    return ArchivedDay(DayOfFacts(**row), location_of(path), bytes(sha256), table)

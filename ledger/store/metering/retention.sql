@@ -184,7 +184,7 @@ SELECT drop_archived_day(:day::date, :path, :sha256, :rows, :first_batch_seq, :l
 -- Days in files that may hold facts of these batches and times; NULL is any. A scan, a row a day.
 SELECT stored_day, archived_path(path) AS path, sha256, rows, first_time, last_time, first_batch_seq, last_batch_seq
   FROM archived_partition
- WHERE table_name = 'usage_fact'
+ WHERE table_name = :table_name
    AND (:since_seq::bigint IS NULL OR last_batch_seq >= :since_seq)
    AND (:until_seq::bigint IS NULL OR first_batch_seq <= :until_seq)
    AND (:since::timestamptz IS NULL OR last_time >= :since)
