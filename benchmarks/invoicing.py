@@ -15,6 +15,7 @@ from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.pricing.rate import rate
 from ledger.store.connect import connect
 from ledger.store.queries import OwnConnection
+from ledger.stream.memory import collect_rarely
 from tests.support.database import Database, execute
 
 KEYS, WINDOWS = 10, 4
@@ -35,6 +36,7 @@ def run() -> list[Figure]:
 
 
 async def _measure(bench: Bench, database: Database, customers: int) -> Figure:
+    collect_rarely()
     size = {"customers": customers, "keys": KEYS, "windows": WINDOWS}
     await execute(database.superuser_url, sql("month").format(**size))
     await execute(database.superuser_url, sql("one_meter"))

@@ -64,9 +64,10 @@ SELECT p.* FROM placed p
 -- name: sum_charges
 -- What usage comes to as known at a cut-off: exact amounts, and the units that wait for a price, of what is asked and of
 -- one customer or (NULL) all, by dimensions (as for usage, and `meter`) before and behind a step in time, and last by
--- currency; groups in order, those after a place. charge (entity_id, day_start) or (customer_id, day_start, batch_seq).
+-- currency; groups in order, those after a place. Of keys no more is read than is asked for beside whose they are. charge
+-- (entity_id, day_start) or (customer_id, day_start, batch_seq).
 WITH sums AS MATERIALIZED (
-  SELECT l.usage_key_id, l.meter, l.currency,
+  SELECT l.customer_id, l.usage_key_id, l.meter, l.currency,
          CASE :step::text WHEN 'window' THEN l.used_at
                           WHEN 'hour' THEN date_trunc('hour', l.used_at, :zone)
                           WHEN 'day' THEN date_trunc('day', l.used_at AT TIME ZONE :zone) AT TIME ZONE 'UTC'
@@ -78,18 +79,20 @@ WITH sums AS MATERIALIZED (
     FROM charged_at(:batch_seq, :since, :until, :asked::jsonb) l
    WHERE (:entity_id::text IS NULL OR l.entity_id = :entity_id)
      AND (:customer_id::text IS NULL OR l.customer_id = :customer_id)
-   GROUP BY 1, 2, 3, 4
+   GROUP BY 1, 2, 3, 4, 5
   HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
+), asked AS MATERIALIZED (
+  SELECT :before::text[] || :behind::text[] AS names
 ), keys AS MATERIALIZED (
-  SELECT k.* FROM (SELECT :before::text[] || :behind::text[] AS names OFFSET 0) a CROSS JOIN LATERAL grouped_keys(a.names) k
-   WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums)
+  SELECT k.* FROM asked a CROSS JOIN LATERAL grouped_keys(a.names) k
+   WHERE NOT (SELECT names <@ ARRAY['customer', 'meter'] FROM asked) AND k.usage_key_id IN (SELECT usage_key_id FROM sums)
 ), grouped AS (
-  SELECT k.customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,
+  SELECT CASE WHEN 'customer' = ANY (a.names) THEN s.customer_id END AS customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,
          s.step, s.currency,
-         CASE WHEN 'meter' = ANY (:before::text[] || :behind::text[]) THEN s.meter END AS meter,
+         CASE WHEN 'meter' = ANY (a.names) THEN s.meter END AS meter,
          sum(s.amount) AS amount, sum(s.quantity) AS quantity,
          sum(s.unpriced_quantity) AS unpriced_quantity
-    FROM sums s JOIN keys k USING (usage_key_id)
+    FROM sums s CROSS JOIN asked a LEFT JOIN keys k USING (usage_key_id)
    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 ), placed AS (
   SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)

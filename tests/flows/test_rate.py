@@ -1,16 +1,30 @@
 """Usage becomes charges by differences: exact, rated again only where something changed."""
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
-from ledger.store.connect import draw_cut_off
+from ledger.store.connect import connect, draw_cut_off
+from ledger.store.cost import cost
 from ledger.store.pricing.rating import list_unpriced
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
-from tests.flows.billing import ACME, AUTHOR, WINDOW, azure_hours, balance_of, settled, subscribed
+from tests.flows.billing import (
+    ACME,
+    AUTHOR,
+    NOW,
+    WINDOW,
+    azure_hours,
+    balance_of,
+    settled,
+    subscribed,
+)
 from tests.support.books import Buyer, Tokens
+from tests.support.database import Database
 
 NOON = datetime(2023, 11, 16, 12, tzinfo=UTC)
 Day = tuple[datetime, str, int | None]
@@ -40,6 +54,32 @@ async def test_rating_twice_writes_nothing(worker: Connection) -> None:
     assert await settled(worker) == (0, 0)
     assert await balance_of(worker, "4000") == Decimal("-93.98831")
     assert await balance_of(worker, "1150") == Decimal("93.98831")
+
+
+async def test_many_days_are_rated_over_two_connections_to_the_same(worker: Connection) -> None:
+    books = await subscribed(worker)
+    for day in range(1, 8):
+        for hour in (3, 21):
+            await books.usage(datetime(2023, 11, day, hour, tzinfo=UTC), Tokens(output=day))
+    done = await replace(rate, chunk_parts=1)(worker, now=NOW)
+    assert (done.windows, done.rows_written, done.parked) == (7, 7, ())
+    found = {(at.day, quantity) for (at, _, _), (quantity, _) in (await days(worker)).items()}
+    assert found == {(day, 2 * day) for day in range(1, 8)}
+    assert (await rate(worker, now=NOW)).rows_written == 0
+
+
+async def test_what_stores_beside_a_run_keeps_others_out(
+    worker: Connection, database: Database
+) -> None:
+    second = await connect(database.worker_url)
+    try:
+        async with cost.beside_run(worker, rate.name):
+            beginning = asyncio.create_task(rate(second, now=NOW))
+            await asyncio.sleep(0.3)
+            assert not beginning.done()
+        assert (await beginning).rows_written == 0
+    finally:
+        await second.close()
 
 
 async def test_late_usage_adds_a_difference_alone(worker: Connection) -> None:

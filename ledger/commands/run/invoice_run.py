@@ -10,6 +10,7 @@ from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.billing.draft_invoice import Moment
 from ledger.flows.billing.issue import IssueRules
 from ledger.flows.billing.run import InvoiceRun, RunAsk, run_invoices
+from ledger.stream.memory import collect_rarely
 
 at_option = click.option(
     "--at",
@@ -57,6 +58,7 @@ def run(
     """
     if release and not reason:
         raise click.UsageError("--release needs a --reason")
+    collect_rarely()
     author = author_of(reason or "a run of invoices")
     ask = RunAsk(
         entity_id, moment_of(at), clock.now(), author, IssueRules(**allowed), frozenset(release)
