@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from ledger.domain.billing.account import is_iban
 from ledger.domain.billing.agreement import EInvoiceForm, Party
-from ledger.domain.billing.e_invoice import ElectronicLine
+from ledger.domain.billing.e_invoice import ElectronicLine, danish_number
 from ledger.domain.billing.issued import Invoice
 from ledger.domain.billing.tax import RATED, TaxKey, TaxLine, Treatment, describe_tax
 from ledger.domain.money import EXACT, ZERO, plain, total
@@ -192,8 +192,13 @@ def _buyer(document: Document) -> dict[str, object]:
     return {**said, "vat_identifier": buyer.tax_number.replace(" ", "")}
 
 
+# The scheme of numbers that Denmark gives businesses, in ISO 6523.
+_DANISH_BUSINESS = "0184"
+
+
 def _party(party: Party, party_id: str) -> dict[str, object]:
     scheme, _, address = party.electronic_address.partition(":")
+    registered = danish_number(party) or ""
     lines = [line.strip() for line in party.address.split("\n") if line.strip()]
     said: dict[str, object] = {
         "name": party.name,
@@ -204,6 +209,8 @@ def _party(party: Party, party_id: str) -> dict[str, object]:
         "einvoicing_addr": address,
         "einvoicing_addr_schemeid": scheme if address else "",
         "contacts": [{"email": party.email}] if party.email else [],
+        "legal_identifier": registered,
+        "legal_identifier_schemeid": _DANISH_BUSINESS if registered else "",
     }
     return {name: value for name, value in said.items() if value not in ("", [])}
 

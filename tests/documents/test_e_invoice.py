@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import BytesIO
+from pathlib import Path
 
 import facturx
 import pytest
@@ -15,7 +16,7 @@ from ledger.documents.e_invoice import Document, attach, render_xml
 from ledger.documents.fonts import compile_shown
 from ledger.documents.invoice import describe
 from ledger.domain.billing.agreement import Buyer, EInvoiceForm, Seller, Terms
-from ledger.domain.billing.e_invoice import check_e_invoice, electronic_lines
+from ledger.domain.billing.e_invoice import check_e_invoice, danish_number, electronic_lines
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals, LineKey
 from ledger.domain.billing.issued import Invoice
 from ledger.domain.billing.tax import TaxKey, TaxLine, Treatment, tax_on
@@ -23,7 +24,8 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import round_minor, total
 from ledger.domain.period import Period
 from ledger.domain.pricing.models.per_unit import PerUnit
-from tests.support.en16931 import failed
+from tests.conftest import lacking
+from tests.support.en16931 import RulesUnavailableError, failed, failed_by, peppol_rules
 
 OCTOBER = datetime(2026, 9, 30, 22, tzinfo=UTC)
 NOVEMBER = datetime(2026, 10, 31, 23, tzinfo=UTC)
@@ -178,6 +180,38 @@ def test_the_rules_catch_what_is_wrong(
     assert was in xml
     broken = failed(xml.replace(was, becomes), form)
     assert any(rule in found for found in broken)
+
+
+@pytest.fixture(scope="module")
+def peppol() -> Path:
+    try:
+        return peppol_rules()
+    except RulesUnavailableError as error:
+        lacking(f"NO RULES OF PEPPOL: {error}")
+
+
+def test_ubl_passes_the_rules_of_peppol_which_catch_what_is_wrong(peppol: Path) -> None:
+    written = {name: render_xml(each, EInvoiceForm.PEPPOL) for name, each in CASES.items()}
+    number = b'<cbc:CompanyID schemeID="0184">13585628</cbc:CompanyID>'
+    assert number in written["one-rate"]
+    nameless = written["one-rate"].replace(number, b"")
+    found = failed_by(peppol, written | {"nameless": nameless})
+    (wrong,) = found.pop("nameless")
+    assert "DK-R-002" in wrong
+    assert found == {name: [] for name in CASES}
+
+
+def test_a_danish_seller_is_named_by_its_number_or_told_that_it_lacks_one() -> None:
+    taxes = CASES["outside-the-scope"].taxes
+    for number in ("DK13585628", "13585628", "DK 13585628"):
+        seller = replace(SELLER, tax_number=number)
+        check_e_invoice(seller, BUYER, taxes, form=EInvoiceForm.PEPPOL)
+        assert danish_number(seller) == "13585628"
+    for number in ("", "DE136695976", "1358562"):
+        seller = replace(SELLER, tax_number=number)
+        with pytest.raises(InvalidInputError, match="a Danish tax number of the entity"):
+            check_e_invoice(seller, BUYER, taxes, form=EInvoiceForm.PEPPOL)
+    assert danish_number(BUYER) is None
 
 
 def test_lines_are_quantity_times_price_and_add_up() -> None:

@@ -4,15 +4,22 @@ An electronic invoice is reckoned again by whoever gets it: a line's net amount 
 and the nets of a rate add up to the base of its tax (EN 16931 BR-CO-10, BR-S-08, Peppol R120).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from ledger.domain.billing.agreement import Buyer, EInvoiceForm, Seller
+from ledger.domain.billing.agreement import Buyer, EInvoiceForm, Party, Seller
 from ledger.domain.billing.issued import IssuedLine
 from ledger.domain.billing.tax import TaxKey, TaxLine, Treatment, tax_on
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import EXACT, ZERO, multiply, total
+
+# How far from quantity × price a net amount may be (Peppol R120), in whatever currency: one without
+# a minor unit is mostly further.
+_SLACK = Decimal("0.02")
+# The number that Denmark gives a business, which its tax number is made of.
+_CVR = re.compile(r"(?:DK)?\s*(\d{8})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,12 @@ def check_e_invoice(
         )
 
 
+def danish_number(party: Party) -> str | None:
+    """The number under which Denmark registers a business of its own, which it has to name."""
+    number = _CVR.fullmatch(party.tax_number) if party.country == "DK" else None
+    return number[1] if number else None
+
+
 def _lacking(
     seller: Seller, buyer: Buyer, taxes: Sequence[TaxLine], form: EInvoiceForm
 ) -> Iterator[str]:
@@ -58,6 +71,8 @@ def _lacking(
             "the electronic_address of the customer": buyer.electronic_address,
             "the buyer_reference of the customer": buyer.buyer_reference,
         }
+        if seller.country == "DK":
+            needed["a Danish tax number of the entity"] = danish_number(seller)
     yield from (what for what, said in needed.items() if not said)
     if Treatment.OUTSIDE in treatments and len(treatments) > 1:
         yield "one tax treatment for all lines (beside what is outside the scope nothing may stand)"
@@ -125,7 +140,8 @@ def _nets(
 def _electronic(line: IssuedLine, key: TaxKey, net: Decimal) -> ElectronicLine:
     product = multiply(line.unit_amount, line.quantity)
     reckoned = multiply(line.exact_amount, line.per) == product and net == line.amount
-    if reckoned and line.unit_amount >= 0:
+    near = abs(EXACT.subtract(line.exact_amount, net)) <= _SLACK
+    if reckoned and near and line.unit_amount >= 0:
         return ElectronicLine(line, key, net, line.quantity, line.unit_amount, line.per)
     # What is not quantity × price is one piece of its own price; a price is never negative.
     return ElectronicLine(line, key, net, -1 if net < ZERO else 1, abs(net), 1)
