@@ -51,7 +51,7 @@ LEASED = ASSET | {"terms": "lease", "gpu_hour_rate": "2"}
         (NewPrice, PRICE, {"amount": "-1"}, "amount: found '-1'; send 0 or more"),
         (NewPrice, PRICE, {"amount": "٣"}, "amount: found '٣'; send a decimal as text"),
         (NewPrice, PRICE, {"amount": "NaN"}, "amount: found 'NaN'; send a finite decimal"),
-        (NewPrice, PRICE, {"amount": "0.1234567"}, "one token must have at most 12"),
+        (NewPrice, PRICE, {"amount": "0.1234567"}, "one unit must have at most 12"),
         (NewPrice, PRICE, {"per": 500}, "per: found 500; send a power of ten"),
         (NewPrice, PRICE, {"meter": "inputs"}, "meter: found 'inputs'; send one of input,"),
         (NewPrice, PRICE, {"valid_from": "2024-01-01T00:05:00Z"}, "on a quarter hour"),
