@@ -10,7 +10,7 @@ from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.billing.draft_invoice import Moment
 from ledger.flows.billing.issue import IssueRules
 from ledger.flows.billing.run import InvoiceRun, RunAsk, run_invoices
-from ledger.stream.memory import collect_rarely
+from ledger.stream.memory import collecting_rarely
 
 at_option = click.option(
     "--at",
@@ -58,12 +58,11 @@ def run(
     """
     if release and not reason:
         raise click.UsageError("--release needs a --reason")
-    collect_rarely()
     author = author_of(reason or "a run of invoices")
     ask = RunAsk(
         entity_id, moment_of(at), clock.now(), author, IssueRules(**allowed), frozenset(release)
     )
-    with progress("subscriptions") as advance:
+    with progress("subscriptions") as advance, collecting_rarely():
         done = database.run(lambda connection: run_invoices(connection, ask, progress=advance))
     _show(done, as_json=as_json)
 
