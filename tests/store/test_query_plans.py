@@ -192,7 +192,7 @@ HOT = [
     Asked("cost/margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
     Asked("books/export", "find_usage", A_DAY, 1_500),
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ALL, 1_500, roles=HOUSE),
-    Asked("grouped", "sum_usage", GROUPS | USED_BY_ONE, 1_000, roles=EVERYONE, title=" of one"),
+    Asked("grouped", "sum_usage", GROUPS | USED_BY_ONE, 1_100, roles=EVERYONE, title=" of one"),
     Asked("grouped", "sum_charges", CHARGES | {"customer_id": None}, 1_500, roles=HOUSE),
     Asked(
         "grouped",
