@@ -1,8 +1,10 @@
 """A correction replaces by revision, whichever of it and its original comes first."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import asyncpg
 import pytest
@@ -94,6 +96,33 @@ async def test_the_highest_revision_stands_when_two_writers_bring_them_at_once(
 
 
 WAITS = "SELECT cardinality(pg_blocking_pids($1)) > 0"
+
+
+async def test_a_correction_is_known_as_one_that_is_committed_between_two_looks(
+    gate: Gate, database: Database
+) -> None:
+    """Whose id is seen to be taken is looked up after that: what it is was stored with it."""
+    writers = [Gate(await connect(database.worker_url)) for _ in range(2)]
+    passing = await connect(database.superuser_url)
+    sent = [FIRST, correction("a.1.1", of="a.1", revision=1, tokens=30)]
+    sending = []
+    async with gate_at(database.superuser_url, "receipt") as held:
+
+        async def waiting(work: Awaitable[Any], waits: Connection) -> None:
+            sending.append(asyncio.ensure_future(work))
+            while not await held.watcher.fetchval(WAITS, waits.get_server_pid()):
+                await asyncio.sleep(0.01)
+
+        await waiting(writers[0].outcomes(keyed(sent[0])), writers[0].connection)
+        # Whoever looks at ids from now on does so when the first has committed.
+        await waiting(passing.execute("BEGIN; LOCK TABLE event_key; COMMIT"), passing)
+        await waiting(writers[1].outcomes(keyed(sent[1])), writers[1].connection)
+    first, _, second = await asyncio.gather(*sending)
+    for connection in (passing, *(writer.connection for writer in writers)):
+        await connection.close()
+    assert [first, second] == [["created"], ["rejected"]]
+    known = {"received": 2, "counted": 1, "quarantined": 1}
+    assert await fates(gate.connection) == known
 
 
 async def test_another_correction_of_the_same_revision_is_a_conflict(gate: Gate) -> None:

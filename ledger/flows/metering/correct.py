@@ -169,6 +169,8 @@ async def _find_known(
     connection: Connection, lines: Lines
 ) -> tuple[Known, dict[CorrectionTarget, str]]:
     """What is stored under each target, whose it is, and what cannot be read to say so."""
+    # In this order: what an id came with, a correction or not, is committed together with the id.
+    holders = await _find_holders(connection, sorted(lines))
     stored = await find_corrections(connection, sorted(lines))
     late = [
         (name, revision)
@@ -182,7 +184,6 @@ async def _find_known(
         for revision in members
         if not revision.revision
     }
-    holders = await _find_holders(connection, sorted(lines))
     firsts = [*late, *(each for each in holders if (each[0], each[1].owner) not in told)]
     judged, away = await _judge(connection, firsts)
     known: Known = {
