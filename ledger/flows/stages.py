@@ -18,7 +18,6 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         allocate,
-        tally,
         rate,
         draw,
         book_cost,
@@ -26,5 +25,6 @@ STAGES: dict[str, Stage] = {
         accrue,
         carry,
         dun,
+        tally,
     )
 }
