@@ -7,6 +7,7 @@ from ledger.store.queries import load_queries
 from tests.store.test_every_query import FILES
 
 ONE_BY_ONE = "a receipt counts items that were read one by one, and nobody reads 2^63 of them"
+AMOUNTS = "amounts are numeric, which has no 64 bits to pass"
 # Queries that cast a sum, or add within one, and why neither can pass 2^63.
 BOUNDED = {
     "list_source_states": ONE_BY_ONE,
@@ -21,6 +22,9 @@ BOUNDED = {
     "read_usage_sums": "halves of 32 bits each: they pass 2^63 where a window has 2^31 rows",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
     "read_activity_sums": "halves of 32 bits each, as in read_usage_sums",
+    "find_wrong_periods": AMOUNTS,
+    "sum_model_cost": AMOUNTS,
+    "sum_usage_costs": AMOUNTS,
 }
 NARROW = r"::(?:bigint|int8|integer|int4|int|smallint)\b"
 
