@@ -184,9 +184,12 @@ def _begins(client: httpx.Client) -> bool:
 
 
 def test_an_error_in_the_middle_is_no_short_file(wide: Wide) -> None:
+    _wait_until(lambda: wide.reading() == 0)
     with wide.client() as client, client.stream("GET", WHOLE) as answer:
         parts = answer.iter_raw()
         next(parts)
+        # It may be taking its page just now, and is no reader that waits: it is soon.
+        _wait_until(lambda: wide.reading() == 1)
         run_apart(execute(wide.database.superuser_url, KILL))
         with pytest.raises(httpx.RemoteProtocolError):
             for _ in parts:
