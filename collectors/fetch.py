@@ -151,7 +151,7 @@ class Page:
     def _text(self, body: bytes, headers: Mapping[str, str]) -> str:
         text = body.decode("utf-8", errors="replace")
         if OPENMETRICS in headers.get("content-type", ""):
-            if text.rstrip("\n").rpartition("\n")[2] != "# EOF":
+            if text.rstrip().rpartition("\n")[2] != "# EOF":
                 raise ScrapeError(f"{self}: cut short: an OpenMetrics page ends with # EOF")
         elif not _said_how_long(headers) and not text.endswith("\n"):
             raise ScrapeError(f"{self}: cut short in its last line")

@@ -1,7 +1,8 @@
 """Attributes of an OpenTelemetry span of generative AI to disjoint leaves, in every spelling.
 
-Input contains what a cache had and took, output contains reasoning. A span of an agent or a
-workflow repeats what its model calls used, and is refused.
+Input contains what a cache had and took, output contains reasoning; where a grand total says that
+who wrote the span counts them beside it, they are. A span of an agent or a workflow repeats what
+its model calls used, and is refused.
 """
 
 from collectors.errors import GatewayUsageError
@@ -27,12 +28,13 @@ _WRITTEN = (
     "gen_ai.usage.cache_write.input_tokens",
 )
 _REASONING = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
+_TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
 _MODALITY = {
     f"{_PREFIX}{kind}.{side}_tokens": f"{side}.{kind}"
     for kind in ("text", "image", "audio", "video")
     for side in ("input", "output")
 }
-_KNOWN = frozenset((*_INPUT, *_OUTPUT, *_READ, *_WRITTEN, *_REASONING, *_MODALITY))
+_KNOWN = frozenset((*_INPUT, *_OUTPUT, *_READ, *_WRITTEN, *_REASONING, *_MODALITY, *_TOTAL))
 _OPERATION = "gen_ai.operation.name"
 # What one of these used, spans of model calls below it say too.
 _REPEATING = frozenset(
@@ -50,14 +52,15 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     read = agreed("cache reads", counts_at(usage, _READ))
     written = agreed("cache writes", counts_at(usage, _WRITTEN))
     reasoning = agreed("reasoning tokens", counts_at(usage, _REASONING))
+    prompt, answer = _totals(usage, cached=(read or 0) + (written or 0), reasoning=reasoning or 0)
     result = body(
         input_leaves={
-            "uncached": rest(needed(usage, *_INPUT), (read, written), name=_INPUT[0]),
+            "uncached": rest(prompt, (read, written), name=_INPUT[0]),
             "cache_read": read,
             "cache_write": written,
         },
         output_leaves={
-            "visible": rest(needed(usage, *_OUTPUT), (reasoning,), name=_OUTPUT[0]),
+            "visible": rest(answer, (reasoning,), name=_OUTPUT[0]),
             "reasoning": reasoning,
         },
         complete=complete,
@@ -70,3 +73,21 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     own = {name: value for name, value in usage.items() if name.startswith(_PREFIX)}
     added = {"modality": modality, "other": unread(own, _KNOWN)}
     return result | {name: counts for name, counts in added.items() if counts}
+
+
+def _totals(usage: RawUsage, *, cached: int, reasoning: int) -> tuple[int, int]:
+    """Input and output with their parts in them, whichever way adds up to the grand total."""
+    prompt, answer = needed(usage, *_INPUT), needed(usage, *_OUTPUT)
+    total = agreed("totals", counts_at(usage, _TOTAL))
+    if not total:
+        return prompt, answer
+    ways = {
+        (prompt + beside, answer + thought) for beside in (0, cached) for thought in (0, reasoning)
+    }
+    fitting = [way for way in ways if sum(way) == total]
+    if len(fitting) != 1:
+        raise GatewayUsageError(
+            f"usage.{_TOTAL[0]}: found {total}, but input and output are {prompt + answer}; say"
+            " what the rest is"
+        )
+    return fitting[0]

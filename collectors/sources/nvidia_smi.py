@@ -1,6 +1,7 @@
 """A recording of `nvidia-smi --query-gpu=timestamp,uuid,power.draw --format=csv`, integrated.
 
-Its times are the machine's own without a zone, so that the zone is named in the settings. Power is
+Its times are the machine's own without a zone, so that the zone is named in the settings; of an
+hour that its clocks showed twice, rows after a fall are of the second. Power is
 integrated by the trapezoid rule; a sensor that shows one number for a minute is stuck, and what it
 shows is not measured.
 """
@@ -28,6 +29,8 @@ POWER_COLUMNS = ("power.draw", "power.draw.instant", "power.draw.average")
 ROWS_PER_SAMPLE = 10_000
 STUCK_US = 60_000_000
 STUCK_ROWS = 100
+# Rows of several boards may stand a little out of order; a clock that is set back falls further.
+FALL_US = 600_000_000
 _WATTS = re.compile(r"\A\s*([0-9]+(?:\.[0-9]+)?)\s*W?\s*\Z")
 
 
@@ -87,22 +90,32 @@ def open_nvidia_smi(settings: SourceSettings) -> NvidiaSmiSource:
 
 def _rows(path: Path, meter: str, zone: ZoneInfo) -> Generator[Reading, None, None]:
     sensors: dict[str, _Sensor] = {}
+    latest_us = 0
     with _open(path) as file:
         for number, row in enumerate(csv.DictReader(file, skipinitialspace=True), start=1):
             named = {_column(name): value for name, value in row.items() if name}
             try:
-                at = datetime.fromisoformat(named["timestamp"].strip().replace("/", "-"))
+                at = _instant(named["timestamp"], zone, latest_us)
                 power_mw = _power_mw(named)
             except (KeyError, ValueError) as error:
                 raise SourceError(f"nvidia_smi {path}: row {number}: {error!r}") from error
+            latest_us = max(latest_us, microseconds_of(at))
             if power_mw is None:
                 continue
             uuid = named.get("uuid") or meter
             sensor = sensors.setdefault(uuid, _Sensor())
-            yield from _read(uuid, sensor, power_mw, at.replace(tzinfo=zone))
+            yield from _read(uuid, sensor, power_mw, at)
     for uuid, sensor in sensors.items():
         if sensor.stuck_until is not None:
             yield _stuck(uuid, sensor)
+
+
+def _instant(text: str, zone: ZoneInfo, latest_us: int) -> datetime:
+    """A local time; of two that it can be the second, where the first is before what was read."""
+    first = datetime.fromisoformat(text.strip().replace("/", "-")).replace(tzinfo=zone)
+    second = first.replace(fold=1)
+    is_twice = microseconds_of(second) > microseconds_of(first)
+    return second if is_twice and microseconds_of(first) < latest_us - FALL_US else first
 
 
 def _stuck(uuid: str, sensor: _Sensor) -> MeterGapReading:

@@ -26,6 +26,7 @@ from ledger.domain.period import Period, describe_days
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
 from ledger.wire.logo import Logo
+from ledger.wire.one_line import written_out
 
 ENGLISH = words_of("en")
 NO_DAYS: Mapping[date, Decimal] = MappingProxyType({})
@@ -270,6 +271,8 @@ def _description(
     """What lines of many customers say in the same words."""
     words, whole = words_of(language), basis is not Basis.EACH
     model, tier, adapter, region, context_band, meter = used
+    # What events call them nobody here can mend.
+    model, tier, adapter, region = map(written_out, (model, tier, adapter, region))
     if basis is Basis.TIME:
         matched = (model, tier, adapter, region, part)
         return ", ".join(filter(None, [words.say(METER_NAMES[meter]), *matched]))

@@ -80,6 +80,16 @@ def round_cost(value: Decimal) -> Decimal:
     return value.quantize(UNIT, ROUND_HALF_EVEN, ROUNDING)
 
 
+def percent_of(amount: Decimal, percent: Decimal) -> Decimal:
+    """So many per cent of an amount, to 1e-12, half even.
+
+    >>> plain(percent_of(Decimal(80), Decimal("12.5")).normalize())
+    '10'
+    """
+    part = multiply(amount, percent).scaleb(-2, EXACT)
+    return part.quantize(UNIT, ROUND_HALF_EVEN, ROUNDING)
+
+
 def round_minor(value: Decimal, currency: str, mode: str = "half_up") -> Decimal:
     """To the currency's minor unit: the one rounding of revenue, on the invoice line.
 

@@ -33,7 +33,8 @@ AccountNumber = Annotated[Text, AfterValidator(_account)]
 class NewBankEntry(InputModel):
     """Money that came to (above 0) or went from an account, as its bank booked it.
 
-    `bank_reference` is the bank's own and names it for ever; without one what it says does.
+    `bank_reference` is the bank's own and names it for ever, with day and amount; without one what
+    it says does.
     """
 
     account: AccountNumber

@@ -3,13 +3,19 @@
 Tags are told by their local names; what is not read is let go.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 
 from ledger.wire.errors import FieldError
 from ledger.wire.xml import TEXT_CHARS_MAX, Element, parse_xml
 
 _BOOKED = "BOOK"
 _ACCOUNT = ("IBAN", "Othr/Id")
+_TRUE = frozenset({"true", "1"})
+# Of an entry, and of a payment in it, as older versions have that.
+_AMOUNTS = ("Amt", "AmtDtls/TxAmt/Amt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,54 +76,86 @@ def _statement(statement: Element) -> CamtStatement:
         opening=_balance(statement, "OPBD"),
         closing=_balance(statement, "CLBD"),
         sums=tuple(booked),
-        entries=tuple(read),
+        entries=tuple(_told_apart(read)),
         skipped=skipped,
     )
 
 
 def _entries(entry: Element) -> list[CamtEntry]:
-    """An entry as a whole, or its payments one by one where each has an amount of its own."""
+    """An entry as a whole, or its payments one by one where they add up to it."""
     parts = list(entry.each("NtryDtls/TxDtls"))
-    amounts = [part.say("Amt", "AmtDtls/TxAmt/Amt") for part in parts]
-    if len(parts) < 2 or not all(amounts):
-        return [_entry(entry, parts[0] if len(parts) == 1 else Element("", {}), entry.say("Amt"))]
-    return [
-        _entry(entry, part, amount, f"#{number}")
-        for number, (part, amount) in enumerate(zip(parts, amounts, strict=True), start=1)
-    ]
+    if len(parts) < 2 or not _add_up(parts, entry):
+        return [_entry(entry, parts, entry)]
+    return [_entry(entry, [part], part, f"#{nth}") for nth, part in enumerate(parts, start=1)]
 
 
-def _entry(entry: Element, part: Element, amount: str, nth: str = "") -> CamtEntry:
-    own = part.say("Refs/AcctSvcrRef")
-    whole = entry.say("AcctSvcrRef", "NtryRef")
-    money = next(
-        (each for path in ("Amt", "AmtDtls/TxAmt/Amt") for each in part.each(path) if nth),
-        next(entry.each("Amt"), Element("", {})),
-    )
-    # Who is paid stands beside who pays: the other side is the one that an entry is not.
-    other = "Dbtr" if _is_credit(entry) else "Cdtr"
+def _add_up(parts: Sequence[Element], entry: Element) -> bool:
+    """Whether payments are in the money of their entry and come to it: what was booked counts."""
+    try:
+        amounts = [(_signed(part, entry), _currency(part)) for part in parts]
+        whole = _signed(entry, entry)
+    except InvalidOperation:
+        return False
+    same_money = {currency for _, currency in amounts} == {_currency(entry)}
+    return same_money and sum(amount for amount, _ in amounts) == whole
+
+
+def _signed(said: Element, entry: Element) -> Decimal:
+    amount = Decimal(_amount(said))
+    return amount if _is_credit(said, entry) else -amount
+
+
+def _amount(said: Element) -> str:
+    return said.say(*_AMOUNTS)
+
+
+def _currency(said: Element) -> str:
+    money = next((each for path in _AMOUNTS for each in said.each(path)), Element("", {}))
+    return money.attributes.get("Ccy", "")
+
+
+def _entry(
+    entry: Element, parts: Sequence[Element], money: Element, nth: str = ""
+) -> CamtEntry:
+    """What an entry, or one of its payments, says; `money` is which of them has the amount."""
+    part = parts[0] if len(parts) == 1 else Element("", {})
+    own, whole = part.say("Refs/AcctSvcrRef"), entry.say("AcctSvcrRef", "NtryRef")
+    credit = _is_credit(money, entry)
+    # Who is paid stands beside who pays: the other side is the one that an entry is not, and stays
+    # so where what was booked is taken back.
+    other = "Dbtr" if credit != (entry.say("RvslInd") in _TRUE) else "Cdtr"
     return CamtEntry(
         bank_reference=own or (f"{whole}{nth}" if whole else ""),
         booked_on=entry.say("BookgDt/Dt", "BookgDt/DtTm")[:10],
-        amount=amount,
-        currency=money.attributes.get("Ccy", ""),
-        credit=_is_credit(entry),
+        amount=_amount(money),
+        currency=_currency(money),
+        credit=credit,
         payer=part.say(f"RltdPties/{other}/Pty/Nm", f"RltdPties/{other}/Nm"),
         payer_account=part.say(
             f"RltdPties/{other}Acct/Id/IBAN", f"RltdPties/{other}Acct/Id/Othr/Id"
         ),
-        reference=_reference(entry, part),
+        reference=_reference(entry, parts),
     )
 
 
-def _reference(entry: Element, part: Element) -> str:
+def _told_apart(entries: Iterable[CamtEntry]) -> Iterable[CamtEntry]:
+    """Entries of one statement: all of them were booked, also under one reference and alike."""
+    seen: Counter[tuple[object, ...]] = Counter()
+    for entry in entries:
+        said = (entry.bank_reference, entry.booked_on, entry.amount, entry.currency, entry.credit)
+        seen[said] += 1
+        again = entry.bank_reference and seen[said] > 1
+        yield replace(entry, bank_reference=f"{said[0]}#{seen[said]}") if again else entry
+
+
+def _reference(entry: Element, parts: Sequence[Element]) -> str:
     paths = (
         "RmtInf/Strd/CdtrRefInf/Ref",
         "RmtInf/Strd/RfrdDocInf/Nb",
         "RmtInf/Ustrd",
         "Refs/EndToEndId",
     )
-    said = [" ".join(each.text.split()) for path in paths for each in part.each(path)]
+    said = [" ".join(each.text.split()) for part in parts for path in paths for each in part.each(path)]
     said += [entry.say("AddtlNtryInf")]
     kept = dict.fromkeys(text for text in said if text and text != "NOTPROVIDED")
     return " ".join(kept)[:TEXT_CHARS_MAX].strip()
@@ -130,5 +168,7 @@ def _balance(statement: Element, kind: str) -> tuple[str, bool] | None:
     return None
 
 
-def _is_credit(element: Element) -> bool:
-    return element.say("CdtDbtInd") == "CRDT"
+def _is_credit(element: Element, entry: Element | None = None) -> bool:
+    """Whether money came; a payment that does not say so goes the way of its entry."""
+    said = element.say("CdtDbtInd") or (entry.say("CdtDbtInd") if entry is not None else "")
+    return said == "CRDT"

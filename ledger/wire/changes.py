@@ -5,8 +5,16 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from ledger.wire.errors import problem_at
-from ledger.wire.fields import Name
-from ledger.wire.input_fields import Day, Identifier, Language, PaymentDays, Price, Text
+from ledger.wire.input_fields import (
+    Day,
+    Identifier,
+    Language,
+    PaymentDays,
+    Price,
+    PrintedLines,
+    PrintedName,
+    PrintedText,
+)
 from ledger.wire.inputs import InputModel
 from ledger.wire.party_inputs import EInvoiceForm, ElectronicAddress, PaymentLink, ReviewTimes
 from ledger.wire.tax_inputs import Country
@@ -25,10 +33,10 @@ class PartyChange(InputModel):
 
     valid_from: Day
     valid_to: Day | None = None
-    name: Name | None = None
-    address: Text | None = None
-    tax_number: Text | None = None
-    email: Text | None = None
+    name: PrintedName | None = None
+    address: PrintedLines | None = None
+    tax_number: PrintedText | None = None
+    email: PrintedText | None = None
     country: Country | Literal[""] | None = None
     electronic_address: ElectronicAddress | None = None
     language: Language | None = None
@@ -63,7 +71,7 @@ class EntityChange(PartyChange):
     key = "entity_id"
 
     entity_id: Identifier
-    payment_account: Text | None = None
+    payment_account: PrintedText | None = None
     payment_link: PaymentLink | None = None
     review_times: ReviewTimes | None = None
     review_above: Price | None = None
@@ -76,5 +84,5 @@ class CustomerChange(PartyChange):
     may_be_nothing = frozenset({"language", "payment_days"})
 
     customer_id: Identifier
-    buyer_reference: Text | None = None
+    buyer_reference: PrintedText | None = None
     e_invoice: EInvoiceForm | None = None

@@ -5,6 +5,7 @@ accepted here can be multiplied, added up and dated by every stage behind it.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -59,6 +60,12 @@ METER_OF: Mapping[str, str] = MappingProxyType(
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=~-]*", re.ASCII)
 
 
+# Control signs, formats, halves of signs, and ends of lines and paragraphs.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Those that scripts need: joiners, a place to break a word, and marks of the direction of a word.
+_OF_SCRIPTS = frozenset("\u00ad\u061c\u200c\u200d\u200e\u200f")
+
+
 def _identifier(text: str) -> str:
     if not _IDENTIFIER.fullmatch(text):
         raise FieldError("send letters, digits and . _ : @ + = ~ - only, a letter or digit first")
@@ -69,6 +76,24 @@ def _printable(text: str) -> str:
     if not text.isprintable() or text != text.strip():
         raise FieldError("send one line of printable characters, without blanks at its ends")
     return text
+
+
+def _shown(text: str) -> str:
+    """Refuse signs that nobody sees: they hide in a document, or turn around what stands there."""
+    for sign in text:
+        if unicodedata.category(sign) in _UNSEEN and sign not in _OF_SCRIPTS:
+            raise FieldError(f"remove the sign U+{ord(sign):04X}, which nobody sees")
+    return text
+
+
+def _shown_name(text: str) -> str:
+    if not text.strip():
+        raise FieldError("send a name that can be seen")
+    return _shown(text)
+
+
+def _shown_lines(text: str) -> str:
+    return "\n".join(_shown(line) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def _whole_as_decimal(value: Any) -> Any:
@@ -190,6 +215,10 @@ Identifier = Annotated[Name, Field(max_length=128), AfterValidator(_identifier)]
 # Names that others give, as events say them: models, tiers, regions, a customer in another system.
 Label = Annotated[Name, AfterValidator(_printable)]
 Text = Annotated[str, Field(max_length=1_000), AfterValidator(no_nul)]
+# What stands on documents: a name, other text, and an address of several lines.
+PrintedName = Annotated[Name, AfterValidator(_shown_name)]
+PrintedText = Annotated[Text, AfterValidator(_shown)]
+PrintedLines = Annotated[Text, AfterValidator(_shown_lines)]
 Reason = Annotated[Text, Field(min_length=1)]
 Currency = Annotated[str, AfterValidator(_currency)]
 Zone = Annotated[Name, AfterValidator(_zone)]

@@ -10,10 +10,15 @@ def one_line(text: str) -> str:
 
     What is no sign to print is written out: what others named may steer no terminal.
     """
-    line = "".join(map(_printed, " ".join(text.split())))
+    line = written_out(" ".join(text.split()))
     if len(line) <= CHARS_MAX:
         return line
     return f"{line[: CHARS_MAX - END_KEPT - 3]} … {line[-END_KEPT:]}"
+
+
+def written_out(text: str) -> str:
+    """The text with what is no sign to print as its code."""
+    return text if text.isprintable() else "".join(map(_printed, text))
 
 
 def _printed(sign: str) -> str:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from ledger.wire.errors import FieldError, problem_at
-from ledger.wire.fields import Name
 from ledger.wire.input_fields import (
     Currency,
     Identifier,
@@ -15,6 +14,9 @@ from ledger.wire.input_fields import (
     Language,
     PaymentDays,
     Price,
+    PrintedLines,
+    PrintedName,
+    PrintedText,
     Text,
     Zone,
 )
@@ -67,13 +69,13 @@ class NewEntity(InputModel):
     """
 
     entity_id: Identifier
-    name: Name
-    address: Text = ""
-    tax_number: Text = ""
-    email: Text = ""
+    name: PrintedName
+    address: PrintedLines = ""
+    tax_number: PrintedText = ""
+    email: PrintedText = ""
     country: Country | Literal[""] = ""
     electronic_address: ElectronicAddress = ""
-    payment_account: Text = ""
+    payment_account: PrintedText = ""
     payment_link: PaymentLink = ""
     language: Language = "en"
     currency: Currency
@@ -96,14 +98,14 @@ class NewCustomer(InputModel):
 
     customer_id: Identifier
     entity_id: Identifier
-    name: Name
+    name: PrintedName
     kind: Literal["organization", "person", "ai_agent"] = "organization"
-    address: Text = ""
-    tax_number: Text = ""
-    email: Text = ""
+    address: PrintedLines = ""
+    tax_number: PrintedText = ""
+    email: PrintedText = ""
     country: Country | Literal[""] = ""
     electronic_address: ElectronicAddress = ""
-    buyer_reference: Text = ""
+    buyer_reference: PrintedText = ""
     e_invoice: EInvoiceForm = "none"
     language: Language | None = None
     payment_days: PaymentDays | None = None

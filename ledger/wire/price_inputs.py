@@ -10,7 +10,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ledger.wire.errors import FieldError, problem_at
-from ledger.wire.fields import Name
 from ledger.wire.input_fields import (
     METER_OF,
     SCALE_MAX,
@@ -20,6 +19,7 @@ from ledger.wire.input_fields import (
     Meter,
     PowerOfTen,
     Price,
+    PrintedName,
 )
 from ledger.wire.inputs import DatedInput, InputModel
 from ledger.wire.price_matrix import Dimension, PriceCell, check_cells, said_by
@@ -279,6 +279,6 @@ class NewRateCard(InputModel):
 
     rate_card_id: Identifier
     entity_id: Identifier
-    name: Name
+    name: PrintedName
     currency: Currency
     prices: Annotated[tuple[PriceTerms, ...], SizeRule()] = ()

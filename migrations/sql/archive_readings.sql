@@ -57,16 +57,7 @@ BEGIN
   PERFORM set_config('lock_timeout', '2s', true);
   EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', part);
   found := close_readings(parent, day);
-  IF (found.rows, found.first_batch_seq, found.last_batch_seq)
-     IS DISTINCT FROM (file_rows, file_first_batch_seq, file_last_batch_seq) THEN
-    RAISE EXCEPTION '% holds % rows (batches % to %), the file % (batches % to %)', part, found.rows,
-      found.first_batch_seq, found.last_batch_seq, file_rows, file_first_batch_seq, file_last_batch_seq
-      USING ERRCODE = 'restrict_violation';
-  END IF;
-  INSERT INTO archived_partition (table_name, stored_day, path, sha256, rows, first_time, last_time,
-                                  first_batch_seq, last_batch_seq)
-    VALUES (parent, day, file_path, file_sha256, found.rows, found.first_time, found.last_time,
-            found.first_batch_seq, found.last_batch_seq);
+  PERFORM name_file(found, file_path, file_sha256, file_rows, file_first_batch_seq, file_last_batch_seq);
   EXECUTE format('CREATE TABLE %I.%I (LIKE %I INCLUDING ALL)', home, kept, parent);
   EXECUTE format('INSERT INTO %1$I SELECT t.* FROM %2$I t
                     JOIN (SELECT %3$s, min(%4$I) AS first_at, max(%4$I) AS last_at FROM %2$I GROUP BY %3$s) e USING (%3$s)

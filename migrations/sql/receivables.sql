@@ -148,7 +148,7 @@ CREATE TABLE bank_entry (
   batch_seq      bigint NOT NULL
 );
 COMMENT ON TABLE bank_entry IS 'What a bank booked on an account of an entity, once each; above zero is money that came.';
-COMMENT ON COLUMN bank_entry.entry_id IS 'A digest of the account and the bank''s reference, or of what it says: the same in every file.';
+COMMENT ON COLUMN bank_entry.entry_id IS 'A digest of the account and the bank''s reference, day and amount, or of what it says: the same in every file.';
 CREATE INDEX ON bank_entry (entity_id, booked_on);
 
 CREATE TABLE bank_entry_outcome (
@@ -162,6 +162,7 @@ CREATE TABLE bank_entry_outcome (
 );
 COMMENT ON TABLE bank_entry_outcome IS 'What became of an entry: payments recorded of it, or why it waits for a person; the newest holds.';
 CREATE INDEX ON bank_entry_outcome (entry_id, outcome_id);
+CREATE INDEX ON bank_entry_outcome (payment_id);
 
 CREATE TABLE dunning_policy (
   policy_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

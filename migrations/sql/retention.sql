@@ -114,6 +114,23 @@ BEGIN
   RETURN closed;
 END $$;
 
+-- Says in which file a day is that was measured just now; refused where the file was made of other rows.
+CREATE FUNCTION name_file(found fact_partition, file_path text, file_sha256 bytea, file_rows bigint,
+                          file_first_batch_seq bigint, file_last_batch_seq bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF (found.rows, found.first_batch_seq, found.last_batch_seq)
+     IS DISTINCT FROM (file_rows, file_first_batch_seq, file_last_batch_seq) THEN
+    RAISE EXCEPTION '% of % holds % rows (batches % to %), the file % (batches % to %)', found.table_name,
+      found.stored_day, found.rows, found.first_batch_seq, found.last_batch_seq, file_rows, file_first_batch_seq,
+      file_last_batch_seq USING ERRCODE = 'restrict_violation';
+  END IF;
+  INSERT INTO archived_partition (table_name, stored_day, path, sha256, rows, first_time, last_time,
+                                  first_batch_seq, last_batch_seq)
+    VALUES (found.table_name, found.stored_day, file_path, file_sha256, found.rows, found.first_time,
+            found.last_time, found.first_batch_seq, found.last_batch_seq);
+END $$;
+
 -- Drops a day whose facts are in a file, and says where; refused where the file was made of other rows.
 -- Writers into this day are kept out while it is counted; the parent is locked for an instant only.
 CREATE FUNCTION drop_archived_day(day date, file_path text, file_sha256 bytea, file_rows bigint,
@@ -128,16 +145,7 @@ BEGIN
   PERFORM set_config('lock_timeout', '2s', true);
   EXECUTE format('LOCK TABLE %I, %I, %I IN SHARE ROW EXCLUSIVE MODE', part, chunks, merged);
   found := close_day(day);
-  IF (found.rows, found.first_batch_seq, found.last_batch_seq)
-     IS DISTINCT FROM (file_rows, file_first_batch_seq, file_last_batch_seq) THEN
-    RAISE EXCEPTION '% holds % rows (batches % to %), the file % (batches % to %)', part, found.rows,
-      found.first_batch_seq, found.last_batch_seq, file_rows, file_first_batch_seq, file_last_batch_seq
-      USING ERRCODE = 'restrict_violation';
-  END IF;
-  INSERT INTO archived_partition (table_name, stored_day, path, sha256, rows, first_time, last_time,
-                                  first_batch_seq, last_batch_seq)
-    VALUES ('usage_fact', day, file_path, file_sha256, found.rows, found.first_time, found.last_time,
-            found.first_batch_seq, found.last_batch_seq);
+  PERFORM name_file(found, file_path, file_sha256, file_rows, file_first_batch_seq, file_last_batch_seq);
   EXECUTE format('ALTER TABLE usage_fact DETACH PARTITION %I', part);
   EXECUTE format('ALTER TABLE usage_chunk DETACH PARTITION %I', chunks);
   EXECUTE format('ALTER TABLE merged_chunk DETACH PARTITION %I', merged);
@@ -145,6 +153,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION close_day(date), close_days(date),
+  name_file(fact_partition, text, bytea, bigint, bigint, bigint),
   drop_archived_day(date, text, bytea, bigint, bigint, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION close_day(date), close_days(date),
   drop_archived_day(date, text, bytea, bigint, bigint, bigint) TO tokenledger_worker;

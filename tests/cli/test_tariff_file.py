@@ -207,3 +207,28 @@ def test_an_end_column_is_read_on_from_the_start() -> None:
     series = price_series(rows, columns)
     assert [period.start.hour for period in series.periods] == [23, 0, 1, 2]
     assert not series.holes
+
+
+@pytest.mark.parametrize("minutes", [15, 60])
+def test_ends_in_local_time_leave_the_repeated_hour_whole(minutes: int) -> None:
+    instants = three_days(BRUSSELS, CHANGES[BRUSSELS], minutes)
+    zone = ZoneInfo(BRUSSELS)
+    length = timedelta(minutes=minutes)
+    # As a market writes it: each row ends by the clock of its own beginning.
+    rows = [
+        InputRow(
+            line,
+            {
+                "t": f"{at.astimezone(zone):%Y-%m-%d %H:%M}",
+                "e": f"{at.astimezone(zone).replace(fold=0, tzinfo=None) + length:%Y-%m-%d %H:%M}",
+                "p": str(line),
+            },
+            texts=True,
+        )
+        for line, at in enumerate(instants, 2)
+    ]
+    columns = TariffColumns("t", "p", "e", 60, False, False, zone)
+    periods = price_series(rows, columns).periods
+    assert [(period.start, period.until) for period in periods] == [
+        (at, at + length) for at in instants
+    ]

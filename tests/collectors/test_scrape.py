@@ -114,7 +114,9 @@ def test_what_leads_nowhere_or_cannot_be_unpacked_is_named(
 
 
 def test_an_openmetrics_page_that_ends_is_read() -> None:
-    assert answered(lambda _: (200, OPENMETRICS, f"{READABLE}# EOF\n".encode())) == ["55"]
+    for end in ("\n", "\r\n", ""):
+        page = f"{READABLE}# EOF{end}".encode()
+        assert answered(lambda _, page=page: (200, OPENMETRICS, page)) == ["55"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -355,6 +356,19 @@ def test_a_power_recording_is_integrated_and_its_times_are_of_its_zone(tmp_path:
     assert last.sampled_at == datetime(2023, 7, 14, 9, 12, 48, tzinfo=UTC)
     assert (last.method, last.quality) == ("power_integral", "estimated")
     assert source.finished
+
+
+def test_an_hour_that_the_clocks_showed_twice_is_measured_twice(tmp_path: Path) -> None:
+    start = datetime(2023, 10, 29, 0, 30, tzinfo=UTC)
+    instants = [start + timedelta(seconds=5 * n) for n in range(1_441)]
+    zone = ZoneInfo("Europe/Brussels")
+    rows = [
+        f"{at.astimezone(zone):%Y/%m/%d %H:%M:%S}.000, {100 + n % 2}.00 W"
+        for n, at in enumerate(instants)
+    ]
+    readings = smi(recording(tmp_path, rows), zone.key).sample(NOW).energy
+    assert [each.sampled_at for each in readings] == instants
+    assert readings[-1].energy_mj == 7_200 * 100_500
 
 
 def test_a_sensor_that_is_stuck_is_told_and_not_measured(tmp_path: Path) -> None:

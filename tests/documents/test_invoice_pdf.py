@@ -182,6 +182,11 @@ def test_a_sign_no_font_has_is_refused_and_named(sign: str) -> None:
         rendered(buyer=f"Acme {sign} Ltd")
 
 
+def test_what_events_call_a_model_steers_no_line() -> None:
+    (line,) = lines(1, model="gpt\u202e4\x07\n")
+    assert ", gpt\\u202e4\\x07\\n, tier standard" in line.description
+
+
 def test_typst_never_reads_a_name_as_its_own_language() -> None:
     assert '#"x" $y$ *z* _' in text_of(rendered(buyer='#"x" $y$ *z* _'))
 

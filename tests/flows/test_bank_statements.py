@@ -205,6 +205,23 @@ async def test_entries_without_a_reference_of_the_bank_count_once_as_well(
     assert await owed(worker) == (Decimal("97.49"), Decimal(0))
 
 
+async def test_a_reference_that_a_bank_gives_twice_loses_no_money(
+    worker: Connection, number: str
+) -> None:
+    twice = [entry(amount, number, ref="R1") for amount in ("10.00", "20.00", "20.00")]
+    done = await take(worker, statement(*twice))
+    assert (done.taken, done.known) == (3, 0)
+    paid = [each.payments[0] for each in done.outcomes]
+    assert (paid[0], len(set(paid))) == ("R1", 3)
+    assert await owed(worker) == (Decimal("67.49"), Decimal(0))
+    again = await take(worker, statement(twice[1], twice[2]))
+    assert (again.taken, again.known) == (0, 2)
+    other_day = await take(worker, statement(entry("10.00", number, ref="R1", day="2023-12-06")))
+    assert (other_day.taken, len(other_day.outcomes[0].payments)) == (1, 1)
+    assert await owed(worker) == (Decimal("57.49"), Decimal(0))
+    await agree(worker)
+
+
 async def test_an_amount_finer_than_its_currency_waits(worker: Connection, number: str) -> None:
     done = await take(worker, statement(entry("1.005", number, ref="R1")))
     assert "finer than its minor unit" in done.outcomes[0].reason

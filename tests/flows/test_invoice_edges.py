@@ -244,3 +244,12 @@ async def test_what_was_charged_in_another_currency_is_not_adjusted_in_this_one(
     more = await issue(worker, allow=IssueRules(supplementary=True))
     assert (more.net_total, more.currency) == (Decimal("5.00"), "USD")
     assert await worker.fetchval("SELECT sum(amount) FROM posting WHERE account = '1150'") == 0
+
+
+async def test_what_a_model_is_called_stops_no_invoice(worker: Connection) -> None:
+    books = await subscribed(worker)
+    called = Buyer(model="llama \U0001f680\u202e 𒀀")
+    await books.usage(HOUR, Tokens(uncached=1_000_000), buyer=called)
+    await issue(worker)
+    said = await worker.fetchval("SELECT description FROM invoice_line")
+    assert "llama \\U0001f680\\u202e \\U00012000" in said

@@ -17,12 +17,17 @@ def entry(
     payer: str = "Acme GmbH",
     currency: str = "USD",
     parts: Sequence[tuple[str, str]] = (),
+    parts_in: str | None = None,
+    parts_ref: str = "",
+    takes_back: bool = False,
 ) -> str:
-    """A booked entry with one payment, or several (amount, text)."""
-    side = "Dbtr" if credit else "Cdtr"
+    """A booked entry with one payment, or several (amount, text) in a currency of their own; one
+    that takes another back names its payer where that one did."""
+    side = "Dbtr" if credit != takes_back else "Cdtr"
+    own = f"<AcctSvcrRef>{parts_ref}</AcctSvcrRef>" if parts_ref else ""
     details = [
-        f"""<TxDtls><Refs><EndToEndId>{"NOTPROVIDED" if parts else "E2E-7"}</EndToEndId></Refs>
-            {f'<Amt Ccy="{currency}">{one}</Amt>' if parts else ""}
+        f"""<TxDtls><Refs>{own}<EndToEndId>{"NOTPROVIDED" if parts else "E2E-7"}</EndToEndId></Refs>
+            {f'<Amt Ccy="{parts_in or currency}">{one}</Amt>' if parts else ""}
             <RltdPties><{side}><Nm>{payer}</Nm></{side}><{side}Acct><Id>
             <IBAN>DE89370400440532013000</IBAN></Id></{side}Acct></RltdPties>
             <RmtInf><Ustrd>{said}</Ustrd></RmtInf></TxDtls>"""
@@ -30,6 +35,7 @@ def entry(
     ]
     return f"""<Ntry><Amt Ccy="{currency}">{amount}</Amt>
       <CdtDbtInd>{"CRDT" if credit else "DBIT"}</CdtDbtInd>
+      {"<RvslInd>true</RvslInd>" if takes_back else ""}
       <Sts>STATE{state}STATE</Sts><BookgDt><Dt>{day}</Dt></BookgDt>
       <AcctSvcrRef>{ref}</AcctSvcrRef><NtryDtls>{"".join(details)}</NtryDtls></Ntry>"""
 

@@ -37,6 +37,35 @@ def test_an_entry_of_several_payments_is_each_of_them() -> None:
     assert [one.reference for one in found.entries] == ["first", "second"]
 
 
+@pytest.mark.parametrize(
+    ("parts", "parts_in"),
+    [((("5.00", "first"), ("7.00", "second")), "USD"), ((("5.00", "a"), ("7.49", "b")), "EUR")],
+)
+def test_payments_that_are_not_their_entry_count_as_it_was_booked(
+    parts: list[tuple[str, str]], parts_in: str
+) -> None:
+    (found,) = read_camt(statement(entry("12.49", "", ref="R1", parts=parts, parts_in=parts_in)))
+    (one,) = found.entries
+    assert (one.bank_reference, one.amount, one.currency) == ("R1", "12.49", "USD")
+    assert one.reference == " ".join(text for _, text in parts)
+
+
+def test_payments_of_one_reference_are_told_apart() -> None:
+    parts = [("5.00", "first"), ("5.00", "second"), ("2.49", "third")]
+    (found,) = read_camt(statement(entry("12.49", "", ref="R1", parts=parts, parts_ref="R1")))
+    assert [(one.bank_reference, one.amount) for one in found.entries] == [
+        ("R1", "5.00"),
+        ("R1#2", "5.00"),
+        ("R1", "2.49"),
+    ]
+
+
+def test_what_is_taken_back_names_its_payer() -> None:
+    (found,) = read_camt(statement(entry("5.00", "x", ref="R1", credit=False, takes_back=True)))
+    (one,) = found.entries
+    assert (one.credit, one.payer) == (False, "Acme GmbH")
+
+
 def test_what_is_not_booked_yet_is_counted_and_left_out() -> None:
     entries, skipped = read_statement(
         statement(entry("1.00", "x", ref="R1", state="PDNG"), entry("2.00", "y", ref="R2"))

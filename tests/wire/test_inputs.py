@@ -151,3 +151,27 @@ def test_what_the_documents_show_of_cost_can_be_entered() -> None:
     said = read_input(NewDeployment, deployment)
     assert (said.weights.step, said.idle_mw_per_gpu, said.slot_s) == (27_430_000, 110_000, 15)
     assert read_input(NewIdlePolicy, policy).scope == f"deployment:{said.deployment_id}"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(
+            ({field: f"A{sign}B"}, f"{field}: found .*remove the sign {code}")
+            for field in ("name", "address", "tax_number", "email", "payment_account")
+            for sign, code in {"\u202e": r"U\+202E", "\x1b": r"U\+001B", "\ufeff": r"U\+FEFF"}.items()
+        ),
+        ({"name": "A\nB"}, r"name: found .*remove the sign U\+000A"),
+        ({"name": " \u3000"}, "name: found .*send a name that can be seen"),
+    ],
+)
+def test_what_stands_on_documents_can_be_seen(change: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_input(NewEntity, ENTITY | change)
+
+
+def test_signs_that_scripts_need_and_lines_of_other_systems_are_taken() -> None:
+    read = read_input(
+        NewEntity, ENTITY | {"name": "شرکت نمونه\u200cای\u200e", "address": "Street 1\r\nTown"}
+    )
+    assert (read.name, read.address) == ("شرکت نمونه\u200cای\u200e", "Street 1\nTown")

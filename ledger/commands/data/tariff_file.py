@@ -82,7 +82,11 @@ def price_series(rows: Sequence[InputRow], columns: TariffColumns) -> PriceSerie
     """
     times = [_local_time(row, columns.time, columns.zone) for row in rows]
     instants, repeated = tell_apart(times, lone_fold=columns.fold)
-    periods = [_period(row, start, columns) for row, start in zip(rows, instants, strict=True)]
+    again = {time.line: _again(time) for each in repeated for time in each.first}
+    periods = [
+        _period(row, start, columns, again.get(row.line, timedelta()))
+        for row, start in zip(rows, instants, strict=True)
+    ]
     in_order = sorted(zip(periods, rows, strict=True), key=lambda pair: pair[0].start)
     if columns.end is None:
         _check_resolution(in_order, columns)
@@ -136,11 +140,19 @@ def _instants(row: InputRow, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
         ) from error
 
 
-def _period(row: InputRow, start: datetime, columns: TariffColumns) -> SeriesPeriod:
+def _again(time: LocalTime) -> timedelta:
+    """How much later a local time was there again."""
+    return time.instants[1] - time.instants[0]
+
+
+def _period(
+    row: InputRow, start: datetime, columns: TariffColumns, again: timedelta
+) -> SeriesPeriod:
     try:
         raw: dict[str, Any] = {"start": format_rfc3339(start)}
         if columns.end is not None:
-            raw["end"] = format_rfc3339(_end(row, str(row.cells[columns.end]), start, columns.zone))
+            end = _end(row, str(row.cells[columns.end]), columns.zone, start=start, again=again)
+            raw["end"] = format_rfc3339(end)
         else:
             raw["resolution_minutes"] = columns.resolution_minutes
         model, field = columns.value
@@ -152,9 +164,17 @@ def _period(row: InputRow, start: datetime, columns: TariffColumns) -> SeriesPer
         raise InvalidInputError(f"Line {row.line}: {error}.", "Mend the row.") from error
 
 
-def _end(row: InputRow, text: str, start: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant after the start that the text can be: an end is read from its start on."""
+def _end(
+    row: InputRow, text: str, zone: ZoneInfo, *, start: datetime, again: timedelta
+) -> datetime:
+    """The first instant after the start that the text can be: an end is read from its start on.
+
+    A row of the first pass of an hour that the file has twice ends where the second begins, though
+    the clocks showed its end only once, after both: `again` is how much later.
+    """
     instants = _instants(row, text, zone)
+    if again and len(instants) == 1:
+        instants = (instants[0] - again, *instants)
     return next((instant for instant in instants if instant > start), instants[-1])
 
 

@@ -39,7 +39,8 @@ class BankEntry:
 
     @property
     def payment_id(self) -> str:
-        """Under which its payment is recorded: the bank's own reference, where it is plain."""
+        """Under which its payment is recorded: the bank's own reference, where it is plain, and no
+        other entry has it."""
         return self.bank_reference if _PLAIN.fullmatch(self.bank_reference) else self.entry_id
 
 
@@ -81,15 +82,17 @@ class HeldAgainst:
 
 
 def name_entries(entity_id: str, entries: Iterable[NewBankEntry]) -> list[BankEntry]:
-    """Each with an id that it has in every file: of the bank's reference, else of what it says.
+    """Each with an id that it has in every file: of the bank's reference with day and amount, as
+    some banks give one to several; without one of all that it says.
 
-    Of entries that say the same the first, second … of a file are told apart.
+    Of entries without one that say the same the first, second … of a file are told apart.
     """
     seen: Counter[tuple[object, ...]] = Counter()
     named = []
     for entry in entries:
         said = entry.model_dump()
-        key: tuple[object, ...] = (entity_id, entry.account, entry.bank_reference)
+        booked = (entry.booked_on, entry.currency, plain(entry.amount))
+        key: tuple[object, ...] = (entity_id, entry.account, entry.bank_reference, *booked)
         if not entry.bank_reference:
             key = (*key, *(str(value) for value in said.values()))
             seen[key] += 1

@@ -234,8 +234,11 @@ async def _pay(
     connection: Connection, entry: BankEntry, matched: Match, author: Author, batch_seq: int
 ) -> BankOutcome:
     payments = []
+    # A bank may give several entries one reference: the first that is paid has it.
+    taken = await store.is_paid_as(connection, entry, entry.payment_id)
+    paid_as = entry.entry_id if taken else entry.payment_id
     for number, (invoice, amount) in enumerate(matched.parts, start=1):
-        payment_id = entry.payment_id if number == 1 else f"{entry.payment_id}~{number}"
+        payment_id = paid_as if number == 1 else f"{paid_as}~{number}"
         payment = NewPayment(
             entity_id=entry.entity_id,
             payment_id=payment_id,

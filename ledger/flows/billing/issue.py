@@ -1,7 +1,7 @@
 """Issues drafts of one entity: numbers without gaps, lines, tax and journal, in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -82,16 +82,15 @@ def make_ready(
         raise draft.untaxed
     if draft.incomplete is not None:
         raise draft.incomplete
-    lines = _described(draft)
-    lacking = list(find_lacking(_texts(draft, lines)))
+    lacking = lacking_signs(draft)
     if lacking:
         raise no_font_for(lacking)
-    return Ready(draft, lines)
+    return Ready(draft, _described(draft))
 
 
 def lacking_signs(draft: InvoiceDraft) -> list[tuple[str, str]]:
     """(where, sign) of what the draft's document could not show: no font on this host has it."""
-    return list(find_lacking(_texts(draft, _described(draft))))
+    return list(find_lacking(_texts(draft)))
 
 
 async def issue_ready(
@@ -176,7 +175,7 @@ async def _take_numbers(
     return numbers
 
 
-def _texts(draft: InvoiceDraft, lines: Sequence[IssuedLine]) -> Mapping[str, str]:
+def _texts(draft: InvoiceDraft) -> Mapping[str, str]:
     """What the draft's document would print, by where it stands."""
     agreement = draft.agreement
     parties = printed_parties(agreement.seller, agreement.buyer, agreement.customer_id)
@@ -188,13 +187,26 @@ def _texts(draft: InvoiceDraft, lines: Sequence[IssuedLine]) -> Mapping[str, str
     return texts | {
         "the name of the rate card": agreement.terms.rate_card_name,
         "the number": agreement.invoice_prefix,
-        "a line": " ".join(line.description for line in lines),
     }
 
 
 def _described(draft: InvoiceDraft) -> list[IssuedLine]:
-    words = words_of(draft.agreement.terms.language)
-    return describe(draft.lines, draft.prices, words)
+    """The lines in words; of names that events gave a sign that no font has is written as its code,
+    so that what one request is called stops no invoice."""
+    lines = describe(draft.lines, draft.prices, words_of(draft.agreement.terms.language))
+    while sign := _lacking_in(lines):
+        code = sign.encode("unicode_escape").decode()
+        lines = [replace(line, description=line.description.replace(sign, code)) for line in lines]
+    return lines
+
+
+def _lacking_in(lines: Sequence[IssuedLine]) -> str | None:
+    """A sign in the words of lines that no font has."""
+    said = " ".join(dict.fromkeys(line.description for line in lines))
+    sign = next((lacking for _, lacking in find_lacking({"a line": said})), None)
+    if sign is not None and sign not in said:
+        raise no_font_for([("a line", sign)])
+    return sign
 
 
 def _check_rated(draft: InvoiceDraft, unrated: Sequence[Parked]) -> None:

@@ -82,3 +82,15 @@ async def insert_outcome(
 async def find_entry(connection: Connection, entry_id: str) -> StoredEntry | None:
     """An entry by its id, or None."""
     return await BANK["find_entry"].first(connection, StoredEntry, entry_id=entry_id)
+
+
+async def is_paid_as(connection: Connection, entry: BankEntry, payment_id: str) -> bool:
+    """Whether another entry of the same entity is paid under this id."""
+    return bool(
+        await BANK["is_paid_as"].value(
+            connection,
+            payment_id=payment_id,
+            entry_id=entry.entry_id,
+            entity_id=entry.entity_id,
+        )
+    )

@@ -40,3 +40,8 @@ SELECT e.entry_id, e.entity_id, e.account, e.bank_reference, e.booked_on, e.curr
        (SELECT o.kind FROM bank_entry_outcome o WHERE o.entry_id = e.entry_id ORDER BY o.outcome_id DESC LIMIT 1) = 'waiting'
          AS waits
   FROM bank_entry e WHERE e.entry_id = :entry_id;
+
+-- name: is_paid_as
+-- Whether another entry of the entity is paid under an id; index (payment_id), primary key.
+SELECT EXISTS (SELECT FROM bank_entry_outcome o JOIN bank_entry e USING (entry_id)
+                WHERE o.payment_id = :payment_id AND o.entry_id <> :entry_id AND e.entity_id = :entity_id) AS paid;

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ledger.domain.money import EXACT, LEDGER_SCALE, ZERO, multiply
+from ledger.domain.money import EXACT, percent_of
 from ledger.domain.pricing.price_model import (
     Basis,
     ExactDecimal,
@@ -12,8 +12,6 @@ from ledger.domain.pricing.price_model import (
     PriceModel,
     PricePart,
 )
-
-_LEAST = ZERO.scaleb(-LEDGER_SCALE)
 
 
 class CostPlus(PriceModel):
@@ -33,6 +31,5 @@ class CostPlus(PriceModel):
 
     def parts(self, use: PeriodUse) -> tuple[PricePart, ...]:
         """What the cost so far comes to, exact to twelve decimals."""
-        percent = EXACT.add(100, self.markup)
-        asked = multiply(use.charged, percent).scaleb(-2, EXACT).quantize(_LEAST)
+        asked = percent_of(use.charged, EXACT.add(100, self.markup))
         return (PricePart("", 1, asked),) if asked > 0 else ()

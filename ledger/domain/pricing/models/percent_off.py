@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ledger.domain.money import EXACT, LEDGER_SCALE, ZERO, multiply
+from ledger.domain.money import percent_of
 from ledger.domain.pricing.price_model import (
     Basis,
     ExactDecimal,
@@ -12,8 +12,6 @@ from ledger.domain.pricing.price_model import (
     PriceModel,
     PricePart,
 )
-
-_LEAST = ZERO.scaleb(-LEDGER_SCALE)
 
 
 class PercentOff(PriceModel):
@@ -33,5 +31,5 @@ class PercentOff(PriceModel):
 
     def parts(self, use: PeriodUse) -> tuple[PricePart, ...]:
         """What is taken off what usage came to so far, exact to twelve decimals."""
-        off = multiply(use.charged, self.percent).scaleb(-2, EXACT).quantize(_LEAST)
+        off = percent_of(use.charged, self.percent)
         return (PricePart("", 1, -off),) if off > 0 else ()
