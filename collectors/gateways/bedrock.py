@@ -61,4 +61,6 @@ def _writes(usage: RawUsage, written: int) -> UsageBody:
         name = _LIFETIMES.get(str(write.get("ttl")), "")
         split[name] += needed(write, "inputTokens") if name else 0
     parts = {name: split[name] for name in _LIFETIMES.values() if split[name]}
-    return {"cache_write": rest(written, tuple(parts.values()), name=_WRITTEN[0]), **parts}
+    # A total of nothing beside a split is a field left unfilled.
+    total = written or sum(parts.values())
+    return {"cache_write": rest(total, tuple(parts.values()), name=_WRITTEN[0]), **parts}

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
+    NAME_MAX,
     RawUsage,
     UsageBody,
     agreed,
@@ -40,15 +41,21 @@ SECONDS_MAX = 10**9
 _LIFETIMES = ("cache_creation", "cache_creation_token_details")
 # Chat and responses; LiteLLM's and Bedrock's relays of Anthropic.
 _CACHED_INSIDE = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
-_WRITTEN_INSIDE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
-# Moonshot; Codex; DeepSeek; Mistral; agents' own records; Anthropic's names beside OpenAI's.
+_WRITTEN_INSIDE = (
+    *("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens"),
+    *("cache_write_input_tokens", "cache_write_input_token_count"),
+)
+# Moonshot; Codex; DeepSeek; Mistral; agents' own records; Anthropic's names beside OpenAI's; sums
+# of an organisation; xAI's own library; Amazon's and Google's names in relays.
 _CACHED = (
     *(*_CACHED_INSIDE, "cached_input_tokens", "prompt_cache_hit_tokens"),
     *("num_cached_tokens", "prompt_cached_tokens", "cached_prompt_tokens"),
+    *("input_cached_tokens", "cached_prompt_text_tokens", "cache_hit_tokens"),
+    *("cache_read_input_token_count", "cached_content_token_count", "cached_token_count"),
 )
 _MISSED = "prompt_cache_miss_tokens"
 # SGLang has reasoning at the top, Codex under a name of its own.
-_REASONING = ("reasoning_tokens", "reasoning_output_tokens")
+_REASONING = ("reasoning_tokens", "reasoning_output_tokens", "thinking_tokens")
 _INPUT_TOTALS = ("prompt_tokens", "input_tokens")
 _OUTPUT_TOTALS = ("completion_tokens", "output_tokens")
 _TOTALS = (*_INPUT_TOTALS, *_OUTPUT_TOTALS, "total_tokens")
@@ -86,9 +93,21 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         input_leaves=_input(usage, inputs), output_leaves=_output(usage, outputs), complete=complete
     )
     modality = {**_modality("input", inputs), **_modality("output", outputs)}
-    other = heard | unread(usage, _KNOWN) | unread({**inputs, **outputs}, _KNOWN_INSIDE)
+    inner = _beside_each_other(unread(inputs, _KNOWN_INSIDE), unread(outputs, _KNOWN_INSIDE))
+    other = heard | unread(usage, _KNOWN) | inner
     added = {"modality": modality, "other": other}
     return result | {name: counts for name, counts in added.items() if counts}
+
+
+def _beside_each_other(of_input: Mapping[str, int], of_output: Mapping[str, int]) -> dict[str, int]:
+    """What nobody reads of either side, told apart where both have one name."""
+    both = of_input.keys() & of_output.keys()
+    sides = {"input": of_input, "output": of_output}
+    return {
+        f"{name}.{side}"[:NAME_MAX] if name in both else name: number
+        for side, numbers in sides.items()
+        for name, number in numbers.items()
+    }
 
 
 def _heard(usage: RawUsage) -> dict[str, int]:

@@ -21,13 +21,21 @@ from collectors.gateways.fields import (
 _PREFIX = "gen_ai.usage."
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
-_READ = ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens")
-_WRITTEN = (
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.cache_creation_input_tokens",
-    "gen_ai.usage.cache_write.input_tokens",
+# As the conventions have and had them, and as pydantic's libraries hand on what a provider said.
+_READ = (
+    *("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
+    *("gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.details.cache_read_input_tokens"),
+    *("gen_ai.usage.details.cached_tokens", "gen_ai.usage.input_tokens.cached"),
 )
-_REASONING = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
+_WRITTEN = (
+    *("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens"),
+    *("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.details.cache_write_tokens"),
+    "gen_ai.usage.details.cache_creation_input_tokens",
+)
+_REASONING = (
+    *("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+    "gen_ai.usage.details.reasoning_tokens",
+)
 _TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
 _MODALITY = {
     f"{_PREFIX}{kind}.{side}_tokens": f"{side}.{kind}"

@@ -11,7 +11,7 @@ import gzip
 import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -115,7 +115,8 @@ def _instant(text: str, zone: ZoneInfo, latest_us: int) -> datetime:
     first = datetime.fromisoformat(text.strip().replace("/", "-")).replace(tzinfo=zone)
     second = first.replace(fold=1)
     is_twice = microseconds_of(second) > microseconds_of(first)
-    return second if is_twice and microseconds_of(first) < latest_us - FALL_US else first
+    later = is_twice and microseconds_of(first) < latest_us - FALL_US
+    return (second if later else first).astimezone(UTC)
 
 
 def _stuck(uuid: str, sensor: _Sensor) -> MeterGapReading:

@@ -114,9 +114,7 @@ def _currency(said: Element) -> str:
     return money.attributes.get("Ccy", "")
 
 
-def _entry(
-    entry: Element, parts: Sequence[Element], money: Element, nth: str = ""
-) -> CamtEntry:
+def _entry(entry: Element, parts: Sequence[Element], money: Element, nth: str = "") -> CamtEntry:
     """What an entry, or one of its payments, says; `money` is which of them has the amount."""
     part = parts[0] if len(parts) == 1 else Element("", {})
     own, whole = part.say("Refs/AcctSvcrRef"), entry.say("AcctSvcrRef", "NtryRef")
@@ -155,7 +153,9 @@ def _reference(entry: Element, parts: Sequence[Element]) -> str:
         "RmtInf/Ustrd",
         "Refs/EndToEndId",
     )
-    said = [" ".join(each.text.split()) for part in parts for path in paths for each in part.each(path)]
+    said = [
+        " ".join(each.text.split()) for part in parts for path in paths for each in part.each(path)
+    ]
     said += [entry.say("AddtlNtryInf")]
     kept = dict.fromkeys(text for text in said if text and text != "NOTPROVIDED")
     return " ".join(kept)[:TEXT_CHARS_MAX].strip()

@@ -238,6 +238,56 @@ def test_a_counter_that_nobody_reads_is_handed_on_by_its_name(gateway: str) -> N
     assert GATEWAYS[gateway](raw)["other"][f"unread.{name}"] == 3
 
 
+@pytest.mark.parametrize(
+    ("gateway", "name"),
+    [
+        *(("openai", name) for name in ("input_cached_tokens", "cached_prompt_text_tokens")),
+        *(("openai", name) for name in ("cache_read_input_token_count", "cache_hit_tokens")),
+        *(
+            ("otel", f"gen_ai.usage.{name}")
+            for name in (
+                "details.cached_tokens",
+                "details.cache_read_tokens",
+                "input_tokens.cached",
+            )
+        ),
+    ],
+)
+def test_cached_tokens_are_found_wherever_they_are_said(gateway: str, name: str) -> None:
+    usage = GATEWAYS[gateway](LEAST | {name: 3})
+    assert (usage["input"]["uncached"], usage["input"]["cache_read"]) == (2, 3)
+
+
+def test_a_split_of_writes_without_their_total_is_counted() -> None:
+    split = [{"ttl": "1h", "inputTokens": 60}, {"ttl": "5m", "inputTokens": 40}]
+    usage = GATEWAYS["bedrock"]({"inputTokens": 5, "outputTokens": 1, "cacheDetails": split})
+    assert usage["input"]["cache_write_1h"] == 60
+    assert usage["input_total"] == 105
+
+
+def test_what_nobody_reads_of_input_and_output_is_told_apart() -> None:
+    raw = {
+        **{"prompt_tokens": 9, "completion_tokens": 5},
+        "prompt_tokens_details": {"provisioned_tokens": 3},
+        "completion_tokens_details": {"provisioned_tokens": 1},
+    }
+    assert GATEWAYS["openai"](raw)["other"] == {
+        "unread.provisioned_tokens.input": 3,
+        "unread.provisioned_tokens.output": 1,
+    }
+
+
+@pytest.mark.parametrize("total", [7, 59])
+def test_a_span_whose_total_no_reading_of_its_parts_makes_is_refused(total: int) -> None:
+    raw = {
+        **{"gen_ai.usage.input_tokens": 30, "gen_ai.usage.output_tokens": 9},
+        **{"gen_ai.usage.cache_read_input_tokens": 20, "gen_ai.usage.reasoning_tokens": 20},
+        "llm.usage.total_tokens": total,
+    }
+    with pytest.raises(GatewayUsageError, match="total_tokens"):
+        GATEWAYS["otel"](raw)
+
+
 def test_a_count_seen_before_a_break_is_never_final() -> None:
     usage = GATEWAYS["openai"]({"prompt_tokens": 5, "completion_tokens": 1}, complete=False)
     assert (usage["source"], usage["complete"]) == ("provider_running", False)

@@ -113,10 +113,10 @@ def test_what_leads_nowhere_or_cannot_be_unpacked_is_named(
         answered(lambda _: (status, headers, body))
 
 
-def test_an_openmetrics_page_that_ends_is_read() -> None:
-    for end in ("\n", "\r\n", ""):
-        page = f"{READABLE}# EOF{end}".encode()
-        assert answered(lambda _, page=page: (200, OPENMETRICS, page)) == ["55"]
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_an_openmetrics_page_that_ends_is_read(end: str) -> None:
+    page = f"{READABLE}# EOF{end}".encode()
+    assert answered(lambda _: (200, OPENMETRICS, page)) == ["55"]
 
 
 @pytest.mark.parametrize(

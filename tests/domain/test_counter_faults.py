@@ -167,3 +167,24 @@ def test_joules_taken_for_millijoules_are_found_by_power() -> None:
     found = spans(readings)
     assert findings(found) == ["power_disagrees"]
     assert energy_between(found, [T0, T0 + timedelta(seconds=90)])[0].covered_us == 0
+
+
+@given(WATTS, st.sampled_from([600, 950, 1_000, 10_000]), st.sampled_from([True, False]))
+def test_joules_for_millijoules_are_noticed_however_often_they_are_read(
+    watts: list[int], step_ms: int, says_power: bool
+) -> None:
+    shown = counter(watts, before=LIFE)
+    power_mw = 350_000 if says_power else None
+    readings = [
+        EnergyReading(
+            T0 + timedelta(milliseconds=at_ms),
+            "a",
+            shown[at_ms // 1_000] // 1_000,
+            power_mw=power_mw,
+        )
+        for at_ms in range(0, len(watts) * 1_000, step_ms)
+    ]
+    metered, _, found = booked(readings)
+    # A board may rest for a second: what no load explains is not measured.
+    assert metered * 100 <= shown[-1] - LIFE
+    assert found == ["power_disagrees" if says_power else "counter_too_slow"]

@@ -159,7 +159,11 @@ def test_what_the_documents_show_of_cost_can_be_entered() -> None:
         *(
             ({field: f"A{sign}B"}, f"{field}: found .*remove the sign {code}")
             for field in ("name", "address", "tax_number", "email", "payment_account")
-            for sign, code in {"\u202e": r"U\+202E", "\x1b": r"U\+001B", "\ufeff": r"U\+FEFF"}.items()
+            for sign, code in {
+                "\u202e": r"U\+202E",
+                "\x1b": r"U\+001B",
+                "\ufeff": r"U\+FEFF",
+            }.items()
         ),
         ({"name": "A\nB"}, r"name: found .*remove the sign U\+000A"),
         ({"name": " \u3000"}, "name: found .*send a name that can be seen"),

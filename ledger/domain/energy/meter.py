@@ -42,7 +42,8 @@ DRIVER_RELOAD = "driver_reload"
 REBOOT = "reboot"
 # Power is an instant's or a second's, energy a stretch's: only what no load explains is a fault.
 POWER_FACTOR = 20
-POWER_CHECK_FROM = timedelta(seconds=1)
+# Half a second holds steps of any counter; readings come each second, at times a little sooner.
+POWER_CHECK_FROM = timedelta(milliseconds=500)
 # No board that runs draws less than this. A counter that says so counts joules or stands still.
 POWER_FLOOR_MW = 1_000
 _UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT, CLOCK_LOST})
