@@ -7,6 +7,7 @@ import decimal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from functools import cache
 from types import MappingProxyType
 
 from ledger.domain.errors import InvalidInputError
@@ -97,13 +98,17 @@ def round_minor(value: Decimal, currency: str, mode: str = "half_up") -> Decimal
     """
     if mode not in ROUNDING_MODES:
         raise InvalidInputError(f"{mode!r} is no rounding.", f"Use {' or '.join(ROUNDING_MODES)}.")
-    step = Decimal(1).scaleb(-minor_digits(currency))
-    return value.quantize(step, ROUNDING_MODES[mode], ROUNDING)
+    return value.quantize(_minor_unit(currency), ROUNDING_MODES[mode], ROUNDING)
 
 
 def minor_digits(currency: str) -> int:
     """Decimals of a currency's minor unit."""
     return MINOR_DIGITS[check_currency(currency)]
+
+
+@cache
+def _minor_unit(currency: str) -> Decimal:
+    return Decimal(1).scaleb(-minor_digits(currency))
 
 
 def multiply(left: Decimal, right: Decimal | int) -> Decimal:

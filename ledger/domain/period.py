@@ -6,6 +6,7 @@ Invariant: a period is aware, in UTC, starts before it ends, and neighbours shar
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ledger.domain.errors import InvalidInputError
@@ -56,6 +57,11 @@ def intersect(left: Period, right: Period) -> Period | None:
     """What both cover, or None."""
     start, end = max(left.start, right.start), min(left.end, right.end)
     return Period(start, end) if start < end else None
+
+
+def hull(left: Period, right: Period) -> Period:
+    """From the start of the first to the end of the last."""
+    return Period(min(left.start, right.start), max(left.end, right.end))
 
 
 def window_start(moment: datetime) -> datetime:
@@ -142,6 +148,7 @@ def month_start(year: int, month: int, anchor_day: int, zone_name: str) -> datet
     return midnight(date(year + years, zero_based + 1, anchor_day), zone_name)
 
 
+@lru_cache(maxsize=4_096)
 def whole_billing_period(moment: datetime, *, anchor_day: int, zone_name: str) -> Period:
     """The monthly billing period that holds `moment`, from anchor day to anchor day in the zone."""
     if not 1 <= anchor_day <= 28:

@@ -24,7 +24,7 @@ COMMENT ON TABLE journal_entry IS 'The general ledger: of what was used an entry
 CREATE INDEX ON journal_entry (entity_id, booked_for);
 CREATE INDEX ON journal_entry (entity_id, batch_seq);
 
--- Neither entries nor what follows from invoices has foreign keys to what its flow has just read or written in the same
+-- Neither entries nor invoices and what follows from them have foreign keys to what its flow has just read or written in the same
 -- transaction: they cost as much as all the rest of an invoice, and more with each. `check` proves them.
 CREATE TABLE posting (
   entry_id    bigint NOT NULL,
@@ -92,8 +92,8 @@ CREATE TABLE invoice_series (
 
 CREATE TABLE invoice (
   invoice_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  entity_id       text NOT NULL REFERENCES entity,
-  customer_id     text NOT NULL REFERENCES customer,
+  entity_id       text NOT NULL,
+  customer_id     text NOT NULL,
   subscription_id text NOT NULL,
   period          tstzrange NOT NULL,
   run_no          int NOT NULL CHECK (run_no > 0),
@@ -107,14 +107,14 @@ CREATE TABLE invoice (
   issued_at       timestamptz NOT NULL,
   due_on          date NOT NULL,
   event_cut_off   timestamptz NOT NULL,
-  cut_off_id      bigint NOT NULL REFERENCES cut_off,
+  cut_off_id      bigint NOT NULL,
   batch_seq       bigint NOT NULL,
   snapshot        jsonb NOT NULL,
   UNIQUE (subscription_id, period, run_no),
   UNIQUE (entity_id, number),
   CHECK (payable = net_total + tax_total)
 );
-CREATE INDEX ON invoice (customer_id);
+CREATE INDEX ON invoice (customer_id, invoice_id);
 COMMENT ON COLUMN invoice.tax_included IS 'The part of tax_total that the amounts of its lines hold already.';
 COMMENT ON COLUMN invoice.snapshot IS 'Parties, terms and prices as they stood at issue.';
 

@@ -49,6 +49,18 @@ NAMES_NOTHING = {
         " WHERE entry_id = (SELECT max(entry_id) FROM journal_entry)",
         ("journal_entry", "*", "cut_off_id", "one that is there", "4711"),
     ),
+    "an invoice is of no entity": (
+        "UPDATE invoice SET entity_id = 'nobody' WHERE invoice_id = 1",
+        ("invoice", "*", "entity_id", "one that is there", "nobody"),
+    ),
+    "an invoice is of no customer": (
+        "UPDATE invoice SET customer_id = 'nobody' WHERE invoice_id = 1",
+        ("invoice", "*", "customer_id", "one that is there", "nobody"),
+    ),
+    "an invoice is of no cut-off": (
+        "UPDATE invoice SET cut_off_id = 4711 WHERE invoice_id = 1",
+        ("invoice", "*", "cut_off_id", "one that is there", "4711"),
+    ),
     "a line is of no invoice": (
         "UPDATE invoice_line SET invoice_id = 4711 WHERE invoice_id = 1",
         ("invoice_line", "line 1", "invoice_id", "one that is there", "4711"),

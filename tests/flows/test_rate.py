@@ -68,6 +68,35 @@ async def test_many_days_are_rated_over_two_connections_to_the_same(worker: Conn
     assert (await rate(worker, now=NOW)).rows_written == 0
 
 
+async def test_what_days_before_used_changes_no_price_of_a_day(worker: Connection) -> None:
+    """Each day is a chunk: of models that days before had, with others, of others alone; one of
+    them costs more from the fourth day on, and one has no price until then."""
+    books = await subscribed(worker)
+    dearer = {"model": "m-2", "amount": "20", "valid_from": "2023-11-04T00:00:00Z"}
+    for said in (dearer, dearer | {"model": "late", "meter": "requests", "per": 1}):
+        price = {"rate_card_id": "card-acme", "meter": "output", **said}
+        await enter_price(worker, read_input(NewPrice, price), AUTHOR)
+    for day in range(1, 8):
+        for model in {"m-0", f"m-{day % 3}", f"only-{day}", "late"} - {"m-0" if day > 5 else ""}:
+            buyer = replace(ACME, model=model)
+            at = datetime(2023, 11, day, 23 - day, tzinfo=UTC)
+            await books.usage(at, Tokens(output=0 if model == "late" else day), buyer=buyer)
+    await replace(rate, chunk_parts=1)(worker, now=NOW)
+    found = await worker.fetch(
+        """SELECT day_start, model, meter, sum(amount) AS amount FROM charge JOIN usage_key USING (usage_key_id)
+            GROUP BY 1, 2, 3 HAVING sum(amount) <> 0"""
+    )
+    expected = {}
+    for day in range(1, 8):
+        for model in {"m-0", f"m-{day % 3}", f"only-{day}"} - {"m-0" if day > 5 else ""}:
+            amount = 20 if model == "m-2" and day >= 4 else 15
+            expected[day, model, "output_visible"] = Decimal(amount * day) / 1_000_000
+        if day >= 4:
+            expected[day, "late", "requests"] = Decimal(20)
+    assert {(row["day_start"].day, row["model"], row["meter"]): row["amount"] for row in found} == expected
+    assert (await rate(worker, now=NOW)).rows_written == 0
+
+
 async def test_what_stores_beside_a_run_keeps_others_out(
     worker: Connection, database: Database
 ) -> None:

@@ -21,6 +21,8 @@ def applied_of(
     drawn: Sequence[DrawnOf], totals: InvoiceTotals, terms: Terms
 ) -> tuple[Applied, ...]:
     """What grants that were drawn for a subscription pay of its invoice."""
+    if not drawn:
+        return ()
     amounts = [(each.grant_id, each.amount) for each in drawn if each.currency == terms.currency]
     rounded = EXACT.add(totals.net, totals.included)
     asked = ToPay(totals.exact, rounded, totals.payable)

@@ -335,10 +335,10 @@ def _incomplete(tax: _Taxed) -> LedgerError | None:
 
 
 def _taxed(agreement: Agreement, lines: Sequence[InvoiceLine], rules: TaxRules) -> _Taxed:
-    terms = agreement.terms
+    terms, moments = agreement.terms, [supplied_at(line) for line in lines]
     try:
         taxes = tax_lines(
-            [Taxable(line.amount, supplied_at(line)) for line in lines],
+            [Taxable(line.amount, at) for line, at in zip(lines, moments, strict=True)],
             rules,
             customer_id=agreement.customer_id,
             currency=terms.currency,
@@ -349,7 +349,6 @@ def _taxed(agreement: Agreement, lines: Sequence[InvoiceLine], rules: TaxRules) 
         return _Taxed(agreement, error=error)
     if not taxes:
         return _Taxed(agreement)
-    moments = [supplied_at(line) for line in lines]
     by_moment = {each: find_key(rules, each, agreement.customer_id) for each in {*moments}}
     number = registered_as(rules, taxes, max(moments))
     seller = replace(agreement.seller, tax_number=number) if number else agreement.seller

@@ -24,7 +24,7 @@ from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write
 from ledger.store.billing import invoice as store
 from ledger.store.billing.tax import insert_tax_lines
-from ledger.store.books.journal import book_entries
+from ledger.store.books.journal import add_to_entries
 from ledger.store.connect import draw_batch_seq
 from ledger.store.queries import Connection
 from ledger.store.standing import end_parked, list_parked
@@ -115,7 +115,8 @@ async def issue_ready(
     await insert_tax_lines(connection, [(n, each.customer_id, each.taxes) for n, each, _ in issued])
     hour = hour_start(now, first.agreement.entity_zone)
     entries = [_entry(each, lines, hour) for _, each, lines in issued]
-    await book_entries(connection, entries, first.cut_off, batch_seq)
+    # Their numbers are new, so nothing is booked of them yet.
+    await add_to_entries(connection, entries, first.cut_off, batch_seq)
     await keep_applied(
         connection,
         [(n, paid, each.draft.applied) for (n, paid, _), each in zip(issued, ready, strict=True)],

@@ -15,6 +15,7 @@ from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.books.journal import add_to_entries
 from ledger.store.connect import draw_batch_seq
+from ledger.store.metering.check import allow_memory
 from ledger.store.pricing import rating
 
 
@@ -39,6 +40,7 @@ async def _book_days(context: StageContext, parts: Sequence[Part]) -> int:
         for _, start in parts
     }
     async with connection.transaction():
+        await allow_memory(connection)
         earned = await rating.sum_charges_to_book(
             connection,
             entity_id=entity.entity_id,

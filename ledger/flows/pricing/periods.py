@@ -42,6 +42,11 @@ class RatedDays:
     book: PriceBook
     days: Sequence[CustomerPeriod]
 
+    @property
+    def span(self) -> Period:
+        """From the start of the first to the end of the last."""
+        return Period(min(start for _, start, _ in self.days), max(end for _, _, end in self.days))
+
     def subscriptions(self) -> dict[Subscription, list[Period]]:
         """The days of each subscription whose card has prices that look at periods."""
         spans: dict[Subscription, list[Period]] = defaultdict(list)

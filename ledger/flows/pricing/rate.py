@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from ledger.domain.errors import ConflictError
 from ledger.domain.parked import Part
 from ledger.domain.period import DAY, day_of
+from ledger.domain.pricing.price_list import ListedPrice
 from ledger.flows.customer_days import customer_days, customer_periods
 from ledger.flows.parts import Due
+from ledger.flows.pricing.known_prices import KnownPrices
 from ledger.flows.pricing.period_days import find_timed_days, with_days_behind
 from ledger.flows.pricing.periods import RatedDays, append_timed, find_pooled
 from ledger.flows.pricing.price_book import PriceBook, find_subscribed, read_book
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.connect import draw_batch_seq
+from ledger.store.metering.check import allow_memory
 from ledger.store.pricing import rating
 
 
@@ -38,35 +42,50 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
         customer_days(due, (), zone_name), key=lambda part: (part[0] in timed, part[0] in payers)
     )
     book = await read_book(context, subscribed, timed) if parts else PriceBook({}, (), {}, timed)
+    known = KnownPrices(book)
     return Due(
         parts,
-        partial(_rate_days, context, book),
+        partial(_rate_days, context, known),
         apart=sum(customer_id not in timed for customer_id, _ in parts),
-        store_beside=lambda other: partial(_rate_days, replace(context, connection=other), book),
+        store_beside=lambda other: partial(_rate_days, replace(context, connection=other), known),
     )
 
 
-async def _rate_days(context: StageContext, book: PriceBook, days: Sequence[Part]) -> int:
+async def _rate_days(context: StageContext, known: KnownPrices, days: Sequence[Part]) -> int:
+    rated = RatedDays(context, known.book, customer_periods(days, context.entity.zone))
+    async with context.connection.transaction():
+        await allow_memory(context.connection)
+        return await _append_used(rated, known) + await append_timed(rated)
+
+
+async def _append_used(rated: RatedDays, known: KnownPrices) -> int:
+    """Append what was used on the days, by prices of days before where they are enough."""
+    context, periods = rated.context, rated.days
     connection, entity, cut_off = context.connection, context.entity, context.cut_off
-    periods = customer_periods(days, entity.zone)
-    midnights = book.midnights(entity.zone, periods)
-    async with connection.transaction():
-        stored_seq = await draw_batch_seq(connection)
-        kinds = await rating.find_kinds(connection, periods=periods, batch_seq=cut_off.batch_seq)
-        rated = RatedDays(context, book, periods)
-        written = await rating.append_charges(
+    stored_seq = await draw_batch_seq(connection)
+    pooled = [each.as_row() for each in await find_pooled(rated)]
+    midnights = rated.book.midnights(entity.zone, periods)
+
+    async def append(listed: Sequence[ListedPrice]) -> int | None:
+        return await rating.append_charges(
             connection,
             entity=entity,
             periods=periods,
-            prices=rating.DayPrices(
-                book.spell_out(kinds),
-                [each.as_row() for each in await find_pooled(rated)],
-                midnights,
-            ),
+            prices=rating.DayPrices(listed, pooled, midnights),
             cut_off=cut_off,
             stored_seq=stored_seq,
         )
-        return written + await append_timed(rated)
+
+    written = await append(known.listed) if known.may_do else None
+    if written is not None:
+        known.missed = 0
+        return written
+    known.missed += 1
+    kinds = await rating.find_kinds(connection, periods=periods, batch_seq=cut_off.batch_seq)
+    written = await append(known.spell_out(kinds, rated.span))
+    if written is None:
+        raise ConflictError("What was used changed below a cut-off.", "Run `tokenledger check`.")
+    return written
 
 
 # `now` bounds no usage: what has been used is charged. Fees are charged as days begin.

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 import asyncpg
 
@@ -81,13 +82,13 @@ async def sum_period_charges(
 ) -> dict[str, dict[LineKey, Billed]]:
     """Quantity and exact amount by subscription and line key of its period, at a cut-off."""
     sums: dict[str, dict[LineKey, Billed]] = {each.subscription_id: {} for each in asked}
-    periods = {each.subscription_id: each.period for each in asked}
+    spans = {each.subscription_id: (each.period.start, each.period.end) for each in asked}
     for row in await INVOICE["sum_period_charges"].rows(
         connection, **_spans(asked), batch_seq=batch_seq
     ):
-        name = row["subscription_id"]
-        billed = Billed(int(row["quantity"]), row["amount"])
-        sums[name][line_key(row, periods[name])] = billed
+        # There are ten for each invoice: columns are as a key has them, which finds none by name.
+        name, *used, quantity, amount = row
+        sums[name][LineKey(*spans[name], *used)] = Billed(int(quantity), amount)
     return sums
 
 
@@ -227,17 +228,9 @@ def _agreement(row: asyncpg.Record) -> Agreement:
             valid_from=row["valid_from"],
             valid_to=row["valid_to"],
         ),
-        seller=Seller(**_named(row, _SELLER)),
+        seller=_seller(*(row[column] for _, column in _SELLER)),
         buyer=buyer_of(_named(row, _BUYER)),
-        terms=Terms(
-            rate_card_id=row["rate_card_id"],
-            rate_card_name=row["card_name"],
-            currency=row["currency"],
-            language=row["language"],
-            payment_days=row["payment_days"],
-            rounding=row["rounding"],
-            zone=row["zone"],
-        ),
+        terms=_terms(*(row[column] for column in _TERMS)),
         entity_id=row["entity_id"],
         entity_zone=row["entity_zone"],
         invoice_prefix=row["invoice_prefix"],
@@ -249,6 +242,11 @@ def _agreement(row: asyncpg.Record) -> Agreement:
 # Names of fields, and the columns that queries have them in.
 _SELLER = tuple((field.name, f"entity_{field.name}") for field in fields(Seller))
 _BUYER = tuple((field.name, f"customer_{field.name}") for field in fields(Buyer))
+
+
+_TERMS = ("rate_card_id", "card_name", "currency", "language", "payment_days", "rounding", "zone")
+# Many customers buy of one seller, on the same terms.
+_seller, _terms = lru_cache(maxsize=1_024)(Seller), lru_cache(maxsize=1_024)(Terms)
 
 
 def _named(row: asyncpg.Record, columns: Sequence[tuple[str, str]]) -> dict[str, str]:

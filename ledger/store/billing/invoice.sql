@@ -26,7 +26,7 @@ SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
  ORDER BY s.subscription_id, s.valid;
 
 -- name: list_payables
--- What the last invoices of customers that are not void ask for, the newest first; invoice (customer_id).
+-- What the last invoices of customers that are not void ask for, the newest first; invoice (customer_id, invoice_id).
 SELECT c.customer_id, i.currency, i.payable
   FROM unnest(:customers::text[]) AS c (customer_id)
  CROSS JOIN LATERAL (SELECT v.currency, v.payable FROM invoice v
@@ -63,12 +63,15 @@ HAVING sum(c.quantity) <> 0 OR sum(c.amount) <> 0;
 -- name: sum_pending
 -- What changed about billed periods of subscriptions and no invoice says yet, by service period and line: charges of a
 -- period stored behind the cut-off that its first invoice billed, up to another, less the adjustments there are; what is
--- void bills nothing; charge (customer_id, day_start, batch_seq).
+-- void bills nothing; charge (customer_id, day_start, batch_seq), invoice (subscription_id, period, run_no). OFFSET 0 holds the
+-- planner to what it cannot know of a table that has just grown: of each few rows are asked for.
 WITH asked AS MATERIALIZED (
   SELECT * FROM unnest(:subscriptions::text[], :customers::text[]) AS n (subscription_id, customer_id)
 ), billed AS MATERIALIZED (
   SELECT DISTINCT ON (i.subscription_id, i.period) n.customer_id, i.subscription_id, i.period, o.batch_seq
-    FROM asked n JOIN invoice i USING (subscription_id) JOIN cut_off o USING (cut_off_id)
+    FROM asked n
+   CROSS JOIN LATERAL (SELECT * FROM invoice v WHERE v.subscription_id = n.subscription_id OFFSET 0) i
+    JOIN cut_off o USING (cut_off_id)
    WHERE NOT is_void(i.invoice_id) ORDER BY i.subscription_id, i.period, i.run_no
 ), late AS MATERIALIZED (
   SELECT b.subscription_id, b.period, CASE WHEN c.payer_id IS NULL THEN '' ELSE c.customer_id END AS used_by, c.usage_key_id,
@@ -87,8 +90,10 @@ WITH asked AS MATERIALIZED (
   UNION ALL
   SELECT i.subscription_id, l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id,
          l.used_by, -l.quantity, -l.exact_amount
-    FROM asked n JOIN invoice i USING (subscription_id) JOIN invoice_line l USING (invoice_id)
-   WHERE l.kind = 'adjustment' AND NOT is_void(i.invoice_id)
+    FROM asked n
+   CROSS JOIN LATERAL (SELECT * FROM invoice v WHERE v.subscription_id = n.subscription_id OFFSET 0) i
+   CROSS JOIN LATERAL (SELECT * FROM invoice_line v WHERE v.invoice_id = i.invoice_id AND v.kind = 'adjustment' OFFSET 0) l
+   WHERE NOT is_void(i.invoice_id)
 )
 SELECT m.subscription_id, lower(m.period) AS service_start, upper(m.period) AS service_end, m.model, m.tier, m.adapter,
        m.region, m.context_band, m.meter, m.price_id, '' AS part, m.used_by, sum(m.quantity) AS quantity,
@@ -99,12 +104,14 @@ HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 
 -- name: sum_advances
 -- What invoices of subscriptions billed in advance and have not taken back, by service period and price; what is void billed
--- nothing.
+-- nothing; invoice (subscription_id, period, run_no).
 SELECT i.subscription_id, lower(l.service_period) AS service_start, upper(l.service_period) AS service_end, '' AS model,
        '' AS tier, '' AS adapter, '' AS region, 0 AS context_band, l.meter, l.price_id, l.part, '' AS used_by,
        sum(l.exact_amount) AS amount
-  FROM invoice i JOIN invoice_line l USING (invoice_id)
- WHERE i.subscription_id = ANY(:subscription_ids::text[]) AND l.kind = 'advance' AND NOT is_void(i.invoice_id)
+  FROM unnest(:subscription_ids::text[]) AS n (subscription_id)
+ CROSS JOIN LATERAL (SELECT * FROM invoice v WHERE v.subscription_id = n.subscription_id OFFSET 0) i
+ CROSS JOIN LATERAL (SELECT * FROM invoice_line v WHERE v.invoice_id = i.invoice_id AND v.kind = 'advance' OFFSET 0) l
+ WHERE NOT is_void(i.invoice_id)
  GROUP BY i.subscription_id, l.service_period, l.meter, l.price_id, l.part
 HAVING sum(l.exact_amount) <> 0;
 
@@ -130,11 +137,12 @@ SELECT s.subscription_id, lower(s.valid) AS since, upper(s.valid) AS until
  ORDER BY 1, 2;
 
 -- name: list_billed_periods
--- Periods of subscriptions that have an invoice; `stands` where one is not void.
-SELECT subscription_id, lower(period) AS period_start, upper(period) AS period_end, max(run_no) AS run_no,
-       bool_or(NOT is_void(invoice_id)) AS stands
-  FROM invoice WHERE subscription_id = ANY(:subscription_ids::text[])
- GROUP BY subscription_id, period ORDER BY subscription_id, period;
+-- Periods of subscriptions that have an invoice; `stands` where one is not void; invoice (subscription_id, period, run_no).
+SELECT i.subscription_id, lower(i.period) AS period_start, upper(i.period) AS period_end, max(i.run_no) AS run_no,
+       bool_or(NOT is_void(i.invoice_id)) AS stands
+  FROM unnest(:subscription_ids::text[]) AS n (subscription_id)
+ CROSS JOIN LATERAL (SELECT * FROM invoice v WHERE v.subscription_id = n.subscription_id OFFSET 0) i
+ GROUP BY i.subscription_id, i.period ORDER BY i.subscription_id, i.period;
 
 -- name: find_line_prices
 -- Parameters of the prices that lines name, and in which currency, by primary key.

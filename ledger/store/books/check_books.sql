@@ -491,7 +491,7 @@ SELECT concat_ws(' ', e.natural_key, 'entry', p.entry_id, 'line', p.line_no) AS 
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_wrong_invoices
--- Invoices against their lines, their tax and documents; a scan of each.
+-- Invoices against their lines, their tax and documents, and what each names is there; a scan of each.
 WITH summed AS (
   SELECT i.number, i.issued_at, i.exact_total, i.net_total, i.tax_total, i.tax_included, i.payable,
          coalesce(l.exact, 0) AS exact, coalesce(l.amount, 0) AS lines, coalesce(t.amount, 0) AS tax,
@@ -515,6 +515,15 @@ WITH summed AS (
   UNION ALL
   SELECT i.number, i.issued_at, 'document', encode(d.sha256, 'hex'), encode(sha256(d.content), 'hex')
     FROM invoice i JOIN invoice_document d USING (invoice_id) WHERE sha256(d.content) <> d.sha256
+  UNION ALL
+  SELECT i.number, i.issued_at, n.name, 'one that is there', n.said
+    FROM invoice i
+    LEFT JOIN entity o USING (entity_id)
+    LEFT JOIN customer c ON c.customer_id = i.customer_id
+    LEFT JOIN cut_off t USING (cut_off_id)
+   CROSS JOIN LATERAL (VALUES ('entity_id', i.entity_id, o.entity_id), ('customer_id', i.customer_id, c.customer_id),
+                              ('cut_off_id', i.cut_off_id::text, t.cut_off_id::text)) AS n (name, said, known)
+   WHERE n.known IS NULL
 )
 SELECT number AS place, issued_at AS window_start, name, expected, stored, count(*) OVER () AS differing
   FROM said ORDER BY 2, 1, 3 LIMIT :most;

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import TypeAlias
 
@@ -52,12 +52,20 @@ class UnpricedUsage:
 
 @dataclass(frozen=True, slots=True)
 class DayPrices:
-    """What some days cost: the prices of all usage in them spelled out, what they add by prices
-    that look at a period as a whole, and where days begin in each zone that is billed in."""
+    """What some days cost: prices of usage spelled out, what the days add by prices that look at a
+    period as a whole, and where days begin in each zone that is billed in."""
 
-    listed: Iterable[ListedPrice]
+    listed: Sequence[ListedPrice]
     pooled: Sequence[Mapping[str, object]]
     midnights: Mapping[str, Sequence[datetime]]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """How many charges were appended; none where it `lacks` prices of any usage."""
+
+    lacks: bool
+    charges: int
 
 
 async def list_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
@@ -154,23 +162,30 @@ async def append_charges(
     prices: DayPrices,
     cut_off: CutOff,
     stored_seq: int,
-) -> int:
+) -> int | None:
     """Append what days come to and count at a cut-off less what is stored of them; returns how many
-    charges."""
-    listed = list(prices.listed)
-    return await RATING["append_charges"].run(
+    charges, or None where nothing was appended because prices of some usage are not listed."""
+    numbers: dict[UsageKey, int] = {}
+    listed = [
+        {**each.as_row(), "kind": numbers.setdefault(each.key, len(numbers))}
+        for each in prices.listed
+    ]
+    appended = await RATING["append_charges"].first(
         connection,
+        Appended,
         **arrays_of(periods),
         entity_id=entity.entity_id,
         entity_zone=entity.zone,
         **zone_arrays(prices.midnights),
-        price_edges=sorted(price_edges(listed)),
-        listed=[each.as_row() for each in listed],
+        price_edges=sorted(price_edges(prices.listed)),
+        kinds=[{**asdict(key), "kind": number} for key, number in numbers.items()],
+        listed=listed,
         pooled=list(prices.pooled),
         batch_seq=cut_off.batch_seq,
         cut_off_id=cut_off.cut_off_id,
         stored_seq=stored_seq,
     )
+    return None if appended is None or appended.lacks else appended.charges
 
 
 async def list_zones(connection: Connection, *, entity_id: str, batch_seq: int) -> list[str]:

@@ -7,13 +7,14 @@ SELECT entity_id, currency, zone FROM entity
 -- name: find_touched_days
 -- Days of customers, in a zone, that batches stored after a cut-off touched, in counts or in what these lack; leads by
 -- BRIN on batch_seq.
-SELECT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
-  FROM usage_delta d JOIN customer c USING (customer_id)
- WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id
- UNION
-SELECT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
-  FROM usage_mark d JOIN customer c USING (customer_id)
- WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq AND c.entity_id = :entity_id;
+WITH touched AS (
+  SELECT d.customer_id, d.window_start FROM usage_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
+   UNION
+  SELECT d.customer_id, d.window_start FROM usage_mark d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
+)
+SELECT DISTINCT t.customer_id, (t.window_start AT TIME ZONE :zone)::date AS day
+  FROM touched t JOIN customer c USING (customer_id)
+ WHERE c.entity_id = :entity_id;
 
 -- name: find_repriced_days
 -- Days with usage up to a cut-off of customers whose card or subscription, or whoever pays for them, was recorded or closed
@@ -97,18 +98,25 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band, k.p
 -- in the same way the requests of those days with what they lack. What days add by prices that look at a period as a
 -- whole is given, and its units cost nothing one by one; fees are append_period_charges's. Usage is read once, and windows
 -- of a key between two edges are added up before anything is asked of them: at edges a price, subscription or day begins.
--- usage_delta, usage_mark (customer_id, window_start), charge (customer_id, day_start, batch_seq), usage_day (customer_id,
--- day_start).
+-- Where any of it is of a kind and time whose prices are not listed, nothing is appended, and `lacks` says so. What is
+-- looked up by OFFSET 0 or an array is few rows of tables that grow: the planner cannot know.
+-- usage_delta, usage_mark (customer_id, window_start), usage_key's primary key, charge (customer_id, day_start, batch_seq),
+-- usage_day (customer_id, day_start).
 WITH days AS MATERIALIZED (
   SELECT * FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
              AS n (customer_id, since, until)
 ), midnights AS MATERIALIZED (
   SELECT m.zone, m.midnights::timestamptz[] AS midnights FROM unnest(:zones::text[], :midnights::text[]) AS m (zone, midnights)
+), kinds AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(:kinds::jsonb)
+             AS t(kind int, model text, tier text, adapter text, region text, context_band smallint, project_id text,
+                  agent_id text, outcomes int)
 ), listed AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:listed::jsonb)
-             AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
-                  agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint, currency text,
-                  each_amount numeric, unpriced text)
+             AS t(rate_card_id text, kind int, meter text, since timestamptz, until timestamptz, price_id bigint,
+                  currency text, each_amount numeric, unpriced text)
+), known AS MATERIALIZED (
+  SELECT l.rate_card_id, l.kind, min(l.since) AS since, max(l.until) AS until FROM listed l GROUP BY 1, 2
 ), subscribed AS MATERIALIZED (
   SELECT * FROM subscriptions_of(ARRAY(SELECT DISTINCT n.customer_id FROM days n), :batch_seq)
 ), edges AS MATERIALIZED (
@@ -117,7 +125,7 @@ WITH days AS MATERIALIZED (
            UNION SELECT unnest(:price_edges::timestamptz[])
            UNION SELECT lower(s.valid) FROM subscribed s
            UNION SELECT upper(s.valid) FROM subscribed s WHERE NOT upper_inf(s.valid)) e
-), used AS (
+), used AS MATERIALIZED (
   SELECT d.customer_id, d.usage_key_id, min(d.window_start) AS used_at, sum(d.uncached) AS uncached,
          sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
          sum(d.reasoning) AS reasoning, sum(d.requests) AS requests, 0 AS estimated, 0 AS incomplete, 0 AS input_unknown,
@@ -136,14 +144,25 @@ WITH days AS MATERIALIZED (
                         WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
    GROUP BY d.customer_id, d.usage_key_id, width_bucket(d.window_start, e.edges)
+), keys AS MATERIALIZED (
+  SELECT k.usage_key_id, k.model, t.kind
+    FROM priced_keys(:batch_seq) k
+    LEFT JOIN kinds t
+      ON t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter AND t.region = k.region
+     AND t.context_band = k.context_band AND t.project_id = k.project_id AND t.agent_id = k.agent_id
+     AND t.outcomes = k.outcomes
+   WHERE k.usage_key_id = ANY (ARRAY(SELECT DISTINCT u.usage_key_id FROM used u))
 ), placed AS MATERIALIZED (
-  SELECT u.*, k.model, k.tier, k.adapter, k.region, k.context_band, k.project_id, k.agent_id, k.outcomes, s.rate_card_id,
-         s.subscription_id, nullif(s.payer_id, u.customer_id) AS payer_id,
-         greatest(z.midnights[width_bucket(u.used_at, z.midnights)], lower(s.valid)) AS day_start
+  SELECT u.*, k.kind, s.rate_card_id, s.subscription_id, nullif(s.payer_id, u.customer_id) AS payer_id,
+         greatest(z.midnights[width_bucket(u.used_at, z.midnights)], lower(s.valid)) AS day_start,
+         s.subscription_id IS NOT NULL AND w.kind IS NULL AS lacks
     FROM used u
-    JOIN priced_keys(:batch_seq) k USING (usage_key_id)
+    JOIN keys k USING (usage_key_id)
     LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.used_at AND s.models @> k.model
     LEFT JOIN midnights z ON z.zone = coalesce(s.zone, :entity_zone)
+    LEFT JOIN known w ON w.rate_card_id = s.rate_card_id AND w.kind = k.kind AND w.since <= u.used_at AND u.used_at < w.until
+), lacking AS MATERIALIZED (
+  SELECT coalesce(bool_or(p.lacks), false) AS lacks FROM placed p
 ), counted AS (
   SELECT p.customer_id, p.subscription_id, p.payer_id, p.day_start, p.requests, p.estimated, p.incomplete, p.input_unknown,
          p.output_unknown, p.cached_unknown, p.written_unknown, p.reasoning_unknown
@@ -151,13 +170,16 @@ WITH days AS MATERIALIZED (
   UNION ALL
   SELECT d.customer_id, d.subscription_id, d.payer_id, d.day_start, -d.requests, -d.estimated, -d.incomplete,
          -d.input_unknown, -d.output_unknown, -d.cached_unknown, -d.written_unknown, -d.reasoning_unknown
-    FROM days n JOIN usage_day d ON d.customer_id = n.customer_id AND d.day_start >= n.since AND d.day_start < n.until
+    FROM days n
+   CROSS JOIN LATERAL (SELECT * FROM usage_day u
+                        WHERE u.customer_id = n.customer_id AND u.day_start >= n.since AND u.day_start < n.until OFFSET 0) d
 ), changed AS (
   SELECT c.customer_id, c.subscription_id, c.payer_id, c.day_start, sum(c.requests) AS requests,
          sum(c.estimated) AS estimated, sum(c.incomplete) AS incomplete, sum(c.input_unknown) AS input_unknown,
          sum(c.output_unknown) AS output_unknown, sum(c.cached_unknown) AS cached_unknown,
          sum(c.written_unknown) AS written_unknown, sum(c.reasoning_unknown) AS reasoning_unknown
     FROM counted c
+   WHERE NOT (SELECT l.lacks FROM lacking l)
    GROUP BY 1, 2, 3, 4
 ), appended AS (
   INSERT INTO usage_day (customer_id, subscription_id, payer_id, day_start, cut_off_id, batch_seq, entity_id, requests,
@@ -180,9 +202,7 @@ WITH days AS MATERIALIZED (
                               ('requests', CASE WHEN EXISTS (SELECT FROM listed l WHERE l.meter = 'requests') THEN p.requests END))
                 AS m(meter, quantity)
     LEFT JOIN listed t
-      ON t.rate_card_id = p.rate_card_id AND t.model = p.model AND t.tier = p.tier AND t.adapter = p.adapter
-     AND t.region = p.region AND t.context_band = p.context_band AND t.project_id = p.project_id
-     AND t.agent_id = p.agent_id AND t.outcomes = p.outcomes AND t.meter = m.meter
+      ON t.rate_card_id = p.rate_card_id AND t.kind = p.kind AND t.meter = m.meter
      AND t.since <= p.used_at AND p.used_at < t.until
    WHERE m.quantity <> 0 AND (m.meter <> 'requests' OR t.price_id IS NOT NULL)
   UNION ALL
@@ -193,16 +213,22 @@ WITH days AS MATERIALIZED (
   UNION ALL
   SELECT c.customer_id, c.usage_key_id, c.meter, c.subscription_id, c.payer_id, c.price_id, c.currency, c.unpriced, c.day_start,
          -c.quantity, -c.amount
-    FROM days n JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
+    FROM days n
+   CROSS JOIN LATERAL (SELECT * FROM charge o
+                        WHERE o.customer_id = n.customer_id AND o.day_start >= n.since AND o.day_start < n.until OFFSET 0) c
    WHERE c.meter NOT IN ('fee', 'commitment', 'discount', 'cost')
+), charged AS (
+  INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
+                      payer_id, quantity, price_id, currency, amount, unpriced)
+  SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored_seq, :entity_id, m.subscription_id,
+         m.payer_id, sum(m.quantity), m.price_id, m.currency, sum(m.amount), m.unpriced
+    FROM moved m
+   WHERE NOT (SELECT l.lacks FROM lacking l)
+   GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.payer_id, m.price_id, m.currency, m.unpriced
+  HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0
+  RETURNING 1
 )
-INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
-                    payer_id, quantity, price_id, currency, amount, unpriced)
-SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored_seq, :entity_id, m.subscription_id,
-       m.payer_id, sum(m.quantity), m.price_id, m.currency, sum(m.amount), m.unpriced
-  FROM moved m
- GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.payer_id, m.price_id, m.currency, m.unpriced
-HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
+SELECT (SELECT l.lacks FROM lacking l) AS lacks, (SELECT count(*) FROM charged) AS charges;
 
 -- name: append_period_charges
 -- The differences between what time adds on some customers' days and what is stored of it; charge (customer_id, day_start,
@@ -381,13 +407,13 @@ SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.project_id
  ORDER BY r.rate_card_id, p.price_id;
 
 -- name: find_changed_charges
--- Days, in a zone, of which charges changed after a cut-off; leads by BRIN on batch_seq.
-SELECT DISTINCT (c.day_start AT TIME ZONE :zone)::date AS day
-  FROM charge c
- WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq;
+-- Days, in a zone, of which charges changed after a cut-off; leads by (batch_seq, entity_id).
+SELECT DISTINCT (d.day_start AT TIME ZONE :zone)::date AS day
+  FROM (SELECT DISTINCT c.day_start FROM charge c
+         WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq) d;
 
 -- name: has_changed_charges
--- Whether charges of an entity were stored after a cut-off; leads by BRIN on batch_seq.
+-- Whether charges of an entity were stored after a cut-off; leads by (batch_seq, entity_id).
 SELECT count(*) > 0 FROM charge c
  WHERE c.entity_id = :entity_id AND c.batch_seq > :batch_seq AND c.batch_seq <= as_it_stands();
 
@@ -399,19 +425,15 @@ WITH days AS MATERIALIZED (
          coalesce((SELECT max(o.batch_seq) FROM journal_entry e JOIN cut_off o USING (cut_off_id)
                     WHERE e.natural_key = n.natural_key), -1) AS booked_seq
     FROM unnest(:natural_keys::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (natural_key, since, until)
-), sums AS MATERIALIZED (
-  SELECT n.natural_key, c.currency, c.usage_key_id,
-         c.meter = 'fee' AND c.price_id IN (SELECT p.price_id FROM rate_card_price p WHERE p.params ->> 'billed' = 'advance')
-           AS in_advance, sum(c.amount) AS amount
-    FROM days n
-    JOIN charges_at(:batch_seq) c ON c.entity_id = :entity_id AND c.day_start >= n.since AND c.day_start < n.until
-                                 AND c.batch_seq > n.booked_seq AND c.amount IS NOT NULL
-   GROUP BY 1, 2, 3, 4
 )
-SELECT s.natural_key, s.currency, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model, s.in_advance,
-       sum(s.amount) AS amount
-  FROM sums s LEFT JOIN usage_key k USING (usage_key_id)
- GROUP BY 1, 2, 3, 4, 5 HAVING sum(s.amount) <> 0 ORDER BY 1, 2, 3, 4, 5;
+SELECT n.natural_key, c.currency, coalesce(k.tier, '') AS tier, coalesce(k.model, '') AS model,
+       c.meter = 'fee' AND c.price_id IN (SELECT p.price_id FROM rate_card_price p WHERE p.params ->> 'billed' = 'advance')
+         AS in_advance, sum(c.amount) AS amount
+  FROM days n
+  JOIN charges_at(:batch_seq) c ON c.entity_id = :entity_id AND c.day_start >= n.since AND c.day_start < n.until
+                               AND c.batch_seq > n.booked_seq AND c.amount IS NOT NULL
+  LEFT JOIN usage_key k USING (usage_key_id)
+ GROUP BY 1, 2, 3, 4, 5 HAVING sum(c.amount) <> 0 ORDER BY 1, 2, 3, 4, 5;
 
 -- name: list_unpriced
 -- Usage that waits for a price, by the reason, as it stands at a cut-off, from its first day to its last.
