@@ -23,13 +23,14 @@ from ledger.domain.billing.tax import RATED, TaxLine
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import EXACT, ROUNDING, plain
 from ledger.domain.period import Period, describe_days
-from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel
+from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
 from ledger.wire.logo import Logo
 from ledger.wire.one_line import written_out
 
 ENGLISH = words_of("en")
 NO_DAYS: Mapping[date, Decimal] = MappingProxyType({})
+SINGLE = PeriodUse(1)
 # What the templates say by themselves.
 SAID = (
     *("From", "To", "Tax no.", "Number", "Issued", "Due", "Usage", "Time zone", "Rate card"),
@@ -65,23 +66,33 @@ def describe(
     lines: Sequence[InvoiceLine], prices: Mapping[int, PriceModel], words: Words = ENGLISH
 ) -> list[IssuedLine]:
     """The lines, numbered from 1, with words a reader understands and their prices."""
+    # Each unit of a line without a part has one amount, which many lines share.
+    units = {
+        n: prices[n].parts(SINGLE)[0]
+        for n in {each.key.price_id for each in lines if not each.part}
+    }
     return [
-        _issued(line_no, line, prices[line.key.price_id], words)
+        _issued(line_no, line, line.part or units[line.key.price_id], prices, words)
         for line_no, line in enumerate(lines, start=1)
     ]
 
 
-def _issued(line_no: int, line: InvoiceLine, price: PriceModel, words: Words) -> IssuedLine:
-    (part,) = [line.part] if line.part else price.parts(PeriodUse(line.quantity))
+def _issued(
+    line_no: int,
+    line: InvoiceLine,
+    part: PricePart,
+    prices: Mapping[int, PriceModel],
+    words: Words,
+) -> IssuedLine:
     return IssuedLine(
         kind=line.kind,
         key=line.key,
         quantity=line.quantity,
         exact_amount=line.exact_amount,
         amount=line.amount,
-        part=part,
+        part=line.part,
         line_no=line_no,
-        description=_described(line.key, price.basis, words.language),
+        description=_described(line.key, prices[line.key.price_id].basis, words.language),
         unit_amount=part.unit_amount,
         per=part.per,
     )

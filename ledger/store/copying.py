@@ -4,7 +4,9 @@ asyncpg waits until it may write again, and a connection that is lost meanwhile 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
 import asyncpg
@@ -50,6 +52,32 @@ async def copy_rows(
     """Rows into a table by binary COPY."""
     copy = connection.copy_records_to_table(table, columns=list(columns), records=rows)
     await while_connected(connection, copy)
+
+
+async def copy_text(
+    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Rows of texts, whole numbers, decimals and nothing by a COPY of text: of many decimals that
+    takes a quarter of what their binary form does."""
+    lines = ["\t".join([_FORMS[type(value)](value) for value in row]) for row in rows]
+    text = "".join(f"{line}\n" for line in lines)
+    copy = connection.copy_to_table(
+        table, source=BytesIO(text.encode()), columns=list(columns), format="text"
+    )
+    await while_connected(connection, copy)
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)
+
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_FORMS: Mapping[type, Callable[..., str]] = {
+    str: _escaped,
+    int: str,
+    Decimal: str,
+    type(None): lambda _: r"\N",
+}
 
 
 async def copy_out(connection: Connection, query: Query, **given: object) -> bytes:

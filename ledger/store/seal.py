@@ -101,7 +101,7 @@ TABLES: Mapping[str, SealedTable] = {
     "pool_day": _table("pool_day"),
     "meter_day": _table("meter_day"),
     "site_cost": _table("site_cost"),
-    "charge": _table("charge"),
+    "charge_day": _table("charge_day"),
     "usage_day": _table("usage_day"),
     "journal_entry": _table("journal_entry"),
     "posting": _part_of("posting", "journal_entry", "entry_id"),

@@ -19,11 +19,12 @@ SELECT coalesce(max(batch_seq), 0) FROM cut_off;
 SELECT coalesce(max(cut_off_id), 0) FROM cut_off;
 
 -- name: list_columns
--- The columns of a table and their types, a domain as what it is of: numbers of domains change with a restore.
+-- The columns of a table and their types, a domain as what it is of, in arrays too: numbers of domains change with a restore.
 SELECT string_agg(format('t.%I::%s', a.attname,
-                         format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, a.atttypmod)), ', '
+                         CASE WHEN e.typtype = 'd' THEN format_type(e.typbasetype, a.atttypmod) || '[]'
+                              ELSE format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, a.atttypmod) END), ', '
                   ORDER BY a.attnum) AS columns
-  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
  WHERE a.attrelid = to_regclass(:table_name) AND a.attnum > 0 AND NOT a.attisdropped
    AND a.attname <> ALL(:left_out::text[]);
 

@@ -35,7 +35,7 @@ DECLARE
   key text;
 BEGIN
   -- A customer sees rows that carry its own id; who is bound to an entity, those of its customers.
-  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge', 'usage_day', 'invoice', 'credit_note', 'payment', 'dunning_letter', 'dispute',
+  FOREACH name IN ARRAY ARRAY['customer', 'usage_key', 'charge_day', 'usage_day', 'invoice', 'credit_note', 'payment', 'dunning_letter', 'dispute',
                               'dispute_resolution',
                               'credit_grant', 'credit_draw', 'credit_expiry', 'credit_applied', 'credit_event'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
@@ -113,7 +113,7 @@ BEGIN
   FOREACH name IN ARRAY ARRAY['merged_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
-      'cost_allocation', 'cost_day', 'cost_day_line', 'pool_day', 'meter_day', 'site_cost', 'charge', 'usage_day', 'usage_tally', 'key_day', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance',
+      'cost_allocation', 'cost_day', 'cost_day_line', 'pool_day', 'meter_day', 'site_cost', 'charge_day', 'usage_day', 'usage_tally', 'key_day', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
       'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'credit_grant', 'credit_draw',
       'credit_expiry', 'credit_applied', 'credit_event', 'dunning_letter', 'dunning_letter_item', 'dispute', 'dispute_resolution', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'entity_logo', 'customer',

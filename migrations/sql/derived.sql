@@ -142,32 +142,44 @@ COMMENT ON COLUMN meter_day.known IS 'In how many of its windows energy was meas
 CREATE INDEX ON meter_day (gpu_uuid, day_start);
 CREATE INDEX ON meter_day USING brin (batch_seq);
 
--- A ledger of differences: what a day comes to is the sum of its rows up to a cut-off, whatever was revised.
-CREATE TABLE charge (
+-- A ledger of differences: what a day comes to is the sum of its rows up to a cut-off, whatever was revised. A row has what
+-- one run found of a customer's day in one currency, or without a price for one reason, the n-th of each array a charge's:
+-- ten charges cost little more to store than one.
+CREATE TABLE charge_day (
   customer_id     text NOT NULL,
-  usage_key_id    bigint NOT NULL,
   day_start       timestamptz NOT NULL CHECK (on_grid(day_start)),
-  meter           text NOT NULL,
   cut_off_id      bigint NOT NULL,
   batch_seq       bigint NOT NULL,
   entity_id       text NOT NULL,
   subscription_id text,
   payer_id        text,
-  quantity        quantity NOT NULL,
-  price_id        bigint,
   currency        currency,
-  amount          amount,
   unpriced        text,
+  usage_key_id    bigint[] NOT NULL CHECK (cardinality(usage_key_id) > 0 AND array_position(usage_key_id, NULL) IS NULL),
+  meter           text[] NOT NULL CHECK (cardinality(meter) = cardinality(usage_key_id) AND array_position(meter, NULL) IS NULL),
+  price_id        bigint[] NOT NULL CHECK (cardinality(price_id) = cardinality(usage_key_id)),
+  quantity        quantity[] NOT NULL
+                  CHECK (cardinality(quantity) = cardinality(usage_key_id) AND array_position(quantity, NULL) IS NULL),
+  amount          amount[] CHECK (cardinality(amount) = cardinality(usage_key_id) AND array_position(amount, NULL) IS NULL),
   CHECK ((amount IS NULL) = (unpriced IS NOT NULL)),
   CHECK (amount IS NULL OR (currency IS NOT NULL AND subscription_id IS NOT NULL))
 );
-COMMENT ON COLUMN charge.day_start IS 'The first moment of a local day of the entity, or of the subscription where that came later, or its first of all: neither a day nor a billing period has an edge inside.';
-COMMENT ON COLUMN charge.unpriced IS 'Why there is no price: the usage waits, listed, and is never worth zero.';
-COMMENT ON COLUMN charge.payer_id IS 'The customer above that pays and whose the subscription is; NULL: customer_id itself.';
-CREATE INDEX ON charge (entity_id, day_start);
-CREATE INDEX ON charge (customer_id, day_start, batch_seq);
-CREATE INDEX ON charge (payer_id, day_start) WHERE payer_id IS NOT NULL;
-CREATE INDEX ON charge (entity_id, customer_id) WHERE unpriced IS NOT NULL;
+COMMENT ON COLUMN charge_day.day_start IS 'The first moment of a local day of the entity, or of the subscription where that came later, or its first of all: neither a day nor a billing period has an edge inside.';
+COMMENT ON COLUMN charge_day.unpriced IS 'Why there is no price: the usage waits, listed, and is never worth zero.';
+COMMENT ON COLUMN charge_day.payer_id IS 'The customer above that pays and whose the subscription is; NULL: customer_id itself.';
+CREATE INDEX ON charge_day (entity_id, day_start);
+CREATE INDEX ON charge_day (customer_id, day_start, batch_seq);
+CREATE INDEX ON charge_day (payer_id, day_start) WHERE payer_id IS NOT NULL;
+CREATE INDEX ON charge_day (entity_id, customer_id) WHERE unpriced IS NOT NULL;
+
+-- Arrays are taken apart side by side, without a table of their own for each.
+CREATE VIEW charge WITH (security_invoker = true) AS
+SELECT d.customer_id, l.usage_key_id, d.day_start, l.meter, d.cut_off_id, d.batch_seq, d.entity_id, d.subscription_id,
+       d.payer_id, l.quantity, l.price_id, d.currency, l.amount, d.unpriced
+  FROM charge_day d
+ CROSS JOIN LATERAL (SELECT unnest(d.usage_key_id) AS usage_key_id, unnest(d.meter) AS meter, unnest(d.price_id) AS price_id,
+                            unnest(d.quantity) AS quantity, unnest(d.amount) AS amount) l;
+COMMENT ON VIEW charge IS 'Charges one by one: what days come to by usage key, meter and price, to be summed.';
 
 -- Differences as well, by the same days: whoever asks what of a period is not final need not read its windows.
 CREATE TABLE usage_day (

@@ -8,6 +8,7 @@ import pytest
 from ledger.commands.review.check import SAYS
 from ledger.store.books.check_books import PROOFS
 from tests.cli.command_line import CommandLine
+from tests.support.charges import on_charges
 from tests.support.database import Database, execute
 
 LOG = (
@@ -84,7 +85,7 @@ def test_twenty_differences_are_shown_and_the_rest_counted(
 
 def test_a_charge_that_was_changed_is_named(factory: CommandLine, database: Database) -> None:
     factory("settle")
-    change(database, "UPDATE charge SET quantity = quantity + 1")
+    change(database, on_charges("UPDATE charge SET quantity = quantity + 1"))
     told = factory.json("check", status=1)
     assert (told["differing"], told["proofs"]["charge"]) == (2, 2)
     first, *_, last, _ = factory("check", status=1).stdout.splitlines()

@@ -64,7 +64,7 @@ class Held:
 
 PROGRESS = re.compile(r"(import|backfill|facts|bytes) ")
 HELD = {
-    "settle": Held(("settle",), used_gpu, "LOCK TABLE charge", ("charge", "posting")),
+    "settle": Held(("settle",), used_gpu, "LOCK TABLE charge_day", ("charge", "posting")),
     "allocate": Held(
         ("allocate",), used_gpu, "LOCK TABLE cost_allocation", ("cost_pool", "cost_allocation")
     ),

@@ -22,6 +22,7 @@ from tests.flows.test_check_books import one_leased_gpu
 from tests.flows.test_period_prices import MINIMUM, NOW, SINCE, agree, issued, priced, settle
 from tests.flows.test_who_pays import rule, went
 from tests.support.books import Books, Buyer, Tokens
+from tests.support.charges import change_charges
 from tests.support.database import Database
 
 PLUS: dict[str, Any] = {"meter": "cost", "kind": "cost_plus", "markup": "20"}
@@ -162,7 +163,7 @@ async def test_a_charge_unlike_its_cost_is_named(worker: Connection, superuser: 
     await served(worker, PLUS)
     await costed(worker)
     assert (await check_books(worker)).proofs["period"] == 0
-    await superuser.execute("UPDATE charge SET amount = amount + 1 WHERE meter = 'cost'")
+    await change_charges(superuser, "UPDATE charge SET amount = amount + 1 WHERE meter = 'cost'")
     assert (await check_books(worker)).proofs["period"] > 0
 
 

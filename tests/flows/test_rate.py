@@ -83,7 +83,8 @@ async def test_what_days_before_used_changes_no_price_of_a_day(worker: Connectio
             await books.usage(at, Tokens(output=0 if model == "late" else day), buyer=buyer)
     await replace(rate, chunk_parts=1)(worker, now=NOW)
     found = await worker.fetch(
-        """SELECT day_start, model, meter, sum(amount) AS amount FROM charge JOIN usage_key USING (usage_key_id)
+        """SELECT day_start, model, meter, sum(amount) AS amount
+             FROM charge JOIN usage_key USING (usage_key_id)
             GROUP BY 1, 2, 3 HAVING sum(amount) <> 0"""
     )
     expected = {}
@@ -93,7 +94,9 @@ async def test_what_days_before_used_changes_no_price_of_a_day(worker: Connectio
             expected[day, model, "output_visible"] = Decimal(amount * day) / 1_000_000
         if day >= 4:
             expected[day, "late", "requests"] = Decimal(20)
-    assert {(row["day_start"].day, row["model"], row["meter"]): row["amount"] for row in found} == expected
+    assert {
+        (row["day_start"].day, row["model"], row["meter"]): row["amount"] for row in found
+    } == expected
     assert (await rate(worker, now=NOW)).rows_written == 0
 
 

@@ -17,6 +17,7 @@ from tests.flows.billing import NOVEMBER
 from tests.flows.test_period_prices import SINCE, agree, enter, issued, priced, revenue, settle
 from tests.flows.test_who_pays import rule, used, went
 from tests.support.books import Buyer, Tokens
+from tests.support.charges import change_charges
 
 EACH: dict[str, Any] = {"meter": "requests", "amount": "0.25", "per": 1}
 
@@ -132,7 +133,7 @@ async def test_requests_that_are_charged_wrongly_are_named(
     books = await priced(worker, EACH)
     await used(books, Buyer())
     await settle(worker)
-    await superuser.execute(sql)
+    await change_charges(superuser, sql)
     found = await check_books(worker)
     assert name in {each.name for each in found.differences if "requests" in each.where}
 

@@ -293,8 +293,11 @@ CHANGES = {
     "a gap of a meter": ("meter_gap", "UPDATE meter_gap SET reason = 'x'"),
     "who sent": ("receipt", "UPDATE receipt SET actor = 'somebody'"),
     "a claim": ("event_key", "UPDATE event_key SET event_id = 'e3x' WHERE event_id = 'e3'"),
-    "an amount": ("charge", "UPDATE charge SET amount = amount + 0.000000000001"),
-    "trailing zeros of an amount": ("charge", "UPDATE charge SET amount = amount + 0.000000000000"),
+    "an amount": ("charge_day", "UPDATE charge_day SET amount[1] = amount[1] + 0.000000000001"),
+    "trailing zeros of an amount": (
+        "charge_day",
+        "UPDATE charge_day SET amount[1] = amount[1] + 0.000000000000",
+    ),
     "a posting's account": (
         "posting",
         "UPDATE posting SET account = '6100' WHERE account = '4000'",
@@ -345,7 +348,7 @@ async def test_a_chain_made_anew_does_not_have_the_head_that_was_kept(
 ) -> None:
     head = (await check_seals([books.connection])).head
     assert head is not None
-    await superuser.execute("UPDATE charge SET amount = 0")
+    await superuser.execute("UPDATE charge_day SET amount[1] = 0")
     await superuser.execute("DELETE FROM seal_part; DELETE FROM seal")
     await seal(books.connection)
     await seal(books.connection)

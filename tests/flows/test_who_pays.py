@@ -32,6 +32,7 @@ from tests.flows.test_period_prices import (
     settle,
 )
 from tests.support.books import Books, Buyer, Tokens
+from tests.support.charges import change_charges, on_charges
 from tests.support.database import Database, execute
 from tests.support.usage import (
     AUTHOR,
@@ -120,9 +121,10 @@ async def test_what_is_billed_though_the_house_pays_is_named(
     await used(books, went("aborted"), went("hedged"), went("retried"))
     await settle(worker)
     await agree(worker)
-    await superuser.execute(
+    await change_charges(
+        superuser,
         """UPDATE charge c SET price_id = o.price_id, amount = c.quantity * 5 / 1e6
-             FROM charge o WHERE o.amount = 5 AND c.amount = 0"""
+             FROM charge o WHERE o.amount = 5 AND c.amount = 0""",
     )
     found = [each for each in (await check_books(worker)).differences if each.table == "price"]
     assert [(each.name, each.expected) for each in found] == [
@@ -328,7 +330,7 @@ async def test_the_database_calls_outcomes_as_the_domain_does(worker: Connection
 
 
 @pytest.mark.parametrize(
-    "fault", ["UPDATE charge SET amount = 1", "UPDATE usage_key SET outcomes = 2"]
+    "fault", [on_charges("UPDATE charge SET amount = 1"), "UPDATE usage_key SET outcomes = 2"]
 )
 async def test_what_the_house_pays_for_is_proved(
     database: Database, worker: Connection, fault: str

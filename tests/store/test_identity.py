@@ -84,7 +84,7 @@ async def test_settings_set_by_hand_show_nothing(owner: Connection, api: Connect
             for name in names:
                 await api.execute("SELECT set_config($1, $2, true)", name, value)
             await api.execute("SELECT set_config('tokenledger.asking', $1, true)", SAID)
-            for table in tables:
+            for table in (*tables, "charge"):
                 assert await api.fetchval(f'SELECT count(*) FROM "{table}"') == 0, table
 
 
@@ -147,10 +147,10 @@ async def test_who_is_bound_to_an_entity_sees_rows_of_it_alone(
 ) -> None:
     of_an_entity = {row[0] for row in await owner.fetch(OF_AN_ENTITY)}
     tables = of_an_entity & set(await readable(owner))
-    assert {"customer", "charge", "invoice", "journal_entry", "rate_card"} <= tables
+    assert {"customer", "charge_day", "invoice", "journal_entry", "rate_card"} <= tables
     async with api.transaction():
         await ask_as(api, database, role, entity_id="mill")
-        for table in tables:
+        for table in (*tables, "charge"):
             seen = await api.fetch(f'SELECT DISTINCT entity_id FROM "{table}"')
             assert [row[0] for row in seen] in ([], ["mill"]), table
         for table in OF_A_CUSTOMER:

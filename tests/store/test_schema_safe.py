@@ -81,7 +81,9 @@ async def test_a_plain_dump_restores_every_row_of_every_table(
     )
     rows = await row_counts(elsewhere.superuser_url)
     assert rows == await row_counts(database.superuser_url)
-    assert min(rows["subscription"], rows["rate_card_price"], rows["charge"], rows["posting"]) > 0
+    assert (
+        min(rows["subscription"], rows["rate_card_price"], rows["charge_day"], rows["posting"]) > 0
+    )
 
 
 async def test_the_schema_may_have_any_name(server: EmbeddedServer, elsewhere: Database) -> None:

@@ -450,11 +450,13 @@ class Books:
     ) -> None:
         """What a buyer owes for the day of a window; `amount` None waits for a price."""
         await self._store(
-            """INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id,
-                                   entity_id, subscription_id, quantity, currency, amount,
-                                   unpriced, batch_seq)
-               SELECT $1, $2, date_trunc('day', $3::timestamptz, zone), $4, cut_off_id, $5, 'sub',
-                      $6, $7, $8, $9, $10
+            """INSERT INTO charge_day (customer_id, usage_key_id, day_start, meter, cut_off_id,
+                                       entity_id, subscription_id, quantity, currency, amount,
+                                       unpriced, price_id, batch_seq)
+               SELECT $1, ARRAY[$2::bigint], date_trunc('day', $3::timestamptz, zone), ARRAY[$4],
+                      cut_off_id, $5, 'sub', ARRAY[$6::numeric], $7,
+                      CASE WHEN $9::text IS NULL THEN ARRAY[$8::numeric] END, $9,
+                      ARRAY[NULL::bigint], $10
                  FROM draw_cut_off('test'), entity WHERE entity_id = $5""",
             (
                 *(buyer.customer_id, buyer.usage_key_id, window, meter, buyer.entity_id, quantity),

@@ -72,11 +72,11 @@ BEGIN
     SELECT DISTINCT engine_key_id, window_start, batch_seq, ~repeat('0', 900)::bit(900)
       FROM activity_delta ORDER BY batch_seq, engine_key_id, window_start;
   -- Rated after every tenth batch.
-  INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
-                      quantity, price_id, currency, amount)
-    SELECT d.customer_id, d.usage_key_id, date_trunc('day', d.window_start, 'UTC'), p.meter, 1,
+  INSERT INTO charge_day (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
+                          quantity, price_id, currency, amount)
+    SELECT d.customer_id, ARRAY[d.usage_key_id], date_trunc('day', d.window_start, 'UTC'), ARRAY[p.meter], 1,
            least((d.batch_seq / 10 + 1) * 10, final) AS rated, 'factory', format('s-%s', (d.usage_key_id + 1) / 2),
-           sum(d.uncached), p.price_id, 'EUR', 1
+           ARRAY[sum(d.uncached)], ARRAY[p.price_id], 'EUR', '{1}'
       FROM usage_delta d CROSS JOIN rate_card_price p WHERE d.customer_id IS NOT NULL
      GROUP BY d.customer_id, d.usage_key_id, 3, p.meter, p.price_id, rated ORDER BY rated;
   INSERT INTO cost_allocation (scope, window_start, line, usage_key_id, revision, cut_off_id, batch_seq, entity_id,

@@ -6,8 +6,9 @@ CREATE TEMP TABLE revised AS
   SELECT 'c-' || n AS customer_id, n AS usage_key_id, timestamptz '2024-05-06Z' + w * interval '15 min' AS window_start,
          r AS revision, (n * 17 + w * 5 + r * 11) % 40 AS batch_seq, 'e-' || n % 2 AS entity_id
     FROM generate_series(1, 3) n, generate_series(1, 2) w, generate_series(1, 5) r;
-INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, quantity, unpriced)
-  SELECT customer_id, usage_key_id, '2024-05-06Z', 'output_visible', 1, batch_seq, entity_id, revision, 'no price' FROM revised;
+INSERT INTO charge_day (customer_id, usage_key_id, day_start, meter, price_id, cut_off_id, batch_seq, entity_id, quantity, unpriced)
+  SELECT customer_id, ARRAY[usage_key_id], '2024-05-06Z', '{output_visible}', '{NULL}', 1, batch_seq, entity_id, ARRAY[revision],
+         'no price' FROM revised;
 INSERT INTO cost_allocation (scope, window_start, line, usage_key_id, revision, cut_off_id, batch_seq, entity_id,
                              currency, weight_version, weight_uncached, weight_cache_read, weight_cache_write,
                              weight_output, gpu_terms, busy_s, device_metered_mj, device_estimated_mj, host_mj,

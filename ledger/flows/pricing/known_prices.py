@@ -33,15 +33,15 @@ class KnownPrices:
     def spell_out(self, kinds: Iterable[UsedKind], span: Period) -> Sequence[ListedPrice]:
         """The prices of what was used on days of a span, with those of days before and of the whole
         span for days to come; of what was used alone where nobody can read all of these."""
-        found = list(kinds)
-        wide = {} if len(self.kinds) + len(found) > KINDS_MAX else dict(self.kinds)
-        for kind in found:
+        used = list(kinds)
+        wide = {} if len(self.kinds) + len(used) > KINDS_MAX else dict(self.kinds)
+        for kind in used:
             name = kind.rate_card_id, kind.key
             within = hull(span, wide[name].within) if name in wide else span
             wide[name] = replace(kind, within=within)
-        listed = list(self.book.spell_out(wide.values()))
-        if len(found) > KINDS_MAX or not all(map(_is_readable, listed)):
-            return list(self.book.spell_out(found))
+        listed = list(self.book.spell_out([*wide.values()]))
+        if len(used) > KINDS_MAX or not all(map(_is_readable, listed)):
+            return list(self.book.spell_out(used))
         self.kinds, self.listed = wide, listed
         return listed
 

@@ -49,7 +49,7 @@ RETURNING rule_id;
 SELECT d.customer_id, min(d.day) AS day
   FROM (
     SELECT coalesce(c.payer_id, c.customer_id) AS customer_id, (c.day_start AT TIME ZONE :zone)::date AS day
-      FROM charge c
+      FROM charge_day c
      WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq
        AND EXISTS (SELECT FROM credit_grant g
                     WHERE g.customer_id = coalesce(c.payer_id, c.customer_id) AND g.batch_seq <= :batch_seq)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 
 import asyncpg
@@ -15,7 +16,7 @@ from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
 from ledger.store.billing.draft import INVOICE, buyer_of, line_key
 from ledger.store.billing.tax import list_tax_lines
-from ledger.store.copying import copy_rows
+from ledger.store.copying import copy_text
 from ledger.store.queries import Connection
 
 LINE_COLUMNS = (
@@ -83,30 +84,24 @@ async def insert_lines(
     connection: Connection, issued: Iterable[tuple[int, str, Sequence[IssuedLine]]]
 ) -> None:
     """Store the lines of invoices (id, customer, lines)."""
-    periods: dict[tuple[datetime, datetime], asyncpg.Range[datetime]] = {}
-    rows = []
-    for invoice_id, customer_id, lines in issued:
-        for line in lines:
-            key = line.key
-            span = key.service_start, key.service_end
-            if span not in periods:
-                periods[span] = asyncpg.Range(*span)
-            rows.append(
-                (
-                    *(invoice_id, line.line_no, customer_id, line.kind, periods[span]),
-                    *(key.model, key.tier, key.adapter, key.region, key.context_band),
-                    *(
-                        key.meter,
-                        key.price_id,
-                        key.part,
-                        key.used_by,
-                        line.description,
-                        line.quantity,
-                    ),
-                    *(line.unit_amount, line.per, line.exact_amount, line.amount),
-                )
-            )
-    await copy_rows(connection, "invoice_line", LINE_COLUMNS, rows)
+    rows = [
+        (
+            *(invoice_id, line.line_no, customer_id, line.kind),
+            _period_text(line.key.service_start, line.key.service_end),
+            # The key goes on as the columns do.
+            *line.key[2:],
+            *(line.description, line.quantity, line.unit_amount, line.per),
+            *(line.exact_amount, line.amount),
+        )
+        for invoice_id, customer_id, lines in issued
+        for line in lines
+    ]
+    await copy_text(connection, "invoice_line", LINE_COLUMNS, rows)
+
+
+@lru_cache(maxsize=1_024)
+def _period_text(start: datetime, end: datetime) -> str:
+    return f"[{start.isoformat()},{end.isoformat()})"
 
 
 async def insert_document(

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
-from decimal import Decimal
 
 from ledger.domain.books.booking import CHART
 from ledger.domain.books.journal import JournalEntry, Posting, difference
 from ledger.store.connect import CutOff
+from ledger.store.copying import copy_text
 from ledger.store.queries import Connection, load_queries
 
 JOURNAL = load_queries("books/journal")
@@ -106,16 +106,9 @@ async def _append(
 async def _insert_postings(
     connection: Connection, lines: Sequence[tuple[int, int, Posting]]
 ) -> None:
-    amounts: list[Decimal] = [posting.amount for _, _, posting in lines]
-    await JOURNAL["insert_postings"].run(
-        connection,
-        entry_ids=[entry_id for entry_id, _, _ in lines],
-        line_nos=[line_no for _, line_no, _ in lines],
-        accounts=[posting.account for _, _, posting in lines],
-        amounts=amounts,
-        currencies=[posting.currency for _, _, posting in lines],
-        customers=[posting.customer_id for _, _, posting in lines],
-        dimensions=[posting.dimension for _, _, posting in lines],
-        tiers=[posting.tier for _, _, posting in lines],
-        models=[posting.model for _, _, posting in lines],
-    )
+    """All postings of some entries in one statement, which must balance for each entry."""
+    rows = [
+        (entry_id, line_no, *(getattr(posting, name) for name in _POSTED))
+        for entry_id, line_no, posting in lines
+    ]
+    await copy_text(connection, "posting", ("entry_id", "line_no", *_POSTED), rows)

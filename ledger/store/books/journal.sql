@@ -26,13 +26,6 @@ SELECT e.entity_id, e.kind, e.natural_key, e.revision, e.booked_for, e.customer_
        AS e (entity_id, kind, natural_key, revision, booked_for, customer_id, description)
 RETURNING entry_id, natural_key;
 
--- name: insert_postings
--- All postings of some entries in one statement, which must balance for each entry.
-INSERT INTO posting (entry_id, line_no, account, amount, currency, customer_id, dimension, tier, model)
-SELECT * FROM unnest(:entry_ids::bigint[], :line_nos::int[], :accounts::text[], :amounts::numeric[],
-                     :currencies::text[], :customers::text[], :dimensions::text[], :tiers::text[], :models::text[])
-           AS p (entry_id, line_no, account, amount, currency, customer_id, dimension, tier, model);
-
 -- name: list_journal_lines
 -- Every posting of an entity in a period, in the order of the journal, with the cut-offs of its entry and of the
 -- revision before (0: there is none), by journal_entry (natural_key, revision).

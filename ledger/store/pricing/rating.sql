@@ -218,17 +218,21 @@ WITH days AS MATERIALIZED (
                         WHERE o.customer_id = n.customer_id AND o.day_start >= n.since AND o.day_start < n.until OFFSET 0) c
    WHERE c.meter NOT IN ('fee', 'commitment', 'discount', 'cost')
 ), charged AS (
-  INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
-                      payer_id, quantity, price_id, currency, amount, unpriced)
-  SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored_seq, :entity_id, m.subscription_id,
-         m.payer_id, sum(m.quantity), m.price_id, m.currency, sum(m.amount), m.unpriced
-    FROM moved m
-   WHERE NOT (SELECT l.lacks FROM lacking l)
-   GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.payer_id, m.price_id, m.currency, m.unpriced
-  HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0
-  RETURNING 1
+  INSERT INTO charge_day (customer_id, day_start, cut_off_id, batch_seq, entity_id, subscription_id, payer_id, currency,
+                          unpriced, usage_key_id, meter, price_id, quantity, amount)
+  SELECT s.customer_id, s.day_start, :cut_off_id, :stored_seq, :entity_id, s.subscription_id, s.payer_id, s.currency,
+         s.unpriced, array_agg(s.usage_key_id), array_agg(s.meter), array_agg(s.price_id), array_agg(s.quantity),
+         CASE WHEN s.unpriced IS NULL THEN array_agg(s.amount) END
+    FROM (SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.payer_id, m.price_id, m.currency,
+                 m.unpriced, sum(m.quantity) AS quantity, sum(m.amount) AS amount
+            FROM moved m
+           WHERE NOT (SELECT l.lacks FROM lacking l)
+           GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+          HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0) s
+   GROUP BY 1, 2, 6, 7, 8, 9
+  RETURNING cardinality(usage_key_id) AS charges
 )
-SELECT (SELECT l.lacks FROM lacking l) AS lacks, (SELECT count(*) FROM charged) AS charges;
+SELECT (SELECT l.lacks FROM lacking l) AS lacks, (SELECT coalesce(sum(c.charges), 0) FROM charged c) AS charges;
 
 -- name: append_period_charges
 -- The differences between what time adds on some customers' days and what is stored of it; charge (customer_id, day_start,
@@ -243,14 +247,18 @@ WITH moved AS (
     FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (customer_id, since, until)
     JOIN charge c ON c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until
    WHERE c.meter IN ('fee', 'commitment', 'discount', 'cost')
+), charged AS (
+  INSERT INTO charge_day (customer_id, day_start, cut_off_id, batch_seq, entity_id, subscription_id, currency, usage_key_id,
+                          meter, price_id, quantity, amount)
+  SELECT s.customer_id, s.day_start, :cut_off_id, :stored_seq, :entity_id, s.subscription_id, s.currency,
+         array_agg(s.usage_key_id), array_agg(s.meter), array_agg(s.price_id), array_agg(0::numeric), array_agg(s.amount)
+    FROM (SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.price_id, m.currency,
+                 sum(m.amount) AS amount
+            FROM moved m GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(m.amount) <> 0) s
+   GROUP BY 1, 2, 6, 7
+  RETURNING cardinality(usage_key_id) AS charges
 )
-INSERT INTO charge (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
-                    quantity, price_id, currency, amount)
-SELECT m.customer_id, m.usage_key_id, m.day_start, m.meter, :cut_off_id, :stored_seq, :entity_id, m.subscription_id,
-       0, m.price_id, m.currency, sum(m.amount)
-  FROM moved m
- GROUP BY m.customer_id, m.usage_key_id, m.day_start, m.meter, m.subscription_id, m.price_id, m.currency
-HAVING sum(m.amount) <> 0;
+SELECT coalesce(sum(c.charges), 0) AS charges FROM charged c;
 
 -- name: list_period_subscriptions
 -- Subscriptions to cards with prices of some kinds that price what an entity's customers use, as known at a cut-off; a
@@ -409,12 +417,12 @@ SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.project_id
 -- name: find_changed_charges
 -- Days, in a zone, of which charges changed after a cut-off; leads by (batch_seq, entity_id).
 SELECT DISTINCT (d.day_start AT TIME ZONE :zone)::date AS day
-  FROM (SELECT DISTINCT c.day_start FROM charge c
+  FROM (SELECT DISTINCT c.day_start FROM charge_day c
          WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq) d;
 
 -- name: has_changed_charges
 -- Whether charges of an entity were stored after a cut-off; leads by (batch_seq, entity_id).
-SELECT count(*) > 0 FROM charge c
+SELECT count(*) > 0 FROM charge_day c
  WHERE c.entity_id = :entity_id AND c.batch_seq > :batch_seq AND c.batch_seq <= as_it_stands();
 
 -- name: sum_charges_to_book

@@ -152,8 +152,8 @@ async def append_period_charges(
     cut_off: CutOff,
     stored_seq: int,
 ) -> int:
-    """Append what time adds on days less what is stored of it; returns how many rows."""
-    return await RATING["append_period_charges"].run(
+    """Append what time adds on days less what is stored of it; returns how many charges."""
+    charges = await RATING["append_period_charges"].value(
         connection,
         **arrays_of(periods),
         entity_id=entity.entity_id,
@@ -161,6 +161,7 @@ async def append_period_charges(
         cut_off_id=cut_off.cut_off_id,
         stored_seq=stored_seq,
     )
+    return int(charges)
 
 
 def _columns(periods: Sequence[SubscribedPeriod]) -> dict[str, list[object]]:
