@@ -37,7 +37,7 @@ demo: $(STAMP) ## two factories from events to invoices (ARGS=--exit to end inst
 bench: $(STAMP) ## measure (ONLY=name for one)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-gpu: $(STAMP) ## measure this machine's NVIDIA GPU, idle and under a transformer, and keep the recordings
+gpu: $(STAMP) ## measure this machine's NVIDIA GPU, idle and under a load, and keep what its collector sent
 	$(BIN)/python -m benchmarks.gpu
 
 fix: $(STAMP) ## format, and mend what can be mended

@@ -1,18 +1,19 @@
 """`make gpu`: what this machine's GPU says of its energy, as recordings that replay reads.
 
 How often the counter moves, how long a call takes, how far the counter and integrated power agree,
-and what a transformer's prefill and decode take at several batch sizes. Needs an NVIDIA GPU.
+and what an engine's prefill and decode take at several batch sizes, with every event that its
+collector and its gateway would send. Needs an NVIDIA GPU.
 """
 
 import csv
 import gzip
 import json
 import statistics
-import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -20,13 +21,13 @@ from pathlib import Path
 
 import pynvml
 
+from benchmarks.gpu_host import Load, Phase, run_load
 from benchmarks.harness import HERE, machine, say
 from ledger import clock
 from ledger.wire.rfc3339 import format_rfc3339
 
 FOLDER = HERE.parent / "tests" / "golden" / "gpu"
-ENVIRONMENT = HERE.parent / ".cache" / "gpu"
-PERIOD_S, AGREEMENT_S, CALLS, SAMPLE_S = 20.0, 30.0, 1_000, 0.02
+PERIOD_S, AGREEMENT_S, CALLS, SAMPLE_S = 10.0, 10.0, 1_000, 0.05
 EPOCH = "recorded"
 
 
@@ -37,17 +38,6 @@ class Sample:
     at_s: float
     energy_mj: int
     power_mw: int
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A stretch of work: its kind, sequences at once, tokens, and from when to when."""
-
-    name: str
-    batch: int
-    tokens: int
-    began_s: float
-    ended_s: float
 
 
 class Gpu:
@@ -108,14 +98,13 @@ def energy_of(phase: Phase, samples: Sequence[Sample]) -> dict[str, float | int 
     """Joules of a phase by the counter, straight between two samples, and joules a token."""
     joules = (_counter_at(phase.ended_s, samples) - _counter_at(phase.began_s, samples)) / 1_000
     seconds = phase.ended_s - phase.began_s
+    tokens = phase.prompt_tokens + phase.output_tokens
     return {
-        "phase": phase.name,
-        "batch": phase.batch,
-        "tokens": phase.tokens,
+        **{name: value for name, value in asdict(phase).items() if not name.endswith("_s")},
         "seconds": round(seconds, 3),
         "joules": round(joules, 3),
         "watts": round(joules / seconds, 1),
-        "joules_per_token": round(joules / phase.tokens, 6),
+        "joules_per_token": round(joules / tokens, 6) if tokens else 0.0,
     }
 
 
@@ -157,50 +146,53 @@ def write_recording(path: Path, gpu_uuid: str, samples: Sequence[Sample]) -> Non
             rows.writerow([gpu_uuid, EPOCH, offset_s, one.energy_mj, one.power_mw])
 
 
-def measure(gpu: Gpu, work: Callable[[], Sequence[Phase]], folder: Path = FOLDER) -> Path:
-    """Everything, written into `folder`; `work` loads the board and says in which phases."""
+def write_events(path: Path, events: Sequence[Mapping[str, object]]) -> None:
+    """Events as they are sent, a line each."""
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
+
+
+Work = Callable[[Path, Callable[[], None]], tuple[Load, Sequence[Mapping[str, object]]]]
+
+
+def measure(gpu: Gpu, work: Work, folder: Path = FOLDER) -> Path:
+    """Everything, written into `folder`; `work` loads the board, and says in which phases and what
+    its collector read meanwhile."""
+    name = "-".join(gpu.name.lower().split())
+    folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {
         "gpu": gpu.name,
         "driver": gpu.driver,
         "machine": machine(),
         "measured": format_rfc3339(clock.now()),
+        **at_rest(gpu),
     }
-    say("idle: how often the counter moves, how long calls take")
-    found["counter_update_ms_idle"] = update_periods(gpu, PERIOD_S)
-    found["call_us"] = latencies(gpu, CALLS)
-    with recording(gpu) as samples:
-        time.sleep(AGREEMENT_S)
-    found["counter_against_power_idle"] = agreement(samples)
-    say("loaded: a transformer's prefill and decode")
-    with recording(gpu) as samples:
-        loaded: list[dict[str, float]] = []
+    say("loaded: prompts read and answers written")
+    loaded: list[dict[str, float]] = []
+    with recording(gpu) as samples, tempfile.TemporaryDirectory() as scratch:
         probe = threading.Thread(target=lambda: loaded.append(update_periods(gpu, PERIOD_S)))
-        probe.start()
-        phases = work()
+        load, collected = work(Path(scratch), probe.start)
         probe.join()
     found["counter_update_ms_loaded"] = loaded[0]
     found["counter_against_power_loaded"] = agreement(samples)
-    found["phases"] = [energy_of(phase, samples) for phase in phases]
-    name = "-".join(gpu.name.lower().split())
-    folder.mkdir(parents=True, exist_ok=True)
+    found["phases"] = [energy_of(phase, samples) for phase in load.phases]
+    found["marks"] = [asdict(phase) for phase in load.phases]
+    found["began_s"] = samples[0].at_s
     write_recording(folder / f"{name}.csv.gz", gpu.uuid, samples)
+    write_events(folder / f"{name}.ndjson.gz", [*collected, *load.usage])
     path = folder / f"{name}.json"
-    found["marks"] = [asdict(phase) for phase in phases]
     path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 
 
-def run_model() -> list[Phase]:
-    """The transformer, in an environment of its own that has torch."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not (ENVIRONMENT / ".made").exists():
-        say(f"installing torch into {ENVIRONMENT}")
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "torch"], check=True)
-        (ENVIRONMENT / ".made").touch()
-    command = [str(python), str(HERE / "gpu_model.py")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return [Phase(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
+def at_rest(gpu: Gpu) -> dict[str, object]:
+    """How often the counter of a board moves that does nothing, and how long calls take."""
+    say("idle: how often the counter moves, how long calls take")
+    found: dict[str, object] = {"counter_update_ms_idle": update_periods(gpu, PERIOD_S)}
+    found["call_us"] = latencies(gpu, CALLS)
+    with recording(gpu) as samples:
+        time.sleep(AGREEMENT_S)
+    return found | {"counter_against_power_idle": agreement(samples)}
 
 
 def _counter_at(at_s: float, samples: Sequence[Sample]) -> float:
@@ -224,7 +216,7 @@ def main() -> int:
     except pynvml.NVMLError as error:
         sys.stderr.write(f"error: no NVIDIA GPU: {error}; run this where nvidia-smi lists one.\n")
         return 1
-    print(measure(gpu, run_model))
+    print(measure(gpu, run_load))
     return 0
 
 

@@ -1,5 +1,6 @@
 """What `make gpu` measures is what a board of known power does; a stub library is that board."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from benchmarks.collector_host import POWER_MW, build_stub, environment
-from benchmarks.gpu import Phase, Sample, agreement, energy_of, spread
+from benchmarks.gpu import Sample, agreement, energy_of, spread
+from benchmarks.gpu_host import Phase
 from collectors.sources.replay import ReplaySource
 
 ROOT = Path(__file__).parents[2]
@@ -19,16 +21,20 @@ MEASURE = """
 import sys, time
 from pathlib import Path
 import benchmarks.gpu as gpu
+from benchmarks.gpu_host import Load, Phase
 gpu.PERIOD_S, gpu.AGREEMENT_S, gpu.CALLS = 0.3, 0.5, 50
-def work():
+def work(folder, started):
+    started()
     phases = []
     for batch in (1, 8):
         time.sleep(0.1)
-        began = time.monotonic()
+        said = {"name": "decode", "batch": batch, "prompt_tokens": 20 * batch, "steps": 80}
+        said |= {"output_tokens": 80 * batch, "prefill_s": 0.1, "decode_s": 0.3}
+        said["began_s"] = time.monotonic()
         time.sleep(0.4)
-        phases.append(gpu.Phase("decode", batch, 100 * batch, began, time.monotonic()))
+        phases.append(Phase(**said, ended_s=time.monotonic()))
     time.sleep(0.1)
-    return phases
+    return Load(phases, [{"id": "used"}]), [{"id": "read"}]
 print(gpu.measure(gpu.Gpu(), work, Path(sys.argv[1])))
 """
 
@@ -57,13 +63,15 @@ def test_a_board_of_constant_power_is_measured_as_one(measured: Path) -> None:
     for name in ("counter_against_power_idle", "counter_against_power_loaded"):
         assert found[name]["ratio"] == pytest.approx(1, abs=0.01)
     phases = found["phases"]
-    assert [(one["phase"], one["batch"], one["tokens"]) for one in phases] == [
-        ("decode", 1, 100),
-        ("decode", 8, 800),
+    assert [(one["name"], one["batch"], one["output_tokens"]) for one in phases] == [
+        ("decode", 1, 80),
+        ("decode", 8, 640),
     ]
     for one in phases:
         assert one["watts"] == pytest.approx(POWER_MW / 1_000, rel=0.02)
-        assert one["joules_per_token"] == pytest.approx(one["joules"] / one["tokens"], abs=1e-5)
+        assert one["joules_per_token"] == pytest.approx(
+            one["joules"] / (100 * one["batch"]), abs=1e-5
+        )
 
 
 def test_its_recording_is_one_that_replay_reads(measured: Path) -> None:
@@ -77,6 +85,11 @@ def test_its_recording_is_one_that_replay_reads(measured: Path) -> None:
     assert joules == pytest.approx(seconds * POWER_MW / 1_000, rel=0.01)
 
 
+def test_what_was_read_and_used_is_kept_as_it_is_sent(measured: Path) -> None:
+    with gzip.open(measured.with_suffix(".ndjson.gz"), "rt") as file:
+        assert [json.loads(line)["id"] for line in file] == ["read", "used"]
+
+
 def ramp(watts: list[int]) -> list[Sample]:
     """A look a second at a board whose power changes in steps of a second."""
     samples, energy_mj = [Sample(0, 0, watts[0] * 1_000)], 0
@@ -87,14 +100,16 @@ def ramp(watts: list[int]) -> list[Sample]:
 
 
 def test_a_phase_between_two_looks_has_its_share() -> None:
-    found = energy_of(Phase("prefill", 4, 50, 1.5, 3.5), ramp([100, 200, 300, 400]))
+    found = energy_of(
+        Phase("prefill", 4, 40, 10, 2, 2.0, 0.0, 1.5, 3.5), ramp([100, 200, 300, 400])
+    )
     assert found["joules"] == 100 + 300 + 200
     assert found["joules_per_token"] == 12
 
 
 def test_a_phase_that_was_not_recorded_is_an_error() -> None:
     with pytest.raises(ValueError, match="no samples"):
-        energy_of(Phase("prefill", 4, 50, 3.0, 9.0), ramp([100, 100]))
+        energy_of(Phase("prefill", 4, 40, 10, 2, 6.0, 0.0, 3.0, 9.0), ramp([100, 100]))
 
 
 def test_a_counter_that_stands_still_agrees_with_no_power() -> None:
