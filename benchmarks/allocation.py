@@ -30,7 +30,12 @@ from ledger.store.binary import Rows
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.copying import copy_binary
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
-from ledger.store.metering.ingest import encode_masks, insert_engine_keys, insert_usage_keys
+from ledger.store.metering.ingest import (
+    encode_activity,
+    encode_masks,
+    insert_engine_keys,
+    insert_usage_keys,
+)
 from ledger.store.queries import Connection
 from tests.support.books import Books
 from tests.support.database import Database, execute
@@ -283,7 +288,7 @@ async def _insert(connection: Connection, frame: pl.DataFrame) -> None:
     day = clock.now().date()
     tables = {
         "usage_delta": Rows.of(rows.usage_delta_frame(frame), rows.USAGE_DELTA_COLUMNS),
-        "activity_delta": Rows.of(rows.activity_delta_frame(frame), rows.ACTIVITY_DELTA_COLUMNS),
+        "activity": encode_activity(rows.activity_delta_frame(frame)),
         "activity_mask": encode_masks(rows.activity_mask_frame(frame)),
     }
     async with connection.transaction():

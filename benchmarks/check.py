@@ -26,7 +26,7 @@ from ledger.store.binary import Rows
 from ledger.store.connect import connect, draw_batch_seq
 from ledger.store.copying import copy_binary
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
-from ledger.store.metering.ingest import encode_masks, insert_usage_keys
+from ledger.store.metering.ingest import encode_activity, encode_masks, insert_usage_keys
 from ledger.store.queries import Connection
 
 RUNS = 5
@@ -155,10 +155,9 @@ def _chunk(frame: pl.DataFrame, now: datetime) -> EncodedChunk:
 
 
 def _tables(frame: pl.DataFrame) -> dict[str, Rows]:
-    usage, activity = rows.usage_delta_frame(frame), rows.activity_delta_frame(frame)
     return {
-        "usage_delta": Rows.of(usage, rows.USAGE_DELTA_COLUMNS),
-        "activity_delta": Rows.of(activity, rows.ACTIVITY_DELTA_COLUMNS),
+        "usage_delta": Rows.of(rows.usage_delta_frame(frame), rows.USAGE_DELTA_COLUMNS),
+        "activity": encode_activity(rows.activity_delta_frame(frame)),
         "activity_mask": encode_masks(rows.activity_mask_frame(frame)),
     }
 

@@ -7,7 +7,7 @@ CREATE UNLOGGED TABLE warm_event_key AS TABLE event_key;
 CREATE UNLOGGED TABLE warm_ingest_batch AS TABLE ingest_batch;
 CREATE UNLOGGED TABLE warm_receipt AS TABLE receipt;
 CREATE UNLOGGED TABLE warm_usage_delta AS TABLE usage_delta;
-CREATE UNLOGGED TABLE warm_activity_delta AS TABLE activity_delta;
+CREATE UNLOGGED TABLE warm_activity AS TABLE activity;
 CREATE UNLOGGED TABLE warm_activity_mask AS TABLE activity_mask;
 
 CREATE FUNCTION preload(copy bigint, base bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -55,12 +55,12 @@ BEGIN
     w.customer_id, w.usage_key_id, w.window_start - ago, base + w.batch_seq, w.requests, w.uncached, w.cache_read,
     w.cache_write, w.visible, w.reasoning
     FROM warm_usage_delta w;
-  INSERT INTO activity_delta (
-    engine_key_id, window_start, usage_key_id, batch_seq, uncached, cache_read, cache_write, output)
+  INSERT INTO activity (
+    engine_key_id, window_start, usage_key_ids, batch_seq, uncached, cache_read, cache_write, output)
   SELECT
-    w.engine_key_id, w.window_start - ago, w.usage_key_id, base + w.batch_seq, w.uncached, w.cache_read,
+    w.engine_key_id, w.window_start - ago, w.usage_key_ids, base + w.batch_seq, w.uncached, w.cache_read,
     w.cache_write, w.output
-    FROM warm_activity_delta w;
+    FROM warm_activity w;
   INSERT INTO activity_mask (
     engine_key_id, window_start, batch_seq, mask)
   SELECT

@@ -6,7 +6,7 @@ rows merge up to a kept cut-off and never across it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -19,14 +19,13 @@ import polars as pl
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.numbering import grouped
 from ledger.domain.metering.rows import (
-    ACTIVITY_DELTA_COLUMNS,
     USAGE_DELTA_COLUMNS,
     USAGE_MARK_COLUMNS,
 )
 from ledger.domain.metering.spread import METERS, WORK
 from ledger.store.binary import Rows
 from ledger.store.copying import copy_binary
-from ledger.store.metering.ingest import encode_masks
+from ledger.store.metering.ingest import encode_activity, encode_masks
 from ledger.store.queries import Connection, load_queries
 
 SUMS = load_queries("sums")
@@ -44,7 +43,9 @@ STEPS = 8
 class SumKind:
     """What is added up for one table: rows of the same keys become one, of counts or of bits.
 
-    `encode` makes rows of a frame, whose number may come later; `order` is that of the rows.
+    `encode` makes rows of a frame, whose number may come later; `order` is that of the rows, and
+    `following` are columns that the keys decide. A batch keeps `beside` too, and may have rows of
+    the same keys.
     """
 
     table: str
@@ -52,12 +53,18 @@ class SumKind:
     counts: Sequence[str]
     encode: Callable[[pl.DataFrame], Rows]
     order: Sequence[str]
-    of_customers: bool = False
+    following: Sequence[str] = ()
+    beside: Sequence[str] = ()
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """What is merged."""
+        return (*self.keys, *self.following, *(self.counts or ("mask",)))
 
     def merged(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of many batches, each under the first kept cut-off that sees it, added up."""
         if self.counts:
-            return _added_up(frame, self.keys, self.counts)
+            return _added_up(frame, self)
         return _either(frame, self.keys)
 
 
@@ -72,7 +79,8 @@ KINDS: Mapping[str, SumKind] = {
         ("requests", *METERS),
         partial(_rows_of, (*USAGE_DELTA_COLUMNS, "first_batch_seq")),
         ("customer_id", "window_start", "usage_key_id"),
-        of_customers=True,
+        following=("customer_id",),
+        beside=("engine_key_id",),
     ),
     "marks": SumKind(
         "usage_mark",
@@ -80,14 +88,14 @@ KINDS: Mapping[str, SumKind] = {
         tuple(MARKS),
         partial(_rows_of, USAGE_MARK_COLUMNS),
         ("customer_id", "window_start", "usage_key_id"),
-        of_customers=True,
+        following=("customer_id",),
     ),
     "activity": SumKind(
-        "activity_delta",
+        "activity",
         _ACTIVITY,
         WORK,
-        partial(_rows_of, ACTIVITY_DELTA_COLUMNS),
-        ("window_start", "engine_key_id", "usage_key_id"),
+        encode_activity,
+        ("window_start", "engine_key_id", "seen_at", "usage_key_id"),
     ),
     "masks": SumKind("activity_mask", _BUSY, (), encode_masks, ("window_start", "engine_key_id")),
 }
@@ -107,9 +115,10 @@ class EncodedSums:
 
     @classmethod
     def of(cls, added: Mapping[str, pl.DataFrame]) -> "EncodedSums":
-        """Encode a frame a kind, at least one, none of which has keys twice."""
+        """Encode a frame a kind, at least one; usage with the engine key where all of it was worked
+        on in its window, and activity beyond that."""
         octets = {name: _encode(KINDS[name], frame) for name, frame in added.items()}
-        reach = max(_reach(frame, KINDS[name].counts) for name, frame in added.items())
+        reach = sum(_reach(frame, KINDS[name].counts) for name, frame in added.items())
         return cls(
             moves=sum(frame.height for frame in added.values()),
             reach=min(reach, _LARGEST),
@@ -205,54 +214,45 @@ async def _sum_some(connection: Connection, closed: int) -> Summed:
 async def _sum(connection: Connection, chosen: Sequence[PendingSum]) -> None:
     # One kind after the other: of many customers each is large.
     for name, kind in KINDS.items():
-        merged = await asyncio.to_thread(_merge, name, chosen)
-        if merged is not None:
-            await _copy(connection, kind, merged)
+        rows = await asyncio.to_thread(_merge, name, kind, chosen)
+        if rows is not None:
+            await copy_binary(connection, kind.table, rows)
     await SUMS["delete_sums"].run(connection, batch_seqs=[batch.batch_seq for batch in chosen])
 
 
-async def _copy(connection: Connection, kind: SumKind, merged: pl.DataFrame) -> None:
-    if kind.of_customers:
-        customers = await _customers_of(connection, merged["usage_key_id"].unique())
-        merged = merged.join(customers, on="usage_key_id", how="left")
-    rows = await asyncio.to_thread(lambda: kind.encode(merged.sort(kind.order)))
-    await copy_binary(connection, kind.table, rows)
-
-
-async def _customers_of(connection: Connection, usage_keys: pl.Series) -> pl.DataFrame:
-    asked = usage_keys.sort().to_list()
-    known = await SUMS["find_customers"].row(connection, usage_key_ids=asked)
-    assert known is not None, "an aggregate has one row"
-    return pl.DataFrame(
-        [
-            pl.Series("usage_key_id", known["usage_key_ids"], pl.Int64),
-            pl.Series("customer_id", known["customer_ids"], pl.String),
-        ]
-    )
-
-
-def _merge(name: str, chosen: Sequence[PendingSum]) -> pl.DataFrame | None:
+def _merge(name: str, kind: SumKind, chosen: Sequence[PendingSum]) -> Rows | None:
     """What many batches add of a kind, or None where that is nothing."""
-    frames = [_placed(batch, batch.octets[name]) for batch in chosen if name in batch.octets]
+    frames = [_placed(batch, frame) for batch in chosen for frame in _frames(batch.octets, name)]
     if not frames:
         return None
-    merged = KINDS[name].merged(pl.concat(frames))
-    return merged if merged.height else None
+    merged = kind.merged(pl.concat(frames))
+    return kind.encode(merged.sort(kind.order)) if merged.height else None
 
 
-def _placed(batch: PendingSum, octets: bytes) -> pl.DataFrame:
-    return pl.read_ipc(BytesIO(octets)).with_columns(
+def _frames(octets: Mapping[str, bytes], name: str) -> Iterator[pl.DataFrame]:
+    """What a batch adds of a kind."""
+    if name in octets:
+        yield pl.read_ipc(BytesIO(octets[name]), columns=list(KINDS[name].columns))
+    if name == "activity" and "usage" in octets:
+        worked = pl.read_ipc(BytesIO(octets["usage"])).filter(pl.col("engine_key_id").is_not_null())
+        output = (pl.col("visible") + pl.col("reasoning")).alias("output")
+        yield worked.with_columns(output).select(KINDS[name].columns)
+
+
+def _placed(batch: PendingSum, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
         batch_seq=pl.lit(batch.batch_seq, pl.Int64), seen_at=pl.lit(batch.seen_at, pl.Int64)
     )
 
 
-def _added_up(frame: pl.DataFrame, keys: Sequence[str], counts: Sequence[str]) -> pl.DataFrame:
-    summed = frame.group_by(*keys, "seen_at").agg(
-        *(pl.col(name).sum() for name in counts),
+def _added_up(frame: pl.DataFrame, kind: SumKind) -> pl.DataFrame:
+    summed = frame.group_by(*kind.keys, "seen_at").agg(
+        *(pl.col(name).first() for name in kind.following),
+        *(pl.col(name).sum() for name in kind.counts),
         pl.col("batch_seq").max(),
         pl.col("batch_seq").min().alias("first_batch_seq"),
     )
-    return summed.filter(pl.any_horizontal(pl.col(name) != 0 for name in counts))
+    return summed.filter(pl.any_horizontal(pl.col(name) != 0 for name in kind.counts))
 
 
 def _either(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -272,8 +272,7 @@ def _either(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 def _encode(kind: SumKind, frame: pl.DataFrame) -> bytes:
     octets = BytesIO()
-    columns = [*kind.keys, *(kind.counts or ("mask",))]
-    frame.select(columns).write_ipc(octets, compression="zstd")
+    frame.select(*kind.columns, *kind.beside).write_ipc(octets, compression="zstd")
     return octets.getvalue()
 
 
@@ -284,4 +283,6 @@ def _digest(octets: Mapping[str, bytes]) -> bytes:
 def _reach(frame: pl.DataFrame, names: Sequence[str]) -> int:
     columns = [frame[name].to_numpy() for name in names] if frame.height else []
     # In Python's integers, because the least of 64 bits has no positive of its own there.
-    return max((max(int(each.max()), -int(each.min())) for each in columns), default=0)
+    most = max((max(int(each.max()), -int(each.min())) for each in columns), default=0)
+    # Output is two counts, and all rows may have the same keys.
+    return 2 * most * frame.height

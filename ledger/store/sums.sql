@@ -30,8 +30,3 @@ SELECT p.batch_seq, first_seen_at(p.batch_seq) AS seen_at, p.sha256, p.usage, p.
 -- name: delete_sums
 -- What is summed waits no more; primary key.
 DELETE FROM pending_sum WHERE batch_seq = ANY(:batch_seqs::bigint[]);
-
--- name: find_customers
--- Whose usage these keys are, in two columns of one row: they may be many. Primary key.
-SELECT coalesce(array_agg(usage_key_id), '{}') AS usage_key_ids, coalesce(array_agg(customer_id), '{}') AS customer_ids
-  FROM usage_key WHERE usage_key_id = ANY(:usage_key_ids::bigint[]);

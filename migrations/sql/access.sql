@@ -104,7 +104,7 @@ BEGIN
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'meter_window', 'meter_day', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
-      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity_delta', 'activity_mask', 'pending_sum', 'engine_key', 'source', 'source_form',
+      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity', 'activity_mask', 'pending_sum', 'engine_key', 'source', 'source_form',
       'manual_write', 'loaded_file', 'api_key', 'api_key_revocation', 'idempotency_key', 'identity_key'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);

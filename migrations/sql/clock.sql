@@ -104,6 +104,10 @@ CREATE FUNCTION on_grid(moment timestamptz) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 RETURN moment IS NULL OR moment = date_bin('15 minutes', moment, timestamptz '2000-01-01 00:00+00');
 
+-- An array of as many elements, none of them unknown.
+CREATE FUNCTION are_numbers(numbers bigint[], lines int) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN cardinality(numbers) = lines AND array_position(numbers, NULL) IS NULL;
+
 CREATE FUNCTION valid_on_grid(valid tstzrange) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 RETURN NOT isempty(valid) AND NOT lower_inf(valid)

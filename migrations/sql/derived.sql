@@ -31,10 +31,7 @@ CREATE TABLE cost_pool (
 COMMENT ON COLUMN cost_pool.scope IS 'deployment:ID, or asset:ID for hardware that serves nothing, or gpu:UUID for a metered GPU nobody deployed.';
 CREATE INDEX ON cost_pool (entity_id, window_start);
 
--- Arrays of as many lines, none of them unknown, and amounts exact as `amount` is.
-CREATE FUNCTION are_numbers(numbers bigint[], lines int) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN cardinality(numbers) = lines AND array_position(numbers, NULL) IS NULL;
-
+-- As are_numbers, and exact as `amount` is.
 CREATE FUNCTION are_amounts(amounts numeric[], lines int) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN cardinality(amounts) = lines AND (SELECT coalesce(bool_and(coalesce(scale(trim_scale(a)) <= 12, false)), true)
                                            FROM unnest(amounts) AS a);

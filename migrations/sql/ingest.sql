@@ -437,18 +437,27 @@ CREATE INDEX ON usage_mark (customer_id, window_start);
 CREATE INDEX ON usage_mark USING brin (batch_seq) WITH (pages_per_range = 16);
 
 -- Engine first, for allocation: tokens where they were worked on, and the seconds in which work ran.
-CREATE TABLE activity_delta (
+CREATE TABLE activity (
   engine_key_id bigint NOT NULL,
   window_start  timestamptz NOT NULL CHECK (on_grid(window_start)),
-  usage_key_id  bigint NOT NULL,
   batch_seq     bigint NOT NULL,
-  uncached      bigint NOT NULL,
-  cache_read    bigint NOT NULL,
-  cache_write   bigint NOT NULL,
-  output        bigint NOT NULL
+  usage_key_ids bigint[] NOT NULL CHECK (are_numbers(usage_key_ids, cardinality(usage_key_ids))),
+  uncached      bigint[] NOT NULL CHECK (are_numbers(uncached, cardinality(usage_key_ids))),
+  cache_read    bigint[] NOT NULL CHECK (are_numbers(cache_read, cardinality(usage_key_ids))),
+  cache_write   bigint[] NOT NULL CHECK (are_numbers(cache_write, cardinality(usage_key_ids))),
+  output        bigint[] NOT NULL CHECK (are_numbers(output, cardinality(usage_key_ids)))
 );
-CREATE INDEX ON activity_delta (window_start, engine_key_id);
-CREATE INDEX ON activity_delta USING brin (batch_seq) WITH (pages_per_range = 16);
+COMMENT ON TABLE activity IS 'A row is of one engine, window and batch, or of many batches that were summed or folded; its usage keys lie side by side, because of many customers nearly every event has one of its own.';
+CREATE INDEX ON activity (window_start, engine_key_id);
+CREATE INDEX ON activity USING brin (batch_seq) WITH (pages_per_range = 16);
+
+-- Whoever reads it is bound by the policies of the table.
+CREATE VIEW activity_delta WITH (security_invoker) AS
+  SELECT a.engine_key_id, a.window_start, k.usage_key_id, a.batch_seq, k.uncached, k.cache_read, k.cache_write, k.output
+    FROM activity a
+   CROSS JOIN LATERAL unnest(a.usage_key_ids, a.uncached, a.cache_read, a.cache_write, a.output)
+           AS k(usage_key_id, uncached, cache_read, cache_write, output);
+COMMENT ON VIEW activity_delta IS 'Activity, a row a usage key.';
 
 CREATE TABLE activity_mask (
   engine_key_id bigint NOT NULL,
@@ -472,9 +481,9 @@ CREATE TABLE pending_sum (
   masks     bytea
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000);
-COMMENT ON TABLE pending_sum IS 'Rows of usage_delta, usage_mark, activity_delta and activity_mask that are not summed yet, as frames (Arrow, zstd), NULL where there are none: no cut-off lies at or above one.';
+COMMENT ON TABLE pending_sum IS 'Rows of usage_delta, usage_mark, activity and activity_mask that are not summed yet, as frames (Arrow, zstd), NULL where there are none: no cut-off lies at or above one.';
 COMMENT ON COLUMN pending_sum.moves IS 'How many rows all frames have together.';
-COMMENT ON COLUMN pending_sum.reach IS 'The largest of its counts, without sign: no sum over batches is beyond the sum of theirs.';
+COMMENT ON COLUMN pending_sum.reach IS 'No sum of its counts is beyond it, whatever their signs, and none over batches is beyond the sum of theirs.';
 COMMENT ON COLUMN pending_sum.sha256 IS 'Of usage, marks, activity and masks, one after the other.';
 -- Compressed before they come.
 ALTER TABLE pending_sum ALTER COLUMN usage SET STORAGE EXTERNAL, ALTER COLUMN marks SET STORAGE EXTERNAL,

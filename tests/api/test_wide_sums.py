@@ -35,7 +35,6 @@ PERIOD = {"since": "2023-11-16T00:00:00Z", "until": "2023-11-17T00:00:00Z"}
 WIDENED = {
     "usage_fact": ("requests", "uncached", "visible"),
     "usage_delta": ("requests", "uncached", "visible"),
-    "activity_delta": ("uncached", "output"),
     "usage_mark": tuple(MARKS),
 }
 
@@ -81,6 +80,10 @@ async def wide(served: Served, worker: Connection, superuser: Connection) -> Ser
     for table, columns in WIDENED.items():
         widened = ", ".join(f"{name} = {name} * {ALIKE}" for name in columns)
         await superuser.execute(f"UPDATE {table} SET {widened}")
+    await superuser.execute(
+        f"""UPDATE activity SET uncached = ARRAY(SELECT n * {ALIKE} FROM unnest(uncached) AS n),
+                                output = ARRAY(SELECT n * {ALIKE} FROM unnest(output) AS n)"""
+    )
     await settle(worker, now=NOW)
     return served
 

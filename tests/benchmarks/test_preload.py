@@ -24,7 +24,7 @@ TABLES = (
     "ingest_batch",
     "receipt",
     "usage_delta",
-    "activity_delta",
+    "activity",
     "activity_mask",
 )
 COPIES = 3

@@ -75,7 +75,8 @@ def test_a_second_that_differs_is_named(factory: CommandLine, database: Database
 def test_twenty_differences_are_shown_and_the_rest_counted(
     factory: CommandLine, database: Database
 ) -> None:
-    change(database, "UPDATE activity_delta SET output = 5")
+    fives = "array_fill(5::bigint, ARRAY[cardinality(output)])"
+    change(database, f"UPDATE activity SET output = {fives}")
     lines = factory("check", status=1).stdout.splitlines()
     assert [line.split()[0] for line in lines[:20]] == ["activity_delta"] * 20
     assert lines[20] == "and 4 more"

@@ -88,7 +88,7 @@ COUNTS = st.one_of(st.sampled_from(EDGES), st.integers(-(2**63), 2**63 - 1))
 async def test_stored_sums_of_any_counts_are_whole(
     superuser: Connection, counts: list[int]
 ) -> None:
-    await superuser.execute("TRUNCATE usage_delta, activity_delta, usage_mark")
+    await superuser.execute("TRUNCATE usage_delta, activity, usage_mark")
     each = "unnest($1::bigint[]) AS n"
     await superuser.execute(
         f"INSERT INTO usage_delta SELECT 'a', 1, $2, 1, n, 0, 0, 0, 0, n FROM {each}",
@@ -96,7 +96,10 @@ async def test_stored_sums_of_any_counts_are_whole(
         WINDOW,
     )
     await superuser.execute(
-        f"INSERT INTO activity_delta SELECT 1, $2, 1, 1, n, 0, 0, n FROM {each}", counts, WINDOW
+        f"""INSERT INTO activity SELECT 1, $2, 1, ARRAY[1], ARRAY[n], ARRAY[0], ARRAY[0], ARRAY[n]
+              FROM {each}""",
+        counts,
+        WINDOW,
     )
     await superuser.execute(
         f"INSERT INTO usage_mark SELECT 'a', 1, $2, 1, n, 0, 0, 0, 0, 0, n FROM {each}",
@@ -170,7 +173,7 @@ async def test_a_usage_delta_of_another_customer_than_its_key_is_named(
 async def test_a_missing_activity_delta_is_named(
     books: Gate, readers: list[Connection], superuser: Connection
 ) -> None:
-    deleted = await superuser.execute("DELETE FROM activity_delta WHERE window_start = $1", EARLIER)
+    deleted = await superuser.execute("DELETE FROM activity WHERE window_start = $1", EARLIER)
     assert deleted == "DELETE 1"
     found = await difference(readers)
     assert (found["table"], found["window_start"]) == ("activity_delta", EARLIER)
@@ -182,9 +185,9 @@ async def test_an_activity_delta_without_facts_is_named(
     books: Gate, readers: list[Connection], superuser: Connection
 ) -> None:
     await superuser.execute(
-        """INSERT INTO activity_delta
-           SELECT engine_key_id, window_start + interval '1 hour', usage_key_id, batch_seq,
-                  0, 0, 7, 0 FROM activity_delta WHERE window_start = $1""",
+        """INSERT INTO activity
+           SELECT engine_key_id, window_start + interval '1 hour', batch_seq, usage_key_ids,
+                  ARRAY[0], ARRAY[0], ARRAY[7], ARRAY[0] FROM activity WHERE window_start = $1""",
         WINDOW,
     )
     found = await difference(readers)

@@ -469,7 +469,7 @@ async def _wide_facts(connection: Connection, superuser: Connection) -> None:
     await superuser.execute("UPDATE usage_fact SET uncached = 10000000000000000")
     wrapped = 1_000 * 10**16 - 2**64
     await superuser.execute("UPDATE usage_delta SET uncached = $1", wrapped)
-    await superuser.execute("UPDATE activity_delta SET uncached = $1", wrapped)
+    await superuser.execute("UPDATE activity SET uncached = ARRAY[$1::bigint]", wrapped)
 
 
 async def test_a_sum_that_wrapped_is_named(worker: Connection, superuser: Connection) -> None:
@@ -486,15 +486,15 @@ async def test_stored_sums_wider_than_64_bits_are_added_up(
 ) -> None:
     await _wide_facts(worker, superuser)
     await superuser.execute("UPDATE usage_delta SET uncached = 5000000000000000000")
-    await superuser.execute("UPDATE activity_delta SET uncached = 5000000000000000000")
+    await superuser.execute("UPDATE activity SET uncached = ARRAY[5000000000000000000]")
     await superuser.execute(
         """INSERT INTO usage_delta
            SELECT customer_id, usage_key_id, window_start, batch_seq, 0, uncached, 0, 0, 0, 0
              FROM usage_delta"""
     )
     await superuser.execute(
-        """INSERT INTO activity_delta
-           SELECT engine_key_id, window_start, usage_key_id, batch_seq, uncached, 0, 0, 0
-             FROM activity_delta"""
+        """INSERT INTO activity
+           SELECT engine_key_id, window_start, batch_seq, usage_key_ids, uncached,
+                  ARRAY[0], ARRAY[0], ARRAY[0] FROM activity"""
     )
     assert (await check_windows([worker])).differing == 0

@@ -14,7 +14,7 @@ from ledger.store.binary import Rows
 from ledger.store.connect import draw_batch_seq
 from ledger.store.copying import copy_binary
 from ledger.store.metering.facts import PartSizes
-from ledger.store.metering.ingest import encode_masks, ensure_partitions
+from ledger.store.metering.ingest import encode_activity, encode_masks, ensure_partitions
 from ledger.store.queries import Connection
 
 DAY = date(2026, 8, 6)
@@ -53,7 +53,7 @@ async def store(connection: Connection, facts: pl.DataFrame) -> None:
     tables = {
         "usage_fact": Rows.of(rows.fact_frame(facts, stored_day=DAY), rows.FACT_COLUMNS),
         "usage_delta": Rows.of(rows.usage_delta_frame(facts), rows.USAGE_DELTA_COLUMNS),
-        "activity_delta": Rows.of(rows.activity_delta_frame(facts), rows.ACTIVITY_DELTA_COLUMNS),
+        "activity": encode_activity(rows.activity_delta_frame(facts)),
         "activity_mask": encode_masks(rows.activity_mask_frame(facts)),
     }
     if (marks := rows.usage_mark_frame(facts)) is not None:

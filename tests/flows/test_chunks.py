@@ -55,7 +55,7 @@ LAYOUTS = {
 }
 EMPTY = """TRUNCATE usage_fact_20260806, usage_chunk_20260806, receipt, ingest_batch, event_key,
                     correction, fate_change, conflict, quarantine, quarantine_raw,
-                    quarantine_replay, pending_sum, usage_delta, activity_delta, activity_mask,
+                    quarantine_replay, pending_sum, usage_delta, activity, activity_mask,
                     usage_mark, agent_run_delta, usage_key, engine_key, source CASCADE"""
 SMALL = settings(
     max_examples=10,
@@ -162,7 +162,7 @@ async def answers(gate: Gate) -> list[Any]:
 
 
 WRITTEN = (
-    *("usage_fact", "usage_delta", "usage_mark", "activity_delta", "activity_mask"),
+    *("usage_fact", "usage_delta", "usage_mark", "activity", "activity_mask"),
     *("agent_run_delta", "event_key", "receipt"),
 )
 

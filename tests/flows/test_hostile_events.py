@@ -26,7 +26,7 @@ HOSTILE = settings(
 )
 EMPTY = """TRUNCATE usage_fact_20260806, gpu_reading_20260806, counter_reading_20260806, receipt,
                     ingest_batch, event_key, correction, fate_change, conflict, quarantine,
-                    quarantine_raw, quarantine_replay, usage_delta, activity_delta, activity_mask,
+                    quarantine_raw, quarantine_replay, usage_delta, activity, activity_mask,
                     provider_claim, usage_key, engine_key, source CASCADE"""
 MANY = 70
 

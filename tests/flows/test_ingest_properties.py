@@ -37,7 +37,7 @@ SMALL = settings(
 )
 EMPTY = """TRUNCATE usage_fact_20260806, receipt, ingest_batch, event_key, correction, fate_change,
                     conflict, quarantine, quarantine_raw, quarantine_replay, usage_delta,
-                    activity_delta, activity_mask, usage_mark, usage_key, engine_key, source
+                    activity, activity_mask, usage_mark, usage_key, engine_key, source
                     CASCADE"""
 MASKS = """SELECT e.engine_instance, e.model, m.window_start, bit_or(m.mask)::text AS mask
              FROM activity_mask m JOIN engine_key e USING (engine_key_id)

@@ -77,7 +77,7 @@ EXPIRES = "goes after a while"
 BY_CONTENT = "its key is a hash of what it says, and check misses it where a sum names it"
 NOT_IN_ORDER = "has no place in the stored order: a restore compares its rows with the backup's"
 UNSEALED = {
-    **dict.fromkeys(("usage_delta", "usage_mark", "activity_delta", "activity_mask"), FOLDED),
+    **dict.fromkeys(("usage_delta", "usage_mark", "activity", "activity_mask"), FOLDED),
     "pending_sum": FOLDED,
     **dict.fromkeys(("fact_partition", "receipt_total", "arrived_batch"), MADE_OF_OTHERS),
     **dict.fromkeys(("receipt_summed", "stage_run", "parked", "work_state"), MADE_OF_OTHERS),

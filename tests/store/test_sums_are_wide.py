@@ -21,7 +21,6 @@ BOUNDED = {
     "digest_batches": "rows of a table, each of which was stored",
     "read_usage_sums": "halves of 32 bits each: they pass 2^63 where a window has 2^31 rows",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
-    "read_activity_sums": "halves of 32 bits each, as in read_usage_sums",
     "find_wrong_periods": AMOUNTS,
     "sum_model_cost": AMOUNTS,
     "sum_usage_costs": AMOUNTS,

@@ -410,15 +410,15 @@ class Books:
         self, rows: Sequence[tuple[datetime, Tokens, Buyer]], instance: str, batch_seq: int
     ) -> None:
         await self.connection.copy_records_to_table(
-            "activity_delta",
+            "activity",
             columns=(
-                *("engine_key_id", "window_start", "usage_key_id", "batch_seq"),
+                *("engine_key_id", "window_start", "usage_key_ids", "batch_seq"),
                 *("uncached", "cache_read", "cache_write", "output"),
             ),
             records=[
                 (
-                    *(content_id("engine", instance, b.model, b.tier), window, b.usage_key_id),
-                    *(batch_seq, t.uncached, t.cache_read, t.cache_write, t.output),
+                    *(content_id("engine", instance, b.model, b.tier), window, [b.usage_key_id]),
+                    *(batch_seq, [t.uncached], [t.cache_read], [t.cache_write], [t.output]),
                 )
                 for window, t, b in rows
             ],

@@ -64,13 +64,13 @@ BEGIN
            sum(visible), 0, 0, 0, 0
       FROM (SELECT *, date_trunc('day', window_start, 'UTC') AS day_start FROM usage_delta) d
      WHERE customer_id IS NOT NULL AND batch_seq <= final - 3 GROUP BY usage_key_id, day_start ORDER BY day_start;
-  INSERT INTO activity_delta (engine_key_id, window_start, usage_key_id, batch_seq, uncached, cache_read,
-                              cache_write, output)
-    SELECT 1 + usage_key_id % 8, window_start, usage_key_id, batch_seq, uncached, 0, 0, visible
-      FROM usage_delta ORDER BY batch_seq, usage_key_id, window_start;
+  INSERT INTO activity (engine_key_id, window_start, batch_seq, usage_key_ids, uncached, cache_read, cache_write, output)
+    SELECT 1 + usage_key_id % 8, window_start, batch_seq, array_agg(usage_key_id), array_agg(uncached), array_agg(0),
+           array_agg(0), array_agg(visible)
+      FROM usage_delta GROUP BY 1, 2, 3 ORDER BY 3, 1, 2;
   INSERT INTO activity_mask (engine_key_id, window_start, batch_seq, mask)
     SELECT DISTINCT engine_key_id, window_start, batch_seq, ~repeat('0', 900)::bit(900)
-      FROM activity_delta ORDER BY batch_seq, engine_key_id, window_start;
+      FROM activity ORDER BY batch_seq, engine_key_id, window_start;
   -- Rated after every tenth batch.
   INSERT INTO charge_day (customer_id, usage_key_id, day_start, meter, cut_off_id, batch_seq, entity_id, subscription_id,
                           quantity, price_id, currency, amount)

@@ -12,7 +12,7 @@ from tests.torture.scene import PATIENCE_S, Scene
 from tests.torture.workers import named
 
 NAME = "half-way"
-FOLDED = ("usage_delta", "activity_delta", "activity_mask")
+FOLDED = ("usage_delta", "activity", "activity_mask")
 # Before the file of a day is begun, and when it is whole but the day not yet dropped.
 ARCHIVED = ("fact_partition", "archived_partition")
 # Before a chunk of merged facts comes, before those of batches lose theirs, and before rows go.

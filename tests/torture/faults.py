@@ -160,7 +160,7 @@ FAULTS: Mapping[str, Fault] = {
 # What a step of sums writes, in its order.
 SUMMING = (
     ("usage_delta", "COPY"),
-    ("activity_delta", "COPY"),
+    ("activity", "COPY"),
     ("activity_mask", "COPY"),
     ("pending_sum", "DELETE"),
 )

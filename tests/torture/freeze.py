@@ -12,12 +12,12 @@ from tests.torture.workers import PREFIX, SESSION_MS
 
 # Every batch of usage is written into these, in this order, or by one statement where it is small;
 # the first has a row an event.
-COPIED = ("usage_fact", "usage_delta", "activity_delta", "activity_mask", "receipt")
+COPIED = ("usage_fact", "usage_delta", "activity", "activity_mask", "receipt")
 # What it is instead where facts are stored as columns: their chunk, and what it adds to windows.
 CHUNKS, SUMS = "usage_chunk", "pending_sum"
 AS_COLUMNS = {
     "usage_fact": CHUNKS,
-    **dict.fromkeys(("usage_delta", "activity_delta", "activity_mask"), SUMS),
+    **dict.fromkeys(("usage_delta", "activity", "activity_mask"), SUMS),
 }
 CUT_OFF_S_MAX = 5.0
 OPEN_BATCH = """

@@ -145,7 +145,7 @@ def read(ground: Ground) -> Iterator[tuple[Database, list[Sent], set[tuple[str, 
     ("harm", "named"),
     [
         ("DELETE FROM usage_delta WHERE ctid = (SELECT min(ctid) FROM usage_delta)", "usage"),
-        ("UPDATE activity_delta SET output = output + 1", "work"),
+        ("UPDATE activity SET output[1] = output[1] + 1", "work"),
         ("UPDATE activity_mask SET mask = ~mask", "busy"),
         ("DELETE FROM ingest_batch WHERE sequence = 2", "gap"),
         ("UPDATE receipt SET counted = counted - 1, conflict = conflict + 1"

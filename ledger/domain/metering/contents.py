@@ -1,16 +1,16 @@
 """Lays out what events say, a record of bytes an event, of which their digests are made.
 
-A record is made of words of eight bytes, low byte first: which fields the event has, a digest of
-its texts (two words), then its numbers. Invariant: equal content has equal records, whatever bytes,
-encoding or transport it came by, and a record tells where it ends. A field that is not there, or
-says what its absence says, leaves no trace, so that one added later changes no record. An end
-user's id is left out: it could be guessed from a digest.
+A record is made of words of eight bytes, low byte first: which fields the event has, digests of its
+names and of its other texts (two words each; only attempts have names), then its numbers.
+Invariant: equal content has equal records, whatever bytes, encoding or transport it came by, and a
+record tells where it ends. A field that is not there, or says what its absence says, leaves no
+trace, so that one added later changes no record. An end user's id is left out: it could be guessed
+from a digest.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ledger.domain.arrays import WORD, Bools, Ints, Octets
-from ledger.domain.frames import MANY_ROWS, are_known, filled, numbered, only, rows_at
-from ledger.domain.metering.columns import NAMES
-from ledger.domain.metering.key import WHAT, WHO
+from ledger.domain.frames import are_known, filled, numbered, only, rows_at
+from ledger.domain.metering.names import DIGEST
 from ledger.domain.metering.numbering import combined, first_rows
+from ledger.domain.metering.texts import DigestWords, digest_octets, digest_texts, is_constant
 
 COUNTERS = "counters"
-TEXT_DIGEST = b"text1"
-_BEGUN = blake2b(digest_size=16, person=TEXT_DIGEST)
 # A field's bit is its place: what is new goes behind the last, and nothing is taken out.
 NUMBERS: Mapping[str, Sequence[str]] = {
     "usage": (
@@ -46,21 +44,12 @@ CHOICES: Mapping[str, Mapping[str, int]] = {
 }
 # What the absence of a number says.
 ABSENT: Mapping[str, int] = {"requests": 1, "revision": 0, "attempt": 1}
-# Tag of each text that is part of what an event says; a tag is never reused.
+# Tag of each text beside names that is part of what an event says; a tag is never reused.
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "usage": {
-        "customer_ref": "c",
-        "project_id": "p",
-        "api_key_id": "a",
-        "agent_id": "g",
         "agent_run_id": "gr",
         "agent_parent_id": "gp",
         "agent_parent_run_id": "gq",
-        "model": "m",
-        "adapter": "ad",
-        "service_tier_served": "st",
-        "region": "r",
-        "engine_instance": "e",
         "usage_source": "us",
         "cost_amount": "ca",
         "cost_currency": "cc",
@@ -81,9 +70,6 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
     "gaps": {"gpu_uuid": "u", "reason": "re", "detail": "de"},
 }
-# Texts that are the same wherever `names` is.
-_NAMED = frozenset({*WHO, *WHAT})
-_HEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +101,7 @@ def contents(kind: str, frame: pl.DataFrame) -> Contents:
     marks = np.zeros(frame.height, np.uint64)
     if kind == COUNTERS:
         texts = [counters_text(row).encode() for row in frame.iter_rows(named=True)]
-        return _laid_out(kind, frame, marks, _words(texts), [])
+        return _laid_out(kind, frame, marks, [digest_octets(texts)], [])
     numbers: list[tuple[Bools | None, Ints]] = []
     for bit, name in enumerate(NUMBERS[kind]):
         number = _number(frame[name], ABSENT.get(name))
@@ -125,7 +111,10 @@ def contents(kind: str, frame: pl.DataFrame) -> Contents:
     for name, bit in CHOICES[kind].items():
         if frame[name].null_count() < frame.height:
             marks |= _choice(frame[name]) << np.uint64(bit)
-    return _laid_out(kind, frame, marks, _texts(kind, frame), numbers)
+    digests = [_texts(kind, frame)]
+    if DIGEST[0] in frame.columns:
+        digests.insert(0, np.column_stack([frame[name].to_numpy() for name in DIGEST]))
+    return _laid_out(kind, frame, marks, digests, numbers)
 
 
 def _number(series: pl.Series, absent: int | None) -> tuple[Bools | None, Ints] | None:
@@ -148,76 +137,35 @@ def _laid_out(
     kind: str,
     frame: pl.DataFrame,
     marks: NDArray[np.uint64],
-    digests: NDArray[np.uint64],
+    digests: Sequence[DigestWords],
     numbers: Sequence[tuple[Bools | None, Ints]],
 ) -> Contents:
-    laid = np.empty((frame.height, _HEAD + len(numbers)), "<u8")
-    laid[:, 0], laid[:, 1:_HEAD] = marks, digests
-    for index, (_, values) in enumerate(numbers, _HEAD):
+    head = 1 + 2 * len(digests)
+    laid = np.empty((frame.height, head + len(numbers)), "<u8")
+    laid[:, 0] = marks
+    for index, digest in enumerate(digests):
+        laid[:, 1 + 2 * index : 3 + 2 * index] = digest
+    for index, (_, values) in enumerate(numbers, head):
         laid[:, index] = values.view(np.uint64)
     sizes = np.full(frame.height, laid.shape[1])
     words = laid.reshape(-1)
     if any(known is not None and not known.all() for known, _ in numbers):
         there = np.ones(laid.shape, np.bool_)
-        for index, (known, _) in enumerate(numbers, _HEAD):
+        for index, (known, _) in enumerate(numbers, head):
             if known is not None:
                 there[:, index] = known
         sizes, words = there.sum(axis=1), laid[there]
     return Contents(kind, frame["row"].to_numpy(), words.view(np.uint8), np.cumsum(sizes) * WORD)
 
 
-def _texts(kind: str, frame: pl.DataFrame) -> NDArray[np.uint64]:
-    """The digest of each row's texts; rows with the same texts are found first."""
+def _texts(kind: str, frame: pl.DataFrame) -> DigestWords:
+    """The digest of each row's texts beside names; rows with the same texts are found first."""
     known = [name for name in TEXTS[kind] if frame[name].null_count() < frame.height]
-    named = NAMES in frame.columns
-    varied = [n for n in known if not (named and n in _NAMED) and not _is_constant(frame[n])]
+    varied = [name for name in known if not is_constant(frame[name])]
     columns = [numbered(only(frame, varied))] if varied else []
-    if named:
-        numbers = frame[NAMES].to_numpy()
-        numbers = numbers - numbers.min()
-        columns.append((numbers, int(numbers.max()) + 1))
     codes, count = combined(columns, frame.height)
     distinct = rows_at(frame, known, first_rows(codes, count)) if known else pl.DataFrame()
-    return _words(_joined(kind, distinct, count))[codes]
-
-
-def _joined(kind: str, texts: pl.DataFrame, rows: int) -> list[bytes]:
-    """What each row says in its texts: tag, length and value of each that is not empty."""
-    tags = [TEXTS[kind][name] for name in texts.columns]
-    if rows < MANY_ROWS:
-        said = texts.rows() if tags else [()] * rows
-        return [(kind + "".join(map(_said, tags, row))).encode() for row in said]
-    parts = [part for text, tag in zip(texts, tags, strict=True) for part in _saying(text, tag)]
-    joined = texts.select(pl.concat_str(pl.lit(kind), *parts)).to_series()
-    return joined.cast(pl.Binary).to_list()
-
-
-def _said(tag: str, text: str | None) -> str:
-    return f";{tag}:{len(text.encode())}:{text}" if text else ""
-
-
-def _saying(texts: pl.Series, tag: str) -> list[pl.Expr]:
-    """`_said` of a column, in pieces."""
-    text = pl.col(texts.name)
-    said = [pl.lit(f";{tag}:"), text.str.len_bytes(), pl.lit(":"), text]
-    if not texts.null_count() and (texts != "").all():
-        return said
-    return [pl.when(text != "").then(pl.concat_str(said)).otherwise(pl.lit(""))]
-
-
-def _is_constant(series: pl.Series) -> bool:
-    return not series.null_count() and bool((series == series[0]).all())
-
-
-def _words(texts: Sequence[bytes]) -> NDArray[np.uint64]:
-    """The digests of texts, two words each."""
-    # A copy costs less than naming size and person again, and a call as much as either.
-    begin, digests = _BEGUN.copy, []
-    for text in texts:
-        hasher = begin()
-        hasher.update(text)
-        digests.append(hasher.digest())
-    return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
+    return digest_texts(kind, distinct, TEXTS[kind], count)[codes]
 
 
 def counters_text(scrape: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ made once per distinct combination, not per row.
 """
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,26 +16,27 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
-from ledger.domain.frames import MANY_ROWS, only, rows_at, with_series
+from ledger.domain.frames import rows_at, with_series
 from ledger.domain.metering.columns import NAMES
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import TIER_SOURCE_SHIFT
 from ledger.domain.metering.known_keys import KnownKeys
+from ledger.domain.metering.names import DIGEST, WHAT, WHO
 from ledger.domain.metering.numbering import combined, first_rows
 from ledger.domain.metering.spread import WINDOW_US
+from ledger.domain.metering.word_table import UNMET, Words, WordTable
 
-# Who, what and where of an event, once resolved as far as it says.
-WHO = ("customer_ref", "project_id", "api_key_id", "agent_id")
-WHAT = ("service_tier_served", "model", "adapter", "region", "engine_instance")
-_ALWAYS = (*WHO, *WHAT, "context_band", "outcomes")
-_COMBINATION = (*_ALWAYS, "window_start")
-# No name has it: the database would refuse it as text.
-_BETWEEN = "\0"
+# What a combination is of beside its window, and by what it is known again.
+_SAID = (*WHO, *WHAT, "context_band", "outcomes")
+_MARKS = (*DIGEST, "context_band", "outcomes")
+_COMBINATION = (*_SAID, "window_start")
+Row = tuple[str | int, ...]
 # Rows of keys, for who resolves one name after another.
 ROWS_REMEMBERED = 4_096
-# Each takes about 300 bytes.
+# Each takes about 150 bytes.
 REMEMBERED_MAX = 250_000
-_UNMET = -1
+# The number of names of which a directory says different things at different times.
+_DATED = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,42 @@ class KeyIds(NamedTuple):
 
     usage: Ints
     engine: Ints
-    customers: Sequence[str | None]
+    customers: pl.Series
     flags: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Combinations:
+    """Rows of a frame, each of names, marks and a window (its start in µs) that no other has."""
+
+    frame: pl.DataFrame
+    leads: Ints
+    windows: Ints
+
+    def words(self) -> Words:
+        """By what names and marks are known again, a row each."""
+        return np.column_stack(
+            [self.frame[name].to_numpy()[self.leads].astype(np.uint64) for name in _MARKS]
+        )
+
+    def rows(self, some: Sequence[int]) -> list[Row]:
+        """What some of them say, in the order of _COMBINATION."""
+        said = rows_at(self.frame, _SAID, self.leads[some])
+        starts = self.windows[some].tolist()
+        return [(*row, start) for row, start in zip(said.rows(), starts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
     """A frame with `usage_key_id`, `engine_key_id`, `customer_id` and `flags`, and its keys.
 
-    Rows of one `cell` have both keys and the window of `time` in common. `distinct` has the names
-    that `directory` resolved to `ids`, a row each.
+    Rows of one `cell` have both keys and the window of `time` in common. `distinct` are the names
+    that `directory` resolved to `ids`.
     """
 
     frame: pl.DataFrame
     ids: KeyIds
-    distinct: pl.DataFrame
+    distinct: Combinations
     directory: Directory
 
     @property
@@ -103,14 +125,14 @@ class Keyed:
         return tuple(each.usage for each in self.named(self.beyond(KnownKeys())))
 
     def beyond(self, known: KnownKeys) -> list[int]:
-        """Rows of `distinct` that have a key which is not known, one of each pair of keys."""
+        """Which of `distinct` have a key that is not known, one of each pair of keys."""
         new = np.flatnonzero(known.lacks(self.ids.usage) | known.lacks(self.ids.engine))
         pairs = zip(self.ids.usage[new].tolist(), self.ids.engine[new].tolist(), strict=True)
         return list(dict(zip(pairs, new.tolist(), strict=True)).values())
 
-    def named(self, rows: Sequence[int]) -> list[KeyedNames]:
-        """What rows of `distinct` mean."""
-        named = self.distinct[list(rows)].rows() if rows else []
+    def named(self, some: Sequence[int]) -> list[KeyedNames]:
+        """What some of `distinct` mean."""
+        named = self.distinct.rows(some) if some else []
         return [_resolve(row, self.directory) for row in named]
 
 
@@ -147,92 +169,100 @@ def engine_key(engine_instance: str, model: str, tier: str) -> EngineKeyRow:
     return EngineKeyRow(content_id(parts), *parts)
 
 
-@lru_cache(256)
-def names(said: frozenset[str]) -> Mapping[str, pl.Expr]:
-    """Who is billed (`customer_ref`: the data's customer, else the subject), the model, and the
-    other names, empty where nobody said; over the columns of which some row says something."""
-    texts = ("project_id", "api_key_id", "agent_id", "adapter", "region", "engine_instance")
-    named = {
-        "customer_ref": ("customer_id", "subject"),
-        "model": ("served_model", "response_model", "request_model"),
-        **{name: (name,) for name in (*texts, "service_tier_served")},
-    }
-    return {name: _first(said, columns) for name, columns in named.items()}
-
-
-def _first(said: frozenset[str], columns: Sequence[str]) -> pl.Expr:
-    there = [pl.col(name) for name in columns if name in said]
-    return pl.coalesce(*there, pl.lit("")) if there else pl.lit("")
-
-
 @dataclass(slots=True)
 class Memory:
-    """What one directory said of combinations of names met before, each once: those that it says
-    the same of at any time stand there without their window.
+    """What one directory said of combinations met before, each once: those that it says the same of
+    at any time stand there without their window.
 
-    Many take little room, a text and numbers each; beyond `most` all are forgotten.
+    Beyond `most` all are forgotten.
     """
 
     most: int = REMEMBERED_MAX
-    _numbers: dict[str, int] = field(default_factory=dict)
+    _numbers: WordTable = field(default_factory=WordTable)
+    _dated: WordTable = field(default_factory=WordTable)
     _usage: "array[int]" = field(default_factory=lambda: array("q"))
     _engine: "array[int]" = field(default_factory=lambda: array("q"))
     _flags: "array[int]" = field(default_factory=lambda: array("q"))
     _customers: list[str | None] = field(default_factory=list)
+    _named: pl.Series = field(default_factory=lambda: pl.Series([], dtype=pl.String))
     _lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._customers)
 
-    def ids_of(self, distinct: pl.DataFrame, directory: Directory) -> KeyIds:
-        """The keys of combinations, a row each."""
+    def ids_of(self, distinct: Combinations, directory: Directory) -> KeyIds:
+        """The keys of combinations, in order."""
         with self._lock:
-            if len(self._numbers) > self.most:
+            if len(self) > self.most:
                 self._forget()
-            texts = _texts(distinct)
-            numbers = [self._numbers.get(text, _UNMET) for text in texts]
-            unmet = [n for n, number in enumerate(numbers) if number == _UNMET]
-            for at in range(0, len(unmet), ROWS_REMEMBERED):
-                some = unmet[at : at + ROWS_REMEMBERED]
-                for n, row in zip(some, distinct[some].rows(), strict=True):
-                    numbers[n] = self._number_of(texts[n], row, directory)
-            wanted = np.array(numbers, np.int64)
+            numbers = self._numbers_of(distinct, directory)
+            if len(self._named) < len(self):
+                self._named = pl.Series(self._customers, dtype=pl.String)
             usage, engine, flags = (
-                np.array(each)[wanted] for each in (self._usage, self._engine, self._flags)
+                np.array(each)[numbers] for each in (self._usage, self._engine, self._flags)
             )
-            return KeyIds(usage, engine, [self._customers[n] for n in numbers], flags)
+            customers = self._named[pl.Series(numbers.astype(np.uint32))]
+            return KeyIds(usage, engine, customers, flags)
 
-    def _number_of(self, text: str, row: tuple[str | int, ...], directory: Directory) -> int:
-        said = dict(zip(_COMBINATION, row, strict=True))
-        if directory.is_dated(
-            str(said["customer_ref"]),
-            str(said["service_tier_served"]),
-            api_key_id=str(said["api_key_id"]),
-        ):
-            text = f"{text}{_BETWEEN}{row[-1]}"
-        number = self._numbers.get(text)
-        if number is None:
-            names = _resolve(row, directory)
-            number = self._numbers[text] = len(self._customers)
-            self._usage.append(names.usage.usage_key_id)
-            self._engine.append(names.engine.engine_key_id)
-            self._flags.append(names.flags)
-            self._customers.append(names.usage.customer_id)
-        return number
+    def _numbers_of(self, distinct: Combinations, directory: Directory) -> Ints:
+        def of_any_time(row: Row) -> int:
+            return _DATED if _is_dated(row, directory) else self._keep(_resolve(row, directory))
+
+        words = distinct.words()
+        numbers = _met(self._numbers, words, distinct, of_any_time)
+        dated = np.flatnonzero(numbers == _DATED)
+        if dated.size:
+            some = Combinations(distinct.frame, distinct.leads[dated], distinct.windows[dated])
+            windows = some.windows.astype(np.uint64)
+            numbers[dated] = _met(
+                self._dated,
+                np.column_stack([words[dated], windows]),
+                some,
+                lambda row: self._keep(_resolve(row, directory)),
+            )
+        return numbers
+
+    def _keep(self, names: KeyedNames) -> int:
+        self._usage.append(names.usage.usage_key_id)
+        self._engine.append(names.engine.engine_key_id)
+        self._flags.append(names.flags)
+        self._customers.append(names.usage.customer_id)
+        return len(self) - 1
 
     def _forget(self) -> None:
-        self._numbers.clear()
+        self._numbers, self._dated = WordTable(), WordTable()
         self._customers.clear()
         for each in (self._usage, self._engine, self._flags):
             del each[:]
+        self._named = self._named.clear()
 
 
-def _texts(distinct: pl.DataFrame) -> list[str]:
-    """Combinations as texts, but for their windows."""
-    names = only(distinct, _ALWAYS)
-    if names.height < MANY_ROWS:
-        return [_BETWEEN.join(map(str, row)) for row in names.rows()]
-    return names.select(pl.concat_str(_ALWAYS, separator=_BETWEEN)).to_series().to_list()
+def _met(
+    table: WordTable, words: Words, distinct: Combinations, number: Callable[[Row], int]
+) -> Ints:
+    """The numbers of combinations; those that are not in the table are numbered and kept there."""
+    numbers = table.find(words)
+    unmet = np.flatnonzero(numbers == UNMET)
+    met: dict[bytes, int] = {}
+    for at in range(0, unmet.size, ROWS_REMEMBERED):
+        some = unmet[at : at + ROWS_REMEMBERED].tolist()
+        for n, row in zip(some, distinct.rows(some), strict=True):
+            said = words[n].tobytes()
+            if said not in met:
+                met[said] = number(row)
+            numbers[n] = met[said]
+    if unmet.size:
+        table.add(words[unmet], numbers[unmet])
+    return numbers
+
+
+def _is_dated(row: Row, directory: Directory) -> bool:
+    said = dict(zip(_COMBINATION, row, strict=True))
+    return directory.is_dated(
+        str(said["customer_ref"]),
+        str(said["service_tier_served"]),
+        api_key_id=str(said["api_key_id"]),
+    )
 
 
 def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None = None) -> Keyed:
@@ -243,8 +273,7 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
     windows: Ints = frame["time"].to_numpy() // WINDOW_US
     cells, count = _cells(frame, windows)
     leads = first_rows(cells, count)
-    starts = pl.Series("window_start", windows[leads] * WINDOW_US)
-    distinct = with_series(rows_at(frame, _ALWAYS, leads), starts)
+    distinct = Combinations(frame, leads, windows[leads] * WINDOW_US)
     known = Memory() if memory is None else memory
     ids = known.ids_of(distinct, directory)
     keyed = with_series(
@@ -252,7 +281,7 @@ def assign_keys(frame: pl.DataFrame, directory: Directory, memory: Memory | None
         pl.Series("cell", cells),
         pl.Series("usage_key_id", ids.usage[cells]),
         pl.Series("engine_key_id", ids.engine[cells]),
-        pl.Series("customer_id", ids.customers, pl.String)[pl.Series(cells.astype(np.uint32))],
+        ids.customers[pl.Series(cells.astype(np.uint32))].alias("customer_id"),
         frame["flags"] + pl.Series(ids.flags.astype(np.int32)[cells]),
     )
     return Keyed(keyed, ids, distinct, directory)
@@ -268,7 +297,7 @@ def _cells(frame: pl.DataFrame, windows: Ints) -> tuple[Ints, int]:
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 
-def _resolve(combination: tuple[str | int, ...], directory: Directory) -> KeyedNames:
+def _resolve(combination: Row, directory: Directory) -> KeyedNames:
     said = dict(zip(_COMBINATION, combination, strict=True))
     text = {name: str(said[name]) for name in (*WHO, *WHAT)}
     moment = int(said["window_start"])

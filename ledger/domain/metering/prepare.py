@@ -31,7 +31,7 @@ from ledger.domain.metering.decode import Reject, decode_items, reject
 from ledger.domain.metering.digest import DIGESTS, batch_digests, content_digests
 from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.items import COMPILED_BYTES_MIN, Items, split_records
-from ledger.domain.metering.key import names
+from ledger.domain.metering.names import names, with_digests
 from ledger.domain.metering.parts import Part, frames_of
 from ledger.domain.metering.record import Record
 from ledger.domain.metering.structs import CountersEvent, DecodedEvent, EnergyEvent, MeterGapEvent
@@ -182,7 +182,7 @@ def _with_meanings(usage: pl.DataFrame) -> pl.DataFrame:
     said = frozenset(each.name for each in columns if each.null_count() < len(each))
     means = meanings(said)
     # In one plan: of a small batch each costs more than what it does.
-    return (
+    understood = (
         usage.lazy()
         .with_columns(*means.main_leaves, **names(said))
         .drop("customer_id")
@@ -190,6 +190,7 @@ def _with_meanings(usage: pl.DataFrame) -> pl.DataFrame:
         .with_columns(**means.marks)
         .collect(optimizations=pl.QueryOptFlags.none())
     )
+    return with_digests(understood)
 
 
 def _read_shaped(items: Items) -> tuple[Sequence[Part], Ints]:

@@ -22,6 +22,7 @@ from ledger.domain.metering.spread import (
     WINDOW_US,
     activity_windows,
     busy_masks,
+    moved,
     usage_windows,
     window_of,
 )
@@ -91,6 +92,13 @@ def reverse(facts: pl.DataFrame, *, first_ordinal: int) -> pl.DataFrame:
 def usage_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:
     """Rows of usage_delta, but for their number in the stored order, from facts with `sign`."""
     return _timed(usage_windows(moves, ["customer_id"]))
+
+
+def moved_frames(moves: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What moves windows, as far as one row each says it all, and activity beyond it, from facts
+    with `sign`."""
+    usage, activity = moved(moves)
+    return _timed(usage), _timed(activity)
 
 
 def usage_mark_frame(facts: pl.DataFrame) -> pl.DataFrame | None:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Bools, Ints
-from ledger.domain.frames import MANY_ROWS, are_known, filled
+from ledger.domain.frames import MANY_ROWS, are_known, filled, keep_rows
 from ledger.domain.metering.numbering import combined, first_rows, first_rows_of, grouped
 from ledger.domain.period import WINDOW_SECONDS
 
@@ -150,6 +150,39 @@ class _Spans:
         """The last microsecond that is touched."""
         return np.maximum(self.start, self.end - 1)
 
+    def lie_in_one_window(self) -> Bools:
+        """Which were worked on in one window."""
+        window = self.start // WINDOW_US
+        whole: Bools = (window == self.last // WINDOW_US) & (window == self.wrote // WINDOW_US)
+        return whole
+
+
+def moved(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What attempts move, signed and not summed: a row each of its usage key and billing window,
+    with the engine key where all of it was worked on there too, and activity of all others.
+
+    Needs `sign`, and `customer_id`, which a usage key decides.
+    """
+    spans, windows, sign = _Spans.of(frame), _ints(frame, "time") // WINDOW_US, _ints(frame, "sign")
+    here = spans.lie_in_one_window() & (spans.start // WINDOW_US == windows)
+    counts = {name: _ints(frame, name) * sign for name in _COUNTS}
+    rows = pl.DataFrame(
+        {
+            "usage_key_id": frame["usage_key_id"],
+            "window_start": windows * WINDOW_US,
+            "customer_id": frame["customer_id"],
+            "engine_key_id": frame["engine_key_id"],
+            **counts,
+        }
+    )
+    elsewhere = frame.clear()
+    if not here.all():
+        rows = rows.with_columns(
+            pl.when(pl.Series(here)).then("engine_key_id").alias("engine_key_id")
+        )
+        elsewhere = frame.filter(pl.Series(~here))
+    return keep_rows(rows, _any_moved(counts, _COUNTS)), activity_windows(elsewhere)
+
 
 def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
     """Signed sums by engine key, window and usage key: input up to the first token, then output."""
@@ -158,9 +191,7 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
     work["output"] = _ints(frame, "visible") + _ints(frame, "reasoning")
     # Most attempts lie in one window, which takes all of them.
     work["window"] = spans.start // WINDOW_US
-    whole = (work["window"] == spans.last // WINDOW_US) & (
-        work["window"] == spans.wrote // WINDOW_US
-    )
+    whole = spans.lie_in_one_window()
     summed = _sum_work([work if whole.all() else _some(work, whole)])
     if not whole.all():
         summed = _sum_work([summed, *_spread_legs(_some(work | spans.columns(), ~whole))])

@@ -74,12 +74,13 @@ class Stored:
         """
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
-        added = _added(facts, moves=moves, worked=worked)
+        is_large = facts.height and facts.height >= chunk_facts
+        added = _added(facts, moves, worked, rows.moved_frames if is_large else _summed)
         chunk, sums, few = None, None, dict[str, pl.DataFrame]()
         frames = {KINDS[name].table: part for name, part in added.items()}
         if facts.height:
             frames["usage_fact"] = rows.fact_frame(facts, stored_day=day)
-        if facts.height and facts.height >= chunk_facts:
+        if is_large:
             chunk = EncodedChunk.of(frames["usage_fact"], stored_day=day)
             sums = EncodedSums.of(added) if added else None
         elif sum(frame.height for frame in frames.values()) <= few_rows:
@@ -134,18 +135,23 @@ class Stored:
             await count_use(connection, self.use.moves, self.use.named, now=now)
 
 
+def _summed(moves: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
+
+
 def _added(
-    facts: pl.DataFrame, *, moves: pl.DataFrame, worked: pl.DataFrame
+    facts: pl.DataFrame,
+    moves: pl.DataFrame,
+    worked: pl.DataFrame,
+    frames_of: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]],
 ) -> dict[str, pl.DataFrame]:
-    """What a batch adds to windows, a frame a kind."""
+    """What a batch adds to windows, a frame a kind, of usage and activity those of `frames_of`."""
     added = {}
     if moves.height:
-        added["usage"] = rows.usage_delta_frame(moves)
+        added["usage"], added["activity"] = frames_of(moves)
     marks = rows.usage_mark_frame(facts) if facts.height else None
     if marks is not None:
         added["marks"] = marks
-    if moves.height:
-        added["activity"] = rows.activity_delta_frame(moves)
     if worked.height:
         added["masks"] = rows.activity_mask_frame(worked)
     return {name: frame for name, frame in added.items() if frame.height}

@@ -159,8 +159,8 @@ SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinit
 
 -- name: find_eventful_windows
 -- Windows of [since, until) with work of anybody, or with costs of an entity that stand.
--- Index: activity_delta and activity_mask (window_start, engine_key_id), cost_allocation (entity_id, window_start).
-SELECT a.window_start FROM activity_delta a
+-- Index: activity and activity_mask (window_start, engine_key_id), cost_allocation (entity_id, window_start).
+SELECT a.window_start FROM activity a
  WHERE a.window_start >= :since AND a.window_start < :until AND a.batch_seq <= :batch_seq
 UNION
 SELECT m.window_start FROM activity_mask m
@@ -172,14 +172,14 @@ ORDER BY 1;
 
 -- name: find_touched_activity
 -- Windows with activity stored in (since_seq, batch_seq]. Index: BRIN (batch_seq) of both tables.
-SELECT a.window_start FROM activity_delta a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
+SELECT a.window_start FROM activity a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
 UNION
 SELECT m.window_start FROM activity_mask m WHERE m.batch_seq > :since_seq AND m.batch_seq <= :batch_seq
 ORDER BY 1;
 
 -- name: find_activity
 -- Tokens worked on per window, engine key and usage key at the cut-off.
--- Index: activity_delta (window_start, engine_key_id).
+-- Index: activity (window_start, engine_key_id).
 SELECT a.window_start, a.engine_key_id, a.usage_key_id, u.entity_id,
        sum(a.uncached) AS uncached, sum(a.cache_read) AS cache_read,
        sum(a.cache_write) AS cache_write, sum(a.output) AS output
@@ -191,7 +191,7 @@ HAVING sum(a.uncached) <> 0 OR sum(a.cache_read) <> 0 OR sum(a.cache_write) <> 0
 
 -- name: copy_activity
 -- What find_activity finds, as numbers of one width: a sum beyond 64 bits is the largest they have.
--- Index: activity_delta (window_start, engine_key_id).
+-- Index: activity (window_start, engine_key_id).
 SELECT s.window_start, s.engine_key_id, s.usage_key_id, least(s.uncached, 9223372036854775807)::bigint AS uncached,
        least(s.cache_read, 9223372036854775807)::bigint AS cache_read,
        least(s.cache_write, 9223372036854775807)::bigint AS cache_write,

@@ -24,7 +24,7 @@ SELECT c.facility_id, c.kind, c.source, part, c.per_kwh, int8range(:batch_seq, N
 -- who used it and, by_day, local day. Grams and ml are told as mJ times what a kWh takes times the seconds of the
 -- quarter hour it holds, and `no_` is energy of quarter hours for which a series has a hole. What tokens of a kind
 -- took (`part_`) goes by the weights of the scope; all else stands in the first kind of each. Index: cost_allocation
--- (entity_id, window_start), activity_delta (window_start, engine_key_id), the exclusion constraint of grid_factor.
+-- (entity_id, window_start), activity (window_start, engine_key_id), the exclusion constraint of grid_factor.
 WITH mine AS MATERIALIZED (
   SELECT l.scope, l.line, l.currency, l.usage_key_id, l.window_start, coalesce(p.facility_id, o.facility_id) AS facility_id,
          l.device_metered_mj::numeric + l.device_estimated_mj + l.host_mj + l.overhead_mj AS energy_mj,

@@ -200,7 +200,7 @@ SELECT r.gpu_uuid, count(*)::bigint AS readings FROM gpu_reading r
 
 -- name: find_engine_activity
 -- Per engine key and entity of the customer, the first and last window with activity in [since, until), and
--- its tokens. Index: activity_delta (window_start, engine_key_id).
+-- its tokens. Index: activity (window_start, engine_key_id).
 SELECT k.engine_key_id, k.engine_instance, k.model, k.tier, u.entity_id, a.window_start,
        sum(a.uncached) + sum(a.cache_read) + sum(a.cache_write) AS input, sum(a.output) AS output
   FROM activity_delta a JOIN engine_key k USING (engine_key_id) JOIN usage_key u USING (usage_key_id)
@@ -211,7 +211,7 @@ HAVING sum(a.uncached) <> 0 OR sum(a.cache_read) <> 0 OR sum(a.cache_write) <> 0
 
 -- name: find_work_at
 -- Per engine key and entity of the customer, of work at some engine keys in some times as known at a cut-off, the first and
--- the last window with any. Index: activity_delta (window_start, engine_key_id).
+-- the last window with any. Index: activity (window_start, engine_key_id).
 SELECT w.engine_key_id, w.entity_id, min(w.window_start) AS first_window, max(w.window_start) AS last_window
   FROM (SELECT a.engine_key_id, u.entity_id, a.window_start
           FROM unnest(:engine_key_ids::bigint[], :sinces::timestamptz[], :untils::timestamptz[])

@@ -36,18 +36,10 @@ SELECT usage_key_id, window_start,
        sum(((reasoning & 4294967295) - 2147483648)::int) + count(*) * 2147483648 AS reasoning_low
   FROM usage_delta WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2
 
--- name: read_activity_sums
--- Stored sums of activity windows up to a cut-off, in halves as above; a scan of activity_delta.
-SELECT engine_key_id, window_start, usage_key_id,
-       sum((uncached >> 32)::int) AS uncached_high,
-       sum(((uncached & 4294967295) - 2147483648)::int) + count(*) * 2147483648 AS uncached_low,
-       sum((cache_read >> 32)::int) AS cache_read_high,
-       sum(((cache_read & 4294967295) - 2147483648)::int) + count(*) * 2147483648 AS cache_read_low,
-       sum((cache_write >> 32)::int) AS cache_write_high,
-       sum(((cache_write & 4294967295) - 2147483648)::int) + count(*) * 2147483648 AS cache_write_low,
-       sum((output >> 32)::int) AS output_high,
-       sum(((output & 4294967295) - 2147483648)::int) + count(*) * 2147483648 AS output_low
-  FROM activity_delta WHERE batch_seq <= :batch_seq::bigint GROUP BY 1, 2, 3
+-- name: read_activity
+-- Stored activity up to a cut-off, its usage keys side by side; a scan of activity.
+SELECT engine_key_id, window_start, usage_key_ids, uncached, cache_read, cache_write, output
+  FROM activity WHERE batch_seq <= :batch_seq::bigint
 
 -- name: read_mark_sums
 -- Stored sums of marks up to a cut-off, in halves as above; a scan of usage_mark.

@@ -23,7 +23,7 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
     "usage_fact": FACT_COLUMNS,
     "usage_delta": USAGE_DELTA_COLUMNS,
     "usage_mark": USAGE_MARK_COLUMNS,
-    "activity_delta": ACTIVITY_DELTA_COLUMNS,
+    "activity": ACTIVITY_DELTA_COLUMNS,
     "activity_mask": ("engine_key_id", "window_start", "mask"),
 }
 

@@ -56,15 +56,16 @@ WITH facts AS (
          AS m(customer_id, usage_key_id, window_start, estimated, incomplete, input_unknown, output_unknown,
               cached_unknown, written_unknown, reasoning_unknown)
 ), activity AS (
-  INSERT INTO activity_delta (batch_seq, engine_key_id, window_start, usage_key_id,
-                              uncached, cache_read, cache_write, output)
-  SELECT :batch_seq, a.engine_key_id, from_micros(a.window_start), a.usage_key_id,
-         a.uncached, a.cache_read, a.cache_write, a.output
-    FROM unnest(:activity_delta_engine_key_id::bigint[], :activity_delta_window_start::bigint[],
-                :activity_delta_usage_key_id::bigint[], :activity_delta_uncached::bigint[],
-                :activity_delta_cache_read::bigint[], :activity_delta_cache_write::bigint[],
-                :activity_delta_output::bigint[])
+  INSERT INTO activity (batch_seq, engine_key_id, window_start, usage_key_ids,
+                        uncached, cache_read, cache_write, output)
+  SELECT :batch_seq, a.engine_key_id, from_micros(a.window_start), array_agg(a.usage_key_id),
+         array_agg(a.uncached), array_agg(a.cache_read), array_agg(a.cache_write), array_agg(a.output)
+    FROM unnest(:activity_engine_key_id::bigint[], :activity_window_start::bigint[],
+                :activity_usage_key_id::bigint[], :activity_uncached::bigint[],
+                :activity_cache_read::bigint[], :activity_cache_write::bigint[],
+                :activity_output::bigint[])
          AS a(engine_key_id, window_start, usage_key_id, uncached, cache_read, cache_write, output)
+   GROUP BY a.engine_key_id, a.window_start
 )
 INSERT INTO activity_mask (batch_seq, engine_key_id, window_start, mask)
 SELECT :batch_seq, b.engine_key_id, from_micros(b.window_start), ('x' || encode(b.mask, 'hex'))::bit(900)

@@ -16,8 +16,10 @@ from ledger.domain.metering.identities import (
     StoredEvent,
 )
 from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
+from ledger.domain.metering.spread import WORK
 from ledger.domain.period import WINDOW_SECONDS
 from ledger.store.binary import Rows, bits, field, uuids
+from ledger.store.binary_arrays import arrays
 from ledger.store.copying import copy_binary
 from ledger.store.queries import Connection, load_queries
 
@@ -234,6 +236,17 @@ def _identities(identities: Sequence[BatchIdentity]) -> dict[str, list[int] | li
         "epochs": [identity.epoch for identity in identities],
         "sequences": [identity.sequence for identity in identities],
     }
+
+
+def encode_activity(activity: pl.DataFrame) -> Rows:
+    """Rows of activity, from a frame with a row a usage key, in the order of window and engine; the
+    number may come later. Sums that different cut-offs see (`seen_at`) are rows of their own."""
+    cell = [n for n in ("window_start", "engine_key_id", "seen_at") if n in activity.columns]
+    last = [pl.col("batch_seq").max()] if "batch_seq" in activity.columns else []
+    cells = activity.group_by(cell, maintain_order=True).agg(pl.len().alias("keys"), *last)
+    columns = [field(n, cells[n]) for n in cells.columns if n not in {"keys", "seen_at"}]
+    columns.append(field("usage_key_ids", arrays(activity["usage_key_id"], cells["keys"])))
+    return Rows([*columns, *(field(n, arrays(activity[n], cells["keys"])) for n in WORK)])
 
 
 def encode_masks(masks: pl.DataFrame) -> Rows:

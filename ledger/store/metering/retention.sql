@@ -9,7 +9,7 @@ SELECT d.window_start FROM usage_delta d WHERE d.batch_seq > :since_seq AND d.ba
 UNION
 SELECT u.window_start FROM usage_mark u WHERE u.batch_seq > :since_seq AND u.batch_seq <= :batch_seq
 UNION
-SELECT a.window_start FROM activity_delta a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
+SELECT a.window_start FROM activity a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
 UNION
 SELECT m.window_start FROM activity_mask m WHERE m.batch_seq > :since_seq AND m.batch_seq <= :batch_seq
 ORDER BY 1;
@@ -50,35 +50,49 @@ WITH placed AS (
 SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
 
 -- name: fold_activity
--- Merges at most `most` activity rows of some windows; a sum of zero vanishes, one that 64 bits might not hold stays
--- apart. Index: activity_delta (window_start, engine_key_id).
+-- Merges activity of some windows, of all batches that one cut-off sees at once, until `most` keys went; a sum of zero
+-- vanishes, and rows of which 64 bits might not hold a sum stay apart. Index: activity (window_start, engine_key_id).
 WITH placed AS (
-  SELECT a.ctid AS place, a.engine_key_id, a.window_start, a.usage_key_id,
-         first_seen_at(a.batch_seq) AS seen_at,
-         greatest(abs(a.uncached), abs(a.cache_read), abs(a.cache_write), abs(a.output)) AS largest
-    FROM activity_delta a
+  SELECT a.ctid AS place, a.engine_key_id, a.window_start, first_seen_at(a.batch_seq) AS seen_at,
+         cardinality(a.usage_key_ids) AS keys,
+         (SELECT coalesce(max(greatest(abs(k.uncached), abs(k.cache_read), abs(k.cache_write), abs(k.output))), 0)
+            FROM unnest(a.uncached, a.cache_read, a.cache_write, a.output)
+              AS k(uncached, cache_read, cache_write, output)) AS largest
+    FROM activity a
    WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.batch_seq <= :batch_seq
 ), counted AS (
   SELECT p.*, count(*) OVER alike AS alike, sum(p.largest) OVER alike AS reach
     FROM placed p
-  WINDOW alike AS (PARTITION BY p.engine_key_id, p.window_start, p.usage_key_id, p.seen_at)
-), chosen AS (
-  SELECT c.place, c.seen_at FROM counted c
+  WINDOW alike AS (PARTITION BY p.engine_key_id, p.window_start, p.seen_at)
+), merging AS (
+  SELECT c.place, c.seen_at, c.keys, sum(c.keys) OVER alike AS keys_alike, sum(c.keys) OVER upto AS keys_upto
+    FROM counted c
    WHERE (c.alike > 1 AND c.reach < 9223372036854775808) OR c.largest = 0
-   ORDER BY c.engine_key_id, c.window_start, c.usage_key_id, c.seen_at LIMIT :most
+  WINDOW alike AS (PARTITION BY c.engine_key_id, c.window_start, c.seen_at),
+         upto AS (ORDER BY c.engine_key_id, c.window_start, c.seen_at)
+), chosen AS (
+  SELECT m.place, m.seen_at, m.keys FROM merging m WHERE m.keys_upto - m.keys_alike < :most
 ), gone AS (
-  DELETE FROM activity_delta a USING chosen c WHERE a.ctid = c.place
+  DELETE FROM activity a USING chosen c WHERE a.ctid = c.place
   RETURNING a.*, c.seen_at
+), summed AS (
+  SELECT g.engine_key_id, g.window_start, g.seen_at, k.usage_key_id, max(g.batch_seq) AS batch_seq,
+         sum(k.uncached)::bigint AS uncached, sum(k.cache_read)::bigint AS cache_read,
+         sum(k.cache_write)::bigint AS cache_write, sum(k.output)::bigint AS output
+    FROM gone g
+   CROSS JOIN LATERAL unnest(g.usage_key_ids, g.uncached, g.cache_read, g.cache_write, g.output)
+           AS k(usage_key_id, uncached, cache_read, cache_write, output)
+   GROUP BY g.engine_key_id, g.window_start, g.seen_at, k.usage_key_id
+  HAVING sum(k.uncached) <> 0 OR sum(k.cache_read) <> 0 OR sum(k.cache_write) <> 0 OR sum(k.output) <> 0
 ), come AS (
-  INSERT INTO activity_delta (engine_key_id, window_start, usage_key_id, batch_seq, uncached, cache_read,
-                              cache_write, output)
-  SELECT g.engine_key_id, g.window_start, g.usage_key_id, max(g.batch_seq), sum(g.uncached),
-         sum(g.cache_read), sum(g.cache_write), sum(g.output)
-    FROM gone g GROUP BY g.engine_key_id, g.window_start, g.usage_key_id, g.seen_at
-  HAVING sum(g.uncached) <> 0 OR sum(g.cache_read) <> 0 OR sum(g.cache_write) <> 0 OR sum(g.output) <> 0
-  RETURNING 1
+  INSERT INTO activity (engine_key_id, window_start, batch_seq, usage_key_ids, uncached, cache_read, cache_write, output)
+  SELECT s.engine_key_id, s.window_start, max(s.batch_seq), array_agg(s.usage_key_id ORDER BY s.usage_key_id),
+         array_agg(s.uncached ORDER BY s.usage_key_id), array_agg(s.cache_read ORDER BY s.usage_key_id),
+         array_agg(s.cache_write ORDER BY s.usage_key_id), array_agg(s.output ORDER BY s.usage_key_id)
+    FROM summed s GROUP BY s.engine_key_id, s.window_start, s.seen_at
 )
-SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
+SELECT (SELECT coalesce(sum(cardinality(g.usage_key_ids)), 0)::bigint FROM gone g) AS gone,
+       (SELECT count(*) FROM summed) AS come;
 
 -- name: fold_marks
 -- Merges at most `most` rows of marks of some windows, as fold_activity does its own.

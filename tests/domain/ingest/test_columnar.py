@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from ledger.domain.metering.columnar import read_columnar
 from ledger.domain.metering.columns import NAMES
 from ledger.domain.metering.fact import Reason
-from ledger.domain.metering.key import WHAT, WHO
+from ledger.domain.metering.names import WHAT, WHO
 from ledger.domain.metering.prepare import Prepared, prepare
 from ledger.domain.metering.record import Record
 from ledger.wire.batch import COLUMNAR, NDJSON, BatchHeader

@@ -15,6 +15,7 @@ from ledger.domain.metering.spread import (
     activity_windows,
     busy_masks,
     condensed,
+    moved,
     usage_windows,
 )
 
@@ -148,6 +149,34 @@ def test_what_is_condensed_moves_the_same_windows(
     assert fewer.height <= facts.height
     for windows in (usage_windows, activity_windows):
         assert_frame_equal(windows(fewer), windows(facts))
+
+
+@given(st.lists(attempts(), min_size=1, max_size=6))
+def test_what_moves_says_usage_and_activity_in_a_row_where_one_window_has_all(
+    rows: list[dict[str, int | None]],
+) -> None:
+    facts = frame(rows).with_columns(pl.col("usage_key_id").cast(pl.String).alias("customer_id"))
+    usage, activity = moved(facts)
+    meters = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
+    summed = usage.group_by("usage_key_id", "window_start", "customer_id").agg(
+        pl.sum("requests", *meters)
+    )
+    wanted = usage_windows(facts, ["customer_id"])
+    assert_frame_equal(_known(summed, ("requests", *meters)), wanted, **ALIKE)
+    here = usage.filter(pl.col("engine_key_id").is_not_null())
+    output = (pl.col("visible") + pl.col("reasoning")).alias("output")
+    worked = pl.concat([here.with_columns(output).select(activity.columns), activity])
+    work = ("uncached", "cache_read", "cache_write", "output")
+    added = worked.group_by("engine_key_id", "window_start", "usage_key_id").agg(pl.sum(*work))
+    assert_frame_equal(_known(added, work), activity_windows(facts), **ALIKE)
+
+
+ALIKE: dict[str, bool] = {"check_row_order": False, "check_column_order": False}
+
+
+def _known(windows: pl.DataFrame, counts: tuple[str, ...]) -> pl.DataFrame:
+    """Windows that hold anything."""
+    return windows.filter(pl.any_horizontal(pl.col(name) != 0 for name in counts))
 
 
 def test_a_thousand_attempts_inside_one_window_are_condensed_to_one() -> None:
