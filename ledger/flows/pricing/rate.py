@@ -19,7 +19,6 @@ from ledger.flows.pricing.periods import RatedDays, append_timed, find_pooled
 from ledger.flows.pricing.price_book import PriceBook, find_subscribed, read_book
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.connect import draw_batch_seq
-from ledger.store.metering.check import allow_memory
 from ledger.store.pricing import rating
 
 
@@ -54,7 +53,7 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
 async def _rate_days(context: StageContext, known: KnownPrices, days: Sequence[Part]) -> int:
     rated = RatedDays(context, known.book, customer_periods(days, context.entity.zone))
     async with context.connection.transaction():
-        await allow_memory(context.connection)
+        await rating.prefer_hashes(context.connection)
         return await _append_used(rated, known) + await append_timed(rated)
 
 

@@ -154,6 +154,11 @@ async def _kinds(connection: Connection, query: Query, **given: object) -> list[
     ]
 
 
+async def prefer_hashes(connection: Connection) -> None:
+    """Group in memory, for the transaction."""
+    await RATING["prefer_hashes"].row(connection)
+
+
 async def append_charges(
     connection: Connection,
     *,

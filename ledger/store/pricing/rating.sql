@@ -18,7 +18,8 @@ SELECT DISTINCT t.customer_id, (t.window_start AT TIME ZONE :zone)::date AS day
 
 -- name: find_repriced_days
 -- Days with usage up to a cut-off of customers whose card or subscription, or whoever pays for them, was recorded or closed
--- after it; usage_delta (customer_id, window_start). OFFSET 0 holds the planner to it, and to one process: mostly there are none.
+-- after it, each customer's times as few stretches as they are; usage_delta (customer_id, window_start). OFFSET 0 holds the
+-- planner to it, and to one process: mostly there are none. Before any run there is nothing to rate anew.
 WITH changed AS MATERIALIZED (
   SELECT s.customer_id, s.valid * p.valid AS valid
     FROM rate_card_price p JOIN subscription s USING (rate_card_id)
@@ -38,7 +39,7 @@ WITH changed AS MATERIALIZED (
       OR (upper(a.recorded) > :since_seq AND upper(a.recorded) <= :batch_seq)
 )
 SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
-  FROM touched x
+  FROM (SELECT t.customer_id, unnest(range_agg(t.valid)) AS valid FROM touched t WHERE :since_seq > 0 GROUP BY 1) x
   JOIN customer c ON c.customer_id = x.customer_id AND c.entity_id = :entity_id
  CROSS JOIN LATERAL (SELECT u.customer_id, u.window_start FROM usage_delta u
                       WHERE u.customer_id = x.customer_id AND u.window_start >= lower(x.valid)
@@ -91,6 +92,11 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band, k.p
     ON s.customer_id = u.customer_id AND s.valid && tstzrange(u.first_window, u.last_window, '[]')
    AND s.models @> k.model
  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;
+
+-- name: prefer_hashes
+-- For this transaction: a chunk is grouped in memory, where the planner, which knows little of what is asked for by arrays,
+-- would sort it by texts first.
+SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', true);
 
 -- name: append_charges
 -- The differences between what some customers' days come to, as known at a cut-off, and what is stored of them: usage by
@@ -191,20 +197,23 @@ WITH days AS MATERIALIZED (
     FROM changed c
    WHERE (c.requests, c.estimated, c.incomplete, c.input_unknown, c.output_unknown, c.cached_unknown, c.written_unknown,
           c.reasoning_unknown) <> (0, 0, 0, 0, 0, 0, 0, 0)
+), metered AS (
+  SELECT p.*, 'input_uncached' AS meter, p.uncached AS quantity FROM placed p WHERE p.uncached <> 0
+  UNION ALL SELECT p.*, 'input_cache_read', p.cache_read FROM placed p WHERE p.cache_read <> 0
+  UNION ALL SELECT p.*, 'input_cache_write', p.cache_write FROM placed p WHERE p.cache_write <> 0
+  UNION ALL SELECT p.*, 'output_visible', p.visible FROM placed p WHERE p.visible <> 0
+  UNION ALL SELECT p.*, 'output_reasoning', p.reasoning FROM placed p WHERE p.reasoning <> 0
+  UNION ALL SELECT p.*, 'requests', p.requests FROM placed p
+             WHERE p.requests <> 0 AND EXISTS (SELECT FROM listed l WHERE l.meter = 'requests')
 ), moved AS (
-  SELECT p.customer_id, p.usage_key_id, m.meter, p.subscription_id, p.payer_id, t.price_id, t.currency,
-         CASE WHEN p.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END AS unpriced, p.day_start, m.quantity,
+  SELECT m.customer_id, m.usage_key_id, m.meter, m.subscription_id, m.payer_id, t.price_id, t.currency,
+         CASE WHEN m.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END AS unpriced, m.day_start, m.quantity,
          m.quantity * t.each_amount AS amount
-    FROM placed p
-   CROSS JOIN LATERAL (VALUES ('input_uncached', p.uncached), ('input_cache_read', p.cache_read),
-                              ('input_cache_write', p.cache_write), ('output_visible', p.visible),
-                              ('output_reasoning', p.reasoning),
-                              ('requests', CASE WHEN EXISTS (SELECT FROM listed l WHERE l.meter = 'requests') THEN p.requests END))
-                AS m(meter, quantity)
+    FROM metered m
     LEFT JOIN listed t
-      ON t.rate_card_id = p.rate_card_id AND t.kind = p.kind AND t.meter = m.meter
-     AND t.since <= p.used_at AND p.used_at < t.until
-   WHERE m.quantity <> 0 AND (m.meter <> 'requests' OR t.price_id IS NOT NULL)
+      ON t.rate_card_id = m.rate_card_id AND t.kind = m.kind AND t.meter = m.meter
+     AND t.since <= m.used_at AND m.used_at < t.until
+   WHERE m.meter <> 'requests' OR t.price_id IS NOT NULL
   UNION ALL
   SELECT t.customer_id, t.usage_key_id, t.meter, t.subscription_id, t.payer_id, t.price_id, t.currency, NULL, t.day_start, 0, t.amount
     FROM jsonb_to_recordset(:pooled::jsonb)
