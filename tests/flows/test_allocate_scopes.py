@@ -189,3 +189,32 @@ async def test_owned_gpu_costs_its_schedule_and_meters_are_stored(worker: Connec
     await allocate(worker, now=LATER)
     assert len(await meters_of(worker)) == 4
     assert (await lines_of(worker, START))["deployment:chat/idle"]["gpu_terms"] == "owned"
+
+
+async def test_a_gpu_that_moves_to_another_entity_keeps_what_it_metered_before(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    half = at(1800)
+    served = {"chat": ("factory", START, half), "later": ("other", half, at(3600))}
+    for name, (owner, since, until) in served.items():
+        await books.entity(owner)
+        await books.facility(f"site-{owner}", owner)
+        await books.lease(
+            START, at(3600), asset_id=name, entity_id=owner, facility_id=f"site-{owner}"
+        )
+        await books.deployment(
+            since, until, deployment_id=name, asset_id=name, gpus=[GPU], entity_id=owner
+        )
+    await books.readings(GPU, steady(range(0, 3601, 10)))
+    await allocate(worker, now=LATER)
+    assert [(each["revision"], each["metered_mj"]) for each in await meters_of(worker)] == [
+        (1, 900 * 400_000)
+    ] * 4
+    # The new owner computes the old windows again, which are not its own.
+    await books.close("asset", "asset_id = 'later'")
+    await books.lease(
+        START, at(3600), asset_id="later", entity_id="other", facility_id="site-other", rate="3"
+    )
+    await allocate(worker, now=LATER)
+    assert {each["revision"] for each in await meters_of(worker)} == {1}

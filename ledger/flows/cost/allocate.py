@@ -9,9 +9,9 @@ from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
-from ledger.domain.cost.cost_line import WindowCosts
+from ledger.domain.cost.cost_line import MeterKey, WindowCosts
 from ledger.domain.cost.due import chunks
-from ledger.domain.cost.factory import Factory, GpuHome
+from ledger.domain.cost.factory import Factory, GpuHome, valid_at
 from ledger.domain.cost.window_cost import cost_window
 from ledger.domain.parked import Part
 from ledger.domain.period import WINDOW
@@ -57,7 +57,11 @@ async def _allocate_windows(
         for window in windows:
             costs.add(cost_window(factory, window, facts[window]))
         changes = await find_changes(
-            connection, costs, entity_id=entity.entity_id, windows=windows, gpu_uuids=gpus
+            connection,
+            costs,
+            entity_id=entity.entity_id,
+            windows=windows,
+            meters=_own_meters(factory, gpus, windows),
         )
         return await append_changes(
             connection,
@@ -84,6 +88,18 @@ def _own_gpus(factory: Factory) -> list[str]:
     deployed = {gpu for d in factory.deployments if d.entity_id == mine for gpu in d.gpu_uuids}
     home = {gpu for gpu, home in factory.homes.items() if home.entity_id == mine}
     return sorted(deployed | home)
+
+
+def _own_meters(
+    factory: Factory, gpus: Iterable[str], windows: Iterable[datetime]
+) -> set[MeterKey]:
+    """What the entity tells of its GPUs: not of a time in which another one deploys them."""
+    mine, own, told = factory.entity.entity_id, {*gpus}, set[MeterKey]()
+    for window in windows:
+        deployed = valid_at(factory.deployments, window)
+        others = {gpu for d in deployed if d.entity_id != mine for gpu in d.gpu_uuids}
+        told.update((gpu, window) for gpu in own - others)
+    return told
 
 
 allocate = Stage(

@@ -1,6 +1,6 @@
 """Meter windows, pools and cost lines as they stand, and the revisions to append to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from operator import attrgetter
@@ -59,21 +59,22 @@ async def find_changes(
     *,
     entity_id: str,
     windows: Sequence[datetime],
-    gpu_uuids: Sequence[str],
+    meters: Collection[MeterKey],
 ) -> CostChanges:
-    """What differs from the rows stored for these windows; what ceased to apply becomes zero."""
-    meters = await _stored_meters(connection, windows, gpu_uuids)
+    """What differs from the rows stored for these windows, and for `meters` of them; what ceased to
+    apply becomes zero."""
+    stored_meters = await _stored_meters(connection, windows, meters)
     stored_pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
     stored = await find_allocations(connection, entity_id=entity_id, windows=windows)
     allocations, former = next_allocations(stored, costs.lines())
     return CostChanges(
-        meters=next_revisions(meters, costs.meters, nothing=lambda _: MeterWindow(0, 0, 0)),
+        meters=next_revisions(stored_meters, costs.meters, nothing=lambda _: MeterWindow(0, 0, 0)),
         pools=next_revisions(
             stored_pools, costs.pools, nothing=lambda pool: replace(pool, amount=ZERO)
         ),
         allocations=allocations,
         former=former,
-        meters_before={key: window for key, (_, window) in meters.items()},
+        meters_before={key: window for key, (_, window) in stored_meters.items()},
         pools_before={key: pool for key, (_, pool) in stored_pools.items()},
     )
 
@@ -104,23 +105,22 @@ async def append_changes(
 
 
 async def _stored_meters(
-    connection: Connection, windows: Sequence[datetime], gpu_uuids: Sequence[str]
+    connection: Connection, windows: Sequence[datetime], meters: Collection[MeterKey]
 ) -> dict[MeterKey, tuple[int, MeterWindow]]:
     stored = await meter.find_meter_windows(
         connection,
-        gpu_uuids=gpu_uuids,
+        gpu_uuids=sorted({gpu for gpu, _ in meters}),
         since=min(windows),
         until=max(windows) + WINDOW,
         batch_seq=STORED_LAST,
     )
-    due = set(windows)
     return {
         (window.gpu_uuid, window.window_start): (
             window.revision,
             MeterWindow(window.metered_mj, window.estimated_mj, window.covered_s, window.findings),
         )
         for window in stored
-        if window.window_start in due
+        if (window.gpu_uuid, window.window_start) in meters
     }
 
 
