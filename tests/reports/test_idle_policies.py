@@ -105,6 +105,9 @@ async def test_idle_of_clusters_and_kinds_of_resource_goes_by_use_of_each(case: 
     first, second = rows["ns1"], rows["ns2"]
     shared = sum(second) + sum(first) * second[0] / (112 - 30 - first[0])
     assert round(shared, 3) == Decimal("74.771")
+    # And before idle is shared, with the part of it that would be.
+    parts = [second[n] + first[n] * second[0] / (112 - 30 - first[0]) for n in (0, 1)]
+    assert [round(part, 3) for part in parts] == [Decimal("54.667"), Decimal("20.104")]
 
 
 async def test_a_policy_holds_from_its_day_on_only(case: Case) -> None:

@@ -164,27 +164,53 @@ async def test_a_day_of_deepseek_by_what_was_not_cached(case: Case) -> None:
     assert Decimal(found["input_cache_read"]["cost"]) == 0
 
 
+async def test_nodes_that_read_and_nodes_that_write_need_no_weights(case: Case) -> None:
+    # Nodes of 8 H100 at 2 USD: one reads 52,300 tokens a second, one writes 22,300.
+    await case.open()
+    await case.lease("2", gpus=16)
+    for name in ("prefill", "decode"):
+        await case.deploy(name, gpus=8, model=name)
+    read, wrote = (Buyer(model=name) for name in ("prefill", "decode"))
+    await case.books.usage(START, Tokens(uncached=52_300 * 900), buyer=read)
+    await case.books.usage(START, Tokens(output=22_300 * 900), buyer=wrote)
+    each = {row["model"]: row["per_million"] for row in (await case.efficiency())["items"]}
+    assert rounded(each["prefill"]["cost"], "0.0001") == Decimal("0.0850")
+    assert rounded(each["decode"]["cost"], "0.0001") == Decimal("0.1993")
+
+
 @pytest.mark.parametrize(
-    ("rate", "per_million"),
-    [("1.30", "0.3611"), ("1.69", "0.4694")],
-    ids=["hyperscaler", "neocloud"],
+    ("rate", "watts", "per_million", "of_a_mw"),
+    [
+        ("1.30", 1_730, "0.3611", 578_035),
+        ("1.69", 1_730, "0.4694", 578_035),
+        ("1.95", 2_170, "0.5417", 460_829),
+        ("2.34", 2_170, "0.6500", 460_829),
+        ("2.90", 2_170, "0.8056", 460_829),
+    ],
+    ids=[
+        "H100, hyperscaler",
+        "H100, neocloud",
+        "B200, hyperscaler",
+        "B200, neocloud",
+        "B200, rented",
+    ],
 )
-async def test_an_h100_at_a_thousand_tokens_a_second(
-    case: Case, rate: str, per_million: str
+async def test_a_gpu_at_a_thousand_tokens_a_second(
+    case: Case, rate: str, watts: int, per_million: str, of_a_mw: int
 ) -> None:
-    # Its rate is all-in, and so are its 1.73 kW.
+    # Its rate is all-in, and so is its power.
     hour = Case(case.books, length=HOUR)
     await hour.open(pue="1")
     await hour.lease(rate)
     await hour.deploy(gpu_uuids=["GPU-a"])
     await hour.serve(Tokens(output=3_600_000))
-    await hour.draw(["GPU-a"], 1_730 * 3_600 * MJ_PER_J)
+    await hour.draw(["GPU-a"], watts * 3_600 * MJ_PER_J)
     (row,) = (await hour.efficiency())["items"]
     assert rounded(row["per_million"]["cost"], "0.0001") == Decimal(per_million)
-    assert Decimal(row["joules_per_output_token"]) == Decimal("1.73")
+    assert Decimal(row["joules_per_output_token"]) == Decimal(watts) / 1_000
     # Tokens a second of a MW are those of a kWh, by 3.6.
     a_second_of_a_mw = Decimal(row["output_tokens_per_kwh"]) / Decimal("3.6")
-    assert a_second_of_a_mw.quantize(Decimal(1)) == 578_035
+    assert a_second_of_a_mw.quantize(Decimal(1)) == of_a_mw
 
 
 async def test_inference_cost_by_the_time_of_its_phases(case: Case) -> None:
@@ -298,6 +324,23 @@ async def test_seventy_billion_parameters_at_a_batch_of_a_thousand(case: Case) -
         (Decimal(row["gpu_cost"]) / tokens, "0.3255"),
     ):
         assert abs(found / Decimal(published) - 1) < near
+
+
+async def test_the_same_with_all_that_stands_around_its_gpus(case: Case) -> None:
+    # 1.73 kW for each of the four: the host is what that has beyond the boards' 637 W.
+    hour = Case(case.books, length=HOUR)
+    gpus = [f"GPU-{n}" for n in range(4)]
+    await hour.open(price="80")
+    await case.books.pue(hour.start, hour.until, pue="1", host_mw_per_gpu=1_093_000)
+    await hour.lease("2", gpus=4, all_in=False)
+    await hour.deploy(gpus=4, gpu_uuids=gpus)
+    await hour.serve(Tokens(output=6_827 * 3_600))
+    await hour.draw(gpus, 637 * 3_600 * MJ_PER_J)
+    (row,) = (await hour.efficiency())["items"]
+    assert rounded(row["joules_per_output_token"], "0.0001") == Decimal("1.0136")
+    (row,) = (await hour.margin())["items"]
+    electricity = Decimal(row["electricity"]) / (Decimal(6_827 * 3_600) / MILLION)
+    assert electricity.quantize(Decimal("0.0001")) == Decimal("0.0225")
 
 
 @pytest.mark.parametrize(
