@@ -10,6 +10,7 @@ from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.carry import carry
 from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
+from ledger.flows.cost.check_weights import check_weights
 from ledger.flows.metering.tally import tally
 from ledger.flows.pricing.rate import rate
 from ledger.flows.stage import Stage
@@ -26,5 +27,6 @@ STAGES: dict[str, Stage] = {
         carry,
         dun,
         tally,
+        check_weights,
     )
 }

@@ -101,6 +101,7 @@ TABLES: Mapping[str, SealedTable] = {
     "pool_day": _table("pool_day"),
     "meter_day": _table("meter_day"),
     "site_cost": _table("site_cost"),
+    "weight_check": _table("weight_check"),
     "charge_day": _table("charge_day"),
     "usage_day": _table("usage_day"),
     "journal_entry": _table("journal_entry"),

@@ -182,6 +182,7 @@ class Deployment(Dated):
     weight_step: int
     idle_mw_per_gpu: int | None
     slot_s: int
+    instance_gpus: dict[str, list[str]]
 
 
 class WeightTerms(ClosedModel):

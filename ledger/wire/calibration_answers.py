@@ -25,6 +25,10 @@ class CalibrationRefusal(ClosedModel):
     reason: Literal[
         "too_few_slots",
         "no_step_counts",
+        "no_phase_times",
+        "mixed_phases",
+        "more_than_time",
+        "nothing_ran",
         "no_idle_slots",
         "unclaimed_tokens",
         "constant_mix",
@@ -67,7 +71,7 @@ class ProposedWeightSet(ClosedModel):
     deployment_id: str
     weight_set_id: str
     version: int
-    source: Literal["calibrated"]
+    source: Literal["calibrated", "phase_time"]
     uncached: int
     cache_read: int
     cache_write: int
@@ -79,16 +83,28 @@ class ProposedWeightSet(ClosedModel):
     evidence: ProposedEvidence
 
 
+class PhaseRate(ClosedModel):
+    """What a GPU draws at rest and in each phase in mW, and between what it lies with 99 %."""
+
+    phase: Literal["idle", "prefill", "decode"]
+    mw: int
+    low: int
+    high: int
+
+
 class DeploymentCalibration(ClosedModel):
     """What a deployment's slots say of its weights; `moved_percent` of all energy is on other kinds
-    of work by the weights in force, and `drifted` says that this is too much."""
+    of work by the weights in force, and `drifted` says that this is too much. `rates` are those
+    that weights by phase time come from."""
 
     deployment_id: str
+    source: Literal["calibrated", "phase_time"]
     slots: int
     idle_slots: int
     fit_error_percent: Number
     holdout_error_percent: Number
     condition: Number
+    rates: list[PhaseRate]
     terms: list[FittedTerm]
     refusals: list[CalibrationRefusal]
     moved_percent: Number | None
@@ -104,3 +120,21 @@ class Calibrations(ClosedModel):
     until: Moment
     cut_off_id: int
     items: list[DeploymentCalibration]
+
+
+class DriftedWeights(ClosedModel):
+    """A weight set in force that says other than what the deployment took in its last checked hour:
+    measured energy is not between `low_mj` and `high_mj`, by the set's own evidence. A calibration
+    of the deployment proposes another."""
+
+    entity_id: str
+    deployment_id: str
+    weight_set_id: str
+    version: int
+    since: Moment
+    until: Moment
+    slots: int
+    measured_mj: int
+    expected_mj: int
+    low_mj: int
+    high_mj: int

@@ -71,9 +71,29 @@ class GridGap(ClosedModel):
     until: Moment
 
 
+class UncertainTerm(ClosedModel):
+    """By how many per cent a fitted weight, or power at rest, may be off."""
+
+    term: Literal["idle", "uncached", "cache_read", "output", "context", "step"]
+    percent: Number
+
+
+class WeightsUsed(ClosedModel):
+    """By which weights a deployment's figures were shared, from when to when, who says so, and how
+    far they may be off where they were fitted."""
+
+    deployment_id: str
+    weight_set_id: str | None
+    version: int
+    source: Literal["declared", "phase_time", "calibrated"]
+    since: Moment
+    until: Moment
+    uncertain: list[UncertainTerm]
+
+
 class Efficiency(ClosedModel):
-    """What tokens took, all in `currency`; `missing` says what a cost lacks that is null, and
-    `grid_gaps` when carbon or water is unknown."""
+    """What tokens took, all in `currency`; `missing` says what a cost lacks that is null,
+    `grid_gaps` when carbon or water is unknown, and `weights` what told kinds of work apart."""
 
     entity_id: str
     since: Moment
@@ -87,3 +107,4 @@ class Efficiency(ClosedModel):
     own_lines: list[EfficiencyLine]
     total: EfficiencyTotal
     grid_gaps: list[GridGap]
+    weights: list[WeightsUsed]

@@ -101,6 +101,7 @@ class ServingDeployment(ClosedModel):
     weight_step: int
     idle_mw_per_gpu: int | None
     slot_s: int
+    instance_gpus: dict[str, list[str]]
     weight_set_id: str | None
     weight_source: str
 

@@ -40,6 +40,7 @@ from ledger.wire.input_fields import (
     YearlyPercent,
     Zone,
 )
+from ledger.wire.limits import VALUES_MAX
 from ledger.wire.problems import list_problems
 from ledger.wire.rules import SizeRule
 
@@ -184,8 +185,9 @@ class NewDeployment(DatedInput):
     """Which GPUs of an asset serve a model on a tier (None: any), by which engine instances.
 
     Where GPUs are named their number is `gpu_count`; without instances the deployment takes usage
-    of its model that names no known one. At rest a GPU draws `idle_mw_per_gpu`, as it was measured;
-    what ran is weighed in slots of `slot_s` seconds.
+    of its model that names no known one. `instance_gpus` says which of the GPUs an instance runs
+    on: what these draw is for what ran there. At rest a GPU draws `idle_mw_per_gpu`, as it was
+    measured; what ran is weighed in slots of `slot_s` seconds.
     """
 
     deployment_id: Identifier
@@ -198,6 +200,7 @@ class NewDeployment(DatedInput):
     weights: NewWeights = NewWeights()
     idle_mw_per_gpu: Whole | None = None
     slot_s: SlotSeconds = SLOT_SECONDS
+    instance_gpus: Annotated[dict[Label, Names], Field(default_factory=dict, max_length=VALUES_MAX)]
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Self:
@@ -210,6 +213,22 @@ class NewDeployment(DatedInput):
             names = getattr(self, field)
             if len(set(names)) != len(names):
                 raise problem_at(field, "a name twice", "send each name once")
+        return self
+
+    @model_validator(mode="after")
+    def _check_instance_gpus(self) -> Self:
+        named = [gpu for gpus in self.instance_gpus.values() for gpu in gpus]
+        unknown = {*self.instance_gpus} - {*self.engine_instances} or {*named} - {*self.gpu_uuids}
+        if unknown:
+            action = "name it in engine_instances or gpu_uuids as well"
+            raise problem_at("instance_gpus", min(unknown), action)
+        if len({*named}) != len(named) or not all(self.instance_gpus.values()):
+            action = "send each GPU under one instance, and none without any"
+            raise problem_at("instance_gpus", self.instance_gpus, action)
+        if self.instance_gpus and len(named) == len(self.gpu_uuids):
+            bare = {*self.engine_instances} - {*self.instance_gpus}
+            if bare:
+                raise problem_at("instance_gpus", min(bare), "leave it a GPU, or leave it out")
         return self
 
     @property

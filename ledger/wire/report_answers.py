@@ -7,9 +7,11 @@ from pydantic import Field
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 from ledger.wire.batch_answers import EndedSession, OpenBatch, Unmerged, Unsummed
 from ledger.wire.budget_answers import BudgetAlert
+from ledger.wire.calibration_answers import DriftedWeights
 from ledger.wire.causes import Cause
 from ledger.wire.credit_answers import LowBalance
 from ledger.wire.site_answers import MarginSites
+from ledger.wire.stage_answers import Parked, StageState, WorkState
 
 # A field that is not there, where it is not asked for.
 NOT_ASKED: str = Field(default_factory=str)
@@ -409,40 +411,6 @@ class KafkaGap(ClosedModel):
     noticed_at: Moment
 
 
-class StageState(ClosedModel):
-    """When a stage ran last, and how many batches were drawn since; null before it ever ran."""
-
-    stage: str
-    batch_seq: int | None
-    ran_at: Moment | None
-    behind: int | None
-
-
-class WorkState(ClosedModel):
-    """When background work last succeeded, for an entity or ('') for all."""
-
-    work: str
-    entity_id: str
-    succeeded_at: Moment | None
-    failed_at: Moment | None
-    failure: str | None
-    failures: int
-
-
-class Parked(ClosedModel):
-    """What a stage could not do, why, and when it is tried again."""
-
-    stage: str
-    entity_id: str
-    customer_id: str | None
-    since: Moment | None
-    until: Moment | None
-    reason: str
-    failures: int
-    first_failed_at: Moment
-    next_try_at: Moment
-
-
 class Unpriced(ClosedModel):
     """Usage of the days that begin at `first_day` to `last_day` that waits for a price, and why."""
 
@@ -496,5 +464,6 @@ class Status(ClosedModel):
     ended_sessions: list[EndedSession]
     budget_alerts: list[BudgetAlert]
     low_balances: list[LowBalance]
+    drifted_weights: list[DriftedWeights]
     coverage: list[Coverage | NoCoverage]
     usage: Marks

@@ -44,7 +44,8 @@ class NewWeightSet(DatedInput):
 
     `context` is of an output token for each 1,000 tokens it looks back on; `step` is of a step of
     the engine, shared by all who write in it. At rest a GPU draws `idle_mw_per_gpu`, where that is
-    said, else what the deployment says. What was calibrated comes with its evidence.
+    said, else what the deployment says. What was calibrated comes with its evidence, and what goes
+    by the time of phases may.
     """
 
     deployment_id: Identifier
@@ -64,8 +65,8 @@ class NewWeightSet(DatedInput):
     def _check_weights(self) -> Self:
         if not any(getattr(self, name) for name in WEIGHTS):
             raise problem_at("output", 0, "send a weight above 0: of nothing nothing can be shared")
-        calibrated = self.source == "calibrated"
-        if calibrated != (self.evidence is not None):
-            action = "send what it was fitted by" if calibrated else "leave it out"
-            raise problem_at("evidence", self.evidence, f"{action} with source {self.source}")
+        if self.evidence is None and self.source == "calibrated":
+            raise problem_at("evidence", None, "send what it was fitted by with source calibrated")
+        if self.evidence is not None and self.source == "declared":
+            raise problem_at("evidence", self.evidence, "leave it out with source declared")
         return self

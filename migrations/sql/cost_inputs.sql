@@ -128,6 +128,7 @@ CREATE TABLE deployment (
   weight_step       int NOT NULL DEFAULT 0 CHECK (weight_step >= 0),
   idle_mw_per_gpu   int CHECK (idle_mw_per_gpu >= 0),
   slot_s            smallint NOT NULL DEFAULT 15 CHECK (slot_s > 0 AND 900 % slot_s = 0),
+  instance_gpus     jsonb NOT NULL DEFAULT '{}',
   valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded          int8range NOT NULL,
   CHECK (cardinality(gpu_uuids) IN (0, gpu_count)),
@@ -138,6 +139,7 @@ COMMENT ON COLUMN deployment.weight_context IS 'Of an output token, for each 1,0
 COMMENT ON COLUMN deployment.weight_step IS 'Of a step of an engine, shared by all who write in it.';
 COMMENT ON COLUMN deployment.idle_mw_per_gpu IS 'What a GPU draws while it holds the model and runs nothing; NULL is unknown.';
 COMMENT ON COLUMN deployment.slot_s IS 'How many seconds are weighed at once.';
+COMMENT ON COLUMN deployment.instance_gpus IS 'Which of its GPUs an engine instance runs on, where that is known.';
 COMMENT ON COLUMN deployment.engine_instances IS 'Empty: the deployment takes usage of its model that names no known instance.';
 
 CREATE TABLE weight_set (

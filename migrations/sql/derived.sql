@@ -139,6 +139,25 @@ COMMENT ON COLUMN meter_day.known IS 'In how many of its windows energy was meas
 CREATE INDEX ON meter_day (gpu_uuid, day_start);
 CREATE INDEX ON meter_day USING brin (batch_seq);
 
+CREATE TABLE weight_check (
+  entity_id     text NOT NULL,
+  deployment_id text NOT NULL,
+  since         timestamptz NOT NULL CHECK (on_grid(since)),
+  until         timestamptz NOT NULL CHECK (on_grid(until)),
+  weight_set_id text NOT NULL,
+  version       int NOT NULL,
+  slots         int NOT NULL CHECK (slots > 0),
+  measured_mj   bigint NOT NULL,
+  expected_mj   bigint NOT NULL,
+  low_mj        bigint NOT NULL,
+  high_mj       bigint NOT NULL,
+  cut_off_id    bigint NOT NULL,
+  batch_seq     bigint NOT NULL,
+  PRIMARY KEY (entity_id, deployment_id, since)
+);
+COMMENT ON TABLE weight_check IS 'What a deployment took in an hour, beside what the fitted weight set in force says it took and between what that lies.';
+CREATE INDEX ON weight_check USING brin (batch_seq);
+
 -- A ledger of differences: what a day comes to is the sum of its rows up to a cut-off, whatever was revised. A row has what
 -- one run found of a customer's day in one currency, or without a price for one reason, the n-th of each array a charge's:
 -- ten charges cost little more to store than one.

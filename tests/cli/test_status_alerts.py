@@ -1,13 +1,17 @@
 """Budgets and balances that have something to say do so in `tokenledger status`."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ledger import clock
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.queries import Connection
 from tests.cli.command_line import CommandLine
+from tests.support.books import Books
 from tests.support.usage import open_books
+from tests.support.weights import add_weight_check, enter_measured
 
 SAID = """
 INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held,
@@ -26,6 +30,12 @@ GRANT = """
 [{"grant_id": "g-1", "entity_id": "factory", "customer_id": "acme", "kind": "prepaid",
   "currency": "EUR", "amount": "60", "granted_on": "2026-01-01", "starts_on": "2026-01-01"}]
 """
+
+EVIDENCE: dict[str, Any] = {
+    **{"since": "2026-03-02T09:00:00Z", "until": "2026-03-02T10:00:00Z", "cut_off_id": 1},
+    **{"slots": 240, "idle_slots": 30, "fit_error_percent": "0.2", "condition": "5"},
+    **{"holdout_error_percent": "0.3", "low": {"output": 1}, "high": {"output": 2}},
+}
 
 
 async def test_alerts_of_a_day_and_balances_that_are_low_are_told(
@@ -52,6 +62,26 @@ async def test_alerts_of_a_day_and_balances_that_are_low_are_told(
     await asyncio.to_thread(enter, command, tmp_path, "grants", GRANT)
     status = await asyncio.to_thread(command.json, "status")
     assert status["low_balances"] == []
+
+
+async def test_weights_that_drifted_are_told_with_numbers(
+    worker: Connection, command: CommandLine
+) -> None:
+    books, since = Books(worker), datetime(2026, 3, 2, 10, tzinfo=UTC)
+    await open_books(worker)
+    await books.facility()
+    await books.lease(since)
+    await books.deployment(since)
+    await enter_measured(worker, since, source="calibrated", idle_mw_per_gpu=1, evidence=EVIDENCE)
+    until = since + timedelta(hours=1)
+    await add_weight_check(worker, since, until, measured_mj=3_600_000_000)
+    shown = (await asyncio.to_thread(command, "status")).stdout
+    assert (
+        "Weights: measured (version 2) of chat say 0.000000 to 0.000000 kWh from"
+        " 2026-03-02T10:00Z to 2026-03-02T11:00Z, and 1.000000 were measured;"
+    ) in shown
+    status = await asyncio.to_thread(command.json, "status")
+    assert [each["measured_mj"] for each in status["drifted_weights"]] == [3_600_000_000]
 
 
 def enter(command: CommandLine, folder: Path, kind: str, rows: str) -> None:

@@ -117,6 +117,10 @@ def test_without_rest_it_is_refused() -> None:
     assert "no_idle_slots" in reasons(calibrate(busy, {}))
 
 
+def test_an_hour_at_rest_is_refused() -> None:
+    assert "nothing_ran" in reasons(calibrate(slots(simulate([], HOUR)), {}))
+
+
 def test_too_few_slots_are_refused_before_anything_is_fitted() -> None:
     found = calibrate(slots(simulate(varied(2), HOUR))[:90], {})
     assert "too_few_slots" in reasons(found)

@@ -63,8 +63,15 @@ async def random_fleet(books: Books, rng: random.Random, *, zone: str = "UTC") -
     await books.deployment(
         START + QUARTER, END - QUARTER, deployment_id="b", asset_id="bought", gpus=gpus[2:3]
     )
+    # One of its engines has a board of its own.
     await books.deployment(
-        START, END, deployment_id="c", asset_id="leased", gpus=gpus[3:5], instances=["i"]
+        START,
+        END,
+        deployment_id="c",
+        asset_id="leased",
+        gpus=gpus[3:5],
+        instances=["i", "j"],
+        instance_gpus={"i": gpus[3:4]},
     )
     return gpus
 
@@ -98,7 +105,7 @@ async def random_usage(books: Books, rng: random.Random) -> None:
             START + rng.randrange(4 * HOURS) * QUARTER,
             Tokens(*(rng.randrange(1000) for _ in range(4))),
             buyer=buyer,
-            instance=rng.choice(("", "i")),
+            instance=rng.choice(("", "i", "j")),
             busy=range(since, rng.randrange(since, 900) + 1),
         )
 

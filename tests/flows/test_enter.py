@@ -255,16 +255,24 @@ async def test_replaced_deployment_keeps_its_members_for_the_rest(worker: Connec
 async def test_weights_slots_and_power_at_rest_outlive_a_replacement(worker: Connection) -> None:
     await enter_site(worker)
     weights = {"version": 3, "output": 359_600, "context": 20_000, "step": 27_430_000}
-    said = deployment(weights=weights, idle_mw_per_gpu=110_000, slot_s=5)
+    of_engine = {"vllm-0": ["GPU-0"]}
+    engines: dict[str, Any] = {
+        "gpu_uuids": ["GPU-0", "GPU-1"],
+        "gpu_count": 2,
+        "engine_instances": ["vllm-0"],
+    }
+    said = deployment(
+        weights=weights, idle_mw_per_gpu=110_000, slot_s=5, instance_gpus=of_engine, **engines
+    )
     await enter_deployment(worker, said, AUTHOR)
     await enter_deployment(worker, deployment(valid_from=day(5)), AUTHOR, replace=True)
     rows = await worker.fetch(
         """SELECT weight_version, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                  slot_s FROM deployment WHERE upper_inf(recorded) ORDER BY valid"""
+                  slot_s, instance_gpus FROM deployment WHERE upper_inf(recorded) ORDER BY valid"""
     )
     assert [tuple(row) for row in rows] == [
-        (3, 359_600, 20_000, 27_430_000, 110_000, 5),
-        (1, 5, 0, 0, None, 15),
+        (3, 359_600, 20_000, 27_430_000, 110_000, 5, of_engine),
+        (1, 5, 0, 0, None, 15, {}),
     ]
 
 

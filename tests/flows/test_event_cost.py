@@ -131,7 +131,7 @@ def test_parts_of_a_line_add_up_to_it(
     taken_back = data.draw(st.lists(st.sampled_from(rows), max_size=3))
     frame = pl.DataFrame(rows + [{**row, "sign": -1} for row in taken_back]).drop("engine")
     key = data.draw(st.sampled_from([row["usage_key_id"] for row in attempts]))
-    parts = parts_of_line(serving(frame), key, Share(*numbers))
+    parts = parts_of_line([serving(frame)], key, Share(*numbers))
     assert sum((part.taken for part in parts), Share()) == Share(*numbers)
     signs = frame.filter(pl.col("usage_key_id") == key)["sign"].sum()
     assert sum(part.alike for part in parts) == signs

@@ -63,7 +63,7 @@ from tests.support.usage import (
     open_books,
     sequenced,
 )
-from tests.support.weights import enter_idle, enter_measured
+from tests.support.weights import add_weight_check, enter_idle, enter_measured
 from tests.wire.samples import counters_event, energy_event, gap_event
 
 HOUR = datetime(2026, 8, 6, 11, tzinfo=UTC)
@@ -166,6 +166,7 @@ async def weighed(books: Books, until: datetime) -> None:
     """A deployment, what its work takes, and who pays for its idle."""
     await books.deployment(HOUR, until, gpus=[GPU])
     await enter_measured(books.connection, HOUR, until)
+    await add_weight_check(books.connection, HOUR, until, measured_mj=1)
     await enter_idle(books.connection, HOUR, "operator")
     await enter_logo(books.connection, "factory", SVG_LOGO, AUTHOR)
 

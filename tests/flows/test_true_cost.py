@@ -4,6 +4,7 @@ Events, readings and inputs go in as anybody's do, and what they come to is read
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,9 +16,9 @@ from ledger.flows.metering.limits import IngestLimits
 from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
-from tests.support.batching import Request, Run, Served, simulate
+from tests.support.batching import Physics, Request, Run, Served, simulate
 from tests.support.books import Books
-from tests.support.loads import HOUR, SCENARIOS, one_of_eight
+from tests.support.loads import HOUR, SCENARIOS, any_load, one_of_eight, steady_mix
 from tests.support.usage import Event, Gate, keyed
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -37,6 +38,8 @@ WEIGHTS = Weights(
     step=27_430_000,
 )
 IDLE_MW = 440_000
+# Of loads by chance.
+SEEDS = (1, 2, 3, 5, 8, 13)
 Runs = Mapping[str, Run]
 
 
@@ -105,6 +108,11 @@ async def build(books: Books, runs: Runs) -> None:
 
 async def book(worker: Connection, runs: Runs) -> MarginReport:
     await build(Books(worker), runs)
+    return await allocated(worker, runs)
+
+
+async def allocated(worker: Connection, runs: Runs) -> MarginReport:
+    """What a margin tells once the events of these runs are there."""
     await prepare_storage(worker, now=LATER)
     gate = Gate(worker, IngestLimits())
     for sent in events(runs):
@@ -147,6 +155,55 @@ async def test_every_joule_finds_who_used_it(worker: Connection) -> None:
     ]
     busy_hours = runs[EIGHT].busy_s / 3_600
     assert float(idle.gpu_cost) == pytest.approx(2 * (8 - busy_hours), rel=0.001)
+    assert report.conservation.energy_residual_mj == 0
+    assert report.conservation.cost_residual == 0
+
+
+@pytest.mark.timeout(300)
+async def test_loads_of_chance_find_who_used_them_too(worker: Connection) -> None:
+    """More than the scenarios: up to five kinds of requests of any size, by seed."""
+    runs = {f"load-{seed}": simulate(any_load(seed), HOUR) for seed in SEEDS}
+    report = await book(worker, runs)
+    for name, run in runs.items():
+        for who, error in errors(report, name, run).items():
+            assert abs(error) <= 5, (name, who, error)
+    assert report.conservation.energy_residual_mj == 0
+
+
+async def test_each_replica_is_paid_for_by_who_ran_on_it(worker: Connection) -> None:
+    """One of two takes twice as much for the same work, by its own boards."""
+    law, books = Physics(), Books(worker)
+    joules = ("step_j", "output_j", "uncached_j", "cached_j", "context_j")
+    hungry = replace(law, **{name: 2 * getattr(law, name) for name in joules})
+    runs = {"new": simulate(steady_mix(), HOUR), "old": simulate(steady_mix(), HOUR, hungry)}
+    await books.entity()
+    await books.facility()
+    await books.pue(START, END, pue="1")
+    await books.tariff([(START, END, "100")])
+    await books.lease(START, END, gpu_count=2, rate="2", all_in=False)
+    await books.deployment(
+        START,
+        END,
+        gpus=[*runs],
+        instances=[*runs],
+        weights=WEIGHTS,
+        idle_mw_per_gpu=IDLE_MW,
+        instance_gpus={name: [name] for name in runs},
+    )
+    for name, run in runs.items():
+        for customer in run.of_customers():
+            await books.customer(f"{name}.{customer}")
+        seconds = range(0, HOUR + 1, 10)
+        read = zip(seconds, run.readings(seconds), strict=True)
+        await books.readings(name, [(START + timedelta(seconds=s), mj) for s, mj in read])
+    report = await allocated(worker, runs)
+    booked = {row.group: row.device_mj / 1_000 for row in report.rows}
+    true = {
+        (name, f"{name}.{customer}"): joules
+        for name, run in runs.items()
+        for customer, joules in run.of_customers().items()
+    }
+    assert booked == {who: pytest.approx(joules, rel=0.02) for who, joules in true.items()}
     assert report.conservation.energy_residual_mj == 0
     assert report.conservation.cost_residual == 0
 

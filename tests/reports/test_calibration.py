@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.weight_inputs import NewWeightSet
 from tests.flows.test_true_cost import event
-from tests.support.batching import Run, simulate
+from tests.support.batching import Physics, Run, simulate
 from tests.support.books import Books
 from tests.support.loads import HOUR, varied
 from tests.support.usage import Gate, keyed
@@ -44,9 +45,16 @@ def tokens(run: Run, second: int) -> tuple[int, int]:
     return asked, int(written)
 
 
-async def build(worker: Connection, run: Run, *, steps: bool = True, every: int = 0) -> Books:
-    """An hour of one engine: its meter each second, its counters every 15 s, events as they end;
-    one of `every` so many never comes."""
+async def build(
+    worker: Connection,
+    run: Run,
+    *,
+    steps: bool = True,
+    every: int = 0,
+    phases: Sequence[str] = (),
+) -> Books:
+    """An hour of one engine: its meter each second, its counters every 15 s, with seconds of these
+    phases, events as they end; one of `every` so many never comes."""
     books = Books(worker)
     await books.entity()
     await books.facility()
@@ -62,10 +70,14 @@ async def build(worker: Connection, run: Run, *, steps: bool = True, every: int 
     counted = [(START + timedelta(seconds=s), *tokens(run, s)) for s in SCRAPED]
     values = [(at, "prompt_tokens", asked) for at, asked, _ in counted]
     values += [(at, "generation_tokens", written) for at, _, written in counted]
+    times = [at for at, *_ in counted]
     if steps:
-        times = [at for at, *_ in counted]
         values += [(at, "steps", n) for at, n in zip(times, run.counted(SCRAPED), strict=True)]
     await books.counters("chat", values)
+    for phase in phases:
+        timed = zip(times, run.timed(phase, SCRAPED), strict=True)
+        worked = [(at, "busy_seconds", Decimal(round(s * 1_000)).scaleb(-3)) for at, s in timed]
+        await books.counters("chat", worked, labels={"phase": phase})
     await prepare_storage(worker, now=LATER)
     sent = [event("chat", n, one, "chat") for n, one in enumerate(run.served)]
     if every:
@@ -143,12 +155,41 @@ async def test_nothing_is_proposed_without_steps_and_all_events(worker: Connecti
     assert told["drifted"] is False
 
 
+async def test_an_engine_that_times_its_phases_is_weighed_by_what_each_draws(
+    worker: Connection,
+) -> None:
+    run = simulate(varied(2), HOUR, Physics(mixed=False))
+    await build(worker, run, steps=False, phases=("extend", "decode"))
+    (told,) = shown(await report(worker, source="phase_time"))
+    assert told["refusals"] == []
+    assert [rate["phase"] for rate in told["rates"]] == ["idle", "prefill", "decode"]
+    assert told["rates"][0]["mw"] == pytest.approx(440_000, rel=0.05)
+    # A step of the law, with the part of an answer's token that goes by time.
+    assert {term["term"]: term["value"] for term in told["terms"]}["step"] == pytest.approx(
+        TRUE["step"], rel=0.15
+    )
+    proposal = texts(told["proposal"])
+    assert proposal["source"] == "phase_time"
+    author = Author("cli:test", "agreed", "req-1")
+    await enter_weight_set(worker, read_input(NewWeightSet, proposal), author)
+    assert await worker.fetchval("SELECT source FROM weight_set") == "phase_time"
+
+
+async def test_an_engine_without_timers_of_phases_is_refused_by_name(worker: Connection) -> None:
+    await build(worker, simulate(varied(2), HOUR))
+    (told,) = shown(await report(worker, source="phase_time"))
+    assert [refusal["reason"] for refusal in told["refusals"]] == ["no_phase_times"]
+    assert told["proposal"] is None
+
+
 @pytest.mark.parametrize(
     ("options", "where"),
     [
         ({"deployment": "quiet"}, "quiet"),
         ({"hold": "prompt=4"}, "prompt"),
         ({"hold": "idle=x"}, "idle"),
+        ({"source": "guessed"}, "guessed"),
+        ({"source": "phase_time", "hold": "idle=4"}, "hold"),
     ],
 )
 async def test_what_cannot_be_asked_is_refused_by_name(

@@ -28,6 +28,8 @@ class Physics:
     uncached_s: float = 0.00003
     chunk: int = 2_048
     most: int = 256
+    # Whether a step may read a prompt while others write; else those wait for it.
+    mixed: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,22 @@ class Run:
     times: list[float] = field(default_factory=lambda: [0.0])
     joules: list[float] = field(default_factory=lambda: [0.0])
     steps: list[int] = field(default_factory=lambda: [0])
+    # Seconds of steps that read, that wrote, and that did both.
+    phases: dict[str, list[float]] = field(
+        default_factory=lambda: {name: [0.0] for name in ("extend", "decode", "mixed")}
+    )
 
-    def spend(self, until: float, joules: float, steps: int = 0) -> None:
+    def spend(self, until: float, joules: float, steps: int = 0, phase: str = "") -> None:
         """So much energy and so many steps, evenly until then."""
+        for name, seconds in self.phases.items():
+            seconds.append(seconds[-1] + (until - self.times[-1] if name == phase else 0))
         self.times.append(until)
         self.joules.append(self.joules[-1] + joules)
         self.steps.append(self.steps[-1] + steps)
+
+    def timed(self, phase: str, seconds: Iterable[int]) -> list[float]:
+        """What its timer of a phase shows at these seconds."""
+        return [float(one) for one in np.interp(list(seconds), self.times, self.phases[phase])]
 
     def counted(self, seconds: Iterable[int]) -> list[int]:
         """The engine's own count of its steps at these seconds."""
@@ -113,11 +125,13 @@ class _Engine:
         looked = self.context * steps + batch * steps * (steps + 1) / 2
         joules = steps * (law.step_j + law.output_j * batch) + law.context_j * looked
         self.shared_j += steps * law.step_j / batch
-        self._pass(steps, batch, steps * (law.step_s + law.sequence_s * batch), joules)
+        seconds = steps * (law.step_s + law.sequence_s * batch)
+        self._pass(steps, batch, seconds, joules, "decode")
 
     def read(self) -> None:
-        """A step in which the next prompt is read on while the others write."""
-        law, batch = self.physics, len(self.ends)
+        """A step in which the next prompt is read on while the others write, or wait."""
+        law = self.physics
+        batch = len(self.ends) if law.mixed else 0
         one, left = self.reading[0]
         if left == one.request.uncached:
             one.started = self.now
@@ -127,13 +141,14 @@ class _Engine:
         cached = law.cached_j * one.request.cached if left == one.request.uncached else 0.0
         one.energy_j += cached
         joules = law.step_j + law.uncached_j * tokens + cached
-        joules += law.output_j * batch + law.context_j * (self.context + batch)
-        self.shared_j += share
+        joules += law.output_j * batch
+        joules += law.context_j * (self.context + batch) if batch else 0
+        self.shared_j += share if batch else 0
         seconds = law.step_s + law.sequence_s * batch + law.uncached_s * tokens
         done = left == tokens
         if done:
             joules += law.output_j + law.context_j * self._prompt(one)
-        self._pass(1, batch, seconds, joules)
+        self._pass(1, batch, seconds, joules, "mixed" if batch else "extend")
         self.reading[0] = (one, left - tokens)
         if done:
             self.reading.pop(0)
@@ -152,11 +167,12 @@ class _Engine:
         number = len(self.run.served) + len(self.ends) + self.step * 1_000
         heappush(self.ends, (self.step + one.request.output - 1, number, one, self.shared_j))
 
-    def _pass(self, steps: int, batch: int, seconds: float, joules: float) -> None:
-        self.step += steps
+    def _pass(self, steps: int, batch: int, seconds: float, joules: float, phase: str) -> None:
+        # Who waits is no step further on.
+        self.step += steps if batch else 0
         self.now += seconds
         self.run.busy_s += seconds
-        self.run.spend(self.now, joules, steps)
+        self.run.spend(self.now, joules, steps, phase)
         self.context += steps * batch
         while self.ends and self.ends[0][0] <= self.step:
             _, _, one, entered = heappop(self.ends)

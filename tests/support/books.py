@@ -1,10 +1,11 @@
 """Rows as ingest and the inputs by hand leave them, for tests of what comes after."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any
 
 from asyncpg import BitString
@@ -54,6 +55,8 @@ class Tokens:
 
 
 DECLARED = Weights()
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+NO_GPUS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Books:
@@ -202,15 +205,17 @@ class Books:
         entity_id: str = "factory",
         weights: Weights = DECLARED,
         idle_mw_per_gpu: int | None = None,
+        instance_gpus: Mapping[str, Sequence[str]] = NO_GPUS,
     ) -> None:
         await self._store(
             """WITH d AS (
                  INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier,
                                          gpu_count, gpu_uuids, engine_instances,
                  weight_version, weight_uncached, weight_cache_read, weight_cache_write,
-                 weight_output, weight_context, weight_step, idle_mw_per_gpu, valid, recorded)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                         tstzrange($17, $18), int8range($19, NULL))
+                 weight_output, weight_context, weight_step, idle_mw_per_gpu, instance_gpus, valid,
+                 recorded)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                         tstzrange($18, $19), int8range($20, NULL))
                  RETURNING *)
                INSERT INTO deployment_member
                  (deployment_row_id, deployment_id, member, kind, valid, recorded)
@@ -219,7 +224,8 @@ class Books:
                           UNION ALL SELECT unnest(engine_instances), 'instance') members""",
             (
                 *(deployment_id, entity_id, asset_id, model, tier, gpu_count or len(gpus) or 1),
-                *(list(gpus), list(instances), *astuple(weights), idle_mw_per_gpu, since, until),
+                *(list(gpus), list(instances), *astuple(weights), idle_mw_per_gpu),
+                *(dict(instance_gpus), since, until),
             ),
         )
 
@@ -474,8 +480,9 @@ class Books:
     async def counters(
         self,
         instance: str,
-        values: Sequence[tuple[datetime, str, int]],
+        values: Sequence[tuple[datetime, str, int | Decimal]],
         *,
+        labels: Mapping[str, str] = NO_LABELS,
         run_id: str = "first",
         rounded: bool = False,
     ) -> None:
@@ -485,9 +492,9 @@ class Books:
         await self._store(
             """INSERT INTO counter_reading (stored_day, ordinal, source_id, engine, engine_instance,
                     run_id, scraped_at, metric, labels, value, precision_loss, batch_seq)
-               VALUES ($1, 0, $2, 'vllm', $3, $4, $5, $6, '{}', $7, $8, $9)""",
+               VALUES ($1, 0, $2, 'vllm', $3, $4, $5, $6, $7, $8, $9, $10)""",
             *(
-                (day, source_id, instance, run_id, at, metric, value, rounded)
+                (day, source_id, instance, run_id, at, metric, dict(labels), value, rounded)
                 for at, metric, value in values
             ),
         )

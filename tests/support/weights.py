@@ -6,6 +6,7 @@ from typing import Any
 from ledger.domain.author import Author
 from ledger.flows.reference.enter_idle import enter_idle_policy
 from ledger.flows.reference.enter_weights import enter_weight_set
+from ledger.store.connect import draw_batch_seq
 from ledger.store.queries import Connection
 from ledger.wire.idle_inputs import NewIdlePolicy
 from ledger.wire.inputs import read_input
@@ -31,6 +32,21 @@ async def enter_measured(
     await enter_weight_set(
         connection, new, Author("cli:test", "measured", "req-1"), replace=replace
     )
+
+
+async def add_weight_check(
+    connection: Connection, since: datetime, until: datetime, *, measured_mj: int
+) -> None:
+    """What a check of `MEASURED` found, that says 2 mJ."""
+    async with connection.transaction():
+        await connection.execute(
+            """INSERT INTO weight_check (entity_id, deployment_id, since, until, weight_set_id,
+                    version, slots, measured_mj, expected_mj, low_mj, high_mj, cut_off_id,
+                    batch_seq)
+               SELECT 'factory', 'chat', $1, $2, 'measured', 2, 240, $3, 2, 2, 2, cut_off_id, $4
+                 FROM draw_cut_off('test')""",
+            *(since, until, measured_mj, await draw_batch_seq(connection)),
+        )
 
 
 async def enter_idle(

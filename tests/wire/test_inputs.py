@@ -33,6 +33,10 @@ DEPLOYMENT = {
     **{"deployment_id": "d", "asset_id": "a", "model": "m", "valid_from": "2024-01-01T00:00:00Z"},
     "gpu_count": 2,
 }
+PAIR = DEPLOYMENT | {
+    **{"gpu_uuids": ["x", "y"], "engine_instances": ["a", "b"]},
+    "instance_gpus": {"a": ["x"]},
+}
 ASSET = {
     **{"asset_id": "a", "entity_id": "e", "facility_id": "f", "name": "A", "gpu_count": 8},
     **{"currency": "EUR", "valid_from": "2024-01-01T00:00:00Z"},
@@ -65,6 +69,11 @@ LEASED = ASSET | {"terms": "lease", "gpu_hour_rate": "2"}
         (NewDeployment, DEPLOYMENT, {"gpu_uuids": ["a", "a"]}, "send each name once"),
         (NewDeployment, DEPLOYMENT, {"gpu_count": None}, "or name the GPUs"),
         (NewDeployment, DEPLOYMENT, {"gpu_count": True}, "gpu_count: found True"),
+        (NewDeployment, PAIR, {"instance_gpus": {"c": ["x"]}}, "instance_gpus: found c"),
+        (NewDeployment, PAIR, {"instance_gpus": {"a": ["z"]}}, "instance_gpus: found z"),
+        (NewDeployment, PAIR, {"instance_gpus": {"a": []}}, "none without any"),
+        (NewDeployment, PAIR, {"instance_gpus": {"a": ["x"], "b": ["x"]}}, "under one instance"),
+        (NewDeployment, PAIR, {"instance_gpus": {"a": ["x", "y"]}}, "leave it a GPU"),
         (NewDeployment, DEPLOYMENT, {"slot_s": 7}, "send a divisor of 900, like 15"),
         (NewDeployment, DEPLOYMENT, {"slot_s": 0}, "slot_s: found 0"),
         (NewDeployment, DEPLOYMENT, {"idle_mw_per_gpu": -1}, "idle_mw_per_gpu: found -1"),

@@ -12,6 +12,7 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.money import plain
 from ledger.flows.stages import STAGES
+from ledger.reports.cost.margin_text import kwh
 from ledger.reports.metering.status import Status, read_status
 from ledger.store.connect import draw_cut_off
 from ledger.store.operations import EndedSession, OpenBatch
@@ -44,6 +45,7 @@ def status(database: Database, as_json: bool) -> None:
     _show_work(state)
     _show_waiting(state)
     _show_alerts(state)
+    _show_drift(state)
     _show_gaps(state)
     _show_sessions(state)
     _show_coverage(state)
@@ -137,6 +139,16 @@ def _show_alerts(state: Status) -> None:
         click.echo(
             f"Low balance: {low.customer_id} of {low.entity_id} has {plain(low.usable)}"
             f" {low.currency} left, less than {plain(low.low_balance)}"
+        )
+
+
+def _show_drift(state: Status) -> None:
+    for row in state.drifted_weights:
+        said = f"{kwh(row.low_mj)} to {kwh(row.high_mj)} kWh"
+        click.echo(
+            f"Weights: {row.weight_set_id} (version {row.version}) of {row.deployment_id} say"
+            f" {said} from {row.since:%FT%RZ} to {row.until:%FT%RZ}, and {kwh(row.measured_mj)}"
+            f" were measured; `report calibration --deployment {row.deployment_id}` proposes others"
         )
 
 

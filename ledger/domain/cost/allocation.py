@@ -103,6 +103,7 @@ class WindowAllocation:
     gpu_pool: Decimal
     unpriced_mj: int
     busy_s: int
+    engines: int = 1
 
     def used(self) -> pl.DataFrame:
         """Usage by key, and unattributed and unclaimed where there are any, each with its
@@ -147,6 +148,26 @@ def allocate_window(
         gpu_cost,
         unpriced_mj=unpriced,
         busy_s=work.busy_s,
+        engines=work.engines,
+    )
+
+
+def together(parts: Sequence[WindowAllocation]) -> WindowAllocation:
+    """Engines of one deployment, each with its own energy and cost, as one: sums, and busy seconds
+    in the mean of the engines."""
+    first, *rest = parts
+    if not rest:
+        return first
+    taken = pl.concat([part.taken for part in parts]).group_by("usage_key_id")
+    engines = sum(part.engines for part in parts)
+    return WindowAllocation(
+        taken.agg(pl.col(name).sum() for name in SHARES).sort("usage_key_id"),
+        sum((part.idle for part in parts), Share()),
+        amount_of(sum(units_of(part.electricity_pool) for part in parts)),
+        amount_of(sum(units_of(part.gpu_pool) for part in parts)),
+        unpriced_mj=sum(part.unpriced_mj for part in parts),
+        busy_s=sum(part.busy_s * part.engines for part in parts) // engines,
+        engines=engines,
     )
 
 

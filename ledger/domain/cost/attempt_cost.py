@@ -4,7 +4,7 @@ Invariant: the parts of a line's attempts add up to the line, in mJ and in 1e-12
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -33,8 +33,18 @@ class AttemptPart:
         return self.taken.split([1] * self.alike)[0] if self.alike > 0 else Share()
 
 
-def parts_of_line(serving: Serving, usage_key_id: int, line: Share) -> list[AttemptPart]:
-    """What each of a key's attempts in a window took of the key's line there."""
+def parts_of_line(engines: Sequence[Serving], usage_key_id: int, line: Share) -> list[AttemptPart]:
+    """What each of a key's attempts in a window took of the key's line there, whichever of a
+    deployment's engines it ran on."""
+    apart = [part for engine in engines for part in _apart(engine, usage_key_id)]
+    if not apart:
+        return []
+    shares = _split(line, [part.taken for part in apart], [part.alike for part in apart])
+    return [replace(part, taken=share) for part, share in zip(apart, shares, strict=True)]
+
+
+def _apart(serving: Serving, usage_key_id: int) -> list[AttemptPart]:
+    """What each of a key's attempts took where all of them are keys of their own."""
     if serving.served is None:
         return []
     mine = pl.col("usage_key_id") == usage_key_id
@@ -42,10 +52,10 @@ def parts_of_line(serving: Serving, usage_key_id: int, line: Share) -> list[Atte
     if alike.is_empty():
         return []
     work, numbers = _weighed_apart(serving, alike, usage_key_id)
-    shares = _split(line, _amounts(serving, work, numbers), alike["sign"].to_list())
+    amounts = _amounts(serving, work, numbers)
     return [
-        AttemptPart(tuple(row[:-1]), row[-1], share, _slots_of(work, number))
-        for row, share, number in zip(alike.iter_rows(), shares, numbers, strict=True)
+        AttemptPart(tuple(row[:-1]), row[-1], amount, _slots_of(work, number))
+        for row, amount, number in zip(alike.iter_rows(), amounts, numbers, strict=True)
     ]
 
 

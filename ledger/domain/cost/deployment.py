@@ -3,8 +3,8 @@
 Invariant: the answer depends on what keys and deployments say, never on their order.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ledger.domain.cost.weights import Weights
@@ -27,7 +27,8 @@ class Deployment:
 
     The weights say how much of what a slot of `slot_s` seconds used each kind of token takes, as
     `weight_version` has it: of the weight set in force then, or of the deployment itself. At rest a
-    GPU draws `idle_mw_per_gpu`; None is unknown.
+    GPU draws `idle_mw_per_gpu`; None is unknown. `instance_gpus` are those of its GPUs of which it
+    is known by which instance they serve.
     """
 
     deployment_id: str
@@ -51,6 +52,7 @@ class Deployment:
     slot_s: int = SLOT_SECONDS
     weight_set_id: str | None = None
     weight_source: str = "declared"
+    instance_gpus: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
 
     @property
     def weights(self) -> Weights:
@@ -69,6 +71,25 @@ class Deployment:
     def scope(self) -> str:
         """The name of its cost lines."""
         return f"deployment:{self.deployment_id}"
+
+    def engines(self) -> Sequence["Deployment"]:
+        """Each instance on its own GPUs, where these are known, and what is left of the deployment;
+        together they are all of it."""
+        if not self.instance_gpus:
+            return (self,)
+        named = {gpu for gpus in self.instance_gpus.values() for gpu in gpus}
+        apart = [
+            self._part((name,), tuple(gpus), len(gpus))
+            for name, gpus in sorted(self.instance_gpus.items())
+        ]
+        others = tuple(name for name in self.engine_instances if name not in self.instance_gpus)
+        left = tuple(gpu for gpu in self.gpu_uuids if gpu not in named)
+        return [*apart, self._part(others, left, len(left))] if left else apart
+
+    def _part(self, names: tuple[str, ...], gpus: tuple[str, ...], count: int) -> "Deployment":
+        return replace(
+            self, engine_instances=names, gpu_uuids=gpus, gpu_count=count, instance_gpus={}
+        )
 
     def serves(self, moment: datetime) -> bool:
         """Whether `moment` is inside its validity."""

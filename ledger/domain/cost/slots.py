@@ -102,6 +102,34 @@ def weigh(
     return SlotWork(slot_s, engines, covered.tolist(), keys.to_list(), parts)
 
 
+def steps_between(attempts: pl.DataFrame, window_us: int, marks: Sequence[int]) -> list[int]:
+    """About how many steps those who wrote took part in between each two of `marks`, moments of the
+    window that begins at `window_us`: a token each a step, and who wrote together shared them."""
+    times = [pl.col(name) - window_us for name in ("start", "read", "wrote", "end")]
+    placed = attempts.with_columns(times)
+    edges = np.array(marks, np.int64) - window_us
+    wrote, end = (
+        np.clip(placed[name].to_numpy(), edges[0], edges[-1]) for name in ("wrote", "end")
+    )
+    first = np.searchsorted(edges, wrote, side="right") - 1
+    final = np.searchsorted(edges, end, side="left") - 1
+    last = edges.size - 2
+    rows, cells = reached(np.clip(first, 0, last), np.clip(final, 0, last))
+    writing, engine = _Sweep.of(placed, "wrote"), placed["engine"].to_numpy()[rows]
+    shared = [
+        writing.shared_at(engine, np.clip(moment, wrote[rows], end[rows]))
+        for moment in (edges[cells], edges[cells + 1])
+    ]
+    moved = placed[rows].select(
+        cell=pl.Series(cells),
+        steps=(pl.col("output") * pl.col("sign")).cast(pl.Int128)
+        * pl.Series(shared[1] - shared[0])
+        // ((pl.col("end") - pl.col("wrote")) * _wide(1 << _SHARE_BITS)),
+    )
+    summed = dict(moved.group_by("cell").agg(pl.col("steps").sum()).iter_rows())
+    return [max(summed.get(at, 0), 0) for at in range(edges.size - 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Sweep:
     """How many run at each moment, engine after engine: edges in order, how many run from each on,

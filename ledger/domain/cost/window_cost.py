@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from ledger.domain.cost.allocation import (
     Site,
     WindowAllocation,
     allocate_window,
+    together,
 )
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
 from ledger.domain.cost.cost_line import LINE, CostPool, LineRow, MeterWindow, WindowCosts
@@ -68,8 +70,8 @@ class CostScope:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a deployment served in a window, the attempts with their instances, and what there is
-    to be split over it."""
+    """What a deployment, or an engine of it on GPUs of its own, served in a window, the attempts
+    with their instances, and what there is to be split over it."""
 
     scope: CostScope
     deployment: Deployment
@@ -95,9 +97,13 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
     deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
     shares = _gpu_costs(factory, assets.values(), deployed, window)
-    for serving in _serving(factory, window, facts, shares):
-        _book(costs, serving.scope, serving.allocate(serving.weigh(serving.served)))
-        _meter(costs, window, facts, serving.deployment.gpu_uuids)
+    every = _serving(factory, window, facts, shares)
+    for scope, of_scope in groupby(every, key=lambda serving: serving.scope):
+        engines = list(of_scope)
+        parts = [engine.allocate(engine.weigh(engine.served)) for engine in engines]
+        _book(costs, scope, together(parts))
+        for engine in engines:
+            _meter(costs, window, facts, engine.deployment.gpu_uuids)
     for asset in assets.values():
         if asset.entity_id == factory.entity.entity_id and shares[asset.scope]:
             _book_idle_hardware(costs, asset, window, shares[asset.scope])
@@ -122,13 +128,21 @@ def _serving(
     for deployment in deployed:
         if deployment.entity_id == factory.entity.entity_id:
             scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
-            yield Serving(
-                scope,
-                deployment,
-                _energy_of(factory, scope, facts, deployment),
-                _served(deployment, work.get(deployment.deployment_id), facts),
-                shares.get(scope.name, ZERO),
-            )
+            engines, ran = deployment.engines(), work.get(deployment.deployment_id)
+            whole = shares.get(scope.name, ZERO)
+            costs = apportion_amount(whole, [engine.gpu_count for engine in engines])
+            for engine, gpu_cost in zip(engines, costs, strict=True):
+                own = ran if len(engines) == 1 else _on(engine, ran)
+                energy = _energy_of(factory, scope, facts, engine)
+                yield Serving(scope, engine, energy, _served(engine, own, facts), gpu_cost)
+
+
+def _on(engine: Deployment, claimed: pl.DataFrame | None) -> pl.DataFrame | None:
+    """What ran on the instances of a part of a deployment."""
+    if claimed is None:
+        return None
+    own = claimed.filter(pl.col("instance").is_in(engine.engine_instances))
+    return None if own.is_empty() else own
 
 
 def _served(

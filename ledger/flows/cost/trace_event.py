@@ -26,13 +26,13 @@ class WindowPart:
     """What an attempt took of its key's line in one window of a scope."""
 
     line: KeyLine
-    serving: Serving
+    slot_s: int
     part: AttemptPart
 
     @property
     def slots(self) -> Iterator[tuple[datetime, int]]:
         """When each slot begins in which it ran, and what it weighs of it, out of WHOLE."""
-        length = timedelta(seconds=self.serving.deployment.slot_s)
+        length = timedelta(seconds=self.slot_s)
         start, alike = self.line.window_start, max(self.part.alike, 1)
         return ((start + slot * length, part // alike) for slot, part in self.part.slots.items())
 
@@ -104,18 +104,16 @@ async def _trace_line(
     connection: Connection, line: KeyLine, usage_key_id: int, attempt: Mapping[str, int]
 ) -> WindowPart | None:
     """Its part of a line, from the inputs and facts that the line was made of."""
-    serving = await find_serving(connection, line)
-    if serving is None:
-        return None
+    engines = await find_engines(connection, line)
     content = tuple(attempt[name] for name in CONTENT)
-    for part in parts_of_line(serving, usage_key_id, share_of(line)):
+    for part in parts_of_line(engines, usage_key_id, share_of(line)):
         if part.content == content:
-            return WindowPart(line, serving, part)
+            return WindowPart(line, engines[0].deployment.slot_s, part)
     return None
 
 
-async def find_serving(connection: Connection, line: KeyLine) -> Serving | None:
-    """What a line's window was allocated from; in one snapshot."""
+async def find_engines(connection: Connection, line: KeyLine) -> list[Serving]:
+    """What a line's window was allocated from, engine by engine; in one snapshot."""
     window, seq = line.window_start, line.known_batch_seq
     (entity,) = await cost.list_cost_entities(connection, entity_id=line.entity_id)
     until = window + MICROSECOND
@@ -124,7 +122,7 @@ async def find_serving(connection: Connection, line: KeyLine) -> Serving | None:
     asked = sorted({*gpus, *factory.beside})
     facts = await read_facts(connection, [window], factory, asked, seq)
     every = serving_in(factory, window, facts[window])
-    return next((each for each in every if each.scope.name == line.scope), None)
+    return [each for each in every if each.scope.name == line.scope]
 
 
 def share_of(line: KeyLine) -> Share:

@@ -348,6 +348,7 @@ def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:
         "engine_instances": list(new.engine_instances),
         "idle_mw_per_gpu": new.idle_mw_per_gpu,
         "slot_s": new.slot_s,
+        "instance_gpus": {name: list(gpus) for name, gpus in new.instance_gpus.items()},
         **{f"weight_{name}": weight for name, weight in new.weights.model_dump().items()},
     }
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from ledger.domain.cost.calibration import TERMS, Interval, WeightFit, WeightRefusal, calibrate
+from ledger.domain.cost.calibration import TERMS, WeightFit, WeightRefusal, calibrate
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.factory import Factory, valid_at
+from ledger.domain.cost.jackknife import Interval
+from ledger.domain.cost.phase_time import weigh_phases
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.period import WINDOW, Period, window_start
+from ledger.domain.period import WINDOW, Period, window_start, windows
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.report import (
     Asked,
@@ -23,7 +25,8 @@ from ledger.reports.report import (
 )
 from ledger.store.connect import CutOff
 from ledger.store.cost.factory import load_factory
-from ledger.store.cost.slots import read_slots
+from ledger.store.cost.slots import PHASE_SECONDS, STEPS, read_slots
+from ledger.store.cost.work import Work, read_work
 from ledger.store.queries import Connection
 from ledger.store.within import Within
 from ledger.wire.calibration_answers import Calibrations
@@ -34,6 +37,8 @@ LONGEST = timedelta(days=2)
 # Weights in force that put more of the energy on other kinds of work have drifted.
 MOVED_MAX = Fraction(2, 100)
 COLUMNS = ("term", "in force", "fitted", "from", "to", "% of energy")
+# What weights come from, as their sets say it, and the counters between whose readings slots lie.
+SOURCES = {"calibrated": STEPS, "phase_time": PHASE_SECONDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,10 @@ class Calibrated:
 
     @property
     def has_drifted(self) -> bool:
-        """Whether weights in force are to be replaced, if anybody agrees."""
+        """Whether weights in force are to be replaced, if anybody agrees: not those that tell more
+        kinds of work apart."""
+        if self.fit.source == "phase_time" and self.deployment.weight_source == "calibrated":
+            return False
         return not self.refusals and (self.moved is None or self.moved > MOVED_MAX)
 
 
@@ -89,7 +97,7 @@ class CalibrationReport:
             "deployment_id": each.deployment.deployment_id,
             "weight_set_id": f"{each.deployment.deployment_id}-{self.until:%Y%m%dT%H%MZ}",
             "version": each.deployment.weight_version + 1,
-            "source": "calibrated",
+            "source": each.fit.source,
             "uncached": value["uncached"],
             "cache_read": value["cache_read"],
             "cache_write": value["uncached"],
@@ -125,18 +133,18 @@ def _over(part: Fraction, whole: Fraction) -> Fraction:
 
 async def calibration_report(
     connection: Connection,
+    scope: ReportScope,
     *,
-    entity_id: str,
-    since: datetime,
-    until: datetime,
-    cut_off: CutOff,
-    names: Sequence[str] = (),
+    names: Sequence[str],
     held: Mapping[str, int],
+    source: str,
 ) -> CalibrationReport:
-    """Calibrations of an entity's deployments, or of those named.
+    """Calibrations of an entity's deployments, or of those named, by what weights come from.
 
     InvalidInputError for a time that is no whole quarter hours, or more than two days.
     """
+    entity_id, since, until = scope["entity_id"], scope["since"], scope["until"]
+    cut_off = scope["cut_off"]
     _check(since, until)
     entity = await find_entity(connection, entity_id)
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
@@ -149,8 +157,11 @@ async def calibration_report(
             "Name deployments of the end of the period.",
             "deployment",
         )
+    period = Period(since, until)
+    work = await read_work(connection, list(windows(period)), cut_off.batch_seq)
+    fitting = _Fitting(period, source, held, cut_off.batch_seq)
     calibrated = [
-        await _calibrated(connection, factory, deployment, Period(since, until), cut_off, held)
+        await _calibrated(connection, factory, deployment, work, fitting)
         for deployment in mine
         if not names or deployment.deployment_id in names
     ]
@@ -170,16 +181,32 @@ def _check(since: datetime, until: datetime) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """By what, and of what time, weights are fitted."""
+
+    period: Period
+    source: str
+    held: Mapping[str, int]
+    batch_seq: int
+
+
 async def _calibrated(
-    connection: Connection,
-    factory: Factory,
-    deployment: Deployment,
-    period: Period,
-    cut_off: CutOff,
-    held: Mapping[str, int],
+    connection: Connection, factory: Factory, deployment: Deployment, work: Work, fitting: _Fitting
 ) -> Calibrated:
-    read = await read_slots(connection, factory, deployment, period, cut_off.batch_seq)
-    fit = calibrate(read.slots, read.tokens, held)
+    read = await read_slots(
+        connection,
+        factory,
+        deployment,
+        fitting.period,
+        work,
+        by=SOURCES[fitting.source],
+        batch_seq=fitting.batch_seq,
+    )
+    if fitting.source == "phase_time":
+        fit = weigh_phases(read.phases, read.tokens)
+    else:
+        fit = calibrate(read.slots, read.tokens, fitting.held)
     weights = deployment.weights
     in_force = {name: int(getattr(weights, name)) for name in TERMS if name != "idle"}
     return Calibrated(deployment, fit, in_force | {"idle": deployment.idle_mw_per_gpu or 0})
@@ -198,9 +225,23 @@ def held_terms(text: str) -> dict[str, int]:
     return held
 
 
+def asked_source(text: str) -> str:
+    """What weights are to come from."""
+    if text not in SOURCES:
+        raise InvalidInputError(
+            f"source: found {text!r}.", f"Send {' or '.join(SOURCES)}.", "source"
+        )
+    return text
+
+
 async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> CalibrationReport:
     names, held = names_of(asked.options["deployment"]), held_terms(asked.options["hold"])
-    return await calibration_report(connection, **scope, names=names, held=held)
+    source = asked_source(asked.options["source"])
+    if held and source == "phase_time":
+        raise InvalidInputError(
+            "hold: weights by phase time have no terms to hold.", "Leave it out.", "hold"
+        )
+    return await calibration_report(connection, scope, names=names, held=held, source=source)
 
 
 def _to_json(report: CalibrationReport) -> Mapping[str, object]:
@@ -212,9 +253,14 @@ def _to_json(report: CalibrationReport) -> Mapping[str, object]:
         "items": [
             {
                 "deployment_id": each.deployment.deployment_id,
+                "source": each.fit.source,
                 "slots": each.fit.slots,
                 "idle_slots": each.fit.idle_slots,
                 **_quality(each.fit),
+                "rates": [
+                    {"phase": name, "mw": rate.value, "low": rate.low, "high": rate.high}
+                    for name, rate in each.fit.rates.items()
+                ],
                 "terms": [_term(each, name, term) for name, term in each.fit.terms.items()],
                 "refusals": [
                     {"reason": refusal.reason, "seen": refusal.seen} for refusal in each.refusals
@@ -262,7 +308,7 @@ def _show(report: CalibrationReport, _asked: Asked) -> Iterator[Shown]:
             (name, each.in_force[name], term.value, term.low, term.high, _percent(term.share))
             for name, term in each.fit.terms.items()
         ]
-        title = f"Weights of {each.deployment.deployment_id}, mW and µJ"
+        title = f"Weights of {each.deployment.deployment_id}, {each.fit.source}, mW and µJ"
         yield ReportTable(title, COLUMNS, rows, numbers=5, first=("term", "fitted", "in force"))
         said = _quality(each.fit)
         yield (
@@ -296,6 +342,12 @@ CALIBRATION = PeriodReport(
     _show,
     options=(
         ReportOption("deployment", "", "Deployments, parted by commas; all where nothing is said."),
+        ReportOption(
+            "source",
+            "calibrated",
+            "calibrated by tokens and steps, or phase_time: by the seconds that engines worked on"
+            " prompts and on answers.",
+        ),
         ReportOption(
             "hold", "", "Terms known from elsewhere and not fitted: cache_read=400,context=20000."
         ),

@@ -22,6 +22,7 @@ from ledger.domain.money import ROUNDING, UNIT, plain
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
+from ledger.reports.cost.weights_used import weight_lines, weights_json
 from ledger.reports.report import (
     Asked,
     PeriodReport,
@@ -39,6 +40,7 @@ from ledger.store.cost.grid import (
     sum_efficiency,
     sum_token_kinds,
 )
+from ledger.store.cost.weight_checks import WeightsUsed, list_weights_used
 from ledger.store.queries import Connection
 from ledger.store.within import Within
 from ledger.wire.efficiency_answers import Efficiency as EfficiencyAnswer
@@ -68,6 +70,7 @@ class EfficiencyReport:
     taken: Efficiency
     holes: tuple[GridHole, ...]
     missing: str | None
+    weights: Sequence[WeightsUsed]
 
     @property
     def rows(self) -> Sequence[EfficiencyRow]:
@@ -120,6 +123,7 @@ async def efficiency_report(
         taken=efficiency(sums, tokens, by),
         holes=tuple(await find_grid_holes(connection, entity_id=entity_id, **within)),
         missing=missing,
+        weights=await list_weights_used(connection, entity_id=entity_id, **within),
     )
 
 
@@ -178,6 +182,7 @@ def _to_json(report: EfficiencyReport) -> Mapping[str, object]:
             }
             for hole in report.holes
         ],
+        "weights": weights_json(report.weights),
     }
 
 
@@ -281,6 +286,7 @@ def _show(report: EfficiencyReport, _asked: Asked) -> Iterator[Shown]:
     if report.missing is not None:
         yield Warned(f"Cost is unknown. {report.missing}")
     yield from _hole_lines(report.holes)
+    yield from weight_lines(report.weights)
 
 
 KINDS = ("tokens", "kWh/M", "cost/M", "g CO2e/M", "ml water/M")

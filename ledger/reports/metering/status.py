@@ -17,6 +17,7 @@ from ledger.store import operations, standing
 from ledger.store.billing import alerts
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost
+from ledger.store.cost.weight_checks import DriftedWeights, list_drifted
 from ledger.store.metering.conflicts import count_conflicts
 from ledger.store.metering.merging import UnmergedDays, count_unmerged_days
 from ledger.store.queries import Connection
@@ -89,6 +90,7 @@ class Status:
     ended_sessions: Sequence[operations.EndedSession]
     budget_alerts: Sequence[alerts.BudgetAlert]
     low_balances: Sequence[alerts.LowBalance]
+    drifted_weights: Sequence[DriftedWeights]
     coverage: list[dict[str, Any]]
     usage: Mapping[str, int]
 
@@ -129,6 +131,7 @@ async def read_status(
             connection, since=now - ALERTS_SPAN, most=ALERTS_MOST
         ),
         low_balances=await alerts.list_low_balances(connection, now=now),
+        drifted_weights=await list_drifted(connection, now=now),
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
         usage=await operations.sum_usage_marks(
             connection,

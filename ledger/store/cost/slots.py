@@ -1,12 +1,13 @@
 """Reads what a deployment's meters and engines showed of some time, stretch by stretch, to fit by.
 
 Stretches begin and end where an engine's counters were read, so that its steps are whole numbers;
-only those count whose energy was measured all along, and whose steps are certain.
+only those count whose energy was measured all along, and whose counters are certain.
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -15,6 +16,9 @@ from ledger.domain.cost.calibration import Claimed, Slot
 from ledger.domain.cost.cells import cells_of
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.factory import Factory, valid_at
+from ledger.domain.cost.grown import Grown
+from ledger.domain.cost.phase_time import DECODE, PHASES, PREFILL, PhaseSlot
+from ledger.domain.cost.slots import steps_between
 from ledger.domain.cost.window_cost import WindowFacts, claimed
 from ledger.domain.energy.calibration import calibrated
 from ledger.domain.energy.counter_course import NEAR
@@ -22,21 +26,27 @@ from ledger.domain.energy.meter import energy_between, spans
 from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
 from ledger.domain.metering.reconcile import INPUT, METRICS, OUTPUT, Counted
 from ledger.domain.metering.times import micros
-from ledger.domain.period import WINDOW, Period, windows
-from ledger.store.cost.work import Work, read_work
+from ledger.domain.period import WINDOW, Period
+from ledger.store.cost.work import Work
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
-STEPS = "steps"
+STEPS, PHASE_SECONDS = "steps", "busy_seconds"
 _WORK = ("uncached", "cache_read", "output", "context", "covered_us")
+# The same, and steps of those who wrote.
+_NOTHING = (0,) * (len(_WORK) + 1)
+_MICROS = 10**6
+_OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSlots:
     """Stretches of a deployment's time in their order, and the tokens that its engines counted in
-    it beside those that events claim."""
+    it beside those that events claim; `phases` None: no engine says for how long it worked on
+    any."""
 
     slots: Sequence[Slot]
+    phases: Sequence[PhaseSlot] | None
     tokens: Mapping[str, Claimed]
 
 
@@ -45,21 +55,31 @@ async def read_slots(
     factory: Factory,
     deployment: Deployment,
     period: Period,
+    work: Work,
+    *,
+    by: str = STEPS,
     batch_seq: int,
 ) -> DeploymentSlots:
-    """What a deployment did in whole windows, as known at a cut-off; in one snapshot."""
+    """What a deployment did in whole windows, of which `work` is all that ran, as known at a
+    cut-off; in one snapshot. Stretches lie between readings of the counters `by`."""
     counted = await _read_counters(connection, deployment, period, batch_seq)
-    edges = _edges(counted, deployment, period)
-    work = await read_work(connection, list(windows(period)), batch_seq)
+    edges = _edges(counted, deployment, period, by)
     ran = _work(factory, deployment, work, edges)
     energy = await _read_energy(connection, factory, deployment, edges, batch_seq)
-    steps = _Steps.of(counted, [micros(edge) for edge in edges])
+    marks = [micros(edge) for edge in edges]
+    steps = Grown.of((delta for delta in counted if delta.metric == STEPS), marks)
     slots = [
         slot
-        for number, slot in enumerate(_slots(deployment, edges, energy, ran, steps))
+        for number, slot in enumerate(_slots(deployment, marks, energy, ran, steps))
         if slot is not None and (steps.known[number] or not any(steps.known))
     ]
-    return DeploymentSlots(slots, _tokens(counted, ran, edges))
+    of_phases = (delta for delta in counted if delta.metric == PHASE_SECONDS)
+    phases = Grown.of(of_phases, marks, _MICROS)
+    return DeploymentSlots(
+        slots,
+        list(_phase_slots(deployment, marks, energy, ran, phases)) if phases.parts else None,
+        _tokens(counted, ran, edges),
+    )
 
 
 async def _read_counters(
@@ -70,7 +90,7 @@ async def _read_counters(
         samples = await meter.find_engine_counters(
             connection,
             engine_instance=instance,
-            metrics=(STEPS, *METRICS),
+            metrics=(STEPS, PHASE_SECONDS, *METRICS),
             since=period.start,
             until=period.end,
             batch_seq=batch_seq,
@@ -80,52 +100,19 @@ async def _read_counters(
 
 
 def _edges(
-    counted: Iterable[CounterDelta], deployment: Deployment, period: Period
+    counted: Iterable[CounterDelta], deployment: Deployment, period: Period, by: str
 ) -> list[datetime]:
-    """Where an engine's steps were read, a slot's length apart or more; slots where nobody did."""
+    """Where an engine's counters were read, a slot's length apart or more; slots where nobody
+    did."""
     length, edges = timedelta(seconds=deployment.slot_s), [period.start]
-    of_steps = [delta for delta in counted if delta.metric == STEPS]
-    first = min((delta.instance for delta in of_steps), default=None)
-    read = {delta.until for delta in of_steps if delta.instance == first}
+    of_metric = [delta for delta in counted if delta.metric == by]
+    first = min((delta.instance for delta in of_metric), default=None)
+    read = {delta.until for delta in of_metric if delta.instance == first}
     even = (period.start + length * n for n in range(1, (period.end - period.start) // length + 1))
     for moment in sorted(read) if read else even:
         if moment - edges[-1] >= length and moment <= period.end:
             edges.append(moment)
     return edges
-
-
-@dataclass(slots=True)
-class _Steps:
-    """Steps of all engines in each stretch, and whether every one of them is certain there."""
-
-    counts: list[int]
-    known: list[bool] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, deltas: Iterable[CounterDelta], marks: Sequence[int]) -> "_Steps":
-        """Each counter's growth evenly over the time between two of its readings."""
-        steps = cls([0] * (len(marks) - 1))
-        streams: dict[tuple[object, ...], list[int]] = {}
-        for delta in deltas:
-            if delta.metric == STEPS:
-                known = streams.setdefault((delta.instance, delta.labels), [0] * (len(marks) - 1))
-                steps._pour(delta, marks, known)
-        steps.known = [
-            bool(streams) and all(of[at] == marks[at + 1] - marks[at] for of in streams.values())
-            for at in range(len(marks) - 1)
-        ]
-        return steps
-
-    def _pour(self, delta: CounterDelta, marks: Sequence[int], known: list[int]) -> None:
-        since, until, grown = micros(delta.since), micros(delta.until), int(delta.delta)
-        at = max(bisect_right(marks, since) - 1, 0)
-        while at < len(self.counts) and marks[at] < until:
-            first, last = max(marks[at], since), min(marks[at + 1], until)
-            if first < last:
-                upto = [grown * (edge - since) // (until - since) for edge in (last, first)]
-                self.counts[at] += upto[0] - upto[1]
-                known[at] += last - first if not delta.flag or delta.flag == "start_moved" else 0
-            at += 1
 
 
 def _work(
@@ -146,16 +133,19 @@ def _work(
         if ran is None:
             continue
         first = bisect_right(marks, own[0]) - 1
-        for cell, *parts in _cells(deployment, ran, own).iter_rows():
-            before = summed.get(first + cell, [0] * len(_WORK))
-            summed[first + cell] = [a + b for a, b in zip(before, parts, strict=True)]
+        numbered = _numbered(deployment, ran)
+        steps = steps_between(numbered, window_us, own)
+        for cell, *parts in cells_of(numbered, own).select("cell", *_WORK).iter_rows():
+            before = summed.get(first + cell, _NOTHING)
+            there = (*parts, steps[cell])
+            summed[first + cell] = [a + b for a, b in zip(before, there, strict=True)]
     return summed
 
 
-def _cells(deployment: Deployment, ran: pl.DataFrame, marks: Sequence[int]) -> pl.DataFrame:
+def _numbered(deployment: Deployment, ran: pl.DataFrame) -> pl.DataFrame:
     numbers = {name: n for n, name in enumerate(_engines(deployment, ran["instance"]))}
     engine = pl.col("instance").replace_strict(numbers, return_dtype=pl.Int64)
-    return cells_of(ran.with_columns(engine=engine), marks).select("cell", *_WORK)
+    return ran.with_columns(engine=engine)
 
 
 def _engines(deployment: Deployment, seen: Iterable[str]) -> list[str]:
@@ -191,23 +181,60 @@ async def _read_energy(
 
 def _slots(
     deployment: Deployment,
-    edges: Sequence[datetime],
+    marks: Sequence[int],
     energy: Sequence[int | None],
     ran: Mapping[int, Sequence[int]],
-    steps: _Steps,
+    steps: Grown,
 ) -> Iterator[Slot | None]:
     engines = max(len(deployment.engine_instances), 1)
     for at, energy_mj in enumerate(energy):
-        uncached, cached, output, context, covered_us = ran.get(at, (0,) * len(_WORK))
-        length_us = (edges[at + 1] - edges[at]) // timedelta(microseconds=1)
+        uncached, cached, output, context, covered_us, shared = ran.get(at, _NOTHING)
+        length_us = marks[at + 1] - marks[at]
         rest_us = (length_us * engines - covered_us) * deployment.gpu_count // engines
-        counted = steps.counts[at] if any(steps.known) else None
+        counted = steps.total(at) if any(steps.known) else None
         is_idle = not covered_us and not counted
         yield (
-            Slot(energy_mj, rest_us, is_idle, uncached, cached, output, context, counted)
+            Slot(energy_mj, rest_us, is_idle, uncached, cached, output, context, counted, shared)
             if energy_mj
             else None
         )
+
+
+def _phase_slots(
+    deployment: Deployment,
+    marks: Sequence[int],
+    energy: Sequence[int | None],
+    ran: Mapping[int, Sequence[int]],
+    grown: Grown,
+) -> Iterator[PhaseSlot]:
+    if {instance for instance, _ in grown.parts} != {*deployment.engine_instances}:
+        # Nobody knows for how long the others worked.
+        return
+    for at, energy_mj in enumerate(energy):
+        if energy_mj and grown.known[at]:
+            times = _gpu_times(deployment, grown, at)
+            uncached, cached, output, context, _, steps = ran.get(at, _NOTHING)
+            yield PhaseSlot(
+                energy_mj,
+                times[PREFILL],
+                times[DECODE],
+                times[_OTHER],
+                (marks[at + 1] - marks[at]) * deployment.gpu_count,
+                *(uncached, cached, output, context, steps),
+            )
+
+
+def _gpu_times(deployment: Deployment, grown: Grown, at: int) -> Mapping[str, int]:
+    """GPU-time of each phase: ranks of an engine each count their own, on a part of its GPUs."""
+    times: dict[str, int] = defaultdict(int)
+    engines = len(deployment.engine_instances)
+    ranks: dict[str, set[object]] = defaultdict(set)
+    for instance, labels in grown.parts:
+        ranks[instance].add(tuple(pair for pair in labels if pair[0] != "phase"))
+    for (instance, labels), part in grown.parts.items():
+        phase = PHASES.get(dict(labels).get("phase", "").lower(), _OTHER)
+        times[phase] += part[at] * deployment.gpu_count // (engines * len(ranks[instance]))
+    return times
 
 
 def _tokens(
@@ -215,7 +242,8 @@ def _tokens(
 ) -> dict[str, Claimed]:
     counted = Counted()
     for delta in deltas:
-        if delta.metric != STEPS and edges[0] < delta.until <= edges[-1]:
+        is_tokens = delta.metric not in (STEPS, PHASE_SECONDS)
+        if is_tokens and edges[0] < delta.until <= edges[-1]:
             counted.add(delta)
     uncached, cached, output = (sum(cell[n] for cell in ran.values()) for n in range(3))
     return {
