@@ -33,7 +33,8 @@ _EXEMPTIONS = MappingProxyType(
         Treatment.OUTSIDE: "VATEX-EU-O",
     }
 )
-_PDF_TIME = re.compile(rb"D:\d{14}\+00'00'")
+# As it stands, and with its signs escaped.
+_PDF_TIME = re.compile(rb"(D(?::|\\072))\d{14}(?=(?:\+|\\053)00(?:'|\\047)00)")
 _XMP_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 _PREFIX = re.compile(r"[A-Z]{2}")
 
@@ -98,7 +99,7 @@ def attach(pdf: bytes, xml: bytes, document: Document) -> bytes:
         xmp_compression=False,
     )
     issued = document.issued_at.astimezone(zone("UTC"))
-    stamped = _PDF_TIME.sub(issued.strftime("D:%Y%m%d%H%M%S+00'00'").encode(), bytes(made))
+    stamped = _PDF_TIME.sub(rb"\g<1>" + issued.strftime("%Y%m%d%H%M%S").encode(), bytes(made))
     return _XMP_TIME.sub(issued.strftime("%Y-%m-%dT%H:%M:%S+00:00").encode(), stamped)
 
 

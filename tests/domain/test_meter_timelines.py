@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -164,6 +165,36 @@ def test_windows_allocated_alone_add_up_to_the_whole(host: Host) -> None:
         )
         total += part.total_mj
     assert total == host.used
+
+
+@pytest.mark.parametrize("seconds", range(15, 65, 5))
+@pytest.mark.parametrize("idle", [0, 10, 30])
+@pytest.mark.parametrize(("counter_mj", "before"), [(0, 20), (18_000_000, 0), (9_000_000, 5)])
+def test_a_young_counter_that_is_loaded_again_proves_all_that_it_counted(
+    counter_mj: int, before: int, idle: int, seconds: int
+) -> None:
+    host = Host(counter_mj=counter_mj)
+    host.read()
+    host.watch(before)
+    host.begin_again()
+    host.run(idle)
+    host.watch(seconds)
+    metered, estimated = booked(spans(host.readings))
+    assert metered == host.proven() <= metered + estimated <= host.used
+
+
+def test_a_clock_set_back_over_a_reboot_books_nothing_twice() -> None:
+    host = Host(counter_mj=0)
+    host.read()
+    host.run(9)
+    host.begin_again(boot=True)
+    host.watch(40)
+    host.run(1_000)
+    host.watch(20)
+    host.clock_s = -600
+    host.watch(15)
+    metered, estimated = booked(spans(host.readings))
+    assert metered <= host.proven() <= metered + estimated <= host.used
 
 
 def test_a_clock_set_back_an_hour_moves_no_energy() -> None:

@@ -21,7 +21,8 @@ STEP_KNOWN_US = AROUND // MICROSECOND
 def by_boot(readings: Iterable[EnergyReading]) -> list[Sequence[EnergyReading]]:
     """The readings of each boot of the host, in the order of the boots, each on its boot's clock.
 
-    One group by wall time where a reading does not say its boot, or two boots lie in one time.
+    One group by wall time where a reading does not say its boot, or two boots lie in one time. The
+    wall clock can be set back over the boot before: when a boot began it had not been yet.
     """
     everything = list(readings)
     boots: dict[str, list[EnergyReading]] = defaultdict(list)
@@ -32,9 +33,12 @@ def by_boot(readings: Iterable[EnergyReading]) -> list[Sequence[EnergyReading]]:
     if not boots:
         return []
     timed = sorted((_timed(of) for of in boots.values()), key=lambda of: of[0].sampled_at)
-    if any(reading[-1].sampled_at >= later[0].sampled_at for reading, later in pairwise(timed)):
-        return [everything]
-    return timed
+    if all(before[-1].sampled_at < later[0].sampled_at for before, later in pairwise(timed)):
+        return timed
+    timed.sort(key=lambda of: of[0].wall_at)
+    if all(before[-1].wall_at < later[0].wall_at for before, later in pairwise(timed)):
+        return timed
+    return [everything]
 
 
 def _timed(of_boot: Iterable[EnergyReading]) -> Sequence[EnergyReading]:

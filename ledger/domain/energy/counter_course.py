@@ -145,9 +145,7 @@ def _grow(ordered: Sequence[EnergyReading], board: Board) -> list[Course]:
     closed: list[Course] = []
     for _, alike in groupby(ordered, key=attrgetter("sampled_at", "energy_mj")):
         reading = next(alike)
-        able = [
-            growing_course for growing_course in growing if growing_course.can_take(reading, board)
-        ]
+        able = _able(growing, reading, board)
         if able:
             best = (
                 able[0]
@@ -158,10 +156,27 @@ def _grow(ordered: Sequence[EnergyReading], board: Board) -> list[Course]:
             continue
         growing.append(_Growing([reading], reading.sampled_at))
         if len(growing) > OPEN_COURSES:
-            stale = min(growing, key=lambda growing_course: growing_course.course[-1].sampled_at)
+            stale = min(growing, key=_last_read)
             growing.remove(stale)
             closed.append(stale.course)
     return closed + [growing_course.course for growing_course in growing]
+
+
+def _able(
+    growing: Sequence["_Growing"], reading: EnergyReading, board: Board
+) -> Sequence["_Growing"]:
+    """The courses that a reading can continue: of its own load of the driver, else the newest, as
+    some counters run on when a driver is loaded again."""
+    able = [each for each in growing if each.can_take(reading, board)]
+    own = [each for each in able if not is_reloaded(each.course[-1], reading)]
+    if own or not able:
+        return own
+    newest = max(growing, key=_last_read)
+    return [each for each in able if each is newest]
+
+
+def _last_read(growing: "_Growing") -> datetime:
+    return growing.course[-1].sampled_at
 
 
 def _rejoined(grown: Iterable[Course], board: Board) -> tuple[list[Course], list[EnergyReading]]:
@@ -183,9 +198,17 @@ def _rejoined(grown: Iterable[Course], board: Board) -> tuple[list[Course], list
     return whole, left_out
 
 
+def is_reloaded(before: EnergyReading, after: EnergyReading) -> bool:
+    """Whether the driver that counts was loaded again between two readings, and began anew."""
+    loads = (before.driver_load, after.driver_load)
+    return None not in loads and loads[0] != loads[1]
+
+
 def _readings_above(before: Course, after: Course, board: Board) -> int:
     """How many readings at the end of a course keep the one after it from running on; 0: more."""
     first = after[0]
+    if is_reloaded(before[-1], first):
+        return 0
     for above in range(1, min(len(before), len(after), GLITCH_READINGS + 1)):
         last, leap = before[-1 - above], before[-above]
         same_source = {reading.source for reading in before[-1 - above :]} == {first.source}
@@ -281,5 +304,7 @@ def _trimmed(part: Course, kept: Sequence[Course]) -> Course:
 def is_behind(before: Course, after: Course) -> bool:
     """Whether `other`, which comes later, begins below the end of `one` by no more than clocks
     that differ explain."""
+    if is_reloaded(before[-1], after[0]):
+        return False
     behind = before[-1].energy_mj - after[0].energy_mj
     return 0 < behind <= max(paced_mj(before, SKEW), paced_mj(after, SKEW))

@@ -24,6 +24,7 @@ from ledger.domain.energy.counter_course import (
     EnergyReading,
     find_courses,
     is_behind,
+    is_reloaded,
     microseconds,
     steps_back,
 )
@@ -186,7 +187,7 @@ def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
         reach = max(reach, last[before.stream])
         if index in frozen:
             yield _span(before, after, after.energy_mj - before.energy_mj, finding=FROZEN)
-        elif _is_reloaded(before, after):
+        elif is_reloaded(before, after):
             yield _restart(before, after, board, DRIVER_RELOAD)
         else:
             yield _step(before, after, max_gap, border=reach <= index)
@@ -205,11 +206,6 @@ def _step(before: EnergyReading, after: EnergyReading, max_gap: timedelta, *, bo
         return _span(before, after, energy, finding="epoch_changed")
     metered = before.quality == "good" and after.quality == "good" and not long
     return _span(before, after, energy, metered=metered, finding="gap" if long else None)
-
-
-def _is_reloaded(before: EnergyReading, after: EnergyReading) -> bool:
-    loads = (before.driver_load, after.driver_load)
-    return None not in loads and loads[0] != loads[1]
 
 
 def _restart(before: EnergyReading, after: EnergyReading, board: Board, reason: str) -> Span:
@@ -287,7 +283,7 @@ def _between(courses: Sequence[Course], board: Board) -> Iterator[Span]:
 def _border(before: Course, after: Course, board: Board) -> Span:
     last, first = before[-1], after[0]
     grown = first.energy_mj - last.energy_mj
-    if _is_reloaded(last, first):
+    if is_reloaded(last, first):
         return _restart(last, first, board, DRIVER_RELOAD)
     if is_behind(before, after):
         # A young counter that began again, or clocks that differ: nothing is sure to be new.
