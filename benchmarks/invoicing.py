@@ -38,9 +38,10 @@ def run() -> list[Figure]:
 async def _measure(bench: Bench, database: Database, customers: int) -> Figure:
     collect_rarely()
     size = {"customers": customers, "keys": KEYS, "windows": WINDOWS}
-    await execute(database.superuser_url, sql("month").format(**size))
-    await execute(database.superuser_url, sql("one_meter"))
-    await execute(database.superuser_url, "ANALYZE")
+    # One meter a key, so that a key is a line.
+    await execute(database.superuser_url, sql("month").format(**size, cache_read=0, visible=0))
+    await execute(database.superuser_url, sql("parties"))
+    await execute(database.superuser_url, "VACUUM ANALYZE")
     connection = await connect(database.worker_url)
     details: dict[str, object] = {}
 

@@ -36,8 +36,9 @@ def run() -> list[Figure]:
 async def _measure(bench: Bench, database: Database, keys: int, billed: int) -> Figure:
     url = database.superuser_url
     # Others are there as well, with a month of their own.
-    await execute(url, sql("month").format(customers=BESIDE, keys=keys, windows=4))
-    await execute(url, sql("one_meter"))
+    size = {"customers": BESIDE, "keys": keys, "windows": 4, "cache_read": 0, "visible": 0}
+    await execute(url, sql("month").format(**size))
+    await execute(url, sql("parties"))
     connection = await connect(database.worker_url)
     try:
         for since, until in zip(MONTHS[-2 - billed : -2], MONTHS[-1 - billed : -1], strict=True):

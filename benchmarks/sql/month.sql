@@ -18,7 +18,7 @@ INSERT INTO usage_key (usage_key_id, entity_id, customer_id, customer_ref, tier,
 INSERT INTO usage_delta (customer_id, usage_key_id, window_start, batch_seq, requests, uncached, cache_read, cache_write,
                          visible, reasoning)
   SELECT format('m-%s', c), c * {keys} + k,
-         timestamptz '2026-03-01 00:00+00' + (w * 2880 / {windows}) * interval '15 minutes', 1, 1, 1000 + c, 500, 0,
-         100 + k, 0
+         timestamptz '2026-03-01 00:00+00' + (w * 2880 / {windows}) * interval '15 minutes', 1, 1, 1000 + c, {cache_read}, 0,
+         {visible}, 0
     FROM generate_series(0, {windows} - 1) w, generate_series(1, {customers}) c, generate_series(1, {keys}) k;
 SELECT setval('batch_seq', 2);

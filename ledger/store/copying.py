@@ -4,8 +4,8 @@ asyncpg waits until it may write again, and a connection that is lost meanwhile 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from decimal import Decimal
+import re
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -59,25 +59,25 @@ async def copy_text(
 ) -> None:
     """Rows of texts, whole numbers, decimals and nothing by a COPY of text: of many decimals that
     takes a quarter of what their binary form does."""
-    lines = ["\t".join([_FORMS[type(value)](value) for value in row]) for row in rows]
-    text = "".join(f"{line}\n" for line in lines)
+    text = "".join([f"{_line(row)}\n" for row in rows])
     copy = connection.copy_to_table(
         table, source=BytesIO(text.encode()), columns=list(columns), format="text"
     )
     await while_connected(connection, copy)
 
 
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)
+def _line(row: Sequence[object]) -> str:
+    line = "\t".join([value if type(value) is str else str(value) for value in row])
+    # Few have a sign that means something else to COPY, or might have nothing.
+    if _MARKED.search(line) or line.count("\t") != len(row) - 1:
+        return "\t".join(
+            [r"\N" if value is None else str(value).translate(_ESCAPES) for value in row]
+        )
+    return line
 
 
+_MARKED = re.compile(r"[\\\n\r]|None")
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-_FORMS: Mapping[type, Callable[..., str]] = {
-    str: _escaped,
-    int: str,
-    Decimal: str,
-    type(None): lambda _: r"\N",
-}
 
 
 async def copy_out(connection: Connection, query: Query, **given: object) -> bytes:

@@ -78,7 +78,7 @@ CREATE TABLE subscription (
 
 -- Which subscription prices what some customers use, and whose it is: their own, or while they have a parent that of
 -- whoever pays for them. Their own is set aside meanwhile. Most are of all models: a function would cost more than the rest.
--- OFFSET 0 holds the planner to one probe a customer: it takes what is recorded at a cut-off for a few of all subscriptions,
+-- OFFSET 0 holds the planner to what the array names: it takes what is recorded at a cut-off for a few of all subscriptions,
 -- and would begin with these.
 CREATE FUNCTION subscriptions_of(customers text[], seq bigint)
 RETURNS TABLE (customer_id text, subscription_id text, payer_id text, rate_card_id text, zone text, anchor_day int,
@@ -86,8 +86,7 @@ RETURNS TABLE (customer_id text, subscription_id text, payer_id text, rate_card_
 BEGIN ATOMIC
   SELECT s.customer_id, s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day, p.part, s.valid,
          CASE WHEN s.models = '{}' THEN model_ranges(model_range(NULL, NULL)) ELSE ranges_of(s.models) END
-    FROM (SELECT DISTINCT c.id FROM unnest(customers) AS c (id)) n
-   CROSS JOIN LATERAL (SELECT * FROM subscription x WHERE x.customer_id = n.id OFFSET 0) s
+    FROM (SELECT * FROM subscription x WHERE x.customer_id = ANY (customers) OFFSET 0) s
    CROSS JOIN LATERAL unnest(tstzmultirange(s.valid) - coalesce(
            (SELECT range_agg(a.valid) FROM customer_above a
              WHERE a.customer_id = s.customer_id AND a.pays AND a.recorded @> seq), '{}')) AS p (part)

@@ -1,7 +1,12 @@
 -- name: find_agreements
--- Subscriptions as known at a cut-off, their parties as they are at a moment; one row for each validity. OFFSET 0 holds the
--- planner to subscription (subscription_id) and customer_detail (customer_id), one probe each: it takes what is valid at a
--- moment for a row or two of all there are, and would begin with these.
+-- Subscriptions as known at a cut-off, their parties as they are at a moment; one row for each validity;
+-- subscription (subscription_id), customer_detail (customer_id). What an array names is found by these, and not by what is valid
+-- at a moment, which the planner takes for a row or two of all there are.
+WITH asked AS MATERIALIZED (
+  SELECT * FROM subscription v WHERE v.subscription_id = ANY(:subscription_ids::text[])
+), buyers AS MATERIALIZED (
+  SELECT * FROM customer_detail v WHERE v.customer_id = ANY(ARRAY(SELECT a.customer_id FROM asked a))
+)
 SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, r.currency, r.name AS card_name,
        c.is_test OR e.is_test AS is_test,
@@ -16,10 +21,9 @@ SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        ed.payment_account AS entity_payment_account, ed.payment_link AS entity_payment_link,
        ed.review_times, ed.review_above, coalesce(cd.language, ed.language) AS language,
        coalesce(cd.payment_days, ed.payment_days) AS payment_days
-  FROM unnest(:subscription_ids::text[]) AS n (subscription_id)
- CROSS JOIN LATERAL (SELECT * FROM subscription v WHERE v.subscription_id = n.subscription_id OFFSET 0) s
- CROSS JOIN LATERAL (SELECT * FROM customer v WHERE v.customer_id = s.customer_id OFFSET 0) c
- CROSS JOIN LATERAL (SELECT * FROM customer_detail v WHERE v.customer_id = s.customer_id OFFSET 0) cd
+  FROM asked s
+  JOIN (SELECT * FROM customer v WHERE v.customer_id = ANY(ARRAY(SELECT a.customer_id FROM asked a)) OFFSET 0) c USING (customer_id)
+  JOIN buyers cd USING (customer_id)
   JOIN entity e ON e.entity_id = c.entity_id
   JOIN entity_detail ed ON ed.entity_id = e.entity_id AND ed.recorded @> :batch_seq::bigint
                        AND ed.valid @> :at::timestamptz

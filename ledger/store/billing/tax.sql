@@ -80,10 +80,9 @@ SELECT country, tax_number, lower(valid) AS valid_from, upper(valid) AS valid_to
   FROM tax_registration WHERE entity_id = :entity_id AND recorded @> :batch_seq::bigint ORDER BY country, valid;
 
 -- name: list_treatments
--- How customers are taxed, as known at a cut-off; tax_treatment (customer_id), to which OFFSET 0 holds the planner.
+-- How customers are taxed, as known at a cut-off; tax_treatment (customer_id), to which an array holds the planner.
 SELECT t.customer_id, t.country, t.treatment, t.included, t.reason, lower(t.valid) AS valid_from, upper(t.valid) AS valid_to
-  FROM unnest(:customers::text[]) AS n (customer_id)
- CROSS JOIN LATERAL (SELECT * FROM tax_treatment v WHERE v.customer_id = n.customer_id OFFSET 0) t
+  FROM (SELECT * FROM tax_treatment v WHERE v.customer_id = ANY(:customers::text[]) OFFSET 0) t
  WHERE t.recorded @> :batch_seq::bigint
  ORDER BY t.customer_id, t.valid;
 

@@ -1,6 +1,5 @@
--- Of the month, one meter a key, so that a key is a line; and who buys and sells, as if entered.
+-- Of the month, who buys and sells, as if entered.
 SET session_replication_role = replica;
-UPDATE usage_delta SET cache_read = 0, visible = 0;
 INSERT INTO entity_detail (entity_id, name, valid, recorded)
   SELECT entity_id, 'Month', '[2000-01-01 00:00+00,)', '[1,)' FROM entity WHERE entity_id = 'month';
 INSERT INTO customer_detail (customer_id, name, address, valid, recorded)
