@@ -13,7 +13,7 @@ from ledger.flows.billing.dun import run_dunning
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
 from tests.api.served import AUTHOR, Served, attempt
-from tests.support.statements import IBAN, entry, statement
+from tests.support.statements import DAY, IBAN, entry, statement
 from tests.support.weights import enter_idle, enter_measured
 
 SINCE = datetime(2023, 11, 16, 18, tzinfo=UTC)
@@ -94,8 +94,9 @@ def notice_id(entity: str, payment_id: str) -> str:
 
 
 def entry_id(entity: str) -> str:
-    """The id of the entry of an entity's account that the bank calls R1."""
-    return sha256(f"{entity}\x1f{IBAN}\x1fR1".encode()).hexdigest()[:32]
+    """The id of the entry of one dollar of an entity's account that the bank calls R1."""
+    said = (entity, IBAN, "R1", DAY, "USD", "1.00")
+    return sha256("\x1f".join(said).encode()).hexdigest()[:32]
 
 
 def _listen(served: Served) -> None:
