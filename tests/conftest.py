@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +26,7 @@ from tests.support.database import (
 
 ROOT = Path(__file__).parent.parent
 NVML_STUB = ROOT / "tests" / "collectors" / "nvml_stub" / "nvml_stub.c"
+SLOW_S = 60
 # How long an example takes is the machine's matter; pytest's own limit ends what never ends.
 settings.register_profile("ledger", deadline=None)
 settings.load_profile("ledger")
@@ -141,9 +142,13 @@ def lacking(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need the broker run in one worker and may wait for it to start; data is marked."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Tests that need the broker run in one worker and may wait for it to start; data is marked.
+
+    Whatever order others bring them into, those that may take longest come first: with a long one
+    at the end every worker but one has nothing to do.
+    """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "kafka_broker" in fixtures:
@@ -153,6 +158,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.timeout(180))
         if "shared_data" in fixtures:
             item.add_marker("shared_data")
+    yield
+    items.sort(key=_may_take, reverse=True)
+
+
+def _may_take(item: pytest.Item) -> int:
+    """Seconds that a slow test may take, 0 for all others."""
+    given = item.get_closest_marker("timeout")
+    slow = item.get_closest_marker("slow") is not None
+    return int(given.args[0]) if given is not None else SLOW_S if slow else 0
 
 
 @pytest.fixture(scope="session")
