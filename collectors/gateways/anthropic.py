@@ -7,6 +7,7 @@ in none of the totals beside them, so that the turns are what counts.
 
 from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
+    TOOLS,
     RawUsage,
     UsageBody,
     body,
@@ -16,6 +17,7 @@ from collectors.gateways.fields import (
     details,
     needed,
     rest,
+    tool_calls,
     unread,
     writes,
 )
@@ -28,12 +30,11 @@ _COUNTS = (
     "cache_creation_input_tokens",
 )
 _LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-_TOOLS = {"web_search_requests": "web_search.requests", "web_fetch_requests": "web_fetch.requests"}
 _THINKING = "thinking_tokens"
 # Objects that are read, and what is read in them.
 _OBJECTS = {
     "cache_creation": frozenset(_LIFETIMES),
-    "server_tool_use": frozenset(_TOOLS),
+    "server_tool_use": frozenset(TOOLS),
     "output_tokens_details": frozenset({_THINKING}),
 }
 _KNOWN = frozenset((*_COUNTS, *_OBJECTS))
@@ -43,7 +44,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
     usage = _rounds_summed(checked(usage))
     result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
-    other = _other(details(usage, "server_tool_use")) | _unread(usage)
+    other = tool_calls(details(usage, "server_tool_use")) | _unread(usage)
     return {**result, "other": other} if other else result
 
 
@@ -99,11 +100,6 @@ def _output(usage: RawUsage) -> UsageBody:
     total = needed(usage, "output_tokens")
     thinking = count(details(usage, "output_tokens_details"), _THINKING)
     return {"visible": rest(total, (thinking,), name="output_tokens"), "reasoning": thinking}
-
-
-def _other(tools: RawUsage) -> dict[str, int]:
-    counts = {ours: count(tools, theirs) for theirs, ours in _TOOLS.items()}
-    return {name: number for name, number in counts.items() if number}
 
 
 def _unread(usage: RawUsage) -> dict[str, int]:

@@ -8,6 +8,8 @@ from collectors.errors import GatewayUsageError
 RawUsage = Mapping[str, Any]
 UsageBody = dict[str, Any]
 NAME_MAX = 128
+# What Anthropic counts of tools, by its names and ours.
+TOOLS = {"web_search_requests": "web_search.requests", "web_fetch_requests": "web_fetch.requests"}
 
 
 def count(usage: RawUsage, name: str) -> int | None:
@@ -88,6 +90,12 @@ def _said_once(key: str, there: Mapping[str, RawUsage]) -> Any:
     if len(given) > 1 and all(isinstance(value, int) for value in given):
         return agreed(key, counts_at(said, said))
     return next(iter(given), None)
+
+
+def tool_calls(counted: RawUsage) -> dict[str, int]:
+    """Calls of TOOLS, of which there were any."""
+    counts = {ours: count(counted, theirs) for theirs, ours in TOOLS.items()}
+    return {name: number for name, number in counts.items() if number}
 
 
 def rest(total: int, known: tuple[int | None, ...], *, name: str) -> int:

@@ -35,6 +35,7 @@ _KNOWN = frozenset(
 _MODALITIES = {
     "promptTokensDetails": "input",
     "toolUsePromptTokensDetails": "input",
+    "cacheTokensDetails": "cache_read",
     "candidatesTokensDetails": "output",
     "responseTokensDetails": "output",
 }

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
     NAME_MAX,
+    TOOLS,
     RawUsage,
     UsageBody,
     agreed,
@@ -22,6 +23,7 @@ from collectors.gateways.fields import (
     details,
     needed,
     rest,
+    tool_calls,
     unread,
     writes,
 )
@@ -62,8 +64,13 @@ _TOTALS = (*_INPUT_TOTALS, *_OUTPUT_TOTALS, "total_tokens")
 _OBJECTS = (*_INPUT_DETAILS, *_OUTPUT_DETAILS, *_LIFETIMES)
 # What was heard, of transcriptions and of Mistral's prompts.
 _SECONDS = ("seconds", "prompt_audio_seconds")
+# Tools that a relay of Anthropic's answers counts.
+_TOOL_USE = "server_tool_use"
 _KNOWN = frozenset(
-    (*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, _MISSED, *_OBJECTS, *_SECONDS)
+    (
+        *(*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, *_OBJECTS, *_SECONDS),
+        *(_MISSED, _TOOL_USE),
+    )
 )
 # Names of Anthropic's, whose `input_tokens` leaves out what was cached.
 _BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens")
@@ -92,9 +99,14 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     result = body(
         input_leaves=_input(usage, inputs), output_leaves=_output(usage, outputs), complete=complete
     )
-    modality = {**_modality("input", inputs), **_modality("output", outputs)}
+    cached = details(inputs, _CACHED_DETAILS)
+    modality = {
+        **_modality("input", inputs),
+        **_modality("cache_read", cached),
+        **_modality("output", outputs),
+    }
     inner = _beside_each_other(unread(inputs, _KNOWN_INSIDE), unread(outputs, _KNOWN_INSIDE))
-    other = heard | unread(usage, _KNOWN) | inner
+    other = heard | _tools(usage) | unread(usage, _KNOWN) | inner
     added = {"modality": modality, "other": other}
     return result | {name: counts for name, counts in added.items() if counts}
 
@@ -108,6 +120,11 @@ def _beside_each_other(of_input: Mapping[str, int], of_output: Mapping[str, int]
         for side, numbers in sides.items()
         for name, number in numbers.items()
     }
+
+
+def _tools(usage: RawUsage) -> dict[str, int]:
+    counted = details(usage, _TOOL_USE)
+    return tool_calls(counted) | unread(counted, frozenset(TOOLS), within=f"unread.{_TOOL_USE}")
 
 
 def _heard(usage: RawUsage) -> dict[str, int]:

@@ -11,7 +11,7 @@ from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import pending_adjustments
 from ledger.flows.billing.issue import lacking_signs
 from ledger.flows.billing.run import InvoiceRun
-from ledger.flows.billing.trace import LineTrace, event_json
+from ledger.flows.billing.trace import LineTrace
 from ledger.flows.metering.conflicts import Shown
 from ledger.store.metering.conflicts import ConflictState
 from ledger.store.pricing.rating import find_price_currencies
@@ -81,7 +81,7 @@ def show_trace(trace: LineTrace) -> dict[str, object]:
     return {
         "currency": trace.invoice.terms.currency,
         "line": issued_line_json(trace.invoice, trace.line),
-        "items": [event_json(event) for event in trace.events],
+        "items": trace.events_json(),
         "next": to_cursor(*trace.after) if trace.after else None,
     }
 

@@ -55,6 +55,22 @@ METER_NAMES: Mapping[str, str] = {
     "output_visible": "Output tokens",
     "output_reasoning": "Reasoning tokens",
     "requests": "Requests",
+    "input_cache_write_1h": "Input tokens written to cache for an hour",
+    "input_audio": "Audio input tokens",
+    "input_image": "Image input tokens",
+    "input_video": "Video input tokens",
+    "input_cache_read_audio": "Cached audio input tokens",
+    "output_rejected_prediction": "Rejected prediction tokens",
+    "output_audio": "Audio output tokens",
+    "output_image": "Image output tokens",
+    "web_search_calls": "Web searches",
+    "web_fetch_calls": "Web pages fetched",
+    "tool_calls": "Tool calls",
+    "input_images": "Images read",
+    "output_images": "Images made",
+    "input_audio_ms": "Milliseconds of audio heard",
+    "output_audio_ms": "Milliseconds of audio spoken",
+    "gpu_ms": "Milliseconds of GPU time",
     "fee": "Fee",
     "commitment": "Minimum commitment",
     "discount": "Discount",
@@ -343,13 +359,31 @@ def printed_tax(line: TaxLine, words: Words) -> dict[str, str]:
     }
 
 
+def _counted(each: str, many: str, some: int = 0, so_many: str = "") -> Mapping[int, str]:
+    return {some: so_many, 1: each, 0: many}
+
+
+# What units of meters beside tokens are called, by how many a price is for; 0 is any number.
+UNIT_NAMES: Mapping[str, Mapping[int, str]] = {
+    "requests": _counted("request", "{count} requests"),
+    **dict.fromkeys(
+        ("web_search_calls", "web_fetch_calls", "tool_calls"), _counted("call", "{count} calls")
+    ),
+    **dict.fromkeys(("input_images", "output_images"), _counted("image", "{count} images")),
+    **dict.fromkeys(
+        ("input_audio_ms", "output_audio_ms", "gpu_ms"),
+        _counted("millisecond", "{count} milliseconds", 1_000, "second"),
+    ),
+}
+
+
 def _per(line: IssuedLine, words: Words) -> str:
     units = line.per
     if units == 1 and (line.key.part or line.key.meter in PERIOD_METERS):
         return words.say("one")
-    if line.key.meter == "requests":
-        said = "request" if units == 1 else "{count} requests"
-        return words.say(said, count=f"{units:,}")
+    counted = UNIT_NAMES.get(line.key.meter)
+    if counted is not None:
+        return words.say(counted.get(units, counted[0]), count=f"{units:,}")
     names = {1: "token", 1_000: "1,000 tokens", 1_000_000: "1M tokens"}
     if units in names:
         return words.say(names[units])

@@ -1,7 +1,7 @@
 """What each line of an invoice was used for, event by event, as CSV; lines by number, events in
 stored order. `quantity` is what the event adds to its line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 
 from ledger.domain.billing.issued import IssuedLine, StoredInvoice
 from ledger.domain.billing.traced import TracedEvent
@@ -22,6 +22,7 @@ LEAVES = {
     "output_reasoning": "reasoning",
     "requests": "requests",
 }
+Extras = Mapping[tuple[int, int], Mapping[str, int]]
 
 
 def statement_head() -> str:
@@ -29,10 +30,28 @@ def statement_head() -> str:
     return write_lines([COLUMNS])
 
 
-def statement_lines(invoice: StoredInvoice, line: IssuedLine, events: Iterable[TracedEvent]) -> str:
-    """A row for each event behind a line."""
+def statement_lines(
+    invoice: StoredInvoice,
+    line: IssuedLine,
+    events: Iterable[TracedEvent],
+    extras: Extras,
+    apart: Set[str],
+) -> str:
+    """A row for each event behind a line; `extras` are those of its events, `apart` the parts of
+    its meter that are lines of their own."""
     said = _line(invoice, line)
-    return write_lines([*said, *_event(line, each)] for each in events)
+    return write_lines(
+        [*said, *_event(line, each, _units(line, each, extras, apart))] for each in events
+    )
+
+
+def _units(line: IssuedLine, event: TracedEvent, extras: Extras, apart: Set[str]) -> int | None:
+    said = extras.get(event.stored_at, {})
+    leaf = LEAVES.get(line.key.meter)
+    if leaf is None:
+        return said.get(line.key.meter, 0)
+    units: int | None = getattr(event, leaf)
+    return None if units is None else units - sum(said.get(part, 0) for part in apart)
 
 
 def statement_without_events(invoice: StoredInvoice, line: IssuedLine) -> str:
@@ -47,8 +66,7 @@ def _line(invoice: StoredInvoice, line: IssuedLine) -> list[str]:
     return [*map(guard, texts), *priced]
 
 
-def _event(line: IssuedLine, event: TracedEvent) -> list[str]:
-    units = getattr(event, LEAVES[line.key.meter])
+def _event(line: IssuedLine, event: TracedEvent, units: int | None) -> list[str]:
     return [
         UNKNOWN if units is None else str(units),
         format_rfc3339(event.time),

@@ -16,6 +16,7 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
+from ledger.domain.metering.extra_rows import EXTRA_DELTA_COLUMNS
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.numbering import grouped
 from ledger.domain.metering.rows import (
@@ -90,6 +91,14 @@ KINDS: Mapping[str, SumKind] = {
         ("customer_id", "window_start", "usage_key_id"),
         following=("customer_id",),
     ),
+    "extras": SumKind(
+        "extra_delta",
+        (*_USAGE, "meter"),
+        ("quantity",),
+        partial(_rows_of, EXTRA_DELTA_COLUMNS),
+        ("customer_id", "window_start", "usage_key_id", "meter"),
+        following=("customer_id",),
+    ),
     "activity": SumKind(
         "activity",
         _ACTIVITY,
@@ -110,6 +119,7 @@ class EncodedSums:
     sha256: bytes
     usage: bytes | None
     marks: bytes | None
+    extras: bytes | None
     activity: bytes | None
     masks: bytes | None
 
@@ -136,6 +146,7 @@ class PendingSum:
     sha256: bytes
     usage: bytes | None
     marks: bytes | None
+    extras: bytes | None
     activity: bytes | None
     masks: bytes | None
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from ledger.wire.errors import FieldError
+from ledger.wire.extras import EXTRAS
 from ledger.wire.fields import DecimalText, Instant, Name
 from ledger.wire.rules import no_nul, read_instant
 
@@ -42,9 +43,11 @@ METERS = (
     "output_visible",
     "output_reasoning",
     "requests",
+    *EXTRAS,
 )
 # A direction is short for its main meter. Thoughts cost what output costs unless priced apart;
-# cache reads and writes need prices of their own, and requests cost nothing without one. Fees,
+# cache reads and writes need prices of their own, requests cost nothing without one, and parts of
+# tokens what the whole does. Fees,
 # commitments, discounts, rules of who pays and mark-ups on cost are of no meter of usage.
 METER_OF: Mapping[str, str] = MappingProxyType(
     {

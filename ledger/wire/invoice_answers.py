@@ -315,7 +315,8 @@ class Draft(ClosedModel):
 
 
 class TracedEvent(ClosedModel):
-    """An event behind a line, as it is stored; a count that it did not say is null.
+    """An event behind a line, as it is stored; a count that it did not say is null, and `extras`
+    are its counts of meters that few events use.
 
     A reversal takes back what an event counted, its replacement counts instead; a release is of
     usage whose customer became known later.
@@ -336,6 +337,7 @@ class TracedEvent(ClosedModel):
     cache_write: int | None
     visible: int | None
     reasoning: int | None
+    extras: dict[str, int]
     flags: list[str]
     tier_source: Literal["event", "key", "deployment", "entity"]
     status: Status | None

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ledger.wire.errors import FieldError, problem_at
+from ledger.wire.extras import EXTRAS
 from ledger.wire.input_fields import (
     METER_OF,
     SCALE_MAX,
@@ -76,6 +77,8 @@ _METERS: Mapping[str, str] = MappingProxyType(
 MATCH = ("project_id", "agent_id", "model", "tier", "adapter", "region", "band_from", "hours")
 _SCOPE = MATCH[:-2]
 _SCOPED = ("percent_off", "who_pays", "cost_plus")
+# What is counted beside tokens: a million of them is not what a price is usually for.
+UNITS = ("requests", *(name for name, extra in EXTRAS.items() if extra.of is None))
 # What some kinds take and others must not have.
 _TERMS = (
     *("amount", "tiers", "size", "included", "every", "percent", "outcome", "pays"),
@@ -141,7 +144,7 @@ class PriceTier(InputModel):
 
 class PriceTerms(DatedInput):
     """A price of one meter and whose usage it is for; input, cached_input and output name meters.
-    One of requests says `per` how many it is.
+    One of what is counted beside tokens says `per` how many it is.
 
     A field left out matches any. A `model` that ends with * is all that begin so. Above `band_from`
     tokens of context the price applies. `hours` of the week read like `mon-fri 22:00-06:00 Europe/
@@ -209,8 +212,10 @@ class PriceTerms(DatedInput):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         takes = PRICE_FIELDS[self.kind]
-        if self.meter == "requests" and "per" in takes and "per" not in self.model_fields_set:
-            raise problem_at("per", "nothing", "send it with meter requests: 1 is each of them")
+        is_said = "per" in self.model_fields_set
+        if self.meter in UNITS and "per" in takes and not is_said:
+            action = f"send it with meter {self.meter}: 1 is each of them"
+            raise problem_at("per", "nothing", action)
         if self.billed == "advance" and "billed" not in takes:
             raise problem_at("billed", self.billed, f"leave it out with kind {self.kind}")
         if self.sku is not None and "sku" not in takes:

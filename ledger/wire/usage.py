@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 from ledger.wire.errors import problem_at
+from ledger.wire.extras import EXTRAS, QUANTITY_MAX
 from ledger.wire.fields import (
     Count,
     Currency,
@@ -188,10 +189,11 @@ class Usage:
     choices: Annotated[Requests | None, About("How many answers were asked for.")] = None
     modality: Annotated[
         dict[Name, Count | None] | None,
-        About("Tokens by kind of content; they are in the leaves already."),
+        About("Tokens by side and kind of content, in the leaves already, like input.audio."),
     ] = None
     other: Annotated[
-        dict[Name, Count | None] | None, About("Other counts of the provider, by its names.")
+        dict[Name, Count | None] | None,
+        About("Other counts, like web_search.requests or audio.seconds; some are meters."),
     ] = None
     parts: Annotated[
         Annotated[tuple[UsagePart, ...], SizeRule()] | None,
@@ -215,6 +217,17 @@ class Usage:
                 "send false: a running count or an estimate is never final",
                 "estimate_complete",
             )
+        self._check_extras()
+
+    def _check_extras(self) -> None:
+        groups = {"modality": self.modality or {}, "other": self.other or {}}
+        for extra in EXTRAS.values():
+            for field, units in extra.said.items():
+                group, _, name = field.partition(".")
+                count = groups.get(group, {}).get(name) or 0
+                if count * units > QUANTITY_MAX:
+                    action = f"send at most {QUANTITY_MAX // units} at once"
+                    raise problem_at(f"usage.{field}", count, action, "absurd_count")
 
     def leaves(self) -> TokenLeaves:
         """Disjoint leaves with the main ones resolved; raises where they contradict a total."""

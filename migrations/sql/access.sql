@@ -42,7 +42,7 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     customer_id = ANY ((SELECT asking_customers())::text[]) OR entity_id = (SELECT asking_entity()))', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['customer_alias', 'customer_parent', 'customer_above', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark', 'agent_run_delta',
+  FOREACH name IN ARRAY ARRAY['customer_alias', 'customer_parent', 'customer_above', 'subscription', 'tax_treatment', 'usage_delta', 'usage_mark', 'extra_delta', 'agent_run_delta',
                               'invoice_line', 'invoice_tax', 'credit_note_line', 'credit_note_tax', 'payment_part', 'dunning_letter_item',
                               'top_up_rule', 'budget', 'budget_balance', 'budget_alert', 'reservation', 'reservation_end',
                               'reservation_hold'] LOOP
@@ -94,9 +94,9 @@ BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT asks_for_the_house()))', name);
   END LOOP;
-  -- A chunk has the facts of many: whoever asks as somebody may read it, and its reader keeps to the keys of usage_key
+  -- A chunk has the facts of many, and so have extras: whoever asks as somebody may read it, and its reader keeps to the keys of usage_key
   -- that they see.
-  FOREACH name IN ARRAY ARRAY['usage_chunk', 'merged_chunk'] LOOP
+  FOREACH name IN ARRAY ARRAY['usage_chunk', 'merged_chunk', 'usage_extra'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all())
                     OR (SELECT asking_entity()) IS NOT NULL OR (SELECT asking_customer()) IS NOT NULL)', name);
@@ -110,7 +110,7 @@ BEGIN
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);
   END LOOP;
   -- Append only, for the owner as well; facts that are merged go from where they were (merge.sql).
-  FOREACH name IN ARRAY ARRAY['merged_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'receipt',
+  FOREACH name IN ARRAY ARRAY['merged_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'usage_extra', 'receipt',
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
       'cost_allocation', 'cost_day', 'cost_day_line', 'pool_day', 'meter_day', 'site_cost', 'weight_check', 'charge_day', 'usage_day', 'usage_tally', 'key_day', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance',

@@ -84,16 +84,31 @@ BEGIN ATOMIC
          CASE WHEN s.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END
     FROM jsonb_to_recordset(asked -> 'parts') AS p(entity_id text, since timestamptz, until timestamptz)
     JOIN customer o ON o.entity_id = p.entity_id
-   CROSS JOIN LATERAL (SELECT u.* FROM usage_delta u
-                        WHERE u.customer_id = o.customer_id AND u.window_start >= p.since AND u.window_start < p.until
-                          AND u.batch_seq <= seq OFFSET 0) d
+   CROSS JOIN LATERAL (
+     SELECT u.usage_key_id, u.window_start, u.requests, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning,
+            NULL::text AS extra, 0::bigint AS quantity
+       FROM (SELECT r.* FROM usage_delta r
+              WHERE r.customer_id = o.customer_id AND r.window_start >= p.since AND r.window_start < p.until
+                AND r.batch_seq <= seq OFFSET 0) u
+      UNION ALL
+     SELECT u.usage_key_id, u.window_start, 0, 0, 0, 0, 0, 0, u.meter, u.quantity
+       FROM (SELECT r.* FROM extra_delta r
+              WHERE r.customer_id = o.customer_id AND r.window_start >= p.since AND r.window_start < p.until
+                AND r.batch_seq <= seq OFFSET 0) u) d
     JOIN priced_keys(seq) k ON k.usage_key_id = d.usage_key_id
-   CROSS JOIN LATERAL (VALUES ('input_uncached', d.uncached), ('input_cache_read', d.cache_read),
-                              ('input_cache_write', d.cache_write), ('output_visible', d.visible),
-                              ('output_reasoning', d.reasoning), ('requests', d.requests)) AS m(meter, quantity)
     LEFT JOIN subscriptions_of(ARRAY(SELECT v.customer_id FROM customer v
                                        JOIN jsonb_to_recordset(asked -> 'parts') AS q(entity_id text) USING (entity_id)), seq) s
       ON s.customer_id = o.customer_id AND s.valid @> d.window_start AND s.models @> k.model
+    LEFT JOIN jsonb_to_recordset(asked -> 'listed')
+           AS x(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
+                agent_id text, outcomes int, meter text, since timestamptz, until timestamptz)
+      ON x.meter = d.extra AND x.rate_card_id = s.rate_card_id AND x.model = k.model AND x.tier = k.tier
+     AND x.adapter = k.adapter AND x.region = k.region AND x.context_band = k.context_band AND x.project_id = k.project_id
+     AND x.agent_id = k.agent_id AND x.outcomes = k.outcomes AND x.since <= d.window_start AND d.window_start < x.until
+   CROSS JOIN LATERAL (VALUES ('input_uncached', d.uncached), ('input_cache_read', d.cache_read),
+                              ('input_cache_write', d.cache_write), ('output_visible', d.visible),
+                              ('output_reasoning', d.reasoning), ('requests', d.requests), (x.meter, d.quantity),
+                              (part_of(x.meter), -d.quantity)) AS m(meter, quantity)
     LEFT JOIN jsonb_to_recordset(asked -> 'listed')
            AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
                 agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint, currency text, each_amount numeric, is_pooled boolean,

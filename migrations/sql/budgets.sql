@@ -187,8 +187,8 @@ BEGIN ATOMIC
      SELECT cardinality(b.reached) AS edges,
             count(a.each_amount) FILTER (WHERE a.meter = 'input_uncached') AS uncached,
             count(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS visible,
-            max(a.each_amount) FILTER (WHERE a.meter LIKE 'input%') AS input,
-            max(a.each_amount) FILTER (WHERE a.meter LIKE 'output%') AS output,
+            max(a.each_amount) FILTER (WHERE a.meter IN ('input_uncached', 'input_cache_read', 'input_cache_write')) AS input,
+            max(a.each_amount) FILTER (WHERE a.meter IN ('output_visible', 'output_reasoning')) AS output,
             max(a.each_amount) FILTER (WHERE a.meter = 'requests') AS asked
        FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region,
                          of_project, of_agent, b.reached, at) a) m

@@ -436,6 +436,42 @@ COMMENT ON TABLE usage_mark IS 'Requests of usage_delta that were estimated, cut
 CREATE INDEX ON usage_mark (customer_id, window_start);
 CREATE INDEX ON usage_mark USING brin (batch_seq) WITH (pages_per_range = 16);
 
+-- What few attempts count beside tokens, or as parts of them: of a window and meter, and of each batch all facts that have
+-- it. Rows where there are any.
+CREATE TABLE extra_delta (
+  customer_id  text,
+  usage_key_id bigint NOT NULL,
+  window_start timestamptz NOT NULL CHECK (on_grid(window_start)),
+  batch_seq    bigint NOT NULL,
+  meter        text COLLATE "C" NOT NULL CHECK (meter <> ''),
+  quantity     bigint NOT NULL
+);
+COMMENT ON TABLE extra_delta IS 'Extras of usage_delta, summed as that is; their meters are EXTRAS of ledger/wire/extras.py.';
+CREATE INDEX ON extra_delta (customer_id, window_start);
+CREATE INDEX ON extra_delta USING brin (batch_seq) WITH (pages_per_range = 16);
+CREATE TABLE usage_extra (
+  batch_seq     bigint NOT NULL,
+  meter         text COLLATE "C" NOT NULL CHECK (meter <> ''),
+  ordinals      int[] NOT NULL,
+  usage_key_ids bigint[] NOT NULL,
+  times         timestamptz[] NOT NULL,
+  quantities    bigint[] NOT NULL,
+  PRIMARY KEY (batch_seq, meter),
+  CHECK (cardinality(ordinals) > 0 AND cardinality(usage_key_ids) = cardinality(ordinals)
+         AND cardinality(times) = cardinality(ordinals) AND cardinality(quantities) = cardinality(ordinals))
+);
+COMMENT ON TABLE usage_extra IS 'Extras of facts by their ordinals, with the key, time and sign of each: beside a fact wherever it lies, and found by its place when it is taken back.';
+
+-- Which meter another is a part of: what it counts is priced as that where no price is for it.
+CREATE FUNCTION part_of(meter text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN meter = 'input_cache_write_1h' THEN 'input_cache_write'
+  WHEN meter IN ('input_audio', 'input_image', 'input_video') THEN 'input_uncached'
+  WHEN meter = 'input_cache_read_audio' THEN 'input_cache_read'
+  WHEN meter IN ('output_rejected_prediction', 'output_audio', 'output_image') THEN 'output_visible'
+END;
+COMMENT ON FUNCTION part_of(text) IS 'PART_OF of ledger/wire/extras.py; a test holds the two together.';
+
 -- Engine first, for allocation: tokens where they were worked on, and the seconds in which work ran.
 CREATE TABLE activity (
   engine_key_id bigint NOT NULL,
@@ -481,16 +517,18 @@ CREATE TABLE pending_sum (
   sha256    bytea NOT NULL CHECK (octet_length(sha256) = 32),
   usage     bytea,
   marks     bytea,
+  extras    bytea,
   activity  bytea,
   masks     bytea
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000);
-COMMENT ON TABLE pending_sum IS 'Rows of usage_delta, usage_mark, activity and activity_mask that are not summed yet, as frames (Arrow, zstd), NULL where there are none: no cut-off lies at or above one.';
+COMMENT ON TABLE pending_sum IS 'Rows of usage_delta, usage_mark, extra_delta, activity and activity_mask that are not summed yet, as frames (Arrow, zstd), NULL where there are none: no cut-off lies at or above one.';
 COMMENT ON COLUMN pending_sum.moves IS 'How many rows all frames have together.';
 COMMENT ON COLUMN pending_sum.reach IS 'No sum of its counts is beyond it, whatever their signs, and none over batches is beyond the sum of theirs.';
-COMMENT ON COLUMN pending_sum.sha256 IS 'Of usage, marks, activity and masks, one after the other.';
+COMMENT ON COLUMN pending_sum.sha256 IS 'Of usage, marks, extras, activity and masks, one after the other.';
 -- Compressed before they come.
 ALTER TABLE pending_sum ALTER COLUMN usage SET STORAGE EXTERNAL, ALTER COLUMN marks SET STORAGE EXTERNAL,
+                        ALTER COLUMN extras SET STORAGE EXTERNAL,
                         ALTER COLUMN activity SET STORAGE EXTERNAL, ALTER COLUMN masks SET STORAGE EXTERNAL;
 
 -- Partitions are made days ahead; there is no default partition, so that nothing lands unnoticed.

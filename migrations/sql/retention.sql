@@ -4,7 +4,7 @@
 -- NULL is a row of one batch: COPY names its columns and knows nothing of folding.
 ALTER TABLE usage_delta ADD COLUMN first_batch_seq bigint CHECK (first_batch_seq <= batch_seq);
 COMMENT ON COLUMN usage_delta.first_batch_seq IS 'Of a row summed or folded: the lowest batch merged into it; batch_seq is the highest.';
-GRANT DELETE ON usage_delta, usage_mark, activity, activity_mask TO tokenledger_worker;
+GRANT DELETE ON usage_delta, usage_mark, extra_delta, activity, activity_mask TO tokenledger_worker;
 
 CREATE INDEX ON cut_off (batch_seq);
 

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from ledger.api.app import create_app
 from ledger.api.openapi import document
+from ledger.domain.metering.extras import GROUP_PATHS
 from ledger.domain.metering.kept import COLUMNS
 from ledger.settings import Settings
 from ledger.wire.events import EVENT_TYPES, Envelope
@@ -60,7 +61,8 @@ def events_document() -> str:
     about = (
         "CloudEvents in JSON; how batches of them are sent is in [batches.md](batches.md). Null is"
         " the same as nothing. A field that is not kept is read, held to its rule and let go; one"
-        " that is not named here is counted by name, and the answer to a batch says so."
+        " that is not named here is counted by name, and the answer to a batch says so. Which names"
+        " of a field are kept that is kept in part, [prices.md](prices.md) says."
     )
     return "\n".join(["# Events", "", about, "", *sections])
 
@@ -81,9 +83,10 @@ def is_wanted(path: Path, text: str) -> bool:
 
 def _fields(title: str, form: Form, above: WirePath, kinds: Sequence[str]) -> str:
     kept = {column.path for kind in kinds for column in COLUMNS.get(kind, ())}
+    is_kept = dict.fromkeys(kept, "yes") | dict.fromkeys(GROUP_PATHS, "some")
     rows = [
         f"| `{'.'.join((*above, *path))}` | {_value(entry)} |"
-        f" {'yes' if (*above, *path) in kept else ''} | {entry.about} |"
+        f" {is_kept.get((*above, *path), '')} | {entry.about} |"
         for path, entry in walk(form)
     ]
     about = " ".join((form.shape.__doc__ or "").split()) if form.shape else ""

@@ -371,8 +371,9 @@ async def test_what_was_changed_is_named(books: Books, superuser: Connection, fa
 
 
 def test_every_proof_has_a_fault() -> None:
-    # That of whole periods is tried with every kind of price below, that of grants with them.
-    elsewhere = {"period", "credit_grant"}
+    # That of whole periods is tried with every kind of price below, that of grants with them; of
+    # extras where there are any (test_extras).
+    elsewhere = {"period", "credit_grant", "extra_delta"}
     assert {wanted[0] for _, wanted in FAULTS.values()} | elsewhere == PROOFS.keys()
 
 

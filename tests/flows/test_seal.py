@@ -78,6 +78,7 @@ BY_CONTENT = "its key is a hash of what it says, and check misses it where a sum
 NOT_IN_ORDER = "has no place in the stored order: a restore compares its rows with the backup's"
 UNSEALED = {
     **dict.fromkeys(("usage_delta", "usage_mark", "activity", "activity_mask"), FOLDED),
+    "extra_delta": FOLDED,
     "pending_sum": FOLDED,
     **dict.fromkeys(("fact_partition", "receipt_total", "arrived_batch"), MADE_OF_OTHERS),
     **dict.fromkeys(("receipt_summed", "stage_run", "parked", "work_state"), MADE_OF_OTHERS),
@@ -124,6 +125,7 @@ async def books(worker: Connection) -> Gate:
     events.append(attempt("much", minute=30, tokens=10**6))
     events[0]["data"]["provider_cost"] = cost
     events[1]["data"]["agent"] = {"id": "helper", "run_id": "run-1"}
+    events[2]["data"]["usage"]["other"] = {"web_search.requests": 2}
     await gate.send(keyed(*events))
     await gate.send(keyed(attempt("e1", minute=1, tokens=9), attempt("bad") | {"time": None}))
     await worker.execute(

@@ -24,6 +24,7 @@ READERS = 3
 TAMPERINGS_NAMED = 20
 # What each proof is of, for people.
 SAYS = {
+    "extra_delta": "extras of facts and of windows",
     "charge": "usage and charges",
     "usage_day": "usage and its requests by day",
     "key_day": "usage and its tallies by day",

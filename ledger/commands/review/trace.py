@@ -23,7 +23,6 @@ from ledger.exports.filenames import file_name
 from ledger.flows.billing.trace import (
     FIRST,
     LineTrace,
-    event_json,
     find_invoice,
     find_line,
     trace_invoice_line,
@@ -38,6 +37,7 @@ from ledger.store.connect import draw_cut_off
 from ledger.store.cost.cost import WindowActivity
 from ledger.store.cost.evidence import WindowCost
 from ledger.store.queries import Connection
+from ledger.wire.extras import EXTRAS
 
 
 @click.group()
@@ -187,17 +187,21 @@ def _cells(share: Share) -> tuple[object, ...]:
 
 
 def _show_events(title: str, traced: LineTrace) -> None:
-    names = (
+    names: tuple[str, ...] = (
         *("time", "event_id", "source", "kind", "flags", "status", "requests"),
         *("uncached", "cache_read", "cache_write", "visible", "reasoning"),
     )
+    line, currency = traced.line, traced.invoice.terms.currency
+    extra = line.key.meter if line.key.meter in EXTRAS else None
+    names += (extra,) if extra else ()
     events = [
-        event_json(event) | {"flags": ", ".join(flag_names(event.flags)) or None}
-        for event in traced.events
+        said
+        | {"flags": ", ".join(flag_names(event.flags)) or None}
+        | ({extra: traced.extras.get(event.stored_at, {}).get(extra, 0)} if extra else {})
+        for event, said in zip(traced.events, traced.events_json(), strict=True)
     ]
     columns = ("time", "event", "source", "kind", "marked", "status", *names[6:])
-    line, currency = traced.line, traced.invoice.terms.currency
-    first = ("event", "time", line.key.meter.partition("_")[2], "kind", "source")
+    first = ("event", "time", extra or line.key.meter.partition("_")[2], "kind", "source")
     rows = [tuple(event[name] for name in names) for event in events]
     print_table(title, columns, rows, numbers=6, first=first)
     click.echo(

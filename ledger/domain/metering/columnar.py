@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ledger.domain.arrays import Bools, Ints, Texts
 from ledger.domain.metering.decode import Reject, decode_items
+from ledger.domain.metering.extras import GROUP_PATHS
 from ledger.domain.metering.flat import Known, Value
 from ledger.domain.metering.kept import COLUMNS
 from ledger.domain.metering.parts import Part
@@ -206,7 +207,9 @@ def _part(batch: ColumnarBatch, kind: str, good: Bools, first_row: int) -> Part:
         name = unknown_name(kind, path)
         if name is not None:
             unknown[name] = _either(unknown.get(name, NOWHERE), present_of(column, batch.count))
-        if column.kind == "json" or isinstance(rule_of(kind, path), AnyRule):
+        if isinstance(rule_of(kind, path), AnyRule):
+            continue
+        if column.kind == "json" and path not in GROUP_PATHS:
             continue
         there = present_of(column, batch.count)
         if column.width == 0 and there is None:
@@ -223,6 +226,6 @@ def _either(left: Bools | None, right: Bools | None) -> Bools | None:
 
 def _value(column: Column, count: int) -> Value:
     raw = raw_of(column, count)
-    if column.kind == "text":
+    if column.kind in ("text", "json"):
         return Texts(raw, list(column.values))
     return raw.astype(np.int64) + column.base

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.frames import with_series
+from ledger.domain.metering.extras import EXTRAS_SAID, said_text
 from ledger.domain.metering.fact import Kind
 from ledger.domain.metering.kept import (
     COUNTERS_COLUMNS,
@@ -46,8 +47,14 @@ _ABSENT = _Absent()
 def usage_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:
     """Attempts and corrections: `row` is the place in the call, leaves still as sent."""
     kinds = pl.Series("kind", [_kind(event) for event in events], pl.Int8)
-    frame = _frame(events, rows, USAGE_COLUMNS, [kinds])
+    frame = _frame(events, rows, USAGE_COLUMNS, [kinds, _extras(events)])
     return with_series(frame, frame[_ROW].alias(NAMES))
+
+
+def _extras(events: Sequence[DecodedEvent]) -> pl.Series:
+    used = _read("usage", _read("data", events))
+    said = [said_text(each.modality, each.other) for each in used]
+    return pl.Series(EXTRAS_SAID, said, pl.String)
 
 
 def energy_frame(events: Sequence[DecodedEvent], rows: Sequence[int]) -> pl.DataFrame:

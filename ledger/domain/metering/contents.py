@@ -58,6 +58,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "reservation_id": "rv",
         "retry_of": "ro",
         "fallback_from": "ff",
+        "extras": "x",
     },
     "energy": {
         "gpu_uuid": "u",

@@ -10,6 +10,7 @@ import polars as pl
 
 from ledger.domain.arrays import Bools, Ints, Texts
 from ledger.domain.metering.columns import NAMES
+from ledger.domain.metering.extras import said_column
 from ledger.domain.metering.fact import STATUSES, Kind
 from ledger.domain.metering.kept import COLUMNS, NAMING_PATHS, STATUS, KeptColumn, status_number
 from ledger.domain.metering.numbering import combined, first_rows
@@ -30,6 +31,7 @@ def flat_frame(
         number = Kind.REPLACEMENT if kind == CORRECTION else Kind.ORIGINAL
         scalars.append(pl.lit(int(number), pl.Int8).alias("kind"))
         series.append(pl.Series(NAMES, _names(rows, known), pl.Int64))
+        series.append(said_column(rows.size, known, constants))
     for column in COLUMNS[kind]:
         if column.path in known:
             series.append(_series(column, known[column.path]))

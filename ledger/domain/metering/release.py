@@ -14,17 +14,27 @@ from ledger.domain.metering.fact import Kind, TierSource, tier_source, with_tier
 from ledger.domain.metering.key import UsageKeyRow, usage_key
 from ledger.domain.metering.rows import FACTS
 
+_ORIGINS = pl.Schema({"ordinal": pl.Int32(), "batch_seq": pl.Int64(), "fact_ordinal": pl.Int64()})
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """Facts to write (reversals first), the keys they need, and what takes the place of what.
 
-    `places` are (ordinal here, batch_seq there, ordinal there).
+    `stored_ids` are (ordinal here, batch_seq there, ordinal there).
     """
 
     facts: pl.DataFrame
     keys: list[UsageKeyRow]
     stored_ids: list[tuple[int, int, int]]
+
+    @property
+    def origins(self) -> pl.DataFrame:
+        """Where each fact to write was stored before: its ordinal, and the fact's batch and
+        ordinal."""
+        count = len(self.stored_ids)
+        stored = [(by - back, *at) for back in (count, 0) for by, *at in self.stored_ids]
+        return pl.DataFrame(stored, _ORIGINS, orient="row")
 
 
 def release_facts(

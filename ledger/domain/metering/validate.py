@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ledger.domain.metering.extras import EXTRAS_SAID
 from ledger.domain.metering.fact import STATUS_SHIFT, Flag, Kind, Reason
 from ledger.domain.metering.kept import INPUT, OUTPUT, status_number
 from ledger.domain.money import LEDGER_SCALE
@@ -39,6 +40,8 @@ _ORDERED_TIMES = (
     *(("started_at", "first_token_at"), ("first_token_at", "ended_at")),
     ("started_at", "ended_at"),
 )
+# More digits than QUANTITY_MAX has, or as many of which units may make more.
+_ABSURD_EXTRA = r"=\d{10}"
 _JSON = r"(?i)^\s*(?:application/json|[^;]*\+json)\s*(?:;|$)"
 # How an attempt ended, by what it is then.
 _ENDS = {
@@ -107,6 +110,8 @@ class _Said:
             for earlier, later in _ORDERED_TIMES
             if self.says(earlier, later)
         ]
+        if self.says(EXTRAS_SAID):
+            rules.append(pl.col(EXTRAS_SAID).str.contains(_ABSURD_EXTRA))
         if self.says("cost_amount"):
             rules.append(~pl.col("cost_amount").str.contains(AMOUNT_PLAIN))
         return pl.any_horizontal(rules).fill_null(value=False).alias("suspect")

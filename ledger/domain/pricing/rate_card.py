@@ -15,6 +15,7 @@ from ledger.domain.pricing.hours import PriceHours
 from ledger.domain.pricing.models import StoredPrice
 from ledger.domain.pricing.models.who_pays import WhoPays
 from ledger.domain.pricing.outcome import BITS, outcome_names
+from ledger.wire.extras import EXTRAS
 
 METERS = (
     "input_uncached",
@@ -23,8 +24,9 @@ METERS = (
     "output_visible",
     "output_reasoning",
 )
-# What is counted beside tokens: it costs nothing where no price is for it, and waits for none.
-UNASKED_METERS = ("requests",)
+# What is counted beside tokens, or is a part of them: it costs nothing of its own where no price is
+# for it, and waits for none; a part with a price is not in the meter that it is a part of.
+UNASKED_METERS = ("requests", *EXTRAS)
 USAGE_METERS = (*METERS, *UNASKED_METERS)
 # What a period is charged beside usage by the unit: fees, what a minimum is short of, what is taken
 # off, and what usage cost with a mark-up.

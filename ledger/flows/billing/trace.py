@@ -1,5 +1,6 @@
 """Follows an invoice line back to its events, each said in words."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ledger.domain.billing.issued import IssuedLine, StoredInvoice
@@ -9,6 +10,7 @@ from ledger.domain.metering.fact import Kind, flag_names, status_of, tier_source
 from ledger.domain.metering.usage_mark import known_leaves
 from ledger.flows.metering.find_facts import trace_line
 from ledger.store.billing.invoice import list_invoices, list_lines
+from ledger.store.metering.extras import find_extras_at
 from ledger.store.queries import Connection
 
 # Before the first event of all.
@@ -19,13 +21,19 @@ FIRST = (0, -1)
 class LineTrace:
     """A line of an invoice, and a page of its events in stored order.
 
-    `after` is where the next page begins: None where there is none.
+    `extras` are those of its events that have any, by where they are stored. `after` is where the
+    next page begins: None where there is none.
     """
 
     invoice: StoredInvoice
     line: IssuedLine
     events: tuple[TracedEvent, ...]
+    extras: Mapping[tuple[int, int], Mapping[str, int]]
     after: tuple[int, int] | None
+
+    def events_json(self) -> list[dict[str, object]]:
+        """The events in words."""
+        return [event_json(each, self.extras.get(each.stored_at, {})) for each in self.events]
 
 
 async def find_invoice(connection: Connection, name: str) -> StoredInvoice:
@@ -69,15 +77,18 @@ async def trace_invoice_line(
         limit=limit + 1,
     )
     shown = tuple(events[:limit])
-    return LineTrace(invoice, line, shown, shown[-1].stored_at if len(events) > limit else None)
+    extras = await find_extras_at(connection, [each.stored_at for each in shown])
+    rest = shown[-1].stored_at if len(events) > limit else None
+    return LineTrace(invoice, line, shown, extras, rest)
 
 
-def event_json(event: TracedEvent) -> dict[str, object]:
-    """An event in words, with None for a count that it did not say."""
+def event_json(event: TracedEvent, extras: Mapping[str, int]) -> dict[str, object]:
+    """An event with its extras in words, with None for a count that it did not say."""
     said = asdict(event)
     return {
         **said,
         **known_leaves(said, event.flags),
+        "extras": dict(extras),
         "kind": Kind(event.kind).name.lower(),
         "flags": flag_names(event.flags),
         "tier_source": tier_source(event.flags).name.lower(),

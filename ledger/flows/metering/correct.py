@@ -29,6 +29,7 @@ from ledger.flows.metering.find_facts import (
     find_standing_facts,
 )
 from ledger.store.metering.correction import FateChange, find_corrected_ids, find_corrections
+from ledger.store.metering.extras import find_extras
 from ledger.store.metering.ingest import find_batches, find_event_keys
 from ledger.store.queries import Connection
 
@@ -59,7 +60,8 @@ class Undone:
 
 @dataclass(slots=True)
 class Corrected:
-    """What corrections came to: fates of rows, facts to reverse, and what to remember.
+    """What corrections came to: fates of rows, facts to reverse with their extras, and what to
+    remember.
 
     `void` rows are kept with their reversals and take their ids, `undone` are stored ones of the
     kind; `away` rows need facts that cannot be read now, and take nothing.
@@ -74,6 +76,7 @@ class Corrected:
     undone: list[Undone] = field(default_factory=list)
     changes: list[FateChange] = field(default_factory=list)
     reversals: pl.DataFrame | None = None
+    extras: pl.DataFrame | None = None
 
 
 async def settle_corrections(
@@ -112,6 +115,8 @@ async def settle_corrections(
         prepared, {row: (Reason.TARGET_AWAY, name, away[name]) for row, name in gone.items()}
     )
     first = _reverse(corrected, settled.replaced, standing, first_ordinal=len(prepared.items))
+    if corrected.reversals is not None:
+        corrected.extras = await find_extras(connection, corrected.reversals)
     await _void_belated(connection, corrected, settled.belated, first_ordinal=first)
     return corrected
 
@@ -342,7 +347,10 @@ def _reverse(
         )
     ordinals = pl.int_range(first_ordinal, first_ordinal + pl.len(), dtype=pl.Int32)
     corrected.reversals = facts.with_columns(
-        ordinal=ordinals, kind=pl.lit(int(Kind.REVERSAL), pl.Int8), sign=pl.lit(-1, pl.Int64)
+        fact_ordinal="ordinal",
+        ordinal=ordinals,
+        kind=pl.lit(int(Kind.REVERSAL), pl.Int8),
+        sign=pl.lit(-1, pl.Int64),
     )
     return first_ordinal + facts.height
 

@@ -10,6 +10,7 @@ from ledger.domain.arrays import Bools, Ints
 from ledger.domain.frames import MANY_ROWS, mapped, only, repeated, with_series
 from ledger.domain.metering.budget_use import budget_use
 from ledger.domain.metering.directory import Directory
+from ledger.domain.metering.extras import extra_counts, joined, renumbered
 from ledger.domain.metering.fact import Flag
 from ledger.domain.metering.judge import KEYED, form_of
 from ledger.domain.metering.prepare import Prepared
@@ -27,15 +28,17 @@ def encode(
     limits: IngestLimits,
     superseded: Collection[int] = (),
     reversals: pl.DataFrame | None = None,
+    reversed_extras: pl.DataFrame | None = None,
 ) -> Stored:
-    """The rows of what is still in the frames, of `superseded` rows undone again, and reversals."""
+    """The rows of what is still in the frames, of `superseded` rows undone again, and reversals,
+    with the extras that these take back."""
     users = hash_end_users(prepared.usage["end_user_id"], limits.end_user_secret)
     facts = with_series(
         _placed(prepared, directory, prepared.usage),
         users.alias("end_user"),
         repeated("sign", 1, prepared.usage.height, pl.Int64),
     )
-    standing = facts
+    standing, extras = facts, [extra_counts(facts), reversed_extras]
     others = [] if reversals is None else [reversals.select(FACTS)]
     moved = list(others)
     if superseded:
@@ -45,7 +48,9 @@ def encode(
         )
         standing = facts.filter(~gone)
         first = len(prepared.items) + (0 if reversals is None else reversals.height)
-        others = [reverse(facts.filter(gone), first_ordinal=first).select(FACTS), *others]
+        undone = facts.filter(gone)
+        extras.append(renumbered(extras[0], undone["ordinal"], first=first))
+        others = [reverse(undone, first_ordinal=first).select(FACTS), *others]
     return Stored.of(
         pl.concat([only(facts, FACTS), *others]),
         moves=pl.concat([_moves(standing), *(only(rows, MOVES) for rows in moved)]),
@@ -59,6 +64,7 @@ def encode(
         },
         use=budget_use([standing, *moved], standing, directory.budgeted),
         runs=[standing, *moved],
+        extras=joined(extras),
         now=now,
         chunk_facts=limits.chunk_facts,
         few_rows=limits.few_rows,

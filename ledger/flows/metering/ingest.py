@@ -278,6 +278,7 @@ async def _stored(call: _Call) -> Stored:
         limits=call.limits,
         superseded=superseded,
         reversals=reversals,
+        reversed_extras=call.corrected.extras,
     )
 
 

@@ -19,6 +19,7 @@ from ledger.flows.metering.stored import Stored
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store.connect import draw_batch_seq, sum_windows
 from ledger.store.metering.correction import FateChange, copy_fate_changes
+from ledger.store.metering.extras import find_extras
 from ledger.store.metering.ingest import insert_usage_keys, lacks_partition
 from ledger.store.metering.suspense import dismiss_suspense as store_dismissal
 from ledger.store.metering.suspense import (
@@ -155,6 +156,7 @@ async def _release_page(
 
 async def _write(connection: Connection, release: Release, known: Directory, now: datetime) -> None:
     nothing = release.facts.head(0)
+    extras = await find_extras(connection, release.origins)
     stored = Stored.of(
         release.facts,
         moves=release.facts,
@@ -166,6 +168,7 @@ async def _write(connection: Connection, release: Release, known: Directory, now
         readings={},
         use=budget_use([release.facts], NOTHING_NAMED, known.budgeted),
         runs=[release.facts],
+        extras=extras,
         now=now,
     )
     batch_seq = await draw_batch_seq(connection)

@@ -13,6 +13,12 @@ import polars as pl
 from ledger.domain.metering import rows
 from ledger.domain.metering.agent_run import AGENT_RUN_COLUMNS, agent_run_frame
 from ledger.domain.metering.budget_use import BudgetUse
+from ledger.domain.metering.extra_rows import (
+    EXTRA_COLUMNS,
+    extra_delta_frame,
+    extra_moves,
+    extra_rows,
+)
 from ledger.store.billing.budgets import count_use
 from ledger.store.binary import Rows
 from ledger.store.copying import copy_binary, copy_rows
@@ -45,6 +51,7 @@ class Stored:
     few: Mapping[str, pl.DataFrame]
     tables: Sequence[tuple[str, Rows]]
     provider_costs: pl.DataFrame
+    extras: pl.DataFrame | None
     counters: pl.DataFrame
     stored_day: date
     use: BudgetUse
@@ -60,6 +67,7 @@ class Stored:
         readings: Mapping[str, pl.DataFrame],
         use: BudgetUse,
         runs: Sequence[pl.DataFrame] = (),
+        extras: pl.DataFrame | None = None,
         now: datetime,
         chunk_facts: int = CHUNK_FACTS,
         few_rows: int = FEW_ROWS,
@@ -69,24 +77,31 @@ class Stored:
 
         `facts` and `moves` have `sign`; `moves` are the facts that change a window, `worked` those
         that kept an engine busy, `provider_costs` those that may carry a vendor's cost.
-        `runs` are facts and reversals with what they say of runs of agents.
+        `runs` are facts and reversals with what they say of runs of agents, `extras` what of extras
+        facts count, by ordinal.
         `readings` are frames of energy, counters and gaps; one that is not there is empty.
         """
         day = now.astimezone(UTC).date()
         encoded: list[tuple[str, Rows]] = []
         is_large = facts.height and facts.height >= chunk_facts
         added = _added(facts, moves, worked, rows.moved_frames if is_large else _summed)
+        of_extras = extra_moves(facts, extras)
+        beside = _moved_extras(of_extras)
         chunk, sums, few = None, None, dict[str, pl.DataFrame]()
         frames = {KINDS[name].table: part for name, part in added.items()}
         if facts.height:
             frames["usage_fact"] = rows.fact_frame(facts, stored_day=day)
         if is_large:
             chunk = EncodedChunk.of(frames["usage_fact"], stored_day=day)
-            sums = EncodedSums.of(added) if added else None
+            sums = EncodedSums.of({**added, **beside}) if added or beside else None
         elif sum(frame.height for frame in frames.values()) <= few_rows:
             few = frames
         else:
             encoded += [(table, _ENCODE[table](frame)) for table, frame in frames.items()]
+        if chunk is None:
+            encoded += [
+                (KINDS[name].table, KINDS[name].encode(part)) for name, part in beside.items()
+            ]
         of_runs = agent_run_frame(runs)
         if of_runs is not None:
             encoded.append(("agent_run_delta", Rows.of(of_runs, AGENT_RUN_COLUMNS)))
@@ -103,6 +118,7 @@ class Stored:
             few=few,
             tables=[(name, table) for name, table in encoded if table.count],
             provider_costs=provider_costs,
+            extras=of_extras,
             counters=readings.get("counters", facts.clear()),
             stored_day=day,
             use=use,
@@ -119,6 +135,9 @@ class Stored:
         for name, table in self.tables:
             table.number(batch_seq)
             await copy_binary(connection, name, table)
+        if self.extras is not None:
+            extras = extra_rows(self.extras, batch_seq=batch_seq)
+            await copy_rows(connection, "usage_extra", EXTRA_COLUMNS, extras)
         counters = rows.counter_rows(self.counters, batch_seq=batch_seq, stored_day=self.stored_day)
         if counters:
             await copy_rows(connection, "counter_reading", rows.COUNTER_COLUMNS, counters)
@@ -137,6 +156,12 @@ class Stored:
 
 def _summed(moves: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.usage_delta_frame(moves), rows.activity_delta_frame(moves)
+
+
+def _moved_extras(moves: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
+    """What extras of a batch add to windows, where they add anything."""
+    added = {} if moves is None else {"extras": extra_delta_frame(moves)}
+    return {name: frame for name, frame in added.items() if frame.height}
 
 
 def _added(

@@ -29,6 +29,7 @@ from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.pricing import rating, rating_periods
 from ledger.store.pricing.rating import CustomerPeriod
 from ledger.store.pricing.rating_periods import SubscribedPeriod, UsageCost
+from ledger.wire.extras import PART_OF
 
 # A subscription, prices of its card that follow time, and days of it.
 TimedPrices: TypeAlias = tuple[Subscription, list[CardPrice], list[Period]]
@@ -83,13 +84,15 @@ async def find_pooled(rated: RatedDays) -> list[PeriodAmount]:
     seq = context.cut_off.batch_seq
     spans = [(customer_id, since, until) for _, customer_id, since, until in whole]
     kinds = await rating.find_kinds(context.connection, periods=spans, batch_seq=seq)
-    listed = [each for each in rated.book.spell_out(kinds) if each.basis is Basis.POOL]
+    spelled = list(rated.book.spell_out(kinds))
+    listed = [each for each in spelled if each.basis is Basis.POOL]
     if not listed:
         return []
+    parts = [each for each in spelled if each.meter in PART_OF and each.basis is not Basis.POOL]
     uses = await rating_periods.find_pooled_use(
         context.connection,
         periods=whole,
-        listed=listed,
+        listed=[*listed, *parts],
         midnights=rated.book.midnights(context.entity.zone, spans),
         batch_seq=seq,
     )

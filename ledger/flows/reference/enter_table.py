@@ -10,12 +10,12 @@ from decimal import Decimal
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
-from ledger.domain.money import plain
+from ledger.domain.money import EXACT, plain
 from ledger.domain.pricing.models import PRICE_MODELS
 from ledger.domain.pricing.models.per_unit import PerUnit
 from ledger.domain.pricing.rate_card import OUTCOME, CardPrice
 from ledger.domain.pricing.tables.compare import PriceMove, TableComparison, compare_table
-from ledger.domain.pricing.tables.row import PER, PER_DIGITS, PricedUsage
+from ledger.domain.pricing.tables.row import PER_DIGITS, PricedUsage, per_of
 from ledger.domain.pricing.tables.rules import PriceTable
 from ledger.flows.reference.enter import enter_rate_card
 from ledger.flows.reference.enter_checks import check_prices
@@ -135,11 +135,13 @@ def _amount(price: CardPrice) -> Decimal | None:
 
 
 def _row(usage: PricedUsage, amount: Decimal) -> Mapping[str, object]:
-    said = PerUnit(amount=amount, per=PER).params
+    per = per_of(usage.meter)
+    each = amount.scaleb(len(str(per)) - 1 - PER_DIGITS, EXACT)
+    said = PerUnit(amount=each, per=per).params
     return {
         "meter": usage.meter,
         "model": usage.model,
         "tier": usage.tier or None,
         "band_from": usage.band_from or None,
-        "params": said | {"amount": plain(amount)},
+        "params": said | {"amount": plain(each)},
     }

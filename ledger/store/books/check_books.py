@@ -14,6 +14,7 @@ BOOKS = (
 )
 # What is checked, by a name, and the query that finds what is wrong, in the order of the books.
 PROOFS: Mapping[str, str] = {
+    "extra_delta": "find_wrong_extras",
     "charge": "find_unrated",
     "usage_day": "find_wrong_usage_days",
     "key_day": "find_wrong_tallies",

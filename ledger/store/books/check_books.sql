@@ -5,21 +5,35 @@
 
 -- name: find_unrated
 -- Usage against charges: every meter of every day of a known customer is charged, or listed as unpriced, with its
--- quantity; requests are where a price is for them, and may be at its hours. Scans of usage_delta and charge.
+-- quantity, in which parts of it that are charged apart count; requests and extras are where a price is for them, and may
+-- be at its hours. Scans of usage_delta, extra_delta and charge.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
+), unasked AS MATERIALIZED (
+  SELECT p.* FROM rate_card_price p
+   WHERE p.meter NOT IN ('input_uncached', 'input_cache_read', 'input_cache_write', 'output_visible', 'output_reasoning',
+                         'fee', 'commitment', 'discount', 'outcome', 'cost')
 ), by_request AS MATERIALIZED (
-  SELECT s.customer_id, s.models, s.valid * p.valid AS valid, p.model, p.tier, p.adapter, p.region, p.project_id, p.agent_id,
+  SELECT s.customer_id, s.models, s.valid * p.valid AS valid, p.meter, p.model, p.tier, p.adapter, p.region, p.project_id, p.agent_id,
          coalesce(p.band_from, 0) AS band_from, p.hours IS NULL AS always
     FROM run r
    CROSS JOIN LATERAL subscriptions_of(ARRAY(SELECT c.customer_id FROM customer c WHERE c.entity_id = r.entity_id), r.batch_seq) s
-    JOIN rate_card_price p ON p.rate_card_id = s.rate_card_id AND p.meter = 'requests' AND p.recorded @> r.batch_seq
-   WHERE s.valid && p.valid AND EXISTS (SELECT FROM rate_card_price q WHERE q.meter = 'requests')
+    JOIN unasked p ON p.rate_card_id = s.rate_card_id AND p.recorded @> r.batch_seq
+   WHERE s.valid && p.valid AND EXISTS (SELECT FROM unasked)
 ), charged AS (
   SELECT c.customer_id, (c.day_start AT TIME ZONE e.zone)::date AS day, c.usage_key_id, c.meter,
          sum(c.quantity) AS quantity, max(o.batch_seq) AS seen_seq
     FROM charge c JOIN cut_off o USING (cut_off_id) JOIN entity e USING (entity_id) GROUP BY 1, 2, 3, 4
+), whole AS (
+  SELECT customer_id, day, usage_key_id, coalesce(part_of(meter), meter) AS meter, sum(quantity) AS quantity
+    FROM charged GROUP BY 1, 2, 3, 4
+  UNION ALL
+  SELECT customer_id, day, usage_key_id, meter, quantity FROM charged WHERE part_of(meter) IS NOT NULL
+), counted AS (
+  SELECT d.customer_id, d.usage_key_id, d.window_start, d.batch_seq, 'requests' AS meter, d.requests AS quantity FROM usage_delta d
+  UNION ALL
+  SELECT d.customer_id, d.usage_key_id, d.window_start, d.batch_seq, d.meter, d.quantity FROM extra_delta d
 ), seen AS (
   SELECT customer_id, day, max(seen_seq) AS batch_seq FROM charged GROUP BY 1, 2
 ), used AS (
@@ -41,14 +55,14 @@ WITH run AS (
                               ('input_cache_write', u.cache_write), ('output_visible', u.visible),
                               ('output_reasoning', u.reasoning)) AS m (meter, quantity)
   UNION ALL
-  SELECT d.customer_id, w.day, d.usage_key_id, 'requests', sum(CASE WHEN a.always THEN d.requests ELSE 0 END), sum(d.requests)
-    FROM usage_delta d
+  SELECT d.customer_id, w.day, d.usage_key_id, d.meter, sum(CASE WHEN a.always THEN d.quantity ELSE 0 END), sum(d.quantity)
+    FROM counted d
     JOIN usage_key k USING (usage_key_id)
     JOIN entity e ON e.entity_id = k.entity_id
    CROSS JOIN LATERAL (SELECT (d.window_start AT TIME ZONE e.zone)::date AS day) w
    CROSS JOIN LATERAL (
      SELECT bool_or(b.always) AS always FROM by_request b
-      WHERE b.customer_id = d.customer_id AND b.valid @> d.window_start AND b.models @> k.model
+      WHERE b.customer_id = d.customer_id AND b.meter = d.meter AND b.valid @> d.window_start AND b.models @> k.model
         AND (b.model IS NULL OR b.model = ANY(model_patterns(k.model))) AND (b.tier IS NULL OR b.tier = k.tier)
         AND (b.adapter IS NULL OR b.adapter = k.adapter) AND (b.region IS NULL OR b.region = k.region)
         AND (b.project_id IS NULL OR b.project_id = k.project_id) AND (b.agent_id IS NULL OR b.agent_id = k.agent_id)
@@ -57,13 +71,13 @@ WITH run AS (
     LEFT JOIN seen s ON s.customer_id = d.customer_id AND s.day = w.day
    WHERE a.always IS NOT NULL AND d.customer_id IN (SELECT b.customer_id FROM by_request b)
      AND d.batch_seq <= greatest(r.batch_seq, s.batch_seq)
-   GROUP BY 1, 2, 3
+   GROUP BY 1, 2, 3, 4
 ), wrong AS (
   SELECT customer_id, usage_key_id, meter, day::timestamp AT TIME ZONE e.zone AS day_start,
          coalesce(CASE WHEN l.quantity > m.at_most THEN m.at_most ELSE m.at_least END, 0) AS expected,
          coalesce(l.quantity, 0) AS stored, e.entity_id
     FROM metered m
-    FULL JOIN charged l USING (customer_id, day, usage_key_id, meter)
+    FULL JOIN whole l USING (customer_id, day, usage_key_id, meter)
     LEFT JOIN customer c USING (customer_id)
     LEFT JOIN entity e USING (entity_id)
    WHERE coalesce(l.quantity, 0) NOT BETWEEN coalesce(m.at_least, 0) AND coalesce(m.at_most, 0)
@@ -75,6 +89,50 @@ SELECT concat_ws(' ', w.customer_id, k.model, k.tier, w.meter) AS place, w.day_s
                     WHERE p.stage = 'rate' AND p.entity_id = w.entity_id AND p.subject IN ('', w.customer_id)
                       AND (p.windows IS NULL OR p.windows @> w.day_start))
  ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_wrong_extras
+-- Extras of facts against what windows have of them, whose they are, and parts against the meter that they are of: as known
+-- at the last cut-off, behind which nothing waits to be summed. Scans of usage_extra and extra_delta, and of usage_delta
+-- where there are any.
+WITH last AS (
+  SELECT coalesce(max(batch_seq), -1) AS batch_seq FROM cut_off
+), counted AS (
+  SELECT u.usage_key_id, date_bin('15 minutes', u.time, timestamptz '2000-01-01 00:00Z') AS window_start, x.meter,
+         sum(u.quantity) AS quantity
+    FROM last l JOIN usage_extra x ON x.batch_seq <= l.batch_seq
+   CROSS JOIN LATERAL unnest(x.usage_key_ids, x.times, x.quantities) AS u(usage_key_id, time, quantity)
+   GROUP BY 1, 2, 3
+), stored AS (
+  SELECT d.usage_key_id, d.window_start, d.meter, sum(d.quantity) AS quantity,
+         count(*) FILTER (WHERE d.customer_id IS DISTINCT FROM k.customer_id) AS misplaced
+    FROM last l JOIN extra_delta d ON d.batch_seq <= l.batch_seq
+    LEFT JOIN usage_key k USING (usage_key_id)
+   GROUP BY 1, 2, 3
+), part AS (
+  SELECT usage_key_id, window_start, part_of(meter) AS meter, sum(quantity) AS quantity
+    FROM stored WHERE part_of(meter) IS NOT NULL GROUP BY 1, 2, 3
+), whole AS (
+  SELECT p.usage_key_id, p.window_start, p.meter, p.quantity,
+         coalesce(sum(CASE p.meter WHEN 'input_uncached' THEN d.uncached WHEN 'input_cache_read' THEN d.cache_read
+                                   WHEN 'input_cache_write' THEN d.cache_write ELSE d.visible END), 0) AS whole
+    FROM part p CROSS JOIN last l
+    LEFT JOIN usage_delta d ON d.usage_key_id = p.usage_key_id AND d.window_start = p.window_start
+                           AND d.batch_seq <= l.batch_seq
+   GROUP BY 1, 2, 3, 4
+), wrong AS (
+  SELECT usage_key_id, window_start, meter, 'quantity' AS name, coalesce(c.quantity, 0) AS expected,
+         coalesce(s.quantity, 0) AS stored
+    FROM counted c FULL JOIN stored s USING (usage_key_id, window_start, meter)
+   WHERE coalesce(c.quantity, 0) <> coalesce(s.quantity, 0)
+  UNION ALL
+  SELECT s.usage_key_id, s.window_start, s.meter, 'misplaced', 0, s.misplaced FROM stored s WHERE s.misplaced > 0
+  UNION ALL
+  SELECT w.usage_key_id, w.window_start, w.meter, 'parts', w.whole, w.quantity FROM whole w WHERE w.quantity NOT BETWEEN 0 AND w.whole
+)
+SELECT concat_ws(' ', k.customer_ref, k.model, k.tier, w.meter) AS place, w.window_start, w.name, w.expected::text AS expected,
+       w.stored::text AS stored, count(*) OVER () AS differing
+  FROM wrong w LEFT JOIN usage_key k USING (usage_key_id)
+ ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_usage_days
 -- Usage against its requests by day, and how many of them lack what, of known customers; scans of usage_delta, usage_mark

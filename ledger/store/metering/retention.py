@@ -26,7 +26,7 @@ ROW_LAYOUT = {
     **dict.fromkeys(("time", *_UNSURE_TIMES), TIME),
     **dict.fromkeys(("queue_ms", "requests", *METERS), INT8),
 }
-FOLDS = ("fold_usage", "fold_marks", "fold_activity", "fold_masks")
+FOLDS = ("fold_usage", "fold_marks", "fold_extras", "fold_activity", "fold_masks")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ SELECT c.batch_seq, s.finished_at FROM stage_run s JOIN cut_off c USING (cut_off
  WHERE s.stage = 'fold' ORDER BY s.run_id DESC LIMIT 1;
 
 -- name: find_windows_to_fold
--- Windows stored in (since_seq, batch_seq], of all four tables; BRIN (batch_seq).
+-- Windows stored in (since_seq, batch_seq], of all five tables; BRIN (batch_seq).
 SELECT d.window_start FROM usage_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
 UNION
 SELECT u.window_start FROM usage_mark u WHERE u.batch_seq > :since_seq AND u.batch_seq <= :batch_seq
+UNION
+SELECT x.window_start FROM extra_delta x WHERE x.batch_seq > :since_seq AND x.batch_seq <= :batch_seq
 UNION
 SELECT a.window_start FROM activity a WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq
 UNION
@@ -123,6 +125,34 @@ WITH placed AS (
     FROM gone g GROUP BY g.customer_id, g.usage_key_id, g.window_start, g.seen_at
   HAVING sum(g.estimated) <> 0 OR sum(g.incomplete) <> 0 OR sum(g.input_unknown) <> 0 OR sum(g.output_unknown) <> 0
       OR sum(g.cached_unknown) <> 0 OR sum(g.written_unknown) <> 0 OR sum(g.reasoning_unknown) <> 0
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;
+
+-- name: fold_extras
+-- Merges at most `most` rows of extras of some windows, as fold_activity does its own.
+-- Index: extra_delta (customer_id, window_start).
+WITH placed AS (
+  SELECT x.ctid AS place, x.customer_id, x.usage_key_id, x.window_start, x.meter, first_seen_at(x.batch_seq) AS seen_at,
+         abs(x.quantity) AS largest
+    FROM extra_delta x
+   WHERE x.window_start = ANY(:windows::timestamptz[]) AND x.batch_seq <= :batch_seq
+), counted AS (
+  SELECT p.*, count(*) OVER alike AS alike, sum(p.largest) OVER alike AS reach
+    FROM placed p
+  WINDOW alike AS (PARTITION BY p.customer_id, p.usage_key_id, p.window_start, p.meter, p.seen_at)
+), chosen AS (
+  SELECT c.place, c.seen_at FROM counted c
+   WHERE (c.alike > 1 AND c.reach < 9223372036854775808) OR c.largest = 0
+   ORDER BY c.customer_id, c.usage_key_id, c.window_start, c.meter, c.seen_at LIMIT :most
+), gone AS (
+  DELETE FROM extra_delta x USING chosen c WHERE x.ctid = c.place
+  RETURNING x.*, c.seen_at
+), come AS (
+  INSERT INTO extra_delta (customer_id, usage_key_id, window_start, batch_seq, meter, quantity)
+  SELECT g.customer_id, g.usage_key_id, g.window_start, max(g.batch_seq), g.meter, sum(g.quantity)
+    FROM gone g GROUP BY g.customer_id, g.usage_key_id, g.window_start, g.meter, g.seen_at
+  HAVING sum(g.quantity) <> 0
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM come) AS come;

@@ -11,6 +11,8 @@ WITH touched AS (
   SELECT d.customer_id, d.window_start FROM usage_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
    UNION
   SELECT d.customer_id, d.window_start FROM usage_mark d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
+   UNION
+  SELECT d.customer_id, d.window_start FROM extra_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
 )
 SELECT DISTINCT t.customer_id, (t.window_start AT TIME ZONE :zone)::date AS day
   FROM touched t JOIN customer c USING (customer_id)
@@ -104,10 +106,11 @@ SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', tr
 -- in the same way the requests of those days with what they lack. What days add by prices that look at a period as a
 -- whole is given, and its units cost nothing one by one; fees are append_period_charges's. Usage is read once, and windows
 -- of a key between two edges are added up before anything is asked of them: at edges a price, subscription or day begins.
--- Where any of it is of a kind and time whose prices are not listed, nothing is appended, and `lacks` says so. What is
+-- Where any of it is of a kind and time whose prices are not listed, nothing is appended, and `lacks` says so. What an
+-- extra counts is taken out of the meter that it is a part of while it has a price, and else stays in it. What is
 -- looked up by OFFSET 0 or an array is few rows of tables that grow: the planner cannot know.
--- usage_delta, usage_mark (customer_id, window_start), usage_key's primary key, charge (customer_id, day_start, batch_seq),
--- usage_day (customer_id, day_start).
+-- usage_delta, usage_mark, extra_delta (customer_id, window_start), usage_key's primary key, charge (customer_id, day_start,
+-- batch_seq), usage_day (customer_id, day_start).
 WITH days AS MATERIALIZED (
   SELECT * FROM unnest(:customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
              AS n (customer_id, since, until)
@@ -135,7 +138,8 @@ WITH days AS MATERIALIZED (
   SELECT d.customer_id, d.usage_key_id, min(d.window_start) AS used_at, sum(d.uncached) AS uncached,
          sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
          sum(d.reasoning) AS reasoning, sum(d.requests) AS requests, 0 AS estimated, 0 AS incomplete, 0 AS input_unknown,
-         0 AS output_unknown, 0 AS cached_unknown, 0 AS written_unknown, 0 AS reasoning_unknown
+         0 AS output_unknown, 0 AS cached_unknown, 0 AS written_unknown, 0 AS reasoning_unknown,
+         NULL AS extra, 0 AS units
     FROM days n CROSS JOIN edges e
    CROSS JOIN LATERAL (SELECT * FROM usage_delta u
                         WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
@@ -144,12 +148,19 @@ WITH days AS MATERIALIZED (
   UNION ALL
   SELECT d.customer_id, d.usage_key_id, min(d.window_start), 0, 0, 0, 0, 0, 0, sum(d.estimated), sum(d.incomplete),
          sum(d.input_unknown), sum(d.output_unknown), sum(d.cached_unknown), sum(d.written_unknown),
-         sum(d.reasoning_unknown)
+         sum(d.reasoning_unknown), NULL, 0
     FROM days n CROSS JOIN edges e
    CROSS JOIN LATERAL (SELECT * FROM usage_mark u
                         WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
    GROUP BY d.customer_id, d.usage_key_id, width_bucket(d.window_start, e.edges)
+  UNION ALL
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, d.meter, sum(d.quantity)
+    FROM days n CROSS JOIN edges e
+   CROSS JOIN LATERAL (SELECT * FROM extra_delta u
+                        WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                          AND u.batch_seq <= :batch_seq OFFSET 0) d
+   GROUP BY d.customer_id, d.usage_key_id, d.meter, width_bucket(d.window_start, e.edges)
 ), keys AS MATERIALIZED (
   SELECT k.usage_key_id, k.model, t.kind
     FROM priced_keys(:batch_seq) k
@@ -205,6 +216,13 @@ WITH days AS MATERIALIZED (
   UNION ALL SELECT p.*, 'output_reasoning', p.reasoning FROM placed p WHERE p.reasoning <> 0
   UNION ALL SELECT p.*, 'requests', p.requests FROM placed p
              WHERE p.requests <> 0 AND EXISTS (SELECT FROM listed l WHERE l.meter = 'requests')
+  UNION ALL
+  SELECT p.*, e.meter, e.quantity
+    FROM placed p
+    JOIN listed x
+      ON x.rate_card_id = p.rate_card_id AND x.kind = p.kind AND x.meter = p.extra AND x.since <= p.used_at AND p.used_at < x.until
+   CROSS JOIN LATERAL (VALUES (x.meter, p.units), (part_of(x.meter), -p.units)) AS e(meter, quantity)
+   WHERE e.meter IS NOT NULL
 ), moved AS (
   SELECT m.customer_id, m.usage_key_id, m.meter, m.subscription_id, m.payer_id, t.price_id, t.currency,
          CASE WHEN m.subscription_id IS NULL THEN 'no subscription' ELSE t.unpriced END AS unpriced, m.day_start, m.quantity,
@@ -314,7 +332,7 @@ SELECT s.customer_id, lower(s.valid * p.valid) AS since, upper(s.valid * p.valid
 
 -- name: find_pooled_use
 -- What some customers used under subscriptions by day and price of those that look at a period as a whole, as append_charges
--- rates it, of periods that end on a day; usage_delta (customer_id, window_start).
+-- rates it, of periods that end on a day; usage_delta, extra_delta (customer_id, window_start).
 WITH subscribed AS MATERIALIZED (
   SELECT * FROM subscriptions_of(:customers::text[], :batch_seq)
 ), midnights AS MATERIALIZED (
@@ -322,17 +340,25 @@ WITH subscribed AS MATERIALIZED (
 ), listed AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(:listed::jsonb)
              AS t(rate_card_id text, model text, tier text, adapter text, region text, context_band smallint, project_id text,
-                  agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint)
+                  agent_id text, outcomes int, meter text, since timestamptz, until timestamptz, price_id bigint, is_pooled boolean)
 ), used AS MATERIALIZED (
   SELECT n.subscription_id, u.customer_id, u.usage_key_id, u.window_start, sum(u.uncached) AS uncached,
          sum(u.cache_read) AS cache_read, sum(u.cache_write) AS cache_write, sum(u.visible) AS visible,
-         sum(u.reasoning) AS reasoning, sum(u.requests) AS requests
+         sum(u.reasoning) AS reasoning, sum(u.requests) AS requests, NULL AS extra, 0 AS quantity
     FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
            AS n (subscription_id, customer_id, since, until)
    CROSS JOIN LATERAL (SELECT * FROM usage_delta d
                         WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
                           AND d.batch_seq <= :batch_seq OFFSET 0) u
    GROUP BY 1, 2, 3, 4
+  UNION ALL
+  SELECT n.subscription_id, u.customer_id, u.usage_key_id, u.window_start, 0, 0, 0, 0, 0, 0, u.meter, sum(u.quantity)
+    FROM unnest(:subscriptions::text[], :customers::text[], :sinces::timestamptz[], :untils::timestamptz[])
+           AS n (subscription_id, customer_id, since, until)
+   CROSS JOIN LATERAL (SELECT * FROM extra_delta d
+                        WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
+                          AND d.batch_seq <= :batch_seq OFFSET 0) u
+   GROUP BY 1, 2, 3, 4, u.meter
 ), placed AS MATERIALIZED (
   SELECT u.*, k.model, k.tier, k.adapter, k.region, k.context_band, k.project_id, k.agent_id, k.outcomes, s.rate_card_id,
          nullif(s.payer_id, u.customer_id) AS payer_id,
@@ -346,14 +372,20 @@ WITH subscribed AS MATERIALIZED (
 SELECT p.customer_id, p.subscription_id, t.price_id, p.day_start, p.usage_key_id, m.meter, p.payer_id,
        sum(m.quantity) AS quantity
   FROM placed p
+  LEFT JOIN listed x
+    ON x.meter = p.extra AND x.rate_card_id = p.rate_card_id AND x.model = p.model AND x.tier = p.tier
+   AND x.adapter = p.adapter AND x.region = p.region AND x.context_band = p.context_band
+   AND x.project_id = p.project_id AND x.agent_id = p.agent_id AND x.outcomes = p.outcomes
+   AND x.since <= p.window_start AND p.window_start < x.until
  CROSS JOIN LATERAL (VALUES ('input_uncached', p.uncached), ('input_cache_read', p.cache_read),
                             ('input_cache_write', p.cache_write), ('output_visible', p.visible),
-                            ('output_reasoning', p.reasoning), ('requests', p.requests)) AS m(meter, quantity)
+                            ('output_reasoning', p.reasoning), ('requests', p.requests),
+                            (x.meter, p.quantity), (part_of(x.meter), -p.quantity)) AS m(meter, quantity)
   JOIN listed t
     ON t.rate_card_id = p.rate_card_id AND t.model = p.model AND t.tier = p.tier AND t.adapter = p.adapter
    AND t.region = p.region AND t.context_band = p.context_band AND t.project_id = p.project_id
    AND t.agent_id = p.agent_id AND t.outcomes = p.outcomes AND t.meter = m.meter
-   AND t.since <= p.window_start AND p.window_start < t.until
+   AND t.since <= p.window_start AND p.window_start < t.until AND t.is_pooled
  GROUP BY 1, 2, 3, 4, 5, 6, 7
 HAVING sum(m.quantity) <> 0
  ORDER BY 1, 2, 3, 4, 5, 6;

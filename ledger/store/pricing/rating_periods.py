@@ -88,7 +88,8 @@ async def find_pooled_use(
     midnights: Mapping[str, Sequence[datetime]],
     batch_seq: int,
 ) -> list[DayUse]:
-    """What customers used in periods by day under the listed prices, at a cut-off."""
+    """What customers used in periods by day under those of the listed prices that look at a period
+    as a whole, at a cut-off; the others say what is taken out of what it is a part of."""
     rows = await RATING["find_pooled_use"].rows(
         connection,
         **_columns(periods),

@@ -25,8 +25,26 @@ _METERS: Mapping[str, str] = MappingProxyType(
         "input_cost_per_token_cache_hit": "input_cache_read",
         "cache_creation_input_token_cost": "input_cache_write",
         "cache_creation_input_token_cost_above_1hr": "input_cache_write_1h",
+        "input_cost_per_audio_token": "input_audio",
+        "input_cost_per_image_token": "input_image",
+        "cache_read_input_audio_token_cost": "input_cache_read_audio",
+        "output_cost_per_audio_token": "output_audio",
+        "output_cost_per_image_token": "output_image",
+        "input_cost_per_image": "input_images",
+        "output_cost_per_image": "output_images",
+        "input_cost_per_request": "requests",
     }
 )
+# Costs of a second of audio, and of which modes of models they are.
+_SECONDS: Mapping[str, tuple[str, frozenset[str] | None]] = MappingProxyType(
+    {
+        "input_cost_per_audio_per_second": ("input_audio_ms", None),
+        "input_cost_per_second": ("input_audio_ms", frozenset({"audio_transcription"})),
+        "output_cost_per_second": ("output_audio_ms", frozenset({"audio_speech"})),
+    }
+)
+_SECOND_DIGITS = PER_DIGITS - 3
+_SEARCHES = "search_context_cost_per_query"
 _TIERS: Mapping[str | None, str] = MappingProxyType(
     {None: "", "priority": "priority", "flex": "flex", "batches": "batch"}
 )
@@ -55,7 +73,9 @@ def _row(model: str, said: Mapping[str, object]) -> TableRow:
     left_out: list[str] = []
     try:
         for name, value in said.items():
-            if value is not None and _MONEY.search(name) and not _take(prices, model, name, value):
+            if value is None or not _MONEY.search(name):
+                continue
+            if not (_take(prices, model, name, value) or _take_beside(prices, model, name, said)):
                 left_out.append(name)
     except UnreadableError as error:
         return TableRow(model, {}, unreadable=f"{error}")
@@ -72,6 +92,24 @@ def _take(prices: dict[PricedUsage, Decimal], model: str, name: str, value: obje
     band = int(said["thousands"] or 0) * 1_000
     usage = PricedUsage(model, _METERS[said["of"]], _TIERS[said["tier"]], band)
     add_price(prices, usage, read_amount(value, digits=PER_DIGITS))
+    return True
+
+
+def _take_beside(
+    prices: dict[PricedUsage, Decimal], model: str, name: str, said: Mapping[str, object]
+) -> bool:
+    """Whether a cost is of seconds of audio or of searches, whatever their context, and so was
+    taken in."""
+    value = said[name]
+    if name == _SEARCHES and isinstance(value, Mapping) and value:
+        amounts = {read_amount(each, digits=PER_DIGITS) for each in value.values()}
+        if len(amounts) == 1:
+            add_price(prices, PricedUsage(model, "web_search_calls"), amounts.pop())
+        return len(amounts) == 0
+    meter, modes = _SECONDS.get(name, ("", frozenset()))
+    if modes is not None and said.get("mode") not in modes:
+        return False
+    add_price(prices, PricedUsage(model, meter), read_amount(value, digits=_SECOND_DIGITS))
     return True
 
 

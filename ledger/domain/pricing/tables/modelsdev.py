@@ -19,6 +19,8 @@ _METERS: Mapping[str, str] = MappingProxyType(
         "reasoning": "output_reasoning",
         "cache_read": "input_cache_read",
         "cache_write": "input_cache_write",
+        "input_audio": "input_audio",
+        "output_audio": "output_audio",
     }
 )
 # What is said of a tier beside its prices.

@@ -4,12 +4,23 @@ from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 
 from ledger.domain.money import EXACT
+from ledger.domain.pricing.rate_card import UNASKED_METERS
+from ledger.wire.extras import EXTRAS
 
 # A table's amounts are for so many tokens once they are read.
 PER = 1_000_000
 PER_DIGITS = len(str(PER)) - 1
 # Beyond these a number is a slip in any currency, and arithmetic on it takes its time.
 _EXPONENTS = range(-40, 20)
+
+
+def per_of(meter: str) -> int:
+    """For how many units people say a price: a million tokens, a second, or each of all others."""
+    if meter.endswith("_ms"):
+        return 1_000
+    extra = EXTRAS.get(meter)
+    beside = extra.of is None if extra else meter in UNASKED_METERS
+    return 1 if beside else PER
 
 
 class UnreadableError(ValueError):
@@ -28,7 +39,7 @@ class PricedUsage:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """The prices of a model for a million tokens each; `left_out` names what no meter counts.
+    """The prices of a model for a million units each; `left_out` names what no meter counts.
 
     `generates`: its output is what is paid for, so that output for nothing is odd. `unreadable`
     says why the row cannot be read.

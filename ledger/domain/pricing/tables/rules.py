@@ -12,6 +12,7 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import LEDGER_SCALE, ZERO, multiply, plain, scale_of
 from ledger.domain.pricing.rate_card import BAND_EDGES, METERS
 from ledger.domain.pricing.tables.row import PER, PER_DIGITS, PricedUsage, TableRow
+from ledger.wire.extras import PART_OF
 from ledger.wire.fields import NAME_CHARS_MAX
 
 # Nobody asks more for a million tokens, or less: beyond, a table is in another unit.
@@ -31,7 +32,7 @@ class HeldRow:
 
 @dataclass(slots=True)
 class PriceTable:
-    """Prices of a table for a million tokens, what of it is held, and what nothing here counts."""
+    """Prices of a table for a million units, what of it is held, and what nothing here counts."""
 
     models: int = 0
     unpriced: int = 0
@@ -66,8 +67,9 @@ def _bands(row: TableRow) -> Iterator[str]:
 
 
 def _unit(row: TableRow) -> Iterator[str]:
+    tokens = {*METERS, *PART_OF}
     for usage, amount in _all(row):
-        if amount and not CHEAPEST <= amount <= DEAREST:
+        if usage.meter in tokens and amount and not CHEAPEST <= amount <= DEAREST:
             yield f"{_said(usage, amount)} looks like another unit"
 
 
@@ -134,11 +136,9 @@ def _judge(table: PriceTable, row: TableRow, rules: Mapping[str, Rule]) -> None:
         if why is not None:
             table.held.append(HeldRow(row.model, name, why))
             return
-    ours = {usage: amount for usage, amount in _all(row) if usage.meter in METERS}
     table.left_out.update(row.left_out)
-    table.left_out.update({usage.meter for usage in row.prices if usage.meter not in METERS})
-    table.unpriced += not ours
-    table.prices |= ours
+    table.unpriced += not row.prices
+    table.prices |= row.prices
 
 
 def _check_unit(table: PriceTable) -> None:
