@@ -42,7 +42,7 @@ def test_litellms_table_is_a_card_within_five_seconds(
     said = command.json("import", "litellm", file, *NEW_CARD, "--since", JULY, "--apply")
     assert time.process_time() - began < 5
     assert said["models"] == 2_984
-    assert changes(said) == {"new": 6_967}
+    assert changes(said) == {"new": 7_824}
     held = {row["model"]: row["rule"] for row in said["held"]}
     assert held["claude-3-haiku-20240307"] == "written"
     assert held["perplexity/sonar-deep-research"] == "thought"
@@ -50,14 +50,35 @@ def test_litellms_table_is_a_card_within_five_seconds(
     assert held["wandb/openai/gpt-oss-20b"] == "unit"
     assert held["databricks/databricks-claude-opus-4"] == "digits"
     assert held["azure_ai/model_router"] == "output"
-    assert len(held) == 67
-    assert said["left_out"]["search_context_cost_per_query"] > 100
+    assert held["gpt-realtime-whisper"] == "digits"
+    assert len(held) == 70
+    # Searches whose price follows from their context, and what no meter counts.
+    assert said["left_out"]["search_context_cost_per_query"] == 7
+    assert said["left_out"]["ocr_cost_per_page"] == 11
+    assert said["left_out"].keys().isdisjoint({"output_cost_per_image", "input_audio"})
+    _check_extras(command, said)
     banded = ("claude-sonnet-4-20250514", "--context", "200001", "--at", "2026-01-01")
     for context, amount in ((banded, 200_000), (banded[:1] + banded[3:], None)):
         rows = command.json("price", "explain", "list", "input", "--model", *context)["prices"]
         assert [row["band_from"] for row in rows if row["applies"]] == [amount]
     again = command.json("import", "litellm", file, *ON_CARD, "--since", JULY)
-    assert (again["changes"], again["unchanged"]) == ([], 6_967)
+    assert (again["changes"], again["unchanged"]) == ([], 7_824)
+
+
+def _check_extras(command: CommandLine, said: dict[str, Any]) -> None:
+    """Amounts of what is no token, or a part of them, as the table has them."""
+    after = {(row["model"], row["meter"]): row["after"] for row in said["changes"]}
+    assert after["claude-opus-4-20250514", "input_cache_write_1h"] == "30"
+    assert after["claude-opus-4-20250514", "web_search_calls"] == "10000"
+    for meter, model, amount, per in (
+        ("web_search_calls", "claude-opus-4-20250514", "0.01", 1),
+        ("input_audio_ms", "whisper-1", "0.0001", 1_000),
+        ("output_images", "vertex_ai/imagegeneration@006", "0.02", 1),
+        ("input_cache_write_1h", "claude-opus-4-20250514", "30", 1_000_000),
+    ):
+        rows = command.json("price", "explain", "list", meter, "--model", model)["prices"]
+        (terms,) = [row["terms"] for row in rows if row["applies"]]
+        assert (terms["amount"], terms["per"]) == (amount, per)
 
 
 def test_what_changes_is_shown_before_it_is_entered(
@@ -71,7 +92,7 @@ def test_what_changes_is_shown_before_it_is_entered(
     asked = ("import", "tokencost", newer, *ON_CARD, "--since", FEBRUARY)
     shown = command.json(*asked)
     counts = changes(shown)
-    assert (counts["rose"], counts["fell"], counts["vanished"]) == (10, 37, 24)
+    assert (counts["rose"], counts["fell"], counts["vanished"]) == (10, 41, 26)
     fell = [row for row in shown["changes"] if row["model"] == "gpt-4o" and row["change"] == "fell"]
     assert {(row["meter"], row["before"], row["after"]) for row in fell} == {
         ("input_uncached", "5", "2.5"),
@@ -81,10 +102,10 @@ def test_what_changes_is_shown_before_it_is_entered(
     assert changes(command.json(*asked)) == counts, "what is only shown changes nothing"
     text = command(*asked).stdout
     assert "say --apply" in text
-    assert "Vanished: 24 prices" in text
+    assert "Vanished: 26 prices" in text
     assert changes(command.json(*asked, "--apply")) == counts
     after = command.json(*asked)
-    assert changes(after) == {"vanished": 24}, "what vanished stays until it is ended by hand"
+    assert changes(after) == {"vanished": 26}, "what vanished stays until it is ended by hand"
     assert command.json(*asked, "--accept", "jump")["changes"] != after["changes"]
     for at, amount in (("2025-02-10", "5"), ("2025-02-11", "2.5")):
         told = command.json("price", "explain", "list", "input", "--model", "gpt-4o", "--at", at)
@@ -113,11 +134,12 @@ def test_models_dev_is_read_packed_and_as_json(
     said = command.json(
         "import", "modelsdev", file, "--card", "xai", "--entity", "factory", "--since", JULY
     )
-    assert said["left_out"] == {"input_audio": 1}
+    assert said["left_out"] == {}
     assert {(row["meter"], row["band_from"], row["after"]) for row in said["changes"]} == {
         ("input_uncached", None, "1.25"),
         ("output_visible", None, "2.5"),
         ("input_cache_read", None, "0.2"),
+        ("input_audio", None, "3"),
         ("input_uncached", 200_000, "2.5"),
         ("output_visible", 200_000, "5"),
     } | {("input_uncached", None, "0")}

@@ -250,7 +250,7 @@ def counted(said: Mapping[str, Any]) -> Counter[str]:
 
 
 EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, correction, fate_change,
-                    usage_delta, extra_delta, usage_extra, pending_sum, activity_delta,
+                    usage_delta, extra_delta, usage_extra, pending_sum, activity,
                     activity_mask, usage_mark, usage_key, engine_key, source CASCADE"""
 
 

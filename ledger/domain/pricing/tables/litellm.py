@@ -35,15 +35,18 @@ _METERS: Mapping[str, str] = MappingProxyType(
         "input_cost_per_request": "requests",
     }
 )
-# Costs of a second of audio, and of which modes of models they are.
-_SECONDS: Mapping[str, tuple[str, frozenset[str] | None]] = MappingProxyType(
+_SECOND_DIGITS = PER_DIGITS - 3
+_HEARD = frozenset({"audio_transcription"})
+# Costs of a second of audio, here of a million milliseconds, and of a query, which is a request:
+# their meter, the modes of models that they are of, where these tell, and how many digits larger.
+_BESIDE: Mapping[str, tuple[str, frozenset[str] | None, int]] = MappingProxyType(
     {
-        "input_cost_per_audio_per_second": ("input_audio_ms", None),
-        "input_cost_per_second": ("input_audio_ms", frozenset({"audio_transcription"})),
-        "output_cost_per_second": ("output_audio_ms", frozenset({"audio_speech"})),
+        "input_cost_per_audio_per_second": ("input_audio_ms", None, _SECOND_DIGITS),
+        "input_cost_per_second": ("input_audio_ms", _HEARD, _SECOND_DIGITS),
+        "output_cost_per_second": ("output_audio_ms", frozenset({"audio_speech"}), _SECOND_DIGITS),
+        "input_cost_per_query": ("requests", frozenset({"search"}), PER_DIGITS),
     }
 )
-_SECOND_DIGITS = PER_DIGITS - 3
 _SEARCHES = "search_context_cost_per_query"
 _TIERS: Mapping[str | None, str] = MappingProxyType(
     {None: "", "priority": "priority", "flex": "flex", "batches": "batch"}
@@ -105,11 +108,13 @@ def _take_beside(
         amounts = {read_amount(each, digits=PER_DIGITS) for each in value.values()}
         if len(amounts) == 1:
             add_price(prices, PricedUsage(model, "web_search_calls"), amounts.pop())
-        return len(amounts) == 0
-    meter, modes = _SECONDS.get(name, ("", frozenset()))
+        return not amounts
+    if name not in _BESIDE:
+        return False
+    meter, modes, digits = _BESIDE[name]
     if modes is not None and said.get("mode") not in modes:
         return False
-    add_price(prices, PricedUsage(model, meter), read_amount(value, digits=_SECOND_DIGITS))
+    add_price(prices, PricedUsage(model, meter), read_amount(value, digits=digits))
     return True
 
 
