@@ -371,8 +371,7 @@ async def test_what_was_changed_is_named(books: Books, superuser: Connection, fa
 
 
 def test_every_proof_has_a_fault() -> None:
-    # That of whole periods is tried with every kind of price below, that of grants with them; of
-    # extras where there are any (test_extras).
+    # Those of whole periods, of grants and of extras are tried with what they prove.
     elsewhere = {"period", "credit_grant", "extra_delta"}
     assert {wanted[0] for _, wanted in FAULTS.values()} | elsewhere == PROOFS.keys()
 
