@@ -22,7 +22,9 @@ from ledger.domain.metering import rows
 from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.metering.spread import METERS
 from ledger.domain.period import DAY, EPOCH, HOUR, MICROSECOND, WINDOW
+from ledger.flows.books.book_cost import book_cost
 from ledger.flows.cost.allocate import allocate
+from ledger.flows.cost.thin import thin
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.stage import StageReport
 from ledger.reports.cost.margin import margin_report
@@ -69,6 +71,15 @@ class Size:
         """When what is measured ends."""
         return START + self.hours * HOUR
 
+    def day(self) -> "Size":
+        """Something smaller, for a whole day."""
+        return Size(
+            deployments=max(self.deployments // 10, 1),
+            customers=max(self.customers // 100, 1),
+            gpus=max(self.gpus // 10, 1),
+            hours=24,
+        )
+
 
 def asked_size() -> Size:
     """BENCH_DEPLOYMENTS, BENCH_CUSTOMERS, BENCH_GPUS and BENCH_HOURS."""
@@ -84,8 +95,36 @@ def run() -> list[Figure]:
     """CPU of the stage and of PostgreSQL for the first allocation, for one with nothing new and
     with one late event; the most memory; and a margin over the hour again and again."""
     size = asked_size()
-    with bench_server(()) as bench, bench.fresh() as database:
-        return asyncio.run(_measure(bench, database, size))
+    with bench_server(()) as bench:
+        with bench.fresh() as database:
+            figures = asyncio.run(_measure(bench, database, size))
+        with bench.fresh() as database:
+            return [*figures, asyncio.run(_measure_day(database, size.day()))]
+
+
+async def _measure_day(database: Database, size: Size) -> Figure:
+    """What is stored of a day that is over, added up, booked and thinned."""
+    connection = await connect(database.worker_url)
+    try:
+        await _fill(connection, size)
+        await execute(database.superuser_url, "ANALYZE")
+        for stage in (allocate, book_cost, thin):
+            await stage(connection, now=size.until + HOUR)
+        await execute(database.superuser_url, "VACUUM cost_share")
+        stored = await connection.fetchval(sql("allocated_octets"))
+    finally:
+        await connection.close()
+    # A customer has one key here.
+    kib = stored * KEYS / size.customers / KIB
+    return Figure(
+        name=f"cost lines of a customer with {KEYS} keys, active all day, once it is over",
+        median=round(kib, 2),
+        unit="KiB",
+        runs=1,
+        reach=f"≤ {STORED_KIB} KiB",
+        met=kib <= STORED_KIB,
+        details={"customers": size.customers, "deployments": size.deployments},
+    )
 
 
 async def _measure(bench: Bench, database: Database, size: Size) -> list[Figure]:
@@ -178,12 +217,10 @@ def _figures(size: Size, taken: list[Spent], margin: Spent, stored: int) -> list
             met=taken[0].memory_mib <= MEMORY_MIB,
         ),
         Figure(
-            name=f"cost lines of a customer with {KEYS} keys, active all day",
+            name=f"cost lines of a customer with {KEYS} keys, active all day, while it is open",
             median=round(stored / lines * WINDOWS * KEYS / KIB, 2),
             unit="KiB",
             runs=1,
-            reach=f"≤ {STORED_KIB} KiB",
-            met=stored * WINDOWS * KEYS <= STORED_KIB * KIB * lines,
             details={"customers": size.customers, "deployments": size.deployments},
         ),
         Figure(

@@ -11,6 +11,7 @@ from ledger.flows.books.carry import carry
 from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.check_weights import check_weights
+from ledger.flows.cost.thin import thin
 from ledger.flows.metering.tally import tally
 from ledger.flows.pricing.rate import rate
 from ledger.flows.stage import Stage
@@ -24,6 +25,7 @@ STAGES: dict[str, Stage] = {
         book_cost,
         book_revenue,
         accrue,
+        thin,
         carry,
         dun,
         tally,

@@ -40,10 +40,10 @@ WITH told AS MATERIALIZED (
     FROM told t JOIN cost_day_line l ON l.day_start = t.day_start
    WHERE l.entity_id = :entity_id
    UNION ALL
-  SELECT w.window_start, w.line, w.currency, w.device_cost + w.overhead_cost + w.gpu_cost
+  SELECT w.window_start, w.line, w.currency::text, w.device_cost::numeric + w.overhead_cost + w.gpu_cost
     FROM unnest(tstzmultirange(tstzrange(:since, :until)) - coalesce((
            SELECT range_agg(tstzrange(t.day_start, t.day_end)) FROM told t), '{}'::tstzmultirange)) AS rest(period)
-   CROSS JOIN LATERAL (SELECT c.* FROM cost_lines_at(as_it_stands()) c
+   CROSS JOIN LATERAL (SELECT c.* FROM allocations_at(as_it_stands()) c
                         WHERE c.entity_id = :entity_id AND c.window_start >= lower(rest.period)
                           AND c.window_start < upper(rest.period) OFFSET 0) w
 ), sites AS (

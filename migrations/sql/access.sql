@@ -20,7 +20,7 @@ GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, 
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment,
   dunning_policy TO tokenledger_worker;
 GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
-GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, notice_due TO tokenledger_worker;
+GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, notice_due, cost_share TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), last_closed_batch(), draw_cut_off(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
 
@@ -53,7 +53,7 @@ BEGIN
   END LOOP;
   -- What belongs to an entity; rate cards and the entity itself are its customers' to see as well.
   FOREACH name IN ARRAY ARRAY['facility', 'asset', 'deployment', 'weight_set', 'idle_policy', 'cost_pool', 'cost_allocation',
-                              'cost_day', 'cost_day_line', 'pool_day', 'usage_tally', 'key_day', 'site_cost', 'weight_check', 'journal_entry',
+                              'cost_share', 'cost_day', 'cost_day_line', 'pool_day', 'usage_tally', 'key_day', 'site_cost', 'weight_check', 'journal_entry',
                               'journal_stretch', 'carried_balance', 'invoice_series', 'stage_run', 'webhook', 'notice', 'bank_entry'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR

@@ -36,9 +36,9 @@ CREATE FUNCTION are_amounts(amounts numeric[], lines int) RETURNS boolean LANGUA
 RETURN cardinality(amounts) = lines AND (SELECT coalesce(bool_and(coalesce(scale(trim_scale(a)) <= 12, false)), true)
                                            FROM unnest(amounts) AS a);
 
--- What was allocated of a scope's window: the lines of one kind with what they were cut by, the n-th of each array a
--- line's, in order of their keys. A revision has all of them. Without foreign keys: the flow writes its own entity and
--- cut-off alone, and `check` looks for what lines name.
+-- What was allocated of a scope's window: the sums of its lines of one kind, how many these are, and what they were cut
+-- by. A revision has all of them. Without foreign keys: the flow writes its own entity and cut-off alone, and `check`
+-- looks for what lines name. The digest vouches for the lines of usage, which cost_share has, or had.
 CREATE TABLE cost_allocation (
   scope               text NOT NULL,
   window_start        timestamptz NOT NULL CHECK (on_grid(window_start)),
@@ -55,6 +55,33 @@ CREATE TABLE cost_allocation (
   weight_output       int NOT NULL,
   gpu_terms           text NOT NULL CHECK (gpu_terms IN ('owned', 'lease', 'none')),
   busy_s              int NOT NULL,
+  lines               int NOT NULL CHECK (lines >= 0 AND (line = 'usage' OR lines <= 1)),
+  device_metered_mj   bigint NOT NULL,
+  device_estimated_mj bigint NOT NULL,
+  host_mj             bigint NOT NULL,
+  overhead_mj         bigint NOT NULL,
+  device_cost         amount NOT NULL,
+  overhead_cost       amount NOT NULL,
+  gpu_cost            amount NOT NULL,
+  digest              bytea CHECK (length(digest) = 32),
+  PRIMARY KEY (scope, window_start, line, revision),
+  CHECK ((digest IS NOT NULL) = (line = 'usage' AND lines > 0))
+);
+COMMENT ON TABLE cost_allocation IS 'What scopes cost by window and kind of line, however many lines; ask cost_lines_at() for these one by one.';
+COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; host and site uplift are in overhead_cost.';
+COMMENT ON COLUMN cost_allocation.digest IS 'SHA-256 of all lines of usage, in the order of their keys.';
+CREATE INDEX ON cost_allocation (entity_id, window_start);
+CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);
+
+-- What each usage key took of it, the n-th of each array a line's, in order of their keys. They follow from facts and
+-- inputs, and the digest says whether they do: once their day is added up they may go, and are made again for whoever asks.
+CREATE TABLE cost_share (
+  entity_id           text NOT NULL,
+  window_start        timestamptz NOT NULL CHECK (on_grid(window_start)),
+  scope               text NOT NULL,
+  revision            int NOT NULL CHECK (revision > 0),
+  batch_seq           bigint NOT NULL,
+  recalled_at         timestamptz,
   usage_key_id        bigint[] NOT NULL CHECK (are_numbers(usage_key_id, cardinality(usage_key_id))),
   device_metered_mj   bigint[] NOT NULL CHECK (are_numbers(device_metered_mj, cardinality(usage_key_id))),
   device_estimated_mj bigint[] NOT NULL CHECK (are_numbers(device_estimated_mj, cardinality(usage_key_id))),
@@ -63,13 +90,11 @@ CREATE TABLE cost_allocation (
   device_cost         numeric[] NOT NULL CHECK (are_amounts(device_cost, cardinality(usage_key_id))),
   overhead_cost       numeric[] NOT NULL CHECK (are_amounts(overhead_cost, cardinality(usage_key_id))),
   gpu_cost            numeric[] NOT NULL CHECK (are_amounts(gpu_cost, cardinality(usage_key_id))),
-  PRIMARY KEY (scope, window_start, line, revision),
-  CHECK (CASE line WHEN 'usage' THEN 0 <> ALL (usage_key_id) ELSE 0 = ALL (usage_key_id) END)
+  PRIMARY KEY (entity_id, window_start, scope, revision),
+  CHECK (0 <> ALL (usage_key_id))
 );
-COMMENT ON TABLE cost_allocation IS 'Cost lines of scopes by window and kind, many in a row; ask cost_lines_at() for them one by one.';
-COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; host and site uplift are in overhead_cost.';
-CREATE INDEX ON cost_allocation (entity_id, window_start);
-CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);
+COMMENT ON TABLE cost_share IS 'Cost lines of usage of scopes by window, many in a row; those of days that are over may have gone.';
+COMMENT ON COLUMN cost_share.recalled_at IS 'When they were made again for somebody who asked; NULL: they are as they were allocated.';
 
 -- Days of an entity that are over, of which cost lines are added up: reports read those instead of their windows.
 CREATE TABLE cost_day (
@@ -82,6 +107,20 @@ CREATE TABLE cost_day (
 );
 COMMENT ON TABLE cost_day IS 'Local days of which cost_day_line has all that their windows cost, from this batch on.';
 CREATE INDEX ON cost_day USING brin (batch_seq);
+
+-- Lines are made again from facts, and their day says what they came to: until it is added up they stay.
+CREATE FUNCTION refuse_change_but_letting_go() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'DELETE' AND EXISTS (SELECT FROM cost_day d
+                                   WHERE d.entity_id = OLD.entity_id AND d.day_start <= OLD.window_start
+                                     AND d.day_start > OLD.window_start - interval '26 hours'
+                                     AND d.day_end > OLD.window_start) THEN
+    RETURN OLD;
+  END IF;
+  RAISE EXCEPTION '% is append-only until its day is added up', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON cost_share
+  FOR EACH ROW EXECUTE FUNCTION refuse_change_but_letting_go();
 
 -- Differences: what a line of a day comes to is the sum of its rows up to a cut-off, whatever was revised. Without foreign
 -- keys, as cost_allocation.

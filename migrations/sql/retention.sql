@@ -12,7 +12,7 @@ CREATE INDEX ON cut_off (batch_seq);
 -- for again once they are a day old.
 CREATE FUNCTION is_kept(drawn cut_off) RETURNS boolean
 LANGUAGE sql STABLE
-RETURN drawn.purpose NOT IN ('fold', 'seal')
+RETURN drawn.purpose NOT IN ('fold', 'seal', 'thin')
    AND (drawn.purpose NOT IN ('check', 'status', 'status over the API', 'report over the API')
         OR drawn.drawn_at > now() - interval '1 day');
 

@@ -21,4 +21,24 @@ DAYS = {
         "UPDATE meter_day SET metered_mj = metered_mj + 1",
         ("meter_day", "*", "metered_mj", "*", "*"),
     ),
+    "a day of cost is gone": (
+        "DELETE FROM cost_day_line WHERE line = 'idle'",
+        ("cost_day", "factory deployment:chat idle", "gpu_cost", "*", "0"),
+    ),
+    "a day of cost was changed": (
+        "UPDATE cost_day_line SET device_metered_mj = device_metered_mj + 1 WHERE line = 'idle'",
+        ("cost_day", "factory deployment:chat idle", "device_metered_mj", "*", "*"),
+    ),
+    "a day of cost is counted twice": (
+        "INSERT INTO cost_day_line SELECT * FROM cost_day_line WHERE line = 'usage'",
+        ("cost_day", "*", "gpu_cost", "*", "*"),
+    ),
+    "a day of cost is longer": (
+        "UPDATE cost_day SET day_end = day_end + interval '1 hour'",
+        ("cost_day", "factory", "day_end", "*", "*"),
+    ),
+    "a day that nobody began": (
+        "DELETE FROM cost_day",
+        ("cost_day", "factory deployment:chat idle", "gpu_cost", "0", "*"),
+    ),
 }

@@ -97,7 +97,7 @@ async def test_running_again_writes_nothing_and_a_late_event_revises_only_its_wi
     await books.usage(START + QUARTER, Tokens(uncached=50), buyer=late)
     second = await allocate(worker, now=LATER)
     revised = await worker.fetch(
-        """SELECT window_start, line, revision, cardinality(usage_key_id)
+        """SELECT window_start, line, revision, lines
              FROM cost_allocation WHERE cut_off_id = $1""",
         second.cut_off.cut_off_id,
     )

@@ -18,8 +18,14 @@ WITH lines AS (
   SELECT a.scope, a.window_start, l.*
     FROM (SELECT DISTINCT ON (scope, window_start, line) * FROM cost_allocation
            ORDER BY scope, window_start, line, revision DESC) a
-   CROSS JOIN LATERAL unnest(a.device_metered_mj, a.device_estimated_mj, a.device_cost,
-                             a.overhead_cost, a.gpu_cost)
+    LEFT JOIN cost_share s ON s.scope = a.scope AND s.window_start = a.window_start
+                          AND s.revision = a.revision AND a.line = 'usage'
+   CROSS JOIN LATERAL unnest(
+     coalesce(s.device_metered_mj, ARRAY[a.device_metered_mj]),
+     coalesce(s.device_estimated_mj, ARRAY[a.device_estimated_mj]),
+     coalesce(s.device_cost, ARRAY[a.device_cost::numeric]),
+     coalesce(s.overhead_cost, ARRAY[a.overhead_cost::numeric]),
+     coalesce(s.gpu_cost, ARRAY[a.gpu_cost::numeric]))
                    AS l(device_metered_mj, device_estimated_mj, device_cost, overhead_cost,
                         gpu_cost)
 ), pools AS (

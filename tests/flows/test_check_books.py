@@ -17,14 +17,14 @@ from ledger.flows.billing.issue import NO_EXCEPTION, IssueRules
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.book_revenue import book_revenue
 from ledger.flows.books.carry import carrying
-from ledger.flows.books.check_books import check_books
+from ledger.flows.books.check_books import EVERY, check_books
+from ledger.flows.books.check_thin_days import THIN_DAY
 from ledger.flows.cost.accrue import accrue
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.tally import tally
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
-from ledger.store.books.check_books import PROOFS
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
@@ -124,7 +124,7 @@ async def superuser(database: Database) -> AsyncIterator[Connection]:
 async def test_true_books_agree_in_everything(books: Books) -> None:
     found = await check_books(books.connection)
     assert (found.differences, found.differing) == ([], 0)
-    assert found.proofs.keys() == PROOFS.keys()
+    assert found.proofs.keys() == {*EVERY}
     assert found.states == {"rated": 3, "unpriced": 0, "suspense": 1, "not_yet_rated": 0}
 
 
@@ -173,28 +173,8 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "UPDATE posting SET model = 'other' WHERE account = '5000' AND model = 'llama'",
         ("cost", "factory account 5000 other standard USD", "amount", "0", "*"),
     ),
-    "a day of cost is gone": (
-        "DELETE FROM cost_day_line WHERE line = 'idle'",
-        ("cost_day", "factory deployment:chat idle", "gpu_cost", "*", "0"),
-    ),
-    "a day of cost was changed": (
-        "UPDATE cost_day_line SET device_metered_mj = device_metered_mj + 1 WHERE line = 'idle'",
-        ("cost_day", "factory deployment:chat idle", "device_metered_mj", "*", "*"),
-    ),
-    "a day of cost is counted twice": (
-        "INSERT INTO cost_day_line SELECT * FROM cost_day_line WHERE line = 'usage'",
-        ("cost_day", "*", "gpu_cost", "*", "*"),
-    ),
-    "a day of cost is longer": (
-        "UPDATE cost_day SET day_end = day_end + interval '1 hour'",
-        ("cost_day", "factory", "day_end", "*", "*"),
-    ),
-    "a day that nobody began": (
-        "DELETE FROM cost_day",
-        ("cost_day", "factory deployment:chat idle", "gpu_cost", "0", "*"),
-    ),
     "a cost line of a key that nobody knows": (
-        "UPDATE cost_allocation SET usage_key_id = '{7}' WHERE line = 'usage'",
+        "UPDATE cost_share SET usage_key_id = '{7}'",
         ("cost_line", "factory deployment:chat", "usage_key_id", "one that is there", "7"),
     ),
     "a cost line of a cut-off that nobody drew": (
@@ -210,8 +190,16 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("cost_line", "factory deployment:none", "scope", "one that is there", "deployment:none"),
     ),
     "a cost line was changed": (
-        "UPDATE cost_allocation SET gpu_cost[1] = gpu_cost[1] + 1 WHERE line = 'usage'",
+        "UPDATE cost_share SET gpu_cost[1] = gpu_cost[1] + 1",
         ("cost", "factory account 2000 USD", "amount", "*", "*"),
+    ),
+    "a cost line took another's part": (
+        "UPDATE cost_share SET gpu_cost[1] = gpu_cost[1] + 1",
+        ("cost_share", "factory deployment:chat", "digest", "*", "*"),
+    ),
+    "what was allocated was changed": (
+        "UPDATE cost_allocation SET gpu_cost = gpu_cost + 1 WHERE line = 'usage'",
+        ("cost_share", "factory deployment:chat", "gpu_cost", "*", "*"),
     ),
     "a cost line is gone": (
         "DELETE FROM cost_allocation WHERE line = 'idle'",
@@ -371,9 +359,9 @@ async def test_what_was_changed_is_named(books: Books, superuser: Connection, fa
 
 
 def test_every_proof_has_a_fault() -> None:
-    # Those of whole periods, of grants and of extras are tried with what they prove.
-    elsewhere = {"period", "credit_grant", "extra_delta"}
-    assert {wanted[0] for _, wanted in FAULTS.values()} | elsewhere == PROOFS.keys()
+    # Whole periods, grants, extras and days without lines are tried with what they prove.
+    elsewhere = {"period", "credit_grant", "extra_delta", THIN_DAY}
+    assert {wanted[0] for _, wanted in FAULTS.values()} | elsewhere == {*EVERY}
 
 
 def test_every_price_model_is_proved() -> None:

@@ -80,6 +80,7 @@ UNSEALED = {
     **dict.fromkeys(("usage_delta", "usage_mark", "activity", "activity_mask"), FOLDED),
     "extra_delta": FOLDED,
     "pending_sum": FOLDED,
+    "cost_share": "its digest is sealed with what was allocated, and check holds it against that",
     **dict.fromkeys(("fact_partition", "receipt_total", "arrived_batch"), MADE_OF_OTHERS),
     **dict.fromkeys(("receipt_summed", "stage_run", "parked", "work_state"), MADE_OF_OTHERS),
     **dict.fromkeys(("kafka_position", "invoice_series"), MADE_OF_OTHERS),

@@ -24,7 +24,7 @@ TRUTHS = {
 # Charges add up, and are priced beside it where a part of a day is asked for; so do costs of days.
 SUMMED = {"charges_at", "charged_at", "costs_at"}
 # What is allocated, line by line.
-SPELT_OUT = {"cost_lines_at"}
+SPELT_OUT = {"cost_lines_at", "shares_at"}
 # What stands for a fact, which is asked by its own name and not at a cut-off.
 FATES = {"fates_of", "standing_facts"}
 # What reports group usage keys by.
@@ -146,7 +146,7 @@ async def test_lines_of_what_is_allocated_stand_one_by_one(
     revised: Database, worker: Connection
 ) -> None:
     for seq in (*range(LAST + 1), 2**62):
-        rows = await worker.fetch("SELECT * FROM allocations_at($1)", seq)
+        rows = await worker.fetch("SELECT * FROM shares_at($1)", seq)
         lines = await worker.fetch("SELECT * FROM cost_lines_at($1)", seq)
         expected = {
             (row["scope"], row["window_start"], key, row["revision"], spent)

@@ -54,14 +54,10 @@ WRONG = {
     "energy unknown": {"host_mj": "'{NULL}'"},
     "energy of no line": {"device_metered_mj": "'{}'"},
     "usage of nobody": {"usage_key_id": "'{0}'"},
-    "idle of somebody": {"line": "'idle'"},
 }
 FIELDS = {
-    **{"scope": "'deployment:a'", "window_start": "'2026-03-02Z'", "line": "'usage'"},
-    **{"revision": "1", "cut_off_id": "1", "batch_seq": "1", "entity_id": "'factory'"},
-    **{"currency": "'EUR'", "weight_version": "1", "weight_uncached": "1"},
-    **{"weight_cache_read": "0", "weight_cache_write": "1", "weight_output": "5"},
-    **{"gpu_terms": "'owned'", "busy_s": "900", "usage_key_id": "'{7}'"},
+    **{"scope": "'deployment:a'", "window_start": "'2026-03-02Z'", "usage_key_id": "'{7}'"},
+    **{"revision": "1", "batch_seq": "1", "entity_id": "'factory'"},
     **dict.fromkeys(("device_metered_mj", "device_estimated_mj"), "'{1}'"),
     **dict.fromkeys(("host_mj", "overhead_mj"), "'{1}'"),
     **dict.fromkeys(("device_cost", "overhead_cost", "gpu_cost"), "'{0.000000000001}'"),
@@ -70,7 +66,7 @@ FIELDS = {
 
 def insert(changed: dict[str, str]) -> str:
     said = FIELDS | changed
-    return f"INSERT INTO cost_allocation ({', '.join(said)}) VALUES ({', '.join(said.values())})"
+    return f"INSERT INTO cost_share ({', '.join(said)}) VALUES ({', '.join(said.values())})"
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -79,12 +79,19 @@ BEGIN
            ARRAY[sum(d.uncached)], ARRAY[p.price_id], 'EUR', '{1}'
       FROM usage_delta d CROSS JOIN rate_card_price p WHERE d.customer_id IS NOT NULL
      GROUP BY d.customer_id, d.usage_key_id, 3, p.meter, p.price_id, rated ORDER BY rated;
-  INSERT INTO cost_allocation (scope, window_start, line, usage_key_id, revision, cut_off_id, batch_seq, entity_id,
+  INSERT INTO cost_allocation (scope, window_start, line, lines, revision, cut_off_id, batch_seq, entity_id,
                                currency, weight_version, weight_uncached, weight_cache_read, weight_cache_write,
                                weight_output, gpu_terms, busy_s, device_metered_mj, device_estimated_mj, host_mj,
-                               overhead_mj, device_cost, overhead_cost, gpu_cost)
-    SELECT 'deployment:d', window_start, 'usage', array_agg(usage_key_id ORDER BY usage_key_id), 1, 1, max(batch_seq),
-           'factory', 'EUR', 1, 1, 1, 1, 1, 'owned', 900, array_agg(1), array_agg(0), array_agg(0), array_agg(0),
+                               overhead_mj, device_cost, overhead_cost, gpu_cost, digest)
+    SELECT 'deployment:d', window_start, 'usage', count(*), 1, 1, max(batch_seq),
+           'factory', 'EUR', 1, 1, 1, 1, 1, 'owned', 900, count(*), 0, 0, 0, count(*), count(*), count(*), sha256('')
+      FROM (SELECT window_start, usage_key_id, max(batch_seq) AS batch_seq
+              FROM usage_delta GROUP BY window_start, usage_key_id) d
+     GROUP BY window_start ORDER BY window_start;
+  INSERT INTO cost_share (scope, window_start, usage_key_id, revision, batch_seq, entity_id, device_metered_mj,
+                          device_estimated_mj, host_mj, overhead_mj, device_cost, overhead_cost, gpu_cost)
+    SELECT 'deployment:d', window_start, array_agg(usage_key_id ORDER BY usage_key_id), 1, max(batch_seq),
+           'factory', array_agg(1), array_agg(0), array_agg(0), array_agg(0),
            array_agg(1::numeric), array_agg(1::numeric), array_agg(1::numeric)
       FROM (SELECT window_start, usage_key_id, max(batch_seq) AS batch_seq
               FROM usage_delta GROUP BY window_start, usage_key_id) d

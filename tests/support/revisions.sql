@@ -9,12 +9,16 @@ CREATE TEMP TABLE revised AS
 INSERT INTO charge_day (customer_id, usage_key_id, day_start, meter, price_id, cut_off_id, batch_seq, entity_id, quantity, unpriced)
   SELECT customer_id, ARRAY[usage_key_id], '2024-05-06Z', '{output_visible}', '{NULL}', 1, batch_seq, entity_id, ARRAY[revision],
          'no price' FROM revised;
-INSERT INTO cost_allocation (scope, window_start, line, usage_key_id, revision, cut_off_id, batch_seq, entity_id,
+INSERT INTO cost_allocation (scope, window_start, line, lines, revision, cut_off_id, batch_seq, entity_id,
                              currency, weight_version, weight_uncached, weight_cache_read, weight_cache_write,
                              weight_output, gpu_terms, busy_s, device_metered_mj, device_estimated_mj, host_mj,
-                             overhead_mj, device_cost, overhead_cost, gpu_cost)
-  SELECT 'deployment:' || customer_id, window_start, 'usage', ARRAY[usage_key_id], revision, 1, batch_seq, entity_id,
-         'EUR', 1, 1, 1, 1, 1, 'owned', 900, '{1}', '{0}', '{0}', '{0}', ARRAY[revision], '{1}', '{1}' FROM revised;
+                             overhead_mj, device_cost, overhead_cost, gpu_cost, digest)
+  SELECT 'deployment:' || customer_id, window_start, 'usage', 1, revision, 1, batch_seq, entity_id,
+         'EUR', 1, 1, 1, 1, 1, 'owned', 900, 1, 0, 0, 0, revision, 1, 1, sha256('') FROM revised;
+INSERT INTO cost_share (scope, window_start, usage_key_id, revision, batch_seq, entity_id, device_metered_mj,
+                        device_estimated_mj, host_mj, overhead_mj, device_cost, overhead_cost, gpu_cost)
+  SELECT 'deployment:' || customer_id, window_start, ARRAY[usage_key_id], revision, batch_seq, entity_id, '{1}', '{0}', '{0}',
+         '{0}', ARRAY[revision], '{1}', '{1}' FROM revised;
 INSERT INTO cost_pool (scope, window_start, kind, revision, cut_off_id, batch_seq, entity_id, currency, amount)
   SELECT 'deployment:' || customer_id, window_start, 'gpu', revision, 1, batch_seq, entity_id, 'EUR', revision
     FROM revised;

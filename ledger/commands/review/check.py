@@ -13,11 +13,11 @@ from ledger.commands.data.show import counted, json_option, print_json, progress
 from ledger.commands.serve.database import Database, database_options, open_connection
 from ledger.domain.errors import MissingInputError
 from ledger.domain.seal import Tampering, read_head
-from ledger.flows.books.check_books import BooksReport, check_books
+from ledger.flows.books.check_books import EVERY, BooksReport, check_books
 from ledger.flows.check_seals import SealReport, check_seals
 from ledger.flows.metering.check import CheckReport, check_windows, expected_facts
 from ledger.flows.seal import seal
-from ledger.store.books.check_books import PROOFS, Disagreement
+from ledger.store.books.check_books import Disagreement
 
 # One more than cores of a small machine: while one waits for its thread, the database still works.
 READERS = 3
@@ -32,6 +32,7 @@ SAYS = {
     "period": "charges and prices of whole periods",
     "revenue": "charges and journal",
     "cost_line": "cost lines and what they name",
+    "cost_share": "cost lines and what was allocated",
     "cost_day": "days of cost and their windows",
     "pool_day": "days of pools and their windows",
     "meter_day": "days of meters and their windows",
@@ -49,6 +50,7 @@ SAYS = {
     "credit_grant": "grants and what they paid",
     "billed": "lines and charges",
     "invoiced": "invoices and journal",
+    "thin_day": "days of cost and lines made again",
 }
 PER_TABLE = {
     "usage_delta": "usage window",
@@ -141,7 +143,7 @@ async def _check(url: str, head: str | None) -> _Proved:
         with progress("facts added up", await expected_facts(connections[0])) as advance:
             windows = await check_windows(connections, progress=advance)
         milliseconds = (time.monotonic_ns() - began) // 1_000_000
-        with progress("proofs of the books", len(PROOFS)) as advance:
+        with progress("proofs of the books", len(EVERY)) as advance:
             books = await check_books(connections[0], progress=advance)
         with progress("sealed rows read") as advance:
             seals = await check_seals(connections, head=head, progress=advance)

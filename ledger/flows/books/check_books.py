@@ -6,10 +6,13 @@ All is read from one snapshot, in PostgreSQL's numeric, and nothing is written.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.store.books.check_books import PROOFS, Disagreement, count_states, prove
+from ledger.flows.books.check_thin_days import THIN_DAY, prove_thin_days
+from ledger.store.books.check_books import PROOFS, Disagreement, Proof, count_states, prove
 from ledger.store.queries import Connection
 
 NAMED = 20
+# All that is proved, in the order of the books: by a query each, and by lines made again.
+EVERY = (*PROOFS, THIN_DAY)
 Progress = Callable[[int], None]
 
 
@@ -37,14 +40,20 @@ def no_progress(proofs: int, /) -> None:
 async def check_books(
     connection: Connection, *, named: int = NAMED, progress: Progress = no_progress
 ) -> BooksReport:
-    """Every proof of PROOFS; nothing else may use the connection meanwhile."""
+    """Every proof of EVERY; nothing else may use the connection meanwhile."""
     proofs = {}
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        for table in PROOFS:
-            proofs[table] = await prove(connection, table, most=named)
+        for table in EVERY:
+            proofs[table] = await _prove(connection, table, most=named)
             progress(1)
         states = await count_states(connection)
     first = [each for proof in proofs.values() for each in proof.first]
     return BooksReport(
         {table: proof.differing for table, proof in proofs.items()}, first[:named], states
     )
+
+
+async def _prove(connection: Connection, table: str, *, most: int) -> Proof:
+    if table == THIN_DAY:
+        return await prove_thin_days(connection, most=most)
+    return await prove(connection, table, most=most)

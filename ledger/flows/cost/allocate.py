@@ -3,59 +3,41 @@
 Per entity and chunk of windows one transaction; only what differs from what is stored is appended.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias
 
-from ledger.domain.cost.cost_line import MeterKey, WindowCosts
+from ledger.domain.cost.cost_line import MeterKey
 from ledger.domain.cost.due import chunks
-from ledger.domain.cost.factory import Factory, GpuHome, valid_at
-from ledger.domain.cost.window_cost import cost_window
+from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.parked import Part
-from ledger.domain.period import WINDOW
+from ledger.domain.period import WINDOW, window_of
+from ledger.flows.cost.cost_windows import KnownMeters, cost_windows, find_meters, own_gpus
 from ledger.flows.cost.find_due import find_due
-from ledger.flows.cost.read_facts import read_facts
+from ledger.flows.cost.recall import recall_lines
 from ledger.flows.cost.sum_days import sum_changed_days
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.cost import cost
 from ledger.store.cost.cost_rows import append_changes, find_changes
-from ledger.store.cost.factory import load_factory
-from ledger.store.energy import meter
-
-Metered: TypeAlias = Mapping[str, tuple[datetime, datetime]]
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     due = sorted({*await find_due(context), *(moment for _, moment in again)})
-    metered = await _metered_periods(context) if due else {}
-    everyone = await cost.list_cost_entities(context.connection, entity_id=None)
-    store = partial(_allocate_windows, context, metered, alone=len(everyone) == 1)
-    return Due([("", window) for window in due], store)
+    if not due:
+        return Due((), partial(_allocate_windows, context, KnownMeters(0, {}, alone=False)))
+    known = await find_meters(context.connection, context.cut_off.batch_seq)
+    return Due([("", window) for window in due], partial(_allocate_windows, context, known))
 
 
-async def _metered_periods(context: StageContext) -> Metered:
-    return await meter.find_metered_periods(context.connection, batch_seq=context.cut_off.batch_seq)
-
-
-async def _allocate_windows(
-    context: StageContext, metered: Metered, due: Sequence[Part], *, alone: bool
-) -> int:
+async def _allocate_windows(context: StageContext, known: KnownMeters, due: Sequence[Part]) -> int:
     connection, entity, windows = context.connection, context.entity, [window for _, window in due]
+    # What is revised takes the place of lines that may have been let go.
+    await recall_lines(connection, entity.entity_id, [window_of(window) for window in windows])
     # Facts are read part by part, of one snapshot: a day may become a file meanwhile.
     async with connection.transaction(isolation="repeatable_read"):
-        since, until, seq = windows[0], windows[-1] + WINDOW, context.cut_off.batch_seq
-        factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
-        read = meter.metered_between(metered, since=since, until=until)
-        factory = _housed(factory, read, alone=alone)
-        gpus = _own_gpus(factory)
-        asked = {*gpus} | factory.beside
-        facts = await read_facts(connection, windows, factory, sorted(asked & {*read}), seq)
-        costs = WindowCosts()
-        for window in windows:
-            costs.add(cost_window(factory, window, facts[window]))
+        costs, factory = await cost_windows(connection, entity, windows, known)
+        gpus = own_gpus(factory)
         changes = await find_changes(
             connection,
             costs,
@@ -70,24 +52,6 @@ async def _allocate_windows(
             entity_id=entity.entity_id,
             cut_off=context.cut_off,
         )
-
-
-def _housed(factory: Factory, metered: Iterable[str], *, alone: bool) -> Factory:
-    """Meters that no deployment ever named belong to the entity where there is only one."""
-    if alone:
-        mine = factory.entity.entity_id
-        gpus = {*metered} - factory.beside
-        homes = {gpu: GpuHome(gpu, mine, None) for gpu in gpus} | dict(factory.homes)
-        return replace(factory, homes=homes)
-    return factory
-
-
-def _own_gpus(factory: Factory) -> list[str]:
-    """GPUs the entity deploys, and those that are its own otherwise."""
-    mine = factory.entity.entity_id
-    deployed = {gpu for d in factory.deployments if d.entity_id == mine for gpu in d.gpu_uuids}
-    home = {gpu for gpu, home in factory.homes.items() if home.entity_id == mine}
-    return sorted(deployed | home)
 
 
 def _own_meters(

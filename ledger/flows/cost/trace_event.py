@@ -11,8 +11,9 @@ from ledger.domain.cost.attempts import attempts_of
 from ledger.domain.cost.window_cost import Serving, serving_in
 from ledger.domain.errors import ConflictError, NotFoundError
 from ledger.domain.money import total
-from ledger.domain.period import EPOCH, MICROSECOND, Period, window_start, windows
+from ledger.domain.period import EPOCH, MICROSECOND, Period, window_of, window_start, windows
 from ledger.flows.cost.read_facts import read_facts
+from ledger.flows.cost.recall import recall_lines
 from ledger.flows.metering.find_facts import find_standing_facts
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, evidence
@@ -73,8 +74,12 @@ async def trace_event(
         raise NotFoundError(f"Event {event_id} is no usage.", "Trace one of usage.", event_id)
     usage_key_id = int(facts["usage_key_id"][0])
     attempt = {name: int(value) for name, value in attempts_of(facts).row(0, named=True).items()}
+    ran = windows(Period(window_start(_moment(attempt, "start")), _moment(attempt, "end")))
+    entities = await cost.list_cost_entities(connection, entity_id=None)
+    asked = _Asked([entity.entity_id for entity in entities], list(ran), cut_off.batch_seq)
+    await asked.recall(connection)
     async with connection.transaction(isolation="repeatable_read"):
-        lines = await _find_lines(connection, usage_key_id, attempt, cut_off.batch_seq)
+        lines = await asked.find_lines(connection, usage_key_id)
         traced = [await _trace_line(connection, line, usage_key_id, attempt) for line in lines]
     parts = [part for part in traced if part is not None]
     if not parts:
@@ -86,18 +91,33 @@ async def trace_event(
     return EventCost(event_id, at.source, usage_key_id, attempt, cut_off, parts)
 
 
-async def _find_lines(
-    connection: Connection, usage_key_id: int, attempt: Mapping[str, int], batch_seq: int
-) -> list[KeyLine]:
-    entities = await cost.list_cost_entities(connection, entity_id=None)
-    start, end = (EPOCH + attempt[name] * MICROSECOND for name in ("start", "end"))
-    return await evidence.find_key_lines(
-        connection,
-        usage_key_id,
-        entity_ids=[entity.entity_id for entity in entities],
-        windows=list(windows(Period(window_start(start), end))),
-        batch_seq=batch_seq,
-    )
+def _moment(attempt: Mapping[str, int], name: str) -> datetime:
+    return EPOCH + attempt[name] * MICROSECOND
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """In which windows of which entities lines are looked for, as known at a cut-off."""
+
+    entity_ids: Sequence[str]
+    windows: Sequence[datetime]
+    batch_seq: int
+
+    async def recall(self, connection: Connection) -> None:
+        """Have lines of these windows that were let go."""
+        periods = [window_of(window) for window in self.windows]
+        for entity_id in self.entity_ids:
+            await recall_lines(connection, entity_id, periods, self.batch_seq)
+
+    async def find_lines(self, connection: Connection, usage_key_id: int) -> list[KeyLine]:
+        """Those of a usage key."""
+        return await evidence.find_key_lines(
+            connection,
+            usage_key_id,
+            entity_ids=self.entity_ids,
+            windows=self.windows,
+            batch_seq=self.batch_seq,
+        )
 
 
 async def _trace_line(

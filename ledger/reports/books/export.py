@@ -10,18 +10,21 @@ from ledger.domain.books.exported import ExportedMargin, ExportedRow, JournalHea
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.exports import EXPORT_FORMATS
 from ledger.exports.form import ExportFormat, ExportScope
-from ledger.reports.cost.margin import margin_report
+from ledger.reports.cost.margin import margin_report, recall_for_margin
 from ledger.reports.cost.margin_rows import MarginRow
 from ledger.reports.stream import PAGE_ROWS, snapshot, written
 from ledger.store.books import export
 from ledger.store.books.export import read_part
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection
+from ledger.store.within import OfEntity
 
 SERVICE, ISSUE = "service", "issue"
 INVOICES_BY = (SERVICE, ISSUE)
 OF_INVOICES = ("invoices", "invoice_lines", "invoice_taxes")
 JOURNAL, MARGINS = "journal", "margins"
+# What parts of days of cost lines are read for.
+OF_LINES = ("costs", "usage", MARGINS)
 MARGIN_BY = ("customer", "tier", "model", "agent")
 
 
@@ -70,6 +73,16 @@ async def export_file(
     be written and that is not wanted. All of them come before any part.
     """
     export_format = find_format(format_name)
+    if export_format.part in OF_LINES:
+        await recall_for_margin(
+            connection,
+            OfEntity(
+                entity_id=books.entity_id,
+                since=books.since,
+                until=books.until,
+                batch_seq=books.cut_off.batch_seq,
+            ),
+        )
     async with snapshot(connection):
         scope = await _scope(connection, export_format.part, books, how)
         pages = _read(connection, export_format.part, books, how)

@@ -19,6 +19,8 @@ from ledger.domain.cost.efficiency import (
 )
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.domain.money import ROUNDING, UNIT, plain
+from ledger.domain.period import Period
+from ledger.flows.cost.recall import recall_lines
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
@@ -100,6 +102,7 @@ async def efficiency_report(
     entity = await find_entity(connection, entity_id)
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     by_day = "day" in by
+    await recall_lines(connection, entity_id, [Period(since, until)], cut_off.batch_seq)
     sums = await sum_efficiency(
         connection, by_day=by_day, zone=entity.zone, entity_id=entity_id, **within
     )

@@ -13,7 +13,8 @@ from ledger.domain.cost.factory import AssetTerms, Factory, PowerPrice, SiteUpli
 from ledger.domain.cost.gap import clip
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import total
-from ledger.domain.period import WINDOW, window_start
+from ledger.domain.period import WINDOW, Period, window_start
+from ledger.flows.cost.recall import recall_lines
 from ledger.reports.cost.margin import find_entity
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, evidence
@@ -117,6 +118,8 @@ def asked_usage_key(text: str | None) -> int | None:
 
 async def trace_cost(connection: Connection, asked: AskedCost, *, cut_off: CutOff) -> CostEvidence:
     """The evidence of cost lines; NotFoundError says what there is where none is known."""
+    window = Period(asked.window_start, asked.window_start + WINDOW)
+    await recall_lines(connection, asked.entity_id, [window], cut_off.batch_seq)
     costs = await evidence.find_window_costs(
         connection,
         entity_id=asked.entity_id,

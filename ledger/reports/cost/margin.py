@@ -3,7 +3,7 @@
 Refused with the names of what is missing where a cost is incomplete, never shown as 100 %.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,8 @@ from ledger.domain.cost.margin import percent
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.domain.money import ZERO, total
-from ledger.domain.period import Period
+from ledger.domain.period import Period, window_of
+from ledger.flows.cost.recall import recall_lines, recall_parts
 from ledger.reports.cost.exchange import Conversion, convert
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.idle_rows import PolicyStretch
@@ -32,6 +33,7 @@ from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
 from ledger.store.cost.idle_policies import (
     find_idle_policies,
+    find_peaks,
     sum_deployed_gpus,
     sum_peak_lines,
 )
@@ -143,6 +145,7 @@ async def margin_report(
     """
     _check(since, until, by)
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
+    await recall_for_margin(connection, OfEntity(entity_id=entity_id, **within))
     missing = None
     try:
         stretches, sites = await _costs(connection, entity_id, by, within)
@@ -183,6 +186,19 @@ async def margin_report(
     )
 
 
+async def recall_for_margin(connection: Connection, within: OfEntity) -> None:
+    """Have the lines that a margin reads window by window; in no transaction where any of them were
+    let go."""
+    await recall_parts(connection, **within)
+    policies = await find_idle_policies(connection, **within)
+    for part in _parts(policies, within):
+        await recall_parts(connection, **part)
+        if _by_peaks(policies):
+            peaks = await find_peaks(connection, **part)
+            windows = [window_of(peak.window_start) for peak in peaks]
+            await recall_lines(connection, part["entity_id"], windows, part["batch_seq"])
+
+
 def _by_site(sites: Sequence[SiteCostSum]) -> dict[str, Decimal]:
     names = sorted({each.facility_id for each in sites})
     return {
@@ -214,29 +230,43 @@ async def _stretches(
     connection: Connection, entity_id: str, by: Sequence[str], within: Within
 ) -> list[PolicyStretch]:
     """The period, cut where a policy of idle begins or ends."""
-    policies = await find_idle_policies(connection, entity_id=entity_id, **within)
+    asked = OfEntity(entity_id=entity_id, **within)
+    policies = await find_idle_policies(connection, **asked)
+    return [await _stretch(connection, policies, by, part) for part in _parts(policies, asked)]
+
+
+def _parts(policies: Sequence[IdlePolicy], within: OfEntity) -> Iterator[OfEntity]:
     since, until = within["since"], within["until"]
     named = {moment for policy in policies for moment in (policy.valid_from, policy.valid_to)}
     edges = sorted({since, until, *(m for m in named if m is not None and since < m < until)})
-    stretches = []
     for start, end in pairwise(edges):
-        part = OfEntity(entity_id=entity_id, since=start, until=end, batch_seq=within["batch_seq"])
-        stretches.append(await _stretch(connection, policies, by, part))
-    return stretches
+        yield {**within, "since": start, "until": end}
+
+
+def _by_peaks(policies: Sequence[IdlePolicy]) -> bool:
+    return any(policy.method == PEAK_SHARE for policy in policies)
 
 
 async def _stretch(
     connection: Connection, policies: Sequence[IdlePolicy], by: Sequence[str], within: OfEntity
 ) -> PolicyStretch:
-    methods = {policy.method for policy in policies}
     of_assets = any(policy.scope.startswith(ASSET) for policy in policies)
     return PolicyStretch(
         # Policies may go by the tier, whatever rows are told apart by.
         await margin.sum_cost_lines(connection, by={*by, "tier"}, **within),
         within["since"],
         policies,
-        await sum_peak_lines(connection, **within) if PEAK_SHARE in methods else (),
+        await _peak_lines(connection, within) if _by_peaks(policies) else (),
         await sum_deployed_gpus(connection, **within) if of_assets else (),
+    )
+
+
+async def _peak_lines(connection: Connection, within: OfEntity) -> list[CostSum]:
+    return await sum_peak_lines(
+        connection,
+        await find_peaks(connection, **within),
+        entity_id=within["entity_id"],
+        batch_seq=within["batch_seq"],
     )
 
 

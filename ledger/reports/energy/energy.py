@@ -8,6 +8,7 @@ from typing import Any
 
 from ledger.domain.cost.cost_sum import CostSum
 from ledger.domain.energy.finding import MeterFinding, MeterGap
+from ledger.flows.cost.recall import recall_parts
 from ledger.reports.cost.evidence import how_to_trace
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
@@ -98,6 +99,7 @@ async def energy_report(
     entity = await find_entity(connection, entity_id)
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
     asked = OfEntity(entity_id=entity_id, **within)
+    await recall_parts(connection, **asked)
     lines = await margin.sum_cost_lines(connection, by=("model",), **asked)
     usage = await margin.sum_usage(connection, by=("model",), **asked)
     factory = await load_factory(connection, entity, **within)

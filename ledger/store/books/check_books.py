@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from ledger.domain.money import MINOR_DIGITS
+from ledger.store.cost.allocations import DayOf
 from ledger.store.queries import Connection, load_queries
 
 BOOKS = (
@@ -22,6 +24,7 @@ PROOFS: Mapping[str, str] = {
     "period": "find_wrong_periods",
     "revenue": "find_unbooked_revenue",
     "cost_line": "find_lost_costs",
+    "cost_share": "find_wrong_shares",
     "cost_day": "find_wrong_cost_days",
     "pool_day": "find_wrong_pool_days",
     "meter_day": "find_wrong_meter_days",
@@ -75,6 +78,30 @@ async def prove(connection: Connection, table: str, *, most: int) -> Proof:
         for row in rows
     ]
     return Proof(rows[0]["differing"] if rows else 0, first)
+
+
+class DayUsage(NamedTuple):
+    """What lines of usage of a key come to on a day; costs are whole numbers of 1e-12."""
+
+    scope: str
+    usage_key_id: int
+    currency: str
+    gpu_terms: str
+    busy_s: int
+    device_metered_mj: int
+    device_estimated_mj: int
+    host_mj: int
+    overhead_mj: int
+    device_cost: int
+    overhead_cost: int
+    gpu_cost: int
+
+
+async def sum_thin_day(connection: Connection, day: DayOf) -> list[DayUsage]:
+    """What a day says of each usage key, as it stands."""
+    return await BOOKS["sum_thin_day"].values(
+        connection, DayUsage, entity_id=day.entity_id, day_start=day.day_start
+    )
 
 
 async def count_states(connection: Connection) -> dict[str, int]:

@@ -304,7 +304,8 @@ SELECT concat_ws(' ', w.entity_id, nullif(w.model, ''), nullif(w.tier, ''), w.cu
 
 -- name: find_unbooked_cost
 -- Cost lines against the journal: every account of cost, by entity and local day, of usage by tier and model, whatever the
--- entry that was booked on it is called; scans of cost_allocation and of postings on these accounts. The chart is said anew: which part of which
+-- entry that was booked on it is called; of days whose lines were let go, usage as the days have it, which are held against
+-- windows by themselves. Scans of cost_allocation, cost_share and of postings on these accounts. The chart is said anew: which part of which
 -- line of which hardware is debited where, against what.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
@@ -334,12 +335,31 @@ WITH run AS (
     LEFT JOIN seen s ON s.entity_id = c.entity_id AND s.booked_for = h.booked_for
    WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
    ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
+), shared AS (
+  SELECT c.*, s.usage_key_id, s.device_cost AS devices, s.overhead_cost AS overheads, s.gpu_cost AS gpus
+    FROM latest c LEFT JOIN cost_share s
+      ON s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope AND s.revision = c.revision
+   WHERE c.line = 'usage' AND c.lines > 0
+), thin AS MATERIALIZED (
+  SELECT DISTINCT s.entity_id, s.booked_for FROM shared s WHERE s.usage_key_id IS NULL
 ), lines AS (
-  SELECT c.entity_id, c.booked_for, c.currency, c.line, c.gpu_terms, l.usage_key_id, l.device_cost, l.overhead_cost,
+  SELECT c.entity_id, c.booked_for, c.currency, c.line, c.gpu_terms, 0 AS usage_key_id, c.device_cost::numeric AS device_cost,
+         c.overhead_cost::numeric AS overhead_cost, c.gpu_cost::numeric AS gpu_cost
+    FROM latest c WHERE c.line <> 'usage'
+   UNION ALL
+  SELECT s.entity_id, s.booked_for, s.currency, s.line, s.gpu_terms, l.usage_key_id, l.device_cost, l.overhead_cost,
          l.gpu_cost
-    FROM latest c
-   CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_cost, c.overhead_cost, c.gpu_cost)
+    FROM shared s
+   CROSS JOIN LATERAL unnest(s.usage_key_id, s.devices, s.overheads, s.gpus)
                    AS l(usage_key_id, device_cost, overhead_cost, gpu_cost)
+   WHERE (s.entity_id, s.booked_for) NOT IN (SELECT t.entity_id, t.booked_for FROM thin t)
+   UNION ALL
+  SELECT l.entity_id, l.day_start, l.currency, l.line, l.gpu_terms, l.usage_key_id, l.device_cost::numeric,
+         l.overhead_cost::numeric, l.gpu_cost::numeric
+    FROM thin t JOIN cost_day_line l ON l.entity_id = t.entity_id AND l.day_start = t.booked_for AND l.line = 'usage'
+    LEFT JOIN run r ON r.entity_id = t.entity_id
+    LEFT JOIN seen s ON s.entity_id = t.entity_id AND s.booked_for = t.booked_for
+   WHERE l.batch_seq <= greatest(r.batch_seq, s.batch_seq)
 ), summed AS (
   SELECT l.entity_id, l.booked_for, l.currency::text AS currency,
          CASE l.line WHEN 'usage' THEN CASE WHEN k.customer_id IS NULL THEN 'suspense' ELSE 'usage' END

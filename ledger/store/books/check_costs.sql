@@ -1,28 +1,50 @@
 -- name: find_wrong_cost_days
 -- Days of cost against their windows, whose revisions and local days are found anew here: every sum of each line, and
--- where each day ends; scans of cost_allocation and cost_day_line. Both are written in one transaction, so neither waits.
+-- where each day ends; of days whose lines were let go, sums of all lines of a kind. Scans of cost_allocation, cost_share
+-- and cost_day_line, which are written in one transaction, so that none waits.
 WITH latest AS (
   SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line) c.*
     FROM cost_allocation c
    ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
-), due AS (
-  SELECT d.entity_id, d.day_start, c.scope, c.line, l.usage_key_id, c.currency::text AS currency, c.gpu_terms,
-         sum(c.busy_s) AS busy_s, sum(l.device_metered_mj) AS device_metered_mj,
-         sum(l.device_estimated_mj) AS device_estimated_mj, sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
-         sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-    FROM latest c JOIN entity e USING (entity_id)
+), told_windows AS (
+  SELECT c.*, d.day_start FROM latest c JOIN entity e USING (entity_id)
     JOIN cost_day d ON d.entity_id = c.entity_id AND d.day_start = date_trunc('day', c.window_start, e.zone)
-   CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_metered_mj, c.device_estimated_mj, c.host_mj, c.overhead_mj,
-                             c.device_cost, c.overhead_cost, c.gpu_cost)
+   WHERE c.lines > 0
+), thin AS MATERIALIZED (
+  SELECT DISTINCT c.entity_id, c.day_start FROM told_windows c
+   WHERE c.line = 'usage' AND NOT EXISTS (
+     SELECT FROM cost_share s WHERE s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope
+                                AND s.revision = c.revision)
+), lines AS (
+  SELECT c.entity_id, c.day_start, c.scope, c.line, 0 AS usage_key_id, c.currency::text AS currency, c.gpu_terms,
+         c.busy_s::bigint * c.lines AS busy_s, c.device_metered_mj, c.device_estimated_mj, c.host_mj, c.overhead_mj,
+         c.device_cost::numeric AS device_cost, c.overhead_cost::numeric AS overhead_cost, c.gpu_cost::numeric AS gpu_cost
+    FROM told_windows c LEFT JOIN thin t USING (entity_id, day_start) WHERE c.line <> 'usage' OR t.entity_id IS NOT NULL
+   UNION ALL
+  SELECT c.entity_id, c.day_start, c.scope, c.line, l.usage_key_id, c.currency::text, c.gpu_terms, c.busy_s,
+         l.device_metered_mj, l.device_estimated_mj, l.host_mj, l.overhead_mj, l.device_cost, l.overhead_cost, l.gpu_cost
+    FROM told_windows c LEFT JOIN thin t USING (entity_id, day_start)
+    JOIN cost_share s ON s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope
+                     AND s.revision = c.revision
+   CROSS JOIN LATERAL unnest(s.usage_key_id, s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj,
+                             s.device_cost, s.overhead_cost, s.gpu_cost)
                    AS l(usage_key_id, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_cost,
                         overhead_cost, gpu_cost)
-   GROUP BY 1, 2, 3, 4, 5, 6, 7
-), told AS (
-  SELECT l.entity_id, l.day_start, l.scope, l.line, l.usage_key_id, l.currency::text AS currency, l.gpu_terms,
+   WHERE c.line = 'usage' AND t.entity_id IS NULL
+), due AS (
+  SELECT l.entity_id, l.day_start, l.scope, l.line, l.usage_key_id, l.currency, l.gpu_terms,
          sum(l.busy_s) AS busy_s, sum(l.device_metered_mj) AS device_metered_mj,
          sum(l.device_estimated_mj) AS device_estimated_mj, sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
          sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-    FROM cost_day_line l GROUP BY 1, 2, 3, 4, 5, 6, 7
+    FROM lines l
+   GROUP BY 1, 2, 3, 4, 5, 6, 7
+), told AS (
+  SELECT l.entity_id, l.day_start, l.scope, l.line, CASE WHEN n.entity_id IS NULL THEN l.usage_key_id ELSE 0 END AS usage_key_id,
+         l.currency::text AS currency, l.gpu_terms,
+         sum(l.busy_s) AS busy_s, sum(l.device_metered_mj) AS device_metered_mj,
+         sum(l.device_estimated_mj) AS device_estimated_mj, sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
+         sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
+    FROM cost_day_line l LEFT JOIN thin n USING (entity_id, day_start) GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), wrong AS (
   SELECT entity_id, scope, line, usage_key_id, day_start, f.name, trim_scale(coalesce(f.expected, 0))::text AS expected,
          trim_scale(coalesce(f.stored, 0))::text AS stored
@@ -127,10 +149,15 @@ SELECT concat_ws(' ', w.entity_id, w.usage_key_id) AS place, w.day_start AS wind
 
 -- name: find_lost_costs
 -- What cost lines name and is not there, which no foreign key holds: entity, cut-off, usage key, and the deployment, asset
--- or meter of the scope; scans of cost_allocation and cost_day_line.
+-- or meter of the scope; scans of cost_allocation, cost_share and cost_day_line.
 WITH named AS MATERIALIZED (
-  SELECT c.entity_id, c.scope, k.usage_key_id, c.cut_off_id, min(c.window_start) AS window_start
-    FROM cost_allocation c LEFT JOIN LATERAL unnest(c.usage_key_id) AS k(usage_key_id) ON true GROUP BY 1, 2, 3, 4
+  SELECT c.entity_id, c.scope, 0::bigint AS usage_key_id, c.cut_off_id, min(c.window_start) AS window_start
+    FROM cost_allocation c GROUP BY 1, 2, 4
+   UNION
+  SELECT s.entity_id, s.scope, k.usage_key_id, c.cut_off_id, min(s.window_start)
+    FROM cost_share s JOIN cost_allocation c ON c.scope = s.scope AND c.window_start = s.window_start AND c.line = 'usage'
+                                            AND c.revision = s.revision
+   CROSS JOIN LATERAL unnest(s.usage_key_id) AS k(usage_key_id) GROUP BY 1, 2, 3, 4
    UNION
   SELECT l.entity_id, l.scope, l.usage_key_id, l.cut_off_id, min(l.day_start) FROM cost_day_line l GROUP BY 1, 2, 3, 4
 ), lost AS (
@@ -152,3 +179,59 @@ WITH named AS MATERIALIZED (
 SELECT concat_ws(' ', l.entity_id, l.scope) AS place, l.window_start, l.name, 'one that is there' AS expected, l.stored,
        count(*) OVER () AS differing
   FROM lost l ORDER BY 2, 1, 3, 5 LIMIT :most;
+
+-- name: find_wrong_shares
+-- Lines of usage that are there against what was allocated with them: how many they are, what they come to, and their
+-- digest; scans of cost_share.
+WITH shares AS (
+  SELECT s.*, c.lines, c.digest, c.device_metered_mj AS metered, c.device_estimated_mj AS estimated, c.host_mj AS host,
+         c.overhead_mj AS overhead, c.device_cost AS device, c.overhead_cost AS overhead_of, c.gpu_cost AS gpu,
+         c.entity_id AS owner
+    FROM cost_share s LEFT JOIN cost_allocation c ON c.scope = s.scope AND c.window_start = s.window_start
+                                                 AND c.line = 'usage' AND c.revision = s.revision
+), summed AS (
+  SELECT s.*, n.*
+    FROM shares s
+   CROSS JOIN LATERAL (
+     SELECT count(*) AS found, sum(u.mj_1) AS mj_1, sum(u.mj_2) AS mj_2, sum(u.mj_3) AS mj_3, sum(u.mj_4) AS mj_4,
+            sum(u.cost_1) AS cost_1, sum(u.cost_2) AS cost_2, sum(u.cost_3) AS cost_3,
+            sha256(array_send(array_agg(u.key ORDER BY u.n)) || array_send(array_agg(u.mj_1 ORDER BY u.n))
+                   || array_send(array_agg(u.mj_2 ORDER BY u.n)) || array_send(array_agg(u.mj_3 ORDER BY u.n))
+                   || array_send(array_agg(u.mj_4 ORDER BY u.n))
+                   || array_send(array_agg(floor(u.cost_1 * 0.0001)::bigint ORDER BY u.n))
+                   || array_send(array_agg(floor(u.cost_2 * 0.0001)::bigint ORDER BY u.n))
+                   || array_send(array_agg(floor(u.cost_3 * 0.0001)::bigint ORDER BY u.n))
+                   || array_send(array_agg(((u.cost_1 - floor(u.cost_1 * 0.0001) * 10000) * 1000000000000)::bigint ORDER BY u.n))
+                   || array_send(array_agg(((u.cost_2 - floor(u.cost_2 * 0.0001) * 10000) * 1000000000000)::bigint ORDER BY u.n))
+                   || array_send(array_agg(((u.cost_3 - floor(u.cost_3 * 0.0001) * 10000) * 1000000000000)::bigint ORDER BY u.n)))
+              AS sha
+       FROM unnest(s.usage_key_id, s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj, s.device_cost,
+                   s.overhead_cost, s.gpu_cost) WITH ORDINALITY
+         AS u(key, mj_1, mj_2, mj_3, mj_4, cost_1, cost_2, cost_3, n)) n
+), wrong AS (
+  SELECT s.entity_id, s.scope, s.window_start, f.name, f.expected, f.stored
+    FROM summed s
+   CROSS JOIN LATERAL (VALUES
+           ('entity_id', s.owner, s.entity_id), ('lines', s.lines::text, s.found::text),
+           ('device_metered_mj', s.metered::text, s.mj_1::text), ('device_estimated_mj', s.estimated::text, s.mj_2::text),
+           ('host_mj', s.host::text, s.mj_3::text), ('overhead_mj', s.overhead::text, s.mj_4::text),
+           ('device_cost', trim_scale(s.device)::text, trim_scale(s.cost_1)::text),
+           ('overhead_cost', trim_scale(s.overhead_of)::text, trim_scale(s.cost_2)::text),
+           ('gpu_cost', trim_scale(s.gpu)::text, trim_scale(s.cost_3)::text),
+           ('digest', encode(s.digest, 'hex'), encode(s.sha, 'hex'))) AS f(name, expected, stored)
+   WHERE f.expected IS DISTINCT FROM f.stored
+)
+SELECT concat_ws(' ', w.entity_id, w.scope) AS place, w.window_start, w.name, coalesce(w.expected, 'none') AS expected,
+       coalesce(w.stored, 'none') AS stored, count(*) OVER () AS differing
+  FROM wrong w ORDER BY 2, 1, 3 LIMIT :most;
+
+-- name: sum_thin_day
+-- What lines of usage of an entity's day come to as they stand, by usage key, costs in 1e-12. Index: cost_day_line (entity_id, day_start).
+SELECT l.scope, l.usage_key_id, l.currency::text AS currency, l.gpu_terms, sum(l.busy_s) AS busy_s,
+       sum(l.device_metered_mj) AS device_metered_mj, sum(l.device_estimated_mj) AS device_estimated_mj,
+       sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
+       round(sum(l.device_cost) * 1000000000000) AS device_cost,
+       round(sum(l.overhead_cost) * 1000000000000) AS overhead_cost, round(sum(l.gpu_cost) * 1000000000000) AS gpu_cost
+  FROM cost_day_line l
+ WHERE l.entity_id = :entity_id AND l.day_start = :day_start AND l.line = 'usage'
+ GROUP BY 1, 2, 3, 4;

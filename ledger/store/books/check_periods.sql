@@ -119,7 +119,8 @@ WITH run AS (
                         AND (t.kind = 'percent_off' OR (t.name COLLATE "C", t.price_id) < (a.name COLLATE "C", a.price_id)))) d ON true
    GROUP BY 1, 2, 3, 4, a.amount
 ), allocated AS (
-  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line) c.*, r.batch_seq AS run_seq
+  SELECT DISTINCT ON (c.entity_id, c.scope, c.window_start, c.line) c.entity_id, c.scope, c.window_start, c.revision,
+         r.batch_seq AS run_seq
     FROM cost_allocation c JOIN run r USING (entity_id)
    WHERE c.line = 'usage' AND c.batch_seq <= r.batch_seq AND EXISTS (SELECT FROM term t WHERE t.kind = 'cost_plus')
    ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
@@ -128,8 +129,8 @@ WITH run AS (
          date_trunc('month', (l.window_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
          round(sum(l.device_cost + l.overhead_cost + l.gpu_cost) * (100 + b.markup) / 100, 12) AS expected
     FROM (SELECT c.window_start, c.run_seq AS batch_seq, u.*
-            FROM allocated c
-           CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_cost, c.overhead_cost, c.gpu_cost)
+            FROM allocated c JOIN cost_share s USING (entity_id, window_start, scope, revision)
+           CROSS JOIN LATERAL unnest(s.usage_key_id, s.device_cost, s.overhead_cost, s.gpu_cost)
                            AS u (usage_key_id, device_cost, overhead_cost, gpu_cost)) l
     JOIN usage_key k USING (usage_key_id)
     LEFT JOIN customer_above a ON a.customer_id = k.customer_id AND a.pays AND a.recorded @> l.batch_seq AND a.valid @> l.window_start

@@ -57,9 +57,7 @@ WITH sums AS MATERIALIZED (
     FROM usage_delta d JOIN usage_key k USING (usage_key_id)
    WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
      AND (k.entity_id = :entity_id OR (k.entity_id IS NULL AND d.usage_key_id IN (
-          SELECT unnest(a.usage_key_id) FROM cost_allocation a
-           WHERE a.entity_id = :entity_id AND a.window_start >= :since AND a.window_start < :until
-             AND a.batch_seq <= :batch_seq)))
+          SELECT c.usage_key_id FROM costs_at(:batch_seq, :entity_id, :since, :until) c WHERE c.line = 'usage')))
    GROUP BY d.window_start, d.usage_key_id
   HAVING sum(d.requests) <> 0 OR sum(d.uncached) <> 0 OR sum(d.cache_read) <> 0
       OR sum(d.cache_write) <> 0 OR sum(d.visible) <> 0 OR sum(d.reasoning) <> 0

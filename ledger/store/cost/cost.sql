@@ -241,22 +241,38 @@ SELECT DISTINCT c.window_start FROM cost_allocation c
 
 -- name: sum_costs_to_book
 -- What cost lines of an entity's days come to at a cut-off beyond what entries of their natural keys have booked, by kind
--- of line and terms of the hardware, of usage by tier and model: of windows revised behind the cut-off of the last entry,
--- as they are less as they were then; usage of a customer nobody knows yet is a kind of its own, suspense, and
--- what no request claims is unattributed. journal_entry
--- (natural_key, revision), cost_allocation (entity_id, window_start).
+-- of line and terms of the hardware, of usage by tier and model: of days that were added up when they were booked last, or
+-- never were, what was added to them since; else of windows revised behind its cut-off, as they are less as they
+-- were then. Usage of a customer nobody knows yet is a kind of its own, suspense, and what no request claims is unattributed.
+-- journal_entry (natural_key, revision), cost_day_line (entity_id, day_start), cost_allocation (entity_id, window_start).
 WITH days AS MATERIALIZED (
   SELECT n.natural_key, n.since, n.until,
          coalesce((SELECT max(o.batch_seq) FROM journal_entry e JOIN cut_off o USING (cut_off_id)
-                    WHERE e.natural_key = n.natural_key), -1) AS booked_seq
+                    WHERE e.natural_key = n.natural_key), -1) AS booked_seq,
+         -- A run that left the day alone found nothing to book of it.
+         coalesce((SELECT o.batch_seq FROM stage_run s JOIN cut_off o USING (cut_off_id)
+                    WHERE s.stage = 'book_cost' AND s.entity_id = :entity_id
+                      AND NOT EXISTS (SELECT FROM parked p
+                                       WHERE p.stage = 'book_cost' AND p.entity_id = :entity_id
+                                         AND (p.windows IS NULL OR p.windows @> n.since))
+                    ORDER BY s.run_id DESC LIMIT 1), -1) AS run_seq
     FROM unnest(:natural_keys::text[], :sinces::timestamptz[], :untils::timestamptz[]) AS n (natural_key, since, until)
+), told AS MATERIALIZED (
+  SELECT n.natural_key, greatest(n.booked_seq, n.run_seq) AS booked_seq, d.day_start
+    FROM days n JOIN cost_day d ON d.entity_id = :entity_id AND d.day_start = n.since AND d.day_end = n.until
+   WHERE d.batch_seq <= greatest(n.booked_seq, n.run_seq) OR (n.booked_seq < 0 AND n.run_seq < 0 AND d.batch_seq <= :batch_seq)
 ), revised AS MATERIALIZED (
   SELECT DISTINCT n.natural_key, n.booked_seq, c.window_start
-    FROM days n
+    FROM (SELECT * FROM days WHERE natural_key NOT IN (SELECT t.natural_key FROM told t)) n
    CROSS JOIN LATERAL (SELECT a.window_start FROM cost_allocation a
                         WHERE a.entity_id = :entity_id AND a.window_start >= n.since AND a.window_start < n.until
                           AND a.batch_seq > n.booked_seq AND a.batch_seq <= :batch_seq OFFSET 0) c
 ), moved AS (
+  SELECT t.natural_key, l.currency::text AS currency, l.line, l.usage_key_id, l.gpu_terms, l.device_cost::numeric AS device_cost,
+         l.overhead_cost::numeric AS overhead_cost, l.gpu_cost::numeric AS gpu_cost
+    FROM told t JOIN cost_day_line l ON l.entity_id = :entity_id AND l.day_start = t.day_start
+   WHERE l.batch_seq > t.booked_seq AND l.batch_seq <= :batch_seq
+  UNION ALL
   SELECT r.natural_key, l.currency, l.line, l.usage_key_id, l.gpu_terms, l.device_cost, l.overhead_cost, l.gpu_cost
     FROM revised r
    CROSS JOIN LATERAL (SELECT n.* FROM cost_lines_at(:batch_seq) n

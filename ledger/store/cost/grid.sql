@@ -106,9 +106,7 @@ SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
   FROM usage_delta d JOIN usage_key u USING (usage_key_id)
  WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
    AND (u.entity_id = :entity_id OR (u.entity_id IS NULL AND d.usage_key_id IN (
-        SELECT unnest(c.usage_key_id) FROM cost_allocation c
-         WHERE c.entity_id = :entity_id AND c.window_start >= :since AND c.window_start < :until
-           AND c.batch_seq <= :batch_seq)))
+        SELECT c.usage_key_id FROM costs_at(:batch_seq, :entity_id, :since, :until) c WHERE c.line = 'usage')))
  GROUP BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, day
  ORDER BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, day;
 
@@ -117,13 +115,13 @@ SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
 -- Index: cost_allocation (entity_id, window_start), the exclusion constraint of grid_factor.
 WITH mine AS (
   SELECT DISTINCT coalesce(p.facility_id, o.facility_id) AS facility_id, l.window_start
-    FROM cost_lines_at(:batch_seq) l
+    FROM allocations_at(:batch_seq) l
     LEFT JOIN scope_sites_at(:batch_seq) p ON p.scope = l.scope AND p.valid @> l.window_start
     LEFT JOIN (SELECT min(a.facility_id) AS facility_id FROM asset a
                 WHERE a.entity_id = :entity_id AND a.recorded @> :batch_seq::bigint
                HAVING count(DISTINCT a.facility_id) = 1) o ON true
    WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until
-     AND l.device_metered_mj + l.device_estimated_mj + l.host_mj + l.overhead_mj > 0
+     AND l.device_metered_mj::numeric + l.device_estimated_mj + l.host_mj + l.overhead_mj > 0
 )
 SELECT s.facility_id, k.kind, lower(h.hole) AS valid_from, upper(h.hole) AS valid_to
   FROM (SELECT m.facility_id, range_agg(tstzrange(m.window_start, m.window_start + interval '15 minutes')) AS used

@@ -1,5 +1,7 @@
 """Writes and reads who pays for what stood idle, and what its policies go by."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple, Unpack
 
 from ledger.domain.cost.cost_sum import CostSum
@@ -51,6 +53,27 @@ async def sum_deployed_gpus(
     return await IDLE["sum_deployed_gpus"].values(connection, DeployedGpus, **within)
 
 
-async def sum_peak_lines(connection: Connection, **within: Unpack[OfEntity]) -> list[CostSum]:
-    """Cost of who used each scope in its dearest quarter hour of [since, until)."""
-    return await IDLE["sum_peak_lines"].values(connection, CostSum, **within)
+class Peak(NamedTuple):
+    """The quarter hour in which who used a scope cost most."""
+
+    scope: str
+    window_start: datetime
+
+
+async def find_peaks(connection: Connection, **within: Unpack[OfEntity]) -> list[Peak]:
+    """The dearest quarter hour of each scope in [since, until)."""
+    return await IDLE["find_peaks"].values(connection, Peak, **within)
+
+
+async def sum_peak_lines(
+    connection: Connection, peaks: Sequence[Peak], *, entity_id: str, batch_seq: int
+) -> list[CostSum]:
+    """Cost of who used each scope at its peak."""
+    return await IDLE["sum_peak_lines"].values(
+        connection,
+        CostSum,
+        scopes=[peak.scope for peak in peaks],
+        windows=[peak.window_start for peak in peaks],
+        entity_id=entity_id,
+        batch_seq=batch_seq,
+    )

@@ -55,23 +55,29 @@ SELECT 'asset:' || d.asset_id AS asset_scope, 'deployment:' || d.deployment_id A
  WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint AND d.valid && tstzrange(:since, :until)
  GROUP BY d.asset_id, d.deployment_id ORDER BY d.asset_id, d.deployment_id;
 
+-- name: find_peaks
+-- The quarter hour of [since, until) in which who used a scope of an entity cost most, for each scope, as known at a
+-- cut-off. Index: cost_allocation (entity_id, window_start).
+SELECT DISTINCT ON (l.scope) l.scope, l.window_start FROM allocations_at(:batch_seq) l
+ WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until AND l.line = 'usage' AND l.lines > 0
+ ORDER BY l.scope, l.device_cost::numeric + l.overhead_cost + l.gpu_cost DESC, l.window_start;
+
 -- name: sum_peak_lines
--- Cost of who used each scope of an entity in its dearest quarter hour of [since, until), as known at a cut-off.
+-- Cost of who used scopes of an entity, each in one window, as known at a cut-off.
 -- Index: cost_allocation (entity_id, window_start).
-WITH used AS MATERIALIZED (
-  SELECT l.*, l.device_cost + l.overhead_cost + l.gpu_cost AS spent FROM cost_lines_at(:batch_seq) l
-   WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until AND l.line = 'usage'
-), dearest AS (
-  SELECT DISTINCT ON (w.scope) w.scope, w.window_start
-    FROM (SELECT scope, window_start, sum(spent) AS spent FROM used GROUP BY scope, window_start) w
-   ORDER BY w.scope, w.spent DESC, w.window_start
+WITH dearest AS MATERIALIZED (
+  SELECT * FROM unnest(:scopes::text[], :windows::timestamptz[]) AS o(scope, window_start)
 )
 SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
        sum(l.busy_s) AS busy_s,
        sum(l.device_metered_mj) AS device_metered_mj, sum(l.device_estimated_mj) AS device_estimated_mj,
        sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
        sum(l.device_cost) AS device_cost, sum(l.overhead_cost) AS overhead_cost, sum(l.gpu_cost) AS gpu_cost
-  FROM used l JOIN dearest USING (scope, window_start) LEFT JOIN usage_key u USING (usage_key_id)
+  FROM dearest o
+ CROSS JOIN LATERAL (SELECT c.* FROM cost_lines_at(:batch_seq) c
+                      WHERE c.entity_id = :entity_id AND c.window_start = o.window_start AND c.scope = o.scope
+                        AND c.line = 'usage' OFFSET 0) l
+  LEFT JOIN usage_key u USING (usage_key_id)
  GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
  ORDER BY l.scope COLLATE "C", l.currency COLLATE "C", u.customer_id COLLATE "C" NULLS FIRST,
           u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C";

@@ -89,11 +89,11 @@ WITH entities AS (
   SELECT a.entity_id, min(a.facility_id) AS facility_id FROM asset a WHERE a.recorded @> :batch_seq::bigint
    GROUP BY a.entity_id HAVING count(DISTINCT a.facility_id) = 1
 )
-SELECT l.window_start, l.currency,
+SELECT l.window_start, l.currency::text AS currency,
        sum(l.device_metered_mj) + sum(l.device_estimated_mj) + sum(l.host_mj) + sum(l.overhead_mj) AS energy_mj,
        sum(l.device_cost) + sum(l.overhead_cost) AS cost
   FROM entities e
- CROSS JOIN LATERAL (SELECT * FROM cost_lines_at(:batch_seq) c
+ CROSS JOIN LATERAL (SELECT * FROM allocations_at(:batch_seq) c
                       WHERE c.entity_id = e.entity_id AND c.window_start >= :since AND c.window_start < :until OFFSET 0) l
   LEFT JOIN scope_sites_at(:batch_seq) p ON p.scope = l.scope AND p.valid @> l.window_start
   LEFT JOIN only_site o ON o.entity_id = l.entity_id

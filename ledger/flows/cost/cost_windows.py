@@ -1,0 +1,70 @@
+"""Works out what windows of an entity cost, from the facts and inputs known at a cut-off."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+from ledger.domain.cost.cost_line import WindowCosts
+from ledger.domain.cost.factory import Factory, GpuHome
+from ledger.domain.cost.window_cost import cost_window
+from ledger.domain.entity import LegalEntity
+from ledger.domain.period import WINDOW
+from ledger.flows.cost.read_facts import read_facts
+from ledger.store.cost import cost
+from ledger.store.cost.factory import load_factory
+from ledger.store.energy import meter
+from ledger.store.queries import Connection
+
+Metered: TypeAlias = Mapping[str, tuple[datetime, datetime]]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMeters:
+    """Up to which batch is read, when each meter was read up to there, and whether there is one
+    entity alone."""
+
+    batch_seq: int
+    metered: Metered
+    alone: bool
+
+
+async def find_meters(connection: Connection, batch_seq: int) -> KnownMeters:
+    """What is known of meters at a cut-off."""
+    metered = await meter.find_metered_periods(connection, batch_seq=batch_seq)
+    everyone = await cost.list_cost_entities(connection, entity_id=None)
+    return KnownMeters(batch_seq, metered, alone=len(everyone) == 1)
+
+
+async def cost_windows(
+    connection: Connection, entity: LegalEntity, windows: Sequence[datetime], known: KnownMeters
+) -> tuple[WindowCosts, Factory]:
+    """What some windows cost, in order, and the factory that they are of; in one snapshot."""
+    since, until, seq = windows[0], windows[-1] + WINDOW, known.batch_seq
+    factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
+    read = meter.metered_between(known.metered, since=since, until=until)
+    factory = _housed(factory, read, alone=known.alone)
+    asked = {*own_gpus(factory)} | factory.beside
+    facts = await read_facts(connection, windows, factory, sorted(asked & {*read}), seq)
+    costs = WindowCosts()
+    for window in windows:
+        costs.add(cost_window(factory, window, facts[window]))
+    return costs, factory
+
+
+def _housed(factory: Factory, metered: Iterable[str], *, alone: bool) -> Factory:
+    """Meters that no deployment ever named belong to the entity where there is only one."""
+    if alone:
+        mine = factory.entity.entity_id
+        gpus = {*metered} - factory.beside
+        homes = {gpu: GpuHome(gpu, mine, None) for gpu in gpus} | dict(factory.homes)
+        return replace(factory, homes=homes)
+    return factory
+
+
+def own_gpus(factory: Factory) -> list[str]:
+    """GPUs the entity deploys, and those that are its own otherwise."""
+    mine = factory.entity.entity_id
+    deployed = {gpu for d in factory.deployments if d.entity_id == mine for gpu in d.gpu_uuids}
+    home = {gpu for gpu, home in factory.homes.items() if home.entity_id == mine}
+    return sorted(deployed | home)
