@@ -1,6 +1,6 @@
 -- Indexes of what is asked after every run: which rows of a stage are new. Rows come in stored order.
 -- Charges by a tree: an invoice asks before each chunk, and of what a run has just stored a BRIN has no summary.
-CREATE INDEX ON charge_day (batch_seq, entity_id);
+CREATE INDEX ON charge_day (batch_seq);
 -- What an array of ids names is looked for; the exclusion constraints' indexes are asked for one at a time.
 CREATE INDEX ON subscription (subscription_id);
 CREATE INDEX ON subscription (customer_id);

@@ -456,13 +456,13 @@ SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.project_id
  ORDER BY r.rate_card_id, p.price_id;
 
 -- name: find_changed_charges
--- Days, in a zone, of which charges changed after a cut-off; leads by (batch_seq, entity_id).
+-- Days, in a zone, of which charges changed after a cut-off; leads by batch_seq.
 SELECT DISTINCT (d.day_start AT TIME ZONE :zone)::date AS day
   FROM (SELECT DISTINCT c.day_start FROM charge_day c
          WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq) d;
 
 -- name: has_changed_charges
--- Whether charges of an entity were stored after a cut-off; leads by (batch_seq, entity_id).
+-- Whether charges of an entity were stored after a cut-off; leads by batch_seq.
 SELECT count(*) > 0 FROM charge_day c
  WHERE c.entity_id = :entity_id AND c.batch_seq > :batch_seq AND c.batch_seq <= as_it_stands();
 
