@@ -113,7 +113,10 @@ POOLED = DUE | {
     "subscriptions": [f"s-{n}" for n in range(1, HISTORY.customers + 1)],
     "zones": ["UTC"],
     "midnights": ["{" + HISTORY.midnight(OPEN).isoformat() + "}"],
-    "listed": [each | {"project_id": "", "agent_id": "", "outcomes": 0} for each in LISTED],
+    "listed": [
+        each | {"project_id": "", "agent_id": "", "outcomes": 0, "is_pooled": True}
+        for each in LISTED
+    ],
     "batch_seq": FINAL,
 }
 PERIOD = {
