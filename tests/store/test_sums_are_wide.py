@@ -21,6 +21,7 @@ BOUNDED = {
     "digest_batches": "rows of a table, each of which was stored",
     "read_usage_sums": "halves of 32 bits each: they pass 2^63 where a window has 2^31 rows",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
+    "fold_activity": "rows of which 64 bits might not hold a sum stay apart",
     "find_wrong_periods": AMOUNTS,
     "sum_model_cost": AMOUNTS,
     "sum_usage_costs": AMOUNTS,
