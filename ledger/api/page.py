@@ -14,6 +14,7 @@ FILES = {
     "style.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "format.js": "text/javascript; charset=utf-8",
+    "agents.js": "text/javascript; charset=utf-8",
     "sections.js": "text/javascript; charset=utf-8",
     "vendor/uPlot.js": "text/javascript; charset=utf-8",
     "vendor/uPlot.css": "text/css; charset=utf-8",

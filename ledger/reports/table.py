@@ -12,6 +12,7 @@ from ledger.reports.cost.sites import SITES
 from ledger.reports.energy.energy import ENERGY
 from ledger.reports.energy.findings import FINDINGS
 from ledger.reports.grouped import CHARGES, USAGE, GroupedReport
+from ledger.reports.metering.agent import AGENT
 from ledger.reports.metering.agents import AGENTS
 from ledger.reports.metering.coverage_text import COVERAGE
 from ledger.reports.metering.engines_text import ENGINES
@@ -20,6 +21,7 @@ from ledger.reports.report import PeriodReport
 REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     MARGIN,
     AGENTS,
+    AGENT,
     SITES,
     EFFICIENCY,
     CALIBRATION,

@@ -1,5 +1,6 @@
 // The dashboard: reads the REST API with a key that stays in this tab, and shows what it says.
 
+import { agentFigures, agentsTable, budgetsTable, pageOf, runsTable } from "/web/agents.js";
 import { cents, dayIn, group, kwh, moment, monthStart, monthsBetween, percent } from "/web/format.js";
 import { chart, figure, make, section, table } from "/web/sections.js";
 
@@ -81,7 +82,8 @@ async function show() {
     ? `Days of ${asked.zone}. As of ${new Date().toLocaleTimeString()}, and again every minute.`
     : "There is no usage yet: send events to POST /v1/events.";
   if (!asked && role === "customer") return;
-  const parts = role === "customer" ? ofCustomer(asked) : ofHouse(asked);
+  const open = asked && role === "house" ? pageOf(location.hash) : null;
+  const parts = role === "customer" ? ofCustomer(asked) : open ? ofAgent(asked, open) : ofHouse(asked);
   await Promise.all(parts.map((part) => section($("sections"), ...part, () => mine === round)));
 }
 
@@ -92,10 +94,22 @@ function ofHouse(asked) {
     ["figures", "Key figures", () => figures(asked)],
     ["days", "Revenue and cost by day", () => days(asked)],
     ["groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked)],
+    ["agents", "Agents", async () => agentsTable(await call(`/v1/agents?${within(asked)}`))],
   ] : [];
   return [...drawn,
     ["invoices", "Invoices", () => invoices($("entity").value)],
     ["ingest", "State of ingest", ingest]];
+}
+
+// The page of one agent of a customer.
+function ofAgent(asked, open) {
+  const report = call(`/v1/agent?${within(asked, open)}`);
+  return [
+    ["agent", `Agent ${open.agent} of ${open.customer}`, async () => agentFigures(await report)],
+    ["days", "Revenue by day", () => spendByDay(asked, open)],
+    ["runs", "Runs, those used last first", async () => runsTable(await report)],
+    ["budgets", "Budgets", async () => budgetsTable(await report)],
+  ];
 }
 
 function ofCustomer(asked) {
@@ -204,8 +218,11 @@ async function coming(asked) {
   return [make("div", { className: "figures" }, ...spent), ...drafts];
 }
 
-async function spendByDay(asked) {
-  const { items } = await every(`/v1/charges?${within(asked, { by: "day", time_zone: asked.zone })}`);
+// Of an agent where one is open, else of all that the key sees.
+async function spendByDay(asked, open = null) {
+  const by = open ? "customer,agent,day" : "day";
+  const all = await every(`/v1/charges?${within(asked, { by, time_zone: asked.zone })}`);
+  const items = all.items.filter((row) => !open || (row.customer === open.customer && row.agent === open.agent));
   const currencies = [...new Set(items.filter((row) => row.currency).map((row) => row.currency))];
   if (!currencies.length) return [make("p", { className: "empty", textContent: "Nothing was charged in this month." })];
   return currencies.map((currency) => {
@@ -271,8 +288,9 @@ function refuse(error) {
 }
 
 const again = (work) => work().catch((error) => { if (error.status === 401) refuse(error); else $("as-of").textContent = error.message; });
-$("entity").onchange = () => again(pickEntity);
+$("entity").onchange = () => { history.replaceState(null, "", location.pathname); again(pickEntity); };
 $("month").onchange = $("by").onchange = () => again(show);
+window.onhashchange = () => { $("sections").replaceChildren(); again(show); };
 $("scope").onsubmit = (event) => { event.preventDefault(); again(show); };
 $("leave").onclick = () => { sessionStorage.removeItem("tokenledger-key"); location.reload(); };
 $("door").onsubmit = (event) => {

@@ -35,6 +35,51 @@ class Agents(ClosedModel):
     agents: list[AgentUse]
 
 
+class RunOfAgent(ClosedModel):
+    """A run in a period: who started it, when it was used first and last, and what it used."""
+
+    agent_run_id: str
+    parent_agent_id: str | None
+    parent_run_id: str | None
+    first_at: Moment | None
+    last_at: Moment | None
+    lasted_s: int | None
+    steps: int
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+class BudgetOfAgent(ClosedModel):
+    """What an agent may use, or one run of it where `agent_run_id` is not empty, in the period that
+    began last; `hard` refuses reservations beyond it."""
+
+    budget_id: str
+    agent_run_id: str
+    period: str
+    period_start: Moment
+    unit: str
+    currency: Currency | None
+    hard: bool
+    used: Number
+    held: Number
+    ceiling: Number
+
+
+class OneAgent(ClosedModel):
+    """One agent: what it used and cost and its share of both, its latest runs and its budgets."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    currency: Currency
+    missing: str | None
+    agent: AgentUse
+    latest_runs: list[RunOfAgent]
+    budgets: list[BudgetOfAgent]
+
+
 class AgentRun(ClosedModel):
     """A run of an agent: who started it, when it was used first and last, and what it comes to.
 

@@ -11,7 +11,7 @@ import pytest
 from ledger import clock
 from ledger.store.queries import Connection
 from tests.api.documented import OPERATIONS, Operation
-from tests.api.full_books import ISSUE, PERIOD, entry_id, fill, notice_id
+from tests.api.full_books import ISSUE, PERIOD, RUN, entry_id, fill, notice_id
 from tests.api.held import DOCUMENT
 from tests.api.served import Served
 
@@ -64,6 +64,8 @@ def asked(one: Operation, served: Served) -> tuple[str, dict[str, Any]]:
         path = path.replace(place, value)
     known = {each["name"] for each in one.said["parameters"] if each["in"] == "query"}
     given = {**PERIOD, "entity": "factory", "customer": "acme", "limit": 5}
+    if group == "agent":
+        given |= {"agent": RUN["id"]}
     if group == "costs":
         given |= {"cost_scope": "deployment:chat", "at": PERIOD["since"]}
     if group in {"fx-rates", "keys", "tax-rates"}:

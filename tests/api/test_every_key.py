@@ -144,6 +144,7 @@ OPERATIONS = {
     "GET /v1/efficiency": Line(HOUSE, "query"),
     "GET /v1/calibrations": Line(HOUSE, "query"),
     "GET /v1/agents": Line(HOUSE, "query"),
+    "GET /v1/agent": Line(HOUSE, "query"),
     "GET /v1/coverage": Line(HOUSE, "query"),
     "GET /v1/engines": Line(HOUSE, "query"),
     "GET /v1/hourly": Line(HOUSE, "query"),

@@ -5,13 +5,18 @@ from typing import Any
 
 import pytest
 
+from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.resources import BY_WORD, ListQuery, list_page
 from ledger.flows.settle import settle
+from ledger.reports.metering.agent import AGENT
 from ledger.reports.metering.agents import AGENTS
 from ledger.reports.report import Asked
 from ledger.store.queries import Connection
+from ledger.wire.budget_inputs import NewBudget
+from ledger.wire.inputs import read_input
 from tests.flows.test_invoice_trace import on_a_card
-from tests.support.usage import NOW, Event, Gate, attempt, correction, keyed, open_books
+from tests.support.usage import AUTHOR, NOW, Event, Gate, attempt, correction, keyed, open_books
 
 DAY = datetime(2026, 8, 6, tzinfo=UTC)
 
@@ -118,3 +123,59 @@ async def test_agents_are_told_with_their_shares(gate: Gate) -> None:
         "SELECT sum(amount) FROM charge"
     )
     assert [*AGENTS.show(report, Asked({}))]
+
+
+async def told(connection: Connection, **options: str) -> dict[str, Any]:
+    report = await AGENT.at_once(
+        connection,
+        entity_id="factory",
+        period=(DAY, DAY + timedelta(days=1)),
+        asked=Asked({**AGENT.defaults, **options}),
+        purpose="test",
+    )
+    assert [*AGENT.show(report, Asked({}))]
+    return dict(AGENT.to_json(report))
+
+
+async def test_one_agent_has_its_runs_and_its_budgets(gate: Gate) -> None:
+    budget: dict[str, Any] = {
+        "budget_id": "coding",
+        "customer_id": "acme",
+        "agent_id": "coder",
+        "period": "day",
+    }
+    budget |= {"unit": "tokens", "amount": "100", "zone": "UTC", "hard": True}
+    budget |= {"valid_from": DAY.isoformat()}
+    await enter_budget(gate.connection, read_input(NewBudget, budget), AUTHOR)
+    other = read_input(NewBudget, budget | {"budget_id": "plan", "agent_id": "planner"})
+    await enter_budget(gate.connection, other, AUTHOR)
+    await gate.send(
+        keyed(
+            of(attempt("a", tokens=30), "planner", "run-1"),
+            of(attempt("b", minute=3, tokens=10), "coder", "run-2", parent_run_id="run-1", step=4),
+            of(attempt("c", minute=9, tokens=20), "coder", "run-3"),
+            of(attempt("d", minute=19, tokens=1), "coder", "run-2"),
+            attempt("e", tokens=39),
+        )
+    )
+    await settle(gate.connection, now=NOW)
+    said = await told(gate.connection, customer="acme", agent="coder")
+    assert (said["agent"]["runs"], str(said["agent"]["demand_pct"])) == (2, "31.00")
+    runs = [
+        (run["agent_run_id"], run["parent_run_id"], run["steps"], run["lasted_s"], run["requests"])
+        for run in said["latest_runs"]
+    ]
+    assert runs == [("run-2", "run-1", 4, 16 * 60, 2), ("run-3", None, 1, 0, 1)]
+    assert [run["output_tokens"] for run in said["latest_runs"]] == [22, 40]
+    (used,) = said["budgets"]
+    assert (used["budget_id"], used["used"], used["held"]) == ("coding", 93, 0)
+    assert (used["ceiling"], used["hard"], used["agent_run_id"]) == (100, True, "")
+
+
+async def test_an_agent_of_nobody_is_refused_by_name(gate: Gate) -> None:
+    await gate.send(keyed(of(attempt("a"), "planner", "run-1")))
+    with pytest.raises(InvalidInputError, match="agent"):
+        await told(gate.connection, customer="acme")
+    for named in ({"customer": "acme", "agent": "coder"}, {"customer": "x", "agent": "planner"}):
+        with pytest.raises(NotFoundError, match="used nothing"):
+            await told(gate.connection, **named)

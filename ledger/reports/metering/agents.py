@@ -79,7 +79,6 @@ async def _read(connection: Connection, scope: ReportScope, _: Asked) -> AgentsR
 
 def _to_json(report: AgentsReport) -> Mapping[str, object]:
     margin = report.margin
-    unknown = margin.missing is not None
     return {
         "entity_id": margin.entity_id,
         "since": margin.since,
@@ -87,25 +86,27 @@ def _to_json(report: AgentsReport) -> Mapping[str, object]:
         "cut_off_id": margin.cut_off.cut_off_id,
         "currency": margin.currency,
         "missing": margin.missing,
-        "agents": [
-            {
-                "customer_id": row.customer,
-                "agent_id": row.agent,
-                "requests": row.used.requests,
-                "input_tokens": row.used.known["input_tokens"],
-                "output_tokens": row.used.known["output_tokens"],
-                "demand_pct": report.demand_pct(row),
-                "revenue": row.used.revenue,
-                "cost": None if unknown else row.used.cost,
-                "cost_pct": report.cost_pct(row),
-                "runs": row.runs.runs,
-                "child_runs": row.runs.child_runs,
-                "running": row.runs.running,
-                "longest_s": row.runs.longest_s,
-                "most_steps": row.runs.most_steps,
-            }
-            for row in report.agents
-        ],
+        "agents": [use_of(report, row) for row in report.agents],
+    }
+
+
+def use_of(report: AgentsReport, row: AgentRow) -> Mapping[str, object]:
+    """An agent as programs see it."""
+    return {
+        "customer_id": row.customer,
+        "agent_id": row.agent,
+        "requests": row.used.requests,
+        "input_tokens": row.used.known["input_tokens"],
+        "output_tokens": row.used.known["output_tokens"],
+        "demand_pct": report.demand_pct(row),
+        "revenue": row.used.revenue,
+        "cost": None if report.margin.missing is not None else row.used.cost,
+        "cost_pct": report.cost_pct(row),
+        "runs": row.runs.runs,
+        "child_runs": row.runs.child_runs,
+        "running": row.runs.running,
+        "longest_s": row.runs.longest_s,
+        "most_steps": row.runs.most_steps,
     }
 
 
@@ -116,9 +117,9 @@ def _show(report: AgentsReport, _: Asked) -> Iterator[Shown]:
     rows = [
         (
             *(row.customer, row.agent or NO_AGENT, row.used.requests, row.tokens),
-            *(_said(report.demand_pct(row)), plain(row.used.revenue)),
+            *(said(report.demand_pct(row)), plain(row.used.revenue)),
             None if margin.missing else plain(row.used.cost),
-            *(_said(report.cost_pct(row)), row.runs.runs, row.runs.running, row.runs.longest_s),
+            *(said(report.cost_pct(row)), row.runs.runs, row.runs.running, row.runs.longest_s),
         )
         for row in report.agents
     ]
@@ -131,7 +132,8 @@ def _show(report: AgentsReport, _: Asked) -> Iterator[Shown]:
     yield ReportTable(title, columns, rows, numbers=9, first=first)
 
 
-def _said(share: Decimal | None) -> str | None:
+def said(share: Decimal | None) -> str | None:
+    """A share as text; None where it is not known."""
     return None if share is None else plain(share)
 
 

@@ -17,3 +17,36 @@ SELECT customer_id, agent_id, count(*) AS runs, count(*) FILTER (WHERE is_child)
        count(*) FILTER (WHERE last_at >= :until::timestamptz - interval '1 hour') AS running,
        coalesce(max(lasted_s), 0)::bigint AS longest_s, max(steps)::bigint AS most_steps
   FROM run GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- name: find_runs
+-- Runs of a customer's agent of which something was used in [since, until), as known at a cut-off, those used last first, with
+-- how many runs each started: at most so many.
+-- Index: agent_run_delta (customer_id, window_start).
+SELECT r.agent_run_id, max(r.parent_agent_id) AS parent_agent_id, max(r.parent_run_id) AS parent_run_id,
+       min(r.first_at) AS first_at, max(r.last_at) AS last_at, extract(epoch FROM max(r.last_at) - min(r.first_at))::bigint AS lasted_s,
+       greatest(max(r.step), sum(r.requests))::bigint AS steps, sum(r.requests)::bigint AS requests,
+       (sum(r.uncached) + sum(r.cache_read) + sum(r.cache_write))::bigint AS input_tokens,
+       (sum(r.visible) + sum(r.reasoning))::bigint AS output_tokens
+  FROM customer c
+  JOIN agent_run_delta r ON r.customer_id = c.customer_id AND r.window_start >= :since AND r.window_start < :until
+                        AND r.batch_seq <= :batch_seq
+  JOIN usage_key k USING (usage_key_id)
+ WHERE c.entity_id = :entity_id AND c.customer_id = :customer_id AND k.agent_id = :agent_id
+ GROUP BY r.agent_run_id HAVING sum(r.requests) <> 0
+ ORDER BY max(r.last_at) DESC NULLS LAST, r.agent_run_id LIMIT :limit;
+
+-- name: find_budgets
+-- Budgets of a customer's agent, and of each run of it, in the last period that begins before :until: what is used and held, what
+-- has expired left out, and the ceiling.
+-- Index: budget (customer_id), budget_balance (budget_id).
+SELECT DISTINCT ON (b.budget_id, h.run_id)
+       b.budget_id, h.run_id AS agent_run_id, b.period, h.period_start, b.unit, b.currency, b.hard, h.used, h.held - e.expired AS held,
+       least(b.amount, b.times_own_mean * h.own_mean) AS ceiling
+  FROM customer c
+  JOIN budget b ON b.customer_id = c.customer_id AND upper_inf(b.recorded) AND b.agent_id = :agent_id
+  JOIN budget_balance h ON h.budget_id = b.budget_id AND h.period_start < :until
+ CROSS JOIN LATERAL (SELECT coalesce(sum(o.amount), 0) AS expired FROM reservation_hold o
+                      WHERE o.budget_id = h.budget_id AND o.run_id = h.run_id AND o.period_start = h.period_start
+                        AND o.expires_at <= now()) e
+ WHERE c.entity_id = :entity_id AND c.customer_id = :customer_id
+ ORDER BY b.budget_id, h.run_id, h.period_start DESC, b.valid @> greatest(h.period_start, lower(b.valid)) DESC, b.valid DESC LIMIT :limit;
