@@ -7,6 +7,7 @@ from hashlib import sha256
 from itertools import chain
 from typing import NamedTuple, Unpack
 
+import asyncpg
 import numpy as np
 import polars as pl
 
@@ -37,6 +38,8 @@ SHARE_COLUMNS = (
     *("entity_id", "window_start", "scope", "revision", *SHARE),
     *("batch_seq", "recalled_at"),
 )
+# What a query says that needs lines which were let go.
+LinesLetGo = asyncpg.ObjectNotInPrerequisiteStateError
 # Costs are told in two numbers of 64 bits each.
 _HALF = pl.Series([10**16], dtype=pl.Int128)
 
