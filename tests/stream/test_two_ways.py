@@ -22,7 +22,9 @@ from ledger.demo import own_fleet
 from ledger.demo.deliver import usage_batches, write_recording
 from ledger.demo.entries import entries
 from ledger.domain.author import Author
+from ledger.domain.period import WINDOW, Period
 from ledger.embedded.postgres import EmbeddedServer
+from ledger.flows.cost.recall import recall_lines
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.keys import create_api_key
 from ledger.flows.reference.resources import enter_of
@@ -64,6 +66,11 @@ BOOKS = {
 
 
 async def books(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    spans = await connection.fetch(
+        "SELECT entity_id, min(window_start), max(window_start) FROM cost_allocation GROUP BY 1"
+    )
+    for entity_id, first, last in spans:
+        await recall_lines(connection, entity_id, [Period(first, last + WINDOW)])
     return {
         name: sorted((tuple(row) for row in await connection.fetch(query)), key=repr)
         for name, query in BOOKS.items()
