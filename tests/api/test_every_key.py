@@ -39,6 +39,10 @@ KEYS = {
 }
 
 
+# Every route is asked as everybody, thousands of times in all.
+pytestmark = pytest.mark.timeout(180)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """Whose roles may use an operation (None: everybody), and how a bound key is held.

@@ -12,7 +12,13 @@ from tests.torture.scene import PATIENCE_S, Scene
 from tests.torture.workers import named
 
 NAME = "half-way"
-FOLDED = ("usage_delta", "activity", "activity_mask")
+SEEN = "first_seen_at(batch_seq)"
+# What a fold replaces, and what its rows are merged by.
+FOLDED = {
+    "usage_delta": "customer_id, usage_key_id, window_start",
+    "activity": "engine_key_id, window_start",
+    "activity_mask": "engine_key_id, window_start",
+}
 # Before the file of a day is begun, and when it is whole but the day not yet dropped.
 ARCHIVED = ("fact_partition", "archived_partition")
 # Before a chunk of merged facts comes, before those of batches lose theirs, and before rows go.
@@ -28,9 +34,12 @@ async def kill_merge(scene: Scene) -> list[str]:
 
 async def kill_fold(scene: Scene) -> list[str]:
     """The fold is ended when it has rows to replace."""
+    table = scene.draw.choice([*FOLDED])
     await scene.until(lambda rows: rows > 0, "SELECT count(*) FROM usage_delta")
     scene.release()
-    return await _end_half_way(scene, ["fold", "--all"], scene.draw.choice(FOLDED))
+    several = f"SELECT FROM {table} GROUP BY {FOLDED[table]}, {SEEN} HAVING count(*) > 1"
+    await scene.until(lambda groups: groups > 0, f"SELECT count(*) FROM ({several}) AS g")
+    return await _end_half_way(scene, ["fold", "--all"], table)
 
 
 async def kill_archive(scene: Scene) -> list[str]:

@@ -24,9 +24,9 @@ SELECT customer_id, agent_id, count(*) AS runs, count(*) FILTER (WHERE is_child)
 -- Index: agent_run_delta (customer_id, window_start).
 SELECT r.agent_run_id, max(r.parent_agent_id) AS parent_agent_id, max(r.parent_run_id) AS parent_run_id,
        min(r.first_at) AS first_at, max(r.last_at) AS last_at, extract(epoch FROM max(r.last_at) - min(r.first_at))::bigint AS lasted_s,
-       greatest(max(r.step), sum(r.requests))::bigint AS steps, sum(r.requests)::bigint AS requests,
-       (sum(r.uncached) + sum(r.cache_read) + sum(r.cache_write))::bigint AS input_tokens,
-       (sum(r.visible) + sum(r.reasoning))::bigint AS output_tokens
+       to_jsonb(greatest(max(r.step), sum(r.requests))) AS steps, to_jsonb(sum(r.requests)) AS requests,
+       to_jsonb(sum(r.uncached) + sum(r.cache_read) + sum(r.cache_write)) AS input_tokens,
+       to_jsonb(sum(r.visible) + sum(r.reasoning)) AS output_tokens
   FROM customer c
   JOIN agent_run_delta r ON r.customer_id = c.customer_id AND r.window_start >= :since AND r.window_start < :until
                         AND r.batch_seq <= :batch_seq
