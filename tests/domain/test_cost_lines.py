@@ -106,6 +106,7 @@ class Standing:
 
 
 @given(steps)
+@pytest.mark.timeout(180)
 def test_what_stands_is_what_was_computed_last(
     said: list[tuple[set[int], Lines, int]],
 ) -> None:
