@@ -53,11 +53,14 @@ async function findRole() {
 
 // The months of this entity's usage, in its zone; nothing of the last entity's stays.
 async function pickEntity() {
-  const zone = zones[$("entity").value];
+  const entity = $("entity").value;
+  const zone = zones[entity];
   $("sections").replaceChildren();
   $("month").replaceChildren();
   $("zone").textContent = zone ?? "";
-  const { since, until } = await call(`/v1/activity?${query({ entity: $("entity").value })}`);
+  const { since, until } = await call(`/v1/activity?${query({ entity })}`);
+  // Another was picked meanwhile: its own answer, which may have come first, is what counts.
+  if ($("entity").value !== entity) return;
   const months = since ? monthsBetween(zone, since, new Date(Date.parse(until) - 1).toISOString()) : [];
   $("month").replaceChildren(...months.map(([year, month]) => new Option(`${year}-${String(month).padStart(2, "0")}`)));
   await show();

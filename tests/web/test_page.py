@@ -1,5 +1,6 @@
 """The page in a real browser: what it shows is what the books say, at the desk and in the hand."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from ledger import clock
 from ledger.api.app import create_app
@@ -119,6 +120,29 @@ async def test_another_entity_keeps_nothing_of_the_last_one(browser: Browser, sh
         await expect(page.locator("#month")).to_have_value("2023-11")
         await page.select_option("#entity", "second")
         await expect(page.locator("#as-of")).to_contain_text("There is no usage yet")
+        await expect(page.locator("#month option")).to_have_count(0)
+        await expect(page.locator("#figures")).to_have_count(0)
+
+
+async def test_a_late_answer_for_the_last_entity_is_not_drawn(
+    browser: Browser, shown: Shown
+) -> None:
+    async with opened(browser, shown, shown.keys["admin"]) as page:
+        await expect(page.locator("#month")).to_have_value("2023-11")
+        released = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await released.wait()
+            await route.continue_()
+
+        await page.route("**/v1/activity?entity=factory*", late)
+        await page.evaluate("document.getElementById('entity').onchange()")
+        await page.select_option("#entity", "second")
+        await expect(page.locator("#as-of")).to_contain_text("There is no usage yet")
+        async with page.expect_response("**/v1/activity?entity=factory*") as answer:
+            released.set()
+        await (await answer.value).finished()
+        await page.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")
         await expect(page.locator("#month option")).to_have_count(0)
         await expect(page.locator("#figures")).to_have_count(0)
 
