@@ -16,7 +16,7 @@ from ledger.domain.errors import UnavailableError
 from ledger.domain.parked import Failed, Parked, Part, failed_parts, park, reason_of
 from ledger.flows.side_by_side import side_by_side
 from ledger.store import standing
-from ledger.store.connect import CutOff
+from ledger.store.connect import CutOff, reached_of
 from ledger.store.cost import cost
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Connection
@@ -119,7 +119,7 @@ async def _store_apart(connection: Connection, run: _Run, due: Due) -> None:
     if due.store_beside is None or len(chunks) < CHUNKS_BESIDE:
         await side_by_side(chunks, [partial(_store, run, due.store)])
         return
-    async with cost.beside_run(connection, run.work.stage) as other:
+    async with cost.beside_run(reached_of(connection), run.work.stage) as other:
         stores = (due.store, due.store_beside(other))
         await side_by_side(chunks, [partial(_store, run, store) for store in stores])
 

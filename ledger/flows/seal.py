@@ -12,7 +12,7 @@ from ledger.domain.seal import BatchDigest, Seal, SealPart, first_rows, link, sl
 from ledger.store import seal as store
 from ledger.store.connect import draw_cut_off
 from ledger.store.cost import cost
-from ledger.store.metering.check import allow_memory
+from ledger.store.memory import allow_memory
 from ledger.store.metering.retention import try_lock_fold
 from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, LOWEST, MERGED, SLICE_ROWS, TABLES, Stretch

@@ -4,11 +4,10 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -76,14 +75,23 @@ def _from_jsonb(data: bytes) -> object:
     return json.loads(data[1:])
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where a session is, and with which settings: another like it is made of these, here or in
+    another process."""
+
+    url: str
+    settings: Mapping[str, str]
+
+
 class _WideConnection(asyncpg.Connection):
     """One whose socket takes a whole batch at once: by default it takes a fifth of a megabyte, and
-    a COPY waits again and again until the loop comes to send the next. It knows how to make another
-    like it, which is prepared next."""
+    a COPY waits again and again until the loop comes to send the next. It knows how it was
+    reached."""
 
-    __slots__ = ("make_another",)
+    __slots__ = ("reached",)
 
-    make_another: Callable[[], Awaitable[OwnConnection]]
+    reached: Reached
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
@@ -120,30 +128,32 @@ def _stand_back_as_session(backend: int, niceness: int) -> None:
 
 async def connect(url: str, settings: Mapping[str, str] = SESSION) -> OwnConnection:
     """One prepared connection, with SESSION or more than it; the caller closes it."""
-    make = partial(
-        asyncpg.connect, url, server_settings=dict(settings), connection_class=_WideConnection
+    connection = await asyncpg.connect(
+        url, server_settings=dict(settings), connection_class=_WideConnection
     )
-    connection = await make()
-    _remember(connection, make)
+    _remember(connection, Reached(url, dict(settings)))
     await prepare(connection)
     return connection
 
 
-def _remember(connection: OwnConnection, make: Callable[[], Awaitable[OwnConnection]]) -> None:
+def _remember(connection: OwnConnection, reached: Reached) -> None:
     if isinstance(connection, _WideConnection):
-        connection.make_another = make
+        connection.reached = reached
 
 
-# Of a connection of a pool as well, which stands behind another.
-_another_of = attrgetter("make_another")
+# How a connection made here was reached; of one of a pool as well, which stands behind another.
+reached_of: Callable[[Connection], Reached] = attrgetter("reached")
 
 
 @asynccontextmanager
-async def beside(connection: Connection) -> AsyncIterator[OwnConnection]:
-    """Another prepared session like that of a connection made here, closed on leaving."""
-    other: OwnConnection = await _another_of(connection)()
+async def another(reached: Reached) -> AsyncIterator[OwnConnection]:
+    """A prepared session like one made here, closed on leaving; ConnectionError where the server
+    does not answer."""
     try:
-        await prepare(other)
+        other = await connect(reached.url, reached.settings)
+    except OSError as error:
+        raise ConnectionError(f"no connection to the database: {error}") from error
+    try:
         yield other
     finally:
         await other.close()
@@ -187,7 +197,7 @@ async def _reach(*where: Any, **how: Any) -> OwnConnection:
         connection: OwnConnection = await asyncpg.connect(*where, **how)
     except OSError as error:
         raise ConnectionError(f"no connection to the database: {error}") from error
-    _remember(connection, partial(_reach, *where, **how))
+    _remember(connection, Reached(where[0], dict(how["server_settings"])))
     return connection
 
 

@@ -109,6 +109,20 @@ async def test_drafts_together_are_the_drafts_one_by_one(worker: Connection) -> 
     assert "not valid" in str(together["nobody"])
 
 
+async def test_two_processes_issue_everything_once_and_park_alone(
+    worker: Connection, owner: Connection
+) -> None:
+    await seven(worker)
+    await owner.execute(REFUSES)
+    seen: list[int] = []
+    ask = replace(ASK, together=1, apart_from=2)
+    done = await run_invoices(worker, ask, progress=seen.append)
+    assert (done.issued, parked(done), sum(seen)) == (6, ["sub-c4"], 7)
+    assert done.totals[0].net_total == Decimal(5 * (28 - 5))
+    assert await numbers(worker) == [f"FACTORY-2023-{n:06d}" for n in range(1, 7)]
+    assert not (await check_books(worker)).differing
+
+
 async def test_killed_half_way_it_goes_on_without_gap_or_double(
     worker: Connection, owner: Connection, database: Database
 ) -> None:
@@ -116,9 +130,9 @@ async def test_killed_half_way_it_goes_on_without_gap_or_double(
     await owner.execute(DIES)
     dying = await connect(database.worker_url)
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-        await run_invoices(dying, replace(ASK, together=2))
+        await run_invoices(dying, replace(ASK, together=2, apart_from=2))
     gone = await numbers(worker)
-    # What was issued over another connection meanwhile stays as well.
+    # What another process issued meanwhile stays as well.
     assert len(gone) in (4, 5)
     assert gone == [f"FACTORY-2023-{n:06d}" for n in range(1, len(gone) + 1)]
     await owner.execute("DROP TRIGGER dies ON invoice_line")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
-from ledger.store.connect import connect, draw_cut_off
+from ledger.store.connect import connect, draw_cut_off, reached_of
 from ledger.store.cost import cost
 from ledger.store.pricing.rating import list_unpriced
 from ledger.store.queries import Connection
@@ -105,7 +105,7 @@ async def test_what_stores_beside_a_run_keeps_others_out(
 ) -> None:
     second = await connect(database.worker_url)
     try:
-        async with cost.beside_run(worker, rate.name):
+        async with cost.beside_run(reached_of(worker), rate.name):
             beginning = asyncio.create_task(rate(second, now=NOW))
             await asyncio.sleep(0.3)
             assert not beginning.done()

@@ -6,10 +6,11 @@ is parked with the reason and holds up nobody; each run tries what is parked aga
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import TypeAlias
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, LedgerError, NotFoundError, UnavailableError
@@ -34,7 +35,8 @@ from ledger.flows.billing.issue import (
     make_ready,
 )
 from ledger.flows.books.book_revenue import book_revenue
-from ledger.flows.parts import CHUNKS_BESIDE, by_count
+from ledger.flows.other_process import other_process
+from ledger.flows.parts import by_count
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.flows.side_by_side import side_by_side
@@ -46,6 +48,8 @@ from ledger.store.cost import cost
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Connection
 
+# From so many sets on another process is worth what it takes to start.
+SETS_APART = 12
 # So many are drafted and issued in one transaction: others wait for no longer than that takes.
 TOGETHER = 500
 # A day begins somewhere up to so long before and after it does in UTC.
@@ -77,6 +81,8 @@ class InvoiceRun:
 Seal = Callable[[InvoiceRun], Awaitable[None]]
 # Told after each batch how many subscriptions were looked at.
 Progress = Callable[[int], None]
+# Ids of subscriptions.
+Names: TypeAlias = Sequence[str]
 
 
 def no_progress(looked_at: int, /) -> None:
@@ -86,7 +92,8 @@ def no_progress(looked_at: int, /) -> None:
 @dataclass(frozen=True, slots=True)
 class RunAsk:
     """Whose invoices of which billing periods are to go out now, who says so, what that lets pass,
-    which customers' go out though they are unusual, and how many in one transaction."""
+    which customers' go out though they are unusual, how many in one transaction, and from how many
+    sets of these on another process does some."""
 
     entity_id: str
     moment: Moment
@@ -95,15 +102,27 @@ class RunAsk:
     allow: IssueRules = NO_EXCEPTION
     release: frozenset[str] = frozenset()
     together: int = TOGETHER
+    apart_from: int = SETS_APART
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Run:
     connection: Connection
     ask: RunAsk
-    sums: dict[str, list[IssuedInvoice]] = field(default_factory=lambda: defaultdict(list))
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What came of some subscriptions: what went out, and what did not, why."""
+
+    issued: list[IssuedInvoice] = field(default_factory=list)
     not_over: set[str] = field(default_factory=set)
     parked: list[Parked] = field(default_factory=list)
+
+    def add(self, other: "_Outcome") -> None:
+        self.issued += other.issued
+        self.not_over |= other.not_over
+        self.parked += other.parked
 
 
 @dataclass(slots=True)
@@ -113,7 +132,6 @@ class _Sorted:
     ready: list[Ready] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     not_over: set[str] = field(default_factory=set)
-    parked: list[Parked] = field(default_factory=list)
 
 
 async def run_invoices(
@@ -135,36 +153,36 @@ async def run_invoices(
     await rate(connection, entity_id=entity_id, now=ask.now)
     await draw(connection, entity_id=entity_id, now=ask.now)
     await book_revenue(connection, entity_id=entity_id, now=ask.now)
-    run, begin = _Run(connection, ask), _begin_of(ask.moment)
+    begin = _begin_of(ask.moment)
     names = await list_subscriptions(
         connection, entity_id=entity_id, since=begin - ZONES, until=begin + ZONES
     )
     # One run of an entity at a time: a second finds what the first issued.
     async with cost.running(connection, f"{PARKED_AS}:{entity_id}"):
-        await _issue_all(run, names, progress)
-    done = _result(run)
+        done = _result(ask, await _issue_all(_Run(connection, ask), names, progress))
     if seal is not None:
         async with writing(connection):
             await seal(done)
     return done
 
 
-async def _issue_all(run: _Run, names: Sequence[str], progress: Progress) -> None:
-    """Over two connections where they are many: one drafts what it issues next as the other
-    writes."""
+async def _issue_all(run: _Run, names: Names, progress: Progress) -> _Outcome:
+    """In two processes where they are many: half of the work is Python's."""
+    came = _Outcome()
 
-    async def issue(run: _Run, chunk: Sequence[str]) -> None:
-        await _attempt(run, chunk)
+    async def keep(issue: Callable[[Names], Awaitable[_Outcome]], chunk: Names) -> None:
+        came.add(await issue(chunk))
         progress(len(chunk))
 
+    here = partial(keep, partial(_attempt, run.ask, run.connection))
     chunks = list(by_count(names, run.ask.together))
-    if len(chunks) < CHUNKS_BESIDE:
-        await side_by_side(chunks, [partial(issue, run)])
-        return
-    async with cost.beside_run(run.connection, f"{PARKED_AS}:{run.ask.entity_id}") as other:
-        # What came of both is kept in the same place.
-        runs = (run, replace(run, connection=other))
-        await side_by_side(chunks, [partial(issue, each) for each in runs])
+    if len(chunks) < run.ask.apart_from:
+        await side_by_side(chunks, [here])
+        return came
+    stage = f"{PARKED_AS}:{run.ask.entity_id}"
+    async with other_process(run.connection, stage, partial(_attempt, run.ask)) as issue_there:
+        await side_by_side(chunks, [here, partial(keep, issue_there)])
+    return came
 
 
 def _begin_of(moment: Moment) -> datetime:
@@ -173,29 +191,26 @@ def _begin_of(moment: Moment) -> datetime:
     return datetime.combine(moment, time(), tzinfo=UTC)
 
 
-async def _attempt(run: _Run, names: Sequence[str]) -> None:
+async def _attempt(ask: RunAsk, connection: Connection, names: Names) -> _Outcome:
     """Issue these; what fails is told from what does not by halving."""
+    run = _Run(connection, ask)
     try:
-        issued, outcome = await _issue(run, names)
+        return await _issue(run, names)
     except Exception as error:
         if passes_by_itself(error) or isinstance(error, UnavailableError):
             raise
-        if len(names) > 1:
-            await _attempt(run, names[: len(names) // 2])
-            await _attempt(run, names[len(names) // 2 :])
-            return
-        begin = _begin_of(run.ask.moment)
-        failed = Failed(names[0], begin, begin + DAY, reason_of(error))
-        async with run.connection.transaction():
-            run.parked += await _park(run, {}, [failed])
-        return
-    run.not_over |= outcome.not_over
-    run.parked += outcome.parked
-    for each in issued:
-        run.sums[each.currency].append(each)
+        if len(names) == 1:
+            begin = _begin_of(ask.moment)
+            failed = Failed(names[0], begin, begin + DAY, reason_of(error))
+            async with connection.transaction():
+                return _Outcome(parked=await _park(run, {}, [failed]))
+    half = len(names) // 2
+    came = await _attempt(ask, connection, names[:half])
+    came.add(await _attempt(ask, connection, names[half:]))
+    return came
 
 
-async def _issue(run: _Run, names: Sequence[str]) -> tuple[list[IssuedInvoice], _Sorted]:
+async def _issue(run: _Run, names: Names) -> _Outcome:
     connection, entity_id = run.connection, run.ask.entity_id
     async with writing(connection):
         # Nothing is voided while it is drafted; what is issued beside it is another's.
@@ -211,16 +226,15 @@ async def _issue(run: _Run, names: Sequence[str]) -> tuple[list[IssuedInvoice], 
         )
         # Who is not on a card at the moment has nothing to bill then.
         there = [draft for draft in drafts.values() if isinstance(draft, InvoiceDraft)]
-        outcome = _sort(run, there, await list_unrated(connection, entity_id))
+        told = _sort(run, there, await list_unrated(connection, entity_id))
         periods = {draft.subscription.subscription_id: draft.period for draft in there}
-        outcome.parked += await _park(run, periods, outcome.failed)
-        if not outcome.ready:
-            return [], outcome
-        issued = await issue_ready(
-            connection, outcome.ready, now=run.ask.now, author=run.ask.author
-        )
-        await _keep_releases(run, outcome.ready)
-        return issued, outcome
+        came = _Outcome(not_over=told.not_over, parked=await _park(run, periods, told.failed))
+        if told.ready:
+            came.issued = await issue_ready(
+                connection, told.ready, now=run.ask.now, author=run.ask.author
+            )
+            await _keep_releases(run, told.ready)
+        return came
 
 
 async def _keep_releases(run: _Run, issued: Sequence[Ready]) -> None:
@@ -265,9 +279,7 @@ def _check_usual(draft: InvoiceDraft, released: frozenset[str]) -> None:
         )
 
 
-async def _park(
-    run: _Run, periods: Mapping[str, Period], failed: Sequence[Failed]
-) -> Sequence[Parked]:
+async def _park(run: _Run, periods: Mapping[str, Period], failed: Sequence[Failed]) -> list[Parked]:
     """Keep what failed, counted on from what was parked of it, in place of all that was parked of
     these periods of subscriptions."""
     stage, entity_id, now = PARKED_AS, run.ask.entity_id, run.ask.now
@@ -290,13 +302,16 @@ async def _park(
     return come
 
 
-def _result(run: _Run) -> InvoiceRun:
+def _result(ask: RunAsk, came: _Outcome) -> InvoiceRun:
+    sums: dict[str, list[IssuedInvoice]] = defaultdict(list)
+    for each in came.issued:
+        sums[each.currency].append(each)
     return InvoiceRun(
-        entity_id=run.ask.entity_id,
-        issued=sum(map(len, run.sums.values())),
-        not_over=len(run.not_over),
-        totals=tuple(_total(currency, issued) for currency, issued in sorted(run.sums.items())),
-        parked=tuple(run.parked),
+        entity_id=ask.entity_id,
+        issued=len(came.issued),
+        not_over=len(came.not_over),
+        totals=tuple(_total(currency, issued) for currency, issued in sorted(sums.items())),
+        parked=tuple(came.parked),
     )
 
 

@@ -15,7 +15,7 @@ from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.books.journal import add_to_entries
 from ledger.store.connect import draw_batch_seq
-from ledger.store.metering.check import allow_memory
+from ledger.store.memory import allow_memory
 from ledger.store.pricing import rating
 
 

@@ -21,7 +21,7 @@ from ledger.domain.metering.spread import WORK
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
 from ledger.store.binary_read import INT8, TIME, read_columns
-from ledger.store.connect import beside
+from ledger.store.connect import Reached, another
 from ledger.store.copying import copy_out, copy_rows
 from ledger.store.queries import Connection, OwnConnection, load_queries
 from ledger.store.within import Within
@@ -61,9 +61,9 @@ async def running(connection: Connection, stage: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def beside_run(connection: Connection, stage: str) -> AsyncIterator[OwnConnection]:
+async def beside_run(reached: Reached, stage: str) -> AsyncIterator[OwnConnection]:
     """Another session for a run of the stage: while it is open, no other run begins."""
-    async with beside(connection) as other:
+    async with another(reached) as other:
         await COST["lock_beside"].value(other, stage=stage)
         yield other
 

@@ -19,6 +19,7 @@ from ledger.domain.metering.check.windows import (
 from ledger.domain.metering.key import EngineKeyRow
 from ledger.store.binary_read import BITS_900, INT8, TIME, read_arrays, read_columns
 from ledger.store.copying import copy_out
+from ledger.store.memory import allow_memory
 from ledger.store.queries import Connection, load_queries
 
 CHECK = load_queries("metering/check")
@@ -66,11 +67,6 @@ async def one_snapshot(connections: Sequence[Connection]) -> AsyncIterator[None]
 async def _begin(stack: AsyncExitStack, connection: Connection) -> None:
     await stack.enter_async_context(connection.transaction(isolation="repeatable_read"))
     await allow_memory(connection)
-
-
-async def allow_memory(connection: Connection) -> None:
-    """Room to sort and group in, for the transaction."""
-    await CHECK["allow_memory"].run(connection)
 
 
 async def count_received(connection: Connection) -> int:

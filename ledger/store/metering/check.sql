@@ -10,10 +10,6 @@ SELECT pg_export_snapshot();
 -- See what the transaction that exported it sees; a utility statement, which takes no parameters.
 SET TRANSACTION SNAPSHOT 'exported';
 
--- name: allow_memory
--- Room for the groups of windows, for this transaction.
-SET LOCAL work_mem = '64MB';
-
 -- name: count_received
 -- Events that became facts, and readings with them; a scan of receipts.
 SELECT coalesce(sum(counted + superseded + suspense), 0)::bigint FROM receipt;
