@@ -1,34 +1,36 @@
 -- name: find_agreements
 -- Subscriptions as known at a cut-off, their parties as they are at a moment; one row for each validity;
--- subscription (subscription_id), customer_detail (customer_id). What an array names is found by these, and not by what is valid
--- at a moment, which the planner takes for a row or two of all there are.
+-- subscription (subscription_id), customer_detail (customer_id), customer's primary key. What an array names is found by these,
+-- and not by what is valid at a moment, which the planner takes for a row or two of all there are. Both sides are put together
+-- by a FULL JOIN, which cannot be done by going through one side for each row of the other; OFFSET 0 keeps it one.
 WITH asked AS MATERIALIZED (
   SELECT * FROM subscription v WHERE v.subscription_id = ANY(:subscription_ids::text[])
 ), buyers AS MATERIALIZED (
-  SELECT * FROM customer_detail v WHERE v.customer_id = ANY(ARRAY(SELECT a.customer_id FROM asked a))
+  SELECT d.customer_id AS buyer_id, d.name AS customer_name, d.address AS customer_address, d.tax_number AS customer_tax_number,
+         d.email AS customer_email, d.country AS customer_country, d.electronic_address AS customer_electronic_address,
+         d.buyer_reference AS customer_buyer_reference, d.e_invoice AS customer_e_invoice, d.language AS own_language,
+         d.payment_days AS own_payment_days, c.entity_id, c.is_test
+    FROM (SELECT * FROM customer_detail v WHERE v.customer_id = ANY(ARRAY(SELECT a.customer_id FROM asked a)) OFFSET 0) d
+    JOIN customer c USING (customer_id)
+   WHERE d.recorded @> :batch_seq::bigint AND d.valid @> :at::timestamptz
 )
 SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, r.currency, r.name AS card_name,
-       c.is_test OR e.is_test AS is_test,
-       cd.name AS customer_name, cd.address AS customer_address, cd.tax_number AS customer_tax_number,
-       cd.email AS customer_email, cd.country AS customer_country,
-       cd.electronic_address AS customer_electronic_address,
-       cd.buyer_reference AS customer_buyer_reference, cd.e_invoice AS customer_e_invoice, e.entity_id,
+       s.is_test OR e.is_test AS is_test, s.customer_name, s.customer_address, s.customer_tax_number, s.customer_email,
+       s.customer_country, s.customer_electronic_address, s.customer_buyer_reference, s.customer_e_invoice, e.entity_id,
        e.zone AS entity_zone, e.rounding, e.invoice_prefix,
        ed.name AS entity_name, ed.address AS entity_address,
        ed.tax_number AS entity_tax_number, ed.email AS entity_email,
        ed.country AS entity_country, ed.electronic_address AS entity_electronic_address,
        ed.payment_account AS entity_payment_account, ed.payment_link AS entity_payment_link,
-       ed.review_times, ed.review_above, coalesce(cd.language, ed.language) AS language,
-       coalesce(cd.payment_days, ed.payment_days) AS payment_days
-  FROM asked s
-  JOIN (SELECT * FROM customer v WHERE v.customer_id = ANY(ARRAY(SELECT a.customer_id FROM asked a)) OFFSET 0) c USING (customer_id)
-  JOIN buyers cd USING (customer_id)
-  JOIN entity e ON e.entity_id = c.entity_id
+       ed.review_times, ed.review_above, coalesce(s.own_language, ed.language) AS language,
+       coalesce(s.own_payment_days, ed.payment_days) AS payment_days
+  FROM (SELECT * FROM asked a FULL JOIN buyers b ON b.buyer_id = a.customer_id OFFSET 0) s
+  JOIN entity e USING (entity_id)
   JOIN entity_detail ed ON ed.entity_id = e.entity_id AND ed.recorded @> :batch_seq::bigint
                        AND ed.valid @> :at::timestamptz
   JOIN rate_card r USING (rate_card_id)
- WHERE s.recorded @> :batch_seq::bigint AND cd.recorded @> :batch_seq::bigint AND cd.valid @> :at::timestamptz
+ WHERE s.recorded @> :batch_seq::bigint
  ORDER BY s.subscription_id, s.valid;
 
 -- name: list_payables
