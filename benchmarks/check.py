@@ -22,16 +22,17 @@ from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.merge import MergeSizes, merge_sealed
 from ledger.flows.seal import seal
-from ledger.store.binary import Rows
-from ledger.store.connect import connect, draw_batch_seq
-from ledger.store.copying import copy_binary
+from ledger.store.connect import connect, draw_batch_seq, sum_windows
 from ledger.store.metering.chunks import EncodedChunk, insert_chunk
-from ledger.store.metering.ingest import encode_activity, encode_masks, insert_usage_keys
+from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.queries import Connection
+from ledger.store.sums import EncodedSums, insert_sums
 
 RUNS = 5
 FACTS = scaled(10_000_000)
 BATCH_FACTS = 20_000
+# What a worker stores in half a second, after which it sums.
+BATCHES_SUMMED = 10
 REACH = 4_000_000
 MERGE_REACH = 200_000
 START_US = int(datetime(2026, 8, 6, tzinfo=UTC).timestamp()) * 1_000_000
@@ -115,19 +116,20 @@ async def _check(connections: Sequence[Connection]) -> float:
 
 
 async def load(connection: Connection, facts: int) -> None:
-    """Facts and the windows that ingest would have made of them, batch by batch."""
+    """Facts as large batches, and their windows as a worker sums them, some batches at once."""
     now = clock.now()
     await prepare_storage(connection, now=now)
     await insert_usage_keys(connection, [_usage_key(n) for n in range(CUSTOMERS * MODELS * TIERS)])
     chance = np.random.default_rng(20260806)
-    for first in range(0, facts, BATCH_FACTS):
+    for number, first in enumerate(range(0, facts, BATCH_FACTS), 1):
         frame = _facts(chance, first, min(BATCH_FACTS, facts - first))
         async with connection.transaction():
             batch_seq = await draw_batch_seq(connection)
-            for table, encoded in _tables(frame).items():
-                encoded.number(batch_seq)
-                await copy_binary(connection, table, encoded)
             await insert_chunk(connection, _chunk(frame, now), batch_seq=batch_seq)
+            await insert_sums(connection, _sums(frame), batch_seq=batch_seq)
+        if number % BATCHES_SUMMED == 0:
+            await sum_windows(connection)
+    await sum_windows(connection)
 
 
 def _usage_key(number: int) -> UsageKeyRow:
@@ -154,12 +156,10 @@ def _chunk(frame: pl.DataFrame, now: datetime) -> EncodedChunk:
     return EncodedChunk.of(rows.fact_frame(frame, stored_day=day), stored_day=day)
 
 
-def _tables(frame: pl.DataFrame) -> dict[str, Rows]:
-    return {
-        "usage_delta": Rows.of(rows.usage_delta_frame(frame), rows.USAGE_DELTA_COLUMNS),
-        "activity": encode_activity(rows.activity_delta_frame(frame)),
-        "activity_mask": encode_masks(rows.activity_mask_frame(frame)),
-    }
+def _sums(frame: pl.DataFrame) -> EncodedSums:
+    usage, activity = rows.moved_frames(frame)
+    masks = rows.activity_mask_frame(frame)
+    return EncodedSums.of({"usage": usage, "activity": activity, "masks": masks})
 
 
 def _facts(chance: np.random.Generator, first: int, count: int) -> pl.DataFrame:

@@ -182,8 +182,10 @@ def _make_cluster(server: EmbeddedServer) -> None:
         _hand_over(server.pgdata, server.account)
     if (server.pgdata / "PG_VERSION").exists():
         return
-    # C.UTF-8 sorts by code point on every machine: no collation update can reorder an index.
-    _run(server, "initdb", "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8")
+    # Sorts by code point on every machine: no collation update can reorder an index. PostgreSQL's
+    # own, because to compare two texts by the C library's takes several times as long.
+    locale = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=builtin")
+    _run(server, "initdb", "-U", SUPERUSER, "--auth=trust", *locale)
     with (server.pgdata / "postgresql.conf").open("a") as conf:
         conf.write("include 'tokenledger.conf'\n")
 

@@ -34,10 +34,14 @@ _LARGEST = 2**63 - 1
 _USAGE = ("usage_key_id", "window_start")
 _ACTIVITY = ("engine_key_id", "window_start", "usage_key_id")
 _BUSY = ("engine_key_id", "window_start")
+Added = Mapping[str, Sequence[pl.DataFrame]]
 # Above the highest number of a batch: no kept cut-off sees it.
 _UNSEEN = -1
 # How many steps one transaction takes: it keeps new cut-offs out.
-STEPS = 8
+STEPS = 16
+# About so many rows are merged and written at once: of very many keys a step has more, and what is
+# made of rows takes several times their memory.
+ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,31 +227,55 @@ async def _sum_some(connection: Connection, closed: int) -> Summed:
 
 
 async def _sum(connection: Connection, chosen: Sequence[PendingSum]) -> None:
-    # One kind after the other: of many customers each is large.
-    for name, kind in KINDS.items():
-        rows = await asyncio.to_thread(_merge, name, kind, chosen)
-        if rows is not None:
-            await copy_binary(connection, kind.table, rows)
+    added = await asyncio.to_thread(_read, chosen)
+    rounds = 1 + sum(frame.height for frame in added["usage"]) // ROWS_AT_ONCE
+    for number in range(rounds):
+        part = await asyncio.to_thread(_part, added, number, rounds)
+        # One kind after the other: of many customers each is large.
+        for name, kind in KINDS.items():
+            rows = await asyncio.to_thread(_merge, name, kind, part)
+            if rows is not None:
+                await copy_binary(connection, kind.table, rows)
     await SUMS["delete_sums"].run(connection, batch_seqs=[batch.batch_seq for batch in chosen])
 
 
-def _merge(name: str, kind: SumKind, chosen: Sequence[PendingSum]) -> Rows | None:
-    """What many batches add of a kind, or None where that is nothing."""
-    frames = [_placed(batch, frame) for batch in chosen for frame in _frames(batch.octets, name)]
-    if not frames:
+def _read(chosen: Sequence[PendingSum]) -> Added:
+    """What batches add, by kind."""
+    added: dict[str, list[pl.DataFrame]] = {name: [] for name in KINDS}
+    for batch in chosen:
+        for name, octets in batch.octets.items():
+            added[name].append(_placed(batch, pl.read_ipc(BytesIO(octets))))
+    return added
+
+
+def _part(added: Added, number: int, rounds: int) -> Added:
+    """What is merged in one of several rounds: all of some usage keys; what has no key is merged in
+    the first."""
+    if rounds == 1:
+        return added
+    key = pl.col("usage_key_id")
+    kept = {
+        name: (key % rounds if "usage_key_id" in kind.keys else pl.lit(0)) == number
+        for name, kind in KINDS.items()
+    }
+    return {name: [each.filter(kept[name]) for each in frames] for name, frames in added.items()}
+
+
+def _merge(name: str, kind: SumKind, added: Added) -> Rows | None:
+    """What batches add of a kind as rows, or None where that is nothing."""
+    frames = [*added[name], *(_worked(added["usage"]) if name == "activity" else ())]
+    if not sum(frame.height for frame in frames):
         return None
     merged = kind.merged(pl.concat(frames))
     return kind.encode(merged.sort(kind.order)) if merged.height else None
 
 
-def _frames(octets: Mapping[str, bytes], name: str) -> Iterator[pl.DataFrame]:
-    """What a batch adds of a kind."""
-    if name in octets:
-        yield pl.read_ipc(BytesIO(octets[name]), columns=list(KINDS[name].columns))
-    if name == "activity" and "usage" in octets:
-        worked = pl.read_ipc(BytesIO(octets["usage"])).filter(pl.col("engine_key_id").is_not_null())
-        output = (pl.col("visible") + pl.col("reasoning")).alias("output")
-        yield worked.with_columns(output).select(KINDS[name].columns)
+def _worked(usage: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The activity that usage says: of what was worked on in its window."""
+    output = (pl.col("visible") + pl.col("reasoning")).alias("output")
+    for frame in usage:
+        here = frame.filter(pl.col("engine_key_id").is_not_null())
+        yield here.with_columns(output).select(*KINDS["activity"].columns, "batch_seq", "seen_at")
 
 
 def _placed(batch: PendingSum, frame: pl.DataFrame) -> pl.DataFrame:

@@ -24,7 +24,7 @@ SELECT p.batch_seq, first_seen_at(p.batch_seq) AS seen_at, p.sha256, p.usage, p.
                  ORDER BY batch_seq LIMIT 1000) c
         WINDOW upto AS (ORDER BY c.batch_seq)) c
   JOIN pending_sum p USING (batch_seq)
- WHERE c.n = 1 OR (c.moves <= 1000000 AND c.reach < 9223372036854775808)
+ WHERE c.n = 1 OR (c.moves <= 500000 AND c.reach < 9223372036854775808)
  ORDER BY p.batch_seq;
 
 -- name: delete_sums

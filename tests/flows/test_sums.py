@@ -343,10 +343,21 @@ async def test_more_than_a_step_takes_is_summed_in_several(
     worker = gate.connection
     for n in range(5):
         await gate.send(keyed(attempt(f"e{n}", tokens=1)))
-    await superuser.execute("UPDATE pending_sum SET moves = 400000")
+    await superuser.execute("UPDATE pending_sum SET moves = 200000")
     assert await sum_windows(worker) == 5
     assert await rows(worker, "usage_delta") == 3
     assert (await check_windows([worker])).differing == 0
+
+
+async def test_very_many_keys_are_summed_some_at_a_time(gate: Gate) -> None:
+    worker, keys = gate.connection, 9_000
+    for batch in range(8):
+        said = [attempt(f"{batch}.{n}", tokens=n + 1, project_id=f"p{n}") for n in range(keys)]
+        await gate.send(*(keyed(*said[at : at + 1_000]) for at in range(0, keys, 1_000)))
+    assert await sum_windows(worker) == 8
+    assert await rows(worker, "usage_delta") == keys
+    report = await check_windows([worker])
+    assert (report.differing, report.windows["activity_delta"]) == (0, keys)
 
 
 async def test_suspense_is_listed_and_released_as_it_stands(gate: Gate) -> None:

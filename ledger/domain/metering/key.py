@@ -29,8 +29,6 @@ from ledger.domain.metering.word_table import UNMET, Words, WordTable
 # What a combination is of beside its window, and by what it is known again.
 _SAID = (*WHO, *WHAT, "context_band", "outcomes")
 _MARKS = (*DIGEST, "context_band", "outcomes")
-_COMBINATION = (*_SAID, "window_start")
-Row = tuple[str | int, ...]
 # Rows of keys, for who resolves one name after another.
 ROWS_REMEMBERED = 4_096
 # Each takes about 150 bytes.
@@ -68,6 +66,23 @@ class EngineKeyRow:
     tier: str
 
 
+class Combination(NamedTuple):
+    """Names as an event says them, their band and outcomes, and the start of its window in µs."""
+
+    customer_ref: str
+    project_id: str
+    api_key_id: str
+    agent_id: str
+    service_tier_served: str
+    model: str
+    adapter: str
+    region: str
+    engine_instance: str
+    context_band: int
+    outcomes: int
+    window_start: int
+
+
 class KeyedNames(NamedTuple):
     """What a combination of names means by a directory: its keys, and who said its tier."""
 
@@ -99,11 +114,12 @@ class Combinations:
             [self.frame[name].to_numpy()[self.leads].astype(np.uint64) for name in _MARKS]
         )
 
-    def rows(self, some: Sequence[int]) -> list[Row]:
-        """What some of them say, in the order of _COMBINATION."""
+    def rows(self, some: Sequence[int]) -> list[Combination]:
+        """What some of them say."""
         said = rows_at(self.frame, _SAID, self.leads[some])
         starts = self.windows[some].tolist()
-        return [(*row, start) for row, start in zip(said.rows(), starts, strict=True)]
+        pairs = zip(said.rows(), starts, strict=True)
+        return [Combination._make((*row, start)) for row, start in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +154,13 @@ class Keyed:
 
 def content_id(parts: Iterable[str | int | None]) -> int:
     """A positive 63-bit id of a sequence; None, empty text and numbers are told apart."""
-    said = []
-    for part in parts:
-        raw = b"" if part is None else str(part).encode()
-        said.append(b"%c%d:%b" % (b"n" if part is None else b"v", len(raw), raw))
-    digest = blake2b(b"".join(said), digest_size=8, person=b"key1").digest()
+    said = "".join(["n0:" if part is None else _said(str(part)) for part in parts])
+    digest = blake2b(said.encode(), digest_size=8, person=b"key1").digest()
     return (int.from_bytes(digest, "big") >> 1) or 1
+
+
+def _said(text: str) -> str:
+    return f"v{len(text) if text.isascii() else len(text.encode())}:{text}"
 
 
 @lru_cache(ROWS_REMEMBERED)
@@ -205,7 +222,7 @@ class Memory:
             return KeyIds(usage, engine, customers, flags)
 
     def _numbers_of(self, distinct: Combinations, directory: Directory) -> Ints:
-        def of_any_time(row: Row) -> int:
+        def of_any_time(row: Combination) -> int:
             return _DATED if _is_dated(row, directory) else self._keep(_resolve(row, directory))
 
         words = distinct.words()
@@ -238,7 +255,7 @@ class Memory:
 
 
 def _met(
-    table: WordTable, words: Words, distinct: Combinations, number: Callable[[Row], int]
+    table: WordTable, words: Words, distinct: Combinations, number: Callable[[Combination], int]
 ) -> Ints:
     """The numbers of combinations; those that are not in the table are numbered and kept there."""
     numbers = table.find(words)
@@ -256,12 +273,9 @@ def _met(
     return numbers
 
 
-def _is_dated(row: Row, directory: Directory) -> bool:
-    said = dict(zip(_COMBINATION, row, strict=True))
+def _is_dated(said: Combination, directory: Directory) -> bool:
     return directory.is_dated(
-        str(said["customer_ref"]),
-        str(said["service_tier_served"]),
-        api_key_id=str(said["api_key_id"]),
+        said.customer_ref, said.service_tier_served, api_key_id=said.api_key_id
     )
 
 
@@ -297,28 +311,25 @@ def _cells(frame: pl.DataFrame, windows: Ints) -> tuple[Ints, int]:
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 
-def _resolve(combination: Row, directory: Directory) -> KeyedNames:
-    said = dict(zip(_COMBINATION, combination, strict=True))
-    text = {name: str(said[name]) for name in (*WHO, *WHAT)}
-    moment = int(said["window_start"])
-    customer_id = directory.customer_of(text["customer_ref"], moment)
+def _resolve(said: Combination, directory: Directory) -> KeyedNames:
+    customer_id = directory.customer_of(said.customer_ref, said.window_start)
     entity_id = directory.customers[customer_id] if customer_id is not None else None
     tier, said_by = directory.tier_of(
-        text["service_tier_served"],
-        api_key_id=text["api_key_id"],
-        instance=text["engine_instance"],
-        model=text["model"],
+        said.service_tier_served,
+        api_key_id=said.api_key_id,
+        instance=said.engine_instance,
+        model=said.model,
         entity=entity_id or "",
-        moment=moment,
+        moment=said.window_start,
     )
     row = usage_key(
         entity_id=entity_id,
         customer_id=customer_id,
-        who=(text["customer_ref"], text["project_id"], text["api_key_id"], text["agent_id"]),
+        who=(said.customer_ref, said.project_id, said.api_key_id, said.agent_id),
         tier=tier,
-        what=(text["model"], text["adapter"], text["region"]),
-        context_band=int(said["context_band"]),
-        outcomes=int(said["outcomes"]),
+        what=(said.model, said.adapter, said.region),
+        context_band=said.context_band,
+        outcomes=said.outcomes,
     )
-    where = engine_key(text["engine_instance"], text["model"], tier)
+    where = engine_key(said.engine_instance, said.model, tier)
     return KeyedNames(row, where, said_by << TIER_SOURCE_SHIFT)

@@ -6,7 +6,7 @@ the cut-off. Memory grows with the windows, not with the facts.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,37 +78,41 @@ class _Sums:
     parts: deque[FactReader]
     sizes: CheckSizes
     facts: int = 0
-    held: list[pl.DataFrame] = field(default_factory=list)
+    waiting: list[Decode] = field(default_factory=list)
     windows: list[Windows] = field(default_factory=list)
     damaged: list[DamagedChunkError] = field(default_factory=list)
 
     async def take_all(self, connection: Connection, progress: Progress) -> None:
+        """Fetch parts, and add up many small ones at once: each would take the time of a large
+        one, and a turn of every thread besides."""
+        rows = 0
         while self.parts:
-            try:
-                decode = await self.parts.popleft()(connection)
-            except DamagedChunkError as error:
-                self.damaged.append(error)
-                continue
-            progress(await asyncio.to_thread(self._hold, decode))
-        await asyncio.to_thread(self._add)
+            part = self.parts.popleft()
+            self.waiting.append(await part(connection))
+            rows += part.rows
+            if rows >= self.sizes.parts.rows:
+                progress(await asyncio.to_thread(self._add))
+                rows = 0
+        progress(await asyncio.to_thread(self._add))
 
-    def _hold(self, decode: Decode) -> int:
-        """Keep a part until there is as much as is added up at once: many small parts would each
-        take the time of a large one."""
-        frame = decode()
-        self.held.append(frame)
-        if sum(each.height for each in self.held) >= self.sizes.parts.rows:
-            self._add()
-        return frame.height
-
-    def _add(self) -> None:
-        if not self.held:
-            return
-        part, self.held = FactPart.of_rows(pl.concat(self.held)), []
+    def _add(self) -> int:
+        frames = list(self._decoded())
+        if not frames:
+            return 0
+        part = FactPart.of_rows(pl.concat(frames))
         self.facts += part.facts
         self.windows.append(add_up(part))
         if sum(window.rows for window in self.windows[1:]) > self.sizes.merge_rows:
             self.windows = [merge(self.windows)]
+        return part.facts
+
+    def _decoded(self) -> Iterator[pl.DataFrame]:
+        decodes, self.waiting = self.waiting, []
+        for decode in decodes:
+            try:
+                yield decode()
+            except DamagedChunkError as error:
+                self.damaged.append(error)
 
 
 def no_progress(facts: int, /) -> None:

@@ -163,11 +163,15 @@ class VisibleKeys:
     restricted: bool | None = None
     known: dict[int, bool] = field(default_factory=dict)
 
-    async def of(self, connection: Connection, facts: pl.DataFrame) -> pl.DataFrame:
-        """Those of facts that they may see."""
+    async def are_restricted(self, connection: Connection) -> bool:
+        """Whether they may not see all."""
         if self.restricted is None:
             self.restricted = bool(await CHUNKS["is_restricted"].value(connection))
-        if not self.restricted:
+        return self.restricted
+
+    async def of(self, connection: Connection, facts: pl.DataFrame) -> pl.DataFrame:
+        """Those of facts that they may see."""
+        if not await self.are_restricted(connection):
             return facts
         keys = facts["usage_key_id"]
         asked = [key for key in keys.unique().to_list() if key not in self.known]

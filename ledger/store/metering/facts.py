@@ -42,7 +42,19 @@ _TIMES = tuple(name for name, kind in FACT_LAYOUT.items() if kind == TIME)
 _UNSURE_TIMES = _TIMES[1:]
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Decode = Callable[[], pl.DataFrame]
-FactReader = Callable[[Connection], Awaitable[Decode]]
+
+
+@dataclass(frozen=True, slots=True)
+class FactReader:
+    """What fetches a part of the facts, of about so many rows, and gives what decodes it."""
+
+    rows: int
+    fetch: Callable[[Connection], Awaitable[Decode]]
+
+    async def __call__(self, connection: Connection) -> Decode:
+        """Fetch it; DamagedChunkError, here or as it is decoded, where it is not what was
+        stored."""
+        return await self.fetch(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +97,7 @@ class FactPages:
 async def list_fact_readers(
     connection: Connection, search: FactSearch, sizes: PartSizes = USUAL_SIZES
 ) -> list[FactReader]:
-    """Wherever facts of a search may be, each part by what reads it, of keys whoever asks may see.
-
-    DamagedChunkError by a part that is not what was stored.
-    """
+    """Wherever facts of a search may be, each part by what reads it, of keys that are seen."""
     archived = await list_archived(
         connection, until_seq=search.until_seq, since=search.since, until=search.until
     )
@@ -112,7 +121,7 @@ async def list_fact_readers(
         ),
         *(_chunk_part(chunk, search, visible) for chunk in chunks),
         *(
-            _row_part(day.stored_day, page, page + sizes.pages, search)
+            _row_part(day.stored_day, page, sizes, search)
             for day in partitions
             if day.stored_day >= search.since_day
             for page in range(0, day.pages, sizes.pages)
@@ -135,10 +144,11 @@ async def count_facts(connection: Connection) -> int | None:
     return sum(day.rows or 0 for day in pages) + elsewhere
 
 
-def _row_part(day: date, first_page: int, end_page: int, search: FactSearch) -> FactReader:
+def _row_part(day: date, first_page: int, sizes: PartSizes, search: FactSearch) -> FactReader:
+    end_page = first_page + sizes.pages
     bounds = {"stored_day": day, "first_place": (first_page, 0), "end_place": (end_page, 0)}
 
-    async def read(connection: Connection) -> Decode:
+    async def fetch(connection: Connection) -> Decode:
         octets = await copy_out(
             connection,
             FACTS["read_facts"],
@@ -149,7 +159,7 @@ def _row_part(day: date, first_page: int, end_page: int, search: FactSearch) -> 
         )
         return lambda: _rows_of(octets)
 
-    return read
+    return FactReader(sizes.rows, fetch)
 
 
 def _rows_of(octets: bytes) -> pl.DataFrame:
@@ -160,16 +170,23 @@ def _rows_of(octets: bytes) -> pl.DataFrame:
 
 
 def _chunk_part(chunk: Chunk, search: FactSearch, visible: VisibleKeys) -> FactReader:
-    async def read(connection: Connection) -> Decode:
+    below = pl.col("batch_seq") <= search.until_seq
+    wanted = None if chunk.last_batch_seq <= search.until_seq else below
+
+    async def fetch(connection: Connection) -> Decode:
         octets = await fetch_chunk(connection, chunk)
         assert octets is not None, "parts are read in the snapshot in which they were listed"
-        below = pl.col("batch_seq") <= search.until_seq
-        wanted = None if chunk.last_batch_seq <= search.until_seq else below
-        facts = await asyncio.to_thread(octets.read, tuple(FACT_LAYOUT), wanted)
-        seen = await visible.of(connection, facts)
-        return lambda: search.of(seen.select(_as_whole()))
 
-    return read
+        def decode() -> pl.DataFrame:
+            return search.of(octets.read(tuple(FACT_LAYOUT), wanted).select(_as_whole()))
+
+        # Whoever sees all may decode many at once.
+        if not await visible.are_restricted(connection):
+            return decode
+        seen = await visible.of(connection, await asyncio.to_thread(decode))
+        return lambda: seen
+
+    return FactReader(chunk.rows, fetch)
 
 
 def _archived_part(archived: ArchivedDay, first: int, rows: int, search: FactSearch) -> FactReader:
@@ -178,10 +195,10 @@ def _archived_part(archived: ArchivedDay, first: int, rows: int, search: FactSea
         known = known.filter(pl.col("batch_seq") <= search.until_seq)
         return search.of(known.select(*FACT_LAYOUT).with_columns(_as_whole())).collect()
 
-    async def read(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
+    async def fetch(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
         return decode
 
-    return read
+    return FactReader(min(rows, archived.day.rows - first), fetch)
 
 
 def _as_whole() -> list[pl.Expr]:

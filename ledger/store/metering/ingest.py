@@ -66,9 +66,9 @@ async def insert_source_forms(
     )
 
 
-async def insert_usage_keys(connection: Connection, keys: Sequence[UsageKeyRow]) -> None:
-    """Store keys that are not stored yet."""
-    await INGEST["insert_usage_keys"].run(
+async def insert_usage_keys(connection: Connection, keys: Sequence[UsageKeyRow]) -> int:
+    """Store keys that are not stored yet; returns how many these were."""
+    return await INGEST["insert_usage_keys"].run(
         connection,
         ids=[key.usage_key_id for key in keys],
         entities=[key.entity_id for key in keys],
