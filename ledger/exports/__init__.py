@@ -6,6 +6,7 @@ from types import MappingProxyType
 from ledger.exports import (
     beancount,
     costs,
+    extras,
     hledger,
     invoice_lines,
     invoice_taxes,
@@ -26,6 +27,7 @@ EXPORT_FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
             invoice_lines.FORMAT,
             invoice_taxes.FORMAT,
             usage.FORMAT,
+            extras.FORMAT,
             costs.FORMAT,
             site_costs.FORMAT,
             margins.FORMAT,

@@ -112,7 +112,8 @@ def _say_charge(sums: Sums) -> Said:
     return {name: sums[name] for name in AMOUNTS}
 
 
-async def _find_usage(_: Connection, grouping: "Grouping", __: str) -> dict[str, object]:
+async def find_known(_: Connection, grouping: "Grouping", __: str) -> dict[str, object]:
+    """Whether customers that nobody knows are left out."""
     return {"known": grouping.known}
 
 
@@ -152,7 +153,7 @@ USAGE = GroupedReport(
         ("input", "output", "requests"),
         "unknown",
     ),
-    _find_usage,
+    find_known,
 )
 CHARGES = GroupedReport(
     "charges",

@@ -16,6 +16,7 @@ from ledger.reports.metering.agent import AGENT
 from ledger.reports.metering.agents import AGENTS
 from ledger.reports.metering.coverage_text import COVERAGE
 from ledger.reports.metering.engines_text import ENGINES
+from ledger.reports.metering.extras import EXTRAS_REPORT
 from ledger.reports.report import PeriodReport
 
 REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
@@ -27,6 +28,7 @@ REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     CALIBRATION,
     ENERGY,
     USAGE,
+    EXTRAS_REPORT,
     CHARGES,
     COVERAGE,
     ENGINES,

@@ -12,6 +12,7 @@ GROUPED = load_queries("grouped")
 # Sums that are whole numbers without end.
 COUNTS: Mapping[str, tuple[str, ...]] = {
     "sum_usage": USAGE_COUNTS,
+    "sum_extras": ("quantity",),
     "sum_charges": ("quantity", "unpriced_quantity"),
 }
 

@@ -61,6 +61,45 @@ SELECT p.* FROM placed p
  WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]
  ORDER BY p.sort_key COLLATE "C" LIMIT :most;
 
+-- name: sum_extras
+-- What is counted beside tokens, or as parts of them, as known at a cut-off, by dimensions as for usage, and last by
+-- meter; groups in order, those after a place. extra_delta (customer_id, window_start).
+WITH sums AS MATERIALIZED (
+  SELECT d.usage_key_id, d.meter,
+         CASE :step::text WHEN 'window' THEN d.window_start
+                          WHEN 'hour' THEN date_trunc('hour', d.window_start, :zone)
+                          WHEN 'day' THEN date_trunc('day', d.window_start AT TIME ZONE :zone) AT TIME ZONE 'UTC'
+          END AS step,
+         sum(d.quantity) AS quantity
+    FROM extra_delta d
+   WHERE d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+     AND (:customer_id::text IS NULL OR d.customer_id = :customer_id)
+     AND (d.customer_id IS NOT NULL OR NOT :known::boolean)
+   GROUP BY 1, 2, 3 HAVING sum(d.quantity) <> 0
+), keys AS MATERIALIZED (
+  SELECT k.* FROM (SELECT :before::text[] || :behind::text[] AS names OFFSET 0) a CROSS JOIN LATERAL grouped_keys(a.names) k
+   WHERE k.usage_key_id IN (SELECT usage_key_id FROM sums) AND (:entity_id::text IS NULL OR k.entity_id = :entity_id)
+), grouped AS (
+  SELECT k.customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,
+         s.step, s.meter, sum(s.quantity) AS quantity
+    FROM sums s JOIN keys k USING (usage_key_id)
+   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+), placed AS (
+  SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
+         || CASE WHEN g.step IS NULL THEN '{}'::text[]
+                 ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
+         || ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
+         || g.meter AS sort_key,
+         g.quantity
+    FROM grouped g
+   CROSS JOIN LATERAL (SELECT jsonb_build_object(
+                         'customer', g.customer, 'project_id', g.project_id, 'api_key_id', g.api_key_id, 'agent_id', g.agent_id,
+                         'tier', g.tier, 'model', g.model, 'adapter', g.adapter, 'region', g.region, 'outcome', g.outcome) AS said OFFSET 0) j
+)
+SELECT p.* FROM placed p
+ WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]
+ ORDER BY p.sort_key COLLATE "C" LIMIT :most;
+
 -- name: sum_charges
 -- What usage comes to as known at a cut-off: exact amounts, and the units that wait for a price, of what is asked and of
 -- one customer or (NULL) all, by dimensions (as for usage, and `meter`) before and behind a step in time, and last by

@@ -441,7 +441,7 @@ WITH run AS (
 SELECT n.customer_id, n.agent_id, n.agent_run_id, n.parent_agent_id, n.parent_run_id, b.child_runs, to_jsonb(n.steps) AS steps, n.first_at,
        n.last_at, coalesce(l.lasted_s, 0)::bigint AS lasted_s, round(l.lasted_s / u.mean_s, 1) AS times_usual,
        coalesce(n.last_at > now() - interval '1 hour', false) AS running, to_jsonb(n.requests) AS requests,
-       to_jsonb(n.input_tokens) AS input_tokens, to_jsonb(n.output_tokens) AS output_tokens,
+       to_jsonb(n.input_tokens) AS input_tokens, to_jsonb(n.output_tokens) AS output_tokens, coalesce(g.extras, '{}') AS extras,
        a.currency, a.amount, ARRAY[n.customer_id, n.agent_run_id] AS sort_key
   FROM run n
  CROSS JOIN LATERAL (SELECT extract(epoch FROM n.last_at - n.first_at) AS lasted_s) l
@@ -454,19 +454,33 @@ SELECT n.customer_id, n.agent_id, n.agent_run_id, n.parent_agent_id, n.parent_ru
             WHERE x.customer_id = n.customer_id AND k.agent_id = n.agent_id AND x.agent_run_id <> n.agent_run_id
             GROUP BY x.agent_run_id) o) u
  CROSS JOIN LATERAL (
-   SELECT min(c.currency) AS currency, sum(round(m.quantity * c.amount / nullif(c.quantity, 0), 12)) AS amount
-     FROM (SELECT x.usage_key_id, (x.window_start AT TIME ZONE n.zone)::date AS day, q.meter, sum(q.quantity) AS quantity
-             FROM agent_run_delta x
-            CROSS JOIN LATERAL (VALUES ('input_uncached', x.uncached), ('input_cache_read', x.cache_read),
-                                       ('input_cache_write', x.cache_write), ('output_visible', x.visible),
-                                       ('output_reasoning', x.reasoning), ('requests', x.requests)) AS q (meter, quantity)
-            WHERE x.customer_id = n.customer_id AND x.agent_run_id = n.agent_run_id AND q.quantity <> 0
-            GROUP BY 1, 2, 3) m
-     JOIN LATERAL (SELECT h.currency::text AS currency, sum(h.quantity) AS quantity, sum(h.amount) AS amount FROM charge h
-                    WHERE h.customer_id = n.customer_id AND h.usage_key_id = m.usage_key_id AND h.meter = m.meter
-                      AND h.amount IS NOT NULL AND h.day_start >= m.day - interval '1 day'
-                      AND h.day_start < m.day + interval '3 days' AND (h.day_start AT TIME ZONE n.zone)::date = m.day
-                    GROUP BY 1) c ON true) a
+   SELECT jsonb_object_agg(o.meter, o.quantity) AS extras
+     FROM (SELECT x.meter, sum(x.quantity) AS quantity FROM agent_run_delta x
+            WHERE x.customer_id = n.customer_id AND x.agent_run_id = n.agent_run_id AND x.meter IS NOT NULL
+            GROUP BY 1 HAVING sum(x.quantity) <> 0) o) g
+ CROSS JOIN LATERAL (
+   -- What parts are charged as themselves is no more of the meter that they are a part of.
+   WITH used AS (
+     SELECT x.usage_key_id, (x.window_start AT TIME ZONE n.zone)::date AS day, q.meter, sum(q.quantity) AS quantity
+       FROM agent_run_delta x
+      CROSS JOIN LATERAL (VALUES ('input_uncached', x.uncached), ('input_cache_read', x.cache_read),
+                                 ('input_cache_write', x.cache_write), ('output_visible', x.visible),
+                                 ('output_reasoning', x.reasoning), ('requests', x.requests), (x.meter, x.quantity)) AS q (meter, quantity)
+      WHERE x.customer_id = n.customer_id AND x.agent_run_id = n.agent_run_id AND q.quantity <> 0
+      GROUP BY 1, 2, 3
+   ), priced AS (
+     SELECT u.usage_key_id, u.day, u.meter, u.quantity, c.currency, c.amount, c.quantity AS of_all
+       FROM used u
+       JOIN LATERAL (SELECT h.currency::text AS currency, sum(h.quantity) AS quantity, sum(h.amount) AS amount FROM charge h
+                      WHERE h.customer_id = n.customer_id AND h.usage_key_id = u.usage_key_id AND h.meter = u.meter
+                        AND h.amount IS NOT NULL AND h.day_start >= u.day - interval '1 day'
+                        AND h.day_start < u.day + interval '3 days' AND (h.day_start AT TIME ZONE n.zone)::date = u.day
+                      GROUP BY 1) c ON true
+   )
+   SELECT min(p.currency) AS currency, sum(round((p.quantity - r.quantity) * p.amount / nullif(p.of_all, 0), 12)) AS amount
+     FROM priced p
+    CROSS JOIN LATERAL (SELECT coalesce(sum(o.quantity), 0) AS quantity FROM priced o
+                         WHERE o.usage_key_id = p.usage_key_id AND o.day = p.day AND part_of(o.meter) = p.meter) r) a
  ORDER BY sort_key;
 
 -- name: list_fx_rates

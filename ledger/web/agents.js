@@ -51,6 +51,8 @@ export function agentFigures({ agent, currency, missing }) {
   return nodes;
 }
 
+const extras = (run) => Object.entries(run.extras).sort().map(([meter, count]) => `${group(count)} ${meter}`).join(", ");
+
 export function runsTable({ latest_runs: runs }) {
   const sorted = runs.map((run) => run.lasted_s ?? 0).sort((a, b) => a - b);
   const usual = sorted[Math.floor(sorted.length / 2)] ?? 0;
@@ -61,7 +63,8 @@ export function runsTable({ latest_runs: runs }) {
     { name: "first (UTC)", of: (run) => moment(run.first_at), raw: (run) => run.first_at }, { name: "last (UTC)", of: (run) => moment(run.last_at), raw: (run) => run.last_at },
     { name: "lasted", n: true, of: length, raw: (run) => run.lasted_s }, { name: "steps", n: true, of: (run) => group(run.steps), raw: (run) => run.steps },
     { name: "requests", n: true, of: (run) => group(run.requests), raw: (run) => run.requests },
-    { name: "input", n: true, of: (run) => group(run.input_tokens), raw: (run) => run.input_tokens }, { name: "output", n: true, of: (run) => group(run.output_tokens), raw: (run) => run.output_tokens }];
+    { name: "input", n: true, of: (run) => group(run.input_tokens), raw: (run) => run.input_tokens }, { name: "output", n: true, of: (run) => group(run.output_tokens), raw: (run) => run.output_tokens },
+    { name: "beside tokens", of: (run) => extras(run) || "–", raw: extras }];
   return table("runs", columns, runs, "None of its usage names a run.");
 }
 

@@ -97,6 +97,7 @@ function ofHouse(asked) {
     ["figures", "Key figures", () => figures(asked)],
     ["days", "Revenue and cost by day", () => days(asked)],
     ["groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked)],
+    ["extras", "Counted beside tokens", () => extras(asked)],
     ["agents", "Agents", async () => agentsTable(await call(`/v1/agents?${within(asked)}`))],
   ] : [];
   return [...drawn,
@@ -110,6 +111,7 @@ function ofAgent(asked, open) {
   return [
     ["agent", `Agent ${open.agent} of ${open.customer}`, async () => agentFigures(await report)],
     ["days", "Revenue by day", () => spendByDay(asked, open)],
+    ["extras", "Counted beside tokens", () => extras(asked, open)],
     ["runs", "Runs, those used last first", async () => runsTable(await report)],
     ["budgets", "Budgets", async () => budgetsTable(await report)],
   ];
@@ -122,6 +124,7 @@ function ofCustomer(asked) {
     ["days", "Spend by day", () => spendByDay(asked)],
     ["groups", `Usage by ${$("by").selectedOptions[0].text}`, () => usageBy(asked, by, by)],
     ["usage-days", "Usage by day", () => usageBy(asked, "day", "day")],
+    ["extras", "Counted beside tokens", () => extras(asked)],
     ["invoices", "Invoices", () => invoices($("entity").value)],
   ];
 }
@@ -248,6 +251,14 @@ async function usageBy(asked, by, name) {
   const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => row.input_tokens),
     count("cached", (row) => row.cache_read), count("output", (row) => row.output_tokens), { name: "not final", of: marks }, { name: "spend", n: true, of: amounts }];
   return table(`usage-by-${by}`, columns, items, "No usage in this month.");
+}
+
+// Searches, images, audio and the like; parts of tokens are in the tokens as well.
+async function extras(asked, open = null) {
+  const { items } = await every(`/v1/extras?${within(asked, { by: open ? "customer,agent" : "," })}`);
+  const rows = items.filter((row) => !open || (row.customer === open.customer && row.agent === open.agent));
+  const columns = [{ name: "meter", of: (row) => row.meter }, { name: "count", n: true, of: (row) => group(row.quantity), raw: (row) => row.quantity }];
+  return table("extras", columns, rows, "Nothing beside tokens in this month.");
 }
 
 async function invoices(entity) {

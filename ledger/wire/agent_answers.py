@@ -48,6 +48,7 @@ class RunOfAgent(ClosedModel):
     requests: int
     input_tokens: int
     output_tokens: int
+    extras: dict[str, int]
 
 
 class BudgetOfAgent(ClosedModel):
@@ -103,5 +104,6 @@ class AgentRun(ClosedModel):
     requests: int
     input_tokens: int
     output_tokens: int
+    extras: dict[str, int]
     currency: Currency | None
     amount: Amount | None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from ledger.wire.errors import FieldError, problem_at
+from ledger.wire.extras import EXTRAS, QUANTITY_MAX
 from ledger.wire.fields import Name
 from ledger.wire.input_fields import Amount, Currency, Identifier, Label, Positive, Price, Zone
 from ledger.wire.inputs import DatedInput, InputModel
@@ -24,6 +25,12 @@ def _times(value: Decimal) -> Decimal:
     if not 1 <= value <= TIMES_MAX:
         raise FieldError(f"send a number from 1 to {TIMES_MAX}")
     return value
+
+
+def _extra(name: str) -> str:
+    if name not in EXTRAS:
+        raise FieldError(f"send one of {', '.join(EXTRAS)}")
+    return name
 
 
 Tokens = Annotated[int, Field(ge=0, le=LEAF_TOKENS_MAX)]
@@ -70,9 +77,28 @@ class NewBudget(DatedInput):
         return self
 
 
+class ExtraMost(InputModel):
+    """The most of an extra meter that usage to come may count. As text: `web_search_calls:5`."""
+
+    meter: Annotated[Name, AfterValidator(_extra)]
+    quantity: Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, said: object) -> object:
+        if not isinstance(said, str):
+            return said
+        meter, _, count = said.replace(" ", "").partition(":")
+        if not (count.isascii() and count.isdigit() and len(count) < 19):
+            raise FieldError("send a meter and the most of it, like web_search_calls:5")
+        return {"meter": meter, "quantity": int(count)}
+
+
 class NewReservation(InputModel):
     """The most that usage to come may be, held in every budget that it falls under.
 
+    With `extras_max` it counts so much of these extras and nothing of others; without, any of its
+    tokens may be of any part, and nothing is held for what is beside tokens.
     It ends as the usage event comes that names it (`reservation_id`), as it is released, or after
     `expires_in_s`. The same id with the same content is the same reservation.
     """
@@ -90,13 +116,25 @@ class NewReservation(InputModel):
     requests: Positive = 1
     input_tokens_max: Tokens = 0
     output_tokens_max: Tokens = 0
+    extras_max: Annotated[tuple[ExtraMost, ...], SizeRule(), Field(max_length=len(EXTRAS))] | None = (
+        None
+    )
     expires_in_s: Annotated[int, Field(ge=1, le=EXPIRES_S_MAX)] = EXPIRES_S
 
     @model_validator(mode="after")
     def _check_something(self) -> Self:
-        if not self.input_tokens_max and not self.output_tokens_max:
+        asked = any(each.quantity for each in self.extras_max or ())
+        if not (self.input_tokens_max or self.output_tokens_max or asked):
             action = "send the most input or output tokens that it may use, one of them above 0"
             raise problem_at("input_tokens_max", 0, action)
+        return self
+
+    @model_validator(mode="after")
+    def _check_extras(self) -> Self:
+        named = [each.meter for each in self.extras_max or ()]
+        for n, meter in enumerate(named):
+            if meter in named[:n]:
+                raise problem_at(f"extras_max.{n}.meter", meter, "send each meter once")
         return self
 
 

@@ -77,6 +77,25 @@ class UsageReport(ClosedModel):
     next: str | None
 
 
+class ExtraRow(Group):
+    """What one group counts of one meter."""
+
+    meter: str
+    quantity: int
+
+
+class ExtrasReport(ClosedModel):
+    """A page of the extras of a period by the dimensions asked for, days and hours in `zone`."""
+
+    since: Moment
+    until: Moment
+    zone: str
+    cut_off_id: int
+    by: list[str]
+    items: list[ExtraRow]
+    next: str | None
+
+
 class ChargeRow(Group):
     """What one group's usage comes to in one currency; without a price both are null."""
 

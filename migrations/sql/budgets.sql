@@ -168,16 +168,25 @@ RETURN EXISTS (
    WHERE r.pays = 'house');
 
 -- The most that requests of these tokens can cost by the prices in force: the dearest kind of input, in the dearest band
--- that it may reach. No row: the customer has no subscription; no amount: a price that it may need is not there.
+-- that it may reach. Where nobody says how much of extras, any token may be of any part; else so many are. No row: the
+-- customer has no subscription; no amount: a price that it may need is not there.
 CREATE FUNCTION most_it_costs(of_customer text, of_model text, of_tier text, of_adapter text, of_region text,
                               of_project text, of_agent text, input_max bigint, output_max bigint,
-                              requests bigint, at timestamptz)
+                              requests bigint, extras_max jsonb, at timestamptz)
 RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT c.currency::text,
          CASE WHEN input_max = 0 THEN 0 WHEN m.uncached = m.edges THEN input_max * m.input END
        + CASE WHEN output_max = 0 THEN 0 WHEN m.visible = m.edges THEN output_max * m.output END
        + coalesce(requests * m.asked, 0)
+       + coalesce((SELECT sum(CASE WHEN x.part_of IS NULL THEN x.quantity * x.each_amount
+                                   WHEN x.part_of LIKE 'input%' THEN
+                                     least(x.quantity, input_max) * greatest(x.each_amount - m.input, 0)
+                                   ELSE least(x.quantity, output_max) * greatest(x.each_amount - m.output, 0) END)
+                     FROM (SELECT part_of(e.meter) AS part_of, e.quantity, max(a.each_amount) AS each_amount
+                             FROM jsonb_to_recordset(extras_max) AS e (meter text, quantity numeric)
+                             JOIN unnest(m.meters, m.amounts) AS a (meter, each_amount) ON a.meter = e.meter
+                            GROUP BY e.meter, e.quantity) x), 0)
     FROM subscriptions_of(ARRAY[of_customer], as_it_stands()) s
     JOIN rate_card c USING (rate_card_id)
     JOIN entity e ON e.entity_id = c.entity_id
@@ -187,23 +196,31 @@ BEGIN ATOMIC
      SELECT cardinality(b.reached) AS edges,
             count(a.each_amount) FILTER (WHERE a.meter = 'input_uncached') AS uncached,
             count(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS visible,
-            max(a.each_amount) FILTER (WHERE a.meter IN ('input_uncached', 'input_cache_read', 'input_cache_write')) AS input,
-            max(a.each_amount) FILTER (WHERE a.meter IN ('output_visible', 'output_reasoning')) AS output,
-            max(a.each_amount) FILTER (WHERE a.meter = 'requests') AS asked
+            max(a.each_amount) FILTER (WHERE a.meter IN ('input_uncached', 'input_cache_read', 'input_cache_write')
+                                          OR (extras_max IS NULL AND part_of(a.meter) LIKE 'input%')) AS input,
+            max(a.each_amount) FILTER (WHERE a.meter IN ('output_visible', 'output_reasoning')
+                                          OR (extras_max IS NULL AND part_of(a.meter) LIKE 'output%')) AS output,
+            max(a.each_amount) FILTER (WHERE a.meter = 'requests') AS asked,
+            array_agg(a.meter) FILTER (WHERE extras_max IS NOT NULL) AS meters,
+            array_agg(a.each_amount) FILTER (WHERE extras_max IS NOT NULL) AS amounts
        FROM unit_amounts(c.rate_card_id, of_model, coalesce(of_tier, e.default_tier), of_adapter, of_region,
                          of_project, of_agent, b.reached, at) a) m
    WHERE s.valid @> at AND s.models @> of_model;
 END;
 
 -- What usage of a key in a window comes to by the prices in force; what has no price comes to nothing, and is listed
--- as unpriced elsewhere.
+-- as unpriced elsewhere. A part with a price costs that instead of what the meter costs that it is a part of.
 CREATE FUNCTION cost_of_use(k usage_key, at timestamptz, uncached numeric, cache_read numeric, cache_write numeric,
-                            visible numeric, reasoning numeric, requests numeric)
+                            visible numeric, reasoning numeric, requests numeric, extras jsonb)
 RETURNS TABLE (currency text, amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
   SELECT c.currency::text, coalesce(uncached * m.input, 0) + coalesce(cache_read * m.read, 0)
          + coalesce(cache_write * m.written, 0) + coalesce(visible * m.output, 0)
          + coalesce(reasoning * coalesce(m.thought, m.output), 0) + coalesce(requests * m.asked, 0)
+         + coalesce((SELECT sum(e.value::numeric * (a.each_amount - coalesce(w.each_amount, 0)))
+                       FROM jsonb_each_text(extras) e
+                       JOIN unnest(m.meters, m.amounts) AS a (meter, each_amount) ON a.meter = e.key
+                       LEFT JOIN unnest(m.meters, m.amounts) AS w (meter, each_amount) ON w.meter = part_of(e.key)), 0)
     FROM subscriptions_of(ARRAY[k.customer_id], as_it_stands()) s
     JOIN rate_card c USING (rate_card_id)
    CROSS JOIN LATERAL (
@@ -212,7 +229,9 @@ BEGIN ATOMIC
             max(a.each_amount) FILTER (WHERE a.meter = 'input_cache_write') AS written,
             max(a.each_amount) FILTER (WHERE a.meter = 'output_visible') AS output,
             max(a.each_amount) FILTER (WHERE a.meter = 'output_reasoning') AS thought,
-            max(a.each_amount) FILTER (WHERE a.meter = 'requests') AS asked
+            max(a.each_amount) FILTER (WHERE a.meter = 'requests') AS asked,
+            array_agg(a.meter) FILTER (WHERE extras IS NOT NULL) AS meters,
+            array_agg(a.each_amount) FILTER (WHERE extras IS NOT NULL) AS amounts
        FROM unit_amounts(c.rate_card_id, k.model, k.tier, k.adapter, k.region, k.project_id, k.agent_id,
                          ARRAY[(context_edges())[k.context_band + 1]], at) a) m
    WHERE s.valid @> at AND s.models @> k.model AND (k.outcomes = 0 OR NOT house_pays(c.rate_card_id, k, at));
@@ -291,7 +310,7 @@ END $$;
 CREATE TYPE asked_reservation AS (
   ask int, customer_id text, refused text, reservation_id text, said jsonb, actor text, expires_at timestamptz,
   project_id text, api_key_id text, agent_id text, agent_run_id text, model text, tier text, adapter text, region text,
-  requests bigint, input_tokens_max bigint, output_tokens_max bigint);
+  requests bigint, input_tokens_max bigint, output_tokens_max bigint, extras_max jsonb);
 CREATE TYPE wanted_hold AS (
   ask int, balance int, key balance_key, unit text, needed numeric, ceiling numeric, times_own_mean numeric, lacks text);
 
@@ -330,7 +349,7 @@ BEGIN
            coalesce(q.said ->> 'model', ''), q.said ->> 'tier',
            coalesce(q.said ->> 'adapter', ''), coalesce(q.said ->> 'region', ''),
            (q.said ->> 'requests')::bigint, (q.said ->> 'input_tokens_max')::bigint,
-           (q.said ->> 'output_tokens_max')::bigint)::asked_reservation ORDER BY q.ask)
+           (q.said ->> 'output_tokens_max')::bigint, q.said -> 'extras_max')::asked_reservation ORDER BY q.ask)
     INTO asked
     FROM jsonb_to_recordset(asks) AS q (ask int, customer text, reservation_id text, said jsonb, actor text,
                                         expires_in_s int, only_customers jsonb, only_entity text)
@@ -355,7 +374,7 @@ BEGIN
                 FROM unnest(asked) AS p
                 LEFT JOIN LATERAL (
                   SELECT * FROM most_it_costs(p.customer_id, p.model, p.tier, p.adapter, p.region, p.project_id, p.agent_id,
-                                              p.input_tokens_max, p.output_tokens_max, p.requests, at)
+                                              p.input_tokens_max, p.output_tokens_max, p.requests, p.extras_max, at)
                    WHERE EXISTS (SELECT FROM budgets_of(p.customer_id, at) b WHERE b.unit = 'money')) m ON true
                WHERE p.refused IS NULL OFFSET 0) AS q
         JOIN LATERAL budgets_of(q.customer_id, at) b ON b.hard AND (b.project_id IS NULL OR b.project_id = q.project_id)
@@ -529,7 +548,7 @@ BEGIN
                              ELSE m.requests END) AS amount
         FROM jsonb_to_recordset(moves) AS m (usage_key_id bigint, agent_run_id text, used_at timestamptz, requests numeric,
                                              uncached numeric, cache_read numeric, cache_write numeric, visible numeric,
-                                             reasoning numeric)
+                                             reasoning numeric, extras jsonb)
         JOIN usage_key k USING (usage_key_id)
         JOIN LATERAL budgets_of(k.customer_id, m.used_at) b ON b.valid @> m.used_at
          AND (b.project_id IS NULL OR b.project_id = k.project_id)
@@ -540,7 +559,7 @@ BEGIN
        CROSS JOIN LATERAL (SELECT CASE b.period WHEN 'run' THEN m.agent_run_id ELSE '' END AS run_id) r
        CROSS JOIN LATERAL (SELECT budget_period_start(b.period, b.zone, b.anchor_day, m.used_at) AS period_start) p
         LEFT JOIN LATERAL cost_of_use(k, m.used_at, m.uncached, m.cache_read, m.cache_write, m.visible, m.reasoning,
-                                      m.requests) c
+                                      m.requests, m.extras) c
           ON b.unit = 'money'
        GROUP BY 1, 2, 3) u
    WHERE u.amount <> 0;
@@ -617,8 +636,13 @@ BEGIN
        AND (o.api_key_id IS NULL OR o.api_key_id = k.api_key_id)
        AND (o.agent_id IS NULL OR o.agent_id = k.agent_id)
        AND budget_period_start(o.period, o.zone, o.anchor_day, u.window_start) = began
+      LEFT JOIN LATERAL (
+        SELECT jsonb_object_agg(s.meter, s.quantity) AS extras
+          FROM (SELECT d.meter, sum(d.quantity) AS quantity FROM extra_delta d
+                 WHERE d.customer_id = k.customer_id AND d.window_start = u.window_start
+                   AND d.usage_key_id = u.usage_key_id GROUP BY 1) s) x ON o.unit = 'money'
       LEFT JOIN LATERAL cost_of_use(k, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning,
-                                    u.requests) c
+                                    u.requests, x.extras) c
         ON o.unit = 'money';
     UPDATE budget_balance h SET used = amount_used
      WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = began;

@@ -395,7 +395,8 @@ CREATE TABLE usage_delta (
 CREATE INDEX ON usage_delta (customer_id, window_start);
 CREATE INDEX ON usage_delta USING brin (batch_seq) WITH (pages_per_range = 16);
 
--- What runs of agents used, by run, for those who ask about runs; who started a run, and its step, as events said.
+-- What runs of agents used, by run, for those who ask about runs; who started a run, and its step, as events said. Extras
+-- are rows of their own, without tokens.
 CREATE TABLE agent_run_delta (
   customer_id     text NOT NULL,
   agent_run_id    text NOT NULL,
@@ -408,6 +409,8 @@ CREATE TABLE agent_run_delta (
   cache_write     bigint NOT NULL,
   visible         bigint NOT NULL,
   reasoning       bigint NOT NULL,
+  meter           text COLLATE "C" CHECK (meter <> ''),
+  quantity        bigint NOT NULL CHECK ((quantity = 0) = (meter IS NULL)),
   parent_agent_id text,
   parent_run_id   text,
   step            bigint,

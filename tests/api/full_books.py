@@ -47,7 +47,8 @@ async def fill(served: Served, worker: Connection) -> None:
     _hold(served)
     _send(served, attempt("first", engine=ENGINE), attempt("second", engine=ENGINE))
     # So that something is left to pay beyond the credit.
-    _send(served, attempt("more", usage={"input": {"uncached": 20_000}}))
+    searched = {"input": {"uncached": 20_000}, "other": {"web_search.requests": 2}}
+    _send(served, attempt("more", usage=searched))
     _tax(served)
     await settle(worker, now=NOW)
     assert served.post("/v1/invoices", ISSUE).status_code == 201

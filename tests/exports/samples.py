@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.domain.books.exported import (
+    ExportedExtra,
     ExportedInvoice,
     ExportedLine,
     ExportedMargin,
@@ -52,6 +53,7 @@ def parts() -> Mapping[str, Sequence[ExportedRow]]:
         ],
         "invoice_lines": [line(1, "usage", "4.956"), line(2, "adjustment", "-1.65900079")],
         "usage": [usage(None), usage("acme")],
+        "extras": [extra("input_audio", 1_000), extra("web_search_calls", 3)],
         "costs": [cost("idle", None), cost("usage", "acme")],
         "margins": [margin("-beta", "0"), margin("acme", "6.6")],
         "site_costs": [
@@ -218,6 +220,25 @@ def usage(customer_id: str | None) -> ExportedUsage:
         cached_unknown=3,
         written_unknown=0,
         reasoning_unknown=0,
+    )
+
+
+def extra(meter: str, quantity: int) -> ExportedExtra:
+    """A window of a customer that counted something beside its tokens."""
+    return ExportedExtra(
+        window_start=HOUR,
+        customer_id="acme",
+        customer_ref="acme",
+        project_id="",
+        api_key_id="key-1",
+        agent_id=AGENT,
+        tier="standard",
+        model="llama",
+        adapter="",
+        region="",
+        context_band=0,
+        meter=meter,
+        quantity=quantity,
     )
 
 

@@ -147,6 +147,24 @@ class ExportedUsage(NamedTuple):
     reasoning_unknown: int
 
 
+class ExportedExtra(NamedTuple):
+    """What a key counts of a meter of extras in a window."""
+
+    window_start: datetime
+    customer_id: str | None
+    customer_ref: str
+    project_id: str
+    api_key_id: str
+    agent_id: str
+    tier: str
+    model: str
+    adapter: str
+    region: str
+    context_band: int
+    meter: str
+    quantity: int
+
+
 class ExportedMargin(NamedTuple):
     """Revenue beside cost of a group, before and after idle; energy in mJ, unknown tokens None."""
 
@@ -185,6 +203,7 @@ ExportedRow: TypeAlias = (
     | ExportedLine
     | ExportedTax
     | ExportedUsage
+    | ExportedExtra
     | CostSum
     | ExportedMargin
     | ExportedSiteCost

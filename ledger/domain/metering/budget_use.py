@@ -3,6 +3,7 @@
 Invariant: it is summed of facts and their reversals, so that what budgets count is what stands.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +14,14 @@ from ledger.domain.metering.spread import METERS, window_of
 
 _COUNTS = ("requests", *METERS)
 _KEYS = ("usage_key_id", "agent_run_id")
-_NEEDED = (*_KEYS, "customer_id", "time", "sign", *_COUNTS)
+_PLACE = (*_KEYS, window_of().alias("window"))
+_NEEDED = (*_KEYS, "customer_id", "ordinal", "time", "sign", *_COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """`moves` are signed sums by usage key, run and window, `named` reservations by customer."""
+    """`moves` are signed sums by usage key, run and window, with `extras` by meter where there are
+    any; `named` reservations by customer."""
 
     moves: Sequence[Mapping[str, object]] = ()
     named: Sequence[Mapping[str, object]] = ()
@@ -29,32 +32,52 @@ NOTHING_NAMED = pl.DataFrame(schema={"customer_id": pl.String, "reservation_id":
 
 
 def budget_use(
-    facts: Sequence[pl.DataFrame], naming: pl.DataFrame, budgeted: Collection[str]
+    facts: Sequence[pl.DataFrame],
+    naming: pl.DataFrame,
+    budgeted: Collection[str],
+    extras: pl.DataFrame | None = None,
 ) -> BudgetUse:
     """Of frames of facts with `sign`, and one of usage with the reservations it names.
 
-    `budgeted` are customers that have a budget.
+    `budgeted` are customers that have a budget, `extras` what of them facts count, by ordinal.
     """
     named = naming["reservation_id"]
     any_named = named.null_count() < len(named)
     if not budgeted and not any_named:
         return NO_USE
-    return BudgetUse(_moves(facts, budgeted), _named(naming) if any_named else ())
+    return BudgetUse(_moves(facts, budgeted, extras), _named(naming) if any_named else ())
 
 
 def _moves(
-    facts: Sequence[pl.DataFrame], budgeted: Collection[str]
+    facts: Sequence[pl.DataFrame], budgeted: Collection[str], extras: pl.DataFrame | None
 ) -> Sequence[Mapping[str, object]]:
     counted = pl.col("customer_id").is_in(sorted(budgeted))
     moved = pl.concat([frame.select(_NEEDED).filter(counted) for frame in facts])
-    sums = moved.group_by(*_KEYS, window_of().alias("window")).agg(
-        (pl.col(name) * pl.col("sign")).sum() for name in _COUNTS
-    )
+    sums = moved.group_by(*_PLACE).agg((pl.col(name) * pl.col("sign")).sum() for name in _COUNTS)
+    beside = {} if extras is None else _beside(moved.join(extras, on="ordinal"))
     return [
         {name: row[name] for name in (*_KEYS, *_COUNTS)}
         | {"used_at": moment(row["window"]).isoformat()}
+        | _extras_at(beside, row)
         for row in sums.sort(*_KEYS, "window").iter_rows(named=True)
     ]
+
+
+def _beside(counted: pl.DataFrame) -> Mapping[tuple[object, ...], Mapping[str, int]]:
+    """Signed sums of extras by meter, of each place."""
+    sums = counted.group_by(*_PLACE, "meter").agg((pl.col("quantity") * pl.col("sign")).sum())
+    beside: dict[tuple[object, ...], dict[str, int]] = defaultdict(dict)
+    for *place, meter, quantity in sums.sort("meter").iter_rows():
+        if quantity:
+            beside[tuple(place)][meter] = quantity
+    return beside
+
+
+def _extras_at(
+    beside: Mapping[tuple[object, ...], Mapping[str, int]], row: Mapping[str, object]
+) -> Mapping[str, object]:
+    extras = beside.get((*(row[name] for name in _KEYS), row["window"]))
+    return {"extras": extras} if extras else {}
 
 
 def _named(naming: pl.DataFrame) -> Sequence[Mapping[str, object]]:

@@ -164,32 +164,44 @@ def _of_leaf(usage: pl.DataFrame, meter: str, column: str) -> pl.DataFrame | Non
 
 
 def _of_said(usage: pl.DataFrame) -> pl.DataFrame:
+    """Each distinct text is read once; what a part may count, column by column."""
     named = usage.filter(pl.col(EXTRAS_SAID).is_not_null())
-    columns = ("ordinal", EXTRAS_SAID, *LEAF_OF.values(), *_LEAVES.values())
-    counted = [
-        (row["ordinal"], meter, quantity)
-        for row in named.select(columns).iter_rows(named=True)
-        for meter, quantity in _counted(row)
-    ]
-    return pl.DataFrame(counted, COUNTED, orient="row")
-
-
-def _counted(row: Mapping[str, object]) -> Iterator[tuple[str, int]]:
-    """What a row says of each meter, a part at most what others leave of its leaf."""
-    pairs = (each.rpartition("=") for each in str(row[EXTRAS_SAID]).split(";"))
-    said = {name: int(number) for name, _, number in pairs}
-    left = {meter: _whole(row[leaf]) for meter, leaf in LEAF_OF.items()}
+    counts = _counts_of(named[EXTRAS_SAID])
+    left = {meter: _whole(named[leaf]) for meter, leaf in LEAF_OF.items()}
     for name, column in _LEAVES.items():
-        left[EXTRAS[name].of or ""] -= _whole(row[column])
+        left[EXTRAS[name].of or ""] = left[EXTRAS[name].of or ""] - _whole(named[column])
+    counted = []
+    nothing: Ints = np.zeros(named.height, np.int64)
     for meter, extra in _OTHERS.items():
-        quantity = sum(said.get(field, 0) * units for field, units in extra.said.items())
+        quantity = sum(
+            (counts[field] * units for field, units in extra.said.items() if field in counts), nothing
+        )
         if extra.of is not None:
-            quantity -= said.get(extra.less or "", 0)
-            quantity = max(0, min(quantity, left[extra.of]))
-            left[extra.of] -= quantity
-        if quantity:
-            yield meter, quantity
+            # A part is at most what others leave of its leaf.
+            quantity = quantity - counts.get(extra.less or "", nothing)
+            quantity = np.maximum(0, np.minimum(quantity, left[extra.of]))
+            left[extra.of] = left[extra.of] - quantity
+        there = np.flatnonzero(quantity)
+        if there.size:
+            rows = {"ordinal": named["ordinal"][there], "meter": meter, "quantity": quantity[there]}
+            counted.append(pl.DataFrame(rows, COUNTED))
+    return pl.concat(counted) if counted else pl.DataFrame(schema=COUNTED)
 
 
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0
+def _counts_of(texts: pl.Series) -> dict[str, Ints]:
+    """The count of each field that any text says, of each text."""
+    codes = texts.rank("dense").to_numpy().astype(np.int64) - 1
+    each = [_read(text) for text in texts.unique().sort()]
+    fields = {field for said in each for field in said}
+    return {
+        field: np.array([said.get(field, 0) for said in each], np.int64)[codes] for field in fields
+    }
+
+
+def _read(text: str) -> dict[str, int]:
+    pairs = (each.rpartition("=") for each in text.split(";"))
+    return {name: int(number) for name, _, number in pairs}
+
+
+def _whole(counts: pl.Series) -> Ints:
+    return counts.fill_null(0).cast(pl.Int64).to_numpy()

@@ -51,6 +51,7 @@ def encode(
         undone = facts.filter(gone)
         extras.append(renumbered(extras[0], undone["ordinal"], first=first))
         others = [reverse(undone, first_ordinal=first).select(FACTS), *others]
+    counted = joined(extras)
     return Stored.of(
         pl.concat([only(facts, FACTS), *others]),
         moves=pl.concat([_moves(standing), *(only(rows, MOVES) for rows in moved)]),
@@ -62,9 +63,9 @@ def encode(
             for kind, frame in prepared.readings.items()
             if frame.height
         },
-        use=budget_use([standing, *moved], standing, directory.budgeted),
+        use=budget_use([standing, *moved], standing, directory.budgeted, counted),
         runs=[standing, *moved],
-        extras=joined(extras),
+        extras=counted,
         now=now,
         chunk_facts=limits.chunk_facts,
         few_rows=limits.few_rows,

@@ -166,7 +166,7 @@ async def _write(connection: Connection, release: Release, known: Directory, now
             cost_amount=pl.lit(None, pl.String), cost_currency=None
         ),
         readings={},
-        use=budget_use([release.facts], NOTHING_NAMED, known.budgeted),
+        use=budget_use([release.facts], NOTHING_NAMED, known.budgeted, extras),
         runs=[release.facts],
         extras=extras,
         now=now,

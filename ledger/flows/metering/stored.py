@@ -102,7 +102,7 @@ class Stored:
             encoded += [
                 (KINDS[name].table, KINDS[name].encode(part)) for name, part in beside.items()
             ]
-        of_runs = agent_run_frame(runs)
+        of_runs = agent_run_frame(runs, extras)
         if of_runs is not None:
             encoded.append(("agent_run_delta", Rows.of(of_runs, AGENT_RUN_COLUMNS)))
         energy, gaps = (readings.get(kind, facts.clear()) for kind in ("energy", "gaps"))

@@ -104,13 +104,14 @@ def _show(report: AgentReport, _: Asked) -> Iterator[Shown]:
     ]
     yield ReportTable(f"Agent {row.agent} of {row.customer}", ("what", "value"), figures, numbers=1)
     columns = (
-        *("run", "started by", "first", "last"),
+        *("run", "started by", "first", "last", "extras"),
         *("lasted s", "steps", "requests", "input", "output"),
     )
     runs = [
         (
-            *(run.agent_run_id, run.parent_run_id, run.first_at, run.last_at, run.lasted_s),
-            *(run.steps, run.requests, run.input_tokens, run.output_tokens),
+            *(run.agent_run_id, run.parent_run_id, run.first_at, run.last_at),
+            ", ".join(f"{count} {meter}" for meter, count in sorted(run.extras.items())),
+            *(run.lasted_s, run.steps, run.requests, run.input_tokens, run.output_tokens),
         )
         for run in report.runs
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from ledger.domain.books.exported import (
     ExportedEntity,
+    ExportedExtra,
     ExportedInvoice,
     ExportedLine,
     ExportedRow,
@@ -29,6 +30,7 @@ PARTS: Mapping[str, tuple[Query, type[ExportedRow]]] = {
     "invoice_lines": (EXPORT["find_issued_lines"], ExportedLine),
     "invoice_taxes": (EXPORT["find_issued_taxes"], ExportedTax),
     "usage": (EXPORT["find_usage"], ExportedUsage),
+    "extras": (EXPORT["find_extras"], ExportedExtra),
     "costs": (MARGIN["sum_cost_lines"], CostSum),
     "site_costs": (SITES["list_site_days"], ExportedSiteCost),
 }

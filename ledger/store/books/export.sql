@@ -84,3 +84,19 @@ SELECT s.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id
        coalesce(m.reasoning_unknown, 0) AS reasoning_unknown
   FROM sums s JOIN keys k USING (usage_key_id) LEFT JOIN marks m USING (window_start, usage_key_id)
  ORDER BY s.window_start, k.place;
+
+-- name: find_extras
+-- Extras of an entity by window, key and meter as known at a cut-off; extra_delta (customer_id, window_start).
+WITH sums AS MATERIALIZED (
+  SELECT d.window_start, d.usage_key_id, d.meter, sum(d.quantity)::bigint AS quantity
+    FROM extra_delta d
+   WHERE d.customer_id = ANY(ARRAY(SELECT customer_id FROM customer WHERE entity_id = :entity_id))
+     AND d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
+   GROUP BY d.window_start, d.usage_key_id, d.meter HAVING sum(d.quantity) <> 0
+)
+SELECT s.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter,
+       k.region, k.context_band, s.meter, s.quantity
+  FROM sums s JOIN usage_key k USING (usage_key_id)
+ ORDER BY s.window_start, k.customer_id COLLATE "C", k.customer_ref COLLATE "C", k.project_id COLLATE "C",
+          k.api_key_id COLLATE "C", k.agent_id COLLATE "C", k.tier COLLATE "C", k.model COLLATE "C", k.adapter COLLATE "C",
+          k.region COLLATE "C", k.context_band, k.usage_key_id, s.meter;

@@ -1,5 +1,6 @@
 """What runs of agents used."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, Unpack
@@ -41,6 +42,7 @@ class RunSum(NamedTuple):
     requests: int
     input_tokens: int
     output_tokens: int
+    extras: Mapping[str, int]
 
 
 class AgentBudget(NamedTuple):

@@ -26,7 +26,10 @@ SELECT r.agent_run_id, max(r.parent_agent_id) AS parent_agent_id, max(r.parent_r
        min(r.first_at) AS first_at, max(r.last_at) AS last_at, extract(epoch FROM max(r.last_at) - min(r.first_at))::bigint AS lasted_s,
        to_jsonb(greatest(max(r.step), sum(r.requests))) AS steps, to_jsonb(sum(r.requests)) AS requests,
        to_jsonb(sum(r.uncached) + sum(r.cache_read) + sum(r.cache_write)) AS input_tokens,
-       to_jsonb(sum(r.visible) + sum(r.reasoning)) AS output_tokens
+       to_jsonb(sum(r.visible) + sum(r.reasoning)) AS output_tokens,
+       (SELECT coalesce(jsonb_object_agg(x.meter, x.quantity), '{}')
+          FROM (SELECT o.meter, sum(o.quantity) AS quantity FROM unnest(array_agg(r.meter), array_agg(r.quantity)) AS o(meter, quantity)
+                 WHERE o.meter IS NOT NULL GROUP BY 1 HAVING sum(o.quantity) <> 0) x) AS extras
   FROM customer c
   JOIN agent_run_delta r ON r.customer_id = c.customer_id AND r.window_start >= :since AND r.window_start < :until
                         AND r.batch_seq <= :batch_seq
