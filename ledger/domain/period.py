@@ -3,6 +3,7 @@
 Invariant: a period is aware, in UTC, starts before it ends, and neighbours share one edge.
 """
 
+from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -143,18 +144,24 @@ def hours(period: Period, zone_name: str) -> Iterator[Period]:
 
 
 def month_start(year: int, month: int, anchor_day: int, zone_name: str) -> datetime:
-    """Where the billing period that starts in this month starts; months may overflow a year."""
+    """Where the billing period that starts in this month starts: on its last day where it has no
+    anchor day; months may overflow a year."""
     years, zero_based = divmod(month - 1, 12)
-    return midnight(date(year + years, zero_based + 1, anchor_day), zone_name)
+    return midnight(_anchored(year + years, zero_based + 1, anchor_day), zone_name)
+
+
+def _anchored(year: int, month: int, anchor_day: int) -> date:
+    return date(year, month, min(anchor_day, monthrange(year, month)[1]))
 
 
 @lru_cache(maxsize=4_096)
 def whole_billing_period(moment: datetime, *, anchor_day: int, zone_name: str) -> Period:
     """The monthly billing period that holds `moment`, from anchor day to anchor day in the zone."""
-    if not 1 <= anchor_day <= 28:
-        raise InvalidInputError(f"Anchor day {anchor_day} is not in 1..28.")
+    if not 1 <= anchor_day <= 31:
+        raise InvalidInputError(f"Anchor day {anchor_day} is not in 1..31.")
     local = moment.astimezone(zone(zone_name))
-    month = local.month if local.day >= anchor_day else local.month - 1
+    begun = local.date() >= _anchored(local.year, local.month, anchor_day)
+    month = local.month if begun else local.month - 1
     return Period(
         month_start(local.year, month, anchor_day, zone_name),
         month_start(local.year, month + 1, anchor_day, zone_name),

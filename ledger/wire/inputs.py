@@ -238,7 +238,8 @@ class NewDeployment(DatedInput):
 
 
 class NewSubscription(DatedInput):
-    """A customer on a rate card; billing periods start on `anchor_day`, midnight in `zone`.
+    """A customer on a rate card; billing periods start on `anchor_day`, midnight in `zone`, or on
+    the last day of a month that has no such day.
 
     Without a zone it is the entity's. With `models` it is for these, or all that begin so where one
     ends with *: a customer may have several at once whose models do not overlap.
@@ -248,7 +249,7 @@ class NewSubscription(DatedInput):
     customer_id: Identifier
     rate_card_id: Identifier
     zone: Zone | None = None
-    anchor_day: Annotated[int, Field(ge=1, le=28)] = 1
+    anchor_day: Annotated[int, Field(ge=1, le=31)] = 1
     models: Names = ()
 
 

@@ -108,6 +108,11 @@ COMMENT ON COLUMN budget_alert.kind IS 'used: so many percent are used; refused:
 CREATE FUNCTION anchored(month timestamp, anchor_day int) RETURNS timestamp LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(month + make_interval(days => anchor_day - 1), month + interval '1 month' - interval '1 day');
 COMMENT ON FUNCTION anchored(timestamp, int) IS 'The day of a month on which its period begins: its last one where it has none of that number.';
+CREATE FUNCTION anchored_month(at timestamptz, zone text, anchor_day int) RETURNS timestamp LANGUAGE sql STABLE PARALLEL SAFE
+RETURN date_trunc('month', at AT TIME ZONE zone)
+       - CASE WHEN anchored(date_trunc('month', at AT TIME ZONE zone), anchor_day) <= at AT TIME ZONE zone
+              THEN interval '0' ELSE interval '1 month' END;
+COMMENT ON FUNCTION anchored_month(timestamptz, text, int) IS 'The month in which the period began that holds a moment.';
 
 CREATE FUNCTION budget_period_start(period text, zone text, anchor_day int, at timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE

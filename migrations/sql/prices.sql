@@ -71,7 +71,7 @@ CREATE TABLE subscription (
   customer_id         text NOT NULL REFERENCES customer,
   rate_card_id        text NOT NULL REFERENCES rate_card,
   zone                text NOT NULL,
-  anchor_day          int NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 28),
+  anchor_day          int NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 31),
   models              text[] NOT NULL DEFAULT '{}',
   valid               tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded            int8range NOT NULL,

@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def test_a_window_holds_its_moment_and_starts_on_the_grid(moment: datetime) -> N
     assert start.timestamp() % 900 == 0
 
 
-@given(MOMENTS, ZONES, st.integers(1, 28))
+@given(MOMENTS, ZONES, st.integers(1, 31))
 def test_billing_periods_hold_their_moment_and_meet_their_neighbours(
     moment: datetime, zone: str, anchor: int
 ) -> None:
@@ -28,6 +29,28 @@ def test_billing_periods_hold_their_moment_and_meet_their_neighbours(
     assert moment in period
     after = billing_period(period.end, anchor_day=anchor, zone_name=zone)
     assert after.start == period.end
+    for edge in (period.start, period.end):
+        local = edge.astimezone(ZoneInfo(zone))
+        tomorrow = local.date() + timedelta(days=1)
+        assert local.day == anchor or (tomorrow.day == 1 and local.day < anchor)
+    assert 27 <= (period.end - period.start).days <= 31
+
+
+@pytest.mark.parametrize(
+    ("moment", "start", "end"),
+    [
+        ("2024-02-28", "2024-01-31", "2024-02-29"),
+        ("2024-02-29", "2024-02-29", "2024-03-31"),
+        ("2023-03-30", "2023-02-28", "2023-03-31"),
+        ("2023-12-31", "2023-12-31", "2024-01-31"),
+        ("2024-01-01", "2023-12-31", "2024-01-31"),
+    ],
+)
+def test_a_month_without_the_anchor_day_begins_its_period_on_its_last(
+    moment: str, start: str, end: str
+) -> None:
+    at, *edges = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (moment, start, end))
+    assert billing_period(at, anchor_day=31, zone_name="UTC") == Period(*edges)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ async def subscribed(
     zone: str = "UTC",
     billed_in: str | None = None,
     since: datetime = JANUARY_2023,
+    anchor_day: int = 1,
 ) -> Books:
     """A customer of an entity, on a card with input and output prices per million."""
     books = Books(connection)
@@ -79,6 +80,7 @@ async def subscribed(
         "customer_id": customer_id,
         "rate_card_id": f"card-{customer_id}",
         "valid_from": since.isoformat(),
+        "anchor_day": anchor_day,
     } | ({"zone": billed_in} if billed_in else {})
     await enter_subscription(connection, read_input(NewSubscription, subscription), AUTHOR)
     return books

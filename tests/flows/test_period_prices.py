@@ -114,6 +114,32 @@ async def test_graduated_days_add_what_their_units_reach(worker: Connection) -> 
     assert await balance_of(worker, "1150") == 0
 
 
+async def test_months_from_their_last_day_on_bill_each_day_once(worker: Connection) -> None:
+    zone = {"zone": "Europe/Copenhagen", "anchor_day": 31}
+    books = await priced(worker, GRADUATED, FEE, {**MINIMUM, "amount": "400"}, **zone)
+    for days, tokens in ((-2, 500_000), (-1, 700_000), (28, 600_000), (29, 900_000), (59, 100_000)):
+        await books.usage(NOVEMBER + days * DAY, Tokens(output=tokens))
+    january = JANUARY + 3 * DAY
+    await settle(worker, january)
+    await agree(worker)
+    counted = []
+    # November has no 31st: a period ends, and the next begins, on its 30th.
+    for days in (-2, -1, 29):
+        one = await issue_invoice(
+            worker,
+            subscription_id="sub-acme",
+            moment=NOVEMBER + days * DAY,
+            now=january,
+            author=AUTHOR,
+        )
+        lines = await list_lines(worker, invoice_id=one.invoice_id)
+        fees = [line.exact_amount for line in lines if line.key.meter == "fee"]
+        units = [line.quantity for line in lines if line.key.meter == "output_visible"]
+        counted.append((sum(fees), sum(units), sum(line.exact_amount for line in lines)))
+    assert counted == [(300, 500_000, 700), (300, 1_300_000, 700), (300, 900_000, 700)]
+    await agree(worker)
+
+
 async def test_late_usage_changes_the_days_behind_it_alone(worker: Connection) -> None:
     books = await priced(worker, GRADUATED)
     await books.usage(NOVEMBER + DAY, Tokens(output=900_000))

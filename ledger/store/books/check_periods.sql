@@ -15,7 +15,7 @@ WITH run AS (
    WHERE t.recorded @> t.batch_seq
 ), charged AS (
   SELECT s.customer_id, s.subscription_row_id, c.price_id,
-         date_trunc('month', (c.day_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
+         anchored_month(c.day_start, s.zone, s.anchor_day) AS month,
          sum(c.quantity) AS units, sum(c.amount) AS amount
     FROM charge c
     JOIN run r USING (entity_id)
@@ -50,11 +50,11 @@ WITH run AS (
            (SELECT range_agg(a.valid) FROM customer_above a
              WHERE a.customer_id = s.customer_id AND a.pays AND a.recorded @> t.batch_seq), '{}')) AS o (own)
    CROSS JOIN LATERAL generate_series(
-           date_trunc('month', (lower(s.valid * t.valid) AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)),
+           anchored_month(lower(s.valid * t.valid), s.zone, s.anchor_day),
            t.followed_to AT TIME ZONE s.zone, interval '1 month') AS m (month)
    CROSS JOIN LATERAL (SELECT tstzrange(
-           (m.month + make_interval(days => s.anchor_day - 1)) AT TIME ZONE s.zone,
-           (m.month + interval '1 month' + make_interval(days => s.anchor_day - 1)) AT TIME ZONE s.zone) AS whole) w
+           anchored(m.month, s.anchor_day) AT TIME ZONE s.zone,
+           anchored(m.month + interval '1 month', s.anchor_day) AT TIME ZONE s.zone) AS whole) w
    WHERE t.kind IN ('recurring', 'commitment') AND upper(w.whole) <= t.followed_to
 ), shared AS (
   SELECT o.*, div(o.amount * 1e12 * extract(epoch FROM upper(o.active) - lower(o.active)),
@@ -72,7 +72,7 @@ WITH run AS (
 ), used AS (
   SELECT s.customer_id, s.subscription_row_id, s.rate_card_id, c.day_start, c.meter, k.model, k.tier, k.adapter, k.region,
          k.project_id, k.agent_id,
-         date_trunc('month', (c.day_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
+         anchored_month(c.day_start, s.zone, s.anchor_day) AS month,
          sum(c.amount) AS amount
     FROM charge c
     JOIN run r USING (entity_id)
@@ -126,7 +126,7 @@ WITH run AS (
    ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
 ), plus AS (
   SELECT coalesce(a.above_id, k.customer_id) AS customer_id, s.subscription_row_id, b.price_id,
-         date_trunc('month', (l.window_start AT TIME ZONE s.zone) - make_interval(days => s.anchor_day - 1)) AS month,
+         anchored_month(l.window_start, s.zone, s.anchor_day) AS month,
          round(sum(l.device_cost + l.overhead_cost + l.gpu_cost) * (100 + b.markup) / 100, 12) AS expected
     FROM (SELECT c.window_start, c.run_seq AS batch_seq, u.*
             FROM allocated c JOIN cost_share s USING (entity_id, window_start, scope, revision)
