@@ -25,6 +25,7 @@ from ledger.domain.money import EXACT, ROUNDING, plain
 from ledger.domain.period import Period, describe_days
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
+from ledger.wire.extras import EXTRAS
 from ledger.wire.logo import Logo
 from ledger.wire.one_line import written_out
 
@@ -64,12 +65,22 @@ METER_NAMES: Mapping[str, str] = {
     "output_audio": "Audio output tokens",
     "output_image": "Image output tokens",
     "web_search_calls": "Web searches",
+    "web_search_low_calls": "Web searches of little context",
+    "web_search_medium_calls": "Web searches of medium context",
+    "web_search_high_calls": "Web searches of much context",
     "web_fetch_calls": "Web pages fetched",
     "tool_calls": "Tool calls",
+    "file_search_calls": "File searches",
+    "code_interpreter_sessions": "Code interpreter sessions",
+    "storage_mb_days": "Megabyte-days of storage",
+    "input_pages": "Pages read",
+    "input_characters": "Characters read",
     "input_images": "Images read",
     "output_images": "Images made",
     "input_audio_ms": "Milliseconds of audio heard",
     "output_audio_ms": "Milliseconds of audio spoken",
+    "input_video_ms": "Milliseconds of video seen",
+    "output_video_ms": "Milliseconds of video made",
     "gpu_ms": "Milliseconds of GPU time",
     "fee": "Fee",
     "commitment": "Minimum commitment",
@@ -367,11 +378,15 @@ def _counted(each: str, many: str, some: int = 0, so_many: str = "") -> Mapping[
 UNIT_NAMES: Mapping[str, Mapping[int, str]] = {
     "requests": _counted("request", "{count} requests"),
     **dict.fromkeys(
-        ("web_search_calls", "web_fetch_calls", "tool_calls"), _counted("call", "{count} calls")
+        (meter for meter in EXTRAS if meter.endswith("_calls")), _counted("call", "{count} calls")
     ),
+    "code_interpreter_sessions": _counted("session", "{count} sessions"),
+    "input_pages": _counted("page", "{count} pages"),
+    "input_characters": _counted("character", "{count} characters"),
+    "storage_mb_days": _counted("megabyte-day", "{count} megabyte-days", 1_000, "gigabyte-day"),
     **dict.fromkeys(("input_images", "output_images"), _counted("image", "{count} images")),
     **dict.fromkeys(
-        ("input_audio_ms", "output_audio_ms", "gpu_ms"),
+        (meter for meter in EXTRAS if meter.endswith("_ms")),
         _counted("millisecond", "{count} milliseconds", 1_000, "second"),
     ),
 }

@@ -38,13 +38,26 @@ _EXTRAS: Mapping[str, Extra] = {
     "output_audio": Extra("output_visible", {"modality.output.audio": 1}),
     "output_image": Extra("output_visible", {"modality.output.image": 1}),
     "web_search_calls": Extra(None, {"other.web_search.requests": 1}),
+    **{
+        f"web_search_{size}_calls": Extra(None, {f"other.web_search_{size}.requests": 1})
+        for size in ("low", "medium", "high")
+    },
     "web_fetch_calls": Extra(None, {"other.web_fetch.requests": 1}),
     "tool_calls": Extra(None, {"other.tool.calls": 1}),
+    "file_search_calls": Extra(None, {"other.file_search.calls": 1}),
+    "code_interpreter_sessions": Extra(None, {"other.code_interpreter.sessions": 1}),
+    "storage_mb_days": Extra(None, {"other.storage.gb_days": 1_000, "other.storage.mb_days": 1}),
+    "input_pages": Extra(None, {"other.pages.input": 1}),
+    "input_characters": Extra(None, {"other.characters.input": 1}),
     "input_images": Extra(None, {"other.images.input": 1}),
     "output_images": Extra(None, {"other.images.output": 1}),
     "input_audio_ms": Extra(None, {"other.audio.seconds": 1_000, "other.audio.milliseconds": 1}),
     "output_audio_ms": Extra(
         None, {"other.audio.output.seconds": 1_000, "other.audio.output.milliseconds": 1}
+    ),
+    "input_video_ms": Extra(None, {"other.video.seconds": 1_000, "other.video.milliseconds": 1}),
+    "output_video_ms": Extra(
+        None, {"other.video.output.seconds": 1_000, "other.video.output.milliseconds": 1}
     ),
     "gpu_ms": Extra(None, {"other.gpu.seconds": 1_000, "other.gpu.milliseconds": 1}),
 }

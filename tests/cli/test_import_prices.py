@@ -52,10 +52,10 @@ def test_litellms_table_is_a_card_within_five_seconds(
     assert held["azure_ai/model_router"] == "output"
     assert held["gpt-realtime-whisper"] == "digits"
     assert len(held) == 70
-    # Searches whose price follows from their context, and what no meter counts.
-    assert said["left_out"]["search_context_cost_per_query"] == 7
-    assert said["left_out"]["ocr_cost_per_page"] == 11
-    assert said["left_out"].keys().isdisjoint({"output_cost_per_image", "input_audio"})
+    assert said["left_out"]["input_cost_per_pixel"] == 45
+    assert said["left_out"].keys().isdisjoint(
+        {"output_cost_per_image", "search_context_cost_per_query", "ocr_cost_per_page"}
+    )
     _check_extras(command, said)
     banded = ("claude-sonnet-4-20250514", "--context", "200001", "--at", "2026-01-01")
     for context, amount in ((banded, 200_000), (banded[:1] + banded[3:], None)):
@@ -72,6 +72,11 @@ def _check_extras(command: CommandLine, said: dict[str, Any]) -> None:
     assert after["claude-opus-4-20250514", "web_search_calls"] == "10000"
     for meter, model, amount, per in (
         ("web_search_calls", "claude-opus-4-20250514", "0.01", 1),
+        ("web_search_low_calls", "perplexity/sonar", "0.005", 1),
+        ("web_search_high_calls", "perplexity/sonar", "0.012", 1),
+        ("web_search_calls", "perplexity/sonar", "0.008", 1),
+        ("code_interpreter_sessions", "openai/container", "0.03", 1),
+        ("output_video_ms", "openai/sora-2", "0.1", 1_000),
         ("input_audio_ms", "whisper-1", "0.0001", 1_000),
         ("output_images", "vertex_ai/imagegeneration@006", "0.02", 1),
         ("input_cache_write_1h", "claude-opus-4-20250514", "30", 1_000_000),

@@ -102,6 +102,14 @@ SAID: list[tuple[dict[str, Any], dict[str, int]]] = [
         {"other": {"audio.milliseconds": 27_500, "images.output": 4}},
         {"input_audio_ms": 27_500, "output_images": 4},
     ),
+    (
+        {"other": {"web_search_low.requests": 2, "storage.gb_days": 3, "storage.mb_days": 4}},
+        {"web_search_low_calls": 2, "storage_mb_days": 3_004},
+    ),
+    (
+        {"other": {"code_interpreter.sessions": 1, "pages.input": 7, "video.seconds": 2}},
+        {"code_interpreter_sessions": 1, "input_pages": 7, "input_video_ms": 2_000},
+    ),
     ({"other": {"gpu.seconds": 8}, "modality": {"input.text": 5}}, {"gpu_ms": 8_000}),
     ({"other": {"web_search.requests": 0}, "modality": {}}, {}),
 ]

@@ -35,19 +35,31 @@ _METERS: Mapping[str, str] = MappingProxyType(
         "input_cost_per_request": "requests",
     }
 )
-_SECOND_DIGITS = PER_DIGITS - 3
-_HEARD = frozenset({"audio_transcription"})
-# Costs of a second of audio, here of a million milliseconds, and of a query, which is a request:
-# their meter, the modes of models that they are of, where these tell, and how many digits larger.
+# Of what a thousand units of a meter cost: seconds, gigabytes for a day, a thousand calls.
+_THOUSAND_DIGITS = PER_DIGITS - 3
+_HEARD, _SPOKEN = frozenset({"audio_transcription"}), frozenset({"audio_speech"})
+# Costs of what is beside tokens, here of a million units of a meter (a query is a request): the
+# meter, the modes of models that they are of, where these tell, and how many digits larger.
 _BESIDE: Mapping[str, tuple[str, frozenset[str] | None, int]] = MappingProxyType(
     {
-        "input_cost_per_audio_per_second": ("input_audio_ms", None, _SECOND_DIGITS),
-        "input_cost_per_second": ("input_audio_ms", _HEARD, _SECOND_DIGITS),
-        "output_cost_per_second": ("output_audio_ms", frozenset({"audio_speech"}), _SECOND_DIGITS),
+        "input_cost_per_audio_per_second": ("input_audio_ms", None, _THOUSAND_DIGITS),
+        "input_cost_per_second": ("input_audio_ms", _HEARD, _THOUSAND_DIGITS),
+        "output_cost_per_second": ("output_audio_ms", _SPOKEN, _THOUSAND_DIGITS),
+        "input_cost_per_video_per_second": ("input_video_ms", None, _THOUSAND_DIGITS),
+        "output_cost_per_video_per_second": ("output_video_ms", None, _THOUSAND_DIGITS),
+        "input_cost_per_character": ("input_characters", None, PER_DIGITS),
+        "ocr_cost_per_page": ("input_pages", None, PER_DIGITS),
+        "code_interpreter_cost_per_session": ("code_interpreter_sessions", None, PER_DIGITS),
+        "file_search_cost_per_1k_calls": ("file_search_calls", None, _THOUSAND_DIGITS),
+        "file_search_cost_per_gb_per_day": ("storage_mb_days", None, _THOUSAND_DIGITS),
+        "vector_store_cost_per_gb_per_day": ("storage_mb_days", None, _THOUSAND_DIGITS),
         "input_cost_per_query": ("requests", frozenset({"search"}), PER_DIGITS),
     }
 )
 _SEARCHES = "search_context_cost_per_query"
+_SIZES: Mapping[str, str] = MappingProxyType(
+    {f"search_context_size_{size}": size for size in ("low", "medium", "high")}
+)
 _TIERS: Mapping[str | None, str] = MappingProxyType(
     {None: "", "priority": "priority", "flex": "flex", "batches": "batch"}
 )
@@ -101,14 +113,10 @@ def _take(prices: dict[PricedUsage, Decimal], model: str, name: str, value: obje
 def _take_beside(
     prices: dict[PricedUsage, Decimal], model: str, name: str, said: Mapping[str, object]
 ) -> bool:
-    """Whether a cost is of seconds of audio or of searches, whatever their context, and so was
-    taken in."""
+    """Whether a cost is of something that is counted beside tokens, and so was taken in."""
     value = said[name]
-    if name == _SEARCHES and isinstance(value, Mapping) and value:
-        amounts = {read_amount(each, digits=PER_DIGITS) for each in value.values()}
-        if len(amounts) == 1:
-            add_price(prices, PricedUsage(model, "web_search_calls"), amounts.pop())
-        return not amounts
+    if name == _SEARCHES:
+        return _take_searches(prices, model, value)
     if name not in _BESIDE:
         return False
     meter, modes, digits = _BESIDE[name]
@@ -116,6 +124,23 @@ def _take_beside(
         return False
     add_price(prices, PricedUsage(model, meter), read_amount(value, digits=digits))
     return True
+
+
+def _take_searches(prices: dict[PricedUsage, Decimal], model: str, value: object) -> bool:
+    """A search of unsaid context costs what one of medium context does, as LiteLLM has it."""
+    if not isinstance(value, Mapping) or not value.keys() & _SIZES.keys():
+        return False
+    amounts = {
+        size: read_amount(value[name], digits=PER_DIGITS)
+        for name, size in _SIZES.items()
+        if name in value
+    }
+    for size, amount in amounts.items():
+        add_price(prices, PricedUsage(model, f"web_search_{size}_calls"), amount)
+    if "medium" in amounts or len(set(amounts.values())) == 1:
+        any_size = amounts.get("medium", next(iter(amounts.values())))
+        add_price(prices, PricedUsage(model, "web_search_calls"), any_size)
+    return value.keys() <= _SIZES.keys()
 
 
 def _take_ranges(prices: dict[PricedUsage, Decimal], model: str, value: object) -> bool:

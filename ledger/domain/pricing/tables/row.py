@@ -10,12 +10,16 @@ from ledger.wire.extras import EXTRAS
 # A table's amounts are for so many tokens once they are read.
 PER = 1_000_000
 PER_DIGITS = len(str(PER)) - 1
+_PER = {"input_characters": PER, "storage_mb_days": 1_000}
 # Beyond these a number is a slip in any currency, and arithmetic on it takes its time.
 _EXPONENTS = range(-40, 20)
 
 
 def per_of(meter: str) -> int:
-    """For how many units people say a price: a million tokens, a second, or each of all others."""
+    """For how many units people say a price: a million tokens or characters, a second, a gigabyte
+    for a day, or each of all others."""
+    if meter in _PER:
+        return _PER[meter]
     if meter.endswith("_ms"):
         return 1_000
     extra = EXTRAS.get(meter)
