@@ -94,10 +94,9 @@ def _middle(runs: Sequence[Sequence[float]], percent: int) -> float:
 
 
 def _measure(bench: Bench) -> Run:
-    with bench.fresh() as database:
-        # As the process does that answers them.
-        with collecting_rarely():
-            found = asyncio.run(_run(database))
+    # Garbage is looked for as in the process that answers reservations.
+    with bench.fresh() as database, collecting_rarely():
+        found = asyncio.run(_run(database))
     say(
         f"p99 {percentile(found.paced_ms, 99):.2f} ms at {RATE}/s, {found.rate:,.0f}/s in all,"
         f" {AT_ONCE:,} at once in {found.at_once_s * 1e3:.0f} ms,"

@@ -116,9 +116,9 @@ class NewReservation(InputModel):
     requests: Positive = 1
     input_tokens_max: Tokens = 0
     output_tokens_max: Tokens = 0
-    extras_max: Annotated[tuple[ExtraMost, ...], SizeRule(), Field(max_length=len(EXTRAS))] | None = (
-        None
-    )
+    extras_max: (
+        Annotated[tuple[ExtraMost, ...], SizeRule(), Field(max_length=len(EXTRAS))] | None
+    ) = None
     expires_in_s: Annotated[int, Field(ge=1, le=EXPIRES_S_MAX)] = EXPIRES_S
 
     @model_validator(mode="after")

@@ -154,6 +154,7 @@ OPERATIONS = {
     "GET /v1/hourly": Line(HOUSE, "query"),
     "GET /v1/findings": Line(HOUSE, "query"),
     "GET /v1/charges": Line(READERS, "rows"),
+    "GET /v1/extras": Line(READERS, "rows"),
     "GET /v1/invoices/coming": Line(READERS, "rows"),
     "GET /v1/activity": Line(READERS, "rows"),
     "GET /v1/status": Line(HOUSE),

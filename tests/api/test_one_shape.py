@@ -40,6 +40,7 @@ ONES: dict[str, tuple[str, ...]] = {
     "/v1/balances": ("report", "balances", *OF_PERIOD),
     "/v1/engines": ("report", "engines", *OF_PERIOD),
     "/v1/usage": ("report", "usage", *OF_PERIOD),
+    "/v1/extras": ("report", "extras", *OF_PERIOD),
 }
 # What a row says of itself in other words than the body that entered it.
 TOLD_OTHERWISE = {

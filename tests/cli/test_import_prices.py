@@ -53,8 +53,10 @@ def test_litellms_table_is_a_card_within_five_seconds(
     assert held["gpt-realtime-whisper"] == "digits"
     assert len(held) == 70
     assert said["left_out"]["input_cost_per_pixel"] == 45
-    assert said["left_out"].keys().isdisjoint(
-        {"output_cost_per_image", "search_context_cost_per_query", "ocr_cost_per_page"}
+    assert (
+        said["left_out"]
+        .keys()
+        .isdisjoint({"output_cost_per_image", "search_context_cost_per_query", "ocr_cost_per_page"})
     )
     _check_extras(command, said)
     banded = ("claude-sonnet-4-20250514", "--context", "200001", "--at", "2026-01-01")

@@ -76,7 +76,7 @@ async def test_a_budget_of_money_counts_what_rating_charges(gate: Gate) -> None:
     # Entered later, it finds the same.
     await budget(gate.connection, "later", **ROOMY)
     found = await balances(gate.connection)
-    assert {state for state in found.values()} == {(used, 0)}
+    assert set(found.values()) == {(used, 0)}
 
 
 async def test_a_correction_and_a_release_move_what_was_counted(gate: Gate) -> None:

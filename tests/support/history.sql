@@ -56,6 +56,11 @@ BEGIN
     SELECT k.customer_id, f.usage_key_id, date_bin('15 minutes', f.time, 'epoch'), f.batch_seq, sum(requests),
            sum(uncached), 0, 0, sum(visible), 0
       FROM usage_fact f JOIN usage_key k USING (usage_key_id) GROUP BY 1, 2, 3, 4 ORDER BY 4, 2, 3;
+  -- Few events count anything beside tokens.
+  INSERT INTO extra_delta (customer_id, usage_key_id, window_start, batch_seq, meter, quantity)
+    SELECT customer_id, usage_key_id, window_start, batch_seq, 'tool_calls', requests
+      FROM usage_delta WHERE customer_id IS NOT NULL AND extract(hour FROM window_start AT TIME ZONE 'UTC') = 3
+     ORDER BY batch_seq, usage_key_id, window_start;
   -- Tallied up to a few batches before the last.
   INSERT INTO usage_tally (entity_id, until_seq, tallied_at) VALUES ('factory', final - 3, now());
   INSERT INTO key_day (entity_id, until_seq, usage_key_id, day_start, day_end, requests, uncached, cache_read, cache_write,

@@ -35,8 +35,7 @@ def agent_run_frame(
     stands = pl.col("sign") > 0
     moved = pl.concat(of_runs)
     summed = (
-        moved
-        .group_by(*_KEYS, window_of().alias("window_start"))
+        moved.group_by(*_KEYS, window_of().alias("window_start"))
         .agg(
             *((pl.col(name) * pl.col("sign")).sum() for name in _COUNTS),
             pl.col("agent_parent_id").drop_nulls().max().alias("parent_agent_id"),

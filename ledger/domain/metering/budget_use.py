@@ -14,7 +14,7 @@ from ledger.domain.metering.spread import METERS, window_of
 
 _COUNTS = ("requests", *METERS)
 _KEYS = ("usage_key_id", "agent_run_id")
-_PLACE = (*_KEYS, window_of().alias("window"))
+_GROUP = (*_KEYS, window_of().alias("window"))
 _NEEDED = (*_KEYS, "customer_id", "ordinal", "time", "sign", *_COUNTS)
 
 
@@ -53,7 +53,7 @@ def _moves(
 ) -> Sequence[Mapping[str, object]]:
     counted = pl.col("customer_id").is_in(sorted(budgeted))
     moved = pl.concat([frame.select(_NEEDED).filter(counted) for frame in facts])
-    sums = moved.group_by(*_PLACE).agg((pl.col(name) * pl.col("sign")).sum() for name in _COUNTS)
+    sums = moved.group_by(*_GROUP).agg((pl.col(name) * pl.col("sign")).sum() for name in _COUNTS)
     beside = {} if extras is None else _beside(moved.join(extras, on="ordinal"))
     return [
         {name: row[name] for name in (*_KEYS, *_COUNTS)}
@@ -64,18 +64,18 @@ def _moves(
 
 
 def _beside(counted: pl.DataFrame) -> Mapping[tuple[object, ...], Mapping[str, int]]:
-    """Signed sums of extras by meter, of each place."""
-    sums = counted.group_by(*_PLACE, "meter").agg((pl.col("quantity") * pl.col("sign")).sum())
+    """Signed sums of extras by meter, of each group."""
+    sums = counted.group_by(*_GROUP, "meter").agg((pl.col("quantity") * pl.col("sign")).sum())
     beside: dict[tuple[object, ...], dict[str, int]] = defaultdict(dict)
-    for *place, meter, quantity in sums.sort("meter").iter_rows():
+    for *group, meter, quantity in sums.sort("meter").iter_rows():
         if quantity:
-            beside[tuple(place)][meter] = quantity
+            beside[tuple(group)][meter] = quantity
     return beside
 
 
 def _extras_at(
     beside: Mapping[tuple[object, ...], Mapping[str, int]], row: Mapping[str, object]
-) -> Mapping[str, object]:
+) -> dict[str, object]:
     extras = beside.get((*(row[name] for name in _KEYS), row["window"]))
     return {"extras": extras} if extras else {}
 

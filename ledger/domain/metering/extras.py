@@ -174,7 +174,8 @@ def _of_said(usage: pl.DataFrame) -> pl.DataFrame:
     nothing: Ints = np.zeros(named.height, np.int64)
     for meter, extra in _OTHERS.items():
         quantity = sum(
-            (counts[field] * units for field, units in extra.said.items() if field in counts), nothing
+            (counts[field] * units for field, units in extra.said.items() if field in counts),
+            nothing,
         )
         if extra.of is not None:
             # A part is at most what others leave of its leaf.

@@ -88,7 +88,7 @@ SELECT s.window_start, k.customer_id, k.customer_ref, k.project_id, k.api_key_id
 -- name: find_extras
 -- Extras of an entity by window, key and meter as known at a cut-off; extra_delta (customer_id, window_start).
 WITH sums AS MATERIALIZED (
-  SELECT d.window_start, d.usage_key_id, d.meter, sum(d.quantity)::bigint AS quantity
+  SELECT d.window_start, d.usage_key_id, d.meter, sum(d.quantity) AS quantity
     FROM extra_delta d
    WHERE d.customer_id = ANY(ARRAY(SELECT customer_id FROM customer WHERE entity_id = :entity_id))
      AND d.window_start >= :since AND d.window_start < :until AND d.batch_seq <= :batch_seq
