@@ -23,12 +23,8 @@ from collectors.gateways.fields import (
 )
 
 _ITERATIONS = "iterations"
-_COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-)
+_INPUTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_COUNTS = ("output_tokens", *_INPUTS)
 _LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _THINKING = "thinking_tokens"
 # Objects that are read, and what is read in them.
@@ -42,15 +38,24 @@ _KNOWN = frozenset((*_COUNTS, *_OBJECTS))
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
-    usage = _rounds_summed(checked(usage))
-    result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
-    other = tool_calls(details(usage, "server_tool_use")) | _unread(usage)
-    return {**result, "other": other} if other else result
-
-
-def _rounds_summed(usage: RawUsage) -> RawUsage:
-    """The usage with the sums of its turns for its counts; refuses turns of several models."""
+    usage = checked(usage)
     iterations = [_with_writes(checked(each)) for each in usage.get(_ITERATIONS) or ()]
+    usage = _iterations_summed(usage, iterations)
+    result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
+    added = {
+        # No turn read more than its own input: their sum is no context of any.
+        "context_tokens": max(map(_read_at_once, iterations), default=0),
+        "other": tool_calls(details(usage, "server_tool_use")) | _unread(usage),
+    }
+    return result | {name: said for name, said in added.items() if said}
+
+
+def _read_at_once(iteration: RawUsage) -> int:
+    return sum(tokens or 0 for tokens in counts_at(iteration, _INPUTS).values())
+
+
+def _iterations_summed(usage: RawUsage, iterations: list[RawUsage]) -> RawUsage:
+    """The usage with the sums of its turns for its counts; refuses turns of several models."""
     if not iterations:
         return usage
     models = {iteration["model"] for iteration in iterations if iteration.get("model") is not None}

@@ -123,7 +123,8 @@ def writes(total: int | None, split: RawUsage) -> UsageBody:
 
 
 def body(*, input_leaves: UsageBody, output_leaves: UsageBody, complete: bool) -> UsageBody:
-    """`data.usage` with its totals; a count that is not final is marked as running."""
+    """`data.usage` with its totals, None of a side of which nothing is known; a count that is not
+    final is marked as running."""
     return {
         "input": input_leaves,
         "output": output_leaves,
@@ -134,5 +135,6 @@ def body(*, input_leaves: UsageBody, output_leaves: UsageBody, complete: bool) -
     }
 
 
-def _total(leaves: UsageBody) -> int:
-    return sum(tokens for tokens in leaves.values() if tokens is not None)
+def _total(leaves: UsageBody) -> int | None:
+    known = [tokens for tokens in leaves.values() if tokens is not None]
+    return sum(known) if known else None

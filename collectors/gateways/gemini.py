@@ -59,7 +59,13 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     outputs = _output(usage, sum(tokens for tokens in inputs.values() if tokens is not None))
     result = body(input_leaves=inputs, output_leaves=outputs, complete=complete)
     _check_total(usage, result)
-    added = {"modality": _modalities(usage), "other": unread(usage, _KNOWN)}
+    tools = inputs.get("tool_use")
+    added = {
+        "modality": _modalities(usage),
+        "other": unread(usage, _KNOWN),
+        # Prices by context look at the prompt, without what tools put beside it.
+        "context_tokens": inputs["uncached"] + inputs["cache_read"] if tools else 0,
+    }
     return result | {name: counts for name, counts in added.items() if counts}
 
 

@@ -1,6 +1,7 @@
 """The counts of an Ollama answer to disjoint token leaves: a count of zero is left out of it.
 
-It says nothing of what it kept in its cache, nor how much of an answer was thinking: unknown.
+No prompt is of nothing: where an answer has no count of it, it was in the cache, and unknown. So is
+what else was kept there, and how much of an answer was thinking.
 """
 
 from collectors.errors import GatewayUsageError
@@ -19,7 +20,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     if prompt is None and answer is None:
         raise GatewayUsageError(f"usage.{_PROMPT}: missing; send the answer whose done is true")
     result = body(
-        input_leaves={"uncached": prompt or 0, "cache_read": None, "cache_write": None},
+        input_leaves={"uncached": prompt, "cache_read": None, "cache_write": None},
         output_leaves={"visible": answer or 0, "reasoning": None},
         complete=complete and usage.get("done") is not False,
     )

@@ -44,6 +44,7 @@ _MODALITY = {
 }
 _KNOWN = frozenset((*_INPUT, *_OUTPUT, *_READ, *_WRITTEN, *_REASONING, *_MODALITY, *_TOTAL))
 _OPERATION = "gen_ai.operation.name"
+_WITHOUT_OUTPUT = frozenset({"embeddings", "rerank"})
 # What one of these used, spans of model calls below it say too.
 _REPEATING = frozenset(
     {"invoke_agent", "invoke_workflow", "execute_tool", "fetch_response", "plan"}
@@ -83,9 +84,15 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     return result | {name: counts for name, counts in added.items() if counts}
 
 
+def _answered(usage: RawUsage) -> int:
+    """Tokens that came out: an embedding has none, and its span says nothing of them."""
+    silent = all(number is None for number in counts_at(usage, _OUTPUT).values())
+    return 0 if silent and usage.get(_OPERATION) in _WITHOUT_OUTPUT else needed(usage, *_OUTPUT)
+
+
 def _totals(usage: RawUsage, *, cached: int, reasoning: int) -> tuple[int, int]:
     """Input and output with their parts in them, whichever way adds up to the grand total."""
-    prompt, answer = needed(usage, *_INPUT), needed(usage, *_OUTPUT)
+    prompt, answer = needed(usage, *_INPUT), _answered(usage)
     total = agreed("totals", counts_at(usage, _TOTAL))
     if not total:
         return prompt, answer

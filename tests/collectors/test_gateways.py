@@ -148,6 +148,32 @@ def test_turns_that_are_not_all_of_one_model_are_refused(turns: list[Any], said:
         GATEWAYS["anthropic"]({"input_tokens": 5, "output_tokens": 1, "iterations": turns})
 
 
+def test_a_context_is_the_largest_turn_and_not_the_sum_of_all() -> None:
+    turns = [
+        {"input_tokens": 90_000, "output_tokens": 5, "cache_read_input_tokens": 60_000},
+        {"input_tokens": 1_000, "output_tokens": 7, "cache_creation_input_tokens": 120_000},
+    ]
+    usage = GATEWAYS["anthropic"]({**turns[1], "iterations": turns})
+    assert (usage["input_total"], usage["context_tokens"]) == (271_000, 150_000)
+    assert "context_tokens" not in GATEWAYS["anthropic"](turns[0])
+
+
+def test_a_context_of_gemini_is_its_prompt_without_what_tools_put_beside_it() -> None:
+    raw = {"promptTokenCount": 190_000, "cachedContentTokenCount": 100_000}
+    usage = GATEWAYS["gemini"]({**raw, "toolUsePromptTokenCount": 20_000})
+    assert (usage["input_total"], usage["context_tokens"]) == (210_000, 190_000)
+    assert "context_tokens" not in GATEWAYS["gemini"](raw)
+
+
+@pytest.mark.parametrize("operation", ["embeddings", "rerank"])
+def test_a_span_of_an_operation_without_output_may_say_nothing_of_it(operation: str) -> None:
+    said = {"gen_ai.usage.input_tokens": 5}
+    usage = GATEWAYS["otel"]({**said, "gen_ai.operation.name": operation})
+    assert (usage["input_total"], usage["output_total"], usage["complete"]) == (5, 0, True)
+    with pytest.raises(GatewayUsageError, match="output_tokens"):
+        GATEWAYS["otel"]({**said, "gen_ai.operation.name": "chat"})
+
+
 def test_a_modality_of_gemini_given_in_parts_is_their_sum() -> None:
     parts = [{"modality": "TEXT", "tokenCount": 4}, {"modality": "TEXT", "tokenCount": 6}]
     raw = {"promptTokenCount": 10, "promptTokensDetails": parts}
