@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from collectors.errors import CollectSettingsError, HttpError, PublishError
-from collectors.http1 import Connection, Reply
+from collectors.http1 import OK, Connection, Reply
 from collectors.publish import OnRefused
 from collectors.refused import Refusal
 from collectors.settings import HttpSettings
@@ -24,6 +24,9 @@ RETRY_AFTER_S_MAX = 300
 REPLY_BYTES_SHOWN = 300
 # What a batch is answered with that would be answered so for ever: it goes aside, the next is sent.
 FOR_GOOD = frozenset({400, 409, 413, 415, 422})
+# A proxy says this of a body that it will not pass on, and would of the same one again.
+TOO_LARGE = 413
+PROBLEM = "urn:tokenledger:problem:"
 UNCOUNTED = frozenset({"rejected", "conflict"})
 
 
@@ -54,12 +57,16 @@ class HttpPublisher:
     def _post(self, batch: Batch) -> Refusal | None:
         reply = self._request(batch)
         said = f"{reply.status} {reply.reason}: {reply.body[:REPLY_BYTES_SHOWN]!r}"
-        taken = 200 <= reply.status < 300
-        if taken or reply.status in FOR_GOOD:
-            return _refusal(batch, reply.body, None if taken else said)
+        answer = _object(reply.body)
+        taken = reply.status == OK and "received" in answer
+        if taken or (reply.status in FOR_GOOD and _is_of_ledger(answer)):
+            return _refusal(batch, answer, None if taken else said)
+        if reply.status == TOO_LARGE:
+            return Refusal(batch.header.sequence, {}, said)
         self.close()
+        stranger = "" if _is_of_ledger(answer) else "; no ledger says that: look at http.url"
         raise PublishError(
-            f"{self._url.geturl()}: batch {batch.header.sequence} answered {said}",
+            f"{self._url.geturl()}: batch {batch.header.sequence} answered {said}{stranger}",
             retry_after_s=_retry_after(reply.headers.get("retry-after")),
         )
 
@@ -91,17 +98,30 @@ class HttpPublisher:
         )
 
 
-def _refusal(batch: Batch, body: bytes, answered: str | None) -> Refusal | None:
-    """What an answer says was not counted; `answered` is said of a batch refused as a whole."""
+def _object(body: bytes) -> dict[str, object]:
+    """An answer's object; empty where it is none, as the page of a proxy or of another service."""
     try:
-        items = json.loads(body).get("items", [])
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _is_of_ledger(answer: dict[str, object]) -> bool:
+    return "received" in answer or str(answer.get("type", "")).startswith(PROBLEM)
+
+
+def _refusal(batch: Batch, answer: dict[str, object], answered: str | None) -> Refusal | None:
+    """What an answer says was not counted; `answered` is said of a batch refused as a whole."""
+    items = answer.get("items")
+    try:
         reasons = {
             int(item["ordinal"]): f"{item.get('reason', item['outcome'])}: {item.get('detail', '')}"
-            for item in items
+            for item in (items if isinstance(items, list) else ())
             if item["outcome"] in UNCOUNTED
         }
     except (ValueError, TypeError, KeyError, AttributeError):
-        # A proxy's words, or those of a ledger to come: the status alone decides.
+        # The words of a ledger to come: the status alone decides.
         reasons = {}
     if reasons:
         return Refusal(batch.header.sequence, reasons)

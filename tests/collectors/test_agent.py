@@ -137,7 +137,7 @@ def test_refused_events_are_said_by_the_exit_status(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with serving(lambda _: (422, {}, b'{"detail": "no"}')) as url:
+    with serving(lambda _: (422, {}, b'{"received": 1, "detail": "no"}')) as url:
         assert run_agent(replaying(tmp_path, url)) == 1
     assert "delivered=0 refused=5 lost_batches=0 left_batches=0" in caplog.text
 

@@ -56,6 +56,13 @@ def test_http_sends_each_batch_with_its_place_and_key() -> None:
         ((503, {"Retry-After": "99999"}, b""), 300),
         ((401, {}, b"who?"), None),
         ((302, {"Location": "/"}, b""), None),
+        # Of whoever else answers at the address: a page, another service, TLS spoken to in clear.
+        ((200, {}, b"<html>Welcome to nginx!</html>"), None),
+        ((200, {}, b'{"status": "ok"}'), None),
+        ((202, {}, b'{"received": 1}'), None),
+        ((204, {}, b""), None),
+        ((400, {}, b"<html>The plain HTTP request was sent to HTTPS port</html>"), None),
+        ((409, {}, b'{"error": "no such index"}'), None),
     ],
 )
 def test_what_is_not_confirmed_is_an_error_with_the_time_asked_for(
@@ -66,6 +73,7 @@ def test_what_is_not_confirmed_is_an_error_with_the_time_asked_for(
         publisher_to(url).publish([batch(1)], never)
     assert caught.value.retry_after_s == wait_s
     assert str(answer[0]) in str(caught.value)
+    assert ("http.url" in str(caught.value)) == (b"received" not in answer[2])
 
 
 def test_a_ledger_that_is_down_is_an_error() -> None:
@@ -102,13 +110,19 @@ ITEMS = [
 ]
 
 
+def answered(**said: object) -> bytes:
+    """What a ledger answers."""
+    return json.dumps(said).encode()
+
+
 @pytest.mark.parametrize(
     ("answer", "refused", "reason"),
     [
-        ((200, {}, json.dumps({"items": ITEMS}).encode()), 1, "forbidden_source: not this key's"),
-        ((422, {}, json.dumps({"items": ITEMS[1:]}).encode()), 1, "forbidden_source"),
+        ((200, {}, answered(received=2, items=ITEMS)), 1, "forbidden_source: not this key's"),
+        ((422, {}, answered(received=2, items=ITEMS[1:])), 1, "forbidden_source"),
         ((413, {}, b"<html>too large</html>"), 2, "413"),
-        ((400, {}, b'{"items": 5}'), 2, "400"),
+        ((413, {}, answered(type="urn:tokenledger:problem:body-too-large")), 2, "413"),
+        ((400, {}, answered(type="urn:tokenledger:problem:malformed-body", items=5)), 2, "400"),
     ],
 )
 def test_what_is_refused_for_good_goes_aside_with_its_reason_and_blocks_nothing(
@@ -204,7 +218,7 @@ def open_descriptors() -> int:
 def test_a_proxy_that_refuses_a_body_unread_is_heard(kept: bool) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     head = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
-    taken = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    taken = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"received":1}'
 
     def serve() -> None:
         connection, _ = listening.accept()
