@@ -193,9 +193,11 @@ CREATE TABLE gpu_reading (
   quality    text NOT NULL,
   boot_id      text,
   driver_load  text,
-  monotonic_us bigint
+  monotonic_us bigint,
+  scope        text NOT NULL DEFAULT 'gpu'
 ) PARTITION BY RANGE (stored_day);
 COMMENT ON COLUMN gpu_reading.monotonic_us IS 'Since the boot that boot_id names: readings are ordered and paired by both, and driver_load says whose counter ran on.';
+COMMENT ON COLUMN gpu_reading.scope IS 'What the counter covers: the gpu, or its module with CPU and memory, beside which no host energy is added.';
 CREATE INDEX ON gpu_reading (gpu_uuid, sampled_at);
 CREATE INDEX ON gpu_reading USING brin (batch_seq);
 

@@ -27,10 +27,11 @@ def columns(readings: Sequence[EnergyReading], board: int = 1) -> ReadingColumns
             -1 if each.monotonic_us is None else each.monotonic_us,
             hash((each.source, each.epoch, each.boot_id, each.driver_load)),
             int(each.quality == "good"),
+            0,
         )
         for each in readings
     ]
-    return ReadingColumns(*np.array(said, np.int64).reshape(-1, 7).T)
+    return ReadingColumns(*np.array(said, np.int64).reshape(-1, 8).T)
 
 
 @st.composite

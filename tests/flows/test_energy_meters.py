@@ -42,6 +42,37 @@ async def test_a_metered_host_and_a_metered_site_stand_where_they_were_declared(
     assert report.stray_gpus == ()
 
 
+async def test_a_module_whose_counter_has_its_host_gets_no_host_beside_it(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, steady(HOUR), scope="module")
+    await books.energy_meter("host-1", at(900), at(1_800), measures="host", gpus=[GPU])
+    await metered(books, "host-1", 240_000)
+    await allocate(worker, now=LATER)
+    for second in (0, 900):
+        line = (await lines_of(worker, at(second)))[IDLE]
+        assert line["device_metered_mj"] == 900 * 400_000
+        assert line["host_mj"] == 0
+        assert line["overhead_mj"] == 900 * 400_000 // 5
+
+
+async def test_a_module_beside_a_gpu_leaves_that_its_own_part_of_their_host(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.readings(GPU, steady(HOUR))
+    await books.readings("GPU-b", steady(HOUR), scope="module")
+    await books.energy_meter("host-1", START, at(3_600), measures="host", gpus=[GPU, "GPU-b"])
+    await metered(books, "host-1", 240_000)
+    await allocate(worker, now=LATER)
+    lines = await lines_of(worker, START)
+    assert lines[IDLE]["host_mj"] == 900 * 120_000
+    assert lines["gpu:GPU-b/unattributed"]["host_mj"] == 0
+
+
 async def test_where_a_meter_was_silent_what_was_declared_stands(worker: Connection) -> None:
     books = Books(worker)
     await one_gpu(books)

@@ -257,25 +257,25 @@ class Books:
         source: str = "test",
         power_mw: int | None = None,
         boot: tuple[str, str, Sequence[int]] | None = None,
+        scope: str = "gpu",
     ) -> int:
-        """(sampled at, counter in mJ) of one GPU; `boot` is its id, the driver's load, and the
-        microseconds of each reading since then."""
+        """(sampled at, counter in mJ) of one GPU; `boot`: its id, driver's load, microseconds."""
         source_id = await self.source(source)
         async with self.connection.transaction():
-            batch_seq = await draw_batch_seq(self.connection)
-            day = await self._stored_day()
+            batch_seq, day = await draw_batch_seq(self.connection), await self._stored_day()
             await self.connection.copy_records_to_table(
                 "gpu_reading",
                 columns=(
                     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
                     *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
-                    *("boot_id", "driver_load", "monotonic_us"),
+                    *("boot_id", "driver_load", "monotonic_us", "scope"),
                 ),
                 records=[
                     (
                         *(day, batch_seq, n, source_id, gpu_uuid, epoch),
                         *(at, mj, power_mw, "nvml_counter", "good"),
-                        *((None, None, None) if boot is None else (*boot[:2], boot[2][n])),
+                        *((None,) * 3 if boot is None else (*boot[:2], boot[2][n])),
+                        scope,
                     )
                     for n, (at, mj) in enumerate(readings)
                 ],

@@ -43,12 +43,14 @@ from ledger.domain.period import Period, window_of
 @dataclass(frozen=True, slots=True)
 class WindowFacts:
     """What happened in one window: attempts that ran, by engine key and entity, where those keys
-    are, every GPU's energy, and what engines counted, by instance."""
+    are, every GPU's energy, what engines counted, by instance, and the GPUs whose counters cover
+    CPU and memory beside them too."""
 
     attempts: pl.DataFrame
     keys: Mapping[int, EngineKey]
     gpus: Mapping[str, BoardSpans]
     counted: Mapping[str, Sequence[Growth]] = field(default_factory=dict)
+    modules: frozenset[str] = frozenset()
 
 
 _SERVED = {
@@ -263,8 +265,11 @@ def _energy(
     site = _site_of(factory, scope.asset)
     uplifts = [u for u in valid_at(factory.uplifts, scope.window.start) if u.facility_id == site]
     beside = SiteMeters.of(factory.meters, scope.window, site, facts.gpus)
-    hosts = beside.hosts_of(gpu_uuids)
-    declared = gpu_count - sum(host.gpus for host in hosts)
+    alone = [gpu for gpu in gpu_uuids if gpu not in facts.modules]
+    hosts = beside.hosts_of(alone)
+    # The counter of a module has its host's energy already.
+    modules = len(gpu_uuids) - len(alone)
+    declared = gpu_count - modules - sum(host.gpus for host in hosts)
     if not uplifts:
         return EnergyInput(metered, list(_cuts(factory, scope, site)), Site(hosts=hosts))
     around = Site(

@@ -33,7 +33,8 @@ EvenBoards: TypeAlias = Mapping[int, EvenSpans]
 @dataclass(frozen=True, slots=True)
 class ReadingColumns:
     """Readings of numbered boards in any order, of microseconds, mJ and mW; what is unknown is
-    negative. `stream` is alike where a counter is read by one reader in one life, `good` is 1."""
+    negative. `stream` is alike where a counter is read by one reader in one life; `good` is 1, and
+    `module` where the counter covers CPU and memory too."""
 
     board: Ints
     at_us: Ints
@@ -42,6 +43,7 @@ class ReadingColumns:
     monotonic_us: Ints
     stream: Ints
     good: Ints
+    module: Ints
 
     def ordered(self) -> "ReadingColumns":
         """By board, time and counter."""

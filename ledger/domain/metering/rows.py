@@ -46,7 +46,7 @@ ACTIVITY_DELTA_COLUMNS = (
 READING_COLUMNS = (
     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "epoch"),
     *("sampled_at", "energy_mj", "power_mw", "method", "quality"),
-    *("boot_id", "driver_load", "monotonic_us"),
+    *("boot_id", "driver_load", "monotonic_us", "scope"),
 )
 GAP_COLUMNS = (
     *("stored_day", "batch_seq", "ordinal", "source_id", "gpu_uuid", "reason"),

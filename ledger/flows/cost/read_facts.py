@@ -11,8 +11,10 @@ from ledger.domain.cost.unclaimed import COUNTED, Growth, growth_in
 from ledger.domain.cost.window_cost import WindowFacts
 from ledger.domain.energy.calibration import Calibration
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
-from ledger.domain.energy.even_course import even_boards
+from ledger.domain.energy.even_course import ReadingColumns, even_boards
 from ledger.domain.energy.gpu_spans import BoardSpans, even_spans, spans_by_window
+from ledger.domain.energy.module_scope import module_boards
+from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, window_of
 from ledger.store.cost.work import read_work
 from ledger.store.energy import meter
@@ -29,11 +31,19 @@ async def read_facts(
 ) -> dict[datetime, WindowFacts]:
     """What happened in each of some windows, in order, as known at a cut-off; in one snapshot."""
     work = await read_work(connection, windows, batch_seq)
-    metered = await _read_spans(connection, windows, factory, gpus, batch_seq)
+    columns = await meter.read_columns_of(
+        connection, gpu_uuids=gpus, **_reaching(windows, NEAR, batch_seq)
+    )
+    metered = await _read_spans(connection, windows, factory, gpus, batch_seq, columns)
+    modules = _modules(windows, gpus, columns)
     counted = await _read_counted(connection, windows, factory, batch_seq)
     return {
         window: WindowFacts(
-            work.attempts_in(window), work.keys, metered[window], counted.get(window, {})
+            work.attempts_in(window),
+            work.keys,
+            metered[window],
+            counted.get(window, {}),
+            modules[window],
         )
         for window in windows
     }
@@ -67,10 +77,8 @@ async def _read_spans(
     factory: Factory,
     gpus: Sequence[str],
     batch_seq: int,
+    columns: ReadingColumns,
 ) -> dict[datetime, dict[str, BoardSpans]]:
-    columns = await meter.read_columns_of(
-        connection, gpu_uuids=gpus, **_reaching(windows, NEAR, batch_seq)
-    )
     even = {gpus[board - 1]: board_spans for board, board_spans in even_boards(columns).items()}
     uneven = [gpu for gpu in gpus if gpu not in even]
     near = await _readings(connection, windows, uneven, NEAR, batch_seq)
@@ -86,6 +94,15 @@ async def _read_spans(
         for window, gpu_spans in by_window.items():
             spans[window][gpu] = gpu_spans
     return spans
+
+
+def _modules(
+    windows: Sequence[datetime], gpus: Sequence[str], columns: ReadingColumns
+) -> dict[datetime, frozenset[str]]:
+    """The GPUs whose counters cover CPU and memory too, in each window."""
+    modules = module_boards(columns, [micros(window + WINDOW) for window in windows])
+    named = (frozenset(gpus[board - 1] for board in boards) for boards in modules)
+    return dict(zip(windows, named, strict=True))
 
 
 async def _readings(

@@ -25,7 +25,7 @@ from ledger.store.within import Within
 METER = load_queries("energy/meter")
 _READING_LAYOUT = {
     **{"board": INT4, "sampled_at": TIME, "energy_mj": INT8, "power_mw": INT8},
-    **{"monotonic_us": INT8, "stream": INT8, "good": INT4},
+    **{"monotonic_us": INT8, "stream": INT8, "good": INT4, "module": INT4},
 }
 
 

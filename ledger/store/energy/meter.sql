@@ -30,7 +30,8 @@ SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(fo
        coalesce(found.monotonic_us, -1) AS monotonic_us,
        hashtextextended(concat_ws(E'\x1f', found.source_id::text, found.epoch, coalesce(found.boot_id, E'\x1e'),
                                   coalesce(found.driver_load, E'\x1e')), 0) AS stream,
-       CASE found.quality WHEN 'good' THEN 1 ELSE 0 END AS good
+       CASE found.quality WHEN 'good' THEN 1 ELSE 0 END AS good,
+       CASE found.scope WHEN 'module' THEN 1 ELSE 0 END AS module
   FROM (
     SELECT r.* FROM gpu_reading r
      WHERE r.gpu_uuid = ANY(:gpu_uuids::text[]) AND r.sampled_at >= :since::timestamptz

@@ -15,6 +15,7 @@ SCHEMAS = {
             **dict.fromkeys(("energy_mj", "power_mw"), pl.Int64()),
             **dict.fromkeys(("method", "quality", "boot_id", "driver_load"), pl.String()),
             "monotonic_us": pl.Int64(),
+            "scope": pl.String(),
         }
     ),
     "counter_reading": pl.Schema(

@@ -9,7 +9,7 @@ SELECT rows, first_time, last_time, first_batch_seq, last_batch_seq FROM close_r
 -- name: read_gpu_reading
 -- Readings of a day, every column, in stored order; one partition.
 SELECT stored_day, batch_seq, ordinal, source_id, gpu_uuid, epoch, sampled_at, energy_mj, power_mw, method, quality,
-       boot_id, driver_load, monotonic_us
+       boot_id, driver_load, monotonic_us, scope
   FROM gpu_reading WHERE stored_day = :day::date ORDER BY batch_seq, ordinal;
 
 -- name: read_counter_reading
