@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,26 @@ def test_a_long_gap_is_estimated_and_keeps_its_energy() -> None:
 def test_a_jump_above_the_power_limit_is_reported_and_not_booked() -> None:
     (span,) = spans([at(0, 0), at(10, 9_000_000)], power_limit_mw=700_000)
     assert (span.energy_mj, span.finding) == (0, "counter_jump")
+
+
+@pytest.mark.parametrize("paused_s", [40, 600])
+def test_a_guest_that_was_paused_keeps_what_its_counter_counted_meanwhile(paused_s: int) -> None:
+    def read(second: int, since_boot_s: int, energy_mj: int) -> EnergyReading:
+        moment, at_us = T0 + timedelta(seconds=second), since_boot_s * 1_000_000
+        return EnergyReading(
+            *(moment, "a", energy_mj, "good", 80_000),
+            **{"boot_id": "b", "driver_load": "d", "monotonic_us": at_us},  # type: ignore[arg-type]
+        )
+
+    before = [read(second, 50 + second, second * 80_000) for second in range(10)]
+    # Of the time in which it stood still its clock since the boot knows one second.
+    back = 9 + paused_s
+    after = [read(back + n, 60 + n, (back + n) * 80_000) for n in range(10)]
+    found = spans([*before, *after])
+    told = energy_between(found, moments(0, 9, 9 + paused_s // 2, back, back + 9))
+    assert [each.metered_mj for each in told] == [720_000, 0, 0, 720_000]
+    assert [each.estimated_mj for each in told] == [0, *[paused_s * 40_000] * 2, 0]
+    assert findings(found) == ["host_paused"]
 
 
 def test_of_a_suspect_stretch_nothing_is_known() -> None:

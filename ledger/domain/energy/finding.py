@@ -19,6 +19,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "counter_too_slow": "the counter rose by less than any board draws; does it count joules?",
         "unit_changed": "the counter fell to a thousandth: joules for millijoules; not booked",
         "readings_disagree": "readings that contradict the others of their GPU; left out",
+        "clock_step_in_a_gap": "the host's clock was set far in a gap; what was used is not known",
+        "host_paused": "the host stood still while the counter ran on; estimated over that time",
         "gap": "too long between two readings; estimated",
     }
 )

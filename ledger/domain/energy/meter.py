@@ -41,6 +41,7 @@ CLOCK_STEP = "clock_step"
 CLOCK_LOST = "clock_step_in_a_gap"
 DRIVER_RELOAD = "driver_reload"
 REBOOT = "reboot"
+PAUSED = "host_paused"
 # Power is an instant's or a second's, energy a stretch's: only what no load explains is a fault.
 POWER_FACTOR = 20
 # Half a second holds steps of any counter; readings come each second, at times a little sooner.
@@ -194,9 +195,10 @@ def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
 
 
 def _step(before: EnergyReading, after: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
-    energy = after.energy_mj - before.energy_mj
-    against = _against_power(before, after, energy)
-    long = after.sampled_at - before.sampled_at > max_gap
+    energy, elapsed = after.energy_mj - before.energy_mj, after.sampled_at - before.sampled_at
+    against, long = _against_power(before, after, energy, elapsed), elapsed > max_gap
+    if against is not None and against < energy and _wall_explains(before, after, energy):
+        return _paused(before, after, energy)
     if against is not None:
         # Of two that contradict each other the lesser is all that is sure.
         return _span(before, after, min(energy, against), finding=DISAGREES)
@@ -228,11 +230,25 @@ def _rebooted(before: EnergyReading, after: EnergyReading, board: Board) -> Span
     return _restart(before, after, board, REBOOT)
 
 
-def _against_power(before: EnergyReading, after: EnergyReading, energy_mj: int) -> int | None:
+def _wall_explains(before: EnergyReading, after: EnergyReading, energy_mj: int) -> bool:
+    """Whether power agrees with the time by the wall clock, where that is longer."""
+    by_wall = after.wall_at - before.wall_at
+    longer = by_wall > after.sampled_at - before.sampled_at
+    return longer and _against_power(before, after, energy_mj, by_wall) is None
+
+
+def _paused(before: EnergyReading, after: EnergyReading, energy_mj: int) -> Span:
+    """Of a guest that stood still: its board went on, and the time since its boot did not."""
+    since, until = microseconds(before.wall_at), microseconds(after.wall_at)
+    return Span(since, until, energy_mj, metered=False, finding=PAUSED)
+
+
+def _against_power(
+    before: EnergyReading, after: EnergyReading, energy_mj: int, elapsed: timedelta
+) -> int | None:
     """What power says in mJ, where no load explains how far the counter is from it."""
     if before.power_mw is None or after.power_mw is None:
         return None
-    elapsed = after.sampled_at - before.sampled_at
     # An even counter is frozen or rests: that takes more than two readings to tell.
     if not POWER_CHECK_FROM < elapsed <= MAX_GAP or not energy_mj:
         return None
@@ -292,9 +308,12 @@ def _border(before: Course, after: Course, board: Board) -> Span:
         # Millijoules became joules: what the counter shows is not what was used since a reset.
         return _span(last, first, 0, finding=UNIT)
     energy, finding = (grown, "epoch_changed") if grown >= 0 else (first.energy_mj, "counter_reset")
-    if not board.can_draw(energy, last.sampled_at, first.sampled_at):
-        return _span(last, first, 0, finding=JUMP)
-    return _span(last, first, energy, finding=finding)
+    if board.can_draw(energy, last.sampled_at, first.sampled_at):
+        return _span(last, first, energy, finding=finding)
+    same_life = grown >= 0 and last.stream == first.stream
+    if same_life and board.can_draw(energy, last.wall_at, first.wall_at):
+        return _paused(last, first, energy)
+    return _span(last, first, 0, finding=JUMP)
 
 
 def _clock_step(before: Course, after: Course) -> Span:
