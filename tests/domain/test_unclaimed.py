@@ -185,3 +185,13 @@ def test_only_what_was_scraped_in_the_window_and_is_certain_is_growth() -> None:
     ]
     assert growth_in(WINDOW, apart) == [grown(0, 60, 120, 0)]
     assert growth_in(WINDOW, apart[:2]) == []
+
+
+def test_engines_that_share_a_request_are_asked_for_their_own_half_of_it() -> None:
+    halves = [
+        sample(second, value * second, metric=metric, labels=(("engine_type", half),))
+        for half, asked, written in (("prefill", 20, 1), ("decode", 20, 9), ("unified", 3, 4))
+        for metric, value in (("prompt_tokens", asked), ("generation_tokens", written))
+        for second in (0, 60)
+    ]
+    assert growth_in(WINDOW, halves) == [grown(0, 60, 23 * 60, 13 * 60)]

@@ -16,7 +16,14 @@ from ledger.domain.apportion import apportion
 from ledger.domain.cost.attempts import ATTEMPT
 from ledger.domain.cost.cells import cells_of
 from ledger.domain.metering.engine_counter import CounterDelta, CounterSample, counter_deltas
-from ledger.domain.metering.reconcile import CACHED, COMPUTED, INPUT, OUTPUT, Counted
+from ledger.domain.metering.reconcile import (
+    CACHED,
+    COMPUTED,
+    INPUT,
+    OUTPUT,
+    Counted,
+    is_worked_on,
+)
 from ledger.domain.metering.spread import INPUT_METERS
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
@@ -50,10 +57,11 @@ def growth_in(window: Period, samples: Iterable[CounterSample]) -> list[Growth]:
     Only what was scraped in the window counts, so that a window allocated alone, or among others,
     comes to the same.
     """
-    inside = [each for each in samples if window.start <= each.scraped_at <= window.end]
+    scraped = [each for each in samples if window.start <= each.scraped_at <= window.end]
     counted: dict[tuple[str, int, int], Counted] = defaultdict(Counted)
-    for delta in counter_deltas(inside):
-        if window.start <= delta.since < delta.until and _is_certain(delta):
+    for delta in counter_deltas(scraped):
+        inside = window.start <= delta.since < delta.until
+        if inside and _is_certain(delta) and is_worked_on(delta):
             counted[_stretch(delta)].add(delta)
     grown = [
         Growth(*stretch, each.side(INPUT) or 0, each.side(OUTPUT) or 0)

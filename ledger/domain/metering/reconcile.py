@@ -22,7 +22,18 @@ METRICS = (INPUT, OUTPUT, CACHED, COMPUTED, FINISHED, MIGRATIONS, *OF_FINISHED.v
 PRECISION_LOSS = "precision_loss"
 ABORTED_REASONS = frozenset({"abort", "aborted", "cancel", "cancelled", "error"})
 
+# Engines that share a request, one of them its prompt and one its answer, both count all of it.
+_HALF = "engine_type"
+_OF_THE_OTHER_HALF = frozenset(
+    {("prefill", OUTPUT), *(("decode", name) for name in (INPUT, CACHED, COMPUTED))}
+)
+
 Causes = Mapping[str, int | None]
+
+
+def is_worked_on(delta: CounterDelta) -> bool:
+    """Whether the engine that counted these tokens worked on them, and not the one beside it."""
+    return (dict(delta.labels).get(_HALF), delta.metric) not in _OF_THE_OTHER_HALF
 
 
 @dataclass(slots=True)

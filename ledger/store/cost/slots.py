@@ -24,7 +24,7 @@ from ledger.domain.energy.calibration import calibrated
 from ledger.domain.energy.counter_course import NEAR
 from ledger.domain.energy.meter import energy_between, spans
 from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
-from ledger.domain.metering.reconcile import INPUT, METRICS, OUTPUT, Counted
+from ledger.domain.metering.reconcile import INPUT, METRICS, OUTPUT, Counted, is_worked_on
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, Period
 from ledger.store.cost.work import Work
@@ -242,7 +242,7 @@ def _tokens(
 ) -> dict[str, Claimed]:
     counted = Counted()
     for delta in deltas:
-        is_tokens = delta.metric not in (STEPS, PHASE_SECONDS)
+        is_tokens = delta.metric not in (STEPS, PHASE_SECONDS) and is_worked_on(delta)
         if is_tokens and edges[0] < delta.until <= edges[-1]:
             counted.add(delta)
     uncached, cached, output = (sum(cell[n] for cell in ran.values()) for n in range(3))
