@@ -1,6 +1,7 @@
 """Turns rows into CSV: UTF-8 without BOM, `\\r\\n`, plain decimals, no cell a spreadsheet runs.
 
-A text that starts like a formula gets a leading apostrophe (CWE-1236); numbers never do.
+A text that starts like a formula, behind what nobody sees, gets a leading apostrophe (CWE-1236);
+numbers never do.
 """
 
 import csv
@@ -17,7 +18,9 @@ from ledger.wire.rfc3339 import format_rfc3339
 
 # What no request of a line said, where 0 would say that nothing was.
 UNKNOWN = "unknown"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+# A spreadsheet of a language with wide letters takes wide signs for the plain ones.
+FORMULA_STARTS = (*"=+-@＝＋－＠", "\t", "\r", "\n", "\0")  # noqa: RUF001
+_UNSEEN = " \xa0\u3000\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 Value: TypeAlias = str | int | Decimal | datetime | date | None
 # What a column is called, and how it is read of a row.
 Column: TypeAlias = tuple[str, Callable[[Any], Value]]
@@ -31,7 +34,8 @@ class Digits(str):
 
 def guard(text: str) -> str:
     """The text, with an apostrophe before it where a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    is_formula = text.lstrip(_UNSEEN).startswith(FORMULA_STARTS)
+    return f"'{text}" if is_formula else text
 
 
 def named(*names: str) -> tuple[Column, ...]:

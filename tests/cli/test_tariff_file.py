@@ -232,3 +232,33 @@ def test_ends_in_local_time_leave_the_repeated_hour_whole(minutes: int) -> None:
     assert [(period.start, period.until) for period in periods] == [
         (at, at + length) for at in instants
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "per_kwh", "way_out"),
+    [
+        ("EUR/kWh", False, "--unit kWh"),
+        ("price_eur_kwh", False, "--unit kWh"),
+        ("Day-ahead Price [EUR/MWh]", True, "--unit MWh"),
+        ("Preis (ct/kWh)", True, "Divide them by 100"),
+    ],
+)
+def test_a_column_that_says_another_unit_is_refused(
+    column: str, per_kwh: bool, way_out: str
+) -> None:
+    columns = TariffColumns("t", column, None, 60, per_kwh, False, ZoneInfo("UTC"))
+    rows = [InputRow(2, {"t": "2026-01-01 00:00", column: "0.2"}, texts=True)]
+    with pytest.raises(InvalidInputError, match=way_out):
+        price_series(rows, columns)
+
+
+@pytest.mark.parametrize("column", ["p", "MWh and kWh", "SpotPriceEUR", "Product", "centre"])
+def test_a_column_that_says_no_unit_is_read_in_the_one_given(column: str) -> None:
+    columns = TariffColumns("t", column, None, 60, False, False, ZoneInfo("UTC"))
+    rows = [
+        InputRow(line, {"t": f"2026-01-01 0{line}:00", column: price}, texts=True)
+        for line, price in enumerate(("0.21", "-0.02", "90"))
+    ]
+    (note,) = price_series(rows, columns).notes()
+    assert "--unit kWh" in note
+    assert price_series(rows[2:], columns).notes() == []

@@ -81,6 +81,14 @@ def test_guarded_text_is_the_text_behind_one_apostrophe_at_most(text: str) -> No
     assert not guarded.startswith(FORMULA_STARTS)
 
 
+@pytest.mark.parametrize("before", ["", " ", "\ufeff", "\u200b ", "\xa0"])
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠")
+def test_a_formula_behind_what_nobody_sees_is_one(before: str, sign: str) -> None:
+    text = f"{before}{sign}1+1"
+    assert guard(text) == f"'{text}"
+    assert guard(f"{before}a{sign}1") == f"{before}a{sign}1"
+
+
 def test_raw_leaves_text_as_it_is() -> None:
     assert {row["agent_id"] for row in table("usage", raw=True)} == {AGENT}
     assert {row["agent_id"] for row in table("usage")} == {f"'{AGENT}"}

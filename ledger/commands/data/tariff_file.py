@@ -18,8 +18,12 @@ from ledger.wire.rfc3339 import format_rfc3339, possible_instants
 from ledger.wire.tariff_inputs import SeriesPeriod, TariffPeriod
 
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_UNIT = re.compile(r"(?i)(?:^|[^a-z])([km])wh(?![a-z])")
+_HUNDREDTH = re.compile(r"(?i)(?:^|[^a-z])(ct|cents?|øre|öre|pence)(?![a-z])")
 _NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)")
 HOLES_SHOWN = 3
+# Half of all prices of a MWh below it are, in any currency, prices of a kWh.
+PER_MWH_LEAST = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,12 @@ class PriceSeries:
                 f"Between its first and last {self.noun} the file has none from {shown}"
                 f"{f' and {more:,} more times' if more > 0 else ''}."
             )
+        prices = sorted(abs(p.per_mwh) for p in self.periods if isinstance(p, TariffPeriod))
+        if prices and 0 < prices[len(prices) // 2] < PER_MWH_LEAST:
+            said.append(
+                f"Half of the prices are below {PER_MWH_LEAST} for a MWh: where they are for a kWh,"
+                " enter them again with --unit kWh --replace."
+            )
         return said
 
 
@@ -80,6 +90,7 @@ def price_series(rows: Sequence[InputRow], columns: TariffColumns) -> PriceSerie
 
     A repeated local hour is told apart by the order of the rows around it.
     """
+    _check_unit(columns)
     times = [_local_time(row, columns.time, columns.zone) for row in rows]
     instants, repeated = tell_apart(times, lone_fold=columns.fold)
     again = {time.line: _again(time) for each in repeated for time in each.first}
@@ -96,6 +107,26 @@ def price_series(rows: Sequence[InputRow], columns: TariffColumns) -> PriceSerie
         tuple(_holes(period for period, _ in in_order)),
         columns.noun,
     )
+
+
+def _check_unit(columns: TariffColumns) -> None:
+    """Refuse a column of prices whose name says another unit than they are read in."""
+    hundredth = _HUNDREDTH.search(columns.price)
+    if columns.noun == "price" and hundredth:
+        raise InvalidInputError(
+            f"The column {columns.price!r} says {hundredth[1]}, and prices are read as whole units"
+            " of the currency.",
+            "Divide them by 100 in a column of its own.",
+            "price-column",
+        )
+    said = {f"{letter.lower().replace('m', 'M')}Wh" for letter in _UNIT.findall(columns.price)}
+    meant = "kWh" if columns.per_kwh else "MWh"
+    if columns.noun == "price" and len(said) == 1 and meant not in said:
+        raise InvalidInputError(
+            f"The column {columns.price!r} says {said.pop()}, and prices are read as of a {meant}.",
+            f"Give --unit {'MWh' if columns.per_kwh else 'kWh'}.",
+            "unit",
+        )
 
 
 def _check_resolution(
