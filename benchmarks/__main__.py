@@ -21,6 +21,7 @@ from benchmarks import (
     profile_ingest,
     rating,
     reservation,
+    revenue,
     silence,
     stream,
 )
@@ -41,6 +42,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "rating": rating.run,
     "invoicing": invoicing.run,
     "preview": preview.run,
+    "revenue": revenue.run,
     "balances": balances.run,
     "reservation": reservation.run,
     "silence": silence.run,

@@ -105,8 +105,10 @@ SELECT p.* FROM placed p
 -- one customer or (NULL) all, by dimensions (as for usage, and `meter`) before and behind a step in time, and last by
 -- currency; groups in order, those after a place. Of keys no more is read than is asked for beside whose they are. charge
 -- (entity_id, day_start) or (customer_id, day_start, batch_seq).
-WITH sums AS MATERIALIZED (
-  SELECT l.customer_id, l.usage_key_id, l.meter, l.currency,
+WITH asked AS MATERIALIZED (
+  SELECT n.names, NOT n.names <@ ARRAY['customer', 'meter'] AS by_key FROM (SELECT :before::text[] || :behind::text[] AS names) n
+), sums AS MATERIALIZED (
+  SELECT l.customer_id, CASE WHEN (SELECT by_key FROM asked) THEN l.usage_key_id END AS usage_key_id, l.meter, l.currency,
          CASE :step::text WHEN 'window' THEN l.used_at
                           WHEN 'hour' THEN date_trunc('hour', l.used_at, :zone)
                           WHEN 'day' THEN date_trunc('day', l.used_at AT TIME ZONE :zone) AT TIME ZONE 'UTC'
@@ -120,11 +122,9 @@ WITH sums AS MATERIALIZED (
      AND (:customer_id::text IS NULL OR l.customer_id = :customer_id)
    GROUP BY 1, 2, 3, 4, 5
   HAVING sum(l.quantity) <> 0 OR sum(l.amount) <> 0
-), asked AS MATERIALIZED (
-  SELECT :before::text[] || :behind::text[] AS names
 ), keys AS MATERIALIZED (
   SELECT k.* FROM asked a CROSS JOIN LATERAL grouped_keys(a.names) k
-   WHERE NOT (SELECT names <@ ARRAY['customer', 'meter'] FROM asked) AND k.usage_key_id IN (SELECT usage_key_id FROM sums)
+   WHERE a.by_key AND k.usage_key_id IN (SELECT usage_key_id FROM sums)
 ), grouped AS (
   SELECT CASE WHEN 'customer' = ANY (a.names) THEN s.customer_id END AS customer, k.project_id, k.api_key_id, k.agent_id, k.tier, k.model, k.adapter, k.region, k.outcome,
          s.step, s.currency,
