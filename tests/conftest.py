@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ledger.embedded.postgres import EmbeddedServer, embedded_server
 from ledger.store.connect import connect
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 NVML_STUB = ROOT / "tests" / "collectors" / "nvml_stub" / "nvml_stub.c"
 SLOW_S = 60
 # How long an example takes is the machine's matter; pytest's own limit ends what never ends.
-settings.register_profile("ledger", deadline=None)
+settings.register_profile("ledger", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ledger")
 
 
@@ -155,7 +155,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
             item.add_marker("kafka")
             item.add_marker(pytest.mark.xdist_group("kafka"))
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(180))
+                item.add_marker(pytest.mark.timeout(300))
         if "shared_data" in fixtures:
             item.add_marker("shared_data")
     yield

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from ledger.api.health import READABLE_FOR_S
 from ledger.domain.parked import Failed, Parked
 from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.connect import connect
@@ -17,6 +17,7 @@ from ledger.store.queries import Connection
 from ledger.store.standing import change_parked, note_success
 from tests.api.served import Served, attempt, serve
 from tests.support.database import Database, execute, fresh_database, make_template
+from tests.support.waiting import eventually
 
 ENTITY = {"entity_id": "new", "name": "New", "currency": "EUR", "zone": "UTC"}
 ISSUED = {"subscription_id": "sub-acme", "at": "2023-11-16T00:00:00Z"}
@@ -34,6 +35,10 @@ async def served_by(server: EmbeddedServer) -> AsyncIterator[Served]:
             worker.terminate()
 
 
+def _answers(served: Served, path: str) -> bool:
+    return served.get(path, role=None).status_code == 200
+
+
 def again_later(served: Served) -> None:
     asked = [served.get(path, role=None) for path in ("/healthz", "/readyz")]
     for answer in (*asked, served.get("/v1/entities"), served.send(attempt("x"))):
@@ -49,9 +54,8 @@ async def test_it_answers_while_the_database_is_away(durable_server: EmbeddedSer
             again_later(served)
         finally:
             await asyncio.to_thread(durable_server.start)
-        await asyncio.sleep(READABLE_FOR_S)
         for path in ("/healthz", "/readyz"):
-            assert served.get(path, role=None).status_code == 200
+            await asyncio.to_thread(eventually, partial(_answers, served, path), path)
         sent = served.send(attempt("before"), attempt("x")).json()
         assert [item["outcome"] for item in sent["items"]] == ["duplicate", "created"]
 

@@ -3,9 +3,10 @@
 import asyncio
 import multiprocessing
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from types import NoneType
 
 import msgspec
 import pytest
@@ -116,16 +117,20 @@ async def test_it_dies_and_whoever_sends_again_is_counted_once(
     bodies = [keyed(attempt(f"e{n}")) for n in range(200)]
     await far.store(bodies[0])
     (child,) = multiprocessing.active_children()
-    sending = [asyncio.create_task(far.store(body)) for body in bodies]
-    await asyncio.sleep(0.02)
+
+    async def send(some: Sequence[Record]) -> None:
+        for body in some:
+            await far.store(body)
+
+    # Each sends one body after the other: as the first of all is answered, none is done.
+    sending = [asyncio.create_task(send(bodies[n::8])) for n in range(8)]
+    await far.store(keyed(attempt("one more")))
     child.kill()
     found = await asyncio.gather(*sending, return_exceptions=True)
-    lost = [one for one in found if isinstance(one, BaseException)]
-    assert lost
-    assert {type(one) for one in lost} == {UnavailableError}
+    assert UnavailableError in {type(one) for one in found} <= {UnavailableError, NoneType}
     again = await asyncio.gather(*(_until_it_answers(far, body) for body in bodies))
     assert all(one.counts[Fate.COUNTED] + one.counts[Fate.DUPLICATE] == 1 for one in again)
-    assert (await fates(worker))["counted"] == 200
+    assert (await fates(worker))["counted"] == 201
     assert await windows(worker) == await windows_of_facts(worker)
     await far.ready()
 
@@ -137,12 +142,13 @@ async def test_nobody_there_is_not_ready(tmp_path: Path) -> None:
 
 
 async def test_many_that_wait_for_it_to_come_wait_no_longer_than_one(tmp_path: Path) -> None:
-    async with far_intake(tmp_path / "nobody", start_s=0.5) as intake:
+    async with far_intake(tmp_path / "nobody", start_s=1) as intake:
         began = time.monotonic()
         sending = [intake.store(keyed(attempt(f"e{n}"))) for n in range(20)]
         found = await asyncio.gather(*sending, return_exceptions=True)
         assert {type(one) for one in found} == {UnavailableError}
-        assert time.monotonic() - began < 5
+        # Less than twenty times as long, however much else this machine does.
+        assert time.monotonic() - began < 15
 
 
 async def test_what_no_body_is_at_fault_for_is_no_answer_and_no_end(

@@ -14,8 +14,10 @@ from ledger.api.arriving import Arriving
 from ledger.store.queries import Connection
 from tests.api.test_connections import over
 from tests.support.database import Database
+from tests.support.waiting import LOOK_S
 
 TIMES, JSON = 5, "application/json"
+PATIENCE_S = 5
 EVENT = {
     "specversion": "1.0",
     "id": "e-1",
@@ -65,10 +67,15 @@ def _left(port: int, key: str, ask: Ask) -> dict[str, int]:
             connection.request(*ask, {"Authorization": f"Bearer {key}", "Content-Type": JSON})
             connection.getresponse().read()
             connection.close()
-        time.sleep(0.2)
-        kinds = (Arriving, RequestResponseCycle)
-        return dict(
-            Counter(type(each).__name__ for each in gc.get_objects() if type(each) in kinds)
-        )
+        # The server is done with the last a moment after that is read.
+        end = time.monotonic() + PATIENCE_S
+        while (left := _alive()) and time.monotonic() < end:
+            time.sleep(LOOK_S)
+        return left
     finally:
         gc.enable()
+
+
+def _alive() -> dict[str, int]:
+    kinds = (Arriving, RequestResponseCycle)
+    return dict(Counter(type(each).__name__ for each in gc.get_objects() if type(each) in kinds))

@@ -4,14 +4,17 @@ import asyncio
 import time
 
 import pytest
+from httpx import Response
 
 from ledger.api import health
 from ledger.api.health import Question
 from ledger.domain.errors import UnavailableError
 from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.queries import Connection
-from tests.api.served import Served
+from tests.api.served import Served, serve
 from tests.api.test_database_away import served_by
+from tests.support.database import Database
+from tests.support.waiting import eventually
 
 
 async def test_what_was_answered_holds_while_it_is_asked_again_and_no_longer(
@@ -20,12 +23,12 @@ async def test_what_was_answered_holds_while_it_is_asked_again_and_no_longer(
     monkeypatch.setattr(health, "ANSWER_S", 0.05)
     answers: list[asyncio.Future[None]] = [asyncio.Future() for _ in range(3)]
     coming = iter(answers)
-    question = Question(lambda: next(coming), 0.2)
+    question = Question(lambda: next(coming), 2)
     answers[0].set_result(None)
     await question.answered()
     question.again()
     await question.answered()
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(2.05)
     with pytest.raises(UnavailableError):
         await question.answered()
     answers[1].set_exception(ConnectionError("it went"))
@@ -37,30 +40,33 @@ async def test_what_was_answered_holds_while_it_is_asked_again_and_no_longer(
 
 
 async def test_who_asks_does_not_wait_for_the_database_and_is_not_told_for_long_that_it_lives(
-    served: Served, owner: Connection
+    database: Database, worker: Connection, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert served.get("/healthz", role=None).status_code == 200
-    async with owner.transaction():
-        await owner.execute("LOCK TABLE cut_off IN ACCESS EXCLUSIVE MODE")
-        began = time.monotonic()
-        first = await asyncio.to_thread(served.get, "/healthz", role=None)
-        assert first.status_code == 200
-        assert time.monotonic() - began < health.READABLE_FOR_S
-        await asyncio.sleep(health.READABLE_FOR_S + health.READ_EVERY_S)
-        then = await asyncio.to_thread(served.get, "/healthz", role=None)
-        assert (then.status_code, then.headers["retry-after"]) == (503, "2")
-    async with asyncio.timeout(10):
-        while served.get("/healthz", role=None).status_code != 200:
-            await asyncio.sleep(0.1)
+    # As with the second that it is, but for a machine that does much besides.
+    monkeypatch.setattr(health, "READABLE_FOR_S", 4)
+    async with serve(database, worker) as served:
+        assert _asked(served).status_code == 200
+        async with owner.transaction():
+            await owner.execute("LOCK TABLE cut_off IN ACCESS EXCLUSIVE MODE")
+            began = time.monotonic()
+            first = await asyncio.to_thread(_asked, served)
+            assert first.status_code == 200
+            assert time.monotonic() - began < health.READABLE_FOR_S
+            await asyncio.sleep(health.READABLE_FOR_S + health.READ_EVERY_S)
+            then = await asyncio.to_thread(_asked, served)
+            assert (then.status_code, then.headers["retry-after"]) == (503, "2")
+        await asyncio.to_thread(eventually, lambda: _asked(served).status_code == 200)
 
 
 async def test_a_database_that_goes_is_told_at_once(durable_server: EmbeddedServer) -> None:
     async with served_by(durable_server) as served:
         for _ in range(2):
-            assert served.get("/healthz", role=None).status_code == 200
+            assert _asked(served).status_code == 200
             await asyncio.to_thread(durable_server.stop, immediate=True)
-            assert served.get("/healthz", role=None).status_code == 503
+            assert _asked(served).status_code == 503
             await asyncio.to_thread(durable_server.start)
-            async with asyncio.timeout(10):
-                while served.get("/healthz", role=None).status_code != 200:
-                    await asyncio.sleep(0.1)
+            await asyncio.to_thread(eventually, lambda: _asked(served).status_code == 200)
+
+
+def _asked(served: Served) -> Response:
+    return served.get("/healthz", role=None)

@@ -2,12 +2,10 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +23,15 @@ from ledger.flows.reference.keys import create_api_key
 from ledger.store.connect import connect
 from ledger.wire.inputs import NewApiKey
 from tests.support.database import Database, execute, fresh_database, run_apart
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 from tests.support.wide import KEYS, make_wide, period
 
 WINDOWS = 500
 ROWS = KEYS * WINDOWS
 MIB = 1024 * 1024
 GROWTH_MAX = 64 * MIB
-START_S, SOON_S = 60, 10
+START_S, NEVER_S = 60, 120
 WHOLE = f"/v1/exports/usage?entity=wide&{period(WINDOWS)}"
 GROUPED = f"/v1/usage?entity=wide&{period(WINDOWS)}&by=window,customer"
 READING = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
@@ -95,8 +95,7 @@ def wide(server: EmbeddedServer, template: str) -> Iterator[Wide]:
 
 @contextmanager
 def _served(database: Database) -> Iterator[tuple[str, psutil.Process]]:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     environment = {
         **{name: v for name, v in os.environ.items() if not name.startswith("TOKENLEDGER_")},
         "TOKENLEDGER_WORKER_URL": database.worker_url,
@@ -106,16 +105,18 @@ def _served(database: Database) -> Iterator[tuple[str, psutil.Process]]:
     server = subprocess.Popen(command, env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            time.sleep(0.2)
+        eventually(lambda: _ready(url), "it serves")
         yield url, psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait(START_S)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize("path", [WHOLE, f"{GROUPED}&csv=true"], ids=["export", "report"])
@@ -167,15 +168,15 @@ def test_who_leaves_lets_go_at_once_and_a_key_has_its_share(wide: Wide) -> None:
         open_ones = [client.send(asked, stream=True) for _ in range(STREAMS_OF_KEY_MAX)]
         assert [each.status_code for each in open_ones] == [200] * STREAMS_OF_KEY_MAX
         # One may be taking its page just now: it waits soon.
-        _wait_until(lambda: wide.reading() == STREAMS_OF_KEY_MAX)
+        eventually(lambda: wide.reading() == STREAMS_OF_KEY_MAX)
         refused = client.get(WHOLE)
         assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
         assert client.get(f"{GROUPED}&limit=1").status_code == 200
         for each in open_ones:
             each.close()
-        _wait_until(lambda: wide.reading() == 0)
+        eventually(lambda: wide.reading() == 0)
         # The key has its share back a moment after the database has its connection.
-        _wait_until(lambda: _begins(client))
+        eventually(lambda: _begins(client))
 
 
 def _begins(client: httpx.Client) -> bool:
@@ -184,23 +185,16 @@ def _begins(client: httpx.Client) -> bool:
 
 
 def test_an_error_in_the_middle_is_no_short_file(wide: Wide) -> None:
-    _wait_until(lambda: wide.reading() == 0)
+    eventually(lambda: wide.reading() == 0)
     with wide.client() as client, client.stream("GET", WHOLE) as answer:
         parts = answer.iter_raw()
         next(parts)
         # It may be taking its page just now, and is no reader that waits: it is soon.
-        _wait_until(lambda: wide.reading() == 1)
+        eventually(lambda: wide.reading() == 1)
         run_apart(execute(wide.database.superuser_url, KILL))
         with pytest.raises(httpx.RemoteProtocolError):
             for _ in parts:
                 pass
-
-
-def _wait_until(true: Any) -> None:
-    deadline = time.monotonic() + SOON_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 async def test_who_leaves_before_the_first_part_is_not_worked_for() -> None:
@@ -212,7 +206,7 @@ async def test_who_leaves_before_the_first_part_is_not_worked_for() -> None:
 
     async def work() -> None:
         try:
-            await asyncio.sleep(SOON_S)
+            await asyncio.sleep(NEVER_S)
         finally:
             let_go.set()
 
@@ -232,11 +226,11 @@ async def test_a_reader_who_takes_too_long_is_let_go() -> None:
             closed.set()
 
     async def never() -> Any:
-        await asyncio.sleep(SOON_S)
+        await asyncio.sleep(NEVER_S)
 
     async def send(message: Any) -> None:
         if message.get("body") == b"second":
-            await asyncio.sleep(SOON_S)
+            await asyncio.sleep(NEVER_S)
 
     answer: Any = Streamed(parts(), media_type="text/csv", end_s=1)
     with pytest.raises(TimeoutError):

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from tests.support.database import Database
+from tests.support.ports import free_port
 from tests.support.usage import attempt, keyed
 
 CANARY = "Canary7Secret"
@@ -183,7 +184,7 @@ ASKED = ("GET /v1/me", "GET /metrics", "POST /v1/events", "GET /v1/no-such", "PU
 def test_a_server_says_and_answers_no_key_whatever_comes_as_one(
     database: Database, tmp_path: Path
 ) -> None:
-    port = _free_port()
+    port = free_port()
     given = {"TOKENLEDGER_WORKER_URL": database.worker_url, "TOKENLEDGER_PORT": str(port)}
     given["TOKENLEDGER_API_URL"] = database.api_url
     with process(["api"], given, tmp_path) as running:
@@ -198,11 +199,6 @@ def test_a_server_says_and_answers_no_key_whatever_comes_as_one(
     assert "Invalid HTTP request" in said_by(tmp_path)
     assert " - uvicorn" not in said_by(tmp_path)
     assert CANARY not in said_by(tmp_path)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _until_open(port: int, running: "subprocess.Popen[bytes]", folder: Path) -> None:

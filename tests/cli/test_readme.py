@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, eventually
+
 README = Path(__file__).parents[2] / "README.md"
 BIN = Path(sys.executable).parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -48,8 +51,7 @@ class Serving:
 
 @pytest.fixture
 def serving(server_dir: Path) -> Iterator[Serving]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     (up,) = re.findall(r"^(tokenledger up .*?) +#", blocks(FIRST, "sh")[0], re.M)
     command = [str(BIN / "tokenledger"), *up.split()[1:], "--port", str(port)]
     process = subprocess.Popen(
@@ -58,11 +60,11 @@ def serving(server_dir: Path) -> Iterator[Serving]:
     try:
         assert process.stdout is not None
         key = re.findall(r"tlk_\S+", process.stdout.readline())[0]
-        wait_for(port)
+        eventually(lambda: answers(port), "the API")
         yield Serving(server_dir, port, key)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -70,16 +72,12 @@ def serving(server_dir: Path) -> Iterator[Serving]:
 FIRST = "Five minutes to a first invoice"
 
 
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the API never answered")
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_five_minutes_end_with_an_invoice_and_an_event_is_created_once(serving: Serving) -> None:

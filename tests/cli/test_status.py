@@ -10,6 +10,7 @@ from ledger.store.connect import connect, draw_batch_seq
 from ledger.store.queries import Connection
 from tests.cli.command_line import CommandLine
 from tests.support.database import Database
+from tests.support.waiting import eventually
 
 
 async def test_status_names_who_holds_up_reports_and_who_was_ended(
@@ -24,9 +25,7 @@ async def test_status_names_who_holds_up_reports_and_who_was_ended(
     shown = (await asyncio.to_thread(command, "status")).stdout
     assert f"Open: batch {batch_seq} of {who} for" in shown
     await end_frozen(worker, quiet_s=0)
-    async with asyncio.timeout(10):
-        while not frozen.is_closed():
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(eventually, frozen.is_closed)
     shown = (await asyncio.to_thread(command, "status")).stdout
     assert "Open:" not in shown
     assert f"Ended: {who} at" in shown

@@ -8,12 +8,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 TOKENLEDGER = (sys.executable, "-m", "ledger.cli")
@@ -101,11 +103,11 @@ def test_up_serves_survives_a_restart_and_lets_nobody_else_in(
 
 def test_a_killed_postgresql_is_started_again_and_the_process_serves_on(server_dir: Path) -> None:
     with up(server_dir) as running:
-        assert eventually(lambda: answers(running.url) == 200)
+        eventually(lambda: answers(running.url) == 200)
         first = postmaster_of(server_dir)
         for _ in range(2):
             kill_and_wait(server_dir)
-            assert eventually(lambda: answers(running.url) == 200)
+            eventually(lambda: answers(running.url) == 200)
         assert postmaster_of(server_dir) != first
         done = run("status", "--data-dir", server_dir, "--json")
         assert done.returncode == 0, done.stderr
@@ -115,7 +117,7 @@ def test_a_killed_postgresql_is_started_again_and_the_process_serves_on(server_d
 
 def test_a_server_that_cannot_start_is_tried_until_it_can(server_dir: Path) -> None:
     with up(server_dir) as running:
-        assert eventually(lambda: answers(running.url) == 200)
+        eventually(lambda: answers(running.url) == 200)
         pid = postmaster_of(server_dir)
         assert pid is not None
         # What ails it is a setting here, as a full disk would be.
@@ -123,10 +125,10 @@ def test_a_server_that_cannot_start_is_tried_until_it_can(server_dir: Path) -> N
         sound = conf.read_text()
         conf.write_text(sound + "shared_buffers = 'much'\n")
         os.kill(pid, signal.SIGKILL)
-        assert eventually(lambda: answers(running.url) == 503)
+        eventually(lambda: answers(running.url) == 503)
         time.sleep(2)
         conf.write_text(sound)
-        assert eventually(lambda: answers(running.url) == 200)
+        eventually(lambda: answers(running.url) == 200)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(60) == 0
 
@@ -136,7 +138,7 @@ def kill_and_wait(data_dir: Path) -> None:
     killed = postmaster_of(data_dir)
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
-    assert eventually(lambda: postmaster_of(data_dir) not in (None, killed))
+    eventually(lambda: postmaster_of(data_dir) not in (None, killed))
 
 
 def postmaster_of(data_dir: Path) -> int | None:
@@ -144,16 +146,6 @@ def postmaster_of(data_dir: Path) -> int | None:
         return int((data_dir / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
     except (FileNotFoundError, ValueError):
         return None
-
-
-def eventually(true: Callable[[], bool], within_s: float = 60) -> bool:
-    """Whether it becomes true in time."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_taken_port_is_said_before_anything_is_made(tmp_path: Path) -> None:

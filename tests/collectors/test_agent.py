@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ from ledger.wire.ndjson import decode_line, iter_lines
 from ledger.wire.parse import explain
 from tests.collectors.servers import Answer, Receiver, serving
 from tests.support.encoded import decode_columnar
+from tests.support.waiting import PATIENCE_S, eventually
 
 ROOT = Path(__file__).parents[2]
 METRICS = 'vllm:prompt_tokens_total{engine="0",model_name="m"} 5.0\n'
@@ -167,7 +167,7 @@ def test_the_documented_file_is_one_that_runs(tmp_path: Path) -> None:
         agent.start()
         wait_for(receiver, 1)
         stop.set()
-        agent.join(15)
+        agent.join(PATIENCE_S)
     assert {event["data"]["instance"] for event in events_of(receiver)} == {"gpu-7:8000"}
 
 
@@ -207,7 +207,7 @@ def test_a_server_that_hangs_or_fails_stops_no_other(tmp_path: Path) -> None:
         wait_for(receiver, 3)
         stop.set()
         release.set()
-        agent.join(15)
+        agent.join(PATIENCE_S)
     events = events_of(receiver)
     assert {event["data"]["instance"] for event in events} == {"good"}
     assert {event["type"] for event in events} == {COUNTERS}
@@ -215,11 +215,7 @@ def test_a_server_that_hangs_or_fails_stops_no_other(tmp_path: Path) -> None:
 
 
 def wait_for(receiver: Receiver, count: int) -> None:
-    for _ in range(400):
-        if len(receiver.batches) >= count:
-            return
-        time.sleep(0.025)
-    raise AssertionError(f"{len(receiver.batches)} batches in ten seconds, wanted {count}")
+    eventually(lambda: len(receiver.batches) >= count, f"{count} batches")
 
 
 def test_sigterm_ends_cleanly_and_a_kill_loses_nothing(tmp_path: Path) -> None:
@@ -247,7 +243,7 @@ def test_sigterm_ends_cleanly_and_a_kill_loses_nothing(tmp_path: Path) -> None:
             with subprocess.Popen(command, env=environment) as process:
                 wait_for(receiver, seen + 3)
                 process.send_signal(how)
-                assert process.wait(20) == status
+                assert process.wait(PATIENCE_S) == status
     sequences = [batch.header.sequence for batch in receiver.batches]
     assert set(sequences) == set(range(1, max(sequences) + 1)), "no number is missing"
     assert len({batch.header.epoch for batch in receiver.batches}) == 1

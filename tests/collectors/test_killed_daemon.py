@@ -16,6 +16,7 @@ from ledger.wire.batch import COLUMNAR
 from ledger.wire.ndjson import decode_line, iter_lines
 from tests.collectors.servers import Receiver, serving
 from tests.support.encoded import decode_columnar
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 GPU = "GPU-aaaa"
@@ -61,12 +62,12 @@ def wait_for_a_reading(spool: Path, process: "subprocess.Popen[bytes]") -> None:
     """Until this process has begun to read: what it read last is kept with its first round."""
     began = time.time()
     kept = spool / "nvml.json"
-    for _ in range(600):
+
+    def read() -> bool:
         assert process.poll() is None
-        if kept.exists() and kept.stat().st_mtime >= began:
-            return
-        time.sleep(0.05)
-    raise AssertionError("nothing was read in thirty seconds")
+        return kept.exists() and kept.stat().st_mtime >= began
+
+    eventually(read, "a reading")
 
 
 def readings(receiver: Receiver) -> list[EnergyReading]:

@@ -5,7 +5,6 @@ import json
 import logging
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from collectors.to_kafka import KafkaPublisher
 from ledger.wire.batch import Batch, BatchHeader
 from ledger.wire.limits import ENERGY
 from tests.collectors.servers import Receiver, serving
+from tests.support.waiting import eventually
 
 
 def batch(sequence: int) -> Batch:
@@ -163,12 +163,12 @@ def test_refused_events_are_kept_up_to_a_size_and_counted_beyond(
 
 
 def wait_until_empty(spool: Spool, delivery: Delivery) -> None:
-    for _ in range(400):
-        if spool.state().waiting_batches == 0:
-            return
+
+    def empty() -> bool:
         delivery.wake()
-        time.sleep(0.025)
-    raise AssertionError("the spool was not emptied in ten seconds")
+        return spool.state().waiting_batches == 0
+
+    eventually(empty, "an empty spool")
 
 
 def test_kafka_keeps_the_place_as_headers_and_the_producer_as_key(

@@ -16,6 +16,7 @@ from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.database import Database
 from tests.support.usage import NOW, Gate, attempt, keyed, open_books
+from tests.support.waiting import PATIENCE_S
 
 WRITERS = 16
 SECONDS = 1.5
@@ -80,13 +81,13 @@ async def held_batch(database: Database) -> AsyncIterator[Held]:
         )
     )
     try:
-        await asyncio.wait_for(turn.copied.wait(), 20)
+        await asyncio.wait_for(turn.copied.wait(), PATIENCE_S)
         yield Held(connection, turn, task)
     finally:
         turn.go_on.set()
         with suppress(*LOST):
             await task
-        await connection.close(timeout=5)
+        await connection.close()
 
 
 async def facts_seen(connection: Connection) -> tuple[int, int]:
@@ -102,10 +103,10 @@ async def test_a_batch_held_open_across_cut_offs_is_seen_whole_by_the_first_afte
     gate = Gate(worker)
     await gate.send(keyed(attempt("before")))
     async with held_batch(database) as held:
-        early, seen = await asyncio.wait_for(facts_seen(worker), 5)
+        early, seen = await asyncio.wait_for(facts_seen(worker), PATIENCE_S)
         assert seen == 1
         # Others commit meanwhile; what they bring waits with the batch that came before it.
-        await asyncio.wait_for(gate.send(keyed(attempt("after"))), 5)
+        await asyncio.wait_for(gate.send(keyed(attempt("after"))), PATIENCE_S)
         assert await facts_seen(worker) == (early, 1)
         await held.finish()
         late, seen = await facts_seen(worker)
@@ -169,7 +170,7 @@ async def landed_behind(worker: Connection, url: str, draw: Draw) -> dict[int, i
     stop = asyncio.Event()
     writers = [asyncio.create_task(write_until(url, stop, seed)) for seed in range(WRITERS)]
     seen: dict[int, int] = {}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         loop = asyncio.get_running_loop()
         began = loop.time()
         while loop.time() - began < SECONDS or len(seen) < 20:

@@ -34,6 +34,7 @@ from tests.support.books import Books
 from tests.support.database import Database
 from tests.support.one_gpu import GPU, LATER, at, meters_of
 from tests.support.usage import fates
+from tests.support.waiting import PATIENCE_S
 
 PLAYER = Path(__file__).parents[1] / "collectors" / "nvml_stub" / "play_timeline.py"
 ROOT = Path(__file__).parents[2]
@@ -255,11 +256,11 @@ async def test_books_hold_what_was_used_and_name_the_rest(
     )
     stop = asyncio.Event()
     reading = asyncio.create_task(run_worker(settings, stop))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while (await fates(worker)).get("received", 0) < sent:
             await asyncio.sleep(0.05)
     stop.set()
-    await asyncio.wait_for(reading, 30)
+    await asyncio.wait_for(reading, PATIENCE_S)
     await check_books(worker, timeline)
 
 

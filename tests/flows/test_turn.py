@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ledger.flows.metering.commit_order import CommitAfter, IdLostError
+from tests.support.waiting import PATIENCE_S
 
 
 async def test_a_batch_moves_only_when_the_one_before_is_done() -> None:
@@ -15,7 +16,7 @@ async def test_a_batch_moves_only_when_the_one_before_is_done() -> None:
     await asyncio.sleep(0)
     assert not moving.done()
     first.finish()
-    await asyncio.wait_for(moving, 1)
+    await asyncio.wait_for(moving, PATIENCE_S)
 
 
 async def test_a_batch_that_claims_anew_sends_back_the_one_behind_it() -> None:
@@ -24,12 +25,12 @@ async def test_a_batch_that_claims_anew_sends_back_the_one_behind_it() -> None:
     second = CommitAfter(lock, first)
     first.start_again()
     with pytest.raises(IdLostError):
-        await asyncio.wait_for(second.moving(), 1)
+        await asyncio.wait_for(second.moving(), PATIENCE_S)
     taking_ids = asyncio.create_task(_claim(second))
     await asyncio.sleep(0)
     assert not taking_ids.done()
     first.finish()
-    await asyncio.wait_for(taking_ids, 1)
+    await asyncio.wait_for(taking_ids, PATIENCE_S)
 
 
 async def test_claims_are_made_in_the_order_of_batches_whichever_comes_first() -> None:
@@ -39,8 +40,8 @@ async def test_claims_are_made_in_the_order_of_batches_whichever_comes_first() -
     overtaking = asyncio.create_task(_claim(second))
     await asyncio.sleep(0)
     assert not overtaking.done()
-    await asyncio.wait_for(_claim(first), 1)
-    await asyncio.wait_for(overtaking, 1)
+    await asyncio.wait_for(_claim(first), PATIENCE_S)
+    await asyncio.wait_for(overtaking, PATIENCE_S)
 
     third = CommitAfter(lock, second)
     fourth = CommitAfter(lock, third)
@@ -50,8 +51,8 @@ async def test_claims_are_made_in_the_order_of_batches_whichever_comes_first() -
             raise IdLostError
     await asyncio.sleep(0)
     assert not overtaking.done(), "claims that failed are none: the batch comes to claim again"
-    await asyncio.wait_for(_claim(third), 1)
-    await asyncio.wait_for(overtaking, 1)
+    await asyncio.wait_for(_claim(third), PATIENCE_S)
+    await asyncio.wait_for(overtaking, PATIENCE_S)
 
 
 async def test_claims_are_made_one_after_the_other() -> None:
@@ -62,7 +63,7 @@ async def test_claims_are_made_one_after_the_other() -> None:
         taking_ids = asyncio.create_task(_claim(second))
         await asyncio.sleep(0)
         assert not taking_ids.done()
-    await asyncio.wait_for(taking_ids, 1)
+    await asyncio.wait_for(taking_ids, PATIENCE_S)
 
 
 async def _claim(turn: CommitAfter) -> None:

@@ -20,6 +20,7 @@ from tests.flows.test_cut_off import LOST, facts_seen, held_batch
 from tests.support.database import Database
 from tests.support.plans import explain
 from tests.support.usage import NOW, Gate, attempt, bound_to, fates, keyed, open_books, sequenced
+from tests.support.waiting import PATIENCE_S, until
 
 LONG_S = 60
 STATES = """
@@ -35,6 +36,9 @@ SELECT count(*) FROM quarantine q
 """
 
 
+SLEEPS = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1"
+
+
 async def test_a_frozen_session_is_ended_and_its_batch_is_new_when_sent_again(
     worker: Connection, database: Database
 ) -> None:
@@ -48,9 +52,11 @@ async def test_a_frozen_session_is_ended_and_its_batch_is_new_when_sent_again(
         assert len(await operations.list_open_batches(worker)) == 1
         (ended,) = await end_frozen(worker, quiet_s=0)
         assert (ended.pid, ended.batch_seq) == (frozen.connection.get_server_pid(), early + 1)
-        async with asyncio.timeout(10):
-            while (await facts_seen(worker))[1] == 0:
-                await asyncio.sleep(0.01)
+
+        async def freed() -> bool:
+            return (await facts_seen(worker))[1] > 0
+
+        await until(freed, "the cut-off moves on")
         assert [row.batch_seq for row in await operations.list_ended_sessions(worker, most=9)]
         frozen.turn.go_on.set()
         with pytest.raises(LOST):
@@ -63,12 +69,13 @@ async def test_a_session_at_work_is_left_alone(worker: Connection, database: Dat
     busy = await connect(database.worker_url)
     async with busy.transaction():
         batch_seq = await draw_batch_seq(busy)
-        working = asyncio.create_task(busy.execute("SELECT pg_sleep(1)"))
-        await asyncio.sleep(0.2)
+        working = asyncio.create_task(busy.execute("SELECT pg_sleep(600)"))
+        await until(lambda: worker.fetchval(SLEEPS, busy.get_server_pid()), "it is at work")
         opened = await operations.list_open_batches(worker)
         assert [row.batch_seq for row in opened] == [batch_seq]
         assert await end_frozen(worker, quiet_s=0) == []
-        await working
+        working.cancel()
+        await asyncio.wait([working])
     await busy.close()
     assert (await measure(worker)).began_at is None
 
@@ -203,7 +210,7 @@ async def test_days_are_made_ahead_while_a_batch_is_on_its_way(
     later = NOW + timedelta(days=30)
     async with held_batch(database) as held:
         # Six tables have days, and a week and a day of them is made.
-        assert await asyncio.wait_for(prepare_storage(worker, now=later), 2) == 6 * 8
+        assert await asyncio.wait_for(prepare_storage(worker, now=later), PATIENCE_S) == 6 * 8
         await held.finish()
     await Gate(worker).send(keyed(attempt("later")), now=later)
     part = f"usage_fact_{later:%Y%m%d}"
@@ -226,7 +233,7 @@ async def test_closing_a_day_gives_up_rather_than_holding_up_writers(
         closing = asyncio.create_task(close_day(closer, NOW.date()))
         await asyncio.sleep(0.3)
         # It waits for the batch, and this one behind it: for two seconds, not for ever.
-        await asyncio.wait_for(gate.send(keyed(attempt("after"))), 5)
+        await asyncio.wait_for(gate.send(keyed(attempt("after"))), PATIENCE_S)
         with pytest.raises(asyncpg.LockNotAvailableError):
             await closing
         await closer.close()

@@ -36,6 +36,7 @@ from tests.support.usage import (
     windows,
     windows_of_facts,
 )
+from tests.support.waiting import PATIENCE_S
 
 WORKER = """
 import asyncio
@@ -76,11 +77,11 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def until_received(connection: Connection, events: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while (await fates(connection)).get("received", 0) < events:
             await asyncio.sleep(0.05)
 

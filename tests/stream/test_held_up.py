@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -31,6 +30,7 @@ from tests.support.usage import (
     windows,
     windows_of_facts,
 )
+from tests.support.waiting import until
 from tests.torture.gates import gate_at, waits_for_client
 from tests.torture.workers import named
 
@@ -65,14 +65,6 @@ def worker_process(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Ask until it holds."""
-    end = time.monotonic() + 30
-    while not await holds():
-        assert time.monotonic() < end, f"never: {what}"
-        await asyncio.sleep(0.05)
 
 
 async def seen(worker: Connection) -> int:

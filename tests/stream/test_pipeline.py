@@ -16,6 +16,7 @@ from ledger.stream.isolation import Isolation
 from ledger.stream.pipeline import PendingBatch, Pipeline
 from tests.support.database import Database
 from tests.support.usage import NOW, attempt, fates, keyed, open_books
+from tests.support.waiting import PATIENCE_S
 
 
 async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
@@ -28,7 +29,7 @@ async def test_a_batch_cancelled_before_it_began_lets_the_next_one_go_on(
         given_up = pipeline.send(PendingBatch(deque([keyed(attempt("a"))]), [], NOW))
         given_up.cancel()
         stored = pipeline.send(PendingBatch(deque([keyed(attempt("b"))]), [], NOW))
-        await asyncio.wait_for(stored, 10)
+        await asyncio.wait_for(stored, PATIENCE_S)
         assert await fates(worker) == {"received": 1, "counted": 1}
     finally:
         for connection in writers:

@@ -20,6 +20,7 @@ from tests.stream.test_consumer import produce, settings_for, until_received
 from tests.stream.test_isolation import move
 from tests.support.database import Database, execute
 from tests.support.usage import NOW, attempt, fates, keyed, open_books
+from tests.support.waiting import PATIENCE_S
 
 # Deadlocks without end are contention, a cancelled query ends the connection.
 BAD = {3: "bad-40P01", 4: "bad-40001", 11: "bad-57014"}
@@ -48,7 +49,7 @@ async def hasty(settings: Settings) -> AsyncIterator[None]:
             yield
         finally:
             stop.set()
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_what_only_one_record_meets_sets_that_record_aside_and_it_comes_back(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from kafka import KafkaConsumer, TopicPartition
 
 from collectors.daemon import run_agent
 from collectors.settings import CollectSettings, HttpSettings, KafkaSettings
@@ -36,7 +37,7 @@ from ledger.stream.consumer import run_worker
 from ledger.wire.batch import Batch
 from ledger.wire.inputs import NewApiKey, read_input
 from tests.support.database import Database, fresh_database
-from tests.support.usage import fates
+from tests.support.waiting import PATIENCE_S, until
 
 AUTHOR = Author("cli:test", "for a test", "req-1")
 SEED = 7
@@ -128,9 +129,10 @@ async def by_kafka(
         )
         stop = asyncio.Event()
         task = asyncio.create_task(run_worker(settings, stop))
-        await until_still(connection)
+        last = await asyncio.to_thread(end_of, bootstrap, topic)
+        await until(lambda: connection.fetchval(STORED, last), "all that was sent is stored")
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, PATIENCE_S)
         await settle(connection, now=clock.now())
         return await books(connection)
     finally:
@@ -161,14 +163,17 @@ def publish(publisher: KafkaPublisher | HttpPublisher, batches: Sequence[Batch])
         publisher.close()
 
 
-async def until_still(connection: Connection) -> None:
-    """Until something arrived and nothing more has for two seconds."""
-    seen, same = 0, 0
-    async with asyncio.timeout(90):
-        while same < 20 or seen == 0:
-            await asyncio.sleep(0.1)
-            now = (await fates(connection)).get("received", 0)
-            same, seen = (same + 1 if now == seen else 0), now
+STORED = "SELECT next_offset = $1 FROM kafka_position"
+
+
+def end_of(bootstrap: str, topic: str) -> int:
+    """The offset after the last record of a topic of one partition."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    try:
+        (end,) = consumer.end_offsets([TopicPartition(topic, 0)]).values()
+    finally:
+        consumer.close()
+    return int(end)
 
 
 @asynccontextmanager

@@ -19,15 +19,12 @@ from ledger.store.queries import Connection
 from tests.api.test_metrics import read
 from tests.stream.test_consumer import produce, running, settings_for, until_received
 from tests.support.database import Database
+from tests.support.ports import free_port
 from tests.support.usage import attempt, keyed, open_books, sequenced
+from tests.support.waiting import PATIENCE_S
 
 Found = dict[str, dict[tuple[str, ...], float]]
 ITEMS = "tokenledger_ingest_items"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @contextmanager
@@ -48,16 +45,16 @@ def worker_at(port: int, database: Database, bootstrap: str, topic: str) -> Iter
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 def scrape(port: int) -> Found:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
         return read(answer.read().decode())
 
 
 def scrape_until(port: int, holds: Callable[[Found], bool], what: str) -> Found:
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_S
     while True:
         try:
             found = scrape(port)
@@ -70,8 +67,9 @@ def scrape_until(port: int, holds: Callable[[Found], bool], what: str) -> Found:
 
 
 def stored(found: Found) -> bool:
-    """Whether all four records are counted: they may come in several transactions."""
-    return found["tokenledger_ingest_records"][("kafka",)] == 4
+    """Whether all four records are counted, and none is left: each figure comes in its time."""
+    counted = found["tokenledger_ingest_records"][("kafka",)] == 4
+    return counted and found["tokenledger_ingest_lag_records"] == {("0",): 0}
 
 
 async def test_a_running_worker_shows_every_figure_with_its_number(

@@ -17,7 +17,7 @@ from ledger.embedded.postgres import EmbeddedServer
 from ledger.store.migrate import migrate
 from ledger.store.roles import API, OWNER, SUPERUSER, WORKER, bootstrap_roles, grant_database
 
-TEMPLATE = "tokenledger_template"
+TEMPLATE, EMPTY = "tokenledger_template", "template0"
 # What a crash could lose does not matter here; tests that claim durability use `durable_server`.
 FAST = {
     "fsync": "off",
@@ -27,6 +27,8 @@ FAST = {
     # The log lies in memory, beside the databases.
     "max_wal_size": "128MB",
     "min_wal_size": "32MB",
+    # Statistics that come when they like change plans in the middle of a test.
+    "autovacuum": "off",
 }
 # A database is a thousand files: seconds of a journalling file system, a fifth of one in memory.
 MEMORY = Path("/dev/shm")
@@ -110,7 +112,7 @@ async def _copy(superuser: str, template: str, name: str) -> None:
         # As files: through the log each page is written twice.
         copied = f"TEMPLATE {template} STRATEGY file_copy"
         await connection.execute(f"CREATE DATABASE {name} OWNER {OWNER} {copied}")
-        if template == TEMPLATE:
+        if template != EMPTY:
             await connection.execute(SAME_ACCESS, name, template)
     finally:
         await connection.close()
@@ -122,7 +124,7 @@ def fresh_database(server: EmbeddedServer, template: str) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
     superuser = server.url(database="postgres")
     run_apart(_copy(superuser, template, name))
-    if template != TEMPLATE:
+    if template == EMPTY:
         run_apart(grant_database(superuser, name))
     yield urls(server, name)
     run_apart(execute(server.url(database="postgres"), f"DROP DATABASE {name} WITH (FORCE)"))

@@ -17,6 +17,8 @@ from typing import Protocol
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from tests.support.ports import free_port
+
 POM = Path(__file__).parent.parent / "kafka" / "pom.xml"
 CACHE = POM.parent.parent.parent / ".cache"
 JAVA_MIN = 17
@@ -84,7 +86,7 @@ class JavaBroker:
     ) -> None:
         self._folder = folder
         self._command = ["java", *options, "-Xms64m", "-Xmx512m", "-cp", f"{jars}/*"]
-        listener, controller, *others = _free_ports(2 + len(listeners))
+        listener, controller, *others = [free_port() for _ in range(2 + len(listeners))]
         self.bootstrap = f"127.0.0.1:{listener}"
         self.listening = {
             name: f"127.0.0.1:{port}" for name, port in zip(listeners, others, strict=True)
@@ -178,7 +180,7 @@ class DockerBroker:
     def __init__(self, settings: Mapping[str, str] = SINGLE_NODE) -> None:
         from testcontainers.core.container import DockerContainer
 
-        (port,) = _free_ports(1)
+        port = free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         settings = {
             **settings,
@@ -322,14 +324,6 @@ def _copy_dependencies(jars: Path) -> None:
         raise BrokerUnavailableError(
             f"Maven could not resolve the broker's jars:\n{done.stdout[-3000:]}"
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ AS_COLUMNS = {
     "usage_fact": CHUNKS,
     **dict.fromkeys(("usage_delta", "activity", "activity_mask"), SUMS),
 }
-CUT_OFF_S_MAX = 5.0
+CUT_OFF_S_MAX = 15.0
 OPEN_BATCH = """
 SELECT min((classid::bigint << 32) | objid::bigint) FROM pg_locks
  WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ExclusiveLock' AND granted AND pid = $1

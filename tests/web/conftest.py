@@ -1,11 +1,13 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.support.browser import find_browser
+from tests.support.waiting import PATIENCE_S
 
 MISSING = "CHROMIUM IS NOT INSTALLED: nobody looked at the page; apt-get install chromium"
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @pytest.fixture

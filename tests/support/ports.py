@@ -1,0 +1,24 @@
+"""Ports for processes that take no port 0: nobody else has one before it is listened on."""
+
+import socket
+
+# Below those that the kernel gives to whoever asks for any.
+PORTS = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port of this host that no other call has had, in whatever process, while this one lives."""
+    return next(port for port in PORTS if _mark(port))
+
+
+def _mark(port: int) -> bool:
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        # A name outside the file system, which ends with its process.
+        mark.bind(f"\0tokenledger-test-port-{port}")
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        mark.close()
+        return False
+    mark.detach()
+    return True
