@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 
 import pytest
 from litestar.testing import TestClient
@@ -7,16 +8,49 @@ from ledger.api.app import create_app
 from ledger.api.state import Beside
 from ledger.commands.serve.intake_process import intake_process
 from ledger.commands.serve.report_process import report_process
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.settings import Settings
+from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.api.held import hold
-from tests.api.served import Served, serve
-from tests.support.database import Database
+from tests.api.served import Served, fill, serve
+from tests.support.database import Database, fresh_database, run_apart
+
+
+class Filled(NamedTuple):
+    """A database to copy, and the keys in it by role."""
+
+    template: str
+    keys: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def filled(server: EmbeddedServer, template: str) -> Iterator[Filled]:
+    """What everything served has in it, made once."""
+    with fresh_database(server, template) as database:
+        yield Filled(database.name, run_apart(_fill(database)))
+
+
+async def _fill(database: Database) -> dict[str, str]:
+    worker = await connect(database.worker_url)
+    try:
+        return await fill(worker)
+    finally:
+        await worker.close()
 
 
 @pytest.fixture
-async def served(database: Database, worker: Connection) -> AsyncIterator[Served]:
-    async with serve(database, worker) as found:
+def database(request: pytest.FixtureRequest, server: EmbeddedServer) -> Iterator[Database]:
+    """A database of this test's own; that of a served one is filled."""
+    wanted = "filled" if "served" in request.fixturenames else "template"
+    found = request.getfixturevalue(wanted)
+    with fresh_database(server, found.template if wanted == "filled" else found) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+async def served(database: Database, worker: Connection, filled: Filled) -> AsyncIterator[Served]:
+    async with serve(database, worker, filled.keys) as found:
         yield found
 
 

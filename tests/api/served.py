@@ -1,7 +1,8 @@
 """A served API with a key of every role, for tests that speak HTTP."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ from tests.support.database import Database
 AUTHOR = Author("cli:test", "for a test", "req-1")
 SOURCE = "/gateways/a"
 ROLES = ("admin", "finance", "ingest", "customer")
+# Apps that nobody uses now, each with the settings that it reads when it starts.
+_idle: defaultdict[int, list[tuple[Settings, Litestar]]] = defaultdict(list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,10 @@ class Served:
         return self.call("POST", "/v1/events", role=role, content=b"\n".join(lines), headers=sent)
 
 
-@asynccontextmanager
-async def serve(database: Database, worker: Connection) -> AsyncIterator[Served]:
-    """Two customers on cards, keys of every role, and the app over them."""
+async def fill(worker: Connection) -> dict[str, str]:
+    """Two customers on cards, and keys of every role: their texts."""
     await prepare_storage(worker, now=clock.now())
-    books = await subscribed(worker)
+    await subscribed(worker)
     await subscribed(worker, customer_id="beta")
     wanted = {
         "admin": NewApiKey(role="admin"),
@@ -71,17 +73,33 @@ async def serve(database: Database, worker: Connection) -> AsyncIterator[Served]
         "customer": NewApiKey(role="customer", customer_id="acme"),
         "beta": NewApiKey(role="customer", customer_id="beta"),
     }
-    keys = {n: (await create_api_key(worker, new, AUTHOR)).text for n, new in wanted.items()}
-    with _client(database) as client:
-        yield Served(client, keys, books)
+    return {n: (await create_api_key(worker, new, AUTHOR)).text for n, new in wanted.items()}
+
+
+@asynccontextmanager
+async def serve(
+    database: Database, worker: Connection, keys: Mapping[str, str] | None = None
+) -> AsyncIterator[Served]:
+    """The app over what `fill` leaves; `keys` are those of a database that was filled before."""
+    known = await fill(worker) if keys is None else keys
+    settings = Settings(worker_url=database.worker_url, api_url=database.api_url, body_limit_mib=1)
+    with (
+        application(settings) as app,
+        TestClient(app, raise_server_exceptions=False) as client,
+    ):
+        client.event_hooks = {"request": [], "response": [hold]}
+        yield Served(client, dict(known), Books(worker))
 
 
 @contextmanager
-def _client(database: Database) -> Iterator[TestClient[Litestar]]:
-    settings = Settings(worker_url=database.worker_url, api_url=database.api_url, body_limit_mib=1)
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        client.event_hooks = {"request": [], "response": [hold]}
-        yield client
+def application(settings: Settings) -> Iterator[Litestar]:
+    """An app by these settings; it takes longer to make than most tests, and is used again."""
+    idle = _idle[settings.body_limit_mib]
+    own, app = idle.pop() if idle else (settings, create_app(settings))
+    for name in Settings.model_fields:
+        setattr(own, name, getattr(settings, name))
+    yield app
+    idle.append((own, app))
 
 
 def attempt(event_id: str, **data: Any) -> dict[str, Any]:

@@ -5,21 +5,22 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
+import psutil
 import pytest
 import uvicorn
 from litestar.types import Receive, Scope, Send
 
 from ledger.api import arriving, protocol
-from ledger.api.app import create_app
 from ledger.api.headers import HEADERS
 from ledger.api.server import server_config
 from ledger.settings import Settings
 from ledger.store.queries import Connection
-from tests.api.served import Served, attempt, serve
+from tests.api.served import Served, application, attempt, serve
 from tests.support.database import Database
+from tests.support.waiting import eventually
 
 HALF_A_HEAD = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Slow: "
 LARGE = 64 * 1024 * 1024
@@ -70,25 +71,26 @@ def whole(one: socket.socket) -> bytes:
 def test_300_half_sent_heads_are_closed_and_answered_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_S", 3)
-    with listening(plain, connections_max=1_000, connections_of_address_max=1_000) as port:
-        with ExitStack() as stack:
-            half = [
-                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
-                for _ in range(300)
-            ]
-            for one in half:
-                one.sendall(HALF_A_HEAD)
-            assert ask(port).startswith(b"HTTP/1.1 200")
-            # A byte now and then does not help.
-            time.sleep(0.5)
-            for one in half[:10]:
-                one.sendall(b"x")
-            answers = {whole(one).split(b"\r\n", 1)[0] for one in half}
+    monkeypatch.setattr(protocol, "HEAD_S", 6)
+    with (
+        listening(plain, connections_max=1_000, connections_of_address_max=1_000) as port,
+        ExitStack() as stack,
+    ):
+        half = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            for _ in range(300)
+        ]
+        for one in half:
+            one.sendall(HALF_A_HEAD)
+        silent = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+        assert ask(port).startswith(b"HTTP/1.1 200")
+        # A byte now and then does not help.
+        time.sleep(0.5)
+        for one in half[:10]:
+            one.sendall(b"x")
+        answers = {whole(one).split(b"\r\n", 1)[0] for one in half}
         assert answers == {b"HTTP/1.1 408 Request Timeout"}
-        silent = socket.create_connection(("127.0.0.1", port), timeout=20)
         assert whole(silent) == b""
-        silent.close()
 
 
 def test_a_head_without_end_is_refused() -> None:
@@ -141,7 +143,7 @@ def test_connections_are_counted_by_address_and_those_beyond_hear_so() -> None:
         assert b"X-Content-Type-Options: nosniff" in head
         assert json.loads(body)["status"] == 503
         open_ones[0].close()
-        assert _soon(lambda: ask(port).startswith(b"HTTP/1.1 200"))
+        eventually(lambda: ask(port).startswith(b"HTTP/1.1 200"), "room for another")
 
 
 def test_half_sent_heads_from_one_address_make_room_for_who_comes() -> None:
@@ -182,8 +184,9 @@ def test_who_reads_no_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(plain) as port, socket.create_connection(("127.0.0.1", port)) as one:
         one.settimeout(20)
         one.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(3)
-        read = 0
+        assert one.recv(1)
+        eventually(lambda: not _served_at(port), "it is let go")
+        read = 1
         with suppress(ConnectionError):
             while part := one.recv(1 << 20):
                 read += len(part)
@@ -191,11 +194,11 @@ def test_who_reads_no_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_reads_slowly_but_reads_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "READER_S", 0.5)
+    monkeypatch.setattr(protocol, "READER_S", 2)
     with listening(plain) as port, socket.create_connection(("127.0.0.1", port)) as one:
         one.settimeout(20)
         one.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        read, pause_until = 0, time.monotonic() + 2
+        read, pause_until = 0, time.monotonic() + 4
         while part := one.recv(4 << 20):
             read += len(part)
             if time.monotonic() < pause_until:
@@ -207,7 +210,7 @@ def test_who_reads_slowly_but_reads_is_served(monkeypatch: pytest.MonkeyPatch) -
 async def over(database: Database, worker: Connection) -> AsyncIterator[tuple[int, Served]]:
     settings = Settings(worker_url=database.worker_url, api_url=database.api_url)
     async with serve(database, worker) as served:
-        with listening(create_app(settings)) as port:
+        with application(settings) as app, listening(app) as port:
             yield port, served
 
 
@@ -255,10 +258,7 @@ async def test_failed_keys_are_limited_by_address_and_good_ones_are_not(served: 
     assert served.get("/v1/entities", role="finance").status_code == 200
 
 
-def _soon(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
+def _served_at(port: int) -> int:
+    """Connections that this process serves there."""
+    found = psutil.Process().net_connections("tcp4")
+    return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in found)

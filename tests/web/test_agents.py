@@ -8,7 +8,6 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from ledger import clock
-from ledger.api.app import create_app
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter_budget import enter_budget
@@ -16,7 +15,7 @@ from ledger.settings import Settings
 from ledger.store.queries import Connection
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.inputs import read_input
-from tests.api.served import serve
+from tests.api.served import application, serve
 from tests.api.test_connections import listening
 from tests.flows.billing import WINDOW
 from tests.support.database import Database
@@ -47,7 +46,7 @@ async def shown(database: Database, worker: Connection) -> AsyncIterator[Shown]:
         assert {*await gate.outcomes(keyed(*events))} == {"created"}
         await rate(worker, entity_id="factory", now=clock.now())
         settings = Settings(worker_url=database.worker_url, api_url=database.api_url)
-        with listening(create_app(settings)) as port:
+        with application(settings) as app, listening(app) as port:
             yield Shown(f"http://127.0.0.1:{port}/", served.keys)
 
 

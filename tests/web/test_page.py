@@ -13,21 +13,23 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from ledger import clock
-from ledger.api.app import create_app
 from ledger.domain.author import Author
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.keys import create_api_key
 from ledger.settings import Settings
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewApiKey
-from tests.api.served import serve
+from tests.api.served import application, serve
 from tests.api.test_connections import listening
 from tests.flows.billing import WINDOW, subscribed
 from tests.support.books import Buyer, Tokens
 from tests.support.database import Database
+from tests.support.waiting import PATIENCE_S
 
 WIDTHS = (1280, 390)
 AUTHOR = Author("cli:test", "for a test", "req-1")
+# In one step of the page: between two questions it may draw another table.
+COUNTS = "['button.file', '.scroll table'].map((kind) => document.querySelectorAll(kind).length)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ async def shown(database: Database, worker: Connection) -> AsyncIterator[Shown]:
         await rate(worker, entity_id="factory", now=clock.now())
         second = await create_api_key(worker, NewApiKey(role="finance", entity_id="second"), AUTHOR)
         settings = Settings(worker_url=database.worker_url, api_url=database.api_url)
-        with listening(create_app(settings)) as port:
+        with application(settings) as app, listening(app) as port:
             yield Shown(f"http://127.0.0.1:{port}/", served.keys | {"second": second.text})
 
 
@@ -60,6 +62,7 @@ async def opened(
         viewport={"width": width, "height": 900}, accept_downloads=True
     )
     page = await context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     await page.goto(shown.url)
@@ -168,8 +171,10 @@ async def test_every_table_has_its_file_with_what_it_shows(
 ) -> None:
     async with opened(browser, shown, shown.keys["finance"]) as page:
         await expect(page.locator("#groups tbody tr")).to_have_count(1)
-        tables = page.locator(".scroll table")
-        assert await page.locator("button.file").count() == await tables.count()
+        # Each is drawn when its answer comes: the last of them has to be there.
+        await page.wait_for_load_state("networkidle")
+        files, tables = await page.evaluate(COUNTS)
+        assert files == tables > 1
         async with page.expect_download() as loading:
             await page.click("#groups button.file")
         await (await loading.value).save_as(tmp_path / "groups.csv")
