@@ -74,7 +74,8 @@ def _of_report(report: PeriodReport[Any] | GroupedReport) -> dict[str, Contract]
     if isinstance(report, GroupedReport):
         return {report.name: Contract(report.answer, media=(CSV,))}
     names = [path.rpartition("/")[2] for path in report.paths]
-    return {name: Contract(report.answer, listed=report.listed) for name in names}
+    media = (CSV,) if report.csv else ()
+    return {name: Contract(report.answer, listed=report.listed, media=media) for name in names}
 
 
 _EVENT = {"$ref": "#/components/schemas/UsageEvent"}

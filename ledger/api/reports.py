@@ -12,12 +12,14 @@ from ledger import clock
 from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS, caller_of
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS as AT_REPORTS
+from ledger.api.headers import disposition
 from ledger.api.parameters import moment_of
 from ledger.api.session import asking, working
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.period import WINDOW
 from ledger.flows.stages import STAGES
 from ledger.reports.cost import evidence
+from ledger.reports.items_csv import items_csv
 from ledger.reports.metering.status import read_status
 from ledger.reports.report import Asked, PeriodReport
 from ledger.reports.table import REPORTS
@@ -42,7 +44,12 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
     """What answers for a report: its parameters are those of every period, and its options."""
 
     async def handler(
-        request: Request[Any, Any, Any], entity: str, since: str, until: str, **options: str
+        request: Request[Any, Any, Any],
+        entity: str,
+        since: str,
+        until: str,
+        csv: bool = False,
+        **options: str,
     ) -> Response[bytes]:
         period = period_of(since, until)
         bound = caller_of(request).entity_id is not None
@@ -55,7 +62,11 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
                 asked=asked,
                 purpose=f"{report.name} over the API",
             )
-        return answer(report.to_json(rows))
+        said = report.to_json(rows)
+        if csv:
+            headers = {"Content-Disposition": disposition("attachment", f"{report.name}.csv")}
+            return Response(items_csv(said).encode(), media_type="text/csv", headers=headers)
+        return answer(said)
 
     required = ("entity", "since", "until")
     parameters = [Parameter("request", KEYWORD, annotation=Request[Any, Any, Any])]
@@ -65,6 +76,8 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
         for option in report.options
         if not option.shown_only
     ]
+    if report.csv:
+        parameters.append(Parameter("csv", KEYWORD, default=False, annotation=FromQuery[bool]))
     handler.__dict__["__signature__"] = Signature(parameters, return_annotation=Response[bytes])
     handler.__annotations__ = {each.name: each.annotation for each in parameters}
     handler.__annotations__["return"] = Response[bytes]

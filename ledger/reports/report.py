@@ -79,7 +79,7 @@ Shown = ReportTable | Warned | str
 @dataclass(frozen=True, slots=True)
 class PeriodReport(Generic[R]):
     """`read` makes it of a scope and what was asked; `to_json` is everything in it, an `answer` or,
-    `listed`, rows of it; `show` is what a person sees of it.
+    `listed`, rows of it; `show` is what a person sees of it. `csv`: its items may be asked for so.
     """
 
     name: str
@@ -91,6 +91,7 @@ class PeriodReport(Generic[R]):
     show: Callable[[R, Asked], Iterator[Shown]]
     options: tuple[ReportOption, ...] = ()
     listed: bool = False
+    csv: bool = False
 
     @property
     def defaults(self) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from ledger.reports.cost.calibration import CALIBRATION
 from ledger.reports.cost.efficiency import EFFICIENCY
 from ledger.reports.cost.hourly import HOURLY
 from ledger.reports.cost.margin_text import MARGIN
+from ledger.reports.cost.producers import PRODUCERS_REPORT
 from ledger.reports.cost.sites import SITES
 from ledger.reports.energy.energy import ENERGY
 from ledger.reports.energy.findings import FINDINGS
@@ -25,6 +26,7 @@ REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     AGENT,
     SITES,
     EFFICIENCY,
+    PRODUCERS_REPORT,
     CALIBRATION,
     ENERGY,
     USAGE,

@@ -37,6 +37,23 @@ class TokenKind(Taken):
     per_million: PerMillion | None
 
 
+class Ends(ClosedModel):
+    """Between what a figure lies."""
+
+    low: Number
+    high: Number
+
+
+class Interval(ClosedModel):
+    """By how many per cent energy and cost may be off, by meters, estimates and weights, and
+    between what the figures of a token lie; null is unknown."""
+
+    energy_percent: Number | None
+    cost_percent: Number | None
+    joules_per_output_token: Ends | None
+    cost_per_million: Ends | None
+
+
 class EfficiencyTotal(Taken):
     """All of it, idle and unattributed as well, and what that comes to for each million tokens."""
 
@@ -45,6 +62,7 @@ class EfficiencyTotal(Taken):
     joules_per_output_token: Number | None
     output_tokens_per_kwh: Number | None
     per_million: PerMillion | None
+    interval: Interval
 
 
 class EfficiencyRow(EfficiencyTotal, Group):

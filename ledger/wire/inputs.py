@@ -370,7 +370,8 @@ def read_input(model: type[M], raw: object) -> M:
 def read_texts(model: type[M], cells: Mapping[str, str]) -> M:
     """Read a row of CSV; raises InputError.
 
-    An empty cell is a field left out, `;` parts a list, and `weights.output` is a field of a field.
+    An empty cell is a field left out, `;` parts a list, `weights.output` is a field of a field, and
+    `a=1; b=2` says values of names: where a name has several, blanks part them.
     """
     return read_input(model, typed_texts(model, cells))
 
@@ -414,4 +415,16 @@ def _cell(kind: Any, text: str) -> Any:
     if get_origin(kind) is tuple:
         inner = _bare(get_args(kind)[0])
         return [_cell(inner, part.strip()) for part in text.split(";") if part.strip()]
+    if get_origin(kind) is dict:
+        return _by_name(text, several=get_origin(_bare(get_args(kind)[1])) is tuple)
     return text
+
+
+def _by_name(text: str, *, several: bool) -> dict[str, str | list[str]] | str:
+    """Values by name; the text itself where a name is missing or said twice."""
+    pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+    said: dict[str, str | list[str]] = {
+        name.strip(): value.split() if several else value.strip() for name, _, value in pairs
+    }
+    is_whole = len(said) == len(pairs) and all(equals for _, equals, _ in pairs)
+    return said if is_whole else text

@@ -148,13 +148,18 @@ RETURNS TABLE (scope text, window_start timestamptz, line text, revision int, cu
                entity_id text, currency text, weight_version int, weight_uncached int, weight_cache_read int,
                weight_cache_write int, weight_output int, gpu_terms text, busy_s int, usage_key_id bigint[],
                device_metered_mj bigint[], device_estimated_mj bigint[], host_mj bigint[], overhead_mj bigint[],
-               device_cost numeric[], overhead_cost numeric[], gpu_cost numeric[])
+               device_cost numeric[], overhead_cost numeric[], gpu_cost numeric[], uncached bigint, cache_read bigint,
+               cache_write bigint, output bigint, uncached_mj bigint, cache_read_mj bigint, cache_write_mj bigint,
+               output_mj bigint, uncached_cost numeric, cache_read_cost numeric, cache_write_cost numeric,
+               output_cost numeric)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT c.scope, c.window_start, c.line, c.revision, c.cut_off_id, c.batch_seq, c.entity_id, c.currency::text,
          c.weight_version, c.weight_uncached, c.weight_cache_read, c.weight_cache_write, c.weight_output, c.gpu_terms,
          c.busy_s, l.usage_key_id, l.device_metered_mj, l.device_estimated_mj, l.host_mj, l.overhead_mj, l.device_cost,
-         l.overhead_cost, l.gpu_cost
+         l.overhead_cost, l.gpu_cost, c.uncached, c.cache_read, c.cache_write, c.output, c.uncached_mj, c.cache_read_mj,
+         c.cache_write_mj, c.output_mj, c.uncached_cost::numeric, c.cache_read_cost::numeric, c.cache_write_cost::numeric,
+         c.output_cost::numeric
     FROM allocations_at(seq) c
    CROSS JOIN LATERAL (
      SELECT coalesce(s.usage_key_id, refuse_without_lines(c.entity_id, c.scope, c.window_start)) AS usage_key_id,
@@ -196,17 +201,18 @@ COMMENT ON FUNCTION cost_lines_at(bigint) IS 'Cost lines as known at a cut-off; 
 CREATE FUNCTION costs_at(seq bigint, of_entity text, since timestamptz, until timestamptz)
 RETURNS TABLE (scope text, line text, usage_key_id bigint, currency text, gpu_terms text, busy_s bigint,
                device_metered_mj bigint, device_estimated_mj bigint, host_mj bigint, overhead_mj bigint,
-               device_cost numeric, overhead_cost numeric, gpu_cost numeric) LANGUAGE sql STABLE PARALLEL RESTRICTED
+               device_cost numeric, overhead_cost numeric, gpu_cost numeric, part_start timestamptz)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT l.scope, l.line, l.usage_key_id, l.currency::text, l.gpu_terms, l.busy_s, l.device_metered_mj,
          l.device_estimated_mj, l.host_mj, l.overhead_mj, l.device_cost::numeric, l.overhead_cost::numeric,
-         l.gpu_cost::numeric
+         l.gpu_cost::numeric, d.day_start
     FROM cost_day d JOIN cost_day_line l ON l.entity_id = d.entity_id AND l.day_start = d.day_start
    WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= since AND d.day_end <= until
      AND l.batch_seq <= seq
    UNION ALL
   SELECT w.scope, w.line, w.usage_key_id, w.currency, w.gpu_terms, w.busy_s::bigint, w.device_metered_mj,
-         w.device_estimated_mj, w.host_mj, w.overhead_mj, w.device_cost, w.overhead_cost, w.gpu_cost
+         w.device_estimated_mj, w.host_mj, w.overhead_mj, w.device_cost, w.overhead_cost, w.gpu_cost, w.window_start
     FROM unnest(tstzmultirange(tstzrange(costs_at.since, costs_at.until)) - coalesce((
            SELECT range_agg(tstzrange(d.day_start, d.day_end)) FROM cost_day d
             WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= costs_at.since
@@ -215,7 +221,7 @@ BEGIN ATOMIC
                         WHERE c.entity_id = of_entity AND c.window_start >= lower(rest.period)
                           AND c.window_start < upper(rest.period) OFFSET 0) w;
 END;
-COMMENT ON FUNCTION costs_at(bigint, text, timestamptz, timestamptz) IS 'Cost lines of an entity in a period at a cut-off, to be summed: of whole local days as few rows as their lines.';
+COMMENT ON FUNCTION costs_at(bigint, text, timestamptz, timestamptz) IS 'Cost lines of an entity in a period at a cut-off, to be summed: of whole local days, which part_start names, as few rows as their lines.';
 
 -- Usage of an entity's customers in a period, to be summed by key: whole local days as they are tallied, with windows of the
 -- batches behind the last tally; parts of days, and all of it where there is no tally, window by window.
@@ -269,6 +275,45 @@ BEGIN ATOMIC
      AND u.window_start >= usage_at.since AND u.window_start < usage_at.until;
 END;
 COMMENT ON FUNCTION usage_at(bigint, text, timestamptz, timestamptz) IS 'Usage of an entity''s customers in a period as known at a cut-off, to be summed by usage key.';
+
+-- The same by local day of the entity, and of customers nobody knows.
+CREATE FUNCTION day_usage_at(seq bigint, of_entity text, since timestamptz, until timestamptz)
+RETURNS TABLE (used_on date, usage_key_id bigint, uncached numeric, cache_read numeric, cache_write numeric, output numeric)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT d.day::date, u.usage_key_id, u.uncached, u.cache_read, u.cache_write, u.output
+    FROM entity e
+   CROSS JOIN LATERAL generate_series(date_trunc('day', day_usage_at.since AT TIME ZONE e.zone),
+                                      (day_usage_at.until - interval '1 microsecond') AT TIME ZONE e.zone, interval '1 day') AS d(day)
+   CROSS JOIN LATERAL usage_at(day_usage_at.seq, day_usage_at.of_entity,
+                               greatest(day_usage_at.since, d.day AT TIME ZONE e.zone),
+                               least(day_usage_at.until, (d.day + interval '1 day') AT TIME ZONE e.zone)) u
+   WHERE e.entity_id = day_usage_at.of_entity
+   UNION ALL
+  SELECT (u.window_start AT TIME ZONE e.zone)::date, u.usage_key_id, u.uncached, u.cache_read, u.cache_write,
+         u.visible::numeric + u.reasoning
+    FROM usage_delta u JOIN entity e ON e.entity_id = day_usage_at.of_entity
+   WHERE u.customer_id IS NULL AND u.window_start >= day_usage_at.since AND u.window_start < day_usage_at.until
+     AND u.batch_seq <= day_usage_at.seq;
+END;
+COMMENT ON FUNCTION day_usage_at(bigint, text, timestamptz, timestamptz) IS 'Usage of an entity''s customers, and of such as nobody knows, in a period as known at a cut-off, to be summed by local day and usage key.';
+
+-- Which weight set of a deployment is in force when: its own weights are where no set is (NULL).
+CREATE FUNCTION weights_at(seq bigint)
+RETURNS TABLE (deployment_row_id bigint, weight_set_row_id bigint, valid tstzrange) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT d.deployment_row_id, s.weight_set_row_id, d.valid * s.valid
+    FROM deployment d JOIN weight_set s ON s.deployment_id = d.deployment_id AND s.valid && d.valid
+   WHERE d.recorded @> weights_at.seq AND s.recorded @> weights_at.seq
+   UNION ALL
+  SELECT d.deployment_row_id, NULL, rest.period
+    FROM deployment d
+   CROSS JOIN LATERAL unnest(tstzmultirange(d.valid) - coalesce((
+           SELECT range_agg(s.valid) FROM weight_set s
+            WHERE s.deployment_id = d.deployment_id AND s.recorded @> weights_at.seq), '{}'::tstzmultirange)) AS rest(period)
+   WHERE d.recorded @> weights_at.seq;
+END;
+COMMENT ON FUNCTION weights_at(bigint) IS 'Deployments as known at a cut-off, in parts by the weight set in force; NULL is none: then their own weights are.';
 
 CREATE FUNCTION scope_sites_at(seq bigint)
 RETURNS TABLE (scope text, facility_id text, all_in boolean, valid tstzrange) LANGUAGE sql STABLE PARALLEL RESTRICTED

@@ -64,11 +64,28 @@ CREATE TABLE cost_allocation (
   overhead_cost       amount NOT NULL,
   gpu_cost            amount NOT NULL,
   digest              bytea CHECK (length(digest) = 32),
+  uncached            bigint CHECK (uncached >= 0),
+  cache_read          bigint CHECK (cache_read >= 0),
+  cache_write         bigint CHECK (cache_write >= 0),
+  output              bigint CHECK (output >= 0),
+  uncached_mj         bigint,
+  cache_read_mj       bigint,
+  cache_write_mj      bigint,
+  output_mj           bigint,
+  uncached_cost       amount,
+  cache_read_cost     amount,
+  cache_write_cost    amount,
+  output_cost         amount,
   PRIMARY KEY (scope, window_start, line, revision),
-  CHECK ((digest IS NOT NULL) = (line = 'usage' AND lines > 0))
+  CHECK ((digest IS NOT NULL) = (line = 'usage' AND lines > 0)),
+  CHECK (line <> 'usage' OR uncached_mj::numeric + cache_read_mj + cache_write_mj + output_mj
+                            = device_metered_mj::numeric + device_estimated_mj + host_mj + overhead_mj),
+  CHECK (line <> 'usage' OR uncached_cost + cache_read_cost + cache_write_cost + output_cost
+                            = device_cost + overhead_cost + gpu_cost)
 );
 COMMENT ON TABLE cost_allocation IS 'What scopes cost by window and kind of line, however many lines; ask cost_lines_at() for these one by one.';
 COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; host and site uplift are in overhead_cost.';
+COMMENT ON COLUMN cost_allocation.output IS 'Tokens that were worked on in the window: what tokens of each kind took adds up to what all usage took.';
 COMMENT ON COLUMN cost_allocation.digest IS 'SHA-256 of all lines of usage, in the order of their keys.';
 CREATE INDEX ON cost_allocation (entity_id, window_start);
 CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);

@@ -146,6 +146,7 @@ OPERATIONS = {
     "GET /v1/sites": Line(HOUSE, "query"),
     "GET /v1/balances": Line(HOUSE, "query"),
     "GET /v1/efficiency": Line(HOUSE, "query"),
+    "GET /v1/producers": Line(HOUSE, "query"),
     "GET /v1/calibrations": Line(HOUSE, "query"),
     "GET /v1/agents": Line(HOUSE, "query"),
     "GET /v1/agent": Line(HOUSE, "query"),

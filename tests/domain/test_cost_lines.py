@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledger.domain.cost.cost_day import DAY_LINE, sum_days
 from ledger.domain.cost.cost_line import (
     ALLOCATION,
+    KINDS,
     LINE,
     Allocations,
     next_allocations,
@@ -50,6 +51,20 @@ def frame(lines: Lines) -> pl.DataFrame:
     return pl.DataFrame(rows, LINE, orient="row")
 
 
+def kinds(lines: Lines) -> pl.DataFrame:
+    """What all usage of a window took, as if it had all been answers."""
+    usage: dict[int, tuple[int, int]] = {}
+    for (window, key), (mj, cost) in lines.items():
+        if key:
+            before = usage.get(window, (0, 0))
+            usage[window] = (before[0] + mj, before[1] + cost)
+    rows = [
+        ("deployment:chat", WINDOWS[window], "usage", 0, 0, 0, 0, 0, 0, 0, mj, 0, 0, 0, cost)
+        for window, (mj, cost) in usage.items()
+    ]
+    return pl.DataFrame(rows, KINDS, orient="row")
+
+
 def told(lines: pl.DataFrame) -> dict[tuple[int, int], tuple[int, int]]:
     """Lines again as they were said."""
     columns = ("window_start", "usage_key_id", "device_metered_mj", "device_cost")
@@ -73,7 +88,7 @@ class Standing:
         starts = [WINDOWS[n] for n in windows]
         of_windows = pl.col("window_start").is_in(starts)
         stored = Allocations(self.rows.filter(of_windows), self.lines.filter(of_windows))
-        changes, former = next_allocations(stored, frame(lines))
+        changes, former = next_allocations(stored, frame(lines), kinds(lines))
         ended = [day for day in DAYS[:over] if day not in self.begun]
         self._sum(changes, former, ended)
         key = ["scope", "window_start", "line"]

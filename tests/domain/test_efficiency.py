@@ -42,6 +42,7 @@ def took(
                 *((0, energy_mj if hole else 0, 0) if first else (0, 0, 0)),
                 *(energy_mj * share, Decimal(cost) * share),
                 *(grams * share, Decimal(0), grams * share),
+                *(0, Decimal(cost) if first else Decimal(0)),
             )
         )
     return rows

@@ -41,7 +41,7 @@ def slots(run: Run) -> list[PhaseSlot]:
             int(grown["decode"][at] * 1_000_000) * GPUS,
             int(grown["mixed"][at] * 1_000_000) * GPUS,
             SLOT_S * 1_000_000 * GPUS,
-            *(*cells.get(at, (0, 0, 0, 0)), steps[at]),
+            *(*cells.get(at, (0, 0, 0, 0)), *steps[at]),
         )
         for at in range(len(edges) - 1)
     ]
@@ -59,6 +59,7 @@ def told_joules(run: Run, found: WeightFit) -> tuple[float, float]:
     takes = {name: found.terms[name].value if name in found.terms else 0 for name in TERMS}
     sums = {name: sum(getattr(each, name) for each in shown) for name in PhaseSlot.__slots__}
     asked = sum(takes[name] * sums[name] for name in ("uncached", "cache_read"))
+    asked += takes["step"] * sums["reads"]
     wrote = sum(takes[name] * sums[name + "s" * (name == "step")] for name in ("output", "step"))
     return asked / 10**6, (wrote + takes["context"] * sums["context"] / 1_000) / 10**6
 
@@ -103,8 +104,10 @@ def test_a_token_takes_the_time_of_its_phase_times_what_that_draws() -> None:
     run = simulate(varied(2), HOUR, APART)
     found = told(run)
     asked = sum(one.request.uncached for one in run.served)
-    microjoules = found.rates["prefill"].value * run.phases["extend"][-1] * GPUS * 1_000 / asked
-    assert found.terms["uncached"].value == pytest.approx(microjoules, rel=0.01)
+    microjoules = found.rates["prefill"].value * run.phases["extend"][-1] * GPUS * 1_000
+    of_steps = found.terms["step"].value * sum(slot.reads for slot in slots(run))
+    expected = (microjoules - of_steps) / asked
+    assert found.terms["uncached"].value == pytest.approx(expected, rel=0.01)
     assert found.terms["uncached"].low < found.terms["uncached"].value
 
 

@@ -127,6 +127,28 @@ def test_loads_by_chance_are_charged_near_what_they_took(seed: int) -> None:
     assert worst(off) < (7 if seed in {1, 4} else 2.5)
 
 
+def test_kinds_hold_the_step_of_a_prompt_and_the_context_and_steps_of_an_answer() -> None:
+    """Two asked, one of them while the other wrote, and each wrote in steps that both were in."""
+    start = micros(T0)
+    times = {"start": (0, 5), "read": (5, 10), "wrote": (5, 10), "end": (15, 15)}
+    said: dict[str, Sequence[int]] = {
+        **{name: [start + s * 1_000_000 for s in at] for name, at in times.items()},
+        **{"engine_key_id": [1, 1], "usage_key_id": [1, 2], "sign": [1, 1], "engine": [0, 0]},
+        **{"uncached": [300, 0], "cache_read": [0, 500], "cache_write": [0, 0]},
+        **{"output": [41, 21], "context": [1_000, 2_000]},
+    }
+    weights = Weights(2, uncached=3, cache_read=1, output=2, context=5, step=80)
+    work = weigh(pl.DataFrame(said), start, weights)
+    first, second, _, answers = work.kinds_by([1] * 60)
+    assert work.tokens == (300, 500, 0, 62)
+    # One alone, one beside another; of 40 steps half alone and half beside, and 20 beside.
+    asked = (300 * 3 + 80, 500 + 80 / 2)
+    wrote = 41 * (2 + 5) + 21 * (2 + 5 * 2) + 80 * (20 + 20 / 2 + 20 / 2)
+    whole = sum(asked) + wrote
+    found = [part / (first + second + answers) for part in (first, second, answers)]
+    assert found == pytest.approx([asked[0] / whole, asked[1] / whole, wrote / whole], rel=1e-6)
+
+
 def test_power_at_rest_that_nobody_declared_is_the_least_that_was_seen() -> None:
     run = simulate(SCENARIOS["lone-then-burst"](), HOUR)
     names = sorted(run.of_customers())

@@ -9,8 +9,10 @@ import pytest
 
 from ledger.domain.errors import LedgerError, MissingInputError
 from ledger.domain.period import DAY
+from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.allocate import allocate
+from ledger.flows.cost.thin import thin
 from ledger.flows.pricing.rate import rate
 from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
@@ -19,7 +21,7 @@ from ledger.wire.price_inputs import NewPrice
 from tests.cli.command_line import CommandLine
 from tests.flows.billing import DECEMBER, WINDOW
 from tests.flows.test_check_books import one_leased_gpu
-from tests.flows.test_period_prices import MINIMUM, NOW, SINCE, agree, issued, priced, settle
+from tests.flows.test_period_prices import MINIMUM, NOW, SINCE, agree, enter, issued, priced, settle
 from tests.flows.test_who_pays import rule, went
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.charges import change_charges
@@ -129,6 +131,23 @@ async def test_an_invoice_waits_for_the_cost_of_its_period(worker: Connection) -
         await issued(worker)
     await costed(worker)
     assert len(await issued(worker)) == 2
+    await agree(worker)
+
+
+async def test_days_whose_lines_were_let_go_have_them_again_for_a_price_that_comes_later(
+    worker: Connection,
+) -> None:
+    free = {"meter": "input", "model": "llama", "amount": "0"}
+    books = await priced(worker, free, billed_in="Asia/Tokyo")
+    await one_leased_gpu(books)
+    await books.usage(HOUR, Tokens(uncached=1_000_000))
+    await costed(worker)
+    await book_cost(worker, now=NOW)
+    await thin(worker, now=NOW)
+    assert await worker.fetchval("SELECT count(*) FROM cost_share") == 0
+    await enter(worker, **PLUS)
+    await settle(worker, NOW + timedelta(hours=1))
+    assert await asked(worker) == with_20_percent(await cost_of_usage(worker)) > 0
     await agree(worker)
 
 

@@ -149,6 +149,18 @@ def test_row_of_text_means_what_the_same_json_means() -> None:
         read_texts(NewAsset, leased | {"gpu_count": "8 GPUs"})
 
 
+def test_which_gpus_an_instance_runs_on_is_a_cell() -> None:
+    cells = {
+        **{"deployment_id": "d", "asset_id": "a", "model": "m", "gpu_uuids": "GPU-1;GPU-2;GPU-3"},
+        **{"valid_from": "2024-01-01T00:00:00Z", "engine_instances": "vllm-0; vllm-1"},
+    }
+    read = read_texts(NewDeployment, cells | {"instance_gpus": "vllm-0=GPU-1 GPU-2; vllm-1=GPU-3"})
+    assert read.instance_gpus == {"vllm-0": ("GPU-1", "GPU-2"), "vllm-1": ("GPU-3",)}
+    for text in ("GPU-1", "vllm-0=GPU-1; vllm-0=GPU-2"):
+        with pytest.raises(InputError, match="instance_gpus: found"):
+            read_texts(NewDeployment, cells | {"instance_gpus": text})
+
+
 def test_a_tariff_needs_a_price() -> None:
     with pytest.raises(InputError):
         read_input(NewTariffPrices, {"tariff_id": "t", "prices": []})

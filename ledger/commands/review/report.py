@@ -1,5 +1,6 @@
 """`tokenledger report`: every report of the table, for people or with --json."""
 
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from ledger.commands.review.receivables import receivables
 from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope, period_options
 from ledger.commands.serve.database import Database, database_options
 from ledger.reports.grouped import GroupedReport
+from ledger.reports.items_csv import items_csv
 from ledger.reports.report import Asked, PeriodReport, ReportTable, Shown, Warned
 from ledger.reports.table import REPORTS
 from ledger.store.queries import Connection
@@ -34,7 +36,17 @@ def period_command(about: PeriodReport[R]) -> click.Command:
     @period_options
     @json_option
     @database_options
-    def command(database: Database, *, asked: AskedPeriod, as_json: bool, **options: str) -> None:
+    def command(
+        database: Database,
+        *,
+        asked: AskedPeriod,
+        as_json: bool,
+        as_csv: bool = False,
+        **options: str,
+    ) -> None:
+        if as_csv and as_json:
+            raise click.UsageError("--csv and --json are two forms of one report")
+
         async def read(connection: Connection) -> tuple[Scope, Asked, R]:
             scope = await find_scope(connection, asked, clock.now())
             question = Asked(options, zone_name=scope.zone)
@@ -53,11 +65,15 @@ def period_command(about: PeriodReport[R]) -> click.Command:
         scope, question, answered = database.run(read)
         if as_json:
             print_json(about.to_json(answered))
+        elif as_csv:
+            sys.stdout.write(items_csv(about.to_json(answered)))
         else:
             for each in about.show(answered, question):
                 _print(each, scope)
 
     decorated: Callable[..., None] = command
+    if about.csv:
+        decorated = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")(decorated)
     for option in reversed(about.options):
         name = f"--{option.name.replace('_', '-')}"
         shown = bool(option.default)

@@ -15,8 +15,9 @@ import polars as pl
 from ledger.domain.apportion import amount_of, apportion, cumulative_split, units_of
 from ledger.domain.apportion_columns import apportion_column
 from ledger.domain.cost.attempts import SECOND_US
+from ledger.domain.cost.kinds import NO_KINDS, KindSums, split_kinds
 from ledger.domain.cost.site_meters import HostShare
-from ledger.domain.cost.slots import NOBODY, SlotWork
+from ledger.domain.cost.slots import NOBODY, OF_USAGE, SlotWork
 from ledger.domain.cost.unclaimed import OF_NO_REQUEST
 from ledger.domain.energy.counter_course import microseconds
 from ledger.domain.energy.facility import host_energy_mj, uplift
@@ -95,7 +96,7 @@ class Share:
 class WindowAllocation:
     """What a window's work took by usage key, in the columns of SHARES in order of the keys, with
     NOBODY's where work had no weight, and what no request claims; what was idle, its two pools, and
-    the energy nobody priced, in mJ."""
+    the energy nobody priced, in mJ. `kinds` is what tokens of each kind took of usage."""
 
     taken: pl.DataFrame
     idle: Share
@@ -104,6 +105,7 @@ class WindowAllocation:
     unpriced_mj: int
     busy_s: int
     engines: int = 1
+    kinds: KindSums = NO_KINDS
 
     def used(self) -> pl.DataFrame:
         """Usage by key, and unattributed and unclaimed where there are any, each with its
@@ -130,7 +132,7 @@ def allocate_window(
     rest_us = work.full_us * len(work.covered_us) - covered_us
     busy_cost, idle_cost = apportion(units_of(gpu_cost), [covered_us, rest_us])
     idle = Share(gpu_cost=idle_cost)
-    taken = _Taken(work)
+    taken = _Taken(work, KindSums(work.tokens))
     taken.add(Share(gpu_cost=busy_cost), work.covered_us)
     electricity, unpriced = 0, 0
     for price, slots in _measured(window, energy, work):
@@ -149,6 +151,7 @@ def allocate_window(
         unpriced_mj=unpriced,
         busy_s=work.busy_s,
         engines=work.engines,
+        kinds=taken.kinds,
     )
 
 
@@ -168,27 +171,35 @@ def together(parts: Sequence[WindowAllocation]) -> WindowAllocation:
         unpriced_mj=sum(part.unpriced_mj for part in parts),
         busy_s=sum(part.busy_s * part.engines for part in parts) // engines,
         engines=engines,
+        kinds=sum((part.kinds for part in parts), NO_KINDS),
     )
 
 
 @dataclass(slots=True)
 class _Taken:
-    """What each key takes of what was used while anything ran."""
+    """What each key, and tokens of each kind, take of what was used while anything ran."""
 
     work: SlotWork
+    kinds: KindSums
     parts: list[pl.DataFrame] = field(default_factory=list)
 
     def add(self, busy: Share, pools: Sequence[int]) -> None:
         """Split what lies in the slots as these pools do, by what weighs in each."""
         if not any(busy.parts()):
             return
-        weighed = self.work.weigh_by(pools if any(pools) else self.work.covered_us)
+        pools = pools if any(pools) else self.work.covered_us
+        weighed = self.work.weigh_by(pools)
         split = (
             apportion_column(part, weighed["weight"]) if part else pl.lit(0, pl.Int128)
             for part in busy.parts()
         )
         columns = dict(zip(SHARES, split, strict=True))
         self.parts.append(weighed.select("usage_key_id", **columns))
+        used = self.parts[-1].filter(OF_USAGE)
+        energy_mj, cost = (
+            sum(int(used[name].sum()) for name in names) for names in (ENERGIES, COSTS)
+        )
+        self.kinds += split_kinds(energy_mj, cost, self.work.kinds_by(pools))
 
     def summed(self) -> pl.DataFrame:
         """All of it by key, in their order; keys that had tokens and took nothing are among it."""

@@ -27,8 +27,8 @@ UNCLAIMED_MAX = Fraction(2, 100)
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A stretch of a deployment's time: what its meters showed, how long its GPUs were at rest, and
-    what ran. `steps` None: nobody counted them; `shared_steps` are as many as those who wrote
-    together come to, at a token each."""
+    what ran. `steps` None: nobody counted them; `shared_steps` are as many as those who read and
+    wrote together come to, at a token each."""
 
     energy_mj: int
     gpu_rest_us: int

@@ -1,14 +1,15 @@
 """What allocation leaves of a window, by natural key: meters, pools and cost lines."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import polars as pl
 
 from ledger.domain.cost.allocation import COSTS, ENERGIES
+from ledger.domain.cost.kinds import KIND_SUMS
 
 PoolKey: TypeAlias = tuple[str, datetime, str]
 MeterKey: TypeAlias = tuple[str, datetime]
@@ -55,20 +56,28 @@ LINE: Mapping[str, pl.DataType] = {
     **LINE_TERMS,
     **SHARE,
 }
-ALLOCATION: Mapping[str, pl.DataType] = {**ALLOCATION_KEY, "revision": pl.Int32(), **LINE_TERMS}
+# Beside lines of usage: what tokens of each kind took of all of them.
+KINDS: Mapping[str, pl.DataType] = {**ALLOCATION_KEY, **KIND_SUMS}
+ALLOCATION: Mapping[str, pl.DataType] = {
+    **ALLOCATION_KEY,
+    "revision": pl.Int32(),
+    **LINE_TERMS,
+    **KIND_SUMS,
+}
 LineRow: TypeAlias = tuple[str | int | datetime, ...]
 AMOUNTS = ("busy_s", *ENERGIES, *COSTS)
 
 
 @dataclass(slots=True)
 class WindowCosts:
-    """What came out: meters and pools by natural key, and lines as LINE has them, many together
-    or one by one."""
+    """What came out: meters and pools by natural key, lines as LINE has them, many together or one
+    by one, and rows of KINDS."""
 
     meters: dict[MeterKey, MeterWindow] = field(default_factory=dict)
     pools: dict[PoolKey, CostPool] = field(default_factory=dict)
     parts: list[pl.DataFrame] = field(default_factory=list)
     rows: list[LineRow] = field(default_factory=list)
+    kinds: list[LineRow] = field(default_factory=list)
 
     def add(self, other: "WindowCosts") -> None:
         """Take in the costs of another window."""
@@ -76,10 +85,15 @@ class WindowCosts:
         self.pools.update(other.pools)
         self.parts += other.parts
         self.rows += other.rows
+        self.kinds += other.kinds
 
     def lines(self) -> pl.DataFrame:
         """All lines."""
         return pl.concat([pl.DataFrame(self.rows, LINE, orient="row"), *self.parts])
+
+    def by_kind(self) -> pl.DataFrame:
+        """What tokens of each kind took."""
+        return pl.DataFrame(self.kinds, KINDS, orient="row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +112,41 @@ class Allocations:
 
 
 def next_allocations(
-    stored: Allocations, computed: pl.DataFrame
+    stored: Allocations, computed: pl.DataFrame, kinds: pl.DataFrame
 ) -> tuple[Allocations, Allocations]:
     """What is allocated otherwise from now on, with its next revision and all of its lines, and
     what stood for that before; what was not computed again has no lines from now on, once."""
     key = list(ALLOCATION_KEY)
-    values = [name for name in LINE if name not in LINE_KEY]
-    pairs = computed.join(stored.lines, on=LINE_KEY, how="left", suffix="_stored")
-    differs = [pl.col(name).ne_missing(pl.col(f"{name}_stored")) for name in values]
-    changed = pairs.filter(pl.any_horizontal(differs)).select(key)
-    ceased = stored.lines.join(computed, on=LINE_KEY, how="anti").select(key)
-    touched = pl.concat([changed, ceased]).unique()
+    touched = pl.concat(
+        [
+            _other(stored.lines, computed, LINE_KEY).select(key),
+            stored.lines.join(computed, on=LINE_KEY, how="anti").select(key),
+            _other(stored.rows, kinds, key, KIND_SUMS).select(key),
+        ]
+    ).unique()
     former = stored.only(touched)
     lines = computed.join(touched, on=key, how="semi")
     there = lines.select(*key, *LINE_TERMS).unique(key)
     bare = former.rows.join(there, on=key, how="anti").with_columns(busy_s=pl.lit(0, pl.Int32))
     terms = pl.concat([there, bare.select(there.columns)])
+    # What has no lines has no kinds either.
+    of_kinds = kinds.join(lines, on=key, how="semi")
+    rows = terms.join(former.rows.select(*key, "revision"), on=key, how="left").join(
+        of_kinds, on=key, how="left"
+    )
     revision = pl.col("revision").fill_null(0) + 1
-    rows = terms.join(former.rows.select(*key, "revision"), on=key, how="left")
-    return Allocations(rows.with_columns(revision).select(*ALLOCATION).sort(key), lines), former
+    none = (pl.col(name).fill_null(0) for name in KIND_SUMS)
+    numbered = rows.with_columns(revision, *none).select(*ALLOCATION).sort(key)
+    return Allocations(numbered, lines), former
+
+
+def _other(
+    stored: pl.DataFrame, computed: pl.DataFrame, key: Sequence[str], names: Collection[str] = ()
+) -> pl.DataFrame:
+    """What was computed and is not as it is stored: all of it, or in what is named. Of what is
+    named, only where something is stored."""
+    how: Literal["inner", "left"] = "inner" if names else "left"
+    values = names or [name for name in computed.columns if name not in key]
+    pairs = computed.join(stored, on=list(key), how=how, suffix="_stored")
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}_stored")) for name in values]
+    return pairs.filter(pl.any_horizontal(differs))

@@ -11,9 +11,18 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from ledger.domain.apportion import apportion, units_of
+from ledger.domain.cost.uncertainty import (
+    UNKNOWN,
+    KindUncertainty,
+    Taking,
+    Uncertainty,
+    uncertainties,
+    uncertainty_of_all,
+)
 from ledger.domain.money import divide_half_even
 from ledger.domain.period import WINDOW_SECONDS
 from ledger.wire.grid_inputs import GRID_KINDS
@@ -27,6 +36,7 @@ MICRO = 10**6
 FINEST = 18
 _PER_MICRO = MJ_PER_KWH * WINDOW_SECONDS * 10**FINEST // MICRO
 Key: TypeAlias = tuple[str, ...]
+NOTHING_KNOWN: Mapping[str, KindUncertainty] = MappingProxyType({})
 
 
 class EfficiencySum(NamedTuple):
@@ -59,16 +69,18 @@ class EfficiencySum(NamedTuple):
     part_carbon_location: Decimal
     part_carbon_market: Decimal
     part_water: Decimal
+    estimated_mj: int
+    electricity: Decimal
 
 
 class KindSum(NamedTuple):
     """Tokens of one user on a day (None: of any), by kind."""
 
     customer_id: str | None
-    customer_ref: str
-    agent_id: str
-    tier: str
-    model: str
+    customer_ref: str | None
+    agent_id: str | None
+    tier: str | None
+    model: str | None
     day: date | None
     input_uncached: int
     input_cache_read: int
@@ -90,12 +102,13 @@ class Taken:
 @dataclass(frozen=True, slots=True)
 class EfficiencyRow:
     """A group, or a line that is nobody's; what kinds of token took is None where weights of the
-    scope do not tell."""
+    scope do not tell. `uncertainty` is how far it may be off."""
 
     group: Key
     tokens: Mapping[str, int]
     taken: Taken
     by_kind: Mapping[str, Taken] | None = None
+    uncertainty: Uncertainty = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +127,7 @@ class _Sums:
     parts: dict[str, dict[str, Fraction]] = field(
         default_factory=lambda: {kind: dict.fromkeys(MEASURES, Fraction(0)) for kind in TOKEN_KINDS}
     )
+    takings: dict[str, Taking] = field(default_factory=lambda: defaultdict(Taking))
 
     def add(self, sums: EfficiencySum) -> None:
         """Count in what one row of the store says."""
@@ -124,6 +138,16 @@ class _Sums:
             self.without[name] += getattr(sums, f"no_{name}_mj")
         for name in MEASURES:
             self.parts[sums.kind][name] += Fraction(getattr(sums, f"part_{name}")) * _scale(name)
+        self.takings[sums.scope].add(
+            Taking(
+                Fraction(sums.energy_mj),
+                Fraction(sums.cost),
+                Fraction(sums.estimated_mj),
+                Fraction(sums.electricity),
+                {sums.kind: Fraction(sums.part_energy_mj)},
+                {sums.kind: Fraction(sums.part_cost)},
+            )
+        )
 
 
 def _scale(name: str) -> Fraction:
@@ -146,9 +170,13 @@ def group_of(used: EfficiencySum | KindSum, by: Sequence[str]) -> Key:
 
 
 def efficiency(
-    sums: Iterable[EfficiencySum], tokens: Iterable[KindSum], by: Sequence[str]
+    sums: Iterable[EfficiencySum],
+    tokens: Iterable[KindSum],
+    by: Sequence[str],
+    weights: Mapping[str, KindUncertainty] = NOTHING_KNOWN,
 ) -> Efficiency:
-    """Rows in the order of their names; amounts must share one currency."""
+    """Rows in the order of their names; amounts must share one currency. `weights` says how far
+    those of a scope may be off, by kind of token."""
     groups: dict[Key, _Sums] = defaultdict(_Sums)
     nobody: dict[Key, _Sums] = defaultdict(_Sums)
     for each in sums:
@@ -163,16 +191,20 @@ def efficiency(
     known = [*(groups[name] for name in names), *(nobody[line] for line in lines)]
     taken, whole = _rounded(known)
     all_tokens = {kind: sum(each[kind] for each in counted.values()) for kind in TOKEN_KINDS}
+    off = uncertainties([groups[name].takings for name in names], weights)
+    whole_off = uncertainty_of_all(each for group in known for each in group.takings.values())
     return Efficiency(
         tuple(
-            EfficiencyRow(name, dict(counted[name]), each, _by_kind(each, groups[name]))
-            for name, each in zip(names, taken, strict=False)
+            EfficiencyRow(
+                name, dict(counted[name]), each, _by_kind(each, groups[name]), uncertainty
+            )
+            for name, each, uncertainty in zip(names, taken, off, strict=False)
         ),
         tuple(
             EfficiencyRow(line, dict.fromkeys(TOKEN_KINDS, 0), each)
             for line, each in zip(lines, taken[len(names) :], strict=True)
         ),
-        EfficiencyRow(("total",), all_tokens, whole),
+        EfficiencyRow(("total",), all_tokens, whole, uncertainty=whole_off),
     )
 
 

@@ -34,8 +34,6 @@ PHASES: Mapping[str, str] = {
 # Power of a GPU at rest and in each phase in mW, and microjoules of tokens beside that.
 RATES = ("idle", PREFILL, DECODE)
 COLUMNS = ("idle", PREFILL, "cache_read", "output", "context", DECODE)
-# What a phase is measured in, to weigh what ran in it.
-TERM_OF = {PREFILL: "uncached", DECODE: "step"}
 RATE_INTERVAL_MAX = Fraction(10, 100)
 # Of all energy: what a term may put on others.
 MISPLACED_MAX = Fraction(2, 100)
@@ -47,7 +45,7 @@ _OF_MICROJOULES = 1_000
 class PhaseSlot:
     """A stretch of a deployment's time: what its meters showed, for how long its GPUs worked on
     prompts, on answers and on neither alone, the time of them all, and what ran; `steps` are those
-    of who wrote."""
+    of who wrote, and `reads` those of who read a prompt."""
 
     energy_mj: int
     prefill_us: int
@@ -59,6 +57,7 @@ class PhaseSlot:
     output: int
     context: int
     steps: int
+    reads: int
 
     @property
     def rest_us(self) -> int:
@@ -135,21 +134,22 @@ def _sum(slots: Sequence[PhaseSlot], name: str) -> int:
 
 
 def _terms(slots: Sequence[PhaseSlot], every: Mapping[str, Interval]) -> dict[str, Interval]:
-    """Terms of weights: a rate times the time of a phase, by the tokens or steps that it took."""
-    taken = {
-        PREFILL: (_sum(slots, "prefill_us"), _sum(slots, "uncached")),
-        DECODE: (_sum(slots, "decode_us") + _sum(slots, "other_us"), _sum(slots, "steps")),
-    }
-    terms: dict[str, Interval] = {}
-    for name, each in every.items():
-        time_us, count = taken.get(name, (0, 0))
-        if name not in taken:
-            terms[name] = each
-        elif count > 0:
-            terms[TERM_OF[name]] = _times(each, Fraction(time_us, count * _OF_MICROJOULES))
+    """Terms of weights: a rate times the time of a phase, by the tokens or steps that it took. A
+    prompt has a step of its own, which its tokens do not take again."""
+    terms = {name: each for name, each in every.items() if name in TERMS}
+    asked, steps = _sum(slots, "uncached"), _sum(slots, "steps")
+    if DECODE in every and steps > 0:
+        time_us = _sum(slots, "decode_us") + _sum(slots, "other_us")
+        terms["step"] = _times(every[DECODE], Fraction(time_us, steps * _OF_MICROJOULES))
+    if PREFILL in every and asked > 0:
+        time = Fraction(_sum(slots, "prefill_us"), asked * _OF_MICROJOULES)
+        own = terms["step"].value * _sum(slots, "reads") if "step" in terms else 0
+        terms["uncached"] = _times(every[PREFILL], time, Fraction(own, asked))
     return {name: terms[name] for name in TERMS if name in terms}
 
 
-def _times(each: Interval, factor: Fraction) -> Interval:
-    value, low, high = (round(end * factor) for end in (each.value, each.low, each.high))
+def _times(each: Interval, factor: Fraction, less: Fraction = Fraction(0)) -> Interval:
+    value, low, high = (
+        max(round(end * factor - less), 0) for end in (each.value, each.low, each.high)
+    )
     return Interval(value, low, high, each.share, each.misplaced)

@@ -16,6 +16,7 @@ from ledger.domain.apportion import apportion_amount, units_of
 from ledger.domain.cost.allocation import (
     IDLE,
     UNATTRIBUTED,
+    USAGE,
     EnergyInput,
     Share,
     Site,
@@ -307,6 +308,7 @@ def _book(costs: WindowCosts, scope: CostScope, allocated: WindowAllocation) -> 
     terms = _terms(scope, allocated.busy_s)
     if not allocated.taken.is_empty():
         costs.parts.append(_lines(scope, allocated.used(), terms))
+        costs.kinds.append((scope.name, start, USAGE, *allocated.kinds.row()))
     if any(allocated.idle.parts()):
         costs.rows.append(_row(scope, allocated.idle, terms))
     if allocated.electricity_pool or not (all_in or allocated.unpriced_mj):

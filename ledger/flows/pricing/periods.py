@@ -21,6 +21,7 @@ from ledger.domain.pricing.price_list import ListedPrice
 from ledger.domain.pricing.price_model import Basis, PriceModel
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, find_unbilled
 from ledger.domain.pricing.subscription import Subscription
+from ledger.flows.cost.recall import recall_lines
 from ledger.flows.pricing.period_days import periods_of
 from ledger.flows.pricing.price_book import PriceBook, members_of
 from ledger.flows.stage import StageContext
@@ -113,6 +114,19 @@ async def find_pooled(rated: RatedDays) -> list[PeriodAmount]:
     ]
 
 
+async def recall_costs(rated: RatedDays) -> None:
+    """Have the cost lines that prices of the days follow, where they were let go before somebody
+    asked for cost; in no transaction."""
+    timed = list(_timed_prices(rated))
+    if not any(price.meter == "cost" for _, prices, _ in timed for price in prices):
+        return
+    context, (_, days) = rated.context, _costed_days(rated, timed, rated.up_to())
+    periods = [Period(*span) for span in sorted({(since, until) for _, _, since, until in days})]
+    await recall_lines(
+        context.connection, context.entity.entity_id, periods, context.cut_off.batch_seq
+    )
+
+
 async def append_timed(rated: RatedDays) -> int:
     """Append what time adds on the days, beside what usage was charged on them; returns rows."""
     context = rated.context
@@ -178,7 +192,20 @@ async def _find_costs(
 ) -> dict[str, list[UsageCharge]]:
     """What usage cost by day, of subscriptions whose cards ask for that and of attempts that are
     billed; InvalidInputError where it is not in the currency of the card."""
-    context, home = rated.context, rated.context.entity.zone
+    context, (plus, days) = rated.context, _costed_days(rated, timed, whole)
+    if not days:
+        return {}
+    by_name = await rating_periods.sum_usage_costs(
+        context.connection, entity=context.entity, periods=days, batch_seq=context.cut_off.batch_seq
+    )
+    cards = {name: rated.book.cards[plus[name].rate_card_id] for name in by_name}
+    return {name: list(_billed_costs(cards[name], costs)) for name, costs in by_name.items()}
+
+
+def _costed_days(
+    rated: RatedDays, timed: Sequence[TimedPrices], whole: Sequence[SubscribedPeriod]
+) -> tuple[dict[str, Subscription], list[SubscribedPeriod]]:
+    """The subscriptions whose cards ask for what usage cost, and the days whose cost they go by."""
     plus = {
         subscription.subscription_id: subscription
         for subscription, prices, _ in timed
@@ -188,15 +215,9 @@ async def _find_costs(
         (name, customer_id, day.start, day.end)
         for name, customer_id, start, end in whole
         if name in plus
-        for day in _days(plus[name], Period(start, end), home)
+        for day in _days(plus[name], Period(start, end), rated.context.entity.zone)
     ]
-    if not days:
-        return {}
-    by_name = await rating_periods.sum_usage_costs(
-        context.connection, entity=context.entity, periods=days, batch_seq=context.cut_off.batch_seq
-    )
-    cards = {name: rated.book.cards[plus[name].rate_card_id] for name in by_name}
-    return {name: list(_billed_costs(cards[name], costs)) for name, costs in by_name.items()}
+    return plus, days
 
 
 def _billed_costs(card: RateCard, costs: Sequence[UsageCost]) -> Iterator[UsageCharge]:

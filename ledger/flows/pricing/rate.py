@@ -15,7 +15,7 @@ from ledger.flows.customer_days import customer_days, customer_periods
 from ledger.flows.parts import Due
 from ledger.flows.pricing.known_prices import KnownPrices
 from ledger.flows.pricing.period_days import find_timed_days, with_days_behind
-from ledger.flows.pricing.periods import RatedDays, append_timed, find_pooled
+from ledger.flows.pricing.periods import RatedDays, append_timed, find_pooled, recall_costs
 from ledger.flows.pricing.price_book import PriceBook, find_subscribed, read_book
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.connect import draw_batch_seq
@@ -52,6 +52,7 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
 
 async def _rate_days(context: StageContext, known: KnownPrices, days: Sequence[Part]) -> int:
     rated = RatedDays(context, known.book, customer_periods(days, context.entity.zone))
+    await recall_costs(rated)
     async with context.connection.transaction():
         await rating.prefer_hashes(context.connection)
         return await _append_used(rated, known) + await append_timed(rated)

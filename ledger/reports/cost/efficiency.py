@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 
 from ledger.domain.apportion import amount_of
 from ledger.domain.cost.cause import cause_of
@@ -17,14 +18,14 @@ from ledger.domain.cost.efficiency import (
     Taken,
     efficiency,
 )
+from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.domain.money import ROUNDING, UNIT, plain
-from ledger.domain.period import Period
-from ledger.flows.cost.recall import recall_lines
+from ledger.flows.cost.recall import recall_parts
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
-from ledger.reports.cost.weights_used import weight_lines, weights_json
+from ledger.reports.cost.weights_used import uncertain_weights, weight_lines, weights_json
 from ledger.reports.report import (
     Asked,
     PeriodReport,
@@ -44,17 +45,18 @@ from ledger.store.cost.grid import (
 )
 from ledger.store.cost.weight_checks import WeightsUsed, list_weights_used
 from ledger.store.queries import Connection
-from ledger.store.within import Within
+from ledger.store.within import OfEntity, Within
 from ledger.wire.efficiency_answers import Efficiency as EfficiencyAnswer
-from ledger.wire.units import MJ_PER_KWH
+from ledger.wire.units import MJ_PER_J, MJ_PER_KWH
 
 ORDERS = ("name", "cost", "energy")
 SHOWN = (
     *("tokens", "output tokens", "kWh", "J/output token", "cost", "g CO2e", "g CO2e contracted"),
-    *("ml water", "cost/M", "g CO2e/M"),
+    *("ml water", "cost/M", "g CO2e/M", "± % J", "± % cost"),
 )
 FIRST = ("output tokens", "kWh", "J/output token", "cost", "g CO2e", "ml water")
 GAPS_SHOWN = 3
+_TENTH = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,11 @@ async def efficiency_report(
     _check(by, order)
     entity = await find_entity(connection, entity_id)
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
-    by_day = "day" in by
-    await recall_lines(connection, entity_id, [Period(since, until)], cut_off.batch_seq)
-    sums = await sum_efficiency(
-        connection, by_day=by_day, zone=entity.zone, entity_id=entity_id, **within
-    )
-    tokens = await sum_token_kinds(
-        connection, by_day=by_day, zone=entity.zone, entity_id=entity_id, **within
-    )
+    asked = OfEntity(entity_id=entity_id, **within)
+    await recall_parts(connection, **asked)
+    sums = await sum_efficiency(connection, by=by, zone=entity.zone, **asked)
+    tokens = await sum_token_kinds(connection, by=by, **asked)
+    weights = await list_weights_used(connection, **asked)
     missing = None
     try:
         refuse(await list_gaps(connection, entity, **within), f"The cost of {entity_id}")
@@ -123,10 +122,10 @@ async def efficiency_report(
         currency=sums[0].currency if sums else entity.currency,
         by=tuple(by),
         order=order,
-        taken=efficiency(sums, tokens, by),
-        holes=tuple(await find_grid_holes(connection, entity_id=entity_id, **within)),
+        taken=efficiency(sums, tokens, by, uncertain_weights(weights)),
+        holes=tuple(await find_grid_holes(connection, **asked)),
         missing=missing,
-        weights=await list_weights_used(connection, entity_id=entity_id, **within),
+        weights=weights,
     )
 
 
@@ -214,6 +213,20 @@ class _Said:
             "joules_per_output_token": joules_per_output_token(row.taken.energy_mj, output),
             "output_tokens_per_kwh": _per_kwh(row.taken.energy_mj, output),
             "per_million": self.per_million(row.taken, tokens),
+            "interval": self.interval(row),
+        }
+
+    def interval(self, row: EfficiencyRow) -> dict[str, object]:
+        """Between what a row's figures lie, by its meters, estimates and weights."""
+        tokens, output = sum(row.tokens.values()), row.tokens["output"]
+        uncertainty = Uncertainty(row.uncertainty.energy) if self.costless else row.uncertainty
+        joules = _each(Decimal(row.taken.energy_mj), output, MJ_PER_J * MICRO) if output else None
+        cost = _each(amount_of(row.taken.cost), tokens) if tokens else None
+        return {
+            "energy_percent": _percent(uncertainty.energy),
+            "cost_percent": _percent(uncertainty.cost),
+            "joules_per_output_token": _ends(joules, uncertainty.energy),
+            "cost_per_million": _ends(cost, uncertainty.cost),
         }
 
     def kinds(self, row: EfficiencyRow) -> list[dict[str, object]] | None:
@@ -259,6 +272,24 @@ def _micro(value: int | None) -> str | None:
 def _each(amount: Decimal, tokens: int, unit: int = 1) -> str:
     exact = ROUNDING.divide(ROUNDING.multiply(amount, Decimal(MICRO)), Decimal(tokens * unit))
     return plain(exact.quantize(UNIT, ROUND_HALF_EVEN, ROUNDING))
+
+
+def _percent(part: Fraction | None) -> str | None:
+    return None if part is None else _rounded(part * 100, _TENTH)
+
+
+def _ends(value: str | None, uncertainty: Fraction | None) -> dict[str, str] | None:
+    """A figure less and more by a part of it."""
+    if value is None or uncertainty is None:
+        return None
+    exact = Fraction(value)
+    low, high = sorted((exact * (1 - uncertainty), exact * (1 + uncertainty)))
+    return {"low": _rounded(low, UNIT), "high": _rounded(high, UNIT)}
+
+
+def _rounded(value: Fraction, unit: Decimal) -> str:
+    exact = ROUNDING.divide(Decimal(value.numerator), Decimal(value.denominator))
+    return plain(exact.quantize(unit, ROUND_HALF_EVEN, ROUNDING))
 
 
 def _per_kwh(energy_mj: int, output: int) -> str | None:
@@ -315,11 +346,14 @@ def _cells(said: Mapping[str, object]) -> tuple[str, ...]:
     """The columns of `SHOWN`; a line that is nobody's has no tokens."""
     each = said.get("per_million")
     per_million = each if isinstance(each, Mapping) else {}
+    off = said.get("interval")
+    interval = off if isinstance(off, Mapping) else {}
     tokens = [f"{said[name]:,}" if name in said else "" for name in ("tokens", "output_tokens")]
     figures = (
         *(said["energy_kwh"], said.get("joules_per_output_token"), said["cost"]),
         *(said["carbon_location_g"], said["carbon_market_g"], said["water_ml"]),
         *(per_million.get("cost"), per_million.get("carbon_location_g")),
+        *(interval.get("energy_percent"), interval.get("cost_percent")),
     )
     return (*tokens, *(UNKNOWN if value is None else str(value) for value in figures))
 
@@ -348,4 +382,5 @@ EFFICIENCY = PeriodReport(
         ReportOption("by", "model", f"{', '.join(DIMENSIONS)}."),
         ReportOption("order", "name", "name, cost or energy: of an output token, least first."),
     ),
+    csv=True,
 )

@@ -21,6 +21,7 @@ from ledger.domain.cost.cost_line import (
     SHARE,
     Allocations,
 )
+from ledger.domain.cost.kinds import KIND_SUMS
 from ledger.domain.cost.lines_again import AllocatedLines, ScopeWindow
 from ledger.domain.period import Period
 from ledger.store.binary import Rows
@@ -38,6 +39,7 @@ SHARE_COLUMNS = (
     *("entity_id", "window_start", "scope", "revision", *SHARE),
     *("batch_seq", "recalled_at"),
 )
+_KIND_COSTS = tuple(name for name, kind in KIND_SUMS.items() if kind == pl.Int128())
 # What a query says that needs lines which were let go.
 LinesLetGo = asyncpg.ObjectNotInPrerequisiteStateError
 # Costs are told in two numbers of 64 bits each.
@@ -52,7 +54,9 @@ async def find_allocations(
     stored = await ALLOCATIONS["find_allocations"].rows(
         connection, entity_id=entity_id, windows=list(windows)
     )
-    rows = pl.DataFrame({name: [row[name] for row in stored] for name in ALLOCATION}, ALLOCATION)
+    values = {name: [row[name] for row in stored] for name in ALLOCATION}
+    values |= {name: [units_of(amount) for amount in values[name]] for name in _KIND_COSTS}
+    rows = pl.DataFrame(values, ALLOCATION)
     said = {name: list(chain.from_iterable(row[name] for row in stored)) for name in SHARE}
     said |= {name: [units_of(amount) for amount in said[name]] for name in COSTS}
     at = np.repeat(np.arange(len(stored)), [len(row["usage_key_id"]) for row in stored])

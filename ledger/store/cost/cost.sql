@@ -56,17 +56,10 @@ SELECT d.deployment_id, d.entity_id, d.asset_id, d.model, d.tier, d.gpu_count, d
        coalesce(w.idle_mw_per_gpu, d.idle_mw_per_gpu) AS idle_mw_per_gpu, d.slot_s, d.instance_gpus,
        w.weight_set_id, coalesce(w.source, 'declared') AS weight_source,
        lower(part.valid) AS valid_from, nullif(upper(part.valid), 'infinity') AS valid_to
-  FROM deployment d
- -- In parts by which set is in force; NULL is none.
- CROSS JOIN LATERAL (
-   SELECT s.weight_set_row_id, d.valid * s.valid AS valid FROM weight_set s
-    WHERE s.deployment_id = d.deployment_id AND s.recorded @> :batch_seq::bigint AND s.valid && d.valid
-   UNION ALL
-   SELECT NULL, unnest(tstzmultirange(d.valid) - coalesce((
-            SELECT range_agg(s.valid) FROM weight_set s
-             WHERE s.deployment_id = d.deployment_id AND s.recorded @> :batch_seq::bigint), '{}'))) part
+  FROM weights_at(:batch_seq) part
+  JOIN deployment d USING (deployment_row_id)
   LEFT JOIN weight_set w USING (weight_set_row_id)
- WHERE d.recorded @> :batch_seq::bigint AND part.valid && tstzrange(:since, :until)
+ WHERE part.valid && tstzrange(:since, :until)
  ORDER BY d.deployment_id, valid_from;
 
 -- name: find_gpu_homes

@@ -66,7 +66,7 @@ async def find_changes(
     stored_meters = await _stored_meters(connection, windows, meters)
     stored_pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
     stored = await find_allocations(connection, entity_id=entity_id, windows=windows)
-    allocations, former = next_allocations(stored, costs.lines())
+    allocations, former = next_allocations(stored, costs.lines(), costs.by_kind())
     return CostChanges(
         meters=next_revisions(stored_meters, costs.meters, nothing=lambda _: MeterWindow(0, 0, 0)),
         pools=next_revisions(

@@ -88,20 +88,21 @@ async def copy_grid_factors(
 
 
 async def sum_efficiency(
-    connection: Connection, *, by_day: bool, zone: str, **asked: Unpack[OfEntity]
+    connection: Connection, *, by: Sequence[str], zone: str, **asked: Unpack[OfEntity]
 ) -> list[EfficiencySum]:
-    """What energy took, per scope, line, who used it, kind of token and, `by_day`, local day."""
+    """What energy took, per scope, line, who used it and kind of token, told apart by some of
+    DIMENSIONS."""
     return await GRID["sum_efficiency"].values(
-        connection, EfficiencySum, by_day=by_day, zone=zone, **asked
+        connection, EfficiencySum, by=list(by), by_day="day" in by, zone=zone, **asked
     )
 
 
 async def sum_token_kinds(
-    connection: Connection, *, by_day: bool, zone: str, **asked: Unpack[OfEntity]
+    connection: Connection, *, by: Sequence[str], **asked: Unpack[OfEntity]
 ) -> list[KindSum]:
-    """Tokens by kind, per who used them and, `by_day`, local day."""
+    """Tokens by kind, per who used them, told apart by some of DIMENSIONS."""
     return await GRID["sum_token_kinds"].values(
-        connection, KindSum, by_day=by_day, zone=zone, **asked
+        connection, KindSum, by=list(by), by_day="day" in by, **asked
     )
 
 

@@ -33,8 +33,8 @@ from ledger.store.queries import Connection
 
 STEPS, PHASE_SECONDS = "steps", "busy_seconds"
 _WORK = ("uncached", "cache_read", "output", "context", "covered_us")
-# The same, and steps of those who wrote.
-_NOTHING = (0,) * (len(_WORK) + 1)
+# The same, and steps of those who wrote and of those who read.
+_NOTHING = (0,) * (len(_WORK) + 2)
 _MICROS = 10**6
 _OTHER = "other"
 
@@ -137,7 +137,7 @@ def _work(
         steps = steps_between(numbered, window_us, own)
         for cell, *parts in cells_of(numbered, own).select("cell", *_WORK).iter_rows():
             before = summed.get(first + cell, _NOTHING)
-            there = (*parts, steps[cell])
+            there = (*parts, *steps[cell])
             summed[first + cell] = [a + b for a, b in zip(before, there, strict=True)]
     return summed
 
@@ -188,13 +188,15 @@ def _slots(
 ) -> Iterator[Slot | None]:
     engines = max(len(deployment.engine_instances), 1)
     for at, energy_mj in enumerate(energy):
-        uncached, cached, output, context, covered_us, shared = ran.get(at, _NOTHING)
+        uncached, cached, output, context, covered_us, *shared = ran.get(at, _NOTHING)
         length_us = marks[at + 1] - marks[at]
         rest_us = (length_us * engines - covered_us) * deployment.gpu_count // engines
         counted = steps.total(at) if any(steps.known) else None
         is_idle = not covered_us and not counted
         yield (
-            Slot(energy_mj, rest_us, is_idle, uncached, cached, output, context, counted, shared)
+            Slot(
+                energy_mj, rest_us, is_idle, uncached, cached, output, context, counted, sum(shared)
+            )
             if energy_mj
             else None
         )
@@ -213,14 +215,14 @@ def _phase_slots(
     for at, energy_mj in enumerate(energy):
         if energy_mj and grown.known[at]:
             times = _gpu_times(deployment, grown, at)
-            uncached, cached, output, context, _, steps = ran.get(at, _NOTHING)
+            uncached, cached, output, context, _, steps, reads = ran.get(at, _NOTHING)
             yield PhaseSlot(
                 energy_mj,
                 times[PREFILL],
                 times[DECODE],
                 times[_OTHER],
                 (marks[at + 1] - marks[at]) * deployment.gpu_count,
-                *(uncached, cached, output, context, steps),
+                *(uncached, cached, output, context, steps, reads),
             )
 
 

@@ -31,14 +31,8 @@ SELECT d.deployment_id, w.weight_set_id, coalesce(w.version, d.weight_version) A
        jsonb_build_object('uncached', w.uncached, 'cache_read', w.cache_read, 'output', w.output, 'context', w.context,
                           'step', w.step, 'idle', w.idle_mw_per_gpu) AS fitted,
        w.evidence -> 'low' AS low, w.evidence -> 'high' AS high
-  FROM deployment d
- CROSS JOIN LATERAL (
-   SELECT s.weight_set_row_id, d.valid * s.valid AS valid FROM weight_set s
-    WHERE s.deployment_id = d.deployment_id AND s.recorded @> :batch_seq::bigint AND s.valid && d.valid
-   UNION ALL
-   SELECT NULL, unnest(tstzmultirange(d.valid) - coalesce((
-            SELECT range_agg(s.valid) FROM weight_set s
-             WHERE s.deployment_id = d.deployment_id AND s.recorded @> :batch_seq::bigint), '{}'))) part
+  FROM weights_at(:batch_seq) part
+  JOIN deployment d USING (deployment_row_id)
   LEFT JOIN weight_set w USING (weight_set_row_id)
- WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint AND part.valid && tstzrange(:since, :until)
+ WHERE d.entity_id = :entity_id AND part.valid && tstzrange(:since, :until)
  ORDER BY d.deployment_id, valid_from;
