@@ -198,7 +198,8 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("cost_share", "factory deployment:chat", "digest", "*", "*"),
     ),
     "what was allocated was changed": (
-        "UPDATE cost_allocation SET gpu_cost = gpu_cost + 1 WHERE line = 'usage'",
+        """UPDATE cost_allocation SET gpu_cost = gpu_cost + 1, output_cost = output_cost + 1
+            WHERE line = 'usage'""",
         ("cost_share", "factory deployment:chat", "gpu_cost", "*", "*"),
     ),
     "a cost line is gone": (

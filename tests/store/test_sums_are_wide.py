@@ -25,6 +25,8 @@ BOUNDED = {
     "find_wrong_periods": AMOUNTS,
     "sum_model_cost": AMOUNTS,
     "sum_usage_costs": AMOUNTS,
+    "sum_efficiency": "numeric before it is added up or multiplied",
+    "sum_producers": "900 seconds of each of a million GPUs; all else is numeric before",
 }
 NARROW = r"::(?:bigint|int8|integer|int4|int|smallint)\b"
 
