@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ledger.commands.data.bank_rows import entered
 from ledger.commands.data.imports import pairs, read_models, select_rows
 from ledger.commands.data.rows import check_columns, read_bytes
 from ledger.commands.data.show import counted, json_option, print_json, print_table
@@ -32,6 +33,7 @@ def payment() -> None:
 @payment.command("import")
 @row_options
 @click.option("--entity", "entity_id", required=True, help="Whose account the statement is of.")
+@click.option("--decimal-comma", is_flag=True, help="Amounts of a CSV are written like 1.234,56.")
 @json_option
 @database_options
 def import_(
@@ -39,6 +41,7 @@ def import_(
     file: Path,
     *,
     entity_id: str,
+    decimal_comma: bool,
     mapped: Sequence[str],
     fixed: Sequence[str],
     where: Sequence[str],
@@ -50,7 +53,7 @@ def import_(
 
     Each entry pays what it names, once, in whatever file it comes; the rest waits for a person.
     """
-    entries, skipped = _read(file, mapped, fixed, where, delimiter)
+    entries, skipped = _read(file, mapped, fixed, where, delimiter, decimal_comma=decimal_comma)
     author = author_of(reason or f"import of {file.name}")
     done = database.run(
         lambda connection: import_statement(
@@ -106,6 +109,8 @@ def _read(
     fixed: Sequence[str],
     where: Sequence[str],
     delimiter: str,
+    *,
+    decimal_comma: bool,
 ) -> tuple[list[NewBankEntry], int]:
     content = read_bytes(file)
     if content.removeprefix(BOM).lstrip().startswith(b"<"):
@@ -115,6 +120,7 @@ def _read(
     rows = select_rows(file, delimiter=delimiter, where=where)
     columns = pairs(mapped, "--map")
     check_columns(file, list(rows[0].cells), list(columns.values()))
+    rows = [entered(row, columns, decimal_comma=decimal_comma) for row in rows]
     models = read_models(file, rows, NewBankEntry, mapped=columns, fixed=pairs(fixed, "--set"))
     return [model for _, model in models if isinstance(model, NewBankEntry)], 0
 
