@@ -137,6 +137,12 @@ async def test_it_is_held_while_it_fits_and_refused_beyond_it(books: Connection)
     assert await total(books) == (0, 1000)
 
 
+async def test_a_budget_in_what_is_no_currency_is_refused(books: Connection) -> None:
+    with pytest.raises(InvalidInputError, match="XQX"):
+        await budget(books, unit="money", currency="XQX")
+    assert isinstance(await one(books, ask()), Held)
+
+
 async def test_the_same_again_is_the_same_and_other_content_is_not(books: Connection) -> None:
     await budget(books)
     first, again = await held(books, ask("r1", 600), ask("r1", 600))
