@@ -18,5 +18,6 @@ def customer_days(
 
 def customer_periods(days: Sequence[Part], zone_name: str) -> list[CustomerPeriod]:
     """The same days with the moments at which they end."""
-    ends = {start: local_day(day_of(start, zone_name), zone_name).end for _, start in days}
+    starts = {start for _, start in days}
+    ends = {start: local_day(day_of(start, zone_name), zone_name).end for start in starts}
     return [(customer, start, ends[start]) for customer, start in days]

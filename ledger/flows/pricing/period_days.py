@@ -74,9 +74,10 @@ def with_days_behind(
     """The days, and those behind them in billing periods whose prices look at all of them: of
     everybody whose usage the same subscription prices."""
     days, members = set(touched), members_of(subscribed)
-    for customer_id, day in tuple(days):
+    # Of most customers no price looks at a period.
+    for customer_id, day in [each for each in days if each[0] in subscribed]:
         whole = local_day(day, zone_name)
-        for subscription in subscribed.get(customer_id, ()):
+        for subscription in subscribed[customer_id]:
             for period in periods_of(subscription, whole):
                 behind = Period(whole.start, max(min(period.end, now + AHEAD), whole.end))
                 several = members[subscription.subscription_id]
