@@ -93,7 +93,8 @@ rate = Stage(
     name="rate",
     about="Price what was used by the rate cards of that time.",
     step=DAY,
-    chunk_parts=2_000,
+    # What more of them need does not stay in the caches of a processor.
+    chunk_parts=500,
     list_entities=rating.list_entities,
     find=_find,
     follows_clock=True,
