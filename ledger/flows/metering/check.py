@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ledger.domain.metering.check.compare import Comparison, Difference, compare
-from ledger.domain.metering.check.windows import FactPart, Windows, add_up, merge
+from ledger.domain.metering.check.windows import FACT_COLUMNS, FactPart, Windows, add_up, merge
 from ledger.domain.metering.key import EngineKeyRow
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.metering import check as store
@@ -155,7 +155,8 @@ async def _read_all(
     connections: Sequence[Connection], batch_seq: int, progress: Progress, sizes: CheckSizes
 ) -> tuple[_Stored, list[_Sums]]:
     lead, *others = connections
-    parts = deque(await list_fact_readers(lead, FactSearch(batch_seq), sizes.parts))
+    search = FactSearch(batch_seq, columns=FACT_COLUMNS)
+    parts = deque(await list_fact_readers(lead, search, sizes.parts))
     sums = [_Sums(parts, sizes) for _ in connections]
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,11 +1,11 @@
 """The facts, wherever they lie, part by part: rows, chunks, and the files of archived days.
 
 A part is fetched over any connection of one snapshot, and decoded beside whatever else goes on.
-Every frame has the columns of FACT_LAYOUT as Int64, times in microseconds.
+Every frame has its columns, of FACT_LAYOUT, as Int64, times in microseconds.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypeVar
@@ -59,12 +59,14 @@ class FactReader:
 
 @dataclass(frozen=True, slots=True)
 class FactSearch:
-    """Facts up to a batch, stored from a day on, of times in [since, until)."""
+    """Facts up to a batch, stored from a day on, of times in [since, until), with some columns of
+    FACT_LAYOUT: `time` is one of them."""
 
     until_seq: int
     since_day: date = date.min
     since: datetime = EVER_SINCE
     until: datetime = FOR_EVER
+    columns: Sequence[str] = tuple(FACT_LAYOUT)
 
     def of(self, facts: Frame) -> Frame:
         """Those of a frame with times that are meant, but for their batch."""
@@ -157,7 +159,7 @@ def _row_part(day: date, first_page: int, sizes: PartSizes, search: FactSearch) 
             until=search.until,
             **bounds,
         )
-        return lambda: _rows_of(octets)
+        return lambda: _rows_of(octets).select(search.columns)
 
     return FactReader(sizes.rows, fetch)
 
@@ -178,7 +180,7 @@ def _chunk_part(chunk: Chunk, search: FactSearch, visible: VisibleKeys) -> FactR
         assert octets is not None, "parts are read in the snapshot in which they were listed"
 
         def decode() -> pl.DataFrame:
-            return search.of(octets.read(tuple(FACT_LAYOUT), wanted).select(_as_whole()))
+            return search.of(octets.read(search.columns, wanted).select(_as_whole(search.columns)))
 
         # Whoever sees all may decode many at once.
         if not await visible.are_restricted(connection):
@@ -193,7 +195,7 @@ def _archived_part(archived: ArchivedDay, first: int, rows: int, search: FactSea
     def decode() -> pl.DataFrame:
         known = scan_archived(archived).slice(first, rows)
         known = known.filter(pl.col("batch_seq") <= search.until_seq)
-        return search.of(known.select(*FACT_LAYOUT).with_columns(_as_whole())).collect()
+        return search.of(known.select(_as_whole(search.columns))).collect()
 
     async def fetch(connection: Connection) -> Decode:  # noqa: ARG001 - a file needs none
         return decode
@@ -201,5 +203,5 @@ def _archived_part(archived: ArchivedDay, first: int, rows: int, search: FactSea
     return FactReader(min(rows, archived.day.rows - first), fetch)
 
 
-def _as_whole() -> list[pl.Expr]:
-    return [pl.col(name).cast(pl.Int64) for name in FACT_LAYOUT]
+def _as_whole(columns: Sequence[str]) -> list[pl.Expr]:
+    return [pl.col(name).cast(pl.Int64) for name in columns]

@@ -6,10 +6,15 @@ Invariant: a sum is that of its rows in 64 bits; whoever asks knows that none ou
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ledger.domain.arrays import Ints
 from ledger.domain.compiled import compiled
 
+Places = NDArray[np.int32]
+# Cells are few beside rows: a table that stays in the processor's cache is tried first.
+_TABLE_MIN = 1 << 15
+_FULL = -1
 _MIXES = (0x1E3779B97F4A7C15, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85)
 
 
@@ -18,9 +23,10 @@ def sum_by_cell(keys: Sequence[Ints], counts: Sequence[Ints]) -> tuple[Ints, Int
     first, second, third = keys
     rows = first.size
     numbers, cells = np.empty(rows, np.int64), np.empty((rows, 3), np.int64)
-    # At most half full, so that a free place is near.
-    table = np.full(1 << (2 * rows).bit_length(), -1, np.int64)
-    count = _number(first, second, third, table, cells, numbers)
+    size, count = _TABLE_MIN, _FULL
+    while count == _FULL:
+        count = _number(first, second, third, np.full(size, -1, np.int32), cells, numbers)
+        size *= 8
     sums = np.zeros((len(counts), count), np.int64)
     for values, added in zip(counts, sums, strict=True):
         _add(values, numbers, added)
@@ -28,8 +34,11 @@ def sum_by_cell(keys: Sequence[Ints], counts: Sequence[Ints]) -> tuple[Ints, Int
 
 
 @compiled
-def _number(first: Ints, second: Ints, third: Ints, table: Ints, cells: Ints, numbers: Ints) -> int:
-    """Number the triples in the order in which they are met; how many there are."""
+def _number(
+    first: Ints, second: Ints, third: Ints, table: Places, cells: Ints, numbers: Ints
+) -> int:
+    """Number the triples in the order in which they are met; how many there are, or that they fill
+    more than half of the table: a free place is no longer near."""
     count, most = 0, table.size - 1
     for n in range(first.size):
         mixed = first[n] * _MIXES[0] ^ second[n] * _MIXES[1] ^ third[n] * _MIXES[2]
@@ -40,6 +49,8 @@ def _number(first: Ints, second: Ints, third: Ints, table: Ints, cells: Ints, nu
                 break
             at = (at + 1) & most
         if table[at] < 0:
+            if 2 * count >= table.size:
+                return _FULL
             table[at] = count
             cells[count, 0], cells[count, 1], cells[count, 2] = first[n], second[n], third[n]
             count += 1

@@ -13,6 +13,7 @@ import polars as pl
 from ledger.domain.arrays import Ints, Octets
 from ledger.domain.metering.check.busy import OCTETS, mark_busy
 from ledger.domain.metering.check.cells import sum_by_cell
+from ledger.domain.metering.check.spans import UNKNOWN, place_spans
 from ledger.domain.metering.check.spread import WIDE, WORK, worked_windows
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import WINDOW_SECONDS
@@ -25,6 +26,12 @@ ACTIVITY_KEYS = ("engine_key_id", "window_start", "usage_key_id")
 ACTIVITY_COUNTS = WORK
 KEYS = ("usage_key_id", "engine_key_id")
 MARK_COUNTS = tuple(MARKS)
+# What is asked of a fact.
+FACT_COLUMNS = (
+    *KEYS,
+    *("kind", "flags", "time", "started_at", "first_token_at", "ended_at"),
+    *USAGE_COUNTS,
+)
 _MARKED = int(sum(MARKS.values()))
 
 
@@ -75,16 +82,10 @@ class FactPart:
     @classmethod
     def of_rows(cls, rows: pl.DataFrame) -> "FactPart":
         """Facts that nobody has looked at: keys, kind, flags, four times and counts of each."""
-        known = pl.col("started_at").is_not_null()
-        ended = pl.when(known).then(pl.coalesce("ended_at", "time")).otherwise("time")
-        times = rows.select("engine_key_id", pl.coalesce("started_at", "time"), ended_at=ended)
-        inside = (
-            (times["started_at"] >= rows["time"] // WINDOW_US * WINDOW_US)
-            & (times["started_at"] <= times["ended_at"])
-            & (times["ended_at"] <= rows["time"])
-        )
-        spans = Spans(*(column.to_numpy() for column in times))
-        return cls(_grouped(rows), rows.filter(~inside), spans, _marked(rows))
+        times = [rows[name] for name in ("time", "started_at", "ended_at")]
+        starts, ends, inside = place_spans(*map(_known, times))
+        spans = Spans(rows["engine_key_id"].to_numpy(), starts, ends)
+        return cls(_grouped(rows), rows.filter(pl.Series(~inside)), spans, _marked(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,10 @@ def merge(parts: Sequence[Windows]) -> Windows:
         _merge_busy([part.busy for part in parts]),
         _sum([part.marks for part in parts], USAGE_KEYS, MARK_COUNTS),
     )
+
+
+def _known(times: pl.Series) -> Ints:
+    return (times.fill_null(UNKNOWN) if times.null_count() else times).to_numpy()
 
 
 def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
