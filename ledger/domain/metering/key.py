@@ -154,13 +154,12 @@ class Keyed:
 
 def content_id(parts: Iterable[str | int | None]) -> int:
     """A positive 63-bit id of a sequence; None, empty text and numbers are told apart."""
-    said = "".join(["n0:" if part is None else _said(str(part)) for part in parts])
-    digest = blake2b(said.encode(), digest_size=8, person=b"key1").digest()
+    said = []
+    for part in parts:
+        raw = b"" if part is None else str(part).encode()
+        said.append(b"%c%d:%b" % (b"n" if part is None else b"v", len(raw), raw))
+    digest = blake2b(b"".join(said), digest_size=8, person=b"key1").digest()
     return (int.from_bytes(digest, "big") >> 1) or 1
-
-
-def _said(text: str) -> str:
-    return f"v{len(text) if text.isascii() else len(text.encode())}:{text}"
 
 
 @lru_cache(ROWS_REMEMBERED)
