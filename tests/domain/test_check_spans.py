@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.metering.check.spans import UNKNOWN, place_spans
+from ledger.domain.metering.check.spans import UNKNOWN, find_spans
 
 WINDOW = 900_000_000
 moments = st.integers(-2 * WINDOW, 2 * WINDOW)
@@ -16,7 +16,7 @@ def test_spans_are_those_of_each_attempt(
     attempts: list[tuple[int, int | None, int | None]],
 ) -> None:
     said = np.array([[UNKNOWN if t is None else t for t in each] for each in attempts], np.int64)
-    starts, ends, inside = place_spans(*(np.ascontiguousarray(column) for column in said.T))
+    starts, ends, inside = find_spans(*(np.ascontiguousarray(column) for column in said.T))
     for n, (time, started, ended) in enumerate(attempts):
         span = (time, time) if started is None else (started, time if ended is None else ended)
         assert (starts[n], ends[n]) == span

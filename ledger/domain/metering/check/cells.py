@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ledger.domain.arrays import Ints
 from ledger.domain.compiled import compiled
 
-Places = NDArray[np.int32]
 # Cells are few beside rows: a table that stays in the processor's cache is tried first.
 _TABLE_MIN = 1 << 15
 _FULL = -1
@@ -35,7 +34,7 @@ def sum_by_cell(keys: Sequence[Ints], counts: Sequence[Ints]) -> tuple[Ints, Int
 
 @compiled
 def _number(
-    first: Ints, second: Ints, third: Ints, table: Places, cells: Ints, numbers: Ints
+    first: Ints, second: Ints, third: Ints, table: NDArray[np.int32], cells: Ints, numbers: Ints
 ) -> int:
     """Number the triples in the order in which they are met; how many there are, or that they fill
     more than half of the table: a free place is no longer near."""

@@ -11,19 +11,19 @@ UNKNOWN = int(np.iinfo(np.int64).min)
 _WINDOW_US = WINDOW_SECONDS * 1_000_000
 
 
-def place_spans(times: Ints, started: Ints, ended: Ints) -> tuple[Ints, Ints, Bools]:
+def find_spans(times: Ints, started: Ints, ended: Ints) -> tuple[Ints, Ints, Bools]:
     """When each began and ended, and whether all of it lies in the window of its time.
 
     Where nobody knows when it began, it began and ended at its time.
     """
     starts, ends = np.empty_like(times), np.empty_like(times)
     inside = np.empty(times.size, np.bool_)
-    _place(times, started, ended, starts, ends, inside)
+    _find_spans(times, started, ended, starts, ends, inside)
     return starts, ends, inside
 
 
 @compiled
-def _place(
+def _find_spans(
     times: Ints, started: Ints, ended: Ints, starts: Ints, ends: Ints, inside: Bools
 ) -> None:
     for n in range(times.size):

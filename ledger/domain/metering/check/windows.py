@@ -13,7 +13,7 @@ import polars as pl
 from ledger.domain.arrays import Ints, Octets
 from ledger.domain.metering.check.busy import OCTETS, mark_busy
 from ledger.domain.metering.check.cells import sum_by_cell
-from ledger.domain.metering.check.spans import UNKNOWN, place_spans
+from ledger.domain.metering.check.spans import UNKNOWN, find_spans
 from ledger.domain.metering.check.spread import WIDE, WORK, worked_windows
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import WINDOW_SECONDS
@@ -83,7 +83,7 @@ class FactPart:
     def of_rows(cls, rows: pl.DataFrame) -> "FactPart":
         """Facts that nobody has looked at: keys, kind, flags, four times and counts of each."""
         times = [rows[name] for name in ("time", "started_at", "ended_at")]
-        starts, ends, inside = place_spans(*map(_known, times))
+        starts, ends, inside = find_spans(*map(_known, times))
         spans = Spans(rows["engine_key_id"].to_numpy(), starts, ends)
         return cls(_grouped(rows), rows.filter(pl.Series(~inside)), spans, _marked(rows))
 
