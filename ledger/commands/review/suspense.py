@@ -34,7 +34,17 @@ def list_suspense(database: Database, as_json: bool) -> None:
         print_items(listed)
         return
     columns = ("customer named", "first window", "last window", "requests", "input", "output")
-    print_table("Suspense", columns, [astuple(each) for each in listed], numbers=3)
+    rows = [(_shown(each.customer_ref), *astuple(each)[1:]) for each in listed]
+    print_table("Suspense", columns, rows, numbers=3)
+
+
+def _shown(name: str) -> str:
+    """A name in quotes where blanks at its ends are all that it has beside a known one.
+
+    >>> [_shown("shop"), _shown("shop ")]
+    ['shop', "'shop '"]
+    """
+    return name if name == name.strip() else repr(name)
 
 
 @suspense.command()
