@@ -76,7 +76,9 @@ def suspended(after_seq: int) -> dict[str, Any]:
 
 CUSTOMERS = [f"c-{n}" for n in range(1, HISTORY.customers + 1)]
 WINDOWS = [HISTORY.midnight(OPEN) + timedelta(minutes=15 * n) for n in range(4)]
+LATE = [HISTORY.midnight(OPEN) + timedelta(minutes=15 * n) for n in range(-96, 96)]
 FACTORY = {"entity_id": "factory"}
+ALLOCATED = FACTORY | {"windows": WINDOWS, "scopes": None}
 IN_UTC = {"zone": "UTC"}
 JUST_STORED = {"since_seq": FINAL - 5, "batch_seq": FINAL}
 BY_CUSTOMER = {"by": ["customer", "tier"]}
@@ -150,9 +152,10 @@ HOT = [
     Asked("pricing/rating", "has_changed_charges", FACTORY | {"batch_seq": FINAL}, 100),
     Asked("pricing/rating", "sum_charges_to_book", FACTORY | BOOKED, 6_000),
     Asked("cost/cost", "find_touched_activity", JUST_STORED, 100),
+    Asked("cost/cost", "find_touched_engines", JUST_STORED | {"windows": LATE}, 100),
     Asked("cost/cost", "find_activity", DUE_WINDOWS, 400),
     Asked("cost/cost", "find_masks", DUE_WINDOWS, 50),
-    Asked("cost/allocations", "find_allocations", FACTORY | {"windows": WINDOWS}, 800),
+    Asked("cost/allocations", "find_allocations", ALLOCATED, 800),
     Asked("cost/cost", "find_changed_costs", FACTORY | JUST_STORED, 100),
     Asked("cost/cost", "find_eventful_windows", FACTORY | AN_HOUR, 800),
     Asked("cost/cost", "sum_costs_to_book", FACTORY | BOOKED, 6_000),

@@ -4,7 +4,7 @@ Invariant: every GPU of every asset is in one scope, deployed or not, and so is 
 the hardware cost of an asset is split once, between its deployments and what nobody deployed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -93,8 +93,14 @@ class Serving:
         )
 
 
-def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) -> WindowCosts:
-    """Meters, pools and lines of the entity's deployments, idle hardware and unclaimed meters."""
+def cost_window(
+    factory: Factory,
+    window_start: datetime,
+    facts: WindowFacts,
+    scopes: Collection[str] | None = None,
+) -> WindowCosts:
+    """Meters, pools and lines of the entity's deployments, idle hardware and unclaimed meters; or
+    pools and lines of some deployments alone, by their scopes."""
     window = window_of(window_start)
     costs = WindowCosts()
     deployed = valid_at(factory.deployments, window.start)
@@ -102,11 +108,15 @@ def cost_window(factory: Factory, window_start: datetime, facts: WindowFacts) ->
     shares = _gpu_costs(factory, assets.values(), deployed, window)
     every = _serving(factory, window, facts, shares)
     for scope, of_scope in groupby(every, key=lambda serving: serving.scope):
+        if scopes is not None and scope.name not in scopes:
+            continue
         engines = list(of_scope)
         parts = [engine.allocate(engine.weigh(engine.served)) for engine in engines]
         _book(costs, scope, together(parts))
-        for engine in engines:
+        for engine in engines if scopes is None else ():
             _meter(costs, window, facts, engine.deployment.gpu_uuids)
+    if scopes is not None:
+        return costs
     for asset in assets.values():
         if asset.entity_id == factory.entity.entity_id and shares[asset.scope]:
             _book_idle_hardware(costs, asset, window, shares[asset.scope])

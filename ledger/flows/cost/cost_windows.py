@@ -1,12 +1,13 @@
 """Works out what windows of an entity cost, from the facts and inputs known at a cut-off."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
 from ledger.domain.cost.cost_line import WindowCosts
-from ledger.domain.cost.factory import Factory, GpuHome
+from ledger.domain.cost.deployment import ServingDeployments
+from ledger.domain.cost.factory import Factory, GpuHome, valid_at
 from ledger.domain.cost.window_cost import cost_window
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW
@@ -40,16 +41,61 @@ async def cost_windows(
     connection: Connection, entity: LegalEntity, windows: Sequence[datetime], known: KnownMeters
 ) -> tuple[WindowCosts, Factory]:
     """What some windows cost, in order, and the factory that they are of; in one snapshot."""
+    factory, read = await _load_factory(connection, entity, windows, known)
+    gpus = ({*own_gpus(factory)} | factory.beside) & read
+    return await _cost(connection, windows, factory, gpus, known.batch_seq), factory
+
+
+async def cost_touched(
+    connection: Connection,
+    entity: LegalEntity,
+    windows: Sequence[datetime],
+    known: KnownMeters,
+    engines: Collection[int],
+) -> tuple[WindowCosts, Factory, list[str]]:
+    """What the deployments that serve some engine keys cost in windows, in order, the factory that
+    they are of, and their scopes; in one snapshot. They cost what they would among all."""
+    factory, read = await _load_factory(connection, entity, windows, known)
+    keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
+    touched = {
+        deployment.deployment_id
+        for window in windows
+        for key in keys.values()
+        for deployment in ServingDeployments(valid_at(factory.deployments, window)).may_serve(key)
+    }
+    own = [
+        d
+        for d in factory.deployments
+        if d.deployment_id in touched and d.entity_id == entity.entity_id
+    ]
+    gpus = ({gpu for d in own for gpu in d.gpu_uuids} | factory.beside) & read
+    scopes = sorted({d.scope for d in own})
+    return await _cost(connection, windows, factory, gpus, known.batch_seq, scopes), factory, scopes
+
+
+async def _load_factory(
+    connection: Connection, entity: LegalEntity, windows: Sequence[datetime], known: KnownMeters
+) -> tuple[Factory, set[str]]:
+    """The factory as it was in windows, and the meters that were read then."""
     since, until, seq = windows[0], windows[-1] + WINDOW, known.batch_seq
     factory = await load_factory(connection, entity, since=since, until=until, batch_seq=seq)
     read = meter.metered_between(known.metered, since=since, until=until)
-    factory = _housed(factory, read, alone=known.alone)
-    asked = {*own_gpus(factory)} | factory.beside
-    facts = await read_facts(connection, windows, factory, sorted(asked & {*read}), seq)
+    return _housed(factory, read, alone=known.alone), {*read}
+
+
+async def _cost(
+    connection: Connection,
+    windows: Sequence[datetime],
+    factory: Factory,
+    gpus: Collection[str],
+    batch_seq: int,
+    scopes: Collection[str] | None = None,
+) -> WindowCosts:
+    facts = await read_facts(connection, windows, factory, sorted(gpus), batch_seq)
     costs = WindowCosts()
     for window in windows:
-        costs.add(cost_window(factory, window, facts[window]))
-    return costs, factory
+        costs.add(cost_window(factory, window, facts[window], scopes))
+    return costs
 
 
 def _housed(factory: Factory, metered: Iterable[str], *, alone: bool) -> Factory:

@@ -4,7 +4,8 @@ Facts say which windows they touched. Slow facts and the passing of time touch w
 of which nothing may have happened: of those only windows are due that can hold anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from ledger.domain.cost.due import Span, begun_since, overlaps, windows_due
@@ -17,38 +18,64 @@ from ledger.store.queries import Connection
 
 # A clock that runs ahead of ours may have stored a reading on the day before it was taken.
 AHEAD = timedelta(days=1)
+# Late work of more windows than this is allocated with all that ran beside it.
+LATE_MOST = 1_000
 
 
-async def find_due(context: StageContext) -> list[datetime]:
-    """Starts of windows touched by facts, inputs or time since the stage's last run."""
+@dataclass(frozen=True, slots=True)
+class DueWindows:
+    """Starts of windows to be allocated, in order. Of those in `touched` only the work of some
+    engine keys changed, and nothing else."""
+
+    windows: Sequence[datetime] = ()
+    touched: Mapping[datetime, Set[int]] = field(default_factory=dict)
+
+
+async def find_due(context: StageContext) -> DueWindows:
+    """Windows touched by facts, inputs or time since the stage's last run."""
     connection, entity_id = context.connection, context.entity.entity_id
     last, seq, now = context.last, context.cut_off.batch_seq, context.now
     begun = begun_since(last.followed_to, now) if last.followed_to else []
     if last.batch_seq == seq and not begun:
-        return []
+        return DueWindows()
     held = await cost.find_hardware_periods(connection, entity_id=entity_id, batch_seq=seq)
     changed = await cost.find_changed_inputs(
         connection, entity_id=entity_id, since_seq=last.batch_seq, batch_seq=seq
     )
     # What ceased to be known still has rows to take back.
     within = [*held, *changed]
-    touched = await _touched_by_facts(connection, last.batch_seq, seq)
-    due = windows_due(touched, within=within, now=now)
+    active = await cost.find_touched_activity(connection, since_seq=last.batch_seq, batch_seq=seq)
+    worked = [(window, window + MICROSECOND) for window in active]
+    metered = await _touched_by_meters(connection, last.batch_seq, seq)
+    due = windows_due(metered, within=within, now=now)
     wide = overlaps([*changed, *begun], within)
     if wide:
         read_since = None if changed or last.followed_to is None else last.followed_to
         due |= await _eventful(connection, entity_id, wide, seq, now=now, read_since=read_since)
-    return sorted(due)
+    late = windows_due(worked, within=within, now=now) - due
+    return DueWindows(sorted(due | late), await _touched_engines(context, late))
 
 
-async def _touched_by_facts(connection: Connection, since_seq: int, batch_seq: int) -> list[Span]:
-    active = await cost.find_touched_activity(connection, since_seq=since_seq, batch_seq=batch_seq)
+async def _touched_engines(
+    context: StageContext, late: Set[datetime]
+) -> Mapping[datetime, Set[int]]:
+    if not 0 < len(late) <= LATE_MOST:
+        return {}
+    return await cost.find_touched_engines(
+        context.connection,
+        windows=late,
+        since_seq=context.last.batch_seq,
+        batch_seq=context.cut_off.batch_seq,
+    )
+
+
+async def _touched_by_meters(connection: Connection, since_seq: int, batch_seq: int) -> list[Span]:
     read = await meter.find_touched_readings(connection, since_seq=since_seq, batch_seq=batch_seq)
     counted = await meter.find_touched_counters(
         connection, metrics=COUNTED, since_seq=since_seq, batch_seq=batch_seq
     )
     return [
-        *((window, window + MICROSECOND) for window in (*active, *counted)),
+        *((window, window + MICROSECOND) for window in counted),
         *((first, last + MICROSECOND) for _, first, last in read),
     ]
 

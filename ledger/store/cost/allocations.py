@@ -47,12 +47,16 @@ _HALF = pl.Series([10**16], dtype=pl.Int128)
 
 
 async def find_allocations(
-    connection: Connection, *, entity_id: str, windows: Sequence[datetime]
+    connection: Connection,
+    *,
+    entity_id: str,
+    windows: Sequence[datetime],
+    scopes: Sequence[str] | None,
 ) -> Allocations:
-    """What is allocated of an entity's windows as it stands; lines that were let go have to be made
-    again before."""
+    """What is allocated of an entity's windows as it stands, of all scopes or some; lines that were
+    let go have to be made again before."""
     stored = await ALLOCATIONS["find_allocations"].rows(
-        connection, entity_id=entity_id, windows=list(windows)
+        connection, entity_id=entity_id, windows=list(windows), scopes=scopes
     )
     values = {name: [row[name] for row in stored] for name in ALLOCATION}
     values |= {name: [units_of(amount) for amount in values[name]] for name in _KIND_COSTS}

@@ -1,8 +1,9 @@
 -- name: find_allocations
--- What is allocated of an entity's windows as it stands. Index: cost_allocation (entity_id, window_start), cost_share's
--- primary key.
+-- What is allocated of an entity's windows as it stands, of all scopes or some. Index: cost_allocation (entity_id,
+-- window_start), cost_share's primary key.
 SELECT c.* FROM shares_at(as_it_stands()) c
  WHERE c.entity_id = :entity_id AND c.window_start = ANY(:windows::timestamptz[])
+   AND (:scopes::text[] IS NULL OR c.scope = ANY(:scopes::text[]))
  ORDER BY c.scope, c.window_start, c.line;
 
 -- name: find_parts_of_days

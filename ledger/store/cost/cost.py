@@ -1,7 +1,7 @@
 """Reads what a factory costs and what ran on it, and writes pools and cost lines."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -219,6 +219,19 @@ async def find_touched_activity(
     return [row["window_start"] for row in rows]
 
 
+async def find_touched_engines(
+    connection: Connection, *, windows: Collection[datetime], since_seq: int, batch_seq: int
+) -> dict[datetime, set[int]]:
+    """The engine keys whose activity of some windows changed after `since_seq`."""
+    rows = await COST["find_touched_engines"].rows(
+        connection, windows=list(windows), since_seq=since_seq, batch_seq=batch_seq
+    )
+    touched: dict[datetime, set[int]] = defaultdict(set)
+    for row in rows:
+        touched[row["window_start"]].add(row["engine_key_id"])
+    return touched
+
+
 async def find_activity(
     connection: Connection, *, windows: Sequence[datetime], batch_seq: int
 ) -> list[WindowActivity]:
@@ -278,10 +291,16 @@ async def list_engine_keys(connection: Connection) -> list[EngineKey]:
 
 
 async def find_pools(
-    connection: Connection, *, entity_id: str, windows: Sequence[datetime]
+    connection: Connection,
+    *,
+    entity_id: str,
+    windows: Sequence[datetime],
+    scopes: Sequence[str] | None,
 ) -> dict[PoolKey, tuple[int, CostPool]]:
-    """(revision, value) of cost pools as they stand."""
-    rows = await COST["find_pools"].rows(connection, entity_id=entity_id, windows=list(windows))
+    """(revision, value) of cost pools as they stand, of all scopes or some."""
+    rows = await COST["find_pools"].rows(
+        connection, entity_id=entity_id, windows=list(windows), scopes=scopes
+    )
     return {
         (row["scope"], row["window_start"], row["kind"]): (
             row["revision"],

@@ -170,6 +170,15 @@ UNION
 SELECT m.window_start FROM activity_mask m WHERE m.batch_seq > :since_seq AND m.batch_seq <= :batch_seq
 ORDER BY 1;
 
+-- name: find_touched_engines
+-- The engine keys of activity stored in (since_seq, batch_seq], of some windows. Index: BRIN (batch_seq) of both tables.
+SELECT a.window_start, a.engine_key_id FROM activity a
+ WHERE a.batch_seq > :since_seq AND a.batch_seq <= :batch_seq AND a.window_start = ANY(:windows::timestamptz[])
+UNION
+SELECT m.window_start, m.engine_key_id FROM activity_mask m
+ WHERE m.batch_seq > :since_seq AND m.batch_seq <= :batch_seq AND m.window_start = ANY(:windows::timestamptz[])
+ORDER BY 1, 2;
+
 -- name: find_activity
 -- Tokens worked on per window, engine key and usage key at the cut-off.
 -- Index: activity (window_start, engine_key_id).
@@ -220,10 +229,11 @@ SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k
 SELECT k.engine_key_id, k.engine_instance, k.model, k.tier FROM engine_key k ORDER BY k.engine_key_id;
 
 -- name: find_pools
--- Cost pools of an entity's windows as they stand. Index: primary key.
+-- Cost pools of an entity's windows as they stand, of all scopes or some. Index: primary key.
 SELECT p.scope, p.window_start, p.kind, p.revision, p.currency, p.amount
   FROM pools_at(as_it_stands()) p
  WHERE p.entity_id = :entity_id AND p.window_start = ANY(:windows::timestamptz[])
+   AND (:scopes::text[] IS NULL OR p.scope = ANY(:scopes::text[]))
  ORDER BY p.scope, p.window_start, p.kind;
 
 -- name: find_changed_costs

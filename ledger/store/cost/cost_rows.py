@@ -60,12 +60,15 @@ async def find_changes(
     entity_id: str,
     windows: Sequence[datetime],
     meters: Collection[MeterKey],
+    scopes: Sequence[str] | None,
 ) -> CostChanges:
-    """What differs from the rows stored for these windows, and for `meters` of them; what ceased to
-    apply becomes zero."""
+    """What differs from the rows stored for these windows, of all scopes or some, and for `meters`
+    of them; what ceased to apply becomes zero."""
     stored_meters = await _stored_meters(connection, windows, meters)
-    stored_pools = await cost.find_pools(connection, entity_id=entity_id, windows=windows)
-    stored = await find_allocations(connection, entity_id=entity_id, windows=windows)
+    stored_pools = await cost.find_pools(
+        connection, entity_id=entity_id, windows=windows, scopes=scopes
+    )
+    stored = await find_allocations(connection, entity_id=entity_id, windows=windows, scopes=scopes)
     allocations, former = next_allocations(stored, costs.lines(), costs.by_kind())
     return CostChanges(
         meters=next_revisions(stored_meters, costs.meters, nothing=lambda _: MeterWindow(0, 0, 0)),
