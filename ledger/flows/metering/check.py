@@ -93,7 +93,8 @@ class _Sums:
             if rows >= self.sizes.parts.rows:
                 progress(await asyncio.to_thread(self._add))
                 rows = 0
-        progress(await asyncio.to_thread(self._add))
+        if self.waiting:
+            progress(await asyncio.to_thread(self._add))
 
     def _add(self) -> int:
         frames = list(self._decoded())
