@@ -120,9 +120,3 @@ class ServingDeployments:
         matching = exact or [d for d in serving if d.tier is None]
         own = [d for d in matching if d.entity_id == entity_id]
         return tuple(sorted(own or matching, key=lambda d: d.deployment_id))
-
-    def may_serve(self, key: EngineKey) -> tuple[Deployment, ...]:
-        """Who served usage that ran at `key`, whoever's customer it is of."""
-        owners = {None, *(deployment.entity_id for deployment in self.deployments)}
-        served = {d.deployment_id: d for owner in owners for d in self.of(key, owner)}
-        return tuple(served[name] for name in sorted(served))

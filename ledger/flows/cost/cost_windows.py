@@ -57,11 +57,13 @@ async def cost_touched(
     they are of, and their scopes; in one snapshot. They cost what they would among all."""
     factory, read = await _load_factory(connection, entity, windows, known)
     keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
+    moments = [ServingDeployments(valid_at(factory.deployments, window)) for window in windows]
+    # Of nobody's customer in particular: whoever may have served it.
     touched = {
         deployment.deployment_id
-        for window in windows
+        for serving in moments
         for key in keys.values()
-        for deployment in ServingDeployments(valid_at(factory.deployments, window)).may_serve(key)
+        for deployment in serving.of(key, None)
     }
     own = [
         d
