@@ -17,12 +17,14 @@ class Extra:
     """A meter that few attempts use: which meter it is a part of, if of one, and where it is said.
 
     `said` are fields of `data.usage` with how many units one of each is; `less` is one of which the
-    same tokens are counted by another part.
+    same tokens are counted by another part. `same_as` is the meter of the tokens that the same
+    content is: of the two one is asked for.
     """
 
     of: str | None
     said: Mapping[str, int]
     less: str | None = None
+    same_as: str | None = None
 
 
 _EXTRAS: Mapping[str, Extra] = {
@@ -47,15 +49,21 @@ _EXTRAS: Mapping[str, Extra] = {
     "file_search_calls": Extra(None, {"other.file_search.calls": 1}),
     "code_interpreter_sessions": Extra(None, {"other.code_interpreter.sessions": 1}),
     "storage_mb_days": Extra(None, {"other.storage.gb_days": 1_000, "other.storage.mb_days": 1}),
-    "input_pages": Extra(None, {"other.pages.input": 1}),
-    "input_characters": Extra(None, {"other.characters.input": 1}),
-    "input_images": Extra(None, {"other.images.input": 1}),
-    "output_images": Extra(None, {"other.images.output": 1}),
-    "input_audio_ms": Extra(None, {"other.audio.seconds": 1_000, "other.audio.milliseconds": 1}),
-    "output_audio_ms": Extra(
-        None, {"other.audio.output.seconds": 1_000, "other.audio.output.milliseconds": 1}
+    "input_pages": Extra(None, {"other.pages.input": 1}, same_as="input_uncached"),
+    "input_characters": Extra(None, {"other.characters.input": 1}, same_as="input_uncached"),
+    "input_images": Extra(None, {"other.images.input": 1}, same_as="input_image"),
+    "output_images": Extra(None, {"other.images.output": 1}, same_as="output_image"),
+    "input_audio_ms": Extra(
+        None, {"other.audio.seconds": 1_000, "other.audio.milliseconds": 1}, same_as="input_audio"
     ),
-    "input_video_ms": Extra(None, {"other.video.seconds": 1_000, "other.video.milliseconds": 1}),
+    "output_audio_ms": Extra(
+        None,
+        {"other.audio.output.seconds": 1_000, "other.audio.output.milliseconds": 1},
+        same_as="output_audio",
+    ),
+    "input_video_ms": Extra(
+        None, {"other.video.seconds": 1_000, "other.video.milliseconds": 1}, same_as="input_video"
+    ),
     "output_video_ms": Extra(
         None, {"other.video.output.seconds": 1_000, "other.video.output.milliseconds": 1}
     ),
@@ -65,6 +73,10 @@ EXTRAS: Mapping[str, Extra] = MappingProxyType(_EXTRAS)
 # Meters of parts, and the meter that each is a part of.
 PART_OF: Mapping[str, str] = MappingProxyType(
     {name: extra.of for name, extra in EXTRAS.items() if extra.of is not None}
+)
+# Meters beside tokens, and the meter of the tokens that count the same.
+SAME_AS: Mapping[str, str] = MappingProxyType(
+    {name: extra.same_as for name, extra in EXTRAS.items() if extra.same_as is not None}
 )
 # The mappings of `data.usage` that hold counts by names, and of each the names that are read.
 GROUPS = ("modality", "other")

@@ -131,30 +131,38 @@ COMMENT ON FUNCTION context_edges() IS 'BAND_EDGES of ledger/domain/pricing/rate
 -- What one unit of each meter costs for usage of a kind, by where its context ends: the most specific price's, chosen as
 -- rating does. Of a price that looks at a period as a whole it is the most that one may cost: its dearest tier, an
 -- included unit as one beyond, its share of a package; of prices for other hours of the week, the dearest. Without an
--- amount it is no price of units.
+-- amount it is no price of units. What tokens count too is left out while they cost something at every hour.
 CREATE FUNCTION unit_amounts(of_card text, of_model text, of_tier text, of_adapter text, of_region text,
                              of_project text, of_agent text, edges bigint[], at timestamptz)
 RETURNS TABLE (meter text, edge bigint, each_amount numeric) LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT DISTINCT ON (p.meter, b.edge) p.meter, b.edge,
-         trim_scale(CASE
-           WHEN p.kind IN ('per_unit', 'included') THEN
-             (p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'per')::numeric
-           WHEN p.kind = 'package' THEN (p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'size')::numeric
-           WHEN p.kind IN ('graduated', 'volume') THEN
-             (SELECT max((t.tier ->> 'amount')::numeric(60, 24)) / (p.params ->> 'per')::numeric
-                FROM jsonb_array_elements(p.params -> 'tiers') AS t (tier)) END) AS dearest
-    -- What may name the model is said once, and not for every price.
-    FROM (SELECT array_prepend('', model_patterns(of_model)) AS models OFFSET 0) n
-   CROSS JOIN unnest(edges) AS b (edge)
-    JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
-     AND coalesce(p.model, '') = ANY(n.models) AND (p.tier IS NULL OR p.tier = of_tier)
-     AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
-     AND (p.project_id IS NULL OR p.project_id = of_project) AND (p.agent_id IS NULL OR p.agent_id = of_agent)
-     AND coalesce(p.band_from, 0) <= b.edge
-   ORDER BY p.meter, b.edge, p.agent_id IS NULL, p.project_id IS NULL, p.model IS NULL, right(p.model, 1) = '*',
-            length(p.model) DESC, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL, coalesce(p.band_from, 0) DESC,
-            dearest DESC, p.price_id;
+  WITH best AS (
+    SELECT DISTINCT ON (p.meter, b.edge) p.meter, b.edge,
+           bool_or(p.hours IS NOT NULL) OVER (PARTITION BY p.meter, b.edge)
+           OR (p.kind = 'per_unit' AND (p.params ->> 'amount')::numeric = 0) AS asks_nothing_at_times,
+           trim_scale(CASE
+             WHEN p.kind IN ('per_unit', 'included') THEN
+               (p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'per')::numeric
+             WHEN p.kind = 'package' THEN (p.params ->> 'amount')::numeric(60, 24) / (p.params ->> 'size')::numeric
+             WHEN p.kind IN ('graduated', 'volume') THEN
+               (SELECT max((t.tier ->> 'amount')::numeric(60, 24)) / (p.params ->> 'per')::numeric
+                  FROM jsonb_array_elements(p.params -> 'tiers') AS t (tier)) END) AS dearest
+      -- What may name the model is said once, and not for every price.
+      FROM (SELECT array_prepend('', model_patterns(of_model)) AS models OFFSET 0) n
+     CROSS JOIN unnest(edges) AS b (edge)
+      JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
+       AND coalesce(p.model, '') = ANY(n.models) AND (p.tier IS NULL OR p.tier = of_tier)
+       AND (p.adapter IS NULL OR p.adapter = of_adapter) AND (p.region IS NULL OR p.region = of_region)
+       AND (p.project_id IS NULL OR p.project_id = of_project) AND (p.agent_id IS NULL OR p.agent_id = of_agent)
+       AND coalesce(p.band_from, 0) <= b.edge
+     ORDER BY p.meter, b.edge, p.agent_id IS NULL, p.project_id IS NULL, p.model IS NULL, right(p.model, 1) = '*',
+              length(p.model) DESC, p.adapter IS NULL, p.tier IS NULL, p.region IS NULL, coalesce(p.band_from, 0) DESC,
+              dearest DESC, p.price_id
+  )
+  SELECT b.meter, b.edge, b.dearest
+    FROM best b
+   WHERE same_as(b.meter) IS NULL
+      OR NOT EXISTS (SELECT FROM best t WHERE t.meter = same_as(b.meter) AND t.edge = b.edge AND NOT t.asks_nothing_at_times);
 END;
 
 -- Whether usage of a key is billed to nobody by the rules of a card in force, chosen as rating does.

@@ -476,6 +476,16 @@ RETURN CASE
   WHEN meter IN ('output_rejected_prediction', 'output_audio', 'output_image') THEN 'output_visible'
 END;
 COMMENT ON FUNCTION part_of(text) IS 'PART_OF of ledger/wire/extras.py; a test holds the two together.';
+CREATE FUNCTION same_as(meter text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN meter IN ('input_pages', 'input_characters') THEN 'input_uncached'
+  WHEN meter = 'input_images' THEN 'input_image'
+  WHEN meter = 'output_images' THEN 'output_image'
+  WHEN meter = 'input_audio_ms' THEN 'input_audio'
+  WHEN meter = 'output_audio_ms' THEN 'output_audio'
+  WHEN meter = 'input_video_ms' THEN 'input_video'
+END;
+COMMENT ON FUNCTION same_as(text) IS 'SAME_AS of ledger/wire/extras.py; a test holds the two together.';
 
 -- Engine first, for allocation: tokens where they were worked on, and the seconds in which work ran.
 CREATE TABLE activity (

@@ -42,7 +42,7 @@ def test_litellms_table_is_a_card_within_five_seconds(
     said = command.json("import", "litellm", file, *NEW_CARD, "--since", JULY, "--apply")
     assert time.process_time() - began < 5
     assert said["models"] == 2_984
-    assert changes(said) == {"new": 8_419}
+    assert changes(said) == {"new": 8_347}
     held = {row["model"]: row["rule"] for row in said["held"]}
     assert held["claude-3-haiku-20240307"] == "written"
     assert held["perplexity/sonar-deep-research"] == "thought"
@@ -53,6 +53,8 @@ def test_litellms_table_is_a_card_within_five_seconds(
     assert held["gpt-realtime-whisper"] == "digits"
     assert len(held) == 72
     assert said["left_out"]["input_cost_per_pixel"] == 45
+    assert said["left_out"]["input_characters, priced by tokens"] == 6
+    assert said["left_out"]["input_pages, priced by tokens"] == 1
     assert (
         said["left_out"]
         .keys()
@@ -64,7 +66,7 @@ def test_litellms_table_is_a_card_within_five_seconds(
         rows = command.json("price", "explain", "list", "input", "--model", *context)["prices"]
         assert [row["band_from"] for row in rows if row["applies"]] == [amount]
     again = command.json("import", "litellm", file, *ON_CARD, "--since", JULY)
-    assert (again["changes"], again["unchanged"]) == ([], 8_419)
+    assert (again["changes"], again["unchanged"]) == ([], 8_347)
 
 
 def _check_extras(command: CommandLine, said: dict[str, Any]) -> None:
@@ -99,7 +101,7 @@ def test_what_changes_is_shown_before_it_is_entered(
     asked = ("import", "tokencost", newer, *ON_CARD, "--since", FEBRUARY)
     shown = command.json(*asked)
     counts = changes(shown)
-    assert (counts["rose"], counts["fell"], counts["vanished"]) == (10, 45, 28)
+    assert (counts["rose"], counts["fell"], counts["vanished"]) == (10, 37, 26)
     fell = [row for row in shown["changes"] if row["model"] == "gpt-4o" and row["change"] == "fell"]
     assert {(row["meter"], row["before"], row["after"]) for row in fell} == {
         ("input_uncached", "5", "2.5"),

@@ -120,7 +120,7 @@ def test_usage_without_a_price_is_listed_and_never_zero() -> None:
     assert "input_cache_read of m, tier t" in (prices["input_cache_read"].unpriced or "")
 
 
-TERMS = st.sampled_from(["1", "2", "3"])
+TERMS = st.sampled_from(["0", "1", "2"])
 NAMES = st.sampled_from([None, "m", "n", "m*", "n*", "*"])
 HOURS = st.sampled_from([None, "00:00-01:00 UTC", "01:30-03:00 UTC", "wed 02:00-02:30 Asia/Tokyo"])
 QUARTERS = st.integers(0, 12)
@@ -133,7 +133,7 @@ ODD = UsageKey("m", "t", project_id="lab", outcomes=outcome_bits(["aborted", "fi
 @st.composite
 def any_price(draw: st.DrawFn) -> CardPrice:
     since, length = draw(QUARTERS), draw(QUARTERS)
-    meter = draw(st.sampled_from([*USAGE_METERS[-3:], "input_uncached", OUTCOME]))
+    meter = draw(st.sampled_from([*USAGE_METERS[-3:], "input_video", "input_uncached", OUTCOME]))
     ruled: dict[str, object] = {}
     if meter == OUTCOME:
         said = {"outcome": draw(st.sampled_from(OUTCOMES[:3])), "pays": draw(PAYERS)}
@@ -358,6 +358,21 @@ def test_who_lost_is_told_to_whom() -> None:
         (4, "for context above 200,000 tokens"),
         (5, "valid only from 2023-11-01T00:15:00+00:00"),
     ]
+
+
+@pytest.mark.parametrize(("by_token", "asked"), [("1", []), ("0", [2, 3]), (None, [2, 3])])
+def test_characters_are_asked_for_where_their_tokens_cost_nothing(
+    by_token: str | None, asked: list[int]
+) -> None:
+    prices = [price("input_characters", "2", price_id=n, model=m) for n, m in ((2, "m"), (3, None))]
+    if by_token is not None:
+        prices.append(price("input_uncached", by_token))
+    said = explain_price(card(*prices), "input_characters", UsageKey("m", "t"), AT)
+    assert [v.price.price_id for v in said if v.applies] == asked[:1]
+    if not asked:
+        assert {v.why for v in said} == {
+            "price 1 asks for the same by its tokens, input_uncached",
+        }
 
 
 def test_who_pays_is_told_with_the_price() -> None:

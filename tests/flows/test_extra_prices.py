@@ -20,6 +20,7 @@ from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
 from tests.flows.test_extras import agree, with_extras
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
+from tests.flows.test_reserve import budget, total
 from tests.support.usage import AUTHOR, Gate, attempt, correction, keyed, open_books
 
 SINCE = "2026-01-01T00:00:00Z"
@@ -50,6 +51,13 @@ async def issued(connection: Connection) -> list[tuple[str, int, str]]:
     return [(each.key.meter, each.quantity, f"{each.exact_amount.normalize():f}") for each in lines]
 
 
+async def open_books_on(connection: Connection, *, model: str, **amounts: str) -> None:
+    """A full card on which some meters of a model have prices of their own."""
+    await on_full_card(connection)
+    for meter, amount in amounts.items():
+        await price(connection, meter=meter, amount=amount, model=model)
+
+
 TOKENS = [
     ("input_uncached", 1_000, "0.005"),
     ("input_cache_read", 1_000, "0.001"),
@@ -75,12 +83,12 @@ async def test_parts_with_a_price_are_lines_of_their_own(gate: Gate) -> None:
     await price(gate.connection, meter="output_rejected_prediction", amount="0")
     await price(gate.connection, meter="input_audio", amount="40", model="lla*")
     await price(gate.connection, meter="web_search_calls", amount="0.01", per=1)
-    await price(gate.connection, meter="input_audio_ms", amount="0.0001", per=1_000)
+    await price(gate.connection, meter="gpu_ms", amount="0.0001", per=1_000)
     said = {
         "input": {"cache_write": 400, "cache_write_1h": 600},
         "output": {"visible": 900, "rejected_prediction": 100},
         "modality": {"input.audio": 300},
-        "other": {"web_search.requests": 3, "audio.seconds": 20},
+        "other": {"web_search.requests": 3, "gpu.seconds": 20},
     }
     await gate.send(keyed(with_extras(attempt("e1"), **said)))
     await settle_all(gate.connection)
@@ -95,7 +103,7 @@ async def test_parts_with_a_price_are_lines_of_their_own(gate: Gate) -> None:
             ("output_rejected_prediction", 100, "0"),
             ("output_reasoning", 1_000, "0.005"),
             ("web_search_calls", 3, "0.03"),
-            ("input_audio_ms", 20_000, "0.002"),
+            ("gpu_ms", 20_000, "0.002"),
         ]
     )
     await agree(gate.connection)
@@ -103,6 +111,24 @@ async def test_parts_with_a_price_are_lines_of_their_own(gate: Gate) -> None:
 
 async def settle_all(connection: Connection) -> None:
     await settle(connection, now=SEPTEMBER)
+
+
+@pytest.mark.parametrize(("by_token", "asked"), [("5", 0), ("0", 9_000)])
+async def test_what_tokens_count_too_is_asked_for_once(
+    gate: Gate, by_token: str, asked: int
+) -> None:
+    await open_books_on(gate.connection, model="speaker", input=by_token)
+    await budget(gate.connection, unit="money", amount="1000", period="ever")
+    await price(gate.connection, meter="input_characters", amount="2", per=1_000)
+    spoken = attempt("e1", served_model="speaker")
+    await gate.send(keyed(with_extras(spoken, other={"characters.input": 9_000})))
+    await settle_all(gate.connection)
+    lines = {meter: (quantity, amount) for meter, quantity, amount in await issued(gate.connection)}
+    assert lines["input_uncached"][1] == ("0.005" if by_token == "5" else "0")
+    assert lines.get("input_characters", (0, "0")) == (asked, "18" if asked else "0")
+    used, _ = await total(gate.connection)
+    assert used == sum(Decimal(amount) for _, amount in lines.values())
+    await agree(gate.connection)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ledger.store.connect import draw_cut_off, sum_windows
 from ledger.store.queries import Connection
 from ledger.wire.batch import COLUMNAR
 from ledger.wire.columnar_write import encode_columnar
-from ledger.wire.extras import EXTRAS, PART_OF
+from ledger.wire.extras import EXTRAS, PART_OF, SAME_AS
 from tests.flows.test_archive import BEFORE, LATER, TODAY
 from tests.support.database import Database, execute
 from tests.support.usage import (
@@ -331,3 +331,4 @@ async def test_extras_that_are_wrong_are_named(
 async def test_the_database_knows_which_meter_is_a_part_of_which(worker: Connection) -> None:
     for meter in EXTRAS:
         assert await worker.fetchval("SELECT part_of($1)", meter) == PART_OF.get(meter)
+        assert await worker.fetchval("SELECT same_as($1)", meter) == SAME_AS.get(meter)

@@ -24,6 +24,7 @@ from ledger.domain.pricing.rate_card import (
 )
 from ledger.flows.billing.reserve import release, reserve
 from ledger.store.queries import Connection
+from ledger.wire.extras import SAME_AS
 from tests.flows.test_reserve import ask, budget
 from tests.support.usage import NOW, Gate, attempt, keyed, open_books
 
@@ -165,7 +166,7 @@ def match_of(price: tuple[Any, ...]) -> tuple[Any, ...]:
 some = st.sampled_from([None, "a", "b"])
 entered = st.lists(
     st.tuples(
-        st.sampled_from(USAGE_METERS),
+        st.sampled_from([*USAGE_METERS, *4 * ([*SAME_AS, *SAME_AS.values()])]),
         st.sampled_from([None, "a", "b", "a*", "*"]),
         some,
         some,
@@ -173,7 +174,7 @@ entered = st.lists(
         st.sampled_from([None, *BAND_EDGES]),
         st.sampled_from([None, "lab"]),
         st.sampled_from([None, "bot"]),
-        st.integers(0, 999),
+        st.one_of(st.just(0), st.integers(0, 999)),
     ),
     max_size=12,
     unique_by=match_of,

@@ -141,7 +141,7 @@ def _show(source: str, table: PriceTable, compared: TableComparison, *, applied:
         [(each.model, each.rule, each.why) for each in compared.held],
     )
     _show_rows(
-        "Left out: what no meter counts",
+        "Left out: what no meter counts, or tokens do",
         ("said as", "models"),
         [(name, count) for name, count in table.left_out.most_common()],
     )

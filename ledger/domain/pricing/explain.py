@@ -13,6 +13,7 @@ from ledger.domain.pricing.rate_card import (
     RateCard,
     UsageKey,
     find_price,
+    find_same,
     is_billed,
     model_rank,
 )
@@ -21,7 +22,8 @@ RULE = (
     "First comes the price that names the agent; then the project; then the model, or more of its"
     " beginning; then the adapter, the tier, the region, the longest context, the hours of the"
     " week. Thoughts cost what output costs unless priced apart. An attempt with an outcome for"
-    " which the house pays costs nothing."
+    " which the house pays costs nothing. Characters, pages, images, audio and video cost nothing"
+    " while the tokens that count the same have a price that is not 0."
 )
 # In the order in which a price that names more comes before one that names less.
 RANKS = ("agent_id", "project_id", "model", "adapter", "tier", "region", "band_from", "hours")
@@ -39,18 +41,27 @@ class PriceVerdict:
 def explain_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> list[PriceVerdict]:
     """Every price of the meter, and of the one it falls back on: what applies first."""
     winner = find_price(card, meter, key, at)
+    same = find_same(card, meter, key, at)
     meters = (meter, FALLBACK.get(meter), OUTCOME)
-    verdicts = [_verdict(price, winner, key, at) for price in card.prices if price.meter in meters]
+    verdicts = [
+        _verdict(price, winner, same, key, at) for price in card.prices if price.meter in meters
+    ]
     return sorted(verdicts, key=lambda verdict: (not verdict.applies, verdict.price.price_id))
 
 
 def _verdict(
-    price: CardPrice, winner: CardPrice | None, key: UsageKey, at: datetime
+    price: CardPrice,
+    winner: CardPrice | None,
+    same: CardPrice | None,
+    key: UsageKey,
+    at: datetime,
 ) -> PriceVerdict:
     if price is winner:
         why = "the house pays for it" if price.meter == OUTCOME else "names most of what was used"
         return PriceVerdict(price, True, why)
     against = next(_mismatches(price, key, at), None)
+    if against is None and same is not None and price.meter != OUTCOME:
+        against = f"price {same.price_id} asks for the same by its tokens, {same.meter}"
     if against is None:
         against = _outranked(price, winner)
     return PriceVerdict(price, False, against)

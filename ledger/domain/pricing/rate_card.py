@@ -13,9 +13,10 @@ from functools import cached_property
 from ledger.domain.period import FAR, Period
 from ledger.domain.pricing.hours import PriceHours
 from ledger.domain.pricing.models import StoredPrice
+from ledger.domain.pricing.models.per_unit import PerUnit
 from ledger.domain.pricing.models.who_pays import WhoPays
 from ledger.domain.pricing.outcome import BITS, outcome_names
-from ledger.wire.extras import EXTRAS
+from ledger.wire.extras import EXTRAS, SAME_AS
 
 METERS = (
     "input_uncached",
@@ -169,11 +170,25 @@ class RateCard:
 
 def find_price(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
     """The rule by which the house pays, else the most specific price of the meter, else of its
-    fallback, else None; of what costs nothing without a price of its own, no rule either."""
+    fallback, else None; of what costs nothing without a price of its own, no rule either, and no
+    price while tokens that count the same have one."""
+    if find_same(card, meter, key, at) is not None:
+        return None
     best = _most_specific(card, meter, key, at)
     if key.outcomes and (best is not None or meter not in UNASKED_METERS):
         return find_unbilled(card, key, at) or best
     return best
+
+
+def find_same(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:
+    """The price of the tokens that count the same as a meter, unless they cost nothing."""
+    tokens = SAME_AS.get(meter)
+    price = _most_specific(card, tokens, key, at) if tokens else None
+    return None if price is None or _is_nothing(price.price) else price
+
+
+def _is_nothing(price: StoredPrice) -> bool:
+    return isinstance(price, PerUnit) and not price.amount
 
 
 def _most_specific(card: RateCard, meter: str, key: UsageKey, at: datetime) -> CardPrice | None:

@@ -6,7 +6,7 @@
 -- name: find_unrated
 -- Usage against charges: every meter of every day of a known customer is charged, or listed as unpriced, with its
 -- quantity, in which parts of it that are charged apart count; requests and extras are where a price is for them, and may
--- be at its hours. Scans of usage_delta, extra_delta and charge.
+-- be at its hours, or where tokens that count the same cost nothing. Scans of usage_delta, extra_delta and charge.
 WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'rate' GROUP BY 1
@@ -16,7 +16,11 @@ WITH run AS (
                          'fee', 'commitment', 'discount', 'outcome', 'cost')
 ), by_request AS MATERIALIZED (
   SELECT s.customer_id, s.models, s.valid * p.valid AS valid, p.meter, p.model, p.tier, p.adapter, p.region, p.project_id, p.agent_id,
-         coalesce(p.band_from, 0) AS band_from, p.hours IS NULL AS always
+         coalesce(p.band_from, 0) AS band_from,
+         p.hours IS NULL AND NOT EXISTS (
+           SELECT FROM rate_card_price t
+            WHERE t.rate_card_id = p.rate_card_id AND t.meter = same_as(p.meter) AND t.recorded @> r.batch_seq
+              AND t.valid && p.valid) AS always
     FROM run r
    CROSS JOIN LATERAL subscriptions_of(ARRAY(SELECT c.customer_id FROM customer c WHERE c.entity_id = r.entity_id), r.batch_seq) s
     JOIN unasked p ON p.rate_card_id = s.rate_card_id AND p.recorded @> r.batch_seq

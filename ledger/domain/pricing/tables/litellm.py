@@ -94,7 +94,14 @@ def _row(model: str, said: Mapping[str, object]) -> TableRow:
                 left_out.append(name)
     except UnreadableError as error:
         return TableRow(model, {}, unreadable=f"{error}")
-    return TableRow(model, prices, tuple(left_out), generates=said.get("mode") in _GENERATES)
+    mode = said.get("mode")
+    return TableRow(
+        model,
+        prices,
+        tuple(left_out),
+        generates=mode in _GENERATES,
+        reads_text=mode == "embedding",
+    )
 
 
 def _take(prices: dict[PricedUsage, Decimal], model: str, name: str, value: object) -> bool:

@@ -45,14 +45,16 @@ class PricedUsage:
 class TableRow:
     """The prices of a model for a million units each; `left_out` names what no meter counts.
 
-    `generates`: its output is what is paid for, so that output for nothing is odd. `unreadable`
-    says why the row cannot be read.
+    `generates`: its output is what is paid for, so that output for nothing is odd. `reads_text`:
+    its tokens are of text alone, whatever else it takes. `unreadable` says why the row cannot be
+    read.
     """
 
     model: str
     prices: dict[PricedUsage, Decimal]
     left_out: tuple[str, ...] = ()
     generates: bool = False
+    reads_text: bool = False
     unreadable: str = ""
 
 

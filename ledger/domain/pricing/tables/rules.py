@@ -12,7 +12,7 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import LEDGER_SCALE, ZERO, multiply, plain, scale_of
 from ledger.domain.pricing.rate_card import BAND_EDGES, METERS
 from ledger.domain.pricing.tables.row import PER, PER_DIGITS, PricedUsage, TableRow
-from ledger.wire.extras import PART_OF
+from ledger.wire.extras import PART_OF, SAME_AS
 from ledger.wire.fields import NAME_CHARS_MAX
 
 # Nobody asks more for a million tokens, or less: beyond, a table is in another unit.
@@ -136,9 +136,23 @@ def _judge(table: PriceTable, row: TableRow, rules: Mapping[str, Rule]) -> None:
         if why is not None:
             table.held.append(HeldRow(row.model, name, why))
             return
+    twice = _priced_by_tokens(row)
     table.left_out.update(row.left_out)
+    table.left_out.update(f"{meter}, priced by tokens" for meter in twice)
     table.unpriced += not row.prices
-    table.prices |= row.prices
+    table.prices |= {usage: row.prices[usage] for usage in row.prices if usage.meter not in twice}
+
+
+def _priced_by_tokens(row: TableRow) -> Set[str]:
+    """Meters of a row that count what tokens with a price do: whoever says both would pay twice.
+    Images, audio and video are tokens of a model's input or output, unless it takes them apart."""
+    tokens = {usage.meter for usage, amount in row.prices.items() if amount}
+    return {
+        usage.meter
+        for usage in row.prices
+        if (same := SAME_AS.get(usage.meter))
+        if same in tokens or (not row.reads_text and PART_OF.get(same) in tokens)
+    }
 
 
 def _check_unit(table: PriceTable) -> None:
