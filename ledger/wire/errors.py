@@ -59,6 +59,8 @@ ProblemCode = Literal[
     "no_counts",
     "times_unordered",
     "estimate_complete",
+    "context_beyond_input",
+    "two_customers",
 ]
 
 

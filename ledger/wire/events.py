@@ -67,7 +67,9 @@ class Envelope:
     source: Annotated[Name, About("Who sends it.")]
     type: Annotated[Name, About("What it is.")]
     time: Annotated[Instant, About("When it was: of usage its end, which decides the window.")]
-    subject: Annotated[Name | None, About("Who is billed, unless the data says it.")] = None
+    subject: Annotated[
+        Name | None, About("Who is billed, where the data names nobody; never another.")
+    ] = None
     datacontenttype: Annotated[
         Annotated[str, TextRule(check=_json_type)] | None, About("JSON, if it is said.")
     ] = None
@@ -77,12 +79,25 @@ class Envelope:
     recordedtime: Annotated[Instant | None, About("When its sender wrote it down.")] = None
 
 
+def _check_customer(subject: str | None, said: str | None) -> None:
+    if None not in (subject, said) and subject != said:
+        raise problem_at(
+            "data.customer_id",
+            f"{said} where subject is {subject}",
+            "send one customer, or no subject",
+            "two_customers",
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent(Envelope):
     """One attempt's usage; `time` is its end and decides the billing window."""
 
     type: Literal["inference.usage.v1"]
     data: UsageData
+
+    def __post_init__(self) -> None:
+        _check_customer(self.subject, self.data.customer_id)
 
     @property
     def customer_id(self) -> str | None:
@@ -98,6 +113,7 @@ class CorrectionEvent(Envelope):
     data: UsageData
 
     def __post_init__(self) -> None:
+        _check_customer(self.subject, self.data.customer_id)
         if self.data.revision < 1:
             raise problem_at("data.revision", self.data.revision, "send 1 or more in a correction")
         if self.data.supersedes is None:

@@ -184,7 +184,8 @@ class Usage:
     input_total: Annotated[Count | None, About("The sum of the input leaves.")] = None
     output_total: Annotated[Count | None, About("The sum of the output leaves.")] = None
     context_tokens: Annotated[
-        Count | None, About("The largest single input, which decides the band of a price.")
+        Count | None,
+        About("The largest single input, a part of it all; it decides the band of a price."),
     ] = None
     choices: Annotated[Requests | None, About("How many answers were asked for.")] = None
     modality: Annotated[
@@ -217,7 +218,18 @@ class Usage:
                 "send false: a running count or an estimate is never final",
                 "estimate_complete",
             )
+        self._check_context(leaves)
         self._check_extras()
+
+    def _check_context(self, leaves: TokenLeaves) -> None:
+        context, whole = self.context_tokens, leaves.input_tokens
+        if context is not None and whole is not None and context > whole:
+            raise problem_at(
+                "usage.context_tokens",
+                f"{context} of an input of {whole}",
+                "send the largest single input, which is a part of all input",
+                "context_beyond_input",
+            )
 
     def _check_extras(self) -> None:
         groups = {"modality": self.modality or {}, "other": self.other or {}}

@@ -10,7 +10,7 @@ def usage_event(**data: Any) -> dict[str, Any]:
         "id": "req_01JZX7.1.0",
         "source": "/gateways/eu-1/llm",
         "type": "inference.usage.v1",
-        "subject": "cust_acme",
+        "subject": data.get("customer_id") or "cust_acme",
         "time": "2026-08-06T06:31:12.418Z",
         "datacontenttype": "application/json",
         "dataschema": "urn:inference-usage:1",

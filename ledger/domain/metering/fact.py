@@ -117,6 +117,8 @@ class Reason(StrEnum):
     SUM_MISMATCH = "sum_mismatch"
     NO_COUNTS = "no_counts"
     ESTIMATE_COMPLETE = "estimate_complete"
+    CONTEXT_BEYOND_INPUT = "context_beyond_input"
+    TWO_CUSTOMERS = "two_customers"
     WRONG_SOURCE = "wrong_source"
     WRONG_PLACE = "wrong_place"
     WRONG_FORM = "wrong_form"

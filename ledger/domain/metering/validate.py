@@ -98,6 +98,7 @@ class _Said:
             *self._suspect_side("out_visible", _OUT[1:], "output_total"),
             pl.col("main_in").is_null() & pl.col("main_out").is_null(),
             self._absurd(),
+            *self._contradictions(),
             (pl.col("kind") == Kind.REPLACEMENT)
             & (self._unknown("supersedes") | (pl.col("revision") < 1)),
         ]
@@ -200,6 +201,14 @@ class _Said:
             differs = pl.col(main).fill_null(0) + known != pl.col(total)
             rules.append(pl.col(main).is_not_null() & differs)
         return rules
+
+    def _contradictions(self) -> Sequence[pl.Expr]:
+        """Of two that are said, of which one follows from the other."""
+        whole = pl.col("main_in") + self._plus(*_IN[1:])
+        return (
+            *self._if_said("context_tokens", pl.col("context_tokens") > whole),
+            *self._if_said("subject", pl.col("subject") != pl.col("customer_ref")),
+        )
 
     def _absurd(self) -> pl.Expr:
         limit = pl.min_horizontal(

@@ -153,7 +153,7 @@ def test_times_are_read_as_the_wire_reads_them(texts: list[str]) -> None:
 def test_the_band_is_that_of_the_rate_card(edge: int, beside: int) -> None:
     tokens = max(edge + beside, 0)
     event = usage_event()
-    event["data"]["usage"]["context_tokens"] = tokens
+    event["data"]["usage"] = {"input": {"uncached": tokens + 1}, "context_tokens": tokens}
     assert prepared(event).usage["context_band"].to_list() == [context_band(tokens)]
 
 

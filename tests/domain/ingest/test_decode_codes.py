@@ -22,6 +22,7 @@ BAD: dict[str, dict[str, Any]] = {
         "ended_at": "2026-08-06T11:00:00Z",
         "usage": USAGE,
     },
+    "context_beyond_input": {"usage": USAGE | {"context_tokens": 2}},
     "estimate_complete": {"usage": USAGE | {"source": "char_estimate", "complete": True}},
 }
 
@@ -29,7 +30,7 @@ BAD: dict[str, dict[str, Any]] = {
 def test_every_code_is_a_reason_and_has_its_example() -> None:
     codes = set(get_args(ProblemCode))
     assert codes <= set(Reason)
-    assert codes == BAD.keys() | {"unknown_type", "missing_time"}
+    assert codes == BAD.keys() | {"unknown_type", "missing_time", "two_customers"}
 
 
 @pytest.mark.parametrize("code", BAD)
@@ -44,6 +45,7 @@ def test_code_of_what_is_wrong_inside(code: str) -> None:
         ("unknown_type", {"type": None}),
         ("missing_time", {"time": None}),
         ("invalid_field", {"time": "yesterday"}),
+        ("two_customers", {"subject": "beta"}),
     ],
 )
 def test_code_of_what_is_wrong_around(code: str, said: dict[str, object]) -> None:
